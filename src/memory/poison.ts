@@ -1,0 +1,70 @@
+/**
+ * @module memory/poison
+ * The bit patterns that mark memory which must not be used, and the error that says so. Not the allocator: that is heap.ts.
+ * Follows Linux `include/linux/poison.h`. Every object of a slab cache has one header word in front of it,
+ *
+ *     header = tag (bits 8..31, from the struct's name) | state (bits 0..7: LIVE or FREE)
+ *
+ * written by the allocator under the cache's lock and read without it: a live object's header does not change, so a reader that
+ * may use the object at all reads it whole, and one that may not use it gets the error that it deserves.
+ */
+
+import { KernelBug } from "../sync/errors.ts";
+
+/** Every byte of freed heap memory (Linux: POISON_FREE). As a page number, a pointer or a count it is absurd. */
+export const POISON_FREE = 0x6b6b6b6b;
+
+/** `next` of a node that was taken off its list. Odd and negative: no pointer, and not 0, which is a node never listed. */
+export const LIST_POISON_NEXT: number = 0xdead_0101 | 0;
+/** `prev` of a node that was taken off its list. */
+export const LIST_POISON_PREV: number = 0xdead_0203 | 0;
+
+export const HEADER_WORDS = 1;
+export const HEADER_LIVE = 0xa5;
+export const HEADER_FREE = 0x5a;
+const STATE_MASK = 0xff;
+
+/** 32-bit FNV-1a. The same on every thread, so that a name leads all of them to the same cache or root slot. */
+export function nameHash(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash | 0;
+}
+
+/** The type tag of a struct as it stands in the header of its objects. */
+export function structTag(name: string): number {
+  return nameHash(name) & ~STATE_MASK;
+}
+
+export function headerTag(header: number): number {
+  return header & ~STATE_MASK;
+}
+
+export function headerState(header: number): number {
+  return header & STATE_MASK;
+}
+
+/** Heap addresses are printed as byte offsets in hexadecimal, as in the documents and the checker's reports. */
+export function formatPointer(pointer: number): string {
+  return `0x${(pointer * 4).toString(16)} (word ${pointer})`;
+}
+
+/** Throws the error for an object that is not a live `structName`. `header` is what stood in front of it. */
+export function throwBadObject(
+  structName: string,
+  tag: number,
+  pointer: number,
+  header: number,
+  access: string,
+): never {
+  const where = `${structName} at ${formatPointer(pointer)}`;
+  if (headerState(header) === HEADER_FREE)
+    throw new KernelBug(`Cannot ${access} ${where}: it was freed; keep a reference while using it`);
+  if (headerState(header) !== HEADER_LIVE) {
+    throw new KernelBug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
+  }
+  if (headerTag(header) !== tag) {
+    throw new KernelBug(`Cannot ${access} ${where}: an object of another struct lives there; check the pointer's type`);
+  }
+  throw new KernelBug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);
+}
