@@ -1,0 +1,36 @@
+/** @module The list of all tidy rules; a rule that is not here does not run. */
+
+import type { Rule } from "../rule.ts";
+import { atomics } from "./atomics.ts";
+import { bannedWords } from "./banned-words.ts";
+import { changelog } from "./changelog.ts";
+import { cycles } from "./cycles.ts";
+import { layering } from "./layering.ts";
+import { links } from "./links.ts";
+import { moduleHead } from "./module-head.ts";
+import { names } from "./names.ts";
+import { nonNull } from "./non-null.ts";
+import { publicDocs } from "./public-docs.ts";
+import { purity } from "./purity.ts";
+import { sizes } from "./sizes.ts";
+import { suppressions } from "./suppressions.ts";
+import { trackedFiles } from "./tracked-files.ts";
+import { workerEntries } from "./worker-entries.ts";
+
+export const allRules: readonly Rule[] = [
+  layering,
+  cycles,
+  atomics,
+  purity,
+  sizes,
+  bannedWords,
+  names,
+  moduleHead,
+  publicDocs,
+  nonNull,
+  suppressions,
+  trackedFiles,
+  workerEntries,
+  links,
+  changelog,
+];

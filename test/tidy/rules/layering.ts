@@ -1,0 +1,66 @@
+/** @module A folder of src/ imports only itself and what stands below it. */
+
+import { importsOf, workerEntriesOf } from "../imports.ts";
+import { fileFromText, isSource, type ProjectFile } from "../project-file.ts";
+import type { Finding, Rule } from "../rule.ts";
+
+/** Bottom to top. src/index.ts stands above devices and checker, below cli. */
+export const layers: readonly string[] = [
+  "sync",
+  "memory",
+  "notifier",
+  "mm",
+  "hmm",
+  "host",
+  "space",
+  "devices",
+  "checker",
+  "index.ts",
+  "cli",
+];
+
+function layerOf(path: string): number {
+  return layers.indexOf(path.split("/")[1] ?? "");
+}
+
+function checkFile(file: ProjectFile): Finding[] {
+  const findings: Finding[] = [];
+  const from = layerOf(file.path);
+  if (from === -1) {
+    findings.push({ path: file.path, line: 1, message: `stands in no layer; the layers are ${layers.join(" < ")}` });
+  }
+  const targets = importsOf(file).map(({ path, line }) => ({ path, line }));
+  targets.push(...workerEntriesOf(file));
+  for (const { path, line } of targets) {
+    if (path === undefined) continue;
+    if (!path.startsWith("src/")) {
+      findings.push({ path: file.path, line, message: `imports ${path}, outside src/; what ships stands in src/` });
+    } else if (layerOf(path) > from) {
+      const message = `imports ${path}, which stands above it (${layers.join(" < ")}); turn the dependency round`;
+      findings.push({ path: file.path, line, message });
+    }
+  }
+  return findings;
+}
+
+export const layering: Rule = {
+  name: "each layer imports only itself and those below it",
+  check: (files) => files.filter(isSource).flatMap(checkFile),
+  broken: {
+    "upward import": [fileFromText("src/mm/fault.ts", `import { hmmFault } from "../hmm/fault.ts";`)],
+    "upward type import": [fileFromText("src/sync/wait.ts", `import type { Mm } from "../mm/mm.ts";`)],
+    "upward re-export": [fileFromText("src/memory/ram.ts", `export * from "../space/space.ts";`)],
+    "upward dynamic import": [fileFromText("src/hmm/hmm.ts", `await import("../devices/device.ts");`)],
+    "upward worker entry": [
+      fileFromText("src/host/node.ts", `start(new URL("../devices/software/agent.js", import.meta.url));`),
+    ],
+    "import from the tests": [fileFromText("src/mm/mm.ts", `import { x } from "../../test/mm/x.ts";`)],
+    "unknown layer": [fileFromText("src/stuff/a.ts", `export const a: number = 1;`)],
+    "index imports cli": [fileFromText("src/index.ts", `export { main } from "./cli/main.ts";`)],
+  },
+  sound: {
+    "downward import": [fileFromText("src/hmm/fault.ts", `import { fault } from "../mm/fault.ts";`)],
+    "same layer": [fileFromText("src/mm/fault.ts", `import { a } from "./vma.ts"; import fs from "node:fs";`)],
+    "cli imports the index": [fileFromText("src/cli/main.ts", `import { AddressSpace } from "../index.ts";`)],
+  },
+};
