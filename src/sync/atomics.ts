@@ -1,0 +1,104 @@
+/**
+ * @module The only module of the project that touches the native `Atomics`.
+ *
+ * Small functions that V8 inlines into their callers; everything else in the project, the rest of `sync/` included,
+ * goes through them, so that one place decides what an atomic access or a futex wait is. All of them are sequentially
+ * consistent, as `Atomics` is. Not here: the meaning of any word (the primitives know that) and the policy of a wait
+ * (slices, panic checks: the runners know that).
+ *
+ * Measured on Node 20 (x64): load 5 ns, store/add/compareExchange 9 ns, a plain typed-array access 0.5 ns, and
+ * {@link futexWake} without a waiter about 70 ns, which is why the primitives keep a "somebody waits" mark.
+ */
+
+/** Typed arrays on which an atomic read-modify-write is defined. */
+export type AtomicArray = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array;
+
+/** What a futex wait came back with. `"not-equal"`: the word had changed before the wait began. */
+export type FutexResult = "ok" | "not-equal" | "timed-out";
+
+/**
+ * A plain (non-atomic) read of one word. The caller names the lock that makes it race-free, or why a stale value is
+ * harmless. `index` must lie inside `words`.
+ */
+export function plainLoad(words: Int32Array, index: number): number {
+  return words[index] as number; // in bounds by contract
+}
+
+export function atomicLoad(array: AtomicArray, index: number): number {
+  return Atomics.load(array, index);
+}
+
+export function atomicStore(array: AtomicArray, index: number, value: number): void {
+  Atomics.store(array, index, value);
+}
+
+/** Adds and returns the value from before. */
+export function atomicAdd(array: AtomicArray, index: number, value: number): number {
+  return Atomics.add(array, index, value);
+}
+
+/** Subtracts and returns the value from before. */
+export function atomicSub(array: AtomicArray, index: number, value: number): number {
+  return Atomics.sub(array, index, value);
+}
+
+/** Ands and returns the value from before. */
+export function atomicAnd(array: AtomicArray, index: number, value: number): number {
+  return Atomics.and(array, index, value);
+}
+
+/** Ors and returns the value from before. */
+export function atomicOr(array: AtomicArray, index: number, value: number): number {
+  return Atomics.or(array, index, value);
+}
+
+/** Xors and returns the value from before. */
+export function atomicXor(array: AtomicArray, index: number, value: number): number {
+  return Atomics.xor(array, index, value);
+}
+
+/** Stores and returns the value from before. */
+export function atomicExchange(array: AtomicArray, index: number, value: number): number {
+  return Atomics.exchange(array, index, value);
+}
+
+/** Stores `replacement` if the element is `expected`; returns the value from before, so success is `=== expected`. */
+export function atomicCompareExchange(array: AtomicArray, index: number, expected: number, replacement: number): number {
+  return Atomics.compareExchange(array, index, expected, replacement);
+}
+
+/** Sleeps while `words[index] === expected`. Throws TypeError where the host forbids blocking: see {@link mayBlock}. */
+export function futexWait(words: Int32Array, index: number, expected: number, timeoutMs: number): FutexResult {
+  return Atomics.wait(words, index, expected, timeoutMs);
+}
+
+/** Wakes at most `count` sleepers on the word (blocking and async alike); returns how many. */
+export function futexWake(words: Int32Array, index: number, count: number): number {
+  return Atomics.notify(words, index, count);
+}
+
+/** A started async wait: either decided on the spot or pending. */
+export type FutexAsync = { async: false; value: "not-equal" | "timed-out" } | { async: true; value: Promise<"ok" | "timed-out"> };
+
+/** Whether this host has `Atomics.waitAsync`. Where it has not, async waiting polls. */
+export const hasWaitAsync: boolean = typeof (Atomics as { waitAsync?: unknown }).waitAsync === "function";
+
+/** Call only where {@link hasWaitAsync}. */
+export function futexWaitAsync(words: Int32Array, index: number, expected: number, timeoutMs: number): FutexAsync {
+  return Atomics.waitAsync(words, index, expected, timeoutMs);
+}
+
+let blockingAllowed: boolean | undefined;
+
+/** Whether this thread may block in {@link futexWait} (false on a browser page's main thread). Asked once per thread. */
+export function mayBlock(): boolean {
+  if (blockingAllowed === undefined) {
+    try {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
+      blockingAllowed = true;
+    } catch {
+      blockingAllowed = false;
+    }
+  }
+  return blockingAllowed;
+}

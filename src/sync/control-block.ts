@@ -1,0 +1,101 @@
+/**
+ * @module Layout of the first words of every machine's kernel heap: identity, panic, and the records of its threads.
+ *
+ * Word table (index 0 is the start of the buffer; all words i32):
+ *
+ * | word | name | meaning | written by |
+ * | --- | --- | --- | --- |
+ * | 0 | MAGIC | identifies a machine | create |
+ * | 1 | VERSION | layout version | create |
+ * | 2 | FLAGS | bit 0: debug | create |
+ * | 3 | ALERT | 0, or bits: ALERT_PANIC_CLAIMED, ALERT_PANIC (panic.ts), ALERT_DEAD (reaper.ts); one load tells all is well | CAS, or, and |
+ * | 4 | PANIC_CODE | negative errno | who claimed the panic |
+ * | 5 | PANIC_LOCK | word index of the lock, or 0 | same |
+ * | 6 | PANIC_AGENT | id of the agent, or -1 | same |
+ * | 7 | PANIC_TEXT_BYTES | length of the text | same |
+ * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (liveness.ts) |
+ * | 9..15 | - | spare | |
+ * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |
+ * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words | agents.ts |
+ *
+ * An agent record:
+ *
+ * | offset | name | meaning | written by |
+ * | --- | --- | --- | --- |
+ * | 0 | STATE | generation << 2 \| AGENT_FREE, _STARTING, _LIVE or _DEAD | CAS |
+ * | 1 | LIVENESS | futex word of the thread's liveness waiters; its value never changes | nobody |
+ * | 2 | TOKENS | how many liveness waiters may still be used up by probes | agent adds, probers CAS down |
+ * | 3 | INSIDE | odd while the thread is inside a store (shootdown.ts) | this agent |
+ * | 4 | HOST_THREAD | the host's id of the thread, -1 unknown | this agent |
+ * | 5 | WAITING_ON | word it blocks on now, 0 none: for diagnosis and for panic's wake | this agent |
+ * | 6 | NAME_BYTES | length of the name | this agent |
+ * | 7 | PROBE_AGAIN | ms timestamp before which no probe should spend a token | probers |
+ * | 8..23 | NAME | UTF-8, at most 64 bytes | this agent |
+ * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
+ * | 96.. | HELD_TAG | class and manner of the slot beside it | this agent |
+ * | 160.. | HELD_TASK | task serial of the slot beside it | this agent |
+ * | 224.. | RESOURCES | pairs kind, pointer; see resources.ts | this agent; its reaper |
+ */
+
+export const MAGIC_VALUE = 0x686d6d31;
+export const VERSION_VALUE = 1;
+
+export const MAGIC = 0;
+export const VERSION = 1;
+export const FLAGS = 2;
+export const ALERT = 3;
+export const PANIC_CODE = 4;
+export const PANIC_LOCK = 5;
+export const PANIC_AGENT = 6;
+export const PANIC_TEXT_BYTES = 7;
+export const PROBE_TIME = 8;
+export const PANIC_TEXT = 16;
+export const PANIC_TEXT_WORDS = 128;
+
+export const FLAG_DEBUG = 1;
+
+export const ALERT_PANIC_CLAIMED = 1;
+export const ALERT_PANIC = 2;
+/** Some agent is dead and its resources are not all released yet. */
+export const ALERT_DEAD = 4;
+
+/** Agents (JS threads) on one machine; ids are 0 .. AGENT_LIMIT - 1. */
+export const AGENT_LIMIT = 64;
+
+export const AGENT_STATE = 0;
+export const AGENT_LIVENESS = 1;
+export const AGENT_TOKENS = 2;
+export const AGENT_INSIDE = 3;
+export const AGENT_HOST_THREAD = 4;
+export const AGENT_WAITING_ON = 5;
+export const AGENT_NAME_BYTES = 6;
+export const AGENT_PROBE_AGAIN = 7;
+export const AGENT_NAME = 8;
+export const AGENT_NAME_WORDS = 16;
+export const AGENT_HELD = 32;
+export const HELD_LIMIT = 64;
+export const AGENT_HELD_TAG: number = AGENT_HELD + HELD_LIMIT;
+export const AGENT_HELD_TASK: number = AGENT_HELD_TAG + HELD_LIMIT;
+export const AGENT_RESOURCES: number = AGENT_HELD_TASK + HELD_LIMIT;
+export const RESOURCE_LIMIT = 512;
+export const RESOURCE_WORDS = 2;
+
+/** A multiple of 16 words, so that two agents never share a cache line. */
+export const AGENT_WORDS: number = AGENT_RESOURCES + RESOURCE_LIMIT * RESOURCE_WORDS;
+
+export const AGENTS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
+
+/** The first word that the memory layer may use. */
+export const CONTROL_WORDS: number = AGENTS + AGENT_LIMIT * AGENT_WORDS;
+
+/** Low two bits of AGENT_STATE; the rest is a generation, so that a record's reuse is seen by a compare-exchange. */
+export const AGENT_FREE = 0;
+export const AGENT_STARTING = 1;
+export const AGENT_LIVE = 2;
+export const AGENT_DEAD = 3;
+export const AGENT_STATE_MASK = 3;
+
+/** Word index of an agent's record. */
+export function agentRecord(agentId: number): number {
+  return AGENTS + agentId * AGENT_WORDS;
+}

@@ -1,0 +1,65 @@
+/**
+ * @module Which task this thread is running now. Set by the runners around every step; read by locks (owner ids),
+ * lockdep (what is held) and whoever must know that a wait would wait for its own thread.
+ *
+ * Contexts stack: a runBlocking called from within a task suspends the task below it until it returns, so nothing that
+ * a context `beneath` holds can be released while the upper one waits.
+ */
+
+import type { HeldLock } from "./lockdep.ts";
+import { DETACHED } from "./shared-memory.ts";
+import type { Mode, SharedMemory } from "./shared-memory.ts";
+
+export interface TaskContext {
+  /** 1 .. 2^20 - 1; `memory.ownerBase | serial` is what lock words hold. Wraps around. */
+  readonly serial: number;
+  readonly name: string;
+  readonly memory: SharedMemory | undefined;
+  readonly mode: Mode;
+  /** Locks held, innermost last. Kept by lockdep in DEBUG and EXPLORED mode only. */
+  readonly held: HeldLock[];
+  /** The context suspended under this one on the JS stack while this one runs. */
+  beneath: TaskContext | undefined;
+}
+
+const SERIAL_LIMIT = 1 << 20;
+const OUTSIDE_SERIAL = 1;
+
+/** What code runs as that no runner started. */
+const outside: TaskContext = {
+  serial: OUTSIDE_SERIAL, name: "outside any task", memory: undefined, mode: DETACHED, held: [], beneath: undefined,
+};
+
+let nextSerial = OUTSIDE_SERIAL + 1;
+
+/** The running task's context. */
+export let currentTask: TaskContext = outside;
+
+/** A context for a new task on `memory`. */
+export function makeContext(memory: SharedMemory, name: string): TaskContext {
+  const serial = nextSerial++;
+  if (nextSerial === SERIAL_LIMIT) nextSerial = OUTSIDE_SERIAL + 1;
+  return { serial, name, memory, mode: memory.mode, held: [], beneath: undefined };
+}
+
+/** Makes `context` current and returns the one that was: pass that to {@link leaveTask} in a finally. */
+export function enterTask(context: TaskContext): TaskContext {
+  const previous = currentTask;
+  context.beneath = previous;
+  currentTask = context;
+  return previous;
+}
+
+/** Undoes the matching {@link enterTask}. */
+export function leaveTask(previous: TaskContext): void {
+  currentTask.beneath = undefined;
+  currentTask = previous;
+}
+
+/** Whether the task `serial` of this thread is the running one or suspended under it: waiting for it never ends. */
+export function isBeneath(serial: number): boolean {
+  for (let context: TaskContext | undefined = currentTask; context !== undefined; context = context.beneath) {
+    if (context.serial === serial) return true;
+  }
+  return false;
+}

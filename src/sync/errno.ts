@@ -1,0 +1,56 @@
+/**
+ * @module Linux's errno numbers, negative as inside the kernel: a core function returns 0 or a positive result, or one
+ * of these. Only the names that this project uses. The throwing forms at the public edge are in errors.ts.
+ */
+
+/** 0, a positive result, or one of the negative constants of this module. */
+export type Errno = number;
+
+export const EPERM: Errno = -1;
+export const ENOENT: Errno = -2;
+export const ESRCH: Errno = -3;
+export const EINTR: Errno = -4;
+export const EIO: Errno = -5;
+export const ENXIO: Errno = -6;
+export const E2BIG: Errno = -7;
+export const EBADF: Errno = -9;
+export const EAGAIN: Errno = -11;
+export const ENOMEM: Errno = -12;
+export const EACCES: Errno = -13;
+export const EFAULT: Errno = -14;
+export const EBUSY: Errno = -16;
+export const EEXIST: Errno = -17;
+export const EXDEV: Errno = -18;
+export const ENODEV: Errno = -19;
+export const EINVAL: Errno = -22;
+export const EMFILE: Errno = -24;
+export const ENOTTY: Errno = -25;
+export const EFBIG: Errno = -27;
+export const ENOSPC: Errno = -28;
+export const ERANGE: Errno = -34;
+export const EDEADLK: Errno = -35;
+export const ENOSYS: Errno = -38;
+export const EPROTO: Errno = -71;
+export const EOVERFLOW: Errno = -75;
+export const EOPNOTSUPP: Errno = -95;
+export const ETIMEDOUT: Errno = -110;
+export const EALREADY: Errno = -114;
+export const ESTALE: Errno = -116;
+export const ECANCELED: Errno = -125;
+export const EOWNERDEAD: Errno = -130;
+export const ENOTRECOVERABLE: Errno = -131;
+
+const names: ReadonlyMap<Errno, string> = new Map<Errno, string>([
+  [EPERM, "EPERM"], [ENOENT, "ENOENT"], [ESRCH, "ESRCH"], [EINTR, "EINTR"], [EIO, "EIO"], [ENXIO, "ENXIO"],
+  [E2BIG, "E2BIG"], [EBADF, "EBADF"], [EAGAIN, "EAGAIN"], [ENOMEM, "ENOMEM"], [EACCES, "EACCES"], [EFAULT, "EFAULT"],
+  [EBUSY, "EBUSY"], [EEXIST, "EEXIST"], [EXDEV, "EXDEV"], [ENODEV, "ENODEV"], [EINVAL, "EINVAL"], [EMFILE, "EMFILE"],
+  [ENOTTY, "ENOTTY"], [EFBIG, "EFBIG"], [ENOSPC, "ENOSPC"], [ERANGE, "ERANGE"], [EDEADLK, "EDEADLK"],
+  [ENOSYS, "ENOSYS"], [EPROTO, "EPROTO"], [EOVERFLOW, "EOVERFLOW"], [EOPNOTSUPP, "EOPNOTSUPP"],
+  [ETIMEDOUT, "ETIMEDOUT"], [EALREADY, "EALREADY"], [ESTALE, "ESTALE"], [ECANCELED, "ECANCELED"],
+  [EOWNERDEAD, "EOWNERDEAD"], [ENOTRECOVERABLE, "ENOTRECOVERABLE"],
+]);
+
+/** `errnoName(EINVAL)` is `"EINVAL"`; a number without a name gives `"E<number>"`. */
+export function errnoName(errno: Errno): string {
+  return names.get(errno) ?? `E${Math.abs(errno)}`;
+}

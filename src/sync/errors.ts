@@ -1,0 +1,56 @@
+/**
+ * @module The errors that leave the core.
+ *
+ * Three kinds of trouble, never mixed: errno results inside the core (errno.ts), {@link HmmError} for what a caller may
+ * want to catch, {@link AssertionFailure} for a programmer's error, which is always checked. Messages read
+ * "Cannot <verb> <thing>: <state>; <remedy>".
+ */
+
+import { errnoName } from "./errno.ts";
+import type { Errno } from "./errno.ts";
+
+/** An operation failed. `code` is an errno name such as `"ENOMEM"`, `syscall` the operation as the caller knows it. */
+export class HmmError extends Error {
+  readonly code: string;
+  readonly syscall: string;
+  readonly address: number | undefined;
+
+  constructor(code: Errno | string, syscall: string, message: string, address?: number) {
+    super(message);
+    this.name = "HmmError";
+    this.code = typeof code === "number" ? errnoName(code) : code;
+    this.syscall = syscall;
+    this.address = address;
+  }
+}
+
+/** A load or store that no mapping allows. */
+export class SegmentationFault extends HmmError {
+  readonly access: "read" | "write";
+  readonly reason: string;
+
+  constructor(address: number, access: "read" | "write", reason: string) {
+    super("EFAULT", access, `Cannot ${access} address 0x${address.toString(16)}: ${reason}`, address);
+    this.name = "SegmentationFault";
+    this.access = access;
+    this.reason = reason;
+  }
+}
+
+/** A rule of the core was broken by the code that called it. Nobody is meant to catch this. */
+export class AssertionFailure extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "AssertionFailure";
+  }
+}
+
+/** Throws {@link AssertionFailure}. */
+export function bug(message: string): never {
+  throw new AssertionFailure(message);
+}
+
+/** Always on, in every mode. Keep `message` a constant on hot paths: an argument is built even when all is well. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) bug(message);
+}

@@ -1,0 +1,129 @@
+/**
+ * @module Tasks: what everything that may wait is written as, and the seam where a scheduler comes in.
+ *
+ * A task is a generator that yields {@link Wait}s and is sent {@link Wake}s. Everything blocks through one thing, a
+ * futex-like wait on one word of the heap. `yield*` therefore marks every place where another thread may come in
+ * between. Three runners execute the same code: run-blocking.ts, run-async.ts, and a deterministic scheduler.
+ *
+ * REAL and DEBUG mode: the only kind of Wait is "park". An operation that need not wait returns {@link DONE} (or
+ * DONE_TRUE, DONE_FALSE, {@link doneNumber}): one preallocated finished iterator, because on Node 20 a fresh generator
+ * costs 16 ns and `yield*` of a finished iterator 4 ns. Such an operation acts when it is CALLED, so always write
+ * `yield* lock.lock()`: never call an operation and iterate it later.
+ *
+ * EXPLORED mode: every operation first yields the Wait that describes what it is ABOUT to do, and does it, as one
+ * atomic step, when the scheduler sends the next Wake. A blocking operation is never a spin: it is not enabled until
+ * its predicate holds. explored.ts has the table of kinds (enabled-predicate, effect, what depends on what) as data.
+ */
+
+import { EXPLORED } from "./shared-memory.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+
+/** Why a wait ended. */
+export type Wake = 0 | 1;
+/** The word changed, somebody woke us, or no reason at all: the task looks again. */
+export const WOKEN: Wake = 0;
+/** `timeoutMs` went by. */
+export const TIMED_OUT: Wake = 1;
+
+/** What a task waits for, or (EXPLORED) is about to do. explored.ts defines each kind. */
+export type WaitKind =
+  | "park"
+  | "lock" | "tryLock" | "unlock"
+  | "downRead" | "queueWrite" | "downWrite" | "tryDownRead" | "tryDownWrite" | "upRead" | "upWrite" | "downgrade"
+  | "refGet" | "refGetNotZero" | "refPut"
+  | "enqueue" | "testCondition" | "dequeue" | "wakeOne" | "wakeAll"
+  | "complete" | "completeAll" | "completionWait"
+  | "srcuReadLock" | "srcuReadUnlock" | "srcuStart" | "srcuAdvance" | "srcuWait" | "srcuCall" | "srcuCallback"
+  | "seqWriteBegin" | "seqWriteEnd" | "seqReadBegin"
+  | "shootdownBump" | "shootdownWait" | "shootdownEnter" | "shootdownLeave"
+  | AccessKind;
+
+/** Scheduling points that upper layers mark by {@link access}. */
+export type AccessKind = "read" | "write" | "update" | "alloc" | "free";
+
+export interface Wait {
+  readonly kind: WaitKind;
+  readonly memory: SharedMemory;
+  /** First word that the operation touches. */
+  readonly index: number;
+  /** How many words it touches. */
+  readonly words: number;
+  /** Park: sleep while `words[index]` is this. Other kinds: see explored.ts. */
+  readonly expected: number;
+  /** Infinity: until woken. */
+  readonly timeoutMs: number;
+  /** For people: lock class, or what the caller named. */
+  readonly label: string;
+}
+
+/** A thread of control. Run it with runBlocking or runAsync, or `yield*` it from another task. */
+export type Task<T> = Generator<Wait, T, Wake>;
+
+/** An iterator that has already returned. Shared by all callers; iterating it changes nothing. */
+class Finished<T> implements Generator<Wait, T, Wake> {
+  readonly [Symbol.toStringTag]: string = "Generator";
+  readonly result: { done: true; value: T };
+
+  constructor(value: T) {
+    this.result = { done: true, value };
+  }
+
+  next(): IteratorResult<Wait, T> {
+    return this.result;
+  }
+
+  return(value: T): IteratorResult<Wait, T> {
+    return { done: true, value };
+  }
+
+  throw(error: unknown): IteratorResult<Wait, T> {
+    throw error;
+  }
+
+  [Symbol.iterator](): Generator<Wait, T, Wake> {
+    return this;
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+export const DONE: Task<void> = new Finished<void>(undefined);
+export const DONE_TRUE: Task<boolean> = new Finished<boolean>(true);
+export const DONE_FALSE: Task<boolean> = new Finished<boolean>(false);
+
+export function doneBoolean(value: boolean): Task<boolean> {
+  return value ? DONE_TRUE : DONE_FALSE;
+}
+
+const number = new Finished<number>(0);
+
+/** One reused object: the caller must `yield*` it at once. */
+export function doneNumber(value: number): Task<number> {
+  number.result.value = value;
+  return number;
+}
+
+/** A wait on one word: sleep while `words[index] === expected`. */
+export function park(memory: SharedMemory, index: number, expected: number, timeoutMs: number, label: string): Wait {
+  return { kind: "park", memory, index, words: 1, expected, timeoutMs, label };
+}
+
+/** The description of an explored operation. */
+export function describe(
+  kind: WaitKind, memory: SharedMemory, index: number, words: number, label: string,
+  expected: number = 0, timeoutMs: number = Infinity,
+): Wait {
+  return { kind, memory, index, words, expected, timeoutMs, label };
+}
+
+/**
+ * Marks a scheduling point that is not an operation of this layer: an access to `words` words at `index`, an
+ * allocation, a free. Costs nothing but a compare outside EXPLORED mode.
+ */
+export function access(memory: SharedMemory, kind: AccessKind, index: number, words: number, label: string): Task<void> {
+  return memory.mode === EXPLORED ? offer(describe(kind, memory, index, words, label)) : DONE;
+}
+
+function* offer(wait: Wait): Task<void> {
+  yield wait;
+}
