@@ -1,0 +1,24 @@
+/**
+ * @module Takes out of dist/ and .build/ what no source file stands behind any more: tsc never does, and a test that was
+ * renamed would run twice, a module that was removed would be packed.
+ */
+
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const rootPath = fileURLToPath(new URL("../", import.meta.url));
+
+/** Each built folder, and where its sources are. */
+const builtFolders = [
+  ["dist", "src"],
+  ...["src", "test", "bench", "examples", "scenarios"].map((folder) => [`.build/${folder}`, folder]),
+];
+
+for (const [built, source] of builtFolders) {
+  if (!existsSync(`${rootPath}${built}`)) continue;
+  for (const entry of readdirSync(`${rootPath}${built}`, { recursive: true, encoding: "utf8" })) {
+    const match = /^(.*?)(\.d\.ts|\.js)(\.map)?$/.exec(entry);
+    if (match === null || existsSync(`${rootPath}${source}/${match[1]}.ts`)) continue;
+    rmSync(`${rootPath}${built}/${entry}`);
+  }
+}

@@ -1,0 +1,114 @@
+/** @module Finds the test files of a stage, runs them with node:test, a process for each file, and collects every test. */
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { relative } from "node:path";
+import { run } from "node:test";
+import { rootPath } from "./run-command.mjs";
+
+/** @typedef {import("./check.mjs").Check} Check */
+/** @typedef {"tidy" | "browser" | "threads" | "unit"} TestKind */
+
+/**
+ * Which stage a test file belongs to. Files that start Workers stand apart, because each of them already uses every core.
+ * @param {string} path From test/.
+ * @returns {TestKind}
+ */
+function kindOf(path) {
+  if (path.startsWith("tidy/")) return "tidy";
+  if (path.startsWith("browser/")) return "browser";
+  const text = readFileSync(`${rootPath}test/${path}`, "utf8");
+  return /node:worker_threads|new Worker\(|startWorker/.test(text) ? "threads" : "unit";
+}
+
+/**
+ * @param {TestKind} kind
+ * @returns {string[]} Paths from test/, sorted.
+ */
+function testFiles(kind) {
+  const all = readdirSync(`${rootPath}test`, { recursive: true, encoding: "utf8" });
+  return all.filter((path) => path.endsWith(".test.ts") && kindOf(path) === kind).toSorted();
+}
+
+/**
+ * @param {TestKind} kind
+ * @param {{ concurrency: number, timeoutMs: number, onProgress: (done: number) => void }} options
+ * @returns {Promise<Check[]>}
+ */
+export async function runNodeTests(kind, options) {
+  const paths = testFiles(kind);
+  const built = paths.map((path) => `${rootPath}.build/test/${path.replace(/\.ts$/, ".js")}`);
+  /** @type {Check[]} */
+  const checks = [];
+  for (const path of built.filter((one) => !existsSync(one))) {
+    checks.push({ name: relative(rootPath, path), result: "failed", detail: "was not built" });
+  }
+  const files = built.filter((path) => existsSync(path));
+  if (files.length > 0) await collect(files, checks, options);
+  return checks;
+}
+
+/**
+ * Suites are not counted, only the tests in them. A file that ends well but ran no test is a failure: node reports it as
+ * one passed test with the file's own name.
+ * @param {string[]} files
+ * @param {Check[]} checks
+ * @param {{ concurrency: number, timeoutMs: number, onProgress: (done: number) => void }} options
+ */
+async function collect(files, checks, { concurrency, timeoutMs, onProgress }) {
+  /** @type {Map<string, string>} */
+  const printed = new Map();
+  for await (const event of run({ files, concurrency, timeout: timeoutMs })) {
+    if (event.type === "test:stdout" || event.type === "test:stderr") {
+      const { file = "", message } = event.data;
+      printed.set(file, `${printed.get(file) ?? ""}${message}`.slice(-20_000));
+    }
+    if (event.type !== "test:pass" && event.type !== "test:fail") continue;
+    const check = checkFromEvent(event, printed.get(event.data.file ?? "") ?? "");
+    if (check !== undefined) checks.push(check);
+    onProgress(checks.length);
+  }
+}
+
+/** @typedef {{ name: string, nesting: number, file?: string, skip?: string | boolean, details: { type?: string, error?: unknown } }} EventData */
+
+/**
+ * @param {{ type: string, data: object }} event
+ * @param {string} printed What the file has printed so far.
+ * @returns {Check | undefined} Undefined for a suite that has no failure of its own.
+ */
+function checkFromEvent(event, printed) {
+  const data = /** @type {EventData} */ (event.data);
+  const path = relative(rootPath, data.file ?? "");
+  const isWholeFile = data.name === data.file;
+  const name = isWholeFile ? path : `${path}: ${data.name}`;
+  const hint = `node --enable-source-maps --test ${path}`;
+  if (event.type === "test:fail") {
+    // A suite fails when a test in it fails, and that test has been counted.
+    if (data.details.type === "suite" && isOfSubtests(data.details.error)) return undefined;
+    const context = isWholeFile ? printed.trim() : "";
+    return { name, result: "failed", hint, detail: `${describeError(data.details.error)}\n${context}`.trim() };
+  }
+  if (data.details.type === "suite") return undefined;
+  if (data.skip !== undefined) return { name, result: "skipped", detail: String(data.skip) };
+  if (isWholeFile) return { name, result: "failed", hint, detail: "ran no test at all" };
+  return { name, result: "passed" };
+}
+
+/** @param {unknown} error */
+function isOfSubtests(error) {
+  return error instanceof Error && "failureType" in error && error.failureType === "subtestsFailed";
+}
+
+/**
+ * node:test wraps what a test threw; the cause is what the reader wants, without the frames of node itself.
+ * @param {unknown} error
+ * @returns {string}
+ */
+function describeError(error) {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  if (!(cause instanceof Error)) return String(cause);
+  const stack = cause.stack ?? String(cause);
+  const text = stack.includes(cause.message) ? stack : `${cause.message}\n${stack}`;
+  const lines = text.split("\n").filter((line) => !/^\s+at .*\(?node:internal/.test(line));
+  return lines.slice(0, 60).join("\n");
+}

@@ -1,0 +1,85 @@
+/** @module What `npm test` prints: a row for each stage as it ends, what failed right below it, and the closing line. */
+
+/** @typedef {import("./check.mjs").Check} Check */
+/** @typedef {{ id: string, title: string, checks: readonly Check[], seconds: number }} StageOutcome */
+
+const isTerminal = process.stdout.isTTY === true;
+const clearLine = isTerminal ? "\r\u001B[2K" : "";
+
+/** @param {string} text */
+function print(text) {
+  process.stdout.write(text);
+}
+
+/**
+ * @param {readonly Check[]} checks
+ * @param {Check["result"]} result
+ */
+function count(checks, result) {
+  return checks.filter((check) => check.result === result).length;
+}
+
+/** @param {readonly string[]} cells */
+function row([stage = "", result = "", checks = "", seconds = ""]) {
+  return `${stage.padEnd(10)} ${result.padEnd(8)} ${seconds.padStart(8)}  ${checks}\n`;
+}
+
+export function printHeader() {
+  print(row(["stage", "result", "checks", "seconds"]));
+  print(row(["-".repeat(10), "-".repeat(8), "-".repeat(24), "-".repeat(8)]));
+}
+
+/**
+ * On a terminal only: a line that the stage's row will overwrite.
+ * @param {string} title
+ * @param {number} done
+ */
+export function printProgress(title, done) {
+  if (isTerminal) print(`${clearLine}${title.padEnd(10)} ...${done > 0 ? ` ${done}` : ""}`);
+}
+
+/** @param {StageOutcome} outcome */
+function rowOf({ title, checks, seconds }) {
+  const failed = count(checks, "failed");
+  const skipped = count(checks, "skipped");
+  const passed = count(checks, "passed");
+  const result = failed > 0 ? "FAILED" : passed === 0 ? "not run" : "ok";
+  const parts = [`${passed} passed`];
+  if (failed > 0) parts.push(`${failed} failed`);
+  if (skipped > 0) parts.push(`${skipped} skipped`);
+  return row([title, result, parts.join(", "), seconds.toFixed(1)]);
+}
+
+/** @param {string} text */
+function indent(text) {
+  return text.replace(/^(?=.)/gm, "      ");
+}
+
+/** @param {StageOutcome} outcome */
+export function printStage(outcome) {
+  print(`${clearLine}${rowOf(outcome)}`);
+  for (const { name, result, detail = "", hint } of outcome.checks) {
+    if (result === "failed") print(`  x ${name}\n${indent(detail.slice(0, 12_000))}\n`);
+    if (result === "failed" && hint !== undefined) print(`      again: ${hint}\n`);
+    if (result === "skipped") print(`  - ${name}\n      did not run: ${detail}\n`);
+  }
+}
+
+/**
+ * The table once more when failures have torn it apart, then the line that says how it went.
+ * @param {readonly StageOutcome[]} outcomes
+ * @returns {boolean} True when nothing failed.
+ */
+export function printSummary(outcomes) {
+  const checks = outcomes.flatMap((outcome) => outcome.checks);
+  const failed = count(checks, "failed");
+  const skipped = count(checks, "skipped");
+  if (failed > 0) {
+    print("\n");
+    printHeader();
+    for (const outcome of outcomes) print(rowOf(outcome));
+  }
+  const tail = skipped > 0 ? `, ${skipped} skipped` : "";
+  print(`\n${count(checks, "passed")} passed, ${failed} failed${tail}\n`);
+  return failed === 0;
+}

@@ -1,0 +1,71 @@
+/** @module The stages of `npm test`, in their order: the cheap and telling ones first. */
+
+import { checkFromCommand, checkTool } from "./check.mjs";
+import { checkExamples } from "./examples.mjs";
+import { runNodeTests } from "./node-tests.mjs";
+import { checkPackage } from "./package.mjs";
+import { rootPath, runCommand } from "./run-command.mjs";
+
+/** @typedef {import("./check.mjs").Stage} Stage */
+
+const minuteMs = 60_000;
+
+/**
+ * A stage of node:test files.
+ * @param {import("./node-tests.mjs").TestKind} kind
+ * @param {{ concurrency: number, timeoutMs: number }} options
+ * @returns {Stage}
+ */
+function testStage(kind, { concurrency, timeoutMs }) {
+  return {
+    id: kind,
+    title: kind,
+    needsBuild: true,
+    run: (onProgress) => runNodeTests(kind, { concurrency, timeoutMs, onProgress }),
+  };
+}
+
+/** @type {readonly Stage[]} */
+export const stages = [
+  {
+    id: "build",
+    title: "build",
+    needsBuild: false,
+    // Types are judged by the next stage, so that a type error does not keep the tests from running.
+    run: async () => [
+      await checkTool("src into dist", "tsc", ["-p", "tsconfig.build.json", "--noCheck"]),
+      await checkTool("everything into .build", "tsc", ["-p", "tsconfig.json", "--noCheck"]),
+      checkFromCommand(
+        "no built file without its source",
+        await runCommand(process.execPath, [`${rootPath}scripts/prune-built.mjs`]),
+      ),
+    ],
+  },
+  {
+    id: "types",
+    title: "types",
+    needsBuild: false,
+    run: async () => [
+      await checkTool("sources and tests", "tsc", ["-p", "tsconfig.json", "--noEmit", "--incremental", "false"]),
+      await checkTool("scripts", "tsc", ["-p", "tsconfig.scripts.json"]),
+    ],
+  },
+  {
+    id: "lint",
+    title: "lint",
+    needsBuild: false,
+    run: async () => [await checkTool("oxlint", "oxlint", [])],
+  },
+  {
+    id: "format",
+    title: "format",
+    needsBuild: false,
+    run: async () => [await checkTool("oxfmt", "oxfmt", ["--check"])],
+  },
+  testStage("tidy", { concurrency: 2, timeoutMs: minuteMs }),
+  testStage("unit", { concurrency: 2, timeoutMs: 5 * minuteMs }),
+  testStage("threads", { concurrency: 1, timeoutMs: 10 * minuteMs }),
+  testStage("browser", { concurrency: 1, timeoutMs: 5 * minuteMs }),
+  { id: "examples", title: "examples", needsBuild: true, run: checkExamples },
+  { id: "package", title: "package", needsBuild: true, run: checkPackage },
+];
