@@ -1,13 +1,29 @@
 /**
  * @module memory/heap
- * The kernel heap's allocator: slab caches for structs, size classes for page tables.
+ * The kernel heap as the layers above use it: objects of structs, blocks for page tables, well-known pointers, and the books. What
+ * allocates is in slab-cache.ts and heap-blocks.ts over heap-pages.ts.
+ *
+ *   H1  Memory is handed out zeroed and poisoned when it comes back.
+ *   H2  Out of budget is an answer (0), not an error: nothing has changed then, and the same call may succeed later.
+ *   H3  Freeing anything but what was allocated, or twice, is an AssertionFailure that names struct and address, in all builds.
+ *       Using it after that is one in debug builds (struct.ts, S3).
+ *
+ * Every function that is a task takes slabLock or heapLock for a moment and never waits for anything else.
  */
 
-import type { Task } from "../sync/task.ts";
+import { atomicCompareExchange, atomicLoad } from "../sync/atomics.ts";
+import { ENOMEM } from "../sync/errno.ts";
+import { HmmError } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { StructInfo } from "./struct.ts";
+import { access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
+import { allocBlock, classWords, freeBlock } from "./heap-blocks.ts";
+import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
+import { SlabCache, shrinkCache } from "./slab-cache.ts";
+import type { Struct, StructInfo, StructView } from "./struct.ts";
 
 export interface CacheAccount {
+  /** The struct's name, or `words<count>` for blocks of that size. */
   readonly name: string;
   /** Objects alive. */
   readonly live: number;
@@ -15,6 +31,7 @@ export interface CacheAccount {
 }
 
 export interface HeapUsage {
+  /** Pages in use, in bytes: the heap's own tables, slabs (empty ones included) and blocks. */
   readonly usedBytes: number;
   readonly peakBytes: number;
   readonly budgetBytes: number;
@@ -22,44 +39,116 @@ export interface HeapUsage {
 
 export class Heap {
   readonly memory: SharedMemory;
+  readonly #pages: HeapPages;
+  readonly #caches = new Map<StructInfo, SlabCache>();
 
+  /** On a heap that `HeapPages.format` has prepared. */
   constructor(memory: SharedMemory) {
     this.memory = memory;
+    this.#pages = new HeapPages(memory);
   }
 
-  /** A zeroed object of `info`, or 0 when the budget is spent (ENOMEM). */
-  alloc(info: StructInfo): Task<number> {
-    throw new Error(`pending ${info.name}`);
+  /** A zeroed object, or 0 (H2). */
+  *alloc(info: StructInfo): Task<number> {
+    const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
+    const at = yield* cache.alloc();
+    if (at !== 0 || !(yield* this.#shrink())) return at;
+    return yield* cache.alloc();
   }
 
-  free(info: StructInfo, at: number): Task<void> {
-    throw new Error(`pending ${info.name} ${at}`);
+  /** Gives an object back. Nobody else may reach it any more. */
+  *free(info: StructInfo, at: number): Task<void> {
+    const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
+    yield* cache.free(at);
   }
 
-  /** Zeroed, even-aligned words for a page table: `count` is 512, 1024, 2048 or 4096. 0 on ENOMEM. */
-  allocWords(count: number): Task<number> {
-    throw new Error(`pending ${count}`);
+  /** `count` zeroed words that start at an even word, or 0 (H2). `count` is 512 times a power of two, up to 16,384. */
+  *allocWords(count: number): Task<number> {
+    const at = yield* allocBlock(this.#pages, count);
+    if (at !== 0 || !(yield* this.#shrink())) return at;
+    return yield* allocBlock(this.#pages, count);
   }
 
+  /** Gives a block of `allocWords(count)` back. */
   freeWords(at: number, count: number): Task<void> {
-    throw new Error(`pending ${at} ${count}`);
+    return freeBlock(this.#pages, at, count);
   }
 
-  /** Word index of the well-known slot `name`, 0 when it was never set; created on first use by any thread. */
-  root(name: string): Task<number> {
-    throw new Error(`pending ${name}`);
+  /** Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there (atomically). Made by who asks first. */
+  *root(name: string): Task<number> {
+    const found = this.#pages.roots.find(name);
+    if (found !== 0) return found;
+    yield* this.#pages.lock.lock();
+    const slot = this.#pages.roots.add(name);
+    yield* this.#pages.lock.unlock();
+    return slot;
   }
 
-  /** The one object of `info` kept in root slot `name`; the first caller allocates and `init`s it. 0 on ENOMEM. */
-  singleton(name: string, info: StructInfo, init?: (at: number) => void): Task<number> {
-    throw new Error(`pending ${name} ${info.name} ${typeof init}`);
+  /**
+   * The machine's one object of a struct, kept in the root slot of its name. Whoever comes first allocates it and runs `init`; a thread that
+   * raced with it frees its own again. Throws HmmError ENOMEM.
+   */
+  *singleton<T extends StructView>(info: Struct<T>, init: (view: T) => void): Task<T> {
+    const { memory } = this;
+    const slot = yield* this.root(info.name);
+    const known = atomicLoad(memory.words, slot);
+    if (known !== 0) return info.at(memory, known);
+    const at = yield* this.alloc(info);
+    if (at === 0) {
+      throw new HmmError(
+        ENOMEM,
+        "singleton",
+        `Cannot make the machine's ${info.name}: the kernel heap is full; raise heapBytes`,
+      );
+    }
+    init(info.at(memory, at));
+    yield* access(memory, "update", slot, 1, info.name);
+    const winner = atomicCompareExchange(memory.words, slot, 0, at);
+    if (winner === 0) return info.at(memory, at);
+    yield* this.free(info, at);
+    return info.at(memory, winner);
   }
 
+  /** Everything alive, by cache: only what lives is listed, in order of name. Exact while nobody allocates. */
   accounting(): CacheAccount[] {
-    throw new Error("pending");
+    const { caches, header } = this.#pages;
+    const accounts: CacheAccount[] = caches.entries().map(({ name, at }) => {
+      const { live, sizeWords } = SlabCache.liveOf(this.memory, at);
+      return { name, live, bytes: live * sizeWords * 4 };
+    });
+    for (let sizeClass = 0; sizeClass < BLOCK_CLASSES; sizeClass++) {
+      const live = header.blocksLive.get(sizeClass);
+      accounts.push({ name: `words${classWords(sizeClass)}`, live, bytes: live * classWords(sizeClass) * 4 });
+    }
+    return accounts.filter(({ live }) => live !== 0).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   usage(): HeapUsage {
-    throw new Error("pending");
+    const { header, usedPages } = this.#pages;
+    return {
+      usedBytes: usedPages * HEAP_PAGE_BYTES,
+      peakBytes: header.peakPages * HEAP_PAGE_BYTES,
+      budgetBytes: header.maxPages * HEAP_PAGE_BYTES,
+    };
+  }
+
+  *#openCache(info: StructInfo): Task<SlabCache> {
+    const { caches, lock } = this.#pages;
+    let record = caches.find(info.name);
+    if (record === 0) {
+      yield* lock.lock();
+      record = caches.add(info.name, (at) => SlabCache.format(this.memory, info, at));
+      yield* lock.unlock();
+    }
+    const cache = new SlabCache(this.#pages, info, record);
+    this.#caches.set(info, cache);
+    return cache;
+  }
+
+  /** Takes back the pages that caches keep in reserve. */
+  *#shrink(): Task<boolean> {
+    let found = false;
+    for (const { at } of this.#pages.caches.entries()) if (yield* shrinkCache(this.#pages, at)) found = true;
+    return found;
   }
 }

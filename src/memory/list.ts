@@ -9,7 +9,7 @@
  *   L2  Iteration may take off the node that it has just handed out, nothing else.
  */
 
-import { KernelBug } from "../sync/errors.ts";
+import { bug } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { LIST_POISON_NEXT, LIST_POISON_PREV, formatPointer } from "./poison.ts";
 
@@ -72,10 +72,10 @@ export class List {
   del(): void {
     const { next, prev } = this;
     if (next === 0 || next === LIST_POISON_NEXT || prev === LIST_POISON_PREV) {
-      throw new KernelBug(`Cannot take node ${formatPointer(this.at)} off a list: it is in none; take it off once`);
+      bug(`Cannot take node ${formatPointer(this.at)} off a list: it is in none; take it off once`);
     }
     if (this.#read(next + PREV) !== this.at || this.#read(prev + NEXT) !== this.at) {
-      throw new KernelBug(
+      bug(
         `Cannot take node ${formatPointer(this.at)} off its list: its neighbours are not linked to it; hold the list's lock`,
       );
     }
@@ -96,7 +96,7 @@ export class List {
   #insert(node: List, prev: number, next: number): void {
     const old = node.next;
     if (old !== 0 && old !== LIST_POISON_NEXT) {
-      throw new KernelBug(`Cannot list node ${formatPointer(node.at)}: it is in a list already; take it off first`);
+      bug(`Cannot list node ${formatPointer(node.at)}: it is in a list already; take it off first`);
     }
     node.#link(next, prev);
     this.#write(next + PREV, node.at);

@@ -9,7 +9,8 @@
  * may use the object at all reads it whole, and one that may not use it gets the error that it deserves.
  */
 
-import { KernelBug } from "../sync/errors.ts";
+import { bug } from "../sync/errors.ts";
+import { nameHash } from "../sync/lock-class.ts";
 
 /** Every byte of freed heap memory (Linux: POISON_FREE). As a page number, a pointer or a count it is absurd. */
 export const POISON_FREE = 0x6b6b6b6b;
@@ -24,16 +25,9 @@ export const HEADER_LIVE = 0xa5;
 export const HEADER_FREE = 0x5a;
 const STATE_MASK = 0xff;
 
-/** 32-bit FNV-1a. The same on every thread, so that a name leads all of them to the same cache or root slot. */
-export function nameHash(name: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return hash | 0;
-}
-
 /** The type tag of a struct as it stands in the header of its objects. */
 export function structTag(name: string): number {
-  return nameHash(name) & ~STATE_MASK;
+  return nameHash(name) << 8;
 }
 
 export function headerTag(header: number): number {
@@ -59,12 +53,12 @@ export function throwBadObject(
 ): never {
   const where = `${structName} at ${formatPointer(pointer)}`;
   if (headerState(header) === HEADER_FREE)
-    throw new KernelBug(`Cannot ${access} ${where}: it was freed; keep a reference while using it`);
+    bug(`Cannot ${access} ${where}: it was freed; keep a reference while using it`);
   if (headerState(header) !== HEADER_LIVE) {
-    throw new KernelBug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
+    bug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
   }
   if (headerTag(header) !== tag) {
-    throw new KernelBug(`Cannot ${access} ${where}: an object of another struct lives there; check the pointer's type`);
+    bug(`Cannot ${access} ${where}: an object of another struct lives there; check the pointer's type`);
   }
-  throw new KernelBug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);
+  bug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);
 }

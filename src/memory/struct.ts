@@ -11,9 +11,9 @@
  *   S3  In debug builds `at` reads the object's header: a freed object, a foreign pointer or an object of another struct throws.
  */
 
-import type { LockClass } from "../sync/lock-order.ts";
-import { lockClass } from "../sync/lock-order.ts";
-import { KernelBug } from "../sync/errors.ts";
+import { bug } from "../sync/errors.ts";
+import type { LockClass } from "../sync/lock-class.ts";
+import { lockClass } from "../sync/lock-class.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { HEADER_LIVE, HEADER_WORDS, POISON_FREE, formatPointer, structTag, throwBadObject } from "./poison.ts";
 
@@ -72,7 +72,7 @@ export interface StructInfo {
 
 export interface Struct<T extends StructView> extends StructInfo {
   readonly offset: { readonly [K in FieldNames<T>]: number };
-  /** The view of the object at `pointer`. Throws KernelBug on null, and in debug builds on anything but a live object (S3). */
+  /** The view of the object at `pointer`. Throws AssertionFailure on null, and in debug builds on anything but a live object (S3). */
   at(memory: SharedMemory, pointer: number): T;
   /** From the pointer of an embedded field to its object (Linux: container_of). */
   containerOf(fieldPointer: number, field: FieldNames<T>): number;
@@ -154,7 +154,7 @@ export class WordArray {
 
   #check(index: number): void {
     if (index >= 0 && index < this.length) return;
-    throw new KernelBug(`Cannot access element ${index}: the array has ${this.length}; check the index`);
+    bug(`Cannot access element ${index}: the array has ${this.length}; check the index`);
   }
 }
 
@@ -190,8 +190,7 @@ export function embed<P>(Primitive: Embeddable<P>, note: string, lockClassName?:
 
 /** A struct that was declared with `embedded: true`, as a field of another one. */
 export function embedStruct<V extends StructView>(inner: Struct<V>, guardedBy: string, note: string): Field<V> {
-  if (!inner.embedded)
-    throw new KernelBug(`Cannot embed ${inner.name}: it is a struct of its own; declare it embedded`);
+  if (!inner.embedded) bug(`Cannot embed ${inner.name}: it is a struct of its own; declare it embedded`);
   return {
     kind: "embedded",
     words: inner.sizeWords,
@@ -221,17 +220,16 @@ function layOut(fields: readonly (readonly [string, Field<unknown>])[]): FieldIn
  * threads find a struct by its name.
  */
 export function struct<T extends StructView>(name: string, fields: FieldTable<T>, options?: StructOptions): Struct<T> {
-  if (structs.has(name)) throw new KernelBug(`Cannot declare struct ${name}: it exists already; choose another name`);
+  if (structs.has(name)) bug(`Cannot declare struct ${name}: it exists already; choose another name`);
   const tag = structTag(name);
   for (const other of structs.values()) {
-    if (other.tag === tag)
-      throw new KernelBug(`Cannot declare struct ${name}: its tag is that of ${other.name}; choose another name`);
+    if (other.tag === tag) bug(`Cannot declare struct ${name}: its tag is that of ${other.name}; choose another name`);
   }
   const entries = Object.entries<Field<unknown>>(fields);
   const infos = layOut(entries);
   const last = infos.at(-1);
   const sizeWords = last === undefined ? 0 : last.offset + last.words;
-  if (sizeWords === 0) throw new KernelBug(`Cannot declare struct ${name}: it has no fields; add one`);
+  if (sizeWords === 0) bug(`Cannot declare struct ${name}: it has no fields; add one`);
   const embedded = options?.embedded === true;
 
   class View implements StructView {
@@ -257,7 +255,7 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
     offset: Object.fromEntries(infos.map((info) => [info.name, info.offset])) as Struct<T>["offset"],
     at(memory, at) {
       if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
-      if (at === 0) throw new KernelBug(`Cannot use ${name} at null: check the pointer before using it`);
+      if (at === 0) bug(`Cannot use ${name} at null: check the pointer before using it`);
       if (memory.debug) checkLive(memory, declared, at);
       return new View(memory, at) as StructView as T;
     },
@@ -278,9 +276,7 @@ function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
     return;
   }
   for (let i = 0; i < info.sizeWords; i++) if (words[at + i] !== POISON_FREE) return;
-  throw new KernelBug(
-    `Cannot use ${info.name} at ${formatPointer(at)}: its object was freed; keep a reference while using it`,
-  );
+  bug(`Cannot use ${info.name} at ${formatPointer(at)}: its object was freed; keep a reference while using it`);
 }
 
 /** Every struct that the loaded modules declared, in order of declaration. */
