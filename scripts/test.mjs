@@ -56,9 +56,10 @@ async function runStage(stage) {
   }
 }
 
+const chosen = chosenStages();
 const outcomes = [];
 printHeader();
-for (const stage of chosenStages()) {
+for (const stage of chosen) {
   printProgress(stage.title, 0);
   const startMs = performance.now();
   const checks = await runStage(stage);

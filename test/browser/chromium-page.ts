@@ -1,0 +1,66 @@
+/** @module Runs one page module in a real Chromium and hands back what its tests said and what its console complained of. */
+
+import { chromium, type Browser } from "playwright-core";
+import type { PageResult } from "./page-cases.ts";
+
+/** Without a sandbox, because containers have none; and with nothing that talks to anywhere. */
+const flags: readonly string[] = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export interface PageRun {
+  readonly results: readonly PageResult[];
+  /** Errors on the console of the page and its workers, and what nobody caught. */
+  readonly complaints: readonly string[];
+}
+
+export function launchChromium(executablePath: string): Promise<Browser> {
+  return chromium.launch({ executablePath, headless: true, args: [...flags], timeout: 60_000 });
+}
+
+/**
+ * Loads `origin`'s empty page, imports `modulePath` (from .build/, such as "test/browser/smoke.page.js") into it and runs
+ * the tests that it registers. Throws when it does not load or does not end within `timeoutMs`.
+ */
+export async function runPage(
+  browser: Browser,
+  origin: string,
+  modulePath: string,
+  timeoutMs: number,
+): Promise<PageRun> {
+  const context = await browser.newContext();
+  const complaints: string[] = [];
+  try {
+    const page = await context.newPage();
+    page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
+    page.on("console", (message) => {
+      if (message.type() === "error") complaints.push(`${message.text()} (${message.location().url})`);
+    });
+    page.on("crash", () => complaints.push("the page crashed"));
+    await page.goto(`${origin}/`);
+    const script = `import("/${modulePath}").then(() => import("/test/browser/page-cases.js")).then((m) => m.runPageTests())`;
+    const results = await within(page.evaluate<PageResult[]>(script), timeoutMs, () => complaints.join("\n"));
+    return { results, complaints };
+  } finally {
+    await context.close();
+  }
+}
+
+async function within<T>(promise: Promise<T>, timeoutMs: number, describe: () => string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    const fail = (): void => reject(new Error(`the page did not end within ${timeoutMs} ms\n${describe()}`));
+    timer = setTimeout(fail, timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

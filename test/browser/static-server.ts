@@ -1,0 +1,70 @@
+/**
+ * @module Serves the built files to the browser tests, with the two headers that make a page cross-origin isolated and so
+ * give it SharedArrayBuffer. It serves one folder, on the loopback interface, and nothing else.
+ */
+
+import { createReadStream, statSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { extname, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** .build/, from .build/test/browser/. */
+const servedPath = fileURLToPath(new URL("../../", import.meta.url));
+
+const contentTypes: Readonly<Record<string, string>> = {
+  ".js": "text/javascript; charset=utf-8",
+  ".map": "application/json",
+  ".json": "application/json",
+  ".html": "text/html; charset=utf-8",
+};
+
+/** Where every page module is loaded into. */
+const emptyPage = `<!doctype html><meta charset="utf-8"><title>hmm-ts</title><link rel="icon" href="data:,">`;
+
+export interface StaticServer {
+  /** Without a slash at its end. */
+  readonly origin: string;
+  close(): Promise<void>;
+}
+
+/** Starts on a free port; with `isIsolated` false it leaves the two headers out. */
+export function startStaticServer(isIsolated: boolean): Promise<StaticServer> {
+  const server = createServer((request, response) => answer(request, response, isIsolated));
+  return new Promise((resolve, reject) => {
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      if (address === null || typeof address === "string") return reject(new Error("the server has no port"));
+      const close = (): Promise<void> =>
+        new Promise((closed) => {
+          server.close(() => closed());
+          server.closeAllConnections();
+        });
+      resolve({ origin: `http://127.0.0.1:${address.port}`, close });
+    });
+  });
+}
+
+function answer(request: IncomingMessage, response: ServerResponse, isIsolated: boolean): void {
+  const url = new URL(request.url ?? "/", "http://localhost");
+  response.setHeader("Cache-Control", "no-store");
+  if (isIsolated) {
+    response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
+    response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
+    response.setHeader("Cross-Origin-Resource-Policy", "same-origin");
+  }
+  if (url.pathname === "/") {
+    response.setHeader("Content-Type", "text/html; charset=utf-8");
+    response.end(emptyPage);
+    return;
+  }
+  const path = fileURLToPath(new URL(`.${url.pathname}`, `file://${servedPath}`));
+  const type = contentTypes[extname(path)];
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  if (type === undefined || !isFile || !path.startsWith(servedPath.endsWith(sep) ? servedPath : servedPath + sep)) {
+    response.writeHead(404).end("not here");
+    return;
+  }
+  response.setHeader("Content-Type", type);
+  createReadStream(path).pipe(response);
+}
