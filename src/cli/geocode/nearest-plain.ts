@@ -1,0 +1,107 @@
+/**
+ * @module The same search over plain typed arrays: what a program would write that has everything in one
+ * SharedArrayBuffer and no device. The baseline of the benchmark, and kept line by line like the kernel's search.
+ */
+
+import type { CityList } from "./city-list.ts";
+import { CHILD_COUNT_MASK, CITY_BYTES, NODE_BYTES, wholePages } from "./layout.ts";
+import { fillRecords, treeSlots } from "./records.ts";
+import { TreeBuilder } from "./tree-builder.ts";
+
+/** The tree in one buffer, nodes from byte 0 on, then cities. Goes to Workers as it is: nothing is copied. */
+export interface PlainTree {
+  readonly nodesF64: Float64Array;
+  readonly nodesF32: Float32Array;
+  readonly citiesF64: Float64Array;
+  readonly citiesU32: Uint32Array;
+}
+
+const PENDING_LIMIT = 64;
+const FARTHER_THAN_ALL = 5;
+const F64_PER_NODE: number = NODE_BYTES / 8;
+const CHILDREN_F64 = 6;
+const F32_PER_NODE: number = NODE_BYTES / 4;
+const BOX_F32 = 6;
+
+const pendingNodes = new Int32Array(PENDING_LIMIT);
+const pendingDistances = new Float64Array(PENDING_LIMIT);
+
+/** Builds the tree of `list` by the same builder, in one thread. Links count from the start of the nodes. */
+export function buildPlainTree(list: CityList): PlainTree {
+  const nodes = new Uint8Array(new SharedArrayBuffer(wholePages(list.count * NODE_BYTES)));
+  const cities = new Uint8Array(new SharedArrayBuffer(wholePages(list.count * CITY_BYTES)));
+  const slots = treeSlots(nodes, cities, 0, 0, 0);
+  fillRecords(list, slots);
+  const builder = new TreeBuilder(slots);
+  for (const groups of builder.plantRoot(list.count)) builder.buildBelow(groups);
+  builder.linkCities(0, list.count);
+  return { nodesF64: slots.nodesF64, nodesF32: slots.nodesF32, citiesF64: slots.citiesF64, citiesU32: slots.citiesU32 };
+}
+
+/** The slot of the node nearest to the point (x, y, z) of the unit sphere. Its city has the same slot. */
+export function searchPlain(tree: PlainTree, x: number, y: number, z: number): number {
+  const f64 = tree.nodesF64;
+  const f32 = tree.nodesF32;
+  let nearestYet = 0;
+  let bestSquare = FARTHER_THAN_ALL;
+  let pending = 0;
+  let slot = 0;
+  for (;;) {
+    const at = slot * F64_PER_NODE;
+    const dx = x - f64[at]!;
+    const dy = y - f64[at + 1]!;
+    const dz = z - f64[at + 2]!;
+    const square = dx * dx + dy * dy + dz * dz;
+    if (square < bestSquare) {
+      bestSquare = square;
+      nearestYet = slot;
+    }
+
+    const children = f64[at + CHILDREN_F64]! | 0;
+    const count = children & CHILD_COUNT_MASK;
+    slot = 0; // the root is nobody's child, so 0 can mean none
+    if (count > 0) {
+      const lower = (children / NODE_BYTES) | 0;
+      const lowerSquare = boxSquare(f32, lower * F32_PER_NODE + BOX_F32, x, y, z, bestSquare);
+      if (lowerSquare < bestSquare) slot = lower;
+      if (count > 1) {
+        const higher = lower + 1;
+        const higherSquare = boxSquare(f32, higher * F32_PER_NODE + BOX_F32, x, y, z, bestSquare);
+        if (higherSquare < bestSquare) {
+          if (slot === 0) slot = higher;
+          else if (higherSquare < lowerSquare) {
+            pendingNodes[pending] = lower;
+            pendingDistances[pending++] = lowerSquare;
+            slot = higher;
+          } else {
+            pendingNodes[pending] = higher;
+            pendingDistances[pending++] = higherSquare;
+          }
+        }
+      }
+    }
+    while (slot === 0) {
+      if (pending === 0) return nearestYet;
+      pending--;
+      if (pendingDistances[pending]! < bestSquare) slot = pendingNodes[pending]!;
+    }
+  }
+}
+
+function boxSquare(f32: Float32Array, box: number, x: number, y: number, z: number, enough: number): number {
+  let side = outside(f32, box, x);
+  let square = side * side;
+  if (square >= enough) return square;
+  side = outside(f32, box + 1, y);
+  square += side * side;
+  if (square >= enough) return square;
+  side = outside(f32, box + 2, z);
+  return square + side * side;
+}
+
+function outside(f32: Float32Array, bounds: number, value: number): number {
+  const least = f32[bounds]!;
+  if (value < least) return least - value;
+  const greatest = f32[bounds + 3]!;
+  return value > greatest ? value - greatest : 0;
+}

@@ -1,0 +1,110 @@
+/** The whole job over plain buffers: the real builder and the real kernel, with an address space that is one table. */
+
+import type { AnswerBlock, CheckerFacts } from "../../src/cli/geocode/answer-checker.ts";
+import { CensusHistory } from "../../src/cli/geocode/census-history.ts";
+import type { CityList } from "../../src/cli/geocode/city-list.ts";
+import { ANSWER_BYTES, CITY_BYTES, CONTROL_BYTES, NODE_BYTES, wholePages } from "../../src/cli/geocode/layout.ts";
+import type { GeocodeMap } from "../../src/cli/geocode/layout.ts";
+import { kernelArguments, nearest } from "../../src/cli/geocode/nearest-kernel.ts";
+import type { KernelMemory } from "../../src/cli/geocode/nearest-kernel.ts";
+import { Random } from "../../src/cli/geocode/random.ts";
+import { fillRecords, treeSlots } from "../../src/cli/geocode/records.ts";
+import { buildReferenceIndex, referenceNearest } from "../../src/cli/geocode/reference.ts";
+import { TreeBuilder } from "../../src/cli/geocode/tree-builder.ts";
+import type { TreeSlots } from "../../src/cli/geocode/tree-builder.ts";
+import { plainMemory } from "./plain-memory.ts";
+
+/** Far from 0 and above 2^32, so that a pointer cut to 32 bits or taken for an offset leads nowhere. */
+const NODES = 5 * 2 ** 32;
+const CITIES = 6 * 2 ** 32;
+const QUESTIONS = 7 * 2 ** 32;
+const ANSWERS = 8 * 2 ** 32;
+const CONTROL = 9 * 2 ** 32;
+
+export interface PlainJob {
+  readonly list: CityList;
+  readonly slots: TreeSlots;
+  readonly memory: KernelMemory;
+  readonly map: GeocodeMap;
+  readonly block: AnswerBlock;
+}
+
+/** `count` cities at seeded places, uniform over degrees; every eighth shares the place of the one before. */
+export function randomCities(seed: number, count: number): CityList {
+  const random = new Random(seed);
+  const longitudes = new Float64Array(count);
+  const latitudes = new Float64Array(count);
+  const populations = new Uint32Array(count);
+  for (let city = 0; city < count; city++) {
+    const twin = city % 8 === 7;
+    longitudes[city] = twin ? longitudes[city - 1]! : random.nextUnit() * 360 - 180;
+    latitudes[city] = twin ? latitudes[city - 1]! : random.nextUnit() * 180 - 90;
+    populations[city] = random.nextBelow(30_000_000);
+  }
+  return { count, longitudes, latitudes, populations };
+}
+
+/** Fills the records and builds the tree as the job does: the root first, then each half with arrays of its own. */
+export function buildPlainSlots(list: CityList): TreeSlots {
+  const nodes = new Uint8Array(wholePages(list.count * NODE_BYTES));
+  const cities = new Uint8Array(wholePages(list.count * CITY_BYTES));
+  const slots = treeSlots(nodes, cities, 0, NODES, CITIES);
+  fillRecords(list, slots);
+  const [lower, higher] = new TreeBuilder(slots).plantRoot(list.count);
+  new TreeBuilder(slots).buildBelow(lower);
+  if (higher.lowerCount > 0) {
+    const start = higher.slot;
+    const half = treeSlots(nodes.subarray(start * NODE_BYTES), cities.subarray(start * CITY_BYTES), start, NODES, CITIES);
+    new TreeBuilder(half).buildBelow(higher);
+  }
+  new TreeBuilder(slots).linkCities(0, list.count);
+  return slots;
+}
+
+export function plainJob(list: CityList, questions: Int32Array): PlainJob {
+  const count = questions.length / 2;
+  const slots = buildPlainSlots(list);
+  const answers = new Uint8Array(count * ANSWER_BYTES);
+  const bytesOf = (array: Float64Array | Int32Array): Uint8Array =>
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  const memory = plainMemory([
+    { address: NODES, bytes: bytesOf(slots.nodesF64) },
+    { address: CITIES, bytes: bytesOf(slots.citiesF64) },
+    { address: QUESTIONS, bytes: bytesOf(questions) },
+    { address: ANSWERS, bytes: answers },
+    { address: CONTROL, bytes: new Uint8Array(CONTROL_BYTES) },
+  ]);
+  const map = {
+    cityCount: list.count,
+    questionCount: count,
+    nodes: NODES,
+    cities: CITIES,
+    questions: QUESTIONS,
+    answers: ANSWERS,
+    control: CONTROL,
+    log: 0,
+    logCapacity: 0,
+    restless: 0,
+    restlessBytes: 0,
+  };
+  const answersF64 = new Float64Array(answers.buffer);
+  const answersU32 = new Uint32Array(answers.buffer);
+  return { list, slots, memory, map, block: { first: 0, count, questions, answersF64, answersU32 } };
+}
+
+/** Runs the kernel for every question. */
+export function runKernel(job: PlainJob): void {
+  const args = kernelArguments(job.map);
+  for (let item = 0; item < job.map.questionCount; item++) nearest(job.memory, item, args);
+}
+
+/** What a checker needs to know about `job`, with a census of `log` entries. */
+export function factsOf(job: PlainJob, log: readonly number[] = []): CheckerFacts {
+  return {
+    cities: job.list,
+    citiesAddress: job.map.cities,
+    cityRecords: job.slots.citiesU32,
+    history: new CensusHistory(Uint32Array.from(log), job.list.count),
+    nearest: referenceNearest(buildReferenceIndex(job.list)),
+  };
+}

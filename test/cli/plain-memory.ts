@@ -1,0 +1,58 @@
+/** A kernel's memory over plain buffers that begin at given addresses: no pages, no faults, bounds checked. */
+
+import type { KernelMemory } from "../../src/cli/geocode/nearest-kernel.ts";
+
+export interface PlainRegion {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Loads and stores into whichever region holds the address; throws where none does or the address is unaligned. */
+export function plainMemory(regions: readonly PlainRegion[]): KernelMemory {
+  const find = (address: number, width: number): { view: DataView; offset: number } => {
+    if (address % width !== 0) throw new Error(`unaligned access to ${address}`);
+    for (const { address: start, bytes } of regions) {
+      if (address >= start && address + width <= start + bytes.byteLength) {
+        return { view: new DataView(bytes.buffer, bytes.byteOffset), offset: address - start };
+      }
+    }
+    throw new Error(`nothing is mapped at ${address}`);
+  };
+  const loadU32 = (address: number): number => {
+    const { view, offset } = find(address, 4);
+    return view.getUint32(offset, true);
+  };
+  const storeU32 = (address: number, value: number): void => {
+    const { view, offset } = find(address, 4);
+    view.setUint32(offset, value, true);
+  };
+  return {
+    i32: { load: (address) => loadU32(address) | 0 },
+    f32: {
+      load: (address) => {
+        const { view, offset } = find(address, 4);
+        return view.getFloat32(offset, true);
+      },
+    },
+    f64: {
+      load: (address) => {
+        const { view, offset } = find(address, 8);
+        return view.getFloat64(offset, true);
+      },
+      store: (address, value) => {
+        const { view, offset } = find(address, 8);
+        view.setFloat64(offset, value, true);
+      },
+    },
+    u32: {
+      store: storeU32,
+      atomicLoad: loadU32,
+      atomicStore: storeU32,
+      atomicAdd: (address, value) => {
+        const old = loadU32(address);
+        storeU32(address, old + value);
+        return old;
+      },
+    },
+  };
+}
