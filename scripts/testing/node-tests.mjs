@@ -25,6 +25,7 @@ function kindOf(path) {
  * @returns {string[]} Paths from test/, sorted.
  */
 function testFiles(kind) {
+  if (!existsSync(`${rootPath}test`)) return [];
   const all = readdirSync(`${rootPath}test`, { recursive: true, encoding: "utf8" });
   return all.filter((path) => path.endsWith(".test.ts") && kindOf(path) === kind).toSorted();
 }

@@ -3,6 +3,7 @@
 /** @typedef {import("./check.mjs").Check} Check */
 /** @typedef {{ id: string, title: string, checks: readonly Check[], seconds: number }} StageOutcome */
 
+const detailLettersMax = 12_000;
 const isTerminal = process.stdout.isTTY === true;
 const clearLine = isTerminal ? "\r\u001B[2K" : "";
 
@@ -59,10 +60,26 @@ function indent(text) {
 export function printStage(outcome) {
   print(`${clearLine}${rowOf(outcome)}`);
   for (const { name, result, detail = "", hint } of outcome.checks) {
-    if (result === "failed") print(`  x ${name}\n${indent(detail.slice(0, 12_000))}\n`);
-    if (result === "failed" && hint !== undefined) print(`      again: ${hint}\n`);
-    if (result === "skipped") print(`  - ${name}\n      did not run: ${detail}\n`);
+    if (result !== "failed") continue;
+    print(`  x ${name}\n${indent(detail.slice(0, detailLettersMax))}\n`);
+    if (hint !== undefined) print(`      again: ${hint}\n`);
   }
+  for (const [reason, skipped] of skippedByReason(outcome.checks)) {
+    print(`  - ${skipped} did not run: ${reason}\n`);
+  }
+}
+
+/**
+ * @param {readonly Check[]} checks
+ * @returns {Map<string, number>}
+ */
+function skippedByReason(checks) {
+  /** @type {Map<string, number>} */
+  const reasons = new Map();
+  for (const { result, detail = "no reason given" } of checks) {
+    if (result === "skipped") reasons.set(detail, (reasons.get(detail) ?? 0) + 1);
+  }
+  return reasons;
 }
 
 /**

@@ -5,6 +5,7 @@ import { atomics } from "./atomics.ts";
 import { bannedWords } from "./banned-words.ts";
 import { changelog } from "./changelog.ts";
 import { cycles } from "./cycles.ts";
+import { deadExports } from "./dead-exports.ts";
 import { layering } from "./layering.ts";
 import { links } from "./links.ts";
 import { moduleHead } from "./module-head.ts";
@@ -27,6 +28,7 @@ export const allRules: readonly Rule[] = [
   names,
   moduleHead,
   publicDocs,
+  deadExports,
   nonNull,
   suppressions,
   trackedFiles,
