@@ -16,6 +16,8 @@ export interface TaskContext {
   readonly name: string;
   readonly memory: SharedMemory | undefined;
   readonly mode: Mode;
+  /** Whether its waits block the thread, and so everything suspended under it. */
+  readonly isBlocking: boolean;
   /** Locks held, innermost last. Kept by lockdep in DEBUG and EXPLORED mode only. */
   readonly held: HeldLock[];
   /** The context suspended under this one on the JS stack while this one runs. */
@@ -27,7 +29,8 @@ const OUTSIDE_SERIAL = 1;
 
 /** What code runs as that no runner started. */
 const outside: TaskContext = {
-  serial: OUTSIDE_SERIAL, name: "outside any task", memory: undefined, mode: DETACHED, held: [], beneath: undefined,
+  serial: OUTSIDE_SERIAL, name: "outside any task", memory: undefined, mode: DETACHED, isBlocking: true,
+  held: [], beneath: undefined,
 };
 
 let nextSerial = OUTSIDE_SERIAL + 1;
@@ -36,10 +39,10 @@ let nextSerial = OUTSIDE_SERIAL + 1;
 export let currentTask: TaskContext = outside;
 
 /** A context for a new task on `memory`. */
-export function makeContext(memory: SharedMemory, name: string): TaskContext {
+export function makeContext(memory: SharedMemory, name: string, isBlocking: boolean): TaskContext {
   const serial = nextSerial++;
   if (nextSerial === SERIAL_LIMIT) nextSerial = OUTSIDE_SERIAL + 1;
-  return { serial, name, memory, mode: memory.mode, held: [], beneath: undefined };
+  return { serial, name, memory, mode: memory.mode, isBlocking, held: [], beneath: undefined };
 }
 
 /** Makes `context` current and returns the one that was: pass that to {@link leaveTask} in a finally. */
@@ -56,9 +59,14 @@ export function leaveTask(previous: TaskContext): void {
   currentTask = previous;
 }
 
-/** Whether the task `serial` of this thread is the running one or suspended under it: waiting for it never ends. */
+/**
+ * Whether a wait of the running task for something that task `serial` of this thread holds would never end: it is the
+ * running task itself, or one that is suspended under it until it returns. An async task's wait suspends only itself.
+ */
 export function isBeneath(serial: number): boolean {
-  for (let context: TaskContext | undefined = currentTask; context !== undefined; context = context.beneath) {
+  if (serial === currentTask.serial) return true;
+  if (!currentTask.isBlocking) return false;
+  for (let context = currentTask.beneath; context !== undefined; context = context.beneath) {
     if (context.serial === serial) return true;
   }
   return false;

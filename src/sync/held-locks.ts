@@ -13,6 +13,7 @@
  *       }
  *
  *     and release as: find the slot; release; `words[slot] = 0`; {@link dropHeld}.
+ *     A slot that changes its manner (queued to held) is found before, and `words[slot + TAG]` stored after, likewise.
  * H2. All used slots lie below `memory.heldNext`, and the slot there is free.
  *
  * Only the agent itself writes its table (plain stores); others read it after it died.
@@ -37,7 +38,8 @@ export const QUEUED_WRITE = 5;
 
 const MANNER_SHIFT = 24;
 const CLASS_MASK = 0xffffff;
-const TAG = HELD_LIMIT;
+/** From a slot's first word to its tag. */
+export const TAG: number = HELD_LIMIT;
 const TASK: number = HELD_LIMIT * 2;
 
 export function heldTag(lock: LockClass, manner: number): number {
@@ -75,11 +77,6 @@ export function heldSlot(memory: SharedMemory, at: number, tag: number): number 
   return found;
 }
 
-/** Changes what a slot says without an interval in which it says nothing (queued to held, downgrade). */
-export function retagHeld(memory: SharedMemory, slot: number, tag: number): void {
-  memory.words[slot + TAG] = tag;
-}
-
 /** Gives back a slot whose first word the caller has just cleared (H1). */
 export function dropHeld(memory: SharedMemory, slot: number): void {
   if (slot + 1 !== memory.heldNext) return;
@@ -88,6 +85,14 @@ export function dropHeld(memory: SharedMemory, slot: number): void {
   let next = slot;
   while (next > base && words[next - 1] === 0) next--;
   memory.heldNext = next;
+}
+
+/** The free slot above all used ones of `memory.record` (H2). */
+export function nextHeldSlot(memory: SharedMemory): number {
+  const base = memory.record + AGENT_HELD;
+  let next = base + HELD_LIMIT;
+  while (next > base && memory.words[next - 1] === 0) next--;
+  return next;
 }
 
 /** Whether this agent holds (or queues for) anything at all. */

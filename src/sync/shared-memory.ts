@@ -51,6 +51,12 @@ export class SharedMemory {
   heldNext: number = 0;
   /** This thread's own copy of its INSIDE word (shootdown.ts), which only it writes. */
   insideMark: number = 0;
+  /** Where to look first for a free resource slot (resources.ts). */
+  resourceNext: number = 0;
+  /** When this thread should next look after the others while it blocks (run-blocking.ts). */
+  lookAroundMs: number = 0;
+  /** A reaping task of this thread is running (reaper.ts). */
+  reaping: boolean = false;
 
   private constructor(buffer: SharedArrayBuffer, debug: boolean) {
     this.buffer = buffer;

@@ -33,7 +33,7 @@ export type WaitKind =
   | "refGet" | "refGetNotZero" | "refPut"
   | "enqueue" | "testCondition" | "dequeue" | "wakeOne" | "wakeAll"
   | "complete" | "completeAll" | "completionWait"
-  | "srcuReadLock" | "srcuReadUnlock" | "srcuStart" | "srcuAdvance" | "srcuWait" | "srcuCall" | "srcuCallback"
+  | "srcuReadLock" | "srcuReadUnlock" | "srcuStart" | "srcuWait" | "srcuBarrier" | "srcuCall" | "srcuCallback"
   | "seqWriteBegin" | "seqWriteEnd" | "seqReadBegin"
   | "shootdownBump" | "shootdownWait" | "shootdownEnter" | "shootdownLeave"
   | AccessKind;

@@ -1,0 +1,57 @@
+/**
+ * @module A thread was found dead. What must happen at once, in whatever thread found it, even deep in a wait:
+ *
+ * 1. Its record goes from live to dead, by one compare-exchange, so that one finder does the rest.
+ * 2. If it held a lock, the machine stops (panic.ts): what the lock guards may be half changed.
+ * 3. If it was inside a store, it is taken as having left: no instruction of it runs any more.
+ * 4. Its places in queues are given up, so that those behind it go on.
+ *
+ * What it owned is released later, by a task that holds no lock: reaper.ts.
+ */
+
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicOr, futexWake, plainLoad } from "./atomics.ts";
+import {
+  AGENT_DEAD, AGENT_INSIDE, AGENT_NAME, AGENT_NAME_BYTES, AGENT_STATE, AGENT_STATE_MASK, ALERT, ALERT_DEAD, DEATHS, agentRecord,
+} from "./control-block.ts";
+import { EOWNERDEAD } from "./errno.ts";
+import { QUEUED_READ, QUEUED_WRITE, heldClassName, heldManner, heldSlots } from "./held-locks.ts";
+import { declarePanic } from "./panic.ts";
+import { leaveReaderQueue, leaveWriterQueue } from "./rwsem-words.ts";
+import { loadText } from "./shared-text.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+
+/** The agent whose state word was seen as `state` (live) is dead. False: it left by itself, or another thread was first. */
+export function declareDead(memory: SharedMemory, agentId: number, state: number): boolean {
+  const words = memory.words;
+  const record = agentRecord(agentId);
+  const dead = (state & ~AGENT_STATE_MASK) | AGENT_DEAD;
+  if (atomicCompareExchange(words, record + AGENT_STATE, state, dead) !== state) return false;
+
+  for (const { at, tag } of heldSlots(memory, record)) {
+    const manner = heldManner(tag);
+    memory.ensure(at + 1);
+    if (manner === QUEUED_READ) leaveReaderQueue(memory.words, at);
+    else if (manner === QUEUED_WRITE) leaveWriterQueue(memory.words, at);
+    else declarePanic(memory, EOWNERDEAD, ownerDeadMessage(memory, agentId, heldClassName(tag)), at, agentId);
+  }
+  if ((atomicLoad(words, record + AGENT_INSIDE) & 1) !== 0) {
+    atomicAdd(words, record + AGENT_INSIDE, 1);
+    futexWake(words, record + AGENT_INSIDE, Infinity);
+  }
+  atomicAdd(words, DEATHS, 1);
+  atomicOr(words, ALERT, ALERT_DEAD);
+  return true;
+}
+
+/** The name that an agent registered with. */
+export function agentName(memory: SharedMemory, agentId: number): string {
+  const record = agentRecord(agentId);
+  return loadText(memory, record + AGENT_NAME, plainLoad(memory.words, record + AGENT_NAME_BYTES));
+}
+
+function ownerDeadMessage(memory: SharedMemory, agentId: number, lockName: string): string {
+  return (
+    `Cannot go on: thread "${agentName(memory, agentId)}" was terminated while it held ${lockName}, ` +
+    "and what that guards may be half changed; create a new machine, and let threads finish before you terminate them"
+  );
+}

@@ -1,0 +1,139 @@
+/**
+ * @module The order of locks, as one text. Ranks, the table and the picture in docs/ are generated from it, and lockdep
+ * checks every acquisition against it.
+ *
+ * Two kinds of line. `lock name: kind: what it guards` declares a class. `order a, b < c < d` says that c may be taken
+ * while a or b is held and d while c is, and so on transitively; `a < a` that two locks of one class may nest. Locks
+ * without a path between them may not be held together. A class that is not declared here is checked against the
+ * orders seen so far (lockdep.ts).
+ */
+
+/** The text. Outermost first. */
+export const LOCK_ORDER: string = `
+  lock serviceLock: mutex: a device's fault service: one batch at a time
+  lock mmapLock: rwsem: the vma tree of an address space; held for reading while it is walked or faulted in
+  lock notifierSrcu: srcu: the memory of subscriptions while their callbacks run
+  lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
+  lock driverLock: mutex: a driver's page table, and its use of translations
+  lock pageTableLock: spinlock: the shape of the page tables, mm.hmm
+  lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
+  lock notifierLock: spinlock: the list of subscriptions of an mm
+  lock srcuQueueLock: spinlock: the lists of deferred calls of an srcu
+  lock slabLock: spinlock: the free lists of a cache
+  lock heapLock: spinlock: the heap's free blocks
+  lock ramLock: spinlock: free page frames
+
+  order serviceLock < mmapLock < notifierSrcu < mirrorsSem < driverLock
+  order mmapLock < mmapLock
+  order driverLock < pageTableLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
+  order pageTableLock, rangesLock, notifierLock < slabLock, ramLock
+  order slabLock < heapLock
+`;
+
+/** A declared lock class. */
+export interface DeclaredLock {
+  readonly name: string;
+  readonly kind: string;
+  readonly guards: string;
+}
+
+/** The text, read. */
+interface LockOrder {
+  readonly locks: readonly DeclaredLock[];
+  /** Direct edges as written, for the picture. */
+  readonly edges: readonly (readonly [string, string])[];
+  /** Everything that may be taken while the key is held, transitively. */
+  readonly inside: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+/** Reads an order text; throws on an undeclared name or a cycle of more than one class. */
+export function parseLockOrder(text: string): LockOrder {
+  const locks: DeclaredLock[] = [];
+  const edges: [string, string][] = [];
+  for (const line of text.split("\n").map((raw) => raw.trim())) {
+    if (line.startsWith("lock ")) locks.push(parseDeclaration(line));
+    else if (line.startsWith("order ")) edges.push(...parseOrder(line));
+    else if (line !== "") throw new SyntaxError(`Cannot read the lock order: "${line}" is neither a lock nor an order`);
+  }
+  const names = new Set(locks.map((lock) => lock.name));
+  for (const name of edges.flat()) {
+    if (!names.has(name)) throw new SyntaxError(`Cannot read the lock order: ${name} is not declared`);
+  }
+  const inside = new Map(locks.map(({ name }) => [name, reachable(name, edges)]));
+  for (const [name, reached] of inside) {
+    const cycle = Array.from(reached).find((other) => other !== name && inside.get(other)?.has(name) === true);
+    if (cycle !== undefined) throw new SyntaxError(`Cannot read the lock order: ${name} and ${cycle} are each inside the other`);
+  }
+  return { locks, edges, inside };
+}
+
+function parseDeclaration(line: string): DeclaredLock {
+  const [name, kind, ...guards] = line.slice("lock ".length).split(":").map((part) => part.trim());
+  if (name === undefined || kind === undefined || guards.length === 0) {
+    throw new SyntaxError(`Cannot read the lock order: "${line}" must be "lock name: kind: what it guards"`);
+  }
+  return { name, kind, guards: guards.join(": ") };
+}
+
+function parseOrder(line: string): [string, string][] {
+  const groups = line.slice("order ".length).split("<").map((group) => group.split(",").map((name) => name.trim()));
+  const edges: [string, string][] = [];
+  for (let i = 1; i < groups.length; i++) {
+    for (const outer of groups[i - 1]!) for (const inner of groups[i]!) edges.push([outer, inner]);
+  }
+  return edges;
+}
+
+function reachable(from: string, edges: readonly (readonly [string, string])[]): ReadonlySet<string> {
+  const seen = new Set<string>();
+  const queue = [from];
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+    for (const [outer, inner] of edges) {
+      if (outer !== name || seen.has(inner)) continue;
+      seen.add(inner);
+      queue.push(inner);
+    }
+  }
+  return seen;
+}
+
+const order = parseLockOrder(LOCK_ORDER);
+
+/** May `inner` be taken while `outer` is held? Undefined if the text does not know one of them. */
+export function orderAllows(outer: string, inner: string): boolean | undefined {
+  const inside = order.inside.get(outer);
+  return inside === undefined || !order.inside.has(inner) ? undefined : inside.has(inner);
+}
+
+/** Name -> rank: 0 outermost; a lock's rank is above that of every lock which it may be taken under. */
+export function lockRanks(): Map<string, number> {
+  const ranks = new Map<string, number>();
+  const rankOf = (name: string): number => {
+    const known = ranks.get(name);
+    if (known !== undefined) return known;
+    const outer = order.edges.filter(([from, to]) => to === name && from !== name).map(([from]) => rankOf(from));
+    const rank = outer.length === 0 ? 0 : Math.max(...outer) + 1;
+    ranks.set(name, rank);
+    return rank;
+  };
+  for (const { name } of order.locks) rankOf(name);
+  return ranks;
+}
+
+/** A Markdown table of all classes, outermost first. */
+export function lockOrderTable(): string {
+  const ranks = lockRanks();
+  const rows = order.locks
+    .map((lock) => ({ ...lock, rank: ranks.get(lock.name) ?? 0 }))
+    .toSorted((a, b) => a.rank - b.rank)
+    .map(({ rank, name, kind, guards }) => {
+      const inner = Array.from(order.inside.get(name) ?? []).join(", ");
+      return `| ${rank} | \`${name}\` | ${kind} | ${guards} | ${inner === "" ? "nothing" : inner} |`;
+    });
+  return ["| rank | lock | kind | guards | may be taken while it is held |", "| --- | --- | --- | --- | --- |", ...rows, ""].join("\n");
+}
+
+/** The order as a Mermaid flow chart: an arrow leads from the outer lock to the inner one. */
+export function lockOrderGraph(): string {
+  return ["flowchart TD", ...order.edges.map(([outer, inner]) => `  ${outer} --> ${inner}`), ""].join("\n");
+}

@@ -1,0 +1,79 @@
+/**
+ * @module Releases what dead threads owned, by the release functions that the upper layers registered (resources.ts).
+ *
+ * Each entry is claimed by a compare-exchange before it is released: if the reaper dies on the way, that one thing is
+ * leaked, never released twice. A thread that has no release function for a kind leaves the entry to one that has. The
+ * record becomes free when its list is empty.
+ *
+ * A releaser may need any lock, so reaping runs as a task of its own and only where no task suspended beneath it could
+ * hold one: the runners see to that.
+ */
+
+import { atomicAnd, atomicCompareExchange, atomicLoad, atomicOr, plainLoad } from "./atomics.ts";
+import {
+  AGENT_DEAD, AGENT_LIMIT, AGENT_RESOURCES, AGENT_STATE, AGENT_STATE_MASK, ALERT, ALERT_DEAD, DEATHS, RESOURCE_LIMIT,
+  RESOURCE_WORDS, agentRecord,
+} from "./control-block.ts";
+import { ENOTRECOVERABLE } from "./errno.ts";
+import { declarePanic, hasPanicked } from "./panic.ts";
+import { releaserCount, releaserOf, resourceKindName } from "./resources.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import type { Task } from "./task.ts";
+
+/** What this thread knew when it last tried in vain, so that it does not try again before something changed. */
+const lastTry = new WeakMap<SharedMemory, { deaths: number; releasers: number }>();
+
+/** Whether there is something that this thread could reap. Cheap when nobody is dead. */
+export function shouldReap(memory: SharedMemory): boolean {
+  if ((atomicLoad(memory.words, ALERT) & ALERT_DEAD) === 0 || memory.reaping || hasPanicked(memory)) return false;
+  const last = lastTry.get(memory);
+  return last?.deaths !== atomicLoad(memory.words, DEATHS) || last.releasers !== releaserCount();
+}
+
+/** Releases what dead agents left, as far as this thread can. The caller sets and clears `memory.reaping`. */
+export function* reapTask(memory: SharedMemory): Task<void> {
+  lastTry.set(memory, { deaths: atomicLoad(memory.words, DEATHS), releasers: releaserCount() });
+  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+    const record = agentRecord(agentId);
+    const state = atomicLoad(memory.words, record + AGENT_STATE);
+    if ((state & AGENT_STATE_MASK) !== AGENT_DEAD) continue;
+    const isEmpty = yield* releaseList(memory, record + AGENT_RESOURCES);
+    // + 1: from dead to free, and on to the next generation.
+    if (isEmpty) atomicCompareExchange(memory.words, record + AGENT_STATE, state, (state + 1) | 0);
+  }
+  // Clear first, look after: an agent declared dead in between has set the flag again, or is found here.
+  atomicAnd(memory.words, ALERT, ~ALERT_DEAD);
+  if (anyDead(memory)) atomicOr(memory.words, ALERT, ALERT_DEAD);
+}
+
+/** True if nothing is left on the list. */
+function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
+  let isEmpty = true;
+  for (let slot = 0; slot < RESOURCE_LIMIT; slot++) {
+    const at = list + slot * RESOURCE_WORDS;
+    const kind = atomicLoad(memory.words, at);
+    if (kind === 0) continue;
+    const releaser = releaserOf(kind);
+    if (releaser === undefined) {
+      isEmpty = false;
+      continue;
+    }
+    const pointer = plainLoad(memory.words, at + 1);
+    if (atomicCompareExchange(memory.words, at, kind, 0) !== kind) continue;
+    try {
+      yield* releaser(memory, pointer);
+    } catch (error) {
+      // Ignored, this would be a silent leak; if the machine has stopped, that error says more.
+      declarePanic(memory, ENOTRECOVERABLE, `Cannot release ${resourceKindName(kind)} of a dead thread: ${String(error)}`);
+      throw error;
+    }
+  }
+  return isEmpty;
+}
+
+function anyDead(memory: SharedMemory): boolean {
+  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+    if ((atomicLoad(memory.words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_DEAD) return true;
+  }
+  return false;
+}

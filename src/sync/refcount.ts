@@ -1,0 +1,91 @@
+/**
+ * @module Reference count that saturates instead of wrapping, after Linux's refcount_t (include/linux/refcount.h).
+ *
+ * One word: 0 dead, 1 .. 2^31 - 1 references, negative saturated: such an object is leaked for ever, which is better
+ * than freed while it is used. Misuse (get on 0, put on 0) saturates it too and is an assertion failure that names the
+ * address.
+ */
+
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicStore, atomicSub } from "./atomics.ts";
+import { bug } from "./errors.ts";
+import { EXPLORED } from "./shared-memory.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import { DONE, describe, doneBoolean } from "./task.ts";
+import type { Task, WaitKind } from "./task.ts";
+
+/** Far from both ends, so that racing adds and subtracts do not lead out of it. */
+const SATURATED = -0x40000000;
+
+export class RefCount {
+  static readonly WORDS = 1;
+  readonly memory: SharedMemory;
+  readonly at: number;
+
+  constructor(memory: SharedMemory, at: number) {
+    this.memory = memory;
+    this.at = at;
+  }
+
+  /** Only while nobody else can know the word. */
+  init(references: number): void {
+    atomicStore(this.memory.words, this.at, references);
+  }
+
+  /** One more reference; the caller already has one. */
+  get(): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.explored("refGet", () => this.increment());
+    this.increment();
+    return DONE;
+  }
+
+  /** One more reference, unless the count is 0: false means the object is being freed. */
+  getNotZero(): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.explored("refGetNotZero", () => this.incrementNotZero());
+    return doneBoolean(this.incrementNotZero());
+  }
+
+  /** One reference less; true: that was the last one, and the caller frees the object. */
+  put(): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.explored("refPut", () => this.decrement());
+    return doneBoolean(this.decrement());
+  }
+
+  /** A momentary value, for reports and assertions. */
+  read(): number {
+    return atomicLoad(this.memory.words, this.at);
+  }
+
+  private *explored<T>(kind: WaitKind, effect: () => T): Task<T> {
+    yield describe(kind, this.memory, this.at, 1, "refcount");
+    return effect();
+  }
+
+  private increment(): void {
+    const before = atomicAdd(this.memory.words, this.at, 1);
+    if (before > 0 && before !== 0x7fffffff) return;
+    atomicStore(this.memory.words, this.at, SATURATED);
+    if (before === 0) bug(`refcount at word ${this.at}: get on 0, the object is already being freed`);
+  }
+
+  private incrementNotZero(): boolean {
+    const { at } = this;
+    const words = this.memory.words;
+    for (let seen = atomicLoad(words, at); seen !== 0; ) {
+      if (seen < 0) return true;
+      const next = seen === 0x7fffffff ? SATURATED : seen + 1;
+      const before = atomicCompareExchange(words, at, seen, next);
+      if (before === seen) return true;
+      seen = before;
+    }
+    return false;
+  }
+
+  private decrement(): boolean {
+    const before = atomicSub(this.memory.words, this.at, 1);
+    if (before > 1) return false;
+    if (before === 1) return true;
+    atomicStore(this.memory.words, this.at, SATURATED);
+    if (before === 0) bug(`refcount at word ${this.at}: put on 0, somebody gave back a reference too many`);
+    return false;
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * @module The blocking runner: runs a task to its end on this thread, sleeping in the kernel while it waits.
+ *
+ * B1. Every wait can end: it is cut into slices, after each of which the machine's panic and the other threads' lives
+ *     are looked at.
+ * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock that one of them
+ *     holds comes free. A lock that a task suspended BENEATH this one holds never would: the primitives refuse that
+ *     wait with EDEADLK before it begins (held-locks.ts, heldBeneath).
+ * B3. Where the host forbids blocking (a browser page's main thread) a wait spins for a bounded time; then the
+ *     unfinished task goes on under the async runner and the caller gets EAGAIN.
+ */
+
+import { atomicLoad, atomicStore, futexWait, mayBlock } from "./atomics.ts";
+import { monotonicMs } from "./clock.ts";
+import { AGENT_WAITING_ON, ALERT } from "./control-block.ts";
+import { currentTask, enterTask, leaveTask, makeContext } from "./current-task.ts";
+import type { TaskContext } from "./current-task.ts";
+import { EAGAIN } from "./errno.ts";
+import { HmmError, assert } from "./errors.ts";
+import { holdsNothing } from "./held-locks.ts";
+import { probeAgents, rearmLiveness } from "./liveness.ts";
+import { heldAtEnd } from "./lockdep.ts";
+import { checkPanic } from "./panic.ts";
+import { reapTask, shouldReap } from "./reaper.ts";
+import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
+import { TIMED_OUT, WOKEN } from "./task.ts";
+import type { Task, Wait, Wake } from "./task.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+
+/** Slice while async tasks of this thread are suspended. */
+const PUMP_SLICE_MS = 1;
+/** How long a wait may spin where the host forbids blocking. */
+const SPIN_LIMIT_MS = 30;
+
+/** Runs `task` and returns its result. Throws what it throws; the machine's error if it has stopped. */
+export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string = "blocking"): T {
+  if (atomicLoad(memory.words, ALERT) !== 0) {
+    checkPanic(memory);
+    reapBlocking(memory);
+  }
+  const context = makeContext(memory, name, true);
+  const previous = enterTask(context);
+  try {
+    let result = task.next(WOKEN);
+    while (result.done !== true) {
+      const outcome = waitOrFail(result.value, task, context);
+      result = typeof outcome === "number" ? task.next(outcome) : task.throw(outcome.error);
+    }
+    if (context.held.length > 0) throw heldAtEnd(context);
+    return result.value;
+  } finally {
+    leaveTask(previous);
+  }
+}
+
+/** A wait that must not go on throws into the task, so that its finally blocks run. They may wait in turn. */
+function waitOrFail(wait: Wait, task: Task<unknown>, context: TaskContext): Wake | { readonly error: unknown } {
+  assert(wait.kind === "park", "a task yielded an explored operation to the blocking runner: is memory.mode right?");
+  if (!mayBlock()) return waitSpinning(wait, task, context);
+  try {
+    return waitSleeping(wait);
+  } catch (error) {
+    return { error };
+  }
+}
+
+function waitSleeping(wait: Wait): Wake {
+  const { memory, index, expected } = wait;
+  const deadlineMs = wait.timeoutMs === Infinity ? Infinity : monotonicMs() + wait.timeoutMs;
+  if (memory.lookAroundMs === 0) memory.lookAroundMs = monotonicMs() + SLICE_MS;
+  for (;;) {
+    if (hasSuspended()) pumpSuspended();
+    checkPanic(memory);
+    if (atomicLoad(memory.words, index) !== expected) return WOKEN;
+    const nowMs = monotonicMs();
+    if (nowMs >= deadlineMs) return TIMED_OUT;
+    const sliceMs = Math.min(deadlineMs - nowMs, hasSuspended() ? PUMP_SLICE_MS : SLICE_MS);
+    const waitingOn = memory.record + AGENT_WAITING_ON;
+    atomicStore(memory.words, waitingOn, index);
+    const how = futexWait(memory.words, index, expected, sliceMs);
+    atomicStore(memory.words, waitingOn, 0);
+    // Not once per wait but by the clock: a caller may wait in many short steps.
+    if (monotonicMs() >= memory.lookAroundMs) lookAround(memory);
+    checkPanic(memory);
+    if (how !== "timed-out") return WOKEN;
+  }
+}
+
+function lookAround(memory: SharedMemory): void {
+  memory.lookAroundMs = monotonicMs() + SLICE_MS;
+  rearmLiveness(memory);
+  probeAgents(memory);
+  checkPanic(memory);
+  reapBlocking(memory);
+}
+
+/** See reaper.ts: only where nothing that this thread holds can be in the way. */
+function reapBlocking(memory: SharedMemory): void {
+  if (!shouldReap(memory) || !(currentTask.memory === undefined || holdsNothing(memory))) return;
+  memory.reaping = true;
+  try {
+    runBlocking(memory, reapTask(memory), "reaper");
+  } finally {
+    memory.reaping = false;
+  }
+}
+
+/** B3. Throws EAGAIN past the task, which goes on elsewhere. */
+function waitSpinning(wait: Wait, task: Task<unknown>, context: TaskContext): Wake {
+  const { memory, index, expected } = wait;
+  const startMs = monotonicMs();
+  for (;;) {
+    if (hasSuspended()) pumpSuspended();
+    checkPanic(memory);
+    if (atomicLoad(memory.words, index) !== expected) return WOKEN;
+    const waitedMs = monotonicMs() - startMs;
+    if (waitedMs >= wait.timeoutMs) return TIMED_OUT;
+    if (waitedMs >= SPIN_LIMIT_MS) {
+      adoptTask(task, context, wait);
+      throw new HmmError(
+        EAGAIN, context.name,
+        `Cannot wait for ${wait.label}: this thread may not block; the operation goes on by itself, use the form that returns a promise`,
+      );
+    }
+  }
+}

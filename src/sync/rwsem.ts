@@ -1,0 +1,320 @@
+/**
+ * @module Reader-writer semaphore: many readers or one writer, fair in both directions. rwsem-words.ts has the words,
+ * the states, the fairness rule and the races. The model is kernel/locking/rwsem.c; two of its rules are relied upon:
+ * a queued writer stops new readers (so taking it for reading twice in one task can deadlock), and downgrade lets
+ * waiting readers in at once.
+ *
+ * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A reader is enabled
+ * while no writer is inside or queued. The readers' turn does not appear: that a waiting reader comes in before a queued
+ * writer is the same as that the writer queued later.
+ */
+
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "./atomics.ts";
+import { EDEADLK } from "./errno.ts";
+import { HmmError, assert, bug } from "./errors.ts";
+import {
+  HELD_EXCLUSIVE, HELD_SHARED, QUEUED_READ, QUEUED_WRITE, TAG, dropHeld, heldBeneath, heldSlot, heldTag, noteHeld,
+} from "./held-locks.ts";
+import { lockClass } from "./lock-class.ts";
+import type { LockClass } from "./lock-class.ts";
+import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
+import {
+  QUEUED_READERS, QUEUED_WRITER, QUEUED_WRITERS_MASK, READER, READERS_MASK, READERS_TURN, READER_SEQUENCE, RWSEM_WORDS, STATE,
+  WRITER, WRITER_SEQUENCE, endIdleTurn, leaveReaderQueue, mayRead, mayWrite, wakeForState,
+} from "./rwsem-words.ts";
+import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import { DONE, DONE_TRUE, describe, park } from "./task.ts";
+import type { Task } from "./task.ts";
+
+const unnamed = lockClass("rwsem");
+
+export class RwSem {
+  static readonly WORDS: number = RWSEM_WORDS;
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly lockClass: LockClass;
+  readonly isSpinlock = false;
+  private readonly sharedTag: number;
+  private readonly exclusiveTag: number;
+
+  constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
+    this.memory = memory;
+    this.at = at;
+    this.lockClass = ofClass;
+    this.sharedTag = heldTag(ofClass, HELD_SHARED);
+    this.exclusiveTag = heldTag(ofClass, HELD_EXCLUSIVE);
+  }
+
+  /** Free. Only while nobody else can know the words. */
+  init(): void {
+    this.memory.words.fill(0, this.at, this.at + RWSEM_WORDS);
+  }
+
+  /** Enters as a reader; waits while a writer is inside or queued. */
+  downRead(): Task<void> {
+    return this.memory.mode === REAL && this.tryEnterRead() ? DONE : this.downReadSlow();
+  }
+
+  /** Enters as a reader if that needs no waiting. */
+  tryDownRead(): Task<boolean> {
+    return this.memory.mode === REAL && this.tryEnterRead() ? DONE_TRUE : this.tryDownReadSlow();
+  }
+
+  /** Enters as the writer; waits for everybody inside. */
+  downWrite(): Task<void> {
+    return this.memory.mode === REAL && this.tryEnterWrite() ? DONE : this.downWriteSlow();
+  }
+
+  /** Enters as the writer if nobody is inside or queued. */
+  tryDownWrite(): Task<boolean> {
+    return this.memory.mode === REAL && this.tryEnterWrite() ? DONE_TRUE : this.tryDownWriteSlow();
+  }
+
+  upRead(): Task<void> {
+    if (this.memory.mode !== REAL) return this.upChecked(HELD_SHARED);
+    this.leaveRead();
+    return DONE;
+  }
+
+  upWrite(): Task<void> {
+    if (this.memory.mode !== REAL) return this.upChecked(HELD_EXCLUSIVE);
+    this.leaveWrite(0);
+    return DONE;
+  }
+
+  /** The writer becomes a reader, without letting another writer in between. Ends with upRead. */
+  downgradeWrite(): Task<void> {
+    if (this.memory.mode !== REAL) return this.downgradeChecked();
+    this.leaveWrite(READER);
+    return DONE;
+  }
+
+  /** Throws unless somebody is inside; in DEBUG and EXPLORED mode unless the running task is. */
+  assertHeld(): void {
+    if (this.isChecked()) requireHeld(this, [HELD_SHARED, HELD_EXCLUSIVE]);
+    else if ((this.state() & (READERS_MASK | WRITER)) === 0) bug(`${this.lockClass.name} must be held here`);
+  }
+
+  /** Throws unless a writer is inside; in DEBUG and EXPLORED mode unless the running task is it. */
+  assertHeldWrite(): void {
+    if (this.isChecked()) requireHeld(this, [HELD_EXCLUSIVE]);
+    else if ((this.state() & WRITER) === 0) bug(`${this.lockClass.name} must be held for writing here`);
+  }
+
+  private isChecked(): boolean {
+    return this.memory.mode === DEBUG || this.memory.mode === EXPLORED;
+  }
+
+  private state(): number {
+    return atomicLoad(this.memory.words, this.at + STATE);
+  }
+
+  private tryEnterRead(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    for (let state = atomicLoad(words, at); mayRead(state); ) {
+      const seen = atomicCompareExchange(words, at, state, state + READER);
+      if (seen === state) {
+        words[memory.heldNext] = at; // H1
+        noteHeld(memory, this.sharedTag);
+        assert((state & READERS_MASK) !== READERS_MASK, "too many readers inside a reader-writer semaphore");
+        return true;
+      }
+      state = seen;
+    }
+    return false;
+  }
+
+  private tryEnterWrite(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    if (atomicCompareExchange(words, at, 0, WRITER) !== 0) return false;
+    words[memory.heldNext] = at; // H1
+    noteHeld(memory, this.exclusiveTag);
+    return true;
+  }
+
+  private *downReadSlow(): Task<void> {
+    const { memory, at } = this;
+    this.requireAgent();
+    if (memory.mode !== REAL) beforeAcquire(this, HELD_SHARED);
+    if (memory.mode === EXPLORED) {
+      yield describe("downRead", memory, at, RWSEM_WORDS, this.lockClass.name);
+      memory.words[at] = this.state() + READER;
+    } else if (!this.tryEnterRead()) {
+      yield* this.queueRead();
+    }
+    if (memory.mode !== REAL) afterAcquire(this, HELD_SHARED);
+  }
+
+  private *queueRead(): Task<void> {
+    const { memory, at } = this;
+    this.refuseSelfWait();
+    const queuedTag = heldTag(this.lockClass, QUEUED_READ);
+    const first = memory.words;
+    atomicAdd(first, at + QUEUED_READERS, 1);
+    first[memory.heldNext] = at; // H1
+    noteHeld(memory, queuedTag);
+    for (;;) {
+      const words = memory.words;
+      const sequence = atomicLoad(words, at + READER_SEQUENCE);
+      const state = atomicLoad(words, at);
+      if (!mayRead(state)) {
+        yield park(memory, at + READER_SEQUENCE, sequence, Infinity, this.lockClass.name);
+        continue;
+      }
+      const slot = heldSlot(memory, at, queuedTag);
+      if (atomicCompareExchange(words, at, state, state + READER) === state) {
+        words[slot + TAG] = this.sharedTag; // H1
+        leaveReaderQueue(words, at);
+        return;
+      }
+    }
+  }
+
+  private *downWriteSlow(): Task<void> {
+    const { memory, at } = this;
+    this.requireAgent();
+    if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
+    if (memory.mode === EXPLORED) {
+      yield describe("queueWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
+      memory.words[at] = this.state() + QUEUED_WRITER;
+      yield describe("downWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
+      memory.words[at] = this.state() - QUEUED_WRITER + WRITER;
+    } else if (!this.tryEnterWrite()) {
+      yield* this.queueWrite();
+    }
+    if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
+  }
+
+  private *queueWrite(): Task<void> {
+    const { memory, at } = this;
+    this.refuseSelfWait();
+    const queuedTag = heldTag(this.lockClass, QUEUED_WRITE);
+    yield* this.joinWriterQueue(queuedTag);
+    for (;;) {
+      const words = memory.words;
+      const sequence = atomicLoad(words, at + WRITER_SEQUENCE);
+      const state = atomicLoad(words, at);
+      if (mayWrite(state)) {
+        const slot = heldSlot(memory, at, queuedTag);
+        if (atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER) !== state) continue;
+        words[slot + TAG] = this.exclusiveTag; // H1
+        return;
+      }
+      if (!endIdleTurn(words, at, state)) {
+        yield park(memory, at + WRITER_SEQUENCE, sequence, Infinity, this.lockClass.name);
+      }
+    }
+  }
+
+  /** The count of queued writers has room for 16383; whoever comes when it is full waits for it to move. */
+  private *joinWriterQueue(queuedTag: number): Task<void> {
+    const { memory, at } = this;
+    for (;;) {
+      const words = memory.words;
+      const state = atomicLoad(words, at);
+      if ((state & QUEUED_WRITERS_MASK) === QUEUED_WRITERS_MASK) {
+        yield park(memory, at, state, Infinity, this.lockClass.name);
+      } else if (atomicCompareExchange(words, at, state, state + QUEUED_WRITER) === state) {
+        words[memory.heldNext] = at; // H1
+        noteHeld(memory, queuedTag);
+        return;
+      }
+    }
+  }
+
+  private *tryDownReadSlow(): Task<boolean> {
+    const { memory, at } = this;
+    this.requireAgent();
+    if (memory.mode === REAL) return false;
+    if (memory.mode === EXPLORED) {
+      yield describe("tryDownRead", memory, at, RWSEM_WORDS, this.lockClass.name);
+      if (!mayRead(this.state())) return false;
+      memory.words[at] = this.state() + READER;
+    } else if (!this.tryEnterRead()) return false;
+    afterAcquire(this, HELD_SHARED);
+    return true;
+  }
+
+  private *tryDownWriteSlow(): Task<boolean> {
+    const { memory, at } = this;
+    this.requireAgent();
+    if (memory.mode === REAL) return false;
+    if (memory.mode === EXPLORED) {
+      yield describe("tryDownWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
+      if (this.state() !== 0) return false;
+      memory.words[at] = WRITER;
+    } else if (!this.tryEnterWrite()) return false;
+    afterAcquire(this, HELD_EXCLUSIVE);
+    return true;
+  }
+
+  private *upChecked(manner: number): Task<void> {
+    const { memory, at } = this;
+    this.requireAgent();
+    beforeRelease(this, manner);
+    if (memory.mode === EXPLORED) {
+      yield describe(manner === HELD_SHARED ? "upRead" : "upWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
+      memory.words[at] = this.state() - (manner === HELD_SHARED ? READER : WRITER);
+    } else if (manner === HELD_SHARED) this.leaveRead();
+    else this.leaveWrite(0);
+  }
+
+  private *downgradeChecked(): Task<void> {
+    const { memory, at } = this;
+    this.requireAgent();
+    beforeRelease(this, HELD_EXCLUSIVE);
+    if (memory.mode === EXPLORED) {
+      yield describe("downgrade", memory, at, RWSEM_WORDS, this.lockClass.name);
+      memory.words[at] = this.state() - WRITER + READER;
+    } else this.leaveWrite(READER);
+    afterAcquire(this, HELD_SHARED);
+  }
+
+  private leaveRead(): void {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = heldSlot(memory, at, this.sharedTag);
+    if (slot === 0) bug(`${this.lockClass.name} is released by a reader that does not hold it`);
+    const state = atomicSub(words, at, READER) - READER;
+    words[slot] = 0; // H1
+    dropHeld(memory, slot);
+    // Only the last reader has anybody to wake: readers wait for writers alone.
+    if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeForState(words, at, state);
+  }
+
+  /** `stay`: READER to remain inside as one, 0 to go. Readers that wait get the turn. */
+  private leaveWrite(stay: number): void {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = heldSlot(memory, at, this.exclusiveTag);
+    if (slot === 0) bug(`${this.lockClass.name} is released by a writer that does not hold it`);
+    let state = atomicLoad(words, at);
+    for (;;) {
+      const turn = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_TURN : 0;
+      const after = ((state & ~WRITER) + stay) | turn;
+      const seen = atomicCompareExchange(words, at, state, after);
+      if (seen === state) {
+        if (stay === 0) words[slot] = 0; // H1
+        else words[slot + TAG] = this.sharedTag;
+        state = after;
+        break;
+      }
+      state = seen;
+    }
+    if (stay === 0) dropHeld(memory, slot);
+    wakeForState(words, at, state);
+  }
+
+  private refuseSelfWait(): void {
+    if (!heldBeneath(this.memory, this.at)) return;
+    const { name } = this.lockClass;
+    throw new HmmError(EDEADLK, "lock", `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`);
+  }
+
+  private requireAgent(): void {
+    if (this.memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * @module Sequence count: readers that never write look whether a writer came in between, and read again if so. After
+ * include/linux/seqlock.h. Writers exclude each other by a lock that they hold around writeBegin and writeEnd.
+ *
+ * | word | name | meaning |
+ * | --- | --- | --- |
+ * | 0 | SEQUENCE | odd while a writer is inside |
+ * | 1 | WAITERS | readers that may sleep until it is even |
+ *
+ * What is read in between may be torn: use it only after {@link SeqCount.readRetry} said false. The reads in between
+ * may be plain ones of 32-bit words.
+ */
+
+import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
+import { bug } from "./errors.ts";
+import { beforeSleep } from "./lockdep.ts";
+import { EXPLORED, REAL } from "./shared-memory.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import { DONE, describe, doneNumber, park } from "./task.ts";
+import type { Task } from "./task.ts";
+
+const SEQUENCE = 0;
+const WAITERS = 1;
+const SPINS = 100;
+
+export class SeqCount {
+  static readonly WORDS = 2;
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly label: string;
+
+  constructor(memory: SharedMemory, at: number, label: { readonly name: string } = { name: "seqcount" }) {
+    this.memory = memory;
+    this.at = at;
+    this.label = label.name;
+  }
+
+  /** Even, nobody inside. Only while nobody else can know the words. */
+  init(): void {
+    this.memory.words.fill(0, this.at, this.at + SeqCount.WORDS);
+  }
+
+  /** Before the first change. The caller holds the writers' lock. */
+  writeBegin(): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.writeExplored("seqWriteBegin");
+    this.step(0);
+    return DONE;
+  }
+
+  /** After the last change. */
+  writeEnd(): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.writeExplored("seqWriteEnd");
+    this.step(1);
+    return DONE;
+  }
+
+  /** Waits while a writer is inside; the result is for {@link readRetry}. */
+  readBegin(): Task<number> {
+    if (this.memory.mode === REAL) {
+      const sequence = atomicLoad(this.memory.words, this.at);
+      if ((sequence & 1) === 0) return doneNumber(sequence);
+    }
+    return this.readBeginSlow();
+  }
+
+  /** Whether a writer came since {@link readBegin} returned `sequence`: then read again. */
+  readRetry(sequence: number): boolean {
+    return atomicLoad(this.memory.words, this.at) !== sequence;
+  }
+
+  private step(parity: number): void {
+    const { at } = this;
+    const words = this.memory.words;
+    const before = atomicAdd(words, at + SEQUENCE, 1);
+    if ((before & 1) !== parity) bug(`${this.label}: two writers inside, or begin and end do not match`);
+    if (parity === 1 && atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, Infinity);
+  }
+
+  private *readBeginSlow(): Task<number> {
+    const { memory, at, label } = this;
+    if (memory.mode !== REAL) beforeSleep(label);
+    if (memory.mode === EXPLORED) {
+      yield describe("seqReadBegin", memory, at, 1, label);
+      return atomicLoad(memory.words, at);
+    }
+    for (let spins = 0; spins < SPINS; spins++) {
+      const sequence = atomicLoad(memory.words, at);
+      if ((sequence & 1) === 0) return sequence;
+    }
+    atomicAdd(memory.words, at + WAITERS, 1);
+    try {
+      for (;;) {
+        const sequence = atomicLoad(memory.words, at);
+        if ((sequence & 1) === 0) return sequence;
+        yield park(memory, at, sequence, Infinity, label);
+      }
+    } finally {
+      atomicSub(memory.words, at + WAITERS, 1);
+    }
+  }
+
+  private *writeExplored(kind: "seqWriteBegin" | "seqWriteEnd"): Task<void> {
+    yield describe(kind, this.memory, this.at, 1, this.label);
+    this.step(kind === "seqWriteEnd" ? 1 : 0);
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * @module Wait queue: sleep until a condition over shared words holds. After include/linux/wait.h.
+ *
+ * | word | name | meaning |
+ * | --- | --- | --- |
+ * | 0 | SEQUENCE | futex of the sleepers, counts the wakes |
+ * | 1 | WAITERS | about how many wait; a thread that died while it waited stays counted, which costs wakes for nothing |
+ *
+ * The waker changes what the condition reads FIRST and wakes AFTER; the waiter announces itself and reads SEQUENCE
+ * FIRST and tests AFTER. So a wake is never lost:
+ *
+ *      waiter                                waker
+ *      WAITERS += 1
+ *      reads SEQUENCE = s
+ *      tests the condition: false
+ *                                            makes it true
+ *                                            SEQUENCE = s + 1, wakes
+ *      sleeps while SEQUENCE = s: not at all
+ *
+ * EXPLORED mode: "enqueue" (reads SEQUENCE), "testCondition", "park" (enabled once woken since it was enqueued; the
+ * scheduler may also send TIMED_OUT, or WOKEN for no reason), back to "enqueue"; "dequeue" at the end.
+ */
+
+import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
+import { monotonicMs } from "./clock.ts";
+import { currentTask } from "./current-task.ts";
+import { EDEADLK } from "./errno.ts";
+import { HmmError } from "./errors.ts";
+import { beforeSleep } from "./lockdep.ts";
+import { EXPLORED, REAL } from "./shared-memory.ts";
+import type { SharedMemory } from "./shared-memory.ts";
+import { DONE, DONE_TRUE, TIMED_OUT, describe, park } from "./task.ts";
+import type { Task, WaitKind } from "./task.ts";
+
+const SEQUENCE = 0;
+const WAITERS = 1;
+
+export class WaitQueue {
+  static readonly WORDS = 2;
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly label: string;
+
+  constructor(memory: SharedMemory, at: number, label: { readonly name: string } = { name: "wait queue" }) {
+    this.memory = memory;
+    this.at = at;
+    this.label = label.name;
+  }
+
+  /** Empty. Only while nobody else can know the words. */
+  init(): void {
+    this.memory.words.fill(0, this.at, this.at + WaitQueue.WORDS);
+  }
+
+  /**
+   * Waits until `condition` holds: true; or `timeoutMs` went by and it still does not: false. 0 only tests, Infinity
+   * waits for ever. The condition is tested at any time and must change nothing; it takes no lock.
+   *
+   * `selfWait`: says that only this thread's own JavaScript could make the condition true. If it does when a blocking
+   * wait is about to begin, that wait would never end: throws EDEADLK.
+   */
+  waitEvent(condition: () => boolean, timeoutMs: number = Infinity, selfWait?: () => boolean): Task<boolean> {
+    if (this.memory.mode === REAL && condition()) return DONE_TRUE;
+    return this.memory.mode === EXPLORED ? this.waitExplored(condition, timeoutMs) : this.waitSlow(condition, timeoutMs, selfWait);
+  }
+
+  /** Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed. */
+  wakeAll(): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeAll");
+    this.wake(Infinity);
+    return DONE;
+  }
+
+  /** Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter uses up. */
+  wakeOne(): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeOne");
+    this.wake(1);
+    return DONE;
+  }
+
+  private wake(count: number): void {
+    const { at } = this;
+    const words = this.memory.words;
+    // SEQUENCE changes even when nobody seems to wait: the order above needs it before WAITERS is read.
+    atomicAdd(words, at + SEQUENCE, 1);
+    if (atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, count);
+  }
+
+  private *waitSlow(condition: () => boolean, timeoutMs: number, selfWait?: () => boolean): Task<boolean> {
+    const { memory, at } = this;
+    if (memory.mode !== REAL) beforeSleep(this.label);
+    if (condition()) return true;
+    if (timeoutMs <= 0) return false;
+    const deadlineMs = timeoutMs === Infinity ? Infinity : monotonicMs() + timeoutMs;
+    atomicAdd(memory.words, at + WAITERS, 1);
+    try {
+      for (;;) {
+        const sequence = atomicLoad(memory.words, at + SEQUENCE);
+        if (condition()) return true;
+        const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - monotonicMs();
+        if (leftMs <= 0) return false;
+        if (currentTask.isBlocking && selfWait?.() === true) {
+          throw new HmmError(EDEADLK, "wait", `Cannot wait for ${this.label}: only this thread could end the wait; end it first, or use the form that returns a promise`);
+        }
+        yield park(memory, at + SEQUENCE, sequence, leftMs, this.label);
+      }
+    } finally {
+      atomicSub(memory.words, at + WAITERS, 1);
+    }
+  }
+
+  private *waitExplored(condition: () => boolean, timeoutMs: number): Task<boolean> {
+    const { memory, at } = this;
+    beforeSleep(this.label);
+    for (;;) {
+      yield describe("enqueue", memory, at, WaitQueue.WORDS, this.label);
+      const sequence = atomicLoad(memory.words, at + SEQUENCE);
+      memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) + 1;
+      yield describe("testCondition", memory, at, 0, this.label);
+      let holds = condition();
+      let isOver = holds || timeoutMs <= 0;
+      if (!isOver && (yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs)) === TIMED_OUT) {
+        holds = condition();
+        isOver = true;
+      }
+      yield describe("dequeue", memory, at, WaitQueue.WORDS, this.label);
+      memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) - 1;
+      if (isOver) return holds;
+    }
+  }
+
+  private *wakeExplored(kind: WaitKind): Task<void> {
+    yield describe(kind, this.memory, this.at + SEQUENCE, 1, this.label);
+    this.memory.words[this.at + SEQUENCE] = (atomicLoad(this.memory.words, this.at + SEQUENCE) + 1) | 0;
+  }
+}
