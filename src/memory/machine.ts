@@ -1,46 +1,150 @@
 /**
  * @module memory/machine
- * One machine: the kernel heap and the RAM.
+ * One machine: the kernel heap and the RAM, and this thread's place on it. Everything above (address spaces, mirrors, devices) lives in
+ * these two. A thread makes one with `create` or gets one with `attach` and a handle that came by message; either registers the
+ * thread, and `detach` ends that.
  */
 
-import type { SharedMemory } from "../sync/shared-memory.ts";
+import { registerAgent, unregisterAgent } from "../sync/agents.ts";
+import { EINVAL, ENOMEM } from "../sync/errno.ts";
+import { HmmError, bug } from "../sync/errors.ts";
+import { runBlocking } from "../sync/run-blocking.ts";
+import { SharedMemory } from "../sync/shared-memory.ts";
 import { Heap } from "./heap.ts";
+import { HeapPages, heapBytesFor } from "./heap-pages.ts";
 import type { RamSectionHandle } from "./ram-section.ts";
-import { Ram } from "./ram.ts";
+import { PAGE_BYTES, Ram } from "./ram.ts";
+import { PFN_LIMIT } from "./sections.ts";
 
-export interface MachineOptions {
+/** How this thread is called in error messages, and how the host calls it. */
+export interface ThreadOptions {
+  readonly name?: string;
+  readonly hostThreadId?: number;
+}
+
+export interface MachineOptions extends ThreadOptions {
+  /** RAM in bytes, a multiple of 4096 up to 63 GiB. Reserved at once, committed by the host when touched. */
   readonly ramBytes: number;
+  /** Most bytes that the kernel heap may grow to, up to 4 GiB. */
   readonly heapBytes: number;
+  /** Check every lock and every pointer. */
   readonly debug: boolean;
 }
 
-/** What another thread needs to attach: structured-cloneable, goes into `workerData` or a message. */
+/** What another thread needs to attach. Structured-cloneable: it goes into `workerData` or a message. */
 export interface MachineHandle {
   readonly kind: "hmm-ts/machine";
   readonly heap: SharedArrayBuffer;
   readonly sections: readonly RamSectionHandle[];
 }
 
+const KIND = "hmm-ts/machine";
+/** What the machine itself keeps in the heap, and a little to begin with. */
+const HEAP_PAGES_MIN = 32;
+/** Smallest `heapBytes` with which a machine can be made. */
+export const HEAP_BYTES_MIN: number = heapBytesFor(HEAP_PAGES_MIN);
+const HEAP_BYTES_MAX: number = 2 ** 32;
+/** Room for the page of zeros and some users' buffers stays. */
+const RAM_BYTES_MAX: number = (PFN_LIMIT - 2 ** 18) * PAGE_BYTES;
+
+const machineByMemory = new WeakMap<SharedMemory, Machine>();
+
 export class Machine {
   readonly memory: SharedMemory;
   readonly heap: Heap;
   readonly ram: Ram;
 
-  private constructor(memory: SharedMemory) {
+  private constructor(memory: SharedMemory, heap: Heap, ram: Ram) {
     this.memory = memory;
-    this.heap = new Heap(memory);
-    this.ram = new Ram(memory);
+    this.heap = heap;
+    this.ram = ram;
+    machineByMemory.set(memory, this);
   }
 
+  /** This thread's machine on `memory`: for release functions (sync/resources.ts), which are given no more than the memory. */
+  static of(memory: SharedMemory): Machine {
+    return (
+      machineByMemory.get(memory) ?? bug("Cannot find the machine: this thread has not attached to it; attach first")
+    );
+  }
+
+  /** A new machine with this thread on it. Throws HmmError EINVAL for sizes out of range, ENOMEM when the host cannot provide them. */
   static create(options: MachineOptions): Machine {
-    throw new Error(`pending ${options.ramBytes}`);
+    checkSizes(options);
+    const heapBytes = Math.floor(options.heapBytes / PAGE_BYTES) * PAGE_BYTES;
+    const memory = makeHeapMemory(heapBytes, options.debug);
+    HeapPages.format(memory);
+    registerThread(memory, options);
+    const heap = new Heap(memory);
+    const ram = runBlocking(memory, Ram.create(heap, options.ramBytes / PAGE_BYTES), "create");
+    if (typeof ram === "number") {
+      unregisterAgent(memory);
+      throw new HmmError(
+        ram,
+        "create",
+        `Cannot make ${options.ramBytes} bytes of RAM: the host has no room; ask for less`,
+      );
+    }
+    return new Machine(memory, heap, ram);
   }
 
-  static attach(handle: MachineHandle): Machine {
-    throw new Error(`pending ${handle.kind}`);
+  /** Another thread's machine, with this thread on it. Throws HmmError EINVAL for what is no handle, EMFILE when there are too many threads. */
+  static attach(handle: MachineHandle, options: ThreadOptions = {}): Machine {
+    if (handle?.kind !== KIND) {
+      throw new HmmError(
+        EINVAL,
+        "attach",
+        "Cannot attach: not a handle of a machine; pass on the handle as it was given",
+      );
+    }
+    const memory = SharedMemory.attach(handle.heap);
+    registerThread(memory, options);
+    const heap = new Heap(memory);
+    const ram = runBlocking(memory, Ram.attach(heap, handle.sections), "attach");
+    return new Machine(memory, heap, ram);
   }
 
+  /** For other threads. Taken anew after a user's buffer was added, it contains that too. */
   get handle(): MachineHandle {
-    throw new Error("pending");
+    return { kind: KIND, heap: this.memory.buffer, sections: this.ram.handles };
+  }
+
+  /** This thread leaves. It must hold no lock and own nothing on the machine. */
+  detach(): void {
+    unregisterAgent(this.memory);
+  }
+}
+
+function registerThread(memory: SharedMemory, { name, hostThreadId }: ThreadOptions): void {
+  registerAgent(memory, { name: name ?? "thread", hostThreadId: hostThreadId ?? -1 });
+}
+
+function checkSizes({ ramBytes, heapBytes }: MachineOptions): void {
+  if (!Number.isInteger(ramBytes) || ramBytes <= 0 || ramBytes > RAM_BYTES_MAX || ramBytes % PAGE_BYTES !== 0) {
+    throw new HmmError(
+      EINVAL,
+      "create",
+      `Cannot make ${ramBytes} bytes of RAM: must be a multiple of ${PAGE_BYTES} up to ${RAM_BYTES_MAX}`,
+    );
+  }
+  if (!Number.isInteger(heapBytes) || heapBytes < HEAP_BYTES_MIN || heapBytes > HEAP_BYTES_MAX) {
+    throw new HmmError(
+      EINVAL,
+      "create",
+      `Cannot make a kernel heap of ${heapBytes} bytes: must be from ${HEAP_BYTES_MIN} to ${HEAP_BYTES_MAX}`,
+    );
+  }
+}
+
+function makeHeapMemory(heapBytes: number, debug: boolean): SharedMemory {
+  try {
+    return SharedMemory.create({ initialBytes: HeapPages.initialBytes(heapBytes), maxBytes: heapBytes, debug });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new HmmError(
+      ENOMEM,
+      "create",
+      `Cannot reserve ${heapBytes} bytes for the kernel heap: the host has no room; ask for less`,
+    );
   }
 }

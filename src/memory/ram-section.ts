@@ -1,21 +1,100 @@
 /**
  * @module memory/ram-section
- * One SharedArrayBuffer whose pages are frames.
+ * A section: one SharedArrayBuffer whose pages are frames `basePfn`, `basePfn + 1`, ... , and its frame table (Linux: `struct mem_section`
+ * and its `struct page`s). Which frames are free is frame-allocator.ts's business; which sections there are, sections.ts's.
+ *
+ * A section has three parts. Its record in the kernel heap says what it is, the same for all threads. Its buffers reach a thread by
+ * message only, so each thread has a RamSection of its own, made from a RamSectionHandle.
+ *
+ * Frame table, FRAME_WORDS words for each frame:
+ *
+ *     0..2  STATE, NEXT, PREV   the buddy system's (guarded by ramLock); STATE bit 8: the frame has been handed out before
+ *     3     COUNT               references (atomic)
+ *     4     PINS                of these, pins: the frame must stay where it is and what it is (atomic)
+ *     5, 6  MAPPING, INDEX      for the layers above; guarded by their rules, zeroed when the frame is handed out
+ *     7     spare
+ *
+ * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index of every frame then is a small
+ * integer also where V8 compresses pointers (31 bits).
  */
 
-/** What another thread needs to use a section. Structured-cloneable. */
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import { Buddy } from "./buddy.ts";
+import type { Struct, StructView, WordArray } from "./struct.ts";
+import { array, struct, u32 } from "./struct.ts";
+
+export const PAGE_BYTES = 4096;
+/** 32-bit words of a page. */
+export const PAGE_WORDS = 1024;
+export const SECTION_PAGES_MAX: number = 2 ** 18;
+
+export const FRAME_WORDS = 8;
+export const FRAME_STATE = 0;
+export const FRAME_COUNT = 3;
+export const FRAME_PINS = 4;
+export const FRAME_MAPPING = 5;
+export const FRAME_INDEX = 6;
+/** STATE: the frame has been handed out before, so it may hold anything. */
+export const FRAME_USED_BEFORE = 0x100;
+
+export type SectionKind = 0 | 1 | 2 | 3;
+/** The record is free. */
+export const SECTION_NONE: SectionKind = 0;
+/** The one page of zeros, frame 0. */
+export const SECTION_ZERO: SectionKind = 1;
+/** The machine's own RAM. */
+export const SECTION_OWNED: SectionKind = 2;
+/** A user's buffer: its frames are counted, but never allocated and never freed. */
+export const SECTION_USER: SectionKind = 3;
+
+export interface SectionRecord extends StructView {
+  kind: number;
+  serial: number;
+  basePfn: number;
+  pages: number;
+  reservedPages: number;
+  readonly buddy: WordArray;
+}
+
+export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
+  "ramSection",
+  {
+    kind: u32("ramLock", "0 free record, 1 zero page, 2 the machine's own RAM, 3 a user's buffer"),
+    serial: u32(
+      "ramLock",
+      "changes when the record is freed, so that a thread's remembered section is known to be stale",
+    ),
+    basePfn: u32("ramLock", "first frame; a multiple of 512"),
+    pages: u32("ramLock", "frames that are there; a user's section may be extended"),
+    reservedPages: u32("ramLock", "frames that have a number and a place in the frame table"),
+    buddy: array(Buddy.WORDS, "ramLock", "free frames; of the machine's own RAM only"),
+  },
+  { embedded: true },
+);
+
+/** What another thread needs in order to use a section. Structured-cloneable. */
 export interface RamSectionHandle {
+  /** Pointer of the section's record. */
+  readonly recordAt: number;
+  readonly serial: number;
   readonly basePfn: number;
   readonly buffer: SharedArrayBuffer;
   /** The frame table. */
   readonly frames: SharedArrayBuffer;
-  readonly recordAt: number;
 }
 
-export interface RamSection {
+/** Bytes of the frame table of a section. */
+export function frameTableBytes(pages: number): number {
+  return pages * FRAME_WORDS * 4;
+}
+
+/** One thread's view of a section. Immutable: an extended section gets a new one. */
+export class RamSection {
+  readonly handle: RamSectionHandle;
   readonly basePfn: number;
+  /** Frames that this view reaches. */
   readonly pages: number;
-  /** False for a user's own buffer: its frames are never allocated and never freed. */
+  /** False for the zero page and users' buffers: their frames are never allocated and never freed. */
   readonly owned: boolean;
   readonly buffer: SharedArrayBuffer;
   readonly u8: Uint8Array;
@@ -26,5 +105,37 @@ export interface RamSection {
   readonly i32: Int32Array;
   readonly f32: Float32Array;
   readonly f64: Float64Array;
+  /** The frame table. */
   readonly frames: Int32Array;
+
+  constructor(memory: SharedMemory, handle: RamSectionHandle) {
+    const record = SectionRecord.at(memory, handle.recordAt);
+    const { buffer } = handle;
+    // A growable buffer may be longer by now than the section is; fixed-length views are also the fast ones.
+    const pages = Math.min(record.pages, Math.floor(buffer.byteLength / PAGE_BYTES));
+    this.handle = handle;
+    this.basePfn = handle.basePfn;
+    this.pages = pages;
+    this.owned = record.kind === SECTION_OWNED;
+    this.buffer = buffer;
+    this.u8 = new Uint8Array(buffer, 0, pages * PAGE_BYTES);
+    this.i8 = new Int8Array(buffer, 0, pages * PAGE_BYTES);
+    this.u16 = new Uint16Array(buffer, 0, pages * (PAGE_BYTES / 2));
+    this.i16 = new Int16Array(buffer, 0, pages * (PAGE_BYTES / 2));
+    this.u32 = new Uint32Array(buffer, 0, pages * PAGE_WORDS);
+    this.i32 = new Int32Array(buffer, 0, pages * PAGE_WORDS);
+    this.f32 = new Float32Array(buffer, 0, pages * PAGE_WORDS);
+    this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
+    this.frames = new Int32Array(handle.frames);
+  }
+
+  /** Index of the frame's words in `frames`. */
+  frameIndex(pfn: number): number {
+    return (pfn - this.basePfn) * FRAME_WORDS;
+  }
+
+  /** Index of the frame's first word in `i32`, `u32` and `f32`. */
+  wordIndex(pfn: number): number {
+    return (pfn - this.basePfn) * PAGE_WORDS;
+  }
 }

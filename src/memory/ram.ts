@@ -1,15 +1,70 @@
 /**
  * @module memory/ram
- * Page frames.
+ * Page frames as the layers above use them: allocated, counted, pinned, copied, found by number; and users' own buffers as further
+ * frames. Follows Linux `struct page` and `include/linux/mm.h` (get_page, put_page, pin_user_pages). What is free is in
+ * frame-allocator.ts, which buffers there are in sections.ts.
+ *
+ *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has the first reference, whoever drops the
+ *       last one frees it, in the same step.
+ *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other than 0.
+ *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced or taken away meanwhile.
+ *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of users' buffers are counted, but a count of 0 means
+ *       nothing to them.
+ *   F5  Over budget is an answer (0 for ENOMEM), exact even when other threads keep frames in their magazines.
  */
 
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../sync/atomics.ts";
+import { EBUSY, EEXIST, EINVAL, ENOMEM } from "../sync/errno.ts";
 import type { Errno } from "../sync/errno.ts";
+import { bug } from "../sync/errors.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import { Spinlock } from "../sync/spinlock.ts";
+import { DONE, access, doneBoolean } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
-import type { RamSection, RamSectionHandle } from "./ram-section.ts";
+import { FrameAllocator, MAGAZINES_WORDS } from "./frame-allocator.ts";
+import type { Heap } from "./heap.ts";
+import {
+  FRAME_COUNT,
+  FRAME_INDEX,
+  FRAME_MAPPING,
+  FRAME_PINS,
+  FRAME_STATE,
+  FRAME_USED_BEFORE,
+  FRAME_WORDS,
+  PAGE_BYTES,
+  PAGE_WORDS,
+  SECTION_OWNED,
+  SECTION_PAGES_MAX,
+  SECTION_USER,
+  SECTION_ZERO,
+  frameTableBytes,
+} from "./ram-section.ts";
+import type { RamSection, RamSectionHandle, SectionKind, SectionRecord } from "./ram-section.ts";
+import { PFN_LIMIT, SECTION_RECORDS_WORDS, Sections, measureBuffer } from "./sections.ts";
+import type { Struct, StructView } from "./struct.ts";
+import { embed, pointer, struct, u32 } from "./struct.ts";
 
-export const PAGE_BYTES = 4096;
-export const PAGE_WORDS = 1024;
+export { PAGE_BYTES, PAGE_WORDS } from "./ram-section.ts";
+
+/** The page of zeros (F4). */
+export const ZERO_PFN = 0;
+
+interface RamCore extends StructView {
+  readonly lock: Spinlock;
+  records: number;
+  magazines: number;
+  totalPages: number;
+  nextPfn: number;
+}
+
+const RamCore: Struct<RamCore> = struct<RamCore>("ramCore", {
+  lock: embed(Spinlock, "section records, the buddy lists of all sections", "ramLock"),
+  records: pointer("const", "section records"),
+  magazines: pointer("const", "threads' magazines of frames (frame-allocator.ts)"),
+  totalPages: u32("const", "the budget"),
+  nextPfn: u32("ramLock", "where the search for frame numbers of a new section begins"),
+});
 
 export interface RamUsage {
   readonly totalPages: number;
@@ -17,89 +72,361 @@ export interface RamUsage {
   readonly usedPages: number;
 }
 
+const RECORDS_BLOCK_WORDS = 4096;
+const MAGAZINES_BLOCK_WORDS = 4096;
+
 export class Ram {
   readonly memory: SharedMemory;
-  /** Called in the thread that added a user section: tell the machine's other threads. */
+  /** Called in the thread that added or extended a user's section: the other threads need this handle (`adoptSection`). */
   onSection: ((handle: RamSectionHandle) => void) | undefined;
-  /** Called when this thread meets a frame of a section it was not given: receive it now (then `adoptSection`) or return false. */
-  missingSection: ((basePfn: number) => RamSectionHandle | undefined) | undefined;
+  readonly #core: RamCore;
+  readonly #lock: Spinlock;
+  readonly #sections: Sections;
+  readonly #allocator: FrameAllocator;
 
-  constructor(memory: SharedMemory) {
-    this.memory = memory;
+  private constructor(core: RamCore) {
+    this.memory = core.memory;
+    this.#core = core;
+    this.#lock = core.lock;
+    this.#sections = new Sections(core.memory, core.records);
+    this.#allocator = new FrameAllocator(core.memory, core.lock, core.magazines, core.totalPages);
   }
 
-  /** A frame with count 1, or 0 (ENOMEM). */
-  allocFrame(zeroed: boolean): Task<number> {
-    throw new Error(`pending ${zeroed}`);
+  /** The RAM of a new machine, all of it free. Buffers are reserved, not committed, until touched. Before other threads know of the heap. */
+  static *create(heap: Heap, totalPages: number): Task<Ram | Errno> {
+    if (SECTION_RECORDS_WORDS > RECORDS_BLOCK_WORDS || MAGAZINES_WORDS > MAGAZINES_BLOCK_WORDS)
+      bug("Cannot lay out the RAM's tables: raise their blocks");
+    const records = yield* heap.allocWords(RECORDS_BLOCK_WORDS);
+    const magazines = yield* heap.allocWords(MAGAZINES_BLOCK_WORDS);
+    if (records === 0 || magazines === 0) return ENOMEM;
+    const core = yield* heap.singleton(RamCore, (view) => {
+      view.lock.init();
+      view.records = records;
+      view.magazines = magazines;
+      view.totalPages = totalPages;
+    });
+    const ram = new Ram(core);
+    const failed = yield* ram.#makeSections(totalPages);
+    return failed === 0 ? ram : failed;
   }
 
-  /** `pages` frames in a row, each with count 1; the first pfn, or 0 (ENOMEM). */
-  allocRun(pages: number, zeroed: boolean): Task<number> {
-    throw new Error(`pending ${pages} ${zeroed}`);
+  /** In a further thread, with the handles of the machine's sections. */
+  static *attach(heap: Heap, handles: readonly RamSectionHandle[]): Task<Ram> {
+    const core = yield* heap.singleton(RamCore, () =>
+      bug("Cannot attach to the RAM: the machine has none; attach with the handle of a whole machine"),
+    );
+    const ram = new Ram(core);
+    for (const handle of handles) ram.#sections.adopt(handle);
+    ram.#setZones();
+    return ram;
   }
 
+  /** Handles of all sections that this thread knows. */
+  get handles(): RamSectionHandle[] {
+    return this.#sections.known().map(({ handle }) => handle);
+  }
+
+  /** Called when this thread meets a frame of a section it was not given; may return its handle, received on the spot. */
+  set missingSection(hook: ((basePfn: number) => RamSectionHandle | undefined) | undefined) {
+    this.#sections.missing = hook;
+  }
+
+  /** A frame with count 1, or 0 (F5). Zeroed if asked; else it may hold anything. */
+  *allocFrame(zeroed: boolean): Task<number> {
+    const pfn = yield* this.#allocator.take();
+    if (pfn === 0) return 0;
+    yield* access(this.memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
+    this.#handOut(this.section(pfn), pfn, zeroed);
+    return pfn;
+  }
+
+  /** The first of `pages` frames in a row, each with a count of 1 of its own, or 0 (F5, also when none are in a row). */
+  *allocRun(pages: number, zeroed: boolean): Task<number> {
+    if (!Number.isInteger(pages) || pages <= 0)
+      bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);
+    const startPfn = yield* this.#allocator.takeRun(pages);
+    if (startPfn === 0) return 0;
+    yield* access(this.memory, "alloc", frameWord(startPfn, 0), pages * FRAME_WORDS, "frames");
+    const section = this.section(startPfn);
+    for (let pfn = startPfn; pfn < startPfn + pages; pfn++) this.#handOut(section, pfn, zeroed);
+    return startPfn;
+  }
+
+  /** One more reference (F2). */
   pageGet(pfn: number): Task<void> {
-    throw new Error(`pending ${pfn}`);
+    if (pfn === ZERO_PFN) return DONE;
+    if (this.memory.mode === EXPLORED) return this.#explored(pfn, FRAME_COUNT, () => this.#get(pfn));
+    this.#get(pfn);
+    return DONE;
   }
 
+  /** One more reference, unless the frame is free. */
+  pageGetNotZero(pfn: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.#explored(pfn, FRAME_COUNT, () => this.#getNotZero(pfn));
+    return doneBoolean(this.#getNotZero(pfn));
+  }
+
+  /** Drops a reference. The last one frees the frame (F1, F4). */
   pagePut(pfn: number): Task<void> {
-    throw new Error(`pending ${pfn}`);
+    if (pfn === ZERO_PFN) return DONE;
+    if (this.memory.mode === EXPLORED) return this.#putExplored(pfn);
+    return this.#put(pfn) ? this.#allocator.give(pfn) : DONE;
   }
 
+  /** References, pins included: a number that was true a moment ago, but who holds the only reference reads 1. */
   pageCount(pfn: number): number {
-    throw new Error(`pending ${pfn}`);
+    if (pfn === ZERO_PFN) return 1;
+    const section = this.section(pfn);
+    return atomicLoad(section.frames, section.frameIndex(pfn) + FRAME_COUNT);
   }
 
-  pagePin(pfn: number): Task<void> {
-    throw new Error(`pending ${pfn}`);
+  /** A reference that is a pin (F3). Only for who holds a reference. Pairs with `pageUnpin`. */
+  *pagePin(pfn: number): Task<void> {
+    if (pfn === ZERO_PFN) return;
+    yield* this.pageGet(pfn);
+    yield* access(this.memory, "update", frameWord(pfn, FRAME_PINS), 1, "frame pins");
+    const section = this.section(pfn);
+    atomicAdd(section.frames, section.frameIndex(pfn) + FRAME_PINS, 1);
   }
 
-  pageUnpin(pfn: number): Task<void> {
-    throw new Error(`pending ${pfn}`);
+  *pageUnpin(pfn: number): Task<void> {
+    if (pfn === ZERO_PFN) return;
+    yield* access(this.memory, "update", frameWord(pfn, FRAME_PINS), 1, "frame pins");
+    const section = this.section(pfn);
+    const pins = atomicSub(section.frames, section.frameIndex(pfn) + FRAME_PINS, 1);
+    if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
+    yield* this.pagePut(pfn);
+  }
+
+  /**
+   * References that are no pins: 1 means that one page-table entry, and nobody else's, has the frame. May read too high for a moment while somebody
+   * pins or unpins, never too low.
+   */
+  pageUsers(pfn: number): number {
+    if (pfn === ZERO_PFN) return 1;
+    const section = this.section(pfn);
+    const index = section.frameIndex(pfn);
+    const pins = atomicLoad(section.frames, index + FRAME_PINS);
+    return atomicLoad(section.frames, index + FRAME_COUNT) - pins;
   }
 
   pagePinned(pfn: number): boolean {
-    throw new Error(`pending ${pfn}`);
+    if (pfn === ZERO_PFN) return false;
+    const section = this.section(pfn);
+    return atomicLoad(section.frames, section.frameIndex(pfn) + FRAME_PINS) > 0;
   }
 
+  /** Where the frame lies. Throws HmmError ENXIO if this thread cannot reach it. */
   section(pfn: number): RamSection {
-    throw new Error(`pending ${pfn}`);
+    return this.#sections.of(pfn);
   }
 
-  /** Index of the frame's first word in `section(pfn).i32` and its siblings of 4 bytes. */
+  /** Index of the frame's first word in its section's `i32`, `u32` and `f32`. */
   wordIndex(pfn: number): number {
-    throw new Error(`pending ${pfn}`);
+    return this.section(pfn).wordIndex(pfn);
   }
 
+  /** Copies a page with plain accesses. Who calls it keeps writers away from both, and holds a reference of both. */
   copyFrame(fromPfn: number, toPfn: number): void {
-    throw new Error(`pending ${fromPfn} ${toPfn}`);
+    const from = this.section(fromPfn);
+    const to = this.section(toPfn);
+    const fromIndex = from.wordIndex(fromPfn);
+    if (from === to) to.i32.copyWithin(to.wordIndex(toPfn), fromIndex, fromIndex + PAGE_WORDS);
+    else to.i32.set(from.i32.subarray(fromIndex, fromIndex + PAGE_WORDS), to.wordIndex(toPfn));
   }
 
   zeroFrame(pfn: number): void {
-    throw new Error(`pending ${pfn}`);
+    const section = this.section(pfn);
+    const index = section.wordIndex(pfn);
+    section.i32.fill(0, index, index + PAGE_WORDS);
   }
 
-  /** A user's own buffer becomes a section in place. Its base pfn, or a negative errno (EINVAL, ENOMEM, EEXIST). */
-  addSection(buffer: SharedArrayBuffer, maxPages?: number): Task<number> {
-    throw new Error(`pending ${buffer.byteLength} ${maxPages}`);
+  /**
+   * A user's own buffer becomes a section, in place; whole pages only, a rest at the end stays outside. Frame numbers are kept for `maxPages`,
+   * or what a growable buffer can grow to. Returns the first frame, or EINVAL (no shared buffer, less than a page), EEXIST (added before: see
+   * `sectionOfBuffer`), ENOMEM.
+   */
+  *addSection(buffer: SharedArrayBuffer, maxPages?: number): Task<number> {
+    const measured = measureBuffer(buffer, maxPages);
+    if (typeof measured === "number") return measured;
+    if (this.#sections.ofBuffer(buffer) !== undefined) return EEXIST;
+    const { pages, reservedPages } = measured;
+    const section = yield* this.#addSection(SECTION_USER, pages, reservedPages, () => buffer);
+    if (typeof section === "number") return section;
+    this.onSection?.(section.handle);
+    return section.basePfn;
   }
 
-  /** The same buffer after it grew (a WebAssembly.Memory returns another object). */
-  extendSection(basePfn: number, buffer: SharedArrayBuffer): Task<Errno> {
-    throw new Error(`pending ${basePfn} ${buffer.byteLength}`);
+  /** First frame of the section that this buffer object was added as in this thread, or 0. */
+  sectionOfBuffer(buffer: SharedArrayBuffer): number {
+    return this.#sections.ofBuffer(buffer)?.basePfn ?? 0;
   }
 
-  /** Forgets a user's section. EBUSY while a frame of it is counted. */
-  removeSection(basePfn: number): Task<Errno> {
-    throw new Error(`pending ${basePfn}`);
+  /** The section's memory has grown to the length of `buffer` (a WebAssembly.Memory has a new buffer object then). EINVAL if it may not. */
+  *extendSection(basePfn: number, buffer: SharedArrayBuffer): Task<Errno> {
+    const measured = measureBuffer(buffer, undefined);
+    if (typeof measured === "number") return measured;
+    yield* this.#lock.lock();
+    const record = this.#sections.recordOf(basePfn);
+    const result = record === undefined ? EINVAL : extendRecord(record, measured.pages);
+    yield* this.#lock.unlock();
+    if (result !== 0 || record === undefined) return EINVAL;
+    const handle = { ...this.section(basePfn).handle, buffer };
+    this.#sections.adopt(handle);
+    this.onSection?.(handle);
+    return 0;
   }
 
-  /** Another thread's section arrives here. */
+  /** Forgets a user's section; the buffer is the user's again. EBUSY while one of its frames is counted, EINVAL if there is no such section. */
+  *removeSection(basePfn: number): Task<Errno> {
+    yield* this.#lock.lock();
+    const record = this.#sections.recordOf(basePfn);
+    const result = record?.kind === SECTION_USER ? this.#release(record) : EINVAL;
+    yield* this.#lock.unlock();
+    return result;
+  }
+
+  /** A section that another thread added or extended arrives here. */
   adoptSection(handle: RamSectionHandle): void {
-    throw new Error(`pending ${handle.basePfn}`);
+    this.#sections.adopt(handle);
   }
 
+  /** The machine's own RAM. Exact while nobody allocates. */
   usage(): RamUsage {
-    throw new Error("pending");
+    const { totalPages } = this.#core;
+    const freePages = this.#allocator.freePages();
+    return { totalPages, freePages, usedPages: totalPages - freePages };
   }
+
+  /** Free blocks outside the threads' magazines: frame number and order. For tests and reports. */
+  freeBlocks(): { pfn: number; order: number }[] {
+    return this.#allocator.freeBlocks().map(({ basePfn, page, order }) => ({ pfn: basePfn + page, order }));
+  }
+
+  *#makeSections(totalPages: number): Task<Errno> {
+    const zero = yield* this.#addSection(SECTION_ZERO, 1, 1, (bytes) => new SharedArrayBuffer(bytes));
+    if (typeof zero === "number") return zero;
+    if (zero.basePfn !== ZERO_PFN) bug("Cannot make the RAM: frame 0 is taken");
+    for (let made = 0; made < totalPages; made += SECTION_PAGES_MAX) {
+      const pages = Math.min(SECTION_PAGES_MAX, totalPages - made);
+      const section = yield* this.#addSection(SECTION_OWNED, pages, pages, (bytes) => new SharedArrayBuffer(bytes));
+      if (typeof section === "number") return section;
+    }
+    for (const section of this.#setZones()) this.#allocator.fill(section);
+    return 0;
+  }
+
+  #setZones(): RamSection[] {
+    const owned = this.#sections.known().filter((section) => section.owned);
+    this.#allocator.setZones(owned);
+    return owned;
+  }
+
+  /** Buffers are made outside the lock: that may fail, and then nothing else has happened. */
+  *#addSection(
+    kind: SectionKind,
+    pages: number,
+    reservedPages: number,
+    bufferOf: (bytes: number) => SharedArrayBuffer,
+  ): Task<RamSection | Errno> {
+    const buffer = tryMake(() => bufferOf(pages * PAGE_BYTES));
+    const frames = tryMake(() => new SharedArrayBuffer(frameTableBytes(reservedPages)));
+    if (buffer === undefined || frames === undefined) return ENOMEM;
+    yield* this.#lock.lock();
+    const record = this.#sections.reserve(kind, pages, reservedPages, this.#core.nextPfn);
+    if (typeof record !== "number") this.#core.nextPfn = (record.basePfn + reservedPages) % PFN_LIMIT;
+    yield* this.#lock.unlock();
+    if (typeof record === "number") return record;
+    const { at: recordAt, serial, basePfn } = record;
+    this.#sections.adopt({ recordAt, serial, basePfn, buffer, frames });
+    return this.#sections.of(basePfn);
+  }
+
+  #release(record: SectionRecord): Errno {
+    const section = this.#sections.of(record.basePfn);
+    for (let i = 0; i < record.reservedPages; i++) {
+      if (atomicLoad(section.frames, i * FRAME_WORDS + FRAME_COUNT) !== 0) return EBUSY;
+    }
+    this.#sections.release(record);
+    return 0;
+  }
+
+  /** The frame is ours alone: nobody else has its number yet. */
+  #handOut(section: RamSection, pfn: number, zeroed: boolean): void {
+    const { frames } = section;
+    const index = section.frameIndex(pfn);
+    const state = frames[index + FRAME_STATE]!;
+    if (zeroed && (state & FRAME_USED_BEFORE) !== 0) {
+      const word = section.wordIndex(pfn);
+      section.i32.fill(0, word, word + PAGE_WORDS);
+    }
+    frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;
+    frames[index + FRAME_COUNT] = 1;
+    frames[index + FRAME_PINS] = 0;
+    frames[index + FRAME_MAPPING] = 0;
+    frames[index + FRAME_INDEX] = 0;
+  }
+
+  #get(pfn: number): void {
+    const section = this.section(pfn);
+    const count = atomicAdd(section.frames, section.frameIndex(pfn) + FRAME_COUNT, 1);
+    if (count <= 0 && section.owned) bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
+  }
+
+  #getNotZero(pfn: number): boolean {
+    if (pfn === ZERO_PFN) return true;
+    const section = this.section(pfn);
+    const index = section.frameIndex(pfn) + FRAME_COUNT;
+    for (let count = atomicLoad(section.frames, index); count > 0;) {
+      const seen = atomicCompareExchange(section.frames, index, count, count + 1);
+      if (seen === count) return true;
+      count = seen;
+    }
+    return false;
+  }
+
+  /** Returns whether the frame is to be freed by the caller. */
+  #put(pfn: number): boolean {
+    const section = this.section(pfn);
+    const index = section.frameIndex(pfn);
+    const count = atomicSub(section.frames, index + FRAME_COUNT, 1);
+    if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
+    if (count > 1 || !section.owned) return false;
+    if (atomicLoad(section.frames, index + FRAME_PINS) > 0)
+      bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
+    return true;
+  }
+
+  *#putExplored(pfn: number): Task<void> {
+    yield* access(this.memory, "update", frameWord(pfn, FRAME_COUNT), 1, "frame count");
+    if (!this.#put(pfn)) return;
+    yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_WORDS, "frame");
+    yield* this.#allocator.give(pfn);
+  }
+
+  *#explored<T>(pfn: number, word: number, act: () => T): Task<T> {
+    yield* access(this.memory, "update", frameWord(pfn, word), 1, "frame count");
+    return act();
+  }
+}
+
+/** How a word of a frame table is named to a scheduler: frame tables lie outside the heap, so below 0. */
+function frameWord(pfn: number, word: number): number {
+  return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
+}
+
+function tryMake(make: () => SharedArrayBuffer): SharedArrayBuffer | undefined {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // the host has no more memory, or no address space
+    throw error;
+  }
+}
+
+/** A user's section only ever grows, and not past the numbers kept for it. Holding ramLock. */
+function extendRecord(record: SectionRecord, pages: number): Errno {
+  if (record.kind !== SECTION_USER || pages < record.pages || pages > record.reservedPages) return EINVAL;
+  record.pages = pages;
+  return 0;
 }

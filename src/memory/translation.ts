@@ -1,51 +1,165 @@
 /**
  * @module memory/translation
- * The software MMU.
+ * The software MMU: one thread's cache of translations from addresses to frames, and typed loads and stores through it, at nanoseconds
+ * when they hit. It serves the CPU's threads (the translator walks the mm's page table) and the software device (its own table). Where a
+ * translation comes from, and faults, are the translator's business; when one stops being valid is the shootdown's (sync/shootdown.ts).
+ *
+ * Two levels. Each width remembers one translation for loads and one for stores (integer-access.ts and its siblings); behind them all widths share
+ * CACHE_ENTRIES entries, direct-mapped by page number. An entry carries the generation that its block of pages had BEFORE the table was
+ * walked, and serves while the block still has it:
+ *
+ *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush), and only after that may the frame be
+ *       given to someone else.
+ *   X2  A translator reads the page table after the cache has read the generation.
+ *   X3  A load reads the data, then the generation. Equal to the entry's: the value was read while the frame was still the page's.
+ *
+ *      loading thread                              invalidating thread
+ *      --------------                              -------------------
+ *      generation g read, table walked, cached
+ *                                                  entry taken out of the table
+ *      data read                                   generation := g + 1
+ *                                                  frame freed, allocated, written by its new owner
+ *      data read: the new owner's
+ *      generation read: g + 1 [not g: the value is thrown away, the table walked anew]
+ *
+ *      The other order of the two reads would be wrong: generation read (g), everything on the right, data read, value believed.
+ *
+ *   X4  The second read must not overtake the first, on any CPU, and no fence can be had for nanoseconds. So its index is computed from
+ *       the value: `words[generationWord + (value & zero)]`, where `zero` is 0 but the compiler cannot know it. Every CPU keeps the order
+ *       of reads of which one's address depends on the other's value. Compilers keep the order of reads of shared memory by themselves.
+ *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside, checks the generation, writes and leaves; a
+ *       flush waits for all who are inside (S1 of sync/shootdown.ts).
+ *
+ * The generation words are read through the view of the heap that was current when the cache was made. The heap only grows, so an older,
+ * shorter view shows the same words, and it covers these: they existed already. A generation that wraps around by exactly 2^32
+ * between two reads would go unnoticed.
+ *
+ * Not for use by two threads: each makes its own. Not for use after the space or this thread's place on the machine is gone: the owner
+ * sees to that.
  */
 
+import { atomicLoad } from "../sync/atomics.ts";
+import { bug } from "../sync/errors.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/shootdown.ts";
+import type { IntegerAccess, ValueAccess } from "./access.ts";
+import { checkRetry } from "./access.ts";
 import type { Machine } from "./machine.ts";
+import type { RamSection } from "./ram-section.ts";
+import type { Ram } from "./ram.ts";
+import { F32Access, F64Access } from "./float-access.ts";
+import { I32Access, U16Access, U8Access } from "./integer-access.ts";
+import { SignedAccess, U32Access } from "./integer-views.ts";
 
-/** Bit of a Translator's answer: the translation may be used for stores. */
+/** Bit of a translator's answer: the translation is good for stores too. */
 export const TRANSLATION_WRITABLE = 1;
 
-/** Who walks the page table and takes the fault when a cache has no answer. Blocking; called in the accessing thread. */
+/** Walks a page table and takes the faults. */
 export interface Translator {
   /**
-   * Returns `pfn * 2 + TRANSLATION_WRITABLE` (or + 0 for a read-only translation) for `page`; throws SegmentationFault where
-   * no mapping allows the access. With `write`, the answer must be writable.
+   * The frame of `page`, as `pfn * 2 + TRANSLATION_WRITABLE`, or `pfn * 2` when only loads may use it; for `write` it must be writable. Takes
+   * the fault if there is no translation yet; throws SegmentationFault where no mapping allows the access. `address` is for that
+   * error. Called in the accessing thread, outside any store; may block. Must not answer from a table that it read before it was called (X2).
    */
-  translate(page: number, write: boolean): number;
+  translate(page: number, write: boolean, address: number): number;
 }
 
-/** Loads and stores of one width. Addresses are bytes, a multiple of the width; anything else throws HmmError EINVAL. */
-export interface ValueAccess {
-  load(address: number): number;
-  store(address: number, value: number): void;
-}
-
-/** The integer widths also have atomic read-modify-writes; each returns the value before. */
-export interface IntegerAccess extends ValueAccess {
-  add(address: number, value: number): number;
-  sub(address: number, value: number): number;
-  and(address: number, value: number): number;
-  or(address: number, value: number): number;
-  xor(address: number, value: number): number;
-  exchange(address: number, value: number): number;
-  compareExchange(address: number, expected: number, replacement: number): number;
-}
+/** Entries that all widths share. A power of two. */
+export const CACHE_ENTRIES = 256;
 
 export class TranslationCache {
-  declare readonly u8: IntegerAccess;
-  declare readonly i8: IntegerAccess;
-  declare readonly u16: IntegerAccess;
-  declare readonly i16: IntegerAccess;
-  declare readonly u32: IntegerAccess;
-  declare readonly i32: IntegerAccess;
-  declare readonly f32: ValueAccess;
-  declare readonly f64: ValueAccess;
+  readonly memory: SharedMemory;
+  readonly shootdown: Shootdown;
+  /** The heap as it was when the cache was made: for generation words only. */
+  readonly words: Int32Array;
+
+  readonly u8: IntegerAccess;
+  readonly i8: IntegerAccess;
+  readonly u16: IntegerAccess;
+  readonly i16: IntegerAccess;
+  readonly u32: IntegerAccess;
+  readonly i32: IntegerAccess;
+  readonly f32: ValueAccess;
+  readonly f64: ValueAccess;
+
+  /** By entry: page, or -1. */
+  readonly pages: Float64Array = new Float64Array(CACHE_ENTRIES).fill(-1);
+  /** By entry: generation of the page's block before its table was walked. */
+  readonly generations: Int32Array = new Int32Array(CACHE_ENTRIES);
+  /** By entry: index of the frame's first 32-bit word in its section. */
+  readonly wordIndices: Int32Array = new Int32Array(CACHE_ENTRIES);
+  readonly #writable: Uint8Array = new Uint8Array(CACHE_ENTRIES);
+  readonly #sections: (RamSection | undefined)[] = Array.from({ length: CACHE_ENTRIES }, () => undefined);
+  readonly #ram: Ram;
+  readonly #translator: Translator;
 
   constructor(machine: Machine, shootdown: Shootdown, translator: Translator) {
-    throw new Error(`pending ${machine.memory.agentId} ${shootdown.at} ${typeof translator}`);
+    machine.memory.ensure(shootdown.at + 1);
+    this.memory = machine.memory;
+    this.words = machine.memory.words;
+    this.shootdown = shootdown;
+    this.#ram = machine.ram;
+    this.#translator = translator;
+    const u8 = new U8Access(this);
+    const u16 = new U16Access(this);
+    const i32 = new I32Access(this);
+    this.u8 = u8;
+    this.i8 = new SignedAccess(u8, 24);
+    this.u16 = u16;
+    this.i16 = new SignedAccess(u16, 16);
+    this.u32 = new U32Access(i32);
+    this.i32 = i32;
+    this.f32 = new F32Access(this);
+    this.f64 = new F64Access(this);
+  }
+
+  /** An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws. */
+  find(page: number, write: boolean, address: number): number {
+    const entry = page & (CACHE_ENTRIES - 1);
+    if (
+      this.pages[entry] === page &&
+      this.words[this.shootdown.generationWord(page)] === this.generations[entry] &&
+      (!write || this.#writable[entry] === 1)
+    ) {
+      return entry;
+    }
+    this.#fill(entry, page, write, address);
+    return entry;
+  }
+
+  /** Where the entry's frame lies. */
+  sectionOf(entry: number): RamSection {
+    const section = this.#sections[entry];
+    return section ?? bug("Cannot use a translation: the entry is empty; find it first");
+  }
+
+  #fill(entry: number, page: number, write: boolean, address: number): void {
+    for (let tries = 0; ; tries++) {
+      checkRetry(tries, address);
+      const generation = atomicLoad(this.words, this.shootdown.generationWord(page)); // X2: before the walk
+      const answer = this.#translator.translate(page, write, address);
+      const writable = answer & TRANSLATION_WRITABLE;
+      const pfn = answer >>> 1;
+      if (write && writable === 0)
+        bug(`Cannot store to page ${page}: the translator answered with a read-only translation`);
+      const section = this.#sectionUnless(pfn, page, generation);
+      if (section === undefined) continue;
+      this.#sections[entry] = section;
+      this.wordIndices[entry] = section.wordIndex(pfn);
+      this.generations[entry] = generation;
+      this.#writable[entry] = writable;
+      this.pages[entry] = page;
+      return;
+    }
+  }
+
+  /** A number that was read from a table which changed meanwhile may name no frame: undefined then, and look again. */
+  #sectionUnless(pfn: number, page: number, generation: number): RamSection | undefined {
+    try {
+      return this.#ram.section(pfn);
+    } catch (error) {
+      if (atomicLoad(this.words, this.shootdown.generationWord(page)) !== generation) return undefined;
+      throw error;
+    }
   }
 }

@@ -1,0 +1,230 @@
+/**
+ * @module memory/frame-allocator
+ * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page lists): a buddy system for each section
+ * under one lock, and in front of it a magazine for each thread, so that threads which fault in at the same time do not queue.
+ *
+ * A magazine is a row of words, one for each thread of the machine: TOP (a hint that only its owner writes) and slots that hold a frame
+ * or 0. The owner takes and puts without a lock, so every slot changes hands by an atomic exchange:
+ *
+ *     owner (pop)                        a thread that found nothing else (steal, holding ramLock)
+ *     -----------                        ---------------------------------------------------------
+ *     x = exchange(slot[TOP - 1], 0)     y = exchange(slot[i], 0)
+ *     [one of x and y is the frame, the other is 0]
+ *
+ *   A1  A free frame is in exactly one place: a buddy list or a slot. Between the two it moves under ramLock only. So who holds ramLock and
+ *       finds neither has seen that there is none: ENOMEM is exact, however full other threads' magazines are.
+ *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for the next thread with its id.
+ *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than speed, and in EXPLORED mode, where each
+ *       step should be one that a scheduler can see.
+ */
+
+import { atomicExchange, atomicStore } from "../sync/atomics.ts";
+import { AGENT_LIMIT } from "../sync/control-block.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Spinlock } from "../sync/spinlock.ts";
+import { DONE, doneNumber } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
+import { Buddy, orderFor } from "./buddy.ts";
+import { FRAME_WORDS, SectionRecord } from "./ram-section.ts";
+import type { RamSection } from "./ram-section.ts";
+
+/** A row: TOP and up to 63 slots. */
+const ROW_WORDS = 64;
+const SLOTS_MAX: number = ROW_WORDS - 1;
+/** One slot for so many pages of RAM. */
+const SLOTS_SHARE = 256;
+/** A magazine is filled with 2^5 frames at a time, and emptied by half. */
+const REFILL_ORDER = 5;
+
+export const MAGAZINES_WORDS: number = AGENT_LIMIT * ROW_WORDS;
+
+/** Slots of each thread's magazine on a machine with so many pages. */
+export function magazineSlots(totalPages: number): number {
+  return Math.min(SLOTS_MAX, Math.floor(totalPages / SLOTS_SHARE));
+}
+
+interface Zone {
+  readonly section: RamSection;
+  readonly buddy: Buddy;
+}
+
+export class FrameAllocator {
+  readonly #memory: SharedMemory;
+  readonly #lock: Spinlock;
+  readonly #magazinesAt: number;
+  readonly #slots: number;
+  #zones: readonly Zone[] = [];
+
+  constructor(memory: SharedMemory, lock: Spinlock, magazinesAt: number, totalPages: number) {
+    this.#memory = memory;
+    this.#lock = lock;
+    this.#magazinesAt = magazinesAt;
+    this.#slots = magazineSlots(totalPages);
+  }
+
+  /** The sections that frames are taken from, in this order. Set once, when the thread attaches. */
+  setZones(owned: readonly RamSection[]): void {
+    this.#zones = owned.map((section) => {
+      const record = SectionRecord.at(this.#memory, section.handle.recordAt);
+      const table = { words: section.frames };
+      return {
+        section,
+        buddy: new Buddy({
+          heads: this.#memory,
+          headsAt: record.buddy.at,
+          table,
+          tableAt: 0,
+          strideWords: FRAME_WORDS,
+        }),
+      };
+    });
+  }
+
+  /** All of a new section's frames are free. Before any other thread knows of it. */
+  fill(section: RamSection): void {
+    for (const zone of this.#zones) if (zone.section === section) zone.buddy.extend(section.pages);
+  }
+
+  /** A free frame, taken, or 0. Its table entry and contents are as its last user left them. */
+  take(): Task<number> {
+    const pfn = this.#hasRow() ? this.#pop() : 0;
+    return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
+  }
+
+  /** First of `pages` free frames in a row, taken, or 0. */
+  *takeRun(pages: number): Task<number> {
+    yield* this.#lock.lock();
+    let pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
+    if (pfn === 0 && this.#collectRows()) pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
+    yield* this.#lock.unlock();
+    return pfn;
+  }
+
+  /** The frame is free. */
+  give(pfn: number): Task<void> {
+    return this.#hasRow() && this.#push(pfn) ? DONE : this.#giveLocked(pfn);
+  }
+
+  /** Exact while nobody allocates. */
+  freePages(): number {
+    const { words } = this.#memory;
+    let pages = 0;
+    for (const { buddy } of this.#zones) pages += buddy.freePages;
+    for (let i = 0; i < MAGAZINES_WORDS; i++) if (i % ROW_WORDS !== 0 && words[this.#magazinesAt + i] !== 0) pages++;
+    return pages;
+  }
+
+  /** Free blocks of each section in the buddy system. For tests and reports. */
+  freeBlocks(): { basePfn: number; page: number; order: number }[] {
+    return this.#zones.flatMap(({ section: { basePfn }, buddy }) =>
+      buddy.freeBlocks().map((block) => ({ basePfn, ...block })),
+    );
+  }
+
+  *#takeLocked(): Task<number> {
+    yield* this.#lock.lock();
+    let pfn = this.#hasRow() ? this.#refill() : this.#fromBuddies((buddy) => buddy.allocBlock(0));
+    if (pfn === 0) pfn = this.#steal();
+    yield* this.#lock.unlock();
+    return pfn;
+  }
+
+  *#giveLocked(pfn: number): Task<void> {
+    yield* this.#lock.lock();
+    if (this.#hasRow()) this.#lower(this.#slots >> 1);
+    this.#toBuddy(pfn);
+    yield* this.#lock.unlock();
+  }
+
+  /** A frame, and as many after it as the row has room for, from the biggest block of at most 2^REFILL_ORDER. Holding ramLock. */
+  #refill(): number {
+    const room = this.#slots - this.#memory.words[this.#row()]!;
+    let order = Math.min(REFILL_ORDER, orderFor(room + 2) - 1);
+    let pfn = 0;
+    for (; order >= 0 && pfn === 0; order--) pfn = this.#fromBuddies((buddy) => buddy.allocBlock(order));
+    if (pfn === 0) return 0;
+    // Highest first, so that frames leave the magazine in rising order: neighbours in memory go to neighbouring addresses.
+    for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--) if (!this.#push(next)) this.#toBuddy(next);
+    return pfn;
+  }
+
+  #fromBuddies(alloc: (buddy: Buddy) => number): number {
+    for (const { section, buddy } of this.#zones) {
+      if (buddy.freePages === 0) continue;
+      const page = alloc(buddy);
+      if (page >= 0) return section.basePfn + page;
+    }
+    return 0;
+  }
+
+  /** Holding ramLock. */
+  #toBuddy(pfn: number): void {
+    for (const { section, buddy } of this.#zones) {
+      if (pfn >= section.basePfn && pfn < section.basePfn + section.pages) buddy.freeBlock(pfn - section.basePfn, 0);
+    }
+  }
+
+  /** A frame out of any thread's magazine, or 0. Holding ramLock (A1). */
+  #steal(): number {
+    const { words } = this.#memory;
+    for (let i = 0; i < MAGAZINES_WORDS; i++) {
+      const slot = this.#magazinesAt + i;
+      if (i % ROW_WORDS === 0 || words[slot] === 0) continue;
+      const pfn = atomicExchange(words, slot, 0);
+      if (pfn !== 0) return pfn;
+    }
+    return 0;
+  }
+
+  /** All magazines' frames to the buddy system. Returns whether there were any. Holding ramLock. */
+  #collectRows(): boolean {
+    let found = false;
+    for (let pfn = this.#steal(); pfn !== 0; pfn = this.#steal()) {
+      this.#toBuddy(pfn);
+      found = true;
+    }
+    return found;
+  }
+
+  #hasRow(): boolean {
+    return this.#slots > 0 && this.#memory.agentId >= 0 && this.#memory.mode !== EXPLORED;
+  }
+
+  #row(): number {
+    return this.#magazinesAt + this.#memory.agentId * ROW_WORDS;
+  }
+
+  /** From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no frame above it. */
+  #pop(): number {
+    const { words } = this.#memory;
+    const row = this.#row();
+    for (let top = words[row]!; top > 0; top--) {
+      const pfn = atomicExchange(words, row + top, 0);
+      words[row] = top - 1;
+      if (pfn !== 0) return pfn;
+    }
+    return 0;
+  }
+
+  /** Into this thread's row; false when it is full. TOP is raised first, for the same reason. */
+  #push(pfn: number): boolean {
+    const { words } = this.#memory;
+    const row = this.#row();
+    const top = words[row]! + 1;
+    if (top > this.#slots) return false;
+    words[row] = top;
+    atomicStore(words, row + top, pfn);
+    return true;
+  }
+
+  /** Lowers this thread's row to `keep` slots. Holding ramLock. */
+  #lower(keep: number): void {
+    const { words } = this.#memory;
+    const row = this.#row();
+    while (words[row]! > keep) {
+      const pfn = this.#pop();
+      if (pfn !== 0) this.#toBuddy(pfn);
+    }
+  }
+}

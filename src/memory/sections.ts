@@ -1,0 +1,159 @@
+/**
+ * @module memory/sections
+ * Which sections the machine has and which of them this thread has been given: from a frame number to the buffer that it lies in. Not
+ * which frames are free (frame-allocator.ts).
+ *
+ * Frame numbers have 24 bits. A section starts at a multiple of GRANULE_PAGES, so the granule of a frame names its section. Numbers of
+ * removed sections are not given out again before all others have been, and a record's serial tells a remembered section from
+ * one that took its place.
+ *
+ * Lock: ramLock around the records. A record of a section that somebody uses does not change, but for `pages`, which only rises.
+ */
+
+import { EINVAL, ENOMEM, ENXIO } from "../sync/errno.ts";
+import type { Errno } from "../sync/errno.ts";
+import { HmmError } from "../sync/errors.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
+import { PAGE_BYTES, RamSection, SECTION_NONE, SectionRecord } from "./ram-section.ts";
+
+/** Frame numbers are below this. */
+export const PFN_LIMIT: number = 2 ** 24;
+const GRANULE_SHIFT = 9;
+const GRANULE_PAGES: number = 2 ** GRANULE_SHIFT;
+/** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
+const USER_PAGES_MAX: number = 2 ** 21;
+/** Sections of a machine at one time. */
+export const SECTION_LIMIT = 128;
+
+/** Words of all records. */
+export const SECTION_RECORDS_WORDS: number = SECTION_LIMIT * SectionRecord.sizeWords;
+
+export class Sections {
+  readonly #memory: SharedMemory;
+  readonly #recordsAt: number;
+  readonly #byGranule: (RamSection | undefined)[] = [];
+  /** Asked when this thread meets a frame whose section it was not given. */
+  missing: ((basePfn: number) => RamSectionHandle | undefined) | undefined;
+
+  constructor(memory: SharedMemory, recordsAt: number) {
+    this.#memory = memory;
+    this.#recordsAt = recordsAt;
+  }
+
+  /** The section of a frame. Throws HmmError ENXIO for a frame that does not exist or whose section cannot be had in this thread. */
+  of(pfn: number): RamSection {
+    const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
+    return section !== undefined && this.#reaches(section, pfn) ? section : this.#receive(pfn);
+  }
+
+  /** All that this thread has, by frame number. */
+  known(): RamSection[] {
+    return [...new Set(this.#byGranule)].filter((section) => section !== undefined);
+  }
+
+  /** The section that this very buffer object was added as, or undefined. */
+  ofBuffer(buffer: SharedArrayBuffer): RamSection | undefined {
+    return this.known().find((section) => section.buffer === buffer && this.#isCurrent(section));
+  }
+
+  /** This thread can use the section from now on. Ignores what has been removed meanwhile. */
+  adopt(handle: RamSectionHandle): void {
+    const record = SectionRecord.at(this.#memory, handle.recordAt);
+    if (record.kind === SECTION_NONE || record.serial !== handle.serial) return;
+    const section = new RamSection(this.#memory, handle);
+    const first = handle.basePfn >>> GRANULE_SHIFT;
+    while (this.#byGranule.length < first) this.#byGranule.push(undefined);
+    for (let i = 0; i * GRANULE_PAGES < record.reservedPages; i++) this.#byGranule[first + i] = section;
+  }
+
+  /** The record of a section by its first frame, or undefined. Holding ramLock. */
+  recordOf(basePfn: number): SectionRecord | undefined {
+    return this.#records().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);
+  }
+
+  /**
+   * Takes a record and frame numbers for a section. The first frame is looked for from `fromPfn` on and then from the start. Returns the
+   * record, or ENOMEM. Holding ramLock.
+   */
+  reserve(kind: SectionKind, pages: number, reservedPages: number, fromPfn: number): SectionRecord | Errno {
+    const records = this.#records();
+    const free = records.find((record) => record.kind === SECTION_NONE);
+    if (free === undefined) return ENOMEM;
+    const basePfn = findHole(records, reservedPages, fromPfn) ?? findHole(records, reservedPages, 0);
+    if (basePfn === undefined) return ENOMEM;
+    free.basePfn = basePfn;
+    free.pages = pages;
+    free.reservedPages = reservedPages;
+    free.kind = kind;
+    return free;
+  }
+
+  /** Frees a record. Every thread's remembered section of it is stale from now on. Holding ramLock. */
+  release(record: SectionRecord): void {
+    record.kind = SECTION_NONE;
+    record.serial += 1;
+  }
+
+  #records(): SectionRecord[] {
+    return Array.from({ length: SECTION_LIMIT }, (_, i) =>
+      SectionRecord.at(this.#memory, this.#recordsAt + i * SectionRecord.sizeWords),
+    );
+  }
+
+  #reaches(section: RamSection, pfn: number): boolean {
+    return pfn - section.basePfn < section.pages && this.#isCurrent(section);
+  }
+
+  #isCurrent(section: RamSection): boolean {
+    return this.#memory.words[section.handle.recordAt + SectionRecord.offset.serial]! >>> 0 === section.handle.serial;
+  }
+
+  #receive(pfn: number): RamSection {
+    const record = this.#records().find(
+      ({ kind, basePfn, pages }) => kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
+    );
+    const handle = record === undefined ? undefined : this.missing?.(record.basePfn);
+    if (handle !== undefined) this.adopt(handle);
+    const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
+    if (section !== undefined && this.#reaches(section, pfn)) return section;
+    throw new HmmError(
+      ENXIO,
+      "section",
+      record === undefined
+        ? `Cannot reach frame ${pfn}: no section has it; the number is stale or damaged`
+        : `Cannot reach frame ${pfn}: this thread has not received the buffer of its section; let it process messages, or attach it again`,
+    );
+  }
+}
+
+/** Lowest multiple of a granule from `fromPfn` on at which `pages` frame numbers are free, or undefined. */
+function findHole(records: readonly SectionRecord[], pages: number, fromPfn: number): number | undefined {
+  const taken = records.filter(({ kind }) => kind !== SECTION_NONE).toSorted((a, b) => a.basePfn - b.basePfn);
+  let start = roundUpGranule(fromPfn);
+  for (const { basePfn, reservedPages } of taken) {
+    if (basePfn >= start + pages) break;
+    start = Math.max(start, roundUpGranule(basePfn + reservedPages));
+  }
+  return start + pages <= PFN_LIMIT ? start : undefined;
+}
+
+function roundUpGranule(pfn: number): number {
+  return Math.ceil(pfn / GRANULE_PAGES) * GRANULE_PAGES;
+}
+
+export interface BufferPages {
+  readonly pages: number;
+  readonly reservedPages: number;
+}
+
+/** What a user's buffer offers: pages that are there, and pages that it may grow to. EINVAL for what cannot be a section. */
+export function measureBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): BufferPages | Errno {
+  if (!(buffer instanceof SharedArrayBuffer)) return EINVAL;
+  const pages = Math.floor(buffer.byteLength / PAGE_BYTES);
+  const ownMaxPages = buffer.growable ? Math.floor(buffer.maxByteLength / PAGE_BYTES) : pages;
+  const reservedPages = Math.max(pages, ownMaxPages, maxPages ?? 0);
+  return pages === 0 || reservedPages > USER_PAGES_MAX || !Number.isInteger(reservedPages)
+    ? EINVAL
+    : { pages, reservedPages };
+}
