@@ -1,0 +1,90 @@
+/**
+ * @module hmm/entry
+ * What one element of a range's `pfns` says. Follows the `flags`, `values` and `pfn_shift` of Linux 5.3's `struct hmm_range`: the
+ * driver chooses the bits, so that what hmm writes can go into the device's page table as it is. Not the page-table entry of the
+ * CPU: that is mm/pte.ts. No locks: numbers only.
+ *
+ *     entry = (pfn << pfnShift) | flag bits        a page that is there
+ *     entry = values.none                          nothing there, or nothing known
+ *     entry = values.error                         the page at which a call failed; or, with HOLES_MARK, no readable mapping
+ *     entry = values.special                       there, but no page that a device may use
+ */
+
+import { AssertionFailure } from "../sync/errors.ts";
+
+/** The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell device memory apart. */
+export interface HmmFlags {
+  readonly valid: number;
+  readonly write: number;
+  readonly devicePrivate: number;
+}
+
+/** The driver's words for entries without a page. `error` and `special` may be equal; `none` differs from both. */
+export interface HmmValues {
+  readonly none: number;
+  readonly error: number;
+  readonly special: number;
+}
+
+export interface HmmEncoding {
+  readonly flags: HmmFlags;
+  readonly values: HmmValues;
+  /** Where the frame number sits in an entry, 0..8: an entry has 32 bits and a frame number 24. */
+  readonly pfnShift: number;
+}
+
+/** Most bits that a frame number has. */
+export const PFN_BITS = 24;
+
+const PFN_SHIFT_MAX = 32 - PFN_BITS;
+
+/** Fits a driver that has no page-table format of its own. */
+export const DEFAULT_ENCODING: HmmEncoding = {
+  flags: { valid: 0x01, write: 0x02, devicePrivate: 0x04 },
+  values: { none: 0, error: 0x08, special: 0x10 },
+  pfnShift: PFN_SHIFT_MAX,
+};
+
+/**
+ * Throws AssertionFailure on an encoding that would make two different answers look alike: a flag inside the frame number, a value
+ * that reads as a valid page, or `none` equal to another value.
+ */
+export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
+  if (!Number.isInteger(pfnShift) || pfnShift < 0 || pfnShift > PFN_SHIFT_MAX) {
+    throw new AssertionFailure(`Cannot use pfnShift ${pfnShift}: must be 0 to ${PFN_SHIFT_MAX}; an entry has 32 bits`);
+  }
+  const pfnMask = (2 ** PFN_BITS - 1) << pfnShift;
+  const { valid, write, devicePrivate } = flags;
+  if (((valid | write | devicePrivate) & pfnMask) !== 0) {
+    throw new AssertionFailure("Cannot use these flags: one lies inside the frame number; move it or change pfnShift");
+  }
+  if (valid === 0 || write === 0 || (valid & write) !== 0 || ((valid | write) & devicePrivate) !== 0) {
+    throw new AssertionFailure("Cannot use these flags: valid and write must be bits of their own; choose others");
+  }
+  const { none, error, special } = values;
+  if (((none | error | special) & valid) !== 0) {
+    throw new AssertionFailure("Cannot use these values: one has the valid bit and would read as a page; choose others");
+  }
+  if (none >>> 0 === error >>> 0 || none >>> 0 === special >>> 0) {
+    throw new AssertionFailure("Cannot use these values: none must differ from error and special; choose others");
+  }
+}
+
+/** Whether `entry` names a page. */
+export function entryIsValid(entry: number, { flags }: HmmEncoding): boolean {
+  return (entry & flags.valid) !== 0;
+}
+
+export function entryIsWritable(entry: number, { flags }: HmmEncoding): boolean {
+  return (entry & flags.valid) !== 0 && (entry & flags.write) !== 0;
+}
+
+/** The frame number of a valid entry. Linux: `hmm_device_entry_to_pfn`. */
+export function entryPfn(entry: number, { pfnShift }: HmmEncoding): number {
+  return (entry >>> pfnShift) & (2 ** PFN_BITS - 1);
+}
+
+/** Linux: `hmm_device_entry_from_pfn`, with the flags that the caller adds. */
+export function makeEntry(pfn: number, flagBits: number, { flags, pfnShift }: HmmEncoding): number {
+  return ((pfn << pfnShift) | flags.valid | flagBits) >>> 0;
+}

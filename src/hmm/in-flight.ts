@@ -1,0 +1,125 @@
+/**
+ * @module hmm/in-flight
+ * Which pages are being invalidated at this moment: for each hmm the intervals of all invalidations that have started and not ended. Linux
+ * 5.3 keeps their number only (`hmm->notifiers`), so one of them anywhere makes every range of the address space wait; with the
+ * intervals a range waits for those that concern it, and a write view that stays open for long keeps devices out of its own pages alone.
+ *
+ * A start must never fail for lack of memory, and one that may not block must not allocate at all. So:
+ *
+ *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are used up, a start that may block moves them to a larger table first
+ *       (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
+ *   I2  If there is no memory, or no time, the invalidation is only counted (`overflow`), and the rule of 2019 holds until all those
+ *       have ended: no range of the address space is valid. Coarse, never wrong.
+ *   I3  Records are a multiset of intervals and have no identity: an end removes any record equal to its range, or, when there is none, one
+ *       of the overflow. The multiset is right either way, since equal intervals invalidate equal ranges.
+ *
+ * Everything but `growInFlight` is called with rangesLock held.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { AssertionFailure } from "../sync/errors.ts";
+import type { Task } from "../sync/task.ts";
+import { type Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
+
+/** Sizes of the tables that replace the inline records, smallest first: sizes that the heap has for page tables. */
+const TABLE_WORDS: readonly number[] = [512, 2048, 4096];
+
+/** More invalidations at once than this are counted, not recorded (I2). */
+export const IN_FLIGHT_RECORDS_MAX: number = 4096 / IN_FLIGHT_WORDS;
+
+/** Word index of record 0. */
+function recordsAt(hmm: Hmm): number {
+  const table = hmm.inFlightTable;
+  if (table === 0) return hmm.inFlightInline.at;
+  hmm.memory.ensure(table + hmm.inFlightCapacity * IN_FLIGHT_WORDS); // may have been made by another thread
+  return table;
+}
+
+export function inFlightIsFull(hmm: Hmm): boolean {
+  return hmm.inFlightCount === hmm.inFlightCapacity;
+}
+
+/** Notes an invalidation. False: no room, counted as overflow instead (I2). */
+export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): boolean {
+  if (inFlightIsFull(hmm)) {
+    hmm.overflow++;
+    hmm.overflows++;
+    return false;
+  }
+  const count = hmm.inFlightCount;
+  const at = recordsAt(hmm) + count * IN_FLIGHT_WORDS;
+  hmm.memory.words[at] = startPage;
+  hmm.memory.words[at + 1] = endPage;
+  hmm.inFlightCount = count + 1;
+  return true;
+}
+
+/** Strikes an invalidation off. True: a record went; false: it was one of the overflow (I3). */
+export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): boolean {
+  const { words } = hmm.memory;
+  const first = recordsAt(hmm);
+  const last = first + (hmm.inFlightCount - 1) * IN_FLIGHT_WORDS;
+  for (let at = first; at <= last; at += IN_FLIGHT_WORDS) {
+    if (words[at]! >>> 0 !== startPage || words[at + 1]! >>> 0 !== endPage) continue;
+    words[at] = words[last]!;
+    words[at + 1] = words[last + 1]!;
+    hmm.inFlightCount--;
+    return true;
+  }
+  if (hmm.overflow === 0) {
+    throw new AssertionFailure(
+      `Cannot end the invalidation of pages ${startPage} to ${endPage}: none is in flight; end each start that returned 0 once`,
+    );
+  }
+  hmm.overflow--;
+  return false;
+}
+
+/** How many recorded invalidations touch [startPage, endPage). */
+export function countInFlight(hmm: Hmm, startPage: number, endPage: number): number {
+  const { words } = hmm.memory;
+  const first = recordsAt(hmm);
+  const end = first + hmm.inFlightCount * IN_FLIGHT_WORDS;
+  let count = 0;
+  for (let at = first; at < end; at += IN_FLIGHT_WORDS) {
+    if (pagesOverlap(words[at]! >>> 0, words[at + 1]! >>> 0, startPage, endPage)) count++;
+  }
+  return count;
+}
+
+/** Both ends exclusive: ranges that only touch do not overlap (Linux 5.3 was off by one here, on the safe side). */
+export function pagesOverlap(startPage: number, endPage: number, otherStartPage: number, otherEndPage: number): boolean {
+  return startPage < otherEndPage && otherStartPage < endPage;
+}
+
+/** Makes room for more records if there is memory for it; without the rangesLock, where waiting is allowed. */
+export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number): Task<void> {
+  const tableWords = TABLE_WORDS.find((words) => words / IN_FLIGHT_WORDS > fullCapacity);
+  if (tableWords === undefined) return;
+  const fresh = yield* machine.heap.allocWords(tableWords);
+  if (fresh === 0) return;
+  machine.memory.ensure(fresh + tableWords);
+
+  yield* hmm.rangesLock.lock();
+  const oldTable = hmm.inFlightTable;
+  const oldCapacity = hmm.inFlightCapacity;
+  const isLarger = tableWords / IN_FLIGHT_WORDS > oldCapacity; // another start may have grown it meanwhile
+  if (isLarger) {
+    const from = recordsAt(hmm);
+    machine.memory.words.copyWithin(fresh, from, from + hmm.inFlightCount * IN_FLIGHT_WORDS);
+    hmm.inFlightTable = fresh;
+    hmm.inFlightCapacity = tableWords / IN_FLIGHT_WORDS;
+  }
+  yield* hmm.rangesLock.unlock();
+
+  if (!isLarger) yield* machine.heap.freeWords(fresh, tableWords);
+  else if (oldTable !== 0) yield* machine.heap.freeWords(oldTable, oldCapacity * IN_FLIGHT_WORDS);
+}
+
+/** Gives back what growing took. Nobody uses the hmm any more. */
+export function* freeInFlight(machine: Machine, hmm: Hmm): Task<void> {
+  if (hmm.inFlightTable === 0) return;
+  yield* machine.heap.freeWords(hmm.inFlightTable, hmm.inFlightCapacity * IN_FLIGHT_WORDS);
+  hmm.inFlightTable = 0;
+  hmm.inFlightCapacity = IN_FLIGHT_INLINE;
+}

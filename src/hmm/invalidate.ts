@@ -1,0 +1,157 @@
+/**
+ * @module hmm/invalidate
+ * What happens at a hmm when the CPU's page tables change, and when the address space dies. Follows Linux 5.3
+ * `hmm_invalidate_range_start`, `hmm_invalidate_range_end`, `notifiers_decrement` and `hmm_release` after patches 1, 11 and 12.
+ *
+ *   V1  A start marks the ranges first (new sequence, invalid) and calls the drivers then. The count stays raised across those calls and until the end:
+ *       an unrelated pair that ends in between must not make a range valid whose pages are about to change.
+ *   V2  A start that does not return 0 leaves every count as it found it, since no end follows (patch 12). Ranges that it marked keep their new
+ *       sequence: their users look again, no more.
+ *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem cannot be had at once, or a driver says so. Any other answer of a driver is
+ *       counted (`mirrorErrors`) and taken for 0, as Linux warns and goes on.
+ *   V4  Drivers are called with mirrorsSem held for reading, so a mirror's unregister waits for the call (patch 11 for release).
+ *
+ * Of the three, none takes the mmap lock or drops the last mm user. They may drop the last reference of the hmm.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import type { InvalidateRange } from "../notifier/events.ts";
+import { registerNotifierOps } from "../notifier/mmu-notifier.ts";
+import { EAGAIN, type Errno } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+import { Hmm } from "./hmm-struct.ts";
+import { hmmPut } from "./hmm.ts";
+import { forgetInFlight, growInFlight, inFlightIsFull, pagesOverlap, recordInFlight } from "./in-flight.ts";
+import { mirrorOpsOf } from "./mirror-ops.ts";
+import { HmmMirror, HmmMirrorRecord } from "./mirror-record.ts";
+import { HmmRangeRecord, invalidateStamp, rangesOf, settleStamp } from "./range-record.ts";
+
+/** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
+function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
+  const hmm = Hmm.at(machine.memory, listener); // its memory: H1
+  if (!(yield* hmm.refs.getNotZero())) return 0; // H2: being freed, so nobody is left to tell
+  yield* markRanges(machine, hmm, range);
+  let answer: Errno;
+  try {
+    answer = yield* callMirrors(machine, hmm, range);
+  } catch (error) {
+    // A driver threw: the caller will not change the mapping, and no end will follow (V2).
+    yield* notifiersDecrement(hmm, range);
+    yield* hmmPut(machine, hmm);
+    throw error;
+  }
+  if (answer !== 0) {
+    yield* notifiersDecrement(hmm, range);
+    yield* countRefusal(hmm);
+  }
+  yield* hmmPut(machine, hmm);
+  return answer;
+}
+
+/** V1's first half. */
+function* markRanges(machine: Machine, hmm: Hmm, { startPage, endPage, blockable }: InvalidateRange): Task<void> {
+  yield* hmm.rangesLock.lock();
+  if (blockable && inFlightIsFull(hmm)) {
+    const capacity = hmm.inFlightCapacity;
+    yield* hmm.rangesLock.unlock();
+    yield* growInFlight(machine, hmm, capacity); // if it does not succeed, the coarse rule holds
+    yield* hmm.rangesLock.lock();
+  }
+  hmm.notifiers++;
+  hmm.starts++;
+  const isRecorded = recordInFlight(hmm, startPage, endPage);
+  for (const at of rangesOf(hmm)) {
+    const record = HmmRangeRecord.at(hmm.memory, at);
+    if (pagesOverlap(startPage, endPage, record.startPage, record.endPage)) invalidateStamp(record, isRecorded);
+    else if (!isRecorded) settleStamp(hmm, record);
+  }
+  yield* hmm.rangesLock.unlock();
+}
+
+/** Calls every driver (V4). Stops at the first that may refuse and does; those called before have swept in vain, which is harmless. */
+function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<Errno> {
+  if (range.blockable) yield* hmm.mirrorsSem.downRead();
+  else if (!(yield* hmm.mirrorsSem.tryDownRead())) return EAGAIN;
+  try {
+    for (const node of hmm.mirrors.nodes()) {
+      const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
+      const { ops } = mirrorOpsOf(mirror.record.opsId);
+      const answer = yield* ops.invalidate(mirror, range);
+      if (answer === 0) continue;
+      if (!range.blockable && answer === EAGAIN) return EAGAIN;
+      yield* countMirrorError(hmm);
+    }
+  } finally {
+    yield* hmm.mirrorsSem.upRead();
+  }
+  return 0;
+}
+
+/** Pages have changed. Pairs with a start that returned 0. */
+function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range: InvalidateRange): Task<void> {
+  const hmm = Hmm.at(machine.memory, listener);
+  if (!(yield* hmm.refs.getNotZero())) return; // H2
+  yield* notifiersDecrement(hmm, range);
+  yield* hmmPut(machine, hmm);
+}
+
+/**
+ * Takes an invalidation back out of the books and wakes whoever waited for it. A spinlock, so that a start that may not wait can unwind too (patch 12).
+ * Linux makes all ranges valid when the count reaches 0; here each becomes valid with the last invalidation that overlaps it.
+ */
+function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
+  let becameValid = false;
+  yield* hmm.rangesLock.lock();
+  hmm.notifiers--;
+  const wasRecorded = forgetInFlight(hmm, startPage, endPage);
+  for (const at of rangesOf(hmm)) {
+    const record = HmmRangeRecord.at(hmm.memory, at);
+    const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
+    if (wasRecorded && overlaps) record.invalidators--;
+    if ((overlaps || !wasRecorded) && settleStamp(hmm, record)) becameValid = true;
+  }
+  yield* hmm.rangesLock.unlock();
+  if (becameValid) yield* hmm.wq.wakeAll();
+}
+
+/**
+ * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay listed: their drivers must still unregister them.
+ * By R2 there is no range any more; one that is there all the same is counted.
+ */
+function* hmmRelease(machine: Machine, listener: number): Task<void> {
+  const hmm = Hmm.at(machine.memory, listener);
+  if (!(yield* hmm.refs.getNotZero())) return;
+  yield* hmm.rangesLock.lock();
+  if (!hmm.ranges.isEmpty()) hmm.releasedWithRanges++;
+  yield* hmm.rangesLock.unlock();
+  yield* hmm.mirrorsSem.downRead();
+  try {
+    for (const node of hmm.mirrors.nodes()) {
+      const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
+      const { ops } = mirrorOpsOf(mirror.record.opsId);
+      if (ops.release !== undefined) yield* ops.release(mirror);
+    }
+  } finally {
+    yield* hmm.mirrorsSem.upRead();
+  }
+  yield* hmmPut(machine, hmm);
+}
+
+function* countRefusal(hmm: Hmm): Task<void> {
+  yield* hmm.rangesLock.lock();
+  hmm.refusals++;
+  yield* hmm.rangesLock.unlock();
+}
+
+function* countMirrorError(hmm: Hmm): Task<void> {
+  yield* hmm.rangesLock.lock();
+  hmm.mirrorErrors++;
+  yield* hmm.rangesLock.unlock();
+}
+
+/** Id of this module's code at the mmu notifiers. */
+export const HMM_NOTIFIER_OPS: number = registerNotifierOps("hmm", {
+  invalidateRangeStart: hmmInvalidateRangeStart,
+  invalidateRangeEnd: hmmInvalidateRangeEnd,
+  release: hmmRelease,
+});

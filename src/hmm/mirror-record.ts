@@ -1,0 +1,79 @@
+/**
+ * @module hmm/mirror-record
+ * One device's view of one address space, as it lies in shared memory, and the handle by which a thread speaks of it. Follows Linux
+ * `struct hmm_mirror`. Registering and unregistering are in mirror.ts.
+ */
+
+import { List } from "../memory/list.ts";
+import type { Machine } from "../memory/machine.ts";
+import { formatPointer } from "../memory/poison.ts";
+import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { resourceKind } from "../sync/resources.ts";
+import { Spinlock } from "../sync/spinlock.ts";
+
+/** Zeroed memory: the driver has not called `init` on it. */
+export const MIRROR_RAW = 0;
+/** Set up, never registered. */
+export const MIRROR_READY = 0x6d69_7201;
+export const MIRROR_REGISTERED = 0x6d69_7202;
+/** Unregistered, or being so by the one thread that is allowed to. */
+export const MIRROR_UNREGISTERED = 0x6d69_7203;
+
+/** What a thread's resource list calls a record while it is registered. */
+export const MIRROR_RESOURCE: number = resourceKind("hmm mirror");
+
+export interface HmmMirrorRecord extends StructView {
+  hmm: number;
+  opsId: number;
+  status: number;
+  readonly claim: Spinlock;
+  readonly node: List;
+  resourceSlot: number;
+  ownerAgent: number;
+}
+
+/** A driver embeds it in the struct of its own device: `embedStruct(HmmMirrorRecord, ...)`; `containerOf` leads back from `mirror.at`. */
+export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
+  "hmmMirror",
+  {
+    hmm: pointer("const while registered", "owns one of its refs; 0 when never registered; kept after unregister"),
+    opsId: u32("const", "the driver's code (mirror-ops.ts)"),
+    status: u32("claim", "raw, ready, registered or unregistered"),
+    claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
+    node: embed(List, "in the hmm's mirrors; guarded by mirrorsSem"),
+    resourceSlot: u32("claim", "where the registering thread's record lists it"),
+    ownerAgent: u32("claim", "id of the thread that registered it"),
+  },
+  { embedded: true },
+);
+
+/** A thread's handle on a mirror: the record plus the machine. Costs nothing to make and owns nothing. */
+export class HmmMirror {
+  readonly machine: Machine;
+  readonly record: HmmMirrorRecord;
+
+  /** `at`: pointer of an HmmMirrorRecord in the machine's kernel heap. */
+  constructor(machine: Machine, at: number) {
+    this.machine = machine;
+    this.record = HmmMirrorRecord.at(machine.memory, at);
+  }
+
+  /** Pointer of the record: for `containerOf`, and equal in all threads. */
+  get at(): number {
+    return this.record.at;
+  }
+
+  /** Makes zeroed memory, or a mirror that was unregistered, ready for `hmmMirrorRegister`. `opsId` from `registerMirrorOps`. */
+  init(opsId: number): void {
+    const { record } = this;
+    record.hmm = 0;
+    record.opsId = opsId;
+    record.claim.init();
+    record.status = MIRROR_READY;
+  }
+
+  /** For messages. */
+  toString(): string {
+    return `hmm mirror at ${formatPointer(this.record.at)}`;
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * @module hmm/mirror
+ * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3 `hmm_mirror_register` and
+ * `hmm_mirror_unregister` after patches 4, 8 and 9.
+ *
+ *   R1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use `record.hmm` without asking (patch 2).
+ *   R2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits on mirrorsSem for those that do, and release
+ *       runs under that lock too (patch 11). Only then may the driver free the memory.
+ *   R3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to chance (patch 9 removed a test
+ *       that only looked like protection); here one thread wins `claim`, and every other call is an assertion, as is one on a mirror
+ *       that was never registered.
+ *
+ *       old guard, two callers                                 here
+ *       both read mirror->hmm, not NULL                        both take `claim`, one after the other
+ *       T1 unlinks, clears, drops the last reference           T1 finds REGISTERED, writes UNREGISTERED, goes on
+ *       T2 locks freed memory, unlinks again                   T2 finds UNREGISTERED and throws
+ */
+
+import { Machine } from "../memory/machine.ts";
+import type { Mm } from "../mm/mm-struct.ts";
+import { EINVAL, EMFILE, type Errno } from "../sync/errno.ts";
+import { AssertionFailure } from "../sync/errors.ts";
+import { assertNoLockHeld } from "../sync/held-locks.ts";
+import { addResource, registerReleaser, removeResource } from "../sync/resources.ts";
+import type { Task } from "../sync/task.ts";
+import { hmmGetOrCreate } from "./get-or-create.ts";
+import { Hmm } from "./hmm-struct.ts";
+import { hmmPut } from "./hmm.ts";
+import {
+  HmmMirror,
+  MIRROR_READY,
+  MIRROR_REGISTERED,
+  MIRROR_RESOURCE,
+  MIRROR_UNREGISTERED,
+} from "./mirror-record.ts";
+import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
+import { HmmRangeRecord, orphanStamp, rangesOf } from "./range-record.ts";
+
+/**
+ * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this returns. The mirror has been `init`ed and is
+ * not registered. Holding the mmap lock of `mm` for writing, and an mm user (patch 8: asserted). The thread owns it: when the thread dies, a reaper
+ * unregisters it.
+ *
+ * | result | meaning |
+ * | --- | --- |
+ * | 0 | registered |
+ * | ENOMEM | no memory for the hmm, or more drivers in use than MIRROR_OPS_IN_USE_MAX |
+ * | EINVAL | `mm` belongs to another machine than the mirror |
+ * | EMFILE | the thread owns too much already |
+ *
+ * After an error the mirror is as before and its `record.hmm` is 0. Linux: `hmm_mirror_register`.
+ */
+export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
+  mm.mmapLock.assertHeldWrite();
+  const { machine, record } = mirror;
+  if (record.status !== MIRROR_READY) {
+    throw new AssertionFailure(`Cannot register ${String(mirror)}: it is not a fresh mirror; call init before each register`);
+  }
+  if (mm.users.read() === 0) {
+    throw new AssertionFailure(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
+  }
+  if (mm.memory !== machine.memory) return EINVAL;
+  const errno = yield* useMirrorOps(machine, record.opsId);
+  if (errno !== 0) return errno;
+  const hmm = yield* hmmGetOrCreate(machine, mm);
+  if (hmm < 0) {
+    yield* dropMirrorOps(machine, record.opsId);
+    return hmm;
+  }
+  if (!(yield* ownMirror(mirror))) {
+    yield* hmmPut(machine, Hmm.at(machine.memory, hmm));
+    yield* dropMirrorOps(machine, record.opsId);
+    return EMFILE;
+  }
+  yield* linkMirror(mirror, Hmm.at(machine.memory, hmm));
+  return 0;
+}
+
+/** Lists the mirror with what this thread owns. */
+function* ownMirror({ machine, record }: HmmMirror): Task<boolean> {
+  const slot = addResource(machine.memory, MIRROR_RESOURCE, record.at);
+  if (slot < 0) return false;
+  yield* record.claim.lock();
+  record.resourceSlot = slot;
+  record.ownerAgent = machine.memory.agentId;
+  yield* record.claim.unlock();
+  return true;
+}
+
+/** Takes over the caller's reference of `hmm`. */
+function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
+  yield* record.claim.lock();
+  record.hmm = hmm.at;
+  record.status = MIRROR_REGISTERED;
+  yield* record.claim.unlock();
+  yield* hmm.mirrorsSem.downWrite();
+  hmm.mirrors.addTail(record.node);
+  yield* hmm.mirrorsSem.upWrite();
+}
+
+/**
+ * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free its memory (R2); release is not called. In the
+ * thread that registered it, exactly once (R3), with no range of the mirror registered, not from its own call-backs, and holding no lock: neither one
+ * that the driver's call-backs take nor the mmap lock. May wait. Linux: `hmm_mirror_unregister`.
+ */
+export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
+  const { machine, record } = mirror;
+  assertNoLockHeld(machine.memory, "hmmMirrorUnregister", "it waits for call-backs, which may be waiting for that lock");
+  yield* claimUnregister(mirror);
+  const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
+  yield* checkNoRanges(mirror, hmm);
+  removeResource(machine.memory, record.resourceSlot);
+  yield* unlinkMirror(mirror, hmm);
+}
+
+/** R3: of all who call for one registration, one passes; the others throw. */
+function* claimUnregister(mirror: HmmMirror): Task<void> {
+  const { record, machine } = mirror;
+  checkMirrorStatus(mirror); // before the lock: what is no mirror has no lock either
+  yield* record.claim.lock();
+  const isRegistered = record.status === MIRROR_REGISTERED;
+  const isOwner = record.ownerAgent === machine.memory.agentId;
+  if (isRegistered && isOwner) record.status = MIRROR_UNREGISTERED;
+  yield* record.claim.unlock();
+  if (!isRegistered) checkMirrorStatus(mirror);
+  if (!isOwner) {
+    throw new AssertionFailure(
+      `Cannot unregister ${String(mirror)}: thread ${record.ownerAgent} registered it; let that one unregister it`,
+    );
+  }
+}
+
+function checkMirrorStatus(mirror: HmmMirror): void {
+  const { status } = mirror.record;
+  if (status === MIRROR_REGISTERED) return;
+  if (status === MIRROR_UNREGISTERED) {
+    throw new AssertionFailure(`Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`);
+  }
+  if (status === MIRROR_READY) {
+    throw new AssertionFailure(`Cannot unregister ${String(mirror)}: it was never registered; look at what register returns`);
+  }
+  throw new AssertionFailure(`Cannot unregister ${String(mirror)}: no mirror lives there; keep its memory until unregister`);
+}
+
+function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
+  yield* hmm.rangesLock.lock();
+  const left = rangesOf(hmm).filter((at) => HmmRangeRecord.at(hmm.memory, at).mirror === mirror.at).length;
+  yield* hmm.rangesLock.unlock();
+  if (left > 0) {
+    throw new AssertionFailure(`Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`);
+  }
+}
+
+/** Waits for running call-backs (they hold mirrorsSem for reading), then ends what `linkMirror` began. */
+function* unlinkMirror({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
+  yield* hmm.mirrorsSem.downWrite();
+  record.node.del();
+  yield* hmm.mirrorsSem.upWrite();
+  yield* dropMirrorOps(machine, record.opsId);
+  yield* hmmPut(machine, hmm);
+}
+
+/**
+ * The thread that owned the mirror has died. Ranges of it that other threads still hold become invalid for ever: nobody would sweep what they
+ * program. Then the driver, whose code this thread has, frees its state.
+ */
+registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
+  const machine = Machine.of(memory);
+  const mirror = new HmmMirror(machine, at);
+  const { record } = mirror;
+  const { ops } = mirrorOpsOf(record.opsId);
+  yield* record.claim.lock();
+  const isRegistered = record.status === MIRROR_REGISTERED;
+  record.status = MIRROR_UNREGISTERED;
+  yield* record.claim.unlock();
+  if (!isRegistered) return;
+  const hmm = Hmm.at(memory, record.hmm);
+  yield* orphanRanges(mirror, hmm);
+  yield* unlinkMirror(mirror, hmm);
+  if (ops.orphaned !== undefined) yield* ops.orphaned(mirror);
+});
+
+function* orphanRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
+  yield* hmm.rangesLock.lock();
+  for (const at of rangesOf(hmm)) {
+    const range = HmmRangeRecord.at(hmm.memory, at);
+    if (range.mirror === mirror.at) orphanStamp(range);
+  }
+  yield* hmm.rangesLock.unlock();
+  yield* hmm.wq.wakeAll();
+}
