@@ -7,9 +7,23 @@
 
 import { atomicCompareExchange, atomicLoad, atomicStore, plainLoad } from "./atomics.ts";
 import {
-  AGENT_DEAD, AGENT_FREE, AGENT_HOST_THREAD, AGENT_INSIDE, AGENT_LIMIT, AGENT_LIVE, AGENT_NAME, AGENT_NAME_BYTES,
-  AGENT_NAME_WORDS, AGENT_STARTING, AGENT_STATE, AGENT_STATE_MASK, AGENT_TOKENS, AGENT_WAITING_ON,
-  AGENT_WORDS, agentRecord,
+  AGENTS_USED,
+  AGENT_DEAD,
+  AGENT_FREE,
+  AGENT_HOST_THREAD,
+  AGENT_INSIDE,
+  AGENT_LIMIT,
+  AGENT_LIVE,
+  AGENT_NAME,
+  AGENT_NAME_BYTES,
+  AGENT_NAME_WORDS,
+  AGENT_STARTING,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  AGENT_TOKENS,
+  AGENT_WAITING_ON,
+  AGENT_WORDS,
+  agentRecord,
 } from "./control-block.ts";
 import { agentName, declareDead } from "./death.ts";
 import { EMFILE } from "./errno.ts";
@@ -81,7 +95,10 @@ export function unregisterAgent(memory: SharedMemory): void {
   const state = atomicLoad(words, record + AGENT_STATE);
   // No longer live first, so that a probe which finds the waiters gone does not take it for dead (liveness.ts, L2).
   const leaving = (state & GENERATION_MASK) | AGENT_STARTING;
-  if ((state & AGENT_STATE_MASK) !== AGENT_LIVE || atomicCompareExchange(words, record + AGENT_STATE, state, leaving) !== state) {
+  if (
+    (state & AGENT_STATE_MASK) !== AGENT_LIVE ||
+    atomicCompareExchange(words, record + AGENT_STATE, state, leaving) !== state
+  ) {
     bug(`thread "${agentName(memory, agentId)}" was declared dead while it lives`);
   }
   disarmLiveness(memory);
@@ -95,7 +112,7 @@ export function unregisterAgent(memory: SharedMemory): void {
  * released in the background.
  */
 export function agentDied(memory: SharedMemory, hostThreadId: number): void {
-  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+  for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     if (agentId === memory.agentId) continue;
     const record = agentRecord(agentId);
     const state = atomicLoad(memory.words, record + AGENT_STATE);
@@ -119,7 +136,7 @@ export interface AgentInfo {
 /** The machine's threads, for people. Others' held locks are read while they run: a snapshot at best. */
 export function listAgents(memory: SharedMemory): AgentInfo[] {
   const agents: AgentInfo[] = [];
-  for (let id = 0; id < AGENT_LIMIT; id++) {
+  for (let id = 0, end = atomicLoad(memory.words, AGENTS_USED); id < end; id++) {
     const record = agentRecord(id);
     const state = atomicLoad(memory.words, record + AGENT_STATE) & AGENT_STATE_MASK;
     if (state !== AGENT_LIVE && state !== AGENT_DEAD) continue;
@@ -137,11 +154,16 @@ export function listAgents(memory: SharedMemory): AgentInfo[] {
 
 /** Finds a free record and claims it; -1 if there is none. */
 function claimRecord(memory: SharedMemory): number {
+  const { words } = memory;
   for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
     const at = agentRecord(agentId) + AGENT_STATE;
-    const state = atomicLoad(memory.words, at);
+    const state = atomicLoad(words, at);
     if ((state & AGENT_STATE_MASK) !== AGENT_FREE) continue;
-    if (atomicCompareExchange(memory.words, at, state, state | AGENT_STARTING) === state) return agentId;
+    if (atomicCompareExchange(words, at, state, state | AGENT_STARTING) !== state) continue;
+    for (let used = atomicLoad(words, AGENTS_USED); used <= agentId;) {
+      used = atomicCompareExchange(words, AGENTS_USED, used, agentId + 1);
+    }
+    return agentId;
   }
   return -1;
 }

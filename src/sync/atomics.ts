@@ -63,7 +63,12 @@ export function atomicExchange(array: AtomicArray, index: number, value: number)
 }
 
 /** Stores `replacement` if the element is `expected`; returns the value from before, so success is `=== expected`. */
-export function atomicCompareExchange(array: AtomicArray, index: number, expected: number, replacement: number): number {
+export function atomicCompareExchange(
+  array: AtomicArray,
+  index: number,
+  expected: number,
+  replacement: number,
+): number {
   return Atomics.compareExchange(array, index, expected, replacement);
 }
 
@@ -78,7 +83,9 @@ export function futexWake(words: Int32Array, index: number, count: number): numb
 }
 
 /** A started async wait: either decided on the spot or pending. */
-export type FutexAsync = { async: false; value: "not-equal" | "timed-out" } | { async: true; value: Promise<"ok" | "timed-out"> };
+export type FutexAsync =
+  | { async: false; value: "not-equal" | "timed-out" }
+  | { async: true; value: Promise<"ok" | "timed-out"> };
 
 /** Whether this host has `Atomics.waitAsync`. Where it has not, async waiting polls. */
 export const hasWaitAsync: boolean = typeof (Atomics as { waitAsync?: unknown }).waitAsync === "function";

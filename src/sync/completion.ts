@@ -62,7 +62,7 @@ export class Completion {
   private take(): boolean {
     const { at } = this;
     const words = this.memory.words;
-    for (let seen = atomicLoad(words, at); seen > 0; ) {
+    for (let seen = atomicLoad(words, at); seen > 0;) {
       if (seen === ALL) return true;
       const before = atomicCompareExchange(words, at, seen, seen - 1);
       if (before === seen) return true;
@@ -74,7 +74,7 @@ export class Completion {
   private addOne(): void {
     const { at } = this;
     const words = this.memory.words;
-    for (let seen = atomicLoad(words, at); seen !== ALL; ) {
+    for (let seen = atomicLoad(words, at); seen !== ALL;) {
       const before = atomicCompareExchange(words, at, seen, seen + 1);
       if (before === seen) return;
       seen = before;

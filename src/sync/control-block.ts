@@ -15,7 +15,8 @@
  * | 7 | PANIC_TEXT_BYTES | length of the text | same |
  * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (liveness.ts) |
  * | 9 | DEATHS | how many agents have been declared dead | add (death.ts) |
- * | 10..15 | - | spare | |
+ * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (agents.ts) |
+ * | 11..15 | - | spare | |
  * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |
  * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words | agents.ts |
  *
@@ -51,6 +52,7 @@ export const PANIC_AGENT = 6;
 export const PANIC_TEXT_BYTES = 7;
 export const PROBE_TIME = 8;
 export const DEATHS = 9;
+export const AGENTS_USED = 10;
 export const PANIC_TEXT = 16;
 export const PANIC_TEXT_WORDS = 128;
 

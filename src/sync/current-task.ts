@@ -29,8 +29,13 @@ const OUTSIDE_SERIAL = 1;
 
 /** What code runs as that no runner started. */
 const outside: TaskContext = {
-  serial: OUTSIDE_SERIAL, name: "outside any task", memory: undefined, mode: DETACHED, isBlocking: true,
-  held: [], beneath: undefined,
+  serial: OUTSIDE_SERIAL,
+  name: "outside any task",
+  memory: undefined,
+  mode: DETACHED,
+  isBlocking: true,
+  held: [],
+  beneath: undefined,
 };
 
 let nextSerial = OUTSIDE_SERIAL + 1;

@@ -11,7 +11,16 @@
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicOr, futexWake, plainLoad } from "./atomics.ts";
 import {
-  AGENT_DEAD, AGENT_INSIDE, AGENT_NAME, AGENT_NAME_BYTES, AGENT_STATE, AGENT_STATE_MASK, ALERT, ALERT_DEAD, DEATHS, agentRecord,
+  AGENT_DEAD,
+  AGENT_INSIDE,
+  AGENT_NAME,
+  AGENT_NAME_BYTES,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  ALERT,
+  ALERT_DEAD,
+  DEATHS,
+  agentRecord,
 } from "./control-block.ts";
 import { EOWNERDEAD } from "./errno.ts";
 import { QUEUED_READ, QUEUED_WRITE, heldClassName, heldManner, heldSlots } from "./held-locks.ts";

@@ -114,6 +114,18 @@ export function heldBeneath(memory: SharedMemory, at: number): boolean {
   return false;
 }
 
+/** The running task holds no lock and is in no read section. `why` completes "..., because <why>". Always on: one compare when nothing is held. */
+export function assertNoLockHeld(memory: SharedMemory, what: string, why: string): void {
+  const first = memory.record + AGENT_HELD;
+  for (let slot = memory.heldNext - 1; slot >= first; slot--) {
+    const tag = plainLoad(memory.words, slot + TAG);
+    const isHeld = memory.words[slot] !== 0 && heldManner(tag) < QUEUED_READ;
+    if (isHeld && plainLoad(memory.words, slot + TASK) === currentTask.serial) {
+      bug(`${what} must be called holding no lock, because ${why}: the task holds ${heldClassName(tag)}`);
+    }
+  }
+}
+
 /** One slot of any agent's table, for the reaper. */
 export interface HeldSlot {
   readonly at: number;

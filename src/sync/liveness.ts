@@ -16,12 +16,26 @@
  */
 
 import {
-  atomicAdd, atomicCompareExchange, atomicExchange, atomicLoad, atomicStore, futexWaitAsync, futexWake, hasWaitAsync,
+  atomicAdd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicLoad,
+  atomicStore,
+  futexWaitAsync,
+  futexWake,
+  hasWaitAsync,
 } from "./atomics.ts";
 import { sharedMs } from "./clock.ts";
 import {
-  AGENT_LIMIT, AGENT_LIVE, AGENT_LIVENESS, AGENT_PROBE_AGAIN, AGENT_STATE, AGENT_STATE_MASK, AGENT_TOKENS, PROBE_TIME,
+  AGENT_LIVE,
+  AGENT_LIVENESS,
+  AGENT_PROBE_AGAIN,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  AGENT_TOKENS,
+  PROBE_TIME,
   agentRecord,
+  AGENTS_USED,
 } from "./control-block.ts";
 import { declareDead } from "./death.ts";
 import type { SharedMemory } from "./shared-memory.ts";
@@ -32,7 +46,11 @@ const REARM_BELOW: number = LIVENESS_WAITERS / 2;
 /** The whole machine probes at most this often. */
 const PROBE_INTERVAL_MS = 200;
 /** How long a thread with few tokens left is spared: [tokens below, ms]. */
-const SPARING: readonly (readonly [number, number])[] = [[4, 60_000], [16, 10_000], [40, 1_000]];
+const SPARING: readonly (readonly [number, number])[] = [
+  [4, 60_000],
+  [16, 10_000],
+  [40, 1_000],
+];
 
 /** Gives this agent its full set of waiters. */
 export function armLiveness(memory: SharedMemory): void {
@@ -77,7 +95,7 @@ export function probeAgents(memory: SharedMemory): void {
   const last = atomicLoad(memory.words, PROBE_TIME);
   if (last !== 0 && ((now - last) | 0) < PROBE_INTERVAL_MS && ((now - last) | 0) >= 0) return;
   if (atomicCompareExchange(memory.words, PROBE_TIME, last, now) !== last) return;
-  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+  for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     if (agentId !== memory.agentId) probeAgent(memory, agentId, now);
   }
 }

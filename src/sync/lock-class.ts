@@ -40,5 +40,5 @@ export function nameHash(name: string): number {
   for (let i = 0; i < name.length; i++) {
     hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
   }
-  return ((hash >>> 24) ^ (hash & 0xffffff)) || 1;
+  return (hash >>> 24) ^ (hash & 0xffffff) || 1;
 }

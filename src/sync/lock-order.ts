@@ -62,13 +62,17 @@ export function parseLockOrder(text: string): LockOrder {
   const inside = new Map(locks.map(({ name }) => [name, reachable(name, edges)]));
   for (const [name, reached] of inside) {
     const cycle = Array.from(reached).find((other) => other !== name && inside.get(other)?.has(name) === true);
-    if (cycle !== undefined) throw new SyntaxError(`Cannot read the lock order: ${name} and ${cycle} are each inside the other`);
+    if (cycle !== undefined)
+      throw new SyntaxError(`Cannot read the lock order: ${name} and ${cycle} are each inside the other`);
   }
   return { locks, edges, inside };
 }
 
 function parseDeclaration(line: string): DeclaredLock {
-  const [name, kind, ...guards] = line.slice("lock ".length).split(":").map((part) => part.trim());
+  const [name, kind, ...guards] = line
+    .slice("lock ".length)
+    .split(":")
+    .map((part) => part.trim());
   if (name === undefined || kind === undefined || guards.length === 0) {
     throw new SyntaxError(`Cannot read the lock order: "${line}" must be "lock name: kind: what it guards"`);
   }
@@ -76,7 +80,10 @@ function parseDeclaration(line: string): DeclaredLock {
 }
 
 function parseOrder(line: string): [string, string][] {
-  const groups = line.slice("order ".length).split("<").map((group) => group.split(",").map((name) => name.trim()));
+  const groups = line
+    .slice("order ".length)
+    .split("<")
+    .map((group) => group.split(",").map((name) => name.trim()));
   const edges: [string, string][] = [];
   for (let i = 1; i < groups.length; i++) {
     for (const outer of groups[i - 1]!) for (const inner of groups[i]!) edges.push([outer, inner]);
@@ -130,7 +137,12 @@ export function lockOrderTable(): string {
       const inner = Array.from(order.inside.get(name) ?? []).join(", ");
       return `| ${rank} | \`${name}\` | ${kind} | ${guards} | ${inner === "" ? "nothing" : inner} |`;
     });
-  return ["| rank | lock | kind | guards | may be taken while it is held |", "| --- | --- | --- | --- | --- |", ...rows, ""].join("\n");
+  return [
+    "| rank | lock | kind | guards | may be taken while it is held |",
+    "| --- | --- | --- | --- | --- |",
+    ...rows,
+    "",
+  ].join("\n");
 }
 
 /** The order as a Mermaid flow chart: an arrow leads from the outer lock to the inner one. */

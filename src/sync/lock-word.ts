@@ -185,7 +185,11 @@ export abstract class OwnedLock {
   private refuseSelfWait(): void {
     if (!heldBeneath(this.memory, this.at)) return;
     const { name } = this.lockClass;
-    throw new HmmError(EDEADLK, "lock", `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`);
+    throw new HmmError(
+      EDEADLK,
+      "lock",
+      `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`,
+    );
   }
 
   private requireAgent(): void {

@@ -40,7 +40,7 @@ export interface HeldLock {
 
 /** A rule of locking was broken. `firstSite` is the earlier of the two places, if there is one. */
 export class LockdepError extends Error {
-  readonly code: "ELOCKDEP" = "ELOCKDEP";
+  readonly code: string = "ELOCKDEP";
   readonly kind: LockdepKind;
   readonly lockName: string;
   readonly firstSite: string;
@@ -75,7 +75,13 @@ export function beforeAcquire(lock: LockIdentity, manner: number): void {
   for (const other of held) {
     const isSame = other.lock.at === lock.at && other.lock.memory === lock.memory;
     if (isSame && !(manner === HELD_SRCU && other.manner === HELD_SRCU)) {
-      throw new LockdepError("recursion", lock.lockClass.name, `${lock.lockClass.name} is taken by a task that holds it`, other.site, callSite());
+      throw new LockdepError(
+        "recursion",
+        lock.lockClass.name,
+        `${lock.lockClass.name} is taken by a task that holds it`,
+        other.site,
+        callSite(),
+      );
     }
   }
   const chain = `${held.map((other) => `${other.lock.lockClass.id}.${other.manner}`).join(">")}>${lock.lockClass.id}.${manner}`;
@@ -102,9 +108,11 @@ export function beforeRelease(lock: LockIdentity, manner: number): void {
     const holder = holders.get(lock.memory)?.get(lock.at);
     const who = holder === undefined ? "no task of this thread" : `task "${holder.taskName}"`;
     throw new LockdepError(
-      "stranger", lock.lockClass.name,
+      "stranger",
+      lock.lockClass.name,
       `task "${currentTask.name}" releases ${lock.lockClass.name}, which it does not hold: ${who} does`,
-      holder?.site ?? "    (not in this thread)", callSite(),
+      holder?.site ?? "    (not in this thread)",
+      callSite(),
     );
   }
   held.splice(index, 1);
@@ -117,7 +125,13 @@ export function beforeSleep(what: string): void {
   const spinlock = currentTask.held.find((other) => other.lock.isSpinlock);
   if (spinlock === undefined) return;
   const name = spinlock.lock.lockClass.name;
-  throw new LockdepError("sleep", name, `a task that holds the spinlock ${name} may sleep on ${what}`, spinlock.site, callSite());
+  throw new LockdepError(
+    "sleep",
+    name,
+    `a task that holds the spinlock ${name} may sleep on ${what}`,
+    spinlock.site,
+    callSite(),
+  );
 }
 
 /** Throws unless the running task holds `lock` in one of `manners`. */
@@ -125,14 +139,26 @@ export function requireHeld(lock: LockIdentity, manners: readonly number[]): voi
   if (currentTask.held.some((other) => manners.some((manner) => isHeldAs(other, lock, manner)))) return;
   const holder = holders.get(lock.memory)?.get(lock.at);
   const message = `task "${currentTask.name}" must hold ${lock.lockClass.name} here`;
-  throw new LockdepError("not-held", lock.lockClass.name, message, holder?.site ?? "    (nobody in this thread holds it)", callSite());
+  throw new LockdepError(
+    "not-held",
+    lock.lockClass.name,
+    message,
+    holder?.site ?? "    (nobody in this thread holds it)",
+    callSite(),
+  );
 }
 
 /** The report on a task that returned with locks held. */
 export function heldAtEnd(context: TaskContext): LockdepError {
   const names = context.held.map((other) => other.lock.lockClass.name).join(", ");
   const site = context.held[0]?.site ?? "";
-  return new LockdepError("held-at-end", names, `task "${context.name}" ended while it held ${names}`, site, "    (its end)");
+  return new LockdepError(
+    "held-at-end",
+    names,
+    `task "${context.name}" ended while it held ${names}`,
+    site,
+    "    (its end)",
+  );
 }
 
 function isHeldAs(held: HeldLock, lock: LockIdentity, manner: number): boolean {
@@ -148,7 +174,11 @@ function judgeOrder(outer: HeldLock, inner: LockIdentity, manner: number, site: 
     const seen = allowed === false ? undefined : allowed;
     const reason = seen === undefined ? "the lock order does not allow it" : "the opposite order was seen before";
     throw new LockdepError(
-      "order", innerName, `${innerName} is taken while ${outerName} is held: ${reason}`, seen?.innerSite ?? outer.site, site,
+      "order",
+      innerName,
+      `${innerName} is taken while ${outerName} is held: ${reason}`,
+      seen?.innerSite ?? outer.site,
+      site,
     );
   }
   learnOrder(outerName, innerName, { outerSite: outer.site, innerSite: site });

@@ -7,8 +7,19 @@
 
 import { atomicLoad, atomicOr, atomicStore, futexWake, plainLoad } from "./atomics.ts";
 import {
-  AGENT_LIMIT, AGENT_WAITING_ON, ALERT, ALERT_DEAD, ALERT_PANIC, ALERT_PANIC_CLAIMED, PANIC_AGENT, PANIC_CODE, PANIC_LOCK,
-  PANIC_TEXT, PANIC_TEXT_BYTES, PANIC_TEXT_WORDS, agentRecord,
+  AGENT_WAITING_ON,
+  ALERT,
+  ALERT_DEAD,
+  ALERT_PANIC,
+  ALERT_PANIC_CLAIMED,
+  PANIC_AGENT,
+  PANIC_CODE,
+  PANIC_LOCK,
+  PANIC_TEXT,
+  PANIC_TEXT_BYTES,
+  PANIC_TEXT_WORDS,
+  agentRecord,
+  AGENTS_USED,
 } from "./control-block.ts";
 import { ENOTRECOVERABLE } from "./errno.ts";
 import type { Errno } from "./errno.ts";
@@ -27,7 +38,13 @@ export interface PanicInfo {
 }
 
 /** Stops the machine, unless it has already stopped. Returns whether this call did it. Does not throw. */
-export function declarePanic(memory: SharedMemory, code: Errno, message: string, lock: number = 0, agent: number = -1): boolean {
+export function declarePanic(
+  memory: SharedMemory,
+  code: Errno,
+  message: string,
+  lock: number = 0,
+  agent: number = -1,
+): boolean {
   const words = memory.words;
   if ((atomicOr(words, ALERT, ALERT_PANIC_CLAIMED) & ALERT_PANIC_CLAIMED) !== 0) return false;
   atomicStore(words, PANIC_CODE, code);
@@ -35,7 +52,7 @@ export function declarePanic(memory: SharedMemory, code: Errno, message: string,
   atomicStore(words, PANIC_AGENT, agent);
   atomicStore(words, PANIC_TEXT_BYTES, storeText(memory, PANIC_TEXT, PANIC_TEXT_WORDS, message));
   atomicOr(words, ALERT, ALERT_PANIC);
-  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+  for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     const waitingOn = atomicLoad(words, agentRecord(agentId) + AGENT_WAITING_ON);
     if (waitingOn > 0 && waitingOn < words.length) futexWake(words, waitingOn, Infinity);
   }

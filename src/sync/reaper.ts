@@ -11,8 +11,17 @@
 
 import { atomicAnd, atomicCompareExchange, atomicLoad, atomicOr, plainLoad } from "./atomics.ts";
 import {
-  AGENT_DEAD, AGENT_LIMIT, AGENT_RESOURCES, AGENT_STATE, AGENT_STATE_MASK, ALERT, ALERT_DEAD, DEATHS, RESOURCE_LIMIT,
-  RESOURCE_WORDS, agentRecord,
+  AGENT_DEAD,
+  AGENT_RESOURCES,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  ALERT,
+  ALERT_DEAD,
+  DEATHS,
+  RESOURCE_LIMIT,
+  RESOURCE_WORDS,
+  agentRecord,
+  AGENTS_USED,
 } from "./control-block.ts";
 import { ENOTRECOVERABLE } from "./errno.ts";
 import { declarePanic, hasPanicked } from "./panic.ts";
@@ -33,7 +42,7 @@ export function shouldReap(memory: SharedMemory): boolean {
 /** Releases what dead agents left, as far as this thread can. The caller sets and clears `memory.reaping`. */
 export function* reapTask(memory: SharedMemory): Task<void> {
   lastTry.set(memory, { deaths: atomicLoad(memory.words, DEATHS), releasers: releaserCount() });
-  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+  for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     const record = agentRecord(agentId);
     const state = atomicLoad(memory.words, record + AGENT_STATE);
     if ((state & AGENT_STATE_MASK) !== AGENT_DEAD) continue;
@@ -64,7 +73,11 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
       yield* releaser(memory, pointer);
     } catch (error) {
       // Ignored, this would be a silent leak; if the machine has stopped, that error says more.
-      declarePanic(memory, ENOTRECOVERABLE, `Cannot release ${resourceKindName(kind)} of a dead thread: ${String(error)}`);
+      declarePanic(
+        memory,
+        ENOTRECOVERABLE,
+        `Cannot release ${resourceKindName(kind)} of a dead thread: ${String(error)}`,
+      );
       throw error;
     }
   }
@@ -72,7 +85,7 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
 }
 
 function anyDead(memory: SharedMemory): boolean {
-  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+  for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     if ((atomicLoad(memory.words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_DEAD) return true;
   }
   return false;

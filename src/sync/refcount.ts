@@ -70,7 +70,7 @@ export class RefCount {
   private incrementNotZero(): boolean {
     const { at } = this;
     const words = this.memory.words;
-    for (let seen = atomicLoad(words, at); seen !== 0; ) {
+    for (let seen = atomicLoad(words, at); seen !== 0;) {
       if (seen < 0) return true;
       const next = seen === 0x7fffffff ? SATURATED : seen + 1;
       const before = atomicCompareExchange(words, at, seen, next);

@@ -56,9 +56,10 @@ export function runAsync<T>(memory: SharedMemory, task: Task<T>, name: string = 
   });
 }
 
+const drop = (): void => {};
+
 /** Lets a task that has begun elsewhere go on under this runner: it waits for `wait`. Its result is dropped. */
 export function adoptTask(task: Task<unknown>, context: TaskContext, wait: Wait): void {
-  const drop = (): void => {};
   new AsyncRun(wait.memory, task, context, drop, drop).suspend(wait);
 }
 
@@ -98,7 +99,11 @@ class AsyncRun<T> implements SuspendedRun {
   deadlineMs = Infinity;
 
   constructor(
-    memory: SharedMemory, task: Task<T>, context: TaskContext, resolve: (value: T) => void, reject: (error: unknown) => void,
+    memory: SharedMemory,
+    task: Task<T>,
+    context: TaskContext,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
   ) {
     this.memory = memory;
     this.#task = task;
@@ -163,11 +168,15 @@ class AsyncRun<T> implements SuspendedRun {
       return;
     }
     void armed.value.then((how) => {
-      if (isCurrent()) {
-        if (how === "ok") this.resume(WOKEN);
-        else if (!look(this)) this.arm();
-      } else if (how === "ok") futexWake(memory.words, index, 1);
+      if (isCurrent()) this.#hear(how);
+      else if (how === "ok") futexWake(memory.words, index, 1);
+      return undefined;
     });
+  }
+
+  #hear(how: "ok" | "timed-out"): void {
+    if (how === "ok") this.resume(WOKEN);
+    else if (!look(this)) this.arm();
   }
 }
 

@@ -118,7 +118,8 @@ function waitSpinning(wait: Wait, task: Task<unknown>, context: TaskContext): Wa
     if (waitedMs >= SPIN_LIMIT_MS) {
       adoptTask(task, context, wait);
       throw new HmmError(
-        EAGAIN, context.name,
+        EAGAIN,
+        context.name,
         `Cannot wait for ${wait.label}: this thread may not block; the operation goes on by itself, use the form that returns a promise`,
       );
     }

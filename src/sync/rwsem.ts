@@ -13,14 +13,37 @@ import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "./atomi
 import { EDEADLK } from "./errno.ts";
 import { HmmError, assert, bug } from "./errors.ts";
 import {
-  HELD_EXCLUSIVE, HELD_SHARED, QUEUED_READ, QUEUED_WRITE, TAG, dropHeld, heldBeneath, heldSlot, heldTag, noteHeld,
+  HELD_EXCLUSIVE,
+  HELD_SHARED,
+  QUEUED_READ,
+  QUEUED_WRITE,
+  TAG,
+  dropHeld,
+  heldBeneath,
+  heldSlot,
+  heldTag,
+  noteHeld,
 } from "./held-locks.ts";
 import { lockClass } from "./lock-class.ts";
 import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
 import {
-  QUEUED_READERS, QUEUED_WRITER, QUEUED_WRITERS_MASK, READER, READERS_MASK, READERS_TURN, READER_SEQUENCE, RWSEM_WORDS, STATE,
-  WRITER, WRITER_SEQUENCE, endIdleTurn, leaveReaderQueue, mayRead, mayWrite, wakeForState,
+  QUEUED_READERS,
+  QUEUED_WRITER,
+  QUEUED_WRITERS_MASK,
+  READER,
+  READERS_MASK,
+  READERS_TURN,
+  READER_SEQUENCE,
+  RWSEM_WORDS,
+  STATE,
+  WRITER,
+  WRITER_SEQUENCE,
+  endIdleTurn,
+  leaveReaderQueue,
+  mayRead,
+  mayWrite,
+  wakeForState,
 } from "./rwsem-words.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
@@ -113,7 +136,7 @@ export class RwSem {
   private tryEnterRead(): boolean {
     const { memory, at } = this;
     const words = memory.words;
-    for (let state = atomicLoad(words, at); mayRead(state); ) {
+    for (let state = atomicLoad(words, at); mayRead(state);) {
       const seen = atomicCompareExchange(words, at, state, state + READER);
       if (seen === state) {
         words[memory.heldNext] = at; // H1
@@ -311,7 +334,11 @@ export class RwSem {
   private refuseSelfWait(): void {
     if (!heldBeneath(this.memory, this.at)) return;
     const { name } = this.lockClass;
-    throw new HmmError(EDEADLK, "lock", `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`);
+    throw new HmmError(
+      EDEADLK,
+      "lock",
+      `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`,
+    );
   }
 
   private requireAgent(): void {

@@ -80,11 +80,19 @@ export class SharedMemory {
   /** A further handle on a heap made by {@link create}, usually in another thread. */
   static attach(buffer: SharedArrayBuffer): SharedMemory {
     if (!(buffer instanceof SharedArrayBuffer) || buffer.byteLength < CONTROL_WORDS * WORD_BYTES) {
-      throw new HmmError(EINVAL, "attach", "Cannot attach: not the buffer of a machine; pass on the handle as it was given");
+      throw new HmmError(
+        EINVAL,
+        "attach",
+        "Cannot attach: not the buffer of a machine; pass on the handle as it was given",
+      );
     }
     const head = new Int32Array(buffer, 0, CONTROL_WORDS);
     if (plainLoad(head, MAGIC) !== MAGIC_VALUE || plainLoad(head, VERSION) !== VERSION_VALUE) {
-      throw new HmmError(EINVAL, "attach", "Cannot attach: the buffer holds no machine of this version; use one version of hmm-ts in all threads");
+      throw new HmmError(
+        EINVAL,
+        "attach",
+        "Cannot attach: the buffer holds no machine of this version; use one version of hmm-ts in all threads",
+      );
     }
     return new SharedMemory(buffer, (plainLoad(head, FLAGS) & FLAG_DEBUG) !== 0);
   }
@@ -100,7 +108,11 @@ export class SharedMemory {
     if (endWord <= this.words.length) return;
     this.refresh();
     if (endWord > this.words.length) {
-      throw new HmmError(EFAULT, "ensure", `Cannot reach word ${endWord}: the heap has ${this.words.length}; the pointer is wild`);
+      throw new HmmError(
+        EFAULT,
+        "ensure",
+        `Cannot reach word ${endWord}: the heap has ${this.words.length}; the pointer is wild`,
+      );
     }
   }
 

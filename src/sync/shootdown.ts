@@ -31,7 +31,15 @@
  */
 
 import { atomicAdd, atomicLoad, atomicStore } from "./atomics.ts";
-import { AGENT_DEAD, AGENT_FREE, AGENT_INSIDE, AGENT_LIMIT, AGENT_STATE, AGENT_STATE_MASK, agentRecord } from "./control-block.ts";
+import {
+  AGENTS_USED,
+  AGENT_DEAD,
+  AGENT_FREE,
+  AGENT_INSIDE,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  agentRecord,
+} from "./control-block.ts";
 import { assert } from "./errors.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
@@ -103,10 +111,11 @@ export class Shootdown {
    */
   flush(startPage: number, endPage: number): Task<void> {
     if (this.memory.mode === EXPLORED) return this.flushExplored(startPage, endPage);
-    assert((this.memory.insideMark & 1) === 0, "a shootdown from inside a store would wait for itself");
+    const { memory } = this;
+    assert((memory.insideMark & 1) === 0, "a shootdown from inside a store would wait for itself");
     this.bump(startPage, endPage);
-    for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
-      if (agentId !== this.memory.agentId && this.mustWaitFor(agentId)) return this.waitForStores(agentId);
+    for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
+      if (agentId !== memory.agentId && this.mustWaitFor(agentId)) return this.waitForStores(agentId);
     }
     return DONE;
   }
@@ -129,7 +138,7 @@ export class Shootdown {
 
   private *waitForStores(firstAgentId: number): Task<void> {
     const { memory } = this;
-    for (let agentId = firstAgentId; agentId < AGENT_LIMIT; agentId++) {
+    for (let agentId = firstAgentId, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
       const inside = agentRecord(agentId) + AGENT_INSIDE;
       const mark = atomicLoad(memory.words, inside);
       if (agentId === memory.agentId || !this.mustWaitFor(agentId)) continue;
@@ -144,7 +153,7 @@ export class Shootdown {
     const { memory } = this;
     yield describe("shootdownBump", memory, this.at, GENERATIONS, "shootdown");
     this.bump(startPage, endPage);
-    for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+    for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
       const inside = agentRecord(agentId) + AGENT_INSIDE;
       const mark = atomicLoad(memory.words, inside);
       if ((mark & 1) === 0 || agentId === memory.agentId) continue;

@@ -63,7 +63,7 @@ export function sortCalls(memory: SharedMemory, at: number): boolean {
 /** Takes the first ready call that this thread can run off the list; 0 if there is none. */
 export function takeReady(memory: SharedMemory, at: number): number {
   let previous = 0;
-  for (let head = plainLoad(memory.words, at + READY); head !== 0; ) {
+  for (let head = plainLoad(memory.words, at + READY); head !== 0;) {
     memory.ensure(head + SRCU_CALL_WORDS);
     const { words } = memory;
     const next = plainLoad(words, head);

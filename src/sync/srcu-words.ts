@@ -59,7 +59,7 @@ export function isIdle(state: number): boolean {
 
 /** Whether grace period number `target` is over in `state`. Numbers wrap at 29 bits. */
 export function hasCompleted(state: number, target: number): boolean {
-  return (((state >>> COUNT_SHIFT) - target) << COUNT_SHIFT) >= 0;
+  return ((state >>> COUNT_SHIFT) - target) << COUNT_SHIFT >= 0;
 }
 
 /** Asks for a grace period that begins after this call; returns its number. Somebody must still {@link drive}. */
@@ -69,7 +69,7 @@ export function requestGracePeriod(words: Int32Array, at: number): number {
   const target = (state >>> COUNT_SHIFT) + (isIdle(state) ? 1 : 2);
   for (;;) {
     const wanted = atomicLoad(words, at + WANTED);
-    if (((wanted - target) << COUNT_SHIFT) >= 0) return target;
+    if ((wanted - target) << COUNT_SHIFT >= 0) return target;
     if (atomicCompareExchange(words, at + WANTED, wanted, target) === wanted) return target;
   }
 }

@@ -28,7 +28,17 @@ import type { SharedMemory } from "./shared-memory.ts";
 import { Spinlock } from "./spinlock.ts";
 import { callKind, queueCall, sortCalls, srcuCallback, takeReady } from "./srcu-callbacks.ts";
 import {
-  ACTIVE, PENDING, QUEUE_LOCK, SRCU_WORDS, STATE, WANTED, drive, hasCompleted, isIdle, readerIndex, requestGracePeriod,
+  ACTIVE,
+  PENDING,
+  QUEUE_LOCK,
+  SRCU_WORDS,
+  STATE,
+  WANTED,
+  drive,
+  hasCompleted,
+  isIdle,
+  readerIndex,
+  requestGracePeriod,
 } from "./srcu-words.ts";
 import { DONE, describe, doneNumber, park } from "./task.ts";
 import type { Task } from "./task.ts";
@@ -210,6 +220,10 @@ export class Srcu {
   private refuseSelfWait(): void {
     if (!heldBeneath(this.memory, this.at)) return;
     const { name } = this.lockClass;
-    throw new HmmError(EDEADLK, "synchronize", `Cannot wait for the readers of ${name}: this task is one of them; end the read section first`);
+    throw new HmmError(
+      EDEADLK,
+      "synchronize",
+      `Cannot wait for the readers of ${name}: this task is one of them; end the read section first`,
+    );
   }
 }

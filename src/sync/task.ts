@@ -28,14 +28,42 @@ export const TIMED_OUT: Wake = 1;
 /** What a task waits for, or (EXPLORED) is about to do. explored.ts defines each kind. */
 export type WaitKind =
   | "park"
-  | "lock" | "tryLock" | "unlock"
-  | "downRead" | "queueWrite" | "downWrite" | "tryDownRead" | "tryDownWrite" | "upRead" | "upWrite" | "downgrade"
-  | "refGet" | "refGetNotZero" | "refPut"
-  | "enqueue" | "testCondition" | "dequeue" | "wakeOne" | "wakeAll"
-  | "complete" | "completeAll" | "completionWait"
-  | "srcuReadLock" | "srcuReadUnlock" | "srcuStart" | "srcuWait" | "srcuBarrier" | "srcuCall" | "srcuCallback"
-  | "seqWriteBegin" | "seqWriteEnd" | "seqReadBegin"
-  | "shootdownBump" | "shootdownWait" | "shootdownEnter" | "shootdownLeave"
+  | "lock"
+  | "tryLock"
+  | "unlock"
+  | "downRead"
+  | "queueWrite"
+  | "downWrite"
+  | "tryDownRead"
+  | "tryDownWrite"
+  | "upRead"
+  | "upWrite"
+  | "downgrade"
+  | "refGet"
+  | "refGetNotZero"
+  | "refPut"
+  | "enqueue"
+  | "testCondition"
+  | "dequeue"
+  | "wakeOne"
+  | "wakeAll"
+  | "complete"
+  | "completeAll"
+  | "completionWait"
+  | "srcuReadLock"
+  | "srcuReadUnlock"
+  | "srcuStart"
+  | "srcuWait"
+  | "srcuBarrier"
+  | "srcuCall"
+  | "srcuCallback"
+  | "seqWriteBegin"
+  | "seqWriteEnd"
+  | "seqReadBegin"
+  | "shootdownBump"
+  | "shootdownWait"
+  | "shootdownEnter"
+  | "shootdownLeave"
   | AccessKind;
 
 /** Scheduling points that upper layers mark by {@link access}. */
@@ -110,8 +138,13 @@ export function park(memory: SharedMemory, index: number, expected: number, time
 
 /** The description of an explored operation. */
 export function describe(
-  kind: WaitKind, memory: SharedMemory, index: number, words: number, label: string,
-  expected: number = 0, timeoutMs: number = Infinity,
+  kind: WaitKind,
+  memory: SharedMemory,
+  index: number,
+  words: number,
+  label: string,
+  expected: number = 0,
+  timeoutMs: number = Infinity,
 ): Wait {
   return { kind, memory, index, words, expected, timeoutMs, label };
 }
@@ -120,7 +153,13 @@ export function describe(
  * Marks a scheduling point that is not an operation of this layer: an access to `words` words at `index`, an
  * allocation, a free. Costs nothing but a compare outside EXPLORED mode.
  */
-export function access(memory: SharedMemory, kind: AccessKind, index: number, words: number, label: string): Task<void> {
+export function access(
+  memory: SharedMemory,
+  kind: AccessKind,
+  index: number,
+  words: number,
+  label: string,
+): Task<void> {
   return memory.mode === EXPLORED ? offer(describe(kind, memory, index, words, label)) : DONE;
 }
 

@@ -61,7 +61,9 @@ export class WaitQueue {
    */
   waitEvent(condition: () => boolean, timeoutMs: number = Infinity, selfWait?: () => boolean): Task<boolean> {
     if (this.memory.mode === REAL && condition()) return DONE_TRUE;
-    return this.memory.mode === EXPLORED ? this.waitExplored(condition, timeoutMs) : this.waitSlow(condition, timeoutMs, selfWait);
+    return this.memory.mode === EXPLORED
+      ? this.waitExplored(condition, timeoutMs)
+      : this.waitSlow(condition, timeoutMs, selfWait);
   }
 
   /** Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed. */
@@ -100,7 +102,11 @@ export class WaitQueue {
         const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - monotonicMs();
         if (leftMs <= 0) return false;
         if (currentTask.isBlocking && selfWait?.() === true) {
-          throw new HmmError(EDEADLK, "wait", `Cannot wait for ${this.label}: only this thread could end the wait; end it first, or use the form that returns a promise`);
+          throw new HmmError(
+            EDEADLK,
+            "wait",
+            `Cannot wait for ${this.label}: only this thread could end the wait; end it first, or use the form that returns a promise`,
+          );
         }
         yield park(memory, at + SEQUENCE, sequence, leftMs, this.label);
       }
@@ -119,7 +125,10 @@ export class WaitQueue {
       yield describe("testCondition", memory, at, 0, this.label);
       let holds = condition();
       let isOver = holds || timeoutMs <= 0;
-      if (!isOver && (yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs)) === TIMED_OUT) {
+      if (
+        !isOver &&
+        (yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs)) === TIMED_OUT
+      ) {
         holds = condition();
         isOver = true;
       }

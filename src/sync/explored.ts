@@ -1,0 +1,135 @@
+/**
+ * @module What an exploring scheduler must know about each kind of operation: when it may run, and what it depends on.
+ *
+ * In EXPLORED mode a task yields the description of its next operation and performs it, in one atomic step, when it is
+ * resumed. So between two yields nothing of another task comes in, and the order of the resumptions is the interleaving.
+ *
+ * | kind | enabled when | its step |
+ * | --- | --- | --- |
+ * | lock | the word is 0 | word = owner |
+ * | tryLock, tryDownRead, tryDownWrite, refGetNotZero | always | success writes the word, failure only reads it |
+ * | unlock, upRead, upWrite, downgrade | always | gives back |
+ * | downRead | no writer inside or queued | readers + 1 |
+ * | queueWrite | always | queued writers + 1: from here on no reader comes in |
+ * | downWrite | nobody inside | queued writers - 1, writer inside |
+ * | refGet, refPut | always | count + 1, - 1 |
+ * | enqueue | always | reads the queue's sequence, waiters + 1 |
+ * | testCondition | always | reads whatever the condition reads |
+ * | park | a wake of its word was performed since it was yielded | none; the task enqueues again, tests again |
+ * | wakeAll, wakeOne | always | sequence + 1; enables all parked tasks, or the one parked longest |
+ * | dequeue | always | waiters - 1 |
+ * | complete, completeAll | always | count + 1, count = all |
+ * | completionWait | count > 0 | uses one up |
+ * | srcuReadLock, srcuReadUnlock | always | readers + 1, - 1; the unlock pushes the grace period on |
+ * | srcuStart | always | asks for a grace period |
+ * | srcuWait | grace period number `expected` is over | none |
+ * | srcuCall, srcuCallback | always | queues the call at `expected`; begins to run it |
+ * | srcuBarrier | no call is pending | none |
+ * | seqWriteBegin, seqWriteEnd | always | sequence + 1 |
+ * | seqReadBegin | the sequence is even | reads it |
+ * | shootdownBump | always | generations + 1 |
+ * | shootdownEnter, shootdownLeave | always | the agent's mark + 1 |
+ * | shootdownWait | the agent's mark is no longer `expected` | none |
+ * | read, write, update, alloc, free | always | as named by the caller of access() |
+ *
+ * Choices beside the order: a park or completionWait with a finite timeout may be resumed with TIMED_OUT although it is
+ * not enabled, a park with WOKEN for no reason (a spurious wake); the code must stand both. A timed-out task got
+ * nothing from any waker. A task that could time out is never part of a deadlock.
+ *
+ * Of two steps that touch a common word at least one of which writes, the order matters; so it does between a wake and
+ * every enqueue or park of the same queue, which share its sequence word.
+ */
+
+import { atomicLoad } from "./atomics.ts";
+import { mayRead, mayWrite } from "./rwsem-words.ts";
+import { hasCompleted } from "./srcu-words.ts";
+import type { Wait, WaitKind } from "./task.ts";
+
+/** What a step does to the words `[index, index + words)`. `"condition"`: it reads unnamed words. */
+export type Footprint = "none" | "read" | "write" | "success-writes" | "condition";
+
+/** The footprint of each kind, for partial-order reduction. */
+export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
+  park: "read",
+  lock: "write",
+  tryLock: "success-writes",
+  unlock: "write",
+  downRead: "write",
+  queueWrite: "write",
+  downWrite: "write",
+  tryDownRead: "success-writes",
+  tryDownWrite: "success-writes",
+  upRead: "write",
+  upWrite: "write",
+  downgrade: "write",
+  refGet: "write",
+  refGetNotZero: "success-writes",
+  refPut: "write",
+  enqueue: "write",
+  testCondition: "condition",
+  dequeue: "write",
+  wakeOne: "write",
+  wakeAll: "write",
+  complete: "write",
+  completeAll: "write",
+  completionWait: "write",
+  srcuReadLock: "write",
+  srcuReadUnlock: "write",
+  srcuStart: "write",
+  srcuWait: "read",
+  srcuBarrier: "read",
+  srcuCall: "write",
+  srcuCallback: "write",
+  seqWriteBegin: "write",
+  seqWriteEnd: "write",
+  seqReadBegin: "read",
+  shootdownBump: "write",
+  shootdownWait: "read",
+  shootdownEnter: "write",
+  shootdownLeave: "write",
+  read: "read",
+  write: "write",
+  update: "write",
+  alloc: "write",
+  free: "write",
+};
+
+/**
+ * Whether the operation may be performed now, by its words. Always false for "park": wakes are events, not states, and
+ * the scheduler performs them; see {@link wakesParked}.
+ */
+export function isEnabled(wait: Wait): boolean {
+  const { words } = wait.memory;
+  switch (wait.kind) {
+    case "park":
+      return false;
+    case "lock":
+    case "srcuBarrier":
+      return atomicLoad(words, wait.index) === 0;
+    case "downRead":
+      return mayRead(atomicLoad(words, wait.index));
+    case "downWrite":
+      return mayWrite(atomicLoad(words, wait.index));
+    case "completionWait":
+      return atomicLoad(words, wait.index) > 0;
+    case "srcuWait":
+      return hasCompleted(atomicLoad(words, wait.index), wait.expected);
+    case "seqReadBegin":
+      return (atomicLoad(words, wait.index) & 1) === 0;
+    case "shootdownWait":
+      return atomicLoad(words, wait.index) !== wait.expected;
+    default:
+      return true;
+  }
+}
+
+/** Whether the scheduler may resume it with TIMED_OUT instead of waiting until it is enabled. */
+export function mayTimeOut(wait: Wait): boolean {
+  return (wait.kind === "park" || wait.kind === "completionWait") && wait.timeoutMs !== Infinity;
+}
+
+/** How many tasks parked on the same index performing `wait` enables: the longest parked first. */
+export function wakesParked(wait: Wait): number {
+  if (wait.kind === "wakeAll") return Infinity;
+  return wait.kind === "wakeOne" ? 1 : 0;
+}
