@@ -115,7 +115,14 @@ test("every mixture of the halves of two cells is caught, and every cell passes 
     return [bytes.getUint32(0), bytes.getUint32(4)];
   };
   for (const base of [0, 1, 1052, 22_315_474]) {
-    for (const [one, two] of [[0, 1], [1, 2], [3, 4], [1023, 1024], [65535, 65536], [7, 1_048_575]] as const) {
+    for (const [one, two] of [
+      [0, 1],
+      [1, 2],
+      [3, 4],
+      [1023, 1024],
+      [65535, 65536],
+      [7, 1_048_575],
+    ] as const) {
       const [highOne, lowOne] = halves(encodePopulation(base, one));
       const [highTwo, lowTwo] = halves(encodePopulation(base, two));
       const join = (high: number, low: number): number => {

@@ -87,7 +87,8 @@ function wrongAnswers(seed: number, count: number, questions: number, spoil: (sl
     const node = nearestNode(memory.f64, memory.f32, map.nodes, x, y, z);
     const found = slots.citiesU32[((node - map.nodes) / NODE_BYTES) * 4 + 2]!;
     const foundPlain = plain.citiesU32[searchPlain(plain, x, y, z) * 4 + 2]!;
-    const distance = (city: number): number => greatCircle(longitude, latitude, list.longitudes[city]!, list.latitudes[city]!);
+    const distance = (city: number): number =>
+      greatCircle(longitude, latitude, list.longitudes[city]!, list.latitudes[city]!);
     const least = distance(bruteForce(longitude, latitude));
     if (Math.abs(distance(found) - least) > 1e-12 || Math.abs(distance(foundPlain) - least) > 1e-12) wrong++;
   }
@@ -95,10 +96,16 @@ function wrongAnswers(seed: number, count: number, questions: number, spoil: (sl
 }
 
 test("both searches find a nearest city, for many sizes", () => {
-  for (const count of COUNTS) assert.equal(wrongAnswers(count, count, 200, () => {}), 0, `${count} cities`);
+  for (const count of COUNTS)
+    assert.equal(
+      wrongAnswers(count, count, 200, () => {}),
+      0,
+      `${count} cities`,
+    );
 });
 
 test("a search over a tree with one box too small gives wrong answers (twin)", () => {
-  const spoil = ({ nodesF32 }: TreeSlots): void => nodesF32.fill(2, 16 + 6, 16 + 9).fill(2, 16 + 9, 16 + 12) && undefined;
+  const spoil = ({ nodesF32 }: TreeSlots): void =>
+    nodesF32.fill(2, 16 + 6, 16 + 9).fill(2, 16 + 9, 16 + 12) && undefined;
   assert.ok(wrongAnswers(3, 1000, 200, spoil) > 0);
 });

@@ -54,7 +54,13 @@ export function buildPlainSlots(list: CityList): TreeSlots {
   new TreeBuilder(slots).buildBelow(lower);
   if (higher.lowerCount > 0) {
     const start = higher.slot;
-    const half = treeSlots(nodes.subarray(start * NODE_BYTES), cities.subarray(start * CITY_BYTES), start, NODES, CITIES);
+    const half = treeSlots(
+      nodes.subarray(start * NODE_BYTES),
+      cities.subarray(start * CITY_BYTES),
+      start,
+      NODES,
+      CITIES,
+    );
     new TreeBuilder(half).buildBelow(higher);
   }
   new TreeBuilder(slots).linkCities(0, list.count);

@@ -1,0 +1,131 @@
+/** @module What the geocode job says when it is done: for people, and as one JSON object. */
+
+import { formatBytes, formatCount, formatSeconds, formatThings } from "../quantities.ts";
+import type { Colors } from "../terminal.ts";
+import { formatRows } from "../text-table.ts";
+import type { Row } from "../text-table.ts";
+import { BUILD_THREADS } from "./build.ts";
+import type { GeocodeResult } from "./geocode.ts";
+
+const TIME_BAR_WIDTH = 32;
+
+/** The report for people. */
+export function geocodeReport(result: GeocodeResult, colors: Colors): string {
+  const { options, map, verified, verdict } = result;
+  const heading = `${formatThings(options.points, "question")}: which of ${formatThings(map.cityCount, "city", "cities")} is nearest?`;
+  const rows = [...workRows(result), ...checkRows(result, colors), timeRow(result, colors)];
+  const examples = verdict.examples.map((example) => `    ${example}\n`).join("");
+  const end = verified ? colors.green("All of it is right.") : colors.red("This is wrong. It must not happen.");
+  return `\n${colors.bold(heading)}\n\n${formatRows(rows, colors)}\n${examples}${end}\n`;
+}
+
+/** What was built, asked, moved and disturbed. */
+function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }: GeocodeResult): Row[] {
+  const { device, census } = asked;
+  const share = ((100 * memoryBytes) / treeBytes).toFixed(0);
+  const perBatch = device.batches > 0 ? ` (${(device.faults / device.batches).toFixed(1)} a batch)` : "";
+  return [
+    [
+      "built",
+      `a k-d tree of ${formatThings(map.cityCount, "node")}, ${formatBytes(treeBytes)}, in place by ` +
+        `${BUILD_THREADS} CPU threads, in ${formatSeconds(stageSeconds.building)}`,
+    ],
+    [
+      "device",
+      `software, ${formatThings(options.threads, "thread")}, ${formatBytes(memoryBytes)} of memory (${share} % of the tree)`,
+    ],
+    [
+      "answered",
+      `${formatThings(options.points, "question")} in ${formatSeconds(asked.seconds)}: ` +
+        `${formatCount(options.points / asked.seconds)} a second`,
+    ],
+    [
+      "faults",
+      `${formatThings(device.faults, "fault")} in ${formatThings(device.batches, "batch", "batches")}${perBatch}, ` +
+        `${formatThings(device.prefetched, "page")} prefetched`,
+    ],
+    ["moved", `${formatBytes(device.bytesToDevice)} to the device, ${formatThings(device.evictions, "eviction")}`],
+    [
+      "meanwhile",
+      `${formatThings(census.rewrites, "population")} rewritten (${formatCount(census.rewrites / census.seconds)} a second), ` +
+        `${formatThings(census.remaps, "remap")} beside the tree`,
+    ],
+    [
+      "coherence",
+      `${formatThings(device.invalidations, "invalidation")}, ${formatThings(device.retries, "retry", "retries")}`,
+    ],
+  ];
+}
+
+/** What was checked, and what was found. */
+function checkRows({ verdict, asked }: GeocodeResult, colors: Colors): Row[] {
+  const good = (count: number, text: string): string => (count === 0 ? text : colors.red(text));
+  return [
+    [
+      "checked",
+      `${formatThings(verdict.checked, "answer")} by geokdbush, ${formatCount(verdict.checkedByBruteForce)} by brute force too: ` +
+        good(verdict.wrongCities, `${formatCount(verdict.wrongCities)} wrong`),
+      `${formatThings(verdict.checked, "population")} by the census log, ${formatCount(verdict.rewrittenPopulations)} of them rewritten: ` +
+        [
+          good(verdict.tornPopulations, `${formatCount(verdict.tornPopulations)} torn`),
+          good(verdict.stalePopulations, `${formatCount(verdict.stalePopulations)} stale`),
+          good(verdict.prematurePopulations, `${formatCount(verdict.prematurePopulations)} premature`),
+        ].join(", "),
+      ...(asked.census.dirtyRemaps > 0
+        ? [colors.red(`${formatThings(asked.census.dirtyRemaps, "page")} beside the tree mapped afresh, but not zero`)]
+        : []),
+    ],
+  ];
+}
+
+/** A line of the stages, as long as they took. */
+function timeRow({ stageSeconds, seconds }: GeocodeResult, colors: Colors): Row {
+  const marks = ["░", "▒", "█", "▓"];
+  const stages = Object.entries(stageSeconds);
+  const bar = stages.map(([, took], place) => marks[place]!.repeat(Math.round((took / seconds) * TIME_BAR_WIDTH))); // one mark a stage
+  const legend = stages.map(([stage, took], place) => `${marks[place]!} ${stage} ${formatSeconds(took)}`); // as above
+  return ["time", `${formatSeconds(seconds)}  ${colors.cyan(bar.join(""))}`, legend.join("  ")];
+}
+
+/** The result as flat data, in the order of the report. */
+export function geocodeJson(result: GeocodeResult): Record<string, string | number | boolean> {
+  const { options, map, asked, verdict, stageSeconds } = result;
+  const { device, census } = asked;
+  return {
+    workload: "geocode",
+    device: "software",
+    verified: result.verified,
+    points: options.points,
+    wrong: verdict.wrong,
+    wrongCities: verdict.wrongCities,
+    tornPopulations: verdict.tornPopulations,
+    stalePopulations: verdict.stalePopulations,
+    prematurePopulations: verdict.prematurePopulations,
+    dirtyRemaps: census.dirtyRemaps,
+    checked: verdict.checked,
+    checkedByBruteForce: verdict.checkedByBruteForce,
+    rewrittenPopulationsRead: verdict.rewrittenPopulations,
+    cities: map.cityCount,
+    treeBytes: result.treeBytes,
+    memoryBytes: result.memoryBytes,
+    threads: options.threads,
+    seed: options.seed,
+    questionsPerSecond: Math.round(options.points / asked.seconds),
+    faults: device.faults,
+    batches: device.batches,
+    prefetched: device.prefetched,
+    pagesToDevice: device.pagesToDevice,
+    bytesToDevice: device.bytesToDevice,
+    evictions: device.evictions,
+    invalidations: device.invalidations,
+    retries: device.retries,
+    rewrites: census.rewrites,
+    rewritesPerSecond: Math.round(census.rewrites / census.seconds),
+    remaps: census.remaps,
+    seconds: result.seconds,
+    loadingSeconds: stageSeconds.loading,
+    buildingSeconds: stageSeconds.building,
+    answeringSeconds: asked.seconds,
+    checkingSeconds: stageSeconds.checking,
+  };
+}

@@ -1,0 +1,68 @@
+/**
+ * @module Checks all answers in several Workers, after the device has finished: each has a run of questions, reads its
+ * answers out of the address space, and asks the second opinions (reference.ts).
+ */
+
+import type { AddressSpace, SpaceHandle } from "../../space/address-space.ts";
+import { callWorker } from "../worker-call.ts";
+import type { CityList } from "./city-list.ts";
+import type { GeocodeMap } from "./layout.ts";
+import { buildReferenceIndex } from "./reference.ts";
+import { addVerdict, emptyVerdict } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** Answers that brute force checks too, all Workers together. */
+const BRUTE_FORCE_SAMPLE = 1000;
+
+/** One Worker's share: questions `first` to `end`. */
+export interface VerifyInput {
+  readonly handle: SpaceHandle;
+  readonly map: GeocodeMap;
+  readonly cities: CityList;
+  readonly referenceIndex: ArrayBufferLike;
+  /** Entries in the census log. */
+  readonly rewrites: number;
+  readonly first: number;
+  readonly end: number;
+  readonly bruteForceSample: number;
+  readonly seed: number;
+}
+
+export interface VerifyOptions {
+  readonly rewrites: number;
+  readonly threads: number;
+  readonly seed: number;
+  /** Hears how many answers have been checked. */
+  readonly onProgress: (done: number) => void;
+}
+
+/** Checks every answer of the job. */
+export async function verifyAnswers(
+  space: AddressSpace,
+  map: GeocodeMap,
+  cities: CityList,
+  { rewrites, threads, seed, onProgress }: VerifyOptions,
+): Promise<Verdict> {
+  const referenceIndex = buildReferenceIndex(cities);
+  const doneOf = new Float64Array(threads);
+  const calls = Array.from(doneOf, (_done, thread) => {
+    const input: VerifyInput = {
+      handle: space.handle,
+      map,
+      cities,
+      referenceIndex,
+      rewrites,
+      first: Math.floor((map.questionCount * thread) / threads),
+      end: Math.floor((map.questionCount * (thread + 1)) / threads),
+      bruteForceSample: Math.ceil(BRUTE_FORCE_SAMPLE / threads),
+      seed: seed + thread,
+    };
+    return callWorker<Verdict>(new URL("./verify-worker.js", import.meta.url), input, (done) => {
+      doneOf[thread] = done;
+      onProgress(doneOf.reduce((sum, part) => sum + part, 0));
+    });
+  });
+  const whole = emptyVerdict();
+  for (const verdict of await Promise.all(calls.map(async (call) => await call.result))) addVerdict(whole, verdict);
+  return whole;
+}

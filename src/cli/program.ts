@@ -1,0 +1,85 @@
+/**
+ * @module The `hmm` command: finds the command that was asked for, runs it, and turns whatever happens into one exit
+ * status and, on errors, one line. commander parses; its own ways to print errors and to leave the process are replaced,
+ * so that tests run the program as it is.
+ */
+
+import { readFileSync } from "node:fs";
+
+import { Command, CommanderError } from "commander";
+
+import type { AddCommand, CommandContext } from "./command.ts";
+import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "./exit-status.ts";
+import { addRun } from "./run.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Commands in the order of the help. A further one is a file and a line here. */
+const COMMANDS: readonly AddCommand[] = [addRun];
+
+/** Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never throws, never exits. */
+export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+  const context: CommandContext = { terminal, exitStatus: EXIT_OK };
+  const program = createProgram(context);
+  try {
+    if (args.length === 0) program.outputHelp();
+    else await program.parseAsync([...args], { from: "user" });
+    return context.exitStatus;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT_OK; // --help, --version
+    const usage = error instanceof CommanderError || error instanceof UsageError;
+    const line = usage ? usageLine(error, commandPath(program, args)) : failureLine(error);
+    terminal.err.write(`${terminal.errColors.red("hmm:")} ${line}\n`);
+    return usage ? EXIT_USAGE : EXIT_WRONG;
+  }
+}
+
+function createProgram(context: CommandContext): Command {
+  const { terminal } = context;
+  const program = new Command("hmm")
+    .description("One virtual address space, shared by CPU threads and compute devices.")
+    .version(packageVersion(), "--version", "print the version")
+    .helpOption("-h, --help", "show help")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.out.write(text),
+      writeErr: () => {}, // runProgram prints errors
+    });
+  for (const add of COMMANDS) add(program, context);
+  return program;
+}
+
+/** The command that `args` lead to, in words: `hmm run geocode`. */
+function commandPath(program: Command, args: readonly string[]): string {
+  const path = [program.name()];
+  let command = program;
+  for (const arg of args) {
+    const next = command.commands.find((candidate) => candidate.name() === arg);
+    if (next === undefined) break;
+    path.push(arg);
+    command = next;
+  }
+  return path.join(" ");
+}
+
+/** commander's message as one sentence, with where to look. */
+function usageLine(error: CommanderError | UsageError, path: string): string {
+  if (error instanceof UsageError) return error.message;
+  const message = error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
+  const sentence = message.charAt(0).toUpperCase() + message.slice(1);
+  return `${sentence.replace(/\.$/, "")}; \`${path} --help\` shows what there is`;
+}
+
+/** Errors of the address space say their own remedy; others are bugs, and their place helps. */
+function failureLine(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if ("code" in error && typeof error.code === "string") return `${error.message} (${error.code})`;
+  return error.stack ?? error.message;
+}
+
+/** From package.json, which lies above this file both in the package and in a build for tests. */
+function packageVersion(): string {
+  const manifest = new URL(import.meta.resolve("hmm-ts/package.json"));
+  const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
+  return version;
+}

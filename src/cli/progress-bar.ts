@@ -1,0 +1,52 @@
+/**
+ * @module A progress bar: one line on a terminal, redrawn at most ten times a second, gone when it is done. Writes
+ * nothing at all where the stream is no terminal, so logs and pipes stay clean.
+ */
+
+import { formatCount } from "./quantities.ts";
+import type { Terminal } from "./terminal.ts";
+
+const REDRAW_MS = 100;
+const BAR_WIDTH = 24;
+const CLEAR_LINE = "\r\u001B[K";
+
+export class ProgressBar {
+  private readonly terminal: Terminal;
+  private readonly now: () => number;
+  private drawnAtMs: number = -Infinity;
+  private stage: string = "";
+  private stageStartMs: number = 0;
+  private shown: boolean = false;
+
+  constructor(terminal: Terminal, now: () => number = () => performance.now()) {
+    this.terminal = terminal;
+    this.now = now;
+  }
+
+  /** `done` of `total` things of `stage`. A total of 0 says that nobody knows. */
+  update(stage: string, done: number, total: number): void {
+    const { err, errColors } = this.terminal;
+    if (err.isTTY !== true) return;
+    const nowMs = this.now();
+    if (stage !== this.stage) {
+      this.stage = stage;
+      this.stageStartMs = nowMs;
+    } else if (nowMs - this.drawnAtMs < REDRAW_MS) return;
+    this.drawnAtMs = nowMs;
+    const share = total > 0 ? Math.min(1, done / total) : 0;
+    const filled = Math.round(share * BAR_WIDTH);
+    const bar = "█".repeat(filled) + errColors.dim("░".repeat(BAR_WIDTH - filled));
+    const elapsed = (nowMs - this.stageStartMs) / 1000;
+    const rate = elapsed > 0.2 && done > 0 ? `  ${formatCount(done / elapsed)}/s` : "";
+    const counts = total > 0 ? `${String(Math.floor(share * 100)).padStart(3)} %  ${formatCount(done)}${rate}` : "";
+    err.write(`${CLEAR_LINE}${stage.padEnd(10)} ${bar} ${counts}`);
+    this.shown = true;
+  }
+
+  /** Takes the bar off the screen. */
+  clear(): void {
+    if (this.shown) this.terminal.err.write(CLEAR_LINE);
+    this.shown = false;
+    this.stage = "";
+  }
+}
