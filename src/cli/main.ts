@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** @module The `hmm` command as an executable. */
+/** @module The `hmm` command as an executable: gives the program this process, and keeps its exit status. No logic here. */
 
 import { runProgram } from "./program.ts";
 import { makeTerminal } from "./terminal.ts";

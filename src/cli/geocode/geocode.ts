@@ -50,7 +50,7 @@ export interface GeocodeResult {
 }
 
 /** A quarter of the nodes of a tree of `cityCount` cities, in whole pages. */
-export function quarterOfTree(cityCount: number): number {
+function quarterOfTree(cityCount: number): number {
   return Math.max(1, Math.floor(treeBytes(cityCount) / 4 / PAGE_BYTES)) * PAGE_BYTES;
 }
 
