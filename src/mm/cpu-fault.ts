@@ -1,0 +1,88 @@
+/**
+ * @module mm/cpu-fault
+ * What the CPU's software translation asks when its cache has no answer: a walk without a lock, and a page fault when the walk finds nothing usable. The
+ * walk follows Linux's fast GUP (`mm/gup.c`), the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
+ *
+ * The walk may run beside a munmap that frees the tables under it. It is harmless: the cache noted the shootdown generation before, every freeing is preceded by
+ * a flush that moves it on, and the cache looks at it again after each access (memory/translation.ts). So a number read from a freed
+ * table is used for nothing.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { TRANSLATION_WRITABLE, type Translator } from "../memory/translation.ts";
+import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
+import { HmmError, SegmentationFault } from "../sync/errors.ts";
+import type { Task } from "../sync/task.ts";
+import { FAULT_WRITE, handleMmFault } from "./fault.ts";
+import type { Mm } from "./mm-struct.ts";
+import { leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
+import { VM_READ, vmaOf } from "./vma.ts";
+
+/** A fault of a CPU thread. 0, EFAULT (no mapping allows it), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user. */
+export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
+  yield* mm.mmapLock.downRead();
+  const vma = vmaOf(machine.memory, mm, page);
+  const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite ? FAULT_WRITE : 0);
+  yield* mm.mmapLock.upRead();
+  return result;
+}
+
+/** Why an access is not allowed, for the message. Takes the mmap lock for reading. */
+export function* explainFault(machine: Machine, mm: Mm, page: number): Task<string> {
+  yield* mm.mmapLock.downRead();
+  const vma = vmaOf(machine.memory, mm, page);
+  const flags = vma === undefined ? -1 : vma.flags;
+  yield* mm.mmapLock.upRead();
+  if (flags === -1) return "nothing is mapped there";
+  return (flags & VM_READ) === 0 ? "the mapping allows no access" : "the mapping is read-only, or ends before";
+}
+
+/** Tries of one access: each failure means that another thread changed the entry in between. */
+const TRANSLATE_TRIES_MAX = 1_000_000;
+
+/** Walks and faults for one thread's accesses to one space. `run` is the thread's way to run a task to its end without returning to its event loop. */
+export class CpuTranslator implements Translator {
+  readonly #machine: Machine;
+  readonly #mm: Mm;
+  readonly #run: <T>(task: Task<T>) => T;
+
+  constructor(machine: Machine, mm: Mm, run: <T>(task: Task<T>) => T) {
+    this.#machine = machine;
+    this.#mm = mm;
+    this.#run = run;
+  }
+
+  translate(page: number, write: boolean, address: number): number {
+    const { memory } = this.#machine;
+    const wanted = write ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
+    for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
+      const leaf = leafOf(memory, this.#mm.pgd, page);
+      const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+      if ((pte & wanted) === wanted) {
+        return ptePfn(pte) * 2 + ((pte & PTE_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
+      }
+      const result = this.#run(cpuFault(this.#machine, this.#mm, page, write));
+      if (result !== 0) this.#fail(page, write, address, result);
+    }
+    throw new HmmError(
+      EAGAIN,
+      write ? "write" : "read",
+      "Cannot access memory: other threads change the mapping all the time; let them pause",
+      address,
+    );
+  }
+
+  #fail(page: number, write: boolean, address: number, result: Errno): never {
+    if (result === ENOMEM) {
+      throw new HmmError(
+        ENOMEM,
+        write ? "write" : "read",
+        "Cannot bring the page in: RAM or kernel heap is used up; unmap something, or create the space with more",
+        address,
+      );
+    }
+    const reason = this.#run(explainFault(this.#machine, this.#mm, page));
+    throw new SegmentationFault(address, write ? "write" : "read", reason);
+  }
+}

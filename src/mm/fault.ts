@@ -1,0 +1,151 @@
+/**
+ * @module mm/fault
+ * Makes one page accessible, or says why not. Follows Linux `handle_mm_fault`, `do_anonymous_page`, `do_wp_page` and `wp_page_copy` in `mm/memory.c`. CPU threads
+ * come here through cpu-fault.ts, devices through hmm's walk: both are the same kind of fault.
+ *
+ * What one call does depends on the entry and the vma:
+ *
+ *     entry                     read                  write
+ *     none, private             zero page             fresh zeroed frame
+ *     none, shared              the source's frame    the source's frame, writable
+ *     zero page                 (accessible)          fresh frame replaces it        [listeners told]
+ *     present, not writable     (accessible)          sole user of the frame: made writable   [told if TRACKED]
+ *                                                     else: copied (copy-on-write)   [listeners told]
+ *     protection none           entry restored to present, then as above
+ *
+ *   F1  The caller holds the mmap lock at least for reading, and an mm user; so vmas and tables stay.
+ *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the entry that was judged (P1, P3); who loses gives
+ *       its frame back and reports success, and the access is simply tried again.
+ *   F3  "Sole user" is: one reference that is no pin. It cannot rise meanwhile: a second user comes only by fork (mmap lock for writing), by a shared source (which holds a count of its own, and
+ *       shared vmas never ask).
+ */
+
+import { EVENT_CLEAR, EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
+import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import type { Machine } from "../memory/machine.ts";
+import { atomicCompareExchange } from "../sync/atomics.ts";
+import { EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
+import { bug } from "../sync/errors.ts";
+import { type Task, access } from "../sync/task.ts";
+import type { Mm } from "./mm-struct.ts";
+import { leafAlloc, pteIndex, wordAt } from "./page-table.ts";
+import {
+  KIND_PROT_NONE,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_TRACKED,
+  PTE_WRITE,
+  ZERO_PFN,
+  ZERO_PTE,
+  makePte,
+  pteKind,
+  ptePfn,
+} from "./pte.ts";
+import { SHMEM_BEYOND_END, shmemFrame } from "./shmem.ts";
+import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
+import { invalidateRange } from "./zap.ts";
+
+/** The access is a write. */
+export const FAULT_WRITE = 1;
+
+/** The caller copes with EAGAIN, which means that the handler gave the mmap lock up instead of waiting. No handler of this layer waits long enough to do so. */
+export const FAULT_ALLOW_RETRY = 2;
+
+/**
+ * Handles a fault on `page` of `vma`. 0 = handled, or overtaken by another thread: try the access again. EFAULT: the vma does not allow the access, or it lies
+ * beyond the end of the source. ENOMEM: no frame or no table. F1.
+ */
+export function* handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, flags: number): Task<Errno> {
+  const isWrite = (flags & FAULT_WRITE) !== 0;
+  if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
+  const leaf = yield* leafAlloc(machine, mm, page);
+  if (leaf === 0) return ENOMEM;
+  const index = pteIndex(leaf, page);
+  yield* access(machine.memory, "read", index, 1, "pte");
+  const pte = wordAt(machine.memory.words, index);
+  if (pte === 0) return yield* faultNone(machine, vma, page, index, isWrite);
+  if ((pte & PTE_PRESENT) === 0) return yield* faultNonPresent(machine, index, pte);
+  if (!isWrite || (pte & PTE_WRITE) !== 0) return 0;
+  if ((vma.flags & VM_SHARED) !== 0) return yield* makeWritable(machine, mm, page, index, pte);
+  return yield* writeProtectedPrivate(machine, mm, page, index, pte);
+}
+
+/** Puts `fresh` where `seen` was judged to be. False: somebody was faster (F2). */
+function* replacePte(machine: Machine, index: number, seen: number, fresh: number): Task<boolean> {
+  yield* access(machine.memory, "update", index, 1, "pte");
+  return atomicCompareExchange(machine.memory.words, index, seen, fresh) === seen;
+}
+
+function* faultNone(machine: Machine, vma: Vma, page: number, index: number, isWrite: boolean): Task<Errno> {
+  const rights = isWrite ? PTE_ACCESSED | PTE_WRITE | PTE_DIRTY : PTE_ACCESSED;
+  if ((vma.flags & VM_SHARED) === 0) {
+    if (isWrite) return yield* installFresh(machine, index, 0, rights);
+    yield* replacePte(machine, index, 0, ZERO_PTE);
+    return 0;
+  }
+  const offset = vma.offsetPages + (page - vma.startPage);
+  const pfn = yield* sharedFrame(machine, vma, offset);
+  if (pfn === SHMEM_BEYOND_END) return EFAULT;
+  if (pfn === 0) return ENOMEM;
+  if (!(yield* replacePte(machine, index, 0, makePte(pfn, rights)))) yield* machine.ram.pagePut(pfn);
+  return 0;
+}
+
+/** The frame of a shared source, with a count for the entry. */
+function* sharedFrame(machine: Machine, vma: Vma, offset: number): Task<number> {
+  if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
+  const pfn = vma.source + offset;
+  yield* machine.ram.pageGet(pfn);
+  return pfn;
+}
+
+function* installFresh(machine: Machine, index: number, seen: number, rights: number): Task<Errno> {
+  const pfn = yield* machine.ram.allocFrame(true);
+  if (pfn === 0) return ENOMEM;
+  if (!(yield* replacePte(machine, index, seen, makePte(pfn, rights)))) yield* machine.ram.pagePut(pfn);
+  return 0;
+}
+
+/** Only "protection none" is made by this layer; the vma's protection has been checked, so the entry may come back. */
+function* faultNonPresent(machine: Machine, index: number, pte: number): Task<Errno> {
+  if (pteKind(pte) !== KIND_PROT_NONE) {
+    bug(`page-table entry ${pte >>> 0} is of kind ${pteKind(pte)}, which has no fault handler`);
+  }
+  yield* replacePte(machine, index, pte, makePte(ptePfn(pte), PTE_ACCESSED));
+  return 0;
+}
+
+/** A write to a frame that this entry may simply write. A device that holds a read copy must drop it first (D8 of docs/ARCHITECTURE.md). */
+function* makeWritable(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
+  const writable = (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED;
+  if ((pte & PTE_TRACKED) === 0) {
+    yield* replacePte(machine, index, pte, writable);
+    return 0;
+  }
+  const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* replacePte(machine, index, pte, writable);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  return 0;
+}
+
+function* writeProtectedPrivate(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
+  const pfn = ptePfn(pte);
+  if ((pte & PTE_SPECIAL) === 0 && machine.ram.pageUsers(pfn) === 1) {
+    return yield* makeWritable(machine, mm, page, index, pte);
+  }
+  const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);
+  if (copy === 0) return ENOMEM;
+  if (pfn !== ZERO_PFN) machine.ram.copyFrame(pfn, copy);
+  const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  const replaced = yield* replacePte(machine, index, pte, makePte(copy, PTE_ACCESSED | PTE_DIRTY | PTE_WRITE));
+  // Readers of this space may still hold the old, read-only translation; after the flush none does, and a store made with the new one is seen by all.
+  if (replaced) yield* mm.shootdown.flush(page, page + 1);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  const surplus = replaced ? pfn : copy;
+  if (surplus !== ZERO_PFN) yield* machine.ram.pagePut(surplus);
+  return 0;
+}

@@ -1,0 +1,52 @@
+/**
+ * @module mm/mm-struct
+ * The address space as it lies in the kernel heap. Follows Linux `struct mm_struct`. What its counts mean and how it lives and dies is in mm.ts.
+ */
+
+import { NotifierSubscriptions } from "../notifier/subscriptions.ts";
+import { List } from "../memory/list.ts";
+import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { RefCount } from "../sync/refcount.ts";
+import { RwSem } from "../sync/rwsem.ts";
+import { Shootdown } from "../sync/shootdown.ts";
+import { Spinlock } from "../sync/spinlock.ts";
+
+export interface Mm extends StructView {
+  readonly users: RefCount;
+  readonly count: RefCount;
+  readonly mmapLock: RwSem;
+  readonly pageTableLock: Spinlock;
+  readonly notifiers: NotifierSubscriptions;
+  readonly shootdown: Shootdown;
+  /** Write views that are open: invalidations that last longer than a lock is held (view-hold.ts). */
+  readonly holds: List;
+  pgd: number;
+  vmaRoot: number;
+  vmaFirst: number;
+  vmaCount: number;
+  /** Changes whenever a vma is inserted, removed or resized: what a thread remembered of the tree is stale then. */
+  mapSequence: number;
+  mappedPages: number;
+  limitPages: number;
+  limitVmas: number;
+  hmm: number;
+}
+
+export const Mm: Struct<Mm> = struct<Mm>("mm", {
+  users: embed(RefCount, "users of the address space (M1); 0 means that exit has begun"),
+  count: embed(RefCount, "holders of this memory; the users together hold one"),
+  mmapLock: embed(RwSem, "vmas and the shape of the page table", "mmapLock"),
+  pageTableLock: embed(Spinlock, "`hmm`", "pageTableLock"),
+  notifiers: embed(NotifierSubscriptions, "listeners", "notifierLock"),
+  shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
+  holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),
+  pgd: pointer("const", "top table; freed by exit"),
+  vmaRoot: pointer("mmapLock", "root of the tree of vmas, by address"),
+  vmaFirst: pointer("mmapLock", "lowest vma; the others follow by `next`"),
+  vmaCount: u32("mmapLock", "vmas, at most `limitVmas`"),
+  mapSequence: u32("mmapLock (write)", "changes with every change of the tree"),
+  mappedPages: u32("mmapLock", "pages of all vmas, at most `limitPages`"),
+  limitPages: u32("const", "RLIMIT_AS in pages"),
+  limitVmas: u32("const", "sysctl max_map_count"),
+  hmm: pointer("pageTableLock", "weak pointer: 0, the live hmm, or for a moment a dying one"),
+});

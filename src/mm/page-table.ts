@@ -1,0 +1,153 @@
+/**
+ * @module mm/page-table
+ * The radix page table of an address space, in the kernel heap. Follows the shape of Linux's page tables with three levels:
+ *
+ *     page number   31          20 19           9 8         0
+ *                  +--------------+--------------+-----------+
+ *                  | pgd: 4096    | mid: 2048    | leaf: 512 |
+ *                  +--------------+--------------+-----------+
+ *
+ * An upper entry is the word index of the next table, or 0. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
+ * An upper entry goes from 0 to a table by compare-and-swap (mmap lock held at least for reading) and back to 0 only in `freeTables`, which is
+ * alone: the mmap lock is held for writing, or the space has died. Walkers under the mmap lock therefore never meet a freed table.
+ * A walker without it (the CPU's translation, see cpu-translator.ts) may: it checks the shootdown generation after it has read, and a
+ * table's memory stays readable for ever, so it reads at worst a stale number and throws it away.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Task } from "../sync/task.ts";
+import type { Mm } from "./mm-struct.ts";
+
+export const PGD_WORDS = 4096;
+export const MID_WORDS = 2048;
+export const LEAF_WORDS = 512;
+export const MID_SHIFT = 20;
+export const LEAF_SHIFT = 9;
+/** Pages that one mid table covers (4 GiB). */
+export const MID_SPAN_PAGES: number = 2 ** MID_SHIFT;
+
+/** One past the last page number of any space: 16 TiB less the last leaf, so that `endPage` always fits an unsigned word. */
+export const TASK_SIZE_PAGES: number = 2 ** 32 - LEAF_WORDS;
+
+/** A word of the heap as a number. Callers index inside a table that `SharedMemory.ensure` covers. */
+export function wordAt(words: Int32Array, index: number): number {
+  return words[index] as number;
+}
+
+/** The leaf that covers `page`, or 0 when there is none. */
+export function leafOf(memory: SharedMemory, pgd: number, page: number): number {
+  const mid = wordAt(memory.words, pgd + (page >>> MID_SHIFT));
+  if (mid === 0) return 0;
+  memory.ensure(mid + MID_WORDS);
+  const leaf = wordAt(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)));
+  if (leaf !== 0) memory.ensure(leaf + LEAF_WORDS);
+  return leaf;
+}
+
+/** Word index of the entry of `page` in its leaf. */
+export function pteIndex(leaf: number, page: number): number {
+  return leaf + (page & (LEAF_WORDS - 1));
+}
+
+/** First page that another leaf covers. In plain numbers: pages go up to 2^32, past signed 32-bit arithmetic. */
+export function nextLeafPage(page: number): number {
+  return page - (page % LEAF_WORDS) + LEAF_WORDS;
+}
+
+/** The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the mmap lock at least for reading. */
+export function* leafAlloc(machine: Machine, mm: Mm, page: number): Task<number> {
+  const found = leafOf(machine.memory, mm.pgd, page);
+  if (found !== 0) return found;
+  const mid = yield* tableAt(machine, mm.pgd + (page >>> MID_SHIFT), MID_WORDS);
+  if (mid === 0) return 0;
+  return yield* tableAt(machine, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), LEAF_WORDS);
+}
+
+/** The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees its table and takes the winner's. */
+function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
+  const { memory, heap } = machine;
+  let table = wordAt(memory.words, index);
+  if (table === 0) {
+    const fresh = yield* heap.allocWords(tableWords);
+    if (fresh === 0) return 0;
+    const winner = atomicCompareExchange(memory.words, index, 0, fresh);
+    if (winner !== 0) yield* heap.freeWords(fresh, tableWords);
+    table = winner === 0 ? fresh : winner;
+  }
+  memory.ensure(table + tableWords);
+  return table;
+}
+
+/** Called for each leaf that exists in the range, with the pages of the range that it covers. */
+export type LeafVisitor = (leaf: number, startPage: number, endPage: number) => Task<number>;
+
+/**
+ * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of one read for each 4 GiB or 2 MiB. Stops at the first
+ * nonzero answer and returns it. Holding the mmap lock (or alone, at exit).
+ */
+export function* forEachLeaf(
+  memory: SharedMemory,
+  pgd: number,
+  startPage: number,
+  endPage: number,
+  visit: LeafVisitor,
+): Task<number> {
+  for (let page = startPage; page < endPage;) {
+    const mid = wordAt(memory.words, pgd + Math.floor(page / MID_SPAN_PAGES));
+    if (mid === 0) {
+      page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
+      continue;
+    }
+    const end = Math.min(nextLeafPage(page), endPage);
+    const leaf = leafOf(memory, pgd, page);
+    if (leaf !== 0) {
+      const answer = yield* visit(leaf, page, end);
+      if (answer !== 0) return answer;
+    }
+    page = end;
+  }
+  return 0;
+}
+
+/** Frees every table of the space. The entries must be empty; the caller is alone (exit). */
+export function* freeTables(machine: Machine, pgd: number): Task<void> {
+  const { memory, heap } = machine;
+  for (let top = 0; top < PGD_WORDS; top++) {
+    const mid = wordAt(memory.words, pgd + top);
+    if (mid === 0) continue;
+    memory.ensure(mid + MID_WORDS);
+    for (let i = 0; i < MID_WORDS; i++) {
+      const leaf = wordAt(memory.words, mid + i);
+      if (leaf !== 0) yield* heap.freeWords(leaf, LEAF_WORDS);
+    }
+    atomicStore(memory.words, pgd + top, 0);
+    yield* heap.freeWords(mid, MID_WORDS);
+  }
+  yield* heap.freeWords(pgd, PGD_WORDS);
+}
+
+/**
+ * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding the mmap lock for writing, after the
+ * shootdown of that range has been flushed. Keeps a program that maps and unmaps in ever new places from filling the heap with empty tables.
+ */
+export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+  const { memory, heap } = machine;
+  const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
+  for (let page = first; page + LEAF_WORDS <= endPage;) {
+    const mid = wordAt(memory.words, mm.pgd + Math.floor(page / MID_SPAN_PAGES));
+    if (mid === 0) {
+      page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
+      continue;
+    }
+    memory.ensure(mid + MID_WORDS);
+    const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
+    const leaf = wordAt(memory.words, index);
+    if (leaf !== 0) {
+      atomicStore(memory.words, index, 0);
+      yield* heap.freeWords(leaf, LEAF_WORDS);
+    }
+    page += LEAF_WORDS;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * @module mm/pte
+ * What one 32-bit page-table entry says. Follows Linux's `pgtable.h` and `swapops.h` in spirit; the bits are ours.
+ *
+ *     31                                8 7 6  5       4       3        2     1     0
+ *     +----------------------------------+---+-------+-------+--------+-----+-----+---------+
+ *     | frame number (pfn), 24 bits      | 0 |TRACKED|SPECIAL|ACCESSED|DIRTY|WRITE|PRESENT=1|
+ *     +----------------------------------+---+-------+-------+--------+-----+-----+---------+
+ *     | payload of the kind, 24 bits     |         0         |      kind     0..7 | PRESENT=0|
+ *     +----------------------------------+-------------------+--------------------+---------+
+ *
+ * The word zero is "nothing here". Entries are read and changed atomically, one word at a time:
+ *
+ *   P1  None -> present is a compare-and-swap by a faulter holding the mmap lock at least for reading; whoever loses drops its frame.
+ *   P2  Present -> anything else that takes rights away is done between an invalidation's start and end, and the frame is given up only after
+ *       the space's shootdown has been flushed.
+ *   P3  Rights are only added (WRITE, DIRTY, ACCESSED) by compare-and-swap from the value that was judged.
+ */
+
+export const PAGE_SHIFT = 12;
+export const PAGE_BYTES = 4096;
+
+export const PTE_PRESENT = 0x01;
+export const PTE_WRITE = 0x02;
+export const PTE_DIRTY = 0x04;
+export const PTE_ACCESSED = 0x08;
+/** The frame has no count of its own (the zero page). */
+export const PTE_SPECIAL = 0x10;
+/** Write-protected because a device may hold a read copy: a CPU write must tell the listeners first. The vma may well be writable. */
+export const PTE_TRACKED = 0x20;
+
+export const PTE_FLAGS_MASK = 0xff;
+export const PFN_SHIFT = 8;
+
+/** Kinds of a non-present entry, bits 1..3. */
+export const KIND_NONE = 0;
+export const KIND_SWAP = 1;
+export const KIND_MIGRATION = 2;
+export const KIND_DEVICE_PRIVATE = 3;
+export const KIND_DEVICE_EXCLUSIVE = 4;
+/** The frame is here, but the vma allows no access (mprotect to none). Payload: the frame, which the entry goes on counting. */
+export const KIND_PROT_NONE = 5;
+
+/** The frame that reads as zeros everywhere and is never written. */
+export const ZERO_PFN = 0;
+
+/** A present entry for `pfn` with the given flags (PTE_PRESENT is added). */
+export function makePte(pfn: number, flags: number): number {
+  return (pfn << PFN_SHIFT) | flags | PTE_PRESENT;
+}
+
+/** The frame of a present entry, or the payload of a non-present one. */
+export function ptePfn(pte: number): number {
+  return pte >>> PFN_SHIFT;
+}
+
+/** The kind of a non-present entry; KIND_NONE for the word zero. */
+export function pteKind(pte: number): number {
+  return (pte >>> 1) & 7;
+}
+
+/** A non-present entry of `kind`. */
+export function makeNonPresent(kind: number, payload: number): number {
+  return (payload << PFN_SHIFT) | (kind << 1);
+}
+
+/** True when the entry owns one count of the frame `ptePfn(pte)`. */
+export function holdsFrame(pte: number): boolean {
+  if ((pte & PTE_PRESENT) !== 0) return (pte & PTE_SPECIAL) === 0;
+  return pteKind(pte) === KIND_PROT_NONE;
+}
+
+/** One page of the shared zero frame, readable only. */
+export const ZERO_PTE: number = makePte(ZERO_PFN, PTE_SPECIAL | PTE_ACCESSED);

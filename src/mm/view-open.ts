@@ -1,0 +1,217 @@
+/**
+ * @module mm/view-open
+ * Opens and closes views (view-hold.ts has what they are). Follows Linux `pin_user_pages`; the gathering follows `migrate_pages` in that entries are
+ * emptied and flushed before anything is copied, so that no store is lost.
+ */
+
+import { EVENT_CLEAR } from "../notifier/events.ts";
+import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import type { Machine } from "../memory/machine.ts";
+import { atomicExchange, atomicStore } from "../sync/atomics.ts";
+import { EBUSY, EFAULT, EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+import { Mm } from "./mm-struct.ts";
+import { mmgetNotZero, mmput } from "./mm.ts";
+import { LEAF_WORDS, leafAlloc, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import {
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_TRACKED,
+  PTE_WRITE,
+  ZERO_PFN,
+  holdsFrame,
+  makePte,
+  ptePfn,
+} from "./pte.ts";
+import { shmemPeek, shmemReplace } from "./shmem.ts";
+import { ViewHold, beginHold, endHold } from "./view-hold.ts";
+import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
+import { invalidateRange } from "./zap.ts";
+
+/**
+ * Opens a view of [startPage, endPage): the hold's pointer, or EFAULT (a page is not mapped, or not with that right), EBUSY (frames must move to become contiguous and
+ * one of them is pinned or shared with another space), EINVAL (a user's buffer and other memory in one view), ENOMEM. Takes the mmap lock.
+ */
+export function* viewOpen(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  isWrite: boolean,
+): Task<number> {
+  const { heap, memory } = machine;
+  if (!(yield* mmgetNotZero(mm))) return EFAULT;
+  const at = yield* heap.alloc(ViewHold);
+  if (at === 0) {
+    yield* mmput(machine, mm);
+    return ENOMEM;
+  }
+  const hold = ViewHold.at(memory, at);
+  hold.mm = mm.at;
+  hold.startPage = startPage;
+  hold.endPage = endPage;
+  hold.isWrite = isWrite ? 1 : 0;
+  yield* mm.mmapLock.downWrite();
+  const result = yield* openLocked(machine, mm, hold);
+  yield* mm.mmapLock.upWrite();
+  if (result === 0) return at;
+  yield* heap.free(ViewHold, at);
+  yield* mmput(machine, mm);
+  return result;
+}
+
+/** Closes a view; its frames may be given away from here on. Takes the mmap lock; may be the last to use the address space. */
+export function* viewClose(machine: Machine, at: number): Task<void> {
+  const { heap, memory, ram } = machine;
+  const hold = ViewHold.at(memory, at);
+  const mm = Mm.at(memory, hold.mm);
+  if (hold.isWrite !== 0) {
+    yield* mm.mmapLock.downWrite();
+    yield* endHold(machine, mm, hold);
+    yield* mm.mmapLock.upWrite();
+  }
+  const pages = hold.endPage - hold.startPage;
+  for (let i = 0; i < pages; i++) yield* ram.pageUnpin(hold.pfn + i);
+  yield* heap.free(ViewHold, at);
+  yield* mmput(machine, mm);
+}
+
+function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+  const { startPage, endPage } = hold;
+  const result = yield* findRun(machine, mm, hold);
+  if (result !== 0) return result;
+  for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.pagePin(hold.pfn + i);
+  if (hold.isWrite !== 0) {
+    yield* beginHold(machine, mm, hold);
+    allowWrites(machine, mm, startPage, endPage);
+  }
+  return 0;
+}
+
+/** Sets `hold.pfn` to the first of the range's frames, which are in a row when this returns 0. */
+function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+  const { startPage, endPage } = hold;
+  const { memory } = machine;
+  const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
+  if (!isFullyMapped(memory, mm, startPage, endPage)) return EFAULT;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) if ((vma.flags & right) !== right) return EFAULT;
+  const first = vmaOf(memory, mm, startPage);
+  if (first === undefined) return EFAULT;
+  if ((first.flags & VM_BUFFER) !== 0) {
+    if (first.endPage < endPage) return EINVAL;
+    hold.pfn = first.source + first.offsetPages + (startPage - first.startPage);
+    return 0;
+  }
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) if ((vma.flags & VM_BUFFER) !== 0) return EINVAL;
+  const pfn = runAlready(machine, mm, startPage, endPage);
+  if (pfn !== 0) {
+    hold.pfn = pfn;
+    return 0;
+  }
+  return yield* gather(machine, mm, hold);
+}
+
+function pteOf(machine: Machine, mm: Mm, page: number): number {
+  const leaf = leafOf(machine.memory, mm.pgd, page);
+  return leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
+}
+
+/** First frame when the range's frames exist, are in a row in one section, and are this space's own; else 0. */
+function runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): number {
+  const pfn = ptePfn(pteOf(machine, mm, startPage));
+  if (pfn === ZERO_PFN) return 0;
+  const section = machine.ram.section(pfn);
+  if (pfn + (endPage - startPage) > section.basePfn + section.pages) return 0;
+  for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
+    const isPrivate = (vma.flags & VM_SHARED) === 0;
+    const end = Math.min(vma.endPage, endPage);
+    for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
+      const pte = pteOf(machine, mm, page);
+      const expected = pfn + (page - startPage);
+      if ((pte & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT || ptePfn(pte) !== expected) return 0;
+      if (isPrivate && machine.ram.pageUsers(expected) !== 1) return 0;
+    }
+  }
+  return pfn;
+}
+
+/** Gives the range frames in a row, with the contents that it has. Holding the mmap lock for writing: no fault fills what we empty. */
+function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+  const { startPage, endPage } = hold;
+  const { memory, ram } = machine;
+  if (!canMove(machine, mm, startPage, endPage)) return EBUSY;
+  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
+    if ((yield* leafAlloc(machine, mm, page)) === 0) return ENOMEM;
+  }
+  const run = yield* ram.allocRun(endPage - startPage, true);
+  if (run === 0) return ENOMEM;
+  const range = invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  const old = new Int32Array(endPage - startPage);
+  for (let page = startPage; page < endPage; page++) {
+    const index = pteIndex(leafOf(memory, mm.pgd, page), page);
+    old[page - startPage] = atomicExchange(memory.words, index, 0);
+  }
+  yield* mm.shootdown.flush(startPage, endPage);
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) yield* refill(machine, mm, hold, vma, old, run);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  hold.pfn = run;
+  return 0;
+}
+
+/** Copies one vma's part of the range into the run and puts the entries back, now of the run's frames. */
+function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32Array, run: number): Task<void> {
+  const { memory, ram } = machine;
+  const isShared = (vma.flags & VM_SHARED) !== 0;
+  const end = Math.min(vma.endPage, hold.endPage);
+  for (let page = Math.max(vma.startPage, hold.startPage); page < end; page++) {
+    const i = page - hold.startPage;
+    const pte = wordAt(old, i);
+    const offset = vma.offsetPages + (page - vma.startPage);
+    const from = isShared ? shmemPeek(memory, vma.source, offset) : holdsFrame(pte) ? ptePfn(pte) : ZERO_PFN;
+    if (from !== ZERO_PFN) ram.copyFrame(from, run + i);
+    if (isShared) {
+      yield* shmemReplace(machine, vma.source, offset, run + i);
+      yield* ram.pageGet(run + i);
+      if (from !== ZERO_PFN) yield* ram.pagePut(from);
+    }
+    const index = pteIndex(leafOf(memory, mm.pgd, page), page);
+    const rights = (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
+    atomicStore(memory.words, index, makePte(run + i, rights));
+    if (holdsFrame(pte)) yield* ram.pagePut(ptePfn(pte));
+  }
+}
+
+/** Frames that others look at directly (pins) or through another space's entries cannot be moved under them. */
+function canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): boolean {
+  const { memory, ram } = machine;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    const isShared = (vma.flags & VM_SHARED) !== 0;
+    const end = Math.min(vma.endPage, endPage);
+    for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
+      const pte = pteOf(machine, mm, page);
+      const own = holdsFrame(pte) ? ptePfn(pte) : ZERO_PFN;
+      const pfn = isShared ? shmemPeek(memory, vma.source, vma.offsetPages + (page - vma.startPage)) : own;
+      if (pfn === ZERO_PFN) continue;
+      // A private frame that a fork shares is copied out of, not moved; a pin of it is another view's, and stays right for that one's space only.
+      if (ram.pagePinned(pfn) && (isShared || ram.pageUsers(pfn) === 1)) return false;
+      if (isShared && ram.pageUsers(pfn) > (own === ZERO_PFN ? 1 : 2)) return false;
+    }
+  }
+  return true;
+}
+
+/** The view's frames are about to be written: what tracks or forbids writes through the entries has no meaning any more. */
+function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: number): void {
+  const { memory } = machine;
+  for (let page = startPage; page < endPage; page++) {
+    const leaf = leafOf(memory, mm.pgd, page);
+    if (leaf === 0) continue;
+    const index = pteIndex(leaf, page);
+    const pte = wordAt(memory.words, index);
+    if ((pte & PTE_PRESENT) === 0) continue;
+    atomicStore(memory.words, index, (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED);
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * @module mm/vma-map
+ * Changes of the set of vmas: insert, split, merge, remove. Follows the parts of Linux `mm/vma.c` of those names. Everything here holds the mmap lock for
+ * writing, except at exit, which is alone.
+ *
+ *   V1  Vmas of a space do not overlap, are not empty, and `next`/`prev` follow the addresses.
+ *   V2  Neighbours that could be one are one: insertion merges (same flags, same source, offsets that go on).
+ *   V3  A vma with a shared source holds one reference of it.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { ENOMEM, type Errno } from "../sync/errno.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Task } from "../sync/task.ts";
+import type { Mm } from "./mm-struct.ts";
+import { shmemGet, shmemPut } from "./shmem.ts";
+import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
+import { VM_BUFFER, Vma, type VmaKind, findVma, vmaAt, vmaOf } from "./vma.ts";
+
+/** The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`. Meaningless for private memory. */
+function offsetAt(kind: VmaKind, startPage: number, page: number): number {
+  return kind.source === 0 ? 0 : kind.offsetPages + (page - startPage);
+}
+
+function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
+  return (
+    vma.flags === kind.flags &&
+    vma.source === kind.source &&
+    (kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage)
+  );
+}
+
+/** Takes over one reference of a shmem source that the caller holds; gives it back when a merge makes it superfluous (V3). */
+function* dropSource(machine: Machine, flags: number, source: number): Task<void> {
+  if (source !== 0 && (flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
+}
+
+/** One more reference of the source, for a second vma over it (V3). */
+export function* getSource(machine: Machine, vma: VmaKind): Task<void> {
+  if (vma.source !== 0 && (vma.flags & VM_BUFFER) === 0) yield* shmemGet(machine, vma.source);
+}
+
+/**
+ * Inserts [startPage, endPage), merging with neighbours (V2). The range is free. Owns the caller's reference of the source in any case. ENOMEM when no vma can
+ * be had; then nothing has changed but that the reference is dropped. Holding the mmap lock for writing. Linux: `mmap_region`'s merge and link.
+ */
+export function* insertVma(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
+  const { memory } = machine;
+  const above = vmaAt(memory, findVma(memory, mm, startPage));
+  const below = above === undefined ? lastVma(memory, mm) : vmaAt(memory, above.prev);
+  const joinsBelow = below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
+  const joinsAbove = above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
+  mm.mappedPages += endPage - startPage;
+  mm.mapSequence++;
+  if (joinsBelow) {
+    yield* dropSource(machine, kind.flags, kind.source);
+    const newEndPage = joinsAbove ? above.endPage : endPage;
+    if (joinsAbove) yield* unlinkAndFree(machine, mm, above);
+    below.endPage = newEndPage;
+    touchVma(memory, mm, below);
+    return 0;
+  }
+  if (joinsAbove) {
+    yield* dropSource(machine, kind.flags, kind.source);
+    above.offsetPages = offsetAt(kind, startPage, startPage);
+    above.startPage = startPage;
+    touchVma(memory, mm, above);
+    return 0;
+  }
+  return yield* linkNewVma(machine, mm, startPage, endPage, kind);
+}
+
+function* linkNewVma(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
+  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
+  if (at === 0) {
+    mm.mappedPages -= endPage - startPage;
+    yield* dropSource(machine, kind.flags, kind.source);
+    return ENOMEM;
+  }
+  const vma = Vma.at(machine.memory, at);
+  vma.startPage = startPage;
+  vma.endPage = endPage;
+  vma.flags = kind.flags;
+  vma.source = kind.source;
+  vma.offsetPages = offsetAt(kind, startPage, startPage);
+  treeInsert(machine.memory, mm, vma);
+  mm.vmaCount++;
+  return 0;
+}
+
+function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
+  let vma = vmaAt(memory, mm.vmaRoot);
+  while (vma !== undefined && vma.right !== 0) vma = Vma.at(memory, vma.right);
+  return vma;
+}
+
+/** After a vma's bounds changed in place: the holes around it are other ones now. */
+function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
+  mm.mapSequence++;
+  treeUpdate(memory, mm, vma);
+  const next = vmaAt(memory, vma.next);
+  if (next !== undefined) treeUpdate(memory, mm, next);
+}
+
+function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
+  const { at, flags, source } = vma;
+  treeRemove(machine.memory, mm, vma);
+  mm.vmaCount--;
+  mm.mapSequence++;
+  yield* machine.heap.free(Vma, at);
+  yield* dropSource(machine, flags, source);
+}
+
+/** Removes a whole vma with its reference of the source. Its entries have been zapped. Holding the mmap lock for writing. */
+export function* removeVma(machine: Machine, mm: Mm, vma: Vma): Task<void> {
+  mm.mappedPages -= vma.endPage - vma.startPage;
+  yield* unlinkAndFree(machine, mm, vma);
+}
+
+/**
+ * Makes `page` a border: a vma that spans it becomes two. ENOMEM at the limit or without memory; then nothing has changed. Holding the mmap lock
+ * for writing. Linux: `split_vma`.
+ */
+export function* splitVmaAt(machine: Machine, mm: Mm, page: number): Task<Errno> {
+  const vma = vmaOf(machine.memory, mm, page);
+  if (vma === undefined || vma.startPage === page) return 0;
+  const { endPage } = vma;
+  const upper: VmaKind = {
+    flags: vma.flags,
+    source: vma.source,
+    offsetPages: offsetAt(vma, vma.startPage, page),
+  };
+  yield* getSource(machine, upper);
+  vma.endPage = page;
+  mm.mappedPages -= endPage - page;
+  touchVma(machine.memory, mm, vma);
+  mm.mappedPages += endPage - page;
+  const result = yield* linkNewVma(machine, mm, page, endPage, upper);
+  if (result !== 0) {
+    vma.endPage = endPage;
+    mm.mappedPages += endPage - page;
+    touchVma(machine.memory, mm, vma);
+  }
+  return result;
+}
+
+/** Joins the vmas that meet at the borders inside and around [startPage, endPage] where they have become alike (V2). Mmap lock for writing. */
+export function* mergeVmas(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+  const { memory } = machine;
+  let vma = vmaAt(memory, findVma(memory, mm, Math.max(startPage - 1, 0)));
+  while (vma !== undefined && vma.startPage <= endPage) {
+    const next = vmaAt(memory, vma.next);
+    if (next !== undefined && next.startPage === vma.endPage && isSameKind(vma, next, next.startPage)) {
+      const { endPage: newEndPage } = next;
+      yield* unlinkAndFree(machine, mm, next);
+      vma.endPage = newEndPage;
+      touchVma(memory, mm, vma);
+    } else {
+      vma = next;
+    }
+  }
+}
+
+/** Exit: frees every vma and its reference of its source. Alone. */
+export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
+  for (let vma = vmaAt(machine.memory, mm.vmaFirst); vma !== undefined;) {
+    const { at, next, flags, source } = vma;
+    yield* machine.heap.free(Vma, at);
+    yield* dropSource(machine, flags, source);
+    vma = vmaAt(machine.memory, next);
+  }
+  mm.vmaRoot = 0;
+  mm.vmaFirst = 0;
+  mm.vmaCount = 0;
+  mm.mappedPages = 0;
+}

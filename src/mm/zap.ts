@@ -1,0 +1,79 @@
+/**
+ * @module mm/zap
+ * Takes entries out of the page table and gives their frames back. Follows Linux `zap_page_range` and `unmap_vmas` in `mm/memory.c`. The order is what it is
+ * for:
+ *
+ *     start of the invalidation   every device lets go of the range (R3)
+ *     clear the entries           no new translation can be read
+ *     flush the shootdown         no CPU thread uses an old one any more
+ *     put the frames              only now may they become somebody else's
+ *     end of the invalidation
+ *
+ * Frames wait in a batch between clearing and flushing, so that one flush serves many pages.
+ */
+
+import { EVENT_CLEAR, EVENT_UNMAP, type InvalidateRange } from "../notifier/events.ts";
+import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import type { Machine } from "../memory/machine.ts";
+import { atomicExchange } from "../sync/atomics.ts";
+import type { Errno } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+import type { Mm } from "./mm-struct.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, freeEmptyLeaves, pteIndex, wordAt } from "./page-table.ts";
+import { holdsFrame, ptePfn } from "./pte.ts";
+
+/** The object that start and end of one invalidation of `mm` share. */
+export function invalidateRange(
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  event: number,
+  options: { readonly blockable?: boolean; readonly owner?: number } = {},
+): InvalidateRange {
+  const { blockable = true, owner = 0 } = options;
+  return { subscriptions: mm.notifiers, startPage, endPage, event, blockable, owner };
+}
+
+/** Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap lock for writing, or alone. */
+function* clearRange(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+  const { memory, ram } = machine;
+  const frames: number[] = [];
+  yield* forEachLeaf(memory, mm.pgd, startPage, endPage, function* (leaf, first, end): Task<number> {
+    frames.length = 0;
+    for (let page = first; page < end; page++) {
+      const index = pteIndex(leaf, page);
+      if (wordAt(memory.words, index) === 0) continue;
+      const pte = atomicExchange(memory.words, index, 0);
+      if (holdsFrame(pte)) frames.push(ptePfn(pte));
+    }
+    yield* mm.shootdown.flush(first, end);
+    for (const pfn of frames) yield* ram.pagePut(pfn);
+    return 0;
+  });
+}
+
+/**
+ * Unmaps the range's pages with all that listeners must hear. Holding the mmap lock: for writing when vmas go too (EVENT_UNMAP), else at least for reading. EAGAIN only
+ * when not blockable; then nothing has changed.
+ */
+export function* zapRange(machine: Machine, mm: Mm, range: InvalidateRange): Task<Errno> {
+  const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
+  if (answer !== 0) return answer;
+  yield* clearRange(machine, mm, range.startPage, range.endPage);
+  if (range.event === EVENT_UNMAP) yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  return 0;
+}
+
+/**
+ * What an out-of-memory reaper does: drops the range's pages without waiting for anybody. EAGAIN when a listener would have to wait; then nothing has changed.
+ * Linux: `__oom_reap_task_mm`. Holding the mmap lock at least for reading.
+ */
+export function zapNonBlocking(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
+  return zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_CLEAR, { blockable: false }));
+}
+
+/** Exit: everything, with no listener left to tell. */
+export function zapEverything(machine: Machine, mm: Mm): Task<void> {
+  return clearRange(machine, mm, 0, TASK_SIZE_PAGES);
+}
