@@ -21,9 +21,9 @@ export function runCommand(program, args, { cwd = rootPath, timeoutMs = 300_000,
       cwd,
       env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0", ...environment },
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: timeoutMs,
-      killSignal: "SIGKILL",
     });
+    // Not spawn's own timeout: that keeps its timer when the program could not be started.
+    const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
     let stdout = "";
     let output = "";
     child.stdout.setEncoding("utf8").on("data", (text) => {
@@ -33,8 +33,12 @@ export function runCommand(program, args, { cwd = rootPath, timeoutMs = 300_000,
     child.stderr.setEncoding("utf8").on("data", (text) => {
       output += text;
     });
-    child.on("error", (error) => resolve({ ok: false, status: error.message, stdout, output }));
+    child.on("error", (error) => {
+      clearTimeout(timer);
+      resolve({ ok: false, status: error.message, stdout, output });
+    });
     child.on("close", (code, signal) => {
+      clearTimeout(timer);
       const status = signal === null ? `exit status ${code}` : `killed by ${signal} (limit ${timeoutMs / 1000} s)`;
       resolve({ ok: code === 0, status, stdout, output });
     });

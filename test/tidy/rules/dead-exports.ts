@@ -36,7 +36,11 @@ function check(files: readonly ProjectFile[]): Finding[] {
     for (const { name, line } of exportedFunctionsOf(file)) {
       if (isPublic.has(name)) continue;
       if (users.some(({ path, words }) => path !== file.path && words.has(name))) continue;
-      findings.push({ path: file.path, line, message: `exports ${name}, which no other file uses; keep it to the file, or take it out` });
+      findings.push({
+        path: file.path,
+        line,
+        message: `exports ${name}, which no other file uses; keep it to the file, or take it out`,
+      });
     }
   }
   return findings;
