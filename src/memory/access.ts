@@ -27,8 +27,16 @@ export interface IntegerAccess extends ValueAccess {
   compareExchange(address: number, expected: number, replacement: number): number;
 }
 
-/** Base of a translation that is not there: no address has an offset from it. */
-export const NOWHERE: number = Number.NaN;
+/**
+ * Stands for a generation word where no translation is remembered yet: the heap's first word, which is never 0, while the generation
+ * that is remembered is. So the first access fails the check of the generation and takes the slow path.
+ */
+export const NOT_A_GENERATION = 0;
+
+/** Translations that all widths share. A power of two. */
+export const CACHE_ENTRIES = 256;
+/** The entry of a page is `page & CACHE_ENTRY_MASK`. */
+export const CACHE_ENTRY_MASK: number = CACHE_ENTRIES - 1;
 
 /** Times that one access looks again because its translation was shot down at that very moment. Then somebody invalidates in a tight loop. */
 const RETRY_LIMIT = 1_000_000;

@@ -6,9 +6,9 @@
  * The classes say the same thing twice, on purpose: V8 keeps type feedback by place in the source, and a shared body would see all kinds of
  * typed array and take the slow generic path.
  *
- * `offset` is a whole multiple of the width inside the page exactly when it equals `unit * width` for the unit that the shift gives and is
- * less than a page: a fraction, a negative number or NaN differs. Values are converted before entering a store: what that may run
- * or throw must not happen inside (S2).
+ * The test of an address is one subtraction and two compares: the distance from the page's start is a small whole number, and none of its
+ * bits stand outside those that an aligned offset in a page has (4092 for words). A fraction, a negative number, NaN or another page fail it.
+ * Values are converted before entering a store: what that may run or throw must not happen inside (S2).
  *
  * X4 needs an integer that depends on the value. Converting a float would be slow where it is large or not a number, so its bits are
  * taken: stored to a scratch word of this thread and read back as an integer. CPUs with weak order keep the order of reads also
@@ -18,7 +18,7 @@
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { leaveStore } from "../sync/shootdown.ts";
 import type { ValueAccess } from "./access.ts";
-import { NOWHERE, checkRetry, pageOf } from "./access.ts";
+import { CACHE_ENTRY_MASK, NOT_A_GENERATION, checkRetry, pageOf } from "./access.ts";
 import { PAGE_BYTES } from "./ram-section.ts";
 import { StoreAim } from "./store-aim.ts";
 import type { TranslationCache } from "./translation.ts";
@@ -35,9 +35,9 @@ export class F32Access implements ValueAccess {
   readonly #words: Int32Array;
   readonly #aim: StoreAim;
   #data: Float32Array = new Float32Array(0);
-  #base: number = NOWHERE;
+  #base = 0;
   #index = 0;
-  #generationWord = 0;
+  #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
 
@@ -50,14 +50,14 @@ export class F32Access implements ValueAccess {
   }
 
   load(address: number): number {
-    const offset = address - this.#base;
-    const unit = offset >>> 2;
-    if (offset < PAGE_BYTES && unit * 4 === offset) {
-      const value = this.#data[this.#index + unit]!;
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4092) === 0) {
+      const value = this.#data[this.#index + (offset >> 2)]!;
       scratch32[0] = value;
       if (this.#words[this.#generationWord + (bits32[0]! & this.#zero)] === this.#generation) return value;
     }
-    return this.#loadSlow(address);
+    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -68,19 +68,44 @@ export class F32Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  #loadSlow(address: number): number {
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadSecond(address: number): number {
+    const cache = this.#cache;
+    const page = Math.floor(address / PAGE_BYTES);
+    const entry = page & CACHE_ENTRY_MASK;
+    const distance = address - page * PAGE_BYTES;
+    const offset = distance | 0;
+    if (cache.pages[entry] === page && offset === distance && (offset & ~4092) === 0) {
+      const data = cache.sections[entry]!.f32; // an entry with a page has a section
+      const index = cache.wordIndices[entry]!;
+      const generationWord = cache.generationWords[entry]!;
+      const generation = cache.generations[entry]!;
+      const value = data[index + (offset >> 2)]!;
+      scratch32[0] = value;
+      if (this.#words[generationWord + (bits32[0]! & this.#zero)] === generation) {
+        this.#base = page * PAGE_BYTES;
+        this.#data = data;
+        this.#index = index;
+        this.#generationWord = generationWord;
+        this.#generation = generation;
+        return value;
+      }
+    }
+    return this.#loadMiss(address);
+  }
+
+  #loadMiss(address: number): number {
     const page = pageOf(address, 4);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      this.#base = page * PAGE_BYTES;
-      this.#data = this.#cache.sectionOf(entry).f32;
-      this.#index = this.#cache.wordIndices[entry]!;
-      this.#generationWord = this.#cache.shootdown.generationWord(page);
-      this.#generation = this.#cache.generations[entry]!;
-      const value = this.#data[this.#index + (address - this.#base) / 4]!;
+      const index = this.#cache.wordIndices[entry]! + (address - page * PAGE_BYTES) / 4;
+      const value = this.#cache.sections[entry]!.f32[index]!;
       scratch32[0] = value;
-      if (this.#words[this.#generationWord + (bits32[0]! & this.#zero)] === this.#generation) return value;
+      if (
+        this.#words[this.#cache.generationWords[entry]! + (bits32[0]! & this.#zero)] === this.#cache.generations[entry]
+      )
+        return value;
     }
   }
 }
@@ -91,9 +116,9 @@ export class F64Access implements ValueAccess {
   readonly #words: Int32Array;
   readonly #aim: StoreAim;
   #data: Float64Array = new Float64Array(0);
-  #base: number = NOWHERE;
+  #base = 0;
   #index = 0;
-  #generationWord = 0;
+  #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
 
@@ -106,14 +131,14 @@ export class F64Access implements ValueAccess {
   }
 
   load(address: number): number {
-    const offset = address - this.#base;
-    const unit = offset >>> 3;
-    if (offset < PAGE_BYTES && unit * 8 === offset) {
-      const value = this.#data[this.#index + unit]!;
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4088) === 0) {
+      const value = this.#data[this.#index + (offset >> 3)]!;
       scratch64[0] = value;
       if (this.#words[this.#generationWord + (bits64[0]! & this.#zero)] === this.#generation) return value;
     }
-    return this.#loadSlow(address);
+    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -124,19 +149,44 @@ export class F64Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  #loadSlow(address: number): number {
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadSecond(address: number): number {
+    const cache = this.#cache;
+    const page = Math.floor(address / PAGE_BYTES);
+    const entry = page & CACHE_ENTRY_MASK;
+    const distance = address - page * PAGE_BYTES;
+    const offset = distance | 0;
+    if (cache.pages[entry] === page && offset === distance && (offset & ~4088) === 0) {
+      const data = cache.sections[entry]!.f64; // an entry with a page has a section
+      const index = cache.wordIndices[entry]! / 2;
+      const generationWord = cache.generationWords[entry]!;
+      const generation = cache.generations[entry]!;
+      const value = data[index + (offset >> 3)]!;
+      scratch64[0] = value;
+      if (this.#words[generationWord + (bits64[0]! & this.#zero)] === generation) {
+        this.#base = page * PAGE_BYTES;
+        this.#data = data;
+        this.#index = index;
+        this.#generationWord = generationWord;
+        this.#generation = generation;
+        return value;
+      }
+    }
+    return this.#loadMiss(address);
+  }
+
+  #loadMiss(address: number): number {
     const page = pageOf(address, 8);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      this.#base = page * PAGE_BYTES;
-      this.#data = this.#cache.sectionOf(entry).f64;
-      this.#index = this.#cache.wordIndices[entry]! / 2;
-      this.#generationWord = this.#cache.shootdown.generationWord(page);
-      this.#generation = this.#cache.generations[entry]!;
-      const value = this.#data[this.#index + (address - this.#base) / 8]!;
+      const index = this.#cache.wordIndices[entry]! / 2 + (address - page * PAGE_BYTES) / 8;
+      const value = this.#cache.sections[entry]!.f64[index]!;
       scratch64[0] = value;
-      if (this.#words[this.#generationWord + (bits64[0]! & this.#zero)] === this.#generation) return value;
+      if (
+        this.#words[this.#cache.generationWords[entry]! + (bits64[0]! & this.#zero)] === this.#cache.generations[entry]
+      )
+        return value;
     }
   }
 }

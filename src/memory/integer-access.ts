@@ -7,9 +7,9 @@
  * typed array and take the slow generic path. The signed and unsigned twins of a
  * width share one class and its translations.
  *
- * `offset` is a whole multiple of the width inside the page exactly when it equals `unit * width` for the unit that the shift gives and is
- * less than a page: a fraction, a negative number or NaN differs. Values are converted before entering a store: what that may run
- * or throw must not happen inside (S2).
+ * The test of an address is one subtraction and two compares: the distance from the page's start is a small whole number, and none of its
+ * bits stand outside those that an aligned offset in a page has (4092 for words). A fraction, a negative number, NaN or another page fail it.
+ * Values are converted before entering a store: what that may run or throw must not happen inside (S2).
  */
 
 import {
@@ -25,7 +25,7 @@ import type { AtomicArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { leaveStore } from "../sync/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
-import { NOWHERE, checkRetry, pageOf } from "./access.ts";
+import { CACHE_ENTRY_MASK, NOT_A_GENERATION, checkRetry, pageOf } from "./access.ts";
 import { PAGE_BYTES } from "./ram-section.ts";
 import { StoreAim } from "./store-aim.ts";
 import type { TranslationCache } from "./translation.ts";
@@ -38,9 +38,9 @@ export class U8Access implements IntegerAccess {
   readonly #words: Int32Array;
   readonly #aim: StoreAim;
   #data: Uint8Array = new Uint8Array(0);
-  #base: number = NOWHERE;
+  #base = 0;
   #index = 0;
-  #generationWord = 0;
+  #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
 
@@ -53,13 +53,13 @@ export class U8Access implements IntegerAccess {
   }
 
   load(address: number): number {
-    const offset = address - this.#base;
-    const unit = offset >>> 0;
-    if (offset < PAGE_BYTES && unit === offset) {
-      const value = this.#data[this.#index + unit]!;
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4095) === 0) {
+      const value = this.#data[this.#index + offset]!;
       if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
     }
-    return this.#loadSlow(address);
+    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -110,18 +110,40 @@ export class U8Access implements IntegerAccess {
     return before;
   }
 
-  #loadSlow(address: number): number {
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadSecond(address: number): number {
+    const cache = this.#cache;
+    const page = Math.floor(address / PAGE_BYTES);
+    const entry = page & CACHE_ENTRY_MASK;
+    const distance = address - page * PAGE_BYTES;
+    const offset = distance | 0;
+    if (cache.pages[entry] === page && offset === distance && (offset & ~4095) === 0) {
+      const data = cache.sections[entry]!.u8; // an entry with a page has a section
+      const index = cache.wordIndices[entry]! * 4;
+      const generationWord = cache.generationWords[entry]!;
+      const generation = cache.generations[entry]!;
+      const value = data[index + offset]!;
+      if (this.#words[generationWord + (value & this.#zero)] === generation) {
+        this.#base = page * PAGE_BYTES;
+        this.#data = data;
+        this.#index = index;
+        this.#generationWord = generationWord;
+        this.#generation = generation;
+        return value;
+      }
+    }
+    return this.#loadMiss(address);
+  }
+
+  #loadMiss(address: number): number {
     const page = pageOf(address, 1);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      this.#base = page * PAGE_BYTES;
-      this.#data = this.#cache.sectionOf(entry).u8;
-      this.#index = this.#cache.wordIndices[entry]! * 4;
-      this.#generationWord = this.#cache.shootdown.generationWord(page);
-      this.#generation = this.#cache.generations[entry]!;
-      const value = this.#data[this.#index + (address - this.#base)]!;
-      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
+      const index = this.#cache.wordIndices[entry]! * 4 + (address - page * PAGE_BYTES) / 1;
+      const value = this.#cache.sections[entry]!.u8[index]!;
+      if (this.#words[this.#cache.generationWords[entry]! + (value & this.#zero)] === this.#cache.generations[entry])
+        return value;
     }
   }
 }
@@ -132,9 +154,9 @@ export class U16Access implements IntegerAccess {
   readonly #words: Int32Array;
   readonly #aim: StoreAim;
   #data: Uint16Array = new Uint16Array(0);
-  #base: number = NOWHERE;
+  #base = 0;
   #index = 0;
-  #generationWord = 0;
+  #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
 
@@ -147,13 +169,13 @@ export class U16Access implements IntegerAccess {
   }
 
   load(address: number): number {
-    const offset = address - this.#base;
-    const unit = offset >>> 1;
-    if (offset < PAGE_BYTES && unit * 2 === offset) {
-      const value = this.#data[this.#index + unit]!;
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4094) === 0) {
+      const value = this.#data[this.#index + (offset >> 1)]!;
       if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
     }
-    return this.#loadSlow(address);
+    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -204,18 +226,40 @@ export class U16Access implements IntegerAccess {
     return before;
   }
 
-  #loadSlow(address: number): number {
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadSecond(address: number): number {
+    const cache = this.#cache;
+    const page = Math.floor(address / PAGE_BYTES);
+    const entry = page & CACHE_ENTRY_MASK;
+    const distance = address - page * PAGE_BYTES;
+    const offset = distance | 0;
+    if (cache.pages[entry] === page && offset === distance && (offset & ~4094) === 0) {
+      const data = cache.sections[entry]!.u16; // an entry with a page has a section
+      const index = cache.wordIndices[entry]! * 2;
+      const generationWord = cache.generationWords[entry]!;
+      const generation = cache.generations[entry]!;
+      const value = data[index + (offset >> 1)]!;
+      if (this.#words[generationWord + (value & this.#zero)] === generation) {
+        this.#base = page * PAGE_BYTES;
+        this.#data = data;
+        this.#index = index;
+        this.#generationWord = generationWord;
+        this.#generation = generation;
+        return value;
+      }
+    }
+    return this.#loadMiss(address);
+  }
+
+  #loadMiss(address: number): number {
     const page = pageOf(address, 2);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      this.#base = page * PAGE_BYTES;
-      this.#data = this.#cache.sectionOf(entry).u16;
-      this.#index = this.#cache.wordIndices[entry]! * 2;
-      this.#generationWord = this.#cache.shootdown.generationWord(page);
-      this.#generation = this.#cache.generations[entry]!;
-      const value = this.#data[this.#index + (address - this.#base) / 2]!;
-      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
+      const index = this.#cache.wordIndices[entry]! * 2 + (address - page * PAGE_BYTES) / 2;
+      const value = this.#cache.sections[entry]!.u16[index]!;
+      if (this.#words[this.#cache.generationWords[entry]! + (value & this.#zero)] === this.#cache.generations[entry])
+        return value;
     }
   }
 }
@@ -226,9 +270,9 @@ export class I32Access implements IntegerAccess {
   readonly #words: Int32Array;
   readonly #aim: StoreAim;
   #data: Int32Array = new Int32Array(0);
-  #base: number = NOWHERE;
+  #base = 0;
   #index = 0;
-  #generationWord = 0;
+  #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
 
@@ -241,13 +285,13 @@ export class I32Access implements IntegerAccess {
   }
 
   load(address: number): number {
-    const offset = address - this.#base;
-    const unit = offset >>> 2;
-    if (offset < PAGE_BYTES && unit * 4 === offset) {
-      const value = this.#data[this.#index + unit]!;
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4092) === 0) {
+      const value = this.#data[this.#index + (offset >> 2)]!;
       if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
     }
-    return this.#loadSlow(address);
+    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -298,18 +342,40 @@ export class I32Access implements IntegerAccess {
     return before;
   }
 
-  #loadSlow(address: number): number {
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadSecond(address: number): number {
+    const cache = this.#cache;
+    const page = Math.floor(address / PAGE_BYTES);
+    const entry = page & CACHE_ENTRY_MASK;
+    const distance = address - page * PAGE_BYTES;
+    const offset = distance | 0;
+    if (cache.pages[entry] === page && offset === distance && (offset & ~4092) === 0) {
+      const data = cache.sections[entry]!.i32; // an entry with a page has a section
+      const index = cache.wordIndices[entry]!;
+      const generationWord = cache.generationWords[entry]!;
+      const generation = cache.generations[entry]!;
+      const value = data[index + (offset >> 2)]!;
+      if (this.#words[generationWord + (value & this.#zero)] === generation) {
+        this.#base = page * PAGE_BYTES;
+        this.#data = data;
+        this.#index = index;
+        this.#generationWord = generationWord;
+        this.#generation = generation;
+        return value;
+      }
+    }
+    return this.#loadMiss(address);
+  }
+
+  #loadMiss(address: number): number {
     const page = pageOf(address, 4);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      this.#base = page * PAGE_BYTES;
-      this.#data = this.#cache.sectionOf(entry).i32;
-      this.#index = this.#cache.wordIndices[entry]!;
-      this.#generationWord = this.#cache.shootdown.generationWord(page);
-      this.#generation = this.#cache.generations[entry]!;
-      const value = this.#data[this.#index + (address - this.#base) / 4]!;
-      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
+      const index = this.#cache.wordIndices[entry]! + (address - page * PAGE_BYTES) / 4;
+      const value = this.#cache.sections[entry]!.i32[index]!;
+      if (this.#words[this.#cache.generationWords[entry]! + (value & this.#zero)] === this.#cache.generations[entry])
+        return value;
     }
   }
 }

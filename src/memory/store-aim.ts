@@ -8,7 +8,7 @@
 import { atomicLoad } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../sync/shootdown.ts";
-import { NOWHERE, checkRetry, pageOf } from "./access.ts";
+import { NOT_A_GENERATION, checkRetry, pageOf } from "./access.ts";
 import { PAGE_BYTES } from "./ram-section.ts";
 import type { RamSection } from "./ram-section.ts";
 import type { TranslationCache } from "./translation.ts";
@@ -21,9 +21,11 @@ export class StoreAim {
   readonly #words: Int32Array;
   readonly #widthShift: number;
   readonly #widthBytes: number;
-  #base: number = NOWHERE;
+  /** The bits that no aligned offset in a page has: see integer-access.ts. */
+  readonly #outsideBits: number;
+  #base = 0;
   #index = 0;
-  #generationWord = 0;
+  #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
 
   constructor(cache: TranslationCache, widthBytes: number) {
@@ -32,6 +34,7 @@ export class StoreAim {
     this.#words = cache.words;
     this.#widthBytes = widthBytes;
     this.#widthShift = Math.log2(widthBytes);
+    this.#outsideBits = ~(PAGE_BYTES - widthBytes);
   }
 
   /**
@@ -39,12 +42,13 @@ export class StoreAim {
    * array and calls leaveStore, and between does nothing that could throw or wait. Throws (and is not inside) as `find` and `pageOf` do.
    */
   enter(address: number): number {
-    const offset = address - this.#base;
-    const unit = offset >>> this.#widthShift;
-    if (offset < PAGE_BYTES && unit * this.#widthBytes === offset) {
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & this.#outsideBits) === 0) {
       enterStore(this.#memory);
       // Atomic: after the mark of enterStore, which a plain read could overtake.
-      if (atomicLoad(this.#words, this.#generationWord) === this.#generation) return this.#index + unit;
+      if (atomicLoad(this.#words, this.#generationWord) === this.#generation)
+        return this.#index + (offset >> this.#widthShift);
       leaveStore(this.#memory);
     }
     return this.#enterSlow(address);
@@ -56,9 +60,9 @@ export class StoreAim {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, true, address);
       this.#base = page * PAGE_BYTES;
-      this.section = this.#cache.sectionOf(entry);
+      this.section = this.#cache.sections[entry];
       this.#index = (this.#cache.wordIndices[entry]! * 4) / this.#widthBytes;
-      this.#generationWord = this.#cache.shootdown.generationWord(page);
+      this.#generationWord = this.#cache.generationWords[entry]!;
       this.#generation = this.#cache.generations[entry]!;
       enterStore(this.#memory);
       if (atomicLoad(this.#words, this.#generationWord) === this.#generation) {

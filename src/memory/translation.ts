@@ -43,7 +43,7 @@ import { bug } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/shootdown.ts";
 import type { IntegerAccess, ValueAccess } from "./access.ts";
-import { checkRetry } from "./access.ts";
+import { CACHE_ENTRIES, CACHE_ENTRY_MASK, NOT_A_GENERATION, checkRetry } from "./access.ts";
 import type { Machine } from "./machine.ts";
 import type { RamSection } from "./ram-section.ts";
 import type { Ram } from "./ram.ts";
@@ -64,9 +64,6 @@ export interface Translator {
   translate(page: number, write: boolean, address: number): number;
 }
 
-/** Entries that all widths share. A power of two. */
-export const CACHE_ENTRIES = 256;
-
 export class TranslationCache {
   readonly memory: SharedMemory;
   readonly shootdown: Shootdown;
@@ -86,10 +83,13 @@ export class TranslationCache {
   readonly pages: Float64Array = new Float64Array(CACHE_ENTRIES).fill(-1);
   /** By entry: generation of the page's block before its table was walked. */
   readonly generations: Int32Array = new Int32Array(CACHE_ENTRIES);
+  /** By entry: word of that generation. */
+  readonly generationWords: Int32Array = new Int32Array(CACHE_ENTRIES).fill(NOT_A_GENERATION);
   /** By entry: index of the frame's first 32-bit word in its section. */
   readonly wordIndices: Int32Array = new Int32Array(CACHE_ENTRIES);
+  /** By entry: section of the frame; undefined while `pages` is -1. */
+  readonly sections: (RamSection | undefined)[] = Array.from({ length: CACHE_ENTRIES }, () => undefined);
   readonly #writable: Uint8Array = new Uint8Array(CACHE_ENTRIES);
-  readonly #sections: (RamSection | undefined)[] = Array.from({ length: CACHE_ENTRIES }, () => undefined);
   readonly #ram: Ram;
   readonly #translator: Translator;
 
@@ -115,10 +115,10 @@ export class TranslationCache {
 
   /** An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws. */
   find(page: number, write: boolean, address: number): number {
-    const entry = page & (CACHE_ENTRIES - 1);
+    const entry = page & CACHE_ENTRY_MASK;
     if (
       this.pages[entry] === page &&
-      this.words[this.shootdown.generationWord(page)] === this.generations[entry] &&
+      this.words[this.generationWords[entry]!] === this.generations[entry] &&
       (!write || this.#writable[entry] === 1)
     ) {
       return entry;
@@ -127,25 +127,21 @@ export class TranslationCache {
     return entry;
   }
 
-  /** Where the entry's frame lies. */
-  sectionOf(entry: number): RamSection {
-    const section = this.#sections[entry];
-    return section ?? bug("Cannot use a translation: the entry is empty; find it first");
-  }
-
   #fill(entry: number, page: number, write: boolean, address: number): void {
+    const generationWord = this.shootdown.generationWord(page);
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
-      const generation = atomicLoad(this.words, this.shootdown.generationWord(page)); // X2: before the walk
+      const generation = atomicLoad(this.words, generationWord); // X2: before the walk
       const answer = this.#translator.translate(page, write, address);
       const writable = answer & TRANSLATION_WRITABLE;
       const pfn = answer >>> 1;
       if (write && writable === 0)
         bug(`Cannot store to page ${page}: the translator answered with a read-only translation`);
-      const section = this.#sectionUnless(pfn, page, generation);
+      const section = this.#sectionUnless(pfn, generationWord, generation);
       if (section === undefined) continue;
-      this.#sections[entry] = section;
+      this.sections[entry] = section;
       this.wordIndices[entry] = section.wordIndex(pfn);
+      this.generationWords[entry] = generationWord;
       this.generations[entry] = generation;
       this.#writable[entry] = writable;
       this.pages[entry] = page;
@@ -154,11 +150,11 @@ export class TranslationCache {
   }
 
   /** A number that was read from a table which changed meanwhile may name no frame: undefined then, and look again. */
-  #sectionUnless(pfn: number, page: number, generation: number): RamSection | undefined {
+  #sectionUnless(pfn: number, generationWord: number, generation: number): RamSection | undefined {
     try {
       return this.#ram.section(pfn);
     } catch (error) {
-      if (atomicLoad(this.words, this.shootdown.generationWord(page)) !== generation) return undefined;
+      if (atomicLoad(this.words, generationWord) !== generation) return undefined;
       throw error;
     }
   }
