@@ -17,7 +17,7 @@ function kindOf(path) {
   if (path.startsWith("tidy/")) return "tidy";
   if (path.startsWith("browser/")) return "browser";
   const text = readFileSync(`${rootPath}test/${path}`, "utf8");
-  return /node:worker_threads|new Worker\(|startWorker/.test(text) ? "threads" : "unit";
+  return /^import .*"node:worker_threads"|\b(new Worker|spawnWorker|startWorkers?)\(/m.test(text) ? "threads" : "unit";
 }
 
 /**
