@@ -49,6 +49,13 @@ export class F32Access implements ValueAccess {
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
   }
 
+  /** Drops the remembered translations. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.#aim.forget();
+  }
+
   load(address: number): number {
     const distance = address - this.#base;
     const offset = distance | 0;
@@ -128,6 +135,13 @@ export class F64Access implements ValueAccess {
     this.#words = cache.words;
     this.#aim = new StoreAim(cache, 8);
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
+  }
+
+  /** Drops the remembered translations. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.#aim.forget();
   }
 
   load(address: number): number {

@@ -52,6 +52,13 @@ export class U8Access implements IntegerAccess {
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
   }
 
+  /** Drops the remembered translations. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.#aim.forget();
+  }
+
   load(address: number): number {
     const distance = address - this.#base;
     const offset = distance | 0;
@@ -168,6 +175,13 @@ export class U16Access implements IntegerAccess {
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
   }
 
+  /** Drops the remembered translations. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.#aim.forget();
+  }
+
   load(address: number): number {
     const distance = address - this.#base;
     const offset = distance | 0;
@@ -282,6 +296,13 @@ export class I32Access implements IntegerAccess {
     this.#words = cache.words;
     this.#aim = new StoreAim(cache, 4);
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
+  }
+
+  /** Drops the remembered translations. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.#aim.forget();
   }
 
   load(address: number): number {

@@ -126,6 +126,11 @@ export class Ram {
     return this.#sections.known().map(({ handle }) => handle);
   }
 
+  /** First frames of the sections whose buffers have not arrived in this thread. A momentary answer. */
+  unreachedSections(): number[] {
+    return this.#sections.unreached();
+  }
+
   /** Called when this thread meets a frame of a section it was not given; may return its handle, received on the spot. */
   set missingSection(hook: ((basePfn: number) => RamSectionHandle | undefined) | undefined) {
     this.#sections.missing = hook;

@@ -67,6 +67,17 @@ export class Sections {
     for (let i = 0; i * GRANULE_PAGES < record.reservedPages; i++) this.#byGranule[first + i] = section;
   }
 
+  /** First frames of the sections that this thread has not been given, or not in their present length. */
+  unreached(): number[] {
+    return this.#records()
+      .filter(({ kind }) => kind !== SECTION_NONE)
+      .filter(({ basePfn, pages }) => {
+        const section = this.#byGranule[basePfn >>> GRANULE_SHIFT];
+        return section === undefined || !this.#reaches(section, basePfn + pages - 1);
+      })
+      .map(({ basePfn }) => basePfn);
+  }
+
   /** The record of a section by its first frame, or undefined. Holding ramLock. */
   recordOf(basePfn: number): SectionRecord | undefined {
     return this.#records().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);

@@ -178,8 +178,9 @@ export class SlabCache {
   *#newSlab(): Task<number> {
     const page = yield* this.#pages.alloc(this.#shape.slabOrder, KIND_SLAB);
     if (page === 0) return 0;
-    const slab = Slab.at(this.memory, page * HEAP_PAGE_WORDS);
-    this.memory.words.fill(0, slab.at, slab.at + Slab.sizeWords);
+    const at = page * HEAP_PAGE_WORDS;
+    this.memory.words.fill(0, at, at + Slab.sizeWords); // the page's last owner may have left poison
+    const slab = Slab.at(this.memory, at);
     slab.cache = this.#record.at;
     this.#record.partial.add(slab.node);
     this.#record.slabs++;

@@ -37,6 +37,13 @@ export class StoreAim {
     this.#outsideBits = ~(PAGE_BYTES - widthBytes);
   }
 
+  /** Drops the remembered translation. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.section = undefined;
+  }
+
   /**
    * Enters: on return this thread is inside, with a writable translation in force. The caller writes element `index` of the section's
    * array and calls leaveStore, and between does nothing that could throw or wait. Throws (and is not inside) as `find` and `pageOf` do.

@@ -90,6 +90,8 @@ export class TranslationCache {
   /** By entry: section of the frame; undefined while `pages` is -1. */
   readonly sections: (RamSection | undefined)[] = Array.from({ length: CACHE_ENTRIES }, () => undefined);
   readonly #writable: Uint8Array = new Uint8Array(CACHE_ENTRIES);
+  /** Those that remember a translation of their own. */
+  readonly #accesses: readonly { forget(): void }[];
   readonly #ram: Ram;
   readonly #translator: Translator;
 
@@ -103,14 +105,29 @@ export class TranslationCache {
     const u8 = new U8Access(this);
     const u16 = new U16Access(this);
     const i32 = new I32Access(this);
+    const f32 = new F32Access(this);
+    const f64 = new F64Access(this);
     this.u8 = u8;
     this.i8 = new SignedAccess(u8, 24);
     this.u16 = u16;
     this.i16 = new SignedAccess(u16, 16);
     this.u32 = new U32Access(i32);
     this.i32 = i32;
-    this.f32 = new F32Access(this);
-    this.f64 = new F64Access(this);
+    this.f32 = f32;
+    this.f64 = f64;
+    this.#accesses = [u8, u16, i32, f32, f64];
+  }
+
+  /**
+   * Drops every translation, those that the widths remember too: each access asks the translator again. For the end of the owner's use of the space, after which
+   * the generation words may belong to somebody else.
+   */
+  forget(): void {
+    this.pages.fill(-1);
+    this.generationWords.fill(NOT_A_GENERATION);
+    this.generations.fill(0);
+    this.sections.fill(undefined);
+    for (const access of this.#accesses) access.forget();
   }
 
   /** An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws. */
