@@ -40,6 +40,57 @@ export function* explainFault(machine: Machine, mm: Mm, page: number): Task<stri
 
 /** Tries of one access: each failure means that another thread changed the entry in between. */
 const TRANSLATE_TRIES_MAX = 1_000_000;
+/** What `walkForAccess` answers when only a fault can help. */
+const NO_TRANSLATION = -1;
+
+/** What the page table allows now: `pfn * 2 + TRANSLATION_WRITABLE` or `pfn * 2`, or NO_TRANSLATION. Takes no lock: see the head. */
+function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean): number {
+  const { memory } = machine;
+  const wanted = isWrite ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
+  const leaf = leafOf(memory, mm.pgd, page);
+  const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+  if ((pte & wanted) !== wanted) return NO_TRANSLATION;
+  return ptePfn(pte) * 2 + ((pte & PTE_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
+}
+
+/**
+ * A translation for one access of a CPU thread, after a fault where there is none: what `walkForAccess` answers. To be used as the cache does (memory/translation.ts):
+ * the shootdown generation is read before, and looked at again when it is used. Throws SegmentationFault, or HmmError ENOMEM. The caller
+ * holds an mm user.
+ */
+export function* cpuTranslate(machine: Machine, mm: Mm, page: number, isWrite: boolean, address: number): Task<number> {
+  for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
+    const found = walkForAccess(machine, mm, page, isWrite);
+    if (found !== NO_TRANSLATION) return found;
+    const result = yield* cpuFault(machine, mm, page, isWrite);
+    if (result !== 0) yield* throwFault(machine, mm, page, isWrite, address, result);
+  }
+  throw new HmmError(
+    EAGAIN,
+    isWrite ? "write" : "read",
+    "Cannot access memory: other threads change the mapping all the time; let them pause",
+    address,
+  );
+}
+
+function* throwFault(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  isWrite: boolean,
+  address: number,
+  result: Errno,
+): Task<never> {
+  if (result === ENOMEM) {
+    throw new HmmError(
+      ENOMEM,
+      isWrite ? "write" : "read",
+      "Cannot bring the page in: RAM or kernel heap is used up; unmap something, or create the space with more",
+      address,
+    );
+  }
+  throw new SegmentationFault(address, isWrite ? "write" : "read", yield* explainFault(machine, mm, page));
+}
 
 /** Walks and faults for one thread's accesses to one space. `run` is the thread's way to run a task to its end without returning to its event loop. */
 export class CpuTranslator implements Translator {
@@ -54,35 +105,8 @@ export class CpuTranslator implements Translator {
   }
 
   translate(page: number, write: boolean, address: number): number {
-    const { memory } = this.#machine;
-    const wanted = write ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
-    for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
-      const leaf = leafOf(memory, this.#mm.pgd, page);
-      const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
-      if ((pte & wanted) === wanted) {
-        return ptePfn(pte) * 2 + ((pte & PTE_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
-      }
-      const result = this.#run(cpuFault(this.#machine, this.#mm, page, write));
-      if (result !== 0) this.#fail(page, write, address, result);
-    }
-    throw new HmmError(
-      EAGAIN,
-      write ? "write" : "read",
-      "Cannot access memory: other threads change the mapping all the time; let them pause",
-      address,
-    );
-  }
-
-  #fail(page: number, write: boolean, address: number, result: Errno): never {
-    if (result === ENOMEM) {
-      throw new HmmError(
-        ENOMEM,
-        write ? "write" : "read",
-        "Cannot bring the page in: RAM or kernel heap is used up; unmap something, or create the space with more",
-        address,
-      );
-    }
-    const reason = this.#run(explainFault(this.#machine, this.#mm, page));
-    throw new SegmentationFault(address, write ? "write" : "read", reason);
+    const found = walkForAccess(this.#machine, this.#mm, page, write);
+    if (found !== NO_TRANSLATION) return found;
+    return this.#run(cpuTranslate(this.#machine, this.#mm, page, write, address));
   }
 }
