@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bruteForceNearest } from "../../src/cli/geocode/reference.ts";
-import { CHILD_COUNT_MASK, CITY_BYTES, NODE_BYTES } from "../../src/cli/geocode/layout.ts";
+import { AXIS_UNIT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES } from "../../src/cli/geocode/layout.ts";
 import { buildPlainTree, searchPlain } from "../../src/cli/geocode/nearest-plain.ts";
 import { nearestNode } from "../../src/cli/geocode/nearest-kernel.ts";
 import { Random } from "../../src/cli/geocode/random.ts";
@@ -22,14 +22,18 @@ function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: numbe
   const extent = [node[0]!, node[1]!, node[2]!, node[0]!, node[1]!, node[2]!];
   assert.equal(node[7], slots.citiesAddress + slot * CITY_BYTES, "a node points to the city of its slot");
   const link = node[6]!;
-  const childCount = link & CHILD_COUNT_MASK;
+  const tag = link & LINK_TAG_MASK;
+  const childCount = tag & CHILD_COUNT_MASK;
   assert.ok(childCount <= 2);
   if (childCount === 0) assert.equal(link, 0);
   let count = 1;
   for (let child = 0; child < childCount; child++) {
-    const childSlot = (link - childCount - slots.nodesAddress) / NODE_BYTES + child;
+    const childSlot = (link - tag - slots.nodesAddress) / NODE_BYTES + child;
     const below = walk(slots, childSlot, seen);
     count += below.count;
+    const axis = Math.floor(tag / AXIS_UNIT);
+    if (child === 0) assert.ok(below.extent[axis + 3]! <= node[axis]!, "the first child lies below");
+    else assert.ok(below.extent[axis]! >= node[axis]!, "the second child lies above");
     for (let axis = 0; axis < 3; axis++) {
       extent[axis] = Math.min(extent[axis]!, below.extent[axis]!);
       extent[axis + 3] = Math.max(extent[axis + 3]!, below.extent[axis + 3]!);

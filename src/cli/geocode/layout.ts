@@ -12,7 +12,7 @@
  *
  * Node and city number `i` in tree order belong together. A subtree's nodes are contiguous and two siblings adjacent, so
  * one pointer leads to both children; nodes are 64 bytes on 64-byte boundaries, so the low six bits of that pointer are
- * free and hold how many children there are.
+ * free: they hold how many children there are, and along which axis the node parts them.
  */
 
 /** Node: f64 x, y, z of the city on the unit sphere. */
@@ -21,13 +21,18 @@ export const NODE_Y = 8;
 export const NODE_Z = 16;
 /** Node: f32 box around the subtree (this city and all below), rounded outwards: least x, y, z, then greatest. */
 export const NODE_BOX = 24;
-/** Node: f64 address of the first child plus the number of children (0, 1 or 2). 0 in a leaf. */
-export const NODE_CHILDREN = 48;
+/**
+ * Node: f64 link, address of the first child + number of children (1 or 2) + AXIS_UNIT * axis of the split (0 to 2); 0 in a
+ * leaf. The first child's subtree lies below this node along the axis, the second one's above.
+ */
+export const NODE_LINK = 48;
 /** Node: f64 address of the city. */
 export const NODE_CITY = 56;
 export const NODE_BYTES = 64;
-/** The low bits of NODE_CHILDREN that hold the count. */
-export const CHILD_COUNT_MASK = 63;
+/** The low bits of a link. */
+export const CHILD_COUNT_MASK = 3;
+export const AXIS_UNIT = 4;
+export const LINK_TAG_MASK = 63;
 
 /** City: f64 population cell (population.ts), rewritten at any time. */
 export const CITY_POPULATION = 0;

@@ -4,7 +4,7 @@
  */
 
 import type { CityList } from "./city-list.ts";
-import { CHILD_COUNT_MASK, CITY_BYTES, NODE_BYTES, wholePages } from "./layout.ts";
+import { AXIS_UNIT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES, wholePages } from "./layout.ts";
 import { fillRecords, treeSlots } from "./records.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 
@@ -19,12 +19,12 @@ export interface PlainTree {
 const PENDING_LIMIT = 64;
 const FARTHER_THAN_ALL = 5;
 const F64_PER_NODE: number = NODE_BYTES / 8;
-const CHILDREN_F64 = 6;
+const LINK_F64 = 6;
 const F32_PER_NODE: number = NODE_BYTES / 4;
 const BOX_F32 = 6;
 
-const pendingNodes = new Int32Array(PENDING_LIMIT);
-const pendingDistances = new Float64Array(PENDING_LIMIT);
+const pendingSlots = new Int32Array(PENDING_LIMIT);
+const pendingSquares = new Float64Array(PENDING_LIMIT);
 
 /** Builds the tree of `list` by the same builder, in one thread. Links count from the start of the nodes. */
 export function buildPlainTree(list: CityList): PlainTree {
@@ -57,34 +57,30 @@ export function searchPlain(tree: PlainTree, x: number, y: number, z: number): n
       nearestYet = slot;
     }
 
-    const children = f64[at + CHILDREN_F64]! | 0;
-    const count = children & CHILD_COUNT_MASK;
-    slot = 0; // the root is nobody's child, so 0 can mean none
+    const link = f64[at + LINK_F64]! | 0;
+    const tag = link & LINK_TAG_MASK;
+    const count = tag & CHILD_COUNT_MASK;
     if (count > 0) {
-      const lower = (children / NODE_BYTES) | 0;
-      const lowerSquare = boxSquare(f32, lower * F32_PER_NODE + BOX_F32, x, y, z, bestSquare);
-      if (lowerSquare < bestSquare) slot = lower;
+      slot = (link / NODE_BYTES) | 0;
       if (count > 1) {
-        const higher = lower + 1;
-        const higherSquare = boxSquare(f32, higher * F32_PER_NODE + BOX_F32, x, y, z, bestSquare);
-        if (higherSquare < bestSquare) {
-          if (slot === 0) slot = higher;
-          else if (higherSquare < lowerSquare) {
-            pendingNodes[pending] = lower;
-            pendingDistances[pending++] = lowerSquare;
-            slot = higher;
-          } else {
-            pendingNodes[pending] = higher;
-            pendingDistances[pending++] = higherSquare;
-          }
+        const beyond = tag < AXIS_UNIT ? dx : tag < 2 * AXIS_UNIT ? dy : dz;
+        const planeSquare = beyond * beyond;
+        if (planeSquare < bestSquare) {
+          pendingSlots[pending] = beyond < 0 ? slot + 1 : slot;
+          pendingSquares[pending++] = planeSquare;
         }
+        if (beyond >= 0) slot++;
       }
+      continue;
     }
-    while (slot === 0) {
+    do {
       if (pending === 0) return nearestYet;
       pending--;
-      if (pendingDistances[pending]! < bestSquare) slot = pendingNodes[pending]!;
-    }
+      slot = pendingSlots[pending]!;
+    } while (
+      pendingSquares[pending]! >= bestSquare ||
+      boxSquare(f32, slot * F32_PER_NODE + BOX_F32, x, y, z, bestSquare) >= bestSquare
+    );
   }
 }
 

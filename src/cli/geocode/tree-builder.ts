@@ -16,7 +16,7 @@
  * Locks: none. Two builders may work at the same time on disjoint runs of slots, each through write views of its own.
  */
 
-import { CHILD_COUNT_MASK, CITY_BYTES, NODE_BYTES, PAGE_BYTES } from "./layout.ts";
+import { AXIS_UNIT, CITY_BYTES, NODE_BYTES, PAGE_BYTES } from "./layout.ts";
 
 /** A run of nodes and the cities that belong to them, as typed arrays over write views. */
 export interface TreeSlots {
@@ -43,7 +43,7 @@ const F32_PER_NODE = 16;
 const F64_PER_CITY = 2;
 const U32_PER_CITY = 4;
 const BOX_F32 = 6;
-const CHILDREN_F64 = 6;
+const LINK_F64 = 6;
 const CITY_F64 = 7;
 const CITY_INDEX_U32 = 2;
 const NODES_PER_PAGE = PAGE_BYTES / NODE_BYTES;
@@ -71,11 +71,9 @@ export class TreeBuilder {
     const half = count >> 1;
     const aligned = Math.round((half + 2) / NODES_PER_PAGE) * NODES_PER_PAGE - 2;
     const lowerCount = aligned > 0 && aligned < count ? aligned : half;
-    this.measureAndSelect(0, count, lowerCount);
-    this.writeBox(0);
-    this.swap(0, lowerCount);
+    const axis = this.takeMedian(0, count, lowerCount, 0);
     const groups = { slot: 1, lowerCount, higherCount: count - 1 - lowerCount };
-    this.link(0, groups);
+    this.link(0, groups, axis);
     return this.placeChildren(groups);
   }
 
@@ -98,16 +96,13 @@ export class TreeBuilder {
   private placeChildren({ slot, lowerCount, higherCount }: Groups): readonly [Groups, Groups] {
     if (lowerCount === 0) return [EMPTY, EMPTY];
     const lowerMedian = lowerCount >> 1;
-    this.measureAndSelect(slot, lowerCount, lowerMedian);
-    this.writeBox(slot);
-    this.swap(slot, slot + lowerMedian);
+    const lowerAxis = this.takeMedian(slot, lowerCount, lowerMedian, slot);
 
     const higherSlot = slot + lowerCount;
     const higherMedian = higherCount >> 1;
+    let higherAxis = 0;
     if (higherCount > 0) {
-      this.measureAndSelect(higherSlot, higherCount, higherMedian);
-      this.writeBox(slot + 1);
-      this.swap(higherSlot, higherSlot + higherMedian);
+      higherAxis = this.takeMedian(higherSlot, higherCount, higherMedian, slot + 1);
       // The higher median is now first of its group and belongs right after the lower one: A's and B's first records
       // move to their ends to make room.
       const firstOfB = slot + 1 + lowerMedian;
@@ -120,33 +115,39 @@ export class TreeBuilder {
       lowerCount: lowerMedian,
       higherCount: lowerCount - 1 - lowerMedian,
     };
-    this.link(slot, belowLower);
+    this.link(slot, belowLower, lowerAxis);
     if (higherCount === 0) return [belowLower, EMPTY];
     const belowHigher = {
       slot: slot + lowerCount + 1,
       lowerCount: higherMedian,
       higherCount: higherCount - 1 - higherMedian,
     };
-    this.link(slot + 1, belowHigher);
+    this.link(slot + 1, belowHigher, higherAxis);
     return [belowLower, belowHigher];
   }
 
-  private link(parent: number, { slot, lowerCount, higherCount }: Groups): void {
+  private link(parent: number, { slot, lowerCount, higherCount }: Groups, axis: number): void {
     const { nodesF64, nodesAddress, firstSlot } = this.slots;
     const count = (lowerCount > 0 ? 1 : 0) + (higherCount > 0 ? 1 : 0);
-    const children = nodesAddress + slot * NODE_BYTES + (count & CHILD_COUNT_MASK);
-    nodesF64[(parent - firstSlot) * F64_PER_NODE + CHILDREN_F64] = count === 0 ? 0 : children;
+    const link = count === 0 ? 0 : nodesAddress + slot * NODE_BYTES + count + AXIS_UNIT * axis;
+    nodesF64[(parent - firstSlot) * F64_PER_NODE + LINK_F64] = link;
   }
 
-  /** Measures the group's extent, then puts its record of rank `rank` along the widest side into place. */
-  private measureAndSelect(slot: number, count: number, rank: number): void {
+  /**
+   * Moves the group's record of rank `rank` along its widest side to `slot`, the lesser ones after it and then the greater
+   * ones. Writes the group's box to the slot where that record will end up. Returns the widest side's axis.
+   */
+  private takeMedian(slot: number, count: number, rank: number, boxSlot: number): number {
     this.measure(slot, count);
     const { least, greatest } = this;
     let axis = 0;
     for (let other = 1; other < 3; other++) {
       if (greatest[other]! - least[other]! > greatest[axis]! - least[axis]!) axis = other;
     }
+    this.writeBox(boxSlot);
     this.select(slot, slot + count - 1, slot + rank, axis);
+    this.swap(slot, slot + rank);
+    return axis;
   }
 
   private measure(slot: number, count: number): void {
