@@ -88,8 +88,13 @@ export class FrameAllocator {
 
   /** A free frame, taken, or 0. Its table entry and contents are as its last user left them. */
   take(): Task<number> {
-    const pfn = this.#hasRow() ? this.#pop() : 0;
+    const pfn = this.takeAtHand();
     return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
+  }
+
+  /** As `take`, out of this thread's own magazine: never waits, and 0 says nothing but that the magazine is empty. */
+  takeAtHand(): number {
+    return this.#hasRow() ? this.#pop() : 0;
   }
 
   /** First of `pages` free frames in a row, taken, or 0. */

@@ -20,7 +20,7 @@ import { bug } from "../sync/errors.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/spinlock.ts";
-import { DONE, access, doneBoolean } from "../sync/task.ts";
+import { DONE, access, doneBoolean, doneNumber } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { FrameAllocator, MAGAZINES_WORDS } from "./frame-allocator.ts";
 import type { Heap } from "./heap.ts";
@@ -71,6 +71,9 @@ export interface RamUsage {
   readonly freePages: number;
   readonly usedPages: number;
 }
+
+/** A page to copy from: 190 ns, where `fill` on shared memory goes word by word and takes 350. */
+const ZEROS = new Int32Array(PAGE_WORDS);
 
 const RECORDS_BLOCK_WORDS = 4096;
 const MAGAZINES_BLOCK_WORDS = 4096;
@@ -137,7 +140,19 @@ export class Ram {
   }
 
   /** A frame with count 1, or 0 (F5). Zeroed if asked; else it may hold anything. */
-  *allocFrame(zeroed: boolean): Task<number> {
+  allocFrame(zeroed: boolean): Task<number> {
+    const pfn = this.allocFrameAtHand(zeroed);
+    return pfn === 0 ? this.#allocFrameSlow(zeroed) : doneNumber(pfn);
+  }
+
+  /** As `allocFrame`, for code that is no task: 0 may also mean that the thread's magazine is empty, then ask `allocFrame`. */
+  allocFrameAtHand(zeroed: boolean): number {
+    const pfn = this.#allocator.takeAtHand();
+    if (pfn !== 0) this.#handOut(this.section(pfn), pfn, zeroed);
+    return pfn;
+  }
+
+  *#allocFrameSlow(zeroed: boolean): Task<number> {
     const pfn = yield* this.#allocator.take();
     if (pfn === 0) return 0;
     yield* access(this.memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
@@ -242,8 +257,7 @@ export class Ram {
 
   zeroFrame(pfn: number): void {
     const section = this.section(pfn);
-    const index = section.wordIndex(pfn);
-    section.i32.fill(0, index, index + PAGE_WORDS);
+    section.i32.set(ZEROS, section.wordIndex(pfn));
   }
 
   /**
@@ -362,8 +376,7 @@ export class Ram {
     const index = section.frameIndex(pfn);
     const state = frames[index + FRAME_STATE]!;
     if (zeroed && (state & FRAME_USED_BEFORE) !== 0) {
-      const word = section.wordIndex(pfn);
-      section.i32.fill(0, word, word + PAGE_WORDS);
+      section.i32.set(ZEROS, section.wordIndex(pfn));
     }
     frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;
     frames[index + FRAME_COUNT] = 1;

@@ -25,9 +25,15 @@ export interface StructView {
 
 export type FieldKind = "u32" | "i32" | "pointer" | "array" | "embedded";
 
+/** A view as its accessors see it. */
+interface Parts extends StructView {
+  /** Embedded primitives that this view has been asked for, by number of the field: making one takes longer than most of what is done with it. */
+  parts: unknown[] | undefined;
+}
+
 interface Accessor<V> {
-  get(this: StructView): V;
-  set?(this: StructView, value: V): void;
+  get(this: Parts): V;
+  set?(this: Parts, value: V): void;
 }
 
 /** One field before it has a name and a place. Made by the makers below. */
@@ -36,7 +42,8 @@ export interface Field<V> {
   readonly words: number;
   readonly guardedBy: string;
   readonly note: string;
-  accessor(offset: number): Accessor<V>;
+  /** `number` is the field's place among the struct's fields. */
+  accessor(offset: number, number: number): Accessor<V>;
 }
 
 /** One row of a struct's table. */
@@ -180,9 +187,11 @@ export function embed<P>(Primitive: Embeddable<P>, note: string, lockClassName?:
     words: Primitive.WORDS,
     guardedBy: "itself",
     note,
-    accessor: (offset) => ({
+    accessor: (offset, number) => ({
       get() {
-        return new Primitive(this.memory, this.at + offset, lockedBy);
+        const parts = (this.parts ??= []);
+        // The slot is only ever filled here.
+        return (parts[number] ??= new Primitive(this.memory, this.at + offset, lockedBy)) as P;
       },
     }),
   };
@@ -232,17 +241,20 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
   if (sizeWords === 0) bug(`Cannot declare struct ${name}: it has no fields; add one`);
   const embedded = options?.embedded === true;
 
-  class View implements StructView {
-    readonly at: number;
-    readonly memory: SharedMemory;
+  // `declare`, or each field would be defined by an initializer that all structs share and that V8 therefore never inlines.
+  class View implements Parts {
+    declare readonly at: number;
+    declare readonly memory: SharedMemory;
+    declare parts: unknown[] | undefined;
     constructor(memory: SharedMemory, at: number) {
       this.memory = memory;
       this.at = at;
+      this.parts = undefined;
     }
   }
   entries.forEach(([fieldName, field], index) => {
     const { offset } = infos[index]!; // infos was mapped from entries
-    Object.defineProperty(View.prototype, fieldName, { ...field.accessor(offset), enumerable: true });
+    Object.defineProperty(View.prototype, fieldName, { ...field.accessor(offset, index), enumerable: true });
   });
 
   const declared: Struct<T> = {
