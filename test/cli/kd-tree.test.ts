@@ -31,9 +31,9 @@ function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: numbe
     const childSlot = (link - tag - slots.nodesAddress) / NODE_BYTES + child;
     const below = walk(slots, childSlot, seen);
     count += below.count;
-    const axis = Math.floor(tag / AXIS_UNIT);
-    if (child === 0) assert.ok(below.extent[axis + 3]! <= node[axis]!, "the first child lies below");
-    else assert.ok(below.extent[axis]! >= node[axis]!, "the second child lies above");
+    const split = Math.floor(tag / AXIS_UNIT);
+    if (child === 0) assert.ok(below.extent[split + 3]! <= node[split]!, "the first child lies below");
+    else assert.ok(below.extent[split]! >= node[split]!, "the second child lies above");
     for (let axis = 0; axis < 3; axis++) {
       extent[axis] = Math.min(extent[axis]!, below.extent[axis]!);
       extent[axis + 3] = Math.max(extent[axis + 3]!, below.extent[axis + 3]!);
