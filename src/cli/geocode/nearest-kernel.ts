@@ -92,8 +92,9 @@ export function nearest(memory: KernelMemory, item: number, args: readonly numbe
   u32.store(answer + ANSWER_BEFORE, before);
   u32.store(answer + ANSWER_AFTER, after);
   if ((item & (PROGRESS_STEP - 1)) === PROGRESS_STEP - 1) {
-    u32.atomicAdd(control + CONTROL_ANSWERED, PROGRESS_STEP);
     u32.atomicStore(control + CONTROL_LATEST, item);
+    // Last: a device may give an item up at a fault and run it again, and only what comes after its last fault happens once.
+    u32.atomicAdd(control + CONTROL_ANSWERED, PROGRESS_STEP);
   }
 }
 
