@@ -160,7 +160,10 @@ export class Ram {
     return pfn;
   }
 
-  /** The first of `pages` frames in a row, each with a count of 1 of its own, or 0 (F5, also when none are in a row). */
+  /**
+   * The first of `pages` frames in a row, each with a count of 1 of its own, or 0: also when so many are free but not in one aligned block of the
+   * next power of two.
+   */
   *allocRun(pages: number, zeroed: boolean): Task<number> {
     if (!Number.isInteger(pages) || pages <= 0)
       bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);

@@ -51,6 +51,8 @@ import { F32Access, F64Access } from "./float-access.ts";
 import { I32Access, U16Access, U8Access } from "./integer-access.ts";
 import { SignedAccess, U32Access } from "./integer-views.ts";
 
+export type { IntegerAccess, ValueAccess } from "./access.ts";
+
 /** Bit of a translator's answer: the translation is good for stores too. */
 export const TRANSLATION_WRITABLE = 1;
 
@@ -79,15 +81,15 @@ export class TranslationCache {
   readonly f32: ValueAccess;
   readonly f64: ValueAccess;
 
-  /** By entry: page, or -1. */
-  readonly pages: Float64Array = new Float64Array(CACHE_ENTRIES).fill(-1);
+  /** By entry: page; NaN, which no address has and which equals nothing, in an empty one. */
+  readonly pages: Float64Array = new Float64Array(CACHE_ENTRIES).fill(Number.NaN);
   /** By entry: generation of the page's block before its table was walked. */
   readonly generations: Int32Array = new Int32Array(CACHE_ENTRIES);
   /** By entry: word of that generation. */
   readonly generationWords: Int32Array = new Int32Array(CACHE_ENTRIES).fill(NOT_A_GENERATION);
   /** By entry: index of the frame's first 32-bit word in its section. */
   readonly wordIndices: Int32Array = new Int32Array(CACHE_ENTRIES);
-  /** By entry: section of the frame; undefined while `pages` is -1. */
+  /** By entry: section of the frame; undefined in an empty one. */
   readonly sections: (RamSection | undefined)[] = Array.from({ length: CACHE_ENTRIES }, () => undefined);
   readonly #writable: Uint8Array = new Uint8Array(CACHE_ENTRIES);
   /** Those that remember a translation of their own. */

@@ -1,0 +1,180 @@
+/** @module Users' own buffers as sections, and sections that a thread has not been given. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Machine } from "../../src/memory/machine.ts";
+import type { RamSectionHandle } from "../../src/memory/ram-section.ts";
+import { EBUSY, EEXIST, EINVAL, ENOMEM } from "../../src/sync/errno.ts";
+import { PAGE, makeMachine, run } from "./rig.ts";
+
+/** What the tests need of the JavaScript API of WebAssembly, which Node's types leave to the DOM's. */
+interface WasmMemory {
+  readonly buffer: SharedArrayBuffer;
+  grow(pages64KiB: number): number;
+}
+interface WasmApi {
+  readonly Memory: new (options: { initial: number; maximum: number; shared: true }) => WasmMemory;
+}
+const { Memory } = (globalThis as unknown as { WebAssembly: WasmApi }).WebAssembly;
+
+function addBuffer(machine: Machine, buffer: SharedArrayBuffer, maxPages?: number): number {
+  return run(machine, machine.ram.addSection(buffer, maxPages));
+}
+
+test("a user's buffer is mapped in place: what is stored in it is read through its frames, and the other way round", () => {
+  const machine = makeMachine();
+  const buffer = new SharedArrayBuffer(3 * PAGE);
+  const mine = new Int32Array(buffer);
+  mine[1024 + 5] = 55;
+  const basePfn = addBuffer(machine, buffer);
+  assert.ok(basePfn > 0 && basePfn % 512 === 0);
+  const section = machine.ram.section(basePfn + 1);
+  assert.equal(section.owned, false);
+  assert.equal(section.pages, 3);
+  assert.equal(section.i32[section.wordIndex(basePfn + 1) + 5], 55);
+  section.i32[section.wordIndex(basePfn + 2)] = 66;
+  assert.equal(mine[2048], 66);
+  assert.throws(() => machine.ram.section(basePfn + 3), { code: "ENXIO" }, "the page after the last");
+});
+
+test("frames of a user's buffer are counted from 0 and never freed to the machine", () => {
+  const machine = makeMachine({ ramPages: 4 });
+  const { ram } = machine;
+  const before = ram.usage();
+  const basePfn = addBuffer(machine, new SharedArrayBuffer(2 * PAGE));
+  assert.deepEqual(ram.usage(), before, "a user's pages are no part of the budget");
+  assert.equal(ram.pageCount(basePfn), 0);
+  run(machine, ram.pageGet(basePfn));
+  run(machine, ram.pagePut(basePfn));
+  assert.equal(ram.pageCount(basePfn), 0);
+  assert.throws(() => run(machine, ram.pagePut(basePfn)), /it is free already/);
+  assert.deepEqual(ram.usage(), before);
+});
+
+test("what cannot be a section is refused: no shared buffer, less than a page, a buffer that is one already, too many pages", () => {
+  const machine = makeMachine();
+  assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE - 1)), EINVAL);
+  assert.equal(addBuffer(machine, new ArrayBuffer(PAGE) as unknown as SharedArrayBuffer), EINVAL);
+  assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE), 2 ** 40), EINVAL);
+  assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE), 1.5), EINVAL);
+  const buffer = new SharedArrayBuffer(PAGE);
+  const basePfn = addBuffer(machine, buffer);
+  assert.equal(addBuffer(machine, buffer), EEXIST);
+  assert.equal(machine.ram.sectionOfBuffer(buffer), basePfn);
+  assert.equal(machine.ram.sectionOfBuffer(new SharedArrayBuffer(PAGE)), 0);
+});
+
+test("a shared WebAssembly.Memory is a section, and grows", () => {
+  const machine = makeMachine();
+  const { ram } = machine;
+  const memory = new Memory({ initial: 1, maximum: 4, shared: true });
+  const basePfn = addBuffer(machine, memory.buffer, 64);
+  assert.equal(ram.section(basePfn).pages, 16);
+  assert.throws(() => ram.section(basePfn + 16), { code: "ENXIO" });
+  memory.grow(2);
+  assert.equal(run(machine, ram.extendSection(basePfn, memory.buffer)), 0);
+  const section = ram.section(basePfn + 47);
+  section.i32[section.wordIndex(basePfn + 47)] = 4711;
+  assert.equal(new Int32Array(memory.buffer)[47 * 1024], 4711);
+  assert.equal(
+    run(machine, ram.extendSection(basePfn, new SharedArrayBuffer(65 * PAGE))),
+    EINVAL,
+    "past what was reserved",
+  );
+  assert.equal(run(machine, ram.extendSection(basePfn, new SharedArrayBuffer(PAGE))), EINVAL, "shorter than it was");
+  assert.equal(run(machine, ram.extendSection(12_345, new SharedArrayBuffer(PAGE))), EINVAL, "no section");
+});
+
+test("a growable buffer has numbers for all that it may become, and pages for what it is", () => {
+  const machine = makeMachine();
+  const buffer = new SharedArrayBuffer(PAGE, { maxByteLength: 8 * PAGE });
+  const basePfn = addBuffer(machine, buffer);
+  assert.equal(machine.ram.section(basePfn).pages, 1);
+  buffer.grow(8 * PAGE);
+  assert.throws(() => machine.ram.section(basePfn + 1), { code: "ENXIO" }, "nobody told the machine yet");
+  assert.equal(run(machine, machine.ram.extendSection(basePfn, buffer)), 0);
+  assert.equal(machine.ram.section(basePfn + 7).pages, 8);
+});
+
+test("a section is removed when nothing of it is in use, its numbers then name nothing, and others take other numbers", () => {
+  const machine = makeMachine();
+  const { ram } = machine;
+  const buffer = new SharedArrayBuffer(2 * PAGE);
+  const basePfn = addBuffer(machine, buffer);
+  run(machine, ram.pageGet(basePfn + 1));
+  assert.equal(run(machine, ram.removeSection(basePfn)), EBUSY);
+  run(machine, ram.pagePut(basePfn + 1));
+  assert.equal(run(machine, ram.removeSection(basePfn)), 0);
+  assert.equal(run(machine, ram.removeSection(basePfn)), EINVAL);
+  assert.throws(() => ram.section(basePfn), { code: "ENXIO" });
+  const again = addBuffer(machine, buffer);
+  assert.ok(again > basePfn, "numbers are not used again at once");
+  assert.equal(run(machine, ram.removeSection(0)), EINVAL, "the page of zeros stays");
+  assert.equal(run(machine, ram.removeSection(512)), EINVAL, "so does the machine's own RAM");
+});
+
+test("too many sections are ENOMEM, and numbers come round after all have been used", () => {
+  const machine = makeMachine();
+  const { ram } = machine;
+  const bases: number[] = [];
+  let last = 0;
+  while ((last = addBuffer(machine, new SharedArrayBuffer(PAGE))) > 0) bases.push(last);
+  assert.equal(last, ENOMEM);
+  assert.equal(bases.length, 126, "128 less the page of zeros and the machine's RAM");
+  for (const base of bases) assert.equal(run(machine, ram.removeSection(base)), 0);
+  const size = 2 ** 21; // pages: 8 GiB of numbers each
+  const rounds: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    const base = addBuffer(machine, new SharedArrayBuffer(PAGE), size);
+    rounds.push(base);
+    assert.equal(run(machine, ram.removeSection(base)), 0);
+  }
+  assert.ok(rounds.every((base) => base > 0));
+  assert.ok(new Set(rounds).size < rounds.length, "64 GiB of numbers have been round");
+});
+
+test("a thread that was not given a section asks for it, once, and says so where it cannot be had", () => {
+  const machine = makeMachine();
+  const other = Machine.attach(machine.handle, { name: "other" });
+  const sent: RamSectionHandle[] = [];
+  machine.ram.onSection = (handle) => sent.push(handle);
+  const basePfn = addBuffer(machine, new SharedArrayBuffer(2 * PAGE));
+  assert.equal(sent.length, 1);
+
+  assert.throws(() => other.ram.section(basePfn), {
+    code: "ENXIO",
+    message: /has not received the buffer of its section/,
+  });
+  const asked: number[] = [];
+  other.ram.missingSection = (base) => {
+    asked.push(base);
+    return sent.find((handle) => handle.basePfn === base);
+  };
+  assert.equal(other.ram.section(basePfn + 1).basePfn, basePfn);
+  assert.equal(other.ram.section(basePfn).basePfn, basePfn);
+  assert.deepEqual(asked, [basePfn]);
+
+  // Removed here: what the other thread remembers of it is no longer believed there.
+  assert.equal(run(machine, machine.ram.removeSection(basePfn)), 0);
+  assert.throws(() => other.ram.section(basePfn), { code: "ENXIO", message: /no section has it/ });
+  const [stale] = sent;
+  assert.ok(stale !== undefined);
+  other.ram.adoptSection(stale);
+  assert.throws(() => other.ram.section(basePfn), { code: "ENXIO" }, "a handle that came late is ignored");
+  other.detach();
+});
+
+test("a thread learns of an extended section in the same way", () => {
+  const machine = makeMachine();
+  const sent: RamSectionHandle[] = [];
+  machine.ram.onSection = (handle) => sent.push(handle);
+  const memory = new Memory({ initial: 1, maximum: 2, shared: true });
+  const basePfn = addBuffer(machine, memory.buffer, 32);
+  const other = Machine.attach(machine.handle, { name: "other" });
+  assert.equal(other.ram.section(basePfn).pages, 16);
+  memory.grow(1);
+  assert.equal(run(machine, machine.ram.extendSection(basePfn, memory.buffer)), 0);
+  other.ram.missingSection = () => sent.at(-1);
+  assert.equal(other.ram.section(basePfn + 31).pages, 32);
+  other.detach();
+});

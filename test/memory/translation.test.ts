@@ -1,0 +1,311 @@
+/** @module The translation cache in one thread: widths, alignment, hits, and translations that go away. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Machine } from "../../src/memory/machine.ts";
+import {
+  type IntegerAccess,
+  TRANSLATION_WRITABLE,
+  TranslationCache,
+  type Translator,
+  type ValueAccess,
+} from "../../src/memory/translation.ts";
+import { SegmentationFault } from "../../src/sync/errors.ts";
+import { Shootdown } from "../../src/sync/shootdown.ts";
+import { PAGE, makeMachine, run } from "./rig.ts";
+
+/** A page table for tests: a map from page to frame, and the walks that were asked of it. */
+class MapTranslator implements Translator {
+  readonly frames = new Map<number, { pfn: number; writable: boolean }>();
+  readonly walks: string[] = [];
+  duringWalk: (() => void) | undefined;
+
+  translate(page: number, write: boolean, address: number): number {
+    this.walks.push(`${page}${write ? "w" : "r"}`);
+    const found = this.frames.get(page);
+    this.duringWalk?.();
+    if (found === undefined) throw new SegmentationFault(address, write ? "write" : "read", "nothing is mapped there");
+    if (write && !found.writable) throw new SegmentationFault(address, "write", "the mapping is read-only");
+    return found.pfn * 2 + (found.writable ? TRANSLATION_WRITABLE : 0);
+  }
+}
+
+interface Mmu {
+  readonly machine: Machine;
+  readonly table: MapTranslator;
+  readonly cache: TranslationCache;
+  readonly shootdown: Shootdown;
+  readonly map: (page: number, writable?: boolean) => number;
+  readonly unmap: (page: number) => void;
+}
+
+function makeMmu(ramPages = 64): Mmu {
+  const machine = makeMachine({ ramPages });
+  const shootdown = new Shootdown(machine.memory, run(machine, machine.heap.allocWords(512)));
+  shootdown.init();
+  const table = new MapTranslator();
+  const cache = new TranslationCache(machine, shootdown, table);
+  return {
+    machine,
+    table,
+    cache,
+    shootdown,
+    map(page, writable = true) {
+      const pfn = run(machine, machine.ram.allocFrame(true));
+      table.frames.set(page, { pfn, writable });
+      return pfn;
+    },
+    unmap(page) {
+      const pfn = table.frames.get(page)?.pfn ?? 0;
+      table.frames.delete(page);
+      run(machine, shootdown.flush(page, page + 1));
+      run(machine, machine.ram.pagePut(pfn));
+    },
+  };
+}
+
+const WIDTHS = [
+  ["u8", Uint8Array],
+  ["i8", Int8Array],
+  ["u16", Uint16Array],
+  ["i16", Int16Array],
+  ["u32", Uint32Array],
+  ["i32", Int32Array],
+  ["f32", Float32Array],
+  ["f64", Float64Array],
+] as const;
+
+const INTEGERS = ["u8", "i8", "u16", "i16", "u32", "i32"] as const;
+
+test("each width loads and stores what a typed array would", () => {
+  const { machine, cache, map } = makeMmu();
+  const page = 2 ** 31 + 7; // far above what a small integer holds
+  const pfn = map(page);
+  const section = machine.ram.section(pfn);
+  const values = [
+    0,
+    1,
+    -1,
+    127,
+    128,
+    255,
+    256,
+    -32_769,
+    65_535,
+    2 ** 31,
+    -(2 ** 31),
+    2 ** 32 + 5,
+    1.5,
+    -0,
+    1e300,
+    Number.NaN,
+    Infinity,
+  ];
+  for (const [width, Type] of WIDTHS) {
+    const plain = section[width];
+    const start = (section.wordIndex(pfn) * 4) / Type.BYTES_PER_ELEMENT;
+    const access: ValueAccess = cache[width];
+    for (const index of [0, 1, 5, PAGE / Type.BYTES_PER_ELEMENT - 1]) {
+      const address = page * PAGE + index * Type.BYTES_PER_ELEMENT;
+      for (const value of values) {
+        const expected = Type.of(value)[0];
+        access.store(address, value);
+        assert.ok(Object.is(plain[start + index], expected), `${width} store ${value}`);
+        assert.ok(Object.is(access.load(address), expected), `${width} load ${value}`);
+      }
+    }
+  }
+});
+
+test("each integer width does what Atomics does, and returns the value from before", () => {
+  const { cache, map } = makeMmu();
+  map(16);
+  const address = 16 * PAGE + 64;
+  for (const [width, Type] of WIDTHS) {
+    if (!INTEGERS.includes(width as (typeof INTEGERS)[number])) continue;
+    const access = cache[width] as IntegerAccess;
+    const model = Type.of(200) as Int32Array;
+    access.store(address, 200);
+    for (const operation of ["add", "sub", "and", "or", "xor", "exchange"] as const) {
+      for (const value of [3, -77, 200, 70_000]) {
+        const before = access[operation](address, value);
+        assert.equal(before, model[0], `${width} ${operation} ${value}`);
+        model[0] = {
+          add: model[0]! + value,
+          sub: model[0]! - value,
+          and: model[0]! & value,
+          or: model[0]! | value,
+          xor: model[0]! ^ value,
+          exchange: value,
+        }[operation];
+        assert.equal(access.load(address), model[0], `${width} ${operation} ${value}`);
+      }
+    }
+    const current = access.load(address);
+    assert.equal(access.compareExchange(address, current + 1, 9), current);
+    assert.equal(access.load(address), current);
+    assert.equal(access.compareExchange(address, current, 9), current);
+    assert.equal(access.load(address), 9);
+  }
+});
+
+test("addresses that are not aligned whole numbers of the space are EINVAL, for every width, cached or not", () => {
+  const { cache, map } = makeMmu();
+  map(3);
+  const base = 3 * PAGE;
+  for (const [width, Type] of WIDTHS) {
+    const access: ValueAccess = cache[width];
+    const bytes = Type.BYTES_PER_ELEMENT;
+    const bad = [
+      base + 0.5,
+      -1 * bytes,
+      -base,
+      Number.NaN,
+      Infinity,
+      -Infinity,
+      2 ** 44,
+      2 ** 60,
+      base + bytes / 2,
+      undefined as unknown as number,
+    ];
+    if (bytes > 1) bad.push(base + 1, base + PAGE - 1);
+    for (const warm of [false, true]) {
+      if (warm) access.store(base, access.load(base));
+      for (const address of bad) {
+        assert.throws(
+          () => access.load(address),
+          { code: "EINVAL", message: /Cannot access \d bytes at/ },
+          `${width} load ${address}`,
+        );
+        assert.throws(() => access.store(address, 1), { code: "EINVAL" }, `${width} store ${address}`);
+      }
+    }
+  }
+  assert.throws(() => cache.u32.add(base + 2, 1), { code: "EINVAL" });
+  assert.throws(() => cache.u8.load(4 * PAGE), SegmentationFault, "the next page is not mapped");
+});
+
+test("the table is walked once for a page while its translation is in force, by all widths together", () => {
+  const { cache, table, map } = makeMmu();
+  for (const page of [1, 2, 300]) map(page);
+  for (let round = 0; round < 50; round++) {
+    for (const page of [1, 2, 300]) {
+      cache.u32.load(page * PAGE + 8);
+      cache.f64.load(page * PAGE);
+      cache.u32.store(page * PAGE, round);
+      cache.i16.load(page * PAGE);
+    }
+  }
+  assert.deepEqual(table.walks, ["1r", "2r", "300r"]);
+});
+
+test("two pages that share an entry push each other out and stay right", () => {
+  const { cache, table, map } = makeMmu();
+  const pages = [5, 5 + 256, 5 + 512];
+  pages.forEach((page) => map(page));
+  for (const page of pages) cache.u32.store(page * PAGE, page);
+  for (let round = 0; round < 3; round++) for (const page of pages) assert.equal(cache.u32.load(page * PAGE), page);
+  assert.ok(table.walks.length > 6);
+});
+
+test("after a shootdown a load goes to the table again: to the new frame, or to the fault", () => {
+  const { cache, table, map, unmap } = makeMmu();
+  map(10);
+  cache.u32.store(10 * PAGE, 1);
+  unmap(10);
+  assert.throws(
+    () => cache.u32.load(10 * PAGE),
+    (error) => error instanceof SegmentationFault && error.access === "read" && error.address === 10 * PAGE,
+  );
+  assert.throws(
+    () => cache.u32.store(10 * PAGE, 2),
+    (error) => error instanceof SegmentationFault && error.access === "write",
+  );
+  map(10);
+  assert.equal(cache.u32.load(10 * PAGE), 0);
+  assert.deepEqual(table.walks, ["10w", "10r", "10w", "10r"]);
+});
+
+test("without the shootdown the cache would go on with the old frame: it is the generation that tells", () => {
+  const { machine, cache, table, map } = makeMmu();
+  const pfn = map(10);
+  cache.u32.store(10 * PAGE, 1);
+  table.frames.delete(10);
+  run(machine, machine.ram.pagePut(pfn));
+  const stranger = run(machine, machine.ram.allocFrame(true));
+  assert.equal(stranger, pfn, "the frame was given to somebody else");
+  machine.ram.section(pfn).i32[machine.ram.wordIndex(pfn)] = 666;
+  assert.equal(cache.u32.load(10 * PAGE), 666, "who forgets to flush hands out strangers' data");
+});
+
+test("a read-only translation serves loads only, and a store asks for a better one", () => {
+  const { cache, table, map } = makeMmu();
+  const pfn = map(7, false);
+  cache.u32.load(7 * PAGE);
+  assert.throws(() => cache.u32.store(7 * PAGE, 1), SegmentationFault);
+  assert.throws(() => cache.u32.add(7 * PAGE, 1), SegmentationFault);
+  table.frames.set(7, { pfn, writable: true });
+  cache.u32.store(7 * PAGE, 5);
+  assert.equal(cache.u32.load(7 * PAGE), 5);
+  assert.deepEqual(table.walks, ["7r", "7w", "7w", "7w"]);
+});
+
+test("a shootdown in the middle of a walk is noticed: the generation was read before it", () => {
+  const { machine, cache, table, shootdown, map } = makeMmu();
+  const old = map(20);
+  let walks = 0;
+  table.duringWalk = () => {
+    if (++walks > 1) return;
+    const fresh = run(machine, machine.ram.allocFrame(true));
+    machine.ram.section(fresh).i32[machine.ram.wordIndex(fresh)] = 2;
+    machine.ram.section(old).i32[machine.ram.wordIndex(old)] = 666;
+    table.frames.set(20, { pfn: fresh, writable: true });
+    run(machine, shootdown.flush(20, 21));
+  };
+  assert.equal(cache.u32.load(20 * PAGE), 2);
+  assert.equal(walks, 2);
+});
+
+test("a walk that read a number of no frame is believed only if nothing was shot down meanwhile", () => {
+  const { machine, cache, table, shootdown, map } = makeMmu();
+  const good = map(20);
+  table.frames.set(20, { pfn: 2 ** 24 - 1, writable: true });
+  assert.throws(() => cache.u32.load(20 * PAGE), { code: "ENXIO" });
+  let walks = 0;
+  table.duringWalk = () => {
+    if (++walks > 1) return;
+    table.frames.set(20, { pfn: good, writable: true });
+    run(machine, shootdown.flush(20, 21));
+  };
+  assert.equal(cache.u32.load(20 * PAGE), 0);
+});
+
+test("an access whose translation is always shot down gives up with an error instead of hanging", () => {
+  const { machine, cache, table, shootdown, map } = makeMmu();
+  map(20);
+  table.duringWalk = () => run(machine, shootdown.flush(20, 21));
+  assert.throws(() => cache.u32.load(20 * PAGE), { code: "EAGAIN", message: /shot down/ });
+});
+
+test("a value whose conversion throws leaves no store begun: a later shootdown does not wait for it", () => {
+  const { machine, cache, shootdown, map } = makeMmu();
+  map(20);
+  for (const [width] of WIDTHS) {
+    const access: ValueAccess = cache[width];
+    access.store(20 * PAGE, 1);
+    assert.throws(() => access.store(20 * PAGE, 1n as unknown as number), TypeError);
+    assert.throws(() => access.store(20 * PAGE, { valueOf: () => assert.fail("no number") } as unknown as number));
+  }
+  assert.throws(() => cache.u32.add(20 * PAGE, 1n as unknown as number), TypeError);
+  assert.throws(() => cache.u32.compareExchange(20 * PAGE, 1n as unknown as number, 1), TypeError);
+  run(machine, shootdown.flush(20, 21));
+});
+
+test("a section of a user is reached through the cache as the machine's own RAM is", () => {
+  const { machine, cache, table } = makeMmu();
+  const buffer = new SharedArrayBuffer(2 * PAGE);
+  const basePfn = run(machine, machine.ram.addSection(buffer));
+  table.frames.set(0, { pfn: basePfn + 1, writable: true });
+  cache.f64.store(8, Math.PI);
+  assert.equal(new Float64Array(buffer)[512 + 1], Math.PI);
+});
