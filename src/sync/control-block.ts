@@ -34,9 +34,9 @@
  * | 7 | PROBE_AGAIN | ms timestamp before which no probe should spend a token | probers |
  * | 8..23 | NAME | UTF-8, at most 64 bytes | this agent |
  * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
- * | 96.. | HELD_TAG | class and manner of the slot beside it | this agent |
- * | 160.. | HELD_TASK | task serial of the slot beside it | this agent |
- * | 224.. | RESOURCES | pairs kind, pointer; see resources.ts | this agent; its reaper |
+ * | 288.. | HELD_TAG | class and manner of the slot beside it | this agent |
+ * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
+ * | 800.. | RESOURCES | pairs kind, pointer; see resources.ts | this agent; its reaper |
  */
 
 export const MAGIC_VALUE = 0x686d6d31;
@@ -77,7 +77,7 @@ export const AGENT_PROBE_AGAIN = 7;
 export const AGENT_NAME = 8;
 export const AGENT_NAME_WORDS = 16;
 export const AGENT_HELD = 32;
-export const HELD_LIMIT = 64;
+export const HELD_LIMIT = 256;
 export const AGENT_HELD_TAG: number = AGENT_HELD + HELD_LIMIT;
 export const AGENT_HELD_TASK: number = AGENT_HELD_TAG + HELD_LIMIT;
 export const AGENT_RESOURCES: number = AGENT_HELD_TASK + HELD_LIMIT;

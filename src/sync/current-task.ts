@@ -20,6 +20,8 @@ export interface TaskContext {
   readonly isBlocking: boolean;
   /** Locks held, innermost last. Kept by lockdep in DEBUG and EXPLORED mode only. */
   readonly held: HeldLock[];
+  /** What it shares (RwSem readers, Srcu read sections), as keys, in all modes: held-locks.ts. */
+  readonly shared: number[];
   /** The context suspended under this one on the JS stack while this one runs. */
   beneath: TaskContext | undefined;
 }
@@ -35,6 +37,7 @@ const outside: TaskContext = {
   mode: DETACHED,
   isBlocking: true,
   held: [],
+  shared: [],
   beneath: undefined,
 };
 
@@ -47,7 +50,7 @@ export let currentTask: TaskContext = outside;
 export function makeContext(memory: SharedMemory, name: string, isBlocking: boolean): TaskContext {
   const serial = nextSerial++;
   if (nextSerial === SERIAL_LIMIT) nextSerial = OUTSIDE_SERIAL + 1;
-  return { serial, name, memory, mode: memory.mode, isBlocking, held: [], beneath: undefined };
+  return { serial, name, memory, mode: memory.mode, isBlocking, held: [], shared: [], beneath: undefined };
 }
 
 /** Makes `context` current and returns the one that was: pass that to {@link leaveTask} in a finally. */

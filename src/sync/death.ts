@@ -36,11 +36,11 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
   const dead = (state & ~AGENT_STATE_MASK) | AGENT_DEAD;
   if (atomicCompareExchange(words, record + AGENT_STATE, state, dead) !== state) return false;
 
-  for (const { at, tag } of heldSlots(memory, record)) {
+  for (const { at, tag, count } of heldSlots(memory, record)) {
     const manner = heldManner(tag);
     memory.ensure(at + 1);
-    if (manner === QUEUED_READ) leaveReaderQueue(memory.words, at);
-    else if (manner === QUEUED_WRITE) leaveWriterQueue(memory.words, at);
+    if (manner === QUEUED_READ) leaveReaderQueue(memory.words, at, count);
+    else if (manner === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
     else declarePanic(memory, EOWNERDEAD, ownerDeadMessage(memory, agentId, heldClassName(tag)), at, agentId);
   }
   if ((atomicLoad(words, record + AGENT_INSIDE) & 1) !== 0) {

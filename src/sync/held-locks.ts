@@ -2,18 +2,27 @@
  * @module The held table: which locks each agent holds, in its record, in all modes, so that the others can tell how it
  * died (reaper.ts). It also holds read sections of an Srcu and places in an RwSem's queue.
  *
+ * A slot is three words: word index of the lock (0: free), tag (class and manner), and for an exclusive lock the serial
+ * of the task, for any other manner how often: all readers of one lock in one thread share a slot, for there may be
+ * thousands of async tasks.
+ *
  * H1. A slot's first word is nonzero from directly after the acquiring atomic operation until directly after the
  *     releasing one, with no call in between. JavaScript engines stop a terminated thread only at function entries and
  *     loop ends, and returning from the small function around an atomic operation is neither; so no thread dies
  *     between taking a lock and saying so. This is why callers store the first word themselves:
  *
- *       if (atomicCompareExchange(words, at, 0, owner) === 0) {
- *         words[memory.heldNext] = at;
- *         noteHeld(memory, tag);
- *       }
+ *       exclusive:  if (atomicCompareExchange(words, at, 0, owner) === 0) {
+ *                     words[memory.heldNext] = at;
+ *                     noteExclusive(memory, tag);
+ *                   }
+ *                   const slot = findHeld(memory, at, tag);
+ *                   (release) words[slot] = 0; dropHeld(memory, slot);
  *
- *     and release as: find the slot; release; `words[slot] = 0`; {@link dropHeld}.
- *     A slot that changes its manner (queued to held) is found before, and `words[slot + TAG]` stored after, likewise.
+ *       counted:    const slot = countedSlot(memory, at, tag);
+ *                   if (acquired) { words[slot] = at; noteCounted(memory, slot, tag); }
+ *                   const slot = findHeld(memory, at, tag);
+ *                   (release) if (--words[slot + COUNT] === 0) words[slot] = 0; dropHeld(memory, slot);
+ *
  * H2. All used slots lie below `memory.heldNext`, and the slot there is free.
  *
  * Only the agent itself writes its table (plain stores); others read it after it died.
@@ -32,15 +41,16 @@ export const HELD_EXCLUSIVE = 0;
 export const HELD_SHARED = 1;
 export const HELD_SRCU = 2;
 export const HELD_CALLBACK = 3;
-/** Not held: a place in an RwSem's queue, given back by the reaper. */
+/** Not held: places in an RwSem's queue, given back by the reaper. */
 export const QUEUED_READ = 4;
 export const QUEUED_WRITE = 5;
 
 const MANNER_SHIFT = 24;
 const CLASS_MASK = 0xffffff;
-/** From a slot's first word to its tag. */
-export const TAG: number = HELD_LIMIT;
+const TAG: number = HELD_LIMIT;
 const TASK: number = HELD_LIMIT * 2;
+/** From a slot's first word to its count. */
+export const COUNT: number = HELD_LIMIT * 2;
 
 export function heldTag(lock: LockClass, manner: number): number {
   return (manner << MANNER_SHIFT) | lock.id;
@@ -54,33 +64,45 @@ export function heldClassName(tag: number): string {
   return lockClassName(tag & CLASS_MASK);
 }
 
-/** Completes the slot whose first word the caller has just stored (H1). */
-export function noteHeld(memory: SharedMemory, tag: number): void {
+/** Completes the slot at `memory.heldNext`, whose first word the caller has just stored (H1). */
+export function noteExclusive(memory: SharedMemory, tag: number): void {
   const slot = memory.heldNext;
   const words = memory.words;
   words[slot + TAG] = tag;
   words[slot + TASK] = currentTask.serial;
-  memory.heldNext = slot + 1;
-  if (slot + 1 === memory.record + AGENT_HELD + HELD_LIMIT) compact(memory);
+  useSlot(memory, slot);
 }
 
-/** The slot of a lock that this agent holds, the running task's first; 0 if there is none. */
-export function heldSlot(memory: SharedMemory, at: number, tag: number): number {
+/** The slot to count a hold of this manner in: the one there is, or the free one. */
+export function countedSlot(memory: SharedMemory, at: number, tag: number): number {
+  const slot = findHeld(memory, at, tag);
+  if (slot !== 0) return slot;
+  memory.words[memory.heldNext + COUNT] = 0;
+  return memory.heldNext;
+}
+
+/** Counts one hold in `slot`, whose first word the caller has just stored (H1). */
+export function noteCounted(memory: SharedMemory, slot: number, tag: number): void {
+  const words = memory.words;
+  words[slot + TAG] = tag;
+  words[slot + COUNT] = plainLoad(words, slot + COUNT) + 1;
+  if (slot === memory.heldNext) useSlot(memory, slot);
+}
+
+/** The slot in which this agent holds the lock at `at` in the manner of `tag`; 0 if it does not. */
+export function findHeld(memory: SharedMemory, at: number, tag: number): number {
   const words = memory.words;
   const base = memory.record + AGENT_HELD;
-  let found = 0;
   for (let slot = memory.heldNext - 1; slot >= base; slot--) {
-    if (words[slot] !== at || words[slot + TAG] !== tag) continue;
-    if (words[slot + TASK] === currentTask.serial) return slot;
-    if (found === 0) found = slot;
+    if (words[slot] === at && words[slot + TAG] === tag) return slot;
   }
-  return found;
+  return 0;
 }
 
-/** Gives back a slot whose first word the caller has just cleared (H1). */
+/** Gives back a slot if the caller has just cleared its first word (H1). */
 export function dropHeld(memory: SharedMemory, slot: number): void {
-  if (slot + 1 !== memory.heldNext) return;
   const words = memory.words;
+  if (slot + 1 !== memory.heldNext || words[slot] !== 0) return;
   const base = memory.record + AGENT_HELD;
   let next = slot;
   while (next > base && words[next - 1] === 0) next--;
@@ -100,6 +122,23 @@ export function holdsNothing(memory: SharedMemory): boolean {
   return memory.heldNext === memory.record + AGENT_HELD;
 }
 
+/** The running task now shares the lock at `at`: for {@link heldBeneath}, which the table's counts cannot tell. */
+export function pushShared(memory: SharedMemory, at: number): void {
+  currentTask.shared.push(memory.keyBase + at);
+}
+
+/** Undoes one {@link pushShared}, in whatever order. */
+export function popShared(memory: SharedMemory, at: number): void {
+  const { shared } = currentTask;
+  const key = memory.keyBase + at;
+  if (shared[shared.length - 1] === key) {
+    shared.pop();
+    return;
+  }
+  const index = shared.lastIndexOf(key);
+  if (index >= 0) shared.splice(index, 1);
+}
+
 /**
  * Whether the running task or one suspended under it on this thread holds the lock at `at` in any manner: then a wait
  * for that lock would wait for the caller itself.
@@ -107,39 +146,49 @@ export function holdsNothing(memory: SharedMemory): boolean {
 export function heldBeneath(memory: SharedMemory, at: number): boolean {
   const words = memory.words;
   for (let slot = memory.heldNext - 1; slot >= memory.record + AGENT_HELD; slot--) {
-    if (words[slot] !== at) continue;
-    const manner = heldManner(plainLoad(words, slot + TAG));
-    if (manner < QUEUED_READ && isBeneath(plainLoad(words, slot + TASK))) return true;
+    if (words[slot] !== at || heldManner(plainLoad(words, slot + TAG)) !== HELD_EXCLUSIVE) continue;
+    if (isBeneath(plainLoad(words, slot + TASK))) return true;
   }
-  return false;
+  return sharesBeneath(memory, at);
 }
 
-/** The running task holds no lock and is in no read section. `why` completes "..., because <why>". Always on: one compare when nothing is held. */
-export function assertNoLockHeld(memory: SharedMemory, what: string, why: string): void {
-  const first = memory.record + AGENT_HELD;
-  for (let slot = memory.heldNext - 1; slot >= first; slot--) {
-    const tag = plainLoad(memory.words, slot + TAG);
-    const isHeld = memory.words[slot] !== 0 && heldManner(tag) < QUEUED_READ;
-    if (isHeld && plainLoad(memory.words, slot + TASK) === currentTask.serial) {
-      bug(`${what} must be called holding no lock, because ${why}: the task holds ${heldClassName(tag)}`);
-    }
+/** As {@link heldBeneath}, for shared holds alone. */
+export function sharesBeneath(memory: SharedMemory, at: number): boolean {
+  const key = memory.keyBase + at;
+  if (currentTask.shared.includes(key)) return true;
+  if (!currentTask.isBlocking) return false;
+  for (let context = currentTask.beneath; context !== undefined; context = context.beneath) {
+    if (context.shared.includes(key)) return true;
   }
+  return false;
 }
 
 /** One slot of any agent's table, for the reaper. */
 export interface HeldSlot {
   readonly at: number;
   readonly tag: number;
+  /** How often; 1 for an exclusive lock. */
+  readonly count: number;
 }
 
 /** What an agent's table says. Call it for a dead agent or for one's own. */
 export function heldSlots(memory: SharedMemory, record: number): HeldSlot[] {
+  const { words } = memory;
   const slots: HeldSlot[] = [];
   for (let slot = record + AGENT_HELD; slot < record + AGENT_HELD + HELD_LIMIT; slot++) {
-    const at = plainLoad(memory.words, slot);
-    if (at !== 0) slots.push({ at, tag: plainLoad(memory.words, slot + TAG) });
+    const at = plainLoad(words, slot);
+    if (at === 0) continue;
+    const tag = plainLoad(words, slot + TAG);
+    // A thread that died between a slot's first word and its count: 0 stands for 1.
+    const count = heldManner(tag) === HELD_EXCLUSIVE ? 1 : Math.max(1, plainLoad(words, slot + COUNT));
+    slots.push({ at, tag, count });
   }
   return slots;
+}
+
+function useSlot(memory: SharedMemory, slot: number): void {
+  memory.heldNext = slot + 1;
+  if (slot + 1 === memory.record + AGENT_HELD + HELD_LIMIT) compact(memory);
 }
 
 /** Slots freed out of order leave holes: closes them. Copies before it clears, so that H1 holds throughout. */

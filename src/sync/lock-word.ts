@@ -18,7 +18,7 @@ import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake, plainLoad
 import { currentTask } from "./current-task.ts";
 import { EDEADLK } from "./errno.ts";
 import { HmmError, bug } from "./errors.ts";
-import { HELD_EXCLUSIVE, dropHeld, heldBeneath, heldSlot, heldTag, noteHeld } from "./held-locks.ts";
+import { HELD_EXCLUSIVE, dropHeld, findHeld, heldBeneath, heldTag, noteExclusive } from "./held-locks.ts";
 import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
@@ -59,7 +59,7 @@ export abstract class OwnedLock {
       const words = memory.words;
       if (atomicCompareExchange(words, this.at, 0, memory.ownerBase | currentTask.serial) === 0) {
         words[memory.heldNext] = this.at; // H1
-        noteHeld(memory, this.tag);
+        noteExclusive(memory, this.tag);
         return DONE;
       }
     }
@@ -73,7 +73,7 @@ export abstract class OwnedLock {
       const words = memory.words;
       if (atomicCompareExchange(words, this.at, 0, memory.ownerBase | currentTask.serial) === 0) {
         words[memory.heldNext] = this.at; // H1
-        noteHeld(memory, this.tag);
+        noteExclusive(memory, this.tag);
         return DONE_TRUE;
       }
     }
@@ -131,7 +131,7 @@ export abstract class OwnedLock {
       const seen = atomicCompareExchange(words, at, 0, owner | mark);
       if (seen === 0) {
         words[memory.heldNext] = at; // H1
-        noteHeld(memory, this.tag);
+        noteExclusive(memory, this.tag);
         return;
       }
       this.refuseSelfWait();
@@ -153,7 +153,7 @@ export abstract class OwnedLock {
     if (atomicCompareExchange(memory.words, at, 0, owner) !== 0) return false;
     if (memory.mode !== EXPLORED) {
       memory.words[memory.heldNext] = at; // H1
-      noteHeld(memory, this.tag);
+      noteExclusive(memory, this.tag);
     }
     if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
     return true;
@@ -174,7 +174,7 @@ export abstract class OwnedLock {
   private release(): void {
     const { memory, at } = this;
     const words = memory.words;
-    const slot = words[memory.heldNext - 1] === at ? memory.heldNext - 1 : heldSlot(memory, at, this.tag);
+    const slot = words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a thread that does not hold it`);
     const seen = atomicExchange(words, at, 0);
     words[slot] = 0; // H1

@@ -74,17 +74,17 @@ export function wakeWriter(words: Int32Array, at: number): void {
   futexWake(words, at + WRITER_SEQUENCE, 1);
 }
 
-/** A queued reader goes (inside, or because its thread died). The last one ends the readers' turn. */
-export function leaveReaderQueue(words: Int32Array, at: number): void {
-  if (atomicSub(words, at + QUEUED_READERS, 1) !== 1) return;
+/** Queued readers go (inside, or because their thread died). The last one ends the readers' turn. */
+export function leaveReaderQueue(words: Int32Array, at: number, count: number): void {
+  if (atomicSub(words, at + QUEUED_READERS, count) !== count) return;
   const before = atomicAnd(words, at + STATE, ~READERS_TURN);
   if ((before & READERS_TURN) !== 0) wakeForState(words, at, before & ~READERS_TURN);
 }
 
-/** A queued writer's thread died: what waited behind it goes on. */
-export function leaveWriterQueue(words: Int32Array, at: number): void {
-  const before = atomicSub(words, at + STATE, QUEUED_WRITER);
-  wakeForState(words, at, before - QUEUED_WRITER);
+/** Queued writers' thread died: what waited behind them goes on. */
+export function leaveWriterQueue(words: Int32Array, at: number, count: number): void {
+  const before = atomicSub(words, at + STATE, QUEUED_WRITER * count);
+  wakeForState(words, at, before - QUEUED_WRITER * count);
 }
 
 /** Wakes whoever may come in now. */

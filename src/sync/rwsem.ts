@@ -17,12 +17,16 @@ import {
   HELD_SHARED,
   QUEUED_READ,
   QUEUED_WRITE,
-  TAG,
+  COUNT,
+  countedSlot,
   dropHeld,
   heldBeneath,
-  heldSlot,
+  findHeld,
   heldTag,
-  noteHeld,
+  noteCounted,
+  noteExclusive,
+  popShared,
+  pushShared,
 } from "./held-locks.ts";
 import { lockClass } from "./lock-class.ts";
 import type { LockClass } from "./lock-class.ts";
@@ -136,12 +140,13 @@ export class RwSem {
   private tryEnterRead(): boolean {
     const { memory, at } = this;
     const words = memory.words;
+    const slot = countedSlot(memory, at, this.sharedTag);
     for (let state = atomicLoad(words, at); mayRead(state);) {
-      const seen = atomicCompareExchange(words, at, state, state + READER);
+      const seen = atomicCompareExchange(words, at, state, withReader(state));
       if (seen === state) {
-        words[memory.heldNext] = at; // H1
-        noteHeld(memory, this.sharedTag);
-        assert((state & READERS_MASK) !== READERS_MASK, "too many readers inside a reader-writer semaphore");
+        words[slot] = at; // H1
+        noteCounted(memory, slot, this.sharedTag);
+        pushShared(memory, at);
         return true;
       }
       state = seen;
@@ -154,7 +159,7 @@ export class RwSem {
     const words = memory.words;
     if (atomicCompareExchange(words, at, 0, WRITER) !== 0) return false;
     words[memory.heldNext] = at; // H1
-    noteHeld(memory, this.exclusiveTag);
+    noteExclusive(memory, this.exclusiveTag);
     return true;
   }
 
@@ -175,10 +180,11 @@ export class RwSem {
     const { memory, at } = this;
     this.refuseSelfWait();
     const queuedTag = heldTag(this.lockClass, QUEUED_READ);
+    const place = countedSlot(memory, at, queuedTag);
     const first = memory.words;
     atomicAdd(first, at + QUEUED_READERS, 1);
-    first[memory.heldNext] = at; // H1
-    noteHeld(memory, queuedTag);
+    first[place] = at; // H1
+    noteCounted(memory, place, queuedTag);
     for (;;) {
       const words = memory.words;
       const sequence = atomicLoad(words, at + READER_SEQUENCE);
@@ -187,10 +193,13 @@ export class RwSem {
         yield park(memory, at + READER_SEQUENCE, sequence, Infinity, this.lockClass.name);
         continue;
       }
-      const slot = heldSlot(memory, at, queuedTag);
-      if (atomicCompareExchange(words, at, state, state + READER) === state) {
-        words[slot + TAG] = this.sharedTag; // H1
-        leaveReaderQueue(words, at);
+      const slot = countedSlot(memory, at, this.sharedTag);
+      if (atomicCompareExchange(words, at, state, withReader(state)) === state) {
+        words[slot] = at; // H1
+        noteCounted(memory, slot, this.sharedTag);
+        pushShared(memory, at);
+        leaveReaderQueue(words, at, 1);
+        this.dropPlace(queuedTag);
         return;
       }
     }
@@ -221,9 +230,11 @@ export class RwSem {
       const sequence = atomicLoad(words, at + WRITER_SEQUENCE);
       const state = atomicLoad(words, at);
       if (mayWrite(state)) {
-        const slot = heldSlot(memory, at, queuedTag);
+        const place = findHeld(memory, at, queuedTag);
         if (atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER) !== state) continue;
-        words[slot + TAG] = this.exclusiveTag; // H1
+        words[memory.heldNext] = at; // H1, and the place in the queue is given up as directly
+        if (--words[place + COUNT]! === 0) words[place] = 0;
+        noteExclusive(memory, this.exclusiveTag);
         return;
       }
       if (!endIdleTurn(words, at, state)) {
@@ -237,12 +248,13 @@ export class RwSem {
     const { memory, at } = this;
     for (;;) {
       const words = memory.words;
+      const place = countedSlot(memory, at, queuedTag);
       const state = atomicLoad(words, at);
       if ((state & QUEUED_WRITERS_MASK) === QUEUED_WRITERS_MASK) {
         yield park(memory, at, state, Infinity, this.lockClass.name);
       } else if (atomicCompareExchange(words, at, state, state + QUEUED_WRITER) === state) {
-        words[memory.heldNext] = at; // H1
-        noteHeld(memory, queuedTag);
+        words[place] = at; // H1
+        noteCounted(memory, place, queuedTag);
         return;
       }
     }
@@ -299,11 +311,12 @@ export class RwSem {
   private leaveRead(): void {
     const { memory, at } = this;
     const words = memory.words;
-    const slot = heldSlot(memory, at, this.sharedTag);
+    const slot = findHeld(memory, at, this.sharedTag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a reader that does not hold it`);
     const state = atomicSub(words, at, READER) - READER;
-    words[slot] = 0; // H1
+    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1
     dropHeld(memory, slot);
+    popShared(memory, at);
     // Only the last reader has anybody to wake: readers wait for writers alone.
     if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeForState(words, at, state);
   }
@@ -312,23 +325,36 @@ export class RwSem {
   private leaveWrite(stay: number): void {
     const { memory, at } = this;
     const words = memory.words;
-    const slot = heldSlot(memory, at, this.exclusiveTag);
+    const slot = findHeld(memory, at, this.exclusiveTag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a writer that does not hold it`);
+    const readerSlot = countedSlot(memory, at, this.sharedTag);
     let state = atomicLoad(words, at);
     for (;;) {
       const turn = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_TURN : 0;
       const after = ((state & ~WRITER) + stay) | turn;
       const seen = atomicCompareExchange(words, at, state, after);
       if (seen === state) {
-        if (stay === 0) words[slot] = 0; // H1
-        else words[slot + TAG] = this.sharedTag;
+        if (stay !== 0) words[readerSlot] = at; // H1
+        words[slot] = 0;
         state = after;
         break;
       }
       state = seen;
     }
-    if (stay === 0) dropHeld(memory, slot);
+    if (stay !== 0) {
+      noteCounted(memory, readerSlot, this.sharedTag);
+      pushShared(memory, at);
+    }
+    dropHeld(memory, slot);
     wakeForState(words, at, state);
+  }
+
+  /** Gives up one place in the queue that this agent's table counts. */
+  private dropPlace(queuedTag: number): void {
+    const { memory, at } = this;
+    const place = findHeld(memory, at, queuedTag);
+    if (--memory.words[place + COUNT]! === 0) memory.words[place] = 0;
+    dropHeld(memory, place);
   }
 
   private refuseSelfWait(): void {
@@ -344,4 +370,10 @@ export class RwSem {
   private requireAgent(): void {
     if (this.memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
   }
+}
+
+/** STATE with one reader more. 32767 of them fit; more are a leak of read locks. */
+function withReader(state: number): number {
+  assert((state & READERS_MASK) !== READERS_MASK, "too many readers inside a reader-writer semaphore");
+  return state + READER;
 }

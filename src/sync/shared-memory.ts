@@ -33,6 +33,13 @@ export interface SharedMemoryOptions {
 }
 
 const WORD_BYTES = 4;
+const KEY_SPAN = 2 ** 32;
+
+let handles = 0;
+
+function nextKeyBase(): number {
+  return handles++ * KEY_SPAN;
+}
 
 export class SharedMemory {
   readonly buffer: SharedArrayBuffer;
@@ -40,6 +47,8 @@ export class SharedMemory {
   /** Fixed-length view; another thread's growth becomes visible through {@link ensure} or {@link refresh}. */
   words: Int32Array;
   mode: Mode = DETACHED;
+  /** Added to a word index, it is a key that no other handle of this thread shares. */
+  readonly keyBase: number = nextKeyBase();
 
   /** This thread's id on the machine, -1 while not registered. Written by agents.ts (and by an explorer). */
   agentId: number = -1;

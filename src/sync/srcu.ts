@@ -19,7 +19,19 @@
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
 import { EDEADLK } from "./errno.ts";
 import { HmmError, bug } from "./errors.ts";
-import { HELD_CALLBACK, HELD_SRCU, dropHeld, heldBeneath, heldSlot, heldTag, noteHeld } from "./held-locks.ts";
+import {
+  HELD_CALLBACK,
+  HELD_SRCU,
+  COUNT,
+  countedSlot,
+  dropHeld,
+  findHeld,
+  heldTag,
+  noteCounted,
+  popShared,
+  pushShared,
+  sharesBeneath,
+} from "./held-locks.ts";
 import { lockClass } from "./lock-class.ts";
 import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, beforeSleep } from "./lockdep.ts";
@@ -130,9 +142,9 @@ export class Srcu {
     return atomicLoad(this.memory.words, this.at + PENDING);
   }
 
-  /** Throws unless this thread is in a read section, in DEBUG and EXPLORED mode the running task. */
+  /** Throws unless this thread is in a read section. */
   assertReadHeld(): void {
-    if (!heldBeneath(this.memory, this.at) && heldSlot(this.memory, this.at, this.tag) === 0) {
+    if (findHeld(this.memory, this.at, this.tag) === 0) {
       bug(`a read section of ${this.lockClass.name} is needed here`);
     }
   }
@@ -140,10 +152,12 @@ export class Srcu {
   private enter(): number {
     const { memory, at } = this;
     const words = memory.words;
+    const slot = countedSlot(memory, at, this.tag);
     const index = readerIndex(atomicLoad(words, at + STATE));
     atomicAdd(words, at + ACTIVE + index, 1);
-    words[memory.heldNext] = at; // H1
-    noteHeld(memory, this.tag);
+    words[slot] = at; // H1
+    noteCounted(memory, slot, this.tag);
+    pushShared(memory, at);
     return index;
   }
 
@@ -151,11 +165,12 @@ export class Srcu {
   private leave(index: number): boolean {
     const { memory, at } = this;
     const words = memory.words;
-    const slot = heldSlot(memory, at, this.tag);
+    const slot = findHeld(memory, at, this.tag);
     if (slot === 0) bug(`a read section of ${this.lockClass.name} is ended by a thread that is in none`);
     const before = atomicSub(words, at + ACTIVE + index, 1);
-    words[slot] = 0; // H1
+    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1
     dropHeld(memory, slot);
+    popShared(memory, at);
     return before === 1 && !isIdle(atomicLoad(words, at + STATE));
   }
 
@@ -196,13 +211,14 @@ export class Srcu {
     const kind = callKind(memory, head);
     if (memory.mode === EXPLORED) yield describe("srcuCallback", memory, at, SRCU_WORDS, this.lockClass.name, head);
     const tag = heldTag(this.lockClass, HELD_CALLBACK);
-    memory.words[memory.heldNext] = at;
-    noteHeld(memory, tag);
+    const place = countedSlot(memory, at, tag);
+    memory.words[place] = at;
+    noteCounted(memory, place, tag);
     try {
       yield* srcuCallback(kind)(memory, head);
     } finally {
-      const slot = heldSlot(memory, at, tag);
-      memory.words[slot] = 0;
+      const slot = findHeld(memory, at, tag);
+      if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
       dropHeld(memory, slot);
       if (atomicSub(memory.words, at + PENDING, 1) === 1) futexWake(memory.words, at + PENDING, Infinity);
     }
@@ -218,7 +234,7 @@ export class Srcu {
   }
 
   private refuseSelfWait(): void {
-    if (!heldBeneath(this.memory, this.at)) return;
+    if (!sharesBeneath(this.memory, this.at)) return;
     const { name } = this.lockClass;
     throw new HmmError(
       EDEADLK,

@@ -1,0 +1,75 @@
+/** @module A small machine for the tests of this layer: one of each primitive and some free words, in every thread. */
+
+import { registerAgent } from "../../src/sync/agents.ts";
+import { Completion } from "../../src/sync/completion.ts";
+import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
+import { lockClass } from "../../src/sync/lock-class.ts";
+import { Mutex } from "../../src/sync/mutex.ts";
+import { RefCount } from "../../src/sync/refcount.ts";
+import { RwSem } from "../../src/sync/rwsem.ts";
+import { SeqCount } from "../../src/sync/seqcount.ts";
+import { SharedMemory } from "../../src/sync/shared-memory.ts";
+import { Shootdown } from "../../src/sync/shootdown.ts";
+import { Spinlock } from "../../src/sync/spinlock.ts";
+import { Srcu } from "../../src/sync/srcu.ts";
+import { WaitQueue } from "../../src/sync/wait-queue.ts";
+
+const SPACING_WORDS = 64;
+export const DATA_WORDS = 256;
+
+export interface Fixture {
+  readonly memory: SharedMemory;
+  readonly mutex: Mutex;
+  readonly otherMutex: Mutex;
+  readonly spinlock: Spinlock;
+  readonly rwsem: RwSem;
+  readonly refcount: RefCount;
+  readonly queue: WaitQueue;
+  readonly go: Completion;
+  readonly done: Completion;
+  readonly srcu: Srcu;
+  readonly seqcount: SeqCount;
+  readonly shootdown: Shootdown;
+  /** First of DATA_WORDS free words. */
+  readonly data: number;
+}
+
+/** The primitives at their places in `memory`. */
+export function viewFixture(memory: SharedMemory): Fixture {
+  let next = CONTROL_WORDS;
+  const place = (): number => (next += SPACING_WORDS) - SPACING_WORDS;
+  return {
+    memory,
+    mutex: new Mutex(memory, place(), lockClass("testMutex")),
+    otherMutex: new Mutex(memory, place(), lockClass("testOtherMutex")),
+    spinlock: new Spinlock(memory, place(), lockClass("testSpinlock")),
+    rwsem: new RwSem(memory, place(), lockClass("testRwSem")),
+    refcount: new RefCount(memory, place()),
+    queue: new WaitQueue(memory, place(), { name: "test queue" }),
+    go: new Completion(memory, place()),
+    done: new Completion(memory, place()),
+    srcu: new Srcu(memory, place(), lockClass("testSrcu")),
+    seqcount: new SeqCount(memory, place()),
+    shootdown: new Shootdown(memory, place()),
+    data: place(),
+  };
+}
+
+/** A fresh machine with this thread registered on it. */
+export function makeFixture(options: { readonly debug?: boolean; readonly name?: string } = {}): Fixture {
+  const initialBytes = (CONTROL_WORDS + SPACING_WORDS * 12 + DATA_WORDS) * 4;
+  const memory = SharedMemory.create({ initialBytes, maxBytes: initialBytes * 2, debug: options.debug ?? false });
+  registerAgent(memory, { name: options.name ?? "main" });
+  const fixture = viewFixture(memory);
+  fixture.refcount.init(1);
+  return fixture;
+}
+
+/** A generator of whole numbers from 0 up to, without, its argument. */
+export function randomFrom(seed: number): (limit: number) => number {
+  let state = seed >>> 0 || 1;
+  return (limit) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+}
