@@ -1,0 +1,118 @@
+/**
+ * @module The parts of docs/ that come from the code: the order of the locks, the tables of structs, the numbered invariants. Read from the built
+ * tests' folder (.build), so build first. The texts are data: scripts/docs.mjs writes them, a test compares them.
+ */
+
+import { readFileSync, readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const rootPath = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Source files of `src/`, as paths from there, in order. */
+function sourcePaths() {
+  return readdirSync(`${rootPath}src`, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts"))
+    .toSorted();
+}
+
+/** Folders that declare structs. Worker entries are left out: importing one starts it. */
+const STRUCT_FOLDERS = /^(?:memory|notifier|mm|hmm|space|devices)\//;
+const WORKER_ENTRY = /-(?:worker|agent|kernel)\.ts$/;
+
+async function loadStructs() {
+  const paths = sourcePaths().filter((path) => STRUCT_FOLDERS.test(path) && !WORKER_ENTRY.test(path));
+  for (const path of paths) {
+    // One after the other: the order of declaration is the order of the tables.
+    // oxlint-disable-next-line no-await-in-loop -- see above
+    await import(new URL(`../../.build/src/${path.replace(/\.ts$/, ".js")}`, import.meta.url).href);
+  }
+}
+
+/** @returns {Promise<string>} */
+async function renderLocking() {
+  await loadStructs();
+  const order = await import(new URL("../../.build/src/sync/lock-order.js", import.meta.url).href);
+  const { describeStructs } = await import(new URL("../../.build/src/memory/struct.js", import.meta.url).href);
+  return [
+    "# Locking",
+    "",
+    "Written by `npm run docs` from `src/sync/lock-order.ts` and the structs' own tables; a test checks that it is current.",
+    "",
+    "Every lock has a class, and classes are ordered: outermost has the lowest rank. Debug builds (`debug: true`) check every",
+    "acquisition against this order. The rule behind it all: **a driver's lock is never held while something is called that may",
+    "change a mapping**, since that calls the driver back.",
+    "",
+    "## The order",
+    "",
+    order.lockOrderTable().trimEnd(),
+    "",
+    "```mermaid",
+    order.lockOrderGraph().trimEnd(),
+    "```",
+    "",
+    "## What guards each field",
+    "",
+    "Words are 32 bits. `const` means: set before the object is published. `itself` means an embedded primitive with rules of its",
+    "own.",
+    "",
+    describeStructs().trimEnd(),
+    "",
+  ].join("\n");
+}
+
+/**
+ * The numbered rules in a file's head comment.
+ *
+ * @param {string} source
+ * @returns {{ label: string, text: string }[]}
+ */
+function invariantsOf(source) {
+  const head = /\/\*\*[\s\S]*?\*\//.exec(source)?.[0] ?? "";
+  /** @type {{ label: string, text: string }[]} */
+  const found = [];
+  let isOpen = false;
+  for (const line of head.split("\n")) {
+    const text = line.replace(/^\s*\*\s?/, "");
+    const begun = /^\s*([A-Z]{1,2}\d+)[.\s]\s*(.*)$/.exec(text);
+    if (begun !== null) {
+      found.push({ label: begun[1] ?? "", text: begun[2] ?? "" });
+      isOpen = true;
+    } else if (isOpen && /^\s{2,}\S/.test(text) && !/^\s{6,}\S.*\s{4,}\S/.test(text)) {
+      const last = found.at(-1);
+      if (last !== undefined) last.text += ` ${text.trim()}`;
+    } else {
+      isOpen = false;
+    }
+  }
+  return found;
+}
+
+/** @returns {string} */
+function renderInvariants() {
+  const sections = sourcePaths().flatMap((path) => {
+    const rules = invariantsOf(readFileSync(`${rootPath}src/${path}`, "utf8"));
+    if (rules.length === 0) return [];
+    return [`## src/${path}`, "", ...rules.map(({ label, text }) => `- **${label}** ${text}`), ""];
+  });
+  return [
+    "# Invariants",
+    "",
+    "Written by `npm run docs` from the heads of the source files, where each rule stands beside the code that keeps it; a test",
+    "checks that it is current. Code cites a rule by its label; a label belongs to its file. R1 to R4, which belong to all, are in",
+    "[ARCHITECTURE.md](ARCHITECTURE.md).",
+    "",
+    ...sections,
+  ].join("\n");
+}
+
+/**
+ * Every generated document by its path from the root.
+ *
+ * @returns {Promise<Map<string, string>>}
+ */
+export async function renderDocs() {
+  return new Map([
+    ["docs/LOCKING.md", await renderLocking()],
+    ["docs/INVARIANTS.md", renderInvariants()],
+  ]);
+}
