@@ -96,6 +96,8 @@ function* faultNone(machine: Machine, vma: Vma, page: number, index: number, isW
 /** The frame of a shared source, with a count for the entry. */
 function* sharedFrame(machine: Machine, vma: Vma, offset: number): Task<number> {
   if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
+  // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
+  if (offset >= machine.ram.section(vma.source).pages) return SHMEM_BEYOND_END;
   const pfn = vma.source + offset;
   yield* machine.ram.pageGet(pfn);
   return pfn;

@@ -11,8 +11,8 @@ import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES } from "./page-table.ts";
 import { PAGE_BYTES } from "./pte.ts";
-import { shmemCreate, shmemPut } from "./shmem.ts";
-import { insertVma, mergeVmas, removeVma, splitVmaAt } from "./vma-map.ts";
+import { shmemCreate } from "./shmem.ts";
+import { dropSource, insertVma, mergeVmas, removeVma, splitVmaAt } from "./vma-map.ts";
 import { FIRST_PAGE, findFreeArea } from "./vma-tree.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type VmaKind, findVma, vmaAt } from "./vma.ts";
 import { invalidateRange, zapRange } from "./zap.ts";
@@ -82,7 +82,10 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
 }
 
 function* makeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
-  if (request.bufferPfn !== 0) return request.bufferPfn;
+  if (request.bufferPfn !== 0) {
+    yield* machine.ram.pageGet(request.bufferPfn);
+    return request.bufferPfn;
+  }
   if (!request.shared) return 0;
   const at = yield* shmemCreate(machine, pages);
   return at === 0 ? ENOMEM : at;
@@ -97,16 +100,11 @@ function* mmapLocked(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
     result = yield* munmapLocked(machine, mm, startPage, startPage + pages);
   if (result === 0 && mm.mappedPages + pages > mm.limitPages) result = ENOMEM;
   if (result !== 0) {
-    yield* giveUpSource(machine, kind);
+    yield* dropSource(machine, kind);
     return result;
   }
   result = yield* insertVma(machine, mm, startPage, startPage + pages, kind);
   return result === 0 ? startPage * PAGE_BYTES : result;
-}
-
-/** Gives back a source that no vma took over. */
-function* giveUpSource(machine: Machine, kind: VmaKind): Task<void> {
-  if (kind.source !== 0 && (kind.flags & VM_BUFFER) === 0) yield* shmemPut(machine, kind.source);
 }
 
 function vmaFlags(request: MmapRequest): number {

@@ -8,7 +8,8 @@
  *
  *     device (service thread)                          CPU thread
  *     hmmRangeFault: notes the sequence number
- *     trackRange: entry read-only, flushed
+ *     trackRange: entry read-only, flushed (and again
+ *       from the top, if it had been writable)
  *     copies the frame                                 store: faults (entry TRACKED)
  *                                                      start: range's sequence moves on
  *     driver lock: range no longer valid, retry        entry writable, store, end
@@ -18,16 +19,22 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
+import { EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
+import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { forEachLeaf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "./pte.ts";
 import { VM_SHARED, vmasIn } from "./vma.ts";
+import { invalidateRange } from "./zap.ts";
 
 /**
  * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]` becomes 1 where page `startPage + i` may be copied now, 0 elsewhere. Holding the
  * mmap lock at least for reading, with a range registered over the pages whose sequence was noted before.
+ *
+ * True: some entry was writable, so the listeners were told (P2), those of the caller among them: its range is stale, and it has to fault and track again, which then
+ * finds nothing writable. Without telling, a device that stores to the frame itself would go on storing, and the copy of another would go stale unheard.
  */
 export function* trackRange(
   machine: Machine,
@@ -35,32 +42,47 @@ export function* trackRange(
   startPage: number,
   endPage: number,
   copyable: Uint8Array,
-): Task<void> {
+): Task<boolean> {
   copyable.fill(0, 0, endPage - startPage);
   mm.mmapLock.assertHeld();
   const { memory } = machine;
+  let wereTold = false;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if ((vma.flags & VM_SHARED) !== 0) continue;
     const first = Math.max(vma.startPage, startPage);
     const last = Math.min(vma.endPage, endPage);
     yield* forEachLeaf(memory, mm.pgd, first, last, function* (leaf, from, to): Task<number> {
-      let tookWrite = false;
+      let mustTell = false;
       for (let page = from; page < to; page++) {
-        const before = trackEntry(memory.words, pteIndex(leaf, page));
-        if ((before & PTE_PRESENT) !== 0) copyable[page - startPage] = 1;
-        if ((before & PTE_WRITE) !== 0) tookWrite = true;
+        const pte = trackEntry(memory.words, pteIndex(leaf, page), PTE_WRITE);
+        if ((pte & PTE_PRESENT) !== 0) copyable[page - startPage] = 1;
+        if ((pte & PTE_WRITE) !== 0) mustTell = true;
       }
-      if (tookWrite) yield* mm.shootdown.flush(from, to);
+      if (mustTell) yield* takeWrite(machine, mm, leaf, from, to);
+      wereTold ||= mustTell;
       return 0;
     });
   }
+  return wereTold;
 }
 
-/** Returns the entry as it was. Loses a race only to a fault that adds rights or to another tracker, each of which can happen a few times at most. */
-function trackEntry(words: Int32Array, index: number): number {
+/** P2: nobody's range over the pages is valid from before the first right is taken until the last store made with it is over. */
+function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: number): Task<void> {
+  const range = invalidateRange(mm, from, to, EVENT_PROTECTION_PAGE);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  for (let page = from; page < to; page++) trackEntry(machine.memory.words, pteIndex(leaf, page), 0);
+  yield* mm.shootdown.flush(from, to);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/**
+ * Tracks a present entry, unless it has one of the bits `unless`. Returns the entry as it was. Loses a race only to a fault that adds rights or to another tracker, each
+ * of which can happen a few times at most.
+ */
+function trackEntry(words: Int32Array, index: number, unless: number): number {
   for (;;) {
     const pte = wordAt(words, index);
-    if ((pte & PTE_PRESENT) === 0) return pte;
+    if ((pte & PTE_PRESENT) === 0 || (pte & unless) !== 0) return pte;
     const tracked = (pte | PTE_TRACKED) & ~PTE_WRITE;
     if (tracked === pte || atomicCompareExchange(words, index, pte, tracked) === pte) return pte;
   }

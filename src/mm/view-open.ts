@@ -101,7 +101,9 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   if (first === undefined) return EFAULT;
   if ((first.flags & VM_BUFFER) !== 0) {
     if (first.endPage < endPage) return EINVAL;
-    hold.pfn = first.source + first.offsetPages + (startPage - first.startPage);
+    const offset = first.offsetPages + (startPage - first.startPage);
+    if (offset + (endPage - startPage) > machine.ram.section(first.source).pages) return EFAULT; // see fault.ts
+    hold.pfn = first.source + offset;
     return 0;
   }
   for (const vma of vmasIn(memory, mm, startPage, endPage)) if ((vma.flags & VM_BUFFER) !== 0) return EINVAL;
@@ -141,6 +143,8 @@ function runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number
 function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
   const { memory, ram } = machine;
+  // Said before the range is walked, which may be the whole address space.
+  if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
   if (!canMove(machine, mm, startPage, endPage)) return EBUSY;
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
     if ((yield* leafAlloc(machine, mm, page)) === 0) return ENOMEM;

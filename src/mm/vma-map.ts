@@ -5,7 +5,8 @@
  *
  *   V1  Vmas of a space do not overlap, are not empty, and `next`/`prev` follow the addresses.
  *   V2  Neighbours that could be one are one: insertion merges (same flags, same source, offsets that go on).
- *   V3  A vma with a shared source holds one reference of it.
+ *   V3  A vma with a shared source holds one reference of it; of a user's buffer, a count of the section's first frame, so that the section stays for as
+ *       long as it is mapped anywhere.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -30,14 +31,18 @@ function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
   );
 }
 
-/** Takes over one reference of a shmem source that the caller holds; gives it back when a merge makes it superfluous (V3). */
-function* dropSource(machine: Machine, flags: number, source: number): Task<void> {
-  if (source !== 0 && (flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
+/** Gives back one reference of the source that the caller holds: one that no vma took over, or that a merge made superfluous (V3). */
+export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
+  if (source === 0) return;
+  if ((flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
+  else yield* machine.ram.pagePut(source);
 }
 
 /** One more reference of the source, for a second vma over it (V3). */
-export function* getSource(machine: Machine, vma: VmaKind): Task<void> {
-  if (vma.source !== 0 && (vma.flags & VM_BUFFER) === 0) yield* shmemGet(machine, vma.source);
+export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
+  if (source === 0) return;
+  if ((flags & VM_BUFFER) === 0) yield* shmemGet(machine, source);
+  else yield* machine.ram.pageGet(source);
 }
 
 /**
@@ -53,7 +58,7 @@ export function* insertVma(machine: Machine, mm: Mm, startPage: number, endPage:
   mm.mappedPages += endPage - startPage;
   mm.mapSequence++;
   if (joinsBelow) {
-    yield* dropSource(machine, kind.flags, kind.source);
+    yield* dropSource(machine, kind);
     const newEndPage = joinsAbove ? above.endPage : endPage;
     if (joinsAbove) yield* unlinkAndFree(machine, mm, above);
     below.endPage = newEndPage;
@@ -61,7 +66,7 @@ export function* insertVma(machine: Machine, mm: Mm, startPage: number, endPage:
     return 0;
   }
   if (joinsAbove) {
-    yield* dropSource(machine, kind.flags, kind.source);
+    yield* dropSource(machine, kind);
     above.offsetPages = offsetAt(kind, startPage, startPage);
     above.startPage = startPage;
     touchVma(memory, mm, above);
@@ -74,7 +79,7 @@ function* linkNewVma(machine: Machine, mm: Mm, startPage: number, endPage: numbe
   const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) {
     mm.mappedPages -= endPage - startPage;
-    yield* dropSource(machine, kind.flags, kind.source);
+    yield* dropSource(machine, kind);
     return ENOMEM;
   }
   const vma = Vma.at(machine.memory, at);
@@ -103,12 +108,12 @@ function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
 }
 
 function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
-  const { at, flags, source } = vma;
+  const { at, flags, source, offsetPages } = vma;
   treeRemove(machine.memory, mm, vma);
   mm.vmaCount--;
   mm.mapSequence++;
   yield* machine.heap.free(Vma, at);
-  yield* dropSource(machine, flags, source);
+  yield* dropSource(machine, { flags, source, offsetPages });
 }
 
 /** Removes a whole vma with its reference of the source. Its entries have been zapped. Holding the mmap lock for writing. */
@@ -164,9 +169,9 @@ export function* mergeVmas(machine: Machine, mm: Mm, startPage: number, endPage:
 /** Exit: frees every vma and its reference of its source. Alone. */
 export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
   for (let vma = vmaAt(machine.memory, mm.vmaFirst); vma !== undefined;) {
-    const { at, next, flags, source } = vma;
+    const { at, next, flags, source, offsetPages } = vma;
     yield* machine.heap.free(Vma, at);
-    yield* dropSource(machine, flags, source);
+    yield* dropSource(machine, { flags, source, offsetPages });
     vma = vmaAt(machine.memory, next);
   }
   mm.vmaRoot = 0;

@@ -1,0 +1,23 @@
+/**
+ * @module hmm-ts
+ * One virtual address space, shared by the CPU threads of a JavaScript program and by compute devices: Linux HMM for the web platform. Everything that a user needs is
+ * exported here, and nothing else.
+ */
+
+export type { IntegerAccess, ValueAccess } from "./memory/access.ts";
+export type { CacheAccount } from "./memory/heap.ts";
+export type { MapsEntry, PagemapEntry } from "./mm/pagemap.ts";
+export { AddressSpace } from "./space/address-space.ts";
+export type { AddressSpaceHandle } from "./space/handle.ts";
+export type { AddressSpaceStats } from "./space/inspect.ts";
+export type {
+  AddressSpaceLimits,
+  AddressSpaceOptions,
+  Advice,
+  MmapOptions,
+  MremapOptions,
+  Protection,
+} from "./space/options.ts";
+export type { SharedWasmMemory } from "./space/user-buffers.ts";
+export { View, type TypedArrayConstructor, type ViewMode } from "./space/view.ts";
+export { HmmError, SegmentationFault } from "./sync/errors.ts";

@@ -1,0 +1,419 @@
+/**
+ * @module space/address-space
+ * The public face of an address space. One object is one thread's hold on one space: it owns an mm user (R2) from `create`, `attach` or `fork` until it is
+ * disposed of, and the space lives as long as anybody holds it. What the operations do is in operations.ts and below it.
+ *
+ * Each operation has two forms with one meaning: one returns a promise and never blocks the thread, its `...Sync` twin blocks. Both throw HmmError
+ * (the first as a rejection) with `code` (such as "ENOMEM"), `syscall` and `address`.
+ */
+
+import type { IntegerAccess, ValueAccess } from "../memory/access.ts";
+import type { Machine } from "../memory/machine.ts";
+import type { Mm } from "../mm/mm-struct.ts";
+import { type MapsEntry, type PagemapEntry, readMaps } from "../mm/pagemap.ts";
+import { mayBlock } from "../sync/atomics.ts";
+import { hasPanicked } from "../sync/panic.ts";
+import { runAsync } from "../sync/run-async.ts";
+import { runBlocking } from "../sync/run-blocking.ts";
+import type { Task } from "../sync/task.ts";
+import { CpuAccess } from "./cpu-access.ts";
+import type { Syscall } from "./failures.ts";
+import { type AddressSpaceHandle, makeHandle, parseHandle } from "./handle.ts";
+import { type AddressSpaceStats, pagemapTask, statsTask } from "./inspect.ts";
+import { MachineSeat } from "./machine-seat.ts";
+import { OperationGate, requireBlocking } from "./operation-gate.ts";
+import {
+  attachTask,
+  createTask,
+  forkTask,
+  madviseTask,
+  mmapTask,
+  mprotectTask,
+  mremapTask,
+  munmapTask,
+} from "./operations.ts";
+import {
+  type AddressSpaceOptions,
+  type Advice,
+  type MmapOptions,
+  type MremapOptions,
+  type Protection,
+  adviceNumber,
+  mmLimits,
+  mmapRequest,
+  mremapRequest,
+  protectionBits,
+  seatOptions,
+} from "./options.ts";
+import { type SpaceHold, releaseSpace } from "./space-table.ts";
+import { checkTransfer, transfer } from "./transfer.ts";
+import { View, type ViewMode } from "./view.ts";
+
+/**
+ * A virtual address space, shared by CPU threads and devices. Addresses are JavaScript numbers; pages have 4096 bytes; lengths are in bytes and rounded up to whole
+ * pages, as Linux does.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * await using space = await AddressSpace.create({ ramBytes: 16 * 2 ** 20 });
+ * const p = await space.mmap(64 * 2 ** 20); // more than there is RAM: pages get frames when they are touched
+ * space.u32.store(p + 1024, 42);
+ * await using child = await space.fork();
+ * child.u32.store(p + 1024, 43); // copy-on-write
+ * console.log(space.u32.load(p + 1024), child.u32.load(p + 1024)); // 42 43
+ * ```
+ */
+export class AddressSpace implements Disposable, AsyncDisposable {
+  /**
+   * Loads and stores of single values, a few nanoseconds each: `space.u32.load(address)`, `.store(address, value)`, and for integers atomic `add`, `sub`, `and`, `or`,
+   * `xor`, `exchange` and `compareExchange`, which return the value from before. Addresses are multiples of the width (else HmmError EINVAL).
+   * An access that no mapping allows throws SegmentationFault.
+   */
+  readonly u8: IntegerAccess;
+  readonly i8: IntegerAccess;
+  readonly u16: IntegerAccess;
+  readonly i16: IntegerAccess;
+  readonly u32: IntegerAccess;
+  readonly i32: IntegerAccess;
+  readonly f32: ValueAccess;
+  readonly f64: ValueAccess;
+
+  readonly #seat: MachineSeat;
+  readonly #hold: SpaceHold;
+  readonly #gate: OperationGate;
+  readonly #cpu: CpuAccess;
+  #disposal: Promise<void> | undefined;
+
+  /** Takes over the hold, and one place on the seat. */
+  private constructor(seat: MachineSeat, hold: SpaceHold) {
+    this.#seat = seat;
+    this.#hold = hold;
+    this.#gate = new OperationGate(seat, hold);
+    this.#cpu = new CpuAccess(seat.machine, hold.mm, this.#gate);
+    const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#cpu.cache;
+    this.u8 = u8;
+    this.i8 = i8;
+    this.u16 = u16;
+    this.i16 = i16;
+    this.u32 = u32;
+    this.i32 = i32;
+    this.f32 = f32;
+    this.f64 = f64;
+  }
+
+  /** Makes a machine and an empty address space on it. Throws HmmError EINVAL for bad options, ENOMEM when the host or the heap has no room. */
+  static async create(options: AddressSpaceOptions = {}): Promise<AddressSpace> {
+    const sizes = seatOptions(options);
+    const limits = mmLimits(options.limits);
+    const seat = MachineSeat.create(sizes);
+    return await AddressSpace.#openAsync(seat, createTask(seat, limits), "create");
+  }
+
+  /** As {@link AddressSpace.create}, blocking. */
+  static createSync(options: AddressSpaceOptions = {}): AddressSpace {
+    requireBlocking("create");
+    const sizes = seatOptions(options);
+    const limits = mmLimits(options.limits);
+    const seat = MachineSeat.create(sizes);
+    return AddressSpace.#openSync(seat, createTask(seat, limits), "create");
+  }
+
+  /**
+   * An object of this thread for an address space that another thread sent the handle of. Throws HmmError EINVAL for what is no handle, ESTALE when the space is gone,
+   * EMFILE when the machine has 64 threads.
+   */
+  static async attach(handle: AddressSpaceHandle): Promise<AddressSpace> {
+    const { machine, machineId, space } = parseHandle(handle);
+    const seat = MachineSeat.attach(machine, machineId);
+    return await AddressSpace.#openAsync(seat, attachTask(seat, space), "attach");
+  }
+
+  /** As {@link AddressSpace.attach}, blocking. */
+  static attachSync(handle: AddressSpaceHandle): AddressSpace {
+    requireBlocking("attach");
+    const { machine, machineId, space } = parseHandle(handle);
+    const seat = MachineSeat.attach(machine, machineId);
+    return AddressSpace.#openSync(seat, attachTask(seat, space), "attach");
+  }
+
+  static async #openAsync(seat: MachineSeat, task: Task<SpaceHold>, syscall: Syscall): Promise<AddressSpace> {
+    seat.hold();
+    try {
+      return new AddressSpace(seat, await runAsync(seat.machine.memory, task, syscall));
+    } catch (error) {
+      seat.drop();
+      throw error;
+    }
+  }
+
+  static #openSync(seat: MachineSeat, task: Task<SpaceHold>, syscall: Syscall): AddressSpace {
+    seat.hold();
+    try {
+      return new AddressSpace(seat, runBlocking(seat.machine.memory, task, syscall));
+    } catch (error) {
+      seat.drop();
+      throw error;
+    }
+  }
+
+  /**
+   * Names this space to other threads: goes into `workerData` or a message, for {@link AddressSpace.attach} over there. It does not keep the space alive: whoever
+   * sends it keeps an object until the others have attached. Take it anew after mapping a buffer.
+   */
+  get handle(): AddressSpaceHandle {
+    this.#gate.check("attach");
+    return makeHandle(this.#seat.machine.handle, this.#seat.machineId, this.#hold.number);
+  }
+
+  /**
+   * Maps memory and returns its address. Fresh memory reads as zeros. Throws HmmError EINVAL, EEXIST (fixed: "noreplace" where something is), ENOMEM (no room, a limit, or
+   * no memory for the bookkeeping; not for lack of RAM, which is found out when pages are touched).
+   */
+  async mmap(lengthBytes: number, options: MmapOptions = {}): Promise<number> {
+    const request = mmapRequest(lengthBytes, options);
+    return await this.#gate.run("mmap", () => mmapTask(this.#seat, this.#hold, request, options.buffer));
+  }
+
+  /** As {@link AddressSpace.mmap}, blocking. */
+  mmapSync(lengthBytes: number, options: MmapOptions = {}): number {
+    const request = mmapRequest(lengthBytes, options);
+    return this.#gate.runSync("mmap", () => mmapTask(this.#seat, this.#hold, request, options.buffer));
+  }
+
+  /** Unmaps a range; what is not mapped in it is no error. Throws HmmError EINVAL, or ENOMEM when a mapping cannot be split: then nothing has changed. */
+  munmap(address: number, lengthBytes: number): Promise<void> {
+    return this.#gate.run("munmap", () => munmapTask(this.#seat, this.#hold, address, lengthBytes));
+  }
+
+  /** As {@link AddressSpace.munmap}, blocking. */
+  munmapSync(address: number, lengthBytes: number): void {
+    this.#gate.runSync("munmap", () => munmapTask(this.#seat, this.#hold, address, lengthBytes));
+  }
+
+  /** Changes what a range's pages may be used for; their contents stay. Throws HmmError EINVAL, or ENOMEM (part of the range is not mapped, or no memory): then nothing has changed. */
+  async mprotect(address: number, lengthBytes: number, protection: Protection): Promise<void> {
+    const bits = protectionBits("mprotect", protection);
+    await this.#gate.run("mprotect", () => mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits));
+  }
+
+  /** As {@link AddressSpace.mprotect}, blocking. */
+  mprotectSync(address: number, lengthBytes: number, protection: Protection): void {
+    const bits = protectionBits("mprotect", protection);
+    this.#gate.runSync("mprotect", () => mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits));
+  }
+
+  /**
+   * Resizes or moves a mapping with its contents; returns its address. Throws HmmError EINVAL, EFAULT (the old range is not inside one mapping), ENOMEM, EBUSY (a write view of it
+   * is open).
+   */
+  async mremap(
+    address: number,
+    oldLengthBytes: number,
+    newLengthBytes: number,
+    options: MremapOptions = {},
+  ): Promise<number> {
+    const request = mremapRequest(address, oldLengthBytes, newLengthBytes, options);
+    return await this.#gate.run("mremap", () => mremapTask(this.#seat, this.#hold, request));
+  }
+
+  /** As {@link AddressSpace.mremap}, blocking. */
+  mremapSync(address: number, oldLengthBytes: number, newLengthBytes: number, options: MremapOptions = {}): number {
+    const request = mremapRequest(address, oldLengthBytes, newLengthBytes, options);
+    return this.#gate.runSync("mremap", () => mremapTask(this.#seat, this.#hold, request));
+  }
+
+  /**
+   * Says how a range will be used. "dontneed" gives its pages up: private memory reads as zeros afterwards. Throws HmmError EINVAL, ENOMEM (part of the range is not mapped; the
+   * advice is taken for the rest).
+   */
+  async madvise(address: number, lengthBytes: number, advice: Advice): Promise<void> {
+    const number = adviceNumber(advice);
+    await this.#gate.run("madvise", () => madviseTask(this.#seat, this.#hold, address, lengthBytes, number));
+  }
+
+  /** As {@link AddressSpace.madvise}, blocking. */
+  madviseSync(address: number, lengthBytes: number, advice: Advice): void {
+    const number = adviceNumber(advice);
+    this.#gate.runSync("madvise", () => madviseTask(this.#seat, this.#hold, address, lengthBytes, number));
+  }
+
+  /** A copy of this space on the same machine: private memory is copied when either side writes, shared memory stays shared. Throws HmmError ENOMEM. */
+  fork(): Promise<AddressSpace> {
+    return this.#gate.run("fork", () => this.#forkTask());
+  }
+
+  /** As {@link AddressSpace.fork}, blocking. */
+  forkSync(): AddressSpace {
+    return this.#gate.runSync("fork", () => this.#forkTask());
+  }
+
+  /** Copies `into.length` bytes at `address` into `into`. Throws SegmentationFault at the first page that may not be read; what lies before it has been copied. */
+  async read(address: number, into: Uint8Array): Promise<void> {
+    checkTransfer("read", address, into);
+    await this.#gate.run("read", () => transfer(this.machine, this.mm, address, into, false));
+  }
+
+  /** As {@link AddressSpace.read}, blocking. */
+  readSync(address: number, into: Uint8Array): void {
+    checkTransfer("read", address, into);
+    this.#gate.runSync("read", () => transfer(this.machine, this.mm, address, into, false));
+  }
+
+  /** Copies `from` to `address`. Throws SegmentationFault at the first page that may not be written; what lies before it has been written. */
+  async write(address: number, from: Uint8Array): Promise<void> {
+    checkTransfer("write", address, from);
+    await this.#gate.run("write", () => transfer(this.machine, this.mm, address, from, true));
+  }
+
+  /** As {@link AddressSpace.write}, blocking. */
+  writeSync(address: number, from: Uint8Array): void {
+    checkTransfer("write", address, from);
+    this.#gate.runSync("write", () => transfer(this.machine, this.mm, address, from, true));
+  }
+
+  /**
+   * Opens a range as typed arrays at full speed, until the view is disposed of. Throws HmmError EINVAL, EFAULT (not mapped, or not with that right), EBUSY (its pages must be gathered and
+   * another view or space uses some), ENOMEM (not so many frames in a row).
+   */
+  view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
+    return this.#gate.run("view", () => View.open(this.#seat, this.mm, address, lengthBytes, mode));
+  }
+
+  /** As {@link AddressSpace.view}, blocking. */
+  viewSync(address: number, lengthBytes: number, mode: ViewMode): View {
+    return this.#gate.runSync("view", () => View.open(this.#seat, this.mm, address, lengthBytes, mode));
+  }
+
+  /** The mappings, by address (Linux: /proc/pid/maps). */
+  maps(): Promise<MapsEntry[]> {
+    return this.#gate.run("maps", () => readMaps(this.machine, this.mm));
+  }
+
+  /** As {@link AddressSpace.maps}, blocking. */
+  mapsSync(): MapsEntry[] {
+    return this.#gate.runSync("maps", () => readMaps(this.machine, this.mm));
+  }
+
+  /** The pages of a range, mapped or not (Linux: /proc/pid/pagemap). Throws HmmError EINVAL, also for more than 4 GiB at once. */
+  pagemap(address: number, lengthBytes: number): Promise<PagemapEntry[]> {
+    return this.#gate.run("pagemap", () => pagemapTask(this.machine, this.mm, address, lengthBytes));
+  }
+
+  /** As {@link AddressSpace.pagemap}, blocking. */
+  pagemapSync(address: number, lengthBytes: number): PagemapEntry[] {
+    return this.#gate.runSync("pagemap", () => pagemapTask(this.machine, this.mm, address, lengthBytes));
+  }
+
+  /** What the space and its machine amount to now. */
+  stats(): Promise<AddressSpaceStats> {
+    return this.#gate.run("stats", () => statsTask(this.machine, this.mm, this.#cpu.faults));
+  }
+
+  /** As {@link AddressSpace.stats}, blocking. */
+  statsSync(): AddressSpaceStats {
+    return this.#gate.runSync("stats", () => statsTask(this.machine, this.mm, this.#cpu.faults));
+  }
+
+  /**
+   * Gives this object's hold up; the last one takes the address space down. Operations that are under way end first. Every use of the object afterwards throws HmmError EBADF, but disposing of
+   * it again does nothing. Open views stay good until they are disposed of themselves.
+   */
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#disposeAsync();
+    return this.#disposal;
+  }
+
+  /** As {@link AddressSpace.dispose}, blocking; only where promise forms of operations are under way, the end of the space waits for them in the background. */
+  disposeSync(): void {
+    if (this.#disposal !== undefined) return;
+    requireBlocking("dispose");
+    this.#cpu.close();
+    const { promise, resolve } = makeSignal();
+    if (!this.#gate.close(resolve)) {
+      this.#disposal = promise.then(() => this.#release());
+      return;
+    }
+    this.#disposal = Promise.resolve();
+    if (!hasPanicked(this.machine.memory)) runBlocking(this.machine.memory, this.#releaseTask(), "dispose");
+    this.#seat.drop();
+  }
+
+  /** At the end of a `using` block. Where the thread may not block, the rest happens in the background. */
+  [Symbol.dispose](): void {
+    if (mayBlock()) this.disposeSync();
+    else void this.dispose();
+  }
+
+  /** At the end of an `await using` block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** @internal The machine that the space is on. */
+  get machine(): Machine {
+    return this.#seat.machine;
+  }
+
+  /** @internal The space itself; alive until this object is disposed of. */
+  get mm(): Mm {
+    return this.#hold.mm;
+  }
+
+  /** @internal Runs a task that needs the space alive, such as a device's. */
+  run<T>(task: Task<T>): Promise<T> {
+    return this.#gate.run("run", () => task);
+  }
+
+  /** @internal As {@link AddressSpace.run}, blocking. */
+  runSync<T>(task: Task<T>): T {
+    return this.#gate.runSync("run", () => task);
+  }
+
+  /** @internal Keeps this thread on the machine, though every space may be disposed of, until the function that is returned is called. */
+  retainThread(): () => void {
+    this.#gate.check("run");
+    const seat = this.#seat;
+    let isRetained = true;
+    seat.hold();
+    return () => {
+      if (isRetained) seat.drop();
+      isRetained = false;
+    };
+  }
+
+  /** The child's object is made inside the gate, while this one still keeps the thread on the machine. */
+  *#forkTask(): Task<AddressSpace> {
+    const child = yield* forkTask(this.#seat, this.#hold);
+    this.#seat.hold();
+    return new AddressSpace(this.#seat, child);
+  }
+
+  async #disposeAsync(): Promise<void> {
+    this.#cpu.close();
+    const { promise, resolve } = makeSignal();
+    if (!this.#gate.close(resolve)) await promise;
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
+    const { memory } = this.machine;
+    // A machine that has stopped takes its spaces with it: nothing is left to be given back.
+    if (!hasPanicked(memory)) await runAsync(memory, this.#releaseTask(), "dispose");
+    this.#seat.drop();
+  }
+
+  *#releaseTask(): Task<void> {
+    yield* releaseSpace(this.machine, this.#hold);
+    yield* this.#seat.buffers.sweep();
+  }
+}
+
+function makeSignal(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((resolvePromise) => {
+    resolve = resolvePromise;
+  });
+  return { promise, resolve };
+}

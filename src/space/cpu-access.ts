@@ -1,0 +1,43 @@
+/**
+ * @module space/cpu-access
+ * Single loads and stores through an AddressSpace object: the translation cache of this thread for this space (memory/translation.ts), which asks the page
+ * table (mm/cpu-fault.ts) when it has no answer, as long as the object has not been disposed of.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { TranslationCache, type Translator } from "../memory/translation.ts";
+import { CpuTranslator } from "../mm/cpu-fault.ts";
+import type { Mm } from "../mm/mm-struct.ts";
+import type { OperationGate } from "./operation-gate.ts";
+
+export class CpuAccess implements Translator {
+  readonly cache: TranslationCache;
+  readonly #gate: OperationGate;
+  readonly #translator: CpuTranslator;
+  #faults = 0;
+
+  constructor(machine: Machine, mm: Mm, gate: OperationGate) {
+    this.#gate = gate;
+    this.#translator = new CpuTranslator(machine, mm, (task) => {
+      this.#faults++;
+      return gate.runNow("access", task);
+    });
+    this.cache = new TranslationCache(machine, mm.shootdown, this);
+  }
+
+  /** Page faults that accesses through this object have taken so far. */
+  get faults(): number {
+    return this.#faults;
+  }
+
+  translate(page: number, write: boolean, address: number): number {
+    this.#gate.check("access");
+    this.#gate.receiveSections("access");
+    return this.#translator.translate(page, write, address);
+  }
+
+  /** The space is given up: every further access throws EBADF. */
+  close(): void {
+    this.cache.forget();
+  }
+}

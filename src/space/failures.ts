@@ -1,0 +1,175 @@
+/**
+ * @module space/failures
+ * From the core's errno results to what the user reads: for every operation and every errno that it can answer, the state that it means and what to
+ * do about it. The one place where those texts stand; the form is "Cannot <verb>: <state>; <remedy>".
+ */
+
+import { EBUSY, EEXIST, EFAULT, EINVAL, EMFILE, ENOMEM, ENXIO, type Errno, ESTALE, errnoName } from "../sync/errno.ts";
+import { HmmError } from "../sync/errors.ts";
+
+/** The operations of an address space, as an error's `syscall` names them. */
+export type Syscall =
+  | "create"
+  | "attach"
+  | "mmap"
+  | "munmap"
+  | "mprotect"
+  | "mremap"
+  | "madvise"
+  | "fork"
+  | "read"
+  | "write"
+  | "access"
+  | "view"
+  | "maps"
+  | "pagemap"
+  | "stats"
+  | "dispose"
+  | "run";
+
+const VERBS: { readonly [S in Syscall]: string } = {
+  create: "create the address space",
+  attach: "attach to the address space",
+  mmap: "map memory",
+  munmap: "unmap memory",
+  mprotect: "change the protection",
+  mremap: "resize or move the mapping",
+  madvise: "take the advice",
+  fork: "fork the address space",
+  read: "read memory",
+  write: "write memory",
+  access: "access memory",
+  view: "open the view",
+  maps: "list the mappings",
+  pagemap: "list the pages",
+  stats: "gather the statistics",
+  dispose: "dispose of the address space",
+  run: "run the operation",
+};
+
+const TOO_MANY_OWNED =
+  "this thread owns as many spaces and views as it may; dispose of some, or let another thread own them";
+const NO_MEMORY = "RAM or kernel heap is used up; unmap something, or create the space with more ramBytes or heapBytes";
+const BAD_RANGE =
+  "address and length are not a range of whole pages; give an address that is a multiple of 4096 and a length above 0, below 16 TiB together";
+
+const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
+  create: new Map([
+    [ENOMEM, "the kernel heap has no room for it; create it with more heapBytes"],
+    [EMFILE, TOO_MANY_OWNED],
+  ]),
+  attach: new Map([
+    [ESTALE, "all who used it have disposed of it; attach before the last of them does"],
+    [EMFILE, TOO_MANY_OWNED],
+  ]),
+  mmap: new Map([
+    [
+      EINVAL,
+      "length or address is not valid; give a length above 0, and for a fixed mapping an address that is a multiple of 4096",
+    ],
+    [EEXIST, 'something is mapped there; unmap it first, or use fixed: "replace"'],
+    [
+      ENOMEM,
+      "no room, a limit is reached, or RAM or kernel heap is used up; map less, unmap something, or create the space with more",
+    ],
+  ]),
+  munmap: new Map([
+    [EINVAL, BAD_RANGE],
+    [
+      ENOMEM,
+      "a mapping would have to be split, and the limit of mappings or the kernel heap is used up; unmap whole mappings",
+    ],
+  ]),
+  mprotect: new Map([
+    [EINVAL, BAD_RANGE],
+    [
+      ENOMEM,
+      "part of the range is not mapped, or a mapping cannot be split for lack of memory; map the whole range first, or unmap something",
+    ],
+  ]),
+  mremap: new Map([
+    [
+      EINVAL,
+      "an address or length is not valid, or old and new place overlap; give page-aligned addresses, lengths above 0, and `to` only with mayMove",
+    ],
+    [EFAULT, "the old range does not lie inside one mapping; look at maps() and resize one mapping at a time"],
+    [
+      ENOMEM,
+      "it cannot grow there, a limit is reached, or memory is used up; allow it to move with mayMove, or unmap something",
+    ],
+    [EBUSY, "a write view of it is open, which holds its addresses; dispose of the view first"],
+  ]),
+  madvise: new Map([
+    [EINVAL, BAD_RANGE],
+    [ENOMEM, "part of the range is not mapped (the advice was taken for the rest); give a range that is mapped"],
+  ]),
+  fork: new Map([
+    [ENOMEM, NO_MEMORY],
+    [EMFILE, TOO_MANY_OWNED],
+  ]),
+  pagemap: new Map([[EINVAL, BAD_RANGE]]),
+  read: new Map([[ENOMEM, NO_MEMORY]]),
+  write: new Map([[ENOMEM, NO_MEMORY]]),
+  view: new Map([
+    [
+      EFAULT,
+      "part of the range is not mapped, or not with the right that the view needs; map it, or change its protection",
+    ],
+    [
+      EBUSY,
+      "its pages must be gathered in one place, and some are in use by another view or another address space; dispose of that first, or open smaller views",
+    ],
+    [EINVAL, "the range spans a buffer of yours and other memory; open a view of each"],
+    [
+      ENOMEM,
+      "not so many frames in a row are free, or the kernel heap is used up; open smaller views, or create the space with more ramBytes",
+    ],
+    [EMFILE, TOO_MANY_OWNED],
+  ]),
+};
+
+const UNREACHABLE =
+  "a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again";
+
+/** How a value of the user's is shown that may be anything, even what cannot be converted to a string. */
+export function formatValue(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
+  return typeof value === "object" && value !== null
+    ? "an object"
+    : typeof value === "function"
+      ? "a function"
+      : String(value);
+}
+
+/** How the user's argument is shown: addresses in hexadecimal, as maps and debuggers show them. */
+export function formatAddress(address: number): string {
+  return Number.isSafeInteger(address) && address >= 0 ? `0x${address.toString(16)}` : formatValue(address);
+}
+
+/** The error of an operation that failed with `errno`. */
+export function failure(syscall: Syscall, errno: Errno, address?: number): HmmError {
+  const known = errno === ENXIO ? UNREACHABLE : TEXTS[syscall]?.get(errno);
+  return customFailure(
+    syscall,
+    errno,
+    known ?? `the core answered ${errnoName(errno)}; this is a defect, please report it`,
+    address,
+  );
+}
+
+/** The error of an operation for which the table's text would say too little. `text` is "<state>; <remedy>". */
+export function customFailure(syscall: Syscall, errno: Errno, text: string, address?: number): HmmError {
+  const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
+  return new HmmError(errno, syscall, `Cannot ${VERBS[syscall]}${where}: ${text}`, address);
+}
+
+/** Hands a result of 0 or more through; throws for a negative errno. */
+export function unwrap(syscall: Syscall, result: number, address?: number): number {
+  if (result < 0) throw failure(syscall, result, address);
+  return result;
+}
+
+/** Whether the table has a text of its own for this failure: for the test that no errno is without one. */
+export function isExplained(syscall: Syscall, errno: Errno): boolean {
+  return TEXTS[syscall]?.has(errno) === true;
+}

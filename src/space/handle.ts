@@ -1,0 +1,59 @@
+/**
+ * @module space/handle
+ * What one thread gives another so that it can attach to an address space: structured-cloneable, for `workerData` or a message. It keeps the machine's buffers
+ * reachable, not the address space alive; it may be old, damaged or of another machine, and `attach` finds that out.
+ */
+
+import type { MachineHandle } from "../memory/machine.ts";
+import { EINVAL } from "../sync/errno.ts";
+import { customFailure, formatValue } from "./failures.ts";
+
+/** Names an address space to other threads of the program: see `AddressSpace.handle`. */
+export interface AddressSpaceHandle {
+  readonly kind: "hmm-ts/address-space";
+  readonly version: 1;
+  readonly machineId: string;
+  readonly machine: MachineHandle;
+  /** Number of the space on its machine; never used twice. */
+  readonly space: number;
+}
+
+const KIND = "hmm-ts/address-space";
+const VERSION = 1;
+
+/** The handle of a space. */
+export function makeHandle(machine: MachineHandle, machineId: string, space: number): AddressSpaceHandle {
+  return { kind: KIND, version: VERSION, machineId, machine, space };
+}
+
+function isMachineHandle(value: unknown): value is MachineHandle {
+  if (typeof value !== "object" || value === null) return false;
+  const { heap, sections } = value as Partial<MachineHandle>;
+  return heap instanceof SharedArrayBuffer && Array.isArray(sections);
+}
+
+/** Throws HmmError EINVAL for anything but a handle of this version. Whether its space still lives is not known yet. */
+export function parseHandle(value: unknown): AddressSpaceHandle {
+  const fields = (typeof value === "object" && value !== null ? value : {}) as Partial<
+    Record<keyof AddressSpaceHandle, unknown>
+  >;
+  if (fields.kind !== KIND) {
+    throw customFailure(
+      "attach",
+      EINVAL,
+      "this is not the handle of an address space; pass on space.handle as it was given",
+    );
+  }
+  if (fields.version !== VERSION) {
+    throw customFailure(
+      "attach",
+      EINVAL,
+      `its handle is of version ${formatValue(fields.version)}, not ${VERSION}; use one version of hmm-ts in all threads`,
+    );
+  }
+  const { machineId, machine, space } = fields;
+  if (typeof machineId !== "string" || !isMachineHandle(machine) || !Number.isSafeInteger(space)) {
+    throw customFailure("attach", EINVAL, "its handle is damaged; pass on space.handle as it was given");
+  }
+  return { kind: KIND, version: VERSION, machineId, machine, space: space as number };
+}

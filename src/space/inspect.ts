@@ -1,0 +1,80 @@
+/**
+ * @module space/inspect
+ * Looking into an address space: its pages and its numbers. The mappings are mm/pagemap.ts's as they are.
+ */
+
+import type { CacheAccount } from "../memory/heap.ts";
+import type { Machine } from "../memory/machine.ts";
+import { PAGE_BYTES } from "../memory/ram.ts";
+import type { Mm } from "../mm/mm-struct.ts";
+import { pagesOf } from "../mm/mmap.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mm/page-table.ts";
+import { type PagemapEntry, readPagemap } from "../mm/pagemap.ts";
+import { holdsFrame } from "../mm/pte.ts";
+import { EINVAL } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+import { customFailure, failure } from "./failures.ts";
+
+/** What an address space, and the machine below it, amount to now: see `AddressSpace.stats`. */
+export interface AddressSpaceStats {
+  /** Users of the address space: AddressSpace objects of all threads, open views, devices' ranges. */
+  readonly users: number;
+  /** Mappings, and the bytes that they span. */
+  readonly mappings: number;
+  readonly mappedBytes: number;
+  /** Of these, bytes that have a frame. */
+  readonly residentBytes: number;
+  /** Write views that are open. */
+  readonly writeViews: number;
+  /** Page faults that single loads and stores, and read() and write(), took through this object. */
+  readonly faults: number;
+  /** The machine's own RAM, which all its address spaces share. */
+  readonly ram: { readonly totalBytes: number; readonly usedBytes: number; readonly freeBytes: number };
+  /** The machine's kernel heap. `objects` lists what is alive in it, by kind. */
+  readonly heap: {
+    readonly usedBytes: number;
+    readonly peakBytes: number;
+    readonly budgetBytes: number;
+    readonly objects: readonly CacheAccount[];
+  };
+}
+
+/** Pages that one call of pagemap lists at most (4 GiB). */
+const PAGEMAP_PAGES_MAX = 2 ** 20;
+
+/** The pages of a range. Throws HmmError EINVAL. */
+export function* pagemapTask(machine: Machine, mm: Mm, address: number, lengthBytes: number): Task<PagemapEntry[]> {
+  const range = pagesOf(address, lengthBytes);
+  if (range === undefined) throw failure("pagemap", EINVAL, address);
+  if (range.endPage - range.startPage > PAGEMAP_PAGES_MAX) {
+    throw customFailure("pagemap", EINVAL, "the range is longer than 4 GiB; ask for it in parts", address);
+  }
+  return yield* readPagemap(machine, mm, range.startPage, range.endPage);
+}
+
+/** Takes the mmap lock for reading. */
+export function* statsTask(machine: Machine, mm: Mm, faults: number): Task<AddressSpaceStats> {
+  const { memory, heap, ram } = machine;
+  let residentPages = 0;
+  yield* mm.mmapLock.downRead();
+  yield* forEachLeaf(memory, mm.pgd, 0, TASK_SIZE_PAGES, function* (leaf, first, end): Task<number> {
+    for (let page = first; page < end; page++) {
+      if (holdsFrame(wordAt(memory.words, pteIndex(leaf, page)))) residentPages++;
+    }
+    return 0;
+  });
+  const { vmaCount: mappings, mappedPages } = mm;
+  const writeViews = Array.from(mm.holds.nodes()).length;
+  yield* mm.mmapLock.upRead();
+  const { totalPages, usedPages, freePages } = ram.usage();
+  return {
+    users: mm.users.read(),
+    mappings,
+    mappedBytes: mappedPages * PAGE_BYTES,
+    residentBytes: residentPages * PAGE_BYTES,
+    writeViews,
+    faults,
+    ram: { totalBytes: totalPages * PAGE_BYTES, usedBytes: usedPages * PAGE_BYTES, freeBytes: freePages * PAGE_BYTES },
+    heap: { ...heap.usage(), objects: heap.accounting() },
+  };
+}

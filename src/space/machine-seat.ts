@@ -1,0 +1,143 @@
+/**
+ * @module space/machine-seat
+ * This thread's place on a machine, shared by all that it has there: AddressSpace objects, open views, devices. A thread is registered once on
+ * a machine, however many handles of it arrive, and leaves when the last of these goes.
+ *
+ *   S1  `#holders` counts them; at 0 the thread is unregistered, and what it hears from its host and from other threads about this machine ends.
+ *   S2  A machine is known by its id, not by its buffer: each message brings a new buffer object for the same memory.
+ *
+ * No locks: a seat belongs to one thread.
+ */
+
+import { SectionChannel } from "../host/section-channel.ts";
+import { hostThreadId, randomWords, threadName } from "../host/thread-identity.ts";
+import { watchWorkerExits } from "../host/worker-exits.ts";
+import { Machine, type MachineHandle } from "../memory/machine.ts";
+import { agentDied } from "../sync/agents.ts";
+import { EINVAL } from "../sync/errno.ts";
+import { hasPanicked } from "../sync/panic.ts";
+import { runBlocking } from "../sync/run-blocking.ts";
+import { customFailure } from "./failures.ts";
+import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
+import { UserBuffers } from "./user-buffers.ts";
+
+export interface SeatOptions {
+  readonly ramBytes: number;
+  readonly heapBytes: number;
+  readonly debug: boolean;
+}
+
+const seats = new Map<string, MachineSeat>();
+
+/** How soon a thread tries again to leave a machine while it still reaps for others. */
+const LEAVE_AGAIN_MS = 5;
+/** How long a thread that may not block waits for a buffer that another thread has mapped. */
+const SECTION_WAIT_MS = 5000;
+
+export class MachineSeat {
+  readonly machine: Machine;
+  readonly machineId: string;
+  readonly table: SpaceTable;
+  /** The user's buffers that this thread has mapped. */
+  readonly buffers: UserBuffers;
+  readonly #channel: SectionChannel;
+  readonly #stopWatching: () => void;
+  #holders = 0;
+
+  private constructor(machine: Machine, table: SpaceTable) {
+    const { memory, ram } = machine;
+    this.machine = machine;
+    this.table = table;
+    this.machineId = machineIdOf(table);
+    this.buffers = new UserBuffers(machine);
+    const channel = new SectionChannel(this.machineId, ram);
+    this.#channel = channel;
+    ram.onSection = (handle) => channel.announce(handle);
+    ram.missingSection = (basePfn) => channel.find(basePfn);
+    this.#stopWatching = watchWorkerExits((threadId) => {
+      if (!hasPanicked(memory)) agentDied(memory, threadId);
+    });
+    seats.set(this.machineId, this);
+  }
+
+  /** A new machine with this thread on it. Call `hold` at once. */
+  static create(options: SeatOptions): MachineSeat {
+    const machine = Machine.create({ ...options, name: threadName, hostThreadId });
+    return detachIfThrown(machine, () => {
+      const table = runBlocking(machine.memory, createSpaceTable(machine, randomWords(2)), "create");
+      return new MachineSeat(machine, table);
+    });
+  }
+
+  /**
+   * The seat on another thread's machine, or the one that this thread has there already. Call `hold` at once. Throws HmmError EINVAL for a handle that
+   * does not fit together, EMFILE when the machine has too many threads.
+   */
+  static attach(handle: MachineHandle, machineId: string): MachineSeat {
+    const known = seats.get(machineId);
+    if (known !== undefined) {
+      for (const section of handle.sections) known.machine.ram.adoptSection(section);
+      return known;
+    }
+    const machine = Machine.attach(handle, { name: threadName, hostThreadId });
+    return detachIfThrown(machine, () => {
+      const table = runBlocking(machine.memory, findSpaceTable(machine), "attach");
+      if (table === undefined || machineIdOf(table) !== machineId) {
+        throw customFailure("attach", EINVAL, "its handle names another machine; pass on space.handle as it was given");
+      }
+      return new MachineSeat(machine, table);
+    });
+  }
+
+  /** One more thing needs this thread on the machine. Pairs with `drop`. */
+  hold(): void {
+    this.#holders++;
+  }
+
+  /** One thing less; the last one takes the thread off the machine (S1). */
+  drop(): void {
+    this.#holders--;
+    if (this.#holders === 0) this.#leave();
+  }
+
+  /** Whether this thread lacks a buffer that some thread has mapped. */
+  get lacksSections(): boolean {
+    return this.machine.ram.unreachedSections().length > 0;
+  }
+
+  /** Receives what this thread lacks, in no time or a moment; returns whether it lacks nothing now. In browsers nothing can arrive meanwhile. */
+  receiveSections(): boolean {
+    return this.#channel.lookUntil(() => !this.lacksSections);
+  }
+
+  /** As {@link receiveSections}, but the event loop turns. */
+  awaitSections(): Promise<boolean> {
+    return this.#channel.waitUntil(() => !this.lacksSections, SECTION_WAIT_MS);
+  }
+
+  #leave(): void {
+    const { memory, ram } = this.machine;
+    if (memory.reaping && !hasPanicked(memory)) {
+      // This thread is giving back what a dead one owned, and holds locks for it now and then.
+      setTimeout(() => this.#holders === 0 && this.#leave(), LEAVE_AGAIN_MS);
+      return;
+    }
+    if (seats.get(this.machineId) !== this) return;
+    seats.delete(this.machineId);
+    this.#stopWatching();
+    this.#channel.close();
+    ram.onSection = undefined;
+    ram.missingSection = undefined;
+    // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for the thread there.
+    if (!hasPanicked(memory)) this.machine.detach();
+  }
+}
+
+function detachIfThrown(machine: Machine, open: () => MachineSeat): MachineSeat {
+  try {
+    return open();
+  } catch (error) {
+    if (!hasPanicked(machine.memory)) machine.detach();
+    throw error;
+  }
+}

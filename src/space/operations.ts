@@ -1,0 +1,112 @@
+/**
+ * @module space/operations
+ * The operations of an address space as tasks that throw: the core's answers (mm/) turned into errors, and what of them concerns this thread's objects. The
+ * face itself, with both forms of each, is address-space.ts.
+ */
+
+import { doFork } from "../mm/fork.ts";
+import { doMadvise } from "../mm/madvise.ts";
+import { type MmapRequest, doMmap, doMunmap, lengthPagesOf } from "../mm/mmap.ts";
+import { type MmLimits, mmCreate } from "../mm/mm.ts";
+import { doMprotect } from "../mm/mprotect.ts";
+import { doMremap, type MremapRequest } from "../mm/mremap.ts";
+import { EINVAL, ENOMEM } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+import { customFailure, failure, unwrap } from "./failures.ts";
+import type { MachineSeat } from "./machine-seat.ts";
+import type { MmapOptions } from "./options.ts";
+import { type SpaceHold, bufferEpochOf, bumpBufferEpoch, enlistSpace, holdSpace } from "./space-table.ts";
+
+/** A new, empty space on the machine. */
+export function* createTask({ machine, table }: MachineSeat, limits: MmLimits): Task<SpaceHold> {
+  const mm = yield* mmCreate(machine, limits);
+  if (mm === 0) throw failure("create", ENOMEM);
+  const hold = yield* enlistSpace(machine, table, mm, 0);
+  if (typeof hold === "number") throw failure("create", hold);
+  return hold;
+}
+
+/** A further hold on the space of that number. */
+export function* attachTask({ machine, table }: MachineSeat, space: number): Task<SpaceHold> {
+  const hold = yield* holdSpace(machine, table, space);
+  if (typeof hold === "number") throw failure("attach", hold);
+  return hold;
+}
+
+/** A copy-on-write copy of the space. */
+export function* forkTask({ machine, table }: MachineSeat, parent: SpaceHold): Task<SpaceHold> {
+  // Read before: a buffer that is mapped meanwhile may or may not be in the child, and is looked for if in doubt.
+  const epoch = bufferEpochOf(parent);
+  const child = unwrap("fork", yield* doFork(machine, parent.mm));
+  const hold = yield* enlistSpace(machine, table, child, epoch);
+  if (typeof hold === "number") throw failure("fork", hold);
+  return hold;
+}
+
+export function* mmapTask(
+  seat: MachineSeat,
+  hold: SpaceHold,
+  request: MmapRequest,
+  buffer: MmapOptions["buffer"],
+): Task<number> {
+  if (buffer !== undefined) return yield* mmapBuffer(seat, hold, request, buffer);
+  const result = yield* doMmap(seat.machine, hold.mm, request);
+  yield* seat.buffers.sweep();
+  return unwrap("mmap", result, request.address === 0 ? undefined : request.address);
+}
+
+function* mmapBuffer(
+  seat: MachineSeat,
+  hold: SpaceHold,
+  request: MmapRequest,
+  buffer: NonNullable<MmapOptions["buffer"]>,
+): Task<number> {
+  const basePfn = yield* seat.buffers.acquire(buffer);
+  if (basePfn === EINVAL) {
+    const text = "the buffer is not a SharedArrayBuffer or shared WebAssembly.Memory of at least 4096 bytes; give one";
+    throw customFailure("mmap", EINVAL, text);
+  }
+  unwrap("mmap", basePfn);
+  const { pages } = seat.machine.ram.section(basePfn);
+  const isInside = request.offsetPages + Math.max(lengthPagesOf(request.lengthBytes), 0) <= pages;
+  // Announced by `acquire`; said before the first entry of it can be met.
+  bumpBufferEpoch(hold);
+  const result = isInside ? yield* doMmap(seat.machine, hold.mm, { ...request, bufferPfn: basePfn }) : EINVAL;
+  yield* seat.buffers.release(basePfn);
+  if (!isInside) {
+    const text = `the range ends beyond the buffer's ${pages} whole pages; map less, or let the buffer grow first`;
+    throw customFailure("mmap", EINVAL, text);
+  }
+  return unwrap("mmap", result);
+}
+
+export function* munmapTask(seat: MachineSeat, { mm }: SpaceHold, address: number, lengthBytes: number): Task<void> {
+  unwrap("munmap", yield* doMunmap(seat.machine, mm, address, lengthBytes), address);
+  yield* seat.buffers.sweep();
+}
+
+export function* mprotectTask(
+  { machine }: MachineSeat,
+  { mm }: SpaceHold,
+  address: number,
+  lengthBytes: number,
+  protection: number,
+): Task<void> {
+  unwrap("mprotect", yield* doMprotect(machine, mm, address, lengthBytes, protection), address);
+}
+
+export function* mremapTask(seat: MachineSeat, { mm }: SpaceHold, request: MremapRequest): Task<number> {
+  const result = unwrap("mremap", yield* doMremap(seat.machine, mm, request), request.address);
+  yield* seat.buffers.sweep();
+  return result;
+}
+
+export function* madviseTask(
+  { machine }: MachineSeat,
+  { mm }: SpaceHold,
+  address: number,
+  lengthBytes: number,
+  advice: number,
+): Task<void> {
+  unwrap("madvise", yield* doMadvise(machine, mm, address, lengthBytes, advice), address);
+}

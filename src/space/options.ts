@@ -1,0 +1,184 @@
+/**
+ * @module space/options
+ * What the operations of an address space may be told, and its translation into the core's requests. The core checks addresses and lengths itself, with Linux's
+ * answers; here is checked what only JavaScript can get wrong.
+ */
+
+import { PAGE_BYTES } from "../memory/ram.ts";
+import { MADV_DONTNEED, MADV_NORMAL } from "../mm/madvise.ts";
+import { MAP_ANYWHERE, MAP_FIXED_NOREPLACE, MAP_FIXED_REPLACE, type MmapRequest } from "../mm/mmap.ts";
+import type { MmLimits } from "../mm/mm.ts";
+import type { MremapRequest } from "../mm/mremap.ts";
+import { VM_READ, VM_WRITE } from "../mm/vma.ts";
+import { EINVAL } from "../sync/errno.ts";
+import { type Syscall, customFailure, formatValue } from "./failures.ts";
+import type { SeatOptions } from "./machine-seat.ts";
+import type { SharedWasmMemory } from "./user-buffers.ts";
+
+/** What a mapping's pages may be used for. */
+export type Protection = "none" | "read" | "read-write";
+
+/** What is said about memory by `AddressSpace.madvise`: nothing special, or that its contents are not needed any more. */
+export type Advice = "normal" | "dontneed";
+
+/** Bounds of one address space; its forks inherit them. */
+export interface AddressSpaceLimits {
+  /** Bytes that all mappings together may span (Linux: RLIMIT_AS). Default: the whole address range. */
+  readonly mappedBytes?: number | undefined;
+  /** Number of mappings (Linux: vm.max_map_count). Default 65,530. */
+  readonly mappings?: number | undefined;
+}
+
+/** How an address space and the machine below it are made. */
+export interface AddressSpaceOptions {
+  /** RAM of the machine in bytes, rounded up to pages. Reserved at once, committed by the host when touched. Default 256 MiB. */
+  readonly ramBytes?: number | undefined;
+  /** Most bytes that the machine's kernel heap (page tables, bookkeeping) may grow to. Default 64 MiB. */
+  readonly heapBytes?: number | undefined;
+  /** Checks every lock and every pointer of the core; several times slower. Default false. */
+  readonly debug?: boolean | undefined;
+  readonly limits?: AddressSpaceLimits | undefined;
+}
+
+/** How `AddressSpace.mmap` maps. */
+export interface MmapOptions {
+  /** Where: a hint, or with `fixed` the place, a multiple of 4096. 0 is a place like any other when it is fixed. */
+  readonly address?: number | undefined;
+  /** Exactly at `address`: unmapping what is there, or failing with EEXIST if anything is. */
+  readonly fixed?: "replace" | "noreplace" | undefined;
+  /** Default "read-write". */
+  readonly protection?: Protection | undefined;
+  /** Stores are seen by forked children and the other way round. Default false; of a `buffer` always true. */
+  readonly shared?: boolean | undefined;
+  /** Maps this memory of the caller's in place, without a copy, instead of fresh zeroed memory. */
+  readonly buffer?: SharedArrayBuffer | SharedWasmMemory | undefined;
+  /** Where in `buffer` the mapping starts, in bytes, a multiple of 4096. Default 0. */
+  readonly offset?: number | undefined;
+}
+
+/** How `AddressSpace.mremap` resizes. */
+export interface MremapOptions {
+  /** The mapping may go to another address when it cannot grow where it is. Default false. */
+  readonly mayMove?: boolean | undefined;
+  /** Move exactly there (with `mayMove`), unmapping what is there. */
+  readonly to?: number | undefined;
+}
+
+const DEFAULT_RAM_BYTES = 256 * 2 ** 20;
+const DEFAULT_HEAP_BYTES = 64 * 2 ** 20;
+
+function invalid(syscall: Syscall, text: string, address?: number): Error {
+  return customFailure(syscall, EINVAL, text, address);
+}
+
+function checkObject(syscall: Syscall, options: unknown): void {
+  if (typeof options !== "object" || options === null) {
+    throw invalid(syscall, `the options are ${formatValue(options)}; give an object or nothing`);
+  }
+}
+
+function checkBoolean(syscall: Syscall, name: string, value: unknown): void {
+  if (value === undefined || typeof value === "boolean") return;
+  throw invalid(syscall, `${name} is ${formatValue(value)}; give true or false`);
+}
+
+function positiveInteger(syscall: Syscall, name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw invalid(syscall, `${name} is ${formatValue(value)}; give a whole number above 0`);
+}
+
+/** The machine's sizes. Throws HmmError EINVAL. */
+export function seatOptions(options: AddressSpaceOptions): SeatOptions {
+  checkObject("create", options);
+  checkBoolean("create", "debug", options.debug);
+  const ramBytes = positiveInteger("create", "ramBytes", options.ramBytes ?? DEFAULT_RAM_BYTES);
+  return {
+    ramBytes: Math.ceil(ramBytes / PAGE_BYTES) * PAGE_BYTES,
+    heapBytes: positiveInteger("create", "heapBytes", options.heapBytes ?? DEFAULT_HEAP_BYTES),
+    debug: options.debug ?? false,
+  };
+}
+
+/** The space's limits in pages and mappings. Throws HmmError EINVAL. */
+export function mmLimits(limits: AddressSpaceLimits = {}): MmLimits {
+  checkObject("create", limits);
+  const { mappedBytes, mappings } = limits;
+  return {
+    ...(mappedBytes === undefined
+      ? {}
+      : { pages: Math.floor(positiveInteger("create", "limits.mappedBytes", mappedBytes) / PAGE_BYTES) }),
+    ...(mappings === undefined ? {} : { vmas: positiveInteger("create", "limits.mappings", mappings) }),
+  };
+}
+
+/** A protection's VM_ bits. Throws HmmError EINVAL. */
+export function protectionBits(syscall: Syscall, protection: Protection): number {
+  switch (protection) {
+    case "none":
+      return 0;
+    case "read":
+      return VM_READ;
+    case "read-write":
+      return VM_READ | VM_WRITE;
+    default:
+      throw invalid(syscall, `the protection is ${formatValue(protection)}; give "none", "read" or "read-write"`);
+  }
+}
+
+/** An advice's number. Throws HmmError EINVAL. */
+export function adviceNumber(advice: Advice): number {
+  if (advice === "normal") return MADV_NORMAL;
+  if (advice === "dontneed") return MADV_DONTNEED;
+  throw invalid("madvise", `the advice is ${formatValue(advice)}; give "normal" or "dontneed"`);
+}
+
+function placementOf(options: MmapOptions): number {
+  switch (options.fixed) {
+    case undefined:
+      return MAP_ANYWHERE;
+    case "replace":
+    case "noreplace":
+      if (options.address === undefined) throw invalid("mmap", "a fixed mapping has no address; give one");
+      return options.fixed === "replace" ? MAP_FIXED_REPLACE : MAP_FIXED_NOREPLACE;
+    default:
+      throw invalid("mmap", `fixed is ${formatValue(options.fixed)}; give "replace", "noreplace" or nothing`);
+  }
+}
+
+/** The request, but for the buffer, which needs a task of its own. Throws HmmError EINVAL. */
+export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequest {
+  checkObject("mmap", options);
+  checkBoolean("mmap", "shared", options.shared);
+  const { address = 0, offset = 0, buffer } = options;
+  if (!Number.isSafeInteger(address) || address < 0) {
+    throw invalid("mmap", "the address is not a whole number from 0 on; give a multiple of 4096", address);
+  }
+  if (!Number.isSafeInteger(offset) || offset < 0 || offset % PAGE_BYTES !== 0) {
+    throw invalid("mmap", `the offset is ${formatValue(offset)}; give a multiple of 4096`);
+  }
+  if (offset !== 0 && buffer === undefined) throw invalid("mmap", "there is an offset but no buffer; give both");
+  if (buffer !== undefined && options.shared === false) {
+    throw invalid("mmap", "a buffer cannot be mapped privately; leave out shared, or copy it with write()");
+  }
+  return {
+    lengthBytes,
+    address,
+    placement: placementOf(options),
+    protection: protectionBits("mmap", options.protection ?? "read-write"),
+    shared: options.shared ?? buffer !== undefined,
+    bufferPfn: 0,
+    offsetPages: offset / PAGE_BYTES,
+  };
+}
+
+/** The request. Throws HmmError EINVAL. */
+export function mremapRequest(
+  address: number,
+  oldLengthBytes: number,
+  newLengthBytes: number,
+  options: MremapOptions,
+): MremapRequest {
+  checkObject("mremap", options);
+  checkBoolean("mremap", "mayMove", options.mayMove);
+  return { address, oldLengthBytes, newLengthBytes, mayMove: options.mayMove ?? false, to: options.to };
+}

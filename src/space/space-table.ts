@@ -1,0 +1,191 @@
+/**
+ * @module space/space-table
+ * The live address spaces of a machine, by number: so that a handle, which may be old, foreign or made up, names a space without being a pointer. Nothing in it is
+ * followed unless the table lists it. One table for each machine, in the kernel heap.
+ *
+ *   T1  A record is listed exactly while it has holders. A holder is one AddressSpace object of some thread; it owns one mm user (R2). So the
+ *       mm of a listed record is allocated memory and has users.
+ *   T2  Numbers are given out once. A number that the table does not list names a space that is gone.
+ *   T3  A holder is listed among its thread's resources: when the thread dies, the reaper drops it.
+ *
+ * Lock: spacesLock around the list and the holder counts.
+ */
+
+import { List } from "../memory/list.ts";
+import { Machine } from "../memory/machine.ts";
+import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { mmgetNotZero, mmput } from "../mm/mm.ts";
+import { Mm } from "../mm/mm-struct.ts";
+import { atomicAdd, atomicLoad } from "../sync/atomics.ts";
+import { EMFILE, ENOMEM, type Errno, ESTALE } from "../sync/errno.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../sync/resources.ts";
+import { Spinlock } from "../sync/spinlock.ts";
+import type { Task } from "../sync/task.ts";
+
+interface SpaceTable extends StructView {
+  readonly lock: Spinlock;
+  readonly live: List;
+  idLow: number;
+  idHigh: number;
+  lastNumber: number;
+}
+
+const SpaceTable: Struct<SpaceTable> = struct<SpaceTable>("spaceTable", {
+  lock: embed(Spinlock, "the list of live spaces and their holder counts", "spacesLock"),
+  live: embed(List, "head of the records"),
+  idLow: u32("const", "the machine's id: random, so that a handle of another machine is known"),
+  idHigh: u32("const", "its other half"),
+  lastNumber: u32("spacesLock", "number given to a space last (T2)"),
+});
+
+interface SpaceRecord extends StructView {
+  readonly node: List;
+  number: number;
+  mm: number;
+  holders: number;
+  bufferEpoch: number;
+}
+
+const SpaceRecord: Struct<SpaceRecord> = struct<SpaceRecord>("spaceRecord", {
+  node: embed(List, "in the table's list (T1)"),
+  number: u32("const", "its name (T2)"),
+  mm: pointer("const", "kept by the holders' users"),
+  holders: u32("spacesLock", "AddressSpace objects, of all threads"),
+  bufferEpoch: u32("atomic", "rises when a user's buffer has been announced and is about to be mapped here"),
+});
+
+const SPACE_RESOURCE: number = resourceKind("address space");
+
+/** One thread's hold on a space: what an AddressSpace object stands for. */
+export interface SpaceHold {
+  /** Pointer of the record. */
+  readonly record: number;
+  /** Slot in the thread's list of resources. */
+  readonly slot: number;
+  readonly mm: Mm;
+  readonly number: number;
+}
+
+/** Makes the table of a new machine. `id` is two random words. Throws HmmError ENOMEM. */
+export function* createSpaceTable(machine: Machine, id: Uint32Array): Task<SpaceTable> {
+  return yield* machine.heap.singleton(SpaceTable, (table) => {
+    table.lock.init();
+    table.live.init();
+    table.idLow = id[0]!;
+    table.idHigh = id[1]!;
+  });
+}
+
+/** The table of a machine that another thread made, or undefined: then it has no address spaces. */
+export function* findSpaceTable(machine: Machine): Task<SpaceTable | undefined> {
+  const at = atomicLoad(machine.memory.words, yield* machine.heap.root(SpaceTable.name));
+  return at === 0 ? undefined : SpaceTable.at(machine.memory, at);
+}
+
+export type { SpaceTable };
+
+/** The machine's id as text. */
+export function machineIdOf(table: SpaceTable): string {
+  const half = (word: number): string => word.toString(16).padStart(8, "0");
+  return half(table.idHigh) + half(table.idLow);
+}
+
+function bufferEpochWord(hold: SpaceHold): number {
+  return hold.record + SpaceRecord.offset.bufferEpoch;
+}
+
+/**
+ * How many times a user's buffer was mapped here: a thread that has seen a smaller number may meet frames of a section that it does not have. 0 while
+ * there were none.
+ */
+export function bufferEpochOf(hold: SpaceHold): number {
+  return atomicLoad(hold.mm.memory.words, bufferEpochWord(hold));
+}
+
+/** A buffer that has been announced to the other threads is about to be mapped here. */
+export function bumpBufferEpoch(hold: SpaceHold): void {
+  atomicAdd(hold.mm.memory.words, bufferEpochWord(hold), 1);
+}
+
+/**
+ * Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is dropped. `bufferEpoch` is the parent's
+ * for a fork, else 0.
+ */
+export function* enlistSpace(
+  machine: Machine,
+  table: SpaceTable,
+  mmAt: number,
+  bufferEpoch: number,
+): Task<SpaceHold | Errno> {
+  const mm = Mm.at(machine.memory, mmAt);
+  const at = yield* machine.heap.alloc(SpaceRecord);
+  if (at === 0) {
+    yield* mmput(machine, mm);
+    return ENOMEM;
+  }
+  const record = SpaceRecord.at(machine.memory, at);
+  record.mm = mmAt;
+  record.holders = 1;
+  record.bufferEpoch = bufferEpoch;
+  yield* table.lock.lock();
+  table.lastNumber += 1;
+  record.number = table.lastNumber;
+  table.live.addTail(record.node);
+  yield* table.lock.unlock();
+  return yield* ownHold(machine, record);
+}
+
+/** Lists the holder that the caller has just counted with what this thread owns (T3); EMFILE drops it. */
+function* ownHold(machine: Machine, record: SpaceRecord): Task<SpaceHold | Errno> {
+  const slot = addResource(machine.memory, SPACE_RESOURCE, record.at);
+  if (slot >= 0) return { record: record.at, slot, mm: Mm.at(machine.memory, record.mm), number: record.number };
+  yield* dropRecord(machine, record.at);
+  return EMFILE;
+}
+
+/** A further hold on a listed space. ESTALE when it is gone (T2), EMFILE. */
+export function* holdSpace(machine: Machine, table: SpaceTable, number: number): Task<SpaceHold | Errno> {
+  const at = yield* getRecord(machine, table, number);
+  return at === 0 ? ESTALE : yield* ownHold(machine, SpaceRecord.at(machine.memory, at));
+}
+
+/** The record with one more holder and one more user, or 0. The user is taken under the lock: T1 keeps the mm there. */
+function* getRecord(machine: Machine, table: SpaceTable, number: number): Task<number> {
+  const { memory } = machine;
+  yield* table.lock.lock();
+  let found = 0;
+  for (const node of table.live.nodes()) {
+    const record = SpaceRecord.at(memory, SpaceRecord.containerOf(node, "node"));
+    if (record.number !== number) continue;
+    if (yield* mmgetNotZero(Mm.at(memory, record.mm))) {
+      record.holders += 1;
+      found = record.at;
+    }
+    break;
+  }
+  yield* table.lock.unlock();
+  return found;
+}
+
+/** Ends a hold: drops its user, and with the last one the address space. */
+export function releaseSpace(machine: Machine, hold: SpaceHold): Task<void> {
+  removeResource(machine.memory, hold.slot);
+  return dropRecord(machine, hold.record);
+}
+
+function* dropRecord(machine: Machine, at: number): Task<void> {
+  const table = yield* findSpaceTable(machine);
+  if (table === undefined) return;
+  const record = SpaceRecord.at(machine.memory, at);
+  const mm = Mm.at(machine.memory, record.mm);
+  yield* table.lock.lock();
+  record.holders -= 1;
+  const isLast = record.holders === 0;
+  if (isLast) record.node.del();
+  yield* table.lock.unlock();
+  if (isLast) yield* machine.heap.free(SpaceRecord, at);
+  yield* mmput(machine, mm);
+}
+
+/** T3. */
+registerReleaser(SPACE_RESOURCE, (memory, at) => dropRecord(Machine.of(memory), at));

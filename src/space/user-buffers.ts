@@ -1,0 +1,101 @@
+/**
+ * @module space/user-buffers
+ * The user's own buffers that this thread has mapped: each is a section of the machine's RAM, made when it is mapped first and forgotten when it is mapped
+ * nowhere any more.
+ *
+ *   U1  A mapping of a buffer holds a count of the section's first frame (mm/vma-map.ts), and so does `acquire`, until `release`. While the first frame is
+ *       counted the section stays.
+ *   U2  Only the thread that added a section takes that count from 0 up, or removes the section; so the two cannot meet. (Other threads copy a
+ *       mapping that exists: then the count is above 0.)
+ *
+ * A SharedArrayBuffer is known by its object: another thread that got the same memory in a message has another object, and maps a further section
+ * over the same memory. That is harmless, since nothing ever copies such pages.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { PAGE_BYTES } from "../memory/ram.ts";
+import { EINVAL, ENOMEM } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+
+/** A WebAssembly.Memory that was made with `shared: true`. */
+export interface SharedWasmMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
+/** Pages of 4 KiB that a 32-bit WebAssembly.Memory can grow to: frame numbers are kept for them, so that it may grow in place. */
+const WASM_PAGES_MAX = 2 ** 20;
+
+/** The buffer of what a user may map, or undefined. */
+export function bufferOf(source: unknown): SharedArrayBuffer | undefined {
+  if (source instanceof SharedArrayBuffer) return source;
+  if (typeof source !== "object" || source === null) return undefined;
+  const { buffer } = source as Partial<SharedWasmMemory>;
+  return buffer instanceof SharedArrayBuffer && !ArrayBuffer.isView(source) ? buffer : undefined;
+}
+
+export class UserBuffers {
+  readonly #machine: Machine;
+  /** First frames of the sections that this thread added. */
+  readonly #added = new Set<number>();
+  /** A WebAssembly.Memory has a new buffer object after it grew. */
+  readonly #byMemory = new WeakMap<object, number>();
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  /** First frame of the buffer's section, in its present length, with a count of it (U1). EINVAL for what cannot be mapped, ENOMEM. */
+  *acquire(source: SharedArrayBuffer | SharedWasmMemory): Task<number> {
+    const buffer = bufferOf(source);
+    if (buffer === undefined) return EINVAL;
+    let basePfn = this.#find(source, buffer);
+    if (basePfn !== 0 && (yield* this.#extend(basePfn, buffer)) !== 0) basePfn = 0;
+    if (basePfn === 0) {
+      basePfn = yield* this.#add(source, buffer);
+      if (basePfn < 0) return basePfn;
+    }
+    yield* this.#machine.ram.pageGet(basePfn);
+    return basePfn;
+  }
+
+  /** Gives back what `acquire` gave. */
+  *release(basePfn: number): Task<void> {
+    yield* this.#machine.ram.pagePut(basePfn);
+    yield* this.sweep();
+  }
+
+  /** Forgets what is mapped nowhere any more. Cheap when this thread has added nothing. */
+  *sweep(): Task<void> {
+    const { ram } = this.#machine;
+    for (const basePfn of this.#added) {
+      if (ram.pageCount(basePfn) !== 0) continue;
+      // Busy while a view of it is still open.
+      if ((yield* ram.removeSection(basePfn)) === 0) this.#added.delete(basePfn);
+    }
+  }
+
+  #find(source: object, buffer: SharedArrayBuffer): number {
+    const known = this.#machine.ram.sectionOfBuffer(buffer);
+    if (known !== 0) return known;
+    const before = this.#byMemory.get(source) ?? 0;
+    return this.#added.has(before) ? before : 0;
+  }
+
+  *#extend(basePfn: number, buffer: SharedArrayBuffer): Task<number> {
+    const pages = Math.floor(buffer.byteLength / PAGE_BYTES);
+    if (pages <= this.#machine.ram.section(basePfn).pages) return 0;
+    return yield* this.#machine.ram.extendSection(basePfn, buffer);
+  }
+
+  *#add(source: object, buffer: SharedArrayBuffer): Task<number> {
+    const { ram } = this.#machine;
+    yield* this.sweep();
+    const isMemory = source !== buffer;
+    let basePfn: number = isMemory ? yield* ram.addSection(buffer, WASM_PAGES_MAX) : ENOMEM;
+    if (basePfn === ENOMEM) basePfn = yield* ram.addSection(buffer);
+    if (basePfn < 0) return basePfn;
+    this.#added.add(basePfn);
+    if (isMemory) this.#byMemory.set(source, basePfn);
+    return basePfn;
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * @module space/view
+ * A range of an address space as typed arrays over the frames themselves, at the speed of any typed array, until it is disposed of. What a view holds
+ * and forbids meanwhile is mm/view-hold.ts's business; here is its life in this thread.
+ *
+ * A view outlives the AddressSpace object that opened it: it has a user of the address space and a place on the machine of its own. When
+ * its thread dies the reaper closes it. JavaScript cannot take a typed array back: one that was got from a view must not be used
+ * after the view was disposed of, when its frames belong to others.
+ */
+
+import { Machine } from "../memory/machine.ts";
+import { PAGE_BYTES } from "../memory/ram.ts";
+import type { Mm } from "../mm/mm-struct.ts";
+import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
+import { ViewHold } from "../mm/view-hold.ts";
+import { viewClose, viewOpen } from "../mm/view-open.ts";
+import { mayBlock } from "../sync/atomics.ts";
+import { EBADF, EFAULT, EINVAL, EMFILE } from "../sync/errno.ts";
+import { hasPanicked } from "../sync/panic.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../sync/resources.ts";
+import { runAsync } from "../sync/run-async.ts";
+import { runBlocking } from "../sync/run-blocking.ts";
+import type { Task } from "../sync/task.ts";
+import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
+import type { MachineSeat } from "./machine-seat.ts";
+import { requireBlocking } from "./operation-gate.ts";
+
+/** What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out until it is disposed of. */
+export type ViewMode = "read" | "write";
+
+/** The constructor of a typed array, such as `Float32Array`. */
+export interface TypedArrayConstructor<T> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;
+}
+
+const VIEW_RESOURCE: number = resourceKind("view");
+
+registerReleaser(VIEW_RESOURCE, (memory, at) => viewClose(Machine.of(memory), at));
+
+/** Where the bytes of an open view lie. */
+interface OpenView {
+  readonly at: number;
+  readonly slot: number;
+  readonly bytes: Uint8Array<SharedArrayBuffer>;
+}
+
+function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
+  if (mode !== "read" && mode !== "write") {
+    throw customFailure("view", EINVAL, `the mode is ${formatValue(mode)}; give "read" or "write"`, address);
+  }
+  if (!Number.isSafeInteger(address) || address < 0) {
+    throw customFailure(
+      "view",
+      EINVAL,
+      "the address is not a whole number from 0 on; give one that mmap returned",
+      address,
+    );
+  }
+  if (!Number.isSafeInteger(lengthBytes) || lengthBytes <= 0) {
+    throw customFailure(
+      "view",
+      EINVAL,
+      `the length is ${formatValue(lengthBytes)}; give a whole number above 0`,
+      address,
+    );
+  }
+  if (address + lengthBytes > TASK_SIZE_PAGES * PAGE_BYTES) throw failure("view", EFAULT, address);
+}
+
+/** Opens a view and lists it with what this thread owns. The caller holds an mm user. Throws HmmError. */
+function* openTask(machine: Machine, mm: Mm, address: number, lengthBytes: number, mode: ViewMode): Task<OpenView> {
+  checkView(address, lengthBytes, mode);
+  const startPage = Math.floor(address / PAGE_BYTES);
+  const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+  const at = unwrap("view", yield* viewOpen(machine, mm, startPage, endPage, mode === "write"), address);
+  const slot = addResource(machine.memory, VIEW_RESOURCE, at);
+  if (slot < 0) {
+    yield* viewClose(machine, at);
+    throw failure("view", EMFILE, address);
+  }
+  const { pfn } = ViewHold.at(machine.memory, at);
+  const section = machine.ram.section(pfn);
+  const start = (pfn - section.basePfn) * PAGE_BYTES + (address % PAGE_BYTES);
+  return { at, slot, bytes: new Uint8Array(section.buffer, start, lengthBytes) };
+}
+
+function* closeTask(machine: Machine, view: OpenView): Task<void> {
+  removeResource(machine.memory, view.slot);
+  yield* viewClose(machine, view.at);
+}
+
+/**
+ * A range of an address space as typed arrays, from `AddressSpace.view`. Dispose of it when done: its pages stay where they are until then, and a write view keeps
+ * devices out.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * await using space = await AddressSpace.create({ ramBytes: 1 << 20 });
+ * const p = await space.mmap(4096);
+ * {
+ *   using view = await space.view(p, 16, "write");
+ *   view.as(Float32Array).set([1, 2, 3, 4]);
+ * }
+ * console.log(space.f32.load(p + 8)); // 3
+ * ```
+ */
+export class View implements Disposable, AsyncDisposable {
+  /** Address of the first byte. */
+  readonly address: number;
+  readonly lengthBytes: number;
+  readonly mode: ViewMode;
+  readonly #seat: MachineSeat;
+  readonly #open: OpenView;
+  #closing: Promise<void> | undefined;
+
+  private constructor(seat: MachineSeat, open: OpenView, address: number, mode: ViewMode) {
+    this.#seat = seat;
+    this.#open = open;
+    this.address = address;
+    this.lengthBytes = open.bytes.length;
+    this.mode = mode;
+    seat.hold();
+  }
+
+  /** @internal Opens a view of a space that the caller keeps alive. */
+  static *open(seat: MachineSeat, mm: Mm, address: number, lengthBytes: number, mode: ViewMode): Task<View> {
+    return new View(seat, yield* openTask(seat.machine, mm, address, lengthBytes, mode), address, mode);
+  }
+
+  /** The range's bytes, over the frames. Throws HmmError EBADF after the view was disposed of. */
+  get bytes(): Uint8Array<SharedArrayBuffer> {
+    if (this.#closing !== undefined) {
+      throw customFailure("view", EBADF, "the view has been disposed of; open another", this.address);
+    }
+    return this.#open.bytes;
+  }
+
+  /**
+   * The range as a typed array, such as `view.as(Float32Array)`. Throws HmmError EINVAL unless address and length are multiples of the element's size, EBADF after
+   * the view was disposed of.
+   */
+  as<T>(arrayType: TypedArrayConstructor<T>): T {
+    const { buffer, byteOffset } = this.bytes;
+    const widthBytes = arrayType.BYTES_PER_ELEMENT;
+    if (byteOffset % widthBytes !== 0 || this.lengthBytes % widthBytes !== 0) {
+      const text = `address and length (${this.lengthBytes}) are not multiples of ${widthBytes} bytes; open a view of an aligned range`;
+      throw customFailure("view", EINVAL, text, this.address);
+    }
+    return new arrayType(buffer, byteOffset, this.lengthBytes / widthBytes);
+  }
+
+  /** Gives the range back. Disposing of a view again does nothing. */
+  dispose(): Promise<void> {
+    this.#closing ??= this.#closeAsync();
+    return this.#closing;
+  }
+
+  /** As {@link View.dispose}, blocking. Throws HmmError EOPNOTSUPP where the thread may not block. */
+  disposeSync(): void {
+    if (this.#closing !== undefined) return;
+    requireBlocking("view");
+    this.#closing = Promise.resolve();
+    const { machine } = this.#seat;
+    if (!hasPanicked(machine.memory)) runBlocking(machine.memory, closeTask(machine, this.#open), "dispose");
+    this.#seat.drop();
+  }
+
+  /** At the end of a `using` block. Where the thread may not block, the view is given back in the background. */
+  [Symbol.dispose](): void {
+    if (mayBlock()) this.disposeSync();
+    else void this.dispose();
+  }
+
+  /** At the end of an `await using` block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #closeAsync(): Promise<void> {
+    const { machine } = this.#seat;
+    if (!hasPanicked(machine.memory)) await runAsync(machine.memory, closeTask(machine, this.#open), "dispose");
+    this.#seat.drop();
+  }
+}
