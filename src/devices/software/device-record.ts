@@ -1,0 +1,98 @@
+/**
+ * @module devices/software/device-record
+ * The software device as it lies in the kernel heap: all that its threads, and the threads that change mappings, must agree on. What the parts mean is said
+ * where they are used: device-table.ts (page table), frames.ts (device memory), service-turn.ts, fault-ring.ts, thrash.ts, dispatch-words.ts, device-stats.ts; its birth and its end are device-state.ts.
+ *
+ * Locks, outermost first. The turn is none of sync's locks, for whoever has it drops mm users, which may take an address space down:
+ *
+ *     turn            serving faults: one batch at a time, so there is one who adds translations
+ *     mmap lock       inside the turn, for reading, while pages are faulted in
+ *     driver lock     the page table and the frames; what `invalidate` takes, so never held into anything that may change a mapping
+ *
+ *   D1  A translation is added by who has the turn AND the driver lock, and has seen there that no invalidation has run since it was read (R4).
+ *   D2  A translation is taken away under the driver lock by anybody, and the shootdown is flushed before that lock is dropped. So whoever takes the driver
+ *       lock afterwards knows that no thread of the device uses what is not in the table.
+ *   D3  A local entry and the frame that it names know each other, under the driver lock: frame.page leads to the entry and back.
+ */
+
+import { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  embedStruct,
+  pointer,
+  struct,
+  u32,
+} from "../../memory/struct.ts";
+import { Mutex } from "../../sync/mutex.ts";
+import { RefCount } from "../../sync/refcount.ts";
+import { Shootdown } from "../../sync/shootdown.ts";
+import { WaitQueue } from "../../sync/wait-queue.ts";
+
+/** Threads of one device. */
+export const THREADS_MAX = 32;
+
+/** Blocks of the frame table; each describes FRAMES_PER_BLOCK frames, so device memory is 4 GiB at most. */
+export const FRAME_BLOCKS_MAX = 256;
+
+/** Counters, see device-stats.ts. */
+export const COUNTERS = 16;
+
+export interface DeviceRecord extends StructView {
+  readonly mirror: HmmMirrorRecord;
+  readonly driverLock: Mutex;
+  readonly shootdown: Shootdown;
+  readonly refs: RefCount;
+  serial: number;
+  threads: number;
+  faultTimeoutMs: number;
+  pgd: number;
+  firstPfn: number;
+  frames: number;
+  freeFrames: number;
+  freeHead: number;
+  hand: number;
+  readonly frameBlocks: WordArray;
+  turnOwner: number;
+  turnSlot: number;
+  batchesBegun: number;
+  batchesDone: number;
+  readonly turnQueue: WaitQueue;
+  readonly rings: WordArray;
+  thrash: number;
+  thrashExpiryMs: number;
+  nextItem: number;
+  stop: number;
+  readonly counters: WordArray;
+}
+
+export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("softwareDevice", {
+  mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
+  driverLock: embed(Mutex, "page table, frames, thrash table", "driverLock"),
+  shootdown: embed(Shootdown, "generations of the device threads' cached translations"),
+  refs: embed(RefCount, "1 for the mirror's registration, 1 for each device thread; at 0 all of it is freed"),
+  serial: u32("const", "number of the device on its machine: tells it from one whose memory it inherited"),
+  threads: u32("const", "device threads, each with a fault ring"),
+  faultTimeoutMs: u32("const", "how long a fault may be retried"),
+  pgd: pointer("const", "top page table (device-table.ts)"),
+  firstPfn: u32("const", "device memory: the frame number of its frame 0"),
+  frames: u32("const", "frames of device memory: the budget"),
+  freeFrames: u32("driverLock", "frames on the free list"),
+  freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
+  hand: u32("driverLock", "where the clock's hand stands"),
+  frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
+  turnOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
+  turnSlot: u32("turn", "where the owner's resource list has it"),
+  batchesBegun: u32("turn", "rounds of service that began to take faults out of the rings"),
+  batchesDone: u32("turn", "rounds of service that have ended"),
+  turnQueue: embed(WaitQueue, "those who wait for the turn"),
+  rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
+  thrash: pointer("const", "table of pages that bounce (thrash.ts)"),
+  thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
+  nextItem: u32("atomic", "first work item that no thread has taken yet"),
+  stop: u32("atomic", "1: the running dispatch is to end"),
+  counters: array(COUNTERS, "driverLock or turn, by counter", "statistics (device-stats.ts)"),
+});

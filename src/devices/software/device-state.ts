@@ -1,0 +1,126 @@
+/**
+ * @module devices/software/device-state
+ * The birth and the end of a device's shared state (device-record.ts): what it takes from the kernel heap and from the frame numbers, and giving all of it back. The
+ * mirror's registration holds one reference, each device thread one; whoever drops the last one frees everything, be it the owner, a device thread that leaves, or a reaper for
+ * one that died.
+ */
+
+import { hmmMirrorRegister } from "../../hmm/mirror.ts";
+import { HmmMirror } from "../../hmm/mirror-record.ts";
+import { Machine } from "../../memory/machine.ts";
+import type { Mm } from "../../mm/mm-struct.ts";
+import { PAGE_BYTES } from "../../mm/pte.ts";
+import { atomicAdd } from "../../sync/atomics.ts";
+import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../../sync/resources.ts";
+import type { Task } from "../../sync/task.ts";
+import { DeviceRecord } from "./device-record.ts";
+import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
+import { RING_WORDS } from "./fault-ring.ts";
+import { allocFrameTable, freeFrameTable } from "./frames.ts";
+import { THRASH_WORDS } from "./thrash.ts";
+
+export interface DeviceStateOptions {
+  /** The budget of device memory: whole pages. */
+  readonly memoryBytes: number;
+  readonly threads: number;
+  readonly faultTimeoutMs: number;
+}
+
+/** A new device with one reference, not registered. ENOMEM. */
+export function* createDevice(machine: Machine, options: DeviceStateOptions): Task<DeviceRecord | Errno> {
+  const at = yield* machine.heap.alloc(DeviceRecord);
+  if (at === 0) return ENOMEM;
+  const record = DeviceRecord.at(machine.memory, at);
+  record.driverLock.init();
+  record.shootdown.init();
+  record.turnQueue.init();
+  record.refs.init(1);
+  record.serial = atomicAdd(machine.memory.words, yield* machine.heap.root("softwareDeviceSerial"), 1) + 1;
+  record.threads = options.threads;
+  record.faultTimeoutMs = options.faultTimeoutMs;
+  record.frames = options.memoryBytes / PAGE_BYTES;
+  if (yield* allocParts(machine, record)) return record;
+  yield* freeDevice(machine, record);
+  return ENOMEM;
+}
+
+function* allocParts(machine: Machine, record: DeviceRecord): Task<boolean> {
+  const { heap, ram } = machine;
+  record.thrash = yield* heap.allocWords(THRASH_WORDS);
+  if (record.thrash === 0 || !(yield* allocDeviceTable(machine, record)) || !(yield* allocFrameTable(machine, record))) return false;
+  for (let i = 0; i < record.threads; i++) {
+    const ring = yield* heap.allocWords(RING_WORDS);
+    if (ring === 0) return false;
+    record.rings.set(i, ring);
+  }
+  const buffer = makeBuffer(record.frames * PAGE_BYTES);
+  if (buffer === undefined) return false;
+  const pfn = yield* ram.addSection(buffer);
+  if (pfn < 0) return false;
+  record.firstPfn = pfn;
+  return true;
+}
+
+function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
+  try {
+    return new SharedArrayBuffer(lengthBytes);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // the host has no room
+    throw error;
+  }
+}
+
+/** Drops a reference. The last one frees the device; its mirror is unregistered by then. */
+export function* putDevice(machine: Machine, record: DeviceRecord): Task<void> {
+  if (yield* record.refs.put()) yield* freeDevice(machine, record);
+}
+
+function* freeDevice(machine: Machine, record: DeviceRecord): Task<void> {
+  const { heap } = machine;
+  for (let i = 0; i < record.threads; i++) {
+    const ring = record.rings.get(i);
+    if (ring !== 0) yield* heap.freeWords(ring, RING_WORDS);
+  }
+  yield* freeFrameTable(machine, record);
+  yield* freeDeviceTable(machine, record);
+  if (record.thrash !== 0) yield* heap.freeWords(record.thrash, THRASH_WORDS);
+  if (record.firstPfn !== 0) yield* removeDeviceMemory(machine, record.firstPfn);
+  yield* heap.free(DeviceRecord, record.at);
+}
+
+/** A reaper may be a thread that never received the buffer. Its frame numbers then stay taken, which costs numbers and no memory. */
+function* removeDeviceMemory(machine: Machine, firstPfn: number): Task<void> {
+  try {
+    yield* machine.ram.removeSection(firstPfn);
+  } catch (error) {
+    if (!(error instanceof HmmError && error.code === "ENXIO")) throw error;
+  }
+}
+
+/** Puts the device's mirror on `mm`. Holding the mmap lock for writing, and an mm user. Errno as of hmmMirrorRegister. */
+export function registerDevice(machine: Machine, record: DeviceRecord, mm: Mm, opsId: number): Task<Errno> {
+  const mirror = new HmmMirror(machine, record.mirror.at);
+  mirror.init(opsId);
+  return hmmMirrorRegister(mirror, mm);
+}
+
+/** A device whose thread this is. */
+const THREAD_RESOURCE: number = resourceKind("software device thread");
+
+/** This thread becomes one of the device's: a resource slot for `leaveDevice`, or EMFILE. The device is there: somebody holds a reference meanwhile. */
+export function* joinDevice(record: DeviceRecord): Task<number> {
+  const slot = addResource(record.memory, THREAD_RESOURCE, record.at);
+  if (slot < 0) return EMFILE;
+  yield* record.refs.get();
+  return slot;
+}
+
+/** Pairs with `joinDevice`. */
+export function* leaveDevice(machine: Machine, record: DeviceRecord, slot: number): Task<void> {
+  removeResource(machine.memory, slot);
+  yield* putDevice(machine, record);
+}
+
+registerReleaser(THREAD_RESOURCE, (memory, at) => putDevice(Machine.of(memory), DeviceRecord.at(memory, at)));

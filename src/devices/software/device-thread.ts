@@ -1,0 +1,80 @@
+/**
+ * @module devices/software/device-thread
+ * One thread of a device: its fault service, its ring, its view of memory, and the runner of its work items, on a machine that this thread is on. Which thread that is and how it is
+ * told to begin is device-worker.ts's business.
+ */
+
+import { HmmMirror } from "../../hmm/mirror-record.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
+import { runBlocking } from "../../sync/run-blocking.ts";
+import { type DeviceMemory, openDeviceMemory } from "./device-memory.ts";
+import { DeviceRecord } from "./device-record.ts";
+import { joinDevice, leaveDevice } from "./device-state.ts";
+import { DeviceTable } from "./device-table.ts";
+import { DeviceTranslator, WorkItem } from "./device-translator.ts";
+import { FaultRing } from "./fault-ring.ts";
+import { FaultService, type SpanServiceClass } from "./fault-service.ts";
+import { type Dispatch, ItemRunner } from "./item-runner.ts";
+import { type SpanDevice, SpanService } from "./span-service.ts";
+import { ThrashTable } from "./thrash.ts";
+
+/** This thread's views of a device's parts. */
+export function viewDevice(machine: Machine, record: DeviceRecord): SpanDevice {
+  return {
+    machine,
+    mirror: new HmmMirror(machine, record.mirror.at),
+    table: new DeviceTable(machine, record),
+    thrash: new ThrashTable(record),
+  };
+}
+
+export class DeviceThread {
+  readonly memory: DeviceMemory;
+  readonly service: FaultService;
+  readonly work: WorkItem = new WorkItem();
+  readonly #machine: Machine;
+  readonly #record: DeviceRecord;
+  readonly #slot: number;
+  readonly #runner: ItemRunner;
+
+  private constructor(machine: Machine, record: DeviceRecord, index: number, slot: number, service: FaultService) {
+    this.#machine = machine;
+    this.#record = record;
+    this.#slot = slot;
+    this.service = service;
+    const ring = new FaultRing(machine.memory, record.rings.get(index));
+    const translator = new DeviceTranslator(service, ring, this.work);
+    this.memory = openDeviceMemory(machine, record, translator, this.work);
+    this.#runner = new ItemRunner(service, ring, this.work, this.memory);
+  }
+
+  /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE. */
+  static open(machine: Machine, recordAt: number, index: number, Spans: SpanServiceClass = SpanService): DeviceThread {
+    const record = DeviceRecord.at(machine.memory, recordAt);
+    const slot = runBlocking(machine.memory, joinDevice(record), "device thread");
+    if (slot < 0) throw threadFailure(EMFILE);
+    const service = runBlocking(machine.memory, FaultService.open(viewDevice(machine, record), Spans), "device thread");
+    if (typeof service !== "number") return new DeviceThread(machine, record, index, slot, service);
+    runBlocking(machine.memory, leaveDevice(machine, record, slot), "device thread");
+    throw threadFailure(service === EMFILE ? EMFILE : ENOMEM);
+  }
+
+  /** Runs work items of the dispatch until there are no more; see ItemRunner.run. */
+  run(dispatch: Dispatch): Error | undefined {
+    return this.#runner.run(dispatch);
+  }
+
+  /** This thread leaves the device. */
+  close(): void {
+    const { memory } = this.#machine;
+    runBlocking(memory, this.service.close(), "device thread");
+    runBlocking(memory, leaveDevice(this.#machine, this.#record, this.#slot), "device thread");
+  }
+}
+
+function threadFailure(errno: Errno): HmmError {
+  const why = errno === EMFILE ? "it owns as many things on the machine as it may" : "the kernel heap is used up";
+  return new HmmError(errno, "device", `Cannot start a thread of the device: ${why}; give the machine more`);
+}

@@ -1,0 +1,106 @@
+/**
+ * @module devices/software/device-translator
+ * What the translation cache of a device thread asks when it has no answer: a walk of the device's page table, and a fault when the walk finds nothing usable. Two ways to take
+ * a fault, chosen by what the running work item has done so far:
+ *
+ *   - Abandon. A work item that has changed nothing yet may be given up and run again from its start: nobody can tell. Its fault goes into the ring, an exception that was made
+ *     beforehand takes the thread out of the kernel (0.2 us), and the next item runs meanwhile; one batch serves the faults of many.
+ *   - Stall. The item waits here until its page is there, then goes on. Always after its first store or read-modify-write, which must be neither lost nor made twice; and when
+ *     it has been given up so often that another replay promises nothing.
+ *
+ * A stalled access needs one frame at a time, so an item gets through however small device memory is. Should others keep taking that frame away before the access is made
+ * (which they can, STEALS_MAX times), the page is used in RAM.
+ */
+
+import type { Translator } from "../../memory/translation.ts";
+import { TRANSLATION_WRITABLE } from "../../memory/translation.ts";
+import { PAGE_BYTES } from "../../mm/pte.ts";
+import type { Errno } from "../../sync/errno.ts";
+import { DeviceFault } from "../device-fault.ts";
+import { runBlocking } from "../../sync/run-blocking.ts";
+import { STALLS, countAtomically } from "./device-stats.ts";
+import { type DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "./device-table.ts";
+import type { FaultRing } from "./fault-ring.ts";
+import { type FaultService, entryAllows } from "./fault-service.ts";
+
+/** Times that a page is brought for one access and is gone again before the access, until it is used in RAM instead. */
+export const STEALS_MAX = 4;
+
+/** What takes a thread out of a kernel whose work item has been given up. Made once: it says nothing but that. */
+class WorkItemAbandoned extends Error {}
+export const ABANDONED: Error = new WorkItemAbandoned("a work item was given up at a fault and will run again; a kernel must let this pass");
+
+/** The work item that a device thread is running. */
+export class WorkItem {
+  item = -1;
+  /** Faults stall it. */
+  mustStall = false;
+  /** It has made a store or a read-modify-write: it cannot be run again. */
+  hasStored = false;
+  /** It has been given up, or has failed: nothing that it does from here on has an effect. */
+  isOver = false;
+  /** The page at which it was given up, -1 if it was not. */
+  faultedPage = -1;
+  failure: Error | undefined;
+
+  begin(item: number, mustStall: boolean): void {
+    this.item = item;
+    this.mustStall = mustStall;
+    this.hasStored = false;
+    this.isOver = false;
+    this.faultedPage = -1;
+    this.failure = undefined;
+  }
+}
+
+export class DeviceTranslator implements Translator {
+  readonly #table: DeviceTable;
+  readonly #service: FaultService;
+  readonly #ring: FaultRing;
+  readonly #work: WorkItem;
+
+  constructor(service: FaultService, ring: FaultRing, work: WorkItem) {
+    this.#table = service.device.table;
+    this.#service = service;
+    this.#ring = ring;
+    this.#work = work;
+  }
+
+  translate(page: number, write: boolean, address: number): number {
+    const table = this.#table;
+    for (let steals = 0; ; steals++) {
+      const entry = table.entryOf(page);
+      if (entryAllows(entry, write)) {
+        if ((entry & ENTRY_LOCAL) !== 0) table.frames.touch(entryFrameNumber(entry) - table.firstPfn);
+        return entryFrameNumber(entry) * 2 + ((entry & ENTRY_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
+      }
+      this.#fault(page, write, address, steals);
+    }
+  }
+
+  #fault(page: number, write: boolean, address: number, steals: number): void {
+    const work = this.#work;
+    if (!work.mustStall && !work.hasStored && this.#ring.put(page, write)) {
+      work.isOver = true;
+      work.faultedPage = page;
+      throw ABANDONED;
+    }
+    const { machine, record } = this.#table;
+    countAtomically(record, STALLS, 1);
+    const errno = runBlocking(machine.memory, this.#service.resolve(page, write, steals >= STEALS_MAX), "device fault");
+    if (errno !== 0) this.#fail(errno, page, write, address);
+  }
+
+  #fail(errno: Errno, page: number, write: boolean, address: number): never {
+    const failure = new DeviceFault({
+      errno,
+      address: Number.isFinite(address) ? address : page * PAGE_BYTES,
+      access: write ? "write" : "read",
+      item: this.#work.item,
+    });
+    this.#work.isOver = true;
+    this.#work.failure = failure;
+    throw failure;
+  }
+}
+

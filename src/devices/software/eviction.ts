@@ -1,0 +1,75 @@
+/**
+ * @module devices/software/eviction
+ * Makes room in device memory: a clock with a second chance, which goes by real use. UVM evicts what was brought in longest ago and AMD what faulted longest ago,
+ * so both throw out pages that are hot and therefore never fault; here a page is used when a thread fetches its translation, and the hand takes care that hot pages
+ * are fetched again and again:
+ *
+ *     device thread                                  hand, in whoever makes room
+ *     cache miss: fetches the entry, ACCESSED = 1
+ *     hits, hits, hits (no trace)
+ *                                                    ACCESSED was 1: clears it, generation of the block + 1
+ *     generation changed: fetches again, ACCESSED = 1
+ *                                                    next time round: still in use
+ *
+ * A generation belongs to many pages, so raising it costs every thread a few fetches; one raise serves all pages of its block that the hand has passed. Copies are
+ * never written, so evicting one moves nothing.
+ *
+ * Holding the driver lock and the turn.
+ */
+
+import { GENERATIONS, generationIndex } from "../../sync/shootdown.ts";
+import type { Task } from "../../sync/task.ts";
+import { EVICTIONS, count } from "./device-stats.ts";
+import type { DeviceTable } from "./device-table.ts";
+import { FRAME_MAPPED } from "./frames.ts";
+
+/** A page whose generation is to be raised, for each generation; -1 where none is. Of this thread, within one call. */
+const raised = new Float64Array(GENERATIONS);
+
+/**
+ * Takes up to `wanted` frames for the caller, who fills them: free ones first, then those of pages that nobody uses. Puts them into `into` and returns how many: fewer
+ * than `wanted` when the device has no more.
+ */
+export function* reserveFrames(table: DeviceTable, wanted: number, into: Int32Array): Task<number> {
+  let taken = takeFree(table, wanted, into);
+  if (taken === wanted) return taken;
+  raised.fill(-1);
+  taken = evict(table, taken, wanted, into);
+  // Before a frame gets its new content: readers of its old page look at the generation after they have read.
+  for (const page of raised) if (page >= 0) yield* table.record.shootdown.flush(page, page + 1);
+  return taken;
+}
+
+/** Takes up to `wanted` frames that are free. */
+export function takeFree({ frames }: DeviceTable, wanted: number, into: Int32Array): number {
+  for (let taken = 0; taken < wanted; taken++) {
+    const frame = frames.take();
+    if (frame < 0) return taken;
+    into[taken] = frame;
+  }
+  return wanted;
+}
+
+/** Twice round at most: the first time may do no more than clear marks. */
+function evict(table: DeviceTable, already: number, wanted: number, into: Int32Array): number {
+  const { record, frames } = table;
+  let taken = already;
+  let { hand } = record;
+  for (let steps = 2 * frames.frames; steps > 0 && taken < wanted; steps--) {
+    const frame = hand;
+    hand = hand + 1 === frames.frames ? 0 : hand + 1;
+    if (frames.stateOf(frame) !== FRAME_MAPPED) continue;
+    const page = frames.pageOf(frame);
+    raised[generationIndex(page)] = page;
+    if (frames.isAccessed(frame)) {
+      frames.clearAccessed(frame);
+      continue;
+    }
+    table.clearEntry(page);
+    frames.unbind(frame);
+    into[taken++] = frame;
+  }
+  record.hand = hand;
+  count(record, EVICTIONS, taken - already);
+  return taken;
+}

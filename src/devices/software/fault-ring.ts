@@ -1,0 +1,72 @@
+/**
+ * @module devices/software/fault-ring
+ * The device's fault buffer: one ring for each of its threads, so that recording a fault needs no lock. The thread puts faults in; who has the turn takes out those of
+ * all threads, also of such as are still running. A fault that is recorded is not waited for here, and nobody answers it: the work item that made it is run
+ * again, and finds the page or faults anew (the replay policy that UVM calls BATCH_FLUSH).
+ *
+ *     word 0   HEAD    faults taken out so far; written by who has the turn
+ *     word 1   TAIL    faults put in so far; written by the thread, after the fault
+ *     2, 3     page and DeviceAccess of the first entry, and so on
+ *
+ * HEAD and TAIL only count up, modulo 2^32.
+ */
+
+import { atomicLoad, atomicStore, plainLoad } from "../../sync/atomics.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+
+/** Faults that a thread may have waiting. A power of two. */
+export const RING_FAULTS = 256;
+
+const HEAD = 0;
+const TAIL = 1;
+const ENTRIES = 2;
+const ENTRY_WORDS = 2;
+
+/** Words of a ring: a size that the heap has. */
+export const RING_WORDS = 1024;
+
+export class FaultRing {
+  readonly #memory: SharedMemory;
+  readonly #at: number;
+
+  constructor(memory: SharedMemory, at: number) {
+    memory.ensure(at + RING_WORDS);
+    this.#memory = memory;
+    this.#at = at;
+  }
+
+  /** Faults that nobody has taken yet. */
+  get waiting(): number {
+    const { words } = this.#memory;
+    return (atomicLoad(words, this.#at + TAIL) - atomicLoad(words, this.#at + HEAD)) | 0;
+  }
+
+  /** Records a fault. False when the ring is full: serve first. Only the ring's own thread. */
+  put(page: number, isWrite: boolean): boolean {
+    const { words } = this.#memory;
+    if (this.waiting >= RING_FAULTS) return false;
+    const tail = plainLoad(words, this.#at + TAIL); // only this thread writes it
+    const at = this.#entry(tail);
+    words[at] = page;
+    words[at + 1] = isWrite ? 1 : 0;
+    atomicStore(words, this.#at + TAIL, (tail + 1) | 0);
+    return true;
+  }
+
+  /** Hands every waiting fault to `use` and takes it out. Holding the turn. Returns how many. */
+  drain(use: (page: number, isWrite: boolean) => void): number {
+    const { words } = this.#memory;
+    const head = plainLoad(words, this.#at + HEAD); // the turn is ours
+    const waiting = this.waiting;
+    for (let i = 0; i < waiting; i++) {
+      const at = this.#entry(head + i);
+      use(plainLoad(words, at) >>> 0, plainLoad(words, at + 1) !== 0);
+    }
+    atomicStore(words, this.#at + HEAD, (head + waiting) | 0);
+    return waiting;
+  }
+
+  #entry(count: number): number {
+    return this.#at + ENTRIES + (count & (RING_FAULTS - 1)) * ENTRY_WORDS;
+  }
+}

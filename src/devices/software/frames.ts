@@ -1,0 +1,165 @@
+/**
+ * @module devices/software/frames
+ * Device memory, frame by frame: which are free, which page each holds, and which of them have been used lately. Not who gets one when none is free: that is
+ * eviction.ts. The frames themselves are a section of the machine's RAM (memory/sections.ts), so that a frame of the device has a number as any other has,
+ * and one translation cache reaches both.
+ *
+ * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:
+ *
+ *     0  PAGE      the page it holds, when mapped
+ *     1  STATE     free -> loading (who has the turn fills it) -> mapped -> free, or mapped -> loading when it is evicted
+ *     2  ACCESSED  1: some thread has fetched its translation since the hand came by. Set without a lock, so plainly: a set that
+ *                  is lost to the hand's clearing costs the page one chance
+ *     3  NEXT      of the free list: frame plus 1, or 0
+ *
+ * All of it under the driver lock, but for ACCESSED.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { bug } from "../../sync/errors.ts";
+import { plainLoad } from "../../sync/atomics.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/task.ts";
+import { DeviceRecord, FRAME_BLOCKS_MAX } from "./device-record.ts";
+
+const PAGE = 0;
+const STATE = 1;
+const ACCESSED = 2;
+const NEXT = 3;
+const FRAME_WORDS = 4;
+
+const BLOCK_SHIFT = 12;
+const FRAMES_PER_BLOCK: number = 2 ** BLOCK_SHIFT;
+const BLOCK_WORDS_MIN = 512;
+
+/** Most frames of one device: 4 GiB. */
+export const FRAMES_MAX: number = FRAMES_PER_BLOCK * FRAME_BLOCKS_MAX;
+
+export const FRAME_FREE = 0;
+export const FRAME_LOADING = 1;
+export const FRAME_MAPPED = 2;
+
+const BLOCKS_AT: number = DeviceRecord.offset.frameBlocks;
+
+/** Words of the block that describes frames from `firstFrame` on: a size that the heap has. */
+function blockWords(frames: number, firstFrame: number): number {
+  const needed = Math.min(frames - firstFrame, FRAMES_PER_BLOCK) * FRAME_WORDS;
+  let words = BLOCK_WORDS_MIN;
+  while (words < needed) words *= 2;
+  return words;
+}
+
+/** Makes the frame table of a new device, all frames free. False: ENOMEM, and nothing is left behind. */
+export function* allocFrameTable(machine: Machine, record: DeviceRecord): Task<boolean> {
+  const { frames, frameBlocks } = record;
+  for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
+    const block = yield* machine.heap.allocWords(blockWords(frames, frame));
+    if (block === 0) {
+      yield* freeFrameTable(machine, record);
+      return false;
+    }
+    frameBlocks.set(frame >>> BLOCK_SHIFT, block);
+  }
+  const table = new Frames(record);
+  for (let frame = frames - 1; frame >= 0; frame--) table.give(frame);
+  return true;
+}
+
+/** Gives back what `allocFrameTable` took. Nobody uses the device any more. */
+export function* freeFrameTable(machine: Machine, record: DeviceRecord): Task<void> {
+  const { frames, frameBlocks } = record;
+  for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
+    const block = frameBlocks.get(frame >>> BLOCK_SHIFT);
+    if (block !== 0) yield* machine.heap.freeWords(block, blockWords(frames, frame));
+    frameBlocks.set(frame >>> BLOCK_SHIFT, 0);
+  }
+}
+
+/** One thread's view of a device's frame table. */
+export class Frames {
+  readonly record: DeviceRecord;
+  readonly frames: number;
+  readonly #memory: SharedMemory;
+  readonly #blocksAt: number;
+
+  constructor(record: DeviceRecord) {
+    const { memory, frames, frameBlocks } = record;
+    this.record = record;
+    this.frames = frames;
+    this.#memory = memory;
+    this.#blocksAt = record.at + BLOCKS_AT;
+    // Views of the heap only grow: what is covered now stays so.
+    for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
+      memory.ensure(frameBlocks.get(frame >>> BLOCK_SHIFT) + blockWords(frames, frame));
+    }
+  }
+
+  /** A free frame, which is then loading; -1 when there is none. */
+  take(): number {
+    const { record } = this;
+    const frame = record.freeHead - 1;
+    if (frame < 0) return -1;
+    const { words } = this.#memory;
+    const at = this.#wordOf(frame);
+    record.freeHead = plainLoad(words, at + NEXT);
+    record.freeFrames--;
+    words[at + STATE] = FRAME_LOADING;
+    return frame;
+  }
+
+  /** The frame holds nothing any more, whatever it was. Its translation is out of the table. */
+  give(frame: number): void {
+    const { record } = this;
+    const { words } = this.#memory;
+    const at = this.#wordOf(frame);
+    words[at + STATE] = FRAME_FREE;
+    words[at + ACCESSED] = 0;
+    words[at + NEXT] = record.freeHead;
+    record.freeHead = frame + 1;
+    record.freeFrames++;
+  }
+
+  /** A loading frame now holds `page`, whose entry names it. */
+  bind(frame: number, page: number, isAccessed: boolean): void {
+    const { words } = this.#memory;
+    const at = this.#wordOf(frame);
+    if (plainLoad(words, at + STATE) !== FRAME_LOADING) bug(`Cannot bind frame ${frame} of the device: it is not loading`);
+    words[at + PAGE] = page;
+    words[at + STATE] = FRAME_MAPPED;
+    words[at + ACCESSED] = isAccessed ? 1 : 0;
+  }
+
+  /** A mapped frame is about to hold something else. */
+  unbind(frame: number): void {
+    this.#memory.words[this.#wordOf(frame) + STATE] = FRAME_LOADING;
+  }
+
+  /** A thread has fetched the frame's translation. No lock; `frame` may be stale, so it is checked. */
+  touch(frame: number): void {
+    if (!(frame >= 0 && frame < this.frames)) return;
+    const at = this.#wordOf(frame) + ACCESSED;
+    const { words } = this.#memory;
+    // A store only where it changes something: all threads of the device look at these words.
+    if (plainLoad(words, at) === 0) words[at] = 1;
+  }
+
+  pageOf(frame: number): number {
+    return plainLoad(this.#memory.words, this.#wordOf(frame) + PAGE) >>> 0;
+  }
+
+  stateOf(frame: number): number {
+    return plainLoad(this.#memory.words, this.#wordOf(frame) + STATE);
+  }
+
+  isAccessed(frame: number): boolean {
+    return plainLoad(this.#memory.words, this.#wordOf(frame) + ACCESSED) !== 0;
+  }
+
+  clearAccessed(frame: number): void {
+    this.#memory.words[this.#wordOf(frame) + ACCESSED] = 0;
+  }
+
+  #wordOf(frame: number): number {
+    return plainLoad(this.#memory.words, this.#blocksAt + (frame >>> BLOCK_SHIFT)) + (frame & (FRAMES_PER_BLOCK - 1)) * FRAME_WORDS;
+  }
+}

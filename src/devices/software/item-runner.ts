@@ -1,0 +1,173 @@
+/**
+ * @module devices/software/item-runner
+ * Runs a kernel's work items on one device thread, as exactly as if each ran once from start to end. The way to that with few stops:
+ *
+ *   - The thread has a window of items under way. It runs each from its start; one that faults before it has changed anything is given up, its fault recorded, and stays in the
+ *     window. After a pass over the window all recorded faults, of all threads, are served as one batch, and the items that are left run again.
+ *   - Why that is exact: until its first store or read-modify-write an item has had no effect on memory, so giving it up leaves no trace, and its loads are made anew from the start. From
+ *     that store on it is never given up: a fault stalls it in the middle (device-translator.ts). So no store is lost and none is made twice.
+ *   - Why it ends: an item that faults on the same page twice running, or REPLAYS_MAX times, runs stalling from then on, and needs one frame at a time only.
+ *
+ * Served pages may be evicted again before their items run, when the window wants more of them than device memory holds. Then the window shrinks, down to one item; it grows
+ * again while replays find what they need.
+ *
+ * Measured (docs/): for searches in a tree that does not fit, giving up and replaying beats stalling, since the cost of a batch is shared by all its faults; for kernels that hardly
+ * fault there is no difference.
+ */
+
+import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { hasPanicked } from "../../sync/panic.ts";
+import { runBlocking } from "../../sync/run-blocking.ts";
+import { type DeviceFault, KernelFailure } from "../device-fault.ts";
+import type { DeviceMemory, Kernel } from "./device-memory.ts";
+import { DeviceRecord } from "./device-record.ts";
+import { ITEMS, REPLAYS, countAtomically } from "./device-stats.ts";
+import type { WorkItem } from "./device-translator.ts";
+import type { FaultRing } from "./fault-ring.ts";
+import type { FaultService } from "./fault-service.ts";
+
+/** Items under way at most. */
+export const WINDOW_MAX = 256;
+/** Times that an item is given up, until it runs stalling. */
+export const REPLAYS_MAX = 24;
+/** Most items taken from the dispatch at once. */
+const CHUNK_MAX = 256;
+
+const NEXT_ITEM: number = DeviceRecord.offset.nextItem;
+const STOP: number = DeviceRecord.offset.stop;
+
+/** One dispatch, as its threads see it. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly args: readonly number[];
+  readonly items: number;
+  /** False: every fault stalls its item. For kernels that have effects outside of memory. */
+  readonly mayReplay: boolean;
+}
+
+/** Makes the record ready for a dispatch. Before any thread has begun with it. */
+export function beginDispatch({ memory, at }: DeviceRecord): void {
+  atomicStore(memory.words, at + NEXT_ITEM, 0);
+  atomicStore(memory.words, at + STOP, 0);
+}
+
+/** Lets the running dispatch end early: its threads finish the items that they are running, and take no more. */
+export function stopDispatch({ memory, at }: DeviceRecord): void {
+  atomicStore(memory.words, at + STOP, 1);
+}
+
+/** One thread's runner. */
+export class ItemRunner {
+  readonly #record: DeviceRecord;
+  readonly #service: FaultService;
+  readonly #ring: FaultRing;
+  readonly #work: WorkItem;
+  readonly #memory: DeviceMemory;
+  /** The window: item, page of its last fault (-1 none), times it was given up. */
+  readonly #items = new Float64Array(WINDOW_MAX);
+  readonly #lastPages = new Float64Array(WINDOW_MAX);
+  readonly #replays = new Uint8Array(WINDOW_MAX);
+  #count = 0;
+  #windowSize = WINDOW_MAX;
+  /** Items taken from the dispatch that are not in the window yet. */
+  #next = 0;
+  #end = 0;
+
+  constructor(service: FaultService, ring: FaultRing, work: WorkItem, memory: DeviceMemory) {
+    this.#record = service.device.table.record;
+    this.#service = service;
+    this.#ring = ring;
+    this.#work = work;
+    this.#memory = memory;
+  }
+
+  /** Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did: then the others are told to stop too. */
+  run(dispatch: Dispatch): DeviceFault | KernelFailure | Error | undefined {
+    this.#count = 0;
+    this.#next = 0;
+    this.#end = 0;
+    const { memory, at } = this.#record;
+    while (this.#refill(dispatch)) {
+      if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
+      const failure = this.#pass(dispatch);
+      if (failure !== undefined) {
+        stopDispatch(this.#record);
+        return failure;
+      }
+      if (this.#ring.waiting > 0) runBlocking(memory, this.#service.serveWaiting(this.#ring), "device faults");
+    }
+    return undefined;
+  }
+
+  /** Fills the window up. False: nothing is left. */
+  #refill({ items }: Dispatch): boolean {
+    const { memory, at } = this.#record;
+    while (this.#count < this.#windowSize) {
+      if (this.#next === this.#end) {
+        const chunk = Math.max(1, Math.min(CHUNK_MAX, Math.ceil(items / (this.#record.threads * 8))));
+        const first = atomicAdd(memory.words, at + NEXT_ITEM, chunk) >>> 0;
+        if (first >= items) {
+          atomicStore(memory.words, at + NEXT_ITEM, items); // does not run over, however often it is asked
+          break;
+        }
+        this.#next = first;
+        this.#end = Math.min(first + chunk, items);
+      }
+      this.#items[this.#count] = this.#next++;
+      this.#lastPages[this.#count] = -1;
+      this.#replays[this.#count] = 0;
+      this.#count++;
+    }
+    return this.#count > 0;
+  }
+
+  /** Runs every item of the window once, and keeps those that were given up. */
+  #pass(dispatch: Dispatch): Error | undefined {
+    const { memory, at } = this.#record;
+    const work = this.#work;
+    const count = this.#count;
+    let kept = 0;
+    let ran = 0;
+    let repeated = 0;
+    let failure: Error | undefined;
+    for (; ran < count && failure === undefined; ran++) {
+      if (atomicLoad(memory.words, at + STOP) !== 0) break;
+      const lastPage = this.#lastPages[ran]!;
+      const replays = this.#replays[ran]!;
+      const item = this.#items[ran]!;
+      // One more replay promises nothing when the last one got no further.
+      const mustStall = !dispatch.mayReplay || replays >= REPLAYS_MAX || (replays > 0 && lastPage < 0);
+      failure = this.#attempt(dispatch, item, mustStall);
+      if (work.faultedPage < 0) continue;
+      const isRepeated = work.faultedPage === lastPage;
+      if (isRepeated) repeated++;
+      this.#items[kept] = item;
+      this.#lastPages[kept] = isRepeated ? -1 : work.faultedPage;
+      this.#replays[kept] = replays + 1;
+      kept++;
+    }
+    countAtomically(this.#record, ITEMS, ran - kept - (failure === undefined ? 0 : 1));
+    countAtomically(this.#record, REPLAYS, kept);
+    this.#count = kept;
+    this.#resize(repeated, kept);
+    return failure;
+  }
+
+  /** Many items that got no further: what was brought for them had to go again before they ran. */
+  #resize(repeated: number, kept: number): void {
+    if (repeated * 4 > kept) this.#windowSize = Math.max(1, this.#windowSize >>> 1);
+    else if (repeated === 0) this.#windowSize = Math.min(WINDOW_MAX, this.#windowSize + 8);
+  }
+
+  #attempt({ kernel, args }: Dispatch, item: number, mustStall: boolean): Error | undefined {
+    const work = this.#work;
+    work.begin(item, mustStall);
+    try {
+      kernel(this.#memory, item, args);
+    } catch (error) {
+      // What an item throws that is over already is its kernel's answer to our own exception.
+      if (!work.isOver) return hasPanicked(this.#record.memory) && error instanceof Error ? error : new KernelFailure(item, error);
+    }
+    return work.failure;
+  }
+}

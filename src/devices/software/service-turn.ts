@@ -1,0 +1,97 @@
+/**
+ * @module devices/software/service-turn
+ * Whose turn it is to serve a device's faults. A mutex by its use, but none of sync's, for two reasons:
+ *
+ *   - Whoever has the turn registers and unregisters ranges, so drops mm users, and the last one takes an address space down: no lock may be held there.
+ *   - Device threads spend much of their time here, and may be terminated at any time. A lock whose owner dies stops the machine; the turn of a thread that died
+ *     holding nothing else is given back by a reaper, together with the frames it was filling (those in state loading: only who has the turn fills frames).
+ *
+ * It is outermost: nobody who holds a lock may wait for it. Words: `turnOwner`, 0 or the owner's thread plus 1, changed by compare-and-swap; `turnQueue`, those who wait;
+ * `batchesBegun` and `batchesDone`, by which a thread sees that another one has served its faults, and need not wait for a turn of its own.
+ */
+
+import { Machine } from "../../memory/machine.ts";
+import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { EMFILE, type Errno } from "../../sync/errno.ts";
+import { assertNoLockHeld } from "../../sync/held-locks.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../../sync/resources.ts";
+import { type Task, access } from "../../sync/task.ts";
+import { DeviceRecord } from "./device-record.ts";
+import { DeviceTable } from "./device-table.ts";
+import type { FaultRing } from "./fault-ring.ts";
+import { FRAME_LOADING } from "./frames.ts";
+
+/** A device whose turn the thread has. */
+const TURN_RESOURCE: number = resourceKind("software device turn");
+
+/** Answer of `takeTurn`: the turn was not taken, since there is nothing left to do. */
+export const SERVED_BY_ANOTHER = 1;
+
+const OWNER: number = DeviceRecord.offset.turnOwner;
+const BEGUN: number = DeviceRecord.offset.batchesBegun;
+const DONE_BATCHES: number = DeviceRecord.offset.batchesDone;
+
+/**
+ * Waits for the turn: 0. With `ring` (this thread's own), SERVED_BY_ANOTHER as soon as another thread has taken everything out of it and served it. EMFILE when this
+ * thread owns too much already. Holding no lock.
+ */
+export function* takeTurn(record: DeviceRecord, ring?: FaultRing): Task<number> {
+  const { memory, at, turnQueue } = record;
+  assertNoLockHeld(memory, "takeTurn", "who has the turn takes the mmap lock, and drops mm users");
+  const isServed = ring === undefined ? (): boolean => false : servedTest(record, ring);
+  const isOver = (): boolean => atomicLoad(memory.words, at + OWNER) === 0 || isServed();
+  for (;;) {
+    yield* access(memory, "update", at + OWNER, 1, "device turn");
+    if (isServed()) return SERVED_BY_ANOTHER;
+    if (atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0) break;
+    yield* turnQueue.waitEvent(isOver);
+  }
+  return yield* ownTurn(record);
+}
+
+/** Whether a round that took this thread's faults has ended. The ring is emptied after `batchesBegun` was raised, so that is looked at second. */
+function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolean {
+  let batch: number | undefined;
+  return () => {
+    if (ring.waiting > 0) return false;
+    batch ??= atomicLoad(memory.words, at + BEGUN);
+    return ((atomicLoad(memory.words, at + DONE_BATCHES) - batch) | 0) >= 0;
+  };
+}
+
+function* ownTurn(record: DeviceRecord): Task<Errno> {
+  const slot = addResource(record.memory, TURN_RESOURCE, record.at);
+  if (slot >= 0) {
+    record.turnSlot = slot;
+    return 0;
+  }
+  yield* handOn(record);
+  return EMFILE;
+}
+
+/** Gives the turn back. */
+export function* dropTurn(record: DeviceRecord): Task<void> {
+  removeResource(record.memory, record.turnSlot);
+  yield* handOn(record);
+}
+
+/** A round of service is about to take faults out of the rings. Holding the turn. */
+export function beginBatch({ memory, at }: DeviceRecord): void {
+  atomicStore(memory.words, at + BEGUN, (atomicLoad(memory.words, at + BEGUN) + 1) | 0);
+}
+
+function* handOn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
+  yield* access(memory, "update", at + OWNER, 1, "device turn");
+  atomicStore(memory.words, at + DONE_BATCHES, atomicLoad(memory.words, at + BEGUN));
+  atomicStore(memory.words, at + OWNER, 0);
+  yield* turnQueue.wakeAll();
+}
+
+registerReleaser(TURN_RESOURCE, function* (memory, at) {
+  const record = DeviceRecord.at(memory, at);
+  const { frames } = new DeviceTable(Machine.of(memory), record);
+  yield* record.driverLock.lock();
+  for (let frame = 0; frame < frames.frames; frame++) if (frames.stateOf(frame) === FRAME_LOADING) frames.give(frame);
+  yield* record.driverLock.unlock();
+  yield* handOn(record);
+});

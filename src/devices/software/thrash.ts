@@ -1,0 +1,101 @@
+/**
+ * @module devices/software/thrash
+ * Pages that bounce: the CPU stores to them again and again, and each store costs the device its copy and the CPU a fault. After UVM's thrashing control
+ * (`uvm_perf_thrashing.c`): a page that has lost THRASH_EVENTS copies in a row, each within THRASH_WINDOW_MS of the one before, is left in RAM for REMOTE_LAPSE_MS and read
+ * there over the bus, where stores disturb nobody. Then it gets another chance.
+ *
+ * A table of THRASH_ENTRIES entries, direct-mapped by page: two pages that share an entry push each other out, which costs a little speed and nothing else. Under the
+ * driver lock; times are sharedMs of sync/clock.ts.
+ *
+ *     0  PAGE       1  EVENTS, 0 = free entry       2  LAST_MS       3  REMOTE_UNTIL_MS, 0 = not thrashing
+ */
+
+import { plainLoad } from "../../sync/atomics.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { THRASHING, count } from "./device-stats.ts";
+import type { DeviceRecord } from "./device-record.ts";
+
+export const THRASH_EVENTS = 3;
+export const THRASH_WINDOW_MS = 50;
+export const REMOTE_LAPSE_MS = 200;
+
+const THRASH_ENTRIES = 256;
+const PAGE = 0;
+const EVENTS = 1;
+const LAST_MS = 2;
+const REMOTE_UNTIL_MS = 3;
+const ENTRY_WORDS = 4;
+
+/** Words of the table: a size that the heap has. */
+export const THRASH_WORDS: number = THRASH_ENTRIES * ENTRY_WORDS;
+
+export class ThrashTable {
+  readonly #record: DeviceRecord;
+  readonly #memory: SharedMemory;
+  readonly #at: number;
+
+  constructor(record: DeviceRecord) {
+    this.#record = record;
+    this.#memory = record.memory;
+    this.#at = record.thrash;
+    record.memory.ensure(this.#at + THRASH_WORDS);
+  }
+
+  /** A copy of the page was lost to a store of the CPU, or could not be made because of one. */
+  note(page: number, nowMs: number): void {
+    const { words } = this.#memory;
+    const at = this.#entryOf(page);
+    const isKnown = plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + EVENTS) > 0;
+    const isRecent = isKnown && ((nowMs - plainLoad(words, at + LAST_MS)) | 0) <= THRASH_WINDOW_MS;
+    const events = isRecent ? plainLoad(words, at + EVENTS) + 1 : 1;
+    if (!isKnown) words[at + REMOTE_UNTIL_MS] = 0;
+    words[at + PAGE] = page;
+    words[at + EVENTS] = events;
+    words[at + LAST_MS] = nowMs;
+    if (events < THRASH_EVENTS || plainLoad(words, at + REMOTE_UNTIL_MS) !== 0) return;
+    words[at + REMOTE_UNTIL_MS] = timeAfter(nowMs, REMOTE_LAPSE_MS);
+    if (this.#record.thrashExpiryMs === 0) this.#record.thrashExpiryMs = timeAfter(nowMs, REMOTE_LAPSE_MS);
+    count(this.#record, THRASHING);
+  }
+
+  /** Whether the page is to be left in RAM. */
+  isThrashing(page: number): boolean {
+    const { words } = this.#memory;
+    const at = this.#entryOf(page);
+    return plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + REMOTE_UNTIL_MS) !== 0;
+  }
+
+  /** Whether `expire` has anything to do. */
+  hasExpired(nowMs: number): boolean {
+    const { thrashExpiryMs } = this.#record;
+    return thrashExpiryMs !== 0 && ((nowMs - thrashExpiryMs) | 0) >= 0;
+  }
+
+  /** Forgets pages whose time is up, and tells `release` of each. */
+  expire(nowMs: number, release: (page: number) => void): void {
+    const { words } = this.#memory;
+    let nextMs = 0;
+    for (let at = this.#at; at < this.#at + THRASH_WORDS; at += ENTRY_WORDS) {
+      const untilMs = plainLoad(words, at + REMOTE_UNTIL_MS);
+      if (untilMs === 0) continue;
+      const page = plainLoad(words, at + PAGE) >>> 0;
+      if (((nowMs - untilMs) | 0) < 0) {
+        if (nextMs === 0 || ((untilMs - nextMs) | 0) < 0) nextMs = untilMs;
+        continue;
+      }
+      words.fill(0, at, at + ENTRY_WORDS);
+      release(page);
+    }
+    this.#record.thrashExpiryMs = nextMs;
+  }
+
+  #entryOf(page: number): number {
+    // Multiplicative hashing: neighbours get entries of their own, and so do equal offsets in different blocks.
+    return this.#at + (Math.imul(page, 0x9e3779b1) >>> 24) * ENTRY_WORDS;
+  }
+}
+
+/** A time that is not 0, which means none. */
+function timeAfter(nowMs: number, delayMs: number): number {
+  return ((nowMs + delayMs) | 0) || 1;
+}
