@@ -61,7 +61,7 @@ export function checkRetry(tries: number, address: number): void {
   if (tries >= RETRY_LIMIT) throwContended(address);
 }
 
-export function throwContended(address: number): never {
+function throwContended(address: number): never {
   throw new HmmError(
     EAGAIN,
     "access",

@@ -40,7 +40,7 @@ const REFILL_ORDER = 5;
 export const MAGAZINES_WORDS: number = AGENT_LIMIT * ROW_WORDS;
 
 /** Slots of each thread's magazine on a machine with so many pages. */
-export function magazineSlots(totalPages: number): number {
+function magazineSlots(totalPages: number): number {
   return Math.min(SLOTS_MAX, Math.floor(totalPages / SLOTS_SHARE));
 }
 

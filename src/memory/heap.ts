@@ -22,6 +22,7 @@ import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
 import { SlabCache, shrinkCache } from "./slab-cache.ts";
 import type { Struct, StructInfo, StructView } from "./struct.ts";
 
+/** What of one cache is alive. */
 export interface CacheAccount {
   /** The struct's name, or `words<count>` for blocks of that size. */
   readonly name: string;
@@ -30,6 +31,7 @@ export interface CacheAccount {
   readonly bytes: number;
 }
 
+/** How full the kernel heap is. */
 export interface HeapUsage {
   /** Pages in use, in bytes: the heap's own tables, slabs (empty ones included) and blocks. */
   readonly usedBytes: number;

@@ -9,7 +9,6 @@
  * may use the object at all reads it whole, and one that may not use it gets the error that it deserves.
  */
 
-import { bug } from "../sync/errors.ts";
 import { nameHash } from "../sync/lock-class.ts";
 
 /** Every byte of freed heap memory (Linux: POISON_FREE). As a page number, a pointer or a count it is absurd. */
@@ -41,24 +40,4 @@ export function headerState(header: number): number {
 /** Heap addresses are printed as byte offsets in hexadecimal, as in the documents and the checker's reports. */
 export function formatPointer(pointer: number): string {
   return `0x${(pointer * 4).toString(16)} (word ${pointer})`;
-}
-
-/** Throws the error for an object that is not a live `structName`. `header` is what stood in front of it. */
-export function throwBadObject(
-  structName: string,
-  tag: number,
-  pointer: number,
-  header: number,
-  access: string,
-): never {
-  const where = `${structName} at ${formatPointer(pointer)}`;
-  if (headerState(header) === HEADER_FREE)
-    bug(`Cannot ${access} ${where}: it was freed; keep a reference while using it`);
-  if (headerState(header) !== HEADER_LIVE) {
-    bug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
-  }
-  if (headerTag(header) !== tag) {
-    bug(`Cannot ${access} ${where}: an object of another struct lives there; check the pointer's type`);
-  }
-  bug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);
 }

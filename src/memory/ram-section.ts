@@ -53,6 +53,7 @@ export interface SectionRecord extends StructView {
   basePfn: number;
   pages: number;
   reservedPages: number;
+  born: number;
   readonly buddy: WordArray;
 }
 
@@ -67,6 +68,7 @@ export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
     basePfn: u32("ramLock", "first frame; a multiple of 512"),
     pages: u32("ramLock", "frames that are there; a user's section may be extended"),
     reservedPages: u32("ramLock", "frames that have a number and a place in the frame table"),
+    born: u32("ramLock", "1 for the machine's first section, then counting; kept when the record is freed"),
     buddy: array(Buddy.WORDS, "ramLock", "free frames; of the machine's own RAM only"),
   },
   { embedded: true },

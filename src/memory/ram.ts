@@ -14,7 +14,7 @@
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../sync/atomics.ts";
-import { EBUSY, EEXIST, EINVAL, ENOMEM } from "../sync/errno.ts";
+import { ENOMEM } from "../sync/errno.ts";
 import type { Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
@@ -32,16 +32,13 @@ import {
   FRAME_STATE,
   FRAME_USED_BEFORE,
   FRAME_WORDS,
-  PAGE_BYTES,
   PAGE_WORDS,
   SECTION_OWNED,
   SECTION_PAGES_MAX,
-  SECTION_USER,
   SECTION_ZERO,
-  frameTableBytes,
 } from "./ram-section.ts";
-import type { RamSection, RamSectionHandle, SectionKind, SectionRecord } from "./ram-section.ts";
-import { PFN_LIMIT, SECTION_RECORDS_WORDS, Sections, measureBuffer } from "./sections.ts";
+import type { RamSection, RamSectionHandle } from "./ram-section.ts";
+import { SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
 import type { Struct, StructView } from "./struct.ts";
 import { embed, pointer, struct, u32 } from "./struct.ts";
 
@@ -55,7 +52,6 @@ interface RamCore extends StructView {
   records: number;
   magazines: number;
   totalPages: number;
-  nextPfn: number;
 }
 
 const RamCore: Struct<RamCore> = struct<RamCore>("ramCore", {
@@ -63,7 +59,6 @@ const RamCore: Struct<RamCore> = struct<RamCore>("ramCore", {
   records: pointer("const", "section records"),
   magazines: pointer("const", "threads' magazines of frames (frame-allocator.ts)"),
   totalPages: u32("const", "the budget"),
-  nextPfn: u32("ramLock", "where the search for frame numbers of a new section begins"),
 });
 
 export interface RamUsage {
@@ -83,15 +78,13 @@ export class Ram {
   /** Called in the thread that added or extended a user's section: the other threads need this handle (`adoptSection`). */
   onSection: ((handle: RamSectionHandle) => void) | undefined;
   readonly #core: RamCore;
-  readonly #lock: Spinlock;
   readonly #sections: Sections;
   readonly #allocator: FrameAllocator;
 
   private constructor(core: RamCore) {
     this.memory = core.memory;
     this.#core = core;
-    this.#lock = core.lock;
-    this.#sections = new Sections(core.memory, core.records);
+    this.#sections = new Sections(core.memory, core.lock, core.records);
     this.#allocator = new FrameAllocator(core.memory, core.lock, core.magazines, core.totalPages);
   }
 
@@ -269,11 +262,7 @@ export class Ram {
    * `sectionOfBuffer`), ENOMEM.
    */
   *addSection(buffer: SharedArrayBuffer, maxPages?: number): Task<number> {
-    const measured = measureBuffer(buffer, maxPages);
-    if (typeof measured === "number") return measured;
-    if (this.#sections.ofBuffer(buffer) !== undefined) return EEXIST;
-    const { pages, reservedPages } = measured;
-    const section = yield* this.#addSection(SECTION_USER, pages, reservedPages, () => buffer);
+    const section = yield* this.#sections.addBuffer(buffer, maxPages);
     if (typeof section === "number") return section;
     this.onSection?.(section.handle);
     return section.basePfn;
@@ -286,26 +275,15 @@ export class Ram {
 
   /** The section's memory has grown to the length of `buffer` (a WebAssembly.Memory has a new buffer object then). EINVAL if it may not. */
   *extendSection(basePfn: number, buffer: SharedArrayBuffer): Task<Errno> {
-    const measured = measureBuffer(buffer, undefined);
-    if (typeof measured === "number") return measured;
-    yield* this.#lock.lock();
-    const record = this.#sections.recordOf(basePfn);
-    const result = record === undefined ? EINVAL : extendRecord(record, measured.pages);
-    yield* this.#lock.unlock();
-    if (result !== 0 || record === undefined) return EINVAL;
-    const handle = { ...this.section(basePfn).handle, buffer };
-    this.#sections.adopt(handle);
-    this.onSection?.(handle);
+    const section = yield* this.#sections.extend(basePfn, buffer);
+    if (typeof section === "number") return section;
+    this.onSection?.(section.handle);
     return 0;
   }
 
   /** Forgets a user's section; the buffer is the user's again. EBUSY while one of its frames is counted, EINVAL if there is no such section. */
-  *removeSection(basePfn: number): Task<Errno> {
-    yield* this.#lock.lock();
-    const record = this.#sections.recordOf(basePfn);
-    const result = record?.kind === SECTION_USER ? this.#release(record) : EINVAL;
-    yield* this.#lock.unlock();
-    return result;
+  removeSection(basePfn: number): Task<Errno> {
+    return this.#sections.remove(basePfn);
   }
 
   /** A section that another thread added or extended arrives here. */
@@ -326,12 +304,12 @@ export class Ram {
   }
 
   *#makeSections(totalPages: number): Task<Errno> {
-    const zero = yield* this.#addSection(SECTION_ZERO, 1, 1, (bytes) => new SharedArrayBuffer(bytes));
+    const zero = yield* this.#sections.make(SECTION_ZERO, 1);
     if (typeof zero === "number") return zero;
     if (zero.basePfn !== ZERO_PFN) bug("Cannot make the RAM: frame 0 is taken");
     for (let made = 0; made < totalPages; made += SECTION_PAGES_MAX) {
       const pages = Math.min(SECTION_PAGES_MAX, totalPages - made);
-      const section = yield* this.#addSection(SECTION_OWNED, pages, pages, (bytes) => new SharedArrayBuffer(bytes));
+      const section = yield* this.#sections.make(SECTION_OWNED, pages);
       if (typeof section === "number") return section;
     }
     for (const section of this.#setZones()) this.#allocator.fill(section);
@@ -342,35 +320,6 @@ export class Ram {
     const owned = this.#sections.known().filter((section) => section.owned);
     this.#allocator.setZones(owned);
     return owned;
-  }
-
-  /** Buffers are made outside the lock: that may fail, and then nothing else has happened. */
-  *#addSection(
-    kind: SectionKind,
-    pages: number,
-    reservedPages: number,
-    bufferOf: (bytes: number) => SharedArrayBuffer,
-  ): Task<RamSection | Errno> {
-    const buffer = tryMake(() => bufferOf(pages * PAGE_BYTES));
-    const frames = tryMake(() => new SharedArrayBuffer(frameTableBytes(reservedPages)));
-    if (buffer === undefined || frames === undefined) return ENOMEM;
-    yield* this.#lock.lock();
-    const record = this.#sections.reserve(kind, pages, reservedPages, this.#core.nextPfn);
-    if (typeof record !== "number") this.#core.nextPfn = (record.basePfn + reservedPages) % PFN_LIMIT;
-    yield* this.#lock.unlock();
-    if (typeof record === "number") return record;
-    const { at: recordAt, serial, basePfn } = record;
-    this.#sections.adopt({ recordAt, serial, basePfn, buffer, frames });
-    return this.#sections.of(basePfn);
-  }
-
-  #release(record: SectionRecord): Errno {
-    const section = this.#sections.of(record.basePfn);
-    for (let i = 0; i < record.reservedPages; i++) {
-      if (atomicLoad(section.frames, i * FRAME_WORDS + FRAME_COUNT) !== 0) return EBUSY;
-    }
-    this.#sections.release(record);
-    return 0;
   }
 
   /** The frame is ours alone: nobody else has its number yet. */
@@ -434,20 +383,4 @@ export class Ram {
 /** How a word of a frame table is named to a scheduler: frame tables lie outside the heap, so below 0. */
 function frameWord(pfn: number, word: number): number {
   return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
-}
-
-function tryMake(make: () => SharedArrayBuffer): SharedArrayBuffer | undefined {
-  try {
-    return make();
-  } catch (error) {
-    if (error instanceof RangeError) return undefined; // the host has no more memory, or no address space
-    throw error;
-  }
-}
-
-/** A user's section only ever grows, and not past the numbers kept for it. Holding ramLock. */
-function extendRecord(record: SectionRecord, pages: number): Errno {
-  if (record.kind !== SECTION_USER || pages < record.pages || pages > record.reservedPages) return EINVAL;
-  record.pages = pages;
-  return 0;
 }

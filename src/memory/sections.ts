@@ -10,12 +10,24 @@
  * Lock: ramLock around the records. A record of a section that somebody uses does not change, but for `pages`, which only rises.
  */
 
-import { EINVAL, ENOMEM, ENXIO } from "../sync/errno.ts";
+import { atomicLoad } from "../sync/atomics.ts";
+import { EBUSY, EEXIST, EINVAL, ENOMEM, ENXIO } from "../sync/errno.ts";
 import type { Errno } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Spinlock } from "../sync/spinlock.ts";
+import type { Task } from "../sync/task.ts";
 import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
-import { PAGE_BYTES, RamSection, SECTION_NONE, SectionRecord } from "./ram-section.ts";
+import {
+  FRAME_COUNT,
+  FRAME_WORDS,
+  PAGE_BYTES,
+  RamSection,
+  SECTION_NONE,
+  SECTION_USER,
+  SectionRecord,
+  frameTableBytes,
+} from "./ram-section.ts";
 
 /** Frame numbers are below this. */
 export const PFN_LIMIT: number = 2 ** 24;
@@ -24,20 +36,22 @@ const GRANULE_PAGES: number = 2 ** GRANULE_SHIFT;
 /** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
 const USER_PAGES_MAX: number = 2 ** 21;
 /** Sections of a machine at one time. */
-export const SECTION_LIMIT = 128;
+const SECTION_LIMIT = 128;
 
 /** Words of all records. */
 export const SECTION_RECORDS_WORDS: number = SECTION_LIMIT * SectionRecord.sizeWords;
 
 export class Sections {
   readonly #memory: SharedMemory;
+  readonly #lock: Spinlock;
   readonly #recordsAt: number;
   readonly #byGranule: (RamSection | undefined)[] = [];
   /** Asked when this thread meets a frame whose section it was not given. */
   missing: ((basePfn: number) => RamSectionHandle | undefined) | undefined;
 
-  constructor(memory: SharedMemory, recordsAt: number) {
+  constructor(memory: SharedMemory, lock: Spinlock, recordsAt: number) {
     this.#memory = memory;
+    this.#lock = lock;
     this.#recordsAt = recordsAt;
   }
 
@@ -78,32 +92,85 @@ export class Sections {
       .map(({ basePfn }) => basePfn);
   }
 
-  /** The record of a section by its first frame, or undefined. Holding ramLock. */
-  recordOf(basePfn: number): SectionRecord | undefined {
-    return this.#records().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);
+  /** A section of a new buffer: the page of zeros, or RAM. ENOMEM when the host or the frame numbers have no room. */
+  *make(kind: SectionKind, pages: number): Task<RamSection | Errno> {
+    const buffer = tryMake(pages * PAGE_BYTES);
+    return buffer === undefined ? ENOMEM : yield* this.#add(kind, buffer, { pages, reservedPages: pages });
   }
 
-  /**
-   * Takes a record and frame numbers for a section. The first frame is looked for from `fromPfn` on and then from the start. Returns the
-   * record, or ENOMEM. Holding ramLock.
-   */
-  reserve(kind: SectionKind, pages: number, reservedPages: number, fromPfn: number): SectionRecord | Errno {
+  /** A section of a user's buffer. EINVAL, EEXIST, ENOMEM: see Ram.addSection. */
+  *addBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): Task<RamSection | Errno> {
+    const measured = measureBuffer(buffer, maxPages);
+    if (typeof measured === "number") return measured;
+    if (this.ofBuffer(buffer) !== undefined) return EEXIST;
+    return yield* this.#add(SECTION_USER, buffer, measured);
+  }
+
+  /** The same user's section, longer: it only ever grows, and not past the numbers kept for it. EINVAL otherwise. */
+  *extend(basePfn: number, buffer: SharedArrayBuffer): Task<RamSection | Errno> {
+    const measured = measureBuffer(buffer, undefined);
+    if (typeof measured === "number") return measured;
+    yield* this.#lock.lock();
+    const record = this.#recordOf(basePfn);
+    const { pages } = measured;
+    const fits = record?.kind === SECTION_USER && pages >= record.pages && pages <= record.reservedPages;
+    if (fits) record.pages = pages;
+    yield* this.#lock.unlock();
+    if (!fits) return EINVAL;
+    this.adopt({ ...this.of(basePfn).handle, buffer });
+    return this.of(basePfn);
+  }
+
+  /** Frees the record and the numbers of a user's section; what threads remember of it is stale from now on. EINVAL, EBUSY: see Ram. */
+  *remove(basePfn: number): Task<Errno> {
+    yield* this.#lock.lock();
+    const record = this.#recordOf(basePfn);
+    let result = EINVAL;
+    if (record?.kind === SECTION_USER) result = isCounted(this.of(basePfn)) ? EBUSY : 0;
+    if (record !== undefined && result === 0) {
+      record.kind = SECTION_NONE;
+      record.serial += 1;
+    }
+    yield* this.#lock.unlock();
+    return result;
+  }
+
+  /** What may fail is made outside the lock: then nothing else has happened. */
+  *#add(kind: SectionKind, buffer: SharedArrayBuffer, { pages, reservedPages }: BufferPages): Task<RamSection | Errno> {
+    const frames = tryMake(frameTableBytes(reservedPages));
+    if (frames === undefined) return ENOMEM;
+    yield* this.#lock.lock();
+    const record = this.#reserve(reservedPages);
+    if (record !== undefined) {
+      record.pages = pages;
+      record.kind = kind;
+    }
+    yield* this.#lock.unlock();
+    if (record === undefined) return ENOMEM;
+    const { at: recordAt, serial, basePfn } = record;
+    this.adopt({ recordAt, serial, basePfn, buffer, frames });
+    return this.of(basePfn);
+  }
+
+  /** A free record with numbers for so many frames, or undefined. Holding ramLock. */
+  #reserve(reservedPages: number): SectionRecord | undefined {
     const records = this.#records();
     const free = records.find((record) => record.kind === SECTION_NONE);
-    if (free === undefined) return ENOMEM;
-    const basePfn = findHole(records, reservedPages, fromPfn) ?? findHole(records, reservedPages, 0);
-    if (basePfn === undefined) return ENOMEM;
+    if (free === undefined) return undefined;
+    // From where the newest section ended: so a removed one's numbers rest for as long as there are others.
+    const newest = records.reduce((a, b) => (b.born > a.born ? b : a));
+    const basePfn =
+      findHole(records, reservedPages, newest.basePfn + newest.reservedPages) ?? findHole(records, reservedPages, 0);
+    if (basePfn === undefined) return undefined;
     free.basePfn = basePfn;
-    free.pages = pages;
     free.reservedPages = reservedPages;
-    free.kind = kind;
+    free.born = newest.born + 1;
     return free;
   }
 
-  /** Frees a record. Every thread's remembered section of it is stale from now on. Holding ramLock. */
-  release(record: SectionRecord): void {
-    record.kind = SECTION_NONE;
-    record.serial += 1;
+  /** The record of a section by its first frame, or undefined. Holding ramLock. */
+  #recordOf(basePfn: number): SectionRecord | undefined {
+    return this.#records().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);
   }
 
   #records(): SectionRecord[] {
@@ -153,13 +220,13 @@ function roundUpGranule(pfn: number): number {
   return Math.ceil(pfn / GRANULE_PAGES) * GRANULE_PAGES;
 }
 
-export interface BufferPages {
+interface BufferPages {
   readonly pages: number;
   readonly reservedPages: number;
 }
 
 /** What a user's buffer offers: pages that are there, and pages that it may grow to. EINVAL for what cannot be a section. */
-export function measureBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): BufferPages | Errno {
+function measureBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): BufferPages | Errno {
   if (!(buffer instanceof SharedArrayBuffer)) return EINVAL;
   const pages = Math.floor(buffer.byteLength / PAGE_BYTES);
   const ownMaxPages = buffer.growable ? Math.floor(buffer.maxByteLength / PAGE_BYTES) : pages;
@@ -167,4 +234,22 @@ export function measureBuffer(buffer: SharedArrayBuffer, maxPages: number | unde
   return pages === 0 || reservedPages > USER_PAGES_MAX || !Number.isInteger(reservedPages)
     ? EINVAL
     : { pages, reservedPages };
+}
+
+/** A new buffer, or undefined when the host has no more memory or no address space. */
+function tryMake(bytes: number): SharedArrayBuffer | undefined {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether any frame of the section is referred to. */
+function isCounted(section: RamSection): boolean {
+  for (let index = FRAME_COUNT; index < section.frames.length; index += FRAME_WORDS) {
+    if (atomicLoad(section.frames, index) !== 0) return true;
+  }
+  return false;
 }

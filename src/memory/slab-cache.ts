@@ -23,9 +23,9 @@ import type { Task } from "../sync/task.ts";
 import type { HeapPages } from "./heap-pages.ts";
 import { CACHE_RECORD_WORDS, HEAP_PAGE_WORDS, KIND_SLAB, KIND_TAIL } from "./heap-pages.ts";
 import { List } from "./list.ts";
-import { HEADER_FREE, HEADER_LIVE, HEADER_WORDS, POISON_FREE, formatPointer, throwBadObject } from "./poison.ts";
+import { HEADER_FREE, HEADER_LIVE, HEADER_WORDS, POISON_FREE, formatPointer } from "./poison.ts";
 import type { Struct, StructInfo, StructView } from "./struct.ts";
-import { embed, pointer, struct, u32 } from "./struct.ts";
+import { embed, pointer, struct, throwBadObject, u32 } from "./struct.ts";
 
 interface CacheRecord extends StructView {
   readonly lock: Spinlock;

@@ -15,7 +15,16 @@ import { bug } from "../sync/errors.ts";
 import type { LockClass } from "../sync/lock-class.ts";
 import { lockClass } from "../sync/lock-class.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { HEADER_LIVE, HEADER_WORDS, POISON_FREE, formatPointer, structTag, throwBadObject } from "./poison.ts";
+import {
+  HEADER_FREE,
+  HEADER_LIVE,
+  HEADER_WORDS,
+  POISON_FREE,
+  formatPointer,
+  headerState,
+  headerTag,
+  structTag,
+} from "./poison.ts";
 
 export interface StructView {
   /** Pointer: word index of the object's first word. */
@@ -291,19 +300,24 @@ function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
   bug(`Cannot use ${info.name} at ${formatPointer(at)}: its object was freed; keep a reference while using it`);
 }
 
-/** Every struct that the loaded modules declared, in order of declaration. */
-export function declaredStructs(): StructInfo[] {
-  return [...structs.values()];
+/** Throws the error for an object that is not a live `structName`. `header` is what stood in front of it. */
+export function throwBadObject(structName: string, tag: number, at: number, header: number, access: string): never {
+  const where = `${structName} at ${formatPointer(at)}`;
+  if (headerState(header) === HEADER_FREE)
+    bug(`Cannot ${access} ${where}: it was freed; keep a reference while using it`);
+  if (headerState(header) !== HEADER_LIVE) {
+    bug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
+  }
+  if (headerTag(header) !== tag) {
+    const found =
+      [...structs.values()].find((info) => info.tag === headerTag(header))?.name ?? "object of another program";
+    bug(`Cannot ${access} ${where}: a ${found} lives there; check the pointer's type`);
+  }
+  bug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);
 }
 
-/** The name that belongs to a header's tag, or undefined for structs that this thread has not loaded. */
-export function structNameOf(tag: number): string | undefined {
-  for (const info of structs.values()) if (info.tag === tag) return info.name;
-  return undefined;
-}
-
-/** One Markdown section with a table of fields for each struct: the source of the layout tables in the documents. */
-export function describeStructs(infos: readonly StructInfo[] = declaredStructs()): string {
+/** One Markdown section with a table of fields for each struct, by default all that the loaded modules declared: the source of the layout tables in the documents. */
+export function describeStructs(infos: readonly StructInfo[] = [...structs.values()]): string {
   return infos.map(describeStruct).join("\n");
 }
 

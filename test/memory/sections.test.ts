@@ -15,7 +15,8 @@ interface WasmMemory {
 interface WasmApi {
   readonly Memory: new (options: { initial: number; maximum: number; shared: true }) => WasmMemory;
 }
-const { Memory } = (globalThis as unknown as { WebAssembly: WasmApi }).WebAssembly;
+const host: unknown = globalThis;
+const { Memory } = (host as { WebAssembly: WasmApi }).WebAssembly;
 
 function addBuffer(machine: Machine, buffer: SharedArrayBuffer, maxPages?: number): number {
   return run(machine, machine.ram.addSection(buffer, maxPages));
@@ -54,7 +55,8 @@ test("frames of a user's buffer are counted from 0 and never freed to the machin
 test("what cannot be a section is refused: no shared buffer, less than a page, a buffer that is one already, too many pages", () => {
   const machine = makeMachine();
   assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE - 1)), EINVAL);
-  assert.equal(addBuffer(machine, new ArrayBuffer(PAGE) as unknown as SharedArrayBuffer), EINVAL);
+  const unshared: unknown = new ArrayBuffer(PAGE);
+  assert.equal(addBuffer(machine, unshared as SharedArrayBuffer), EINVAL);
   assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE), 2 ** 40), EINVAL);
   assert.equal(addBuffer(machine, new SharedArrayBuffer(PAGE), 1.5), EINVAL);
   const buffer = new SharedArrayBuffer(PAGE);

@@ -99,10 +99,10 @@ class Stress {
 
 /** The allocator with a lock that locks nothing: the twin that must be caught. */
 function allocatorWithoutLock(machine: Machine): FrameAllocator {
-  const lock = { lock: () => DONE, unlock: () => DONE } as unknown as Spinlock;
+  const lock: unknown = { lock: () => DONE, unlock: () => DONE };
   const core = run(machine, machine.heap.root("ramCore"));
   const [coreAt] = machine.memory.words.subarray(core, core + 1);
-  const allocator = new FrameAllocator(machine.memory, lock, machine.memory.words[(coreAt ?? 0) + 2]!, 0);
+  const allocator = new FrameAllocator(machine.memory, lock as Spinlock, machine.memory.words[(coreAt ?? 0) + 2]!, 0);
   allocator.setZones(
     machine.handle.sections.map(({ basePfn }) => machine.ram.section(basePfn)).filter((section) => section.owned),
   );

@@ -149,6 +149,11 @@ test("each integer width does what Atomics does, and returns the value from befo
   }
 });
 
+/** What a caller without a type checker might pass. */
+const nothing: unknown = undefined;
+const bigint: unknown = 1n;
+const throwing: unknown = { valueOf: () => assert.fail("no number") };
+
 test("addresses that are not aligned whole numbers of the space are EINVAL, for every width, cached or not", () => {
   const { cache, map } = makeMmu();
   map(3);
@@ -166,7 +171,7 @@ test("addresses that are not aligned whole numbers of the space are EINVAL, for 
       2 ** 44,
       2 ** 60,
       base + bytes / 2,
-      undefined as unknown as number,
+      nothing as number,
     ];
     if (bytes > 1) bad.push(base + 1, base + PAGE - 1);
     for (const warm of [false, true]) {
@@ -293,11 +298,11 @@ test("a value whose conversion throws leaves no store begun: a later shootdown d
   for (const [width] of WIDTHS) {
     const access: ValueAccess = cache[width];
     access.store(20 * PAGE, 1);
-    assert.throws(() => access.store(20 * PAGE, 1n as unknown as number), TypeError);
-    assert.throws(() => access.store(20 * PAGE, { valueOf: () => assert.fail("no number") } as unknown as number));
+    assert.throws(() => access.store(20 * PAGE, bigint as number), TypeError);
+    assert.throws(() => access.store(20 * PAGE, throwing as number));
   }
-  assert.throws(() => cache.u32.add(20 * PAGE, 1n as unknown as number), TypeError);
-  assert.throws(() => cache.u32.compareExchange(20 * PAGE, 1n as unknown as number, 1), TypeError);
+  assert.throws(() => cache.u32.add(20 * PAGE, bigint as number), TypeError);
+  assert.throws(() => cache.u32.compareExchange(20 * PAGE, bigint as number, 1), TypeError);
   run(machine, shootdown.flush(20, 21));
 });
 
