@@ -29,13 +29,17 @@ export class DeviceFault extends HmmError {
   readonly item: number | undefined;
   /** Why, in words. */
   readonly reason: string;
+  /** @internal What it was made of. */
+  readonly fields: DeviceFaultFields;
 
-  constructor({ errno, address, access, item }: DeviceFaultFields) {
+  constructor(fields: DeviceFaultFields) {
+    const { errno, address, access, item } = fields;
     const reason = reasonOf(errno);
     const where = `${access} address 0x${address.toString(16)}`;
     const who = item === undefined ? "from the device" : `in work item ${item}`;
     super(errno, `device ${access}`, `Cannot ${where} ${who}: ${reason}`, address);
     this.name = "DeviceFault";
+    this.fields = fields;
     this.access = access;
     this.item = item;
     this.reason = reason;

@@ -49,7 +49,8 @@ export function* createDevice(machine: Machine, options: DeviceStateOptions): Ta
 function* allocParts(machine: Machine, record: DeviceRecord): Task<boolean> {
   const { heap, ram } = machine;
   record.thrash = yield* heap.allocWords(THRASH_WORDS);
-  if (record.thrash === 0 || !(yield* allocDeviceTable(machine, record)) || !(yield* allocFrameTable(machine, record))) return false;
+  if (record.thrash === 0 || !(yield* allocDeviceTable(machine, record)) || !(yield* allocFrameTable(machine, record)))
+    return false;
   for (let i = 0; i < record.threads; i++) {
     const ring = yield* heap.allocWords(RING_WORDS);
     if (ring === 0) return false;

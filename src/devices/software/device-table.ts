@@ -131,7 +131,7 @@ export class DeviceTable {
     let dropped = 0;
     let first = endPage;
     let end = startPage;
-    for (let page = startPage; page < endPage; ) {
+    for (let page = startPage; page < endPage;) {
       const leaf = this.#leafFrom(page);
       const stop = leaf < 0 ? page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES : Math.min(nextLeafPage(page), endPage);
       for (; leaf > 0 && page < stop; page++) {
@@ -164,7 +164,7 @@ export class DeviceTable {
   *freeLeaves(startPage: number, endPage: number): Task<void> {
     const { heap, memory } = this.machine;
     const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
-    for (let page = first; page + LEAF_WORDS <= endPage; ) {
+    for (let page = first; page + LEAF_WORDS <= endPage;) {
       const leaf = this.#leafFrom(page);
       if (leaf > 0) {
         const mid = wordAt(memory.words, this.pgd + (page >>> MID_SHIFT));

@@ -28,7 +28,9 @@ export const STEALS_MAX = 4;
 
 /** What takes a thread out of a kernel whose work item has been given up. Made once: it says nothing but that. */
 class WorkItemAbandoned extends Error {}
-export const ABANDONED: Error = new WorkItemAbandoned("a work item was given up at a fault and will run again; a kernel must let this pass");
+export const ABANDONED: Error = new WorkItemAbandoned(
+  "a work item was given up at a fault and will run again; a kernel must let this pass",
+);
 
 /** The work item that a device thread is running. */
 export class WorkItem {
@@ -103,4 +105,3 @@ export class DeviceTranslator implements Translator {
     throw failure;
   }
 }
-

@@ -123,7 +123,7 @@ export class FaultService {
       count(this.#record, BATCHES);
       this.#work.copiesLeft = isWrite ? 0 : this.#record.freeFrames;
       let copies = this.#work.copiesLeft;
-      for (let page = startPage; page < endPage; ) {
+      for (let page = startPage; page < endPage;) {
         const end = Math.min(page - (page % BLOCK_PAGES) + BLOCK_PAGES, endPage);
         this.#work.start(page - (page % BLOCK_PAGES), -1);
         copies -= this.#wantMissing(page, end, isWrite, copies);
@@ -184,7 +184,7 @@ export class FaultService {
     let answer: Errno = 0;
     // Twice through: the block that somebody waits for, then the others.
     for (const isUrgentPass of urgentPage >= 0 ? [true, false] : [false]) {
-      for (let i = 0; i < batch.count; ) {
+      for (let i = 0; i < batch.count;) {
         const end = batch.endOfBlock(i);
         const isUrgent = Math.floor(batch.pageAt(i) / BLOCK_PAGES) === urgentBlock;
         if (isUrgent === isUrgentPass) {

@@ -123,7 +123,8 @@ export class Frames {
   bind(frame: number, page: number, isAccessed: boolean): void {
     const { words } = this.#memory;
     const at = this.#wordOf(frame);
-    if (plainLoad(words, at + STATE) !== FRAME_LOADING) bug(`Cannot bind frame ${frame} of the device: it is not loading`);
+    if (plainLoad(words, at + STATE) !== FRAME_LOADING)
+      bug(`Cannot bind frame ${frame} of the device: it is not loading`);
     words[at + PAGE] = page;
     words[at + STATE] = FRAME_MAPPED;
     words[at + ACCESSED] = isAccessed ? 1 : 0;
@@ -160,6 +161,9 @@ export class Frames {
   }
 
   #wordOf(frame: number): number {
-    return plainLoad(this.#memory.words, this.#blocksAt + (frame >>> BLOCK_SHIFT)) + (frame & (FRAMES_PER_BLOCK - 1)) * FRAME_WORDS;
+    return (
+      plainLoad(this.#memory.words, this.#blocksAt + (frame >>> BLOCK_SHIFT)) +
+      (frame & (FRAMES_PER_BLOCK - 1)) * FRAME_WORDS
+    );
   }
 }

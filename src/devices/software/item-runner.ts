@@ -166,7 +166,8 @@ export class ItemRunner {
       kernel(this.#memory, item, args);
     } catch (error) {
       // What an item throws that is over already is its kernel's answer to our own exception.
-      if (!work.isOver) return hasPanicked(this.#record.memory) && error instanceof Error ? error : new KernelFailure(item, error);
+      if (!work.isOver)
+        return hasPanicked(this.#record.memory) && error instanceof Error ? error : new KernelFailure(item, error);
     }
     return work.failure;
   }

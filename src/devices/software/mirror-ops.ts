@@ -8,12 +8,7 @@ import type { HmmMirror } from "../../hmm/mirror-record.ts";
 import { registerMirrorOps } from "../../hmm/mirror-ops.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
-import {
-  EVENT_CLEAR,
-  EVENT_PROTECTION_PAGE,
-  EVENT_UNMAP,
-  type InvalidateRange,
-} from "../../notifier/events.ts";
+import { EVENT_CLEAR, EVENT_PROTECTION_PAGE, EVENT_UNMAP, type InvalidateRange } from "../../notifier/events.ts";
 import { sharedMs } from "../../sync/clock.ts";
 import { EAGAIN, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/task.ts";
@@ -42,7 +37,11 @@ function viewOf({ machine, at }: HmmMirror): View {
   const record = DeviceRecord.at(machine.memory, recordAt);
   const known = ofMachine.get(recordAt);
   if (known !== undefined && known.serial === record.serial) return known;
-  const view: View = { serial: record.serial, table: new DeviceTable(machine, record), thrash: new ThrashTable(record) };
+  const view: View = {
+    serial: record.serial,
+    table: new DeviceTable(machine, record),
+    thrash: new ThrashTable(record),
+  };
   ofMachine.set(recordAt, view);
   return view;
 }
@@ -78,4 +77,8 @@ function* orphaned({ machine, at }: HmmMirror): Task<void> {
 }
 
 /** Id of this code at hmm. */
-export const SOFTWARE_DEVICE_OPS: number = registerMirrorOps("hmm-ts software device", { invalidate, release, orphaned });
+export const SOFTWARE_DEVICE_OPS: number = registerMirrorOps("hmm-ts software device", {
+  invalidate,
+  release,
+  orphaned,
+});

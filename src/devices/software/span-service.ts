@@ -144,7 +144,7 @@ export class SpanService {
   *#tryUntilValid(startPage: number, endPage: number): Task<Errno> {
     const { record } = this.device.table;
     let toldOnce = false;
-    for (let tries = 0; tries < SPAN_TRIES_MAX; ) {
+    for (let tries = 0; tries < SPAN_TRIES_MAX;) {
       if (this.work.firstDemanded(startPage, endPage) < 0) return 0;
       if (!(yield* hmmRangeWaitUntilValid(this.#range, SPAN_WAIT_MS))) {
         count(record, RETRIES);
@@ -172,7 +172,8 @@ export class SpanService {
     const mm = mmOfRange(this.#range);
     for (let page = startPage; page < endPage; page++) {
       const want = this.work.wantOf(page);
-      this.#request[page - startPage] = want < WANT_READ ? 0 : want === WANT_WRITE ? ENTRY_PRESENT | ENTRY_WRITE : ENTRY_PRESENT;
+      this.#request[page - startPage] =
+        want < WANT_READ ? 0 : want === WANT_WRITE ? ENTRY_PRESENT | ENTRY_WRITE : ENTRY_PRESENT;
     }
     yield* mm.mmapLock.downRead();
     try {
@@ -243,7 +244,8 @@ export class SpanService {
     let next = 0;
     let nextPrefetch = forDemand;
     const urgent = work.urgentPage - startPage;
-    if (forDemand > 0 && urgent >= 0 && urgent < endPage - startPage && this.#copyable[urgent] === 1) frameOf[urgent] = next++;
+    if (forDemand > 0 && urgent >= 0 && urgent < endPage - startPage && this.#copyable[urgent] === 1)
+      frameOf[urgent] = next++;
     for (let i = 0; i < endPage - startPage; i++) {
       if (this.#copyable[i] === 0 || frameOf[i]! >= 0) continue;
       if (work.wantOf(startPage + i) === WANT_READ) {
@@ -323,6 +325,7 @@ export class SpanService {
   }
 
   #failAll(startPage: number, endPage: number, errno: Errno): void {
-    for (let page = startPage; page < endPage; page++) if (this.work.wantOf(page) >= WANT_READ) this.work.fail(page, errno);
+    for (let page = startPage; page < endPage; page++)
+      if (this.work.wantOf(page) >= WANT_READ) this.work.fail(page, errno);
   }
 }

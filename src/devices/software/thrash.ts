@@ -97,5 +97,5 @@ export class ThrashTable {
 
 /** A time that is not 0, which means none. */
 function timeAfter(nowMs: number, delayMs: number): number {
-  return ((nowMs + delayMs) | 0) || 1;
+  return (nowMs + delayMs) | 0 || 1;
 }

@@ -1,0 +1,182 @@
+/**
+ * @module devices/software/commands
+ * What the host can have the device do without a kernel: the commands of Linux's test device (`lib/test_hmm.c`), with its results and errno values. A command runs as a task in the
+ * caller's thread. They stand in a table, so that a new one is an entry.
+ *
+ * READ and WRITE go through the device's own page table under the driver lock, page by page as far as there are entries; then everything that is missing is faulted in at once, which
+ * counts as one `faults`; and on from there. Under the lock no page can be taken away, so nothing has to be checked again.
+ */
+
+import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../../hmm/entry.ts";
+import { HOLES_MARK, type HmmRange, hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../hmm/range.ts";
+import { hmmRangeSnapshot } from "../../hmm/snapshot.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
+import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
+import { monotonicMs } from "../../sync/clock.ts";
+import { EBUSY, EFAULT, EINVAL, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/task.ts";
+import { SNAPSHOT_ERROR, SNAPSHOT_NONE, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO } from "../driver.ts";
+import { entryFrameNumber } from "./device-table.ts";
+import { type FaultService, entryAllows } from "./fault-service.ts";
+
+/** How a command ended. */
+export interface CommandOutcome {
+  /** 0, or why it failed. */
+  readonly errno: Errno;
+  /** With an errno: the page at which it failed. */
+  readonly page: number;
+  readonly pages: number;
+  readonly faults: number;
+}
+
+/** What a command is given: the range, and the caller's bytes that it fills or empties. */
+export interface CommandRequest {
+  readonly address: number;
+  readonly lengthBytes: number;
+  /** Of `lengthBytes` bytes for READ and WRITE, of a byte for each page for SNAPSHOT. */
+  readonly bytes: Uint8Array;
+}
+
+export interface Command {
+  /** The access that it makes, for error messages. */
+  readonly access: "read" | "write";
+  readonly run: (service: FaultService, request: CommandRequest) => Task<CommandOutcome>;
+}
+
+export type CommandName = "read" | "write" | "snapshot";
+
+/** The commands. */
+export const COMMANDS: { readonly [N in CommandName]: Command } = {
+  read: { access: "read", run: readCommand },
+  write: { access: "write", run: (service, request) => transferThroughTable(service, request, true) },
+  snapshot: { access: "read", run: snapshotCommand },
+};
+
+/** Pages copied in one section of the driver lock: an invalidation waits no longer than that. */
+const PAGES_AT_ONCE = 64;
+
+/** Delivers nothing unless it has everything. */
+function* readCommand(service: FaultService, { address, lengthBytes, bytes }: CommandRequest): Task<CommandOutcome> {
+  const bounce = new Uint8Array(lengthBytes);
+  const outcome = yield* transferThroughTable(service, { address, lengthBytes, bytes: bounce }, false);
+  if (outcome.errno === 0) bytes.set(bounce);
+  return outcome;
+}
+
+function* transferThroughTable(service: FaultService, request: CommandRequest, isWrite: boolean): Task<CommandOutcome> {
+  const { address, lengthBytes } = request;
+  const startPage = Math.floor(address / PAGE_BYTES);
+  const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+  const { faultTimeoutMs } = service.device.table.record;
+  let page = startPage;
+  let faults = 0;
+  let deadlineMs = monotonicMs() + faultTimeoutMs;
+  for (;;) {
+    const reached = yield* copyWhileMapped(service, request, page, endPage, isWrite);
+    if (reached === endPage) return { errno: 0, page: endPage, pages: endPage - startPage, faults };
+    const nowMs = monotonicMs();
+    if (reached > page) deadlineMs = nowMs + faultTimeoutMs;
+    page = reached;
+    if (nowMs >= deadlineMs) return { errno: EBUSY, page, pages: page - startPage, faults };
+    const errno = yield* service.serveRange(page, endPage, isWrite);
+    if (errno === 0) faults++;
+    if (errno !== 0 && errno !== EBUSY) return { errno, page, pages: page - startPage, faults };
+    if (service.device.table.entryOf(page) === 0) yield* service.waitUntilQuiet(page, deadlineMs - nowMs);
+  }
+}
+
+/** Copies from `page` on until one has no entry for the access, or `endPage`. Returns the page at which it stopped. */
+function* copyWhileMapped(
+  service: FaultService,
+  request: CommandRequest,
+  page: number,
+  endPage: number,
+  isWrite: boolean,
+): Task<number> {
+  const { table } = service.device;
+  const { driverLock } = table.record;
+  while (page < endPage) {
+    const stop = Math.min(page + PAGES_AT_ONCE, endPage);
+    yield* driverLock.lock();
+    try {
+      for (; page < stop; page++) {
+        const entry = table.entryOf(page);
+        if (!entryAllows(entry, isWrite)) return page;
+        copyPage(service, request, page, entryFrameNumber(entry), isWrite);
+      }
+    } finally {
+      yield* driverLock.unlock();
+    }
+  }
+  return page;
+}
+
+/** The part of the request that lies in `page`. */
+function copyPage(service: FaultService, request: CommandRequest, page: number, pfn: number, isWrite: boolean): void {
+  const { address, lengthBytes, bytes } = request;
+  const first = Math.max(address, page * PAGE_BYTES);
+  const end = Math.min(address + lengthBytes, (page + 1) * PAGE_BYTES);
+  const section = service.device.machine.ram.section(pfn);
+  const at = section.wordIndex(pfn) * 4 + (first % PAGE_BYTES);
+  const inFrame = section.u8.subarray(at, at + end - first);
+  const inRequest = bytes.subarray(first - address, end - address);
+  if (isWrite) inFrame.set(inRequest);
+  else inRequest.set(inFrame);
+}
+
+/** Pages looked at through one range. */
+const SNAPSHOT_PAGES_AT_ONCE = 512;
+
+function* snapshotCommand(
+  service: FaultService,
+  { address, lengthBytes, bytes }: CommandRequest,
+): Task<CommandOutcome> {
+  const startPage = address / PAGE_BYTES;
+  const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+  const pages = Math.min(endPage - startPage, SNAPSHOT_PAGES_AT_ONCE);
+  const range = yield* hmmRangeAlloc(service.device.machine, { pfns: new Uint32Array(pages), holes: HOLES_MARK });
+  if (typeof range === "number") return { errno: range, page: startPage, pages: 0, faults: 0 };
+  try {
+    for (let page = startPage; page < endPage; page += pages) {
+      const end = Math.min(page + pages, endPage);
+      const into = bytes.subarray(page - startPage, end - startPage);
+      const errno = yield* withHmmRange(range, service.device.mirror, page * PAGE_BYTES, end * PAGE_BYTES, () =>
+        snapshotPart(service, range, into),
+      );
+      // The range could not be registered: the address space is gone.
+      if (errno !== 0) return { errno: errno === EFAULT ? EINVAL : errno, page, pages: page - startPage, faults: 0 };
+    }
+    return { errno: 0, page: endPage, pages: endPage - startPage, faults: 0 };
+  } finally {
+    yield* hmmRangeFree(range);
+  }
+}
+
+function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array): Task<Errno> {
+  const { driverLock, faultTimeoutMs } = service.device.table.record;
+  const deadlineMs = monotonicMs() + faultTimeoutMs;
+  for (;;) {
+    const leftMs = deadlineMs - monotonicMs();
+    if (leftMs <= 0 || !(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
+    const mm = mmOfRange(range);
+    yield* mm.mmapLock.downRead();
+    const answer = yield* hmmRangeSnapshot(range);
+    yield* mm.mmapLock.upRead();
+    if (answer === EBUSY) continue;
+    if (answer < 0) return answer;
+    yield* driverLock.lock();
+    const isValid = hmmRangeValid(range);
+    yield* driverLock.unlock();
+    if (!isValid) continue;
+    for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);
+    return 0;
+  }
+}
+
+function snapshotByte(entry: number): number {
+  if (entryIsValid(entry, DEFAULT_ENCODING)) {
+    if (entryIsWritable(entry, DEFAULT_ENCODING)) return SNAPSHOT_WRITE;
+    return entryPfn(entry, DEFAULT_ENCODING) === ZERO_PFN ? SNAPSHOT_ZERO | SNAPSHOT_READ : SNAPSHOT_READ;
+  }
+  return entry === DEFAULT_ENCODING.values.none ? SNAPSHOT_NONE : SNAPSHOT_ERROR;
+}

@@ -1,0 +1,147 @@
+/**
+ * @module devices/software/device-threads
+ * The owner's side of a device's Workers: started together, given one dispatch at a time, told to leave together. A Worker that ends by itself, or is ended by somebody else, ends the running
+ * dispatch with an error and makes the device unfit for further ones; it never makes anybody wait for ever.
+ */
+
+import { type SpawnedWorker, spawnWorker } from "../../host/spawn-worker.ts";
+import type { AddressSpaceHandle } from "../../space/handle.ts";
+import { ENODEV } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
+import type { DeviceRecord } from "./device-record.ts";
+import { stopDispatch } from "./item-runner.ts";
+import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
+import { unpackFailure } from "./worker-messages.ts";
+
+/** How long a thread that was told to leave may take, before it is ended where it is: its kernel may be one that never returns. */
+const LEAVE_MS = 2000;
+
+/** What the owner waits for from one Worker. */
+interface Awaited {
+  readonly kind: ThreadMessage["kind"];
+  readonly resolve: (failure: HmmError | undefined) => void;
+}
+
+/** One Worker of the device. */
+class ThreadHandle {
+  readonly worker: SpawnedWorker;
+  isGone = false;
+  #awaited: Awaited | undefined;
+
+  constructor(start: ThreadStart, name: string, onGone: () => void) {
+    this.worker = spawnWorker(new URL("./device-worker.js", import.meta.url), start, { name });
+    this.worker.onMessage((message) => this.#hear(message as ThreadMessage));
+    this.worker.onError((error) => this.#lose(`its Worker failed: ${error.message}`, onGone));
+    this.worker.onExit(() => this.#lose("its Worker has ended", onGone));
+  }
+
+  /** The next message of the kind, with the failure that it tells; or that the Worker is gone. */
+  expect(kind: ThreadMessage["kind"]): Promise<HmmError | undefined> {
+    if (this.isGone) return Promise.resolve(lostThread("its Worker has ended"));
+    return new Promise((resolve) => {
+      this.#awaited = { kind, resolve };
+    });
+  }
+
+  post(message: OwnerMessage): void {
+    if (!this.isGone) this.worker.post(message);
+  }
+
+  #hear(message: ThreadMessage): void {
+    const awaited = this.#awaited;
+    if (awaited?.kind !== message.kind) return;
+    this.#awaited = undefined;
+    const failure = message.kind === "left" ? undefined : message.failure;
+    awaited.resolve(failure === undefined ? undefined : unpackFailure(failure));
+  }
+
+  #lose(why: string, onGone: () => void): void {
+    if (this.isGone) return;
+    this.isGone = true;
+    onGone();
+    this.#awaited?.resolve(lostThread(why));
+    this.#awaited = undefined;
+  }
+}
+
+function lostThread(why: string): HmmError {
+  return new HmmError(
+    ENODEV,
+    "dispatch",
+    `Cannot run the kernel: a thread of the device is gone, ${why}; dispose of the device and make a new one`,
+  );
+}
+
+export class DeviceThreads {
+  readonly #record: DeviceRecord;
+  readonly #threads: ThreadHandle[];
+
+  private constructor(record: DeviceRecord, threads: ThreadHandle[]) {
+    this.#record = record;
+    this.#threads = threads;
+  }
+
+  /** Starts the device's Workers and waits until they are ready. Rejects with what kept one from it, and leaves none behind. */
+  static async start(record: DeviceRecord, handle: AddressSpaceHandle, name: string): Promise<DeviceThreads> {
+    const { machine, machineId } = handle;
+    const handles = Array.from({ length: record.threads }, (_, index) => {
+      const start: ThreadStart = { machine, machineId, recordAt: record.at, index };
+      return new ThreadHandle(start, `${name} ${index}`, () => stopDispatch(record));
+    });
+    const threads = new DeviceThreads(record, handles);
+    const failures = await Promise.all(handles.map((thread) => thread.expect("ready")));
+    const failure = failures.find((one) => one !== undefined);
+    if (failure === undefined) {
+      for (const { worker } of handles) worker.unref();
+      return threads;
+    }
+    await threads.leave();
+    throw failure;
+  }
+
+  /** Whether a thread is gone: no dispatch can be run any more. */
+  get areLost(): boolean {
+    return this.#threads.some((thread) => thread.isGone);
+  }
+
+  /** Has all threads run it. What ended it early, if anything did: a fault or a failing kernel before a lost thread, which may be only its consequence. */
+  async run(message: OwnerMessage & { kind: "run" }): Promise<HmmError | undefined> {
+    const answers = this.#threads.map((thread) => thread.expect("ran"));
+    for (const thread of this.#threads) thread.post(message);
+    // Workers do not keep a Node process alive while they idle; the dispatch has to.
+    const keepAlive = setInterval(() => {}, 2 ** 30);
+    try {
+      const failures = (await Promise.all(answers)).filter((failure) => failure !== undefined);
+      return failures.find((failure) => failure.code !== "ENODEV") ?? failures[0];
+    } finally {
+      clearInterval(keepAlive);
+    }
+  }
+
+  /** Ends all threads: those that answer in order, the others where they are. No dispatch is running, or it is given up. */
+  async leave(): Promise<void> {
+    stopDispatch(this.#record);
+    await Promise.all(this.#threads.map((thread) => leaveOrEnd(thread)));
+  }
+}
+
+async function leaveOrEnd(thread: ThreadHandle): Promise<void> {
+  const left = thread.expect("left");
+  thread.post({ kind: "leave" });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, LEAVE_MS);
+  });
+  await Promise.race([left, timeout]);
+  clearTimeout(timer);
+  await thread.worker.terminate();
+}
+
+/** What a dispatch of a device without all its threads is answered. */
+export function lostDevice(): HmmError {
+  return new HmmError(
+    ENXIO,
+    "dispatch",
+    "Cannot run the kernel: a thread of the device is gone; dispose of the device and make a new one",
+  );
+}

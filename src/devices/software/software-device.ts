@@ -1,0 +1,341 @@
+/**
+ * @module devices/software/software-device
+ * The software device as its owner uses it: made on an address space, given kernels to run and commands, disposed of. All of it is the public face; what a device is made of stands in
+ * device-record.ts.
+ */
+
+import { PAGE_BYTES } from "../../mm/pte.ts";
+import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
+import type { AddressSpace } from "../../space/address-space.ts";
+import { EBADF, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
+import { hmmMirrorUnregister } from "../../hmm/mirror.ts";
+import { hasPanicked } from "../../sync/panic.ts";
+import { runAsync } from "../../sync/run-async.ts";
+import type { Task } from "../../sync/task.ts";
+import { DeviceFault } from "../device-fault.ts";
+import type { CommandResult, Device, DispatchResult } from "../driver.ts";
+import { COMMANDS, type CommandName, type CommandOutcome } from "./commands.ts";
+import { type DeviceRecord, THREADS_MAX } from "./device-record.ts";
+import { createDevice, putDevice, registerDevice } from "./device-state.ts";
+import { type DeviceStats, readStats } from "./device-stats.ts";
+import { viewDevice } from "./device-thread.ts";
+import { DeviceThreads, lostDevice } from "./device-threads.ts";
+import { FaultService } from "./fault-service.ts";
+import { FRAMES_MAX } from "./frames.ts";
+import { beginDispatch } from "./item-runner.ts";
+import { SOFTWARE_DEVICE_OPS } from "./mirror-ops.ts";
+
+/** How a software device is made. */
+export interface SoftwareDeviceOptions {
+  /** Device memory in bytes, a multiple of 4096 up to 4 GiB: the budget for copies of pages. */
+  readonly memoryBytes: number;
+  /** Threads (Workers) that run its kernels, 1 to 32. Default 1. */
+  readonly threads?: number;
+  /** For messages and debuggers. Default "software device". */
+  readonly name?: string;
+  /** How long a fault may be retried while the mapping does not come to rest, until it fails with EBUSY. Default 1000, as in Linux's drivers. */
+  readonly faultTimeoutMs?: number;
+}
+
+/** Which function a kernel is. */
+export interface SoftwareKernelOptions {
+  /** The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's threads import it. */
+  readonly module: URL;
+  /** Its name there. It is called with a DeviceMemory, the number of the work item, and the dispatch's arguments. */
+  readonly export: string;
+  /** False for a kernel with effects outside of the address space: its work items are never begun twice, and wait for each fault. Default true. */
+  readonly mayReplay?: boolean;
+}
+
+/** What a dispatch hands to its kernel. */
+export interface DispatchOptions {
+  /** The third argument of every call of the kernel; numbers, such as addresses. */
+  readonly arguments?: readonly number[];
+}
+
+/** Work items of one dispatch at most. */
+const ITEMS_MAX: number = 2 ** 31 - 1;
+
+/** A function that a device runs for many work items. Made by `SoftwareDevice.kernel`. */
+export interface SoftwareKernel {
+  /**
+   * Runs the kernel for work items 0 to `items` - 1 on the device's threads. Dispatches of one device run one after the other. Rejects with
+   * - DeviceFault (address, access, item, reason) when an item touches what no mapping allows,
+   * - KernelFailure (item, cause) when the kernel throws,
+   * - HmmError ENODEV when a thread of the device is gone, EBADF when the device is disposed of, EINVAL for bad arguments or no such kernel.
+   *
+   * Items that had begun before may have run to their end; none ran twice. The device and the address space stay usable, but for ENODEV.
+   */
+  dispatch(items: number, options?: DispatchOptions): Promise<DispatchResult>;
+}
+
+/**
+ * A device made of Workers, with a page table and memory of its own, that follows the same pointers as the CPU.
+ *
+ * @example
+ * ```ts
+ * await using device = await SoftwareDevice.create(space, { memoryBytes: 2 ** 20, threads: 2 });
+ * const kernel = device.kernel({ module: new URL("./sum-kernel.js", import.meta.url), export: "sum" });
+ * await kernel.dispatch(1000, { arguments: [address] });
+ * ```
+ */
+export class SoftwareDevice implements Device {
+  readonly name: string;
+  readonly #space: AddressSpace;
+  readonly #machine: AddressSpace["machine"];
+  readonly #record: DeviceRecord;
+  readonly #service: FaultService;
+  readonly #releaseThread: () => void;
+  readonly #threads: DeviceThreads;
+  /** The last dispatch that was asked for: the next one begins when it has ended. */
+  #lastDispatch: Promise<unknown> = Promise.resolve();
+  /** Commands under way. */
+  readonly #commands = new Set<Promise<unknown>>();
+  #disposal: Promise<void> | undefined;
+  #finalStats: DeviceStats | undefined;
+
+  private constructor(space: AddressSpace, parts: DeviceParts, threads: DeviceThreads, name: string) {
+    this.name = name;
+    this.#space = space;
+    this.#machine = space.machine;
+    this.#record = parts.record;
+    this.#service = parts.service;
+    this.#releaseThread = parts.releaseThread;
+    this.#threads = threads;
+  }
+
+  /** Makes a device on `space`, with its Workers running. Rejects with HmmError EINVAL, ENOMEM (heap or host), EMFILE. It outlives the AddressSpace object, but not the space. */
+  static async create(space: AddressSpace, options: SoftwareDeviceOptions): Promise<SoftwareDevice> {
+    const { memoryBytes, threads = 1, name = "software device", faultTimeoutMs = 1000 } = options;
+    checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, FRAMES_MAX * PAGE_BYTES, PAGE_BYTES);
+    checkWhole("threads", threads, 1, THREADS_MAX, 1);
+    checkWhole("faultTimeoutMs", faultTimeoutMs, 1, 2 ** 31 - 1, 1);
+    const parts = await openParts(space, { memoryBytes, threads, faultTimeoutMs });
+    try {
+      const started = await DeviceThreads.start(parts.record, space.handle, name);
+      return new SoftwareDevice(space, parts, started, name);
+    } catch (error) {
+      await closeParts(space.machine, parts);
+      throw error;
+    }
+  }
+
+  /** Names a kernel. Whether it exists is found out by the first dispatch. */
+  kernel(options: SoftwareKernelOptions): SoftwareKernel {
+    const { module, export: exported, mayReplay = true } = options;
+    const url = new URL(module).href;
+    return {
+      dispatch: async (items: number, { arguments: args = [] }: DispatchOptions = {}): Promise<DispatchResult> => {
+        checkWhole("items", items, 0, ITEMS_MAX, 1, "dispatch");
+        if (!args.every((argument) => typeof argument === "number"))
+          throw invalid("dispatch", "an argument is not a number; give numbers");
+        this.#check("dispatch");
+        const message = { kind: "run", module: url, export: exported, items, args: [...args], mayReplay } as const;
+        const dispatch = this.#lastDispatch.then(() => this.#run(message));
+        this.#lastDispatch = dispatch.catch(() => {});
+        return await dispatch;
+      },
+    };
+  }
+
+  /** What the device has done so far; after its end, what it had done. */
+  stats(): DeviceStats {
+    return this.#finalStats ?? readStats(this.#record);
+  }
+
+  async read(address: number, into: Uint8Array): Promise<CommandResult> {
+    checkBytes("read", address, into);
+    return await this.#command("read", address, into.length, into);
+  }
+
+  async write(address: number, from: Uint8Array): Promise<CommandResult> {
+    checkBytes("write", address, from);
+    return await this.#command("write", address, from.length, from);
+  }
+
+  async snapshot(address: number, lengthBytes: number): Promise<Uint8Array> {
+    checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES, PAGE_BYTES, "snapshot");
+    checkWhole("lengthBytes", lengthBytes, 1, TASK_SIZE_PAGES * PAGE_BYTES - address, 1, "snapshot");
+    const bytes = new Uint8Array(Math.ceil(lengthBytes / PAGE_BYTES));
+    await this.#command("snapshot", address, lengthBytes, bytes);
+    return bytes;
+  }
+
+  /** Ends the device: a running dispatch is given up (ECANCELED), commands under way end first, its Workers leave. Doing it again does nothing. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  async #command(name: CommandName, address: number, lengthBytes: number, bytes: Uint8Array): Promise<CommandResult> {
+    this.#check(name);
+    if (lengthBytes === 0) return { pages: 0, faults: 0 };
+    const command = COMMANDS[name];
+    const running = this.#space.run(command.run(this.#service, { address, lengthBytes, bytes }));
+    this.#commands.add(running);
+    let outcome: CommandOutcome;
+    try {
+      outcome = await running;
+    } finally {
+      this.#commands.delete(running);
+    }
+    const { errno, page, pages, faults } = outcome;
+    if (errno === 0) return { pages, faults };
+    if (errno === EINVAL)
+      throw new HmmError(
+        EINVAL,
+        name,
+        `Cannot ${name} memory from the device: its address space is gone; make a device on one that lives`,
+        address,
+      );
+    throw new DeviceFault({
+      errno,
+      address: Math.max(address, page * PAGE_BYTES),
+      access: command.access,
+      item: undefined,
+    });
+  }
+
+  async #run(message: Parameters<DeviceThreads["run"]>[0]): Promise<DispatchResult> {
+    this.#check("dispatch");
+    if (this.#threads.areLost) throw lostDevice();
+    const before = readStats(this.#record);
+    const startMs = performance.now();
+    beginDispatch(this.#record);
+    const failure = message.items === 0 ? undefined : await this.#threads.run(message);
+    if (failure !== undefined) throw failure;
+    const seconds = (performance.now() - startMs) / 1000;
+    if (this.#disposal !== undefined)
+      throw new HmmError(
+        "ECANCELED",
+        "dispatch",
+        "Cannot finish the dispatch: the device was disposed of; await the dispatch before that",
+      );
+    return difference(message.items, seconds, before, readStats(this.#record));
+  }
+
+  #check(syscall: string): void {
+    if (this.#disposal === undefined) return;
+    throw new HmmError(EBADF, syscall, `Cannot ${syscall} on the device: it has been disposed of; make another`);
+  }
+
+  async #dispose(): Promise<void> {
+    await this.#threads.leave();
+    await Promise.allSettled([this.#lastDispatch, ...this.#commands]);
+    this.#finalStats = readStats(this.#record);
+    await closeParts(this.#machine, {
+      record: this.#record,
+      service: this.#service,
+      releaseThread: this.#releaseThread,
+    });
+  }
+}
+
+function difference(items: number, seconds: number, before: DeviceStats, after: DeviceStats): DispatchResult {
+  return {
+    items,
+    seconds,
+    faults: after.faults - before.faults,
+    batches: after.batches - before.batches,
+    bytesToDevice: after.bytesToDevice - before.bytesToDevice,
+    evictions: after.evictions - before.evictions,
+    invalidations: after.invalidations - before.invalidations,
+    retries: after.retries - before.retries,
+    replays: after.replays - before.replays,
+  };
+}
+
+/** What the owner's thread has of a device. */
+interface DeviceParts {
+  readonly record: DeviceRecord;
+  readonly service: FaultService;
+  readonly releaseThread: () => void;
+}
+
+async function openParts(space: AddressSpace, options: Parameters<typeof createDevice>[1]): Promise<DeviceParts> {
+  const releaseThread = space.retainThread();
+  try {
+    const opened = await space.run(openTask(space, options));
+    if (typeof opened !== "number") return { ...opened, releaseThread };
+    throw creationFailure(opened);
+  } catch (error) {
+    releaseThread();
+    throw error;
+  }
+}
+
+function* openTask(
+  { machine, mm }: AddressSpace,
+  options: Parameters<typeof createDevice>[1],
+): Task<{ record: DeviceRecord; service: FaultService } | Errno> {
+  const record = yield* createDevice(machine, options);
+  if (typeof record === "number") return record;
+  yield* mm.mmapLock.downWrite();
+  const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
+  yield* mm.mmapLock.upWrite();
+  if (errno !== 0) {
+    yield* putDevice(machine, record);
+    return errno;
+  }
+  const device = viewDevice(machine, record);
+  const service = yield* FaultService.open(device);
+  if (typeof service !== "number") return { record, service };
+  yield* hmmMirrorUnregister(device.mirror);
+  yield* putDevice(machine, record);
+  return service;
+}
+
+async function closeParts(
+  machine: AddressSpace["machine"],
+  { record, service, releaseThread }: DeviceParts,
+): Promise<void> {
+  const { memory } = machine;
+  // A machine that has stopped takes its devices with it: nothing is left to be given back.
+  if (!hasPanicked(memory)) await runAsync(memory, closeTask(machine, record, service), "dispose");
+  releaseThread();
+}
+
+function* closeTask(machine: AddressSpace["machine"], record: DeviceRecord, service: FaultService): Task<void> {
+  yield* service.close();
+  yield* hmmMirrorUnregister(service.device.mirror);
+  yield* putDevice(machine, record);
+}
+
+function creationFailure(errno: Errno): HmmError {
+  const why = new Map<Errno, string>([
+    [
+      ENOMEM,
+      "kernel heap or host has no room for it; ask for less memory or fewer threads, or create the space with more heapBytes",
+    ],
+    [EMFILE, "this thread owns as many things on the machine as it may; dispose of some"],
+    [EFAULT, "its address space is gone; make it on one that lives"],
+  ]).get(errno);
+  return new HmmError(
+    errno,
+    "device",
+    `Cannot make the device: ${why ?? "the core refused; this is a defect, please report it"}`,
+  );
+}
+
+function invalid(syscall: string, text: string): HmmError {
+  return new HmmError(EINVAL, syscall, `Cannot ${syscall === "device" ? "make the device" : syscall}: ${text}`);
+}
+
+function checkWhole(
+  name: string,
+  value: number,
+  least: number,
+  most: number,
+  step: number,
+  syscall: string = "device",
+): void {
+  if (Number.isSafeInteger(value) && value >= least && value <= most && value % step === 0) return;
+  const multiple = step === 1 ? "" : `, a multiple of ${step}`;
+  throw invalid(syscall, `${name} is ${String(value)}; give a whole number from ${least} to ${most}${multiple}`);
+}
+
+function checkBytes(syscall: string, address: number, bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array)) throw invalid(syscall, "the bytes are not a Uint8Array; give one");
+  checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES - bytes.length, 1, syscall);
+}

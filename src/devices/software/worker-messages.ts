@@ -1,0 +1,81 @@
+/**
+ * @module devices/software/worker-messages
+ * What a device's owner and its threads say to each other. Plain data; failures are taken apart for the way and put together again.
+ */
+
+import type { MachineHandle } from "../../memory/machine.ts";
+import { HmmError } from "../../sync/errors.ts";
+import { DeviceFault, type DeviceFaultFields, KernelFailure } from "../device-fault.ts";
+
+/** The start data of a device thread. */
+export interface ThreadStart {
+  readonly machine: MachineHandle;
+  readonly machineId: string;
+  /** The device's record. */
+  readonly recordAt: number;
+  /** Which of the device's threads it is. */
+  readonly index: number;
+}
+
+/** Owner to thread. */
+export type OwnerMessage =
+  | {
+      readonly kind: "run";
+      /** The module of the kernel, and its name there. */
+      readonly module: string;
+      readonly export: string;
+      readonly items: number;
+      readonly args: readonly number[];
+      readonly mayReplay: boolean;
+    }
+  | { readonly kind: "leave" };
+
+/** Thread to owner: one `ready`, one `ran` for each `run`, one `left`. */
+export type ThreadMessage =
+  | { readonly kind: "ready"; readonly failure?: FailureMessage | undefined }
+  | { readonly kind: "ran"; readonly failure?: FailureMessage | undefined }
+  | { readonly kind: "left" };
+
+/** An error on its way between threads. */
+export type FailureMessage =
+  | { readonly kind: "fault"; readonly errno: number; readonly fields: Omit<DeviceFaultFields, "errno"> }
+  | { readonly kind: "kernel"; readonly item: number; readonly cause: unknown }
+  | { readonly kind: "error"; readonly code: string; readonly syscall: string; readonly message: string };
+
+/** Takes an error apart. */
+export function packFailure(error: unknown): FailureMessage {
+  if (error instanceof DeviceFault) {
+    const { errno, address, access, item } = error.fields;
+    return { kind: "fault", errno, fields: { address, access, item } };
+  }
+  if (error instanceof KernelFailure) return { kind: "kernel", item: error.item, cause: cloneable(error.cause) };
+  if (error instanceof HmmError)
+    return { kind: "error", code: error.code, syscall: error.syscall, message: error.message };
+  return {
+    kind: "error",
+    code: "EIO",
+    syscall: "dispatch",
+    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  };
+}
+
+/** Puts it together again. */
+export function unpackFailure(failure: FailureMessage): HmmError {
+  switch (failure.kind) {
+    case "fault":
+      return new DeviceFault({ errno: failure.errno, ...failure.fields });
+    case "kernel":
+      return new KernelFailure(failure.item, failure.cause);
+    case "error":
+      return new HmmError(failure.code, failure.syscall, failure.message);
+  }
+}
+
+/** What a kernel throws may be anything, and may not be cloneable. */
+function cloneable(cause: unknown): unknown {
+  try {
+    return structuredClone(cause);
+  } catch {
+    return cause instanceof Error ? new Error(cause.message) : String(cause);
+  }
+}
