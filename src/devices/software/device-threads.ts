@@ -140,7 +140,7 @@ async function leaveOrEnd(thread: ThreadHandle): Promise<void> {
 /** What a dispatch of a device without all its threads is answered. */
 export function lostDevice(): HmmError {
   return new HmmError(
-    ENXIO,
+    ENODEV,
     "dispatch",
     "Cannot run the kernel: a thread of the device is gone; dispose of the device and make a new one",
   );
