@@ -12,7 +12,7 @@ import { greatCircle, writeUnitVector } from "../../src/cli/geocode/sphere.ts";
 import type { TreeSlots } from "../../src/cli/geocode/tree-builder.ts";
 import { buildPlainSlots, plainJob, randomCities } from "./plain-job.ts";
 
-const COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 190, 191, 192, 193, 500, 1000];
+const COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 383, 384, 500, 1000];
 
 /** Walks the tree below `slot`, asserts what must hold of every node, and returns how many there are and where they end. */
 function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: number; extent: number[] } {

@@ -3,7 +3,8 @@
  * there is nothing to share out before the first split; then each has one half, in a write view of its own.
  */
 
-import type { AddressSpace, SpaceHandle } from "../../space/address-space.ts";
+import type { AddressSpace } from "../../space/address-space.ts";
+import type { AddressSpaceHandle } from "../../space/handle.ts";
 import { callWorker } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
 import type { GeocodeMap } from "./layout.ts";
@@ -14,7 +15,7 @@ export const BUILD_THREADS = 2;
 
 /** What a building Worker is told: to fill and plant, or to build one half. */
 export interface BuildInput {
-  readonly handle: SpaceHandle;
+  readonly handle: AddressSpaceHandle;
   readonly map: GeocodeMap;
   readonly step:
     | { readonly kind: "plant"; readonly cities: CityList }

@@ -27,18 +27,6 @@ import { Random } from "./random.ts";
 /** How far from the city that was answered last an aimed rewrite may go, in slots: about a page of cities. */
 const AIM_SLOTS = 128;
 
-await answerCall(async (input: CensusInput, call): Promise<CensusReport> => {
-  await using space = await AddressSpace.attach(input.handle);
-  const census = new Census(space, input);
-  const start = performance.now();
-  for (let round = 0; !call.stopRequested(); round++) {
-    census.rewriteSome();
-    if (round % ROUNDS_PER_REMAP === 0) census.remapSome();
-    await delay(ROUND_MS);
-  }
-  return { ...census.counts, seconds: (performance.now() - start) / 1000 };
-});
-
 class Census {
   readonly counts: { rewrites: number; remaps: number; dirtyRemaps: number } = {
     rewrites: 0,
@@ -116,3 +104,15 @@ class Census {
     this.counts.rewrites++;
   }
 }
+
+await answerCall(async (input: CensusInput, call): Promise<CensusReport> => {
+  await using space = await AddressSpace.attach(input.handle);
+  const census = new Census(space, input);
+  const start = performance.now();
+  for (let round = 0; !call.stopRequested(); round++) {
+    census.rewriteSome();
+    if (round % ROUNDS_PER_REMAP === 0) census.remapSome();
+    await delay(ROUND_MS);
+  }
+  return { ...census.counts, seconds: (performance.now() - start) / 1000 };
+});

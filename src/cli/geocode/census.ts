@@ -12,7 +12,8 @@
  * All rewrites are logged (census-history.ts has what the two ticks mean). When the log is full, rewriting stops.
  */
 
-import type { AddressSpace, SpaceHandle } from "../../space/address-space.ts";
+import type { AddressSpace } from "../../space/address-space.ts";
+import type { AddressSpaceHandle } from "../../space/handle.ts";
 import { callWorker } from "../worker-call.ts";
 import type { WorkerCall } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
@@ -26,7 +27,7 @@ export const REMAP_PAGES = 16;
 export const ROUND_MS = 1;
 
 export interface CensusInput {
-  readonly handle: SpaceHandle;
+  readonly handle: AddressSpaceHandle;
   readonly map: GeocodeMap;
   readonly cities: CityList;
   readonly seed: number;

@@ -46,7 +46,8 @@ const BOX_F32 = 6;
 const LINK_F64 = 6;
 const CITY_F64 = 7;
 const CITY_INDEX_U32 = 2;
-const NODES_PER_PAGE = PAGE_BYTES / NODE_BYTES;
+/** Slots that fill whole pages of nodes and of cities both. */
+const SLOTS_PER_PAGE: number = PAGE_BYTES / CITY_BYTES;
 
 /** Rounding to f32 moves a coordinate by at most 2^-25, so a box widened by 2^-24 (40 cm) holds what it should. */
 const BOX_MARGIN = 2 ** -24;
@@ -69,7 +70,7 @@ export class TreeBuilder {
    */
   plantRoot(count: number): readonly [Groups, Groups] {
     const half = count >> 1;
-    const aligned = Math.round((half + 2) / NODES_PER_PAGE) * NODES_PER_PAGE - 2;
+    const aligned = Math.round((half + 2) / SLOTS_PER_PAGE) * SLOTS_PER_PAGE - 2;
     const lowerCount = aligned > 0 && aligned < count ? aligned : half;
     const axis = this.takeMedian(0, count, lowerCount, 0);
     const groups = { slot: 1, lowerCount, higherCount: count - 1 - lowerCount };

@@ -15,6 +15,29 @@ import type { VerifyInput } from "./verify.ts";
 /** Answers that are read at once. */
 const BLOCK_ANSWERS = 8192;
 
+async function readBlock(
+  space: AddressSpace,
+  { map }: VerifyInput,
+  first: number,
+  count: number,
+): Promise<AnswerBlock> {
+  const questions = await readBytes(space, map.questions + first * QUESTION_BYTES, count * QUESTION_BYTES);
+  const answers = await readBytes(space, map.answers + first * ANSWER_BYTES, count * ANSWER_BYTES);
+  return {
+    first,
+    count,
+    questions: new Int32Array(questions.buffer),
+    answersF64: new Float64Array(answers.buffer),
+    answersU32: new Uint32Array(answers.buffer),
+  };
+}
+
+async function readBytes(space: AddressSpace, address: number, lengthBytes: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(lengthBytes);
+  if (lengthBytes > 0) await space.read(address, bytes);
+  return bytes;
+}
+
 await answerCall(async (input: VerifyInput, call): Promise<Verdict> => {
   await using space = await AddressSpace.attach(input.handle);
   const { map, cities, first, end } = input;
@@ -45,26 +68,3 @@ await answerCall(async (input: VerifyInput, call): Promise<Verdict> => {
   }
   return verdict;
 });
-
-async function readBlock(
-  space: AddressSpace,
-  { map }: VerifyInput,
-  first: number,
-  count: number,
-): Promise<AnswerBlock> {
-  const questions = await readBytes(space, map.questions + first * QUESTION_BYTES, count * QUESTION_BYTES);
-  const answers = await readBytes(space, map.answers + first * ANSWER_BYTES, count * ANSWER_BYTES);
-  return {
-    first,
-    count,
-    questions: new Int32Array(questions.buffer),
-    answersF64: new Float64Array(answers.buffer),
-    answersU32: new Uint32Array(answers.buffer),
-  };
-}
-
-async function readBytes(space: AddressSpace, address: number, lengthBytes: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(lengthBytes);
-  if (lengthBytes > 0) await space.read(address, bytes);
-  return bytes;
-}

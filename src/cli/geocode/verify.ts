@@ -3,7 +3,8 @@
  * answers out of the address space, and asks the second opinions (reference.ts).
  */
 
-import type { AddressSpace, SpaceHandle } from "../../space/address-space.ts";
+import type { AddressSpace } from "../../space/address-space.ts";
+import type { AddressSpaceHandle } from "../../space/handle.ts";
 import { callWorker } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
 import type { GeocodeMap } from "./layout.ts";
@@ -16,7 +17,7 @@ const BRUTE_FORCE_SAMPLE = 1000;
 
 /** One Worker's share: questions `first` to `end`. */
 export interface VerifyInput {
-  readonly handle: SpaceHandle;
+  readonly handle: AddressSpaceHandle;
   readonly map: GeocodeMap;
   readonly cities: CityList;
   readonly referenceIndex: ArrayBufferLike;
