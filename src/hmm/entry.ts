@@ -10,7 +10,7 @@
  *     entry = values.special                       there, but no page that a device may use
  */
 
-import { AssertionFailure } from "../sync/errors.ts";
+import { bug } from "../sync/errors.ts";
 
 /** The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell device memory apart. */
 export interface HmmFlags {
@@ -51,22 +51,22 @@ export const DEFAULT_ENCODING: HmmEncoding = {
  */
 export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
   if (!Number.isInteger(pfnShift) || pfnShift < 0 || pfnShift > PFN_SHIFT_MAX) {
-    throw new AssertionFailure(`Cannot use pfnShift ${pfnShift}: must be 0 to ${PFN_SHIFT_MAX}; an entry has 32 bits`);
+    bug(`Cannot use pfnShift ${pfnShift}: must be 0 to ${PFN_SHIFT_MAX}; an entry has 32 bits`);
   }
   const pfnMask = (2 ** PFN_BITS - 1) << pfnShift;
   const { valid, write, devicePrivate } = flags;
   if (((valid | write | devicePrivate) & pfnMask) !== 0) {
-    throw new AssertionFailure("Cannot use these flags: one lies inside the frame number; move it or change pfnShift");
+    bug("Cannot use these flags: one lies inside the frame number; move it or change pfnShift");
   }
   if (valid === 0 || write === 0 || (valid & write) !== 0 || ((valid | write) & devicePrivate) !== 0) {
-    throw new AssertionFailure("Cannot use these flags: valid and write must be bits of their own; choose others");
+    bug("Cannot use these flags: valid and write must be bits of their own; choose others");
   }
   const { none, error, special } = values;
   if (((none | error | special) & valid) !== 0) {
-    throw new AssertionFailure("Cannot use these values: one has the valid bit and would read as a page; choose others");
+    bug("Cannot use these values: one has the valid bit and would read as a page; choose others");
   }
   if (none >>> 0 === error >>> 0 || none >>> 0 === special >>> 0) {
-    throw new AssertionFailure("Cannot use these values: none must differ from error and special; choose others");
+    bug("Cannot use these values: none must differ from error and special; choose others");
   }
 }
 

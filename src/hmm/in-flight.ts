@@ -17,7 +17,6 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { AssertionFailure } from "../sync/errors.ts";
 import type { Task } from "../sync/task.ts";
 import { type Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
 
@@ -54,8 +53,16 @@ export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): bo
   return true;
 }
 
-/** Strikes an invalidation off. True: a record went; false: it was one of the overflow (I3). */
-export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): boolean {
+/** What `forgetInFlight` found. */
+export type Forgotten = 0 | 1 | 2;
+/** Nothing that fits: somebody ends what nobody began. */
+export const NOT_IN_FLIGHT: Forgotten = 0;
+export const WAS_RECORDED: Forgotten = 1;
+/** One of the overflow (I3). */
+export const WAS_COUNTED: Forgotten = 2;
+
+/** Strikes an invalidation off. */
+export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): Forgotten {
   const { words } = hmm.memory;
   const first = recordsAt(hmm);
   const last = first + (hmm.inFlightCount - 1) * IN_FLIGHT_WORDS;
@@ -64,15 +71,11 @@ export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): bo
     words[at] = words[last]!;
     words[at + 1] = words[last + 1]!;
     hmm.inFlightCount--;
-    return true;
+    return WAS_RECORDED;
   }
-  if (hmm.overflow === 0) {
-    throw new AssertionFailure(
-      `Cannot end the invalidation of pages ${startPage} to ${endPage}: none is in flight; end each start that returned 0 once`,
-    );
-  }
+  if (hmm.overflow === 0) return NOT_IN_FLIGHT;
   hmm.overflow--;
-  return false;
+  return WAS_COUNTED;
 }
 
 /** How many recorded invalidations touch [startPage, endPage). */

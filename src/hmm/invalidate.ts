@@ -17,11 +17,21 @@
 import type { Machine } from "../memory/machine.ts";
 import type { InvalidateRange } from "../notifier/events.ts";
 import { registerNotifierOps } from "../notifier/mmu-notifier.ts";
-import { EAGAIN, type Errno } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import { EAGAIN, ENOTRECOVERABLE, type Errno } from "../sync/errno.ts";
+import { bug } from "../sync/errors.ts";
+import { hasPanicked, panic } from "../sync/panic.ts";
+import { DONE, type Task } from "../sync/task.ts";
 import { Hmm } from "./hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
-import { forgetInFlight, growInFlight, inFlightIsFull, pagesOverlap, recordInFlight } from "./in-flight.ts";
+import {
+  NOT_IN_FLIGHT,
+  WAS_RECORDED,
+  forgetInFlight,
+  growInFlight,
+  inFlightIsFull,
+  pagesOverlap,
+  recordInFlight,
+} from "./in-flight.ts";
 import { mirrorOpsOf } from "./mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "./mirror-record.ts";
 import { HmmRangeRecord, invalidateStamp, rangesOf, settleStamp } from "./range-record.ts";
@@ -31,15 +41,7 @@ function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: Inv
   const hmm = Hmm.at(machine.memory, listener); // its memory: H1
   if (!(yield* hmm.refs.getNotZero())) return 0; // H2: being freed, so nobody is left to tell
   yield* markRanges(machine, hmm, range);
-  let answer: Errno;
-  try {
-    answer = yield* callMirrors(machine, hmm, range);
-  } catch (error) {
-    // A driver threw: the caller will not change the mapping, and no end will follow (V2).
-    yield* notifiersDecrement(hmm, range);
-    yield* hmmPut(machine, hmm);
-    throw error;
-  }
+  const answer = yield* callMirrors(machine, hmm, range);
   if (answer !== 0) {
     yield* notifiersDecrement(hmm, range);
     yield* countRefusal(hmm);
@@ -72,19 +74,38 @@ function* markRanges(machine: Machine, hmm: Hmm, { startPage, endPage, blockable
 function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<Errno> {
   if (range.blockable) yield* hmm.mirrorsSem.downRead();
   else if (!(yield* hmm.mirrorsSem.tryDownRead())) return EAGAIN;
-  try {
-    for (const node of hmm.mirrors.nodes()) {
-      const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
-      const { ops } = mirrorOpsOf(mirror.record.opsId);
-      const answer = yield* ops.invalidate(mirror, range);
-      if (answer === 0) continue;
-      if (!range.blockable && answer === EAGAIN) return EAGAIN;
-      yield* countMirrorError(hmm);
+  let refusal: Errno = 0;
+  for (const node of hmm.mirrors.nodes()) {
+    const mirror = mirrorOfNode(machine, node);
+    const answer = yield* guarded(mirror, "invalidate", () => mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range));
+    if (answer === 0) continue;
+    if (!range.blockable && answer === EAGAIN) {
+      refusal = EAGAIN;
+      break;
     }
-  } finally {
-    yield* hmm.mirrorsSem.upRead();
+    yield* countMirrorError(hmm);
   }
-  return 0;
+  yield* hmm.mirrorsSem.upRead();
+  return refusal;
+}
+
+function mirrorOfNode(machine: Machine, node: number): HmmMirror {
+  return new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
+}
+
+/**
+ * Runs a driver's call-back. One that throws, or whose code this thread has not loaded, leaves a device that may still reach pages which are about to become
+ * somebody else's, and there is no way back from here: the machine stops, with one clear error everywhere.
+ */
+function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<T> {
+  try {
+    return yield* run();
+  } catch (error) {
+    const { memory } = mirror.machine;
+    if (hasPanicked(memory)) throw error;
+    const what = `Cannot go on: the ${call} call-back of the ${String(mirror)} failed, and its device may still reach those pages`;
+    return panic(memory, ENOTRECOVERABLE, `${what}: ${String(error)}`);
+  }
 }
 
 /** Pages have changed. Pairs with a start that returned 0. */
@@ -102,15 +123,21 @@ function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range: Inval
 function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   let becameValid = false;
   yield* hmm.rangesLock.lock();
-  hmm.notifiers--;
-  const wasRecorded = forgetInFlight(hmm, startPage, endPage);
-  for (const at of rangesOf(hmm)) {
-    const record = HmmRangeRecord.at(hmm.memory, at);
-    const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
-    if (wasRecorded && overlaps) record.invalidators--;
-    if ((overlaps || !wasRecorded) && settleStamp(hmm, record)) becameValid = true;
+  const forgotten = forgetInFlight(hmm, startPage, endPage);
+  if (forgotten !== NOT_IN_FLIGHT) {
+    hmm.notifiers--;
+    const wasRecorded = forgotten === WAS_RECORDED;
+    for (const at of rangesOf(hmm)) {
+      const record = HmmRangeRecord.at(hmm.memory, at);
+      const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
+      if (wasRecorded && overlaps) record.invalidators--;
+      if ((overlaps || !wasRecorded) && settleStamp(hmm, record)) becameValid = true;
+    }
   }
   yield* hmm.rangesLock.unlock();
+  if (forgotten === NOT_IN_FLIGHT) {
+    bug(`Cannot end the invalidation of pages ${startPage} to ${endPage}: it is not in flight; end each start that returned 0 once`);
+  }
   if (becameValid) yield* hmm.wq.wakeAll();
 }
 
@@ -125,15 +152,11 @@ function* hmmRelease(machine: Machine, listener: number): Task<void> {
   if (!hmm.ranges.isEmpty()) hmm.releasedWithRanges++;
   yield* hmm.rangesLock.unlock();
   yield* hmm.mirrorsSem.downRead();
-  try {
-    for (const node of hmm.mirrors.nodes()) {
-      const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
-      const { ops } = mirrorOpsOf(mirror.record.opsId);
-      if (ops.release !== undefined) yield* ops.release(mirror);
-    }
-  } finally {
-    yield* hmm.mirrorsSem.upRead();
+  for (const node of hmm.mirrors.nodes()) {
+    const mirror = mirrorOfNode(machine, node);
+    yield* guarded(mirror, "release", () => mirrorOpsOf(mirror.record.opsId).ops.release?.(mirror) ?? DONE);
   }
+  yield* hmm.mirrorsSem.upRead();
   yield* hmmPut(machine, hmm);
 }
 

@@ -14,7 +14,7 @@ import type { InvalidateRange } from "../notifier/events.ts";
 import { opsIdOf } from "../notifier/mmu-notifier.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../sync/errno.ts";
-import { AssertionFailure, HmmError } from "../sync/errors.ts";
+import { HmmError, bug } from "../sync/errors.ts";
 import { Spinlock } from "../sync/spinlock.ts";
 import type { Task } from "../sync/task.ts";
 import type { HmmMirror } from "./mirror-record.ts";
@@ -57,12 +57,12 @@ const opsById = new Map<number, KnownOps>();
  */
 export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
   if (!/^[\x20-\x7e]{1,64}$/.test(name)) {
-    throw new AssertionFailure(`Cannot register mirror operations "${name}": a name has 1 to 64 ASCII characters; shorten it`);
+    bug(`Cannot register mirror operations "${name}": a name has 1 to 64 ASCII characters; shorten it`);
   }
   const id = opsIdOf(name);
   const known = opsById.get(id);
   if (known !== undefined && known.name !== name) {
-    throw new AssertionFailure(`Cannot register mirror operations "${name}": "${known.name}" has the same id; rename one`);
+    bug(`Cannot register mirror operations "${name}": "${known.name}" has the same id; rename one`);
   }
   opsById.set(id, { name, ops });
   return id;
@@ -72,7 +72,7 @@ export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
 export function mirrorOpsOf(id: number): KnownOps {
   const known = opsById.get(id);
   if (known !== undefined) return known;
-  throw new AssertionFailure(
+  bug(
     `Cannot call the mirror operations with id ${id}: this thread has not loaded them; import the driver's module before attaching`,
   );
 }
@@ -130,7 +130,7 @@ export function* useMirrorOps(machine: Machine, id: number): Task<Errno> {
 /** Pairs with useMirrorOps. */
 export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
   const directory = yield* directoryOf(machine);
-  if (directory === undefined) throw new AssertionFailure("Cannot drop mirror operations: nobody uses any");
+  if (directory === undefined) bug("Cannot drop mirror operations: nobody uses any");
   const { entries } = directory;
   yield* directory.lock.lock();
   const at = findEntry(entries, id);
@@ -140,7 +140,7 @@ export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
     if (users === 0) entries.set(at + ENTRY_ID, 0);
   }
   yield* directory.lock.unlock();
-  if (at === undefined) throw new AssertionFailure(`Cannot drop mirror operations ${id}: nobody uses them`);
+  if (at === undefined) bug(`Cannot drop mirror operations ${id}: nobody uses them`);
 }
 
 /**

@@ -19,7 +19,7 @@
 import { Machine } from "../memory/machine.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { EINVAL, EMFILE, type Errno } from "../sync/errno.ts";
-import { AssertionFailure } from "../sync/errors.ts";
+import { bug } from "../sync/errors.ts";
 import { assertNoLockHeld } from "../sync/held-locks.ts";
 import { addResource, registerReleaser, removeResource } from "../sync/resources.ts";
 import type { Task } from "../sync/task.ts";
@@ -54,10 +54,10 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
   mm.mmapLock.assertHeldWrite();
   const { machine, record } = mirror;
   if (record.status !== MIRROR_READY) {
-    throw new AssertionFailure(`Cannot register ${String(mirror)}: it is not a fresh mirror; call init before each register`);
+    bug(`Cannot register ${String(mirror)}: it is not a fresh mirror; call init before each register`);
   }
   if (mm.users.read() === 0) {
-    throw new AssertionFailure(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
+    bug(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
   }
   if (mm.memory !== machine.memory) return EINVAL;
   const errno = yield* useMirrorOps(machine, record.opsId);
@@ -124,7 +124,7 @@ function* claimUnregister(mirror: HmmMirror): Task<void> {
   yield* record.claim.unlock();
   if (!isRegistered) checkMirrorStatus(mirror);
   if (!isOwner) {
-    throw new AssertionFailure(
+    bug(
       `Cannot unregister ${String(mirror)}: thread ${record.ownerAgent} registered it; let that one unregister it`,
     );
   }
@@ -134,12 +134,12 @@ function checkMirrorStatus(mirror: HmmMirror): void {
   const { status } = mirror.record;
   if (status === MIRROR_REGISTERED) return;
   if (status === MIRROR_UNREGISTERED) {
-    throw new AssertionFailure(`Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`);
+    bug(`Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`);
   }
   if (status === MIRROR_READY) {
-    throw new AssertionFailure(`Cannot unregister ${String(mirror)}: it was never registered; look at what register returns`);
+    bug(`Cannot unregister ${String(mirror)}: it was never registered; look at what register returns`);
   }
-  throw new AssertionFailure(`Cannot unregister ${String(mirror)}: no mirror lives there; keep its memory until unregister`);
+  bug(`Cannot unregister ${String(mirror)}: no mirror lives there; keep its memory until unregister`);
 }
 
 function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
@@ -147,8 +147,15 @@ function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
   const left = rangesOf(hmm).filter((at) => HmmRangeRecord.at(hmm.memory, at).mirror === mirror.at).length;
   yield* hmm.rangesLock.unlock();
   if (left > 0) {
-    throw new AssertionFailure(`Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`);
+    yield* setStatus(mirror, MIRROR_REGISTERED); // the claim back, so that the driver may do it right
+    bug(`Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`);
   }
+}
+
+function* setStatus({ record }: HmmMirror, status: number): Task<void> {
+  yield* record.claim.lock();
+  record.status = status;
+  yield* record.claim.unlock();
 }
 
 /** Waits for running call-backs (they hold mirrorsSem for reading), then ends what `linkMirror` began. */

@@ -21,7 +21,7 @@ import { mmgetNotZero, mmput } from "../mm/mm.ts";
 import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
 import { PAGE_BYTES, PAGE_SHIFT } from "../mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../sync/errno.ts";
-import { AssertionFailure } from "../sync/errors.ts";
+import { bug } from "../sync/errors.ts";
 import { assertNoLockHeld } from "../sync/held-locks.ts";
 import { addResource, registerReleaser, removeResource } from "../sync/resources.ts";
 import type { Task } from "../sync/task.ts";
@@ -137,7 +137,7 @@ export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task
 
 /** Gives the record back. The range is not registered; in the thread that made it. Any later use throws. */
 export function* hmmRangeFree(range: HmmRange): Task<void> {
-  if (range.isRegistered()) throw new AssertionFailure(`Cannot free ${String(range)}: it is registered; unregister it first`);
+  if (range.isRegistered()) bug(`Cannot free ${String(range)}: it is registered; unregister it first`);
   const { machine, record } = range;
   removeResource(machine.memory, range.resourceSlot);
   yield* machine.heap.free(HmmRangeRecord, record.at);
@@ -164,12 +164,12 @@ export function* hmmRangeRegister(
   pageShift: number = PAGE_SHIFT,
 ): Task<Errno> {
   const { record, machine } = range;
-  if (range.isRegistered()) throw new AssertionFailure(`Cannot register ${String(range)}: it is registered; unregister it first`);
+  if (range.isRegistered()) bug(`Cannot register ${String(range)}: it is registered; unregister it first`);
   record.hmm = 0;
   range.armed = NOT_ARMED;
   if (mirror.machine.memory !== machine.memory) return EINVAL;
   if (mirror.record.status !== MIRROR_REGISTERED) {
-    throw new AssertionFailure(`Cannot register a range on ${String(mirror)}: the mirror is not registered; register it first`);
+    bug(`Cannot register a range on ${String(mirror)}: the mirror is not registered; register it first`);
   }
   if (!isGoodSpan(range, start, end, pageShift)) return EINVAL;
   const hmm = Hmm.at(machine.memory, mirror.record.hmm); // the mirror's reference keeps it (patch 2)
@@ -235,10 +235,10 @@ export function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Ta
 export function checkRegistered(range: HmmRange, verb: string): void {
   const { hmm } = range.record;
   if (hmm === RANGE_POISON) {
-    throw new AssertionFailure(`Cannot ${verb} ${String(range)}: it was unregistered; register it again before using it`);
+    bug(`Cannot ${verb} ${String(range)}: it was unregistered; register it again before using it`);
   }
   if (hmm === 0) {
-    throw new AssertionFailure(`Cannot ${verb} ${String(range)}: it is not registered; register it, and look at what register returns`);
+    bug(`Cannot ${verb} ${String(range)}: it is not registered; register it, and look at what register returns`);
   }
 }
 
