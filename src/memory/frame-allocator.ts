@@ -76,6 +76,7 @@ export class FrameAllocator {
           table,
           tableAt: 0,
           strideWords: FRAME_WORDS,
+          debug: this.#memory.debug,
         }),
       };
     });
@@ -138,7 +139,7 @@ export class FrameAllocator {
   *#giveLocked(pfn: number): Task<void> {
     yield* this.#lock.lock();
     if (this.#hasRow()) this.#lower(this.#slots >> 1);
-    this.#toBuddy(pfn);
+    if (!this.#hasRow() || !this.#push(pfn)) this.#toBuddy(pfn, pfn + 1);
     yield* this.#lock.unlock();
   }
 
@@ -150,7 +151,8 @@ export class FrameAllocator {
     for (; order >= 0 && pfn === 0; order--) pfn = this.#fromBuddies((buddy) => buddy.allocBlock(order));
     if (pfn === 0) return 0;
     // Highest first, so that frames leave the magazine in rising order: neighbours in memory go to neighbouring addresses.
-    for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--) if (!this.#push(next)) this.#toBuddy(next);
+    for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
+      if (!this.#push(next)) this.#toBuddy(next, next + 1);
     return pfn;
   }
 
@@ -163,10 +165,12 @@ export class FrameAllocator {
     return 0;
   }
 
-  /** Holding ramLock. */
-  #toBuddy(pfn: number): void {
+  /** Frees frames [startPfn, endPfn), which may lie in neighbouring sections. Holding ramLock. */
+  #toBuddy(startPfn: number, endPfn: number): void {
     for (const { section, buddy } of this.#zones) {
-      if (pfn >= section.basePfn && pfn < section.basePfn + section.pages) buddy.freeBlock(pfn - section.basePfn, 0);
+      const start = Math.max(startPfn - section.basePfn, 0);
+      const end = Math.min(endPfn - section.basePfn, section.pages);
+      if (start < end) buddy.freeRange(start, end);
     }
   }
 
@@ -186,7 +190,7 @@ export class FrameAllocator {
   #collectRows(): boolean {
     let found = false;
     for (let pfn = this.#steal(); pfn !== 0; pfn = this.#steal()) {
-      this.#toBuddy(pfn);
+      this.#toBuddy(pfn, pfn + 1);
       found = true;
     }
     return found;
@@ -223,13 +227,23 @@ export class FrameAllocator {
     return true;
   }
 
-  /** Lowers this thread's row to `keep` slots. Holding ramLock. */
+  /**
+   * Lowers this thread's row to `keep` slots. What was freed together often lies together: sorted, it goes back as a few blocks instead of page by
+   * page, which takes a third of the time for which the others wait. Holding ramLock, so no thief is at the slots.
+   */
   #lower(keep: number): void {
     const { words } = this.#memory;
     const row = this.#row();
-    while (words[row]! > keep) {
-      const pfn = this.#pop();
-      if (pfn !== 0) this.#toBuddy(pfn);
+    const top = words[row]!;
+    if (top <= keep) return;
+    const frames = words.slice(row + keep + 1, row + top + 1).toSorted();
+    words.fill(0, row + keep + 1, row + top + 1);
+    words[row] = keep;
+    for (let start = 0; start < frames.length;) {
+      let end = start + 1;
+      while (end < frames.length && frames[end] === frames[start]! + end - start) end++;
+      if (frames[start] !== 0) this.#toBuddy(frames[start]!, frames[start]! + end - start);
+      start = end;
     }
   }
 }

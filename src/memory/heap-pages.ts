@@ -120,6 +120,7 @@ export class HeapPages {
       table: memory,
       tableAt: this.#mapAt,
       strideWords: MAP_WORDS,
+      debug: memory.debug,
     });
   }
 

@@ -10,7 +10,7 @@ const STRIDE_WORDS = 4;
 function makeBuddy(pages: number, skipped = 0, roomPages: number = pages): Buddy {
   const table = { words: new Int32Array(roomPages * STRIDE_WORDS) };
   const heads = { words: new Int32Array(Buddy.WORDS) };
-  const buddy = new Buddy({ heads, headsAt: 0, table, tableAt: 0, strideWords: STRIDE_WORDS });
+  const buddy = new Buddy({ heads, headsAt: 0, table, tableAt: 0, strideWords: STRIDE_WORDS, debug: true });
   buddy.skip(skipped);
   buddy.extend(pages);
   return buddy;
