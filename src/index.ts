@@ -4,6 +4,26 @@
  * exported here, and nothing else.
  */
 
+export { DeviceFault, KernelFailure, type DeviceAccess } from "./devices/device-fault.ts";
+export {
+  type CommandResult,
+  type Device,
+  type DispatchResult,
+  SNAPSHOT_ERROR,
+  SNAPSHOT_NONE,
+  SNAPSHOT_READ,
+  SNAPSHOT_WRITE,
+  SNAPSHOT_ZERO,
+} from "./devices/driver.ts";
+export type { DeviceIntegers, DeviceMemory, DeviceValues, Kernel } from "./devices/software/device-memory.ts";
+export type { DeviceStats } from "./devices/software/device-stats.ts";
+export {
+  type DispatchOptions,
+  SoftwareDevice,
+  type SoftwareDeviceOptions,
+  type SoftwareKernel,
+  type SoftwareKernelOptions,
+} from "./devices/software/software-device.ts";
 export type { IntegerAccess, ValueAccess } from "./memory/access.ts";
 export type { CacheAccount } from "./memory/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/pagemap.ts";
