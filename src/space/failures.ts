@@ -142,7 +142,7 @@ export function formatValue(value: unknown): string {
 }
 
 /** How the user's argument is shown: addresses in hexadecimal, as maps and debuggers show them. */
-export function formatAddress(address: number): string {
+function formatAddress(address: number): string {
   return Number.isSafeInteger(address) && address >= 0 ? `0x${address.toString(16)}` : formatValue(address);
 }
 
