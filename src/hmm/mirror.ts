@@ -3,17 +3,17 @@
  * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3 `hmm_mirror_register` and
  * `hmm_mirror_unregister` after patches 4, 8 and 9.
  *
- *   R1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use `record.hmm` without asking (patch 2).
- *   R2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits on mirrorsSem for those that do, and release
+ *   K1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use `record.hmm` without asking (patch 2).
+ *   K2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits on mirrorsSem for those that do, and release
  *       runs under that lock too (patch 11). Only then may the driver free the memory.
- *   R3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to chance (patch 9 removed a test
+ *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to chance (patch 9 removed a test
  *       that only looked like protection); here one thread wins `claim`, and every other call is an assertion, as is one on a mirror
  *       that was never registered.
  *
  *       old guard, two callers                                 here
  *       both read mirror->hmm, not NULL                        both take `claim`, one after the other
- *       T1 unlinks, clears, drops the last reference           T1 finds REGISTERED, writes UNREGISTERED, goes on
- *       T2 locks freed memory, unlinks again                   T2 finds UNREGISTERED and throws
+ *       one unlinks, clears, drops the last reference          one finds REGISTERED, writes UNREGISTERED, goes on
+ *       the other locks freed memory, unlinks again            the other finds UNREGISTERED and throws
  */
 
 import { Machine } from "../memory/machine.ts";
@@ -99,8 +99,8 @@ function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free its memory (R2); release is not called. In the
- * thread that registered it, exactly once (R3), with no range of the mirror registered, not from its own call-backs, and holding no lock: neither one
+ * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free its memory (K2); release is not called. In the
+ * thread that registered it, exactly once (K3), with no range of the mirror registered, not from its own call-backs, and holding no lock: neither one
  * that the driver's call-backs take nor the mmap lock. May wait. Linux: `hmm_mirror_unregister`.
  */
 export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
@@ -113,7 +113,7 @@ export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   yield* unlinkMirror(mirror, hmm);
 }
 
-/** R3: of all who call for one registration, one passes; the others throw. */
+/** K3: of all who call for one registration, one passes; the others throw. */
 function* claimUnregister(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
   checkMirrorStatus(mirror); // before the lock: what is no mirror has no lock either

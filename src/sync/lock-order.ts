@@ -17,6 +17,8 @@ export const LOCK_ORDER: string = `
   lock driverLock: mutex: a driver's page table, and its use of translations
   lock pageTableLock: spinlock: the shape of the page tables, mm.hmm
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
+  lock mirrorClaim: spinlock: the status of a mirror, and so who may unregister it
+  lock mirrorOpsLock: spinlock: which drivers are in use on the machine
   lock notifierLock: spinlock: the list of subscriptions of an mm
   lock srcuQueueLock: spinlock: the lists of deferred calls of an srcu
   lock slabLock: spinlock: the free lists of a cache
@@ -25,6 +27,7 @@ export const LOCK_ORDER: string = `
 
   order serviceLock < mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
+  order driverLock < mirrorClaim, mirrorOpsLock
   order driverLock < pageTableLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock
   order slabLock < heapLock
