@@ -1,0 +1,77 @@
+/** @module Threads that are terminated anywhere: what they had in their magazines is not lost, and nobody hangs. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import type { Machine } from "../../src/memory/machine.ts";
+import { atomicLoad } from "../../src/sync/atomics.ts";
+import { HmmError } from "../../src/sync/errors.ts";
+import type { Task } from "../../src/sync/task.ts";
+import { diceOf, makeMachine, run, seedFor } from "./rig.ts";
+
+const RAM_PAGES = 2048;
+const DEATHS = 16;
+/** A burst of the worker: so many frames it may hold when it dies. */
+const BURST_FRAMES = 50;
+
+function* allocAll(machine: Machine): Task<number[]> {
+  const frames: number[] = [];
+  for (let pfn = yield* machine.ram.allocFrame(false); pfn !== 0; pfn = yield* machine.ram.allocFrame(false))
+    frames.push(pfn);
+  return frames;
+}
+
+async function killOne(machine: Machine, delay: number): Promise<void> {
+  const progress = run(machine, machine.heap.root("progress"));
+  const worker = new Worker(new URL("./death-worker.js", import.meta.url), {
+    workerData: { handle: machine.handle, progress },
+  });
+  const exited = new Promise((resolve) => worker.once("exit", resolve));
+  const start = atomicLoad(machine.memory.words, progress);
+  while (atomicLoad(machine.memory.words, progress) === start) await new Promise((resolve) => setImmediate(resolve));
+  for (let spin = 0; spin < delay; spin++) atomicLoad(machine.memory.words, progress);
+  await worker.terminate();
+  await exited;
+}
+
+/** All free frames, or undefined when the machine has stopped because the dead thread held the lock. */
+function allocAllUnlessStopped(machine: Machine, where: string): number[] | undefined {
+  try {
+    return run(machine, allocAll(machine));
+  } catch (error) {
+    if (!(error instanceof HmmError) || error.code !== "EOWNERDEAD") throw error;
+    assert.match(error.message, /"short-lived" was terminated while it held ramLock/, where);
+    return undefined;
+  }
+}
+
+test("a thread that is terminated anywhere leaves all frames but those it held, or stops the machine with a clear error", async (t) => {
+  const seed = seedFor(t);
+  const dice = diceOf(seed);
+  let stopped = 0;
+  let machine = makeMachine({ ramPages: RAM_PAGES, debug: false });
+  let gone = 0;
+  for (let death = 0; death < DEATHS; death++) {
+    const where = `seed ${seed}, death ${death}`;
+    await killOne(machine, dice(20_000));
+    const frames = allocAllUnlessStopped(machine, where);
+    if (frames === undefined) {
+      stopped++;
+      gone = 0;
+      machine = makeMachine({ ramPages: RAM_PAGES, debug: false });
+      continue;
+    }
+    assert.equal(new Set(frames).size, frames.length, `${where}: a frame was handed out twice`);
+    assert.ok(RAM_PAGES - frames.length - gone <= BURST_FRAMES, `${where}: more frames are gone than it can have held`);
+    assert.equal(machine.ram.usage().freePages, 0, `${where}: full is full, magazines of the dead included`);
+    gone = RAM_PAGES - frames.length;
+    run(machine, freeAll(machine, frames));
+    assert.equal(machine.ram.usage().usedPages, gone, where);
+  }
+  t.diagnostic(`${stopped} of ${DEATHS} held ramLock`);
+  assert.ok(stopped < DEATHS, `seed ${seed}: every one died with the lock`);
+});
+
+function* freeAll(machine: Machine, frames: readonly number[]): Task<void> {
+  for (const pfn of frames) yield* machine.ram.pagePut(pfn);
+}
