@@ -12,12 +12,14 @@ import type { Machine } from "../memory/machine.ts";
 import { TRANSLATION_WRITABLE, type Translator } from "../memory/translation.ts";
 import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../sync/errors.ts";
-import type { Task } from "../sync/task.ts";
-import { FAULT_WRITE, handleMmFault } from "./fault.ts";
+import { isAlerted } from "../sync/panic.ts";
+import { REAL } from "../sync/shared-memory.ts";
+import { DONE_TRUE, type Task } from "../sync/task.ts";
+import { FAULT_WRITE, faultAtHand, handleMmFault } from "./fault.ts";
 import type { Mm } from "./mm-struct.ts";
 import { leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
-import { VM_READ, vmaOf } from "./vma.ts";
+import { VM_READ, Vma, findVma, vmaOf } from "./vma.ts";
 
 /** A fault of a CPU thread. 0, EFAULT (no mapping allows it), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user. */
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
@@ -26,6 +28,23 @@ export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boole
   const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite ? FAULT_WRITE : 0);
   yield* mm.mmapLock.upRead();
   return result;
+}
+
+/**
+ * `cpuFault` as a plain function, for a fault that needs no waiting: the lock is free for readers and `faultAtHand` can do it. True: handled, look again. False: nothing has
+ * happened. Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns. Most first touches end here: 0.3 us instead of the 1.2
+ * that the task takes, most of them for generators and what they allocate.
+ */
+function cpuFaultAtHand(machine: Machine, mm: Mm, page: number, isWrite: boolean): boolean {
+  const { memory } = machine;
+  if (memory.mode !== REAL || isAlerted(memory) || mm.mmapLock.tryDownRead() !== DONE_TRUE) return false;
+  const vma = findVma(memory, mm, page);
+  const isHandled =
+    vma !== 0 &&
+    wordAt(memory.words, vma + Vma.offset.startPage) >>> 0 <= page &&
+    faultAtHand(machine, mm, wordAt(memory.words, vma + Vma.offset.flags), page, isWrite);
+  mm.mmapLock.upRead();
+  return isHandled;
 }
 
 /** Why an access is not allowed, for the message. Takes the mmap lock for reading. */
@@ -107,6 +126,10 @@ export class CpuTranslator implements Translator {
   translate(page: number, write: boolean, address: number): number {
     const found = walkForAccess(this.#machine, this.#mm, page, write);
     if (found !== NO_TRANSLATION) return found;
+    if (cpuFaultAtHand(this.#machine, this.#mm, page, write)) {
+      const made = walkForAccess(this.#machine, this.#mm, page, write);
+      if (made !== NO_TRANSLATION) return made;
+    }
     return this.#run(cpuTranslate(this.#machine, this.#mm, page, write, address));
   }
 }

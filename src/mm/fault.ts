@@ -26,9 +26,10 @@ import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
-import { type Task, access } from "../sync/task.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
+import { DONE, type Task, access, doneNumber } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { leafAlloc, pteIndex, wordAt } from "./page-table.ts";
+import { leafAlloc, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import {
   KIND_PROT_NONE,
   PTE_ACCESSED,
@@ -47,6 +48,9 @@ import { SHMEM_BEYOND_END, shmemFrame } from "./shmem.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
 
+/** What a page gets that is written first. */
+const FRESH_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
+
 /** The access is a write. */
 export const FAULT_WRITE = 1;
 
@@ -54,11 +58,41 @@ export const FAULT_WRITE = 1;
 export const FAULT_ALLOW_RETRY = 2;
 
 /**
+ * The commonest faults without a generator: a private page that has nothing yet, its leaf there and a frame at hand in this thread's magazine. True: handled. False:
+ * nothing was done, `handleMmFault` must see to it; always so in EXPLORED mode, where every step is the scheduler's. F1, F2.
+ */
+export function faultAtHand(machine: Machine, mm: Mm, vmaFlags: number, page: number, isWrite: boolean): boolean {
+  const { memory, ram } = machine;
+  const right = isWrite ? VM_WRITE : VM_READ;
+  if (memory.mode === EXPLORED || (vmaFlags & (VM_SHARED | right)) !== right) return false;
+  const leaf = leafOf(memory, mm.pgd, page);
+  if (leaf === 0) return false;
+  const index = pteIndex(leaf, page);
+  if (wordAt(memory.words, index) !== 0) return false;
+  if (!isWrite) {
+    atomicCompareExchange(memory.words, index, 0, ZERO_PTE);
+    return true;
+  }
+  const pfn = ram.allocFrameAtHand(true);
+  if (pfn === 0) return false;
+  if (atomicCompareExchange(memory.words, index, 0, makePte(pfn, FRESH_RIGHTS)) === 0) return true;
+  // The place in the magazine from which the frame came is still free, so giving it back is no wait either.
+  if (ram.pagePut(pfn) !== DONE) bug(`frame ${pfn} does not fit into the magazine that it came from`);
+  return true;
+}
+
+/**
  * Handles a fault on `page` of `vma`. 0 = handled, or overtaken by another thread: try the access again. EFAULT: the vma does not allow the access, or it lies
  * beyond the end of the source. ENOMEM: no frame or no table. F1.
  */
-export function* handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, flags: number): Task<Errno> {
+export function handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, flags: number): Task<Errno> {
   const isWrite = (flags & FAULT_WRITE) !== 0;
+  return faultAtHand(machine, mm, vma.flags, page, isWrite)
+    ? doneNumber(0)
+    : faultAsTask(machine, mm, vma, page, isWrite);
+}
+
+function* faultAsTask(machine: Machine, mm: Mm, vma: Vma, page: number, isWrite: boolean): Task<Errno> {
   if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
   const leaf = yield* leafAlloc(machine, mm, page);
   if (leaf === 0) return ENOMEM;
@@ -79,7 +113,7 @@ function* replacePte(machine: Machine, index: number, seen: number, fresh: numbe
 }
 
 function* faultNone(machine: Machine, vma: Vma, page: number, index: number, isWrite: boolean): Task<Errno> {
-  const rights = isWrite ? PTE_ACCESSED | PTE_WRITE | PTE_DIRTY : PTE_ACCESSED;
+  const rights = isWrite ? FRESH_RIGHTS : PTE_ACCESSED;
   if ((vma.flags & VM_SHARED) === 0) {
     if (isWrite) return yield* installFresh(machine, index, 0, rights);
     yield* replacePte(machine, index, 0, ZERO_PTE);

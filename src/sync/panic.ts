@@ -37,6 +37,11 @@ export interface PanicInfo {
   readonly agent: number;
 }
 
+/** Whether a thread has died or the machine has stopped: then only a runner, which looks into it, may go on. */
+export function isAlerted(memory: SharedMemory): boolean {
+  return atomicLoad(memory.words, ALERT) !== 0;
+}
+
 /** Stops the machine, unless it has already stopped. Returns whether this call did it. Does not throw. */
 export function declarePanic(
   memory: SharedMemory,
