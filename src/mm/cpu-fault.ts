@@ -48,7 +48,7 @@ function cpuFaultAtHand(machine: Machine, mm: Mm, page: number, isWrite: boolean
 }
 
 /** Why an access is not allowed, for the message. Takes the mmap lock for reading. */
-export function* explainFault(machine: Machine, mm: Mm, page: number): Task<string> {
+function* explainFault(machine: Machine, mm: Mm, page: number): Task<string> {
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
   const flags = vma === undefined ? -1 : vma.flags;
