@@ -116,6 +116,8 @@ export class CpuTranslator implements Translator {
   readonly #machine: Machine;
   readonly #mm: Mm;
   readonly #run: <T>(task: Task<T>) => T;
+  /** Faults that were taken, also those that found another thread had been faster. */
+  faults = 0;
 
   constructor(machine: Machine, mm: Mm, run: <T>(task: Task<T>) => T) {
     this.#machine = machine;
@@ -126,6 +128,7 @@ export class CpuTranslator implements Translator {
   translate(page: number, write: boolean, address: number): number {
     const found = walkForAccess(this.#machine, this.#mm, page, write);
     if (found !== NO_TRANSLATION) return found;
+    this.faults++;
     if (cpuFaultAtHand(this.#machine, this.#mm, page, write)) {
       const made = walkForAccess(this.#machine, this.#mm, page, write);
       if (made !== NO_TRANSLATION) return made;

@@ -14,20 +14,16 @@ export class CpuAccess implements Translator {
   readonly cache: TranslationCache;
   readonly #gate: OperationGate;
   readonly #translator: CpuTranslator;
-  #faults = 0;
 
   constructor(machine: Machine, mm: Mm, gate: OperationGate) {
     this.#gate = gate;
-    this.#translator = new CpuTranslator(machine, mm, (task) => {
-      this.#faults++;
-      return gate.runNow("access", task);
-    });
+    this.#translator = new CpuTranslator(machine, mm, (task) => gate.runNow("access", task));
     this.cache = new TranslationCache(machine, mm.shootdown, this);
   }
 
   /** Page faults that accesses through this object have taken so far. */
   get faults(): number {
-    return this.#faults;
+    return this.#translator.faults;
   }
 
   translate(page: number, write: boolean, address: number): number {
