@@ -8,6 +8,8 @@
  * | --- | --- | --- |
  * | lock | the word is 0 | word = owner |
  * | tryLock, tryDownRead, tryDownWrite, refGetNotZero | always | success writes the word, failure only reads it |
+ * | compareExchange | always | writes the word if it is `expected`, else only reads it |
+ * | waitWhile | the word is not `expected` | none |
  * | unlock, upRead, upWrite, downgrade | always | gives back |
  * | downRead | no writer inside or queued | readers + 1 |
  * | queueWrite | always | queued writers + 1: from here on no reader comes in |
@@ -87,6 +89,8 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   shootdownWait: "read",
   shootdownEnter: "write",
   shootdownLeave: "write",
+  waitWhile: "read",
+  compareExchange: "success-writes",
   read: "read",
   write: "write",
   update: "write",
@@ -99,25 +103,47 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
  * the scheduler performs them; see {@link wakesParked}.
  */
 export function isEnabled(wait: Wait): boolean {
-  const { words } = wait.memory;
-  switch (wait.kind) {
+  return allows(wait.kind, atomicLoad(wait.memory.words, wait.index), wait.expected);
+}
+
+/** {@link isEnabled} as a function of the value of the operation's first word. */
+export function allows(kind: WaitKind, value: number, expected: number): boolean {
+  switch (kind) {
     case "park":
       return false;
     case "lock":
     case "srcuBarrier":
-      return atomicLoad(words, wait.index) === 0;
+      return value === 0;
     case "downRead":
-      return mayRead(atomicLoad(words, wait.index));
+      return mayRead(value);
     case "downWrite":
-      return mayWrite(atomicLoad(words, wait.index));
+      return mayWrite(value);
     case "completionWait":
-      return atomicLoad(words, wait.index) > 0;
+      return value > 0;
     case "srcuWait":
-      return hasCompleted(atomicLoad(words, wait.index), wait.expected);
+      return hasCompleted(value, expected);
     case "seqReadBegin":
-      return (atomicLoad(words, wait.index) & 1) === 0;
+      return (value & 1) === 0;
     case "shootdownWait":
-      return atomicLoad(words, wait.index) !== wait.expected;
+    case "waitWhile":
+      return value !== expected;
+    default:
+      return true;
+  }
+}
+
+/** Whether a "success-writes" operation succeeds, and so writes, where its first word has this value. */
+export function succeeds(kind: WaitKind, value: number, expected: number): boolean {
+  switch (kind) {
+    case "tryLock":
+    case "tryDownWrite":
+      return value === 0;
+    case "tryDownRead":
+      return mayRead(value);
+    case "refGetNotZero":
+      return value !== 0;
+    case "compareExchange":
+      return value === expected;
     default:
       return true;
   }

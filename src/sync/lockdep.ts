@@ -67,6 +67,30 @@ const judgedChains = new Set<string>();
 /** Who holds what in this thread: for the second place of a report about a stranger. */
 const holders = new WeakMap<SharedMemory, Map<number, HeldLock>>();
 
+/**
+ * Where an explorer wants the reports, instead of having them thrown into the task that breaks the rule: an inversion is
+ * then noted, and the task goes on into the deadlock that it may lead to.
+ */
+export interface LockdepSink {
+  report(error: LockdepError): void;
+  /** Without them (an exhaustive search tells places by replaying) an acquisition costs a tenth. */
+  readonly withSites: boolean;
+}
+
+let sink: LockdepSink | undefined;
+
+/** Sends this thread's reports of order, recursion and sleep to `next`; undefined throws them again. Forgets learned orders. */
+export function divertLockdep(next: LockdepSink | undefined): void {
+  sink = next;
+  if (learned.size > 0) learned.clear();
+  if (judgedChains.size > 0) judgedChains.clear();
+}
+
+function complain(error: LockdepError): void {
+  if (sink === undefined) throw error;
+  sink.report(error);
+}
+
 /** Before a wait for `lock` may begin. Throws what it finds. */
 export function beforeAcquire(lock: LockIdentity, manner: number): void {
   const held = currentTask.held;
@@ -75,13 +99,8 @@ export function beforeAcquire(lock: LockIdentity, manner: number): void {
   for (const other of held) {
     const isSame = other.lock.at === lock.at && other.lock.memory === lock.memory;
     if (isSame && !(manner === HELD_SRCU && other.manner === HELD_SRCU)) {
-      throw new LockdepError(
-        "recursion",
-        lock.lockClass.name,
-        `${lock.lockClass.name} is taken by a task that holds it`,
-        other.site,
-        callSite(),
-      );
+      const message = `${lock.lockClass.name} is taken by a task that holds it`;
+      complain(new LockdepError("recursion", lock.lockClass.name, message, other.site, callSite()));
     }
   }
   const chain = `${held.map((other) => `${other.lock.lockClass.id}.${other.manner}`).join(">")}>${lock.lockClass.id}.${manner}`;
@@ -125,13 +144,8 @@ export function beforeSleep(what: string): void {
   const spinlock = currentTask.held.find((other) => other.lock.isSpinlock);
   if (spinlock === undefined) return;
   const name = spinlock.lock.lockClass.name;
-  throw new LockdepError(
-    "sleep",
-    name,
-    `a task that holds the spinlock ${name} may sleep on ${what}`,
-    spinlock.site,
-    callSite(),
-  );
+  const message = `a task that holds the spinlock ${name} may sleep on ${what}`;
+  complain(new LockdepError("sleep", name, message, spinlock.site, callSite()));
 }
 
 /** Throws unless the running task holds `lock` in one of `manners`. */
@@ -173,13 +187,9 @@ function judgeOrder(outer: HeldLock, inner: LockIdentity, manner: number, site: 
   if (allowed !== true) {
     const seen = allowed === false ? undefined : allowed;
     const reason = seen === undefined ? "the lock order does not allow it" : "the opposite order was seen before";
-    throw new LockdepError(
-      "order",
-      innerName,
-      `${innerName} is taken while ${outerName} is held: ${reason}`,
-      seen?.innerSite ?? outer.site,
-      site,
-    );
+    const message = `${innerName} is taken while ${outerName} is held: ${reason}`;
+    complain(new LockdepError("order", innerName, message, seen?.innerSite ?? outer.site, site));
+    return;
   }
   learnOrder(outerName, innerName, { outerSite: outer.site, innerSite: site });
 }
@@ -212,6 +222,7 @@ const SITE_FRAMES = 6;
 
 /** The stack above this layer, as text. Microseconds: only for checked modes. */
 function callSite(): string {
+  if (sink !== undefined && !sink.withSites) return "";
   const lines = (new Error("site").stack ?? "").split("\n").slice(1);
   const outside = lines.filter((line) => !line.includes(ownFolder));
   return outside.slice(0, SITE_FRAMES).join("\n");

@@ -64,6 +64,8 @@ export type WaitKind =
   | "shootdownWait"
   | "shootdownEnter"
   | "shootdownLeave"
+  | "waitWhile"
+  | "compareExchange"
   | AccessKind;
 
 /** Scheduling points that upper layers mark by {@link access}. */
