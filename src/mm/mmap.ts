@@ -12,9 +12,9 @@ import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES } from "./page-table.ts";
 import { PAGE_BYTES } from "./pte.ts";
 import { shmemCreate } from "./shmem.ts";
-import { dropSource, insertVma, mergeVmas, removeVma, splitVmaAt } from "./vma-map.ts";
+import { dropSource, insertSpareVma, insertVma, mergeVmas, removeVma, splitVmaAt } from "./vma-map.ts";
 import { FIRST_PAGE, findFreeArea } from "./vma-tree.ts";
-import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type VmaKind, findVma, vmaAt } from "./vma.ts";
+import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type VmaKind, findVma, vmaAt, Vma, mappedPagesIn } from "./vma.ts";
 import { invalidateRange, zapRange } from "./zap.ts";
 
 /** Place the mapping anywhere; `address` is a hint. */
@@ -93,18 +93,34 @@ function* makeSource(machine: Machine, request: MmapRequest, pages: number): Tas
 
 function* mmapLocked(machine: Machine, mm: Mm, request: MmapRequest, pages: number, source: number): Task<number> {
   const kind: VmaKind = { flags: vmaFlags(request), source, offsetPages: request.offsetPages };
-  let result: Errno = 0;
   const startPage = choosePlace(machine, mm, request, pages);
-  if (startPage < 0) result = startPage;
-  else if (request.placement === MAP_FIXED_REPLACE)
-    result = yield* munmapLocked(machine, mm, startPage, startPage + pages);
-  if (result === 0 && mm.mappedPages + pages > mm.limitPages) result = ENOMEM;
-  if (result !== 0) {
+  const endPage = startPage + pages;
+  let result: Errno = startPage < 0 ? startPage : 0;
+  const replacedPages = startPage < 0 ? 0 : mappedPagesIn(machine.memory, mm, startPage, endPage);
+  if (result === 0 && mm.mappedPages - replacedPages + pages > mm.limitPages) result = ENOMEM;
+  if (result === 0) {
+    const put = replacedPages === 0 ? insertVma : replaceRange;
+    result = yield* put(machine, mm, startPage, endPage, kind);
+  } else {
     yield* dropSource(machine, kind);
-    return result;
   }
-  result = yield* insertVma(machine, mm, startPage, startPage + pages, kind);
   return result === 0 ? startPage * PAGE_BYTES : result;
+}
+
+/**
+ * Puts a mapping where others are. All that can fail is done before anything is unmapped, so that ENOMEM leaves the mappings as they were (Linux may leave a
+ * hole); after it at least one vma has gone, so the limit of vmas does not stand in the way. Owns the caller's reference of the source.
+ */
+function* replaceRange(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
+  const spare = yield* machine.heap.alloc(Vma);
+  const result = spare === 0 ? ENOMEM : yield* munmapLocked(machine, mm, startPage, endPage);
+  if (result === 0) {
+    yield* insertSpareVma(machine, mm, startPage, endPage, kind, spare);
+    return 0;
+  }
+  if (spare !== 0) yield* machine.heap.free(Vma, spare);
+  yield* dropSource(machine, kind);
+  return result;
 }
 
 function vmaFlags(request: MmapRequest): number {

@@ -50,38 +50,53 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
  * be had; then nothing has changed but that the reference is dropped. Holding the mmap lock for writing. Linux: `mmap_region`'s merge and link.
  */
 export function* insertVma(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
+  if (yield* mergeInto(machine, mm, startPage, endPage, kind)) return 0;
+  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
+  if (at === 0) {
+    yield* dropSource(machine, kind);
+    return ENOMEM;
+  }
+  linkVma(machine, mm, at, startPage, endPage, kind);
+  return 0;
+}
+
+/** As `insertVma`, with a vma that was allocated before: cannot fail for lack of memory. Frees it where a merge makes it superfluous. */
+export function* insertSpareVma(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+  spare: number,
+): Task<void> {
+  if (yield* mergeInto(machine, mm, startPage, endPage, kind)) yield* machine.heap.free(Vma, spare);
+  else linkVma(machine, mm, spare, startPage, endPage, kind);
+}
+
+/** Lets a neighbour grow over the range, if one is alike; then the caller's reference of the source has been dropped. */
+function* mergeInto(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<boolean> {
   const { memory } = machine;
   const above = vmaAt(memory, findVma(memory, mm, startPage));
   const below = above === undefined ? lastVma(memory, mm) : vmaAt(memory, above.prev);
   const joinsBelow = below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
   const joinsAbove = above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
+  if (!joinsBelow && !joinsAbove) return false;
   mm.mappedPages += endPage - startPage;
-  mm.mapSequence++;
+  yield* dropSource(machine, kind);
   if (joinsBelow) {
-    yield* dropSource(machine, kind);
     const newEndPage = joinsAbove ? above.endPage : endPage;
     if (joinsAbove) yield* unlinkAndFree(machine, mm, above);
     below.endPage = newEndPage;
     touchVma(memory, mm, below);
-    return 0;
-  }
-  if (joinsAbove) {
-    yield* dropSource(machine, kind);
+  } else if (joinsAbove) {
     above.offsetPages = offsetAt(kind, startPage, startPage);
     above.startPage = startPage;
     touchVma(memory, mm, above);
-    return 0;
   }
-  return yield* linkNewVma(machine, mm, startPage, endPage, kind);
+  return true;
 }
 
-function* linkNewVma(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
-  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
-  if (at === 0) {
-    mm.mappedPages -= endPage - startPage;
-    yield* dropSource(machine, kind);
-    return ENOMEM;
-  }
+function linkVma(machine: Machine, mm: Mm, at: number, startPage: number, endPage: number, kind: VmaKind): void {
   const vma = Vma.at(machine.memory, at);
   vma.startPage = startPage;
   vma.endPage = endPage;
@@ -90,7 +105,8 @@ function* linkNewVma(machine: Machine, mm: Mm, startPage: number, endPage: numbe
   vma.offsetPages = offsetAt(kind, startPage, startPage);
   treeInsert(machine.memory, mm, vma);
   mm.vmaCount++;
-  return 0;
+  mm.mappedPages += endPage - startPage;
+  mm.mapSequence++;
 }
 
 function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
@@ -135,18 +151,14 @@ export function* splitVmaAt(machine: Machine, mm: Mm, page: number): Task<Errno>
     source: vma.source,
     offsetPages: offsetAt(vma, vma.startPage, page),
   };
+  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
+  if (at === 0) return ENOMEM;
   yield* getSource(machine, upper);
   vma.endPage = page;
   mm.mappedPages -= endPage - page;
   touchVma(machine.memory, mm, vma);
-  mm.mappedPages += endPage - page;
-  const result = yield* linkNewVma(machine, mm, page, endPage, upper);
-  if (result !== 0) {
-    vma.endPage = endPage;
-    mm.mappedPages += endPage - page;
-    touchVma(machine.memory, mm, vma);
-  }
-  return result;
+  linkVma(machine, mm, at, page, endPage, upper);
+  return 0;
 }
 
 /** Joins the vmas that meet at the borders inside and around [startPage, endPage] where they have become alike (V2). Mmap lock for writing. */

@@ -110,3 +110,12 @@ export function isFullyMapped(memory: SharedMemory, mm: Mm, startPage: number, e
   }
   return page >= endPage;
 }
+
+/** How many pages of the range are mapped. Holding the mmap lock. */
+export function mappedPagesIn(memory: SharedMemory, mm: Mm, startPage: number, endPage: number): number {
+  let pages = 0;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    pages += Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+  }
+  return pages;
+}
