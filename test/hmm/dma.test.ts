@@ -1,0 +1,141 @@
+/** @module DMA mapping: which pages get a device address, what a refusing device leaves, and who becomes dirty. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type DmaDevice, NOT_MAPPED, hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../src/hmm/dma.ts";
+import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
+import { type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import { hmmRangeValid } from "../../src/hmm/valid.ts";
+import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { PTE_DIRTY } from "../../src/mm/pte.ts";
+import { VM_READ } from "../../src/mm/vma.ts";
+import { invalidateRange } from "../../src/mm/zap.ts";
+import { EVENT_CLEAR } from "../../src/notifier/events.ts";
+import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
+import { EBUSY, EFAULT, EINVAL } from "../../src/sync/errno.ts";
+import { FakeDevice, Rig } from "./rig.ts";
+
+const READ = DEFAULT_ENCODING.flags.valid;
+const WRITE = READ | DEFAULT_ENCODING.flags.write;
+
+/** An IOMMU with `limit` addresses, counted from 0. */
+class FakeIommu implements DmaDevice {
+  readonly mapped = new Map<number, { readonly pfn: number; readonly isWritable: boolean }>();
+  readonly #limit: number;
+  #next = 0;
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+  mapPage = (pfn: number, isWritable: boolean): number => {
+    if (this.mapped.size === this.#limit) return NOT_MAPPED;
+    this.mapped.set(this.#next, { pfn, isWritable });
+    return this.#next++;
+  };
+  unmapPage = (address: number): void => {
+    assert.ok(this.mapped.delete(address), `address ${address} is unmapped once`);
+  };
+}
+
+interface SetUp {
+  readonly rig: Rig;
+  readonly device: FakeDevice;
+  readonly range: HmmRange;
+  readonly addresses: Float64Array;
+}
+
+function setUp(options: Partial<HmmRangeOptions>): SetUp {
+  const rig = new Rig();
+  const device = FakeDevice.registered(rig);
+  rig.map(16, 3);
+  rig.map(19, 1, VM_READ);
+  return { rig, device, range: rig.registered(device, 16, 4, options), addresses: new Float64Array(4) };
+}
+
+function map({ rig, range, addresses }: SetUp, iommu: FakeIommu): number {
+  return rig.reading(() => hmmRangeDmaMap(range, iommu, addresses, true));
+}
+
+function unmap({ rig, range, addresses }: SetUp, iommu: FakeIommu, isDirty: boolean): number {
+  return rig.reading(function* () {
+    return hmmRangeDmaUnmap(range, iommu, addresses, isDirty);
+  });
+}
+
+function close({ rig, device, range }: SetUp): void {
+  rig.run(hmmRangeUnregister(range));
+  rig.freeRange(range);
+  device.close();
+  rig.leave();
+}
+
+test("every page that came out valid is mapped with its rights, the others are not", () => {
+  const set = setUp({ request: Uint32Array.of(WRITE, 0, READ, READ), pfnFlagsMask: 0xff });
+  const iommu = new FakeIommu(10);
+  assert.equal(map(set, iommu), 3);
+  assert.deepEqual([...set.addresses], [0, NOT_MAPPED, 1, 2], "0 is an address like any other");
+  assert.deepEqual([...iommu.mapped.values()].map(({ isWritable }) => isWritable), [true, false, false]);
+  assert.equal(hmmRangeValid(set.range), true);
+  assert.equal(unmap(set, iommu, false), 3);
+  assert.equal(iommu.mapped.size, 0);
+  assert.ok(set.addresses.every((address) => address === NOT_MAPPED));
+  assert.ok(set.range.pfns.every((entry) => entry === 0));
+  assert.equal(unmap(set, iommu, false), 0, "a second time finds nothing");
+  close(set);
+});
+
+test("a device that has no address left: EFAULT, and nothing stays mapped", () => {
+  const set = setUp({ defaultFlags: READ });
+  const iommu = new FakeIommu(2);
+  assert.equal(map(set, iommu), EFAULT);
+  assert.equal(iommu.mapped.size, 0);
+  assert.ok(set.addresses.every((address) => address === NOT_MAPPED));
+  close(set);
+});
+
+test("an invalidation while mapping: EBUSY, and nothing stays mapped", () => {
+  const set = setUp({ defaultFlags: READ });
+  const { rig } = set;
+  const iommu = new FakeIommu(10);
+  const change = invalidateRange(rig.mm, 17, 18, EVENT_CLEAR);
+  const mapPage = iommu.mapPage;
+  iommu.mapPage = (pfn, isWritable) => {
+    // Another thread, in the middle of the loop.
+    if (iommu.mapped.size === 1) rig.run(pair());
+    return mapPage(pfn, isWritable);
+  };
+  function* pair(): ReturnType<typeof mmuNotifierInvalidateRangeEnd> {
+    yield* mmuNotifierInvalidateRangeStart(rig.machine, change);
+    yield* mmuNotifierInvalidateRangeEnd(rig.machine, change);
+  }
+  assert.equal(map(set, iommu), EBUSY);
+  assert.equal(iommu.mapped.size, 0);
+  close(set);
+});
+
+test("what the fault answers is passed on, and an array that is too short is EINVAL", () => {
+  const set = setUp({ defaultFlags: WRITE });
+  const iommu = new FakeIommu(10);
+  assert.equal(map(set, iommu), -1, "EPERM: the last page is read-only");
+  assert.equal(map({ ...set, addresses: new Float64Array(3) }, iommu), EINVAL);
+  assert.equal(unmap({ ...set, addresses: new Float64Array(3) }, iommu, false), EINVAL);
+  assert.equal(iommu.mapped.size, 0);
+  close(set);
+});
+
+test("dirty marks pages that were mapped writable and are still the ones that were mapped", () => {
+  const request = Uint32Array.of(WRITE, WRITE, READ, READ);
+  const set = setUp({ request, pfnFlagsMask: 0xff });
+  const { rig } = set;
+  const { memory } = rig.machine;
+  const iommu = new FakeIommu(10);
+  assert.equal(map(set, iommu), 4);
+  const index = (page: number): number => pteIndex(leafOf(memory, rig.mm.pgd, page), page);
+  const isDirty = (page: number): boolean => ((memory.words[index(page)] ?? 0) & PTE_DIRTY) !== 0;
+  for (const page of [16, 17, 18]) memory.words[index(page)] = (memory.words[index(page)] ?? 0) & ~PTE_DIRTY;
+  const other = memory.words[index(17)] ?? 0;
+  memory.words[index(17)] = other + 0x100; // the page is another frame by now
+  assert.equal(unmap(set, iommu, true), 4);
+  assert.deepEqual([16, 17, 18, 19].map(isDirty), [true, false, false, false]);
+  memory.words[index(17)] = other;
+  close(set);
+});

@@ -1,0 +1,232 @@
+/** @module hmmRangeFault and its normal entry: what is made present, for whom, every answer, and what is left in pfns. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
+import { FAULTS_OF_PAGE_MAX, hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
+import { HOLES_MARK, type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import { hmmRangeValid } from "../../src/hmm/valid.ts";
+import { doMremap } from "../../src/mm/mremap.ts";
+import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";
+import { trackRange } from "../../src/mm/track.ts";
+import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from "../../src/sync/errno.ts";
+import { FakeDevice, Rig } from "./rig.ts";
+
+const { flags, values } = DEFAULT_ENCODING;
+const READ = flags.valid;
+const WRITE = flags.valid | flags.write;
+const N = values.none;
+const E = values.error;
+
+interface SetUp {
+  readonly rig: Rig;
+  readonly device: FakeDevice;
+  readonly range: HmmRange;
+}
+
+/** A range over pages 16.. with nothing mapped yet. */
+function setUp(pages: number, options: Partial<HmmRangeOptions> = {}, ramBytes = 2 ** 22): SetUp {
+  const rig = new Rig({ ramBytes });
+  const device = FakeDevice.registered(rig);
+  return { rig, device, range: rig.registered(device, 16, pages, options) };
+}
+
+function close({ rig, device, range }: SetUp): void {
+  rig.run(hmmRangeUnregister(range));
+  rig.freeRange(range);
+  device.close();
+  rig.leave();
+}
+
+function fault({ rig, range }: SetUp, block = true): number {
+  return rig.reading(() => hmmRangeFault(range, block));
+}
+
+function kindsOf(range: HmmRange): number[] {
+  return Array.from(range.pfns.subarray(0, range.endPage - range.startPage), (entry) => entry & 0xff);
+}
+
+test("a read fault brings zero pages and what is there, a write fault pages that can be written", () => {
+  const set = setUp(4, { defaultFlags: READ });
+  set.rig.map(16, 4);
+  set.rig.touch(17, 1);
+  assert.equal(fault(set), 4);
+  assert.deepEqual(kindsOf(set.range), [READ, WRITE, READ, READ]);
+  set.range.defaultFlags = WRITE;
+  assert.equal(fault(set), 4);
+  assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE]);
+  assert.equal(hmmRangeValid(set.range), true, "what the faults themselves invalidated was read again");
+  close(set);
+});
+
+test("block false answers the same where nothing has to wait, and keeps the lock", () => {
+  const set = setUp(4, { defaultFlags: WRITE });
+  set.rig.map(16, 4);
+  assert.equal(fault(set, false), 4); // withMmapRead gives back a lock that must still be held
+  assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE]);
+  close(set);
+});
+
+test("each page gets what its own request asks for, after the mask and with the default", () => {
+  const request = Uint32Array.of(0, READ, WRITE, 0, WRITE, 0x40 | READ);
+  const set = setUp(6, { request, pfnFlagsMask: 0xff });
+  set.rig.map(16, 6);
+  assert.equal(fault(set), 6);
+  assert.deepEqual(kindsOf(set.range), [N, READ, WRITE, N, WRITE, READ]);
+  set.range.pfnFlagsMask = flags.write; // takes `valid` out: nobody asks for anything
+  set.rig.map(100, 1);
+  request.fill(WRITE);
+  assert.equal(fault(set), 6);
+  assert.deepEqual(kindsOf(set.range), [N, READ, WRITE, N, WRITE, READ], "as it was");
+  set.range.defaultFlags = READ;
+  assert.equal(fault(set), 6);
+  assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE, WRITE, WRITE]);
+  close(set);
+});
+
+test("a mask without an array of requests is EINVAL", () => {
+  const set = setUp(2, { pfnFlagsMask: 0xff });
+  set.rig.map(16, 2);
+  assert.equal(fault(set), EINVAL);
+  assert.deepEqual(kindsOf(set.range), [N, N]);
+  close(set);
+});
+
+test("no mapping is EFAULT, no read permission and no write permission EPERM", () => {
+  const set = setUp(6, { defaultFlags: READ });
+  set.rig.map(16, 2);
+  assert.equal(fault(set), EFAULT);
+  assert.deepEqual(kindsOf(set.range), [READ, READ, E, N, N, N]);
+  set.rig.map(18, 2, 0);
+  assert.equal(fault(set), EPERM);
+  assert.deepEqual(kindsOf(set.range), [READ, READ, E, N, N, N]);
+  close(set);
+  const write = setUp(4, { defaultFlags: WRITE });
+  write.rig.map(16, 2);
+  write.rig.map(18, 2, VM_READ);
+  assert.equal(fault(write), EPERM);
+  assert.deepEqual(kindsOf(write.range), [WRITE, WRITE, E, N]);
+  close(write);
+});
+
+test("with HOLES_MARK only pages that are requested can fail", () => {
+  const request = Uint32Array.of(READ, 0, 0, READ, 0, 0);
+  const set = setUp(6, { request, pfnFlagsMask: 0xff, holes: HOLES_MARK });
+  set.rig.map(16, 1);
+  set.rig.map(18, 1, 0);
+  set.rig.map(19, 1);
+  assert.equal(fault(set), 6);
+  assert.deepEqual(kindsOf(set.range), [READ, E, E, READ, E, E]);
+  request[2] = READ;
+  assert.equal(fault(set), EFAULT, "no read permission, in the words of later Linux");
+  assert.deepEqual(kindsOf(set.range), [READ, E, E, N, N, N]);
+  close(set);
+});
+
+test("a page beyond the end of a shared source is EFAULT at that page", () => {
+  const rig = new Rig();
+  const device = FakeDevice.registered(rig);
+  const pages = 2 ** 18; // the size at which a shared anonymous object ends exactly where its mapping does
+  rig.map(16, pages, VM_READ | VM_WRITE, true);
+  const grow = { oldLengthBytes: pages * PAGE_BYTES, newLengthBytes: (pages + 1) * PAGE_BYTES, mayMove: false, to: undefined };
+  assert.equal(rig.run(doMremap(rig.machine, rig.mm, { address: 16 * PAGE_BYTES, ...grow })), 16 * PAGE_BYTES);
+  const set = { rig, device, range: rig.registered(device, 16 + pages - 1, 2, { defaultFlags: READ }) };
+  assert.equal(fault(set), EFAULT);
+  assert.deepEqual(kindsOf(set.range), [READ, E]);
+  close(set);
+});
+
+test("a special page is EFAULT with its own mark, once it is requested", () => {
+  const set = setUp(3);
+  set.rig.map(16, 3);
+  set.rig.touch(16, 3);
+  const { memory } = set.rig.machine;
+  const index = pteIndex(leafOf(memory, set.rig.mm.pgd, 17), 17);
+  const before = memory.words[index] ?? 0;
+  memory.words[index] = makePte(77, PTE_SPECIAL);
+  assert.equal(fault(set), 3);
+  assert.deepEqual(kindsOf(set.range), [WRITE, values.special, WRITE]);
+  set.range.defaultFlags = READ;
+  assert.equal(fault(set), EFAULT);
+  assert.deepEqual(kindsOf(set.range), [WRITE, values.special, N]);
+  memory.words[index] = before;
+  close(set);
+});
+
+test("out of memory is ENOMEM at the page that got none, and the pages before it stay", () => {
+  const set = setUp(400, { defaultFlags: WRITE }, 2 ** 20);
+  set.rig.map(16, 400);
+  assert.equal(fault(set), ENOMEM);
+  const kinds = kindsOf(set.range);
+  const stop = kinds.indexOf(E);
+  assert.ok(stop > 100 && stop < 257, `${stop} pages fit`);
+  assert.ok(kinds.slice(0, stop).every((kind) => kind === WRITE));
+  assert.ok(kinds.slice(stop + 1).every((kind) => kind === N));
+  set.range.defaultFlags = READ;
+  assert.equal(fault(set), 400, "zero pages need none");
+  close(set);
+});
+
+test("a write fault of pages that the device had copied invalidates its own range, and is read again all the same", () => {
+  const set = setUp(64, { defaultFlags: READ });
+  const { rig, range, device } = set;
+  rig.map(16, 64);
+  rig.touch(16, 64);
+  const copyable = new Uint8Array(64);
+  rig.reading(() => trackRange(rig.machine, rig.mm, 16, 80, copyable));
+  assert.equal(fault(set), 64);
+  assert.ok(kindsOf(range).every((kind) => kind === READ), "tracked pages are not writable");
+  range.defaultFlags = WRITE;
+  device.heard.length = 0;
+  assert.equal(fault(set), 64);
+  assert.equal(device.heard.length, 64);
+  assert.ok(kindsOf(range).every((kind) => kind === WRITE));
+  assert.equal(hmmRangeValid(range), true);
+  close(set);
+});
+
+test("EBUSY while an invalidation is in flight: the lock is kept, block or not", () => {
+  const set = setUp(4, { defaultFlags: READ });
+  const { rig, range } = set;
+  rig.map(16, 4);
+  rig.touch(16, 4);
+  const hold = rig.run(viewOpen(rig.machine, rig.mm, 18, 19, true));
+  assert.ok(hold > 0);
+  assert.equal(fault(set, true), EBUSY);
+  assert.equal(fault(set, false), EBUSY);
+  assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 5)), EBUSY, "the time is up");
+  assert.equal(hmmRangeValid(range), false);
+  rig.run(viewClose(rig.machine, hold));
+  assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 0)), 4);
+  assert.equal(hmmRangeValid(range), true);
+  close(set);
+});
+
+test("a page that is changed under every fault ends in EBUSY, not in a loop", () => {
+  const set = setUp(1, { defaultFlags: WRITE });
+  const { rig, device } = set;
+  rig.map(16, 1);
+  rig.touch(16, 1);
+  rig.reading(() => trackRange(rig.machine, rig.mm, 16, 17, new Uint8Array(1)));
+  const { memory } = rig.machine;
+  const index = pteIndex(leafOf(memory, rig.mm.pgd, 16), 16);
+  // Another thread is faster each time: between the fault's look at the entry and its change of it.
+  device.onInvalidate = function* () {
+    memory.words[index] = (memory.words[index] ?? 0) ^ PTE_ACCESSED;
+  };
+  device.heard.length = 0;
+  assert.equal(fault(set), EBUSY);
+  assert.equal(device.heard.length, FAULTS_OF_PAGE_MAX);
+  device.onInvalidate = undefined;
+  assert.equal(fault(set), 1);
+  close(set);
+});
+
+test("a fault without the mmap lock is an assertion", () => {
+  const set = setUp(2);
+  assert.throws(() => set.rig.run(hmmRangeFault(set.range, true)), /mmapLock/);
+  close(set);
+});

@@ -1,0 +1,135 @@
+/** @module The decision about one page-table entry and the walk over one leaf, against a second, plain opinion of what they should say. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { DEFAULT_ENCODING, type HmmEncoding, entryIsValid, entryIsWritable, entryPfn } from "../../src/hmm/entry.ts";
+import {
+  NEED_IMPOSSIBLE,
+  NEED_NOTHING,
+  NEED_READ,
+  NEED_WRITE,
+  entryOf,
+  faultLeaf,
+  needOf,
+  snapshotLeaf,
+} from "../../src/hmm/walk.ts";
+import {
+  KIND_DEVICE_EXCLUSIVE,
+  KIND_DEVICE_PRIVATE,
+  KIND_MIGRATION,
+  KIND_PROT_NONE,
+  KIND_SWAP,
+  PTE_DIRTY,
+  PTE_SPECIAL,
+  PTE_TRACKED,
+  PTE_WRITE,
+  ZERO_PTE,
+  makeNonPresent,
+  makePte,
+} from "../../src/mm/pte.ts";
+import { randomFrom } from "./interleaver.ts";
+
+const { flags, values } = DEFAULT_ENCODING;
+const READ = flags.valid;
+const WRITE = flags.valid | flags.write;
+const BLIND: HmmEncoding = { ...DEFAULT_ENCODING, flags: { ...flags, devicePrivate: 0 } };
+
+const KINDS = {
+  none: 0,
+  swap: makeNonPresent(KIND_SWAP, 7),
+  migration: makeNonPresent(KIND_MIGRATION, 7),
+  exclusive: makeNonPresent(KIND_DEVICE_EXCLUSIVE, 7),
+  "protection none": makeNonPresent(KIND_PROT_NONE, 7),
+} as const;
+
+test("nothing that is not requested needs anything, whatever the entry", () => {
+  const all = [...Object.values(KINDS), makeNonPresent(KIND_DEVICE_PRIVATE, 7), makePte(5, 0), makePte(5, PTE_SPECIAL), ZERO_PTE];
+  for (const pte of all) for (const request of [0, flags.write, flags.devicePrivate]) {
+    assert.equal(needOf(pte, request, DEFAULT_ENCODING), NEED_NOTHING);
+  }
+});
+
+test("a page that is not present needs the fault that was asked for, swapped and migrating ones too", () => {
+  for (const [name, pte] of Object.entries(KINDS)) {
+    assert.equal(needOf(pte, READ, DEFAULT_ENCODING), NEED_READ, name);
+    assert.equal(needOf(pte, WRITE, DEFAULT_ENCODING), NEED_WRITE, name);
+    assert.equal(entryOf(pte, DEFAULT_ENCODING), values.none, name);
+  }
+});
+
+test("a present page needs a fault only to become writable", () => {
+  for (const extra of [0, PTE_DIRTY, PTE_TRACKED]) {
+    assert.equal(needOf(makePte(5, extra), READ, DEFAULT_ENCODING), NEED_NOTHING);
+    assert.equal(needOf(makePte(5, extra), WRITE, DEFAULT_ENCODING), NEED_WRITE);
+  }
+  assert.equal(needOf(makePte(5, PTE_WRITE), WRITE, DEFAULT_ENCODING), NEED_NOTHING);
+});
+
+test("the zero page is a page to read; any other special one is none", () => {
+  assert.equal(needOf(ZERO_PTE, READ, DEFAULT_ENCODING), NEED_NOTHING);
+  assert.equal(needOf(ZERO_PTE, WRITE, DEFAULT_ENCODING), NEED_WRITE);
+  assert.equal(entryOf(ZERO_PTE, DEFAULT_ENCODING), flags.valid);
+  assert.equal(needOf(makePte(5, PTE_SPECIAL), READ, DEFAULT_ENCODING), NEED_IMPOSSIBLE);
+  assert.equal(entryOf(makePte(5, PTE_SPECIAL), DEFAULT_ENCODING), values.special);
+});
+
+test("device memory stays where it is unless asked back, and is never shown to a driver that cannot tell", () => {
+  const pte = makeNonPresent(KIND_DEVICE_PRIVATE, 9);
+  assert.equal(needOf(pte, WRITE, DEFAULT_ENCODING), NEED_NOTHING);
+  assert.equal(entryOf(pte, DEFAULT_ENCODING), (9 << 8) | flags.valid | flags.devicePrivate);
+  assert.equal(needOf(pte, READ | flags.devicePrivate, DEFAULT_ENCODING), NEED_READ);
+  assert.equal(needOf(pte, WRITE | flags.devicePrivate, DEFAULT_ENCODING), NEED_WRITE);
+  assert.equal(needOf(pte, READ, BLIND), NEED_READ);
+  assert.equal(entryOf(pte, BLIND), values.none);
+});
+
+test("frame numbers come back whole for every shift, the largest too", () => {
+  for (let pfnShift = 4; pfnShift <= 8; pfnShift++) {
+    const encoding: HmmEncoding = { flags: { valid: 1, write: 2, devicePrivate: 4 }, values: { none: 0, error: 8, special: 8 }, pfnShift };
+    for (const pfn of [0, 1, 0x7fffff, 0x800000, 0xffffff]) {
+      const pfns = new Uint32Array(1);
+      snapshotLeaf(Int32Array.of(makePte(pfn, PTE_WRITE)), 0, 1, pfns, 0, encoding);
+      const [entry = 0] = pfns;
+      assert.deepEqual([entryPfn(entry, encoding), entryIsValid(entry, encoding), entryIsWritable(entry, encoding)], [pfn, true, true]);
+      assert.equal(entry, entryOf(makePte(pfn, PTE_WRITE), encoding), "the fast way and the slow way agree");
+    }
+  }
+});
+
+/** A random leaf of every kind of entry. */
+function randomLeaf(random: () => number): Int32Array {
+  const kinds: readonly (() => number)[] = [
+    ...Object.values(KINDS).map((pte) => () => pte),
+    () => makePte(Math.floor(random() * 2 ** 24), 0),
+    () => makePte(Math.floor(random() * 2 ** 24), PTE_WRITE | PTE_DIRTY),
+    () => makePte(3, PTE_TRACKED),
+    () => makePte(3, PTE_SPECIAL),
+    () => ZERO_PTE,
+    () => makeNonPresent(KIND_DEVICE_PRIVATE, 11),
+  ];
+  return Int32Array.from({ length: 512 }, () => kinds[Math.floor(random() * kinds.length)]?.() ?? 0);
+}
+
+test("both walks over random leaves say page by page what the decision says", () => {
+  const seed = Number(process.env["HMM_SEED"] ?? 20_190_624);
+  const random = randomFrom(seed);
+  for (let round = 0; round < 200; round++) {
+    const leaf = randomLeaf(random);
+    const first = Math.floor(random() * 512);
+    const count = 1 + Math.floor(random() * (512 - first));
+    const seen = new Uint32Array(count);
+    snapshotLeaf(leaf, first, count, seen, 0, DEFAULT_ENCODING);
+    const expected = Array.from(leaf.subarray(first, first + count), (pte) => entryOf(pte, DEFAULT_ENCODING) >>> 0);
+    assert.deepEqual([...seen], expected, `seed ${seed}, round ${round}`);
+
+    const perPage = Uint32Array.from({ length: count }, () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0);
+    const requests = { perPage, mask: 0xff, always: 0 };
+    const needs = Array.from(perPage, (request, i) => needOf(leaf[first + i] ?? 0, request, DEFAULT_ENCODING));
+    const stop = needs.findIndex((need) => need !== NEED_NOTHING);
+    const faulted = new Uint32Array(count).fill(0xdead);
+    const done = faultLeaf(leaf, first, count, faulted, 0, DEFAULT_ENCODING, requests);
+    assert.equal(done, stop === -1 ? count : stop, `seed ${seed}, round ${round}`);
+    assert.deepEqual([...faulted.subarray(0, done)], expected.slice(0, done));
+    assert.ok(faulted.subarray(done).every((entry) => entry === 0xdead), "nothing is written past the stop");
+  }
+});
