@@ -1,6 +1,6 @@
 /** @module Maps what the job needs into an address space, and says how much RAM that is. */
 
-import type { AddressSpace } from "../../space/address-space.ts";
+import type { AddressSpace } from "../../index.ts";
 import type { CityList } from "./city-list.ts";
 import {
   ANSWER_BYTES,

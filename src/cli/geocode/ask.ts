@@ -2,9 +2,8 @@
  * @module The middle of the job: the device answers all questions while the census rewrites what it reads.
  */
 
-import { SoftwareDevice } from "../../devices/software/software-device.ts";
-import type { DeviceStats } from "../../devices/software/device-stats.ts";
-import type { AddressSpace } from "../../space/address-space.ts";
+import type { AddressSpace, DeviceStats } from "../../index.ts";
+import { SoftwareDevice } from "../../index.ts";
 import { startCensus } from "./census.ts";
 import type { CensusReport } from "./census.ts";
 import type { CityList } from "./city-list.ts";

@@ -1,6 +1,6 @@
 /** @module A thread that builds part of the tree (build.ts). Entry file of a Worker. */
 
-import { AddressSpace } from "../../space/address-space.ts";
+import { AddressSpace } from "../../index.ts";
 import { answerCall } from "../worker-call.ts";
 import type { BuildInput } from "./build.ts";
 import { CITY_BYTES, NODE_BYTES } from "./layout.ts";

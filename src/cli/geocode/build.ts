@@ -3,8 +3,7 @@
  * there is nothing to share out before the first split; then each has one half, in a write view of its own.
  */
 
-import type { AddressSpace } from "../../space/address-space.ts";
-import type { AddressSpaceHandle } from "../../space/handle.ts";
+import type { AddressSpace, AddressSpaceHandle } from "../../index.ts";
 import { callWorker } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
 import type { GeocodeMap } from "./layout.ts";

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 
-import { AddressSpace } from "../../space/address-space.ts";
+import { AddressSpace } from "../../index.ts";
 import { answerCall } from "../worker-call.ts";
 import { REMAP_PAGES, REWRITES_PER_ROUND, ROUND_MS, ROUNDS_PER_REMAP } from "./census.ts";
 import type { CensusInput, CensusReport } from "./census.ts";

@@ -12,8 +12,7 @@
  * All rewrites are logged (census-history.ts has what the two ticks mean). When the log is full, rewriting stops.
  */
 
-import type { AddressSpace } from "../../space/address-space.ts";
-import type { AddressSpaceHandle } from "../../space/handle.ts";
+import type { AddressSpace, AddressSpaceHandle } from "../../index.ts";
 import { callWorker } from "../worker-call.ts";
 import type { WorkerCall } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";

@@ -4,7 +4,7 @@
  * a CPU thread rewrites what it reads; then every answer is checked against others.
  */
 
-import { AddressSpace } from "../../space/address-space.ts";
+import { AddressSpace } from "../../index.ts";
 import { mapMemory, ramBytesNeeded, treeBytes } from "./address-map.ts";
 import { askDevice } from "./ask.ts";
 import type { AskReport } from "./ask.ts";

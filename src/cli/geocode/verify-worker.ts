@@ -1,6 +1,6 @@
 /** @module A thread that checks a run of answers (verify.ts). Entry file of a Worker. */
 
-import { AddressSpace } from "../../space/address-space.ts";
+import { AddressSpace } from "../../index.ts";
 import { answerCall } from "../worker-call.ts";
 import { AnswerChecker } from "./answer-checker.ts";
 import type { AnswerBlock } from "./answer-checker.ts";

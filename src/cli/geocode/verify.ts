@@ -3,8 +3,7 @@
  * answers out of the address space, and asks the second opinions (reference.ts).
  */
 
-import type { AddressSpace } from "../../space/address-space.ts";
-import type { AddressSpaceHandle } from "../../space/handle.ts";
+import type { AddressSpace, AddressSpaceHandle } from "../../index.ts";
 import { callWorker } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
 import type { GeocodeMap } from "./layout.ts";
