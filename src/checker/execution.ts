@@ -1,0 +1,347 @@
+/**
+ * @module Runs the tasks of a scenario once, step by step, in the order that a scheduler chooses.
+ *
+ * X1. Between two executions everything is put back: the words, the tasks (generators cannot be rewound, so they are made
+ *     anew), the queues. A search therefore repeats the beginning of each execution; what it did is checked on the way.
+ * X2. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One that queued before a
+ *     wake and parks after it does not sleep (its word has changed), like a futex.
+ * X3. A wake of one goes to the parked task that queued first.
+ * X4. A task that throws is over; what it threw is a finding; the others go on.
+ */
+
+import { AGENTS_USED, AGENT_INSIDE, AGENT_LIVE, AGENT_STATE, CONTROL_WORDS, agentRecord } from "../sync/control-block.ts";
+import { enterTask, leaveTask } from "../sync/current-task.ts";
+import type { TaskContext } from "../sync/current-task.ts";
+import { allows, mayTimeOut, succeeds, wakesParked } from "../sync/explored.ts";
+import { nextHeldSlot } from "../sync/held-locks.ts";
+import { divertLockdep, heldAtEnd } from "../sync/lockdep.ts";
+import type { LockdepError } from "../sync/lockdep.ts";
+import { EXPLORED, SharedMemory } from "../sync/shared-memory.ts";
+import { TIMED_OUT, WOKEN } from "../sync/task.ts";
+import type { Task, Wait } from "../sync/task.ts";
+import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "./footprint.ts";
+import { ObjectLives } from "./object-lives.ts";
+import { UncontrolledNondeterminism } from "./scenario.ts";
+import type { Liberties, Scenario, Weakness } from "./scenario.ts";
+import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, choiceOf, taskOf, transitionOf } from "./trace.ts";
+import type { Choice, Transition } from "./trace.ts";
+
+const OWNER_AGENT_SHIFT = 20;
+const FIRST_SERIAL = 2;
+const DEFAULT_WORDS = 1024;
+/** {@link Execution.wokenBy}: it sleeps. */
+export const ASLEEP = -1;
+const WAKE_ONE = kindCode("wakeOne");
+const WAKE_ALL = kindCode("wakeAll");
+const ENQUEUE = kindCode("enqueue");
+
+/** Some task tests a condition, so place 0 is needed: the exploration begins again with it. */
+export class NeedsScans extends Error {}
+
+/** Who listens to what goes wrong in an execution. */
+export interface Witness {
+  threw(run: Execution, task: number, error: unknown): void;
+  lockdep(run: Execution, error: LockdepError): void;
+  badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void;
+}
+
+export interface ExecutionOptions {
+  readonly liberties: Liberties;
+  readonly scans: boolean;
+  readonly weaknesses: ReadonlySet<Weakness>;
+  readonly witness: Witness;
+  /** Sites in lockdep's reports: slow, for replays. */
+  readonly withSites: boolean;
+}
+
+export class Execution {
+  readonly names: readonly string[];
+  readonly tasks: number;
+  readonly memory: SharedMemory;
+  readonly footprints: Footprints;
+  readonly trace: Trace;
+  readonly liberties: Liberties;
+  readonly weaknesses: ReadonlySet<Weakness>;
+  /** Steps done in this execution. */
+  depth = 0;
+  /** What each task is about to do; undefined when it is over. */
+  readonly pending: (Wait | undefined)[] = [];
+  readonly pendingCode: Uint8Array;
+  readonly wokenBy: Int32Array;
+  /** The transitions that may come next, filled by {@link listEnabled}. */
+  readonly enabled: Int32Array = new Int32Array(CHOICES * (TASK_LIMIT + 1));
+  timeoutsLeft = 0;
+  spuriousLeft = 0;
+  /** How many tasks are not over. */
+  unfinished = 0;
+  hasThrown = false;
+  readonly #options: ExecutionOptions;
+  readonly #scenarioName: string;
+  readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
+  readonly #check: ((shared: unknown) => void) | undefined;
+  readonly #reopen: ((memory: SharedMemory) => unknown) | undefined;
+  readonly #setupShared: unknown;
+  #shared: unknown;
+  readonly #generators: Task<unknown>[] = [];
+  readonly #contexts: TaskContext[] = [];
+  readonly #queuedAt: Int32Array;
+  readonly #snapshot: Int32Array;
+  readonly #lowWords: number;
+  readonly #heldNext: Int32Array;
+  readonly #insideMark: Int32Array;
+  readonly #lives: ObjectLives;
+  readonly #canLeave: boolean;
+
+  constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
+    this.#options = options;
+    this.#scenarioName = scenario.name;
+    this.liberties = options.liberties;
+    this.weaknesses = options.weaknesses;
+    this.names = Object.keys(scenario.tasks);
+    this.tasks = this.names.length;
+    if (this.tasks === 0 || this.tasks > TASK_LIMIT) {
+      throw new RangeError(`Cannot explore "${scenario.name}": it has ${this.tasks} tasks, must have 1 to ${TASK_LIMIT}`);
+    }
+    this.#makers = Object.values(scenario.tasks);
+    this.#check = scenario.check?.bind(scenario);
+    this.#reopen = scenario.reopen?.bind(scenario);
+    const initialBytes = (CONTROL_WORDS + (scenario.words ?? DEFAULT_WORDS)) * 4;
+    this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
+    this.#setupShared = scenario.setup(this.memory);
+    this.#shared = this.#setupShared;
+    this.#prepareAgents();
+    this.memory.refresh();
+    this.#snapshot = Int32Array.from(this.memory.words);
+    this.#lowWords = agentRecord(this.tasks + 1);
+    this.footprints = new Footprints(this.memory.words.length, {
+      scans: options.scans,
+      freeCommutes: options.weaknesses.has("drop-free"),
+      timeoutsAreScarce: Number.isFinite(options.liberties.timeouts),
+    });
+    this.trace = new Trace(this.tasks, this.footprints);
+    this.pendingCode = new Uint8Array(this.tasks);
+    this.wokenBy = new Int32Array(this.tasks);
+    this.#queuedAt = new Int32Array(this.tasks);
+    this.#heldNext = new Int32Array(this.tasks);
+    this.#insideMark = new Int32Array(this.tasks);
+    this.#lives = new ObjectLives(this.footprints);
+    this.#canLeave = this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
+  }
+
+  /** The value of a word when an execution begins. */
+  initial(word: number): number {
+    return this.#snapshot[word] ?? 0;
+  }
+
+  /** Begins an execution whose first `keep` steps are those of the last one. */
+  restart(keep: number): void {
+    const { memory } = this;
+    this.trace.cut(keep);
+    const { words } = memory;
+    words.set(this.#snapshot.subarray(0, this.#lowWords));
+    words.set(this.#snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
+    if (words.length > this.#snapshot.length) words.fill(0, this.#snapshot.length);
+    this.depth = 0;
+    this.timeoutsLeft = this.liberties.timeouts;
+    this.spuriousLeft = this.liberties.spuriousWakes;
+    this.hasThrown = false;
+    this.#lives.forget();
+    memory.mode = EXPLORED;
+    divertLockdep({
+      report: (error) => {
+        if (this.liberties.lockdep && this.depth >= keep) this.#options.witness.lockdep(this, error);
+      },
+      withSites: this.#options.withSites,
+    });
+    if (this.#reopen !== undefined) this.#shared = this.#reopen(memory);
+    this.unfinished = this.tasks;
+    for (let task = 0; task < this.tasks; task++) {
+      this.#heldNext[task] = this.#firstHeld(task);
+      this.#insideMark[task] = words[agentRecord(task + 1) + AGENT_INSIDE]!;
+      this.#generators[task] = this.#makers[task]!(this.#shared);
+      this.#contexts[task] = this.#freshContext(task);
+      this.wokenBy[task] = ASLEEP;
+      this.#queuedAt[task] = -1;
+      this.#resume(task, RUN);
+    }
+  }
+
+  /** Fills {@link enabled} with what may come next, and returns how many that are. */
+  listEnabled(): number {
+    let count = 0;
+    for (let task = 0; task < this.tasks; task++) {
+      const wait = this.pending[task];
+      if (wait === undefined) continue;
+      if (this.mayRun(task, wait)) this.enabled[count++] = task;
+      if (!this.#canLeave || MAY_BLOCK[this.pendingCode[task]!] === 0) continue;
+      if (this.mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
+      if (this.mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
+    }
+    return count;
+  }
+
+  /** Whether the task, about to do `wait`, can do it now. */
+  mayRun(task: number, wait: Wait): boolean {
+    const code = this.pendingCode[task]!;
+    if (MAY_BLOCK[code] === 0) return true;
+    if (code === PARK) return this.wokenBy[task] !== ASLEEP;
+    return allows(wait.kind, this.memory.words[wait.index]!, wait.expected);
+  }
+
+  /** Whether the task's wait may end by itself now: it sleeps, and the budget is not used up. */
+  mayLeave(task: number, choice: Choice): boolean {
+    const wait = this.pending[task];
+    if (wait === undefined || !this.couldLeave(task, choice)) return false;
+    return !this.mayRun(task, wait);
+  }
+
+  /** As {@link mayLeave}, whether or not it is being woken. */
+  couldLeave(task: number, choice: Choice): boolean {
+    const wait = this.pending[task];
+    if (wait === undefined) return false;
+    if (choice === SPURIOUS) return this.pendingCode[task] === PARK && this.spuriousLeft > 0;
+    return this.timeoutsLeft > 0 && mayTimeOut(wait);
+  }
+
+  /** The footprint of a task's next step. */
+  footprintOf(task: number, choice: Choice): number {
+    const wait = this.pending[task]!; // asked only for tasks that are not over
+    const code = this.pendingCode[task]!;
+    if (choice !== RUN) return this.footprints.leaving(code, wait, choice === SPURIOUS);
+    const success = CONDITIONAL[code] === 0 || succeeds(wait.kind, this.memory.words[wait.index]!, wait.expected);
+    return this.footprints.of(code, wait, success);
+  }
+
+  /** Performs one step. */
+  step(transition: Transition): void {
+    const task = taskOf(transition);
+    const choice = choiceOf(transition);
+    const wait = this.pending[task];
+    const code = this.pendingCode[task]!;
+    const { trace } = this;
+    const step = this.depth;
+    if (wait === undefined) this.#diverged(step, "a step of a task that is over");
+    const isRepeated = step < trace.length;
+    if (isRepeated) {
+      if (trace.transition[step] !== transition || trace.kind[step] !== code || trace.index[step] !== wait.index) {
+        this.#diverged(step, `"${wait.kind}" of ${wait.label}`);
+      }
+    } else {
+      trace.push(transition, code, wait, this.memory.words[wait.index]!, this.footprintOf(task, choice));
+      trace.cause[step] = this.wokenBy[task]!;
+    }
+    this.#look(code, step, wait);
+    this.depth = step + 1;
+    if (choice === TIMEOUT) this.timeoutsLeft--;
+    else if (choice === SPURIOUS) this.spuriousLeft--;
+    this.#resume(task, choice);
+    if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
+    if (code === WAKE_ALL || code === WAKE_ONE) this.#wake(wait, step);
+    else if (code === ENQUEUE) this.#queuedAt[task] = step;
+    const next = this.pendingCode[task]!;
+    if (this.pending[task] !== undefined && next === PARK) {
+      if (code !== TEST_CONDITION) this.#queuedAt[task] = step;
+      this.#park(task);
+    }
+    if (this.weaknesses.has("fuse-parking") && this.pending[task] !== undefined && next === ENQUEUE) {
+      this.#queuedAt[task] = step;
+      this.#resume(task, RUN);
+      if (this.pendingCode[task] === PARK) this.#park(task);
+    }
+  }
+
+  /** The scenario's own verdict, once every task has returned. */
+  checkOutcome(): void {
+    this.#check?.(this.#shared);
+  }
+
+  /** What a step of the trace was, for people. */
+  kindName(step: number): string {
+    return KINDS[this.trace.kind[step]!] ?? "";
+  }
+
+  #look(code: number, step: number, wait: Wait): void {
+    const bad = this.#lives.step(code, step, wait);
+    if (bad !== undefined) this.#options.witness.badAccess(this, bad.kind, bad.freeStep);
+  }
+
+  #resume(task: number, choice: Choice): void {
+    const { memory } = this;
+    memory.agentId = task + 1;
+    memory.ownerBase = (task + 1) << OWNER_AGENT_SHIFT;
+    memory.record = agentRecord(task + 1);
+    memory.heldNext = this.#heldNext[task]!;
+    memory.insideMark = this.#insideMark[task]!;
+    memory.resourceNext = 0;
+    const previous = enterTask(this.#contexts[task]!);
+    let wait: Wait | undefined;
+    try {
+      const result = this.#generators[task]!.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
+      if (result.done !== true) wait = result.value;
+      else if (this.#contexts[task]!.held.length > 0 && this.liberties.lockdep) throw heldAtEnd(this.#contexts[task]!);
+    } catch (error) {
+      this.hasThrown = true;
+      this.#options.witness.threw(this, task, error);
+    } finally {
+      leaveTask(previous);
+    }
+    this.#heldNext[task] = memory.heldNext;
+    this.#insideMark[task] = memory.insideMark;
+    this.pending[task] = wait;
+    if (wait === undefined) this.unfinished--;
+    else {
+      const code = kindCode(wait.kind);
+      this.pendingCode[task] = code;
+      if (code === TEST_CONDITION && !this.footprints.scans) throw new NeedsScans();
+    }
+  }
+
+  #park(task: number): void {
+    const wait = this.pending[task]!; // the caller has seen that it is a park
+    this.wokenBy[task] = ASLEEP;
+    if (this.memory.words[wait.index] === wait.expected) return;
+    const { trace } = this;
+    const place = this.footprints.placeOf(wait.index);
+    for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
+      const step = trace.touchStep[touch]!;
+      if (step >= this.depth || (trace.kind[step] !== WAKE_ALL && trace.kind[step] !== WAKE_ONE)) continue;
+      this.wokenBy[task] = step;
+      return;
+    }
+  }
+
+  #wake(wake: Wait, step: number): void {
+    for (let left = wakesParked(wake); left > 0; left--) {
+      let first = -1;
+      for (let task = 0; task < this.tasks; task++) {
+        if (this.pendingCode[task] !== PARK || this.wokenBy[task] !== ASLEEP) continue;
+        if (this.pending[task]?.index !== wake.index) continue;
+        if (first === -1 || this.#queuedAt[task]! < this.#queuedAt[first]!) first = task;
+      }
+      if (first === -1) return;
+      this.wokenBy[first] = step;
+    }
+  }
+
+  #diverged(step: number, found: string): never {
+    throw new UncontrolledNondeterminism(this.#scenarioName, step, `"${this.kindName(step)}"`, found);
+  }
+
+  #freshContext(task: number): TaskContext {
+    const name = this.names[task] ?? "";
+    const serial = FIRST_SERIAL + task;
+    return { serial, name, memory: this.memory, mode: EXPLORED, isBlocking: false, held: [], shared: [], beneath: undefined };
+  }
+
+  #firstHeld(task: number): number {
+    this.memory.record = agentRecord(task + 1);
+    return nextHeldSlot(this.memory);
+  }
+
+  /** Each task plays a thread of its own; agent 0 is left to whoever set up. */
+  #prepareAgents(): void {
+    const { words } = this.memory;
+    for (let task = 0; task < this.tasks; task++) words[agentRecord(task + 1) + AGENT_STATE] = AGENT_LIVE;
+    words[AGENTS_USED] = Math.max(words[AGENTS_USED]!, this.tasks + 1);
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * @module The checker's front door: runs a scenario under an engine until everything is covered or a limit is reached, and
+ * says what was found and what was covered.
+ */
+
+import { divertLockdep } from "../sync/lockdep.ts";
+import { ClassKeys } from "./class-key.ts";
+import { makeScheduler } from "./engines.ts";
+import type { EngineOptions } from "./engines.ts";
+import { Execution, NeedsScans } from "./execution.ts";
+import type { Finding } from "./finding.ts";
+import { Reporter } from "./reporter.ts";
+import { defaultLiberties } from "./scenario.ts";
+import type { Liberties, Scenario, Weakness } from "./scenario.ts";
+import { BLOCKED } from "./scheduler.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+/** All optional. */
+export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
+  /** Stop after so many executions. Default Infinity; the sampling engines need an end. */
+  readonly executions?: number;
+  /** Stop at the first finding. Default false. */
+  readonly stopAtFinding?: boolean;
+  /** Count the classes seen by their keys, not by trusting the engine. Costs memory for each class. */
+  readonly collectClasses?: boolean;
+  /** Call {@link onProgress} every so many executions. Default 10,000. */
+  readonly progressEvery?: number;
+  readonly onProgress?: (so: Progress) => void;
+  /** Sites in lockdep's reports: slow. Default false. */
+  readonly withSites?: boolean;
+  /** For the tests of the checker. */
+  readonly weaknesses?: readonly Weakness[];
+}
+
+export interface Progress {
+  /** Executions that were carried to their end. */
+  readonly executions: number;
+  /** Executions that were given up because the rest of them was explored elsewhere. */
+  readonly blocked: number;
+  readonly findings: number;
+  readonly seconds: number;
+}
+
+/** What an exploration says. */
+export interface Exploration extends Omit<Progress, "findings"> {
+  readonly scenario: string;
+  readonly engine: string;
+  /** Classes of executions that differ in more than the order of independent steps. */
+  readonly classes: number;
+  /** Executions in which some task could not go on. */
+  readonly stuck: number;
+  /** Every class was seen, with at most `bound` preemptions. */
+  readonly complete: boolean;
+  readonly bound: number;
+  readonly steps: number;
+  readonly findings: readonly Finding[];
+  /** With collectClasses: their keys. */
+  readonly keys: ReadonlySet<number> | undefined;
+}
+
+/** Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. */
+export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}): Exploration {
+  try {
+    return new Explorer(scenario as Scenario<unknown>, options, false).explore();
+  } catch (error) {
+    if (!(error instanceof NeedsScans)) throw error;
+    return new Explorer(scenario as Scenario<unknown>, options, true).explore();
+  } finally {
+    divertLockdep(undefined);
+  }
+}
+
+class Explorer {
+  readonly #name: string;
+  readonly #options: ExploreOptions;
+  readonly #reporter = new Reporter();
+  readonly #run: Execution;
+  readonly #scheduler: Scheduler;
+  readonly #keys: Set<number> | undefined;
+  readonly #classKeys: ClassKeys;
+  readonly #startMs = performance.now();
+  #executions = 0;
+  #blocked = 0;
+  #stuck = 0;
+  #steps = 0;
+
+  constructor(scenario: Scenario<unknown>, options: ExploreOptions, scans: boolean) {
+    this.#name = scenario.name;
+    this.#options = options;
+    this.#run = new Execution(scenario, {
+      liberties: libertiesOf(options),
+      scans,
+      weaknesses: new Set(options.weaknesses),
+      witness: this.#reporter,
+      withSites: options.withSites ?? false,
+    });
+    this.#scheduler = makeScheduler(this.#run, options);
+    const samples = !this.#scheduler.coverage.complete || options.engine === "naive";
+    this.#keys = options.collectClasses === true || samples ? new Set() : undefined;
+    this.#classKeys = new ClassKeys(this.#run.trace);
+  }
+
+  explore(): Exploration {
+    const limit = this.#options.executions ?? Infinity;
+    const progressEvery = this.#options.progressEvery ?? 10_000;
+    let isComplete = false;
+    while (this.#executions + this.#blocked < limit) {
+      const keep = this.#scheduler.begin();
+      if (keep === undefined) {
+        isComplete = true;
+        break;
+      }
+      if (!this.#execute(keep)) break;
+      if (this.#options.stopAtFinding === true && this.#reporter.findings.length > 0) break;
+      if ((this.#executions + this.#blocked) % progressEvery === 0) this.#options.onProgress?.(this.#progress());
+    }
+    return this.#result(isComplete);
+  }
+
+  /** Returns false when there is no sense in going on. */
+  #execute(keep: number): boolean {
+    const run = this.#run;
+    const scheduler = this.#scheduler;
+    run.restart(keep);
+    let transition = scheduler.next(run);
+    while (transition >= 0) {
+      if (run.depth === run.liberties.maxSteps) {
+        this.#reporter.endless(run);
+        return false;
+      }
+      run.step(transition);
+      transition = scheduler.next(run);
+    }
+    this.#steps += run.depth;
+    if (transition === BLOCKED) this.#blocked++;
+    else this.#count(run);
+    scheduler.end(run);
+    return true;
+  }
+
+  #count(run: Execution): void {
+    this.#executions++;
+    if (run.unfinished > 0) {
+      this.#stuck++;
+      this.#reporter.stuck(run);
+    } else if (!run.hasThrown) {
+      try {
+        run.checkOutcome();
+      } catch (error) {
+        this.#reporter.wrongOutcome(run, error);
+      }
+    }
+    if (this.#keys === undefined) return;
+    this.#classKeys.extend(0);
+    this.#keys.add(this.#classKeys.at(run.trace.length));
+  }
+
+  #progress(): Progress {
+    return {
+      executions: this.#executions,
+      blocked: this.#blocked,
+      findings: this.#reporter.findings.length,
+      seconds: (performance.now() - this.#startMs) / 1000,
+    };
+  }
+
+  #result(isComplete: boolean): Exploration {
+    const { complete, bound } = this.#scheduler.coverage;
+    return {
+      ...this.#progress(),
+      scenario: this.#name,
+      engine: this.#options.engine ?? "optimal",
+      classes: this.#keys?.size ?? this.#executions,
+      stuck: this.#stuck,
+      complete: isComplete && complete,
+      bound,
+      steps: this.#steps,
+      findings: this.#reporter.findings,
+      keys: this.#keys,
+    };
+  }
+}
+
+function libertiesOf(options: ExploreOptions): Liberties {
+  return {
+    timeouts: options.timeouts ?? defaultLiberties.timeouts,
+    spuriousWakes: options.spuriousWakes ?? defaultLiberties.spuriousWakes,
+    maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,
+    lockdep: options.lockdep ?? defaultLiberties.lockdep,
+  };
+}

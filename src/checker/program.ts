@@ -1,0 +1,174 @@
+/**
+ * @module Small shared objects for programs under the checker that have nothing to do with HMM: words that are loaded and
+ * stored atomically, gates for spawn and join, a condition variable, an allocator that never hands out an address twice.
+ * Locks, semaphores, reference counts, wait queues, completions and SRCU are those of sync/: the shipped ones.
+ */
+
+import { CONTROL_WORDS } from "../sync/control-block.ts";
+import { plainLoad } from "../sync/atomics.ts";
+import { lockClass } from "../sync/lock-class.ts";
+import { currentTask } from "../sync/current-task.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import { TIMED_OUT, describe } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
+import { Mutex } from "../sync/mutex.ts";
+
+/** One word, accessed atomically: each access is a step. */
+export class Cell {
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly label: string;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.memory = memory;
+    this.at = at;
+    this.label = label;
+  }
+
+  *load(): Task<number> {
+    yield describe("read", this.memory, this.at, 1, this.label);
+    return plainLoad(this.memory.words, this.at);
+  }
+
+  *store(value: number): Task<void> {
+    yield describe("write", this.memory, this.at, 1, this.label);
+    this.memory.words[this.at] = value;
+  }
+
+  /** Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only reads. */
+  *compareExchange(expected: number, replacement: number): Task<boolean> {
+    yield describe("compareExchange", this.memory, this.at, 1, this.label, expected);
+    if (plainLoad(this.memory.words, this.at) !== expected) return false;
+    this.memory.words[this.at] = replacement;
+    return true;
+  }
+
+  /** Adds, and returns the value from before. */
+  *fetchAdd(value: number): Task<number> {
+    yield describe("update", this.memory, this.at, 1, this.label);
+    const before = plainLoad(this.memory.words, this.at);
+    this.memory.words[this.at] = before + value;
+    return before;
+  }
+
+  /** Waits while the cell holds `value`: what a loop around a load would do. */
+  *waitWhile(value: number): Task<number> {
+    yield describe("waitWhile", this.memory, this.at, 1, this.label, value);
+    return plainLoad(this.memory.words, this.at);
+  }
+
+  /** The value, outside any task or as part of the step under way. */
+  peek(): number {
+    return plainLoad(this.memory.words, this.at);
+  }
+
+  /** Sets the value before the exploration begins. */
+  init(value: number): void {
+    this.memory.words[this.at] = value;
+  }
+}
+
+/** Opened once; whoever passes before that waits. Spawning is opening a gate that the child passes first, joining the reverse. */
+export class Gate {
+  readonly #cell: Cell;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.#cell = new Cell(memory, at, label);
+  }
+
+  open(): Task<void> {
+    return this.#cell.store(1);
+  }
+
+  *pass(): Task<void> {
+    yield* this.#cell.waitWhile(0);
+  }
+}
+
+/**
+ * A condition variable with its own mutex, in two words: {mutex, queue}. Waiting releases the mutex and queues in one
+ * step, parks, and takes the mutex again.
+ */
+export class Condition {
+  static readonly WORDS = 2;
+  readonly mutex: Mutex;
+  readonly #memory: SharedMemory;
+  readonly #at: number;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.#memory = memory;
+    this.#at = at;
+    this.mutex = new Mutex(memory, at, lockClass(label));
+  }
+
+  /** Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the condition again. */
+  *wait(timeoutMs: number = Infinity): Task<boolean> {
+    const { words } = this.#memory;
+    const queue = this.#at + 1;
+    yield describe("update", this.#memory, this.#at, Condition.WORDS, "condition");
+    const sequence = plainLoad(words, queue);
+    words[this.#at] = 0;
+    const held = currentTask.held.findLastIndex(({ lock }) => lock.at === this.#at);
+    if (held >= 0) currentTask.held.splice(held, 1);
+    const wake = yield describe("park", this.#memory, queue, 1, "condition", sequence, timeoutMs);
+    yield* this.mutex.lock();
+    return wake !== TIMED_OUT;
+  }
+
+  broadcast(): Task<void> {
+    return this.#wake("wakeAll");
+  }
+
+  signal(): Task<void> {
+    return this.#wake("wakeOne");
+  }
+
+  *#wake(kind: "wakeAll" | "wakeOne"): Task<void> {
+    const queue = this.#at + 1;
+    yield describe(kind, this.#memory, queue, 1, "condition");
+    this.#memory.words[queue] = plainLoad(this.#memory.words, queue) + 1;
+  }
+}
+
+/** Hands out words of the memory in order, from the first free one; for the set-up of a scenario. */
+export class Places {
+  readonly #memory: SharedMemory;
+  #next: number = CONTROL_WORDS;
+
+  constructor(memory: SharedMemory) {
+    this.#memory = memory;
+  }
+
+  take(words: number): number {
+    const at = this.#next;
+    this.#next += words;
+    this.#memory.ensure(this.#next);
+    return at;
+  }
+
+  cell(label: string, value: number = 0): Cell {
+    const cell = new Cell(this.#memory, this.take(1), label);
+    cell.init(value);
+    return cell;
+  }
+
+  cells(label: string, count: number): Cell[] {
+    return Array.from({ length: count }, (_, i) => this.cell(`${label}[${i}]`));
+  }
+
+  mutex(label: string): Mutex {
+    return new Mutex(this.#memory, this.take(Mutex.WORDS), lockClass(label));
+  }
+
+  mutexes(label: string, count: number): Mutex[] {
+    return Array.from({ length: count }, (_, i) => this.mutex(`${label}[${i}]`));
+  }
+
+  gate(label: string): Gate {
+    return new Gate(this.#memory, this.take(1), label);
+  }
+
+  condition(label: string): Condition {
+    return new Condition(this.#memory, this.take(Condition.WORDS), label);
+  }
+}

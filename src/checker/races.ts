@@ -1,0 +1,224 @@
+/**
+ * @module Which pairs of steps of an execution could come in the other order.
+ *
+ * A race is a step `first` and an operation `second` of another task that conflicts with it, with nothing in between that
+ * orders them, and that could be performed just before `first`. The last condition is what makes locks work: an unlock
+ * and the next lock conflict, but the lock cannot come before the unlock; it can before the lock that the unlock
+ * belongs to. Whether it can is judged by the value that its first word had there.
+ *
+ * `second` need not have happened. It may be
+ * - what a task is still waited for with at the end ("lock fail"): without these, of AB-BA only one deadlock is found;
+ * - another end of a wait that happened: by its timeout, or for no reason.
+ */
+
+import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
+import type { Execution } from "./execution.ts";
+import { ASLEEP } from "./execution.ts";
+import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, SHARE, WRITE, mannersConflict } from "./footprint.ts";
+import type { Footprints } from "./footprint.ts";
+import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf, taskOf } from "./trace.ts";
+import type { Choice, Trace } from "./trace.ts";
+
+/** The later half of a race. */
+export interface Second {
+  task: number;
+  choice: Choice;
+  /** Its position, also of the step that happened instead of it; the trace's length if it is still waited for. */
+  step: number;
+  kind: number;
+  /** Its footprint, were it performed just before `first`. */
+  footprint: number;
+  /** The wake that ended a park before `step`, ASLEEP for none. */
+  cause: number;
+}
+
+/** Called for each race. `second` is reused: do not keep it. */
+export type RaceVisitor = (first: number, second: Second) => void;
+
+export class Races {
+  readonly #run: Execution;
+  readonly #trace: Trace;
+  readonly #footprints: Footprints;
+  readonly #clock: Int32Array;
+  readonly #candidates: number[] = [];
+  readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP };
+  readonly #leaves: boolean;
+
+  constructor(run: Execution) {
+    this.#run = run;
+    this.#trace = run.trace;
+    this.#footprints = run.footprints;
+    this.#clock = new Int32Array(run.tasks);
+    this.#leaves = run.liberties.timeouts > 0 || run.liberties.spuriousWakes > 0;
+  }
+
+  /** All races of the execution whose later half is at `from` or after. */
+  forEach(from: number, visit: RaceVisitor): void {
+    const trace = this.#trace;
+    const second = this.#second;
+    for (let step = from; step < trace.length; step++) {
+      const transition = trace.transition[step]!;
+      second.task = taskOf(transition);
+      second.step = step;
+      second.kind = trace.kind[step]!;
+      second.cause = trace.cause[step]!;
+      second.choice = choiceOf(transition);
+      this.#racesOf(trace.footprint[step]!, visit);
+      if (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT)) {
+        const chosen = second.choice;
+        for (let choice = RUN; choice < CHOICES; choice++) if (choice !== chosen) this.#alternative(choice, visit);
+      }
+    }
+    if (!this.#run.weaknesses.has("drop-blocked")) this.#blocked(visit);
+  }
+
+  #blocked(visit: RaceVisitor): void {
+    const run = this.#run;
+    const second = this.#second;
+    if (run.unfinished === 0) return;
+    for (let task = 0; task < run.tasks; task++) {
+      const wait = run.pending[task];
+      if (wait === undefined) continue;
+      second.task = task;
+      second.step = this.#trace.length;
+      second.kind = run.pendingCode[task]!;
+      second.cause = run.wokenBy[task]!;
+      this.#trace.waits[second.step] = wait;
+      for (let choice = RUN; choice < CHOICES; choice++) this.#alternative(choice, visit);
+    }
+  }
+
+  /** `second` with another choice than what happened, if its operation has it. */
+  #alternative(choice: Choice, visit: RaceVisitor): void {
+    const second = this.#second;
+    const wait = this.#trace.waits[second.step]!;
+    const { liberties } = this.#run;
+    second.choice = choice;
+    if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
+    if (choice === SPURIOUS && (liberties.spuriousWakes === 0 || second.kind !== PARK)) return;
+    const footprint =
+      choice === RUN
+        ? this.#footprints.of(second.kind, wait, true)
+        : this.#footprints.leaving(second.kind, wait, choice === SPURIOUS);
+    if (second.step < this.#trace.length && this.#isPossibleBefore(second.step)) {
+      second.footprint = footprint;
+      visit(second.step, second);
+      return;
+    }
+    this.#racesOf(footprint, visit);
+  }
+
+  #racesOf(footprint: number, visit: RaceVisitor): void {
+    const second = this.#second;
+    const trace = this.#trace;
+    const clock = this.#clock;
+    const { tasks, positions } = trace;
+    const ordinal = trace.counts[second.step * tasks + second.task]!;
+    if (ordinal === 0) clock.fill(0);
+    else {
+      const last = positions[ordinal * tasks + second.task]! * tasks;
+      for (let i = 0; i < tasks; i++) clock[i] = trace.clocks[last + i]!;
+    }
+    const { starts, places, pairManners } = this.#footprints;
+    const start = starts[footprint]!;
+    const end = starts[footprint + 1]!;
+    if (end - start === 1) {
+      this.#walk(places[start]!, pairManners[start]!, footprint, visit);
+      return;
+    }
+    const candidates = this.#candidates;
+    candidates.length = 0;
+    for (let pair = start; pair < end; pair++) this.#gather(places[pair]!, pairManners[pair]!);
+    candidates.sort((a, b) => b - a);
+    let last = -1;
+    for (const step of candidates) if (step !== last) this.#consider((last = step), footprint, visit);
+  }
+
+  #walk(place: number, manner: number, footprint: number, visit: RaceVisitor): void {
+    const { heads, previous, touchStep, touchManner } = this.#trace;
+    const limit = this.#second.step;
+    for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
+      const step = touchStep[touch]!;
+      const other = touchManner[touch]!;
+      if (step >= limit || !mannersConflict(manner, other)) continue;
+      const isCovered = this.#consider(step, footprint, visit);
+      if (isCovered && other === WRITE) return;
+    }
+  }
+
+  #gather(place: number, manner: number): void {
+    const { heads, previous, touchStep, touchManner } = this.#trace;
+    for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
+      const step = touchStep[touch]!;
+      if (step < this.#second.step && mannersConflict(manner, touchManner[touch]!)) this.#candidates.push(step);
+    }
+  }
+
+  /** Returns whether `step`, and so all that happens before it, needs no further look. */
+  #consider(step: number, footprint: number, visit: RaceVisitor): boolean {
+    const trace = this.#trace;
+    const { tasks, clocks } = trace;
+    const clock = this.#clock;
+    if (clock[trace.transition[step]! & TASK_LIMIT]! >= trace.ordinal[step]!) return true;
+    if (!this.#isPossibleBefore(step)) return false;
+    const second = this.#second;
+    second.footprint = footprint;
+    if (second.choice === RUN && CONDITIONAL[second.kind] === 1) {
+      const wait = trace.waits[second.step]!;
+      const success = succeeds(KINDS[second.kind]!, this.#valueBefore(step), wait.expected);
+      second.footprint = this.#footprints.of(second.kind, wait, success);
+    }
+    visit(step, second);
+    const row = step * tasks;
+    for (let i = 0; i < tasks; i++) if (clocks[row + i]! > clock[i]!) clock[i] = clocks[row + i]!;
+    return true;
+  }
+
+  /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
+  #isPossibleBefore(first: number): boolean {
+    const second = this.#second;
+    if (second.choice !== RUN) return this.#mayLeaveBefore(first);
+    if (MAY_BLOCK[second.kind] === 0) return true;
+    if (second.kind === PARK) return second.cause !== ASLEEP && second.cause < first;
+    const wait = this.#trace.waits[second.step]!;
+    return allows(wait.kind, this.#valueBefore(first), wait.expected);
+  }
+
+  #mayLeaveBefore(first: number): boolean {
+    const second = this.#second;
+    const { liberties } = this.#run;
+    const budget = second.choice === SPURIOUS ? liberties.spuriousWakes : liberties.timeouts;
+    if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
+    if (second.kind === PARK) return second.cause === ASLEEP || second.cause >= first;
+    const wait = this.#trace.waits[second.step]!;
+    return !allows(wait.kind, this.#valueBefore(first), wait.expected);
+  }
+
+  /** How much of a budget is used up before `first` and by what does not depend on it. */
+  #usedBefore(first: number, choice: Choice): number {
+    const trace = this.#trace;
+    let used = 0;
+    for (let step = 0; step < this.#second.step; step++) {
+      if (choiceOf(trace.transition[step]!) !== choice) continue;
+      if (step < first || !trace.happensBefore(first, step)) used++;
+    }
+    return used;
+  }
+
+  /** What the first word of `second` would hold. Readers of a semaphore commute, so theirs is added up. */
+  #valueBefore(first: number): number {
+    const trace = this.#trace;
+    const second = this.#second;
+    const { index } = trace.waits[second.step]!;
+    let value =
+      trace.index[first] === index ? trace.before[first]! : trace.valueBefore(index, first, this.#run.initial(index));
+    const place = this.#footprints.placeOf(index);
+    for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
+      const step = trace.touchStep[touch]!;
+      if (step <= first) break;
+      if (step >= second.step || trace.touchManner[touch] !== SHARE) continue;
+      if (!trace.happensBefore(first, step)) value += trace.after[step]! - trace.before[step]!;
+    }
+    return value;
+  }
+}

@@ -1,0 +1,128 @@
+/** @module Turns what goes wrong in an execution into findings, one for each bug. */
+
+import { LockdepError } from "../sync/lockdep.ts";
+import type { LockdepKind } from "../sync/lockdep.ts";
+import type { Execution, Witness } from "./execution.ts";
+import { findingIdentity } from "./finding.ts";
+import type { Finding, FindingKind, Site } from "./finding.ts";
+import { PARK, kindCode } from "./footprint.ts";
+import { formatToken } from "./token.ts";
+import { taskOf } from "./trace.ts";
+
+const LOCK = kindCode("lock");
+
+const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
+  order: "lock-order",
+  recursion: "lock-recursion",
+  sleep: "sleep-in-atomic",
+  stranger: "lock-misuse",
+  "held-at-end": "lock-misuse",
+  "not-held": "lock-misuse",
+};
+
+export class Reporter implements Witness {
+  readonly #found = new Map<string, Finding>();
+
+  get findings(): readonly Finding[] {
+    return Array.from(this.#found.values());
+  }
+
+  threw(run: Execution, task: number, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#add(run, kindOfError(error), message, [lastSite(run, task)], [task]);
+  }
+
+  lockdep(run: Execution, error: LockdepError): void {
+    const task = run.memory.agentId - 1;
+    this.#add(run, lockdepKinds[error.kind], error.message, [lastSite(run, task)], [task]);
+  }
+
+  badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void {
+    const sites = [siteOf(run, freeStep), siteOf(run, run.depth)];
+    const freed = sites[1];
+    const verb = kind === "double-free" ? "frees again" : "uses";
+    const message = `${freed?.task ?? ""} ${verb} ${freed?.label ?? ""}, which ${sites[0]?.task ?? ""} freed`;
+    const tasks = [freeStep, run.depth].map((step) => taskOf(run.trace.transition[step]!));
+    this.#add(run, kind, message, sites, tasks, run.depth + 1);
+  }
+
+  /** The end of an execution in which some tasks are not over and none can go on. */
+  stuck(run: Execution): void {
+    const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter((task) => run.pending[task] !== undefined);
+    const holders = stuck.map((task) => holderOf(run, task));
+    const isLostWake = stuck.some((task) => run.pendingCode[task] === PARK) && holders.every((holder) => holder === -1);
+    const lines = stuck.map((task, i) => {
+      const wait = run.pending[task];
+      const holder = holders[i]!;
+      const held = holder === -1 ? "" : `, which ${run.names[holder] ?? ""} holds`;
+      return `${run.names[task] ?? ""} waits for ever (${wait?.kind ?? ""} of ${wait?.label ?? ""})${held}`;
+    });
+    const sites = stuck.map((task) => pendingSite(run, task));
+    this.#add(run, isLostWake ? "lost-wakeup" : "deadlock", lines.join("; "), sites, stuck);
+  }
+
+  /** Every task returned, and the scenario says that the outcome is wrong. */
+  wrongOutcome(run: Execution, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#add(run, "assertion", message, [], []);
+  }
+
+  endless(run: Execution): void {
+    this.#add(run, "endless", `the execution has not ended after ${run.depth} steps`, [], []);
+  }
+
+  #add(
+    run: Execution,
+    kind: FindingKind,
+    message: string,
+    sites: readonly Site[],
+    tasks: readonly number[],
+    length: number = run.depth,
+  ): void {
+    const identity = findingIdentity({ kind, message, sites });
+    const known = this.#found.get(identity);
+    if (known !== undefined && known.schedule.length <= length) return;
+    const schedule = Array.from(run.trace.transition.subarray(0, length));
+    const threads = Array.from(new Set(tasks), (task) => run.names[task] ?? "");
+    this.#found.set(identity, { kind, message, sites, threads, schedule, token: formatToken(schedule) });
+  }
+}
+
+function kindOfError(error: unknown): FindingKind {
+  if (error instanceof LockdepError) return lockdepKinds[error.kind];
+  if (!(error instanceof Error)) return "error";
+  if (/^refcount /.test(error.message)) return "refcount";
+  return /^Assertion/.test(error.name) ? "assertion" : "error";
+}
+
+function siteOf(run: Execution, step: number): Site {
+  const { trace } = run;
+  const task = run.names[taskOf(trace.transition[step]!)] ?? "";
+  const { label, index } = trace.waits[step]!;
+  return { task, step, operation: run.kindName(step), label, at: index };
+}
+
+/** The last step of a task, if it has done one. */
+function lastSite(run: Execution, task: number): Site {
+  for (let step = run.depth - 1; step >= 0; step--) {
+    if (taskOf(run.trace.transition[step]!) === task) return siteOf(run, step);
+  }
+  return { task: run.names[task] ?? "", step: 0, operation: "start", label: "", at: 0 };
+}
+
+function pendingSite(run: Execution, task: number): Site {
+  const wait = run.pending[task];
+  const operation = wait?.kind ?? "";
+  return { task: run.names[task] ?? "", step: run.depth, operation, label: wait?.label ?? "", at: wait?.index ?? 0 };
+}
+
+/** Who took the lock that the task waits for, -1 if it waits for none. */
+function holderOf(run: Execution, task: number): number {
+  if (run.pendingCode[task] !== LOCK) return -1;
+  const { trace } = run;
+  const index = run.pending[task]?.index;
+  for (let step = run.depth - 1; step >= 0; step--) {
+    if (trace.index[step] === index && trace.before[step] === 0) return taskOf(trace.transition[step]!);
+  }
+  return -1;
+}

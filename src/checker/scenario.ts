@@ -1,0 +1,57 @@
+/**
+ * @module What is explored: a few tasks over a fresh shared memory, and what must hold when they are done.
+ *
+ * A scenario is deterministic but for the order of its tasks' steps and the ends of their waits: no clock, no chance, no
+ * state that outlives one execution, except the words of the memory, which are put back before each. An execution that
+ * does not repeat what its beginning did before is reported as {@link UncontrolledNondeterminism}.
+ */
+
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Task } from "../sync/task.ts";
+
+/** `S` is what `setup` returns: the shared objects. */
+export interface Scenario<S> {
+  readonly name: string;
+  /** Called once. Builds the shared objects on `memory`; their words are what every execution begins with. */
+  setup(memory: SharedMemory): S;
+  /** By name, in order. Each is started anew in every execution. At most 31. */
+  readonly tasks: Readonly<Record<string, (shared: S) => Task<unknown>>>;
+  /** After an execution in which every task returned. Throws what is wrong with the outcome. */
+  check?(shared: S): void;
+  /** The memory to use; else a fresh one with `words` free words. */
+  memory?(): SharedMemory;
+  /** Free words behind the control block of the memory that the explorer makes. Default 1024. */
+  readonly words?: number;
+  /** Before each execution: fresh handles, for objects that keep state in JavaScript. Its result replaces `setup`'s. */
+  reopen?(memory: SharedMemory): S;
+}
+
+/** Budgets and rules of what may happen in one execution. */
+export interface Liberties {
+  /** How many waits with a timeout may time out in one execution. Default Infinity. */
+  readonly timeouts: number;
+  /** How many parked tasks may wake for no reason in one execution. Default 0. */
+  readonly spuriousWakes: number;
+  /** An execution longer than this is a finding: a loop that waits without saying so. Default 10,000. */
+  readonly maxSteps: number;
+  /** Whether lockdep judges the order of locks (its reports become findings). Default true. */
+  readonly lockdep: boolean;
+}
+
+export const defaultLiberties: Liberties = { timeouts: Infinity, spuriousWakes: 0, maxSteps: 10_000, lockdep: true };
+
+/**
+ * Ways to break the checker, for the tests that must notice: without reports about blocked tasks, without conflicts of
+ * frees, with the test of a condition and the parking after it in one step, with wakeup sequences of one step.
+ */
+export type Weakness = "drop-blocked" | "drop-free" | "fuse-parking" | "shorten-wakeups";
+
+/** An execution did not repeat its beginning. */
+export class UncontrolledNondeterminism extends Error {
+  constructor(scenario: string, step: number, expected: string, found: string) {
+    super(
+      `Cannot explore "${scenario}": step ${step} was ${expected} and is now ${found}; keep clocks, chance and state that outlives an execution out of its tasks`,
+    );
+    this.name = "UncontrolledNondeterminism";
+  }
+}

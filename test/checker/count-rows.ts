@@ -1,0 +1,91 @@
+/**
+ * @module How many classes of executions well-known programs have under sequential consistency, as published or counted by
+ * at least two tools. `classes` includes those in which some task cannot go on; `stuck` says how many these are.
+ *
+ * What is an event: every load, store and atomic update; lock, unlock and trylock; a failed compare-exchange or trylock
+ * is a read. Spawning and joining are events here too, but their order is forced, so they add no class.
+ */
+
+import type { Scenario } from "../../src/checker/scenario.ts";
+import * as locks from "./programs/locks.ts";
+import * as variables from "./programs/variables.ts";
+
+export interface CountRow {
+  readonly program: Scenario<unknown>;
+  readonly classes: number;
+  readonly stuck?: number;
+}
+
+type Make = (n: number) => Scenario<unknown>;
+
+/** Rows of one program: n -> classes. */
+function rows(make: Make, counts: Readonly<Record<number, number>>): CountRow[] {
+  return Object.entries(counts).map(([n, classes]) => ({ program: make(Number(n)), classes }));
+}
+
+const { ainc, casrot, casw, coa, fib, floatingRead, inc, increments, lastwrite, lastzero, readers, wcas } = variables;
+const binc: Make = (n) => increments("binc", ["x", "y"], n);
+const cinc: Make = (n) => increments("cinc", ["x", "y", "z"], n);
+const lockinc: Make = (n) => locks.lockinc(n, false);
+const lock2inc: Make = (n) => locks.lockinc(n, true);
+const dispatcher: Make = (requests) => locks.dispatcher(5, requests);
+
+export const smallRows: readonly CountRow[] = [
+  ...rows(readers, { 2: 4, 6: 64, 8: 256 }),
+  ...rows(lastzero, { 1: 2, 2: 5, 3: 12, 4: 28, 5: 64, 10: 3328 }),
+  ...rows(locks.indexer, { 12: 8, 13: 64 }),
+  ...rows(variables.indexerCas, { 12: 8 }),
+  ...rows(locks.filesystem, { 14: 2, 16: 8, 18: 32, 19: 64 }),
+  ...rows(ainc, { 2: 2, 3: 6, 4: 24, 5: 120, 6: 720, 7: 5040 }),
+  ...rows(lockinc, { 2: 2, 3: 6, 4: 24, 5: 120, 6: 720 }),
+  ...rows(lock2inc, { 2: 2, 3: 6, 4: 24, 5: 120, 6: 720 }),
+  ...rows(inc, { 2: 4, 3: 36, 4: 576 }),
+  ...rows(binc, { 2: 4, 3: 36, 4: 576 }),
+  ...rows(cinc, { 2: 8, 3: 216 }),
+  ...rows(variables.cas, { 2: 2, 3: 3, 4: 4, 5: 5 }),
+  ...rows(casrot, { 2: 2, 3: 5, 4: 14, 5: 43, 6: 144, 7: 523, 8: 2048, 9: 8597 }),
+  ...rows(casw, { 2: 6, 3: 66, 4: 1200 }),
+  ...rows(wcas, { 2: 5, 3: 13, 4: 33, 5: 81, 6: 193, 7: 449, 8: 1025, 9: 2305 }),
+  ...rows(coa, { 1: 4, 2: 15, 3: 130, 4: 2028 }),
+  ...rows(fib, { 1: 11, 2: 140, 3: 1698, 4: 19605 }),
+  ...rows(variables.sharedPtr, { 100: 410 }),
+  ...rows(variables.publish, { 40: 42 }),
+  ...rows(variables.nWriters, { 4: 720 }),
+  ...rows(lastwrite, { 5: 120, 6: 720 }),
+  ...rows(floatingRead, { 6: 5040 }),
+  { program: variables.lamport(2, false), classes: 32, stuck: 16 },
+  { program: locks.abba(), classes: 3, stuck: 1 },
+  ...[2, 3, 4, 5, 8].map((n) => ({ program: locks.philosophers(n, false), classes: 2 ** n - 1, stuck: 1 })),
+  ...[2, 3, 4, 5, 8].map((n) => ({ program: locks.philosophers(n, true), classes: 2 ** n - 2, stuck: 0 })),
+  { program: locks.mutexOrder(3), classes: 6, stuck: 0 },
+  { program: locks.mutexKept(3, false), classes: 3, stuck: 3 },
+  { program: locks.mutexKept(3, true), classes: 4, stuck: 3 },
+  { program: locks.tryLocks(3, 0, false), classes: 3 },
+  { program: locks.tryLocks(3, 0, true), classes: 21 },
+  { program: locks.tryLocks(2, 1, true), classes: 15 },
+  ...rows(locks.ssbexp, { 4: 8, 5: 10, 8: 16, 12: 24 }),
+  ...rows(dispatcher, { 1: 12, 2: 137, 3: 1482 }),
+  ...rows(locks.mpat, { 3: 48, 4: 384, 5: 3840 }),
+];
+
+/** Too many executions for every run of the tests. */
+export const largeRows: readonly CountRow[] = [
+  ...rows(readers, { 13: 8192 }),
+  ...rows(lastzero, { 12: 15360, 15: 147456 }),
+  ...rows(locks.indexer, { 14: 512, 15: 4096 }),
+  ...rows(variables.indexerCas, { 15: 4096 }),
+  ...rows(lockinc, { 7: 5040 }),
+  ...rows(lock2inc, { 7: 5040 }),
+  ...rows(cinc, { 4: 13824 }),
+  ...rows(casw, { 5: 32880 }),
+  ...rows(coa, { 5: 49776 }),
+  ...rows(fib, { 5: 218243 }),
+  { program: variables.big(0), classes: 69112 },
+  { program: variables.big(1), classes: 1820474 },
+  { program: variables.big(2), classes: 5284890 },
+  ...rows(lastwrite, { 7: 5040 }),
+  ...rows(floatingRead, { 8: 362880 }),
+  { program: variables.lamport(3, false), classes: 9216 + 11525, stuck: 11525 },
+  ...rows(dispatcher, { 4: 15282, 5: 151032 }),
+  ...rows(locks.mpat, { 6: 46080, 7: 645120 }),
+];
