@@ -17,7 +17,7 @@ export interface TaskContext {
   readonly memory: SharedMemory | undefined;
   readonly mode: Mode;
   /** Whether its waits block the thread, and so everything suspended under it. */
-  readonly isBlocking: boolean;
+  isBlocking: boolean;
   /** Locks held, innermost last. Kept by lockdep in DEBUG and EXPLORED mode only. */
   readonly held: HeldLock[];
   /** What it shares (RwSem readers, Srcu read sections), as keys, in all modes: held-locks.ts. */

@@ -12,14 +12,15 @@
  *     between taking a lock and saying so. This is why callers store the first word themselves:
  *
  *       exclusive:  if (atomicCompareExchange(words, at, 0, owner) === 0) {
+ *                     words[memory.heldNext + TAG] = tag;
  *                     words[memory.heldNext] = at;
- *                     noteExclusive(memory, tag);
+ *                     noteExclusive(memory);
  *                   }
  *                   const slot = findHeld(memory, at, tag);
  *                   (release) words[slot] = 0; dropHeld(memory, slot);
  *
  *       counted:    const slot = countedSlot(memory, at, tag);
- *                   if (acquired) { words[slot] = at; noteCounted(memory, slot, tag); }
+ *                   if (acquired) { words[slot] = at; noteCounted(memory, slot); }
  *                   const slot = findHeld(memory, at, tag);
  *                   (release) if (--words[slot + COUNT] === 0) words[slot] = 0; dropHeld(memory, slot);
  *
@@ -47,7 +48,8 @@ export const QUEUED_WRITE = 5;
 
 const MANNER_SHIFT = 24;
 const CLASS_MASK = 0xffffff;
-const TAG: number = HELD_LIMIT;
+/** From a slot's first word to its tag. */
+export const TAG: number = HELD_LIMIT;
 const TASK: number = HELD_LIMIT * 2;
 /** From a slot's first word to its count. */
 export const COUNT: number = HELD_LIMIT * 2;
@@ -64,12 +66,10 @@ export function heldClassName(tag: number): string {
   return lockClassName(tag & CLASS_MASK);
 }
 
-/** Completes the slot at `memory.heldNext`, whose first word the caller has just stored (H1). */
-export function noteExclusive(memory: SharedMemory, tag: number): void {
+/** Completes the slot at `memory.heldNext`, whose tag and first word the caller has just stored (H1). */
+export function noteExclusive(memory: SharedMemory): void {
   const slot = memory.heldNext;
-  const words = memory.words;
-  words[slot + TAG] = tag;
-  words[slot + TASK] = currentTask.serial;
+  memory.words[slot + TASK] = currentTask.serial;
   useSlot(memory, slot);
 }
 
@@ -77,14 +77,15 @@ export function noteExclusive(memory: SharedMemory, tag: number): void {
 export function countedSlot(memory: SharedMemory, at: number, tag: number): number {
   const slot = findHeld(memory, at, tag);
   if (slot !== 0) return slot;
-  memory.words[memory.heldNext + COUNT] = 0;
-  return memory.heldNext;
+  const free = memory.heldNext;
+  memory.words[free + TAG] = tag;
+  memory.words[free + COUNT] = 0;
+  return free;
 }
 
 /** Counts one hold in `slot`, whose first word the caller has just stored (H1). */
-export function noteCounted(memory: SharedMemory, slot: number, tag: number): void {
+export function noteCounted(memory: SharedMemory, slot: number): void {
   const words = memory.words;
-  words[slot + TAG] = tag;
   words[slot + COUNT] = plainLoad(words, slot + COUNT) + 1;
   if (slot === memory.heldNext) useSlot(memory, slot);
 }
@@ -208,4 +209,21 @@ function compact(memory: SharedMemory): void {
   }
   memory.heldNext = next;
   if (next === base + HELD_LIMIT) bug(`a thread holds more than ${HELD_LIMIT - 1} locks: the held table is full`);
+}
+
+/**
+ * The running task holds no lock and is in no read section. `why` completes the message: what `what` does that needs this. Always on: a compare or two when
+ * nothing is held.
+ */
+export function assertNoLockHeld(memory: SharedMemory, what: string, why: string): void {
+  const words = memory.words;
+  const base = memory.record + AGENT_HELD;
+  for (let slot = memory.heldNext - 1; slot >= base; slot--) {
+    if (words[slot] === 0 || plainLoad(words, slot + TASK) !== currentTask.serial) continue;
+    const tag = plainLoad(words, slot + TAG);
+    if (heldManner(tag) === HELD_EXCLUSIVE)
+      bug(`${what} while holding ${heldClassName(tag)}: ${why}; release it first`);
+  }
+  if (currentTask.shared.length > 0)
+    bug(`${what} inside a read section or holding a lock for reading: ${why}; leave it first`);
 }

@@ -18,7 +18,7 @@ import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake, plainLoad
 import { currentTask } from "./current-task.ts";
 import { EDEADLK } from "./errno.ts";
 import { HmmError, bug } from "./errors.ts";
-import { HELD_EXCLUSIVE, dropHeld, findHeld, heldBeneath, heldTag, noteExclusive } from "./held-locks.ts";
+import { HELD_EXCLUSIVE, TAG, dropHeld, findHeld, heldBeneath, heldTag, noteExclusive } from "./held-locks.ts";
 import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
@@ -58,8 +58,9 @@ export abstract class OwnedLock {
     if (memory.mode === REAL) {
       const words = memory.words;
       if (atomicCompareExchange(words, this.at, 0, memory.ownerBase | currentTask.serial) === 0) {
-        words[memory.heldNext] = this.at; // H1
-        noteExclusive(memory, this.tag);
+        words[memory.heldNext + TAG] = this.tag; // H1
+        words[memory.heldNext] = this.at;
+        noteExclusive(memory);
         return DONE;
       }
     }
@@ -72,8 +73,9 @@ export abstract class OwnedLock {
     if (memory.mode === REAL) {
       const words = memory.words;
       if (atomicCompareExchange(words, this.at, 0, memory.ownerBase | currentTask.serial) === 0) {
-        words[memory.heldNext] = this.at; // H1
-        noteExclusive(memory, this.tag);
+        words[memory.heldNext + TAG] = this.tag; // H1
+        words[memory.heldNext] = this.at;
+        noteExclusive(memory);
         return DONE_TRUE;
       }
     }
@@ -130,8 +132,9 @@ export abstract class OwnedLock {
       const words = memory.words;
       const seen = atomicCompareExchange(words, at, 0, owner | mark);
       if (seen === 0) {
-        words[memory.heldNext] = at; // H1
-        noteExclusive(memory, this.tag);
+        words[memory.heldNext + TAG] = this.tag; // H1
+        words[memory.heldNext] = at;
+        noteExclusive(memory);
         return;
       }
       this.refuseSelfWait();
@@ -152,8 +155,9 @@ export abstract class OwnedLock {
     const owner = memory.ownerBase | currentTask.serial;
     if (atomicCompareExchange(memory.words, at, 0, owner) !== 0) return false;
     if (memory.mode !== EXPLORED) {
-      memory.words[memory.heldNext] = at; // H1
-      noteExclusive(memory, this.tag);
+      memory.words[memory.heldNext + TAG] = this.tag; // H1
+      memory.words[memory.heldNext] = at;
+      noteExclusive(memory);
     }
     if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
     return true;

@@ -24,7 +24,7 @@ import { TIMED_OUT, WOKEN } from "./task.ts";
 import type { Task, Wait, Wake } from "./task.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
-/** No wait is longer than this without a look around: panic, dead threads, a wake that got lost with its waker. */
+/** No task waits longer than this without looking again: run-blocking.ts, B1. */
 export const SLICE_MS = 200;
 /** The slice where the host has no waitAsync: words are polled. */
 const POLL_MS = 4;
@@ -34,8 +34,8 @@ interface SuspendedRun {
   readonly memory: SharedMemory;
   /** What it waits for. */
   readonly wait: Wait;
-  /** When that wait times out, on this thread's monotonic clock. */
-  readonly deadlineMs: number;
+  /** When it looks again, on this thread's monotonic clock. */
+  readonly untilMs: number;
   /** Runs it up to its next wait. */
   resume(wake: Wake): void;
   /** Throws into it; it may wait again while it cleans up. */
@@ -60,6 +60,7 @@ const drop = (): void => {};
 
 /** Lets a task that has begun elsewhere go on under this runner: it waits for `wait`. Its result is dropped. */
 export function adoptTask(task: Task<unknown>, context: TaskContext, wait: Wait): void {
+  context.isBlocking = false;
   new AsyncRun(wait.memory, task, context, drop, drop).suspend(wait);
 }
 
@@ -96,7 +97,7 @@ class AsyncRun<T> implements SuspendedRun {
   #wait: Wait | undefined;
   /** Counts waits, so that a late promise of an earlier one is told apart. */
   #epoch = 0;
-  deadlineMs = Infinity;
+  untilMs = 0;
 
   constructor(
     memory: SharedMemory,
@@ -146,13 +147,13 @@ class AsyncRun<T> implements SuspendedRun {
   suspend(wait: Wait): void {
     assert(wait.kind === "park", "a task yielded an explored operation to the async runner: is memory.mode right?");
     this.#wait = wait;
-    this.deadlineMs = wait.timeoutMs === Infinity ? Infinity : monotonicMs() + wait.timeoutMs;
+    this.untilMs = monotonicMs() + Math.min(wait.timeoutMs, SLICE_MS);
     suspended.add(this);
     keepTicking();
     this.arm();
   }
 
-  /** Starts (or, after a slice, restarts) listening on the word. */
+  /** Starts listening on the word, or goes on when its timer was early. */
   arm(): void {
     const { memory, index, expected } = this.wait;
     const epoch = this.#epoch;
@@ -161,7 +162,7 @@ class AsyncRun<T> implements SuspendedRun {
       if (hasPanicked(memory)) queueMicrotask(() => isCurrent() && look(this));
       return;
     }
-    const leftMs = Math.max(0, Math.min(this.deadlineMs - monotonicMs(), SLICE_MS));
+    const leftMs = Math.max(0, this.untilMs - monotonicMs());
     const armed = futexWaitAsync(memory.words, index, expected, leftMs);
     if (!armed.async) {
       queueMicrotask(() => isCurrent() && (armed.value === "not-equal" ? this.resume(WOKEN) : look(this)));
@@ -185,7 +186,7 @@ function look(run: SuspendedRun): boolean {
   const { wait, memory } = run;
   if (hasPanicked(memory)) run.abort(panicError(memory));
   else if (atomicLoad(memory.words, wait.index) !== wait.expected) run.resume(WOKEN);
-  else if (monotonicMs() >= run.deadlineMs) run.resume(TIMED_OUT);
+  else if (monotonicMs() >= run.untilMs) run.resume(wait.timeoutMs <= SLICE_MS ? TIMED_OUT : WOKEN);
   else return false;
   return true;
 }

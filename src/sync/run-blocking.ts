@@ -1,8 +1,9 @@
 /**
  * @module The blocking runner: runs a task to its end on this thread, sleeping in the kernel while it waits.
  *
- * B1. Every wait can end: it is cut into slices, after each of which the machine's panic and the other threads' lives
- *     are looked at.
+ * B1. Every wait can end: after a slice the machine's panic and the other threads' lives are looked at, and the task is
+ *     woken, for no reason as it were, so that it looks again at what it waits for. That heals the one wake that a
+ *     lock cannot guarantee: its releaser was terminated after it released and before it woke anybody.
  * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock that one of them
  *     holds comes free. A lock that a task suspended BENEATH this one holds never would: the primitives refuse that
  *     wait with EDEADLK before it begins (held-locks.ts, heldBeneath).
@@ -66,18 +67,18 @@ function waitOrFail(wait: Wait, task: Task<unknown>, context: TaskContext): Wake
 
 function waitSleeping(wait: Wait): Wake {
   const { memory, index, expected } = wait;
-  const deadlineMs = wait.timeoutMs === Infinity ? Infinity : monotonicMs() + wait.timeoutMs;
-  if (memory.lookAroundMs === 0) memory.lookAroundMs = monotonicMs() + SLICE_MS;
+  const startMs = monotonicMs();
+  const timeoutMs = Math.min(wait.timeoutMs, SLICE_MS);
+  if (memory.lookAroundMs === 0) memory.lookAroundMs = startMs + SLICE_MS;
   for (;;) {
     if (hasSuspended()) pumpSuspended();
     checkPanic(memory);
     if (atomicLoad(memory.words, index) !== expected) return WOKEN;
-    const nowMs = monotonicMs();
-    if (nowMs >= deadlineMs) return TIMED_OUT;
-    const sliceMs = Math.min(deadlineMs - nowMs, hasSuspended() ? PUMP_SLICE_MS : SLICE_MS);
+    const leftMs = startMs + timeoutMs - monotonicMs();
+    if (leftMs <= 0) return wait.timeoutMs <= SLICE_MS ? TIMED_OUT : WOKEN;
     const waitingOn = memory.record + AGENT_WAITING_ON;
     atomicStore(memory.words, waitingOn, index);
-    const how = futexWait(memory.words, index, expected, sliceMs);
+    const how = futexWait(memory.words, index, expected, hasSuspended() ? Math.min(leftMs, PUMP_SLICE_MS) : leftMs);
     atomicStore(memory.words, waitingOn, 0);
     // Not once per wait but by the clock: a caller may wait in many short steps.
     if (monotonicMs() >= memory.lookAroundMs) lookAround(memory);
@@ -114,7 +115,7 @@ function waitSpinning(wait: Wait, task: Task<unknown>, context: TaskContext): Wa
     checkPanic(memory);
     if (atomicLoad(memory.words, index) !== expected) return WOKEN;
     const waitedMs = monotonicMs() - startMs;
-    if (waitedMs >= wait.timeoutMs) return TIMED_OUT;
+    if (waitedMs >= wait.timeoutMs) return TIMED_OUT; // SPIN_LIMIT_MS is below a slice
     if (waitedMs >= SPIN_LIMIT_MS) {
       adoptTask(task, context, wait);
       throw new HmmError(

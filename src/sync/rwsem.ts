@@ -17,6 +17,7 @@ import {
   HELD_SHARED,
   QUEUED_READ,
   QUEUED_WRITE,
+  TAG,
   COUNT,
   countedSlot,
   dropHeld,
@@ -145,7 +146,7 @@ export class RwSem {
       const seen = atomicCompareExchange(words, at, state, withReader(state));
       if (seen === state) {
         words[slot] = at; // H1
-        noteCounted(memory, slot, this.sharedTag);
+        noteCounted(memory, slot);
         pushShared(memory, at);
         return true;
       }
@@ -158,8 +159,9 @@ export class RwSem {
     const { memory, at } = this;
     const words = memory.words;
     if (atomicCompareExchange(words, at, 0, WRITER) !== 0) return false;
-    words[memory.heldNext] = at; // H1
-    noteExclusive(memory, this.exclusiveTag);
+    words[memory.heldNext + TAG] = this.exclusiveTag; // H1
+    words[memory.heldNext] = at;
+    noteExclusive(memory);
     return true;
   }
 
@@ -184,7 +186,7 @@ export class RwSem {
     const first = memory.words;
     atomicAdd(first, at + QUEUED_READERS, 1);
     first[place] = at; // H1
-    noteCounted(memory, place, queuedTag);
+    noteCounted(memory, place);
     for (;;) {
       const words = memory.words;
       const sequence = atomicLoad(words, at + READER_SEQUENCE);
@@ -196,7 +198,7 @@ export class RwSem {
       const slot = countedSlot(memory, at, this.sharedTag);
       if (atomicCompareExchange(words, at, state, withReader(state)) === state) {
         words[slot] = at; // H1
-        noteCounted(memory, slot, this.sharedTag);
+        noteCounted(memory, slot);
         pushShared(memory, at);
         leaveReaderQueue(words, at, 1);
         this.dropPlace(queuedTag);
@@ -232,9 +234,10 @@ export class RwSem {
       if (mayWrite(state)) {
         const place = findHeld(memory, at, queuedTag);
         if (atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER) !== state) continue;
+        words[memory.heldNext + TAG] = this.exclusiveTag;
         words[memory.heldNext] = at; // H1, and the place in the queue is given up as directly
         if (--words[place + COUNT]! === 0) words[place] = 0;
-        noteExclusive(memory, this.exclusiveTag);
+        noteExclusive(memory);
         return;
       }
       if (!endIdleTurn(words, at, state)) {
@@ -254,7 +257,7 @@ export class RwSem {
         yield park(memory, at, state, Infinity, this.lockClass.name);
       } else if (atomicCompareExchange(words, at, state, state + QUEUED_WRITER) === state) {
         words[place] = at; // H1
-        noteCounted(memory, place, queuedTag);
+        noteCounted(memory, place);
         return;
       }
     }
@@ -342,7 +345,7 @@ export class RwSem {
       state = seen;
     }
     if (stay !== 0) {
-      noteCounted(memory, readerSlot, this.sharedTag);
+      noteCounted(memory, readerSlot);
       pushShared(memory, at);
     }
     dropHeld(memory, slot);

@@ -156,7 +156,7 @@ export class Srcu {
     const index = readerIndex(atomicLoad(words, at + STATE));
     atomicAdd(words, at + ACTIVE + index, 1);
     words[slot] = at; // H1
-    noteCounted(memory, slot, this.tag);
+    noteCounted(memory, slot);
     pushShared(memory, at);
     return index;
   }
@@ -213,7 +213,7 @@ export class Srcu {
     const tag = heldTag(this.lockClass, HELD_CALLBACK);
     const place = countedSlot(memory, at, tag);
     memory.words[place] = at;
-    noteCounted(memory, place, tag);
+    noteCounted(memory, place);
     try {
       yield* srcuCallback(kind)(memory, head);
     } finally {

@@ -126,7 +126,10 @@ for (const debug of [false, true]) {
         yield* srcu.barrier();
       })(),
     );
-    assert.deepEqual(ran.toSorted(), [data, data + 2]);
+    assert.deepEqual(
+      ran.toSorted((a, b) => a - b),
+      [data, data + 2],
+    );
     assert.equal(srcu.pendingCalls(), 0);
     unregisterAgent(memory);
   });

@@ -1,0 +1,242 @@
+/** @module Threads that are terminated: nobody hangs, and what they left is either released or stops the machine. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { agentDied, agentName, listAgents } from "../../src/sync/agents.ts";
+import { hasPanicked, panicInfo } from "../../src/sync/panic.ts";
+import { registerReleaser } from "../../src/sync/resources.ts";
+import { runAsync } from "../../src/sync/run-async.ts";
+import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { DONE } from "../../src/sync/task.ts";
+import type { Task } from "../../src/sync/task.ts";
+import { makeFixture, randomFrom } from "./fixture.ts";
+import type { Fixture } from "./fixture.ts";
+import { STOP, testResource } from "./roles.ts";
+import type { RoleName } from "./roles.ts";
+import { startThread } from "./threads.ts";
+
+const released: number[] = [];
+registerReleaser(testResource, function* (_memory, pointer): Task<void> {
+  released.push(pointer);
+});
+
+/** Waits, by operations of the machine alone, until it has noticed the death of every other thread. */
+async function untilAlone({ memory, queue }: Fixture): Promise<void> {
+  while (listAgents(memory).length > 1 && !hasPanicked(memory)) {
+    await runAsync(
+      memory,
+      queue.waitEvent(() => false, 250),
+    ).catch(() => {});
+  }
+}
+
+const holders: readonly (readonly [RoleName, string, (fixture: Fixture) => Task<unknown>])[] = [
+  ["holdMutex", "testMutex", ({ mutex }) => mutex.lock()],
+  ["holdRead", "testRwSem", ({ rwsem }) => rwsem.downWrite()],
+  ["holdWrite", "testRwSem", ({ rwsem }) => rwsem.downRead()],
+  ["holdSrcu", "testSrcu", ({ srcu }) => srcu.synchronize()],
+];
+
+for (const [role, lockName, operation] of holders) {
+  for (const runner of ["blocking", "async"] as const) {
+    test(`${role}, terminated: a ${runner} waiter and everybody after it gets EOWNERDEAD with lock and thread`, async () => {
+      const fixture = makeFixture();
+      const { memory } = fixture;
+      const holder = startThread(memory, role, 0, "the holder");
+      const waiter = startThread(memory, "holdNothing", 0, "a bystander");
+      assert.equal(await holder.said, "holding");
+      assert.equal(await waiter.said, "holding");
+      await holder.worker.terminate();
+      const expected = {
+        code: "EOWNERDEAD",
+        message: new RegExp(`thread "the holder" was terminated while it held ${lockName}`),
+      };
+      if (runner === "blocking") assert.throws(() => runBlocking(memory, operation(fixture)), expected);
+      else await assert.rejects(runAsync(memory, operation(fixture)), expected);
+      assert.throws(() => runBlocking(memory, DONE), expected);
+      await assert.rejects(runAsync(memory, DONE), expected);
+      assert.equal(
+        (await waiter.report).error?.code,
+        "EOWNERDEAD",
+        "a thread that waits for something else is told too",
+      );
+      const { agent } = panicInfo(memory) ?? { agent: -1 };
+      assert.equal(agentName(memory, agent), "the holder");
+    });
+  }
+}
+
+test("a thread that ends itself with a lock is noticed by one that is blocked all the while", async () => {
+  const fixture = makeFixture();
+  const { memory, mutex } = fixture;
+  const holder = startThread(memory, "exitHolding", 30, "the leaver");
+  await holder.ready;
+  while (!mutex.isLocked()) await new Promise(setImmediate);
+  // This thread turns its event loop no more: it cannot hear the exit event.
+  assert.throws(() => runBlocking(memory, mutex.lock()), { code: "EOWNERDEAD", message: /the leaver/ });
+  await holder.report;
+});
+
+for (const [what, kind] of [
+  ["to lock", 0],
+  ["to read", 1],
+  ["to write", 2],
+  ["for an event", 3],
+] as const) {
+  test(`a thread terminated while it waits ${what} is in nobody's way`, async () => {
+    const fixture = makeFixture();
+    const { memory, mutex, rwsem } = fixture;
+    runBlocking(memory, mutex.lock());
+    if (kind === 1) runBlocking(memory, rwsem.downWrite());
+    else runBlocking(memory, rwsem.downRead());
+    const waiter = startThread(memory, "waitFor", kind);
+    assert.equal(await waiter.said, "waiting");
+    while (!listAgents(memory).some((agent) => agent.name === "waitFor" && agent.waitingOn !== 0))
+      await new Promise(setImmediate);
+    await waiter.worker.terminate();
+    if (kind === 1) runBlocking(memory, rwsem.upWrite());
+    else runBlocking(memory, rwsem.upRead());
+    runBlocking(memory, mutex.unlock());
+    // The dead one may still stand in the queue: both ways through must come free.
+    runBlocking(
+      memory,
+      (function* (): Task<void> {
+        yield* mutex.lock();
+        yield* mutex.unlock();
+        yield* rwsem.downRead();
+        yield* rwsem.upRead();
+        yield* rwsem.downWrite();
+        yield* rwsem.upWrite();
+      })(),
+    );
+    await untilAlone(fixture);
+    assert.equal(hasPanicked(memory), false);
+    assert.equal(memory.load(rwsem.at), 0);
+  });
+}
+
+test("what a dead thread owned is released once, by a blocking operation or in the background", async () => {
+  for (const way of ["blocking", "async", "host"] as const) {
+    const fixture = makeFixture();
+    const { memory, data, queue } = fixture;
+    const owner = startThread(memory, "own", 5);
+    assert.equal(await owner.said, "owning");
+    released.length = 0;
+    const { threadId } = owner.worker;
+    await owner.worker.terminate();
+    if (way === "blocking") {
+      while (released.length === 0)
+        runBlocking(
+          memory,
+          queue.waitEvent(() => false, 250),
+        );
+    } else if (way === "async") {
+      while (released.length === 0)
+        await runAsync(
+          memory,
+          queue.waitEvent(() => false, 250),
+        );
+    } else {
+      agentDied(memory, threadId);
+      agentDied(memory, threadId);
+    }
+    assert.deepEqual(
+      released,
+      [0, 1, 2, 3, 4].map((i) => data + 100 + i),
+      way,
+    );
+    assert.deepEqual(
+      listAgents(memory).map((agent) => agent.name),
+      ["main"],
+    );
+    runBlocking(memory, DONE);
+    assert.equal(released.length, 5);
+  }
+});
+
+test("a flush does not wait for a thread that died inside a store", async () => {
+  const fixture = makeFixture();
+  const { memory, shootdown } = fixture;
+  const storer = startThread(memory, "stayInside", 0);
+  assert.equal(await storer.said, "inside");
+  await storer.worker.terminate();
+  runBlocking(memory, shootdown.flush(0, 1));
+  assert.equal(hasPanicked(memory), false);
+});
+
+test("a record is used again after its thread left or died, and nobody is taken for dead by mistake", async () => {
+  const fixture = makeFixture();
+  const { memory, done, queue } = fixture;
+  for (let round = 0; round < 2; round++) {
+    const threads = [1, 2].map((n) => startThread(memory, "holdNothing", 0, `thread${round}.${n}`));
+    for (const thread of threads) assert.equal(await thread.said, "holding");
+    for (let i = 0; i < 3; i++)
+      await runAsync(
+        memory,
+        queue.waitEvent(() => false, 210),
+      );
+    assert.deepEqual(
+      listAgents(memory).filter((agent) => agent.isDead),
+      [],
+    );
+    await threads[0]!.worker.terminate();
+    runBlocking(memory, done.complete());
+    await threads[1]!.report;
+    await untilAlone(fixture);
+    assert.deepEqual(
+      listAgents(memory).map((agent) => agent.id),
+      [0],
+    );
+  }
+});
+
+const ROUNDS = 30;
+
+test(`${ROUNDS} rounds: a thread among others is terminated at a random moment`, async () => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  const random = randomFrom(seed);
+  let stopped = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const fixture = makeFixture();
+    const { memory, mutex, spinlock, rwsem, srcu, data } = fixture;
+    function* takeAll(): Task<void> {
+      yield* mutex.lock();
+      yield* mutex.unlock();
+      yield* spinlock.lock();
+      yield* spinlock.unlock();
+      yield* rwsem.downWrite();
+      yield* rwsem.upWrite();
+      yield* srcu.synchronize();
+    }
+    const [victim, other] = [startThread(memory, "hammer", 0, "victim"), startThread(memory, "hammer", 0, "other")];
+    assert.equal(await victim.said, "hammering");
+    assert.equal(await other.said, "hammering");
+    await new Promise((resolve) => setTimeout(resolve, random(4)));
+    for (let spins = random(20_000); spins > 0; spins--) memory.load(data);
+    const { threadId } = victim.worker;
+    await victim.worker.terminate();
+    // Half of the deaths are told by the host, half must be found out.
+    if (random(2) === 0) agentDied(memory, threadId);
+    let failure: Error | undefined;
+    try {
+      runBlocking(memory, takeAll());
+    } catch (error) {
+      failure = error as Error;
+    }
+    memory.words[data + STOP] = 1;
+    const report = await other.report;
+    const where = `seed ${seed}, round ${round}: ${String(failure)}, ${JSON.stringify(report)}`;
+    if (failure === undefined) {
+      assert.equal(report.result, "stopped", where);
+      assert.equal(memory.load(data), memory.load(data + 1), "nothing under the mutex is half done");
+    } else {
+      stopped++;
+      assert.equal((failure as { code?: string }).code, "EOWNERDEAD", where);
+      assert.match(String(failure), /thread "victim" was terminated while it held test/, where);
+      // The other one is told in its next wait; it may have had none.
+      assert.ok(report.error?.code === "EOWNERDEAD" || report.result === "stopped", where);
+    }
+  }
+  // Both outcomes occur: what the victim does is mostly under some lock, and hardly ever under all.
+  assert.ok(stopped > 0, `seed ${seed}: no thread was ever terminated while it held a lock`);
+});
