@@ -118,24 +118,24 @@ export class WaitQueue {
   private *waitExplored(condition: () => boolean, timeoutMs: number): Task<boolean> {
     const { memory, at } = this;
     beforeSleep(this.label);
+    let isQueued = false;
+    let holds = false;
     for (;;) {
       yield describe("enqueue", memory, at, WaitQueue.WORDS, this.label);
       const sequence = atomicLoad(memory.words, at + SEQUENCE);
-      memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) + 1;
+      if (!isQueued) memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) + 1;
+      isQueued = true;
       yield describe("testCondition", memory, at, 0, this.label);
-      let holds = condition();
-      let isOver = holds || timeoutMs <= 0;
-      if (
-        !isOver &&
-        (yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs)) === TIMED_OUT
-      ) {
-        holds = condition();
-        isOver = true;
-      }
-      yield describe("dequeue", memory, at, WaitQueue.WORDS, this.label);
-      memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) - 1;
-      if (isOver) return holds;
+      holds = condition();
+      if (holds || timeoutMs <= 0) break;
+      const wake = yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs);
+      if (wake !== TIMED_OUT) continue;
+      holds = condition();
+      break;
     }
+    yield describe("dequeue", memory, at, WaitQueue.WORDS, this.label);
+    memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) - 1;
+    return holds;
   }
 
   private *wakeExplored(kind: WaitKind): Task<void> {
