@@ -24,8 +24,6 @@ export interface Mm extends StructView {
   vmaRoot: number;
   vmaFirst: number;
   vmaCount: number;
-  /** Changes whenever a vma is inserted, removed or resized: what a thread remembered of the tree is stale then. */
-  mapSequence: number;
   mappedPages: number;
   limitPages: number;
   limitVmas: number;
@@ -44,7 +42,6 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   vmaRoot: pointer("mmapLock", "root of the tree of vmas, by address"),
   vmaFirst: pointer("mmapLock", "lowest vma; the others follow by `next`"),
   vmaCount: u32("mmapLock", "vmas, at most `limitVmas`"),
-  mapSequence: u32("mmapLock (write)", "changes with every change of the tree"),
   mappedPages: u32("mmapLock", "pages of all vmas, at most `limitPages`"),
   limitPages: u32("const", "RLIMIT_AS in pages"),
   limitVmas: u32("const", "sysctl max_map_count"),

@@ -53,7 +53,6 @@ function* mprotectLocked(
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     vma.flags = (vma.flags & ~(VM_READ | VM_WRITE)) | protection;
   }
-  mm.mapSequence++;
   yield* takeRights(machine, mm, startPage, endPage, protection);
   yield* mergeVmas(machine, mm, startPage, endPage);
   return 0;

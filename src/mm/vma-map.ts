@@ -96,7 +96,8 @@ function* mergeInto(machine: Machine, mm: Mm, startPage: number, endPage: number
   return true;
 }
 
-function linkVma(machine: Machine, mm: Mm, at: number, startPage: number, endPage: number, kind: VmaKind): void {
+/** Makes a vma of `at`, an allocated struct, without merging it (V2 is then the caller's to restore), and without a look at the limits. Owns the caller's reference of the source. */
+export function linkVma(machine: Machine, mm: Mm, at: number, startPage: number, endPage: number, kind: VmaKind): void {
   const vma = Vma.at(machine.memory, at);
   vma.startPage = startPage;
   vma.endPage = endPage;
@@ -106,7 +107,6 @@ function linkVma(machine: Machine, mm: Mm, at: number, startPage: number, endPag
   treeInsert(machine.memory, mm, vma);
   mm.vmaCount++;
   mm.mappedPages += endPage - startPage;
-  mm.mapSequence++;
 }
 
 function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
@@ -117,7 +117,6 @@ function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
 
 /** After a vma's bounds changed in place: the holes around it are other ones now. */
 function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
-  mm.mapSequence++;
   treeUpdate(memory, mm, vma);
   const next = vmaAt(memory, vma.next);
   if (next !== undefined) treeUpdate(memory, mm, next);
@@ -127,7 +126,6 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
   const { at, flags, source, offsetPages } = vma;
   treeRemove(machine.memory, mm, vma);
   mm.vmaCount--;
-  mm.mapSequence++;
   yield* machine.heap.free(Vma, at);
   yield* dropSource(machine, { flags, source, offsetPages });
 }
