@@ -37,7 +37,7 @@ import { HmmMirror, HmmMirrorRecord } from "./mirror-record.ts";
 import { HmmRangeRecord, invalidateStamp, rangesOf, settleStamp } from "./range-record.ts";
 
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
-function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
+export function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
   const hmm = Hmm.at(machine.memory, listener); // its memory: H1
   if (!(yield* hmm.refs.getNotZero())) return 0; // H2: being freed, so nobody is left to tell
   yield* markRanges(machine, hmm, range);
@@ -109,7 +109,7 @@ function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<
 }
 
 /** Pages have changed. Pairs with a start that returned 0. */
-function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range: InvalidateRange): Task<void> {
+export function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range: InvalidateRange): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);
   if (!(yield* hmm.refs.getNotZero())) return; // H2
   yield* notifiersDecrement(hmm, range);
@@ -145,7 +145,7 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
  * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay listed: their drivers must still unregister them.
  * By R2 there is no range any more; one that is there all the same is counted.
  */
-function* hmmRelease(machine: Machine, listener: number): Task<void> {
+export function* hmmRelease(machine: Machine, listener: number): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);
   if (!(yield* hmm.refs.getNotZero())) return;
   yield* hmm.rangesLock.lock();

@@ -19,7 +19,7 @@ import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
 import type { InvalidateRange } from "../../src/notifier/events.ts";
 import { notifierSrcu } from "../../src/notifier/mmu-notifier.ts";
 import { Completion } from "../../src/sync/completion.ts";
-import { type Errno, errnoName } from "../../src/sync/errno.ts";
+import { EAGAIN, type Errno, errnoName } from "../../src/sync/errno.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
 import { runBlocking } from "../../src/sync/run-blocking.ts";
 import type { Task } from "../../src/sync/task.ts";
@@ -101,11 +101,20 @@ export class Rig {
     return this.run(withMmapRead(this.mm, task));
   }
 
+  /** As `freeRange`, for a task. */
+  freeing(range: HmmRange): Task<void> {
+    return hmmRangeFree(range);
+  }
+
+  /** As `end`, for a task. */
+  exit(): Task<void> {
+    this.#isAlive = false;
+    return mmput(this.machine, this.mm);
+  }
+
   /** Ends the address space; `leave` says that nothing is left of anything. */
   end(): void {
-    if (!this.#isAlive) return;
-    this.#isAlive = false;
-    this.run(mmput(this.machine, this.mm));
+    if (this.#isAlive) this.run(this.exit());
   }
 
   /** Ends everything, waits for deferred frees, and compares the books with those of an empty machine. */
@@ -179,11 +188,14 @@ export class FakeDevice {
   readonly heard: Heard[] = [];
   /** What `invalidate` answers after it has swept. */
   answer: (range: InvalidateRange) => Errno = () => 0;
+  /** Like a driver that cannot do anything without waiting: EAGAIN to what is not blockable, and nothing swept. */
+  refusesNonBlockable = false;
   /** Run inside `invalidate`, before the driver lock is taken. */
   onInvalidate: ((range: InvalidateRange) => Task<void>) | undefined;
   /** Run inside `release`. */
   onRelease: (() => Task<void>) | undefined;
   #isRegistered = false;
+  #isFreed = false;
 
   constructor(rig: Rig, opsId: number = FAKE_OPS) {
     this.rig = rig;
@@ -215,17 +227,35 @@ export class FakeDevice {
     this.#isRegistered = false;
   }
 
+  /** A test has unregistered the mirror itself. */
+  forgetRegistration(): void {
+    this.#isRegistered = false;
+  }
+
+  /** A test has registered the mirror itself. */
+  noteRegistration(): void {
+    this.#isRegistered = true;
+  }
+
   /** Unregisters if need be and frees the driver's struct. */
   close(): void {
     if (this.#isRegistered) this.unregister();
+    if (!this.#isFreed) this.rig.run(this.freeing());
+  }
+
+  /** Frees the driver's struct, for a task. The mirror has been unregistered. */
+  *freeing(): Task<void> {
+    this.#isRegistered = false;
+    this.#isFreed = true;
     devices.delete(this.mirror.at);
-    this.rig.run(this.rig.machine.heap.free(FakeDriver, this.driver.at));
+    yield* this.rig.machine.heap.free(FakeDriver, this.driver.at);
   }
 
   *sweep(range: InvalidateRange): Task<Errno> {
     const { startPage, endPage, blockable } = range;
     this.heard.push({ call: "invalidate", startPage, endPage, blockable });
     if (this.onInvalidate !== undefined) yield* this.onInvalidate(range);
+    if (!blockable && this.refusesNonBlockable) return EAGAIN;
     const { driverLock } = this.driver;
     if (blockable) yield* driverLock.lock();
     else if (!(yield* driverLock.tryLock())) return this.answer(range);

@@ -1,0 +1,65 @@
+/**
+ * @module The fault side of the fake device's driver, as every driver should write it (src/hmm/valid.ts), and the question that all tests with
+ * interleavings ask: does the device's table name a frame that is not the page's any more?
+ */
+
+import assert from "node:assert/strict";
+import { entryIsValid, entryPfn } from "../../src/hmm/entry.ts";
+import { hmmRangeFault } from "../../src/hmm/fault.ts";
+import { type HmmRange, mmOfRange } from "../../src/hmm/range.ts";
+import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { PTE_PRESENT, ptePfn } from "../../src/mm/pte.ts";
+import { EBUSY } from "../../src/sync/errno.ts";
+import type { Task } from "../../src/sync/task.ts";
+import type { FakeDevice, Rig } from "./rig.ts";
+import { withMmapRead } from "./rig.ts";
+
+export interface ServiceOptions {
+  /** Read the page table without faulting. */
+  readonly looksOnly?: boolean;
+  /** What is asked under the driver lock. */
+  readonly isValid?: (range: HmmRange) => boolean;
+  /** Rounds before it gives up. */
+  readonly rounds?: number;
+}
+
+/** Fills the device's table from a registered range. The range's pages, EBUSY when all rounds collided, or what the fault answers. */
+export function* service(device: FakeDevice, range: HmmRange, options: ServiceOptions = {}): Task<number> {
+  const { looksOnly = false, isValid = hmmRangeValid, rounds = 50 } = options;
+  const mm = mmOfRange(range);
+  const { driverLock } = device.driver;
+  for (let round = 0; round < rounds; round++) {
+    if (!(yield* hmmRangeWaitUntilValid(range, 1000))) continue;
+    const pages = yield* withMmapRead(mm, () => (looksOnly ? hmmRangeSnapshot(range) : hmmRangeFault(range, true)));
+    if (pages === EBUSY) continue;
+    if (pages < 0) return pages;
+    yield* driverLock.lock();
+    const isGood = isValid(range);
+    if (isGood) program(device, range);
+    yield* driverLock.unlock();
+    if (isGood) return pages;
+  }
+  return EBUSY;
+}
+
+function program(device: FakeDevice, range: HmmRange): void {
+  for (let page = range.startPage; page < range.endPage; page++) {
+    const entry = range.pfns[page - range.startPage] ?? 0;
+    if (entryIsValid(entry, range.encoding)) device.table.set(page, entry);
+    else device.table.delete(page);
+  }
+}
+
+/** Fails when the device can reach a frame that is not the page's. Asked when nothing is in flight. */
+export function checkTable(rig: Rig, device: FakeDevice, range: HmmRange): void {
+  const { memory } = rig.machine;
+  for (const [page, entry] of device.table) {
+    const leaf = rig.mm.pgd === 0 ? 0 : leafOf(memory, rig.mm.pgd, page);
+    const pte = leaf === 0 ? 0 : (memory.words[pteIndex(leaf, page)] ?? 0);
+    const pfn = entryPfn(entry, range.encoding);
+    const isThePages = (pte & PTE_PRESENT) !== 0 && ptePfn(pte) === pfn;
+    assert.ok(isThePages, `the device reaches frame ${pfn} for page ${page}, whose entry is 0x${(pte >>> 0).toString(16)}`);
+  }
+}
