@@ -25,9 +25,9 @@ import {
   wordAt,
 } from "./page-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED } from "./pte.ts";
-import { getSource, insertVma, mergeVmas, removeVma } from "./vma-map.ts";
+import { getSource, insertVma, linkVma, mergeVmas, removeVma } from "./vma-map.ts";
 import { findFreeArea } from "./vma-tree.ts";
-import { type Vma, type VmaKind, vmaOf } from "./vma.ts";
+import { Vma, type VmaKind, mappedPagesIn, vmaOf } from "./vma.ts";
 import { overlapsHold } from "./view-hold.ts";
 import { invalidateRange } from "./zap.ts";
 
@@ -118,29 +118,43 @@ function* moveTo(
   newPages: number,
   target: number,
 ): Task<number> {
-  const { memory } = machine;
-  if (mm.mappedPages - (endPage - startPage) + newPages > mm.limitPages) return ENOMEM;
-  let result = yield* munmapLocked(machine, mm, target, target + newPages);
-  if (result === 0) result = yield* splitAtBoth(machine, mm, startPage, endPage);
-  if (result !== 0) return result;
-  // Every table of the new place is made first: once entries have begun to move nothing can fail.
-  if (!(yield* makeTables(machine, mm, startPage, endPage, target))) {
-    yield* mergeVmas(machine, mm, startPage, endPage);
-    return ENOMEM;
-  }
-  const vma = vmaOf(memory, mm, startPage);
-  if (vma === undefined) return EFAULT;
-  const kind = kindAt(vma, startPage);
-  yield* getSource(machine, kind);
-  result = yield* insertVma(machine, mm, target, target + newPages, kind);
-  if (result !== 0) {
-    yield* mergeVmas(machine, mm, startPage, endPage);
+  const replacedPages = mappedPagesIn(machine.memory, mm, target, target + newPages);
+  if (mm.mappedPages - (endPage - startPage) - replacedPages + newPages > mm.limitPages) return ENOMEM;
+  const spare = yield* machine.heap.alloc(Vma);
+  if (spare === 0) return ENOMEM;
+  const result = yield* prepareMove(machine, mm, startPage, endPage, newPages, target);
+  const vma = vmaOf(machine.memory, mm, startPage);
+  if (result !== 0 || vma === undefined) {
+    yield* machine.heap.free(Vma, spare);
     return result;
   }
+  const kind = kindAt(vma, startPage);
+  yield* getSource(machine, kind);
+  // Not merged before the old place is gone: it may lie right beside the new one.
+  linkVma(machine, mm, spare, target, target + newPages, kind);
   yield* moveEntries(machine, mm, startPage, endPage, target);
-  const emptied = vmaOf(memory, mm, startPage);
-  if (emptied !== undefined) yield* removeVma(machine, mm, emptied);
+  yield* removeVma(machine, mm, vma);
+  yield* mergeVmas(machine, mm, target, target + newPages);
   return target * PAGE_BYTES;
+}
+
+/**
+ * All of a move that can fail: makes room at the new place, the old place a vma of its own, and every table of the new place, so that once entries have begun to move nothing
+ * can fail. On ENOMEM what was at the new place may be unmapped (as in Linux); the old place is as it was.
+ */
+function* prepareMove(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  newPages: number,
+  target: number,
+): Task<Errno> {
+  let result = yield* munmapLocked(machine, mm, target, target + newPages);
+  if (result === 0) result = yield* splitAtBoth(machine, mm, startPage, endPage);
+  if (result !== 0 || (yield* makeTables(machine, mm, startPage, endPage, target))) return result;
+  yield* mergeVmas(machine, mm, startPage, endPage);
+  return ENOMEM;
 }
 
 function* makeTables(machine: Machine, mm: Mm, startPage: number, endPage: number, target: number): Task<boolean> {

@@ -90,6 +90,23 @@ for (const form of FORMS) {
         assert.equal(mapLines(space).length, 3);
       }));
 
+    test("moves to right beside itself, below and above", () =>
+      withSpace(async (space) => {
+        for (const [from, to] of [
+          [2, 3],
+          [1, 0],
+        ] as const) {
+          await call(space, form, "mmap", 3 * PAGE, { address: FAR, fixed: "replace" });
+          stampPages(space, FAR, 3, 1);
+          const place = FAR + to * PAGE;
+          await call(space, form, "mremap", FAR + from * PAGE, PAGE, PAGE, { mayMove: true, to: place });
+          assert.equal(space.u32.load(place), from + 1);
+          assert.throws(() => space.u32.load(FAR + from * PAGE), SegmentationFault);
+          await call(space, form, "munmap", FAR, 4 * PAGE);
+          assert.deepEqual(mapLines(space), []);
+        }
+      }));
+
     test("moves across tables, at another offset in them", () =>
       withSpace(async (space) => {
         const pages = 1300;
