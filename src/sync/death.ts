@@ -25,7 +25,7 @@ import {
 import { EOWNERDEAD } from "./errno.ts";
 import { QUEUED_READ, QUEUED_WRITE, heldClassName, heldManner, heldSlots } from "./held-locks.ts";
 import { declarePanic } from "./panic.ts";
-import { leaveReaderQueue, leaveWriterQueue } from "./rwsem-words.ts";
+import { RWSEM_WORDS, leaveReaderQueue, leaveWriterQueue } from "./rwsem-words.ts";
 import { loadText } from "./shared-text.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
@@ -38,7 +38,7 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
 
   for (const { at, tag, count } of heldSlots(memory, record)) {
     const manner = heldManner(tag);
-    memory.ensure(at + 1);
+    if (manner >= QUEUED_READ) memory.ensure(at + RWSEM_WORDS);
     if (manner === QUEUED_READ) leaveReaderQueue(memory.words, at, count);
     else if (manner === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
     else declarePanic(memory, EOWNERDEAD, ownerDeadMessage(memory, agentId, heldClassName(tag)), at, agentId);

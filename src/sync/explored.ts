@@ -18,7 +18,7 @@
  * | enqueue | always | reads the queue's sequence, waiters + 1 |
  * | testCondition | always | reads whatever the condition reads |
  * | park | a wake of its word was performed since it was yielded | none; the task enqueues again, tests again |
- * | wakeAll, wakeOne | always | sequence + 1; enables all parked tasks, or the one parked longest |
+ * | wakeAll, wakeOne | always | sequence + 1; enables all parked tasks, or the one parked longest of those not yet woken |
  * | dequeue | always | waiters - 1 |
  * | complete, completeAll | always | count + 1, count = all |
  * | completionWait | count > 0 | uses one up |
@@ -154,7 +154,7 @@ export function mayTimeOut(wait: Wait): boolean {
   return (wait.kind === "park" || wait.kind === "completionWait") && wait.timeoutMs !== Infinity;
 }
 
-/** How many tasks parked on the same index performing `wait` enables: the longest parked first. */
+/** How many tasks parked on the same index performing `wait` enables: the longest parked first, those already woken not counted. */
 export function wakesParked(wait: Wait): number {
   if (wait.kind === "wakeAll") return Infinity;
   return wait.kind === "wakeOne" ? 1 : 0;

@@ -28,13 +28,16 @@ export interface LockIdentity {
   readonly isSpinlock: boolean;
 }
 
+/** A place in the code: an error that is never thrown, whose stack is put into words only for a report. */
+export type Site = Error;
+
 /** An entry of a task's list of held locks. */
 export interface HeldLock {
   readonly lock: LockIdentity;
   /** HELD_EXCLUSIVE, HELD_SHARED ... of held-locks.ts. */
   readonly manner: number;
   /** Where it was taken. */
-  readonly site: string;
+  readonly site: Site;
   readonly taskName: string;
 }
 
@@ -46,7 +49,8 @@ export class LockdepError extends Error {
   readonly firstSite: string;
   readonly secondSite: string;
 
-  constructor(kind: LockdepKind, lockName: string, message: string, firstSite: string, secondSite: string) {
+  constructor(kind: LockdepKind, lockName: string, message: string, first: Site | string, second: Site | string) {
+    const [firstSite, secondSite] = [siteText(first), siteText(second)];
     super(`${message}\n  first, at:\n${firstSite}\n  then, at:\n${secondSite}`);
     this.name = "LockdepError";
     this.kind = kind;
@@ -58,8 +62,8 @@ export class LockdepError extends Error {
 
 /** A learned order: `inner` was taken under `outer` there. */
 interface LearnedOrder {
-  readonly outerSite: string;
-  readonly innerSite: string;
+  readonly outerSite: Site;
+  readonly innerSite: Site;
 }
 
 const learned = new Map<string, Map<string, LearnedOrder>>();
@@ -179,7 +183,7 @@ function isHeldAs(held: HeldLock, lock: LockIdentity, manner: number): boolean {
   return held.lock.at === lock.at && held.lock.memory === lock.memory && held.manner === manner;
 }
 
-function judgeOrder(outer: HeldLock, inner: LockIdentity, manner: number, site: string): void {
+function judgeOrder(outer: HeldLock, inner: LockIdentity, manner: number, site: Site): void {
   const outerName = outer.lock.lockClass.name;
   const innerName = inner.lockClass.name;
   if (outerName === innerName && manner === HELD_SRCU && outer.manner === HELD_SRCU) return;
@@ -220,10 +224,15 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
 const ownFolder = new URL(".", import.meta.url).href;
 const SITE_FRAMES = 6;
 
-/** The stack above this layer, as text. Microseconds: only for checked modes. */
-function callSite(): string {
-  if (sink !== undefined && !sink.withSites) return "";
-  const lines = (new Error("site").stack ?? "").split("\n").slice(1);
+/** Where the caller of this layer is. */
+function callSite(): Site {
+  return new Error("site");
+}
+
+/** The frames above this layer, as text. */
+function siteText(site: Site | string): string {
+  if (typeof site === "string") return site;
+  const lines = (site.stack ?? "").split("\n").slice(1);
   const outside = lines.filter((line) => !line.includes(ownFolder));
   return outside.slice(0, SITE_FRAMES).join("\n");
 }

@@ -10,6 +10,12 @@
  * costs 16 ns and `yield*` of a finished iterator 4 ns. Such an operation acts when it is CALLED, so always write
  * `yield* lock.lock()`: never call an operation and iterate it later.
  *
+ * Measured on Node 20, uncontended, with the `yield*`: mutex or spinlock lock + unlock 35 ns, of which two atomic
+ * operations are 18; RwSem read pair 53, write pair 60; Srcu read section 57; refcount get + put 29; wakeAll that wakes
+ * nobody 18; seqcount read 18; both marks of a store 21; a shootdown with nobody inside 23; runBlocking of a finished
+ * task 45. So a fast path is worth its plain function (a generator would double it), and the atomic operations are
+ * what is left to save.
+ *
  * EXPLORED mode: every operation first yields the Wait that describes what it is ABOUT to do, and does it, as one
  * atomic step, when the scheduler sends the next Wake. A blocking operation is never a spin: it is not enabled until
  * its predicate holds. explored.ts has the table of kinds (enabled-predicate, effect, what depends on what) as data.

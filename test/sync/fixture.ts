@@ -1,8 +1,8 @@
 /** @module A small machine for the tests of this layer: one of each primitive and some free words, in every thread. */
 
-import { registerAgent } from "../../src/sync/agents.ts";
+import { registerAgent, selectAgent } from "../../src/sync/agents.ts";
 import { Completion } from "../../src/sync/completion.ts";
-import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
+import { AGENT_HELD, CONTROL_WORDS, HELD_LIMIT } from "../../src/sync/control-block.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
 import { RefCount } from "../../src/sync/refcount.ts";
@@ -63,6 +63,14 @@ export function makeFixture(options: { readonly debug?: boolean; readonly name?:
   const fixture = viewFixture(memory);
   fixture.refcount.init(1);
   return fixture;
+}
+
+/** Everything free again and the data 0, as on a fresh machine, whatever was held. */
+export function resetFixture({ memory, refcount }: Fixture): void {
+  memory.words.fill(0, CONTROL_WORDS);
+  memory.words.fill(0, memory.record + AGENT_HELD, memory.record + AGENT_HELD + HELD_LIMIT);
+  selectAgent(memory, memory.agentId);
+  refcount.init(1);
 }
 
 /** A generator of whole numbers from 0 up to, without, its argument. */

@@ -172,6 +172,15 @@ function hold(take: (fixture: Fixture) => Task<unknown>): Role {
   };
 }
 
+/** Takes the mutex, says so, and gives it back when it is told to. */
+function* lendMutex({ mutex, done }: Fixture, _amount: number, say: (message: unknown) => void): Task<unknown> {
+  yield* mutex.lock();
+  say({ said: "holding" });
+  yield* done.wait();
+  yield* mutex.unlock();
+  return "lent";
+}
+
 /** As hold, but the thread ends itself, `amount` ms later, while its parent may be blocked. */
 function* exitHolding({ mutex, queue }: Fixture, amount: number): Task<unknown> {
   yield* mutex.lock();
@@ -259,6 +268,7 @@ export type RoleName =
   | "srcuRead"
   | "srcuReplace"
   | "holdMutex"
+  | "lendMutex"
   | "holdRead"
   | "holdWrite"
   | "holdSrcu"
@@ -286,6 +296,7 @@ export const roles: Readonly<Record<RoleName, Role>> = {
   holdWrite: hold(({ rwsem }) => rwsem.downWrite()),
   holdSrcu: hold(({ srcu }) => srcu.readLock()),
   holdNothing: hold(() => DONE),
+  lendMutex,
   exitHolding,
   waitFor,
   own,
