@@ -147,19 +147,17 @@ export function* mmuNotifierInvalidateRangeStart(machine: Machine, range: Invali
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   let failed: Errno = 0;
-  let refusedBy = 0;
+  const agreed: number[] = [];
   for (let at = subscriptions.first(); at !== 0 && failed === 0;) {
     const node = new MmuNotifier(machine.memory, at);
     const start = opsOf(node).invalidateRangeStart;
     const answer = start === undefined ? 0 : yield* start(machine, at, range);
-    if (answer !== 0) {
-      checkRefusal(range, answer);
-      failed = answer;
-      refusedBy = at;
-    }
+    if (answer === 0) agreed.push(at);
+    else checkRefusal(range, answer);
+    failed = answer;
     at = node.next();
   }
-  if (failed !== 0) yield* endThoseBefore(machine, range, refusedBy);
+  if (failed !== 0) yield* endThose(machine, range, agreed);
   yield* srcu.readUnlock(section);
   return failed;
 }
@@ -174,15 +172,14 @@ function checkRefusal(range: InvalidateRange, answer: Errno): void {
 }
 
 /**
- * Unwinds a start that `refusedBy` refused. Without this the others' counts stay raised for ever, since a start that failed gets no end (the hole
- * that the 2019 series left with two notifiers). The list cannot have grown meanwhile (N3); it may have shrunk, and who unregistered wants no end.
+ * Unwinds a start that a listener refused: an end for those who had `agreed`. Without this their counts stay raised for ever, since a start that failed gets no end (the hole
+ * that the 2019 series left with two notifiers). By their names and not by another walk up to the one that refused: that one may have been unlinked meanwhile, and then the
+ * walk would go on to listeners that were never asked. One that has unregistered meanwhile is still readable (we are in the read section) and wants its end or ignores it.
  */
-function* endThoseBefore(machine: Machine, range: InvalidateRange, refusedBy: number): Task<void> {
-  for (let at = range.subscriptions.first(); at !== 0 && at !== refusedBy;) {
-    const node = new MmuNotifier(machine.memory, at);
-    const end = opsOf(node).invalidateRangeEnd;
+function* endThose(machine: Machine, range: InvalidateRange, agreed: readonly number[]): Task<void> {
+  for (const at of agreed) {
+    const end = opsOf(new MmuNotifier(machine.memory, at)).invalidateRangeEnd;
     if (end !== undefined) yield* end(machine, at, range);
-    at = node.next();
   }
 }
 
