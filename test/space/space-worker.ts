@@ -1,0 +1,130 @@
+/** @module The Worker of the tests of spaces: attaches to a space by its handle and plays a part. */
+
+import { parentPort, workerData } from "node:worker_threads";
+import { AddressSpace, type AddressSpaceHandle, type View } from "../../src/index.ts";
+import { FAR, PAGE } from "./fixture.ts";
+import { ModelRun, type Operation, WINDOW_PAGES } from "./model-run.ts";
+import { ModelSpace } from "./model.ts";
+
+export interface PartRequest {
+  readonly handle: AddressSpaceHandle;
+  readonly part: PartName;
+  /** Distinguishes the threads, and seeds them. */
+  readonly index: number;
+  /** How often, where the part has an end. */
+  readonly rounds: number;
+}
+
+/** What the owner may send to a thread that plays "model". */
+export interface ModelRequest {
+  readonly operations: readonly Operation[];
+  readonly firstPage: number;
+}
+
+const parts = {
+  /** Attaches and leaves again. */
+  visit: (space: AddressSpace, { rounds }: PartRequest): number => {
+    for (let i = 0; i < rounds; i++) space.u32.add(FAR, 1);
+    return rounds;
+  },
+
+  /** Adds to the common counters at FAR while it maps, protects, forks and unmaps beside them. */
+  storm: (space: AddressSpace, { index, rounds }: PartRequest): number => {
+    const own = FAR + 2 ** 30 + index * 64 * PAGE;
+    let sum = 0;
+    for (let round = 0; round < rounds; round++) {
+      for (let i = 0; i < 50; i++) space.u32.add(FAR + (i % 4) * PAGE, 1);
+      sum += 50;
+      stormBeside(space, own, round);
+    }
+    return sum;
+  },
+
+  /** Stores for ever, with views and a space of its own open, holding a lock only while it faults. */
+  loiter: (space: AddressSpace, { index }: PartRequest): never => {
+    const own = FAR + 2 ** 30 + index * 64 * PAGE;
+    space.mmapSync(8 * PAGE, { address: own, fixed: "replace" });
+    const second = AddressSpace.attachSync(space.handle);
+    const views: View[] = [space.viewSync(own, 4 * PAGE, "write"), second.viewSync(own + 4 * PAGE, PAGE, "read")];
+    for (let i = 0; i < 8; i++) space.u32.store(own + i * PAGE, index);
+    parentPort?.postMessage({ said: "loitering" });
+    for (let i = 0; ; i++) second.u32.store(own + (i % 8) * PAGE + 4 * views.length, i);
+  },
+
+  /** Does everything for ever. */
+  rage: (space: AddressSpace, { index }: PartRequest): never => {
+    const own = FAR + 2 ** 30 + index * 64 * PAGE;
+    parentPort?.postMessage({ said: "raging" });
+    for (let round = 0; ; round++) {
+      stormBeside(space, own, round);
+      for (let i = 0; i < 20; i++) space.u32.add(FAR + (i % 4) * PAGE, 1);
+    }
+  },
+} as const;
+
+export type PartName = keyof typeof parts | "model";
+
+/** Maps, touches, protects, resizes, views, forks and unmaps pages that no other thread uses, and compares what it finds there. */
+function stormBeside(space: AddressSpace, own: number, round: number): void {
+  const pages = 3 + (round % 9);
+  space.mmapSync(pages * PAGE, { address: own, fixed: "noreplace", shared: round % 3 === 0 });
+  for (let i = 0; i < pages; i++) space.u32.store(own + i * PAGE, round + i);
+  if (round % 2 === 0) space.mprotectSync(own + PAGE, PAGE, "read");
+  if (round % 4 === 1) {
+    using view = space.viewSync(own, 3 * PAGE, "write");
+    const words = view.as(Uint32Array);
+    expectSame(words[PAGE / 2], round + 2);
+    words[PAGE / 2] = round + 7;
+    space.u32.store(own + 2 * PAGE, round + 2);
+    expectSame(words[PAGE / 2], round + 2);
+  }
+  if (round % 5 === 2) {
+    using child = space.forkSync();
+    child.u32.store(own, 1_000_000);
+    expectSame(child.u32.load(own + 2 * PAGE), round + 2);
+    if (round % 3 === 0) space.u32.store(own, round);
+  }
+  if (round % 2 === 0) space.mprotectSync(own + PAGE, PAGE, "read-write");
+  const moved = space.mremapSync(own, pages * PAGE, (pages + 2) * PAGE, { mayMove: true, to: own + 32 * PAGE });
+  for (let i = 0; i < pages; i++) expectSame(space.u32.load(moved + i * PAGE), round + i);
+  space.munmapSync(moved, (pages + 2) * PAGE);
+}
+
+function expectSame(actual: unknown, expected: number): void {
+  if (actual !== expected) throw new Error(`found ${String(actual)} where ${expected} was stored`);
+}
+
+function playModel(space: AddressSpace): void {
+  parentPort?.on("message", (request: ModelRequest | "end") => {
+    if (request === "end") {
+      space.disposeSync();
+      parentPort?.close();
+      return;
+    }
+    const { operations, firstPage } = request;
+    space.munmapSync(firstPage * PAGE, WINDOW_PAGES * PAGE);
+    const model = new ModelSpace();
+    const run = new ModelRun(space, model, firstPage, false);
+    try {
+      for (const operation of operations) run.step(operation);
+      run.check();
+      const loads = Array.from({ length: WINDOW_PAGES }, (_, i) => model.load(firstPage + i));
+      parentPort?.postMessage({ reply: loads });
+    } catch (error) {
+      parentPort?.postMessage({ reply: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    } finally {
+      run.close();
+    }
+  });
+  parentPort?.postMessage({ said: "ready" });
+}
+
+const request = workerData as PartRequest;
+const space = AddressSpace.attachSync(request.handle);
+if (request.part === "model") {
+  playModel(space);
+} else {
+  const result = parts[request.part](space, request);
+  await space.dispose();
+  parentPort?.postMessage({ result });
+}
