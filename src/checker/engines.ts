@@ -1,20 +1,39 @@
 /** @module The engines by name. */
 
+import { Bounded } from "./bounded.ts";
 import { DepthFirst } from "./depth-first.ts";
 import type { Execution } from "./execution.ts";
+import { Follow } from "./follow.ts";
 import { OptimalDpor } from "./optimal-dpor.ts";
+import { RandomNumbers } from "./random-numbers.ts";
+import { Pct, Pos, RandomWalk } from "./sampling.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { SourceDpor } from "./source-dpor.ts";
+import type { Transition } from "./trace.ts";
 
-export type EngineName = "optimal" | "source" | "sleep" | "naive";
+export type EngineName = "optimal" | "source" | "sleep" | "naive" | "bounded" | "random" | "pct" | "pos" | "replay";
 
 export interface EngineOptions {
   /** Default "optimal". */
   readonly engine?: EngineName;
+  /** Of "bounded": at most so many. Default 2. */
+  readonly preemptions?: number;
+  /** Of the sampling engines. Default 1. */
+  readonly seed?: number;
+  /** Of "pct": how many orderings a bug may need. Default 3. */
+  readonly pctDepth?: number;
+  /** Of "replay". */
+  readonly schedule?: readonly Transition[];
+  /** Of "replay": leave out steps that are not possible. */
+  readonly lenient?: boolean;
 }
+
+const DEFAULT_PREEMPTIONS = 2;
+const DEFAULT_PCT_DEPTH = 3;
 
 /** The engine that the options ask for. */
 export function makeScheduler(run: Execution, options: EngineOptions): Scheduler {
+  const random = new RandomNumbers(options.seed ?? 1);
   switch (options.engine ?? "optimal") {
     case "optimal":
       return new OptimalDpor(run);
@@ -24,5 +43,15 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
       return new DepthFirst({ sleepSets: true });
     case "naive":
       return new DepthFirst({ sleepSets: false });
+    case "bounded":
+      return new Bounded(run, options.preemptions ?? DEFAULT_PREEMPTIONS);
+    case "random":
+      return new RandomWalk(random);
+    case "pct":
+      return new Pct(run, random, options.pctDepth ?? DEFAULT_PCT_DEPTH);
+    case "pos":
+      return new Pos(run, random);
+    case "replay":
+      return new Follow(options.schedule ?? [], { lenient: options.lenient ?? false });
   }
 }

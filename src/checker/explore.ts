@@ -12,7 +12,7 @@ import type { Finding } from "./finding.ts";
 import { Reporter } from "./reporter.ts";
 import { defaultLiberties } from "./scenario.ts";
 import type { Liberties, Scenario, Weakness } from "./scenario.ts";
-import { BLOCKED } from "./scheduler.ts";
+import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** All optional. */
@@ -21,6 +21,8 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   readonly executions?: number;
   /** Stop at the first finding. Default false. */
   readonly stopAtFinding?: boolean;
+  /** Stop once there is a finding of which this is true. */
+  readonly stopAt?: (finding: Finding) => boolean;
   /** Count the classes seen by their keys, not by trusting the engine. Costs memory for each class. */
   readonly collectClasses?: boolean;
   /** Call {@link onProgress} every so many executions. Default 10,000. */
@@ -95,8 +97,9 @@ class Explorer {
       withSites: options.withSites ?? false,
     });
     this.#scheduler = makeScheduler(this.#run, options);
-    const samples = !this.#scheduler.coverage.complete || options.engine === "naive";
-    this.#keys = options.collectClasses === true || samples ? new Set() : undefined;
+    const { engine } = options;
+    const repeats = !this.#scheduler.coverage.complete || engine === "naive" || engine === "bounded";
+    this.#keys = options.collectClasses === true || repeats ? new Set() : undefined;
     this.#classKeys = new ClassKeys(this.#run.trace);
   }
 
@@ -111,10 +114,16 @@ class Explorer {
         break;
       }
       if (!this.#execute(keep)) break;
-      if (this.#options.stopAtFinding === true && this.#reporter.findings.length > 0) break;
+      if (this.#hasEnough()) break;
       if ((this.#executions + this.#blocked) % progressEvery === 0) this.#options.onProgress?.(this.#progress());
     }
     return this.#result(isComplete);
+  }
+
+  #hasEnough(): boolean {
+    const { stopAt, stopAtFinding } = this.#options;
+    if (stopAt === undefined && stopAtFinding !== true) return false;
+    return this.#reporter.findings.some((finding) => stopAt?.(finding) ?? true);
   }
 
   /** Returns false when there is no sense in going on. */
@@ -133,13 +142,14 @@ class Explorer {
     }
     this.#steps += run.depth;
     if (transition === BLOCKED) this.#blocked++;
-    else this.#count(run);
+    else this.#count(run, transition === OVER);
     scheduler.end(run);
     return true;
   }
 
-  #count(run: Execution): void {
+  #count(run: Execution, isOver: boolean): void {
     this.#executions++;
+    if (!isOver) return;
     if (run.unfinished > 0) {
       this.#stuck++;
       this.#reporter.stuck(run);

@@ -8,11 +8,14 @@ export const OVER = -1;
 /** What follows was, or will be, explored elsewhere: given up. In an optimal search this never happens. */
 export const BLOCKED = -2;
 
+/** Enough seen, although tasks could go on. */
+export const STOPPED = -3;
+
 export interface Scheduler {
   /** Whether there is another execution to do. If so, how many of the last one's steps it begins with. */
   begin(): number | undefined;
-  /** The next step; one that is enabled. Or OVER, or BLOCKED. */
-  next(run: Execution): Transition | typeof OVER | typeof BLOCKED;
+  /** The next step; one that is enabled. Or OVER, BLOCKED, STOPPED. */
+  next(run: Execution): Transition | typeof OVER | typeof BLOCKED | typeof STOPPED;
   /** The execution has ended; `run.trace` holds it. */
   end(run: Execution): void;
   /** What has been covered when begin() says that there is nothing left. */

@@ -1,0 +1,42 @@
+/** @module Follows a given schedule, once: what a token replays, and what minimising tries. */
+
+import type { Execution } from "./execution.ts";
+import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
+import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Transition } from "./trace.ts";
+
+export class Follow implements Scheduler {
+  readonly coverage: Coverage = SAMPLED;
+  readonly #schedule: readonly Transition[];
+  readonly #isLenient: boolean;
+  #next = 0;
+  #isDone = false;
+
+  /** A lenient one leaves out steps that are not possible; otherwise they are an error. */
+  constructor(schedule: readonly Transition[], options: { readonly lenient: boolean }) {
+    this.#schedule = schedule;
+    this.#isLenient = options.lenient;
+  }
+
+  begin(): number | undefined {
+    if (this.#isDone) return undefined;
+    this.#isDone = true;
+    return 0;
+  }
+
+  next(run: Execution): Transition | typeof OVER | typeof STOPPED {
+    const count = run.listEnabled();
+    if (count === 0) return OVER;
+    const enabled = run.enabled.subarray(0, count);
+    while (this.#next < this.#schedule.length) {
+      const transition = this.#schedule[this.#next++]!;
+      if (enabled.includes(transition)) return transition;
+      if (!this.#isLenient) {
+        throw new RangeError(`Cannot replay: step ${this.#next - 1} of the schedule is not possible; is this its scenario?`);
+      }
+    }
+    return STOPPED;
+  }
+
+  end(): void {}
+}
