@@ -24,7 +24,7 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { forEachLeaf, pteIndex, wordAt } from "./page-table.ts";
+import { leafOf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "./pte.ts";
 import { VM_SHARED, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
@@ -49,21 +49,29 @@ export function* trackRange(
   let wereTold = false;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if ((vma.flags & VM_SHARED) !== 0) continue;
-    const first = Math.max(vma.startPage, startPage);
     const last = Math.min(vma.endPage, endPage);
-    yield* forEachLeaf(memory, mm.pgd, first, last, function* (leaf, from, to): Task<number> {
-      let mustTell = false;
-      for (let page = from; page < to; page++) {
-        const pte = trackEntry(memory.words, pteIndex(leaf, page), PTE_WRITE);
-        if ((pte & PTE_PRESENT) !== 0) copyable[page - startPage] = 1;
-        if ((pte & PTE_WRITE) !== 0) mustTell = true;
+    for (let page = Math.max(vma.startPage, startPage); page < last; ) {
+      const to = Math.min(nextLeafPage(page), last);
+      const leaf = leafOf(memory, mm.pgd, page);
+      if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
+        yield* takeWrite(machine, mm, leaf, page, to);
+        wereTold = true;
       }
-      if (mustTell) yield* takeWrite(machine, mm, leaf, from, to);
-      wereTold ||= mustTell;
-      return 0;
-    });
+      page = to;
+    }
   }
   return wereTold;
+}
+
+/** Tracks what is present and not writable, from page `from` on; its mark is `copyable[at]`. True: some of the rest is writable. A plain function: it runs for each page that a device copies. */
+function trackLeaf(words: Int32Array, leaf: number, from: number, to: number, copyable: Uint8Array, at: number): boolean {
+  let isWritable = false;
+  for (let page = from; page < to; page++) {
+    const pte = trackEntry(words, pteIndex(leaf, page), PTE_WRITE);
+    if ((pte & PTE_PRESENT) !== 0) copyable[at + page - from] = 1;
+    if ((pte & PTE_WRITE) !== 0) isWritable = true;
+  }
+  return isWritable;
 }
 
 /** P2: nobody's range over the pages is valid from before the first right is taken until the last store made with it is over. */

@@ -27,12 +27,15 @@ export interface PageFailure {
 export class BlockWork {
   /** First page of the block. */
   basePage = 0;
-  /** A Want for each page of the block. */
+  /** A Want for each page of the block; set by `setWant`. */
   readonly wanted: Uint8Array = new Uint8Array(BLOCK_PAGES);
+  /** First page of which something was wanted, and one past the last. */
+  firstPage = 0;
+  endPage = 0;
   /** The page that somebody waits for, or -1: it gets a frame first. */
   urgentPage = -1;
   /** Pages that could not be had. */
-  failures: PageFailure[] = [];
+  readonly failures: PageFailure[] = [];
   /** Frames that this round may still fill. */
   copiesLeft = 0;
 
@@ -40,7 +43,9 @@ export class BlockWork {
   start(basePage: number, urgentPage: number): void {
     this.basePage = basePage;
     this.urgentPage = urgentPage;
-    this.failures = [];
+    this.failures.length = 0;
+    this.firstPage = basePage + BLOCK_PAGES;
+    this.endPage = basePage;
     this.wanted.fill(WANT_NOTHING);
   }
 
@@ -50,6 +55,8 @@ export class BlockWork {
 
   setWant(page: number, want: Want): void {
     this.wanted[page - this.basePage] = want;
+    if (page < this.firstPage) this.firstPage = page;
+    if (page >= this.endPage) this.endPage = page + 1;
   }
 
   /** First page of [startPage, endPage) that somebody asked for, or -1. */

@@ -94,7 +94,7 @@ function* copyWhileMapped(
   isWrite: boolean,
 ): Task<number> {
   const { table } = service.device;
-  const { driverLock } = table.record;
+  const { driverLock } = table;
   while (page < endPage) {
     const stop = Math.min(page + PAGES_AT_ONCE, endPage);
     yield* driverLock.lock();

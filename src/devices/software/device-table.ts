@@ -30,6 +30,8 @@ import {
   wordAt,
 } from "../../mm/page-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
+import type { Mutex } from "../../sync/mutex.ts";
+import type { Shootdown } from "../../sync/shootdown.ts";
 import type { Task } from "../../sync/task.ts";
 import { DROPPED, count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
@@ -68,6 +70,9 @@ export class DeviceTable {
   readonly frames: Frames;
   readonly pgd: number;
   readonly firstPfn: number;
+  /** The record's lock and shootdown, made once. */
+  readonly driverLock: Mutex;
+  readonly shootdown: Shootdown;
 
   constructor(machine: Machine, record: DeviceRecord) {
     this.machine = machine;
@@ -75,6 +80,8 @@ export class DeviceTable {
     this.frames = new Frames(record);
     this.pgd = record.pgd;
     this.firstPfn = record.firstPfn;
+    this.driverLock = record.driverLock;
+    this.shootdown = record.shootdown;
     machine.memory.ensure(this.pgd + PGD_WORDS);
   }
 
@@ -146,7 +153,7 @@ export class DeviceTable {
       }
       page = stop;
     }
-    if (dropped > 0) yield* this.record.shootdown.flush(first, end);
+    if (dropped > 0) yield* this.shootdown.flush(first, end);
     count(this.record, DROPPED, dropped);
     return dropped;
   }
@@ -170,7 +177,7 @@ export class DeviceTable {
         const mid = wordAt(memory.words, this.pgd + (page >>> MID_SHIFT));
         atomicStore(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), 0);
         // A reader that has just found the leaf is told by its generation that it found nothing.
-        yield* this.record.shootdown.flush(page, page + 1);
+        yield* this.shootdown.flush(page, page + 1);
         yield* heap.freeWords(leaf, LEAF_WORDS);
       }
       page = leaf < 0 ? page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES : page + LEAF_WORDS;

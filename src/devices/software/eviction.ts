@@ -23,53 +23,74 @@ import { EVICTIONS, count } from "./device-stats.ts";
 import type { DeviceTable } from "./device-table.ts";
 import { FRAME_MAPPED } from "./frames.ts";
 
-/** A page whose generation is to be raised, for each generation; -1 where none is. Of this thread, within one call. */
-const raised = new Float64Array(GENERATIONS);
+export class Evictor {
+  readonly #table: DeviceTable;
+  /** Generations that are to be raised, each by one of its pages. */
+  readonly #raisedPages = new Float64Array(GENERATIONS);
+  readonly #isRaised = new Uint8Array(GENERATIONS);
+  #raisedCount = 0;
 
-/**
- * Takes up to `wanted` frames for the caller, who fills them: free ones first, then those of pages that nobody uses. Puts them into `into` and returns how many: fewer
- * than `wanted` when the device has no more.
- */
-export function* reserveFrames(table: DeviceTable, wanted: number, into: Int32Array): Task<number> {
-  let taken = takeFree(table, wanted, into);
-  if (taken === wanted) return taken;
-  raised.fill(-1);
-  taken = evict(table, taken, wanted, into);
-  // Before a frame gets its new content: readers of its old page look at the generation after they have read.
-  for (const page of raised) if (page >= 0) yield* table.record.shootdown.flush(page, page + 1);
-  return taken;
-}
-
-/** Takes up to `wanted` frames that are free. */
-export function takeFree({ frames }: DeviceTable, wanted: number, into: Int32Array): number {
-  for (let taken = 0; taken < wanted; taken++) {
-    const frame = frames.take();
-    if (frame < 0) return taken;
-    into[taken] = frame;
+  constructor(table: DeviceTable) {
+    this.#table = table;
   }
-  return wanted;
-}
 
-/** Twice round at most: the first time may do no more than clear marks. */
-function evict(table: DeviceTable, already: number, wanted: number, into: Int32Array): number {
-  const { record, frames } = table;
-  let taken = already;
-  let { hand } = record;
-  for (let steps = 2 * frames.frames; steps > 0 && taken < wanted; steps--) {
-    const frame = hand;
-    hand = hand + 1 === frames.frames ? 0 : hand + 1;
-    if (frames.stateOf(frame) !== FRAME_MAPPED) continue;
-    const page = frames.pageOf(frame);
-    raised[generationIndex(page)] = page;
-    if (frames.isAccessed(frame)) {
-      frames.clearAccessed(frame);
-      continue;
+  /**
+   * Takes up to `wanted` frames for the caller, who fills them: free ones first, then those of pages that nobody uses. Puts them into `into` and returns how many: fewer
+   * than `wanted` when the device has no more.
+   */
+  *reserve(wanted: number, into: Int32Array): Task<number> {
+    const free = this.takeFree(wanted, into);
+    if (free === wanted) return free;
+    this.#isRaised.fill(0);
+    this.#raisedCount = 0;
+    const taken = this.#evict(free, wanted, into);
+    // Before a frame gets its new content: readers of its old page look at the generation after they have read.
+    for (let i = 0; i < this.#raisedCount; i++) {
+      const page = this.#raisedPages[i]!;
+      yield* this.#table.shootdown.flush(page, page + 1);
     }
-    table.clearEntry(page);
-    frames.unbind(frame);
-    into[taken++] = frame;
+    return taken;
   }
-  record.hand = hand;
-  count(record, EVICTIONS, taken - already);
-  return taken;
+
+  /** Takes up to `wanted` frames that are free. */
+  takeFree(wanted: number, into: Int32Array): number {
+    const { frames } = this.#table;
+    for (let taken = 0; taken < wanted; taken++) {
+      const frame = frames.take();
+      if (frame < 0) return taken;
+      into[taken] = frame;
+    }
+    return wanted;
+  }
+
+  /** Twice round at most: the first time may do no more than clear marks. */
+  #evict(already: number, wanted: number, into: Int32Array): number {
+    const { record, frames } = this.#table;
+    let taken = already;
+    let { hand } = record;
+    for (let steps = 2 * frames.frames; steps > 0 && taken < wanted; steps--) {
+      const frame = hand;
+      hand = hand + 1 === frames.frames ? 0 : hand + 1;
+      if (frames.stateOf(frame) !== FRAME_MAPPED) continue;
+      const page = frames.pageOf(frame);
+      this.#raiseLater(page);
+      if (frames.isAccessed(frame)) {
+        frames.clearAccessed(frame);
+        continue;
+      }
+      this.#table.clearEntry(page);
+      frames.unbind(frame);
+      into[taken++] = frame;
+    }
+    record.hand = hand;
+    count(record, EVICTIONS, taken - already);
+    return taken;
+  }
+
+  #raiseLater(page: number): void {
+    const index = generationIndex(page);
+    if (this.#isRaised[index] !== 0) return;
+    this.#isRaised[index] = 1;
+    this.#raisedPages[this.#raisedCount++] = page;
+  }
 }

@@ -154,14 +154,13 @@ export class FaultService {
 
   /** Serves what is wanted in the block. The errno of its first page that cannot be had. */
   *#serveWanted(): Task<Errno> {
-    const { wanted, basePage } = this.#work;
-    const first = wanted.findIndex((want) => want !== 0);
-    if (first < 0) return 0;
-    const last = wanted.findLastIndex((want) => want !== 0);
-    yield* this.#serveSpan(basePage + first, basePage + last + 1);
+    const { firstPage, endPage, failures } = this.#work;
+    if (firstPage >= endPage) return 0;
+    yield* this.#serveSpan(firstPage, endPage);
+    if (failures.length === 0) return 0;
     let lowest = Infinity;
     let errno: Errno = 0;
-    for (const failure of this.#work.failures) {
+    for (const failure of failures) {
       if (failure.page < lowest) ({ page: lowest, errno } = failure);
     }
     return errno;
@@ -231,7 +230,7 @@ export class FaultService {
     growBlock(this.#growing, this.#resident, this.#grown);
     for (let i = 0; i < BLOCK_PAGES && room > 0; i++) {
       if (this.#grown[i] === 0 || work.wanted[i] !== 0) continue;
-      work.wanted[i] = WANT_PREFETCH;
+      work.setWant(work.basePage + i, WANT_PREFETCH);
       room--;
     }
   }
@@ -249,7 +248,7 @@ export class FaultService {
       return;
     }
     if (demanded === 0 || work.wantOf(first) !== WANT_READ) return;
-    const { driverLock } = this.#record;
+    const { driverLock } = this.device.table;
     yield* driverLock.lock();
     this.device.thrash.note(first, sharedMs());
     yield* driverLock.unlock();
@@ -271,7 +270,7 @@ export class FaultService {
     const { thrash, table } = this.device;
     const nowMs = sharedMs();
     if (!thrash.hasExpired(nowMs)) return;
-    const { driverLock, shootdown } = this.#record;
+    const { driverLock, shootdown } = table;
     const dropped: number[] = [];
     yield* driverLock.lock();
     thrash.expire(nowMs, (page) => {

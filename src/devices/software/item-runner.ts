@@ -30,8 +30,17 @@ import type { FaultService } from "./fault-service.ts";
 export const WINDOW_MAX = 256;
 /** Times that an item is given up, until it runs stalling. */
 export const REPLAYS_MAX = 24;
+/** Faults of one pass on pages that it has met before: with more of them than this, and than a quarter of the pages met, the pass ends. */
+const REPEATS_MIN = 2;
+/** Pages that a batch must have had for giving items up to have been worth it. */
+const WORTHWHILE_PAGES = 4;
+/** After a batch that was not, so many items stall instead; twice as many each time, up to the second number. */
+const STALLING_ITEMS_MIN = 64;
+const STALLING_ITEMS_MAX = 4096;
 /** Most items taken from the dispatch at once. */
 const CHUNK_MAX = 256;
+
+const MET_PAGES = 1024;
 
 const NEXT_ITEM: number = DeviceRecord.offset.nextItem;
 const STOP: number = DeviceRecord.offset.stop;
@@ -67,8 +76,15 @@ export class ItemRunner {
   readonly #items = new Float64Array(WINDOW_MAX);
   readonly #lastPages = new Float64Array(WINDOW_MAX);
   readonly #replays = new Uint8Array(WINDOW_MAX);
+  /** Pages that this pass has met, direct-mapped: a page that is pushed out counts as new when it comes again. */
+  readonly #metPages = new Float64Array(MET_PAGES).fill(-1);
+  readonly #metPasses = new Float64Array(MET_PAGES);
+  #passes = 0;
   #count = 0;
   #windowSize = WINDOW_MAX;
+  /** Items that will stall, since giving up did not pay; and how many it will be next time. */
+  #stallingItems = 0;
+  #stallingNext = STALLING_ITEMS_MIN;
   /** Items taken from the dispatch that are not in the window yet. */
   #next = 0;
   #end = 0;
@@ -121,42 +137,76 @@ export class ItemRunner {
     return this.#count > 0;
   }
 
-  /** Runs every item of the window once, and keeps those that were given up. */
+  /**
+   * Runs the items of the window, each once, and keeps those that were given up. Ends early when most of them wait for the same pages: then the batch is as large as it will
+   * get, and giving up more items would be work for nothing.
+   */
   #pass(dispatch: Dispatch): Error | undefined {
     const { memory, at } = this.#record;
-    const work = this.#work;
-    const count = this.#count;
+    this.#passes++;
     let kept = 0;
     let ran = 0;
-    let repeated = 0;
+    let stuck = 0;
+    let repeats = 0;
     let failure: Error | undefined;
-    for (; ran < count && failure === undefined; ran++) {
-      if (atomicLoad(memory.words, at + STOP) !== 0) break;
+    for (; ran < this.#count && failure === undefined; ran++) {
+      if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
       const lastPage = this.#lastPages[ran]!;
       const replays = this.#replays[ran]!;
       const item = this.#items[ran]!;
-      // One more replay promises nothing when the last one got no further.
-      const mustStall = !dispatch.mayReplay || replays >= REPLAYS_MAX || (replays > 0 && lastPage < 0);
+      const mustStall = !dispatch.mayReplay || replays >= REPLAYS_MAX || this.#stallingItems > 0;
+      if (this.#stallingItems > 0) this.#stallingItems--;
       failure = this.#attempt(dispatch, item, mustStall);
-      if (work.faultedPage < 0) continue;
-      const isRepeated = work.faultedPage === lastPage;
-      if (isRepeated) repeated++;
-      this.#items[kept] = item;
-      this.#lastPages[kept] = isRepeated ? -1 : work.faultedPage;
-      this.#replays[kept] = replays + 1;
-      kept++;
+      const page = this.#work.faultedPage;
+      if (page < 0) continue;
+      // One more replay promises nothing when the last one got no further.
+      const isStuck = page === lastPage;
+      if (isStuck) stuck++;
+      this.#keep(kept++, item, page, isStuck ? REPLAYS_MAX : replays + 1);
+      if (this.#hasMet(page)) repeats++;
+      if (repeats > REPEATS_MIN && repeats * 4 > kept) {
+        ran++;
+        this.#judge(kept - repeats);
+        break;
+      }
     }
     countAtomically(this.#record, ITEMS, ran - kept - (failure === undefined ? 0 : 1));
     countAtomically(this.#record, REPLAYS, kept);
+    this.#resize(stuck, kept);
+    for (; ran < this.#count; ran++) this.#keep(kept++, this.#items[ran]!, this.#lastPages[ran]!, this.#replays[ran]!);
     this.#count = kept;
-    this.#resize(repeated, kept);
     return failure;
   }
 
+  /** A pass has ended early, having met `pages` pages: with few of them a batch saves nothing, and every item given up was run for nothing. */
+  #judge(pages: number): void {
+    if (pages >= WORTHWHILE_PAGES) {
+      this.#stallingNext = STALLING_ITEMS_MIN;
+      return;
+    }
+    this.#stallingItems = this.#stallingNext;
+    this.#stallingNext = Math.min(this.#stallingNext * 2, STALLING_ITEMS_MAX);
+  }
+
+  #keep(slot: number, item: number, page: number, replays: number): void {
+    this.#items[slot] = item;
+    this.#lastPages[slot] = page;
+    this.#replays[slot] = replays;
+  }
+
+  /** Whether an item of this pass has faulted on the page before; from now on one has. */
+  #hasMet(page: number): boolean {
+    const slot = page & (MET_PAGES - 1);
+    const isMet = this.#metPages[slot] === page && this.#metPasses[slot] === this.#passes;
+    this.#metPages[slot] = page;
+    this.#metPasses[slot] = this.#passes;
+    return isMet;
+  }
+
   /** Many items that got no further: what was brought for them had to go again before they ran. */
-  #resize(repeated: number, kept: number): void {
-    if (repeated * 4 > kept) this.#windowSize = Math.max(1, this.#windowSize >>> 1);
-    else if (repeated === 0) this.#windowSize = Math.min(WINDOW_MAX, this.#windowSize + 8);
+  #resize(stuck: number, kept: number): void {
+    if (stuck * 4 > kept) this.#windowSize = Math.max(1, this.#windowSize >>> 1);
+    else if (stuck === 0) this.#windowSize = Math.min(WINDOW_MAX, this.#windowSize + 8);
   }
 
   #attempt({ kernel, args }: Dispatch, item: number, mustStall: boolean): Error | undefined {

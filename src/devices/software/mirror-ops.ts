@@ -50,8 +50,7 @@ function viewOf({ machine, at }: HmmMirror): View {
 function* invalidate(mirror: HmmMirror, range: InvalidateRange): Task<Errno> {
   const { startPage, endPage, event, blockable } = range;
   const { table, thrash } = viewOf(mirror);
-  const { record } = table;
-  const { driverLock } = record;
+  const { record, driverLock } = table;
   if (blockable) yield* driverLock.lock();
   else if (!(yield* driverLock.tryLock())) return EAGAIN;
   count(record, INVALIDATIONS);
@@ -65,7 +64,7 @@ function* invalidate(mirror: HmmMirror, range: InvalidateRange): Task<Errno> {
 /** The address space dies. No range is registered any more, so nothing will be put in again. */
 function* release(mirror: HmmMirror): Task<void> {
   const { table } = viewOf(mirror);
-  const { driverLock } = table.record;
+  const { driverLock } = table;
   yield* driverLock.lock();
   yield* table.dropRange(0, TASK_SIZE_PAGES);
   yield* driverLock.unlock();

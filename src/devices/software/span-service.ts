@@ -53,7 +53,7 @@ import {
   entryFrameNumber,
   makeDeviceEntry,
 } from "./device-table.ts";
-import { reserveFrames, takeFree } from "./eviction.ts";
+import { Evictor } from "./eviction.ts";
 import type { ThrashTable } from "./thrash.ts";
 
 /** Collisions of one stretch before its caller is told; it then cuts the stretch in two. */
@@ -91,6 +91,7 @@ export function allocServiceRange(machine: Machine): Task<HmmRange | Errno> {
 export class SpanService {
   readonly device: SpanDevice;
   readonly work: BlockWork;
+  readonly #evictor: Evictor;
   readonly #range: HmmRange;
   readonly #request: Uint32Array;
   readonly #copyable = new Uint8Array(BLOCK_PAGES);
@@ -103,6 +104,7 @@ export class SpanService {
   constructor(device: SpanDevice, work: BlockWork, range: HmmRange) {
     this.device = device;
     this.work = work;
+    this.#evictor = new Evictor(device.table);
     this.#range = range;
     this.#request = range.request ?? new Uint32Array(BLOCK_PAGES);
   }
@@ -212,7 +214,7 @@ export class SpanService {
   /** Steps 3 and 4. False: collided. */
   *#copyAndProgram(startPage: number, endPage: number): Task<boolean> {
     const { table } = this.device;
-    const { driverLock } = table.record;
+    const { driverLock } = table;
     yield* driverLock.lock();
     const reserved = yield* this.#reserve(startPage, endPage);
     yield* driverLock.unlock();
@@ -228,7 +230,6 @@ export class SpanService {
 
   /** Frames for the pages to copy: for who waits first, then for all that were asked for, then, from what is free, for prefetched ones. Returns how many. */
   *#reserve(startPage: number, endPage: number): Task<number> {
-    const { table } = this.device;
     const { work } = this;
     const frameOf = this.#frameOf.fill(-1);
     let demanded = 0;
@@ -239,8 +240,8 @@ export class SpanService {
       else prefetched++;
     }
     const wanted = Math.min(demanded, work.copiesLeft);
-    const forDemand = yield* reserveFrames(table, wanted, this.#frames);
-    const forPrefetch = forDemand < demanded ? 0 : takeFree(table, prefetched, this.#frames.subarray(forDemand));
+    const forDemand = yield* this.#evictor.reserve(wanted, this.#frames);
+    const forPrefetch = forDemand < demanded ? 0 : this.#evictor.takeFree(prefetched, this.#frames.subarray(forDemand));
     let next = 0;
     let nextPrefetch = forDemand;
     const urgent = work.urgentPage - startPage;
@@ -280,7 +281,7 @@ export class SpanService {
       if (want === WANT_NOTHING) continue;
       if (this.#programPage(page, firstIndex + page - startPage, want, page - startPage)) replacedCopy = true;
     }
-    if (replacedCopy) yield* table.record.shootdown.flush(startPage, endPage);
+    if (replacedCopy) yield* table.shootdown.flush(startPage, endPage);
   }
 
   /** Puts one translation in. True: a copy went out for it. */
