@@ -14,7 +14,7 @@
  * Not fair: a running thread may overtake a sleeping one. Where fairness matters there is RwSem.
  */
 
-import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake, plainLoad } from "./atomics.ts";
+import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake } from "./atomics.ts";
 import { currentTask } from "./current-task.ts";
 import { EDEADLK } from "./errno.ts";
 import { HmmError, bug } from "./errors.ts";
@@ -203,10 +203,4 @@ export abstract class OwnedLock {
 
 function ownerAgent(word: number): number {
   return (word & OWNER_MASK) >>> OWNER_AGENT_SHIFT;
-}
-
-/** For reports: the agent that holds the lock word, -1 if it is free. */
-export function lockOwner(memory: SharedMemory, at: number): number {
-  const word = plainLoad(memory.words, at);
-  return word === 0 ? -1 : ownerAgent(word);
 }

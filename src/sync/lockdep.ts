@@ -224,9 +224,12 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
 const ownFolder = new URL(".", import.meta.url).href;
 const SITE_FRAMES = 6;
 
+const nowhere: Site = new Error("nowhere");
+nowhere.stack = "";
+
 /** Where the caller of this layer is. */
 function callSite(): Site {
-  return new Error("site");
+  return sink !== undefined && !sink.withSites ? nowhere : new Error("site");
 }
 
 /** The frames above this layer, as text. */

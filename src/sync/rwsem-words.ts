@@ -64,12 +64,12 @@ export function mayWrite(state: number): boolean {
   return (state & (READERS_MASK | WRITER | READERS_TURN)) === 0;
 }
 
-export function wakeReaders(words: Int32Array, at: number): void {
+function wakeReaders(words: Int32Array, at: number): void {
   atomicAdd(words, at + READER_SEQUENCE, 1);
   futexWake(words, at + READER_SEQUENCE, Infinity);
 }
 
-export function wakeWriter(words: Int32Array, at: number): void {
+function wakeWriter(words: Int32Array, at: number): void {
   atomicAdd(words, at + WRITER_SEQUENCE, 1);
   futexWake(words, at + WRITER_SEQUENCE, 1);
 }
