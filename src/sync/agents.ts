@@ -10,6 +10,7 @@ import {
   AGENTS_USED,
   AGENT_DEAD,
   AGENT_FREE,
+  AGENT_HELD,
   AGENT_HOST_THREAD,
   AGENT_INSIDE,
   AGENT_LIMIT,
@@ -23,6 +24,7 @@ import {
   AGENT_TOKENS,
   AGENT_WAITING_ON,
   AGENT_WORDS,
+  NO_RECORD,
   agentRecord,
 } from "./control-block.ts";
 import { agentName, declareDead } from "./death.ts";
@@ -104,6 +106,9 @@ export function unregisterAgent(memory: SharedMemory): void {
   disarmLiveness(memory);
   memory.mode = DETACHED;
   memory.agentId = -1;
+  memory.record = NO_RECORD;
+  memory.heldNext = NO_RECORD + AGENT_HELD;
+  memory.insideMark = 0;
   atomicStore(words, record + AGENT_STATE, ((state & GENERATION_MASK) + AGENT_STATE_MASK + 1) | AGENT_FREE);
 }
 

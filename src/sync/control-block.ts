@@ -18,7 +18,7 @@
  * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (agents.ts) |
  * | 11..15 | - | spare | |
  * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |
- * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words | agents.ts |
+ * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, and one that no agent has: {@link NO_RECORD} | agents.ts |
  *
  * An agent record:
  *
@@ -90,7 +90,7 @@ export const AGENT_WORDS: number = AGENT_RESOURCES + RESOURCE_LIMIT * RESOURCE_W
 export const AGENTS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
 
 /** The first word that the memory layer may use. */
-export const CONTROL_WORDS: number = AGENTS + AGENT_LIMIT * AGENT_WORDS;
+export const CONTROL_WORDS: number = AGENTS + (AGENT_LIMIT + 1) * AGENT_WORDS;
 
 /** Low two bits of AGENT_STATE; the rest is a generation, so that a record's reuse is seen by a compare-exchange. */
 export const AGENT_FREE = 0;
@@ -98,6 +98,9 @@ export const AGENT_STARTING = 1;
 export const AGENT_LIVE = 2;
 export const AGENT_DEAD = 3;
 export const AGENT_STATE_MASK = 3;
+
+/** What a handle without an agent takes for its record: what it marks there (a store after dispose, say) harms nobody. */
+export const NO_RECORD: number = AGENTS + AGENT_LIMIT * AGENT_WORDS;
 
 /** Word index of an agent's record. */
 export function agentRecord(agentId: number): number {

@@ -6,7 +6,8 @@
  *     lock cannot guarantee: its releaser was terminated after it released and before it woke anybody.
  * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock that one of them
  *     holds comes free. A lock that a task suspended BENEATH this one holds never would: the primitives refuse that
- *     wait with EDEADLK before it begins (held-locks.ts, heldBeneath).
+ *     wait with EDEADLK before it begins (held-locks.ts, heldBeneath). Code inside a task therefore never starts a
+ *     blocking run of its own: it would run on top of whatever task pumped it.
  * B3. Where the host forbids blocking (a browser page's main thread) a wait spins for a bounded time; then the
  *     unfinished task goes on under the async runner and the caller gets EAGAIN.
  */
@@ -26,6 +27,7 @@ import { reapTask, shouldReap } from "./reaper.ts";
 import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
 import { TIMED_OUT, WOKEN } from "./task.ts";
 import type { Task, Wait, Wake } from "./task.ts";
+import { DETACHED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 /** Slice while async tasks of this thread are suspended. */
@@ -67,6 +69,7 @@ function waitOrFail(wait: Wait, task: Task<unknown>, context: TaskContext): Wake
 
 function waitSleeping(wait: Wait): Wake {
   const { memory, index, expected } = wait;
+  assert(memory.mode !== DETACHED, "this thread is not registered on the machine: call registerAgent first");
   const startMs = monotonicMs();
   const timeoutMs = Math.min(wait.timeoutMs, SLICE_MS);
   if (memory.lookAroundMs === 0) memory.lookAroundMs = startMs + SLICE_MS;

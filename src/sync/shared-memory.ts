@@ -10,7 +10,17 @@
  */
 
 import { atomicLoad, plainLoad } from "./atomics.ts";
-import { CONTROL_WORDS, FLAGS, FLAG_DEBUG, MAGIC, MAGIC_VALUE, VERSION, VERSION_VALUE } from "./control-block.ts";
+import {
+  AGENT_HELD,
+  CONTROL_WORDS,
+  FLAGS,
+  FLAG_DEBUG,
+  MAGIC,
+  MAGIC_VALUE,
+  NO_RECORD,
+  VERSION,
+  VERSION_VALUE,
+} from "./control-block.ts";
 import { EFAULT, EINVAL } from "./errno.ts";
 import { HmmError } from "./errors.ts";
 
@@ -55,9 +65,9 @@ export class SharedMemory {
   /** agentId << 20: or-ed with the task's serial it is the owner id in lock words. */
   ownerBase: number = 0;
   /** First word of this agent's record. */
-  record: number = 0;
+  record: number = NO_RECORD;
   /** Next free slot of the held table (held-locks.ts). */
-  heldNext: number = 0;
+  heldNext: number = NO_RECORD + AGENT_HELD;
   /** This thread's own copy of its INSIDE word (shootdown.ts), which only it writes. */
   insideMark: number = 0;
   /** Where to look first for a free resource slot (resources.ts). */

@@ -5,13 +5,14 @@ import { test } from "node:test";
 import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
 import { EINVAL } from "../../src/sync/errno.ts";
 import { HmmError } from "../../src/sync/errors.ts";
-import { checkPanic, panic, panicInfo } from "../../src/sync/panic.ts";
+import { checkPanic, hasPanicked, panic, panicInfo } from "../../src/sync/panic.ts";
 import { runAsync } from "../../src/sync/run-async.ts";
 import { runBlocking } from "../../src/sync/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
+import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
 import { DONE, DONE_TRUE, access, doneNumber } from "../../src/sync/task.ts";
 import type { Task } from "../../src/sync/task.ts";
-import { makeFixture } from "./fixture.ts";
+import { makeFixture, viewFixture } from "./fixture.ts";
 
 test("finished tasks give their value however often they are iterated", () => {
   const { memory } = makeFixture();
@@ -208,14 +209,25 @@ test("a panic stops everything on its machine, pending waits too, and nothing el
 });
 
 test("nothing runs before registerAgent, and a thread registers once", () => {
-  const memory = SharedMemory.create();
-  const { mutex } = makeFixture();
-  assert.throws(
-    () => runBlocking(memory, new (Object.getPrototypeOf(mutex).constructor)(memory, 4).lock()),
-    /not registered/,
-  );
+  const memory = SharedMemory.create({ initialBytes: makeFixture().memory.buffer.byteLength });
+  const { mutex, queue } = viewFixture(memory);
+  assert.throws(() => runBlocking(memory, mutex.lock()), /not registered/);
   registerAgent(memory, { name: "late" });
   assert.throws(() => registerAgent(memory, { name: "late" }), /registered already/);
   unregisterAgent(memory);
   assert.throws(() => unregisterAgent(memory), /not registered/);
+  // What a handle still marks after it left harms nobody.
+  enterStore(memory);
+  leaveStore(memory);
+  const late = SharedMemory.attach(memory.buffer);
+  assert.equal(registerAgent(late, { name: "later" }), 0);
+  assert.equal(hasPanicked(late), false);
+  assert.throws(
+    () =>
+      runBlocking(
+        memory,
+        queue.waitEvent(() => false, 10),
+      ),
+    /not registered/,
+  );
 });
