@@ -19,6 +19,10 @@ export const MIRROR_REGISTERED = 0x6d69_7202;
 /** Unregistered, or being so by the one thread that is allowed to. */
 export const MIRROR_UNREGISTERED = 0x6d69_7203;
 
+/** Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing itself: lost at worst, never dropped twice. */
+export const OWNS_OPS_USE = 1;
+export const OWNS_HMM_REFERENCE = 2;
+
 /** What a thread's resource list calls a record while it is registered. */
 export const MIRROR_RESOURCE: number = resourceKind("hmm mirror");
 
@@ -28,6 +32,7 @@ export interface HmmMirrorRecord extends StructView {
   status: number;
   readonly claim: Spinlock;
   readonly node: List;
+  owns: number;
   resourceSlot: number;
   ownerAgent: number;
 }
@@ -41,6 +46,7 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
     status: u32("claim", "raw, ready, registered or unregistered"),
     claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
     node: embed(List, "in the hmm's mirrors; guarded by mirrorsSem"),
+    owns: u32("mirrorsSem, then who has unregistered", "what a reaper must give back"),
     resourceSlot: u32("claim", "where the registering thread's record lists it"),
     ownerAgent: u32("claim", "id of the thread that registered it"),
   },

@@ -32,6 +32,8 @@ import {
   MIRROR_REGISTERED,
   MIRROR_RESOURCE,
   MIRROR_UNREGISTERED,
+  OWNS_HMM_REFERENCE,
+  OWNS_OPS_USE,
 } from "./mirror-record.ts";
 import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
 import { HmmRangeRecord, orphanStamp, rangesOf } from "./range-record.ts";
@@ -95,6 +97,7 @@ function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
   yield* record.claim.unlock();
   yield* hmm.mirrorsSem.downWrite();
   hmm.mirrors.addTail(record.node);
+  record.owns = OWNS_OPS_USE | OWNS_HMM_REFERENCE;
   yield* hmm.mirrorsSem.upWrite();
 }
 
@@ -109,8 +112,9 @@ export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   yield* claimUnregister(mirror);
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
   yield* checkNoRanges(mirror, hmm);
-  removeResource(machine.memory, record.resourceSlot);
   yield* unlinkMirror(mirror, hmm);
+  removeResource(machine.memory, record.resourceSlot);
+  yield* dropOwned(mirror, hmm);
 }
 
 /** K3: of all who call for one registration, one passes; the others throw. */
@@ -158,32 +162,38 @@ function* setStatus({ record }: HmmMirror, status: number): Task<void> {
   yield* record.claim.unlock();
 }
 
-/** Waits for running call-backs (they hold mirrorsSem for reading), then ends what `linkMirror` began. */
-function* unlinkMirror({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
+/** Waits for running call-backs (they hold mirrorsSem for reading) and takes the mirror off the list. */
+function* unlinkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.mirrorsSem.downWrite();
-  record.node.del();
+  if (record.node.isListed()) record.node.del();
   yield* hmm.mirrorsSem.upWrite();
-  yield* dropMirrorOps(machine, record.opsId);
+}
+
+/** Ends what `hmmMirrorRegister` began. */
+function* dropOwned({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
+  if ((record.owns & OWNS_OPS_USE) !== 0) {
+    record.owns &= ~OWNS_OPS_USE;
+    yield* dropMirrorOps(machine, record.opsId);
+  }
+  if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
+  record.owns &= ~OWNS_HMM_REFERENCE;
   yield* hmmPut(machine, hmm);
 }
 
 /**
- * The thread that owned the mirror has died. Ranges of it that other threads still hold become invalid for ever: nobody would sweep what they
- * program. Then the driver, whose code this thread has, frees its state.
+ * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that other threads still hold become invalid for ever: nobody would
+ * sweep what they program. Then the driver, whose code this thread has, frees its state.
  */
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
-  const machine = Machine.of(memory);
-  const mirror = new HmmMirror(machine, at);
+  const mirror = new HmmMirror(Machine.of(memory), at);
   const { record } = mirror;
+  if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
   const { ops } = mirrorOpsOf(record.opsId);
-  yield* record.claim.lock();
-  const isRegistered = record.status === MIRROR_REGISTERED;
-  record.status = MIRROR_UNREGISTERED;
-  yield* record.claim.unlock();
-  if (!isRegistered) return;
   const hmm = Hmm.at(memory, record.hmm);
+  yield* setStatus(mirror, MIRROR_UNREGISTERED);
   yield* orphanRanges(mirror, hmm);
   yield* unlinkMirror(mirror, hmm);
+  yield* dropOwned(mirror, hmm);
   if (ops.orphaned !== undefined) yield* ops.orphaned(mirror);
 });
 

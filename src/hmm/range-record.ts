@@ -53,9 +53,14 @@ export const NOT_ARMED = 1;
 /** Bytes of 0x5a where the hmm pointer was (Linux: POISON_INUSE). No heap is that large. */
 export const RANGE_POISON = 0x5a5a5a5a;
 
-/** `owns` of a registered range: an mm user, a reference of the hmm, a place in its list. */
-export const OWNS_REGISTRATION = 1;
+/** `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing itself: lost at worst, never dropped twice. */
 export const OWNS_NOTHING = 0;
+/** A reference of the hmm. */
+export const OWNS_HMM = 1;
+/** That and an mm user. */
+export const OWNS_USER = 2;
+/** Those and a place in the hmm's list: registered. */
+export const OWNS_REGISTRATION = 3;
 
 /** What a thread's resource list calls a record, from hmmRangeAlloc to hmmRangeFree. */
 export const RANGE_RESOURCE: number = resourceKind("hmm range");

@@ -32,8 +32,10 @@ import { type HmmMirror, MIRROR_REGISTERED } from "./mirror-record.ts";
 import {
   HmmRangeRecord,
   NOT_ARMED,
+  OWNS_HMM,
   OWNS_NOTHING,
   OWNS_REGISTRATION,
+  OWNS_USER,
   RANGE_POISON,
   RANGE_RESOURCE,
   readStamp,
@@ -218,16 +220,21 @@ export function* hmmRangeUnregister(range: HmmRange): Task<void> {
   yield* leaveRegistration(machine, record);
 }
 
-/** What unregister does to the record; also for a reaper, which has no handle. */
-export function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void> {
+/** What unregister does to the record, from wherever a thread that died has left it. */
+function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void> {
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
-  yield* hmm.rangesLock.lock();
-  record.node.del();
-  record.owns = OWNS_NOTHING; // dying from here on leaks a user; dropping one twice would be worse
-  yield* hmm.rangesLock.unlock();
-
+  if (record.owns === OWNS_REGISTRATION) {
+    yield* hmm.rangesLock.lock();
+    record.node.del();
+    record.owns = OWNS_USER;
+    yield* hmm.rangesLock.unlock();
+  }
+  if (record.owns === OWNS_USER) {
+    record.owns = OWNS_HMM;
+    yield* mmput(machine, Mm.at(machine.memory, hmm.mm)); // before the hmm, through which the mm is reached
+  }
+  record.owns = OWNS_NOTHING;
   record.hmm = RANGE_POISON;
-  yield* mmput(machine, Mm.at(machine.memory, hmm.mm)); // before the hmm, through which the mm is reached
   yield* hmmPut(machine, hmm);
 }
 
@@ -266,17 +273,25 @@ export function* withHmmRange(
 ): Task<number> {
   const errno = yield* hmmRangeRegister(range, mirror, start, end);
   if (errno !== 0) return errno;
+  let result: number;
   try {
-    return yield* use();
-  } finally {
-    yield* hmmRangeUnregister(range);
+    result = yield* use();
+  } catch (error) {
+    try {
+      yield* hmmRangeUnregister(range);
+    } catch {
+      // `use` threw with a lock held, or the machine has stopped: its own error says more than ours.
+    }
+    throw error;
   }
+  yield* hmmRangeUnregister(range);
+  return result;
 }
 
 /** A thread died and left a range: G1 must not keep the address space alive for nobody. */
 registerReleaser(RANGE_RESOURCE, function* (memory, at) {
   const machine = Machine.of(memory);
   const record = HmmRangeRecord.at(memory, at);
-  if (record.owns === OWNS_REGISTRATION) yield* leaveRegistration(machine, record);
+  if (record.owns !== OWNS_NOTHING) yield* leaveRegistration(machine, record);
   yield* machine.heap.free(HmmRangeRecord, at);
 });
