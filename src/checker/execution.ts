@@ -212,6 +212,17 @@ export class Execution {
     return this.footprints.of(code, wait, success);
   }
 
+  /** A step that an earlier execution has shown to be possible here must be, and touch the same. */
+  requirePlanned(transition: Transition, footprint: number): void {
+    const task = taskOf(transition);
+    const wait = this.pending[task];
+    if (wait === undefined) this.#diverged(this.depth, "a step of a task that is over");
+    const choice = choiceOf(transition);
+    const isPossible = choice === RUN ? this.mayRun(task, wait) : this.mayLeave(task, choice);
+    if (isPossible && this.footprintOf(task, choice) === footprint) return;
+    this.#diverged(this.depth, `"${wait.kind}" of ${wait.label}${isPossible ? "" : ", which has to wait"}`);
+  }
+
   /** Performs one step. */
   step(transition: Transition): void {
     const task = taskOf(transition);
@@ -324,7 +335,8 @@ export class Execution {
   }
 
   #diverged(step: number, found: string): never {
-    throw new UncontrolledNondeterminism(this.#scenarioName, step, `"${this.kindName(step)}"`, found);
+    const expected = step < this.trace.length ? `"${this.kindName(step)}"` : "another";
+    throw new UncontrolledNondeterminism(this.#scenarioName, step, expected, found);
   }
 
   #freshContext(task: number): TaskContext {

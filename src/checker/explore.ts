@@ -133,11 +133,11 @@ class Explorer {
     run.restart(keep);
     let transition = scheduler.next(run);
     while (transition >= 0) {
-      if (run.depth === run.liberties.maxSteps) {
+      run.step(transition);
+      if (run.depth === run.liberties.maxSteps && run.listEnabled() > 0) {
         this.#reporter.endless(run);
         return false;
       }
-      run.step(transition);
       transition = scheduler.next(run);
     }
     this.#steps += run.depth;

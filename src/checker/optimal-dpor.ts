@@ -16,6 +16,7 @@ import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
 import type { Coverage, Scheduler } from "./scheduler.ts";
 import { Sleepers } from "./sleepers.ts";
 import type { Transition } from "./trace.ts";
+import { wakeupNode } from "./wakeup-tree.ts";
 import type { WakeupNode } from "./wakeup-tree.ts";
 
 export class OptimalDpor implements Scheduler {
@@ -29,6 +30,8 @@ export class OptimalDpor implements Scheduler {
   readonly #todo: WakeupNode[][] = [[]];
   readonly #isShort: boolean;
   readonly #onRace: RaceVisitor;
+  /** The last step that the next execution repeats: the one that is new. */
+  #planned: WakeupNode = wakeupNode(0, 0);
   #repeat = 0;
   #depth = 0;
   #isFirst = true;
@@ -57,6 +60,7 @@ export class OptimalDpor implements Scheduler {
       this.#sleepers.add(depth, this.#current[depth]!, footprint[depth]!);
       const next = this.#todo[depth]!.shift();
       if (next === undefined) continue;
+      this.#planned = next;
       this.#current[depth] = next.transition;
       this.#todo[depth + 1] = next.children;
       this.#repeat = depth + 1;
@@ -67,13 +71,17 @@ export class OptimalDpor implements Scheduler {
 
   next(run: Execution): Transition | typeof OVER | typeof BLOCKED {
     const { depth } = run;
-    if (depth < this.#repeat) return this.#current[depth]!;
+    if (depth < this.#repeat) {
+      if (depth === this.#repeat - 1) run.requirePlanned(this.#planned.transition, this.#planned.footprint);
+      return this.#current[depth]!;
+    }
     this.#depth = depth;
     this.#wasMaximal = false;
     if (depth === 0) this.#sleepers.clearRoot();
     else this.#sleepers.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
     const planned = this.#todo[depth]!.shift();
     if (planned !== undefined) {
+      run.requirePlanned(planned.transition, planned.footprint);
       this.#todo[depth + 1] = planned.children;
       return (this.#current[depth] = planned.transition);
     }

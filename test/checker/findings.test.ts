@@ -1,0 +1,243 @@
+/** @module What the checker reports: each kind with its broken program, and the sound twin that it must not accuse. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explore } from "../../src/checker/explore.ts";
+import { findingIdentity } from "../../src/checker/finding.ts";
+import type { FindingKind } from "../../src/checker/finding.ts";
+import { minimise, replay } from "../../src/checker/minimise.ts";
+import { Objects } from "../../src/checker/objects.ts";
+import { Cell } from "../../src/checker/program.ts";
+import type { Places } from "../../src/checker/program.ts";
+import type { Scenario } from "../../src/checker/scenario.ts";
+import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
+import { formatToken, parseToken } from "../../src/checker/token.ts";
+import type { Mutex } from "../../src/sync/mutex.ts";
+import { RefCount } from "../../src/sync/refcount.ts";
+import { Spinlock } from "../../src/sync/spinlock.ts";
+import type { Task } from "../../src/sync/task.ts";
+import { program } from "./programs/program-of.ts";
+import type { Body } from "./programs/program-of.ts";
+import * as locks from "./programs/locks.ts";
+import { handMade } from "./programs/waits.ts";
+
+const ARENA_WORDS = 16;
+
+interface Owned {
+  readonly objects: Objects;
+  readonly pointer: Cell;
+  readonly mutex: Mutex;
+}
+
+function owned(places: Places): Owned {
+  const pointer = places.cell("pointer");
+  const objects = new Objects(pointer.memory, places.take(4 * ARENA_WORDS), ARENA_WORDS);
+  return { objects, pointer, mutex: places.mutex("owner") };
+}
+
+/** One task publishes an object and frees it again; another uses it if it is there. */
+function publishing(underLock: boolean): Scenario<unknown> {
+  const section = function* (mutex: Mutex, inside: Task<void>): Task<void> {
+    if (underLock) yield* mutex.lock();
+    yield* inside;
+    if (underLock) yield* mutex.unlock();
+  };
+  const owner: Body<Owned> = function* ({ objects, pointer, mutex }) {
+    const at = yield* objects.alloc(2, "object");
+    yield* pointer.store(at);
+    const takeBack = function* (): Task<void> {
+      yield* pointer.store(0);
+      yield* objects.free(at, 2, "object");
+    };
+    yield* section(mutex, takeBack());
+  };
+  const user: Body<Owned> = function* ({ pointer, mutex }) {
+    const use = function* (): Task<void> {
+      const at = yield* pointer.load();
+      if (at !== 0) yield* new Cell(pointer.memory, at + 1, "object.field").load();
+    };
+    yield* section(mutex, use());
+  };
+  return program(underLock ? "locked use" : "use after free", owned, [owner, user]);
+}
+
+/** Two tasks give back what both found. */
+function freeing(byExchange: boolean): Scenario<unknown> {
+  const start = (places: Places): Owned => {
+    const shared = owned(places);
+    shared.pointer.init(places.take(2));
+    return shared;
+  };
+  const body: Body<Owned> = function* ({ objects, pointer }) {
+    const at = yield* pointer.load();
+    if (at === 0) return;
+    if (byExchange) {
+      if (!(yield* pointer.compareExchange(at, 0))) return;
+    } else yield* pointer.store(0);
+    yield* objects.free(at, 2, "object");
+  };
+  return program(byExchange ? "freed once" : "double free", start, [body, body]);
+}
+
+function counting(notZero: boolean): Scenario<unknown> {
+  const start = (places: Places): RefCount => {
+    const count = new RefCount(places.cell("x").memory, places.take(1));
+    count.init(1);
+    return count;
+  };
+  const getter: Body<RefCount> = function* (count) {
+    if (notZero) {
+      if (!(yield* count.getNotZero())) return;
+    } else yield* count.get();
+    yield* count.put();
+  };
+  return program(notZero ? "get unless zero" : "get on zero", start, [getter, (count): Task<unknown> => count.put()]);
+}
+
+function counter(atomic: boolean): Scenario<unknown> {
+  const body: Body<Cell> = function* (x) {
+    if (atomic) yield* x.fetchAdd(1);
+    else yield* x.store((yield* x.load()) + 1);
+  };
+  const scenario = program("counter", (places) => places.cell("x"), [body, body]);
+  return { ...scenario, check: (x): void => assert.equal((x as Cell).peek(), 2) };
+}
+
+function inverted(isInverted: boolean): Scenario<unknown> {
+  // One after the other, so nothing ever deadlocks: only the order of classes tells.
+  const start = (places: Places): { a: Mutex; b: Mutex; turn: Cell } => ({
+    a: places.mutex("inverted a"),
+    b: places.mutex("inverted b"),
+    turn: places.cell("turn"),
+  });
+  const first: Body<ReturnType<typeof start>> = function* ({ a, b, turn }) {
+    yield* a.lock();
+    yield* b.lock();
+    yield* b.unlock();
+    yield* a.unlock();
+    yield* turn.store(1);
+  };
+  const second: Body<ReturnType<typeof start>> = function* ({ a, b, turn }) {
+    yield* turn.waitWhile(0);
+    const [outer, inner] = isInverted ? [b, a] : [a, b];
+    yield* outer.lock();
+    yield* inner.lock();
+    yield* inner.unlock();
+    yield* outer.unlock();
+  };
+  return program("order", start, [first, second]);
+}
+
+function sleeping(inSpinlock: boolean): Scenario<unknown> {
+  const start = (places: Places): { spin: Spinlock; mutex: Mutex } => ({
+    spin: new Spinlock(places.cell("x").memory, places.take(1)),
+    mutex: places.mutex("sleeper"),
+  });
+  const body: Body<ReturnType<typeof start>> = function* ({ spin, mutex }) {
+    const [outer, inner] = inSpinlock ? [spin, mutex] : [mutex, spin];
+    yield* outer.lock();
+    yield* inner.lock();
+    yield* inner.unlock();
+    yield* outer.unlock();
+  };
+  return program("sleep", start, [body]);
+}
+
+function spinning(isEndless: boolean): Scenario<unknown> {
+  const waiter: Body<Cell> = function* (x) {
+    if (!isEndless) yield* x.waitWhile(0);
+    else while ((yield* x.load()) === 0);
+  };
+  return program("spin", (places) => places.cell("x"), [waiter, (x: Cell): Task<unknown> => x.store(1)]);
+}
+
+const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Scenario<unknown> }[] = [
+  { kind: "use-after-free", broken: publishing(false), sound: publishing(true) },
+  { kind: "double-free", broken: freeing(false), sound: freeing(true) },
+  { kind: "refcount", broken: counting(false), sound: counting(true) },
+  { kind: "assertion", broken: counter(false), sound: counter(true) },
+  { kind: "lock-order", broken: inverted(true), sound: inverted(false) },
+  { kind: "sleep-in-atomic", broken: sleeping(true), sound: sleeping(false) },
+  { kind: "deadlock", broken: locks.abba(), sound: locks.tryLocks(2, 1, true) },
+  { kind: "lock-misuse", broken: locks.mutexKept(1, false), sound: locks.lockinc(2, true) },
+  { kind: "lost-wakeup", broken: handMade(1, true, Infinity), sound: handMade(1, false, Infinity) },
+  { kind: "endless", broken: spinning(true), sound: spinning(false) },
+];
+
+for (const { kind, broken, sound } of twins) {
+  test(`${kind}: found in the broken program, not in the sound one`, () => {
+    const seen = explore(broken, { maxSteps: 100 });
+    assert.ok(
+      seen.findings.some((finding) => finding.kind === kind),
+      JSON.stringify(seen.findings),
+    );
+    assert.deepEqual(explore(sound, { maxSteps: 100 }).findings, []);
+  });
+
+  test(`${kind}: the token replays the same finding, and so does the minimised one`, () => {
+    const options = { maxSteps: 100 };
+    const finding = explore(broken, options).findings.find((found) => found.kind === kind);
+    assert.ok(finding !== undefined);
+    const small = minimise(broken, finding, options);
+    assert.ok(small.schedule.length <= finding.schedule.length);
+    for (const { token } of [finding, small]) {
+      const identities = replay(broken, token, options).map(findingIdentity);
+      assert.ok(identities.includes(findingIdentity(finding)), `${token}: ${identities.join()}`);
+    }
+  });
+}
+
+test("a use after free names who freed and who used, and its smallest schedule has one preemption", () => {
+  const scenario = publishing(false);
+  const found = explore(scenario).findings.find(({ kind }) => kind === "use-after-free");
+  assert.ok(found !== undefined);
+  const small = minimise(scenario, found);
+  assert.deepEqual(
+    small.sites.map(({ task, operation, label }) => `${task} ${operation} ${label}`),
+    ["t0 free object", "t1 read object.field"],
+  );
+  assert.equal(small.token, "h1-a2ba2b");
+  assert.match(small.message, /t1 uses object\.field, which t0 freed/);
+});
+
+test("a deadlock names who waits for what and who holds it", () => {
+  const found = explore(locks.abba(), { lockdep: false }).findings;
+  assert.deepEqual(
+    found.map(({ kind, message }) => [kind, message]),
+    [
+      [
+        "deadlock",
+        "t0 waits for ever (lock of m[1]), which t1 holds; t1 waits for ever (lock of m[0]), which t0 holds",
+      ],
+    ],
+  );
+});
+
+test("every engine that covers everything finds the bug, and the sampling ones soon do", () => {
+  for (const engine of ["naive", "sleep", "source", "optimal", "bounded", "random", "pct", "pos"] as const) {
+    const { findings } = explore(publishing(false), { engine, executions: 500, seed: 7 });
+    assert.ok(
+      findings.some(({ kind }) => kind === "use-after-free"),
+      engine,
+    );
+  }
+});
+
+test("state that outlives an execution is noticed, not silently explored", () => {
+  let executions = 0;
+  const body: Body<readonly Cell[]> = function* (cells) {
+    yield* cells[executions++ % 3]!.store(1);
+    yield* cells[0]!.load();
+  };
+  const scenario = program("impure", (places) => places.cells("x", 3), [body, body]);
+  assert.throws(() => explore(scenario), UncontrolledNondeterminism);
+});
+
+test("tokens are read as they are written, and nonsense is refused", () => {
+  const schedule = [0, 0, 0, 1, 32 + 2, 64 + 2, 26, 26];
+  assert.equal(formatToken(schedule), "h1-a3b~c!cA2");
+  assert.deepEqual(parseToken(formatToken(schedule)), schedule);
+  assert.throws(() => parseToken("a3"), SyntaxError);
+  assert.throws(() => parseToken("h1-a3?"), SyntaxError);
+  assert.throws(() => replay(counter(true), "h1-a9"), /Cannot replay/);
+});

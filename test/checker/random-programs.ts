@@ -1,0 +1,153 @@
+/** @module Small programs drawn from a seed, over everything that blocks: for comparing engines with each other. */
+
+import type { Cell, Condition, Places } from "../../src/checker/program.ts";
+import { RandomNumbers } from "../../src/checker/random-numbers.ts";
+import type { Scenario } from "../../src/checker/scenario.ts";
+import { Completion } from "../../src/sync/completion.ts";
+import type { Mutex } from "../../src/sync/mutex.ts";
+import { RwSem } from "../../src/sync/rwsem.ts";
+import { Srcu } from "../../src/sync/srcu.ts";
+import type { Task } from "../../src/sync/task.ts";
+import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { program } from "./programs/program-of.ts";
+
+interface Shared {
+  readonly cells: readonly Cell[];
+  readonly mutexes: readonly Mutex[];
+  readonly rwsem: RwSem;
+  readonly queue: WaitQueue;
+  readonly completion: Completion;
+  readonly condition: Condition;
+  readonly srcu: Srcu;
+}
+
+type Action = (shared: Shared) => Task<unknown>;
+/** Draws an action; `inner` draws what it does inside. */
+type Maker = (random: RandomNumbers, inner: () => Action) => Action;
+
+function start(places: Places): Shared {
+  const cells = places.cells("x", 2);
+  const { memory } = cells[0]!;
+  return {
+    cells,
+    mutexes: places.mutexes("m", 2),
+    rwsem: new RwSem(memory, places.take(RwSem.WORDS)),
+    queue: new WaitQueue(memory, places.take(WaitQueue.WORDS)),
+    completion: new Completion(memory, places.take(1)),
+    condition: places.condition("c"),
+    srcu: new Srcu(memory, places.take(Srcu.WORDS)),
+  };
+}
+
+const timeoutOf = (random: RandomNumbers): number => (random.below(2) === 0 ? 5 : Infinity);
+
+const access: Maker = (random) => {
+  const which = random.below(2);
+  const value = random.below(2);
+  const kind = random.below(4);
+  return ({ cells }): Task<unknown> => {
+    const cell = cells[which]!;
+    if (kind === 0) return cell.load();
+    if (kind === 1) return cell.store(value);
+    return kind === 2 ? cell.compareExchange(value, value + 1) : cell.fetchAdd(1);
+  };
+};
+
+const locking: Maker = (random, inner) => {
+  const which = random.below(2);
+  const [tries, keeps] = [random.below(3) === 0, random.below(8) === 0];
+  const inside = inner();
+  return function* (shared) {
+    const mutex = shared.mutexes[which]!;
+    if (tries) {
+      if (!(yield* mutex.tryLock())) return;
+    } else yield* mutex.lock();
+    yield* inside(shared);
+    if (!keeps) yield* mutex.unlock();
+  };
+};
+
+const sharing: Maker = (random, inner) => {
+  const kind = random.below(4);
+  const inside = inner();
+  return function* (shared) {
+    const { rwsem } = shared;
+    const reads = kind % 2 === 0;
+    if (kind === 0) yield* rwsem.downRead();
+    else if (kind === 1) yield* rwsem.downWrite();
+    else if (!(yield* reads ? rwsem.tryDownRead() : rwsem.tryDownWrite())) return;
+    yield* inside(shared);
+    yield* reads ? rwsem.upRead() : rwsem.upWrite();
+  };
+};
+
+const waiting: Maker = (random) => {
+  const kind = random.below(4);
+  const timeoutMs = timeoutOf(random);
+  return function* ({ queue, cells }) {
+    if (kind < 2) yield* queue.waitEvent(() => cells[0]!.peek() !== 0, timeoutMs);
+    else {
+      yield* cells[0]!.store(1);
+      yield* kind === 2 ? queue.wakeAll() : queue.wakeOne();
+    }
+  };
+};
+
+const completing: Maker = (random) => {
+  const kind = random.below(3);
+  const timeoutMs = timeoutOf(random);
+  return ({ completion }): Task<unknown> => {
+    if (kind === 0) return completion.complete();
+    return kind === 1 ? completion.wait(timeoutMs) : completion.wait();
+  };
+};
+
+const conditional: Maker = (random) => {
+  const kind = random.below(3);
+  const timeoutMs = timeoutOf(random);
+  return function* ({ condition, cells }) {
+    yield* condition.mutex.lock();
+    if (kind === 0) {
+      if ((yield* cells[1]!.load()) === 0) yield* condition.wait(timeoutMs);
+    } else {
+      yield* cells[1]!.store(1);
+      yield* kind === 1 ? condition.broadcast() : condition.signal();
+    }
+    yield* condition.mutex.unlock();
+  };
+};
+
+const grace: Maker = (random, inner) => {
+  const reads = random.below(2) === 0;
+  const inside = inner();
+  return function* (shared) {
+    if (!reads) {
+      yield* shared.srcu.synchronize();
+      return;
+    }
+    const index = yield* shared.srcu.readLock();
+    yield* inside(shared);
+    yield* shared.srcu.readUnlock(index);
+  };
+};
+
+const makers: readonly Maker[] = [access, access, locking, locking, sharing, sharing, waiting, completing, conditional, grace];
+
+function drawAction(random: RandomNumbers, depth: number, allowed: readonly Maker[]): Action {
+  const maker = depth > 1 ? access : allowed[random.below(allowed.length)]!;
+  return maker(random, () => drawAction(random, depth + 1, allowed));
+}
+
+/** The program of a seed: 2 to 4 tasks of 1 to 3 actions, over two of the things that block. */
+export function randomProgram(seed: number): Scenario<unknown> {
+  const random = new RandomNumbers(seed);
+  const tasks = 2 + random.below(3);
+  const allowed = [access, makers[random.below(makers.length)]!, makers[random.below(makers.length)]!];
+  const bodies = Array.from({ length: tasks }, () => {
+    const actions = Array.from({ length: 1 + random.below(tasks === 2 ? 3 : 2) }, () => drawAction(random, 0, allowed));
+    return function* (shared: Shared): Task<void> {
+      for (const action of actions) yield* action(shared);
+    };
+  });
+  return program(`seed ${seed}`, start, bodies);
+}
