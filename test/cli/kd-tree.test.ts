@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bruteForceNearest } from "../../src/cli/geocode/reference.ts";
-import { AXIS_UNIT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES } from "../../src/cli/geocode/layout.ts";
+import { AXIS_SHIFT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES } from "../../src/cli/geocode/layout.ts";
 import { buildPlainTree, searchPlain } from "../../src/cli/geocode/nearest-plain.ts";
 import { nearestNode } from "../../src/cli/geocode/nearest-kernel.ts";
 import { Random } from "../../src/cli/geocode/random.ts";
@@ -31,7 +31,7 @@ function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: numbe
     const childSlot = (link - tag - slots.nodesAddress) / NODE_BYTES + child;
     const below = walk(slots, childSlot, seen);
     count += below.count;
-    const split = Math.floor(tag / AXIS_UNIT);
+    const split = tag >> AXIS_SHIFT;
     if (child === 0) assert.ok(below.extent[split + 3]! <= node[split]!, "the first child lies below");
     else assert.ok(below.extent[split]! >= node[split]!, "the second child lies above");
     for (let axis = 0; axis < 3; axis++) {

@@ -19,10 +19,12 @@
 export const NODE_X = 0;
 export const NODE_Y = 8;
 export const NODE_Z = 16;
+/** From one coordinate to the next: coordinate `axis` is at `NODE_X + AXIS_BYTES * axis`. */
+export const AXIS_BYTES = 8;
 /** Node: f32 box around the subtree (this city and all below), rounded outwards: least x, y, z, then greatest. */
 export const NODE_BOX = 24;
 /**
- * Node: f64 link, address of the first child + number of children (1 or 2) + AXIS_UNIT * axis of the split (0 to 2); 0 in a
+ * Node: f64 link, address of the first child + number of children (1 or 2) + axis of the split << AXIS_SHIFT; 0 in a
  * leaf. The first child's subtree lies below this node along the axis, the second one's above.
  */
 export const NODE_LINK = 48;
@@ -31,7 +33,7 @@ export const NODE_CITY = 56;
 export const NODE_BYTES = 64;
 /** The low bits of a link. */
 export const CHILD_COUNT_MASK = 3;
-export const AXIS_UNIT = 4;
+export const AXIS_SHIFT = 2;
 export const LINK_TAG_MASK = 63;
 
 /** City: f64 population cell (population.ts), rewritten at any time. */

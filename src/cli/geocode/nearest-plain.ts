@@ -4,7 +4,7 @@
  */
 
 import type { CityList } from "./city-list.ts";
-import { AXIS_UNIT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES, wholePages } from "./layout.ts";
+import { AXIS_SHIFT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES, wholePages } from "./layout.ts";
 import { fillRecords, treeSlots } from "./records.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 
@@ -24,6 +24,7 @@ const F32_PER_NODE: number = NODE_BYTES / 4;
 const BOX_F32 = 6;
 
 const pendingSlots = new Int32Array(PENDING_LIMIT);
+const pendingHalves = new Int32Array(PENDING_LIMIT);
 const pendingSquares = new Float64Array(PENDING_LIMIT);
 
 /** Builds the tree of `list` by the same builder, in one thread. Links count from the start of the nodes. */
@@ -47,41 +48,50 @@ export function searchPlain(tree: PlainTree, x: number, y: number, z: number): n
   let pending = 0;
   let slot = 0;
   for (;;) {
-    const at = slot * F64_PER_NODE;
-    const dx = x - f64[at]!;
-    const dy = y - f64[at + 1]!;
-    const dz = z - f64[at + 2]!;
-    const square = dx * dx + dy * dy + dz * dz;
-    if (square < bestSquare) {
-      bestSquare = square;
-      nearestYet = slot;
+    for (let link = linkOf(f64, slot); link !== 0; link = linkOf(f64, slot)) {
+      const tag = link & LINK_TAG_MASK;
+      const axis = tag >> AXIS_SHIFT;
+      const beyond = (axis === 0 ? x : axis === 1 ? y : z) - f64[slot * F64_PER_NODE + axis]!;
+      const planeSquare = beyond * beyond;
+      let near = (link / NODE_BYTES) | 0;
+      let far = 0; // the root is nobody's child, so 0 can mean none
+      if ((tag & CHILD_COUNT_MASK) > 1) {
+        if (beyond < 0) far = near + 1;
+        else far = near++;
+      }
+      if (planeSquare < bestSquare) {
+        pendingSlots[pending] = slot;
+        pendingHalves[pending] = far;
+        pendingSquares[pending++] = planeSquare;
+      }
+      slot = near;
     }
 
-    const link = f64[at + LINK_F64]! | 0;
-    const tag = link & LINK_TAG_MASK;
-    const count = tag & CHILD_COUNT_MASK;
-    if (count > 0) {
-      slot = (link / NODE_BYTES) | 0;
-      if (count > 1) {
-        const beyond = tag < AXIS_UNIT ? dx : tag < 2 * AXIS_UNIT ? dy : dz;
-        const planeSquare = beyond * beyond;
-        if (planeSquare < bestSquare) {
-          pendingSlots[pending] = beyond < 0 ? slot + 1 : slot;
-          pendingSquares[pending++] = planeSquare;
-        }
-        if (beyond >= 0) slot++;
+    let half = 0;
+    for (;;) {
+      const at = slot * F64_PER_NODE;
+      const dx = x - f64[at]!;
+      const dy = y - f64[at + 1]!;
+      const dz = z - f64[at + 2]!;
+      const square = dx * dx + dy * dy + dz * dz;
+      if (square < bestSquare) {
+        bestSquare = square;
+        nearestYet = slot;
       }
-      continue;
-    }
-    do {
-      if (pending === 0) return nearestYet;
-      pending--;
+      if (half !== 0 && boxSquare(f32, half * F32_PER_NODE + BOX_F32, x, y, z, bestSquare) < bestSquare) break;
+      do {
+        if (pending === 0) return nearestYet;
+        pending--;
+      } while (pendingSquares[pending]! >= bestSquare);
       slot = pendingSlots[pending]!;
-    } while (
-      pendingSquares[pending]! >= bestSquare ||
-      boxSquare(f32, slot * F32_PER_NODE + BOX_F32, x, y, z, bestSquare) >= bestSquare
-    );
+      half = pendingHalves[pending]!;
+    }
+    slot = half;
   }
+}
+
+function linkOf(f64: Float64Array, slot: number): number {
+  return f64[slot * F64_PER_NODE + LINK_F64]! | 0;
 }
 
 function boxSquare(f32: Float32Array, box: number, x: number, y: number, z: number, enough: number): number {

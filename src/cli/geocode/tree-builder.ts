@@ -16,7 +16,7 @@
  * Locks: none. Two builders may work at the same time on disjoint runs of slots, each through write views of its own.
  */
 
-import { AXIS_UNIT, CITY_BYTES, NODE_BYTES, PAGE_BYTES } from "./layout.ts";
+import { AXIS_SHIFT, CITY_BYTES, NODE_BYTES, PAGE_BYTES } from "./layout.ts";
 
 /** A run of nodes and the cities that belong to them, as typed arrays over write views. */
 export interface TreeSlots {
@@ -130,7 +130,7 @@ export class TreeBuilder {
   private link(parent: number, { slot, lowerCount, higherCount }: Groups, axis: number): void {
     const { nodesF64, nodesAddress, firstSlot } = this.slots;
     const count = (lowerCount > 0 ? 1 : 0) + (higherCount > 0 ? 1 : 0);
-    const link = count === 0 ? 0 : nodesAddress + slot * NODE_BYTES + count + AXIS_UNIT * axis;
+    const link = count === 0 ? 0 : nodesAddress + slot * NODE_BYTES + count + (axis << AXIS_SHIFT);
     nodesF64[(parent - firstSlot) * F64_PER_NODE + LINK_F64] = link;
   }
 
