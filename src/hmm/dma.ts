@@ -1,10 +1,11 @@
 /**
  * @module hmm/dma
- * A range's pages as addresses that a device understands: fault them in, then map each through the device's own translation (its IOMMU, so to speak). Follows Linux 5.3
- * `hmm_range_dma_map` and `hmm_range_dma_unmap`.
+ * A range's pages as addresses that a device understands: fault them in, then map each through the device's own
+ * translation (its IOMMU, so to speak). Follows Linux 5.3 `hmm_range_dma_map` and `hmm_range_dma_unmap`.
  *
- * Takes no driver lock, so its tests of validity are early outs and prove nothing: ask `hmmRangeValid` under the driver lock before the device is told. Which pages are mapped
- * stands in pfns (valid entries), so any number, 0 too, may be a device address.
+ * Takes no driver lock, so its tests of validity are early outs and prove nothing: ask `hmmRangeValid` under the driver
+ * lock before the device is told. Which pages are mapped stands in pfns (valid entries), so any number, 0 too, may be a
+ * device address.
  */
 
 import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../mm/pte.ts";
@@ -28,8 +29,9 @@ export interface DmaDevice {
 export const NOT_MAPPED = -1;
 
 /**
- * Faults the range (as `hmmRangeFault` with `block`: locks, requests and results are its) and maps every page that came out valid. `deviceAddresses[i]` becomes the address of page i, or
- * NOT_MAPPED. Returns how many pages were mapped, or, with nothing left mapped:
+ * Faults the range (as `hmmRangeFault` with `block`: locks, requests and results are its) and maps every page that came
+ * out valid. `deviceAddresses[i]` becomes the address of page i, or NOT_MAPPED. Returns how many pages were mapped, or,
+ * with nothing left mapped:
  *
  * | result | meaning |
  * | --- | --- |
@@ -57,7 +59,12 @@ export function* hmmRangeDmaMap(
 }
 
 /** How many were mapped, or -1 when the device refused one. */
-function mapPages({ pfns, encoding }: HmmRange, device: DmaDevice, deviceAddresses: Float64Array, pages: number): number {
+function mapPages(
+  { pfns, encoding }: HmmRange,
+  device: DmaDevice,
+  deviceAddresses: Float64Array,
+  pages: number,
+): number {
   let mapped = 0;
   for (let i = 0; i < pages; i++) {
     const entry = pfns[i]!;
@@ -81,9 +88,10 @@ function unmapOne(range: HmmRange, device: DmaDevice, deviceAddresses: Float64Ar
 }
 
 /**
- * Takes back what `hmmRangeDmaMap` mapped, and says of pages that were mapped writable that they are dirty when `isDirty`. Returns how many pages were mapped, or EINVAL when
- * `deviceAddresses` is shorter than the range. Holding the mmap lock at least for reading; and the caller excludes invalidations of the range (it holds the driver lock, or is in one), so
- * that the frames are still the pages'. Linux: `hmm_range_dma_unmap`.
+ * Takes back what `hmmRangeDmaMap` mapped, and says of pages that were mapped writable that they are dirty when
+ * `isDirty`. Returns how many pages were mapped, or EINVAL when `deviceAddresses` is shorter than the range. Holding
+ * the mmap lock at least for reading; and the caller excludes invalidations of the range (it holds the driver lock, or
+ * is in one), so that the frames are still the pages'. Linux: `hmm_range_dma_unmap`.
  */
 export function hmmRangeDmaUnmap(
   range: HmmRange,
@@ -100,13 +108,16 @@ export function hmmRangeDmaUnmap(
   return unmapped;
 }
 
-/** The DIRTY bit of the page-table entry stands for Linux's `set_page_dirty`: set where the entry still is writable and names the frame. */
+/**
+ * The DIRTY bit of the page-table entry stands for Linux's `set_page_dirty`: set where the entry still is writable and
+ * names the frame.
+ */
 function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number): void {
   const { pfns, encoding, startPage, machine } = range;
   const mm = mmOfRange(range);
   mm.mmapLock.assertHeld();
   const { memory } = machine;
-  for (let i = 0; i < pages; ) {
+  for (let i = 0; i < pages;) {
     const page = startPage + i;
     const stop = Math.min(nextLeafPage(page) - startPage, pages);
     const leaf = leafOf(memory, mm.pgd, page);
@@ -118,7 +129,10 @@ function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number
   }
 }
 
-/** Loses only to changes that add rights, each of which happens once (mm/pte.ts, P3), or to one that takes the page away, and then there is nothing to mark. */
+/**
+ * Loses only to changes that add rights, each of which happens once (mm/pte.ts, P3), or to one that takes the page
+ * away, and then there is nothing to mark.
+ */
 function setDirty(words: Int32Array, index: number, pfn: number): void {
   for (;;) {
     const pte = wordAt(words, index);

@@ -1,8 +1,8 @@
 /**
  * @module hmm/entry
- * What one element of a range's `pfns` says. Follows the `flags`, `values` and `pfn_shift` of Linux 5.3's `struct hmm_range`: the
- * driver chooses the bits, so that what hmm writes can go into the device's page table as it is. Not the page-table entry of the
- * CPU: that is mm/pte.ts. No locks: numbers only.
+ * What one element of a range's `pfns` says. Follows the `flags`, `values` and `pfn_shift` of Linux 5.3's `struct
+ * hmm_range`: the driver chooses the bits, so that what hmm writes can go into the device's page table as it is. Not
+ * the page-table entry of the CPU: that is mm/pte.ts. No locks: numbers only.
  *
  *     entry = (pfn << pfnShift) | flag bits        a page that is there
  *     entry = values.none                          nothing there, or nothing known
@@ -12,7 +12,9 @@
 
 import { bug } from "../sync/errors.ts";
 
-/** The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell device memory apart. */
+/**
+ * The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell device memory apart.
+ */
 export interface HmmFlags {
   readonly valid: number;
   readonly write: number;
@@ -46,8 +48,8 @@ export const DEFAULT_ENCODING: HmmEncoding = {
 };
 
 /**
- * Throws AssertionFailure on an encoding that would make two different answers look alike: a flag inside the frame number, a value
- * that reads as a valid page, or `none` equal to another value.
+ * Throws AssertionFailure on an encoding that would make two different answers look alike: a flag inside the frame
+ * number, a value that reads as a valid page, or `none` equal to another value.
  */
 export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
   if (!Number.isInteger(pfnShift) || pfnShift < 0 || pfnShift > PFN_SHIFT_MAX) {

@@ -1,19 +1,23 @@
 /**
  * @module hmm/hmm-struct
- * `struct hmm`: what the mirrors and ranges of one address space hang on. Follows Linux 5.3 `struct hmm` after the twelve patches of June
- * 2019. Finding or making one is get-or-create.ts, its end hmm.ts, what happens to it in an invalidation invalidate.ts.
+ * `struct hmm`: what the mirrors and ranges of one address space hang on. Follows Linux 5.3 `struct hmm` after the
+ * twelve patches of June 2019. Finding or making one is get-or-create.ts, its end hmm.ts, what happens to it in an
+ * invalidation invalidate.ts.
  *
- *   H1  Memory: whoever stands in a call-back of its notifier, inside the notifier's SRCU read section, may read a hmm whatever its count:
- *       it is freed only a grace period after it was unlinked (patch 1).
- *   H2  Use: only who holds one of `refs`. Every registered mirror and every registered range holds one, a running call-back holds one for
- *       itself, taken with get-unless-zero. At 0 there are no mirrors and no ranges, so a call-back that fails to get one has nothing to do.
+ *   H1  Memory: whoever stands in a call-back of its notifier, inside the notifier's SRCU read section, may read a hmm
+ *       whatever its count: it is freed only a grace period after it was unlinked (patch 1).
+ *   H2  Use: only who holds one of `refs`. Every registered mirror and every registered range holds one, a running
+ *       call-back holds one for itself, taken with get-unless-zero. At 0 there are no mirrors and no ranges, so a
+ *       call-back that fails to get one has nothing to do.
  *   H3  A hmm's memory implies its mm's memory: it holds an mmgrab until its own memory goes (patch 3).
- *   H4  `mm.hmm` is weak, and read and written only under pageTableLock. Creation is serialised by the mmap lock (write), so an mm has at
- *       most one hmm with `refs` above 0; a dying one may stand beside it for a while, each with a notifier of its own (patch 4).
+ *   H4  `mm.hmm` is weak, and read and written only under pageTableLock. Creation is serialised by the mmap lock
+ *       (write), so an mm has at most one hmm with `refs` above 0; a dying one may stand beside it for a while, each
+ *       with a notifier of its own (patch 4).
  *   H5  `notifiers` = starts that returned 0 and have not ended, plus those still inside the function (patch 12).
  *
- * Locks: rangesLock (leaf spinlock) guards ranges, their stamps, notifiers and the record of in-flight invalidations. mirrorsSem guards the
- * list of mirrors: read to call them, write to change it; never taken with rangesLock held, nor the other way round.
+ * Locks: rangesLock (leaf spinlock) guards ranges, their stamps, notifiers and the record of in-flight invalidations.
+ * mirrorsSem guards the list of mirrors: read to call them, write to change it; never taken with rangesLock held, nor
+ * the other way round.
  */
 
 import { List } from "../memory/list.ts";

@@ -1,17 +1,19 @@
 /**
  * @module hmm/in-flight
- * Which pages are being invalidated at this moment: for each hmm the intervals of all invalidations that have started and not ended. Linux
- * 5.3 keeps their number only (`hmm->notifiers`), so one of them anywhere makes every range of the address space wait; with the
- * intervals a range waits for those that concern it, and a write view that stays open for long keeps devices out of its own pages alone.
+ * Which pages are being invalidated at this moment: for each hmm the intervals of all invalidations that have started
+ * and not ended. Linux 5.3 keeps their number only (`hmm->notifiers`), so one of them anywhere makes every range of the
+ * address space wait; with the intervals a range waits for those that concern it, and a write view that stays open for
+ * long keeps devices out of its own pages alone.
  *
  * A start must never fail for lack of memory, and one that may not block must not allocate at all. So:
  *
- *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are used up, a start that may block moves them to a larger table first
- *       (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
- *   I2  If there is no memory, or no time, the invalidation is only counted (`overflow`), and the rule of 2019 holds until all those
- *       have ended: no range of the address space is valid. Coarse, never wrong.
- *   I3  Records are a multiset of intervals and have no identity: an end removes any record equal to its range, or, when there is none, one
- *       of the overflow. The multiset is right either way, since equal intervals invalidate equal ranges.
+ *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are used up, a start that may block moves them to a
+ *       larger table first (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
+ *   I2  If there is no memory, or no time, the invalidation is only counted (`overflow`), and the rule of 2019 holds
+ *       until all those have ended: no range of the address space is valid. Coarse, never wrong.
+ *   I3  Records are a multiset of intervals and have no identity: an end removes any record equal to its range, or,
+ *       when there is none, one of the overflow. The multiset is right either way, since equal intervals invalidate
+ *       equal ranges.
  *
  * Everything but `growInFlight` is called with rangesLock held.
  */
@@ -91,7 +93,12 @@ export function countInFlight(hmm: Hmm, startPage: number, endPage: number): num
 }
 
 /** Both ends exclusive: ranges that only touch do not overlap (Linux 5.3 was off by one here, on the safe side). */
-export function pagesOverlap(startPage: number, endPage: number, otherStartPage: number, otherEndPage: number): boolean {
+export function pagesOverlap(
+  startPage: number,
+  endPage: number,
+  otherStartPage: number,
+  otherEndPage: number,
+): boolean {
   return startPage < otherEndPage && otherStartPage < endPage;
 }
 

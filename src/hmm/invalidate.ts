@@ -1,15 +1,18 @@
 /**
  * @module hmm/invalidate
  * What happens at a hmm when the CPU's page tables change, and when the address space dies. Follows Linux 5.3
- * `hmm_invalidate_range_start`, `hmm_invalidate_range_end`, `notifiers_decrement` and `hmm_release` after patches 1, 11 and 12.
+ * `hmm_invalidate_range_start`, `hmm_invalidate_range_end`, `notifiers_decrement` and `hmm_release` after patches 1, 11
+ * and 12.
  *
- *   V1  A start marks the ranges first (new sequence, invalid) and calls the drivers then. The count stays raised across those calls and until the end:
- *       an unrelated pair that ends in between must not make a range valid whose pages are about to change.
- *   V2  A start that does not return 0 leaves every count as it found it, since no end follows (patch 12). Ranges that it marked keep their new
- *       sequence: their users look again, no more.
- *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem cannot be had at once, or a driver says so. Any other answer of a driver is
- *       counted (`mirrorErrors`) and taken for 0, as Linux warns and goes on.
- *   V4  Drivers are called with mirrorsSem held for reading, so a mirror's unregister waits for the call (patch 11 for release).
+ *   V1  A start marks the ranges first (new sequence, invalid) and calls the drivers then. The count stays raised
+ *       across those calls and until the end: an unrelated pair that ends in between must not make a range valid whose
+ *       pages are about to change.
+ *   V2  A start that does not return 0 leaves every count as it found it, since no end follows (patch 12). Ranges that
+ *       it marked keep their new sequence: their users look again, no more.
+ *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem cannot be had at once, or a driver says
+ *       so. Any other answer of a driver is counted (`mirrorErrors`) and taken for 0, as Linux warns and goes on.
+ *   V4  Drivers are called with mirrorsSem held for reading, so a mirror's unregister waits for the call (patch 11 for
+ *       release).
  *
  * Of the three, none takes the mmap lock or drops the last mm user. They may drop the last reference of the hmm.
  */
@@ -70,14 +73,19 @@ function* markRanges(machine: Machine, hmm: Hmm, { startPage, endPage, blockable
   yield* hmm.rangesLock.unlock();
 }
 
-/** Calls every driver (V4). Stops at the first that may refuse and does; those called before have swept in vain, which is harmless. */
+/**
+ * Calls every driver (V4). Stops at the first that may refuse and does; those called before have swept in vain, which
+ * is harmless.
+ */
 function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<Errno> {
   if (range.blockable) yield* hmm.mirrorsSem.downRead();
   else if (!(yield* hmm.mirrorsSem.tryDownRead())) return EAGAIN;
   let refusal: Errno = 0;
   for (const node of hmm.mirrors.nodes()) {
     const mirror = mirrorOfNode(machine, node);
-    const answer = yield* guarded(mirror, "invalidate", () => mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range));
+    const answer = yield* guarded(mirror, "invalidate", () =>
+      mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range),
+    );
     if (answer === 0) continue;
     if (!range.blockable && answer === EAGAIN) {
       refusal = EAGAIN;
@@ -94,8 +102,9 @@ function mirrorOfNode(machine: Machine, node: number): HmmMirror {
 }
 
 /**
- * Runs a driver's call-back. One that throws, or whose code this thread has not loaded, leaves a device that may still reach pages which are about to become
- * somebody else's, and there is no way back from here: the machine stops, with one clear error everywhere.
+ * Runs a driver's call-back. One that throws, or whose code this thread has not loaded, leaves a device that may still
+ * reach pages which are about to become somebody else's, and there is no way back from here: the machine stops, with
+ * one clear error everywhere.
  */
 function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<T> {
   try {
@@ -117,8 +126,9 @@ export function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range
 }
 
 /**
- * Takes an invalidation back out of the books and wakes whoever waited for it. A spinlock, so that a start that may not wait can unwind too (patch 12).
- * Linux makes all ranges valid when the count reaches 0; here each becomes valid with the last invalidation that overlaps it.
+ * Takes an invalidation back out of the books and wakes whoever waited for it. A spinlock, so that a start that may not
+ * wait can unwind too (patch 12). Linux makes all ranges valid when the count reaches 0; here each becomes valid with
+ * the last invalidation that overlaps it.
  */
 function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   let becameValid = false;
@@ -136,14 +146,16 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
   }
   yield* hmm.rangesLock.unlock();
   if (forgotten === NOT_IN_FLIGHT) {
-    bug(`Cannot end the invalidation of pages ${startPage} to ${endPage}: it is not in flight; end each start that returned 0 once`);
+    bug(
+      `Cannot end the invalidation of pages ${startPage} to ${endPage}: it is not in flight; end each start that returned 0 once`,
+    );
   }
   if (becameValid) yield* hmm.wq.wakeAll();
 }
 
 /**
- * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay listed: their drivers must still unregister them.
- * By R2 there is no range any more; one that is there all the same is counted.
+ * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay listed: their drivers
+ * must still unregister them. By R2 there is no range any more; one that is there all the same is counted.
  */
 export function* hmmRelease(machine: Machine, listener: number): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);

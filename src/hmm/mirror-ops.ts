@@ -1,9 +1,10 @@
 /**
  * @module hmm/mirror-ops
- * A driver's code, and which thread has it. A mirror lies in shared memory and is called by whichever thread changes a mapping, so
- * every thread that attaches to the address space must have loaded the code of every driver in use: Linux's `struct hmm_mirror_ops`
- * pointer becomes a name, and its number the same hash in all threads. A directory in the kernel heap knows the names in use, so that an
- * attaching thread can be told which ones it lacks before anything goes wrong.
+ * A driver's code, and which thread has it. A mirror lies in shared memory and is called by whichever thread changes a
+ * mapping, so every thread that attaches to the address space must have loaded the code of every driver in use: Linux's
+ * `struct hmm_mirror_ops` pointer becomes a name, and its number the same hash in all threads. A directory in the
+ * kernel heap knows the names in use, so that an attaching thread can be told which ones it lacks before anything goes
+ * wrong.
  *
  * Lock: mirrorOpsLock (leaf spinlock) guards the directory.
  */
@@ -20,21 +21,25 @@ import type { Task } from "../sync/task.ts";
 import type { HmmMirror } from "./mirror-record.ts";
 
 /**
- * What a driver must be able to do. All are called in the thread that changes the mapping, or ends the address space, with mirrorsSem held
- * for reading; they may run at the same time as each other and as themselves. None may take the mmap lock, or register or unregister a
- * mirror or a range, or wait for somebody who does.
+ * What a driver must be able to do. All are called in the thread that changes the mapping, or ends the address space,
+ * with mirrorsSem held for reading; they may run at the same time as each other and as themselves. None may take the
+ * mmap lock, or register or unregister a mirror or a range, or wait for somebody who does.
  */
 export interface HmmMirrorOps {
   /**
-   * When it returns 0 the device can no longer reach [startPage, endPage), and nothing that it reads there later comes from before. It takes the
-   * driver's own lock, the one under which the driver asks `hmmRangeValid`; that lock is never held while calling what may change a mapping.
-   * When the range is not blockable it may answer EAGAIN instead of waiting, and then must have left its own books as it found them.
-   * Any other answer is counted as a defect of the driver and taken for 0. Linux: `sync_cpu_device_pagetables`.
+   * When it returns 0 the device can no longer reach [startPage, endPage), and nothing that it reads there later comes
+   * from before. It takes the driver's own lock, the one under which the driver asks `hmmRangeValid`; that lock is
+   * never held while calling what may change a mapping. When the range is not blockable it may answer EAGAIN instead of
+   * waiting, and then must have left its own books as it found them. Any other answer is counted as a defect of the
+   * driver and taken for 0. Linux: `sync_cpu_device_pagetables`.
    */
   readonly invalidate: (mirror: HmmMirror, range: InvalidateRange) => Task<Errno>;
   /** The address space dies: end all access of the device. Once for each mirror, unless it is unregistered before. */
   readonly release?: (mirror: HmmMirror) => Task<void>;
-  /** The thread that had registered the mirror has died and the mirror has been unregistered for it: free the driver's state. No lock held. */
+  /**
+   * The thread that had registered the mirror has died and the mirror has been unregistered for it: free the driver's
+   * state. No lock held.
+   */
   readonly orphaned?: (mirror: HmmMirror) => Task<void>;
 }
 
@@ -52,8 +57,8 @@ interface KnownOps {
 const opsById = new Map<number, KnownOps>();
 
 /**
- * Makes `ops` callable in this thread under `name` (ASCII, at most 64 characters) and returns the id to store in mirrors: the same in every thread.
- * Registering a name again replaces its code. Throws AssertionFailure on a bad name.
+ * Makes `ops` callable in this thread under `name` (ASCII, at most 64 characters) and returns the id to store in
+ * mirrors: the same in every thread. Registering a name again replaces its code. Throws AssertionFailure on a bad name.
  */
 export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
   if (!/^[\x20-\x7e]{1,64}$/.test(name)) {
@@ -70,11 +75,8 @@ export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
 
 /** The code behind `id` in this thread. Throws AssertionFailure when the thread has not loaded it. */
 export function mirrorOpsOf(id: number): KnownOps {
-  const known = opsById.get(id);
-  if (known !== undefined) return known;
-  bug(
-    `Cannot call the mirror operations with id ${id}: this thread has not loaded them; import the driver's module before attaching`,
-  );
+  const lacking = "this thread has not loaded them; import the driver's module before attaching";
+  return opsById.get(id) ?? bug(`Cannot call the mirror operations with id ${id}: ${lacking}`);
 }
 
 /** Entry of the directory: id, users, length of the name, its characters four to a word. */
@@ -110,7 +112,10 @@ function* makeDirectory({ heap }: Machine): Task<MirrorOpsDirectory | undefined>
   }
 }
 
-/** Notes that one more mirror uses `id`, so that threads without its code are found. ENOMEM: no memory, or too many drivers. */
+/**
+ * Notes that one more mirror uses `id`, so that threads without its code are found. ENOMEM: no memory, or too many
+ * drivers.
+ */
 export function* useMirrorOps(machine: Machine, id: number): Task<Errno> {
   const { name } = mirrorOpsOf(id);
   const directory = yield* makeDirectory(machine);
@@ -144,8 +149,8 @@ export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
 }
 
 /**
- * Names of the mirror operations that are in use on the machine and whose code this thread has not loaded. Empty: this thread may change
- * mappings. To be asked when a thread attaches.
+ * Names of the mirror operations that are in use on the machine and whose code this thread has not loaded. Empty: this
+ * thread may change mappings. To be asked when a thread attaches.
  */
 export function* missingMirrorOps(machine: Machine): Task<string[]> {
   const directory = yield* directoryOf(machine);

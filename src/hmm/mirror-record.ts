@@ -1,7 +1,7 @@
 /**
  * @module hmm/mirror-record
- * One device's view of one address space, as it lies in shared memory, and the handle by which a thread speaks of it. Follows Linux
- * `struct hmm_mirror`. Registering and unregistering are in mirror.ts.
+ * One device's view of one address space, as it lies in shared memory, and the handle by which a thread speaks of it.
+ * Follows Linux `struct hmm_mirror`. Registering and unregistering are in mirror.ts.
  */
 
 import { List } from "../memory/list.ts";
@@ -19,7 +19,10 @@ export const MIRROR_REGISTERED = 0x6d69_7202;
 /** Unregistered, or being so by the one thread that is allowed to. */
 export const MIRROR_UNREGISTERED = 0x6d69_7203;
 
-/** Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing itself: lost at worst, never dropped twice. */
+/**
+ * Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing
+ * itself: lost at worst, never dropped twice.
+ */
 export const OWNS_OPS_USE = 1;
 export const OWNS_HMM_REFERENCE = 2;
 
@@ -37,7 +40,10 @@ export interface HmmMirrorRecord extends StructView {
   ownerAgent: number;
 }
 
-/** A driver embeds it in the struct of its own device: `embedStruct(HmmMirrorRecord, ...)`; `containerOf` leads back from `mirror.at`. */
+/**
+ * A driver embeds it in the struct of its own device: `embedStruct(HmmMirrorRecord, ...)`; `containerOf` leads back
+ * from `mirror.at`.
+ */
 export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
   "hmmMirror",
   {
@@ -69,7 +75,10 @@ export class HmmMirror {
     return this.record.at;
   }
 
-  /** Makes zeroed memory, or a mirror that was unregistered, ready for `hmmMirrorRegister`. `opsId` from `registerMirrorOps`. */
+  /**
+   * Makes zeroed memory, or a mirror that was unregistered, ready for `hmmMirrorRegister`. `opsId` from
+   * `registerMirrorOps`.
+   */
   init(opsId: number): void {
     const { record } = this;
     record.hmm = 0;

@@ -1,14 +1,15 @@
 /**
  * @module hmm/mirror
- * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3 `hmm_mirror_register` and
- * `hmm_mirror_unregister` after patches 4, 8 and 9.
+ * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3 `hmm_mirror_register`
+ * and `hmm_mirror_unregister` after patches 4, 8 and 9.
  *
- *   K1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use `record.hmm` without asking (patch 2).
- *   K2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits on mirrorsSem for those that do, and release
- *       runs under that lock too (patch 11). Only then may the driver free the memory.
- *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to chance (patch 9 removed a test
- *       that only looked like protection); here one thread wins `claim`, and every other call is an assertion, as is one on a mirror
- *       that was never registered.
+ *   K1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use `record.hmm` without
+ *       asking (patch 2).
+ *   K2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits on mirrorsSem for
+ *       those that do, and release runs under that lock too (patch 11). Only then may the driver free the memory.
+ *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to
+ *       chance (patch 9 removed a test that only looked like protection); here one thread wins `claim`, and every other
+ *       call is an assertion, as is one on a mirror that was never registered.
  *
  *       old guard, two callers                                 here
  *       both read mirror->hmm, not NULL                        both take `claim`, one after the other
@@ -39,9 +40,9 @@ import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
 import { HmmRangeRecord, orphanStamp, rangesOf } from "./range-record.ts";
 
 /**
- * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this returns. The mirror has been `init`ed and is
- * not registered. Holding the mmap lock of `mm` for writing, and an mm user (patch 8: asserted). The thread owns it: when the thread dies, a reaper
- * unregisters it.
+ * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this returns. The mirror
+ * has been `init`ed and is not registered. Holding the mmap lock of `mm` for writing, and an mm user (patch 8:
+ * asserted). The thread owns it: when the thread dies, a reaper unregisters it.
  *
  * | result | meaning |
  * | --- | --- |
@@ -102,13 +103,18 @@ function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free its memory (K2); release is not called. In the
- * thread that registered it, exactly once (K3), with no range of the mirror registered, not from its own call-backs, and holding no lock: neither one
- * that the driver's call-backs take nor the mmap lock. May wait. Linux: `hmm_mirror_unregister`.
+ * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free its memory (K2);
+ * release is not called. In the thread that registered it, exactly once (K3), with no range of the mirror registered,
+ * not from its own call-backs, and holding no lock: neither one that the driver's call-backs take nor the mmap lock.
+ * May wait. Linux: `hmm_mirror_unregister`.
  */
 export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   const { machine, record } = mirror;
-  assertNoLockHeld(machine.memory, "hmmMirrorUnregister", "it waits for call-backs, which may be waiting for that lock");
+  assertNoLockHeld(
+    machine.memory,
+    "hmmMirrorUnregister",
+    "it waits for call-backs, which may be waiting for that lock",
+  );
   yield* claimUnregister(mirror);
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
   yield* checkNoRanges(mirror, hmm);
@@ -128,9 +134,7 @@ function* claimUnregister(mirror: HmmMirror): Task<void> {
   yield* record.claim.unlock();
   if (!isRegistered) checkMirrorStatus(mirror);
   if (!isOwner) {
-    bug(
-      `Cannot unregister ${String(mirror)}: thread ${record.ownerAgent} registered it; let that one unregister it`,
-    );
+    bug(`Cannot unregister ${String(mirror)}: thread ${record.ownerAgent} registered it; let that one unregister it`);
   }
 }
 
@@ -181,8 +185,9 @@ function* dropOwned({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that other threads still hold become invalid for ever: nobody would
- * sweep what they program. Then the driver, whose code this thread has, frees its state.
+ * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that other threads still
+ * hold become invalid for ever: nobody would sweep what they program. Then the driver, whose code this thread has,
+ * frees its state.
  */
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);

@@ -1,9 +1,11 @@
 /**
  * @module hmm/page-walk
- * The way through a range: vma by vma, leaf by leaf, from a cursor on. Shared by snapshot.ts, which only looks, and fault.ts, which makes pages present; what is
- * done with one leaf is walk.ts. Follows the loop over vmas in Linux 5.3 `hmm_range_snapshot` and `hmm_range_fault`.
+ * The way through a range: vma by vma, leaf by leaf, from a cursor on. Shared by snapshot.ts, which only looks, and
+ * fault.ts, which makes pages present; what is done with one leaf is walk.ts. Follows the loop over vmas in Linux 5.3
+ * `hmm_range_snapshot` and `hmm_range_fault`.
  *
- * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the same. One scheduling point for each leaf.
+ * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the same. One scheduling
+ * point for each leaf.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
@@ -47,8 +49,9 @@ export interface LeafPart {
 }
 
 /**
- * Writes the entries of the part's pages, which begin at the cursor, and moves the cursor past those that it wrote: all of them, or it has to be called again. Nonzero
- * ends the walk. A plain function that returns a finished task in the usual case: it runs once for each leaf.
+ * Writes the entries of the part's pages, which begin at the cursor, and moves the cursor past those that it wrote: all
+ * of them, or it has to be called again. Nonzero ends the walk. A plain function that returns a finished task in the
+ * usual case: it runs once for each leaf.
  */
 export type LeafStep = (range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart) => Task<Errno>;
 
@@ -119,8 +122,9 @@ function* walkVma(range: HmmRange, mm: Mm, vma: Vma, cursor: Cursor, stopPage: n
 }
 
 /**
- * Ends a call that failed with the cursor where it is: the entry there says `values.error` when the failure is that page's (and stays `special` when it is that), everything after it
- * `values.none`. In Linux 5.3 the clearing overwrote the mark.
+ * Ends a call that failed with the cursor where it is: the entry there says `values.error` when the failure is that
+ * page's (and stays `special` when it is that), everything after it `values.none`. In Linux 5.3 the clearing overwrote
+ * the mark.
  */
 export function clearFromCursor(range: HmmRange, cursor: Cursor, errno: Errno): void {
   const { pfns, encoding } = range;

@@ -1,17 +1,18 @@
 /**
  * @module hmm/range
- * Watching a stretch of an address space for one device: the handle that a driver's thread works with, register and unregister. Follows Linux
- * 5.3 `hmm_range_register` and `hmm_range_unregister` after patches 2, 6, 7 and 10. Whether it is valid: valid.ts. Reading the page
- * table through it: snapshot.ts and fault.ts.
+ * Watching a stretch of an address space for one device: the handle that a driver's thread works with, register and
+ * unregister. Follows Linux 5.3 `hmm_range_register` and `hmm_range_unregister` after patches 2, 6, 7 and 10. Whether
+ * it is valid: valid.ts. Reading the page table through it: snapshot.ts and fault.ts.
  *
- *   G1  A registered range holds an mm user (patch 7) and a reference of the hmm. So the address space cannot die under a walk, release never
- *       meets a range, and a range that is never unregistered keeps the address space for ever: the thread's resource list knows it, and a
- *       reaper unregisters what a dead thread left.
+ *   G1  A registered range holds an mm user (patch 7) and a reference of the hmm. So the address space cannot die under
+ *       a walk, release never meets a range, and a range that is never unregistered keeps the address space for ever:
+ *       the thread's resource list knows it, and a reaper unregisters what a dead thread left.
  *   G2  A range has one user, a task of one thread. Others only mark its record, under rangesLock.
- *   G3  Between unregister and the next register every use throws: the hmm pointer is poison (patch 10). Start, end and pfns stay readable.
+ *   G3  Between unregister and the next register every use throws: the hmm pointer is poison (patch 10). Start, end and
+ *       pfns stay readable.
  *
- * `pfns` is output only. Requests for single pages stand in an array of their own, so that a retry asks for what the driver wanted and not for
- * what came back the first time, as it would in Linux, where one array serves for both.
+ * `pfns` is output only. Requests for single pages stand in an array of their own, so that a retry asks for what the
+ * driver wanted and not for what came back the first time, as it would in Linux, where one array serves for both.
  */
 
 import { Machine } from "../memory/machine.ts";
@@ -69,8 +70,9 @@ export interface HmmRangeOptions {
 }
 
 /**
- * A range as its user sees it. Made by `hmmRangeAlloc`, given back by `hmmRangeFree`, registered as often as wanted in between. The request of
- * page i is `(request[i] & pfnFlagsMask) | defaultFlags`, in the bits of `encoding.flags`; all of them may be changed between two calls.
+ * A range as its user sees it. Made by `hmmRangeAlloc`, given back by `hmmRangeFree`, registered as often as wanted in
+ * between. The request of page i is `(request[i] & pfnFlagsMask) | defaultFlags`, in the bits of `encoding.flags`; all
+ * of them may be changed between two calls.
  */
 export class HmmRange {
   readonly machine: Machine;
@@ -122,8 +124,8 @@ export class HmmRange {
 }
 
 /**
- * A range in the kernel heap, owned by this thread, not registered. ENOMEM, or EMFILE when the thread owns too much already. Throws
- * AssertionFailure on an encoding that contradicts itself.
+ * A range in the kernel heap, owned by this thread, not registered. ENOMEM, or EMFILE when the thread owns too much
+ * already. Throws AssertionFailure on an encoding that contradicts itself.
  */
 export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task<HmmRange | Errno> {
   checkEncoding(options.encoding ?? DEFAULT_ENCODING);
@@ -146,8 +148,8 @@ export function* hmmRangeFree(range: HmmRange): Task<void> {
 }
 
 /**
- * Watches [start, end) for `mirror`. The range holds an mm user until `hmmRangeUnregister` (G1). No lock needed; the mirror stays registered
- * during the call and until the range is unregistered.
+ * Watches [start, end) for `mirror`. The range holds an mm user until `hmmRangeUnregister` (G1). No lock needed; the
+ * mirror stays registered during the call and until the range is unregistered.
  *
  * | result | meaning |
  * | --- | --- |
@@ -181,7 +183,8 @@ export function* hmmRangeRegister(
   record.endPage = end / PAGE_BYTES;
   record.pageShift = pageShift;
 
-  // All that the range owns is taken in one critical section, so a thread that dies in the middle stops the machine and leaks nothing.
+  // All that the range owns is taken in one critical section, so a thread that dies in the middle stops the machine and
+  // leaks nothing.
   yield* hmm.rangesLock.lock();
   const isAlive = yield* mmgetNotZero(mm); // pairs with the mmput in hmmRangeUnregister
   if (isAlive) {
@@ -208,13 +211,18 @@ function isGoodSpan(range: HmmRange, start: number, end: number, pageShift: numb
 }
 
 /**
- * Stops watching, drops the mm user and the hmm, poisons the range (patch 10). Exactly once for each register that returned 0. Dropping the mm user
- * may be the last and then runs the whole exit here: so no lock may be held, neither the mmap lock nor the driver's, and no call-back may be running
- * in the caller. Ask `hmmRangeValid` before, under the driver lock. Linux: `hmm_range_unregister`.
+ * Stops watching, drops the mm user and the hmm, poisons the range (patch 10). Exactly once for each register that
+ * returned 0. Dropping the mm user may be the last and then runs the whole exit here: so no lock may be held, neither
+ * the mmap lock nor the driver's, and no call-back may be running in the caller. Ask `hmmRangeValid` before, under the
+ * driver lock. Linux: `hmm_range_unregister`.
  */
 export function* hmmRangeUnregister(range: HmmRange): Task<void> {
   checkRegistered(range, "unregister");
-  assertNoLockHeld(range.machine.memory, "hmmRangeUnregister", "dropping the last mm user takes the address space down");
+  assertNoLockHeld(
+    range.machine.memory,
+    "hmmRangeUnregister",
+    "dropping the last mm user takes the address space down",
+  );
   const { record, machine } = range;
   range.armed = NOT_ARMED;
   yield* leaveRegistration(machine, record);
@@ -261,8 +269,9 @@ export function hmmOfRange(range: HmmRange): Hmm {
 }
 
 /**
- * Registers `range`, runs `use`, and unregisters whatever happens: the way not to leak a range, and with it the address space, on an early return
- * (Linux 5.3's nouveau did so when its wait timed out). `use` returns holding no lock. The result is that of `use`, or the errno of register.
+ * Registers `range`, runs `use`, and unregisters whatever happens: the way not to leak a range, and with it the address
+ * space, on an early return (Linux 5.3's nouveau did so when its wait timed out). `use` returns holding no lock. The
+ * result is that of `use`, or the errno of register.
  */
 export function* withHmmRange(
   range: HmmRange,

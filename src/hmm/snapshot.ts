@@ -1,19 +1,29 @@
 /**
  * @module hmm/snapshot
- * What the CPU's page table says about a range now, without making anything present. Follows Linux 5.3 `hmm_range_snapshot`.
+ * What the CPU's page table says about a range now, without making anything present. Follows Linux 5.3
+ * `hmm_range_snapshot`.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
 import { EBUSY, type Errno } from "../sync/errno.ts";
 import { type Task, doneNumber } from "../sync/task.ts";
-import { type Cursor, type LeafPart, NO_REQUESTS, clearFromCursor, cursorIndex, startOf, walkRange } from "./page-walk.ts";
+import {
+  type Cursor,
+  type LeafPart,
+  NO_REQUESTS,
+  clearFromCursor,
+  cursorIndex,
+  startOf,
+  walkRange,
+} from "./page-walk.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "./range.ts";
 import { armRange, isStillArmed } from "./valid.ts";
 import { snapshotLeaf } from "./walk.ts";
 
 /**
- * Fills `pfns` with an entry for each page of the registered range: the page, read-only or writable, or `values.none` where nothing is present. No request is looked at.
- * Holding the mmap lock at least for reading; it is kept in every case.
+ * Fills `pfns` with an entry for each page of the registered range: the page, read-only or writable, or `values.none`
+ * where nothing is present. No request is looked at. Holding the mmap lock at least for reading; it is kept in every
+ * case.
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |
@@ -24,8 +34,8 @@ import { snapshotLeaf } from "./walk.ts";
  * | EINVAL | the range has larger pages than the mapping | `values.none` from there on |
  * | ENODEV | the mirror's thread died | `values.none` |
  *
- * With `holes` HOLES_MARK there is no EFAULT and no EPERM: such pages read `values.error`. Linux 5.3 answers EAGAIN for EBUSY here; that is kept for "the mmap lock was
- * dropped", which a snapshot never does.
+ * With `holes` HOLES_MARK there is no EFAULT and no EPERM: such pages read `values.error`. Linux 5.3 answers EAGAIN for
+ * EBUSY here; that is kept for "the mmap lock was dropped", which a snapshot never does.
  */
 export function* hmmRangeSnapshot(range: HmmRange): Task<number> {
   checkRegistered(range, "snapshot");

@@ -1,7 +1,8 @@
 /**
  * @module hmm/valid
- * Whether what was read through a range may still be used, and waiting until reading makes sense. Follows Linux 5.3 `hmm_range_valid` and
- * `hmm_range_wait_until_valid` after patch 5, with a stamp in place of the boolean (range-record.ts: why, and S1 to S4).
+ * Whether what was read through a range may still be used, and waiting until reading makes sense. Follows Linux 5.3
+ * `hmm_range_valid` and `hmm_range_wait_until_valid` after patch 5, with a stamp in place of the boolean
+ * (range-record.ts: why, and S1 to S4).
  *
  * The rule for drivers (R4; Linux calls it the collision-retry lock):
  *
@@ -26,9 +27,9 @@ import { type HmmRange, checkRegistered, hmmOfRange } from "./range.ts";
 export const WAIT_UNTIL_VALID_MS = 1000;
 
 /**
- * True when no invalidation has overlapped the range since its last `hmmRangeFault` or `hmmRangeSnapshot` began (since register, before the first of
- * them). Means something only under the driver lock, the one that the driver's `invalidate` takes; false then means: throw the pfns away. Linux:
- * `hmm_range_valid`.
+ * True when no invalidation has overlapped the range since its last `hmmRangeFault` or `hmmRangeSnapshot` began (since
+ * register, before the first of them). Means something only under the driver lock, the one that the driver's
+ * `invalidate` takes; false then means: throw the pfns away. Linux: `hmm_range_valid`.
  */
 export function hmmRangeValid(range: HmmRange): boolean {
   checkRegistered(range, "ask for the validity of");
@@ -37,9 +38,10 @@ export function hmmRangeValid(range: HmmRange): boolean {
 }
 
 /**
- * Waits until no invalidation in flight overlaps the range. False: `timeoutMs` went by, or the range's mirror is gone. True is a hint, not a promise: a fault or
- * snapshot may find it invalid again. Do not hold the driver lock, which the invalidator needs to get on. The condition is one variable, so what ended the
- * wait is what is answered (patch 5). Linux: `hmm_range_wait_until_valid`.
+ * Waits until no invalidation in flight overlaps the range. False: `timeoutMs` went by, or the range's mirror is gone.
+ * True is a hint, not a promise: a fault or snapshot may find it invalid again. Do not hold the driver lock, which the
+ * invalidator needs to get on. The condition is one variable, so what ended the wait is what is answered (patch 5).
+ * Linux: `hmm_range_wait_until_valid`.
  */
 export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAIT_UNTIL_VALID_MS): Task<boolean> {
   checkRegistered(range, "wait for");
@@ -53,8 +55,8 @@ export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAI
 }
 
 /**
- * Notes the stamp (S3), before anything is read. EBUSY: an invalidation of the range is in flight, so what would be read is about to change. ENODEV: the mirror is
- * gone.
+ * Notes the stamp (S3), before anything is read. EBUSY: an invalidation of the range is in flight, so what would be
+ * read is about to change. ENODEV: the mirror is gone.
  */
 export function* armRange(range: HmmRange): Task<Errno> {
   const { record } = range;
@@ -70,7 +72,10 @@ export function isOrphaned(range: HmmRange): boolean {
   return readStamp(range.record) === STAMP_ORPHANED;
 }
 
-/** Whether the stamp is still the noted one: `hmmRangeValid` as an early out, without the driver lock and so without its meaning. */
+/**
+ * Whether the stamp is still the noted one: `hmmRangeValid` as an early out, without the driver lock and so without its
+ * meaning.
+ */
 export function* isStillArmed(range: HmmRange): Task<boolean> {
   const { record } = range;
   yield* access(range.machine.memory, "read", stampIndex(record), 1, "range stamp");

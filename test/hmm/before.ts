@@ -1,11 +1,17 @@
 /**
- * @module The code as it was before each patch of June 2019, on this project's structs: for twins only, which must see it fail. Each function is the
- * old one with the one defect that its patch took away; what the defect does not need is left out.
+ * @module The code as it was before each patch of June 2019, on this project's structs: for twins only, which must see
+ * it fail. Each function is the old one with the one defect that its patch took away; what the defect does not need is
+ * left out.
  */
 
 import { Hmm, hmmInit } from "../../src/hmm/hmm-struct.ts";
 import { forgetInFlight, recordInFlight } from "../../src/hmm/in-flight.ts";
-import { HMM_NOTIFIER_OPS, hmmInvalidateRangeEnd, hmmInvalidateRangeStart, hmmRelease } from "../../src/hmm/invalidate.ts";
+import {
+  HMM_NOTIFIER_OPS,
+  hmmInvalidateRangeEnd,
+  hmmInvalidateRangeStart,
+  hmmRelease,
+} from "../../src/hmm/invalidate.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../src/hmm/mirror-record.ts";
 import { mirrorOpsOf } from "../../src/hmm/mirror-ops.ts";
 import { HmmRangeRecord, rangeOfNode, readStamp, stampIndex, stampIsValid } from "../../src/hmm/range-record.ts";
@@ -52,7 +58,9 @@ export function* freeAtOnce(machine: Machine, mm: Mm, hmm: Hmm): Task<void> {
   yield* mmdrop(machine, mm);
 }
 
-/** Patch 4: looked up without a lock, published before it is registered, and a lost race is a failure. 0 = "no memory". */
+/**
+ * Patch 4: looked up without a lock, published before it is registered, and a lost race is a failure. 0 = "no memory".
+ */
 export function* getOrCreateRacily(machine: Machine, mm: Mm): Task<number> {
   const seen = mm.hmm;
   yield* access(machine.memory, "read", mm.at, 1, "mm.hmm");
@@ -81,7 +89,10 @@ export function* waitAndLookAgain(range: HmmRange): Task<boolean> {
   return stampIsValid(readStamp(range.record));
 }
 
-/** Patch 6: what the _rcu list functions suggested: a reader without the lock, while the range may be freed right after unregister. */
+/**
+ * Patch 6: what the _rcu list functions suggested: a reader without the lock, while the range may be freed right after
+ * unregister.
+ */
 export function* countRangesWithoutLock(hmm: Hmm): Task<number> {
   const { memory } = hmm;
   let count = 0;

@@ -73,7 +73,10 @@ test("every page that came out valid is mapped with its rights, the others are n
   const iommu = new FakeIommu(10);
   assert.equal(map(set, iommu), 3);
   assert.deepEqual([...set.addresses], [0, NOT_MAPPED, 1, 2], "0 is an address like any other");
-  assert.deepEqual([...iommu.mapped.values()].map(({ isWritable }) => isWritable), [true, false, false]);
+  assert.deepEqual(
+    [...iommu.mapped.values()].map(({ isWritable }) => isWritable),
+    [true, false, false],
+  );
   assert.equal(hmmRangeValid(set.range), true);
   assert.equal(unmap(set, iommu, false), 3);
   assert.equal(iommu.mapped.size, 0);

@@ -1,6 +1,6 @@
 /**
- * @module The fault side of the fake device's driver, as every driver should write it (src/hmm/valid.ts), and the question that all tests with
- * interleavings ask: does the device's table name a frame that is not the page's any more?
+ * @module The fault side of the fake device's driver, as every driver should write it (src/hmm/valid.ts), and the
+ * question that all tests with interleavings ask: does the device's table name a frame that is not the page's any more?
  */
 
 import assert from "node:assert/strict";
@@ -25,7 +25,10 @@ export interface ServiceOptions {
   readonly rounds?: number;
 }
 
-/** Fills the device's table from a registered range. The range's pages, EBUSY when all rounds collided, or what the fault answers. */
+/**
+ * Fills the device's table from a registered range. The range's pages, EBUSY when all rounds collided, or what the
+ * fault answers.
+ */
 export function* service(device: FakeDevice, range: HmmRange, options: ServiceOptions = {}): Task<number> {
   const { looksOnly = false, isValid = hmmRangeValid, rounds = 50 } = options;
   const mm = mmOfRange(range);
@@ -60,6 +63,9 @@ export function checkTable(rig: Rig, device: FakeDevice, range: HmmRange): void 
     const pte = leaf === 0 ? 0 : (memory.words[pteIndex(leaf, page)] ?? 0);
     const pfn = entryPfn(entry, range.encoding);
     const isThePages = (pte & PTE_PRESENT) !== 0 && ptePfn(pte) === pfn;
-    assert.ok(isThePages, `the device reaches frame ${pfn} for page ${page}, whose entry is 0x${(pte >>> 0).toString(16)}`);
+    assert.ok(
+      isThePages,
+      `the device reaches frame ${pfn} for page ${page}, whose entry is 0x${(pte >>> 0).toString(16)}`,
+    );
   }
 }

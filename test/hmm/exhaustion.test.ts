@@ -1,4 +1,7 @@
-/** @module Every allocation of this layer fails once: the answer is ENOMEM, nothing is left behind, and the same call succeeds when there is memory again. */
+/**
+ * @module Every allocation of this layer fails once: the answer is ENOMEM, nothing is left behind, and the same call
+ * succeeds when there is memory again.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,6 @@
-/** @module hmmRangeFault and its normal entry: what is made present, for whom, every answer, and what is left in pfns. */
+/**
+ * @module hmmRangeFault and its normal entry: what is made present, for whom, every answer, and what is left in pfns.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -131,7 +133,12 @@ test("a page beyond the end of a shared source is EFAULT at that page", () => {
   const device = FakeDevice.registered(rig);
   const pages = 2 ** 18; // the size at which a shared anonymous object ends exactly where its mapping does
   rig.map(16, pages, VM_READ | VM_WRITE, true);
-  const grow = { oldLengthBytes: pages * PAGE_BYTES, newLengthBytes: (pages + 1) * PAGE_BYTES, mayMove: false, to: undefined };
+  const grow = {
+    oldLengthBytes: pages * PAGE_BYTES,
+    newLengthBytes: (pages + 1) * PAGE_BYTES,
+    mayMove: false,
+    to: undefined,
+  };
   assert.equal(rig.run(doMremap(rig.machine, rig.mm, { address: 16 * PAGE_BYTES, ...grow })), 16 * PAGE_BYTES);
   const set = { rig, device, range: rig.registered(device, 16 + pages - 1, 2, { defaultFlags: READ }) };
   assert.equal(fault(set), EFAULT);
@@ -178,7 +185,10 @@ test("a write fault of pages that the device had copied invalidates its own rang
   const copyable = new Uint8Array(64);
   rig.reading(() => trackRange(rig.machine, rig.mm, 16, 80, copyable));
   assert.equal(fault(set), 64);
-  assert.ok(kindsOf(range).every((kind) => kind === READ), "tracked pages are not writable");
+  assert.ok(
+    kindsOf(range).every((kind) => kind === READ),
+    "tracked pages are not writable",
+  );
   range.defaultFlags = WRITE;
   device.heard.length = 0;
   assert.equal(fault(set), 64);

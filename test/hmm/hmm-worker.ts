@@ -12,7 +12,10 @@ const machine = Machine.attach(request.handle, { name: request.role, hostThreadI
 const mm = Mm.at(machine.memory, request.mm);
 const run = roles[request.role];
 try {
-  const result = runBlocking(machine.memory, run({ machine, mm, request, say: (said: unknown) => parentPort?.postMessage({ said }) }));
+  const result = runBlocking(
+    machine.memory,
+    run({ machine, mm, request, say: (said: unknown) => parentPort?.postMessage({ said }) }),
+  );
   parentPort?.postMessage({ result });
   machine.detach();
 } catch (error) {

@@ -1,7 +1,7 @@
 /**
- * @module Runs several tasks of one thread in a random order of their steps: every operation on a lock, count, queue or marked word is one step, so
- * a seed is an interleaving. A small relative of the exploring scheduler that the core is prepared for (src/sync/explored.ts says when a step is
- * enabled); it proves nothing, it looks often.
+ * @module Runs several tasks of one thread in a random order of their steps: every operation on a lock, count, queue or
+ * marked word is one step, so a seed is an interleaving. A small relative of the exploring scheduler that the core is
+ * prepared for (src/sync/explored.ts says when a step is enabled); it proves nothing, it looks often.
  */
 
 import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
@@ -50,7 +50,13 @@ export class Interleaver {
   spawn(name: string, task: Task<unknown>): void {
     const { mode } = this.#memory;
     this.#memory.mode = EXPLORED;
-    this.#threads.push({ name, task, context: makeContext(this.#memory, name, false), pending: undefined, isWoken: false });
+    this.#threads.push({
+      name,
+      task,
+      context: makeContext(this.#memory, name, false),
+      pending: undefined,
+      isWoken: false,
+    });
     this.#memory.mode = mode;
   }
 
@@ -148,7 +154,10 @@ export function forSeeds(count: number, scenario: (seed: number) => void): void 
   }
 }
 
-/** The first of `count` seeds with which `scenario` throws something that matches `how`: for a broken twin, which must be caught. */
+/**
+ * The first of `count` seeds with which `scenario` throws something that matches `how`: for a broken twin, which must
+ * be caught.
+ */
 export function firstFailure(count: number, scenario: (seed: number) => void, how: RegExp): number | undefined {
   return seedsOf(count).find((seed) => {
     try {

@@ -1,4 +1,7 @@
-/** @module Invalidations as a hmm sees them: what start and end do to ranges, who may refuse, and what a full record does. */
+/**
+ * @module Invalidations as a hmm sees them: what start and end do to ranges, who may refuse, and what a full record
+ * does.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -47,7 +50,14 @@ function closeAll(rig: Rig, device: FakeDevice, ranges: readonly HmmRange[]): vo
 test("between start and end the ranges that overlap are invalid, and no others", () => {
   const rig = new Rig();
   const device = FakeDevice.registered(rig);
-  const spans: readonly (readonly [number, number])[] = [[0, 10], [10, 12], [12, 20], [15, 17], [20, 30], [30, 31]];
+  const spans: readonly (readonly [number, number])[] = [
+    [0, 10],
+    [10, 12],
+    [12, 20],
+    [15, 17],
+    [20, 30],
+    [30, 31],
+  ];
   const ranges = spans.map(([first, stop]) => rig.registered(device, 100 + first, stop - first));
   const change = clearing(rig, 112, 120);
   assert.equal(start(rig, change), 0);
@@ -64,13 +74,19 @@ test("after the end a range that was invalidated stays invalid until it is read 
   rig.map(16, 8);
   const device = FakeDevice.registered(rig);
   const range = rig.registered(device, 16, 4);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 4);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    4,
+  );
   assert.equal(hmmRangeValid(range), true);
   const change = clearing(rig, 17, 18);
   start(rig, change);
   end(rig, change);
   assert.equal(hmmRangeValid(range), false);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 4);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    4,
+  );
   assert.equal(hmmRangeValid(range), true);
   closeAll(rig, device, [range]);
 });
@@ -84,10 +100,19 @@ test("a range that is registered during an invalidation waits for it if it overl
   const inside = rig.registered(device, 17, 2);
   const beside = rig.registered(device, 18, 2);
   assert.deepEqual([hmmRangeValid(inside), hmmRangeValid(beside)], [false, true]);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(inside)), EBUSY);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(beside)), 2);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(inside)),
+    EBUSY,
+  );
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(beside)),
+    2,
+  );
   end(rig, change);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(inside)), 2);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(inside)),
+    2,
+  );
   assert.equal(hmmRangeValid(inside), true);
   closeAll(rig, device, [inside, beside]);
 });
@@ -101,10 +126,19 @@ test("an open write view keeps devices out of its pages, also those that registe
   const device = FakeDevice.registered(rig); // the hmm did not exist when the view was opened
   const inside = rig.registered(device, 17, 2);
   const beside = rig.registered(device, 18, 2);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(inside)), EBUSY);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(beside)), 2);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(inside)),
+    EBUSY,
+  );
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(beside)),
+    2,
+  );
   rig.run(viewClose(rig.machine, hold));
-  assert.equal(rig.reading(() => hmmRangeSnapshot(inside)), 2);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(inside)),
+    2,
+  );
   assert.equal(statistics(rig).notifiers, 0);
   closeAll(rig, device, [inside, beside]);
 });
@@ -140,17 +174,36 @@ test("a driver that may not wait answers EAGAIN; nothing is unmapped and every c
   const willing = FakeDevice.registered(rig);
   const refusing = FakeDevice.registered(rig);
   const range = rig.registered(willing, 16, 4);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 4);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    4,
+  );
   refusing.answer = () => EAGAIN;
-  assert.equal(rig.reading(() => zapNonBlocking(rig.machine, rig.mm, 16, 20)), EAGAIN);
+  assert.equal(
+    rig.reading(() => zapNonBlocking(rig.machine, rig.mm, 16, 20)),
+    EAGAIN,
+  );
   assert.equal(statistics(rig).notifiers, 0);
   assert.equal(hmmRangeValid(range), false, "marked all the same: its user looks again, no more");
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 4);
-  assert.deepEqual([...range.pfns.slice(0, 4)].map((entry) => entry & 3), [3, 3, 3, 3], "the pages are still there");
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    4,
+  );
+  assert.deepEqual(
+    Array.from(range.pfns.subarray(0, 4), (entry) => entry & 3),
+    [3, 3, 3, 3],
+    "the pages are still there",
+  );
   refusing.answer = () => 0;
-  assert.equal(rig.reading(() => zapNonBlocking(rig.machine, rig.mm, 16, 20)), 0);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 4);
-  assert.deepEqual([...range.pfns.slice(0, 4)], [0, 0, 0, 0]);
+  assert.equal(
+    rig.reading(() => zapNonBlocking(rig.machine, rig.mm, 16, 20)),
+    0,
+  );
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    4,
+  );
+  assert.deepEqual(Array.from(range.pfns.subarray(0, 4)), [0, 0, 0, 0]);
   refusing.close();
   closeAll(rig, willing, [range]);
 });
@@ -158,7 +211,12 @@ test("a driver that may not wait answers EAGAIN; nothing is unmapped and every c
 test("wrong answers of a driver are counted and taken for 0", () => {
   const rig = new Rig();
   const device = FakeDevice.registered(rig);
-  for (const [answer, blockable] of [[EAGAIN, true], [EINVAL, true], [ENOMEM, false], [7, false]] as const) {
+  for (const [answer, blockable] of [
+    [EAGAIN, true],
+    [EINVAL, true],
+    [ENOMEM, false],
+    [7, false],
+  ] as const) {
     device.answer = () => answer;
     const change = clearing(rig, 16, 17, blockable);
     assert.equal(start(rig, change), 0, `${answer}`);
@@ -176,9 +234,14 @@ test("a driver that throws stops the machine with one clear error: nothing may b
   device.answer = () => {
     throw new RangeError("the driver's own");
   };
-  const told = /invalidate call-back of the hmm mirror at 0x.* failed, and its device may still reach.*the driver's own/;
+  const told =
+    /invalidate call-back of the hmm mirror at 0x.* failed, and its device may still reach.*the driver's own/;
   assert.throws(() => start(rig, clearing(rig, 16, 17)), told);
-  assert.throws(() => rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) })), told, "everywhere from now on");
+  assert.throws(
+    () => rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) })),
+    told,
+    "everywhere from now on",
+  );
 });
 
 test("a thread that lacks a driver's code cannot change a mapping under its device: the machine says so and stops", () => {

@@ -1,4 +1,7 @@
-/** @module Mirrors: one hmm for each address space, register and unregister, the code behind a mirror, and what a thread lacks. */
+/**
+ * @module Mirrors: one hmm for each address space, register and unregister, the code behind a mirror, and what a thread
+ * lacks.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -54,7 +57,10 @@ test("unregister does not call release; the end of the address space does, once 
   const second = FakeDevice.registered(rig);
   gone.unregister();
   rig.end();
-  assert.deepEqual([gone, first, second].map(({ heard }) => heard.map(({ call }) => call)), [[], ["release"], ["release"]]);
+  assert.deepEqual(
+    [gone, first, second].map(({ heard }) => heard.map(({ call }) => call)),
+    [[], ["release"], ["release"]],
+  );
   for (const device of [gone, first, second]) device.close();
   rig.leave();
 });
@@ -125,7 +131,10 @@ test("unregistering a mirror with a range on it is an assertion, and the mirror 
 test("unregistering under a lock is an assertion", () => {
   const rig = new Rig();
   const device = FakeDevice.registered(rig);
-  assert.throws(() => rig.run(withMmapWrite(rig.mm, () => hmmMirrorUnregister(device.mirror))), /hmmMirrorUnregister while holding mmapLock.*waits for call-backs/);
+  assert.throws(
+    () => rig.run(withMmapWrite(rig.mm, () => hmmMirrorUnregister(device.mirror))),
+    /hmmMirrorUnregister while holding mmapLock.*waits for call-backs/,
+  );
   device.close();
   rig.leave();
 });
@@ -140,7 +149,11 @@ test("an id without code in this thread is told at register", () => {
 });
 
 test("names of mirror operations: one id each, the same name again replaces the code, bad names are refused", () => {
-  const noop = { *invalidate(): Generator<never, number> { return 0; } };
+  const noop = {
+    *invalidate(): Generator<never, number> {
+      return 0;
+    },
+  };
   const id = registerMirrorOps("mirror.test a", noop);
   assert.equal(registerMirrorOps("mirror.test a", noop), id);
   assert.notEqual(registerMirrorOps("mirror.test b", noop), id);
@@ -151,12 +164,19 @@ test("names of mirror operations: one id each, the same name again replaces the 
 
 test("too many different drivers in use at once is ENOMEM, and ends when one leaves", () => {
   const rig = new Rig();
-  const noop = { *invalidate(): Generator<never, number> { return 0; } };
+  const noop = {
+    *invalidate(): Generator<never, number> {
+      return 0;
+    },
+  };
   const devices: FakeDevice[] = [];
   for (let i = 0; i <= 32; i++) devices.push(new FakeDevice(rig, registerMirrorOps(`crowd ${i}`, noop)));
   const last = devices.pop();
   assert.ok(last !== undefined);
-  assert.deepEqual(devices.map((device) => device.tryRegister()), devices.map(() => 0));
+  assert.deepEqual(
+    devices.map((device) => device.tryRegister()),
+    devices.map(() => 0),
+  );
   assert.equal(last.tryRegister(), -12);
   devices.pop()?.close();
   assert.equal(last.tryRegister(), 0);

@@ -1,4 +1,7 @@
-/** @module Ranges: what register accepts, what the two ends of a range's life do, and what every use outside of it is told. */
+/**
+ * @module Ranges: what register accepts, what the two ends of a range's life do, and what every use outside of it is
+ * told.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -96,9 +99,15 @@ test("a range outlives the user who made it: its unregister runs the exit", () =
   const range = rig.registered(device, 16, 4);
   rig.end();
   assert.deepEqual(device.heard, [], "release must wait for the range");
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 4);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    4,
+  );
   rig.run(hmmRangeUnregister(range));
-  assert.deepEqual(device.heard.map(({ call }) => call), ["release"]);
+  assert.deepEqual(
+    device.heard.map(({ call }) => call),
+    ["release"],
+  );
   rig.freeRange(range);
   device.close();
   rig.leave();
@@ -138,7 +147,11 @@ test("every use of a range before register and after unregister names the range"
   rig.must(hmmRangeRegister(range, device.mirror, START, START + 4 * PAGE_BYTES));
   rig.run(hmmRangeUnregister(range));
   for (const [name, use] of Object.entries(uses)) {
-    assert.throws(use, /AssertionFailure: Cannot .*hmm range at 0x.* over pages 0x10 to 0x14: it was unregistered/, name);
+    assert.throws(
+      use,
+      /AssertionFailure: Cannot .*hmm range at 0x.* over pages 0x10 to 0x14: it was unregistered/,
+      name,
+    );
   }
   assert.deepEqual([range.startPage, range.endPage], [16, 20], "start and end stay readable");
   rig.freeRange(range);
@@ -179,7 +192,10 @@ test("hmmRangeUnregister under the mmap lock is an assertion, since it may run t
   const rig = new Rig();
   const device = FakeDevice.registered(rig);
   const range = rig.registered(device, 16, 4);
-  assert.throws(() => rig.reading(() => hmmRangeUnregister(range)), /hmmRangeUnregister inside a read section or holding a lock for reading.*takes the address space down/);
+  assert.throws(
+    () => rig.reading(() => hmmRangeUnregister(range)),
+    /hmmRangeUnregister inside a read section or holding a lock for reading.*takes the address space down/,
+  );
   assert.equal(range.isRegistered(), true, "nothing has been undone");
   rig.run(hmmRangeUnregister(range));
   rig.freeRange(range);
@@ -239,7 +255,11 @@ test("an encoding that contradicts itself is refused", () => {
     "a shift that loses bits": { ...DEFAULT_ENCODING, pfnShift: 9 },
   };
   for (const [name, encoding] of Object.entries(bad)) {
-    assert.throws(() => rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1), encoding })), /Cannot use/, name);
+    assert.throws(
+      () => rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1), encoding })),
+      /Cannot use/,
+      name,
+    );
   }
   rig.leave();
 });

@@ -1,6 +1,6 @@
 /**
- * @module The thirteen defects that were still there after the series of 2019, one by one: fixed here and shown to be. Most are tested from other sides too, where
- * the thing that they are about is tested.
+ * @module The thirteen defects that were still there after the series of 2019, one by one: fixed here and shown to be.
+ * Most are tested from other sides too, where the thing that they are about is tested.
  */
 
 import assert from "node:assert/strict";
@@ -19,11 +19,7 @@ import { KIND_MIGRATION, KIND_SWAP, PAGE_BYTES, makeNonPresent } from "../../src
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
-import {
-  mmuNotifierRegister,
-  mmuNotifierUnregister,
-  registerNotifierOps,
-} from "../../src/notifier/mmu-notifier.ts";
+import { mmuNotifierRegister, mmuNotifierUnregister, registerNotifierOps } from "../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../src/notifier/subscriptions.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../src/sync/errno.ts";
 import { type Task, access } from "../../src/sync/task.ts";
@@ -48,7 +44,10 @@ function setUp(pages = 4): { rig: Rig; device: FakeDevice } {
 test("defect 1, ABA on valid: an invalidation that has come and gone since the snapshot is seen", () => {
   const { rig, device } = setUp();
   const range = rig.registered(device, 16, 2);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 2);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    2,
+  );
   rig.must(discard(rig, 1));
   assert.equal(rig.run(hmmRangeWaitUntilValid(range, 1)), true, "nothing is running");
   assert.equal(hmmRangeValid(range), false, "but something has run");
@@ -86,7 +85,10 @@ test("defect 2, two listeners and one refuses: the other's count comes down, whe
     const device = FakeDevice.registered(rig);
     if (comesFirst) rig.run(addRefuser(rig, refuser));
     const inter = new Interleaver(rig.machine.memory, seed);
-    inter.spawn("reaps", withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18)));
+    inter.spawn(
+      "reaps",
+      withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18)),
+    );
     inter.spawn("takes the refuser off", mmuNotifierUnregister(rig.machine, rig.mm.notifiers, refuser.node));
     inter.run();
     assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.notifiers, 0);
@@ -155,7 +157,11 @@ test("defect 6, the last user may go with a range: not under the mmap lock, and 
   assert.throws(() => rig.run(underDriverLock), /hmmRangeUnregister while holding driverLock.*release it first/);
   rig.end();
   rig.run(hmmRangeUnregister(range));
-  assert.deepEqual(device.heard.map(({ call }) => call), ["release"], "it was the last user, and nothing hung");
+  assert.deepEqual(
+    device.heard.map(({ call }) => call),
+    ["release"],
+    "it was the last user, and nothing hung",
+  );
   rig.freeRange(range);
   device.close();
   rig.leave();
@@ -181,7 +187,10 @@ test("defect 8, entries that are not present are faulted when asked for: the dec
   rig.must(doMprotect(rig.machine, rig.mm, START, PAGE_BYTES, 0));
   rig.must(doMprotect(rig.machine, rig.mm, START, PAGE_BYTES, VM_READ | VM_WRITE));
   const range = rig.registered(device, 16, 4, { defaultFlags: flags.valid });
-  assert.equal(rig.reading(() => hmmRangeFault(range, true)), 4);
+  assert.equal(
+    rig.reading(() => hmmRangeFault(range, true)),
+    4,
+  );
   assert.notEqual((range.pfns[0] ?? 0) & flags.valid, 0);
   rig.run(hmmRangeUnregister(range));
   rig.freeRange(range);
@@ -204,11 +213,21 @@ test("defect 10, a retry asks for what the driver asked for, not for what came b
   const { rig, device } = setUp(2);
   const request = Uint32Array.of(flags.valid | flags.write, flags.valid);
   const range = rig.registered(device, 16, 4, { request: Uint32Array.of(...request, ...request), pfnFlagsMask: 0xff });
-  assert.equal(rig.reading(() => hmmRangeFault(range, true)), EFAULT, "the second half is not mapped yet");
-  assert.deepEqual([...range.pfns.slice(2)], [values.error, values.none]);
+  assert.equal(
+    rig.reading(() => hmmRangeFault(range, true)),
+    EFAULT,
+    "the second half is not mapped yet",
+  );
+  assert.deepEqual(Array.from(range.pfns.subarray(2)), [values.error, values.none]);
   rig.map(18, 2);
-  assert.equal(rig.reading(() => hmmRangeFault(range, true)), 4);
-  assert.deepEqual(Array.from(range.pfns.slice(2), (entry) => entry & 3), [3, 1]);
+  assert.equal(
+    rig.reading(() => hmmRangeFault(range, true)),
+    4,
+  );
+  assert.deepEqual(
+    Array.from(range.pfns.slice(2), (entry) => entry & 3),
+    [3, 1],
+  );
   assert.deepEqual([...(range.request ?? [])], [3, 1, 3, 1]);
   rig.run(hmmRangeUnregister(range));
   rig.freeRange(range);
@@ -235,8 +254,11 @@ test("defect 12, the mark of the page that failed survives the clearing of what 
   const { rig, device } = setUp(2);
   const range = rig.registered(device, 16, 4, { defaultFlags: flags.valid });
   range.pfns.fill(0xffff_ffff);
-  assert.equal(rig.reading(() => hmmRangeFault(range, true)), EFAULT);
-  assert.deepEqual([...range.pfns.slice(2)], [values.error, values.none]);
+  assert.equal(
+    rig.reading(() => hmmRangeFault(range, true)),
+    EFAULT,
+  );
+  assert.deepEqual(Array.from(range.pfns.subarray(2)), [values.error, values.none]);
   rig.run(hmmRangeUnregister(range));
   rig.freeRange(range);
   device.close();
@@ -247,7 +269,10 @@ test("defect 13, a driver that ignores a failed register is told at the first us
   const { rig, device } = setUp();
   const range = rig.range({ pages: 4 });
   rig.run(hmmRangeRegister(range, device.mirror, START + 1, START + PAGE_BYTES));
-  assert.throws(() => rig.run(hmmRangeWaitUntilValid(range, 1)), /it is not registered; register it, and look at what register returns/);
+  assert.throws(
+    () => rig.run(hmmRangeWaitUntilValid(range, 1)),
+    /it is not registered; register it, and look at what register returns/,
+  );
   rig.freeRange(range);
   device.close();
   rig.leave();

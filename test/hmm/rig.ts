@@ -1,13 +1,19 @@
 /**
- * @module What the hmm tests stand on: a machine with one address space, and a fake device whose driver keeps a table of translations
- * under a lock of its own, sweeps it when it is told to, and can be made to misbehave.
+ * @module What the hmm tests stand on: a machine with one address space, and a fake device whose driver keeps a table
+ * of translations under a lock of its own, sweeps it when it is told to, and can be made to misbehave.
  */
 
 import assert from "node:assert/strict";
 import { HmmMirror, HmmMirrorRecord } from "../../src/hmm/mirror-record.ts";
 import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
 import { registerMirrorOps } from "../../src/hmm/mirror-ops.ts";
-import { type HmmRange, type HmmRangeOptions, hmmRangeAlloc, hmmRangeFree, hmmRangeRegister } from "../../src/hmm/range.ts";
+import {
+  type HmmRange,
+  type HmmRangeOptions,
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeRegister,
+} from "../../src/hmm/range.ts";
 import { Machine } from "../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, embedStruct, struct } from "../../src/memory/struct.ts";
 import { cpuFault } from "../../src/mm/cpu-fault.ts";

@@ -44,7 +44,10 @@ test("a snapshot shows pages as they are and makes none present", () => {
   rig.touch(20, 2);
   rig.must(doMprotect(rig.machine, rig.mm, 21 * PAGE_BYTES, PAGE_BYTES, VM_READ));
   const used = rig.machine.ram.usage().usedPages;
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 6);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    6,
+  );
   assert.deepEqual(kindsOf(range), [N, R, W, N, W, R]);
   assert.equal(hmmRangeValid(range), true);
   const shown = rig.run(readPagemap(rig.machine, rig.mm, 16, 22));
@@ -63,7 +66,10 @@ test("a snapshot goes over leaves, 4 GiB borders and neighbouring mappings", () 
   rig.touch(first + 2, 3);
   rig.touch(first + 601, 1);
   const range = rig.registered(device, first, 602);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 602);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    602,
+  );
   assert.deepEqual(kindsOf(range), [R, N, W, W, W, ...Array.from({ length: 596 }, () => N), W]);
   close(rig, device, range);
 });
@@ -73,10 +79,16 @@ test("a hole is EFAULT, a mapping without read permission EPERM; the entry there
   range.pfns.fill(0xdead);
   rig.map(16, 2);
   rig.touch(16, 2);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), EFAULT);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    EFAULT,
+  );
   assert.deepEqual(kindsOf(range), [W, W, E, N, N, N]);
   rig.map(18, 2, 0);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), EPERM);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    EPERM,
+  );
   assert.deepEqual(kindsOf(range), [W, W, E, N, N, N]);
   close(rig, device, range);
 });
@@ -88,7 +100,10 @@ test("with HOLES_MARK the same places read error and the walk goes on", () => {
   rig.touch(17, 2);
   rig.map(20, 2, 0);
   rig.map(22, 1);
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), 8);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    8,
+  );
   assert.deepEqual(kindsOf(range), [E, W, W, E, E, E, N, E]);
   close(rig, device, range);
 });
@@ -99,7 +114,10 @@ test("device registers are EFAULT", () => {
   const vma = vmaOf(rig.machine.memory, rig.mm, 16);
   assert.ok(vma !== undefined);
   vma.flags |= VM_IO;
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), EFAULT);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    EFAULT,
+  );
   assert.deepEqual(kindsOf(range), [E, N]);
   vma.flags = VM_READ | VM_WRITE;
   close(rig, device, range);
@@ -110,7 +128,10 @@ test("a range of larger pages than the mapping has is EINVAL", () => {
   rig.map(16, 2);
   rig.run(hmmRangeUnregister(range));
   rig.must(hmmRangeRegister(range, device.mirror, 16 * PAGE_BYTES, 18 * PAGE_BYTES, 13));
-  assert.equal(rig.reading(() => hmmRangeSnapshot(range)), EINVAL);
+  assert.equal(
+    rig.reading(() => hmmRangeSnapshot(range)),
+    EINVAL,
+  );
   assert.deepEqual(kindsOf(range), [N, N]);
   close(rig, device, range);
 });

@@ -1,4 +1,7 @@
-/** @module Real threads: drivers that serve faults while others change the mappings, and threads that die in the middle of it. */
+/**
+ * @module Real threads: drivers that serve faults while others change the mappings, and threads that die in the middle
+ * of it.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

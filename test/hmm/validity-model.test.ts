@@ -1,6 +1,6 @@
 /**
- * @module Random ranges and invalidations against a model that anyone can check: a range is valid iff no invalidation in flight touches it and none that touches it has begun
- * since it was last read. HMM_SEED repeats one run.
+ * @module Random ranges and invalidations against a model that anyone can check: a range is valid iff no invalidation
+ * in flight touches it and none that touches it has begun since it was last read. HMM_SEED repeats one run.
  */
 
 import assert from "node:assert/strict";

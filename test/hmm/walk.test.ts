@@ -1,4 +1,7 @@
-/** @module The decision about one page-table entry and the walk over one leaf, against a second, plain opinion of what they should say. */
+/**
+ * @module The decision about one page-table entry and the walk over one leaf, against a second, plain opinion of what
+ * they should say.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -43,10 +46,17 @@ const KINDS = {
 } as const;
 
 test("nothing that is not requested needs anything, whatever the entry", () => {
-  const all = [...Object.values(KINDS), makeNonPresent(KIND_DEVICE_PRIVATE, 7), makePte(5, 0), makePte(5, PTE_SPECIAL), ZERO_PTE];
-  for (const pte of all) for (const request of [0, flags.write, flags.devicePrivate]) {
-    assert.equal(needOf(pte, request, DEFAULT_ENCODING), NEED_NOTHING);
-  }
+  const all = [
+    ...Object.values(KINDS),
+    makeNonPresent(KIND_DEVICE_PRIVATE, 7),
+    makePte(5, 0),
+    makePte(5, PTE_SPECIAL),
+    ZERO_PTE,
+  ];
+  for (const pte of all)
+    for (const request of [0, flags.write, flags.devicePrivate]) {
+      assert.equal(needOf(pte, request, DEFAULT_ENCODING), NEED_NOTHING);
+    }
 });
 
 test("a page that is not present needs the fault that was asked for, swapped and migrating ones too", () => {
@@ -85,12 +95,19 @@ test("device memory stays where it is unless asked back, and is never shown to a
 
 test("frame numbers come back whole for every shift, the largest too", () => {
   for (let pfnShift = 4; pfnShift <= 8; pfnShift++) {
-    const encoding: HmmEncoding = { flags: { valid: 1, write: 2, devicePrivate: 4 }, values: { none: 0, error: 8, special: 8 }, pfnShift };
+    const encoding: HmmEncoding = {
+      flags: { valid: 1, write: 2, devicePrivate: 4 },
+      values: { none: 0, error: 8, special: 8 },
+      pfnShift,
+    };
     for (const pfn of [0, 1, 0x7fffff, 0x800000, 0xffffff]) {
       const pfns = new Uint32Array(1);
       snapshotLeaf(Int32Array.of(makePte(pfn, PTE_WRITE)), 0, 1, pfns, 0, encoding);
       const [entry = 0] = pfns;
-      assert.deepEqual([entryPfn(entry, encoding), entryIsValid(entry, encoding), entryIsWritable(entry, encoding)], [pfn, true, true]);
+      assert.deepEqual(
+        [entryPfn(entry, encoding), entryIsValid(entry, encoding), entryIsWritable(entry, encoding)],
+        [pfn, true, true],
+      );
       assert.equal(entry, entryOf(makePte(pfn, PTE_WRITE), encoding), "the fast way and the slow way agree");
     }
   }
@@ -107,7 +124,17 @@ function randomLeaf(random: () => number): Int32Array {
     () => ZERO_PTE,
     () => makeNonPresent(KIND_DEVICE_PRIVATE, 11),
   ];
-  return Int32Array.from({ length: 512 }, () => kinds[Math.floor(random() * kinds.length)]?.() ?? 0);
+  // In runs, since the walks read like entries many at a time.
+  let kind: (() => number) | undefined;
+  let left = 0;
+  return Int32Array.from({ length: 512 }, () => {
+    if (left === 0) {
+      kind = kinds[Math.floor(random() * kinds.length)];
+      left = 1 + Math.floor(random() ** 3 * 60);
+    }
+    left--;
+    return kind?.() ?? 0;
+  });
 }
 
 test("both walks over random leaves say page by page what the decision says", () => {
@@ -122,7 +149,10 @@ test("both walks over random leaves say page by page what the decision says", ()
     const expected = Array.from(leaf.subarray(first, first + count), (pte) => entryOf(pte, DEFAULT_ENCODING) >>> 0);
     assert.deepEqual([...seen], expected, `seed ${seed}, round ${round}`);
 
-    const perPage = Uint32Array.from({ length: count }, () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0);
+    const perPage = Uint32Array.from(
+      { length: count },
+      () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0,
+    );
     const requests = { perPage, mask: 0xff, always: 0 };
     const needs = Array.from(perPage, (request, i) => needOf(leaf[first + i] ?? 0, request, DEFAULT_ENCODING));
     const stop = needs.findIndex((need) => need !== NEED_NOTHING);
@@ -130,6 +160,9 @@ test("both walks over random leaves say page by page what the decision says", ()
     const done = faultLeaf(leaf, first, count, faulted, 0, DEFAULT_ENCODING, requests);
     assert.equal(done, stop === -1 ? count : stop, `seed ${seed}, round ${round}`);
     assert.deepEqual([...faulted.subarray(0, done)], expected.slice(0, done));
-    assert.ok(faulted.subarray(done).every((entry) => entry === 0xdead), "nothing is written past the stop");
+    assert.ok(
+      faulted.subarray(done).every((entry) => entry === 0xdead),
+      "nothing is written past the stop",
+    );
   }
 });
