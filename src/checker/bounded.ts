@@ -9,7 +9,7 @@
 import { ClassKeys } from "./class-key.ts";
 import type { Execution } from "./execution.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
-import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { RUN, taskOf, transitionOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
@@ -59,7 +59,7 @@ export class Bounded implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Transition | typeof OVER | typeof BLOCKED {
+  next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) return this.#current[depth]!;
     if (depth > 0) this.#keys.extend(depth - 1);
@@ -70,7 +70,9 @@ export class Bounded implements Scheduler {
     const enabled = Array.from(run.enabled.subarray(0, count));
     this.#incumbent[depth] = enabled.includes(transitionOf(Math.max(last, 0), RUN)) ? last : NOBODY;
     const choices = enabled.toSorted((a, b) => this.#cost(depth, a) - this.#cost(depth, b));
-    const affordable = choices.filter((transition) => this.#used[depth]! + this.#cost(depth, transition) <= this.#bound);
+    const affordable = choices.filter(
+      (transition) => this.#used[depth]! + this.#cost(depth, transition) <= this.#bound,
+    );
     if (affordable.length < choices.length) this.#wasCut = true;
     // There is one: going on with the incumbent, or with anyone if there is none, costs nothing.
     const first = affordable.shift()!;

@@ -5,7 +5,7 @@
 
 import type { Execution } from "./execution.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
-import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { Sleepers } from "./sleepers.ts";
 import type { Transition } from "./trace.ts";
 
@@ -45,7 +45,7 @@ export class DepthFirst implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Transition | typeof OVER | typeof BLOCKED {
+  next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) return this.#current[depth]!;
     if (this.#withSleep) this.#inherit(run, depth);

@@ -1,4 +1,7 @@
-/** @module The engines by name. */
+/**
+ * @module The engines by name, and what can be told to each. Those that cover everything: optimal, source, sleep, naive, and
+ * bounded up to its bound. Those that sample until they are stopped: random, pct, pos. How each works stands in its file.
+ */
 
 import { Bounded } from "./bounded.ts";
 import { DepthFirst } from "./depth-first.ts";
@@ -51,7 +54,7 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
       return new Pct(run, random, options.pctDepth ?? DEFAULT_PCT_DEPTH);
     case "pos":
       return new Pos(run, random);
-    case "replay":
+    default:
       return new Follow(options.schedule ?? [], { lenient: options.lenient ?? false });
   }
 }

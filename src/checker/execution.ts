@@ -9,7 +9,14 @@
  * X4. A task that throws is over; what it threw is a finding; the others go on.
  */
 
-import { AGENTS_USED, AGENT_INSIDE, AGENT_LIVE, AGENT_STATE, CONTROL_WORDS, agentRecord } from "../sync/control-block.ts";
+import {
+  AGENTS_USED,
+  AGENT_INSIDE,
+  AGENT_LIVE,
+  AGENT_STATE,
+  CONTROL_WORDS,
+  agentRecord,
+} from "../sync/control-block.ts";
 import { enterTask, leaveTask } from "../sync/current-task.ts";
 import type { TaskContext } from "../sync/current-task.ts";
 import { allows, mayTimeOut, succeeds, wakesParked } from "../sync/explored.ts";
@@ -100,7 +107,9 @@ export class Execution {
     this.names = Object.keys(scenario.tasks);
     this.tasks = this.names.length;
     if (this.tasks === 0 || this.tasks > TASK_LIMIT) {
-      throw new RangeError(`Cannot explore "${scenario.name}": it has ${this.tasks} tasks, must have 1 to ${TASK_LIMIT}`);
+      throw new RangeError(
+        `Cannot explore "${scenario.name}": it has ${this.tasks} tasks, must have 1 to ${TASK_LIMIT}`,
+      );
     }
     this.#makers = Object.values(scenario.tasks);
     this.#check = scenario.check?.bind(scenario);
@@ -342,7 +351,16 @@ export class Execution {
   #freshContext(task: number): TaskContext {
     const name = this.names[task] ?? "";
     const serial = FIRST_SERIAL + task;
-    return { serial, name, memory: this.memory, mode: EXPLORED, isBlocking: false, held: [], shared: [], beneath: undefined };
+    return {
+      serial,
+      name,
+      memory: this.memory,
+      mode: EXPLORED,
+      isBlocking: false,
+      held: [],
+      shared: [],
+      beneath: undefined,
+    };
   }
 
   #firstHeld(task: number): number {

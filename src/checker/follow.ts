@@ -2,7 +2,7 @@
 
 import type { Execution } from "./execution.ts";
 import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
-import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import type { Transition } from "./trace.ts";
 
 export class Follow implements Scheduler {
@@ -24,7 +24,7 @@ export class Follow implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Transition | typeof OVER | typeof STOPPED {
+  next(run: Execution): Decision {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     const enabled = run.enabled.subarray(0, count);
@@ -32,7 +32,9 @@ export class Follow implements Scheduler {
       const transition = this.#schedule[this.#next++]!;
       if (enabled.includes(transition)) return transition;
       if (!this.#isLenient) {
-        throw new RangeError(`Cannot replay: step ${this.#next - 1} of the schedule is not possible; is this its scenario?`);
+        throw new RangeError(
+          `Cannot replay: step ${this.#next - 1} of the schedule is not possible; is this its scenario?`,
+        );
       }
     }
     return STOPPED;

@@ -13,7 +13,7 @@ import { Races } from "./races.ts";
 import type { RaceVisitor } from "./races.ts";
 import { Reversal } from "./reversal.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
-import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { Sleepers } from "./sleepers.ts";
 import type { Transition } from "./trace.ts";
 import { wakeupNode } from "./wakeup-tree.ts";
@@ -69,7 +69,7 @@ export class OptimalDpor implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Transition | typeof OVER | typeof BLOCKED {
+  next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
       if (depth === this.#repeat - 1) run.requirePlanned(this.#planned.transition, this.#planned.footprint);

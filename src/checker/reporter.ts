@@ -48,7 +48,9 @@ export class Reporter implements Witness {
 
   /** The end of an execution in which some tasks are not over and none can go on. */
   stuck(run: Execution): void {
-    const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter((task) => run.pending[task] !== undefined);
+    const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
+      (task) => run.pending[task] !== undefined,
+    );
     const holders = stuck.map((task) => holderOf(run, task));
     const isLostWake = stuck.some((task) => run.pendingCode[task] === PARK) && holders.every((holder) => holder === -1);
     const lines = stuck.map((task, i) => {
@@ -91,8 +93,8 @@ export class Reporter implements Witness {
 function kindOfError(error: unknown): FindingKind {
   if (error instanceof LockdepError) return lockdepKinds[error.kind];
   if (!(error instanceof Error)) return "error";
-  if (/^refcount /.test(error.message)) return "refcount";
-  return /^Assertion/.test(error.name) ? "assertion" : "error";
+  if (error.message.startsWith("refcount ")) return "refcount";
+  return error.name.startsWith("Assertion") ? "assertion" : "error";
 }
 
 function siteOf(run: Execution, step: number): Site {

@@ -12,7 +12,7 @@
 import type { Execution } from "./execution.ts";
 import type { RandomNumbers } from "./random-numbers.ts";
 import { OVER, SAMPLED } from "./scheduler.ts";
-import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { RUN, choiceOf, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
@@ -28,7 +28,7 @@ export class RandomWalk implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Transition | typeof OVER {
+  next(run: Execution): Decision {
     const count = run.listEnabled();
     return count === 0 ? OVER : run.enabled[this.#random.below(count)]!;
   }
@@ -52,12 +52,13 @@ export class Pct implements Scheduler {
   }
 
   begin(): number {
-    for (let task = 0; task < this.#priorities.length; task++) this.#priorities[task] = this.#random.next() + this.#depth;
+    for (let task = 0; task < this.#priorities.length; task++)
+      this.#priorities[task] = this.#random.next() + this.#depth;
     this.#changes = Array.from({ length: this.#depth - 1 }, () => this.#random.below(this.#longest));
     return 0;
   }
 
-  next(run: Execution): Transition | typeof OVER {
+  next(run: Execution): Decision {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     let chosen = this.#highest(run, count);
@@ -100,7 +101,7 @@ export class Pos implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Transition | typeof OVER {
+  next(run: Execution): Decision {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     let best = run.enabled[0]!;

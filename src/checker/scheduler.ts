@@ -1,7 +1,6 @@
 /** @module What drives an exploration: every strategy is a Scheduler of three methods. */
 
 import type { Execution } from "./execution.ts";
-import type { Transition } from "./trace.ts";
 
 /** {@link Scheduler.next}: no task can go on. */
 export const OVER = -1;
@@ -11,11 +10,14 @@ export const BLOCKED = -2;
 /** Enough seen, although tasks could go on. */
 export const STOPPED = -3;
 
+/** A transition, or (negative) one of the three above. */
+export type Decision = number;
+
 export interface Scheduler {
   /** Whether there is another execution to do. If so, how many of the last one's steps it begins with. */
   begin(): number | undefined;
   /** The next step; one that is enabled. Or OVER, BLOCKED, STOPPED. */
-  next(run: Execution): Transition | typeof OVER | typeof BLOCKED | typeof STOPPED;
+  next(run: Execution): Decision;
   /** The execution has ended; `run.trace` holds it. */
   end(run: Execution): void;
   /** What has been covered when begin() says that there is nothing left. */

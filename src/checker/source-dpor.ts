@@ -9,7 +9,7 @@ import { Races } from "./races.ts";
 import type { RaceVisitor } from "./races.ts";
 import { Reversal } from "./reversal.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
-import type { Coverage, Scheduler } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { Sleepers } from "./sleepers.ts";
 import type { Transition } from "./trace.ts";
 
@@ -62,7 +62,7 @@ export class SourceDpor implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Transition | typeof OVER | typeof BLOCKED {
+  next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) return this.#current[depth]!;
     this.#depth = depth;

@@ -27,7 +27,8 @@ export function formatToken(schedule: readonly Transition[]): string {
 /** The schedule of a token. Throws SyntaxError for anything else. */
 export function parseToken(token: string): Transition[] {
   const schedule: Transition[] = [];
-  if (!token.startsWith(PREFIX)) throw new SyntaxError(`Cannot read the token "${token}": it must begin with ${PREFIX}`);
+  if (!token.startsWith(PREFIX))
+    throw new SyntaxError(`Cannot read the token "${token}": it must begin with ${PREFIX}`);
   const steps = /([~!]?)([a-zA-E])(\d*)/y;
   steps.lastIndex = PREFIX.length;
   while (steps.lastIndex < token.length) {

@@ -6,9 +6,7 @@ import { explore } from "../../src/checker/explore.ts";
 import { findingIdentity } from "../../src/checker/finding.ts";
 import type { FindingKind } from "../../src/checker/finding.ts";
 import { minimise, replay } from "../../src/checker/minimise.ts";
-import { Objects } from "../../src/checker/objects.ts";
-import { Cell } from "../../src/checker/program.ts";
-import type { Places } from "../../src/checker/program.ts";
+import type { Cell, Places } from "../../src/checker/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import { formatToken, parseToken } from "../../src/checker/token.ts";
@@ -16,68 +14,11 @@ import type { Mutex } from "../../src/sync/mutex.ts";
 import { RefCount } from "../../src/sync/refcount.ts";
 import { Spinlock } from "../../src/sync/spinlock.ts";
 import type { Task } from "../../src/sync/task.ts";
+import { freedTwice, usedAfterFree } from "./programs/objects.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 import * as locks from "./programs/locks.ts";
 import { handMade } from "./programs/waits.ts";
-
-const ARENA_WORDS = 16;
-
-interface Owned {
-  readonly objects: Objects;
-  readonly pointer: Cell;
-  readonly mutex: Mutex;
-}
-
-function owned(places: Places): Owned {
-  const pointer = places.cell("pointer");
-  const objects = new Objects(pointer.memory, places.take(4 * ARENA_WORDS), ARENA_WORDS);
-  return { objects, pointer, mutex: places.mutex("owner") };
-}
-
-/** One task publishes an object and frees it again; another uses it if it is there. */
-function publishing(underLock: boolean): Scenario<unknown> {
-  const section = function* (mutex: Mutex, inside: Task<void>): Task<void> {
-    if (underLock) yield* mutex.lock();
-    yield* inside;
-    if (underLock) yield* mutex.unlock();
-  };
-  const owner: Body<Owned> = function* ({ objects, pointer, mutex }) {
-    const at = yield* objects.alloc(2, "object");
-    yield* pointer.store(at);
-    const takeBack = function* (): Task<void> {
-      yield* pointer.store(0);
-      yield* objects.free(at, 2, "object");
-    };
-    yield* section(mutex, takeBack());
-  };
-  const user: Body<Owned> = function* ({ pointer, mutex }) {
-    const use = function* (): Task<void> {
-      const at = yield* pointer.load();
-      if (at !== 0) yield* new Cell(pointer.memory, at + 1, "object.field").load();
-    };
-    yield* section(mutex, use());
-  };
-  return program(underLock ? "locked use" : "use after free", owned, [owner, user]);
-}
-
-/** Two tasks give back what both found. */
-function freeing(byExchange: boolean): Scenario<unknown> {
-  const start = (places: Places): Owned => {
-    const shared = owned(places);
-    shared.pointer.init(places.take(2));
-    return shared;
-  };
-  const body: Body<Owned> = function* ({ objects, pointer }) {
-    const at = yield* pointer.load();
-    if (at === 0) return;
-    if (byExchange) {
-      if (!(yield* pointer.compareExchange(at, 0))) return;
-    } else yield* pointer.store(0);
-    yield* objects.free(at, 2, "object");
-  };
-  return program(byExchange ? "freed once" : "double free", start, [body, body]);
-}
 
 function counting(notZero: boolean): Scenario<unknown> {
   const start = (places: Places): RefCount => {
@@ -152,8 +93,8 @@ function spinning(isEndless: boolean): Scenario<unknown> {
 }
 
 const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Scenario<unknown> }[] = [
-  { kind: "use-after-free", broken: publishing(false), sound: publishing(true) },
-  { kind: "double-free", broken: freeing(false), sound: freeing(true) },
+  { kind: "use-after-free", broken: usedAfterFree(false), sound: usedAfterFree(true) },
+  { kind: "double-free", broken: freedTwice(false), sound: freedTwice(true) },
   { kind: "refcount", broken: counting(false), sound: counting(true) },
   { kind: "assertion", broken: counter(false), sound: counter(true) },
   { kind: "lock-order", broken: inverted(true), sound: inverted(false) },
@@ -188,7 +129,7 @@ for (const { kind, broken, sound } of twins) {
 }
 
 test("a use after free names who freed and who used, and its smallest schedule has one preemption", () => {
-  const scenario = publishing(false);
+  const scenario = usedAfterFree(false);
   const found = explore(scenario).findings.find(({ kind }) => kind === "use-after-free");
   assert.ok(found !== undefined);
   const small = minimise(scenario, found);
@@ -215,7 +156,7 @@ test("a deadlock names who waits for what and who holds it", () => {
 
 test("every engine that covers everything finds the bug, and the sampling ones soon do", () => {
   for (const engine of ["naive", "sleep", "source", "optimal", "bounded", "random", "pct", "pos"] as const) {
-    const { findings } = explore(publishing(false), { engine, executions: 500, seed: 7 });
+    const { findings } = explore(usedAfterFree(false), { engine, executions: 500, seed: 7 });
     assert.ok(
       findings.some(({ kind }) => kind === "use-after-free"),
       engine,

@@ -131,7 +131,18 @@ const grace: Maker = (random, inner) => {
   };
 };
 
-const makers: readonly Maker[] = [access, access, locking, locking, sharing, sharing, waiting, completing, conditional, grace];
+const makers: readonly Maker[] = [
+  access,
+  access,
+  locking,
+  locking,
+  sharing,
+  sharing,
+  waiting,
+  completing,
+  conditional,
+  grace,
+];
 
 function drawAction(random: RandomNumbers, depth: number, allowed: readonly Maker[]): Action {
   const maker = depth > 1 ? access : allowed[random.below(allowed.length)]!;

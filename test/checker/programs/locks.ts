@@ -22,7 +22,11 @@ export function lockinc(n: number, stepsInside: boolean): Program {
     else x.init(x.peek() + 1);
     yield* m.unlock();
   };
-  return program(`lockinc(${n})`, start, times(n, () => body));
+  return program(
+    `lockinc(${n})`,
+    start,
+    times(n, () => body),
+  );
 }
 
 const SLOTS = 128;
@@ -45,7 +49,7 @@ export function indexer(n: number): Program {
     function* (table) {
       for (let m = 1; m <= 4; m++) {
         const w = m * 11 + tid;
-        for (let h = (w * 7) % SLOTS; !(yield* casUnderLock(table, h, w)); ) h = (h + 1) % SLOTS;
+        for (let h = (w * 7) % SLOTS; !(yield* casUnderLock(table, h, w));) h = (h + 1) % SLOTS;
       }
     };
   return program(`indexer(${n})`, start, times(n, body));

@@ -1,7 +1,6 @@
 /** @module The shared-variable programs of the counts: loads, stores and atomic updates of a few words. */
 
-import { Places } from "../../../src/checker/program.ts";
-import type { Cell } from "../../../src/checker/program.ts";
+import type { Cell, Places } from "../../../src/checker/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { program } from "./program-of.ts";
@@ -52,14 +51,18 @@ export function indexerCas(n: number): Program {
     function* (table) {
       for (let m = 0; m < 4; m++) {
         const w = m * 11 + tid;
-        for (let h = (w * 7) % SLOTS; !(yield* table[h]!.compareExchange(0, w)); ) h = (h + 1) % SLOTS;
+        for (let h = (w * 7) % SLOTS; !(yield* table[h]!.compareExchange(0, w));) h = (h + 1) % SLOTS;
       }
     };
   return program(`indexer-cas(${n})`, (places) => places.cells("table", SLOTS), times(n, body));
 }
 
 export function ainc(n: number): Program {
-  return program(`ainc(${n})`, cellsOf("x"), times(n, () => (c: Cells) => c["x"]!.fetchAdd(1)));
+  return program(
+    `ainc(${n})`,
+    cellsOf("x"),
+    times(n, () => (c: Cells) => c["x"]!.fetchAdd(1)),
+  );
 }
 
 export function inc(n: number): Program {
@@ -75,15 +78,27 @@ export function increments(name: string, cells: readonly string[], n: number): P
   const body: Body<Cells> = function* (c) {
     for (const cell of cells) yield* c[cell]!.fetchAdd(1);
   };
-  return program(`${name}(${n})`, cellsOf(...cells), times(n, () => body));
+  return program(
+    `${name}(${n})`,
+    cellsOf(...cells),
+    times(n, () => body),
+  );
 }
 
 export function cas(n: number): Program {
-  return program(`cas(${n})`, cellsOf("x"), times(n, (i) => (c: Cells) => c["x"]!.compareExchange(0, i + 1)));
+  return program(
+    `cas(${n})`,
+    cellsOf("x"),
+    times(n, (i) => (c: Cells) => c["x"]!.compareExchange(0, i + 1)),
+  );
 }
 
 export function casrot(n: number): Program {
-  return program(`casrot(${n})`, cellsOf("x"), times(n, (i) => (c: Cells) => c["x"]!.compareExchange(i, i + 1)));
+  return program(
+    `casrot(${n})`,
+    cellsOf("x"),
+    times(n, (i) => (c: Cells) => c["x"]!.compareExchange(i, i + 1)),
+  );
 }
 
 export function casw(n: number): Program {
@@ -131,7 +146,7 @@ export function sharedPtr(n: number): Program {
 
 export function publish(n: number): Program {
   const reader: Body<Cells> = function* (c) {
-    for (let count = 0; (yield* c["flag"]!.load()) !== 1; ) if (++count > n) return;
+    for (let count = 0; (yield* c["flag"]!.load()) !== 1;) if (++count > n) return;
     yield* c["x"]!.load();
   };
   return program(`publish(${n})`, cellsOf("x", "flag"), [reader, script("x=42 flag=1")]);
