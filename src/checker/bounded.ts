@@ -10,10 +10,16 @@ import { ClassKeys } from "./class-key.ts";
 import type { Execution } from "./execution.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
-import { RUN, taskOf, transitionOf } from "./trace.ts";
+import { SPURIOUS, TIMEOUT, choiceOf, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
 const NOBODY = -1;
+
+/** Whether it is a step of `task` other than the end of a wait by itself. */
+function couldGoOn(transition: Transition, task: number): boolean {
+  const choice = choiceOf(transition);
+  return taskOf(transition) === task && choice !== TIMEOUT && choice !== SPURIOUS;
+}
 
 export class Bounded implements Scheduler {
   readonly #bound: number;
@@ -68,7 +74,7 @@ export class Bounded implements Scheduler {
     const last = depth === 0 ? NOBODY : taskOf(this.#current[depth - 1]!);
     if (this.#wasHere(depth, last)) return BLOCKED;
     const enabled = Array.from(run.enabled.subarray(0, count));
-    this.#incumbent[depth] = enabled.includes(transitionOf(Math.max(last, 0), RUN)) ? last : NOBODY;
+    this.#incumbent[depth] = enabled.some((transition) => couldGoOn(transition, last)) ? last : NOBODY;
     const choices = enabled.toSorted((a, b) => this.#cost(depth, a) - this.#cost(depth, b));
     const affordable = choices.filter(
       (transition) => this.#used[depth]! + this.#cost(depth, transition) <= this.#bound,

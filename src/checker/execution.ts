@@ -30,7 +30,7 @@ import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCo
 import { ObjectLives } from "./object-lives.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
 import type { Liberties, Scenario, Weakness } from "./scenario.ts";
-import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, choiceOf, taskOf, transitionOf } from "./trace.ts";
+import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
 import type { Choice, Transition } from "./trace.ts";
 
 const OWNER_AGENT_SHIFT = 20;
@@ -38,7 +38,7 @@ const FIRST_SERIAL = 2;
 const DEFAULT_WORDS = 1024;
 /** {@link Execution.wokenBy}: it sleeps. */
 export const ASLEEP = -1;
-const WAKE_ONE = kindCode("wakeOne");
+export const WAKE_ONE: number = kindCode("wakeOne");
 const WAKE_ALL = kindCode("wakeAll");
 const ENQUEUE = kindCode("enqueue");
 
@@ -76,7 +76,7 @@ export class Execution {
   readonly pendingCode: Uint8Array;
   readonly wokenBy: Int32Array;
   /** The transitions that may come next, filled by {@link listEnabled}. */
-  readonly enabled: Int32Array = new Int32Array(CHOICES * (TASK_LIMIT + 1));
+  readonly enabled: Int32Array = new Int32Array((TASK_LIMIT + 1) * (TASK_LIMIT + 1));
   timeoutsLeft = 0;
   spuriousLeft = 0;
   /** How many tasks are not over. */
@@ -181,12 +181,30 @@ export class Execution {
     for (let task = 0; task < this.tasks; task++) {
       const wait = this.pending[task];
       if (wait === undefined) continue;
+      if (this.liberties.wakeAny && this.pendingCode[task] === WAKE_ONE) {
+        count = this.#listWakes(task, wait, count);
+        continue;
+      }
       if (this.mayRun(task, wait)) this.enabled[count++] = task;
       if (!this.#canLeave || MAY_BLOCK[this.pendingCode[task]!] === 0) continue;
       if (this.mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
       if (this.mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
     }
     return count;
+  }
+
+  #listWakes(task: number, wake: Wait, start: number): number {
+    let count = start;
+    for (let other = 0; other < this.tasks; other++) {
+      if (this.#sleepsOn(other, wake.index)) this.enabled[count++] = transitionOf(task, WAKE + other);
+    }
+    if (count === start) this.enabled[count++] = task;
+    return count;
+  }
+
+  #sleepsOn(task: number, index: number): boolean {
+    if (this.pendingCode[task] !== PARK || this.wokenBy[task] !== ASLEEP) return false;
+    return this.pending[task]?.index === index;
   }
 
   /** Whether the task, about to do `wait`, can do it now. */
@@ -216,7 +234,7 @@ export class Execution {
   footprintOf(task: number, choice: Choice): number {
     const wait = this.pending[task]!; // asked only for tasks that are not over
     const code = this.pendingCode[task]!;
-    if (choice !== RUN) return this.footprints.leaving(code, wait, choice === SPURIOUS);
+    if (choice === TIMEOUT || choice === SPURIOUS) return this.footprints.leaving(code, wait, choice === SPURIOUS);
     const success = CONDITIONAL[code] === 0 || succeeds(wait.kind, this.memory.words[wait.index]!, wait.expected);
     return this.footprints.of(code, wait, success);
   }
@@ -227,7 +245,7 @@ export class Execution {
     const wait = this.pending[task];
     if (wait === undefined) this.#diverged(this.depth, "a step of a task that is over");
     const choice = choiceOf(transition);
-    const isPossible = choice === RUN ? this.mayRun(task, wait) : this.mayLeave(task, choice);
+    const isPossible = choice === RUN ? this.mayRun(task, wait) : choice >= WAKE || this.mayLeave(task, choice);
     if (isPossible && this.footprintOf(task, choice) === footprint) return;
     this.#diverged(this.depth, `"${wait.kind}" of ${wait.label}${isPossible ? "" : ", which has to wait"}`);
   }
@@ -256,7 +274,8 @@ export class Execution {
     else if (choice === SPURIOUS) this.spuriousLeft--;
     this.#resume(task, choice);
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
-    if (code === WAKE_ALL || code === WAKE_ONE) this.#wake(wait, step);
+    if (choice >= WAKE) this.wokenBy[choice - WAKE] = step;
+    else if (code === WAKE_ALL || code === WAKE_ONE) this.#wake(wait, step);
     else if (code === ENQUEUE) this.#queuedAt[task] = step;
     const next = this.pendingCode[task]!;
     if (this.pending[task] !== undefined && next === PARK) {
@@ -334,8 +353,7 @@ export class Execution {
     for (let left = wakesParked(wake); left > 0; left--) {
       let first = -1;
       for (let task = 0; task < this.tasks; task++) {
-        if (this.pendingCode[task] !== PARK || this.wokenBy[task] !== ASLEEP) continue;
-        if (this.pending[task]?.index !== wake.index) continue;
+        if (!this.#sleepsOn(task, wake.index)) continue;
         if (first === -1 || this.#queuedAt[task]! < this.#queuedAt[first]!) first = task;
       }
       if (first === -1) return;

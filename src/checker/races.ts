@@ -13,10 +13,10 @@
 
 import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
 import type { Execution } from "./execution.ts";
-import { ASLEEP } from "./execution.ts";
+import { ASLEEP, WAKE_ONE } from "./execution.ts";
 import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, SHARE, WRITE, mannersConflict } from "./footprint.ts";
 import type { Footprints } from "./footprint.ts";
-import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf, taskOf } from "./trace.ts";
+import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
 import type { Choice, Trace } from "./trace.ts";
 
 /** The later half of a race. */
@@ -35,6 +35,8 @@ export interface Second {
 /** Called for each race. `second` is reused: do not keep it. */
 export type RaceVisitor = (first: number, second: Second) => void;
 
+const NONE: Choice = -1;
+
 export class Races {
   readonly #run: Execution;
   readonly #trace: Trace;
@@ -43,12 +45,14 @@ export class Races {
   readonly #candidates: number[] = [];
   readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP };
   readonly #leaves: boolean;
+  readonly #wakesAny: boolean;
 
   constructor(run: Execution) {
     this.#run = run;
     this.#trace = run.trace;
     this.#footprints = run.footprints;
     this.#clock = new Int32Array(run.tasks);
+    this.#wakesAny = run.liberties.wakeAny;
     this.#leaves = run.liberties.timeouts > 0 || run.liberties.spuriousWakes > 0;
   }
 
@@ -64,6 +68,7 @@ export class Races {
       second.cause = trace.cause[step]!;
       second.choice = choiceOf(transition);
       this.#racesOf(trace.footprint[step]!, visit);
+      if (this.#wakesAny && second.kind === WAKE_ONE) this.#visitWakes(step, visit, choiceOf(transition));
       if (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT)) {
         const chosen = second.choice;
         for (let choice = RUN; choice < CHOICES; choice++) if (choice !== chosen) this.#alternative(choice, visit);
@@ -168,16 +173,58 @@ export class Races {
       const success = succeeds(KINDS[second.kind]!, this.#valueBefore(step), wait.expected);
       second.footprint = this.#footprints.of(second.kind, wait, success);
     }
-    visit(step, second);
+    if (this.#wakesAny && second.kind === WAKE_ONE) this.#visitWakes(step, visit, NONE);
+    else visit(step, second);
     const row = step * tasks;
     for (let i = 0; i < tasks; i++) if (clocks[row + i]! > clock[i]!) clock[i] = clocks[row + i]!;
     return true;
   }
 
+  /** `second`, a wake that chooses, before `first`: once for each that it could wake there, but for the choice `except`. */
+  #visitWakes(first: number, visit: RaceVisitor, except: Choice): void {
+    const second = this.#second;
+    second.footprint = this.#trace.footprint[second.step]!;
+    let sleeping = 0;
+    for (let task = 0; task < this.#run.tasks; task++) {
+      if (!this.#sleepsBefore(first, task)) continue;
+      sleeping++;
+      second.choice = WAKE + task;
+      if (second.choice !== except) visit(first, second);
+    }
+    second.choice = RUN;
+    if (sleeping === 0 && except === NONE) visit(first, second);
+  }
+
+  /** Whether the task sleeps where `second` would wake it, had what is before `first` or independent of it happened. */
+  #sleepsBefore(first: number, task: number): boolean {
+    const trace = this.#trace;
+    const { tasks, counts } = trace;
+    const total = counts[trace.length * tasks + task]!;
+    const index = trace.index[this.#second.step]!;
+    let ordinal = counts[first * tasks + task]! + 1;
+    while (ordinal <= total && this.#isKept(first, trace.positions[ordinal * tasks + task]!)) ordinal++;
+    if (ordinal > total) {
+      const isParked = this.#run.pendingCode[task] === PARK && this.#run.pending[task]?.index === index;
+      return isParked && !this.#isWoken(first, this.#run.wokenBy[task]!);
+    }
+    const step = trace.positions[ordinal * tasks + task]!;
+    return trace.kind[step] === PARK && trace.index[step] === index && !this.#isWoken(first, trace.cause[step]!);
+  }
+
+  #isWoken(first: number, cause: number): boolean {
+    return cause !== ASLEEP && (cause < first || this.#isKept(first, cause));
+  }
+
+  /** Whether a step from `first` on is independent of it, and of `second`. */
+  #isKept(first: number, step: number): boolean {
+    const trace = this.#trace;
+    return !trace.happensBefore(first, step) && !trace.happensBefore(this.#second.step, step);
+  }
+
   /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
   #isPossibleBefore(first: number): boolean {
     const second = this.#second;
-    if (second.choice !== RUN) return this.#mayLeaveBefore(first);
+    if (second.choice === TIMEOUT || second.choice === SPURIOUS) return this.#mayLeaveBefore(first);
     if (MAY_BLOCK[second.kind] === 0) return true;
     if (second.kind === PARK) return second.cause !== ASLEEP && second.cause < first;
     const wait = this.#trace.waits[second.step]!;

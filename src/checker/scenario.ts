@@ -32,13 +32,21 @@ export interface Liberties {
   readonly timeouts: number;
   /** How many parked tasks may wake for no reason in one execution. Default 0. */
   readonly spuriousWakes: number;
+  /** A wake of one may wake any of those that sleep (as POSIX allows), not the one that queued first. Default false. */
+  readonly wakeAny: boolean;
   /** An execution longer than this is a finding: a loop that waits without saying so. Default 10,000. */
   readonly maxSteps: number;
   /** Whether lockdep judges the order of locks (its reports become findings). Default true. */
   readonly lockdep: boolean;
 }
 
-export const defaultLiberties: Liberties = { timeouts: Infinity, spuriousWakes: 0, maxSteps: 10_000, lockdep: true };
+export const defaultLiberties: Liberties = {
+  timeouts: Infinity,
+  spuriousWakes: 0,
+  wakeAny: false,
+  maxSteps: 10_000,
+  lockdep: true,
+};
 
 /**
  * Ways to break the checker, for the tests that must notice: without reports about blocked tasks, without conflicts of

@@ -1,11 +1,11 @@
 /**
  * @module A schedule as a short printable word: `h1-a5b3~ab`. Tasks are letters in their order (a to z, then A to E); a
  * number is how many steps that task takes in a row; `~` before a letter says that the task's wait times out, `!` that it
- * wakes for no reason.
+ * wakes for no reason, `^c` that of those that it could wake it wakes c.
  */
 
-import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf, taskOf, transitionOf } from "./trace.ts";
-import type { Transition } from "./trace.ts";
+import { TASK_LIMIT, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
+import type { Choice, Transition } from "./trace.ts";
 
 const PREFIX = "h1-";
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDE";
@@ -18,10 +18,18 @@ export function formatToken(schedule: readonly Transition[]): string {
     const transition = schedule[i]!;
     let end = i + 1;
     while (schedule[end] === transition) end++;
-    token += `${marks[choiceOf(transition)] ?? ""}${LETTERS[taskOf(transition)] ?? "?"}${end - i > 1 ? end - i : ""}`;
+    token += `${markOf(choiceOf(transition))}${LETTERS[taskOf(transition)] ?? "?"}${end - i > 1 ? end - i : ""}`;
     i = end;
   }
   return token;
+}
+
+function markOf(choice: Choice): string {
+  return choice < WAKE ? (marks[choice] ?? "") : `^${LETTERS[choice - WAKE] ?? "?"}`;
+}
+
+function choiceOfMark(mark: string): Choice {
+  return mark.startsWith("^") ? WAKE + LETTERS.indexOf(mark.slice(1)) : marks.indexOf(mark);
 }
 
 /** The schedule of a token. Throws SyntaxError for anything else. */
@@ -29,7 +37,7 @@ export function parseToken(token: string): Transition[] {
   const schedule: Transition[] = [];
   if (!token.startsWith(PREFIX))
     throw new SyntaxError(`Cannot read the token "${token}": it must begin with ${PREFIX}`);
-  const steps = /([~!]?)([a-zA-E])(\d*)/y;
+  const steps = /([~!]|\^[a-zA-E]|)([a-zA-E])(\d*)/y;
   steps.lastIndex = PREFIX.length;
   while (steps.lastIndex < token.length) {
     const at = steps.lastIndex;
@@ -37,7 +45,7 @@ export function parseToken(token: string): Transition[] {
     if (whole === undefined || letter === undefined) {
       throw new SyntaxError(`Cannot read the token "${token}": nothing known stands at character ${at + 1}`);
     }
-    const choice = mark === "~" ? TIMEOUT : mark === "!" ? SPURIOUS : RUN;
+    const choice = choiceOfMark(mark ?? "");
     const transition = transitionOf(LETTERS.indexOf(letter) & TASK_LIMIT, choice);
     for (let left = count === "" ? 1 : Number(count); left > 0; left--) schedule.push(transition);
   }

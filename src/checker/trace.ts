@@ -12,12 +12,15 @@ import type { Wait } from "../sync/task.ts";
 import type { Footprints } from "./footprint.ts";
 import { WRITE, mannersConflict } from "./footprint.ts";
 
-/** How a task goes on: performs its operation; its wait times out; it wakes for no reason. */
+/** How a task goes on: performs its operation; its wait times out; it wakes for no reason; it wakes a certain other. */
 export type Choice = number;
 export const RUN: Choice = 0;
 export const TIMEOUT: Choice = 1;
 export const SPURIOUS: Choice = 2;
+/** The choices of a wait. */
 export const CHOICES = 3;
+/** A wake of one that chooses: WAKE + the task that it wakes. */
+export const WAKE: Choice = 3;
 
 /** A task and its choice in one number. */
 export type Transition = number;

@@ -34,6 +34,12 @@ function wide(made: readonly CountRow[]): CountRow[] {
 
 const spurious = (spuriousWakes: number): { readonly options: ExploreOptions } => ({ options: { spuriousWakes } });
 
+/** A signal may wake any waiter; some waiters are never woken when the signal came too early or for another. */
+function signalRow(n: number, classes: number): CountRow {
+  const stuck = [0, 4, 42, 384][n - 1] ?? 0;
+  return { program: waits.cond(n, "signal", "once"), classes, stuck, options: { wakeAny: true } };
+}
+
 const { ainc, casrot, casw, coa, fib, floatingRead, inc, increments, lastwrite, lastzero, readers, wcas } = variables;
 const binc: Make = (n) => increments("binc", ["x", "y"], n);
 const cinc: Make = (n) => increments("cinc", ["x", "y", "z"], n);
@@ -82,6 +88,7 @@ export const smallRows: readonly CountRow[] = [
   ...rows(locks.mpat, { 3: 48 }),
   ...wide(rows(locks.mpat, { 4: 384, 5: 3840 })),
   ...[2, 10, 96].map((classes, i) => ({ program: waits.cond(i + 1, "broadcast", "once"), classes, stuck: 0 })),
+  ...[2, 10, 66, 504].map((classes, i) => signalRow(i + 1, classes)),
   { program: waits.blindWait(), classes: 2, stuck: 1 },
   { program: waits.cond(1, "broadcast", "loop"), classes: 4, stuck: 0, ...spurious(1) },
   { program: waits.cond(1, "broadcast", "loop"), classes: 6, stuck: 0, ...spurious(2) },

@@ -15,7 +15,7 @@ const programs = Number(process.env["CHECKER_PROGRAMS"] ?? 80);
 const ORACLE_EXECUTIONS = 3000;
 const NAIVE_EXECUTIONS = 3000;
 
-/** Every fifth seed has one spurious wake, every seventh one timeout only. */
+/** Every fifth seed has one spurious wake, every seventh one timeout only, in every third a wake of one chooses. */
 function optionsOf(seed: number): ExploreOptions {
   return {
     lockdep: false,
@@ -23,6 +23,7 @@ function optionsOf(seed: number): ExploreOptions {
     maxSteps: 300,
     spuriousWakes: seed % 5 === 0 ? 1 : 0,
     timeouts: seed % 7 === 0 ? 1 : Infinity,
+    wakeAny: seed % 3 === 0,
   };
 }
 
