@@ -37,17 +37,20 @@ import { invalidateRange } from "./zap.ts";
 
 /** A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but for pages that will be found writable again by a fault). */
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
-  const at = yield* mmCreate(machine, { pages: parent.limitPages, vmas: parent.limitVmas });
-  if (at === 0) return ENOMEM;
-  const child = Mm.at(machine.memory, at);
   yield* parent.mmapLock.downWrite();
+  // Made while the lock is held: a thread that dies while it waits for the lock leaves no child behind.
+  const at = yield* mmCreate(machine, { pages: parent.limitPages, vmas: parent.limitVmas });
+  const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
+  yield* parent.mmapLock.upWrite();
+  if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at));
+  return result === 0 ? at : result;
+}
+
+function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   const range = invalidateRange(parent, 0, TASK_SIZE_PAGES, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   const result = yield* copyVmas(machine, parent, child);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  yield* parent.mmapLock.upWrite();
-  if (result === 0) return at;
-  yield* mmput(machine, child);
   return result;
 }
 

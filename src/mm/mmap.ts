@@ -72,15 +72,15 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
   const isFixed = request.placement !== MAP_ANYWHERE;
   if (isFixed && pageOf(request.address) < 0) return EINVAL;
   if (isFixed && pageOf(request.address) + pages > TASK_SIZE_PAGES) return ENOMEM;
-  // Made before the lock is taken: it may be large, and giving it up is easy.
-  const source = yield* makeSource(machine, request, pages);
-  if (source < 0) return source;
   yield* mm.mmapLock.downWrite();
-  const address = yield* mmapLocked(machine, mm, request, pages, source);
+  // Made while the lock is held: a thread that dies while it waits for the lock leaves nothing behind.
+  const source = yield* makeSource(machine, request, pages);
+  const address = source < 0 ? source : yield* mmapLocked(machine, mm, request, pages, source);
   yield* mm.mmapLock.upWrite();
   return address;
 }
 
+/** The source with a reference for the vma-to-be: 0 for private memory; ENOMEM. */
 function* makeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
   if (request.bufferPfn !== 0) {
     yield* machine.ram.pageGet(request.bufferPfn);

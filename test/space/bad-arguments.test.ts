@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { isExplained } from "../../src/space/failures.ts";
 import * as errno from "../../src/sync/errno.ts";
@@ -145,10 +145,7 @@ test("every errno that the table answers has a text with its remedy", () => {
     if ((name === "read" || name === "write") && code === "EFAULT") continue; // SegmentationFault has a text of its own
     if (code === "EINVAL" && ["read", "write", "mmap"].includes(name)) continue; // said case by case
     const number = numbers[code];
-    assert.ok(
-      number !== undefined && isExplained(name as Parameters<typeof isExplained>[0], number),
-      `${name} ${code}`,
-    );
+    assert.ok(number !== undefined && isExplained(name, number), `${name} ${code}`);
   }
   assert.equal(isExplained("munmap", errno.EEXIST), false);
 });

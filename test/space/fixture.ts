@@ -58,17 +58,24 @@ export async function call(space: AddressSpace, form: Form, name: OperationName,
   return await result;
 }
 
-/** What went wrong with `code`; fails when nothing did, or something else. */
-export async function failsWith(code: string, body: () => unknown): Promise<HmmError> {
+/** What `body` throws or rejects with; undefined when all goes well. */
+export async function thrownBy(body: () => unknown): Promise<unknown> {
   try {
     await body();
+    return undefined;
   } catch (error) {
-    assert.ok(error instanceof HmmError, `${String((error as Error).stack ?? error)} is no HmmError`);
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, /^Cannot [^:]+: .+/);
     return error;
   }
-  assert.fail(`nothing failed; expected ${code}`);
+}
+
+/** What went wrong with `code`; fails when nothing did, or something else. */
+export async function failsWith(code: string, body: () => unknown): Promise<HmmError> {
+  const error = await thrownBy(body);
+  assert.notEqual(error, undefined, `nothing failed; expected ${code}`);
+  assert.ok(error instanceof HmmError, `${String((error as Error).stack ?? error)} is no HmmError`);
+  assert.equal(error.code, code, error.message);
+  assert.match(error.message, /^Cannot [^:]+: .+/);
+  return error;
 }
 
 export interface Books {

@@ -178,16 +178,16 @@ test("disposeSync while promise forms are under way leaves the end to them", asy
 
 /** Holds the mmap lock until `release`, as an operation of this thread would that waits for something else. */
 function lockForWriting({ machine: { memory }, mm }: AddressSpace): { release(): void } {
-  let isHeld = true;
+  const lock = { isHeld: true };
   function* hold(): Task<void> {
     yield* mm.mmapLock.downWrite();
-    while (isHeld) yield park(memory, 0, memory.words[0]!, 1, "the test");
+    while (lock.isHeld) yield park(memory, 0, memory.words[0]!, 1, "the test");
     yield* mm.mmapLock.upWrite();
   }
   void runAsync(memory, hold(), "blocker");
   return {
     release: () => {
-      isHeld = false;
+      lock.isHeld = false;
     },
   };
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { HmmError, SegmentationFault } from "../../src/index.ts";
-import { FAR, FORMS, MIB, PAGE, booksOf, call, failsWith, mapLines, withSpace } from "./fixture.ts";
+import { FAR, FORMS, MIB, PAGE, booksOf, call, failsWith, mapLines, thrownBy, withSpace } from "./fixture.ts";
 
 /** Nothing is placed below this by itself. */
 const FIRST = 0x10000;
@@ -149,21 +149,17 @@ for (const form of FORMS) {
       withSpace(async (space) => {
         await call(space, form, "mmap", PAGE, { address: FAR, fixed: "replace", protection: "read" });
         await call(space, form, "mmap", PAGE, { address: FAR + PAGE, fixed: "replace", protection: "none" });
-        const faultOf = (access: () => unknown): SegmentationFault => {
-          try {
-            access();
-          } catch (error) {
-            if (error instanceof SegmentationFault) return error;
-            throw error;
-          }
-          assert.fail("no fault");
+        const faultOf = async (access: () => unknown): Promise<SegmentationFault> => {
+          const error = await thrownBy(access);
+          assert.ok(error instanceof SegmentationFault);
+          return error;
         };
-        const unmapped = faultOf(() => space.u32.load(FAR - 4));
+        const unmapped = await faultOf(() => space.u32.load(FAR - 4));
         assert.deepEqual([unmapped.code, unmapped.address, unmapped.access], ["EFAULT", FAR - 4, "read"]);
         assert.match(unmapped.message, /0xfffffffffc: nothing is mapped there/);
-        assert.match(faultOf(() => space.u8.store(FAR + 3, 1)).message, /read-only/);
-        assert.match(faultOf(() => space.u8.load(FAR + PAGE)).message, /allows no access/);
-        assert.equal(faultOf(() => space.u8.add(FAR + 1, 1)).access, "write");
+        assert.match((await faultOf(() => space.u8.store(FAR + 3, 1))).message, /read-only/);
+        assert.match((await faultOf(() => space.u8.load(FAR + PAGE))).message, /allows no access/);
+        assert.equal((await faultOf(() => space.u8.add(FAR + 1, 1))).access, "write");
       }));
 
     test("shared anonymous memory behaves as memory", () =>

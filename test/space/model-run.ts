@@ -4,10 +4,10 @@
  */
 
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { PAGE } from "./fixture.ts";
-import { type Answer, type ModelProtection, ModelSpace } from "./model.ts";
+import type { Answer, ModelProtection, ModelSpace } from "./model.ts";
 
 /** Pages of the window that operations play in. It crosses a border of page tables when it starts as the tests let it. */
 export const WINDOW_PAGES = 40;
@@ -45,8 +45,8 @@ export type Operation = { readonly space: number } & (
 const space = fc.nat({ max: 7 });
 const page = fc.nat({ max: WINDOW_PAGES - 1 });
 const count = fc.integer({ min: 1, max: 12 });
-const value = fc.integer({ min: 1, max: 2 ** 32 - 1 });
-const protection: fc.Arbitrary<ModelProtection> = fc.constantFrom("read-write", "read-write", "read", "none");
+const anyValue = fc.integer({ min: 1, max: 2 ** 32 - 1 });
+const anyProtection: fc.Arbitrary<ModelProtection> = fc.constantFrom("read-write", "read-write", "read", "none");
 
 /** One operation; `isAlone` says whether unfixed mappings may be compared, which other threads would disturb. */
 export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
@@ -59,7 +59,7 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
     kind: kinds("mmap"),
     page,
     count,
-    protection,
+    protection: anyProtection,
     shared: fc.boolean(),
     placement,
   });
@@ -85,12 +85,12 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
     { weight: 4, arbitrary: mapping },
     {
       weight: 5,
-      arbitrary: fc.record({ space, kind: kinds("munmap", "dontneed", "view", "bulk"), page, count, value }),
+      arbitrary: fc.record({ space, kind: kinds("munmap", "dontneed", "view", "bulk"), page, count, value: anyValue }),
     },
-    { weight: 2, arbitrary: fc.record({ space, kind: kinds("mprotect"), page, count, protection }) },
+    { weight: 2, arbitrary: fc.record({ space, kind: kinds("mprotect"), page, count, protection: anyProtection }) },
     { weight: 1, arbitrary: moving },
     { weight: 2, arbitrary: movingTo },
-    { weight: 9, arbitrary: fc.record({ space, kind: kinds("load", "store", "store", "add"), page, value }) },
+    { weight: 9, arbitrary: fc.record({ space, kind: kinds("load", "store", "store", "add"), page, value: anyValue }) },
     { weight: 1, arbitrary: fc.record({ space, kind: kinds("fork") }) },
     { weight: 1, arbitrary: fc.record({ space, kind: kinds("dispose") }) },
   );
@@ -200,12 +200,18 @@ function act({ real, model }: Pair, operation: Acting, firstPage: number): [Answ
       return [answerOf(() => real.u32.load(address)), model.load(at)];
     case "store":
       return [answerOf(() => real.u32.store(address, operation.value)), model.store(at, operation.value)];
-    case "add": {
-      const before = model.load(at);
-      const stored = typeof before === "number" ? model.store(at, (before + operation.value) >>> 0) : before;
-      return [answerOf(() => real.u32.add(address, operation.value)), stored === 0 ? before : stored];
-    }
+    case "add":
+      return [answerOf(() => real.u32.add(address, operation.value)), modelAdd(model, at, operation.value)];
+    default:
+      throw new Error(`no such operation: ${JSON.stringify(operation)}`);
   }
+}
+
+/** The value before, or the code of the first of load and store that fails. */
+function modelAdd(model: ModelSpace, at: number, value: number): Answer {
+  const before = model.load(at);
+  const stored = typeof before === "number" ? model.store(at, (before + value) >>> 0) : before;
+  return stored === 0 ? before : stored;
 }
 
 function actMmap(

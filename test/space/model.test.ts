@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { booksOf, makeSpace } from "./fixture.ts";
 import { ModelRun, WINDOW_PAGES, operationArbitrary } from "./model-run.ts";
 import { ModelSpace } from "./model.ts";

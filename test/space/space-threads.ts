@@ -12,10 +12,18 @@ export interface Part {
   readonly result: Promise<unknown>;
 }
 
-/** Starts one Worker on `space`. */
+/** Starts one Worker on `space` that plays a part. */
 export function startPart(space: AddressSpace, part: PartName, index: number, rounds = 0): Part {
   const request: PartRequest = { handle: space.handle, part, index, rounds };
-  const worker = new Worker(new URL("./space-worker.js", import.meta.url), { workerData: request });
+  return follow(new Worker(new URL("./space-worker.js", import.meta.url), { workerData: request }));
+}
+
+/** Starts one Worker on `space` that runs sequences of operations. */
+export function startModel(space: AddressSpace): Part {
+  return follow(new Worker(new URL("./model-worker.js", import.meta.url), { workerData: { handle: space.handle } }));
+}
+
+function follow(worker: Worker): Part {
   const ended = new Promise<never>((_, reject) => {
     worker.on("error", reject);
     worker.on("exit", (code) => reject(new Error(`the Worker ended with ${code} before it answered`)));

@@ -3,8 +3,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { AddressSpace, type AddressSpaceHandle, type View } from "../../src/index.ts";
 import { FAR, PAGE } from "./fixture.ts";
-import { ModelRun, type Operation, WINDOW_PAGES } from "./model-run.ts";
-import { ModelSpace } from "./model.ts";
 
 export interface PartRequest {
   readonly handle: AddressSpaceHandle;
@@ -13,12 +11,6 @@ export interface PartRequest {
   readonly index: number;
   /** How often, where the part has an end. */
   readonly rounds: number;
-}
-
-/** What the owner may send to a thread that plays "model". */
-export interface ModelRequest {
-  readonly operations: readonly Operation[];
-  readonly firstPage: number;
 }
 
 const parts = {
@@ -48,7 +40,11 @@ const parts = {
     const views: View[] = [space.viewSync(own, 4 * PAGE, "write"), second.viewSync(own + 4 * PAGE, PAGE, "read")];
     for (let i = 0; i < 8; i++) space.u32.store(own + i * PAGE, index);
     parentPort?.postMessage({ said: "loitering" });
-    for (let i = 0; ; i++) second.u32.store(own + (i % 8) * PAGE + 4 * views.length, i);
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (let i = 0; ; i++) {
+      second.u32.store(own + (i % 8) * PAGE + 4 * views.length, i);
+      if (i % 1000 === 0) Atomics.wait(pause, 0, 0, 1); // others want the processor too
+    }
   },
 
   /** Does everything for ever. */
@@ -62,7 +58,7 @@ const parts = {
   },
 } as const;
 
-export type PartName = keyof typeof parts | "model";
+export type PartName = keyof typeof parts;
 
 /** Maps, touches, protects, resizes, views, forks and unmaps pages that no other thread uses, and compares what it finds there. */
 function stormBeside(space: AddressSpace, own: number, round: number): void {
@@ -94,37 +90,8 @@ function expectSame(actual: unknown, expected: number): void {
   if (actual !== expected) throw new Error(`found ${String(actual)} where ${expected} was stored`);
 }
 
-function playModel(space: AddressSpace): void {
-  parentPort?.on("message", (request: ModelRequest | "end") => {
-    if (request === "end") {
-      space.disposeSync();
-      parentPort?.close();
-      return;
-    }
-    const { operations, firstPage } = request;
-    space.munmapSync(firstPage * PAGE, WINDOW_PAGES * PAGE);
-    const model = new ModelSpace();
-    const run = new ModelRun(space, model, firstPage, false);
-    try {
-      for (const operation of operations) run.step(operation);
-      run.check();
-      const loads = Array.from({ length: WINDOW_PAGES }, (_, i) => model.load(firstPage + i));
-      parentPort?.postMessage({ reply: loads });
-    } catch (error) {
-      parentPort?.postMessage({ reply: error instanceof Error ? (error.stack ?? error.message) : String(error) });
-    } finally {
-      run.close();
-    }
-  });
-  parentPort?.postMessage({ said: "ready" });
-}
-
 const request = workerData as PartRequest;
 const space = AddressSpace.attachSync(request.handle);
-if (request.part === "model") {
-  playModel(space);
-} else {
-  const result = parts[request.part](space, request);
-  await space.dispose();
-  parentPort?.postMessage({ result });
-}
+const result = parts[request.part](space, request);
+await space.dispose();
+parentPort?.postMessage({ result });

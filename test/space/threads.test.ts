@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
 import { type Operation, operationArbitrary } from "./model-run.ts";
-import { type Part, startPart } from "./space-threads.ts";
-import type { ModelRequest } from "./space-worker.ts";
+import { type Part, startModel, startPart } from "./space-threads.ts";
+import type { ModelRequest } from "./model-worker.ts";
 
 const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const numRuns = Number(process.env["HMM_TEST_RUNS"] ?? 40);
@@ -94,7 +94,7 @@ test(`random sequences in three threads at once, each against its model, seed ${
   const witness = makeSpace({ debug: false, ramBytes: 32 * MIB });
   const before = booksOf(witness);
   const space = witness.forkSync();
-  const parts = [0, 1, 2].map((index) => startPart(space, "model", index));
+  const parts = [0, 1, 2].map(() => startModel(space));
   await Promise.all(parts.map((part) => part.next("said")));
   const sequence: fc.Arbitrary<Operation[]> = fc.array(operationArbitrary(false), { maxLength: 150, size: "max" });
   await fc.assert(

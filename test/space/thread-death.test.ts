@@ -1,0 +1,164 @@
+/**
+ * @module Workers that are terminated at random moments while they use a space. Either what they owned is given back and everything goes on, or one died holding a lock, and
+ * then every operation of the machine says so. Nothing hangs, and the next machine knows nothing of it.
+ */
+
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "node:test";
+import { type AddressSpace, HmmError } from "../../src/index.ts";
+import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
+import { type Part, startPart } from "./space-threads.ts";
+import type { PartName } from "./space-worker.ts";
+
+const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Mulberry32: reproducible chance. */
+function makeRandom(start: number): () => number {
+  let state = start;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** What a machine came to whose Workers were terminated. */
+type Outcome = "went on" | "stopped";
+
+function isStopped(error: unknown): boolean {
+  return error instanceof HmmError && error.code === "EOWNERDEAD";
+}
+
+/** Runs `body`; "stopped" when the machine has stopped with the one error that says so. */
+async function outcomeOf(body: () => Promise<void>): Promise<Outcome> {
+  try {
+    await body();
+    return "went on";
+  } catch (error) {
+    if (!isStopped(error)) throw error;
+    assert.match((error as HmmError).message, /"worker \d+" was terminated while it held \w+/);
+    return "stopped";
+  }
+}
+
+/** Uses the space in every way, both forms. */
+async function useSpace(space: AddressSpace): Promise<void> {
+  for (let round = 0; round < 3; round++) {
+    const p = await space.mmap(3 * PAGE);
+    space.u32.store(p, round);
+    space.u32.add(FAR, 1);
+    await using child = await space.fork();
+    child.u32.store(p, round + 1);
+    using view = space.viewSync(p, 2 * PAGE, "write");
+    assert.equal(view.as(Uint32Array)[0], round);
+    space.munmapSync(p, 3 * PAGE);
+  }
+}
+
+/** Waits until the space has so many users: the reaper has been there. */
+async function untilUsers(space: AddressSpace, users: number): Promise<void> {
+  for (let tries = 0; (await space.stats()).users !== users; tries++) {
+    assert.ok(tries < 500, `${(await space.stats()).users} users, not ${users}`);
+    await sleep(10);
+  }
+}
+
+/** After the machine has stopped everything says so, quickly; and disposing of what is there is quiet. */
+async function expectStopped(space: AddressSpace): Promise<void> {
+  assert.throws(() => space.mmapSync(PAGE), isStopped);
+  await assert.rejects(space.munmap(FAR, PAGE), isStopped);
+  await assert.rejects(space.fork(), isStopped);
+  assert.throws(() => space.u32.load(2 ** 43), isStopped);
+}
+
+/** A machine with Workers on it that play `part`. */
+interface Crowd {
+  readonly space: AddressSpace;
+  readonly witness: AddressSpace;
+  readonly parts: readonly Part[];
+}
+
+async function gather(part: PartName, count: number): Promise<Crowd> {
+  const space = makeSpace({ debug: false, ramBytes: 8 * MIB });
+  const witness = space.forkSync();
+  space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace", shared: true });
+  const parts = Array.from({ length: count }, (_, index) => startPart(space, part, index));
+  await Promise.all(parts.map((one) => one.next("said")));
+  return { space, witness, parts };
+}
+
+/**
+ * Terminates the Workers one after the other, each at some moment, while the space is used; what each owned must be given back. (One at a time: a thread that dies
+ * while it reaps for another one leaves what it had just claimed to nobody, see sync/reaper.ts.)
+ */
+async function terminateInTurn({ space, parts }: Crowd, random: () => number): Promise<void> {
+  for (const [i, { worker }] of parts.entries()) {
+    const use = useSpace(space);
+    await sleep(random() * 4);
+    await worker.terminate();
+    await use;
+    await untilUsers(space, 1 + 4 * (parts.length - 1 - i));
+  }
+}
+
+/** Threads that only loitered leave their mappings, which are the space's, and nothing else. */
+async function expectNothingLeft({ space, witness }: Crowd): Promise<void> {
+  space.munmapSync(FAR, 2 ** 31);
+  assert.deepEqual(space.mapsSync(), []);
+  assert.equal(booksOf(witness).usedPages, 0);
+  assert.equal(booksOf(witness).live["viewHold"], undefined);
+}
+
+test(`Workers that loiter with views open are terminated, seed ${seed}`, async () => {
+  const random = makeRandom(seed);
+  const outcomes: Outcome[] = [];
+  for (let round = 0; round < 12; round++) {
+    const crowd = await gather("loiter", 4);
+    const outcome = await outcomeOf(() => terminateInTurn(crowd, random));
+    if (outcome === "stopped") await expectStopped(crowd.space);
+    else await expectNothingLeft(crowd);
+    await Promise.all(crowd.parts.map(({ worker }) => worker.terminate()));
+    await crowd.space.dispose();
+    await crowd.witness.dispose();
+    outcomes.push(outcome);
+  }
+  const wentOn = outcomes.filter((outcome) => outcome === "went on").length;
+  assert.ok(wentOn >= 9, `who holds no lock stops nothing: ${wentOn} of 12 machines went on`);
+});
+
+test(`Workers that do everything are terminated at once, seed ${seed}`, async () => {
+  const random = makeRandom(seed + 1);
+  const outcomes = new Set<Outcome>();
+  for (let round = 0; round < 24; round++) {
+    const { space, witness, parts } = await gather("rage", 3);
+    const terminations = parts.map(async ({ worker }) => {
+      await sleep(random() * 6);
+      await worker.terminate();
+    });
+    const outcome = await outcomeOf(async () => {
+      await useSpace(space);
+      await Promise.all(terminations);
+      await useSpace(space);
+    });
+    await Promise.all(terminations);
+    if (outcome === "stopped") await expectStopped(space);
+    await space.dispose();
+    await witness.dispose();
+    outcomes.add(outcome);
+  }
+  assert.ok(outcomes.has("stopped"), "some die holding a lock");
+});
+
+test("a Worker that ends in order leaves nothing to reap", async () => {
+  const space = makeSpace();
+  space.mmapSync(PAGE, { address: FAR, fixed: "replace" });
+  const before = booksOf(space);
+  const part = startPart(space, "visit", 0, 100);
+  assert.equal(await part.result, 100);
+  await untilUsers(space, 1);
+  assert.equal(space.u32.load(FAR), 100);
+  assert.deepEqual(booksOf(space).live["spaceRecord"], before.live["spaceRecord"]);
+  await space.dispose();
+});
