@@ -46,7 +46,7 @@ test("geocode answers every question right, under a quarter of the tree's memory
   assert.deepEqual([json["verified"], json["points"], json["wrong"]], [true, POINTS, 0]);
   const report = geocodeReport(result, capturedTerminal().outColors);
   assert.match(report, /16,905 nodes/);
-  assert.match(report, /All of it is right/);
+  assert.match(report, /Every answer is right/);
 });
 
 test("answers that are falsified after the device gave them are found (twin)", async () => {

@@ -93,7 +93,7 @@ function wrongAnswers(seed: number, count: number, questions: number, spoil: (sl
     const foundPlain = plain.citiesU32[searchPlain(plain, x, y, z) * 4 + 2]!;
     const distance = (city: number): number =>
       greatCircle(longitude, latitude, list.longitudes[city]!, list.latitudes[city]!);
-    const least = distance(bruteForce(longitude, latitude));
+    const least = distance(bruteForce(longitude, latitude, Infinity));
     if (Math.abs(distance(found) - least) > 1e-12 || Math.abs(distance(foundPlain) - least) > 1e-12) wrong++;
   }
   return wrong;

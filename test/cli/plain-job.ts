@@ -111,6 +111,6 @@ export function factsOf(job: PlainJob, log: readonly number[] = []): CheckerFact
     citiesAddress: job.map.cities,
     cityRecords: job.slots.citiesU32,
     history: new CensusHistory(Uint32Array.from(log), job.list.count),
-    nearest: referenceNearest(buildReferenceIndex(job.list)),
+    nearest: referenceNearest(job.list, buildReferenceIndex(job.list)),
   };
 }

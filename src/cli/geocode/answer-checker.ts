@@ -71,9 +71,11 @@ export class AnswerChecker {
     const city = this.cityAt(block.answersF64[place * F64_PER_ANSWER + ANSWER_CITY / 8]!);
     verdict.checkedByBruteForce++;
     if (city < 0) return; // counted already
-    const nearest = bruteForce(longitude, latitude);
+    const claimed = this.distance(city, longitude, latitude);
+    const nearest = bruteForce(longitude, latitude, claimed);
     if (this.isAsNear(city, nearest, longitude, latitude)) return;
-    if (!this.isAsNear(city, this.facts.nearest(longitude, latitude), longitude, latitude)) return; // counted already
+    const bySecondOpinion = this.facts.nearest(longitude, latitude, claimed);
+    if (!this.isAsNear(city, bySecondOpinion, longitude, latitude)) return; // counted already
     verdict.wrong++;
     this.reportWrongCity(block.first + place, city, nearest, longitude, latitude);
   }
@@ -90,7 +92,7 @@ export class AnswerChecker {
       addExample(verdict, `question ${question}: the answer points to no city`);
       return;
     }
-    const nearest = facts.nearest(longitude, latitude);
+    const nearest = facts.nearest(longitude, latitude, this.distance(city, longitude, latitude));
     let right = true;
     if (!this.isAsNear(city, nearest, longitude, latitude)) {
       right = false;

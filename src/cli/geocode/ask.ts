@@ -46,7 +46,7 @@ export async function askDevice(
     await Promise.race([dispatch, census.result]);
     await dispatch;
     const seconds = (performance.now() - start) / 1000;
-    census.stop();
+    census.send("stop");
     return { seconds, device: device.stats(), census: await census.result };
   } finally {
     clearInterval(progress);

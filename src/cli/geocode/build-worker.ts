@@ -23,18 +23,27 @@ function withSlots<Result>(
   return work(treeSlots(nodes.as(Uint8Array), cities.as(Uint8Array), start, map.nodes, map.cities));
 }
 
-await answerCall(async ({ handle, map, step }: BuildInput): Promise<readonly [Groups, Groups] | undefined> => {
+/** Builds one half, whose groups begin where the half does. */
+function buildHalf(space: AddressSpace, map: GeocodeMap, groups: Groups, start: number, end: number): void {
+  if (start >= end) return;
+  withSlots(space, map, start, end, (slots) => {
+    const builder = new TreeBuilder(slots);
+    if (groups.lowerCount > 0) builder.buildBelow(groups);
+    builder.linkCities(start, end);
+  });
+}
+
+await answerCall(async ({ handle, map, cities }: BuildInput, call): Promise<void> => {
   await using space = await AddressSpace.attach(handle);
-  if (step.kind === "half") {
-    withSlots(space, map, step.start, step.end, (slots) => {
-      const builder = new TreeBuilder(slots);
-      if (step.groups.lowerCount > 0) builder.buildBelow(step.groups);
-      builder.linkCities(step.start, step.end);
-    });
-    return undefined;
+  if (cities === undefined) {
+    const half = (await call.nextMessage()) as Groups;
+    buildHalf(space, map, half, half.lowerCount === 0 ? map.cityCount : half.slot, map.cityCount);
+    return;
   }
-  return withSlots(space, map, 0, map.cityCount, (slots) => {
-    fillRecords(step.cities, slots);
+  const [lower, higher] = withSlots(space, map, 0, map.cityCount, (slots) => {
+    fillRecords(cities, slots);
     return new TreeBuilder(slots).plantRoot(map.cityCount);
   });
+  call.report(higher);
+  buildHalf(space, map, lower, 0, higher.lowerCount === 0 ? map.cityCount : higher.slot);
 });

@@ -109,7 +109,7 @@ await answerCall(async (input: CensusInput, call): Promise<CensusReport> => {
   await using space = await AddressSpace.attach(input.handle);
   const census = new Census(space, input);
   const start = performance.now();
-  for (let round = 0; !call.stopRequested(); round++) {
+  for (let round = 0; !call.hasMessage(); round++) {
     census.rewriteSome();
     if (round % ROUNDS_PER_REMAP === 0) census.remapSome();
     await delay(ROUND_MS);

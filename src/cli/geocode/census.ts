@@ -41,7 +41,7 @@ export interface CensusReport {
   readonly seconds: number;
 }
 
-/** Starts the census. It ends some milliseconds after `stop()`. */
+/** Starts the census. It ends some milliseconds after it is sent anything. */
 export function startCensus(
   space: AddressSpace,
   map: GeocodeMap,

@@ -22,7 +22,7 @@ export interface GeocodeOptions {
   readonly points: number;
   /** Device memory; a quarter of the tree when left out. */
   readonly memoryBytes?: number | undefined;
-  /** Threads of the device, and threads that check. */
+  /** Threads of the device. */
   readonly threads: number;
   readonly seed: number;
   /** Cities other than all of them. */
@@ -84,7 +84,6 @@ export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
   await options.onAnswered?.(space, map);
   const verdict = await verifyAnswers(space, map, cities, {
     rewrites: asked.census.rewrites,
-    threads,
     seed,
     onProgress: (done) => progress("checking", done, points),
   });

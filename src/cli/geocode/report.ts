@@ -15,7 +15,11 @@ export function geocodeReport(result: GeocodeResult, colors: Colors): string {
   const heading = `${formatThings(options.points, "question")}: which of ${formatThings(map.cityCount, "city", "cities")} is nearest?`;
   const rows = [...workRows(result), ...checkRows(result, colors), timeRow(result, colors)];
   const examples = verdict.examples.map((example) => `    ${example}\n`).join("");
-  const end = verified ? colors.green("All of it is right.") : colors.red("This is wrong. It must not happen.");
+  const end = verified
+    ? colors.green("Every answer is right, and every population was current when it was read.")
+    : colors.red(
+        `${formatThings(verdict.wrong, "answer")} of ${formatCount(options.points)} wrong. This must not happen.`,
+      );
   return `\n${colors.bold(heading)}\n\n${formatRows(rows, colors)}\n${examples}${end}\n`;
 }
 
@@ -23,7 +27,6 @@ export function geocodeReport(result: GeocodeResult, colors: Colors): string {
 function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }: GeocodeResult): Row[] {
   const { device, census } = asked;
   const share = ((100 * memoryBytes) / treeBytes).toFixed(0);
-  const perBatch = device.batches > 0 ? ` (${(device.faults / device.batches).toFixed(1)} a batch)` : "";
   return [
     [
       "built",
@@ -41,18 +44,19 @@ function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }:
     ],
     [
       "faults",
-      `${formatThings(device.faults, "fault")} in ${formatThings(device.batches, "batch", "batches")}${perBatch}, ` +
-        `${formatThings(device.prefetched, "page")} prefetched`,
+      `${formatCount(device.faults)} in ${formatThings(device.batches, "batch", "batches")}, ` +
+        `${formatThings(device.prefetched, "page")} prefetched besides`,
     ],
     ["moved", `${formatBytes(device.bytesToDevice)} to the device, ${formatThings(device.evictions, "eviction")}`],
     [
       "meanwhile",
       `${formatThings(census.rewrites, "population")} rewritten (${formatCount(census.rewrites / census.seconds)} a second), ` +
-        `${formatThings(census.remaps, "remap")} beside the tree`,
+        `memory beside the tree unmapped and mapped ${formatThings(census.remaps, "time")}`,
     ],
     [
       "coherence",
-      `${formatThings(device.invalidations, "invalidation")}, ${formatThings(device.retries, "retry", "retries")}`,
+      `${formatThings(device.invalidations, "invalidation")} took ${formatThings(device.dropped, "page")} away from the device, ` +
+        `${formatThings(device.retries, "retry", "retries")} after collisions`,
     ],
   ];
 }
@@ -117,6 +121,7 @@ export function geocodeJson(result: GeocodeResult): Record<string, string | numb
     pagesToDevice: device.pagesToDevice,
     bytesToDevice: device.bytesToDevice,
     evictions: device.evictions,
+    droppedPages: device.dropped,
     invalidations: device.invalidations,
     retries: device.retries,
     rewrites: census.rewrites,

@@ -50,7 +50,7 @@ await answerCall(async (input: VerifyInput, call): Promise<Verdict> => {
       citiesAddress: map.cities,
       cityRecords: new Uint32Array(cityRecords.buffer),
       history: new CensusHistory(new Uint32Array(log.buffer), map.cityCount),
-      nearest: referenceNearest(input.referenceIndex),
+      nearest: referenceNearest(cities, input.referenceIndex),
     },
     verdict,
   );

@@ -3,6 +3,8 @@
  * answers out of the address space, and asks the second opinions (reference.ts).
  */
 
+import { availableParallelism } from "node:os";
+
 import type { AddressSpace, AddressSpaceHandle } from "../../index.ts";
 import { callWorker } from "../worker-call.ts";
 import type { CityList } from "./city-list.ts";
@@ -13,6 +15,10 @@ import type { Verdict } from "./verdict.ts";
 
 /** Answers that brute force checks too, all Workers together. */
 const BRUTE_FORCE_SAMPLE = 1000;
+
+/** Workers that check: as many as there are cores, up to this, and none for a handful of questions. */
+const THREADS_MAX = 16;
+const QUESTIONS_PER_THREAD = 1000;
 
 /** One Worker's share: questions `first` to `end`. */
 export interface VerifyInput {
@@ -30,7 +36,6 @@ export interface VerifyInput {
 
 export interface VerifyOptions {
   readonly rewrites: number;
-  readonly threads: number;
   readonly seed: number;
   /** Hears how many answers have been checked. */
   readonly onProgress: (done: number) => void;
@@ -41,8 +46,9 @@ export async function verifyAnswers(
   space: AddressSpace,
   map: GeocodeMap,
   cities: CityList,
-  { rewrites, threads, seed, onProgress }: VerifyOptions,
+  { rewrites, seed, onProgress }: VerifyOptions,
 ): Promise<Verdict> {
+  const threads = Math.min(THREADS_MAX, availableParallelism(), Math.ceil(map.questionCount / QUESTIONS_PER_THREAD));
   const referenceIndex = buildReferenceIndex(cities);
   const doneOf = new Float64Array(threads);
   const calls = Array.from(doneOf, (_done, thread) => {
@@ -57,7 +63,7 @@ export async function verifyAnswers(
       bruteForceSample: Math.ceil(BRUTE_FORCE_SAMPLE / threads),
       seed: seed + thread,
     };
-    return callWorker<Verdict>(new URL("./verify-worker.js", import.meta.url), input, (done) => {
+    return callWorker<Verdict>(new URL("./verify-worker.js", import.meta.url), input, (done: number) => {
       doneOf[thread] = done;
       onProgress(doneOf.reduce((sum, part) => sum + part, 0));
     });
