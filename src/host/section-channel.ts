@@ -1,16 +1,18 @@
 /**
  * @module host/section-channel
- * How a user's buffer that one thread adds to a machine reaches the machine's other threads: a SharedArrayBuffer travels by message only, so it
- * is broadcast, on a channel that is named after the machine.
+ * How a user's buffer that one thread adds to a machine reaches the machine's other threads: a SharedArrayBuffer travels by message only. There are two
+ * roads. A broadcast channel that is named after the machine reaches every thread in Node; Chromium's loses what has a SharedArrayBuffer in it, so there
+ * messages take the ports by which the program has joined its threads.
  *
- *   C1  Whoever adds or extends a section announces it. A thread that begins to listen asks for what was announced before; whoever
- *       knows more than its question says answers.
- *   C2  A thread that meets a frame of a section it does not have looks for messages that have arrived. In Node that can be done at once, in the middle
+ *   C1  Whoever adds or extends a section announces it. A thread that begins to listen, on either road, asks for what was announced before; whoever knows more than
+ *       its question says answers.
+ *   C2  A thread that needs a section that it does not have looks for messages that have arrived. In Node that can be done at once, in the middle
  *       of anything; in a browser a message arrives with a later turn of the event loop only, and until then the access fails (ENXIO).
  *   C3  If none has arrived it asks for that section and looks for a short while: the thread that has it answers when it turns its event loop,
  *       or looks for messages itself.
+ *   C4  What a port brings that is news goes on to all other ports, so it reaches all threads that are joined through each other, however they are; what is no news ends.
  *
- * The channel keeps no Node process alive. Messages are not trusted: what is not of the right shape is dropped.
+ * Neither road keeps a Node process alive. Messages are not trusted: what is not of the right shape, or of another machine, is dropped.
  */
 
 import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "node:worker_threads";
@@ -21,13 +23,22 @@ import { workerThreads } from "./thread-identity.ts";
 /** Where sections come from and go to: the part of the machine's RAM that this module needs. */
 export interface SectionStore {
   readonly handles: readonly RamSectionHandle[];
-  adoptSection(handle: RamSectionHandle): void;
+  /** Whether it was news. */
+  adoptSection(handle: RamSectionHandle): boolean;
+}
+
+/** One end of a MessageChannel: what browsers and Node have alike of a MessagePort. */
+export interface ThreadPort {
+  postMessage(message: unknown): void;
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+  start(): void;
+  close(): void;
 }
 
 /** All sections that somebody knows, or a question for those that are not in `known`. */
 type ChannelMessage =
-  | { readonly kind: "sections"; readonly handles: readonly RamSectionHandle[] }
-  | { readonly kind: "question"; readonly known: readonly string[] };
+  | { readonly kind: "sections"; readonly machineId: string; readonly handles: readonly RamSectionHandle[] }
+  | { readonly kind: "question"; readonly machineId: string; readonly known: readonly string[] };
 
 /** How long a thread that may block looks for an answer, a millisecond at a time. */
 const LOOK_LIMIT_MS = 250;
@@ -41,21 +52,32 @@ function isHandle(value: unknown): value is RamSectionHandle {
   if (typeof value !== "object" || value === null) return false;
   const { recordAt, serial, basePfn, buffer, frames } = value as Partial<RamSectionHandle>;
   const areNumbers = [recordAt, serial, basePfn].every((number) => Number.isInteger(number));
-  return areNumbers && buffer instanceof SharedArrayBuffer && frames instanceof SharedArrayBuffer;
+  const areBuffers =
+    buffer instanceof SharedArrayBuffer && (frames === undefined || frames instanceof SharedArrayBuffer);
+  return areNumbers && areBuffers;
 }
 
-function parseMessage(data: unknown): ChannelMessage | undefined {
+function parseMessage(data: unknown, machineId: string): ChannelMessage | undefined {
   if (typeof data !== "object" || data === null) return undefined;
-  const { kind, handles, known } = data as { kind?: unknown; handles?: unknown; known?: unknown };
-  if (kind === "sections" && Array.isArray(handles) && handles.every(isHandle)) return { kind, handles };
-  if (kind === "question" && Array.isArray(known)) return { kind, known: known.map(String) };
+  const message = data as { kind?: unknown; machineId?: unknown; handles?: unknown; known?: unknown };
+  const { kind, handles, known } = message;
+  if (message.machineId !== machineId) return undefined;
+  if (kind === "sections" && Array.isArray(handles) && handles.every(isHandle)) return { kind, machineId, handles };
+  if (kind === "question" && Array.isArray(known)) return { kind, machineId, known: known.map(String) };
   return undefined;
 }
 
-/** One thread's end of a machine's channel. */
+/** Something that messages can be sent on. */
+interface Road {
+  postMessage(message: ChannelMessage): void;
+}
+
+/** One thread's end of both of a machine's roads. */
 export class SectionChannel {
+  readonly #machineId: string;
   readonly #store: SectionStore;
   readonly #channel: NodeChannel;
+  readonly #ports = new Set<ThreadPort>();
   /** Called after every message. */
   readonly #watchers = new Set<() => void>();
   /** A word of our own to sleep on. */
@@ -63,25 +85,28 @@ export class SectionChannel {
 
   /** Begins to listen, and asks for what this thread was not given (C1). */
   constructor(machineId: string, store: SectionStore) {
+    this.#machineId = machineId;
     this.#store = store;
-    this.#channel = new BroadcastChannel(`hmm-ts/${machineId}`);
-    this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data);
+    const channel = new BroadcastChannel(`hmm-ts/${machineId}`);
+    this.#channel = channel;
+    channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data, channel);
     // Browsers' channels have no unref, and need none.
-    if (workerThreads !== undefined) this.#channel.unref();
-    this.#ask();
+    if (workerThreads !== undefined) channel.unref();
+    this.#ask(channel);
+  }
+
+  /** Listens to one more thread, and asks it (C1, C4). */
+  connect(port: ThreadPort): void {
+    this.#ports.add(port);
+    port.addEventListener("message", ({ data }) => this.#receive(data, port));
+    port.start();
+    if (workerThreads !== undefined) (port as unknown as NodePort).unref();
+    this.#ask(port);
   }
 
   /** Gives a section to all other threads (C1). */
   announce(handle: RamSectionHandle): void {
-    this.#send({ kind: "sections", handles: [handle] });
-  }
-
-  /** The section that begins at `basePfn`, if it has arrived or arrives within a moment; else undefined (C2, C3). */
-  find(basePfn: number): RamSectionHandle | undefined {
-    const findKnown = (): RamSectionHandle | undefined =>
-      this.#store.handles.findLast((handle) => handle.basePfn === basePfn);
-    this.lookUntil(() => findKnown() !== undefined);
-    return findKnown();
+    this.#tell([handle], undefined);
   }
 
   /** Receives until `isDone`, at most for a moment; returns whether it is (C2, C3). */
@@ -90,7 +115,7 @@ export class SectionChannel {
     this.#lookNow(workerThreads);
     if (isDone()) return true;
     if (!mayBlock()) return false;
-    this.#ask();
+    this.#askAll();
     for (let waitedMs = 0; waitedMs < LOOK_LIMIT_MS; waitedMs++) {
       futexWait(this.#pause, 0, 0, 1);
       this.#lookNow(workerThreads);
@@ -103,7 +128,7 @@ export class SectionChannel {
   waitUntil(isDone: () => boolean, timeoutMs: number): Promise<boolean> {
     if (workerThreads !== undefined) this.#lookNow(workerThreads);
     if (isDone()) return Promise.resolve(true);
-    this.#ask();
+    this.#askAll();
     return new Promise((resolve) => {
       const finish = (result: boolean): void => {
         clearTimeout(timer);
@@ -121,32 +146,37 @@ export class SectionChannel {
   /** Stops listening. */
   close(): void {
     this.#channel.close();
+    for (const port of this.#ports) port.close();
+    this.#ports.clear();
   }
 
-  #ask(): void {
-    this.#send({ kind: "question", known: this.#store.handles.map(keyOf) });
+  #askAll(): void {
+    this.#ask(this.#channel);
+    for (const port of this.#ports) this.#ask(port);
   }
 
-  #send(message: ChannelMessage): void {
-    this.#channel.postMessage(message);
+  #ask(road: Road): void {
+    road.postMessage({ kind: "question", machineId: this.#machineId, known: this.#store.handles.map(keyOf) });
   }
 
-  #receive(data: unknown): void {
-    const message = parseMessage(data);
+  /** On every road but the one that it came by; what came by a broadcast has reached all whom one reaches. */
+  #tell(handles: readonly RamSectionHandle[], from: Road | undefined): void {
+    const message: ChannelMessage = { kind: "sections", machineId: this.#machineId, handles };
+    if (from === undefined) this.#channel.postMessage(message);
+    for (const port of this.#ports) if (port !== from) port.postMessage(message);
+  }
+
+  #receive(data: unknown, from: Road): void {
+    const message = parseMessage(data, this.#machineId);
     if (message?.kind === "sections") {
-      for (const handle of message.handles) if (this.#isNews(handle)) this.#store.adoptSection(handle);
+      const news = message.handles.filter((handle) => this.#store.adoptSection(handle));
+      if (news.length > 0) this.#tell(news, from);
     } else if (message?.kind === "question") {
       const known = new Set(message.known);
       const handles = this.#store.handles.filter((handle) => !known.has(keyOf(handle)));
-      if (handles.length > 0) this.#send({ kind: "sections", handles });
+      if (handles.length > 0) from.postMessage({ kind: "sections", machineId: this.#machineId, handles });
     }
     for (const watch of Array.from(this.#watchers)) watch();
-  }
-
-  /** False for what this thread has, or has in a longer state: messages of several threads may overtake each other. */
-  #isNews({ recordAt, serial, buffer }: RamSectionHandle): boolean {
-    const isThisSection = (own: RamSectionHandle): boolean => own.recordAt === recordAt && own.serial === serial;
-    return !this.#store.handles.some((own) => isThisSection(own) && own.buffer.byteLength >= buffer.byteLength);
   }
 
   /** Receives what has arrived, without a turn of the event loop. */
@@ -155,7 +185,7 @@ export class SectionChannel {
       // Documented to take a BroadcastChannel too, but typed for ports only.
       const arrived = receiveMessageOnPort(this.#channel as unknown as NodePort);
       if (arrived === undefined) return;
-      this.#receive(arrived.message);
+      this.#receive(arrived.message, this.#channel);
     }
   }
 }

@@ -6,6 +6,8 @@
  * A section has three parts. Its record in the kernel heap says what it is, the same for all threads. Its buffers reach a thread by
  * message only, so each thread has a RamSection of its own, made from a RamSectionHandle.
  *
+ * A user's buffer has no frame table: its references are counted all together, in the record (frame-counts.ts).
+ *
  * Frame table, FRAME_WORDS words for each frame:
  *
  *     0..2  STATE, NEXT, PREV   the buddy system's (guarded by ramLock); STATE bit 8: the frame has been handed out before
@@ -20,6 +22,7 @@
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Buddy } from "./buddy.ts";
+import { FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import type { Struct, StructView, WordArray } from "./struct.ts";
 import { array, struct, u32 } from "./struct.ts";
 
@@ -31,7 +34,7 @@ export const SECTION_PAGES_MAX: number = 2 ** 18;
 export const FRAME_WORDS = 8;
 export const FRAME_STATE = 0;
 export const FRAME_COUNT = 3;
-export const FRAME_PINS = 4;
+export const FRAME_PINS: number = FRAME_COUNT + PINS_AFTER_COUNT;
 export const FRAME_MAPPING = 5;
 export const FRAME_INDEX = 6;
 /** STATE: the frame has been handed out before, so it may hold anything. */
@@ -44,7 +47,7 @@ export const SECTION_NONE: SectionKind = 0;
 export const SECTION_ZERO: SectionKind = 1;
 /** The machine's own RAM. */
 export const SECTION_OWNED: SectionKind = 2;
-/** A user's buffer: its frames are counted, but never allocated and never freed. */
+/** A user's buffer: its frames are counted, all together, but never allocated and never freed. */
 export const SECTION_USER: SectionKind = 3;
 
 export interface SectionRecord extends StructView {
@@ -54,6 +57,8 @@ export interface SectionRecord extends StructView {
   pages: number;
   reservedPages: number;
   born: number;
+  users: number;
+  pins: number;
   readonly buddy: WordArray;
 }
 
@@ -67,8 +72,13 @@ export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
     ),
     basePfn: u32("ramLock", "first frame; a multiple of 512"),
     pages: u32("ramLock", "frames that are there; a user's section may be extended"),
-    reservedPages: u32("ramLock", "frames that have a number and a place in the frame table"),
+    reservedPages: u32("ramLock", "frames that have a number"),
     born: u32("ramLock", "1 for the machine's first section, then counting; kept when the record is freed"),
+    users: u32(
+      "atomic",
+      "of a user's buffer: references to its frames, all together; kept when the record is freed (0)",
+    ),
+    pins: u32("atomic", "of these, pins; right behind `users`, as in a frame table"),
     buddy: array(Buddy.WORDS, "ramLock", "free frames; of the machine's own RAM only"),
   },
   { embedded: true },
@@ -81,8 +91,13 @@ export interface RamSectionHandle {
   readonly serial: number;
   readonly basePfn: number;
   readonly buffer: SharedArrayBuffer;
-  /** The frame table. */
-  readonly frames: SharedArrayBuffer;
+  /** The frame table; undefined for a user's buffer, which has none. */
+  readonly frames: SharedArrayBuffer | undefined;
+}
+
+/** Where references to the frames of a user's buffer are counted. */
+export function countsOfRecord(memory: SharedMemory, record: SectionRecord): FrameCounts {
+  return FrameCounts.together(memory, record.at + SectionRecord.offset.users);
 }
 
 /** Bytes of the frame table of a section. */
@@ -107,8 +122,9 @@ export class RamSection {
   readonly i32: Int32Array;
   readonly f32: Float32Array;
   readonly f64: Float64Array;
-  /** The frame table. */
+  /** The frame table; empty for a user's buffer. */
   readonly frames: Int32Array;
+  readonly counts: FrameCounts;
 
   constructor(memory: SharedMemory, handle: RamSectionHandle) {
     const record = SectionRecord.at(memory, handle.recordAt);
@@ -128,10 +144,14 @@ export class RamSection {
     this.i32 = new Int32Array(buffer, 0, pages * PAGE_WORDS);
     this.f32 = new Float32Array(buffer, 0, pages * PAGE_WORDS);
     this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
-    this.frames = new Int32Array(handle.frames);
+    this.frames = handle.frames === undefined ? new Int32Array(0) : new Int32Array(handle.frames);
+    this.counts =
+      handle.frames === undefined
+        ? countsOfRecord(memory, record)
+        : FrameCounts.each(this.frames, FRAME_COUNT, FRAME_WORDS, this.basePfn, this.owned);
   }
 
-  /** Index of the frame's words in `frames`. */
+  /** Index of the frame's words in `frames`. Not of a user's buffer. */
   frameIndex(pfn: number): number {
     return (pfn - this.basePfn) * FRAME_WORDS;
   }

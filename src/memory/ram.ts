@@ -8,8 +8,8 @@
  *       last one frees it, in the same step.
  *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other than 0.
  *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced or taken away meanwhile.
- *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of users' buffers are counted, but a count of 0 means
- *       nothing to them.
+ *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's buffer are counted all together, and a count of 0
+ *       frees none of them.
  *   F5  Over budget is an answer (0 for ENOMEM), exact even when other threads keep frames in their magazines.
  */
 
@@ -38,7 +38,8 @@ import {
   SECTION_ZERO,
 } from "./ram-section.ts";
 import type { RamSection, RamSectionHandle } from "./ram-section.ts";
-import { SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
+import { PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
 import type { Struct, StructView } from "./struct.ts";
 import { embed, pointer, struct, u32 } from "./struct.ts";
 
@@ -122,14 +123,19 @@ export class Ram {
     return this.#sections.known().map(({ handle }) => handle);
   }
 
-  /** First frames of the sections whose buffers have not arrived in this thread. A momentary answer. */
-  unreachedSections(): number[] {
-    return this.#sections.unreached();
+  /** Whether this thread has all of the section that begins at `basePfn`, or there is none any more. */
+  isSectionHere(basePfn: number): boolean {
+    return this.#sections.isHere(basePfn);
   }
 
-  /** Called when this thread meets a frame of a section it was not given; may return its handle, received on the spot. */
-  set missingSection(hook: ((basePfn: number) => RamSectionHandle | undefined) | undefined) {
-    this.#sections.missing = hook;
+  /** Pages of the section that begins at `basePfn`, also where this thread has not been given it. The section is in use, so it stays. */
+  sectionPages(basePfn: number): number {
+    return this.#sections.pagesAt(basePfn);
+  }
+
+  /** Called when this thread needs a section that it was not given, or not in its present length: may adopt what arrives meanwhile. */
+  set receiveSections(receive: Receiver | undefined) {
+    this.#sections.receive = receive;
   }
 
   /** A frame with count 1, or 0 (F5). Zeroed if asked; else it may hold anything. */
@@ -171,14 +177,14 @@ export class Ram {
   /** One more reference (F2). */
   pageGet(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;
-    if (this.memory.mode === EXPLORED) return this.#explored(pfn, FRAME_COUNT, () => this.#get(pfn));
+    if (this.memory.mode === EXPLORED) return this.#explored(pfn, () => this.#get(pfn));
     this.#get(pfn);
     return DONE;
   }
 
   /** One more reference, unless the frame is free. */
   pageGetNotZero(pfn: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.#explored(pfn, FRAME_COUNT, () => this.#getNotZero(pfn));
+    if (this.memory.mode === EXPLORED) return this.#explored(pfn, () => this.#getNotZero(pfn));
     return doneBoolean(this.#getNotZero(pfn));
   }
 
@@ -189,27 +195,30 @@ export class Ram {
     return this.#put(pfn) ? this.#allocator.give(pfn) : DONE;
   }
 
-  /** References, pins included: a number that was true a moment ago, but who holds the only reference reads 1. */
+  /**
+   * References, pins included: a number that was true a moment ago, but who holds the only reference reads 1. Of a frame of a user's buffer: those of
+   * all its frames, here and in the functions below.
+   */
   pageCount(pfn: number): number {
     if (pfn === ZERO_PFN) return 1;
-    const section = this.section(pfn);
-    return atomicLoad(section.frames, section.frameIndex(pfn) + FRAME_COUNT);
+    const counts = this.#sections.countsOf(pfn);
+    return atomicLoad(counts.words, counts.index(pfn));
   }
 
   /** A reference that is a pin (F3). Only for who holds a reference. Pairs with `pageUnpin`. */
   *pagePin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
     yield* this.pageGet(pfn);
-    yield* access(this.memory, "update", frameWord(pfn, FRAME_PINS), 1, "frame pins");
-    const section = this.section(pfn);
-    atomicAdd(section.frames, section.frameIndex(pfn) + FRAME_PINS, 1);
+    yield* access(this.memory, "update", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    const counts = this.#sections.countsOf(pfn);
+    atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
   }
 
   *pageUnpin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
-    yield* access(this.memory, "update", frameWord(pfn, FRAME_PINS), 1, "frame pins");
-    const section = this.section(pfn);
-    const pins = atomicSub(section.frames, section.frameIndex(pfn) + FRAME_PINS, 1);
+    yield* access(this.memory, "update", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    const counts = this.#sections.countsOf(pfn);
+    const pins = atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
     if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
     yield* this.pagePut(pfn);
   }
@@ -220,19 +229,19 @@ export class Ram {
    */
   pageUsers(pfn: number): number {
     if (pfn === ZERO_PFN) return 1;
-    const section = this.section(pfn);
-    const index = section.frameIndex(pfn);
-    const pins = atomicLoad(section.frames, index + FRAME_PINS);
-    return atomicLoad(section.frames, index + FRAME_COUNT) - pins;
+    const counts = this.#sections.countsOf(pfn);
+    const index = counts.index(pfn);
+    const pins = atomicLoad(counts.words, index + PINS_AFTER_COUNT);
+    return atomicLoad(counts.words, index) - pins;
   }
 
   pagePinned(pfn: number): boolean {
     if (pfn === ZERO_PFN) return false;
-    const section = this.section(pfn);
-    return atomicLoad(section.frames, section.frameIndex(pfn) + FRAME_PINS) > 0;
+    const counts = this.#sections.countsOf(pfn);
+    return atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0;
   }
 
-  /** Where the frame lies. Throws HmmError ENXIO if this thread cannot reach it. */
+  /** Where the frame lies. Throws HmmError ENXIO for no frame, BufferNotHere (sections.ts) if this thread cannot reach it now. */
   section(pfn: number): RamSection {
     return this.#sections.of(pfn);
   }
@@ -286,9 +295,9 @@ export class Ram {
     return this.#sections.remove(basePfn);
   }
 
-  /** A section that another thread added or extended arrives here. */
-  adoptSection(handle: RamSectionHandle): void {
-    this.#sections.adopt(handle);
+  /** A section that another thread added or extended arrives here. False: it was here, or is gone. */
+  adoptSection(handle: RamSectionHandle): boolean {
+    return this.#sections.adopt(handle);
   }
 
   /** The machine's own RAM. Exact while nobody allocates. */
@@ -338,17 +347,18 @@ export class Ram {
   }
 
   #get(pfn: number): void {
-    const section = this.section(pfn);
-    const count = atomicAdd(section.frames, section.frameIndex(pfn) + FRAME_COUNT, 1);
-    if (count <= 0 && section.owned) bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
+    const counts = this.#sections.countsOf(pfn);
+    const count = atomicAdd(counts.words, counts.index(pfn), 1);
+    if (count <= 0 && counts.isOwned) bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
   }
 
   #getNotZero(pfn: number): boolean {
     if (pfn === ZERO_PFN) return true;
-    const section = this.section(pfn);
-    const index = section.frameIndex(pfn) + FRAME_COUNT;
-    for (let count = atomicLoad(section.frames, index); count > 0;) {
-      const seen = atomicCompareExchange(section.frames, index, count, count + 1);
+    const counts = this.#sections.countsOf(pfn);
+    const { words } = counts;
+    const index = counts.index(pfn);
+    for (let count = atomicLoad(words, index); count > 0;) {
+      const seen = atomicCompareExchange(words, index, count, count + 1);
       if (seen === count) return true;
       count = seen;
     }
@@ -357,26 +367,32 @@ export class Ram {
 
   /** Returns whether the frame is to be freed by the caller. */
   #put(pfn: number): boolean {
-    const section = this.section(pfn);
-    const index = section.frameIndex(pfn);
-    const count = atomicSub(section.frames, index + FRAME_COUNT, 1);
+    const counts = this.#sections.countsOf(pfn);
+    const index = counts.index(pfn);
+    const count = atomicSub(counts.words, index, 1);
     if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
-    if (count > 1 || !section.owned) return false;
-    if (atomicLoad(section.frames, index + FRAME_PINS) > 0)
+    if (count > 1 || !counts.isOwned) return false;
+    if (atomicLoad(counts.words, index + PINS_AFTER_COUNT) > 0)
       bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
     return true;
   }
 
   *#putExplored(pfn: number): Task<void> {
-    yield* access(this.memory, "update", frameWord(pfn, FRAME_COUNT), 1, "frame count");
+    yield* access(this.memory, "update", this.#countName(pfn), 1, "frame count");
     if (!this.#put(pfn)) return;
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_WORDS, "frame");
     yield* this.#allocator.give(pfn);
   }
 
-  *#explored<T>(pfn: number, word: number, act: () => T): Task<T> {
-    yield* access(this.memory, "update", frameWord(pfn, word), 1, "frame count");
+  *#explored<T>(pfn: number, act: () => T): Task<T> {
+    yield* access(this.memory, "update", this.#countName(pfn), 1, "frame count");
     return act();
+  }
+
+  /** How the frame's COUNT is named to a scheduler: see frameWord, but a shared count lies in the heap. */
+  #countName(pfn: number): number {
+    const counts = this.#sections.countsOf(pfn);
+    return counts.areShared ? counts.index(pfn) : frameWord(pfn, FRAME_COUNT);
   }
 }
 

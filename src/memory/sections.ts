@@ -7,7 +7,10 @@
  * removed sections are not given out again before all others have been, and a record's serial tells a remembered section from
  * one that took its place.
  *
- * Lock: ramLock around the records. A record of a section that somebody uses does not change, but for `pages`, which only rises.
+ * A section's buffers reach a thread by message only. Whoever counts, maps or unmaps frames of a user's buffer therefore needs no more than the record, which is
+ * in the heap; only who reads or writes them needs the buffer itself, and does so holding no lock.
+ *
+ * Lock: ramLock around the records. A record of a section that somebody uses does not change, but for `pages`, which only rises, and its counts.
  */
 
 import { atomicLoad } from "../sync/atomics.ts";
@@ -17,15 +20,15 @@ import { HmmError } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Spinlock } from "../sync/spinlock.ts";
 import type { Task } from "../sync/task.ts";
+import type { FrameCounts } from "./frame-counts.ts";
 import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
 import {
-  FRAME_COUNT,
-  FRAME_WORDS,
   PAGE_BYTES,
   RamSection,
   SECTION_NONE,
   SECTION_USER,
   SectionRecord,
+  countsOfRecord,
   frameTableBytes,
 } from "./ram-section.ts";
 
@@ -41,13 +44,40 @@ const SECTION_LIMIT = 128;
 /** Words of all records. */
 export const SECTION_RECORDS_WORDS: number = SECTION_LIMIT * SectionRecord.sizeWords;
 
+/** A user's buffer that another thread mapped has not arrived in this thread, or not in its present length. Nothing has happened; ENXIO. */
+export class BufferNotHere extends HmmError {
+  /** First frame of its section. */
+  readonly basePfn: number;
+
+  constructor(basePfn: number) {
+    super(
+      ENXIO,
+      "access",
+      "Cannot access memory: a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again, and in a browser connect the threads",
+    );
+    this.basePfn = basePfn;
+  }
+}
+
+/** Lets what other threads sent arrive, until `isHere` or no longer than the host allows. */
+export type Receiver = (isHere: () => boolean) => void;
+
+/** A section that this thread has not been given, or not that far. */
+interface UnreachedSection {
+  readonly record: SectionRecord;
+  readonly serial: number;
+  readonly basePfn: number;
+  readonly counts: FrameCounts;
+}
+
 export class Sections {
   readonly #memory: SharedMemory;
   readonly #lock: Spinlock;
   readonly #recordsAt: number;
   readonly #byGranule: (RamSection | undefined)[] = [];
-  /** Asked when this thread meets a frame whose section it was not given. */
-  missing: ((basePfn: number) => RamSectionHandle | undefined) | undefined;
+  #lastUnreached: UnreachedSection | undefined;
+  /** Called when this thread needs a section that it was not given, or not in its present length. */
+  receive: Receiver | undefined;
 
   constructor(memory: SharedMemory, lock: Spinlock, recordsAt: number) {
     this.#memory = memory;
@@ -55,10 +85,29 @@ export class Sections {
     this.#recordsAt = recordsAt;
   }
 
-  /** The section of a frame. Throws HmmError ENXIO for a frame that does not exist or whose section cannot be had in this thread. */
+  /** The section of a frame. Throws HmmError ENXIO for a frame that does not exist, BufferNotHere where its section cannot be had in this thread now. */
   of(pfn: number): RamSection {
-    const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
-    return section !== undefined && this.#reaches(section, pfn) ? section : this.#receive(pfn);
+    return this.#reached(pfn) ?? this.#receive(pfn);
+  }
+
+  /** Where references to the frame are counted: known for every frame that exists, whether this thread has its buffer or not. Throws HmmError ENXIO for others. */
+  countsOf(pfn: number): FrameCounts {
+    const section = this.#reached(pfn);
+    if (section !== undefined) return section.counts;
+    const { record, counts } = this.#unreached(pfn);
+    return record.kind === SECTION_USER ? counts : this.#receive(pfn).counts;
+  }
+
+  /** Pages of the section that begins at `basePfn`, which is in use and so stays; they may become more. Throws HmmError ENXIO where there is none. */
+  pagesAt(basePfn: number): number {
+    const recordAt = this.#reached(basePfn)?.handle.recordAt ?? this.#unreached(basePfn).record.at;
+    return this.#memory.words[recordAt + SectionRecord.offset.pages]! >>> 0;
+  }
+
+  /** Whether this thread has all of the section that begins at `basePfn`; true also when there is none any more. */
+  isHere(basePfn: number): boolean {
+    const record = this.#recordOf(basePfn);
+    return record === undefined || this.#reachedNow(basePfn + record.pages - 1) !== undefined;
   }
 
   /** All that this thread has, by frame number. */
@@ -71,25 +120,17 @@ export class Sections {
     return this.known().find((section) => section.buffer === buffer && this.#isCurrent(section));
   }
 
-  /** This thread can use the section from now on. Ignores what has been removed meanwhile. */
-  adopt(handle: RamSectionHandle): void {
+  /** This thread can use the section from now on. False: it could before, or the section has been removed meanwhile. */
+  adopt(handle: RamSectionHandle): boolean {
     const record = SectionRecord.at(this.#memory, handle.recordAt);
-    if (record.kind === SECTION_NONE || record.serial !== handle.serial) return;
+    if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
+    const pages = Math.min(record.pages, Math.floor(handle.buffer.byteLength / PAGE_BYTES));
+    if (this.#reached(handle.basePfn + pages - 1) !== undefined) return false;
     const section = new RamSection(this.#memory, handle);
     const first = handle.basePfn >>> GRANULE_SHIFT;
     while (this.#byGranule.length < first) this.#byGranule.push(undefined);
     for (let i = 0; i * GRANULE_PAGES < record.reservedPages; i++) this.#byGranule[first + i] = section;
-  }
-
-  /** First frames of the sections that this thread has not been given, or not in their present length. */
-  unreached(): number[] {
-    return this.#records()
-      .filter(({ kind }) => kind !== SECTION_NONE)
-      .filter(({ basePfn, pages }) => {
-        const section = this.#byGranule[basePfn >>> GRANULE_SHIFT];
-        return section === undefined || !this.#reaches(section, basePfn + pages - 1);
-      })
-      .map(({ basePfn }) => basePfn);
+    return true;
   }
 
   /** A section of a new buffer: the page of zeros, or RAM. ENOMEM when the host or the frame numbers have no room. */
@@ -126,7 +167,7 @@ export class Sections {
     yield* this.#lock.lock();
     const record = this.#recordOf(basePfn);
     let result = EINVAL;
-    if (record?.kind === SECTION_USER) result = isCounted(this.of(basePfn)) ? EBUSY : 0;
+    if (record?.kind === SECTION_USER) result = isCounted(this.#memory, record) ? EBUSY : 0;
     if (record !== undefined && result === 0) {
       record.kind = SECTION_NONE;
       record.serial += 1;
@@ -137,8 +178,8 @@ export class Sections {
 
   /** What may fail is made outside the lock: then nothing else has happened. */
   *#add(kind: SectionKind, buffer: SharedArrayBuffer, { pages, reservedPages }: BufferPages): Task<RamSection | Errno> {
-    const frames = tryMake(frameTableBytes(reservedPages));
-    if (frames === undefined) return ENOMEM;
+    const frames = kind === SECTION_USER ? undefined : tryMake(frameTableBytes(reservedPages));
+    if (kind !== SECTION_USER && frames === undefined) return ENOMEM;
     yield* this.#lock.lock();
     const record = this.#reserve(reservedPages);
     if (record !== undefined) {
@@ -179,8 +220,12 @@ export class Sections {
     );
   }
 
-  #reaches(section: RamSection, pfn: number): boolean {
-    return pfn - section.basePfn < section.pages && this.#isCurrent(section);
+  /** The section of a frame if this thread has it, that far. */
+  #reached(pfn: number): RamSection | undefined {
+    const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
+    return section !== undefined && pfn - section.basePfn < section.pages && this.#isCurrent(section)
+      ? section
+      : undefined;
   }
 
   #isCurrent(section: RamSection): boolean {
@@ -188,19 +233,41 @@ export class Sections {
   }
 
   #receive(pfn: number): RamSection {
+    const { basePfn } = this.#recordOfFrame(pfn);
+    if (this.#reachedNow(pfn) === undefined) this.receive?.(() => this.#reachedNow(pfn) !== undefined);
+    const section = this.#reached(pfn);
+    if (section === undefined) throw new BufferNotHere(basePfn);
+    return section;
+  }
+
+  /** As `#reached`, but a growable buffer that this thread has may be longer by now. */
+  #reachedNow(pfn: number): RamSection | undefined {
+    const known = this.#byGranule[pfn >>> GRANULE_SHIFT];
+    if (known !== undefined) this.adopt(known.handle);
+    return this.#reached(pfn);
+  }
+
+  /** The record of a frame whose section this thread has not. Frames come one after the other when a mapping goes: the last record is looked at first. */
+  #unreached(pfn: number): UnreachedSection {
+    const last = this.#lastUnreached;
+    if (last !== undefined && last.record.serial === last.serial) {
+      if (pfn >= last.basePfn && pfn < last.basePfn + last.record.pages) return last;
+    }
+    const record = this.#recordOfFrame(pfn);
+    const { serial, basePfn } = record;
+    this.#lastUnreached = { record, serial, basePfn, counts: countsOfRecord(this.#memory, record) };
+    return this.#lastUnreached;
+  }
+
+  #recordOfFrame(pfn: number): SectionRecord {
     const record = this.#records().find(
       ({ kind, basePfn, pages }) => kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
     );
-    const handle = record === undefined ? undefined : this.missing?.(record.basePfn);
-    if (handle !== undefined) this.adopt(handle);
-    const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
-    if (section !== undefined && this.#reaches(section, pfn)) return section;
+    if (record !== undefined) return record;
     throw new HmmError(
       ENXIO,
       "section",
-      record === undefined
-        ? `Cannot reach frame ${pfn}: no section has it; the number is stale or damaged`
-        : `Cannot reach frame ${pfn}: this thread has not received the buffer of its section; let it process messages, or attach it again`,
+      `Cannot reach frame ${pfn}: no section has it; the number is stale or damaged`,
     );
   }
 }
@@ -246,10 +313,8 @@ function tryMake(bytes: number): SharedArrayBuffer | undefined {
   }
 }
 
-/** Whether any frame of the section is referred to. */
-function isCounted(section: RamSection): boolean {
-  for (let index = FRAME_COUNT; index < section.frames.length; index += FRAME_WORDS) {
-    if (atomicLoad(section.frames, index) !== 0) return true;
-  }
-  return false;
+/** Whether any frame of a user's section is referred to. */
+function isCounted(memory: SharedMemory, record: SectionRecord): boolean {
+  const counts = countsOfRecord(memory, record);
+  return atomicLoad(counts.words, counts.index(record.basePfn)) !== 0;
 }

@@ -131,7 +131,7 @@ function* faultNone(machine: Machine, vma: Vma, page: number, index: number, isW
 function* sharedFrame(machine: Machine, vma: Vma, offset: number): Task<number> {
   if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
   // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
-  if (offset >= machine.ram.section(vma.source).pages) return SHMEM_BEYOND_END;
+  if (offset >= machine.ram.sectionPages(vma.source)) return SHMEM_BEYOND_END;
   const pfn = vma.source + offset;
   yield* machine.ram.pageGet(pfn);
   return pfn;

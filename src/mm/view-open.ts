@@ -102,7 +102,7 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   if ((first.flags & VM_BUFFER) !== 0) {
     if (first.endPage < endPage) return EINVAL;
     const offset = first.offsetPages + (startPage - first.startPage);
-    if (offset + (endPage - startPage) > machine.ram.section(first.source).pages) return EFAULT; // see fault.ts
+    if (offset + (endPage - startPage) > machine.ram.sectionPages(first.source)) return EFAULT; // see fault.ts
     hold.pfn = first.source + offset;
     return 0;
   }

@@ -7,6 +7,7 @@
  * (the first as a rejection) with `code` (such as "ENOMEM"), `syscall` and `address`.
  */
 
+import type { ThreadPort } from "../host/section-channel.ts";
 import type { IntegerAccess, ValueAccess } from "../memory/access.ts";
 import type { Machine } from "../memory/machine.ts";
 import type { Mm } from "../mm/mm-struct.ts";
@@ -21,7 +22,7 @@ import type { Syscall } from "./failures.ts";
 import { type AddressSpaceHandle, makeHandle, parseHandle } from "./handle.ts";
 import { type AddressSpaceStats, pagemapTask, statsTask } from "./inspect.ts";
 import { MachineSeat } from "./machine-seat.ts";
-import { OperationGate, requireBlocking } from "./operation-gate.ts";
+import { OperationGate, requireBlocking, requireSharedMemory } from "./operation-gate.ts";
 import {
   attachTask,
   createTask,
@@ -90,7 +91,7 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   private constructor(seat: MachineSeat, hold: SpaceHold) {
     this.#seat = seat;
     this.#hold = hold;
-    this.#gate = new OperationGate(seat, hold);
+    this.#gate = new OperationGate(seat);
     this.#cpu = new CpuAccess(seat.machine, hold.mm, this.#gate);
     const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#cpu.cache;
     this.u8 = u8;
@@ -105,6 +106,7 @@ export class AddressSpace implements Disposable, AsyncDisposable {
 
   /** Makes a machine and an empty address space on it. Throws HmmError EINVAL for bad options, ENOMEM when the host or the heap has no room. */
   static async create(options: AddressSpaceOptions = {}): Promise<AddressSpace> {
+    requireSharedMemory("create");
     const sizes = seatOptions(options);
     const limits = mmLimits(options.limits);
     const seat = MachineSeat.create(sizes);
@@ -125,6 +127,7 @@ export class AddressSpace implements Disposable, AsyncDisposable {
    * EMFILE when the machine has 64 threads.
    */
   static async attach(handle: AddressSpaceHandle): Promise<AddressSpace> {
+    requireSharedMemory("attach");
     const { machine, machineId, space } = parseHandle(handle);
     const seat = MachineSeat.attach(machine, machineId);
     return await AddressSpace.#openAsync(seat, attachTask(seat, space), "attach");
@@ -165,6 +168,16 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   get handle(): AddressSpaceHandle {
     this.#gate.check("attach");
     return makeHandle(this.#seat.machine.handle, this.#seat.machineId, this.#hold.number);
+  }
+
+  /**
+   * Joins this thread with another one on the same machine, by a MessageChannel of which each has one port: a buffer of yours that is mapped anywhere reaches all threads that are joined,
+   * directly or through others, with the next turn of their event loops. In browsers, threads that map buffers after others have attached need it; in Node threads find each other by themselves. The
+   * port must not be used for anything else from now on. Throws HmmError EBADF.
+   */
+  connect(port: ThreadPort): void {
+    this.#gate.check("connect");
+    this.#seat.connect(port);
   }
 
   /**
@@ -252,25 +265,25 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   /** Copies `into.length` bytes at `address` into `into`. Throws SegmentationFault at the first page that may not be read; what lies before it has been copied. */
   async read(address: number, into: Uint8Array): Promise<void> {
     checkTransfer("read", address, into);
-    await this.#gate.run("read", () => transfer(this.machine, this.mm, address, into, false));
+    await this.#gate.runOnMemory("read", address, () => transfer(this.machine, this.mm, address, into, false));
   }
 
   /** As {@link AddressSpace.read}, blocking. */
   readSync(address: number, into: Uint8Array): void {
     checkTransfer("read", address, into);
-    this.#gate.runSync("read", () => transfer(this.machine, this.mm, address, into, false));
+    this.#gate.runOnMemorySync("read", address, () => transfer(this.machine, this.mm, address, into, false));
   }
 
   /** Copies `from` to `address`. Throws SegmentationFault at the first page that may not be written; what lies before it has been written. */
   async write(address: number, from: Uint8Array): Promise<void> {
     checkTransfer("write", address, from);
-    await this.#gate.run("write", () => transfer(this.machine, this.mm, address, from, true));
+    await this.#gate.runOnMemory("write", address, () => transfer(this.machine, this.mm, address, from, true));
   }
 
   /** As {@link AddressSpace.write}, blocking. */
   writeSync(address: number, from: Uint8Array): void {
     checkTransfer("write", address, from);
-    this.#gate.runSync("write", () => transfer(this.machine, this.mm, address, from, true));
+    this.#gate.runOnMemorySync("write", address, () => transfer(this.machine, this.mm, address, from, true));
   }
 
   /**
@@ -278,12 +291,14 @@ export class AddressSpace implements Disposable, AsyncDisposable {
    * another view or space uses some), ENOMEM (not so many frames in a row).
    */
   view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
-    return this.#gate.run("view", () => View.open(this.#seat, this.mm, address, lengthBytes, mode));
+    const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
+    return this.#gate.runOnMemory("view", address, open);
   }
 
   /** As {@link AddressSpace.view}, blocking. */
   viewSync(address: number, lengthBytes: number, mode: ViewMode): View {
-    return this.#gate.runSync("view", () => View.open(this.#seat, this.mm, address, lengthBytes, mode));
+    const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
+    return this.#gate.runOnMemorySync("view", address, open);
   }
 
   /** The mappings, by address (Linux: /proc/pid/maps). */

@@ -28,7 +28,6 @@ export class CpuAccess implements Translator {
 
   translate(page: number, write: boolean, address: number): number {
     this.#gate.check("access");
-    this.#gate.receiveSections("access");
     return this.#translator.translate(page, write, address);
   }
 

@@ -24,6 +24,7 @@ export type Syscall =
   | "maps"
   | "pagemap"
   | "stats"
+  | "connect"
   | "dispose"
   | "run";
 
@@ -43,6 +44,7 @@ const VERBS: { readonly [S in Syscall]: string } = {
   maps: "list the mappings",
   pagemap: "list the pages",
   stats: "gather the statistics",
+  connect: "connect the thread",
   dispose: "dispose of the address space",
   run: "run the operation",
 };
@@ -129,7 +131,7 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
 };
 
 const UNREACHABLE =
-  "a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again";
+  "a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again, and in a browser connect the threads with connect()";
 
 /** How a value of the user's is shown that may be anything, even what cannot be converted to a string. */
 export function formatValue(value: unknown): string {

@@ -9,7 +9,7 @@
  * No locks: a seat belongs to one thread.
  */
 
-import { SectionChannel } from "../host/section-channel.ts";
+import { SectionChannel, type ThreadPort } from "../host/section-channel.ts";
 import { hostThreadId, randomWords, threadName } from "../host/thread-identity.ts";
 import { watchWorkerExits } from "../host/worker-exits.ts";
 import { Machine, type MachineHandle } from "../memory/machine.ts";
@@ -53,7 +53,7 @@ export class MachineSeat {
     const channel = new SectionChannel(this.machineId, ram);
     this.#channel = channel;
     ram.onSection = (handle) => channel.announce(handle);
-    ram.missingSection = (basePfn) => channel.find(basePfn);
+    ram.receiveSections = (isHere) => void channel.lookUntil(isHere);
     this.#stopWatching = watchWorkerExits((threadId) => {
       if (!hasPanicked(memory)) agentDied(memory, threadId);
     });
@@ -100,19 +100,14 @@ export class MachineSeat {
     if (this.#holders === 0) this.#leave();
   }
 
-  /** Whether this thread lacks a buffer that some thread has mapped. */
-  get lacksSections(): boolean {
-    return this.machine.ram.unreachedSections().length > 0;
+  /** Lets the event loop turn until the section that begins at `basePfn` has arrived, but not for ever; returns whether it has. */
+  awaitSection(basePfn: number): Promise<boolean> {
+    return this.#channel.waitUntil(() => this.machine.ram.isSectionHere(basePfn), SECTION_WAIT_MS);
   }
 
-  /** Receives what this thread lacks, in no time or a moment; returns whether it lacks nothing now. In browsers nothing can arrive meanwhile. */
-  receiveSections(): boolean {
-    return this.#channel.lookUntil(() => !this.lacksSections);
-  }
-
-  /** As {@link receiveSections}, but the event loop turns. */
-  awaitSections(): Promise<boolean> {
-    return this.#channel.waitUntil(() => !this.lacksSections, SECTION_WAIT_MS);
+  /** Joins this thread with the one that has the port's other end. The port belongs to the seat from now on. */
+  connect(port: ThreadPort): void {
+    this.#channel.connect(port);
   }
 
   #leave(): void {
@@ -127,7 +122,7 @@ export class MachineSeat {
     this.#stopWatching();
     this.#channel.close();
     ram.onSection = undefined;
-    ram.missingSection = undefined;
+    ram.receiveSections = undefined;
     // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for the thread there.
     if (!hasPanicked(memory)) this.machine.detach();
   }

@@ -3,13 +3,15 @@
  * The door between an AddressSpace object and the core: who may come in, and who is inside.
  *
  *   G1  A task inside holds the object's mm user (R2): closing the door waits, in effect, until all are out, and only then the user is dropped.
- *   G2  A thread that may lack a user's buffer receives it before it comes in: inside it would find out holding a lock.
+ *   G2  Only operations that read or write a user's buffer need it in this thread, and find out that it is not there holding no lock (memory/sections.ts). The
+ *       promise forms then wait for it outside, and begin again.
  *   G3  A task that is thrown out while it holds a lock stops the machine: what the lock guards may be half changed, and everyone who wants it
  *       would wait for ever.
  */
 
+import { BufferNotHere } from "../memory/sections.ts";
 import { mayBlock } from "../sync/atomics.ts";
-import { EBADF, ENOTRECOVERABLE, ENXIO, EOPNOTSUPP } from "../sync/errno.ts";
+import { EBADF, ENOSYS, ENOTRECOVERABLE, ENXIO, EOPNOTSUPP } from "../sync/errno.ts";
 import { assertNoLockHeld } from "../sync/held-locks.ts";
 import { declarePanic, hasPanicked } from "../sync/panic.ts";
 import { runAsync } from "../sync/run-async.ts";
@@ -18,10 +20,20 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/task.ts";
 import { type Syscall, customFailure, failure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
-import { type SpaceHold, bufferEpochOf } from "./space-table.ts";
+
+/** Throws unless this host shares memory between threads: a browser does so on cross-origin isolated pages only. */
+export function requireSharedMemory(syscall: Syscall): void {
+  if (typeof SharedArrayBuffer === "function") return;
+  throw customFailure(
+    syscall,
+    ENOSYS,
+    "this page is not cross-origin isolated, so the browser gives it no SharedArrayBuffer; send the page and the scripts of its Workers with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
+  );
+}
 
 /** Throws unless this thread may block. */
 export function requireBlocking(syscall: Syscall): void {
+  requireSharedMemory(syscall);
   if (mayBlock()) return;
   throw customFailure(syscall, EOPNOTSUPP, "this thread may not block; use the form that returns a promise");
 }
@@ -44,27 +56,31 @@ function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T> {
 
 export class OperationGate {
   readonly #seat: MachineSeat;
-  readonly #hold: SpaceHold;
   readonly #memory: SharedMemory;
   #isClosed = false;
   #inside = 0;
-  #bufferEpoch = 0;
   #onEmpty: (() => void) | undefined;
 
-  constructor(seat: MachineSeat, hold: SpaceHold) {
+  constructor(seat: MachineSeat) {
     this.#seat = seat;
-    this.#hold = hold;
     this.#memory = seat.machine.memory;
   }
 
   /** Runs the task that `makeTask` gives, on the async runner; it begins at once. Rejects, never throws. */
   async run<T>(syscall: Syscall, makeTask: () => Task<T>): Promise<T> {
     this.check(syscall);
-    if (this.#mayLackSections()) {
-      if (!(await this.#seat.awaitSections())) throw failure(syscall, ENXIO);
-      this.check(syscall);
-    }
     return runAsync(this.#memory, this.#guard(makeTask()), syscall);
+  }
+
+  /** As `run`, for a task that reads or writes memory at `address`, and may be begun again when it threw BufferNotHere (G2). */
+  async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
+    try {
+      return await this.run(syscall, makeTask);
+    } catch (error) {
+      if (!(error instanceof BufferNotHere)) throw error;
+      if (!(await this.#seat.awaitSection(error.basePfn))) throw failure(syscall, ENXIO, address);
+    }
+    return await this.run(syscall, makeTask);
   }
 
   /** Runs the task that `makeTask` gives to its end. Throws EOPNOTSUPP where the thread may not block. */
@@ -74,10 +90,18 @@ export class OperationGate {
     return this.runNow(syscall, makeTask());
   }
 
+  /** As `runOnMemory`, blocking; what is not there after a moment will not come while the thread blocks. */
+  runOnMemorySync<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): T {
+    try {
+      return this.runSync(syscall, makeTask);
+    } catch (error) {
+      throw error instanceof BufferNotHere ? failure(syscall, ENXIO, address) : error;
+    }
+  }
+
   /** As `runSync`, but where the thread may not block it waits for a moment all the same, then throws EAGAIN: for single loads and stores. */
   runNow<T>(syscall: Syscall, task: Task<T>): T {
     this.check(syscall);
-    this.receiveSections(syscall);
     return runBlocking(this.#memory, this.#guard(task), syscall);
   }
 
@@ -92,25 +116,11 @@ export class OperationGate {
     }
   }
 
-  /** G2, where there is no time to let the event loop turn. Throws ENXIO. */
-  receiveSections(syscall: Syscall): void {
-    if (this.#mayLackSections() && !this.#seat.receiveSections()) throw failure(syscall, ENXIO);
-  }
-
   /** Nobody comes in any more. Returns whether nobody is inside; else calls `onEmpty` when the last one has left. */
   close(onEmpty: () => void): boolean {
     this.#isClosed = true;
     if (this.#inside === 0) return true;
     this.#onEmpty = onEmpty;
-    return false;
-  }
-
-  /** G2. After the first look that finds everything this is one load and one compare. */
-  #mayLackSections(): boolean {
-    const epoch = bufferEpochOf(this.#hold);
-    if (epoch === this.#bufferEpoch) return false;
-    if (this.#seat.lacksSections) return true;
-    this.#bufferEpoch = epoch;
     return false;
   }
 

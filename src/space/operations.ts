@@ -15,13 +15,13 @@ import type { Task } from "../sync/task.ts";
 import { customFailure, failure, unwrap } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import type { MmapOptions } from "./options.ts";
-import { type SpaceHold, bufferEpochOf, bumpBufferEpoch, enlistSpace, holdSpace } from "./space-table.ts";
+import { type SpaceHold, enlistSpace, holdSpace } from "./space-table.ts";
 
 /** A new, empty space on the machine. */
 export function* createTask({ machine, table }: MachineSeat, limits: MmLimits): Task<SpaceHold> {
   const mm = yield* mmCreate(machine, limits);
   if (mm === 0) throw failure("create", ENOMEM);
-  const hold = yield* enlistSpace(machine, table, mm, 0);
+  const hold = yield* enlistSpace(machine, table, mm);
   if (typeof hold === "number") throw failure("create", hold);
   return hold;
 }
@@ -35,10 +35,8 @@ export function* attachTask({ machine, table }: MachineSeat, space: number): Tas
 
 /** A copy-on-write copy of the space. */
 export function* forkTask({ machine, table }: MachineSeat, parent: SpaceHold): Task<SpaceHold> {
-  // Read before: a buffer that is mapped meanwhile may or may not be in the child, and is looked for if in doubt.
-  const epoch = bufferEpochOf(parent);
   const child = unwrap("fork", yield* doFork(machine, parent.mm));
-  const hold = yield* enlistSpace(machine, table, child, epoch);
+  const hold = yield* enlistSpace(machine, table, child);
   if (typeof hold === "number") throw failure("fork", hold);
   return hold;
 }
@@ -69,8 +67,6 @@ function* mmapBuffer(
   unwrap("mmap", basePfn);
   const { pages } = seat.machine.ram.section(basePfn);
   const isInside = request.offsetPages + Math.max(lengthPagesOf(request.lengthBytes), 0) <= pages;
-  // Announced by `acquire`; said before the first entry of it can be met.
-  bumpBufferEpoch(hold);
   const result = isInside ? yield* doMmap(seat.machine, hold.mm, { ...request, bufferPfn: basePfn }) : EINVAL;
   yield* seat.buffers.release(basePfn);
   if (!isInside) {

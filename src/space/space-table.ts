@@ -16,7 +16,7 @@ import { Machine } from "../memory/machine.ts";
 import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
 import { mmgetNotZero, mmput } from "../mm/mm.ts";
 import { Mm } from "../mm/mm-struct.ts";
-import { atomicAdd, atomicLoad } from "../sync/atomics.ts";
+import { atomicLoad } from "../sync/atomics.ts";
 import { EMFILE, ENOMEM, type Errno, ESTALE } from "../sync/errno.ts";
 import { addResource, registerReleaser, removeResource, resourceKind } from "../sync/resources.ts";
 import { Spinlock } from "../sync/spinlock.ts";
@@ -43,7 +43,6 @@ interface SpaceRecord extends StructView {
   number: number;
   mm: number;
   holders: number;
-  bufferEpoch: number;
 }
 
 const SpaceRecord: Struct<SpaceRecord> = struct<SpaceRecord>("spaceRecord", {
@@ -51,7 +50,6 @@ const SpaceRecord: Struct<SpaceRecord> = struct<SpaceRecord>("spaceRecord", {
   number: u32("const", "its name (T2)"),
   mm: pointer("const", "kept by the holders' users"),
   holders: u32("spacesLock", "AddressSpace objects, of all threads"),
-  bufferEpoch: u32("atomic", "rises when a user's buffer has been announced and is about to be mapped here"),
 });
 
 const SPACE_RESOURCE: number = resourceKind("address space");
@@ -90,33 +88,8 @@ export function machineIdOf(table: SpaceTable): string {
   return half(table.idHigh) + half(table.idLow);
 }
 
-function bufferEpochWord(hold: SpaceHold): number {
-  return hold.record + SpaceRecord.offset.bufferEpoch;
-}
-
-/**
- * How many times a user's buffer was mapped here: a thread that has seen a smaller number may meet frames of a section that it does not have. 0 while
- * there were none.
- */
-export function bufferEpochOf(hold: SpaceHold): number {
-  return atomicLoad(hold.mm.memory.words, bufferEpochWord(hold));
-}
-
-/** A buffer that has been announced to the other threads is about to be mapped here. */
-export function bumpBufferEpoch(hold: SpaceHold): void {
-  atomicAdd(hold.mm.memory.words, bufferEpochWord(hold), 1);
-}
-
-/**
- * Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is dropped. `bufferEpoch` is the parent's
- * for a fork, else 0.
- */
-export function* enlistSpace(
-  machine: Machine,
-  table: SpaceTable,
-  mmAt: number,
-  bufferEpoch: number,
-): Task<SpaceHold | Errno> {
+/** Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is dropped. */
+export function* enlistSpace(machine: Machine, table: SpaceTable, mmAt: number): Task<SpaceHold | Errno> {
   const mm = Mm.at(machine.memory, mmAt);
   const at = yield* machine.heap.alloc(SpaceRecord);
   if (at === 0) {
@@ -126,7 +99,6 @@ export function* enlistSpace(
   const record = SpaceRecord.at(machine.memory, at);
   record.mm = mmAt;
   record.holders = 1;
-  record.bufferEpoch = bufferEpoch;
   yield* table.lock.lock();
   table.lastNumber += 1;
   record.number = table.lastNumber;

@@ -145,16 +145,21 @@ test("a thread that was not given a section asks for it, once, and says so where
 
   assert.throws(() => other.ram.section(basePfn), {
     code: "ENXIO",
-    message: /has not received the buffer of its section/,
+    message: /a buffer that another thread mapped has not arrived/,
   });
-  const asked: number[] = [];
-  other.ram.missingSection = (base) => {
-    asked.push(base);
-    return sent.find((handle) => handle.basePfn === base);
+  assert.equal(other.ram.isSectionHere(basePfn), false);
+  let asked = 0;
+  other.ram.receiveSections = (isHere) => {
+    assert.equal(isHere(), false);
+    asked++;
+    for (const handle of sent) assert.equal(other.ram.adoptSection(handle), true, "it is news");
+    assert.equal(isHere(), true);
   };
   assert.equal(other.ram.section(basePfn + 1).basePfn, basePfn);
   assert.equal(other.ram.section(basePfn).basePfn, basePfn);
-  assert.deepEqual(asked, [basePfn]);
+  assert.equal(asked, 1);
+  assert.equal(other.ram.isSectionHere(basePfn), true);
+  for (const handle of sent) assert.equal(other.ram.adoptSection(handle), false, "it is no news any more");
 
   // Removed here: what the other thread remembers of it is no longer believed there.
   assert.equal(run(machine, machine.ram.removeSection(basePfn)), 0);
@@ -163,6 +168,37 @@ test("a thread that was not given a section asks for it, once, and says so where
   assert.ok(stale !== undefined);
   other.ram.adoptSection(stale);
   assert.throws(() => other.ram.section(basePfn), { code: "ENXIO" }, "a handle that came late is ignored");
+  other.detach();
+});
+
+test("a thread that was not given a section counts its frames all the same, together with those who have it", () => {
+  const machine = makeMachine();
+  const other = Machine.attach(machine.handle, { name: "other" });
+  const basePfn = addBuffer(machine, new SharedArrayBuffer(3 * PAGE));
+  assert.equal(other.ram.sectionPages(basePfn), 3);
+  run(other, other.ram.pageGet(basePfn + 2));
+  run(machine, machine.ram.pagePin(basePfn));
+  assert.equal(machine.ram.pageCount(basePfn + 1), 2, "of all its frames");
+  assert.equal(other.ram.pageUsers(basePfn), 1);
+  assert.equal(other.ram.pagePinned(basePfn + 2), true);
+  run(other, other.ram.pageUnpin(basePfn));
+  assert.equal(run(other, other.ram.removeSection(basePfn)), EBUSY);
+  run(machine, machine.ram.pagePut(basePfn + 2));
+  assert.throws(() => run(other, other.ram.pagePut(basePfn)), /it is free already/);
+  assert.throws(() => run(other, other.ram.pageGet(basePfn + 3)), { code: "ENXIO", message: /no section has it/ });
+  other.detach();
+});
+
+test("a growable buffer that grew elsewhere needs no message: a thread has all of it", () => {
+  const machine = makeMachine();
+  const buffer = new SharedArrayBuffer(PAGE, { maxByteLength: 4 * PAGE });
+  const basePfn = addBuffer(machine, buffer);
+  const other = Machine.attach(machine.handle, { name: "other" });
+  buffer.grow(4 * PAGE);
+  assert.throws(() => other.ram.section(basePfn + 3), { code: "ENXIO" }, "nobody told the machine yet");
+  assert.equal(run(machine, machine.ram.extendSection(basePfn, buffer)), 0);
+  assert.equal(other.ram.isSectionHere(basePfn), true);
+  assert.equal(other.ram.section(basePfn + 3).pages, 4);
   other.detach();
 });
 
@@ -176,7 +212,7 @@ test("a thread learns of an extended section in the same way", () => {
   assert.equal(other.ram.section(basePfn).pages, 16);
   memory.grow(1);
   assert.equal(run(machine, machine.ram.extendSection(basePfn, memory.buffer)), 0);
-  other.ram.missingSection = () => sent.at(-1);
+  other.ram.receiveSections = () => sent.forEach((handle) => other.ram.adoptSection(handle));
   assert.equal(other.ram.section(basePfn + 31).pages, 32);
   other.detach();
 });

@@ -52,8 +52,7 @@ async function serve(start: ThreadStart): Promise<void> {
   const run = async (message: OwnerMessage & { kind: "run" }): Promise<void> => {
     try {
       const kernel = await loadKernel(message.module, message.export);
-      // A buffer that was mapped since the last dispatch may still be on its way; in a browser it can arrive only now.
-      if (seat.lacksSections) await seat.awaitSections();
+      for (const section of message.sections) seat.machine.ram.adoptSection(section);
       const failure = thread.run({ ...message, kernel });
       post(failure === undefined ? { kind: "ran" } : { kind: "ran", failure: packFailure(failure) });
     } catch (error) {

@@ -131,8 +131,8 @@ export class SoftwareDevice implements Device {
         if (!args.every((argument) => typeof argument === "number"))
           throw invalid("dispatch", "an argument is not a number; give numbers");
         this.#check("dispatch");
-        const message = { kind: "run", module: url, export: exported, items, args: [...args], mayReplay } as const;
-        const dispatch = this.#lastDispatch.then(() => this.#run(message));
+        const order = { kind: "run", module: url, export: exported, items, args: [...args], mayReplay } as const;
+        const dispatch = this.#lastDispatch.then(() => this.#run(order));
         this.#lastDispatch = dispatch.catch(() => {});
         return await dispatch;
       },
@@ -197,13 +197,14 @@ export class SoftwareDevice implements Device {
     });
   }
 
-  async #run(message: Parameters<DeviceThreads["run"]>[0]): Promise<DispatchResult> {
+  async #run(order: Omit<Parameters<DeviceThreads["run"]>[0], "sections">): Promise<DispatchResult> {
     this.#check("dispatch");
     if (this.#threads.areLost) throw lostDevice();
     const before = readStats(this.#record);
     const startMs = performance.now();
     beginDispatch(this.#record);
-    const failure = message.items === 0 ? undefined : await this.#threads.run(message);
+    const failure =
+      order.items === 0 ? undefined : await this.#threads.run({ ...order, sections: this.#machine.ram.handles });
     if (failure !== undefined) throw failure;
     const seconds = (performance.now() - startMs) / 1000;
     if (this.#disposal !== undefined)
@@ -212,7 +213,7 @@ export class SoftwareDevice implements Device {
         "dispatch",
         "Cannot finish the dispatch: the device was disposed of; await the dispatch before that",
       );
-    return difference(message.items, seconds, before, readStats(this.#record));
+    return difference(order.items, seconds, before, readStats(this.#record));
   }
 
   #check(syscall: string): void {

@@ -4,6 +4,7 @@
  */
 
 import type { MachineHandle } from "../../memory/machine.ts";
+import type { RamSectionHandle } from "../../memory/ram-section.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { DeviceFault, type DeviceFaultFields, KernelFailure } from "../device-fault.ts";
 
@@ -27,6 +28,8 @@ export type OwnerMessage =
       readonly items: number;
       readonly args: readonly number[];
       readonly mayReplay: boolean;
+      /** All sections of RAM that the owner knows: a buffer that was mapped since the last dispatch may not have reached the thread by itself. */
+      readonly sections: readonly RamSectionHandle[];
     }
   | { readonly kind: "leave" };
 
