@@ -28,6 +28,8 @@ import { TIMED_OUT, WOKEN } from "../sync/task.ts";
 import type { Task, Wait } from "../sync/task.ts";
 import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "./footprint.ts";
 import { ObjectLives } from "./object-lives.ts";
+import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
+import type { PlainAccess } from "./plain-accesses.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
 import type { Liberties, Scenario, Weakness } from "./scenario.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
@@ -49,6 +51,7 @@ export class NeedsScans extends Error {}
 export interface Witness {
   threw(run: Execution, task: number, error: unknown): void;
   lockdep(run: Execution, error: LockdepError): void;
+  race(run: Execution, earlier: PlainAccess, later: PlainAccess): void;
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void;
 }
 
@@ -97,6 +100,7 @@ export class Execution {
   readonly #heldNext: Int32Array;
   readonly #insideMark: Int32Array;
   readonly #lives: ObjectLives;
+  readonly #plain: PlainAccesses;
   readonly #canLeave: boolean;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
@@ -134,6 +138,7 @@ export class Execution {
     this.#heldNext = new Int32Array(this.tasks);
     this.#insideMark = new Int32Array(this.tasks);
     this.#lives = new ObjectLives(this.footprints);
+    this.#plain = new PlainAccesses(this, (run, earlier, later) => options.witness.race(run, earlier, later));
     this.#canLeave = this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
   }
 
@@ -155,6 +160,8 @@ export class Execution {
     this.spuriousLeft = this.liberties.spuriousWakes;
     this.hasThrown = false;
     this.#lives.forget();
+    this.#plain.forget();
+    watchPlainAccesses(this.#plain);
     memory.mode = EXPLORED;
     divertLockdep({
       report: (error) => {

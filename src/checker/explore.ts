@@ -9,6 +9,7 @@ import { makeScheduler } from "./engines.ts";
 import type { EngineOptions } from "./engines.ts";
 import { Execution, NeedsScans } from "./execution.ts";
 import type { Finding } from "./finding.ts";
+import { watchPlainAccesses } from "./plain-accesses.ts";
 import { Reporter } from "./reporter.ts";
 import { defaultLiberties } from "./scenario.ts";
 import type { Liberties, Scenario, Weakness } from "./scenario.ts";
@@ -69,6 +70,7 @@ export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}):
     return new Explorer(scenario as Scenario<unknown>, options, true).explore();
   } finally {
     divertLockdep(undefined);
+    watchPlainAccesses(undefined);
   }
 }
 

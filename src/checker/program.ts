@@ -12,6 +12,7 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import { TIMED_OUT, describe } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { Mutex } from "../sync/mutex.ts";
+import { notePlainAccess } from "./plain-accesses.ts";
 
 /** One word, accessed atomically: each access is a step. */
 export class Cell {
@@ -64,6 +65,29 @@ export class Cell {
 
   /** Sets the value before the exploration begins. */
   init(value: number): void {
+    this.memory.words[this.at] = value;
+  }
+}
+
+/** One word, accessed plainly: no step, but two accesses that nothing orders are a data race. */
+export class PlainCell {
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly label: string;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.memory = memory;
+    this.at = at;
+    this.label = label;
+  }
+
+  load(): number {
+    notePlainAccess(this.at, false, this.label);
+    return plainLoad(this.memory.words, this.at);
+  }
+
+  store(value: number): void {
+    notePlainAccess(this.at, true, this.label);
     this.memory.words[this.at] = value;
   }
 }
@@ -150,6 +174,10 @@ export class Places {
     const cell = new Cell(this.#memory, this.take(1), label);
     cell.init(value);
     return cell;
+  }
+
+  plainCell(label: string): PlainCell {
+    return new PlainCell(this.#memory, this.take(1), label);
   }
 
   cells(label: string, count: number): Cell[] {

@@ -6,6 +6,7 @@ import type { Execution, Witness } from "./execution.ts";
 import { findingIdentity } from "./finding.ts";
 import type { Finding, FindingKind, Site } from "./finding.ts";
 import { PARK, kindCode } from "./footprint.ts";
+import type { PlainAccess } from "./plain-accesses.ts";
 import { formatToken } from "./token.ts";
 import { taskOf } from "./trace.ts";
 
@@ -44,6 +45,20 @@ export class Reporter implements Witness {
     const message = `${freed?.task ?? ""} ${verb} ${freed?.label ?? ""}, which ${sites[0]?.task ?? ""} freed`;
     const tasks = [freeStep, run.depth].map((step) => taskOf(run.trace.transition[step]!));
     this.#add(run, kind, message, sites, tasks, run.depth + 1);
+  }
+
+  race(run: Execution, earlier: PlainAccess, later: PlainAccess): void {
+    const accesses = [earlier, later];
+    const sites = accesses.map(({ task, depth, isWrite, label, at }): Site => {
+      return { task: run.names[task] ?? "", step: depth, operation: isWrite ? "plain write" : "plain read", label, at };
+    });
+    const [first, second] = accesses.map(({ isWrite, held }, i) => {
+      const locks = held.length === 0 ? "no lock" : held.join(", ");
+      return `${sites[i]?.task ?? ""} ${isWrite ? "writes" : "reads"} it holding ${locks}`;
+    });
+    const message = `nothing orders two accesses to ${later.label}: ${first ?? ""}; ${second ?? ""}`;
+    const tasks = accesses.map(({ task }) => task);
+    this.#add(run, "data-race", message, sites, tasks);
   }
 
   /** The end of an execution in which some tasks are not over and none can go on. */

@@ -6,7 +6,7 @@ import { explore } from "../../src/checker/explore.ts";
 import { findingIdentity } from "../../src/checker/finding.ts";
 import type { FindingKind } from "../../src/checker/finding.ts";
 import { minimise, replay } from "../../src/checker/minimise.ts";
-import type { Cell, Places } from "../../src/checker/program.ts";
+import type { Cell, Places, PlainCell } from "../../src/checker/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import { formatToken, parseToken } from "../../src/checker/token.ts";
@@ -92,6 +92,23 @@ function spinning(isEndless: boolean): Scenario<unknown> {
   return program("spin", (places) => places.cell("x"), [waiter, (x: Cell): Task<unknown> => x.store(1)]);
 }
 
+/** The flag is atomic; what it guards is not. `waits`: the reader looks only once the flag is set. */
+function publishingPlainly(waits: boolean): Scenario<unknown> {
+  const start = (places: Places): { data: PlainCell; flag: Cell } => ({
+    data: places.plainCell("data"),
+    flag: places.cell("flag"),
+  });
+  const writer: Body<ReturnType<typeof start>> = function* ({ data, flag }) {
+    data.store(42);
+    yield* flag.store(1);
+  };
+  const reader: Body<ReturnType<typeof start>> = function* ({ data, flag }) {
+    const isSet = (yield* flag.load()) === 1;
+    if (isSet || !waits) data.load();
+  };
+  return program("plain", start, [writer, reader]);
+}
+
 const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Scenario<unknown> }[] = [
   { kind: "use-after-free", broken: usedAfterFree(false), sound: usedAfterFree(true) },
   { kind: "double-free", broken: freedTwice(false), sound: freedTwice(true) },
@@ -102,6 +119,7 @@ const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Sce
   { kind: "deadlock", broken: locks.abba(), sound: locks.tryLocks(2, 1, true) },
   { kind: "lock-misuse", broken: locks.mutexKept(1, false), sound: locks.lockinc(2, true) },
   { kind: "lost-wakeup", broken: handMade(1, true, Infinity), sound: handMade(1, false, Infinity) },
+  { kind: "data-race", broken: publishingPlainly(false), sound: publishingPlainly(true) },
   { kind: "endless", broken: spinning(true), sound: spinning(false) },
 ];
 
