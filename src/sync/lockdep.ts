@@ -105,6 +105,7 @@ export function beforeAcquire(lock: LockIdentity, manner: number): void {
     if (isSame && !(manner === HELD_SRCU && other.manner === HELD_SRCU)) {
       const message = `${lock.lockClass.name} is taken by a task that holds it`;
       complain(new LockdepError("recursion", lock.lockClass.name, message, other.site, callSite()));
+      return;
     }
   }
   const chain = `${held.map((other) => `${other.lock.lockClass.id}.${other.manner}`).join(">")}>${lock.lockClass.id}.${manner}`;
