@@ -14,7 +14,7 @@
 import { List } from "../memory/list.ts";
 import { Machine } from "../memory/machine.ts";
 import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
-import { mmgetNotZero, mmput } from "../mm/mm.ts";
+import { mmget, mmput } from "../mm/mm.ts";
 import { Mm } from "../mm/mm-struct.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EMFILE, ENOMEM, type Errno, ESTALE } from "../sync/errno.ts";
@@ -98,59 +98,63 @@ export function* enlistSpace(machine: Machine, table: SpaceTable, mmAt: number):
   }
   const record = SpaceRecord.at(machine.memory, at);
   record.mm = mmAt;
-  record.holders = 1;
   yield* table.lock.lock();
-  table.lastNumber += 1;
-  record.number = table.lastNumber;
-  table.live.addTail(record.node);
+  const slot = addHolder(machine, record);
+  if (slot >= 0) {
+    table.lastNumber += 1;
+    record.number = table.lastNumber;
+    table.live.addTail(record.node);
+  }
   yield* table.lock.unlock();
-  return yield* ownHold(machine, record);
+  if (slot >= 0) return { record: at, slot, mm, number: record.number };
+  yield* machine.heap.free(SpaceRecord, at);
+  yield* mmput(machine, mm);
+  return EMFILE;
 }
 
-/** Lists the holder that the caller has just counted with what this thread owns (T3); EMFILE drops it. */
-function* ownHold(machine: Machine, record: SpaceRecord): Task<SpaceHold | Errno> {
+/** Counts a holder and lists it among what this thread owns (T3): the slot, or -1 when that is too much. Holding spacesLock, and a user for the holder. */
+function addHolder(machine: Machine, record: SpaceRecord): number {
   const slot = addResource(machine.memory, SPACE_RESOURCE, record.at);
-  if (slot >= 0) return { record: record.at, slot, mm: Mm.at(machine.memory, record.mm), number: record.number };
-  yield* dropRecord(machine, record.at);
-  return EMFILE;
+  if (slot >= 0) record.holders += 1;
+  return slot;
 }
 
 /** A further hold on a listed space. ESTALE when it is gone (T2), EMFILE. */
 export function* holdSpace(machine: Machine, table: SpaceTable, number: number): Task<SpaceHold | Errno> {
-  const at = yield* getRecord(machine, table, number);
-  return at === 0 ? ESTALE : yield* ownHold(machine, SpaceRecord.at(machine.memory, at));
+  yield* table.lock.lock();
+  const result = yield* holdLocked(machine, table, number);
+  yield* table.lock.unlock();
+  return result;
 }
 
-/** The record with one more holder and one more user, or 0. The user is taken under the lock: T1 keeps the mm there. */
-function* getRecord(machine: Machine, table: SpaceTable, number: number): Task<number> {
+/** T1: the record's holders have users, so the mm's count is not 0. Holding spacesLock. */
+function* holdLocked(machine: Machine, table: SpaceTable, number: number): Task<SpaceHold | Errno> {
   const { memory } = machine;
-  yield* table.lock.lock();
-  let found = 0;
   for (const node of table.live.nodes()) {
     const record = SpaceRecord.at(memory, SpaceRecord.containerOf(node, "node"));
     if (record.number !== number) continue;
-    if (yield* mmgetNotZero(Mm.at(memory, record.mm))) {
-      record.holders += 1;
-      found = record.at;
-    }
-    break;
+    const mm = Mm.at(memory, record.mm);
+    const slot = addHolder(machine, record);
+    if (slot < 0) return EMFILE;
+    yield* mmget(mm);
+    return { record: record.at, slot, mm, number };
   }
-  yield* table.lock.unlock();
-  return found;
+  return ESTALE;
 }
 
 /** Ends a hold: drops its user, and with the last one the address space. */
 export function releaseSpace(machine: Machine, hold: SpaceHold): Task<void> {
-  removeResource(machine.memory, hold.slot);
-  return dropRecord(machine, hold.record);
+  return dropHolder(machine, hold.record, () => removeResource(machine.memory, hold.slot));
 }
 
-function* dropRecord(machine: Machine, at: number): Task<void> {
+/** `disown` takes the hold off its thread's list, directly before anything is given back. */
+function* dropHolder(machine: Machine, at: number, disown: () => void): Task<void> {
   const table = yield* findSpaceTable(machine);
   if (table === undefined) return;
   const record = SpaceRecord.at(machine.memory, at);
   const mm = Mm.at(machine.memory, record.mm);
   yield* table.lock.lock();
+  disown();
   record.holders -= 1;
   const isLast = record.holders === 0;
   if (isLast) record.node.del();
@@ -160,4 +164,4 @@ function* dropRecord(machine: Machine, at: number): Task<void> {
 }
 
 /** T3. */
-registerReleaser(SPACE_RESOURCE, (memory, at) => dropRecord(Machine.of(memory), at));
+registerReleaser(SPACE_RESOURCE, (memory, at) => dropHolder(Machine.of(memory), at, () => {}));

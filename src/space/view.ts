@@ -8,16 +8,15 @@
  * after the view was disposed of, when its frames belong to others.
  */
 
-import { Machine } from "../memory/machine.ts";
+import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
 import { ViewHold } from "../mm/view-hold.ts";
 import { viewClose, viewOpen } from "../mm/view-open.ts";
 import { mayBlock } from "../sync/atomics.ts";
-import { EBADF, EFAULT, EINVAL, EMFILE } from "../sync/errno.ts";
+import { EBADF, EFAULT, EINVAL } from "../sync/errno.ts";
 import { hasPanicked } from "../sync/panic.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../sync/resources.ts";
 import { runAsync } from "../sync/run-async.ts";
 import { runBlocking } from "../sync/run-blocking.ts";
 import type { Task } from "../sync/task.ts";
@@ -34,14 +33,9 @@ export interface TypedArrayConstructor<T> {
   new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;
 }
 
-const VIEW_RESOURCE: number = resourceKind("view");
-
-registerReleaser(VIEW_RESOURCE, (memory, at) => viewClose(Machine.of(memory), at));
-
 /** Where the bytes of an open view lie. */
 interface OpenView {
   readonly at: number;
-  readonly slot: number;
   readonly bytes: Uint8Array<SharedArrayBuffer>;
 }
 
@@ -68,26 +62,26 @@ function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
   if (address + lengthBytes > TASK_SIZE_PAGES * PAGE_BYTES) throw failure("view", EFAULT, address);
 }
 
-/** Opens a view and lists it with what this thread owns. The caller holds an mm user. Throws HmmError. */
+/** Opens a view. The caller holds an mm user. Throws HmmError. */
 function* openTask(machine: Machine, mm: Mm, address: number, lengthBytes: number, mode: ViewMode): Task<OpenView> {
   checkView(address, lengthBytes, mode);
   const startPage = Math.floor(address / PAGE_BYTES);
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
   const at = unwrap("view", yield* viewOpen(machine, mm, startPage, endPage, mode === "write"), address);
-  const slot = addResource(machine.memory, VIEW_RESOURCE, at);
-  if (slot < 0) {
+  try {
+    return { at, bytes: bytesOf(machine, at, address, lengthBytes) };
+  } catch (error) {
     yield* viewClose(machine, at);
-    throw failure("view", EMFILE, address);
+    throw error;
   }
-  const { pfn } = ViewHold.at(machine.memory, at);
-  const section = machine.ram.section(pfn);
-  const start = (pfn - section.basePfn) * PAGE_BYTES + (address % PAGE_BYTES);
-  return { at, slot, bytes: new Uint8Array(section.buffer, start, lengthBytes) };
 }
 
-function* closeTask(machine: Machine, view: OpenView): Task<void> {
-  removeResource(machine.memory, view.slot);
-  yield* viewClose(machine, view.at);
+/** The bytes of the view `at`. Throws BufferNotHere. */
+function bytesOf(machine: Machine, at: number, address: number, lengthBytes: number): Uint8Array<SharedArrayBuffer> {
+  const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
+  // The last page first: should this thread know the section in a shorter length, it gets the longer one.
+  const { buffer, basePfn } = machine.ram.section(pfn + (endPage - startPage) - 1);
+  return new Uint8Array(buffer, (pfn - basePfn) * PAGE_BYTES + (address % PAGE_BYTES), lengthBytes);
 }
 
 /**
@@ -164,7 +158,7 @@ export class View implements Disposable, AsyncDisposable {
     requireBlocking("view");
     this.#closing = Promise.resolve();
     const { machine } = this.#seat;
-    if (!hasPanicked(machine.memory)) runBlocking(machine.memory, closeTask(machine, this.#open), "dispose");
+    if (!hasPanicked(machine.memory)) runBlocking(machine.memory, viewClose(machine, this.#open.at), "dispose");
     this.#seat.drop();
   }
 
@@ -181,7 +175,7 @@ export class View implements Disposable, AsyncDisposable {
 
   async #closeAsync(): Promise<void> {
     const { machine } = this.#seat;
-    if (!hasPanicked(machine.memory)) await runAsync(machine.memory, closeTask(machine, this.#open), "dispose");
+    if (!hasPanicked(machine.memory)) await runAsync(machine.memory, viewClose(machine, this.#open.at), "dispose");
     this.#seat.drop();
   }
 }
