@@ -4,7 +4,7 @@
  * need: the frames must be contiguous, so they are gathered into one run when they are not; and a write view keeps devices out, since
  * its stores go by no entry: it is an invalidation that lasts from open to close (D10).
  *
- *   W1  The view's struct holds an mm user, and a pin (with a count) of each frame.
+ *   W1  The view's struct holds an mm user, and a pin (with a count) of each frame. It is listed among what its thread owns: when that dies, the reaper closes it.
  *   W2  A write view is in `mm.holds` exactly while its start has been told and its end has not; both happen holding the mmap lock for writing.
  *   W3  munmap and madvise may take the mapping away; the frames stay the view's own until it is closed, as with Linux's pins.
  */
@@ -18,7 +18,7 @@ import {
 import type { MmuNotifier } from "../notifier/subscriptions.ts";
 import { List } from "../memory/list.ts";
 import type { Machine } from "../memory/machine.ts";
-import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { type Struct, type StructView, embed, i32, pointer, struct, u32 } from "../memory/struct.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
@@ -31,6 +31,7 @@ export interface ViewHold extends StructView {
   endPage: number;
   pfn: number;
   isWrite: number;
+  slot: number;
 }
 
 export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
@@ -40,6 +41,7 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
   endPage: u32("const", "one past the last"),
   pfn: u32("const", "first of endPage - startPage frames, each pinned"),
   isWrite: u32("const", "1 keeps devices out (W2)"),
+  slot: i32("const", "in the resource list of the thread that opened it"),
 });
 
 function* holdsOf(memory: SharedMemory, mm: Mm): Generator<ViewHold, void, void> {

@@ -6,12 +6,13 @@
 
 import { EVENT_CLEAR } from "../notifier/events.ts";
 import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
-import type { Machine } from "../memory/machine.ts";
+import { Machine } from "../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../sync/atomics.ts";
-import { EBUSY, EFAULT, EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
+import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../sync/errno.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../sync/resources.ts";
 import type { Task } from "../sync/task.ts";
 import { Mm } from "./mm-struct.ts";
-import { mmgetNotZero, mmput } from "./mm.ts";
+import { mmget, mmput } from "./mm.ts";
 import { LEAF_WORDS, leafAlloc, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import {
   PTE_ACCESSED,
@@ -30,9 +31,12 @@ import { ViewHold, beginHold, endHold } from "./view-hold.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
 
+const VIEW_RESOURCE: number = resourceKind("view");
+
 /**
  * Opens a view of [startPage, endPage): the hold's pointer, or EFAULT (a page is not mapped, or not with that right), EBUSY (frames must move to become contiguous and
- * one of them is pinned or shared with another space), EINVAL (a user's buffer and other memory in one view), ENOMEM. Takes the mmap lock.
+ * one of them is pinned or shared with another space), EINVAL (a user's buffer and other memory in one view), EMFILE (the thread owns too much already), ENOMEM. Takes the
+ * mmap lock; the caller holds an mm user.
  */
 export function* viewOpen(
   machine: Machine,
@@ -42,12 +46,8 @@ export function* viewOpen(
   isWrite: boolean,
 ): Task<number> {
   const { heap, memory } = machine;
-  if (!(yield* mmgetNotZero(mm))) return EFAULT;
   const at = yield* heap.alloc(ViewHold);
-  if (at === 0) {
-    yield* mmput(machine, mm);
-    return ENOMEM;
-  }
+  if (at === 0) return ENOMEM;
   const hold = ViewHold.at(memory, at);
   hold.mm = mm.at;
   hold.startPage = startPage;
@@ -58,19 +58,27 @@ export function* viewOpen(
   yield* mm.mmapLock.upWrite();
   if (result === 0) return at;
   yield* heap.free(ViewHold, at);
-  yield* mmput(machine, mm);
   return result;
 }
 
-/** Closes a view; its frames may be given away from here on. Takes the mmap lock; may be the last to use the address space. */
-export function* viewClose(machine: Machine, at: number): Task<void> {
+/** Closes a view of this thread's; its frames may be given away from here on. Takes the mmap lock; may be the last to use the address space. */
+export function viewClose(machine: Machine, at: number): Task<void> {
+  const { slot } = ViewHold.at(machine.memory, at);
+  return closeHold(machine, at, () => removeResource(machine.memory, slot));
+}
+
+/** `disown` takes the view off its thread's list, directly before anything is given back. */
+function* closeHold(machine: Machine, at: number, disown: () => void): Task<void> {
   const { heap, memory, ram } = machine;
   const hold = ViewHold.at(memory, at);
   const mm = Mm.at(memory, hold.mm);
   if (hold.isWrite !== 0) {
     yield* mm.mmapLock.downWrite();
+    disown();
     yield* endHold(machine, mm, hold);
     yield* mm.mmapLock.upWrite();
+  } else {
+    disown();
   }
   const pages = hold.endPage - hold.startPage;
   for (let i = 0; i < pages; i++) yield* ram.pageUnpin(hold.pfn + i);
@@ -78,10 +86,23 @@ export function* viewClose(machine: Machine, at: number): Task<void> {
   yield* mmput(machine, mm);
 }
 
+/** The thread that had opened the view has died. */
+registerReleaser(VIEW_RESOURCE, (memory, at) => closeHold(Machine.of(memory), at, () => {}));
+
+/**
+ * Listed first and while the lock is held: a thread that dies anywhere in here stops the machine, and one that dies later is found to own the view. Holding the mmap
+ * lock for writing.
+ */
 function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
+  hold.slot = addResource(machine.memory, VIEW_RESOURCE, hold.at);
+  if (hold.slot < 0) return EMFILE;
   const result = yield* findRun(machine, mm, hold);
-  if (result !== 0) return result;
+  if (result !== 0) {
+    removeResource(machine.memory, hold.slot);
+    return result;
+  }
+  yield* mmget(mm); // the caller's user keeps it from 0 (R2); this one is the view's own (W1)
   for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.pagePin(hold.pfn + i);
   if (hold.isWrite !== 0) {
     yield* beginHold(machine, mm, hold);
