@@ -17,6 +17,7 @@ import {
   CONTROL_WORDS,
   agentRecord,
 } from "../sync/control-block.ts";
+import { selectAgent } from "../sync/agents.ts";
 import { enterTask, leaveTask } from "../sync/current-task.ts";
 import type { TaskContext } from "../sync/current-task.ts";
 import { allows, mayTimeOut, succeeds, wakesParked } from "../sync/explored.ts";
@@ -24,6 +25,7 @@ import { nextHeldSlot } from "../sync/held-locks.ts";
 import { divertLockdep, heldAtEnd } from "../sync/lockdep.ts";
 import type { LockdepError } from "../sync/lockdep.ts";
 import { EXPLORED, SharedMemory } from "../sync/shared-memory.ts";
+import type { Mode } from "../sync/shared-memory.ts";
 import { TIMED_OUT, WOKEN } from "../sync/task.ts";
 import type { Task, Wait } from "../sync/task.ts";
 import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "./footprint.ts";
@@ -97,6 +99,9 @@ export class Execution {
   readonly #queuedAt: Int32Array;
   readonly #snapshot: Int32Array;
   readonly #lowWords: number;
+  /** As whom, and how, the thread that explores uses the memory itself. */
+  readonly #ownAgent: number;
+  readonly #ownMode: Mode;
   readonly #heldNext: Int32Array;
   readonly #insideMark: Int32Array;
   readonly #lives: ObjectLives;
@@ -122,6 +127,8 @@ export class Execution {
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
     this.#setupShared = scenario.setup(this.memory);
     this.#shared = this.#setupShared;
+    this.#ownAgent = this.memory.agentId;
+    this.#ownMode = this.memory.mode;
     this.#prepareAgents();
     this.memory.refresh();
     this.#snapshot = Int32Array.from(this.memory.words);
@@ -151,10 +158,8 @@ export class Execution {
   restart(keep: number): void {
     const { memory } = this;
     this.trace.cut(keep);
+    this.#putBack();
     const { words } = memory;
-    words.set(this.#snapshot.subarray(0, this.#lowWords));
-    words.set(this.#snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
-    if (words.length > this.#snapshot.length) words.fill(0, this.#snapshot.length);
     this.depth = 0;
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
@@ -180,6 +185,20 @@ export class Execution {
       this.#queuedAt[task] = -1;
       this.#resume(task, RUN);
     }
+  }
+
+  /** The exploration is over: the memory is as `setup` left it, so that the scenario can be explored again. */
+  finish(): void {
+    this.#putBack();
+    this.memory.mode = this.#ownMode;
+    if (this.#ownAgent >= 0) selectAgent(this.memory, this.#ownAgent);
+  }
+
+  #putBack(): void {
+    const { words } = this.memory;
+    words.set(this.#snapshot.subarray(0, this.#lowWords));
+    words.set(this.#snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
+    if (words.length > this.#snapshot.length) words.fill(0, this.#snapshot.length);
   }
 
   /** Fills {@link enabled} with what may come next, and returns how many that are. */

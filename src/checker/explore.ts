@@ -106,20 +106,24 @@ class Explorer {
   }
 
   explore(): Exploration {
+    try {
+      return this.#result(this.#search());
+    } finally {
+      this.#run.finish();
+    }
+  }
+
+  /** Whether everything was seen. */
+  #search(): boolean {
     const limit = this.#options.executions ?? Infinity;
     const progressEvery = this.#options.progressEvery ?? 10_000;
-    let isComplete = false;
     while (this.#executions + this.#blocked < limit) {
       const keep = this.#scheduler.begin();
-      if (keep === undefined) {
-        isComplete = true;
-        break;
-      }
-      if (!this.#execute(keep)) break;
-      if (this.#hasEnough()) break;
+      if (keep === undefined) return true;
+      if (!this.#execute(keep) || this.#hasEnough()) return false;
       if ((this.#executions + this.#blocked) % progressEvery === 0) this.#options.onProgress?.(this.#progress());
     }
-    return this.#result(isComplete);
+    return false;
   }
 
   #hasEnough(): boolean {

@@ -58,7 +58,7 @@ export type Weakness = "drop-blocked" | "drop-free" | "fuse-parking" | "shorten-
 export class UncontrolledNondeterminism extends Error {
   constructor(scenario: string, step: number, expected: string, found: string) {
     super(
-      `Cannot explore "${scenario}": step ${step} was ${expected} and is now ${found}; keep clocks, chance and state that outlives an execution out of its tasks`,
+      `Cannot explore "${scenario}": step ${step} was ${expected} and is now ${found}; keep clocks, chance and state that outlives an execution out of its tasks, and make objects that keep state in JavaScript anew in reopen`,
     );
     this.name = "UncontrolledNondeterminism";
   }
