@@ -38,6 +38,38 @@ export const CACHE_ENTRIES = 256;
 /** The entry of a page is `page & CACHE_ENTRY_MASK`. */
 export const CACHE_ENTRY_MASK: number = CACHE_ENTRIES - 1;
 
+/** What a cache knows of an entry stands in one array, ENTRY_WORDS words for each: compiled code then checks type and place of the array once. */
+export const ENTRY_SHIFT = 2;
+export const ENTRY_WORDS: number = 2 ** ENTRY_SHIFT;
+/** For the quick look at an address below 2^31: `quickKey` of page and section, or NO_QUICK_KEY. */
+export const ENTRY_KEY = 0;
+/** Index of the frame's first 32-bit word in its section. */
+export const ENTRY_INDEX = 1;
+/** Word of the generation of the page's block. */
+export const ENTRY_GENERATION_WORD = 2;
+/** That generation before the page's table was walked. */
+export const ENTRY_GENERATION = 3;
+
+/** Pages of addresses below 2^31 have so many bits. */
+const QUICK_PAGE_BITS = 19;
+const QUICK_SECTIONS: number = 2 ** (32 - QUICK_PAGE_BITS) - 1;
+/** Of no page and section. */
+export const NO_QUICK_KEY = -1;
+
+/** One number for a page and the section of its frame, if both are small: a cache numbers its sections from 1 on. */
+export function quickKey(page: number, sectionNumber: number): number {
+  if (page >= 2 ** QUICK_PAGE_BITS || sectionNumber >= QUICK_SECTIONS) return NO_QUICK_KEY;
+  return (sectionNumber << QUICK_PAGE_BITS) | page;
+}
+
+/** The key of page 0 and the section of `key`: 0, which is in no entry's key, when that is NO_QUICK_KEY. */
+export function quickSection(key: number): number {
+  return key === NO_QUICK_KEY ? 0 : key & -(2 ** QUICK_PAGE_BITS);
+}
+
+/** What a typed field holds until its constructor is done: V8 then knows for good what kind of array it has, and does not ask each time. */
+export const NO_WORDS: Int32Array = new Int32Array(0);
+
 /** Times that one access looks again because its translation was shot down at that very moment. Then somebody invalidates in a tight loop. */
 const RETRY_LIMIT = 1_000_000;
 /** Pages are below this. */

@@ -18,7 +18,19 @@
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { leaveStore } from "../sync/shootdown.ts";
 import type { ValueAccess } from "./access.ts";
-import { CACHE_ENTRY_MASK, NOT_A_GENERATION, checkRetry, pageOf } from "./access.ts";
+import {
+  CACHE_ENTRY_MASK,
+  ENTRY_GENERATION,
+  ENTRY_GENERATION_WORD,
+  ENTRY_INDEX,
+  ENTRY_KEY,
+  ENTRY_SHIFT,
+  NOT_A_GENERATION,
+  NO_WORDS,
+  checkRetry,
+  pageOf,
+  quickSection,
+} from "./access.ts";
 import { PAGE_BYTES } from "./ram-section.ts";
 import { StoreAim } from "./store-aim.ts";
 import type { TranslationCache } from "./translation.ts";
@@ -32,7 +44,8 @@ const bits64 = new Int32Array(scratch);
 export class F32Access implements ValueAccess {
   readonly #cache: TranslationCache;
   readonly #memory: SharedMemory;
-  readonly #words: Int32Array;
+  readonly #words: Int32Array = NO_WORDS;
+  readonly #entries: Int32Array = NO_WORDS;
   readonly #aim: StoreAim;
   #data: Float32Array = new Float32Array(0);
   #base = 0;
@@ -40,11 +53,16 @@ export class F32Access implements ValueAccess {
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
+  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  #sectionKey = 0;
+  #sectionData: Float32Array = new Float32Array(0);
+  #lastAt = -1;
 
   constructor(cache: TranslationCache) {
     this.#cache = cache;
     this.#memory = cache.memory;
     this.#words = cache.words;
+    this.#entries = cache.entries;
     this.#aim = new StoreAim(cache, 4);
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
   }
@@ -53,6 +71,7 @@ export class F32Access implements ValueAccess {
   forget(): void {
     this.#generationWord = NOT_A_GENERATION;
     this.#generation = 0;
+    this.#sectionKey = 0;
     this.#aim.forget();
   }
 
@@ -75,8 +94,27 @@ export class F32Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
   #loadSecond(address: number): number {
+    const small = address | 0;
+    if (small === address && (small & 0x80000003) === 0) {
+      const entries = this.#entries;
+      const page = small >> 12;
+      const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
+      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
+        const value = this.#sectionData[(entries[at + 1]! + ((small & 4095) >> 2)) | 0]!;
+        scratch32[0] = value;
+        if (this.#words[(entries[at + 2]! + (bits32[0]! & this.#zero)) | 0] === entries[at + 3]) {
+          this.#lastAt = at;
+          return value;
+        }
+      }
+    }
+    return this.#loadThird(address);
+  }
+
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadThird(address: number): number {
     const cache = this.#cache;
     const page = Math.floor(address / PAGE_BYTES);
     const entry = page & CACHE_ENTRY_MASK;
@@ -84,9 +122,11 @@ export class F32Access implements ValueAccess {
     const offset = distance | 0;
     if (cache.pages[entry] === page && offset === distance && (offset & ~4092) === 0) {
       const data = cache.sections[entry]!.f32; // an entry with a page has a section
-      const index = cache.wordIndices[entry]!;
-      const generationWord = cache.generationWords[entry]!;
-      const generation = cache.generations[entry]!;
+      const entries = this.#entries;
+      const at = entry << ENTRY_SHIFT;
+      const index = entries[at + ENTRY_INDEX]!;
+      const generationWord = entries[at + ENTRY_GENERATION_WORD]!;
+      const generation = entries[at + ENTRY_GENERATION]!;
       const value = data[index + (offset >> 2)]!;
       scratch32[0] = value;
       if (this.#words[generationWord + (bits32[0]! & this.#zero)] === generation) {
@@ -95,6 +135,8 @@ export class F32Access implements ValueAccess {
         this.#index = index;
         this.#generationWord = generationWord;
         this.#generation = generation;
+        this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
+        this.#sectionData = data;
         return value;
       }
     }
@@ -106,11 +148,13 @@ export class F32Access implements ValueAccess {
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      const index = this.#cache.wordIndices[entry]! + (address - page * PAGE_BYTES) / 4;
+      const entries = this.#entries;
+      const at = entry << ENTRY_SHIFT;
+      const index = entries[at + ENTRY_INDEX]! + (address - page * PAGE_BYTES) / 4;
       const value = this.#cache.sections[entry]!.f32[index]!;
       scratch32[0] = value;
       if (
-        this.#words[this.#cache.generationWords[entry]! + (bits32[0]! & this.#zero)] === this.#cache.generations[entry]
+        this.#words[entries[at + ENTRY_GENERATION_WORD]! + (bits32[0]! & this.#zero)] === entries[at + ENTRY_GENERATION]
       )
         return value;
     }
@@ -120,7 +164,8 @@ export class F32Access implements ValueAccess {
 export class F64Access implements ValueAccess {
   readonly #cache: TranslationCache;
   readonly #memory: SharedMemory;
-  readonly #words: Int32Array;
+  readonly #words: Int32Array = NO_WORDS;
+  readonly #entries: Int32Array = NO_WORDS;
   readonly #aim: StoreAim;
   #data: Float64Array = new Float64Array(0);
   #base = 0;
@@ -128,11 +173,16 @@ export class F64Access implements ValueAccess {
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
+  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  #sectionKey = 0;
+  #sectionData: Float64Array = new Float64Array(0);
+  #lastAt = -1;
 
   constructor(cache: TranslationCache) {
     this.#cache = cache;
     this.#memory = cache.memory;
     this.#words = cache.words;
+    this.#entries = cache.entries;
     this.#aim = new StoreAim(cache, 8);
     this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
   }
@@ -141,6 +191,7 @@ export class F64Access implements ValueAccess {
   forget(): void {
     this.#generationWord = NOT_A_GENERATION;
     this.#generation = 0;
+    this.#sectionKey = 0;
     this.#aim.forget();
   }
 
@@ -163,8 +214,27 @@ export class F64Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
   #loadSecond(address: number): number {
+    const small = address | 0;
+    if (small === address && (small & 0x80000007) === 0) {
+      const entries = this.#entries;
+      const page = small >> 12;
+      const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
+      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
+        const value = this.#sectionData[(entries[at + 1]! / 2 + ((small & 4095) >> 3)) | 0]!;
+        scratch64[0] = value;
+        if (this.#words[(entries[at + 2]! + (bits64[0]! & this.#zero)) | 0] === entries[at + 3]) {
+          this.#lastAt = at;
+          return value;
+        }
+      }
+    }
+    return this.#loadThird(address);
+  }
+
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadThird(address: number): number {
     const cache = this.#cache;
     const page = Math.floor(address / PAGE_BYTES);
     const entry = page & CACHE_ENTRY_MASK;
@@ -172,9 +242,11 @@ export class F64Access implements ValueAccess {
     const offset = distance | 0;
     if (cache.pages[entry] === page && offset === distance && (offset & ~4088) === 0) {
       const data = cache.sections[entry]!.f64; // an entry with a page has a section
-      const index = cache.wordIndices[entry]! / 2;
-      const generationWord = cache.generationWords[entry]!;
-      const generation = cache.generations[entry]!;
+      const entries = this.#entries;
+      const at = entry << ENTRY_SHIFT;
+      const index = entries[at + ENTRY_INDEX]! / 2;
+      const generationWord = entries[at + ENTRY_GENERATION_WORD]!;
+      const generation = entries[at + ENTRY_GENERATION]!;
       const value = data[index + (offset >> 3)]!;
       scratch64[0] = value;
       if (this.#words[generationWord + (bits64[0]! & this.#zero)] === generation) {
@@ -183,6 +255,8 @@ export class F64Access implements ValueAccess {
         this.#index = index;
         this.#generationWord = generationWord;
         this.#generation = generation;
+        this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
+        this.#sectionData = data;
         return value;
       }
     }
@@ -194,11 +268,13 @@ export class F64Access implements ValueAccess {
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
       const entry = this.#cache.find(page, false, address);
-      const index = this.#cache.wordIndices[entry]! / 2 + (address - page * PAGE_BYTES) / 8;
+      const entries = this.#entries;
+      const at = entry << ENTRY_SHIFT;
+      const index = entries[at + ENTRY_INDEX]! / 2 + (address - page * PAGE_BYTES) / 8;
       const value = this.#cache.sections[entry]!.f64[index]!;
       scratch64[0] = value;
       if (
-        this.#words[this.#cache.generationWords[entry]! + (bits64[0]! & this.#zero)] === this.#cache.generations[entry]
+        this.#words[entries[at + ENTRY_GENERATION_WORD]! + (bits64[0]! & this.#zero)] === entries[at + ENTRY_GENERATION]
       )
         return value;
     }

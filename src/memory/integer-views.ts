@@ -4,7 +4,7 @@
  * where the compiler inlines it, and what is stored does not depend on the sign.
  */
 
-import type { I32Access } from "./integer-access.ts";
+import type { I32Access } from "./word-access.ts";
 import type { IntegerAccess } from "./access.ts";
 
 /** 32 bits, unsigned. */

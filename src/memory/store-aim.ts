@@ -8,7 +8,15 @@
 import { atomicLoad } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../sync/shootdown.ts";
-import { NOT_A_GENERATION, checkRetry, pageOf } from "./access.ts";
+import {
+  ENTRY_GENERATION,
+  ENTRY_GENERATION_WORD,
+  ENTRY_INDEX,
+  ENTRY_SHIFT,
+  NOT_A_GENERATION,
+  checkRetry,
+  pageOf,
+} from "./access.ts";
 import { PAGE_BYTES } from "./ram-section.ts";
 import type { RamSection } from "./ram-section.ts";
 import type { TranslationCache } from "./translation.ts";
@@ -68,9 +76,11 @@ export class StoreAim {
       const entry = this.#cache.find(page, true, address);
       this.#base = page * PAGE_BYTES;
       this.section = this.#cache.sections[entry];
-      this.#index = (this.#cache.wordIndices[entry]! * 4) / this.#widthBytes;
-      this.#generationWord = this.#cache.generationWords[entry]!;
-      this.#generation = this.#cache.generations[entry]!;
+      const { entries } = this.#cache;
+      const at = entry << ENTRY_SHIFT;
+      this.#index = (entries[at + ENTRY_INDEX]! * 4) / this.#widthBytes;
+      this.#generationWord = entries[at + ENTRY_GENERATION_WORD]!;
+      this.#generation = entries[at + ENTRY_GENERATION]!;
       enterStore(this.#memory);
       if (atomicLoad(this.#words, this.#generationWord) === this.#generation) {
         return this.#index + (address - this.#base) / this.#widthBytes;

@@ -5,7 +5,7 @@
  * translation comes from, and faults, are the translator's business; when one stops being valid is the shootdown's (sync/shootdown.ts).
  *
  * Two levels. Each width remembers one translation for loads and one for stores (integer-access.ts and its siblings); behind them all widths share
- * CACHE_ENTRIES entries, direct-mapped by page number. An entry carries the generation that its block of pages had BEFORE the table was
+ * CACHE_ENTRIES entries, direct-mapped by page number. A page that is loaded from twice running becomes the one that its width remembers. An entry carries the generation that its block of pages had BEFORE the table was
  * walked, and serves while the block still has it:
  *
  *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush), and only after that may the frame be
@@ -43,13 +43,27 @@ import { bug } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Shootdown } from "../sync/shootdown.ts";
 import type { IntegerAccess, ValueAccess } from "./access.ts";
-import { CACHE_ENTRIES, CACHE_ENTRY_MASK, NOT_A_GENERATION, checkRetry } from "./access.ts";
+import {
+  CACHE_ENTRIES,
+  CACHE_ENTRY_MASK,
+  ENTRY_GENERATION,
+  ENTRY_GENERATION_WORD,
+  ENTRY_INDEX,
+  ENTRY_KEY,
+  ENTRY_SHIFT,
+  ENTRY_WORDS,
+  NOT_A_GENERATION,
+  NO_QUICK_KEY,
+  checkRetry,
+  quickKey,
+} from "./access.ts";
 import type { Machine } from "./machine.ts";
 import type { RamSection } from "./ram-section.ts";
 import type { Ram } from "./ram.ts";
 import { F32Access, F64Access } from "./float-access.ts";
-import { I32Access, U16Access, U8Access } from "./integer-access.ts";
+import { U16Access, U8Access } from "./integer-access.ts";
 import { SignedAccess, U32Access } from "./integer-views.ts";
+import { I32Access } from "./word-access.ts";
 
 export type { IntegerAccess, ValueAccess } from "./access.ts";
 
@@ -64,6 +78,15 @@ export interface Translator {
    * error. Called in the accessing thread, outside any store; may block. Must not answer from a table that it read before it was called (X2).
    */
   translate(page: number, write: boolean, address: number): number;
+}
+
+function emptyEntries(): Int32Array {
+  const entries = new Int32Array(CACHE_ENTRIES * ENTRY_WORDS);
+  for (let at = 0; at < entries.length; at += ENTRY_WORDS) {
+    entries[at + ENTRY_KEY] = NO_QUICK_KEY;
+    entries[at + ENTRY_GENERATION_WORD] = NOT_A_GENERATION;
+  }
+  return entries;
 }
 
 export class TranslationCache {
@@ -83,17 +106,18 @@ export class TranslationCache {
 
   /** By entry: page; NaN, which no address has and which equals nothing, in an empty one. */
   readonly pages: Float64Array = new Float64Array(CACHE_ENTRIES).fill(Number.NaN);
-  /** By entry: generation of the page's block before its table was walked. */
-  readonly generations: Int32Array = new Int32Array(CACHE_ENTRIES);
-  /** By entry: word of that generation. */
-  readonly generationWords: Int32Array = new Int32Array(CACHE_ENTRIES).fill(NOT_A_GENERATION);
-  /** By entry: index of the frame's first 32-bit word in its section. */
-  readonly wordIndices: Int32Array = new Int32Array(CACHE_ENTRIES);
+  /** By entry: what access.ts says. */
+  readonly entries: Int32Array = emptyEntries();
   /** By entry: section of the frame; undefined in an empty one. */
   readonly sections: (RamSection | undefined)[] = Array.from({ length: CACHE_ENTRIES }, () => undefined);
   readonly #writable: Uint8Array = new Uint8Array(CACHE_ENTRIES);
   /** Those that remember a translation of their own. */
   readonly #accesses: readonly { forget(): void }[];
+  /** For quick keys (access.ts): a number for each section object met, never given again. */
+  readonly #numbers: WeakMap<RamSection, number> = new WeakMap<RamSection, number>();
+  #numberCount = 0;
+  #lastSection: RamSection | undefined = undefined;
+  #lastNumber = 0;
   readonly #ram: Ram;
   readonly #translator: Translator;
 
@@ -126,8 +150,7 @@ export class TranslationCache {
    */
   forget(): void {
     this.pages.fill(-1);
-    this.generationWords.fill(NOT_A_GENERATION);
-    this.generations.fill(0);
+    this.entries.set(emptyEntries());
     this.sections.fill(undefined);
     for (const access of this.#accesses) access.forget();
   }
@@ -135,9 +158,10 @@ export class TranslationCache {
   /** An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws. */
   find(page: number, write: boolean, address: number): number {
     const entry = page & CACHE_ENTRY_MASK;
+    const at = entry << ENTRY_SHIFT;
     if (
       this.pages[entry] === page &&
-      this.words[this.generationWords[entry]!] === this.generations[entry] &&
+      this.words[this.entries[at + ENTRY_GENERATION_WORD]!] === this.entries[at + ENTRY_GENERATION] &&
       (!write || this.#writable[entry] === 1)
     ) {
       return entry;
@@ -159,13 +183,24 @@ export class TranslationCache {
       const section = this.#sectionUnless(pfn, generationWord, generation);
       if (section === undefined) continue;
       this.sections[entry] = section;
-      this.wordIndices[entry] = section.wordIndex(pfn);
-      this.generationWords[entry] = generationWord;
-      this.generations[entry] = generation;
+      const at = entry << ENTRY_SHIFT;
+      this.entries[at + ENTRY_KEY] = quickKey(page, this.#numberOf(section));
+      this.entries[at + ENTRY_INDEX] = section.wordIndex(pfn);
+      this.entries[at + ENTRY_GENERATION_WORD] = generationWord;
+      this.entries[at + ENTRY_GENERATION] = generation;
       this.#writable[entry] = writable;
       this.pages[entry] = page;
       return;
     }
+  }
+
+  #numberOf(section: RamSection): number {
+    if (section === this.#lastSection) return this.#lastNumber;
+    const number = this.#numbers.get(section) ?? ++this.#numberCount;
+    this.#numbers.set(section, number);
+    this.#lastSection = section;
+    this.#lastNumber = number;
+    return number;
   }
 
   /** A number that was read from a table which changed meanwhile may name no frame: undefined then, and look again. */

@@ -1,0 +1,190 @@
+/**
+ * @module memory/word-access
+ * Loads, stores and atomic operations of 32-bit integers, through a TranslationCache: what integer-access.ts has for the narrower ones, and says how and why.
+ */
+
+import {
+  atomicAdd,
+  atomicAnd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicOr,
+  atomicSub,
+  atomicXor,
+} from "../sync/atomics.ts";
+import type { AtomicArray } from "../sync/atomics.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import { leaveStore } from "../sync/shootdown.ts";
+import type { IntegerAccess } from "./access.ts";
+import {
+  CACHE_ENTRY_MASK,
+  ENTRY_GENERATION,
+  ENTRY_GENERATION_WORD,
+  ENTRY_INDEX,
+  ENTRY_KEY,
+  ENTRY_SHIFT,
+  NOT_A_GENERATION,
+  NO_WORDS,
+  checkRetry,
+  pageOf,
+  quickSection,
+} from "./access.ts";
+import { PAGE_BYTES } from "./ram-section.ts";
+import { StoreAim } from "./store-aim.ts";
+import type { TranslationCache } from "./translation.ts";
+
+type Modify = (array: AtomicArray, index: number, value: number) => number;
+
+export class I32Access implements IntegerAccess {
+  readonly #cache: TranslationCache;
+  readonly #memory: SharedMemory;
+  readonly #words: Int32Array = NO_WORDS;
+  readonly #entries: Int32Array = NO_WORDS;
+  readonly #aim: StoreAim;
+  #data: Int32Array = new Int32Array(0);
+  #base = 0;
+  #index = 0;
+  #generationWord: number = NOT_A_GENERATION;
+  #generation = 0;
+  #zero = 1;
+  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  #sectionKey = 0;
+  #sectionData: Int32Array = new Int32Array(0);
+  #lastAt = -1;
+
+  constructor(cache: TranslationCache) {
+    this.#cache = cache;
+    this.#memory = cache.memory;
+    this.#words = cache.words;
+    this.#entries = cache.entries;
+    this.#aim = new StoreAim(cache, 4);
+    this.#zero = 0; // assigned twice, or the compiler would take it for a constant (X4)
+  }
+
+  /** Drops the remembered translations. */
+  forget(): void {
+    this.#generationWord = NOT_A_GENERATION;
+    this.#generation = 0;
+    this.#sectionKey = 0;
+    this.#aim.forget();
+  }
+
+  load(address: number): number {
+    const distance = address - this.#base;
+    const offset = distance | 0;
+    if (offset === distance && (offset & ~4092) === 0) {
+      const value = this.#data[this.#index + (offset >> 2)]!;
+      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
+    }
+    return this.#loadSecond(address) | 0; // an integer also for the compiler
+  }
+
+  store(address: number, value: number): void {
+    const converted = value | 0;
+    const index = this.#aim.enter(address);
+    this.#aim.section!.i32[index] = converted; // set by enter
+    leaveStore(this.#memory);
+  }
+
+  add(address: number, value: number): number {
+    return this.#modify(atomicAdd, address, value);
+  }
+
+  sub(address: number, value: number): number {
+    return this.#modify(atomicSub, address, value);
+  }
+
+  and(address: number, value: number): number {
+    return this.#modify(atomicAnd, address, value);
+  }
+
+  or(address: number, value: number): number {
+    return this.#modify(atomicOr, address, value);
+  }
+
+  xor(address: number, value: number): number {
+    return this.#modify(atomicXor, address, value);
+  }
+
+  exchange(address: number, value: number): number {
+    return this.#modify(atomicExchange, address, value);
+  }
+
+  compareExchange(address: number, expected: number, replacement: number): number {
+    const expectedInteger = expected | 0;
+    const replacementInteger = replacement | 0;
+    const index = this.#aim.enter(address);
+    const before = atomicCompareExchange(this.#aim.section!.i32, index, expectedInteger, replacementInteger); // set by enter
+    leaveStore(this.#memory);
+    return before;
+  }
+
+  #modify(operation: Modify, address: number, value: number): number {
+    const integer = value | 0;
+    const index = this.#aim.enter(address);
+    const before = operation(this.#aim.section!.i32, index, integer); // set by enter
+    leaveStore(this.#memory);
+    return before;
+  }
+
+  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
+  #loadSecond(address: number): number {
+    const small = address | 0;
+    if (small === address && (small & 0x80000003) === 0) {
+      const entries = this.#entries;
+      const page = small >> 12;
+      const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
+      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
+        const value = this.#sectionData[(entries[at + 1]! + ((small & 4095) >> 2)) | 0]!;
+        if (this.#words[(entries[at + 2]! + (value & this.#zero)) | 0] === entries[at + 3]) {
+          this.#lastAt = at;
+          return value;
+        }
+      }
+    }
+    return this.#loadThird(address);
+  }
+
+  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  #loadThird(address: number): number {
+    const cache = this.#cache;
+    const page = Math.floor(address / PAGE_BYTES);
+    const entry = page & CACHE_ENTRY_MASK;
+    const distance = address - page * PAGE_BYTES;
+    const offset = distance | 0;
+    if (cache.pages[entry] === page && offset === distance && (offset & ~4092) === 0) {
+      const data = cache.sections[entry]!.i32; // an entry with a page has a section
+      const entries = this.#entries;
+      const at = entry << ENTRY_SHIFT;
+      const index = entries[at + ENTRY_INDEX]!;
+      const generationWord = entries[at + ENTRY_GENERATION_WORD]!;
+      const generation = entries[at + ENTRY_GENERATION]!;
+      const value = data[index + (offset >> 2)]!;
+      if (this.#words[generationWord + (value & this.#zero)] === generation) {
+        this.#base = page * PAGE_BYTES;
+        this.#data = data;
+        this.#index = index;
+        this.#generationWord = generationWord;
+        this.#generation = generation;
+        this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
+        this.#sectionData = data;
+        return value;
+      }
+    }
+    return this.#loadMiss(address);
+  }
+
+  #loadMiss(address: number): number {
+    const page = pageOf(address, 4);
+    for (let tries = 0; ; tries++) {
+      checkRetry(tries, address);
+      const entry = this.#cache.find(page, false, address);
+      const entries = this.#entries;
+      const at = entry << ENTRY_SHIFT;
+      const index = entries[at + ENTRY_INDEX]! + (address - page * PAGE_BYTES) / 4;
+      const value = this.#cache.sections[entry]!.i32[index]!;
+      if (this.#words[entries[at + ENTRY_GENERATION_WORD]! + (value & this.#zero)] === entries[at + ENTRY_GENERATION])
+        return value;
+    }
+  }
+}
