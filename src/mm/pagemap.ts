@@ -10,7 +10,7 @@ import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "./pte.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "./vma.ts";
 
-/** One mapping. Addresses in bytes, `end` exclusive. */
+/** One mapping of an address space. Addresses in bytes, `end` exclusive. */
 export interface MapsEntry {
   readonly start: number;
   readonly end: number;
@@ -19,7 +19,7 @@ export interface MapsEntry {
   readonly source: "anonymous" | "buffer";
 }
 
-/** One page. */
+/** What the page table says of one page. */
 export interface PagemapEntry {
   readonly address: number;
   readonly present: boolean;

@@ -26,7 +26,7 @@ export interface SharedWasmMemory {
 const WASM_PAGES_MAX = 2 ** 20;
 
 /** The buffer of what a user may map, or undefined. */
-export function bufferOf(source: unknown): SharedArrayBuffer | undefined {
+function bufferOf(source: unknown): SharedArrayBuffer | undefined {
   if (source instanceof SharedArrayBuffer) return source;
   if (typeof source !== "object" || source === null) return undefined;
   const { buffer } = source as Partial<SharedWasmMemory>;

@@ -61,7 +61,8 @@ test("what a Worker throws reaches its owner as an error, whatever it is", async
 });
 
 test("a module that is not there is an error, not silence", async () => {
-  const worker = spawnWorker(new URL("./not-there.js", import.meta.url), null);
+  const missing = "./not-there.js";
+  const worker = spawnWorker(new URL(missing, import.meta.url), null);
   const exit = new Promise<void>((resolve) => worker.onExit(resolve));
   const error = await new Promise<Error>((resolve) => worker.onError(resolve));
   assert.match(error.message, /not-there/);

@@ -50,8 +50,8 @@ type Call = (...args: unknown[]) => unknown;
 
 /** Calls an operation in one of its forms, with arguments that need not be of the right types. What it throws, or rejects with, is thrown. */
 export async function call(space: AddressSpace, form: Form, name: OperationName, ...args: unknown[]): Promise<unknown> {
-  const operations = space as unknown as Record<string, Call | undefined>;
-  const operation = operations[form === "sync" ? `${name}Sync` : name];
+  const operations: object = space;
+  const operation = (operations as Record<string, Call | undefined>)[form === "sync" ? `${name}Sync` : name];
   assert.ok(operation !== undefined, `${name} has its ${form} form`);
   const result = operation.apply(space, args);
   if (form === "promise") assert.ok(result instanceof Promise, `${name} returns a promise, whatever happens`);
@@ -117,7 +117,8 @@ export interface WasmMemory {
 
 /** `pages` counts 64 KiB. */
 export function makeWasmMemory(pages: number, maxPages: number): WasmMemory {
-  const { WebAssembly } = globalThis as unknown as {
+  const host: object = globalThis;
+  const { WebAssembly } = host as {
     WebAssembly: { Memory: new (options: { initial: number; maximum: number; shared: boolean }) => WasmMemory };
   };
   return new WebAssembly.Memory({ initial: pages, maximum: maxPages, shared: true });

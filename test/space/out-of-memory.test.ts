@@ -37,11 +37,13 @@ function failAllocation(space: AddressSpace, index: number): () => boolean {
   const { machine } = space;
   const undo: (() => void)[] = [];
   // The way past allocFrame for faults that find a frame at hand: the task is taken instead, and counted.
-  const ram = machine.ram as unknown as { allocFrameAtHand?: () => number };
+  const shortcuts: object = machine.ram;
+  const ram = shortcuts as { allocFrameAtHand?: () => number };
   ram.allocFrameAtHand = () => 0;
   undo.push(() => delete ram.allocFrameAtHand);
   for (const [part, name] of ALLOCATORS) {
-    const owner = machine[part] as unknown as Record<string, Allocator>;
+    const methods: object = machine[part];
+    const owner = methods as Record<string, Allocator>;
     const original = owner[name]!; // one of the four above
     owner[name] = function* failing(...args: unknown[]): Task<number> {
       return left-- === 0 ? 0 : yield* original.apply(owner, args);
