@@ -65,7 +65,7 @@ async function checkSnippet({ path, line, writtenPath, runs }, errors) {
 function examplePrograms() {
   if (!existsSync(`${rootPath}examples`)) return [];
   const files = readdirSync(`${rootPath}examples`, { encoding: "utf8" });
-  return files.filter((name) => name.endsWith(".ts") && !/(worker|agent)\.ts$/.test(name)).toSorted();
+  return files.filter((name) => name.endsWith(".ts") && !/(worker|agent|kernel)\.ts$/.test(name)).toSorted();
 }
 
 /**

@@ -1,5 +1,7 @@
 /**
  * @module A call that runs in a Worker: start it with a value, exchange a few messages with it, get a result or its error.
+ * There is no way to terminate it on purpose: a thread of an address space that dies inside a critical section takes the
+ * machine down. Workers are told that there is no more to do, and leave.
  * The two halves of the conversation are here side by side: {@link callWorker} for who calls, {@link answerCall} for the
  * Worker's entry file. No type can follow a value through a Worker's start or a port: what one side sends, the other
  * declares, and both stand in neighbouring files.
@@ -14,8 +16,6 @@ export interface WorkerCall<Result> {
   readonly result: Promise<Result>;
   /** Sends a message that the Worker's `nextMessage()` waits for. */
   send(message: unknown): void;
-  /** Ends the Worker wherever it is. Resolves when it is gone. */
-  terminate(): Promise<void>;
 }
 
 /** Starts the entry file at `url` with `input`, which must be cloneable. `onReport` hears what the Worker reports. */
@@ -33,11 +33,10 @@ export function callWorker<Result>(
     worker.once("error", reject);
     worker.once("exit", (code) => reject(new Error(`The Worker ${url.pathname} ended with ${code} and no answer`)));
   });
-  result.catch(() => {}); // whoever awaits it hears of it; a call that is terminated has nobody
+  result.catch(() => {}); // whoever awaits it hears of it, perhaps after another call has failed
   return {
     result,
     send: (message) => worker.postMessage(message),
-    terminate: async () => void (await worker.terminate()),
   };
 }
 

@@ -42,6 +42,7 @@ export async function askDevice(
   try {
     const start = performance.now();
     const dispatch = kernel.dispatch(map.questionCount, { arguments: kernelArguments(map) });
+    dispatch.catch(() => {}); // heard below, unless the census fails first
     // A census that dies has a report to blame for it; the questions would go on and prove nothing.
     await Promise.race([dispatch, census.result]);
     await dispatch;
@@ -50,6 +51,7 @@ export async function askDevice(
     return { seconds, device: device.stats(), census: await census.result };
   } finally {
     clearInterval(progress);
-    await census.terminate();
+    census.send("stop"); // a second one does no harm
+    await census.result.catch(() => {});
   }
 }

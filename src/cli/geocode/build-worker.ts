@@ -36,7 +36,8 @@ function buildHalf(space: AddressSpace, map: GeocodeMap, groups: Groups, start: 
 await answerCall(async ({ handle, map, cities }: BuildInput, call): Promise<void> => {
   await using space = await AddressSpace.attach(handle);
   if (cities === undefined) {
-    const half = (await call.nextMessage()) as Groups;
+    const half = (await call.nextMessage()) as Groups | undefined;
+    if (half === undefined) return;
     buildHalf(space, map, half, half.lowerCount === 0 ? map.cityCount : half.slot, map.cityCount);
     return;
   }

@@ -17,7 +17,7 @@ export const BUILD_THREADS = 2;
 export interface BuildInput {
   readonly handle: AddressSpaceHandle;
   readonly map: GeocodeMap;
-  /** For the first: what to fill the records from. It reports the groups of the second half, which the second is then sent. */
+  /** For the first: what to fill the records from. It reports the groups of the second half, which the second is then sent, or undefined when there are none. */
   readonly cities: CityList | undefined;
 }
 
@@ -29,9 +29,6 @@ export async function buildTree(space: AddressSpace, map: GeocodeMap, cities: Ci
   const first = callWorker<void>(url, { handle, map, cities } satisfies BuildInput, (half: Groups) =>
     second.send(half),
   );
-  try {
-    await Promise.all([first.result, second.result]);
-  } finally {
-    await Promise.all([first.terminate(), second.terminate()]); // had one failed, the other would wait for ever
-  }
+  first.result.catch(() => second.send(undefined)); // nobody will plant what it waits for
+  await Promise.all([first.result, second.result]);
 }

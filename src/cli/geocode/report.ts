@@ -26,7 +26,7 @@ export function geocodeReport(result: GeocodeResult, colors: Colors): string {
 /** What was built, asked, moved and disturbed. */
 function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }: GeocodeResult): Row[] {
   const { device, census } = asked;
-  const share = ((100 * memoryBytes) / treeBytes).toFixed(0);
+  const share = memoryBytes < treeBytes ? `${((100 * memoryBytes) / treeBytes).toFixed(0)} %` : "all";
   return [
     [
       "built",
@@ -35,7 +35,7 @@ function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }:
     ],
     [
       "device",
-      `software, ${formatThings(options.threads, "thread")}, ${formatBytes(memoryBytes)} of memory (${share} % of the tree)`,
+      `software, ${formatThings(options.threads, "thread")}, ${formatBytes(memoryBytes)} of memory (${share} of the tree)`,
     ],
     [
       "answered",

@@ -61,7 +61,7 @@ await answerCall(async (input: VerifyInput, call): Promise<Verdict> => {
 
   const bruteForce = bruteForceNearest(cities);
   const random = new Random(input.seed);
-  const sample = first < end ? input.bruteForceSample : 0;
+  const sample = Math.min(input.bruteForceSample, end - first);
   for (let turn = 0; turn < sample; turn++) {
     const question = first + random.nextBelow(end - first);
     checker.checkByBruteForce(await readBlock(space, input, question, 1), 0, bruteForce);

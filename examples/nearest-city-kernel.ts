@@ -1,0 +1,43 @@
+/** @module The device's part of the example nearest-city.ts: one work item answers one question. */
+
+import type { DeviceMemory } from "../src/index.ts";
+
+/** A node: f64 longitude, latitude in degrees, pointers to what is lower and what is higher, number of the city. */
+export const LONGITUDE = 0;
+export const LATITUDE = 8;
+export const LOWER = 16;
+export const HIGHER = 24;
+export const CITY = 32;
+export const NODE_BYTES = 40;
+
+const RADIANS = Math.PI / 180;
+
+/** Writes the address of the node nearest to question `item`: on a map, with degrees of longitude shrunk by latitude. */
+export function nearest(
+  memory: DeviceMemory,
+  item: number,
+  [tree = 0, questions = 0, answers = 0]: readonly number[],
+): void {
+  const { f64 } = memory;
+  const longitude = f64.load(questions + item * 16);
+  const latitude = f64.load(questions + item * 16 + 8);
+  const shrink = Math.cos(latitude * RADIANS);
+  let best = tree;
+  let bestSquare = Infinity;
+
+  const search = (node: number, side: number): void => {
+    if (node === 0) return;
+    const east = (longitude - f64.load(node + LONGITUDE)) * shrink;
+    const north = latitude - f64.load(node + LATITUDE);
+    if (east * east + north * north < bestSquare) {
+      best = node;
+      bestSquare = east * east + north * north;
+    }
+    const beyond = side === LONGITUDE ? east : north;
+    const next = side === LONGITUDE ? LATITUDE : LONGITUDE;
+    search(f64.load(node + (beyond < 0 ? LOWER : HIGHER)), next);
+    if (beyond * beyond < bestSquare) search(f64.load(node + (beyond < 0 ? HIGHER : LOWER)), next);
+  };
+  search(tree, LONGITUDE);
+  f64.store(answers + item * 8, best);
+}
