@@ -16,7 +16,7 @@ interface Wasm {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: object) => { exports: { build(count: number): number } };
 }
-const { WebAssembly } = globalThis as unknown as { WebAssembly: Wasm };
+const WebAssembly = Reflect.get(globalThis, "WebAssembly") as Wasm;
 
 /**
  * (module (import "env" "memory" (memory 1 1 shared))
