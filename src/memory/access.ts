@@ -8,7 +8,19 @@ import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { PAGE_BYTES } from "./ram-section.ts";
 
-/** Loads and stores of one width. An address is a number of bytes, a multiple of the width; else HmmError EINVAL. */
+/**
+ * Loads and stores of one width. An address is a number of bytes, a multiple of the width; else HmmError EINVAL.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * space.f64.store(p + 8, 0.5);
+ * console.log(space.f64.load(p + 8)); // 0.5
+ * ```
+ */
 export interface ValueAccess {
   /** Throws SegmentationFault where no mapping may be read. */
   load(address: number): number;
@@ -16,7 +28,18 @@ export interface ValueAccess {
   store(address: number, value: number): void;
 }
 
-/** Integers also have sequentially consistent read-modify-writes; each returns the value from before. */
+/**
+ * Integers also have sequentially consistent read-modify-writes; each returns the value from before.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * console.log(space.i32.add(p, 3), space.i32.compareExchange(p, 3, 9), space.i32.load(p)); // 0 3 9
+ * ```
+ */
 export interface IntegerAccess extends ValueAccess {
   add(address: number, value: number): number;
   sub(address: number, value: number): number;

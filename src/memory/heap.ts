@@ -22,7 +22,19 @@ import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
 import { SlabCache, shrinkCache } from "./slab-cache.ts";
 import type { Struct, StructInfo, StructView } from "./struct.ts";
 
-/** What of one cache is alive. */
+/**
+ * What of one cache is alive.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * space.mmapSync(4096);
+ * const vmas = space.statsSync().heap.objects.find(({ name }) => name === "vma");
+ * console.log(vmas?.live); // 1
+ * ```
+ */
 export interface CacheAccount {
   /** The struct's name, or `words<count>` for blocks of that size. */
   readonly name: string;

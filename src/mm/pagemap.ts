@@ -10,7 +10,20 @@ import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "./pte.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "./vma.ts";
 
-/** One mapping of an address space. Addresses in bytes, `end` exclusive. */
+/**
+ * One mapping of an address space. Addresses in bytes, `end` exclusive.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * space.mmapSync(8192, { shared: true });
+ * for (const { start, end, protection } of space.mapsSync()) {
+ *   console.log(`${start.toString(16)}-${end.toString(16)} ${protection}`); // 10000-12000 read-write
+ * }
+ * ```
+ */
 export interface MapsEntry {
   readonly start: number;
   readonly end: number;
@@ -19,7 +32,19 @@ export interface MapsEntry {
   readonly source: "anonymous" | "buffer";
 }
 
-/** What the page table says of one page. */
+/**
+ * What the page table says of one page.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(8192);
+ * space.u8.store(p, 1);
+ * console.log(space.pagemapSync(p, 8192).map(({ dirty }) => dirty)); // [ true, false ]
+ * ```
+ */
 export interface PagemapEntry {
   readonly address: number;
   readonly present: boolean;

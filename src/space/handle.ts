@@ -8,7 +8,27 @@ import type { MachineHandle } from "../memory/machine.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { customFailure, formatValue } from "./failures.ts";
 
-/** Names an address space to other threads of the program: see `AddressSpace.handle`. */
+/**
+ * Names an address space to other threads of the program: see `AddressSpace.handle`.
+ *
+ * @example
+ * ```ts
+ * import { Worker, isMainThread, workerData } from "node:worker_threads";
+ * import { AddressSpace, type AddressSpaceHandle } from "hmm-ts";
+ *
+ * if (isMainThread) {
+ *   using space = AddressSpace.createSync();
+ *   const p = space.mmapSync(4096);
+ *   const worker = new Worker(new URL(import.meta.url), { workerData: { handle: space.handle, p } });
+ *   await new Promise((resolve) => worker.once("exit", resolve));
+ *   console.log(space.u32.load(p)); // 7
+ * } else {
+ *   const { handle, p } = workerData as { handle: AddressSpaceHandle; p: number };
+ *   using space = AddressSpace.attachSync(handle);
+ *   space.u32.store(p, 7);
+ * }
+ * ```
+ */
 export interface AddressSpaceHandle {
   readonly kind: "hmm-ts/address-space";
   readonly version: 1;

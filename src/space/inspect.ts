@@ -15,7 +15,20 @@ import { EINVAL } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import { customFailure, failure } from "./failures.ts";
 
-/** What an address space, and the machine below it, amount to now: see `AddressSpace.stats`. */
+/**
+ * What an address space, and the machine below it, amount to now: see `AddressSpace.stats`.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(2 ** 20);
+ * space.u8.store(p, 1);
+ * const { mappedBytes, residentBytes } = space.statsSync();
+ * console.log(mappedBytes, residentBytes); // 1048576 4096
+ * ```
+ */
 export interface AddressSpaceStats {
   /** Users of the address space: AddressSpace objects of all threads, open views, devices' ranges. */
   readonly users: number;

@@ -15,13 +15,51 @@ import { type Syscall, customFailure, formatValue } from "./failures.ts";
 import type { SeatOptions } from "./machine-seat.ts";
 import type { SharedWasmMemory } from "./user-buffers.ts";
 
-/** What a mapping's pages may be used for. */
+/**
+ * What a mapping's pages may be used for.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(8192, { protection: "none" });
+ * space.mprotectSync(p, 4096, "read-write"); // the second page is a guard: touching it throws
+ * ```
+ */
 export type Protection = "none" | "read" | "read-write";
 
-/** What is said about memory by `AddressSpace.madvise`: nothing special, or that its contents are not needed any more. */
+/**
+ * What is said about memory by `AddressSpace.madvise`: nothing special, or that its contents are not needed any more.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * space.u32.store(p, 1);
+ * space.madviseSync(p, 4096, "dontneed");
+ * console.log(space.u32.load(p)); // 0
+ * ```
+ */
 export type Advice = "normal" | "dontneed";
 
-/** Bounds of one address space; its forks inherit them. */
+/**
+ * Bounds of one address space; its forks inherit them.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace, HmmError } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync({ limits: { mappedBytes: 2 ** 20 } });
+ * try {
+ *   space.mmapSync(2 ** 21);
+ * } catch (error) {
+ *   console.log(error instanceof HmmError && error.code); // ENOMEM
+ * }
+ * ```
+ */
 export interface AddressSpaceLimits {
   /** Bytes that all mappings together may span (Linux: RLIMIT_AS). Default: the whole address range. */
   readonly mappedBytes?: number | undefined;
@@ -29,7 +67,17 @@ export interface AddressSpaceLimits {
   readonly mappings?: number | undefined;
 }
 
-/** How an address space and the machine below it are made. */
+/**
+ * How an address space and the machine below it are made.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync({ ramBytes: 64 * 2 ** 20, heapBytes: 2 ** 20 });
+ * console.log(space.statsSync().ram.totalBytes); // 67108864
+ * ```
+ */
 export interface AddressSpaceOptions {
   /** RAM of the machine in bytes, rounded up to pages. Reserved at once, committed by the host when touched. Default 256 MiB. */
   readonly ramBytes?: number | undefined;
@@ -40,7 +88,21 @@ export interface AddressSpaceOptions {
   readonly limits?: AddressSpaceLimits | undefined;
 }
 
-/** How `AddressSpace.mmap` maps. */
+/**
+ * How `AddressSpace.mmap` maps.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const buffer = new SharedArrayBuffer(4096);
+ * // In place, at address 0: an offset in the buffer is an address.
+ * space.mmapSync(4096, { address: 0, fixed: "noreplace", buffer });
+ * space.u32.store(8, 5);
+ * console.log(new Uint32Array(buffer)[2]); // 5
+ * ```
+ */
 export interface MmapOptions {
   /** Where: a hint, or with `fixed` the place, a multiple of 4096. 0 is a place like any other when it is fixed. */
   readonly address?: number | undefined;
@@ -56,7 +118,20 @@ export interface MmapOptions {
   readonly offset?: number | undefined;
 }
 
-/** How `AddressSpace.mremap` resizes. */
+/**
+ * How `AddressSpace.mremap` resizes.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * space.u32.store(p, 1);
+ * const q = space.mremapSync(p, 4096, 2 ** 20, { mayMove: true });
+ * console.log(space.u32.load(q)); // 1
+ * ```
+ */
 export interface MremapOptions {
   /** The mapping may go to another address when it cannot grow where it is. Default false. */
   readonly mayMove?: boolean | undefined;

@@ -17,7 +17,19 @@ import { PAGE_BYTES } from "../memory/ram.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 
-/** A WebAssembly.Memory that was made with `shared: true`. */
+/**
+ * A WebAssembly.Memory that was made with `shared: true`.
+ *
+ * @example
+ * ```ts fragment
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * const memory = new WebAssembly.Memory({ initial: 16, maximum: 256, shared: true });
+ * using space = AddressSpace.createSync();
+ * // At address 0, so that the module's pointers are addresses.
+ * space.mmapSync(memory.buffer.byteLength, { address: 0, fixed: "replace", buffer: memory });
+ * ```
+ */
 export interface SharedWasmMemory {
   readonly buffer: ArrayBufferLike;
 }

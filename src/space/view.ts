@@ -24,10 +24,37 @@ import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import { requireBlocking } from "./operation-gate.ts";
 
-/** What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out until it is disposed of. */
+/**
+ * What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out until it is disposed of.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096, { protection: "read" });
+ * using view = space.viewSync(p, 4096, "read"); // "write" would throw EFAULT
+ * console.log(view.as(Float64Array).length); // 512
+ * ```
+ */
 export type ViewMode = "read" | "write";
 
-/** The constructor of a typed array, such as `Float32Array`. */
+/**
+ * The constructor of a typed array, such as `Float32Array`.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace, type TypedArrayConstructor } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * function sum<T extends Iterable<number>>(type: TypedArrayConstructor<T>): number {
+ *   using view = space.viewSync(p, 16, "read");
+ *   return Array.from(view.as(type)).reduce((total, value) => total + value, 0);
+ * }
+ * console.log(sum(Float32Array), sum(Uint8Array)); // 0 0
+ * ```
+ */
 export interface TypedArrayConstructor<T> {
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;

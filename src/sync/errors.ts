@@ -9,7 +9,22 @@
 import { errnoName } from "./errno.ts";
 import type { Errno } from "./errno.ts";
 
-/** An operation failed. `code` is an errno name such as `"ENOMEM"`, `syscall` the operation as the caller knows it. */
+/**
+ * An operation failed. `code` is an errno name such as `"ENOMEM"`, `syscall` the operation as the caller knows it.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace, HmmError } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * try {
+ *   space.mprotectSync(2 ** 40, 4096, "read");
+ * } catch (error) {
+ *   if (!(error instanceof HmmError)) throw error;
+ *   console.log(error.code, error.syscall, error.address); // ENOMEM mprotect 1099511627776
+ * }
+ * ```
+ */
 export class HmmError extends Error {
   readonly code: string;
   readonly syscall: string;
@@ -24,7 +39,22 @@ export class HmmError extends Error {
   }
 }
 
-/** A load or store that no mapping allows. */
+/**
+ * A load or store that no mapping allows.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace, SegmentationFault } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * try {
+ *   space.u32.store(64, 1);
+ * } catch (error) {
+ *   if (!(error instanceof SegmentationFault)) throw error;
+ *   console.log(error.access, error.address, error.reason); // write 64 nothing is mapped there
+ * }
+ * ```
+ */
 export class SegmentationFault extends HmmError {
   readonly access: "read" | "write";
   readonly reason: string;
