@@ -45,6 +45,8 @@ export function* allocBlock(pages: HeapPages, count: number): Task<number> {
   yield* pages.lock.unlock();
   if (at === 0) return 0;
   yield* access(pages.memory, "alloc", at, count, "table");
+  // A half whose page another thread brought in may lie past this thread's view, and a fill past the end of an array does nothing.
+  pages.memory.ensure(at + count);
   pages.memory.words.fill(0, at, at + count);
   return at;
 }
@@ -56,6 +58,7 @@ export function* freeBlock(pages: HeapPages, at: number, count: number): Task<vo
   yield* pages.lock.lock();
   const isLive = isLiveBlock(pages, at, sizeClass);
   if (isLive) {
+    pages.memory.ensure(at + count);
     pages.memory.words.fill(POISON_FREE, at, at + count);
     if (sizeClass === 0) putHalf(pages, at);
     else pages.freeLocked(at / HEAP_PAGE_WORDS, sizeClass - 1);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Heap } from "../../src/memory/heap.ts";
-import { HEAP_BYTES_MIN, type Machine } from "../../src/memory/machine.ts";
+import { HEAP_BYTES_MIN, Machine } from "../../src/memory/machine.ts";
 import type { Struct, StructInfo, StructView, WordArray } from "../../src/memory/struct.ts";
 import { array, struct, u32 } from "../../src/memory/struct.ts";
 import { type Dice, diceOf, makeMachine, run, seedFor } from "./rig.ts";
@@ -276,4 +276,22 @@ test("random objects and blocks never overlap, and all come back", (t) => {
   assert.ok(full > 0, `seed ${seed}: the heap was never full`);
   for (const object of live) object.free();
   assert.deepEqual(machine.heap.accounting(), before, `seed ${seed}`);
+});
+
+test("a block is zeroed also where another thread grew the heap and this one has not looked since", () => {
+  const machine = makeMachine();
+  const other = Machine.attach(machine.handle, { name: "other" });
+  const seen = other.memory.words.length;
+  // The first thread grows the heap, and leaves one half of a page beyond what the other can see, dirty.
+  let half = 0;
+  while (half < seen) half = run(machine, machine.heap.allocWords(512));
+  const neighbour = run(machine, machine.heap.allocWords(512));
+  const [kept, given] = half % 1024 === 0 ? [half, neighbour] : [neighbour, half];
+  machine.memory.words.fill(7, given, given + 512);
+  run(machine, machine.heap.freeWords(given, 512));
+  assert.equal(other.memory.words.length, seen, "the other thread must not have looked yet");
+  const taken = run(other, other.heap.allocWords(512));
+  assert.equal(taken, given, "the free half of a page in use is taken first");
+  assert.ok(machine.memory.words.subarray(taken, taken + 512).every((word) => word === 0));
+  run(machine, machine.heap.freeWords(kept, 512));
 });
