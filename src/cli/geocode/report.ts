@@ -18,7 +18,7 @@ export function geocodeReport(result: GeocodeResult, colors: Colors): string {
   const end = verified
     ? colors.green("Every answer is right, and every population was current when it was read.")
     : colors.red(
-        `${formatThings(verdict.wrong, "answer")} of ${formatCount(options.points)} wrong. This must not happen.`,
+        `${formatCount(verdict.wrong)} of ${formatThings(options.points, "answer")} are wrong. This must not happen.`,
       );
   return `\n${colors.bold(heading)}\n\n${formatRows(rows, colors)}\n${examples}${end}\n`;
 }
