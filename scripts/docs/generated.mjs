@@ -23,7 +23,6 @@ async function loadStructs() {
   const paths = sourcePaths().filter((path) => STRUCT_FOLDERS.test(path) && !WORKER_ENTRY.test(path));
   for (const path of paths) {
     // One after the other: the order of declaration is the order of the tables.
-    // oxlint-disable-next-line no-await-in-loop -- see above
     await import(new URL(`../../.build/src/${path.replace(/\.ts$/, ".js")}`, import.meta.url).href);
   }
 }
