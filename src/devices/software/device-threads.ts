@@ -16,17 +16,12 @@ import { unpackFailure } from "./worker-messages.ts";
 /** How long a thread that was told to leave may take, before it is ended where it is: its kernel may be one that never returns. */
 const LEAVE_MS = 2000;
 
-/** What the owner waits for from one Worker. */
-interface Awaited {
-  readonly kind: ThreadMessage["kind"];
-  readonly resolve: (failure: HmmError | undefined) => void;
-}
-
 /** One Worker of the device. */
 class ThreadHandle {
   readonly worker: SpawnedWorker;
   isGone = false;
-  #awaited: Awaited | undefined;
+  /** What the owner waits for: by kind, since it may tell a thread to leave that has not finished its dispatch. */
+  readonly #awaited = new Map<ThreadMessage["kind"], (failure: HmmError | undefined) => void>();
 
   constructor(start: ThreadStart, name: string, onGone: () => void) {
     this.worker = spawnWorker(new URL("./device-worker.js", import.meta.url), start, { name });
@@ -39,7 +34,7 @@ class ThreadHandle {
   expect(kind: ThreadMessage["kind"]): Promise<HmmError | undefined> {
     if (this.isGone) return Promise.resolve(lostThread("its Worker has ended"));
     return new Promise((resolve) => {
-      this.#awaited = { kind, resolve };
+      this.#awaited.set(kind, resolve);
     });
   }
 
@@ -48,19 +43,18 @@ class ThreadHandle {
   }
 
   #hear(message: ThreadMessage): void {
-    const awaited = this.#awaited;
-    if (awaited?.kind !== message.kind) return;
-    this.#awaited = undefined;
+    const resolve = this.#awaited.get(message.kind);
+    this.#awaited.delete(message.kind);
     const failure = message.kind === "left" ? undefined : message.failure;
-    awaited.resolve(failure === undefined ? undefined : unpackFailure(failure));
+    resolve?.(failure === undefined ? undefined : unpackFailure(failure));
   }
 
   #lose(why: string, onGone: () => void): void {
     if (this.isGone) return;
     this.isGone = true;
     onGone();
-    this.#awaited?.resolve(lostThread(why));
-    this.#awaited = undefined;
+    for (const resolve of this.#awaited.values()) resolve(lostThread(why));
+    this.#awaited.clear();
   }
 }
 

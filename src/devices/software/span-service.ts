@@ -87,7 +87,7 @@ export function allocServiceRange(machine: Machine): Task<HmmRange | Errno> {
   });
 }
 
-/** One thread's service of stretches. Two of its steps can be overridden, so that tests can show that each is needed. */
+/** One thread's service of stretches. Three of its steps can be overridden: so tests show that each is needed. */
 export class SpanService {
   readonly device: SpanDevice;
   readonly work: BlockWork;
@@ -136,6 +136,11 @@ export class SpanService {
   /** Takes the right to store away from the pages of [startPage, endPage); `copyable[i]` says which may be copied. True: listeners were told, the range is stale. P1. */
   protected track(mm: Mm, startPage: number, endPage: number, copyable: Uint8Array): Task<boolean> {
     return trackRange(this.device.machine, mm, startPage, endPage, copyable);
+  }
+
+  /** Copies a page to device memory. Holding no lock. */
+  protected copyFrame(fromPfn: number, toPfn: number): void {
+    this.device.machine.ram.copyFrame(fromPfn, toPfn);
   }
 
   /** R4. Under the driver lock. */
@@ -259,11 +264,11 @@ export class SpanService {
   }
 
   #copy(startPage: number, endPage: number): void {
-    const { machine, table } = this.device;
+    const { table } = this.device;
     for (let i = 0; i < endPage - startPage; i++) {
       const slot = this.#frameOf[i]!;
       if (slot < 0) continue;
-      machine.ram.copyFrame(entryFrameNumber(this.#range.pfns[i]!), table.firstPfn + this.#frames[slot]!);
+      this.copyFrame(entryFrameNumber(this.#range.pfns[i]!), table.firstPfn + this.#frames[slot]!);
     }
   }
 

@@ -1,0 +1,66 @@
+/** @module Kernels for the tests with Workers. Device threads import this module. */
+
+import type { DeviceMemory } from "../../src/devices/software/device-memory.ts";
+
+const PAGE = 4096;
+
+/** Sums `count` words, one in each of `pages` pages in an order of the item's own, into the item's place. */
+export function sum(memory: DeviceMemory, item: number, args: readonly number[]): void {
+  const [source, sums, pages, count] = args as readonly [number, number, number, number];
+  let total = 0;
+  for (let i = 0; i < count; i++) total += memory.u32.load(source + ((item * 37 + i * 101) % pages) * PAGE);
+  memory.u32.store(sums + item * 4, total);
+}
+
+/** Adds 1 to one of `pages` words, a page apart. */
+export function tally(memory: DeviceMemory, item: number, args: readonly number[]): void {
+  const [counters, pages] = args as readonly [number, number];
+  memory.u32.atomicAdd(counters + (item % pages) * PAGE, 1);
+}
+
+/** Item 70 touches `address`. */
+export function stray(memory: DeviceMemory, item: number, args: readonly number[]): void {
+  const [address] = args as readonly [number];
+  if (item === 70) memory.u32.store(address, 1);
+}
+
+export function thrower(_memory: DeviceMemory, item: number): void {
+  if (item === 5) throw Object.assign(new RangeError("item five"), { detail: 5 });
+}
+
+/** Throws what no message can carry. */
+export function oddThrower(): void {
+  throw Object.assign(new Error("odd"), { method: () => 1 });
+}
+
+/** Never ends. */
+export function forever(memory: DeviceMemory, _item: number, args: readonly number[]): void {
+  const [flag] = args as readonly [number];
+  memory.u32.store(flag, 1);
+  while (memory.u32.load(flag) !== 0xdead);
+}
+
+/** Ends the thread that runs item 40, in the middle of things. */
+export function suicide(memory: DeviceMemory, item: number, args: readonly number[]): void {
+  const [data] = args as readonly [number];
+  memory.u32.load(data + item * PAGE);
+  if (item === 40) process.exit(3);
+}
+
+/**
+ * A stretch of `pages` pages holds in each page's first two words a stamp and its complement, or zeros where it has been mapped anew. Stores into the item's place 1 if it has met a pair that
+ * never was, else 2.
+ */
+export function checkPairs(memory: DeviceMemory, item: number, args: readonly number[]): void {
+  const [data, verdicts, pages] = args as readonly [number, number, number];
+  let verdict = 2;
+  for (let i = 0; i < 8; i++) {
+    const address = data + ((item * 31 + i * 7) % pages) * PAGE;
+    // One load of 64 bits: the pair was stored as one, so it must be read as one.
+    const pair = memory.f64.load(address);
+    if (Math.floor(pair / 2 ** 20) !== pair % 2 ** 20) verdict = 1;
+  }
+  memory.u32.store(verdicts + item * 4, verdict);
+}
+
+export const notAFunction = 7;
