@@ -24,6 +24,7 @@ export {
   type SoftwareKernel,
   type SoftwareKernelOptions,
 } from "./devices/software/software-device.ts";
+export type { ThreadPort } from "./host/section-channel.ts";
 export type { IntegerAccess, ValueAccess } from "./memory/access.ts";
 export type { CacheAccount } from "./memory/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/pagemap.ts";

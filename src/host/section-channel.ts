@@ -27,12 +27,17 @@ export interface SectionStore {
   adoptSection(handle: RamSectionHandle): boolean;
 }
 
-/** One end of a MessageChannel: what browsers and Node have alike of a MessagePort. */
+/** A MessagePort, one end of a MessageChannel: of it only what the declarations for browsers and for Node agree on. */
 export interface ThreadPort {
   postMessage(message: unknown): void;
-  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
   start(): void;
   close(): void;
+  unref?(): void;
+}
+
+/** A port, where messages are listened to. */
+interface ListeningPort extends ThreadPort {
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
 }
 
 /** All sections that somebody knows, or a question for those that are not in `known`. */
@@ -98,9 +103,9 @@ export class SectionChannel {
   /** Listens to one more thread, and asks it (C1, C4). */
   connect(port: ThreadPort): void {
     this.#ports.add(port);
-    port.addEventListener("message", ({ data }) => this.#receive(data, port));
+    (port as ListeningPort).addEventListener("message", ({ data }) => this.#receive(data, port));
     port.start();
-    if (workerThreads !== undefined) (port as unknown as NodePort).unref();
+    port.unref?.(); // Node's only
     this.#ask(port);
   }
 
@@ -181,9 +186,10 @@ export class SectionChannel {
 
   /** Receives what has arrived, without a turn of the event loop. */
   #lookNow({ receiveMessageOnPort }: typeof import("node:worker_threads")): void {
+    // Documented to be received from as a port is, but typed for ports only.
+    const channel: object = this.#channel;
     for (;;) {
-      // Documented to take a BroadcastChannel too, but typed for ports only.
-      const arrived = receiveMessageOnPort(this.#channel as unknown as NodePort);
+      const arrived = receiveMessageOnPort(channel as NodePort);
       if (arrived === undefined) return;
       this.#receive(arrived.message, this.#channel);
     }

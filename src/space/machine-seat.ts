@@ -16,6 +16,7 @@ import { Machine, type MachineHandle } from "../memory/machine.ts";
 import { agentDied } from "../sync/agents.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { hasPanicked } from "../sync/panic.ts";
+import { lookAfterOthers } from "../sync/run-async.ts";
 import { runBlocking } from "../sync/run-blocking.ts";
 import { customFailure } from "./failures.ts";
 import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
@@ -54,8 +55,13 @@ export class MachineSeat {
     this.#channel = channel;
     ram.onSection = (handle) => channel.announce(handle);
     ram.receiveSections = (isHere) => void channel.lookUntil(isHere);
-    this.#stopWatching = watchWorkerExits((threadId) => {
-      if (!hasPanicked(memory)) agentDied(memory, threadId);
+    this.#stopWatching = watchWorkerExits({
+      onExit: (threadId) => {
+        if (!hasPanicked(memory)) agentDied(memory, threadId);
+      },
+      onLook: () => {
+        if (!hasPanicked(memory)) lookAfterOthers(memory);
+      },
     });
     seats.set(this.machineId, this);
   }

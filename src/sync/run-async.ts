@@ -88,6 +88,13 @@ export function reapAsync(memory: SharedMemory): void {
   new AsyncRun(memory, reapTask(memory), makeContext(memory, "reaper", false), finished, finished).resume(WOKEN);
 }
 
+/** Finds threads that have died, and cleans up after them in the background. Cheap, and rate-limited for the whole machine. */
+export function lookAfterOthers(memory: SharedMemory): void {
+  armLiveness(memory);
+  probeAgents(memory);
+  reapAsync(memory);
+}
+
 class AsyncRun<T> implements SuspendedRun {
   readonly memory: SharedMemory;
   readonly #task: Task<T>;
@@ -199,10 +206,6 @@ function tick(): void {
   ticker = undefined;
   const memories = new Set(Array.from(suspended, (run) => run.memory));
   pumpSuspended();
-  for (const memory of memories) {
-    armLiveness(memory);
-    probeAgents(memory);
-    reapAsync(memory);
-  }
+  for (const memory of memories) lookAfterOthers(memory);
   if (suspended.size > 0) keepTicking();
 }

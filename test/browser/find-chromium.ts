@@ -20,17 +20,22 @@ function isProgram(path: string): boolean {
   }
 }
 
-/** The program's path, or undefined when this machine has none. Throws when $CHROMIUM names something else. */
-export function findChromium(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+/** The program, or why there is none. */
+export type ChromiumSearch =
+  | { readonly path: string; readonly missing: undefined }
+  | { readonly path: undefined; readonly missing: string };
+
+/** A program that $CHROMIUM names is the only one that is looked for. */
+export function findChromium(environment: NodeJS.ProcessEnv = process.env): ChromiumSearch {
   const chosen = environment["CHROMIUM"];
   if (chosen !== undefined && chosen !== "") {
-    if (isProgram(chosen)) return chosen;
-    throw new Error(`Cannot run the Chromium that $CHROMIUM names: ${chosen} is no program`);
+    if (isProgram(chosen)) return { path: chosen, missing: undefined };
+    return { path: undefined, missing: `no Chromium: $CHROMIUM names ${chosen}, which is no program` };
   }
   const folders = (environment["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   for (const name of commandNames) {
     const found = folders.map((folder) => join(folder, name)).find(isProgram);
-    if (found !== undefined) return found;
+    if (found !== undefined) return { path: found, missing: undefined };
   }
-  return undefined;
+  return { path: undefined, missing: "no Chromium here: install one, or name one in $CHROMIUM" };
 }

@@ -13,8 +13,8 @@ import { findChromium } from "./find-chromium.ts";
 import { startStaticServer } from "./static-server.ts";
 
 const pageTimeoutMs = 180_000;
-const chromiumPath = findChromium();
-const skip = chromiumPath === undefined ? "no Chromium here: install one, or name one in $CHROMIUM" : false;
+const { path: chromiumPath, missing } = findChromium();
+const skip = missing ?? false;
 
 function pageNames(folder: string): string[] {
   const path = fileURLToPath(new URL(folder, import.meta.url));
@@ -70,4 +70,15 @@ test("what nobody catches is reported", { skip }, async () => {
 
 test("a page that does not load is reported", { skip }, async () => {
   await assert.rejects(run("test/browser/broken/not-there.page.js"));
+});
+
+test("a Chromium is looked for where $CHROMIUM says, else on PATH, and what is missing is said", () => {
+  const PATH = "/nowhere";
+  assert.match(findChromium({ PATH }).missing ?? "", /no Chromium here: install one, or name one in \$CHROMIUM/);
+  assert.match(
+    findChromium({ PATH, CHROMIUM: "/nowhere/chromium" }).missing ?? "",
+    /names \/nowhere\/chromium, which is/,
+  );
+  // Any program will do for a search.
+  assert.equal(findChromium({ PATH, CHROMIUM: process.execPath }).path, process.execPath);
 });

@@ -1,9 +1,9 @@
 /**
  * @module Serves the built files to the browser tests, with the two headers that make a page cross-origin isolated and so
- * give it SharedArrayBuffer. It serves one folder, on the loopback interface, and nothing else.
+ * give it SharedArrayBuffer. It serves one folder and the list of its modules, on the loopback interface, and nothing else.
  */
 
-import { createReadStream, statSync } from "node:fs";
+import { createReadStream, readdirSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { extname, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,9 +45,16 @@ export function startStaticServer(isIsolated: boolean): Promise<StaticServer> {
   });
 }
 
+/** Every module of the package, by its path from .build/. */
+function sourceModules(): string[] {
+  const paths = readdirSync(`${servedPath}src`, { recursive: true, encoding: "utf8" });
+  return paths.filter((path) => path.endsWith(".js")).map((path) => `src/${path.split(sep).join("/")}`);
+}
+
 function answer(request: IncomingMessage, response: ServerResponse, isIsolated: boolean): void {
   const url = new URL(request.url ?? "/", "http://localhost");
-  response.setHeader("Cache-Control", "no-store");
+  // A browser lives for one page: it sees nothing old, and its Workers need not load every module anew.
+  response.setHeader("Cache-Control", "max-age=600");
   if (isIsolated) {
     response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
     response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
@@ -56,6 +63,11 @@ function answer(request: IncomingMessage, response: ServerResponse, isIsolated: 
   if (url.pathname === "/") {
     response.setHeader("Content-Type", "text/html; charset=utf-8");
     response.end(emptyPage);
+    return;
+  }
+  if (url.pathname === "/modules.json") {
+    response.setHeader("Content-Type", "application/json");
+    response.end(JSON.stringify(sourceModules()));
     return;
   }
   const path = fileURLToPath(new URL(`.${url.pathname}`, `file://${servedPath}`));
