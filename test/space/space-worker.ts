@@ -1,7 +1,7 @@
 /** @module The Worker of the tests of spaces: attaches to a space by its handle and plays a part. */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { AddressSpace, type AddressSpaceHandle, type View } from "../../src/index.ts";
+import { AddressSpace, type AddressSpaceHandle, SegmentationFault, type View } from "../../src/index.ts";
 import { FAR, PAGE } from "./fixture.ts";
 
 export interface PartRequest {
@@ -12,6 +12,9 @@ export interface PartRequest {
   /** How often, where the part has an end. */
   readonly rounds: number;
 }
+
+/** What "copy" writes. */
+export const COPIED_BYTE = 0xee;
 
 const parts = {
   /** Attaches and leaves again. */
@@ -30,6 +33,25 @@ const parts = {
       stormBeside(space, own, round);
     }
     return sum;
+  },
+
+  /** Copies to and from [FAR, FAR + 64 pages), which others unmap and map again all the time. Returns how many copies got through. */
+  copy: (space: AddressSpace, { rounds }: PartRequest): number => {
+    const pattern = new Uint8Array(64 * PAGE).fill(COPIED_BYTE);
+    const found = new Uint8Array(64 * PAGE);
+    let copies = 0;
+    for (let round = 0; round < rounds; round++) {
+      try {
+        space.writeSync(FAR, pattern);
+        space.readSync(FAR, found);
+        copies++;
+      } catch (error) {
+        if (!(error instanceof SegmentationFault)) throw error;
+      }
+      const strange = found.find((byte) => byte !== 0 && byte !== COPIED_BYTE);
+      if (strange !== undefined) throw new Error(`read ${strange}, which nobody wrote there`);
+    }
+    return copies;
   },
 
   /** Stores for ever, with views and a space of its own open, holding a lock only while it faults. */

@@ -44,6 +44,36 @@ for (const debug of [true, false]) {
   });
 }
 
+test("bulk copies never touch a frame that has been taken away", async () => {
+  const space = makeSpace({ debug: false });
+  space.mmapSync(64 * PAGE, { address: FAR, fixed: "replace" });
+  const copying = { isDone: false };
+  const parts = [0, 1].map((index) => startPart(space, "copy", index, 300));
+  const results = Promise.all(parts.map((part) => part.result)).finally(() => {
+    copying.isDone = true;
+  });
+  results.catch(() => {}); // awaited below
+  const marked = new Uint8Array(64 * PAGE).fill(0x11);
+  const found = new Uint8Array(64 * PAGE);
+  for (let round = 0; !copying.isDone; round++) {
+    space.munmapSync(FAR, 64 * PAGE);
+    // Most likely the very frames that were just taken away.
+    const p = space.mmapSync(64 * PAGE);
+    space.writeSync(p, marked);
+    for (let looks = 0; looks < 3; looks++) space.readSync(p, found);
+    assert.equal(
+      found.find((byte) => byte !== 0x11),
+      undefined,
+      `round ${round}: a copy to unmapped memory landed here`,
+    );
+    space.munmapSync(p, 64 * PAGE);
+    space.mmapSync(64 * PAGE, { address: FAR, fixed: "replace" });
+    if (round % 4 === 0) await new Promise(setImmediate);
+  }
+  assert.ok((await results).every((copies) => Number(copies) > 0));
+  await space.dispose();
+});
+
 test("the last to leave takes the space down, whoever it is", async () => {
   const witness = makeSpace();
   const before = booksOf(witness);

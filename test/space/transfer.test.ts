@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import { type AddressSpace, SegmentationFault } from "../../src/index.ts";
+import { Shootdown } from "../../src/sync/shootdown.ts";
+import type { Task } from "../../src/sync/task.ts";
 import { FAR, FORMS, MIB, PAGE, booksOf, call, withSpace } from "./fixture.ts";
 
 for (const form of FORMS) {
@@ -87,3 +89,49 @@ for (const form of FORMS) {
       }));
   });
 }
+
+/** Runs `between` once, where a bulk copy has found its frame and is about to use it. */
+function disturbNextCopy(between: () => void): () => void {
+  const methods: { enterStore: (this: Shootdown) => Task<void> } = Shootdown.prototype;
+  const original = methods.enterStore;
+  methods.enterStore = function enterStore(): Task<void> {
+    methods.enterStore = original;
+    between();
+    return original.call(this);
+  };
+  return () => {
+    methods.enterStore = original;
+  };
+}
+
+test("a page that is taken away between the walk and the copy is not copied to or from", () =>
+  withSpace((space) => {
+    const other = FAR + MIB;
+    for (const isWrite of [true, false]) {
+      space.mmapSync(PAGE, { address: FAR, fixed: "replace" });
+      space.u8.store(FAR, 1);
+      const restore = disturbNextCopy(() => {
+        space.munmapSync(FAR, PAGE);
+        space.mmapSync(PAGE, { address: other, fixed: "replace" });
+        space.u8.store(other, 0x55); // in the frame that was taken away
+        space.mmapSync(PAGE, { address: FAR, fixed: "replace" });
+      });
+      const bytes = Uint8Array.of(7);
+      if (isWrite) space.writeSync(FAR, bytes);
+      else space.readSync(FAR, bytes);
+      restore();
+      assert.equal(space.u8.load(other), 0x55, "nothing was written there");
+      assert.equal(space.u8.load(FAR), isWrite ? 7 : 0);
+      assert.equal(bytes[0], isWrite ? 7 : 0, "nothing was read there");
+      space.munmapSync(other, PAGE);
+    }
+  }));
+
+test("a page that is unmapped between the walk and the copy is a fault", () =>
+  withSpace((space) => {
+    space.mmapSync(PAGE, { address: FAR, fixed: "replace" });
+    space.u8.store(FAR, 1);
+    const restore = disturbNextCopy(() => space.munmapSync(FAR, PAGE));
+    assert.throws(() => space.writeSync(FAR, Uint8Array.of(7)), SegmentationFault);
+    restore();
+  }));
