@@ -250,6 +250,9 @@ test("mprotect, mremap, munmap: the device follows", () =>
     const moved = space.mremapSync(address + PAGE, 2 * PAGE, 8 * PAGE, { mayMove: true });
     assert.deepEqual([device.load(moved), device.load(moved + PAGE), device.load(moved + 2 * PAGE)], [51, 52, 0]);
     space.munmapSync(address + 3 * PAGE, PAGE);
-    assert.equal((device.tryRun((memory) => void memory.u32.load(address + 3 * PAGE), 1) as { code?: string }).code, "EFAULT");
+    assert.equal(
+      (device.tryRun((memory) => void memory.u32.load(address + 3 * PAGE), 1) as { code?: string }).code,
+      "EFAULT",
+    );
     device.close();
   }));

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { DeviceTable } from "../../src/devices/software/device-table.ts";
 import { Evictor } from "../../src/devices/software/eviction.ts";
 import { FaultBatch } from "../../src/devices/software/fault-batch.ts";
@@ -22,7 +22,10 @@ test("a ring gives back what was put in, in order, and says when it is full", ()
       for (let i = 0; i < RING_FAULTS; i++) assert.equal(ring.put(2 ** 32 - 600 - i, i % 3 === 0), true);
       assert.equal(ring.put(1, false), false, "full");
       assert.equal(ring.waiting, RING_FAULTS);
-      assert.equal(ring.drain((page, isWrite) => void taken.push([page, isWrite])), RING_FAULTS);
+      assert.equal(
+        ring.drain((page, isWrite) => void taken.push([page, isWrite])),
+        RING_FAULTS,
+      );
       assert.deepEqual(taken.at(5), [2 ** 32 - 605, false]);
       assert.deepEqual(taken.at(-1), [2 ** 32 - 600 - (RING_FAULTS - 1), true]);
       assert.equal(ring.waiting, 0);
@@ -44,7 +47,10 @@ test("a batch sorts, keeps each page once, and the write of a page that was read
     assert.equal(batch.count, pages.length);
     pages.forEach((page, i) => {
       assert.equal(batch.pageAt(i), page);
-      assert.equal(batch.isWriteAt(i), list.some(([other, isWrite]) => other === page && isWrite));
+      assert.equal(
+        batch.isWriteAt(i),
+        list.some(([other, isWrite]) => other === page && isWrite),
+      );
     });
     for (let i = 0; i < batch.count;) {
       const end = batch.endOfBlock(i);
@@ -90,8 +96,8 @@ test("frames go round from free to loading to mapped and back; nothing else is a
   withSpace((space) => {
     const device = new PlayedDevice(space, { frames: 3 });
     const frames = new Frames(device.record);
-    const taken = [frames.take(), frames.take(), frames.take()];
-    assert.deepEqual(taken.toSorted(), [0, 1, 2]);
+    const taken = new Set([frames.take(), frames.take(), frames.take()]);
+    assert.deepEqual(taken, new Set([0, 1, 2]));
     assert.equal(frames.take(), -1);
     assert.equal(device.stats.residentPages, 3);
     frames.bind(1, 4_000_000_000, true);
@@ -123,14 +129,18 @@ test("the clock takes pages that nobody has used since it came by, and spares th
       return [...into.subarray(0, got)];
     };
     const reserve = (wanted: number): number[] => space.runSync(reserving(wanted));
-    assert.deepEqual(reserve(4).toSorted(), [0, 1, 2, 3]);
+    assert.deepEqual(new Set(reserve(4)), new Set([0, 1, 2, 3]));
     for (let frame = 0; frame < 4; frame++) frames.bind(frame, 1000 + frame, frame % 2 === 0);
     assert.deepEqual(reserve(1), [1], "0 was used");
     frames.bind(1, 2000, true);
     frames.touch(0);
     assert.deepEqual(reserve(1), [3], "2 was used");
     frames.bind(3, 2001, true);
-    assert.deepEqual(reserve(2), [2, 0], "2 had its second chance; 0 has it now, and when the hand is round, nobody has used it");
+    assert.deepEqual(
+      reserve(2),
+      [2, 0],
+      "2 had its second chance; 0 has it now, and when the hand is round, nobody has used it",
+    );
     assert.equal(device.stats.evictions, 4);
     for (const frame of [0, 2]) frames.bind(frame, 3000 + frame, true);
     assert.equal(reserve(9).length, 4, "no more than there are, and no endless round");

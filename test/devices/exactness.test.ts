@@ -276,9 +276,10 @@ test("random items over random pages, with the CPU rewriting in between: each lo
     for (let round = 0; round < 60; round++) {
       for (let i = random(10); i > 0; i--) {
         const page = random(PAGES);
-        current[page] = random(2 ** 31);
-        if (random(2) === 0) space.u32.store(data + page * PAGE, current[page]!);
-        else device.store(data + page * PAGE, current[page]!);
+        const value = random(2 ** 31);
+        current[page] = value;
+        if (random(2) === 0) space.u32.store(data + page * PAGE, value);
+        else device.store(data + page * PAGE, value);
       }
       if (random(10) === 0) {
         const page = random(PAGES - 4);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { BLOCK_PAGES, DENSITY_PERCENT, GROWN_PAGES, growBlock } from "../../src/devices/prefetch.ts";
 
 function grow(wanted: readonly number[], resident: readonly number[] = []): number[] {
@@ -14,7 +14,10 @@ function grow(wanted: readonly number[], resident: readonly number[] = []): numb
   const count = growBlock(wantedFlags, residentFlags, grown);
   const pages = [...grown.keys()].filter((page) => grown[page] === 1);
   assert.equal(pages.length, count);
-  assert.ok(grown.every((flag) => flag <= 1), "every element is written");
+  assert.ok(
+    grown.every((flag) => flag <= 1),
+    "every element is written",
+  );
   return pages;
 }
 
@@ -24,7 +27,10 @@ function span(start: number, end: number): number[] {
 
 test("a lone fault is grown to its aligned 64 KiB, and no further", () => {
   assert.deepEqual(grow([0]), span(1, 16));
-  assert.deepEqual(grow([37]), span(32, 48).filter((page) => page !== 37));
+  assert.deepEqual(
+    grow([37]),
+    span(32, 48).filter((page) => page !== 37),
+  );
   assert.deepEqual(grow([511]), span(496, 511));
 });
 
@@ -34,9 +40,16 @@ test("nothing wanted, nothing grown", () => {
 });
 
 test("two 64 KiB parts beside each other make 128 KiB full, three make 256 KiB dense", () => {
-  assert.deepEqual(grow([0, 16]), span(0, 32).filter((page) => page !== 0 && page !== 16));
+  assert.deepEqual(
+    grow([0, 16]),
+    span(0, 32).filter((page) => page !== 0 && page !== 16),
+  );
   const three = [0, 16, 32];
-  assert.deepEqual(grow(three), span(0, 64).filter((page) => !three.includes(page)), "48 of 64 are 75 %");
+  assert.deepEqual(
+    grow(three),
+    span(0, 64).filter((page) => !three.includes(page)),
+    "48 of 64 are 75 %",
+  );
 });
 
 test("half is not more than 51 percent", () => {

@@ -12,12 +12,22 @@ const PAGES = 64;
 
 /** Runs `body` with a fresh space and a device on it, and takes both down. */
 async function withDevice(
-  options: { readonly frames: number; readonly threads?: number; readonly debug?: boolean; readonly faultTimeoutMs?: number },
+  options: {
+    readonly frames: number;
+    readonly threads?: number;
+    readonly debug?: boolean;
+    readonly faultTimeoutMs?: number;
+  },
   body: (device: SoftwareDevice, space: AddressSpace, kernel: (name: string) => SoftwareKernel) => Promise<void>,
 ): Promise<void> {
   const { frames, threads = 2, debug = false, ...rest } = options;
   const space = makeSpace({ debug, ramBytes: 32 * MIB });
-  const device = await SoftwareDevice.create(space, { memoryBytes: frames * PAGE, threads, name: "test device", ...rest });
+  const device = await SoftwareDevice.create(space, {
+    memoryBytes: frames * PAGE,
+    threads,
+    name: "test device",
+    ...rest,
+  });
   try {
     await body(device, space, (name) => device.kernel({ module, export: name }));
   } finally {
@@ -33,17 +43,31 @@ function leftOf(space: AddressSpace): string[] {
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<HmmError> {
-  try {
-    await promise;
-  } catch (error) {
-    assert.ok(error instanceof HmmError, String((error as Error).stack));
-    return error;
-  }
-  assert.fail("nothing failed");
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof HmmError, error instanceof Error ? (error.stack ?? "") : "nothing failed");
+  return error;
+}
+
+/** Whether a promise has been settled yet. */
+function watched(promise: Promise<unknown>): { isRunning: boolean } {
+  const state = { isRunning: true };
+  const end = (): void => {
+    state.isRunning = false;
+  };
+  promise.then(end, end);
+  return state;
 }
 
 describe("dispatch", () => {
-  for (const [frames, debug] of [[1, false], [3, false], [16, true], [256, false]] as const) {
+  for (const [frames, debug] of [
+    [1, false],
+    [3, false],
+    [16, true],
+    [256, false],
+  ] as const) {
     test(`all items, once each, through ${frames} frames${debug ? ", checked by lockdep" : ""}`, () =>
       withDevice({ frames, debug }, async (device, space, kernel) => {
         const source = space.mmapSync(PAGES * PAGE);
@@ -68,17 +92,13 @@ describe("dispatch", () => {
       const counters = space.mmapSync(8 * PAGE);
       const items = 40_000;
       const dispatch = kernel("tally").dispatch(items, { arguments: [counters, 8] });
-      let isRunning = true;
+      const state = watched(dispatch);
       let added = 0;
-      const cpu = (async () => {
-        while (isRunning) {
-          for (let i = 0; i < 500; i++, added++) space.u32.add(counters + (added % 8) * PAGE, 1);
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-      })();
+      while (state.isRunning) {
+        for (let i = 0; i < 500; i++, added++) space.u32.add(counters + (added % 8) * PAGE, 1);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
       await dispatch;
-      isRunning = false;
-      await cpu;
       let total = 0;
       for (let i = 0; i < 8; i++) total += space.u32.load(counters + i * PAGE);
       assert.equal(total, items + added);
@@ -89,7 +109,10 @@ describe("dispatch", () => {
       const counters = space.mmapSync(PAGE);
       const tally = kernel("tally");
       const all = [100, 0, 1, 1000].map((items) => tally.dispatch(items, { arguments: [counters, 1] }));
-      assert.deepEqual((await Promise.all(all)).map(({ items }) => items), [100, 0, 1, 1000]);
+      assert.deepEqual(
+        (await Promise.all(all)).map(({ items }) => items),
+        [100, 0, 1, 1000],
+      );
       assert.equal(space.u32.load(counters), 1101);
       assert.equal(device.stats().items, 1101);
     }));
@@ -109,10 +132,14 @@ describe("dispatch", () => {
     stampPages(space, data, PAGES, 1);
     const sums = space.mmapSync(8 * PAGE);
     const counters = space.mmapSync(PAGE);
-    const devices = await Promise.all([4, 30].map((frames) => SoftwareDevice.create(space, { memoryBytes: frames * PAGE, threads: 1 })));
+    const devices = await Promise.all(
+      [4, 30].map((frames) => SoftwareDevice.create(space, { memoryBytes: frames * PAGE, threads: 1 })),
+    );
     await Promise.all(
       devices.map(async (device, i) => {
-        await device.kernel({ module, export: "sum" }).dispatch(1000, { arguments: [data, sums + i * 4 * PAGE, PAGES, 4] });
+        await device
+          .kernel({ module, export: "sum" })
+          .dispatch(1000, { arguments: [data, sums + i * 4 * PAGE, PAGES, 4] });
         await device.kernel({ module, export: "tally" }).dispatch(3000, { arguments: [counters, 1] });
       }),
     );
@@ -240,11 +267,8 @@ describe("storms", () => {
       for (let page = 0; page < PAGES; page++) store(page);
       for (let round = 0; round < 6; round++) {
         const dispatch = kernel("checkPairs").dispatch(items, { arguments: [data, verdicts, PAGES] });
-        let isRunning = true;
-        void dispatch.finally(() => {
-          isRunning = false;
-        });
-        while (isRunning) {
+        const state = watched(dispatch);
+        while (state.isRunning) {
           for (let i = 0; i < 20; i++) store(random(PAGES));
           const page = random(PAGES - 8);
           const [first, length] = [data + page * PAGE, (1 + random(7)) * PAGE];
@@ -310,7 +334,10 @@ describe("commands", () => {
       }
       const failure = await failureOf(device.read(2 ** 41, bytes));
       assert.ok(failure instanceof DeviceFault);
-      assert.deepEqual([failure.code, failure.address, failure.access, failure.item], ["EFAULT", 2 ** 41, "read", undefined]);
+      assert.deepEqual(
+        [failure.code, failure.address, failure.access, failure.item],
+        ["EFAULT", 2 ** 41, "read", undefined],
+      );
       assert.equal((await failureOf(device.snapshot(5, PAGE))).code, "EINVAL");
       assert.equal((await failureOf(device.snapshot(0, 0))).code, "EINVAL");
     }));

@@ -141,14 +141,14 @@ export class DeviceTable {
     for (let page = startPage; page < endPage;) {
       const leaf = this.#leafFrom(page);
       const stop = leaf < 0 ? page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES : Math.min(nextLeafPage(page), endPage);
-      for (; leaf > 0 && page < stop; page++) {
-        const index = pteIndex(leaf, page);
+      for (let at = leaf > 0 ? page : stop; at < stop; at++) {
+        const index = pteIndex(leaf, at);
         const entry = wordAt(this.machine.memory.words, index);
         if (entry === 0) continue;
-        if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(page);
+        if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(at);
         this.drop(index);
-        first = Math.min(first, page);
-        end = page + 1;
+        first = Math.min(first, at);
+        end = at + 1;
         dropped++;
       }
       page = stop;

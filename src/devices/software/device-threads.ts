@@ -49,6 +49,12 @@ class ThreadHandle {
     resolve?.(failure === undefined ? undefined : unpackFailure(failure));
   }
 
+  /** Ends the Worker where it is, if it has not ended. What is still awaited from it is answered that it is gone. */
+  async end(): Promise<void> {
+    this.#lose("its Worker has ended", () => {});
+    await this.worker.terminate();
+  }
+
   #lose(why: string, onGone: () => void): void {
     if (this.isGone) return;
     this.isGone = true;
@@ -128,7 +134,7 @@ async function leaveOrEnd(thread: ThreadHandle): Promise<void> {
   });
   await Promise.race([left, timeout]);
   clearTimeout(timer);
-  await thread.worker.terminate();
+  await thread.end();
 }
 
 /** What a dispatch of a device without all its threads is answered. */

@@ -34,7 +34,8 @@ export class FaultBatch {
 
   /** Sorts, and leaves each page once. Returns how many faults named a page again. */
   settle(): number {
-    const keys = this.#keys.subarray(0, this.#count).sort();
+    const keys = this.#keys.subarray(0, this.#count);
+    keys.sort(); // in place, which is the point
     let kept = 0;
     for (let i = 0; i < keys.length; i++) {
       const next = keys[i + 1];

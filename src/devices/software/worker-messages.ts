@@ -64,14 +64,9 @@ export function packFailure(error: unknown): FailureMessage {
 
 /** Puts it together again. */
 export function unpackFailure(failure: FailureMessage): HmmError {
-  switch (failure.kind) {
-    case "fault":
-      return new DeviceFault({ errno: failure.errno, ...failure.fields });
-    case "kernel":
-      return new KernelFailure(failure.item, failure.cause);
-    case "error":
-      return new HmmError(failure.code, failure.syscall, failure.message);
-  }
+  if (failure.kind === "fault") return new DeviceFault({ errno: failure.errno, ...failure.fields });
+  if (failure.kind === "kernel") return new KernelFailure(failure.item, failure.cause);
+  return new HmmError(failure.code, failure.syscall, failure.message);
 }
 
 /** What a kernel throws may be anything, and may not be cloneable. */
