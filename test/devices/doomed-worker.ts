@@ -1,0 +1,37 @@
+/** @module A device thread that stops in the middle of serving faults, or in the middle of a section of the driver lock, and waits there for its end. */
+
+import { parentPort, workerData } from "node:worker_threads";
+import { DeviceRecord } from "../../src/devices/software/device-record.ts";
+import { Frames } from "../../src/devices/software/frames.ts";
+import { takeTurn } from "../../src/devices/software/service-turn.ts";
+import type { MachineHandle } from "../../src/memory/machine.ts";
+import { MachineSeat } from "../../src/space/machine-seat.ts";
+import { runBlocking } from "../../src/sync/run-blocking.ts";
+import type { Task } from "../../src/sync/task.ts";
+
+/** What the thread does before it waits. */
+export interface Doom {
+  readonly machine: MachineHandle;
+  readonly machineId: string;
+  readonly recordAt: number;
+  readonly holdsDriverLock: boolean;
+}
+
+const { machine, machineId, recordAt, holdsDriverLock } = workerData as Doom;
+const seat = MachineSeat.attach(machine, machineId);
+seat.hold();
+const { memory } = seat.machine;
+const record = DeviceRecord.at(memory, recordAt);
+
+function* stop(): Task<void> {
+  yield* takeTurn(record);
+  yield* record.driverLock.lock();
+  const frames = new Frames(record);
+  frames.take();
+  frames.take();
+  if (!holdsDriverLock) yield* record.driverLock.unlock();
+  parentPort?.postMessage("there");
+  yield* record.turnQueue.waitEvent(() => false);
+}
+
+runBlocking(memory, stop());

@@ -1,0 +1,129 @@
+/**
+ * @module Device threads that end at any moment: terminated while they run, fault, serve faults or idle. Each time the dispatch ends with a clear error, nobody hangs, the device can be disposed of,
+ * and unless the thread died inside a critical section, which stops the machine with an error that says so, the address space goes on and nothing is left of the device.
+ */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { type AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts";
+import type { Doom } from "./doomed-worker.ts";
+import { MIB, PAGE, PlayedDevice, makeSpace, randomFrom, stampPages, withSpace } from "./rig.ts";
+
+const module = new URL("./kernels.js", import.meta.url);
+const PAGES = 64;
+const ROUNDS = Number(process.env["HMM_DEATH_ROUNDS"] ?? 25);
+
+/** The Workers that `start` has started. */
+async function startedBy<T>(start: () => Promise<T>): Promise<{ result: T; workers: Worker[] }> {
+  const workers: Worker[] = [];
+  const onWorker = (worker: Worker): void => void workers.push(worker);
+  process.on("worker", onWorker);
+  try {
+    return { result: await start(), workers };
+  } finally {
+    process.off("worker", onWorker);
+  }
+}
+
+function deviceNames(space: AddressSpace): string[] {
+  const names = space.machine.heap.accounting().map(({ name }) => name);
+  return names.filter((name) => /softwareDevice|hmmRange/.test(name));
+}
+
+async function pause(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** One device, one dispatch, one death. Returns whether the machine has stopped by it. */
+async function round(
+  space: AddressSpace,
+  data: number,
+  sums: number,
+  random: (below: number) => number,
+): Promise<boolean> {
+  const { result: device, workers } = await startedBy(() =>
+    SoftwareDevice.create(space, { memoryBytes: (1 + random(16)) * PAGE, threads: 2 }),
+  );
+  const kernel = device.kernel({ module, export: "sum", mayReplay: random(2) === 0 });
+  const dispatch = kernel.dispatch(200_000, { arguments: [data, sums, PAGES, 6] }).catch((error: unknown) => error);
+  await pause(random(30));
+  // The CPU's stores keep invalidations coming, in which a device thread may be waited for.
+  for (let i = random(50); i > 0; i--) space.u32.store(data + random(PAGES) * PAGE, i);
+  await workers[random(2)]?.terminate();
+  const outcome = await dispatch;
+  let hasStopped = false;
+  if (outcome instanceof HmmError) {
+    assert.match(outcome.code, /^(ENODEV|EOWNERDEAD|ECANCELED)$/, outcome.message);
+    hasStopped = outcome.code === "EOWNERDEAD";
+  }
+  await device[Symbol.asyncDispose]();
+  try {
+    space.u32.store(data, 1);
+    space.mprotectSync(data, PAGE, "read");
+    space.mprotectSync(data, PAGE, "read-write");
+  } catch (error) {
+    assert.ok(error instanceof HmmError && error.code === "EOWNERDEAD", String(error));
+    hasStopped = true;
+  }
+  // What the dead thread owned is given back in the background.
+  if (hasStopped) return true;
+  for (let tries = 0; deviceNames(space).length > 0 && tries < 500; tries++) await pause(2);
+  assert.deepEqual(deviceNames(space), []);
+  return false;
+}
+
+test(`${ROUNDS} device threads terminated at random moments`, async () => {
+  const seed = Date.now() & 0x7fffffff;
+  console.log(`seed ${seed}`);
+  const random = randomFrom(seed);
+  let stops = 0;
+  for (let done = 0; done < ROUNDS;) {
+    const space = makeSpace({ debug: false, ramBytes: 8 * MIB });
+    const data = space.mmapSync(PAGES * PAGE);
+    const sums = space.mmapSync(200 * PAGE);
+    stampPages(space, data, PAGES);
+    let hasStopped = false;
+    for (; done < ROUNDS && !hasStopped; done++) hasStopped = await round(space, data, sums, random);
+    if (hasStopped) stops++;
+    await space.dispose();
+  }
+  console.log(`${ROUNDS} deaths, ${stops} of them inside a critical section`);
+});
+
+/** Lets a thread take the device's turn and two frames, and ends it there. */
+async function doom(space: AddressSpace, recordAt: number, holdsDriverLock: boolean): Promise<void> {
+  const { machine, machineId } = space.handle;
+  const workerData: Doom = { machine, machineId, recordAt, holdsDriverLock };
+  const worker = new Worker(new URL("./doomed-worker.js", import.meta.url), { workerData });
+  await new Promise((resolve) => void worker.once("message", resolve));
+  await worker.terminate();
+}
+
+test("a thread that dies while it serves faults leaves its turn and its frames to the reaper", () =>
+  withSpace(async (space) => {
+    const data = space.mmapSync(8 * PAGE);
+    stampPages(space, data, 8, 20);
+    const device = new PlayedDevice(space, { frames: 3 });
+    await doom(space, device.record.at, false);
+    assert.equal(device.load(data), 20, "the turn came free");
+    for (let i = 0; i < 8; i++) assert.equal(device.load(data + i * PAGE), 20 + i);
+    assert.equal(device.stats.residentPages, 3, "so did its frames");
+    device.close();
+  }));
+
+test("a thread that dies with the driver lock stops the machine, and everybody hears why", async () => {
+  const space = makeSpace({ debug: false });
+  const data = space.mmapSync(PAGE);
+  const device = new PlayedDevice(space, { frames: 3 });
+  await doom(space, device.record.at, true);
+  assert.throws(
+    () => device.load(data),
+    (error) => error instanceof Error && /driverLock/.test(error.message),
+  );
+  assert.throws(
+    () => space.mmapSync(PAGE),
+    (error) => error instanceof HmmError && error.code === "EOWNERDEAD" && /driverLock/.test(error.message),
+  );
+  await space.dispose();
+});
