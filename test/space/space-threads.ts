@@ -13,7 +13,7 @@ export interface Part {
 }
 
 /** Starts one Worker on `space` that plays a part. */
-export function startPart(space: AddressSpace, part: PartName, index: number, rounds = 0): Part {
+export function startWorker(space: AddressSpace, part: PartName, index: number, rounds = 0): Part {
   const request: PartRequest = { handle: space.handle, part, index, rounds };
   return follow(new Worker(new URL("./space-worker.js", import.meta.url), { workerData: request }));
 }

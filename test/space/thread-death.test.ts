@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
-import { type Part, startPart } from "./space-threads.ts";
+import { type Part, startWorker } from "./space-threads.ts";
 import type { PartName } from "./space-worker.ts";
 
 const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
@@ -84,7 +84,7 @@ async function gather(part: PartName, count: number): Promise<Crowd> {
   const space = makeSpace({ debug: false, ramBytes: 8 * MIB });
   const witness = space.forkSync();
   space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace", shared: true });
-  const parts = Array.from({ length: count }, (_, index) => startPart(space, part, index));
+  const parts = Array.from({ length: count }, (_, index) => startWorker(space, part, index));
   await Promise.all(parts.map((one) => one.next("said")));
   return { space, witness, parts };
 }
@@ -155,7 +155,7 @@ test("a Worker that ends in order leaves nothing to reap", async () => {
   const space = makeSpace();
   space.mmapSync(PAGE, { address: FAR, fixed: "replace" });
   const before = booksOf(space);
-  const part = startPart(space, "visit", 0, 100);
+  const part = startWorker(space, "visit", 0, 100);
   assert.equal(await part.result, 100);
   await untilUsers(space, 1);
   assert.equal(space.u32.load(FAR), 100);

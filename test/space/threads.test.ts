@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
 import { type Operation, operationArbitrary } from "./model-run.ts";
-import { type Part, startModel, startPart } from "./space-threads.ts";
+import { type Part, startModel, startWorker } from "./space-threads.ts";
 import type { ModelRequest } from "./model-worker.ts";
 
 const seed = Number(process.env["HMM_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
@@ -21,7 +21,7 @@ for (const debug of [true, false]) {
     const space = witness.forkSync();
     const rounds = debug ? 60 : 200;
     space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace", shared: true });
-    const parts = [0, 1, 2].map((index) => startPart(space, "storm", index, rounds));
+    const parts = [0, 1, 2].map((index) => startWorker(space, "storm", index, rounds));
     let own = 0;
     // The promise forms meanwhile, so that both runners are at work.
     for (let round = 0; round < rounds; round++) {
@@ -48,7 +48,7 @@ test("bulk copies never touch a frame that has been taken away", async () => {
   const space = makeSpace({ debug: false });
   space.mmapSync(64 * PAGE, { address: FAR, fixed: "replace" });
   const copying = { isDone: false };
-  const parts = [0, 1].map((index) => startPart(space, "copy", index, 300));
+  const parts = [0, 1].map((index) => startWorker(space, "copy", index, 300));
   const results = Promise.all(parts.map((part) => part.result)).finally(() => {
     copying.isDone = true;
   });
@@ -79,7 +79,7 @@ test("the last to leave takes the space down, whoever it is", async () => {
   const before = booksOf(witness);
   const space = witness.forkSync();
   space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace" });
-  const part = startPart(space, "storm", 0, 30);
+  const part = startWorker(space, "storm", 0, 30);
   // The Worker must have attached before this object goes.
   while ((await space.stats()).users < 2) await new Promise(setImmediate);
   await space.dispose();
@@ -91,7 +91,7 @@ test("the last to leave takes the space down, whoever it is", async () => {
 test("a handle that arrives too late is stale in the Worker too", async () => {
   const witness = makeSpace();
   const space = witness.forkSync();
-  const { worker, result } = startPart(space, "visit", 0, 1);
+  const { worker, result } = startWorker(space, "visit", 0, 1);
   space.disposeSync(); // long before the Worker has started
   await assert.rejects(result, (error) => error instanceof Error && error.message.includes("attach before the last"));
   await worker.terminate();
