@@ -157,6 +157,14 @@ const jobs = {
     return times;
   },
 
+  /** The same until the word is not 0. */
+  churnUntil: (seed: number, word: Int32Array): void => {
+    const random = { state: seed };
+    let own = space().mmapSync(8 * PAGE);
+    while (Atomics.load(word, 0) === 0) own = churnOnce(random, own);
+    space().munmapSync(own, 8 * PAGE);
+  },
+
   /** The same for ever. Says "churning" when it has begun. */
   churnForEver: (seed: number): void => {
     const random = { state: seed };

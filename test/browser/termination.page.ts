@@ -9,6 +9,8 @@ import { Peer, PeerFailure, errorOf, nextTurn, until } from "./peers.ts";
 
 const PAGE = 4096;
 const ROUNDS = 4;
+/** A thread may die between making a thing and writing down that it has it (docs/LIMITS.md). The largest such thing here is a child, with the pages of all who map some. */
+const LOST_BYTES_MAX: number = 24 * PAGE;
 
 /** What somebody's operations ended with: "ok", or the code of their error. */
 async function outcomeOf(work: Promise<unknown>): Promise<string> {
@@ -27,17 +29,14 @@ function checkedOwnerDead(error: Error): string {
   return "EOWNERDEAD";
 }
 
-/** Operations of the page until those of the survivor are over and the victim has been noticed: the space has no more than two users. */
-async function workUntilNoticed(space: AddressSpace, survivor: Promise<unknown>): Promise<void> {
-  let isSurvivorDone = false;
-  void survivor.finally(() => (isSurvivorDone = true)).catch(() => {});
-  for (;;) {
+/** Operations of the page until the victim has been noticed: until then the space has three users at least. */
+async function workUntilNoticed(space: AddressSpace): Promise<void> {
+  while ((await space.stats()).users !== 2) {
     const p = await space.mmap(4 * PAGE);
     await space.write(p, new Uint8Array(4 * PAGE));
     await (await space.fork()).dispose();
     await space.munmap(p, 4 * PAGE);
     await nextTurn();
-    if (isSurvivorDone && (await space.stats()).users === 2) return;
   }
 }
 
@@ -48,30 +47,31 @@ async function playRound(seed: number): Promise<string> {
   const begun = victim.nextNote();
   void victim.do("churnForEver", seed);
   checkEqual(await begun, "churning", "the victim");
-  const survivors = survivor.do("churn", seed + 1, 1000);
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const survivors = outcomeOf(survivor.do("churnUntil", seed + 1, stop));
   for (let turns = seed % 7; turns > 0; turns--) await nextTurn();
   victim.terminate();
-  const outcomes = await Promise.all([outcomeOf(workUntilNoticed(space, survivors)), outcomeOf(survivors)]);
+  const outcomes = [await outcomeOf(workUntilNoticed(space))];
+  Atomics.store(stop, 0, 1);
+  outcomes.push(await survivors);
   await survivor.leave();
   if (outcomes.every((outcome) => outcome === "ok")) {
     // What the victim had mapped is the address space's, and stays.
     for (const { start, end } of await space.maps()) await space.munmap(start, end - start);
-    checkEqual((await space.stats()).ram.usedBytes, 0, "RAM that is left in use");
     checkEqual((await space.stats()).users, 1, "users that are left");
+    await until(async () => (await space.stats()).ram.usedBytes <= LOST_BYTES_MAX);
   }
   await space.dispose();
   return outcomes.join(" and ");
 }
 
-pageTest("terminated at a random moment: released, or EOWNERDEAD for all; nobody hangs", async (note) => {
+pageTest("terminated at a random moment: released for all, or EOWNERDEAD for all; nobody hangs", async (note) => {
   const first = Math.floor(Math.random() * 2 ** 20);
-  note(`seeds from ${first} on`);
-  for (let round = 0; round < ROUNDS; round += 2) {
-    const outcomes = await Promise.all([playRound(first + round), playRound(first + round + 1)]);
-    for (const outcome of outcomes) {
-      note(`page and survivor: ${outcome}`);
-      check(/^(ok|EOWNERDEAD) and (ok|EOWNERDEAD)$/.test(outcome), `seed ${first + round} or the next: ${outcome}`);
-    }
+  // All at once: most of a round is waiting for the Worker to die.
+  const outcomes = await Promise.all(Array.from({ length: ROUNDS }, (_, round) => playRound(first + round)));
+  note(`seeds from ${first} on; page and survivor: ${outcomes.join(", ")}`);
+  for (const outcome of outcomes) {
+    check(/^(ok and ok|EOWNERDEAD and EOWNERDEAD)$/.test(outcome), `seeds from ${first} on: ${outcomes.join(", ")}`);
   }
 });
 
