@@ -25,7 +25,7 @@ export interface CommandResult {
   readonly faults: number;
 }
 
-/** What a dispatch did. */
+/** What one dispatch of a kernel did, in numbers. */
 export interface DispatchResult {
   /** Work items that ran. */
   readonly items: number;

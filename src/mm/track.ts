@@ -50,7 +50,7 @@ export function* trackRange(
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if ((vma.flags & VM_SHARED) !== 0) continue;
     const last = Math.min(vma.endPage, endPage);
-    for (let page = Math.max(vma.startPage, startPage); page < last; ) {
+    for (let page = Math.max(vma.startPage, startPage); page < last;) {
       const to = Math.min(nextLeafPage(page), last);
       const leaf = leafOf(memory, mm.pgd, page);
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
@@ -64,7 +64,14 @@ export function* trackRange(
 }
 
 /** Tracks what is present and not writable, from page `from` on; its mark is `copyable[at]`. True: some of the rest is writable. A plain function: it runs for each page that a device copies. */
-function trackLeaf(words: Int32Array, leaf: number, from: number, to: number, copyable: Uint8Array, at: number): boolean {
+function trackLeaf(
+  words: Int32Array,
+  leaf: number,
+  from: number,
+  to: number,
+  copyable: Uint8Array,
+  at: number,
+): boolean {
   let isWritable = false;
   for (let page = from; page < to; page++) {
     const pte = trackEntry(words, pteIndex(leaf, page), PTE_WRITE);

@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { DeviceRecord } from "../../src/devices/software/device-record.ts";
+import { joinDevice } from "../../src/devices/software/device-state.ts";
 import { Frames } from "../../src/devices/software/frames.ts";
 import { takeTurn } from "../../src/devices/software/service-turn.ts";
 import type { MachineHandle } from "../../src/memory/machine.ts";
@@ -24,6 +25,7 @@ const { memory } = seat.machine;
 const record = DeviceRecord.at(memory, recordAt);
 
 function* stop(): Task<void> {
+  yield* joinDevice(seat.machine, record);
   yield* takeTurn(record);
   yield* record.driverLock.lock();
   const frames = new Frames(record);

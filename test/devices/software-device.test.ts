@@ -180,12 +180,13 @@ describe("what goes wrong in a dispatch", () => {
     withDevice({ frames: 8 }, async (device, _space, kernel) => {
       assert.equal((await failureOf(kernel("nothing").dispatch(1))).code, "EINVAL");
       assert.equal((await failureOf(kernel("notAFunction").dispatch(1))).code, "EINVAL");
-      const missing = device.kernel({ module: new URL("./no-such-module.js", import.meta.url), export: "x" });
+      const nowhere = "./no-such-module.js";
+      const missing = device.kernel({ module: new URL(nowhere, import.meta.url), export: "x" });
       assert.equal((await failureOf(missing.dispatch(1))).code, "ENOENT");
       for (const items of [-1, 1.5, Number.NaN, 2 ** 31, Infinity]) {
         assert.equal((await failureOf(kernel("thrower").dispatch(items))).code, "EINVAL", String(items));
       }
-      const strings = ["1"] as unknown as number[];
+      const strings: number[] = JSON.parse('["1"]');
       assert.equal((await failureOf(kernel("tally").dispatch(1, { arguments: strings }))).code, "EINVAL");
     }));
 

@@ -57,7 +57,6 @@ export interface DeviceRecord extends StructView {
   hand: number;
   readonly frameBlocks: WordArray;
   turnOwner: number;
-  turnSlot: number;
   batchesBegun: number;
   batchesDone: number;
   readonly turnQueue: WaitQueue;
@@ -85,7 +84,6 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("software
   hand: u32("driverLock", "where the clock's hand stands"),
   frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
   turnOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
-  turnSlot: u32("turn", "where the owner's resource list has it"),
   batchesBegun: u32("turn", "rounds of service that began to take faults out of the rings"),
   batchesDone: u32("turn", "rounds of service that have ended"),
   turnQueue: embed(WaitQueue, "those who wait for the turn"),

@@ -19,6 +19,7 @@ import { DeviceRecord } from "./device-record.ts";
 import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
 import { allocFrameTable, freeFrameTable } from "./frames.ts";
+import { releaseTurnOfDead } from "./service-turn.ts";
 import { THRASH_WORDS } from "./thrash.ts";
 
 export interface DeviceStateOptions {
@@ -30,6 +31,7 @@ export interface DeviceStateOptions {
 
 /** A new device with one reference, not registered. ENOMEM. */
 export function* createDevice(machine: Machine, options: DeviceStateOptions): Task<DeviceRecord | Errno> {
+  const serials = yield* machine.heap.root("softwareDeviceSerial");
   const at = yield* machine.heap.alloc(DeviceRecord);
   if (at === 0) return ENOMEM;
   const record = DeviceRecord.at(machine.memory, at);
@@ -37,7 +39,7 @@ export function* createDevice(machine: Machine, options: DeviceStateOptions): Ta
   record.shootdown.init();
   record.turnQueue.init();
   record.refs.init(1);
-  record.serial = atomicAdd(machine.memory.words, yield* machine.heap.root("softwareDeviceSerial"), 1) + 1;
+  record.serial = atomicAdd(machine.memory.words, serials, 1) + 1;
   record.threads = options.threads;
   record.faultTimeoutMs = options.faultTimeoutMs;
   record.frames = options.memoryBytes / PAGE_BYTES;
@@ -111,11 +113,12 @@ export function registerDevice(machine: Machine, record: DeviceRecord, mm: Mm, o
 const THREAD_RESOURCE: number = resourceKind("software device thread");
 
 /** This thread becomes one of the device's: a resource slot for `leaveDevice`, or EMFILE. The device is there: somebody holds a reference meanwhile. */
-export function* joinDevice(record: DeviceRecord): Task<number> {
-  const slot = addResource(record.memory, THREAD_RESOURCE, record.at);
-  if (slot < 0) return EMFILE;
+export function* joinDevice(machine: Machine, record: DeviceRecord): Task<number> {
   yield* record.refs.get();
-  return slot;
+  const slot = addResource(record.memory, THREAD_RESOURCE, record.at);
+  if (slot >= 0) return slot;
+  yield* putDevice(machine, record);
+  return EMFILE;
 }
 
 /** Pairs with `joinDevice`. */
@@ -124,4 +127,10 @@ export function* leaveDevice(machine: Machine, record: DeviceRecord, slot: numbe
   yield* putDevice(machine, record);
 }
 
-registerReleaser(THREAD_RESOURCE, (memory, at) => putDevice(Machine.of(memory), DeviceRecord.at(memory, at)));
+registerReleaser(THREAD_RESOURCE, (memory, at) => forgetDead(Machine.of(memory), DeviceRecord.at(memory, at)));
+
+/** What a thread that died leaves of a device: the turn, if it had it, and its reference. */
+export function* forgetDead(machine: Machine, record: DeviceRecord): Task<void> {
+  yield* releaseTurnOfDead(machine, record);
+  yield* putDevice(machine, record);
+}

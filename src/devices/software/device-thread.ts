@@ -53,7 +53,7 @@ export class DeviceThread {
   /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE. */
   static open(machine: Machine, recordAt: number, index: number, Spans: SpanServiceClass = SpanService): DeviceThread {
     const record = DeviceRecord.at(machine.memory, recordAt);
-    const slot = runBlocking(machine.memory, joinDevice(record), "device thread");
+    const slot = runBlocking(machine.memory, joinDevice(machine, record), "device thread");
     if (slot < 0) throw threadFailure(EMFILE);
     const service = runBlocking(machine.memory, FaultService.open(viewDevice(machine, record), Spans), "device thread");
     if (typeof service !== "number") return new DeviceThread(machine, record, index, slot, service);

@@ -73,8 +73,7 @@ export class FaultService {
 
   /** Serves the faults that wait in all rings, and returns when those of `ring`, this thread's own, have been tried. Holding no lock. */
   *serveWaiting(ring: FaultRing): Task<void> {
-    const answer = yield* takeTurn(this.#record, ring);
-    if (answer === SERVED_BY_ANOTHER || answer < 0) return;
+    if ((yield* takeTurn(this.#record, ring)) === SERVED_BY_ANOTHER) return;
     try {
       yield* this.#round(-1, false, false);
     } finally {
@@ -99,8 +98,7 @@ export class FaultService {
   }
 
   *#resolveOnce(page: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
-    const answer = yield* takeTurn(this.#record);
-    if (answer < 0) return answer;
+    yield* takeTurn(this.#record);
     try {
       if (entryAllows(this.device.table.entryOf(page), isWrite)) return 0;
       const errno = yield* this.#round(page, isWrite, isRemote);
@@ -116,8 +114,7 @@ export class FaultService {
    * page that cannot be had. Pages that collided stay without an entry. Holding no lock.
    */
   *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<Errno> {
-    const answer = yield* takeTurn(this.#record);
-    if (answer < 0) return answer;
+    yield* takeTurn(this.#record);
     try {
       beginBatch(this.#record);
       count(this.#record, BATCHES);

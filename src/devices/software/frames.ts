@@ -1,7 +1,7 @@
 /**
  * @module devices/software/frames
  * Device memory, frame by frame: which are free, which page each holds, and which of them have been used lately. Not who gets one when none is free: that is
- * eviction.ts. The frames themselves are a section of the machine's RAM (memory/sections.ts), so that a frame of the device has a number as any other has,
+ * eviction.ts. The frames themselves are a section of the machine's RAM (memory/sections.ts), so that a device's frame has a number like every other,
  * and one translation cache reaches both.
  *
  * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:

@@ -15,7 +15,7 @@ import type { Task } from "../../sync/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { INVALIDATIONS, count } from "./device-stats.ts";
 import { DeviceTable } from "./device-table.ts";
-import { putDevice } from "./device-state.ts";
+import { forgetDead } from "./device-state.ts";
 import { ThrashTable } from "./thrash.ts";
 
 /** A store of the CPU invalidates one page; what invalidates more than this is no store, and says nothing about bouncing. */
@@ -72,7 +72,7 @@ function* release(mirror: HmmMirror): Task<void> {
 
 /** The thread that had made the device has died. Device threads that are not gone yet keep its memory; whatever they fault on from now on fails. */
 function* orphaned({ machine, at }: HmmMirror): Task<void> {
-  yield* putDevice(machine, DeviceRecord.at(machine.memory, DeviceRecord.containerOf(at, "mirror")));
+  yield* forgetDead(machine, DeviceRecord.at(machine.memory, DeviceRecord.containerOf(at, "mirror")));
 }
 
 /** Id of this code at hmm. */

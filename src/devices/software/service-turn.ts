@@ -10,19 +10,15 @@
  * `batchesBegun` and `batchesDone`, by which a thread sees that another one has served its faults, and need not wait for a turn of its own.
  */
 
-import { Machine } from "../../memory/machine.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { listAgents } from "../../sync/agents.ts";
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
-import { EMFILE, type Errno } from "../../sync/errno.ts";
 import { assertNoLockHeld } from "../../sync/held-locks.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../../sync/resources.ts";
 import { type Task, access } from "../../sync/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { DeviceTable } from "./device-table.ts";
 import type { FaultRing } from "./fault-ring.ts";
 import { FRAME_LOADING } from "./frames.ts";
-
-/** A device whose turn the thread has. */
-const TURN_RESOURCE: number = resourceKind("software device turn");
 
 /** Answer of `takeTurn`: the turn was not taken, since there is nothing left to do. */
 export const SERVED_BY_ANOTHER = 1;
@@ -32,8 +28,8 @@ const BEGUN: number = DeviceRecord.offset.batchesBegun;
 const DONE_BATCHES: number = DeviceRecord.offset.batchesDone;
 
 /**
- * Waits for the turn: 0. With `ring` (this thread's own), SERVED_BY_ANOTHER as soon as another thread has taken everything out of it and served it. EMFILE when this
- * thread owns too much already. Holding no lock.
+ * Waits for the turn: 0. With `ring` (this thread's own), SERVED_BY_ANOTHER as soon as another thread has taken everything out of it and served it. In a thread of the device, or
+ * its owner's. Holding no lock.
  */
 export function* takeTurn(record: DeviceRecord, ring?: FaultRing): Task<number> {
   const { memory, at, turnQueue } = record;
@@ -43,10 +39,9 @@ export function* takeTurn(record: DeviceRecord, ring?: FaultRing): Task<number> 
   for (;;) {
     yield* access(memory, "update", at + OWNER, 1, "device turn");
     if (isServed()) return SERVED_BY_ANOTHER;
-    if (atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0) break;
+    if (atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0) return 0;
     yield* turnQueue.waitEvent(isOver);
   }
-  return yield* ownTurn(record);
 }
 
 /** Whether a round that took this thread's faults has ended. The ring is emptied after `batchesBegun` was raised, so that is looked at second. */
@@ -59,39 +54,30 @@ function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolea
   };
 }
 
-function* ownTurn(record: DeviceRecord): Task<Errno> {
-  const slot = addResource(record.memory, TURN_RESOURCE, record.at);
-  if (slot >= 0) {
-    record.turnSlot = slot;
-    return 0;
-  }
-  yield* handOn(record);
-  return EMFILE;
-}
-
-/** Gives the turn back. */
-export function* dropTurn(record: DeviceRecord): Task<void> {
-  removeResource(record.memory, record.turnSlot);
-  yield* handOn(record);
-}
-
 /** A round of service is about to take faults out of the rings. Holding the turn. */
 export function beginBatch({ memory, at }: DeviceRecord): void {
   atomicStore(memory.words, at + BEGUN, (atomicLoad(memory.words, at + BEGUN) + 1) | 0);
 }
 
-function* handOn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
+/** Gives the turn back. */
+export function* dropTurn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
   yield* access(memory, "update", at + OWNER, 1, "device turn");
   atomicStore(memory.words, at + DONE_BATCHES, atomicLoad(memory.words, at + BEGUN));
   atomicStore(memory.words, at + OWNER, 0);
   yield* turnQueue.wakeAll();
 }
 
-registerReleaser(TURN_RESOURCE, function* (memory, at) {
-  const record = DeviceRecord.at(memory, at);
-  const { frames } = new DeviceTable(Machine.of(memory), record);
+/**
+ * Takes the turn from a thread that has died with it. Called when a thread of the device, or its owner, is reaped: so nothing has to be listed for each turn, and there is no
+ * moment at which a dead thread has the turn and nobody knows.
+ */
+export function* releaseTurnOfDead(machine: Machine, record: DeviceRecord): Task<void> {
+  const { memory, at } = record;
+  const owner = atomicLoad(memory.words, at + OWNER) - 1;
+  if (!listAgents(memory).some(({ id, isDead }) => id === owner && isDead)) return;
+  const { frames } = new DeviceTable(machine, record);
   yield* record.driverLock.lock();
   for (let frame = 0; frame < frames.frames; frame++) if (frames.stateOf(frame) === FRAME_LOADING) frames.give(frame);
   yield* record.driverLock.unlock();
-  yield* handOn(record);
-});
+  yield* dropTurn(record);
+}

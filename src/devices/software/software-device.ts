@@ -272,9 +272,13 @@ function* openTask(
 ): Task<{ record: DeviceRecord; service: FaultService } | Errno> {
   const record = yield* createDevice(machine, options);
   if (typeof record === "number") return record;
+  let errno: Errno;
   yield* mm.mmapLock.downWrite();
-  const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
-  yield* mm.mmapLock.upWrite();
+  try {
+    errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
+  } finally {
+    yield* mm.mmapLock.upWrite();
+  }
   if (errno !== 0) {
     yield* putDevice(machine, record);
     return errno;

@@ -1,0 +1,64 @@
+/** @module The figures, in the order of the table. Each is measured in a process of its own: see main.ts. */
+
+import type { Figure } from "./figure.ts";
+
+export const figures: readonly Figure[] = [
+  {
+    name: "snapshot",
+    title: "snapshot walk of 1 GiB of populated pages, against the same walk in C at -O2 over the same table",
+    bound: { kind: "at most", ratio: 2 },
+    method:
+      "`hmmRangeSnapshot` over 262,144 entries, the mmap lock held; the C program maps a copy of the kernel heap and writes the same entries, and its checksum must be ours.",
+    load: async () => (await import("./snapshot-walk.ts")).measureSnapshotWalk,
+  },
+  {
+    name: "load",
+    title: "`space.u32.load` that hits, against a plain typed-array load",
+    bound: { kind: "at most", ratio: 5 },
+    method: "1 MiB in 256 pages: in order, in random order, and each load at the address that the one before it found.",
+    load: async () => (await import("./load-hits.ts")).measureLoadHits,
+  },
+  {
+    name: "view",
+    title: "inside a view, against a plain typed array",
+    bound: { kind: "at most", ratio: 1 },
+    method:
+      "Sum of and copy within 2 MiB of doubles by a loop, in a write view and in a Float64Array over an ArrayBuffer.",
+    load: async () => (await import("./view-loops.ts")).measureViewLoops,
+  },
+  {
+    name: "touch",
+    title: "first touch of 256 MiB through the fault path, against filling a fresh SharedArrayBuffer",
+    bound: { kind: "at most", ratio: 3 },
+    method:
+      "mmap and one `space.u32.store` to each page, frames never used before. Against `fill` of all 256 MiB of a fresh buffer; against it once more with our pages filled too, so that both end with the same bytes; and against one store to each page of a fresh buffer.",
+    load: async () => (await import("./first-touch.ts")).measureFirstTouch,
+  },
+  {
+    name: "threads",
+    title: "two threads faulting in disjoint mappings, against one",
+    bound: { kind: "at least", ratio: 1.6 },
+    method: "Two Workers map and touch 64 MiB each at the same time, or one does; the ratio is of pages a second.",
+    lessons:
+      "Why it is missed: alone, a first touch takes about 0.35 us. Both threads take the one mmap lock for reading at every fault, two atomic operations on one word, so the word's cache line goes back and forth between the processors twice a page. Fresh buffers without any of this project, in the same process, show what the host itself allows.",
+    load: async () => (await import("./thread-faults.ts")).measureThreadFaults,
+  },
+  {
+    name: "invalidation",
+    title: "invalidation round trip to a device in another Worker, against a bare Atomics wait/notify ping-pong",
+    bound: { kind: "at most", ratio: 2 },
+    method:
+      "The device's Worker loads one word all the time, or has just loaded it; a store, `madvise` or `munmap` by the main thread until it returns, and until the device sees the new value. The ping-pong is between the same two threads.",
+    load: async () => (await import("./invalidation.ts")).measureInvalidation,
+  },
+  {
+    name: "geocode",
+    title: "geocode through the device's page table, against the same search on plain arrays in as many Workers",
+    bound: { kind: "at most", ratio: 4 },
+    method:
+      "The same questions in the same order, two threads on either side, the tree of all cities; device memory for a quarter of the tree, and for all of it.",
+    lessons:
+      "Why it is missed: a search makes about 165 loads. On plain arrays such a load takes about 1.5 ns; through the page table it takes 2.5 ns within a page and 6 ns from page to page, as the figure `load` shows, and a tree goes from page to page. Reading the clock and storing the answer over the bus, six times a question, adds about 0.2 us. Faults hardly matter: with device memory for everything the ratio is nearly the same.",
+    load: async () => (await import("./geocode.ts")).measureGeocode,
+  },
+];

@@ -1,0 +1,197 @@
+/**
+ * @module How long a thread that changes a mapping waits for a device to let go of it. The device's only Worker loads one word of a page over and over,
+ * through a read copy; then this thread stores to the page, gives it up or unmaps it. Two times of each: until the call has returned, when the device can
+ * reach the old page no more; and until its Worker has seen the new value, for which it takes a fault and copies the page again. Every page is used once:
+ * a page that bounced would be left in RAM, and there would be nothing to invalidate.
+ */
+
+import { AddressSpace, SoftwareDevice } from "../src/index.ts";
+import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
+import { median } from "./figure.ts";
+import {
+  BALL,
+  CHANNEL,
+  CONTROL_WORDS,
+  COUNT,
+  GO,
+  IDLE,
+  LEAVE,
+  LOAD_ONCE,
+  ORDER,
+  PING_PONG,
+  SEEN,
+  USING,
+  WATCH,
+} from "./invalidation-job.ts";
+import { measurePairs } from "./pairs.ts";
+import { roundCounter, roundsOf } from "./round-counter.ts";
+
+const PAGE_BYTES = 4096;
+const US_PER_MS = 1000;
+/** A kernel that does not answer for so long has failed, and its failure waits for this thread to listen. */
+const LOST_MS = 10_000;
+
+interface Times {
+  /** Microseconds, medians over the pages. */
+  readonly returned: number;
+  readonly seen: number;
+}
+
+class Rig {
+  readonly #space: AddressSpace;
+  readonly #control: Int32Array;
+  readonly #pages: number;
+  readonly #count: number;
+  readonly #dispatch: Promise<unknown>;
+
+  private constructor(
+    space: AddressSpace,
+    control: Int32Array,
+    pages: number,
+    count: number,
+    dispatch: Promise<unknown>,
+  ) {
+    this.#space = space;
+    this.#control = control;
+    this.#pages = pages;
+    this.#count = count;
+    this.#dispatch = dispatch;
+  }
+
+  /** Returns when the kernel waits for its first order. */
+  static async start(space: AddressSpace, device: SoftwareDevice, count: number): Promise<Rig> {
+    const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
+    const steady = await space.mmap(PAGE_BYTES);
+    const pages = await space.mmap(count * PAGE_BYTES);
+    const channel = new BroadcastChannel(CHANNEL);
+    const isAsked = new Promise<void>((resolve) => {
+      channel.onmessage = () => {
+        channel.postMessage(control);
+        resolve();
+      };
+    });
+    const kernel = device.kernel({
+      module: new URL("./invalidation-kernel.js", import.meta.url),
+      export: "serve",
+      mayReplay: false, // its answers stand outside of the address space
+    });
+    const dispatch = kernel.dispatch(1, { arguments: [pages, steady] });
+    await Promise.race([isAsked, dispatch]);
+    const rig = new Rig(space, control, pages, count, dispatch);
+    channel.close();
+    rig.pingPong();
+    return rig;
+  }
+
+  async end(): Promise<void> {
+    this.#order(LEAVE);
+    await this.#dispatch;
+  }
+
+  /** Microseconds of a round trip, the median of many. */
+  pingPong(): number {
+    const control = this.#control;
+    const trips: number[] = [];
+    this.#order(PING_PONG);
+    for (let i = 0; i < this.#count; i++) {
+      const startMs = performance.now();
+      Atomics.store(control, BALL, 2 * i + 1);
+      Atomics.notify(control, BALL);
+      while (Atomics.load(control, BALL) === 2 * i + 1) Atomics.wait(control, BALL, 2 * i + 1);
+      trips.push((performance.now() - startMs) * US_PER_MS);
+    }
+    this.#awaitIdle();
+    return median(trips);
+  }
+
+  /** `change` makes the first word of the page at its address another one. */
+  watch(before: number, change: (address: number) => void): Times {
+    this.#fill(before);
+    this.#order(WATCH);
+    const times = this.#timePages(change, SEEN);
+    this.#awaitIdle();
+    return times;
+  }
+
+  /** `change` takes the page away. */
+  loadOnce(change: (address: number) => void): Times {
+    this.#fill(1);
+    this.#order(LOAD_ONCE);
+    const times = this.#timePages(change, undefined);
+    this.#awaitIdle();
+    return times;
+  }
+
+  #timePages(change: (address: number) => void, seen: number | undefined): Times {
+    const control = this.#control;
+    const returned: number[] = [];
+    const seenAfter: number[] = [];
+    Atomics.store(control, SEEN, 0);
+    Atomics.store(control, GO, 0);
+    for (let i = 0; i < this.#count; i++) {
+      this.#spinUntil(USING, i + 1);
+      const startMs = performance.now();
+      change(this.#pages + i * PAGE_BYTES);
+      returned.push((performance.now() - startMs) * US_PER_MS);
+      if (seen !== undefined) this.#spinUntil(seen, i + 1);
+      seenAfter.push((performance.now() - startMs) * US_PER_MS);
+      Atomics.store(control, GO, i + 1);
+    }
+    return { returned: median(returned), seen: median(seenAfter) };
+  }
+
+  /** Without giving the processor up: the wait is part of what is measured. */
+  #spinUntil(index: number, value: number): void {
+    const startMs = performance.now();
+    while (Atomics.load(this.#control, index) < value) {
+      if (performance.now() - startMs < LOST_MS) continue;
+      throw new Error(
+        `the kernel stands still: order ${Atomics.load(this.#control, ORDER)}, word ${index} is not ${value}`,
+      );
+    }
+  }
+
+  /** Every page mapped, present and with `value` in its first word. */
+  #fill(value: number): void {
+    this.#space.mmapSync(this.#count * PAGE_BYTES, { address: this.#pages, fixed: "replace" });
+    for (let i = 0; i < this.#count; i++) this.#space.u32.store(this.#pages + i * PAGE_BYTES, value);
+  }
+
+  #order(order: number): void {
+    const control = this.#control;
+    Atomics.store(control, USING, 0);
+    Atomics.store(control, BALL, 0);
+    Atomics.store(control, COUNT, this.#count);
+    Atomics.store(control, ORDER, order);
+    Atomics.notify(control, ORDER);
+  }
+
+  #awaitIdle(): void {
+    for (let order = Atomics.load(this.#control, ORDER); order !== IDLE; order = Atomics.load(this.#control, ORDER)) {
+      Atomics.wait(this.#control, ORDER, order);
+    }
+  }
+}
+
+export async function measureInvalidation(options: MeasureOptions): Promise<Measurement> {
+  const count = options.isQuick ? 50 : 300;
+  const rounds = roundsOf(options);
+  const onRound = roundCounter(5 * rounds, options);
+  await using space = await AddressSpace.create({ ramBytes: 4 * count * PAGE_BYTES + 2 ** 20 });
+  await using device = await SoftwareDevice.create(space, { memoryBytes: (count + 16) * PAGE_BYTES });
+  const rig = await Rig.start(space, device, count);
+  const store = (address: number): void => space.u32.store(address, 2);
+  const giveUp = (address: number): void => space.madviseSync(address, PAGE_BYTES, "dontneed");
+  const unmap = (address: number): void => space.munmapSync(address, PAGE_BYTES);
+  const compare = (label: string, ours: () => number): Promise<Reading> =>
+    measurePairs({ label, unit: "us", rounds, onRound, ours, plain: () => rig.pingPong() });
+  const readings = [
+    await compare("a store, until it returned", () => rig.watch(1, store).returned),
+    await compare("a store, until the device saw it", () => rig.watch(1, store).seen),
+    await compare("madvise, until it returned", () => rig.watch(1, giveUp).returned),
+    await compare("madvise, until the device saw it", () => rig.watch(1, giveUp).seen),
+    await compare("munmap, until it returned", () => rig.loadOnce(unmap).returned),
+  ];
+  await rig.end();
+  return { readings };
+}

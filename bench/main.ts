@@ -1,0 +1,87 @@
+/**
+ * @module `npm run bench`: takes the figures, each in a process of its own, shows a table, and writes bench/results.json and docs/BENCHMARKS.md. With names, only
+ * those, and nothing is written unless all were taken.
+ */
+
+import { fork } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { argv, exit, stderr, stdout } from "node:process";
+import { fileURLToPath } from "node:url";
+import { type Figure, type Measurement, median } from "./figure.ts";
+import type { FigureMessage } from "./figure-process.ts";
+import { figures } from "./figures.ts";
+import { type Result, renderMarkdown, renderRow } from "./report.ts";
+
+interface Choice {
+  readonly chosen: readonly Figure[];
+  readonly isQuick: boolean;
+  readonly isJson: boolean;
+}
+
+/** Reads the command line; undefined, after saying why, when it makes no sense. */
+function choose(words: readonly string[]): Choice | undefined {
+  const names = words.filter((word) => !word.startsWith("--"));
+  const unknown = [
+    ...names.filter((name) => figures.every((figure) => figure.name !== name)),
+    ...words.filter((word) => word.startsWith("--") && word !== "--quick" && word !== "--json"),
+  ];
+  if (unknown.length > 0) {
+    const known = figures.map(({ name }) => name).join(", ");
+    stderr.write(`bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick and --json\n`);
+    return undefined;
+  }
+  const chosen = names.length === 0 ? figures : figures.filter(({ name }) => names.includes(name));
+  return { chosen, isQuick: words.includes("--quick"), isJson: words.includes("--json") };
+}
+
+function showProgress(figure: Figure, done: number, total: number): void {
+  if (stderr.isTTY) stderr.write(`\r\u001B[K${figure.name}: round ${done} of ${total}`);
+}
+
+function take(figure: Figure, isQuick: boolean): Promise<Measurement> {
+  return new Promise((resolve, reject) => {
+    const child = fork(new URL("./figure-process.js", import.meta.url), [figure.name, isQuick ? "quick" : "full"], {
+      execArgv: ["--expose-gc"],
+    });
+    let measurement: Measurement | undefined;
+    child.on("message", (message: FigureMessage) => {
+      if (message.kind === "round") showProgress(figure, message.done, message.total);
+      else measurement = message.measurement;
+    });
+    child.once("exit", (code) => {
+      if (stderr.isTTY) stderr.write("\r\u001B[K");
+      if (measurement === undefined)
+        reject(new Error(`the figure ${figure.name} ended with ${String(code)} and no result`));
+      else resolve(measurement);
+    });
+  });
+}
+
+async function main(): Promise<number> {
+  const choice = choose(argv.slice(2));
+  if (choice === undefined) return 2;
+  const results: Result[] = [];
+  for (const figure of choice.chosen) {
+    // One after the other: two at once would measure each other.
+    const result = { figure, measurement: await take(figure, choice.isQuick) };
+    results.push(result);
+    if (!choice.isJson) stdout.write(renderRow(result));
+  }
+  const data = results.map(({ figure: { name, title, bound, method }, measurement }) => ({
+    name,
+    title,
+    bound,
+    method,
+    notMeasured: measurement.notMeasured,
+    readings: measurement.readings?.map((reading) => ({ ...reading, median: median(reading.ratios) })),
+  }));
+  const json = `${JSON.stringify(data, undefined, 2)}\n`;
+  if (choice.isJson) stdout.write(json);
+  if (!choice.isQuick && choice.chosen.length === figures.length) {
+    writeFileSync(fileURLToPath(new URL("../../bench/results.json", import.meta.url)), json);
+    writeFileSync(fileURLToPath(new URL("../../docs/BENCHMARKS.md", import.meta.url)), renderMarkdown(results));
+  }
+  return 0;
+}
+
+exit(await main());

@@ -1,0 +1,106 @@
+/**
+ * @module The walk of hmmRangeSnapshot over 1 GiB of present pages, against a C program (native/walk.c) that walks the same table. The pages are
+ * made present by faults and never touched otherwise, so their frames cost the machine no memory.
+ */
+
+import { HmmMirror, HmmMirrorRecord } from "../src/hmm/mirror-record.ts";
+import { registerMirrorOps } from "../src/hmm/mirror-ops.ts";
+import { hmmMirrorRegister, hmmMirrorUnregister } from "../src/hmm/mirror.ts";
+import { type HmmRange, hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../src/hmm/range.ts";
+import { hmmRangeSnapshot } from "../src/hmm/snapshot.ts";
+import { AddressSpace } from "../src/index.ts";
+import { type Struct, type StructView, embedStruct, struct } from "../src/memory/struct.ts";
+import { cpuFault } from "../src/mm/cpu-fault.ts";
+import { errnoName } from "../src/sync/errno.ts";
+import type { Task } from "../src/sync/task.ts";
+import type { MeasureOptions, Measurement } from "./figure.ts";
+import { NativeWalk } from "./native-walk.ts";
+import { measurePairs } from "./pairs.ts";
+import { roundCounter, roundsOf } from "./round-counter.ts";
+
+const MiB = 2 ** 20;
+const PAGE_BYTES = 4096;
+
+interface Driver extends StructView {
+  readonly mirror: HmmMirrorRecord;
+}
+const Driver: Struct<Driver> = struct<Driver>("benchDriver", {
+  mirror: embedStruct(HmmMirrorRecord, "hmm", "the mirror"),
+});
+
+/** Nobody invalidates anything here. */
+const OPS: number = registerMirrorOps("bench driver", {
+  *invalidate(): Task<number> {
+    return 0;
+  },
+});
+
+function* expectDone(task: Task<number>): Task<void> {
+  const errno = yield* task;
+  if (errno !== 0) throw new Error(`the benchmark's set-up failed: ${errnoName(errno)}`);
+}
+
+function* makePresent({ machine, mm }: AddressSpace, startPage: number, endPage: number): Task<void> {
+  for (let page = startPage; page < endPage; page++) yield* expectDone(cpuFault(machine, mm, page, true));
+}
+
+function* openMirror({ machine, mm }: AddressSpace): Task<HmmMirror> {
+  const driver = Driver.at(machine.memory, yield* machine.heap.alloc(Driver));
+  const mirror = new HmmMirror(machine, driver.mirror.at);
+  mirror.init(OPS);
+  yield* mm.mmapLock.downWrite();
+  yield* expectDone(hmmMirrorRegister(mirror, mm));
+  yield* mm.mmapLock.upWrite();
+  return mirror;
+}
+
+function* openRange(mirror: HmmMirror, address: number, lengthBytes: number): Task<HmmRange> {
+  const range = yield* hmmRangeAlloc(mirror.machine, { pfns: new Uint32Array(lengthBytes / PAGE_BYTES) });
+  if (typeof range === "number") throw new Error(`the benchmark's set-up failed: ${errnoName(range)}`);
+  yield* expectDone(hmmRangeRegister(range, mirror, address, address + lengthBytes));
+  return range;
+}
+
+/** Nanoseconds of each of `walks` snapshots. */
+function* walkRepeatedly({ mm }: AddressSpace, range: HmmRange, walks: number): Task<number> {
+  yield* mm.mmapLock.downRead();
+  const startMs = performance.now();
+  for (let i = 0; i < walks; i++) {
+    const pages = yield* hmmRangeSnapshot(range);
+    if (pages !== range.pfns.length) throw new Error(`the walk stopped: ${pages}`);
+  }
+  const ns = ((performance.now() - startMs) * 1e6) / walks;
+  yield* mm.mmapLock.upRead();
+  return ns;
+}
+
+export async function measureSnapshotWalk(options: MeasureOptions): Promise<Measurement> {
+  const lengthBytes = (options.isQuick ? 64 : 1024) * MiB;
+  const walks = options.isQuick ? 20 : 200;
+  const rounds = roundsOf(options);
+  const onRound = roundCounter(rounds, options);
+  await using space = await AddressSpace.create({ ramBytes: lengthBytes + 16 * MiB });
+  const address = await space.mmap(lengthBytes);
+  space.runSync(makePresent(space, address / PAGE_BYTES, (address + lengthBytes) / PAGE_BYTES));
+  const mirror = space.runSync(openMirror(space));
+  const range = space.runSync(openRange(mirror, address, lengthBytes));
+  space.runSync(walkRepeatedly(space, range, walks));
+  const native = NativeWalk.make(space, range);
+  if (typeof native === "string") return { notMeasured: native };
+  try {
+    const reading = await measurePairs({
+      label: "ns a walk",
+      unit: "ns a walk",
+      rounds,
+      onRound,
+      ours: () => space.runSync(walkRepeatedly(space, range, walks)),
+      plain: () => native.run(walks),
+    });
+    return { readings: [{ ...reading, label: `${range.pfns.length} entries` }] };
+  } finally {
+    native.dispose();
+    space.runSync(hmmRangeUnregister(range));
+    space.runSync(hmmRangeFree(range));
+    space.runSync(hmmMirrorUnregister(mirror));
+  }
+}
