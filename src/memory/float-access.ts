@@ -53,10 +53,8 @@ export class F32Access implements ValueAccess {
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
-  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  /** The section that `#data` is of, as a key of its page 0. */
   #sectionKey = 0;
-  #sectionData: Float32Array = new Float32Array(0);
-  #lastAt = -1;
 
   constructor(cache: TranslationCache) {
     this.#cache = cache;
@@ -94,18 +92,24 @@ export class F32Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
+  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000003) === 0) {
       const entries = this.#entries;
       const page = small >> 12;
       const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
-      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
-        const value = this.#sectionData[(entries[at + 1]! + ((small & 4095) >> 2)) | 0]!;
+      if (entries[at] === (page | this.#sectionKey)) {
+        const index = entries[at + 1]!;
+        const generationWord = entries[at + 2]!;
+        const generation = entries[at + 3]!;
+        const value = this.#data[(index + ((small & 4095) >> 2)) | 0]!;
         scratch32[0] = value;
-        if (this.#words[(entries[at + 2]! + (bits32[0]! & this.#zero)) | 0] === entries[at + 3]) {
-          this.#lastAt = at;
+        if (this.#words[(generationWord + (bits32[0]! & this.#zero)) | 0] === generation) {
+          this.#base = small & ~4095;
+          this.#index = index;
+          this.#generationWord = generationWord;
+          this.#generation = generation;
           return value;
         }
       }
@@ -136,7 +140,6 @@ export class F32Access implements ValueAccess {
         this.#generationWord = generationWord;
         this.#generation = generation;
         this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-        this.#sectionData = data;
         return value;
       }
     }
@@ -173,10 +176,8 @@ export class F64Access implements ValueAccess {
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
-  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  /** The section that `#data` is of, as a key of its page 0. */
   #sectionKey = 0;
-  #sectionData: Float64Array = new Float64Array(0);
-  #lastAt = -1;
 
   constructor(cache: TranslationCache) {
     this.#cache = cache;
@@ -214,18 +215,24 @@ export class F64Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
+  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000007) === 0) {
       const entries = this.#entries;
       const page = small >> 12;
       const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
-      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
-        const value = this.#sectionData[(entries[at + 1]! / 2 + ((small & 4095) >> 3)) | 0]!;
+      if (entries[at] === (page | this.#sectionKey)) {
+        const index = entries[at + 1]! / 2;
+        const generationWord = entries[at + 2]!;
+        const generation = entries[at + 3]!;
+        const value = this.#data[(index + ((small & 4095) >> 3)) | 0]!;
         scratch64[0] = value;
-        if (this.#words[(entries[at + 2]! + (bits64[0]! & this.#zero)) | 0] === entries[at + 3]) {
-          this.#lastAt = at;
+        if (this.#words[(generationWord + (bits64[0]! & this.#zero)) | 0] === generation) {
+          this.#base = small & ~4095;
+          this.#index = index;
+          this.#generationWord = generationWord;
+          this.#generation = generation;
           return value;
         }
       }
@@ -256,7 +263,6 @@ export class F64Access implements ValueAccess {
         this.#generationWord = generationWord;
         this.#generation = generation;
         this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-        this.#sectionData = data;
         return value;
       }
     }

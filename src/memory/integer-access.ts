@@ -59,10 +59,8 @@ export class U8Access implements IntegerAccess {
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
-  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  /** The section that `#data` is of, as a key of its page 0. */
   #sectionKey = 0;
-  #sectionData: Uint8Array = new Uint8Array(0);
-  #lastAt = -1;
 
   constructor(cache: TranslationCache) {
     this.#cache = cache;
@@ -139,17 +137,23 @@ export class U8Access implements IntegerAccess {
     return before;
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
+  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000000) === 0) {
       const entries = this.#entries;
       const page = small >> 12;
       const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
-      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
-        const value = this.#sectionData[(entries[at + 1]! * 4 + (small & 4095)) | 0]!;
-        if (this.#words[(entries[at + 2]! + (value & this.#zero)) | 0] === entries[at + 3]) {
-          this.#lastAt = at;
+      if (entries[at] === (page | this.#sectionKey)) {
+        const index = entries[at + 1]! * 4;
+        const generationWord = entries[at + 2]!;
+        const generation = entries[at + 3]!;
+        const value = this.#data[(index + (small & 4095)) | 0]!;
+        if (this.#words[(generationWord + (value & this.#zero)) | 0] === generation) {
+          this.#base = small & ~4095;
+          this.#index = index;
+          this.#generationWord = generationWord;
+          this.#generation = generation;
           return value;
         }
       }
@@ -179,7 +183,6 @@ export class U8Access implements IntegerAccess {
         this.#generationWord = generationWord;
         this.#generation = generation;
         this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-        this.#sectionData = data;
         return value;
       }
     }
@@ -213,10 +216,8 @@ export class U16Access implements IntegerAccess {
   #generationWord: number = NOT_A_GENERATION;
   #generation = 0;
   #zero = 1;
-  /** For the second level's quick look: the section that it met last (a key of its page 0), and the entry that it answered from last. */
+  /** The section that `#data` is of, as a key of its page 0. */
   #sectionKey = 0;
-  #sectionData: Uint16Array = new Uint16Array(0);
-  #lastAt = -1;
 
   constructor(cache: TranslationCache) {
     this.#cache = cache;
@@ -293,17 +294,23 @@ export class U16Access implements IntegerAccess {
     return before;
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last, of another page than the one before. */
+  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000001) === 0) {
       const entries = this.#entries;
       const page = small >> 12;
       const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
-      if (entries[at] === (page | this.#sectionKey) && at !== this.#lastAt) {
-        const value = this.#sectionData[(entries[at + 1]! * 2 + ((small & 4095) >> 1)) | 0]!;
-        if (this.#words[(entries[at + 2]! + (value & this.#zero)) | 0] === entries[at + 3]) {
-          this.#lastAt = at;
+      if (entries[at] === (page | this.#sectionKey)) {
+        const index = entries[at + 1]! * 2;
+        const generationWord = entries[at + 2]!;
+        const generation = entries[at + 3]!;
+        const value = this.#data[(index + ((small & 4095) >> 1)) | 0]!;
+        if (this.#words[(generationWord + (value & this.#zero)) | 0] === generation) {
+          this.#base = small & ~4095;
+          this.#index = index;
+          this.#generationWord = generationWord;
+          this.#generation = generation;
           return value;
         }
       }
@@ -333,7 +340,6 @@ export class U16Access implements IntegerAccess {
         this.#generationWord = generationWord;
         this.#generation = generation;
         this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-        this.#sectionData = data;
         return value;
       }
     }

@@ -5,7 +5,7 @@
  * translation comes from, and faults, are the translator's business; when one stops being valid is the shootdown's (sync/shootdown.ts).
  *
  * Two levels. Each width remembers one translation for loads and one for stores (integer-access.ts and its siblings); behind them all widths share
- * CACHE_ENTRIES entries, direct-mapped by page number. A page that is loaded from twice running becomes the one that its width remembers. An entry carries the generation that its block of pages had BEFORE the table was
+ * CACHE_ENTRIES entries, direct-mapped by page number. An entry carries the generation that its block of pages had BEFORE the table was
  * walked, and serves while the block still has it:
  *
  *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush), and only after that may the frame be
