@@ -75,9 +75,24 @@ export interface SoftwareKernel {
  *
  * @example
  * ```ts
+ * import { AddressSpace, SoftwareDevice } from "hmm-ts";
+ *
+ * await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
+ * const address = await space.mmap(4096);
  * await using device = await SoftwareDevice.create(space, { memoryBytes: 2 ** 20, threads: 2 });
- * const kernel = device.kernel({ module: new URL("./sum-kernel.js", import.meta.url), export: "sum" });
+ * const kernel = device.kernel({ module: new URL("./square-kernel.js", import.meta.url), export: "square" });
  * await kernel.dispatch(1000, { arguments: [address] });
+ * console.log(space.u32.load(address + 4 * 999)); // 998001
+ * ```
+ *
+ * The kernel's module:
+ *
+ * ```ts file=square-kernel.ts
+ * import type { DeviceMemory } from "hmm-ts";
+ *
+ * export function square(memory: DeviceMemory, item: number, [numbers = 0]: readonly number[]): void {
+ *   memory.u32.store(numbers + 4 * item, item * item);
+ * }
  * ```
  */
 export class SoftwareDevice implements Device {
