@@ -259,14 +259,14 @@ describe("storms", () => {
     await withDevice({ frames: 12 }, async (device, space, kernel) => {
       const data = space.mmapSync(PAGES * PAGE);
       const verdicts = space.mmapSync(16 * PAGE);
-      const items = 4000;
+      const items = 2000;
       let stamp = 0;
       const store = (page: number): void => {
         stamp = (stamp + 1) % 2 ** 20;
         space.f64.store(data + page * PAGE, stamp * 2 ** 20 + stamp);
       };
       for (let page = 0; page < PAGES; page++) store(page);
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < 4; round++) {
         const dispatch = kernel("checkPairs").dispatch(items, { arguments: [data, verdicts, PAGES] });
         const state = watched(dispatch);
         while (state.isRunning) {

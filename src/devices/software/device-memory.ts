@@ -15,6 +15,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { TranslationCache } from "../../memory/translation.ts";
 import { ABANDONED, type DeviceTranslator, type WorkItem } from "./device-translator.ts";
 import type { DeviceRecord } from "./device-record.ts";
+import { RemoteLoads } from "./remote-loads.ts";
 
 /** Loads and stores of one width. Addresses are bytes, a multiple of the width. */
 export interface DeviceValues {
@@ -77,11 +78,15 @@ abstract class ValuePort<A extends ValueAccess> implements DeviceValues {
 }
 
 abstract class IntegerPort extends ValuePort<IntegerAccess> implements DeviceIntegers {
-  /** Adds nothing: the only way to read the frame in RAM, and not a copy. Changes nothing, so the item may still be run again. */
-  atomicLoad(address: number): number {
-    if (this.work.isOver) throwOver(this.work);
-    return this.access.add(address, 0);
+  protected readonly remote: RemoteLoads;
+
+  constructor(access: IntegerAccess, work: WorkItem, remote: RemoteLoads) {
+    super(access, work);
+    this.remote = remote;
   }
+
+  /** Changes nothing, so the item may still be run again. */
+  abstract atomicLoad(address: number): number;
 
   atomicStore(address: number, value: number): void {
     this.atomicExchange(address, value);
@@ -153,11 +158,19 @@ class U32Port extends IntegerPort {
   load(address: number): number {
     return this.access.load(address);
   }
+
+  atomicLoad(address: number): number {
+    return this.remote.load32(address) >>> 0;
+  }
 }
 
 class I32Port extends IntegerPort {
   load(address: number): number {
     return this.access.load(address);
+  }
+
+  atomicLoad(address: number): number {
+    return this.remote.load32(address);
   }
 }
 
@@ -165,17 +178,39 @@ class U8Port extends IntegerPort {
   load(address: number): number {
     return this.access.load(address);
   }
+
+  atomicLoad(address: number): number {
+    return this.remote.load8(address);
+  }
 }
 
 class U16Port extends IntegerPort {
   load(address: number): number {
     return this.access.load(address);
   }
+
+  atomicLoad(address: number): number {
+    return this.remote.load16(address);
+  }
 }
 
-class SignedPort extends IntegerPort {
+class I8Port extends IntegerPort {
   load(address: number): number {
     return this.access.load(address);
+  }
+
+  atomicLoad(address: number): number {
+    return (this.remote.load8(address) << 24) >> 24;
+  }
+}
+
+class I16Port extends IntegerPort {
+  load(address: number): number {
+    return this.access.load(address);
+  }
+
+  atomicLoad(address: number): number {
+    return (this.remote.load16(address) << 16) >> 16;
   }
 }
 
@@ -187,13 +222,14 @@ export function openDeviceMemory(
   work: WorkItem,
 ): DeviceMemory {
   const cache = new TranslationCache(machine, record.shootdown, translator);
+  const remote = new RemoteLoads(machine, record.shootdown, translator);
   return {
-    u8: new U8Port(cache.u8, work),
-    i8: new SignedPort(cache.i8, work),
-    u16: new U16Port(cache.u16, work),
-    i16: new SignedPort(cache.i16, work),
-    u32: new U32Port(cache.u32, work),
-    i32: new I32Port(cache.i32, work),
+    u8: new U8Port(cache.u8, work, remote),
+    i8: new I8Port(cache.i8, work, remote),
+    u16: new U16Port(cache.u16, work, remote),
+    i16: new I16Port(cache.i16, work, remote),
+    u32: new U32Port(cache.u32, work, remote),
+    i32: new I32Port(cache.i32, work, remote),
     f32: new F32Port(cache.f32, work),
     f64: new F64Port(cache.f64, work),
   };
