@@ -20,9 +20,9 @@ const before = new Uint16Array(BLOCK_PAGES + 1);
 
 /**
  * Marks in `grown` (1 = bring it, else 0) the pages to prefetch. `wanted[i]` is nonzero for the pages that faulted, `resident[i]` for those that are on the
- * device; neither is marked. All three have BLOCK_PAGES elements. Returns how many were marked.
+ * device; neither is marked. All three have BLOCK_PAGES elements. Without `byDensity` faults are grown to their 64 KiB and no further. Returns how many were marked.
  */
-export function growBlock(wanted: Uint8Array, resident: Uint8Array, grown: Uint8Array): number {
+export function growBlock(wanted: Uint8Array, resident: Uint8Array, grown: Uint8Array, byDensity: boolean): number {
   grown.fill(0);
   for (let page = 0; page < BLOCK_PAGES; page++) {
     if (wanted[page] === 0) continue;
@@ -30,7 +30,7 @@ export function growBlock(wanted: Uint8Array, resident: Uint8Array, grown: Uint8
     grown.fill(1, start, start + GROWN_PAGES);
     page = start + GROWN_PAGES - 1;
   }
-  growByDensity(wanted, resident, grown);
+  if (byDensity) growByDensity(wanted, resident, grown);
   let count = 0;
   for (let page = 0; page < BLOCK_PAGES; page++) {
     if (wanted[page] !== 0 || resident[page] !== 0) grown[page] = 0;

@@ -136,11 +136,60 @@ test("pages around a fault are prefetched while frames are free, and evict nothi
     const { batches } = device.stats;
     for (let i = 0; i < 16; i++) assert.equal(device.load(data + i * PAGE), i);
     assert.equal(device.stats.batches, batches, "all were there");
-    for (let i = 16; i < PAGES; i++) device.load(data + i * PAGE);
-    assert.ok(device.stats.prefetched < 20);
+    const { evictions } = device.stats;
+    device.load(data + 16 * PAGE);
+    assert.equal(device.stats.prefetched, 15 + 3, "as many as were free");
+    assert.equal(device.stats.evictions, evictions);
     assert.equal(device.stats.residentPages, 20);
     device.close();
   }));
+
+test("under pressure a stream is prefetched from cold frames, and what is in use stays", () =>
+  withSpace((space) => {
+    const pages = 512;
+    const data = space.mmapSync(pages * PAGE, { address: 2 ** 32, fixed: "noreplace" });
+    stampPages(space, data, pages);
+    const device = new PlayedDevice(space, { frames: 256 });
+    let wasHotGone = 0;
+    device.run(
+      (memory, item) => {
+        memory.u32.load(data);
+        memory.u32.load(data + (1 + (item % (pages - 1))) * PAGE);
+        if (item > 300 && device.entry(data) !== "local") wasHotGone++;
+      },
+      5000,
+      [],
+      false,
+    );
+    const { faults, prefetched, evictions } = device.stats;
+    assert.ok(evictions > 3000, `${evictions}: all of it streams through half of it`);
+    assert.ok(prefetched > 2 * faults, `${prefetched} prefetched for ${faults} faults`);
+    assert.ok(wasHotGone < 50, `the hot page was gone ${wasHotGone} times`);
+    device.close();
+  }));
+
+test("under pressure, prefetching that does not pay stops", () =>
+  withSpace(
+    (space) => {
+      const pages = 512;
+      const data = space.mmapSync(pages * PAGE, { address: 2 ** 32, fixed: "noreplace" });
+      stampPages(space, data, pages);
+      const device = new PlayedDevice(space, { frames: 128 });
+      const random = randomFrom(5);
+      // One page of each 64 KiB: no neighbour is ever used.
+      device.run((memory) => void memory.u32.load(data + random(pages / 16) * 16 * PAGE), 2000, [], false);
+      const before = device.stats;
+      const wider = space.mmapSync(4096 * PAGE);
+      stampPages(space, wider, 4096);
+      device.run((memory) => void memory.u32.load(wider + random(256) * 16 * PAGE), 4000, [], false);
+      const faults = device.stats.faults - before.faults;
+      const prefetched = device.stats.prefetched - before.prefetched;
+      assert.ok(faults > 1000, String(faults));
+      assert.ok(prefetched < faults, `${prefetched} prefetched for ${faults} faults, of 15 that each could have`);
+      device.close();
+    },
+    { ramBytes: 64 * MIB },
+  ));
 
 test("a page that the CPU keeps storing to is left in RAM, and copied again when it has come to rest", async () => {
   await withSpace(async (space) => {

@@ -5,13 +5,13 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { BLOCK_PAGES, DENSITY_PERCENT, GROWN_PAGES, growBlock } from "../../src/devices/prefetch.ts";
 
-function grow(wanted: readonly number[], resident: readonly number[] = []): number[] {
+function grow(wanted: readonly number[], resident: readonly number[] = [], byDensity = true): number[] {
   const wantedFlags = new Uint8Array(BLOCK_PAGES);
   const residentFlags = new Uint8Array(BLOCK_PAGES);
   const grown = new Uint8Array(BLOCK_PAGES).fill(7);
   for (const page of wanted) wantedFlags[page] = 2;
   for (const page of resident) residentFlags[page] = 1;
-  const count = growBlock(wantedFlags, residentFlags, grown);
+  const count = growBlock(wantedFlags, residentFlags, grown, byDensity);
   const pages = [...grown.keys()].filter((page) => grown[page] === 1);
   assert.equal(pages.length, count);
   assert.ok(
@@ -49,6 +49,13 @@ test("two 64 KiB parts beside each other make 128 KiB full, three make 256 KiB d
     grow(three),
     span(0, 64).filter((page) => !three.includes(page)),
     "48 of 64 are 75 %",
+  );
+});
+
+test("without density nothing is taken beyond the 64 KiB", () => {
+  assert.deepEqual(
+    grow([0, 16, 32], span(48, 512), false),
+    span(0, 48).filter((page) => page % 16 !== 0),
   );
 });
 

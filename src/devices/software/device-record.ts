@@ -23,6 +23,7 @@ import {
   array,
   embed,
   embedStruct,
+  i32,
   pointer,
   struct,
   u32,
@@ -55,6 +56,7 @@ export interface DeviceRecord extends StructView {
   freeFrames: number;
   freeHead: number;
   hand: number;
+  prefetchScore: number;
   readonly frameBlocks: WordArray;
   turnOwner: number;
   batchesBegun: number;
@@ -82,6 +84,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("software
   freeFrames: u32("driverLock", "frames on the free list"),
   freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
   hand: u32("driverLock", "where the clock's hand stands"),
+  prefetchScore: i32("none: a hint", "below 0: of the pages prefetched lately, too few were used (frames.ts)"),
   frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
   turnOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
   batchesBegun: u32("turn", "rounds of service that began to take faults out of the rings"),

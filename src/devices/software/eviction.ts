@@ -41,15 +41,28 @@ export class Evictor {
   *reserve(wanted: number, into: Int32Array): Task<number> {
     const free = this.takeFree(wanted, into);
     if (free === wanted) return free;
-    this.#isRaised.fill(0);
-    this.#raisedCount = 0;
     const taken = this.#evict(free, wanted, into);
-    // Before a frame gets its new content: readers of its old page look at the generation after they have read.
+    yield* this.#raise();
+    return taken;
+  }
+
+  /** As `reserve`, but takes no page that is in use, nor a chance from one: of the frames before the hand only those that it would take at once, as far as `wanted` frames reach. */
+  *reserveCold(wanted: number, into: Int32Array): Task<number> {
+    const free = this.takeFree(wanted, into);
+    if (free === wanted) return free;
+    const taken = this.#evictCold(free, wanted, into);
+    yield* this.#raise();
+    return taken;
+  }
+
+  /** Before a frame gets its new content: readers of its old page look at the generation after they have read. */
+  *#raise(): Task<void> {
     for (let i = 0; i < this.#raisedCount; i++) {
       const page = this.#raisedPages[i]!;
       yield* this.#table.shootdown.flush(page, page + 1);
     }
-    return taken;
+    this.#isRaised.fill(0);
+    this.#raisedCount = 0;
   }
 
   /** Takes up to `wanted` frames that are free. */
@@ -78,13 +91,36 @@ export class Evictor {
         frames.clearAccessed(frame);
         continue;
       }
-      this.#table.clearEntry(page);
-      frames.unbind(frame);
+      this.#take(frame, page);
       into[taken++] = frame;
     }
     record.hand = hand;
     count(record, EVICTIONS, taken - already);
     return taken;
+  }
+
+  #evictCold(already: number, wanted: number, into: Int32Array): number {
+    const { record, frames } = this.#table;
+    let taken = already;
+    let frame = record.hand;
+    for (let steps = Math.min(2 * wanted, frames.frames); steps > 0 && taken < wanted; steps--) {
+      if (frames.stateOf(frame) === FRAME_MAPPED && !frames.isAccessed(frame)) {
+        const page = frames.pageOf(frame);
+        this.#raiseLater(page);
+        this.#take(frame, page);
+        into[taken++] = frame;
+      }
+      frame = frame + 1 === frames.frames ? 0 : frame + 1;
+    }
+    count(record, EVICTIONS, taken - already);
+    return taken;
+  }
+
+  #take(frame: number, page: number): void {
+    const { frames } = this.#table;
+    frames.judge(frame);
+    this.#table.clearEntry(page);
+    frames.unbind(frame);
   }
 
   #raiseLater(page: number): void {

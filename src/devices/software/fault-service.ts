@@ -7,7 +7,8 @@
  *   B1  Progress. A stretch that collides is cut in two, down to single pages; a single page that collides is read in RAM, which needs no write protection and so does not
  *       collide with stores any more. What still collides (its mapping is being changed all the time, or a write view is open) ends with EBUSY after the device's fault timeout.
  *   B2  Nobody waits for long while it has the turn: a batch leaves out what cannot be had at once. Only a single fault is waited for (`resolve`), without the turn.
- *   B3  Prefetch takes frames that are free, never one that holds a page, and leaves pages alone that bounce.
+ *   B3  Prefetch takes frames that are free. When none is, device memory is under pressure: then a fault is grown to its 64 KiB and no further, only cold pages make room, few at a
+ *       time, and only while enough of what was prefetched lately has been used; every PROBE_BATCHES-th batch tries again. Pages that bounce are left alone.
  *   B4  One batch copies no more than half of device memory, so that what it brings is not pushed out by itself before anybody has used it.
  */
 
@@ -18,7 +19,7 @@ import { wordAt } from "../../mm/page-table.ts";
 import { monotonicMs, sharedMs } from "../../sync/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/task.ts";
-import { BLOCK_PAGES, growBlock } from "../prefetch.ts";
+import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../prefetch.ts";
 import { BlockWork, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { BATCHES, DUPLICATES, FAULTS, count } from "./device-stats.ts";
@@ -27,6 +28,11 @@ import { FaultBatch } from "./fault-batch.ts";
 import { FaultRing } from "./fault-ring.ts";
 import { beginBatch, dropTurn, SERVED_BY_ANOTHER, takeTurn } from "./service-turn.ts";
 import { allocServiceRange, type SpanDevice, SpanService } from "./span-service.ts";
+
+/** Under pressure, every so many batches prefetch although it has not paid lately. */
+const PROBE_BATCHES = 64;
+/** Under pressure, one block's prefetch takes no more than this part of device memory: one frame in so many. */
+const COLD_SHARE = 16;
 
 /** Makes the service of stretches; tests put in broken ones. */
 export type SpanServiceClass = new (...args: ConstructorParameters<typeof SpanService>) => SpanService;
@@ -214,7 +220,8 @@ export class FaultService {
 
   /** B3. The free frames are counted without the driver lock: whoever takes them (span-service.ts) takes what there is. */
   #wantPrefetched(reads: number): void {
-    let room = this.#record.freeFrames - reads;
+    const free = this.#record.freeFrames - reads;
+    let room = free > 0 ? free : this.#coldRoom(reads);
     if (room <= 0) return;
     const work = this.#work;
     const { table } = this.device;
@@ -224,12 +231,20 @@ export class FaultService {
       this.#growing[i] = work.wanted[i] === WANT_READ ? 1 : 0;
       this.#resident[i] = index !== 0 && (wordAt(words, index + i) & ENTRY_PRESENT) !== 0 ? 1 : 0;
     }
-    growBlock(this.#growing, this.#resident, this.#grown);
+    growBlock(this.#growing, this.#resident, this.#grown, free > 0);
     for (let i = 0; i < BLOCK_PAGES && room > 0; i++) {
       if (this.#grown[i] === 0 || work.wanted[i] !== 0) continue;
       work.setWant(work.basePage + i, WANT_PREFETCH);
       room--;
     }
+  }
+
+  /** How many cold pages may make room for prefetched ones. */
+  #coldRoom(reads: number): number {
+    const { prefetchPays } = this.device.table.frames;
+    const isProbe = this.#record.batchesBegun % PROBE_BATCHES === 0;
+    if (!prefetchPays && !isProbe) return 0;
+    return Math.min(reads * GROWN_PAGES, Math.floor(this.#record.frames / COLD_SHARE));
   }
 
   /** B1. */

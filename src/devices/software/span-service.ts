@@ -233,7 +233,7 @@ export class SpanService {
     return isValid;
   }
 
-  /** Frames for the pages to copy: for who waits first, then for all that were asked for, then, from what is free, for prefetched ones. Returns how many. */
+  /** Frames for the pages to copy: for who waits first, then for all that were asked for, then, from what is free or cold, for prefetched ones. Returns how many. */
   *#reserve(startPage: number, endPage: number): Task<number> {
     const { work } = this;
     const frameOf = this.#frameOf.fill(-1);
@@ -246,7 +246,9 @@ export class SpanService {
     }
     const wanted = Math.min(demanded, work.copiesLeft);
     const forDemand = yield* this.#evictor.reserve(wanted, this.#frames);
-    const forPrefetch = forDemand < demanded ? 0 : this.#evictor.takeFree(prefetched, this.#frames.subarray(forDemand));
+    const rest = this.#frames.subarray(forDemand);
+    const forPrefetch =
+      forDemand < demanded || prefetched === 0 ? 0 : yield* this.#evictor.reserveCold(prefetched, rest);
     let next = 0;
     let nextPrefetch = forDemand;
     const urgent = work.urgentPage - startPage;
