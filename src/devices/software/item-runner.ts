@@ -11,8 +11,10 @@
  * Served pages may be evicted again before their items run, when the window wants more of them than device memory holds. Then the window shrinks, down to one item; it grows
  * again while replays find what they need.
  *
- * Measured (docs/): for searches in a tree that does not fit, giving up and replaying beats stalling, since the cost of a batch is shared by all its faults; for kernels that hardly
- * fault there is no difference.
+ * Giving up does not always pay: when neighbouring items want the same page, a batch has one page in it, and every item given up was run for nothing. So a pass ends when most of its items
+ * wait for pages that it has met before, and after a batch of few pages the next items stall. Measured on two cores of a shared machine, a page brought by a batch costs 2 to 3 us, one that is
+ * stalled for 6 to 7 us. Searches in a tree of which a quarter fits, in random order: 4.5 us each by replaying, 6.0 us by stalling; along a curve that keeps neighbours together: 1.6 us
+ * either way, where giving up without these two rules took 2.2 us.
  */
 
 import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
