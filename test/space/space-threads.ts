@@ -12,9 +12,9 @@ export interface Part {
   readonly result: Promise<unknown>;
 }
 
-/** Starts one Worker on `space` that plays a part. */
-export function startWorker(space: AddressSpace, part: PartName, index: number, rounds = 0): Part {
-  const request: PartRequest = { handle: space.handle, part, index, rounds };
+/** Starts one Worker on `space` that plays a part. With a `gate` it says when it has attached, and waits until word 0 is no longer 0. */
+export function startWorker(space: AddressSpace, part: PartName, index: number, rounds = 0, gate?: Int32Array): Part {
+  const request: PartRequest = { handle: space.handle, part, index, rounds, ...(gate === undefined ? {} : { gate }) };
   return follow(new Worker(new URL("./space-worker.js", import.meta.url), { workerData: request }));
 }
 

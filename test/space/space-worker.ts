@@ -11,6 +11,8 @@ export interface PartRequest {
   readonly index: number;
   /** How often, where the part has an end. */
   readonly rounds: number;
+  /** The part begins when word 0 is no longer 0. */
+  readonly gate?: Int32Array;
 }
 
 /** What "copy" writes. */
@@ -114,6 +116,10 @@ function expectSame(actual: unknown, expected: number): void {
 
 const request = workerData as PartRequest;
 const space = AddressSpace.attachSync(request.handle);
+if (request.gate !== undefined) {
+  parentPort?.postMessage({ said: "attached" });
+  Atomics.wait(request.gate, 0, 0);
+}
 const result = parts[request.part](space, request);
 await space.dispose();
 parentPort?.postMessage({ result });

@@ -79,10 +79,13 @@ test("the last to leave takes the space down, whoever it is", async () => {
   const before = booksOf(witness);
   const space = witness.forkSync();
   space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace" });
-  const part = startWorker(space, "storm", 0, 30);
-  // The Worker must have attached before this object goes.
-  while ((await space.stats()).users < 2) await new Promise(setImmediate);
+  const gate = new Int32Array(new SharedArrayBuffer(4));
+  const part = startWorker(space, "storm", 0, 30, gate);
+  await part.next("said");
+  assert.equal((await space.stats()).users, 2);
   await space.dispose();
+  Atomics.store(gate, 0, 1);
+  Atomics.notify(gate, 0);
   await part.result;
   assert.deepEqual(booksOf(witness), before);
   await witness.dispose();
