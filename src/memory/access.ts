@@ -101,7 +101,9 @@ const PAGE_LIMIT: number = 2 ** 32;
 /** The page of an address that is a whole multiple of `widthBytes` below 2^44. Throws HmmError EINVAL otherwise. */
 export function pageOf(address: number, widthBytes: number): number {
   const page = Math.floor(address / PAGE_BYTES);
-  if (page >= 0 && page < PAGE_LIMIT && address % widthBytes === 0) return page;
+  const distance = address - page * PAGE_BYTES;
+  const offset = distance | 0; // not `address % widthBytes`, which for large addresses is a call of fmod
+  if (page >= 0 && page < PAGE_LIMIT && offset === distance && (offset & (widthBytes - 1)) === 0) return page;
   const shown = Number.isInteger(address) && address >= 0 ? `0x${address.toString(16)}` : String(address);
   throw new HmmError(
     EINVAL,

@@ -10,6 +10,9 @@
  * bits stand outside those that an aligned offset in a page has (4092 for words). A fraction, a negative number, NaN or another page fail it.
  * Values are converted before entering a store: what that may run or throw must not happen inside (S2).
  *
+ * A load whose translation is not the one remembered remembers it and tries again, where an integer load (integer-access.ts) gets the value from the function that looks it
+ * up: a double that comes back from a function is an allocation, 5 ns and garbage.
+ *
  * X4 needs an integer that depends on the value. Converting a float would be slow where it is large or not a number, so its bits are
  * taken: stored to a scratch word of this thread and read back as an integer. CPUs with weak order keep the order of reads also
  * along a dependency that goes through a store and the same thread's read of it (Armv8: dependency-ordered-before).
@@ -74,14 +77,16 @@ export class F32Access implements ValueAccess {
   }
 
   load(address: number): number {
-    const distance = address - this.#base;
-    const offset = distance | 0;
-    if (offset === distance && (offset & ~4092) === 0) {
-      const value = this.#data[this.#index + (offset >> 2)]!;
-      scratch32[0] = value;
-      if (this.#words[this.#generationWord + (bits32[0]! & this.#zero)] === this.#generation) return value;
+    for (let tries = 0; ; tries++) {
+      const distance = address - this.#base;
+      const offset = distance | 0;
+      if (offset === distance && (offset & ~4092) === 0) {
+        const value = this.#data[this.#index + (offset >> 2)]!;
+        scratch32[0] = value;
+        if (this.#words[this.#generationWord + (bits32[0]! & this.#zero)] === this.#generation) return value;
+      }
+      this.#aimAt(address, tries);
     }
-    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -92,75 +97,38 @@ export class F32Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
-  #loadSecond(address: number): number {
-    const small = address | 0;
-    if (small === address && (small & 0x80000003) === 0) {
-      const entries = this.#entries;
-      const page = small >> 12;
-      const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
-      if (entries[at] === (page | this.#sectionKey)) {
-        const index = entries[at + 1]!;
-        const generationWord = entries[at + 2]!;
-        const generation = entries[at + 3]!;
-        const value = this.#data[(index + ((small & 4095) >> 2)) | 0]!;
-        scratch32[0] = value;
-        if (this.#words[(generationWord + (bits32[0]! & this.#zero)) | 0] === generation) {
-          this.#base = small & ~4095;
-          this.#index = index;
-          this.#generationWord = generationWord;
-          this.#generation = generation;
-          return value;
-        }
-      }
-    }
-    return this.#loadThird(address);
-  }
-
-  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
-  #loadThird(address: number): number {
+  /**
+   * Remembers the translation of `address`; `tries`: how often that has been done for this access already. All in one function on purpose: with less than 460 bytes of
+   * bytecode V8 would put it into every loop that loads, where it takes the place of other loads.
+   */
+  #aimAt(address: number, tries: number): void {
     const cache = this.#cache;
-    const page = Math.floor(address / PAGE_BYTES);
-    const entry = page & CACHE_ENTRY_MASK;
-    const distance = address - page * PAGE_BYTES;
-    const offset = distance | 0;
-    if (cache.pages[entry] === page && offset === distance && (offset & ~4092) === 0) {
-      const data = cache.sections[entry]!.f32; // an entry with a page has a section
-      const entries = this.#entries;
-      const at = entry << ENTRY_SHIFT;
-      const index = entries[at + ENTRY_INDEX]!;
-      const generationWord = entries[at + ENTRY_GENERATION_WORD]!;
-      const generation = entries[at + ENTRY_GENERATION]!;
-      const value = data[index + (offset >> 2)]!;
-      scratch32[0] = value;
-      if (this.#words[generationWord + (bits32[0]! & this.#zero)] === generation) {
-        this.#base = page * PAGE_BYTES;
-        this.#data = data;
-        this.#index = index;
-        this.#generationWord = generationWord;
-        this.#generation = generation;
-        this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-        return value;
+    const entries = this.#entries;
+    const small = address | 0;
+    if (tries === 0 && small === address && small >= 0) {
+      const smallPage = small >> 12;
+      const smallAt = (smallPage & 255) << 2; // numbers, not names: an imported constant is a load, and there would be eight
+      if (entries[smallAt] === (smallPage | this.#sectionKey)) {
+        this.#base = small & ~4095;
+        this.#index = entries[smallAt + 1]!;
+        this.#generationWord = entries[smallAt + 2]!;
+        this.#generation = entries[smallAt + 3]!;
+        return;
       }
     }
-    return this.#loadMiss(address);
-  }
-
-  #loadMiss(address: number): number {
-    const page = pageOf(address, 4);
-    for (let tries = 0; ; tries++) {
+    const page = Math.floor(address / PAGE_BYTES);
+    let entry = page & CACHE_ENTRY_MASK;
+    if (tries > 0 || cache.pages[entry] !== page) {
       checkRetry(tries, address);
-      const entry = this.#cache.find(page, false, address);
-      const entries = this.#entries;
-      const at = entry << ENTRY_SHIFT;
-      const index = entries[at + ENTRY_INDEX]! + (address - page * PAGE_BYTES) / 4;
-      const value = this.#cache.sections[entry]!.f32[index]!;
-      scratch32[0] = value;
-      if (
-        this.#words[entries[at + ENTRY_GENERATION_WORD]! + (bits32[0]! & this.#zero)] === entries[at + ENTRY_GENERATION]
-      )
-        return value;
+      entry = cache.find(pageOf(address, 4), false, address);
     }
+    const at = entry << ENTRY_SHIFT;
+    this.#base = page * PAGE_BYTES;
+    this.#data = cache.sections[entry]!.f32; // an entry with a page has a section
+    this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
+    this.#index = entries[at + ENTRY_INDEX]!;
+    this.#generationWord = entries[at + ENTRY_GENERATION_WORD]!;
+    this.#generation = entries[at + ENTRY_GENERATION]!;
   }
 }
 
@@ -197,14 +165,16 @@ export class F64Access implements ValueAccess {
   }
 
   load(address: number): number {
-    const distance = address - this.#base;
-    const offset = distance | 0;
-    if (offset === distance && (offset & ~4088) === 0) {
-      const value = this.#data[this.#index + (offset >> 3)]!;
-      scratch64[0] = value;
-      if (this.#words[this.#generationWord + (bits64[0]! & this.#zero)] === this.#generation) return value;
+    for (let tries = 0; ; tries++) {
+      const distance = address - this.#base;
+      const offset = distance | 0;
+      if (offset === distance && (offset & ~4088) === 0) {
+        const value = this.#data[this.#index + (offset >> 3)]!;
+        scratch64[0] = value;
+        if (this.#words[this.#generationWord + (bits64[0]! & this.#zero)] === this.#generation) return value;
+      }
+      this.#aimAt(address, tries);
     }
-    return this.#loadSecond(address);
   }
 
   store(address: number, value: number): void {
@@ -215,74 +185,37 @@ export class F64Access implements ValueAccess {
     leaveStore(this.#memory);
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
-  #loadSecond(address: number): number {
-    const small = address | 0;
-    if (small === address && (small & 0x80000007) === 0) {
-      const entries = this.#entries;
-      const page = small >> 12;
-      const at = (page & 255) << 2; // numbers, not names: an imported constant is a load, and there are eight
-      if (entries[at] === (page | this.#sectionKey)) {
-        const index = entries[at + 1]! / 2;
-        const generationWord = entries[at + 2]!;
-        const generation = entries[at + 3]!;
-        const value = this.#data[(index + ((small & 4095) >> 3)) | 0]!;
-        scratch64[0] = value;
-        if (this.#words[(generationWord + (bits64[0]! & this.#zero)) | 0] === generation) {
-          this.#base = small & ~4095;
-          this.#index = index;
-          this.#generationWord = generationWord;
-          this.#generation = generation;
-          return value;
-        }
-      }
-    }
-    return this.#loadThird(address);
-  }
-
-  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
-  #loadThird(address: number): number {
+  /**
+   * Remembers the translation of `address`; `tries`: how often that has been done for this access already. All in one function on purpose: with less than 460 bytes of
+   * bytecode V8 would put it into every loop that loads, where it takes the place of other loads.
+   */
+  #aimAt(address: number, tries: number): void {
     const cache = this.#cache;
-    const page = Math.floor(address / PAGE_BYTES);
-    const entry = page & CACHE_ENTRY_MASK;
-    const distance = address - page * PAGE_BYTES;
-    const offset = distance | 0;
-    if (cache.pages[entry] === page && offset === distance && (offset & ~4088) === 0) {
-      const data = cache.sections[entry]!.f64; // an entry with a page has a section
-      const entries = this.#entries;
-      const at = entry << ENTRY_SHIFT;
-      const index = entries[at + ENTRY_INDEX]! / 2;
-      const generationWord = entries[at + ENTRY_GENERATION_WORD]!;
-      const generation = entries[at + ENTRY_GENERATION]!;
-      const value = data[index + (offset >> 3)]!;
-      scratch64[0] = value;
-      if (this.#words[generationWord + (bits64[0]! & this.#zero)] === generation) {
-        this.#base = page * PAGE_BYTES;
-        this.#data = data;
-        this.#index = index;
-        this.#generationWord = generationWord;
-        this.#generation = generation;
-        this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
-        return value;
+    const entries = this.#entries;
+    const small = address | 0;
+    if (tries === 0 && small === address && small >= 0) {
+      const smallPage = small >> 12;
+      const smallAt = (smallPage & 255) << 2; // numbers, not names: an imported constant is a load, and there would be eight
+      if (entries[smallAt] === (smallPage | this.#sectionKey)) {
+        this.#base = small & ~4095;
+        this.#index = entries[smallAt + 1]! / 2;
+        this.#generationWord = entries[smallAt + 2]!;
+        this.#generation = entries[smallAt + 3]!;
+        return;
       }
     }
-    return this.#loadMiss(address);
-  }
-
-  #loadMiss(address: number): number {
-    const page = pageOf(address, 8);
-    for (let tries = 0; ; tries++) {
+    const page = Math.floor(address / PAGE_BYTES);
+    let entry = page & CACHE_ENTRY_MASK;
+    if (tries > 0 || cache.pages[entry] !== page) {
       checkRetry(tries, address);
-      const entry = this.#cache.find(page, false, address);
-      const entries = this.#entries;
-      const at = entry << ENTRY_SHIFT;
-      const index = entries[at + ENTRY_INDEX]! / 2 + (address - page * PAGE_BYTES) / 8;
-      const value = this.#cache.sections[entry]!.f64[index]!;
-      scratch64[0] = value;
-      if (
-        this.#words[entries[at + ENTRY_GENERATION_WORD]! + (bits64[0]! & this.#zero)] === entries[at + ENTRY_GENERATION]
-      )
-        return value;
+      entry = cache.find(pageOf(address, 8), false, address);
     }
+    const at = entry << ENTRY_SHIFT;
+    this.#base = page * PAGE_BYTES;
+    this.#data = cache.sections[entry]!.f64; // an entry with a page has a section
+    this.#sectionKey = quickSection(entries[at + ENTRY_KEY]!);
+    this.#index = entries[at + ENTRY_INDEX]! / 2;
+    this.#generationWord = entries[at + ENTRY_GENERATION_WORD]!;
+    this.#generation = entries[at + ENTRY_GENERATION]!;
   }
 }
