@@ -7,6 +7,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { type AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts";
+import { probeAgents } from "../../src/sync/agents.ts";
+import type { Ownership } from "./owner-worker.ts";
 import type { Doom } from "./doomed-worker.ts";
 import { MIB, PAGE, PlayedDevice, makeSpace, randomFrom, stampPages, withSpace } from "./rig.ts";
 
@@ -111,6 +113,39 @@ test("a thread that dies while it serves faults leaves its turn and its frames t
     assert.equal(device.stats.residentPages, 3, "so did its frames");
     device.close();
   }));
+
+test("a device whose owner dies goes with it, its threads too, and the space forgets it", async () => {
+  for (let i = 0; i < 3; i++) {
+    const space = makeSpace({ debug: false });
+    const pages = 4;
+    const counters = space.mmapSync(pages * PAGE);
+    const workerData: Ownership = { handle: space.handle, counters, pages };
+    const owner = new Worker(new URL("./owner-worker.js", import.meta.url), { workerData });
+    await new Promise((resolve) => void owner.once("message", resolve));
+    assert.equal(deviceNames(space).includes("softwareDevice"), true);
+    await owner.terminate();
+    let hasStopped = false;
+    try {
+      for (let tries = 0; deviceNames(space).length > 0 && tries < 500; tries++) {
+        await pause(2);
+        // Nobody here waits for anything, so nobody would look for the deaths of threads that another one had started.
+        probeAgents(space.machine.memory);
+        // Invalidations while the dead owner's mirror may still be there.
+        space.mprotectSync(counters, PAGE, tries % 2 === 0 ? "read" : "read-write");
+      }
+      assert.deepEqual(deviceNames(space), []);
+      space.mprotectSync(counters, PAGE, "read-write");
+      space.u32.store(counters, 1);
+      assert.equal(space.u32.load(counters), 1);
+    } catch (error) {
+      // One of the three threads may have died inside a critical section.
+      assert.ok(error instanceof HmmError && error.code === "EOWNERDEAD", String(error));
+      hasStopped = true;
+    }
+    if (hasStopped) console.log("the machine has stopped");
+    await space.dispose();
+  }
+});
 
 test("a thread that dies with the driver lock stops the machine, and everybody hears why", async () => {
   const space = makeSpace({ debug: false });

@@ -60,6 +60,8 @@ import type { ThrashTable } from "./thrash.ts";
 export const SPAN_TRIES_MAX = 2;
 /** How long a stretch waits for an invalidation that is under way. Short: the turn is held, and most are over in microseconds. */
 export const SPAN_WAIT_MS = 1;
+/** Before it sleeps, it looks so many times, about 0.1 us each. */
+const SPAN_LOOKS = 100;
 
 /** hmm writes entries as the device's table has them. The device has no memory of its own that the CPU could not see. */
 export const DEVICE_ENCODING: HmmEncoding = {
@@ -153,7 +155,7 @@ export class SpanService {
     let toldOnce = false;
     for (let tries = 0; tries < SPAN_TRIES_MAX;) {
       if (this.work.firstDemanded(startPage, endPage) < 0) return 0;
-      if (!(yield* hmmRangeWaitUntilValid(this.#range, SPAN_WAIT_MS))) {
+      if (!(yield* this.#waitUntilValid())) {
         count(record, RETRIES);
         return EBUSY;
       }
@@ -172,6 +174,12 @@ export class SpanService {
       tries++;
     }
     return EBUSY;
+  }
+
+  /** Most invalidations are over in less time than going to sleep and waking up takes. */
+  *#waitUntilValid(): Task<boolean> {
+    for (let looks = 0; looks < SPAN_LOOKS; looks++) if (yield* hmmRangeWaitUntilValid(this.#range, 0)) return true;
+    return yield* hmmRangeWaitUntilValid(this.#range, SPAN_WAIT_MS);
   }
 
   /** Step 2. EAGAIN: tracking has told the listeners, this range among them; read again. Else as hmmRangeFault. */
