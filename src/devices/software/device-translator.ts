@@ -15,7 +15,7 @@
 import type { Translator } from "../../memory/translation.ts";
 import { TRANSLATION_WRITABLE } from "../../memory/translation.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
-import type { Errno } from "../../sync/errno.ts";
+import { EBUSY, type Errno } from "../../sync/errno.ts";
 import { DeviceFault } from "../device-fault.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import { STALLS, countAtomically } from "./device-stats.ts";
@@ -25,6 +25,9 @@ import { type FaultService, entryAllows } from "./fault-service.ts";
 
 /** Times that a page is brought for one access and is gone again before the access, until it is used in RAM instead. */
 export const STEALS_MAX = 4;
+
+/** Faults of one access: each was served, and its page taken away again before the access. Then somebody changes the mapping in a tight loop. */
+const ACCESS_FAULTS_MAX = 10_000;
 
 /** What takes a thread out of a kernel whose work item has been given up. Made once: it says nothing but that. */
 class WorkItemAbandoned extends Error {}
@@ -76,6 +79,7 @@ export class DeviceTranslator implements Translator {
         if ((entry & ENTRY_LOCAL) !== 0) table.frames.touch(entryFrameNumber(entry) - table.firstPfn);
         return entryFrameNumber(entry) * 2 + ((entry & ENTRY_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
       }
+      if (steals === ACCESS_FAULTS_MAX) this.#fail(EBUSY, page, write, address);
       this.#fault(page, write, address, steals);
     }
   }
