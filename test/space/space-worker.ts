@@ -18,6 +18,9 @@ export interface PartRequest {
 /** What "copy" writes. */
 export const COPIED_BYTE = 0xee;
 
+/** A thread that is scheduled only while the range is unmapped gets nothing through for a while. */
+const COPY_TRIES_MAX = 100_000;
+
 const parts = {
   /** Attaches and leaves again. */
   visit: (space: AddressSpace, { rounds }: PartRequest): number => {
@@ -37,12 +40,12 @@ const parts = {
     return sum;
   },
 
-  /** Copies to and from [FAR, FAR + 64 pages), which others unmap and map again all the time. Returns how many copies got through. */
+  /** Copies to and from [FAR, FAR + 64 pages), which others unmap and map again all the time. Goes on until one got through, within reason. Returns how many did. */
   copy: (space: AddressSpace, { rounds }: PartRequest): number => {
     const pattern = new Uint8Array(64 * PAGE).fill(COPIED_BYTE);
     const found = new Uint8Array(64 * PAGE);
     let copies = 0;
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < rounds || (copies === 0 && round < COPY_TRIES_MAX); round++) {
       try {
         space.writeSync(FAR, pattern);
         space.readSync(FAR, found);
