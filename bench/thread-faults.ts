@@ -11,7 +11,18 @@ import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
 import { warmMemory } from "./fresh-memory.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter, roundsOf } from "./round-counter.ts";
-import { DONE, FAILED, GO, IDLE, READY, type TouchJob, type TouchKind, WHO } from "./thread-faults-job.ts";
+import {
+  AWAKE,
+  CLEAR,
+  DONE,
+  FAILED,
+  GO,
+  IDLE,
+  READY,
+  type TouchJob,
+  type TouchKind,
+  WHO,
+} from "./thread-faults-job.ts";
 
 const MiB = 2 ** 20;
 const THREADS = 2;
@@ -19,30 +30,34 @@ const THREADS = 2;
 /** The Workers, and what they are told. */
 class Touchers {
   readonly #control: Int32Array;
+  readonly #times = new Float64Array(new SharedArrayBuffer(16 * THREADS));
   readonly #workers: readonly Worker[];
 
-  constructor(job: Omit<TouchJob, "control" | "number">) {
+  constructor(job: Omit<TouchJob, "control" | "times" | "number">) {
     this.#control = new Int32Array(new SharedArrayBuffer(1024));
     this.#workers = Array.from({ length: THREADS }, (_, number) => {
-      const workerData: TouchJob = { ...job, control: this.#control, number };
+      const workerData: TouchJob = { ...job, control: this.#control, times: this.#times, number };
       return new Worker(new URL("./thread-faults-worker.js", import.meta.url), { workerData });
     });
     this.#await(READY, THREADS);
   }
 
-  /** Lets one or all touch their pages; how long it took until the last was done, in ms. */
+  /** Lets one or all touch their pages; ms from when the first of them began, all being awake, until the last was done. */
   run(threads: number): number {
     const control = this.#control;
     Atomics.store(control, DONE, 0);
     Atomics.store(control, IDLE, 0);
+    Atomics.store(control, AWAKE, 0);
     Atomics.store(control, WHO, threads);
-    const startMs = performance.now();
     Atomics.add(control, GO, 1);
     Atomics.notify(control, GO);
     this.#await(DONE, threads);
-    const ms = performance.now() - startMs;
+    Atomics.add(control, CLEAR, 1);
+    Atomics.notify(control, CLEAR);
     this.#await(IDLE, threads);
-    return ms;
+    const starts = Array.from({ length: threads }, (_, number) => this.#times[2 * number]!);
+    const ends = Array.from({ length: threads }, (_, number) => this.#times[2 * number + 1]!);
+    return Math.max(...ends) - Math.min(...starts);
   }
 
   async end(): Promise<void> {

@@ -20,10 +20,10 @@
 
 import { atomicExchange, atomicStore } from "../sync/atomics.ts";
 import { AGENT_LIMIT } from "../sync/control-block.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
+import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Spinlock } from "../sync/spinlock.ts";
-import { DONE, doneNumber } from "../sync/task.ts";
+import { DONE, DONE_TRUE, doneNumber } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { Buddy, orderFor } from "./buddy.ts";
 import { FRAME_WORDS, SectionRecord } from "./ram-section.ts";
@@ -93,9 +93,19 @@ export class FrameAllocator {
     return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
   }
 
-  /** As `take`, out of this thread's own magazine: never waits, and 0 says nothing but that the magazine is empty. */
+  /** As `take`, out of this thread's own magazine, for code that is no task: never waits, and 0 says nothing but that the magazine is empty. */
   takeAtHand(): number {
-    return this.#hasRow() ? this.#pop() : 0;
+    if (!this.#hasRow()) return 0;
+    const pfn = this.#pop();
+    return pfn === 0 ? this.#refillAtOnce() : pfn;
+  }
+
+  /** Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns. */
+  #refillAtOnce(): number {
+    if (this.#memory.mode !== REAL || this.#lock.tryLock() !== DONE_TRUE) return 0;
+    const pfn = this.#refill();
+    this.#lock.unlock();
+    return pfn;
   }
 
   /** First of `pages` free frames in a row, taken, or 0. */
