@@ -58,7 +58,7 @@ export const figures: readonly Figure[] = [
     method:
       "The same questions in the same order, two threads on either side, the tree of all cities; device memory for a quarter of the tree, and for all of it.",
     lessons:
-      "Why it is missed: a search makes about 165 loads. On plain arrays such a load takes about 1.5 ns; through the page table it takes 2.5 ns within a page and 6 ns from page to page, as the figure `load` shows, and a tree goes from page to page. Reading the clock and storing the answer over the bus, six times a question, adds about 0.2 us. Faults hardly matter: with device memory for everything the ratio is nearly the same.",
+      "What the ratio is made of: a search makes about 165 loads. On plain arrays such a load takes about 1.5 ns; through the page table it takes 2.5 ns within a page and 6 ns from page to page, as the figure `load` shows, and a tree goes from page to page. Reading the clock and storing the answer over the bus, six times a question, adds about 0.2 us. Faults hardly matter: with device memory for everything the ratio is nearly the same.",
     load: async () => (await import("./geocode.ts")).measureGeocode,
   },
 ];

@@ -10,7 +10,6 @@
 
 /** The text. Outermost first. */
 export const LOCK_ORDER: string = `
-  lock serviceLock: mutex: a device's fault service: one batch at a time
   lock mmapLock: rwsem: the vma tree of an address space; held for reading while it is walked or faulted in
   lock notifierSrcu: srcu: the memory of subscriptions while their callbacks run
   lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
@@ -25,7 +24,7 @@ export const LOCK_ORDER: string = `
   lock heapLock: spinlock: the heap's free blocks
   lock ramLock: spinlock: free page frames
 
-  order serviceLock < mmapLock < notifierSrcu < mirrorsSem < driverLock
+  order mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
   order driverLock < mirrorClaim, mirrorOpsLock
   order driverLock < pageTableLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
