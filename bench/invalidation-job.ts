@@ -10,6 +10,8 @@ export const CHANNEL = "hmm-ts bench: invalidation";
 export const ORDER = 0;
 /** How often, or over how many pages. */
 export const COUNT = 16;
+/** Page number of the first of them. */
+export const FIRST_PAGE = 96;
 /** Pages that the kernel has loaded from so far in this order: the next one waits for its value to change. */
 export const USING = 32;
 /** Pages whose new value the kernel has seen so far. */
@@ -18,7 +20,7 @@ export const SEEN = 48;
 export const GO = 64;
 /** Ping-pong: even, it is the owner's turn; odd, the kernel's. */
 export const BALL = 80;
-export const CONTROL_WORDS = 96;
+export const CONTROL_WORDS = 112;
 
 /** ORDER: nothing. */
 export const IDLE = 0;

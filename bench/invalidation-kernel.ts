@@ -5,6 +5,7 @@ import {
   BALL,
   CHANNEL,
   COUNT,
+  FIRST_PAGE,
   GO,
   IDLE,
   LEAVE,
@@ -30,12 +31,13 @@ function receiveControl(): Promise<Int32Array> {
   });
 }
 
-/** `args`: address of the pages, address of the steady page. */
+/** `args`: address of the steady page. */
 export function serve(memory: DeviceMemory, _item: number, args: readonly number[]): void {
-  const [pages = 0, steady = 0] = args;
+  const [steady = 0] = args;
   for (;;) {
     const order = waitWhile(ORDER, IDLE);
     const count = Atomics.load(control, COUNT);
+    const pages = Atomics.load(control, FIRST_PAGE) * PAGE_BYTES;
     if (order === PING_PONG) pingPong(count);
     else if (order === WATCH) watch(memory, pages, count);
     else if (order === LOAD_ONCE) loadOnce(memory, pages, steady, count);
