@@ -11,7 +11,7 @@ import { Execution, NeedsScans } from "./execution.ts";
 import type { Finding } from "./finding.ts";
 import { watchPlainAccesses } from "./plain-accesses.ts";
 import { Reporter } from "./reporter.ts";
-import { defaultLiberties } from "./scenario.ts";
+import { defaultLiberties, defineScenario } from "./scenario.ts";
 import type { Liberties, Scenario, Weakness } from "./scenario.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -64,10 +64,10 @@ export interface Exploration extends Omit<Progress, "findings"> {
 /** Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. */
 export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}): Exploration {
   try {
-    return new Explorer(scenario as Scenario<unknown>, options, false).explore();
+    return new Explorer(defineScenario(scenario), options, false).explore();
   } catch (error) {
     if (!(error instanceof NeedsScans)) throw error;
-    return new Explorer(scenario as Scenario<unknown>, options, true).explore();
+    return new Explorer(defineScenario(scenario), options, true).explore();
   } finally {
     divertLockdep(undefined);
     watchPlainAccesses(undefined);

@@ -8,10 +8,19 @@
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/task.ts";
+import type { EngineName } from "./engines.ts";
+import type { FindingKind } from "./finding.ts";
 
 /** `S` is what `setup` returns: the shared objects. */
 export interface Scenario<S> {
+  /** With `/` between groups: `patches/01/before`. */
   readonly name: string;
+  /** One line: what happens at the same time, and what must not come of it. */
+  readonly summary?: string;
+  /** Of a broken scenario: what must be found in it. Without it, nothing may be found. */
+  readonly expects?: FindingKind;
+  /** How far to explore it, and what may happen, where nobody says otherwise. */
+  readonly exploration?: ScenarioExploration;
   /** Called once. Builds the shared objects on `memory`; their words are what every execution begins with. */
   setup(memory: SharedMemory): S;
   /** By name, in order. Each is started anew in every execution. At most 31. */
@@ -24,6 +33,24 @@ export interface Scenario<S> {
   readonly words?: number;
   /** Before each execution: fresh handles, for objects that keep state in JavaScript. Its result replaces `setup`'s. */
   reopen?(memory: SharedMemory): S;
+}
+
+/** What a scenario says about its own exploration. */
+export interface ScenarioExploration extends Partial<Liberties> {
+  /** Default "optimal": to the end. */
+  readonly engine?: EngineName;
+  /** With "bounded". */
+  readonly preemptions?: number;
+  /** With an engine that samples: how many executions. */
+  readonly executions?: number;
+}
+
+/** A scenario of whatever shared objects: what a list of scenarios holds. */
+export type AnyScenario = Scenario<unknown>;
+
+/** Takes the type of the shared objects away. They never leave the scenario: what its setup makes, its own tasks get. */
+export function defineScenario<S>(scenario: Scenario<S>): AnyScenario {
+  return scenario as AnyScenario;
 }
 
 /** Budgets and rules of what may happen in one execution. */
