@@ -10,7 +10,7 @@ const rootPath = fileURLToPath(new URL("../", import.meta.url));
 
 /** Each built folder, and where its sources are. */
 const builtFolders = [
-  ["dist", "src"],
+  ...["src", "scenarios"].map((folder) => [`dist/${folder}`, folder]),
   ...["src", "test", "bench", "examples", "scenarios"].map((folder) => [`.build/${folder}`, folder]),
 ];
 

@@ -16,7 +16,7 @@ const packageJson = JSON.parse(readFileSync(`${rootPath}package.json`, "utf8"));
 
 /** What may be packed besides dist/. */
 const packedProse = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg))$/;
-const packedCode = /^dist\/.*\.(js|d\.ts)(\.map)?$/;
+const packedCode = /^dist\/(src|scenarios)\/.*\.(js|d\.ts)(\.map)?$/;
 
 /** Written into the empty folder: the smallest program that would notice if the package did not work. */
 const program = `
@@ -54,7 +54,13 @@ function npm(/** @type {readonly string[]} */ args, folder = rootPath) {
  */
 function checkContents(paths) {
   const name = "the tarball holds what it should, and nothing else";
-  const wanted = ["README.md", "LICENSE", ...Object.values(packageJson.bin), ...entryTargets()];
+  const wanted = [
+    "README.md",
+    "LICENSE",
+    ...Object.values(packageJson.bin),
+    ...entryTargets(),
+    "dist/scenarios/all.js",
+  ];
   const missing = wanted.map((path) => path.replace(/^\.\//, "")).filter((path) => !paths.includes(path));
   const strange = paths.filter((path) => !packedProse.test(path) && !packedCode.test(path));
   if (missing.length === 0 && strange.length === 0) return { name, result: "passed" };
@@ -111,8 +117,8 @@ function runNode(args, cwd) {
  * @returns {Promise<Check[]>}
  */
 export async function checkPackage(onProgress) {
-  if (!existsSync(`${rootPath}dist/index.js`)) {
-    return [{ name: "the package", result: "failed", detail: "dist/index.js is not there" }];
+  if (!existsSync(`${rootPath}dist/src/index.js`)) {
+    return [{ name: "the package", result: "failed", detail: "dist/src/index.js is not there" }];
   }
   const checks = [
     await checkTool("publint", "publint", ["--strict"]),

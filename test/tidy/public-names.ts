@@ -23,7 +23,7 @@ export function entryPaths(files: readonly ProjectFile[]): string[] {
   const packageFile = files.find((file) => file.path === "package.json");
   if (packageFile === undefined) return [];
   const targets = [...packageFile.text.matchAll(/"\.\/dist\/([^"]+)\.js"/g)];
-  return [...new Set(targets.map((match) => `src/${match[1]}.ts`))];
+  return [...new Set(targets.map((match) => `${match[1]}.ts`))];
 }
 
 export function publicNames(files: readonly ProjectFile[], entryPath: string): PublicName[] {

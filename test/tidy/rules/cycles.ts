@@ -4,7 +4,7 @@
  */
 
 import { importsOf } from "../imports.ts";
-import { fileFromText, isSource, type ProjectFile } from "../project-file.ts";
+import { fileFromText, isPackaged, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
 interface Edge {
@@ -16,7 +16,7 @@ type Graph = ReadonlyMap<string, readonly Edge[]>;
 
 function importGraph(files: readonly ProjectFile[]): Graph {
   const graph = new Map<string, Edge[]>();
-  for (const file of files.filter(isSource)) {
+  for (const file of files.filter(isPackaged)) {
     const edges: Edge[] = [];
     for (const { path, line, isTypeOnly } of importsOf(file)) {
       if (path !== undefined && !isTypeOnly) edges.push({ to: path, line });

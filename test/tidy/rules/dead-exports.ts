@@ -62,7 +62,7 @@ export const deadExports: Rule = {
     "exported by the package": [
       dead,
       fileFromText("src/index.ts", `export * from "./mm/a.ts";`),
-      fileFromText("package.json", `"./dist/index.js"`),
+      fileFromText("package.json", `"./dist/src/index.js"`),
     ],
     "a constant": [fileFromText("src/mm/a.ts", `export const VM_READ = 1;`)],
   },

@@ -1,10 +1,10 @@
-/** @module A folder of src/ imports only itself and what stands below it. */
+/** @module A folder of src/ imports only itself and what stands below it; scenarios/ is a layer between all and the command. */
 
 import { importsOf, workerEntriesOf } from "../imports.ts";
-import { fileFromText, isSource, type ProjectFile } from "../project-file.ts";
+import { fileFromText, isPackaged, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
-/** Bottom to top. src/index.ts stands above devices and checker, below cli. */
+/** Bottom to top. src/index.ts stands above devices and checker; only the command knows the scenarios. */
 export const layers: readonly string[] = [
   "sync",
   "memory",
@@ -16,11 +16,13 @@ export const layers: readonly string[] = [
   "devices",
   "checker",
   "index.ts",
+  "scenarios",
   "cli",
 ];
 
 function layerOf(path: string): number {
-  return layers.indexOf(path.split("/")[1] ?? "");
+  const [top, folder] = path.split("/");
+  return layers.indexOf((top === "scenarios" ? top : folder) ?? "");
 }
 
 function checkFile(file: ProjectFile): Finding[] {
@@ -33,8 +35,9 @@ function checkFile(file: ProjectFile): Finding[] {
   targets.push(...workerEntriesOf(file));
   for (const { path, line } of targets) {
     if (path === undefined) continue;
-    if (!path.startsWith("src/")) {
-      findings.push({ path: file.path, line, message: `imports ${path}, outside src/; what ships stands in src/` });
+    if (!/^(src|scenarios)\//.test(path)) {
+      const message = `imports ${path}; what ships stands in src/ and scenarios/`;
+      findings.push({ path: file.path, line, message });
     } else if (layerOf(path) > from) {
       const message = `imports ${path}, which stands above it (${layers.join(" < ")}); turn the dependency round`;
       findings.push({ path: file.path, line, message });
@@ -45,7 +48,7 @@ function checkFile(file: ProjectFile): Finding[] {
 
 export const layering: Rule = {
   name: "each layer imports only itself and those below it",
-  check: (files) => files.filter(isSource).flatMap(checkFile),
+  check: (files) => files.filter(isPackaged).flatMap(checkFile),
   broken: {
     "upward import": [fileFromText("src/mm/fault.ts", `import { hmmFault } from "../hmm/fault.ts";`)],
     "upward type import": [fileFromText("src/sync/wait.ts", `import type { Mm } from "../mm/mm.ts";`)],
@@ -56,11 +59,22 @@ export const layering: Rule = {
     ],
     "import from the tests": [fileFromText("src/mm/mm.ts", `import { x } from "../../test/mm/x.ts";`)],
     "unknown layer": [fileFromText("src/stuff/a.ts", `export const a: number = 1;`)],
+    "the checker imports a scenario": [
+      fileFromText("src/checker/a.ts", `import { all } from "../../scenarios/all.ts";`),
+    ],
+    "a scenario imports the command": [fileFromText("scenarios/a/b.ts", `import { run } from "../../src/cli/run.ts";`)],
+    "a scenario imports a test": [fileFromText("scenarios/a/b.ts", `import { x } from "../../test/mm/x.ts";`)],
     "index imports cli": [fileFromText("src/index.ts", `export { main } from "./cli/main.ts";`)],
   },
   sound: {
     "downward import": [fileFromText("src/hmm/fault.ts", `import { fault } from "../mm/fault.ts";`)],
     "same layer": [fileFromText("src/mm/fault.ts", `import { a } from "./vma.ts"; import fs from "node:fs";`)],
+    "the command imports the scenarios": [
+      fileFromText("src/cli/check.ts", `import { all } from "../../scenarios/all.ts";`),
+    ],
+    "a scenario imports what it explores": [
+      fileFromText("scenarios/a/b.ts", `import { x } from "../rig/x.ts"; import { y } from "../../src/mm/y.ts";`),
+    ],
     "cli imports the index": [fileFromText("src/cli/main.ts", `import { AddressSpace } from "../index.ts";`)],
   },
 };

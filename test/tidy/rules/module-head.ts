@@ -1,6 +1,6 @@
-/** @module Each source file begins by saying what it is. */
+/** @module Each file that ships begins by saying what it is. */
 
-import { fileFromText, isSource, parseFile, type ProjectFile } from "../project-file.ts";
+import { fileFromText, isPackaged, parseFile, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
 const headLettersMin = 40;
@@ -21,8 +21,8 @@ function checkFile(file: ProjectFile): Finding[] {
 const sentence = "The page table: a radix tree of words, changed under pageTableLock.";
 
 export const moduleHead: Rule = {
-  name: "each source file begins with a @module comment",
-  check: (files) => files.filter(isSource).flatMap(checkFile),
+  name: "each file that ships begins with a @module comment",
+  check: (files) => files.filter(isPackaged).flatMap(checkFile),
   broken: {
     "no head": [fileFromText("src/mm/a.ts", `import "./b.ts";`)],
     "a head after the code": [fileFromText("src/mm/a.ts", `import "./b.ts";\n/** @module ${sentence} */`)],

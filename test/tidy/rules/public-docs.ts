@@ -24,7 +24,7 @@ function checkEntry(files: readonly ProjectFile[], entryPath: string): Finding[]
   return findings;
 }
 
-const packageFile: ProjectFile = fileFromText("package.json", `{ "exports": { ".": "./dist/index.js" } }`);
+const packageFile: ProjectFile = fileFromText("package.json", `{ "exports": { ".": "./dist/src/index.js" } }`);
 const index = (text: string): ProjectFile => fileFromText("src/index.ts", text);
 
 export const publicDocs: Rule = {
