@@ -45,6 +45,7 @@ export const ASLEEP = -1;
 export const WAKE_ONE: number = kindCode("wakeOne");
 const WAKE_ALL = kindCode("wakeAll");
 const ENQUEUE = kindCode("enqueue");
+const FREE = kindCode("free");
 
 /** Some task tests a condition, so place 0 is needed: the exploration begins again with it. */
 export class NeedsScans extends Error {}
@@ -55,6 +56,7 @@ export interface Witness {
   lockdep(run: Execution, error: LockdepError): void;
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void;
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void;
+  badWait(run: Execution, task: number, freeStep: number): void;
 }
 
 export interface ExecutionOptions {
@@ -313,11 +315,19 @@ export class Execution {
       this.#resume(task, RUN);
       if (this.pendingCode[task] === PARK) this.#park(task);
     }
+    if (this.#lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
   }
 
   /** The scenario's own verdict, once every task has returned. */
   checkOutcome(): void {
     this.#check?.(this.#shared);
+  }
+
+  /** The step that freed what the task waits for, if it cannot go on and one did. */
+  freedUnder(task: number): number | undefined {
+    const wait = this.pending[task];
+    if (wait === undefined || this.mayRun(task, wait)) return undefined;
+    return this.#lives.freedBefore(wait);
   }
 
   /** What a step of the trace was, for people. */
@@ -328,6 +338,14 @@ export class Execution {
   #look(code: number, step: number, wait: Wait): void {
     const bad = this.#lives.step(code, step, wait);
     if (bad !== undefined) this.#options.witness.badAccess(this, bad.kind, bad.freeStep);
+  }
+
+  /** A wait for something in freed memory may never end, and so never be seen as a step: it is told when it begins. */
+  #lookAtWaits(only: number | undefined): void {
+    for (let task = only ?? 0; task < (only === undefined ? this.tasks : only + 1); task++) {
+      const freeStep = MAY_BLOCK[this.pendingCode[task]!] === 0 ? undefined : this.freedUnder(task);
+      if (freeStep !== undefined) this.#options.witness.badWait(this, task, freeStep);
+    }
   }
 
   #resume(task: number, choice: Choice): void {

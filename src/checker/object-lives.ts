@@ -16,7 +16,8 @@ export class ObjectLives {
   readonly #footprints: Footprints;
   /** By place: the step that freed it, + 1. */
   #freedBy: Int32Array = new Int32Array(256);
-  #anyFreed = false;
+  /** Something has been freed in this execution. */
+  anyFreed = false;
 
   constructor(footprints: Footprints) {
     this.#footprints = footprints;
@@ -24,17 +25,17 @@ export class ObjectLives {
 
   /** A new execution begins. */
   forget(): void {
-    if (this.#anyFreed) this.#freedBy.fill(0);
-    this.#anyFreed = false;
+    if (this.anyFreed) this.#freedBy.fill(0);
+    this.anyFreed = false;
   }
 
   /** Notes the step that is about to be performed; says if it touches what was freed. */
   step(code: number, step: number, wait: Wait): BadAccess | undefined {
     if (code === ALLOC) this.#mark(wait, 0);
-    else if (this.#anyFreed || code === FREE) {
-      const freeStep = this.#freedBefore(wait);
+    else if (this.anyFreed || code === FREE) {
+      const freeStep = this.freedBefore(wait);
       if (code === FREE) {
-        this.#anyFreed = true;
+        this.anyFreed = true;
         this.#mark(wait, step + 1);
       }
       if (freeStep !== undefined) return { kind: code === FREE ? "double-free" : "use-after-free", freeStep };
@@ -42,7 +43,8 @@ export class ObjectLives {
     return undefined;
   }
 
-  #freedBefore(wait: Wait): number | undefined {
+  /** The step that freed what the operation touches, if one did. */
+  freedBefore(wait: Wait): number | undefined {
     for (let i = 0; i < Math.max(wait.words, 1); i++) {
       const place = this.#footprints.placeOf(wait.index + i);
       const freedBy = place < this.#freedBy.length ? this.#freedBy[place]! : 0;
@@ -52,7 +54,7 @@ export class ObjectLives {
   }
 
   #mark(wait: Wait, value: number): void {
-    if (value === 0 && !this.#anyFreed) return;
+    if (value === 0 && !this.anyFreed) return;
     for (let i = 0; i < wait.words; i++) {
       const place = this.#footprints.placeOf(wait.index + i);
       if (place >= this.#freedBy.length) {

@@ -47,6 +47,14 @@ export class Reporter implements Witness {
     this.#add(run, kind, message, sites, tasks, run.depth + 1);
   }
 
+  /** The task waits for something in freed memory. */
+  badWait(run: Execution, task: number, freeStep: number): void {
+    const freed = siteOf(run, freeStep);
+    const waits = pendingSite(run, task);
+    const message = `${waits.task} uses ${waits.label}, which ${freed.task} freed`;
+    this.#add(run, "use-after-free", message, [freed, waits], [taskOf(run.trace.transition[freeStep]!), task]);
+  }
+
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void {
     const accesses = [earlier, later];
     const sites = accesses.map(({ task, depth, isWrite, label, at }): Site => {
@@ -66,6 +74,7 @@ export class Reporter implements Witness {
     const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
       (task) => run.pending[task] !== undefined,
     );
+    if (stuck.some((task) => run.freedUnder(task) !== undefined)) return; // told by badWait
     const holders = stuck.map((task) => holderOf(run, task));
     const isLostWake = stuck.some((task) => run.pendingCode[task] === PARK) && holders.every((holder) => holder === -1);
     const lines = stuck.map((task, i) => {

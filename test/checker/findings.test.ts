@@ -6,12 +6,14 @@ import { explore } from "../../src/checker/explore.ts";
 import { findingIdentity } from "../../src/checker/finding.ts";
 import type { FindingKind } from "../../src/checker/finding.ts";
 import { minimise, replay } from "../../src/checker/minimise.ts";
+import { Objects } from "../../src/checker/objects.ts";
 import type { Cell, Places, PlainCell } from "../../src/checker/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import { formatToken, parseToken } from "../../src/checker/token.ts";
-import type { Mutex } from "../../src/sync/mutex.ts";
+import { Mutex } from "../../src/sync/mutex.ts";
 import { RefCount } from "../../src/sync/refcount.ts";
+import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { Spinlock } from "../../src/sync/spinlock.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { freedTwice, usedAfterFree } from "./programs/objects.ts";
@@ -157,6 +159,23 @@ test("a use after free names who freed and who used, and its smallest schedule h
   );
   assert.equal(small.token, "h1-a2ba2b");
   assert.match(small.message, /t1 uses object\.field, which t0 freed/);
+});
+
+test("a wait for a lock in freed memory is a use after free, though it never comes to be a step", () => {
+  const lockFreed: Body<{ memory: SharedMemory; objects: Objects }> = function* ({ memory, objects }) {
+    const at = yield* objects.alloc(Mutex.WORDS, "object");
+    yield* objects.free(at, Mutex.WORDS, "object");
+    yield* new Mutex(memory, at).lock();
+  };
+  const start = (places: Places): { memory: SharedMemory; objects: Objects } => {
+    const { memory } = places.cell("x");
+    return { memory, objects: new Objects(memory, places.take(64), 16) };
+  };
+  const { findings } = explore(program("lock of a freed object", start, [lockFreed]));
+  assert.deepEqual(
+    findings.map(({ kind, message }) => [kind, message]),
+    [["use-after-free", "t0 uses mutex, which t0 freed"]],
+  );
 });
 
 test("a deadlock names who waits for what and who holds it", () => {
