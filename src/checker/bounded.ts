@@ -1,43 +1,64 @@
 /**
- * @module Every class that has an execution with at most k preemptions, exactly. A preemption is a switch away from a task
- * that could have gone on. Cutting a partial-order reduction at the bound would lose classes (Coons, Musuvathi, McKinley,
- * OOPSLA 2013), so this is a plain search over schedules, made affordable otherwise: a beginning is given up if an
- * equivalent one that ended in the same task was there before with no more preemptions. What can follow, and at what
- * cost, depends on nothing else.
+ * @module Every class that has an execution within a bound, exactly. What is bounded is one of two:
+ *
+ * - preemptions: switches away from a task that could have gone on;
+ * - delays (Emmi, Qadeer, Rakamaric, POPL 2011): there is one schedule that costs nothing, in which each task goes on until
+ *   it has to wait or is over and then the next one has its turn; passing over a task that could go on costs one each.
+ *
+ * Cutting a partial-order reduction at the bound would lose classes (Coons, Musuvathi, McKinley, OOPSLA 2013), so this is
+ * a plain search over schedules, made affordable otherwise: a beginning is given up if an equivalent one that ended in the
+ * same task was there before at no higher cost. What can follow, and at what cost, depends on nothing else.
  */
 
 import { ClassKeys } from "./class-key.ts";
 import type { Execution } from "./execution.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
-import { SPURIOUS, TIMEOUT, choiceOf, taskOf } from "./trace.ts";
+import { SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
 const NOBODY = -1;
 
-/** Whether it is a step of `task` other than the end of a wait by itself. */
-function couldGoOn(transition: Transition, task: number): boolean {
+/** Not the end of a wait by itself. */
+function isGoingOn(transition: Transition): boolean {
   const choice = choiceOf(transition);
-  return taskOf(transition) === task && choice !== TIMEOUT && choice !== SPURIOUS;
+  return choice !== TIMEOUT && choice !== SPURIOUS;
 }
+
+interface Priced {
+  readonly transition: Transition;
+  readonly cost: number;
+}
+
+/** What a choice costs: `last` did the step before (or nobody), `able` are the tasks that can go on. */
+export type Price = (chosen: number, last: number, able: readonly number[]) => number;
+
+export const preemptionPrice: Price = (chosen, last, able) => (chosen === last || !able.includes(last) ? 0 : 1);
+
+/** Tasks have their turns in their order, round and round, beginning with the one that went last. */
+export const delayPrice: Price = (chosen, last, able) => {
+  const first = Math.max(last, 0);
+  const turn = (task: number): number => (task >= first ? task - first : task - first + TASK_LIMIT);
+  return able.filter((task) => turn(task) < turn(chosen)).length;
+};
 
 export class Bounded implements Scheduler {
   readonly #bound: number;
+  readonly #price: Price;
   readonly #keys: ClassKeys;
-  /** By last task, then by class of the beginning: the fewest preemptions with which it was reached. */
+  /** By last task, then by class of the beginning: the lowest cost at which it was reached. */
   readonly #visited: Map<number, number>[];
   readonly #current: Transition[] = [];
-  readonly #todo: Transition[][] = [];
-  /** Preemptions before each depth. */
+  readonly #todo: Priced[][] = [];
+  /** What the steps before each depth cost. */
   readonly #used: number[] = [0];
-  /** Who could have gone on at each depth: switching away from it costs one. */
-  readonly #incumbent: number[] = [];
   #repeat = 0;
   #isFirst = true;
   #wasCut = false;
 
-  constructor(run: Execution, bound: number) {
+  constructor(run: Execution, bound: number, price: Price) {
     this.#bound = bound;
+    this.#price = price;
     this.#keys = new ClassKeys(run.trace);
     this.#visited = Array.from({ length: run.tasks + 1 }, () => new Map<number, number>());
   }
@@ -74,29 +95,26 @@ export class Bounded implements Scheduler {
     const last = depth === 0 ? NOBODY : taskOf(this.#current[depth - 1]!);
     if (this.#wasHere(depth, last)) return BLOCKED;
     const enabled = Array.from(run.enabled.subarray(0, count));
-    this.#incumbent[depth] = enabled.some((transition) => couldGoOn(transition, last)) ? last : NOBODY;
-    const choices = enabled.toSorted((a, b) => this.#cost(depth, a) - this.#cost(depth, b));
-    const affordable = choices.filter(
-      (transition) => this.#used[depth]! + this.#cost(depth, transition) <= this.#bound,
-    );
+    const able = enabled.filter(isGoingOn).map(taskOf);
+    const choices: Priced[] = enabled.map((transition) => ({
+      transition,
+      cost: this.#price(taskOf(transition), last, able),
+    }));
+    choices.sort((a, b) => a.cost - b.cost);
+    const affordable = choices.filter(({ cost }) => this.#used[depth]! + cost <= this.#bound);
     if (affordable.length < choices.length) this.#wasCut = true;
-    // There is one: going on with the incumbent, or with anyone if there is none, costs nothing.
+    // There is one: of whatever is bounded, some choice costs nothing.
     const first = affordable.shift()!;
     this.#todo[depth] = affordable;
     this.#choose(depth, first);
-    return first;
+    return first.transition;
   }
 
   end(): void {}
 
-  #choose(depth: number, transition: Transition): void {
+  #choose(depth: number, { transition, cost }: Priced): void {
     this.#current[depth] = transition;
-    this.#used[depth + 1] = this.#used[depth]! + this.#cost(depth, transition);
-  }
-
-  #cost(depth: number, transition: Transition): number {
-    const incumbent = this.#incumbent[depth]!;
-    return incumbent === NOBODY || taskOf(transition) === incumbent ? 0 : 1;
+    this.#used[depth + 1] = this.#used[depth]! + cost;
   }
 
   #wasHere(depth: number, last: number): boolean {

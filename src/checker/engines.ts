@@ -1,9 +1,10 @@
 /**
  * @module The engines by name, and what can be told to each. Those that cover everything: optimal, source, sleep, naive, and
- * bounded up to its bound. Those that sample until they are stopped: random, pct, pos. How each works stands in its file.
+ * bounded and delay up to their bounds. Those that sample until they are stopped: random, pct, pos. How each works stands
+ * in its file.
  */
 
-import { Bounded } from "./bounded.ts";
+import { Bounded, delayPrice, preemptionPrice } from "./bounded.ts";
 import { DepthFirst } from "./depth-first.ts";
 import type { Execution } from "./execution.ts";
 import { Follow } from "./follow.ts";
@@ -14,13 +15,25 @@ import type { Scheduler } from "./scheduler.ts";
 import { SourceDpor } from "./source-dpor.ts";
 import type { Transition } from "./trace.ts";
 
-export type EngineName = "optimal" | "source" | "sleep" | "naive" | "bounded" | "random" | "pct" | "pos" | "replay";
+export type EngineName =
+  | "optimal"
+  | "source"
+  | "sleep"
+  | "naive"
+  | "bounded"
+  | "delay"
+  | "random"
+  | "pct"
+  | "pos"
+  | "replay";
 
 export interface EngineOptions {
   /** Default "optimal". */
   readonly engine?: EngineName;
   /** Of "bounded": at most so many. Default 2. */
   readonly preemptions?: number;
+  /** Of "delay": at most so many. Default 2. */
+  readonly delays?: number;
   /** Of the sampling engines. Default 1. */
   readonly seed?: number;
   /** Of "pct": how many orderings a bug may need. Default 3. */
@@ -32,6 +45,7 @@ export interface EngineOptions {
 }
 
 const DEFAULT_PREEMPTIONS = 2;
+const DEFAULT_DELAYS = 2;
 const DEFAULT_PCT_DEPTH = 3;
 
 /** The engine that the options ask for. */
@@ -47,7 +61,9 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
     case "naive":
       return new DepthFirst({ sleepSets: false });
     case "bounded":
-      return new Bounded(run, options.preemptions ?? DEFAULT_PREEMPTIONS);
+      return new Bounded(run, options.preemptions ?? DEFAULT_PREEMPTIONS, preemptionPrice);
+    case "delay":
+      return new Bounded(run, options.delays ?? DEFAULT_DELAYS, delayPrice);
     case "random":
       return new RandomWalk(random);
     case "pct":

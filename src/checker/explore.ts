@@ -52,7 +52,9 @@ export interface Exploration extends Omit<Progress, "findings"> {
   readonly classes: number;
   /** Executions in which some task could not go on. */
   readonly stuck: number;
-  /** Every class was seen, with at most `bound` preemptions. */
+  /** Classes of these. */
+  readonly stuckClasses: number;
+  /** Every class was seen, with at most `bound` preemptions (of engine "delay": delays). */
   readonly complete: boolean;
   readonly bound: number;
   readonly steps: number;
@@ -81,6 +83,7 @@ class Explorer {
   readonly #run: Execution;
   readonly #scheduler: Scheduler;
   readonly #keys: Set<number> | undefined;
+  readonly #stuckKeys = new Set<number>();
   readonly #classKeys: ClassKeys;
   readonly #startMs = performance.now();
   #executions = 0;
@@ -100,7 +103,7 @@ class Explorer {
     });
     this.#scheduler = makeScheduler(this.#run, options);
     const { engine } = options;
-    const repeats = !this.#scheduler.coverage.complete || engine === "naive" || engine === "bounded";
+    const repeats = !this.#scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? "");
     this.#keys = options.collectClasses === true || repeats ? new Set() : undefined;
     this.#classKeys = new ClassKeys(this.#run.trace);
   }
@@ -168,7 +171,9 @@ class Explorer {
     }
     if (this.#keys === undefined) return;
     this.#classKeys.extend(0);
-    this.#keys.add(this.#classKeys.at(run.trace.length));
+    const key = this.#classKeys.at(run.trace.length);
+    this.#keys.add(key);
+    if (run.unfinished > 0) this.#stuckKeys.add(key);
   }
 
   #progress(): Progress {
@@ -188,6 +193,7 @@ class Explorer {
       engine: this.#options.engine ?? "optimal",
       classes: this.#keys?.size ?? this.#executions,
       stuck: this.#stuck,
+      stuckClasses: this.#keys === undefined ? this.#stuck : this.#stuckKeys.size,
       complete: isComplete && complete,
       bound,
       steps: this.#steps,

@@ -38,10 +38,23 @@ export class Cell {
 
   /** Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only reads. */
   *compareExchange(expected: number, replacement: number): Task<boolean> {
+    return (yield* this.compareExchangeValue(expected, replacement)) === expected;
+  }
+
+  /** As {@link compareExchange}, but returns what the cell held before. */
+  *compareExchangeValue(expected: number, replacement: number): Task<number> {
     yield describe("compareExchange", this.memory, this.at, 1, this.label, expected);
-    if (plainLoad(this.memory.words, this.at) !== expected) return false;
-    this.memory.words[this.at] = replacement;
-    return true;
+    const before = plainLoad(this.memory.words, this.at);
+    if (before === expected) this.memory.words[this.at] = replacement;
+    return before;
+  }
+
+  /** Stores, and returns the value from before. */
+  *exchange(value: number): Task<number> {
+    yield describe("update", this.memory, this.at, 1, this.label);
+    const before = plainLoad(this.memory.words, this.at);
+    this.memory.words[this.at] = value;
+    return before;
   }
 
   /** Adds, and returns the value from before. */

@@ -3,6 +3,7 @@
 import type { Cell, Places } from "../../../src/checker/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
+import { assume } from "./assume.ts";
 import { program } from "./program-of.ts";
 import type { Body } from "./program-of.ts";
 
@@ -186,10 +187,7 @@ export function floatingRead(n: number): Program {
   return program(`floating_read(${n})`, cellsOf("x"), [script("x"), ...times(n, (i) => script(`x=${i + 1}`))]);
 }
 
-/** Waits as assumptions: a task that finds one false never goes on. */
-function* assume(cell: Cell, value: number, never: Cell): Task<void> {
-  if ((yield* cell.load()) !== value) yield* never.waitWhile(0);
-}
+const isZero = (value: number): boolean => value === 0;
 
 interface Lamport {
   readonly b: readonly Cell[];
@@ -204,15 +202,15 @@ function* lamportLock({ b, x, y, never }: Lamport, id: number, n: number): Task<
     yield* x.store(id);
     if ((yield* y.load()) !== 0) {
       yield* b[id]!.store(0);
-      yield* assume(y, 0, never);
+      yield* assume(y, isZero, never);
       continue;
     }
     yield* y.store(id);
     if ((yield* x.load()) === id) return;
     yield* b[id]!.store(0);
-    for (let j = 1; j <= n; j++) yield* assume(b[j]!, 0, never);
+    for (let j = 1; j <= n; j++) yield* assume(b[j]!, isZero, never);
     if ((yield* y.load()) === id) return;
-    yield* assume(y, 0, never);
+    yield* assume(y, isZero, never);
   }
 }
 
