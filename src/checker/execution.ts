@@ -3,47 +3,32 @@
  *
  * X1. Between two executions everything is put back: the words, the tasks (generators cannot be rewound, so they are made
  *     anew), the queues. A search therefore repeats the beginning of each execution; what it did is checked on the way.
- * X2. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One that queued before a
- *     wake and parks after it does not sleep (its word has changed), like a futex.
- * X3. A wake of one goes to the parked task that queued first.
- * X4. A task that throws is over; what it threw is a finding; the others go on.
+ * X2. A task that throws is over; what it threw is a finding; the others go on.
  */
 
-import {
-  AGENTS_USED,
-  AGENT_INSIDE,
-  AGENT_LIVE,
-  AGENT_STATE,
-  CONTROL_WORDS,
-  agentRecord,
-} from "../sync/control-block.ts";
-import { selectAgent } from "../sync/agents.ts";
+import { CONTROL_WORDS, agentRecord } from "../sync/control-block.ts";
 import { enterTask, leaveTask } from "../sync/current-task.ts";
 import type { TaskContext } from "../sync/current-task.ts";
-import { allows, mayTimeOut, succeeds, wakesParked } from "../sync/explored.ts";
-import { nextHeldSlot } from "../sync/held-locks.ts";
+import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
 import { divertLockdep, heldAtEnd } from "../sync/lockdep.ts";
 import type { LockdepError } from "../sync/lockdep.ts";
 import { EXPLORED, SharedMemory } from "../sync/shared-memory.ts";
-import type { Mode } from "../sync/shared-memory.ts";
 import { TIMED_OUT, WOKEN } from "../sync/task.ts";
 import type { Task, Wait } from "../sync/task.ts";
 import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "./footprint.ts";
 import { ObjectLives } from "./object-lives.ts";
+import { ASLEEP, Parking, WAKE_ONE } from "./parking.ts";
 import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
 import type { Liberties, Scenario, Weakness } from "./scenario.ts";
+import { StartingState } from "./starting-state.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
 import type { Choice, Transition } from "./trace.ts";
 
 const OWNER_AGENT_SHIFT = 20;
 const FIRST_SERIAL = 2;
 const DEFAULT_WORDS = 1024;
-/** {@link Execution.wokenBy}: it sleeps. */
-export const ASLEEP = -1;
-export const WAKE_ONE: number = kindCode("wakeOne");
-const WAKE_ALL = kindCode("wakeAll");
 const ENQUEUE = kindCode("enqueue");
 const FREE = kindCode("free");
 
@@ -81,7 +66,7 @@ export class Execution {
   /** What each task is about to do; undefined when it is over. */
   readonly pending: (Wait | undefined)[] = [];
   readonly pendingCode: Uint8Array;
-  readonly wokenBy: Int32Array;
+  readonly parking: Parking;
   /** The transitions that may come next, filled by {@link listEnabled}. */
   readonly enabled: Int32Array = new Int32Array((TASK_LIMIT + 1) * (TASK_LIMIT + 1));
   timeoutsLeft = 0;
@@ -98,12 +83,7 @@ export class Execution {
   #shared: unknown;
   readonly #generators: Task<unknown>[] = [];
   readonly #contexts: TaskContext[] = [];
-  readonly #queuedAt: Int32Array;
-  readonly #snapshot: Int32Array;
-  readonly #lowWords: number;
-  /** As whom, and how, the thread that explores uses the memory itself. */
-  readonly #ownAgent: number;
-  readonly #ownMode: Mode;
+  readonly #start: StartingState;
   readonly #heldNext: Int32Array;
   readonly #insideMark: Int32Array;
   readonly #lives: ObjectLives;
@@ -129,12 +109,7 @@ export class Execution {
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
     this.#setupShared = scenario.setup(this.memory);
     this.#shared = this.#setupShared;
-    this.#ownAgent = this.memory.agentId;
-    this.#ownMode = this.memory.mode;
-    this.#prepareAgents();
-    this.memory.refresh();
-    this.#snapshot = Int32Array.from(this.memory.words);
-    this.#lowWords = agentRecord(this.tasks + 1);
+    this.#start = new StartingState(this.memory, this.names);
     this.footprints = new Footprints(this.memory.words.length, {
       scans: options.scans,
       freeCommutes: options.weaknesses.has("drop-free"),
@@ -142,10 +117,9 @@ export class Execution {
     });
     this.trace = new Trace(this.tasks, this.footprints);
     this.pendingCode = new Uint8Array(this.tasks);
-    this.wokenBy = new Int32Array(this.tasks);
-    this.#queuedAt = new Int32Array(this.tasks);
-    this.#heldNext = new Int32Array(this.tasks);
-    this.#insideMark = new Int32Array(this.tasks);
+    this.parking = new Parking(this.trace, this.pending, this.pendingCode);
+    this.#heldNext = Int32Array.from(this.#start.heldNext);
+    this.#insideMark = Int32Array.from(this.#start.insideMark);
     this.#lives = new ObjectLives(this.footprints);
     this.#plain = new PlainAccesses(this, (run, earlier, later) => options.witness.race(run, earlier, later));
     this.#canLeave = this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
@@ -153,15 +127,14 @@ export class Execution {
 
   /** The value of a word when an execution begins. */
   initial(word: number): number {
-    return this.#snapshot[word] ?? 0;
+    return this.#start.valueOf(word);
   }
 
   /** Begins an execution whose first `keep` steps are those of the last one. */
   restart(keep: number): void {
     const { memory } = this;
     this.trace.cut(keep);
-    this.#putBack();
-    const { words } = memory;
+    this.#start.putBack();
     this.depth = 0;
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
@@ -178,29 +151,20 @@ export class Execution {
     });
     if (this.#reopen !== undefined) this.#shared = this.#reopen(memory);
     this.unfinished = this.tasks;
+    this.#heldNext.set(this.#start.heldNext);
+    this.#insideMark.set(this.#start.insideMark);
+    this.parking.forget();
     for (let task = 0; task < this.tasks; task++) {
-      this.#heldNext[task] = this.#firstHeld(task);
-      this.#insideMark[task] = words[agentRecord(task + 1) + AGENT_INSIDE]!;
       this.#generators[task] = this.#makers[task]!(this.#shared);
       this.#contexts[task] = this.#freshContext(task);
-      this.wokenBy[task] = ASLEEP;
-      this.#queuedAt[task] = -1;
       this.#resume(task, RUN);
     }
   }
 
   /** The exploration is over: the memory is as `setup` left it, so that the scenario can be explored again. */
   finish(): void {
-    this.#putBack();
-    this.memory.mode = this.#ownMode;
-    if (this.#ownAgent >= 0) selectAgent(this.memory, this.#ownAgent);
-  }
-
-  #putBack(): void {
-    const { words } = this.memory;
-    words.set(this.#snapshot.subarray(0, this.#lowWords));
-    words.set(this.#snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
-    if (words.length > this.#snapshot.length) words.fill(0, this.#snapshot.length);
+    this.#start.putBack();
+    this.#start.leave();
   }
 
   /** Fills {@link enabled} with what may come next, and returns how many that are. */
@@ -224,22 +188,17 @@ export class Execution {
   #listWakes(task: number, wake: Wait, start: number): number {
     let count = start;
     for (let other = 0; other < this.tasks; other++) {
-      if (this.#sleepsOn(other, wake.index)) this.enabled[count++] = transitionOf(task, WAKE + other);
+      if (this.parking.sleepsOn(other, wake.index)) this.enabled[count++] = transitionOf(task, WAKE + other);
     }
     if (count === start) this.enabled[count++] = task;
     return count;
-  }
-
-  #sleepsOn(task: number, index: number): boolean {
-    if (this.pendingCode[task] !== PARK || this.wokenBy[task] !== ASLEEP) return false;
-    return this.pending[task]?.index === index;
   }
 
   /** Whether the task, about to do `wait`, can do it now. */
   mayRun(task: number, wait: Wait): boolean {
     const code = this.pendingCode[task]!;
     if (MAY_BLOCK[code] === 0) return true;
-    if (code === PARK) return this.wokenBy[task] !== ASLEEP;
+    if (code === PARK) return this.parking.wokenBy[task] !== ASLEEP;
     return allows(wait.kind, this.memory.words[wait.index]!, wait.expected);
   }
 
@@ -294,7 +253,7 @@ export class Execution {
       }
     } else {
       trace.push(transition, code, wait, this.memory.words[wait.index]!, this.footprintOf(task, choice));
-      trace.cause[step] = this.wokenBy[task]!;
+      trace.cause[step] = this.parking.wokenBy[task]!;
     }
     this.#look(code, step, wait);
     this.depth = step + 1;
@@ -302,18 +261,26 @@ export class Execution {
     else if (choice === SPURIOUS) this.spuriousLeft--;
     this.#resume(task, choice);
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
-    if (choice >= WAKE) this.wokenBy[choice - WAKE] = step;
-    else if (code === WAKE_ALL || code === WAKE_ONE) this.#wake(wait, step);
-    else if (code === ENQUEUE) this.#queuedAt[task] = step;
-    const next = this.pendingCode[task]!;
-    if (this.pending[task] !== undefined && next === PARK) {
-      if (code !== TEST_CONDITION) this.#queuedAt[task] = step;
-      this.#park(task);
-    }
-    if (this.weaknesses.has("fuse-parking") && this.pending[task] !== undefined && next === ENQUEUE) {
-      this.#queuedAt[task] = step;
+    this.#settle(task, choice, wait, step);
+  }
+
+  /** What a step does to the sleep of tasks. */
+  #settle(task: number, choice: Choice, wait: Wait, step: number): void {
+    const { parking } = this;
+    const code = this.trace.kind[step]!;
+    if (choice >= WAKE) parking.wokenBy[choice - WAKE] = step;
+    else if (code === ENQUEUE) parking.queue(task, step);
+    else parking.wake(wait, step);
+    const next = this.pending[task];
+    if (next === undefined) return;
+    if (this.pendingCode[task] === PARK) {
+      if (code !== TEST_CONDITION) parking.queue(task, step);
+      parking.park(task, next, this.depth);
+    } else if (this.pendingCode[task] === ENQUEUE && this.weaknesses.has("fuse-parking")) {
+      parking.queue(task, step);
       this.#resume(task, RUN);
-      if (this.pendingCode[task] === PARK) this.#park(task);
+      const fused = this.pending[task];
+      if (fused !== undefined && this.pendingCode[task] === PARK) parking.park(task, fused, this.depth);
     }
     if (this.#lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
   }
@@ -379,32 +346,6 @@ export class Execution {
     }
   }
 
-  #park(task: number): void {
-    const wait = this.pending[task]!; // the caller has seen that it is a park
-    this.wokenBy[task] = ASLEEP;
-    if (this.memory.words[wait.index] === wait.expected) return;
-    const { trace } = this;
-    const place = this.footprints.placeOf(wait.index);
-    for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
-      const step = trace.touchStep[touch]!;
-      if (step >= this.depth || (trace.kind[step] !== WAKE_ALL && trace.kind[step] !== WAKE_ONE)) continue;
-      this.wokenBy[task] = step;
-      return;
-    }
-  }
-
-  #wake(wake: Wait, step: number): void {
-    for (let left = wakesParked(wake); left > 0; left--) {
-      let first = -1;
-      for (let task = 0; task < this.tasks; task++) {
-        if (!this.#sleepsOn(task, wake.index)) continue;
-        if (first === -1 || this.#queuedAt[task]! < this.#queuedAt[first]!) first = task;
-      }
-      if (first === -1) return;
-      this.wokenBy[first] = step;
-    }
-  }
-
   #diverged(step: number, found: string): never {
     const expected = step < this.trace.length ? `"${this.kindName(step)}"` : "another";
     throw new UncontrolledNondeterminism(this.#scenarioName, step, expected, found);
@@ -423,17 +364,5 @@ export class Execution {
       shared: [],
       beneath: undefined,
     };
-  }
-
-  #firstHeld(task: number): number {
-    this.memory.record = agentRecord(task + 1);
-    return nextHeldSlot(this.memory);
-  }
-
-  /** Each task plays a thread of its own; agent 0 is left to whoever set up. */
-  #prepareAgents(): void {
-    const { words } = this.memory;
-    for (let task = 0; task < this.tasks; task++) words[agentRecord(task + 1) + AGENT_STATE] = AGENT_LIVE;
-    words[AGENTS_USED] = Math.max(words[AGENTS_USED]!, this.tasks + 1);
   }
 }

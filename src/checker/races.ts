@@ -13,9 +13,9 @@
 
 import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
 import type { Execution } from "./execution.ts";
-import { ASLEEP, WAKE_ONE } from "./execution.ts";
 import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, SHARE, WRITE, mannersConflict } from "./footprint.ts";
 import type { Footprints } from "./footprint.ts";
+import { ASLEEP, WAKE_ONE } from "./parking.ts";
 import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
 import type { Choice, Trace } from "./trace.ts";
 
@@ -87,7 +87,7 @@ export class Races {
       second.task = task;
       second.step = this.#trace.length;
       second.kind = run.pendingCode[task]!;
-      second.cause = run.wokenBy[task]!;
+      second.cause = run.parking.wokenBy[task]!;
       this.#trace.waits[second.step] = wait;
       for (let choice = RUN; choice < CHOICES; choice++) this.#alternative(choice, visit);
     }
@@ -205,7 +205,7 @@ export class Races {
     while (ordinal <= total && this.#isKept(first, trace.positions[ordinal * tasks + task]!)) ordinal++;
     if (ordinal > total) {
       const isParked = this.#run.pendingCode[task] === PARK && this.#run.pending[task]?.index === index;
-      return isParked && !this.#isWoken(first, this.#run.wokenBy[task]!);
+      return isParked && !this.#isWoken(first, this.#run.parking.wokenBy[task]!);
     }
     const step = trace.positions[ordinal * tasks + task]!;
     return trace.kind[step] === PARK && trace.index[step] === index && !this.#isWoken(first, trace.cause[step]!);
