@@ -42,6 +42,8 @@ export interface EngineOptions {
   readonly schedule?: readonly Transition[];
   /** Of "replay": leave out steps that are not possible. */
   readonly lenient?: boolean;
+  /** Of "replay": go on after its end, each task for as long as it can. */
+  readonly finish?: boolean;
 }
 
 const DEFAULT_PREEMPTIONS = 2;
@@ -71,6 +73,6 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
     case "pos":
       return new Pos(run, random);
     default:
-      return new Follow(options.schedule ?? [], { lenient: options.lenient ?? false });
+      return new Follow(options.schedule ?? [], { lenient: options.lenient ?? false, finish: options.finish ?? false });
   }
 }

@@ -21,7 +21,7 @@ import { ASLEEP, Parking, WAKE_ONE } from "./parking.ts";
 import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
-import type { Liberties, Scenario, Weakness } from "./scenario.ts";
+import type { Liberties, Scenario, StateTable, Weakness } from "./scenario.ts";
 import { StartingState } from "./starting-state.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
 import type { Choice, Transition } from "./trace.ts";
@@ -29,6 +29,7 @@ import type { Choice, Transition } from "./trace.ts";
 const OWNER_AGENT_SHIFT = 20;
 const FIRST_SERIAL = 2;
 const DEFAULT_WORDS = 1024;
+const NOBODY = -1;
 const ENQUEUE = kindCode("enqueue");
 const FREE = kindCode("free");
 
@@ -74,10 +75,15 @@ export class Execution {
   /** How many tasks are not over. */
   unfinished = 0;
   hasThrown = false;
+  /** Switches so far away from a task that could have gone on. */
+  preemptions = 0;
+  /** Whose step the latest one was. */
+  #incumbent = NOBODY;
   readonly #options: ExecutionOptions;
   readonly #scenarioName: string;
   readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
   readonly #check: ((shared: unknown) => void) | undefined;
+  readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
   readonly #reopen: ((memory: SharedMemory) => unknown) | undefined;
   readonly #setupShared: unknown;
   #shared: unknown;
@@ -104,6 +110,7 @@ export class Execution {
     }
     this.#makers = Object.values(scenario.tasks);
     this.#check = scenario.check?.bind(scenario);
+    this.#describe = scenario.describe?.bind(scenario);
     this.#reopen = scenario.reopen?.bind(scenario);
     const initialBytes = (CONTROL_WORDS + (scenario.words ?? DEFAULT_WORDS)) * 4;
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
@@ -139,6 +146,8 @@ export class Execution {
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
     this.hasThrown = false;
+    this.preemptions = 0;
+    this.#incumbent = NOBODY;
     this.#lives.forget();
     this.#plain.forget();
     watchPlainAccesses(this.#plain);
@@ -246,6 +255,7 @@ export class Execution {
     const { trace } = this;
     const step = this.depth;
     if (wait === undefined) this.#diverged(step, "a step of a task that is over");
+    if (task !== this.#incumbent) this.#switchTo(task);
     const isRepeated = step < trace.length;
     if (isRepeated) {
       if (trace.transition[step] !== transition || trace.kind[step] !== code || trace.index[step] !== wait.index) {
@@ -283,6 +293,18 @@ export class Execution {
       if (fused !== undefined && this.pendingCode[task] === PARK) parking.park(task, fused, this.depth);
     }
     if (this.#lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
+  }
+
+  #switchTo(task: number): void {
+    const left = this.#incumbent;
+    const wait = left === NOBODY ? undefined : this.pending[left];
+    if (wait !== undefined && this.mayRun(left, wait)) this.preemptions++;
+    this.#incumbent = task;
+  }
+
+  /** What the scenario shows of its state, between two steps. */
+  describeState(): readonly StateTable[] {
+    return this.#describe?.(this.#shared) ?? [];
   }
 
   /** The scenario's own verdict, once every task has returned. */

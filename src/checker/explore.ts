@@ -31,8 +31,17 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   readonly onProgress?: (so: Progress) => void;
   /** Sites in lockdep's reports: slow. Default false. */
   readonly withSites?: boolean;
+  /** Watches every step: slow, for replays. */
+  readonly observer?: Observer;
   /** For the tests of the checker. */
   readonly weaknesses?: readonly Weakness[];
+}
+
+/** Who looks on while executions are carried out. */
+export interface Observer {
+  /** Every task has run up to its first operation. */
+  began(run: Execution): void;
+  stepped(run: Execution): void;
 }
 
 export interface Progress {
@@ -139,10 +148,13 @@ class Explorer {
   #execute(keep: number): boolean {
     const run = this.#run;
     const scheduler = this.#scheduler;
+    const { observer } = this.#options;
     run.restart(keep);
+    observer?.began(run);
     let transition = scheduler.next(run);
     while (transition >= 0) {
       run.step(transition);
+      observer?.stepped(run);
       if (run.depth === run.liberties.maxSteps && run.listEnabled() > 0) {
         this.#reporter.endless(run);
         return false;

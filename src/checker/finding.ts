@@ -25,6 +25,8 @@ export interface Site {
   readonly operation: string;
   /** What the code calls it: a lock class, a struct, a cell. */
   readonly label: string;
+  /** File and line, in what a replay found. */
+  readonly place?: string;
   /** Word index. */
   readonly at: number;
 }
@@ -37,6 +39,10 @@ export interface Finding {
   readonly threads: readonly string[];
   /** From the beginning up to where it showed. */
   readonly schedule: readonly Transition[];
+  /** How long that is. */
+  readonly steps: number;
+  /** Switches in it away from a task that could have gone on. */
+  readonly preemptions: number;
   /** The schedule, printable: replay.ts shows the same finding again. */
   readonly token: string;
 }
@@ -45,4 +51,12 @@ export interface Finding {
 export function findingIdentity(finding: Pick<Finding, "kind" | "message" | "sites">): string {
   const sites = finding.sites.map(({ task, operation, label }) => `${task} ${operation} ${label}`).toSorted();
   return [finding.kind, ...(sites.length > 0 ? sites : [finding.message.split("\n")[0]])].join("|");
+}
+
+/** Whether a sighting of a bug is easier to follow than another one of the same bug. */
+export function isSmaller(
+  a: Pick<Finding, "preemptions" | "steps">,
+  b: Pick<Finding, "preemptions" | "steps">,
+): boolean {
+  return a.preemptions === b.preemptions ? a.steps < b.steps : a.preemptions < b.preemptions;
 }

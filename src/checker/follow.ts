@@ -3,19 +3,26 @@
 import type { Execution } from "./execution.ts";
 import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
+import { RUN, WAKE, choiceOf, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
 export class Follow implements Scheduler {
   readonly coverage: Coverage = SAMPLED;
   readonly #schedule: readonly Transition[];
   readonly #isLenient: boolean;
+  readonly #finishes: boolean;
+  #last = -1;
   #next = 0;
   #isDone = false;
 
-  /** A lenient one leaves out steps that are not possible; otherwise they are an error. */
-  constructor(schedule: readonly Transition[], options: { readonly lenient: boolean }) {
+  /**
+   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that finishes goes on after the
+   * schedule, each task for as long as it can.
+   */
+  constructor(schedule: readonly Transition[], options: { readonly lenient: boolean; readonly finish: boolean }) {
     this.#schedule = schedule;
     this.#isLenient = options.lenient;
+    this.#finishes = options.finish;
   }
 
   begin(): number | undefined {
@@ -30,14 +37,21 @@ export class Follow implements Scheduler {
     const enabled = run.enabled.subarray(0, count);
     while (this.#next < this.#schedule.length) {
       const transition = this.#schedule[this.#next++]!;
-      if (enabled.includes(transition)) return transition;
+      if (enabled.includes(transition)) return this.#go(transition);
       if (!this.#isLenient) {
         throw new RangeError(
           `Cannot replay: step ${this.#next - 1} of the schedule is not possible; is this its scenario?`,
         );
       }
     }
-    return STOPPED;
+    if (!this.#finishes) return STOPPED;
+    const willing = enabled.filter((transition) => choiceOf(transition) === RUN || choiceOf(transition) >= WAKE);
+    return this.#go(willing.find((transition) => taskOf(transition) === this.#last) ?? willing[0] ?? enabled[0]!);
+  }
+
+  #go(transition: Transition): Transition {
+    this.#last = taskOf(transition);
+    return transition;
   }
 
   end(): void {}

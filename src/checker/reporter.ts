@@ -3,7 +3,7 @@
 import { LockdepError } from "../sync/lockdep.ts";
 import type { LockdepKind } from "../sync/lockdep.ts";
 import type { Execution, Witness } from "./execution.ts";
-import { findingIdentity } from "./finding.ts";
+import { findingIdentity, isSmaller } from "./finding.ts";
 import type { Finding, FindingKind, Site } from "./finding.ts";
 import { PARK, kindCode } from "./footprint.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
@@ -106,11 +106,13 @@ export class Reporter implements Witness {
     length: number = run.depth,
   ): void {
     const identity = findingIdentity({ kind, message, sites });
+    const { preemptions } = run;
     const known = this.#found.get(identity);
-    if (known !== undefined && known.schedule.length <= length) return;
+    if (known !== undefined && !isSmaller({ preemptions, steps: length }, known)) return;
     const schedule = Array.from(run.trace.transition.subarray(0, length));
     const threads = Array.from(new Set(tasks), (task) => run.names[task] ?? "");
-    this.#found.set(identity, { kind, message, sites, threads, schedule, token: formatToken(schedule) });
+    const token = formatToken(schedule);
+    this.#found.set(identity, { kind, message, sites, threads, schedule, steps: length, preemptions, token });
   }
 }
 

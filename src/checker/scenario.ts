@@ -33,6 +33,16 @@ export interface Scenario<S> {
   readonly words?: number;
   /** Before each execution: fresh handles, for objects that keep state in JavaScript. Its result replaces `setup`'s. */
   reopen?(memory: SharedMemory): S;
+  /** In a replay, after each step: what a report shows of the state besides the words. It must change nothing. */
+  describe?(shared: S): readonly StateTable[];
+}
+
+/** A part of a scenario's state, for people: a page table, a device's table, a list. */
+export interface StateTable {
+  readonly title: string;
+  /** Heads of the columns, if they need any. */
+  readonly columns?: readonly string[];
+  readonly rows: readonly (readonly string[])[];
 }
 
 /** What a scenario says about its own exploration. */
