@@ -16,12 +16,15 @@
  *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for the next thread with its id.
  *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than speed, and in EXPLORED mode, where each
  *       step should be one that a scheduler can see.
+ *   A4  In EXPLORED mode after `stockRows`, a task takes from its own row alone and frames never come back (as in arenas.ts, and for the same
+ *       reasons). The row's last slot then counts those that its task has freed.
  */
 
 import { atomicExchange, atomicStore } from "../sync/atomics.ts";
 import { AGENT_LIMIT } from "../sync/control-block.ts";
 import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import { bug } from "../sync/errors.ts";
 import type { Spinlock } from "../sync/spinlock.ts";
 import { DONE, DONE_TRUE, doneNumber } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
@@ -54,6 +57,8 @@ export class FrameAllocator {
   readonly #lock: Spinlock;
   readonly #magazinesAt: number;
   readonly #slots: number;
+  /** A4: rows 1 to this are stocked. */
+  #stocked = 0;
   #zones: readonly Zone[] = [];
 
   constructor(memory: SharedMemory, lock: Spinlock, magazinesAt: number, totalPages: number) {
@@ -89,6 +94,7 @@ export class FrameAllocator {
 
   /** A free frame, taken, or 0. Its table entry and contents are as its last user left them. */
   take(): Task<number> {
+    if (this.#isStocked()) return doneNumber(this.#pop());
     const pfn = this.takeAtHand();
     return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
   }
@@ -108,6 +114,26 @@ export class FrameAllocator {
     return pfn;
   }
 
+  /** A4. False when there are not enough frames. Before any of the threads 1 to `count` uses the machine. */
+  *stockRows(count: number, pages: number): Task<boolean> {
+    if (pages >= SLOTS_MAX) bug(`Cannot give a task ${pages} frames: a row holds ${SLOTS_MAX - 1}`);
+    const { words } = this.#memory;
+    yield* this.#lock.lock();
+    let isEnough = true;
+    for (let row = 1; row <= count; row++) {
+      const at = this.#magazinesAt + row * ROW_WORDS;
+      for (let slot = pages; slot > 0; slot--) {
+        const pfn = this.#fromBuddies((buddy) => buddy.allocBlock(0));
+        words[at + slot] = pfn;
+        isEnough &&= pfn !== 0;
+      }
+      words[at] = pages;
+    }
+    yield* this.#lock.unlock();
+    this.#stocked = count;
+    return isEnough;
+  }
+
   /** First of `pages` free frames in a row, taken, or 0. */
   *takeRun(pages: number): Task<number> {
     yield* this.#lock.lock();
@@ -119,6 +145,10 @@ export class FrameAllocator {
 
   /** The frame is free. */
   give(pfn: number): Task<void> {
+    if (this.#isStocked()) {
+      this.#memory.words[this.#row() + SLOTS_MAX]!++;
+      return DONE;
+    }
     return this.#hasRow() && this.#push(pfn) ? DONE : this.#giveLocked(pfn);
   }
 
@@ -128,6 +158,10 @@ export class FrameAllocator {
     let pages = 0;
     for (const { buddy } of this.#zones) pages += buddy.freePages;
     for (let i = 0; i < MAGAZINES_WORDS; i++) if (i % ROW_WORDS !== 0 && words[this.#magazinesAt + i] !== 0) pages++;
+    for (let row = 1; row <= this.#stocked; row++) {
+      const freed = words[this.#magazinesAt + row * ROW_WORDS + SLOTS_MAX]!;
+      if (freed > 0) pages += freed - 1; // one of them was counted as a slot
+    }
     return pages;
   }
 
@@ -186,6 +220,7 @@ export class FrameAllocator {
 
   /** A frame out of any thread's magazine, or 0. Holding ramLock (A1). */
   #steal(): number {
+    if (this.#isStocked()) return 0;
     const { words } = this.#memory;
     for (let i = 0; i < MAGAZINES_WORDS; i++) {
       const slot = this.#magazinesAt + i;
@@ -208,6 +243,10 @@ export class FrameAllocator {
 
   #hasRow(): boolean {
     return this.#slots > 0 && this.#memory.agentId >= 0 && this.#memory.mode !== EXPLORED;
+  }
+
+  #isStocked(): boolean {
+    return this.#memory.mode === EXPLORED && this.#memory.agentId <= this.#stocked && this.#memory.agentId > 0;
   }
 
   #row(): number {

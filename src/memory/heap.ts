@@ -14,10 +14,12 @@
 import { atomicCompareExchange, atomicLoad } from "../sync/atomics.ts";
 import { ENOMEM } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { access } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
-import { allocBlock, classWords, freeBlock } from "./heap-blocks.ts";
+import { Arenas } from "./arenas.ts";
+import { allocBlock, classWords, freeBlock, quarantineBlock } from "./heap-blocks.ts";
 import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
 import { SlabCache, shrinkCache } from "./slab-cache.ts";
 import type { Struct, StructInfo, StructView } from "./struct.ts";
@@ -55,6 +57,7 @@ export class Heap {
   readonly memory: SharedMemory;
   readonly #pages: HeapPages;
   readonly #caches = new Map<StructInfo, SlabCache>();
+  #arenas: Arenas | undefined;
 
   /** On a heap that `HeapPages.format` has prepared. */
   constructor(memory: SharedMemory) {
@@ -62,8 +65,27 @@ export class Heap {
     this.#pages = new HeapPages(memory);
   }
 
+  /**
+   * From now on explored tasks 1 to `count` allocate from arenas of `arenaWords` words each (arenas.ts), at most 16,384. For who sets up
+   * an exploration. False when the budget is spent.
+   */
+  *useArenas(count: number, arenaWords: number): Task<boolean> {
+    const blocks: number[] = [];
+    for (let i = 0; i < count; i++) blocks.push(yield* allocBlock(this.#pages, arenaWords));
+    if (blocks.includes(0)) return false;
+    this.#arenas = new Arenas(this.memory, blocks, arenaWords);
+    return true;
+  }
+
+  /** Where the running task allocates: undefined for the caches and blocks. */
+  get #arena(): Arenas | undefined {
+    return this.memory.mode === EXPLORED ? this.#arenas : undefined;
+  }
+
   /** A zeroed object, or 0 (H2). */
   *alloc(info: StructInfo): Task<number> {
+    const arena = this.#arena;
+    if (arena !== undefined) return yield* arena.alloc(info);
     const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
     const at = yield* cache.alloc();
     if (at !== 0 || !(yield* this.#shrink())) return at;
@@ -72,12 +94,19 @@ export class Heap {
 
   /** Gives an object back. Nobody else may reach it any more. */
   *free(info: StructInfo, at: number): Task<void> {
+    const arena = this.#arena;
+    if (arena?.has(at) === true) {
+      yield* arena.free(info, at);
+      return;
+    }
     const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
-    yield* cache.free(at);
+    yield* arena === undefined ? cache.free(at) : cache.quarantine(at);
   }
 
   /** `count` zeroed words that start at an even word, or 0 (H2). `count` is 512 times a power of two, up to 16,384. */
   *allocWords(count: number): Task<number> {
+    const arena = this.#arena;
+    if (arena !== undefined) return yield* arena.allocWords(count);
     const at = yield* allocBlock(this.#pages, count);
     if (at !== 0 || !(yield* this.#shrink())) return at;
     return yield* allocBlock(this.#pages, count);
@@ -85,6 +114,9 @@ export class Heap {
 
   /** Gives a block of `allocWords(count)` back. */
   freeWords(at: number, count: number): Task<void> {
+    const arena = this.#arena;
+    if (arena?.has(at) === true) return arena.freeWords(at, count);
+    if (arena !== undefined) return quarantineBlock(this.#pages, at, count);
     return freeBlock(this.#pages, at, count);
   }
 
@@ -134,7 +166,8 @@ export class Heap {
       const live = header.blocksLive.get(sizeClass);
       accounts.push({ name: `words${classWords(sizeClass)}`, live, bytes: live * classWords(sizeClass) * 4 });
     }
-    return accounts.filter(({ live }) => live !== 0).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    for (const { name, words } of this.#arenas?.live() ?? []) accounts.push({ name, live: 1, bytes: words * 4 });
+    return addUp(accounts.filter(({ live }) => live !== 0)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   usage(): HeapUsage {
@@ -165,4 +198,14 @@ export class Heap {
     for (const { at } of this.#pages.caches.entries()) if (yield* shrinkCache(this.#pages, at)) found = true;
     return found;
   }
+}
+
+/** One account for each name. */
+function addUp(accounts: readonly CacheAccount[]): CacheAccount[] {
+  const byName = new Map<string, CacheAccount>();
+  for (const { name, live, bytes } of accounts) {
+    const known = byName.get(name);
+    byName.set(name, { name, live: live + (known?.live ?? 0), bytes: bytes + (known?.bytes ?? 0) });
+  }
+  return [...byName.values()];
 }

@@ -9,6 +9,7 @@
  * may use the object at all reads it whole, and one that may not use it gets the error that it deserves.
  */
 
+import { AssertionFailure } from "../sync/errors.ts";
 import { nameHash } from "../sync/lock-class.ts";
 
 /** Every byte of freed heap memory (Linux: POISON_FREE). As a page number, a pointer or a count it is absurd. */
@@ -35,6 +36,17 @@ export function headerTag(header: number): number {
 
 export function headerState(header: number): number {
   return header & STATE_MASK;
+}
+
+/** Something was used, or freed once more, after it was freed. */
+export class FreedObjectUse extends AssertionFailure {
+  /** Pointer of the object. */
+  readonly at: number;
+
+  constructor(message: string, at: number) {
+    super(message);
+    this.at = at;
+  }
 }
 
 /** Heap addresses are printed as byte offsets in hexadecimal, as in the documents and the checker's reports. */

@@ -39,6 +39,7 @@ import {
 } from "./ram-section.ts";
 import type { RamSection, RamSectionHandle } from "./ram-section.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { RamSnapshot } from "./ram-snapshot.ts";
 import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
 import type { Struct, StructView } from "./struct.ts";
 import { embed, pointer, struct, u32 } from "./struct.ts";
@@ -305,6 +306,19 @@ export class Ram {
     const { totalPages } = this.#core;
     const freePages = this.#allocator.freePages();
     return { totalPages, freePages, usedPages: totalPages - freePages };
+  }
+
+  /**
+   * From now on explored tasks 1 to `count` each take from `pages` frames of their own (frame-allocator.ts, A4). For who sets up an exploration.
+   * False when there are not so many.
+   */
+  stockRows(count: number, pages: number): Task<boolean> {
+    return this.#allocator.stockRows(count, pages);
+  }
+
+  /** All that the RAM holds, to be put back. While no other thread uses it. */
+  snapshot(): RamSnapshot {
+    return new RamSnapshot(this.#sections.known().filter(({ basePfn }) => basePfn !== ZERO_PFN));
   }
 
   /** Free blocks outside the threads' magazines: frame number and order. For tests and reports. */

@@ -174,6 +174,21 @@ export class SlabCache {
     if (emptied) yield* this.#pages.free(slab.at / HEAP_PAGE_WORDS, this.#shape.slabOrder);
   }
 
+  /**
+   * Frees an object for a task whose allocations come from arenas (arenas.ts, N2): poisoned and off the books, never handed out again.
+   * One step of an exploration, so no lock.
+   */
+  *quarantine(at: number): Task<void> {
+    const { memory, info } = this;
+    yield* access(memory, "free", at, info.sizeWords, info.name);
+    this.#slabOf(at);
+    const header = memory.words[at - HEADER_WORDS]!;
+    if (header !== (info.tag | HEADER_LIVE)) throwBadObject(info.name, info.tag, at, header, "free");
+    memory.words[at - HEADER_WORDS] = info.tag | HEADER_FREE;
+    memory.words.fill(POISON_FREE, at, at + info.sizeWords);
+    this.#record.live--;
+  }
+
   /** A new slab in `partial`, or 0. Holding slabLock. */
   *#newSlab(): Task<number> {
     const page = yield* this.#pages.alloc(this.#shape.slabOrder, KIND_SLAB);

@@ -16,6 +16,7 @@ import type { LockClass } from "../sync/lock-class.ts";
 import { lockClass } from "../sync/lock-class.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import {
+  FreedObjectUse,
   HEADER_FREE,
   HEADER_LIVE,
   HEADER_WORDS,
@@ -297,20 +298,27 @@ function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
     return;
   }
   for (let i = 0; i < info.sizeWords; i++) if (words[at + i] !== POISON_FREE) return;
-  bug(`Cannot use ${info.name} at ${formatPointer(at)}: its object was freed; keep a reference while using it`);
+  throw new FreedObjectUse(
+    `Cannot use ${info.name} at ${formatPointer(at)}: its object was freed; keep a reference while using it`,
+    at,
+  );
+}
+
+/** The struct that this program calls so. */
+export function structOfTag(tag: number): StructInfo | undefined {
+  return [...structs.values()].find((info) => info.tag === tag);
 }
 
 /** Throws the error for an object that is not a live `structName`. `header` is what stood in front of it. */
 export function throwBadObject(structName: string, tag: number, at: number, header: number, access: string): never {
   const where = `${structName} at ${formatPointer(at)}`;
   if (headerState(header) === HEADER_FREE)
-    bug(`Cannot ${access} ${where}: it was freed; keep a reference while using it`);
+    throw new FreedObjectUse(`Cannot ${access} ${where}: it was freed; keep a reference while using it`, at);
   if (headerState(header) !== HEADER_LIVE) {
     bug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
   }
   if (headerTag(header) !== tag) {
-    const found =
-      [...structs.values()].find((info) => info.tag === headerTag(header))?.name ?? "object of another program";
+    const found = structOfTag(headerTag(header))?.name ?? "object of another program";
     bug(`Cannot ${access} ${where}: a ${found} lives there; check the pointer's type`);
   }
   bug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);

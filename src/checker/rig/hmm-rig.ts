@@ -1,0 +1,158 @@
+/**
+ * @module A machine for scenarios about address spaces and devices: small, with one address space of a few pages, and explored tasks
+ * that allocate from arenas of their own (memory/arenas.ts). What a scenario about a driver begins with.
+ *
+ *   G1  The machine is made when the scenario is first explored, and serves all its explorations.
+ *   G2  Between executions the explorer puts the kernel heap back, and the rig the RAM.
+ *   G3  Books (what is allocated, by struct, and frames in use) are taken after the set-up. `balanced` compares.
+ */
+
+import { Machine } from "../../memory/machine.ts";
+import type { RamSnapshot } from "../../memory/ram-snapshot.ts";
+import { cpuFault } from "../../mm/cpu-fault.ts";
+import { Mm } from "../../mm/mm-struct.ts";
+import { mmCreate } from "../../mm/mm.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/mmap.ts";
+import { leafOf, pteIndex } from "../../mm/page-table.ts";
+import { PAGE_BYTES } from "../../mm/pte.ts";
+import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
+import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
+import { bug } from "../../sync/errors.ts";
+import { runBlocking } from "../../sync/run-blocking.ts";
+import type { Task } from "../../sync/task.ts";
+import { defineScenario } from "../scenario.ts";
+import type { AnyScenario, Scenario } from "../scenario.ts";
+
+export interface RigOptions {
+  /** Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2. */
+  readonly pages?: number;
+  /** How many of these are present from the beginning. Default all. */
+  readonly present?: number;
+  /** Words of kernel heap that each task may allocate: 512 times a power of two, at most 16,384. Default 4096. */
+  readonly arenaWords?: number;
+  /** Frames that each task may allocate, at most 62. Default 8. */
+  readonly frames?: number;
+}
+
+/** The first mapped page of a rig's address space. */
+export const RIG_PAGE = 64;
+
+/** Pages of RAM for the set-up, beside those of the tasks. */
+const SETUP_PAGES = 64;
+const HEAP_BYTES: number = 2 ** 20;
+
+export class HmmRig {
+  readonly machine: Machine;
+  readonly mm: Mm;
+  /** Mapped pages, from {@link RIG_PAGE} on. */
+  readonly pages: number;
+
+  /** For scenarios of `tasks` tasks. */
+  constructor(tasks: number, options: RigOptions = {}) {
+    const { pages = 2, present = pages, arenaWords = 4096, frames = 8 } = options;
+    const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
+    this.machine = Machine.create({ ramBytes, heapBytes: HEAP_BYTES, debug: true, name: "set-up" });
+    this.pages = pages;
+    const { machine } = this;
+    this.run(notifierSrcu(machine));
+    const hasRoom =
+      this.run(machine.heap.useArenas(tasks, arenaWords)) && this.run(machine.ram.stockRows(tasks, frames));
+    if (!hasRoom) bug(`Cannot make a rig for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`);
+    this.mm = Mm.at(machine.memory, this.run(mmCreate(machine)));
+    if (pages > 0) this.map(RIG_PAGE, pages);
+    for (let page = RIG_PAGE; page < RIG_PAGE + present; page++) this.run(cpuFault(machine, this.mm, page, true));
+  }
+
+  /** Runs a task of the set-up to its end. Not from a scenario's tasks. */
+  run<T>(task: Task<T>): T {
+    return runBlocking(this.machine.memory, task);
+  }
+
+  /** In the set-up: maps `pages` pages from page number `startPage` on. `protection` of VM_READ and VM_WRITE. */
+  map(startPage: number, pages: number, protection: number = VM_READ | VM_WRITE, shared: boolean = false): void {
+    const address = startPage * PAGE_BYTES;
+    const lengthBytes = pages * PAGE_BYTES;
+    const place = { lengthBytes, address, placement: MAP_FIXED_NOREPLACE, protection, shared };
+    const mapped = this.run(doMmap(this.machine, this.mm, { ...place, bufferPfn: 0, offsetPages: 0 }));
+    if (mapped !== address) bug(`Cannot map ${pages} pages of the rig at page ${startPage}: the answer was ${mapped}`);
+  }
+
+  /** The page's entry in the page table of `mm`; 0 where there is none. A plain look, no step. */
+  entryOf(page: number, mm: Mm = this.mm): number {
+    const { memory } = this.machine;
+    if (mm.pgd === 0) return 0;
+    const leaf = leafOf(memory, mm.pgd, page);
+    return leaf === 0 ? 0 : memory.words[pteIndex(leaf, page)]!;
+  }
+
+  /** What is allocated: objects by struct, and frames in use. */
+  books(): string {
+    const { heap, ram } = this.machine;
+    const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
+    return [...accounts, `${ram.usage().usedPages} frames`].join(", ");
+  }
+}
+
+/** A {@link Scenario} on a rig. */
+export interface RigScenario<S> extends Omit<Scenario<S>, "memory" | "setup" | "tasks" | "check" | "reopen" | "words"> {
+  readonly rig?: RigOptions;
+  /** In the thread that explores, once: what the tasks share. */
+  setup(rig: HmmRig): S;
+  readonly tasks: Readonly<Record<string, (shared: S, rig: HmmRig) => Task<unknown>>>;
+  /** After an execution in which every task returned. Throws what is wrong. */
+  check?(shared: S, rig: HmmRig): void;
+  /** Before each execution: what of the shared state is JavaScript and must be made anew. */
+  reopen?(shared: S, rig: HmmRig): void;
+  /** Whether in the end as much must be allocated as after the set-up. Default false. */
+  readonly balanced?: boolean;
+}
+
+/** The scenario, as {@link explore} takes it. */
+export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
+  let made: Made<S> | undefined;
+  const get = (): Made<S> => (made ??= make(parts));
+  const entries = Object.entries(parts.tasks).map(([name, task]) => {
+    return [name, (shared: S) => task(shared, get().rig)] as const;
+  });
+  return defineScenario<S>({
+    ...parts,
+    memory: () => get().rig.machine.memory,
+    setup: () => get().shared,
+    tasks: Object.fromEntries(entries),
+    check: (shared) => {
+      const { rig, books } = get();
+      parts.check?.(shared, rig);
+      if (parts.balanced === true) requireBooks(books, rig.books());
+    },
+    reopen: () => {
+      const { rig, ram, shared } = get();
+      ram.restore();
+      parts.reopen?.(shared, rig);
+      return shared;
+    },
+  });
+}
+
+interface Made<S> {
+  readonly rig: HmmRig;
+  readonly shared: S;
+  readonly ram: RamSnapshot;
+  readonly books: string;
+}
+
+function make<S>(parts: RigScenario<S>): Made<S> {
+  const rig = new HmmRig(Object.keys(parts.tasks).length, parts.rig);
+  const shared = parts.setup(rig);
+  return { rig, shared, ram: rig.machine.ram.snapshot(), books: rig.books() };
+}
+
+function requireBooks(before: string, after: string): void {
+  if (before === after) return;
+  const known = new Set(before.split(", "));
+  const left = new Set(after.split(", "));
+  const gone = [...known].filter((account) => !left.has(account));
+  const more = [...left].filter((account) => !known.has(account));
+  bug(
+    `The books do not balance: ${gone.join(", ") || "nothing"} at the beginning, ${more.join(", ") || "nothing"} at the end`,
+  );
+}

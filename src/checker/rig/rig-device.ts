@@ -1,0 +1,206 @@
+/**
+ * @module The driver of a small device, whole in shared memory, for scenarios on a rig: a table of four translations, from {@link RIG_PAGE} on,
+ * under the driver lock. Written as every driver should be (hmm/valid.ts). A scenario about a broken driver replaces one part of it:
+ * other mirror ops, or another question under the driver lock.
+ *
+ * The table is accessed plainly, holding driverLock: who forgets the lock has a data race.
+ */
+
+import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../hmm/entry.ts";
+import { hmmRangeFault } from "../../hmm/fault.ts";
+import { registerMirrorOps } from "../../hmm/mirror-ops.ts";
+import { HmmMirror, HmmMirrorRecord } from "../../hmm/mirror-record.ts";
+import { hmmMirrorRegister, hmmMirrorUnregister } from "../../hmm/mirror.ts";
+import { hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../hmm/range.ts";
+import type { HmmRange } from "../../hmm/range.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
+import { array, embed, embedStruct, struct } from "../../memory/struct.ts";
+import type { Struct, StructView, WordArray } from "../../memory/struct.ts";
+import type { Mm } from "../../mm/mm-struct.ts";
+import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
+import type { InvalidateRange } from "../../notifier/events.ts";
+import { EAGAIN, EBUSY, ENOMEM } from "../../sync/errno.ts";
+import type { Errno } from "../../sync/errno.ts";
+import { bug } from "../../sync/errors.ts";
+import { Mutex } from "../../sync/mutex.ts";
+import type { Task } from "../../sync/task.ts";
+import { notePlainAccess } from "../plain-accesses.ts";
+import { RIG_PAGE } from "./hmm-rig.ts";
+import type { HmmRig } from "./hmm-rig.ts";
+
+/** Translations that the device's table holds. */
+export const RIG_TABLE_PAGES = 4;
+
+export interface RigDeviceRecord extends StructView {
+  readonly mirror: HmmMirrorRecord;
+  readonly driverLock: Mutex;
+  readonly table: WordArray;
+}
+
+export const RigDeviceRecord: Struct<RigDeviceRecord> = struct<RigDeviceRecord>("rigDevice", {
+  mirror: embedStruct(HmmMirrorRecord, "hmm", "the mirror"),
+  driverLock: embed(Mutex, "the table", "driverLock"),
+  table: array(RIG_TABLE_PAGES, "driverLock", "entry of page RIG_PAGE + i as hmm gave it, 0 for none"),
+});
+
+export interface RigService {
+  /** Read-only translations unless set. */
+  readonly write?: boolean;
+  /** What is asked under the driver lock. Default {@link hmmRangeValid}. */
+  readonly isValid?: (range: HmmRange) => boolean;
+  /** Rounds before EBUSY. Default 3. */
+  readonly rounds?: number;
+  /** How long to wait for the end of an invalidation. In an exploration any number may time out, Infinity never does. Default Infinity. */
+  readonly timeoutMs?: number;
+}
+
+export class RigDevice {
+  readonly rig: HmmRig;
+  readonly record: RigDeviceRecord;
+  readonly mirror: HmmMirror;
+
+  /** In the set-up. `opsId` from {@link registerMirrorOps}; the default is the sound driver. */
+  constructor(rig: HmmRig, opsId: number = RIG_DEVICE_OPS) {
+    const { machine } = rig;
+    this.rig = rig;
+    const at = rig.run(machine.heap.alloc(RigDeviceRecord));
+    this.record = RigDeviceRecord.at(machine.memory, at);
+    this.record.driverLock.init();
+    this.mirror = new HmmMirror(machine, this.record.mirror.at);
+    this.mirror.init(opsId);
+  }
+
+  /** A device whose mirror the set-up has registered on the rig's address space. */
+  static registered(rig: HmmRig, opsId: number = RIG_DEVICE_OPS): RigDevice {
+    const device = new RigDevice(rig, opsId);
+    const errno = rig.run(device.register());
+    if (errno !== 0) bug(`Cannot register the rig's device: ${errno}`);
+    return device;
+  }
+
+  /** The device that a mirror in a call-back belongs to. */
+  static recordOf(mirror: HmmMirror): RigDeviceRecord {
+    return RigDeviceRecord.at(mirror.machine.memory, RigDeviceRecord.containerOf(mirror.at, "mirror"));
+  }
+
+  /** Takes the pages of `range` out of the table. Holding the driver lock. */
+  static sweep(record: RigDeviceRecord, range: Pick<InvalidateRange, "startPage" | "endPage">): void {
+    for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
+      if (page >= range.startPage && page < range.endPage) setEntry(record, page, 0);
+    }
+  }
+
+  get driverLock(): Mutex {
+    return this.record.driverLock;
+  }
+
+  /** Takes the mmap lock. */
+  *register(mm: Mm = this.rig.mm): Task<Errno> {
+    yield* mm.mmapLock.downWrite();
+    const errno = yield* hmmMirrorRegister(this.mirror, mm);
+    yield* mm.mmapLock.upWrite();
+    return errno;
+  }
+
+  unregister(): Task<void> {
+    return hmmMirrorUnregister(this.mirror);
+  }
+
+  /** Gives the struct back; the mirror is not registered. */
+  free(): Task<void> {
+    return this.rig.machine.heap.free(RigDeviceRecord, this.record.at);
+  }
+
+  /** A range that covers `pages` pages from `startPage` on is registered, served, unregistered. 0, EBUSY after all rounds, or what HMM answers. */
+  *serve(startPage: number, pages: number, options: RigService = {}): Task<Errno> {
+    const { machine } = this.rig;
+    const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(pages) });
+    if (typeof range === "number") return range === 0 ? ENOMEM : range;
+    const { valid, write } = DEFAULT_ENCODING.flags;
+    range.defaultFlags = options.write === true ? valid | write : valid;
+    const start = startPage * PAGE_BYTES;
+    const end = (startPage + pages) * PAGE_BYTES;
+    const errno = yield* withHmmRange(range, this.mirror, start, end, () => this.serveRange(range, options));
+    yield* hmmRangeFree(range);
+    return errno;
+  }
+
+  /** The fault loop, for a registered range. */
+  *serveRange(range: HmmRange, options: RigService = {}): Task<Errno> {
+    const { isValid = hmmRangeValid, rounds = 3, timeoutMs = Infinity } = options;
+    const mm = mmOfRange(range);
+    for (let round = 0; round < rounds; round++) {
+      if (!(yield* hmmRangeWaitUntilValid(range, timeoutMs))) continue;
+      yield* mm.mmapLock.downRead();
+      const pages = yield* hmmRangeFault(range, true);
+      yield* mm.mmapLock.upRead();
+      if (pages === EBUSY) continue;
+      if (pages < 0) return pages;
+      yield* this.driverLock.lock();
+      const isGood = isValid(range);
+      if (isGood) this.program(range);
+      yield* this.driverLock.unlock();
+      if (isGood) return 0;
+    }
+    return EBUSY;
+  }
+
+  /** Puts what the range holds into the table. Holding the driver lock. */
+  program(range: HmmRange): void {
+    for (let page = range.startPage; page < range.endPage; page++) {
+      const entry = range.pfns[page - range.startPage] ?? 0;
+      setEntry(this.record, page, entryIsValid(entry, DEFAULT_ENCODING) ? entry : 0);
+    }
+  }
+
+  /** The device uses its translation of a page: the frame, or -1 if it has none. */
+  *use(page: number): Task<number> {
+    yield* this.driverLock.lock();
+    const entry = this.entry(page);
+    yield* this.driverLock.unlock();
+    return entry === 0 ? -1 : entryPfn(entry, DEFAULT_ENCODING);
+  }
+
+  /** Holding the driver lock. */
+  entry(page: number): number {
+    const { table } = this.record;
+    notePlainAccess(table.at + page - RIG_PAGE, false, "device table");
+    return table.get(page - RIG_PAGE);
+  }
+
+  /** Throws if the table names a frame that is not the page's any more. Asked when nothing is in flight, or under the driver lock. */
+  requireCoherent(mm: Mm = this.rig.mm): void {
+    for (let i = 0; i < RIG_TABLE_PAGES; i++) {
+      const entry = this.record.table.get(i);
+      if (entry === 0) continue;
+      const pte = this.rig.entryOf(RIG_PAGE + i, mm);
+      const pfn = entryPfn(entry, DEFAULT_ENCODING);
+      if ((pte & PTE_PRESENT) === 0 || ptePfn(pte) !== pfn) {
+        bug(`The device reaches frame ${pfn} for page ${RIG_PAGE + i}, whose entry is 0x${(pte >>> 0).toString(16)}`);
+      }
+    }
+  }
+}
+
+function setEntry({ table }: RigDeviceRecord, page: number, entry: number): void {
+  notePlainAccess(table.at + page - RIG_PAGE, true, "device table");
+  table.set(page - RIG_PAGE, entry);
+}
+
+/** The sound driver's code. */
+export const RIG_DEVICE_OPS: number = registerMirrorOps("rig device", {
+  *invalidate(mirror, range) {
+    const record = RigDevice.recordOf(mirror);
+    if (range.blockable) yield* record.driverLock.lock();
+    else if (!(yield* record.driverLock.tryLock())) return EAGAIN;
+    RigDevice.sweep(record, range);
+    yield* record.driverLock.unlock();
+    return 0;
+  },
+  *release(mirror) {
+    const record = RigDevice.recordOf(mirror);
+    yield* record.driverLock.lock();
+    RigDevice.sweep(record, { startPage: 0, endPage: Infinity });
+    yield* record.driverLock.unlock();
+  },
+});
