@@ -37,7 +37,7 @@ import {
   OWNS_OPS_USE,
 } from "./mirror-record.ts";
 import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
-import { HmmRangeRecord, orphanStamp, rangesOf } from "./range-record.ts";
+import { HmmRangeRecord, beforeStampChanges, orphanStamp, rangesOf } from "./range-record.ts";
 
 /**
  * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this returns. The mirror
@@ -206,7 +206,9 @@ function* orphanRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.rangesLock.lock();
   for (const at of rangesOf(hmm)) {
     const range = HmmRangeRecord.at(hmm.memory, at);
-    if (range.mirror === mirror.at) orphanStamp(range);
+    if (range.mirror !== mirror.at) continue;
+    yield* beforeStampChanges(range);
+    orphanStamp(range);
   }
   yield* hmm.rangesLock.unlock();
   yield* hmm.wq.wakeAll();

@@ -41,6 +41,7 @@ import { List } from "../memory/list.ts";
 import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
 import { atomicLoad, atomicStore } from "../sync/atomics.ts";
 import { resourceKind } from "../sync/resources.ts";
+import { type Task, access } from "../sync/task.ts";
 import type { Hmm } from "./hmm-struct.ts";
 import { countInFlight } from "./in-flight.ts";
 
@@ -102,6 +103,9 @@ export function rangeOfNode(node: number): number {
   return HmmRangeRecord.containerOf(node, "node");
 }
 
+/** What reports call it. */
+export const STAMP_LABEL = "range stamp";
+
 /** Word index of the stamp, for scheduling points. */
 export function stampIndex(record: HmmRangeRecord): number {
   return record.at + STAMP;
@@ -109,6 +113,11 @@ export function stampIndex(record: HmmRangeRecord): number {
 
 export function readStamp(record: HmmRangeRecord): number {
   return atomicLoad(record.memory.words, record.at + STAMP);
+}
+
+/** A scheduling point before the stamp changes: it is read without the lock under which it is written. */
+export function beforeStampChanges(record: HmmRangeRecord): Task<void> {
+  return access(record.memory, "write", stampIndex(record), 1, STAMP_LABEL);
 }
 
 function writeStamp(record: HmmRangeRecord, stamp: number): void {

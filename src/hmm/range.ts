@@ -39,6 +39,7 @@ import {
   OWNS_USER,
   RANGE_POISON,
   RANGE_RESOURCE,
+  beforeStampChanges,
   readStamp,
   stampIsValid,
   startStamp,
@@ -192,13 +193,13 @@ export function* hmmRangeRegister(
     record.hmm = hmm.at;
     record.owns = OWNS_REGISTRATION;
     hmm.ranges.addTail(record.node);
+    yield* beforeStampChanges(record);
     startStamp(hmm, record);
+    const stamp = readStamp(record);
+    if (stampIsValid(stamp)) range.armed = stamp;
   }
   yield* hmm.rangesLock.unlock();
-  if (!isAlive) return EFAULT;
-  const stamp = readStamp(record);
-  if (stampIsValid(stamp)) range.armed = stamp;
-  return 0;
+  return isAlive ? 0 : EFAULT;
 }
 
 function isGoodSpan(range: HmmRange, start: number, end: number, pageShift: number): boolean {

@@ -19,8 +19,9 @@
  */
 
 import { EBUSY, ENODEV, type Errno } from "../sync/errno.ts";
-import { type Task, access } from "../sync/task.ts";
-import { NOT_ARMED, STAMP_ORPHANED, readStamp, stampIndex, stampIsValid } from "./range-record.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
+import { type Task, access, doneBoolean } from "../sync/task.ts";
+import { NOT_ARMED, STAMP_LABEL, STAMP_ORPHANED, readStamp, stampIndex, stampIsValid } from "./range-record.ts";
 import { type HmmRange, checkRegistered, hmmOfRange } from "./range.ts";
 
 /** Longest wait of those who give no time of their own, as in Linux's drivers. */
@@ -31,10 +32,9 @@ export const WAIT_UNTIL_VALID_MS = 1000;
  * register, before the first of them). Means something only under the driver lock, the one that the driver's
  * `invalidate` takes; false then means: throw the pfns away. Linux: `hmm_range_valid`.
  */
-export function hmmRangeValid(range: HmmRange): boolean {
+export function hmmRangeValid(range: HmmRange): Task<boolean> {
   checkRegistered(range, "ask for the validity of");
-  const stamp = readStamp(range.record);
-  return stamp === range.armed && stampIsValid(stamp);
+  return range.machine.memory.mode === EXPLORED ? isStillArmed(range) : doneBoolean(isArmed(range));
 }
 
 /**
@@ -60,7 +60,7 @@ export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAI
  */
 export function* armRange(range: HmmRange): Task<Errno> {
   const { record } = range;
-  yield* access(range.machine.memory, "read", stampIndex(record), 1, "range stamp");
+  yield* access(range.machine.memory, "read", stampIndex(record), 1, STAMP_LABEL);
   const stamp = readStamp(record);
   range.armed = stampIsValid(stamp) ? stamp : NOT_ARMED;
   if (stamp === STAMP_ORPHANED) return ENODEV;
@@ -78,6 +78,10 @@ export function isOrphaned(range: HmmRange): boolean {
  */
 export function* isStillArmed(range: HmmRange): Task<boolean> {
   const { record } = range;
-  yield* access(range.machine.memory, "read", stampIndex(record), 1, "range stamp");
-  return readStamp(record) === range.armed;
+  yield* access(range.machine.memory, "read", stampIndex(record), 1, STAMP_LABEL);
+  return isArmed(range);
+}
+
+function isArmed({ record, armed }: HmmRange): boolean {
+  return readStamp(record) === armed && stampIsValid(armed);
 }

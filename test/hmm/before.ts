@@ -28,7 +28,7 @@ import {
   registerNotifierOps,
 } from "../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, type Errno } from "../../src/sync/errno.ts";
-import { DONE, type Task, access } from "../../src/sync/task.ts";
+import { DONE, type Task, access, doneBoolean } from "../../src/sync/task.ts";
 
 const shipped: MmuNotifierOps = {
   invalidateRangeStart: hmmInvalidateRangeStart,
@@ -171,6 +171,6 @@ export function* startSwallowing(machine: Machine, listener: number, range: Inva
 }
 
 /** The thirteenth: "is an invalidation running?" for "has one run since?". */
-export function validAsOf2019(range: HmmRange): boolean {
-  return stampIsValid(readStamp(range.record));
+export function validAsOf2019(range: HmmRange): Task<boolean> {
+  return doneBoolean(stampIsValid(readStamp(range.record)));
 }

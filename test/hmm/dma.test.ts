@@ -5,7 +5,6 @@ import { test } from "node:test";
 import { type DmaDevice, NOT_MAPPED, hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../src/hmm/dma.ts";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
 import { type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
-import { hmmRangeValid } from "../../src/hmm/valid.ts";
 import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
 import { PTE_DIRTY } from "../../src/mm/pte.ts";
 import { VM_READ } from "../../src/mm/vma.ts";
@@ -13,7 +12,7 @@ import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../src/notifier/events.ts";
 import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EFAULT, EINVAL } from "../../src/sync/errno.ts";
-import { FakeDevice, Rig } from "./rig.ts";
+import { FakeDevice, Rig, isValidNow } from "./rig.ts";
 
 const READ = DEFAULT_ENCODING.flags.valid;
 const WRITE = READ | DEFAULT_ENCODING.flags.write;
@@ -77,7 +76,7 @@ test("every page that came out valid is mapped with its rights, the others are n
     [...iommu.mapped.values()].map(({ isWritable }) => isWritable),
     [true, false, false],
   );
-  assert.equal(hmmRangeValid(set.range), true);
+  assert.equal(isValidNow(set.range), true);
   assert.equal(unmap(set, iommu, false), 3);
   assert.equal(iommu.mapped.size, 0);
   assert.ok(set.addresses.every((address) => address === NOT_MAPPED));

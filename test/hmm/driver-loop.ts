@@ -20,7 +20,7 @@ export interface ServiceOptions {
   /** Read the page table without faulting. */
   readonly looksOnly?: boolean;
   /** What is asked under the driver lock. */
-  readonly isValid?: (range: HmmRange) => boolean;
+  readonly isValid?: (range: HmmRange) => Task<boolean>;
   /** Rounds before it gives up. */
   readonly rounds?: number;
 }
@@ -39,7 +39,7 @@ export function* service(device: FakeDevice, range: HmmRange, options: ServiceOp
     if (pages === EBUSY) continue;
     if (pages < 0) return pages;
     yield* driverLock.lock();
-    const isGood = isValid(range);
+    const isGood = yield* isValid(range);
     if (isGood) program(device, range);
     yield* driverLock.unlock();
     if (isGood) return pages;

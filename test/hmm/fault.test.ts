@@ -7,7 +7,6 @@ import { test } from "node:test";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
 import { FAULTS_OF_PAGE_MAX, hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
 import { HOLES_MARK, type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
-import { hmmRangeValid } from "../../src/hmm/valid.ts";
 import { doMremap } from "../../src/mm/mremap.ts";
 import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";
@@ -15,7 +14,7 @@ import { trackRange } from "../../src/mm/track.ts";
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from "../../src/sync/errno.ts";
-import { FakeDevice, Rig } from "./rig.ts";
+import { FakeDevice, Rig, isValidNow } from "./rig.ts";
 
 const { flags, values } = DEFAULT_ENCODING;
 const READ = flags.valid;
@@ -60,7 +59,7 @@ test("a read fault brings zero pages and what is there, a write fault pages that
   set.range.defaultFlags = WRITE;
   assert.equal(fault(set), 4);
   assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE]);
-  assert.equal(hmmRangeValid(set.range), true, "what the faults themselves invalidated was read again");
+  assert.equal(isValidNow(set.range), true, "what the faults themselves invalidated was read again");
   close(set);
 });
 
@@ -194,7 +193,7 @@ test("a write fault of pages that the device had copied invalidates its own rang
   assert.equal(fault(set), 64);
   assert.equal(device.heard.length, 64);
   assert.ok(kindsOf(range).every((kind) => kind === WRITE));
-  assert.equal(hmmRangeValid(range), true);
+  assert.equal(isValidNow(range), true);
   close(set);
 });
 
@@ -208,10 +207,10 @@ test("EBUSY while an invalidation is in flight: the lock is kept, block or not",
   assert.equal(fault(set, true), EBUSY);
   assert.equal(fault(set, false), EBUSY);
   assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 5)), EBUSY, "the time is up");
-  assert.equal(hmmRangeValid(range), false);
+  assert.equal(isValidNow(range), false);
   rig.run(viewClose(rig.machine, hold));
   assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 0)), 4);
-  assert.equal(hmmRangeValid(range), true);
+  assert.equal(isValidNow(range), true);
   close(set);
 });
 

@@ -10,7 +10,7 @@ import { IN_FLIGHT_RECORDS_MAX } from "../../src/hmm/in-flight.ts";
 import { type HmmRange, hmmRangeAlloc, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { invalidateRange, zapNonBlocking } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
@@ -18,7 +18,7 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import { EAGAIN, EBUSY, EINVAL, ENOMEM } from "../../src/sync/errno.ts";
 import { runAsync } from "../../src/sync/run-async.ts";
 import type { Task } from "../../src/sync/task.ts";
-import { FakeDevice, Rig, withMmapWrite } from "./rig.ts";
+import { FakeDevice, Rig, withMmapWrite, isValidNow } from "./rig.ts";
 
 function start(rig: Rig, range: InvalidateRange): number {
   return rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, range)));
@@ -61,7 +61,7 @@ test("between start and end the ranges that overlap are invalid, and no others",
   const ranges = spans.map(([first, stop]) => rig.registered(device, 100 + first, stop - first));
   const change = clearing(rig, 112, 120);
   assert.equal(start(rig, change), 0);
-  assert.deepEqual(ranges.map(hmmRangeValid), [true, true, false, false, true, true], "touching is not overlapping");
+  assert.deepEqual(ranges.map(isValidNow), [true, true, false, false, true, true], "touching is not overlapping");
   assert.equal(rig.run(hmmRangeWaitUntilValid(ranges[2]!, 1)), false);
   assert.equal(rig.run(hmmRangeWaitUntilValid(ranges[1]!, 1)), true);
   end(rig, change);
@@ -78,16 +78,16 @@ test("after the end a range that was invalidated stays invalid until it is read 
     rig.reading(() => hmmRangeSnapshot(range)),
     4,
   );
-  assert.equal(hmmRangeValid(range), true);
+  assert.equal(isValidNow(range), true);
   const change = clearing(rig, 17, 18);
   start(rig, change);
   end(rig, change);
-  assert.equal(hmmRangeValid(range), false);
+  assert.equal(isValidNow(range), false);
   assert.equal(
     rig.reading(() => hmmRangeSnapshot(range)),
     4,
   );
-  assert.equal(hmmRangeValid(range), true);
+  assert.equal(isValidNow(range), true);
   closeAll(rig, device, [range]);
 });
 
@@ -99,7 +99,7 @@ test("a range that is registered during an invalidation waits for it if it overl
   start(rig, change);
   const inside = rig.registered(device, 17, 2);
   const beside = rig.registered(device, 18, 2);
-  assert.deepEqual([hmmRangeValid(inside), hmmRangeValid(beside)], [false, true]);
+  assert.deepEqual([isValidNow(inside), isValidNow(beside)], [false, true]);
   assert.equal(
     rig.reading(() => hmmRangeSnapshot(inside)),
     EBUSY,
@@ -113,7 +113,7 @@ test("a range that is registered during an invalidation waits for it if it overl
     rig.reading(() => hmmRangeSnapshot(inside)),
     2,
   );
-  assert.equal(hmmRangeValid(inside), true);
+  assert.equal(isValidNow(inside), true);
   closeAll(rig, device, [inside, beside]);
 });
 
@@ -184,7 +184,7 @@ test("a driver that may not wait answers EAGAIN; nothing is unmapped and every c
     EAGAIN,
   );
   assert.equal(statistics(rig).notifiers, 0);
-  assert.equal(hmmRangeValid(range), false, "marked all the same: its user looks again, no more");
+  assert.equal(isValidNow(range), false, "marked all the same: its user looks again, no more");
   assert.equal(
     rig.reading(() => hmmRangeSnapshot(range)),
     4,
@@ -265,9 +265,9 @@ test("more invalidations at once than the struct has room for: the record moves 
   const changes = Array.from({ length: 600 }, (_, i) => clearing(rig, 1000 + i, 1001 + i));
   for (const change of changes) assert.equal(start(rig, change), 0);
   assert.equal(statistics(rig).overflow, 0);
-  assert.equal(hmmRangeValid(range), true, "none of them touches it");
+  assert.equal(isValidNow(range), true, "none of them touches it");
   const late = rig.registered(device, 1100, 4);
-  assert.equal(hmmRangeValid(late), false);
+  assert.equal(isValidNow(late), false);
   for (const change of changes.toReversed()) end(rig, change);
   assert.deepEqual([rig.run(hmmRangeWaitUntilValid(late, 1)), statistics(rig).notifiers], [true, 0]);
   closeAll(rig, device, [range, late]);
@@ -280,14 +280,14 @@ test("a start that may not allocate falls back to counting: no range is valid un
   const hit = rig.registered(device, 5000, 4);
   const recorded = Array.from({ length: IN_FLIGHT_INLINE }, (_, i) => clearing(rig, 1000 + i, 1001 + i, false));
   for (const change of recorded) assert.equal(start(rig, change), 0);
-  assert.deepEqual([hmmRangeValid(far), hmmRangeValid(hit)], [true, true]);
+  assert.deepEqual([isValidNow(far), isValidNow(hit)], [true, true]);
   const counted = clearing(rig, 5000, 5001, false);
   assert.equal(start(rig, counted), 0);
   assert.equal(statistics(rig).overflow, 1);
-  assert.deepEqual([hmmRangeValid(far), hmmRangeValid(hit)], [false, false]);
+  assert.deepEqual([isValidNow(far), isValidNow(hit)], [false, false]);
   end(rig, counted);
-  assert.equal(hmmRangeValid(far), true, "nothing has touched it, so what was read is good again");
-  assert.equal(hmmRangeValid(hit), false, "this one has a new sequence");
+  assert.equal(isValidNow(far), true, "nothing has touched it, so what was read is good again");
+  assert.equal(isValidNow(hit), false, "this one has a new sequence");
   for (const change of recorded) end(rig, change);
   assert.equal(statistics(rig).notifiers, 0);
   closeAll(rig, device, [far, hit]);

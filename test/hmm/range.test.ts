@@ -17,11 +17,11 @@ import {
 } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/task.ts";
-import { FakeDevice, Rig, mustHave } from "./rig.ts";
+import { FakeDevice, Rig, mustHave, isValidNow } from "./rig.ts";
 
 const START = 16 * PAGE_BYTES;
 
@@ -132,7 +132,7 @@ test("every use of a range before register and after unregister names the range"
   const dma = { mapPage: (pfn: number): number => pfn, unmapPage: (): void => undefined };
   const addresses = new Float64Array(4);
   const uses: Readonly<Record<string, () => unknown>> = {
-    valid: () => hmmRangeValid(range),
+    valid: () => isValidNow(range),
     wait: () => rig.run(hmmRangeWaitUntilValid(range, 1)),
     snapshot: () => rig.reading(() => hmmRangeSnapshot(range)),
     fault: () => rig.reading(() => hmmRangeFault(range, true)),
@@ -167,7 +167,7 @@ test("registering a range twice and freeing a registered one are assertions; reg
   assert.throws(() => rig.run(hmmRangeFree(range)), /it is registered; unregister it first/);
   rig.run(hmmRangeUnregister(range));
   rig.must(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
-  assert.equal(hmmRangeValid(range), true);
+  assert.equal(isValidNow(range), true);
   rig.run(hmmRangeUnregister(range));
   rig.freeRange(range);
   device.close();
@@ -210,7 +210,7 @@ test("withHmmRange unregisters on return, on an errno and on a throw", () => {
   const end = START + PAGE_BYTES;
   const users = rig.mm.users.read();
   function* good(): Task<number> {
-    assert.equal(hmmRangeValid(range), true);
+    assert.equal(isValidNow(range), true);
     return 7;
   }
   function* bad(): Task<number> {

@@ -14,6 +14,7 @@ import {
   hmmRangeFree,
   hmmRangeRegister,
 } from "../../src/hmm/range.ts";
+import { hmmRangeValid } from "../../src/hmm/valid.ts";
 import { Machine } from "../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, embedStruct, struct } from "../../src/memory/struct.ts";
 import { cpuFault } from "../../src/mm/cpu-fault.ts";
@@ -156,6 +157,11 @@ export function* withMmapWrite<T>(mm: Mm, task: () => Task<T>): Task<T> {
   } finally {
     yield* mm.mmapLock.upWrite();
   }
+}
+
+/** What `hmmRangeValid` says, outside any task. */
+export function isValidNow(range: HmmRange): boolean {
+  return runBlocking(range.machine.memory, hmmRangeValid(range));
 }
 
 export function mustHave<T extends object>(value: T | Errno): T {

@@ -25,7 +25,7 @@ import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
 import { EBUSY, EFAULT, EPERM } from "../../src/sync/errno.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { type Task, doneBoolean } from "../../src/sync/task.ts";
 import { randomFrom } from "./interleaver.ts";
 import { mustHave, withMmapRead, withMmapWrite } from "./rig.ts";
 import {
@@ -62,7 +62,10 @@ export interface ServiceReport {
 }
 
 /** Serves faults of random spans, as a driver should; `isValid` is what it asks under the driver lock. */
-function* serve({ machine, mm, request }: RoleContext, isValid: (range: HmmRange) => boolean): Task<ServiceReport> {
+function* serve(
+  { machine, mm, request }: RoleContext,
+  isValid: (range: HmmRange) => Task<boolean>,
+): Task<ServiceReport> {
   const device = SharedDevice.at(machine.memory, request.driver);
   const mirror = mirrorOf(machine, device);
   const random = randomFrom(request.seed);
@@ -74,7 +77,7 @@ function* serve({ machine, mm, request }: RoleContext, isValid: (range: HmmRange
     const pages = yield* hmmRangeFaultUnlockedTimeout(range, 1000);
     if (pages < 0) return pages;
     yield* driverLock.lock();
-    const isGood = isValid(range);
+    const isGood = yield* isValid(range);
     if (isGood) programShared(device, range);
     const fault = faultOfTable(machine, mm, device);
     yield* driverLock.unlock();
@@ -173,7 +176,7 @@ export const roles: Readonly<Record<RoleName, (context: RoleContext) => Task<unk
   },
   /** As of 2019. */
   *flawedDevice(context: RoleContext): Task<ServiceReport> {
-    return yield* serve(context, (range) => stampIsValid(readStamp(range.record)));
+    return yield* serve(context, (range) => doneBoolean(stampIsValid(readStamp(range.record))));
   },
   *changer(context: RoleContext): Task<number> {
     const random = randomFrom(context.request.seed);

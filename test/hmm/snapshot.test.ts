@@ -5,13 +5,12 @@ import { test } from "node:test";
 import { DEFAULT_ENCODING, entryPfn } from "../../src/hmm/entry.ts";
 import { HOLES_MARK, type HmmRange, hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
-import { hmmRangeValid } from "../../src/hmm/valid.ts";
 import { doMprotect } from "../../src/mm/mprotect.ts";
 import { readPagemap } from "../../src/mm/pagemap.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { VM_IO, VM_READ, VM_WRITE, vmaOf } from "../../src/mm/vma.ts";
 import { EFAULT, EINVAL, EPERM } from "../../src/sync/errno.ts";
-import { FakeDevice, Rig } from "./rig.ts";
+import { FakeDevice, Rig, isValidNow } from "./rig.ts";
 
 const { values } = DEFAULT_ENCODING;
 const R = 1;
@@ -49,7 +48,7 @@ test("a snapshot shows pages as they are and makes none present", () => {
     6,
   );
   assert.deepEqual(kindsOf(range), [N, R, W, N, W, R]);
-  assert.equal(hmmRangeValid(range), true);
+  assert.equal(isValidNow(range), true);
   const shown = rig.run(readPagemap(rig.machine, rig.mm, 16, 22));
   assert.equal(entryPfn(range.pfns[2] ?? 0, DEFAULT_ENCODING), shown[2]?.pfn);
   assert.equal(rig.machine.ram.usage().usedPages, used);

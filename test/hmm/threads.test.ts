@@ -9,7 +9,7 @@ import { hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
 import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
 import { hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { agentDied } from "../../src/sync/agents.ts";
@@ -18,7 +18,7 @@ import { HmmError } from "../../src/sync/errors.ts";
 import { hasPanicked } from "../../src/sync/panic.ts";
 import { runAsync } from "../../src/sync/run-async.ts";
 import { DONE } from "../../src/sync/task.ts";
-import { Rig, withMmapWrite } from "./rig.ts";
+import { Rig, withMmapWrite, isValidNow } from "./rig.ts";
 import { FIRST_PAGE, SharedDevice, TABLE_PAGES, faultOfTable, makeSharedDevice, mirrorOf } from "./shared-device.ts";
 import { type HmmThread, startThread } from "./threads.ts";
 
@@ -105,7 +105,7 @@ test("a thread that dies with a registered mirror: it is unregistered, its drive
   await kill(rig, holder);
   rig.run(DONE);
   assert.equal(orphan.orphaned, 1);
-  assert.equal(hmmRangeValid(range), false);
+  assert.equal(isValidNow(range), false);
   assert.equal(rig.run(hmmRangeWaitUntilValid(range, 60_000)), false, "at once, not when the time is up");
   assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 0)), ENODEV, "nor for ever");
   const heard = orphan.sweeps;

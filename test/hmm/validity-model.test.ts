@@ -9,14 +9,14 @@ import { IN_FLIGHT_INLINE } from "../../src/hmm/hmm-struct.ts";
 import { type HmmRange, hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
 import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY } from "../../src/sync/errno.ts";
 import { forSeeds, randomFrom } from "./interleaver.ts";
-import { FakeDevice, Rig, withMmapWrite } from "./rig.ts";
+import { FakeDevice, Rig, withMmapWrite, isValidNow } from "./rig.ts";
 
 const PAGES = 64;
 const FIRST = 16;
@@ -113,7 +113,7 @@ class Model {
     assert.equal(statistics?.ranges, this.known.length);
     assert.equal(statistics?.overflow, 0);
     for (const { range, touching, isFresh } of this.known) {
-      assert.equal(hmmRangeValid(range), touching.size === 0 && isFresh, String(range));
+      assert.equal(isValidNow(range), touching.size === 0 && isFresh, String(range));
     }
     const one = this.known[this.below(this.known.length)];
     if (one === undefined) return;

@@ -165,7 +165,7 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
     if (answer === EBUSY) continue;
     if (answer < 0) return answer;
     yield* driverLock.lock();
-    const isValid = hmmRangeValid(range);
+    const isValid = yield* hmmRangeValid(range);
     yield* driverLock.unlock();
     if (!isValid) continue;
     for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);

@@ -146,7 +146,7 @@ export class SpanService {
   }
 
   /** R4. Under the driver lock. */
-  protected isStillValid(range: HmmRange): boolean {
+  protected isStillValid(range: HmmRange): Task<boolean> {
     return hmmRangeValid(range);
   }
 
@@ -234,7 +234,7 @@ export class SpanService {
     this.#copy(startPage, endPage);
 
     yield* driverLock.lock();
-    const isValid = this.isStillValid(this.#range);
+    const isValid = yield* this.isStillValid(this.#range);
     if (isValid) yield* this.#program(startPage, endPage);
     for (let i = 0; i < reserved; i++) if (this.#frames[i]! >= 0) table.frames.give(this.#frames[i]!);
     yield* driverLock.unlock();
