@@ -9,7 +9,7 @@ import { RigDevice, RigDeviceRecord } from "../../src/checker/rig/rig-device.ts"
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
 import { PAGE_BYTES, ptePfn } from "../../src/mm/pte.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { DONE_TRUE, type Task } from "../../src/sync/task.ts";
 
 function serveAgainstUnmap(options: { readonly asks: boolean }): AnyScenario {
   return rigScenario({
@@ -17,7 +17,7 @@ function serveAgainstUnmap(options: { readonly asks: boolean }): AnyScenario {
     rig: { pages: 1 },
     setup: (rig) => RigDevice.registered(rig),
     tasks: {
-      device: (device) => device.serve(RIG_PAGE, 1, options.asks ? {} : { isValid: () => true }),
+      device: (device) => device.serve(RIG_PAGE, 1, options.asks ? {} : { isValid: () => DONE_TRUE }),
       cpu: (_device, { machine, mm }) => doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED),
     },
     check: (device) => device.requireCoherent(),

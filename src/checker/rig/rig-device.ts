@@ -47,7 +47,7 @@ export interface RigService {
   /** Read-only translations unless set. */
   readonly write?: boolean;
   /** What is asked under the driver lock. Default {@link hmmRangeValid}. */
-  readonly isValid?: (range: HmmRange) => boolean;
+  readonly isValid?: (range: HmmRange) => Task<boolean>;
   /** Rounds before EBUSY. Default 3. */
   readonly rounds?: number;
   /** How long to wait for the end of an invalidation. In an exploration any number may time out, Infinity never does. Default Infinity. */
@@ -137,7 +137,7 @@ export class RigDevice {
       if (pages === EBUSY) continue;
       if (pages < 0) return pages;
       yield* this.driverLock.lock();
-      const isGood = isValid(range);
+      const isGood = yield* isValid(range);
       if (isGood) this.program(range);
       yield* this.driverLock.unlock();
       if (isGood) return 0;
