@@ -128,6 +128,8 @@ export interface FootprintOptions {
 export class Footprints {
   /** Place of each word index, 0 for none yet. */
   #placeOf: Int32Array;
+  /** The same of words that lie outside the heap and are named by numbers below 0 (frame tables: memory/ram.ts). */
+  readonly #placeOutside = new Map<number, number>();
   #places = 1;
   /** Footprint number + 1 by (place of the first word, code, variant), for the usual length. */
   #known: Int32Array = new Int32Array(1 << 12);
@@ -159,6 +161,7 @@ export class Footprints {
   }
 
   placeOf(word: number): number {
+    if (word < 0) return this.#placeOfOutside(word);
     if (word >= this.#placeOf.length) {
       const wider = new Int32Array(Math.max(word + 1, this.#placeOf.length * 2));
       wider.set(this.#placeOf);
@@ -168,6 +171,12 @@ export class Footprints {
     if (known !== 0) return known;
     this.#placeOf[word] = this.#places;
     return this.#places++;
+  }
+
+  #placeOfOutside(word: number): number {
+    let place = this.#placeOutside.get(word);
+    if (place === undefined) this.#placeOutside.set(word, (place = this.#places++));
+    return place;
   }
 
   /** The footprint of performing `wait`; `success` matters to conditional kinds only. */

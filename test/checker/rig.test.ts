@@ -43,7 +43,8 @@ test("the engines agree on the shipped code", () => {
 });
 
 function allocatesMuch(balances: boolean): AnyScenario {
-  function* allocate(_shared: undefined, { machine: { heap } }: HmmRig): Task<void> {
+  function* allocate(_shared: undefined, { machine: { heap, ram } }: HmmRig): Task<void> {
+    yield* ram.pagePut(yield* ram.allocFrame(true));
     const words = yield* heap.allocWords(512);
     const at = yield* heap.alloc(RigDeviceRecord);
     yield* heap.freeWords(words, 512);
@@ -61,6 +62,16 @@ test("tasks that allocate from arenas do not depend on each other", () => {
   const { classes, findings } = explore(allocatesMuch(true));
   assert.equal(classes, 1);
   assert.deepEqual(findings, []);
+});
+
+test("two tasks that count one frame depend on each other", () => {
+  const scenario = rigScenario({
+    name: "rig/frame",
+    rig: { pages: 1 },
+    setup: (rig) => ptePfn(rig.entryOf(RIG_PAGE)),
+    tasks: { a: (pfn, { machine }) => machine.ram.pageGet(pfn), b: (pfn, { machine }) => machine.ram.pageGet(pfn) },
+  });
+  assert.equal(explore(scenario).classes, 2);
 });
 
 test("what a task leaves behind is missed", () => {

@@ -7,7 +7,7 @@
  *   G3  Books (what is allocated, by struct, and frames in use) are taken after the set-up. `balanced` compares.
  */
 
-import { Machine } from "../../memory/machine.ts";
+import { HEAP_BYTES_MIN, Machine } from "../../memory/machine.ts";
 import type { RamSnapshot } from "../../memory/ram-snapshot.ts";
 import { cpuFault } from "../../mm/cpu-fault.ts";
 import { Mm } from "../../mm/mm-struct.ts";
@@ -39,7 +39,8 @@ export const RIG_PAGE = 64;
 
 /** Pages of RAM for the set-up, beside those of the tasks. */
 const SETUP_PAGES = 64;
-const HEAP_BYTES: number = 2 ** 20;
+/** Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back before each execution, so it is small. */
+const HEAP_PAGES = 48;
 
 export class HmmRig {
   readonly machine: Machine;
@@ -51,7 +52,8 @@ export class HmmRig {
   constructor(tasks: number, options: RigOptions = {}) {
     const { pages = 2, present = pages, arenaWords = 4096, frames = 8 } = options;
     const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
-    this.machine = Machine.create({ ramBytes, heapBytes: HEAP_BYTES, debug: true, name: "set-up" });
+    const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
+    this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
     this.pages = pages;
     const { machine } = this;
     this.run(notifierSrcu(machine));
