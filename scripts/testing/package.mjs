@@ -28,6 +28,24 @@ const read: number = space.u32.load(address + 4096);
 if (read !== 42) throw new Error("read " + read);
 await space.munmap(address, 8192);
 await space[Symbol.asyncDispose]();
+
+import { Places, explore, type Mutex, type Scenario } from "hmm-ts/checker";
+const scenario: Scenario<Mutex[]> = {
+  name: "crossed locks",
+  setup: (memory) => new Places(memory).mutexes("lock", 2),
+  tasks: {
+    *a([first, second]) {
+      yield* first!.lock();
+      yield* second!.lock();
+    },
+    *b([first, second]) {
+      yield* second!.lock();
+      yield* first!.lock();
+    },
+  },
+};
+const { findings, complete } = explore(scenario);
+if (!complete || !findings.some(({ kind }) => kind === "deadlock")) throw new Error("the deadlock was not found");
 console.log("program ran");
 `;
 
@@ -90,6 +108,8 @@ async function checkInstalled(folder) {
 
   const list = 'const names = Object.keys(await import("hmm-ts")); if (!names.includes("AddressSpace")) throw names;';
   checks.push(checkFromCommand("the entry imports", await runNode(["--input-type=module", "-e", list], folder)));
+  const faces = 'const { explore } = await import("hmm-ts/checker"); if (typeof explore !== "function") throw explore;';
+  checks.push(checkFromCommand("the checker imports", await runNode(["--input-type=module", "-e", faces], folder)));
 
   const version = await npm(["exec", "--offline", "--", "hmm", "--version"], folder);
   const isRight = version.stdout.trim() === packageJson.version;

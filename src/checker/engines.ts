@@ -15,6 +15,11 @@ import type { Scheduler } from "./scheduler.ts";
 import { SourceDpor } from "./source-dpor.ts";
 import type { Transition } from "./trace.ts";
 
+/**
+ * How executions are chosen. "optimal" performs one of each class, "source" and "sleep" too, with waste; "naive" all
+ * interleavings; "bounded" and "delay" all classes up to a bound; "random", "pct" and "pos" draw from a seed; "replay"
+ * follows a schedule.
+ */
 export type EngineName =
   | "optimal"
   | "source"
@@ -27,6 +32,7 @@ export type EngineName =
   | "pos"
   | "replay";
 
+/** Which engine, and what it needs to know. */
 export interface EngineOptions {
   /** Default "optimal". */
   readonly engine?: EngineName;

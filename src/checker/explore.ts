@@ -16,7 +16,7 @@ import type { Liberties, Scenario, Weakness } from "./scenario.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-/** All optional. */
+/** How to explore a scenario, and for how long. All optional: without any, to the end, with the optimal engine. */
 export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   /** Stop after so many executions. Default Infinity; the sampling engines need an end. */
   readonly executions?: number;
@@ -44,6 +44,7 @@ export interface Observer {
   stepped(run: Execution): void;
 }
 
+/** How far an exploration is. */
 export interface Progress {
   /** Executions that were carried to their end. */
   readonly executions: number;
@@ -72,7 +73,31 @@ export interface Exploration extends Omit<Progress, "findings"> {
   readonly keys: ReadonlySet<number> | undefined;
 }
 
-/** Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. */
+/**
+ * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. Throws
+ * {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its steps, RangeError if it has no
+ * tasks or too many.
+ * @example Two tasks count, and one of them may not be noticed.
+ * ```ts
+ * import { Places, defineScenario, explore } from "hmm-ts/checker";
+ * import type { Cell } from "hmm-ts/checker";
+ *
+ * function* count(counter: Cell) {
+ *   const seen = yield* counter.load();
+ *   yield* counter.store(seen + 1);
+ * }
+ * const scenario = defineScenario<Cell>({
+ *   name: "two counters",
+ *   setup: (memory) => new Places(memory).cell("counter"),
+ *   tasks: { a: count, b: count },
+ *   check(counter) {
+ *     if (counter.peek() !== 2) throw new Error(`the counter says ${counter.peek()}`);
+ *   },
+ * });
+ * const { findings, classes, complete } = explore(scenario);
+ * if (!complete || classes !== 4 || findings[0]?.message !== "the counter says 1") throw new Error("not what it should be");
+ * ```
+ */
 export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}): Exploration {
   try {
     return new Explorer(defineScenario(scenario), options, false).explore();

@@ -2,6 +2,7 @@
 
 import type { Transition } from "./trace.ts";
 
+/** What kind of thing went wrong. docs/CHECKER.md says when each is reported, and what to do about it. */
 export type FindingKind =
   | "assertion"
   | "deadlock"
@@ -31,6 +32,7 @@ export interface Site {
   readonly at: number;
 }
 
+/** Something that must not be, and the schedule that leads there. */
 export interface Finding {
   readonly kind: FindingKind;
   readonly message: string;

@@ -8,6 +8,7 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import { describe } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 
+/** A heap of its own for a scenario: what is freed is poisoned, and every use of it from then on is a finding. */
 export class Objects {
   readonly #memory: SharedMemory;
   readonly #at: number;

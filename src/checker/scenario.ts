@@ -77,6 +77,7 @@ export interface Liberties {
   readonly lockdep: boolean;
 }
 
+/** What may happen where nobody says otherwise: any number of timeouts, no spurious wake-ups, wakes in order. */
 export const defaultLiberties: Liberties = {
   timeouts: Infinity,
   spuriousWakes: 0,

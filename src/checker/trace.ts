@@ -31,10 +31,12 @@ export function transitionOf(task: number, choice: Choice): Transition {
   return (choice << TASK_BITS) | task;
 }
 
+/** Number of the task that a transition is of, in the order of the scenario. */
 export function taskOf(transition: Transition): number {
   return transition & TASK_LIMIT;
 }
 
+/** How the task of a transition goes on: {@link RUN}, {@link TIMEOUT}, or another. */
 export function choiceOf(transition: Transition): Choice {
   return transition >> TASK_BITS;
 }

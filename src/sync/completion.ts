@@ -15,6 +15,7 @@ import type { Task } from "./task.ts";
 
 const ALL = 0x3fffffff;
 
+/** One word that counts what is complete: waiters come before or after it, and each takes one. */
 export class Completion {
   static readonly WORDS = 1;
   readonly memory: SharedMemory;

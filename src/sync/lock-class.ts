@@ -17,7 +17,7 @@ export interface LockClass {
 const byName = new Map<string, LockClass>();
 const byId = new Map<number, LockClass>();
 
-/** The class of this name. */
+/** The class of this name, for locks of one role: lockdep orders classes, not single locks. */
 export function lockClass(name: string): LockClass {
   const known = byName.get(name);
   if (known !== undefined) return known;

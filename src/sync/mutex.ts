@@ -11,7 +11,7 @@ import type { SharedMemory } from "./shared-memory.ts";
 const SPINS = 40;
 const unnamed = lockClass("mutex");
 
-/** See lock-word.ts for the word. */
+/** One word: one owner at a time, who may wait while it holds it. Not recursive. See lock-word.ts for the word. */
 export class Mutex extends OwnedLock {
   static readonly WORDS = 1;
   readonly isSpinlock = false;

@@ -16,6 +16,7 @@ import type { Task, WaitKind } from "./task.ts";
 /** Far from both ends, so that racing adds and subtracts do not lead out of it. */
 const SATURATED = -0x40000000;
 
+/** One word that counts references. Getting from 0 and putting at 0 are errors; a count that would wrap stays full. */
 export class RefCount {
   static readonly WORDS = 1;
   readonly memory: SharedMemory;

@@ -57,6 +57,7 @@ import type { Task } from "./task.ts";
 
 const unnamed = lockClass("rwsem");
 
+/** Many readers or one writer, who may wait while they hold it. A writer that waits lets no new reader in. */
 export class RwSem {
   static readonly WORDS: number = RWSEM_WORDS;
   readonly memory: SharedMemory;

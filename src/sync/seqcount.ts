@@ -23,6 +23,7 @@ const SEQUENCE = 0;
 const WAITERS = 1;
 const SPINS = 100;
 
+/** Two words: readers that never write, and read again when a writer came in between. Writers exclude each other by a lock. */
 export class SeqCount {
   static readonly WORDS = 2;
   readonly memory: SharedMemory;

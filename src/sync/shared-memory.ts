@@ -35,6 +35,7 @@ export const EXPLORED: Mode = 2;
 /** No agent registered: every operation that waits or locks is refused. */
 export const DETACHED: Mode = 3;
 
+/** How large a shared memory is, and whether its locks are checked. */
 export interface SharedMemoryOptions {
   readonly initialBytes?: number;
   /** Growth limit in bytes; the address space is reserved, not committed. */
@@ -51,6 +52,7 @@ function nextKeyBase(): number {
   return handles++ * KEY_SPAN;
 }
 
+/** A SharedArrayBuffer with its words, as one thread sees it: what tasks and primitives work on. */
 export class SharedMemory {
   readonly buffer: SharedArrayBuffer;
   readonly debug: boolean;

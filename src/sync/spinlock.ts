@@ -12,7 +12,7 @@ import type { SharedMemory } from "./shared-memory.ts";
 const SPINS = 200;
 const unnamed = lockClass("spinlock");
 
-/** See lock-word.ts for the word. */
+/** One word: one owner at a time, who must not wait while it holds it. See lock-word.ts for the word. */
 export class Spinlock extends OwnedLock {
   static readonly WORDS = 1;
   readonly isSpinlock = true;

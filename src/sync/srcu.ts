@@ -58,6 +58,7 @@ import type { Task } from "./task.ts";
 const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
 
+/** Readers that may wait, and grace periods: what a reader found in its section lives until the section ends. */
 export class Srcu {
   static readonly WORDS: number = SRCU_WORDS;
   readonly memory: SharedMemory;

@@ -24,11 +24,11 @@
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
-/** Why a wait ended. */
+/** Why a wait ended: {@link WOKEN} or {@link TIMED_OUT}. */
 export type Wake = 0 | 1;
 /** The word changed, somebody woke us, or no reason at all: the task looks again. */
 export const WOKEN: Wake = 0;
-/** `timeoutMs` went by. */
+/** The wait is over because its `timeoutMs` went by. */
 export const TIMED_OUT: Wake = 1;
 
 /** What a task waits for, or (EXPLORED) is about to do. explored.ts defines each kind. */
@@ -77,6 +77,7 @@ export type WaitKind =
 /** Scheduling points that upper layers mark by {@link access}. */
 export type AccessKind = "read" | "write" | "update" | "alloc" | "free";
 
+/** What a task yields: the one operation that it is about to do, or waits for. */
 export interface Wait {
   readonly kind: WaitKind;
   readonly memory: SharedMemory;

@@ -35,6 +35,7 @@ import type { Task, WaitKind } from "./task.ts";
 const SEQUENCE = 0;
 const WAITERS = 1;
 
+/** Two words on which tasks sleep until a condition over shared words holds, or a time is over. */
 export class WaitQueue {
   static readonly WORDS = 2;
   readonly memory: SharedMemory;
