@@ -11,7 +11,6 @@
  */
 
 import { FOOTPRINTS } from "../sync/explored.ts";
-import { PENDING } from "../sync/srcu-words.ts";
 import type { Wait, WaitKind } from "../sync/task.ts";
 
 /** How a step touches a place. */
@@ -114,7 +113,6 @@ const VARIANTS = 3;
 export const PARK: number = kindCode("park");
 export const TEST_CONDITION: number = kindCode("testCondition");
 export const COMPLETION_WAIT: number = kindCode("completionWait");
-const SRCU_BARRIER: number = kindCode("srcuBarrier");
 
 export interface FootprintOptions {
   /** Some task tests conditions: place 0 is needed. */
@@ -236,9 +234,8 @@ export class Footprints {
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {
-      const start = code === SRCU_BARRIER ? wait.index - PENDING : wait.index;
       const words = wholeRange[code] === 1 ? wait.words : 1;
-      for (let i = 0; i < words; i++) pairs.push([this.placeOf(start + i), manner]);
+      for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), manner]);
       if (this.scans && changesData[code] === 1 && manner !== READ) pairs.push([0, PUT]);
     }
     return this.#intern(pairs);

@@ -16,7 +16,7 @@ import { bug } from "./errors.ts";
 import { beforeSleep } from "./lockdep.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, describe, doneNumber, park } from "./task.ts";
+import { DONE, describe, doneBoolean, doneNumber, park } from "./task.ts";
 import type { Task } from "./task.ts";
 
 const SEQUENCE = 0;
@@ -65,7 +65,12 @@ export class SeqCount {
   }
 
   /** Whether a writer came since {@link readBegin} returned `sequence`: then read again. */
-  readRetry(sequence: number): boolean {
+  readRetry(sequence: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.retryExplored(sequence);
+    return doneBoolean(this.hasChanged(sequence));
+  }
+
+  private hasChanged(sequence: number): boolean {
     return atomicLoad(this.memory.words, this.at) !== sequence;
   }
 
@@ -98,6 +103,11 @@ export class SeqCount {
     } finally {
       atomicSub(memory.words, at + WAITERS, 1);
     }
+  }
+
+  private *retryExplored(sequence: number): Task<boolean> {
+    yield describe("read", this.memory, this.at, 1, this.label);
+    return this.hasChanged(sequence);
   }
 
   private *writeExplored(kind: "seqWriteBegin" | "seqWriteEnd"): Task<void> {

@@ -62,12 +62,14 @@ export function generationIndex(page: number): number {
 
 /** Marks this thread as inside a store. Pairs with {@link leaveStore}, before anything else happens (S2). */
 export function enterStore(memory: SharedMemory): void {
-  atomicStore(memory.words, memory.record + AGENT_INSIDE, ++memory.insideMark);
+  memory.insideMark = (memory.insideMark + 1) | 0;
+  atomicStore(memory.words, memory.record + AGENT_INSIDE, memory.insideMark);
 }
 
 /** This thread has left its store. */
 export function leaveStore(memory: SharedMemory): void {
-  atomicStore(memory.words, memory.record + AGENT_INSIDE, ++memory.insideMark);
+  memory.insideMark = (memory.insideMark + 1) | 0;
+  atomicStore(memory.words, memory.record + AGENT_INSIDE, memory.insideMark);
 }
 
 export class Shootdown {
@@ -154,9 +156,11 @@ export class Shootdown {
     yield describe("shootdownBump", memory, this.at, GENERATIONS, "shootdown");
     this.bump(startPage, endPage);
     for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
+      if (agentId === memory.agentId) continue;
       const inside = agentRecord(agentId) + AGENT_INSIDE;
+      yield describe("read", memory, inside, 1, "whether a store is under way");
       const mark = atomicLoad(memory.words, inside);
-      if ((mark & 1) === 0 || agentId === memory.agentId) continue;
+      if (!this.mustWaitFor(agentId)) continue;
       yield describe("shootdownWait", memory, inside, 1, "a store to end", mark);
     }
   }

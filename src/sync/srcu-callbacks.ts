@@ -48,6 +48,11 @@ export function queueCall(memory: SharedMemory, at: number, head: number, kind: 
   append(memory, at + NEXT, head, head);
 }
 
+/** Whether some call is in a list. */
+export function hasCalls({ words }: SharedMemory, at: number): boolean {
+  return words[at + NEXT] !== 0 || words[at + WAITING] !== 0 || words[at + READY] !== 0;
+}
+
 /** Moves calls on; returns whether a grace period was asked for, so that the caller drives it. */
 export function sortCalls(memory: SharedMemory, at: number): boolean {
   const { words } = memory;

@@ -38,7 +38,7 @@ import { afterAcquire, beforeAcquire, beforeRelease, beforeSleep } from "./lockd
 import { DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { Spinlock } from "./spinlock.ts";
-import { callKind, queueCall, sortCalls, srcuCallback, takeReady } from "./srcu-callbacks.ts";
+import { callKind, hasCalls, queueCall, sortCalls, srcuCallback, takeReady } from "./srcu-callbacks.ts";
 import {
   ACTIVE,
   PENDING,
@@ -53,7 +53,7 @@ import {
   requestGracePeriod,
 } from "./srcu-words.ts";
 import { DONE, describe, doneNumber, park } from "./task.ts";
-import type { Task } from "./task.ts";
+import type { Task, Wait } from "./task.ts";
 
 const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
@@ -118,9 +118,10 @@ export class Srcu {
    */
   *call(kind: number, head: number): Task<void> {
     const { memory, at } = this;
-    if (memory.mode === EXPLORED) yield describe("srcuCall", memory, at, SRCU_WORDS, this.lockClass.name, head);
+    if (memory.mode === EXPLORED) yield this.describePending();
     atomicAdd(memory.words, at + PENDING, 1);
-    yield* this.lockQueue();
+    if (memory.mode === EXPLORED) yield describe("srcuCall", memory, at, SRCU_WORDS, this.lockClass.name, head);
+    else yield* this.queueLock.lock();
     queueCall(memory, at, head, kind);
     yield* this.unlockQueue();
     yield* this.settle();
@@ -196,7 +197,7 @@ export class Srcu {
   private *settle(): Task<void> {
     const { memory, at } = this;
     drive(memory.words, at);
-    while (atomicLoad(memory.words, at + PENDING) > 0) {
+    while (this.mayHaveCalls()) {
       yield* this.lockQueue();
       const hasAsked = sortCalls(memory, at);
       const head = hasAsked ? 0 : takeReady(memory, at);
@@ -217,6 +218,7 @@ export class Srcu {
     noteCounted(memory, place);
     try {
       yield* srcuCallback(kind)(memory, head);
+      if (memory.mode === EXPLORED) yield this.describePending();
     } finally {
       const slot = findHeld(memory, at, tag);
       if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
@@ -225,9 +227,20 @@ export class Srcu {
     }
   }
 
-  /** An explored operation is one step already. */
-  private lockQueue(): Task<void> {
-    return this.memory.mode === EXPLORED ? DONE : this.queueLock.lock();
+  /** EXPLORED: what is done with the lists under the lock is one step. */
+  private *lockQueue(): Task<void> {
+    if (this.memory.mode === EXPLORED) yield describe("update", this.memory, this.at, 1, this.lockClass.name);
+    else yield* this.queueLock.lock();
+  }
+
+  /** EXPLORED: PENDING changes in steps of its own, so a step of the first word looks at the lists instead. */
+  private mayHaveCalls(): boolean {
+    const { memory, at } = this;
+    return memory.mode === EXPLORED ? hasCalls(memory, at) : atomicLoad(memory.words, at + PENDING) > 0;
+  }
+
+  private describePending(): Wait {
+    return describe("update", this.memory, this.at + PENDING, 1, this.lockClass.name);
   }
 
   private unlockQueue(): Task<void> {

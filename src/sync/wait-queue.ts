@@ -131,6 +131,7 @@ export class WaitQueue {
       if (holds || timeoutMs <= 0) break;
       const wake = yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs);
       if (wake !== TIMED_OUT) continue;
+      yield describe("testCondition", memory, at, 0, this.label);
       holds = condition();
       break;
     }

@@ -140,11 +140,12 @@ for (const debug of [false, true]) {
       memory,
       (function* (): Task<boolean[]> {
         const quiet = yield* seqcount.readBegin();
-        const unchanged = seqcount.readRetry(quiet);
+        const unchanged = yield* seqcount.readRetry(quiet);
         yield* seqcount.writeBegin();
-        const during = seqcount.readRetry(quiet);
+        const during = yield* seqcount.readRetry(quiet);
         yield* seqcount.writeEnd();
-        return [unchanged, during, seqcount.readRetry(quiet), seqcount.readRetry(yield* seqcount.readBegin())];
+        const after = yield* seqcount.readRetry(quiet);
+        return [unchanged, during, after, yield* seqcount.readRetry(yield* seqcount.readBegin())];
       })(),
     );
     assert.deepEqual(seen, [false, true, true, false]);

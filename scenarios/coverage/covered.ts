@@ -1,0 +1,74 @@
+/**
+ * @module What a scenario of this group says about itself beside what the checker needs: which functions of src/ each task runs.
+ * docs/EXPLORED.md is made of that, and a test asks V8 whether those functions really ran.
+ */
+
+import { defineScenario } from "../../src/checker/scenario.ts";
+import type { AnyScenario, Scenario, ScenarioExploration } from "../../src/checker/scenario.ts";
+import type { FindingKind } from "../../src/checker/finding.ts";
+import type { Task } from "../../src/sync/task.ts";
+
+/** The layers of src/ that have locks or lifetimes, bottom to top. */
+export const coveredLayers = ["sync", "memory", "notifier", "mm", "hmm", "space", "devices"] as const;
+
+export type Layer = (typeof coveredLayers)[number];
+
+/** One task of a scenario. */
+export interface CoveringTask<S> {
+  /** The functions of src/ that it is there for: `mm/mm.mmput` is `mmput` of src/mm/mm.ts, as a function or as a method. */
+  readonly runs: readonly string[];
+  readonly body: (shared: S) => Task<unknown>;
+}
+
+/** The same scenario with something taken away that makes it right: so it is known to be able to fail. */
+export interface BrokenTwin<S> {
+  /** Last part of its name. */
+  readonly name: string;
+  /** What was taken away. */
+  readonly summary: string;
+  readonly expects: FindingKind;
+  /** The bodies that replace those of the same name. */
+  readonly tasks: Readonly<Record<string, (shared: S) => Task<unknown>>>;
+  readonly exploration?: ScenarioExploration;
+}
+
+/** A scenario of the shipped code, and its broken twins. */
+export interface Covering<S> extends Omit<Scenario<S>, "name" | "tasks" | "expects"> {
+  readonly layer: Layer;
+  /** What stands behind `coverage/<layer>/`. */
+  readonly name: string;
+  readonly summary: string;
+  readonly tasks: Readonly<Record<string, CoveringTask<S>>>;
+  readonly twins?: readonly BrokenTwin<S>[];
+}
+
+/** As the lists hold it. */
+export interface Covered {
+  readonly layer: Layer;
+  readonly scenario: AnyScenario;
+  readonly twins: readonly AnyScenario[];
+  /** By task, in order. */
+  readonly runs: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Makes the scenarios: `coverage/<layer>/<name>`, and `coverage/<layer>/<name>/<twin>` for each twin. */
+export function covering<S>({ layer, name, tasks, twins, ...rest }: Covering<S>): Covered {
+  const fullName = `coverage/${layer}/${name}`;
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, { body }]) => [task, body]));
+  return {
+    layer,
+    scenario: defineScenario<S>({ ...rest, name: fullName, tasks: bodies }),
+    twins: (twins ?? []).map((twin) =>
+      defineScenario<S>({
+        ...rest,
+        name: `${fullName}/${twin.name}`,
+        summary: twin.summary,
+        expects: twin.expects,
+        exploration: { ...rest.exploration, ...twin.exploration },
+        tasks: { ...bodies, ...twin.tasks },
+      }),
+    ),
+    runs: Object.fromEntries(entries.map(([task, { runs }]) => [task, runs])),
+  };
+}

@@ -1,0 +1,258 @@
+/** @module Reference counts, SRCU and shootdown: what is used is there as long as it is used. */
+
+import { Objects } from "../../../src/checker/objects.ts";
+import { Cell, Places } from "../../../src/checker/program.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import { lockClass } from "../../../src/sync/lock-class.ts";
+import { RefCount } from "../../../src/sync/refcount.ts";
+import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
+import { Shootdown } from "../../../src/sync/shootdown.ts";
+import { registerSrcuCallback } from "../../../src/sync/srcu-callbacks.ts";
+import { Srcu } from "../../../src/sync/srcu.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+
+const OBJECT_WORDS = 4;
+
+interface Counted {
+  readonly objects: Objects;
+  readonly count: RefCount;
+  readonly object: number;
+  readonly memory: SharedMemory;
+}
+
+function counted(memory: SharedMemory): Counted {
+  const places = new Places(memory);
+  const count = new RefCount(memory, places.take(RefCount.WORDS));
+  count.init(1);
+  return { memory, count, objects: new Objects(memory, places.take(1), 1), object: places.take(OBJECT_WORDS) };
+}
+
+function* putAndFree({ count, objects, object }: Counted): Task<void> {
+  if (yield* count.put()) yield* objects.free(object, OBJECT_WORDS, "object");
+}
+
+function* useIfAlive(shared: Counted): Task<void> {
+  if (!(yield* shared.count.getNotZero())) return;
+  yield* new Cell(shared.memory, shared.object, "object.field").load();
+  yield* putAndFree(shared);
+}
+
+function* lend(shared: Counted): Task<void> {
+  yield* shared.count.get();
+  yield* putAndFree(shared);
+  yield* putAndFree(shared);
+}
+
+const NOT_ZERO = ["sync/refcount.getNotZero", "sync/refcount.put"] as const;
+
+const refCount = covering<Counted>({
+  layer: "sync",
+  name: "refcount",
+  summary:
+    "An owner takes and drops references; two others get one only while the count is not zero. The last one frees.",
+  setup: counted,
+  tasks: {
+    owner: { runs: ["sync/refcount.get", "sync/refcount.put"], body: lend },
+    first: { runs: NOT_ZERO, body: useIfAlive },
+    second: { runs: NOT_ZERO, body: useIfAlive },
+  },
+  check: ({ count }) => assert(count.read() === 0, "the count is not zero although nobody is left"),
+  twins: [
+    {
+      name: "get-on-zero",
+      summary: "One takes a reference without asking whether there is one left.",
+      expects: "refcount",
+      tasks: {
+        *first(shared) {
+          yield* shared.count.get();
+          yield* putAndFree(shared);
+        },
+      },
+    },
+    {
+      name: "use-before-get",
+      summary: "One uses the object and takes its reference afterwards.",
+      expects: "use-after-free",
+      tasks: {
+        *first(shared) {
+          yield* new Cell(shared.memory, shared.object, "object.field").load();
+          yield* useIfAlive(shared);
+        },
+      },
+    },
+  ],
+});
+
+/** The two words of a deferred call begin the object. */
+interface Published {
+  readonly srcu: Srcu;
+  readonly pointer: Cell;
+  readonly objects: Objects;
+  readonly object: number;
+  /** Where the deferred call counts that it ran. */
+  readonly freed: Cell;
+}
+
+/** An object that is freed where it lies, by what lies beside it. Layout: {object, freed}. */
+const freeLater: number = registerSrcuCallback("coverage: free later", function* (memory, head) {
+  yield* new Objects(memory, head, 1).free(head, OBJECT_WORDS, "object");
+  yield* new Cell(memory, head + OBJECT_WORDS, "freed").fetchAdd(1);
+});
+
+function published(memory: SharedMemory): Published {
+  const places = new Places(memory);
+  const srcu = new Srcu(memory, places.take(Srcu.WORDS), lockClass("covered srcu"));
+  srcu.init();
+  const object = places.take(OBJECT_WORDS);
+  const freed = places.cell("freed");
+  return { srcu, object, freed, pointer: places.cell("pointer", object), objects: new Objects(memory, object, 1) };
+}
+
+function* readPublished({ srcu, pointer }: Published): Task<void> {
+  const section = yield* srcu.readLock();
+  const at = yield* pointer.load();
+  if (at !== 0) yield* new Cell(pointer.memory, at + OBJECT_WORDS - 1, "object.field").load();
+  yield* srcu.readUnlock(section);
+}
+
+function* takeBack({ srcu, pointer, objects, object, freed }: Published, waits: boolean): Task<void> {
+  yield* pointer.store(0);
+  if (waits) yield* srcu.synchronize();
+  yield* objects.free(object, OBJECT_WORDS, "object");
+  yield* freed.store(1);
+}
+
+/** Returns whether it was this task that took it back. */
+function* takeBackLater({ srcu, pointer, object }: Published): Task<boolean> {
+  if (!(yield* pointer.compareExchange(object, 0))) return false;
+  yield* srcu.call(freeLater, object);
+  return true;
+}
+
+const SECTION = ["sync/srcu.readLock", "sync/srcu.readUnlock"] as const;
+
+function expectFreed({ freed, srcu }: Published): void {
+  assert(freed.peek() === 1, `the object was freed ${freed.peek()} times`);
+  assert(srcu.pendingCalls() === 0, "a deferred call is left over");
+}
+
+const synchronize = covering<Published>({
+  layer: "sync",
+  name: "srcu",
+  summary: "Two read what is published; a third takes it back, waits for the readers and frees it.",
+  setup: published,
+  tasks: {
+    reader: { runs: SECTION, body: readPublished },
+    other: { runs: SECTION, body: readPublished },
+    owner: { runs: ["sync/srcu.synchronize"], body: (shared) => takeBack(shared, true) },
+  },
+  check: expectFreed,
+  twins: [
+    {
+      name: "without-waiting",
+      summary: "The owner does not wait for the readers.",
+      expects: "use-after-free",
+      tasks: { owner: (shared) => takeBack(shared, false) },
+    },
+  ],
+});
+
+const deferred = covering<Published>({
+  layer: "sync",
+  name: "srcu-call",
+  summary: "What is published is freed by a deferred call while one reads it; a barrier waits until that was done.",
+  setup: published,
+  tasks: {
+    reader: { runs: SECTION, body: readPublished },
+    owner: { runs: ["sync/srcu.call"], body: takeBackLater },
+    barrier: {
+      runs: ["sync/srcu.barrier"],
+      *body(shared) {
+        const isMine = yield* takeBackLater(shared);
+        yield* shared.srcu.barrier();
+        assert(!isMine || shared.freed.peek() === 1, "the barrier returned before the deferred call had run");
+      },
+    },
+  },
+  check: expectFreed,
+  twins: [
+    {
+      name: "synchronize-is-no-barrier",
+      summary: "It waits for the readers, not for the deferred calls.",
+      expects: "assertion",
+      tasks: {
+        *barrier(shared) {
+          const isMine = yield* takeBackLater(shared);
+          yield* shared.srcu.synchronize();
+          assert(!isMine || shared.freed.peek() === 1, "a deferred call has not run");
+        },
+      },
+    },
+  ],
+});
+
+interface Mapped {
+  readonly shootdown: Shootdown;
+  readonly entry: Cell;
+  readonly frame: number;
+  readonly objects: Objects;
+  readonly memory: SharedMemory;
+}
+
+const PAGE = 5;
+
+/** What a CPU store does, in the words of memory/translation.ts: mark, look at the generation, write, leave. */
+function* storeThrough({ shootdown, entry, memory }: Mapped, marks: boolean): Task<void> {
+  const generation = new Cell(memory, shootdown.generationWord(PAGE), "generation");
+  const seen = yield* generation.load();
+  const frame = yield* entry.load();
+  if (frame === 0) return;
+  if (marks) yield* shootdown.enterStore();
+  if ((yield* generation.load()) === seen) yield* new Cell(memory, frame, "frame").store(1);
+  if (marks) yield* shootdown.leaveStore();
+}
+
+function* unmap({ shootdown, entry, objects, frame }: Mapped, flushes: boolean): Task<void> {
+  yield* entry.store(0);
+  if (flushes) yield* shootdown.flush(PAGE, PAGE + 1);
+  yield* objects.free(frame, OBJECT_WORDS, "frame");
+}
+
+const STORE = ["sync/shootdown.enterStore", "sync/shootdown.leaveStore", "sync/shootdown.generationWord"] as const;
+
+const shootdown = covering<Mapped>({
+  layer: "sync",
+  name: "shootdown",
+  summary: "Two store through a translation that a third takes away: no store reaches the frame once it is free.",
+  setup: (memory) => {
+    const places = new Places(memory);
+    const words = new Shootdown(memory, places.take(Shootdown.WORDS));
+    words.init();
+    const frame = places.take(OBJECT_WORDS);
+    const objects = new Objects(memory, frame, 1);
+    return { memory, shootdown: words, frame, objects, entry: places.cell("entry", frame) };
+  },
+  tasks: {
+    storer: { runs: STORE, body: (shared) => storeThrough(shared, true) },
+    other: { runs: STORE, body: (shared) => storeThrough(shared, true) },
+    unmapper: { runs: ["sync/shootdown.flush"], body: (shared) => unmap(shared, true) },
+  },
+  twins: [
+    {
+      name: "unmarked",
+      summary: "One does not mark itself as inside a store.",
+      expects: "use-after-free",
+      tasks: { storer: (shared) => storeThrough(shared, false) },
+    },
+    {
+      name: "without-flush",
+      summary: "The frame is freed without a flush.",
+      expects: "use-after-free",
+      tasks: { unmapper: (shared) => unmap(shared, false) },
+    },
+  ],
+});
+
+export const lifetimes: readonly Covered[] = [refCount, synchronize, deferred, shootdown];
