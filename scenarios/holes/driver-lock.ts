@@ -1,6 +1,6 @@
 /** @module A driver's lock that is held while something is called that tells the drivers. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
+import { type AnyScenario, type Scenario, defineScenario } from "../../src/checker/scenario.ts";
 import { hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
 import { invalidateRange, zapRange } from "../../src/mm/zap.ts";
 import { EVENT_MIGRATE } from "../../src/notifier/events.ts";
@@ -47,6 +47,16 @@ function* close({ setting, second }: Shared): Task<void> {
   yield* hmmMirrorUnregister(setting.mirrorOf(second));
 }
 
+/** Two of the three, to the end. */
+function pair(name: string, tasks: Scenario<Shared>["tasks"]): AnyScenario {
+  return defineScenario<Shared>({
+    name: `holes/driver-lock/${name}/after`,
+    summary: `${name.replace("-", " and ")} alone`,
+    ...inSetting(build),
+    tasks,
+  });
+}
+
 export const driverLock: Exhibit = {
   id: "holes/driver-lock",
   title: "Three threads around a driver lock",
@@ -58,6 +68,7 @@ export const driverLock: Exhibit = {
       name: "holes/driver-lock/before",
       summary: "a driver migrates with its lock held while another device closes and the CPU gives up a page",
       expects: "deadlock",
+      exploration: { engine: "bounded", preemptions: 1 },
       ...inSetting(build),
       tasks: { migrate: migrateHolding, close, discard },
     }),
@@ -70,5 +81,8 @@ export const driverLock: Exhibit = {
       ...inSetting(build),
       tasks: { migrate, close, discard },
     }),
+    pair("migrate-close", { migrate, close }),
+    pair("migrate-discard", { migrate, discard }),
+    pair("discard-close", { discard, close }),
   ],
 };

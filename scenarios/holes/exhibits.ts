@@ -1,6 +1,7 @@
 /** @module The holes that the series of June 2019 left, and the two bugs of on-demand paging that it learned from. */
 
 import type { Exhibit } from "../exhibit.ts";
+import { aba } from "./aba.ts";
 import { driverLock } from "./driver-lock.ts";
 import { lastUser } from "./last-user.ts";
 import { neverRegistered } from "./never-registered.ts";
@@ -10,6 +11,7 @@ import { timeout } from "./timeout.ts";
 import { twoNotifiers } from "./two-notifiers.ts";
 
 export const holeExhibits: readonly Exhibit[] = [
+  aba,
   twoNotifiers,
   timeout,
   neverRegistered,
