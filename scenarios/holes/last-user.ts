@@ -1,32 +1,17 @@
 /** @module The last user of an address space goes under a lock that its teardown needs. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
-import type { Hmm } from "../../src/hmm/hmm-struct.ts";
+import { rigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import type { RigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { hmmPut } from "../../src/hmm/hmm.ts";
 import { OWNS_NOTHING, RANGE_POISON } from "../../src/hmm/range-record.ts";
-import { type HmmRange, hmmOfRange, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import { type HmmRange, hmmOfRange, hmmRangeUnregister, mmOfRange } from "../../src/hmm/range.ts";
 import type { Machine } from "../../src/memory/machine.ts";
-import { Mm } from "../../src/mm/mm-struct.ts";
+import type { Mm } from "../../src/mm/mm-struct.ts";
 import { mmdrop, mmput } from "../../src/mm/mm.ts";
 import { mmuNotifierRelease } from "../../src/notifier/mmu-notifier.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import type { Setting } from "./setting.ts";
-import { type Device, inSetting } from "./setting.ts";
-
-interface Shared {
-  readonly setting: Setting;
-  readonly device: Device;
-  readonly range: HmmRange;
-}
-
-const FAULTS = 0;
-
-function build(setting: Setting): () => Shared {
-  const device = setting.device(FAULTS);
-  const place = setting.registeredRange(device);
-  return () => ({ setting, device, range: setting.openRange(place) });
-}
+import { type DeviceAndRange, deviceOf, registeredRange, reopenRange } from "./setting.ts";
 
 /** Without the question whether the caller holds a lock. Of the teardown no more than the release of the devices. */
 function* mmputUnasked(machine: Machine, mm: Mm): Task<void> {
@@ -37,28 +22,37 @@ function* mmputUnasked(machine: Machine, mm: Mm): Task<void> {
 
 function* unregisterUnasked(range: HmmRange): Task<void> {
   const { machine, record } = range;
-  const hmm: Hmm = hmmOfRange(range);
+  const hmm = hmmOfRange(range);
   yield* hmm.rangesLock.lock();
   record.node.del();
   yield* hmm.rangesLock.unlock();
-  yield* mmputUnasked(machine, Mm.at(machine.memory, hmm.mm));
+  yield* mmputUnasked(machine, mmOfRange(range));
   record.owns = OWNS_NOTHING;
   record.hmm = RANGE_POISON;
   yield* hmmPut(machine, hmm);
 }
 
-/** The end of a fault, as drivers of 2019 wrote it: programmed, unregistered, unlocked. */
-function* finishHolding({ device, range }: Shared): Task<void> {
+/** The end of a fault, as drivers of 2019 wrote it: the device is programmed, the range unregistered, the lock dropped. */
+function* finishHolding({ device, range }: DeviceAndRange): Task<void> {
   yield* device.driverLock.lock();
   yield* unregisterUnasked(range);
   yield* device.driverLock.unlock();
 }
 
-function* finish({ device, range }: Shared): Task<void> {
+function* finish({ device, range }: DeviceAndRange): Task<void> {
   yield* device.driverLock.lock();
   yield* device.driverLock.unlock();
   yield* hmmRangeUnregister(range);
 }
+
+const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen"> = {
+  rig: { pages: 1 },
+  setup: (rig) => {
+    const device = deviceOf(rig, 0);
+    return { device, range: registeredRange(rig, device) };
+  },
+  reopen: reopenRange,
+};
 
 export const lastUser: Exhibit = {
   id: "holes/last-user",
@@ -67,20 +61,20 @@ export const lastUser: Exhibit = {
   wrong: ``,
   now: ``,
   before: [
-    defineScenario<Shared>({
+    rigScenario<DeviceAndRange>({
       name: "holes/last-user/before",
       summary: "a driver unregisters its range under its lock while the process ends",
       expects: "deadlock",
-      ...inSetting(build),
-      tasks: { fault: finishHolding, exit: ({ setting: { machine, mm } }) => mmputUnasked(machine, mm) },
+      ...parts,
+      tasks: { fault: finishHolding, exit: (_shared, { machine, mm }) => mmputUnasked(machine, mm) },
     }),
   ],
   after: [
-    defineScenario<Shared>({
+    rigScenario<DeviceAndRange>({
       name: "holes/last-user/after",
       summary: "the same, but the lock is dropped first; the whole teardown runs",
-      ...inSetting(build),
-      tasks: { fault: finish, exit: ({ setting: { machine, mm } }) => mmput(machine, mm) },
+      ...parts,
+      tasks: { fault: finish, exit: (_shared, { machine, mm }) => mmput(machine, mm) },
     }),
   ],
 };

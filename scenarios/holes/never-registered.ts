@@ -1,42 +1,42 @@
 /** @module An error path that unregisters a mirror which it never registered. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
+import { rigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import { Hmm } from "../../src/hmm/hmm-struct.ts";
 import { hmmPut } from "../../src/hmm/hmm.ts";
 import type { HmmMirror } from "../../src/hmm/mirror-record.ts";
-import { hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
 import { type Struct, type StructView, embed, struct, u32 } from "../../src/memory/struct.ts";
 import { EBUSY, type Errno } from "../../src/sync/errno.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import type { Setting } from "./setting.ts";
-import { type Device, inSetting, registerMirror } from "./setting.ts";
 
-/** The card that both callers open. */
+/** The card that both callers switch on. */
 interface Card extends StructView {
   readonly lock: Mutex;
   opens: number;
 }
 const Card: Struct<Card> = struct<Card>("exhibitCard", {
-  lock: embed(Mutex, "opens", "driverLock"),
-  opens: u32("lock", "shared virtual memory is switched on: once only"),
+  lock: embed(Mutex, "opens", "cardLock"),
+  opens: u32("lock", "1: shared virtual memory is on; only one may have it"),
 });
 
 interface Shared {
-  readonly setting: Setting;
   readonly card: Card;
-  readonly first: Device;
-  readonly second: Device;
+  readonly first: RigDevice;
+  readonly second: RigDevice;
 }
 
-function build(setting: Setting): () => Shared {
-  const { machine } = setting;
-  const card = Card.at(machine.memory, setting.run(machine.heap.alloc(Card)));
-  card.lock.init();
-  const shared = { setting, card, first: setting.bareDevice(), second: setting.bareDevice() };
-  return () => shared;
-}
+const parts: Pick<RigScenario<Shared>, "rig" | "setup"> = {
+  rig: { pages: 0 },
+  setup: (rig) => {
+    const { machine } = rig;
+    const card = Card.at(machine.memory, rig.run(machine.heap.alloc(Card)));
+    card.lock.init();
+    return { card, first: new RigDevice(rig), second: new RigDevice(rig) };
+  },
+};
 
 /** One caller wins. */
 function* claim(card: Card): Task<Errno> {
@@ -56,19 +56,27 @@ function* unregisterTrusting({ machine, record }: HmmMirror): Task<void> {
   yield* hmmPut(machine, hmm);
 }
 
-function* openTrusting({ setting, card }: Shared, device: Device): Task<Errno> {
+/** One clean-up for whatever went wrong. */
+function* openTrusting(card: Card, device: RigDevice): Task<Errno> {
   let errno = yield* claim(card);
-  if (errno === 0) errno = yield* registerMirror(setting, device);
-  if (errno !== 0) yield* unregisterTrusting(setting.mirrorOf(device));
+  if (errno === 0) errno = yield* device.register();
+  if (errno !== 0) yield* unregisterTrusting(device.mirror);
   return errno;
 }
 
-function* open({ setting, card }: Shared, device: Device): Task<Errno> {
+/** Each way out undoes what was done. */
+function* open(card: Card, device: RigDevice): Task<Errno> {
   const errno = yield* claim(card);
   if (errno !== 0) return errno; // nothing is registered yet
-  const answer = yield* registerMirror(setting, device);
-  if (answer === 0) yield* hmmMirrorUnregister(setting.mirrorOf(device));
+  const answer = yield* device.register();
+  if (answer === 0) yield* device.unregister();
   return answer;
+}
+
+function tasks(
+  body: (card: Card, device: RigDevice) => Task<Errno>,
+): Readonly<Record<string, (shared: Shared, rig: HmmRig) => Task<Errno>>> {
+  return { open1: ({ card, first }) => body(card, first), open2: ({ card, second }) => body(card, second) };
 }
 
 export const neverRegistered: Exhibit = {
@@ -78,23 +86,20 @@ export const neverRegistered: Exhibit = {
   wrong: ``,
   now: ``,
   before: [
-    defineScenario<Shared>({
+    rigScenario<Shared>({
       name: "holes/never-registered/before",
       summary: "two callers switch the same card on, and the one that comes too late cleans up",
       expects: "assertion",
-      ...inSetting(build),
-      tasks: {
-        open1: (shared) => openTrusting(shared, shared.first),
-        open2: (shared) => openTrusting(shared, shared.second),
-      },
+      ...parts,
+      tasks: tasks(openTrusting),
     }),
   ],
   after: [
-    defineScenario<Shared>({
+    rigScenario<Shared>({
       name: "holes/never-registered/after",
       summary: "the same, but each way out undoes what was done, and no more",
-      ...inSetting(build),
-      tasks: { open1: (shared) => open(shared, shared.first), open2: (shared) => open(shared, shared.second) },
+      ...parts,
+      tasks: tasks(open),
     }),
   ],
 };

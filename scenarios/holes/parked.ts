@@ -1,57 +1,50 @@
 /** @module On-demand paging, first bug: a registration that decides to wait after whoever would have woken it looked. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
+import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { countInFlight } from "../../src/hmm/in-flight.ts";
-import { settleStamp, startStamp } from "../../src/hmm/range-record.ts";
-import { type HmmRange, hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import { beforeStampChanges, settleStamp, startStamp } from "../../src/hmm/range-record.ts";
+import { hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import type { Setting } from "./setting.ts";
-import { type Device, END, FIRST_PAGE, START, discard, inSetting } from "./setting.ts";
-
-interface Shared {
-  readonly setting: Setting;
-  readonly device: Device;
-  readonly range: HmmRange;
-}
-
-const REGISTERS = 0;
-
-function build(setting: Setting): () => Shared {
-  const device = setting.device(REGISTERS);
-  const place = setting.rangePlace();
-  return () => ({ setting, device, range: setting.openRange(place) });
-}
+import { ABSENT, type DeviceAndRange, END, START, deviceOf, discard, hmmOf, rangeOf, reopenRange } from "./setting.ts";
 
 /** Looks whether anything is in flight, and lists the range in a section of its own. */
-function* registerInTwoSteps({ setting, range: { record } }: Shared): Task<void> {
-  const { hmm } = setting;
+function* registerInTwoSteps({ range: { record } }: DeviceAndRange, rig: HmmRig): Task<void> {
+  const hmm = hmmOf(rig);
   yield* hmm.rangesLock.lock();
-  const seen = countInFlight(hmm, FIRST_PAGE, FIRST_PAGE + 1);
+  const seen = countInFlight(hmm, RIG_PAGE, RIG_PAGE + 1);
   yield* hmm.rangesLock.unlock();
 
   yield* hmm.rangesLock.lock();
   record.hmm = hmm.at;
-  record.startPage = FIRST_PAGE;
-  record.endPage = FIRST_PAGE + 1;
+  record.startPage = RIG_PAGE;
+  record.endPage = RIG_PAGE + 1;
   hmm.ranges.addTail(record.node);
+  yield* beforeStampChanges(record);
   startStamp(hmm, record);
   record.invalidators = seen;
   settleStamp(hmm, record);
   yield* hmm.rangesLock.unlock();
 }
 
-function* open(shared: Shared): Task<void> {
-  yield* registerInTwoSteps(shared);
+function* openInTwoSteps(shared: DeviceAndRange, rig: HmmRig): Task<void> {
+  yield* registerInTwoSteps(shared, rig);
   yield* hmmRangeWaitUntilValid(shared.range, Infinity);
 }
 
-function* openAtOnce({ setting, device, range }: Shared): Task<void> {
-  yield* hmmRangeRegister(range, setting.mirrorOf(device), START, END);
+function* open({ device, range }: DeviceAndRange): Task<void> {
+  yield* hmmRangeRegister(range, device.mirror, START, END);
   yield* hmmRangeWaitUntilValid(range, Infinity);
   yield* hmmRangeUnregister(range);
 }
+
+const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen"> = {
+  rig: ABSENT,
+  setup: (rig) => ({ device: deviceOf(rig, 0), range: rangeOf(rig) }),
+  reopen: reopenRange,
+};
 
 export const parked: Exhibit = {
   id: "holes/parked",
@@ -60,20 +53,21 @@ export const parked: Exhibit = {
   wrong: ``,
   now: ``,
   before: [
-    defineScenario<Shared>({
+    rigScenario<DeviceAndRange>({
       name: "holes/parked/before",
       summary: "a region is registered while an invalidation ends",
       expects: "lost-wakeup",
-      ...inSetting(build),
-      tasks: { open, discard },
+      ...parts,
+      tasks: { open: openInTwoSteps, discard },
     }),
   ],
   after: [
-    defineScenario<Shared>({
+    rigScenario<DeviceAndRange>({
       name: "holes/parked/after",
       summary: "the same with hmmRangeRegister, which looks and lists in one section",
-      ...inSetting(build),
-      tasks: { open: openAtOnce, discard },
+      ...parts,
+      tasks: { open, discard },
+      balanced: true,
     }),
   ],
 };

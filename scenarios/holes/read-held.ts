@@ -1,6 +1,8 @@
 /** @module On-demand paging, second bug: a start that refuses and keeps the semaphore that only its end gives back. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
+import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { Machine } from "../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../src/memory/struct.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
@@ -12,8 +14,7 @@ import { Mutex } from "../../src/sync/mutex.ts";
 import { RwSem } from "../../src/sync/rwsem.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import type { Setting } from "./setting.ts";
-import { type Device, FIRST_PAGE, inSetting, registerMirror } from "./setting.ts";
+import { ABSENT, deviceOf } from "./setting.ts";
 
 /** The regions of one address space that a network card may reach. */
 interface Regions extends StructView {
@@ -46,51 +47,41 @@ const REGIONS_OPS: number = registerNotifierOps("exhibit regions", {
   invalidateRangeEnd: regionsEnd,
 });
 
-interface Before {
-  readonly setting: Setting;
-  readonly regions: Regions;
+function* subscribe({ machine, mm }: HmmRig, regions: Regions): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  yield* mmuNotifierRegister(machine, mm.notifiers, regions.node, REGIONS_OPS);
+  yield* mm.mmapLock.upWrite();
 }
 
-function buildBefore(setting: Setting): () => Before {
-  const { machine, mm } = setting;
-  const regions = Regions.at(machine.memory, setting.run(machine.heap.alloc(Regions)));
+function setUpRegions(rig: HmmRig): Regions {
+  const { machine } = rig;
+  const regions = Regions.at(machine.memory, rig.run(machine.heap.alloc(Regions)));
   regions.regionsSem.init();
   regions.cardLock.init();
-  setting.run(
-    (function* (): Task<void> {
-      yield* mm.mmapLock.downWrite();
-      yield* mmuNotifierRegister(machine, mm.notifiers, regions.node, REGIONS_OPS);
-      yield* mm.mmapLock.upWrite();
-    })(),
-  );
-  return () => ({ setting, regions });
+  rig.run(subscribe(rig, regions));
+  return regions;
 }
 
-function* openRegion({ regions: { regionsSem } }: Before): Task<void> {
+function* openRegion({ regionsSem }: Regions): Task<void> {
   yield* regionsSem.downWrite();
   yield* regionsSem.upWrite();
 }
 
-function* sendHolding({ regions: { cardLock } }: Before): Task<void> {
-  yield* cardLock.lock();
-  yield* cardLock.unlock();
+function* send(lock: Mutex): Task<void> {
+  yield* lock.lock();
+  yield* lock.unlock();
 }
 
-interface After {
-  readonly setting: Setting;
-  readonly device: Device;
-  readonly second: Device;
-}
-
-function buildAfter(setting: Setting): () => After {
-  const shared = { setting, device: setting.device(0), second: setting.bareDevice() };
-  return () => shared;
-}
-
-function* reap({ setting: { machine, mm } }: { readonly setting: Setting }): Task<void> {
+/** The out-of-memory reaper, which may not wait for anybody. */
+function* reap(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* zapNonBlocking(machine, mm, FIRST_PAGE, FIRST_PAGE + 1);
+  yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   yield* mm.mmapLock.upRead();
+}
+
+interface Devices {
+  readonly device: RigDevice;
+  readonly second: RigDevice;
 }
 
 export const readHeld: Exhibit = {
@@ -100,27 +91,22 @@ export const readHeld: Exhibit = {
   wrong: ``,
   now: ``,
   before: [
-    defineScenario<Before>({
+    rigScenario<Regions>({
       name: "holes/read-held/before",
       summary: "the reaper is refused because the card is busy, and then somebody wants to register a region",
       expects: "deadlock",
-      ...inSetting(buildBefore),
-      tasks: { reap, send: sendHolding, open: openRegion },
+      rig: ABSENT,
+      setup: setUpRegions,
+      tasks: { reap, send: ({ cardLock }) => send(cardLock), open: openRegion },
     }),
   ],
   after: [
-    defineScenario<After>({
+    rigScenario<Devices>({
       name: "holes/read-held/after",
       summary: "the same with the shipped hmm: the reaper is refused, and another mirror is registered",
-      ...inSetting(buildAfter),
-      tasks: {
-        reap,
-        *send({ device }) {
-          yield* device.driverLock.lock();
-          yield* device.driverLock.unlock();
-        },
-        open: ({ setting, second }) => registerMirror(setting, second),
-      },
+      rig: ABSENT,
+      setup: (rig) => ({ device: deviceOf(rig, 0), second: new RigDevice(rig) }),
+      tasks: { reap, send: ({ device }) => send(device.driverLock), open: ({ second }) => second.register() },
     }),
   ],
 };

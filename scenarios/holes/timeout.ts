@@ -1,46 +1,40 @@
 /** @module A wait that runs out of time, and the way out that forgets the range. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
-import { type HmmRange, hmmRangeRegister, hmmRangeUnregister, withHmmRange } from "../../src/hmm/range.ts";
+import { rigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import { hmmRangeRegister, hmmRangeUnregister, withHmmRange } from "../../src/hmm/range.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import { EBUSY, type Errno } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import type { Setting } from "./setting.ts";
-import { type Device, END, START, discard, inSetting } from "./setting.ts";
+import { ABSENT, type DeviceAndRange, END, START, deviceOf, discard, rangeOf, reopenRange } from "./setting.ts";
 
-interface Shared {
-  readonly setting: Setting;
-  readonly device: Device;
-  readonly range: HmmRange;
-}
-
-const FAULTS = 0;
-
-function build(setting: Setting): () => Shared {
-  const device = setting.device(FAULTS);
-  const place = setting.rangePlace();
-  return () => ({ setting, device, range: setting.openRange(place) });
-}
-
-function* faultLeaking({ setting, device, range }: Shared): Task<Errno> {
-  const errno = yield* hmmRangeRegister(range, setting.mirrorOf(device), START, END);
+function* faultLeaking({ device, range }: DeviceAndRange): Task<Errno> {
+  const errno = yield* hmmRangeRegister(range, device.mirror, START, END);
   if (errno !== 0) return errno;
   if (!(yield* hmmRangeWaitUntilValid(range))) return EBUSY;
   yield* hmmRangeUnregister(range);
   return 0;
 }
 
-function* fault({ setting, device, range }: Shared): Task<Errno> {
-  return yield* withHmmRange(range, setting.mirrorOf(device), START, END, function* () {
+function* fault({ device, range }: DeviceAndRange): Task<Errno> {
+  return yield* withHmmRange(range, device.mirror, START, END, function* () {
     return (yield* hmmRangeWaitUntilValid(range)) ? 0 : EBUSY;
   });
 }
 
+const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen" | "exploration" | "check"> = {
+  rig: ABSENT,
+  exploration: { timeouts: 1 },
+  setup: (rig) => ({ device: deviceOf(rig, 0), range: rangeOf(rig) }),
+  reopen: reopenRange,
+  check: (_shared, rig) => checkUsers(rig),
+};
+
 /** Whoever is left over keeps the address space alive when its process ends. */
-function checkUsers({ setting: { mm } }: Shared): void {
+function checkUsers({ mm }: HmmRig): void {
   const users = mm.users.read();
-  if (users !== 1) throw new Error(`the address space has ${users} users and one thread that knows of it`);
+  if (users !== 1) throw new Error(`the address space has ${users} users, and only one thread that knows of it`);
 }
 
 export const timeout: Exhibit = {
@@ -50,24 +44,21 @@ export const timeout: Exhibit = {
   wrong: ``,
   now: ``,
   before: [
-    defineScenario<Shared>({
+    rigScenario<DeviceAndRange>({
       name: "holes/timeout/before",
       summary: "a fault waits for its range to become valid, and the wait runs out of time",
       expects: "assertion",
-      exploration: { timeouts: 1 },
-      ...inSetting(build),
+      ...parts,
       tasks: { fault: faultLeaking, discard },
-      check: checkUsers,
     }),
   ],
   after: [
-    defineScenario<Shared>({
+    rigScenario<DeviceAndRange>({
       name: "holes/timeout/after",
       summary: "the same with withHmmRange, which unregisters on every way out",
-      exploration: { timeouts: 1 },
-      ...inSetting(build),
+      ...parts,
       tasks: { fault, discard },
-      check: checkUsers,
+      balanced: true,
     }),
   ],
 };

@@ -1,8 +1,8 @@
 /** @module Two listeners on one address space, and one of them refuses. */
 
-import { defineScenario } from "../../src/checker/scenario.ts";
-import { hmmInvalidateRangeStart, HMM_NOTIFIER_OPS } from "../../src/hmm/invalidate.ts";
-import type { HmmRange } from "../../src/hmm/range.ts";
+import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
+import { HMM_NOTIFIER_OPS, hmmInvalidateRangeStart } from "../../src/hmm/invalidate.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import type { Machine } from "../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../src/memory/struct.ts";
@@ -19,8 +19,7 @@ import { EAGAIN, type Errno } from "../../src/sync/errno.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import type { Setting } from "./setting.ts";
-import { FIRST_PAGE, inSetting } from "./setting.ts";
+import { ABSENT, type DeviceAndRange, deviceOf, hmmOf, registeredRange, reopenRange } from "./setting.ts";
 
 /** A driver that listens to the address space itself, without an hmm. */
 interface Camera extends StructView {
@@ -29,7 +28,7 @@ interface Camera extends StructView {
 }
 const Camera: Struct<Camera> = struct<Camera>("exhibitCamera", {
   node: embed(MmuNotifier, "the listener"),
-  lock: embed(Mutex, "its buffers", "driverLock"),
+  lock: embed(Mutex, "its buffers", "cameraLock"),
 });
 
 function* cameraStart(machine: Machine, listener: number, { blockable }: InvalidateRange): Task<Errno> {
@@ -42,27 +41,29 @@ function* cameraStart(machine: Machine, listener: number, { blockable }: Invalid
 
 const CAMERA_OPS: number = registerNotifierOps("exhibit camera", { invalidateRangeStart: cameraStart });
 
-interface Shared {
-  readonly setting: Setting;
+interface Shared extends DeviceAndRange {
   readonly camera: Camera;
-  readonly range: HmmRange;
 }
 
-/** The camera subscribes first and the hmm after it, so the hmm is asked first. The driver's range waits to be valid. */
-function build(setting: Setting): () => Shared {
-  const { machine, mm } = setting;
-  const camera = Camera.at(machine.memory, setting.run(machine.heap.alloc(Camera)));
-  camera.lock.init();
-  setting.run(
-    (function* (): Task<void> {
-      yield* mm.mmapLock.downWrite();
-      yield* mmuNotifierRegister(machine, mm.notifiers, camera.node, CAMERA_OPS);
-      yield* mm.mmapLock.upWrite();
-    })(),
-  );
-  const place = setting.registeredRange(setting.device(0));
-  return () => ({ setting, camera, range: setting.openRange(place) });
+function* subscribe({ machine, mm }: HmmRig, camera: Camera): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  yield* mmuNotifierRegister(machine, mm.notifiers, camera.node, CAMERA_OPS);
+  yield* mm.mmapLock.upWrite();
 }
+
+const parts: Pick<RigScenario<Shared>, "rig" | "setup" | "reopen"> = {
+  rig: ABSENT,
+  /** The camera subscribes first and the hmm after it, so the hmm is asked first. */
+  setup: (rig) => {
+    const { machine } = rig;
+    const camera = Camera.at(machine.memory, rig.run(machine.heap.alloc(Camera)));
+    camera.lock.init();
+    rig.run(subscribe(rig, camera));
+    const device = deviceOf(rig, 0);
+    return { camera, device, range: registeredRange(rig, device) };
+  },
+  reopen: reopenRange,
+};
 
 /** The walk of 2019: it stops at the first listener that refuses, and those before it hear nothing more. */
 function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
@@ -79,17 +80,17 @@ function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
   return answer;
 }
 
-/** The out-of-memory reaper, which may not wait for anybody; what lies between start and end is left out. */
-function* reapAsOf2019({ setting: { machine, mm } }: Shared): Task<void> {
-  const range = invalidateRange(mm, FIRST_PAGE, FIRST_PAGE + 1, EVENT_CLEAR, { blockable: false });
+/** The out-of-memory reaper, which may not wait for anybody. What lies between start and end is left out. */
+function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
+  const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable: false });
   yield* mm.mmapLock.downRead();
   if ((yield* startAsOf2019(machine, range)) === 0) yield* mmuNotifierInvalidateRangeEnd(machine, range);
   yield* mm.mmapLock.upRead();
 }
 
-function* reap({ setting: { machine, mm } }: Shared): Task<void> {
+function* reap(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* zapNonBlocking(machine, mm, FIRST_PAGE, FIRST_PAGE + 1);
+  yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   yield* mm.mmapLock.upRead();
 }
 
@@ -109,24 +110,25 @@ export const twoNotifiers: Exhibit = {
   wrong: ``,
   now: ``,
   before: [
-    defineScenario<Shared>({
+    rigScenario<Shared>({
       name: "holes/two-notifiers/before",
       summary: "the reaper asks two listeners, and the second refuses because its lock is busy",
       expects: "lost-wakeup",
-      ...inSetting(build),
+      ...parts,
       tasks: { reap: reapAsOf2019, camera: record, fault },
     }),
   ],
   after: [
-    defineScenario<Shared>({
+    rigScenario<Shared>({
       name: "holes/two-notifiers/after",
-      summary: "the same with the shipped walk, which ends at the first what the second refused",
-      ...inSetting(build),
+      summary: "the same with the shipped walk, which ends for the first what the second refused",
+      ...parts,
       tasks: { reap, camera: record, fault },
-      check: ({ setting }) => {
-        const { notifiers } = setting.hmm;
+      check: (_shared, rig) => {
+        const { notifiers } = hmmOf(rig);
         if (notifiers !== 0) throw new Error(`${notifiers} invalidations are in flight, and nobody will end them`);
       },
+      balanced: true,
     }),
   ],
 };
