@@ -39,6 +39,17 @@ export class NotifierSubscriptions {
     atomicStore(this.memory.words, this.at + HEAD_WORD, 0);
   }
 
+  /** Word of the first node's pointer, for scheduling points: it is read without the lock under which it changes. */
+  get headIndex(): number {
+    return this.at + HEAD_WORD;
+  }
+
+  /** Word that unlinking `node` will change, if it is linked. Holding `notifierLock`. */
+  indexBefore(node: MmuNotifier): number {
+    const prev = node.prev();
+    return prev === 0 || !node.isLinked() ? this.headIndex : prev + NEXT_WORD;
+  }
+
   /** First node, or 0. A plain look for "nobody listens", or the begin of a walk inside an SRCU read section. */
   first(): number {
     return atomicLoad(this.memory.words, this.at + HEAD_WORD);
@@ -96,6 +107,16 @@ export class MmuNotifier {
 
   next(): number {
     return atomicLoad(this.memory.words, this.at + NEXT_WORD);
+  }
+
+  /** Word of `next`, likewise read without the lock. */
+  get nextIndex(): number {
+    return this.at + NEXT_WORD;
+  }
+
+  /** Word of the claim to call release. */
+  get releasedIndex(): number {
+    return this.at + RELEASED_WORD;
   }
 
   setNext(node: number): void {
