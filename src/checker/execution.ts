@@ -309,6 +309,7 @@ export class Execution {
 
   /** The scenario's own verdict, once every task has returned. */
   checkOutcome(): void {
+    watchPlainAccesses(undefined);
     this.#check?.(this.#shared);
   }
 

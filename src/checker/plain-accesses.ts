@@ -54,6 +54,7 @@ export class PlainAccesses {
     const task = run.memory.agentId - 1;
     const { counts, tasks } = run.trace;
     const ordinal = counts[run.depth * tasks + task] ?? 0;
+    if (this.#isOwnStep(task, ordinal, at)) return;
     const held = currentTask.held.map(({ lock }) => lock.lockClass.name);
     const access: PlainAccess = { task, ordinal, depth: run.depth, isWrite, label, at, held };
     let shadow = this.#shadows.get(at);
@@ -64,6 +65,14 @@ export class PlainAccesses {
       shadow.write = access;
       shadow.reads.length = 0;
     } else shadow.reads[task] = access;
+  }
+
+  /** Whether the access is what the task's latest step was about: then it is no plain one. */
+  #isOwnStep(task: number, ordinal: number, at: number): boolean {
+    if (ordinal === 0) return false;
+    const { positions, tasks, waits } = this.#run.trace;
+    const { index, words } = waits[positions[ordinal * tasks + task]!]!;
+    return at >= index && at < index + words;
   }
 
   #compare(earlier: PlainAccess | undefined, later: PlainAccess): void {

@@ -110,11 +110,13 @@ export class List {
 
   #read(index: number): number {
     if (index >= this.memory.words.length) this.memory.ensure(index + 1); // a node beyond a heap that grew meanwhile
+    this.memory.plainWatch?.note(index, false, "list");
     return this.memory.words[index]!;
   }
 
   #write(index: number, value: number): void {
     if (index >= this.memory.words.length) this.memory.ensure(index + 1);
+    this.memory.plainWatch?.note(index, true, "list");
     this.memory.words[index] = value;
   }
 }

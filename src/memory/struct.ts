@@ -161,11 +161,13 @@ export class WordArray {
 
   get(index: number): number {
     this.#check(index);
+    this.memory.plainWatch?.note(this.at + index, false, "array");
     return this.memory.words[this.at + index]!;
   }
 
   set(index: number, value: number): void {
     this.#check(index);
+    this.memory.plainWatch?.note(this.at + index, true, "array");
     this.memory.words[this.at + index] = value;
   }
 
@@ -267,6 +269,8 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
     Object.defineProperty(View.prototype, fieldName, { ...field.accessor(offset, index), enumerable: true });
   });
 
+  let watched: ViewClass | undefined;
+
   const declared: Struct<T> = {
     name,
     sizeWords,
@@ -279,7 +283,8 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
       if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
       if (at === 0) bug(`Cannot use ${name} at null: check the pointer before using it`);
       if (memory.debug) checkLive(memory, declared, at);
-      return new View(memory, at) as StructView as T;
+      const Made = memory.plainWatch === undefined ? View : (watched ??= watchedView(View, name, infos));
+      return new Made(memory, at) as StructView as T;
     },
     containerOf(fieldPointer, field) {
       return fieldPointer - declared.offset[field];
@@ -287,6 +292,33 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
   };
   structs.set(name, declared);
   return declared;
+}
+
+type ViewClass = new (memory: SharedMemory, at: number) => Parts;
+
+/**
+ * The view whose plain fields tell the memory's plainWatch of each access. What is atomic is no plain access. A class of its own, so that
+ * the views of every other machine cost nothing more.
+ */
+function watchedView(View: ViewClass, structName: string, infos: readonly FieldInfo[]): ViewClass {
+  class Watched extends View {}
+  for (const { name, offset, kind, guardedBy } of infos) {
+    if (kind === "array" || kind === "embedded" || guardedBy.startsWith("atomic")) continue;
+    const label = `${structName}.${name}`;
+    const { get, set } = Object.getOwnPropertyDescriptor(View.prototype, name) as Required<Accessor<number>>; // all of these are numbers
+    Object.defineProperty(Watched.prototype, name, {
+      get(this: Parts): number {
+        this.memory.plainWatch?.note(this.at + offset, false, label);
+        return get.call(this);
+      },
+      set(this: Parts, value: number) {
+        this.memory.plainWatch?.note(this.at + offset, true, label);
+        set.call(this, value);
+      },
+      enumerable: true,
+    });
+  }
+  return Watched;
 }
 
 /** S3. Embedded structs have no header: they count as freed when every word is poison. */

@@ -43,6 +43,12 @@ export interface SharedMemoryOptions {
   readonly debug?: boolean;
 }
 
+/** Who wants to know of plain accesses to words of the heap: a checker that looks for data races. */
+export interface PlainWatch {
+  /** The running task reads or writes word `at`, which the code calls `label`. */
+  note(at: number, isWrite: boolean, label: string): void;
+}
+
 const WORD_BYTES = 4;
 const KEY_SPAN = 2 ** 32;
 
@@ -76,6 +82,8 @@ export class SharedMemory {
   resourceNext: number = 0;
   /** When this thread should next look after the others while it blocks (run-blocking.ts). */
   lookAroundMs: number = 0;
+  /** Set while executions are explored. Struct fields and lists tell it of their plain accesses. */
+  plainWatch: PlainWatch | undefined = undefined;
   /** A reaping task of this thread is running (reaper.ts). */
   reaping: boolean = false;
 

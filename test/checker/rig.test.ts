@@ -134,3 +134,28 @@ test("every execution begins with the RAM of the set-up", () => {
   assert.ok(executions > 2);
   assert.deepEqual(findings, []);
 });
+
+function looksAtTheHmm(locks: boolean): AnyScenario {
+  return rigScenario({
+    name: "rig/race",
+    rig: { pages: 0 },
+    setup: (rig) => new RigDevice(rig),
+    tasks: {
+      registers: (device) => device.register(),
+      *looks(_device, { mm }) {
+        if (locks) yield* mm.pageTableLock.lock();
+        assert.ok(mm.hmm >= 0);
+        if (locks) yield* mm.pageTableLock.unlock();
+      },
+    },
+  });
+}
+
+test("a field of a shipped struct that is read without its lock is a data race", () => {
+  const { findings } = explore(looksAtTheHmm(false));
+  assert.deepEqual(
+    findings.map(({ kind, sites }) => `${kind} of ${sites[0]?.label ?? ""}`),
+    ["data-race of mm.hmm"],
+  );
+  assert.deepEqual(explore(looksAtTheHmm(true)).findings, []);
+});

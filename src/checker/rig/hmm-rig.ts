@@ -20,6 +20,7 @@ import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import { bug } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import type { Task } from "../../sync/task.ts";
+import { notePlainAccess } from "../plain-accesses.ts";
 import { defineScenario } from "../scenario.ts";
 import type { AnyScenario, Scenario } from "../scenario.ts";
 
@@ -54,6 +55,7 @@ export class HmmRig {
     const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
     const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
     this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
+    this.machine.memory.plainWatch = { note: notePlainAccess };
     this.pages = pages;
     const { machine } = this;
     this.run(notifierSrcu(machine));
