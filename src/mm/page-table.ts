@@ -16,8 +16,8 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
-import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Task } from "../sync/task.ts";
+import { EXPLORED, type SharedMemory } from "../sync/shared-memory.ts";
+import { type Task, access } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 
 export const PGD_WORDS = 4096;
@@ -58,7 +58,7 @@ export function nextLeafPage(page: number): number {
 
 /** The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the mmap lock at least for reading. */
 export function* leafAlloc(machine: Machine, mm: Mm, page: number): Task<number> {
-  const found = leafOf(machine.memory, mm.pgd, page);
+  const found = machine.memory.mode === EXPLORED ? 0 : leafOf(machine.memory, mm.pgd, page);
   if (found !== 0) return found;
   const mid = yield* tableAt(machine, mm.pgd + (page >>> MID_SHIFT), MID_WORDS);
   if (mid === 0) return 0;
@@ -68,10 +68,12 @@ export function* leafAlloc(machine: Machine, mm: Mm, page: number): Task<number>
 /** The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees its table and takes the winner's. */
 function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
   const { memory, heap } = machine;
+  yield* access(memory, "read", index, 1, "page table");
   let table = wordAt(memory.words, index);
   if (table === 0) {
     const fresh = yield* heap.allocWords(tableWords);
     if (fresh === 0) return 0;
+    yield* access(memory, "update", index, 1, "page table");
     const winner = atomicCompareExchange(memory.words, index, 0, fresh);
     if (winner !== 0) yield* heap.freeWords(fresh, tableWords);
     table = winner === 0 ? fresh : winner;

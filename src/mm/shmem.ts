@@ -13,7 +13,7 @@ import { type Struct, type StructView, embed, pointer, struct, u32 } from "../me
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { RefCount } from "../sync/refcount.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Task } from "../sync/task.ts";
+import { type Task, access } from "../sync/task.ts";
 import { LEAF_WORDS, wordAt } from "./page-table.ts";
 
 export interface Shmem extends StructView {
@@ -81,10 +81,12 @@ function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
   const { memory, heap } = machine;
   const top = Math.floor(offset / LEAF_WORDS);
   if (top >= shmem.directoryWords) return -1;
+  yield* access(memory, "read", shmem.directory + top, 1, "shmem directory");
   let table = wordAt(memory.words, shmem.directory + top);
   if (table === 0) {
     const fresh = yield* heap.allocWords(LEAF_WORDS);
     if (fresh === 0) return 0;
+    yield* access(memory, "update", shmem.directory + top, 1, "shmem directory");
     const winner = atomicCompareExchange(memory.words, shmem.directory + top, 0, fresh);
     if (winner !== 0) yield* heap.freeWords(fresh, LEAF_WORDS);
     table = winner === 0 ? fresh : winner;
@@ -102,10 +104,12 @@ export function* shmemFrame(machine: Machine, at: number, offset: number): Task<
   const slot = yield* slotOf(machine, Shmem.at(memory, at), offset);
   if (slot === 0) return 0;
   if (slot < 0) return SHMEM_BEYOND_END;
+  yield* access(memory, "read", slot, 1, "shmem page");
   let pfn = wordAt(memory.words, slot);
   if (pfn === 0) {
     const fresh = yield* ram.allocFrame(true);
     if (fresh === 0) return 0;
+    yield* access(memory, "update", slot, 1, "shmem page");
     const winner = atomicCompareExchange(memory.words, slot, 0, fresh);
     if (winner !== 0) yield* ram.pagePut(fresh);
     pfn = winner === 0 ? fresh : winner;
@@ -119,6 +123,7 @@ export function* shmemReplace(machine: Machine, at: number, offset: number, pfn:
   const { memory } = machine;
   const slot = yield* slotOf(machine, Shmem.at(memory, at), offset);
   if (slot <= 0) return false;
+  yield* access(memory, "write", slot, 1, "shmem page");
   memory.words[slot] = pfn;
   return true;
 }

@@ -22,7 +22,7 @@ import type { Machine } from "../memory/machine.ts";
 import { EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
 import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
-import type { Task } from "../sync/task.ts";
+import { type Task, access } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "./pte.ts";
@@ -53,6 +53,7 @@ export function* trackRange(
     for (let page = Math.max(vma.startPage, startPage); page < last;) {
       const to = Math.min(nextLeafPage(page), last);
       const leaf = leafOf(memory, mm.pgd, page);
+      if (leaf !== 0) yield* access(memory, "update", pteIndex(leaf, page), to - page, "pte");
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
         yield* takeWrite(machine, mm, leaf, page, to);
         wereTold = true;
@@ -85,6 +86,7 @@ function trackLeaf(
 function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: number): Task<void> {
   const range = invalidateRange(mm, from, to, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* access(machine.memory, "update", pteIndex(leaf, from), to - from, "pte");
   for (let page = from; page < to; page++) trackEntry(machine.memory.words, pteIndex(leaf, page), 0);
   yield* mm.shootdown.flush(from, to);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);

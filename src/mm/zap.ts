@@ -17,7 +17,8 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import type { Machine } from "../memory/machine.ts";
 import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
+import { type Task, access } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, freeEmptyLeaves, pteIndex, wordAt } from "./page-table.ts";
 import { holdsFrame, ptePfn } from "./pte.ts";
@@ -34,14 +35,25 @@ export function invalidateRange(
   return { subscriptions: mm.notifiers, startPage, endPage, event, blockable, owner };
 }
 
-/** Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap lock for writing, or alone. */
-function* clearRange(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+/**
+ * Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap lock: for reading is enough, for faults change entries by
+ * compare-and-swap. Or alone: then what the entries hold is no other task's business, and clearing them no scheduling point.
+ */
+function* clearRange(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  isAlone: boolean = false,
+): Task<void> {
   const { memory, ram } = machine;
+  const showsSteps = memory.mode === EXPLORED && !isAlone;
   const frames: number[] = [];
   yield* forEachLeaf(memory, mm.pgd, startPage, endPage, function* (leaf, first, end): Task<number> {
     frames.length = 0;
     for (let page = first; page < end; page++) {
       const index = pteIndex(leaf, page);
+      if (showsSteps) yield* access(memory, "update", index, 1, "pte");
       if (wordAt(memory.words, index) === 0) continue;
       const pte = atomicExchange(memory.words, index, 0);
       if (holdsFrame(pte)) frames.push(ptePfn(pte));
@@ -75,5 +87,5 @@ export function zapNonBlocking(machine: Machine, mm: Mm, startPage: number, endP
 
 /** Exit: everything, with no listener left to tell. */
 export function zapEverything(machine: Machine, mm: Mm): Task<void> {
-  return clearRange(machine, mm, 0, TASK_SIZE_PAGES);
+  return clearRange(machine, mm, 0, TASK_SIZE_PAGES, true);
 }
