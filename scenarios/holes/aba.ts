@@ -54,9 +54,35 @@ function scenario(
 export const aba: Exhibit = {
   id: "holes/aba",
   title: "The flag that came back",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+The series gave each range a flag, \`valid\`. The start of an invalidation that overlaps the range clears it; when the
+last invalidation of the address space has ended, every range gets its flag back. A driver reads the page table, takes
+its own lock, looks at the flag, and if it is set tells the device what it has read.
+`,
+  wrong: `
+The flag answers "is an invalidation running?". What the driver has to know is "has one run since I read the page
+table?", and between its reading and its lock a whole one fits. It clears the flag. It asks the driver to sweep its
+table, where the page is not yet. It takes the frame from the page and gives it away. It sets the flag again. Then the
+driver comes, finds the flag as it had left it, and programs a frame that is somebody else's by now. Nobody will ever
+sweep it: that invalidation is over.
+
+Programmers of lock-free stacks know this as the ABA problem: a value that is the same as before is taken for one that
+has not changed. The mmap lock does not help. Who gives up pages, copies them on a write or moves them holds it for
+reading at most, as the driver does.
+`,
+  now: `
+The flag has become the lowest bit of a *stamp*, the rest of which is a sequence number (\`src/hmm/range-record.ts\`, S1
+to S4). A start gives the range a new number before it calls any driver. The driver notes the stamp before it reads
+the page table, and under its lock asks whether it is still the same one. Either the invalidator's call-back had the
+driver lock first, and then the driver sees a new number; or the driver had it first, and then the call-back comes
+after it and sweeps what it has programmed.
+
+Between the two scenarios nothing differs but that one question.
+`,
+  notes: `
+The author of the series described this flaw while it was being written; Linux closed it half a year later (5.5) with
+\`mmu_interval_notifier\`, whose sequence numbers a driver compares in the same place.
+`,
   before: [
     scenario(
       {

@@ -76,9 +76,34 @@ function pair(name: string, tasks: RigScenario<Shared>["tasks"]): AnyScenario {
 export const driverLock: Exhibit = {
   id: "holes/driver-lock",
   title: "Three threads around a driver lock",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+A driver has a lock around its own page table. Its call-back takes it to sweep, its fault handler to program. It is
+tempting to hold it for a whole operation: while pages are moved to device memory, say, so that nothing changes under
+one's hands.
+`,
+  wrong: `
+Moving pages changes the CPU's page table, so it tells the drivers, this one too. That a driver must not wait for
+itself is easy to see, and easily taken care of: the one below does not listen to what it causes. It can still hang,
+and three threads are needed for it.
+
+\`discard\` is in the middle of an invalidation. It holds the list of mirrors for reading and waits for the driver lock.
+\`close\` takes another device off and waits for the list of mirrors to be free. \`migrate\` has the driver lock and wants
+to read the list, which others are reading; but a writer is waiting, and a fair lock lets nobody pass who comes after
+it. So \`migrate\` waits for \`close\`, \`close\` for \`discard\`, and \`discard\` for \`migrate\`.
+
+A reviewer of patch 11 saw this in his head. The checker sees it too, but it has more to say: the lock order is broken
+in *every* execution of this driver, also in those in which nobody is there to hang with. That is why the lock order
+is checked, and not only the deadlock.
+`,
+  now: `
+The rule: **a driver's lock is never held while something is called that may change a mapping.** It is one line of the
+lock order (\`src/sync/lock-order.ts\`), and debug builds check it at each acquisition. The driver in the second
+scenario tells everybody first, and takes its lock when that is done.
+
+Three such threads have several hundred thousand essentially different executions, and to see them all takes some
+minutes (\`hmm check holes/driver-lock/after --engine optimal\`). So by default the three are explored to two
+preemptions, one more than the deadlock needs, and each two of them to the end.
+`,
   before: [
     rigScenario<Shared>({
       name: "holes/driver-lock/before",

@@ -57,9 +57,26 @@ const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen"> = {
 export const lastUser: Exhibit = {
   id: "holes/last-user",
   title: "The last user goes under a lock",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+A range keeps the address space alive: it holds a *user*, since patch 7. Drivers unregister it at the end of a fault,
+and some did so while they still held their own lock, or the mmap lock.
+`,
+  wrong: `
+Somebody has to be the last. If the process exits while the device is being served, the range holds the only user
+left, and to unregister it means to take the whole address space down, there and then, in the driver's thread. The
+first thing that the teardown does is to call every driver's release. That call-back takes the driver lock, and the
+thread that holds it is the one that is waiting.
+
+A lock that is taken twice by one thread needs no second thread to hang, and no luck with the timing once the process
+has gone first. It needs the luck that it does not: in most runs the range is not the last.
+`,
+  now: `
+\`hmmRangeUnregister\` may be called holding nothing, and says so when it is not, in every build and whether or not it
+would have been the last: "dropping the last mm user takes the address space down; release it first"
+(\`src/hmm/range.ts\`, \`src/mm/mm.ts\`). The driver asks under its lock whether the range is valid, drops the lock, and
+unregisters then. In the second scenario the whole teardown runs: the devices are released, the pages given back, the
+tables freed.
+`,
   before: [
     rigScenario<DeviceAndRange>({
       name: "holes/last-user/before",

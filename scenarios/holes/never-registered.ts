@@ -82,9 +82,25 @@ function tasks(
 export const neverRegistered: Exhibit = {
   id: "holes/never-registered",
   title: "Unregistering what was never registered",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+Patch 9 took a test out of \`hmm_mirror_unregister\`: "if there is no hmm, return". It had looked like a protection
+against unregistering twice, and was none, since two callers could pass it at the same time. From then on the caller
+was trusted to unregister once for each time that it had registered.
+`,
+  wrong: `
+One caller had relied on the test. When nouveau could not switch shared virtual memory on, because somebody else had,
+it left through the function that clears up after a success, and that one unregisters the mirror. It had never been
+registered, so its hmm was a null pointer. Before the patch that was absorbed; after it, it was a crash.
+
+*Never registered* and *registered twice* were two mistakes served by one test, and the patch that rightly removed it
+for the one let the other through.
+`,
+  now: `
+A mirror knows its state: set up, registered, unregistered. Exactly one thread wins the transition from registered to
+unregistered, under a lock of its own, and every other call is an error that says which of the mistakes was made: "it
+was never registered; look at what register returns" (\`src/hmm/mirror.ts\`, K3). The driver in the second scenario
+takes back what it has done and no more, which is all that one has to do.
+`,
   before: [
     rigScenario<Shared>({
       name: "holes/never-registered/before",

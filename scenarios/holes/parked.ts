@@ -49,9 +49,31 @@ const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen"> = {
 export const parked: Exhibit = {
   id: "holes/parked",
   title: "On-demand paging: parked for ever",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+Before HMM, network cards that read memory by themselves (RDMA) had a mechanism of their own for the same purpose,
+on-demand paging. A region that was registered while an invalidation was running could not be used at once. So
+registration looked at the count of running invalidations; if there were any, it put the region on a list of those
+that wait, and the end of the last invalidation activated whoever stood there.
+
+The first scenario does so on the structs of this project: it looks under the lock, drops the lock, and lists the
+range under the lock again.
+`,
+  wrong: `
+Between the look and the list the last invalidation ends. It finds nobody on the list, wakes nobody, and is gone. Then
+the region is put there, to wait for an end that has been. It will be activated by some later invalidation, if there
+is one.
+
+To test and then to act on the test must be one step, or whoever would have woken you comes in between. It is the
+oldest mistake there is with waiting, and both halves of it were under a lock.
+`,
+  now: `
+\`hmmRangeRegister\` looks and lists in one section of \`rangesLock\`, and an end takes its invalidation out of the books
+and looks at the list in one section of the same lock (\`src/hmm/range.ts\`, \`src/hmm/invalidate.ts\`). Whichever comes
+first, the other sees it.
+`,
+  notes: `
+Removed from Linux in 2018 (ca748c39ea3f).
+`,
   before: [
     rigScenario<DeviceAndRange>({
       name: "holes/parked/before",

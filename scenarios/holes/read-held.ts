@@ -87,9 +87,27 @@ interface Devices {
 export const readHeld: Exhibit = {
   id: "holes/read-held",
   title: "On-demand paging: read-held for ever",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+The cure for that bug was a semaphore around the regions of an address space, held for reading from the start of an
+invalidation to its end. Whoever registers a region takes it for writing, and so is never in the middle of one.
+`,
+  wrong: `
+Then came starts that may not wait, and may fail. This one takes the semaphore, finds that the card is busy, and
+answers \`EAGAIN\`. A start that has failed gets no end, and it was the end that would have given the semaphore back. It
+stays held for reading for ever, by nobody, and the next registration waits for ever.
+
+It is the same mistake as in patch 12, found in the same month: what an operation has raised before it fails, it must
+take down again, since nobody else will. The checker reports it twice, once when the reaper ends with a lock in its
+hands, and once when somebody waits for it.
+`,
+  now: `
+hmm's start holds its semaphore, \`mirrorsSem\`, only while it calls the drivers, and gives it back on the way out,
+whatever they say; and when one of them refuses, it takes the invalidation out of the books as well
+(\`src/hmm/invalidate.ts\`, V2). What must last until the end is a count, and a count can be taken down by anybody.
+`,
+  notes: `
+Mended in Linux in June 2019 (7608bf40cf24).
+`,
   before: [
     rigScenario<Regions>({
       name: "holes/read-held/before",

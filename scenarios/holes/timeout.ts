@@ -40,9 +40,25 @@ function checkUsers({ mm }: HmmRig): void {
 export const timeout: Exhibit = {
   id: "holes/timeout",
   title: "The way out that forgets the range",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+A driver that serves a fault puts a range on its stack, registers it, waits until it is valid, and unregisters it when
+it is done. In the graphics driver nouveau the wait was bounded to a second, and when the second was over the function
+returned an error.
+`,
+  wrong: `
+It returned without unregistering. The range lived on the stack of a function that was gone, still in the list that
+every later invalidation walks. And since patch 7 a range holds a user of the address space, so that address space
+could never be taken down again: its process exits, and all of its memory stays.
+
+No third thread is needed, only one that keeps the invalidation running while the second passes. The checker decides
+when a wait times out as it decides everything else (the step marked as timed out below), so there is no need to wait
+for a second, and no need for luck.
+`,
+  now: `
+\`withHmmRange\` registers a range, runs what it was given, and unregisters whatever happens: a result, an error, an
+exception (\`src/hmm/range.ts\`). The drivers of this project use ranges in no other way. A thread that dies in the
+middle leaves its range on its list of resources, from which the next thread that looks takes it off.
+`,
   before: [
     rigScenario<DeviceAndRange>({
       name: "holes/timeout/before",

@@ -106,9 +106,30 @@ function* fault({ range }: Shared): Task<void> {
 export const twoNotifiers: Exhibit = {
   id: "holes/two-notifiers",
   title: "Two listeners, and one of them refuses",
-  was: ``,
-  wrong: ``,
-  now: ``,
+  was: `
+When memory runs out, Linux takes pages from a process that is about to be killed, and the thread that does so, the
+reaper, may not wait for anybody. So a listener that would have to wait may refuse: it answers \`EAGAIN\` to the start,
+and the reaper comes back later. The rule since patch 12: a start that has failed gets no end, so a listener that
+refuses leaves its books as it found them.
+`,
+  wrong: `
+With one listener that is enough. With two it is not. The first agrees and counts one more invalidation in flight. The
+second refuses. The walk stops and tells the caller that the start has failed, so nobody calls an end, and *the first
+listener's* count stays raised for ever. From then on no range of that address space is ever valid again, and each
+fault of the device waits until its time is up. The scenario waits without a limit, so that the checker can say what
+comes of it: a sleeper whom nobody will wake.
+
+Neither listener has done anything wrong. The hole is in the rule.
+`,
+  now: `
+The walk remembers who has agreed, and when one refuses it calls their end (\`src/notifier/mmu-notifier.ts\`, N4). By
+name, and not by another walk from the front: the one that refused may have been unlinked meanwhile, and then the
+second walk would not know where to stop. What the scenario checks at the end is that the hmm counts no invalidation
+in flight, and that as much is allocated as at the beginning.
+`,
+  notes: `
+The author found it two months after the series. Linux got the unwinding in 2021.
+`,
   before: [
     rigScenario<Shared>({
       name: "holes/two-notifiers/before",
