@@ -27,7 +27,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^The device reaches frame \d+ for page 64, whose entry is 0x0$/,
     preemptions: 1,
-    steps: 32,
+    steps: 41,
   },
   "holes/two-notifiers/before": {
     kind: "lost-wakeup",
@@ -41,7 +41,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^the address space has 2 users, and only one thread that knows of it$/,
     preemptions: 1,
-    steps: 29,
+    steps: 36,
   },
   "holes/never-registered/before": {
     kind: "assertion",
@@ -55,28 +55,28 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["migrate downRead mirrorsSem", "close downWrite mirrorsSem", "discard lock driverLock"],
     message: /discard waits for ever \(lock of driverLock\), which migrate holds/,
     preemptions: 1,
-    steps: 17,
+    steps: 21,
   },
   "holes/last-user/before": {
     kind: "deadlock",
     sites: ["fault lock driverLock"],
     message: /^fault waits for ever \(lock of driverLock\), which fault holds/,
     preemptions: 0,
-    steps: 10,
+    steps: 13,
   },
   "holes/parked/before": {
     kind: "lost-wakeup",
     sites: ["open park wait queue"],
     message: /^open waits for ever/,
     preemptions: 2,
-    steps: 25,
+    steps: 31,
   },
   "holes/read-held/before": {
     kind: "deadlock",
     sites: ["open downWrite regionsSem"],
     message: /^open waits for ever \(downWrite of regionsSem\)/,
     preemptions: 1,
-    steps: 9,
+    steps: 12,
   },
 };
 
