@@ -75,6 +75,8 @@ export class Execution {
   /** How many tasks are not over. */
   unfinished = 0;
   hasThrown = false;
+  /** Those that threw, a bit for each. */
+  throwers = 0;
   /** Switches so far away from a task that could have gone on. */
   preemptions = 0;
   /** Whose step the latest one was. */
@@ -132,6 +134,11 @@ export class Execution {
     this.#canLeave = this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
   }
 
+  /** It is a replay: places in the code are wanted. */
+  get withSites(): boolean {
+    return this.#options.withSites;
+  }
+
   /** The value of a word when an execution begins. */
   initial(word: number): number {
     return this.#start.valueOf(word);
@@ -146,6 +153,7 @@ export class Execution {
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
     this.hasThrown = false;
+    this.throwers = 0;
     this.preemptions = 0;
     this.#incumbent = NOBODY;
     this.#lives.forget();
@@ -354,6 +362,7 @@ export class Execution {
       else if (this.#contexts[task]!.held.length > 0 && this.liberties.lockdep) throw heldAtEnd(this.#contexts[task]!);
     } catch (error) {
       this.hasThrown = true;
+      this.throwers |= 1 << task;
       this.#options.witness.threw(this, task, error);
     } finally {
       leaveTask(previous);

@@ -113,7 +113,7 @@ export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}):
 class Explorer {
   readonly #name: string;
   readonly #options: ExploreOptions;
-  readonly #reporter = new Reporter();
+  readonly #reporter: Reporter;
   readonly #run: Execution;
   readonly #scheduler: Scheduler;
   readonly #keys: Set<number> | undefined;
@@ -128,6 +128,7 @@ class Explorer {
   constructor(scenario: Scenario<unknown>, options: ExploreOptions, scans: boolean) {
     this.#name = scenario.name;
     this.#options = options;
+    this.#reporter = new Reporter({ withStacks: options.withSites ?? false });
     this.#run = new Execution(scenario, {
       liberties: libertiesOf(options),
       scans,

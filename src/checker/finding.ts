@@ -32,13 +32,22 @@ export interface Site {
   readonly at: number;
 }
 
+/** A place in the code and the way there, innermost frame first. */
+export interface FoundStack {
+  readonly title: string;
+  readonly frames: readonly string[];
+}
+
 /** Something that must not be, and the schedule that leads there. */
 export interface Finding {
   readonly kind: FindingKind;
+  /** One line. */
   readonly message: string;
   readonly sites: readonly Site[];
   /** Names of the tasks concerned. */
   readonly threads: readonly string[];
+  /** In what a replay found: where it was thrown, where two locks were taken. */
+  readonly stacks?: readonly FoundStack[];
   /** From the beginning up to where it showed. */
   readonly schedule: readonly Transition[];
   /** How long that is. */

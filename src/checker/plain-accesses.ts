@@ -12,6 +12,7 @@
 
 import { currentTask } from "../sync/current-task.ts";
 import type { Execution } from "./execution.ts";
+import { markPlace } from "./source-places.ts";
 
 /** One plain access. */
 export interface PlainAccess {
@@ -23,6 +24,8 @@ export interface PlainAccess {
   readonly isWrite: boolean;
   readonly label: string;
   readonly at: number;
+  /** In a replay: an error whose stack says where in the code. */
+  readonly mark: Error | undefined;
   /** Names of the locks that its task held. */
   readonly held: readonly string[];
 }
@@ -56,7 +59,16 @@ export class PlainAccesses {
     const ordinal = counts[run.depth * tasks + task] ?? 0;
     if (this.#isOwnStep(task, ordinal, at)) return;
     const held = currentTask.held.map(({ lock }) => lock.lockClass.name);
-    const access: PlainAccess = { task, ordinal, depth: run.depth, isWrite, label, at, held };
+    const access: PlainAccess = {
+      task,
+      ordinal,
+      depth: run.depth,
+      isWrite,
+      label,
+      at,
+      mark: run.withSites ? markPlace() : undefined,
+      held,
+    };
     let shadow = this.#shadows.get(at);
     if (shadow === undefined) this.#shadows.set(at, (shadow = { write: undefined, reads: [] }));
     this.#compare(shadow.write, access);

@@ -4,9 +4,10 @@ import { LockdepError } from "../sync/lockdep.ts";
 import type { LockdepKind } from "../sync/lockdep.ts";
 import type { Execution, Witness } from "./execution.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
-import type { Finding, FindingKind, Site } from "./finding.ts";
+import type { Finding, FindingKind, FoundStack, Site } from "./finding.ts";
 import { PARK, kindCode } from "./footprint.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
+import { formatPlace, formatStack, placesOf, tellingPlace } from "./source-places.ts";
 import { formatToken } from "./token.ts";
 import { taskOf } from "./trace.ts";
 
@@ -23,6 +24,12 @@ const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
 
 export class Reporter implements Witness {
   readonly #found = new Map<string, Finding>();
+  readonly #withStacks: boolean;
+
+  /** With stacks: slow, for replays. */
+  constructor(options: { readonly withStacks: boolean }) {
+    this.#withStacks = options.withStacks;
+  }
 
   get findings(): readonly Finding[] {
     return Array.from(this.#found.values());
@@ -30,12 +37,14 @@ export class Reporter implements Witness {
 
   threw(run: Execution, task: number, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    this.#add(run, kindOfError(error), message, [lastSite(run, task)], [task]);
+    const stacks = this.#stacksOf(error);
+    this.#add(run, kindOfError(error), message, [lastSite(run, task)], [task], { stacks });
   }
 
   lockdep(run: Execution, error: LockdepError): void {
     const task = run.memory.agentId - 1;
-    this.#add(run, lockdepKinds[error.kind], error.message, [lastSite(run, task)], [task]);
+    const stacks = this.#stacksOf(error);
+    this.#add(run, lockdepKinds[error.kind], error.message, [lastSite(run, task)], [task], { stacks });
   }
 
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void {
@@ -44,7 +53,7 @@ export class Reporter implements Witness {
     const verb = kind === "double-free" ? "frees again" : "uses";
     const message = `${freed?.task ?? ""} ${verb} ${freed?.label ?? ""}, which ${sites[0]?.task ?? ""} freed`;
     const tasks = [freeStep, run.depth].map((step) => taskOf(run.trace.transition[step]!));
-    this.#add(run, kind, message, sites, tasks, run.depth + 1);
+    this.#add(run, kind, message, sites, tasks, { length: run.depth + 1 });
   }
 
   /** The task waits for something in freed memory. */
@@ -57,8 +66,11 @@ export class Reporter implements Witness {
 
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void {
     const accesses = [earlier, later];
-    const sites = accesses.map(({ task, depth, isWrite, label, at }): Site => {
-      return { task: run.names[task] ?? "", step: depth, operation: isWrite ? "plain write" : "plain read", label, at };
+    const sites = accesses.map(({ task, depth, isWrite, label, at, mark }): Site => {
+      const operation = isWrite ? "plain write" : "plain read";
+      const place = tellingPlace(placesOf(mark?.stack ?? ""));
+      const site: Site = { task: run.names[task] ?? "", step: depth, operation, label, at };
+      return place === undefined ? site : { ...site, place: formatPlace(place) };
     });
     const [first, second] = accesses.map(({ isWrite, held }, i) => {
       const locks = held.length === 0 ? "no lock" : held.join(", ");
@@ -97,14 +109,26 @@ export class Reporter implements Witness {
     this.#add(run, "endless", `the execution has not ended after ${run.depth} steps`, [], []);
   }
 
+  #stacksOf(error: unknown): readonly FoundStack[] {
+    if (!this.#withStacks || !(error instanceof Error)) return [];
+    if (!(error instanceof LockdepError)) return [{ title: "thrown", frames: formatStack(error.stack ?? "") }];
+    const { firstSite, secondSite } = error;
+    return [
+      { title: "first", frames: formatStack(firstSite) },
+      { title: "then", frames: formatStack(secondSite) },
+    ].filter(({ frames }) => frames.length > 0);
+  }
+
   #add(
     run: Execution,
     kind: FindingKind,
     message: string,
     sites: readonly Site[],
     tasks: readonly number[],
-    length: number = run.depth,
+    more: { readonly length?: number; readonly stacks?: readonly FoundStack[] } = {},
   ): void {
+    const { length = run.depth, stacks = [] } = more;
+    const [line = ""] = message.split("\n");
     const identity = findingIdentity({ kind, message, sites });
     const { preemptions } = run;
     const known = this.#found.get(identity);
@@ -112,7 +136,17 @@ export class Reporter implements Witness {
     const schedule = Array.from(run.trace.transition.subarray(0, length));
     const threads = Array.from(new Set(tasks), (task) => run.names[task] ?? "");
     const token = formatToken(schedule);
-    this.#found.set(identity, { kind, message, sites, threads, schedule, steps: length, preemptions, token });
+    this.#found.set(identity, {
+      kind,
+      message: line,
+      sites,
+      threads,
+      ...(stacks.length > 0 && { stacks }),
+      schedule,
+      steps: length,
+      preemptions,
+      token,
+    });
   }
 }
 

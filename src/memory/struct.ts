@@ -321,6 +321,11 @@ function watchedView(View: ViewClass, structName: string, infos: readonly FieldI
   return Watched;
 }
 
+/** All structs that the loaded modules declared. */
+export function declaredStructs(): IterableIterator<StructInfo> {
+  return structs.values();
+}
+
 /** S3. Embedded structs have no header: they count as freed when every word is poison. */
 function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
   const { words } = memory;

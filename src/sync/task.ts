@@ -145,6 +145,13 @@ export function park(memory: SharedMemory, index: number, expected: number, time
   return { kind: "park", memory, index, words: 1, expected, timeoutMs, label };
 }
 
+let onDescribe: ((wait: Wait) => void) | undefined;
+
+/** Tells `watcher` of every operation that is described from now on, while the code that is about to do it is on the stack. */
+export function watchDescriptions(watcher: ((wait: Wait) => void) | undefined): void {
+  onDescribe = watcher;
+}
+
 /** The description of an explored operation. */
 export function describe(
   kind: WaitKind,
@@ -155,7 +162,9 @@ export function describe(
   expected: number = 0,
   timeoutMs: number = Infinity,
 ): Wait {
-  return { kind, memory, index, words, expected, timeoutMs, label };
+  const wait: Wait = { kind, memory, index, words, expected, timeoutMs, label };
+  if (onDescribe !== undefined) onDescribe(wait);
+  return wait;
 }
 
 /**

@@ -1,0 +1,70 @@
+/**
+ * @module The nearest schedule that passes: what would have had to come otherwise. Every candidate takes one step of the
+ * failing schedule out of its place and puts it before, or behind, a step of another task that it conflicts with; what
+ * no longer fits is left out, and each task then goes on for as long as it can. Candidates are tried by replay, those
+ * that part latest from the failing schedule first (after Choi and Zeller, "Isolating failure-inducing thread
+ * schedules", ISSTA 2002: the difference between a run that fails and one that passes, made as small as can be).
+ */
+
+import { explore } from "./explore.ts";
+import type { ExploreOptions } from "./explore.ts";
+import { recordSchedule } from "./record-run.ts";
+import type { Recording } from "./recording.ts";
+import type { Scenario } from "./scenario.ts";
+import { parseToken } from "./token.ts";
+import type { Transition } from "./trace.ts";
+
+const CANDIDATES = 400;
+/** Findings about the order of locks, which another order of steps does not take away. */
+const aboutLocks: ReadonlySet<string> = new Set(["lock-order", "lock-recursion", "sleep-in-atomic", "lock-misuse"]);
+
+interface Candidate {
+  readonly schedule: readonly Transition[];
+  /** How long it is the same as the failing one. */
+  readonly common: number;
+  /** Over how many steps one was moved. */
+  readonly moved: number;
+}
+
+/** Undefined: none among the candidates. `options`: the liberties of the exploration. */
+export function nearestPassing<S>(
+  scenario: Scenario<S>,
+  recording: Recording,
+  options: ExploreOptions = {},
+): Recording | undefined {
+  // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep would say.
+  const lockdep = aboutLocks.has(recording.finding?.kind ?? "") && (options.lockdep ?? true);
+  const trying: ExploreOptions = { ...options, lockdep, lenient: true, finish: true };
+  for (const { schedule } of candidatesOf(recording).slice(0, CANDIDATES)) {
+    if (!passes(scenario, schedule, trying)) continue;
+    const found = recordSchedule(scenario, schedule, trying);
+    if (found.finding === undefined) return found;
+  }
+  return undefined;
+}
+
+function passes<S>(scenario: Scenario<S>, schedule: readonly Transition[], options: ExploreOptions): boolean {
+  return explore(scenario, { ...options, engine: "replay", schedule, stopAtFinding: true }).findings.length === 0;
+}
+
+function candidatesOf(recording: Recording): Candidate[] {
+  const schedule = parseToken(recording.token);
+  const { steps } = recording;
+  const tasks = steps.map(({ task }) => task);
+  const candidates: Candidate[] = [];
+  const add = (moved: readonly Transition[], common: number, distance: number): void => {
+    candidates.push({ schedule: moved, common, moved: distance });
+  };
+  for (let from = 0; from < schedule.length; from++) {
+    for (let to = from + 1; to <= schedule.length; to++) {
+      if (tasks[from] === tasks[to]) continue;
+      // The later one before the earlier one, and everything of its task up to it with it.
+      const first = schedule.slice(from, to + 1).filter((_, i) => tasks[from + i] === tasks[to]);
+      const rest = schedule.slice(from, to + 1).filter((_, i) => tasks[from + i] !== tasks[to]);
+      add([...schedule.slice(0, from), ...first, ...rest, ...schedule.slice(to + 1)], from, to - from);
+    }
+    // The task of the step before goes on instead, to its end.
+    if (from > 0 && tasks[from] !== tasks[from - 1]) add(schedule.slice(0, from), from, schedule.length - from);
+  }
+  return candidates.toSorted((a, b) => b.common - a.common || a.moved - b.moved);
+}
