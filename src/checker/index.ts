@@ -10,6 +10,7 @@ export { findingIdentity, type Finding, type FindingKind, type Site } from "./fi
 export { minimise, replay } from "./minimise.ts";
 export { Objects } from "./objects.ts";
 export { Cell, Condition, Gate, Places, PlainCell } from "./program.ts";
+export { HmmRig, RIG_PAGE, rigScenario, type RigOptions, type RigScenario } from "./rig/hmm-rig.ts";
 export {
   UncontrolledNondeterminism,
   defaultLiberties,
@@ -44,3 +45,43 @@ export {
   type Wake,
 } from "../sync/task.ts";
 export { WaitQueue } from "../sync/wait-queue.ts";
+
+export { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn, type HmmEncoding } from "../hmm/entry.ts";
+export { hmmRangeFault } from "../hmm/fault.ts";
+export { registerMirrorOps, type HmmMirrorOps } from "../hmm/mirror-ops.ts";
+export { HmmMirror, HmmMirrorRecord } from "../hmm/mirror-record.ts";
+export { hmmMirrorRegister, hmmMirrorUnregister } from "../hmm/mirror.ts";
+export {
+  HmmRange,
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+  mmOfRange,
+  withHmmRange,
+  type HmmRangeOptions,
+} from "../hmm/range.ts";
+export { hmmRangeSnapshot } from "../hmm/snapshot.ts";
+export { hmmRangeValid, hmmRangeWaitUntilValid } from "../hmm/valid.ts";
+export type { Machine } from "../memory/machine.ts";
+export {
+  array,
+  embed,
+  embedStruct,
+  pointer,
+  struct,
+  u32,
+  type Struct,
+  type StructView,
+  type WordArray,
+} from "../memory/struct.ts";
+export { MADV_DONTNEED, doMadvise } from "../mm/madvise.ts";
+export type { Mm } from "../mm/mm-struct.ts";
+export { mmget, mmgetNotZero, mmput } from "../mm/mm.ts";
+export { doMmap, doMunmap, type MmapRequest } from "../mm/mmap.ts";
+export { doMprotect } from "../mm/mprotect.ts";
+export { PAGE_BYTES } from "../mm/pte.ts";
+export { VM_READ, VM_WRITE } from "../mm/vma.ts";
+export type { InvalidateRange } from "../notifier/events.ts";
+export { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, errnoName, type Errno } from "../sync/errno.ts";
+export { HmmError } from "../sync/errors.ts";

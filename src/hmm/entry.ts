@@ -28,6 +28,7 @@ export interface HmmValues {
   readonly special: number;
 }
 
+/** How the words look that hmm writes into `pfns`: the driver chooses. */
 export interface HmmEncoding {
   readonly flags: HmmFlags;
   readonly values: HmmValues;
@@ -77,6 +78,7 @@ export function entryIsValid(entry: number, { flags }: HmmEncoding): boolean {
   return (entry & flags.valid) !== 0;
 }
 
+/** Whether `entry` names a page that the device may write. */
 export function entryIsWritable(entry: number, { flags }: HmmEncoding): boolean {
   return (entry & flags.valid) !== 0 && (entry & flags.write) !== 0;
 }

@@ -29,6 +29,7 @@ export const OWNS_HMM_REFERENCE = 2;
 /** What a thread's resource list calls a record while it is registered. */
 export const MIRROR_RESOURCE: number = resourceKind("hmm mirror");
 
+/** A mirror as it lies in shared memory: embed it in the struct of your driver. Its fields are hmm's. */
 export interface HmmMirrorRecord extends StructView {
   hmm: number;
   opsId: number;

@@ -55,6 +55,7 @@ export const HOLES_MARK: HolesRule = 1;
 /** Largest device page: 2 MiB, the next level of the page table. */
 export const PAGE_SHIFT_MAX = 21;
 
+/** What a range is made with. */
 export interface HmmRangeOptions {
   /** Results, one entry for each 4 KiB page; its length is the most that the range can span. */
   readonly pfns: Uint32Array;

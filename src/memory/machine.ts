@@ -49,6 +49,7 @@ const RAM_BYTES_MAX: number = (PFN_LIMIT - 2 ** 18) * PAGE_BYTES;
 
 const machineByMemory = new WeakMap<SharedMemory, Machine>();
 
+/** A machine: kernel heap, RAM, threads. Device drivers get theirs from the address space, or from a rig. */
 export class Machine {
   readonly memory: SharedMemory;
   readonly heap: Heap;

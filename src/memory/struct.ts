@@ -27,6 +27,7 @@ import {
   structTag,
 } from "./poison.ts";
 
+/** What every view of an object of the kernel heap has. */
 export interface StructView {
   /** Pointer: word index of the object's first word. */
   readonly at: number;
@@ -87,6 +88,7 @@ export interface StructInfo {
   readonly fields: readonly FieldInfo[];
 }
 
+/** A layout of the kernel heap: {@link Struct.at} makes a view of an object from its pointer. */
 export interface Struct<T extends StructView> extends StructInfo {
   readonly offset: { readonly [K in FieldNames<T>]: number };
   /** The view of the object at `pointer`. Throws AssertionFailure on null, and in debug builds on anything but a live object (S3). */
@@ -177,6 +179,7 @@ export class WordArray {
   }
 }
 
+/** A field of so many words, read and written one at a time. */
 export function array(words: number, guardedBy: string, note: string): Field<WordArray> {
   return {
     kind: "array",

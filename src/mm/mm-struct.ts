@@ -11,6 +11,7 @@ import { RwSem } from "../sync/rwsem.ts";
 import { Shootdown } from "../sync/shootdown.ts";
 import { Spinlock } from "../sync/spinlock.ts";
 
+/** An address space: its locks, its counts, its mappings and its page table. */
 export interface Mm extends StructView {
   readonly users: RefCount;
   readonly count: RefCount;

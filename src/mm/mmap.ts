@@ -24,6 +24,7 @@ export const MAP_FIXED_REPLACE = 1;
 /** Exactly at `address`, EEXIST if anything is there (MAP_FIXED_NOREPLACE). */
 export const MAP_FIXED_NOREPLACE = 2;
 
+/** What is to be mapped, and where. */
 export interface MmapRequest {
   readonly lengthBytes: number;
   /** A hint, or the place; 0 = none. */

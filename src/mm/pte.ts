@@ -18,6 +18,7 @@
  */
 
 export const PAGE_SHIFT = 12;
+/** Bytes of a page, and the factor between page numbers and addresses. */
 export const PAGE_BYTES = 4096;
 
 export const PTE_PRESENT = 0x01;

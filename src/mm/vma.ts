@@ -9,7 +9,9 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Mm } from "./mm-struct.ts";
 import { wordAt } from "./page-table.ts";
 
+/** Protection of a mapping: it may be read. */
 export const VM_READ = 0x01;
+/** Protection of a mapping: it may be written. */
 export const VM_WRITE = 0x02;
 /** Stores are seen by all who map the source; without it they are the space's own (copy-on-write). */
 export const VM_SHARED = 0x04;

@@ -14,14 +14,19 @@ export const EIO: Errno = -5;
 export const ENXIO: Errno = -6;
 export const E2BIG: Errno = -7;
 export const EBADF: Errno = -9;
+/** Try again: something else came in between, or waiting was not allowed. */
 export const EAGAIN: Errno = -11;
+/** No memory is left, or nothing is mapped there. */
 export const ENOMEM: Errno = -12;
 export const EACCES: Errno = -13;
+/** A bad address, or an address space that is dead. */
 export const EFAULT: Errno = -14;
+/** An invalidation of the range is in flight or came in between: wait, and begin again. */
 export const EBUSY: Errno = -16;
 export const EEXIST: Errno = -17;
 export const EXDEV: Errno = -18;
 export const ENODEV: Errno = -19;
+/** An argument that cannot be right. */
 export const EINVAL: Errno = -22;
 export const EMFILE: Errno = -24;
 export const ENOTTY: Errno = -25;

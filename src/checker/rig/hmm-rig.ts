@@ -7,16 +7,26 @@
  *   G3  Books (what is allocated, by struct, and frames in use) are taken after the set-up. `balanced` compares.
  */
 
+import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../hmm/entry.ts";
+import { HmmMirror } from "../../hmm/mirror-record.ts";
+import type { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
+import { hmmMirrorRegister } from "../../hmm/mirror.ts";
+import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../hmm/range.ts";
+import type { HmmRange } from "../../hmm/range.ts";
 import { HEAP_BYTES_MIN, Machine } from "../../memory/machine.ts";
 import type { RamSnapshot } from "../../memory/ram-snapshot.ts";
+import type { Struct, StructView } from "../../memory/struct.ts";
 import { cpuFault } from "../../mm/cpu-fault.ts";
+import { MADV_DONTNEED, doMadvise } from "../../mm/madvise.ts";
 import { Mm } from "../../mm/mm-struct.ts";
 import { mmCreate } from "../../mm/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/mmap.ts";
 import { leafOf, pteIndex } from "../../mm/page-table.ts";
-import { PAGE_BYTES } from "../../mm/pte.ts";
+import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
+import { errnoName } from "../../sync/errno.ts";
+import type { Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import type { Task } from "../../sync/task.ts";
@@ -24,6 +34,8 @@ import { notePlainAccess } from "../plain-accesses.ts";
 import { defineScenario } from "../scenario.ts";
 import type { AnyScenario, Scenario } from "../scenario.ts";
 
+/** How large a rig is. */
+/** How much a rig has of everything. All optional. */
 export interface RigOptions {
   /** Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2. */
   readonly pages?: number;
@@ -43,6 +55,7 @@ const SETUP_PAGES = 64;
 /** Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back before each execution, so it is small. */
 const HEAP_PAGES = 48;
 
+/** A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped. */
 export class HmmRig {
   readonly machine: Machine;
   readonly mm: Mm;
@@ -81,6 +94,64 @@ export class HmmRig {
     if (mapped !== address) bug(`Cannot map ${pages} pages of the rig at page ${startPage}: the answer was ${mapped}`);
   }
 
+  /** In the set-up: a zeroed object in the machine's heap. */
+  alloc<T extends StructView>(ofStruct: Struct<T>): T {
+    const at = this.run(this.machine.heap.alloc(ofStruct));
+    if (at === 0) bug(`Cannot allocate a ${ofStruct.name} for the rig: its heap is full`);
+    return ofStruct.at(this.machine.memory, at);
+  }
+
+  /** In the set-up: registers a mirror that lies at `record`, with a driver's code from `registerMirrorOps`. */
+  register(record: HmmMirrorRecord, opsId: number): HmmMirror {
+    const mirror = new HmmMirror(this.machine, record.at);
+    mirror.init(opsId);
+    const errno = this.run(registerLocked(mirror, this.mm));
+    if (errno !== 0) bug(`Cannot register ${String(mirror)} on the rig: ${errnoName(errno)}`);
+    return mirror;
+  }
+
+  /**
+   * Runs `use` with a range over `pages` pages from `startPage` on, registered on `mirror`; then gives the range back.
+   * `defaultFlags` as in HmmRange. The result is that of `use`, or the errno of making or registering the range.
+   */
+  *withRange(
+    mirror: HmmMirror,
+    startPage: number,
+    pages: number,
+    use: (range: HmmRange) => Task<number>,
+    defaultFlags: number = DEFAULT_ENCODING.flags.valid,
+  ): Task<number> {
+    const range = yield* hmmRangeAlloc(this.machine, { pfns: new Uint32Array(pages), defaultFlags });
+    if (typeof range === "number") return range;
+    const [start, end] = [startPage * PAGE_BYTES, (startPage + pages) * PAGE_BYTES];
+    const result = yield* withHmmRange(range, mirror, start, end, () => use(range));
+    yield* hmmRangeFree(range);
+    return result;
+  }
+
+  /** What a CPU thread does that gives pages up: madvise(MADV_DONTNEED). They read as zeros from then on, in new frames. */
+  discard(startPage: number, pages: number): Task<Errno> {
+    return doMadvise(this.machine, this.mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, MADV_DONTNEED);
+  }
+
+  /** What a CPU thread does that stores to a page and finds it not there, or not writable: a page fault. */
+  touch(page: number): Task<Errno> {
+    return cpuFault(this.machine, this.mm, page, true);
+  }
+
+  /**
+   * Throws if `entry`, as a range gave it to a device, names a frame that is not the page's. An entry that is not valid
+   * passes: the device would fault. To be asked when nothing is in flight, or under the driver lock.
+   */
+  requireCurrent(page: number, entry: number, mm: Mm = this.mm): void {
+    if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
+    const pte = this.entryOf(page, mm);
+    const pfn = entryPfn(entry, DEFAULT_ENCODING);
+    if ((pte & PTE_PRESENT) !== 0 && ptePfn(pte) === pfn) return;
+    const now = (pte & PTE_PRESENT) === 0 ? "has no frame any more" : `is in frame ${ptePfn(pte)}`;
+    bug(`The device reaches frame ${pfn} for page ${page}, which ${now}`);
+  }
+
   /** The page's entry in the page table of `mm`; 0 where there is none. A plain look, no step. */
   entryOf(page: number, mm: Mm = this.mm): number {
     const { memory } = this.machine;
@@ -97,7 +168,14 @@ export class HmmRig {
   }
 }
 
-/** A {@link Scenario} on a rig. */
+function* registerLocked(mirror: HmmMirror, mm: Mm): Task<Errno> {
+  yield* mm.mmapLock.downWrite();
+  const errno = yield* hmmMirrorRegister(mirror, mm);
+  yield* mm.mmapLock.upWrite();
+  return errno;
+}
+
+/** A {@link Scenario} whose tasks run on a rig: a machine with an address space. */
 export interface RigScenario<S> extends Omit<Scenario<S>, "memory" | "setup" | "tasks" | "check" | "reopen" | "words"> {
   readonly rig?: RigOptions;
   /** In the thread that explores, once: what the tasks share. */
