@@ -317,7 +317,7 @@ export class Execution {
 
   /** The scenario's own verdict, once every task has returned. */
   checkOutcome(): void {
-    watchPlainAccesses(undefined);
+    watchPlainAccesses(undefined); // every task has returned, so what the verdict reads comes after all of it
     this.#check?.(this.#shared);
   }
 

@@ -7,7 +7,8 @@ import { findingIdentity } from "../../src/checker/finding.ts";
 import type { FindingKind } from "../../src/checker/finding.ts";
 import { minimise, replay } from "../../src/checker/minimise.ts";
 import { Objects } from "../../src/checker/objects.ts";
-import type { Cell, Places, PlainCell } from "../../src/checker/program.ts";
+import { Places } from "../../src/checker/program.ts";
+import type { Cell, PlainCell } from "../../src/checker/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import { formatToken, parseToken } from "../../src/checker/token.ts";
@@ -218,4 +219,22 @@ test("tokens are read as they are written, and nonsense is refused", () => {
   assert.throws(() => parseToken("a3"), SyntaxError);
   assert.throws(() => parseToken("h1-a3?"), SyntaxError);
   assert.throws(() => replay(counter(true), "h1-a9"), /Cannot replay/);
+});
+
+test("the verdict of a scenario may read plain words: it comes after every task", () => {
+  const count = function* ({ mutex, x }: { mutex: Mutex; x: PlainCell }): Task<void> {
+    yield* mutex.lock();
+    x.store(x.load() + 1);
+    yield* mutex.unlock();
+  };
+  const { findings } = explore({
+    name: "plain verdict",
+    setup: (memory) => {
+      const places = new Places(memory);
+      return { mutex: places.mutex("m"), x: places.plainCell("x") };
+    },
+    tasks: { a: count, b: count },
+    check: ({ x }) => assert.equal(x.load(), 2),
+  });
+  assert.deepEqual(findings, []);
 });
