@@ -14,16 +14,10 @@ import { ClassKeys } from "./class-key.ts";
 import type { Execution } from "./execution.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
-import { SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf, taskOf } from "./trace.ts";
+import { TASK_LIMIT, isGoingOn, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
 const NOBODY = -1;
-
-/** Not the end of a wait by itself. */
-function isGoingOn(transition: Transition): boolean {
-  const choice = choiceOf(transition);
-  return choice !== TIMEOUT && choice !== SPURIOUS;
-}
 
 interface Priced {
   readonly transition: Transition;

@@ -63,6 +63,9 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
     case "optimal":
       return new OptimalDpor(run);
     case "source":
+      if (run.liberties.deaths > 0) {
+        throw new RangeError('Cannot explore deaths with the engine "source": it knows no deaths; use "optimal"');
+      }
       return new SourceDpor(run);
     case "sleep":
       return new DepthFirst({ sleepSets: true });

@@ -12,18 +12,32 @@ import type { TaskContext } from "../sync/current-task.ts";
 import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
 import { divertLockdep, heldAtEnd } from "../sync/lockdep.ts";
 import type { LockdepError } from "../sync/lockdep.ts";
+import { hasPanicked, panicError } from "../sync/panic.ts";
 import { EXPLORED, SharedMemory } from "../sync/shared-memory.ts";
 import { TIMED_OUT, WOKEN } from "../sync/task.ts";
 import type { Task, Wait } from "../sync/task.ts";
+import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
 import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "./footprint.ts";
 import { ObjectLives } from "./object-lives.ts";
 import { ASLEEP, Parking, WAKE_ONE } from "./parking.ts";
 import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
-import type { Liberties, Scenario, StateTable, Weakness } from "./scenario.ts";
+import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "./scenario.ts";
 import { StartingState } from "./starting-state.ts";
-import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, Trace, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
+import {
+  DEATH,
+  LOOK,
+  RUN,
+  SPURIOUS,
+  TASK_LIMIT,
+  TIMEOUT,
+  Trace,
+  WAKE,
+  choiceOf,
+  taskOf,
+  transitionOf,
+} from "./trace.ts";
 import type { Choice, Transition } from "./trace.ts";
 
 const OWNER_AGENT_SHIFT = 20;
@@ -43,6 +57,8 @@ export interface Witness {
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void;
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void;
   badWait(run: Execution, task: number, freeStep: number): void;
+  /** The death of this task has stopped the machine, which the scenario forbids. */
+  stopped(run: Execution, task: number): void;
 }
 
 export interface ExecutionOptions {
@@ -72,8 +88,7 @@ export class Execution {
   readonly enabled: Int32Array = new Int32Array((TASK_LIMIT + 1) * (TASK_LIMIT + 1));
   timeoutsLeft = 0;
   spuriousLeft = 0;
-  /** How many tasks are not over. */
-  unfinished = 0;
+  #alive = 0;
   hasThrown = false;
   /** Those that threw, a bit for each. */
   throwers = 0;
@@ -84,11 +99,17 @@ export class Execution {
   readonly #options: ExecutionOptions;
   readonly #scenarioName: string;
   readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
-  readonly #check: ((shared: unknown) => void) | undefined;
+  readonly #check: ((shared: unknown, end: ExecutionEnd) => void) | undefined;
   readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
   readonly #reopen: ((memory: SharedMemory) => unknown) | undefined;
   readonly #setupShared: unknown;
   #shared: unknown;
+  readonly #mustSurvive: boolean;
+  readonly deaths: Deaths;
+  /** The place of fate among the tasks, -1 if none can die. */
+  readonly #fate: number;
+  /** The place of the reaper among the tasks, -1 if none can die. */
+  readonly #reaper: number;
   readonly #generators: Task<unknown>[] = [];
   readonly #contexts: TaskContext[] = [];
   readonly #start: StartingState;
@@ -103,14 +124,21 @@ export class Execution {
     this.#scenarioName = scenario.name;
     this.liberties = options.liberties;
     this.weaknesses = options.weaknesses;
-    this.names = Object.keys(scenario.tasks);
+    const mayDie = options.liberties.deaths > 0;
+    this.names = [...Object.keys(scenario.tasks), ...(mayDie ? [REAPER, FATE] : [])];
     this.tasks = this.names.length;
+    this.#fate = mayDie ? this.tasks - 1 : -1;
+    this.#reaper = mayDie ? this.tasks - 2 : -1;
     if (this.tasks === 0 || this.tasks > TASK_LIMIT) {
       throw new RangeError(
         `Cannot explore "${scenario.name}": it has ${this.tasks} tasks, must have 1 to ${TASK_LIMIT}`,
       );
     }
-    this.#makers = Object.values(scenario.tasks);
+    this.#makers = [
+      ...Object.values(scenario.tasks),
+      ...(mayDie ? [(): Task<void> => reaper(this.memory), (): Task<void> => fate(this.memory)] : []),
+    ];
+    this.#mustSurvive = scenario.mustSurvive ?? false;
     this.#check = scenario.check?.bind(scenario);
     this.#describe = scenario.describe?.bind(scenario);
     this.#reopen = scenario.reopen?.bind(scenario);
@@ -131,7 +159,12 @@ export class Execution {
     this.#insideMark = Int32Array.from(this.#start.insideMark);
     this.#lives = new ObjectLives(this.footprints);
     this.#plain = new PlainAccesses(this, (run, earlier, later) => options.witness.race(run, earlier, later));
-    this.#canLeave = this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
+    const { mortals } = scenario;
+    const isMortal = this.names.map(
+      (name, task) => !(mayDie && task >= this.#reaper) && (mortals?.includes(name) ?? true),
+    );
+    this.deaths = new Deaths(this.memory, this.footprints, this.liberties.deaths, isMortal);
+    this.#canLeave = mayDie || this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
   }
 
   /** It is a replay: places in the code are wanted. */
@@ -153,7 +186,11 @@ export class Execution {
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
     this.hasThrown = false;
+<<<<<<< HEAD
     this.throwers = 0;
+=======
+    this.deaths.forget();
+>>>>>>> 3babff7 (checker: the death of a thread is a choice: panic, reaper, looking up after it; the oracle agrees)
     this.preemptions = 0;
     this.#incumbent = NOBODY;
     this.#lives.forget();
@@ -167,7 +204,7 @@ export class Execution {
       withSites: this.#options.withSites,
     });
     if (this.#reopen !== undefined) this.#shared = this.#reopen(memory);
-    this.unfinished = this.tasks;
+    this.#alive = this.tasks;
     this.#heldNext.set(this.#start.heldNext);
     this.#insideMark.set(this.#start.insideMark);
     this.parking.forget();
@@ -187,17 +224,20 @@ export class Execution {
   /** Fills {@link enabled} with what may come next, and returns how many that are. */
   listEnabled(): number {
     let count = 0;
+    // Fate first: what happens without deaths is explored first.
+    if (this.#fate >= 0 && this.pending[this.#fate] !== undefined) this.enabled[count++] = this.#fate;
     for (let task = 0; task < this.tasks; task++) {
       const wait = this.pending[task];
-      if (wait === undefined) continue;
-      if (this.liberties.wakeAny && this.pendingCode[task] === WAKE_ONE) {
-        count = this.#listWakes(task, wait, count);
-        continue;
+      if (wait === undefined || task === this.#fate) continue;
+      if (this.liberties.wakeAny && this.pendingCode[task] === WAKE_ONE) count = this.#listWakes(task, wait, count);
+      else if (this.mayRun(task, wait)) this.enabled[count++] = task;
+      if (!this.#canLeave) continue;
+      if (MAY_BLOCK[this.pendingCode[task]!] === 1) {
+        if (this.mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
+        if (this.mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
+        if (this.mayLeave(task, LOOK)) this.enabled[count++] = transitionOf(task, LOOK);
       }
-      if (this.mayRun(task, wait)) this.enabled[count++] = task;
-      if (!this.#canLeave || MAY_BLOCK[this.pendingCode[task]!] === 0) continue;
-      if (this.mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
-      if (this.mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
+      if (this.deaths.left > 0 && this.deaths.isMortal(task)) this.enabled[count++] = transitionOf(task, DEATH);
     }
     return count;
   }
@@ -230,6 +270,7 @@ export class Execution {
   couldLeave(task: number, choice: Choice): boolean {
     const wait = this.pending[task];
     if (wait === undefined) return false;
+    if (choice === LOOK) return this.deaths.mayLook(task, this.pendingCode[task]!);
     if (choice === SPURIOUS) return this.pendingCode[task] === PARK && this.spuriousLeft > 0;
     return this.timeoutsLeft > 0 && mayTimeOut(wait);
   }
@@ -239,6 +280,8 @@ export class Execution {
     const wait = this.pending[task]!; // asked only for tasks that are not over
     const code = this.pendingCode[task]!;
     if (choice === TIMEOUT || choice === SPURIOUS) return this.footprints.leaving(code, wait, choice === SPURIOUS);
+    if (choice === LOOK) return this.footprints.looking(code, wait);
+    if (choice === DEATH) return this.deaths.footprintOf(task, code, wait);
     const success = CONDITIONAL[code] === 0 || succeeds(wait.kind, this.memory.words[wait.index]!, wait.expected);
     return this.footprints.of(code, wait, success);
   }
@@ -249,9 +292,15 @@ export class Execution {
     const wait = this.pending[task];
     if (wait === undefined) this.#diverged(this.depth, "a step of a task that is over");
     const choice = choiceOf(transition);
-    const isPossible = choice === RUN ? this.mayRun(task, wait) : choice >= WAKE || this.mayLeave(task, choice);
+    const isPossible = this.#isPossible(task, wait, choice);
     if (isPossible && this.footprintOf(task, choice) === footprint) return;
     this.#diverged(this.depth, `"${wait.kind}" of ${wait.label}${isPossible ? "" : ", which has to wait"}`);
+  }
+
+  #isPossible(task: number, wait: Wait, choice: Choice): boolean {
+    if (choice === RUN) return this.mayRun(task, wait);
+    if (choice === DEATH) return this.deaths.left > 0 && this.deaths.isMortal(task);
+    return choice >= WAKE || this.mayLeave(task, choice);
   }
 
   /** Performs one step. */
@@ -272,14 +321,18 @@ export class Execution {
     } else {
       trace.push(transition, code, wait, this.memory.words[wait.index]!, this.footprintOf(task, choice));
       trace.cause[step] = this.parking.wokenBy[task]!;
+      if (this.#reaper >= 0) trace.deathFootprint[step] = this.footprintOf(task, DEATH);
     }
     this.#look(code, step, wait);
     this.depth = step + 1;
     if (choice === TIMEOUT) this.timeoutsLeft--;
     else if (choice === SPURIOUS) this.spuriousLeft--;
-    this.#resume(task, choice);
+    if (choice === DEATH) this.#die(task, wait);
+    else this.#resume(task, choice);
+    if (task === this.#fate) this.deaths.left = 0;
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
-    this.#settle(task, choice, wait, step);
+    if (choice !== DEATH) this.#settle(task, choice, wait, step);
+    if (this.#lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
   }
 
   /** What a step does to the sleep of tasks. */
@@ -300,7 +353,6 @@ export class Execution {
       const fused = this.pending[task];
       if (fused !== undefined && this.pendingCode[task] === PARK) parking.park(task, fused, this.depth);
     }
-    if (this.#lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
   }
 
   #switchTo(task: number): void {
@@ -315,10 +367,47 @@ export class Execution {
     return this.#describe?.(this.#shared) ?? [];
   }
 
+  /** The thread of a task dies. Its generator is left where it is: nothing of it runs any more, no finally block either. */
+  #die(task: number, wait: Wait): void {
+    const step = this.depth - 1;
+    const context = this.#contexts[task]!;
+    const effects = this.deaths.die(task, this.names[task] ?? "", context, this.#heldNext[task]!, wait);
+    this.trace.deathEffects[step] = effects;
+    this.pending[task] = undefined;
+    this.#alive--;
+    if (this.deaths.left === 0) {
+      this.pending[this.#fate] = undefined;
+      this.#alive--;
+    }
+    if (effects.panics && this.#mustSurvive) this.#options.witness.stopped(this, task);
+  }
+
+  /** How many tasks are not over. */
+  get unfinished(): number {
+    const reaping = this.#reaper < 0 ? undefined : this.pending[this.#reaper];
+    return reaping === undefined || !this.deaths.isIdle(reaping) ? this.#alive : this.#alive - 1;
+  }
+
+  /** Whether a task that is not over has nothing to do. */
+  isIdle(task: number): boolean {
+    const wait = this.pending[task];
+    return task === this.#reaper && wait !== undefined && this.deaths.isIdle(wait);
+  }
+
+  /** The machine has stopped: nothing holds any more but that nobody waits for ever. */
+  get hasStopped(): boolean {
+    return this.deaths.names.length > 0 && hasPanicked(this.memory);
+  }
+
   /** The scenario's own verdict, once every task has returned. */
   checkOutcome(): void {
+<<<<<<< HEAD
     watchPlainAccesses(undefined); // every task has returned, so what the verdict reads comes after all of it
     this.#check?.(this.#shared);
+=======
+    watchPlainAccesses(undefined);
+    if (!this.hasStopped) this.#check?.(this.#shared, { deaths: this.deaths.names });
+>>>>>>> 3babff7 (checker: the death of a thread is a choice: panic, reaper, looking up after it; the oracle agrees)
   }
 
   /** The step that freed what the task waits for, if it cannot go on and one did. */
@@ -335,14 +424,14 @@ export class Execution {
 
   #look(code: number, step: number, wait: Wait): void {
     const bad = this.#lives.step(code, step, wait);
-    if (bad !== undefined) this.#options.witness.badAccess(this, bad.kind, bad.freeStep);
+    if (bad !== undefined && !this.hasStopped) this.#options.witness.badAccess(this, bad.kind, bad.freeStep);
   }
 
   /** A wait for something in freed memory may never end, and so never be seen as a step: it is told when it begins. */
   #lookAtWaits(only: number | undefined): void {
     for (let task = only ?? 0; task < (only === undefined ? this.tasks : only + 1); task++) {
       const freeStep = MAY_BLOCK[this.pendingCode[task]!] === 0 ? undefined : this.freedUnder(task);
-      if (freeStep !== undefined) this.#options.witness.badWait(this, task, freeStep);
+      if (freeStep !== undefined && !this.hasStopped) this.#options.witness.badWait(this, task, freeStep);
     }
   }
 
@@ -357,25 +446,35 @@ export class Execution {
     const previous = enterTask(this.#contexts[task]!);
     let wait: Wait | undefined;
     try {
-      const result = this.#generators[task]!.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
+      const result = this.#goOn(this.#generators[task]!, task, choice);
       if (result.done !== true) wait = result.value;
       else if (this.#contexts[task]!.held.length > 0 && this.liberties.lockdep) throw heldAtEnd(this.#contexts[task]!);
     } catch (error) {
       this.hasThrown = true;
+<<<<<<< HEAD
       this.throwers |= 1 << task;
       this.#options.witness.threw(this, task, error);
+=======
+      if (!this.hasStopped) this.#options.witness.threw(this, task, error);
+>>>>>>> 3babff7 (checker: the death of a thread is a choice: panic, reaper, looking up after it; the oracle agrees)
     } finally {
       leaveTask(previous);
     }
     this.#heldNext[task] = memory.heldNext;
     this.#insideMark[task] = memory.insideMark;
     this.pending[task] = wait;
-    if (wait === undefined) this.unfinished--;
+    if (wait === undefined) this.#alive--;
     else {
       const code = kindCode(wait.kind);
       this.pendingCode[task] = code;
       if (code === TEST_CONDITION && !this.footprints.scans) throw new NeedsScans();
     }
+  }
+
+  #goOn(generator: Task<unknown>, task: number, choice: Choice): IteratorResult<Wait, unknown> {
+    if (choice !== LOOK) return generator.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
+    this.deaths.look(task);
+    return hasPanicked(this.memory) ? generator.throw(panicError(this.memory)) : generator.next(WOKEN);
   }
 
   #diverged(step: number, found: string): never {

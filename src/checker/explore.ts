@@ -245,6 +245,7 @@ function libertiesOf(options: ExploreOptions): Liberties {
   return {
     timeouts: options.timeouts ?? defaultLiberties.timeouts,
     spuriousWakes: options.spuriousWakes ?? defaultLiberties.spuriousWakes,
+    deaths: options.deaths ?? defaultLiberties.deaths,
     wakeAny: options.wakeAny ?? defaultLiberties.wakeAny,
     maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,
     lockdep: options.lockdep ?? defaultLiberties.lockdep,

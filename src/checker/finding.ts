@@ -15,6 +15,7 @@ export type FindingKind =
   | "sleep-in-atomic"
   | "lock-misuse"
   | "data-race"
+  | "owner-died"
   | "error"
   | "endless";
 

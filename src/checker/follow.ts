@@ -3,7 +3,7 @@
 import type { Execution } from "./execution.ts";
 import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
-import { RUN, WAKE, choiceOf, taskOf } from "./trace.ts";
+import { isGoingOn, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
 export class Follow implements Scheduler {
@@ -45,7 +45,7 @@ export class Follow implements Scheduler {
       }
     }
     if (!this.#finishes) return STOPPED;
-    const willing = enabled.filter((transition) => choiceOf(transition) === RUN || choiceOf(transition) >= WAKE);
+    const willing = enabled.filter((transition) => isGoingOn(transition));
     return this.#go(willing.find((transition) => taskOf(transition) === this.#last) ?? willing[0] ?? enabled[0]!);
   }
 

@@ -10,6 +10,7 @@
  * shootdown's bump touch every word they name, so that freeing an object conflicts with each use of any part of it.
  */
 
+import { CONTROL_WORDS, DEATHS } from "../sync/control-block.ts";
 import { FOOTPRINTS } from "../sync/explored.ts";
 import type { Wait, WaitKind } from "../sync/task.ts";
 
@@ -197,6 +198,20 @@ export class Footprints {
     return known !== 0 ? known - 1 : this.#remember(slot, wait.words, this.#intern(pairs));
   }
 
+  /** The footprint of looking up from a wait after a death. */
+  looking(code: number, wait: Wait): number {
+    const place = this.placeOf(wait.index);
+    return this.#intern([
+      [place, code === PARK ? QUEUE : READ],
+      [this.placeOf(DEATHS), READ],
+    ]);
+  }
+
+  /** The footprint of touching these words. */
+  touching(words: readonly (readonly [number, Manner])[]): number {
+    return this.#intern(words.map(([word, manner]) => [this.placeOf(word), manner]));
+  }
+
   conflict(a: number, b: number): boolean {
     if (a >= MATRIX || b >= MATRIX) return this.#compare(a, b);
     const known = this.#matrix[a * MATRIX + b]!;
@@ -236,7 +251,7 @@ export class Footprints {
     else {
       const words = wholeRange[code] === 1 ? wait.words : 1;
       for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), manner]);
-      if (this.scans && changesData[code] === 1 && manner !== READ) pairs.push([0, PUT]);
+      if (this.scans && changesData[code] === 1 && manner !== READ && wait.index >= CONTROL_WORDS) pairs.push([0, PUT]);
     }
     return this.#intern(pairs);
   }

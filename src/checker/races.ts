@@ -8,15 +8,17 @@
  *
  * `second` need not have happened. It may be
  * - what a task is still waited for with at the end ("lock fail"): without these, of AB-BA only one deadlock is found;
- * - another end of a wait that happened: by its timeout, or for no reason.
+ * - another end of a wait that happened: by its timeout, for no reason, by looking up after a death;
+ * - the death of its task instead of a step. The step instead of a death is what fate had in store (deaths.ts, E3).
  */
 
 import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
+import type { Wait } from "../sync/task.ts";
 import type { Execution } from "./execution.ts";
 import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, SHARE, WRITE, mannersConflict } from "./footprint.ts";
 import type { Footprints } from "./footprint.ts";
 import { ASLEEP, WAKE_ONE } from "./parking.ts";
-import { CHOICES, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
+import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
 import type { Choice, Trace } from "./trace.ts";
 
 /** The later half of a race. */
@@ -37,6 +39,10 @@ export type RaceVisitor = (first: number, second: Second) => void;
 
 const NONE: Choice = -1;
 
+function isWaking(choice: Choice): boolean {
+  return choice === RUN || choice >= WAKE;
+}
+
 export class Races {
   readonly #run: Execution;
   readonly #trace: Trace;
@@ -46,6 +52,7 @@ export class Races {
   readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP };
   readonly #leaves: boolean;
   readonly #wakesAny: boolean;
+  readonly #mayDie: boolean;
 
   constructor(run: Execution) {
     this.#run = run;
@@ -54,6 +61,7 @@ export class Races {
     this.#clock = new Int32Array(run.tasks);
     this.#wakesAny = run.liberties.wakeAny;
     this.#leaves = run.liberties.timeouts > 0 || run.liberties.spuriousWakes > 0;
+    this.#mayDie = run.liberties.deaths > 0;
   }
 
   /** All races of the execution whose later half is at `from` or after. */
@@ -69,9 +77,12 @@ export class Races {
       second.choice = choiceOf(transition);
       this.#racesOf(trace.footprint[step]!, visit);
       if (this.#wakesAny && second.kind === WAKE_ONE) this.#visitWakes(step, visit, choiceOf(transition));
-      if (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT)) {
-        const chosen = second.choice;
-        for (let choice = RUN; choice < CHOICES; choice++) if (choice !== chosen) this.#alternative(choice, visit);
+      if (this.#mayDie || (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT))) {
+        const chosen = choiceOf(transition);
+        if (chosen === DEATH) continue;
+        for (let choice = RUN; choice < CHOICES; choice++) {
+          if (choice !== chosen && !(choice === RUN && chosen >= WAKE)) this.#alternative(choice, visit);
+        }
       }
     }
     if (!this.#run.weaknesses.has("drop-blocked")) this.#blocked(visit);
@@ -99,18 +110,38 @@ export class Races {
     const wait = this.#trace.waits[second.step]!;
     const { liberties } = this.#run;
     second.choice = choice;
+    if (choice === DEATH && !(this.#mayDie && this.#run.deaths.isMortal(second.task))) return;
+    if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
     if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
     if (choice === SPURIOUS && (liberties.spuriousWakes === 0 || second.kind !== PARK)) return;
-    const footprint =
-      choice === RUN
-        ? this.#footprints.of(second.kind, wait, true)
-        : this.#footprints.leaving(second.kind, wait, choice === SPURIOUS);
+    const footprint = this.#footprintOf(choice, wait);
     if (second.step < this.#trace.length && this.#isPossibleBefore(second.step)) {
-      second.footprint = footprint;
-      visit(second.step, second);
+      this.#visitFrom(second.step, footprint, visit);
       return;
     }
     this.#racesOf(footprint, visit);
+  }
+
+  #footprintOf(choice: Choice, wait: Wait): number {
+    const second = this.#second;
+    if (choice === RUN) return this.#footprints.of(second.kind, wait, true);
+    if (choice === LOOK) return this.#footprints.looking(second.kind, wait);
+    if (choice !== DEATH) return this.#footprints.leaving(second.kind, wait, choice === SPURIOUS);
+    if (second.step < this.#trace.length) return this.#trace.deathFootprint[second.step]!;
+    return this.#run.footprintOf(second.task, DEATH);
+  }
+
+  /** `second` can be performed just before `first`: with that choice, or with each that it has there. */
+  #visitFrom(first: number, footprint: number, visit: RaceVisitor): void {
+    const second = this.#second;
+    second.footprint = footprint;
+    if (second.choice === RUN && CONDITIONAL[second.kind] === 1) {
+      const wait = this.#trace.waits[second.step]!;
+      const success = succeeds(KINDS[second.kind]!, this.#valueBefore(first), wait.expected);
+      second.footprint = this.#footprints.of(second.kind, wait, success);
+    }
+    if (this.#wakesAny && second.kind === WAKE_ONE && isWaking(second.choice)) this.#visitWakes(first, visit, NONE);
+    else visit(first, second);
   }
 
   #racesOf(footprint: number, visit: RaceVisitor): void {
@@ -166,15 +197,7 @@ export class Races {
     const clock = this.#clock;
     if (clock[trace.transition[step]! & TASK_LIMIT]! >= trace.ordinal[step]!) return true;
     if (!this.#isPossibleBefore(step)) return false;
-    const second = this.#second;
-    second.footprint = footprint;
-    if (second.choice === RUN && CONDITIONAL[second.kind] === 1) {
-      const wait = trace.waits[second.step]!;
-      const success = succeeds(KINDS[second.kind]!, this.#valueBefore(step), wait.expected);
-      second.footprint = this.#footprints.of(second.kind, wait, success);
-    }
-    if (this.#wakesAny && second.kind === WAKE_ONE) this.#visitWakes(step, visit, NONE);
-    else visit(step, second);
+    this.#visitFrom(step, footprint, visit);
     const row = step * tasks;
     for (let i = 0; i < tasks; i++) if (clocks[row + i]! > clock[i]!) clock[i] = clocks[row + i]!;
     return true;
@@ -183,7 +206,8 @@ export class Races {
   /** `second`, a wake that chooses, before `first`: once for each that it could wake there, but for the choice `except`. */
   #visitWakes(first: number, visit: RaceVisitor, except: Choice): void {
     const second = this.#second;
-    second.footprint = this.#trace.footprint[second.step]!;
+    second.footprint = this.#footprints.of(WAKE_ONE, this.#trace.waits[second.step]!, true);
+    const { choice } = second;
     let sleeping = 0;
     for (let task = 0; task < this.#run.tasks; task++) {
       if (!this.#sleepsBefore(first, task)) continue;
@@ -193,6 +217,7 @@ export class Races {
     }
     second.choice = RUN;
     if (sleeping === 0 && except === NONE) visit(first, second);
+    second.choice = choice;
   }
 
   /** Whether the task sleeps where `second` would wake it, had what is before `first` or independent of it happened. */
@@ -224,7 +249,8 @@ export class Races {
   /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
   #isPossibleBefore(first: number): boolean {
     const second = this.#second;
-    if (second.choice === TIMEOUT || second.choice === SPURIOUS) return this.#mayLeaveBefore(first);
+    if (second.choice === DEATH) return this.#mayDieBefore(first);
+    if (second.choice !== RUN && second.choice < WAKE) return this.#mayLeaveBefore(first);
     if (MAY_BLOCK[second.kind] === 0) return true;
     if (second.kind === PARK) return second.cause !== ASLEEP && second.cause < first;
     const wait = this.#trace.waits[second.step]!;
@@ -234,11 +260,52 @@ export class Races {
   #mayLeaveBefore(first: number): boolean {
     const second = this.#second;
     const { liberties } = this.#run;
-    const budget = second.choice === SPURIOUS ? liberties.spuriousWakes : liberties.timeouts;
-    if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
+    if (second.choice === LOOK) {
+      if (!this.#findsDeathBefore(first)) return false;
+    } else {
+      const budget = second.choice === SPURIOUS ? liberties.spuriousWakes : liberties.timeouts;
+      if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
+    }
     if (second.kind === PARK) return second.cause === ASLEEP || second.cause >= first;
     const wait = this.#trace.waits[second.step]!;
     return !allows(wait.kind, this.#valueBefore(first), wait.expected);
+  }
+
+  #mayDieBefore(first: number): boolean {
+    const { deaths, liberties } = this.#run;
+    const trace = this.#trace;
+    for (let step = 0; step < this.#second.step; step++) {
+      if (deaths.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step))) return false;
+    }
+    return this.#usedBefore(first, DEATH) < liberties.deaths;
+  }
+
+  /** Whether a look up before `first` finds a death that its task has not seen, or the machine stopped. */
+  #findsDeathBefore(first: number): boolean {
+    const trace = this.#trace;
+    const second = this.#second;
+    let isNew = false;
+    let hasPanicked = false;
+    for (let step = 0; step < trace.length; step++) {
+      if (!trace.isDeath(step) || step === second.step || !(step < first || this.#isKept(first, step))) continue;
+      if (taskOf(trace.transition[step]!) === second.task) continue;
+      if (trace.deathEffects[step]?.panics === true) hasPanicked = true;
+      if (!this.#isSeen(step)) isNew = true;
+    }
+    return isNew && (hasPanicked || second.kind === PARK);
+  }
+
+  /** Whether the task of `second` has looked up after the death `death`, before `second`. */
+  #isSeen(death: number): boolean {
+    const trace = this.#trace;
+    const second = this.#second;
+    const { tasks, positions } = trace;
+    for (let ordinal = trace.counts[second.step * tasks + second.task]!; ordinal > 0; ordinal--) {
+      const step = positions[ordinal * tasks + second.task]!;
+      if (step < death) return false;
+      if (choiceOf(trace.transition[step]!) === LOOK) return true;
+    }
+    return false;
   }
 
   /** How much of a budget is used up before `first` and by what does not depend on it. */

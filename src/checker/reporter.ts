@@ -1,6 +1,7 @@
 /** @module Turns what goes wrong in an execution into findings, one for each bug. */
 
 import { LockdepError } from "../sync/lockdep.ts";
+import { panicInfo } from "../sync/panic.ts";
 import type { LockdepKind } from "../sync/lockdep.ts";
 import type { Execution, Witness } from "./execution.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
@@ -84,7 +85,7 @@ export class Reporter implements Witness {
   /** The end of an execution in which some tasks are not over and none can go on. */
   stuck(run: Execution): void {
     const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
-      (task) => run.pending[task] !== undefined,
+      (task) => run.pending[task] !== undefined && !run.isIdle(task),
     );
     if (stuck.some((task) => run.freedUnder(task) !== undefined)) return; // told by badWait
     const holders = stuck.map((task) => holderOf(run, task));
@@ -97,6 +98,12 @@ export class Reporter implements Witness {
     });
     const sites = stuck.map((task) => pendingSite(run, task));
     this.#add(run, isLostWake ? "lost-wakeup" : "deadlock", lines.join("; "), sites, stuck);
+  }
+
+  /** A death has stopped the machine, and the scenario says that none may. */
+  stopped(run: Execution, task: number): void {
+    const message = panicInfo(run.memory)?.message ?? "";
+    this.#add(run, "owner-died", message, [lastSite(run, task)], [task]);
   }
 
   /** Every task returned, and the scenario says that the outcome is wrong. */

@@ -11,7 +11,7 @@
 import type { Execution } from "./execution.ts";
 import type { Second } from "./races.ts";
 import type { Sleepers } from "./sleepers.ts";
-import { TASK_LIMIT, transitionOf } from "./trace.ts";
+import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "./trace.ts";
 import type { Trace, Transition } from "./trace.ts";
 import { wakeupNode } from "./wakeup-tree.ts";
 import type { WakeupNode } from "./wakeup-tree.ts";
@@ -57,6 +57,7 @@ export class Reversal {
     if (end > this.#isIn.length) this.#isIn = new Uint8Array(end * 2);
     const steps = this.#steps;
     steps.length = 0;
+    this.#isIn[first] = 0;
     const firstTask = trace.transition[first]! & TASK_LIMIT;
     const firstOrdinal = ordinal[first]!;
     const secondTask = second.task;
@@ -68,9 +69,55 @@ export class Reversal {
       this.#isIn[step] = isIn ? 1 : 0;
       if (isIn) steps.push(step);
     }
+    if (trace.transition[second.step] !== this.#second) this.#leaveOut(second);
     this.#left = steps.length;
     for (let i = 0; i < tasks; i++) this.#done[i] = trace.counts[first * tasks + i]!;
     this.#clockSecond(secondOrdinal - 1);
+  }
+
+  /**
+   * `second` did not happen as it is meant now, so what comes later may leave no room for it: what would use up its budget,
+   * and what would end the wait from which it looks up. That is left out, and what happens after it.
+   */
+  #leaveOut(second: Second): void {
+    const trace = this.#trace;
+    if (second.step >= trace.length || second.choice === RUN || second.choice >= WAKE) return;
+    let room = this.#roomFor(second);
+    const out: number[] = [];
+    for (const step of this.#steps) {
+      if (step < second.step) continue;
+      const isLike = choiceOf(trace.transition[step]!) === second.choice;
+      const excludes = this.#excludes(step, second) || (isLike && second.choice !== LOOK && room <= 0);
+      if (excludes || out.some((other) => trace.happensBefore(other, step))) {
+        out.push(step);
+        this.#isIn[step] = 0;
+      } else if (isLike) room--;
+    }
+    if (out.length === 0) return;
+    const kept = this.#steps.filter((step) => this.#isIn[step] === 1);
+    this.#steps.length = 0;
+    this.#steps.push(...kept);
+  }
+
+  /** How many more of its kind there may be beside `second`. */
+  #roomFor({ step: end, choice }: Second): number {
+    const trace = this.#trace;
+    const { deaths, spuriousWakes, timeouts } = this.#run.liberties;
+    let room = (choice === DEATH ? deaths : choice === SPURIOUS ? spuriousWakes : timeouts) - 1;
+    if (room === Infinity) return room;
+    for (let step = 0; step < end; step++) {
+      if (step >= this.#first && this.#isIn[step] === 0) continue;
+      if (choiceOf(trace.transition[step]!) === choice) room--;
+    }
+    return room;
+  }
+
+  /** Whether `second` is not possible after a later step. A look up stays behind the deaths that it may see. */
+  #excludes(step: number, { choice, footprint }: Second): boolean {
+    const trace = this.#trace;
+    if (choice === DEATH) return this.#run.deaths.isFate(trace.transition[step]!);
+    if (choice !== LOOK || trace.isDeath(step)) return false;
+    return this.#run.footprints.conflict(footprint, trace.footprint[step]!);
   }
 
   /** Whether some sleeper at the depth of `first` is a weak initial. */

@@ -25,8 +25,15 @@ export interface Scenario<S> {
   setup(memory: SharedMemory): S;
   /** By name, in order. Each is started anew in every execution. At most 31. */
   readonly tasks: Readonly<Record<string, (shared: S) => Task<unknown>>>;
-  /** After an execution in which every task returned. Throws what is wrong with the outcome. */
-  check?(shared: S): void;
+  /**
+   * After an execution in which every task returned or died, and the machine has not stopped. Throws what is wrong with
+   * the outcome.
+   */
+  check?(shared: S, end: ExecutionEnd): void;
+  /** Where threads may die: the tasks whose threads may. Default: all. */
+  readonly mortals?: readonly string[];
+  /** No death may stop the machine. Default false: one that comes while a lock is held does, as it must. */
+  readonly mustSurvive?: boolean;
   /** The memory to use; else a fresh one with `words` free words. */
   memory?(): SharedMemory;
   /** Free words behind the control block of the memory that the explorer makes. Default 1024. */
@@ -43,6 +50,12 @@ export interface StateTable {
   /** Heads of the columns, if they need any. */
   readonly columns?: readonly string[];
   readonly rows: readonly (readonly string[])[];
+}
+
+/** How an execution ended. */
+export interface ExecutionEnd {
+  /** The tasks whose threads died, in that order. */
+  readonly deaths: readonly string[];
 }
 
 /** What a scenario says about its own exploration. */
@@ -69,6 +82,8 @@ export interface Liberties {
   readonly timeouts: number;
   /** How many parked tasks may wake for no reason in one execution. Default 0. */
   readonly spuriousWakes: number;
+  /** How many threads may die in one execution, each between any two steps of its task. Default 0. */
+  readonly deaths: number;
   /** A wake of one may wake any of those that sleep (as POSIX allows), not the one that queued first. Default false. */
   readonly wakeAny: boolean;
   /** An execution longer than this is a finding: a loop that waits without saying so. Default 10,000. */
@@ -81,6 +96,7 @@ export interface Liberties {
 export const defaultLiberties: Liberties = {
   timeouts: Infinity,
   spuriousWakes: 0,
+  deaths: 0,
   wakeAny: false,
   maxSteps: 10_000,
   lockdep: true,

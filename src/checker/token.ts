@@ -1,7 +1,8 @@
 /**
  * @module A schedule as a short printable word: `h1-a5b3~ab`. Tasks are letters in their order (a to z, then A to E); a
  * number is how many steps that task takes in a row; `~` before a letter says that the task's wait times out, `!` that it
- * wakes for no reason, `^c` that of those that it could wake it wakes c.
+ * wakes for no reason, `X` that its thread dies, `?` that it looks up from its wait after a death, `^c` that of those that
+ * it could wake it wakes c.
  */
 
 import { TASK_LIMIT, WAKE, choiceOf, taskOf, transitionOf } from "./trace.ts";
@@ -9,7 +10,7 @@ import type { Choice, Transition } from "./trace.ts";
 
 const PREFIX = "h1-";
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDE";
-const marks: readonly string[] = ["", "~", "!"];
+const marks: readonly string[] = ["", "~", "!", "X", "?"];
 
 /** The schedule as a token. */
 export function formatToken(schedule: readonly Transition[]): string {
@@ -37,7 +38,7 @@ export function parseToken(token: string): Transition[] {
   const schedule: Transition[] = [];
   if (!token.startsWith(PREFIX))
     throw new SyntaxError(`Cannot read the token "${token}": it must begin with ${PREFIX}`);
-  const steps = /([~!]|\^[a-zA-E]|)([a-zA-E])(\d*)/y;
+  const steps = /([~!X?]|\^[a-zA-E]|)([a-zA-E])(\d*)/y;
   steps.lastIndex = PREFIX.length;
   while (steps.lastIndex < token.length) {
     const at = steps.lastIndex;

@@ -9,18 +9,24 @@
  */
 
 import type { Wait } from "../sync/task.ts";
+import type { DeathEffects } from "./deaths.ts";
 import type { Footprints } from "./footprint.ts";
 import { WRITE, mannersConflict } from "./footprint.ts";
 
-/** How a task goes on: performs its operation; its wait times out; it wakes for no reason; it wakes a certain other. */
+/**
+ * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its thread dies; it looks up
+ * from its wait after a death (deaths.ts); it wakes a certain other.
+ */
 export type Choice = number;
 export const RUN: Choice = 0;
 export const TIMEOUT: Choice = 1;
 export const SPURIOUS: Choice = 2;
-/** The choices of a wait. */
-export const CHOICES = 3;
+export const DEATH: Choice = 3;
+export const LOOK: Choice = 4;
+/** The choices of an operation. */
+export const CHOICES = 5;
 /** A wake of one that chooses: WAKE + the task that it wakes. */
-export const WAKE: Choice = 3;
+export const WAKE: Choice = 5;
 
 /** A task and its choice in one number. */
 export type Transition = number;
@@ -34,6 +40,12 @@ export function transitionOf(task: number, choice: Choice): Transition {
 /** Number of the task that a transition is of, in the order of the scenario. */
 export function taskOf(transition: Transition): number {
   return transition & TASK_LIMIT;
+}
+
+/** Whether a step is what its task was about to do, not the end of a wait by itself nor of the task. */
+export function isGoingOn(transition: Transition): boolean {
+  const choice = choiceOf(transition);
+  return choice === RUN || choice >= WAKE;
 }
 
 /** How the task of a transition goes on: {@link RUN}, {@link TIMEOUT}, or another. */
@@ -54,6 +66,10 @@ export class Trace {
   after: Int32Array = new Int32Array(this.#capacity);
   footprint: Int32Array = new Int32Array(this.#capacity);
   readonly waits: Wait[] = [];
+  /** Of steps that are deaths. */
+  readonly deathEffects: DeathEffects[] = [];
+  /** Footprint of the death that the task could have died instead of a step; 0 where no death is possible. */
+  deathFootprint: Int32Array = new Int32Array(this.#capacity);
   /** Of a woken park: the wake. */
   cause: Int32Array = new Int32Array(this.#capacity);
   /** Of a step: which one of its task, from 1. */
@@ -85,6 +101,10 @@ export class Trace {
   happensBefore(earlier: number, later: number): boolean {
     const task = this.transition[earlier]! & TASK_LIMIT;
     return this.clocks[later * this.tasks + task]! >= this.ordinal[earlier]!;
+  }
+
+  isDeath(step: number): boolean {
+    return choiceOf(this.transition[step]!) === DEATH;
   }
 
   /** Cuts the trace to its first `depth` steps. */
@@ -151,7 +171,10 @@ export class Trace {
     if (place >= this.heads.length) return initial;
     for (let touch = this.heads[place]!; touch !== -1; touch = this.previous[touch]!) {
       const step = this.touchStep[touch]!;
-      if (step < depth && this.index[step] === word) return this.after[step]!;
+      if (step >= depth) continue;
+      if (this.index[step] === word) return this.after[step]!;
+      const left = this.isDeath(step) ? this.deathEffects[step]?.words.get(word) : undefined;
+      if (left !== undefined) return left;
     }
     return initial;
   }
@@ -191,7 +214,7 @@ export class Trace {
     transition.set(this.transition);
     this.transition = transition;
     this.kind = widerBytes(this.kind, this.#capacity);
-    for (const name of ["index", "before", "after", "footprint", "cause", "ordinal"] as const) {
+    for (const name of ["index", "before", "after", "footprint", "deathFootprint", "cause", "ordinal"] as const) {
       this[name] = widerWords(this[name], this.#capacity);
     }
     this.touchStart = widerWords(this.touchStart, this.#capacity + 1);

@@ -27,6 +27,7 @@ import { ENOTRECOVERABLE } from "./errno.ts";
 import { declarePanic, hasPanicked } from "./panic.ts";
 import { releaserCount, releaserOf, resourceKindName } from "./resources.ts";
 import type { SharedMemory } from "./shared-memory.ts";
+import { access } from "./task.ts";
 import type { Task } from "./task.ts";
 
 /** What this thread knew when it last tried in vain, so that it does not try again before something changed. */
@@ -44,12 +45,14 @@ export function* reapTask(memory: SharedMemory): Task<void> {
   lastTry.set(memory, { deaths: atomicLoad(memory.words, DEATHS), releasers: releaserCount() });
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     const record = agentRecord(agentId);
+    yield* access(memory, "read", DEATHS, 1, "deaths");
     const state = atomicLoad(memory.words, record + AGENT_STATE);
     if ((state & AGENT_STATE_MASK) !== AGENT_DEAD) continue;
     const isEmpty = yield* releaseList(memory, record + AGENT_RESOURCES);
     // + 1: from dead to free, and on to the next generation.
     if (isEmpty) atomicCompareExchange(memory.words, record + AGENT_STATE, state, (state + 1) | 0);
   }
+  yield* access(memory, "read", DEATHS, 1, "deaths");
   // Clear first, look after: an agent declared dead in between has set the flag again, or is found here.
   atomicAnd(memory.words, ALERT, ~ALERT_DEAD);
   if (anyDead(memory)) atomicOr(memory.words, ALERT, ALERT_DEAD);

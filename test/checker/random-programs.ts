@@ -1,10 +1,13 @@
 /** @module Small programs drawn from a seed, over everything that blocks: for comparing engines with each other. */
 
-import type { Cell, Condition, Places } from "../../src/checker/program.ts";
+import { Cell } from "../../src/checker/program.ts";
+import type { Condition, Places } from "../../src/checker/program.ts";
 import { RandomNumbers } from "../../src/checker/random-numbers.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { Completion } from "../../src/sync/completion.ts";
-import type { Mutex } from "../../src/sync/mutex.ts";
+import { lockClass } from "../../src/sync/lock-class.ts";
+import { Mutex } from "../../src/sync/mutex.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../../src/sync/resources.ts";
 import { RwSem } from "../../src/sync/rwsem.ts";
 import { Srcu } from "../../src/sync/srcu.ts";
 import type { Task } from "../../src/sync/task.ts";
@@ -19,6 +22,8 @@ interface Shared {
   readonly completion: Completion;
   readonly condition: Condition;
   readonly srcu: Srcu;
+  /** Behind the mutex of those who release. */
+  readonly owned: Cell;
 }
 
 type Action = (shared: Shared) => Task<unknown>;
@@ -36,6 +41,7 @@ function start(places: Places): Shared {
     completion: new Completion(memory, places.take(1)),
     condition: places.condition("c"),
     srcu: new Srcu(memory, places.take(Srcu.WORDS)),
+    owned: new Cell(memory, places.take(2) + 1, "owned"),
   };
 }
 
@@ -131,6 +137,31 @@ const grace: Maker = (random, inner) => {
   };
 };
 
+const OWNED = resourceKind("randomProgramThing");
+registerReleaser(OWNED, function* (memory, at) {
+  const mutex = new Mutex(memory, at, lockClass("released"));
+  yield* mutex.lock();
+  yield* new Cell(memory, at + 1, "released").fetchAdd(1);
+  yield* mutex.unlock();
+});
+
+/** Owns something for a while, which a reaper gives back if the owner dies; or looks at how many were given back. */
+const owning: Maker = (random, inner) => {
+  const looks = random.below(3) === 0;
+  const inside = inner();
+  return function* (shared) {
+    const { owned } = shared;
+    const { memory, at } = owned;
+    if (looks) {
+      yield* owned.load();
+      return;
+    }
+    const slot = addResource(memory, OWNED, at - 1);
+    yield* inside(shared);
+    removeResource(memory, slot);
+  };
+};
+
 const makers: readonly Maker[] = [
   access,
   access,
@@ -142,6 +173,7 @@ const makers: readonly Maker[] = [
   completing,
   conditional,
   grace,
+  owning,
 ];
 
 function drawAction(random: RandomNumbers, depth: number, allowed: readonly Maker[]): Action {
