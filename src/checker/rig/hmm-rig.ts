@@ -21,7 +21,6 @@ import { MADV_DONTNEED, doMadvise } from "../../mm/madvise.ts";
 import { Mm } from "../../mm/mm-struct.ts";
 import { mmCreate } from "../../mm/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/mmap.ts";
-import { leafOf, pteIndex } from "../../mm/page-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
@@ -32,9 +31,9 @@ import { runBlocking } from "../../sync/run-blocking.ts";
 import type { Task } from "../../sync/task.ts";
 import { notePlainAccess } from "../plain-accesses.ts";
 import { defineScenario } from "../scenario.ts";
-import type { AnyScenario, Scenario } from "../scenario.ts";
+import { describeSpace, entryOfPage } from "./rig-state.ts";
+import type { AnyScenario, Scenario, StateTable } from "../scenario.ts";
 
-/** How large a rig is. */
 /** How much a rig has of everything. All optional. */
 export interface RigOptions {
   /** Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2. */
@@ -61,6 +60,9 @@ export class HmmRig {
   readonly mm: Mm;
   /** Mapped pages, from {@link RIG_PAGE} on. */
   readonly pages: number;
+
+  /** Further tables for {@link describe}: a device adds its own. */
+  readonly tables: (() => StateTable)[] = [];
 
   /** For scenarios of `tasks` tasks. */
   constructor(tasks: number, options: RigOptions = {}) {
@@ -154,10 +156,13 @@ export class HmmRig {
 
   /** The page's entry in the page table of `mm`; 0 where there is none. A plain look, no step. */
   entryOf(page: number, mm: Mm = this.mm): number {
-    const { memory } = this.machine;
-    if (mm.pgd === 0) return 0;
-    const leaf = leafOf(memory, mm.pgd, page);
-    return leaf === 0 ? 0 : memory.words[pteIndex(leaf, page)]!;
+    return entryOfPage(this.machine, mm, page);
+  }
+
+  /** The state for people. Reads words as they are, so that looking is no access. */
+  describe(): StateTable[] {
+    const space = describeSpace(this.machine, this.mm, RIG_PAGE, RIG_PAGE + this.pages);
+    return [...space, ...this.tables.map((table) => table())];
   }
 
   /** What is allocated: objects by struct, and frames in use. */
@@ -206,6 +211,7 @@ export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
       parts.check?.(shared, rig);
       if (parts.balanced === true) requireBooks(books, rig.books());
     },
+    describe: () => get().rig.describe(),
     reopen: () => {
       const { rig, ram, shared } = get();
       ram.restore();

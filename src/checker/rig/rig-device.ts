@@ -6,7 +6,7 @@
  * The table is accessed plainly, holding driverLock: who forgets the lock has a data race.
  */
 
-import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../hmm/entry.ts";
+import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../../hmm/entry.ts";
 import { hmmRangeFault } from "../../hmm/fault.ts";
 import { registerMirrorOps } from "../../hmm/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../hmm/mirror-record.ts";
@@ -14,6 +14,7 @@ import { hmmMirrorRegister, hmmMirrorUnregister } from "../../hmm/mirror.ts";
 import { hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../hmm/range.ts";
 import type { HmmRange } from "../../hmm/range.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
+import { POISON_FREE } from "../../memory/poison.ts";
 import { array, embed, embedStruct, struct } from "../../memory/struct.ts";
 import type { Struct, StructView, WordArray } from "../../memory/struct.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
@@ -24,6 +25,7 @@ import type { Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { Mutex } from "../../sync/mutex.ts";
 import type { Task } from "../../sync/task.ts";
+import type { StateTable } from "../scenario.ts";
 import { notePlainAccess } from "../plain-accesses.ts";
 import { RIG_PAGE } from "./hmm-rig.ts";
 import type { HmmRig } from "./hmm-rig.ts";
@@ -65,6 +67,7 @@ export class RigDevice {
     this.rig = rig;
     const at = rig.run(machine.heap.alloc(RigDeviceRecord));
     this.record = RigDeviceRecord.at(machine.memory, at);
+    rig.tables.push(() => this.describe());
     this.record.driverLock.init();
     this.mirror = new HmmMirror(machine, this.record.mirror.at);
     this.mirror.init(opsId);
@@ -166,6 +169,21 @@ export class RigDevice {
     const { table } = this.record;
     notePlainAccess(table.at + page - RIG_PAGE, false, "device table");
     return table.get(page - RIG_PAGE);
+  }
+
+  /** The table, for people. */
+  describe(): StateTable {
+    const { words } = this.rig.machine.memory;
+    const title = "device";
+    const columns = ["", "frame", "rights"];
+    const rows: string[][] = [];
+    for (let i = 0; i < RIG_TABLE_PAGES; i++) {
+      const entry = words[this.record.at + RigDeviceRecord.offset.table + i]!;
+      if (entry === POISON_FREE) return { title, columns, rows: [["freed", "", ""]] };
+      const rights = entryIsWritable(entry, DEFAULT_ENCODING) ? "read, write" : "read";
+      if (entry !== 0) rows.push([`page ${RIG_PAGE + i}`, `${entryPfn(entry, DEFAULT_ENCODING)}`, rights]);
+    }
+    return { title, columns, rows };
   }
 
   /** Throws if the table names a frame that is not the page's any more. Asked when nothing is in flight, or under the driver lock. */
