@@ -186,11 +186,8 @@ export class Execution {
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
     this.hasThrown = false;
-<<<<<<< HEAD
     this.throwers = 0;
-=======
     this.deaths.forget();
->>>>>>> 3babff7 (checker: the death of a thread is a choice: panic, reaper, looking up after it; the oracle agrees)
     this.preemptions = 0;
     this.#incumbent = NOBODY;
     this.#lives.forget();
@@ -401,13 +398,8 @@ export class Execution {
 
   /** The scenario's own verdict, once every task has returned. */
   checkOutcome(): void {
-<<<<<<< HEAD
     watchPlainAccesses(undefined); // every task has returned, so what the verdict reads comes after all of it
-    this.#check?.(this.#shared);
-=======
-    watchPlainAccesses(undefined);
     if (!this.hasStopped) this.#check?.(this.#shared, { deaths: this.deaths.names });
->>>>>>> 3babff7 (checker: the death of a thread is a choice: panic, reaper, looking up after it; the oracle agrees)
   }
 
   /** The step that freed what the task waits for, if it cannot go on and one did. */
@@ -451,12 +443,8 @@ export class Execution {
       else if (this.#contexts[task]!.held.length > 0 && this.liberties.lockdep) throw heldAtEnd(this.#contexts[task]!);
     } catch (error) {
       this.hasThrown = true;
-<<<<<<< HEAD
       this.throwers |= 1 << task;
-      this.#options.witness.threw(this, task, error);
-=======
       if (!this.hasStopped) this.#options.witness.threw(this, task, error);
->>>>>>> 3babff7 (checker: the death of a thread is a choice: panic, reaper, looking up after it; the oracle agrees)
     } finally {
       leaveTask(previous);
     }
