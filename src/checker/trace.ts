@@ -165,18 +165,28 @@ export class Trace {
     }
   }
 
-  /** The value of `word` just before step `depth`: what the latest step that names it left; else `initial`. */
+  /**
+   * The value of `word` just before step `depth`: what the latest step that names it left. If that one names it as one of
+   * many (it allocated the object, say, which was then set up by plain stores), or if there is none, it is what the
+   * first step after that found; else `initial`.
+   */
   valueBefore(word: number, depth: number, initial: number): number {
     const place = this.footprints.placeOf(word);
     if (place >= this.heads.length) return initial;
+    let found = initial;
     for (let touch = this.heads[place]!; touch !== -1; touch = this.previous[touch]!) {
       const step = this.touchStep[touch]!;
-      if (step >= depth) continue;
-      if (this.index[step] === word) return this.after[step]!;
-      const left = this.isDeath(step) ? this.deathEffects[step]?.words.get(word) : undefined;
+      const isNamed = this.index[step] === word;
+      if (step >= depth) {
+        found = isNamed ? this.before[step]! : initial;
+        continue;
+      }
+      if (isNamed) return this.after[step]!;
+      if (!this.isDeath(step)) return found;
+      const left = this.deathEffects[step]?.words.get(word);
       if (left !== undefined) return left;
     }
-    return initial;
+    return found;
   }
 
   #touch(step: number, footprint: number): void {

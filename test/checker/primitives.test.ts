@@ -9,9 +9,11 @@ import { Cell } from "../../src/checker/program.ts";
 import type { Places } from "../../src/checker/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { Completion } from "../../src/sync/completion.ts";
+import { RefCount } from "../../src/sync/refcount.ts";
 import { RwSem } from "../../src/sync/rwsem.ts";
 import { Srcu } from "../../src/sync/srcu.ts";
 import type { Task } from "../../src/sync/task.ts";
+import { WaitQueue } from "../../src/sync/wait-queue.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 
@@ -127,4 +129,23 @@ test("completion: one complete lets one waiter go, a timeout explores both ends,
   const timed = agreed(program("timed", start, [completer, waiter(5)]));
   assert.equal(timed.classes, 2);
   assert.deepEqual(kindsOf(timed), []);
+});
+
+test("a count that was set up by plain stores, in memory allocated by a task, is predicted right", () => {
+  const start = (places: Places): { pointer: Cell; objects: Objects; queue: WaitQueue } => {
+    const pointer = places.cell("pointer");
+    const objects = new Objects(pointer.memory, places.take(2 * ARENA_WORDS), ARENA_WORDS);
+    return { pointer, objects, queue: new WaitQueue(pointer.memory, places.take(WaitQueue.WORDS)) };
+  };
+  const maker: Body<ReturnType<typeof start>> = function* ({ pointer, objects, queue }) {
+    const at = yield* objects.alloc(2, "object");
+    new RefCount(pointer.memory, at + 1).init(1);
+    yield* pointer.store(at);
+    yield* queue.waitEvent(() => true, Infinity); // reads who knows what, perhaps the count
+  };
+  const user: Body<ReturnType<typeof start>> = function* ({ pointer }) {
+    const at = yield* pointer.waitWhile(0);
+    assert.ok(yield* new RefCount(pointer.memory, at + 1).getNotZero());
+  };
+  assert.deepEqual(kindsOf(agreed(program("plain count", start, [maker, user]))), []);
 });
