@@ -17,9 +17,38 @@ const MARK = "▶ ";
 const blankMark = " ".repeat(MARK.length);
 const LEAST_TEXT = 12;
 
-/** The first step, counted in what is shown, that is not the same in both. */
-function firstDifference(failing: Recording, passing: Recording): number {
+/** One row of {@link Comparison}: the steps at the same place in both, in words. */
+export type ComparedPair = readonly [ComparedStep | undefined, ComparedStep | undefined];
+
+export interface ComparedStep {
+  /** In its own recording. */
+  readonly step: number;
+  readonly task: number;
+  /** With its task's name. */
+  readonly text: string;
+}
+
+export interface Comparison {
+  readonly rows: readonly ComparedPair[];
+  /** The first row that is not the same in both. */
+  readonly first: number;
+}
+
+/** Two schedules, row by row. */
+export function comparisonOf(failing: Recording, passing: Recording): Comparison {
   const [a, b] = comparedSteps(failing, passing);
+  const told = (recording: Recording, step: RecordedStep | undefined): ComparedStep | undefined => {
+    if (step === undefined) return undefined;
+    const text = `${recording.tasks[step.task] ?? ""}: ${step.text}`;
+    return { step: recording.steps.indexOf(step), task: step.task, text };
+  };
+  const rows = Array.from({ length: Math.max(a.length, b.length) }, (_, i): ComparedPair => {
+    return [told(failing, a[i]), told(passing, b[i])];
+  });
+  return { rows, first: firstDifference(a, b) };
+}
+
+function firstDifference(a: readonly RecordedStep[], b: readonly RecordedStep[]): number {
   let step = 0;
   while (step < a.length && step < b.length && isSame(a[step], b[step])) step++;
   return step;
@@ -45,9 +74,9 @@ function numbered(steps: readonly RecordedStep[]): [string, RecordedStep][] {
 
 /** The comparison as lines; the first row that differs is marked. */
 export function comparisonLines(failing: Recording, passing: Recording, { width, paint }: Drawn): string[] {
-  const first = firstDifference(failing, passing);
-  const start = Math.max(first - COMMON, 0);
   const [a, b] = comparedSteps(failing, passing);
+  const first = firstDifference(a, b);
+  const start = Math.max(first - COMMON, 0);
   const end = Math.min(Math.max(a.length, b.length), start + ROWS);
   const involved = [...new Set([...a, ...b].map(({ task }) => failing.tasks[task] ?? ""))];
   const nameWidth = Math.max(0, ...involved.map((name) => name.length));
@@ -60,7 +89,7 @@ export function comparisonLines(failing: Recording, passing: Recording, { width,
   };
   const lines = [
     paint.bold(`The nearest schedule that passes parts from it at step ${first + 1}:`),
-    paint.dim(`  hmm replay '${passing.replay}'`),
+    paint.dim(`  ${passing.command}`),
     "",
     `${blankMark}${paint.red(pad("fails", half))}${BETWEEN}${paint.green("passes")}`,
   ];

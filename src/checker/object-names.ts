@@ -53,13 +53,18 @@ export class ObjectNames {
 
   /** Step `step` touches these words, which a wait calls `label`. */
   touch(step: number, at: number, words: number, label: string, isFree: boolean): void {
-    if (!this.#labels.has(at)) this.#labels.set(at, label);
+    this.label(at, label);
     let object = this.#ownerOf(at, words);
     if (object === undefined && isFree) object = this.#add(label, at, words, -1);
     if (object === undefined) return;
     object.isTouched = true;
     if (object.freeStep >= 0) object.badSteps.push(step);
     else if (isFree) object.freeStep = step;
+  }
+
+  /** What the code calls the word there, unless that is known. */
+  label(at: number, label: string): void {
+    if (!this.#labels.has(at)) this.#labels.set(at, label);
   }
 
   /** The name of a word. Final only when the execution is over: whether objects need numbers shows late. */

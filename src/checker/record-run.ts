@@ -61,21 +61,28 @@ export function recordSchedule<S>(
   } finally {
     watchDescriptions(undefined);
   }
-  const parts = recorder.finish();
   const finding = chosen(scenario, findings, options.identity);
+  const parts = recorder.finish(finding?.sites ?? []);
   const told = finding === undefined ? undefined : tellFinding(finding, parts);
   const token = formatToken(done);
+  const replay = `${scenario.name}@${token}`;
   return {
     format: "hmm-recording-1",
     scenario: scenario.name,
     summary: scenario.summary ?? "",
     token,
-    replay: `${scenario.name}@${token}`,
+    replay,
+    command: `hmm replay ${quoted(replay)}`,
     finding: told,
     preemptions,
     ...parts,
     steps: told === undefined ? parts.steps : inPastOf(told.anchors, parts.steps),
   };
+}
+
+/** As a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@/.~#-]+$/.test(word) ? word : `'${word}'`;
 }
 
 function chosen(

@@ -7,6 +7,7 @@ import { CONTROL_WORDS } from "../sync/control-block.ts";
 import type { Wait } from "../sync/task.ts";
 import type { Execution } from "./execution.ts";
 import type { Observer } from "./explore.ts";
+import type { Site } from "./finding.ts";
 import { LockHolds } from "./lock-holds.ts";
 import { ObjectNames } from "./object-names.ts";
 import { phraseOf, waitPhrase } from "./phrases.ts";
@@ -93,8 +94,9 @@ export class Recorder implements Observer {
     this.#raw.push({ task, choice: choiceOf(transition), wait, before, after, changes, states, clock, woken, tables });
   }
 
-  /** Everything, in words, once the execution is over. `pastOf` says which steps the finding depends on. */
-  finish(): Parts {
+  /** Everything, in words, once the execution is over. `sites` name words that no step names. */
+  finish(sites: readonly Pick<Site, "at" | "label">[]): Parts {
+    for (const { at, label } of sites) if (at > 0 && label !== "") this.#names?.label(at, label);
     const steps = this.#raw.map((raw, step) => this.#told(raw, step));
     const ends = (this.#raw.at(-1)?.states ?? this.#start).map((state) => this.#toldState(state));
     const locks = this.#holds.all.map((hold) => ({ ...hold, label: this.#label(hold.at, hold.label) }));

@@ -16,6 +16,8 @@ export interface Recording {
   /** The schedule; {@link Recording.replay} is the same with the scenario's name before it, as `hmm replay` takes it. */
   readonly token: string;
   readonly replay: string;
+  /** What a person types to see it again. */
+  readonly command: string;
   /** Names. */
   readonly tasks: readonly string[];
   /** Undefined: this schedule passes. */

@@ -30,6 +30,8 @@ const projectRoot = new URL("../../../", import.meta.url).href;
 const builtFolder = /^(?:\.build|dist)\//;
 /** The explorer itself: what is below it on the stack is the same everywhere. */
 const explorer = /\/checker\/execution\.[jt]s$/;
+/** What looks on, at the top. */
+const watching = /\/checker\/(?:source-places|record-run)\.[jt]s$/;
 const maps = new Map<string, SourceMapReader | undefined>();
 
 /** An error whose stack says where its maker is. */
@@ -49,7 +51,8 @@ export function placesOf(stack: string): SourcePlace[] {
     if (address === undefined) continue;
     const place = sourceOf(hrefOf(address), Number(row), Number(column));
     if (explorer.test(`/${place.file}`)) break;
-    places.push({ ...place, call: call.replace(/^Object\.|\.next$/g, "") });
+    if (watching.test(`/${place.file}`) || call === "describe") continue;
+    places.push({ ...place, call: call.replace(/^(?:Object|Array)\.|\.next$/g, "") });
   }
   return places;
 }

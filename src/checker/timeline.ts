@@ -57,7 +57,7 @@ export function renderTimeline(recording: Recording, options: TimelineOptions = 
 }
 
 function headline(recording: Recording, width: number, paint: Paint): string[] {
-  const { finding, steps, preemptions, replay } = recording;
+  const { finding, steps, preemptions, command } = recording;
   const effort = `${counted(preemptions, "preemption")}, ${counted(steps.length, "step")}`;
   const lines: string[] = [];
   if (finding === undefined) lines.push(paint.bold(paint.green("passes: nothing is wrong in this schedule")));
@@ -68,7 +68,7 @@ function headline(recording: Recording, width: number, paint: Paint): string[] {
     lines.push(...siteLines(finding, width, paint));
   }
   lines.push(paint.dim(finding === undefined ? `  ${effort}` : `  needs ${effort}`));
-  lines.push(paint.dim(`  hmm replay '${replay}'`));
+  lines.push(paint.dim(`  ${command}`));
   return lines;
 }
 
