@@ -18,9 +18,10 @@ import { TIMED_OUT, WOKEN } from "../sync/task.ts";
 import type { Task, Wait } from "../sync/task.ts";
 import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
 import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "./footprint.ts";
-import { ObjectLives } from "./object-lives.ts";
+import type { Leak } from "./leaks.ts";
+import type { NotLinearizable } from "./linearizability.ts";
 import { ASLEEP, Parking, WAKE_ONE } from "./parking.ts";
-import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
+import { watchPlainAccesses } from "./plain-accesses.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
 import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "./scenario.ts";
@@ -39,13 +40,13 @@ import {
   transitionOf,
 } from "./trace.ts";
 import type { Choice, Transition } from "./trace.ts";
+import { Watchers } from "./watchers.ts";
 
 const OWNER_AGENT_SHIFT = 20;
 const FIRST_SERIAL = 2;
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
 const ENQUEUE = kindCode("enqueue");
-const FREE = kindCode("free");
 
 /** Some task tests a condition, so place 0 is needed: the exploration begins again with it. */
 export class NeedsScans extends Error {}
@@ -57,6 +58,9 @@ export interface Witness {
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void;
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void;
   badWait(run: Execution, task: number, freeStep: number): void;
+  broken(run: Execution, invariant: string, error: unknown): void;
+  notLinearizable(run: Execution, bad: NotLinearizable): void;
+  leaked(run: Execution, leak: Leak): void;
   /** The death of this task has stopped the machine, which the scenario forbids. */
   stopped(run: Execution, task: number): void;
 }
@@ -115,8 +119,7 @@ export class Execution {
   readonly #start: StartingState;
   readonly #heldNext: Int32Array;
   readonly #insideMark: Int32Array;
-  readonly #lives: ObjectLives;
-  readonly #plain: PlainAccesses;
+  readonly watchers: Watchers;
   readonly #canLeave: boolean;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
@@ -151,19 +154,19 @@ export class Execution {
       scans: options.scans,
       freeCommutes: options.weaknesses.has("drop-free"),
       timeoutsAreScarce: Number.isFinite(options.liberties.timeouts),
+      watched: (scenario.invariants ?? []).map((invariant) => invariant.words(this.#setupShared)),
     });
     this.trace = new Trace(this.tasks, this.footprints);
     this.pendingCode = new Uint8Array(this.tasks);
     this.parking = new Parking(this.trace, this.pending, this.pendingCode);
     this.#heldNext = Int32Array.from(this.#start.heldNext);
     this.#insideMark = Int32Array.from(this.#start.insideMark);
-    this.#lives = new ObjectLives(this.footprints);
-    this.#plain = new PlainAccesses(this, (run, earlier, later) => options.witness.race(run, earlier, later));
     const { mortals } = scenario;
     const isMortal = this.names.map(
       (name, task) => !(mayDie && task >= this.#reaper) && (mortals?.includes(name) ?? true),
     );
     this.deaths = new Deaths(this.memory, this.footprints, this.liberties.deaths, isMortal);
+    this.watchers = new Watchers(this, scenario, options.witness);
     this.#canLeave = mayDie || this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
   }
 
@@ -190,9 +193,7 @@ export class Execution {
     this.deaths.forget();
     this.preemptions = 0;
     this.#incumbent = NOBODY;
-    this.#lives.forget();
-    this.#plain.forget();
-    watchPlainAccesses(this.#plain);
+    this.watchers.forget();
     memory.mode = EXPLORED;
     divertLockdep({
       report: (error) => {
@@ -210,6 +211,7 @@ export class Execution {
       this.#contexts[task] = this.#freshContext(task);
       this.#resume(task, RUN);
     }
+    if (keep === 0) this.watchers.lookAtInvariants(this.#shared);
   }
 
   /** The exploration is over: the memory is as `setup` left it, so that the scenario can be explored again. */
@@ -320,7 +322,7 @@ export class Execution {
       trace.cause[step] = this.parking.wokenBy[task]!;
       if (this.#reaper >= 0) trace.deathFootprint[step] = this.footprintOf(task, DEATH);
     }
-    this.#look(code, step, wait);
+    this.watchers.before(code, step, wait);
     this.depth = step + 1;
     if (choice === TIMEOUT) this.timeoutsLeft--;
     else if (choice === SPURIOUS) this.spuriousLeft--;
@@ -329,7 +331,7 @@ export class Execution {
     if (task === this.#fate) this.deaths.left = 0;
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
     if (choice !== DEATH) this.#settle(task, choice, wait, step);
-    if (this.#lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
+    this.watchers.after(code, task, !isRepeated, this.#shared);
   }
 
   /** What a step does to the sleep of tasks. */
@@ -399,32 +401,20 @@ export class Execution {
   /** The scenario's own verdict, once every task has returned. */
   checkOutcome(): void {
     watchPlainAccesses(undefined); // every task has returned, so what the verdict reads comes after all of it
-    if (!this.hasStopped) this.#check?.(this.#shared, { deaths: this.deaths.names });
+    if (this.hasStopped) return;
+    this.watchers.atEnd(this.deaths.names.length === 0);
+    this.#check?.(this.#shared, { deaths: this.deaths.names });
   }
 
-  /** The step that freed what the task waits for, if it cannot go on and one did. */
-  freedUnder(task: number): number | undefined {
-    const wait = this.pending[task];
-    if (wait === undefined || this.mayRun(task, wait)) return undefined;
-    return this.#lives.freedBefore(wait);
+  /** The tasks that hold the lock at a word, in whatever manner: dead ones and those that are over, too. */
+  holdersOf(at: number): number[] {
+    const holds = ({ held }: TaskContext): boolean => held.some(({ lock }) => lock.at === at);
+    return Array.from(this.#contexts.keys()).filter((task) => holds(this.#contexts[task]!));
   }
 
   /** What a step of the trace was, for people. */
   kindName(step: number): string {
     return KINDS[this.trace.kind[step]!] ?? "";
-  }
-
-  #look(code: number, step: number, wait: Wait): void {
-    const bad = this.#lives.step(code, step, wait);
-    if (bad !== undefined && !this.hasStopped) this.#options.witness.badAccess(this, bad.kind, bad.freeStep);
-  }
-
-  /** A wait for something in freed memory may never end, and so never be seen as a step: it is told when it begins. */
-  #lookAtWaits(only: number | undefined): void {
-    for (let task = only ?? 0; task < (only === undefined ? this.tasks : only + 1); task++) {
-      const freeStep = MAY_BLOCK[this.pendingCode[task]!] === 0 ? undefined : this.freedUnder(task);
-      if (freeStep !== undefined && !this.hasStopped) this.#options.witness.badWait(this, task, freeStep);
-    }
   }
 
   #resume(task: number, choice: Choice): void {

@@ -16,6 +16,12 @@ export type FindingKind =
   | "lock-misuse"
   | "data-race"
   | "owner-died"
+  | "leak"
+  | "refcount-leak"
+  | "invariant"
+  | "not-linearizable"
+  | "livelock"
+  | "stale-translation"
   | "error"
   | "endless";
 

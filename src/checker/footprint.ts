@@ -13,6 +13,7 @@
 import { CONTROL_WORDS, DEATHS } from "../sync/control-block.ts";
 import { FOOTPRINTS } from "../sync/explored.ts";
 import type { Wait, WaitKind } from "../sync/task.ts";
+import type { WordRange } from "./scenario.ts";
 
 /** How a step touches a place. */
 export type Manner = number;
@@ -25,9 +26,9 @@ export const SHARE: Manner = 2;
 export const TEST: Manner = 3;
 /** Queueing, leaving the queue, waking all. */
 export const QUEUE: Manner = 4;
-/** A write, as conditions see it (place 0). */
+/** A write, as conditions see it (place 0); the return of a recorded operation. */
 export const PUT: Manner = 5;
-/** A condition, which may read anything (place 0). */
+/** A condition, which may read anything (place 0); the call of a recorded operation. */
 export const SCAN: Manner = 6;
 /** Taking one more reference. */
 export const RAISE: Manner = 7;
@@ -95,6 +96,8 @@ const special: Readonly<Partial<Record<WaitKind, Manner>>> = {
   wakeAll: QUEUE,
   wakeOne: WRITE,
   refGet: RAISE,
+  opCall: SCAN,
+  opReturn: PUT,
 };
 
 const manners: readonly Manner[] = KINDS.map((kind) => special[kind] ?? (FOOTPRINTS[kind] === "read" ? READ : WRITE));
@@ -122,6 +125,8 @@ export interface FootprintOptions {
   readonly freeCommutes: boolean;
   /** The timeouts of an execution have a budget. */
   readonly timeoutsAreScarce: boolean;
+  /** The words that each invariant reads. */
+  readonly watched: readonly (readonly WordRange[])[];
 }
 
 export class Footprints {
@@ -145,6 +150,8 @@ export class Footprints {
   readonly scans: boolean;
   /** Broken on purpose by the tests of the checker. */
   readonly #freeCommutes: boolean;
+  /** Invariants: what they read, and the place that stands for all of it. */
+  readonly #watched: { readonly place: number; readonly ranges: readonly WordRange[] }[] = [];
   /** The budget of spurious wakes, as a place of its own. */
   readonly #spuriousPlace: number;
 
@@ -156,6 +163,7 @@ export class Footprints {
     this.scans = options.scans;
     this.#freeCommutes = options.freeCommutes;
     this.#spuriousPlace = this.#places++;
+    for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
     this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
   }
 
@@ -253,7 +261,15 @@ export class Footprints {
       for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), manner]);
       if (this.scans && changesData[code] === 1 && manner !== READ && wait.index >= CONTROL_WORDS) pairs.push([0, PUT]);
     }
+    if (manner !== READ) this.#addWatched(pairs, wait);
     return this.#intern(pairs);
+  }
+
+  #addWatched(pairs: [number, Manner][], { index, words }: Wait): void {
+    const end = index + Math.max(words, 1);
+    for (const { place, ranges } of this.#watched) {
+      if (ranges.some((range) => range.at < end && index < range.at + range.words)) pairs.push([place, WRITE]);
+    }
   }
 
   #intern(pairs: readonly (readonly [number, Manner])[]): number {

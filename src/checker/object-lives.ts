@@ -1,4 +1,7 @@
-/** @module Which words belong to freed objects, so that a use of one is noticed when it happens. */
+/**
+ * @module The objects of an execution: where each was allocated and freed, so that a use of a freed one is noticed when it
+ * happens, and what is left at the end is known.
+ */
 
 import type { Wait } from "../sync/task.ts";
 import { kindCode } from "./footprint.ts";
@@ -7,6 +10,19 @@ import type { Footprints } from "./footprint.ts";
 const ALLOC = kindCode("alloc");
 const FREE = kindCode("free");
 
+/** One object. */
+export interface ObjectLife {
+  readonly at: number;
+  readonly words: number;
+  /** What the code calls it: a struct. */
+  readonly label: string;
+  /** The step that allocated it; undefined for one of the set-up. */
+  readonly allocStep: number | undefined;
+  /** The step that freed it, undefined while it lives. */
+  freeStep: number | undefined;
+}
+
+/** A step that touches what was freed. */
 export interface BadAccess {
   readonly kind: "use-after-free" | "double-free";
   readonly freeStep: number;
@@ -18,6 +34,8 @@ export class ObjectLives {
   #freedBy: Int32Array = new Int32Array(256);
   /** Something has been freed in this execution. */
   anyFreed = false;
+  /** What was allocated or freed in this execution, in that order. */
+  readonly all: ObjectLife[] = [];
 
   constructor(footprints: Footprints) {
     this.#footprints = footprints;
@@ -27,17 +45,18 @@ export class ObjectLives {
   forget(): void {
     if (this.anyFreed) this.#freedBy.fill(0);
     this.anyFreed = false;
+    this.all.length = 0;
   }
 
   /** Notes the step that is about to be performed; says if it touches what was freed. */
   step(code: number, step: number, wait: Wait): BadAccess | undefined {
-    if (code === ALLOC) this.#mark(wait, 0);
-    else if (this.anyFreed || code === FREE) {
+    if (code === ALLOC) {
+      this.#mark(wait, 0);
+      const { index, words, label } = wait;
+      this.all.push({ at: index, words, label, allocStep: step, freeStep: undefined });
+    } else if (this.anyFreed || code === FREE) {
       const freeStep = this.freedBefore(wait);
-      if (code === FREE) {
-        this.anyFreed = true;
-        this.#mark(wait, step + 1);
-      }
+      if (code === FREE && freeStep === undefined) this.#free(wait, step);
       if (freeStep !== undefined) return { kind: code === FREE ? "double-free" : "use-after-free", freeStep };
     }
     return undefined;
@@ -51,6 +70,20 @@ export class ObjectLives {
       if (freedBy !== 0) return freedBy - 1;
     }
     return undefined;
+  }
+
+  /** The latest object in which a word lies, if an execution's step allocated or freed it. */
+  holding(word: number): ObjectLife | undefined {
+    return this.all.findLast(({ at, words }) => word >= at && word < at + words);
+  }
+
+  #free(wait: Wait, step: number): void {
+    const { index, words, label } = wait;
+    this.anyFreed = true;
+    this.#mark(wait, step + 1);
+    const known = this.all.findLast((life) => life.at === index && life.freeStep === undefined);
+    if (known !== undefined) known.freeStep = step;
+    else this.all.push({ at: index, words, label, allocStep: undefined, freeStep: step });
   }
 
   #mark(wait: Wait, value: number): void {

@@ -3,16 +3,20 @@
 import { LockdepError } from "../sync/lockdep.ts";
 import { panicInfo } from "../sync/panic.ts";
 import type { LockdepKind } from "../sync/lockdep.ts";
+import type { Wait } from "../sync/task.ts";
 import type { Execution, Witness } from "./execution.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
 import type { Finding, FindingKind, FoundStack, Site } from "./finding.ts";
+import type { Leak } from "./leaks.ts";
+import type { NotLinearizable } from "./linearizability.ts";
+import { FreedObjectUse } from "../memory/poison.ts";
 import { PARK, kindCode } from "./footprint.ts";
 import type { PlainAccess } from "./plain-accesses.ts";
 import { formatPlace, formatStack, placesOf, tellingPlace } from "./source-places.ts";
 import { formatToken } from "./token.ts";
 import { taskOf } from "./trace.ts";
 
-const LOCK = kindCode("lock");
+const WAKES: ReadonlySet<number> = new Set([kindCode("wakeOne"), kindCode("wakeAll")]);
 
 const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
   order: "lock-order",
@@ -39,6 +43,15 @@ export class Reporter implements Witness {
   threw(run: Execution, task: number, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     const stacks = this.#stacksOf(error);
+    const life = error instanceof FreedObjectUse ? run.watchers.lives.holding(error.at) : undefined;
+    if (life?.freeStep !== undefined) {
+      const freed = siteOf(run, life.freeStep);
+      const use = { ...lastSite(run, task), operation: "use", label: life.label, at: life.at };
+      const says = `${use.task} uses ${life.label}, which ${freed.task} freed`;
+      const tasks = [taskOf(run.trace.transition[life.freeStep]!), task];
+      this.#add(run, "use-after-free", says, [...allocationOf(run, life.at), freed, use], tasks, { stacks });
+      return;
+    }
     this.#add(run, kindOfError(error), message, [lastSite(run, task)], [task], { stacks });
   }
 
@@ -49,11 +62,11 @@ export class Reporter implements Witness {
   }
 
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void {
-    const sites = [siteOf(run, freeStep), siteOf(run, run.depth)];
-    const freed = sites[1];
+    const [freed, use] = [siteOf(run, freeStep), siteOf(run, run.depth)];
     const verb = kind === "double-free" ? "frees again" : "uses";
-    const message = `${freed?.task ?? ""} ${verb} ${freed?.label ?? ""}, which ${sites[0]?.task ?? ""} freed`;
+    const message = `${use.task} ${verb} ${use.label}, which ${freed.task} freed`;
     const tasks = [freeStep, run.depth].map((step) => taskOf(run.trace.transition[step]!));
+    const sites = [...allocationOf(run, freed.at), freed, use];
     this.#add(run, kind, message, sites, tasks, { length: run.depth + 1 });
   }
 
@@ -62,7 +75,8 @@ export class Reporter implements Witness {
     const freed = siteOf(run, freeStep);
     const waits = pendingSite(run, task);
     const message = `${waits.task} uses ${waits.label}, which ${freed.task} freed`;
-    this.#add(run, "use-after-free", message, [freed, waits], [taskOf(run.trace.transition[freeStep]!), task]);
+    const sites = [...allocationOf(run, freed.at), freed, waits];
+    this.#add(run, "use-after-free", message, sites, [taskOf(run.trace.transition[freeStep]!), task]);
   }
 
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void {
@@ -87,17 +101,32 @@ export class Reporter implements Witness {
     const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
       (task) => run.pending[task] !== undefined && !run.isIdle(task),
     );
-    if (stuck.some((task) => run.freedUnder(task) !== undefined)) return; // told by badWait
-    const holders = stuck.map((task) => holderOf(run, task));
-    const isLostWake = stuck.some((task) => run.pendingCode[task] === PARK) && holders.every((holder) => holder === -1);
-    const lines = stuck.map((task, i) => {
-      const wait = run.pending[task];
-      const holder = holders[i]!;
-      const held = holder === -1 ? "" : `, which ${run.names[holder] ?? ""} holds`;
-      return `${run.names[task] ?? ""} waits for ever (${wait?.kind ?? ""} of ${wait?.label ?? ""})${held}`;
-    });
+    if (stuck.some((task) => run.watchers.freedUnder(task) !== undefined)) return; // told by badWait
+    const waits = stuck.map((task) => waitOf(run, task));
+    const isLostWake = stuck.some((task) => run.pendingCode[task] === PARK) && waits.every(({ holders }) => !holders);
+    const lines = waits.map(({ text }) => text);
     const sites = stuck.map((task) => pendingSite(run, task));
     this.#add(run, isLostWake ? "lost-wakeup" : "deadlock", lines.join("; "), sites, stuck);
+  }
+
+  /** An invariant of the scenario does not hold after the latest step. */
+  broken(run: Execution, invariant: string, error: unknown): void {
+    const message = `${invariant}: ${error instanceof Error ? error.message : String(error)}`;
+    const sites = run.depth === 0 ? [] : [siteOf(run, run.depth - 1)];
+    const tasks = run.depth === 0 ? [] : [taskOf(run.trace.transition[run.depth - 1]!)];
+    this.#add(run, "invariant", message, sites, tasks);
+  }
+
+  notLinearizable(run: Execution, { message, agents }: NotLinearizable): void {
+    const tasks = agents.map((agent) => agent - 1);
+    const sites = tasks.map((task) => lastSite(run, task));
+    this.#add(run, "not-linearizable", message, sites, tasks);
+  }
+
+  leaked(run: Execution, { kind, message, steps }: Leak): void {
+    const sites = steps.map((step) => siteOf(run, step));
+    const tasks = steps.map((step) => taskOf(run.trace.transition[step]!));
+    this.#add(run, kind, message, sites, tasks);
   }
 
   /** A death has stopped the machine, and the scenario says that none may. */
@@ -171,6 +200,12 @@ function siteOf(run: Execution, step: number): Site {
   return { task, step, operation: run.kindName(step), label, at: index };
 }
 
+/** Where the object at `at` was allocated, if a step did it. */
+function allocationOf(run: Execution, at: number): Site[] {
+  const step = run.watchers.lives.holding(at)?.allocStep;
+  return step === undefined ? [] : [siteOf(run, step)];
+}
+
 /** The last step of a task, if it has done one. */
 function lastSite(run: Execution, task: number): Site {
   for (let step = run.depth - 1; step >= 0; step--) {
@@ -185,13 +220,28 @@ function pendingSite(run: Execution, task: number): Site {
   return { task: run.names[task] ?? "", step: run.depth, operation, label: wait?.label ?? "", at: wait?.index ?? 0 };
 }
 
-/** Who took the lock that the task waits for, -1 if it waits for none. */
-function holderOf(run: Execution, task: number): number {
-  if (run.pendingCode[task] !== LOCK) return -1;
-  const { trace } = run;
-  const index = run.pending[task]?.index;
-  for (let step = run.depth - 1; step >= 0; step--) {
-    if (trace.index[step] === index && trace.before[step] === 0) return taskOf(trace.transition[step]!);
+/** What a task waits for, and who could end that. */
+function waitOf(run: Execution, task: number): { readonly text: string; readonly holders: boolean } {
+  const wait = run.pending[task];
+  const name = run.names[task] ?? "";
+  const text = `${name} waits for ever (${wait?.kind ?? ""} of ${wait?.label ?? ""})`;
+  if (wait === undefined) return { text, holders: false };
+  const holders = run.holdersOf(wait.index).filter((holder) => holder !== task || wait.kind === "lock");
+  if (holders.length > 0) {
+    const names = holders.map((holder) => (holder === task ? "it itself" : (run.names[holder] ?? "")));
+    const verb = wait.kind === "srcuWait" ? "reads" : names.length > 1 ? "hold" : "holds";
+    return { text: `${text}, which ${names.join(" and ")} ${verb}`, holders: true };
   }
-  return -1;
+  if (wait.kind === "completionWait") return { text: `${text}, and nobody is left to complete it`, holders: false };
+  return wait.kind === "park" ? { text: `${text}${lastWake(run, wait)}`, holders: false } : { text, holders: false };
+}
+
+/** What became of the wakes of a queue in which a task sleeps for ever. */
+function lastWake(run: Execution, { index }: Wait): string {
+  const { trace } = run;
+  for (let step = run.depth - 1; step >= 0; step--) {
+    if (trace.index[step] !== index || !WAKES.has(trace.kind[step]!)) continue;
+    return `: ${run.names[taskOf(trace.transition[step]!)] ?? ""} woke the queue before, at step ${step}`;
+  }
+  return ": nobody wakes it";
 }

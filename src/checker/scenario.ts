@@ -30,6 +30,13 @@ export interface Scenario<S> {
    * the outcome.
    */
   check?(shared: S, end: ExecutionEnd): void;
+  /**
+   * Labels of objects (structs) that may be left at the end although they were not there at the beginning, or "anything".
+   * Default: "anything" where `memory` is given, else none. What is left beyond it is a leak.
+   */
+  readonly mayRemain?: "anything" | readonly string[];
+  /** What must hold after every step. */
+  readonly invariants?: readonly Invariant<S>[];
   /** Where threads may die: the tasks whose threads may. Default: all. */
   readonly mortals?: readonly string[];
   /** No death may stop the machine. Default false: one that comes while a lock is held does, as it must. */
@@ -50,6 +57,24 @@ export interface StateTable {
   /** Heads of the columns, if they need any. */
   readonly columns?: readonly string[];
   readonly rows: readonly (readonly string[])[];
+}
+
+/** Something that must hold after every step. */
+export interface Invariant<S> {
+  readonly name: string;
+  /**
+   * The words that it reads; steps that write one of them then depend on each other. Of data that is changed plainly
+   * under a lock, the lock's word.
+   */
+  words(shared: S): readonly WordRange[];
+  /** Throws if it does not hold. Changes nothing. */
+  holds(shared: S): void;
+}
+
+/** Words of the memory. */
+export interface WordRange {
+  readonly at: number;
+  readonly words: number;
 }
 
 /** How an execution ended. */

@@ -9,6 +9,7 @@
  * | lock | the word is 0 | word = owner |
  * | tryLock, tryDownRead, tryDownWrite, refGetNotZero | always | success writes the word, failure only reads it |
  * | compareExchange | always | writes the word if it is `expected`, else only reads it |
+ * | opCall, opReturn | always | none: an operation of a recorded history begins, ends; calls commute, and so do returns |
  * | waitWhile | the word is not `expected` | none |
  * | unlock, upRead, upWrite, downgrade | always | gives back |
  * | downRead | no writer inside or queued | readers + 1 |
@@ -91,6 +92,8 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   shootdownLeave: "write",
   waitWhile: "read",
   compareExchange: "success-writes",
+  opCall: "write",
+  opReturn: "write",
   read: "read",
   write: "write",
   update: "write",

@@ -72,6 +72,8 @@ export type WaitKind =
   | "shootdownLeave"
   | "waitWhile"
   | "compareExchange"
+  | "opCall"
+  | "opReturn"
   | AccessKind;
 
 /** Scheduling points that upper layers mark by {@link access}. */

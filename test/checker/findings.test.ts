@@ -6,10 +6,12 @@ import { explore } from "../../src/checker/explore.ts";
 import { findingIdentity } from "../../src/checker/finding.ts";
 import type { FindingKind } from "../../src/checker/finding.ts";
 import { minimise, replay } from "../../src/checker/minimise.ts";
-import { Objects } from "../../src/checker/objects.ts";
 import { Places } from "../../src/checker/program.ts";
 import type { Cell, PlainCell } from "../../src/checker/program.ts";
-import type { Scenario } from "../../src/checker/scenario.ts";
+import type { Invariant, Scenario } from "../../src/checker/scenario.ts";
+import { OperationHistory } from "../../src/checker/linearizability.ts";
+import type { SequentialModel } from "../../src/checker/linearizability.ts";
+import { Objects } from "../../src/checker/objects.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import { formatToken, parseToken } from "../../src/checker/token.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
@@ -112,6 +114,74 @@ function publishingPlainly(waits: boolean): Scenario<unknown> {
   return program("plain", start, [writer, reader]);
 }
 
+/** An object that is given back, or forgotten when the other one was first. */
+function forgetting(forgets: boolean): Scenario<unknown> {
+  const start = (places: Places): { slot: Cell; objects: Objects } => {
+    const slot = places.cell("slot");
+    return { slot, objects: new Objects(slot.memory, places.take(64), 16) };
+  };
+  const body: Body<ReturnType<typeof start>> = function* ({ slot, objects }) {
+    const at = yield* objects.alloc(2, "thing");
+    const isFirst = yield* slot.compareExchange(0, at);
+    if (!isFirst && forgets) return;
+    yield* objects.free(at, 2, "thing");
+  };
+  return program(forgets ? "forgotten" : "given back", start, [body, body]);
+}
+
+/** The count of an object of the set-up. */
+function keeping(keeps: boolean): Scenario<unknown> {
+  const start = (places: Places): RefCount => {
+    const count = new RefCount(places.cell("x").memory, places.take(1));
+    count.init(1);
+    return count;
+  };
+  const body: Body<RefCount> = function* (count) {
+    yield* count.get();
+    if (!keeps) yield* count.put();
+  };
+  return program(keeps ? "kept" : "put", start, [body, body]);
+}
+
+/** x never above y: y is raised first, or last. */
+function raising(isWrong: boolean): Scenario<unknown> {
+  const start = (places: Places): readonly Cell[] => places.cells("x", 2);
+  const body: Body<readonly Cell[]> = function* (cells) {
+    const [x, y] = isWrong ? [cells[1]!, cells[0]!] : [cells[0]!, cells[1]!];
+    yield* y.fetchAdd(1);
+    yield* x.fetchAdd(1);
+  };
+  const invariant: Invariant<readonly Cell[]> = {
+    name: "x is not above y",
+    words: (cells) => cells.map(({ at }) => ({ at, words: 1 })),
+    holds: (cells) => assert.ok(cells[0]!.peek() <= cells[1]!.peek()),
+  };
+  const scenario = program(isWrong ? "raised wrongly" : "raised", start, [body, body]);
+  return { ...scenario, invariants: [invariant] };
+}
+
+const counterModel: SequentialModel<number> = {
+  initial: 0,
+  step: (state, { output }) => (output === undefined || output === state ? state + 1 : undefined),
+};
+
+/** A counter whose increments give the value from before: atomic, or read and then written. */
+function handingOut(isAtomic: boolean): Scenario<unknown> {
+  const start = (places: Places): { x: Cell; history: OperationHistory } => {
+    const x = places.cell("x");
+    return { x, history: new OperationHistory(x.memory, places.take(1), counterModel) };
+  };
+  const body: Body<ReturnType<typeof start>> = function* ({ x, history }) {
+    yield* history.call("next", undefined, function* () {
+      if (isAtomic) return yield* x.fetchAdd(1);
+      const value = yield* x.load();
+      yield* x.store(value + 1);
+      return value;
+    });
+  };
+  return program(isAtomic ? "handed out" : "handed out twice", start, [body, body]);
+}
+
 const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Scenario<unknown> }[] = [
   { kind: "use-after-free", broken: usedAfterFree(false), sound: usedAfterFree(true) },
   { kind: "double-free", broken: freedTwice(false), sound: freedTwice(true) },
@@ -123,6 +193,10 @@ const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Sce
   { kind: "lock-misuse", broken: locks.mutexKept(1, false), sound: locks.lockinc(2, true) },
   { kind: "lost-wakeup", broken: handMade(1, true, Infinity), sound: handMade(1, false, Infinity) },
   { kind: "data-race", broken: publishingPlainly(false), sound: publishingPlainly(true) },
+  { kind: "leak", broken: forgetting(true), sound: forgetting(false) },
+  { kind: "refcount-leak", broken: keeping(true), sound: keeping(false) },
+  { kind: "invariant", broken: raising(true), sound: raising(false) },
+  { kind: "not-linearizable", broken: handingOut(false), sound: handingOut(true) },
   { kind: "endless", broken: spinning(true), sound: spinning(false) },
 ];
 
@@ -156,7 +230,7 @@ test("a use after free names who freed and who used, and its smallest schedule h
   const small = minimise(scenario, found);
   assert.deepEqual(
     small.sites.map(({ task, operation, label }) => `${task} ${operation} ${label}`),
-    ["t0 free object", "t1 read object.field"],
+    ["t0 alloc object", "t0 free object", "t1 read object.field"],
   );
   assert.equal(small.token, "h1-a2ba2b");
   assert.match(small.message, /t1 uses object\.field, which t0 freed/);
