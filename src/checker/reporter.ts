@@ -228,7 +228,7 @@ function waitOf(run: Execution, task: number): { readonly text: string; readonly
   if (wait === undefined) return { text, holders: false };
   const holders = run.holdersOf(wait.index).filter((holder) => holder !== task || wait.kind === "lock");
   if (holders.length > 0) {
-    const names = holders.map((holder) => (holder === task ? "it itself" : (run.names[holder] ?? "")));
+    const names = holders.map((holder) => run.names[holder] ?? "");
     const verb = wait.kind === "srcuWait" ? "reads" : names.length > 1 ? "hold" : "holds";
     return { text: `${text}, which ${names.join(" and ")} ${verb}`, holders: true };
   }
