@@ -67,8 +67,8 @@ left, and to unregister it means to take the whole address space down, there and
 first thing that the teardown does is to call every driver's release. That call-back takes the driver lock, and the
 thread that holds it is the one that is waiting.
 
-A lock that is taken twice by one thread needs no second thread to hang, and no luck with the timing once the process
-has gone first. It needs the luck that it does not: in most runs the range is not the last.
+A lock that one thread takes twice needs no second thread to hang, and no bad luck with the timing: the process only has
+to go first. In a test it hardly ever does.
 `,
   now: `
 \`hmmRangeUnregister\` may be called holding nothing, and says so when it is not, in every build and whether or not it

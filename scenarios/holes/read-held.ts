@@ -97,8 +97,8 @@ answers \`EAGAIN\`. A start that has failed gets no end, and it was the end that
 stays held for reading for ever, by nobody, and the next registration waits for ever.
 
 It is the same mistake as in patch 12, found in the same month: what an operation has raised before it fails, it must
-take down again, since nobody else will. The checker reports it twice, once when the reaper ends with a lock in its
-hands, and once when somebody waits for it.
+take down again, since nobody else will. The checker sees it twice: when the reaper ends with a lock in its hands, and
+when somebody waits for it.
 `,
   now: `
 hmm's start holds its semaphore, \`mirrorsSem\`, only while it calls the drivers, and gives it back on the way out,
@@ -111,7 +111,15 @@ Mended in Linux in June 2019 (7608bf40cf24).
   before: [
     rigScenario<Regions>({
       name: "holes/read-held/before",
-      summary: "the reaper is refused because the card is busy, and then somebody wants to register a region",
+      summary: "the reaper is refused because the card is busy",
+      expects: "lock-misuse",
+      rig: ABSENT,
+      setup: setUpRegions,
+      tasks: { reap, send: ({ cardLock }) => send(cardLock) },
+    }),
+    rigScenario<Regions>({
+      name: "holes/read-held/open/before",
+      summary: "the same, and then somebody wants to register a region",
       expects: "deadlock",
       rig: ABSENT,
       setup: setUpRegions,
@@ -121,7 +129,7 @@ Mended in Linux in June 2019 (7608bf40cf24).
   after: [
     rigScenario<Devices>({
       name: "holes/read-held/after",
-      summary: "the same with the shipped hmm: the reaper is refused, and another mirror is registered",
+      summary: "all three with the shipped hmm: the reaper is refused, and another mirror is registered",
       rig: ABSENT,
       setup: (rig) => ({ device: deviceOf(rig, 0), second: new RigDevice(rig) }),
       tasks: { reap, send: ({ device }) => send(device.driverLock), open: ({ second }) => second.register() },

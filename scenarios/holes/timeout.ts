@@ -56,8 +56,8 @@ for a second, and no need for luck.
 `,
   now: `
 \`withHmmRange\` registers a range, runs what it was given, and unregisters whatever happens: a result, an error, an
-exception (\`src/hmm/range.ts\`). The drivers of this project use ranges in no other way. A thread that dies in the
-middle leaves its range on its list of resources, from which the next thread that looks takes it off.
+exception (\`src/hmm/range.ts\`). Who uses ranges through it cannot forget one. A thread that dies in the middle leaves
+its range on its list of resources, from which the next thread that looks takes it off.
 `,
   before: [
     rigScenario<DeviceAndRange>({

@@ -5,6 +5,7 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { renderExhibits } from "./exhibits.mjs";
 
 const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -113,5 +114,6 @@ export async function renderDocs() {
   return new Map([
     ["docs/LOCKING.md", await renderLocking()],
     ["docs/INVARIANTS.md", renderInvariants()],
+    ["docs/EXHIBITS.md", await renderExhibits()],
   ]);
 }

@@ -25,11 +25,18 @@ const smallest: Readonly<Record<string, Smallest>> = {
   "holes/aba/before": {
     kind: "assertion",
     sites: [],
-    message: /^The device reaches frame \d+ for page 64, whose entry is 0x0$/,
+    message: /^The device reaches frame \d+ for page 64, which has no frame any more$/,
     preemptions: 1,
     steps: 41,
   },
   "holes/two-notifiers/before": {
+    kind: "assertion",
+    sites: [],
+    message: /^hmm counts 1 invalidation in flight, and nobody will end it$/,
+    preemptions: 1,
+    steps: 16,
+  },
+  "holes/two-notifiers/fault/before": {
     kind: "lost-wakeup",
     sites: ["fault park wait queue"],
     message: /^fault waits for ever/,
@@ -72,6 +79,13 @@ const smallest: Readonly<Record<string, Smallest>> = {
     steps: 31,
   },
   "holes/read-held/before": {
+    kind: "lock-misuse",
+    sites: ["reap upRead mmapLock"],
+    message: /^task "reap" ended while it held regionsSem/,
+    preemptions: 1,
+    steps: 10,
+  },
+  "holes/read-held/open/before": {
     kind: "deadlock",
     sites: ["open downWrite regionsSem"],
     message: /^open waits for ever \(downWrite of regionsSem\)/,
@@ -84,7 +98,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
 const alsoFound: Readonly<Record<string, readonly string[]>> = {
   "holes/driver-lock/before": ["lock-order"],
   "holes/last-user/before": ["lock-order", "lock-recursion"],
-  "holes/read-held/before": ["lock-misuse"],
+  "holes/read-held/open/before": ["lock-misuse"],
 };
 
 function look(scenario: AnyScenario): Exploration {

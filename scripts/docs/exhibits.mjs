@@ -1,0 +1,258 @@
+/**
+ * @module docs/EXHIBITS.md: the exhibits of scenarios/ as a story, with what the checker says about them now. Every broken
+ * scenario is explored, made small, and drawn; every sound one is explored as far as it says. No times in it, and no line
+ * numbers, so that it changes only when something that it tells has changed.
+ */
+
+/**
+ * @typedef {import("../../src/checker/scenario.ts").AnyScenario} AnyScenario
+ * @typedef {import("../../src/checker/explore.ts").Exploration} Exploration
+ * @typedef {import("../../src/checker/recording.ts").Recording} Recording
+ * @typedef {import("../../scenarios/exhibit.ts").Exhibit} Exhibit
+ */
+
+const WIDTH = 118;
+
+const INTRODUCTION = `
+# Exhibits
+
+Written by \`npm run docs\`, which runs every scenario of this page; a test checks that it is current.
+
+In June 2019 a series of twelve patches made HMM, the part of Linux that lets a device share a process's memory, safe
+against other threads. Most of its bugs had been found by chance or by reading. This page shows each of them as the
+checker finds it: not by chance, but by trying every order in which the threads can take their steps. Then come the holes
+that the series left, and the two older bugs that it had learned from.
+
+Each chapter has a *broken* scenario, in which the code is as it was, and a *sound* one, which runs the code of
+this project. The broken code is our own, written from the facts; it lives in \`scenarios/\` and nowhere else.
+
+## What HMM is, in ten lines
+
+A process has an **address space** (an *mm*): a page table that says which frame of memory each page is. A device that
+computes on the same pages keeps a page table of its own, a **mirror** of the first. The difficulty is to keep the
+two the same while everybody changes the first. So whoever is about to change it tells all listeners: a **start**, then
+the change, then an **end**. Between the two the device must not use those pages, and \`hmm\`, the listener, calls the
+driver to take them out of the device's table (the **call-back**, which takes the **driver lock**).
+
+When the device needs a page that it does not have, it faults. The driver registers a **range** over the pages, reads
+the CPU's page table, takes the driver lock, asks whether the range is still **valid**, which means that no start has
+come since, and only then tells the device. All of these have lifetimes: a process exits, a driver is closed, and
+reference counts say who may still use what. Nearly every bug below is one of two: something was used that was gone
+already, or somebody waits for a thing that cannot happen any more.
+
+## How to read the diagrams
+
+Time goes down. Each thread has a column, and each line is one step of one thread: taking a lock, changing a count,
+reading a word that others write. What a thread does between two steps nobody can see. A bar beside the steps says
+that a lock is held. Only those steps are shown that what went wrong depends on.
+
+The headline says what was found. Below it: how many **preemptions** it needs, that is, how often a thread must be
+interrupted that could have gone on, and how many steps. Everything has been tried to make both small, so a diagram
+with no preemption shows a bug that every program would run into, and one with two shows one that a test may never see.
+At the end stands the nearest order of steps in which nothing goes wrong, and where the two part.
+
+\`hmm replay '...'\` runs exactly the steps of the diagram again. \`hmm check NAME\` explores a scenario anew.
+`;
+
+/** @type {readonly { title: string, text: string, ids: readonly string[] }[]} */
+const CHAPTERS = [
+  {
+    title: "Who keeps whom alive",
+    text: "The first five patches are about one question: when a thread holds a pointer, what makes sure that there is still something behind it?",
+    ids: ["patches/01", "patches/03", "patches/02", "patches/04", "patches/07"],
+  },
+  {
+    title: "What a caller may rely on",
+    text: "Waits that answer what ended them, lists and locks that say what they are, and mistakes of a driver that are told to it.",
+    ids: ["patches/05", "patches/06", "patches/08", "patches/09", "patches/10"],
+  },
+  {
+    title: "Calls into drivers",
+    text: "HMM calls code that it does not know. What it holds meanwhile, and what it does when the answer is no, are the subject of the last two patches.",
+    ids: ["patches/11", "patches/12"],
+  },
+  {
+    title: "The holes that the series left",
+    text: "All of these were in the code when the series was done. Some were found within weeks, some took years.",
+    ids: [
+      "holes/aba",
+      "holes/two-notifiers",
+      "holes/timeout",
+      "holes/never-registered",
+      "holes/last-user",
+      "holes/driver-lock",
+    ],
+  },
+  {
+    title: "Two bugs that it had learned from",
+    text: "On-demand paging, which gave network cards what HMM gives all devices, came first. Its bugs are why the series looks as it does.",
+    ids: ["holes/parked", "holes/read-held"],
+  },
+];
+
+/** @param {number} count @param {string} what @returns {string} */
+function counted(count, what) {
+  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : what.endsWith("s") ? "es" : "s"}`;
+}
+
+/**
+ * Without line numbers, which every edit of a source file changes.
+ *
+ * @param {Recording} recording
+ * @returns {Recording}
+ */
+function withoutLines(recording) {
+  const { finding } = recording;
+  if (finding === undefined) return recording;
+  const sites = finding.sites.map((site) => {
+    const { place, ...rest } = site;
+    return place === undefined ? rest : { ...rest, place: place.replace(/:\d+$/, "") };
+  });
+  return { ...recording, finding: { ...finding, sites, stacks: [] } };
+}
+
+/** @param {Exploration} exploration @returns {string} */
+function coverage({ complete, bound, classes }) {
+  if (!complete) return `not complete: ${counted(classes, "class")}`;
+  return bound === Infinity
+    ? `complete: ${counted(classes, "class")}`
+    : `complete to ${counted(bound, "preemption")}: ${counted(classes, "class")}`;
+}
+
+/** @typedef {Awaited<ReturnType<typeof loadChecker>>} Checker */
+
+async function loadChecker() {
+  /** @param {string} name */
+  const load = (name) => import(new URL(`../../.build/src/checker/${name}.js`, import.meta.url).href);
+  const { explore } = await load("explore");
+  const { minimise } = await load("minimise");
+  const { recordRun } = await load("record-run");
+  const { nearestPassing } = await load("nearest");
+  const { renderTimeline } = await load("timeline");
+  return { explore, minimise, recordRun, nearestPassing, renderTimeline };
+}
+
+/**
+ * @param {Checker} checker
+ * @param {AnyScenario} scenario
+ * @returns {string[]}
+ */
+function renderBroken({ explore, minimise, recordRun, nearestPassing, renderTimeline }, scenario) {
+  const { name, summary, exploration, expects } = scenario;
+  const first = explore(scenario, {
+    ...exploration,
+    stopAt: (/** @type {{ kind: string }} */ { kind }) => kind === expects,
+  });
+  const found = first.findings.find((/** @type {{ kind: string }} */ { kind }) => kind === expects);
+  if (found === undefined) throw new Error(`${name}: expected ${expects}, and did not find it`);
+  const { token } = minimise(scenario, found, exploration);
+  const recording = recordRun(scenario, token, exploration);
+  const passing = nearestPassing(scenario, recording, exploration);
+  const options = passing === undefined ? { width: WIDTH } : { width: WIDTH, passing: withoutLines(passing) };
+  const sofar = `execution ${first.executions.toLocaleString("en")}, class ${first.classes.toLocaleString("en")}`;
+  const effort = [counted(recording.preemptions, "preemption"), counted(recording.steps.length, "step")].join(", ");
+  return [
+    `**\`${name}\`**: ${summary}.`,
+    "",
+    `> Found: **${expects}**, in ${sofar}. At its smallest: ${effort}.`,
+    "",
+    "```text",
+    renderTimeline(withoutLines(recording), options).trimEnd(),
+    "```",
+    "",
+  ];
+}
+
+/**
+ * @param {Checker} checker
+ * @param {AnyScenario} scenario
+ * @returns {string}
+ */
+function renderSound({ explore }, scenario) {
+  const exploration = explore(scenario, scenario.exploration);
+  if (exploration.findings.length > 0) throw new Error(`${scenario.name}: ${exploration.findings[0].message}`);
+  return `- \`${scenario.name}\`: ${scenario.summary}. **Nothing found, ${coverage(exploration)}.**`;
+}
+
+/**
+ * @param {Checker} checker
+ * @param {Exhibit} exhibit
+ * @returns {string[]}
+ */
+function renderExhibit(checker, { id, title, was, wrong, now, notes, before, after }) {
+  return [
+    `### ${title}`,
+    "",
+    `*${heading(id)}*`,
+    "",
+    was.trim(),
+    "",
+    wrong.trim(),
+    "",
+    ...before.flatMap((scenario) => renderBroken(checker, scenario)),
+    now.trim(),
+    "",
+    ...after.map((scenario) => renderSound(checker, scenario)),
+    "",
+    ...(notes === undefined ? [] : [notes.trim(), ""]),
+  ];
+}
+
+/** @param {string} id @returns {string} */
+function heading(id) {
+  const [group = "", name = ""] = id.split("/");
+  return group === "patches" ? `Patch ${Number(name)}` : id;
+}
+
+/**
+ * @param {readonly Exhibit[]} exhibits
+ * @returns {{ title: string, text: string, exhibits: Exhibit[] }[]}
+ */
+function chaptersOf(exhibits) {
+  const byId = new Map(exhibits.map((exhibit) => [exhibit.id, exhibit]));
+  const chapters = CHAPTERS.map(({ title, text, ids }) => {
+    const own = ids.flatMap((id) => {
+      const exhibit = byId.get(id);
+      byId.delete(id);
+      return exhibit === undefined ? [] : [exhibit];
+    });
+    return { title, text, exhibits: own };
+  });
+  if (byId.size > 0) throw new Error(`no chapter has ${Array.from(byId.keys()).join(", ")}`);
+  return chapters.filter((chapter) => chapter.exhibits.length > 0);
+}
+
+/** @returns {Promise<string>} */
+export async function renderExhibits() {
+  const checker = await loadChecker();
+  const { exhibits } = await import(new URL("../../.build/scenarios/exhibits.js", import.meta.url).href);
+  const chapters = chaptersOf(exhibits);
+  return [
+    INTRODUCTION.trim(),
+    "",
+    "## Contents",
+    "",
+    ...chapters.flatMap((chapter) => [
+      `- ${chapter.title}`,
+      ...chapter.exhibits.map(({ title }) => `  - [${title}](#${anchorOf(title)})`),
+    ]),
+    "",
+    ...chapters.flatMap((chapter) => [
+      `## ${chapter.title}`,
+      "",
+      chapter.text,
+      "",
+      ...chapter.exhibits.flatMap((exhibit) => renderExhibit(checker, exhibit)),
+    ]),
+  ]
+    .join("\n")
+    .replace(/\n+$/, "\n");
+}
+
+/** As Markdown renderers make it from a heading. @param {string} title @returns {string} */
+function anchorOf(title) {
+  return title
+    .toLowerCase()
+    .replace(/[^a-z0-9 -]/g, "")
+    .replace(/ /g, "-");
+}
