@@ -8,6 +8,7 @@ import { List } from "../memory/list.ts";
 import type { Machine } from "../memory/machine.ts";
 import { formatPointer } from "../memory/poison.ts";
 import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { atomicLoad, atomicStore } from "../sync/atomics.ts";
 import { resourceKind } from "../sync/resources.ts";
 import { Spinlock } from "../sync/spinlock.ts";
 
@@ -50,7 +51,7 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
   {
     hmm: pointer("const while registered", "owns one of its refs; 0 when never registered; kept after unregister"),
     opsId: u32("const", "the driver's code (mirror-ops.ts)"),
-    status: u32("claim", "raw, ready, registered or unregistered"),
+    status: u32("claim to write; read atomically without", "raw, ready, registered or unregistered"),
     claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
     node: embed(List, "in the hmm's mirrors; guarded by mirrorsSem"),
     owns: u32("mirrorsSem, then who has unregistered", "what a reaper must give back"),
@@ -59,6 +60,24 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
   },
   { embedded: true },
 );
+
+const STATUS = HmmMirrorRecord.offset.status;
+
+/** One of the constants above, for as long as {@link isMirror}. */
+export function mirrorStatus(record: HmmMirrorRecord): number {
+  return atomicLoad(record.memory.words, record.at + STATUS);
+}
+
+/** Whether a mirror lives there: asked before `claim` is taken, which else is no lock. */
+export function isMirror(record: HmmMirrorRecord): boolean {
+  const status = mirrorStatus(record);
+  return status === MIRROR_READY || status === MIRROR_REGISTERED || status === MIRROR_UNREGISTERED;
+}
+
+/** Holding `claim`, or before anybody else knows of the record. */
+export function setMirrorStatus(record: HmmMirrorRecord, status: number): void {
+  atomicStore(record.memory.words, record.at + STATUS, status);
+}
 
 /** A thread's handle on a mirror: the record plus the machine. Costs nothing to make and owns nothing. */
 export class HmmMirror {
@@ -85,7 +104,7 @@ export class HmmMirror {
     record.hmm = 0;
     record.opsId = opsId;
     record.claim.init();
-    record.status = MIRROR_READY;
+    setMirrorStatus(record, MIRROR_READY);
   }
 
   /** For messages. */

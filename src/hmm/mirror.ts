@@ -29,12 +29,16 @@ import { Hmm } from "./hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
 import {
   HmmMirror,
+  MIRROR_RAW,
   MIRROR_READY,
   MIRROR_REGISTERED,
   MIRROR_RESOURCE,
   MIRROR_UNREGISTERED,
   OWNS_HMM_REFERENCE,
   OWNS_OPS_USE,
+  isMirror,
+  mirrorStatus,
+  setMirrorStatus,
 } from "./mirror-record.ts";
 import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
 import { HmmRangeRecord, beforeStampChanges, orphanStamp, rangesOf } from "./range-record.ts";
@@ -56,7 +60,7 @@ import { HmmRangeRecord, beforeStampChanges, orphanStamp, rangesOf } from "./ran
 export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
   mm.mmapLock.assertHeldWrite();
   const { machine, record } = mirror;
-  if (record.status !== MIRROR_READY) {
+  if (mirrorStatus(record) !== MIRROR_READY) {
     bug(`Cannot register ${String(mirror)}: it is not a fresh mirror; call init before each register`);
   }
   if (mm.users.read() === 0) {
@@ -94,7 +98,7 @@ function* ownMirror({ machine, record }: HmmMirror): Task<boolean> {
 function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
   yield* record.claim.lock();
   record.hmm = hmm.at;
-  record.status = MIRROR_REGISTERED;
+  setMirrorStatus(record, MIRROR_REGISTERED);
   yield* record.claim.unlock();
   yield* hmm.mirrorsSem.downWrite();
   hmm.mirrors.addTail(record.node);
@@ -126,20 +130,20 @@ export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
 /** K3: of all who call for one registration, one passes; the others throw. */
 function* claimUnregister(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
-  checkMirrorStatus(mirror); // before the lock: what is no mirror has no lock either
+  if (!isMirror(record)) checkMirrorStatus(mirror, MIRROR_RAW); // it has no lock either
   yield* record.claim.lock();
-  const isRegistered = record.status === MIRROR_REGISTERED;
-  const isOwner = record.ownerAgent === machine.memory.agentId;
-  if (isRegistered && isOwner) record.status = MIRROR_UNREGISTERED;
+  const status = mirrorStatus(record);
+  const { ownerAgent } = record;
+  const isOwner = ownerAgent === machine.memory.agentId;
+  if (status === MIRROR_REGISTERED && isOwner) setMirrorStatus(record, MIRROR_UNREGISTERED);
   yield* record.claim.unlock();
-  if (!isRegistered) checkMirrorStatus(mirror);
+  checkMirrorStatus(mirror, status);
   if (!isOwner) {
-    bug(`Cannot unregister ${String(mirror)}: thread ${record.ownerAgent} registered it; let that one unregister it`);
+    bug(`Cannot unregister ${String(mirror)}: thread ${ownerAgent} registered it; let that one unregister it`);
   }
 }
 
-function checkMirrorStatus(mirror: HmmMirror): void {
-  const { status } = mirror.record;
+function checkMirrorStatus(mirror: HmmMirror, status: number): void {
   if (status === MIRROR_REGISTERED) return;
   if (status === MIRROR_UNREGISTERED) {
     bug(`Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`);
@@ -162,7 +166,7 @@ function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
 
 function* setStatus({ record }: HmmMirror, status: number): Task<void> {
   yield* record.claim.lock();
-  record.status = status;
+  setMirrorStatus(record, status);
   yield* record.claim.unlock();
 }
 

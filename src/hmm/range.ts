@@ -29,7 +29,7 @@ import type { Task } from "../sync/task.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "./entry.ts";
 import { Hmm } from "./hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
-import { type HmmMirror, MIRROR_REGISTERED } from "./mirror-record.ts";
+import { type HmmMirror, MIRROR_REGISTERED, mirrorStatus } from "./mirror-record.ts";
 import {
   HmmRangeRecord,
   NOT_ARMED,
@@ -174,7 +174,7 @@ export function* hmmRangeRegister(
   record.hmm = 0;
   range.armed = NOT_ARMED;
   if (mirror.machine.memory !== machine.memory) return EINVAL;
-  if (mirror.record.status !== MIRROR_REGISTERED) {
+  if (mirrorStatus(mirror.record) !== MIRROR_REGISTERED) {
     bug(`Cannot register a range on ${String(mirror)}: the mirror is not registered; register it first`);
   }
   if (!isGoodSpan(range, start, end, pageShift)) return EINVAL;
