@@ -46,6 +46,8 @@ export interface EngineOptions {
   readonly pctDepth?: number;
   /** Of "replay". */
   readonly schedule?: readonly Transition[];
+  /** Of "replay": several instead, each begun when the one before has ended. Called anew when the search begins anew. */
+  readonly schedules?: () => Iterable<readonly Transition[]>;
   /** Of "replay": leave out steps that are not possible. */
   readonly lenient?: boolean;
   /** Of "replay": go on after its end, each task for as long as it can. */
@@ -82,6 +84,9 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
     case "pos":
       return new Pos(run, random);
     default:
-      return new Follow(options.schedule ?? [], { lenient: options.lenient ?? false, finish: options.finish ?? false });
+      return new Follow(options.schedules?.() ?? [options.schedule ?? []], {
+        lenient: options.lenient ?? false,
+        finish: options.finish ?? false,
+      });
   }
 }

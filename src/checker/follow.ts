@@ -1,4 +1,7 @@
-/** @module Follows a given schedule, once: what a token replays, and what minimising tries. */
+/**
+ * @module Follows given schedules, each once: the one that a token names, or those that minimising tries. The next one is
+ * asked for only when the one before it has ended, so it may depend on what that one showed.
+ */
 
 import type { Execution } from "./execution.ts";
 import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
@@ -8,26 +11,32 @@ import type { Transition } from "./trace.ts";
 
 export class Follow implements Scheduler {
   readonly coverage: Coverage = SAMPLED;
-  readonly #schedule: readonly Transition[];
+  readonly #schedules: Iterator<readonly Transition[]>;
   readonly #isLenient: boolean;
   readonly #finishes: boolean;
+  #schedule: readonly Transition[] = [];
   #last = -1;
   #next = 0;
-  #isDone = false;
 
   /**
-   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that finishes goes on after the
+   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that finishes goes on after each
    * schedule, each task for as long as it can.
    */
-  constructor(schedule: readonly Transition[], options: { readonly lenient: boolean; readonly finish: boolean }) {
-    this.#schedule = schedule;
+  constructor(
+    schedules: Iterable<readonly Transition[]>,
+    options: { readonly lenient: boolean; readonly finish: boolean },
+  ) {
+    this.#schedules = schedules[Symbol.iterator]();
     this.#isLenient = options.lenient;
     this.#finishes = options.finish;
   }
 
   begin(): number | undefined {
-    if (this.#isDone) return undefined;
-    this.#isDone = true;
+    const next = this.#schedules.next();
+    if (next.done === true) return undefined;
+    this.#schedule = next.value;
+    this.#next = 0;
+    this.#last = -1;
     return 0;
   }
 

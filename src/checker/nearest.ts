@@ -11,7 +11,7 @@ import type { ExploreOptions } from "./explore.ts";
 import { recordSchedule } from "./record-run.ts";
 import type { Recording } from "./recording.ts";
 import type { Scenario } from "./scenario.ts";
-import { parseToken } from "./token.ts";
+import { formatToken, parseToken } from "./token.ts";
 import type { Transition } from "./trace.ts";
 
 const CANDIDATES = 400;
@@ -52,7 +52,11 @@ function candidatesOf(recording: Recording): Candidate[] {
   const { steps } = recording;
   const tasks = steps.map(({ task }) => task);
   const candidates: Candidate[] = [];
+  const seen = new Set([recording.token]);
   const add = (moved: readonly Transition[], common: number, distance: number): void => {
+    const token = formatToken(moved);
+    if (seen.has(token)) return;
+    seen.add(token);
     candidates.push({ schedule: moved, common, moved: distance });
   };
   for (let from = 0; from < schedule.length; from++) {

@@ -6,7 +6,7 @@ export const texts: Readonly<Record<string, string>> = {
   writer: plain write data  test/checker/programs/told.ts:129
   reader: plain read data   test/checker/programs/told.ts:132
   needs 0 preemptions, 2 steps
-  hmm replay 'told/data-race@h1-ab'
+  hmm replay told/data-race@h1-ab
 
    │ writer             │ reader
 ───┼────────────────────┼──────────────────
@@ -20,7 +20,7 @@ no path of happens-before joins the two accesses (clocks: writer [1 0], reader
 [1 1])
 
 The nearest schedule that passes parts from it at step 1:
-  hmm replay 'told/data-race@h1-ba'
+  hmm replay told/data-race@h1-ba
 
   fails                                 │ passes
 ▶ writer  write isSet = 1               │ reader  read isSet = 0
@@ -33,7 +33,7 @@ The nearest schedule that passes parts from it at step 1:
   left: lock b   test/checker/programs/told.ts:21
   right: lock a  test/checker/programs/told.ts:21
   needs 1 preemption, 2 steps
-  hmm replay 'told/deadlock@h1-ab'
+  hmm replay told/deadlock@h1-ab
 
    │ left                           │ right
 ───┼────────────────────────────────┼──────────────────────────────
@@ -45,7 +45,7 @@ The nearest schedule that passes parts from it at step 1:
 cycle: left ─ b → right ─ a → left
 
 The nearest schedule that passes parts from it at step 2:
-  hmm replay 'told/deadlock@h1-a4b4'
+  hmm replay told/deadlock@h1-a4b4
 
   fails                                 │ passes
   left   lock a                         │ left   lock a
@@ -61,7 +61,7 @@ The nearest schedule that passes parts from it at step 2:
 
   "told/lost-update": `assertion: an increment was lost
   needs 1 preemption, 4 steps
-  hmm replay 'told/lost-update@h1-ab2a'
+  hmm replay told/lost-update@h1-ab2a
 
    │ one         │ two
 ───┼─────────────┼────────────
@@ -74,7 +74,7 @@ The nearest schedule that passes parts from it at step 2:
    │ ✗ an increment was lost
 
 The nearest schedule that passes parts from it at step 2:
-  hmm replay 'told/lost-update@h1-a2b2'
+  hmm replay told/lost-update@h1-a2b2
 
   fails                                 │ passes
   one  read x = 0                       │ one  read x = 0
@@ -87,7 +87,7 @@ The nearest schedule that passes parts from it at step 2:
   "told/lost-wakeup": `lost-wakeup: sleeper waits for ever (park of wait queue)
   sleeper: park wait queue  test/checker/programs/told.ts:51
   needs 1 preemption, 5 steps
-  hmm replay 'told/lost-wakeup@h1-ab2a2'
+  hmm replay told/lost-wakeup@h1-ab2a2
 
    │ sleeper                                 │ waker
 ───┼─────────────────────────────────────────┼──────────────────────────────────
@@ -102,7 +102,7 @@ The nearest schedule that passes parts from it at step 2:
    │   to wake it                            │
 
 The nearest schedule that passes parts from it at step 3:
-  hmm replay 'told/lost-wakeup@h1-ababa5'
+  hmm replay told/lost-wakeup@h1-ababa5
 
   fails                                 │ passes
   sleeper  read isReady = 0             │ sleeper  read isReady = 0
@@ -124,7 +124,7 @@ The nearest schedule that passes parts from it at step 3:
   owner: free mirror                     test/checker/programs/told.ts:97
   reader: refGetNotZero mirror.refcount  test/checker/programs/told.ts:103
   needs 0 preemptions, 6 steps
-  hmm replay 'told/use-after-free@h1-a4b2'
+  hmm replay told/use-after-free@h1-a4b2
 
      │ owner                        │ reader
 ─────┼──────────────────────────────┼────────────────────────────────────────
@@ -140,7 +140,7 @@ beside the steps: the life of mirror (┬ allocated, ┴ freed, ✗ used after t
 not involved: bystander
 
 The nearest schedule that passes parts from it at step 4:
-  hmm replay 'told/use-after-free@h1-a3b2ac2'
+  hmm replay told/use-after-free@h1-a3b2ac2
 
   fails                                 │ passes
   the same step                         │
