@@ -40,8 +40,10 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
 /** Who looks on while executions are carried out. */
 export interface Observer {
   /** Every task has run up to its first operation. */
-  began(run: Execution): void;
-  stepped(run: Execution): void;
+  began?(run: Execution): void;
+  stepped?(run: Execution): void;
+  /** No step follows. `isClean`: nothing wrong was seen in this execution. */
+  ended?(run: Execution, isClean: boolean): void;
 }
 
 /** How far an exploration is. */
@@ -175,12 +177,13 @@ class Explorer {
     const run = this.#run;
     const scheduler = this.#scheduler;
     const { observer } = this.#options;
+    const { sightings } = this.#reporter;
     run.restart(keep);
-    observer?.began(run);
+    observer?.began?.(run);
     let transition = scheduler.next(run);
     while (transition >= 0) {
       run.step(transition);
-      observer?.stepped(run);
+      observer?.stepped?.(run);
       if (run.depth === run.liberties.maxSteps && run.listEnabled() > 0) {
         this.#reporter.endless(run);
         return false;
@@ -191,6 +194,7 @@ class Explorer {
     if (transition === BLOCKED) this.#blocked++;
     else this.#count(run, transition === OVER);
     scheduler.end(run);
+    observer?.ended?.(run, this.#reporter.sightings === sightings);
     return true;
   }
 

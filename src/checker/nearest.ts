@@ -35,16 +35,47 @@ export function nearestPassing<S>(
   // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep would say.
   const lockdep = aboutLocks.has(recording.finding?.kind ?? "") && (options.lockdep ?? true);
   const trying: ExploreOptions = { ...options, lockdep, lenient: true, finish: true };
-  for (const { schedule } of candidatesOf(recording).slice(0, CANDIDATES)) {
-    if (!passes(scenario, schedule, trying)) continue;
+  const candidates = candidatesOf(recording).slice(0, CANDIDATES);
+  for (let next = 0; next < candidates.length; next++) {
+    next = firstThatPasses(scenario, candidates, next, trying);
+    const schedule = candidates[next]?.schedule;
+    if (schedule === undefined) return undefined;
     const found = recordSchedule(scenario, schedule, trying);
     if (found.finding === undefined) return found;
   }
   return undefined;
 }
 
-function passes<S>(scenario: Scenario<S>, schedule: readonly Transition[], options: ExploreOptions): boolean {
-  return explore(scenario, { ...options, engine: "replay", schedule, stopAtFinding: true }).findings.length === 0;
+/** The first candidate from `start` on that passes; their number if none does. */
+function firstThatPasses<S>(
+  scenario: Scenario<S>,
+  candidates: readonly Candidate[],
+  start: number,
+  options: ExploreOptions,
+): number {
+  let tried = start;
+  let isFound = false;
+  // An execution that does not end gives up the search: it goes on behind that one.
+  while (!isFound && tried < candidates.length) {
+    const from = tried;
+    explore(scenario, {
+      ...options,
+      engine: "replay",
+      executions: Infinity,
+      stopAtFinding: false,
+      *schedules() {
+        for (tried = from; tried < candidates.length && !isFound; tried++) yield candidates[tried]!.schedule; // below the length
+      },
+      observer: {
+        ended: (_, isClean) => {
+          isFound = isClean;
+        },
+      },
+    });
+    if (isFound) return tried - 1;
+    tried++;
+  }
+  return tried;
 }
 
 function candidatesOf(recording: Recording): Candidate[] {

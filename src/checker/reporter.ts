@@ -30,6 +30,8 @@ const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
 export class Reporter implements Witness {
   readonly #found = new Map<string, Finding>();
   readonly #withStacks: boolean;
+  /** How often something was seen, known or not. */
+  sightings = 0;
 
   /** With stacks: slow, for replays. */
   constructor(options: { readonly withStacks: boolean }) {
@@ -163,6 +165,7 @@ export class Reporter implements Witness {
     tasks: readonly number[],
     more: { readonly length?: number; readonly stacks?: readonly FoundStack[] } = {},
   ): void {
+    this.sightings++;
     const { length = run.depth, stacks = [] } = more;
     const [line = ""] = message.split("\n");
     const identity = findingIdentity({ kind, message, sites });
