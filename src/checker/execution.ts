@@ -412,6 +412,14 @@ export class Execution {
     return Array.from(this.#contexts.keys()).filter((task) => holds(this.#contexts[task]!));
   }
 
+  /** Whom a reader waits behind whom the readers inside would let in: those who queue to write. Nobody for another wait. */
+  queuedBefore(task: number): number[] {
+    const wait = this.pending[task];
+    if (wait?.kind !== "downRead" || this.mayRun(task, wait)) return [];
+    const queues = (other: Wait | undefined): boolean => other?.kind === "downWrite" && other.index === wait.index;
+    return Array.from(this.pending.keys()).filter((other) => queues(this.pending[other]));
+  }
+
   /** What a step of the trace was, for people. */
   kindName(step: number): string {
     return KINDS[this.trace.kind[step]!] ?? "";

@@ -48,7 +48,7 @@ export function phraseOf(wait: Wait, beforeValue: number, { label, before, after
 }
 
 /** A wait that cannot go on: `waits for mmapLock, held by exit`. */
-export function waitPhrase(kind: string, label: string, holders: readonly string[]): string {
+export function waitPhrase(kind: string, label: string, holders: readonly string[], isQueued: boolean): string {
   const held = holders.length === 0 ? "" : `, held by ${holders.join(", ")}`;
   switch (kind) {
     case "park":
@@ -64,7 +64,7 @@ export function waitPhrase(kind: string, label: string, holders: readonly string
     case "shootdownWait":
       return "waits for stores under way";
     case "downRead":
-      return `waits for ${label}${held === "" ? ", behind a writer" : held}`;
+      return `waits for ${label}${isQueued ? `, behind ${holders.join(", ")}` : held}`;
     default:
       return `waits for ${label}${held}`;
   }

@@ -24,6 +24,8 @@ interface RawState {
   readonly isWaiting: boolean;
   readonly threw: boolean;
   readonly holders: readonly number[];
+  /** The holders are none: they came first to the queue. */
+  readonly isQueued: boolean;
 }
 
 interface RawStep {
@@ -128,12 +130,17 @@ export class Recorder implements Observer {
   }
 
   #statesOf(run: Execution): RawState[] {
-    return run.pending.slice(0, run.tasks).map((wait, task) => ({
-      wait,
-      isWaiting: wait !== undefined && !run.mayRun(task, wait),
-      threw: (run.throwers & (1 << task)) !== 0,
-      holders: wait === undefined ? [] : this.#holds.holdersOf(wait.index).filter((holder) => holder !== task),
-    }));
+    return run.pending.slice(0, run.tasks).map((wait, task) => {
+      const queued = run.queuedBefore(task);
+      const holders = wait === undefined ? [] : this.#holds.holdersOf(wait.index).filter((holder) => holder !== task);
+      return {
+        wait,
+        isWaiting: wait !== undefined && !run.mayRun(task, wait),
+        threw: (run.throwers & (1 << task)) !== 0,
+        holders: queued.length > 0 ? queued : holders,
+        isQueued: queued.length > 0,
+      };
+    });
   }
 
   #changesIn(words: Int32Array): RawStep["changes"] {
@@ -199,7 +206,7 @@ export class Recorder implements Observer {
     return { at, name: names?.nameOf(at) ?? String(at), before: format(before), after: format(after) };
   }
 
-  #toldState({ wait, isWaiting, threw, holders }: RawState): TaskState {
+  #toldState({ wait, isWaiting, threw, holders, isQueued }: RawState): TaskState {
     if (wait === undefined) {
       const state = threw ? "threw" : "over";
       const text = threw ? "throws" : "returns";
@@ -208,7 +215,7 @@ export class Recorder implements Observer {
     const label = this.#label(wait.index, wait.label, wait.kind);
     const { place } = this.#placeOf(wait);
     const names = holders.map((holder) => this.#taskNames[holder] ?? "");
-    const text = isWaiting ? waitPhrase(wait.kind, label, names) : `is about to ${wait.kind} ${label}`;
+    const text = isWaiting ? waitPhrase(wait.kind, label, names, isQueued) : `is about to ${wait.kind} ${label}`;
     return { state: isWaiting ? "waiting" : "ready", text, holders, kind: wait.kind, label, place };
   }
 

@@ -229,6 +229,10 @@ function waitOf(run: Execution, task: number): { readonly text: string; readonly
   const name = run.names[task] ?? "";
   const text = `${name} waits for ever (${wait?.kind ?? ""} of ${wait?.label ?? ""})`;
   if (wait === undefined) return { text, holders: false };
+  const queued = run.queuedBefore(task);
+  if (queued.length > 0) {
+    return { text: `${text}, behind ${queued.map((other) => run.names[other] ?? "").join(" and ")}`, holders: true };
+  }
   const holders = run.holdersOf(wait.index).filter((holder) => holder !== task || wait.kind === "lock");
   if (holders.length > 0) {
     const names = holders.map((holder) => run.names[holder] ?? "");

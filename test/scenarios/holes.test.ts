@@ -60,7 +60,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
   "holes/driver-lock/before": {
     kind: "deadlock",
     sites: ["migrate downRead mirrorsSem", "close downWrite mirrorsSem", "discard lock driverLock"],
-    message: /discard waits for ever \(lock of driverLock\), which migrate holds/,
+    message: /, behind close; close .*, which discard holds; discard .*, which migrate holds$/,
     preemptions: 1,
     steps: 21,
   },
@@ -88,7 +88,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
   "holes/read-held/open/before": {
     kind: "deadlock",
     sites: ["open downWrite regionsSem"],
-    message: /^open waits for ever \(downWrite of regionsSem\)/,
+    message: /^open waits for ever \(downWrite of regionsSem\), which reap holds$/,
     preemptions: 1,
     steps: 12,
   },
