@@ -7,21 +7,33 @@
 export type { EngineName, EngineOptions } from "./engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
 export { findingIdentity, type Finding, type FindingKind, type Site } from "./finding.ts";
+export { OperationHistory, type Operation, type SequentialModel } from "./linearizability.ts";
 export { minimise, replay } from "./minimise.ts";
+export { nearestPassing } from "./nearest.ts";
 export { Objects } from "./objects.ts";
+export { plainPaint, type Paint } from "./paint.ts";
 export { Cell, Condition, Gate, Places, PlainCell } from "./program.ts";
+export { recordRun, type RecordOptions } from "./record-run.ts";
+export type { Recording } from "./recording.ts";
 export { HmmRig, RIG_PAGE, rigScenario, type RigOptions, type RigScenario } from "./rig/hmm-rig.ts";
+export { renderReport, type ReportedRun } from "./report.ts";
 export {
   UncontrolledNondeterminism,
   defaultLiberties,
   defineScenario,
   type AnyScenario,
+  type ExecutionEnd,
+  type Invariant,
   type Liberties,
   type Scenario,
   type ScenarioExploration,
+  type StateTable,
+  type WordRange,
 } from "./scenario.ts";
+export { renderTimeline, type TimelineOptions } from "./timeline.ts";
 export { choiceOf, taskOf, type Choice, type Transition } from "./trace.ts";
 
+export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/agents.ts";
 export { Completion } from "../sync/completion.ts";
 export { lockClass, type LockClass } from "../sync/lock-class.ts";
 export { Mutex } from "../sync/mutex.ts";

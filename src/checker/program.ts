@@ -1,20 +1,33 @@
 /**
  * @module Small shared objects for programs under the checker that have nothing to do with HMM: words that are loaded and
- * stored atomically, gates for spawn and join, a condition variable, an allocator that never hands out an address twice.
+ * stored atomically, gates for spawn and join, a condition variable. Like the primitives of sync/ they work in every
+ * runner, so that what was explored can also run.
  * Locks, semaphores, reference counts, wait queues, completions and SRCU are those of sync/: the shipped ones.
  */
 
 import { CONTROL_WORDS } from "../sync/control-block.ts";
-import { plainLoad } from "../sync/atomics.ts";
+import {
+  atomicAdd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicLoad,
+  atomicStore,
+  futexWake,
+  plainLoad,
+} from "../sync/atomics.ts";
 import { lockClass } from "../sync/lock-class.ts";
 import { currentTask } from "../sync/current-task.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { TIMED_OUT, describe } from "../sync/task.ts";
+import { TIMED_OUT, describe, park } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { Mutex } from "../sync/mutex.ts";
 import { notePlainAccess } from "./plain-accesses.ts";
 
-/** One word, accessed atomically: each access is a step. */
+/**
+ * One word, accessed atomically: each access is a step of an exploration, and an atomic operation anywhere else. A change
+ * wakes who waits for it.
+ */
 export class Cell {
   readonly memory: SharedMemory;
   readonly at: number;
@@ -27,13 +40,14 @@ export class Cell {
   }
 
   *load(): Task<number> {
-    yield describe("read", this.memory, this.at, 1, this.label);
-    return plainLoad(this.memory.words, this.at);
+    if (this.memory.mode === EXPLORED) yield describe("read", this.memory, this.at, 1, this.label);
+    return atomicLoad(this.memory.words, this.at);
   }
 
   *store(value: number): Task<void> {
-    yield describe("write", this.memory, this.at, 1, this.label);
-    this.memory.words[this.at] = value;
+    if (this.memory.mode === EXPLORED) yield describe("write", this.memory, this.at, 1, this.label);
+    atomicStore(this.memory.words, this.at, value);
+    this.#changed();
   }
 
   /** Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only reads. */
@@ -43,32 +57,38 @@ export class Cell {
 
   /** As {@link compareExchange}, but returns what the cell held before. */
   *compareExchangeValue(expected: number, replacement: number): Task<number> {
-    yield describe("compareExchange", this.memory, this.at, 1, this.label, expected);
-    const before = plainLoad(this.memory.words, this.at);
-    if (before === expected) this.memory.words[this.at] = replacement;
+    const { memory, at } = this;
+    if (memory.mode === EXPLORED) yield describe("compareExchange", memory, at, 1, this.label, expected);
+    const before = atomicCompareExchange(memory.words, at, expected, replacement);
+    if (before === expected) this.#changed();
     return before;
   }
 
   /** Stores, and returns the value from before. */
   *exchange(value: number): Task<number> {
-    yield describe("update", this.memory, this.at, 1, this.label);
-    const before = plainLoad(this.memory.words, this.at);
-    this.memory.words[this.at] = value;
+    if (this.memory.mode === EXPLORED) yield describe("update", this.memory, this.at, 1, this.label);
+    const before = atomicExchange(this.memory.words, this.at, value);
+    this.#changed();
     return before;
   }
 
   /** Adds, and returns the value from before. */
   *fetchAdd(value: number): Task<number> {
-    yield describe("update", this.memory, this.at, 1, this.label);
-    const before = plainLoad(this.memory.words, this.at);
-    this.memory.words[this.at] = before + value;
+    if (this.memory.mode === EXPLORED) yield describe("update", this.memory, this.at, 1, this.label);
+    const before = atomicAdd(this.memory.words, this.at, value);
+    this.#changed();
     return before;
   }
 
-  /** Waits while the cell holds `value`: what a loop around a load would do. */
+  /** Waits while the cell holds `value`, and returns what it holds then: what a loop around a load would do. */
   *waitWhile(value: number): Task<number> {
-    yield describe("waitWhile", this.memory, this.at, 1, this.label, value);
-    return plainLoad(this.memory.words, this.at);
+    const { memory, at, label } = this;
+    if (memory.mode === EXPLORED) yield describe("waitWhile", memory, at, 1, label, value);
+    for (;;) {
+      const found = atomicLoad(memory.words, at);
+      if (found !== value) return found;
+      yield park(memory, at, value, Infinity, label);
+    }
   }
 
   /** The value, outside any task or as part of the step under way. */
@@ -76,9 +96,13 @@ export class Cell {
     return plainLoad(this.memory.words, this.at);
   }
 
-  /** Sets the value before the exploration begins. */
+  /** Sets the value before anybody else uses it. */
   init(value: number): void {
     this.memory.words[this.at] = value;
+  }
+
+  #changed(): void {
+    if (this.memory.mode !== EXPLORED) futexWake(this.memory.words, this.at, Infinity);
   }
 }
 
@@ -102,6 +126,11 @@ export class PlainCell {
   store(value: number): void {
     notePlainAccess(this.at, true, this.label);
     this.memory.words[this.at] = value;
+  }
+
+  /** The value, outside any task: not watched. */
+  peek(): number {
+    return plainLoad(this.memory.words, this.at);
   }
 }
 
@@ -140,30 +169,41 @@ export class Condition {
 
   /** Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the condition again. */
   *wait(timeoutMs: number = Infinity): Task<boolean> {
-    const { words } = this.#memory;
+    const { words, mode } = this.#memory;
     const queue = this.#at + 1;
-    yield describe("update", this.#memory, this.#at, Condition.WORDS, "condition");
-    const sequence = plainLoad(words, queue);
-    words[this.#at] = 0;
-    const held = currentTask.held.findLastIndex(({ lock }) => lock.at === this.#at);
-    if (held >= 0) currentTask.held.splice(held, 1);
+    const sequence = mode === EXPLORED ? yield* this.#release() : atomicLoad(words, queue);
+    if (mode !== EXPLORED) yield* this.mutex.unlock();
     const wake = yield describe("park", this.#memory, queue, 1, "condition", sequence, timeoutMs);
     yield* this.mutex.lock();
     return wake !== TIMED_OUT;
   }
 
+  /** Releases the mutex and queues, in one step; returns what the queue's word held. */
+  *#release(): Task<number> {
+    yield describe("update", this.#memory, this.#at, Condition.WORDS, "condition");
+    const { words } = this.#memory;
+    words[this.#at] = 0;
+    const held = currentTask.held.findLastIndex(({ lock }) => lock.at === this.#at);
+    if (held >= 0) currentTask.held.splice(held, 1);
+    return plainLoad(words, this.#at + 1);
+  }
+
+  /** Wakes all who wait. */
   broadcast(): Task<void> {
     return this.#wake("wakeAll");
   }
 
+  /** Wakes one who waits. */
   signal(): Task<void> {
     return this.#wake("wakeOne");
   }
 
   *#wake(kind: "wakeAll" | "wakeOne"): Task<void> {
     const queue = this.#at + 1;
-    yield describe(kind, this.#memory, queue, 1, "condition");
-    this.#memory.words[queue] = plainLoad(this.#memory.words, queue) + 1;
+    const isExplored = this.#memory.mode === EXPLORED;
+    if (isExplored) yield describe(kind, this.#memory, queue, 1, "condition");
+    atomicAdd(this.#memory.words, queue, 1);
+    if (!isExplored) futexWake(this.#memory.words, queue, kind === "wakeAll" ? Infinity : 1);
   }
 }
 

@@ -71,13 +71,13 @@ export interface Invariant<S> {
   holds(shared: S): void;
 }
 
-/** Words of the memory. */
+/** A stretch of words of the memory. */
 export interface WordRange {
   readonly at: number;
   readonly words: number;
 }
 
-/** How an execution ended. */
+/** How an execution ended, for the verdict on its outcome. */
 export interface ExecutionEnd {
   /** The tasks whose threads died, in that order. */
   readonly deaths: readonly string[];

@@ -45,6 +45,7 @@ export { probeAgents } from "./liveness.ts";
 const OWNER_AGENT_SHIFT = 20;
 const GENERATION_MASK: number = ~AGENT_STATE_MASK;
 
+/** What is told of a thread that joins a machine. */
 export interface AgentOptions {
   /** For error messages; at most 64 bytes of UTF-8 are kept. */
   readonly name: string;
