@@ -2,5 +2,6 @@
 
 import type { Exhibit } from "./exhibit.ts";
 import { holeExhibits } from "./holes/exhibits.ts";
+import { patchExhibits } from "./patches/exhibits.ts";
 
-export const exhibits: readonly Exhibit[] = [...holeExhibits];
+export const exhibits: readonly Exhibit[] = [...patchExhibits, ...holeExhibits];

@@ -70,7 +70,7 @@ const CLOSE = 1;
 
 const before: AnyScenario = rigScenario({
   name: "patches/01/before",
-  summary: "A page is invalidated while the last mirror is taken off: the call-back uses an hmm that has been freed",
+  summary: "a page is invalidated while the last mirror is taken off: the call-back uses an hmm that has been freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),
@@ -79,7 +79,7 @@ const before: AnyScenario = rigScenario({
 
 const after: AnyScenario = rigScenario({
   name: "patches/01/after",
-  summary: "A page is invalidated while the last mirror is taken off",
+  summary: "a page is invalidated while the last mirror is taken off",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),
   tasks: { invalidate: (_device, rig) => invalidate(rig), close: (device) => device.unregister() },

@@ -62,7 +62,7 @@ const FAULTER = 0;
 const before: AnyScenario = rigScenario<Shared>({
   name: "patches/02/before",
   summary:
-    "A device uses a page through a range that hangs on no mirror; then the page is given up, and nobody is told",
+    "a device uses a page through a range that hangs on no mirror; then the page is given up, and nobody is told",
   expects: "assertion",
   rig: { pages: 1 },
   setup: (rig) => ({ device: new RigDevice(rig), range: freshRange(rig, FAULTER) }),
@@ -73,7 +73,7 @@ const before: AnyScenario = rigScenario<Shared>({
 
 const after: AnyScenario = rigScenario({
   name: "patches/02/after",
-  summary: "A device uses a page through a range on its mirror, while the page is given up",
+  summary: "a device uses a page through a range on its mirror, while the page is given up",
   rig: { pages: 1 },
   setup: (rig) => deviceOf(rig, FAULTER),
   tasks: { faulter: (device) => device.serve(RIG_PAGE, 1), discard },

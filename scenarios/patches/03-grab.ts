@@ -47,7 +47,7 @@ const CLOSE = 1;
 
 const before: AnyScenario = rigScenario({
   name: "patches/03/before",
-  summary: "A process exits, then its device file is closed: the hmm drops the last count of the mm, and then locks it",
+  summary: "a process exits, then its device file is closed: the hmm drops the last count of the mm, and then locks it",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup(rig) {
@@ -60,7 +60,7 @@ const before: AnyScenario = rigScenario({
 
 const after: AnyScenario = rigScenario({
   name: "patches/03/after",
-  summary: "A process exits while its device file is closed",
+  summary: "a process exits while its device file is closed",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),
   tasks: { exit: (_device, { machine, mm }) => mmput(machine, mm), close: (device) => device.unregister() },

@@ -89,7 +89,7 @@ function* open(device: RigDevice): Task<void> {
 
 const refused: AnyScenario = rigScenario<Two>({
   name: "patches/04/two-creators/before",
-  summary: "Two devices are opened at once, the first on this address space: one is told that there is no memory",
+  summary: "two devices are opened at once, the first on this address space: one is told that there is no memory",
   expects: "assertion",
   rig: { pages: 0 },
   setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
@@ -98,7 +98,7 @@ const refused: AnyScenario = rigScenario<Two>({
 
 const agreed: AnyScenario = rigScenario<Two>({
   name: "patches/04/two-creators/after",
-  summary: "Two devices are opened at once, the first on this address space: both are on the same hmm",
+  summary: "two devices are opened at once, the first on this address space: both are on the same hmm",
   rig: { pages: 0 },
   setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
   tasks: { open: ({ first }) => open(first), openToo: ({ second }) => open(second) },
@@ -112,7 +112,7 @@ const CLOSE = 1;
 
 const freed: AnyScenario = rigScenario<Two>({
   name: "patches/04/dying/before",
-  summary: "A device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
+  summary: "a device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
@@ -121,7 +121,7 @@ const freed: AnyScenario = rigScenario<Two>({
 
 const found: AnyScenario = rigScenario<Two>({
   name: "patches/04/dying/after",
-  summary: "A device is opened while the only other one is closed: it gets the old hmm or a new one, never a failure",
+  summary: "a device is opened while the only other one is closed: it gets the old hmm or a new one, never a failure",
   rig: { pages: 0 },
   setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
   tasks: { open: ({ second }) => open(second), close: ({ first }) => first.unregister() },

@@ -40,7 +40,7 @@ const situation = {
 const before: AnyScenario = rigScenario({
   ...situation,
   name: "patches/05/before",
-  summary: "A range is valid, so the wait for that is over; an invalidation starts before the waiter looks again",
+  summary: "a range is valid, so the wait for that is over; an invalidation starts before the waiter looks again",
   expects: "assertion",
   tasks: {
     wait: ({ handle }) => wait(oldWaitUntilValid(handle, Infinity)),
@@ -51,7 +51,7 @@ const before: AnyScenario = rigScenario({
 const after: AnyScenario = rigScenario({
   ...situation,
   name: "patches/05/after",
-  summary: "A wait for a range to become valid, while its pages are invalidated",
+  summary: "a wait for a range to become valid, while its pages are invalidated",
   tasks: {
     wait: ({ handle }) => wait(hmmRangeWaitUntilValid(handle, Infinity)),
     invalidate: (_range, rig) => invalidate(rig),

@@ -63,7 +63,7 @@ const DRIVER = 1;
 
 const before: AnyScenario = rigScenario({
   name: "patches/06/before",
-  summary: "The list of ranges is read as an RCU list, while a range is unregistered and freed",
+  summary: "the list of ranges is read as an RCU list, while a range is unregistered and freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => rangeOf(rig, DRIVER, deviceOf(rig, DRIVER)),
@@ -73,7 +73,7 @@ const before: AnyScenario = rigScenario({
 
 const after: AnyScenario = rigScenario({
   name: "patches/06/after",
-  summary: "The list of ranges is read by an invalidation, while a range is unregistered and freed",
+  summary: "the list of ranges is read by an invalidation, while a range is unregistered and freed",
   rig: { pages: 0 },
   setup: (rig) => rangeOf(rig, DRIVER, deviceOf(rig, DRIVER)),
   reopen: (range) => range.reopen(),

@@ -75,7 +75,7 @@ const WORKER = 0;
 
 const before: AnyScenario = rigScenario<Shared>({
   name: "patches/07/before",
-  summary: "A driver reads the page table through a registered range, while the process exits",
+  summary: "a driver reads the page table through a registered range, while the process exits",
   expects: "use-after-free",
   rig: { pages: 1 },
   setup(rig) {
@@ -91,7 +91,7 @@ const before: AnyScenario = rigScenario<Shared>({
 
 const after: AnyScenario = rigScenario<Shared>({
   name: "patches/07/after",
-  summary: "A driver registers a range and reads the page table through it, while the process exits",
+  summary: "a driver registers a range and reads the page table through it, while the process exits",
   rig: { pages: 1 },
   setup: (rig) => ({ device: deviceOf(rig, WORKER), range: freshRange(rig, WORKER) }),
   tasks: { worker: work, exit },
@@ -118,6 +118,8 @@ So while a range is registered exit cannot begin, and release never meets a rang
 flag and the function that let drivers read it are gone. The cost: a range that stays registered keeps the address space
 for ever. And the user that unregister drops may be the last one, so that the whole exit runs in the driver's thread; which
 is why the shipped unregister insists that its caller holds no lock.`,
+  notes: `
+In the diagram \`hmm->dead\` has the name of the field that stands in its place: \`releasedWithRanges\`, a statistic of today.`,
   before: [before],
   after: [after],
 };

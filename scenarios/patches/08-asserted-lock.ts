@@ -55,7 +55,7 @@ const situation = { rig: { pages: 0 }, setup: (rig: HmmRig): RigDevice => new Ri
 const silent: AnyScenario = rigScenario({
   ...situation,
   name: "patches/08/silent/before",
-  summary: "A careless driver registers while a page is invalidated: only this order shows that anything is wrong",
+  summary: "a careless driver registers while a page is invalidated: only this order shows that anything is wrong",
   expects: "assertion",
   tasks: { madvise, open: carelessly(oldRegister) },
 });
@@ -63,7 +63,7 @@ const silent: AnyScenario = rigScenario({
 const noticed: AnyScenario = rigScenario({
   ...situation,
   name: "patches/08/noticed/before",
-  summary: "The same careless driver and the shipped register, alone: nothing else goes wrong, and it is noticed",
+  summary: "the same careless driver and the shipped register, alone: nothing else goes wrong, and it is noticed",
   expects: "lock-misuse",
   tasks: { open: carelessly((device, { mm }) => hmmMirrorRegister(device.mirror, mm)) },
 });
@@ -71,7 +71,7 @@ const noticed: AnyScenario = rigScenario({
 const after: AnyScenario = rigScenario({
   ...situation,
   name: "patches/08/after",
-  summary: "A driver that holds the lock registers while a page is invalidated",
+  summary: "a driver that holds the lock registers while a page is invalidated",
   tasks: { madvise, open: (device) => device.register() },
   check(device, { mm }) {
     assert(device.record.mirror.hmm === mm.hmm, "the mirror is not on the address space's hmm");

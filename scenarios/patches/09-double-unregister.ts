@@ -57,7 +57,7 @@ const CLOSE = 0;
 
 const before: AnyScenario = rigScenario({
   name: "patches/09/before",
-  summary: "Two threads unregister one mirror: both pass the guard, and the second uses an hmm that has been freed",
+  summary: "two threads unregister one mirror: both pass the guard, and the second uses an hmm that has been freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),
@@ -66,7 +66,7 @@ const before: AnyScenario = rigScenario({
 
 const after: AnyScenario = rigScenario<Count>({
   name: "patches/09/after",
-  summary: "Two threads unregister one mirror: one of them does it, and the other is told, always",
+  summary: "two threads unregister one mirror: one of them does it, and the other is told, always",
   rig: { pages: 0 },
   setup: (rig) => ({ device: deviceOf(rig, CLOSE), told: 0 }),
   tasks: { close: unregister, closeToo: unregister },

@@ -88,7 +88,7 @@ const silent: AnyScenario = rigScenario({
   ...situation,
   name: "patches/10/silent/before",
   summary:
-    "A driver asks a range that it has unregistered, and is told that it is valid: only this order shows the mistake",
+    "a driver asks a range that it has unregistered, and is told that it is valid: only this order shows the mistake",
   expects: "assertion",
   tasks: { faulter: unregisterThenAsk(oldUnregister), discard },
 });
@@ -96,7 +96,7 @@ const silent: AnyScenario = rigScenario({
 const noticed: AnyScenario = rigScenario({
   ...situation,
   name: "patches/10/noticed/before",
-  summary: "The same mistake and the shipped unregister, alone: nothing else goes wrong, and it is noticed",
+  summary: "the same mistake and the shipped unregister, alone: nothing else goes wrong, and it is noticed",
   expects: "assertion",
   tasks: { faulter: unregisterThenAsk(hmmRangeUnregister) },
 });
@@ -104,7 +104,7 @@ const noticed: AnyScenario = rigScenario({
 const after: AnyScenario = rigScenario({
   ...situation,
   name: "patches/10/after",
-  summary: "A driver asks under its lock, programs, and unregisters then, while the page is given up",
+  summary: "a driver asks under its lock, programs, and unregisters then, while the page is given up",
   tasks: { faulter: askThenUnregister, discard },
 });
 

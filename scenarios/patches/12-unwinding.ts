@@ -114,7 +114,7 @@ function checkCount(_device: RigDevice, rig: HmmRig): void {
 
 const leaked: AnyScenario = rigScenario({
   name: "patches/12/leaked-count/before",
-  summary: "The reaper's start gives up because a device is being closed, and leaves its count raised",
+  summary: "the reaper's start gives up because a device is being closed, and leaves its count raised",
   expects: "assertion",
   rig: { pages: 1 },
   setup(rig) {
@@ -128,7 +128,7 @@ const leaked: AnyScenario = rigScenario({
 
 const lowered: AnyScenario = rigScenario({
   name: "patches/12/leaked-count/after",
-  summary: "The reaper's start gives up because a device is being closed",
+  summary: "the reaper's start gives up because a device is being closed",
   rig: { pages: 1 },
   setup: closing,
   tasks: { reaper: reap, close: (device) => device.unregister() },
@@ -159,7 +159,7 @@ function reopen({ range }: Shared): void {
 
 const swallowed: AnyScenario = rigScenario<Shared>({
   name: "patches/12/swallowed-eagain/before",
-  summary: "A driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
+  summary: "a driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
   expects: "assertion",
   rig: { pages: 1 },
   setup(rig) {
@@ -174,7 +174,7 @@ const swallowed: AnyScenario = rigScenario<Shared>({
 
 const heard: AnyScenario = rigScenario<Shared>({
   name: "patches/12/swallowed-eagain/after",
-  summary: "A driver that cannot let go without waiting says so to the reaper, which comes back later",
+  summary: "a driver that cannot let go without waiting says so to the reaper, which comes back later",
   rig: { pages: 1 },
   setup: faulting,
   tasks: { reaper: reap, faulter: fault },
