@@ -11,7 +11,7 @@ interface Drawn {
 
 /** Steps that both begin with and that are shown. */
 const COMMON = 2;
-const ROWS = 16;
+const ROWS = 12;
 const BETWEEN = " │ ";
 const MARK = "▶ ";
 const blankMark = " ".repeat(MARK.length);

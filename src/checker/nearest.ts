@@ -54,9 +54,9 @@ function firstThatPasses<S>(
   options: ExploreOptions,
 ): number {
   let tried = start;
-  let isFound = false;
+  const seen = { isFound: false };
   // An execution that does not end gives up the search: it goes on behind that one.
-  while (!isFound && tried < candidates.length) {
+  while (!seen.isFound && tried < candidates.length) {
     const from = tried;
     explore(scenario, {
       ...options,
@@ -64,15 +64,15 @@ function firstThatPasses<S>(
       executions: Infinity,
       stopAtFinding: false,
       *schedules() {
-        for (tried = from; tried < candidates.length && !isFound; tried++) yield candidates[tried]!.schedule; // below the length
+        for (tried = from; tried < candidates.length && !seen.isFound; tried++) yield candidates[tried]!.schedule; // below the length
       },
       observer: {
         ended: (_, isClean) => {
-          isFound = isClean;
+          seen.isFound = isClean;
         },
       },
     });
-    if (isFound) return tried - 1;
+    if (seen.isFound) return tried - 1;
     tried++;
   }
   return tried;

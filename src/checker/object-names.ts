@@ -72,7 +72,7 @@ export class ObjectNames {
     const label = said ?? this.#labels.get(word);
     const object = this.#owner.get(word);
     if (object === undefined) return label ?? `word ${word}`;
-    const field = fieldAt(object, word);
+    const field = fieldAt(object, word, label);
     if (field !== undefined) return `${titleOf(object, this.#counts)}.${field}`;
     if (label !== undefined && label !== object.title)
       return memberName(titleOf(object, this.#counts), object.title, label);
@@ -144,10 +144,13 @@ function memberName(name: string, title: string, label: string): string {
   return `${name}.${label.startsWith(`${title}.`) ? label.slice(title.length + 1) : label}`;
 }
 
-function fieldAt(object: KnownObject, word: number): string | undefined {
+/** A word of a larger field by what the code calls it there, else by its distance. */
+function fieldAt(object: KnownObject, word: number, label: string | undefined): string | undefined {
   const offset = word - object.at;
   const field = object.fields.find((info) => offset >= info.offset && offset < info.offset + info.words);
   if (field === undefined) return undefined;
   if (field.kind === "array") return `${field.name}[${offset - field.offset}]`;
-  return offset === field.offset ? field.name : `${field.name}+${offset - field.offset}`;
+  if (offset === field.offset) return field.name;
+  const part = label?.split(".").at(-1) ?? `${offset - field.offset}`;
+  return part === field.name ? field.name : `${field.name}.${part}`;
 }

@@ -103,6 +103,11 @@ function chosen(
   );
 }
 
+/** Something did not happen, so all that did happen may be why. */
+const isAboutTheEnd: ReadonlySet<string> = new Set(
+  "assertion lost-wakeup leak refcount-leak livelock endless not-linearizable owner-died".split(" "),
+);
+
 type Parts = Pick<Recording, "tasks" | "steps" | "ends">;
 
 function tellFinding(finding: Finding, parts: Parts): RecordedFinding {
@@ -119,15 +124,13 @@ function tellFinding(finding: Finding, parts: Parts): RecordedFinding {
   }
   const cycle = kind === "deadlock" ? cycleOf(ends) : [];
   for (const [task, end] of ends.entries()) {
-    if (end.state !== "waiting" || (kind !== "deadlock" && kind !== "lost-wakeup")) continue;
-    const last = steps.findLastIndex((step) => step.task === task);
-    if (last >= 0) anchors.add(last);
-    // The wake that came too early, if there was one.
-    if (end.kind !== "park") continue;
-    const wake = steps.findLastIndex(({ kind: other, label }) => other.startsWith("wake") && label === end.label);
-    if (wake >= 0) anchors.add(wake);
+    if (end.state === "waiting" && kind === "deadlock") anchors.add(steps.findLastIndex((step) => step.task === task));
   }
-  if (anchors.size === 0 || kind === "assertion") for (const step of steps.keys()) anchors.add(step);
+  if (isAboutTheEnd.has(kind) || anchors.size === 0) {
+    const about = sites.length === 0 ? [...tasks.keys()] : sites.map(({ task }) => tasks.indexOf(task));
+    for (const task of connectedTo(about, steps)) anchors.add(steps.findLastIndex((step) => step.task === task));
+    anchors.delete(-1);
+  }
   const places = sites.map((site) => toldSite(site, parts));
   const stacks = finding.stacks ?? [];
   return { kind, message, sites: places, threads, stacks, anchors: [...anchors].toSorted((a, b) => a - b), cycle };
@@ -155,6 +158,21 @@ function cycleOf(ends: readonly TaskState[]): number[] {
     }
   }
   return [];
+}
+
+/** The tasks of which a step happens before or after one of these, over any number of others. */
+function connectedTo(tasks: readonly number[], steps: readonly RecordedStep[]): number[] {
+  const connected = new Set(tasks);
+  for (let before = -1; before !== connected.size;) {
+    before = connected.size;
+    for (const { task, clock } of steps) {
+      const others = [...clock.keys()].filter((other) => (clock[other] ?? 0) > 0);
+      if (!connected.has(task) && !others.some((other) => connected.has(other))) continue;
+      connected.add(task);
+      for (const other of others) connected.add(other);
+    }
+  }
+  return [...connected];
 }
 
 /** Marks the steps that happen before an anchor, or are one. */

@@ -15,11 +15,12 @@ import type { Edge, RecordedStep, Recording, TaskState, WordChange } from "./rec
 import type { StateTable } from "./scenario.ts";
 import { placesOf, tellingPlace } from "./source-places.ts";
 import type { SourcePlace } from "./source-places.ts";
-import { RUN, SPURIOUS, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
+import { DEATH, LOOK, RUN, SPURIOUS, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
 import type { Choice } from "./trace.ts";
 
 /** A task after a step, before it has words. */
 interface RawState {
+  readonly task: number;
   readonly wait: Wait | undefined;
   readonly isWaiting: boolean;
   readonly threw: boolean;
@@ -132,8 +133,9 @@ export class Recorder implements Observer {
   #statesOf(run: Execution): RawState[] {
     return run.pending.slice(0, run.tasks).map((wait, task) => {
       const queued = run.queuedBefore(task);
-      const holders = wait === undefined ? [] : this.#holds.holdersOf(wait.index).filter((holder) => holder !== task);
+      const holders = wait === undefined ? [] : this.#holds.holdersOf(wait.index);
       return {
+        task,
         wait,
         isWaiting: wait !== undefined && !run.mayRun(task, wait),
         threw: (run.throwers & (1 << task)) !== 0,
@@ -183,7 +185,8 @@ export class Recorder implements Observer {
     const { wait, before, after } = raw;
     if (raw.choice === TIMEOUT) return `times out on ${label}`;
     if (raw.choice === SPURIOUS) return `wakes up on ${label} for no reason`;
-    if (raw.choice > SPURIOUS && raw.choice < WAKE) return `${wait.kind} ${label}: its thread dies or looks up`;
+    if (raw.choice === DEATH) return `dies, about to ${wait.kind} ${label}`;
+    if (raw.choice === LOOK) return `${wait.kind} ${label}: looks up after a death`;
     const format = (value: number): string => this.#names?.formatValue(value) ?? String(value);
     const text = phraseOf(wait, before, { label, before: format(before), after: format(after) });
     if (wait.kind !== "wakeAll" && wait.kind !== "wakeOne") return text;
@@ -206,7 +209,7 @@ export class Recorder implements Observer {
     return { at, name: names?.nameOf(at) ?? String(at), before: format(before), after: format(after) };
   }
 
-  #toldState({ wait, isWaiting, threw, holders, isQueued }: RawState): TaskState {
+  #toldState({ task, wait, isWaiting, threw, holders, isQueued }: RawState): TaskState {
     if (wait === undefined) {
       const state = threw ? "threw" : "over";
       const text = threw ? "throws" : "returns";
@@ -214,7 +217,7 @@ export class Recorder implements Observer {
     }
     const label = this.#label(wait.index, wait.label, wait.kind);
     const { place } = this.#placeOf(wait);
-    const names = holders.map((holder) => this.#taskNames[holder] ?? "");
+    const names = holders.map((holder) => (holder === task ? "itself" : (this.#taskNames[holder] ?? "")));
     const text = isWaiting ? waitPhrase(wait.kind, label, names, isQueued) : `is about to ${wait.kind} ${label}`;
     return { state: isWaiting ? "waiting" : "ready", text, holders, kind: wait.kind, label, place };
   }
@@ -241,5 +244,6 @@ function choiceName(choice: Choice): RecordedStep["choice"] {
   if (choice === RUN) return "run";
   if (choice === TIMEOUT) return "timeout";
   if (choice === SPURIOUS) return "spurious";
-  return choice >= WAKE ? "wake" : "other";
+  if (choice === DEATH) return "death";
+  return choice === LOOK ? "look" : "wake";
 }

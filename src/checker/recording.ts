@@ -52,7 +52,7 @@ export interface RecordedStep {
   /** Its operation: a {@link "../sync/task.ts" | WaitKind}. */
   readonly kind: string;
   /** How its wait ended. */
-  readonly choice: "run" | "timeout" | "spurious" | "wake" | "other";
+  readonly choice: "run" | "timeout" | "spurious" | "wake" | "death" | "look";
   /** What it operates on, by name. */
   readonly label: string;
   /** The whole step in words: `refPut mm.users 2 → 1`. */

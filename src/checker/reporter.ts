@@ -248,7 +248,7 @@ function lastWake(run: Execution, { index }: Wait): string {
   const { trace } = run;
   for (let step = run.depth - 1; step >= 0; step--) {
     if (trace.index[step] !== index || !WAKES.has(trace.kind[step]!)) continue;
-    return `: ${run.names[taskOf(trace.transition[step]!)] ?? ""} woke the queue before, at step ${step}`;
+    return `: ${run.names[taskOf(trace.transition[step]!)] ?? ""} woke the queue before, at step ${step + 1}`;
   }
   return ": nobody wakes it";
 }

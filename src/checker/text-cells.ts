@@ -10,7 +10,7 @@ export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(width - 1, 0))}…`;
 }
 
-/** Broken between words; a word that is too long is broken where the line ends. */
+/** Broken between words; a word that is too long is broken behind a dot, or where the line ends. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = "";
@@ -21,8 +21,10 @@ export function wrap(text: string, width: number): string[] {
     }
     line = line === "" ? word : `${line} ${word}`;
     while (line.length > width) {
-      lines.push(line.slice(0, width));
-      line = line.slice(width);
+      const dot = line.lastIndexOf(".", width - 1);
+      const end = dot > 0 ? dot + 1 : width;
+      lines.push(line.slice(0, end));
+      line = line.slice(end);
     }
   }
   if (line !== "" || lines.length === 0) lines.push(line);

@@ -84,7 +84,8 @@ The nearest schedule that passes parts from it at step 2:
   ✗                                     │ ✓
 `,
 
-  "told/lost-wakeup": `lost-wakeup: sleeper waits for ever (park of wait queue)
+  "told/lost-wakeup": `lost-wakeup: sleeper waits for ever (park of wait queue): waker woke the queue
+  before, at step 3
   sleeper: park wait queue  test/checker/programs/told.ts:51
   needs 1 preemption, 5 steps
   hmm replay told/lost-wakeup@h1-ab2a2
@@ -121,6 +122,7 @@ The nearest schedule that passes parts from it at step 3:
 `,
 
   "told/use-after-free": `use-after-free: reader uses refcount, which owner freed
+  owner: alloc mirror                    test/checker/programs/told.ts:93
   owner: free mirror                     test/checker/programs/told.ts:97
   reader: refGetNotZero mirror.refcount  test/checker/programs/told.ts:103
   needs 0 preemptions, 6 steps
