@@ -12,6 +12,7 @@
 
 import { ClassKeys } from "./class-key.ts";
 import type { Execution } from "./execution.ts";
+import { fractionOf } from "./estimate.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { TASK_LIMIT, isGoingOn, taskOf } from "./trace.ts";
@@ -36,6 +37,16 @@ export const delayPrice: Price = (chosen, last, able) => {
   return able.filter((task) => turn(task) < turn(chosen)).length;
 };
 
+interface BoundedState {
+  /** By last task: class, preemptions, and so on. */
+  readonly visited: readonly (readonly number[])[];
+  readonly current: readonly Transition[];
+  readonly todo: readonly (readonly Priced[])[];
+  readonly tried: readonly number[];
+  readonly used: readonly number[];
+  readonly wasCut: boolean;
+}
+
 export class Bounded implements Scheduler {
   readonly #bound: number;
   readonly #price: Price;
@@ -46,9 +57,13 @@ export class Bounded implements Scheduler {
   readonly #todo: Priced[][] = [];
   /** What the steps before each depth cost. */
   readonly #used: number[] = [0];
+  /** At each depth, how many branches are done. */
+  readonly #tried: number[] = [];
   #repeat = 0;
   #isFirst = true;
   #wasCut = false;
+  /** The keys of the beginning that the next execution repeats are known. */
+  #isKeyed = true;
 
   constructor(run: Execution, bound: number, price: Price) {
     this.#bound = bound;
@@ -69,6 +84,7 @@ export class Bounded implements Scheduler {
     while (this.#current.length > 0) {
       const depth = this.#current.length - 1;
       const next = this.#todo[depth]!.shift();
+      this.#tried[depth] = this.#tried[depth]! + 1;
       if (next !== undefined) {
         this.#choose(depth, next);
         this.#repeat = depth + 1;
@@ -83,7 +99,9 @@ export class Bounded implements Scheduler {
   next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) return this.#current[depth]!;
-    if (depth > 0) this.#keys.extend(depth - 1);
+    if (depth > 0) this.#keys.extend(this.#isKeyed ? depth - 1 : 0);
+    this.#isKeyed = true;
+    this.#tried[depth] = 0;
     const count = run.listEnabled();
     if (count === 0) return OVER;
     const last = depth === 0 ? NOBODY : taskOf(this.#current[depth - 1]!);
@@ -105,6 +123,39 @@ export class Bounded implements Scheduler {
   }
 
   end(): void {}
+
+  save(): BoundedState {
+    return {
+      visited: this.#visited.map((seen) => Array.from(seen).flat()),
+      current: this.#current,
+      todo: this.#todo,
+      tried: this.#tried.slice(0, this.#current.length),
+      used: this.#used.slice(0, this.#current.length + 1),
+      wasCut: this.#wasCut,
+    };
+  }
+
+  restore(state: unknown): void {
+    const { visited, current, todo, tried, used, wasCut } = state as BoundedState;
+    for (const [last, seen] of visited.entries()) {
+      for (let i = 0; i < seen.length; i += 2) this.#visited[last]?.set(seen[i]!, seen[i + 1]!);
+    }
+    for (const [depth, transition] of current.entries()) {
+      this.#current[depth] = transition;
+      this.#todo[depth] = Array.from(todo[depth] ?? []);
+      this.#tried[depth] = tried[depth] ?? 0;
+      this.#used[depth + 1] = used[depth + 1] ?? 0;
+    }
+    this.#wasCut = wasCut;
+    this.#isFirst = current.length === 0;
+    this.#isKeyed = false;
+  }
+
+  fraction(): number {
+    // The last execution's own end counts as a branch without any left.
+    const depths = this.#current.length;
+    return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
+  }
 
   #choose(depth: number, { transition, cost }: Priced): void {
     this.#current[depth] = transition;

@@ -4,24 +4,37 @@
  */
 
 import type { Execution } from "./execution.ts";
+import { fractionOf } from "./estimate.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { Sleepers } from "./sleepers.ts";
 import type { Transition } from "./trace.ts";
+import { exportNodes, importNodes } from "./wakeup-tree.ts";
+import type { PortableNodes, WakeupNode } from "./wakeup-tree.ts";
+
+interface DepthFirstState {
+  /** The steps of the last execution, and who sleeps at each. */
+  readonly frames: PortableNodes;
+  readonly todo: readonly (readonly Transition[])[];
+}
 
 /** Tries all enabled transitions at every depth. With sleep sets: all but those asleep. */
 export class DepthFirst implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
-  readonly #withSleep: boolean;
-  #sleepers: Sleepers | undefined;
+  readonly #run: Execution;
+  readonly #sleepers: Sleepers | undefined;
   readonly #current: Transition[] = [];
   readonly #todo: Transition[][] = [];
-  #lastRun: Execution | undefined;
+  /** At each depth, how many branches are done. */
+  readonly #tried: number[] = [];
+  /** Footprints of the current steps, of a search that goes on from elsewhere. */
+  #feet: number[] = [];
   #repeat = 0;
   #isFirst = true;
 
-  constructor(options: { readonly sleepSets: boolean }) {
-    this.#withSleep = options.sleepSets;
+  constructor(run: Execution, options: { readonly sleepSets: boolean }) {
+    this.#run = run;
+    if (options.sleepSets) this.#sleepers = new Sleepers(run.footprints);
   }
 
   begin(): number | undefined {
@@ -31,11 +44,12 @@ export class DepthFirst implements Scheduler {
     }
     while (this.#current.length > 0) {
       const depth = this.#current.length - 1;
-      const footprint = this.#lastRun?.trace.footprint[depth] ?? 0;
-      this.#sleepers?.add(depth, this.#current[depth]!, footprint);
+      this.#sleepers?.add(depth, this.#current[depth]!, this.#footAt(depth));
+      this.#tried[depth] = this.#tried[depth]! + 1;
       const next = this.#todo[depth]!.shift();
       if (next !== undefined) {
         this.#current[depth] = next;
+        this.#feet.length = Math.min(this.#feet.length, depth);
         this.#repeat = depth + 1;
         return depth;
       }
@@ -47,8 +61,13 @@ export class DepthFirst implements Scheduler {
 
   next(run: Execution): Decision {
     const { depth } = run;
-    if (depth < this.#repeat) return this.#current[depth]!;
-    if (this.#withSleep) this.#inherit(run, depth);
+    if (depth < this.#repeat) {
+      if (depth < this.#feet.length) run.requirePlanned(this.#current[depth]!, this.#feet[depth]!);
+      return this.#current[depth]!;
+    }
+    this.#tried[depth] = 0;
+    if (depth === 0) this.#sleepers?.clearRoot();
+    else this.#sleepers?.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
     const count = run.listEnabled();
     if (count === 0) return OVER;
     const choices: Transition[] = [];
@@ -63,13 +82,38 @@ export class DepthFirst implements Scheduler {
     return first;
   }
 
-  end(run: Execution): void {
-    this.#lastRun = run;
+  end(): void {
+    this.#feet = [];
   }
 
-  #inherit(run: Execution, depth: number): void {
-    this.#sleepers ??= new Sleepers(run.footprints);
-    if (depth === 0) this.#sleepers.clearRoot();
-    else this.#sleepers.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
+  save(): DepthFirstState {
+    const frames = this.#current.map((transition, depth): WakeupNode => {
+      const begun = { sleepers: this.#sleepers?.list(depth) ?? [], tried: this.#tried[depth]! };
+      return { transition, footprint: this.#footAt(depth), children: [], begun };
+    });
+    return { frames: exportNodes(frames, this.#run.footprints), todo: this.#todo };
+  }
+
+  restore(state: unknown): void {
+    const { frames, todo } = state as DepthFirstState;
+    const nodes = importNodes(frames, this.#run.footprints);
+    for (const [depth, { transition, footprint, begun }] of nodes.entries()) {
+      this.#current[depth] = transition;
+      this.#feet[depth] = footprint;
+      this.#tried[depth] = begun?.tried ?? 0;
+      this.#sleepers?.replace(depth, begun?.sleepers ?? []);
+      this.#todo[depth] = Array.from(todo[depth] ?? []);
+    }
+    this.#isFirst = nodes.length === 0;
+  }
+
+  fraction(): number {
+    // The last execution's own end counts as a branch without any left.
+    const depths = this.#current.length;
+    return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
+  }
+
+  #footAt(depth: number): number {
+    return this.#feet[depth] ?? this.#run.trace.footprint[depth]!;
   }
 }

@@ -70,9 +70,9 @@ export function makeScheduler(run: Execution, options: EngineOptions): Scheduler
       }
       return new SourceDpor(run);
     case "sleep":
-      return new DepthFirst({ sleepSets: true });
+      return new DepthFirst(run, { sleepSets: true });
     case "naive":
-      return new DepthFirst({ sleepSets: false });
+      return new DepthFirst(run, { sleepSets: false });
     case "bounded":
       return new Bounded(run, options.preemptions ?? DEFAULT_PREEMPTIONS, preemptionPrice);
     case "delay":

@@ -64,4 +64,10 @@ export class Follow implements Scheduler {
   }
 
   end(): void {}
+
+  save(): undefined {}
+
+  restore(): void {}
+
+  fraction(): undefined {}
 }

@@ -129,11 +129,16 @@ export interface FootprintOptions {
   readonly watched: readonly (readonly WordRange[])[];
 }
 
+/** In descriptions: numbers from here on are places that are no words. */
+const NO_WORD = 2 ** 40;
+
 export class Footprints {
   /** Place of each word index, 0 for none yet. */
   #placeOf: Int32Array;
   /** The same of words that lie outside the heap and are named by numbers below 0 (frame tables: memory/ram.ts). */
   readonly #placeOutside = new Map<number, number>();
+  /** The reverse; nothing for a place that is no word. */
+  readonly #wordOf: (number | undefined)[] = [];
   #places = 1;
   /** Footprint number + 1 by (place of the first word, code, variant), for the usual length. */
   #known: Int32Array = new Int32Array(1 << 12);
@@ -177,13 +182,36 @@ export class Footprints {
     const known = this.#placeOf[word]!;
     if (known !== 0) return known;
     this.#placeOf[word] = this.#places;
+    this.#wordOf[this.#places] = word;
     return this.#places++;
   }
 
   #placeOfOutside(word: number): number {
-    let place = this.#placeOutside.get(word);
-    if (place === undefined) this.#placeOutside.set(word, (place = this.#places++));
-    return place;
+    const known = this.#placeOutside.get(word);
+    if (known !== undefined) return known;
+    this.#placeOutside.set(word, this.#places);
+    this.#wordOf[this.#places] = word;
+    return this.#places++;
+  }
+
+  /** What a footprint touches, in a form that means the same in every exploration of the scenario: word, manner, ... */
+  describe(footprint: number): number[] {
+    const described: number[] = [];
+    for (let pair = this.starts[footprint]!; pair < this.starts[footprint + 1]!; pair++) {
+      const place = this.places[pair]!;
+      described.push(this.#wordOf[place] ?? NO_WORD + place, this.pairManners[pair]!);
+    }
+    return described;
+  }
+
+  /** The number here of what {@link describe} wrote there. */
+  adopt(described: readonly number[]): number {
+    const pairs: [number, Manner][] = [];
+    for (let i = 0; i < described.length; i += 2) {
+      const word = described[i]!;
+      pairs.push([word < NO_WORD ? this.placeOf(word) : word - NO_WORD, described[i + 1]!]);
+    }
+    return this.#intern(pairs);
   }
 
   /** The footprint of performing `wait`; `success` matters to conditional kinds only. */

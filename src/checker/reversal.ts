@@ -14,7 +14,7 @@ import type { Sleepers } from "./sleepers.ts";
 import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "./trace.ts";
 import type { Trace, Transition } from "./trace.ts";
 import { wakeupNode } from "./wakeup-tree.ts";
-import type { WakeupNode } from "./wakeup-tree.ts";
+import type { Sleeper, WakeupNode } from "./wakeup-tree.ts";
 
 export class Reversal {
   readonly #run: Execution;
@@ -131,23 +131,20 @@ export class Reversal {
 
   /** Adds the sequence to what is to be tried, unless something there covers it. */
   insert(todo: WakeupNode[], isShort: boolean): void {
-    let list = todo;
-    while (this.#left > 0 || this.#secondLeft) {
-      let found: WakeupNode | undefined;
-      for (const node of list) {
-        const match = this.#match(node.transition, node.footprint);
-        if (match === NO) continue;
-        if (match === TAKES) this.#take(node.transition);
-        found = node;
-        break;
-      }
-      if (found === undefined) {
-        this.#append(list, isShort);
-        return;
-      }
-      if (found.children.length === 0) return;
-      list = found.children;
-    }
+    const list = this.#descend(todo);
+    if (list !== undefined) this.#append(list, isShort);
+  }
+
+  /** Whether {@link insert} would add nothing. Uses the sequence up: load it again. */
+  isCoveredBy(todo: WakeupNode[]): boolean {
+    return this.#descend(todo) === undefined;
+  }
+
+  /** Its steps, with the footprints that they have in it. */
+  sequence(): Sleeper[] {
+    const { transition, footprint } = this.#trace;
+    const steps = this.#steps.map((step) => ({ transition: transition[step]!, footprint: footprint[step]! }));
+    return [...steps, { transition: this.#second, footprint: this.#secondFootprint }];
   }
 
   /** The tasks whose step could come first: their transitions, `second`'s preferred. */
@@ -160,6 +157,26 @@ export class Reversal {
       if (step !== -1 && this.#isInitial(step, task)) initials.push(transition[step]!);
     }
     return initials;
+  }
+
+  /** Takes off what is in the tree; the list that has to get the rest, undefined if something covers the sequence. */
+  #descend(todo: WakeupNode[]): WakeupNode[] | undefined {
+    let list = todo;
+    while (this.#left > 0 || this.#secondLeft) {
+      let found: WakeupNode | undefined;
+      for (const node of list) {
+        const match = this.#match(node.transition, node.footprint);
+        if (match === NO) continue;
+        if (match === TAKES) this.#take(node.transition);
+        found = node;
+        break;
+      }
+      if (found === undefined) return list;
+      // The end of a sequence: everything behind it will be explored. So it will behind what was begun.
+      if (found.children.length === 0 || found.begun !== undefined) return undefined;
+      list = found.children;
+    }
+    return undefined;
   }
 
   #append(list: WakeupNode[], isShort: boolean): void {

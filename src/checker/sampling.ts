@@ -16,6 +16,12 @@ import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { RUN, choiceOf, taskOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
+interface SamplingState {
+  readonly random: number;
+  /** Of "pct": the longest execution so far. */
+  readonly longest: number;
+}
+
 export class RandomWalk implements Scheduler {
   readonly coverage: Coverage = SAMPLED;
   readonly #random: RandomNumbers;
@@ -34,6 +40,16 @@ export class RandomWalk implements Scheduler {
   }
 
   end(): void {}
+
+  save(): SamplingState {
+    return { random: this.#random.state, longest: 0 };
+  }
+
+  restore(state: unknown): void {
+    this.#random.state = (state as SamplingState).random;
+  }
+
+  fraction(): undefined {}
 }
 
 export class Pct implements Scheduler {
@@ -73,6 +89,18 @@ export class Pct implements Scheduler {
   end(run: Execution): void {
     this.#longest = Math.max(this.#longest, run.depth);
   }
+
+  save(): SamplingState {
+    return { random: this.#random.state, longest: this.#longest };
+  }
+
+  restore(state: unknown): void {
+    const { random, longest } = state as SamplingState;
+    this.#random.state = random;
+    this.#longest = longest;
+  }
+
+  fraction(): undefined {}
 
   /** Of a task that may run or time out, either, by chance. */
   #highest(run: Execution, count: number): Transition {
@@ -115,6 +143,16 @@ export class Pos implements Scheduler {
   }
 
   end(): void {}
+
+  save(): SamplingState {
+    return { random: this.#random.state, longest: 0 };
+  }
+
+  restore(state: unknown): void {
+    this.#random.state = (state as SamplingState).random;
+  }
+
+  fraction(): undefined {}
 
   #drawAgain(run: Execution, chosen: Transition): void {
     const footprint = run.footprintOf(taskOf(chosen), choiceOf(chosen));

@@ -22,6 +22,12 @@ export interface Scheduler {
   end(run: Execution): void;
   /** What has been covered when begin() says that there is nothing left. */
   readonly coverage: Coverage;
+  /** Between two executions: all that it has to remember, as plain JSON. Undefined for a replay. */
+  save(): unknown;
+  /** Before its first execution: goes on where {@link save} was called. */
+  restore(state: unknown): void;
+  /** Which part of the search is done, as far as it can tell: see estimate.ts. Undefined for one that has no end. */
+  fraction(): number | undefined;
 }
 
 export interface Coverage {

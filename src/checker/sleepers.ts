@@ -7,6 +7,7 @@
 import type { Footprints } from "./footprint.ts";
 import { TASK_LIMIT } from "./trace.ts";
 import type { Transition } from "./trace.ts";
+import type { Sleeper } from "./wakeup-tree.ts";
 
 const WIDTH = 96;
 
@@ -48,6 +49,20 @@ export class Sleepers {
   /** Nobody sleeps at the beginning. */
   clearRoot(): void {
     this.#counts[0] = 0;
+  }
+
+  /** Who sleeps at `depth`, in a form that can be kept. */
+  list(depth: number): Sleeper[] {
+    return Array.from({ length: this.#counts[depth]! }, (_, i) => {
+      return { transition: this.item(depth, i), footprint: this.footprint(depth, i) };
+    });
+  }
+
+  /** These and nobody else sleep at `depth`. */
+  replace(depth: number, sleepers: readonly Sleeper[]): void {
+    while (depth >= this.#counts.length) this.#grow();
+    this.#counts[depth] = 0;
+    for (const { transition, footprint } of sleepers) this.add(depth, transition, footprint);
   }
 
   /** Who still sleeps at `depth`, after the step `transition` with `footprint` at `depth - 1`. */

@@ -8,10 +8,20 @@ import type { Execution } from "./execution.ts";
 import { Races } from "./races.ts";
 import type { RaceVisitor } from "./races.ts";
 import { Reversal } from "./reversal.ts";
+import { fractionOf } from "./estimate.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 import { Sleepers } from "./sleepers.ts";
 import type { Transition } from "./trace.ts";
+import { exportNodes, importNodes } from "./wakeup-tree.ts";
+import type { PortableNodes, WakeupNode } from "./wakeup-tree.ts";
+
+interface SourceState {
+  /** The steps of the last execution, and who sleeps at each. */
+  readonly frames: PortableNodes;
+  readonly backtrack: readonly (readonly Transition[])[];
+  readonly tried: readonly (readonly Transition[])[];
+}
 
 export class SourceDpor implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
@@ -24,6 +34,8 @@ export class SourceDpor implements Scheduler {
   readonly #backtrack: Set<Transition>[] = [];
   readonly #tried: Set<Transition>[] = [];
   readonly #onRace: RaceVisitor;
+  /** Footprints of the current steps, of a search that goes on from elsewhere. */
+  #feet: number[] = [];
   #repeat = 0;
   #depth = 0;
   #isFirst = true;
@@ -48,13 +60,13 @@ export class SourceDpor implements Scheduler {
       this.#isFirst = false;
       return 0;
     }
-    const { footprint } = this.#run.trace;
     for (let depth = this.#depth - 1; depth >= 0; depth--) {
-      this.#sleepers.add(depth, this.#current[depth]!, footprint[depth]!);
+      this.#sleepers.add(depth, this.#current[depth]!, this.#footAt(depth));
       for (const transition of this.#backtrack[depth]!) {
         if (this.#tried[depth]!.has(transition) || this.#sleepers.has(depth, transition)) continue;
         this.#tried[depth]!.add(transition);
         this.#current[depth] = transition;
+        this.#feet.length = Math.min(this.#feet.length, depth);
         this.#repeat = depth + 1;
         return depth;
       }
@@ -64,7 +76,10 @@ export class SourceDpor implements Scheduler {
 
   next(run: Execution): Decision {
     const { depth } = run;
-    if (depth < this.#repeat) return this.#current[depth]!;
+    if (depth < this.#repeat) {
+      if (depth < this.#feet.length) run.requirePlanned(this.#current[depth]!, this.#feet[depth]!);
+      return this.#current[depth]!;
+    }
     this.#depth = depth;
     if (depth === 0) this.#sleepers.clearRoot();
     else this.#sleepers.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
@@ -82,5 +97,50 @@ export class SourceDpor implements Scheduler {
 
   end(): void {
     this.#races.forEach(0, this.#onRace);
+    this.#feet = [];
+  }
+
+  save(): SourceState {
+    const frames = Array.from({ length: this.#depth }, (_, depth): WakeupNode => {
+      const begun = { sleepers: this.#sleepers.list(depth), tried: 0 };
+      return { transition: this.#current[depth]!, footprint: this.#footAt(depth), children: [], begun };
+    });
+    return {
+      frames: exportNodes(frames, this.#run.footprints),
+      backtrack: this.#backtrack.slice(0, this.#depth).map((set) => Array.from(set)),
+      tried: this.#tried.slice(0, this.#depth).map((set) => Array.from(set)),
+    };
+  }
+
+  restore(state: unknown): void {
+    const { frames, backtrack, tried } = state as SourceState;
+    const nodes = importNodes(frames, this.#run.footprints);
+    for (const [depth, { transition, footprint, begun }] of nodes.entries()) {
+      this.#current[depth] = transition;
+      this.#feet[depth] = footprint;
+      this.#sleepers.replace(depth, begun?.sleepers ?? []);
+      this.#backtrack[depth] = new Set(backtrack[depth]);
+      this.#tried[depth] = new Set(tried[depth]);
+    }
+    this.#depth = nodes.length;
+    this.#isFirst = nodes.length === 0;
+  }
+
+  fraction(): number {
+    // The last execution's own end counts as a branch without any left.
+    const tried = [...this.#tried.slice(0, this.#depth).map((set) => set.size - 1), 1];
+    return fractionOf(tried, (depth) => (depth === this.#depth ? 0 : this.#untried(depth)));
+  }
+
+  #untried(depth: number): number {
+    let count = 0;
+    for (const transition of this.#backtrack[depth]!) {
+      if (!this.#tried[depth]!.has(transition) && !this.#sleepers.has(depth, transition)) count++;
+    }
+    return count;
+  }
+
+  #footAt(depth: number): number {
+    return this.#feet[depth] ?? this.#run.trace.footprint[depth]!;
   }
 }
