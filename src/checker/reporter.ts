@@ -42,6 +42,14 @@ export class Reporter implements Witness {
     return Array.from(this.#found.values());
   }
 
+  /** A finding of an earlier part of the exploration. */
+  adopt(finding: Finding): void {
+    const known = this.#found.get(findingIdentity(finding));
+    if (known === undefined || known.schedule.length > finding.schedule.length) {
+      this.#found.set(findingIdentity(finding), finding);
+    }
+  }
+
   threw(run: Execution, task: number, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     const stacks = this.#stacksOf(error);

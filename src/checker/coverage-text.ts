@@ -1,0 +1,45 @@
+/** @module What an exploration covered, and how far one is, in words. */
+
+import type { Exploration, Progress } from "./exploration.ts";
+
+const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
+
+/** "complete", "complete to 2 preemptions", "sampled: 1,000 executions", "stopped after 1,234 executions". */
+export function coverageText(seen: Exploration): string {
+  const count = numberOf(seen.executions + seen.blocked, "execution");
+  if (samplingEngines.has(seen.engine)) return `sampled: ${count}`;
+  if (seen.engine === "replay") return "one schedule";
+  if (!seen.complete) return `stopped after ${count}`;
+  if (seen.bound === Infinity) return "complete";
+  return `complete to ${numberOf(seen.bound, seen.engine === "delay" ? "delay" : "preemption")}`;
+}
+
+/** One line: "12,345 classes, 61,000 executions/s, 0 blocked, about 40 % done, 3 s left". */
+export function progressText(so: Progress): string {
+  const parts = [
+    numberOf(so.classes, "class"),
+    `${Math.round(so.executionsPerSecond).toLocaleString("en")} executions/s`,
+    `${so.blocked.toLocaleString("en")} blocked`,
+  ];
+  if (so.findings > 0) parts.push(numberOf(so.findings, "finding"));
+  if (so.estimate !== undefined) {
+    parts.push(`about ${Math.floor(so.estimate.fraction * 100)} % done`);
+    const left = Math.max(0, so.estimate.executions - so.executions - so.blocked);
+    if (so.executionsPerSecond > 0) parts.push(`${durationText(left / so.executionsPerSecond)} left`);
+  }
+  return parts.join(", ");
+}
+
+function numberOf(count: number, noun: string): string {
+  const plural = noun.endsWith("s") ? `${noun}es` : `${noun}s`;
+  return `${count.toLocaleString("en")} ${count === 1 ? noun : plural}`;
+}
+
+const MINUTE = 60;
+const HOUR = 3600;
+
+function durationText(seconds: number): string {
+  if (seconds < 2 * MINUTE) return `${Math.ceil(seconds)} s`;
+  if (seconds < 2 * HOUR) return `${Math.ceil(seconds / MINUTE)} min`;
+  return `${Math.ceil(seconds / HOUR).toLocaleString("en")} h`;
+}
