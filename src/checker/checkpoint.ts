@@ -98,7 +98,12 @@ export function recordOptions(options: ExploreOptions): RecordedOptions {
   const { weaknesses } = options;
   const all = {
     ...defaultLiberties,
-    ...{ engine, preemptions, delays, seed, pctDepth, collectClasses },
+    engine,
+    preemptions,
+    delays,
+    seed,
+    pctDepth,
+    collectClasses,
     weaknesses: weaknesses?.join(" "),
   };
   for (const [name, value] of Object.entries(all)) {

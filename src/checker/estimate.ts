@@ -7,7 +7,7 @@
  * It would be without bias if the order of the branches were random and their number known. Neither is so here: an engine
  * that reduces finds branches while it goes, which makes the estimate too small at the beginning (a hundredth of the way
  * on by up to fifty times), and later branches are smaller because more sleeps in them, which makes it too large. On the
- * programs of the counts it was between a seventh and thirteen times the truth from a tenth of the way on, mostly within a
+ * programs of the counts it was between a seventh and twenty times the truth from a tenth of the way on, mostly within a
  * factor of three, and is exact at the end. A branch that is found takes the part that is done back a little.
  */
 
