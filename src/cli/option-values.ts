@@ -23,6 +23,17 @@ export function wholeNumber(option: string, least: number, greatest: number): Re
   };
 }
 
+/** A time in seconds, more than 0, such as `10` or `0.5`. */
+export function seconds(option: string, greatest: number): Reader<number> {
+  return (text) => {
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    if (value > 0 && value <= greatest) return value;
+    throw new UsageError(
+      `Cannot use ${quote(text)} as ${option}: must be seconds, more than 0 and at most ${greatest}`,
+    );
+  };
+}
+
 /** A size such as `2MiB`, `512 KiB` or `4096` bytes, from `least` to `greatest` bytes. */
 export function sizeBytes(option: string, least: number, greatest: number): Reader<number> {
   return (text) => {

@@ -9,12 +9,15 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 
 import type { AddCommand, CommandContext } from "./command.ts";
+import { addCheck } from "./check/check-command.ts";
 import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "./exit-status.ts";
 import { addRun } from "./run.ts";
+import { addReplay } from "./replay/replay-command.ts";
+import { addFuzz } from "./fuzz/fuzz-command.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands in the order of the help. A further one is a file and a line here. */
-const COMMANDS: readonly AddCommand[] = [addRun];
+const COMMANDS: readonly AddCommand[] = [addRun, addCheck, addReplay, addFuzz];
 
 /** Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never throws, never exits. */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -1,0 +1,111 @@
+/**
+ * @module One run of `hmm check`: explores the chosen scenarios, hands on their rows in the order of the list, each as soon as it
+ * and those before it are there, and keeps what has been reached, so that a run that is stopped can go on.
+ */
+
+import type { StatusLine } from "../status-line.ts";
+import { CheckProgress } from "./check-progress.ts";
+import type { JudgedRow } from "./check-row.ts";
+import type { CheckpointFile, CheckState } from "./checkpoint-file.ts";
+import type { ExploreJob, JobOutcome, Wanted } from "./explore-job.ts";
+import { ExplorePool } from "./explore-pool.ts";
+import type { EngineChoice } from "./engine-choice.ts";
+import { onInterrupt } from "../interruption.ts";
+import type { LocatedScenario } from "./scenario-modules.ts";
+import type { ShownFinding } from "./shown-finding.ts";
+
+export interface CheckRunOptions {
+  readonly scenarios: readonly LocatedScenario[];
+  readonly choice: EngineChoice;
+  readonly workers: number;
+  readonly minimised: Wanted;
+  readonly shown: Wanted;
+  /** What was reached before, and where to keep what is reached now. */
+  readonly state: CheckState;
+  readonly file: CheckpointFile;
+  readonly line: StatusLine;
+  readonly onRow: (row: JudgedRow) => void;
+}
+
+export interface CheckResult {
+  readonly rows: readonly JudgedRow[];
+  readonly shown: readonly ShownFinding[];
+  /** Ctrl-C came before all was done. */
+  readonly isInterrupted: boolean;
+}
+
+/** Explores `scenarios`. */
+export async function runCheck(options: CheckRunOptions): Promise<CheckResult> {
+  const run = new CheckRun(options);
+  return await run.run();
+}
+
+class CheckRun {
+  readonly #options: CheckRunOptions;
+  readonly #names: readonly string[];
+  readonly #state: CheckState;
+  readonly #shown = new Map<string, readonly ShownFinding[]>();
+  #printed = 0;
+
+  constructor(options: CheckRunOptions) {
+    this.#options = options;
+    this.#names = options.scenarios.map(({ address }) => address.name);
+    this.#state = options.state;
+  }
+
+  async run(): Promise<CheckResult> {
+    const { file, workers, line } = this.#options;
+    this.#printReady();
+    const jobs = this.#jobsLeft();
+    const progress = new CheckProgress(line, this.#names.length, this.#names.length - jobs.length);
+    const pool = new ExplorePool(jobs, {
+      onStart: (job) => progress.started(job, jobs[job]?.address.name ?? ""),
+      onProgress: (job, so) => progress.progressed(job, so),
+      onOutcome: (job, outcome) => {
+        progress.ended(job);
+        this.#keep(jobs[job]?.address.name ?? "", outcome);
+      },
+    });
+    using _ = onInterrupt(() => pool.cancel());
+    await pool.run(workers).finally(() => line.clear());
+    const rows = this.#rows();
+    const isInterrupted = rows.length < this.#names.length;
+    if (!isInterrupted) file.remove();
+    return { rows, shown: this.#names.flatMap((name) => this.#shown.get(name) ?? []), isInterrupted };
+  }
+
+  #jobsLeft(): ExploreJob[] {
+    const { scenarios, choice, minimised, shown } = this.#options;
+    return scenarios
+      .filter(({ address }) => !this.#state.done.has(address.name))
+      .map(({ address }) => {
+        return { address, choice, minimised, shown, resumeFrom: this.#state.underWay.get(address.name) };
+      });
+  }
+
+  #keep(name: string, outcome: JobOutcome): void {
+    if (outcome.kind === "stopped") {
+      if (outcome.checkpoint !== undefined) this.#state.underWay.set(name, outcome.checkpoint);
+    } else {
+      this.#state.underWay.delete(name);
+      this.#state.done.set(name, outcome.judged);
+      this.#shown.set(name, outcome.shown);
+      this.#printReady();
+    }
+    this.#options.file.write(this.#state);
+  }
+
+  #printReady(): void {
+    for (;;) {
+      const row = this.#state.done.get(this.#names[this.#printed] ?? "");
+      if (row === undefined) return;
+      this.#printed++;
+      this.#options.line.clear();
+      this.#options.onRow(row);
+    }
+  }
+
+  #rows(): JudgedRow[] {
+    return this.#names.flatMap((name) => this.#state.done.get(name) ?? []);
+  }
+}

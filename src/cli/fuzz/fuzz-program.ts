@@ -1,0 +1,105 @@
+/**
+ * @module A random program as data: what each task calls, in order. It is what the fuzzer makes, changes and shrinks, and what stands
+ * in the file that it writes, so it is read with suspicion.
+ */
+
+import { UsageError } from "../exit-status.ts";
+
+/** The names of the calls that programs are made of. */
+export const CALLS = [
+  "mmap",
+  "munmap",
+  "mprotect",
+  "mremap",
+  "dontneed",
+  "fork",
+  "exit-child",
+  "touch",
+  "serve",
+  "snapshot",
+  "use",
+  "register",
+  "unregister",
+] as const;
+
+export type CallName = (typeof CALLS)[number];
+
+/** One call. What a call does not need is ignored. */
+export interface FuzzCall {
+  readonly op: CallName;
+  /** The page is counted from the address that this earlier call of the task returned; else from the first mapped page. */
+  readonly from?: number;
+  /** Default 0. */
+  readonly page?: number;
+  /** Default 1. */
+  readonly pages?: number;
+  /** Ask for, or give, the right to write. Default false. */
+  readonly write?: boolean;
+  /** mprotect: take all rights. Default false. */
+  readonly none?: boolean;
+  /** mmap: shared. Default false. */
+  readonly shared?: boolean;
+  /** mmap: "fixed" replaces what is there, "noreplace" does not; without it, anywhere. mremap: with "fixed", move to `to`. */
+  readonly place?: "fixed" | "noreplace";
+  /** mremap: how many pages it becomes. Default 1. */
+  readonly newPages?: number;
+  /** mremap: where to. Default 0. */
+  readonly to?: number;
+  /** In the address space of the task's youngest child, if it has one. Default false. */
+  readonly child?: boolean;
+}
+
+export interface FuzzProgram {
+  /** By task. */
+  readonly tasks: Readonly<Record<string, readonly FuzzCall[]>>;
+}
+
+/** A program in a file, as the module's default export. */
+export interface FuzzFile extends FuzzProgram {
+  /** The version of this form. */
+  readonly fuzz: 1;
+  readonly name: string;
+  readonly summary?: string;
+  /** With how many preemptions the finding shows. */
+  readonly preemptions: number;
+}
+
+export const TASKS_MAX = 4;
+/** Pages, counted from the first mapped one, that programs may name. */
+export const PAGE_LIMIT = 16;
+
+export function isFuzzFile(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "fuzz" in value;
+}
+
+/** Reads what {@link isFuzzFile} says is one. Throws UsageError if it is not of this form. */
+export function readFuzzFile(value: unknown): FuzzFile {
+  const file = value as Partial<FuzzFile>;
+  if (file.fuzz !== 1) refuse("it is of another version");
+  if (typeof file.name !== "string" || typeof file.tasks !== "object") refuse("it has no name or no tasks");
+  const names = Object.keys(file.tasks);
+  if (names.length === 0 || names.length > TASKS_MAX) refuse(`it must have 1 to ${TASKS_MAX} tasks`);
+  for (const calls of Object.values(file.tasks)) {
+    if (!Array.isArray(calls)) refuse("a task must be an array of calls");
+    calls.forEach((call, i) => requireCall(call as unknown, i));
+  }
+  const preemptions = Number.isSafeInteger(file.preemptions) ? (file.preemptions ?? 0) : 0;
+  const summary = typeof file.summary === "string" ? file.summary : "a program of the fuzzer";
+  return { fuzz: 1, name: file.name, summary, preemptions, tasks: file.tasks };
+}
+
+function requireCall(call: unknown, index: number): void {
+  if (typeof call !== "object" || call === null) refuse("a call must be an object");
+  const { op, from, page = 0, pages = 1, newPages = 1, to = 0 } = call as FuzzCall;
+  if (!CALLS.includes(op)) refuse(`there is no call ${JSON.stringify(op)}`);
+  if (from !== undefined && !(Number.isSafeInteger(from) && from >= 0 && from < index)) {
+    refuse("`from` must be the index of an earlier call");
+  }
+  const isSmall = [page, to].every((place) => Number.isSafeInteger(place) && place >= 0 && place < PAGE_LIMIT);
+  const isShort = [pages, newPages].every((count) => Number.isSafeInteger(count) && count > 0 && count <= PAGE_LIMIT);
+  if (!isSmall || !isShort) refuse(`pages and places must be whole numbers below ${PAGE_LIMIT}`);
+}
+
+function refuse(why: string): never {
+  throw new UsageError(`Cannot use the program of the fuzzer: ${why}`);
+}

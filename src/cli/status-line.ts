@@ -1,0 +1,41 @@
+/**
+ * @module One line at the bottom of a terminal that says what is going on, redrawn in place and taken away before anything else is
+ * written. Writes nothing at all where the stream is no terminal, so logs and pipes stay clean.
+ */
+
+import type { Terminal } from "./terminal.ts";
+
+const REDRAW_MS = 100;
+const CLEAR_LINE = "\r\u001B[K";
+const WIDTH_ELSE = 80;
+
+export class StatusLine {
+  readonly #terminal: Terminal;
+  readonly #now: () => number;
+  #drawnAtMs = -Infinity;
+  #isShown = false;
+
+  constructor(terminal: Terminal, now: () => number = () => performance.now()) {
+    this.#terminal = terminal;
+    this.#now = now;
+  }
+
+  /** Draws the line, cut to the width of the terminal; at most ten times a second. */
+  update(text: string): void {
+    const { err, errColors } = this.#terminal;
+    if (err.isTTY !== true) return;
+    const nowMs = this.#now();
+    if (nowMs - this.#drawnAtMs < REDRAW_MS) return;
+    this.#drawnAtMs = nowMs;
+    const width = (err.columns ?? WIDTH_ELSE) - 1;
+    err.write(CLEAR_LINE + errColors.dim(text.length > width ? `${text.slice(0, width - 1)}…` : text));
+    this.#isShown = true;
+  }
+
+  /** Takes the line off the screen. The next update draws at once. */
+  clear(): void {
+    if (this.#isShown) this.#terminal.err.write(CLEAR_LINE);
+    this.#isShown = false;
+    this.#drawnAtMs = -Infinity;
+  }
+}

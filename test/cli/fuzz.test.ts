@@ -1,0 +1,173 @@
+/** `hmm fuzz`: a mistake in an operation is found and made small, the shipped code is not accused, and a run goes on. */
+
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+
+import { explore } from "../../src/checker/explore.ts";
+import { RandomNumbers } from "../../src/checker/random-numbers.ts";
+import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
+import { RIG_TABLE_PAGES } from "../../src/checker/rig/rig-device.ts";
+import { FuzzSearch } from "../../src/cli/fuzz/fuzz-search.ts";
+import type { ProgramOutcome } from "../../src/cli/fuzz/fuzz-search.ts";
+import type { OperationTable } from "../../src/cli/fuzz/fuzz-stage.ts";
+import { readFuzzFile } from "../../src/cli/fuzz/fuzz-program.ts";
+import { operations } from "../../src/cli/fuzz/operations.ts";
+import { changedProgram, randomProgram } from "../../src/cli/fuzz/program-grammar.ts";
+import { programScenario } from "../../src/cli/fuzz/program-scenario.ts";
+import { scenarioFileText } from "../../src/cli/fuzz/scenario-file.ts";
+import { shrinkProgram } from "../../src/cli/fuzz/shrink-program.ts";
+import { runProgram } from "../../src/cli/program.ts";
+import { mmget } from "../../src/mm/mm.ts";
+import { DONE_TRUE } from "../../src/sync/task.ts";
+import { capturedTerminal } from "./captured-terminal.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "hmm-fuzz-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A driver that does not ask under its lock whether the range is still valid. */
+const hastyDevice: OperationTable = {
+  ...operations,
+  serve: {
+    ...operations.serve,
+    *perform(stage, _mm, { task, startPage, pages, call }) {
+      const end = Math.min(startPage + pages, RIG_PAGE + RIG_TABLE_PAGES);
+      if (startPage < RIG_PAGE || startPage >= end) return 0;
+      const options = { write: call.write === true, isValid: () => DONE_TRUE };
+      return yield* stage.deviceOf(task).serve(startPage, end - startPage, options);
+    },
+  },
+};
+
+/** A fork that forgets a user of the parent. */
+const leakyFork: OperationTable = {
+  ...operations,
+  fork: {
+    ...operations.fork,
+    *perform(stage, mm, placed) {
+      yield* mmget(mm);
+      return yield* operations.fork.perform(stage, mm, placed);
+    },
+  },
+};
+
+function searchUntilFound(table: OperationTable, seed: number): ProgramOutcome {
+  const search = new FuzzSearch({ seed, table });
+  for (let number = 0; number < 2000; number++) {
+    const outcome = search.tryProgram(number);
+    if (outcome.finding !== undefined) return outcome;
+  }
+  return assert.fail(`seed ${seed}: nothing found in 2,000 programs`);
+}
+
+test("a device that programs without asking is found, and the program made small", () => {
+  const { program, finding } = searchUntilFound(hastyDevice, 3);
+  assert.ok(finding !== undefined);
+  const small = shrinkProgram(program, finding, hastyDevice);
+  assert.match(small.finding.message, /The device (reaches frame|may write)/);
+  const calls = Object.values(small.program.tasks).flat();
+  assert.equal(Object.keys(small.program.tasks).length, 2);
+  assert.equal(calls.length, 2, JSON.stringify(small.program));
+  assert.ok(calls.some(({ op }) => op === "serve"));
+  assert.ok(small.finding.preemptions <= 2);
+  // The same program is sound with the shipped device: it is the mistake that was found.
+  assert.deepEqual(explore(programScenario(small.program), { engine: "bounded", preemptions: 2 }).findings, []);
+});
+
+test("a user of an address space that is never given back is found by the books", () => {
+  const { program, finding } = searchUntilFound(leakyFork, 5);
+  assert.ok(finding !== undefined);
+  const small = shrinkProgram(program, finding, leakyFork);
+  assert.match(small.finding.message, /books do not balance/);
+  assert.deepEqual(small.program, { tasks: { a: [{ op: "fork" }] } });
+});
+
+test("an answer that the documentation does not allow is found", () => {
+  const table: OperationTable = { ...operations, touch: { ...operations.touch, answers: [] } };
+  const { program, finding } = searchUntilFound(table, 6);
+  assert.ok(finding !== undefined);
+  const small = shrinkProgram(program, finding, table);
+  assert.match(small.finding.message, /touch answers E(FAULT|NOMEM), which its documentation does not allow/);
+  assert.ok(Object.values(small.program.tasks).flat().length <= 2, JSON.stringify(small.program));
+});
+
+test("the shipped code is not accused, and programs show ever more", () => {
+  const search = new FuzzSearch({ seed: 11 });
+  let signals = 0;
+  for (let number = 0; number < 40; number++) {
+    const outcome = search.tryProgram(number);
+    assert.equal(outcome.finding, undefined, JSON.stringify(outcome));
+    signals += outcome.signals.length;
+  }
+  assert.ok(signals > 200, `${signals} signals`);
+});
+
+test("programs are repeatable, and changes of them well-formed", () => {
+  const random = new RandomNumbers(1);
+  assert.deepEqual(randomProgram(new RandomNumbers(9)), randomProgram(new RandomNumbers(9)));
+  let program = randomProgram(random);
+  for (let i = 0; i < 500; i++) {
+    program = changedProgram(program, randomProgram(random), random);
+    readFuzzFile({ fuzz: 1, name: "x", preemptions: 0, ...program });
+  }
+});
+
+async function hmm(
+  ...args: string[]
+): Promise<{ readonly status: number; readonly out: string; readonly err: string }> {
+  const terminal = capturedTerminal();
+  const status = await runProgram(args, terminal);
+  return { status, ...terminal.text };
+}
+
+test("a scenario file is checked and replayed by its path", async () => {
+  const { program, finding } = searchUntilFound(hastyDevice, 3);
+  assert.ok(finding !== undefined);
+  const small = shrinkProgram(program, finding, hastyDevice);
+  const path = join(folder, "found.mjs");
+  writeFileSync(path, scenarioFileText("found.mjs", small, 3));
+  // With the shipped device it is sound.
+  const checked = await hmm("check", path);
+  assert.deepEqual([checked.status, checked.err], [0, ""]);
+  assert.match(checked.out, /found\.mjs +✓ ok .*complete to [12] preemption/);
+  const replayed = await hmm("replay", `${path}@${small.finding.token.slice(0, 6)}`);
+  assert.equal(replayed.status, 0, replayed.err);
+});
+
+test("a program file that is no program is refused", async () => {
+  const path = join(folder, "bad.mjs");
+  const refused: readonly (readonly [file: object, says: RegExp])[] = [
+    [{ fuzz: 2 }, /of another version/],
+    [{ fuzz: 1, name: "x", tasks: {} }, /must have 1 to 4 tasks/],
+    [{ fuzz: 1, name: "x", tasks: { a: [{ op: "reboot" }] } }, /there is no call "reboot"/],
+    [{ fuzz: 1, name: "x", tasks: { a: [{ op: "touch", from: 0 }] } }, /index of an earlier call/],
+    [{ fuzz: 1, name: "x", tasks: { a: [{ op: "munmap", pages: 1e9 }] } }, /whole numbers below/],
+  ];
+  for (const [file, says] of refused) assert.throws(() => readFuzzFile(file), says);
+  writeFileSync(path, `export default ${JSON.stringify({ fuzz: 1, name: "x", tasks: { a: [{ op: "reboot" }] } })};\n`);
+  const { status, err } = await hmm("check", path);
+  assert.equal(status, 2);
+  assert.match(err, /there is no call "reboot"/);
+});
+
+test("hmm fuzz searches for a while, keeps what it learned, and goes on", async () => {
+  const state = join(folder, "state.json");
+  const first = await hmm("fuzz", "--seed", "4", "--seconds", "2", "--jobs", "1", "--state", state, "--output", folder);
+  assert.deepEqual([first.status, first.err], [0, ""], first.out);
+  assert.match(
+    first.out,
+    /programs, .* executions in .*: .* signals, nothing found \(seed 4; the same command goes on/,
+  );
+  assert.ok(existsSync(state));
+  const next = (): number => (JSON.parse(readFileSync(state, "utf8")) as { readonly next: number }).next;
+  const before = next();
+  const second = await hmm("fuzz", "--seconds", "2", "--jobs", "2", "--state", state, "--json", "--output", folder);
+  const said = JSON.parse(second.out) as { readonly seed: number; readonly findings: readonly unknown[] };
+  assert.deepEqual([second.status, said.seed, said.findings], [0, 4, []]);
+  assert.ok(next() > before);
+  const refused = await hmm("fuzz", "--seed", "5", "--state", state);
+  assert.equal(refused.status, 2);
+  assert.match(refused.err, /it is of seed 4/);
+});
