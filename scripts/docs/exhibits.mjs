@@ -95,6 +95,11 @@ function counted(count, what) {
   return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : what.endsWith("s") ? "es" : "s"}`;
 }
 
+/** @param {string} [summary] @returns {string} */
+function sentence(summary = "") {
+  return `${summary.slice(0, 1).toUpperCase()}${summary.slice(1).replace(/\.$/, "")}.`;
+}
+
 /**
  * Without line numbers, which every edit of a source file changes.
  *
@@ -152,7 +157,7 @@ function renderBroken({ explore, minimise, recordRun, nearestPassing, renderTime
   const sofar = `execution ${first.executions.toLocaleString("en")}, class ${first.classes.toLocaleString("en")}`;
   const effort = [counted(recording.preemptions, "preemption"), counted(recording.steps.length, "step")].join(", ");
   return [
-    `**\`${name}\`**: ${summary}.`,
+    `**\`${name}\`**: ${sentence(summary)}`,
     "",
     `> Found: **${expects}**, in ${sofar}. At its smallest: ${effort}.`,
     "",
@@ -171,7 +176,7 @@ function renderBroken({ explore, minimise, recordRun, nearestPassing, renderTime
 function renderSound({ explore }, scenario) {
   const exploration = explore(scenario, scenario.exploration);
   if (exploration.findings.length > 0) throw new Error(`${scenario.name}: ${exploration.findings[0].message}`);
-  return `- \`${scenario.name}\`: ${scenario.summary}. **Nothing found, ${coverage(exploration)}.**`;
+  return `- \`${scenario.name}\`: ${sentence(scenario.summary)} **Nothing found, ${coverage(exploration)}.**`;
 }
 
 /**

@@ -54,8 +54,8 @@ const smallest: Readonly<Record<string, Smallest>> = {
     kind: "assertion",
     sites: ["open2 unlock cardLock"],
     message: /^Cannot use hmm at null/,
-    preemptions: 1,
-    steps: 4,
+    preemptions: 0,
+    steps: 29,
   },
   "holes/driver-lock/before": {
     kind: "deadlock",
