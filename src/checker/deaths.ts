@@ -123,8 +123,11 @@ export class Deaths {
     this.left--;
     this.names.push(name);
     const wasStopped = hasPanicked(memory);
+    const isInside = (memory.words[record + AGENT_INSIDE]! & 1) !== 0;
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
-    const words = new Map([DEATHS, record + AGENT_INSIDE].map((word) => [word, memory.words[word]!]));
+    const changed = [DEATHS, ...(isInside ? [record + AGENT_INSIDE] : [])];
+    if (manner === QUEUED_WRITE) changed.push(wait.index);
+    const words = new Map(changed.map((word) => [word, memory.words[word]!]));
     return { words, panics: !wasStopped && hasPanicked(memory) };
   }
 

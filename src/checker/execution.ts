@@ -453,7 +453,7 @@ export class Execution {
     else {
       const code = kindCode(wait.kind);
       this.pendingCode[task] = code;
-      if (code === TEST_CONDITION && !this.footprints.scans) throw new NeedsScans();
+      if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) throw new NeedsScans();
     }
   }
 

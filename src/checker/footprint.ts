@@ -12,8 +12,7 @@
 
 import { CONTROL_WORDS, DEATHS } from "../sync/control-block.ts";
 import { FOOTPRINTS } from "../sync/explored.ts";
-import type { Wait, WaitKind } from "../sync/task.ts";
-import type { WordRange } from "./scenario.ts";
+import type { Wait, WaitKind, WordRange } from "../sync/task.ts";
 
 /** How a step touches a place. */
 export type Manner = number;
@@ -143,6 +142,7 @@ export class Footprints {
   /** Footprint number + 1 by (place of the first word, code, variant), for the usual length. */
   #known: Int32Array = new Int32Array(1 << 12);
   readonly #knownLengths: number[] = [];
+  readonly #tests = new Map<string, number>();
   readonly #byContent = new Map<string, number>();
   /** Of each footprint, where its pairs begin in {@link places}; one more entry than footprints. */
   starts: Int32Array = new Int32Array(64);
@@ -216,11 +216,24 @@ export class Footprints {
 
   /** The footprint of performing `wait`; `success` matters to conditional kinds only. */
   of(code: number, wait: Wait, success: boolean): number {
+    if (code === TEST_CONDITION && wait.reads !== undefined) return this.#ofTest(wait, wait.reads);
     const variant = success ? SUCCESS : READ_ONLY;
     const slot = (this.placeOf(wait.index) * CODES + code) * VARIANTS + variant;
     const known = slot < this.#known.length ? this.#known[slot]! : 0;
     if (known !== 0 && this.#knownLengths[known] === wait.words) return known - 1;
     return this.#remember(slot, wait.words, this.#make(code, wait, success));
+  }
+
+  /** The test of a condition that says what it reads. */
+  #ofTest(wait: Wait, { at, words }: WordRange): number {
+    const key = `${wait.index} ${at} ${words}`;
+    const known = this.#tests.get(key);
+    if (known !== undefined) return known;
+    const pairs: [number, Manner][] = [[this.placeOf(wait.index), TEST]];
+    for (let word = at; word < at + words; word++) pairs.push([this.placeOf(word), READ]);
+    const made = this.#intern(pairs);
+    this.#tests.set(key, made);
+    return made;
   }
 
   /** The footprint of leaving a wait by itself: by its timeout, or for no reason. */

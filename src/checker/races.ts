@@ -289,6 +289,8 @@ export class Races {
     for (let step = 0; step < trace.length; step++) {
       if (!trace.isDeath(step) || step === second.step || !(step < first || this.#isKept(first, step))) continue;
       if (taskOf(trace.transition[step]!) === second.task) continue;
+      // It ends the wait.
+      if (step >= first && trace.deathEffects[step]?.words.has(trace.waits[second.step]!.index) === true) return false;
       if (trace.deathEffects[step]?.panics === true) hasPanicked = true;
       if (!this.#isSeen(step)) isNew = true;
     }

@@ -7,7 +7,7 @@
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task, WordRange } from "../sync/task.ts";
 import type { EngineName } from "./engines.ts";
 import type { FindingKind } from "./finding.ts";
 
@@ -69,12 +69,6 @@ export interface Invariant<S> {
   words(shared: S): readonly WordRange[];
   /** Throws if it does not hold. Changes nothing. */
   holds(shared: S): void;
-}
-
-/** A stretch of words of the memory. */
-export interface WordRange {
-  readonly at: number;
-  readonly words: number;
 }
 
 /** How an execution ended, for the verdict on its outcome. */

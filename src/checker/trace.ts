@@ -11,7 +11,7 @@
 import type { Wait } from "../sync/task.ts";
 import type { DeathEffects } from "./deaths.ts";
 import type { Footprints } from "./footprint.ts";
-import { WRITE, mannersConflict } from "./footprint.ts";
+import { READ, WRITE, mannersConflict } from "./footprint.ts";
 
 /**
  * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its thread dies; it looks up
@@ -182,6 +182,7 @@ export class Trace {
         continue;
       }
       if (isNamed) return this.after[step]!;
+      if (this.touchManner[touch] === READ) continue;
       if (!this.isDeath(step)) return found;
       const left = this.deathEffects[step]?.words.get(word);
       if (left !== undefined) return left;

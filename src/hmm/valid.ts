@@ -51,7 +51,8 @@ export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAI
     stamp = readStamp(record);
     return stampIsValid(stamp) || stamp === STAMP_ORPHANED;
   };
-  return (yield* hmmOfRange(range).wq.waitEvent(isSettled, timeoutMs)) && stamp !== STAMP_ORPHANED;
+  const reads = { at: stampIndex(record), words: 1 };
+  return (yield* hmmOfRange(range).wq.waitEvent(isSettled, timeoutMs, undefined, reads)) && stamp !== STAMP_ORPHANED;
 }
 
 /**

@@ -93,6 +93,14 @@ export interface Wait {
   readonly timeoutMs: number;
   /** For people: lock class, or what the caller named. */
   readonly label: string;
+  /** Of testCondition: the words that the condition reads; undefined if nobody says. */
+  readonly reads: WordRange | undefined;
+}
+
+/** Words of the memory. */
+export interface WordRange {
+  readonly at: number;
+  readonly words: number;
 }
 
 /** A thread of control. Run it with runBlocking or runAsync, or `yield*` it from another task. */
@@ -144,7 +152,7 @@ export function doneNumber(value: number): Task<number> {
 
 /** A wait on one word: sleep while `words[index] === expected`. */
 export function park(memory: SharedMemory, index: number, expected: number, timeoutMs: number, label: string): Wait {
-  return { kind: "park", memory, index, words: 1, expected, timeoutMs, label };
+  return { kind: "park", memory, index, words: 1, expected, timeoutMs, label, reads: undefined };
 }
 
 let onDescribe: ((wait: Wait) => void) | undefined;
@@ -163,8 +171,9 @@ export function describe(
   label: string,
   expected: number = 0,
   timeoutMs: number = Infinity,
+  reads: WordRange | undefined = undefined,
 ): Wait {
-  const wait: Wait = { kind, memory, index, words, expected, timeoutMs, label };
+  const wait: Wait = { kind, memory, index, words, expected, timeoutMs, label, reads };
   if (onDescribe !== undefined) onDescribe(wait);
   return wait;
 }

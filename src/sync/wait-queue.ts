@@ -30,7 +30,7 @@ import { beforeSleep } from "./lockdep.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { DONE, DONE_TRUE, TIMED_OUT, describe, park } from "./task.ts";
-import type { Task, WaitKind } from "./task.ts";
+import type { Task, WaitKind, WordRange } from "./task.ts";
 
 const SEQUENCE = 0;
 const WAITERS = 1;
@@ -59,11 +59,19 @@ export class WaitQueue {
    *
    * `selfWait`: says that only this thread's own JavaScript could make the condition true. If it does when a blocking
    * wait is about to begin, that wait would never end: throws EDEADLK.
+   *
+   * `reads`: the words that the condition reads, for an explorer; else it takes the condition to read everything. Their
+   * writers mark their writes (task.ts, access).
    */
-  waitEvent(condition: () => boolean, timeoutMs: number = Infinity, selfWait?: () => boolean): Task<boolean> {
+  waitEvent(
+    condition: () => boolean,
+    timeoutMs: number = Infinity,
+    selfWait?: () => boolean,
+    reads?: WordRange,
+  ): Task<boolean> {
     if (this.memory.mode === REAL && condition()) return DONE_TRUE;
     return this.memory.mode === EXPLORED
-      ? this.waitExplored(condition, timeoutMs)
+      ? this.waitExplored(condition, timeoutMs, reads)
       : this.waitSlow(condition, timeoutMs, selfWait);
   }
 
@@ -116,7 +124,7 @@ export class WaitQueue {
     }
   }
 
-  private *waitExplored(condition: () => boolean, timeoutMs: number): Task<boolean> {
+  private *waitExplored(condition: () => boolean, timeoutMs: number, reads?: WordRange): Task<boolean> {
     const { memory, at } = this;
     beforeSleep(this.label);
     let isQueued = false;
@@ -126,12 +134,12 @@ export class WaitQueue {
       const sequence = atomicLoad(memory.words, at + SEQUENCE);
       if (!isQueued) memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) + 1;
       isQueued = true;
-      yield describe("testCondition", memory, at, 0, this.label);
+      yield describe("testCondition", memory, at, 0, this.label, 0, Infinity, reads);
       holds = condition();
       if (holds || timeoutMs <= 0) break;
       const wake = yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs);
       if (wake !== TIMED_OUT) continue;
-      yield describe("testCondition", memory, at, 0, this.label);
+      yield describe("testCondition", memory, at, 0, this.label, 0, Infinity, reads);
       holds = condition();
       break;
     }
