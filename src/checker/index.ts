@@ -28,7 +28,6 @@ export {
   type Scenario,
   type ScenarioExploration,
   type StateTable,
-  type WordRange,
 } from "./scenario.ts";
 export { renderTimeline, type TimelineOptions } from "./timeline.ts";
 export { choiceOf, taskOf, type Choice, type Transition } from "./trace.ts";
@@ -55,6 +54,7 @@ export {
   type Wait,
   type WaitKind,
   type Wake,
+  type WordRange,
 } from "../sync/task.ts";
 export { WaitQueue } from "../sync/wait-queue.ts";
 

@@ -97,7 +97,7 @@ export interface Wait {
   readonly reads: WordRange | undefined;
 }
 
-/** Words of the memory. */
+/** A stretch of words of the memory. */
 export interface WordRange {
   readonly at: number;
   readonly words: number;
@@ -171,7 +171,7 @@ export function describe(
   label: string,
   expected: number = 0,
   timeoutMs: number = Infinity,
-  reads: WordRange | undefined = undefined,
+  reads?: WordRange,
 ): Wait {
   const wait: Wait = { kind, memory, index, words, expected, timeoutMs, label, reads };
   if (onDescribe !== undefined) onDescribe(wait);
