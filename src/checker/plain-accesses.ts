@@ -6,12 +6,16 @@
  * P1. An access belongs to the stretch after its task's latest step, number n. It happens before what comes after the
  *     task's step n + 1, if anything orders the two at all.
  *
+ * P2. An access that the task's latest step names is that step. Of two such the search has tried both orders, so they are no race; one
+ *     of them and one that is no step are: the search does not know that their order matters.
+ *
  * The order is that of the trace, in which a load also comes before a later store of the same word. So a race may be
  * hidden in one class of executions; it shows in the class where the store comes first.
  */
 
 import { currentTask } from "../sync/current-task.ts";
 import type { Execution } from "./execution.ts";
+import { TEST_CONDITION } from "./footprint.ts";
 import { markPlace } from "./source-places.ts";
 
 /** One plain access. */
@@ -22,6 +26,8 @@ export interface PlainAccess {
   /** Depth of the execution when it came. */
   readonly depth: number;
   readonly isWrite: boolean;
+  /** P2. */
+  readonly isStep: boolean;
   readonly label: string;
   readonly at: number;
   /** In a replay: an error whose stack says where in the code. */
@@ -57,13 +63,13 @@ export class PlainAccesses {
     const task = run.memory.agentId - 1;
     const { counts, tasks } = run.trace;
     const ordinal = counts[run.depth * tasks + task] ?? 0;
-    if (this.#isOwnStep(task, ordinal, at)) return;
     const held = currentTask.held.map(({ lock }) => lock.lockClass.name);
     const access: PlainAccess = {
       task,
       ordinal,
       depth: run.depth,
       isWrite,
+      isStep: this.#isOwnStep(task, ordinal, at),
       label,
       at,
       mark: run.withSites ? markPlace() : undefined,
@@ -79,20 +85,23 @@ export class PlainAccesses {
     } else shadow.reads[task] = access;
   }
 
-  /** Whether the access is what the task's latest step was about: then it is no plain one. */
+  /** P2. The test of a condition is about whatever the condition reads. */
   #isOwnStep(task: number, ordinal: number, at: number): boolean {
     if (ordinal === 0) return false;
-    const { positions, tasks, waits } = this.#run.trace;
-    const { index, words } = waits[positions[ordinal * tasks + task]!]!;
+    const { kind, positions, tasks, waits } = this.#run.trace;
+    const step = positions[ordinal * tasks + task]!;
+    if (kind[step] === TEST_CONDITION) return true;
+    const { index, words } = waits[step]!;
     return at >= index && at < index + words;
   }
 
   #compare(earlier: PlainAccess | undefined, later: PlainAccess): void {
-    if (earlier === undefined || earlier.task === later.task) return;
+    if (earlier === undefined || earlier.task === later.task || (earlier.isStep && later.isStep)) return;
     const { clocks, tasks, positions } = this.#run.trace;
     if (later.ordinal > 0) {
       const step = positions[later.ordinal * tasks + later.task]!;
-      if (clocks[step * tasks + earlier.task]! > earlier.ordinal) return;
+      const past = clocks[step * tasks + earlier.task]!;
+      if (past > earlier.ordinal || (earlier.isStep && past === earlier.ordinal)) return;
     }
     this.#onRace(this.#run, earlier, later);
   }

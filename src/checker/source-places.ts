@@ -31,7 +31,7 @@ const builtFolder = /^(?:\.build|dist)\//;
 /** The explorer itself: what is below it on the stack is the same everywhere. */
 const explorer = /\/checker\/execution\.[jt]s$/;
 /** What looks on, at the top. */
-const watching = /\/checker\/(?:source-places|record-run)\.[jt]s$/;
+const watching = /\/checker\/(?:source-places|plain-accesses|record-run|every-access)\.[jt]s$/;
 const maps = new Map<string, SourceMapReader | undefined>();
 
 /** An error whose stack says where its maker is. */

@@ -14,12 +14,12 @@
 
 import { FAULT_ALLOW_RETRY, FAULT_WRITE, handleMmFault } from "../mm/fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { leafOf, pteIndex, wordAt } from "../mm/page-table.ts";
+import { findLeaf, pteIndex, wordAt } from "../mm/page-table.ts";
 import { VM_WRITE } from "../mm/vma.ts";
 import { monotonicMs } from "../sync/clock.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { type Task, doneNumber } from "../sync/task.ts";
+import { type Task, access, doneNumber } from "../sync/task.ts";
 import { type Cursor, type LeafPart, clearFromCursor, cursorIndex, startOf, walkRange } from "./page-walk.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "./range.ts";
 import { armRange, hmmRangeWaitUntilValid, isOrphaned, isStillArmed } from "./valid.ts";
@@ -117,7 +117,11 @@ function* faultPage(
 ): Task<Errno> {
   const { machine, encoding } = range;
   const { page } = cursor;
-  const need = needOf(pteOf(machine.memory, mm, page), requestOf(requests, cursorIndex(range, cursor)), encoding);
+  const need = needOf(
+    yield* pteOf(machine.memory, mm, page),
+    requestOf(requests, cursorIndex(range, cursor)),
+    encoding,
+  );
   if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
   if (need === NEED_IMPOSSIBLE) {
     cursor.isSpecial = true;
@@ -133,8 +137,9 @@ function* faultPage(
 }
 
 /** The page's entry now; 0 when the space has no leaf there. */
-function pteOf(memory: SharedMemory, mm: Mm, page: number): number {
-  const leaf = leafOf(memory, mm.pgd, page);
+function* pteOf(memory: SharedMemory, mm: Mm, page: number): Task<number> {
+  const leaf = yield* findLeaf(memory, mm.pgd, page);
+  if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), 1, "pte");
   return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
 }
 

@@ -14,10 +14,11 @@ import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../sync/errors.ts";
 import { isAlerted } from "../sync/panic.ts";
 import { REAL } from "../sync/shared-memory.ts";
-import { DONE_TRUE, type Task } from "../sync/task.ts";
+import { EXPLORED } from "../sync/shared-memory.ts";
+import { DONE_TRUE, type Task, access } from "../sync/task.ts";
 import { FAULT_WRITE, faultAtHand, handleMmFault } from "./fault.ts";
 import type { Mm } from "./mm-struct.ts";
-import { leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { findLeaf, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
 import { VM_READ, Vma, findVma, vmaOf } from "./vma.ts";
 
@@ -72,6 +73,12 @@ function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean)
   return ptePfn(pte) * 2 + ((pte & PTE_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
 }
 
+/** To an explorer, what `walkForAccess` is about to look at. */
+function* lookInSteps({ memory }: Machine, mm: Mm, page: number): Task<void> {
+  const leaf = yield* findLeaf(memory, mm.pgd, page);
+  if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), 1, "pte");
+}
+
 /**
  * A translation for one access of a CPU thread, after a fault where there is none: what `walkForAccess` answers. To be used as the cache does (memory/translation.ts):
  * the shootdown generation is read before, and looked at again when it is used. Throws SegmentationFault, or HmmError ENOMEM. The caller
@@ -79,6 +86,7 @@ function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean)
  */
 export function* cpuTranslate(machine: Machine, mm: Mm, page: number, isWrite: boolean, address: number): Task<number> {
   for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
+    if (machine.memory.mode === EXPLORED) yield* lookInSteps(machine, mm, page);
     const found = walkForAccess(machine, mm, page, isWrite);
     if (found !== NO_TRANSLATION) return found;
     const result = yield* cpuFault(machine, mm, page, isWrite);

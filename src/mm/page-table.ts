@@ -17,7 +17,7 @@
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
 import { EXPLORED, type SharedMemory } from "../sync/shared-memory.ts";
-import { type Task, access } from "../sync/task.ts";
+import { type Task, access, doneNumber } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 
 export const PGD_WORDS = 4096;
@@ -44,6 +44,23 @@ export function leafOf(memory: SharedMemory, pgd: number, page: number): number 
   const leaf = wordAt(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)));
   if (leaf !== 0) memory.ensure(leaf + LEAF_WORDS);
   return leaf;
+}
+
+/**
+ * As `leafOf`, for who holds the mmap lock for reading only: another such holder may put a table there meanwhile, so to an explorer each
+ * look at an entry is a step.
+ */
+export function findLeaf(memory: SharedMemory, pgd: number, page: number): Task<number> {
+  return memory.mode === EXPLORED ? findLeafInSteps(memory, pgd, page) : doneNumber(leafOf(memory, pgd, page));
+}
+
+function* findLeafInSteps(memory: SharedMemory, pgd: number, page: number): Task<number> {
+  yield* access(memory, "read", pgd + (page >>> MID_SHIFT), 1, "page table");
+  const mid = wordAt(memory.words, pgd + (page >>> MID_SHIFT));
+  if (mid === 0) return 0;
+  const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
+  yield* access(memory, "read", index, 1, "page table");
+  return wordAt(memory.words, index);
 }
 
 /** Word index of the entry of `page` in its leaf. */
@@ -87,7 +104,7 @@ export type LeafVisitor = (leaf: number, startPage: number, endPage: number) => 
 
 /**
  * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of one read for each 4 GiB or 2 MiB. Stops at the first
- * nonzero answer and returns it. Holding the mmap lock (or alone, at exit).
+ * nonzero answer and returns it. Holding the mmap lock, or alone, at exit: then no look at a table is a scheduling point.
  */
 export function* forEachLeaf(
   memory: SharedMemory,
@@ -95,15 +112,18 @@ export function* forEachLeaf(
   startPage: number,
   endPage: number,
   visit: LeafVisitor,
+  isAlone: boolean = false,
 ): Task<number> {
+  const showsSteps = memory.mode === EXPLORED && !isAlone;
   for (let page = startPage; page < endPage;) {
+    if (showsSteps) yield* access(memory, "read", pgd + Math.floor(page / MID_SPAN_PAGES), 1, "page table");
     const mid = wordAt(memory.words, pgd + Math.floor(page / MID_SPAN_PAGES));
     if (mid === 0) {
       page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
       continue;
     }
     const end = Math.min(nextLeafPage(page), endPage);
-    const leaf = leafOf(memory, pgd, page);
+    const leaf = showsSteps ? yield* findLeaf(memory, pgd, page) : leafOf(memory, pgd, page);
     if (leaf !== 0) {
       const answer = yield* visit(leaf, page, end);
       if (answer !== 0) return answer;

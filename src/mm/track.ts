@@ -24,7 +24,7 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { type Task, access } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { leafOf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
+import { findLeaf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "./pte.ts";
 import { VM_SHARED, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
@@ -52,7 +52,7 @@ export function* trackRange(
     const last = Math.min(vma.endPage, endPage);
     for (let page = Math.max(vma.startPage, startPage); page < last;) {
       const to = Math.min(nextLeafPage(page), last);
-      const leaf = leafOf(memory, mm.pgd, page);
+      const leaf = yield* findLeaf(memory, mm.pgd, page);
       if (leaf !== 0) yield* access(memory, "update", pteIndex(leaf, page), to - page, "pte");
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
         yield* takeWrite(machine, mm, leaf, page, to);

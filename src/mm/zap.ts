@@ -20,7 +20,7 @@ import type { Errno } from "../sync/errno.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import { type Task, access } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { TASK_SIZE_PAGES, forEachLeaf, freeEmptyLeaves, pteIndex, wordAt } from "./page-table.ts";
+import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, freeEmptyLeaves, pteIndex, wordAt } from "./page-table.ts";
 import { holdsFrame, ptePfn } from "./pte.ts";
 
 /** The object that start and end of one invalidation of `mm` share. */
@@ -49,7 +49,7 @@ function* clearRange(
   const { memory, ram } = machine;
   const showsSteps = memory.mode === EXPLORED && !isAlone;
   const frames: number[] = [];
-  yield* forEachLeaf(memory, mm.pgd, startPage, endPage, function* (leaf, first, end): Task<number> {
+  const visit: LeafVisitor = function* (leaf, first, end): Task<number> {
     frames.length = 0;
     for (let page = first; page < end; page++) {
       const index = pteIndex(leaf, page);
@@ -61,7 +61,8 @@ function* clearRange(
     yield* mm.shootdown.flush(first, end);
     for (const pfn of frames) yield* ram.pagePut(pfn);
     return 0;
-  });
+  };
+  yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);
 }
 
 /**
