@@ -27,7 +27,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^The device reaches frame \d+ for page 64, which has no frame any more$/,
     preemptions: 1,
-    steps: 41,
+    steps: 46,
   },
   "holes/two-notifiers/before": {
     kind: "assertion",
@@ -48,7 +48,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: [],
     message: /^the address space has 2 users, and only one thread that knows of it$/,
     preemptions: 1,
-    steps: 36,
+    steps: 37,
   },
   "holes/never-registered/before": {
     kind: "assertion",
@@ -76,7 +76,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["open park wait queue"],
     message: /^open waits for ever/,
     preemptions: 2,
-    steps: 31,
+    steps: 32,
   },
   "holes/read-held/before": {
     kind: "lock-misuse",
