@@ -165,7 +165,9 @@ function* runTask(stage: FuzzStage, task: number, calls: readonly FuzzCall[], op
     const child = call.child === true ? stage.children[task]?.at(-1) : undefined;
     stage.watcher?.callBegan(task, call.op);
     const target = child === undefined ? mm : Mm.at(mm.memory, child);
-    const result = yield* call.op === "exit-child" ? exitChild(stage, task, operation) : operation.perform(stage, target, placed);
+    const result = yield* call.op === "exit-child"
+      ? exitChild(stage, task, operation)
+      : operation.perform(stage, target, placed);
     stage.watcher?.callEnded(task, call.op, result);
     if (call.op === "fork" && result > 0) stage.children[task]?.push(result);
     if (result < 0 && !operation.answers.includes(result)) {
