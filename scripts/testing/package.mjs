@@ -49,6 +49,26 @@ if (!complete || !findings.some(({ kind }) => kind === "deadlock")) throw new Er
 console.log("program ran");
 `;
 
+/** A driver's author writes such a file, and has it checked. */
+const ownScenario = `
+import { Mutex } from "hmm-ts/checker";
+export default {
+  name: "own",
+  expects: "deadlock",
+  words: 64,
+  setup(memory) {
+    const first = memory.words.length - 64;
+    const locks = [new Mutex(memory, first), new Mutex(memory, first + Mutex.WORDS)];
+    for (const lock of locks) lock.init();
+    return locks;
+  },
+  tasks: {
+    *there([one, other]) { yield* one.lock(); yield* other.lock(); yield* other.unlock(); yield* one.unlock(); },
+    *back([one, other]) { yield* other.lock(); yield* one.lock(); yield* one.unlock(); yield* other.unlock(); },
+  },
+};
+`;
+
 const consumerOptions = {
   target: "ES2023",
   lib: ["ES2023", "ES2024.SharedMemory", "ES2024.ArrayBuffer", "ESNext.Disposable"],
@@ -115,6 +135,12 @@ async function checkInstalled(folder) {
   const isRight = version.stdout.trim() === packageJson.version;
   const hint = `${version.output}\nwanted ${packageJson.version}`;
   checks.push(checkFromCommand("hmm --version", { ...version, ok: version.ok && isRight, output: hint }));
+
+  const check = await npm(["exec", "--offline", "--", "hmm", "check", "holes/parked"], folder);
+  checks.push(checkFromCommand("hmm check explores the scenarios that ship", check));
+  writeFileSync(join(folder, "own.mjs"), ownScenario);
+  const own = await npm(["exec", "--offline", "--", "hmm", "check", "./own.mjs"], folder);
+  checks.push(checkFromCommand("hmm check explores a scenario of the user's", own));
 
   writeFileSync(join(folder, "program.ts"), program);
   const config = { compilerOptions: consumerOptions, files: ["program.ts"] };

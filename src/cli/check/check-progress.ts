@@ -40,7 +40,7 @@ export class CheckProgress {
     const [oldest] = this.#current.values();
     if (oldest === undefined) return;
     const { name, so } = oldest;
-    const place = `scenario ${formatCount(this.#done + 1)} of ${formatCount(this.#total)}`;
+    const place = `${formatCount(this.#done + 1)} of ${formatCount(this.#total)}`;
     this.#line.update(`${place}  ${name}${so === undefined ? "" : `  ${progressText(so)}`}`);
   }
 }
