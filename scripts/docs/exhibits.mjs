@@ -42,16 +42,30 @@ already, or somebody waits for a thing that cannot happen any more.
 
 ## How to read the diagrams
 
-Time goes down. Each thread has a column, and each line is one step of one thread: taking a lock, changing a count,
-reading a word that others write. What a thread does between two steps nobody can see. A bar beside the steps says
-that a lock is held. Only those steps are shown that what went wrong depends on.
+Time goes down. Each thread has a column, and each line is one step of one thread. What a thread does between two steps
+nobody can see. Only those steps are shown that what went wrong depends on; the others are counted. Left of the columns,
+a line shows how long an object lives that matters here.
+
+| a step | what it does |
+| --- | --- |
+| \`lock\`, \`unlock\`, \`tryLock\` | a lock that one may hold (bar: ┏ ┃ ┗); to try never waits, and may find it busy |
+| \`downRead\`, \`upRead\` | a lock that many may hold for reading (bar: ┌ │ └), such as \`mmapLock\` and \`mirrorsSem\` |
+| \`queueWrite\`, \`downWrite\`, \`upWrite\` | the same lock for writing, by one: who queues for it lets no new reader pass |
+| \`refGet\`, \`refPut\`, \`refGetNotZero\` | a reference count goes up, down, or up unless it is 0 already |
+| \`srcuReadLock\`, \`srcuReadUnlock\` | a section in which what one finds stays allocated (bar: ╭ ┊ ╰) |
+| \`srcuStart\`, \`srcuWait\`, \`srcuCall\` | who wants to free something waits for such sections, or has it done after them |
+| \`enqueue\`, tests the condition, sleeps | how to wait: queue, look once more, sleep; \`wakeAll\` reaches those who queue or sleep |
+| \`read\`, \`write\`, \`update\` | a word that others use without the same lock |
+| \`shootdownBump\` | from here on no CPU thread uses an old translation |
 
 The headline says what was found. Below it: how many **preemptions** it needs, that is, how often a thread must be
-interrupted that could have gone on, and how many steps. Everything has been tried to make both small, so a diagram
-with no preemption shows a bug that every program would run into, and one with two shows one that a test may never see.
-At the end stands the nearest order of steps in which nothing goes wrong, and where the two part.
+interrupted that could have gone on, and how many steps. Everything has been tried to make both small. A diagram
+without a preemption shows a bug for which one thread need only come before the other; one with two preemptions shows
+one that a test may never meet. At the end stands the nearest order of steps in which nothing goes wrong, and where the
+two part.
 
-\`hmm replay '...'\` runs exactly the steps of the diagram again. \`hmm check NAME\` explores a scenario anew.
+The line that begins with \`hmm replay\` runs exactly the steps of the diagram again. \`hmm check NAME\` explores a
+scenario anew, \`hmm check patches holes\` all of this page.
 `;
 
 /** @type {readonly { title: string, text: string, ids: readonly string[] }[]} */
