@@ -228,18 +228,19 @@ export class Ram {
    * References that are no pins: 1 means that one page-table entry, and nobody else's, has the frame. May read too high for a moment while somebody
    * pins or unpins, never too low.
    */
-  pageUsers(pfn: number): number {
-    if (pfn === ZERO_PFN) return 1;
+  pageUsers(pfn: number): Task<number> {
+    if (pfn === ZERO_PFN) return doneNumber(1);
+    if (this.memory.mode === EXPLORED) return this.#usersExplored(pfn);
     const counts = this.#sections.countsOf(pfn);
     const index = counts.index(pfn);
     const pins = atomicLoad(counts.words, index + PINS_AFTER_COUNT);
-    return atomicLoad(counts.words, index) - pins;
+    return doneNumber(atomicLoad(counts.words, index) - pins);
   }
 
-  pagePinned(pfn: number): boolean {
-    if (pfn === ZERO_PFN) return false;
-    const counts = this.#sections.countsOf(pfn);
-    return atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0;
+  /** Whether the frame has pins, a moment ago. */
+  pagePinned(pfn: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED && pfn !== ZERO_PFN) return this.#pinnedExplored(pfn);
+    return doneBoolean(this.#pins(pfn) > 0);
   }
 
   /** Where the frame lies. Throws HmmError ENXIO for no frame, BufferNotHere (sections.ts) if this thread cannot reach it now. */
@@ -389,6 +390,24 @@ export class Ram {
     if (atomicLoad(counts.words, index + PINS_AFTER_COUNT) > 0)
       bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
     return true;
+  }
+
+  #pins(pfn: number): number {
+    if (pfn === ZERO_PFN) return 0;
+    const counts = this.#sections.countsOf(pfn);
+    return atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT);
+  }
+
+  *#pinnedExplored(pfn: number): Task<boolean> {
+    yield* access(this.memory, "read", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    return this.#pins(pfn) > 0;
+  }
+
+  *#usersExplored(pfn: number): Task<number> {
+    yield* access(this.memory, "read", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    const pins = this.#pins(pfn);
+    yield* access(this.memory, "read", this.#countName(pfn), 1, "frame count");
+    return this.pageCount(pfn) - pins;
   }
 
   *#putExplored(pfn: number): Task<void> {

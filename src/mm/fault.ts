@@ -169,7 +169,7 @@ function* makeWritable(machine: Machine, mm: Mm, page: number, index: number, pt
 
 function* writeProtectedPrivate(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
   const pfn = ptePfn(pte);
-  if ((pte & PTE_SPECIAL) === 0 && machine.ram.pageUsers(pfn) === 1) {
+  if ((pte & PTE_SPECIAL) === 0 && (yield* machine.ram.pageUsers(pfn)) === 1) {
     return yield* makeWritable(machine, mm, page, index, pte);
   }
   const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);

@@ -91,7 +91,7 @@ function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
     return 0;
   }
   const pfn = ptePfn(pte);
-  if (machine.ram.pagePinned(pfn)) return yield* copyPinned(machine, pfn, pte, to);
+  if (yield* machine.ram.pagePinned(pfn)) return yield* copyPinned(machine, pfn, pte, to);
   yield* machine.ram.pageGet(pfn);
   const isPresent = (pte & PTE_PRESENT) !== 0;
   if (isPresent && (pte & PTE_WRITE) !== 0) atomicExchange(words, from, pte & ~PTE_WRITE);

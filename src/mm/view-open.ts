@@ -128,7 +128,7 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     return 0;
   }
   for (const vma of vmasIn(memory, mm, startPage, endPage)) if ((vma.flags & VM_BUFFER) !== 0) return EINVAL;
-  const pfn = runAlready(machine, mm, startPage, endPage);
+  const pfn = yield* runAlready(machine, mm, startPage, endPage);
   if (pfn !== 0) {
     hold.pfn = pfn;
     return 0;
@@ -142,7 +142,7 @@ function pteOf(machine: Machine, mm: Mm, page: number): number {
 }
 
 /** First frame when the range's frames exist, are in a row in one section, and are this space's own; else 0. */
-function runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): number {
+function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<number> {
   const pfn = ptePfn(pteOf(machine, mm, startPage));
   if (pfn === ZERO_PFN) return 0;
   const section = machine.ram.section(pfn);
@@ -154,7 +154,7 @@ function runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number
       const pte = pteOf(machine, mm, page);
       const expected = pfn + (page - startPage);
       if ((pte & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT || ptePfn(pte) !== expected) return 0;
-      if (isPrivate && machine.ram.pageUsers(expected) !== 1) return 0;
+      if (isPrivate && (yield* machine.ram.pageUsers(expected)) !== 1) return 0;
     }
   }
   return pfn;
@@ -166,7 +166,7 @@ function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { memory, ram } = machine;
   // Said before the range is walked, which may be the whole address space.
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
-  if (!canMove(machine, mm, startPage, endPage)) return EBUSY;
+  if (!(yield* canMove(machine, mm, startPage, endPage))) return EBUSY;
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
     if ((yield* leafAlloc(machine, mm, page)) === 0) return ENOMEM;
   }
@@ -210,7 +210,7 @@ function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32A
 }
 
 /** Frames that others look at directly (pins) or through another space's entries cannot be moved under them. */
-function canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): boolean {
+function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<boolean> {
   const { memory, ram } = machine;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     const isShared = (vma.flags & VM_SHARED) !== 0;
@@ -221,8 +221,8 @@ function canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): 
       const pfn = isShared ? shmemPeek(memory, vma.source, vma.offsetPages + (page - vma.startPage)) : own;
       if (pfn === ZERO_PFN) continue;
       // A private frame that a fork shares is copied out of, not moved; a pin of it is another view's, and stays right for that one's space only.
-      if (ram.pagePinned(pfn) && (isShared || ram.pageUsers(pfn) === 1)) return false;
-      if (isShared && ram.pageUsers(pfn) > (own === ZERO_PFN ? 1 : 2)) return false;
+      if ((yield* ram.pagePinned(pfn)) && (isShared || (yield* ram.pageUsers(pfn)) === 1)) return false;
+      if (isShared && (yield* ram.pageUsers(pfn)) > (own === ZERO_PFN ? 1 : 2)) return false;
     }
   }
   return true;
