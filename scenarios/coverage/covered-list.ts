@@ -1,8 +1,10 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { mmPairs } from "./mm/pairs.ts";
+import { sharedSources } from "./mm/shared-source.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { locks } from "./sync/locks.ts";
 import { waits } from "./sync/waiting.ts";
 
-export const covered: readonly Covered[] = [...locks, ...waits, ...lifetimes];
+export const covered: readonly Covered[] = [...locks, ...waits, ...lifetimes, ...mmPairs, ...sharedSources];

@@ -80,7 +80,7 @@ export function* quarantineBlock(pages: HeapPages, at: number, count: number): T
   if (sizeClass === 0)
     pages.setOwner(Math.floor(at / HEAP_PAGE_WORDS), pages.ownerOf(Math.floor(at / HEAP_PAGE_WORDS)) & ~halfBit(at));
   else pages.setOwner(at / HEAP_PAGE_WORDS, BLOCK_CLASSES);
-  countBlocks(pages, sizeClass, -1);
+  pages.memory.words[pages.header.blocksLive.at + sizeClass]!--; // past the watch, as there
 }
 
 function isLiveBlock(pages: HeapPages, at: number, sizeClass: number): boolean {

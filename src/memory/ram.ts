@@ -206,6 +206,12 @@ export class Ram {
     return atomicLoad(counts.words, counts.index(pfn));
   }
 
+  /** Whether the frame has exactly so many references, pins included. */
+  *pageHas(pfn: number, references: number): Task<boolean> {
+    yield* access(this.memory, "read", this.#countName(pfn), 1, "frame count");
+    return this.pageCount(pfn) === references;
+  }
+
   /** A reference that is a pin (F3). Only for who holds a reference. Pairs with `pageUnpin`. */
   *pagePin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;

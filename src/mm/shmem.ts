@@ -5,25 +5,30 @@
  * an object.
  *
  *   H1  A nonzero entry holds one count of its frame until the object dies; each page-table entry that maps it holds another.
- *   H2  An entry goes from 0 to a frame once, by compare-and-swap, and stays: so a lookup needs no lock.
+ *   H2  An entry goes from 0 to a frame once, and stays, but for a view that moves the frame while nobody else uses it. So who finds a frame takes its count before
+ *       another can move it: both under shmemLock, for the spaces that share an object have no other lock in common.
  */
 
 import type { Machine } from "../memory/machine.ts";
 import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
-import { atomicCompareExchange } from "../sync/atomics.ts";
+import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
+import { ENOMEM } from "../sync/errno.ts";
 import { RefCount } from "../sync/refcount.ts";
+import { Spinlock } from "../sync/spinlock.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { type Task, access } from "../sync/task.ts";
 import { LEAF_WORDS, wordAt } from "./page-table.ts";
 
 export interface Shmem extends StructView {
   readonly refs: RefCount;
+  readonly lock: Spinlock;
   directory: number;
   directoryWords: number;
 }
 
 export const Shmem: Struct<Shmem> = struct<Shmem>("shmem", {
   refs: embed(RefCount, "one for each vma over it"),
+  lock: embed(Spinlock, "the entries (H2)", "shmemLock"),
   directory: pointer("const", "tables of 512 frame numbers each"),
   directoryWords: u32("const", "512, 2048 or 4096: fixes the largest offset"),
 });
@@ -46,6 +51,7 @@ export function* shmemCreate(machine: Machine, pages: number): Task<number> {
   }
   const shmem = Shmem.at(machine.memory, at);
   shmem.refs.init(1);
+  shmem.lock.init();
   shmem.directory = directory;
   shmem.directoryWords = directoryWords;
   return at;
@@ -101,40 +107,66 @@ export const SHMEM_BEYOND_END = -1;
 /** The frame at page `offset`, made (zeroed) on first touch, with a count for the caller's entry. 0 = ENOMEM, SHMEM_BEYOND_END. */
 export function* shmemFrame(machine: Machine, at: number, offset: number): Task<number> {
   const { memory, ram } = machine;
-  const slot = yield* slotOf(machine, Shmem.at(memory, at), offset);
+  const shmem = Shmem.at(memory, at);
+  const slot = yield* slotOf(machine, shmem, offset);
   if (slot === 0) return 0;
   if (slot < 0) return SHMEM_BEYOND_END;
-  yield* access(memory, "read", slot, 1, "shmem page");
-  let pfn = wordAt(memory.words, slot);
-  if (pfn === 0) {
-    const fresh = yield* ram.allocFrame(true);
-    if (fresh === 0) return 0;
-    yield* access(memory, "update", slot, 1, "shmem page");
-    const winner = atomicCompareExchange(memory.words, slot, 0, fresh);
-    if (winner !== 0) yield* ram.pagePut(fresh);
-    pfn = winner === 0 ? fresh : winner;
-  }
-  yield* ram.pageGet(pfn);
+  const found = yield* takeEntry(machine, shmem, slot, 0);
+  if (found !== 0) return found;
+  const fresh = yield* ram.allocFrame(true);
+  if (fresh === 0) return 0;
+  const pfn = yield* takeEntry(machine, shmem, slot, fresh);
+  if (pfn !== fresh) yield* ram.pagePut(fresh);
   return pfn;
 }
 
-/** Puts `pfn` (whose count for the object the caller hands over) where nobody but one entry uses the frame that was there. For views (H2's one exception). */
-export function* shmemReplace(machine: Machine, at: number, offset: number, pfn: number): Task<boolean> {
-  const { memory } = machine;
-  const slot = yield* slotOf(machine, Shmem.at(memory, at), offset);
-  if (slot <= 0) return false;
-  yield* access(memory, "write", slot, 1, "shmem page");
-  memory.words[slot] = pfn;
-  return true;
+/** H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count for the object, where there is none. */
+function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number): Task<number> {
+  const { memory, ram } = machine;
+  yield* shmem.lock.lock();
+  yield* access(memory, "update", slot, 1, "shmem page");
+  const pfn = wordAt(memory.words, slot) || fresh;
+  if (pfn !== 0) {
+    atomicStore(memory.words, slot, pfn);
+    yield* ram.pageGet(pfn);
+  }
+  yield* shmem.lock.unlock();
+  return pfn;
+}
+
+/** What `shmemMove` answers when somebody else uses the frame. */
+export const SHMEM_BUSY = -2;
+
+/**
+ * Moves page `offset`, contents and all, into frame `pfn`, whose count goes to the object. The frame that was there, or 0; its count for the object is the caller's now. SHMEM_BUSY when it has
+ * more references than the object's and those of the caller's own `entries`: then nothing has changed. ENOMEM. For views.
+ */
+export function* shmemMove(machine: Machine, at: number, offset: number, pfn: number, entries: number): Task<number> {
+  const { memory, ram } = machine;
+  const shmem = Shmem.at(memory, at);
+  const slot = yield* slotOf(machine, shmem, offset);
+  if (slot <= 0) return ENOMEM;
+  yield* shmem.lock.lock();
+  const from = wordAt(memory.words, slot);
+  const isOurs = from === 0 || (yield* ram.pageHas(from, 1 + entries));
+  if (isOurs) {
+    if (from !== 0) ram.copyFrame(from, pfn);
+    yield* access(memory, "write", slot, 1, "shmem page");
+    atomicStore(memory.words, slot, pfn);
+  }
+  yield* shmem.lock.unlock();
+  return isOurs ? from : SHMEM_BUSY;
 }
 
 /** The frame at page `offset`, or 0 when it was never touched. No count is taken. */
-export function shmemPeek(memory: SharedMemory, at: number, offset: number): number {
+export function* shmemPeek(memory: SharedMemory, at: number, offset: number): Task<number> {
   const shmem = Shmem.at(memory, at);
   const top = Math.floor(offset / LEAF_WORDS);
   if (top >= shmem.directoryWords) return 0;
+  yield* access(memory, "read", shmem.directory + top, 1, "shmem directory");
   const table = wordAt(memory.words, shmem.directory + top);
   if (table === 0) return 0;
   memory.ensure(table + LEAF_WORDS);
+  yield* access(memory, "read", table + (offset % LEAF_WORDS), 1, "shmem page");
   return wordAt(memory.words, table + (offset % LEAF_WORDS));
 }

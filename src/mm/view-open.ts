@@ -26,7 +26,7 @@ import {
   makePte,
   ptePfn,
 } from "./pte.ts";
-import { shmemPeek, shmemReplace } from "./shmem.ts";
+import { SHMEM_BUSY, shmemMove, shmemPeek } from "./shmem.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
@@ -180,36 +180,62 @@ function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     old[page - startPage] = atomicExchange(memory.words, index, 0);
   }
   yield* mm.shootdown.flush(startPage, endPage);
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) yield* refill(machine, mm, hold, vma, old, run);
+  let result: Errno = 0;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    if (result === 0) result = yield* refill(machine, mm, hold, vma, old, run);
+  }
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   hold.pfn = run;
-  return 0;
+  return result;
 }
 
-/** Copies one vma's part of the range into the run and puts the entries back, now of the run's frames. */
-function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32Array, run: number): Task<void> {
+/**
+ * Copies one vma's part of the range into the run and puts the entries back, now of the run's frames. EBUSY, ENOMEM: a shared page could not be moved. What was moved
+ * before it stays moved, which nobody notices; it and all behind it is as it was.
+ */
+function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32Array, run: number): Task<Errno> {
   const { memory, ram } = machine;
   const isShared = (vma.flags & VM_SHARED) !== 0;
   const end = Math.min(vma.endPage, hold.endPage);
   for (let page = Math.max(vma.startPage, hold.startPage); page < end; page++) {
     const i = page - hold.startPage;
     const pte = wordAt(old, i);
-    const offset = vma.offsetPages + (page - vma.startPage);
-    const from = isShared ? shmemPeek(memory, vma.source, offset) : holdsFrame(pte) ? ptePfn(pte) : ZERO_PFN;
-    if (from !== ZERO_PFN) ram.copyFrame(from, run + i);
     if (isShared) {
-      yield* shmemReplace(machine, vma.source, offset, run + i);
+      const offset = vma.offsetPages + (page - vma.startPage);
+      const from = yield* shmemMove(machine, vma.source, offset, run + i, holdsFrame(pte) ? 1 : 0);
+      if (from < 0) {
+        yield* putBack(machine, mm, hold, page, old, run);
+        return from === SHMEM_BUSY ? EBUSY : from;
+      }
       yield* ram.pageGet(run + i);
       if (from !== ZERO_PFN) yield* ram.pagePut(from);
-    }
+    } else if (holdsFrame(pte)) ram.copyFrame(ptePfn(pte), run + i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
     const rights = (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
     atomicStore(memory.words, index, makePte(run + i, rights));
     if (holdsFrame(pte)) yield* ram.pagePut(ptePfn(pte));
   }
+  return 0;
 }
 
-/** Frames that others look at directly (pins) or through another space's entries cannot be moved under them. */
+/** From `startPage` on the entries are as they were, and the run's frames are free. */
+function* putBack(
+  machine: Machine,
+  mm: Mm,
+  hold: ViewHold,
+  startPage: number,
+  old: Int32Array,
+  run: number,
+): Task<void> {
+  const { memory, ram } = machine;
+  for (let page = startPage; page < hold.endPage; page++) {
+    const i = page - hold.startPage;
+    atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, page), page), wordAt(old, i));
+    yield* ram.pagePut(run + i);
+  }
+}
+
+/** Frames that others look at directly (pins) or through another space's entries cannot be moved under them. Of shared pages this is a first look; `shmemMove` decides. */
 function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<boolean> {
   const { memory, ram } = machine;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
@@ -218,7 +244,7 @@ function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number):
     for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
       const pte = pteOf(machine, mm, page);
       const own = holdsFrame(pte) ? ptePfn(pte) : ZERO_PFN;
-      const pfn = isShared ? shmemPeek(memory, vma.source, vma.offsetPages + (page - vma.startPage)) : own;
+      const pfn = isShared ? yield* shmemPeek(memory, vma.source, vma.offsetPages + (page - vma.startPage)) : own;
       if (pfn === ZERO_PFN) continue;
       // A private frame that a fork shares is copied out of, not moved; a pin of it is another view's, and stays right for that one's space only.
       if ((yield* ram.pagePinned(pfn)) && (isShared || (yield* ram.pageUsers(pfn)) === 1)) return false;

@@ -15,6 +15,7 @@ export const LOCK_ORDER: string = `
   lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
   lock driverLock: mutex: a driver's page table, and its use of translations
   lock pageTableLock: spinlock: the shape of the page tables, mm.hmm
+  lock shmemLock: spinlock: the entries of a shared source, and that the frames they name are not moved
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
   lock mirrorClaim: spinlock: the status of a mirror, and so who may unregister it
   lock mirrorOpsLock: spinlock: which drivers are in use on the machine
@@ -27,7 +28,7 @@ export const LOCK_ORDER: string = `
   order mmapLock < notifierSrcu < mirrorsSem < driverLock
   order mmapLock < mmapLock
   order driverLock < mirrorClaim, mirrorOpsLock
-  order driverLock < pageTableLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
+  order driverLock < pageTableLock, shmemLock, rangesLock, notifierLock, srcuQueueLock, slabLock, ramLock
   order pageTableLock, rangesLock, notifierLock < slabLock, ramLock
   order slabLock < heapLock
 `;

@@ -45,7 +45,6 @@ function together(name: string, ops: readonly Operation[], shared: boolean): Any
   return rigScenario<World>({
     name,
     summary: `${ops.map((operation) => operation.name).join(" and ")} at the same time, on one ${shared ? "shared" : "private"} page; who is last takes the space down.`,
-    exploration: { engine: "bounded", preemptions: 2 },
     rig: ROOM,
     setup: (rig) => {
       mapOnePage(rig, shared);
@@ -63,10 +62,16 @@ function coveredPair(first: Operation, second: Operation, shared: boolean): Cove
   const kind = shared ? "shared" : "private";
   const scenario = together(`coverage/mm/${kind}/${first.name}-vs-${second.name}`, [first, second], shared);
   const [one = "", other = ""] = Object.keys(scenario.tasks);
-  return { layer: "mm", scenario, twins: [], runs: { [one]: first.runs, [other]: second.runs } };
+  const exit = ["mm/mm.mmput"];
+  return {
+    layer: "mm",
+    scenario,
+    twins: [],
+    runs: { [one]: [...first.runs, ...exit], [other]: [...second.runs, ...exit] },
+  };
 }
 
-/** All pairs on a private page. */
-export const mmPairs: readonly Covered[] = operations.flatMap((first, i) =>
-  operations.slice(i).map((second) => coveredPair(first, second, false)),
+/** All pairs, on a private page and on a shared one. */
+export const mmPairs: readonly Covered[] = [false, true].flatMap((shared) =>
+  operations.flatMap((first, i) => operations.slice(i).map((second) => coveredPair(first, second, shared))),
 );

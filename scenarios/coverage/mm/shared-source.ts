@@ -79,7 +79,7 @@ interface Act {
 }
 
 const acts: readonly Act[] = [
-  { name: "view", runs: ["mm/view-open.viewOpen", "mm/view-open.viewClose", "mm/shmem.shmemReplace"], body: viewPage },
+  { name: "view", runs: ["mm/view-open.viewOpen", "mm/view-open.viewClose", "mm/shmem.shmemMove"], body: viewPage },
   { name: "fault", runs: ["mm/cpu-fault.cpuFault", "mm/shmem.shmemFrame"], body: readPage },
   { name: "discard", runs: ["mm/madvise.doMadvise"], body: discard },
 ];
