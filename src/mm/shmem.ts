@@ -15,7 +15,6 @@ import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
 import { ENOMEM } from "../sync/errno.ts";
 import { RefCount } from "../sync/refcount.ts";
 import { Spinlock } from "../sync/spinlock.ts";
-import type { SharedMemory } from "../sync/shared-memory.ts";
 import { type Task, access } from "../sync/task.ts";
 import { LEAF_WORDS, wordAt } from "./page-table.ts";
 
@@ -138,8 +137,9 @@ function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number)
 export const SHMEM_BUSY = -2;
 
 /**
- * Moves page `offset`, contents and all, into frame `pfn`, whose count goes to the object. The frame that was there, or 0; its count for the object is the caller's now. SHMEM_BUSY when it has
- * more references than the object's and those of the caller's own `entries`: then nothing has changed. ENOMEM. For views.
+ * Moves page `offset`, contents and all, into frame `pfn`. Its count goes to the object; it gets another one for the caller's entry, before anybody can find it and move it on. The frame that was
+ * there, or 0; its count for the object is the caller's now. SHMEM_BUSY when that one has more references than the object's and those of the caller's own `entries`: then nothing has
+ * changed. ENOMEM. For views.
  */
 export function* shmemMove(machine: Machine, at: number, offset: number, pfn: number, entries: number): Task<number> {
   const { memory, ram } = machine;
@@ -151,22 +151,10 @@ export function* shmemMove(machine: Machine, at: number, offset: number, pfn: nu
   const isOurs = from === 0 || (yield* ram.pageHas(from, 1 + entries));
   if (isOurs) {
     if (from !== 0) ram.copyFrame(from, pfn);
+    yield* ram.pageGet(pfn);
     yield* access(memory, "write", slot, 1, "shmem page");
     atomicStore(memory.words, slot, pfn);
   }
   yield* shmem.lock.unlock();
   return isOurs ? from : SHMEM_BUSY;
-}
-
-/** The frame at page `offset`, or 0 when it was never touched. No count is taken. */
-export function* shmemPeek(memory: SharedMemory, at: number, offset: number): Task<number> {
-  const shmem = Shmem.at(memory, at);
-  const top = Math.floor(offset / LEAF_WORDS);
-  if (top >= shmem.directoryWords) return 0;
-  yield* access(memory, "read", shmem.directory + top, 1, "shmem directory");
-  const table = wordAt(memory.words, shmem.directory + top);
-  if (table === 0) return 0;
-  memory.ensure(table + LEAF_WORDS);
-  yield* access(memory, "read", table + (offset % LEAF_WORDS), 1, "shmem page");
-  return wordAt(memory.words, table + (offset % LEAF_WORDS));
 }

@@ -26,7 +26,7 @@ import {
   makePte,
   ptePfn,
 } from "./pte.ts";
-import { SHMEM_BUSY, shmemMove, shmemPeek } from "./shmem.ts";
+import { SHMEM_BUSY, shmemMove } from "./shmem.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
@@ -207,7 +207,6 @@ function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32A
         yield* putBack(machine, mm, hold, page, old, run);
         return from === SHMEM_BUSY ? EBUSY : from;
       }
-      yield* ram.pageGet(run + i);
       if (from !== ZERO_PFN) yield* ram.pagePut(from);
     } else if (holdsFrame(pte)) ram.copyFrame(ptePfn(pte), run + i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
@@ -235,20 +234,18 @@ function* putBack(
   }
 }
 
-/** Frames that others look at directly (pins) or through another space's entries cannot be moved under them. Of shared pages this is a first look; `shmemMove` decides. */
+/** A private frame that others look at directly (pins) cannot be moved under them. Of shared ones `shmemMove` decides. */
 function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<boolean> {
   const { memory, ram } = machine;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    const isShared = (vma.flags & VM_SHARED) !== 0;
+    if ((vma.flags & VM_SHARED) !== 0) continue;
     const end = Math.min(vma.endPage, endPage);
     for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
       const pte = pteOf(machine, mm, page);
-      const own = holdsFrame(pte) ? ptePfn(pte) : ZERO_PFN;
-      const pfn = isShared ? yield* shmemPeek(memory, vma.source, vma.offsetPages + (page - vma.startPage)) : own;
-      if (pfn === ZERO_PFN) continue;
-      // A private frame that a fork shares is copied out of, not moved; a pin of it is another view's, and stays right for that one's space only.
-      if ((yield* ram.pagePinned(pfn)) && (isShared || (yield* ram.pageUsers(pfn)) === 1)) return false;
-      if (isShared && (yield* ram.pageUsers(pfn)) > (own === ZERO_PFN ? 1 : 2)) return false;
+      if (!holdsFrame(pte)) continue;
+      // One that a fork shares is copied out of, not moved; a pin of it is another view's, and stays right for that one's space only.
+      const pfn = ptePfn(pte);
+      if ((yield* ram.pagePinned(pfn)) && (yield* ram.pageUsers(pfn)) === 1) return false;
     }
   }
   return true;

@@ -99,8 +99,13 @@ export const operations: readonly Operation[] = [
     body: ({ machine, mm }) =>
       requireAnswer(
         doMmap(machine, mm, {
-          ...{ lengthBytes: PAGE_BYTES, address: ADDRESS, placement: MAP_FIXED_REPLACE },
-          ...{ protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 },
+          lengthBytes: PAGE_BYTES,
+          address: ADDRESS,
+          placement: MAP_FIXED_REPLACE,
+          protection: VM_READ | VM_WRITE,
+          shared: false,
+          bufferPfn: 0,
+          offsetPages: 0,
         }),
         isAddress,
       ),
