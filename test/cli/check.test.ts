@@ -6,8 +6,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
+import { parseCheckpoint } from "../../src/checker/checkpoint.ts";
+import { doJob } from "../../src/cli/check/explore-job.ts";
 import type { CheckRow } from "../../src/cli/check/check-row.ts";
 import { runProgram } from "../../src/cli/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
@@ -217,7 +219,29 @@ test("Ctrl-C keeps what was reached, and the same command goes on", async () => 
   assert.ok(existsSync(file));
 });
 
-test("a check that was stopped and goes on says what one that was not stopped says", async () => {
+test("an exploration that was stopped and goes on says what one that was not stopped says", async () => {
+  const { choice, ...job } = {
+    address: { module: pathToFileURL(own).href, own: "surprising", name: "surprising" },
+    choice: { engine: "naive" },
+    minimised: "all",
+    shown: "surprises",
+  } as const;
+  const hearing = { onProgress: () => {}, isCancelled: () => false };
+  const whole = await doJob({ ...job, choice, resumeFrom: undefined }, hearing);
+  let asked = 0;
+  const stopped = await doJob(
+    { ...job, choice, resumeFrom: undefined },
+    { ...hearing, isCancelled: () => ++asked > 3 },
+  );
+  assert.ok(stopped.kind === "stopped" && stopped.checkpoint !== undefined);
+  const checkpoint = parseCheckpoint(JSON.stringify(stopped.checkpoint));
+  const resumed = await doJob({ ...job, choice, resumeFrom: checkpoint }, hearing);
+  assert.ok(whole.kind === "judged" && resumed.kind === "judged");
+  assert.deepEqual({ ...resumed.judged.row, seconds: 0 }, { ...whole.judged.row, seconds: 0 });
+  assert.ok(whole.judged.row.executions > 3);
+});
+
+test("a checkpoint file goes when all is done", async () => {
   const whole = await rowsOf("holes/parked/after");
   const file = join(folder, "finished.json");
   const kept = await rowsOf("holes/parked/after", "--checkpoint", file);

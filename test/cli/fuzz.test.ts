@@ -8,8 +8,7 @@ import { after, test } from "node:test";
 
 import { explore } from "../../src/checker/explore.ts";
 import { RandomNumbers } from "../../src/checker/random-numbers.ts";
-import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
-import { RIG_TABLE_PAGES } from "../../src/checker/rig/rig-device.ts";
+import { fuzz } from "../../src/cli/fuzz/fuzz-command.ts";
 import { FuzzSearch } from "../../src/cli/fuzz/fuzz-search.ts";
 import type { ProgramOutcome } from "../../src/cli/fuzz/fuzz-search.ts";
 import type { OperationTable } from "../../src/cli/fuzz/fuzz-stage.ts";
@@ -21,25 +20,11 @@ import { scenarioFileText } from "../../src/cli/fuzz/scenario-file.ts";
 import { shrinkProgram } from "../../src/cli/fuzz/shrink-program.ts";
 import { runProgram } from "../../src/cli/program.ts";
 import { mmget } from "../../src/mm/mm.ts";
-import { DONE_TRUE } from "../../src/sync/task.ts";
+import { operations as hastyDevice } from "./hasty-operations.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hmm-fuzz-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-/** A driver that does not ask under its lock whether the range is still valid. */
-const hastyDevice: OperationTable = {
-  ...operations,
-  serve: {
-    ...operations.serve,
-    *perform(stage, _mm, { task, startPage, pages, call }) {
-      const end = Math.min(startPage + pages, RIG_PAGE + RIG_TABLE_PAGES);
-      if (startPage < RIG_PAGE || startPage >= end) return 0;
-      const options = { write: call.write === true, isValid: () => DONE_TRUE };
-      return yield* stage.deviceOf(task).serve(startPage, end - startPage, options);
-    },
-  },
-};
 
 /** A fork that forgets a user of the parent. */
 const leakyFork: OperationTable = {
@@ -134,6 +119,21 @@ test("a scenario file is checked and replayed by its path", async () => {
   assert.match(checked.out, /found\.mjs +✓ ok .*complete to [12] preemption/);
   const replayed = await hmm("replay", `${path}@${small.finding.token.slice(0, 6)}`);
   assert.equal(replayed.status, 0, replayed.err);
+});
+
+test("hmm fuzz finds the mistake, writes the file, shows the timeline, and ends with 1", async () => {
+  const terminal = capturedTerminal();
+  const context = { terminal, exitStatus: 0 };
+  const flags = { seed: 3, seconds: 100, jobs: 2, output: folder };
+  await fuzz(flags, new URL("./hasty-operations.js", import.meta.url).href, context);
+  const { out } = terminal.text;
+  assert.equal(context.exitStatus, 1);
+  assert.match(out, /^assertion: The device/);
+  assert.match(out, /hmm replay \S*fuzz-assertion-3\.mjs@h1-/);
+  assert.match(out, /explores it\.\n.* 1 finding \(seed 3\)\n$/s);
+  const text = readFileSync(join(folder, "fuzz-assertion-3.mjs"), "utf8");
+  assert.match(text, /^\/\/ Found by `hmm fuzz --seed 3`/);
+  assert.match(text, /"op":"serve"/);
 });
 
 test("a program file that is no program is refused", async () => {

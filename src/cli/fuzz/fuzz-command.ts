@@ -6,8 +6,7 @@ import { join, relative } from "node:path";
 
 import type { Command } from "commander";
 
-import { showFinding, findingText } from "../check/shown-finding.ts";
-import { scenariosOfPath } from "../check/scenario-modules.ts";
+import { findingText, showFinding } from "../check/shown-finding.ts";
 import type { RowFinding } from "../check/check-row.ts";
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
@@ -17,7 +16,10 @@ import { formatSeconds, formatThings } from "../quantities.ts";
 import { StatusLine } from "../status-line.ts";
 import { runFuzz } from "./fuzz-run.ts";
 import type { FuzzResult } from "./fuzz-run.ts";
+import type { OperationTable, OperationsModule } from "./fuzz-stage.ts";
 import { readState } from "./fuzz-state.ts";
+import { shippedOperations } from "./operations.ts";
+import { programScenario } from "./program-scenario.ts";
 import { scenarioFileText } from "./scenario-file.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
@@ -25,7 +27,7 @@ const JOBS_LIMIT = 64;
 const SECONDS_LIMIT = 30 * 24 * 3600;
 const SECONDS_DEFAULT = 60;
 
-interface Flags {
+export interface FuzzFlags {
   readonly seed?: number;
   readonly seconds: number;
   readonly jobs: number;
@@ -51,14 +53,16 @@ export function addFuzz(parent: Command, context: CommandContext): void {
     .option("--state <file>", "keep in a file what was learned, and go on from it")
     .option("--output <folder>", "where to write the scenario file of a finding", ".")
     .option("--json", "print one JSON object and nothing else on standard output")
-    .action(async (flags: Flags) => await fuzz(flags, context));
+    .action(async (flags: FuzzFlags) => await fuzz(flags, shippedOperations, context));
 }
 
-async function fuzz(flags: Flags, context: CommandContext): Promise<void> {
+/** What `hmm fuzz` does; `operations` is the address of a module that exports them, so that tests can hand in one with a mistake. */
+export async function fuzz(flags: FuzzFlags, operations: string, context: CommandContext): Promise<void> {
   const { terminal } = context;
   const { seed, seconds, jobs, state: statePath, output, json } = flags;
   const state = readState(statePath, seed);
-  const result = await runFuzz({ state, statePath, seconds, workers: jobs, line: new StatusLine(terminal) });
+  const line = new StatusLine(terminal);
+  const result = await runFuzz({ state, statePath, operations, seconds, workers: jobs, line });
   const kept = result.found.map((found) => keep(found, output, state.seed));
   context.exitStatus = kept.length > 0 ? EXIT_WRONG : EXIT_OK;
   if (result.isInterrupted && kept.length === 0) context.exitStatus = EXIT_INTERRUPTED;
@@ -68,7 +72,11 @@ async function fuzz(flags: Flags, context: CommandContext): Promise<void> {
     terminal.out.write(`${JSON.stringify(said)}\n`);
     return;
   }
-  for (const { file, token } of kept) terminal.out.write(await findingReport(file, token, context));
+  const { operations: table } = (await import(operations)) as OperationsModule;
+  for (const [i, { file }] of kept.entries()) {
+    const found = result.found[i];
+    if (found !== undefined) terminal.out.write(findingReport(found, file, table, context));
+  }
   terminal.out.write(summary(result, state.seed, statePath));
 }
 
@@ -82,11 +90,13 @@ function keep(found: ShrunkProgram, folder: string, seed: number): KeptFinding {
   return { kind, message, token: `${path}@${token}`, threads, steps, preemptions, file: path };
 }
 
-async function findingReport(file: string, token: string, { terminal }: CommandContext): Promise<string> {
-  const [located] = await scenariosOfPath(file);
-  if (located === undefined) return "";
-  const schedule = token.slice(token.lastIndexOf("@") + 1);
-  const text = findingText(showFinding(located.scenario, schedule, {}), terminal);
+function findingReport(
+  { program, finding }: ShrunkProgram,
+  file: string,
+  table: OperationTable,
+  { terminal }: CommandContext,
+): string {
+  const text = findingText(showFinding(programScenario(program, file, table), finding.token, {}), terminal);
   return `${text}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n`;
 }
 

@@ -15,6 +15,8 @@ const SAVE_MS = 2000;
 export interface FuzzRunOptions {
   readonly state: FuzzState;
   readonly statePath: string | undefined;
+  /** The address of a module that exports `operations`. */
+  readonly operations: string;
   readonly seconds: number;
   readonly workers: number;
   readonly line: StatusLine;
@@ -77,8 +79,9 @@ class FuzzRun {
 
   #start(first: number): void {
     const { seed, lessons } = this.#state;
-    const { workers } = this.#options;
-    const input: FuzzWorkerInput = { seed, first, stride: workers, lessons, cancelled: this.#cancelled };
+    const { workers, operations } = this.#options;
+    const cancelled = this.#cancelled;
+    const input: FuzzWorkerInput = { seed, first, stride: workers, lessons, operations, cancelled };
     const index = this.#calls.length;
     const url = new URL("./fuzz-worker.js", import.meta.url);
     this.#calls.push(callWorker(url, input, (report: FuzzReport) => this.#hear(index, report)));

@@ -34,6 +34,11 @@ export interface Operation {
 
 export type OperationTable = Readonly<Record<CallName, Operation>>;
 
+/** What a module exports that has operations. */
+export interface OperationsModule {
+  readonly operations: OperationTable;
+}
+
 /** A call with its page found. */
 export interface PlacedCall {
   readonly task: number;

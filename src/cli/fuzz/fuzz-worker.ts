@@ -2,9 +2,9 @@
 
 import type { Finding } from "../../checker/finding.ts";
 import { answerCall } from "../worker-call.ts";
+import type { OperationsModule } from "./fuzz-stage.ts";
 import type { FuzzProgram } from "./fuzz-program.ts";
 import { FuzzSearch } from "./fuzz-search.ts";
-import { operations } from "./operations.ts";
 import { shrinkProgram } from "./shrink-program.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
@@ -21,6 +21,8 @@ export interface FuzzWorkerInput {
   readonly first: number;
   readonly stride: number;
   readonly lessons: readonly Lesson[];
+  /** The address of a module that exports `operations`. */
+  readonly operations: string;
   /** One word: not 0 once everything shall stop. */
   readonly cancelled: SharedArrayBuffer;
 }
@@ -38,7 +40,8 @@ export type FuzzReport =
 
 await answerCall<ShrunkProgram | undefined>(async (input: FuzzWorkerInput, call) => {
   const flag = new Int32Array(input.cancelled);
-  const search = new FuzzSearch({ seed: input.seed });
+  const { operations } = (await import(input.operations)) as OperationsModule;
+  const search = new FuzzSearch({ seed: input.seed, table: operations });
   for (const { program, signals } of input.lessons) search.learn(program, signals);
   let programs = 0;
   let executions = 0;

@@ -78,6 +78,9 @@ function* use(stage: FuzzStage, _mm: Mm, { task }: PlacedCall): Task<number> {
   return 0;
 }
 
+/** This module, for Workers to import: they are told which operations they use by the address of a module that exports them. */
+export const shippedOperations: string = import.meta.url;
+
 /** The shipped code. */
 export const operations: OperationTable = {
   mmap: { perform: doMmapCall, answers: [ENOMEM, EEXIST, EINVAL] },

@@ -1,0 +1,20 @@
+/** The operations of the fuzzer with a mistake: a driver that does not ask under its lock whether the range is still valid. */
+
+import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
+import { RIG_TABLE_PAGES } from "../../src/checker/rig/rig-device.ts";
+import type { OperationTable } from "../../src/cli/fuzz/fuzz-stage.ts";
+import { operations as shipped } from "../../src/cli/fuzz/operations.ts";
+import { DONE_TRUE } from "../../src/sync/task.ts";
+
+export const operations: OperationTable = {
+  ...shipped,
+  serve: {
+    ...shipped.serve,
+    *perform(stage, _mm, { task, startPage, pages, call }) {
+      const end = Math.min(startPage + pages, RIG_PAGE + RIG_TABLE_PAGES);
+      if (startPage < RIG_PAGE || startPage >= end) return 0;
+      const options = { write: call.write === true, isValid: () => DONE_TRUE };
+      return yield* stage.deviceOf(task).serve(startPage, end - startPage, options);
+    },
+  },
+};
