@@ -6,6 +6,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { renderExhibits } from "./exhibits.mjs";
+import { renderExplored } from "./explored.mjs";
 
 const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -115,5 +116,6 @@ export async function renderDocs() {
     ["docs/LOCKING.md", await renderLocking()],
     ["docs/INVARIANTS.md", renderInvariants()],
     ["docs/EXHIBITS.md", await renderExhibits()],
+    ["docs/EXPLORED.md", await renderExplored()],
   ]);
 }
