@@ -87,6 +87,11 @@ function* open(device: RigDevice): Task<void> {
   assert((yield* device.register()) === 0, "register answers ENOMEM, and there is memory");
 }
 
+function checkOneHmm({ first, second }: Two, { mm }: HmmRig): void {
+  const areOn = first.record.mirror.hmm === mm.hmm && second.record.mirror.hmm === mm.hmm;
+  assert(areOn, "the two mirrors are not on the one hmm of the address space");
+}
+
 const refused: AnyScenario = rigScenario<Two>({
   name: "patches/04/two-creators/before",
   summary: "two devices are opened at once, the first on this address space: one is told that there is no memory",
@@ -102,10 +107,7 @@ const agreed: AnyScenario = rigScenario<Two>({
   rig: { pages: 0 },
   setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
   tasks: { open: ({ first }) => open(first), openToo: ({ second }) => open(second) },
-  check({ first, second }, { mm }) {
-    const areOn = first.record.mirror.hmm === mm.hmm && second.record.mirror.hmm === mm.hmm;
-    assert(areOn, "the two mirrors are not on the one hmm of the address space");
-  },
+  check: checkOneHmm,
 });
 
 const CLOSE = 1;
@@ -130,6 +132,19 @@ const found: AnyScenario = rigScenario<Two>({
   },
 });
 
+const all: AnyScenario = rigScenario<Two & { readonly last: RigDevice }>({
+  name: "patches/04/all/after",
+  summary: "two devices are opened while the last other one is closed: both are on the same hmm, an old or a new one",
+  rig: { pages: 0 },
+  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig), last: deviceOf(rig, 2) }),
+  tasks: {
+    open: ({ first }) => open(first),
+    openToo: ({ second }) => open(second),
+    close: ({ last }) => last.unregister(),
+  },
+  check: checkOneHmm,
+});
+
 export const getOrCreate: Exhibit = {
   id: "patches/04",
   title: "Finding or making the hmm failed for no reason, or found freed memory",
@@ -149,5 +164,5 @@ under that lock is never one of freed memory. The listener is registered first a
 over one that is dying. \`ENOMEM\` is an answer about memory again. (Why not the mmap lock alone: the end runs in call-backs
 and deferred calls, which may not wait for it.)`,
   before: [refused, freed],
-  after: [agreed, found],
+  after: [agreed, found, all],
 };

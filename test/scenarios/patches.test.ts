@@ -31,7 +31,7 @@ const golden: Readonly<Record<string, Golden>> = {
   "patches/10/silent/before": [1, 47, [], STALE],
   "patches/10/noticed/before": [
     0,
-    10,
+    12,
     ["faulter lock driverLock"],
     /^Cannot ask for the validity .* it was unregistered/,
   ],
