@@ -160,7 +160,7 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
  * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay listed: their drivers
  * must still unregister them. By R2 there is no range any more; one that is there all the same is counted.
  */
-export function* hmmRelease(machine: Machine, listener: number): Task<void> {
+function* hmmRelease(machine: Machine, listener: number): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);
   if (!(yield* hmm.refs.getNotZero())) return;
   yield* hmm.rangesLock.lock();
