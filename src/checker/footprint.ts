@@ -78,7 +78,9 @@ export const MAY_BLOCK: Uint8Array = flags([
   "waitWhile",
 ]);
 /** Kinds whose footprint depends on whether they succeed. */
-export const CONDITIONAL: Uint8Array = flags(KINDS.filter((kind) => FOOTPRINTS[kind] === "success-writes"));
+export const CONDITIONAL: Uint8Array = flags(
+  KINDS.filter((kind) => FOOTPRINTS[kind] === "success-writes" || kind === "refGet"),
+);
 /** Kinds that touch every word that they name. */
 const wholeRange: Uint8Array = flags(["read", "write", "update", "alloc", "free", "compareExchange", "shootdownBump"]);
 /** Kinds whose writes a condition may see. */
@@ -103,6 +105,11 @@ const manners: readonly Manner[] = KINDS.map((kind) => special[kind] ?? (FOOTPRI
 
 function flags(kinds: readonly WaitKind[]): Uint8Array {
   return Uint8Array.from(KINDS, (kind) => (kinds.includes(kind) ? 1 : 0));
+}
+
+/** A failure reads; but a reference that is taken from nothing leaves a count that is spoilt, and does not commute. */
+function failing(code: number): Manner {
+  return KINDS[code] === "refGet" ? WRITE : READ;
 }
 
 const CODES = 64;
@@ -294,7 +301,7 @@ export class Footprints {
 
   #make(code: number, wait: Wait, success: boolean): number {
     const pairs: [number, Manner][] = [];
-    const manner = CONDITIONAL[code] === 1 && !success ? READ : manners[code]!;
+    const manner = CONDITIONAL[code] === 1 && !success ? failing(code) : manners[code]!;
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {

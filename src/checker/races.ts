@@ -15,7 +15,7 @@
 import { allows, mayTimeOut, succeeds } from "../sync/explored.ts";
 import type { Wait } from "../sync/task.ts";
 import type { Execution } from "./execution.ts";
-import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, SHARE, WRITE, mannersConflict } from "./footprint.ts";
+import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, READ, WRITE, mannersConflict } from "./footprint.ts";
 import type { Footprints } from "./footprint.ts";
 import { ASLEEP, WAKE_ONE } from "./parking.ts";
 import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
@@ -243,7 +243,9 @@ export class Races {
   /** Whether a step from `first` on is independent of it, and of `second`. */
   #isKept(first: number, step: number): boolean {
     const trace = this.#trace;
-    return !trace.happensBefore(first, step) && !trace.happensBefore(this.#second.step, step);
+    if (trace.happensBefore(first, step)) return false;
+    const { step: instead } = this.#second;
+    return instead >= trace.length || !trace.happensBefore(instead, step);
   }
 
   /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
@@ -266,7 +268,8 @@ export class Races {
       const budget = second.choice === SPURIOUS ? liberties.spuriousWakes : liberties.timeouts;
       if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
     }
-    if (second.kind === PARK) return second.cause === ASLEEP || second.cause >= first;
+    // `first` may be in the way by the budget alone: what comes after it and has to do with the wait is kept.
+    if (second.kind === PARK) return !this.#isWoken(first, second.cause);
     const wait = this.#trace.waits[second.step]!;
     return !allows(wait.kind, this.#valueBefore(first), wait.expected);
   }
@@ -321,7 +324,10 @@ export class Races {
     return used;
   }
 
-  /** What the first word of `second` would hold. Readers of a semaphore commute, so theirs is added up. */
+  /**
+   * What the first word of `second` would hold: before `first`, and after what comes later but does not depend on it.
+   * That commutes with what is left out, so what each step changed is added up.
+   */
   #valueBefore(first: number): number {
     const trace = this.#trace;
     const second = this.#second;
@@ -332,7 +338,7 @@ export class Races {
     for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
       const step = trace.touchStep[touch]!;
       if (step <= first) break;
-      if (step >= second.step || trace.touchManner[touch] !== SHARE) continue;
+      if (step >= second.step || trace.touchManner[touch] === READ || trace.index[step] !== index) continue;
       if (!trace.happensBefore(first, step)) value += trace.after[step]! - trace.before[step]!;
     }
     return value;

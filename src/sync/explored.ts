@@ -135,7 +135,10 @@ export function allows(kind: WaitKind, value: number, expected: number): boolean
   }
 }
 
-/** Whether a "success-writes" operation succeeds, and so writes, where its first word has this value. */
+/**
+ * Whether a "success-writes" operation succeeds, and so writes, where its first word has this value. A refGet always
+ * writes; it succeeds where there is a reference to take another one of.
+ */
 export function succeeds(kind: WaitKind, value: number, expected: number): boolean {
   switch (kind) {
     case "tryLock":
@@ -145,6 +148,8 @@ export function succeeds(kind: WaitKind, value: number, expected: number): boole
       return mayRead(value);
     case "refGetNotZero":
       return value !== 0;
+    case "refGet":
+      return value > 0;
     case "compareExchange":
       return value === expected;
     default:

@@ -1,7 +1,7 @@
 /**
  * @module Engines against each other on programs drawn from a seed: over locks, semaphores, try-locks, conditions, wait
- * queues, completions and SRCU, with timeouts and spurious wakes. CHECKER_SEED chooses the first seed, CHECKER_PROGRAMS
- * how many.
+ * queues, completions, reference counts and SRCU, with timeouts, spurious wakes and deaths. CHECKER_SEED chooses the first
+ * seed, CHECKER_PROGRAMS how many.
  */
 
 import assert from "node:assert/strict";
@@ -52,6 +52,8 @@ test(`all engines find the same classes in ${programs} random programs`, (contex
     }
     const bounded = explore(program, { ...options, engine: "bounded", preemptions: Infinity });
     assert.deepEqual(bounded.keys, oracle.keys, `${says}: bounded without a bound`);
+    const delayed = explore(program, { ...options, engine: "delay", delays: Infinity });
+    assert.deepEqual(delayed.keys, oracle.keys, `${says}: delay without a bound`);
     const naive = explore(program, { ...options, engine: "naive", executions: NAIVE_EXECUTIONS });
     for (const key of naive.keys ?? []) assert.ok(oracle.keys?.has(key), `${says}: naive`);
     if (naive.complete) assert.equal(naive.classes, oracle.classes, `${says}: naive`);

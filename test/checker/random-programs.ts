@@ -8,6 +8,7 @@ import { Completion } from "../../src/sync/completion.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
 import { addResource, registerReleaser, removeResource, resourceKind } from "../../src/sync/resources.ts";
+import { RefCount } from "../../src/sync/refcount.ts";
 import { RwSem } from "../../src/sync/rwsem.ts";
 import { Srcu } from "../../src/sync/srcu.ts";
 import type { Task } from "../../src/sync/task.ts";
@@ -24,6 +25,7 @@ interface Shared {
   readonly srcu: Srcu;
   /** Behind the mutex of those who release. */
   readonly owned: Cell;
+  readonly count: RefCount;
 }
 
 type Action = (shared: Shared) => Task<unknown>;
@@ -33,6 +35,8 @@ type Maker = (random: RandomNumbers, inner: () => Action) => Action;
 function start(places: Places): Shared {
   const cells = places.cells("x", 2);
   const { memory } = cells[0]!;
+  const count = new RefCount(memory, places.take(RefCount.WORDS));
+  count.init(2);
   return {
     cells,
     mutexes: places.mutexes("m", 2),
@@ -41,6 +45,7 @@ function start(places: Places): Shared {
     completion: new Completion(memory, places.take(1)),
     condition: places.condition("c"),
     srcu: new Srcu(memory, places.take(Srcu.WORDS)),
+    count,
     owned: new Cell(memory, places.take(2) + 1, "owned"),
   };
 }
@@ -162,6 +167,17 @@ const owning: Maker = (random, inner) => {
   };
 };
 
+/** Of two references: more may be given back than there are, which is an error that ends the task. */
+const counting: Maker = (random) => {
+  const kind = random.below(4);
+  return function* ({ count, cells }) {
+    if (kind === 0) yield* count.get();
+    else if (kind === 1) {
+      if (yield* count.getNotZero()) yield* count.put();
+    } else if (yield* count.put()) yield* cells[0]!.store(2);
+  };
+};
+
 const makers: readonly Maker[] = [
   access,
   access,
@@ -174,6 +190,7 @@ const makers: readonly Maker[] = [
   conditional,
   grace,
   owning,
+  counting,
 ];
 
 function drawAction(random: RandomNumbers, depth: number, allowed: readonly Maker[]): Action {
