@@ -16,13 +16,14 @@ import { type HmmRig, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { Hmm } from "../../src/hmm/hmm-struct.ts";
+import { hmmPut } from "../../src/hmm/hmm.ts";
 import type { Machine } from "../../src/memory/machine.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
 import { mmdrop, mmput } from "../../src/mm/mm.ts";
 import { mmuNotifierUnregisterNoRelease, registerNotifierOps } from "../../src/notifier/mmu-notifier.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import { deviceOf, listenWith } from "./stage.ts";
+import { IDLE_OPS, deviceOf, listenWith } from "./stage.ts";
 
 /** The one count of the mm that there was belonged to the registration of the notifier. */
 function* oldFree(machine: Machine, hmm: Hmm): Task<void> {
@@ -40,6 +41,11 @@ function* oldClose({ record }: RigDevice, { machine }: HmmRig): Task<void> {
   if (yield* hmm.refs.put()) yield* oldFree(machine, hmm);
 }
 
+/** The reference is the mirror's; that the mirror itself is taken off plays no part. */
+function close({ record }: RigDevice, { machine }: HmmRig): Task<void> {
+  return hmmPut(machine, Hmm.at(machine.memory, record.mirror.hmm));
+}
+
 /** The call-backs play no part here. */
 const OLD_OPS: number = registerNotifierOps("hmm before patch 3", {});
 
@@ -51,7 +57,7 @@ const before: AnyScenario = rigScenario({
   expects: "use-after-free",
   rig: { pages: 0 },
   setup(rig) {
-    const device = deviceOf(rig, CLOSE); // the shipped hmm's grab stands for the count of its notifier
+    const device = deviceOf(rig, CLOSE, IDLE_OPS); // the shipped hmm's grab stands for the count of its notifier
     listenWith(rig, OLD_OPS);
     return device;
   },
@@ -62,8 +68,8 @@ const after: AnyScenario = rigScenario({
   name: "patches/03/after",
   summary: "a process exits while its device file is closed",
   rig: { pages: 0 },
-  setup: (rig) => deviceOf(rig, CLOSE),
-  tasks: { exit: (_device, { machine, mm }) => mmput(machine, mm), close: (device) => device.unregister() },
+  setup: (rig) => deviceOf(rig, CLOSE, IDLE_OPS),
+  tasks: { exit: (_device, { machine, mm }) => mmput(machine, mm), close },
 });
 
 export const grab: Exhibit = {

@@ -13,15 +13,15 @@ import type { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { Hmm } from "../../src/hmm/hmm-struct.ts";
 import { hmmPut } from "../../src/hmm/hmm.ts";
-import { mirrorOpsOf, registerMirrorOps } from "../../src/hmm/mirror-ops.ts";
+import { mirrorOpsOf } from "../../src/hmm/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../src/hmm/mirror-record.ts";
 import { List } from "../../src/memory/list.ts";
 import type { Machine } from "../../src/memory/machine.ts";
 import { mmput } from "../../src/mm/mm.ts";
 import { registerNotifierOps } from "../../src/notifier/mmu-notifier.ts";
-import { DONE, type Task, access, doneNumber } from "../../src/sync/task.ts";
+import { DONE, type Task, access } from "../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import { deviceOf, hmmOf, listenWith } from "./stage.ts";
+import { IDLE_OPS, deviceOf, hmmOf, listenWith } from "./stage.ts";
 
 function* oldRelease(machine: Machine, listener: number): Task<void> {
   const { memory } = machine;
@@ -42,9 +42,6 @@ function* oldRelease(machine: Machine, listener: number): Task<void> {
 }
 
 const OLD_OPS: number = registerNotifierOps("hmm before patch 11", { release: oldRelease });
-
-/** What the driver does in its call-backs plays no part. */
-const IDLE_OPS: number = registerMirrorOps("idle driver", { invalidate: () => doneNumber(0), release: () => DONE });
 
 /** The driver's mirror is part of its own struct. */
 function* oldClose(device: RigDevice, rig: HmmRig): Task<void> {

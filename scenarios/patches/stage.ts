@@ -6,6 +6,7 @@
 import { type HmmRig, RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
 import { RIG_DEVICE_OPS, RigDevice } from "../../src/checker/rig/rig-device.ts";
 import { Hmm } from "../../src/hmm/hmm-struct.ts";
+import { registerMirrorOps } from "../../src/hmm/mirror-ops.ts";
 import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../src/hmm/range.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
@@ -20,7 +21,7 @@ import {
 import { selectAgent } from "../../src/sync/agents.ts";
 import type { Errno } from "../../src/sync/errno.ts";
 import { assert } from "../../src/sync/errors.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { DONE, type Task, doneNumber } from "../../src/sync/task.ts";
 
 /** Runs `task` in the set-up as the thread that task number `owner` of the scenario will play. */
 function runAs<T>(rig: HmmRig, owner: number, task: Task<T>): T {
@@ -33,6 +34,12 @@ function runAs<T>(rig: HmmRig, owner: number, task: Task<T>): T {
     selectAgent(memory, own);
   }
 }
+
+/** Of a device whose driver does nothing when it is called, where what it does plays no part. */
+export const IDLE_OPS: number = registerMirrorOps("idle driver", {
+  invalidate: () => doneNumber(0),
+  release: () => DONE,
+});
 
 /** In the set-up: a device whose mirror task number `owner` has registered. */
 export function deviceOf(rig: HmmRig, owner: number, opsId: number = RIG_DEVICE_OPS): RigDevice {
