@@ -15,7 +15,7 @@ import { textDigest } from "./text-digest.ts";
 const FORMAT = "hmm-checkpoint";
 const VERSION = 1;
 
-/** A stopped exploration. */
+/** A stopped exploration, from which it can go on: plain data, for JSON.stringify and {@link parseCheckpoint}. */
 export interface Checkpoint {
   readonly format: typeof FORMAT;
   readonly version: number;

@@ -4,6 +4,8 @@
  * is its guide. Everything that a user needs is exported here, and nothing else.
  */
 
+export { CheckpointError, parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
+export { coverageText, progressText } from "./coverage-text.ts";
 export type { EngineName, EngineOptions } from "./engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
 export { findingIdentity, type Finding, type FindingKind, type Site } from "./finding.ts";
