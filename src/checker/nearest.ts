@@ -12,19 +12,20 @@ import { recordSchedule } from "./record-run.ts";
 import type { Recording } from "./recording.ts";
 import type { Scenario } from "./scenario.ts";
 import { formatToken, parseToken } from "./token.ts";
+import { RUN, taskOf, transitionOf } from "./trace.ts";
 import type { Transition } from "./trace.ts";
 
 const CANDIDATES = 400;
 /** Findings about the order of locks, which another order of steps does not take away. */
 const aboutLocks: ReadonlySet<string> = new Set(["lock-order", "lock-recursion", "sleep-in-atomic", "lock-misuse"]);
 
-interface Candidate {
-  readonly schedule: readonly Transition[];
-  /** How long it is the same as the failing one. */
-  readonly common: number;
-  /** Over how many steps one was moved. */
-  readonly moved: number;
-}
+/** A schedule to try. */
+type Candidate = readonly Transition[];
+
+/** Of these only the beginning is varied, and an execution of so many steps is taken for one of them. */
+const neverEnding: ReadonlySet<string> = new Set(["endless", "livelock"]);
+const ENDLESS_STEPS = 60;
+const ENDLESS_LIMIT = 400;
 
 /** Undefined: none among the candidates. `options`: the liberties of the exploration. */
 export function nearestPassing<S>(
@@ -34,11 +35,12 @@ export function nearestPassing<S>(
 ): Recording | undefined {
   // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep would say.
   const lockdep = aboutLocks.has(recording.finding?.kind ?? "") && (options.lockdep ?? true);
-  const trying: ExploreOptions = { ...options, lockdep, lenient: true, finish: true };
-  const candidates = candidatesOf(recording).slice(0, CANDIDATES);
+  const limit = neverEnding.has(recording.finding?.kind ?? "") ? { maxSteps: ENDLESS_LIMIT } : {};
+  const trying: ExploreOptions = { ...options, ...limit, lockdep, lenient: true, finish: true };
+  const candidates = candidatesOf(recording);
   for (let next = 0; next < candidates.length; next++) {
     next = firstThatPasses(scenario, candidates, next, trying);
-    const schedule = candidates[next]?.schedule;
+    const schedule = candidates[next];
     if (schedule === undefined) return undefined;
     const found = recordSchedule(scenario, schedule, trying);
     if (found.finding === undefined) return found;
@@ -64,7 +66,7 @@ function firstThatPasses<S>(
       executions: Infinity,
       stopAtFinding: false,
       *schedules() {
-        for (tried = from; tried < candidates.length && !seen.isFound; tried++) yield candidates[tried]!.schedule; // below the length
+        for (tried = from; tried < candidates.length && !seen.isFound; tried++) yield candidates[tried]!; // below the length
       },
       observer: {
         ended: (_, isClean) => {
@@ -78,28 +80,32 @@ function firstThatPasses<S>(
   return tried;
 }
 
+/** Those that part latest first; of those that part at the same step, those that move a step least. */
 function candidatesOf(recording: Recording): Candidate[] {
-  const schedule = parseToken(recording.token);
-  const { steps } = recording;
-  const tasks = steps.map(({ task }) => task);
+  const isEndless = neverEnding.has(recording.finding?.kind ?? "");
+  const schedule = parseToken(recording.token).slice(0, isEndless ? ENDLESS_STEPS : Infinity);
+  const tasks = schedule.map((transition) => taskOf(transition));
   const candidates: Candidate[] = [];
   const seen = new Set([recording.token]);
-  const add = (moved: readonly Transition[], common: number, distance: number): void => {
+  const add = (moved: readonly Transition[]): void => {
     const token = formatToken(moved);
     if (seen.has(token)) return;
     seen.add(token);
-    candidates.push({ schedule: moved, common, moved: distance });
+    candidates.push(moved);
   };
-  for (let from = 0; from < schedule.length; from++) {
-    for (let to = from + 1; to <= schedule.length; to++) {
+  for (let from = schedule.length - 1; from >= 0 && candidates.length < CANDIDATES; from--) {
+    for (let to = from + 1; to < schedule.length && candidates.length < CANDIDATES; to++) {
       if (tasks[from] === tasks[to]) continue;
       // The later one before the earlier one, and everything of its task up to it with it.
-      const first = schedule.slice(from, to + 1).filter((_, i) => tasks[from + i] === tasks[to]);
-      const rest = schedule.slice(from, to + 1).filter((_, i) => tasks[from + i] !== tasks[to]);
-      add([...schedule.slice(0, from), ...first, ...rest, ...schedule.slice(to + 1)], from, to - from);
+      const between = schedule.slice(from, to + 1);
+      const first = between.filter((_, i) => tasks[from + i] === tasks[to]);
+      const rest = between.filter((_, i) => tasks[from + i] !== tasks[to]);
+      add([...schedule.slice(0, from), ...first, ...rest, ...schedule.slice(to + 1)]);
     }
     // The task of the step before goes on instead, to its end.
-    if (from > 0 && tasks[from] !== tasks[from - 1]) add(schedule.slice(0, from), from, schedule.length - from);
+    if (from > 0 && tasks[from] !== tasks[from - 1]) add(schedule.slice(0, from));
   }
-  return candidates.toSorted((a, b) => b.common - a.common || a.moved - b.moved);
+  // As a last resort each task goes first, for as long as it can.
+  for (const task of recording.tasks.keys()) add([transitionOf(task, RUN)]);
+  return candidates;
 }

@@ -75,6 +75,7 @@ export function recordSchedule<S>(
     command: `hmm replay ${quoted(replay)}`,
     finding: told,
     preemptions,
+    length: done.length,
     ...parts,
     steps: told === undefined ? parts.steps : inPastOf(told.anchors, parts.steps),
   };

@@ -45,6 +45,8 @@ interface RawStep {
 type Parts = Pick<Recording, "tasks" | "steps" | "ends" | "objects" | "locks" | "edges" | "tables">;
 
 const ALLOC = "alloc";
+/** Of what goes on without an end, the beginning is enough. */
+const STEPS_TOLD = 1000;
 
 export class Recorder implements Observer {
   #raw: RawStep[] = [];
@@ -78,6 +80,7 @@ export class Recorder implements Observer {
   }
 
   stepped(run: Execution): void {
+    if (this.#raw.length === STEPS_TOLD) return;
     const { trace } = run;
     const step = run.depth - 1;
     const transition = trace.transition[step]!;

@@ -24,6 +24,8 @@ export interface Recording {
   readonly finding: RecordedFinding | undefined;
   /** Of the whole schedule. */
   readonly preemptions: number;
+  /** Its steps; more than {@link Recording.steps} where it goes on without an end. */
+  readonly length: number;
   readonly steps: readonly RecordedStep[];
   /** How each task stands after the last step. */
   readonly ends: readonly TaskState[];

@@ -161,7 +161,7 @@ export class ReportPage {
 
   #headline(): void {
     const { recording } = this.#view;
-    const { finding, steps, preemptions } = recording;
+    const { finding, length, preemptions } = recording;
     const kind = this.#make("span", finding === undefined ? "kind good" : "kind bad", finding?.kind ?? "passes");
     this.#at("headline").replaceChildren(kind, ` ${finding?.message ?? "nothing is wrong in this schedule"}`);
     this.#at("summary").textContent = recording.summary;
@@ -183,7 +183,7 @@ export class ReportPage {
       return this.#make("details", "", this.#make("summary", "", `${title}: ${frames[0] ?? ""}`), list);
     });
     this.#at("stacks").replaceChildren(...stacks);
-    const effort = `${preemptions} preemption${preemptions === 1 ? "" : "s"}, ${steps.length} steps`;
+    const effort = `${preemptions} preemption${preemptions === 1 ? "" : "s"}, ${length} steps`;
     this.#at("effort").replaceChildren(`${effort}. `, this.#make("code", "", recording.command));
     this.#page.title = `${recording.scenario}: ${finding?.kind ?? "passes"}`;
   }

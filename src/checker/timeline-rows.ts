@@ -42,6 +42,8 @@ export interface TimelineRows {
 
 type BareRow = Omit<TimelineRow, "bars" | "lives">;
 
+/** Told before the lock is taken: the operation is the next one. */
+const isAboutLocks: ReadonlySet<string> = new Set(["lock-order", "lock-recursion", "sleep-in-atomic"]);
 const OBJECTS_SHOWN = 3;
 const PERIOD_LIMIT = 8;
 const REPEATS_FOLDED = 3;
@@ -50,6 +52,11 @@ const REPEATS_FOLDED = 3;
 export function timelineRows(recording: Recording): TimelineRows {
   const bare = withEnds(recording, withNotes(recording, withRepeatsFolded(stepRows(recording))));
   const { finding, steps } = recording;
+  const untold = recording.length - steps.length;
+  if (untold > 0) {
+    const text = `and so on: ${untold} more steps`;
+    bare.push({ kind: "fold", step: steps.length - 1, task: -1, text, isBad: false });
+  }
   if (finding !== undefined && !bare.some(({ isBad }) => isBad)) {
     bare.push({ kind: "fold", step: steps.length - 1, task: -1, text: finding.message, isBad: true });
   }
@@ -164,11 +171,14 @@ function leavingNote({ steps }: Recording, last: BareRow, step: number): BareRow
 }
 
 /** What the tasks that a deadlock is about wait for; a note that said so already is moved there. */
-function withEnds({ finding, ends, steps }: Recording, rows: readonly BareRow[]): BareRow[] {
+function withEnds({ finding, ends, steps, tasks }: Recording, rows: readonly BareRow[]): BareRow[] {
   const last = steps.length - 1;
   const ended: BareRow[] = [...rows];
   for (const [task, end] of ends.entries()) {
-    if (end.state === "threw" && steps[last]?.task === task) {
+    if (end.state === "threw" && steps[last]?.task === task && finding !== undefined) {
+      ended.push({ kind: "note", step: last, task, text: finding.message, isBad: true });
+    }
+    if (isAboutLocks.has(finding?.kind ?? "") && end.kind !== "" && finding?.threads[0] === tasks[task]) {
       ended.push({ kind: "note", step: last, task, text: end.text, isBad: true });
     }
     if (end.state !== "waiting" || (finding?.kind !== "deadlock" && finding?.kind !== "lost-wakeup")) continue;

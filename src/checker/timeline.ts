@@ -57,8 +57,8 @@ export function renderTimeline(recording: Recording, options: TimelineOptions = 
 }
 
 function headline(recording: Recording, width: number, paint: Paint): string[] {
-  const { finding, steps, preemptions, command } = recording;
-  const effort = `${counted(preemptions, "preemption")}, ${counted(steps.length, "step")}`;
+  const { finding, length, preemptions, command } = recording;
+  const effort = `${counted(preemptions, "preemption")}, ${counted(length, "step")}`;
   const lines: string[] = [];
   if (finding === undefined) lines.push(paint.bold(paint.green("passes: nothing is wrong in this schedule")));
   else {

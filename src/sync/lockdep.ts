@@ -222,7 +222,9 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
   if (!under.has(inner)) under.set(inner, order);
 }
 
-const ownFolder = new URL(".", import.meta.url).href;
+/** Where this layer is compiled to, and where its source is: a stack names the latter where source maps are applied. */
+const compiledFolder = new URL(".", import.meta.url).pathname;
+const sourceFolder = compiledFolder.replace(/\/(?:\.build|dist)\/src\/sync\/$/, "/src/sync/");
 const SITE_FRAMES = 6;
 
 const nowhere: Site = new Error("nowhere");
@@ -237,6 +239,6 @@ function callSite(): Site {
 function siteText(site: Site | string): string {
   if (typeof site === "string") return site;
   const lines = (site.stack ?? "").split("\n").slice(1);
-  const outside = lines.filter((line) => !line.includes(ownFolder));
+  const outside = lines.filter((line) => !line.includes(compiledFolder) && !line.includes(sourceFolder));
   return outside.slice(0, SITE_FRAMES).join("\n");
 }

@@ -59,6 +59,64 @@ The nearest schedule that passes parts from it at step 2:
   ✗                                     │ ✓
 `,
 
+  "told/endless": `endless: the execution has not ended after 60 steps
+  needs 0 preemptions, 60 steps
+  hmm replay told/endless@h1-b60
+
+    │ spinner
+────┼───────────────
+  1 │ read isSet = 0
+    │   ↻ the same step 59 times more
+    │ ✗ the execution has not ended after 60 steps
+
+not involved: setter
+
+The nearest schedule that passes parts from it at step 2:
+  hmm replay told/endless@h1-a2b
+
+  fails                                 │ passes
+  spinner  read isSet = 0               │ spinner  read isSet = 1
+▶ spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  spinner  read isSet = 0               │
+  … 48 more, then ✗                     │ ✓
+`,
+
+  "told/lock-order": `lock-order: order.a is taken while order.b is held: the opposite order was seen
+  before
+  second: lock order.b  test/checker/programs/told.ts:20
+  needs 0 preemptions, 7 steps
+  hmm replay told/lock-order@h1-a5b2
+
+   │ first             │ second
+───┼───────────────────┼─────────────────────────────
+ 1 │ ┏  lock order.a   │
+ 2 │ ┃┏ lock order.b   │
+ 3 │ ┃┗ unlock order.b │
+ 4 │ ┗  unlock order.a │
+ 5 │    write turn = 1 │
+   │    · returns      │
+ 6 │                   │   has seen turn = 1
+ 7 │                   │ ┏ ✗ lock order.b
+   │                   │ ┃ ✗ is about to lock order.a
+
+first, at
+  takeBoth (test/checker/programs/told.ts:21)
+  first (test/checker/programs/told.ts:164)
+
+then, at
+  takeBoth (test/checker/programs/told.ts:21)
+  second (test/checker/programs/told.ts:169)
+`,
+
   "told/lost-update": `assertion: an increment was lost
   needs 1 preemption, 4 steps
   hmm replay told/lost-update@h1-ab2a

@@ -150,3 +150,42 @@ export const lostUpdate: AnyScenario = defineScenario<Cell>({
   check: (x) => assert.equal(x.peek(), 2, "an increment was lost"),
   describe: (x) => [{ title: "counter", rows: [["x", String(x.peek())]] }],
 });
+
+/** One after the other, so nothing deadlocks; but the orders are opposite. */
+export const lockOrder: AnyScenario = defineScenario<TwoLocks & { readonly turn: Cell }>({
+  name: "told/lock-order",
+  expects: "lock-order",
+  setup: (memory) => {
+    const places = new Places(memory);
+    return { a: places.mutex("order.a"), b: places.mutex("order.b"), turn: places.cell("turn") };
+  },
+  tasks: {
+    *first({ a, b, turn }) {
+      yield* takeBoth(a, b);
+      yield* turn.store(1);
+    },
+    *second({ a, b, turn }) {
+      yield* turn.waitWhile(0);
+      yield* takeBoth(b, a);
+    },
+  },
+});
+
+const STEPS_ALLOWED = 60;
+
+/** Waits without saying so. */
+export const endless: AnyScenario = defineScenario<Cell>({
+  name: "told/endless",
+  expects: "endless",
+  exploration: { maxSteps: STEPS_ALLOWED },
+  setup: (memory) => new Places(memory).cell("isSet"),
+  tasks: {
+    *setter(isSet) {
+      yield* isSet.load();
+      yield* isSet.store(1);
+    },
+    *spinner(isSet) {
+      while ((yield* isSet.load()) === 0);
+    },
+  },
+});
