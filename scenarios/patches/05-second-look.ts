@@ -58,6 +58,21 @@ const after: AnyScenario = rigScenario({
   },
 });
 
+const noticed: AnyScenario = rigScenario({
+  ...situation,
+  name: "patches/05/noticed/before",
+  summary:
+    "a driver waits holding a spinlock, for a range that is valid: it need not sleep, and is noticed all the same",
+  expects: "sleep-in-atomic",
+  tasks: {
+    *wait({ handle }, { mm }) {
+      yield* mm.pageTableLock.lock();
+      yield* wait(hmmRangeWaitUntilValid(handle, Infinity));
+      yield* mm.pageTableLock.unlock();
+    },
+  },
+});
+
 export const secondLook: Exhibit = {
   id: "patches/05",
   title: "A wait answered with what it saw afterwards, not with what had ended it",
@@ -68,11 +83,12 @@ whether the range was valid already; then it waited for "valid or dead"; then it
 None of these reads was ordered with the others. What the last one finds may contradict what ended the wait: the range was
 valid, the wait was over, and by the time that the waiter looks again the next invalidation has begun. The caller is told
 that the time went by, and gives up with \`EBUSY\`, after no time at all. And the tests in front returned early without
-passing the check that the caller may sleep, so a caller that holds a spinlock was noticed only when it did have to wait.`,
+passing the check that the caller may sleep, so a driver that holds a spinlock was noticed only when it did have to wait;
+with the shipped wait it is noticed always, as in the second diagram.`,
   now: `
 There is one wait, on one variable, and the answer is whether the wait was ended by it. A range implies an hmm, and that an
 mm (patches 1 to 4), so there is nothing to be tested before. "True" is still a hint and no promise, as the driver's lock is
 not held: the question that counts is asked under it, later. But "false" now means that the time went by.`,
-  before: [before],
+  before: [before, noticed],
   after: [after],
 };

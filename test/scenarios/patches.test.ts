@@ -23,6 +23,7 @@ const golden: Readonly<Record<string, Golden>> = {
   "patches/04/two-creators/before": [1, 14, ["openToo free hmm"], /^register answers ENOMEM/],
   "patches/04/dying/before": [1, 11, ["close free hmm", "open refGetNotZero refcount"], /which close freed/],
   "patches/05/before": [2, 10, ["wait read range->valid"], /^the wait says that its time went by/],
+  "patches/05/noticed/before": [0, 1, ["wait lock pageTableLock"], /holds the spinlock pageTableLock may sleep/],
   "patches/06/before": [1, 9, ["driver free hmmRange", "look read range->list.next"], /which driver freed/],
   "patches/07/before": [1, 29, ["exit free table", "worker read page-table leaf"], /which exit freed/],
   "patches/08/silent/before": [1, 17, ["madvise unlock rangesLock"], /^Cannot end the invalidation .* not in flight/],
