@@ -42,6 +42,14 @@ function mark(bound) {
 }
 
 /**
+ * @param {string} first
+ * @param {string} second
+ */
+function keyOf(first, second) {
+  return first < second ? `${first} ${second}` : `${second} ${first}`;
+}
+
+/**
  * The best bound of each pair of functions that different tasks of one scenario run, by `first second` in order.
  *
  * @param {readonly Covered[]} covered
@@ -55,7 +63,7 @@ function pairsOf(covered) {
       for (const second of tasks.slice(i + 1)) {
         for (const a of first) {
           for (const b of second) {
-            const key = [a, b].toSorted().join(" ");
+            const key = keyOf(a, b);
             pairs.set(key, Math.max(pairs.get(key) ?? 0, boundOf(scenario)));
           }
         }
@@ -71,7 +79,7 @@ function renderMatrix(covered) {
   const names = [...new Set(covered.flatMap(({ runs }) => Object.values(runs).flat()))].toSorted();
   const rows = names.map((name, i) => {
     const cells = names.map((other, k) => {
-      const bound = pairs.get([name, other].toSorted().join(" "));
+      const bound = pairs.get(keyOf(name, other));
       return k > i || bound === undefined ? "" : mark(bound);
     });
     return `| ${i + 1} | \`${name}\` | ${cells.join(" | ")} |`;

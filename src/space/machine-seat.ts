@@ -12,9 +12,10 @@
 import { SectionChannel, type ThreadPort } from "../host/section-channel.ts";
 import { hostThreadId, randomWords, threadName } from "../host/thread-identity.ts";
 import { watchWorkerExits } from "../host/worker-exits.ts";
+import { missingMirrorOps } from "../hmm/mirror-ops.ts";
 import { Machine, type MachineHandle } from "../memory/machine.ts";
 import { agentDied } from "../sync/agents.ts";
-import { EINVAL } from "../sync/errno.ts";
+import { EINVAL, ENODEV } from "../sync/errno.ts";
 import { hasPanicked } from "../sync/panic.ts";
 import { lookAfterOthers } from "../sync/run-async.ts";
 import { runBlocking } from "../sync/run-blocking.ts";
@@ -77,7 +78,8 @@ export class MachineSeat {
 
   /**
    * The seat on another thread's machine, or the one that this thread has there already. Call `hold` at once. Throws HmmError EINVAL for a handle that
-   * does not fit together, EMFILE when the machine has too many threads.
+   * does not fit together, EMFILE when the machine has too many threads, ENODEV when a driver is in use whose code this thread has not loaded: it could change no
+   * mapping, for that calls every driver in the thread that does it.
    */
   static attach(handle: MachineHandle, machineId: string): MachineSeat {
     const known = seats.get(machineId);
@@ -91,6 +93,7 @@ export class MachineSeat {
       if (table === undefined || machineIdOf(table) !== machineId) {
         throw customFailure("attach", EINVAL, "its handle names another machine; pass on space.handle as it was given");
       }
+      requireDrivers(runBlocking(machine.memory, missingMirrorOps(machine), "attach"));
       return new MachineSeat(machine, table);
     });
   }
@@ -132,6 +135,16 @@ export class MachineSeat {
     // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for the thread there.
     if (!hasPanicked(memory)) this.machine.detach();
   }
+}
+
+function requireDrivers(missing: readonly string[]): void {
+  if (missing.length === 0) return;
+  const names = missing.map((name) => `"${name}"`).join(", ");
+  throw customFailure(
+    "attach",
+    ENODEV,
+    `this thread lacks the code of drivers that are in use there (${names}); import their modules before attaching`,
+  );
 }
 
 function detachIfThrown(machine: Machine, open: () => MachineSeat): MachineSeat {

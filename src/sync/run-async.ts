@@ -20,7 +20,7 @@ import { armLiveness, probeAgents } from "./liveness.ts";
 import { heldAtEnd } from "./lockdep.ts";
 import { checkPanic, hasPanicked, panicError } from "./panic.ts";
 import { reapTask, shouldReap } from "./reaper.ts";
-import { TIMED_OUT, WOKEN } from "./task.ts";
+import { keepTask, TIMED_OUT, WOKEN } from "./task.ts";
 import type { Task, Wait, Wake } from "./task.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
@@ -48,11 +48,13 @@ let ticker: ReturnType<typeof setTimeout> | undefined;
 /** Runs `task`; the promise is settled with its result. Rejects if the machine has stopped. */
 export function runAsync<T>(memory: SharedMemory, task: Task<T>, name: string = "async"): Promise<T> {
   return new Promise<T>((resolve, reject) => {
+    let kept = task;
     if (atomicLoad(memory.words, ALERT) !== 0) {
+      kept = keepTask(task);
       checkPanic(memory);
       reapAsync(memory);
     }
-    new AsyncRun(memory, task, makeContext(memory, name, false), resolve, reject).resume(WOKEN);
+    new AsyncRun(memory, kept, makeContext(memory, name, false), resolve, reject).resume(WOKEN);
   });
 }
 

@@ -25,7 +25,7 @@ import { heldAtEnd } from "./lockdep.ts";
 import { checkPanic } from "./panic.ts";
 import { reapTask, shouldReap } from "./reaper.ts";
 import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
-import { TIMED_OUT, WOKEN } from "./task.ts";
+import { keepTask, TIMED_OUT, WOKEN } from "./task.ts";
 import type { Task, Wait, Wake } from "./task.ts";
 import { DETACHED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
@@ -38,9 +38,15 @@ const SPIN_LIMIT_MS = 30;
 /** Runs `task` and returns its result. Throws what it throws; the machine's error if it has stopped. */
 export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string = "blocking"): T {
   if (atomicLoad(memory.words, ALERT) !== 0) {
+    const kept = keepTask(task);
     checkPanic(memory);
     reapBlocking(memory);
+    return runNow(memory, kept, name);
   }
+  return runNow(memory, task, name);
+}
+
+function runNow<T>(memory: SharedMemory, task: Task<T>, name: string): T {
   const context = makeContext(memory, name, true);
   const previous = enterTask(context);
   try {

@@ -144,6 +144,11 @@ export function doneBoolean(value: boolean): Task<boolean> {
 
 const number = new Finished<number>(0);
 
+/** The task itself, or a copy of a finished one: for who runs something else first, which may reuse that of {@link doneNumber}. */
+export function keepTask<T>(task: Task<T>): Task<T> {
+  return task instanceof Finished ? new Finished<T>(task.result.value as T) : task; // a task of T that has finished holds a T
+}
+
 /** One reused object: the caller must `yield*` it at once. */
 export function doneNumber(value: number): Task<number> {
   number.result.value = value;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { AddressSpace, type AddressSpaceHandle, HmmError } from "../../src/index.ts";
+import { dropMirrorOps, registerMirrorOps, useMirrorOps } from "../../src/hmm/mirror-ops.ts";
 import { runAsync } from "../../src/sync/run-async.ts";
 import { type Task, park } from "../../src/sync/task.ts";
 import {
@@ -18,6 +19,7 @@ import {
   stampPages,
   withSpace,
 } from "./fixture.ts";
+import { startWorker } from "./space-threads.ts";
 
 const OPERATIONS = [
   ["mmap", PAGE],
@@ -324,3 +326,20 @@ test("stats count what is there", () =>
     assert.ok(stats.heap.usedBytes <= stats.heap.peakBytes && stats.heap.peakBytes <= stats.heap.budgetBytes);
     assert.equal(view.lengthBytes, PAGE);
   }));
+
+test("a thread without the code of a driver that is in use cannot attach, and says which", async () => {
+  await withSpace(async (space) => {
+    space.mmapSync(PAGE, { address: FAR });
+    const noop = function* (): Generator<never, number> {
+      return 0;
+    };
+    const id = registerMirrorOps("driver of this test", { invalidate: noop });
+    await space.run(useMirrorOps(space.machine, id));
+    await assert.rejects(startWorker(space, "visit", 0, 1).result, {
+      code: "ENODEV",
+      message: /Cannot attach .*"driver of this test".*import their modules before attaching/,
+    });
+    await space.run(dropMirrorOps(space.machine, id));
+    assert.equal(await startWorker(space, "visit", 0, 1).result, 1);
+  });
+});
