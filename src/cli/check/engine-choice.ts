@@ -6,7 +6,7 @@ import type { AnyScenario } from "../../checker/scenario.ts";
 import { UsageError } from "../exit-status.ts";
 
 /** The engines that can be asked for by name. */
-export const ENGINES = ["optimal", "source", "sleep", "naive", "bounded", "random", "pct", "pos"] as const;
+export const ENGINES = ["optimal", "source", "sleep", "naive", "bounded", "delay", "random", "pct", "pos"] as const;
 
 const SAMPLING: ReadonlySet<EngineName> = new Set(["random", "pct", "pos"]);
 /** Of an engine that samples, where nobody sets an end. */
