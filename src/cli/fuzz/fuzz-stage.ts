@@ -106,6 +106,8 @@ export class FuzzStage {
         this.#hasOwn.length = 0;
         return this;
       },
+      mayRemain: [],
+      describe: () => this.rig.describe(),
       check: () => {
         const books = this.rig.books();
         if (books !== this.#booksAtEnd) bug(`The books do not balance: ${books}, must be ${this.#booksAtEnd}`);

@@ -1,6 +1,6 @@
 /** @module A random program as a scenario: on a stage that is made once in this thread for each number of tasks. */
 
-import type { AnyScenario } from "../../checker/scenario.ts";
+import type { AnyScenario, ScenarioExploration } from "../../checker/scenario.ts";
 import type { FuzzFile, FuzzProgram } from "./fuzz-program.ts";
 import { FuzzStage } from "./fuzz-stage.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
@@ -36,13 +36,24 @@ export function fileScenario(file: FuzzFile): AnyScenario {
   return {
     name: file.name,
     ...(file.summary === undefined ? {} : { summary: file.summary }),
-    exploration: { engine: "bounded", preemptions: file.preemptions },
+    exploration: explorationFor(file.preemptions),
     memory: () => get().memory?.() ?? unreachable(),
     setup: (memory) => get().setup(memory),
     tasks: Object.fromEntries(names.map((name) => [name, (shared) => get().tasks[name]?.(shared) ?? unreachable()])),
+    mayRemain: [],
+    describe: (shared) => get().describe?.(shared) ?? [],
     reopen: (memory) => get().reopen?.(memory),
     check: (shared, end) => get().check?.(shared, end),
   };
+}
+
+/** Of programs whose finding takes more preemptions, there are too many schedules for all of them. */
+const BOUND_LIMIT = 2;
+const SAMPLES = 20_000;
+
+function explorationFor(preemptions: number): ScenarioExploration {
+  if (preemptions <= BOUND_LIMIT) return { engine: "bounded", preemptions };
+  return { engine: "pos", executions: SAMPLES };
 }
 
 function unreachable(): never {

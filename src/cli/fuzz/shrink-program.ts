@@ -25,15 +25,20 @@ export interface ShrunkProgram {
   readonly finding: Finding;
 }
 
+/** A search for a smaller program ends after so long: what was reached then is told. */
+const SHRINK_MS = 40_000;
+
 /** The smallest program found in which the same goes wrong, with its smallest schedule. */
 export function shrinkProgram(program: FuzzProgram, finding: Finding, table: OperationTable): ShrunkProgram {
   let best: ShrunkProgram = { program, finding };
   let round: FuzzProgram | undefined;
+  const endMs = performance.now() + SHRINK_MS;
   while (round !== best.program) {
     round = best.program;
     for (const smaller of [withoutTask, withoutOneCall, withSimplerCall]) {
       // Places are counted down, so that what was taken out does not move what is still to be tried.
       for (let place = placesIn(best.program) - 1; place >= 0; place--) {
+        if (performance.now() > endMs) break;
         for (const candidate of smaller(best.program, place)) {
           const found = findAgain(candidate, finding, table);
           if (found !== undefined) best = { program: candidate, finding: found };
