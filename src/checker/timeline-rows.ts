@@ -175,8 +175,8 @@ function withEnds({ finding, ends, steps, tasks }: Recording, rows: readonly Bar
   const last = steps.length - 1;
   const ended: BareRow[] = [...rows];
   for (const [task, end] of ends.entries()) {
-    if (end.state === "threw" && steps[last]?.task === task && finding !== undefined) {
-      ended.push({ kind: "note", step: last, task, text: finding.message, isBad: true });
+    if (end.state === "threw" && steps[last]?.task === task) {
+      ended.push({ kind: "note", step: last, task, text: end.text, isBad: true });
     }
     if (isAboutLocks.has(finding?.kind ?? "") && end.kind !== "" && finding?.threads[0] === tasks[task]) {
       ended.push({ kind: "note", step: last, task, text: end.text, isBad: true });
