@@ -48,6 +48,11 @@ export const publicDocs: Rule = {
       index(`/** @module The public face of the whole package. */\nexport const a: number = 1;`),
     ],
     "a name that is not there": [packageFile, index(`export { b } from "./a.ts";`), fileFromText("src/a.ts", "")],
+    "a bare constant of the second face": [
+      fileFromText("package.json", `{ "exports": { ".": "./dist/src/index.js", "./b": "./dist/src/b/index.js" } }`),
+      index(`/** What an address space is made of. */\nexport class A {}`),
+      fileFromText("src/b/index.ts", `export const b: number = 1;`),
+    ],
     "an entry that is not there": [packageFile],
   },
   sound: {
