@@ -7,6 +7,7 @@ import type { Wait } from "../sync/task.ts";
 import type { Execution, Witness } from "./execution.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
 import type { Finding, FindingKind, FoundStack, Site } from "./finding.ts";
+import type { Lasso } from "./lasso.ts";
 import type { Leak } from "./leaks.ts";
 import type { NotLinearizable } from "./linearizability.ts";
 import { FreedObjectUse } from "../memory/poison.ts";
@@ -15,6 +16,7 @@ import type { PlainAccess } from "./plain-accesses.ts";
 import { formatPlace, formatStack, placesOf, tellingPlace } from "./source-places.ts";
 import { formatToken } from "./token.ts";
 import { taskOf } from "./trace.ts";
+import { StaleTranslation } from "./translations.ts";
 
 const WAKES: ReadonlySet<number> = new Set([kindCode("wakeOne"), kindCode("wakeAll")]);
 
@@ -60,6 +62,12 @@ export class Reporter implements Witness {
       const says = `${use.task} uses ${life.label}, which ${freed.task} freed`;
       const tasks = [taskOf(run.trace.transition[life.freeStep]!), task];
       this.#add(run, "use-after-free", says, [...allocationOf(run, life.at), freed, use], tasks, { stacks });
+      return;
+    }
+    if (error instanceof StaleTranslation) {
+      const changes = lastChange(run, error.entryIndex);
+      const tasks = changes.map(({ step }) => taskOf(run.trace.transition[step]!));
+      this.#add(run, "stale-translation", message, [...changes, lastSite(run, task)], [...tasks, task], { stacks });
       return;
     }
     this.#add(run, kindOfError(error), message, [lastSite(run, task)], [task], { stacks });
@@ -151,6 +159,14 @@ export class Reporter implements Witness {
     this.#add(run, "assertion", message, [], []);
   }
 
+  /** The execution goes round in a cycle that leaves nobody out. */
+  livelock(run: Execution, { steps, tasks }: Lasso): void {
+    const names = tasks.map((task) => run.names[task] ?? "").join(" and ");
+    const message = `${names} ${tasks.length > 1 ? "go" : "goes"} round for ever: ${steps} steps lead back to where they began`;
+    const sites = tasks.map((task) => lastSite(run, task));
+    this.#add(run, "livelock", message, sites, tasks);
+  }
+
   endless(run: Execution): void {
     this.#add(run, "endless", `the execution has not ended after ${run.depth} steps`, [], []);
   }
@@ -215,6 +231,17 @@ function siteOf(run: Execution, step: number): Site {
 function allocationOf(run: Execution, at: number): Site[] {
   const step = run.watchers.lives.holding(at)?.allocStep;
   return step === undefined ? [] : [siteOf(run, step)];
+}
+
+/** The last step that wrote a word, if one did. */
+function lastChange(run: Execution, word: number): Site[] {
+  const { trace } = run;
+  for (let step = run.depth - 1; step >= 0; step--) {
+    const wait = trace.waits[step];
+    if (wait === undefined || wait.kind === "read" || word < wait.index || word >= wait.index + wait.words) continue;
+    return [siteOf(run, step)];
+  }
+  return [];
 }
 
 /** The last step of a task, if it has done one. */

@@ -10,6 +10,7 @@ import { makeScheduler } from "./engines.ts";
 import { estimateFrom } from "./estimate.ts";
 import { Execution } from "./execution.ts";
 import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
+import { findLasso, isTimeToLook } from "./lasso.ts";
 import { Reporter } from "./reporter.ts";
 import { defaultLiberties } from "./scenario.ts";
 import type { Liberties, Scenario } from "./scenario.ts";
@@ -186,8 +187,12 @@ export class Session {
     while (transition >= 0) {
       run.step(transition);
       observer?.stepped?.(run);
-      if (run.depth === run.liberties.maxSteps && run.listEnabled() > 0) {
-        this.reporter.endless(run);
+      const isLong = run.depth === run.liberties.maxSteps && run.listEnabled() > 0;
+      const isNew = run.depth === run.trace.length; // else it was looked at before
+      const lasso = isNew && (isLong || isTimeToLook(run.depth)) ? findLasso(run) : undefined;
+      if (lasso !== undefined) this.reporter.livelock(run, lasso);
+      else if (isLong) this.reporter.endless(run);
+      if (lasso !== undefined || isLong) {
         return false;
       }
       transition = scheduler.next(run);

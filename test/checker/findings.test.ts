@@ -160,6 +160,25 @@ function raising(isWrong: boolean): Scenario<unknown> {
   return { ...scenario, invariants: [invariant] };
 }
 
+/** After you: each waits for its turn and hands it over, for ever; or one of them takes it. */
+function courteous(both: boolean): Scenario<unknown> {
+  const start = (places: Places): { turn: Cell; done: Cell } => ({
+    turn: places.cell("turn"),
+    done: places.cell("done"),
+  });
+  const body = (me: number): Body<ReturnType<typeof start>> =>
+    function* ({ turn, done }) {
+      for (;;) {
+        yield* turn.waitWhile(1 - me);
+        if (me === 0 && !both) yield* done.store(1);
+        const isDone = (yield* done.load()) === 1;
+        yield* turn.store(1 - me);
+        if (isDone) return;
+      }
+    };
+  return program(both ? "after you" : "after me", start, [body(0), body(1)]);
+}
+
 const counterModel: SequentialModel<number> = {
   initial: 0,
   step: (state, { output }) => (output === undefined || output === state ? state + 1 : undefined),
@@ -197,6 +216,7 @@ const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Sce
   { kind: "refcount-leak", broken: keeping(true), sound: keeping(false) },
   { kind: "invariant", broken: raising(true), sound: raising(false) },
   { kind: "not-linearizable", broken: handingOut(false), sound: handingOut(true) },
+  { kind: "livelock", broken: courteous(true), sound: courteous(false) },
   { kind: "endless", broken: spinning(true), sound: spinning(false) },
 ];
 
