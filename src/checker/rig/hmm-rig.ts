@@ -229,7 +229,9 @@ interface Made<S> {
 }
 
 function make<S>(parts: RigScenario<S>): Made<S> {
-  const rig = new HmmRig(Object.keys(parts.tasks).length, parts.rig);
+  // The reaper of dead threads is a task, too.
+  const tasks = Object.keys(parts.tasks).length + (parts.exploration?.deaths === undefined ? 0 : 1);
+  const rig = new HmmRig(tasks, parts.rig);
   const shared = parts.setup(rig);
   return { rig, shared, ram: rig.machine.ram.snapshot(), books: rig.books() };
 }
