@@ -151,6 +151,6 @@ function fieldAt(object: KnownObject, word: number, label: string | undefined): 
   if (field === undefined) return undefined;
   if (field.kind === "array") return `${field.name}[${offset - field.offset}]`;
   if (offset === field.offset) return field.name;
-  const part = label?.split(".").at(-1) ?? `${offset - field.offset}`;
+  const part = label?.split(/->|\./).at(-1) ?? `${offset - field.offset}`;
   return part === field.name ? field.name : `${field.name}.${part}`;
 }
