@@ -1,0 +1,188 @@
+/**
+ * @module A thread of a parallel exploration: loads the scenario by the address of its module, and explores the parts that it
+ * is told to. Between executions, every few milliseconds, it looks for messages.
+ */
+
+import { enterWorker } from "../host/worker-scope.ts";
+import type { WorkerScope } from "../host/worker-scope.ts";
+import { requireSameFingerprint } from "./checkpoint.ts";
+import { NeedsScans } from "./execution.ts";
+import type { Exploration } from "./exploration.ts";
+import type { ExplorerStart, FromExplorer, ParallelOptions, ToExplorer } from "./explorer-messages.ts";
+import { explore } from "./explore.ts";
+import { findingIdentity } from "./finding.ts";
+import type { Finding } from "./finding.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { findSplit, gateSteps, isInOrder, partOf, withoutGates } from "./order-split.ts";
+import type { Split } from "./order-split.ts";
+import type { AnyScenario } from "./scenario.ts";
+import { Session, libertiesOf } from "./session.ts";
+
+const SLICE_MS = 10;
+const PROGRESS_MS = 100;
+
+/** An execution was not as the split needs it. */
+class NeedsWhole extends Error {}
+
+/** Messages, and the pause in which they come in. */
+class Line {
+  readonly #scope: WorkerScope;
+  readonly #waiting: ToExplorer[] = [];
+  readonly #channel = new MessageChannel();
+  #wake: (() => void) | undefined;
+  #resume: (() => void) | undefined;
+
+  constructor(scope: WorkerScope) {
+    this.#scope = scope;
+    this.#channel.port1.addEventListener("message", () => this.#resume?.());
+    this.#channel.port1.start();
+    scope.onMessage((message) => {
+      this.#waiting.push(message as ToExplorer);
+      this.#wake?.();
+    });
+  }
+
+  say(message: FromExplorer): void {
+    this.#scope.post(message);
+  }
+
+  /** One that has come in. */
+  take(): ToExplorer | undefined {
+    return this.#waiting.shift();
+  }
+
+  async next(): Promise<ToExplorer> {
+    for (;;) {
+      const message = this.take();
+      if (message !== undefined) return message;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  /** Lets messages come in: faster than a timer. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+      this.#channel.port2.postMessage(undefined);
+    });
+  }
+}
+
+/** Goes on to the end, or until it is told to stop. */
+async function finish(line: Line, session: Session): Promise<Exploration> {
+  let nextProgressMs = performance.now() + PROGRESS_MS;
+  for (;;) {
+    const sliceEndMs = performance.now() + SLICE_MS;
+    const end = session.search(() => performance.now() >= sliceEndMs);
+    if (end !== undefined) return session.result(end);
+    await line.pause();
+    if (line.take()?.kind === "stop") return session.result("cancelled");
+    if (performance.now() < nextProgressMs) continue;
+    nextProgressMs = performance.now() + PROGRESS_MS;
+    line.say({ kind: "progress", so: session.progress() });
+  }
+}
+
+/** What is explored, and how. */
+interface Subject {
+  readonly scenario: AnyScenario;
+  readonly scans: boolean;
+  readonly fingerprint: string;
+  readonly split: Split | undefined;
+}
+
+async function exploreWhole(line: Line, subject: Subject, options: ParallelOptions): Promise<Exploration> {
+  const { scenario, scans, fingerprint } = subject;
+  const session = new Session(scenario, options, { scans, fingerprint, from: options.resumeFrom });
+  try {
+    return await finish(line, session);
+  } finally {
+    session.run.finish();
+  }
+}
+
+async function explorePart(
+  line: Line,
+  { scenario, scans, fingerprint }: Subject,
+  split: Split,
+  part: number,
+  options: ParallelOptions,
+): Promise<Exploration> {
+  let isSplit = true;
+  const ended = (run: Session["run"]): void => {
+    isSplit &&= isInOrder(run, split, part);
+  };
+  const gated = partOf(scenario, split, part);
+  const session = new Session(gated, { ...options, observer: { ended } }, { scans, fingerprint, from: undefined });
+  let seen: Exploration;
+  try {
+    seen = await finish(line, session);
+  } finally {
+    session.run.finish();
+  }
+  if (!isSplit) throw new NeedsWhole();
+  const findings = seen.findings.flatMap((finding) => withoutPart(finding, scenario, split, part, options));
+  return { ...seen, findings, steps: seen.steps - (seen.executions + seen.blocked) * gateSteps(split, part) };
+}
+
+/** The finding in the scenario itself, seen again there. */
+function withoutPart(
+  finding: Finding,
+  scenario: AnyScenario,
+  split: Split,
+  part: number,
+  options: ParallelOptions,
+): readonly Finding[] {
+  const schedule = withoutGates(finding.schedule, split, part);
+  const { executions: _, seconds: __, ...liberties } = options;
+  const again = explore(scenario, { ...liberties, engine: "replay", schedule }).findings;
+  const same = again.find((seen) => findingIdentity(seen) === findingIdentity(finding));
+  return same === undefined ? again : [same];
+}
+
+async function findScenario(module: string, name: string): Promise<AnyScenario> {
+  const exported = (await import(module)) as Readonly<Record<string, unknown>>;
+  const all = Object.values(exported).flatMap((value) => (Array.isArray(value) ? (value as unknown[]) : [value]));
+  for (const value of all) {
+    if (typeof value !== "object" || value === null || !("tasks" in value) || !("name" in value)) continue;
+    if (value.name === name) return value as AnyScenario;
+  }
+  throw new Error(`Cannot explore "${name}": ${module} exports no scenario of that name, alone or in an array`);
+}
+
+async function work(line: Line, start: ExplorerStart): Promise<void> {
+  const { options, scans } = start;
+  const scenario = await findScenario(start.module, start.scenario);
+  const fingerprint = fingerprintOf(scenario, libertiesOf(options), scans);
+  if (options.resumeFrom !== undefined) requireSameFingerprint(options.resumeFrom, fingerprint);
+  const split = start.maySplit ? findSplit(scenario, libertiesOf(options), scans) : undefined;
+  const subject: Subject = { scenario, scans, fingerprint, split };
+  line.say({ kind: "ready", fingerprint, parts: split === undefined ? 0 : split.ordinals.length + 1 });
+  for (;;) {
+    const message = await line.next();
+    if (message.kind === "stop") continue;
+    const { part } = message;
+    const result =
+      part === undefined || split === undefined
+        ? await exploreWhole(line, subject, message.options)
+        : await explorePart(line, subject, split, part, message.options);
+    line.say({ kind: "result", result });
+  }
+}
+
+async function main(): Promise<void> {
+  const scope = enterWorker();
+  const line = new Line(scope);
+  try {
+    await work(line, (await scope.start) as ExplorerStart);
+  } catch (error) {
+    if (error instanceof NeedsScans) line.say({ kind: "needs-scans" });
+    else if (error instanceof NeedsWhole) line.say({ kind: "needs-whole" });
+    else {
+      const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+      line.say({ kind: "failed", name, message, stack: stack ?? "" });
+    }
+  }
+}
+
+await main();
