@@ -13,6 +13,7 @@ export { OperationHistory, type Operation, type SequentialModel } from "./linear
 export { minimise, replay } from "./minimise.ts";
 export { nearestPassing } from "./nearest.ts";
 export { Objects } from "./objects.ts";
+export { ExplorerCrash, exploreInParallel, type ParallelOptions, type ParallelRequest } from "./parallel.ts";
 export { plainPaint, type Paint } from "./paint.ts";
 export { Cell, Condition, Gate, Places, PlainCell } from "./program.ts";
 export { recordRun, type RecordOptions } from "./record-run.ts";
@@ -32,6 +33,7 @@ export {
   type StateTable,
 } from "./scenario.ts";
 export { renderTimeline, type TimelineOptions } from "./timeline.ts";
+export { StaleTranslation, useTranslation, type TranslationUse } from "./translations.ts";
 export { choiceOf, taskOf, type Choice, type Transition } from "./trace.ts";
 
 export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/agents.ts";
