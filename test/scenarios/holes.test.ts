@@ -23,9 +23,9 @@ interface Smallest {
 
 const smallest: Readonly<Record<string, Smallest>> = {
   "holes/aba/before": {
-    kind: "assertion",
-    sites: [],
-    message: /^The device reaches frame \d+ for page 64, which has no frame any more$/,
+    kind: "stale-translation",
+    sites: ["discard update pte", "fault read translation"],
+    message: /^the device reaches frame \d+ for page 64, which has no frame any more$/,
     preemptions: 1,
     steps: 46,
   },
