@@ -60,6 +60,7 @@ export const parallelPrograms: readonly AnyScenario[] = [
   variables.readers(8),
   variables.lastzero(8),
   variables.fib(3),
+  variables.fib(4),
   variables.fib(5),
   variables.casw(4),
   variables.coa(4),
