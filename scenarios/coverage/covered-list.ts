@@ -1,10 +1,24 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { hmmPairs } from "./hmm/pairs.ts";
+import { allocators } from "./memory/allocators.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { sharedSources } from "./mm/shared-source.ts";
+import { listeners } from "./notifier/listeners.ts";
+import { spaces } from "./space/spaces.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { locks } from "./sync/locks.ts";
 import { waits } from "./sync/waiting.ts";
 
-export const covered: readonly Covered[] = [...locks, ...waits, ...lifetimes, ...mmPairs, ...sharedSources];
+export const covered: readonly Covered[] = [
+  ...locks,
+  ...waits,
+  ...lifetimes,
+  ...allocators,
+  ...listeners,
+  ...mmPairs,
+  ...sharedSources,
+  ...hmmPairs,
+  ...spaces,
+];

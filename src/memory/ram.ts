@@ -169,7 +169,7 @@ export class Ram {
       bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);
     const startPfn = yield* this.#allocator.takeRun(pages);
     if (startPfn === 0) return 0;
-    yield* access(this.memory, "alloc", frameWord(startPfn, 0), pages * FRAME_WORDS, "frames");
+    yield* access(this.memory, "alloc", frameWord(startPfn + pages - 1, 0), pages * FRAME_WORDS, "frames");
     const section = this.section(startPfn);
     for (let pfn = startPfn; pfn < startPfn + pages; pfn++) this.#handOut(section, pfn, zeroed);
     return startPfn;
@@ -435,7 +435,7 @@ export class Ram {
   }
 }
 
-/** How a word of a frame table is named to a scheduler: frame tables lie outside the heap, so below 0. */
+/** How a word of a frame table is named to a scheduler: frame tables lie outside the heap, so below 0, and the words of a higher frame lie lower. */
 function frameWord(pfn: number, word: number): number {
   return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
 }

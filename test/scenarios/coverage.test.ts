@@ -34,7 +34,7 @@ function calledIn({ url, functions }: Profiler.ScriptCoverage): string[] {
 }
 
 /** Enough executions for each task to have come to its end. */
-const FEW = 30;
+const FEW = 8;
 
 test("every scenario runs the functions that it names", () => {
   session.connect();

@@ -1,0 +1,139 @@
+/** @module The allocators themselves, not the arenas that other scenarios use: slab caches, blocks for tables, frames with their counts and pins. */
+
+import { Heap } from "../../../src/memory/heap.ts";
+import { Machine } from "../../../src/memory/machine.ts";
+import type { RamSnapshot } from "../../../src/memory/ram-snapshot.ts";
+import { struct, u32 } from "../../../src/memory/struct.ts";
+import type { Struct, StructView } from "../../../src/memory/struct.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import { runBlocking } from "../../../src/sync/run-blocking.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+
+interface Thing extends StructView {
+  value: number;
+}
+const Thing: Struct<Thing> = struct<Thing>("coveredThing", { value: u32("const", "a number") });
+
+interface Only extends StructView {
+  value: number;
+}
+const Only: Struct<Only> = struct<Only>("coveredOnly", { value: u32("const", "a number") });
+
+interface World {
+  readonly heap: Heap;
+  readonly machine: Machine;
+  /** Things alive when the tasks begin. */
+  readonly things: readonly number[];
+  /** A frame with one count for each task. */
+  readonly pfn: number;
+  readonly books: string;
+  readonly frames: RamSnapshot;
+}
+
+const TASKS = 2;
+const THINGS = 2;
+const LEAF_WORDS = 512;
+
+function books(heap: Heap, { ram }: Machine): string {
+  const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
+  return [...accounts, `${ram.usage().usedPages} frames`].join(", ");
+}
+
+function makeWorld(): () => World {
+  let made: World | undefined;
+  return () => (made ??= build());
+}
+
+function build(): World {
+  const machine = Machine.create({ ramBytes: 1 << 18, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const { heap, memory, ram } = machine;
+  const run = <T>(task: Task<T>): T => runBlocking(memory, task);
+  const things = Array.from({ length: THINGS }, () => run(heap.alloc(Thing)));
+  const pfn = run(ram.allocFrame(true));
+  for (let i = 1; i < TASKS; i++) run(ram.pageGet(pfn));
+  return { heap, machine, things, pfn, books: books(heap, machine), frames: ram.snapshot() };
+}
+
+type Body = (world: World) => Task<unknown>;
+
+function* thing({ heap }: World): Task<void> {
+  const at = yield* heap.alloc(Thing);
+  assert(at !== 0, "the heap is full");
+  yield* heap.free(Thing, at);
+}
+
+function* table({ heap }: World): Task<void> {
+  const at = yield* heap.allocWords(LEAF_WORDS);
+  assert(at !== 0, "the heap is full");
+  yield* heap.freeWords(at, LEAF_WORDS);
+}
+
+function* only({ heap }: World): Task<void> {
+  const view = yield* heap.singleton(Only, (made) => {
+    made.value = 7;
+  });
+  assert(view.value === 7, "the one object is not made yet");
+}
+
+function* frame({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* ram.allocFrame(false);
+  assert(pfn !== 0, "no frame");
+  yield* ram.pagePut(pfn);
+}
+
+function* frames({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* ram.allocRun(2, false);
+  assert(pfn !== 0, "no frames in a row");
+  for (let i = 0; i < 2; i++) yield* ram.pagePut(pfn + i);
+}
+
+function* pin({ machine: { ram }, pfn }: World): Task<void> {
+  yield* ram.pagePin(pfn);
+  assert(yield* ram.pagePinned(pfn), "a pinned frame does not show it");
+  yield* ram.pageUnpin(pfn);
+}
+
+interface Act {
+  readonly name: string;
+  readonly runs: readonly string[];
+  readonly body: Body;
+}
+
+const acts: readonly Act[] = [
+  { name: "thing", runs: ["memory/slab-cache.alloc", "memory/slab-cache.free"], body: thing },
+  { name: "table", runs: ["memory/heap-blocks.allocBlock", "memory/heap-blocks.freeBlock"], body: table },
+  { name: "only", runs: ["memory/heap.singleton"], body: only },
+  { name: "frame", runs: ["memory/ram.allocFrame", "memory/ram.pagePut"], body: frame },
+  { name: "frames", runs: ["memory/ram.allocRun", "memory/ram.pagePut"], body: frames },
+  { name: "pin", runs: ["memory/ram.pagePin", "memory/ram.pageUnpin"], body: pin },
+];
+
+function together(first: Act, second: Act): Covered {
+  const world = makeWorld();
+  const other = first === second ? `${second.name} 2` : second.name;
+  const isMade = first.name === "only" || second.name === "only";
+  return covering<World>({
+    layer: "memory",
+    name: `${first.name}-vs-${second.name}`,
+    summary: `${first.name} and ${second.name} at the same time, and what was taken is given back.`,
+    memory: () => world().machine.memory,
+    setup: world,
+    // The frame tables lie outside the heap that the explorer puts back; handles that remember caches are made anew.
+    reopen: (memory) => {
+      world().frames.restore();
+      return { ...world(), heap: new Heap(memory) };
+    },
+    tasks: { [first.name]: { runs: first.runs, body: first.body }, [other]: { runs: second.runs, body: second.body } },
+    check: ({ heap, machine, books: before }) => {
+      const now = books(heap, machine);
+      const left = isMade ? now.replace("1 coveredOnly, ", "") : now;
+      assert(left === before, `the books do not balance: ${now}, not ${before}`);
+    },
+  });
+}
+
+export const allocators: readonly Covered[] = acts.flatMap((first, i) =>
+  acts.slice(i).map((second) => together(first, second)),
+);

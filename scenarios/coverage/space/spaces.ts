@@ -1,0 +1,106 @@
+/** @module The table of spaces: threads attach by a number that may be old, while others let go. */
+
+import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
+import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../src/mm/mm.ts";
+import { createSpaceTable, enlistSpace, holdSpace, releaseSpace } from "../../../src/space/space-table.ts";
+import type { SpaceHold, SpaceTable } from "../../../src/space/space-table.ts";
+import { selectAgent } from "../../../src/sync/agents.ts";
+import { ESTALE } from "../../../src/sync/errno.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+interface World {
+  readonly table: SpaceTable;
+  /** Of the thread that the first task plays. */
+  readonly hold: SpaceHold;
+}
+
+function makeWorld(rig: HmmRig): World {
+  const { machine } = rig;
+  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+  const self = machine.memory.agentId;
+  selectAgent(machine.memory, 1);
+  const hold = rig.run(enlistSpace(machine, table, rig.mm.at));
+  selectAgent(machine.memory, self);
+  if (typeof hold === "number") throw new Error(`Cannot enlist the space: ${hold}`);
+  return { table, hold };
+}
+
+function* attach({ table, hold }: World, { machine }: HmmRig): Task<void> {
+  const mine = yield* holdSpace(machine, table, hold.number);
+  if (typeof mine === "number") assert(mine === ESTALE, `attaching answered ${mine}`);
+  else yield* releaseSpace(machine, mine);
+}
+
+function* dispose({ hold }: World, { machine }: HmmRig): Task<void> {
+  yield* releaseSpace(machine, hold);
+}
+
+/** Has a count of the space (the set-up took it), and asks for a user. */
+function* enlistAnother({ table }: World, { machine, mm }: HmmRig): Task<void> {
+  const isAlive = yield* mmgetNotZero(mm);
+  yield* mmdrop(machine, mm);
+  if (!isAlive) return;
+  const hold = yield* enlistSpace(machine, table, mm.at);
+  if (typeof hold === "number") throw new Error(`Cannot list the space once more: ${hold}`);
+  yield* releaseSpace(machine, hold);
+}
+
+const ATTACH = ["space/space-table.holdSpace", "space/space-table.releaseSpace"] as const;
+const DISPOSE = ["space/space-table.releaseSpace", "mm/mm.mmput"] as const;
+
+function checkGone({ table }: World, rig: HmmRig): void {
+  assert(!rig.books().includes(" mm"), "the space is still there");
+  assert(table.live.first() === 0, "the table lists a space that is gone");
+  assert(!rig.books().includes("spaceRecord"), "a record of the table was not freed");
+}
+
+export const spaces: readonly Covered[] = [
+  {
+    layer: "space",
+    scenario: rigScenario<World>({
+      name: "coverage/space/attach-vs-dispose",
+      summary:
+        "Two threads attach to a space whose owner disposes of it: they get a user of it, or hear that it is gone.",
+      rig: { pages: 1 },
+      setup: makeWorld,
+      tasks: { dispose, attach, "attach 2": attach },
+      check: checkGone,
+    }),
+    twins: [
+      rigScenario<World>({
+        name: "coverage/space/attach-vs-dispose/without-table",
+        summary: "The thread that attaches takes a user of a space that it has heard of, and does not ask the table.",
+        expects: "refcount",
+        rig: { pages: 1 },
+        setup: makeWorld,
+        tasks: {
+          dispose,
+          *attach(_world, { machine, mm }) {
+            yield* mmget(mm);
+            yield* mmput(machine, mm);
+          },
+        },
+      }),
+    ],
+    runs: { dispose: DISPOSE, attach: ATTACH, "attach 2": ATTACH },
+  },
+  {
+    layer: "space",
+    scenario: rigScenario<World>({
+      name: "coverage/space/enlist-vs-dispose",
+      summary: "A space is listed under a second number while its first hold ends.",
+      rig: { pages: 1 },
+      setup: (rig) => {
+        rig.run(mmgrab(rig.mm));
+        return makeWorld(rig);
+      },
+      tasks: { dispose, enlist: enlistAnother },
+      check: checkGone,
+    }),
+    twins: [],
+    runs: { dispose: DISPOSE, enlist: ["space/space-table.enlistSpace", "mm/mm.mmgetNotZero", "mm/mm.mmdrop"] },
+  },
+];
