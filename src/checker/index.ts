@@ -35,6 +35,7 @@ export {
 export { renderTimeline, type TimelineOptions } from "./timeline.ts";
 export { StaleTranslation, useTranslation, type TranslationUse } from "./translations.ts";
 export { choiceOf, taskOf, type Choice, type Transition } from "./trace.ts";
+export { StaleTranslation, useTranslation, type TranslationUse } from "./translations.ts";
 
 export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/agents.ts";
 export { Completion } from "../sync/completion.ts";
