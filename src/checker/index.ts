@@ -33,7 +33,6 @@ export {
   type StateTable,
 } from "./scenario.ts";
 export { renderTimeline, type TimelineOptions } from "./timeline.ts";
-export { StaleTranslation, useTranslation, type TranslationUse } from "./translations.ts";
 export { choiceOf, taskOf, type Choice, type Transition } from "./trace.ts";
 export { StaleTranslation, useTranslation, type TranslationUse } from "./translations.ts";
 
