@@ -135,6 +135,15 @@ test("engines and bounds can be chosen", async () => {
   }
 });
 
+test("one scenario is explored by several threads with the same result", async () => {
+  const name = "coverage/sync/wait-queue/wake-first";
+  const [alone] = (await rowsOf(name)).rows;
+  const together = await hmm("check", name, "--json", "--jobs", "2");
+  assert.equal(together.status, 0);
+  const [row] = JSON.parse(together.out) as CheckRow[];
+  assert.deepEqual({ ...row, seconds: 0 }, { ...alone, seconds: 0 });
+});
+
 test("--list names the scenarios and explores nothing", async () => {
   const { status, out } = await hmm("check", "holes/parked", "--list");
   assert.equal(status, 0);

@@ -8,6 +8,7 @@ import { CheckProgress } from "./check-progress.ts";
 import type { JudgedRow } from "./check-row.ts";
 import type { CheckpointFile, CheckState } from "./checkpoint-file.ts";
 import type { ExploreJob, JobOutcome, Wanted } from "./explore-job.ts";
+import { canShare, exploreTogether } from "./explore-together.ts";
 import { ExplorePool } from "./explore-pool.ts";
 import type { EngineChoice } from "./engine-choice.ts";
 import { onInterrupt } from "../interruption.ts";
@@ -54,10 +55,38 @@ class CheckRun {
   }
 
   async run(): Promise<CheckResult> {
-    const { file, workers, line } = this.#options;
+    const { file, line } = this.#options;
     this.#printReady();
     const jobs = this.#jobsLeft();
     const progress = new CheckProgress(line, this.#names.length, this.#names.length - jobs.length);
+    const [only] = jobs;
+    if (only !== undefined && jobs.length === 1 && this.#mayShare(only)) await this.#runTogether(only, progress);
+    else await this.#runPool(jobs, progress);
+    line.clear();
+    const rows = this.#rows();
+    const isInterrupted = rows.length < this.#names.length;
+    if (!isInterrupted) file.remove();
+    return { rows, shown: this.#names.flatMap((name) => this.#shown.get(name) ?? []), isInterrupted };
+  }
+
+  #mayShare(job: ExploreJob): boolean {
+    const { scenarios, workers, file } = this.#options;
+    const located = scenarios.find(({ address }) => address.name === job.address.name);
+    return workers > 1 && !file.isKept && located !== undefined && canShare(job, located.scenario);
+  }
+
+  async #runTogether(job: ExploreJob, progress: CheckProgress): Promise<void> {
+    const { workers } = this.#options;
+    const stop = new AbortController();
+    using _ = onInterrupt(() => stop.abort());
+    progress.started(0, job.address.name);
+    const outcome = await exploreTogether(job, workers, stop.signal, (so) => progress.progressed(0, so));
+    progress.ended(0);
+    this.#keep(job.address.name, outcome);
+  }
+
+  async #runPool(jobs: readonly ExploreJob[], progress: CheckProgress): Promise<void> {
+    const { workers, line } = this.#options;
     const pool = new ExplorePool(jobs, {
       onStart: (job) => progress.started(job, jobs[job]?.address.name ?? ""),
       onProgress: (job, so) => progress.progressed(job, so),
@@ -68,10 +97,6 @@ class CheckRun {
     });
     using _ = onInterrupt(() => pool.cancel());
     await pool.run(workers).finally(() => line.clear());
-    const rows = this.#rows();
-    const isInterrupted = rows.length < this.#names.length;
-    if (!isInterrupted) file.remove();
-    return { rows, shown: this.#names.flatMap((name) => this.#shown.get(name) ?? []), isInterrupted };
   }
 
   #jobsLeft(): ExploreJob[] {

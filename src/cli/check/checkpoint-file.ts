@@ -32,6 +32,11 @@ export class CheckpointFile {
     this.#question = JSON.stringify(question);
   }
 
+  /** Whether what is reached is kept at all. */
+  get isKept(): boolean {
+    return this.#path !== undefined;
+  }
+
   /** What there is to go on with; empty if there is no file yet. Throws UsageError if it is of another check, or broken. */
   read(): CheckState {
     const path = this.#path;

@@ -64,13 +64,19 @@ export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOu
     if (exploration.end === "cancelled") return { kind: "stopped", checkpoint: exploration.checkpoint };
     return judge(scenario, exploration, job, options, startMs);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const row = failedRow(job.address.name, expects, message);
-    return { kind: "judged", judged: { row, expects, coverage: "could not be explored" }, shown: [] };
+    return failedOutcome(job, expects, error);
   }
 }
 
-function judge(
+/** The scenario could not be explored. */
+export function failedOutcome(job: ExploreJob, expects: JudgedRow["expects"], error: unknown): JobOutcome {
+  const message = error instanceof Error ? error.message : String(error);
+  const row = failedRow(job.address.name, expects, message);
+  return { kind: "judged", judged: { row, expects, coverage: "could not be explored" }, shown: [] };
+}
+
+/** The row of an exploration that has ended, and what is shown of it. */
+export function judge(
   scenario: AnyScenario,
   exploration: Exploration,
   job: ExploreJob,
