@@ -38,6 +38,8 @@
  * Choices beside the order: a park or completionWait with a finite timeout may be resumed with TIMED_OUT although it is
  * not enabled, a park with WOKEN for no reason (a spurious wake); the code must stand both. A timed-out task got
  * nothing from any waker. A task that could time out is never part of a deadlock.
+ * A thread may also die before any operation of its task: it is then declared dead (death.ts), and those that wait may look
+ * up once, as the runners do after a slice: they throw if the machine has stopped; a parked one is woken for no reason.
  *
  * Of two steps that touch a common word at least one of which writes, the order matters; so it does between a wake and
  * every enqueue or park of the same queue, which share its sequence word.
