@@ -14,8 +14,8 @@ import type { Execution } from "./execution.ts";
 import { taskOf } from "./trace.ts";
 import type { Trace } from "./trace.ts";
 
-/** How often a cycle is gone round before it is believed. */
-const ROUNDS = 40;
+/** How often a cycle is gone round before it is believed: loops that count to a hundred are no livelocks. */
+const ROUNDS = 1000;
 /** Steps after which cycles are looked for, and again whenever an execution is twice as long. */
 const FIRST_LOOK = 64;
 const REPEATED = 3;
