@@ -27,8 +27,6 @@ export function replay<S>(scenario: Scenario<S>, token: string, options: Explore
 
 /** The smallest sighting of the same bug that is found. `options`: the liberties of the exploration that found it. */
 export function minimise<S>(scenario: Scenario<S>, finding: Finding, options: ExploreOptions = {}): Finding {
-  // What goes on for ever has no last step that could come sooner.
-  if (finding.kind === "livelock" || finding.kind === "endless") return finding;
   return new Minimiser(scenario, finding, options).smallest();
 }
 
