@@ -34,7 +34,11 @@ const GATES = 2;
 const STEPS = 5000;
 const MAX_PARTS = 16;
 
-/** The split with the most parts; undefined if there is none, or the scenario has a memory of its own. */
+/**
+ * The split with the most parts, and among those one that places a task of few steps: the parts are then of about the same
+ * size (a task of many steps that begins early leaves more open than one that begins late). Undefined if there is none, or
+ * the scenario has a memory of its own.
+ */
 export function findSplit(scenario: AnyScenario, liberties: Liberties, scans: boolean): Split | undefined {
   // A condition may read anything, so opening a gate would be ordered with it.
   if (scenario.memory !== undefined || liberties.deaths > 0 || scans) return undefined;
@@ -44,10 +48,15 @@ export function findSplit(scenario: AnyScenario, liberties: Liberties, scans: bo
     run.restart(0);
     while (run.depth < STEPS && run.listEnabled() > 0) run.step(run.enabled[0]!);
     let best: Split | undefined;
+    let bestSteps = Infinity;
     for (let placed = 0; placed < run.tasks; placed++) {
       for (let among = 0; among < run.tasks; among++) {
         const ordinals = among === placed ? [] : conflictsOf(run, placed, among);
-        if (ordinals.length > (best?.ordinals.length ?? 0)) best = { placed, among, ordinals };
+        const more = ordinals.length - (best?.ordinals.length ?? 0);
+        const steps = run.trace.counts[run.depth * run.tasks + placed]!;
+        if (more < 0 || ordinals.length === 0 || (more === 0 && steps >= bestSteps)) continue;
+        best = { placed, among, ordinals };
+        bestSteps = steps;
       }
     }
     return best;
