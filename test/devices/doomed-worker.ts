@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { DeviceRecord } from "../../src/devices/software/device-record.ts";
+import "../../src/devices/software/mirror-ops.ts"; // a thread on the machine has the code of every driver in use there
 import { joinDevice } from "../../src/devices/software/device-state.ts";
 import { Frames } from "../../src/devices/software/frames.ts";
 import { takeTurn } from "../../src/devices/software/service-turn.ts";
