@@ -26,6 +26,8 @@ import type { PlainAccess } from "./plain-accesses.ts";
 import { UncontrolledNondeterminism } from "./scenario.ts";
 import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "./scenario.ts";
 import { StartingState } from "./starting-state.ts";
+import { mayStepNow } from "./step-order.ts";
+import type { StepOrder } from "./step-order.ts";
 import {
   DEATH,
   LOOK,
@@ -72,6 +74,8 @@ export interface ExecutionOptions {
   readonly witness: Witness;
   /** Sites in lockdep's reports: slow, for replays. */
   readonly withSites: boolean;
+  /** Explore only executions in this order. */
+  readonly order?: StepOrder;
 }
 
 export class Execution {
@@ -102,6 +106,8 @@ export class Execution {
   #incumbent = NOBODY;
   readonly #options: ExecutionOptions;
   readonly #scenarioName: string;
+  /** What only executions in this order are explored of. */
+  readonly order: StepOrder | undefined;
   readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
   readonly #check: ((shared: unknown, end: ExecutionEnd) => void) | undefined;
   readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
@@ -125,6 +131,7 @@ export class Execution {
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
     this.#options = options;
     this.#scenarioName = scenario.name;
+    this.order = options.order;
     this.liberties = options.liberties;
     this.weaknesses = options.weaknesses;
     const mayDie = options.liberties.deaths > 0;
@@ -252,6 +259,7 @@ export class Execution {
 
   /** Whether the task, about to do `wait`, can do it now. */
   mayRun(task: number, wait: Wait): boolean {
+    if (this.order !== undefined && !mayStepNow(this.order, this.trace, this.depth, task)) return false;
     const code = this.pendingCode[task]!;
     if (MAY_BLOCK[code] === 0) return true;
     if (code === PARK) return this.parking.wokenBy[task] !== ASLEEP;

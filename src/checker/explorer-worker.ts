@@ -9,14 +9,13 @@ import { requireSameFingerprint } from "./checkpoint.ts";
 import { NeedsScans } from "./execution.ts";
 import type { Exploration } from "./exploration.ts";
 import type { ExplorerStart, FromExplorer, ParallelOptions, ToExplorer } from "./explorer-messages.ts";
-import { explore } from "./explore.ts";
-import { findingIdentity } from "./finding.ts";
-import type { Finding } from "./finding.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { findSplit, gateSteps, isInOrder, partOf, withoutGates } from "./order-split.ts";
+import { findSplit, isOrderOfClass, orderOf } from "./order-split.ts";
 import type { Split } from "./order-split.ts";
+import { UncontrolledNondeterminism } from "./scenario.ts";
 import type { AnyScenario } from "./scenario.ts";
 import { Session, libertiesOf } from "./session.ts";
+import type { StepOrder } from "./step-order.ts";
 
 const SLICE_MS = 40;
 const PROGRESS_MS = 100;
@@ -97,40 +96,27 @@ async function exploreWhole(line: Line, subject: Subject, options: ParallelOptio
 async function explorePart(
   line: Line,
   { scenario, scans, fingerprint }: Subject,
-  split: Split,
-  part: number,
+  order: StepOrder,
   options: ParallelOptions,
 ): Promise<Exploration> {
   let isSplit = true;
   const ended = (run: Session["run"]): void => {
-    isSplit &&= isInOrder(run, split, part);
+    isSplit &&= isOrderOfClass(run, order);
   };
-  const gated = partOf(scenario, split, part);
-  const session = new Session(gated, { ...options, observer: { ended } }, { scans, fingerprint, from: undefined });
+  const start = { scans, fingerprint, from: undefined, order };
+  const session = new Session(scenario, { ...options, observer: { ended } }, start);
   let seen: Exploration;
   try {
     seen = await finish(line, session);
+  } catch (error) {
+    // Also what comes of an order that is not one of classes. If it is not that, the whole exploration will tell.
+    if (error instanceof UncontrolledNondeterminism) throw new NeedsWhole();
+    throw error;
   } finally {
     session.run.finish();
   }
   if (!isSplit) throw new NeedsWhole();
-  const findings = seen.findings.flatMap((finding) => withoutPart(finding, scenario, split, part, options));
-  return { ...seen, findings, steps: seen.steps - (seen.executions + seen.blocked) * gateSteps(split, part) };
-}
-
-/** The finding in the scenario itself, seen again there. */
-function withoutPart(
-  finding: Finding,
-  scenario: AnyScenario,
-  split: Split,
-  part: number,
-  options: ParallelOptions,
-): readonly Finding[] {
-  const schedule = withoutGates(finding.schedule, split, part);
-  const { executions: _, seconds: __, ...liberties } = options;
-  const again = explore(scenario, { ...liberties, engine: "replay", schedule }).findings;
-  const same = again.find((seen) => findingIdentity(seen) === findingIdentity(finding));
-  return same === undefined ? again : [same];
+  return seen;
 }
 
 async function findScenario(module: string, name: string): Promise<AnyScenario> {
@@ -158,7 +144,7 @@ async function work(line: Line, start: ExplorerStart): Promise<void> {
     const result =
       part === undefined || split === undefined
         ? await exploreWhole(line, subject, message.options)
-        : await explorePart(line, subject, split, part, message.options);
+        : await explorePart(line, subject, orderOf(split, part), message.options);
     line.say({ kind: "result", result });
   }
 }

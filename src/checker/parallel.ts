@@ -3,8 +3,8 @@
  * search the classes that the threads see add up to those that one thread would see, none is seen twice and no
  * execution is given up. A thread that is done with a part takes the next one. The sampling engines are split by seeds.
  *
- * What cannot be split gets one thread, which keeps the caller's thread free: a scenario with a memory of its own, one
- * whose tasks all begin by waiting, an exploration that goes on from a checkpoint or is to have one, the other engines.
+ * What cannot be split gets one thread, which keeps the caller's thread free: a scenario none of whose tasks begins with a
+ * step that others' steps conflict with, an exploration that goes on from a checkpoint or is to have one, the other engines.
  *
  * Counts do not depend on who was faster, and neither do findings: they are kept by part and put in the order of what they
  * are.

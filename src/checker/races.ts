@@ -18,6 +18,7 @@ import type { Execution } from "./execution.ts";
 import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK, READ, WRITE, mannersConflict } from "./footprint.ts";
 import type { Footprints } from "./footprint.ts";
 import { ASLEEP, WAKE_ONE } from "./parking.ts";
+import { fixesOrder } from "./step-order.ts";
 import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "./trace.ts";
 import type { Choice, Trace } from "./trace.ts";
 
@@ -196,8 +197,12 @@ export class Races {
     const { tasks, clocks } = trace;
     const clock = this.#clock;
     if (clock[trace.transition[step]! & TASK_LIMIT]! >= trace.ordinal[step]!) return true;
-    if (!this.#isPossibleBefore(step)) return false;
-    this.#visitFrom(step, footprint, visit);
+    const { order } = this.#run;
+    const isFixed = order !== undefined && fixesOrder(order, trace, step, this.#second);
+    if (!isFixed) {
+      if (!this.#isPossibleBefore(step)) return false;
+      this.#visitFrom(step, footprint, visit);
+    }
     const row = step * tasks;
     for (let i = 0; i < tasks; i++) if (clocks[row + i]! > clock[i]!) clock[i] = clocks[row + i]!;
     return true;

@@ -16,6 +16,7 @@ import { defaultLiberties } from "./scenario.ts";
 import type { Liberties, Scenario } from "./scenario.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
 import type { Scheduler } from "./scheduler.ts";
+import type { StepOrder } from "./step-order.ts";
 
 const PROGRESS_MS = 200;
 const NOTHING: Counts = { executions: 0, blocked: 0, stuck: 0, steps: 0, seconds: 0 };
@@ -27,6 +28,8 @@ export interface SessionStart {
   readonly from: Checkpoint | undefined;
   /** Of the scenario; needed for making checkpoints. */
   readonly fingerprint: string;
+  /** Explore only executions in this order. */
+  readonly order?: StepOrder;
 }
 
 export class Session {
@@ -58,6 +61,7 @@ export class Session {
       weaknesses: new Set(options.weaknesses),
       witness: this.reporter,
       withSites: options.withSites ?? false,
+      ...(start.order === undefined ? {} : { order: start.order }),
     });
     this.scheduler = makeScheduler(this.run, options);
     const { engine } = options;

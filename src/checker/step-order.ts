@@ -1,0 +1,54 @@
+/**
+ * @module An order of some steps that conflict, to which an exploration keeps: the first step of one task comes after one step of
+ * another task and before a later one. A class settles in which order steps come that conflict, so an order holds in all of
+ * a class or in none, and a search that never turns those steps round sees exactly the classes in which it holds.
+ */
+
+import { taskOf } from "./trace.ts";
+import type { Trace } from "./trace.ts";
+
+/** The first step of `placed` comes after step number `after` of `among`, and before step number `before`; both from 0. */
+export interface StepOrder {
+  readonly placed: number;
+  readonly among: number;
+  /** -1: it may come at once. */
+  readonly after: number;
+  /** Infinity: it may come as late as it wants. */
+  readonly before: number;
+}
+
+/** Whether the order lets `task` take its next step at this depth. */
+export function mayStepNow(
+  { placed, among, after, before }: StepOrder,
+  trace: Trace,
+  depth: number,
+  task: number,
+): boolean {
+  if (task !== placed && task !== among) return true;
+  const { counts, tasks } = trace;
+  const hasCome = counts[depth * tasks + placed]! > 0;
+  if (hasCome) return true;
+  const done = counts[depth * tasks + among]!;
+  return task === placed ? done > after : done !== before;
+}
+
+/** A step that a search may want to turn round with an earlier one. */
+interface LaterStep {
+  readonly task: number;
+  readonly step: number;
+}
+
+/** Whether it is the order that `later` comes behind the step `earlier` of the trace. */
+export function fixesOrder(
+  { placed, among, after, before }: StepOrder,
+  trace: Trace,
+  earlier: number,
+  later: LaterStep,
+): boolean {
+  const earlierTask = taskOf(trace.transition[earlier]!);
+  const earlierNumber = trace.ordinal[earlier]! - 1;
+  const laterNumber = trace.counts[later.step * trace.tasks + later.task]!;
+  if (earlierTask === among && later.task === placed) return earlierNumber === after && laterNumber === 0;
+  if (earlierTask === placed && later.task === among) return earlierNumber === 0 && laterNumber === before;
+  return false;
+}
