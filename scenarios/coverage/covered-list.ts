@@ -1,6 +1,8 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { deathsOfOwners } from "./deaths/owners.ts";
+import { deathsInSections } from "./deaths/sections.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { mmPairs } from "./mm/pairs.ts";
@@ -21,4 +23,6 @@ export const covered: readonly Covered[] = [
   ...sharedSources,
   ...hmmPairs,
   ...spaces,
+  ...deathsInSections,
+  ...deathsOfOwners,
 ];

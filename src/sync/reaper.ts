@@ -63,8 +63,10 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
   let isEmpty = true;
   for (let slot = 0; slot < RESOURCE_LIMIT; slot++) {
     const at = list + slot * RESOURCE_WORDS;
+    if (atomicLoad(memory.words, at) === 0) continue;
+    yield* access(memory, "update", at, RESOURCE_WORDS, "what a dead thread owned");
     const kind = atomicLoad(memory.words, at);
-    if (kind === 0) continue;
+    if (kind === 0) continue; // another reaper has it
     const releaser = releaserOf(kind);
     if (releaser === undefined) {
       isEmpty = false;
