@@ -11,10 +11,12 @@
  * Frame table, FRAME_WORDS words for each frame:
  *
  *     0..2  STATE, NEXT, PREV   the buddy system's (guarded by ramLock); STATE bit 8: the frame has been handed out before
- *     3     COUNT               references (atomic)
- *     4     PINS                of these, pins: the frame must stay where it is and what it is (atomic)
- *     5, 6  MAPPING, INDEX      for the layers above; guarded by their rules, zeroed when the frame is handed out
- *     7     spare
+ *     3, 4  MAPPING, INDEX      for the layers above; guarded by their rules, zeroed when the frame is handed out
+ *     5     spare
+ *     6     COUNT               references (atomic)
+ *     7     PINS                of these, pins: the frame must stay where it is and what it is (atomic)
+ *
+ * The counts of a free frame may be asked (ram.ts, F2); what is before them ends with the frame.
  *
  * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index of every frame then is a small
  * integer also where V8 compresses pointers (31 bits).
@@ -33,10 +35,10 @@ export const SECTION_PAGES_MAX: number = 2 ** 18;
 
 export const FRAME_WORDS = 8;
 export const FRAME_STATE = 0;
-export const FRAME_COUNT = 3;
+export const FRAME_MAPPING = 3;
+export const FRAME_INDEX = 4;
+export const FRAME_COUNT = 6;
 export const FRAME_PINS: number = FRAME_COUNT + PINS_AFTER_COUNT;
-export const FRAME_MAPPING = 5;
-export const FRAME_INDEX = 6;
 /** STATE: the frame has been handed out before, so it may hold anything. */
 export const FRAME_USED_BEFORE = 0x100;
 

@@ -6,7 +6,8 @@
  *
  *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has the first reference, whoever drops the
  *       last one frees it, in the same step.
- *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other than 0.
+ *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other than 0. Anybody may ask the counts of a frame that he
+ *       does not hold, even of a free one: they stay where they are. The answer is worth what the asker knows of the frame.
  *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced or taken away meanwhile.
  *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's buffer are counted all together, and a count of 0
  *       frees none of them.
@@ -231,16 +232,12 @@ export class Ram {
   }
 
   /**
-   * References that are no pins: 1 means that one page-table entry, and nobody else's, has the frame. May read too high for a moment while somebody
-   * pins or unpins, never too low.
+   * Whether one page-table entry, the asker's, has a frame of private memory: it has one reference, or pins (a frame is pinned only for its sole entry, and
+   * fork shares no pinned frame). May say no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
    */
-  pageUsers(pfn: number): Task<number> {
-    if (pfn === ZERO_PFN) return doneNumber(1);
-    if (this.memory.mode === EXPLORED) return this.#usersExplored(pfn);
-    const counts = this.#sections.countsOf(pfn);
-    const index = counts.index(pfn);
-    const pins = atomicLoad(counts.words, index + PINS_AFTER_COUNT);
-    return doneNumber(atomicLoad(counts.words, index) - pins);
+  pageIsSole(pfn: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.#soleExplored(pfn);
+    return doneBoolean(this.#pins(pfn) > 0 || this.pageCount(pfn) === 1);
   }
 
   /** Whether the frame has pins, a moment ago. */
@@ -409,17 +406,15 @@ export class Ram {
     return this.#pins(pfn) > 0;
   }
 
-  *#usersExplored(pfn: number): Task<number> {
-    yield* access(this.memory, "read", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
-    const pins = this.#pins(pfn);
-    yield* access(this.memory, "read", this.#countName(pfn), 1, "frame count");
-    return this.pageCount(pfn) - pins;
+  *#soleExplored(pfn: number): Task<boolean> {
+    return (yield* this.#pinnedExplored(pfn)) || (yield* this.pageHas(pfn, 1));
   }
 
   *#putExplored(pfn: number): Task<void> {
     yield* access(this.memory, "update", this.#countName(pfn), 1, "frame count");
     if (!this.#put(pfn)) return;
-    yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_WORDS, "frame");
+    // F2: not the counts.
+    yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
     yield* this.#allocator.give(pfn);
   }
 

@@ -16,8 +16,24 @@
  *   F1  The caller holds the mmap lock at least for reading, and an mm user; so vmas and tables stay.
  *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the entry that was judged (P1, P3); who loses gives
  *       its frame back and reports success, and the access is simply tried again.
- *   F3  "Sole user" is: one reference that is no pin. It cannot rise meanwhile: a second user comes only by fork (mmap lock for writing), by a shared source (which holds a count of its own, and
- *       shared vmas never ask).
+ *   F3  "Sole user" is `Ram.pageIsSole`. An entry gets a second user only by fork (mmap lock for writing), so who is found to be sole stays so while F1 holds.
+ *       Shared vmas never ask. References that are no entry's (F4) come and go: they may make somebody copy needlessly, which is harmless.
+ *   F4  Judging and acting on it are one step to each other, under `pageTableLock`: (A) the sole user's entry is made writable under the lock under which
+ *       it was judged; where listeners must be told first, which may wait, it is judged again after that. (B) Who copies gets a reference of the frame under
+ *       the lock, looks at the entry again, and keeps the reference until the entry has been exchanged. Zap takes no such lock, so the
+ *       frame may be free or another's at the get; if the entry is unchanged after it, the frame is the entry's. From the get on the frame cannot leave and come back,
+ *       and every (A) sees two users and leaves the entry read-only; an (A) before the get has exchanged the entry, which the look sees. Without that:
+ *
+ *     thread 1                                         thread 2
+ *     entry is frame 7, shared since a fork
+ *                                                      madvise(DONTNEED): entry none, frame 7 free
+ *                                                      stores: entry is frame 7 again, fresh, writable
+ *     copies frame 7 to frame 8
+ *                                                      stores once more, into frame 7
+ *                                                      device tracks: entry is frame 7, read-only, as it was
+ *     entry was frame 7: now frame 8                   its second store is lost
+ *
+ *       A tracked entry may have lost its right to write a moment ago (track.ts), with its last stores under way: it is flushed before its frame is copied.
  */
 
 import { EVENT_CLEAR, EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
@@ -153,25 +169,78 @@ function* faultNonPresent(machine: Machine, index: number, pte: number): Task<Er
   return 0;
 }
 
-/** A write to a frame that this entry may simply write. A device that holds a read copy must drop it first (D8 of docs/ARCHITECTURE.md). */
+/** What an entry becomes whose frame may simply be written: nobody tracks it any more. */
+const asWritable = (pte: number): number => (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED;
+
+/** A write to a frame of a shared source, which each of its entries may write. */
 function* makeWritable(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
-  const writable = (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED;
-  if ((pte & PTE_TRACKED) === 0) {
-    yield* replacePte(machine, index, pte, writable);
-    return 0;
-  }
-  const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
-  yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* replacePte(machine, index, pte, writable);
-  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  const exchange = replacePte(machine, index, pte, asWritable(pte));
+  if ((pte & PTE_TRACKED) === 0) yield* exchange;
+  else yield* tellAround(machine, mm, page, exchange);
   return 0;
 }
 
+/** A device that holds a read copy must drop it before the frame is written (D8 of docs/ARCHITECTURE.md). */
+function* tellAround(machine: Machine, mm: Mm, page: number, exchange: Task<unknown>): Task<void> {
+  const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* exchange;
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
 function* writeProtectedPrivate(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
+  // Zeros are constant and always there: nothing to judge.
+  if ((pte & PTE_SPECIAL) !== 0) return yield* replaceByCopy(machine, mm, page, index, pte);
+  const isTracked = (pte & PTE_TRACKED) !== 0;
+  const answer = yield* judgeUsers(machine, mm, index, pte, isTracked);
+  if (answer === SOLE && isTracked) yield* tellAround(machine, mm, page, judgeAgain(machine, mm, index, pte));
+  if (answer !== HELD) return 0;
+  if (isTracked) yield* mm.shootdown.flush(page, page + 1);
+  const result = yield* replaceByCopy(machine, mm, page, index, pte);
+  yield* machine.ram.pagePut(ptePfn(pte));
+  return result;
+}
+
+/** Somebody was faster: the access is simply tried again (F2). */
+const OVERTAKEN = 0;
+/** The frame has no other user. */
+const SOLE = 1;
+/** The frame may have others, and the caller has a reference of it. */
+const HELD = 2;
+
+/** F4. A sole user's entry is made writable here, unless it is tracked. */
+function* judgeUsers(
+  machine: Machine,
+  mm: Mm,
+  index: number,
+  pte: number,
+  isTracked: boolean,
+): Task<typeof OVERTAKEN | typeof SOLE | typeof HELD> {
+  const { memory, ram } = machine;
   const pfn = ptePfn(pte);
-  if ((pte & PTE_SPECIAL) === 0 && (yield* machine.ram.pageUsers(pfn)) === 1) {
-    return yield* makeWritable(machine, mm, page, index, pte);
-  }
+  yield* mm.pageTableLock.lock();
+  const isSole = yield* ram.pageIsSole(pfn);
+  if (isSole && !isTracked) yield* replacePte(machine, index, pte, asWritable(pte));
+  const isHeld = !isSole && (yield* ram.pageGetNotZero(pfn));
+  yield* mm.pageTableLock.unlock();
+  if (isSole) return SOLE;
+  if (!isHeld) return OVERTAKEN;
+  yield* access(memory, "read", index, 1, "pte");
+  if (wordAt(memory.words, index) === pte) return HELD;
+  yield* ram.pagePut(pfn);
+  return OVERTAKEN;
+}
+
+/** F4 (A), once the listeners have been told. */
+function* judgeAgain(machine: Machine, mm: Mm, index: number, pte: number): Task<void> {
+  yield* mm.pageTableLock.lock();
+  if (yield* machine.ram.pageIsSole(ptePfn(pte))) yield* replacePte(machine, index, pte, asWritable(pte));
+  yield* mm.pageTableLock.unlock();
+}
+
+/** Of a frame that is held (F4 (B)) or the page of zeros. */
+function* replaceByCopy(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
+  const pfn = ptePfn(pte);
   const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);
   if (copy === 0) return ENOMEM;
   if (pfn !== ZERO_PFN) machine.ram.copyFrame(pfn, copy);

@@ -35,7 +35,7 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   users: embed(RefCount, "users of the address space (M1); 0 means that exit has begun"),
   count: embed(RefCount, "holders of this memory; the users together hold one"),
   mmapLock: embed(RwSem, "vmas and the shape of the page table", "mmapLock"),
-  pageTableLock: embed(Spinlock, "`hmm`", "pageTableLock"),
+  pageTableLock: embed(Spinlock, "`hmm`; sole users of frames (F4 of mm/fault)", "pageTableLock"),
   notifiers: embed(NotifierSubscriptions, "listeners", "notifierLock"),
   shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),

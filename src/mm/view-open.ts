@@ -141,7 +141,10 @@ function pteOf(machine: Machine, mm: Mm, page: number): number {
   return leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
 }
 
-/** First frame when the range's frames exist, are in a row in one section, and are this space's own; else 0. */
+/**
+ * First frame when the range's frames exist, are in a row in one section, and are this space's own; else 0. Holding the mmap lock for writing: entries stay, so
+ * they hold the frames that are judged, and who is found to be sole stays so.
+ */
 function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<number> {
   const pfn = ptePfn(pteOf(machine, mm, startPage));
   if (pfn === ZERO_PFN) return 0;
@@ -154,7 +157,7 @@ function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: numbe
       const pte = pteOf(machine, mm, page);
       const expected = pfn + (page - startPage);
       if ((pte & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT || ptePfn(pte) !== expected) return 0;
-      if (isPrivate && (yield* machine.ram.pageUsers(expected)) !== 1) return 0;
+      if (isPrivate && !(yield* machine.ram.pageIsSole(expected))) return 0;
     }
   }
   return pfn;
@@ -243,9 +246,8 @@ function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number):
     for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
       const pte = pteOf(machine, mm, page);
       if (!holdsFrame(pte)) continue;
-      // One that a fork shares is copied out of, not moved; a pin of it is another view's, and stays right for that one's space only.
-      const pfn = ptePfn(pte);
-      if ((yield* ram.pagePinned(pfn)) && (yield* ram.pageUsers(pfn)) === 1) return false;
+      // One that a fork shares is copied out of, not moved; it has no pins (Ram.pageIsSole).
+      if (yield* ram.pagePinned(ptePfn(pte))) return false;
     }
   }
   return true;

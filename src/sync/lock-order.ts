@@ -14,7 +14,7 @@ export const LOCK_ORDER: string = `
   lock notifierSrcu: srcu: the memory of subscriptions while their callbacks run
   lock mirrorsSem: rwsem: the mirrors of an hmm; held for reading across driver callbacks
   lock driverLock: mutex: a driver's page table, and its use of translations
-  lock pageTableLock: spinlock: the shape of the page tables, mm.hmm
+  lock pageTableLock: spinlock: that a private frame's users are judged and its entry made writable in one step; mm.hmm
   lock shmemLock: spinlock: the entries of a shared source, and that the frames they name are not moved
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
   lock mirrorClaim: spinlock: the status of a mirror, and so who may unregister it
