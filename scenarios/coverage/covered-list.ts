@@ -5,6 +5,7 @@ import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
+import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { sharedSources } from "./mm/shared-source.ts";
 import { listeners } from "./notifier/listeners.ts";
@@ -21,6 +22,7 @@ export const covered: readonly Covered[] = [
   ...listeners,
   ...mmPairs,
   ...sharedSources,
+  ...copiesOnWrite,
   ...hmmPairs,
   ...spaces,
   ...deathsInSections,

@@ -22,18 +22,19 @@
  *       it was judged; where listeners must be told first, which may wait, it is judged again after that. (B) Who copies gets a reference of the frame under
  *       the lock, looks at the entry again, and keeps the reference until the entry has been exchanged. Zap takes no such lock, so the
  *       frame may be free or another's at the get; if the entry is unchanged after it, the frame is the entry's. From the get on the frame cannot leave and come back,
- *       and every (A) sees two users and leaves the entry read-only; an (A) before the get has exchanged the entry, which the look sees. Without that:
+ *       and every (A) sees two users and leaves the entry read-only; an (A) before the get has exchanged the entry, which the look sees.
+ *       A tracked entry may have lost its right to write a moment ago (track.ts), with its last stores under way: it is flushed before its frame is copied.
+ *
+ * Without F4:
  *
  *     thread 1                                         thread 2
  *     entry is frame 7, shared since a fork
- *                                                      madvise(DONTNEED): entry none, frame 7 free
+ *                                                      child exits; madvise(DONTNEED): entry none, frame 7 free
  *                                                      stores: entry is frame 7 again, fresh, writable
  *     copies frame 7 to frame 8
  *                                                      stores once more, into frame 7
  *                                                      device tracks: entry is frame 7, read-only, as it was
  *     entry was frame 7: now frame 8                   its second store is lost
- *
- *       A tracked entry may have lost its right to write a moment ago (track.ts), with its last stores under way: it is flushed before its frame is copied.
  */
 
 import { EVENT_CLEAR, EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
