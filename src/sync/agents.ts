@@ -114,6 +114,16 @@ export function unregisterAgent(memory: SharedMemory): void {
 }
 
 /**
+ * This thread was alone on a machine that nobody will use again, whatever it may own there: lets go of the memory, which its waiters would
+ * keep for ever. Nothing else is put in order.
+ */
+export function abandonMachine(memory: SharedMemory): void {
+  atomicStore(memory.words, memory.record + AGENT_STATE, AGENT_FREE);
+  disarmLiveness(memory);
+  memory.mode = DETACHED;
+}
+
+/**
  * The host says that a thread ended (a Worker's exit event). Harmless if it had left in order. What it owned is
  * released in the background.
  */

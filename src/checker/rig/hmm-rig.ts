@@ -2,7 +2,8 @@
  * @module A machine for scenarios about address spaces and devices: small, with one address space of a few pages, and explored tasks
  * that allocate from arenas of their own (memory/arenas.ts). What a scenario about a driver begins with.
  *
- *   G1  The machine is made when the scenario is first explored, and serves all its explorations.
+ *   G1  The machine is made when the scenario is explored, and serves all its explorations until so many others have been made that
+ *       it is given up (a machine takes a megabyte, and there are hundreds of scenarios); then the next exploration makes one anew.
  *   G2  Between executions the explorer puts the kernel heap back, and the rig the RAM.
  *   G3  Books (what is allocated, by struct, and frames in use) are taken after the set-up. `balanced` compares.
  */
@@ -24,15 +25,17 @@ import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/mmap.ts";
 import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
+import { abandonMachine } from "../../sync/agents.ts";
 import { errnoName } from "../../sync/errno.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/task.ts";
 import { notePlainAccess } from "../plain-accesses.ts";
 import { defineScenario } from "../scenario.ts";
 import { describeSpace, entryOfPage } from "./rig-state.ts";
-import type { AnyScenario, Scenario, StateTable } from "../scenario.ts";
+import type { AnyScenario, Invariant, Scenario, StateTable } from "../scenario.ts";
 
 /** How much a rig has of everything. All optional. */
 export interface RigOptions {
@@ -53,6 +56,9 @@ export const RIG_PAGE = 64;
 const SETUP_PAGES = 64;
 /** Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back before each execution, so it is small. */
 const HEAP_PAGES = 48;
+
+/** Rigs that a thread keeps. */
+const RIGS_KEPT = 8;
 
 /** A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped. */
 export class HmmRig {
@@ -196,29 +202,60 @@ export interface RigScenario<S> extends Omit<Scenario<S>, "memory" | "setup" | "
 
 /** The scenario, as {@link explore} takes it. */
 export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
-  let made: Made<S> | undefined;
-  const get = (): Made<S> => (made ??= make(parts));
+  let latest: Made<S> | undefined;
+  // By memory, since another exploration may have made another machine meanwhile (G1).
+  const madeOn = new WeakMap<SharedMemory, Made<S>>();
+  const get = (memory: SharedMemory): Made<S> => madeOn.get(memory) ?? bug("This memory is of no rig of the scenario");
   const entries = Object.entries(parts.tasks).map(([name, task]) => {
-    return [name, (shared: S) => task(shared, get().rig)] as const;
+    return [name, ({ shared, rig }: Made<S>) => task(shared, rig)] as const;
   });
-  return defineScenario<S>({
-    ...parts,
-    memory: () => get().rig.machine.memory,
-    setup: () => get().shared,
+  const { invariants, ...rest } = parts;
+  return defineScenario<Made<S>>({
+    ...rest,
+    ...(invariants === undefined ? {} : { invariants: invariants.map((invariant) => onShared(invariant)) }),
+    memory: () => {
+      if (latest === undefined) {
+        const made = make(parts);
+        latest = made;
+        madeOn.set(made.rig.machine.memory, made);
+        keep(() => {
+          if (latest === made) latest = undefined;
+          // Its set-up may own mirrors, so it cannot leave in order; without this nothing would ever let go of its memory.
+          abandonMachine(made.rig.machine.memory);
+        });
+      }
+      return latest.rig.machine.memory;
+    },
+    setup: get,
     tasks: Object.fromEntries(entries),
-    check: (shared) => {
-      const { rig, books } = get();
+    check: ({ rig, shared, books }) => {
       parts.check?.(shared, rig);
       if (parts.balanced === true) requireBooks(books, rig.books());
     },
-    describe: () => get().rig.describe(),
-    reopen: () => {
-      const { rig, ram, shared } = get();
-      ram.restore();
-      parts.reopen?.(shared, rig);
-      return shared;
+    describe: ({ rig }) => rig.describe(),
+    reopen: (memory) => {
+      const made = get(memory);
+      made.ram.restore();
+      parts.reopen?.(made.shared, made.rig);
+      return made;
     },
   });
+}
+
+function onShared<S>(invariant: Invariant<S>): Invariant<Made<S>> {
+  return {
+    name: invariant.name,
+    words: ({ shared }) => invariant.words(shared),
+    holds: ({ shared }) => invariant.holds(shared),
+  };
+}
+
+const kept: (() => void)[] = [];
+
+/** G1. `drop` is called when enough others have been made. */
+function keep(drop: () => void): void {
+  kept.push(drop);
+  if (kept.length > RIGS_KEPT) kept.shift()?.();
 }
 
 interface Made<S> {
