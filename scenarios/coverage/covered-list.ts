@@ -3,6 +3,7 @@
 import type { Covered } from "./covered.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
+import { deviceServices } from "./devices/service.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
@@ -25,6 +26,7 @@ export const covered: readonly Covered[] = [
   ...copiesOnWrite,
   ...hmmPairs,
   ...spaces,
+  ...deviceServices,
   ...deathsInSections,
   ...deathsOfOwners,
 ];

@@ -81,7 +81,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("software
   pgd: pointer("const", "top page table (device-table.ts)"),
   firstPfn: u32("const", "device memory: the frame number of its frame 0"),
   frames: u32("const", "frames of device memory: the budget"),
-  freeFrames: u32("driverLock", "frames on the free list"),
+  freeFrames: u32("atomic: written holding driverLock, read without as a hint", "frames on the free list"),
   freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
   hand: u32("driverLock", "where the clock's hand stands"),
   prefetchScore: i32("none: a hint", "below 0: of the pages prefetched lately, too few were used (frames.ts)"),

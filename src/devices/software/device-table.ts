@@ -32,7 +32,9 @@ import {
 import { atomicStore } from "../../sync/atomics.ts";
 import type { Mutex } from "../../sync/mutex.ts";
 import type { Shootdown } from "../../sync/shootdown.ts";
-import type { Task } from "../../sync/task.ts";
+import { EXPLORED } from "../../sync/shared-memory.ts";
+import { DONE, access } from "../../sync/task.ts";
+import type { AccessKind, Task } from "../../sync/task.ts";
 import { DROPPED, count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { Frames } from "./frames.ts";
@@ -92,6 +94,14 @@ export class DeviceTable {
     return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
   }
 
+  /** Says to an exploration that what comes next reads or changes the entry of `page`, or what leads to it; else nothing. */
+  nameEntry(kind: AccessKind, page: number): Task<void> {
+    const { memory } = this.machine;
+    if (memory.mode !== EXPLORED) return DONE;
+    const index = this.indexOf(page);
+    return access(memory, kind, index === 0 ? this.pgd + (page >>> MID_SHIFT) : index, 1, "device entry");
+  }
+
   /** Word index of the entry of `page`, 0 when it has no leaf. Holding the driver lock. */
   indexOf(page: number): number {
     const leaf = leafOf(this.machine.memory, this.pgd, page);
@@ -103,6 +113,7 @@ export class DeviceTable {
     const { heap, memory } = this.machine;
     const found = this.indexOf(page);
     if (found !== 0) return found;
+    yield* this.nameEntry("update", page);
     const top = this.pgd + (page >>> MID_SHIFT);
     let mid = wordAt(memory.words, top);
     if (mid === 0) {
@@ -145,6 +156,7 @@ export class DeviceTable {
         const index = pteIndex(leaf, at);
         const entry = wordAt(this.machine.memory.words, index);
         if (entry === 0) continue;
+        yield* this.nameEntry("update", at);
         if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(at);
         this.drop(index);
         first = Math.min(first, at);

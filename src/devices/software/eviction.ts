@@ -41,7 +41,7 @@ export class Evictor {
   *reserve(wanted: number, into: Int32Array): Task<number> {
     const free = this.takeFree(wanted, into);
     if (free === wanted) return free;
-    const taken = this.#evict(free, wanted, into);
+    const taken = yield* this.#evict(free, wanted, into);
     yield* this.#raise();
     return taken;
   }
@@ -50,7 +50,7 @@ export class Evictor {
   *reserveCold(wanted: number, into: Int32Array): Task<number> {
     const free = this.takeFree(wanted, into);
     if (free === wanted) return free;
-    const taken = this.#evictCold(free, wanted, into);
+    const taken = yield* this.#evictCold(free, wanted, into);
     yield* this.#raise();
     return taken;
   }
@@ -77,7 +77,7 @@ export class Evictor {
   }
 
   /** Twice round at most: the first time may do no more than clear marks. */
-  #evict(already: number, wanted: number, into: Int32Array): number {
+  *#evict(already: number, wanted: number, into: Int32Array): Task<number> {
     const { record, frames } = this.#table;
     let taken = already;
     let { hand } = record;
@@ -91,6 +91,7 @@ export class Evictor {
         frames.clearAccessed(frame);
         continue;
       }
+      yield* this.#table.nameEntry("update", page);
       this.#take(frame, page);
       into[taken++] = frame;
     }
@@ -99,7 +100,7 @@ export class Evictor {
     return taken;
   }
 
-  #evictCold(already: number, wanted: number, into: Int32Array): number {
+  *#evictCold(already: number, wanted: number, into: Int32Array): Task<number> {
     const { record, frames } = this.#table;
     let taken = already;
     let frame = record.hand;
@@ -107,6 +108,7 @@ export class Evictor {
       if (frames.stateOf(frame) === FRAME_MAPPED && !frames.isAccessed(frame)) {
         const page = frames.pageOf(frame);
         this.#raiseLater(page);
+        yield* this.#table.nameEntry("update", page);
         this.#take(frame, page);
         into[taken++] = frame;
       }

@@ -13,6 +13,8 @@
 
 import { atomicLoad, atomicStore, plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { access } from "../../sync/task.ts";
+import type { Task } from "../../sync/task.ts";
 
 /** Faults that a thread may have waiting. A power of two. */
 export const RING_FAULTS = 256;
@@ -39,6 +41,11 @@ export class FaultRing {
   get waiting(): number {
     const { words } = this.#memory;
     return (atomicLoad(words, this.#at + TAIL) - atomicLoad(words, this.#at + HEAD)) | 0;
+  }
+
+  /** Says to an exploration that what comes next reads or writes the ring; else nothing. */
+  name(): Task<void> {
+    return access(this.#memory, "update", this.#at + HEAD, ENTRIES, "fault ring");
   }
 
   /** Records a fault. False when the ring is full: serve first. Only the ring's own thread. */

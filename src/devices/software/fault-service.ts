@@ -18,10 +18,11 @@ import { PAGE_BYTES } from "../../mm/pte.ts";
 import { wordAt } from "../../mm/page-table.ts";
 import { monotonicMs, sharedMs } from "../../sync/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
+import { access } from "../../sync/task.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../prefetch.ts";
 import { BlockWork, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import { DeviceRecord } from "./device-record.ts";
 import { BATCHES, DUPLICATES, FAULTS, count } from "./device-stats.ts";
 import { ENTRY_PRESENT, ENTRY_WRITE } from "./device-table.ts";
 import { FaultBatch } from "./fault-batch.ts";
@@ -106,10 +107,13 @@ export class FaultService {
   *#resolveOnce(page: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
     yield* takeTurn(this.#record);
     try {
-      if (entryAllows(this.device.table.entryOf(page), isWrite)) return 0;
+      const { table } = this.device;
+      yield* table.nameEntry("read", page);
+      if (entryAllows(table.entryOf(page), isWrite)) return 0;
       const errno = yield* this.#round(page, isWrite, isRemote);
       if (errno !== 0) return errno;
-      return entryAllows(this.device.table.entryOf(page), isWrite) ? 0 : EBUSY;
+      yield* table.nameEntry("read", page);
+      return entryAllows(table.entryOf(page), isWrite) ? 0 : EBUSY;
     } finally {
       yield* dropTurn(this.#record);
     }
@@ -122,7 +126,7 @@ export class FaultService {
   *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<Errno> {
     yield* takeTurn(this.#record);
     try {
-      beginBatch(this.#record);
+      yield* beginBatch(this.#record);
       count(this.#record, BATCHES);
       this.#work.copiesLeft = isWrite ? 0 : this.#record.freeFrames;
       let copies = this.#work.copiesLeft;
@@ -173,9 +177,12 @@ export class FaultService {
   *#round(urgentPage: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
     const batch = this.#batch;
     const urgentBlock = Math.floor(urgentPage / BLOCK_PAGES);
-    beginBatch(this.#record);
+    yield* beginBatch(this.#record);
     batch.clear();
-    for (const ring of this.#rings) ring.drain(batch.add);
+    for (const ring of this.#rings) {
+      yield* ring.name();
+      ring.drain(batch.add);
+    }
     if (urgentPage >= 0) batch.add(urgentPage, isWrite);
     if (batch.count === 0) return 0;
     count(this.#record, BATCHES);
@@ -209,23 +216,27 @@ export class FaultService {
     for (let i = first; i < end; i++) {
       const faulted = this.#batch.pageAt(i);
       const isWrite = this.#batch.isWriteAt(i);
+      yield* table.nameEntry("read", faulted);
       if (entryAllows(table.entryOf(faulted), isWrite)) continue;
       const isInRam = (isRemote && faulted === urgentPage) || thrash.isThrashing(faulted);
       work.setWant(faulted, isWrite ? WANT_WRITE : isInRam ? WANT_REMOTE : WANT_READ);
       if (!isWrite && !isInRam) reads++;
     }
-    if (reads > 0) this.#wantPrefetched(reads);
+    if (reads > 0) yield* this.#wantPrefetched(reads);
     yield* this.#serveWanted();
   }
 
   /** B3. The free frames are counted without the driver lock: whoever takes them (span-service.ts) takes what there is. */
-  #wantPrefetched(reads: number): void {
+  *#wantPrefetched(reads: number): Task<void> {
+    const { at, memory } = this.#record;
+    yield* access(memory, "read", at + DeviceRecord.offset.freeFrames, 1, "free frames");
     const free = this.#record.freeFrames - reads;
     let room = free > 0 ? free : this.#coldRoom(reads);
     if (room <= 0) return;
     const work = this.#work;
     const { table } = this.device;
     const { words } = table.machine.memory;
+    yield* table.nameEntry("read", work.urgentPage < 0 ? work.firstPage : work.urgentPage);
     const index = table.indexOf(work.basePage);
     for (let i = 0; i < BLOCK_PAGES; i++) {
       this.#growing[i] = work.wanted[i] === WANT_READ ? 1 : 0;

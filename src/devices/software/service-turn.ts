@@ -14,7 +14,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { listAgents } from "../../sync/agents.ts";
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { assertNoLockHeld } from "../../sync/held-locks.ts";
-import { type Task, access } from "../../sync/task.ts";
+import { DONE, type Task, access } from "../../sync/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { DeviceTable } from "./device-table.ts";
 import type { FaultRing } from "./fault-ring.ts";
@@ -26,6 +26,8 @@ export const SERVED_BY_ANOTHER = 1;
 const OWNER: number = DeviceRecord.offset.turnOwner;
 const BEGUN: number = DeviceRecord.offset.batchesBegun;
 const DONE_BATCHES: number = DeviceRecord.offset.batchesDone;
+/** The owner and the two counts, which lie behind it. */
+const TURN_WORDS = 3;
 
 /**
  * Waits for the turn: 0. With `ring` (this thread's own), SERVED_BY_ANOTHER as soon as another thread has taken everything out of it and served it. In a thread of the device, or
@@ -37,8 +39,12 @@ export function* takeTurn(record: DeviceRecord, ring?: FaultRing): Task<number> 
   const isServed = ring === undefined ? (): boolean => false : servedTest(record, ring);
   const isOver = (): boolean => atomicLoad(memory.words, at + OWNER) === 0 || isServed();
   for (;;) {
-    yield* access(memory, "update", at + OWNER, 1, "device turn");
-    if (isServed()) return SERVED_BY_ANOTHER;
+    yield* ring?.name() ?? DONE;
+    if (ring?.waiting === 0) {
+      yield* access(memory, "read", at + BEGUN, TURN_WORDS - 1, "device batches");
+      if (isServed()) return SERVED_BY_ANOTHER;
+    }
+    yield* access(memory, "update", at + OWNER, TURN_WORDS, "device turn");
     if (atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0) return 0;
     yield* turnQueue.waitEvent(isOver);
   }
@@ -55,13 +61,14 @@ function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolea
 }
 
 /** A round of service is about to take faults out of the rings. Holding the turn. */
-export function beginBatch({ memory, at }: DeviceRecord): void {
+export function* beginBatch({ memory, at }: DeviceRecord): Task<void> {
+  yield* access(memory, "update", at + BEGUN, 1, "device batches");
   atomicStore(memory.words, at + BEGUN, (atomicLoad(memory.words, at + BEGUN) + 1) | 0);
 }
 
 /** Gives the turn back. */
 export function* dropTurn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
-  yield* access(memory, "update", at + OWNER, 1, "device turn");
+  yield* access(memory, "update", at + OWNER, TURN_WORDS, "device turn");
   atomicStore(memory.words, at + DONE_BATCHES, atomicLoad(memory.words, at + BEGUN));
   atomicStore(memory.words, at + OWNER, 0);
   yield* turnQueue.wakeAll();

@@ -40,6 +40,7 @@ import { trackRange } from "../../mm/track.ts";
 import { wordAt } from "../../mm/page-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EAGAIN, EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES } from "../prefetch.ts";
 import { type BlockWork, WANT_NOTHING, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
@@ -178,7 +179,9 @@ export class SpanService {
 
   /** Most invalidations are over in less time than going to sleep and waking up takes. */
   *#waitUntilValid(): Task<boolean> {
-    for (let looks = 0; looks < SPAN_LOOKS; looks++) if (yield* hmmRangeWaitUntilValid(this.#range, 0)) return true;
+    // Explored, looking again is waiting: nothing changes but by a step of somebody else.
+    const most = this.device.machine.memory.mode === EXPLORED ? 0 : SPAN_LOOKS;
+    for (let looks = 0; looks < most; looks++) if (yield* hmmRangeWaitUntilValid(this.#range, 0)) return true;
     return yield* hmmRangeWaitUntilValid(this.#range, SPAN_WAIT_MS);
   }
 
@@ -205,9 +208,9 @@ export class SpanService {
     this.#copyable.fill(0, 0, endPage - startPage);
     let wereTold = false;
     for (let page = startPage; page < endPage; page++) {
-      if (!this.#mayCopy(page, startPage)) continue;
+      if (!(yield* this.#mayCopy(page, startPage))) continue;
       let end = page + 1;
-      while (end < endPage && this.#mayCopy(end, startPage)) end++;
+      while (end < endPage && (yield* this.#mayCopy(end, startPage))) end++;
       const copyable = this.#copyable.subarray(page - startPage, end - startPage);
       if (yield* this.track(mm, page, end, copyable)) wereTold = true;
       page = end;
@@ -215,12 +218,13 @@ export class SpanService {
     return wereTold;
   }
 
-  #mayCopy(page: number, startPage: number): boolean {
+  *#mayCopy(page: number, startPage: number): Task<boolean> {
     const want = this.work.wantOf(page);
     if (want !== WANT_READ && want !== WANT_PREFETCH) return false;
     const entry = this.#range.pfns[page - startPage]!;
     // The page of zeros is never written: a store replaces it, and tells.
     if ((entry & ENTRY_PRESENT) === 0 || entryFrameNumber(entry) === ZERO_PFN) return false;
+    yield* this.device.table.nameEntry("read", page);
     return this.device.table.entryOf(page) === 0 && !this.device.thrash.isThrashing(page);
   }
 
@@ -294,6 +298,7 @@ export class SpanService {
     for (let page = startPage; page < endPage; page++) {
       const want = this.work.wantOf(page);
       if (want === WANT_NOTHING) continue;
+      yield* table.nameEntry("update", page);
       if (this.#programPage(page, firstIndex + page - startPage, want, page - startPage)) replacedCopy = true;
     }
     if (replacedCopy) yield* table.shootdown.flush(startPage, endPage);
