@@ -28,15 +28,27 @@ function lifetimes({ memory }: Machine, mm: Mm): StateTable {
   const rows: string[][] = [];
   if (words[mm.at] === POISON_FREE) rows.push(["mm", "freed", ""]);
   else {
-    rows.push(["mm", `${words[mm.at + Mm.offset.users]!} users`, `${words[mm.at + Mm.offset.count]!} holders`]);
+    rows.push([
+      "mm",
+      counted(words[mm.at + Mm.offset.users]!, "user"),
+      counted(words[mm.at + Mm.offset.count]!, "holder"),
+    ]);
     const hmm = words[mm.at + Mm.offset.hmm]!;
     if (hmm !== 0 && words[hmm] === POISON_FREE) rows.push(["hmm", "freed", ""]);
     else if (hmm !== 0) {
       const inFlight = words[hmm + Hmm.offset.notifiers]!;
-      rows.push(["hmm", `${words[hmm + Hmm.offset.refs]!} references`, `${inFlight} invalidations in flight`]);
+      rows.push([
+        "hmm",
+        counted(words[hmm + Hmm.offset.refs]!, "reference"),
+        `${counted(inFlight, "invalidation")} in flight`,
+      ]);
     }
   }
   return { title: "lifetimes", rows };
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function pageTable(machine: Machine, mm: Mm, startPage: number, endPage: number): StateTable {
