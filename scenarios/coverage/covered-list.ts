@@ -8,6 +8,7 @@ import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmPairs } from "./mm/pairs.ts";
+import { protocols } from "./mm/protocols.ts";
 import { sharedSources } from "./mm/shared-source.ts";
 import { listeners } from "./notifier/listeners.ts";
 import { spaces } from "./space/spaces.ts";
@@ -22,6 +23,7 @@ export const covered: readonly Covered[] = [
   ...allocators,
   ...listeners,
   ...mmPairs,
+  ...protocols,
   ...sharedSources,
   ...copiesOnWrite,
   ...hmmPairs,

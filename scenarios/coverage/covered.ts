@@ -78,12 +78,12 @@ export const limitsOfCoverage: Readonly<Record<string, string>> = {
   primitives:
     "How a primitive of `sync/` does its work with atomic instructions (the loops of `lock`, `downRead` and their like). An explored operation is one step of which `src/sync/explored.ts` says when it is enabled and what it does; that branch shares the words and their meaning with the real one, not its loops. Threads that run for real test those (`test/sync/threads.test.ts`).",
   access:
-    "Loads and stores of the CPU that hit (`src/memory/*-access.ts`): plain functions of a few nanoseconds without scheduling points. `coverage/sync/shootdown` explores the protocol of a store with the shipped `enterStore`, `leaveStore`, `generationWord` and `flush`; that the generation is read, compared and followed by the write is written in the scenario as in `store-aim.ts`, each a step of its own. The order of the two reads of a load is a property of hosts, and tested with threads.",
+    "Loads and stores of the CPU that hit (`src/memory/*-access.ts`): plain functions of a few nanoseconds without scheduling points. `coverage/mm/load-vs-zap` and `coverage/mm/store-vs-zap` explore their protocol: shipped are the translation (`cpuTranslate`), the zap that takes the page away, the generation words, `enterStore`, `leaveStore` and `flush`; modelled is the order of an access's own reads, written in the scenario as in `store-aim.ts` and its siblings, each a step of its own, and the data, which is whether the frame is still in use. That no CPU turns the two reads of a load round is a property of hosts, and tested with threads.",
   allocator:
     "In scenarios on a rig each task allocates from an arena of its own (`src/memory/arenas.ts`), so the slab cache and the buddy system are explored only where a scenario is said to use them.",
   plain:
     "Code without a scheduling point between two plain accesses runs as one step. Plain accesses to fields, arrays and lists are checked for data races; a word that is read without a lock and without naming it could hide an order. The engines are compared with one that trusts less, on every small scenario, which has found five such words.",
   memory: "Memory models: every step is sequentially consistent, which is what Atomics are.",
   workers:
-    "What needs Workers, messages or a host: `host/`, `space/machine-seat.ts`, the software device's threads. They are tested with real threads that are terminated at any moment.",
+    "What needs Workers, messages or a host: `host/`, `space/machine-seat.ts`, the software device's Workers and kernels (what serves their faults is explored, its threads played by tasks; its page table's readers are, as those of the CPU's, plain code). They are tested with real threads that are terminated at any moment.",
 };
