@@ -4,6 +4,7 @@ import type { Covered } from "./covered.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceServices } from "./devices/service.ts";
+import { dma } from "./hmm/dma.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
@@ -27,6 +28,7 @@ export const covered: readonly Covered[] = [
   ...sharedSources,
   ...copiesOnWrite,
   ...hmmPairs,
+  ...dma,
   ...spaces,
   ...deviceServices,
   ...deathsInSections,

@@ -103,4 +103,22 @@ export const spaces: readonly Covered[] = [
     twins: [],
     runs: { dispose: DISPOSE, enlist: ["space/space-table.enlistSpace", "mm/mm.mmgetNotZero", "mm/mm.mmdrop"] },
   },
+  {
+    layer: "space",
+    scenario: rigScenario<World>({
+      name: "coverage/space/death/attached-vs-dispose",
+      summary:
+        "A thread attaches and dies at any point; the owner disposes of the space, which goes when the dead thread's hold has.",
+      exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
+      mortals: ["attach"],
+      rig: { pages: 1 },
+      setup: makeWorld,
+      tasks: { dispose, attach },
+      check: ({ table }) => {
+        assert(table.live.first() === 0, "the table lists a space that nobody holds");
+      },
+    }),
+    twins: [],
+    runs: { dispose: DISPOSE, attach: [...ATTACH, "sync/reaper.reapTask"] },
+  },
 ];
