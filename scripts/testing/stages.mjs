@@ -63,7 +63,7 @@ export const stages = [
     run: async () => [await checkTool("oxfmt", "oxfmt", ["--check"])],
   },
   testStage("tidy", { concurrency: 2, timeoutMs: minuteMs }),
-  testStage("unit", { concurrency: 2, timeoutMs: 5 * minuteMs }),
+  testStage("unit", { concurrency: 2, timeoutMs: 10 * minuteMs }),
   testStage("threads", { concurrency: 1, timeoutMs: 10 * minuteMs }),
   testStage("browser", { concurrency: 1, timeoutMs: 5 * minuteMs }),
   { id: "examples", title: "examples", needsBuild: true, run: checkExamples },

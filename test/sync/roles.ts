@@ -229,12 +229,12 @@ function* hammer(
   return "stopped";
 }
 
-/** Stores for ever through a translation that it caches by generation. */
+/** Stores through a translation that it caches by generation, until data[STOP] and once at least: it may begin late. */
 function* storeUntilStop({ memory, shootdown, data }: Fixture): Task<unknown> {
   let stores = 0;
   let generation = -1;
   const word = shootdown.generationWord(0);
-  while (memory.load(data + STOP) === 0) {
+  while (memory.load(data + STOP) === 0 || stores === 0) {
     enterStore(memory);
     const isInForce = memory.load(word) === generation;
     if (isInForce && memory.load(data + PAGE) === 0) memory.words[data + VIOLATIONS] = 1;
