@@ -5,7 +5,7 @@
  */
 
 import { explore } from "../src/checker/explore.ts";
-import { exploreInParallel } from "../src/checker/parallel.ts";
+import { exploreInParallel } from "../src/checker/parallel/parallel.ts";
 import type { AnyScenario } from "../src/checker/scenario.ts";
 import { dispatcher, filesystem, indexer } from "../test/checker/programs/locks.ts";
 import { fib, floatingRead, lamport, lastzero, readers } from "../test/checker/programs/variables.ts";

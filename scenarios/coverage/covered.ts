@@ -5,7 +5,7 @@
 
 import { defineScenario } from "../../src/checker/scenario.ts";
 import type { AnyScenario, Scenario, ScenarioExploration } from "../../src/checker/scenario.ts";
-import type { FindingKind } from "../../src/checker/finding.ts";
+import type { FindingKind } from "../../src/checker/findings/finding.ts";
 import type { Task } from "../../src/sync/task.ts";
 
 /** The layers of src/ that have locks or lifetimes, bottom to top. */

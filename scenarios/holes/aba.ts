@@ -4,7 +4,7 @@ import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { useTranslation } from "../../src/checker/translations.ts";
+import { useTranslation } from "../../src/checker/watch/translations.ts";
 import { DEFAULT_ENCODING, entryPfn } from "../../src/hmm/entry.ts";
 import { readStamp, stampIndex, stampIsValid } from "../../src/hmm/range-record.ts";
 import type { HmmRange } from "../../src/hmm/range.ts";

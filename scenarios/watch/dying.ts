@@ -3,7 +3,7 @@
  * stops. Not of what it was just giving back itself: one thing may then be left (sync/resources.ts), never released twice.
  */
 
-import { Cell } from "../../src/checker/program.ts";
+import { Cell } from "../../src/checker/pieces/program.ts";
 import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";

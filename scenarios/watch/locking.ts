@@ -1,6 +1,6 @@
 /** @module Seeded bugs in locking: order, recursion, sleeping, forgetting, and waits that nobody ends. */
 
-import { Cell } from "../../src/checker/program.ts";
+import { Cell } from "../../src/checker/pieces/program.ts";
 import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../src/checker/rig/rig-device.ts";

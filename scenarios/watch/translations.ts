@@ -1,13 +1,13 @@
 /** @module Seeded bugs in what a device sees: translations that are not true any more, and loops that get nowhere. */
 
-import { OperationHistory } from "../../src/checker/linearizability.ts";
-import type { SequentialModel } from "../../src/checker/linearizability.ts";
-import { Cell } from "../../src/checker/program.ts";
+import { OperationHistory } from "../../src/checker/watch/linearizability.ts";
+import type { SequentialModel } from "../../src/checker/watch/linearizability.ts";
+import { Cell } from "../../src/checker/pieces/program.ts";
 import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { RigService } from "../../src/checker/rig/rig-device.ts";
-import { useTranslation } from "../../src/checker/translations.ts";
+import { useTranslation } from "../../src/checker/watch/translations.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { DEFAULT_ENCODING, entryPfn } from "../../src/hmm/entry.ts";
 import { Hmm } from "../../src/hmm/hmm-struct.ts";

@@ -2,7 +2,7 @@
 
 import { rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { RigScenario } from "../../src/checker/rig/hmm-rig.ts";
-import type { FindingKind } from "../../src/checker/finding.ts";
+import type { FindingKind } from "../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 
 /** `watch/<kind>/broken`, in which that kind must be found, and `watch/<kind>/sound`, in which nothing may be. */

@@ -7,7 +7,7 @@
 /**
  * @typedef {import("../../src/checker/scenario.ts").AnyScenario} AnyScenario
  * @typedef {import("../../src/checker/explore.ts").Exploration} Exploration
- * @typedef {import("../../src/checker/recording.ts").Recording} Recording
+ * @typedef {import("../../src/checker/replay/recording.ts").Recording} Recording
  * @typedef {import("../../scenarios/exhibit.ts").Exhibit} Exhibit
  */
 
@@ -144,10 +144,10 @@ async function loadChecker() {
   /** @param {string} name */
   const load = (name) => import(new URL(`../../.build/src/checker/${name}.js`, import.meta.url).href);
   const { explore } = await load("explore");
-  const { minimise } = await load("minimise");
-  const { recordRun } = await load("record-run");
-  const { nearestPassing } = await load("nearest");
-  const { renderTimeline } = await load("timeline");
+  const { minimise } = await load("replay/minimise");
+  const { recordRun } = await load("replay/record-run");
+  const { nearestPassing } = await load("replay/nearest");
+  const { renderTimeline } = await load("telling/timeline");
   return { explore, minimise, recordRun, nearestPassing, renderTimeline };
 }
 

@@ -4,16 +4,16 @@
  */
 
 import { divertLockdep } from "../sync/lockdep.ts";
-import { requireSameFingerprint, requireSameScenario, resumedOptions, validCheckpoint } from "./checkpoint.ts";
-import { NeedsScans } from "./execution.ts";
-import type { Exploration, ExploreOptions } from "./exploration.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import { watchPlainAccesses } from "./plain-accesses.ts";
+import { NeedsScans } from "./execution/execution.ts";
 import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
-import { Session, libertiesOf } from "./session.ts";
+import { requireSameFingerprint, requireSameScenario, resumedOptions, validCheckpoint } from "./session/checkpoint.ts";
+import type { Exploration, ExploreOptions } from "./session/exploration.ts";
+import { fingerprintOf } from "./session/fingerprint.ts";
+import { Session, libertiesOf } from "./session/session.ts";
+import { watchPlainAccesses } from "./watch/plain-accesses.ts";
 
-export type { Exploration, ExploreOptions, Observer, Progress } from "./exploration.ts";
+export type { Exploration, ExploreOptions, Observer, Progress } from "./session/exploration.ts";
 
 /**
  * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. Throws

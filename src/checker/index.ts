@@ -4,22 +4,17 @@
  * is its guide. Everything that a user needs is exported here, and nothing else.
  */
 
-export { CheckpointError, parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
-export { coverageText, progressText } from "./coverage-text.ts";
-export type { EngineName, EngineOptions } from "./engines.ts";
+export type { EngineName, EngineOptions } from "./engines/engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
-export { findingIdentity, type Finding, type FindingKind, type Site } from "./finding.ts";
-export { OperationHistory, type Operation, type SequentialModel } from "./linearizability.ts";
-export { minimise, replay } from "./minimise.ts";
-export { nearestPassing } from "./nearest.ts";
-export { Objects } from "./objects.ts";
-export { ExplorerCrash, exploreInParallel, type ParallelOptions, type ParallelRequest } from "./parallel.ts";
-export { plainPaint, type Paint } from "./paint.ts";
-export { Cell, Condition, Gate, Places, PlainCell } from "./program.ts";
-export { recordRun, type RecordOptions } from "./record-run.ts";
-export type { Recording } from "./recording.ts";
+export { findingIdentity, type Finding, type FindingKind, type Site } from "./findings/finding.ts";
+export { ExplorerCrash, exploreInParallel, type ParallelOptions, type ParallelRequest } from "./parallel/parallel.ts";
+export { Objects } from "./pieces/objects.ts";
+export { Cell, Condition, Gate, Places, PlainCell } from "./pieces/program.ts";
+export { minimise, replay } from "./replay/minimise.ts";
+export { nearestPassing } from "./replay/nearest.ts";
+export { recordRun, type RecordOptions } from "./replay/record-run.ts";
+export type { Recording } from "./replay/recording.ts";
 export { HmmRig, RIG_PAGE, rigScenario, type RigOptions, type RigScenario } from "./rig/hmm-rig.ts";
-export { renderReport, type ReportedRun } from "./report.ts";
 export {
   UncontrolledNondeterminism,
   defaultLiberties,
@@ -32,9 +27,14 @@ export {
   type ScenarioExploration,
   type StateTable,
 } from "./scenario.ts";
-export { renderTimeline, type TimelineOptions } from "./timeline.ts";
-export { choiceOf, taskOf, type Choice, type Transition } from "./trace.ts";
-export { StaleTranslation, useTranslation, type TranslationUse } from "./translations.ts";
+export { CheckpointError, parseCheckpoint, type Checkpoint } from "./session/checkpoint.ts";
+export { coverageText, progressText } from "./session/coverage-text.ts";
+export { choiceOf, taskOf, type Choice, type Transition } from "./steps/trace.ts";
+export { plainPaint, type Paint } from "./telling/paint.ts";
+export { renderReport, type ReportedRun } from "./telling/report.ts";
+export { renderTimeline, type TimelineOptions } from "./telling/timeline.ts";
+export { OperationHistory, type Operation, type SequentialModel } from "./watch/linearizability.ts";
+export { StaleTranslation, useTranslation, type TranslationUse } from "./watch/translations.ts";
 
 export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/agents.ts";
 export { Completion } from "../sync/completion.ts";

@@ -8,8 +8,8 @@
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task, WordRange } from "../sync/task.ts";
-import type { EngineName } from "./engines.ts";
-import type { FindingKind } from "./finding.ts";
+import type { EngineName } from "./engines/engines.ts";
+import type { FindingKind } from "./findings/finding.ts";
 
 /** `S` is what `setup` returns: the shared objects. */
 export interface Scenario<S> {

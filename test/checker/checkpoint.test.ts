@@ -5,12 +5,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CheckpointError, parseCheckpoint } from "../../src/checker/checkpoint.ts";
-import { coverageText } from "../../src/checker/coverage-text.ts";
-import type { EngineName } from "../../src/checker/engines.ts";
+import type { EngineName } from "../../src/checker/engines/engines.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Exploration, ExploreOptions } from "../../src/checker/explore.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
+import { CheckpointError, parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
+import { coverageText } from "../../src/checker/session/coverage-text.ts";
 import * as locks from "./programs/locks.ts";
 import * as variables from "./programs/variables.ts";
 import * as waits from "./programs/waits.ts";

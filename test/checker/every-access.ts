@@ -8,8 +8,8 @@
 
 import { explore } from "../../src/checker/explore.ts";
 import type { ExploreOptions, Exploration } from "../../src/checker/explore.ts";
-import { notePlainAccess } from "../../src/checker/plain-accesses.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
+import { notePlainAccess } from "../../src/checker/watch/plain-accesses.ts";
 import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
 import type { Task, Wake } from "../../src/sync/task.ts";
 

@@ -9,7 +9,7 @@ import { Heap } from "../../src/memory/heap.ts";
 import { Machine } from "../../src/memory/machine.ts";
 import { struct, u32 } from "../../src/memory/struct.ts";
 import type { Struct, StructView } from "../../src/memory/struct.ts";
-import { Cell } from "../../src/checker/program.ts";
+import { Cell } from "../../src/checker/pieces/program.ts";
 import type { Task } from "../../src/sync/task.ts";
 
 interface Thing extends StructView {

@@ -1,7 +1,7 @@
 /** @module Programs that threads load by the address of this module. */
 
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { Places } from "../../src/checker/program.ts";
+import { Places } from "../../src/checker/pieces/program.ts";
 import type { Task } from "../../src/sync/task.ts";
 import * as locks from "./programs/locks.ts";
 import { program } from "./programs/program-of.ts";

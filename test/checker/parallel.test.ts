@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CheckpointError } from "../../src/checker/checkpoint.ts";
+import { CheckpointError } from "../../src/checker/session/checkpoint.ts";
 import { explore } from "../../src/checker/explore.ts";
-import { findingIdentity } from "../../src/checker/finding.ts";
-import { replay } from "../../src/checker/minimise.ts";
-import { ExplorerCrash, exploreInParallel } from "../../src/checker/parallel.ts";
-import type { ParallelOptions } from "../../src/checker/parallel.ts";
+import { findingIdentity } from "../../src/checker/findings/finding.ts";
+import { replay } from "../../src/checker/replay/minimise.ts";
+import { ExplorerCrash, exploreInParallel } from "../../src/checker/parallel/parallel.ts";
+import type { ParallelOptions } from "../../src/checker/parallel/parallel.ts";
 import type { Exploration, Progress } from "../../src/checker/explore.ts";
 import { parallelPrograms } from "./parallel-programs.ts";
 

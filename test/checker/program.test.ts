@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/program.ts";
-import type { Cell, Condition, Gate } from "../../src/checker/program.ts";
+import { Places } from "../../src/checker/pieces/program.ts";
+import type { Cell, Condition, Gate } from "../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
 import { runAsync } from "../../src/sync/run-async.ts";

@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { coverageText, progressText } from "../../src/checker/coverage-text.ts";
-import type { EngineName } from "../../src/checker/engines.ts";
-import { estimateFrom, fractionOf } from "../../src/checker/estimate.ts";
+import type { EngineName } from "../../src/checker/engines/engines.ts";
+import { estimateFrom, fractionOf } from "../../src/checker/engines/estimate.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Progress } from "../../src/checker/explore.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
+import { coverageText, progressText } from "../../src/checker/session/coverage-text.ts";
 import * as locks from "./programs/locks.ts";
 import * as variables from "./programs/variables.ts";
 

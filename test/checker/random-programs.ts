@@ -1,8 +1,8 @@
 /** @module Small programs drawn from a seed, over everything that blocks: for comparing engines with each other. */
 
-import { Cell } from "../../src/checker/program.ts";
-import type { Condition, Places } from "../../src/checker/program.ts";
-import { RandomNumbers } from "../../src/checker/random-numbers.ts";
+import { Cell } from "../../src/checker/pieces/program.ts";
+import type { Condition, Places } from "../../src/checker/pieces/program.ts";
+import { RandomNumbers } from "../../src/checker/engines/random-numbers.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { Completion } from "../../src/sync/completion.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
 import type { ExploreOptions } from "../../src/checker/explore.ts";
-import type { Cell, Places } from "../../src/checker/program.ts";
+import type { Cell, Places } from "../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { Completion } from "../../src/sync/completion.ts";
 import { RefCount } from "../../src/sync/refcount.ts";

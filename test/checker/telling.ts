@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { explore } from "../../src/checker/explore.ts";
 import type { ExploreOptions } from "../../src/checker/explore.ts";
-import type { Finding } from "../../src/checker/finding.ts";
-import { minimise } from "../../src/checker/minimise.ts";
-import { nearestPassing } from "../../src/checker/nearest.ts";
-import { recordRun } from "../../src/checker/record-run.ts";
-import type { Recording } from "../../src/checker/recording.ts";
+import type { Finding } from "../../src/checker/findings/finding.ts";
+import { minimise } from "../../src/checker/replay/minimise.ts";
+import { nearestPassing } from "../../src/checker/replay/nearest.ts";
+import { recordRun } from "../../src/checker/replay/record-run.ts";
+import type { Recording } from "../../src/checker/replay/recording.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { renderTimeline } from "../../src/checker/timeline.ts";
+import { renderTimeline } from "../../src/checker/telling/timeline.ts";
 
 export interface Told {
   readonly finding: Finding;

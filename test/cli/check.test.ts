@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { parseCheckpoint } from "../../src/checker/checkpoint.ts";
+import { parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
 import { doJob } from "../../src/cli/check/explore-job.ts";
 import type { CheckRow } from "../../src/cli/check/check-row.ts";
 import { runProgram } from "../../src/cli/program.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { explore } from "../../src/checker/explore.ts";
-import { RandomNumbers } from "../../src/checker/random-numbers.ts";
+import { RandomNumbers } from "../../src/checker/engines/random-numbers.ts";
 import { fuzz } from "../../src/cli/fuzz/fuzz-command.ts";
 import { FuzzSearch } from "../../src/cli/fuzz/fuzz-search.ts";
 import type { ProgramOutcome } from "../../src/cli/fuzz/fuzz-search.ts";

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { holeExhibits } from "../../scenarios/holes/exhibits.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Exploration } from "../../src/checker/explore.ts";
-import { minimise, replay } from "../../src/checker/minimise.ts";
+import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 
 /** What the smallest sighting of each is. */

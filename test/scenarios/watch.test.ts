@@ -7,8 +7,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { watch } from "../../scenarios/watch/list.ts";
 import { explore } from "../../src/checker/explore.ts";
-import type { FindingKind } from "../../src/checker/finding.ts";
-import { minimise, replay } from "../../src/checker/minimise.ts";
+import type { FindingKind } from "../../src/checker/findings/finding.ts";
+import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 
 interface Golden {

@@ -5,7 +5,7 @@
  * The last step of each owner says that it has all that it wants, and lives: so the check knows which of the two must be.
  */
 
-import { Cell } from "../../../src/checker/program.ts";
+import { Cell } from "../../../src/checker/pieces/program.ts";
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../../src/checker/rig/rig-device.ts";

@@ -1,6 +1,6 @@
 /** @module A thread that dies in a critical section of sync/, in a read section, or while it reaps another: nobody waits for ever, and nothing is released twice. */
 
-import { Cell, Places } from "../../../src/checker/program.ts";
+import { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import { DEATHS } from "../../../src/sync/control-block.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { lockClass } from "../../../src/sync/lock-class.ts";

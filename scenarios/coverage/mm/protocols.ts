@@ -6,7 +6,7 @@
  * out of a frame that is not is somebody else's.
  */
 
-import { Cell } from "../../../src/checker/program.ts";
+import { Cell } from "../../../src/checker/pieces/program.ts";
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { cpuFault, cpuTranslate } from "../../../src/mm/cpu-fault.ts";

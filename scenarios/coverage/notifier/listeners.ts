@@ -1,6 +1,6 @@
 /** @module A listener that comes to its end while it is called: by unregister, by an unregister that does not wait, by the end of the address space. */
 
-import type { FindingKind } from "../../../src/checker/finding.ts";
+import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";

@@ -1,7 +1,7 @@
 /** @module Reference counts, SRCU and shootdown: what is used is there as long as it is used. */
 
-import { Objects } from "../../../src/checker/objects.ts";
-import { Cell, Places } from "../../../src/checker/program.ts";
+import { Objects } from "../../../src/checker/pieces/objects.ts";
+import { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { lockClass } from "../../../src/sync/lock-class.ts";
 import { RefCount } from "../../../src/sync/refcount.ts";

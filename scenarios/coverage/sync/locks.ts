@@ -1,7 +1,7 @@
 /** @module The locks of sync/: what they guard changes whole or not at all, in every order of those who want them. */
 
-import { Places } from "../../../src/checker/program.ts";
-import type { Cell } from "../../../src/checker/program.ts";
+import { Places } from "../../../src/checker/pieces/program.ts";
+import type { Cell } from "../../../src/checker/pieces/program.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { lockClass } from "../../../src/sync/lock-class.ts";
 import { Mutex } from "../../../src/sync/mutex.ts";

@@ -1,7 +1,7 @@
 /** @module Wait queues, completions and sequence counts: no wake is lost, and what is read belongs together. */
 
-import { Places } from "../../../src/checker/program.ts";
-import type { Cell } from "../../../src/checker/program.ts";
+import { Places } from "../../../src/checker/pieces/program.ts";
+import type { Cell } from "../../../src/checker/pieces/program.ts";
 import { Completion } from "../../../src/sync/completion.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { SeqCount } from "../../../src/sync/seqcount.ts";

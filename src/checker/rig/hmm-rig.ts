@@ -32,10 +32,10 @@ import { bug } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/task.ts";
-import { notePlainAccess } from "../plain-accesses.ts";
 import { defineScenario } from "../scenario.ts";
-import { describeSpace, entryOfPage } from "./rig-state.ts";
 import type { AnyScenario, Invariant, Scenario, StateTable } from "../scenario.ts";
+import { notePlainAccess } from "../watch/plain-accesses.ts";
+import { describeSpace, entryOfPage } from "./rig-state.ts";
 
 /** How much a rig has of everything. All optional. */
 export interface RigOptions {

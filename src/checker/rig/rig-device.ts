@@ -26,7 +26,7 @@ import { bug } from "../../sync/errors.ts";
 import { Mutex } from "../../sync/mutex.ts";
 import type { Task } from "../../sync/task.ts";
 import type { StateTable } from "../scenario.ts";
-import { notePlainAccess } from "../plain-accesses.ts";
+import { notePlainAccess } from "../watch/plain-accesses.ts";
 import { RIG_PAGE } from "./hmm-rig.ts";
 import type { HmmRig } from "./hmm-rig.ts";
 

@@ -1,7 +1,7 @@
 /** @module The progress line of `hmm check`: how far the list is, and how far the scenario that has been explored for longest. */
 
-import { progressText } from "../../checker/coverage-text.ts";
 import type { Progress } from "../../checker/explore.ts";
+import { progressText } from "../../checker/session/coverage-text.ts";
 import { formatCount } from "../quantities.ts";
 import type { StatusLine } from "../status-line.ts";
 

@@ -4,7 +4,7 @@
  */
 
 import type { Exploration } from "../../checker/explore.ts";
-import type { Finding, FindingKind } from "../../checker/finding.ts";
+import type { Finding, FindingKind } from "../../checker/findings/finding.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
 
 export type Verdict = "ok" | "finding";

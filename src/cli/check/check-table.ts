@@ -1,6 +1,6 @@
 /** @module The table of `hmm check`: a row for each scenario, and what they say all together. */
 
-import type { FindingKind } from "../../checker/finding.ts";
+import type { FindingKind } from "../../checker/findings/finding.ts";
 import { formatCount, formatSeconds, formatThings } from "../quantities.ts";
 import type { Colors } from "../terminal.ts";
 import { isAsExpected } from "./check-row.ts";

@@ -5,8 +5,8 @@
 
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 
-import { CheckpointError, parseCheckpoint } from "../../checker/checkpoint.ts";
-import type { Checkpoint } from "../../checker/checkpoint.ts";
+import { CheckpointError, parseCheckpoint } from "../../checker/session/checkpoint.ts";
+import type { Checkpoint } from "../../checker/session/checkpoint.ts";
 import { UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
 import type { JudgedRow } from "./check-row.ts";

@@ -1,6 +1,6 @@
 /** @module How the options of `hmm check` change the way in which a scenario wants to be explored. */
 
-import type { EngineName } from "../../checker/engines.ts";
+import type { EngineName } from "../../checker/engines/engines.ts";
 import type { ExploreOptions } from "../../checker/explore.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
 import { UsageError } from "../exit-status.ts";

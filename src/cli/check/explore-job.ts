@@ -3,13 +3,13 @@
  * recorded beside the nearest schedule that passes.
  */
 
-import type { Checkpoint } from "../../checker/checkpoint.ts";
-import { coverageText } from "../../checker/coverage-text.ts";
 import { explore } from "../../checker/explore.ts";
 import type { Exploration, ExploreOptions, Progress } from "../../checker/explore.ts";
-import type { Finding } from "../../checker/finding.ts";
-import { minimise } from "../../checker/minimise.ts";
+import type { Finding } from "../../checker/findings/finding.ts";
+import { minimise } from "../../checker/replay/minimise.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
+import type { Checkpoint } from "../../checker/session/checkpoint.ts";
+import { coverageText } from "../../checker/session/coverage-text.ts";
 import { failedRow, isAsExpected, rowOf } from "./check-row.ts";
 import type { JudgedRow } from "./check-row.ts";
 import { exploreOptions, libertiesOf } from "./engine-choice.ts";

@@ -3,9 +3,9 @@
  * split, or is to be kept in a checkpoint, is one Worker's job; so is sampling, which must not depend on how many cores there are.
  */
 
-import type { Progress } from "../../checker/exploration.ts";
-import { exploreInParallel } from "../../checker/parallel.ts";
+import { exploreInParallel } from "../../checker/parallel/parallel.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
+import type { Progress } from "../../checker/session/exploration.ts";
 import { exploreOptions } from "./engine-choice.ts";
 import { failedOutcome, judge } from "./explore-job.ts";
 import type { ExploreJob, JobOutcome } from "./explore-job.ts";

@@ -4,11 +4,11 @@
  */
 
 import type { ExploreOptions } from "../../checker/explore.ts";
-import { nearestPassing } from "../../checker/nearest.ts";
-import { recordRun } from "../../checker/record-run.ts";
-import type { Recording } from "../../checker/recording.ts";
+import { nearestPassing } from "../../checker/replay/nearest.ts";
+import { recordRun } from "../../checker/replay/record-run.ts";
+import type { Recording } from "../../checker/replay/recording.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
-import { renderTimeline } from "../../checker/timeline.ts";
+import { renderTimeline } from "../../checker/telling/timeline.ts";
 import type { Terminal } from "../terminal.ts";
 
 const PLAIN_WIDTH = 100;

@@ -3,9 +3,9 @@
  * few schedules of every sampling engine. Program number i is drawn from the seed and i, so a search can go on where another stopped.
  */
 
+import { RandomNumbers } from "../../checker/engines/random-numbers.ts";
 import { explore } from "../../checker/explore.ts";
-import type { Finding } from "../../checker/finding.ts";
-import { RandomNumbers } from "../../checker/random-numbers.ts";
+import type { Finding } from "../../checker/findings/finding.ts";
 import type { FuzzProgram } from "./fuzz-program.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
 import { operations } from "./operations.ts";

@@ -1,6 +1,6 @@
 /** @module The Worker that fuzzes: every n-th program, until it finds something or is told to stop. What it learns it tells, now and then. */
 
-import type { Finding } from "../../checker/finding.ts";
+import type { Finding } from "../../checker/findings/finding.ts";
 import { answerCall } from "../worker-call.ts";
 import type { OperationsModule } from "./fuzz-stage.ts";
 import type { FuzzProgram } from "./fuzz-program.ts";

@@ -3,7 +3,7 @@
  * returned, or from the few pages that are mapped at the beginning, so that calls meet.
  */
 
-import type { RandomNumbers } from "../../checker/random-numbers.ts";
+import type { RandomNumbers } from "../../checker/engines/random-numbers.ts";
 import { CALLS, TASKS_MAX } from "./fuzz-program.ts";
 import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 

@@ -5,8 +5,8 @@
 
 import { explore } from "../../checker/explore.ts";
 import type { ExploreOptions } from "../../checker/explore.ts";
-import type { Finding } from "../../checker/finding.ts";
-import { minimise } from "../../checker/minimise.ts";
+import type { Finding } from "../../checker/findings/finding.ts";
+import { minimise } from "../../checker/replay/minimise.ts";
 import type { FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 import type { OperationTable } from "./fuzz-stage.ts";
 import { programOf, withoutCall } from "./program-grammar.ts";

@@ -3,9 +3,9 @@
  * elsewhere, two calls that met at a word of some kind. A program that shows something new is worth changing further.
  */
 
-import type { Execution } from "../../checker/execution.ts";
+import type { Execution } from "../../checker/execution/execution.ts";
 import type { Observer } from "../../checker/explore.ts";
-import { taskOf } from "../../checker/trace.ts";
+import { taskOf } from "../../checker/steps/trace.ts";
 import type { CallName } from "./fuzz-program.ts";
 import type { CallWatcher } from "./fuzz-stage.ts";
 

@@ -4,9 +4,9 @@ import { writeFileSync } from "node:fs";
 
 import type { Command } from "commander";
 
-import { renderReport } from "../../checker/report.ts";
+import { parseToken } from "../../checker/findings/token.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
-import { parseToken } from "../../checker/token.ts";
+import { renderReport } from "../../checker/telling/report.ts";
 import { namedScenario } from "../check/chosen-scenarios.ts";
 import { libertiesOf } from "../check/engine-choice.ts";
 import { findingText, showFinding } from "../check/shown-finding.ts";

@@ -4,7 +4,7 @@
  * always be performed, so switching away from it is a preemption.
  */
 
-import type { Cell } from "../../../src/checker/program.ts";
+import type { Cell } from "../../../src/checker/pieces/program.ts";
 import type { Task } from "../../../src/sync/task.ts";
 
 /** Loads `cell`; goes on, with what it found, only if `holds` of it. `never` is a cell that stays zero. */

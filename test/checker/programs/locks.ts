@@ -1,6 +1,6 @@
 /** @module The programs of the counts that use mutexes. */
 
-import type { Cell, Gate, Places } from "../../../src/checker/program.ts";
+import type { Cell, Gate, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Mutex } from "../../../src/sync/mutex.ts";
 import type { Task } from "../../../src/sync/task.ts";

@@ -1,8 +1,8 @@
 /** @module Programs that free what another task may be using: broken, and sound by a lock or an exchange. */
 
-import { Objects } from "../../../src/checker/objects.ts";
-import { Cell } from "../../../src/checker/program.ts";
-import type { Places } from "../../../src/checker/program.ts";
+import { Objects } from "../../../src/checker/pieces/objects.ts";
+import { Cell } from "../../../src/checker/pieces/program.ts";
+import type { Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Mutex } from "../../../src/sync/mutex.ts";
 import type { Task } from "../../../src/sync/task.ts";

@@ -1,6 +1,6 @@
 /** @module Makes a scenario of a list of task bodies. */
 
-import { Places } from "../../../src/checker/program.ts";
+import { Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
 

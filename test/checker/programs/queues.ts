@@ -1,6 +1,6 @@
 /** @module Queues made of atomic words: Michael and Scott's, and a ring buffer of many producers and consumers. */
 
-import type { Cell, Places } from "../../../src/checker/program.ts";
+import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { assume } from "./assume.ts";

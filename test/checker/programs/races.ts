@@ -3,7 +3,7 @@
  * paper on optimal DPOR; and readers whose writer comes first or last, for delay bounds.
  */
 
-import type { Cell, Places } from "../../../src/checker/program.ts";
+import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { program } from "./program-of.ts";

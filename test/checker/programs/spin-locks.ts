@@ -1,6 +1,6 @@
 /** @module Locks made of atomic words, two tasks each: an MCS lock, a queued spinlock, a futex mutex, a reader-writer lock. */
 
-import type { Cell, Places } from "../../../src/checker/program.ts";
+import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { assume } from "./assume.ts";

@@ -1,9 +1,9 @@
 /** @module Small broken programs whose timelines are compared letter by letter: nothing else may stand in this file. */
 
 import assert from "node:assert/strict";
-import { Objects } from "../../../src/checker/objects.ts";
-import { Cell, Places } from "../../../src/checker/program.ts";
-import type { PlainCell } from "../../../src/checker/program.ts";
+import { Objects } from "../../../src/checker/pieces/objects.ts";
+import { Cell, Places } from "../../../src/checker/pieces/program.ts";
+import type { PlainCell } from "../../../src/checker/pieces/program.ts";
 import { defineScenario } from "../../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { Mutex } from "../../../src/sync/mutex.ts";

@@ -1,6 +1,6 @@
 /** @module The shared-variable programs of the counts: loads, stores and atomic updates of a few words. */
 
-import type { Cell, Places } from "../../../src/checker/program.ts";
+import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { assume } from "./assume.ts";

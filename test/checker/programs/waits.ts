@@ -1,6 +1,6 @@
 /** @module The programs of the counts that wait: condition variables, wait queues, timeouts, spurious wakes. */
 
-import type { Cell, Condition, Places } from "../../../src/checker/program.ts";
+import type { Cell, Condition, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
 import { TIMED_OUT, describe } from "../../../src/sync/task.ts";

@@ -13,6 +13,7 @@ import { names } from "./names.ts";
 import { nonNull } from "./non-null.ts";
 import { publicDocs } from "./public-docs.ts";
 import { purity } from "./purity.ts";
+import { checkerRooms } from "./rooms.ts";
 import { sizes } from "./sizes.ts";
 import { suppressions } from "./suppressions.ts";
 import { trackedFiles } from "./tracked-files.ts";
@@ -20,6 +21,7 @@ import { workerEntries } from "./worker-entries.ts";
 
 export const allRules: readonly Rule[] = [
   layering,
+  checkerRooms,
   cycles,
   atomics,
   purity,

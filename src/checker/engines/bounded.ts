@@ -1,0 +1,173 @@
+/**
+ * @module Every class that has an execution within a bound, exactly. What is bounded is one of two:
+ *
+ * - preemptions: switches away from a task that could have gone on;
+ * - delays (Emmi, Qadeer, Rakamaric, POPL 2011): there is one schedule that costs nothing, in which each task goes on until
+ *   it has to wait or is over and then the next one has its turn; passing over a task that could go on costs one each.
+ *
+ * Cutting a partial-order reduction at the bound would lose classes (Coons, Musuvathi, McKinley, OOPSLA 2013), so this is
+ * a plain search over schedules, made affordable otherwise: a beginning is given up if an equivalent one that ended in the
+ * same task was there before at no higher cost. What can follow, and at what cost, depends on nothing else.
+ */
+
+import type { Execution } from "../execution/execution.ts";
+import { ClassKeys } from "../steps/class-key.ts";
+import { TASK_LIMIT, isGoingOn, taskOf } from "../steps/trace.ts";
+import type { Transition } from "../steps/trace.ts";
+import { fractionOf } from "./estimate.ts";
+import { BLOCKED, OVER } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
+
+const NOBODY = -1;
+
+interface Priced {
+  readonly transition: Transition;
+  readonly cost: number;
+}
+
+/** What a choice costs: `last` did the step before (or nobody), `able` are the tasks that can go on. */
+export type Price = (chosen: number, last: number, able: readonly number[]) => number;
+
+export const preemptionPrice: Price = (chosen, last, able) => (chosen === last || !able.includes(last) ? 0 : 1);
+
+/** Tasks have their turns in their order, round and round, beginning with the one that went last. */
+export const delayPrice: Price = (chosen, last, able) => {
+  const first = Math.max(last, 0);
+  const turn = (task: number): number => (task >= first ? task - first : task - first + TASK_LIMIT);
+  return able.filter((task) => turn(task) < turn(chosen)).length;
+};
+
+interface BoundedState {
+  /** By last task: class, preemptions, and so on. */
+  readonly visited: readonly (readonly number[])[];
+  readonly current: readonly Transition[];
+  readonly todo: readonly (readonly Priced[])[];
+  readonly tried: readonly number[];
+  readonly used: readonly number[];
+  readonly wasCut: boolean;
+}
+
+export class Bounded implements Scheduler {
+  readonly #bound: number;
+  readonly #price: Price;
+  readonly #keys: ClassKeys;
+  /** By last task, then by class of the beginning: the lowest cost at which it was reached. */
+  readonly #visited: Map<number, number>[];
+  readonly #current: Transition[] = [];
+  readonly #todo: Priced[][] = [];
+  /** What the steps before each depth cost. */
+  readonly #used: number[] = [0];
+  /** At each depth, how many branches are done. */
+  readonly #tried: number[] = [];
+  #repeat = 0;
+  #isFirst = true;
+  #wasCut = false;
+  /** The keys of the beginning that the next execution repeats are known. */
+  #isKeyed = true;
+
+  constructor(run: Execution, bound: number, price: Price) {
+    this.#bound = bound;
+    this.#price = price;
+    this.#keys = new ClassKeys(run.trace);
+    this.#visited = Array.from({ length: run.tasks + 1 }, () => new Map<number, number>());
+  }
+
+  get coverage(): Coverage {
+    return { complete: true, bound: this.#wasCut ? this.#bound : Infinity };
+  }
+
+  begin(): number | undefined {
+    if (this.#isFirst) {
+      this.#isFirst = false;
+      return 0;
+    }
+    while (this.#current.length > 0) {
+      const depth = this.#current.length - 1;
+      const next = this.#todo[depth]!.shift();
+      this.#tried[depth] = this.#tried[depth]! + 1;
+      if (next !== undefined) {
+        this.#choose(depth, next);
+        this.#repeat = depth + 1;
+        return depth;
+      }
+      this.#current.pop();
+      this.#todo.pop();
+    }
+    return undefined;
+  }
+
+  next(run: Execution): Decision {
+    const { depth } = run;
+    if (depth < this.#repeat) return this.#current[depth]!;
+    if (depth > 0) this.#keys.extend(this.#isKeyed ? depth - 1 : 0);
+    this.#isKeyed = true;
+    this.#tried[depth] = 0;
+    const count = run.listEnabled();
+    if (count === 0) return OVER;
+    const last = depth === 0 ? NOBODY : taskOf(this.#current[depth - 1]!);
+    if (this.#wasHere(depth, last)) return BLOCKED;
+    const enabled = Array.from(run.enabled.subarray(0, count));
+    const able = enabled.filter(isGoingOn).map(taskOf);
+    const choices: Priced[] = enabled.map((transition) => ({
+      transition,
+      cost: this.#price(taskOf(transition), last, able),
+    }));
+    choices.sort((a, b) => a.cost - b.cost);
+    const affordable = choices.filter(({ cost }) => this.#used[depth]! + cost <= this.#bound);
+    if (affordable.length < choices.length) this.#wasCut = true;
+    // There is one: of whatever is bounded, some choice costs nothing.
+    const first = affordable.shift()!;
+    this.#todo[depth] = affordable;
+    this.#choose(depth, first);
+    return first.transition;
+  }
+
+  end(): void {}
+
+  save(): BoundedState {
+    return {
+      visited: this.#visited.map((seen) => Array.from(seen).flat()),
+      current: this.#current,
+      todo: this.#todo,
+      tried: this.#tried.slice(0, this.#current.length),
+      used: this.#used.slice(0, this.#current.length + 1),
+      wasCut: this.#wasCut,
+    };
+  }
+
+  restore(state: unknown): void {
+    const { visited, current, todo, tried, used, wasCut } = state as BoundedState;
+    for (const [last, seen] of visited.entries()) {
+      for (let i = 0; i < seen.length; i += 2) this.#visited[last]?.set(seen[i]!, seen[i + 1]!);
+    }
+    for (const [depth, transition] of current.entries()) {
+      this.#current[depth] = transition;
+      this.#todo[depth] = Array.from(todo[depth] ?? []);
+      this.#tried[depth] = tried[depth] ?? 0;
+      this.#used[depth + 1] = used[depth + 1] ?? 0;
+    }
+    this.#wasCut = wasCut;
+    this.#isFirst = current.length === 0;
+    this.#isKeyed = false;
+  }
+
+  fraction(): number {
+    // The last execution's own end counts as a branch without any left.
+    const depths = this.#current.length;
+    return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
+  }
+
+  #choose(depth: number, { transition, cost }: Priced): void {
+    this.#current[depth] = transition;
+    this.#used[depth + 1] = this.#used[depth]! + cost;
+  }
+
+  #wasHere(depth: number, last: number): boolean {
+    const visited = this.#visited[last + 1]!;
+    const key = this.#keys.at(depth);
+    const before = visited.get(key);
+    if (before !== undefined && before <= this.#used[depth]!) return true;
+    visited.set(key, this.#used[depth]!);
+    return false;
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * @module The two oracles: every interleaving, and one execution of each class by sleep sets alone. Neither is clever,
+ * which is what they are for: each cleverer engine must agree with them.
+ */
+
+import type { Execution } from "../execution/execution.ts";
+import type { Transition } from "../steps/trace.ts";
+import { fractionOf } from "./estimate.ts";
+import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
+import { Sleepers } from "./sleepers.ts";
+import { exportNodes, importNodes } from "./wakeup-tree.ts";
+import type { PortableNodes, WakeupNode } from "./wakeup-tree.ts";
+
+interface DepthFirstState {
+  /** The steps of the last execution, and who sleeps at each. */
+  readonly frames: PortableNodes;
+  readonly todo: readonly (readonly Transition[])[];
+}
+
+/** Tries all enabled transitions at every depth. With sleep sets: all but those asleep. */
+export class DepthFirst implements Scheduler {
+  readonly coverage: Coverage = EVERYTHING;
+  readonly #run: Execution;
+  readonly #sleepers: Sleepers | undefined;
+  readonly #current: Transition[] = [];
+  readonly #todo: Transition[][] = [];
+  /** At each depth, how many branches are done. */
+  readonly #tried: number[] = [];
+  /** Footprints of the current steps, of a search that goes on from elsewhere. */
+  #feet: number[] = [];
+  #repeat = 0;
+  #isFirst = true;
+
+  constructor(run: Execution, options: { readonly sleepSets: boolean }) {
+    this.#run = run;
+    if (options.sleepSets) this.#sleepers = new Sleepers(run.footprints);
+  }
+
+  begin(): number | undefined {
+    if (this.#isFirst) {
+      this.#isFirst = false;
+      return 0;
+    }
+    while (this.#current.length > 0) {
+      const depth = this.#current.length - 1;
+      this.#sleepers?.add(depth, this.#current[depth]!, this.#footAt(depth));
+      this.#tried[depth] = this.#tried[depth]! + 1;
+      const next = this.#todo[depth]!.shift();
+      if (next !== undefined) {
+        this.#current[depth] = next;
+        this.#feet.length = Math.min(this.#feet.length, depth);
+        this.#repeat = depth + 1;
+        return depth;
+      }
+      this.#current.pop();
+      this.#todo.pop();
+    }
+    return undefined;
+  }
+
+  next(run: Execution): Decision {
+    const { depth } = run;
+    if (depth < this.#repeat) {
+      if (depth < this.#feet.length) run.requirePlanned(this.#current[depth]!, this.#feet[depth]!);
+      return this.#current[depth]!;
+    }
+    this.#tried[depth] = 0;
+    if (depth === 0) this.#sleepers?.clearRoot();
+    else this.#sleepers?.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
+    const count = run.listEnabled();
+    if (count === 0) return OVER;
+    const choices: Transition[] = [];
+    for (let i = 0; i < count; i++) {
+      const transition = run.enabled[i]!;
+      if (this.#sleepers?.has(depth, transition) !== true) choices.push(transition);
+    }
+    const first = choices.shift();
+    if (first === undefined) return BLOCKED;
+    this.#current[depth] = first;
+    this.#todo[depth] = choices;
+    return first;
+  }
+
+  end(): void {
+    this.#feet = [];
+  }
+
+  save(): DepthFirstState {
+    const frames = this.#current.map((transition, depth): WakeupNode => {
+      const begun = { sleepers: this.#sleepers?.list(depth) ?? [], tried: this.#tried[depth]! };
+      return { transition, footprint: this.#footAt(depth), children: [], begun };
+    });
+    return { frames: exportNodes(frames, this.#run.footprints), todo: this.#todo };
+  }
+
+  restore(state: unknown): void {
+    const { frames, todo } = state as DepthFirstState;
+    const nodes = importNodes(frames, this.#run.footprints);
+    for (const [depth, { transition, footprint, begun }] of nodes.entries()) {
+      this.#current[depth] = transition;
+      this.#feet[depth] = footprint;
+      this.#tried[depth] = begun?.tried ?? 0;
+      this.#sleepers?.replace(depth, begun?.sleepers ?? []);
+      this.#todo[depth] = Array.from(todo[depth] ?? []);
+    }
+    this.#isFirst = nodes.length === 0;
+  }
+
+  fraction(): number {
+    // The last execution's own end counts as a branch without any left.
+    const depths = this.#current.length;
+    return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
+  }
+
+  #footAt(depth: number): number {
+    return this.#feet[depth] ?? this.#run.trace.footprint[depth]!;
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * @module Follows given schedules, each once: the one that a token names, or those that minimising tries. The next one is
+ * asked for only when the one before it has ended, so it may depend on what that one showed.
+ */
+
+import type { Execution } from "../execution/execution.ts";
+import { isGoingOn, taskOf } from "../steps/trace.ts";
+import type { Transition } from "../steps/trace.ts";
+import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
+
+export class Follow implements Scheduler {
+  readonly coverage: Coverage = SAMPLED;
+  readonly #schedules: Iterator<readonly Transition[]>;
+  readonly #isLenient: boolean;
+  readonly #finishes: boolean;
+  #schedule: readonly Transition[] = [];
+  #last = -1;
+  #next = 0;
+
+  /**
+   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that finishes goes on after each
+   * schedule, each task for as long as it can.
+   */
+  constructor(
+    schedules: Iterable<readonly Transition[]>,
+    options: { readonly lenient: boolean; readonly finish: boolean },
+  ) {
+    this.#schedules = schedules[Symbol.iterator]();
+    this.#isLenient = options.lenient;
+    this.#finishes = options.finish;
+  }
+
+  begin(): number | undefined {
+    const next = this.#schedules.next();
+    if (next.done === true) return undefined;
+    this.#schedule = next.value;
+    this.#next = 0;
+    this.#last = -1;
+    return 0;
+  }
+
+  next(run: Execution): Decision {
+    const count = run.listEnabled();
+    if (count === 0) return OVER;
+    const enabled = run.enabled.subarray(0, count);
+    while (this.#next < this.#schedule.length) {
+      const transition = this.#schedule[this.#next++]!;
+      if (enabled.includes(transition)) return this.#go(transition);
+      if (!this.#isLenient) {
+        throw new RangeError(
+          `Cannot replay: step ${this.#next - 1} of the schedule is not possible; is this its scenario?`,
+        );
+      }
+    }
+    if (!this.#finishes) return STOPPED;
+    const willing = enabled.filter((transition) => isGoingOn(transition));
+    return this.#go(willing.find((transition) => taskOf(transition) === this.#last) ?? willing[0] ?? enabled[0]!);
+  }
+
+  #go(transition: Transition): Transition {
+    this.#last = taskOf(transition);
+    return transition;
+  }
+
+  end(): void {}
+
+  save(): undefined {}
+
+  restore(): void {}
+
+  fraction(): undefined {}
+}

@@ -1,0 +1,360 @@
+/**
+ * @module Which pairs of steps of an execution could come in the other order.
+ *
+ * A race is a step `first` and an operation `second` of another task that conflicts with it, with nothing in between that
+ * orders them, and that could be performed just before `first`. The last condition is what makes locks work: an unlock
+ * and the next lock conflict, but the lock cannot come before the unlock; it can before the lock that the unlock
+ * belongs to. Whether it can is judged by the value that its first word had there.
+ *
+ * `second` need not have happened. It may be
+ * - what a task is still waited for with at the end ("lock fail"): without these, of AB-BA only one deadlock is found;
+ * - another end of a wait that happened: by its timeout, for no reason, by looking up after a death;
+ * - the death of its task instead of a step. The step instead of a death is what fate had in store (deaths.ts, E3).
+ */
+
+import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
+import type { Wait } from "../../sync/task.ts";
+import type { Execution } from "../execution/execution.ts";
+import { ASLEEP, WAKE_ONE } from "../execution/parking.ts";
+import {
+  COMPLETION_WAIT,
+  CONDITIONAL,
+  KINDS,
+  MAY_BLOCK,
+  PARK,
+  READ,
+  WRITE,
+  mannersConflict,
+} from "../steps/footprint.ts";
+import type { Footprints } from "../steps/footprint.ts";
+import { fixesOrder } from "../steps/step-order.ts";
+import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
+import type { Choice, Trace } from "../steps/trace.ts";
+
+/** The later half of a race. */
+export interface Second {
+  task: number;
+  choice: Choice;
+  /** Its position, also of the step that happened instead of it; the trace's length if it is still waited for. */
+  step: number;
+  kind: number;
+  /** Its footprint, were it performed just before `first`. */
+  footprint: number;
+  /** The wake that ended a park before `step`, ASLEEP for none. */
+  cause: number;
+}
+
+/** Called for each race. `second` is reused: do not keep it. */
+export type RaceVisitor = (first: number, second: Second) => void;
+
+const NONE: Choice = -1;
+
+function isWaking(choice: Choice): boolean {
+  return choice === RUN || choice >= WAKE;
+}
+
+export class Races {
+  readonly #run: Execution;
+  readonly #trace: Trace;
+  readonly #footprints: Footprints;
+  readonly #clock: Int32Array;
+  readonly #candidates: number[] = [];
+  readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP };
+  readonly #leaves: boolean;
+  readonly #wakesAny: boolean;
+  readonly #mayDie: boolean;
+
+  constructor(run: Execution) {
+    this.#run = run;
+    this.#trace = run.trace;
+    this.#footprints = run.footprints;
+    this.#clock = new Int32Array(run.tasks);
+    this.#wakesAny = run.liberties.wakeAny;
+    this.#leaves = run.liberties.timeouts > 0 || run.liberties.spuriousWakes > 0;
+    this.#mayDie = run.liberties.deaths > 0;
+  }
+
+  /** All races of the execution whose later half is at `from` or after. */
+  forEach(from: number, visit: RaceVisitor): void {
+    const trace = this.#trace;
+    const second = this.#second;
+    for (let step = from; step < trace.length; step++) {
+      const transition = trace.transition[step]!;
+      second.task = taskOf(transition);
+      second.step = step;
+      second.kind = trace.kind[step]!;
+      second.cause = trace.cause[step]!;
+      second.choice = choiceOf(transition);
+      this.#racesOf(trace.footprint[step]!, visit);
+      if (this.#wakesAny && second.kind === WAKE_ONE) this.#visitWakes(step, visit, choiceOf(transition));
+      if (this.#mayDie || (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT))) {
+        const chosen = choiceOf(transition);
+        if (chosen === DEATH) continue;
+        for (let choice = RUN; choice < CHOICES; choice++) {
+          if (choice !== chosen && !(choice === RUN && chosen >= WAKE)) this.#alternative(choice, visit);
+        }
+      }
+    }
+    if (!this.#run.weaknesses.has("drop-blocked")) this.#blocked(visit);
+  }
+
+  #blocked(visit: RaceVisitor): void {
+    const run = this.#run;
+    const second = this.#second;
+    if (run.unfinished === 0) return;
+    for (let task = 0; task < run.tasks; task++) {
+      const wait = run.pending[task];
+      if (wait === undefined) continue;
+      second.task = task;
+      second.step = this.#trace.length;
+      second.kind = run.pendingCode[task]!;
+      second.cause = run.parking.wokenBy[task]!;
+      this.#trace.waits[second.step] = wait;
+      for (let choice = RUN; choice < CHOICES; choice++) this.#alternative(choice, visit);
+    }
+  }
+
+  /** `second` with another choice than what happened, if its operation has it. */
+  #alternative(choice: Choice, visit: RaceVisitor): void {
+    const second = this.#second;
+    const wait = this.#trace.waits[second.step]!;
+    const { liberties } = this.#run;
+    second.choice = choice;
+    if (choice === DEATH && !(this.#mayDie && this.#run.deaths.isMortal(second.task))) return;
+    if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
+    if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
+    if (choice === SPURIOUS && (liberties.spuriousWakes === 0 || second.kind !== PARK)) return;
+    const footprint = this.#footprintOf(choice, wait);
+    if (second.step < this.#trace.length && this.#isPossibleBefore(second.step)) {
+      this.#visitFrom(second.step, footprint, visit);
+      return;
+    }
+    this.#racesOf(footprint, visit);
+  }
+
+  #footprintOf(choice: Choice, wait: Wait): number {
+    const second = this.#second;
+    if (choice === RUN) return this.#footprints.of(second.kind, wait, true);
+    if (choice === LOOK) return this.#footprints.looking(second.kind, wait);
+    if (choice !== DEATH) return this.#footprints.leaving(second.kind, wait, choice === SPURIOUS);
+    if (second.step < this.#trace.length) return this.#trace.deathFootprint[second.step]!;
+    return this.#run.footprintOf(second.task, DEATH);
+  }
+
+  /** `second` can be performed just before `first`: with that choice, or with each that it has there. */
+  #visitFrom(first: number, footprint: number, visit: RaceVisitor): void {
+    const second = this.#second;
+    second.footprint = footprint;
+    if (second.choice === RUN && CONDITIONAL[second.kind] === 1) {
+      const wait = this.#trace.waits[second.step]!;
+      const success = succeeds(KINDS[second.kind]!, this.#valueBefore(first), wait.expected);
+      second.footprint = this.#footprints.of(second.kind, wait, success);
+    }
+    if (this.#wakesAny && second.kind === WAKE_ONE && isWaking(second.choice)) this.#visitWakes(first, visit, NONE);
+    else visit(first, second);
+  }
+
+  #racesOf(footprint: number, visit: RaceVisitor): void {
+    const second = this.#second;
+    const trace = this.#trace;
+    const clock = this.#clock;
+    const { tasks, positions } = trace;
+    const ordinal = trace.counts[second.step * tasks + second.task]!;
+    if (ordinal === 0) clock.fill(0);
+    else {
+      const last = positions[ordinal * tasks + second.task]! * tasks;
+      for (let i = 0; i < tasks; i++) clock[i] = trace.clocks[last + i]!;
+    }
+    const { starts, places, pairManners } = this.#footprints;
+    const start = starts[footprint]!;
+    const end = starts[footprint + 1]!;
+    if (end - start === 1) {
+      this.#walk(places[start]!, pairManners[start]!, footprint, visit);
+      return;
+    }
+    const candidates = this.#candidates;
+    candidates.length = 0;
+    for (let pair = start; pair < end; pair++) this.#gather(places[pair]!, pairManners[pair]!);
+    candidates.sort((a, b) => b - a);
+    let last = -1;
+    for (const step of candidates) if (step !== last) this.#consider((last = step), footprint, visit);
+  }
+
+  #walk(place: number, manner: number, footprint: number, visit: RaceVisitor): void {
+    const { heads, previous, touchStep, touchManner } = this.#trace;
+    const limit = this.#second.step;
+    for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
+      const step = touchStep[touch]!;
+      const other = touchManner[touch]!;
+      if (step >= limit || !mannersConflict(manner, other)) continue;
+      const isCovered = this.#consider(step, footprint, visit);
+      if (isCovered && other === WRITE) return;
+    }
+  }
+
+  #gather(place: number, manner: number): void {
+    const { heads, previous, touchStep, touchManner } = this.#trace;
+    for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
+      const step = touchStep[touch]!;
+      if (step < this.#second.step && mannersConflict(manner, touchManner[touch]!)) this.#candidates.push(step);
+    }
+  }
+
+  /** Returns whether `step`, and so all that happens before it, needs no further look. */
+  #consider(step: number, footprint: number, visit: RaceVisitor): boolean {
+    const trace = this.#trace;
+    const { tasks, clocks } = trace;
+    const clock = this.#clock;
+    if (clock[trace.transition[step]! & TASK_LIMIT]! >= trace.ordinal[step]!) return true;
+    const { order } = this.#run;
+    const isFixed = order !== undefined && fixesOrder(order, trace, step, this.#second);
+    if (!isFixed) {
+      if (!this.#isPossibleBefore(step)) return false;
+      this.#visitFrom(step, footprint, visit);
+    }
+    const row = step * tasks;
+    for (let i = 0; i < tasks; i++) if (clocks[row + i]! > clock[i]!) clock[i] = clocks[row + i]!;
+    return true;
+  }
+
+  /** `second`, a wake that chooses, before `first`: once for each that it could wake there, but for the choice `except`. */
+  #visitWakes(first: number, visit: RaceVisitor, except: Choice): void {
+    const second = this.#second;
+    second.footprint = this.#footprints.of(WAKE_ONE, this.#trace.waits[second.step]!, true);
+    const { choice } = second;
+    let sleeping = 0;
+    for (let task = 0; task < this.#run.tasks; task++) {
+      if (!this.#sleepsBefore(first, task)) continue;
+      sleeping++;
+      second.choice = WAKE + task;
+      if (second.choice !== except) visit(first, second);
+    }
+    second.choice = RUN;
+    if (sleeping === 0 && except === NONE) visit(first, second);
+    second.choice = choice;
+  }
+
+  /** Whether the task sleeps where `second` would wake it, had what is before `first` or independent of it happened. */
+  #sleepsBefore(first: number, task: number): boolean {
+    const trace = this.#trace;
+    const { tasks, counts } = trace;
+    const total = counts[trace.length * tasks + task]!;
+    const index = trace.index[this.#second.step]!;
+    let ordinal = counts[first * tasks + task]! + 1;
+    while (ordinal <= total && this.#isKept(first, trace.positions[ordinal * tasks + task]!)) ordinal++;
+    if (ordinal > total) {
+      const isParked = this.#run.pendingCode[task] === PARK && this.#run.pending[task]?.index === index;
+      return isParked && !this.#isWoken(first, this.#run.parking.wokenBy[task]!);
+    }
+    const step = trace.positions[ordinal * tasks + task]!;
+    return trace.kind[step] === PARK && trace.index[step] === index && !this.#isWoken(first, trace.cause[step]!);
+  }
+
+  #isWoken(first: number, cause: number): boolean {
+    return cause !== ASLEEP && (cause < first || this.#isKept(first, cause));
+  }
+
+  /** Whether a step from `first` on is independent of it, and of `second`. */
+  #isKept(first: number, step: number): boolean {
+    const trace = this.#trace;
+    if (trace.happensBefore(first, step)) return false;
+    const { step: instead } = this.#second;
+    return instead >= trace.length || !trace.happensBefore(instead, step);
+  }
+
+  /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
+  #isPossibleBefore(first: number): boolean {
+    const second = this.#second;
+    if (second.choice === DEATH) return this.#mayDieBefore(first);
+    if (second.choice !== RUN && second.choice < WAKE) return this.#mayLeaveBefore(first);
+    if (MAY_BLOCK[second.kind] === 0) return true;
+    if (second.kind === PARK) return second.cause !== ASLEEP && second.cause < first;
+    const wait = this.#trace.waits[second.step]!;
+    return allows(wait.kind, this.#valueBefore(first), wait.expected);
+  }
+
+  #mayLeaveBefore(first: number): boolean {
+    const second = this.#second;
+    const { liberties } = this.#run;
+    if (second.choice === LOOK) {
+      if (!this.#findsDeathBefore(first)) return false;
+    } else {
+      const budget = second.choice === SPURIOUS ? liberties.spuriousWakes : liberties.timeouts;
+      if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
+    }
+    // `first` may be in the way by the budget alone: what comes after it and has to do with the wait is kept.
+    if (second.kind === PARK) return !this.#isWoken(first, second.cause);
+    const wait = this.#trace.waits[second.step]!;
+    return !allows(wait.kind, this.#valueBefore(first), wait.expected);
+  }
+
+  #mayDieBefore(first: number): boolean {
+    const { deaths, liberties } = this.#run;
+    const trace = this.#trace;
+    for (let step = 0; step < this.#second.step; step++) {
+      if (deaths.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step))) return false;
+    }
+    return this.#usedBefore(first, DEATH) < liberties.deaths;
+  }
+
+  /** Whether a look up before `first` finds a death that its task has not seen, or the machine stopped. */
+  #findsDeathBefore(first: number): boolean {
+    const trace = this.#trace;
+    const second = this.#second;
+    let isNew = false;
+    let hasPanicked = false;
+    for (let step = 0; step < trace.length; step++) {
+      if (!trace.isDeath(step) || step === second.step || !(step < first || this.#isKept(first, step))) continue;
+      if (taskOf(trace.transition[step]!) === second.task) continue;
+      // It ends the wait.
+      if (step >= first && trace.deathEffects[step]?.words.has(trace.waits[second.step]!.index) === true) return false;
+      if (trace.deathEffects[step]?.panics === true) hasPanicked = true;
+      if (!this.#isSeen(step)) isNew = true;
+    }
+    return isNew && (hasPanicked || second.kind === PARK);
+  }
+
+  /** Whether the task of `second` has looked up after the death `death`, before `second`. */
+  #isSeen(death: number): boolean {
+    const trace = this.#trace;
+    const second = this.#second;
+    const { tasks, positions } = trace;
+    for (let ordinal = trace.counts[second.step * tasks + second.task]!; ordinal > 0; ordinal--) {
+      const step = positions[ordinal * tasks + second.task]!;
+      if (step < death) return false;
+      if (choiceOf(trace.transition[step]!) === LOOK) return true;
+    }
+    return false;
+  }
+
+  /** How much of a budget is used up before `first` and by what does not depend on it. */
+  #usedBefore(first: number, choice: Choice): number {
+    const trace = this.#trace;
+    let used = 0;
+    for (let step = 0; step < this.#second.step; step++) {
+      if (choiceOf(trace.transition[step]!) !== choice) continue;
+      if (step < first || !trace.happensBefore(first, step)) used++;
+    }
+    return used;
+  }
+
+  /**
+   * What the first word of `second` would hold: before `first`, and after what comes later but does not depend on it.
+   * That commutes with what is left out, so what each step changed is added up.
+   */
+  #valueBefore(first: number): number {
+    const trace = this.#trace;
+    const second = this.#second;
+    const { index } = trace.waits[second.step]!;
+    let value =
+      trace.index[first] === index ? trace.before[first]! : trace.valueBefore(index, first, this.#run.initial(index));
+    const place = this.#footprints.placeOf(index);
+    for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
+      const step = trace.touchStep[touch]!;
+      if (step <= first) break;
+      if (step >= second.step || trace.touchManner[touch] === READ || trace.index[step] !== index) continue;
+      if (!trace.happensBefore(first, step)) value += trace.after[step]! - trace.before[step]!;
+    }
+    return value;
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * @module The sequence that turns a race round, and whether some other sequence makes it superfluous.
+ *
+ * Of an execution E with a race (first, second) it is: all steps after `first` that do not happen after it, then `second`.
+ * All of them, to the end of E: a shorter sequence loses executions, for it is more easily found superfluous.
+ *
+ * A transition is a weak initial of the sequence if the sequence could begin with it, or is independent of all of it. A
+ * sequence with a weak initial that was explored already (it sleeps), or that is waiting to be, need not be added.
+ */
+
+import type { Execution } from "../execution/execution.ts";
+import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "../steps/trace.ts";
+import type { Trace, Transition } from "../steps/trace.ts";
+import type { Second } from "./races.ts";
+import type { Sleepers } from "./sleepers.ts";
+import { wakeupNode } from "./wakeup-tree.ts";
+import type { Sleeper, WakeupNode } from "./wakeup-tree.ts";
+
+export class Reversal {
+  readonly #run: Execution;
+  readonly #trace: Trace;
+  readonly #tasks: number;
+  /** Positions of the steps of the sequence, without `second`. */
+  readonly #steps: number[] = [];
+  /** By position, whether the step is in the sequence and not yet taken off. */
+  #isIn: Uint8Array = new Uint8Array(256);
+  /** How many steps of each task lie before the beginning of what is left of the sequence. */
+  readonly #done: Int32Array;
+  /** Clock of `second` within the sequence. */
+  readonly #secondClock: Int32Array;
+  #left = 0;
+  #secondLeft = true;
+  #first = 0;
+  #end = 0;
+  #second: Transition = 0;
+  #secondTask = 0;
+  #secondFootprint = 0;
+
+  constructor(run: Execution) {
+    this.#run = run;
+    this.#trace = run.trace;
+    this.#tasks = run.tasks;
+    this.#done = new Int32Array(run.tasks);
+    this.#secondClock = new Int32Array(run.tasks);
+  }
+
+  /** Makes it the reversal of this race, with steps up to `end`. */
+  load(first: number, second: Second, end: number): void {
+    const trace = this.#trace;
+    const { tasks, clocks, ordinal } = trace;
+    this.#first = first;
+    this.#end = end;
+    this.#secondTask = second.task;
+    this.#second = transitionOf(second.task, second.choice);
+    this.#secondFootprint = second.footprint;
+    this.#secondLeft = true;
+    if (end > this.#isIn.length) this.#isIn = new Uint8Array(end * 2);
+    const steps = this.#steps;
+    steps.length = 0;
+    this.#isIn[first] = 0;
+    const firstTask = trace.transition[first]! & TASK_LIMIT;
+    const firstOrdinal = ordinal[first]!;
+    const secondTask = second.task;
+    // What happened in the place of `second`, and after that, is left out too.
+    const secondOrdinal = trace.counts[second.step * tasks + secondTask]! + 1;
+    for (let step = first + 1; step < end; step++) {
+      const row = step * tasks;
+      const isIn = clocks[row + firstTask]! < firstOrdinal && clocks[row + secondTask]! < secondOrdinal;
+      this.#isIn[step] = isIn ? 1 : 0;
+      if (isIn) steps.push(step);
+    }
+    if (trace.transition[second.step] !== this.#second) this.#leaveOut(second);
+    this.#left = steps.length;
+    for (let i = 0; i < tasks; i++) this.#done[i] = trace.counts[first * tasks + i]!;
+    this.#clockSecond(secondOrdinal - 1);
+  }
+
+  /**
+   * `second` did not happen as it is meant now, so what comes later may leave no room for it: what would use up its budget,
+   * and what would end the wait from which it looks up. That is left out, and what happens after it.
+   */
+  #leaveOut(second: Second): void {
+    const trace = this.#trace;
+    if (second.step >= trace.length || second.choice === RUN || second.choice >= WAKE) return;
+    let room = this.#roomFor(second);
+    const out: number[] = [];
+    for (const step of this.#steps) {
+      if (step < second.step) continue;
+      const isLike = choiceOf(trace.transition[step]!) === second.choice;
+      const excludes = this.#excludes(step, second) || (isLike && second.choice !== LOOK && room <= 0);
+      if (excludes || out.some((other) => trace.happensBefore(other, step))) {
+        out.push(step);
+        this.#isIn[step] = 0;
+      } else if (isLike) room--;
+    }
+    if (out.length === 0) return;
+    const kept = this.#steps.filter((step) => this.#isIn[step] === 1);
+    this.#steps.length = 0;
+    this.#steps.push(...kept);
+  }
+
+  /** How many more of its kind there may be beside `second`. */
+  #roomFor({ step: end, choice }: Second): number {
+    const trace = this.#trace;
+    const { deaths, spuriousWakes, timeouts } = this.#run.liberties;
+    let room = (choice === DEATH ? deaths : choice === SPURIOUS ? spuriousWakes : timeouts) - 1;
+    if (room === Infinity) return room;
+    for (let step = 0; step < end; step++) {
+      if (step >= this.#first && this.#isIn[step] === 0) continue;
+      if (choiceOf(trace.transition[step]!) === choice) room--;
+    }
+    return room;
+  }
+
+  /** Whether `second` is not possible after a later step. A look up stays behind the deaths that it may see. */
+  #excludes(step: number, { choice, footprint }: Second): boolean {
+    const trace = this.#trace;
+    if (choice === DEATH) return this.#run.deaths.isFate(trace.transition[step]!);
+    if (choice !== LOOK || trace.isDeath(step)) return false;
+    return this.#run.footprints.conflict(footprint, trace.footprint[step]!);
+  }
+
+  /** Whether some sleeper at the depth of `first` is a weak initial. */
+  isSuperfluous(sleepers: Sleepers): boolean {
+    const depth = this.#first;
+    for (let i = 0, count = sleepers.count(depth); i < count; i++) {
+      if (this.#match(sleepers.item(depth, i), sleepers.footprint(depth, i)) !== NO) return true;
+    }
+    return false;
+  }
+
+  /** Adds the sequence to what is to be tried, unless something there covers it. */
+  insert(todo: WakeupNode[], isShort: boolean): void {
+    const list = this.#descend(todo);
+    if (list !== undefined) this.#append(list, isShort);
+  }
+
+  /** Whether {@link insert} would add nothing. Uses the sequence up: load it again. */
+  isCoveredBy(todo: WakeupNode[]): boolean {
+    return this.#descend(todo) === undefined;
+  }
+
+  /** Its steps, with the footprints that they have in it. */
+  sequence(): Sleeper[] {
+    const { transition, footprint } = this.#trace;
+    const steps = this.#steps.map((step) => ({ transition: transition[step]!, footprint: footprint[step]! }));
+    return [...steps, { transition: this.#second, footprint: this.#secondFootprint }];
+  }
+
+  /** The tasks whose step could come first: their transitions, `second`'s preferred. */
+  initials(): Transition[] {
+    const { tasks, transition } = this.#trace;
+    const initials: Transition[] = [];
+    if (this.#secondIsInitial()) initials.push(this.#second);
+    for (let task = 0; task < tasks; task++) {
+      const step = this.#nextOf(task);
+      if (step !== -1 && this.#isInitial(step, task)) initials.push(transition[step]!);
+    }
+    return initials;
+  }
+
+  /** Takes off what is in the tree; the list that has to get the rest, undefined if something covers the sequence. */
+  #descend(todo: WakeupNode[]): WakeupNode[] | undefined {
+    let list = todo;
+    while (this.#left > 0 || this.#secondLeft) {
+      let found: WakeupNode | undefined;
+      for (const node of list) {
+        const match = this.#match(node.transition, node.footprint);
+        if (match === NO) continue;
+        if (match === TAKES) this.#take(node.transition);
+        found = node;
+        break;
+      }
+      if (found === undefined) return list;
+      // The end of a sequence: everything behind it will be explored. So it will behind what was begun.
+      if (found.children.length === 0 || found.begun !== undefined) return undefined;
+      list = found.children;
+    }
+    return undefined;
+  }
+
+  #append(list: WakeupNode[], isShort: boolean): void {
+    const { transition, footprint } = this.#trace;
+    let to = list;
+    for (const step of this.#steps) {
+      if (this.#isIn[step] === 0) continue;
+      const node = wakeupNode(transition[step]!, footprint[step]!);
+      to.push(node);
+      to = node.children;
+      if (isShort) return;
+    }
+    if (this.#secondLeft) to.push(wakeupNode(this.#second, this.#secondFootprint));
+  }
+
+  /** Whether `transition`, whose step would have `footprint`, is a weak initial of what is left. */
+  #match(transition: Transition, footprint: number): Match {
+    const task = transition & TASK_LIMIT;
+    const step = this.#nextOf(task);
+    if (step !== -1) {
+      return this.#trace.transition[step] === transition && this.#isInitial(step, task) ? TAKES : NO;
+    }
+    if (this.#secondLeft && task === this.#secondTask) {
+      return transition === this.#second && this.#secondIsInitial() ? TAKES : NO;
+    }
+    return this.#isIndependent(footprint) ? BESIDE : NO;
+  }
+
+  #take(transition: Transition): void {
+    const task = transition & TASK_LIMIT;
+    const step = this.#nextOf(task);
+    if (step === -1) this.#secondLeft = false;
+    else {
+      this.#isIn[step] = 0;
+      this.#left--;
+      this.#done[task]!++;
+    }
+  }
+
+  /** The task's first step that is left, -1 for none. */
+  #nextOf(task: number): number {
+    const trace = this.#trace;
+    const next = this.#done[task]! + 1;
+    if (next > trace.counts[trace.length * this.#tasks + task]!) return -1;
+    const step = trace.positions[next * this.#tasks + task]!;
+    return step > this.#first && step < this.#end && this.#isIn[step] === 1 ? step : -1;
+  }
+
+  #isInitial(step: number, task: number): boolean {
+    const { tasks, clocks } = this.#trace;
+    const row = step * tasks;
+    for (let i = 0; i < tasks; i++) if (i !== task && clocks[row + i]! > this.#done[i]!) return false;
+    return true;
+  }
+
+  #secondIsInitial(): boolean {
+    for (let i = 0; i < this.#tasks; i++) {
+      if (this.#secondClock[i]! > this.#done[i]!) return false;
+    }
+    return true;
+  }
+
+  #isIndependent(footprint: number): boolean {
+    const { footprints } = this.#run;
+    if (this.#secondLeft && footprints.conflict(footprint, this.#secondFootprint)) return false;
+    const feet = this.#trace.footprint;
+    for (const step of this.#steps) {
+      if (this.#isIn[step] === 1 && footprints.conflict(footprint, feet[step]!)) return false;
+    }
+    return true;
+  }
+
+  #clockSecond(lastOrdinal: number): void {
+    const { tasks, positions, clocks, footprint } = this.#trace;
+    const clock = this.#secondClock;
+    if (lastOrdinal === 0) clock.fill(0);
+    else {
+      const row = positions[lastOrdinal * tasks + this.#secondTask]! * tasks;
+      for (let i = 0; i < tasks; i++) clock[i] = clocks[row + i]!;
+    }
+    const { footprints } = this.#run;
+    for (const step of this.#steps) {
+      if (!footprints.conflict(this.#secondFootprint, footprint[step]!)) continue;
+      const row = step * tasks;
+      for (let i = 0; i < tasks; i++) if (clocks[row + i]! > clock[i]!) clock[i] = clocks[row + i]!;
+    }
+  }
+}
+
+type Match = 0 | 1 | 2;
+const NO: Match = 0;
+/** It is the next step of its task in the sequence. */
+const TAKES: Match = 1;
+/** It is not in the sequence and independent of it. */
+const BESIDE: Match = 2;

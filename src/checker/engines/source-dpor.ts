@@ -1,0 +1,146 @@
+/**
+ * @module Source-DPOR with sleep sets (the same paper, algorithm 1): keeps no sequences, only which tasks to try at each
+ * depth, and so begins executions that it has to give up. Kept as a second opinion between the oracles and the optimal
+ * engine.
+ */
+
+import type { Execution } from "../execution/execution.ts";
+import type { Transition } from "../steps/trace.ts";
+import { fractionOf } from "./estimate.ts";
+import { Races } from "./races.ts";
+import type { RaceVisitor } from "./races.ts";
+import { Reversal } from "./reversal.ts";
+import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
+import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
+import { Sleepers } from "./sleepers.ts";
+import { exportNodes, importNodes } from "./wakeup-tree.ts";
+import type { PortableNodes, WakeupNode } from "./wakeup-tree.ts";
+
+interface SourceState {
+  /** The steps of the last execution, and who sleeps at each. */
+  readonly frames: PortableNodes;
+  readonly backtrack: readonly (readonly Transition[])[];
+  readonly tried: readonly (readonly Transition[])[];
+}
+
+export class SourceDpor implements Scheduler {
+  readonly coverage: Coverage = EVERYTHING;
+  readonly #run: Execution;
+  readonly #races: Races;
+  readonly #reversal: Reversal;
+  readonly #sleepers: Sleepers;
+  readonly #current: Transition[] = [];
+  /** At each depth, what was tried or is to be. */
+  readonly #backtrack: Set<Transition>[] = [];
+  readonly #tried: Set<Transition>[] = [];
+  readonly #onRace: RaceVisitor;
+  /** Footprints of the current steps, of a search that goes on from elsewhere. */
+  #feet: number[] = [];
+  #repeat = 0;
+  #depth = 0;
+  #isFirst = true;
+
+  constructor(run: Execution) {
+    this.#run = run;
+    this.#races = new Races(run);
+    this.#reversal = new Reversal(run);
+    this.#sleepers = new Sleepers(run.footprints);
+    this.#onRace = (first, second): void => {
+      this.#reversal.load(first, second, Math.min(second.step, run.trace.length));
+      const initials = this.#reversal.initials();
+      const backtrack = this.#backtrack[first]!;
+      if (initials.some((transition) => backtrack.has(transition))) return;
+      const chosen = initials[0];
+      if (chosen !== undefined) backtrack.add(chosen);
+    };
+  }
+
+  begin(): number | undefined {
+    if (this.#isFirst) {
+      this.#isFirst = false;
+      return 0;
+    }
+    for (let depth = this.#depth - 1; depth >= 0; depth--) {
+      this.#sleepers.add(depth, this.#current[depth]!, this.#footAt(depth));
+      for (const transition of this.#backtrack[depth]!) {
+        if (this.#tried[depth]!.has(transition) || this.#sleepers.has(depth, transition)) continue;
+        this.#tried[depth]!.add(transition);
+        this.#current[depth] = transition;
+        this.#feet.length = Math.min(this.#feet.length, depth);
+        this.#repeat = depth + 1;
+        return depth;
+      }
+    }
+    return undefined;
+  }
+
+  next(run: Execution): Decision {
+    const { depth } = run;
+    if (depth < this.#repeat) {
+      if (depth < this.#feet.length) run.requirePlanned(this.#current[depth]!, this.#feet[depth]!);
+      return this.#current[depth]!;
+    }
+    this.#depth = depth;
+    if (depth === 0) this.#sleepers.clearRoot();
+    else this.#sleepers.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
+    const count = run.listEnabled();
+    if (count === 0) return OVER;
+    for (let i = 0; i < count; i++) {
+      const transition = run.enabled[i]!;
+      if (this.#sleepers.has(depth, transition)) continue;
+      this.#backtrack[depth] = new Set([transition]);
+      this.#tried[depth] = new Set([transition]);
+      return (this.#current[depth] = transition);
+    }
+    return BLOCKED;
+  }
+
+  end(): void {
+    this.#races.forEach(0, this.#onRace);
+    this.#feet = [];
+  }
+
+  save(): SourceState {
+    const frames = Array.from({ length: this.#depth }, (_, depth): WakeupNode => {
+      const begun = { sleepers: this.#sleepers.list(depth), tried: 0 };
+      return { transition: this.#current[depth]!, footprint: this.#footAt(depth), children: [], begun };
+    });
+    return {
+      frames: exportNodes(frames, this.#run.footprints),
+      backtrack: this.#backtrack.slice(0, this.#depth).map((set) => Array.from(set)),
+      tried: this.#tried.slice(0, this.#depth).map((set) => Array.from(set)),
+    };
+  }
+
+  restore(state: unknown): void {
+    const { frames, backtrack, tried } = state as SourceState;
+    const nodes = importNodes(frames, this.#run.footprints);
+    for (const [depth, { transition, footprint, begun }] of nodes.entries()) {
+      this.#current[depth] = transition;
+      this.#feet[depth] = footprint;
+      this.#sleepers.replace(depth, begun?.sleepers ?? []);
+      this.#backtrack[depth] = new Set(backtrack[depth]);
+      this.#tried[depth] = new Set(tried[depth]);
+    }
+    this.#depth = nodes.length;
+    this.#isFirst = nodes.length === 0;
+  }
+
+  fraction(): number {
+    // The last execution's own end counts as a branch without any left.
+    const tried = [...this.#tried.slice(0, this.#depth).map((set) => set.size - 1), 1];
+    return fractionOf(tried, (depth) => (depth === this.#depth ? 0 : this.#untried(depth)));
+  }
+
+  #untried(depth: number): number {
+    let count = 0;
+    for (const transition of this.#backtrack[depth]!) {
+      if (!this.#tried[depth]!.has(transition) && !this.#sleepers.has(depth, transition)) count++;
+    }
+    return count;
+  }
+
+  #footAt(depth: number): number {
+    return this.#feet[depth] ?? this.#run.trace.footprint[depth]!;
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * @module The death of a thread as a choice: between any two steps of its task, within the budget. What happens then is
+ * what the shipped code does: the dead agent is declared dead (death.ts of sync), which stops the machine if it held a
+ * lock, and what else it owned is released by the reaper (reaper.ts of sync), which runs as a task of its own.
+ *
+ * E1. Death and its discovery are one step. Between the two the others see a thread that does nothing, and that is what
+ *     they see before its death, too.
+ * E2. After a death a blocked task may look up, as the runners do after a slice: once for each death. If the machine has
+ *     stopped it is thrown that error; a parked one is otherwise woken for no reason, which heals a wake that died on its
+ *     way.
+ * E3. That nobody dies any more is a step too, of a task called fate. So what is without deaths has its classes, each with
+ *     that step, which comes first and depends on deaths alone; and a deadlock is the end of an execution although its
+ *     tasks could still be killed.
+ * E4. Locks are in the held table in REAL mode only, so the table is filled in from lockdep's list when a task dies.
+ */
+
+import { AGENT_INSIDE, AGENT_STATE, DEATHS, PROBE_TIME, agentRecord } from "../../sync/control-block.ts";
+import type { TaskContext } from "../../sync/current-task.ts";
+import { declareDead } from "../../sync/death.ts";
+import { HELD_EXCLUSIVE, HELD_SHARED, HELD_SRCU, QUEUED_WRITE, TAG, COUNT, heldTag } from "../../sync/held-locks.ts";
+import { lockClass } from "../../sync/lock-class.ts";
+import { hasPanicked } from "../../sync/panic.ts";
+import { reapTask } from "../../sync/reaper.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { describe } from "../../sync/task.ts";
+import type { Task, Wait, WaitKind } from "../../sync/task.ts";
+import { PARK, QUEUE, WRITE, kindCode } from "../steps/footprint.ts";
+import type { Footprints, Manner } from "../steps/footprint.ts";
+import type { Transition } from "../steps/trace.ts";
+
+const DOWN_WRITE = kindCode("downWrite");
+/** How a task that is about to do an operation has the lock at its word, where lockdep's list does not say so. */
+const mannerDuring: Readonly<Partial<Record<WaitKind, number>>> = {
+  downWrite: QUEUED_WRITE,
+  unlock: HELD_EXCLUSIVE,
+  upWrite: HELD_EXCLUSIVE,
+  downgrade: HELD_EXCLUSIVE,
+  upRead: HELD_SHARED,
+};
+/** The name of the task that releases what dead threads owned. */
+export const REAPER = "reaper";
+/** The name of the task whose only step is that nobody dies any more. */
+export const FATE = "fate";
+/** Nobody probes here: the word stands for what is left of the budget. */
+const BUDGET = PROBE_TIME;
+const IDLE = "a death";
+
+/** What one death did to words beside those of the operation that was to come, for {@link Trace.valueBefore}. */
+export interface DeathEffects {
+  readonly words: ReadonlyMap<number, number>;
+  /** It stopped the machine. */
+  readonly panics: boolean;
+}
+
+export class Deaths {
+  left = 0;
+  /** Names of the dead, in order. */
+  readonly names: string[] = [];
+  readonly #memory: SharedMemory;
+  readonly #footprints: Footprints;
+  readonly #budget: number;
+  readonly #isMortal: readonly boolean[];
+  /** How many deaths each task has seen when it looked up last. */
+  readonly #seen: Int32Array;
+  readonly #known = new Map<number, number>();
+
+  /** `isMortal`: of each task. */
+  constructor(memory: SharedMemory, footprints: Footprints, budget: number, isMortal: readonly boolean[]) {
+    this.#memory = memory;
+    this.#footprints = footprints;
+    this.#budget = budget;
+    this.#isMortal = isMortal;
+    this.#seen = new Int32Array(isMortal.length);
+  }
+
+  /** A new execution begins. */
+  forget(): void {
+    this.left = this.#budget;
+    this.names.length = 0;
+    this.#seen.fill(0);
+  }
+
+  isMortal(task: number): boolean {
+    return this.#isMortal[task] ?? false;
+  }
+
+  /** Whether a task that cannot go on may look up: somebody has died since it last did, and it would find something. */
+  mayLook(task: number, code: number): boolean {
+    return this.names.length > this.#seen[task]! && (code === PARK || hasPanicked(this.#memory));
+  }
+
+  look(task: number): void {
+    this.#seen[task] = this.names.length;
+  }
+
+  /** What the death of a task that is about to do `wait` touches. */
+  footprintOf(task: number, code: number, wait: Wait): number {
+    const isInside = (this.#memory.words[agentRecord(task + 1) + AGENT_INSIDE]! & 1) !== 0;
+    const isQueued = code === PARK || code === DOWN_WRITE;
+    const place = isQueued ? this.#footprints.placeOf(wait.index) : 0;
+    const key = (place * 2 + (isInside ? 1 : 0)) * 2 + (code === PARK ? 1 : 0);
+    const full = key * 32 + task;
+    const known = this.#known.get(full);
+    if (known !== undefined) return known;
+    const pairs: [number, Manner][] = [
+      [DEATHS, WRITE],
+      [BUDGET, WRITE],
+    ];
+    if (isInside) pairs.push([agentRecord(task + 1) + AGENT_INSIDE, WRITE]);
+    if (isQueued) pairs.push([wait.index, code === PARK ? QUEUE : WRITE]);
+    const made = this.#footprints.touching(pairs);
+    this.#known.set(full, made);
+    return made;
+  }
+
+  /** The thread of `task` dies before it does `wait`. */
+  die(task: number, name: string, context: TaskContext, heldNext: number, wait: Wait): DeathEffects {
+    const memory = this.#memory;
+    const record = agentRecord(task + 1);
+    const slot = fillHeldTable(memory, context, heldNext);
+    const manner = mannerDuring[wait.kind];
+    if (manner !== undefined) fillSlot(memory, slot, wait.index, heldTag(lockClass(wait.label), manner));
+    this.left--;
+    this.names.push(name);
+    const wasStopped = hasPanicked(memory);
+    const isInside = (memory.words[record + AGENT_INSIDE]! & 1) !== 0;
+    declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
+    const changed = [DEATHS, ...(isInside ? [record + AGENT_INSIDE] : [])];
+    if (manner === QUEUED_WRITE) changed.push(wait.index);
+    const words = new Map(changed.map((word) => [word, memory.words[word]!]));
+    return { words, panics: !wasStopped && hasPanicked(memory) };
+  }
+
+  /** Whether a step is that nobody dies any more. */
+  isFate(transition: Transition): boolean {
+    return transition === this.#isMortal.length - 1;
+  }
+
+  /** Whether a task's wait is the reaper's for a death. */
+  isIdle(wait: Wait): boolean {
+    return wait.kind === "waitWhile" && wait.label === IDLE && wait.index === DEATHS;
+  }
+}
+
+/** The task that decides that nobody dies any more. */
+export function* fate(memory: SharedMemory): Task<void> {
+  yield describe("update", memory, BUDGET, 1, "nobody dies any more");
+}
+
+/** The task that reaps: waits for a death, releases what the dead left, waits for the next. */
+export function* reaper(memory: SharedMemory): Task<void> {
+  for (;;) {
+    const seen = memory.words[DEATHS]!;
+    yield describe("waitWhile", memory, DEATHS, 1, IDLE, seen);
+    if (hasPanicked(memory)) return;
+    yield* reapTask(memory);
+  }
+}
+
+/** E4. Returns the next free slot. */
+function fillHeldTable(memory: SharedMemory, { held }: TaskContext, heldNext: number): number {
+  let slot = heldNext;
+  for (const { lock, manner } of held) {
+    // Read sections are in the table in every mode.
+    if (manner !== HELD_SRCU) slot = fillSlot(memory, slot, lock.at, heldTag(lock.lockClass, manner));
+  }
+  return slot;
+}
+
+function fillSlot(memory: SharedMemory, slot: number, at: number, tag: number): number {
+  memory.words[slot + TAG] = tag;
+  memory.words[slot + COUNT] = 1;
+  memory.words[slot] = at;
+  return slot + 1;
+}

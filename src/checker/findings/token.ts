@@ -1,0 +1,54 @@
+/**
+ * @module A schedule as a short printable word: `h1-a5b3~ab`. Tasks are letters in their order (a to z, then A to E); a
+ * number is how many steps that task takes in a row; `~` before a letter says that the task's wait times out, `!` that it
+ * wakes for no reason, `X` that its thread dies, `?` that it looks up from its wait after a death, `^c` that of those that
+ * it could wake it wakes c.
+ */
+
+import { TASK_LIMIT, WAKE, choiceOf, taskOf, transitionOf } from "../steps/trace.ts";
+import type { Choice, Transition } from "../steps/trace.ts";
+
+const PREFIX = "h1-";
+const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDE";
+const marks: readonly string[] = ["", "~", "!", "X", "?"];
+
+/** The schedule as a token. */
+export function formatToken(schedule: readonly Transition[]): string {
+  let token = PREFIX;
+  for (let i = 0; i < schedule.length;) {
+    const transition = schedule[i]!;
+    let end = i + 1;
+    while (schedule[end] === transition) end++;
+    token += `${markOf(choiceOf(transition))}${LETTERS[taskOf(transition)] ?? "?"}${end - i > 1 ? end - i : ""}`;
+    i = end;
+  }
+  return token;
+}
+
+function markOf(choice: Choice): string {
+  return choice < WAKE ? (marks[choice] ?? "") : `^${LETTERS[choice - WAKE] ?? "?"}`;
+}
+
+function choiceOfMark(mark: string): Choice {
+  return mark.startsWith("^") ? WAKE + LETTERS.indexOf(mark.slice(1)) : marks.indexOf(mark);
+}
+
+/** The schedule of a token. Throws SyntaxError for anything else. */
+export function parseToken(token: string): Transition[] {
+  const schedule: Transition[] = [];
+  if (!token.startsWith(PREFIX))
+    throw new SyntaxError(`Cannot read the token "${token}": it must begin with ${PREFIX}`);
+  const steps = /([~!X?]|\^[a-zA-E]|)([a-zA-E])(\d*)/y;
+  steps.lastIndex = PREFIX.length;
+  while (steps.lastIndex < token.length) {
+    const at = steps.lastIndex;
+    const [whole, mark, letter, count] = steps.exec(token) ?? [];
+    if (whole === undefined || letter === undefined) {
+      throw new SyntaxError(`Cannot read the token "${token}": nothing known stands at character ${at + 1}`);
+    }
+    const choice = choiceOfMark(mark ?? "");
+    const transition = transitionOf(LETTERS.indexOf(letter) & TASK_LIMIT, choice);
+    for (let left = count === "" ? 1 : Number(count); left > 0; left--) schedule.push(transition);
+  }
+  return schedule;
+}

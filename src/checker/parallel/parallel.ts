@@ -1,0 +1,252 @@
+/**
+ * @module Explores one scenario with several threads, by parts that have no class in common (order-split.ts): in an optimal
+ * search the classes that the threads see add up to those that one thread would see, none is seen twice and no
+ * execution is given up. A thread that is done with a part takes the next one. The sampling engines are split by seeds.
+ *
+ * What cannot be split gets one thread, which keeps the caller's thread free: a scenario none of whose tasks begins with a
+ * step that others' steps conflict with, an exploration that goes on from a checkpoint or is to have one, the other engines.
+ *
+ * Counts do not depend on who was faster, and neither do findings: they are kept by part and put in the order of what they
+ * are.
+ */
+
+import { spawnWorker } from "../../host/spawn-worker.ts";
+import type { SpawnedWorker } from "../../host/spawn-worker.ts";
+import { CheckpointError, requireSameScenario, resumedOptions, validCheckpoint } from "../session/checkpoint.ts";
+import type { Exploration, Progress } from "../session/exploration.ts";
+import { addExplorations, addProgress } from "./add-explorations.ts";
+import type { ExplorerStart, FromExplorer, ParallelOptions } from "./explorer-messages.ts";
+
+export type { ParallelOptions } from "./explorer-messages.ts";
+
+/** What is to be explored in parallel. */
+export interface ParallelRequest {
+  /** Address of an ES module that exports the scenario, alone or in an array. */
+  readonly module: string | URL;
+  /** The scenario's name. */
+  readonly scenario: string;
+  /** How many threads at most. */
+  readonly jobs: number;
+  readonly options?: ParallelOptions;
+  /** Called about five times a second. */
+  readonly onProgress?: (so: Progress) => void;
+  /** Stops the exploration; with options.resumable it then has a checkpoint. */
+  readonly signal?: AbortSignal;
+}
+
+/** A thread of the exploration has failed. */
+export class ExplorerCrash extends Error {
+  constructor(scenario: string, thread: number, message: string) {
+    super(`Cannot explore "${scenario}": thread ${thread} failed: ${message}`);
+    this.name = "ExplorerCrash";
+  }
+}
+
+/** It has to begin again: with all of the memory watched, or without a split. */
+class BeginAgain extends Error {
+  readonly scans: boolean;
+
+  constructor(scans: boolean) {
+    super();
+    this.scans = scans;
+  }
+}
+
+const PROGRESS_MS = 200;
+/** Between the seeds of threads. */
+const SEED_STEP = 0x9e3779b1;
+const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
+
+/**
+ * Explores a scenario with several threads; otherwise as `explore`. Limits hold for each thread; a limit on executions is
+ * looked at by one, so a few more may be done. Rejects with {@link ExplorerCrash} when a thread fails, and CheckpointError.
+ */
+export async function exploreInParallel(request: ParallelRequest): Promise<Exploration> {
+  const given = request.options ?? {};
+  const from = given.resumeFrom === undefined ? undefined : validCheckpoint(given.resumeFrom);
+  if (from !== undefined) requireSameScenario(from, request.scenario);
+  let options: ParallelOptions = from === undefined ? given : resumedOptions(from, given);
+  let scans = from?.scans ?? false;
+  let maySplit = from === undefined && options.resumable !== true && options.collectClasses !== true;
+  for (;;) {
+    try {
+      return await new ParallelSearch(request, options, scans, maySplit).run();
+    } catch (error) {
+      if (!(error instanceof BeginAgain)) throw error;
+      const { resumeFrom: _, ...fromTheBeginning } = options;
+      options = fromTheBeginning;
+      if (error.scans) scans = true;
+      else maySplit = false;
+    }
+  }
+}
+
+interface Explorer {
+  readonly number: number;
+  readonly worker: SpawnedWorker;
+  /** Which part it explores. */
+  part: number | undefined;
+  so: Progress | undefined;
+}
+
+class ParallelSearch {
+  readonly #request: ParallelRequest;
+  readonly #options: ParallelOptions;
+  readonly #scans: boolean;
+  readonly #maySplit: boolean;
+  readonly #isSampling: boolean;
+  readonly #threads: number;
+  readonly #explorers: Explorer[] = [];
+  readonly #results: (Exploration | undefined)[] = [];
+  readonly #startMs = performance.now();
+  #fingerprint: string | undefined;
+  /** How many there are: 1 if it cannot be split; 0 while nobody knows. */
+  #parts = 0;
+  #next = 0;
+  #isSplit = false;
+  #isStopped = false;
+  #settle: { readonly resolve: (result: Exploration) => void; readonly reject: (error: Error) => void } | undefined;
+
+  constructor(request: ParallelRequest, options: ParallelOptions, scans: boolean, maySplit: boolean) {
+    this.#request = request;
+    this.#options = options;
+    this.#scans = scans;
+    const { engine = "optimal" } = options;
+    const jobs = Math.max(1, Math.floor(request.jobs));
+    this.#isSampling = maySplit && jobs > 1 && samplingEngines.has(engine) && options.executions !== undefined;
+    this.#maySplit = maySplit && jobs > 1 && engine === "optimal";
+    this.#threads = this.#maySplit || this.#isSampling ? jobs : 1;
+    if (this.#isSampling) this.#parts = jobs;
+  }
+
+  async run(): Promise<Exploration> {
+    const { signal, onProgress } = this.#request;
+    const timer = onProgress === undefined ? undefined : setInterval(() => onProgress(this.#progress()), PROGRESS_MS);
+    const onAbort = (): void => this.#stop();
+    signal?.addEventListener("abort", onAbort);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#settle = { resolve, reject };
+        for (let number = 1; number <= this.#threads; number++) this.#start(number);
+        if (signal?.aborted === true) onAbort();
+      });
+    } finally {
+      clearInterval(timer);
+      signal?.removeEventListener("abort", onAbort);
+      await Promise.all(this.#explorers.map(({ worker }) => worker.terminate()));
+    }
+  }
+
+  #start(number: number): void {
+    const { module, scenario } = this.#request;
+    const start: ExplorerStart = {
+      module: String(module),
+      scenario,
+      options: this.#options,
+      scans: this.#scans,
+      maySplit: this.#maySplit,
+    };
+    const url = new URL("./explorer-worker.js", import.meta.url);
+    const worker = spawnWorker(url, start, { name: `explorer ${number}` });
+    const explorer: Explorer = { number, worker, part: undefined, so: undefined };
+    this.#explorers.push(explorer);
+    worker.onMessage((message) => this.#hear(explorer, message as FromExplorer));
+    worker.onError((error) => this.#crash(explorer, error.message));
+    worker.onExit(() => this.#crash(explorer, "it has ended"));
+  }
+
+  #hear(explorer: Explorer, message: FromExplorer): void {
+    switch (message.kind) {
+      case "ready":
+        this.#ready(explorer, message.fingerprint, message.parts);
+        break;
+      case "progress":
+        explorer.so = message.so;
+        if (this.#isSplit && this.#progress().executions >= (this.#options.executions ?? Infinity)) this.#stop();
+        break;
+      case "result":
+        this.#finished(explorer, message.result);
+        break;
+      case "needs-scans":
+        this.#settle?.reject(new BeginAgain(true));
+        break;
+      case "needs-whole":
+        this.#settle?.reject(new BeginAgain(false));
+        break;
+      case "failed":
+        if (message.name === "CheckpointError") this.#settle?.reject(new CheckpointError(message.message));
+        else this.#crash(explorer, message.stack === "" ? message.message : message.stack);
+    }
+  }
+
+  #ready(explorer: Explorer, fingerprint: string, parts: number): void {
+    this.#fingerprint ??= fingerprint;
+    if (this.#fingerprint !== fingerprint) {
+      this.#crash(
+        explorer,
+        "its first execution is not that of the others; keep clocks and chance out of the scenario",
+      );
+      return;
+    }
+    if (this.#parts === 0) {
+      this.#isSplit = parts > 1;
+      this.#parts = this.#isSplit ? parts : 1;
+    }
+    this.#handOut(explorer);
+  }
+
+  #handOut(explorer: Explorer): void {
+    if (this.#next >= this.#parts || (this.#isStopped && this.#next > 0)) return;
+    const part = this.#next++;
+    explorer.part = part;
+    explorer.worker.post({ kind: "explore", part: this.#isSplit ? part : undefined, options: this.#optionsOf(part) });
+    if (this.#isStopped) explorer.worker.post({ kind: "stop" });
+  }
+
+  #optionsOf(part: number): ParallelOptions {
+    const { executions, seconds, seed = 1, ...options } = this.#options;
+    const secondsLeft = seconds === undefined ? {} : { seconds: Math.max(0, seconds - this.#seconds()) };
+    if (!this.#isSampling) {
+      return { ...options, seed, ...secondsLeft, ...(executions === undefined ? {} : { executions }) };
+    }
+    const share =
+      Math.floor(((part + 1) * (executions ?? 0)) / this.#parts) - Math.floor((part * (executions ?? 0)) / this.#parts);
+    return { ...options, ...secondsLeft, executions: share, seed: (seed + Math.imul(part, SEED_STEP)) | 0 };
+  }
+
+  #finished(explorer: Explorer, result: Exploration): void {
+    this.#results[explorer.part ?? 0] = result;
+    explorer.part = undefined;
+    explorer.so = undefined;
+    if (result.end !== "covered" && result.end !== "executions") this.#stop();
+    else if (this.#isSplit && result.end === "executions") this.#stop();
+    this.#handOut(explorer);
+    if (this.#explorers.some(({ part }) => part !== undefined)) return;
+    if (this.#next < this.#parts && !this.#isStopped) return;
+    const seen = this.#results.filter((part) => part !== undefined);
+    const isWhole = seen.length === this.#parts;
+    this.#settle?.resolve(
+      addExplorations(seen, { scenario: this.#request.scenario, isWhole, seconds: this.#seconds() }),
+    );
+  }
+
+  #stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    for (const { part, worker } of this.#explorers) if (part !== undefined) worker.post({ kind: "stop" });
+  }
+
+  #crash(explorer: Explorer, message: string): void {
+    this.#settle?.reject(new ExplorerCrash(this.#request.scenario, explorer.number, message));
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#startMs) / 1000;
+  }
+
+  #progress(): Progress {
+    const running = this.#explorers.flatMap(({ so }) => (so === undefined ? [] : [so]));
+    const done = this.#results.filter((part) => part !== undefined);
+    return addProgress(done, running, Math.max(1, this.#parts), this.#seconds());
+  }
+}

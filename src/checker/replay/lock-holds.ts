@@ -1,0 +1,73 @@
+/**
+ * @module Which task holds which lock after each step of an execution, from the steps themselves: lockdep's own list loses
+ * a lock when its release begins, one step too early for a picture.
+ */
+
+import { succeeds } from "../../sync/explored.ts";
+import type { Wait, WaitKind } from "../../sync/task.ts";
+import type { LockHold } from "./recording.ts";
+
+type Manner = LockHold["manner"];
+type OpenHold = { -readonly [K in keyof LockHold]: LockHold[K] };
+
+const takes: Readonly<Partial<Record<WaitKind, Manner>>> = {
+  lock: "exclusive",
+  tryLock: "exclusive",
+  downWrite: "exclusive",
+  tryDownWrite: "exclusive",
+  seqWriteBegin: "exclusive",
+  downRead: "shared",
+  tryDownRead: "shared",
+  srcuReadLock: "srcu",
+};
+
+const gives: ReadonlySet<WaitKind> = new Set(["unlock", "upRead", "upWrite", "srcuReadUnlock", "seqWriteEnd"]);
+const STILL_HELD = -1;
+
+export class LockHolds {
+  readonly #holds: OpenHold[] = [];
+  /** By word: the step that gave a lock back last, and whose it was. */
+  readonly #released = new Map<number, { step: number; task: number }>();
+
+  /** All holds so far, in the order in which they began. */
+  get all(): readonly LockHold[] {
+    return this.#holds;
+  }
+
+  /** Who holds the lock at `at` now. */
+  holdersOf(at: number): number[] {
+    return [...new Set(this.#holds.filter((hold) => hold.at === at && hold.to === STILL_HELD).map(({ task }) => task))];
+  }
+
+  /** The step with which another task last gave back what `task` now takes or waits for; -1 if none did. */
+  releasedBefore(at: number, task: number): number {
+    const released = this.#released.get(at);
+    return released === undefined || released.task === task ? -1 : released.step;
+  }
+
+  /** Whether operations of this kind take a lock. */
+  isTaking(wait: Wait, before: number): boolean {
+    return takes[wait.kind] !== undefined && succeeds(wait.kind, before, wait.expected);
+  }
+
+  /** `step` of `task` performed `wait`, which found `before` in its first word and left `after`. */
+  note(step: number, task: number, wait: Wait, values: { before: number; after: number; label: string }): void {
+    const { index: at, kind } = wait;
+    const manner = takes[kind];
+    if (manner !== undefined) {
+      if (!succeeds(kind, values.before, wait.expected)) return;
+      this.#holds.push({ task, label: values.label, at, manner, from: step, to: STILL_HELD });
+      return;
+    }
+    const hold = this.#holds.findLast((open) => open.task === task && open.at === at && open.to === STILL_HELD);
+    if (hold === undefined) return;
+    if (kind === "downgrade") {
+      hold.to = step;
+      this.#holds.push({ ...hold, manner: "shared", from: step, to: STILL_HELD });
+    } else if (gives.has(kind) || (kind === "update" && values.after === 0)) {
+      // A condition variable gives its mutex back in the step that queues.
+      hold.to = step;
+      this.#released.set(at, { step, task });
+    }
+  }
+}

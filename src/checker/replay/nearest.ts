@@ -1,0 +1,111 @@
+/**
+ * @module The nearest schedule that passes: what would have had to come otherwise. Every candidate takes one step of the
+ * failing schedule out of its place and puts it before, or behind, a step of another task that it conflicts with; what
+ * no longer fits is left out, and each task then goes on for as long as it can. Candidates are tried by replay, those
+ * that part latest from the failing schedule first (after Choi and Zeller, "Isolating failure-inducing thread
+ * schedules", ISSTA 2002: the difference between a run that fails and one that passes, made as small as can be).
+ */
+
+import { explore } from "../explore.ts";
+import type { ExploreOptions } from "../explore.ts";
+import { formatToken, parseToken } from "../findings/token.ts";
+import type { Scenario } from "../scenario.ts";
+import { RUN, taskOf, transitionOf } from "../steps/trace.ts";
+import type { Transition } from "../steps/trace.ts";
+import { recordSchedule } from "./record-run.ts";
+import type { Recording } from "./recording.ts";
+
+const CANDIDATES = 400;
+/** Findings about the order of locks, which another order of steps does not take away. */
+const aboutLocks: ReadonlySet<string> = new Set(["lock-order", "lock-recursion", "sleep-in-atomic", "lock-misuse"]);
+
+/** A schedule to try. */
+type Candidate = readonly Transition[];
+
+/** Of these only the beginning is varied, and an execution of so many steps is taken for one of them. */
+const neverEnding: ReadonlySet<string> = new Set(["endless", "livelock"]);
+const ENDLESS_STEPS = 60;
+const ENDLESS_LIMIT = 400;
+
+/** Undefined: none among the candidates. `options`: the liberties of the exploration. */
+export function nearestPassing<S>(
+  scenario: Scenario<S>,
+  recording: Recording,
+  options: ExploreOptions = {},
+): Recording | undefined {
+  // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep would say.
+  const lockdep = aboutLocks.has(recording.finding?.kind ?? "") && (options.lockdep ?? true);
+  const limit = neverEnding.has(recording.finding?.kind ?? "") ? { maxSteps: ENDLESS_LIMIT } : {};
+  const trying: ExploreOptions = { ...options, ...limit, lockdep, lenient: true, finish: true };
+  const candidates = candidatesOf(recording);
+  for (let next = 0; next < candidates.length; next++) {
+    next = firstThatPasses(scenario, candidates, next, trying);
+    const schedule = candidates[next];
+    if (schedule === undefined) return undefined;
+    const found = recordSchedule(scenario, schedule, trying);
+    if (found.finding === undefined) return found;
+  }
+  return undefined;
+}
+
+/** The first candidate from `start` on that passes; their number if none does. */
+function firstThatPasses<S>(
+  scenario: Scenario<S>,
+  candidates: readonly Candidate[],
+  start: number,
+  options: ExploreOptions,
+): number {
+  let tried = start;
+  const seen = { isFound: false };
+  // An execution that does not end gives up the search: it goes on behind that one.
+  while (!seen.isFound && tried < candidates.length) {
+    const from = tried;
+    explore(scenario, {
+      ...options,
+      engine: "replay",
+      executions: Infinity,
+      stopAtFinding: false,
+      *schedules() {
+        for (tried = from; tried < candidates.length && !seen.isFound; tried++) yield candidates[tried]!; // below the length
+      },
+      observer: {
+        ended: (_, isClean) => {
+          seen.isFound = isClean;
+        },
+      },
+    });
+    if (seen.isFound) return tried - 1;
+    tried++;
+  }
+  return tried;
+}
+
+/** Those that part latest first; of those that part at the same step, those that move a step least. */
+function candidatesOf(recording: Recording): Candidate[] {
+  const isEndless = neverEnding.has(recording.finding?.kind ?? "");
+  const schedule = parseToken(recording.token).slice(0, isEndless ? ENDLESS_STEPS : Infinity);
+  const tasks = schedule.map((transition) => taskOf(transition));
+  const candidates: Candidate[] = [];
+  const seen = new Set([recording.token]);
+  const add = (moved: readonly Transition[]): void => {
+    const token = formatToken(moved);
+    if (seen.has(token)) return;
+    seen.add(token);
+    candidates.push(moved);
+  };
+  for (let from = schedule.length - 1; from >= 0 && candidates.length < CANDIDATES; from--) {
+    for (let to = from + 1; to < schedule.length && candidates.length < CANDIDATES; to++) {
+      if (tasks[from] === tasks[to]) continue;
+      // The later one before the earlier one, and everything of its task up to it with it.
+      const between = schedule.slice(from, to + 1);
+      const first = between.filter((_, i) => tasks[from + i] === tasks[to]);
+      const rest = between.filter((_, i) => tasks[from + i] !== tasks[to]);
+      add([...schedule.slice(0, from), ...first, ...rest, ...schedule.slice(to + 1)]);
+    }
+    // The task of the step before goes on instead, to its end.
+    if (from > 0 && tasks[from] !== tasks[from - 1]) add(schedule.slice(0, from));
+  }
+  // As a last resort each task goes first, for as long as it can.
+  for (const task of recording.tasks.keys()) add([transitionOf(task, RUN)]);
+  return candidates;
+}

@@ -1,0 +1,151 @@
+/**
+ * @module Stopping an exploration and going on another day: a checkpoint is plain JSON that says of which scenario it is,
+ * under which engine and options, what was seen so far, and what is left. It is made between two executions, so nothing
+ * of the scenario's own state is in it: going on repeats the beginning of the next execution.
+ *
+ * It is refused when it was changed, cut off or written by another version, when the options are others, and when the
+ * scenario is not the one that it was made of: its first execution is performed again and compared.
+ */
+
+import type { Finding } from "../findings/finding.ts";
+import { defaultLiberties } from "../scenario.ts";
+import type { ExploreOptions } from "./exploration.ts";
+import { textDigest } from "./text-digest.ts";
+
+const FORMAT = "hmm-checkpoint";
+const VERSION = 1;
+
+/** A stopped exploration, from which it can go on: plain data, for JSON.stringify and {@link parseCheckpoint}. */
+export interface Checkpoint {
+  readonly format: typeof FORMAT;
+  readonly version: number;
+  readonly scenario: string;
+  /** Of its first execution: see fingerprint.ts. */
+  readonly fingerprint: string;
+  readonly options: RecordedOptions;
+  /** Conditions are tested, so the memory as a whole is watched. */
+  readonly scans: boolean;
+  readonly counts: Counts;
+  readonly findings: readonly Finding[];
+  /** Of the classes seen, if they are collected. */
+  readonly keys: readonly number[] | undefined;
+  readonly stuckKeys: readonly number[] | undefined;
+  /** The engine's own. */
+  readonly state: unknown;
+  /** Over all the rest. */
+  readonly digest: string;
+}
+
+/** What adds up over the parts of an exploration. */
+export interface Counts {
+  readonly executions: number;
+  readonly blocked: number;
+  readonly stuck: number;
+  readonly steps: number;
+  readonly seconds: number;
+}
+
+/** Those on which it depends what is explored. JSON knows no Infinity, so that is a word. */
+export type RecordedOptions = Readonly<Record<string, string | number | boolean>>;
+
+/** The checkpoint cannot be used; the message says why. */
+export class CheckpointError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "CheckpointError";
+  }
+}
+
+/** Seals what a session has to say. */
+export function makeCheckpoint(content: Omit<Checkpoint, "format" | "version" | "digest">): Checkpoint {
+  const text = JSON.stringify({ format: FORMAT, version: VERSION, ...content });
+  // Through text, so that nothing of it is shared with a search that goes on.
+  return { ...(JSON.parse(text) as Omit<Checkpoint, "digest">), digest: textDigest(text) };
+}
+
+/** Reads what `JSON.stringify` wrote of a checkpoint. Throws {@link CheckpointError}. */
+export function parseCheckpoint(text: string): Checkpoint {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new CheckpointError("Cannot read the checkpoint: it is not JSON, or was cut off");
+  }
+  return validCheckpoint(value);
+}
+
+/** The same of a value. */
+export function validCheckpoint(value: unknown): Checkpoint {
+  if (typeof value !== "object" || value === null || !("format" in value) || value.format !== FORMAT) {
+    throw new CheckpointError("Cannot use the checkpoint: it is none; use what a stopped exploration has written");
+  }
+  const { digest, ...content } = value as Checkpoint;
+  if (content.version !== VERSION) {
+    throw new CheckpointError(
+      `Cannot use the checkpoint: it has version ${String(content.version)}, this is ${VERSION}; explore from the beginning`,
+    );
+  }
+  if (digest !== textDigest(JSON.stringify(content))) {
+    throw new CheckpointError("Cannot use the checkpoint: it was changed since it was written");
+  }
+  return { ...content, digest };
+}
+
+/** The options that a checkpoint records. */
+export function recordOptions(options: ExploreOptions): RecordedOptions {
+  const { engine = "optimal", preemptions, delays, seed, pctDepth, collectClasses } = options;
+  const recorded: Record<string, string | number | boolean> = {};
+  const { weaknesses } = options;
+  const all = {
+    ...defaultLiberties,
+    engine,
+    preemptions,
+    delays,
+    seed,
+    pctDepth,
+    collectClasses,
+    weaknesses: weaknesses?.join(" "),
+  };
+  for (const [name, value] of Object.entries(all)) {
+    const given = name in defaultLiberties ? ((options as Record<string, unknown>)[name] ?? value) : value;
+    if (typeof given === "number" || typeof given === "boolean" || typeof given === "string") {
+      recorded[name] = given === Infinity ? "Infinity" : given;
+    }
+  }
+  return recorded;
+}
+
+/** Options with which the checkpoint goes on: its own, and of those given what it does not record. Throws CheckpointError. */
+export function resumedOptions(checkpoint: Checkpoint, options: ExploreOptions): ExploreOptions {
+  const recorded: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(checkpoint.options)) {
+    recorded[name] = value === "Infinity" ? Infinity : value;
+    if (name === "weaknesses") recorded[name] = String(value).split(" ");
+  }
+  const given = recordOptions(options);
+  for (const [name, value] of Object.entries(given)) {
+    const asked = (options as Record<string, unknown>)[name];
+    const made = checkpoint.options[name];
+    if (asked === undefined || value === made) continue;
+    throw new CheckpointError(
+      `Cannot go on from the checkpoint: it was made with ${name} ${String(made ?? "left out")}, not ${String(value)}; leave ${name} out`,
+    );
+  }
+  return { ...options, ...recorded };
+}
+
+/** Throws CheckpointError unless it was made of this scenario. */
+export function requireSameScenario(checkpoint: Checkpoint, scenario: string): void {
+  if (checkpoint.scenario === scenario) return;
+  throw new CheckpointError(
+    `Cannot go on with "${scenario}" from the checkpoint: it was made of "${checkpoint.scenario}"`,
+  );
+}
+
+/** Throws CheckpointError unless the scenario is as it was. */
+export function requireSameFingerprint(checkpoint: Checkpoint, fingerprint: string): void {
+  if (checkpoint.fingerprint === fingerprint) return;
+  throw new CheckpointError(
+    `Cannot go on with "${checkpoint.scenario}" from the checkpoint: the scenario has changed; explore it from the beginning`,
+  );
+}

@@ -1,0 +1,243 @@
+/**
+ * @module One search through a scenario under an engine, execution by execution, with what it has counted and found. It can
+ * be left between any two executions and go on later, here (call {@link Session.search} again) or elsewhere (a checkpoint).
+ */
+
+import { makeScheduler } from "../engines/engines.ts";
+import { estimateFrom } from "../engines/estimate.ts";
+import { BLOCKED, OVER } from "../engines/scheduler.ts";
+import type { Scheduler } from "../engines/scheduler.ts";
+import { Execution } from "../execution/execution.ts";
+import { Reporter } from "../findings/reporter.ts";
+import { defaultLiberties } from "../scenario.ts";
+import type { Liberties, Scenario } from "../scenario.ts";
+import { ClassKeys } from "../steps/class-key.ts";
+import type { StepOrder } from "../steps/step-order.ts";
+import { findLasso, isTimeToLook } from "../watch/lasso.ts";
+import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
+import type { Checkpoint, Counts } from "./checkpoint.ts";
+import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
+
+const PROGRESS_MS = 200;
+const NOTHING: Counts = { executions: 0, blocked: 0, stuck: 0, steps: 0, seconds: 0 };
+
+/** What else a session needs to know. */
+export interface SessionStart {
+  readonly scans: boolean;
+  /** With the options that it recorded. */
+  readonly from: Checkpoint | undefined;
+  /** Of the scenario; needed for making checkpoints. */
+  readonly fingerprint: string;
+  /** Explore only executions in this order. */
+  readonly order?: StepOrder;
+}
+
+export class Session {
+  readonly run: Execution;
+  readonly scheduler: Scheduler;
+  readonly reporter: Reporter;
+  readonly #name: string;
+  readonly #options: ExploreOptions;
+  readonly #start: SessionStart;
+  readonly #keys: Set<number> | undefined;
+  readonly #stuckKeys: Set<number>;
+  readonly #classKeys: ClassKeys;
+  readonly #before: Counts;
+  readonly #startMs = performance.now();
+  #nextProgressMs = this.#startMs + PROGRESS_MS;
+  #executions: number;
+  #blocked: number;
+  #stuck: number;
+  #steps: number;
+
+  constructor(scenario: Scenario<unknown>, options: ExploreOptions, start: SessionStart) {
+    this.#name = scenario.name;
+    this.#options = options;
+    this.#start = start;
+    this.reporter = new Reporter({ withStacks: options.withSites ?? false });
+    this.run = new Execution(scenario, {
+      liberties: libertiesOf(options),
+      scans: start.scans,
+      weaknesses: new Set(options.weaknesses),
+      witness: this.reporter,
+      withSites: options.withSites ?? false,
+      ...(start.order === undefined ? {} : { order: start.order }),
+    });
+    this.scheduler = makeScheduler(this.run, options);
+    const { engine } = options;
+    const repeats = !this.scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? "");
+    this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
+    this.#stuckKeys = new Set(start.from?.stuckKeys);
+    this.#classKeys = new ClassKeys(this.run.trace);
+    this.#before = start.from?.counts ?? NOTHING;
+    this.#executions = this.#before.executions;
+    this.#blocked = this.#before.blocked;
+    this.#stuck = this.#before.stuck;
+    this.#steps = this.#before.steps;
+    for (const finding of start.from?.findings ?? []) this.reporter.adopt(finding);
+    if (start.from !== undefined) this.scheduler.restore(start.from.state);
+  }
+
+  /** Goes on until there is a reason to end, or `isDue` says so after an execution: then undefined. */
+  search(isDue?: () => boolean): End | undefined {
+    for (;;) {
+      const limit = this.#limit();
+      if (limit !== undefined) return limit;
+      const keep = this.scheduler.begin();
+      if (keep === undefined) return "covered";
+      if (!this.#execute(keep)) return "endless";
+      if (this.#hasEnough()) return "enough";
+      this.#tell();
+      if (isDue?.() === true) return undefined;
+    }
+  }
+
+  progress(): Progress {
+    const { seconds: secondsBefore, executions, blocked } = this.#before;
+    const seconds = (performance.now() - this.#startMs) / 1000;
+    const all = this.#executions + this.#blocked;
+    return {
+      executions: this.#executions,
+      classes: this.#keys?.size ?? this.#executions,
+      blocked: this.#blocked,
+      findings: this.reporter.findings.length,
+      seconds: secondsBefore + seconds,
+      executionsPerSecond: seconds > 0 ? (all - executions - blocked) / seconds : 0,
+      estimate: all === 0 ? undefined : estimateFrom(all, this.scheduler.fraction()),
+    };
+  }
+
+  counts(): Counts {
+    const { executions, blocked, seconds } = this.progress();
+    return { executions, blocked, seconds, stuck: this.#stuck, steps: this.#steps };
+  }
+
+  /** Of the classes seen, if they are collected; those in which some task could not go on apart. */
+  keys(): { readonly all: ReadonlySet<number> | undefined; readonly stuck: ReadonlySet<number> } {
+    return { all: this.#keys, stuck: this.#stuckKeys };
+  }
+
+  /** Undefined for a replay. */
+  checkpoint(): Checkpoint | undefined {
+    const state = this.scheduler.save();
+    if (state === undefined) return undefined;
+    return makeCheckpoint({
+      scenario: this.#name,
+      fingerprint: this.#start.fingerprint,
+      options: recordOptions(this.#options),
+      scans: this.#start.scans,
+      counts: this.counts(),
+      findings: this.reporter.findings,
+      keys: this.#keys === undefined ? undefined : Array.from(this.#keys),
+      stuckKeys: this.#keys === undefined ? undefined : Array.from(this.#stuckKeys),
+      state,
+    });
+  }
+
+  result(end: End): Exploration {
+    const { complete, bound } = this.scheduler.coverage;
+    const { findings: _, estimate: __, ...progress } = this.progress();
+    const mayGoOn = this.#options.resumable === true && end !== "covered" && end !== "endless";
+    return {
+      ...progress,
+      scenario: this.#name,
+      engine: this.#options.engine ?? "optimal",
+      stuck: this.#stuck,
+      stuckClasses: this.#keys === undefined ? this.#stuck : this.#stuckKeys.size,
+      complete: end === "covered" && complete,
+      bound,
+      end,
+      steps: this.#steps,
+      findings: this.reporter.findings,
+      keys: this.#keys,
+      checkpoint: mayGoOn ? this.checkpoint() : undefined,
+    };
+  }
+
+  #limit(): End | undefined {
+    const { executions, seconds, isCancelled } = this.#options;
+    if (executions !== undefined && this.#executions + this.#blocked >= executions) return "executions";
+    if (seconds !== undefined && performance.now() - this.#startMs >= seconds * 1000) return "seconds";
+    return isCancelled?.() === true ? "cancelled" : undefined;
+  }
+
+  #hasEnough(): boolean {
+    const { stopAt, stopAtFinding } = this.#options;
+    if (stopAt === undefined && stopAtFinding !== true) return false;
+    return this.reporter.findings.some((finding) => stopAt?.(finding) ?? true);
+  }
+
+  #tell(): void {
+    const { onProgress, progressEvery } = this.#options;
+    if (onProgress === undefined) return;
+    if (progressEvery !== undefined) {
+      if ((this.#executions + this.#blocked) % progressEvery === 0) onProgress(this.progress());
+      return;
+    }
+    const nowMs = performance.now();
+    if (nowMs < this.#nextProgressMs) return;
+    this.#nextProgressMs = nowMs + PROGRESS_MS;
+    onProgress(this.progress());
+  }
+
+  /** Returns false when there is no sense in going on. */
+  #execute(keep: number): boolean {
+    const { run, scheduler } = this;
+    const { observer } = this.#options;
+    const { sightings } = this.reporter;
+    run.restart(keep);
+    observer?.began?.(run);
+    let transition = scheduler.next(run);
+    while (transition >= 0) {
+      run.step(transition);
+      observer?.stepped?.(run);
+      const isLong = run.depth === run.liberties.maxSteps && run.listEnabled() > 0;
+      const isNew = run.depth === run.trace.length; // else it was looked at before
+      const lasso = isNew && (isLong || isTimeToLook(run.depth)) ? findLasso(run) : undefined;
+      if (lasso !== undefined) this.reporter.livelock(run, lasso);
+      else if (isLong) this.reporter.endless(run);
+      if (lasso !== undefined || isLong) {
+        return false;
+      }
+      transition = scheduler.next(run);
+    }
+    this.#steps += run.depth;
+    if (transition === BLOCKED) this.#blocked++;
+    else this.#count(run, transition === OVER);
+    scheduler.end(run);
+    observer?.ended?.(run, this.reporter.sightings === sightings);
+    return true;
+  }
+
+  #count(run: Execution, isOver: boolean): void {
+    this.#executions++;
+    if (!isOver) return;
+    if (run.unfinished > 0) {
+      this.#stuck++;
+      this.reporter.stuck(run);
+    } else if (!run.hasThrown) {
+      try {
+        run.checkOutcome();
+      } catch (error) {
+        this.reporter.wrongOutcome(run, error);
+      }
+    }
+    if (this.#keys === undefined) return;
+    this.#classKeys.extend(0);
+    const key = this.#classKeys.at(run.trace.length);
+    this.#keys.add(key);
+    if (run.unfinished > 0) this.#stuckKeys.add(key);
+  }
+}
+
+/** With defaults for what the options leave out. */
+export function libertiesOf(options: ExploreOptions): Liberties {
+  return {
+    timeouts: options.timeouts ?? defaultLiberties.timeouts,
+    spuriousWakes: options.spuriousWakes ?? defaultLiberties.spuriousWakes,
+    deaths: options.deaths ?? defaultLiberties.deaths,
+    wakeAny: options.wakeAny ?? defaultLiberties.wakeAny,
+    maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,
+    lockdep: options.lockdep ?? defaultLiberties.lockdep,
+  };
+}

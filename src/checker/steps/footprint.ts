@@ -1,0 +1,351 @@
+/**
+ * @module What a step touches, and so which steps depend on each other.
+ *
+ * A footprint is a list of (place, manner). A place is a word that some operation named, numbered from 1 in the order of
+ * first sight; place 0 stands for all data words together and only conditions, whose reads are unnamed, look at it. Two
+ * steps are independent when at every common place their manners commute. Footprints are interned: equal ones have one
+ * number, and whether two of them conflict is computed once.
+ *
+ * An operation of a primitive touches its first word, which stands for the whole primitive. `access()` operations and a
+ * shootdown's bump touch every word they name, so that freeing an object conflicts with each use of any part of it.
+ */
+
+import { CONTROL_WORDS, DEATHS } from "../../sync/control-block.ts";
+import { FOOTPRINTS } from "../../sync/explored.ts";
+import type { Wait, WaitKind, WordRange } from "../../sync/task.ts";
+
+/** How a step touches a place. */
+export type Manner = number;
+export const READ: Manner = 0;
+/** Conflicts with everything. */
+export const WRITE: Manner = 1;
+/** Readers of a semaphore going in and out: they commute with each other. */
+export const SHARE: Manner = 2;
+/** The test of a condition, after which the task may be parked: matters to a wake of one only. */
+export const TEST: Manner = 3;
+/** Queueing, leaving the queue, waking all. */
+export const QUEUE: Manner = 4;
+/** A write, as conditions see it (place 0); the return of a recorded operation. */
+export const PUT: Manner = 5;
+/** A condition, which may read anything (place 0); the call of a recorded operation. */
+export const SCAN: Manner = 6;
+/** Taking one more reference. */
+export const RAISE: Manner = 7;
+const MANNERS = 8;
+
+const commuting: readonly (readonly [Manner, Manner])[] = [
+  [READ, READ],
+  [SHARE, SHARE],
+  [TEST, TEST],
+  [TEST, READ],
+  [TEST, QUEUE],
+  [PUT, PUT],
+  [SCAN, SCAN],
+  [RAISE, RAISE],
+];
+
+const conflicts: Uint8Array = new Uint8Array(MANNERS * MANNERS).fill(1);
+for (const [a, b] of commuting) {
+  conflicts[a * MANNERS + b] = 0;
+  conflicts[b * MANNERS + a] = 0;
+}
+
+/** Whether steps that touch one place in these manners depend on each other. */
+export function mannersConflict(a: Manner, b: Manner): boolean {
+  return conflicts[a * MANNERS + b] === 1;
+}
+
+/** All kinds, in a fixed order: an operation's code is its kind's place here. */
+export const KINDS: readonly WaitKind[] = Object.keys(FOOTPRINTS) as WaitKind[];
+const codes: Readonly<Record<string, number>> = Object.fromEntries(KINDS.map((kind, code) => [kind, code]));
+
+/** The number of a kind. */
+export function kindCode(kind: WaitKind): number {
+  return codes[kind] as number; // every kind has one
+}
+
+/** Kinds that may have to wait. */
+export const MAY_BLOCK: Uint8Array = flags([
+  "park",
+  "lock",
+  "downRead",
+  "downWrite",
+  "completionWait",
+  "srcuWait",
+  "srcuBarrier",
+  "seqReadBegin",
+  "shootdownWait",
+  "waitWhile",
+]);
+/** Kinds whose footprint depends on whether they succeed. */
+export const CONDITIONAL: Uint8Array = flags(
+  KINDS.filter((kind) => FOOTPRINTS[kind] === "success-writes" || kind === "refGet"),
+);
+/** Kinds that touch every word that they name. */
+const wholeRange: Uint8Array = flags(["read", "write", "update", "alloc", "free", "compareExchange", "shootdownBump"]);
+/** Kinds whose writes a condition may see. */
+const changesData: Uint8Array = flags([
+  ...(["refGet", "refGetNotZero", "refPut", "seqWriteBegin", "seqWriteEnd", "complete", "completeAll"] as const),
+  ...(["write", "update", "alloc", "free", "compareExchange", "shootdownBump", "srcuCallback"] as const),
+]);
+
+const special: Readonly<Partial<Record<WaitKind, Manner>>> = {
+  downRead: SHARE,
+  upRead: SHARE,
+  enqueue: QUEUE,
+  dequeue: QUEUE,
+  wakeAll: QUEUE,
+  wakeOne: WRITE,
+  refGet: RAISE,
+  opCall: SCAN,
+  opReturn: PUT,
+};
+
+const manners: readonly Manner[] = KINDS.map((kind) => special[kind] ?? (FOOTPRINTS[kind] === "read" ? READ : WRITE));
+
+function flags(kinds: readonly WaitKind[]): Uint8Array {
+  return Uint8Array.from(KINDS, (kind) => (kinds.includes(kind) ? 1 : 0));
+}
+
+/** A failure reads; but a reference that is taken from nothing leaves a count that is spoilt, and does not commute. */
+function failing(code: number): Manner {
+  return KINDS[code] === "refGet" ? WRITE : READ;
+}
+
+const CODES = 64;
+const MATRIX = 512;
+const READ_ONLY = 0;
+const SUCCESS = 1;
+/** How a task leaves a queue when it times out or wakes for no reason. */
+const LEAVES = 2;
+const VARIANTS = 3;
+
+export const PARK: number = kindCode("park");
+export const TEST_CONDITION: number = kindCode("testCondition");
+export const COMPLETION_WAIT: number = kindCode("completionWait");
+
+export interface FootprintOptions {
+  /** Some task tests conditions: place 0 is needed. */
+  readonly scans: boolean;
+  /** Broken on purpose by the tests of the checker. */
+  readonly freeCommutes: boolean;
+  /** The timeouts of an execution have a budget. */
+  readonly timeoutsAreScarce: boolean;
+  /** The words that each invariant reads. */
+  readonly watched: readonly (readonly WordRange[])[];
+}
+
+/** In descriptions: numbers from here on are places that are no words. */
+const NO_WORD = 2 ** 40;
+
+export class Footprints {
+  /** Place of each word index, 0 for none yet. */
+  #placeOf: Int32Array;
+  /** The same of words that lie outside the heap and are named by numbers below 0 (frame tables: memory/ram.ts). */
+  readonly #placeOutside = new Map<number, number>();
+  /** The reverse; nothing for a place that is no word. */
+  readonly #wordOf: (number | undefined)[] = [];
+  #places = 1;
+  /** Footprint number + 1 by (place of the first word, code, variant), for the usual length. */
+  #known: Int32Array = new Int32Array(1 << 12);
+  readonly #knownLengths: number[] = [];
+  readonly #tests = new Map<string, number>();
+  readonly #byContent = new Map<string, number>();
+  /** Of each footprint, where its pairs begin in {@link places}; one more entry than footprints. */
+  starts: Int32Array = new Int32Array(64);
+  places: Int32Array = new Int32Array(256);
+  pairManners: Uint8Array = new Uint8Array(256);
+  #count = 0;
+  /** 0 unknown, 1 independent, 2 conflict. */
+  readonly #matrix = new Uint8Array(MATRIX * MATRIX);
+  /** Whether place 0 is in use: some task tests conditions. */
+  readonly scans: boolean;
+  /** Broken on purpose by the tests of the checker. */
+  readonly #freeCommutes: boolean;
+  /** Invariants: what they read, and the place that stands for all of it. */
+  readonly #watched: { readonly place: number; readonly ranges: readonly WordRange[] }[] = [];
+  /** The budget of spurious wakes, as a place of its own. */
+  readonly #spuriousPlace: number;
+
+  /** Likewise of timeouts; 0 if that has no end. */
+  readonly #timeoutPlace: number;
+
+  constructor(words: number, options: FootprintOptions) {
+    this.#placeOf = new Int32Array(words);
+    this.scans = options.scans;
+    this.#freeCommutes = options.freeCommutes;
+    this.#spuriousPlace = this.#places++;
+    for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
+    this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
+  }
+
+  placeOf(word: number): number {
+    if (word < 0) return this.#placeOfOutside(word);
+    if (word >= this.#placeOf.length) {
+      const wider = new Int32Array(Math.max(word + 1, this.#placeOf.length * 2));
+      wider.set(this.#placeOf);
+      this.#placeOf = wider;
+    }
+    const known = this.#placeOf[word]!;
+    if (known !== 0) return known;
+    this.#placeOf[word] = this.#places;
+    this.#wordOf[this.#places] = word;
+    return this.#places++;
+  }
+
+  #placeOfOutside(word: number): number {
+    const known = this.#placeOutside.get(word);
+    if (known !== undefined) return known;
+    this.#placeOutside.set(word, this.#places);
+    this.#wordOf[this.#places] = word;
+    return this.#places++;
+  }
+
+  /** What a footprint touches, in a form that means the same in every exploration of the scenario: word, manner, ... */
+  describe(footprint: number): number[] {
+    const described: number[] = [];
+    for (let pair = this.starts[footprint]!; pair < this.starts[footprint + 1]!; pair++) {
+      const place = this.places[pair]!;
+      described.push(this.#wordOf[place] ?? NO_WORD + place, this.pairManners[pair]!);
+    }
+    return described;
+  }
+
+  /** The number here of what {@link describe} wrote there. */
+  adopt(described: readonly number[]): number {
+    const pairs: [number, Manner][] = [];
+    for (let i = 0; i < described.length; i += 2) {
+      const word = described[i]!;
+      pairs.push([word < NO_WORD ? this.placeOf(word) : word - NO_WORD, described[i + 1]!]);
+    }
+    return this.#intern(pairs);
+  }
+
+  /** The footprint of performing `wait`; `success` matters to conditional kinds only. */
+  of(code: number, wait: Wait, success: boolean): number {
+    if (code === TEST_CONDITION && wait.reads !== undefined) return this.#ofTest(wait, wait.reads);
+    const variant = success ? SUCCESS : READ_ONLY;
+    const slot = (this.placeOf(wait.index) * CODES + code) * VARIANTS + variant;
+    const known = slot < this.#known.length ? this.#known[slot]! : 0;
+    if (known !== 0 && this.#knownLengths[known] === wait.words) return known - 1;
+    return this.#remember(slot, wait.words, this.#make(code, wait, success));
+  }
+
+  /** The test of a condition that says what it reads. */
+  #ofTest(wait: Wait, { at, words }: WordRange): number {
+    const key = `${wait.index} ${at} ${words}`;
+    const known = this.#tests.get(key);
+    if (known !== undefined) return known;
+    const pairs: [number, Manner][] = [[this.placeOf(wait.index), TEST]];
+    for (let word = at; word < at + words; word++) pairs.push([this.placeOf(word), READ]);
+    const made = this.#intern(pairs);
+    this.#tests.set(key, made);
+    return made;
+  }
+
+  /** The footprint of leaving a wait by itself: by its timeout, or for no reason. */
+  leaving(code: number, wait: Wait, isSpurious: boolean): number {
+    const place = this.placeOf(wait.index);
+    const pairs: [number, Manner][] = [[place, code === PARK ? QUEUE : READ]];
+    const budget = isSpurious ? this.#spuriousPlace : this.#timeoutPlace;
+    if (budget !== 0) return this.#intern([...pairs, [budget, WRITE]]);
+    const slot = (place * CODES + code) * VARIANTS + LEAVES;
+    const known = slot < this.#known.length ? this.#known[slot]! : 0;
+    return known !== 0 ? known - 1 : this.#remember(slot, wait.words, this.#intern(pairs));
+  }
+
+  /** The footprint of looking up from a wait after a death. */
+  looking(code: number, wait: Wait): number {
+    const place = this.placeOf(wait.index);
+    return this.#intern([
+      [place, code === PARK ? QUEUE : READ],
+      [this.placeOf(DEATHS), READ],
+    ]);
+  }
+
+  /** The footprint of touching these words. */
+  touching(words: readonly (readonly [number, Manner])[]): number {
+    return this.#intern(words.map(([word, manner]) => [this.placeOf(word), manner]));
+  }
+
+  conflict(a: number, b: number): boolean {
+    if (a >= MATRIX || b >= MATRIX) return this.#compare(a, b);
+    const known = this.#matrix[a * MATRIX + b]!;
+    if (known !== 0) return known === 2;
+    const found = this.#compare(a, b);
+    this.#matrix[a * MATRIX + b] = found ? 2 : 1;
+    this.#matrix[b * MATRIX + a] = found ? 2 : 1;
+    return found;
+  }
+
+  #compare(a: number, b: number): boolean {
+    for (let i = this.starts[a]!; i < this.starts[a + 1]!; i++) {
+      for (let k = this.starts[b]!; k < this.starts[b + 1]!; k++) {
+        if (this.places[i] !== this.places[k]) continue;
+        if (mannersConflict(this.pairManners[i]!, this.pairManners[k]!)) return true;
+      }
+    }
+    return false;
+  }
+
+  #remember(slot: number, words: number, footprint: number): number {
+    if (slot >= this.#known.length) {
+      const wider = new Int32Array(Math.max(slot + 1, this.#known.length * 2));
+      wider.set(this.#known);
+      this.#known = wider;
+    }
+    this.#known[slot] = footprint + 1;
+    this.#knownLengths[footprint + 1] = words;
+    return footprint;
+  }
+
+  #make(code: number, wait: Wait, success: boolean): number {
+    const pairs: [number, Manner][] = [];
+    const manner = CONDITIONAL[code] === 1 && !success ? failing(code) : manners[code]!;
+    if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
+    else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
+    else {
+      const words = wholeRange[code] === 1 ? wait.words : 1;
+      for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), manner]);
+      if (this.scans && changesData[code] === 1 && manner !== READ && wait.index >= CONTROL_WORDS) pairs.push([0, PUT]);
+    }
+    if (manner !== READ) this.#addWatched(pairs, wait);
+    return this.#intern(pairs);
+  }
+
+  #addWatched(pairs: [number, Manner][], { index, words }: Wait): void {
+    const end = index + Math.max(words, 1);
+    for (const { place, ranges } of this.#watched) {
+      if (ranges.some((range) => range.at < end && index < range.at + range.words)) pairs.push([place, WRITE]);
+    }
+  }
+
+  #intern(pairs: readonly (readonly [number, Manner])[]): number {
+    const key = pairs.join(";");
+    const known = this.#byContent.get(key);
+    if (known !== undefined) return known;
+    const footprint = this.#count++;
+    this.#byContent.set(key, footprint);
+    const start = this.starts[footprint]!;
+    const end = start + pairs.length;
+    if (footprint + 2 > this.starts.length) this.starts = widened(this.starts);
+    while (end > this.places.length) {
+      this.places = widened(this.places);
+      const wider = new Uint8Array(this.pairManners.length * 2);
+      wider.set(this.pairManners);
+      this.pairManners = wider;
+    }
+    for (const [i, [place, manner]] of pairs.entries()) {
+      this.places[start + i] = place;
+      this.pairManners[start + i] = manner;
+    }
+    this.starts[footprint + 1] = end;
+    return footprint;
+  }
+}
+
+function widened(array: Int32Array): Int32Array<ArrayBuffer> {
+  const wider = new Int32Array(array.length * 2);
+  wider.set(array);
+  return wider;
+}

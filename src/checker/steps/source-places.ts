@@ -1,0 +1,117 @@
+/**
+ * @module Places in the code, for people: file and line of the source, from the stack of an error that is never thrown.
+ * Slow, so only replays ask. Where the host applies source maps itself its stacks are taken as they are; in Node without
+ * that, the maps that lie beside the compiled files are read here. A browser's stacks name compiled files.
+ */
+
+/** One frame of a stack. */
+export interface SourcePlace {
+  /** Relative to the project, or to the directory that the command was started in. */
+  readonly file: string;
+  readonly line: number;
+  /** The function, "" if it has no name. */
+  readonly call: string;
+}
+
+interface SourceMapReader {
+  findEntry(line: number, column: number): { originalSource?: string; originalLine?: number };
+}
+
+interface HostProcess {
+  cwd?(): string;
+  getBuiltinModule?(name: string): unknown;
+}
+
+const FRAMES = 60;
+const frame = /^\s*at (?:(?:async )?(.*?) \()?((?:file|https?):\/\/[^)]*?|\/[^)]*?|[A-Za-z]:\\[^)]*?):(\d+):(\d+)\)?$/;
+const { process: host } = globalThis as { process?: HostProcess };
+/** Compiled files stand four folders below the project: .build/src/checker/steps, dist/src/checker/steps. */
+const projectRoot = new URL("../../../../", import.meta.url).href;
+const builtFolder = /^(?:\.build|dist)\//;
+/** The explorer itself: what is below it on the stack is the same everywhere. */
+const explorer = /\/checker\/execution\/execution\.[jt]s$/;
+/** What looks on, at the top. */
+const watching = /\/checker\/(?:steps\/source-places|watch\/plain-accesses|replay\/record-run|every-access)\.[jt]s$/;
+const maps = new Map<string, SourceMapReader | undefined>();
+
+/** An error whose stack says where its maker is. */
+export function markPlace(): Error {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = FRAMES;
+  const mark = new Error("a place");
+  Error.stackTraceLimit = limit;
+  return mark;
+}
+
+/** The frames of a stack, innermost first, without those of the explorer and the host. */
+export function placesOf(stack: string): SourcePlace[] {
+  const places: SourcePlace[] = [];
+  for (const line of stack.split("\n")) {
+    const [, call = "", address, row, column] = frame.exec(line) ?? [];
+    if (address === undefined) continue;
+    const place = sourceOf(hrefOf(address), Number(row), Number(column));
+    if (explorer.test(`/${place.file}`)) break;
+    if (watching.test(`/${place.file}`) || call === "describe") continue;
+    places.push({ ...place, call: call.replace(/^(?:Object|Array)\.|\.next$/g, "") });
+  }
+  return places;
+}
+
+/** The frame that a person looks for: the first that is not the inside of a primitive, of an allocator, or of the checker. */
+export function tellingPlace(places: readonly SourcePlace[]): SourcePlace | undefined {
+  return (
+    places.find(({ file }) => !/^src\/(?:sync|memory|checker)\//.test(file)) ??
+    places.find(({ file }) => !/^src\/(?:sync|checker)\//.test(file)) ??
+    places.at(-1)
+  );
+}
+
+/** `src/mm/mmap.ts:41` */
+export function formatPlace({ file, line }: SourcePlace): string {
+  return `${file}:${line}`;
+}
+
+/** Each frame as `mmap (src/mm/mmap.ts:41)`. */
+export function formatStack(stack: string): string[] {
+  return placesOf(stack).map((place) => (place.call === "" ? "" : `${place.call} `) + `(${formatPlace(place)})`);
+}
+
+function hrefOf(address: string): string {
+  return /^\w{2,}:/.test(address) ? address : new URL(`file://${address.replaceAll("\\", "/")}`).href;
+}
+
+function sourceOf(href: string, line: number, column: number): { file: string; line: number } {
+  const compiled = href.replace(/[?#].*$/, "");
+  if (compiled.endsWith(".js")) {
+    const entry = mapOf(compiled)?.findEntry(line - 1, column - 1);
+    if (entry?.originalSource !== undefined && entry.originalLine !== undefined) {
+      return { file: shorten(new URL(entry.originalSource, compiled).href), line: entry.originalLine + 1 };
+    }
+  }
+  return { file: shorten(compiled), line };
+}
+
+function mapOf(compiled: string): SourceMapReader | undefined {
+  if (maps.has(compiled)) return maps.get(compiled);
+  let reader: SourceMapReader | undefined;
+  try {
+    const modules = host?.getBuiltinModule?.("node:module") as typeof import("node:module") | undefined;
+    const files = host?.getBuiltinModule?.("node:fs") as typeof import("node:fs") | undefined;
+    if (modules !== undefined && files !== undefined) {
+      const payload: unknown = JSON.parse(files.readFileSync(new URL(`${compiled}.map`), "utf8"));
+      reader = new modules.SourceMap(payload as import("node:module").SourceMapPayload);
+    }
+  } catch {
+    // No map beside it: the compiled file is all there is to name.
+  }
+  maps.set(compiled, reader);
+  return reader;
+}
+
+function shorten(href: string): string {
+  if (href.startsWith(projectRoot)) return href.slice(projectRoot.length).replace(builtFolder, "");
+  const here = host?.cwd?.();
+  const start = here === undefined ? undefined : `${hrefOf(here)}/`;
+  if (start !== undefined && href.startsWith(start)) return decodeURI(href.slice(start.length));
+  return decodeURI(href.split("/").slice(-2).join("/"));
+}

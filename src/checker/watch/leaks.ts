@@ -1,0 +1,89 @@
+/**
+ * @module What is left at the end of an execution in which every task returned: objects that were allocated and not freed,
+ * and reference counts that somebody holds up. What may be left is the scenario's to say; without that, no more of each
+ * kind than at the beginning.
+ */
+
+import { kindCode } from "../steps/footprint.ts";
+import { taskOf } from "../steps/trace.ts";
+import type { Trace } from "../steps/trace.ts";
+import type { ObjectLife, ObjectLives } from "./object-lives.ts";
+
+const REF_KINDS: ReadonlySet<number> = new Set((["refGet", "refGetNotZero", "refPut"] as const).map(kindCode));
+const REF_PUT = kindCode("refPut");
+
+export interface Leak {
+  readonly kind: "leak" | "refcount-leak";
+  readonly message: string;
+  /** The steps that it is about: who allocated, or who took a reference last. */
+  readonly steps: readonly number[];
+}
+
+/** Who wants to know what is left of an execution. */
+export interface LeakContext {
+  readonly trace: Trace;
+  readonly lives: ObjectLives;
+  readonly words: Int32Array;
+  readonly names: readonly string[];
+  /** The value of a word at the beginning. */
+  initial(word: number): number;
+  /** Labels of objects that may be left. */
+  readonly mayRemain: readonly string[];
+}
+
+/** The leaks of an execution that has ended well. */
+export function findLeaks(context: LeakContext): Leak[] {
+  const counts = countsTouched(context.trace);
+  const left = objectsLeft(context);
+  const leaks = left.map((life) => leakOf(context, life, counts));
+  for (const [word, step] of counts) {
+    const life = context.lives.holding(word);
+    if (life !== undefined && (life.freeStep !== undefined || left.includes(life))) continue;
+    const [before, after] = [context.initial(word), context.words[word]!];
+    if (life?.allocStep !== undefined || after <= before) continue;
+    const message = `a reference count is ${after} at the end and was ${before} at the beginning; ${nameOf(context, step)} took the last reference`;
+    leaks.push({ kind: "refcount-leak", message, steps: [step] });
+  }
+  return leaks;
+}
+
+/** Objects that the execution allocated and that are more of their kind than the set-up's that it freed. */
+function objectsLeft({ lives, mayRemain }: LeakContext): ObjectLife[] {
+  const spare = new Map<string, number>();
+  for (const { label, allocStep } of lives.all) {
+    if (allocStep === undefined) spare.set(label, (spare.get(label) ?? 0) + 1);
+  }
+  return lives.all.filter(({ label, allocStep, freeStep }) => {
+    if (allocStep === undefined || freeStep !== undefined || mayRemain.includes(label)) return false;
+    const room = spare.get(label) ?? 0;
+    spare.set(label, room - 1);
+    return room <= 0;
+  });
+}
+
+function leakOf(context: LeakContext, life: ObjectLife, counts: ReadonlyMap<number, number>): Leak {
+  const allocStep = life.allocStep ?? 0;
+  const what = `${life.label}, which ${nameOf(context, allocStep)} allocated, is never freed`;
+  for (const [word, step] of counts) {
+    const count = context.words[word]!;
+    if (word < life.at || word >= life.at + life.words || count <= 0) continue;
+    const message = `${what}: its reference count is ${count}; ${nameOf(context, step)} took the last reference`;
+    return { kind: "refcount-leak", message, steps: [allocStep, step] };
+  }
+  return { kind: "leak", message: what, steps: [allocStep] };
+}
+
+/** The reference counts that steps touched, with the last step that took one; its first touch if none did. */
+function countsTouched(trace: Trace): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let step = 0; step < trace.length; step++) {
+    if (!REF_KINDS.has(trace.kind[step]!)) continue;
+    const word = trace.index[step]!;
+    if (trace.kind[step] !== REF_PUT || !counts.has(word)) counts.set(word, step);
+  }
+  return counts;
+}
+
+function nameOf({ trace, names }: LeakContext, step: number): string {
+  return names[taskOf(trace.transition[step]!)] ?? "";
+}

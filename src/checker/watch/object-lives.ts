@@ -1,0 +1,101 @@
+/**
+ * @module The objects of an execution: where each was allocated and freed, so that a use of a freed one is noticed when it
+ * happens, and what is left at the end is known.
+ */
+
+import type { Wait } from "../../sync/task.ts";
+import { kindCode } from "../steps/footprint.ts";
+import type { Footprints } from "../steps/footprint.ts";
+
+const ALLOC = kindCode("alloc");
+const FREE = kindCode("free");
+
+/** One object. */
+export interface ObjectLife {
+  readonly at: number;
+  readonly words: number;
+  /** What the code calls it: a struct. */
+  readonly label: string;
+  /** The step that allocated it; undefined for one of the set-up. */
+  readonly allocStep: number | undefined;
+  /** The step that freed it, undefined while it lives. */
+  freeStep: number | undefined;
+}
+
+/** A step that touches what was freed. */
+export interface BadAccess {
+  readonly kind: "use-after-free" | "double-free";
+  readonly freeStep: number;
+}
+
+export class ObjectLives {
+  readonly #footprints: Footprints;
+  /** By place: the step that freed it, + 1. */
+  #freedBy: Int32Array = new Int32Array(256);
+  /** Something has been freed in this execution. */
+  anyFreed = false;
+  /** What was allocated or freed in this execution, in that order. */
+  readonly all: ObjectLife[] = [];
+
+  constructor(footprints: Footprints) {
+    this.#footprints = footprints;
+  }
+
+  /** A new execution begins. */
+  forget(): void {
+    if (this.anyFreed) this.#freedBy.fill(0);
+    this.anyFreed = false;
+    this.all.length = 0;
+  }
+
+  /** Notes the step that is about to be performed; says if it touches what was freed. */
+  step(code: number, step: number, wait: Wait): BadAccess | undefined {
+    if (code === ALLOC) {
+      this.#mark(wait, 0);
+      const { index, words, label } = wait;
+      this.all.push({ at: index, words, label, allocStep: step, freeStep: undefined });
+    } else if (this.anyFreed || code === FREE) {
+      const freeStep = this.freedBefore(wait);
+      if (code === FREE && freeStep === undefined) this.#free(wait, step);
+      if (freeStep !== undefined) return { kind: code === FREE ? "double-free" : "use-after-free", freeStep };
+    }
+    return undefined;
+  }
+
+  /** The step that freed what the operation touches, if one did. */
+  freedBefore(wait: Wait): number | undefined {
+    for (let i = 0; i < Math.max(wait.words, 1); i++) {
+      const place = this.#footprints.placeOf(wait.index + i);
+      const freedBy = place < this.#freedBy.length ? this.#freedBy[place]! : 0;
+      if (freedBy !== 0) return freedBy - 1;
+    }
+    return undefined;
+  }
+
+  /** The latest object in which a word lies, if an execution's step allocated or freed it. */
+  holding(word: number): ObjectLife | undefined {
+    return this.all.findLast(({ at, words }) => word >= at && word < at + words);
+  }
+
+  #free(wait: Wait, step: number): void {
+    const { index, words, label } = wait;
+    this.anyFreed = true;
+    this.#mark(wait, step + 1);
+    const known = this.all.findLast((life) => life.at === index && life.freeStep === undefined);
+    if (known !== undefined) known.freeStep = step;
+    else this.all.push({ at: index, words, label, allocStep: undefined, freeStep: step });
+  }
+
+  #mark(wait: Wait, value: number): void {
+    if (value === 0 && !this.anyFreed) return;
+    for (let i = 0; i < wait.words; i++) {
+      const place = this.#footprints.placeOf(wait.index + i);
+      if (place >= this.#freedBy.length) {
+        const wider = new Int32Array(place * 2);
+        wider.set(this.#freedBy);
+        this.#freedBy = wider;
+      }
+      this.#freedBy[place] = value;
+    }
+  }
+}

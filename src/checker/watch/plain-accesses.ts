@@ -1,0 +1,120 @@
+/**
+ * @module Data races: two accesses to one word, at least one a write, that are not steps and that nothing orders. Plain
+ * accesses are no scheduling points. That loses nothing: a program without data races behaves as if its plain accesses
+ * were sequentially consistent, and one with a race is reported.
+ *
+ * P1. An access belongs to the stretch after its task's latest step, number n. It happens before what comes after the
+ *     task's step n + 1, if anything orders the two at all.
+ *
+ * P2. An access that the task's latest step names is that step. Of two such the search has tried both orders, so they are no race; one
+ *     of them and one that is no step are: the search does not know that their order matters.
+ *
+ * The order is that of the trace, in which a load also comes before a later store of the same word. So a race may be
+ * hidden in one class of executions; it shows in the class where the store comes first.
+ */
+
+import { currentTask } from "../../sync/current-task.ts";
+import type { Execution } from "../execution/execution.ts";
+import { TEST_CONDITION } from "../steps/footprint.ts";
+import { markPlace } from "../steps/source-places.ts";
+
+/** One plain access. */
+export interface PlainAccess {
+  readonly task: number;
+  /** How many steps its task had done. */
+  readonly ordinal: number;
+  /** Depth of the execution when it came. */
+  readonly depth: number;
+  readonly isWrite: boolean;
+  /** P2. */
+  readonly isStep: boolean;
+  readonly label: string;
+  readonly at: number;
+  /** In a replay: an error whose stack says where in the code. */
+  readonly mark: Error | undefined;
+  /** Names of the locks that its task held. */
+  readonly held: readonly string[];
+}
+
+export type OnRace = (run: Execution, earlier: PlainAccess, later: PlainAccess) => void;
+
+/** The latest write and, of each task, the latest read since. */
+interface Shadow {
+  write: PlainAccess | undefined;
+  readonly reads: (PlainAccess | undefined)[];
+}
+
+export class PlainAccesses {
+  readonly #run: Execution;
+  readonly #onRace: OnRace;
+  readonly #shadows = new Map<number, Shadow>();
+
+  constructor(run: Execution, onRace: OnRace) {
+    this.#run = run;
+    this.#onRace = onRace;
+  }
+
+  forget(): void {
+    if (this.#shadows.size > 0) this.#shadows.clear();
+  }
+
+  note(at: number, isWrite: boolean, label: string): void {
+    const run = this.#run;
+    const task = run.memory.agentId - 1;
+    const { counts, tasks } = run.trace;
+    const ordinal = counts[run.depth * tasks + task] ?? 0;
+    const held = currentTask.held.map(({ lock }) => lock.lockClass.name);
+    const access: PlainAccess = {
+      task,
+      ordinal,
+      depth: run.depth,
+      isWrite,
+      isStep: this.#isOwnStep(task, ordinal, at),
+      label,
+      at,
+      mark: run.withSites ? markPlace() : undefined,
+      held,
+    };
+    let shadow = this.#shadows.get(at);
+    if (shadow === undefined) this.#shadows.set(at, (shadow = { write: undefined, reads: [] }));
+    this.#compare(shadow.write, access);
+    if (isWrite) {
+      for (const read of shadow.reads) this.#compare(read, access);
+      shadow.write = access;
+      shadow.reads.length = 0;
+    } else shadow.reads[task] = access;
+  }
+
+  /** P2. The test of a condition is about whatever the condition reads. */
+  #isOwnStep(task: number, ordinal: number, at: number): boolean {
+    if (ordinal === 0) return false;
+    const { kind, positions, tasks, waits } = this.#run.trace;
+    const step = positions[ordinal * tasks + task]!;
+    if (kind[step] === TEST_CONDITION) return true;
+    const { index, words } = waits[step]!;
+    return at >= index && at < index + words;
+  }
+
+  #compare(earlier: PlainAccess | undefined, later: PlainAccess): void {
+    if (earlier === undefined || earlier.task === later.task || (earlier.isStep && later.isStep)) return;
+    const { clocks, tasks, positions } = this.#run.trace;
+    if (later.ordinal > 0) {
+      const step = positions[later.ordinal * tasks + later.task]!;
+      const past = clocks[step * tasks + earlier.task]!;
+      if (past > earlier.ordinal || (earlier.isStep && past === earlier.ordinal)) return;
+    }
+    this.#onRace(this.#run, earlier, later);
+  }
+}
+
+let active: PlainAccesses | undefined;
+
+/** Whose execution is under way. */
+export function watchPlainAccesses(accesses: PlainAccesses | undefined): void {
+  active = accesses;
+}
+
+/** A plain access of the running task. */
+export function notePlainAccess(at: number, isWrite: boolean, label: string): void {
+  active?.note(at, isWrite, label);
+}

@@ -1,0 +1,60 @@
+/**
+ * @module Uses of translations by devices: what HMM exists to make right. A device that reaches a page through a frame
+ * which the CPU's page table no longer names reads or spoils what belongs to somebody else. Nothing else shows that: the
+ * device takes no lock, and the memory is there.
+ *
+ * A use is a step that depends on the page's entry in the CPU's page table, which an invalidation changes between its
+ * start and its end: so each order of the two is explored, whatever the driver does or forgets.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { Mm } from "../../mm/mm-struct.ts";
+import { leafOf, pteIndex } from "../../mm/page-table.ts";
+import { PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
+import { plainLoad } from "../../sync/atomics.ts";
+import { access } from "../../sync/task.ts";
+import type { Task } from "../../sync/task.ts";
+
+/** A device used a translation that is no longer true. */
+export class StaleTranslation extends Error {
+  readonly page: number;
+  readonly frame: number;
+  /** Word index of the entry in the CPU's page table (of the table's root if it has none). */
+  readonly entryIndex: number;
+
+  constructor(page: number, frame: number, now: string, entryIndex: number) {
+    super(`the device reaches frame ${frame} for page ${page}, which ${now}`);
+    this.name = "StaleTranslation";
+    this.page = page;
+    this.frame = frame;
+    this.entryIndex = entryIndex;
+  }
+}
+
+/** How a device uses a translation. */
+export interface TranslationUse {
+  readonly page: number;
+  readonly frame: number;
+  /** It stores: the page must be writable. Default false. */
+  readonly write?: boolean;
+}
+
+/**
+ * The device uses a translation now. A step of the device's task; throws {@link StaleTranslation} if the page table of
+ * `mm` does not say so any more. The address space must be allocated memory.
+ */
+export function* useTranslation(machine: Machine, mm: Mm, use: TranslationUse): Task<void> {
+  const { memory } = machine;
+  const pgd = plainLoad(memory.words, mm.at + Mm.offset.pgd);
+  const leaf = pgd === 0 ? 0 : leafOf(memory, pgd, use.page);
+  const index = leaf === 0 ? mm.at + Mm.offset.pgd : pteIndex(leaf, use.page);
+  yield* access(memory, "read", index, 1, "translation");
+  const pte = leaf === 0 ? 0 : plainLoad(memory.words, index);
+  if ((pte & PTE_PRESENT) === 0) throw new StaleTranslation(use.page, use.frame, "has no frame any more", index);
+  if (ptePfn(pte) !== use.frame) {
+    throw new StaleTranslation(use.page, use.frame, `is in frame ${ptePfn(pte)} now`, index);
+  }
+  if (use.write === true && (pte & PTE_WRITE) === 0) {
+    throw new StaleTranslation(use.page, use.frame, "may not be written any more", index);
+  }
+}
