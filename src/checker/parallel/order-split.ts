@@ -86,13 +86,15 @@ export function orderOf({ placed, among, ordinals }: Split, part: number): StepO
   return { placed, among, after: ordinals[part - 1] ?? -1, before: ordinals[part] ?? Infinity };
 }
 
-/** Whether an execution that kept to the order had its steps, and they conflict: else the order is not that of a class. */
-export function isOrderOfClass({ trace, footprints }: Execution, { placed, among, after, before }: StepOrder): boolean {
-  const first = positionOf(trace, placed, 0);
+/** Whether an execution that kept to the order had its steps, and they conflict: else the order is not that of a class. Asked of each execution. */
+export function isOrderOfClass(run: Execution, order: StepOrder): boolean {
+  const first = positionOf(run.trace, order.placed, 0);
   if (first === undefined) return false;
-  return [after, before].every((ordinal) => {
-    if (ordinal === -1 || ordinal === Infinity) return true;
-    const step = positionOf(trace, among, ordinal);
-    return step !== undefined && footprints.conflict(trace.footprint[step]!, trace.footprint[first]!);
-  });
+  if (order.after !== -1 && !isConflicting(run, order.among, order.after, first)) return false;
+  return order.before === Infinity || isConflicting(run, order.among, order.before, first);
+}
+
+function isConflicting({ trace, footprints }: Execution, task: number, ordinal: number, other: number): boolean {
+  const step = positionOf(trace, task, ordinal);
+  return step !== undefined && footprints.conflict(trace.footprint[step]!, trace.footprint[other]!);
 }
