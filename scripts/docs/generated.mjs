@@ -106,16 +106,26 @@ function renderInvariants() {
   ].join("\n");
 }
 
+/** @type {Record<string, () => string | Promise<string>>} */
+const renderers = {
+  "docs/LOCKING.md": renderLocking,
+  "docs/INVARIANTS.md": renderInvariants,
+  "docs/EXHIBITS.md": renderExhibits,
+  "docs/EXPLORED.md": renderExplored,
+};
+
 /**
- * Every generated document by its path from the root.
+ * Generated documents by their path from the root: every one, or those whose path contains one of `wanted`, in any case.
  *
+ * @param {readonly string[]} [wanted]
  * @returns {Promise<Map<string, string>>}
  */
-export async function renderDocs() {
-  return new Map([
-    ["docs/LOCKING.md", await renderLocking()],
-    ["docs/INVARIANTS.md", renderInvariants()],
-    ["docs/EXHIBITS.md", await renderExhibits()],
-    ["docs/EXPLORED.md", await renderExplored()],
-  ]);
+export async function renderDocs(wanted = [""]) {
+  /** @type {Map<string, string>} */
+  const documents = new Map();
+  for (const [path, render] of Object.entries(renderers)) {
+    const isWanted = wanted.some((part) => path.toLowerCase().includes(part.toLowerCase()));
+    if (isWanted) documents.set(path, await render());
+  }
+  return documents;
 }

@@ -3,9 +3,9 @@
  * What the CPU's software translation asks when its cache has no answer: a walk without a lock, and a page fault when the walk finds nothing usable. The
  * walk follows Linux's fast GUP (`mm/gup.c`), the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
  *
- * The walk may run beside a munmap that frees the tables under it. It is harmless: the cache noted the shootdown generation before, every freeing is preceded by
- * a flush that moves it on, and the cache looks at it again after each access (memory/translation.ts). So a number read from a freed
- * table is used for nothing.
+ * The walk may run beside a munmap that frees the leaf under it (W3 of page-table.ts): the cache noted the shootdown generation before, a leaf is flushed
+ * between unlinking and freeing, and the cache looks at the generation again when it uses the answer (memory/translation.ts). So a number read from
+ * a freed leaf is used for nothing.
  */
 
 import type { Machine } from "../memory/machine.ts";

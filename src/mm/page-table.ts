@@ -8,10 +8,23 @@
  *                  +--------------+--------------+-----------+
  *
  * An upper entry is the word index of the next table, or 0. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
- * An upper entry goes from 0 to a table by compare-and-swap (mmap lock held at least for reading) and back to 0 only in `freeTables`, which is
- * alone: the mmap lock is held for writing, or the space has died. Walkers under the mmap lock therefore never meet a freed table.
- * A walker without it (the CPU's translation, see cpu-translator.ts) may: it checks the shootdown generation after it has read, and a
- * table's memory stays readable for ever, so it reads at worst a stale number and throws it away.
+ *
+ *   W1  An upper entry goes from 0 to a table by compare-and-swap, the mmap lock held at least for reading, and back to 0 only where nobody else
+ *       walks under that lock: the mmap lock is held for writing (`freeEmptyLeaves`: leaves only), or the space has died (`freeTables`: all).
+ *   W2  A walker under the mmap lock therefore never meets a freed table. One without it (the CPU's translation, cpu-fault.ts) may meet a freed
+ *       leaf, but no freed mid or top table: it has a user of the space, or a device of which the table is.
+ *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation of the leaf's block before it walked. If it
+ *       did so before the flush, it finds the generation changed afterwards and throws away whatever it read; if after it, it finds no leaf.
+ *       (memory/translation.ts, X1 to X5; a store's mark makes the flush wait.) Heap memory stays readable for ever, so reading does no harm.
+ *
+ *      walking thread                              unmapping thread
+ *      --------------                              ----------------
+ *                                                  entries cleared, flush
+ *      generation g read, leaf found
+ *                                                  leaf unlinked, flush [generation := g + 1]
+ *                                                  leaf freed, allocated as another space's leaf, filled
+ *      entry read: the other space's frame
+ *      generation read: g + 1 [not g: thrown away]
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -150,12 +163,17 @@ export function* freeTables(machine: Machine, pgd: number): Task<void> {
   yield* heap.freeWords(pgd, PGD_WORDS);
 }
 
+/** Leaves that one flush serves. Bounds what is unlinked at once and not yet given back. */
+const LEAVES_PER_FLUSH = 512;
+
 /**
- * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding the mmap lock for writing, after the
- * shootdown of that range has been flushed. Keeps a program that maps and unmaps in ever new places from filling the heap with empty tables.
+ * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding the mmap lock for writing. Keeps a program that maps and unmaps
+ * in ever new places from filling the heap with empty tables. The flush of whoever cleared the entries does not do for this: see the head, W3.
  */
 export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
-  const { memory, heap } = machine;
+  const { memory } = machine;
+  const unlinked: number[] = [];
+  let unlinkedFrom = startPage;
   const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
   for (let page = first; page + LEAF_WORDS <= endPage;) {
     const mid = wordAt(memory.words, mm.pgd + Math.floor(page / MID_SPAN_PAGES));
@@ -167,9 +185,25 @@ export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, en
     const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
     const leaf = wordAt(memory.words, index);
     if (leaf !== 0) {
+      if (unlinked.length === 0) unlinkedFrom = page;
+      yield* access(memory, "update", index, 1, "page table");
       atomicStore(memory.words, index, 0);
-      yield* heap.freeWords(leaf, LEAF_WORDS);
+      unlinked.push(leaf);
     }
     page += LEAF_WORDS;
+    if (unlinked.length === LEAVES_PER_FLUSH) yield* freeUnlinked(machine, mm, unlinked.splice(0), unlinkedFrom, page);
   }
+  if (unlinked.length > 0) yield* freeUnlinked(machine, mm, unlinked, unlinkedFrom, endPage);
+}
+
+/** W3: `leaves` of [startPage, endPage) are in no table any more; frees them once no walk that found one is believed. */
+function* freeUnlinked(
+  machine: Machine,
+  mm: Mm,
+  leaves: readonly number[],
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  yield* mm.shootdown.flush(startPage, endPage);
+  for (const leaf of leaves) yield* machine.heap.freeWords(leaf, LEAF_WORDS);
 }
