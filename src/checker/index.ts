@@ -8,7 +8,7 @@ export type { EngineName, EngineOptions } from "./engines/engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
 export { findingIdentity, type Finding, type FindingKind, type Site } from "./findings/finding.ts";
 export { ExplorerCrash, exploreInParallel, type ParallelOptions, type ParallelRequest } from "./parallel/parallel.ts";
-export { Objects } from "./pieces/objects.ts";
+export { HeapObject, Objects } from "./pieces/objects.ts";
 export { Cell, Condition, Gate, Places, PlainCell } from "./pieces/program.ts";
 export { minimise, replay } from "./replay/minimise.ts";
 export { nearestPassing } from "./replay/nearest.ts";

@@ -43,6 +43,7 @@ import { Watchers } from "../watch/watchers.ts";
 import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
 import { ASLEEP, Parking, WAKE_ONE } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
+import { codeOfYielded, requireTask } from "./what-is-no-task.ts";
 
 const OWNER_AGENT_SHIFT = 20;
 const FIRST_SERIAL = 2;
@@ -108,7 +109,7 @@ export class Execution {
   readonly #scenarioName: string;
   /** What only executions in this order are explored of. */
   readonly order: StepOrder | undefined;
-  readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
+  readonly #makers: readonly ((shared: unknown) => unknown)[];
   readonly #check: ((shared: unknown, end: ExecutionEnd) => void) | undefined;
   readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
   readonly #reopen: ((memory: SharedMemory) => unknown) | undefined;
@@ -214,7 +215,7 @@ export class Execution {
     this.#insideMark.set(this.#start.insideMark);
     this.parking.forget();
     for (let task = 0; task < this.tasks; task++) {
-      this.#generators[task] = this.#makers[task]!(this.#shared);
+      this.#generators[task] = requireTask(this.#makers[task]!(this.#shared), this.#scenarioName, this.names[task]!);
       this.#contexts[task] = this.#freshContext(task);
       this.#resume(task, RUN);
     }
@@ -443,10 +444,14 @@ export class Execution {
     memory.resourceNext = 0;
     const previous = enterTask(this.#contexts[task]!);
     let wait: Wait | undefined;
+    let code = 0;
     try {
       const result = this.#goOn(this.#generators[task]!, task, choice);
-      if (result.done !== true) wait = result.value;
-      else if (this.#contexts[task]!.held.length > 0 && this.liberties.lockdep) throw heldAtEnd(this.#contexts[task]!);
+      if (result.done !== true) {
+        code = codeOfYielded(result.value);
+        wait = result.value;
+      } else if (this.#contexts[task]!.held.length > 0 && this.liberties.lockdep)
+        throw heldAtEnd(this.#contexts[task]!);
     } catch (error) {
       this.hasThrown = true;
       this.throwers |= 1 << task;
@@ -459,7 +464,6 @@ export class Execution {
     this.pending[task] = wait;
     if (wait === undefined) this.#alive--;
     else {
-      const code = kindCode(wait.kind);
       this.pendingCode[task] = code;
       if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) throw new NeedsScans();
     }

@@ -14,14 +14,21 @@ import {
   futexWake,
   plainLoad,
 } from "../../sync/atomics.ts";
+import { Completion } from "../../sync/completion.ts";
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { currentTask } from "../../sync/current-task.ts";
 import { lockClass } from "../../sync/lock-class.ts";
 import { Mutex } from "../../sync/mutex.ts";
+import { RefCount } from "../../sync/refcount.ts";
+import { RwSem } from "../../sync/rwsem.ts";
+import { SeqCount } from "../../sync/seqcount.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { Spinlock } from "../../sync/spinlock.ts";
+import { Srcu } from "../../sync/srcu.ts";
 import { TIMED_OUT, describe, park } from "../../sync/task.ts";
 import type { Task } from "../../sync/task.ts";
+import { WaitQueue } from "../../sync/wait-queue.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
 
 /**
@@ -207,30 +214,42 @@ export class Condition {
   }
 }
 
-/** Hands out words of the memory in order, from the first free one; for the set-up of a scenario. */
+/**
+ * Hands out words of the memory in order, from the first free one, and what is made of them; for the set-up of a
+ * scenario. Labels are what findings and timelines call things.
+ */
 export class Places {
-  readonly #memory: SharedMemory;
+  readonly memory: SharedMemory;
   #next: number = CONTROL_WORDS;
 
   constructor(memory: SharedMemory) {
-    this.#memory = memory;
+    this.memory = memory;
   }
 
+  /** The index of the first of so many words. Throws RangeError when the memory has no more. */
   take(words: number): number {
     const at = this.#next;
-    this.#next += words;
-    this.#memory.ensure(this.#next);
+    const end = at + words;
+    if (end > this.memory.words.length) this.memory.refresh();
+    const { length } = this.memory.words;
+    if (end > length) {
+      const free = Math.max(length - CONTROL_WORDS, 0);
+      throw new RangeError(
+        `Cannot take ${words} words: of the memory's ${free}, ${at - CONTROL_WORDS} are taken; raise \`words\` of the scenario, or initialBytes of its own memory`,
+      );
+    }
+    this.#next = end;
     return at;
   }
 
   cell(label: string, value: number = 0): Cell {
-    const cell = new Cell(this.#memory, this.take(1), label);
+    const cell = new Cell(this.memory, this.take(1), label);
     cell.init(value);
     return cell;
   }
 
   plainCell(label: string): PlainCell {
-    return new PlainCell(this.#memory, this.take(1), label);
+    return new PlainCell(this.memory, this.take(1), label);
   }
 
   cells(label: string, count: number): Cell[] {
@@ -238,18 +257,59 @@ export class Places {
   }
 
   mutex(label: string): Mutex {
-    return new Mutex(this.#memory, this.take(Mutex.WORDS), lockClass(label));
+    return new Mutex(this.memory, this.take(Mutex.WORDS), lockClass(label));
   }
 
   mutexes(label: string, count: number): Mutex[] {
     return Array.from({ length: count }, (_, i) => this.mutex(`${label}[${i}]`));
   }
 
+  spinlock(label: string): Spinlock {
+    return new Spinlock(this.memory, this.take(Spinlock.WORDS), lockClass(label));
+  }
+
+  rwsem(label: string): RwSem {
+    const semaphore = new RwSem(this.memory, this.take(RwSem.WORDS), lockClass(label));
+    semaphore.init();
+    return semaphore;
+  }
+
+  srcu(label: string): Srcu {
+    const domain = new Srcu(this.memory, this.take(Srcu.WORDS), lockClass(label));
+    domain.init();
+    return domain;
+  }
+
+  /** With so many references to begin with. */
+  refCount(references: number = 1): RefCount {
+    const count = new RefCount(this.memory, this.take(RefCount.WORDS));
+    count.init(references);
+    return count;
+  }
+
+  seqCount(label: string): SeqCount {
+    const sequence = new SeqCount(this.memory, this.take(SeqCount.WORDS), { name: label });
+    sequence.init();
+    return sequence;
+  }
+
+  waitQueue(label: string): WaitQueue {
+    const queue = new WaitQueue(this.memory, this.take(WaitQueue.WORDS), { name: label });
+    queue.init();
+    return queue;
+  }
+
+  completion(label: string): Completion {
+    const completion = new Completion(this.memory, this.take(Completion.WORDS), { name: label });
+    completion.init();
+    return completion;
+  }
+
   gate(label: string): Gate {
-    return new Gate(this.#memory, this.take(1), label);
+    return new Gate(this.memory, this.take(1), label);
   }
 
   condition(label: string): Condition {
-    return new Condition(this.#memory, this.take(Condition.WORDS), label);
+    return new Condition(this.memory, this.take(Condition.WORDS), label);
   }
 }

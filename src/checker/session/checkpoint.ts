@@ -65,13 +65,26 @@ export function makeCheckpoint(content: Omit<Checkpoint, "format" | "version" | 
 
 /** Reads what `JSON.stringify` wrote of a checkpoint. Throws {@link CheckpointError}. */
 export function parseCheckpoint(text: string): Checkpoint {
+  // Who has read the file as JSON already holds the value itself, whatever the types say.
+  const given: unknown = text;
+  if (typeof given !== "string") {
+    throw new CheckpointError(
+      `Cannot read the checkpoint: it is ${nameOf(given)} and no text; give parseCheckpoint what JSON.stringify wrote, or give a checkpoint itself to resumeFrom`,
+    );
+  }
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(given);
   } catch {
     throw new CheckpointError("Cannot read the checkpoint: it is not JSON, or was cut off");
   }
   return validCheckpoint(value);
+}
+
+function nameOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (value instanceof Uint8Array) return "a buffer (read the file as text)";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 /** The same of a value. */

@@ -41,8 +41,11 @@ export interface Observer {
   /** Every task has run up to its first operation. */
   began?(run: Execution): void;
   stepped?(run: Execution): void;
-  /** No step follows. `isClean`: nothing wrong was seen in this execution. */
-  ended?(run: Execution, isClean: boolean): void;
+  /**
+   * No step follows. `isClean`: nothing wrong was seen in this execution. `isAbandoned`: it was given up before its end,
+   * because the rest of it is explored elsewhere; it counts as {@link Progress.blocked}.
+   */
+  ended?(run: Execution, isClean: boolean, isAbandoned: boolean): void;
 }
 
 /** How far an exploration is, with what was done before the checkpoint that it goes on from. */

@@ -205,7 +205,7 @@ export class Session {
     if (transition === BLOCKED) this.#blocked++;
     else this.#count(run, transition === OVER);
     scheduler.end(run);
-    observer?.ended?.(run, this.reporter.sightings === sightings);
+    observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
     return true;
   }
 

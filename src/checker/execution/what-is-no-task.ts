@@ -1,0 +1,36 @@
+/**
+ * @module What a scenario gives in a task's place and what is none: told in the words of whoever wrote it, before a
+ * generator's own messages (`next is not a function`) can come of it.
+ */
+
+import type { Task, Wait, WaitKind } from "../../sync/task.ts";
+import { kindCode } from "../steps/footprint.ts";
+
+/** What the function of a task returned, if it is a task. Throws TypeError. */
+export function requireTask(made: unknown, scenario: string, name: string): Task<unknown> {
+  if (typeof made === "object" && made !== null && "next" in made && !(Symbol.asyncIterator in made)) {
+    if (typeof made.next === "function") return made as Task<unknown>;
+  }
+  throw new TypeError(
+    `Cannot explore "${scenario}": its task "${name}" returned ${nameOf(made)}, and must return a task: write it as function* and call each operation with yield*`,
+  );
+}
+
+/** The code of an operation that a task has yielded. Throws TypeError for what is none, which ends that task. */
+export function codeOfYielded(yielded: Wait | undefined): number {
+  const code: number | undefined = kindCode((yielded as Partial<Wait> | undefined)?.kind as WaitKind);
+  if (code !== undefined) return code;
+  throw new TypeError(
+    `the task yields ${nameOf(yielded)}, which is no operation: operations are called with yield*, not with yield`,
+  );
+}
+
+function nameOf(value: unknown): string {
+  if (value === null || value === undefined) return "nothing";
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object") return `a ${typeof value}`;
+  if (value instanceof Promise) return "a promise";
+  if (Symbol.asyncIterator in value) return "an async generator";
+  if ("next" in value) return "a task";
+  return "an object";
+}

@@ -1,0 +1,84 @@
+/** @module What people get wrong when they write a scenario, and what they are told: where it is, and what to do. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explore } from "../../src/checker/explore.ts";
+import { Places } from "../../src/checker/pieces/program.ts";
+import type { Cell } from "../../src/checker/pieces/program.ts";
+import type { Scenario } from "../../src/checker/scenario.ts";
+import { parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
+import type { Task } from "../../src/sync/task.ts";
+
+const cell = (memory: Places["memory"]): Cell => new Places(memory).cell("x");
+
+/** A scenario whose only task is what the types forbid. */
+function scenarioOf(task: unknown): Scenario<Cell> {
+  return { name: "mistaken", setup: cell, tasks: { a: task as (x: Cell) => Task<unknown> } };
+}
+
+test("a task that is none is named, with what it returned", () => {
+  const returned: readonly (readonly [unknown, RegExp])[] = [
+    [(): void => {}, /task "a" returned nothing, and must return a task: write it as function\*/],
+    [(x: Cell): unknown => x, /returned an object/],
+    [(): number => 3, /returned a number/],
+    [async (x: Cell): Promise<unknown> => x, /returned a promise/],
+    [(x: Cell): unknown => x.load.bind(x), /returned a function/],
+    [
+      async function* (x: Cell): AsyncGenerator {
+        yield x;
+      },
+      /returned an async generator/,
+    ],
+  ];
+  for (const [task, message] of returned) {
+    assert.throws(() => explore(scenarioOf(task)), { name: "TypeError", message });
+  }
+  assert.deepEqual(explore(scenarioOf((x: Cell) => x.store(1))).findings, []);
+});
+
+test("a yield without its star is a finding that says so", () => {
+  const yields: readonly (readonly [unknown, RegExp])[] = [
+    [(x: Cell): unknown => x.store(1), /the task yields a task, which is no operation: .* yield\*, not with yield/],
+    [(): unknown => undefined, /the task yields nothing/],
+    [(): unknown => 7, /the task yields a number/],
+  ];
+  for (const [what, message] of yields) {
+    const scenario = scenarioOf(function* (x: Cell) {
+      yield (what as (x: Cell) => unknown)(x);
+    });
+    const [finding, ...others] = explore(scenario).findings;
+    assert.deepEqual([finding?.kind, finding?.threads, others], ["error", ["a"], []]);
+    assert.match(finding?.message ?? "", message);
+  }
+});
+
+test("a checkpoint that is not given as text is told what it is", () => {
+  const given: readonly (readonly [unknown, RegExp])[] = [
+    [{ format: "hmm-checkpoint" }, /it is an object and no text; .* give a checkpoint itself to resumeFrom/],
+    [undefined, /it is undefined and no text/],
+    [new Uint8Array(2), /it is a buffer \(read the file as text\)/],
+    [3, /it is a number/],
+  ];
+  for (const [value, message] of given) {
+    assert.throws(() => parseCheckpoint(value as string), { name: "CheckpointError", message });
+  }
+});
+
+test("who looks on is told which executions were given up", () => {
+  const seen = { ended: 0, abandoned: 0 };
+  const count = function* (x: Cell): Task<void> {
+    yield* x.store((yield* x.load()) + 1);
+  };
+  const scenario: Scenario<Cell> = { name: "counts", setup: cell, tasks: { a: count, b: count, c: count } };
+  const options = {
+    observer: {
+      ended: (_: unknown, __: boolean, isAbandoned: boolean): void => {
+        seen.ended++;
+        if (isAbandoned) seen.abandoned++;
+      },
+    },
+  };
+  const sleep = explore(scenario, { engine: "bounded", preemptions: 2, ...options });
+  assert.ok(sleep.blocked > 0);
+  assert.deepEqual(seen, { ended: sleep.executions + sleep.blocked, abandoned: sleep.blocked });
+});
