@@ -14,6 +14,11 @@ interface WebErrorEvent {
   preventDefault(): void;
 }
 
+interface WebRejectionEvent {
+  readonly reason: unknown;
+  preventDefault(): void;
+}
+
 /** A dedicated worker as its owner sees it. Exits are silent: the web has no "exit" event. */
 interface WebWorker {
   postMessage(message: unknown, transfer?: readonly object[]): void;
@@ -31,6 +36,7 @@ interface WebWorkerScope {
   readonly name: string;
   postMessage(message: unknown, transfer?: readonly object[]): void;
   addEventListener(type: "message", listener: (event: WebMessageEvent) => void): void;
+  addEventListener(type: "unhandledrejection", listener: (event: WebRejectionEvent) => void): void;
   close(): void;
 }
 

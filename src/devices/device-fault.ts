@@ -4,7 +4,8 @@
  * error of the machine looks like is sync/errors.ts.
  */
 
-import { EBUSY, ENODEV, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
+import { formatValue } from "../space/failures.ts";
+import { EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, EPERM, ESRCH, type Errno, errnoName } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
 /** What a device wanted of an address. Atomics want to write, whichever they are. */
@@ -21,7 +22,9 @@ export interface DeviceFaultFields {
 
 /**
  * A device could not reach an address. `code` is EFAULT (nothing readable is mapped there), EPERM (it may not be written), ENOMEM (RAM or kernel heap is used
- * up), EBUSY (the mapping did not come to rest in time; a write view that is open has this effect), or ENODEV (the device is gone).
+ * up), EBUSY (the mapping did not come to rest in time; a write view that is open has this effect),
+ * ESRCH (the address space is gone), ENODEV (the device is gone), or EMFILE (the thread owns as
+ * many things on the machine as it may). `address` is the first that could not be had.
  */
 export class DeviceFault extends HmmError {
   readonly access: DeviceAccess;
@@ -46,31 +49,125 @@ export class DeviceFault extends HmmError {
   }
 }
 
+const REASONS: ReadonlyMap<Errno, string> = new Map([
+  [EFAULT, "nothing readable is mapped there; map it before the device uses it"],
+  [EPERM, "the mapping may not be written; map it read-write, or do not store"],
+  [ENOMEM, "RAM or kernel heap is used up; unmap something, or create the space with more"],
+  [EBUSY, "its mapping did not come to rest in time; close write views over it, and change it less often"],
+  [ESRCH, "its address space is gone; keep an AddressSpace object for it until the device is done"],
+  [ENODEV, "the device is gone; make a new one"],
+  [EMFILE, "the thread owns as many spaces, views and ranges as it may; dispose of some"],
+]);
+
 function reasonOf(errno: Errno): string {
-  switch (errno) {
-    case EPERM:
-      return "the mapping may not be written; map it read-write, or do not store";
-    case ENOMEM:
-      return "RAM or kernel heap is used up; unmap something, or create the space with more";
-    case EBUSY:
-      return "its mapping did not come to rest in time; close write views over it, and change it less often";
-    case ENODEV:
-      return "the device is gone; make a new one";
-    default:
-      return "nothing readable is mapped there; map it before the device uses it";
-  }
+  return REASONS.get(errno) ?? `the core answered ${errnoName(errno)}; this is a defect, please report it`;
 }
 
-/** A kernel threw. `cause` is what it threw. The device and the address space go on; items that had run keep their effects. */
-export class KernelFailure extends HmmError {
-  /** The work item that threw. */
-  readonly item: number;
+/** What a {@link KernelFailure} says, as plain data but for its cause. */
+export interface KernelFailureFields {
+  /** The work item in which it failed; undefined when none had begun. */
+  readonly item: number | undefined;
+  readonly code: string;
+  readonly message: string;
+  readonly cause: unknown;
+}
 
-  constructor(item: number, cause: unknown) {
-    const what = cause instanceof Error ? cause.message : String(cause);
-    super("ECANCELED", "dispatch", `Cannot finish the dispatch: the kernel threw in work item ${item}: ${what}`);
+/**
+ * A kernel threw, then `code` is ECANCELED and `cause` is what it threw; or it is refused, with
+ * EINVAL, since it is not a plain function that is done when it returns: it is asynchronous or a
+ * generator, or returned a promise or an iterator. The device and the address space go on; items
+ * that had run keep their effects.
+ */
+export class KernelFailure extends HmmError {
+  /**
+   * The work item that threw, or whose answer was refused; undefined when the kernel was refused
+   * before any had begun.
+   */
+  readonly item: number | undefined;
+  /** @internal What it was made of. */
+  readonly fields: KernelFailureFields;
+
+  constructor(fields: KernelFailureFields) {
+    const { item, code, message, cause } = fields;
+    super(code, "dispatch", message);
     this.name = "KernelFailure";
     this.item = item;
     this.cause = cause;
+    this.fields = fields;
+  }
+}
+
+/** The failure of a kernel that threw `cause`. */
+export function kernelThrew(item: number, cause: unknown): KernelFailure {
+  const message = `Cannot finish the dispatch: the kernel threw in work item ${item}: ${textOf(cause)}`;
+  return new KernelFailure({ item, code: "ECANCELED", message, cause });
+}
+
+/**
+ * The failure of a dispatch in whose course, or before it, a promise was rejected that a kernel or
+ * its module had left behind in a thread of the device.
+ */
+export function kernelLeftBehind(cause: unknown): KernelFailure {
+  const message = `Cannot call the dispatch good: a promise that a kernel or its module had left behind was rejected: ${textOf(cause)}; ${BE_PLAIN}`;
+  return new KernelFailure({ item: undefined, code: "ECANCELED", message, cause });
+}
+
+/** What a kernel must be instead of what it is. */
+const BE_PLAIN = "make it a plain function that is done when it returns, and await what it needs before the dispatch";
+
+/** By the tag that the language gives to such functions. */
+const REFUSED_KINDS: ReadonlyMap<string, string> = new Map([
+  ["[object AsyncFunction]", "it is an async function, and a work item is over when its call returns"],
+  ["[object GeneratorFunction]", "it is a generator function, and calling it runs nothing of it"],
+  ["[object AsyncGeneratorFunction]", "it is an async generator function, and calling it runs nothing of it"],
+]);
+
+/**
+ * Why `kernel` is refused before any work item runs, if it is: it says itself that it will not be
+ * done when it returns.
+ */
+export function refusedKernel(kernel: unknown): KernelFailure | undefined {
+  const state = REFUSED_KINDS.get(Object.prototype.toString.call(kernel));
+  if (state === undefined) return undefined;
+  const message = `Cannot run the kernel: ${state}; ${BE_PLAIN}`;
+  return new KernelFailure({ item: undefined, code: "EINVAL", message, cause: undefined });
+}
+
+/**
+ * Why a kernel that returned `result` is refused, if it is. Throws what the result's own getters
+ * throw.
+ */
+export function refusedResult(item: number, result: unknown): KernelFailure | undefined {
+  const what = kindOfResult(result);
+  if (what === undefined) return undefined;
+  const message = `Cannot finish the dispatch: the kernel returned ${what} in work item ${item}, and a work item is over when its call returns; ${BE_PLAIN}`;
+  return new KernelFailure({ item, code: "EINVAL", message, cause: undefined });
+}
+
+function kindOfResult(result: unknown): string | undefined {
+  if ((typeof result !== "object" && typeof result !== "function") || result === null) return undefined;
+  if ("then" in result && typeof result.then === "function") return "a promise";
+  if ("next" in result && typeof result.next === "function") return "an iterator";
+  return undefined;
+}
+
+/**
+ * Somebody's code asked for the device's memory when no work item ran: what a kernel has left
+ * behind.
+ */
+export function outsideItem(): HmmError {
+  return new HmmError(
+    EINVAL,
+    "device access",
+    "Cannot use the device's memory: no work item is running; a kernel must be done when it returns, and leave neither promises nor callbacks behind",
+  );
+}
+
+/** The message of what was thrown, which may be anything. */
+export function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : formatValue(thrown);
+  } catch {
+    return "something that cannot be shown";
   }
 }

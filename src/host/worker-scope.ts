@@ -16,6 +16,11 @@ export interface WorkerScope {
   post(message: unknown): void;
   /** Calls `listener` with every message after the start data. Messages that came before wait for the first listener. */
   onMessage(listener: (message: unknown) => void): void;
+  /**
+   * Calls `listener` with the reason of every rejection that nobody handles, which then does not
+   * end the Worker.
+   */
+  onUnhandledRejection(listener: (reason: unknown) => void): void;
 }
 
 /** Begins to listen. Once in a Worker; throws where this is none. */
@@ -35,6 +40,7 @@ function enterNodeWorker({ parentPort, workerData }: typeof import("node:worker_
     start: Promise.resolve<unknown>(workerData),
     post: (message) => parentPort.postMessage(message),
     onMessage: (listener) => void parentPort.on("message", listener),
+    onUnhandledRejection: (listener) => void process.on("unhandledRejection", listener),
   };
 }
 
@@ -61,5 +67,10 @@ function enterWebWorker(scope: WebWorkerScope): WorkerScope {
       listeners = [...listeners, listener];
       for (const message of waiting.splice(0)) listener(message);
     },
+    onUnhandledRejection: (listener) =>
+      scope.addEventListener("unhandledrejection", (event) => {
+        event.preventDefault();
+        listener(event.reason);
+      }),
   };
 }

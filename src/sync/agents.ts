@@ -168,6 +168,19 @@ export function listAgents(memory: SharedMemory): AgentInfo[] {
   return agents;
 }
 
+/**
+ * How many more threads could register, as soon as the dead ones are reaped; a hint, for others
+ * register too.
+ */
+export function agentRecordsLeft({ words }: SharedMemory): number {
+  let left = 0;
+  for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {
+    const state = atomicLoad(words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK;
+    if (state === AGENT_FREE || state === AGENT_DEAD) left++;
+  }
+  return left;
+}
+
 /** Finds a free record and claims it; -1 if there is none. */
 function claimRecord(memory: SharedMemory): number {
   const { words } = memory;

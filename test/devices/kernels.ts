@@ -64,3 +64,60 @@ export function checkPairs(memory: DeviceMemory, item: number, args: readonly nu
 }
 
 export const notAFunction = 7;
+
+const later = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, 1));
+
+/** Stores 1 at once and 2 afterwards, which is too late. */
+export async function asynchronous(memory: DeviceMemory, _item: number, [at = 0]: readonly number[]): Promise<void> {
+  memory.u32.store(at, 1);
+  await later();
+  memory.u32.store(at, 2);
+}
+
+export function* generator(memory: DeviceMemory, _item: number, [at = 0]: readonly number[]): Generator<number> {
+  memory.u32.store(at, 1);
+  yield 1;
+}
+
+export async function* asyncGenerator(
+  memory: DeviceMemory,
+  _item: number,
+  [at = 0]: readonly number[],
+): AsyncGenerator {
+  memory.u32.store(at, 1);
+  yield await later();
+}
+
+/**
+ * What a compiler for old engines makes of an async function. The promise is rejected in the end.
+ */
+export function promising(memory: DeviceMemory, item: number, args: readonly number[]): unknown {
+  return asynchronous(memory, item, args).then(() => {
+    throw new Error("too late");
+  });
+}
+
+/** Rejected at once: its first access is one that no mapping allows. */
+export function promisingFault(memory: DeviceMemory, item: number): unknown {
+  return asynchronous(memory, item, [2 ** 41]);
+}
+
+export function iterating(memory: DeviceMemory, item: number, args: readonly number[]): unknown {
+  return generator(memory, item, args);
+}
+
+/** As long as it has no `then` and no `next`, what a kernel returns is nobody's concern. */
+export function returning(memory: DeviceMemory, item: number, [at = 0]: readonly number[]): unknown {
+  memory.u32.atomicAdd(at, 1);
+  return item % 2 === 0 ? item : { item };
+}
+
+/** Leaves a promise behind, which stores when it is too late. */
+export function leaving(memory: DeviceMemory, item: number, args: readonly number[]): void {
+  void asynchronous(memory, item, args);
+}
+
+/** Throws what cannot be shown. */
+export function bareThrower(): void {
+  throw Object.create(null);
+}

@@ -99,9 +99,13 @@ export class PlayedDevice {
   }
 
   close(): void {
-    const { machine } = this.space;
+    this.closeOn(this.space);
+  }
+
+  /** As `close`, by another space on the machine: the device's own is gone. */
+  closeOn(space: AddressSpace): void {
     for (const thread of this.threads) thread.close();
-    this.space.runSync(closing(machine, this.record));
+    space.runSync(closing(space.machine, this.record));
   }
 }
 

@@ -246,7 +246,9 @@ describe("what goes wrong in a dispatch", () => {
     await kernel.dispatch(10, { arguments: [data, 1] });
     await space.dispose();
     const failure = await failureOf(kernel.dispatch(10, { arguments: [data, 1] }));
-    assert.equal(failure.code, "EFAULT");
+    assert.ok(failure instanceof DeviceFault);
+    assert.deepEqual([failure.code, failure.address], ["ESRCH", data]);
+    assert.match(failure.message, /its address space is gone/);
     await device[Symbol.asyncDispose]();
   });
 });

@@ -77,6 +77,16 @@ export class BlockWork {
     return this.failures.find((failure) => failure.page === page)?.errno ?? 0;
   }
 
+  /**
+   * The lowest page that could not be had. They are noted in the order in which they were tried,
+   * which is another.
+   */
+  firstFailure(): PageFailure | undefined {
+    let first: PageFailure | undefined;
+    for (const failure of this.failures) if (first === undefined || failure.page < first.page) first = failure;
+    return first;
+  }
+
   /** The page cannot be had: nothing more is tried for it in this round. */
   fail(page: number, errno: Errno): void {
     this.setWant(page, WANT_NOTHING);

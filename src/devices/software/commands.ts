@@ -13,11 +13,12 @@ import { hmmRangeSnapshot } from "../../hmm/snapshot.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
 import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
 import { monotonicMs } from "../../sync/clock.ts";
-import { EBUSY, EFAULT, EINVAL, type Errno } from "../../sync/errno.ts";
+import { EBUSY, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/task.ts";
 import { SNAPSHOT_ERROR, SNAPSHOT_NONE, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO } from "../driver.ts";
 import { entryFrameNumber } from "./device-table.ts";
 import { type FaultService, entryAllows } from "./fault-service.ts";
+import { SPAN_WAIT_MS, registerErrno } from "./span-service.ts";
 
 /** How a command ended. */
 export interface CommandOutcome {
@@ -63,25 +64,38 @@ function* readCommand(service: FaultService, { address, lengthBytes, bytes }: Co
   return outcome;
 }
 
+/**
+ * The pages in their order: a failure further on counts only when the transfer has come to it,
+ * since a page before it may still be waited for, and fail first. So the error names the first page
+ * that cannot be had, whatever was served with it.
+ */
 function* transferThroughTable(service: FaultService, request: CommandRequest, isWrite: boolean): Task<CommandOutcome> {
   const { address, lengthBytes } = request;
   const startPage = Math.floor(address / PAGE_BYTES);
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
-  const { faultTimeoutMs } = service.device.table.record;
+  const { table } = service.device;
+  const { faultTimeoutMs } = table.record;
   let page = startPage;
   let faults = 0;
-  let deadlineMs = monotonicMs() + faultTimeoutMs;
+  let deadlineMs = Infinity;
+  let isLast = false;
   for (;;) {
     const reached = yield* copyWhileMapped(service, request, page, endPage, isWrite);
     if (reached === endPage) return { errno: 0, page: endPage, pages: endPage - startPage, faults };
     const nowMs = monotonicMs();
-    if (reached > page) deadlineMs = nowMs + faultTimeoutMs;
+    if (reached > page || faults === 0) deadlineMs = nowMs + faultTimeoutMs;
     page = reached;
-    if (nowMs >= deadlineMs) return { errno: EBUSY, page, pages: page - startPage, faults };
-    const errno = yield* service.serveRange(page, endPage, isWrite);
-    if (errno === 0) faults++;
-    if (errno !== 0 && errno !== EBUSY) return { errno, page, pages: page - startPage, faults };
-    if (service.device.table.entryOf(page) === 0) yield* service.waitUntilQuiet(page, deadlineMs - nowMs);
+    const failure = { page, pages: page - startPage, faults };
+    const isLate = nowMs >= deadlineMs;
+    if (isLate && isLast) return { errno: EBUSY, ...failure };
+    isLast = isLate; // once more: it may have come to rest while this thread slept
+    const failed = yield* service.serveRange(page, endPage, isWrite);
+    if (failed?.page === page) return { errno: failed.errno, ...failure };
+    faults++;
+    if (entryAllows(table.entryOf(page), isWrite)) continue;
+    if (isLast) return { errno: EBUSY, ...failure };
+    const waited = yield* service.waitUntilQuiet(page, deadlineMs - nowMs);
+    if (waited !== 0) return { errno: waited, ...failure };
   }
 }
 
@@ -124,27 +138,40 @@ function copyPage(service: FaultService, request: CommandRequest, page: number, 
   else inRequest.set(inFrame);
 }
 
-/** Pages looked at through one range. */
+/** Pages looked at through one range at most. */
 const SNAPSHOT_PAGES_AT_ONCE = 512;
 
+/**
+ * A stretch that does not come to rest at once is cut in two, down to single pages, and only a
+ * single page is waited for: so what is answered EBUSY is the first page that does not come to
+ * rest, and whatever lies before it does not wait.
+ */
 function* snapshotCommand(
   service: FaultService,
   { address, lengthBytes, bytes }: CommandRequest,
 ): Task<CommandOutcome> {
+  const { machine, mirror } = service.device;
   const startPage = address / PAGE_BYTES;
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
-  const pages = Math.min(endPage - startPage, SNAPSHOT_PAGES_AT_ONCE);
-  const range = yield* hmmRangeAlloc(service.device.machine, { pfns: new Uint32Array(pages), holes: HOLES_MARK });
+  const pagesMax = Math.min(endPage - startPage, SNAPSHOT_PAGES_AT_ONCE);
+  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(pagesMax), holes: HOLES_MARK });
   if (typeof range === "number") return { errno: range, page: startPage, pages: 0, faults: 0 };
   try {
-    for (let page = startPage; page < endPage; page += pages) {
+    let pages = pagesMax;
+    for (let page = startPage; page < endPage;) {
       const end = Math.min(page + pages, endPage);
       const into = bytes.subarray(page - startPage, end - startPage);
-      const errno = yield* withHmmRange(range, service.device.mirror, page * PAGE_BYTES, end * PAGE_BYTES, () =>
-        snapshotPart(service, range, into),
+      const waitMs = into.length > 1 ? SPAN_WAIT_MS : service.device.table.record.faultTimeoutMs;
+      const errno = yield* withHmmRange(range, mirror, page * PAGE_BYTES, end * PAGE_BYTES, () =>
+        snapshotPart(service, range, into, waitMs),
       );
-      // The range could not be registered: the address space is gone.
-      if (errno !== 0) return { errno: errno === EFAULT ? EINVAL : errno, page, pages: page - startPage, faults: 0 };
+      if (errno === EBUSY && into.length > 1) pages = Math.ceil(into.length / 2);
+      // A snapshot asks for no page, so EFAULT is register's.
+      else if (errno !== 0) return { errno: registerErrno(errno), page, pages: page - startPage, faults: 0 };
+      else {
+        page = end;
+        pages = Math.min(pages * 2, pagesMax);
+      }
     }
     return { errno: 0, page: endPage, pages: endPage - startPage, faults: 0 };
   } finally {
@@ -152,12 +179,13 @@ function* snapshotCommand(
   }
 }
 
-function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array): Task<Errno> {
-  const { driverLock, faultTimeoutMs } = service.device.table.record;
-  const deadlineMs = monotonicMs() + faultTimeoutMs;
-  for (;;) {
-    const leftMs = deadlineMs - monotonicMs();
-    if (leftMs <= 0 || !(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
+function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array, timeoutMs: number): Task<Errno> {
+  const { driverLock } = service.device.table;
+  const deadlineMs = monotonicMs() + timeoutMs;
+  for (let tries = 0; ; tries++) {
+    const leftMs = Math.max(0, deadlineMs - monotonicMs());
+    if (tries > 0 && leftMs === 0) return EBUSY;
+    if (!(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
     const mm = mmOfRange(range);
     yield* mm.mmapLock.downRead();
     const answer = yield* hmmRangeSnapshot(range);

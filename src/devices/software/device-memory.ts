@@ -13,7 +13,7 @@
 import type { IntegerAccess, ValueAccess } from "../../memory/access.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { TranslationCache } from "../../memory/translation.ts";
-import { ABANDONED, type DeviceTranslator, type WorkItem } from "./device-translator.ts";
+import type { DeviceTranslator, WorkItem } from "./device-translator.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { RemoteLoads } from "./remote-loads.ts";
 
@@ -51,12 +51,15 @@ export interface DeviceMemory {
 /**
  * A kernel: runs once for each work item, in any order, on any device thread, as far as anybody can see. Until its first store or read-modify-write an item may in truth be given up and begun
  * again, so what a kernel keeps outside of `memory` (variables of its module) must not count runs or carry anything from one item to the next.
+ *
+ * It is done when it returns: an async function or a generator is refused (KernelFailure), and so
+ * is a function that returns a promise or an iterator, which TypeScript lets pass here.
  */
 export type Kernel = (memory: DeviceMemory, item: number, args: readonly number[]) => void;
 
 /** An item that is over has no more effects, whatever its kernel does with the exception. */
 function throwOver(work: WorkItem): never {
-  throw work.failure ?? ABANDONED;
+  throw work.refusal();
 }
 
 abstract class ValuePort<A extends ValueAccess> implements DeviceValues {
@@ -214,16 +217,26 @@ class I16Port extends IntegerPort {
   }
 }
 
+/** A device thread's memory, and how it ends. */
+export interface OpenDeviceMemory {
+  readonly memory: DeviceMemory;
+  /**
+   * No access finds a translation any more: for the end of the device, whose words may then belong
+   * to somebody else.
+   */
+  readonly close: () => void;
+}
+
 /** The memory of one device thread. `work` is the item that the thread runs: the translator and the ports share it. */
 export function openDeviceMemory(
   machine: Machine,
   record: DeviceRecord,
   translator: DeviceTranslator,
   work: WorkItem,
-): DeviceMemory {
+): OpenDeviceMemory {
   const cache = new TranslationCache(machine, record.shootdown, translator);
   const remote = new RemoteLoads(machine, record.shootdown, translator);
-  return {
+  const memory: DeviceMemory = {
     u8: new U8Port(cache.u8, work, remote),
     i8: new I8Port(cache.i8, work, remote),
     u16: new U16Port(cache.u16, work, remote),
@@ -233,4 +246,9 @@ export function openDeviceMemory(
     f32: new F32Port(cache.f32, work),
     f64: new F64Port(cache.f64, work),
   };
+  const close = (): void => {
+    cache.forget();
+    remote.forget();
+  };
+  return { memory, close };
 }

@@ -38,6 +38,7 @@ export class DeviceThread {
   readonly #record: DeviceRecord;
   readonly #slot: number;
   readonly #runner: ItemRunner;
+  readonly #closeMemory: () => void;
 
   private constructor(machine: Machine, record: DeviceRecord, index: number, slot: number, service: FaultService) {
     this.#machine = machine;
@@ -46,7 +47,9 @@ export class DeviceThread {
     this.service = service;
     const ring = new FaultRing(machine.memory, record.rings.get(index));
     const translator = new DeviceTranslator(service, ring, this.work);
-    this.memory = openDeviceMemory(machine, record, translator, this.work);
+    const { memory, close } = openDeviceMemory(machine, record, translator, this.work);
+    this.memory = memory;
+    this.#closeMemory = close;
     this.#runner = new ItemRunner(service, ring, this.work, this.memory);
   }
 
@@ -66,9 +69,13 @@ export class DeviceThread {
     return this.#runner.run(dispatch);
   }
 
-  /** This thread leaves the device. */
+  /**
+   * This thread leaves the device. What a kernel has left behind here may still call, and finds
+   * nothing.
+   */
   close(): void {
     const { memory } = this.#machine;
+    this.#closeMemory();
     runBlocking(memory, this.service.close(), "device thread");
     runBlocking(memory, leaveDevice(this.#machine, this.#record, this.#slot), "device thread");
   }

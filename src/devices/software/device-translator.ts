@@ -16,7 +16,7 @@ import type { Translator } from "../../memory/translation.ts";
 import { TRANSLATION_WRITABLE } from "../../memory/translation.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
-import { DeviceFault } from "../device-fault.ts";
+import { DeviceFault, outsideItem } from "../device-fault.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import { STALLS, countAtomically } from "./device-stats.ts";
 import { type DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "./device-table.ts";
@@ -42,8 +42,11 @@ export class WorkItem {
   mustStall = false;
   /** It has made a store or a read-modify-write: it cannot be run again. */
   hasStored = false;
-  /** It has been given up, or has failed: nothing that it does from here on has an effect. */
-  isOver = false;
+  /**
+   * It has been given up, or has failed, or there is none: nothing that is done from here on has an
+   * effect.
+   */
+  isOver = true;
   /** The page at which it was given up, -1 if it was not. */
   faultedPage = -1;
   failure: Error | undefined;
@@ -55,6 +58,22 @@ export class WorkItem {
     this.isOver = false;
     this.faultedPage = -1;
     this.failure = undefined;
+  }
+
+  /**
+   * The dispatch is over. What its kernel has left behind (promises, timers) finds no item to work
+   * for.
+   */
+  end(): void {
+    this.item = -1;
+    this.isOver = true;
+    this.failure = undefined;
+  }
+
+  /** Why an access of an item that is over is refused. */
+  refusal(): Error {
+    if (this.item < 0) return outsideItem();
+    return this.failure ?? ABANDONED;
   }
 }
 
@@ -72,6 +91,7 @@ export class DeviceTranslator implements Translator {
   }
 
   translate(page: number, write: boolean, address: number): number {
+    if (this.#work.isOver) throw this.#work.refusal();
     const table = this.#table;
     for (let steals = 0; ; steals++) {
       const entry = table.entryOf(page);

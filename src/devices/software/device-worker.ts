@@ -6,35 +6,14 @@
 
 import { enterWorker } from "../../host/worker-scope.ts";
 import { MachineSeat } from "../../space/machine-seat.ts";
-import { EINVAL, ENOENT } from "../../sync/errno.ts";
-import { HmmError } from "../../sync/errors.ts";
-import type { Kernel } from "./device-memory.ts";
+import { kernelLeftBehind } from "../device-fault.ts";
 import { DeviceThread } from "./device-thread.ts";
+import { loadKernel } from "./kernel-module.ts";
 import "./mirror-ops.ts";
 import { type OwnerMessage, type ThreadMessage, type ThreadStart, packFailure } from "./worker-messages.ts";
 
 const scope = enterWorker();
 const post = (message: ThreadMessage): void => scope.post(message);
-
-async function loadKernel(module: string, name: string): Promise<Kernel> {
-  let exports: Record<string, unknown>;
-  try {
-    exports = (await import(module)) as Record<string, unknown>;
-  } catch (error) {
-    throw new HmmError(
-      ENOENT,
-      "dispatch",
-      `Cannot load the kernel's module ${module}: ${String(error)}; check its URL`,
-    );
-  }
-  const kernel = exports[name];
-  if (typeof kernel === "function") return kernel as Kernel;
-  throw new HmmError(
-    EINVAL,
-    "dispatch",
-    `Cannot run the kernel "${name}": ${module} exports no such function; check the name`,
-  );
-}
 
 function openThread({ machine, machineId, recordAt, index }: ThreadStart): { seat: MachineSeat; thread: DeviceThread } {
   const seat = MachineSeat.attach(machine, machineId);
@@ -49,11 +28,18 @@ function openThread({ machine, machineId, recordAt, index }: ThreadStart): { sea
 
 async function serve(start: ThreadStart): Promise<void> {
   const { seat, thread } = openThread(start);
+  // The items of a kernel that leaves promises behind are long over when one is rejected; so the
+  // next answer tells.
+  let leftBehind: Error | undefined;
+  scope.onUnhandledRejection((reason) => {
+    leftBehind ??= kernelLeftBehind(reason);
+  });
   const run = async (message: OwnerMessage & { kind: "run" }): Promise<void> => {
     try {
       const kernel = await loadKernel(message.module, message.export);
       for (const section of message.sections) seat.machine.ram.adoptSection(section);
-      const failure = thread.run({ ...message, kernel });
+      const failure = thread.run({ ...message, kernel }) ?? leftBehind;
+      leftBehind = undefined;
       post(failure === undefined ? { kind: "ran" } : { kind: "ran", failure: packFailure(failure) });
     } catch (error) {
       post({ kind: "ran", failure: packFailure(error) });

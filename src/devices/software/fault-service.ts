@@ -21,14 +21,14 @@ import { EBUSY, type Errno } from "../../sync/errno.ts";
 import { access } from "../../sync/task.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../prefetch.ts";
-import { BlockWork, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
+import { BlockWork, type PageFailure, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { BATCHES, DUPLICATES, FAULTS, count } from "./device-stats.ts";
 import { ENTRY_PRESENT, ENTRY_WRITE } from "./device-table.ts";
 import { FaultBatch } from "./fault-batch.ts";
 import { FaultRing } from "./fault-ring.ts";
 import { beginBatch, dropTurn, SERVED_BY_ANOTHER, takeTurn } from "./service-turn.ts";
-import { allocServiceRange, type SpanDevice, SpanService } from "./span-service.ts";
+import { allocServiceRange, registerErrno, type SpanDevice, SpanService } from "./span-service.ts";
 
 /** Under pressure, every so many batches prefetch although it has not paid lately. */
 const PROBE_BATCHES = 64;
@@ -90,7 +90,8 @@ export class FaultService {
 
   /**
    * Serves one fault, and with it what waits in the rings. 0: the page can be accessed, unless it is taken away again; `isRemote`: in RAM, where that does not happen for
-   * lack of frames. EFAULT, EPERM, ENOMEM: it cannot be had. EBUSY: not within the device's fault timeout (B1). Holding no lock.
+   * lack of frames. EFAULT, EPERM, ENOMEM, ESRCH (the address space is gone), ENODEV: it cannot be
+   * had. EBUSY: not within the device's fault timeout (B1). Holding no lock.
    */
   *resolve(page: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
     const deadlineMs = monotonicMs() + this.#record.faultTimeoutMs;
@@ -120,10 +121,12 @@ export class FaultService {
   }
 
   /**
-   * Serves every page of [startPage, endPage) that has no entry for the access, in one round: copies while frames are free, the rest in RAM. 0, or the errno of the first
-   * page that cannot be had. Pages that collided stay without an entry. Holding no lock.
+   * Serves every page of [startPage, endPage) that has no entry for the access, in one round:
+   * copies while frames are free, the rest in RAM. Returns the first page that failed, if one did;
+   * those before it have been served, but for such as collided, which stay without an entry.
+   * Holding no lock.
    */
-  *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<Errno> {
+  *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<PageFailure | undefined> {
     yield* takeTurn(this.#record);
     try {
       yield* beginBatch(this.#record);
@@ -134,11 +137,12 @@ export class FaultService {
         const end = Math.min(page - (page % BLOCK_PAGES) + BLOCK_PAGES, endPage);
         this.#work.start(page - (page % BLOCK_PAGES), -1);
         copies -= this.#wantMissing(page, end, isWrite, copies);
-        const errno = yield* this.#serveWanted();
-        if (errno !== 0) return errno;
+        yield* this.#serveWanted();
+        const failure = this.#work.firstFailure();
+        if (failure !== undefined) return failure;
         page = end;
       }
-      return 0;
+      return undefined;
     } finally {
       yield* dropTurn(this.#record);
     }
@@ -159,18 +163,10 @@ export class FaultService {
     return planned;
   }
 
-  /** Serves what is wanted in the block. The errno of its first page that cannot be had. */
-  *#serveWanted(): Task<Errno> {
-    const { firstPage, endPage, failures } = this.#work;
-    if (firstPage >= endPage) return 0;
-    yield* this.#serveSpan(firstPage, endPage);
-    if (failures.length === 0) return 0;
-    let lowest = Infinity;
-    let errno: Errno = 0;
-    for (const failure of failures) {
-      if (failure.page < lowest) ({ page: lowest, errno } = failure);
-    }
-    return errno;
+  /** Serves what is wanted in the block. What failed stands in `#work`. */
+  *#serveWanted(): Task<void> {
+    const { firstPage, endPage } = this.#work;
+    if (firstPage < endPage) yield* this.#serveSpan(firstPage, endPage);
   }
 
   /** One batch. `urgentPage` (or -1) is served with it, and first; returns the errno for it. Holding the turn. */
@@ -306,14 +302,17 @@ export class FaultService {
     yield* driverLock.unlock();
   }
 
-  /** Waits until no invalidation of `page` is in flight, or `timeoutMs` went by: 0 in either case. EFAULT, ENOMEM, EMFILE: it cannot be waited for. */
+  /**
+   * Waits until no invalidation of `page` is in flight, or `timeoutMs` went by: 0 in either case.
+   * ESRCH, ENOMEM, EMFILE: it cannot be waited for.
+   */
   *waitUntilQuiet(page: number, timeoutMs: number): Task<Errno> {
     const { machine, mirror } = this.device;
     const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
     if (typeof range === "number") return range;
     try {
       const errno = yield* hmmRangeRegister(range, mirror, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
-      if (errno !== 0) return errno;
+      if (errno !== 0) return registerErrno(errno);
       try {
         yield* hmmRangeWaitUntilValid(range, timeoutMs);
       } finally {

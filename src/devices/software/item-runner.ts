@@ -20,7 +20,7 @@
 import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { hasPanicked } from "../../sync/panic.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
-import { type DeviceFault, KernelFailure } from "../device-fault.ts";
+import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
 import type { DeviceMemory, Kernel } from "./device-memory.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { ITEMS, REPLAYS, countAtomically } from "./device-stats.ts";
@@ -100,7 +100,14 @@ export class ItemRunner {
   }
 
   /** Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did: then the others are told to stop too. */
-  run(dispatch: Dispatch): DeviceFault | KernelFailure | Error | undefined {
+  run(dispatch: Dispatch): Error | undefined {
+    const failure = refusedKernel(dispatch.kernel) ?? this.#runItems(dispatch);
+    this.#work.end();
+    if (failure !== undefined) stopDispatch(this.#record);
+    return failure;
+  }
+
+  #runItems(dispatch: Dispatch): Error | undefined {
     this.#count = 0;
     this.#next = 0;
     this.#end = 0;
@@ -108,10 +115,7 @@ export class ItemRunner {
     while (this.#refill(dispatch)) {
       if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
       const failure = this.#pass(dispatch);
-      if (failure !== undefined) {
-        stopDispatch(this.#record);
-        return failure;
-      }
+      if (failure !== undefined) return failure;
       if (this.#ring.waiting > 0) runBlocking(memory, this.#service.serveWaiting(this.#ring), "device faults");
     }
     return undefined;
@@ -215,12 +219,27 @@ export class ItemRunner {
     const work = this.#work;
     work.begin(item, mustStall);
     try {
-      kernel(this.#memory, item, args);
+      // A kernel returns nothing, but nothing keeps it from returning something.
+      const result: unknown = kernel(this.#memory, item, args);
+      if (result !== undefined) {
+        const refused = refusedResult(item, result);
+        if (refused !== undefined) return this.#refuse(refused, result);
+      }
     } catch (error) {
       // What an item throws that is over already is its kernel's answer to our own exception.
       if (!work.isOver)
-        return hasPanicked(this.#record.memory) && error instanceof Error ? error : new KernelFailure(item, error);
+        return hasPanicked(this.#record.memory) && error instanceof Error ? error : kernelThrew(item, error);
     }
     return work.failure;
+  }
+
+  /**
+   * Whatever the item did, it is not to be run again. A promise that it returned may be rejected
+   * yet, which is nobody's concern then.
+   */
+  #refuse(refused: KernelFailure, result: unknown): KernelFailure {
+    this.#work.faultedPage = -1;
+    if (result instanceof Promise) result.catch(() => {});
+    return refused;
   }
 }

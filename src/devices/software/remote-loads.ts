@@ -33,6 +33,11 @@ export class RemoteLoads {
     this.#section = machine.ram.section(0);
   }
 
+  /** Drops the translation that is remembered. */
+  forget(): void {
+    this.#page = -1;
+  }
+
   load32(address: number): number {
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);

@@ -8,6 +8,8 @@ import { PAGE_BYTES } from "../../mm/pte.ts";
 import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
 import type { AddressSpace } from "../../space/address-space.ts";
 import { EBADF, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { agentRecordsLeft } from "../../sync/agents.ts";
+import { AGENT_LIMIT } from "../../sync/control-block.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { hmmMirrorUnregister } from "../../hmm/mirror.ts";
 import { hasPanicked } from "../../sync/panic.ts";
@@ -61,9 +63,13 @@ const ITEMS_MAX: number = 2 ** 31 - 1;
 export interface SoftwareKernel {
   /**
    * Runs the kernel for work items 0 to `items` - 1 on the device's threads. Dispatches of one device run one after the other. Rejects with
-   * - DeviceFault (address, access, item, reason) when an item touches what no mapping allows,
-   * - KernelFailure (item, cause) when the kernel throws,
-   * - HmmError ENODEV when a thread of the device is gone, EBADF when the device is disposed of, EINVAL for bad arguments or no such kernel.
+   * - DeviceFault (address, access, item, reason) when an item touches what no mapping allows; with
+   *   `code` ESRCH when the address space is gone,
+   * - KernelFailure (item, cause) when the kernel throws, or is no plain function that is done when
+   *   it returns (async, a generator),
+   * - HmmError ENODEV when a thread of the device is gone, EBADF when the device is disposed of,
+   *   ENOENT when there is no such module, EINVAL for bad arguments, no such kernel or a module
+   *   that cannot be loaded.
    *
    * Items that had begun before may have run to their end; none ran twice. The device and the address space stay usable, but for ENODEV.
    */
@@ -136,7 +142,7 @@ export class SoftwareDevice implements Device {
     }
   }
 
-  /** Names a kernel. Whether it exists is found out by the first dispatch. */
+  /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
   kernel(options: SoftwareKernelOptions): SoftwareKernel {
     const { module, export: exported, mayReplay = true } = options;
     const url = new URL(module).href;
@@ -197,13 +203,6 @@ export class SoftwareDevice implements Device {
     }
     const { errno, page, pages, faults } = outcome;
     if (errno === 0) return { pages, faults };
-    if (errno === EINVAL)
-      throw new HmmError(
-        EINVAL,
-        name,
-        `Cannot ${name} memory from the device: its address space is gone; make a device on one that lives`,
-        address,
-      );
     throw new DeviceFault({
       errno,
       address: Math.max(address, page * PAGE_BYTES),
@@ -272,6 +271,7 @@ interface DeviceParts {
 async function openParts(space: AddressSpace, options: Parameters<typeof createDevice>[1]): Promise<DeviceParts> {
   const releaseThread = space.retainThread();
   try {
+    requireThreads(space.machine, options.threads);
     const opened = await space.run(openTask(space, options));
     if (typeof opened !== "number") return { ...opened, releaseThread };
     throw creationFailure(opened);
@@ -279,6 +279,20 @@ async function openParts(space: AddressSpace, options: Parameters<typeof createD
     releaseThread();
     throw error;
   }
+}
+
+/**
+ * Throws EMFILE before any Worker is started in vain: it would take long to find out by itself that
+ * there is no place for it.
+ */
+function requireThreads({ memory }: AddressSpace["machine"], threads: number): void {
+  const left = agentRecordsLeft(memory);
+  if (threads <= left) return;
+  throw new HmmError(
+    EMFILE,
+    "device",
+    `Cannot make the device: it wants ${threads} threads, and the machine has room for ${left} more (${AGENT_LIMIT} in all); give it fewer, or dispose of other devices`,
+  );
 }
 
 function* openTask(

@@ -39,7 +39,7 @@ import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
 import { trackRange } from "../../mm/track.ts";
 import { wordAt } from "../../mm/page-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
-import { EAGAIN, EBUSY, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/errno.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES } from "../prefetch.ts";
@@ -90,6 +90,14 @@ export function allocServiceRange(machine: Machine): Task<HmmRange | Errno> {
   });
 }
 
+/**
+ * Why no range could be registered, in the words of a device: EFAULT is "the address space is dead"
+ * there, "nothing is mapped" here.
+ */
+export function registerErrno(errno: Errno): Errno {
+  return errno === EFAULT ? ESRCH : errno;
+}
+
 /** One thread's service of stretches. Three of its steps can be overridden: so tests show that each is needed. */
 export class SpanService {
   readonly device: SpanDevice;
@@ -124,8 +132,9 @@ export class SpanService {
   *serve(startPage: number, endPage: number): Task<Errno> {
     const range = this.#range;
     const { mirror } = this.device;
-    const errno = yield* hmmRangeRegister(range, mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES);
-    if (errno !== 0) {
+    const answer = yield* hmmRangeRegister(range, mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES);
+    if (answer !== 0) {
+      const errno = registerErrno(answer);
       this.#failAll(startPage, endPage, errno);
       return errno;
     }

@@ -6,7 +6,13 @@
 import type { MachineHandle } from "../../memory/machine.ts";
 import type { RamSectionHandle } from "../../memory/ram-section.ts";
 import { HmmError } from "../../sync/errors.ts";
-import { DeviceFault, type DeviceFaultFields, KernelFailure } from "../device-fault.ts";
+import {
+  DeviceFault,
+  type DeviceFaultFields,
+  KernelFailure,
+  type KernelFailureFields,
+  textOf,
+} from "../device-fault.ts";
 
 /** The start data of a device thread. */
 export interface ThreadStart {
@@ -42,7 +48,7 @@ export type ThreadMessage =
 /** An error on its way between threads. */
 export type FailureMessage =
   | { readonly kind: "fault"; readonly errno: number; readonly fields: Omit<DeviceFaultFields, "errno"> }
-  | { readonly kind: "kernel"; readonly item: number; readonly cause: unknown }
+  | { readonly kind: "kernel"; readonly fields: KernelFailureFields }
   | { readonly kind: "error"; readonly code: string; readonly syscall: string; readonly message: string };
 
 /** Takes an error apart. */
@@ -51,7 +57,8 @@ export function packFailure(error: unknown): FailureMessage {
     const { errno, address, access, item } = error.fields;
     return { kind: "fault", errno, fields: { address, access, item } };
   }
-  if (error instanceof KernelFailure) return { kind: "kernel", item: error.item, cause: cloneable(error.cause) };
+  if (error instanceof KernelFailure)
+    return { kind: "kernel", fields: { ...error.fields, cause: cloneable(error.cause) } };
   if (error instanceof HmmError)
     return { kind: "error", code: error.code, syscall: error.syscall, message: error.message };
   return {
@@ -65,7 +72,7 @@ export function packFailure(error: unknown): FailureMessage {
 /** Puts it together again. */
 export function unpackFailure(failure: FailureMessage): HmmError {
   if (failure.kind === "fault") return new DeviceFault({ errno: failure.errno, ...failure.fields });
-  if (failure.kind === "kernel") return new KernelFailure(failure.item, failure.cause);
+  if (failure.kind === "kernel") return new KernelFailure(failure.fields);
   return new HmmError(failure.code, failure.syscall, failure.message);
 }
 
@@ -74,6 +81,6 @@ function cloneable(cause: unknown): unknown {
   try {
     return structuredClone(cause);
   } catch {
-    return cause instanceof Error ? new Error(cause.message) : String(cause);
+    return cause instanceof Error ? new Error(textOf(cause)) : textOf(cause);
   }
 }
