@@ -20,7 +20,7 @@ import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
-import { EBUSY, EFAULT } from "../../../src/sync/errno.ts";
+import { EBUSY, EFAULT, ESRCH } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { DONE_TRUE } from "../../../src/sync/task.ts";
@@ -56,7 +56,7 @@ function* resolve(world: World, rig: HmmRig, page: number, isWrite: boolean, Spa
   const service = yield* FaultService.open(viewDevice(rig.machine, world.record), Spans);
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const errno = yield* service.resolve(page, isWrite, false);
-  assert([0, EBUSY, EFAULT].includes(errno), `the fault was answered ${errno}`);
+  assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
   yield* service.close();
 }
 
