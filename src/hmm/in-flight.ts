@@ -65,8 +65,8 @@ export const WAS_COUNTED: Forgotten = 2;
 
 /** Strikes an invalidation off. */
 export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): Forgotten {
-  const { words } = hmm.memory;
   const first = recordsAt(hmm);
+  const { words } = hmm.memory; // after recordsAt, which may have made the view longer
   const last = first + (hmm.inFlightCount - 1) * IN_FLIGHT_WORDS;
   for (let at = first; at <= last; at += IN_FLIGHT_WORDS) {
     if (words[at]! >>> 0 !== startPage || words[at + 1]! >>> 0 !== endPage) continue;
@@ -82,8 +82,8 @@ export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): Fo
 
 /** How many recorded invalidations touch [startPage, endPage). */
 export function countInFlight(hmm: Hmm, startPage: number, endPage: number): number {
-  const { words } = hmm.memory;
   const first = recordsAt(hmm);
+  const { words } = hmm.memory; // after recordsAt, which may have made the view longer
   const end = first + hmm.inFlightCount * IN_FLIGHT_WORDS;
   let count = 0;
   for (let at = first; at < end; at += IN_FLIGHT_WORDS) {

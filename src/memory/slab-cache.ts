@@ -206,6 +206,8 @@ export class SlabCache {
 
   /** A slot of a slab that has one. Holding slabLock. */
   #take(slab: Slab): number {
+    // Another thread may have grown the heap, and the slab may begin before the end of this thread's view and end after it.
+    this.memory.ensure(slab.at + HEAP_PAGE_WORDS * 2 ** this.#shape.slabOrder);
     const { words } = this.memory;
     let at = slab.firstFree;
     if (at === 0) {

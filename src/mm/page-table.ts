@@ -7,7 +7,8 @@
  *                  | pgd: 4096    | mid: 2048    | leaf: 512 |
  *                  +--------------+--------------+-----------+
  *
- * An upper entry is the word index of the next table, or 0. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
+ * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie past the end of this thread's view of the heap, so
+ * whoever follows a pointer to one calls `ensure` first. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
  *
  *   W1  An upper entry goes from 0 to a table by compare-and-swap, the mmap lock held at least for reading, and back to 0 only where nobody else
  *       walks under that lock: the mmap lock is held for writing (`freeEmptyLeaves`: leaves only), or the space has died (`freeTables`: all).
@@ -51,6 +52,7 @@ export function wordAt(words: Int32Array, index: number): number {
 
 /** The leaf that covers `page`, or 0 when there is none. */
 export function leafOf(memory: SharedMemory, pgd: number, page: number): number {
+  memory.ensure(pgd + PGD_WORDS);
   const mid = wordAt(memory.words, pgd + (page >>> MID_SHIFT));
   if (mid === 0) return 0;
   memory.ensure(mid + MID_WORDS);
@@ -68,6 +70,7 @@ export function findLeaf(memory: SharedMemory, pgd: number, page: number): Task<
 }
 
 function* findLeafInSteps(memory: SharedMemory, pgd: number, page: number): Task<number> {
+  memory.ensure(pgd + PGD_WORDS);
   yield* access(memory, "read", pgd + (page >>> MID_SHIFT), 1, "page table");
   const mid = wordAt(memory.words, pgd + (page >>> MID_SHIFT));
   if (mid === 0) return 0;
@@ -128,6 +131,7 @@ export function* forEachLeaf(
   isAlone: boolean = false,
 ): Task<number> {
   const showsSteps = memory.mode === EXPLORED && !isAlone;
+  memory.ensure(pgd + PGD_WORDS);
   for (let page = startPage; page < endPage;) {
     if (showsSteps) yield* access(memory, "read", pgd + Math.floor(page / MID_SPAN_PAGES), 1, "page table");
     const mid = wordAt(memory.words, pgd + Math.floor(page / MID_SPAN_PAGES));
@@ -149,6 +153,7 @@ export function* forEachLeaf(
 /** Frees every table of the space. The entries must be empty; the caller is alone (exit). */
 export function* freeTables(machine: Machine, pgd: number): Task<void> {
   const { memory, heap } = machine;
+  memory.ensure(pgd + PGD_WORDS);
   for (let top = 0; top < PGD_WORDS; top++) {
     const mid = wordAt(memory.words, pgd + top);
     if (mid === 0) continue;
@@ -172,6 +177,7 @@ const LEAVES_PER_FLUSH = 512;
  */
 export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
   const { memory } = machine;
+  memory.ensure(mm.pgd + PGD_WORDS);
   const unlinked: number[] = [];
   let unlinkedFrom = startPage;
   const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;

@@ -67,6 +67,7 @@ export function* shmemPut(machine: Machine, at: number): Task<void> {
   const shmem = Shmem.at(memory, at);
   if (!(yield* shmem.refs.put())) return;
   const { directory, directoryWords } = shmem;
+  memory.ensure(directory + directoryWords);
   for (let i = 0; i < directoryWords; i++) {
     const table = wordAt(memory.words, directory + i);
     if (table === 0) continue;
@@ -86,6 +87,7 @@ function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
   const { memory, heap } = machine;
   const top = Math.floor(offset / LEAF_WORDS);
   if (top >= shmem.directoryWords) return -1;
+  memory.ensure(shmem.directory + shmem.directoryWords); // another thread may have made it, and grown the heap for it
   yield* access(memory, "read", shmem.directory + top, 1, "shmem directory");
   let table = wordAt(memory.words, shmem.directory + top);
   if (table === 0) {

@@ -6,11 +6,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hmm, IN_FLIGHT_INLINE } from "../../src/hmm/hmm-struct.ts";
-import { IN_FLIGHT_RECORDS_MAX } from "../../src/hmm/in-flight.ts";
+import { IN_FLIGHT_RECORDS_MAX, WAS_RECORDED, countInFlight, forgetInFlight } from "../../src/hmm/in-flight.ts";
 import { type HmmRange, hmmRangeAlloc, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { Machine } from "../../src/memory/machine.ts";
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { invalidateRange, zapNonBlocking } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
@@ -271,6 +272,29 @@ test("more invalidations at once than the struct has room for: the record moves 
   for (const change of changes.toReversed()) end(rig, change);
   assert.deepEqual([rig.run(hmmRangeWaitUntilValid(late, 1)), statistics(rig).notifiers], [true, 0]);
   closeAll(rig, device, [range, late]);
+});
+
+test("the table of invalidations is read right by a thread whose view of the heap does not reach it yet", () => {
+  const rig = new Rig();
+  const device = FakeDevice.registered(rig);
+  const { heap, memory } = rig.machine;
+  const other = Machine.attach(rig.machine.handle, { name: "other" });
+  const seen = memory.words.length;
+  const blocks: number[] = [];
+  while (memory.words.length === seen) blocks.push(rig.run(heap.allocWords(1024)));
+  const changes = Array.from({ length: IN_FLIGHT_INLINE + 1 }, (_, i) => clearing(rig, 1000 + i, 1001 + i));
+  for (const change of changes) assert.equal(start(rig, change), 0);
+  const theirs = Hmm.at(other.memory, rig.mm.hmm);
+  assert.ok(theirs.inFlightTable >= other.memory.words.length);
+  assert.equal(countInFlight(theirs, 1000, 1001), 1);
+  other.memory.words = other.memory.words.subarray(0, seen);
+  assert.equal(forgetInFlight(theirs, 1000, 1001), WAS_RECORDED);
+  assert.equal(countInFlight(theirs, 1000, 1001), 0);
+  theirs.notifiers--; // as the end of that invalidation would
+  for (const change of changes.slice(1)) end(rig, change);
+  for (const at of blocks) rig.run(heap.freeWords(at, 1024));
+  other.detach();
+  closeAll(rig, device, []);
 });
 
 test("a start that may not allocate falls back to counting: no range is valid until those have ended", () => {

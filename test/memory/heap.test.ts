@@ -295,3 +295,25 @@ test("a block is zeroed also where another thread grew the heap and this one has
   assert.ok(machine.memory.words.subarray(taken, taken + 512).every((word) => word === 0));
   run(machine, machine.heap.freeWords(kept, 512));
 });
+
+/** Eight do not fit a page, so a slab has two. */
+const Broad: Struct<StructView & { readonly all: WordArray }> = struct<StructView & { readonly all: WordArray }>(
+  "heapBroad",
+  { all: array(180, "t", "") },
+);
+
+test("an object is marked and zeroed also where its slab begins inside a thread's view of the heap and ends past it", () => {
+  const machine = makeMachine();
+  const other = Machine.attach(machine.handle, { name: "other" });
+  const first = run(machine, machine.heap.alloc(Broad));
+  let at = first;
+  while (Math.floor(at / 1024) === Math.floor(first / 1024)) at = run(machine, machine.heap.alloc(Broad));
+  Broad.at(machine.memory, at).all.set(0, 7);
+  run(machine, machine.heap.free(Broad, at));
+  // As if it had looked last when the heap ended behind the slab's first page.
+  other.memory.words = new Int32Array(machine.memory.buffer, 0, Math.ceil(first / 1024) * 1024);
+  const taken = run(other, other.heap.alloc(Broad));
+  assert.equal(taken, at, "the slot that was freed last");
+  assert.equal(Broad.at(machine.memory, taken).all.get(0), 0);
+  run(machine, machine.heap.free(Broad, taken));
+});
