@@ -17,8 +17,9 @@ export type { Exploration, ExploreOptions, Observer, Progress } from "./session/
 
 /**
  * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. Throws
- * {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its steps, RangeError if it has no
- * tasks or too many, CheckpointError when it cannot go on from options.resumeFrom.
+ * {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its steps, {@link EngineFault} if the
+ * checker itself goes wrong, RangeError if it has no tasks or too many, CheckpointError when it cannot go on from
+ * options.resumeFrom.
  * @example Two tasks count, and one of them may not be noticed.
  * ```ts
  * import { Places, defineScenario, explore } from "hmm-ts/checker";

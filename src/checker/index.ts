@@ -16,6 +16,7 @@ export { recordRun, type RecordOptions } from "./replay/record-run.ts";
 export type { Recording } from "./replay/recording.ts";
 export { HmmRig, RIG_PAGE, rigScenario, type RigOptions, type RigScenario } from "./rig/hmm-rig.ts";
 export {
+  EngineFault,
   UncontrolledNondeterminism,
   defaultLiberties,
   defineScenario,

@@ -123,9 +123,33 @@ export const defaultLiberties: Liberties = {
 
 /**
  * Ways to break the checker, for the tests that must notice: without reports about blocked tasks, without conflicts of
- * frees, with the test of a condition and the parking after it in one step, with wakeup sequences of one step.
+ * frees, with the test of a condition and the parking after it in one step, with wakeup sequences of one step, with a park
+ * put down to the latest change of its word, with the comparison of a park in the step before it.
  */
-export type Weakness = "drop-blocked" | "drop-free" | "fuse-parking" | "shorten-wakeups";
+export type Weakness =
+  | "drop-blocked"
+  | "drop-free"
+  | "fuse-parking"
+  | "shorten-wakeups"
+  | "latest-change"
+  | "fuse-sleeping";
+
+/**
+ * The checker has planned a step that is not possible, of a scenario that repeats itself. It is a fault of the checker, unless
+ * the scenario's tasks share words that no step names.
+ */
+export class EngineFault extends Error {
+  /** What leads to the step: for replay. */
+  readonly token: string;
+
+  constructor(scenario: string, step: number, planned: string, token: string) {
+    super(
+      `Cannot go on exploring "${scenario}": step ${step + 1} was planned to be ${planned}, and that is not possible there, although the tasks repeat themselves. Unless they read or write shared words that no step names (a plain word that is no PlainCell, a condition that reads more than its "reads" says), this is a fault of the checker: please report it, with the scenario and the token ${token}`,
+    );
+    this.name = "EngineFault";
+    this.token = token;
+  }
+}
 
 /** An execution did not repeat its beginning. */
 export class UncontrolledNondeterminism extends Error {

@@ -18,6 +18,8 @@
  * | refGet, refPut | always | count + 1, - 1 |
  * | enqueue | always | reads the queue's sequence, waiters + 1 |
  * | testCondition | always | reads whatever the condition reads |
+ * | sleep | always | the scheduler's, not the task's: what a park is begun with whose word the task's last step did not touch. It |
+ * | | | compares the word: not `expected`, and the wait is over; else the task is parked, in the order of these steps |
  * | park | a wake of its word was performed since it was yielded | none; the task enqueues again, tests again |
  * | wakeAll, wakeOne | always | sequence + 1; enables all parked tasks, or the one parked longest of those not yet woken |
  * | dequeue | always | waiters - 1 |
@@ -96,6 +98,7 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   compareExchange: "success-writes",
   opCall: "write",
   opReturn: "write",
+  sleep: "success-writes",
   read: "read",
   write: "write",
   update: "write",
@@ -153,6 +156,7 @@ export function succeeds(kind: WaitKind, value: number, expected: number): boole
     case "refGet":
       return value > 0;
     case "compareExchange":
+    case "sleep":
       return value === expected;
     default:
       return true;

@@ -74,6 +74,7 @@ export type WaitKind =
   | "compareExchange"
   | "opCall"
   | "opReturn"
+  | "sleep"
   | AccessKind;
 
 /** Scheduling points that upper layers mark by {@link access}. */

@@ -4,6 +4,7 @@
  */
 
 import type { Execution } from "../execution/execution.ts";
+import { requirePlanned } from "../execution/planned.ts";
 import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
@@ -62,7 +63,7 @@ export class DepthFirst implements Scheduler {
   next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
-      if (depth < this.#feet.length) run.requirePlanned(this.#current[depth]!, this.#feet[depth]!);
+      if (depth < this.#feet.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);
       return this.#current[depth]!;
     }
     this.#tried[depth] = 0;

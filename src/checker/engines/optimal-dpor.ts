@@ -16,6 +16,7 @@
  */
 
 import type { Execution } from "../execution/execution.ts";
+import { requirePlanned } from "../execution/planned.ts";
 import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { Races } from "./races.ts";
@@ -100,7 +101,7 @@ export class OptimalDpor implements Scheduler {
   next(run: Execution): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
-      if (depth >= run.trace.length) run.requirePlanned(this.#current[depth]!, this.#feet[depth]!);
+      if (depth >= run.trace.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);
       return this.#current[depth]!;
     }
     this.#depth = depth;
@@ -110,7 +111,7 @@ export class OptimalDpor implements Scheduler {
     else this.#sleepers.inherit(depth, this.#current[depth - 1]!, run.trace.footprint[depth - 1]!);
     const planned = this.#todo[depth]!.shift();
     if (planned !== undefined) {
-      run.requirePlanned(planned.transition, planned.footprint);
+      requirePlanned(run, planned.transition, planned.footprint);
       this.#todo[depth + 1] = planned.children;
       return (this.#current[depth] = planned.transition);
     }

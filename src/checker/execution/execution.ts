@@ -6,7 +6,7 @@
  * X2. A task that throws is over; what it threw is a finding; the others go on.
  */
 
-import { CONTROL_WORDS, agentRecord } from "../../sync/control-block.ts";
+import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { enterTask, leaveTask } from "../../sync/current-task.ts";
 import type { TaskContext } from "../../sync/current-task.ts";
 import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
@@ -18,7 +18,16 @@ import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
 import { UncontrolledNondeterminism } from "../scenario.ts";
 import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "../scenario.ts";
-import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, TEST_CONDITION, kindCode } from "../steps/footprint.ts";
+import {
+  CONDITIONAL,
+  Footprints,
+  KINDS,
+  MAY_BLOCK,
+  PARK,
+  SLEEP,
+  TEST_CONDITION,
+  kindCode,
+} from "../steps/footprint.ts";
 import { mayStepNow } from "../steps/step-order.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import {
@@ -40,13 +49,12 @@ import type { NotLinearizable } from "../watch/linearizability.ts";
 import { watchPlainAccesses } from "../watch/plain-accesses.ts";
 import type { PlainAccess } from "../watch/plain-accesses.ts";
 import { Watchers } from "../watch/watchers.ts";
+import { becomeAgent, freshContext } from "./agents.ts";
 import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
-import { ASLEEP, Parking, WAKE_ONE } from "./parking.ts";
+import { ASLEEP, Parking, WAKE_ONE, parkOf, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
 import { codeOfYielded, requireTask } from "./what-is-no-task.ts";
 
-const OWNER_AGENT_SHIFT = 20;
-const FIRST_SERIAL = 2;
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
 const ENQUEUE = kindCode("enqueue");
@@ -166,7 +174,8 @@ export class Execution {
     });
     this.trace = new Trace(this.tasks, this.footprints);
     this.pendingCode = new Uint8Array(this.tasks);
-    this.parking = new Parking(this.trace, this.pending, this.pendingCode);
+    const isLatest = options.weaknesses.has("latest-change");
+    this.parking = new Parking(this.trace, this.pending, this.pendingCode, isLatest);
     this.#heldNext = Int32Array.from(this.#start.heldNext);
     this.#insideMark = Int32Array.from(this.#start.insideMark);
     const { mortals } = scenario;
@@ -216,7 +225,7 @@ export class Execution {
     this.parking.forget();
     for (let task = 0; task < this.tasks; task++) {
       this.#generators[task] = requireTask(this.#makers[task]!(this.#shared), this.#scenarioName, this.names[task]!);
-      this.#contexts[task] = this.#freshContext(task);
+      this.#contexts[task] = freshContext(this.memory, task, this.names[task] ?? "");
       this.#resume(task, RUN);
     }
     if (keep === 0) this.watchers.lookAtInvariants(this.#shared);
@@ -294,23 +303,6 @@ export class Execution {
     return this.footprints.of(code, wait, success);
   }
 
-  /** A step that an earlier execution has shown to be possible here must be, and touch the same. */
-  requirePlanned(transition: Transition, footprint: number): void {
-    const task = taskOf(transition);
-    const wait = this.pending[task];
-    if (wait === undefined) this.#diverged(this.depth, "a step of a task that is over");
-    const choice = choiceOf(transition);
-    const isPossible = this.#isPossible(task, wait, choice);
-    if (isPossible && this.footprintOf(task, choice) === footprint) return;
-    this.#diverged(this.depth, `"${wait.kind}" of ${wait.label}${isPossible ? "" : ", which has to wait"}`);
-  }
-
-  #isPossible(task: number, wait: Wait, choice: Choice): boolean {
-    if (choice === RUN) return this.mayRun(task, wait);
-    if (choice === DEATH) return this.deaths.left > 0 && this.deaths.isMortal(task);
-    return choice >= WAKE || this.mayLeave(task, choice);
-  }
-
   /** Performs one step. */
   step(transition: Transition): void {
     const task = taskOf(transition);
@@ -336,6 +328,7 @@ export class Execution {
     if (choice === TIMEOUT) this.timeoutsLeft--;
     else if (choice === SPURIOUS) this.spuriousLeft--;
     if (choice === DEATH) this.#die(task, wait);
+    else if (code === SLEEP && this.memory.words[wait.index] === wait.expected) this.#expect(task, parkOf(wait), PARK);
     else this.#resume(task, choice);
     if (task === this.#fate) this.deaths.left = 0;
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
@@ -436,12 +429,9 @@ export class Execution {
 
   #resume(task: number, choice: Choice): void {
     const { memory } = this;
-    memory.agentId = task + 1;
-    memory.ownerBase = (task + 1) << OWNER_AGENT_SHIFT;
-    memory.record = agentRecord(task + 1);
+    becomeAgent(memory, task);
     memory.heldNext = this.#heldNext[task]!;
     memory.insideMark = this.#insideMark[task]!;
-    memory.resourceNext = 0;
     const previous = enterTask(this.#contexts[task]!);
     let wait: Wait | undefined;
     let code = 0;
@@ -461,12 +451,23 @@ export class Execution {
     }
     this.#heldNext[task] = memory.heldNext;
     this.#insideMark[task] = memory.insideMark;
+    if (wait === undefined) {
+      this.pending[task] = undefined;
+      this.#alive--;
+    } else if (code === PARK && !this.#isSettledAt(wait.index)) this.#expect(task, sleepOf(wait), SLEEP);
+    else this.#expect(task, wait, code);
+  }
+
+  #expect(task: number, wait: Wait, code: number): void {
     this.pending[task] = wait;
-    if (wait === undefined) this.#alive--;
-    else {
-      this.pendingCode[task] = code;
-      if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) throw new NeedsScans();
-    }
+    this.pendingCode[task] = code;
+    if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) throw new NeedsScans();
+  }
+
+  /** Whether the step that was just done fixes the order of its task among those that queue at a word and wake it. */
+  #isSettledAt(word: number): boolean {
+    if (this.weaknesses.has("fuse-sleeping")) return true;
+    return this.depth > 0 && this.footprints.settlesAt(this.trace.footprint[this.depth - 1]!, word);
   }
 
   #goOn(generator: Task<unknown>, task: number, choice: Choice): IteratorResult<Wait, unknown> {
@@ -478,20 +479,5 @@ export class Execution {
   #diverged(step: number, found: string): never {
     const expected = step < this.trace.length ? `"${this.kindName(step)}"` : "another";
     throw new UncontrolledNondeterminism(this.#scenarioName, step, expected, found);
-  }
-
-  #freshContext(task: number): TaskContext {
-    const name = this.names[task] ?? "";
-    const serial = FIRST_SERIAL + task;
-    return {
-      serial,
-      name,
-      memory: this.memory,
-      mode: EXPLORED,
-      isBlocking: false,
-      held: [],
-      shared: [],
-      beneath: undefined,
-    };
   }
 }

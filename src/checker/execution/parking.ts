@@ -1,9 +1,13 @@
 /**
  * @module Which parked tasks sleep, and what woke the others.
  *
- * K1. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One that queued before a
- *     wake and parks after it does not sleep (its word has changed), like a futex.
+ * K1. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One whose word has changed
+ *     when it parks does not sleep, like a futex: it was "woken" by the step from which on the word was no longer what the task
+ *     expects. That is the earliest one that matters, not the latest: turned round with any later one, it still parks in vain.
  * K2. A wake of one goes to the parked task that queued first.
+ * K3. Whether the word has changed is seen in the task's step before the park, so that step must be one that other steps of
+ *     the word do not commute with: enqueue, and the test of a condition. Where it is not, the park begins with a step of its own,
+ *     "sleep", which compares.
  */
 
 import { wakesParked } from "../../sync/explored.ts";
@@ -14,7 +18,16 @@ import type { Trace } from "../steps/trace.ts";
 /** {@link Parking.wokenBy}: it sleeps. */
 export const ASLEEP = -1;
 export const WAKE_ONE: number = kindCode("wakeOne");
-const WAKE_ALL = kindCode("wakeAll");
+
+/** What a park begins with where the step before it does not compare: K3. */
+export function sleepOf(park: Wait): Wait {
+  return { ...park, kind: "sleep" };
+}
+
+/** The park that was begun so. */
+export function parkOf(sleep: Wait): Wait {
+  return { ...sleep, kind: "park" };
+}
 
 export class Parking {
   readonly wokenBy: Int32Array;
@@ -22,12 +35,17 @@ export class Parking {
   readonly #pending: readonly (Wait | undefined)[];
   readonly #pendingCode: Uint8Array;
   readonly #queuedAt: Int32Array;
+  readonly #isLatest: boolean;
 
-  /** `pending`, `pendingCode`: what each task is about to do, kept up by the execution. */
-  constructor(trace: Trace, pending: readonly (Wait | undefined)[], pendingCode: Uint8Array) {
+  /**
+   * `pending`, `pendingCode`: what each task is about to do, kept up by the execution. `isLatest`: broken on purpose, for the
+   * tests of the checker.
+   */
+  constructor(trace: Trace, pending: readonly (Wait | undefined)[], pendingCode: Uint8Array, isLatest: boolean) {
     this.#trace = trace;
     this.#pending = pending;
     this.#pendingCode = pendingCode;
+    this.#isLatest = isLatest;
     this.wokenBy = new Int32Array(trace.tasks);
     this.#queuedAt = new Int32Array(trace.tasks);
   }
@@ -47,14 +65,22 @@ export class Parking {
   park(task: number, wait: Wait, depth: number): void {
     this.wokenBy[task] = ASLEEP;
     if (wait.memory.words[wait.index] === wait.expected) return;
+    this.wokenBy[task] = this.#changeOf(wait, depth);
+  }
+
+  /** The step from which on the word of `wait` is not what it expects. One that no step named is put down to the latest step. */
+  #changeOf({ index, expected }: Wait, depth: number): number {
     const trace = this.#trace;
-    const place = trace.footprints.placeOf(wait.index);
+    const place = trace.footprints.placeOf(index);
+    let change = depth - 1;
     for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
       const step = trace.touchStep[touch]!;
-      if (step >= depth || (trace.kind[step] !== WAKE_ALL && trace.kind[step] !== WAKE_ONE)) continue;
-      this.wokenBy[task] = step;
-      return;
+      if (step >= depth || trace.index[step] !== index) continue;
+      if (trace.after[step] === expected) break;
+      if (trace.before[step] !== trace.after[step]) change = step;
+      if (trace.before[step] === expected || this.#isLatest) break;
     }
+    return change;
   }
 
   sleepsOn(task: number, index: number): boolean {

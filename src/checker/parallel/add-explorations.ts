@@ -23,7 +23,7 @@ export function addExplorations(parts: readonly Exploration[], { scenario, isWho
   const keys = first.keys === undefined ? undefined : new Set(parts.flatMap((part) => Array.from(part.keys ?? [])));
   const executions = sum((part) => part.executions);
   const blocked = sum((part) => part.blocked);
-  const ends: readonly (End | undefined)[] = ["endless", "enough", "seconds", "executions", "cancelled"];
+  const ends: readonly (End | undefined)[] = ["endless", "racy", "enough", "seconds", "executions", "cancelled"];
   const end = ends.find((one) => parts.some((part) => part.end === one)) ?? (isWhole ? "covered" : "cancelled");
   return {
     ...first,

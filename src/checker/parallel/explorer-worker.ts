@@ -6,7 +6,7 @@
 import { enterWorker } from "../../host/worker-scope.ts";
 import type { WorkerScope } from "../../host/worker-scope.ts";
 import { NeedsScans } from "../execution/execution.ts";
-import { UncontrolledNondeterminism } from "../scenario.ts";
+import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
 import type { AnyScenario } from "../scenario.ts";
 import { requireSameFingerprint } from "../session/checkpoint.ts";
 import type { Exploration } from "../session/exploration.ts";
@@ -111,7 +111,7 @@ async function explorePart(
     seen = await finish(line, session);
   } catch (error) {
     // Also what comes of an order that is not one of classes. If it is not that, the whole exploration will tell.
-    if (error instanceof UncontrolledNondeterminism) throw new NeedsWhole();
+    if (error instanceof UncontrolledNondeterminism || error instanceof EngineFault) throw new NeedsWhole();
     throw error;
   } finally {
     session.run.finish();

@@ -22,6 +22,10 @@ export function phraseOf(wait: Wait, beforeValue: number, { label, before, after
   switch (kind) {
     case "park":
       return `wakes up on ${label}`;
+    case "sleep":
+      return succeeds(kind, beforeValue, wait.expected)
+        ? `goes to sleep on ${label}`
+        : `does not sleep on ${label}: it has changed`;
     case "testCondition":
       return `tests the condition of ${label}`;
     case "tryLock":

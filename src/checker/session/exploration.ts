@@ -64,8 +64,11 @@ export interface Progress {
   readonly estimate: Estimate | undefined;
 }
 
-/** Why an exploration ended: everything was seen, or what stopped it. "enough": the finding that was asked for. */
-export type End = "covered" | "enough" | "executions" | "seconds" | "cancelled" | "endless";
+/**
+ * Why an exploration ended: everything was seen, or what stopped it. "enough": the finding that was asked for. "racy": what the
+ * tasks do depends on accesses that are no steps, so nothing can be planned; the data races are among the findings.
+ */
+export type End = "covered" | "enough" | "executions" | "seconds" | "cancelled" | "endless" | "racy";
 
 /** What an exploration says. */
 export interface Exploration extends Omit<Progress, "findings" | "estimate"> {

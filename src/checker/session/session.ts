@@ -8,6 +8,7 @@ import { estimateFrom } from "../engines/estimate.ts";
 import { BLOCKED, OVER } from "../engines/scheduler.ts";
 import type { Scheduler } from "../engines/scheduler.ts";
 import { Execution } from "../execution/execution.ts";
+import { PlanFailed } from "../execution/planned.ts";
 import { Reporter } from "../findings/reporter.ts";
 import { defaultLiberties } from "../scenario.ts";
 import type { Liberties, Scenario } from "../scenario.ts";
@@ -16,6 +17,7 @@ import type { StepOrder } from "../steps/step-order.ts";
 import { findLasso, isTimeToLook } from "../watch/lasso.ts";
 import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
 import type { Checkpoint, Counts } from "./checkpoint.ts";
+import { judgePlan } from "./judge.ts";
 import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
 
 const PROGRESS_MS = 200;
@@ -85,7 +87,8 @@ export class Session {
       if (limit !== undefined) return limit;
       const keep = this.scheduler.begin();
       if (keep === undefined) return "covered";
-      if (!this.#execute(keep)) return "endless";
+      const trouble = this.#execute(keep);
+      if (trouble !== undefined) return trouble;
       if (this.#hasEnough()) return "enough";
       this.#tell();
       if (isDue?.() === true) return undefined;
@@ -137,7 +140,7 @@ export class Session {
   result(end: End): Exploration {
     const { complete, bound } = this.scheduler.coverage;
     const { findings: _, estimate: __, ...progress } = this.progress();
-    const mayGoOn = this.#options.resumable === true && end !== "covered" && end !== "endless";
+    const mayGoOn = this.#options.resumable === true && !["covered", "endless", "racy"].includes(end);
     return {
       ...progress,
       scenario: this.#name,
@@ -180,8 +183,19 @@ export class Session {
     onProgress(this.progress());
   }
 
-  /** Returns false when there is no sense in going on. */
-  #execute(keep: number): boolean {
+  /** Returns why, when there is no sense in going on. */
+  #execute(keep: number): End | undefined {
+    try {
+      return this.#perform(keep);
+    } catch (error) {
+      if (!(error instanceof PlanFailed)) throw error;
+      const fault = judgePlan(this.run, this.#name, error);
+      if (this.reporter.findings.some(({ kind }) => kind === "data-race")) return "racy";
+      throw fault;
+    }
+  }
+
+  #perform(keep: number): End | undefined {
     const { run, scheduler } = this;
     const { observer } = this.#options;
     const { sightings } = this.reporter;
@@ -197,7 +211,7 @@ export class Session {
       if (lasso !== undefined) this.reporter.livelock(run, lasso);
       else if (isLong) this.reporter.endless(run);
       if (lasso !== undefined || isLong) {
-        return false;
+        return "endless";
       }
       transition = scheduler.next(run);
     }
@@ -206,7 +220,7 @@ export class Session {
     else this.#count(run, transition === OVER);
     scheduler.end(run);
     observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
-    return true;
+    return undefined;
   }
 
   #count(run: Execution, isOver: boolean): void {

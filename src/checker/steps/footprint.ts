@@ -94,6 +94,7 @@ const special: Readonly<Partial<Record<WaitKind, Manner>>> = {
   upRead: SHARE,
   enqueue: QUEUE,
   dequeue: QUEUE,
+  sleep: QUEUE,
   wakeAll: QUEUE,
   wakeOne: WRITE,
   refGet: RAISE,
@@ -121,6 +122,7 @@ const LEAVES = 2;
 const VARIANTS = 3;
 
 export const PARK: number = kindCode("park");
+export const SLEEP: number = kindCode("sleep");
 export const TEST_CONDITION: number = kindCode("testCondition");
 export const COMPLETION_WAIT: number = kindCode("completionWait");
 
@@ -261,6 +263,15 @@ export class Footprints {
       [place, code === PARK ? QUEUE : READ],
       [this.placeOf(DEATHS), READ],
     ]);
+  }
+
+  /** Whether a step with this footprint is one whose place among those that queue, wake and test at `word` is settled. */
+  settlesAt(footprint: number, word: number): boolean {
+    const place = this.placeOf(word);
+    for (let pair = this.starts[footprint]!; pair < this.starts[footprint + 1]!; pair++) {
+      if (this.places[pair] === place) return this.pairManners[pair] !== READ;
+    }
+    return false;
   }
 
   /** The footprint of touching these words. */

@@ -82,7 +82,7 @@ export function handMade(n: number, broken: boolean, timeoutMs: number): Program
   const sound: Body<Queue> = function* (shared): Task<void> {
     for (;;) {
       const sequence = yield* enqueue(shared);
-      if ((yield* shared.c.load()) !== 0) break;
+      if (yield* holds(shared)) break;
       if ((yield* sleep(shared, sequence, timeoutMs)) === TIMED_OUT) break;
     }
     yield describe("dequeue", shared.memory, shared.queue.at, WaitQueue.WORDS, "queue");
@@ -97,6 +97,12 @@ export function handMade(n: number, broken: boolean, timeoutMs: number): Program
 function* enqueue({ memory, queue }: Queue): Task<number> {
   yield describe("enqueue", memory, queue.at, WaitQueue.WORDS, "queue");
   return memory.words[queue.at]!;
+}
+
+/** The condition, as one that says what it reads: with the park after it, it is the task's second operation of the queue. */
+function* holds({ memory, queue, c }: Queue): Task<boolean> {
+  yield describe("testCondition", memory, queue.at, 0, "queue", 0, Infinity, { at: c.at, words: 1 });
+  return c.peek() !== 0;
 }
 
 function* sleep({ memory, queue }: Queue, sequence: number, timeoutMs: number): Task<Wake> {

@@ -1,0 +1,23 @@
+/** @module The thread that a task of an execution runs as: each is an agent of the machine, with a task of that agent. */
+
+import { agentRecord } from "../../sync/control-block.ts";
+import type { TaskContext } from "../../sync/current-task.ts";
+import { EXPLORED } from "../../sync/shared-memory.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+
+const OWNER_AGENT_SHIFT = 20;
+const FIRST_SERIAL = 2;
+
+/** Until the next call, the memory is used by the agent of `task`. */
+export function becomeAgent(memory: SharedMemory, task: number): void {
+  memory.agentId = task + 1;
+  memory.ownerBase = (task + 1) << OWNER_AGENT_SHIFT;
+  memory.record = agentRecord(task + 1);
+  memory.resourceNext = 0;
+}
+
+/** What a task has and holds when it begins: nothing. */
+export function freshContext(memory: SharedMemory, task: number, name: string): TaskContext {
+  const serial = FIRST_SERIAL + task;
+  return { serial, name, memory, mode: EXPLORED, isBlocking: false, held: [], shared: [], beneath: undefined };
+}
