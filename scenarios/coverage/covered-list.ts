@@ -11,6 +11,7 @@ import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { sharedSources } from "./mm/shared-source.ts";
+import { watchedViews } from "./mm/watched-views.ts";
 import { listeners } from "./notifier/listeners.ts";
 import { spaces } from "./space/spaces.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
@@ -27,6 +28,7 @@ export const covered: readonly Covered[] = [
   ...protocols,
   ...sharedSources,
   ...copiesOnWrite,
+  ...watchedViews,
   ...hmmPairs,
   ...dma,
   ...spaces,

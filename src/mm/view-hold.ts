@@ -32,6 +32,7 @@ export interface ViewHold extends StructView {
   pfn: number;
   isWrite: number;
   slot: number;
+  watch: number;
 }
 
 export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
@@ -42,6 +43,7 @@ export const ViewHold: Struct<ViewHold> = struct<ViewHold>("viewHold", {
   pfn: u32("const", "first of endPage - startPage frames, each pinned"),
   isWrite: u32("const", "1 keeps devices out (W2)"),
   slot: i32("const", "in the resource list of the thread that opened it"),
+  watch: pointer("const", "of a read view in a debug build: what finds stray stores (view-watch.ts), or 0"),
 });
 
 function* holdsOf(memory: SharedMemory, mm: Mm): Generator<ViewHold, void, void> {

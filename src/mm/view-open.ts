@@ -28,6 +28,7 @@ import {
 } from "./pte.ts";
 import { SHMEM_BUSY, shmemMove } from "./shmem.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
+import { closeWatch } from "./view-watch.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
 
@@ -72,6 +73,7 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
   const { heap, memory, ram } = machine;
   const hold = ViewHold.at(memory, at);
   const mm = Mm.at(memory, hold.mm);
+  yield* closeWatch(machine, hold);
   if (hold.isWrite !== 0) {
     yield* mm.mmapLock.downWrite();
     disown();

@@ -289,6 +289,9 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   /**
    * Opens a range as typed arrays at full speed, until the view is disposed of. Throws HmmError EINVAL, EFAULT (not mapped, or not with that right), EBUSY (its pages must be gathered and
    * another view or space uses some), ENOMEM (not so many frames in a row).
+   *
+   * Nothing keeps anybody from storing through a view for "read", but nobody should: such a store goes
+   * past `mprotect`, and leaves a device's copy of the page stale. Debug builds notice ({@link ViewMode}).
    */
   view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
     const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);

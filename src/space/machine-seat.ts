@@ -14,6 +14,8 @@ import { hostThreadId, randomWords, threadName } from "../host/thread-identity.t
 import { watchWorkerExits } from "../host/worker-exits.ts";
 import { missingMirrorOps } from "../hmm/mirror-ops.ts";
 import { Machine, type MachineHandle } from "../memory/machine.ts";
+// Loaded for its listener: any thread may change a mapping that a debug build watches.
+import "../mm/view-watch.ts";
 import { agentDied } from "../sync/agents.ts";
 import { EINVAL, ENODEV } from "../sync/errno.ts";
 import { hasPanicked } from "../sync/panic.ts";

@@ -83,7 +83,10 @@ export interface AddressSpaceOptions {
   readonly ramBytes?: number | undefined;
   /** Most bytes that the machine's kernel heap (page tables, bookkeeping) may grow to. Default 64 MiB. */
   readonly heapBytes?: number | undefined;
-  /** Checks every lock and every pointer of the core; several times slower. Default false. */
+  /**
+   * Checks every lock and every pointer of the core, and read views for stray stores; several times
+   * slower. Default false.
+   */
   readonly debug?: boolean | undefined;
   readonly limits?: AddressSpaceLimits | undefined;
 }

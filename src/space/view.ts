@@ -14,8 +14,10 @@ import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
 import { ViewHold } from "../mm/view-hold.ts";
 import { viewClose, viewOpen } from "../mm/view-open.ts";
+import { type WatchedView, findStrayStore, watchView } from "../mm/view-watch.ts";
 import { mayBlock } from "../sync/atomics.ts";
-import { EBADF, EFAULT, EINVAL } from "../sync/errno.ts";
+import { EBADF, EFAULT, EINVAL, EPERM } from "../sync/errno.ts";
+import { HmmError } from "../sync/errors.ts";
 import { hasPanicked } from "../sync/panic.ts";
 import { runAsync } from "../sync/run-async.ts";
 import { runBlocking } from "../sync/run-blocking.ts";
@@ -26,6 +28,13 @@ import { requireBlocking } from "./operation-gate.ts";
 
 /**
  * What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out until it is disposed of.
+ *
+ * Do not store through a "read" view: JavaScript has no typed array that refuses it. The store
+ * lands in the frame all the same, past every protection (also where `mprotect` forbids stores),
+ * and nobody hears of it: a device that has a copy of the page goes on with the old bytes. In a
+ * debug build (the option `debug` of the space) disposing of the view throws HmmError EPERM, with
+ * the address of the first byte that was changed so, unless other stores to the page were allowed
+ * meanwhile.
  *
  * @example
  * ```ts
@@ -60,10 +69,11 @@ export interface TypedArrayConstructor<T> {
   new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;
 }
 
-/** Where the bytes of an open view lie. */
+/** Where the bytes of an open view lie, and what finds stray stores to them, if anything does. */
 interface OpenView {
   readonly at: number;
   readonly bytes: Uint8Array<SharedArrayBuffer>;
+  readonly watch: WatchedView | undefined;
 }
 
 function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
@@ -96,7 +106,14 @@ function* openTask(machine: Machine, mm: Mm, address: number, lengthBytes: numbe
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
   const at = unwrap("view", yield* viewOpen(machine, mm, startPage, endPage, mode === "write"), address);
   try {
-    return { at, bytes: bytesOf(machine, at, address, lengthBytes) };
+    const bytes = bytesOf(machine, at, address, lengthBytes);
+    const isWatched = machine.memory.debug && mode === "read";
+    const hold = ViewHold.at(machine.memory, at);
+    return {
+      at,
+      bytes,
+      watch: isWatched ? yield* watchView(machine, hold, bytes, address % PAGE_BYTES) : undefined,
+    };
   } catch (error) {
     yield* viewClose(machine, at);
     throw error;
@@ -109,6 +126,27 @@ function bytesOf(machine: Machine, at: number, address: number, lengthBytes: num
   // The last page first: should this thread know the section in a shorter length, it gets the longer one.
   const { buffer, basePfn } = machine.ram.section(pfn + (endPage - startPage) - 1);
   return new Uint8Array(buffer, (pfn - basePfn) * PAGE_BYTES + (address % PAGE_BYTES), lengthBytes);
+}
+
+/**
+ * Closes a view. Returns the address of the first byte that a stray store was found to have
+ * changed, or undefined.
+ */
+function* closeTask(machine: Machine, { at, bytes, watch }: OpenView, address: number): Task<number | undefined> {
+  const hold = ViewHold.at(machine.memory, at);
+  const index = watch === undefined ? -1 : yield* findStrayStore(machine, hold, bytes, address % PAGE_BYTES, watch);
+  yield* viewClose(machine, at);
+  return index < 0 ? undefined : address + index;
+}
+
+function strayStore(view: number, address: number): HmmError {
+  const [start, byte] = [view, address].map((number) => `0x${number.toString(16)}`);
+  return new HmmError(
+    EPERM,
+    "view",
+    `Cannot trust the view at ${start}, opened for "read": the byte at ${byte} was changed by a store through its typed array or another one, which passes every protection and is not seen by devices; open the view with "write" to store through it, or use write()`,
+    address,
+  );
 }
 
 /**
@@ -173,10 +211,17 @@ export class View implements Disposable, AsyncDisposable {
     return new arrayType(buffer, byteOffset, this.lengthBytes / widthBytes);
   }
 
-  /** Gives the range back. Disposing of a view again does nothing. */
+  /**
+   * Gives the range back. Disposing of a view again does nothing. In a debug build it rejects with
+   * HmmError EPERM where a stray store was made through a read view ({@link ViewMode}); the range
+   * has been given back all the same.
+   */
   dispose(): Promise<void> {
-    this.#closing ??= this.#closeAsync();
-    return this.#closing;
+    if (this.#closing !== undefined) return this.#closing;
+    const closing = this.#closeAsync();
+    // Who disposes again waits for the end as well, but what it found has been told.
+    this.#closing = closing.catch(() => {});
+    return closing;
   }
 
   /** As {@link View.dispose}, blocking. Throws HmmError EOPNOTSUPP where the thread may not block. */
@@ -185,8 +230,10 @@ export class View implements Disposable, AsyncDisposable {
     requireBlocking("view");
     this.#closing = Promise.resolve();
     const { machine } = this.#seat;
-    if (!hasPanicked(machine.memory)) runBlocking(machine.memory, viewClose(machine, this.#open.at), "dispose");
+    let stray: number | undefined;
+    if (!hasPanicked(machine.memory)) stray = runBlocking(machine.memory, this.#closeTask(), "dispose");
     this.#seat.drop();
+    if (stray !== undefined) throw strayStore(this.address, stray);
   }
 
   /** At the end of a `using` block. Where the thread may not block, the view is given back in the background. */
@@ -202,7 +249,13 @@ export class View implements Disposable, AsyncDisposable {
 
   async #closeAsync(): Promise<void> {
     const { machine } = this.#seat;
-    if (!hasPanicked(machine.memory)) await runAsync(machine.memory, viewClose(machine, this.#open.at), "dispose");
+    let stray: number | undefined;
+    if (!hasPanicked(machine.memory)) stray = await runAsync(machine.memory, this.#closeTask(), "dispose");
     this.#seat.drop();
+    if (stray !== undefined) throw strayStore(this.address, stray);
+  }
+
+  #closeTask(): Task<number | undefined> {
+    return closeTask(this.#seat.machine, this.#open, this.address);
   }
 }
