@@ -95,10 +95,13 @@ export const NO_WORDS: Int32Array = new Int32Array(0);
 
 /** Times that one access looks again because its translation was shot down at that very moment. Then somebody invalidates in a tight loop. */
 const RETRY_LIMIT = 1_000_000;
-/** Pages are below this. */
-const PAGE_LIMIT: number = 2 ** 32;
+/** Pages of safe integers are below this. */
+const PAGE_LIMIT: number = 2 ** 41;
 
-/** The page of an address that is a whole multiple of `widthBytes` below 2^44. Throws HmmError EINVAL otherwise. */
+/**
+ * The page of an address that is a safe integer and a multiple of `widthBytes`. Throws HmmError EINVAL otherwise. It may lie beyond every address space: the translator
+ * says so, as of any place where nothing can be.
+ */
 export function pageOf(address: number, widthBytes: number): number {
   const page = Math.floor(address / PAGE_BYTES);
   const distance = address - page * PAGE_BYTES;
@@ -108,7 +111,7 @@ export function pageOf(address: number, widthBytes: number): number {
   throw new HmmError(
     EINVAL,
     "access",
-    `Cannot access ${widthBytes} bytes at ${shown}: not an address that is a multiple of ${widthBytes}; align it`,
+    `Cannot access ${widthBytes} bytes at ${shown}: not a whole number below 2^53 that is a multiple of ${widthBytes}; align it`,
     address,
   );
 }

@@ -18,11 +18,12 @@ import { EXPLORED } from "../sync/shared-memory.ts";
 import { DONE_TRUE, type Task, access } from "../sync/task.ts";
 import { FAULT_WRITE, faultAtHand, handleMmFault } from "./fault.ts";
 import type { Mm } from "./mm-struct.ts";
-import { findLeaf, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, findLeaf, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
-import { VM_READ, Vma, findVma, vmaOf } from "./vma.ts";
+import { isBeyondSource } from "./vma-map.ts";
+import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "./vma.ts";
 
-/** A fault of a CPU thread. 0, EFAULT (no mapping allows it), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user. */
+/** A fault of a CPU thread. 0, EFAULT (no mapping allows it, or what is mapped ends before), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user. */
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
@@ -48,14 +49,27 @@ function cpuFaultAtHand(machine: Machine, mm: Mm, page: number, isWrite: boolean
   return isHandled;
 }
 
-/** Why an access is not allowed, for the message. Takes the mmap lock for reading. */
-function* explainFault(machine: Machine, mm: Mm, page: number): Task<string> {
+/** Why an access is not allowed, and what Linux would send. */
+interface Refusal {
+  readonly signal: SegmentationFault["signal"];
+  readonly reason: string;
+}
+
+/** Of an access to `page`, which `vma` contains if there is one; undefined when it is allowed. Holding the mmap lock. */
+function refusalOf(machine: Machine, vma: Vma | undefined, page: number, isWrite: boolean): Refusal | undefined {
+  if (vma === undefined) return { signal: "SIGSEGV", reason: "nothing is mapped there" };
+  if ((vma.flags & VM_READ) === 0) return { signal: "SIGSEGV", reason: "the mapping allows no access" };
+  if (isWrite && (vma.flags & VM_WRITE) === 0) return { signal: "SIGSEGV", reason: "the mapping is read-only" };
+  if (!isBeyondSource(machine, vma, page)) return undefined;
+  return { signal: "SIGBUS", reason: "the mapping goes on there, but the memory that it maps ends before" };
+}
+
+/** As `refusalOf`, from the mappings as they are now. Takes the mmap lock for reading. */
+function* explainFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Refusal | undefined> {
   yield* mm.mmapLock.downRead();
-  const vma = vmaOf(machine.memory, mm, page);
-  const flags = vma === undefined ? -1 : vma.flags;
+  const refusal = refusalOf(machine, vmaOf(machine.memory, mm, page), page, isWrite);
   yield* mm.mmapLock.upRead();
-  if (flags === -1) return "nothing is mapped there";
-  return (flags & VM_READ) === 0 ? "the mapping allows no access" : "the mapping is read-only, or ends before";
+  return refusal;
 }
 
 /** Tries of one access: each failure means that another thread changed the entry in between. */
@@ -107,7 +121,7 @@ function* throwFault(
   isWrite: boolean,
   address: number,
   result: Errno,
-): Task<never> {
+): Task<void> {
   if (result === ENOMEM) {
     throw new HmmError(
       ENOMEM,
@@ -116,7 +130,10 @@ function* throwFault(
       address,
     );
   }
-  throw new SegmentationFault(address, isWrite ? "write" : "read", yield* explainFault(machine, mm, page));
+  const refusal = yield* explainFault(machine, mm, page, isWrite);
+  // Mapped by another thread since the fault: then the access is simply tried again.
+  if (refusal === undefined) return;
+  throw new SegmentationFault(address, isWrite ? "write" : "read", refusal.reason, refusal.signal);
 }
 
 /** Walks and faults for one thread's accesses to one space. `run` is the thread's way to run a task to its end without returning to its event loop. */
@@ -134,6 +151,9 @@ export class CpuTranslator implements Translator {
   }
 
   translate(page: number, write: boolean, address: number): number {
+    if (page >= TASK_SIZE_PAGES) {
+      throw new SegmentationFault(address, write ? "write" : "read", "it lies beyond the highest address");
+    }
     const found = walkForAccess(this.#machine, this.#mm, page, write);
     if (found !== NO_TRANSLATION) return found;
     this.faults++;

@@ -8,7 +8,9 @@ import type { Machine } from "../memory/machine.ts";
 import { EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { pagesOf } from "./mmap.ts";
+import { alignedPageOf, isLengthOrZero } from "./mmap.ts";
+import { TASK_SIZE_PAGES } from "./page-table.ts";
+import { PAGE_BYTES } from "./pte.ts";
 import { isFullyMapped, vmasIn } from "./vma.ts";
 import { invalidateRange, zapRange } from "./zap.ts";
 
@@ -18,7 +20,8 @@ export const MADV_NORMAL = 0;
 export const MADV_DONTNEED = 4;
 
 /**
- * 0, EINVAL (address, length or advice), or ENOMEM when part of the range is not mapped; the advice is taken for what is mapped all the same, as in Linux.
+ * 0, EINVAL (address, length or advice), or ENOMEM when part of the range is not mapped, or lies past the last address; the advice is taken for what is mapped all the same, as
+ * in Linux. A length of 0 is no error, even over a hole.
  */
 export function* doMadvise(
   machine: Machine,
@@ -27,12 +30,16 @@ export function* doMadvise(
   lengthBytes: number,
   advice: number,
 ): Task<Errno> {
-  const range = pagesOf(address, lengthBytes);
-  if (range === undefined || (advice !== MADV_NORMAL && advice !== MADV_DONTNEED)) return EINVAL;
-  const { startPage, endPage } = range;
+  const startPage = alignedPageOf(address);
+  if (startPage < 0 || !isLengthOrZero(lengthBytes)) return EINVAL;
+  if (advice !== MADV_NORMAL && advice !== MADV_DONTNEED) return EINVAL;
+  if (lengthBytes === 0) return 0;
+  const wantedEndPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
+  const endPage = Math.min(wantedEndPage, TASK_SIZE_PAGES);
+  if (startPage >= endPage) return ENOMEM;
   // For reading is enough: entries go, mappings stay, and faulters of other threads go on beside us.
   yield* mm.mmapLock.downRead();
-  const isWhole = isFullyMapped(machine.memory, mm, startPage, endPage);
+  const isWhole = wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);
   if (advice === MADV_DONTNEED) {
     for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
       const first = Math.max(vma.startPage, startPage);

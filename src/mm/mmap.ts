@@ -12,7 +12,17 @@ import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES } from "./page-table.ts";
 import { PAGE_BYTES } from "./pte.ts";
 import { shmemCreate } from "./shmem.ts";
-import { dropSource, insertSpareVma, insertVma, mergeVmas, removeVma, splitVmaAt } from "./vma-map.ts";
+import {
+  type SplitLimit,
+  countWith,
+  dropSource,
+  insertSpareVma,
+  insertVma,
+  mergeVmas,
+  removeVmas,
+  splitAround,
+  splitVmaAt,
+} from "./vma-map.ts";
 import { FIRST_PAGE, findFreeArea } from "./vma-tree.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type VmaKind, findVma, vmaAt, Vma, mappedPagesIn } from "./vma.ts";
 import { invalidateRange, zapRange } from "./zap.ts";
@@ -46,14 +56,23 @@ export function lengthPagesOf(lengthBytes: number): number {
   return pages <= TASK_SIZE_PAGES ? pages : -1;
 }
 
-/** A page-aligned address to its page number, or -1. */
+/** True for a length that mprotect, madvise and mremap's old range take: 0 or more; how far it reaches is judged later. */
+export function isLengthOrZero(lengthBytes: number): boolean {
+  return Number.isSafeInteger(lengthBytes) && lengthBytes >= 0;
+}
+
+/** A page-aligned address to its page number, which may lie past the end of addresses; or -1. */
+export function alignedPageOf(address: number): number {
+  return Number.isSafeInteger(address) && address >= 0 && address % PAGE_BYTES === 0 ? address / PAGE_BYTES : -1;
+}
+
+/** A page-aligned address to its page number, or -1, also past the end of addresses. */
 export function pageOf(address: number): number {
-  if (!Number.isSafeInteger(address) || address < 0 || address % PAGE_BYTES !== 0) return -1;
-  const page = address / PAGE_BYTES;
+  const page = alignedPageOf(address);
   return page <= TASK_SIZE_PAGES ? page : -1;
 }
 
-/** A page-aligned range as pages, or undefined when it is no range (EINVAL to the caller). */
+/** A page-aligned range as pages, or undefined when it is no range inside the addresses (EINVAL to the caller). */
 export function pagesOf(address: number, lengthBytes: number): { startPage: number; endPage: number } | undefined {
   const startPage = pageOf(address);
   const pages = lengthPagesOf(lengthBytes);
@@ -63,16 +82,17 @@ export function pagesOf(address: number, lengthBytes: number): { startPage: numb
 
 /**
  * Maps memory. The address, or EINVAL (length, address, or a private buffer), EEXIST (no-replace), ENOMEM (no room, a limit, no memory).
- * Linux: `mmap(2)`; a length of more than the address space is ENOMEM there and here.
+ * Linux: `mmap(2)`; a range that ends past the last address is ENOMEM there and here, aligned or not.
  */
 export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<number> {
   if (!Number.isSafeInteger(request.lengthBytes) || request.lengthBytes <= 0) return EINVAL;
   if (request.bufferPfn !== 0 && !request.shared) return EINVAL;
   const pages = lengthPagesOf(request.lengthBytes);
   if (pages < 0) return ENOMEM;
-  const isFixed = request.placement !== MAP_ANYWHERE;
-  if (isFixed && pageOf(request.address) < 0) return EINVAL;
-  if (isFixed && pageOf(request.address) + pages > TASK_SIZE_PAGES) return ENOMEM;
+  if (request.placement !== MAP_ANYWHERE) {
+    if (request.address > (TASK_SIZE_PAGES - pages) * PAGE_BYTES) return ENOMEM;
+    if (pageOf(request.address) < 0) return EINVAL;
+  }
   yield* mm.mmapLock.downWrite();
   // Made while the lock is held: a thread that dies while it waits for the lock leaves nothing behind.
   const source = yield* makeSource(machine, request, pages);
@@ -110,10 +130,11 @@ function* mmapLocked(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
 
 /**
  * Puts a mapping where others are. All that can fail is done before anything is unmapped, so that ENOMEM leaves the mappings as they were (Linux may leave a
- * hole); after it at least one vma has gone, so the limit of vmas does not stand in the way. Owns the caller's reference of the source.
+ * hole). Owns the caller's reference of the source.
  */
 function* replaceRange(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
-  const spare = yield* machine.heap.alloc(Vma);
+  const isAllowed = countWith(machine.memory, mm, startPage, endPage, kind) <= mm.limitVmas;
+  const spare = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
   const result = spare === 0 ? ENOMEM : yield* munmapLocked(machine, mm, startPage, endPage);
   if (result === 0) {
     yield* insertSpareVma(machine, mm, startPage, endPage, kind, spare);
@@ -151,7 +172,10 @@ export function isFree(machine: Machine, mm: Mm, startPage: number, endPage: num
   return vma === undefined || vma.startPage >= endPage;
 }
 
-/** Unmaps [address, address + length). 0, EINVAL, or ENOMEM when a mapping would have to be split and cannot be. Holes are no error. */
+/**
+ * Unmaps [address, address + length). 0, EINVAL, or ENOMEM when the range lies inside one mapping, of which two would be left, at the limit or without memory for the second.
+ * Holes are no error.
+ */
 export function* doMunmap(machine: Machine, mm: Mm, address: number, lengthBytes: number): Task<Errno> {
   const range = pagesOf(address, lengthBytes);
   if (range === undefined) return EINVAL;
@@ -163,23 +187,37 @@ export function* doMunmap(machine: Machine, mm: Mm, address: number, lengthBytes
 
 /** Holding the mmap lock for writing. ENOMEM leaves the mappings as they were. */
 export function* munmapLocked(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
-  const { memory } = machine;
-  if (isFree(machine, mm, startPage, endPage)) return 0;
-  const result = yield* splitAtBoth(machine, mm, startPage, endPage);
-  if (result !== 0) return result;
-  yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_UNMAP));
-  for (;;) {
-    const vma = vmaAt(memory, findVma(memory, mm, startPage));
-    if (vma === undefined || vma.startPage >= endPage) return 0;
-    yield* removeVma(machine, mm, vma);
-  }
+  const result = yield* splitAround(machine, mm, startPage, endPage);
+  if (result === 0) yield* unmapSplit(machine, mm, startPage, endPage);
+  return result;
+}
+
+/**
+ * The part of munmap that cannot fail, after `splitAround`. Empty tables stay with `keepsTables`: for who is about to fill them. Holding the mmap lock for writing.
+ */
+export function* unmapSplit(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  keepsTables: boolean = false,
+): Task<void> {
+  if (isFree(machine, mm, startPage, endPage)) return;
+  yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_UNMAP), keepsTables);
+  yield* removeVmas(machine, mm, startPage, endPage);
 }
 
 /** Makes both ends of a range borders of vmas, or neither: on ENOMEM a split that was made is merged again. Holding the mmap lock for writing. */
-export function* splitAtBoth(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
-  let result = yield* splitVmaAt(machine, mm, startPage);
+export function* splitAtBoth(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  limit: SplitLimit = "limited",
+): Task<Errno> {
+  let result = yield* splitVmaAt(machine, mm, startPage, limit);
   if (result !== 0) return result;
-  result = yield* splitVmaAt(machine, mm, endPage);
+  result = yield* splitVmaAt(machine, mm, endPage, limit);
   if (result !== 0) yield* mergeVmas(machine, mm, startPage, endPage);
   return result;
 }

@@ -11,18 +11,19 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicExchange } from "../sync/atomics.ts";
 import { EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { pagesOf, splitAtBoth } from "./mmap.ts";
-import { forEachLeaf, pteIndex, wordAt } from "./page-table.ts";
-import { KIND_PROT_NONE, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, makeNonPresent, ptePfn } from "./pte.ts";
-import { mergeVmas } from "./vma-map.ts";
-import { VM_READ, VM_WRITE, isFullyMapped, vmasIn } from "./vma.ts";
+import { alignedPageOf, isLengthOrZero, splitAtBoth } from "./mmap.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "./page-table.ts";
+import { KIND_PROT_NONE, PAGE_BYTES, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, makeNonPresent, ptePfn } from "./pte.ts";
+import { isSameSource, mergeVmas } from "./vma-map.ts";
+import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
 
 /**
- * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM: a hole in the range (then nothing has changed; Linux changes
- * what lies before the hole), or a mapping that cannot be split.
+ * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM: a hole in the range, or its end past the last address (then nothing has changed;
+ * Linux changes what lies before the hole), or a mapping that cannot be split. A length of 0 is no error, even over a hole.
  */
 export function* doMprotect(
   machine: Machine,
@@ -31,10 +32,13 @@ export function* doMprotect(
   lengthBytes: number,
   protection: number,
 ): Task<Errno> {
-  const range = pagesOf(address, lengthBytes);
-  if (range === undefined) return EINVAL;
+  const startPage = alignedPageOf(address);
+  if (startPage < 0 || !isLengthOrZero(lengthBytes)) return EINVAL;
+  if (lengthBytes === 0) return 0;
+  const endPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
+  if (endPage > TASK_SIZE_PAGES) return ENOMEM;
   yield* mm.mmapLock.downWrite();
-  const result = yield* mprotectLocked(machine, mm, range.startPage, range.endPage, protection);
+  const result = yield* mprotectLocked(machine, mm, startPage, endPage, protection);
   yield* mm.mmapLock.upWrite();
   return result;
 }
@@ -48,14 +52,37 @@ function* mprotectLocked(
 ): Task<Errno> {
   const { memory } = machine;
   if (!isFullyMapped(memory, mm, startPage, endPage)) return ENOMEM;
-  const result = yield* splitAtBoth(machine, mm, startPage, endPage);
+  if (countAfter(memory, mm, startPage, endPage, protection) > mm.limitVmas) return ENOMEM;
+  const result = yield* splitAtBoth(machine, mm, startPage, endPage, "unlimited");
   if (result !== 0) return result;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    vma.flags = (vma.flags & ~(VM_READ | VM_WRITE)) | protection;
+    vma.flags = withProtection(vma.flags, protection);
   }
   yield* takeRights(machine, mm, startPage, endPage, protection);
   yield* mergeVmas(machine, mm, startPage, endPage);
   return 0;
+}
+
+const withProtection = (flags: number, protection: number): number => (flags & ~(VM_READ | VM_WRITE)) | protection;
+
+/** How many vmas the space will have. What splits may merge again with a neighbour that is alike by then, so at the limit too a border can be moved. */
+function countAfter(memory: SharedMemory, mm: Mm, startPage: number, endPage: number, protection: number): number {
+  let count = mm.vmaCount;
+  let before: { readonly flags: number; readonly vma: Vma; readonly endPage: number } | undefined;
+  const meet = (vma: Vma, first: number, end: number): void => {
+    if (first >= end) return;
+    const isInside = first >= startPage && end <= endPage;
+    const flags = isInside ? withProtection(vma.flags, protection) : vma.flags;
+    if (vma.startPage < first) count++;
+    if (before?.flags === flags && before.endPage === first && isSameSource(before.vma, vma)) count--;
+    before = { flags, vma, endPage: end };
+  };
+  for (const vma of vmasIn(memory, mm, Math.max(startPage - 1, 0), endPage + 1)) {
+    meet(vma, vma.startPage, Math.min(vma.endPage, startPage));
+    meet(vma, Math.max(vma.startPage, startPage), Math.min(vma.endPage, endPage));
+    meet(vma, Math.max(vma.startPage, endPage), vma.endPage);
+  }
+  return count;
 }
 
 /** Reduces the entries to the protection. The vmas have it already, so a fault that comes now gives no more than it allows. */

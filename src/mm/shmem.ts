@@ -2,7 +2,7 @@
  * @module mm/shmem
  * The source of a shared anonymous mapping: frames by offset, the same for every space that maps it (a parent and its forked children). Follows the role
  * of Linux `mm/shmem.c`; there is no file system and no swap behind it. A directory of tables of 512 frame numbers, so at most 2 M pages (8 GiB)
- * an object.
+ * an object. An object keeps the size that it was made with: a mapping that mremap grows past it shows nothing there (SIGBUS), as in Linux.
  *
  *   H1  A nonzero entry holds one count of its frame until the object dies; each page-table entry that maps it holds another.
  *   H2  An entry goes from 0 to a frame once, and stays, but for a view that moves the frame while nobody else uses it. So who finds a frame takes its count before
@@ -23,13 +23,15 @@ export interface Shmem extends StructView {
   readonly lock: Spinlock;
   directory: number;
   directoryWords: number;
+  pages: number;
 }
 
 export const Shmem: Struct<Shmem> = struct<Shmem>("shmem", {
   refs: embed(RefCount, "one for each vma over it"),
   lock: embed(Spinlock, "the entries (H2)", "shmemLock"),
   directory: pointer("const", "tables of 512 frame numbers each"),
-  directoryWords: u32("const", "512, 2048 or 4096: fixes the largest offset"),
+  directoryWords: u32("const", "512, 2048 or 4096"),
+  pages: u32("const", "its size: there is nothing at or past this offset"),
 });
 
 const DIRECTORY_SIZES = [512, 2048, 4096];
@@ -37,7 +39,7 @@ const DIRECTORY_SIZES = [512, 2048, 4096];
 /** Pages that the largest object holds (8 GiB). */
 export const SHMEM_MAX_PAGES: number = 4096 * LEAF_WORDS;
 
-/** An empty object for at least `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). */
+/** An empty object of `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). */
 export function* shmemCreate(machine: Machine, pages: number): Task<number> {
   const directoryWords = DIRECTORY_SIZES.find((size) => size * LEAF_WORDS >= pages);
   if (directoryWords === undefined) return 0;
@@ -53,12 +55,18 @@ export function* shmemCreate(machine: Machine, pages: number): Task<number> {
   shmem.lock.init();
   shmem.directory = directory;
   shmem.directoryWords = directoryWords;
+  shmem.pages = pages;
   return at;
 }
 
 /** One more reference; pairs with `shmemPut`. The caller has one, through a vma. */
 export function shmemGet(machine: Machine, at: number): Task<void> {
   return Shmem.at(machine.memory, at).refs.get();
+}
+
+/** The object's size. The caller has a reference, through a vma. */
+export function shmemPages(machine: Machine, at: number): number {
+  return Shmem.at(machine.memory, at).pages;
 }
 
 /** Drops a reference; the last one gives back every frame. */
@@ -85,8 +93,8 @@ export function* shmemPut(machine: Machine, at: number): Task<void> {
 /** Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the object's end. */
 function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
   const { memory, heap } = machine;
+  if (offset >= shmem.pages) return -1;
   const top = Math.floor(offset / LEAF_WORDS);
-  if (top >= shmem.directoryWords) return -1;
   memory.ensure(shmem.directory + shmem.directoryWords); // another thread may have made it, and grown the heap for it
   yield* access(memory, "read", shmem.directory + top, 1, "shmem directory");
   let table = wordAt(memory.words, shmem.directory + top);

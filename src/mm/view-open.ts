@@ -30,6 +30,7 @@ import { SHMEM_BUSY, shmemMove } from "./shmem.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
 import { closeWatch } from "./view-watch.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
+import { isBeyondSource } from "./vma-map.ts";
 import { invalidateRange } from "./zap.ts";
 
 const VIEW_RESOURCE: number = resourceKind("view");
@@ -119,13 +120,15 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { memory } = machine;
   const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
   if (!isFullyMapped(memory, mm, startPage, endPage)) return EFAULT;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) if ((vma.flags & right) !== right) return EFAULT;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    if ((vma.flags & right) !== right || isBeyondSource(machine, vma, Math.min(vma.endPage, endPage) - 1))
+      return EFAULT;
+  }
   const first = vmaOf(memory, mm, startPage);
   if (first === undefined) return EFAULT;
   if ((first.flags & VM_BUFFER) !== 0) {
     if (first.endPage < endPage) return EINVAL;
     const offset = first.offsetPages + (startPage - first.startPage);
-    if (offset + (endPage - startPage) > machine.ram.sectionPages(first.source)) return EFAULT; // see fault.ts
     hold.pfn = first.source + offset;
     return 0;
   }

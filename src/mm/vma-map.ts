@@ -12,11 +12,11 @@
 import type { Machine } from "../memory/machine.ts";
 import { ENOMEM, type Errno } from "../sync/errno.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Task } from "../sync/task.ts";
+import { type Task, doneNumber } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { shmemGet, shmemPut } from "./shmem.ts";
+import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
 import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
-import { VM_BUFFER, Vma, type VmaKind, findVma, vmaAt, vmaOf } from "./vma.ts";
+import { VM_BUFFER, Vma, type VmaKind, findVma, vmaAt, vmaOf, vmasIn } from "./vma.ts";
 
 /** The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`. Meaningless for private memory. */
 function offsetAt(kind: VmaKind, startPage: number, page: number): number {
@@ -24,11 +24,18 @@ function offsetAt(kind: VmaKind, startPage: number, page: number): number {
 }
 
 function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
-  return (
-    vma.flags === kind.flags &&
-    vma.source === kind.source &&
-    (kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage)
-  );
+  return vma.flags === kind.flags && goesOnIn(vma, kind, kindStartPage);
+}
+
+/** True when both are private, or of one source at offsets that go on. */
+function goesOnIn(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
+  if (vma.source !== kind.source) return false;
+  return kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage;
+}
+
+/** True when two neighbours could be one, were their flags the same (V2). Holding the mmap lock. */
+export function isSameSource(vma: Vma, next: Vma): boolean {
+  return goesOnIn(vma, next, next.startPage);
 }
 
 /** Gives back one reference of the source that the caller holds: one that no vma took over, or that a merge made superfluous (V3). */
@@ -43,6 +50,14 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
   if (source === 0) return;
   if ((flags & VM_BUFFER) === 0) yield* shmemGet(machine, source);
   else yield* machine.ram.pageGet(source);
+}
+
+/** True where a mapping goes on past the end of what it maps: an access there is Linux's SIGBUS. Holding the mmap lock. */
+export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
+  const { flags, source, offsetPages, startPage } = vma;
+  if (source === 0) return false;
+  const pages = (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sectionPages(source);
+  return offsetPages + (page - startPage) >= pages;
 }
 
 /**
@@ -96,6 +111,20 @@ function* mergeInto(machine: Machine, mm: Mm, startPage: number, endPage: number
   return true;
 }
 
+/** How many vmas the space will have when a mapping of `kind` has taken the place of all that is in [startPage, endPage). Holding the mmap lock. */
+export function countWith(memory: SharedMemory, mm: Mm, startPage: number, endPage: number, kind: VmaKind): number {
+  let count = mm.vmaCount + 1;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    if (vma.startPage >= startPage && vma.endPage <= endPage) count--;
+    else if (vma.startPage < startPage && vma.endPage > endPage) count++;
+  }
+  const below = vmaOf(memory, mm, startPage - 1);
+  const above = vmaOf(memory, mm, endPage);
+  if (below !== undefined && isSameKind(below, kind, startPage)) count--;
+  if (above !== undefined && isSameKind(above, kind, startPage)) count--;
+  return count;
+}
+
 /** Makes a vma of `at`, an allocated struct, without merging it (V2 is then the caller's to restore), and without a look at the limits. Owns the caller's reference of the source. */
 export function linkVma(machine: Machine, mm: Mm, at: number, startPage: number, endPage: number, kind: VmaKind): void {
   const vma = Vma.at(machine.memory, at);
@@ -130,17 +159,60 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
   yield* dropSource(machine, { flags, source, offsetPages });
 }
 
-/** Removes a whole vma with its reference of the source. Its entries have been zapped. Holding the mmap lock for writing. */
-export function* removeVma(machine: Machine, mm: Mm, vma: Vma): Task<void> {
-  mm.mappedPages -= vma.endPage - vma.startPage;
-  yield* unlinkAndFree(machine, mm, vma);
+/**
+ * Splits the vma of which removing [startPage, endPage) would leave two, if there is one: all of a removal that can fail. ENOMEM at the limit or without memory; then nothing
+ * has changed. Undone by `mergeVmas`. Holding the mmap lock for writing.
+ */
+export function splitAround(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
+  const vma = vmaOf(machine.memory, mm, startPage);
+  const isInside = vma !== undefined && vma.startPage < startPage && vma.endPage > endPage;
+  return isInside ? splitVmaAt(machine, mm, endPage) : doneNumber(0);
 }
+
+/**
+ * Takes [startPage, endPage) from the vmas, whole ones with their references of their sources. Vmas that reach into the range become shorter, for which no memory is needed and no
+ * limit counts. The entries have been zapped, and no vma reaches past both ends (`splitAround`). Holding the mmap lock for writing.
+ */
+export function* removeVmas(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+  const { memory } = machine;
+  let vma = vmaAt(memory, findVma(memory, mm, startPage));
+  while (vma !== undefined && vma.startPage < endPage) {
+    const next = vmaAt(memory, vma.next);
+    mm.mappedPages -= Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+    if (vma.startPage < startPage) {
+      vma.endPage = startPage;
+      touchVma(memory, mm, vma);
+    } else if (vma.endPage > endPage) {
+      vma.offsetPages = offsetAt(vma, vma.startPage, endPage);
+      vma.startPage = endPage;
+      touchVma(memory, mm, vma);
+    } else {
+      yield* unlinkAndFree(machine, mm, vma);
+    }
+    vma = next;
+  }
+}
+
+/**
+ * Lets a whole vma be at `startPage` instead, with `pages` pages, of the same source from the same offset on. Its entries have been or will be moved. The place is free but for the vma
+ * itself; what it can merge with there, it does not (V2 is the caller's to restore). Holding the mmap lock for writing.
+ */
+export function relocateVma(machine: Machine, mm: Mm, vma: Vma, startPage: number, pages: number): void {
+  treeRemove(machine.memory, mm, vma);
+  mm.mappedPages += pages - (vma.endPage - vma.startPage);
+  vma.startPage = startPage;
+  vma.endPage = startPage + pages;
+  treeInsert(machine.memory, mm, vma);
+}
+
+/** Whether a split looks at the limit of vmas, or its caller has seen that there will not be too many. */
+export type SplitLimit = "limited" | "unlimited";
 
 /**
  * Makes `page` a border: a vma that spans it becomes two. ENOMEM at the limit or without memory; then nothing has changed. Holding the mmap lock
  * for writing. Linux: `split_vma`.
  */
-export function* splitVmaAt(machine: Machine, mm: Mm, page: number): Task<Errno> {
+export function* splitVmaAt(machine: Machine, mm: Mm, page: number, limit: SplitLimit = "limited"): Task<Errno> {
   const vma = vmaOf(machine.memory, mm, page);
   if (vma === undefined || vma.startPage === page) return 0;
   const { endPage } = vma;
@@ -149,7 +221,8 @@ export function* splitVmaAt(machine: Machine, mm: Mm, page: number): Task<Errno>
     source: vma.source,
     offsetPages: offsetAt(vma, vma.startPage, page),
   };
-  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
+  const isAllowed = limit === "unlimited" || mm.vmaCount < mm.limitVmas;
+  const at = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) return ENOMEM;
   yield* getSource(machine, upper);
   vma.endPage = page;

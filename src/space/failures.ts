@@ -52,6 +52,8 @@ const VERBS: { readonly [S in Syscall]: string } = {
 const TOO_MANY_OWNED =
   "this thread owns as many spaces and views as it may; dispose of some, or let another thread own them";
 const NO_MEMORY = "RAM or kernel heap is used up; unmap something, or create the space with more ramBytes or heapBytes";
+const BAD_START =
+  "address or length is not valid; give an address that is a multiple of 4096, and a whole number of bytes";
 const BAD_RANGE =
   "address and length are not a range of whole pages; give an address that is a multiple of 4096 and a length above 0, below 16 TiB together";
 
@@ -79,22 +81,25 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
     [EINVAL, BAD_RANGE],
     [
       ENOMEM,
-      "a mapping would have to be split, and the limit of mappings or the kernel heap is used up; unmap whole mappings",
+      "a mapping would become two, and the limit of mappings or the kernel heap is used up; unmap from one of its ends",
     ],
   ]),
   mprotect: new Map([
-    [EINVAL, BAD_RANGE],
+    [EINVAL, BAD_START],
     [
       ENOMEM,
-      "part of the range is not mapped, or a mapping cannot be split for lack of memory; map the whole range first, or unmap something",
+      "part of the range is not mapped, or a mapping cannot be split (a limit, or lack of memory); map the whole range first, or unmap something",
     ],
   ]),
   mremap: new Map([
     [
       EINVAL,
-      "an address or length is not valid, or old and new place overlap; give page-aligned addresses, lengths above 0, and `to` only with mayMove",
+      "an address or length is not valid, or old and new place overlap; give page-aligned addresses, a new length above 0 (an old one of 0 for shared memory only), `to` and keepOld only with mayMove, and keepOld only with equal lengths",
     ],
-    [EFAULT, "the old range does not lie inside one mapping; look at maps() and resize one mapping at a time"],
+    [
+      EFAULT,
+      "nothing is mapped at its start, or what is to grow or move does not lie inside one mapping; look at maps() and resize one mapping at a time",
+    ],
     [
       ENOMEM,
       "it cannot grow there, a limit is reached, or memory is used up; allow it to move with mayMove, or unmap something",
@@ -102,7 +107,7 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
     [EBUSY, "a write view of it is open, which holds its addresses; dispose of the view first"],
   ]),
   madvise: new Map([
-    [EINVAL, BAD_RANGE],
+    [EINVAL, BAD_START],
     [ENOMEM, "part of the range is not mapped (the advice was taken for the rest); give a range that is mapped"],
   ]),
   fork: new Map([

@@ -16,7 +16,8 @@ import type { SeatOptions } from "./machine-seat.ts";
 import type { SharedWasmMemory } from "./user-buffers.ts";
 
 /**
- * What a mapping's pages may be used for.
+ * What a mapping's pages may be used for. There is no "write" alone: x86 gives PROT_WRITE the right to read as well, other machines do not, and whether Linux's HMM lets a device read such a
+ * page is a third answer. It is refused with EINVAL rather than made to mean "read-write".
  *
  * @example
  * ```ts
@@ -122,7 +123,7 @@ export interface MmapOptions {
 }
 
 /**
- * How `AddressSpace.mremap` resizes.
+ * How `AddressSpace.mremap` resizes and moves.
  *
  * @example
  * ```ts
@@ -140,6 +141,11 @@ export interface MremapOptions {
   readonly mayMove?: boolean | undefined;
   /** Move exactly there (with `mayMove`), unmapping what is there. */
   readonly to?: number | undefined;
+  /**
+   * Move (with `mayMove`, and old and new length the same), but leave the old mapping as well (Linux: MREMAP_DONTUNMAP): of private memory with no page in it, so that it reads as zeros; of
+   * shared memory and buffers with what they hold, like the new one. Default false.
+   */
+  readonly keepOld?: boolean | undefined;
 }
 
 const DEFAULT_RAM_BYTES = 256 * 2 ** 20;
@@ -199,6 +205,9 @@ export function protectionBits(syscall: Syscall, protection: Protection): number
     case "read-write":
       return VM_READ | VM_WRITE;
     default:
+      if ((protection as unknown) === "write") {
+        throw invalid(syscall, `a page that may be written but not read is not to be had; give "read-write"`);
+      }
       throw invalid(syscall, `the protection is ${formatValue(protection)}; give "none", "read" or "read-write"`);
   }
 }
@@ -257,6 +266,8 @@ export function mremapRequest(
   options: MremapOptions,
 ): MremapRequest {
   checkObject("mremap", options);
-  checkBoolean("mremap", "mayMove", options.mayMove);
-  return { address, oldLengthBytes, newLengthBytes, mayMove: options.mayMove ?? false, to: options.to };
+  const { mayMove = false, keepOld = false, to } = options;
+  checkBoolean("mremap", "mayMove", mayMove);
+  checkBoolean("mremap", "keepOld", keepOld);
+  return { address, oldLengthBytes, newLengthBytes, mayMove, to, keepOld };
 }

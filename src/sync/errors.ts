@@ -40,7 +40,8 @@ export class HmmError extends Error {
 }
 
 /**
- * A load or store that no mapping allows.
+ * A load or store that no mapping allows: `signal` is what Linux would send. "SIGSEGV": nothing is mapped there, or not with that right. "SIGBUS": a mapping allows it, but what
+ * it maps ends before that page.
  *
  * @example
  * ```ts
@@ -51,19 +52,21 @@ export class HmmError extends Error {
  *   space.u32.store(64, 1);
  * } catch (error) {
  *   if (!(error instanceof SegmentationFault)) throw error;
- *   console.log(error.access, error.address, error.reason); // write 64 nothing is mapped there
+ *   console.log(error.signal, error.access, error.address, error.reason); // SIGSEGV write 64 nothing is mapped there
  * }
  * ```
  */
 export class SegmentationFault extends HmmError {
   readonly access: "read" | "write";
   readonly reason: string;
+  readonly signal: "SIGSEGV" | "SIGBUS";
 
-  constructor(address: number, access: "read" | "write", reason: string) {
+  constructor(address: number, access: "read" | "write", reason: string, signal: "SIGSEGV" | "SIGBUS" = "SIGSEGV") {
     super("EFAULT", access, `Cannot ${access} address 0x${address.toString(16)}: ${reason}`, address);
     this.name = "SegmentationFault";
     this.access = access;
     this.reason = reason;
+    this.signal = signal;
   }
 }
 

@@ -1,7 +1,7 @@
 /** @module What the tests of address spaces share: small machines, both forms of every operation, errors by code, and the books. */
 
 import assert from "node:assert/strict";
-import { AddressSpace, type AddressSpaceOptions, HmmError } from "../../src/index.ts";
+import { AddressSpace, type AddressSpaceOptions, HmmError, SegmentationFault } from "../../src/index.ts";
 
 export const KIB = 1024;
 export const MIB: number = 2 ** 20;
@@ -65,6 +65,17 @@ export async function thrownBy(body: () => unknown): Promise<unknown> {
     return undefined;
   } catch (error) {
     return error;
+  }
+}
+
+/** The signal that Linux would send for the access that `body` makes; undefined when it may be made. */
+export function signalOf(body: () => unknown): SegmentationFault["signal"] | undefined {
+  try {
+    body();
+    return undefined;
+  } catch (error) {
+    if (error instanceof SegmentationFault) return error.signal;
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { type AddressSpace, HmmError } from "../../src/index.ts";
+import { type AddressSpace, HmmError, SegmentationFault } from "../../src/index.ts";
 import { PAGE } from "./fixture.ts";
 import type { Answer, ModelProtection, ModelSpace } from "./model.ts";
 
@@ -36,6 +36,7 @@ export type Operation = { readonly space: number } & (
       readonly newCount: number;
       readonly mayMove: boolean;
       readonly to: number | undefined;
+      readonly keepOld: boolean;
     }
   | { readonly kind: "load" | "store" | "add"; readonly page: number; readonly value: number }
   | { readonly kind: "fork" }
@@ -63,24 +64,16 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
     shared: fc.boolean(),
     placement,
   });
-  const moving: fc.Arbitrary<Operation> = fc.record({
-    space,
-    kind: kinds("mremap"),
-    page,
-    count,
-    newCount: count,
-    mayMove: isAlone ? fc.boolean() : fc.constant(false),
-    to: fc.constant(undefined),
-  });
-  const movingTo: fc.Arbitrary<Operation> = fc.record({
-    space,
-    kind: kinds("mremap"),
-    page,
-    count,
-    newCount: count,
-    mayMove: fc.constant(true),
-    to: page,
-  });
+  const lengths = fc.oneof(
+    fc.record({ count: fc.oneof(count, fc.constant(0)), newCount: count }),
+    count.map((both) => ({ count: both, newCount: both })),
+  );
+  const mremap = (mayMove: fc.Arbitrary<boolean>, to: fc.Arbitrary<number | undefined>): fc.Arbitrary<Operation> =>
+    fc
+      .tuple(lengths, fc.record({ space, kind: kinds("mremap"), page, mayMove, to, keepOld: fc.boolean() }))
+      .map(([sizes, operation]) => ({ ...sizes, ...operation }));
+  const moving = mremap(isAlone ? fc.boolean() : fc.constant(false), fc.constant(undefined));
+  const movingTo = mremap(fc.constant(true), page);
   return fc.oneof(
     { weight: 4, arbitrary: mapping },
     {
@@ -96,11 +89,12 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
   );
 }
 
-/** What the real one answered: a number, or the code of its error. */
+/** What the real one answered: a number, the code of its error, or of an access the signal. */
 function answerOf(operation: () => number | void): Answer {
   try {
     return operation() ?? 0;
   } catch (error) {
+    if (error instanceof SegmentationFault) return error.signal;
     if (error instanceof HmmError) return error.code;
     throw error;
   }
@@ -207,10 +201,10 @@ function act({ real, model }: Pair, operation: Acting, firstPage: number): [Answ
   }
 }
 
-/** The value before, or the code of the first of load and store that fails. */
+/** The value before, or what the store answers: it is one access, for writing. */
 function modelAdd(model: ModelSpace, at: number, value: number): Answer {
   const before = model.load(at);
-  const stored = typeof before === "number" ? model.store(at, (before + value) >>> 0) : before;
+  const stored = model.store(at, typeof before === "number" ? (before + value) >>> 0 : value);
   return stored === 0 ? before : stored;
 }
 
@@ -238,14 +232,14 @@ function actMremap(
   pages: number,
   firstPage: number,
 ): [Answer, Answer] {
-  const { mayMove } = operation;
+  const { mayMove, keepOld } = operation;
   const to = operation.to === undefined ? undefined : firstPage + operation.to;
   const room = firstPage + WINDOW_PAGES - (to ?? at);
   const newPages = Math.min(operation.newCount, room);
-  const options = { mayMove, ...(to === undefined ? {} : { to: to * PAGE }) };
+  const options = { mayMove, keepOld, ...(to === undefined ? {} : { to: to * PAGE }) };
   return [
     answerOf(() => real.mremapSync(at * PAGE, pages * PAGE, newPages * PAGE, options)),
-    model.mremap(at, pages, newPages, mayMove, to),
+    model.mremap(at, pages, newPages, { mayMove, to, keepOld }),
   ];
 }
 
@@ -278,13 +272,14 @@ function actBulk({ real, model }: Pair, at: number, pages: number, stamp: number
   const words = new DataView(bytes.buffer);
   const read = answerOf(() => real.readSync(at * PAGE, bytes));
   const loads = Array.from({ length: pages }, (_, i) => model.load(at + i));
-  const readable = loads.indexOf("EFAULT") === -1 ? pages : loads.indexOf("EFAULT");
+  const refused = loads.findIndex((load) => typeof load === "string");
+  const readable = refused === -1 ? pages : refused;
   for (let i = 0; i < readable; i++) assert.equal(words.getUint32(i * PAGE, true), loads[i]);
   bytes.fill(0);
   for (let i = 0; i < pages; i++) words.setUint32(i * PAGE, stamp + i, true);
   const write = answerOf(() => real.writeSync(at * PAGE, bytes));
   let expected: Answer = 0;
   for (let i = 0; i < pages && expected === 0; i++) expected = model.store(at + i, (stamp + i) >>> 0);
-  assert.equal(read, readable === pages ? 0 : "EFAULT");
+  assert.equal(read, readable === pages ? 0 : loads[readable]);
   return [write, expected];
 }

@@ -8,8 +8,11 @@ import { PAGE } from "./fixture.ts";
 
 export type ModelProtection = MapsEntry["protection"];
 
-/** Contents that several spaces share: by page of the source. */
-type SharedSource = Map<number, number>;
+/** Contents that several spaces share: by page of the source, which keeps the size that it was made with. */
+interface SharedSource {
+  readonly pages: number;
+  readonly values: Map<number, number>;
+}
 
 interface ModelPage {
   protection: ModelProtection;
@@ -19,8 +22,14 @@ interface ModelPage {
   readonly offset: number;
 }
 
-/** What an operation should answer: a number, or the code of its error. */
+/** What an operation should answer: a number, the code of its error, or of an access the signal. */
 export type Answer = number | string;
+
+export interface ModelMremapOptions {
+  readonly mayMove: boolean;
+  readonly to: number | undefined;
+  readonly keepOld: boolean;
+}
 
 /** Nothing is placed below this page by itself. */
 const FIRST_PAGE = 16;
@@ -43,7 +52,7 @@ export class ModelSpace {
   ): Answer {
     const start = at ?? this.#lowestHole(count);
     if (!replace && !this.#isFree(start, count)) return "EEXIST";
-    const source = shared ? new Map<number, number>() : undefined;
+    const source = shared ? { pages: count, values: new Map<number, number>() } : undefined;
     for (let i = 0; i < count; i++) this.#pages.set(start + i, { protection, value: 0, source, offset: i });
     return start * PAGE;
   }
@@ -67,36 +76,45 @@ export class ModelSpace {
     return this.#isFull(start, count) ? 0 : "ENOMEM";
   }
 
-  mremap(start: number, count: number, newCount: number, mayMove: boolean, to: number | undefined): Answer {
+  mremap(start: number, count: number, newCount: number, options: ModelMremapOptions): Answer {
+    const { mayMove, to, keepOld } = options;
     if (to !== undefined && (!mayMove || (to < start + count && start < to + newCount))) return "EINVAL";
-    const end = start + count;
-    const mapping = this.maps().find((one) => one.start <= start * PAGE && end * PAGE <= one.end);
-    if (mapping === undefined) return "EFAULT";
-    if (newCount < count) this.munmap(start + newCount, count - newCount);
+    if (keepOld && (!mayMove || count !== newCount)) return "EINVAL";
+    const first = this.#pages.get(start);
+    if (first === undefined) return "EFAULT";
+    if (count === 0 && first.source === undefined) return "EINVAL";
+    const mapping = this.maps().findLast((one) => one.start <= start * PAGE);
+    const room = (mapping?.end ?? 0) / PAGE - start;
     const kept = Math.min(count, newCount);
-    if (to !== undefined) {
-      this.munmap(to, newCount);
-      return this.#move(start, kept, newCount, to);
-    }
-    if (newCount <= count) return start * PAGE;
-    if (mapping.end === end * PAGE && this.#isFree(end, newCount - count)) {
-      this.#extend(start, count, newCount);
+    const isAnyRange = count >= newCount && to === undefined && !keepOld;
+    const isMovedOnly = to !== undefined && count === newCount;
+    if (!isAnyRange && !isMovedOnly && room < kept) return "EFAULT";
+    if (count === 0 && to === start) return "EFAULT";
+    if (newCount < count) this.munmap(start + newCount, count - newCount);
+    if (isAnyRange) return start * PAGE;
+    const isGrown = to === undefined && !keepOld;
+    if (isGrown && count > 0 && room === count && this.#isFree(start + count, newCount - count)) {
+      this.#extend(start, first, count, newCount);
       return start * PAGE;
     }
-    return mayMove ? this.#move(start, kept, newCount, this.#lowestHole(newCount)) : "ENOMEM";
+    if (!mayMove) return "ENOMEM";
+    const keeps = keepOld || count === 0;
+    return this.#move(start, kept, newCount, to ?? this.#lowestHole(newCount), keeps);
   }
 
   load(page: number): Answer {
     const entry = this.#pages.get(page);
-    if (entry === undefined || entry.protection === "none") return "EFAULT";
-    return entry.source === undefined ? entry.value : (entry.source.get(entry.offset) ?? 0);
+    if (entry === undefined || entry.protection === "none") return "SIGSEGV";
+    if (entry.source === undefined) return entry.value;
+    return entry.offset < entry.source.pages ? (entry.source.values.get(entry.offset) ?? 0) : "SIGBUS";
   }
 
   store(page: number, value: number): Answer {
     const entry = this.#pages.get(page);
-    if (entry?.protection !== "read-write") return "EFAULT";
+    if (entry?.protection !== "read-write") return "SIGSEGV";
     if (entry.source === undefined) entry.value = value;
-    else entry.source.set(entry.offset, value);
+    else if (entry.offset < entry.source.pages) entry.source.values.set(entry.offset, value);
+    else return "SIGBUS";
     return 0;
   }
 
@@ -130,16 +148,22 @@ export class ModelSpace {
     return entries;
   }
 
-  #move(start: number, kept: number, newCount: number, to: number): number {
-    const moved = Array.from({ length: kept }, (_, i) => this.#pages.get(start + i)!);
-    this.munmap(start, kept);
-    for (const [i, entry] of moved.entries()) this.#pages.set(to + i, entry);
-    this.#extend(to, kept, newCount);
+  /** Holes move too: what is there at the new place stays there. */
+  #move(start: number, kept: number, newCount: number, to: number, keepsOld: boolean): number {
+    const first = this.#pages.get(start)!;
+    for (let i = 0; i < kept; i++) {
+      const entry = this.#pages.get(start + i);
+      if (entry === undefined) continue;
+      this.#pages.set(to + i, { ...entry });
+      if (keepsOld) entry.value = 0;
+      else this.#pages.delete(start + i);
+    }
+    this.munmap(to + kept, newCount - kept);
+    this.#extend(to, first, kept, newCount);
     return to * PAGE;
   }
 
-  #extend(start: number, count: number, newCount: number): void {
-    const first = this.#pages.get(start)!;
+  #extend(start: number, first: ModelPage, count: number, newCount: number): void {
     for (let i = count; i < newCount; i++) {
       this.#pages.set(start + i, { ...first, value: 0, offset: first.offset + i });
     }

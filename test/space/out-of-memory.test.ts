@@ -60,7 +60,7 @@ interface Scene {
   readonly name: string;
   /** At least so many of its allocations are made to fail; or the test has gone blind. */
   readonly allocationsMin: number;
-  /** What had been done by then stays done, as the docstrings of mremap and write say; the scene's other pages are as before. */
+  /** What had been done by then stays done, as the docstring of write says; the scene's other pages are as before. */
   readonly isLossy?: true;
   readonly act: (space: AddressSpace, form: Form) => Promise<unknown>;
 }
@@ -72,7 +72,7 @@ const SCENES: readonly Scene[] = [
   { name: "mmap shared", allocationsMin: 3, act: (space, form) => call(space, form, "mmap", PAGE, { shared: true }) },
   {
     name: "mmap over the middle of a mapping",
-    allocationsMin: 3,
+    allocationsMin: 2,
     act: (space, form) =>
       call(space, form, "mmap", PAGE, { address: FAR + 17 * PAGE, fixed: FIXED, protection: "read" }),
   },
@@ -105,9 +105,30 @@ const SCENES: readonly Scene[] = [
   {
     name: "mremap onto a mapping",
     allocationsMin: 2,
-    isLossy: true,
     act: (space, form) =>
       call(space, form, "mremap", FAR + 17 * PAGE, PAGE, PAGE, { mayMove: true, to: FAR + 25 * PAGE }),
+  },
+  {
+    name: "mremap of several mappings into the middle of others",
+    allocationsMin: 4,
+    act: (space, form) =>
+      call(space, form, "mremap", FAR + 19 * PAGE, 2 * PAGE, 2 * PAGE, { mayMove: true, to: 2 ** 41 + PAGE }),
+  },
+  {
+    name: "mremap that leaves the old mappings",
+    allocationsMin: 4,
+    act: (space, form) =>
+      call(space, form, "mremap", FAR + 17 * PAGE, 4 * PAGE, 4 * PAGE, { mayMove: true, keepOld: true, to: 2 ** 43 }),
+  },
+  {
+    name: "mremap that cuts the middle out and moves the rest",
+    allocationsMin: 4,
+    act: (space, form) => call(space, form, "mremap", FAR + 17 * PAGE, 2 * PAGE, PAGE, { mayMove: true, to: 2 ** 43 }),
+  },
+  {
+    name: "a second mapping of shared memory",
+    allocationsMin: 1,
+    act: (space, form) => call(space, form, "mremap", FAR + 30 * PAGE, 0, PAGE, { mayMove: true }),
   },
   {
     name: "fork",
@@ -156,6 +177,7 @@ const SCENES: readonly Scene[] = [
 /** Private pages of which four are stamped, a mapping to move onto, shared memory that nobody touched, and far pages without tables. */
 function furnish(space: AddressSpace): AddressSpace {
   space.mmapSync(20 * PAGE, { address: FAR, fixed: FIXED });
+  space.mmapSync(2 * PAGE, { address: FAR + 20 * PAGE, fixed: FIXED, protection: "read" });
   space.mmapSync(2 * PAGE, { address: FAR + 25 * PAGE, fixed: FIXED });
   space.mmapSync(2 * PAGE, { address: FAR + 30 * PAGE, fixed: FIXED, shared: true });
   space.mmapSync(4 * PAGE, { address: 2 ** 41, fixed: FIXED });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { type AddressSpace, HmmError } from "../../src/index.ts";
+import { type AddressSpace, HmmError, SegmentationFault } from "../../src/index.ts";
 import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
 import { type Operation, operationArbitrary } from "./model-run.ts";
 import { type Part, startModel, startWorker } from "./space-threads.ts";
@@ -114,10 +114,12 @@ async function runModel(part: Part, request: ModelRequest): Promise<readonly (nu
   return loads as (number | string)[];
 }
 
+/** As the model answers. */
 function loadOrCode(space: AddressSpace, address: number): number | string {
   try {
     return space.u32.load(address);
   } catch (error) {
+    if (error instanceof SegmentationFault) return error.signal;
     if (error instanceof HmmError) return error.code;
     throw error;
   }

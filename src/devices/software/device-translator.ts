@@ -14,8 +14,9 @@
 
 import type { Translator } from "../../memory/translation.ts";
 import { TRANSLATION_WRITABLE } from "../../memory/translation.ts";
+import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
-import { EBUSY, type Errno } from "../../sync/errno.ts";
+import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import { STALLS, countAtomically } from "./device-stats.ts";
@@ -93,6 +94,7 @@ export class DeviceTranslator implements Translator {
   translate(page: number, write: boolean, address: number): number {
     if (this.#work.isOver) throw this.#work.refusal();
     const table = this.#table;
+    if (page >= TASK_SIZE_PAGES) this.#fail(EFAULT, page, write, address);
     for (let steals = 0; ; steals++) {
       const entry = table.entryOf(page);
       if (entryAllows(entry, write)) {
