@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import type { DeviceIntegers } from "../../src/devices/software/device-memory.ts";
-import type { IntegerAccess } from "../../src/index.ts";
+import { DeviceFault, type IntegerAccess } from "../../src/index.ts";
 import { PAGE, PlayedDevice, withSpace } from "./rig.ts";
 
 const INTEGERS = ["u8", "i8", "u16", "i16", "u32", "i32"] as const;
@@ -114,10 +114,18 @@ test("unaligned and impossible addresses are refused, of every operation", () =>
   withSpace((space) => {
     const data = space.mmapSync(PAGE);
     const device = new PlayedDevice(space, { frames: 2 });
-    for (const address of [data + 1, data + 2.5, -4, Number.NaN, 2 ** 44, Infinity]) {
+    for (const address of [data + 1, data + 2.5, -4, Number.NaN, 2 ** 53, Infinity]) {
       for (const { name, device: run } of OPERATIONS) {
         const failure = device.tryRun((memory) => void run(memory.u32, address, 1, 1), 1);
         assert.equal((failure?.cause as { code?: string } | undefined)?.code, "EINVAL", `${name} at ${address}`);
+      }
+    }
+    // An address like any other, above all that can be mapped.
+    for (const address of [2 ** 44, 2 ** 53 - 4]) {
+      for (const { name, device: run } of OPERATIONS) {
+        const failure = device.tryRun((memory) => void run(memory.u32, address, 1, 1), 1);
+        assert.ok(failure instanceof DeviceFault, `${name} at ${address}: ${String(failure)}`);
+        assert.deepEqual([failure.code, failure.address], ["EFAULT", address]);
       }
     }
     device.close();
