@@ -3,7 +3,6 @@
 import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../src/checker/rig/rig-device.ts";
-import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { registerMirrorOps } from "../../src/hmm/mirror-ops.ts";
 import { invalidateRange, zapRange } from "../../src/mm/zap.ts";
 import { EVENT_MIGRATE } from "../../src/notifier/events.ts";
@@ -63,16 +62,6 @@ function close({ second }: Shared): Task<void> {
   return second.unregister();
 }
 
-/** Two of the three, to the end. */
-function pair(name: string, tasks: RigScenario<Shared>["tasks"]): AnyScenario {
-  return rigScenario<Shared>({
-    name: `holes/driver-lock/${name}/after`,
-    summary: `only ${name.replace("-", " and ")}`,
-    ...parts,
-    tasks,
-  });
-}
-
 export const driverLock: Exhibit = {
   id: "holes/driver-lock",
   title: "Three threads around a driver lock",
@@ -100,9 +89,9 @@ The rule: **a driver's lock is never held while something is called that may cha
 lock order (\`src/sync/lock-order.ts\`), and debug builds check it at each acquisition. The driver in the second
 scenario tells everybody first, and takes its lock when that is done.
 
-Three such threads have several hundred thousand essentially different executions, and to see them all takes some
-minutes (\`hmm check holes/driver-lock/after --engine optimal\`). So by default the three are explored to two
-preemptions, one more than the deadlock needs, and each two of them to the end.
+Three such threads have hundreds of thousands of interleavings that differ in which of them began or ended a read
+section first, or had a reference first. Nobody can tell these apart, so the checker sees one of each kind, and is
+done in a second.
 `,
   before: [
     rigScenario<Shared>({
@@ -118,12 +107,8 @@ preemptions, one more than the deadlock needs, and each two of them to the end.
     rigScenario<Shared>({
       name: "holes/driver-lock/after",
       summary: "the same, but the driver lock is taken when the migration has told everybody",
-      exploration: { engine: "bounded", preemptions: 2 },
       ...parts,
       tasks: { migrate, close, discard },
     }),
-    pair("migrate-close", { migrate, close }),
-    pair("migrate-discard", { migrate, discard }),
-    pair("discard-close", { discard, close }),
   ],
 };

@@ -4,13 +4,15 @@
  */
 
 import { divertLockdep } from "../sync/lockdep.ts";
-import { NeedsScans } from "./execution/execution.ts";
+import { watchPeeks } from "../sync/peeks.ts";
 import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
 import { requireSameFingerprint, requireSameScenario, resumedOptions, validCheckpoint } from "./session/checkpoint.ts";
 import type { Exploration, ExploreOptions } from "./session/exploration.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
 import { Session, libertiesOf } from "./session/session.ts";
+import { DependsOnMore, LEAST, addDependence } from "./steps/dependence.ts";
+import type { Dependence } from "./steps/dependence.ts";
 import { watchPlainAccesses } from "./watch/plain-accesses.ts";
 
 export type { Exploration, ExploreOptions, Observer, Progress } from "./session/exploration.ts";
@@ -45,29 +47,42 @@ export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}):
   const any = defineScenario(scenario);
   const from = options.resumeFrom === undefined ? undefined : validCheckpoint(options.resumeFrom);
   if (from !== undefined) requireSameScenario(from, any.name);
-  const chosen = from === undefined ? options : resumedOptions(from, options);
+  let chosen = from === undefined ? options : resumedOptions(from, options);
+  let dependence = from?.dependence ?? LEAST;
   try {
-    return exploreOnce(any, chosen, from?.scans ?? false);
-  } catch (error) {
-    if (!(error instanceof NeedsScans)) throw error;
-    const { resumeFrom: _, ...fromTheBeginning } = chosen;
-    return exploreOnce(any, fromTheBeginning, true);
+    for (;;) {
+      const seen = exploreOnce(any, chosen, dependence);
+      if (!(seen instanceof DependsOnMore)) return seen;
+      dependence = addDependence(dependence, seen.more);
+      const { resumeFrom: _, ...fromTheBeginning } = chosen;
+      chosen = fromTheBeginning;
+    }
   } finally {
     divertLockdep(undefined);
+    watchPeeks(undefined);
     watchPlainAccesses(undefined);
   }
 }
 
-function exploreOnce(scenario: Scenario<unknown>, options: ExploreOptions, scans: boolean): Exploration {
+/** May not know enough of what depends on what: then that. */
+function exploreOnce(
+  scenario: Scenario<unknown>,
+  options: ExploreOptions,
+  dependence: Dependence,
+): Exploration | DependsOnMore {
   const from = options.resumeFrom;
   const mayStop = options.resumable === true || from !== undefined;
-  const fingerprint = mayStop ? fingerprintOf(scenario, libertiesOf(options), scans) : "";
-  if (from !== undefined) requireSameFingerprint(from, fingerprint);
-  const session = new Session(scenario, options, { scans, from, fingerprint });
+  let session: Session | undefined;
   try {
+    const fingerprint = mayStop ? fingerprintOf(scenario, libertiesOf(options), dependence) : "";
+    if (from !== undefined) requireSameFingerprint(from, fingerprint);
+    session = new Session(scenario, options, { dependence, from, fingerprint });
     const end = session.search() ?? "cancelled";
     return session.result(end);
+  } catch (error) {
+    if (error instanceof DependsOnMore) return error;
+    throw error;
   } finally {
-    session.run.finish();
+    session?.run.finish();
   }
 }

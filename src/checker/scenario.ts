@@ -124,7 +124,8 @@ export const defaultLiberties: Liberties = {
 /**
  * Ways to break the checker, for the tests that must notice: without reports about blocked tasks, without conflicts of
  * frees, with the test of a condition and the parking after it in one step, with wakeup sequences of one step, with a park
- * put down to the latest change of its word, with the comparison of a park in the step before it.
+ * put down to the latest change of its word, with the comparison of a park in the step before it, with every word taken
+ * for lenient whatever happens to it.
  */
 export type Weakness =
   | "drop-blocked"
@@ -132,7 +133,8 @@ export type Weakness =
   | "fuse-parking"
   | "shorten-wakeups"
   | "latest-change"
-  | "fuse-sleeping";
+  | "fuse-sleeping"
+  | "never-strict";
 
 /**
  * The checker has planned a step that is not possible, of a scenario that repeats itself. It is a fault of the checker, unless

@@ -8,6 +8,7 @@
 import { atomicCompareExchange, atomicLoad, atomicStore, futexWake } from "./atomics.ts";
 import { monotonicMs } from "./clock.ts";
 import { beforeSleep } from "./lockdep.ts";
+import { notePeek } from "./peeks.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { DONE, DONE_TRUE, TIMED_OUT, describe, park } from "./task.ts";
@@ -57,6 +58,7 @@ export class Completion {
 
   /** Whether a wait would return at once. */
   isDone(): boolean {
+    notePeek(this.memory, this.at);
     return atomicLoad(this.memory.words, this.at) > 0;
   }
 

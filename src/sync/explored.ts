@@ -36,6 +36,7 @@
  * | shootdownEnter, shootdownLeave | always | the agent's mark + 1 |
  * | shootdownWait | the agent's mark is no longer `expected` | none |
  * | read, write, update, alloc, free | always | as named by the caller of access() |
+ * | add | always | adds to the word; its task does not learn what the word held |
  *
  * Choices beside the order: a park or completionWait with a finite timeout may be resumed with TIMED_OUT although it is
  * not enabled, a park with WOKEN for no reason (a spurious wake); the code must stand both. A timed-out task got
@@ -49,7 +50,7 @@
 
 import { atomicLoad } from "./atomics.ts";
 import { mayRead, mayWrite } from "./rwsem-words.ts";
-import { hasCompleted } from "./srcu-words.ts";
+import { hasCompleted, isIdle } from "./srcu-words.ts";
 import type { Wait, WaitKind } from "./task.ts";
 
 /** What a step does to the words `[index, index + words)`. `"condition"`: it reads unnamed words. */
@@ -102,6 +103,7 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   read: "read",
   write: "write",
   update: "write",
+  add: "write",
   alloc: "write",
   free: "write",
 };
@@ -142,7 +144,8 @@ export function allows(kind: WaitKind, value: number, expected: number): boolean
 
 /**
  * Whether a "success-writes" operation succeeds, and so writes, where its first word has this value. A refGet always
- * writes; it succeeds where there is a reference to take another one of.
+ * writes; it succeeds where there is a reference to take another one of. Of a read section: whether no grace period is
+ * under way, so that sections have nothing to do with each other.
  */
 export function succeeds(kind: WaitKind, value: number, expected: number): boolean {
   switch (kind) {
@@ -158,6 +161,9 @@ export function succeeds(kind: WaitKind, value: number, expected: number): boole
     case "compareExchange":
     case "sleep":
       return value === expected;
+    case "srcuReadLock":
+    case "srcuReadUnlock":
+      return isIdle(value);
     default:
       return true;
   }

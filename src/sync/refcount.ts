@@ -8,6 +8,7 @@
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicStore, atomicSub } from "./atomics.ts";
 import { bug } from "./errors.ts";
+import { notePeek } from "./peeks.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { DONE, describe, doneBoolean } from "./task.ts";
@@ -53,6 +54,7 @@ export class RefCount {
 
   /** A momentary value, for reports and assertions. */
   read(): number {
+    notePeek(this.memory, this.at);
     return atomicLoad(this.memory.words, this.at);
   }
 

@@ -16,17 +16,9 @@ import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { Execution } from "../execution/execution.ts";
 import { ASLEEP, WAKE_ONE } from "../execution/parking.ts";
-import {
-  COMPLETION_WAIT,
-  CONDITIONAL,
-  KINDS,
-  MAY_BLOCK,
-  PARK,
-  READ,
-  WRITE,
-  mannersConflict,
-} from "../steps/footprint.ts";
+import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK } from "../steps/footprint.ts";
 import type { Footprints } from "../steps/footprint.ts";
+import { READ, WRITE, mannersConflict } from "../steps/manners.ts";
 import { fixesOrder } from "../steps/step-order.ts";
 import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
 import type { Choice, Trace } from "../steps/trace.ts";

@@ -24,8 +24,10 @@ import { reapTask } from "../../sync/reaper.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { describe } from "../../sync/task.ts";
 import type { Task, Wait, WaitKind } from "../../sync/task.ts";
-import { PARK, QUEUE, WRITE, kindCode } from "../steps/footprint.ts";
-import type { Footprints, Manner } from "../steps/footprint.ts";
+import { PARK, kindCode } from "../steps/footprint.ts";
+import type { Footprints } from "../steps/footprint.ts";
+import { QUEUE, WRITE } from "../steps/manners.ts";
+import type { Manner } from "../steps/manners.ts";
 import type { Transition } from "../steps/trace.ts";
 
 const DOWN_WRITE = kindCode("downWrite");

@@ -11,8 +11,8 @@ import { enterTask, leaveTask } from "../../sync/current-task.ts";
 import type { TaskContext } from "../../sync/current-task.ts";
 import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
 import { divertLockdep, heldAtEnd } from "../../sync/lockdep.ts";
-import type { LockdepError } from "../../sync/lockdep.ts";
 import { hasPanicked, panicError } from "../../sync/panic.ts";
+import { watchPeeks } from "../../sync/peeks.ts";
 import { EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
@@ -28,6 +28,8 @@ import {
   TEST_CONDITION,
   kindCode,
 } from "../steps/footprint.ts";
+import { DependsOnMore } from "../steps/dependence.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import { mayStepNow } from "../steps/step-order.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import {
@@ -44,41 +46,23 @@ import {
   transitionOf,
 } from "../steps/trace.ts";
 import type { Choice, Transition } from "../steps/trace.ts";
-import type { Leak } from "../watch/leaks.ts";
-import type { NotLinearizable } from "../watch/linearizability.ts";
 import { watchPlainAccesses } from "../watch/plain-accesses.ts";
-import type { PlainAccess } from "../watch/plain-accesses.ts";
 import { Watchers } from "../watch/watchers.ts";
 import { becomeAgent, freshContext } from "./agents.ts";
 import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
+import { Lenience } from "./lenience.ts";
 import { ASLEEP, Parking, WAKE_ONE, parkOf, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
+import type { Witness } from "./witness.ts";
 import { codeOfYielded, requireTask } from "./what-is-no-task.ts";
 
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
 const ENQUEUE = kindCode("enqueue");
 
-/** Some task tests a condition, so place 0 is needed: the exploration begins again with it. */
-export class NeedsScans extends Error {}
-
-/** Who listens to what goes wrong in an execution. */
-export interface Witness {
-  threw(run: Execution, task: number, error: unknown): void;
-  lockdep(run: Execution, error: LockdepError): void;
-  race(run: Execution, earlier: PlainAccess, later: PlainAccess): void;
-  badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void;
-  badWait(run: Execution, task: number, freeStep: number): void;
-  broken(run: Execution, invariant: string, error: unknown): void;
-  notLinearizable(run: Execution, bad: NotLinearizable): void;
-  leaked(run: Execution, leak: Leak): void;
-  /** The death of this task has stopped the machine, which the scenario forbids. */
-  stopped(run: Execution, task: number): void;
-}
-
 export interface ExecutionOptions {
   readonly liberties: Liberties;
-  readonly scans: boolean;
+  readonly dependence: Dependence;
   readonly weaknesses: ReadonlySet<Weakness>;
   readonly witness: Witness;
   /** Sites in lockdep's reports: slow, for replays. */
@@ -101,6 +85,7 @@ export class Execution {
   readonly pending: (Wait | undefined)[] = [];
   readonly pendingCode: Uint8Array;
   readonly parking: Parking;
+  readonly lenience: Lenience;
   /** The transitions that may come next, filled by {@link listEnabled}. */
   readonly enabled: Int32Array = new Int32Array((TASK_LIMIT + 1) * (TASK_LIMIT + 1));
   timeoutsLeft = 0;
@@ -167,7 +152,7 @@ export class Execution {
     this.#shared = this.#setupShared;
     this.#start = new StartingState(this.memory, this.names);
     this.footprints = new Footprints(this.memory.words.length, {
-      scans: options.scans,
+      dependence: options.dependence,
       freeCommutes: options.weaknesses.has("drop-free"),
       timeoutsAreScarce: Number.isFinite(options.liberties.timeouts),
       watched: (scenario.invariants ?? []).map((invariant) => invariant.words(this.#setupShared)),
@@ -176,6 +161,7 @@ export class Execution {
     this.pendingCode = new Uint8Array(this.tasks);
     const isLatest = options.weaknesses.has("latest-change");
     this.parking = new Parking(this.trace, this.pending, this.pendingCode, isLatest);
+    this.lenience = new Lenience(this.trace, options.liberties, options.weaknesses);
     this.#heldNext = Int32Array.from(this.#start.heldNext);
     this.#insideMark = Int32Array.from(this.#start.insideMark);
     const { mortals } = scenario;
@@ -212,6 +198,7 @@ export class Execution {
     this.#incumbent = NOBODY;
     this.watchers.forget();
     memory.mode = EXPLORED;
+    watchPeeks((word) => this.lenience.peeked(word));
     divertLockdep({
       report: (error) => {
         if (this.liberties.lockdep && this.depth >= keep) this.#options.witness.lockdep(this, error);
@@ -223,6 +210,7 @@ export class Execution {
     this.#heldNext.set(this.#start.heldNext);
     this.#insideMark.set(this.#start.insideMark);
     this.parking.forget();
+    this.lenience.forget();
     for (let task = 0; task < this.tasks; task++) {
       this.#generators[task] = requireTask(this.#makers[task]!(this.#shared), this.#scenarioName, this.names[task]!);
       this.#contexts[task] = freshContext(this.memory, task, this.names[task] ?? "");
@@ -324,6 +312,7 @@ export class Execution {
       if (this.#reaper >= 0) trace.deathFootprint[step] = this.footprintOf(task, DEATH);
     }
     this.watchers.before(code, step, wait);
+    this.lenience.begins(code, wait.index);
     this.depth = step + 1;
     if (choice === TIMEOUT) this.timeoutsLeft--;
     else if (choice === SPURIOUS) this.spuriousLeft--;
@@ -332,6 +321,7 @@ export class Execution {
     else this.#resume(task, choice);
     if (task === this.#fate) this.deaths.left = 0;
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
+    this.lenience.ends(task, choice === DEATH ? -1 : step);
     if (choice !== DEATH) this.#settle(task, choice, wait, step);
     this.watchers.after(code, task, !isRepeated, this.#shared);
   }
@@ -461,7 +451,10 @@ export class Execution {
   #expect(task: number, wait: Wait, code: number): void {
     this.pending[task] = wait;
     this.pendingCode[task] = code;
-    if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) throw new NeedsScans();
+    this.lenience.pends(code, wait);
+    if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) {
+      throw new DependsOnMore({ scans: true, strict: [] });
+    }
   }
 
   /** Whether the step that was just done fixes the order of its task among those that queue at a word and wake it. */

@@ -1,6 +1,7 @@
 /** @module What the threads of a parallel exploration say to each other: parallel.ts to explorer-worker.ts and back. */
 
 import type { Exploration, ExploreOptions, Progress } from "../session/exploration.ts";
+import type { Dependence } from "../steps/dependence.ts";
 
 /** Of the options of an exploration: what can be sent to another thread. */
 export type ParallelOptions = Omit<
@@ -14,7 +15,7 @@ export interface ExplorerStart {
   readonly module: string;
   readonly scenario: string;
   readonly options: ParallelOptions;
-  readonly scans: boolean;
+  readonly dependence: Dependence;
   /** Look for a split. */
   readonly maySplit: boolean;
 }
@@ -31,5 +32,5 @@ export type FromExplorer =
   | { readonly kind: "result"; readonly result: Exploration }
   /** An execution was not as the split needs it. */
   | { readonly kind: "needs-whole" }
-  | { readonly kind: "needs-scans" }
+  | { readonly kind: "depends-on-more"; readonly more: Dependence }
   | { readonly kind: "failed"; readonly name: string; readonly message: string; readonly stack: string };

@@ -5,13 +5,14 @@
 
 import { enterWorker } from "../../host/worker-scope.ts";
 import type { WorkerScope } from "../../host/worker-scope.ts";
-import { NeedsScans } from "../execution/execution.ts";
 import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
 import type { AnyScenario } from "../scenario.ts";
 import { requireSameFingerprint } from "../session/checkpoint.ts";
 import type { Exploration } from "../session/exploration.ts";
 import { fingerprintOf } from "../session/fingerprint.ts";
 import { Session, libertiesOf } from "../session/session.ts";
+import { DependsOnMore } from "../steps/dependence.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import type { ExplorerStart, FromExplorer, ParallelOptions, ToExplorer } from "./explorer-messages.ts";
 import { findSplit, isOrderOfClass, orderOf } from "./order-split.ts";
@@ -79,14 +80,14 @@ async function finish(line: Line, session: Session): Promise<Exploration> {
 /** What is explored, and how. */
 interface Subject {
   readonly scenario: AnyScenario;
-  readonly scans: boolean;
+  readonly dependence: Dependence;
   readonly fingerprint: string;
   readonly split: Split | undefined;
 }
 
 async function exploreWhole(line: Line, subject: Subject, options: ParallelOptions): Promise<Exploration> {
-  const { scenario, scans, fingerprint } = subject;
-  const session = new Session(scenario, options, { scans, fingerprint, from: options.resumeFrom });
+  const { scenario, dependence, fingerprint } = subject;
+  const session = new Session(scenario, options, { dependence, fingerprint, from: options.resumeFrom });
   try {
     return await finish(line, session);
   } finally {
@@ -96,7 +97,7 @@ async function exploreWhole(line: Line, subject: Subject, options: ParallelOptio
 
 async function explorePart(
   line: Line,
-  { scenario, scans, fingerprint }: Subject,
+  { scenario, dependence, fingerprint }: Subject,
   order: StepOrder,
   options: ParallelOptions,
 ): Promise<Exploration> {
@@ -104,7 +105,7 @@ async function explorePart(
   const ended = (run: Session["run"]): void => {
     isSplit &&= isOrderOfClass(run, order);
   };
-  const start = { scans, fingerprint, from: undefined, order };
+  const start = { dependence, fingerprint, from: undefined, order };
   const session = new Session(scenario, { ...options, observer: { ended } }, start);
   let seen: Exploration;
   try {
@@ -131,12 +132,12 @@ async function findScenario(module: string, name: string): Promise<AnyScenario> 
 }
 
 async function work(line: Line, start: ExplorerStart): Promise<void> {
-  const { options, scans } = start;
+  const { options, dependence } = start;
   const scenario = await findScenario(start.module, start.scenario);
-  const fingerprint = fingerprintOf(scenario, libertiesOf(options), scans);
+  const fingerprint = fingerprintOf(scenario, libertiesOf(options), dependence);
   if (options.resumeFrom !== undefined) requireSameFingerprint(options.resumeFrom, fingerprint);
-  const split = start.maySplit ? findSplit(scenario, libertiesOf(options), scans) : undefined;
-  const subject: Subject = { scenario, scans, fingerprint, split };
+  const split = start.maySplit ? findSplit(scenario, libertiesOf(options), dependence) : undefined;
+  const subject: Subject = { scenario, dependence, fingerprint, split };
   line.say({ kind: "ready", fingerprint, parts: split === undefined ? 0 : split.ordinals.length + 1 });
   for (;;) {
     const message = await line.next();
@@ -156,7 +157,7 @@ async function main(): Promise<void> {
   try {
     await work(line, (await scope.start) as ExplorerStart);
   } catch (error) {
-    if (error instanceof NeedsScans) line.say({ kind: "needs-scans" });
+    if (error instanceof DependsOnMore) line.say({ kind: "depends-on-more", more: error.more });
     else if (error instanceof NeedsWhole) line.say({ kind: "needs-whole" });
     else {
       const { name, message, stack } = error instanceof Error ? error : new Error(String(error));

@@ -13,6 +13,7 @@ import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
 import type { AnyScenario, Liberties } from "../scenario.ts";
 import { CONDITIONAL, MAY_BLOCK } from "../steps/footprint.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import type { Trace } from "../steps/trace.ts";
 
@@ -31,11 +32,11 @@ const MAX_PARTS = 16;
  * The split with the most parts, and among those one that places a task of few steps: the parts are then of about the same
  * size (a task of many steps that begins early leaves more open than one that begins late). Undefined if there is none.
  */
-export function findSplit(scenario: AnyScenario, liberties: Liberties, scans: boolean): Split | undefined {
+export function findSplit(scenario: AnyScenario, liberties: Liberties, dependence: Dependence): Split | undefined {
   // A thread that dies takes no first step; a wake that chooses comes with other choices in each order.
   if (liberties.deaths > 0 || liberties.wakeAny) return undefined;
   const witness = new Reporter({ withStacks: false });
-  const run = new Execution(scenario, { liberties, scans, weaknesses: new Set(), witness, withSites: false });
+  const run = new Execution(scenario, { liberties, dependence, weaknesses: new Set(), witness, withSites: false });
   try {
     run.restart(0);
     while (run.depth < STEPS && run.listEnabled() > 0) run.step(run.enabled[0]!);

@@ -14,6 +14,8 @@ import { spawnWorker } from "../../host/spawn-worker.ts";
 import type { SpawnedWorker } from "../../host/spawn-worker.ts";
 import { CheckpointError, requireSameScenario, resumedOptions, validCheckpoint } from "../session/checkpoint.ts";
 import type { Exploration, Progress } from "../session/exploration.ts";
+import { DependsOnMore, LEAST, addDependence } from "../steps/dependence.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import { addExplorations, addProgress } from "./add-explorations.ts";
 import type { ExplorerStart, FromExplorer, ParallelOptions } from "./explorer-messages.ts";
 
@@ -42,15 +44,8 @@ export class ExplorerCrash extends Error {
   }
 }
 
-/** It has to begin again: with all of the memory watched, or without a split. */
-class BeginAgain extends Error {
-  readonly scans: boolean;
-
-  constructor(scans: boolean) {
-    super();
-    this.scans = scans;
-  }
-}
+/** It has to begin again, without a split. */
+class NeedsWhole extends Error {}
 
 const PROGRESS_MS = 200;
 /** Between the seeds of threads. */
@@ -66,17 +61,17 @@ export async function exploreInParallel(request: ParallelRequest): Promise<Explo
   const from = given.resumeFrom === undefined ? undefined : validCheckpoint(given.resumeFrom);
   if (from !== undefined) requireSameScenario(from, request.scenario);
   let options: ParallelOptions = from === undefined ? given : resumedOptions(from, given);
-  let scans = from?.scans ?? false;
+  let dependence = from?.dependence ?? LEAST;
   let maySplit = from === undefined && options.resumable !== true && options.collectClasses !== true;
   for (;;) {
     try {
-      return await new ParallelSearch(request, options, scans, maySplit).run();
+      return await new ParallelSearch(request, options, dependence, maySplit).run();
     } catch (error) {
-      if (!(error instanceof BeginAgain)) throw error;
+      if (error instanceof DependsOnMore) dependence = addDependence(dependence, error.more);
+      else if (error instanceof NeedsWhole) maySplit = false;
+      else throw error;
       const { resumeFrom: _, ...fromTheBeginning } = options;
       options = fromTheBeginning;
-      if (error.scans) scans = true;
-      else maySplit = false;
     }
   }
 }
@@ -92,7 +87,7 @@ interface Explorer {
 class ParallelSearch {
   readonly #request: ParallelRequest;
   readonly #options: ParallelOptions;
-  readonly #scans: boolean;
+  readonly #dependence: Dependence;
   readonly #maySplit: boolean;
   readonly #isSampling: boolean;
   readonly #threads: number;
@@ -107,10 +102,10 @@ class ParallelSearch {
   #isStopped = false;
   #settle: { readonly resolve: (result: Exploration) => void; readonly reject: (error: Error) => void } | undefined;
 
-  constructor(request: ParallelRequest, options: ParallelOptions, scans: boolean, maySplit: boolean) {
+  constructor(request: ParallelRequest, options: ParallelOptions, dependence: Dependence, maySplit: boolean) {
     this.#request = request;
     this.#options = options;
-    this.#scans = scans;
+    this.#dependence = dependence;
     const { engine = "optimal" } = options;
     const jobs = Math.max(1, Math.floor(request.jobs));
     this.#isSampling = maySplit && jobs > 1 && samplingEngines.has(engine) && options.executions !== undefined;
@@ -143,7 +138,7 @@ class ParallelSearch {
       module: String(module),
       scenario,
       options: this.#options,
-      scans: this.#scans,
+      dependence: this.#dependence,
       maySplit: this.#maySplit,
     };
     const url = new URL("./explorer-worker.js", import.meta.url);
@@ -167,11 +162,11 @@ class ParallelSearch {
       case "result":
         this.#finished(explorer, message.result);
         break;
-      case "needs-scans":
-        this.#settle?.reject(new BeginAgain(true));
+      case "depends-on-more":
+        this.#settle?.reject(new DependsOnMore(message.more));
         break;
       case "needs-whole":
-        this.#settle?.reject(new BeginAgain(false));
+        this.#settle?.reject(new NeedsWhole());
         break;
       case "failed":
         if (message.name === "CheckpointError") this.#settle?.reject(new CheckpointError(message.message));

@@ -19,6 +19,7 @@ import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { currentTask } from "../../sync/current-task.ts";
 import { lockClass } from "../../sync/lock-class.ts";
 import { Mutex } from "../../sync/mutex.ts";
+import { notePeek } from "../../sync/peeks.ts";
 import { RefCount } from "../../sync/refcount.ts";
 import { RwSem } from "../../sync/rwsem.ts";
 import { SeqCount } from "../../sync/seqcount.ts";
@@ -87,6 +88,13 @@ export class Cell {
     return before;
   }
 
+  /** Adds. Who is not told what the cell held does not care who added first: two of these need be seen in one order only. */
+  *add(value: number): Task<void> {
+    if (this.memory.mode === EXPLORED) yield describe("add", this.memory, this.at, 1, this.label);
+    atomicAdd(this.memory.words, this.at, value);
+    this.#changed();
+  }
+
   /** Waits while the cell holds `value`, and returns what it holds then: what a loop around a load would do. */
   *waitWhile(value: number): Task<number> {
     const { memory, at, label } = this;
@@ -100,6 +108,7 @@ export class Cell {
 
   /** The value, outside any task or as part of the step under way. */
   peek(): number {
+    notePeek(this.memory, this.at);
     return plainLoad(this.memory.words, this.at);
   }
 

@@ -9,11 +9,12 @@
 
 import type { Finding } from "../findings/finding.ts";
 import { defaultLiberties } from "../scenario.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import type { ExploreOptions } from "./exploration.ts";
 import { textDigest } from "./text-digest.ts";
 
 const FORMAT = "hmm-checkpoint";
-const VERSION = 1;
+const VERSION = 2;
 
 /** A stopped exploration, from which it can go on: plain data, for JSON.stringify and {@link parseCheckpoint}. */
 export interface Checkpoint {
@@ -23,8 +24,8 @@ export interface Checkpoint {
   /** Of its first execution: see fingerprint.ts. */
   readonly fingerprint: string;
   readonly options: RecordedOptions;
-  /** Conditions are tested, so the memory as a whole is watched. */
-  readonly scans: boolean;
+  /** What the search has found out about the scenario. */
+  readonly dependence: Dependence;
   readonly counts: Counts;
   readonly findings: readonly Finding[];
   /** Of the classes seen, if they are collected. */

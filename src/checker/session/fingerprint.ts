@@ -6,19 +6,21 @@
 import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
 import type { Liberties, Scenario } from "../scenario.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import { textDigest } from "./text-digest.ts";
 
 const STEPS = 5000;
 
-/** Performs the first execution and names it. May throw NeedsScans. */
-export function fingerprintOf(scenario: Scenario<unknown>, liberties: Liberties, scans: boolean): string {
+/** Performs the first execution and names it. May throw DependsOnMore. */
+export function fingerprintOf(scenario: Scenario<unknown>, liberties: Liberties, dependence: Dependence): string {
   const weaknesses = new Set<never>();
   // What goes wrong here goes wrong again in the exploration.
   const witness = new Reporter({ withStacks: false });
-  const run = new Execution(scenario, { liberties, scans, weaknesses, witness, withSites: false });
+  const run = new Execution(scenario, { liberties, dependence, weaknesses, witness, withSites: false });
   try {
     run.restart(0);
     while (run.depth < STEPS && run.listEnabled() > 0) run.step(run.enabled[0]!);
+    run.lenience.require();
     const lines = run.names.map((name, task) => `${name} ${run.pending[task]?.kind ?? "over"}`);
     const { trace } = run;
     for (let step = 0; step < run.depth; step++) {

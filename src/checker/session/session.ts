@@ -13,6 +13,7 @@ import { Reporter } from "../findings/reporter.ts";
 import { defaultLiberties } from "../scenario.ts";
 import type { Liberties, Scenario } from "../scenario.ts";
 import { ClassKeys } from "../steps/class-key.ts";
+import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import { findLasso, isTimeToLook } from "../watch/lasso.ts";
 import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
@@ -25,7 +26,7 @@ const NOTHING: Counts = { executions: 0, blocked: 0, stuck: 0, steps: 0, seconds
 
 /** What else a session needs to know. */
 export interface SessionStart {
-  readonly scans: boolean;
+  readonly dependence: Dependence;
   /** With the options that it recorded. */
   readonly from: Checkpoint | undefined;
   /** Of the scenario; needed for making checkpoints. */
@@ -59,7 +60,7 @@ export class Session {
     this.reporter = new Reporter({ withStacks: options.withSites ?? false });
     this.run = new Execution(scenario, {
       liberties: libertiesOf(options),
-      scans: start.scans,
+      dependence: start.dependence,
       weaknesses: new Set(options.weaknesses),
       witness: this.reporter,
       withSites: options.withSites ?? false,
@@ -128,7 +129,7 @@ export class Session {
       scenario: this.#name,
       fingerprint: this.#start.fingerprint,
       options: recordOptions(this.#options),
-      scans: this.#start.scans,
+      dependence: this.#start.dependence,
       counts: this.counts(),
       findings: this.reporter.findings,
       keys: this.#keys === undefined ? undefined : Array.from(this.#keys),
@@ -183,7 +184,7 @@ export class Session {
     onProgress(this.progress());
   }
 
-  /** Returns why, when there is no sense in going on. */
+  /** Returns why, when there is no sense in going on. Throws DependsOnMore. */
   #execute(keep: number): End | undefined {
     try {
       return this.#perform(keep);
@@ -192,6 +193,9 @@ export class Session {
       const fault = judgePlan(this.run, this.#name, error);
       if (this.reporter.findings.some(({ kind }) => kind === "data-race")) return "racy";
       throw fault;
+    } finally {
+      // What else the execution came to is of a search that supposed too little.
+      this.run.lenience.require();
     }
   }
 

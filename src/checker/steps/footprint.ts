@@ -13,47 +13,10 @@
 import { CONTROL_WORDS, DEATHS } from "../../sync/control-block.ts";
 import { FOOTPRINTS } from "../../sync/explored.ts";
 import type { Wait, WaitKind, WordRange } from "../../sync/task.ts";
-
-/** How a step touches a place. */
-export type Manner = number;
-export const READ: Manner = 0;
-/** Conflicts with everything. */
-export const WRITE: Manner = 1;
-/** Readers of a semaphore going in and out: they commute with each other. */
-export const SHARE: Manner = 2;
-/** The test of a condition, after which the task may be parked: matters to a wake of one only. */
-export const TEST: Manner = 3;
-/** Queueing, leaving the queue, waking all. */
-export const QUEUE: Manner = 4;
-/** A write, as conditions see it (place 0); the return of a recorded operation. */
-export const PUT: Manner = 5;
-/** A condition, which may read anything (place 0); the call of a recorded operation. */
-export const SCAN: Manner = 6;
-/** Taking one more reference. */
-export const RAISE: Manner = 7;
-const MANNERS = 8;
-
-const commuting: readonly (readonly [Manner, Manner])[] = [
-  [READ, READ],
-  [SHARE, SHARE],
-  [TEST, TEST],
-  [TEST, READ],
-  [TEST, QUEUE],
-  [PUT, PUT],
-  [SCAN, SCAN],
-  [RAISE, RAISE],
-];
-
-const conflicts: Uint8Array = new Uint8Array(MANNERS * MANNERS).fill(1);
-for (const [a, b] of commuting) {
-  conflicts[a * MANNERS + b] = 0;
-  conflicts[b * MANNERS + a] = 0;
-}
-
-/** Whether steps that touch one place in these manners depend on each other. */
-export function mannersConflict(a: Manner, b: Manner): boolean {
-  return conflicts[a * MANNERS + b] === 1;
-}
+import { PUT, QUEUE, READ, SCAN, TEST, WRITE, mannerOf, mannersConflict } from "./manners.ts";
+import type { Manner } from "./manners.ts";
+import { ALL } from "./dependence.ts";
+import type { Dependence } from "./dependence.ts";
 
 /** All kinds, in a fixed order: an operation's code is its kind's place here. */
 export const KINDS: readonly WaitKind[] = Object.keys(FOOTPRINTS) as WaitKind[];
@@ -78,39 +41,29 @@ export const MAY_BLOCK: Uint8Array = flags([
   "waitWhile",
 ]);
 /** Kinds whose footprint depends on whether they succeed. */
-export const CONDITIONAL: Uint8Array = flags(
-  KINDS.filter((kind) => FOOTPRINTS[kind] === "success-writes" || kind === "refGet"),
-);
+export const CONDITIONAL: Uint8Array = flags([
+  ...KINDS.filter((kind) => FOOTPRINTS[kind] === "success-writes"),
+  ...(["refGet", "srcuReadLock", "srcuReadUnlock"] as const),
+]);
 /** Kinds that touch every word that they name. */
-const wholeRange: Uint8Array = flags(["read", "write", "update", "alloc", "free", "compareExchange", "shootdownBump"]);
+const wholeRange: Uint8Array = flags([
+  "read",
+  "write",
+  "update",
+  "add",
+  "alloc",
+  "free",
+  "compareExchange",
+  "shootdownBump",
+]);
 /** Kinds whose writes a condition may see. */
 const changesData: Uint8Array = flags([
   ...(["refGet", "refGetNotZero", "refPut", "seqWriteBegin", "seqWriteEnd", "complete", "completeAll"] as const),
-  ...(["write", "update", "alloc", "free", "compareExchange", "shootdownBump", "srcuCallback"] as const),
+  ...(["write", "update", "add", "alloc", "free", "compareExchange", "shootdownBump", "srcuCallback"] as const),
 ]);
-
-const special: Readonly<Partial<Record<WaitKind, Manner>>> = {
-  downRead: SHARE,
-  upRead: SHARE,
-  enqueue: QUEUE,
-  dequeue: QUEUE,
-  sleep: QUEUE,
-  wakeAll: QUEUE,
-  wakeOne: WRITE,
-  refGet: RAISE,
-  opCall: SCAN,
-  opReturn: PUT,
-};
-
-const manners: readonly Manner[] = KINDS.map((kind) => special[kind] ?? (FOOTPRINTS[kind] === "read" ? READ : WRITE));
 
 function flags(kinds: readonly WaitKind[]): Uint8Array {
   return Uint8Array.from(KINDS, (kind) => (kinds.includes(kind) ? 1 : 0));
-}
-
-/** A failure reads; but a reference that is taken from nothing leaves a count that is spoilt, and does not commute. */
-function failing(code: number): Manner {
-  return KINDS[code] === "refGet" ? WRITE : READ;
 }
 
 const CODES = 64;
@@ -127,8 +80,7 @@ export const TEST_CONDITION: number = kindCode("testCondition");
 export const COMPLETION_WAIT: number = kindCode("completionWait");
 
 export interface FootprintOptions {
-  /** Some task tests conditions: place 0 is needed. */
-  readonly scans: boolean;
+  readonly dependence: Dependence;
   /** Broken on purpose by the tests of the checker. */
   readonly freeCommutes: boolean;
   /** The timeouts of an execution have a budget. */
@@ -162,6 +114,8 @@ export class Footprints {
   readonly #matrix = new Uint8Array(MATRIX * MATRIX);
   /** Whether place 0 is in use: some task tests conditions. */
   readonly scans: boolean;
+  readonly #strict: ReadonlySet<number>;
+  readonly #allStrict: boolean;
   /** Broken on purpose by the tests of the checker. */
   readonly #freeCommutes: boolean;
   /** Invariants: what they read, and the place that stands for all of it. */
@@ -174,11 +128,19 @@ export class Footprints {
 
   constructor(words: number, options: FootprintOptions) {
     this.#placeOf = new Int32Array(words);
-    this.scans = options.scans;
+    this.scans = options.dependence.scans;
+    const { strict } = options.dependence;
+    this.#allStrict = strict === ALL;
+    this.#strict = new Set(strict === ALL ? [] : strict);
     this.#freeCommutes = options.freeCommutes;
     this.#spuriousPlace = this.#places++;
     for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
     this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
+  }
+
+  /** Whether a word is known to be strict (dependence.ts, D1). */
+  isStrict(word: number): boolean {
+    return this.#allStrict || this.#strict.has(word);
   }
 
   placeOf(word: number): number {
@@ -312,7 +274,7 @@ export class Footprints {
 
   #make(code: number, wait: Wait, success: boolean): number {
     const pairs: [number, Manner][] = [];
-    const manner = CONDITIONAL[code] === 1 && !success ? failing(code) : manners[code]!;
+    const manner = mannerOf(KINDS[code]!, success, this.isStrict(wait.index));
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {

@@ -11,7 +11,7 @@
 import type { Wait } from "../../sync/task.ts";
 import type { DeathEffects } from "../execution/deaths.ts";
 import type { Footprints } from "./footprint.ts";
-import { READ, WRITE, mannersConflict } from "./footprint.ts";
+import { READ, WRITE, mannersConflict } from "./manners.ts";
 
 /**
  * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its thread dies; it looks up

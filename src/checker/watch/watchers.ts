@@ -8,7 +8,8 @@
  */
 
 import type { Wait } from "../../sync/task.ts";
-import type { Execution, Witness } from "../execution/execution.ts";
+import type { Execution } from "../execution/execution.ts";
+import type { Witness } from "../execution/witness.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/footprint.ts";
 import { findLeaks } from "./leaks.ts";

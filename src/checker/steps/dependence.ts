@@ -1,0 +1,44 @@
+/**
+ * @module What a search has to find out before it knows which steps depend on each other. It begins by supposing the least: no
+ * condition reads the memory as a whole, no word is strict. An execution that shows otherwise ends the search, and it
+ * begins again knowing better.
+ *
+ * D1. A word is lenient while all that happens to it commutes: a reference count that cannot reach 0, a queue on which
+ *     nobody waits, a completion whose waits have no timeout. A strict word was seen to be otherwise.
+ * D2. Why nothing is missed: think of the program in which a lenient word really is so (the count begins far above 0, the
+ *     wake does nothing). What it does is what the program under test does, up to the step that shows that the word is
+ *     strict. Whether an execution shows it is the same for all executions of a class, and stays so when it goes on
+ *     (lenience.ts). So a search of the one program that sees no such step has searched the other; and if there is such a
+ *     step in any execution, the search comes to one, for until then it cannot tell the two apart.
+ */
+
+export interface Dependence {
+  /** Some task tests conditions that do not say what they read: the memory as a whole is watched. */
+  readonly scans: boolean;
+  /** Words that were seen to be strict. */
+  readonly strict: readonly number[] | typeof ALL;
+}
+
+export const ALL = "all";
+/** So many words are learnt one by one; a scenario with more (objects at ever new places) is taken to be strict. */
+const LEARNT = 64;
+
+export const LEAST: Dependence = { scans: false, strict: [] };
+
+/** An execution has shown that more depends on each other than was supposed: the exploration begins again. */
+export class DependsOnMore extends Error {
+  readonly more: Dependence;
+
+  constructor(more: Dependence) {
+    super("more steps depend on each other than was supposed");
+    this.more = more;
+  }
+}
+
+/** What both say. */
+export function addDependence(a: Dependence, b: Dependence): Dependence {
+  const scans = a.scans || b.scans;
+  if (a.strict === ALL || b.strict === ALL) return { scans, strict: ALL };
+  const strict = [...new Set([...a.strict, ...b.strict])];
+  return { scans, strict: strict.length > LEARNT ? ALL : strict };
+}
