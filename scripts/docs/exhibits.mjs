@@ -142,7 +142,7 @@ function coverage({ complete, bound, classes }) {
 
 async function loadChecker() {
   /** @param {string} name */
-  const load = (name) => import(new URL(`../../.build/src/checker/${name}.js`, import.meta.url).href);
+  const load = (name) => import(new URL(`../../.build/stepped/src/checker/${name}.js`, import.meta.url).href);
   const { explore } = await load("explore");
   const { minimise } = await load("replay/minimise");
   const { recordRun } = await load("replay/record-run");
@@ -244,7 +244,7 @@ function chaptersOf(exhibits) {
 /** @returns {Promise<string>} */
 export async function renderExhibits() {
   const checker = await loadChecker();
-  const { exhibits } = await import(new URL("../../.build/scenarios/exhibits.js", import.meta.url).href);
+  const { exhibits } = await import(new URL("../../.build/stepped/scenarios/exhibits.js", import.meta.url).href);
   const chapters = chaptersOf(exhibits);
   return [
     INTRODUCTION.trim(),

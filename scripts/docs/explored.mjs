@@ -131,8 +131,8 @@ function renderUnexplored(covered) {
 
 /** @returns {Promise<string>} */
 export async function renderExplored() {
-  const list = new URL("../../.build/scenarios/coverage/covered-list.js", import.meta.url);
-  const form = new URL("../../.build/scenarios/coverage/covered.js", import.meta.url);
+  const list = new URL("../../.build/stepped/scenarios/coverage/covered-list.js", import.meta.url);
+  const form = new URL("../../.build/stepped/scenarios/coverage/covered.js", import.meta.url);
   /** @type {readonly Covered[]} */
   const covered = (await import(list.href)).covered;
   /** @type {Readonly<Record<string, string>>} */

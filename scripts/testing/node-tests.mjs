@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
 import { run } from "node:test";
+import { reaches } from "./reaches.mjs";
 import { rootPath } from "./run-command.mjs";
 
 /** @typedef {import("./check.mjs").Check} Check */
@@ -31,13 +32,22 @@ function testFiles(kind) {
 }
 
 /**
+ * A test that explores runs from the derived modules (scripts/derive-steps.mjs), like the checker itself.
+ * @param {string} path From test/.
+ */
+function builtPath(path) {
+  const explores = reaches(`${rootPath}test/${path}`, `${rootPath}src/checker/`);
+  return `${rootPath}.build/${explores ? "stepped/" : ""}test/${path.replace(/\.ts$/, ".js")}`;
+}
+
+/**
  * @param {TestKind} kind
  * @param {{ concurrency: number, timeoutMs: number, onProgress: (done: number) => void }} options
  * @returns {Promise<Check[]>}
  */
 export async function runNodeTests(kind, options) {
   const paths = testFiles(kind);
-  const built = paths.map((path) => `${rootPath}.build/test/${path.replace(/\.ts$/, ".js")}`);
+  const built = paths.map((path) => builtPath(path));
   /** @type {Check[]} */
   const checks = [];
   for (const path of built.filter((one) => !existsSync(one))) {

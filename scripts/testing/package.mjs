@@ -16,7 +16,8 @@ const packageJson = JSON.parse(readFileSync(`${rootPath}package.json`, "utf8"));
 
 /** What may be packed besides dist/. */
 const packedProse = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg))$/;
-const packedCode = /^dist\/(src|scenarios)\/.*\.(js|d\.ts)(\.map)?$/;
+const packedCode =
+  /^dist\/(?:(?:src|scenarios)\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/(?:src|scenarios)\/.*\.js(?:\.map)?)$/;
 
 /** Written into the empty folder: the smallest program that would notice if the package did not work. */
 const program = `
@@ -98,6 +99,7 @@ function checkContents(paths) {
     ...Object.values(packageJson.bin),
     ...entryTargets(),
     "dist/scenarios/all.js",
+    "dist/stepped/scenarios/all.js",
   ];
   const missing = wanted.map((path) => path.replace(/^\.\//, "")).filter((path) => !paths.includes(path));
   const strange = paths.filter((path) => !packedProse.test(path) && !packedCode.test(path));

@@ -39,6 +39,10 @@ export const stages = [
         "no built file without its source",
         await runCommand(process.execPath, [`${rootPath}scripts/prune-built.mjs`]),
       ),
+      checkFromCommand(
+        "stepping forms are derived",
+        await runCommand(process.execPath, [`${rootPath}scripts/derive-steps.mjs`, "dist", ".build"]),
+      ),
     ],
   },
   {

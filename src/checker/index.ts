@@ -63,6 +63,7 @@ export {
 } from "../sync/task.ts";
 export { WaitQueue } from "../sync/wait-queue.ts";
 
+export { RigCpu } from "./rig/rig-cpu.ts";
 export { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn, type HmmEncoding } from "../hmm/entry.ts";
 export { hmmRangeFault } from "../hmm/fault.ts";
 export { registerMirrorOps, type HmmMirrorOps } from "../hmm/mirror-ops.ts";

@@ -14,7 +14,7 @@
 
 import { FAULT_ALLOW_RETRY, FAULT_WRITE, handleMmFault } from "../mm/fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { findLeaf, pteIndex, wordAt } from "../mm/page-table.ts";
+import { leafOf, pteIndex, wordAt } from "../mm/page-table.ts";
 import { VM_WRITE } from "../mm/vma.ts";
 import { monotonicMs } from "../sync/clock.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
@@ -138,7 +138,7 @@ function* faultPage(
 
 /** The page's entry now; 0 when the space has no leaf there. */
 function* pteOf(memory: SharedMemory, mm: Mm, page: number): Task<number> {
-  const leaf = yield* findLeaf(memory, mm.pgd, page);
+  const leaf = leafOf(memory, mm.pgd, page);
   if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), 1, "pte");
   return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
 }

@@ -9,7 +9,7 @@
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
-import { findLeaf, nextLeafPage, pteIndex } from "../mm/page-table.ts";
+import { leafOf, nextLeafPage, pteIndex } from "../mm/page-table.ts";
 import { PAGE_SHIFT } from "../mm/pte.ts";
 import { VM_READ, VM_SPECIAL, Vma, findVma } from "../mm/vma.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
@@ -109,7 +109,7 @@ function* walkVma(range: HmmRange, mm: Mm, vma: Vma, cursor: Cursor, stopPage: n
   while (cursor.page < stopPage) {
     const { page } = cursor;
     const count = Math.min(nextLeafPage(page), stopPage) - page;
-    const leaf = yield* findLeaf(memory, mm.pgd, page);
+    const leaf = leafOf(memory, mm.pgd, page);
     if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), count, "page-table leaf");
     const part =
       leaf === 0

@@ -76,6 +76,7 @@ export class F32Access implements ValueAccess {
     this.#aim.forget();
   }
 
+  /** @stepped data */
   load(address: number): number {
     for (let tries = 0; ; tries++) {
       const distance = address - this.#base;
@@ -89,6 +90,7 @@ export class F32Access implements ValueAccess {
     }
   }
 
+  /** @stepped data */
   store(address: number, value: number): void {
     scratch32[0] = value; // converts: whatever that may run or throw must not happen inside
     const converted = scratch32[0];
@@ -164,6 +166,7 @@ export class F64Access implements ValueAccess {
     this.#aim.forget();
   }
 
+  /** @stepped data */
   load(address: number): number {
     for (let tries = 0; ; tries++) {
       const distance = address - this.#base;
@@ -177,6 +180,7 @@ export class F64Access implements ValueAccess {
     }
   }
 
+  /** @stepped data */
   store(address: number, value: number): void {
     scratch64[0] = value;
     const converted = scratch64[0];

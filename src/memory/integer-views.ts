@@ -15,38 +15,47 @@ export class U32Access implements IntegerAccess {
     this.#inner = inner;
   }
 
+  /** @stepped data */
   load(address: number): number {
     return this.#inner.load(address) >>> 0;
   }
 
+  /** @stepped data */
   store(address: number, value: number): void {
     this.#inner.store(address, value);
   }
 
+  /** @stepped data */
   add(address: number, value: number): number {
     return this.#inner.add(address, value) >>> 0;
   }
 
+  /** @stepped data */
   sub(address: number, value: number): number {
     return this.#inner.sub(address, value) >>> 0;
   }
 
+  /** @stepped data */
   and(address: number, value: number): number {
     return this.#inner.and(address, value) >>> 0;
   }
 
+  /** @stepped data */
   or(address: number, value: number): number {
     return this.#inner.or(address, value) >>> 0;
   }
 
+  /** @stepped data */
   xor(address: number, value: number): number {
     return this.#inner.xor(address, value) >>> 0;
   }
 
+  /** @stepped data */
   exchange(address: number, value: number): number {
     return this.#inner.exchange(address, value) >>> 0;
   }
 
+  /** @stepped data */
   compareExchange(address: number, expected: number, replacement: number): number {
     return this.#inner.compareExchange(address, expected, replacement) >>> 0;
   }
@@ -62,38 +71,47 @@ export class SignedAccess implements IntegerAccess {
     this.#unusedBits = unusedBits;
   }
 
+  /** @stepped data */
   load(address: number): number {
     return (this.#inner.load(address) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   store(address: number, value: number): void {
     this.#inner.store(address, value);
   }
 
+  /** @stepped data */
   add(address: number, value: number): number {
     return (this.#inner.add(address, value) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   sub(address: number, value: number): number {
     return (this.#inner.sub(address, value) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   and(address: number, value: number): number {
     return (this.#inner.and(address, value) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   or(address: number, value: number): number {
     return (this.#inner.or(address, value) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   xor(address: number, value: number): number {
     return (this.#inner.xor(address, value) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   exchange(address: number, value: number): number {
     return (this.#inner.exchange(address, value) << this.#unusedBits) >> this.#unusedBits;
   }
 
+  /** @stepped data */
   compareExchange(address: number, expected: number, replacement: number): number {
     return (this.#inner.compareExchange(address, expected, replacement) << this.#unusedBits) >> this.#unusedBits;
   }

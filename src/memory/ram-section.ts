@@ -23,6 +23,7 @@
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import { numberWords } from "../sync/stepping.ts";
 import { Buddy } from "./buddy.ts";
 import { FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
 import type { Struct, StructView, WordArray } from "./struct.ts";
@@ -33,10 +34,12 @@ export const PAGE_BYTES = 4096;
 export const PAGE_WORDS = 1024;
 export const SECTION_PAGES_MAX: number = 2 ** 18;
 
-export const FRAME_WORDS = 8;
+const FRAME_SHIFT = 3;
+export const FRAME_WORDS: number = 1 << FRAME_SHIFT;
 export const FRAME_STATE = 0;
 export const FRAME_MAPPING = 3;
 export const FRAME_INDEX = 4;
+const FRAME_SPARE = 5;
 export const FRAME_COUNT = 6;
 export const FRAME_PINS: number = FRAME_COUNT + PINS_AFTER_COUNT;
 /** STATE: the frame has been handed out before, so it may hold anything. */
@@ -102,6 +105,19 @@ export function countsOfRecord(memory: SharedMemory, record: SectionRecord): Fra
   return FrameCounts.together(memory, record.at + SectionRecord.offset.users);
 }
 
+/**
+ * The number by which an explorer knows a word of a frame table: these tables lie outside the heap, so below 0, and the words of
+ * a higher frame lie lower.
+ */
+export function frameWord(pfn: number, word: number): number {
+  return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
+}
+
+/** The same of all data of a frame together: the spare word of its table, so that freeing the frame touches its data, too. */
+export function dataNumber(pfn: number): number {
+  return frameWord(pfn, FRAME_SPARE);
+}
+
 /** Bytes of the frame table of a section. */
 export function frameTableBytes(pages: number): number {
   return pages * FRAME_WORDS * 4;
@@ -146,6 +162,9 @@ export class RamSection {
     this.i32 = new Int32Array(buffer, 0, pages * PAGE_WORDS);
     this.f32 = new Float32Array(buffer, 0, pages * PAGE_WORDS);
     this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
+    numberWords(buffer, (word) => dataNumber(this.basePfn + Math.floor(word / PAGE_WORDS)));
+    if (handle.frames !== undefined)
+      numberWords(handle.frames, (word) => frameWord(this.basePfn + (word >> FRAME_SHIFT), word & (FRAME_WORDS - 1)));
     this.frames = handle.frames === undefined ? new Int32Array(0) : new Int32Array(handle.frames);
     this.counts =
       handle.frames === undefined

@@ -34,6 +34,8 @@ import {
   FRAME_USED_BEFORE,
   FRAME_WORDS,
   PAGE_WORDS,
+  dataNumber,
+  frameWord,
   SECTION_OWNED,
   SECTION_PAGES_MAX,
   SECTION_ZERO,
@@ -153,6 +155,21 @@ export class Ram {
     return pfn;
   }
 
+  /** What an explorer takes for it. */
+  *allocFrameAtHand$steps(zeroed: boolean): Task<number> {
+    return yield* this.allocFrame(zeroed);
+  }
+
+  /** As `pagePut`, for code that is no task, of a frame that it has just taken by `allocFrameAtHand`: the place from which it came is free. */
+  pagePutAtHand(pfn: number): void {
+    if (this.pagePut(pfn) !== DONE) bug(`frame ${pfn} does not fit into the magazine that it came from`);
+  }
+
+  /** What an explorer takes for it. */
+  *pagePutAtHand$steps(pfn: number): Task<void> {
+    yield* this.pagePut(pfn);
+  }
+
   *#allocFrameSlow(zeroed: boolean): Task<number> {
     const pfn = yield* this.#allocator.take();
     if (pfn === 0) return 0;
@@ -257,7 +274,30 @@ export class Ram {
   }
 
   /** Copies a page with plain accesses. Who calls it keeps writers away from both, and holds a reference of both. */
-  copyFrame(fromPfn: number, toPfn: number): void {
+  copyFrame(fromPfn: number, toPfn: number): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.#copyExplored(fromPfn, toPfn, "read");
+    this.#copy(fromPfn, toPfn);
+    return DONE;
+  }
+
+  /**
+   * As `copyFrame`, without a reference of the frame that is read: it may be freed and reused meanwhile. The caller finds that out afterwards (a range that
+   * is not valid any more), and then throws the copy away.
+   */
+  copyUnheldFrame(fromPfn: number, toPfn: number): Task<void> {
+    if (this.memory.mode === EXPLORED) return this.#copyExplored(fromPfn, toPfn, "peek");
+    this.#copy(fromPfn, toPfn);
+    return DONE;
+  }
+
+  /** What is written into the old frame from here on is lost, so the two are steps. */
+  *#copyExplored(fromPfn: number, toPfn: number, manner: "read" | "peek"): Task<void> {
+    yield* access(this.memory, "write", dataNumber(toPfn), 1, "page data");
+    yield* access(this.memory, manner, dataNumber(fromPfn), 1, "page data");
+    this.#copy(fromPfn, toPfn);
+  }
+
+  #copy(fromPfn: number, toPfn: number): void {
     const from = this.section(fromPfn);
     const to = this.section(toPfn);
     const fromIndex = from.wordIndex(fromPfn);
@@ -428,9 +468,4 @@ export class Ram {
     const counts = this.#sections.countsOf(pfn);
     return counts.areShared ? counts.index(pfn) : frameWord(pfn, FRAME_COUNT);
   }
-}
-
-/** How a word of a frame table is named to a scheduler: frame tables lie outside the heap, so below 0, and the words of a higher frame lie lower. */
-function frameWord(pfn: number, word: number): number {
-  return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
 }

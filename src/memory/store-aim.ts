@@ -55,6 +55,8 @@ export class StoreAim {
   /**
    * Enters: on return this thread is inside, with a writable translation in force. The caller writes element `index` of the section's
    * array and calls leaveStore, and between does nothing that could throw or wait. Throws (and is not inside) as `find` and `pageOf` do.
+   *
+   * @stepped generation
    */
   enter(address: number): number {
     const distance = address - this.#base;
@@ -69,6 +71,7 @@ export class StoreAim {
     return this.#enterSlow(address);
   }
 
+  /** @stepped generation */
   #enterSlow(address: number): number {
     const page = pageOf(address, this.#widthBytes);
     for (let tries = 0; ; tries++) {

@@ -155,7 +155,11 @@ export class TranslationCache {
     for (const access of this.#accesses) access.forget();
   }
 
-  /** An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws. */
+  /**
+   * An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws.
+   *
+   * @stepped generation
+   */
   find(page: number, write: boolean, address: number): number {
     const entry = page & CACHE_ENTRY_MASK;
     const at = entry << ENTRY_SHIFT;
@@ -170,6 +174,7 @@ export class TranslationCache {
     return entry;
   }
 
+  /** @stepped generation */
   #fill(entry: number, page: number, write: boolean, address: number): void {
     const generationWord = this.shootdown.generationWord(page);
     for (let tries = 0; ; tries++) {
@@ -203,7 +208,11 @@ export class TranslationCache {
     return number;
   }
 
-  /** A number that was read from a table which changed meanwhile may name no frame: undefined then, and look again. */
+  /**
+   * A number that was read from a table which changed meanwhile may name no frame: undefined then, and look again.
+   *
+   * @stepped generation
+   */
   #sectionUnless(pfn: number, generationWord: number, generation: number): RamSection | undefined {
     try {
       return this.#ram.section(pfn);

@@ -67,6 +67,7 @@ export class I32Access implements IntegerAccess {
     this.#aim.forget();
   }
 
+  /** @stepped data */
   load(address: number): number {
     const distance = address - this.#base;
     const offset = distance | 0;
@@ -77,6 +78,7 @@ export class I32Access implements IntegerAccess {
     return this.#loadSecond(address) | 0; // an integer also for the compiler
   }
 
+  /** @stepped data */
   store(address: number, value: number): void {
     const converted = value | 0;
     const index = this.#aim.enter(address);
@@ -84,30 +86,37 @@ export class I32Access implements IntegerAccess {
     leaveStore(this.#memory);
   }
 
+  /** @stepped data */
   add(address: number, value: number): number {
     return this.#modify(atomicAdd, address, value);
   }
 
+  /** @stepped data */
   sub(address: number, value: number): number {
     return this.#modify(atomicSub, address, value);
   }
 
+  /** @stepped data */
   and(address: number, value: number): number {
     return this.#modify(atomicAnd, address, value);
   }
 
+  /** @stepped data */
   or(address: number, value: number): number {
     return this.#modify(atomicOr, address, value);
   }
 
+  /** @stepped data */
   xor(address: number, value: number): number {
     return this.#modify(atomicXor, address, value);
   }
 
+  /** @stepped data */
   exchange(address: number, value: number): number {
     return this.#modify(atomicExchange, address, value);
   }
 
+  /** @stepped data */
   compareExchange(address: number, expected: number, replacement: number): number {
     const expectedInteger = expected | 0;
     const replacementInteger = replacement | 0;
@@ -117,6 +126,7 @@ export class I32Access implements IntegerAccess {
     return before;
   }
 
+  /** @stepped data */
   #modify(operation: Modify, address: number, value: number): number {
     const integer = value | 0;
     const index = this.#aim.enter(address);
@@ -125,7 +135,11 @@ export class I32Access implements IntegerAccess {
     return before;
   }
 
-  /** Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on. */
+  /**
+   * Second level, the quick look: an address below 2^31 in the section that was met last. Its translation is the one remembered from now on.
+   *
+   * @stepped data
+   */
   #loadSecond(address: number): number {
     const small = address | 0;
     if (small === address && (small & 0x80000003) === 0) {
@@ -149,7 +163,11 @@ export class I32Access implements IntegerAccess {
     return this.#loadThird(address);
   }
 
-  /** Second level: the translation is among those of the cache. Then it is the one remembered from now on. */
+  /**
+   * Second level: the translation is among those of the cache. Then it is the one remembered from now on.
+   *
+   * @stepped data
+   */
   #loadThird(address: number): number {
     const cache = this.#cache;
     const page = Math.floor(address / PAGE_BYTES);
@@ -177,6 +195,7 @@ export class I32Access implements IntegerAccess {
     return this.#loadMiss(address);
   }
 
+  /** @stepped data */
   #loadMiss(address: number): number {
     const page = pageOf(address, 4);
     for (let tries = 0; ; tries++) {

@@ -10,15 +10,14 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { TRANSLATION_WRITABLE, type Translator } from "../memory/translation.ts";
+import { speculativeLoad } from "../sync/atomics.ts";
 import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../sync/errors.ts";
 import { isAlerted } from "../sync/panic.ts";
-import { REAL } from "../sync/shared-memory.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
-import { DONE_TRUE, type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import { FAULT_WRITE, faultAtHand, handleMmFault } from "./fault.ts";
 import type { Mm } from "./mm-struct.ts";
-import { TASK_SIZE_PAGES, findLeaf, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
 import { isBeyondSource } from "./vma-map.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "./vma.ts";
@@ -34,18 +33,20 @@ export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boole
 
 /**
  * `cpuFault` as a plain function, for a fault that needs no waiting: the lock is free for readers and `faultAtHand` can do it. True: handled, look again. False: nothing has
- * happened. Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns. Most first touches end here: 0.3 us instead of the 1.2
+ * happened, as always in a debug build. Most first touches end here: 0.3 us instead of the 1.2
  * that the task takes, most of them for generators and what they allocate.
+ *
+ * @stepped
  */
 function cpuFaultAtHand(machine: Machine, mm: Mm, page: number, isWrite: boolean): boolean {
   const { memory } = machine;
-  if (memory.mode !== REAL || isAlerted(memory) || mm.mmapLock.tryDownRead() !== DONE_TRUE) return false;
+  if (isAlerted(memory) || !mm.mmapLock.tryDownReadNow()) return false;
   const vma = findVma(memory, mm, page);
   const isHandled =
     vma !== 0 &&
     wordAt(memory.words, vma + Vma.offset.startPage) >>> 0 <= page &&
     faultAtHand(machine, mm, wordAt(memory.words, vma + Vma.offset.flags), page, isWrite);
-  mm.mmapLock.upRead();
+  mm.mmapLock.upReadNow();
   return isHandled;
 }
 
@@ -77,20 +78,18 @@ const TRANSLATE_TRIES_MAX = 1_000_000;
 /** What `walkForAccess` answers when only a fault can help. */
 const NO_TRANSLATION = -1;
 
-/** What the page table allows now: `pfn * 2 + TRANSLATION_WRITABLE` or `pfn * 2`, or NO_TRANSLATION. Takes no lock: see the head. */
+/**
+ * What the page table allows now: `pfn * 2 + TRANSLATION_WRITABLE` or `pfn * 2`, or NO_TRANSLATION. Takes no lock: see the head.
+ *
+ * @stepped pte
+ */
 function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean): number {
   const { memory } = machine;
   const wanted = isWrite ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
   const leaf = leafOf(memory, mm.pgd, page);
-  const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+  const pte = leaf === 0 ? 0 : speculativeLoad(memory.words, pteIndex(leaf, page));
   if ((pte & wanted) !== wanted) return NO_TRANSLATION;
   return ptePfn(pte) * 2 + ((pte & PTE_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
-}
-
-/** To an explorer, what `walkForAccess` is about to look at. */
-function* lookInSteps({ memory }: Machine, mm: Mm, page: number): Task<void> {
-  const leaf = yield* findLeaf(memory, mm.pgd, page);
-  if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), 1, "pte");
 }
 
 /**
@@ -100,7 +99,6 @@ function* lookInSteps({ memory }: Machine, mm: Mm, page: number): Task<void> {
  */
 export function* cpuTranslate(machine: Machine, mm: Mm, page: number, isWrite: boolean, address: number): Task<number> {
   for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
-    if (machine.memory.mode === EXPLORED) yield* lookInSteps(machine, mm, page);
     const found = walkForAccess(machine, mm, page, isWrite);
     if (found !== NO_TRANSLATION) return found;
     const result = yield* cpuFault(machine, mm, page, isWrite);
@@ -136,20 +134,26 @@ function* throwFault(
   throw new SegmentationFault(address, isWrite ? "write" : "read", refusal.reason, refusal.signal);
 }
 
-/** Walks and faults for one thread's accesses to one space. `run` is the thread's way to run a task to its end without returning to its event loop. */
+/** A thread's way to run a task to its end without returning to its event loop. */
+export interface TaskRunner {
+  runToEnd<T>(task: Task<T>): T;
+}
+
+/** Walks and faults for one thread's accesses to one space. */
 export class CpuTranslator implements Translator {
   readonly #machine: Machine;
   readonly #mm: Mm;
-  readonly #run: <T>(task: Task<T>) => T;
+  readonly #runner: TaskRunner;
   /** Faults that were taken, also those that found another thread had been faster. */
   faults = 0;
 
-  constructor(machine: Machine, mm: Mm, run: <T>(task: Task<T>) => T) {
+  constructor(machine: Machine, mm: Mm, runner: TaskRunner) {
     this.#machine = machine;
     this.#mm = mm;
-    this.#run = run;
+    this.#runner = runner;
   }
 
+  /** @stepped */
   translate(page: number, write: boolean, address: number): number {
     if (page >= TASK_SIZE_PAGES) {
       throw new SegmentationFault(address, write ? "write" : "read", "it lies beyond the highest address");
@@ -161,6 +165,6 @@ export class CpuTranslator implements Translator {
       const made = walkForAccess(this.#machine, this.#mm, page, write);
       if (made !== NO_TRANSLATION) return made;
     }
-    return this.#run(cpuTranslate(this.#machine, this.#mm, page, write, address));
+    return this.#runner.runToEnd(cpuTranslate(this.#machine, this.#mm, page, write, address));
   }
 }

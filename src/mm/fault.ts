@@ -43,8 +43,7 @@ import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
-import { DONE, type Task, access, doneNumber } from "../sync/task.ts";
+import { type Task, doneNumber } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { leafAlloc, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import {
@@ -76,12 +75,14 @@ export const FAULT_ALLOW_RETRY = 2;
 
 /**
  * The commonest faults without a generator: a private page that has nothing yet, its leaf there and a frame at hand in this thread's magazine. True: handled. False:
- * nothing was done, `handleMmFault` must see to it; always so in EXPLORED mode, where every step is the scheduler's. F1, F2.
+ * nothing was done, `handleMmFault` must see to it. F1, F2.
+ *
+ * @stepped pte
  */
 export function faultAtHand(machine: Machine, mm: Mm, vmaFlags: number, page: number, isWrite: boolean): boolean {
   const { memory, ram } = machine;
   const right = isWrite ? VM_WRITE : VM_READ;
-  if (memory.mode === EXPLORED || (vmaFlags & (VM_SHARED | right)) !== right) return false;
+  if ((vmaFlags & (VM_SHARED | right)) !== right) return false;
   const leaf = leafOf(memory, mm.pgd, page);
   if (leaf === 0) return false;
   const index = pteIndex(leaf, page);
@@ -93,14 +94,15 @@ export function faultAtHand(machine: Machine, mm: Mm, vmaFlags: number, page: nu
   const pfn = ram.allocFrameAtHand(true);
   if (pfn === 0) return false;
   if (atomicCompareExchange(memory.words, index, 0, makePte(pfn, FRESH_RIGHTS)) === 0) return true;
-  // The place in the magazine from which the frame came is still free, so giving it back is no wait either.
-  if (ram.pagePut(pfn) !== DONE) bug(`frame ${pfn} does not fit into the magazine that it came from`);
+  ram.pagePutAtHand(pfn);
   return true;
 }
 
 /**
  * Handles a fault on `page` of `vma`. 0 = handled, or overtaken by another thread: try the access again. EFAULT: the vma does not allow the access, or it lies
  * beyond the end of the source. ENOMEM: no frame or no table. F1.
+ *
+ * @stepped
  */
 export function handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, flags: number): Task<Errno> {
   const isWrite = (flags & FAULT_WRITE) !== 0;
@@ -109,12 +111,12 @@ export function handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, 
     : faultAsTask(machine, mm, vma, page, isWrite);
 }
 
+/** @stepped pte */
 function* faultAsTask(machine: Machine, mm: Mm, vma: Vma, page: number, isWrite: boolean): Task<Errno> {
   if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
   const leaf = yield* leafAlloc(machine, mm, page);
   if (leaf === 0) return ENOMEM;
   const index = pteIndex(leaf, page);
-  yield* access(machine.memory, "read", index, 1, "pte");
   const pte = wordAt(machine.memory.words, index);
   if (pte === 0) return yield* faultNone(machine, vma, page, index, isWrite);
   if ((pte & PTE_PRESENT) === 0) return yield* faultNonPresent(machine, index, pte);
@@ -123,9 +125,12 @@ function* faultAsTask(machine: Machine, mm: Mm, vma: Vma, page: number, isWrite:
   return yield* writeProtectedPrivate(machine, mm, page, index, pte);
 }
 
-/** Puts `fresh` where `seen` was judged to be. False: somebody was faster (F2). */
+/**
+ * Puts `fresh` where `seen` was judged to be. False: somebody was faster (F2).
+ *
+ * @stepped pte
+ */
 function* replacePte(machine: Machine, index: number, seen: number, fresh: number): Task<boolean> {
-  yield* access(machine.memory, "update", index, 1, "pte");
   return atomicCompareExchange(machine.memory.words, index, seen, fresh) === seen;
 }
 
@@ -209,7 +214,11 @@ const SOLE = 1;
 /** The frame may have others, and the caller has a reference of it. */
 const HELD = 2;
 
-/** F4. A sole user's entry is made writable here, unless it is tracked. */
+/**
+ * F4. A sole user's entry is made writable here, unless it is tracked.
+ *
+ * @stepped pte
+ */
 function* judgeUsers(
   machine: Machine,
   mm: Mm,
@@ -226,7 +235,6 @@ function* judgeUsers(
   yield* mm.pageTableLock.unlock();
   if (isSole) return SOLE;
   if (!isHeld) return OVERTAKEN;
-  yield* access(memory, "read", index, 1, "pte");
   if (wordAt(memory.words, index) === pte) return HELD;
   yield* ram.pagePut(pfn);
   return OVERTAKEN;
@@ -244,7 +252,7 @@ function* replaceByCopy(machine: Machine, mm: Mm, page: number, index: number, p
   const pfn = ptePfn(pte);
   const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);
   if (copy === 0) return ENOMEM;
-  if (pfn !== ZERO_PFN) machine.ram.copyFrame(pfn, copy);
+  if (pfn !== ZERO_PFN) yield* machine.ram.copyFrame(pfn, copy);
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   const replaced = yield* replacePte(machine, index, pte, makePte(copy, PTE_ACCESSED | PTE_DIRTY | PTE_WRITE));

@@ -65,6 +65,7 @@ function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   return 0;
 }
 
+/** @stepped pte */
 function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<number> {
   const { memory } = machine;
   return forEachLeaf(memory, parent.pgd, vma.startPage, vma.endPage, function* (leaf, first, end): Task<number> {
@@ -82,7 +83,11 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
   });
 }
 
-/** Holding the parent's mmap lock for writing: no fault changes `from` meanwhile. */
+/**
+ * Holding the parent's mmap lock for writing: no fault changes `from` meanwhile.
+ *
+ * @stepped pte
+ */
 function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
   const { words } = machine.memory;
   const pte = wordAt(words, from);
@@ -99,10 +104,11 @@ function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
   return 0;
 }
 
+/** @stepped pte */
 function* copyPinned(machine: Machine, pfn: number, pte: number, to: number): Task<Errno> {
   const copy = yield* machine.ram.allocFrame(false);
   if (copy === 0) return ENOMEM;
-  machine.ram.copyFrame(pfn, copy);
+  yield* machine.ram.copyFrame(pfn, copy);
   const present = makePte(copy, PTE_ACCESSED | PTE_DIRTY | (pte & PTE_WRITE));
   atomicStore(machine.memory.words, to, (pte & PTE_PRESENT) === 0 ? makeNonPresent(KIND_PROT_NONE, copy) : present);
   return 0;

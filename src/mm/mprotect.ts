@@ -98,6 +98,7 @@ function* takeRights(machine: Machine, mm: Mm, startPage: number, endPage: numbe
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }
 
+/** @stepped pte */
 function reduceEntry(words: Int32Array, index: number, protection: number): void {
   const pte = wordAt(words, index);
   if ((pte & PTE_PRESENT) === 0) return;

@@ -284,6 +284,7 @@ function* makeTables(machine: Machine, mm: Mm, startPage: number, endPage: numbe
   return true;
 }
 
+/** @stepped pte */
 function* moveEntries(machine: Machine, mm: Mm, startPage: number, endPage: number, target: number): Task<void> {
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_UNMAP);

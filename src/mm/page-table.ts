@@ -30,8 +30,8 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
-import { EXPLORED, type SharedMemory } from "../sync/shared-memory.ts";
-import { type Task, access, doneNumber } from "../sync/task.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 
 export const PGD_WORDS = 4096;
@@ -50,10 +50,23 @@ export function wordAt(words: Int32Array, index: number): number {
   return words[index] as number;
 }
 
-/** The leaf that covers `page`, or 0 when there is none. */
-export function leafOf(memory: SharedMemory, pgd: number, page: number): number {
+/**
+ * The mid table that covers `page`, or 0 when there is none.
+ *
+ * @stepped page table
+ */
+function midOf(memory: SharedMemory, pgd: number, page: number): number {
   memory.ensure(pgd + PGD_WORDS);
-  const mid = wordAt(memory.words, pgd + (page >>> MID_SHIFT));
+  return wordAt(memory.words, pgd + (page >>> MID_SHIFT));
+}
+
+/**
+ * The leaf that covers `page`, or 0 when there is none. Without the mmap lock: see the head.
+ *
+ * @stepped page table
+ */
+export function leafOf(memory: SharedMemory, pgd: number, page: number): number {
+  const mid = midOf(memory, pgd, page);
   if (mid === 0) return 0;
   memory.ensure(mid + MID_WORDS);
   const leaf = wordAt(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)));
@@ -61,23 +74,9 @@ export function leafOf(memory: SharedMemory, pgd: number, page: number): number 
   return leaf;
 }
 
-/**
- * As `leafOf`, for who holds the mmap lock for reading only: another such holder may put a table there meanwhile, so to an explorer each
- * look at an entry is a step.
- */
-export function findLeaf(memory: SharedMemory, pgd: number, page: number): Task<number> {
-  return memory.mode === EXPLORED ? findLeafInSteps(memory, pgd, page) : doneNumber(leafOf(memory, pgd, page));
-}
-
-function* findLeafInSteps(memory: SharedMemory, pgd: number, page: number): Task<number> {
-  memory.ensure(pgd + PGD_WORDS);
-  yield* access(memory, "read", pgd + (page >>> MID_SHIFT), 1, "page table");
-  const mid = wordAt(memory.words, pgd + (page >>> MID_SHIFT));
-  if (mid === 0) return 0;
-  const index = mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1));
-  yield* access(memory, "read", index, 1, "page table");
-  return wordAt(memory.words, index);
-}
+/** The same for who is alone with the tables: nobody else looks, so no look is a step of the explorer. */
+const midOfAlone: typeof midOf = midOf;
+const leafOfAlone: typeof leafOf = leafOf;
 
 /** Word index of the entry of `page` in its leaf. */
 export function pteIndex(leaf: number, page: number): number {
@@ -91,22 +90,24 @@ export function nextLeafPage(page: number): number {
 
 /** The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the mmap lock at least for reading. */
 export function* leafAlloc(machine: Machine, mm: Mm, page: number): Task<number> {
-  const found = machine.memory.mode === EXPLORED ? 0 : leafOf(machine.memory, mm.pgd, page);
+  const found = leafOf(machine.memory, mm.pgd, page);
   if (found !== 0) return found;
   const mid = yield* tableAt(machine, mm.pgd + (page >>> MID_SHIFT), MID_WORDS);
   if (mid === 0) return 0;
   return yield* tableAt(machine, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), LEAF_WORDS);
 }
 
-/** The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees its table and takes the winner's. */
+/**
+ * The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees its table and takes the winner's.
+ *
+ * @stepped page table
+ */
 function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
   const { memory, heap } = machine;
-  yield* access(memory, "read", index, 1, "page table");
   let table = wordAt(memory.words, index);
   if (table === 0) {
     const fresh = yield* heap.allocWords(tableWords);
     if (fresh === 0) return 0;
-    yield* access(memory, "update", index, 1, "page table");
     const winner = atomicCompareExchange(memory.words, index, 0, fresh);
     if (winner !== 0) yield* heap.freeWords(fresh, tableWords);
     table = winner === 0 ? fresh : winner;
@@ -120,7 +121,7 @@ export type LeafVisitor = (leaf: number, startPage: number, endPage: number) => 
 
 /**
  * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of one read for each 4 GiB or 2 MiB. Stops at the first
- * nonzero answer and returns it. Holding the mmap lock, or alone, at exit: then no look at a table is a scheduling point.
+ * nonzero answer and returns it. Holding the mmap lock, or alone, at exit.
  */
 export function* forEachLeaf(
   memory: SharedMemory,
@@ -130,17 +131,14 @@ export function* forEachLeaf(
   visit: LeafVisitor,
   isAlone: boolean = false,
 ): Task<number> {
-  const showsSteps = memory.mode === EXPLORED && !isAlone;
-  memory.ensure(pgd + PGD_WORDS);
   for (let page = startPage; page < endPage;) {
-    if (showsSteps) yield* access(memory, "read", pgd + Math.floor(page / MID_SPAN_PAGES), 1, "page table");
-    const mid = wordAt(memory.words, pgd + Math.floor(page / MID_SPAN_PAGES));
+    const mid = isAlone ? midOfAlone(memory, pgd, page) : midOf(memory, pgd, page);
     if (mid === 0) {
       page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
       continue;
     }
     const end = Math.min(nextLeafPage(page), endPage);
-    const leaf = showsSteps ? yield* findLeaf(memory, pgd, page) : leafOf(memory, pgd, page);
+    const leaf = isAlone ? leafOfAlone(memory, pgd, page) : leafOf(memory, pgd, page);
     if (leaf !== 0) {
       const answer = yield* visit(leaf, page, end);
       if (answer !== 0) return answer;
@@ -174,6 +172,8 @@ const LEAVES_PER_FLUSH = 512;
 /**
  * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding the mmap lock for writing. Keeps a program that maps and unmaps
  * in ever new places from filling the heap with empty tables. The flush of whoever cleared the entries does not do for this: see the head, W3.
+ *
+ * @stepped page table
  */
 export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
   const { memory } = machine;
@@ -192,7 +192,6 @@ export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, en
     const leaf = wordAt(memory.words, index);
     if (leaf !== 0) {
       if (unlinked.length === 0) unlinkedFrom = page;
-      yield* access(memory, "update", index, 1, "page table");
       atomicStore(memory.words, index, 0);
       unlinked.push(leaf);
     }

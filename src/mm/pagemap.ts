@@ -6,7 +6,7 @@
 import type { Machine } from "../memory/machine.ts";
 import { type Task, access } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { TASK_SIZE_PAGES, findLeaf, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "./pte.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "./vma.ts";
 
@@ -82,7 +82,7 @@ export function* readPagemap(machine: Machine, mm: Mm, startPage: number, endPag
   const entries: PagemapEntry[] = [];
   yield* mm.mmapLock.downRead();
   for (let page = startPage; page < endPage; page++) {
-    const leaf = yield* findLeaf(machine.memory, mm.pgd, page);
+    const leaf = leafOf(machine.memory, mm.pgd, page);
     if (leaf !== 0) yield* access(machine.memory, "read", pteIndex(leaf, page), 1, "pte");
     const pte = leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
     entries.push(entryOf(page, pte));

@@ -160,7 +160,7 @@ export function* shmemMove(machine: Machine, at: number, offset: number, pfn: nu
   const from = wordAt(memory.words, slot);
   const isOurs = from === 0 || (yield* ram.pageHas(from, 1 + entries));
   if (isOurs) {
-    if (from !== 0) ram.copyFrame(from, pfn);
+    if (from !== 0) yield* ram.copyFrame(from, pfn);
     yield* ram.pageGet(pfn);
     yield* access(memory, "write", slot, 1, "shmem page");
     atomicStore(memory.words, slot, pfn);

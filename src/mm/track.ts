@@ -22,9 +22,9 @@ import type { Machine } from "../memory/machine.ts";
 import { EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
 import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
-import { type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { findLeaf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
+import { leafOf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "./pte.ts";
 import { VM_SHARED, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
@@ -52,8 +52,7 @@ export function* trackRange(
     const last = Math.min(vma.endPage, endPage);
     for (let page = Math.max(vma.startPage, startPage); page < last;) {
       const to = Math.min(nextLeafPage(page), last);
-      const leaf = yield* findLeaf(memory, mm.pgd, page);
-      if (leaf !== 0) yield* access(memory, "update", pteIndex(leaf, page), to - page, "pte");
+      const leaf = leafOf(memory, mm.pgd, page);
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
         yield* takeWrite(machine, mm, leaf, page, to);
         wereTold = true;
@@ -64,7 +63,11 @@ export function* trackRange(
   return wereTold;
 }
 
-/** Tracks what is present and not writable, from page `from` on; its mark is `copyable[at]`. True: some of the rest is writable. A plain function: it runs for each page that a device copies. */
+/**
+ * Tracks what is present and not writable, from page `from` on; its mark is `copyable[at]`. True: some of the rest is writable. A plain function: it runs for each page that a device copies.
+ *
+ * @stepped pte
+ */
 function trackLeaf(
   words: Int32Array,
   leaf: number,
@@ -82,11 +85,14 @@ function trackLeaf(
   return isWritable;
 }
 
-/** P2: nobody's range over the pages is valid from before the first right is taken until the last store made with it is over. */
+/**
+ * P2: nobody's range over the pages is valid from before the first right is taken until the last store made with it is over.
+ *
+ * @stepped pte
+ */
 function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: number): Task<void> {
   const range = invalidateRange(mm, from, to, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* access(machine.memory, "update", pteIndex(leaf, from), to - from, "pte");
   for (let page = from; page < to; page++) trackEntry(machine.memory.words, pteIndex(leaf, page), 0);
   yield* mm.shootdown.flush(from, to);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
@@ -95,6 +101,8 @@ function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: nu
 /**
  * Tracks a present entry, unless it has one of the bits `unless`. Returns the entry as it was. Loses a race only to a fault that adds rights or to another tracker, each
  * of which can happen a few times at most.
+ *
+ * @stepped pte
  */
 function trackEntry(words: Int32Array, index: number, unless: number): number {
   for (;;) {

@@ -141,6 +141,7 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   return yield* gather(machine, mm, hold);
 }
 
+/** @stepped pte */
 function pteOf(machine: Machine, mm: Mm, page: number): number {
   const leaf = leafOf(machine.memory, mm.pgd, page);
   return leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
@@ -168,7 +169,11 @@ function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: numbe
   return pfn;
 }
 
-/** Gives the range frames in a row, with the contents that it has. Holding the mmap lock for writing: no fault fills what we empty. */
+/**
+ * Gives the range frames in a row, with the contents that it has. Holding the mmap lock for writing: no fault fills what we empty.
+ *
+ * @stepped pte
+ */
 function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
   const { memory, ram } = machine;
@@ -200,6 +205,8 @@ function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
 /**
  * Copies one vma's part of the range into the run and puts the entries back, now of the run's frames. EBUSY, ENOMEM: a shared page could not be moved. What was moved
  * before it stays moved, which nobody notices; it and all behind it is as it was.
+ *
+ * @stepped pte
  */
 function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32Array, run: number): Task<Errno> {
   const { memory, ram } = machine;
@@ -216,7 +223,7 @@ function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32A
         return from === SHMEM_BUSY ? EBUSY : from;
       }
       if (from !== ZERO_PFN) yield* ram.pagePut(from);
-    } else if (holdsFrame(pte)) ram.copyFrame(ptePfn(pte), run + i);
+    } else if (holdsFrame(pte)) yield* ram.copyFrame(ptePfn(pte), run + i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
     const rights = (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
     atomicStore(memory.words, index, makePte(run + i, rights));
@@ -225,7 +232,11 @@ function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32A
   return 0;
 }
 
-/** From `startPage` on the entries are as they were, and the run's frames are free. */
+/**
+ * From `startPage` on the entries are as they were, and the run's frames are free.
+ *
+ * @stepped pte
+ */
 function* putBack(
   machine: Machine,
   mm: Mm,
@@ -258,7 +269,11 @@ function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number):
   return true;
 }
 
-/** The view's frames are about to be written: what tracks or forbids writes through the entries has no meaning any more. */
+/**
+ * The view's frames are about to be written: what tracks or forbids writes through the entries has no meaning any more.
+ *
+ * @stepped pte
+ */
 function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: number): void {
   const { memory } = machine;
   for (let page = startPage; page < endPage; page++) {

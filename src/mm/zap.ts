@@ -17,8 +17,7 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import type { Machine } from "../memory/machine.ts";
 import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
-import { type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, freeEmptyLeaves, pteIndex, wordAt } from "./page-table.ts";
 import { holdsFrame, ptePfn } from "./pte.ts";
@@ -36,8 +35,22 @@ export function invalidateRange(
 }
 
 /**
+ * Empties the entry at `index` and returns what it held.
+ *
+ * @stepped pte
+ */
+function clearEntry(words: Int32Array, index: number): number {
+  return wordAt(words, index) === 0 ? 0 : atomicExchange(words, index, 0);
+}
+
+/** The same for who is alone with the entries: no step of the explorer. */
+const clearEntryAlone: typeof clearEntry = clearEntry;
+
+/**
  * Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap lock: for reading is enough, for faults change entries by
  * compare-and-swap. Or alone: then what the entries hold is no other task's business, and clearing them no scheduling point.
+ *
+ * @stepped pte
  */
 function* clearRange(
   machine: Machine,
@@ -47,15 +60,12 @@ function* clearRange(
   isAlone: boolean = false,
 ): Task<void> {
   const { memory, ram } = machine;
-  const showsSteps = memory.mode === EXPLORED && !isAlone;
   const frames: number[] = [];
   const visit: LeafVisitor = function* (leaf, first, end): Task<number> {
     frames.length = 0;
     for (let page = first; page < end; page++) {
       const index = pteIndex(leaf, page);
-      if (showsSteps) yield* access(memory, "update", index, 1, "pte");
-      if (wordAt(memory.words, index) === 0) continue;
-      const pte = atomicExchange(memory.words, index, 0);
+      const pte = isAlone ? clearEntryAlone(memory.words, index) : clearEntry(memory.words, index);
       if (holdsFrame(pte)) frames.push(ptePfn(pte));
     }
     yield* mm.shootdown.flush(first, end);

@@ -17,7 +17,7 @@ export class CpuAccess implements Translator {
 
   constructor(machine: Machine, mm: Mm, gate: OperationGate) {
     this.#gate = gate;
-    this.#translator = new CpuTranslator(machine, mm, (task) => gate.runNow("access", task));
+    this.#translator = new CpuTranslator(machine, mm, { runToEnd: (task) => gate.runNow("access", task) });
     this.cache = new TranslationCache(machine, mm.shootdown, this);
   }
 
@@ -26,6 +26,7 @@ export class CpuAccess implements Translator {
     return this.#translator.faults;
   }
 
+  /** @stepped */
   translate(page: number, write: boolean, address: number): number {
     this.#gate.check("access");
     return this.#translator.translate(page, write, address);

@@ -24,6 +24,14 @@ export function plainLoad(words: Int32Array, index: number): number {
   return words[index] as number; // in bounds by contract
 }
 
+/**
+ * A plain read of one word that may have been freed and reused since its index was read. The caller finds out afterwards (by a
+ * generation), and then throws the value away. `index` must lie inside `words`.
+ */
+export function speculativeLoad(words: Int32Array, index: number): number {
+  return words[index] as number; // in bounds by contract
+}
+
 export function atomicLoad(array: AtomicArray, index: number): number {
   return Atomics.load(array, index);
 }

@@ -37,6 +37,7 @@
  * | shootdownWait | the agent's mark is no longer `expected` | none |
  * | read, write, update, alloc, free | always | as named by the caller of access() |
  * | add | always | adds to the word; its task does not learn what the word held |
+ * | peek | always | reads a word whose memory may have been freed: the reader finds that out, and throws the value away |
  *
  * Choices beside the order: a park or completionWait with a finite timeout may be resumed with TIMED_OUT although it is
  * not enabled, a park with WOKEN for no reason (a spurious wake); the code must stand both. A timed-out task got
@@ -101,6 +102,7 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   opReturn: "write",
   sleep: "success-writes",
   read: "read",
+  peek: "read",
   write: "write",
   update: "write",
   add: "write",

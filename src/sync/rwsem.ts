@@ -100,6 +100,26 @@ export class RwSem {
     return this.memory.mode === REAL && this.tryEnterWrite() ? DONE_TRUE : this.tryDownWriteSlow();
   }
 
+  /** As {@link tryDownRead}, for plain code: false also in a debug build, where the task must be run for its checks. */
+  tryDownReadNow(): boolean {
+    return this.memory.mode === REAL && this.tryEnterRead();
+  }
+
+  /** What an explorer takes for it. */
+  *tryDownReadNow$steps(): Task<boolean> {
+    return yield* this.tryDownRead();
+  }
+
+  /** Pairs with {@link tryDownReadNow}. */
+  upReadNow(): void {
+    this.leaveRead();
+  }
+
+  /** What an explorer takes for it. */
+  *upReadNow$steps(): Task<void> {
+    yield* this.upRead();
+  }
+
   upRead(): Task<void> {
     if (this.memory.mode !== REAL) return this.upChecked(HELD_SHARED);
     this.leaveRead();

@@ -60,13 +60,21 @@ export function generationIndex(page: number): number {
   return (page >>> GENERATION_PAGE_SHIFT) & (GENERATIONS - 1);
 }
 
-/** Marks this thread as inside a store. Pairs with {@link leaveStore}, before anything else happens (S2). */
+/**
+ * Marks this thread as inside a store. Pairs with {@link leaveStore}, before anything else happens (S2).
+ *
+ * @stepped store mark
+ */
 export function enterStore(memory: SharedMemory): void {
   memory.insideMark = (memory.insideMark + 1) | 0;
   atomicStore(memory.words, memory.record + AGENT_INSIDE, memory.insideMark);
 }
 
-/** This thread has left its store. */
+/**
+ * This thread has left its store.
+ *
+ * @stepped store mark
+ */
 export function leaveStore(memory: SharedMemory): void {
   memory.insideMark = (memory.insideMark + 1) | 0;
   atomicStore(memory.words, memory.record + AGENT_INSIDE, memory.insideMark);

@@ -78,7 +78,7 @@ export type WaitKind =
   | AccessKind;
 
 /** Scheduling points that upper layers mark by {@link access}. */
-export type AccessKind = "read" | "write" | "update" | "add" | "alloc" | "free";
+export type AccessKind = "read" | "peek" | "write" | "update" | "add" | "alloc" | "free";
 
 /** What a task yields: the one operation that it is about to do, or waits for. */
 export interface Wait {

@@ -54,8 +54,8 @@ test("BROKEN: a device that does not track reads what the CPU has long replaced"
 function disturbed(disturb: () => void, isBlind: boolean): typeof SpanService {
   let isDone = false;
   return class extends SpanService {
-    protected override copyFrame(fromPfn: number, toPfn: number): void {
-      super.copyFrame(fromPfn, toPfn);
+    protected override *copyFrame(fromPfn: number, toPfn: number): Task<void> {
+      yield* super.copyFrame(fromPfn, toPfn);
       if (!isDone) {
         isDone = true;
         disturb();

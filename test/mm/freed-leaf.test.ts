@@ -87,7 +87,11 @@ function mapLeaves(machine: Machine, mm: Mm, address: number, count: number): vo
 }
 
 function cacheOf(machine: Machine, mm: Mm): TranslationCache {
-  return new TranslationCache(machine, mm.shootdown, new CpuTranslator(machine, mm, (task) => run(machine, task)));
+  return new TranslationCache(
+    machine,
+    mm.shootdown,
+    new CpuTranslator(machine, mm, { runToEnd: (task) => run(machine, task) }),
+  );
 }
 
 /** Space S with one word stored at ADDRESS, space O with tables of its own, and a second thread, which does not know the translation of ADDRESS yet. */

@@ -26,11 +26,11 @@ function calledSince(): Set<string> {
 }
 
 function calledIn({ url, functions }: Profiler.ScriptCoverage): string[] {
-  const module = /\/\.build\/src\/(.+)\.js$/.exec(url)?.[1];
+  const module = /\/\.build\/(?:stepped\/)?src\/(.+)\.js$/.exec(url)?.[1];
   if (module === undefined) return [];
   return functions
     .filter(({ ranges }) => ranges.some(({ count }) => count > 0))
-    .map(({ functionName }) => `${module}.${functionName}`);
+    .map(({ functionName }) => `${module}.${functionName.replace(/\.?\$steps$/, "")}`);
 }
 
 /** Enough executions for each task to have come to its end. */

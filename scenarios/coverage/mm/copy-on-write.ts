@@ -132,7 +132,7 @@ function* copyUnheld(machine: Machine, mm: Mm, index: number, pte: number): Task
   const { memory, ram } = machine;
   const pfn = ptePfn(pte);
   const copy = yield* ram.allocFrame(false);
-  ram.copyFrame(pfn, copy);
+  yield* ram.copyFrame(pfn, copy);
   const range = invalidateRange(mm, PAGE, PAGE + 1, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* access(memory, "update", index, 1, "pte");

@@ -14,6 +14,7 @@ import { divertLockdep, heldAtEnd } from "../../sync/lockdep.ts";
 import { hasPanicked, panicError } from "../../sync/panic.ts";
 import { watchPeeks } from "../../sync/peeks.ts";
 import { EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
+import { exploreSteps } from "../../sync/stepping.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
 import { UncontrolledNondeterminism } from "../scenario.ts";
@@ -423,6 +424,7 @@ export class Execution {
     memory.heldNext = this.#heldNext[task]!;
     memory.insideMark = this.#insideMark[task]!;
     const previous = enterTask(this.#contexts[task]!);
+    exploreSteps(memory);
     let wait: Wait | undefined;
     let code = 0;
     try {
@@ -437,6 +439,7 @@ export class Execution {
       this.throwers |= 1 << task;
       if (!this.hasStopped) this.#options.witness.threw(this, task, error);
     } finally {
+      exploreSteps(undefined);
       leaveTask(previous);
     }
     this.#heldNext[task] = memory.heldNext;

@@ -239,7 +239,14 @@ function lastChange(run: Execution, word: number): Site[] {
   const { trace } = run;
   for (let step = run.depth - 1; step >= 0; step--) {
     const wait = trace.waits[step];
-    if (wait === undefined || wait.kind === "read" || word < wait.index || word >= wait.index + wait.words) continue;
+    if (
+      wait === undefined ||
+      wait.kind === "read" ||
+      wait.kind === "peek" ||
+      word < wait.index ||
+      word >= wait.index + wait.words
+    )
+      continue;
     return [siteOf(run, step)];
   }
   return [];

@@ -41,6 +41,7 @@ export function phraseOf(wait: Wait, beforeValue: number, { label, before, after
     case "waitWhile":
       return `has seen ${label} = ${before}`;
     case "read":
+    case "peek":
       return wait.words === 1 ? `read ${label} = ${before}` : `read ${label}`;
     case "write":
       return wait.words === 1 ? `write ${label} = ${after}` : `write ${label}`;

@@ -121,7 +121,7 @@ export class Recorder implements Observer {
       const from = this.#holds.releasedBefore(index, task);
       if (from >= 0) this.#edges.push({ from, to: step, why: "grace period" });
     }
-    if (kind === "read" || kind === "waitWhile" || kind === "compareExchange") {
+    if (kind === "read" || kind === "peek" || kind === "waitWhile" || kind === "compareExchange") {
       const writer = this.#written.get(index);
       if (writer !== undefined && writer.task !== task) this.#edges.push({ from: writer.step, to: step, why: "value" });
     }

@@ -48,6 +48,7 @@ export const CONDITIONAL: Uint8Array = flags([
 /** Kinds that touch every word that they name. */
 const wholeRange: Uint8Array = flags([
   "read",
+  "peek",
   "write",
   "update",
   "add",

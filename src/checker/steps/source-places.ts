@@ -25,9 +25,9 @@ interface HostProcess {
 const FRAMES = 60;
 const frame = /^\s*at (?:(?:async )?(.*?) \()?((?:file|https?):\/\/[^)]*?|\/[^)]*?|[A-Za-z]:\\[^)]*?):(\d+):(\d+)\)?$/;
 const { process: host } = globalThis as { process?: HostProcess };
-/** Compiled files stand four folders below the project: .build/src/checker/steps, dist/src/checker/steps. */
-const projectRoot = new URL("../../../../", import.meta.url).href;
-const builtFolder = /^(?:\.build|dist)\//;
+/** Compiled files stand below the project in .build or dist, derived ones in `stepped` there. */
+const projectRoot = new URL("../../../", import.meta.url).href.replace(/(?:\.build|dist)\/(?:stepped\/)?$/, "");
+const builtFolder = /^(?:\.build|dist)\/(?:stepped\/)?/;
 /** The explorer itself: what is below it on the stack is the same everywhere. */
 const explorer = /\/checker\/execution\/execution\.[jt]s$/;
 /** What looks on, at the top. */
@@ -51,8 +51,9 @@ export function placesOf(stack: string): SourcePlace[] {
     if (address === undefined) continue;
     const place = sourceOf(hrefOf(address), Number(row), Number(column));
     if (explorer.test(`/${place.file}`)) break;
-    if (watching.test(`/${place.file}`) || call === "describe") continue;
-    places.push({ ...place, call: call.replace(/^(?:Object|Array)\.|\.next$/g, "") });
+    if (watching.test(`/${place.file}`) || call === "describe" || /\/sync\/stepping\.[jt]s$/.test(`/${place.file}`))
+      continue;
+    places.push({ ...place, call: call.replace(/^(?:Object|Array)\.|\.next$|\.?\$steps/g, "") });
   }
   return places;
 }

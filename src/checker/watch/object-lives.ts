@@ -9,6 +9,7 @@ import type { Footprints } from "../steps/footprint.ts";
 
 const ALLOC = kindCode("alloc");
 const FREE = kindCode("free");
+const PEEK = kindCode("peek");
 
 /** One object. */
 export interface ObjectLife {
@@ -54,7 +55,7 @@ export class ObjectLives {
       this.#mark(wait, 0);
       const { index, words, label } = wait;
       this.all.push({ at: index, words, label, allocStep: step, freeStep: undefined });
-    } else if (this.anyFreed || code === FREE) {
+    } else if (code !== PEEK && (this.anyFreed || code === FREE)) {
       const freeStep = this.freedBefore(wait);
       if (code === FREE && freeStep === undefined) this.#free(wait, step);
       if (freeStep !== undefined) return { kind: code === FREE ? "double-free" : "use-after-free", freeStep };

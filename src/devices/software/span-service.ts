@@ -150,9 +150,9 @@ export class SpanService {
     return trackRange(this.device.machine, mm, startPage, endPage, copyable);
   }
 
-  /** Copies a page to device memory. Holding no lock. */
-  protected copyFrame(fromPfn: number, toPfn: number): void {
-    this.device.machine.ram.copyFrame(fromPfn, toPfn);
+  /** Copies a page to device memory. Holding no lock, and no reference of the frame: whether the range was valid all the time is asked afterwards. */
+  protected copyFrame(fromPfn: number, toPfn: number): Task<void> {
+    return this.device.machine.ram.copyUnheldFrame(fromPfn, toPfn);
   }
 
   /** R4. Under the driver lock. */
@@ -244,7 +244,7 @@ export class SpanService {
     yield* driverLock.lock();
     const reserved = yield* this.#reserve(startPage, endPage);
     yield* driverLock.unlock();
-    this.#copy(startPage, endPage);
+    yield* this.#copy(startPage, endPage);
 
     yield* driverLock.lock();
     const isValid = yield* this.isStillValid(this.#range);
@@ -286,12 +286,12 @@ export class SpanService {
     return forDemand + forPrefetch;
   }
 
-  #copy(startPage: number, endPage: number): void {
+  *#copy(startPage: number, endPage: number): Task<void> {
     const { table } = this.device;
     for (let i = 0; i < endPage - startPage; i++) {
       const slot = this.#frameOf[i]!;
       if (slot < 0) continue;
-      this.copyFrame(entryFrameNumber(this.#range.pfns[i]!), table.firstPfn + this.#frames[slot]!);
+      yield* this.copyFrame(entryFrameNumber(this.#range.pfns[i]!), table.firstPfn + this.#frames[slot]!);
     }
   }
 

@@ -1,0 +1,102 @@
+/**
+ * @module What the derivation must know of each built module before it rewrites any: which functions and methods carry the
+ * doc tag `@stepped`, what each import stands for.
+ */
+
+import { parseSync } from "oxc-parser";
+import { posix } from "node:path";
+
+/**
+ * @typedef {{ type: string, start: number, end: number, [key: string]: any }} Node
+ * @typedef {object} ModuleFacts
+ * @property {string} path From the built root, with `/`: `src/mm/page-table.js`.
+ * @property {string} text
+ * @property {Node} program
+ * @property {Map<string, { module: string, name: string }>} imports By local name.
+ * @property {Map<string, Mark>} functions Marked functions of the module's top level, generators too.
+ * @property {Set<string>} plainFunctions Those of them that are no generators, and so have a second form.
+ * @property {Map<number, Mark>} methods Marked methods, by where they begin.
+ * @property {Set<string>} methodNames Names of the marked plain methods that are not private.
+ * @property {Set<string>} privateNames Private names of the marked plain methods (`#name`).
+ *
+ * @typedef {{ label: string }} Mark
+ */
+
+const tag = /@stepped\b(?:[ \t]+([^\n*]+))?/;
+
+/**
+ * @param {string} path
+ * @param {string} text
+ * @returns {ModuleFacts}
+ */
+export function factsOf(path, text) {
+  const { program, comments, errors } = parseSync(path, text);
+  if (errors.length > 0) throw new Error(`${path} does not parse: ${errors[0]?.message}`);
+  /** @type {ModuleFacts} */
+  const facts = {
+    path,
+    text,
+    program,
+    imports: new Map(),
+    functions: new Map(),
+    plainFunctions: new Set(),
+    methods: new Map(),
+    methodNames: new Set(),
+    privateNames: new Set(),
+  };
+  /** The tag of the doc comment that ends right before `start`, if there is one. */
+  const markAt = (/** @type {number} */ start, /** @type {string} */ name) => {
+    const comment = comments.findLast(({ end }) => end <= start);
+    if (comment === undefined || !/^\s*$/.test(text.slice(comment.end, start))) return undefined;
+    const found = tag.exec(comment.value);
+    return found === null ? undefined : { label: found[1]?.trim() || name };
+  };
+  for (const statement of facts.program["body"]) readStatement(facts, statement, markAt);
+  return facts;
+}
+
+/**
+ * @param {ModuleFacts} facts
+ * @param {Node} statement
+ * @param {(start: number, name: string) => Mark | undefined} markAt
+ */
+function readStatement(facts, statement, markAt) {
+  if (statement.type === "ImportDeclaration") {
+    const module = posix.join(posix.dirname(facts.path), statement["source"].value);
+    for (const specifier of statement["specifiers"]) {
+      if (specifier.type !== "ImportSpecifier") continue;
+      facts.imports.set(specifier.local.name, { module, name: specifier.imported.name });
+    }
+    return;
+  }
+  const isExport = statement.type === "ExportNamedDeclaration" || statement.type === "ExportDefaultDeclaration";
+  const declaration = isExport ? statement["declaration"] : statement;
+  if (declaration?.type === "FunctionDeclaration") {
+    const mark = markAt(statement.start, declaration.id.name);
+    if (mark === undefined) return;
+    facts.functions.set(declaration.id.name, mark);
+    if (!declaration.generator) facts.plainFunctions.add(declaration.id.name);
+  } else if (declaration?.type === "ClassDeclaration") {
+    for (const member of declaration.body.body) readMember(facts, member, markAt);
+  }
+}
+
+/**
+ * @param {ModuleFacts} facts
+ * @param {Node} member
+ * @param {(start: number, name: string) => Mark | undefined} markAt
+ */
+function readMember(facts, member, markAt) {
+  if (member.type !== "MethodDefinition") return;
+  const { key, kind, computed, value } = /** @type {any} */ (member);
+  const isPrivate = key.type === "PrivateIdentifier";
+  // A stepping form written by hand, of a method that is no more than another way to run a task.
+  if (!isPrivate && key.name?.endsWith("$steps")) facts.methodNames.add(key.name.slice(0, -"$steps".length));
+  const mark = markAt(member.start, key.name ?? "");
+  if (mark === undefined) return;
+  if (computed || kind !== "method") throw new Error(`${facts.path}: @stepped is for functions and plain methods`);
+  facts.methods.set(member.start, mark);
+  if (value.generator) return;
+  if (isPrivate) facts.privateNames.add(key.name);
+  else facts.methodNames.add(key.name);
+}

@@ -1,0 +1,54 @@
+/**
+ * @module A CPU thread of a scenario: loads and stores by value through the shipped translation cache, page-table walk and fault
+ * handler, each access to shared memory a step of its own (sync/stepping.ts). Make one in each task, when the task begins: it
+ * keeps the thread's cached translations, and those must not outlive an execution.
+ *
+ * @example
+ * ```ts no-run
+ * import { RIG_PAGE, RigCpu, rigScenario } from "hmm-ts/checker";
+ *
+ * export default rigScenario({
+ *   name: "store-vs-munmap",
+ *   setup: () => undefined,
+ *   tasks: {
+ *     *store(_shared, rig) {
+ *       yield* new RigCpu(rig).store(RIG_PAGE * 4096, 1);
+ *     },
+ *     discard: (_shared, rig) => rig.discard(RIG_PAGE, 1),
+ *   },
+ * });
+ * ```
+ */
+
+import { TranslationCache } from "../../memory/translation.ts";
+import { CpuTranslator } from "../../mm/cpu-fault.ts";
+import type { Mm } from "../../mm/mm-struct.ts";
+import { SteppingRunner, callInSteps } from "../../sync/stepping.ts";
+import type { Task } from "../../sync/task.ts";
+import type { HmmRig } from "./hmm-rig.ts";
+
+/** One thread's accesses to one address space, by value, 32 bits wide. */
+export class RigCpu {
+  /** All widths, for {@link callInSteps}. */
+  readonly cache: TranslationCache;
+
+  constructor({ machine, mm }: HmmRig, ofMm: Mm = mm) {
+    const translator = new CpuTranslator(machine, ofMm, new SteppingRunner());
+    this.cache = new TranslationCache(machine, ofMm.shootdown, translator);
+  }
+
+  /** Throws SegmentationFault where no mapping may be read. */
+  load(address: number): Task<number> {
+    return callInSteps(this.cache.u32, "load", address);
+  }
+
+  /** Throws SegmentationFault where no mapping may be written. */
+  store(address: number, value: number): Task<void> {
+    return callInSteps(this.cache.u32, "store", address, value);
+  }
+
+  /** Adds atomically; the value from before. */
+  add(address: number, value: number): Task<number> {
+    return callInSteps(this.cache.u32, "add", address, value);
+  }
+}
