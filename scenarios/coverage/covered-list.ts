@@ -7,6 +7,7 @@ import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
+import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
@@ -26,6 +27,7 @@ export const covered: readonly Covered[] = [
   ...listeners,
   ...mmPairs,
   ...protocols,
+  ...accesses,
   ...sharedSources,
   ...copiesOnWrite,
   ...watchedViews,

@@ -18,7 +18,7 @@ import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../sync
 import { ENOMEM } from "../sync/errno.ts";
 import type { Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
+import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/spinlock.ts";
 import { DONE, access, doneBoolean, doneNumber } from "../sync/task.ts";
@@ -42,6 +42,7 @@ import {
 } from "./ram-section.ts";
 import type { RamSection, RamSectionHandle } from "./ram-section.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { POISON_FREE } from "./poison.ts";
 import { RamSnapshot } from "./ram-snapshot.ts";
 import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
 import type { Struct, StructView } from "./struct.ts";
@@ -211,7 +212,7 @@ export class Ram {
   pagePut(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;
     if (this.memory.mode === EXPLORED) return this.#putExplored(pfn);
-    return this.#put(pfn) ? this.#allocator.give(pfn) : DONE;
+    return this.#put(pfn) ? this.#free(pfn) : DONE;
   }
 
   /**
@@ -455,7 +456,14 @@ export class Ram {
     if (!this.#put(pfn)) return;
     // F2: not the counts.
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
-    yield* this.#allocator.give(pfn);
+    yield* this.#free(pfn);
+  }
+
+  /** Debug builds and explorers make what a frame held unreadable, so that a load through a stale translation shows. */
+  #free(pfn: number): Task<void> {
+    if (this.memory.mode !== REAL)
+      this.section(pfn).i32.fill(POISON_FREE, this.wordIndex(pfn), this.wordIndex(pfn) + PAGE_WORDS);
+    return this.#allocator.give(pfn);
   }
 
   *#explored<T>(pfn: number, act: () => T): Task<T> {

@@ -217,13 +217,6 @@ export function callInSteps<O extends object, K extends MethodsOf<O, unknown>>(
   return stepping.apply(object, given);
 }
 
-/** As {@link callInSteps}, of a function. */
-export function inSteps<A extends unknown[], R>(plain: (...given: A) => R): (...given: A) => Task<R> {
-  const stepping = Reflect.get(plain, "$steps") as ((...given: A) => Task<R>) | undefined;
-  if (stepping === undefined) bug(notDerived(plain.name));
-  return stepping;
-}
-
 /** Stands for a thread's way to run a task to its end, where the task is part of an explored one. */
 export class SteppingRunner {
   runToEnd<T>(_task: Task<T>): T {

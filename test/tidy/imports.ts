@@ -48,6 +48,11 @@ export function importsOf(file: ProjectFile): Import[] {
   return imports;
 }
 
+/** The module that one of the derived modules (scripts/derive-steps.mjs) was made from. */
+export function fromDerived(path: string): string {
+  return path.replace(/^stepped\//, "");
+}
+
 /** Paths of Worker entries: the literals in `new URL("./x.js", import.meta.url)`, named as built. */
 export function workerEntriesOf(file: ProjectFile): { readonly path: string; readonly line: number }[] {
   const entries: { path: string; line: number }[] = [];
@@ -57,7 +62,10 @@ export function workerEntriesOf(file: ProjectFile): { readonly path: string; rea
       if (node.callee.type !== "Identifier" || node.callee.name !== "URL") return;
       if (first?.type !== "Literal" || typeof first.value !== "string" || !first.value.endsWith(".js")) return;
       if (second === undefined || file.text.slice(second.start, second.end) !== "import.meta.url") return;
-      entries.push({ path: posix.join(posix.dirname(file.path), first.value), line: lineOf(file, node.start) });
+      entries.push({
+        path: fromDerived(posix.join(posix.dirname(file.path), first.value)),
+        line: lineOf(file, node.start),
+      });
     },
   }).visit(parseFile(file).program);
   return entries;

@@ -5,6 +5,7 @@
 
 import { posix } from "node:path";
 import type { Directive, Statement } from "oxc-parser";
+import { fromDerived } from "./imports.ts";
 import { lineOf, parseFile, type ProjectFile } from "./project-file.ts";
 
 export interface PublicName {
@@ -23,7 +24,7 @@ export function entryPaths(files: readonly ProjectFile[]): string[] {
   const packageFile = files.find((file) => file.path === "package.json");
   if (packageFile === undefined) return [];
   const targets = [...packageFile.text.matchAll(/"\.\/dist\/([^"]+)\.js"/g)];
-  return [...new Set(targets.map((match) => `${match[1]}.ts`))];
+  return [...new Set(targets.map((match) => fromDerived(`${match[1]}.ts`)))];
 }
 
 export function publicNames(files: readonly ProjectFile[], entryPath: string): PublicName[] {

@@ -1,20 +1,16 @@
 /**
- * @module What each step of a zap, a fault, a fork and a CPU access is for: the shipped code stands, and the same code with one step left out does not.
- *
- * Of an access the shipped part is the translation (cpuTranslate) and the words of the shootdown; the order of its own reads, which are plain code in
- * memory/*-access.ts, is written here as there (X3 and X5 of memory/translation.ts), each a step of its own. The data is read as "is the frame still in use": a value
- * out of a frame that is not is somebody else's.
+ * @module What each step of a fault and a fork is for: the shipped code stands, and the same code with one step left out does not.
  */
 
 import { Cell } from "../../../src/checker/pieces/program.ts";
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault, cpuTranslate } from "../../../src/mm/cpu-fault.ts";
+import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import { doFork } from "../../../src/mm/fork.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { leafAlloc, leafOf, pteIndex, wordAt } from "../../../src/mm/page-table.ts";
-import { PAGE_BYTES, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, ZERO_PFN, makePte, ptePfn } from "../../../src/mm/pte.ts";
-import { atomicExchange, atomicStore } from "../../../src/sync/atomics.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, makePte, ptePfn } from "../../../src/mm/pte.ts";
+import { atomicStore } from "../../../src/sync/atomics.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { access } from "../../../src/sync/task.ts";
 import type { Task } from "../../../src/sync/task.ts";
@@ -57,56 +53,6 @@ function protocol({ name, summary, present, tasks, check, twins }: Parts): Cover
   };
 }
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
-
-function generationOf({ machine, mm }: HmmRig): Cell {
-  return new Cell(machine.memory, mm.shootdown.generationWord(RIG_PAGE), "generation");
-}
-
-function* isInUse({ machine }: HmmRig, pfn: number): Task<boolean> {
-  return pfn === ZERO_PFN || !(yield* machine.ram.pageHas(pfn, 0));
-}
-
-/** X3. `isDataFirst`: the data is read before the generation, as it must be. */
-function* load(rig: HmmRig, isDataFirst: boolean): Task<void> {
-  const { machine, mm } = rig;
-  const generation = generationOf(rig);
-  const seen = yield* generation.load();
-  const pfn = (yield* cpuTranslate(machine, mm, RIG_PAGE, false, ADDRESS)) >>> 1;
-  let isGood = false;
-  let isOwn = false;
-  if (isDataFirst) {
-    isOwn = yield* isInUse(rig, pfn);
-    isGood = (yield* generation.load()) === seen;
-  } else {
-    isGood = (yield* generation.load()) === seen;
-    isOwn = yield* isInUse(rig, pfn);
-  }
-  assert(!isGood || isOwn, "a load believed what it read out of a frame that was somebody else's");
-}
-
-/** X5. */
-function* store(rig: HmmRig, isMarked: boolean): Task<void> {
-  const { machine, mm } = rig;
-  const generation = generationOf(rig);
-  const seen = yield* generation.load();
-  const pfn = (yield* cpuTranslate(machine, mm, RIG_PAGE, true, ADDRESS)) >>> 1;
-  if (isMarked) yield* mm.shootdown.enterStore();
-  if ((yield* generation.load()) === seen) {
-    assert(yield* isInUse(rig, pfn), "a store went to a frame that was somebody else's");
-  }
-  if (isMarked) yield* mm.shootdown.leaveStore();
-}
-
-/** What zap.ts does with one page, but for the flush. */
-function* zapWithoutFlush(_shared: Cell, { machine, mm }: HmmRig): Task<void> {
-  const { memory, ram } = machine;
-  yield* mm.mmapLock.downWrite();
-  const index = pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE);
-  yield* access(memory, "update", index, 1, "pte");
-  yield* ram.pagePut(ptePfn(atomicExchange(memory.words, index, 0)));
-  yield* mm.mmapLock.upWrite();
-}
 
 /** A fault that installs a frame without looking whether the entry is still what it judged. */
 function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmRig): Task<void> {
@@ -138,41 +84,11 @@ function* forkWithoutProtecting(child: Cell, rig: HmmRig): Task<void> {
   }
 }
 
-const TRANSLATE = ["mm/cpu-fault.cpuTranslate", "sync/shootdown.generationWord"] as const;
-const STORE = [...TRANSLATE, "sync/shootdown.enterStore", "sync/shootdown.leaveStore"] as const;
-const DISCARD = ["mm/madvise.doMadvise", "mm/zap.zapRange", "sync/shootdown.flush"] as const;
 const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"] as const;
 
-const discard: Body = (_shared, rig) => rig.discard(RIG_PAGE, 1);
 const write: Body = (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true);
 
 export const protocols: readonly Covered[] = [
-  protocol({
-    name: "load-vs-zap",
-    summary:
-      "A CPU load through a translation while its page is discarded: what it believes, it read out of the page's own frame.",
-    present: 1,
-    tasks: { load: [TRANSLATE, (_shared, rig) => load(rig, true)], discard: [DISCARD, discard] },
-    twins: [
-      [
-        "generation-first",
-        "The load looks at the generation before it reads the data.",
-        { load: (_shared, rig) => load(rig, false) },
-      ],
-      ["without-flush", "The zap gives the frame back without a flush.", { discard: zapWithoutFlush }],
-    ],
-  }),
-  protocol({
-    name: "store-vs-zap",
-    summary:
-      "A CPU store through a translation while its page is discarded: it goes to the page's own frame, or nowhere.",
-    present: 1,
-    tasks: { store: [STORE, (_shared, rig) => store(rig, true)], discard: [DISCARD, discard] },
-    twins: [
-      ["unmarked", "The store does not mark itself as inside.", { store: (_shared, rig) => store(rig, false) }],
-      ["without-flush", "The zap gives the frame back without a flush.", { discard: zapWithoutFlush }],
-    ],
-  }),
   protocol({
     name: "fault-vs-fault",
     summary: "Two threads take the first fault of a page: it gets one frame, and the other one is given back.",
