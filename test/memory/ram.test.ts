@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
+import { POISON_FREE } from "../../src/memory/poison.ts";
 import { PAGE_WORDS } from "../../src/memory/ram.ts";
 import { diceOf, makeMachine, run, seedFor } from "./rig.ts";
 
@@ -43,7 +44,7 @@ test("every page of the budget can be had, also of a tiny one, and no more", () 
   }
 });
 
-test("a frame asked for zeroed is, whether it was used before or not; one not asked for may hold anything", () => {
+test("a frame asked for zeroed is, whether it was used before or not; a freed one is poisoned in a debug build", () => {
   const machine = makeMachine({ ramPages: 8 });
   const { ram } = machine;
   const frames = allocAll(machine);
@@ -52,7 +53,10 @@ test("a frame asked for zeroed is, whether it was used before or not; one not as
     fillFrame(machine, pfn, 0x5eadbeef);
     run(machine, ram.pagePut(pfn));
   }
-  assert.ok(isFilledWith(machine, run(machine, ram.allocFrame(false)), 0x5eadbeef));
+  assert.ok(
+    isFilledWith(machine, run(machine, ram.allocFrame(false)), POISON_FREE),
+    "a debug build poisons what is freed",
+  );
   for (let i = 0; i < 3; i++) assert.ok(isFilledWith(machine, run(machine, ram.allocFrame(true)), 0));
   const start = run(machine, ram.allocRun(2, true));
   assert.ok(isFilledWith(machine, start, 0) && isFilledWith(machine, start + 1, 0));

@@ -6,6 +6,7 @@ import type { Task, Wait } from "../../../src/sync/task.ts";
 
 /** Runs `task`, in which the flush number `left` (the first is 1) does nothing. Other tasks' flushes are as they are. */
 export function* withoutFlush<T>(left: number, task: Task<T>): Task<T> {
+  // oxlint-disable-next-line typescript/unbound-method -- called below with the object that the caller meant
   const { flush } = Shootdown.prototype;
   let count = 0;
   function flushUnless(this: Shootdown, startPage: number, endPage: number): Task<void> {

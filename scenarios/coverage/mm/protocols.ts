@@ -53,7 +53,6 @@ function protocol({ name, summary, present, tasks, check, twins }: Parts): Cover
   };
 }
 
-
 /** A fault that installs a frame without looking whether the entry is still what it judged. */
 function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmRig): Task<void> {
   const { memory, ram } = machine;
