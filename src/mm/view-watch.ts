@@ -34,7 +34,7 @@ import { atomicLoad, atomicOr } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import { type Task, access } from "../sync/task.ts";
 import { Mm } from "./mm-struct.ts";
-import { findLeaf, pteIndex, wordAt } from "./page-table.ts";
+import { leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_PRESENT, ptePfn } from "./pte.ts";
 import { trackRange } from "./track.ts";
 import { type ViewHold, replayHolds } from "./view-hold.ts";
@@ -127,7 +127,7 @@ function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8
   for (let i = 0; i < watched.length; i++) {
     if (watched[i] === 0) continue;
     const page = hold.startPage + i;
-    const leaf = yield* findLeaf(memory, mm.pgd, page);
+    const leaf = leafOf(memory, mm.pgd, page);
     const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
     if ((pte & PTE_PRESENT) === 0 || ptePfn(pte) !== hold.pfn + i) watched[i] = 0;
   }
