@@ -342,8 +342,8 @@ function perform(
 }
 
 test("any sequence: an alarm where only stray stores were made, and none where none was", () => {
-  const acts = fc.array(fc.record({ act: fc.constantFrom(...ACTS), page: fc.nat(3) }), { maxLength: 8 });
-  const property = fc.property(acts, fc.boolean(), (program, isWarm) => {
+  const programs = fc.array(fc.record({ act: fc.constantFrom(...ACTS), page: fc.nat(3) }), { maxLength: 8 });
+  const property = fc.property(programs, fc.boolean(), (program, isWarm) => {
     const space = makeSpace();
     const device = new PlayedDevice(space, { frames: 3 });
     const p = space.mmapSync(4 * PAGE);
