@@ -389,6 +389,14 @@ export class AddressSpace implements Disposable, AsyncDisposable {
     return this.#gate.run("run", () => task);
   }
 
+  /**
+   * @internal As {@link AddressSpace.run}, for a task that reads or writes memory at `address`, and
+   * that may begin again when it needs a user's buffer that has not arrived in this thread yet.
+   */
+  runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
+    return this.#gate.runOnMemory(syscall, address, makeTask);
+  }
+
   /** @internal As {@link AddressSpace.run}, blocking. */
   runSync<T>(task: Task<T>): T {
     return this.#gate.runSync("run", () => task);

@@ -233,6 +233,48 @@ describe("memory that runs out", () => {
     }));
 });
 
+describe("kernels name the page that they touched", () => {
+  for (const how of ["load", "store", "atomicAdd"] as const) {
+    for (const mayReplay of [true, false]) {
+      test(`${how}, ${mayReplay ? "given up and run again" : "stalling"}: any mixture`, () => {
+        const property = fc.property(layouts(STATES), (layout) => {
+          const space = makeSpace({ ramBytes: 2 * MIB, heapBytes: 4 * MIB });
+          const device = new PlayedDevice(space, { frames: layout.frames, faultTimeoutMs: 5 });
+          const views: View[] = [];
+          try {
+            const { states } = layout;
+            const address = layOut(space, device, layout, views);
+            const name = how === "load" ? "read" : "write";
+            const first = states.findIndex((state) => errnoFor(state, name) !== 0);
+            const failure = device.tryRun(
+              ({ u32 }) => {
+                for (let i = 0; i < states.length; i++) {
+                  if (how === "load") u32.load(address + i * PAGE + 8);
+                  else u32[how](address + i * PAGE + 8, 1);
+                }
+              },
+              1,
+              [],
+              mayReplay,
+            );
+            if (first < 0) assert.equal(failure, undefined);
+            else {
+              assert.ok(failure instanceof DeviceFault);
+              const wanted = [errnoName(errnoFor(states[first] ?? "fine", name)), address + first * PAGE + 8, 0];
+              assert.deepEqual([failure.code, failure.address, failure.item], wanted);
+            }
+          } finally {
+            for (const view of views) view.disposeSync();
+            device.close();
+            space.disposeSync();
+          }
+        });
+        fc.assert(property, { numRuns: 25 });
+      });
+    }
+  }
+});
+
 test("as the owner of a device sees it: a DeviceFault with the first byte that cannot be had", async () => {
   const space = makeSpace();
   await using device = await SoftwareDevice.create(space, { memoryBytes: 8 * PAGE, faultTimeoutMs: 5 });

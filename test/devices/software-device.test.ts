@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
 import { SoftwareDevice, type SoftwareKernel } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
+import { BufferNotHere } from "../../src/memory/sections.ts";
 import { MIB, PAGE, makeSpace, randomFrom, stampPages } from "./rig.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
@@ -328,6 +329,43 @@ describe("commands", () => {
       await Promise.all(reads);
       for (let i = 0; i < 16; i++) assert.equal(space.u32.load(data + i * PAGE + 4), i);
     }));
+
+  test("a user's buffer that has not arrived in this thread yet is waited for", () =>
+    withDevice({ frames: 4, debug: true }, async (device, space) => {
+      const buffer = new SharedArrayBuffer(PAGE);
+      new Uint8Array(buffer).fill(5);
+      const address = space.mmapSync(PAGE, { buffer });
+      const { ram } = space.machine;
+      const section = ram.section.bind(ram);
+      for (const access of ["read", "write"] as const) {
+        const bytes = new Uint8Array(4).fill(5);
+        let misses = 0;
+        ram.section = (pfn) => {
+          const found = section(pfn);
+          // As if it had not been there the first time, which is found out under the driver lock.
+          if (found.buffer === buffer && misses++ === 0) throw new BufferNotHere(found.basePfn);
+          return found;
+        };
+        assert.equal((await device[access](address, bytes)).pages, 1);
+        assert.ok(misses > 1);
+        assert.deepEqual([...bytes], [5, 5, 5, 5]);
+      }
+      ram.section = section;
+      space.munmapSync(address, PAGE);
+    }));
+
+  test("a command on a disposed AddressSpace object says so", async () => {
+    const space = makeSpace();
+    const keeper = space.forkSync();
+    const data = space.mmapSync(PAGE);
+    const device = await SoftwareDevice.create(space, { memoryBytes: 8 * PAGE });
+    await space.dispose();
+    const failure = await failureOf(device.read(data, new Uint8Array(4)));
+    assert.deepEqual([failure.code, failure.syscall], ["EBADF", "read"]);
+    assert.match(failure.message, /^Cannot read memory: the address space has been disposed of; /);
+    await device[Symbol.asyncDispose]();
+    await keeper.dispose();
+  });
 
   test("bad arguments and addresses", () =>
     withDevice({ frames: 4 }, async (device) => {

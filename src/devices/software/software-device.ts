@@ -193,7 +193,9 @@ export class SoftwareDevice implements Device {
     this.#check(name);
     if (lengthBytes === 0) return { pages: 0, faults: 0 };
     const command = COMMANDS[name];
-    const running = this.#space.run(command.run(this.#service, { address, lengthBytes, bytes }));
+    const request = { address, lengthBytes, bytes };
+    const run = (): Task<CommandOutcome> => command.run(this.#service, request);
+    const running = this.#space.runOnMemory(command.access, address, run);
     this.#commands.add(running);
     let outcome: CommandOutcome;
     try {
