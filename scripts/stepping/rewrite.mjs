@@ -166,7 +166,9 @@ class Rewriter {
 
   /** @param {Node} node @param {number} level @param {string} label */
   #inPlace(node, level, label) {
+    this.#parameters = new Set(node["params"].map((/** @type {any} */ parameter) => parameter.name));
     this.#inside(node["body"], level, label);
+    this.#parameters = new Set();
   }
 
   /** @param {Node} node @param {number} level @param {string} label */

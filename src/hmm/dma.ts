@@ -92,6 +92,8 @@ function unmapOne(range: HmmRange, device: DmaDevice, deviceAddresses: Float64Ar
  * `isDirty`. Returns how many pages were mapped, or EINVAL when `deviceAddresses` is shorter than the range. Holding
  * the mmap lock at least for reading; and the caller excludes invalidations of the range (it holds the driver lock, or
  * is in one), so that the frames are still the pages'. Linux: `hmm_range_dma_unmap`.
+ *
+ * @stepped
  */
 export function hmmRangeDmaUnmap(
   range: HmmRange,
@@ -111,6 +113,8 @@ export function hmmRangeDmaUnmap(
 /**
  * The DIRTY bit of the page-table entry stands for Linux's `set_page_dirty`: set where the entry still is writable and
  * names the frame.
+ *
+ * @stepped pte
  */
 function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number): void {
   const { pfns, encoding, startPage, machine } = range;
@@ -132,6 +136,8 @@ function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number
 /**
  * Loses only to changes that add rights, each of which happens once (mm/pte.ts, P3), or to one that takes the page
  * away, and then there is nothing to mark.
+ *
+ * @stepped pte
  */
 function setDirty(words: Int32Array, index: number, pfn: number): void {
   for (;;) {

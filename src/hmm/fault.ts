@@ -19,7 +19,7 @@ import { VM_WRITE } from "../mm/vma.ts";
 import { monotonicMs } from "../sync/clock.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { type Task, access, doneNumber } from "../sync/task.ts";
+import { type Task, doneNumber } from "../sync/task.ts";
 import { type Cursor, type LeafPart, clearFromCursor, cursorIndex, startOf, walkRange } from "./page-walk.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "./range.ts";
 import { armRange, hmmRangeWaitUntilValid, isOrphaned, isStillArmed } from "./valid.ts";
@@ -71,17 +71,16 @@ export function* hmmRangeFault(range: HmmRange, block: boolean): Task<number> {
 /** F1. */
 function* passes(range: HmmRange, mm: Mm, cursor: Cursor, block: boolean): Task<Errno> {
   const requests: Requests = {
+    block,
     perPage: range.pfnFlagsMask === 0 ? undefined : range.request,
     mask: range.pfnFlagsMask,
     always: range.defaultFlags,
   };
-  const step = (_range: HmmRange, _mm: Mm, _cursor: Cursor, part: LeafPart): Task<Errno> =>
-    faultStep(range, mm, cursor, part, requests, block);
   for (let pass = 0; pass < FAULT_PASSES_MAX; pass++) {
     cursor.page = range.startPage;
     const armed = yield* armRange(range);
     if (armed !== 0) return armed;
-    const walked = yield* walkRange(range, mm, cursor, requests, step);
+    const walked = yield* walkRange(range, mm, cursor, requests, faultStep);
     if (walked !== 0) return walked;
     if (yield* isStillArmed(range)) return 0;
   }
@@ -89,39 +88,26 @@ function* passes(range: HmmRange, mm: Mm, cursor: Cursor, block: boolean): Task<
   return EBUSY;
 }
 
-/** One part of a leaf: as far as it goes without a fault, and then one fault. */
-function faultStep(
-  range: HmmRange,
-  mm: Mm,
-  cursor: Cursor,
-  part: LeafPart,
-  requests: Requests,
-  block: boolean,
-): Task<Errno> {
+/**
+ * One part of a leaf: as far as it goes without a fault, and then one fault.
+ *
+ * @stepped
+ */
+function faultStep(range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requests: Requests): Task<Errno> {
   const { words, pteAt, count } = part;
   const index = cursorIndex(range, cursor);
   const done = faultLeaf(words, pteAt, count, range.pfns, index, range.encoding, requests);
   cursor.page += done;
   if (done === count) return doneNumber(0);
-  return faultPage(range, mm, cursor, part, requests, block);
+  return faultPage(range, mm, cursor, part, requests);
 }
 
 /** Faults the cursor's page in; the walk then reads it again. */
-function* faultPage(
-  range: HmmRange,
-  mm: Mm,
-  cursor: Cursor,
-  part: LeafPart,
-  requests: Requests,
-  block: boolean,
-): Task<Errno> {
+function* faultPage(range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requests: Requests): Task<Errno> {
+  const { block } = requests;
   const { machine, encoding } = range;
   const { page } = cursor;
-  const need = needOf(
-    yield* pteOf(machine.memory, mm, page),
-    requestOf(requests, cursorIndex(range, cursor)),
-    encoding,
-  );
+  const need = needOf(pteOf(machine.memory, mm, page), requestOf(requests, cursorIndex(range, cursor)), encoding);
   if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
   if (need === NEED_IMPOSSIBLE) {
     cursor.isSpecial = true;
@@ -136,10 +122,13 @@ function* faultPage(
   return answer === EAGAIN ? (block ? 0 : EAGAIN) : EFAULT;
 }
 
-/** The page's entry now; 0 when the space has no leaf there. */
-function* pteOf(memory: SharedMemory, mm: Mm, page: number): Task<number> {
+/**
+ * The page's entry now; 0 when the space has no leaf there.
+ *
+ * @stepped pte
+ */
+function pteOf(memory: SharedMemory, mm: Mm, page: number): number {
   const leaf = leafOf(memory, mm.pgd, page);
-  if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), 1, "pte");
   return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
 }
 

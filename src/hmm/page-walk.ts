@@ -4,8 +4,7 @@
  * fault.ts, which makes pages present; what is done with one leaf is walk.ts. Follows the loop over vmas in Linux 5.3
  * `hmm_range_snapshot` and `hmm_range_fault`.
  *
- * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the same. One scheduling
- * point for each leaf.
+ * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the same.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
@@ -13,12 +12,12 @@ import { leafOf, nextLeafPage, pteIndex } from "../mm/page-table.ts";
 import { PAGE_SHIFT } from "../mm/pte.ts";
 import { VM_READ, VM_SPECIAL, Vma, findVma } from "../mm/vma.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
-import { type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import { HOLES_FAIL, type HmmRange } from "./range.ts";
 import { type Requests, anyRequested } from "./walk.ts";
 
 /** Nobody asks for anything: a snapshot. */
-export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0 };
+export const NO_REQUESTS: Requests = { block: false, perPage: undefined, mask: 0, always: 0 };
 
 /** Where a walk stands. Entries below `page` have been written. */
 export interface Cursor {
@@ -53,7 +52,7 @@ export interface LeafPart {
  * of them, or it has to be called again. Nonzero ends the walk. A plain function that returns a finished task in the
  * usual case: it runs once for each leaf.
  */
-export type LeafStep = (range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart) => Task<Errno>;
+export type LeafStep = (range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requests: Requests) => Task<Errno>;
 
 /** What stands for a leaf that does not exist: 512 empty entries. */
 const EMPTY_LEAF = new Int32Array(512);
@@ -79,7 +78,7 @@ export function* walkRange(range: HmmRange, mm: Mm, cursor: Cursor, requests: Re
     const stopPage = Math.min(edge, endPage);
     const answer =
       errno === 0 && vma !== undefined
-        ? yield* walkVma(range, mm, vma, cursor, stopPage, step)
+        ? yield* walkVma(range, mm, vma, cursor, stopPage, requests, step)
         : passHole(range, cursor, stopPage, requests, errno);
     if (answer !== 0) return answer;
   }
@@ -104,18 +103,26 @@ function passHole(range: HmmRange, cursor: Cursor, stopPage: number, requests: R
   return 0;
 }
 
-function* walkVma(range: HmmRange, mm: Mm, vma: Vma, cursor: Cursor, stopPage: number, step: LeafStep): Task<Errno> {
+/** @stepped */
+function* walkVma(
+  range: HmmRange,
+  mm: Mm,
+  vma: Vma,
+  cursor: Cursor,
+  stopPage: number,
+  requests: Requests,
+  step: LeafStep,
+): Task<Errno> {
   const { memory } = range.machine;
   while (cursor.page < stopPage) {
     const { page } = cursor;
     const count = Math.min(nextLeafPage(page), stopPage) - page;
     const leaf = leafOf(memory, mm.pgd, page);
-    if (leaf !== 0) yield* access(memory, "read", pteIndex(leaf, page), count, "page-table leaf");
     const part =
       leaf === 0
         ? { vma, words: EMPTY_LEAF, pteAt: 0, count }
         : { vma, words: memory.words, pteAt: pteIndex(leaf, page), count };
-    const answer = yield* step(range, mm, cursor, part);
+    const answer = yield* step(range, mm, cursor, part, requests);
     if (answer !== 0) return answer;
   }
   return 0;

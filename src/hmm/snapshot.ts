@@ -58,6 +58,7 @@ function* snapshotFrom(range: HmmRange, cursor: Cursor): Task<Errno> {
   return (yield* isStillArmed(range)) ? 0 : EBUSY;
 }
 
+/** @stepped */
 function snapshotStep(range: HmmRange, _mm: Mm, cursor: Cursor, { words, pteAt, count }: LeafPart): Task<Errno> {
   snapshotLeaf(words, pteAt, count, range.pfns, cursorIndex(range, cursor), range.encoding);
   cursor.page += count;

@@ -4,7 +4,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "./pte.ts";
@@ -77,13 +77,16 @@ export function* readMaps(machine: Machine, mm: Mm): Task<MapsEntry[]> {
   return entries;
 }
 
-/** One entry for each page of the range, mapped or not. Takes the mmap lock for reading. */
+/**
+ * One entry for each page of the range, mapped or not. Takes the mmap lock for reading.
+ *
+ * @stepped pte
+ */
 export function* readPagemap(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<PagemapEntry[]> {
   const entries: PagemapEntry[] = [];
   yield* mm.mmapLock.downRead();
   for (let page = startPage; page < endPage; page++) {
     const leaf = leafOf(machine.memory, mm.pgd, page);
-    if (leaf !== 0) yield* access(machine.memory, "read", pteIndex(leaf, page), 1, "pte");
     const pte = leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
     entries.push(entryOf(page, pte));
   }

@@ -15,7 +15,7 @@ import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
 import { ENOMEM } from "../sync/errno.ts";
 import { RefCount } from "../sync/refcount.ts";
 import { Spinlock } from "../sync/spinlock.ts";
-import { type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import { LEAF_WORDS, wordAt } from "./page-table.ts";
 
 export interface Shmem extends StructView {
@@ -90,18 +90,20 @@ export function* shmemPut(machine: Machine, at: number): Task<void> {
   yield* heap.free(Shmem, at);
 }
 
-/** Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the object's end. */
+/**
+ * Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the object's end.
+ *
+ * @stepped shmem directory
+ */
 function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
   const { memory, heap } = machine;
   if (offset >= shmem.pages) return -1;
   const top = Math.floor(offset / LEAF_WORDS);
   memory.ensure(shmem.directory + shmem.directoryWords); // another thread may have made it, and grown the heap for it
-  yield* access(memory, "read", shmem.directory + top, 1, "shmem directory");
   let table = wordAt(memory.words, shmem.directory + top);
   if (table === 0) {
     const fresh = yield* heap.allocWords(LEAF_WORDS);
     if (fresh === 0) return 0;
-    yield* access(memory, "update", shmem.directory + top, 1, "shmem directory");
     const winner = atomicCompareExchange(memory.words, shmem.directory + top, 0, fresh);
     if (winner !== 0) yield* heap.freeWords(fresh, LEAF_WORDS);
     table = winner === 0 ? fresh : winner;
@@ -129,11 +131,14 @@ export function* shmemFrame(machine: Machine, at: number, offset: number): Task<
   return pfn;
 }
 
-/** H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count for the object, where there is none. */
+/**
+ * H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count for the object, where there is none.
+ *
+ * @stepped shmem page
+ */
 function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number): Task<number> {
   const { memory, ram } = machine;
   yield* shmem.lock.lock();
-  yield* access(memory, "update", slot, 1, "shmem page");
   const pfn = wordAt(memory.words, slot) || fresh;
   if (pfn !== 0) {
     atomicStore(memory.words, slot, pfn);
@@ -150,6 +155,8 @@ export const SHMEM_BUSY = -2;
  * Moves page `offset`, contents and all, into frame `pfn`. Its count goes to the object; it gets another one for the caller's entry, before anybody can find it and move it on. The frame that was
  * there, or 0; its count for the object is the caller's now. SHMEM_BUSY when that one has more references than the object's and those of the caller's own `entries`: then nothing has
  * changed. ENOMEM. For views.
+ *
+ * @stepped shmem page
  */
 export function* shmemMove(machine: Machine, at: number, offset: number, pfn: number, entries: number): Task<number> {
   const { memory, ram } = machine;
@@ -162,7 +169,6 @@ export function* shmemMove(machine: Machine, at: number, offset: number, pfn: nu
   if (isOurs) {
     if (from !== 0) yield* ram.copyFrame(from, pfn);
     yield* ram.pageGet(pfn);
-    yield* access(memory, "write", slot, 1, "shmem page");
     atomicStore(memory.words, slot, pfn);
   }
   yield* shmem.lock.unlock();

@@ -175,14 +175,17 @@ const formOf = new Map<unknown, Access>([
   [nativeExchange, atomicExchange],
 ]);
 
-/** `operation(...)`, of a function that was passed in: a step if it is an access. */
+/** `operation(...)`, of a function that was passed in: by its stepping form, if it has one. */
 export function* apply(
   label: string,
   operation: (...given: readonly unknown[]) => unknown,
   ...given: readonly unknown[]
 ): Task<unknown> {
   const form = formOf.get(operation);
-  if (form === undefined) return operation(...given);
+  if (form === undefined) {
+    const stepping = Reflect.get(operation, "$steps") as Stepping | undefined; // made by the derivation, or undefined
+    return stepping === undefined ? operation(...given) : yield* stepping(...given);
+  }
   const [array, index, ...rest] = given as readonly [AtomicArray, number, ...number[]]; // as every access takes them
   return yield* form(label, array, index, ...rest);
 }
