@@ -1,0 +1,76 @@
+/**
+ * @module The process that explores scenarios in a lane, one after the other, and judges each as `hmm check` does; it prints a line of JSON for each and
+ * a dot now and then, for whoever watches it for a standstill. It is told what to do by its first argument.
+ */
+
+import { writeSync } from "node:fs";
+import { listen, takeReached } from "./reach.mjs";
+
+/**
+ * @typedef {object} ExploreOrder
+ * @property {string} build The address of the lane's build.
+ * @property {readonly string[]} scenarios In this order.
+ * @property {boolean} stops At the first surprise.
+ * @property {boolean} reach Tell which mutants each reached.
+ * @property {number} seconds The most for one scenario; what was found until then counts.
+ *
+ * @typedef {object} ExploreLine
+ * @property {string} scenario
+ * @property {string} surprise Why `hmm check` would fail; "" if it would not.
+ * @property {number} seconds
+ * @property {readonly number[]} reached
+ *
+ * @typedef {import("../../src/checker/scenario.ts").AnyScenario} AnyScenario
+ * @typedef {import("../../src/checker/findings/finding.ts").Finding} Finding
+ */
+
+/** @type {ExploreOrder} */
+const order = JSON.parse(process.argv[2] ?? "");
+if (order.reach) listen();
+
+/** @param {string} path */
+const load = (path) => import(new URL(path, order.build).href);
+const { explore } = await load("src/checker/explore.js");
+const { shippedScenarios } = await load("src/cli/check/scenario-modules.js");
+const { exploreOptions } = await load("src/cli/check/engine-choice.js");
+const { isAsExpected, rowOf } = await load("src/cli/check/check-row.js");
+
+/**
+ * What `hmm check` would complain of; "" if of nothing.
+ *
+ * @param {AnyScenario} scenario
+ */
+function surpriseOf(scenario) {
+  const { expects } = scenario;
+  const stopAt = (/** @type {Finding} */ { kind }) => expects === undefined || kind === expects;
+  try {
+    const exploration = explore(scenario, {
+      ...exploreOptions(scenario, {}),
+      seconds: order.seconds,
+      stopAt,
+      onProgress: () => writeSync(1, "."),
+    });
+    const row = rowOf(scenario, exploration, exploration.findings, 0);
+    if (isAsExpected({ row, expects })) return "";
+    // A twin that was not explored to its end might still be found out.
+    if (expects !== undefined && exploration.end === "seconds") return "";
+    return expects === undefined ? exploration.findings[0].kind : `no ${expects}`;
+  } catch (error) {
+    return `cannot be explored: ${error instanceof Error ? error.message.slice(0, 120) : String(error)}`;
+  }
+}
+
+/** @type {readonly { address: { name: string }, scenario: AnyScenario }[]} */
+const shipped = await shippedScenarios();
+const byName = new Map(shipped.map(({ address, scenario }) => [address.name, scenario]));
+takeReached(); // by loading alone
+for (const name of order.scenarios) {
+  const scenario = byName.get(name);
+  if (scenario === undefined) continue;
+  const startMs = performance.now();
+  const surprise = surpriseOf(scenario);
+  const line = { scenario: name, surprise, seconds: (performance.now() - startMs) / 1000, reached: takeReached() };
+  writeSync(1, `\n${JSON.stringify(line)}\n`);
+  if (order.stops && surprise !== "") break;
+}
+process.exit(0);

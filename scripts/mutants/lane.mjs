@@ -1,0 +1,82 @@
+/**
+ * @module A lane: a copy of the build in a temporary folder, laid out as the project is, so that a mutant is one file written there and nothing
+ * is compiled again. What is not built (package.json, node_modules, scripts) is linked.
+ */
+
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { applyEdits } from "./find.mjs";
+
+/** @typedef {import("./find.mjs").Mutant} Mutant */
+
+/** The repository's root, with a slash at its end. */
+export const rootPath = fileURLToPath(new URL("../../", import.meta.url));
+/** The build that mutants are made of, with a slash at its end. */
+export const buildPath = `${rootPath}.build/`;
+
+const COPIED = ["src", "scenarios", "test"];
+
+export class Lane {
+  /** @readonly */
+  root = `${mkdtempSync(join(tmpdir(), "hmm-mutants-"))}/`;
+  /** @readonly */
+  build = `${this.root}.build/`;
+
+  /** Files as they were built, once they have been changed here: the build itself may be made anew meanwhile. @type {Map<string, string>} */
+  #built = new Map();
+
+  constructor() {
+    mkdirSync(this.build);
+    for (const name of COPIED) {
+      const isCode = (/** @type {string} */ path) => !/\.(map|d\.ts)$/.test(path);
+      cpSync(`${buildPath}${name}`, `${this.build}${name}`, { recursive: true, filter: isCode });
+    }
+    for (const name of readdirSync(rootPath)) {
+      if (!name.startsWith(".")) symlinkSync(`${rootPath}${name}`, `${this.root}${name}`);
+    }
+  }
+
+  /** The address of the build. */
+  get url() {
+    return pathToFileURL(this.build).href;
+  }
+
+  /**
+   * Puts a mutant in.
+   *
+   * @param {Pick<Mutant, "path" | "edits">} mutant
+   */
+  mutate({ path, edits }) {
+    this.write(path, applyEdits(this.#builtText(path), edits));
+  }
+
+  /**
+   * The file as it was built.
+   *
+   * @param {string} path
+   */
+  restore(path) {
+    this.write(path, this.#builtText(path));
+  }
+
+  /** @param {string} path */
+  #builtText(path) {
+    const text = this.#built.get(path) ?? readFileSync(`${this.build}${path}`, "utf8");
+    this.#built.set(path, text);
+    return text;
+  }
+
+  /**
+   * @param {string} path
+   * @param {string} text
+   */
+  write(path, text) {
+    writeFileSync(`${this.build}${path}`, text);
+  }
+
+  remove() {
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}

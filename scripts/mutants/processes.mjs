@@ -1,0 +1,99 @@
+/**
+ * @module The two kinds of processes that judge a mutant: one that explores scenarios, one that runs a test file. Both are killed when they stand still: a
+ * mutant that makes the program hang is noticed, by time-out.
+ */
+
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+/**
+ * @typedef {import("./explore-child.mjs").ExploreOrder} ExploreOrder
+ * @typedef {import("./explore-child.mjs").ExploreLine} ExploreLine
+ */
+
+/** No scenario takes so long for one execution. */
+const STANDSTILL_MS = 20_000;
+/** A mutant that eats memory ends by itself. */
+const HEAP_MIB = 1500;
+
+const childPath = fileURLToPath(new URL("./explore-child.mjs", import.meta.url));
+
+/** Ours would make node:test report to the run that started this one. */
+function plainEnvironment() {
+  const { NODE_TEST_CONTEXT: _ours, NODE_OPTIONS: _options, ...rest } = process.env;
+  return { ...rest, NO_COLOR: "1" };
+}
+
+/** @type {Set<import("node:child_process").ChildProcess>} */
+const running = new Set();
+
+/** Ends every process that is under way. */
+export function killAll() {
+  for (const child of running) child.kill("SIGKILL");
+}
+
+/**
+ * Explores. Undefined for `ended` when the process was killed for standing still, which it did at the scenario after the last line.
+ *
+ * @param {ExploreOrder} order
+ * @param {number} [standstillMs]
+ * @returns {Promise<{ lines: ExploreLine[], ended: "well" | "standstill" | "crash" }>}
+ */
+export function exploreInProcess(order, standstillMs = STANDSTILL_MS) {
+  return new Promise((resolve, reject) => {
+    const args = [`--max-old-space-size=${HEAP_MIB}`, childPath, JSON.stringify(order)];
+    const child = spawn(process.execPath, args, { env: plainEnvironment(), stdio: ["ignore", "pipe", "ignore"] });
+    running.add(child);
+    /** @type {ExploreLine[]} */
+    const lines = [];
+    let text = "";
+    let isStill = false;
+    const kill = () => {
+      isStill = true;
+      child.kill("SIGKILL");
+    };
+    let timer = setTimeout(kill, standstillMs);
+    child.stdout.setEncoding("utf8").on("data", (/** @type {string} */ more) => {
+      clearTimeout(timer);
+      timer = setTimeout(kill, standstillMs);
+      const parts = `${text}${more}`.split("\n");
+      text = parts.pop() ?? "";
+      for (const part of parts) if (part.startsWith("{")) lines.push(JSON.parse(part));
+    });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      running.delete(child);
+      resolve({ lines, ended: isStill ? "standstill" : code === 0 ? "well" : "crash" });
+    });
+  });
+}
+
+/**
+ * Runs one built test file.
+ *
+ * @param {string} root The lane's.
+ * @param {string} path From there.
+ * @param {number} limitMs
+ * @param {Readonly<Record<string, string>>} [environment]
+ * @returns {Promise<"passed" | "failed" | "time-out">}
+ */
+export function testInProcess(root, path, limitMs, environment = {}) {
+  return new Promise((resolve, reject) => {
+    const args = [`--max-old-space-size=${HEAP_MIB}`, path];
+    const env = { ...plainEnvironment(), ...environment };
+    const child = spawn(process.execPath, args, { cwd: root, env, stdio: "ignore" });
+    running.add(child);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      child.kill("SIGKILL");
+    }, limitMs);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      running.delete(child);
+      resolve(isLate ? "time-out" : code === 0 ? "passed" : "failed");
+    });
+  });
+}

@@ -1,0 +1,5 @@
+/** @module Imported first by a process that is asked what it reaches. */
+
+import { listen } from "./reach.mjs";
+
+listen();

@@ -1,0 +1,89 @@
+/** @module A run: the chosen mutants, judged by a few lanes at once, each result kept as it comes. */
+
+import { Lane } from "./lane.mjs";
+import { NOT_RUN, askCheck, askTests, hasNoticed } from "./judge.mjs";
+import { killAll } from "./processes.mjs";
+
+/**
+ * @typedef {import("./find.mjs").Mutant} Mutant
+ * @typedef {import("./judge.mjs").Judgement} Judgement
+ * @typedef {import("./likely.mjs").Likely} Likely
+ * @typedef {import("./results.mjs").Results} Results
+ * @typedef {import("./survey.mjs").Survey} Survey
+ */
+
+/**
+ * @typedef {object} RunOptions
+ * @property {readonly Mutant[]} mutants
+ * @property {Survey} survey
+ * @property {Likely} likely
+ * @property {Results} results
+ * @property {number} jobs
+ * @property {"survivors" | "all" | "none"} tests Which mutants the tests are asked about.
+ * @property {number} testSeconds
+ * @property {number} most Scenarios that are tried on a mutant, the likeliest. What is silent in fewer than reach it is asked again by a run that may
+ *   try more.
+ * @property {boolean} fresh Ask again what is known.
+ * @property {(mutant: Mutant, judgement: Judgement, done: number) => void} onJudged
+ */
+
+/**
+ * Judges the mutants; those of which a result still holds cost nothing.
+ *
+ * @param {RunOptions} options
+ * @returns {Promise<Map<string, Judgement>>} By key; without those that were not reached before an interruption.
+ */
+export async function judgeAll(options) {
+  const { mutants, survey, results, jobs, fresh } = options;
+  const names = new Set(survey.scenarios.map(({ name }) => name));
+  /** @type {Map<string, Judgement>} */
+  const judged = new Map();
+  const waiting = [...mutants];
+  let isStopped = false;
+  const stop = () => {
+    isStopped = true;
+    killAll();
+  };
+  process.once("SIGINT", stop);
+  const work = async () => {
+    const lane = new Lane();
+    try {
+      for (let mutant = waiting.shift(); mutant !== undefined && !isStopped; mutant = waiting.shift()) {
+        const known = fresh ? undefined : results.of(mutant, names);
+        const judgement = await judge(lane, mutant, known, options);
+        if (isStopped) break; // it was killed, which says nothing
+        results.keep(mutant, judgement);
+        judged.set(mutant.key, judgement);
+        options.onJudged(mutant, judgement, judged.size);
+      }
+    } finally {
+      lane.remove();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, mutants.length)) }, work));
+  process.removeListener("SIGINT", stop);
+  results.save();
+  return judged;
+}
+
+/**
+ * @param {Lane} lane
+ * @param {Mutant} mutant
+ * @param {Judgement | undefined} known
+ * @param {RunOptions} options
+ * @returns {Promise<Judgement>}
+ */
+async function judge(lane, mutant, known, { survey, likely, tests, testSeconds, most }) {
+  const startMs = performance.now();
+  const reaches = ({ reached = /** @type {readonly string[]} */ ([]) }) => reached.includes(mutant.key);
+  const witnesses = likely.inOrder(mutant, survey.scenarios.filter(reaches)).slice(0, most);
+  const isEnough = known !== undefined && (hasNoticed(known.check) || known.check.tried >= witnesses.length);
+  const check = isEnough ? known.check : await askCheck(lane, mutant, witnesses);
+  if (hasNoticed(check)) likely.learn(mutant, check.by);
+  const isWanted = tests === "all" || (tests === "survivors" && !hasNoticed(check));
+  const isKnown = known !== undefined && known.tests.answer !== "not run";
+  const asked = isKnown || !isWanted ? undefined : survey.tests.filter((test) => test.passes && reaches(test));
+  const opinion = asked === undefined ? (known?.tests ?? NOT_RUN) : await askTests(lane, mutant, asked, testSeconds);
+  const seconds = (performance.now() - startMs) / 1000;
+  return { check, tests: opinion, seconds: (known?.seconds ?? 0) + seconds };
+}

@@ -1,0 +1,209 @@
+/** @module docs/MUTANTS.md: what was tried, by file, who noticed, and what nobody did. Text from data. */
+
+import { hasNoticed } from "./judge.mjs";
+import { kinds } from "./kinds.mjs";
+import { handMadeOf } from "./hand-made.mjs";
+import { LAYERS } from "./find.mjs";
+
+/**
+ * @typedef {import("./find.mjs").Mutant} Mutant
+ * @typedef {import("./judge.mjs").Judgement} Judgement
+ * @typedef {{ readonly mutant: Mutant, readonly judgement: Judgement | undefined }} Row
+ */
+
+/**
+ * @param {number} part
+ * @param {number} whole
+ */
+function percent(part, whole) {
+  return whole === 0 ? "" : `${((100 * part) / whole).toFixed(1)} %`;
+}
+
+/** @param {string} text */
+function code(text) {
+  return text.includes("`") ? `\`\` ${text} \`\`` : `\`${text}\``;
+}
+
+/**
+ * The numbers of some mutants. "equivalent": not noticed, and looked at.
+ *
+ * @param {readonly Row[]} rows
+ * @param {Readonly<Record<string, string>>} reviewed
+ */
+export function countsOf(rows, reviewed) {
+  const judged = rows.filter(({ judgement }) => judgement !== undefined);
+  const byCheck = judged.filter(({ judgement }) => judgement !== undefined && hasNoticed(judgement.check));
+  const byTests = judged.filter(
+    ({ judgement }) => judgement !== undefined && !hasNoticed(judgement.check) && hasNoticed(judgement.tests),
+  );
+  const left = judged.filter(
+    ({ judgement }) => judgement !== undefined && !hasNoticed(judgement.check) && !hasNoticed(judgement.tests),
+  );
+  const equivalent = left.filter(({ mutant }) => reviewed[mutant.key] !== undefined);
+  const unreached = left.filter(({ judgement }) => judgement?.check.answer === "unreached");
+  const timeOuts = byCheck.filter(({ judgement }) => judgement?.check.answer === "time-out");
+  return {
+    mutants: rows.length,
+    judged: judged.length,
+    check: byCheck.length,
+    timeOuts: timeOuts.length,
+    tests: byTests.length,
+    equivalent: equivalent.length,
+    unreached: unreached.length,
+    survivors: left.length - equivalent.length,
+    /** Of those that can be noticed at all. */
+    noticeable: judged.length - equivalent.length,
+  };
+}
+
+/** @typedef {ReturnType<typeof countsOf>} Counts */
+
+const HEAD = `# Who notices when a line is missing
+
+Written by \`npm run mutants -- --docs\`. Every synchronising statement of \`src/\` is taken out, weakened or made to change places with its neighbour, one at
+a time; then the scenarios of \`hmm check\` that reach it are explored, and where none of them is surprised, the tests that reach it are run. A mutant is
+*noticed* by whoever then fails; a hang counts, by time-out. [WORKING.md](WORKING.md#mutants) says how to run it.
+
+The tool is our own. StrykerJS was tried first: its mutators are a closed set of general ones (operators, literals, blocks, conditions), with no way to add
+"this lock and what gives it back" or "these two steps in the other order"; and it runs a project's test runner for every mutant, while what has to be run here
+is a checker, scenario by scenario, the likeliest first, stopping at the first surprise and killed when it stands still.
+`;
+
+/**
+ * @param {string} name
+ * @param {Counts} counts
+ */
+function countRow(name, { mutants, check, tests, equivalent, survivors, noticeable }) {
+  const cells = [
+    name,
+    mutants,
+    check,
+    percent(check, noticeable),
+    tests,
+    percent(check + tests, noticeable),
+    equivalent,
+    survivors,
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+const COUNT_HEAD = [
+  "| | mutants | noticed by `hmm check` | | by tests alone | by either | equivalent | survivors |",
+  "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+];
+
+/** @param {Row} row */
+function survivorLine({ mutant, judgement }) {
+  const { key, place, what } = mutant;
+  const own = /^\S+/.exec(key)?.[0]?.split(".").slice(1).join(".") ?? "";
+  const reach = judgement?.check.answer === "unreached" ? "no scenario reaches it" : "no scenario yet";
+  return `- ${place.replace(/:\d+$/, "")}, \`${own}\`, ${mutant.kind}: ${code(what)}: ${reach}`;
+}
+
+/**
+ * @param {readonly Row[]} rows All mutants.
+ * @param {Readonly<Record<string, string>>} reviewed
+ */
+export function renderTable(rows, reviewed) {
+  const all = countsOf(rows, reviewed);
+  const modules = [...new Set(rows.map(({ mutant }) => mutant.module))];
+  const layers = LAYERS.filter((layer) => modules.some((module) => module.startsWith(`${layer}/`)));
+  /** @param {string} start */
+  const under = (start) =>
+    rows.filter(({ mutant }) => mutant.module === start || mutant.module.startsWith(`${start}/`));
+  const unknown = all.mutants - all.judged;
+  return [
+    HEAD,
+    "## By layer",
+    "",
+    "Percentages are of what can be noticed: all but those listed below as equivalent.",
+    "",
+    ...COUNT_HEAD,
+    ...layers.map((layer) => countRow(layer, countsOf(under(layer), reviewed))),
+    countRow("**all**", all),
+    "",
+    `${all.timeOuts} of those noticed by \`hmm check\` were noticed by time-out.${unknown === 0 ? "" : ` ${unknown} mutants have not been tried.`}`,
+    "",
+    "## The kinds",
+    "",
+    ...kindLines(rows, reviewed),
+    "",
+    "## The sixteen lines that people broke by hand",
+    "",
+    ...handMadeLines(rows),
+    "",
+    "## By file",
+    "",
+    ...COUNT_HEAD,
+    ...modules.map((module) => countRow(`${module}`, countsOf(under(module), reviewed))),
+    "",
+    "## Equivalent",
+    "",
+    "Nobody could notice these; the reasons are in `scripts/mutants/reviewed.json`.",
+    "",
+    ...equivalentLines(rows, reviewed),
+    "",
+    "## Survivors",
+    "",
+    ...rows.filter((row) => isSurvivor(row, reviewed)).map(survivorLine),
+    "",
+  ].join("\n");
+}
+
+/**
+ * @param {Row} row
+ * @param {Readonly<Record<string, string>>} reviewed
+ */
+export function isSurvivor({ mutant, judgement }, reviewed) {
+  if (judgement === undefined || reviewed[mutant.key] !== undefined) return false;
+  return !hasNoticed(judgement.check) && !hasNoticed(judgement.tests);
+}
+
+/**
+ * @param {readonly Row[]} rows
+ * @param {Readonly<Record<string, string>>} reviewed
+ */
+function kindLines(rows, reviewed) {
+  const head = [
+    "| kind | what is done | why | mutants | by `hmm check` | by either |",
+    "| --- | --- | --- | ---: | ---: | ---: |",
+  ];
+  const lines = kinds.map(({ name, does, reason }) => {
+    const { mutants, check, tests, noticeable } = countsOf(
+      rows.filter(({ mutant }) => mutant.kind === name),
+      reviewed,
+    );
+    return `| ${name} | ${does} | ${reason} | ${mutants} | ${percent(check, noticeable)} | ${percent(check + tests, noticeable)} |`;
+  });
+  return [...head, ...lines];
+}
+
+/** @param {readonly Row[]} rows */
+function handMadeLines(rows) {
+  const byKey = new Map(rows.map((row) => [row.mutant.key, row]));
+  const named = handMadeOf(rows.map(({ mutant }) => mutant));
+  const lines = named.map(({ name, mutant }) => {
+    const judgement = byKey.get(mutant.key)?.judgement;
+    return `| ${name} | ${opinion(judgement?.check)} | ${opinion(judgement?.tests)} |`;
+  });
+  return ["| broken | `hmm check` | tests |", "| --- | --- | --- |", ...lines];
+}
+
+/** @param {import("./judge.mjs").Opinion | undefined} given */
+function opinion(given) {
+  if (given === undefined || given.answer === "not run") return "";
+  if (!hasNoticed(given)) return given.answer;
+  return `\`${given.by.replace(/^test\/(.*)\.js$/, "$1")}\`: ${given.why}`;
+}
+
+/**
+ * @param {readonly Row[]} rows
+ * @param {Readonly<Record<string, string>>} reviewed
+ */
+function equivalentLines(rows, reviewed) {
+  return rows.flatMap(({ mutant }) => {
+    const reason = reviewed[mutant.key];
+    if (reason === undefined) return [];
+    return [`- ${mutant.module}, ${mutant.kind}: ${code(mutant.what)}. ${reason}`];
+  });
+}
