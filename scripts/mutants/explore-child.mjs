@@ -1,9 +1,10 @@
 /**
- * @module The process that explores scenarios in a lane, one after the other, and judges each as `hmm check` does; it prints a line of JSON for each and
- * a dot now and then, for whoever watches it for a standstill. It is told what to do by its first argument.
+ * @module The process that explores scenarios in a lane, one after the other, and judges each as `hmm check` does; it prints a line of JSON for
+ * each. A thread of its own watches it for a standstill. It is told what to do by its first argument.
  */
 
 import { writeSync } from "node:fs";
+import { Worker } from "node:worker_threads";
 import { listen, takeReached } from "./reach.mjs";
 
 /**
@@ -28,6 +29,13 @@ import { listen, takeReached } from "./reach.mjs";
 const order = JSON.parse(process.argv[2] ?? "");
 if (order.reach) listen();
 
+const signs = new Int32Array(new SharedArrayBuffer(4));
+new Worker(new URL("./watchdog.mjs", import.meta.url), { workerData: { signs: signs.buffer } }).unref();
+
+function giveSign() {
+  Atomics.add(signs, 0, 1);
+}
+
 /** @param {string} path */
 const load = (path) => import(new URL(path, order.build).href);
 const { explore } = await load("src/checker/explore.js");
@@ -48,7 +56,7 @@ function surpriseOf(scenario) {
       ...exploreOptions(scenario, {}),
       seconds: order.seconds,
       stopAt,
-      onProgress: () => writeSync(1, "."),
+      onProgress: giveSign,
     });
     const row = rowOf(scenario, exploration, exploration.findings, 0);
     if (isAsExpected({ row, expects })) return "";
@@ -67,6 +75,7 @@ takeReached(); // by loading alone
 for (const name of order.scenarios) {
   const scenario = byName.get(name);
   if (scenario === undefined) continue;
+  giveSign();
   const startMs = performance.now();
   const surprise = surpriseOf(scenario);
   const line = { scenario: name, surprise, seconds: (performance.now() - startMs) / 1000, reached: takeReached() };

@@ -143,8 +143,8 @@ function nameOf(visited) {
  * @returns {Mutant["at"]["shape"]}
  */
 function shapeOf(type) {
-  if (/Declaration$/.test(type)) return "declaration";
-  return /Statement$/.test(type) ? "statement" : "expression";
+  if (type.endsWith("Declaration")) return "declaration";
+  return type.endsWith("Statement") ? "statement" : "expression";
 }
 
 /**

@@ -232,7 +232,7 @@ function findReference({ node, parent }, text) {
   const used = child(node, "argument");
   if (used?.type !== "CallExpression") return [];
   const name = calleeName(used);
-  if (/NotZero$/.test(name))
+  if (name.endsWith("NotZero"))
     return [
       {
         at: node,
@@ -315,7 +315,7 @@ function isUnderLock(visited) {
   for (const { node } of callsBelow({ node: body, parent: undefined, field: "" })) {
     if (node.start >= visited.node.start) break;
     const name = calleeName(node);
-    if (TAKERS.has(name) || TRIERS.has(name) || /NotZero$/.test(name)) isHeld = true;
+    if (TAKERS.has(name) || TRIERS.has(name) || name.endsWith("NotZero")) isHeld = true;
     else if (GIVERS.has(name)) isHeld = false;
   }
   return isHeld;

@@ -1,18 +1,17 @@
 /**
- * @module The two kinds of processes that judge a mutant: one that explores scenarios, one that runs a test file. Both are killed when they stand still: a
+ * @module The two kinds of processes that judge a mutant: one that explores scenarios, one that runs a test file. Both are ended when they stand still: a
  * mutant that makes the program hang is noticed, by time-out.
  */
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { STANDSTILL } from "./watchdog.mjs";
 
 /**
  * @typedef {import("./explore-child.mjs").ExploreOrder} ExploreOrder
  * @typedef {import("./explore-child.mjs").ExploreLine} ExploreLine
  */
 
-/** No scenario takes so long for one execution. */
-const STANDSTILL_MS = 20_000;
 /** A mutant that eats memory ends by itself. */
 const HEAP_MIB = 1500;
 
@@ -33,37 +32,26 @@ export function killAll() {
 }
 
 /**
- * Explores. Undefined for `ended` when the process was killed for standing still, which it did at the scenario after the last line.
+ * Explores. "standstill": the process ended itself for that, at the scenario after the last line.
  *
  * @param {ExploreOrder} order
- * @param {number} [standstillMs]
  * @returns {Promise<{ lines: ExploreLine[], ended: "well" | "standstill" | "crash" }>}
  */
-export function exploreInProcess(order, standstillMs = STANDSTILL_MS) {
+export function exploreInProcess(order) {
   return new Promise((resolve, reject) => {
     const args = [`--max-old-space-size=${HEAP_MIB}`, childPath, JSON.stringify(order)];
     const child = spawn(process.execPath, args, { env: plainEnvironment(), stdio: ["ignore", "pipe", "ignore"] });
     running.add(child);
-    /** @type {ExploreLine[]} */
-    const lines = [];
     let text = "";
-    let isStill = false;
-    const kill = () => {
-      isStill = true;
-      child.kill("SIGKILL");
-    };
-    let timer = setTimeout(kill, standstillMs);
     child.stdout.setEncoding("utf8").on("data", (/** @type {string} */ more) => {
-      clearTimeout(timer);
-      timer = setTimeout(kill, standstillMs);
-      const parts = `${text}${more}`.split("\n");
-      text = parts.pop() ?? "";
-      for (const part of parts) if (part.startsWith("{")) lines.push(JSON.parse(part));
+      text += more;
     });
     child.on("error", reject);
     child.on("close", (code) => {
-      clearTimeout(timer);
       running.delete(child);
+      const said = text.split("\n").filter((line) => line.startsWith("{"));
+      const lines = said.filter((line) => line !== STANDSTILL).map((line) => JSON.parse(line));
+      const isStill = said.length > lines.length;
       resolve({ lines, ended: isStill ? "standstill" : code === 0 ? "well" : "crash" });
     });
   });

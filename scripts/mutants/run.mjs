@@ -39,19 +39,19 @@ export async function judgeAll(options) {
   /** @type {Map<string, Judgement>} */
   const judged = new Map();
   const waiting = [...mutants];
-  let isStopped = false;
+  const stopping = new AbortController();
   const stop = () => {
-    isStopped = true;
+    stopping.abort();
     killAll();
   };
   process.once("SIGINT", stop);
   const work = async () => {
     const lane = new Lane();
     try {
-      for (let mutant = waiting.shift(); mutant !== undefined && !isStopped; mutant = waiting.shift()) {
+      for (let mutant = waiting.shift(); mutant !== undefined && !stopping.signal.aborted; mutant = waiting.shift()) {
         const known = fresh ? undefined : results.of(mutant, names);
         const judgement = await judge(lane, mutant, known, options);
-        if (isStopped) break; // it was killed, which says nothing
+        if (stopping.signal.aborted) break; // it was killed, which says nothing
         results.keep(mutant, judgement);
         judged.set(mutant.key, judgement);
         options.onJudged(mutant, judgement, judged.size);

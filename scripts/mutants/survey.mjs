@@ -114,7 +114,7 @@ async function surveyScenarios(lane, keys, onProgress) {
   const names = await scenarioNames();
   onProgress("scenarios", 0, names.length);
   const order = { build: lane.url, scenarios: names, stops: false, reach: true, seconds: HOUR_SECONDS };
-  const { lines, ended } = await exploreInProcess(order, 10 * 60_000);
+  const { lines, ended } = await exploreInProcess(order);
   const surprise = lines.find((line) => line.surprise !== "");
   if (ended !== "well" || surprise !== undefined) {
     throw new Error(

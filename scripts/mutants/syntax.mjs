@@ -58,8 +58,8 @@ export function word(node, field) {
 export function* walk(root) {
   yield root;
   for (const [field, value] of Object.entries(root.node)) {
-    for (const below of Array.isArray(value) ? value : [value]) {
-      if (isNode(below)) yield* walk({ node: below, parent: root, field });
+    for (const next of Array.isArray(value) ? value : [value]) {
+      if (isNode(next)) yield* walk({ node: next, parent: root, field });
     }
   }
 }

@@ -135,7 +135,7 @@ export function renderTable(rows, reviewed) {
     "## By file",
     "",
     ...COUNT_HEAD,
-    ...modules.map((module) => countRow(`${module}`, countsOf(under(module), reviewed))),
+    ...modules.map((module) => countRow(module, countsOf(under(module), reviewed))),
     "",
     "## Equivalent",
     "",

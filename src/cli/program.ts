@@ -14,10 +14,11 @@ import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "./exit-status.ts";
 import { addRun } from "./run.ts";
 import { addReplay } from "./replay/replay-command.ts";
 import { addFuzz } from "./fuzz/fuzz-command.ts";
+import { addMerge } from "./merge/merge-command.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands in the order of the help. A further one is a file and a line here. */
-const COMMANDS: readonly AddCommand[] = [addRun, addCheck, addReplay, addFuzz];
+const COMMANDS: readonly AddCommand[] = [addRun, addCheck, addReplay, addFuzz, addMerge];
 
 /** Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never throws, never exits. */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {

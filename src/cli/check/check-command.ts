@@ -10,10 +10,13 @@ import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
 import { EXIT_INTERRUPTED } from "../interruption.ts";
 import { oneOf, seconds, wholeNumber } from "../option-values.ts";
+import { isInShard, shard as shardReader } from "../shard.ts";
+import type { Shard } from "../shard.ts";
 import { StatusLine } from "../status-line.ts";
 import { formatRows } from "../text-table.ts";
 import { isAsExpected } from "./check-row.ts";
 import { runCheck } from "./check-run.ts";
+import type { CheckPart } from "./check-part.ts";
 import type { CheckResult } from "./check-run.ts";
 import { CheckTable, summaryText } from "./check-table.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
@@ -34,6 +37,7 @@ interface Flags extends EngineChoice {
   readonly json?: true;
   readonly list?: true;
   readonly checkpoint?: string;
+  readonly shard?: Shard;
 }
 
 export function addCheck(parent: Command, context: CommandContext): void {
@@ -57,6 +61,7 @@ export function addCheck(parent: Command, context: CommandContext): void {
     .option("--seed <number>", "of the engines random, pct and pos", wholeNumber("--seed", 0, 2 ** 32 - 1))
     .option("--seconds <number>", "the most for one scenario", seconds("--seconds", SECONDS_LIMIT))
     .option("--jobs <count>", "scenarios at once", wholeNumber("--jobs", 1, JOBS_LIMIT), availableParallelism())
+    .option("--shard <part/of>", "of the scenarios only a part, such as 3/8; hmm merge adds up", shardReader("--shard"))
     .option("--show", "show timelines of expected findings, too")
     .option("--html <file>", "write the timelines of all findings to a page to step through")
     .option("--checkpoint <file>", "keep in a file what was reached, and go on from it")
@@ -67,9 +72,22 @@ export function addCheck(parent: Command, context: CommandContext): void {
 
 async function check(args: readonly string[], flags: Flags, context: CommandContext): Promise<void> {
   requireConsistent(flags);
-  const scenarios = await chosenScenarios(args);
+  const all = await chosenScenarios(args);
+  const { shard } = flags;
+  const scenarios = shard === undefined ? all : all.filter((_, i) => isInShard(i, shard));
   if (flags.list === true) context.terminal.out.write(listText(scenarios, flags, context));
-  else await explore(scenarios, args, flags, context);
+  else await explore(scenarios, args, flags, context, partOf(all, args, flags));
+}
+
+/** What the JSON of a part says beside its rows. */
+function partOf(
+  all: readonly LocatedScenario[],
+  args: readonly string[],
+  { shard, engine, preemptions, seed, seconds: limit }: Flags,
+): Omit<CheckPart, "rows" | "seconds"> | undefined {
+  if (shard === undefined) return undefined;
+  const question = JSON.stringify({ args, engine, preemptions, seed, seconds: limit });
+  return { part: "check", version: 1, shard, question, scenarios: all.map(({ address }) => address.name) };
 }
 
 async function explore(
@@ -77,6 +95,7 @@ async function explore(
   args: readonly string[],
   flags: Flags,
   context: CommandContext,
+  part: Omit<CheckPart, "rows" | "seconds"> | undefined,
 ): Promise<void> {
   const { terminal } = context;
   const { engine, preemptions, seed, seconds: limit, jobs, json, html, checkpoint } = flags;
@@ -86,7 +105,11 @@ async function explore(
     scenarios.map(({ scenario }) => scenario),
     terminal.outColors,
   );
-  const file = new CheckpointFile(checkpoint, { args, ...choice });
+  const file = new CheckpointFile(checkpoint, {
+    args,
+    ...choice,
+    ...(part === undefined ? {} : { shard: part.shard }),
+  });
   const state = file.read();
   const startMs = performance.now();
   if (json !== true) terminal.out.write(table.head());
@@ -104,8 +127,10 @@ async function explore(
     },
   });
   if (html !== undefined) writeFileSync(html, renderReport(result.shown));
-  if (json === true) terminal.out.write(`${JSON.stringify(result.rows.map(({ row }) => row))}\n`);
-  else terminal.out.write(afterTable(result, (performance.now() - startMs) / 1000, flags, context));
+  const elapsed = (performance.now() - startMs) / 1000;
+  if (json !== true) terminal.out.write(afterTable(result, elapsed, flags, context));
+  else if (part === undefined) terminal.out.write(`${JSON.stringify(result.rows.map(({ row }) => row))}\n`);
+  else terminal.out.write(`${JSON.stringify({ ...part, seconds: elapsed, rows: result.rows } satisfies CheckPart)}\n`);
   context.exitStatus = result.rows.every(isAsExpected) ? EXIT_OK : EXIT_WRONG;
   if (result.isInterrupted) {
     context.exitStatus = EXIT_INTERRUPTED;

@@ -7,15 +7,17 @@ import { join, relative } from "node:path";
 import type { Command } from "commander";
 
 import { findingText, showFinding } from "../check/shown-finding.ts";
-import type { RowFinding } from "../check/check-row.ts";
 import type { CommandContext } from "../command.ts";
-import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
+import { EXIT_OK, EXIT_WRONG, UsageError } from "../exit-status.ts";
 import { EXIT_INTERRUPTED } from "../interruption.ts";
 import { seconds as secondsReader, wholeNumber } from "../option-values.ts";
-import { formatSeconds, formatThings } from "../quantities.ts";
+import { WHOLE, shard as shardReader } from "../shard.ts";
+import type { Shard } from "../shard.ts";
 import { StatusLine } from "../status-line.ts";
+import { fuzzSummary } from "./fuzz-part.ts";
+import type { FuzzPart, KeptFinding } from "./fuzz-part.ts";
 import { runFuzz } from "./fuzz-run.ts";
-import type { FuzzResult } from "./fuzz-run.ts";
+import { runSlices } from "./fuzz-slices.ts";
 import type { OperationTable, OperationsModule } from "./fuzz-stage.ts";
 import { readState } from "./fuzz-state.ts";
 import { shippedOperations } from "./operations.ts";
@@ -26,19 +28,18 @@ import type { ShrunkProgram } from "./shrink-program.ts";
 const JOBS_LIMIT = 64;
 const SECONDS_LIMIT = 30 * 24 * 3600;
 const SECONDS_DEFAULT = 60;
+const PROGRAMS_LIMIT = 1_000_000_000;
 
 export interface FuzzFlags {
   readonly seed?: number;
-  readonly seconds: number;
+  /** Default SECONDS_DEFAULT, unless so many programs are asked for. */
+  readonly seconds?: number;
+  readonly programs?: number;
+  readonly shard?: Shard;
   readonly jobs: number;
   readonly state?: string;
   readonly output: string;
   readonly json?: true;
-}
-
-/** A finding, and the file that repeats it. */
-interface KeptFinding extends RowFinding {
-  readonly file: string;
 }
 
 export function addFuzz(parent: Command, context: CommandContext): void {
@@ -48,7 +49,13 @@ export function addFuzz(parent: Command, context: CommandContext): void {
       "look for mistakes in this package: random programs of memory and device calls, under random schedules",
     )
     .option("--seed <number>", "of the programs and schedules (default: drawn)", wholeNumber("--seed", 0, 2 ** 32 - 1))
-    .option("--seconds <number>", "how long", secondsReader("--seconds", SECONDS_LIMIT), SECONDS_DEFAULT)
+    .option("--seconds <number>", `how long (default: ${SECONDS_DEFAULT})`, secondsReader("--seconds", SECONDS_LIMIT))
+    .option(
+      "--programs <count>",
+      "how many, instead of how long: the same search on any number of threads and machines",
+      wholeNumber("--programs", 1, PROGRAMS_LIMIT),
+    )
+    .option("--shard <part/of>", "of the programs only a part, such as 3/8; hmm merge adds up", shardReader("--shard"))
     .option("--jobs <count>", "threads that search", wholeNumber("--jobs", 1, JOBS_LIMIT), availableParallelism())
     .option("--state <file>", "keep in a file what was learned, and go on from it")
     .option("--output <folder>", "where to write the scenario file of a finding", ".")
@@ -58,32 +65,92 @@ export function addFuzz(parent: Command, context: CommandContext): void {
 
 /** What `hmm fuzz` does; `operations` is the address of a module that exports them, so that tests can hand in one with a mistake. */
 export async function fuzz(flags: FuzzFlags, operations: string, context: CommandContext): Promise<void> {
+  requireConsistent(flags);
+  if (flags.programs === undefined) await fuzzForSeconds(flags, operations, context);
+  else await fuzzPrograms(flags, flags.programs, operations, context);
+}
+
+/** Throws UsageError if the options contradict each other. */
+function requireConsistent({ programs, seconds, state, shard, seed }: FuzzFlags): void {
+  if (programs !== undefined && (seconds !== undefined || state !== undefined)) {
+    const other = seconds === undefined ? "--state" : "--seconds";
+    throw new UsageError(`Cannot use --programs with ${other}: what so many programs find depends on the seed alone`);
+  }
+  if (shard !== undefined && (programs === undefined || seed === undefined)) {
+    throw new UsageError(
+      "Cannot use --shard without --programs and --seed: the parts must be of one search, which those two determine",
+    );
+  }
+}
+
+async function fuzzForSeconds(flags: FuzzFlags, operations: string, context: CommandContext): Promise<void> {
   const { terminal } = context;
-  const { seed, seconds, jobs, state: statePath, output, json } = flags;
+  const { seed, seconds = SECONDS_DEFAULT, jobs, state: statePath, output, json } = flags;
   const state = readState(statePath, seed);
   const line = new StatusLine(terminal);
   const result = await runFuzz({ state, statePath, operations, seconds, workers: jobs, line });
   const kept = result.found.map((found) => keep(found, output, state.seed));
-  context.exitStatus = kept.length > 0 ? EXIT_WRONG : EXIT_OK;
-  if (result.isInterrupted && kept.length === 0) context.exitStatus = EXIT_INTERRUPTED;
+  setExitStatus(context, kept.length, result.isInterrupted);
+  const { programs, executions, signals } = result;
+  const said = { seed: state.seed, programs, executions, seconds: result.seconds, signals, findings: kept };
   if (json === true) {
-    const { programs, executions, signals } = result;
-    const said = { seed: state.seed, programs, executions, seconds: result.seconds, signals, findings: kept };
     terminal.out.write(`${JSON.stringify(said)}\n`);
     return;
   }
+  await tell(result.found, kept, operations, context);
+  const next = statePath === undefined ? "" : `; the same command goes on from ${statePath}`;
+  terminal.out.write(fuzzSummary({ ...said, found: kept.length }, next));
+}
+
+async function fuzzPrograms(
+  flags: FuzzFlags,
+  programs: number,
+  operations: string,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { seed = Math.floor(Math.random() * 2 ** 32), shard = WHOLE, jobs, output, json } = flags;
+  const line = new StatusLine(terminal);
+  const result = await runSlices({ seed, programs, shard, operations, workers: jobs, line });
+  const kept = result.found.map(({ slice, shrunk }) => ({ ...keep(shrunk, output, seed, slice), slice }));
+  setExitStatus(context, kept.length, result.isInterrupted);
+  const { executions, seconds, signals } = result;
+  const counts = { seed, programs: result.programs, executions, seconds };
+  const question = JSON.stringify({ seed, programs });
+  const part: FuzzPart = { part: "fuzz", version: 1, shard, question, ...counts, signals, findings: kept };
+  if (json === true) {
+    const whole = { ...counts, signals: signals.length, findings: kept };
+    terminal.out.write(`${JSON.stringify(flags.shard === undefined ? whole : part)}\n`);
+    return;
+  }
+  const found = result.found.map(({ shrunk }) => shrunk);
+  await tell(found, kept, operations, context);
+  terminal.out.write(fuzzSummary({ ...counts, signals: signals.length, found: kept.length }));
+}
+
+function setExitStatus(context: CommandContext, findings: number, isInterrupted: boolean): void {
+  context.exitStatus = findings > 0 ? EXIT_WRONG : EXIT_OK;
+  if (isInterrupted && findings === 0) context.exitStatus = EXIT_INTERRUPTED;
+}
+
+/** Timelines of what was found. */
+async function tell(
+  found: readonly ShrunkProgram[],
+  kept: readonly KeptFinding[],
+  operations: string,
+  context: CommandContext,
+): Promise<void> {
   const { operations: table } = (await import(operations)) as OperationsModule;
   for (const [i, { file }] of kept.entries()) {
-    const found = result.found[i];
-    if (found !== undefined) terminal.out.write(findingReport(found, file, table, context));
+    const one = found[i];
+    if (one !== undefined) context.terminal.out.write(findingReport(one, file, table, context));
   }
-  terminal.out.write(summary(result, state.seed, statePath));
 }
 
 /** Writes the scenario file. */
-function keep(found: ShrunkProgram, folder: string, seed: number): KeptFinding {
+function keep(found: ShrunkProgram, folder: string, seed: number, slice?: number): KeptFinding {
   const { kind, message, token, threads, steps, preemptions } = found.finding;
-  const fileName = `fuzz-${kind}-${seed}.mjs`;
+  const fileName = `fuzz-${kind}-${seed}${slice === undefined ? "" : `-${slice}`}.mjs`;
   mkdirSync(folder, { recursive: true });
   const path = relative(".", join(folder, fileName));
   writeFileSync(path, scenarioFileText(fileName, found, seed));
@@ -98,11 +165,4 @@ function findingReport(
 ): string {
   const text = findingText(showFinding(programScenario(program, file, table), finding.token, {}), terminal);
   return `${text}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n`;
-}
-
-function summary({ programs, executions, seconds, signals, found }: FuzzResult, seed: number, state?: string): string {
-  const counts = `${formatThings(programs, "program")}, ${formatThings(executions, "execution")} in ${formatSeconds(seconds)}`;
-  const verdict = found.length === 0 ? "nothing found" : formatThings(found.length, "finding");
-  const next = state === undefined ? `seed ${seed}` : `seed ${seed}; the same command goes on from ${state}`;
-  return `${counts}: ${formatThings(signals, "signal")}, ${verdict} (${next})\n`;
 }

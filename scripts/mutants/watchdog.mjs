@@ -1,0 +1,36 @@
+/**
+ * @module The thread that ends a process whose main thread stands still: so much processor time without a sign of life, since a busy machine makes everything slow; or
+ * very long without, since who waits for ever uses none.
+ */
+
+import { writeSync } from "node:fs";
+import { workerData } from "node:worker_threads";
+
+/** No scenario takes so long for one execution. */
+const CPU_SECONDS = 12;
+const WALL_SECONDS = 120;
+const LOOK_MS = 500;
+
+/** What the thread says before it ends the process. */
+export const STANDSTILL = '{"standstill":true}';
+
+function cpuSeconds() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+/** @param {Int32Array} signs Its word 0 changes with each sign of life. */
+function watch(signs) {
+  let seen = -1;
+  let [cpuAt, wallAt] = [0, 0];
+  setInterval(() => {
+    const sign = Atomics.load(signs, 0);
+    const [cpu, wall] = [cpuSeconds(), performance.now() / 1000];
+    if (sign !== seen) [seen, cpuAt, wallAt] = [sign, cpu, wall];
+    if (cpu - cpuAt < CPU_SECONDS && wall - wallAt < WALL_SECONDS) return;
+    writeSync(1, `\n${STANDSTILL}\n`);
+    process.kill(process.pid, "SIGKILL");
+  }, LOOK_MS);
+}
+
+if (workerData?.signs !== undefined) watch(new Int32Array(workerData.signs));

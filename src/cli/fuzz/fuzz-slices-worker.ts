@@ -1,0 +1,62 @@
+/** @module The Worker that does slices of a search, each from its first program to its last or to its first finding. */
+
+import { answerCall } from "../worker-call.ts";
+import { SLICE } from "./fuzz-slices.ts";
+import { FuzzSearch } from "./fuzz-search.ts";
+import type { OperationsModule, OperationTable } from "./fuzz-stage.ts";
+import { shrinkProgram } from "./shrink-program.ts";
+import type { ShrunkProgram } from "./shrink-program.ts";
+
+export interface SlicesInput {
+  readonly seed: number;
+  /** Of all slices together. */
+  readonly programs: number;
+  readonly slices: readonly number[];
+  /** The address of a module that exports `operations`. */
+  readonly operations: string;
+  /** One word: not 0 once everything shall stop. */
+  readonly cancelled: SharedArrayBuffer;
+}
+
+export interface SliceOutcome {
+  readonly slice: number;
+  readonly programs: number;
+  readonly executions: number;
+  readonly signals: readonly string[];
+  readonly shrunk: ShrunkProgram | undefined;
+}
+
+await answerCall<void>(async ({ seed, programs, slices, operations, cancelled }: SlicesInput, call) => {
+  const { operations: table } = (await import(operations)) as OperationsModule;
+  const flag = new Int32Array(cancelled);
+  for (const slice of slices) {
+    const outcome = doSlice(seed, slice, programs, table, () => flag[0] !== 0);
+    if (outcome === undefined) return;
+    call.report(outcome);
+  }
+});
+
+/** Undefined when it was stopped: half a slice is none. */
+function doSlice(
+  seed: number,
+  slice: number,
+  programs: number,
+  table: OperationTable,
+  isStopped: () => boolean,
+): SliceOutcome | undefined {
+  const search = new FuzzSearch({ seed, table });
+  const signals: string[] = [];
+  let executions = 0;
+  let number = slice * SLICE;
+  const end = Math.min(number + SLICE, programs);
+  for (; number < end; number++) {
+    if (isStopped()) return undefined;
+    const outcome = search.tryProgram(number);
+    executions += outcome.executions;
+    signals.push(...outcome.signals);
+    if (outcome.finding === undefined) continue;
+    const shrunk = shrinkProgram(outcome.program, outcome.finding, table);
+    return { slice, programs: number + 1 - slice * SLICE, executions, signals, shrunk };
+  }
+  return { slice, programs: end - slice * SLICE, executions, signals, shrunk: undefined };
+}

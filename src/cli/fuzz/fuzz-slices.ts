@@ -1,0 +1,75 @@
+/**
+ * @module `hmm fuzz --programs N`: a search that is the same however many threads or machines share it. The programs are cut into slices of SLICE numbers; each slice
+ * is a search of its own that learns from nobody else and ends at its first finding, so what it finds depends on the seed and its number alone. (A
+ * search for so many seconds learns from all its threads, and so depends on their speed.)
+ */
+
+import { onInterrupt } from "../interruption.ts";
+import { formatThings } from "../quantities.ts";
+import type { Shard } from "../shard.ts";
+import { isInShard } from "../shard.ts";
+import type { StatusLine } from "../status-line.ts";
+import { callWorker } from "../worker-call.ts";
+import type { ShrunkProgram } from "./shrink-program.ts";
+import type { SliceOutcome, SlicesInput } from "./fuzz-slices-worker.ts";
+
+/** Programs in a slice: enough for one to build on what others have shown. */
+export const SLICE = 32;
+
+export interface SlicesOptions {
+  readonly seed: number;
+  readonly programs: number;
+  readonly shard: Shard;
+  /** The address of a module that exports `operations`. */
+  readonly operations: string;
+  readonly workers: number;
+  readonly line: StatusLine;
+}
+
+export interface SlicesResult {
+  /** In the order of their slices. */
+  readonly found: readonly { readonly slice: number; readonly shrunk: ShrunkProgram }[];
+  readonly programs: number;
+  readonly executions: number;
+  readonly seconds: number;
+  readonly signals: readonly string[];
+  readonly isInterrupted: boolean;
+}
+
+export async function runSlices(options: SlicesOptions): Promise<SlicesResult> {
+  const { seed, programs, shard, operations, workers, line } = options;
+  const startMs = performance.now();
+  const all = Array.from({ length: Math.ceil(programs / SLICE) }, (_, slice) => slice);
+  const own = all.filter((slice) => isInShard(slice, shard));
+  const cancelled = new SharedArrayBuffer(4);
+  let isInterrupted = false;
+  using _ = onInterrupt(() => {
+    isInterrupted = true;
+    new Int32Array(cancelled)[0] = 1;
+  });
+  const outcomes: SliceOutcome[] = [];
+  const hear = (outcome: SliceOutcome): void => {
+    outcomes.push(outcome);
+    line.update(`${outcomes.length} of ${formatThings(own.length, "slice")}`);
+  };
+  const lanes = Array.from({ length: Math.min(workers, own.length) }, (_lane, lane) => {
+    const slices = own.filter((_slice, i) => isInShard(i, { part: lane + 1, of: workers }));
+    const input: SlicesInput = { seed, programs, slices, operations, cancelled };
+    return callWorker<void>(new URL("./fuzz-slices-worker.js", import.meta.url), input, hear);
+  });
+  try {
+    await Promise.all(lanes.map(async ({ result }) => await result));
+  } finally {
+    line.clear();
+  }
+  outcomes.sort((a, b) => a.slice - b.slice);
+  const sum = (of: (outcome: SliceOutcome) => number): number => outcomes.reduce((so, outcome) => so + of(outcome), 0);
+  return {
+    found: outcomes.flatMap(({ slice, shrunk }) => (shrunk === undefined ? [] : [{ slice, shrunk }])),
+    programs: sum((outcome) => outcome.programs),
+    executions: sum((outcome) => outcome.executions),
+    seconds: (performance.now() - startMs) / 1000,
+    signals: Array.from(new Set(outcomes.flatMap(({ signals }) => signals))).toSorted(),
+    isInterrupted,
+  };
+}

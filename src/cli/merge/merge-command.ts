@@ -1,0 +1,102 @@
+/** @module `hmm merge`: adds up what the parts of one run printed, each made with `--shard` and `--json`. */
+
+import { existsSync, readFileSync } from "node:fs";
+
+import type { Command } from "commander";
+
+import type { CheckPart } from "../check/check-part.ts";
+import type { CommandContext } from "../command.ts";
+import { UsageError } from "../exit-status.ts";
+import type { FuzzPart } from "../fuzz/fuzz-part.ts";
+import { quote } from "../option-values.ts";
+import { mergeCheck } from "./merge-check.ts";
+import { mergeFuzz } from "./merge-fuzz.ts";
+
+type Part = CheckPart | FuzzPart;
+
+export function addMerge(parent: Command, context: CommandContext): void {
+  parent
+    .command("merge")
+    .description("add up the parts of one hmm check or hmm fuzz, each printed with --shard and --json")
+    .argument("<file...>", "what each part printed, all of them, in any order")
+    .option("--json", "print what the whole would have printed with --json")
+    .action((paths: string[], { json }: { readonly json?: true }) => {
+      const parts = paths.map(readPart);
+      requireWhole(parts, paths);
+      const isCheck = (part: Part): part is CheckPart => part.part === "check";
+      const isFuzz = (part: Part): part is FuzzPart => part.part === "fuzz";
+      if (parts.every(isCheck)) mergeCheck(parts, json === true, context);
+      else mergeFuzz(parts.filter(isFuzz), json === true, context);
+    });
+}
+
+function readPart(path: string): Part {
+  if (!existsSync(path)) throw new UsageError(`Cannot read ${quote(path)}: there is no such file`);
+  const broken = new UsageError(
+    `Cannot merge ${quote(path)}: it is no part of a run; make it with \`hmm check --shard 1/2 --json\` or \`hmm fuzz\` likewise`,
+  );
+  let read: Partial<Part> | null;
+  try {
+    read = JSON.parse(readFileSync(path, "utf8")) as Partial<Part> | null;
+  } catch {
+    throw broken;
+  }
+  if (!isPart(read)) throw broken;
+  return read;
+}
+
+/** As far as merging relies on it. */
+function isPart(read: Partial<Part> | null): read is Part {
+  if (typeof read !== "object" || read === null || read.version !== 1 || typeof read.question !== "string")
+    return false;
+  const { part, of } = { part: undefined, of: undefined, ...read.shard };
+  if (!Number.isSafeInteger(part) || !Number.isSafeInteger(of)) return false;
+  if (read.part === "check") return isList(read.scenarios, isText) && isList(read.rows, isJudged);
+  return read.part === "fuzz" && isList(read.signals, isText) && isList(read.findings, isRecord);
+}
+
+function isList(value: unknown, isOne: (value: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(isOne);
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isRecord(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
+}
+
+function isJudged(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || !("row" in value)) return false;
+  const { row } = value;
+  return typeof row === "object" && row !== null && "findings" in row && Array.isArray(row.findings);
+}
+
+/** Throws UsageError unless the parts are all those of one run, each once. */
+function requireWhole(parts: readonly Part[], paths: readonly string[]): void {
+  const [first] = parts;
+  if (first === undefined) throw new UsageError("Cannot merge nothing: name the files of the parts");
+  const from = new Map<number, string>();
+  for (const [i, part] of parts.entries()) {
+    const path = paths[i] ?? "";
+    if (part.part !== first.part || part.question !== first.question || part.shard.of !== first.shard.of) {
+      throw new UsageError(
+        `Cannot merge ${quote(path)} with ${quote(paths[0] ?? "")}: they are of runs with other arguments or options`,
+      );
+    }
+    const other = from.get(part.shard.part);
+    if (other !== undefined) {
+      throw new UsageError(
+        `Cannot merge ${quote(path)}: ${quote(other)} is part ${part.shard.part} of ${part.shard.of}, too`,
+      );
+    }
+    from.set(part.shard.part, path);
+  }
+  const missing = Array.from({ length: first.shard.of }, (_, i) => i + 1).filter((part) => !from.has(part));
+  if (missing.length > 0) {
+    throw new UsageError(
+      `Cannot merge: of ${first.shard.of} parts there is no ${missing.join(", no ")}; name them all`,
+    );
+  }
+}

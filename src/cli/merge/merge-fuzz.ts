@@ -1,0 +1,29 @@
+/** @module The parts of one `hmm fuzz --programs` added up. */
+
+import type { CommandContext } from "../command.ts";
+import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
+import type { FuzzPart } from "../fuzz/fuzz-part.ts";
+import { fuzzSummary } from "../fuzz/fuzz-part.ts";
+
+/** Prints the sums. All parts are there, and of one question. */
+export function mergeFuzz(parts: readonly FuzzPart[], isJson: boolean, context: CommandContext): void {
+  const { terminal } = context;
+  const sum = (of: (part: FuzzPart) => number): number => parts.reduce((all, part) => all + of(part), 0);
+  const whole = {
+    seed: parts[0]?.seed ?? 0,
+    programs: sum(({ programs }) => programs),
+    executions: sum(({ executions }) => executions),
+    seconds: Math.max(...parts.map(({ seconds }) => seconds)),
+    signals: new Set(parts.flatMap(({ signals }) => signals)).size,
+    findings: parts.flatMap(({ findings }) => findings).toSorted((a, b) => a.slice - b.slice),
+  };
+  context.exitStatus = whole.findings.length === 0 ? EXIT_OK : EXIT_WRONG;
+  if (isJson) {
+    terminal.out.write(`${JSON.stringify(whole)}\n`);
+    return;
+  }
+  const lines = whole.findings.map(({ kind, message, token, file }) => {
+    return `${kind}: ${message}\n  hmm replay ${token}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n\n`;
+  });
+  terminal.out.write(`${lines.join("")}${fuzzSummary({ ...whole, found: whole.findings.length })}`);
+}
