@@ -12,14 +12,16 @@ import { listen, takeReached } from "./reach.mjs";
  * @property {string} build The address of the lane's build.
  * @property {readonly string[]} scenarios In this order.
  * @property {boolean} stops At the first surprise.
- * @property {boolean} reach Tell which mutants each reached.
+ * @property {boolean} reach Only look which mutants each reaches, in some of its executions.
  * @property {number} seconds The most for one scenario; what was found until then counts.
+ * @property {number} [standstillSeconds] Of processor time, without a sign of life.
  *
  * @typedef {object} ExploreLine
  * @property {string} scenario
  * @property {string} surprise Why `hmm check` would fail; "" if it would not.
  * @property {number} seconds
- * @property {readonly number[]} reached
+ * @property {readonly number[]} reached By its tasks.
+ * @property {readonly number[]} prepared By its set-up.
  *
  * @typedef {import("../../src/checker/scenario.ts").AnyScenario} AnyScenario
  * @typedef {import("../../src/checker/findings/finding.ts").Finding} Finding
@@ -30,7 +32,9 @@ const order = JSON.parse(process.argv[2] ?? "");
 if (order.reach) listen();
 
 const signs = new Int32Array(new SharedArrayBuffer(4));
-new Worker(new URL("./watchdog.mjs", import.meta.url), { workerData: { signs: signs.buffer } }).unref();
+new Worker(new URL("./watchdog.mjs", import.meta.url), {
+  workerData: { signs: signs.buffer, standstillSeconds: order.standstillSeconds },
+}).unref();
 
 function giveSign() {
   Atomics.add(signs, 0, 1);
@@ -68,17 +72,47 @@ function surpriseOf(scenario) {
   }
 }
 
+/** As many executions as a survey sees, of the scenario's own search and by chance: together they come to nearly every statement. */
+const OWN_EXECUTIONS = 150;
+const RANDOM_EXECUTIONS = 80;
+
+/**
+ * What the set-up and the tasks of a scenario reach.
+ *
+ * @param {AnyScenario} scenario
+ */
+function reachOf(scenario) {
+  takeReached();
+  /** @type {number[] | undefined} */
+  let prepared;
+  const tasks = Object.entries(scenario.tasks).map(([name, task]) => [
+    name,
+    (/** @type {unknown} */ shared) => {
+      prepared ??= takeReached();
+      return task(shared);
+    },
+  ]);
+  const watched = { ...scenario, tasks: Object.fromEntries(tasks) };
+  const { executions, ...own } = exploreOptions(scenario, {});
+  explore(watched, { ...own, executions: Math.min(executions ?? Infinity, OWN_EXECUTIONS), onProgress: giveSign });
+  const { preemptions: _, ...chance } = own;
+  explore(watched, { ...chance, engine: "random", seed: 1, executions: RANDOM_EXECUTIONS, onProgress: giveSign });
+  return { reached: takeReached(), prepared: prepared ?? [] };
+}
+
 /** @type {readonly { address: { name: string }, scenario: AnyScenario }[]} */
 const shipped = await shippedScenarios();
 const byName = new Map(shipped.map(({ address, scenario }) => [address.name, scenario]));
-takeReached(); // by loading alone
 for (const name of order.scenarios) {
   const scenario = byName.get(name);
   if (scenario === undefined) continue;
   giveSign();
   const startMs = performance.now();
-  const surprise = surpriseOf(scenario);
-  const line = { scenario: name, surprise, seconds: (performance.now() - startMs) / 1000, reached: takeReached() };
+  const { reached, prepared } = order.reach ? reachOf(scenario) : { reached: [], prepared: [] };
+  const surprise = order.reach ? "" : surpriseOf(scenario);
+  const seconds = (performance.now() - startMs) / 1000;
+  /** @type {ExploreLine} */
+  const line = { scenario: name, surprise, seconds, reached, prepared };
   writeSync(1, `\n${JSON.stringify(line)}\n`);
   if (order.stops && surprise !== "") break;
 }

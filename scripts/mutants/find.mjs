@@ -86,8 +86,17 @@ export function findMutants(build, wanted = () => true) {
 function mutantsOf(build, module) {
   const path = `src/${module}.js`;
   const text = readFileSync(`${build}${path}`, "utf8");
-  const lines = new SourceMap(JSON.parse(readFileSync(`${build}${path}.map`, "utf8")));
-  const root = parse(path, text);
+  return mutantsOfText(module, text, new SourceMap(JSON.parse(readFileSync(`${build}${path}.map`, "utf8"))));
+}
+
+/**
+ * @param {string} module
+ * @param {string} text Built.
+ * @param {SourceMap} [lines]
+ * @returns {Mutant[]}
+ */
+export function mutantsOfText(module, text, lines) {
+  const root = parse(module, text);
   /** @type {Map<string, number>} */
   const seen = new Map();
   return kinds.flatMap((kind) =>
@@ -106,7 +115,7 @@ function mutantsOf(build, module) {
  * @param {Found} found
  * @param {Visited} visited
  * @param {string} text
- * @param {SourceMap} lines
+ * @param {SourceMap | undefined} lines
  * @returns {Mutant}
  */
 function mutantOf(module, kind, found, visited, text, lines) {
@@ -148,14 +157,14 @@ function shapeOf(type) {
 }
 
 /**
- * @param {SourceMap} lines
+ * @param {SourceMap | undefined} lines
  * @param {string} text
  * @param {number} offset
  */
 function sourceLine(lines, text, offset) {
   const before = text.slice(0, offset).split("\n");
-  const entry = lines.findEntry(before.length - 1, before.at(-1)?.length ?? 0);
-  return "originalLine" in entry ? entry.originalLine + 1 : before.length;
+  const entry = lines?.findEntry(before.length - 1, before.at(-1)?.length ?? 0);
+  return entry !== undefined && "originalLine" in entry ? entry.originalLine + 1 : before.length;
 }
 
 /**

@@ -40,14 +40,16 @@ const TEST_EXTRA_SECONDS = 30;
  * @param {Lane} lane
  * @param {Mutant} mutant
  * @param {readonly string[]} scenarios In the order in which to try them.
+ * @param {number} [standstillSeconds]
  * @returns {Promise<Opinion>}
  */
-export async function askCheck(lane, mutant, scenarios) {
+export async function askCheck(lane, mutant, scenarios, standstillSeconds) {
   if (scenarios.length === 0) return { answer: "unreached", by: "", why: "", tried: 0 };
   lane.mutate(mutant);
   try {
     const order = { build: lane.url, scenarios, stops: true, reach: false, seconds: SCENARIO_SECONDS };
-    const { lines, ended } = await exploreInProcess(order);
+    const limit = standstillSeconds === undefined ? {} : { standstillSeconds };
+    const { lines, ended } = await exploreInProcess({ ...order, ...limit });
     const tried = lines.length;
     const last = lines.at(-1);
     if (last !== undefined && last.surprise !== "") {

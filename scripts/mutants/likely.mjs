@@ -9,6 +9,9 @@
  * @typedef {{ readonly scenario: { readonly name: string }, readonly twins: readonly { readonly name: string }[], readonly runs: Readonly<Record<string, readonly string[]>> }} Covered
  */
 
+/** Of a mutant that only a scenario's set-up reaches, it rarely has an opinion. */
+const ONLY_PREPARED = 0.05;
+
 /** @param {Pick<Mutant, "key">} mutant */
 function functionOf({ key }) {
   return /^\S+/.exec(key)?.[0] ?? "";
@@ -40,13 +43,13 @@ export class Likely {
 
   /**
    * @param {Mutant} mutant
-   * @param {readonly Pick<Witness, "name" | "seconds">[]} witnesses
+   * @param {readonly Witness[]} witnesses
    */
   inOrder(mutant, witnesses) {
-    const scored = witnesses.map(({ name, seconds }) => ({
-      name,
-      score: this.#score(mutant, name) / (0.05 + seconds),
-    }));
+    const scored = witnesses.map(({ name, seconds, reached }) => {
+      const part = reached.includes(mutant.key) ? 1 : ONLY_PREPARED;
+      return { name, score: (part * this.#score(mutant, name)) / (0.05 + seconds) };
+    });
     return scored.toSorted((a, b) => b.score - a.score).map(({ name }) => name);
   }
 

@@ -10,6 +10,7 @@ import { killAll } from "./processes.mjs";
  * @typedef {import("./likely.mjs").Likely} Likely
  * @typedef {import("./results.mjs").Results} Results
  * @typedef {import("./survey.mjs").Survey} Survey
+ * @typedef {import("./survey.mjs").Witness} Witness
  */
 
 /**
@@ -75,7 +76,8 @@ export async function judgeAll(options) {
  */
 async function judge(lane, mutant, known, { survey, likely, tests, testSeconds, most }) {
   const startMs = performance.now();
-  const reaches = ({ reached = /** @type {readonly string[]} */ ([]) }) => reached.includes(mutant.key);
+  const reaches = (/** @type {Witness} */ { reached, prepared }) =>
+    reached.includes(mutant.key) || prepared.includes(mutant.key);
   const witnesses = likely.inOrder(mutant, survey.scenarios.filter(reaches)).slice(0, most);
   const isEnough = known !== undefined && (hasNoticed(known.check) || known.check.tried >= witnesses.length);
   const check = isEnough ? known.check : await askCheck(lane, mutant, witnesses);

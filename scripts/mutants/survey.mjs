@@ -14,9 +14,9 @@ import { reachEnvironment, withCalls } from "./reach.mjs";
 /** @typedef {import("./find.mjs").Mutant} Mutant */
 
 /**
- * A scenario or a test file, and the keys of what it reaches.
+ * A scenario or a test file, and the keys of what it reaches. `prepared`: of what a scenario's set-up alone reaches.
  *
- * @typedef {{ readonly name: string, readonly seconds: number, readonly reached: readonly string[] }} Witness
+ * @typedef {{ readonly name: string, readonly seconds: number, readonly reached: readonly string[], readonly prepared: readonly string[] }} Witness
  * @typedef {{ build: string, scenarios: readonly Witness[], tests: readonly (Witness & { readonly passes: boolean })[] }} Survey
  */
 
@@ -28,7 +28,6 @@ const surveyPath = `${keptPath}survey.json`;
 const TEST_FOLDERS = ["sync", "memory", "notifier", "mm", "hmm", "host", "space", "devices", "checker"];
 /** A test of the unmutated build that takes longer has no part. */
 const TEST_LIMIT_MS = 90_000;
-const HOUR_SECONDS = 3600;
 
 /** @param {string} folder */
 function digestOfFolder(folder) {
@@ -113,15 +112,16 @@ export async function scenarioNames() {
 async function surveyScenarios(lane, keys, onProgress) {
   const names = await scenarioNames();
   onProgress("scenarios", 0, names.length);
-  const order = { build: lane.url, scenarios: names, stops: false, reach: true, seconds: HOUR_SECONDS };
+  const order = { build: lane.url, scenarios: names, stops: false, reach: true, seconds: 0 };
   const { lines, ended } = await exploreInProcess(order);
-  const surprise = lines.find((line) => line.surprise !== "");
-  if (ended !== "well" || surprise !== undefined) {
-    throw new Error(
-      `Cannot begin: unmutated, ${surprise?.scenario ?? "the exploration"} ends with ${surprise?.surprise ?? ended}; mend it first`,
-    );
+  if (ended !== "well") {
+    throw new Error(`Cannot begin: unmutated, the exploration ends with a ${ended}; mend it first`);
   }
-  return lines.map(({ scenario, seconds, reached }) => ({ name: scenario, seconds, reached: keysOf(keys, reached) }));
+  return lines.map(({ scenario, seconds, reached, prepared }) => {
+    const byTasks = new Set(reached);
+    const only = prepared.filter((number) => !byTasks.has(number));
+    return { name: scenario, seconds, reached: keysOf(keys, reached), prepared: keysOf(keys, only) };
+  });
 }
 
 /**
@@ -153,7 +153,13 @@ async function surveyTests(lane, keys, onProgress) {
           .filter((line) => line !== "")
           .map(Number)
       : [];
-    tests.push({ name: path, seconds, reached: keysOf(keys, [...new Set(numbers)]), passes: outcome === "passed" });
+    tests.push({
+      name: path,
+      seconds,
+      reached: keysOf(keys, [...new Set(numbers)]),
+      prepared: [],
+      passes: outcome === "passed",
+    });
   }
   rmSync(list, { force: true });
   return tests;

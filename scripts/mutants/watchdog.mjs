@@ -19,18 +19,23 @@ function cpuSeconds() {
   return (user + system) / 1e6;
 }
 
-/** @param {Int32Array} signs Its word 0 changes with each sign of life. */
-function watch(signs) {
+/**
+ * @param {Int32Array} signs Its word 0 changes with each sign of life.
+ * @param {number} limit Seconds of processor time.
+ */
+function watch(signs, limit) {
   let seen = -1;
   let [cpuAt, wallAt] = [0, 0];
   setInterval(() => {
     const sign = Atomics.load(signs, 0);
     const [cpu, wall] = [cpuSeconds(), performance.now() / 1000];
     if (sign !== seen) [seen, cpuAt, wallAt] = [sign, cpu, wall];
-    if (cpu - cpuAt < CPU_SECONDS && wall - wallAt < WALL_SECONDS) return;
+    if (cpu - cpuAt < limit && wall - wallAt < WALL_SECONDS) return;
     writeSync(1, `\n${STANDSTILL}\n`);
     process.kill(process.pid, "SIGKILL");
   }, LOOK_MS);
 }
 
-if (workerData?.signs !== undefined) watch(new Int32Array(workerData.signs));
+if (workerData?.signs !== undefined) {
+  watch(new Int32Array(workerData.signs), workerData.standstillSeconds ?? CPU_SECONDS);
+}
