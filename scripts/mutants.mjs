@@ -67,7 +67,8 @@ function readTests(text) {
 }
 
 /**
- * Those that are asked for, before they are shared out. A sample is drawn by the seed and the keys alone, so what changes elsewhere does not change it.
+ * Those that are asked for, before they are shared out. A sample is drawn by the seed and the keys
+ * alone, so what changes elsewhere does not change it.
  *
  * @param {readonly Mutant[]} all
  * @param {ReturnType<typeof readOptions>["values"]} values
@@ -146,74 +147,90 @@ async function judgeChosen(chosen, all, values, results) {
   return judged;
 }
 
+/**
+ * Judgements of the chosen mutants: made now, added up from parts, or (`--docs`) those that are known.
+ *
+ * @param {ReturnType<typeof readOptions>} options
+ * @param {readonly Mutant[]} all
+ * @param {readonly Mutant[]} chosen
+ * @returns {Promise<{ mutants: readonly Mutant[], judged: ReadonlyMap<string, Judgement> }>}
+ */
+async function judgementsOf({ values, positionals }, all, chosen) {
+  const results = new Results();
+  if (values.docs) {
+    const known = all.flatMap((mutant) => {
+      const judgement = results.last(mutant);
+      return judgement === undefined ? [] : [/** @type {const} */ ([mutant.key, judgement])];
+    });
+    return { mutants: all, judged: new Map(known) };
+  }
+  if (!values.merge) {
+    const own = shardOf(chosen, readShard(values.shard));
+    return { mutants: own, judged: await judgeChosen(own, all, values, results) };
+  }
+  const judged = addParts(readParts(positionals), buildDigest());
+  for (const mutant of chosen) {
+    const judgement = judged.get(mutant.key);
+    if (judgement !== undefined) results.keep(mutant, judgement);
+  }
+  results.save();
+  return { mutants: chosen.filter(({ key }) => judged.has(key)), judged };
+}
+
+/**
+ * What `--shard` and `--json` hand on.
+ *
+ * @param {ReturnType<typeof readOptions>["values"]} values
+ * @param {readonly Mutant[]} chosen
+ * @param {ReadonlyMap<string, Judgement>} judged
+ * @returns {Part}
+ */
+function partOf(values, chosen, judged) {
+  const { only, kind, sample, seed, tests, most } = values;
+  const question = JSON.stringify([only, kind, sample, seed, tests, most, values["test-seconds"]]);
+  return {
+    mutants: 1,
+    build: buildDigest(),
+    question,
+    shard: readShard(values.shard),
+    all: chosen.length,
+    judged: Object.fromEntries(judged),
+  };
+}
+
+/** Those that people called unnoticeable, and that were noticed. @param {readonly Row[]} rows */
+function refutedReviews(rows) {
+  return rows.filter(({ mutant, judgement }) => {
+    const isNoticed = judgement !== undefined && (hasNoticed(judgement.check) || hasNoticed(judgement.tests));
+    return isNoticed && reviewed[mutant.key] !== undefined;
+  });
+}
+
 async function main() {
-  const { values, positionals } = readOptions();
+  const options = readOptions();
+  const { values } = options;
   const all = findMutants(buildPath);
-  const stale = staleReviews(all);
-  for (const key of stale) process.stderr.write(`reviewed.json: no mutant is called this any more: ${key}\n`);
+  const chosen = chosenOf(all, values);
   if (values.list) {
-    for (const { key } of chosenOf(all, values)) process.stdout.write(`${key}\n`);
+    for (const { key } of chosen) process.stdout.write(`${key}\n`);
     return;
   }
-  const results = new Results();
-  const chosen = chosenOf(all, values);
-  const shard = readShard(values.shard);
-  const own = shardOf(chosen, shard);
-  const judged = values.merge
-    ? addParts(readParts(positionals), buildDigest())
-    : values.docs
-      ? new Map()
-      : await judgeChosen(own, all, values, results);
-  if (values.merge) {
-    for (const mutant of all) {
-      const judgement = judged.get(mutant.key);
-      if (judgement !== undefined) results.keep(mutant, judgement);
-    }
-    results.save();
-  }
-  if (values.json) {
-    const question = JSON.stringify([
-      values.only,
-      values.kind,
-      values.sample,
-      values.seed,
-      values.tests,
-      values["test-seconds"],
-    ]);
-    /** @type {Part} */
-    const part = {
-      mutants: 1,
-      build: buildDigest(),
-      question,
-      shard,
-      all: chosen.length,
-      judged: Object.fromEntries(judged),
-    };
-    process.stdout.write(`${JSON.stringify(part)}\n`);
-  }
-  const rows = (values.docs ? all : values.merge ? chosen : own).map((mutant) => ({
-    mutant,
-    judgement: judged.get(mutant.key) ?? (values.docs ? results.last(mutant) : undefined),
-  }));
+  const { mutants, judged } = await judgementsOf(options, all, chosen);
+  const rows = mutants.map((mutant) => ({ mutant, judgement: judged.get(mutant.key) }));
   if (values.docs) writeFileSync(`${rootPath}${DOCS}`, renderTable(rows, reviewed));
-  const noticed = rows.filter(({ mutant, judgement }) => {
-    return (
-      reviewed[mutant.key] !== undefined &&
-      judgement !== undefined &&
-      (hasNoticed(judgement.check) || hasNoticed(judgement.tests))
-    );
-  });
-  for (const { mutant } of noticed)
-    process.stderr.write(`reviewed.json: this one was noticed after all: ${mutant.key}\n`);
-  if (!values.json) {
-    process.stdout.write(
-      `\n${rows
-        .filter((row) => isSurvivor(row, reviewed))
-        .map(({ mutant }) => `survives: ${mutant.key}\n`)
-        .join("")}${summary(rows)}`,
-    );
+  if (values.json) process.stdout.write(`${JSON.stringify(partOf(values, chosen, judged))}\n`);
+  else {
+    const survivors = rows.filter((row) => isSurvivor(row, reviewed));
+    for (const { mutant } of survivors) process.stdout.write(`survives: ${mutant.key}\n`);
+    process.stdout.write(`\n${summary(rows)}`);
   }
-  process.exitCode = stale.length > 0 || noticed.length > 0 ? 1 : 0;
+  const stale = staleReviews(all);
+  const refuted = refutedReviews(rows);
+  for (const key of stale) process.stderr.write(`reviewed.json: no mutant is called this any more: ${key}\n`);
+  for (const { mutant } of refuted) {
+    process.stderr.write(`reviewed.json: this one was noticed after all: ${mutant.key}\n`);
+  }
+  process.exitCode = stale.length > 0 || refuted.length > 0 ? 1 : 0;
 }
 
 try {

@@ -1,6 +1,7 @@
 /**
  * @module The process that explores scenarios in a lane, one after the other, and judges each as `hmm check` does; it prints a line of JSON for
- * each. A thread of its own watches it for a standstill. It is told what to do by its first argument.
+ * each. A thread of its own watches it for a standstill. It is told what to do by its first
+ * argument.
  */
 
 import { writeSync } from "node:fs";
@@ -72,7 +73,10 @@ function surpriseOf(scenario) {
   }
 }
 
-/** As many executions as a survey sees, of the scenario's own search and by chance: together they come to nearly every statement. */
+/**
+ * As many executions as a survey sees, of the scenario's own search and by chance: together they
+ * come to nearly every statement.
+ */
 const OWN_EXECUTIONS = 150;
 const RANDOM_EXECUTIONS = 80;
 

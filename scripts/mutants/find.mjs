@@ -1,6 +1,7 @@
 /**
  * @module Finds the mutants of a build: reads the built JavaScript of the layers that synchronise and asks every kind. A mutant is data; its key names it
- * in every later run, as long as the statement and the function around it are called what they are called.
+ * in every later run, as long as the statement and the function around it are called what they are
+ * called.
  */
 
 import { createHash } from "node:crypto";
@@ -25,14 +26,23 @@ import { functionAround, functionName, isFunction, oneLine, parse } from "./synt
  * @property {string} place `src/mm/zap.ts:68`
  * @property {readonly Edit[]} edits In the built file, none inside another.
  * @property {{ readonly start: number, readonly end: number, readonly shape: "statement" | "declaration" | "expression" }} at
- *   What must run for it to matter.
+ * What must run for it to matter.
  * @property {string} digest Of the function that it stands in and of what is done to it.
+ */
+
+/**
+ * The line of the source that a line and column of the built file come from, all counted from 0.
+ *
+ * @typedef {(line: number, column: number) => number} SourceLine
  */
 
 /** The layers that hold the product's own synchronisation, lowest first. */
 export const LAYERS = ["sync", "memory", "notifier", "mm", "hmm", "host", "space", "devices"];
 
-/** What synchronises nothing: tables, texts, and the watchers of debug builds, which tests of their own hold to what they say. */
+/**
+ * What synchronises nothing: tables, texts, and the watchers of debug builds, which tests of their
+ * own hold to what they say.
+ */
 const NO_PART = new Map([
   ["sync/lockdep", "a watcher of debug builds"],
   ["sync/lock-order", "a table, and a watcher of debug builds"],
@@ -86,16 +96,20 @@ export function findMutants(build, wanted = () => true) {
 function mutantsOf(build, module) {
   const path = `src/${module}.js`;
   const text = readFileSync(`${build}${path}`, "utf8");
-  return mutantsOfText(module, text, new SourceMap(JSON.parse(readFileSync(`${build}${path}.map`, "utf8"))));
+  const map = new SourceMap(JSON.parse(readFileSync(`${build}${path}.map`, "utf8")));
+  return mutantsOfText(module, text, (line, column) => {
+    const entry = map.findEntry(line, column);
+    return "originalLine" in entry ? entry.originalLine : line;
+  });
 }
 
 /**
  * @param {string} module
  * @param {string} text Built.
- * @param {SourceMap} [lines]
+ * @param {SourceLine} [lines]
  * @returns {Mutant[]}
  */
-export function mutantsOfText(module, text, lines) {
+export function mutantsOfText(module, text, lines = (line) => line) {
   const root = parse(module, text);
   /** @type {Map<string, number>} */
   const seen = new Map();
@@ -115,7 +129,7 @@ export function mutantsOfText(module, text, lines) {
  * @param {Found} found
  * @param {Visited} visited
  * @param {string} text
- * @param {SourceMap | undefined} lines
+ * @param {SourceLine} lines
  * @returns {Mutant}
  */
 function mutantOf(module, kind, found, visited, text, lines) {
@@ -157,14 +171,13 @@ function shapeOf(type) {
 }
 
 /**
- * @param {SourceMap | undefined} lines
+ * @param {SourceLine} lines
  * @param {string} text
  * @param {number} offset
  */
 function sourceLine(lines, text, offset) {
   const before = text.slice(0, offset).split("\n");
-  const entry = lines?.findEntry(before.length - 1, before.at(-1)?.length ?? 0);
-  return entry !== undefined && "originalLine" in entry ? entry.originalLine + 1 : before.length;
+  return lines(before.length - 1, before.at(-1)?.length ?? 0) + 1;
 }
 
 /**

@@ -13,8 +13,9 @@ import { exploreInProcess, testInProcess } from "./processes.mjs";
  */
 
 /**
- * What one side says. "noticed": a finding, a missing one, a failed test. "time-out": it stood still and was killed. "silent": nothing. "unreached": nothing
- * runs that statement. "not run": nobody asked.
+ * What one side says. "noticed": a finding, a missing one, a failed test. "time-out": it stood
+ * still and was killed. "silent": nothing. "unreached": nothing runs that statement. "not run":
+ * nobody asked.
  *
  * @typedef {"noticed" | "time-out" | "silent" | "unreached" | "not run"} Answer
  * @typedef {{ readonly answer: Answer, readonly by: string, readonly why: string, readonly tried: number }} Opinion
@@ -29,7 +30,9 @@ export function hasNoticed({ answer }) {
   return answer === "noticed" || answer === "time-out";
 }
 
-/** For one scenario: many times what it takes, and some seconds, for a mutant may make more classes. */
+/**
+ * For one scenario: many times what it takes, and some seconds, for a mutant may make more classes.
+ */
 const SCENARIO_SECONDS = 15;
 const TEST_FACTOR = 6;
 const TEST_EXTRA_SECONDS = 30;

@@ -1,11 +1,14 @@
 /**
  * @module What runs which mutants: each mutated place tells, once in a process, that it was reached. `reachedIn` is put into a copy of the build; the
- * module itself is also what such a process imports first (`--import`), for the threads that it starts as well.
+ * module itself is also what such a process imports first (`--import`), for the threads that it
+ * starts as well.
  */
 
 import { appendFileSync } from "node:fs";
 
-/** The name of the function that a reached place calls, and of the file that a process appends to. */
+/**
+ * The name of the function that a reached place calls, and of the file that a process appends to.
+ */
 const CALL = "__mutantReached";
 const FILE_VARIABLE = "HMM_MUTANTS_REACHED";
 

@@ -1,6 +1,7 @@
 /**
  * @module What is known of each mutant, kept between runs: a result holds for as long as the function that the mutant stands in is the same and, where
- * nobody noticed, as the mutated file and the scenarios are. Written often and whole, so that a run that is stopped goes on.
+ * nobody noticed, as the mutated file and the scenarios are. Written often and whole, so that a run
+ * that is stopped goes on.
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";

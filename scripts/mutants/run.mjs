@@ -23,7 +23,7 @@ import { killAll } from "./processes.mjs";
  * @property {"survivors" | "all" | "none"} tests Which mutants the tests are asked about.
  * @property {number} testSeconds
  * @property {number} most Scenarios that are tried on a mutant, the likeliest. What is silent in fewer than reach it is asked again by a run that may
- *   try more.
+ * try more.
  * @property {boolean} fresh Ask again what is known.
  * @property {(mutant: Mutant, judgement: Judgement, done: number) => void} onJudged
  */

@@ -1,6 +1,7 @@
 /**
  * @module What is known before any mutant is tried: which scenarios and which test files reach which mutants, and how long each takes. Recorded by running
- * each of them once on the build with calls at every mutated place, and kept for as long as the build does not change.
+ * each of them once on the build with calls at every mutated place, and kept for as long as the
+ * build does not change.
  */
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +15,8 @@ import { reachEnvironment, withCalls } from "./reach.mjs";
 /** @typedef {import("./find.mjs").Mutant} Mutant */
 
 /**
- * A scenario or a test file, and the keys of what it reaches. `prepared`: of what a scenario's set-up alone reaches.
+ * A scenario or a test file, and the keys of what it reaches. `prepared`: of what a scenario's
+ * set-up alone reaches.
  *
  * @typedef {{ readonly name: string, readonly seconds: number, readonly reached: readonly string[], readonly prepared: readonly string[] }} Witness
  * @typedef {{ build: string, scenarios: readonly Witness[], tests: readonly (Witness & { readonly passes: boolean })[] }} Survey

@@ -95,7 +95,8 @@ export function functionAround({ parent }) {
 }
 
 /**
- * What people call the function around a node: `zapRange`, `Shootdown.flush`, and the outer one's name for one that has none.
+ * What people call the function around a node: `zapRange`, `Shootdown.flush`, and the outer one's
+ * name for one that has none.
  *
  * @param {Visited} visited
  * @returns {string}

@@ -1,5 +1,6 @@
 /**
- * `npm run mutants`: what each kind finds, what a mutant does to a file, that who notices is told, that nobody is told where nothing changes, and a sample of all mutants.
+ * `npm run mutants`: what each kind finds, what a mutant does to a file, that who notices is told,
+ * that nobody is told where nothing changes, and a sample of all mutants.
  */
 
 import assert from "node:assert/strict";
@@ -238,7 +239,7 @@ describe("who notices", () => {
 
   test("a test, by its file", async () => {
     const invalidate = { ...invalidateTest, name: "test/hmm/invalidate.test.js" };
-    const given = await tool.askTests(lane, madeUp(" return; "), [invalidate], 10);
+    const given = await tool.askTests(lane, madeUp(" throw new Error('no more'); "), [invalidate], 10);
     assert.deepEqual([given.answer, given.by], ["noticed", invalidate.name]);
   });
 
@@ -250,7 +251,9 @@ describe("who notices", () => {
     assert.equal(readFileSync(`${lane.build}${path}`, "utf8"), readFileSync(`${tool.buildPath}${path}`, "utf8"));
   });
 
-  /** Of the sample's mutants, tried on so many scenarios each, so many percent at least are noticed. */
+  /**
+   * Of the sample's mutants, tried on so many scenarios each, so many percent at least are noticed.
+   */
   const SAMPLE = { seed: 1, mutants: 14, scenarios: 12, percent: 50 } as const;
 
   test(`a sample of ${SAMPLE.mutants}, each tried on the ${SAMPLE.scenarios} likeliest scenarios`, async (t) => {

@@ -1,7 +1,8 @@
 /**
  * @module `hmm fuzz --programs N`: a search that is the same however many threads or machines share it. The programs are cut into slices of SLICE numbers; each slice
- * is a search of its own that learns from nobody else and ends at its first finding, so what it finds depends on the seed and its number alone. (A
- * search for so many seconds learns from all its threads, and so depends on their speed.)
+ * is a search of its own that learns from nobody else and ends at its first finding, so what it
+ * finds depends on the seed and its number alone. (A search for so many seconds learns from all its
+ * threads, and so depends on their speed.)
  */
 
 import { onInterrupt } from "../interruption.ts";

@@ -6,7 +6,10 @@ import { CheckTable, summaryText } from "../check/check-table.ts";
 import type { CheckPart } from "../check/check-part.ts";
 import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "../exit-status.ts";
 
-/** Prints it. All parts are there, and of one question. Throws UsageError if a part was stopped before its end. */
+/**
+ * Prints it. All parts are there, and of one question. Throws UsageError if a part was stopped
+ * before its end.
+ */
 export function mergeCheck(parts: readonly CheckPart[], isJson: boolean, context: CommandContext): void {
   const { terminal } = context;
   const scenarios = parts[0]?.scenarios ?? [];

@@ -1,4 +1,4 @@
-/** @module The parts of one `hmm fuzz --programs` added up. */
+/** @module The parts of one `hmm fuzz --programs`, added up to what the whole search would have said. */
 
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
