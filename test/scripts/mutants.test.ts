@@ -201,23 +201,23 @@ test("parts have each mutant once, and are added up only when all of one run are
 describe("who notices", () => {
   const lane = new tool.Lane();
   after(() => lane.remove());
-  const path = "src/hmm/invalidate.js";
 
-  /** A mutant that puts `text` at the beginning of markRanges. */
-  function madeUp(text: string): Mutant {
-    const whole = readFileSync(`${lane.build}${path}`, "utf8");
-    const start = whole.indexOf("{", whole.indexOf(")", whole.indexOf("function* markRanges("))) + 1;
+  /** A mutant that puts `text` at the beginning of a function. */
+  function madeUp(text: string, module = "hmm/invalidate", name = "function* markRanges("): Mutant {
+    const whole = readFileSync(`${lane.build}src/${module}.js`, "utf8");
+    const start = whole.indexOf("{", whole.indexOf(")", whole.indexOf(name))) + 1;
     const edits = [{ start, end: start, text }];
-    return { key: "made up", path, module: "hmm/invalidate", kind: "look", what: text, edits, at: {}, digest: "" };
+    const path = `src/${module}.js`;
+    return { key: "made up", path, module, kind: "look", what: text, edits, at: {}, digest: "" };
   }
 
   const few = ["coverage/hmm/serve-vs-munmap", "coverage/hmm/madvise-vs-munmap", "holes/aba/before"];
-  const invalidateTest = { name: "test/hmm/stamp.test.js", seconds: 1, reached: [], prepared: [] };
+  const stampTest = { name: "test/hmm/stamp.test.js", seconds: 1, reached: [], prepared: [] };
 
   test("nobody, of a mutant that changes nothing: it survives", async () => {
     const nothing = madeUp(" if (machine === undefined) return; ");
     assert.equal((await tool.askCheck(lane, nothing, few)).answer, "silent");
-    assert.equal((await tool.askTests(lane, nothing, [invalidateTest], 10)).answer, "silent");
+    assert.equal((await tool.askTests(lane, nothing, [stampTest], 10)).answer, "silent");
   });
 
   test("nobody, where nothing runs it", async () => {
@@ -238,9 +238,9 @@ describe("who notices", () => {
   });
 
   test("a test, by its file", async () => {
-    const invalidate = { ...invalidateTest, name: "test/hmm/invalidate.test.js" };
-    const given = await tool.askTests(lane, madeUp(" throw new Error('no more'); "), [invalidate], 10);
-    assert.deepEqual([given.answer, given.by], ["noticed", invalidate.name]);
+    const same = madeUp(" return stamp; ", "hmm/range-record", "function nextStamp(");
+    const given = await tool.askTests(lane, same, [stampTest], 10);
+    assert.deepEqual([given.answer, given.by], ["noticed", stampTest.name]);
   });
 
   test("by time-out, of one that hangs", async () => {
@@ -248,7 +248,9 @@ describe("who notices", () => {
   });
 
   test("the lane is as it was afterwards", () => {
-    assert.equal(readFileSync(`${lane.build}${path}`, "utf8"), readFileSync(`${tool.buildPath}${path}`, "utf8"));
+    for (const path of ["src/hmm/invalidate.js", "src/hmm/range-record.js"]) {
+      assert.equal(readFileSync(`${lane.build}${path}`, "utf8"), readFileSync(`${tool.buildPath}${path}`, "utf8"));
+    }
   });
 
   /**
