@@ -9,6 +9,7 @@ import { atomicCompareExchange, atomicLoad, atomicStore, plainLoad } from "./ato
 import {
   AGENTS_USED,
   AGENT_DEAD,
+  AGENT_FINDERS,
   AGENT_FREE,
   AGENT_HELD,
   AGENT_HOST_THREAD,
@@ -63,7 +64,8 @@ export function registerAgent(memory: SharedMemory, options: AgentOptions): numb
   }
   const record = agentRecord(agentId);
   const words = memory.words;
-  words.fill(0, record + AGENT_TOKENS, record + AGENT_WORDS);
+  words.fill(0, record + AGENT_TOKENS, record + AGENT_FINDERS); // but for that one: who counted himself there takes himself off again
+  words.fill(0, record + AGENT_FINDERS + 1, record + AGENT_WORDS);
   words[record + AGENT_NAME_BYTES] = storeText(memory, record + AGENT_NAME, AGENT_NAME_WORDS, options.name);
   words[record + AGENT_HOST_THREAD] = options.hostThreadId ?? -1;
   selectAgent(memory, agentId);

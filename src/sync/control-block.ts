@@ -33,6 +33,7 @@
  * | 6 | NAME_BYTES | length of the name | this agent |
  * | 7 | PROBE_AGAIN | ms timestamp before which no probe should spend a token | probers |
  * | 8..23 | NAME | UTF-8, at most 64 bytes | this agent |
+ * | 24 | FINDERS | threads that are declaring this agent dead at this moment (death.ts); outlives the registration | those |
  * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
  * | 288.. | HELD_TAG | class and manner of the slot beside it | this agent |
  * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
@@ -76,6 +77,7 @@ export const AGENT_NAME_BYTES = 6;
 export const AGENT_PROBE_AGAIN = 7;
 export const AGENT_NAME = 8;
 export const AGENT_NAME_WORDS = 16;
+export const AGENT_FINDERS = 24;
 export const AGENT_HELD = 32;
 export const HELD_LIMIT = 256;
 export const AGENT_HELD_TAG: number = AGENT_HELD + HELD_LIMIT;

@@ -7,11 +7,25 @@
  * 4. Its places in queues are given up, so that those behind it go on.
  *
  * What it owned is released later, by a task that holds no lock: reaper.ts.
+ *
+ * D1. From before 1 until after 4 the finder counts itself in the record's FINDERS, and no reaper touches a record whose
+ *     FINDERS is not 0. So the record is the dead thread's until then, and what it kept alive (the address space whose
+ *     lock it queued for) is there:
+ *
+ *      finder                                 another thread, which reaps for an earlier death
+ *      record live -> dead
+ *                                             record dead: releases what is listed, record free
+ *      (preempted)                            a new thread claims it, locks, begins a store
+ *      the held table names locks: stops the machine; the mark is odd: takes the new thread as having left its store
+ *
+ *     A finder that dies in between leaves the record, and what is listed in it, for ever: one thing lost rather than
+ *     taken from somebody else.
  */
 
-import { atomicAdd, atomicCompareExchange, atomicLoad, atomicOr, futexWake, plainLoad } from "./atomics.ts";
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicOr, atomicSub, futexWake, plainLoad } from "./atomics.ts";
 import {
   AGENT_DEAD,
+  AGENT_FINDERS,
   AGENT_INSIDE,
   AGENT_NAME,
   AGENT_NAME_BYTES,
@@ -34,8 +48,20 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
   const words = memory.words;
   const record = agentRecord(agentId);
   const dead = (state & ~AGENT_STATE_MASK) | AGENT_DEAD;
-  if (atomicCompareExchange(words, record + AGENT_STATE, state, dead) !== state) return false;
+  atomicAdd(words, record + AGENT_FINDERS, 1);
+  const isFirst = atomicCompareExchange(words, record + AGENT_STATE, state, dead) === state;
+  if (isFirst) giveUpPlaces(memory, agentId);
+  atomicSub(words, record + AGENT_FINDERS, 1);
+  if (!isFirst) return false;
+  atomicAdd(words, DEATHS, 1);
+  atomicOr(words, ALERT, ALERT_DEAD);
+  return true;
+}
 
+/** 2 to 4 of the head. */
+function giveUpPlaces(memory: SharedMemory, agentId: number): void {
+  const { words } = memory;
+  const record = agentRecord(agentId);
   for (const { at, tag, count } of heldSlots(memory, record)) {
     const manner = heldManner(tag);
     if (manner >= QUEUED_READ) memory.ensure(at + RWSEM_WORDS);
@@ -47,9 +73,6 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
     atomicAdd(words, record + AGENT_INSIDE, 1);
     futexWake(words, record + AGENT_INSIDE, Infinity);
   }
-  atomicAdd(words, DEATHS, 1);
-  atomicOr(words, ALERT, ALERT_DEAD);
-  return true;
 }
 
 /** The name that an agent registered with. */

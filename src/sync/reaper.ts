@@ -12,6 +12,7 @@
 import { atomicAnd, atomicCompareExchange, atomicLoad, atomicOr, plainLoad } from "./atomics.ts";
 import {
   AGENT_DEAD,
+  AGENT_FINDERS,
   AGENT_RESOURCES,
   AGENT_STATE,
   AGENT_STATE_MASK,
@@ -48,6 +49,8 @@ export function* reapTask(memory: SharedMemory): Task<void> {
     yield* access(memory, "read", DEATHS, 1, "deaths");
     const state = atomicLoad(memory.words, record + AGENT_STATE);
     if ((state & AGENT_STATE_MASK) !== AGENT_DEAD) continue;
+    // D1 of death.ts. Whoever found it raises DEATHS and ALERT_DEAD when that is done, and it is looked at again.
+    if (atomicLoad(memory.words, record + AGENT_FINDERS) !== 0) continue;
     const isEmpty = yield* releaseList(memory, record + AGENT_RESOURCES);
     // + 1: from dead to free, and on to the next generation.
     if (isEmpty) atomicCompareExchange(memory.words, record + AGENT_STATE, state, (state + 1) | 0);
@@ -91,7 +94,9 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
 
 function anyDead(memory: SharedMemory): boolean {
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
-    if ((atomicLoad(memory.words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_DEAD) return true;
+    const record = agentRecord(agentId);
+    const isDead = (atomicLoad(memory.words, record + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_DEAD;
+    if (isDead && atomicLoad(memory.words, record + AGENT_FINDERS) === 0) return true;
   }
   return false;
 }

@@ -1,0 +1,109 @@
+/**
+ * @module A thread is found dead while another thread reaps, and a third one joins the machine: the record of the dead one is nobody else's until its finder is done with it (D1 of
+ * sync/death.ts). The finder is stopped where it gives up the dead thread's place in a queue.
+ */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
+import { atomicLoad } from "../../src/sync/atomics.ts";
+import {
+  AGENT_FREE,
+  AGENT_INSIDE,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  ALERT,
+  agentRecord,
+} from "../../src/sync/control-block.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
+import { declareDead } from "../../src/sync/death.ts";
+import { hasPanicked } from "../../src/sync/panic.ts";
+import { reapTask } from "../../src/sync/reaper.ts";
+import { addResource, registerReleaser, resourceKind } from "../../src/sync/resources.ts";
+import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { SharedMemory } from "../../src/sync/shared-memory.ts";
+import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
+import { type Task, WOKEN } from "../../src/sync/task.ts";
+import { type Fixture, makeFixture, viewFixture } from "./fixture.ts";
+
+const THING: number = resourceKind("found-dead thing");
+const released: number[] = [];
+
+registerReleaser(THING, function* (_memory, pointer): Task<void> {
+  released.push(pointer);
+  yield* [];
+});
+
+/** A further thread of the machine. */
+function join({ memory }: Fixture, name: string): Fixture {
+  const other = SharedMemory.attach(memory.buffer);
+  registerAgent(other, { name });
+  return viewFixture(other);
+}
+
+/** The thread begins the task, and waits in it for ever. */
+function beginToWait({ memory }: Fixture, task: Task<void>): void {
+  const previous = enterTask(makeContext(memory, "waiting", false));
+  try {
+    assert.equal(task.next(WOKEN).done, false);
+  } finally {
+    leaveTask(previous);
+  }
+}
+
+function isFree(memory: SharedMemory, agentId: number): boolean {
+  return (atomicLoad(memory.words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_FREE;
+}
+
+test("a record is neither reaped nor given to a new thread before the death's finder is done with it", () => {
+  const main = makeFixture();
+  runBlocking(main.memory, main.rwsem.downWrite());
+  const dying = join(main, "dying");
+  const finder = join(main, "finder");
+  const { agentId } = dying.memory;
+  assert.ok(addResource(dying.memory, THING, 17) >= 0);
+  beginToWait(dying, dying.rwsem.downWrite());
+  const ensure = finder.memory.ensure.bind(finder.memory);
+  let newcomer: SharedMemory | undefined;
+  finder.memory.ensure = (endWord) => {
+    ensure(endWord);
+    if (newcomer !== undefined) return;
+    runBlocking(main.memory, reapTask(main.memory));
+    assert.deepEqual(released, [], "what the dead thread kept alive is there while its place is given up");
+    newcomer = join(main, "newcomer").memory;
+    assert.notEqual(newcomer.agentId, agentId);
+    enterStore(newcomer);
+  };
+  const state = atomicLoad(main.memory.words, agentRecord(agentId) + AGENT_STATE);
+  assert.ok(declareDead(finder.memory, agentId, state));
+  assert.ok(newcomer !== undefined, "the finder was never stopped");
+  assert.deepEqual(released, []);
+  assert.notEqual(atomicLoad(main.memory.words, ALERT), 0, "it is to be looked at again");
+  const { words, insideMark, record } = newcomer;
+  assert.equal(words[record + AGENT_INSIDE], insideMark, "a thread that is inside a store is seen inside");
+  leaveStore(newcomer);
+  assert.equal(hasPanicked(main.memory), false);
+  runBlocking(main.memory, main.rwsem.upWrite());
+  runBlocking(finder.memory, finder.rwsem.downWrite());
+  runBlocking(finder.memory, finder.rwsem.upWrite());
+  runBlocking(main.memory, reapTask(main.memory));
+  assert.deepEqual(released, [17], "once, by whichever of them came first");
+  assert.ok(isFree(main.memory, agentId));
+  assert.equal(atomicLoad(main.memory.words, ALERT), 0);
+  for (const memory of [newcomer, finder.memory]) unregisterAgent(memory);
+});
+
+test("who finds a registration dead that is over leaves no trace in the record", () => {
+  const main = makeFixture();
+  const first = join(main, "first").memory;
+  const { agentId } = first;
+  const stale = atomicLoad(main.memory.words, agentRecord(agentId) + AGENT_STATE);
+  unregisterAgent(first);
+  const second = join(main, "second").memory;
+  assert.equal(second.agentId, agentId);
+  assert.equal(declareDead(main.memory, agentId, stale), false, "that registration is over");
+  const state = atomicLoad(main.memory.words, agentRecord(agentId) + AGENT_STATE);
+  assert.ok(declareDead(main.memory, agentId, state));
+  runBlocking(main.memory, reapTask(main.memory));
+  assert.ok(isFree(main.memory, agentId), "nobody is counted any more");
+});
