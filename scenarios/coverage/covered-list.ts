@@ -1,6 +1,7 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { orphans } from "./deaths/orphans.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceServices } from "./devices/service.ts";
@@ -37,4 +38,5 @@ export const covered: readonly Covered[] = [
   ...deviceServices,
   ...deathsInSections,
   ...deathsOfOwners,
+  ...orphans,
 ];

@@ -38,7 +38,9 @@ export interface HmmMirrorOps {
   readonly release?: (mirror: HmmMirror) => Task<void>;
   /**
    * The thread that had registered the mirror has died and the mirror has been unregistered for it: free the driver's
-   * state. No lock held.
+   * state, now or when its other threads are gone, which may still try to register a range (ENODEV). Directly before
+   * the mirror's memory is freed comes `hmmMirrorForget`. A driver without this has no thread but that one. No lock
+   * held.
    */
   readonly orphaned?: (mirror: HmmMirror) => Task<void>;
 }

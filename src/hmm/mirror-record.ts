@@ -19,6 +19,8 @@ export const MIRROR_READY = 0x6d69_7201;
 export const MIRROR_REGISTERED = 0x6d69_7202;
 /** Unregistered, or being so by the one thread that is allowed to. */
 export const MIRROR_UNREGISTERED = 0x6d69_7203;
+/** Unregistered by a reaper: the thread that had registered it has died (K4 of mirror.ts). */
+export const MIRROR_ORPHANED = 0x6d69_7204;
 
 /**
  * Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing
@@ -51,7 +53,7 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
   {
     hmm: pointer("const while registered", "owns one of its refs; 0 when never registered; kept after unregister"),
     opsId: u32("const", "the driver's code (mirror-ops.ts)"),
-    status: u32("claim to write; read atomically without", "raw, ready, registered or unregistered"),
+    status: u32("claim to write; read atomically without", "raw, ready, registered, unregistered or orphaned"),
     claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
     node: embed(List, "in the hmm's mirrors; guarded by mirrorsSem"),
     owns: u32("mirrorsSem, then who has unregistered", "what a reaper must give back"),
@@ -71,7 +73,7 @@ export function mirrorStatus(record: HmmMirrorRecord): number {
 /** Whether a mirror lives there: asked before `claim` is taken, which else is no lock. */
 export function isMirror(record: HmmMirrorRecord): boolean {
   const status = mirrorStatus(record);
-  return status === MIRROR_READY || status === MIRROR_REGISTERED || status === MIRROR_UNREGISTERED;
+  return status >= MIRROR_READY && status <= MIRROR_ORPHANED;
 }
 
 /** Holding `claim`, or before anybody else knows of the record. */

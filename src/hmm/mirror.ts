@@ -10,6 +10,17 @@
  *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to
  *       chance (patch 9 removed a test that only looked like protection); here one thread wins `claim`, and every other
  *       call is an assertion, as is one on a mirror that was never registered.
+ *   K4  A mirror whose thread has died is orphaned: unregistered by a reaper, while other threads of its driver may be
+ *       about to register a range on it. So it keeps its reference of the hmm until the driver, which alone knows when
+ *       they are gone, calls `hmmMirrorForget`; and who registers a range looks at the status once more under
+ *       rangesLock, which the reaper takes after it has changed it. Either that range is refused, or it is in the list
+ *       when the reaper makes the mirror's ranges invalid for ever.
+ *
+ *       a driver's other thread                                reaper
+ *       status? registered
+ *                                                              status := orphaned; ranges := invalid for ever
+ *                                                              [dropping the hmm's last reference here: it is freed]
+ *       rangesLock of the hmm, which is still there; status? orphaned: ENODEV
  *
  *       old guard, two callers                                 here
  *       both read mirror->hmm, not NULL                        both take `claim`, one after the other
@@ -29,6 +40,7 @@ import { Hmm } from "./hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
 import {
   HmmMirror,
+  MIRROR_ORPHANED,
   MIRROR_RAW,
   MIRROR_READY,
   MIRROR_REGISTERED,
@@ -145,6 +157,11 @@ function* claimUnregister(mirror: HmmMirror): Task<void> {
 
 function checkMirrorStatus(mirror: HmmMirror, status: number): void {
   if (status === MIRROR_REGISTERED) return;
+  if (status === MIRROR_ORPHANED) {
+    bug(
+      `Cannot unregister ${String(mirror)}: the thread that registered it has died, so a reaper did it; only free it`,
+    );
+  }
   if (status === MIRROR_UNREGISTERED) {
     bug(`Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`);
   }
@@ -178,20 +195,36 @@ function* unlinkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /** Ends what `hmmMirrorRegister` began. */
-function* dropOwned({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
-  if ((record.owns & OWNS_OPS_USE) !== 0) {
-    record.owns &= ~OWNS_OPS_USE;
-    yield* dropMirrorOps(machine, record.opsId);
-  }
+function* dropOwned(mirror: HmmMirror, hmm: Hmm): Task<void> {
+  yield* dropOpsUse(mirror);
+  yield* dropHmm(mirror, hmm);
+}
+
+function* dropOpsUse({ machine, record }: HmmMirror): Task<void> {
+  if ((record.owns & OWNS_OPS_USE) === 0) return;
+  record.owns &= ~OWNS_OPS_USE;
+  yield* dropMirrorOps(machine, record.opsId);
+}
+
+function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
   record.owns &= ~OWNS_HMM_REFERENCE;
   yield* hmmPut(machine, hmm);
 }
 
 /**
+ * The last thing before a driver that has `orphaned` frees the memory of a mirror: gives up what an orphan has kept
+ * (K4). None of the driver's threads will register a range on it. Does nothing for other mirrors. Holding no lock.
+ */
+export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
+  const { record, machine } = mirror;
+  if (mirrorStatus(record) === MIRROR_ORPHANED) yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
+}
+
+/**
  * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that other threads still
  * hold become invalid for ever: nobody would sweep what they program. Then the driver, whose code this thread has,
- * frees its state.
+ * frees its state, now or when its other threads are gone (K4).
  */
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);
@@ -199,11 +232,12 @@ registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
   const { ops } = mirrorOpsOf(record.opsId);
   const hmm = Hmm.at(memory, record.hmm);
-  yield* setStatus(mirror, MIRROR_UNREGISTERED);
+  yield* setStatus(mirror, MIRROR_ORPHANED);
   yield* orphanRanges(mirror, hmm);
   yield* unlinkMirror(mirror, hmm);
-  yield* dropOwned(mirror, hmm);
-  if (ops.orphaned !== undefined) yield* ops.orphaned(mirror);
+  yield* dropOpsUse(mirror);
+  if (ops.orphaned === undefined) yield* dropHmm(mirror, hmm);
+  else yield* ops.orphaned(mirror);
 });
 
 function* orphanRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {

@@ -21,7 +21,7 @@ import { Mm } from "../mm/mm-struct.ts";
 import { mmgetNotZero, mmput } from "../mm/mm.ts";
 import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
 import { PAGE_BYTES, PAGE_SHIFT } from "../mm/pte.ts";
-import { EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../sync/errno.ts";
+import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
 import { assertNoLockHeld } from "../sync/held-locks.ts";
 import { addResource, registerReleaser, removeResource } from "../sync/resources.ts";
@@ -29,7 +29,7 @@ import type { Task } from "../sync/task.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "./entry.ts";
 import { Hmm } from "./hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
-import { type HmmMirror, MIRROR_REGISTERED, mirrorStatus } from "./mirror-record.ts";
+import { type HmmMirror, MIRROR_ORPHANED, MIRROR_REGISTERED, mirrorStatus } from "./mirror-record.ts";
 import {
   HmmRangeRecord,
   NOT_ARMED,
@@ -158,6 +158,7 @@ export function* hmmRangeFree(range: HmmRange): Task<void> {
  * | 0 | registered |
  * | EINVAL | `start` or `end` is no multiple of 2^pageShift, or not below 16 TiB; `end` is not above `start`; `pageShift` is not 12 to 21; `pfns` (or `request`) is too short; the mirror lives on another machine |
  * | EFAULT | the address space is dead |
+ * | ENODEV | the thread that had registered the mirror has died |
  *
  * After an error the range is not registered, and every use but another register throws. Registering it twice throws.
  * Linux: `hmm_range_register`.
@@ -174,11 +175,14 @@ export function* hmmRangeRegister(
   record.hmm = 0;
   range.armed = NOT_ARMED;
   if (mirror.machine.memory !== machine.memory) return EINVAL;
-  if (mirrorStatus(mirror.record) !== MIRROR_REGISTERED) {
+  const status = mirrorStatus(mirror.record);
+  if (status === MIRROR_ORPHANED) return ENODEV;
+  if (status !== MIRROR_REGISTERED) {
     bug(`Cannot register a range on ${String(mirror)}: the mirror is not registered; register it first`);
   }
   if (!isGoodSpan(range, start, end, pageShift)) return EINVAL;
-  const hmm = Hmm.at(machine.memory, mirror.record.hmm); // the mirror's reference keeps it (patch 2)
+  // The mirror's reference keeps it (patch 2), also when its thread dies meanwhile (K4 of mirror.ts).
+  const hmm = Hmm.at(machine.memory, mirror.record.hmm);
   const mm = Mm.at(machine.memory, hmm.mm);
   record.mirror = mirror.at;
   record.startPage = start / PAGE_BYTES;
@@ -188,7 +192,8 @@ export function* hmmRangeRegister(
   // All that the range owns is taken in one critical section, so a thread that dies in the middle stops the machine and
   // leaks nothing.
   yield* hmm.rangesLock.lock();
-  const isAlive = yield* mmgetNotZero(mm); // pairs with the mmput in hmmRangeUnregister
+  const hasMirror = mirrorStatus(mirror.record) === MIRROR_REGISTERED; // K4
+  const isAlive = hasMirror && (yield* mmgetNotZero(mm)); // pairs with the mmput in hmmRangeUnregister
   if (isAlive) {
     yield* hmm.refs.get(); // pairs with the hmmPut in hmmRangeUnregister
     record.hmm = hmm.at;
@@ -200,6 +205,7 @@ export function* hmmRangeRegister(
     if (stampIsValid(stamp)) range.armed = stamp;
   }
   yield* hmm.rangesLock.unlock();
+  if (!hasMirror) return ENODEV;
   return isAlive ? 0 : EFAULT;
 }
 

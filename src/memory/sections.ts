@@ -123,13 +123,17 @@ export class Sections {
   /** This thread can use the section from now on. False: it could before, or the section has been removed meanwhile. */
   adopt(handle: RamSectionHandle): boolean {
     const record = SectionRecord.at(this.#memory, handle.recordAt);
+    const { words } = this.#memory;
+    // Before the serial is looked at, which is another one if the record has been freed, and perhaps used again: without ramLock nothing else tells.
+    const recordPages = atomicLoad(words, record.at + SectionRecord.offset.pages) >>> 0;
+    const reservedPages = atomicLoad(words, record.at + SectionRecord.offset.reservedPages) >>> 0;
     if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
-    const pages = Math.min(record.pages, Math.floor(handle.buffer.byteLength / PAGE_BYTES));
+    const pages = Math.min(recordPages, Math.floor(handle.buffer.byteLength / PAGE_BYTES));
     if (this.#reached(handle.basePfn + pages - 1) !== undefined) return false;
     const section = new RamSection(this.#memory, handle);
     const first = handle.basePfn >>> GRANULE_SHIFT;
     while (this.#byGranule.length < first) this.#byGranule.push(undefined);
-    for (let i = 0; i * GRANULE_PAGES < record.reservedPages; i++) this.#byGranule[first + i] = section;
+    for (let i = 0; i * GRANULE_PAGES < reservedPages; i++) this.#byGranule[first + i] = section;
     return true;
   }
 

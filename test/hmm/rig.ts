@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { HmmMirror, HmmMirrorRecord } from "../../src/hmm/mirror-record.ts";
-import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
+import { hmmMirrorForget, hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
 import { registerMirrorOps } from "../../src/hmm/mirror-ops.ts";
 import {
   type HmmRange,
@@ -260,6 +260,7 @@ export class FakeDevice {
     this.#isRegistered = false;
     this.#isFreed = true;
     devices.delete(this.mirror.at);
+    yield* hmmMirrorForget(this.mirror);
     yield* this.rig.machine.heap.free(FakeDriver, this.driver.at);
   }
 

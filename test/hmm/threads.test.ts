@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
-import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
+import { hmmMirrorForget, hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
 import { hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
@@ -112,7 +112,13 @@ test("a thread that dies with a registered mirror: it is unregistered, its drive
   rig.must(doMadvise(rig.machine, rig.mm, start, PAGE_BYTES, MADV_DONTNEED));
   assert.deepEqual([orphan.sweeps, device.sweeps], [heard, 1], "the orphan hears nothing any more");
   rig.run(hmmRangeUnregister(range));
+  assert.equal(
+    rig.run(hmmRangeRegister(range, mirrorOf(rig.machine, orphan), start, start + PAGE_BYTES)),
+    ENODEV,
+    "no other range either",
+  );
   rig.freeRange(range);
+  rig.run(hmmMirrorForget(mirrorOf(rig.machine, orphan)));
   rig.run(rig.machine.heap.free(SharedDevice, orphan.at));
   close({ rig, device });
 });

@@ -171,6 +171,37 @@ test("a thread that was not given a section asks for it, once, and says so where
   other.detach();
 });
 
+test("a handle that arrives while its record is freed and used again for a longer section hides no other section", () => {
+  const machine = makeMachine();
+  const other = Machine.attach(machine.handle, { name: "other" });
+  const sent: RamSectionHandle[] = [];
+  machine.ram.onSection = (handle) => sent.push(handle);
+  const first = addBuffer(machine, new SharedArrayBuffer(PAGE));
+  const neighbour = addBuffer(machine, new SharedArrayBuffer(PAGE));
+  assert.equal(neighbour, first + 512, "in the granule behind it");
+  const [handle, ofNeighbour] = sent;
+  assert.ok(handle !== undefined && ofNeighbour !== undefined);
+  assert.equal(other.ram.adoptSection(ofNeighbour), true);
+  let isReused = false;
+  // The first thread is as fast as can be: it does both while the other one compares the serials.
+  const racing = {
+    ...handle,
+    get serial(): number {
+      if (isReused) return handle.serial;
+      isReused = true;
+      assert.equal(run(machine, machine.ram.removeSection(first)), 0);
+      addBuffer(machine, new SharedArrayBuffer(PAGE), 2048);
+      assert.equal(sent.at(-1)?.recordAt, handle.recordAt, "the record is another section's");
+      return handle.serial;
+    },
+  };
+  other.ram.adoptSection(racing);
+  assert.ok(isReused);
+  assert.equal(other.ram.section(neighbour).basePfn, neighbour);
+  assert.throws(() => other.ram.section(first), { code: "ENXIO" });
+  other.detach();
+});
+
 test("a thread that was not given a section counts its frames all the same, together with those who have it", () => {
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });

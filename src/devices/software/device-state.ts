@@ -5,7 +5,7 @@
  * one that died.
  */
 
-import { hmmMirrorRegister } from "../../hmm/mirror.ts";
+import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror.ts";
 import { HmmMirror } from "../../hmm/mirror-record.ts";
 import { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
@@ -90,6 +90,7 @@ function* freeDevice(machine: Machine, record: DeviceRecord): Task<void> {
   yield* freeDeviceTable(machine, record);
   if (record.thrash !== 0) yield* heap.freeWords(record.thrash, THRASH_WORDS);
   if (record.firstPfn !== 0) yield* removeDeviceMemory(machine, record.firstPfn);
+  yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
   yield* heap.free(DeviceRecord, record.at);
 }
 
