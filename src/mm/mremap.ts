@@ -165,8 +165,6 @@ interface Move {
 /** Holding the mmap lock for writing. What is moved lies in one mapping, unless nothing is resized. */
 function* moveAway(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   const { startPage, oldPages, newPages } = remap;
-  // The new place would take the mapping away that is to be doubled: its start is the only page of it that must be there.
-  if (oldPages === 0 && remap.target === startPage) return EFAULT;
   const target = remap.target >= 0 ? remap.target : findFreeArea(machine.memory, mm, newPages);
   if (target < 0) return ENOMEM;
   const move: Move = {
@@ -179,6 +177,8 @@ function* moveAway(machine: Machine, mm: Mm, remap: Remap): Task<number> {
     cutEndPage: startPage + oldPages,
   };
   if (pagesAfter(machine, mm, move) > mm.limitPages) return ENOMEM;
+  // The new place would take the mapping away that is to be doubled: its start is the only page of it that must be there.
+  if (oldPages === 0 && target === startPage) return EFAULT;
   const spares: number[] = [];
   const result = yield* prepare(machine, mm, move, spares);
   if (result === 0) yield* carryOut(machine, mm, move, spares);

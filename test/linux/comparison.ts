@@ -1,0 +1,76 @@
+/** @module Compares AddressSpace with the running kernel: traces of trace.c, replayed. Used by the test and by `npm run linux`. */
+
+import assert from "node:assert/strict";
+import { AddressSpace } from "../../src/index.ts";
+import { type Kinds, Mismatch, Replay } from "./replay.ts";
+import type { TraceProgram } from "./trace-program.ts";
+import type { Trace } from "./trace-text.ts";
+import { type Alteration, altered } from "./traced-space.ts";
+import { PAGE_BYTES } from "./window-map.ts";
+
+/** Traces that one run of the program prints. */
+const CHUNK = 50;
+
+export interface Wanted {
+  readonly seed: number;
+  readonly first: number;
+  readonly traces: number;
+  readonly steps: number;
+}
+
+export interface Comparison {
+  readonly kernel: string;
+  readonly traces: number;
+  readonly steps: number;
+  /** Kinds of docs/LINUX.md that were met where we mean to differ, and how often. */
+  readonly kinds: Kinds;
+}
+
+/** The line that runs one trace alone. */
+export function replayLine(seed: number, number: number, steps: number): string {
+  return `npm run linux -- --seed ${seed} --first ${number} --traces 1 --steps ${steps}`;
+}
+
+const unaltered: Alteration = () => ({});
+
+/** Replays one trace on a machine of its own. Throws Mismatch; and at the end nothing is left. */
+function replay(trace: Trace, kernel: string, windowPages: number, kinds: Kinds, alter: Alteration): void {
+  const limits = trace.limitPages === 0 ? {} : { mappedBytes: trace.limitPages * PAGE_BYTES };
+  using witness = AddressSpace.createSync({ ramBytes: 2 ** 22, heapBytes: 2 ** 22, limits });
+  new Replay(trace, kernel, windowPages, altered(witness.forkSync(), alter), kinds).run();
+  assert.equal(witness.statsSync().ram.usedBytes, 0, `trace ${trace.number}: frames are left`);
+}
+
+/**
+ * Compares the wanted traces. Throws Mismatch with the line that runs the trace alone. A string says why the program cannot run here. `onProgress` hears how many traces have been
+ * compared.
+ */
+export function compare(
+  program: TraceProgram,
+  { seed, first, traces, steps }: Wanted,
+  onProgress: (done: number) => void = () => {},
+  alter: Alteration = unaltered,
+): Comparison | string {
+  const kinds: Kinds = new Map();
+  let count = 0;
+  let kernel = "";
+  for (let done = 0; done < traces; done += CHUNK) {
+    const printed = program.run(seed, first + done, Math.min(CHUNK, traces - done), steps);
+    if (typeof printed === "string") return printed;
+    ({ kernel } = printed);
+    for (const trace of printed.traces) {
+      count += trace.steps.length;
+      try {
+        replay(trace, kernel, printed.windowPages, kinds, alter);
+      } catch (error) {
+        if (!(error instanceof Mismatch)) throw error;
+        const again = replayLine(seed, trace.number, steps);
+        throw new Mismatch(`trace ${trace.number} of seed ${seed}, ${error.message}\nagain: ${again}`, {
+          cause: error,
+        });
+      }
+    }
+    onProgress(Math.min(done + CHUNK, traces));
+  }
+  return { kernel, traces, steps: count, kinds };
+}

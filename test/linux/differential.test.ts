@@ -1,0 +1,133 @@
+/**
+ * @module AddressSpace beside the running kernel: random traces of trace.c, a fixed seed and few of them; `npm run linux` makes as many as you like. Runs where there is Linux on x64 and a
+ * C compiler; elsewhere the tests are skipped and say why.
+ */
+
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { type AddressSpace, SegmentationFault } from "../../src/index.ts";
+import { type Wanted, compare } from "./comparison.ts";
+import { Mismatch } from "./replay.ts";
+import { TraceProgram } from "./trace-program.ts";
+import type { Alteration } from "./traced-space.ts";
+
+const WANTED: Wanted = { seed: 7, first: 0, traces: 120, steps: 200 };
+
+/** The line that a failure ends with, to be pasted. */
+const AGAIN: RegExp = /\nagain: npm run linux -- --seed 7 --first \d+ --traces 1 --steps 200$/;
+
+/** A load that answers `fallback` where the real one would be refused with `signal`. */
+function blindTo(
+  space: AddressSpace,
+  signal: SegmentationFault["signal"],
+  fallback: () => number,
+): AddressSpace["u32"] {
+  const { u32 } = space;
+  const load = (address: number): number => {
+    try {
+      return u32.load(address);
+    } catch (error) {
+      if (error instanceof SegmentationFault && error.signal === signal) return fallback();
+      throw error;
+    }
+  };
+  return {
+    load,
+    store: (address, value) => u32.store(address, value),
+    add: (address, value) => u32.add(address, value),
+    sub: (address, value) => u32.sub(address, value),
+    and: (address, value) => u32.and(address, value),
+    or: (address, value) => u32.or(address, value),
+    xor: (address, value) => u32.xor(address, value),
+    exchange: (address, value) => u32.exchange(address, value),
+    compareExchange: (address, expected, replacement) => u32.compareExchange(address, expected, replacement),
+  };
+}
+
+const BROKEN: readonly (readonly [what: string, alter: Alteration])[] = [
+  [
+    "munmap leaves a page that is not whole",
+    (space) => ({
+      munmapSync: (address, length) => {
+        const whole = length - (length % 4096);
+        if (whole > 0 || length === 0) space.munmapSync(address, whole);
+      },
+    }),
+  ],
+  [
+    "dontneed keeps the contents",
+    (space) => ({ madviseSync: (at, length) => space.madviseSync(at, length, "normal") }),
+  ],
+  [
+    "mprotect to none leaves the right to read",
+    (space) => ({
+      mprotectSync: (at, length, protection) =>
+        space.mprotectSync(at, length, protection === "none" ? "read" : protection),
+    }),
+  ],
+  [
+    "keepOld is forgotten",
+    (space) => ({
+      mremapSync: (at, old, length, options) => space.mremapSync(at, old, length, { ...options, keepOld: false }),
+    }),
+  ],
+  [
+    "a move of several mappings takes the first",
+    (space) => ({
+      mremapSync: (at, old, length, options) => {
+        const first = space.mapsSync().find(({ end }) => end > at);
+        const most = first === undefined || old !== length ? old : Math.min(old, first.end - at);
+        return space.mremapSync(at, most, old === length ? most : length, options);
+      },
+    }),
+  ],
+  ["beyond the memory that is shared there are zeros", (space) => ({ u32: blindTo(space, "SIGBUS", () => 0) })],
+  [
+    "a bus error is told as a segmentation fault",
+    (space) => ({
+      u32: blindTo(space, "SIGBUS", () => {
+        throw new SegmentationFault(0, "read", "nothing is mapped there");
+      }),
+    }),
+  ],
+  [
+    "a hint is taken for nothing",
+    (space) => ({
+      mmapSync: (length, options) => space.mmapSync(length, options?.fixed ? options : { ...options, address: 0 }),
+    }),
+  ],
+];
+
+describe("the running kernel", () => {
+  const obstacle = TraceProgram.obstacle();
+  if (obstacle !== undefined) {
+    test("is compared with AddressSpace", (t) => t.skip(`not here: ${obstacle}`));
+    return;
+  }
+  const program = TraceProgram.compile();
+  after(() => program[Symbol.dispose]());
+
+  test(`answers as AddressSpace does, seed ${WANTED.seed}`, (t) => {
+    const result = compare(program, WANTED);
+    if (typeof result === "string") return t.skip(`not here: ${result}`);
+    t.diagnostic(`Linux ${result.kernel}, ${result.steps} steps`);
+    assert.ok(result.steps > WANTED.traces * 150);
+    // Where we mean to differ, the comparison has a look of its own, which these traces need.
+    for (const kind of ["H", "M", "N", "O"]) assert.ok((result.kinds.get(kind) ?? 0) > 0, `kind ${kind} is never met`);
+  });
+
+  for (const [what, alter] of BROKEN) {
+    test(`would be found: ${what}`, (t) => {
+      const run = (): unknown => compare(program, WANTED, () => {}, alter);
+      const first = program.run(WANTED.seed, 0, 1, 1);
+      if (typeof first === "string") return t.skip(`not here: ${first}`);
+      assert.throws(run, (error) => error instanceof Mismatch && AGAIN.test(error.message));
+    });
+  }
+
+  test("the same trace is printed each time, alone or among others", (t) => {
+    const [all, one] = [program.run(3, 0, 3, 100), program.run(3, 2, 1, 100)];
+    if (typeof all === "string" || typeof one === "string") return t.skip("not here");
+    assert.deepEqual(one.traces[0], all.traces[2]);
+  });
+});
