@@ -11,7 +11,7 @@ import { beforeSleep } from "./lockdep.ts";
 import { notePeek } from "./peeks.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_TRUE, TIMED_OUT, describe, park } from "./task.ts";
+import { DONE, DONE_TRUE, TIMED_OUT, describe, mustSucceed, park } from "./task.ts";
 import type { Task } from "./task.ts";
 
 const ALL = 0x3fffffff;
@@ -36,17 +36,15 @@ export class Completion {
 
   /** Lets one waiter go, now or later. */
   complete(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.completeExplored();
+    if (this.memory.mode === EXPLORED) return this.completeExplored("complete");
     this.addOne();
-    futexWake(this.memory.words, this.at, 1);
     return DONE;
   }
 
   /** Lets every waiter go, now and later. */
   completeAll(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.completeAllExplored();
-    atomicStore(this.memory.words, this.at, ALL);
-    futexWake(this.memory.words, this.at, Infinity);
+    if (this.memory.mode === EXPLORED) return this.completeExplored("completeAll");
+    this.addAll();
     return DONE;
   }
 
@@ -59,13 +57,13 @@ export class Completion {
   /** Whether a wait would return at once. */
   isDone(): boolean {
     notePeek(this.memory, this.at);
-    return atomicLoad(this.memory.words, this.at) > 0;
+    return isComplete(atomicLoad(this.memory.words, this.at));
   }
 
   private take(): boolean {
     const { at } = this;
     const words = this.memory.words;
-    for (let seen = atomicLoad(words, at); seen > 0;) {
+    for (let seen = atomicLoad(words, at); isComplete(seen);) {
       if (seen === ALL) return true;
       const before = atomicCompareExchange(words, at, seen, seen - 1);
       if (before === seen) return true;
@@ -79,17 +77,26 @@ export class Completion {
     const words = this.memory.words;
     for (let seen = atomicLoad(words, at); seen !== ALL;) {
       const before = atomicCompareExchange(words, at, seen, seen + 1);
-      if (before === seen) return;
+      if (before === seen) break;
       seen = before;
     }
+    futexWake(words, at, 1);
+  }
+
+  private addAll(): void {
+    atomicStore(this.memory.words, this.at, ALL);
+    futexWake(this.memory.words, this.at, Infinity);
   }
 
   private *waitSlow(timeoutMs: number): Task<boolean> {
     const { memory, at, label } = this;
     if (memory.mode !== REAL) beforeSleep(label);
     if (memory.mode === EXPLORED) {
-      const wake = yield describe("completionWait", memory, at, 1, label, 0, timeoutMs);
-      return this.take() || wake !== TIMED_OUT;
+      const wait = describe("completionWait", memory, at, 1, label, 0, timeoutMs);
+      const wake = yield wait;
+      const isDone = this.take();
+      mustSucceed(isDone || wake === TIMED_OUT, wait);
+      return isDone;
     }
     const deadlineMs = timeoutMs === Infinity ? Infinity : monotonicMs() + timeoutMs;
     while (!this.take()) {
@@ -100,13 +107,14 @@ export class Completion {
     return true;
   }
 
-  private *completeExplored(): Task<void> {
-    yield describe("complete", this.memory, this.at, 1, this.label);
-    this.addOne();
+  private *completeExplored(kind: "complete" | "completeAll"): Task<void> {
+    yield describe(kind, this.memory, this.at, 1, this.label);
+    if (kind === "complete") this.addOne();
+    else this.addAll();
   }
+}
 
-  private *completeAllExplored(): Task<void> {
-    yield describe("completeAll", this.memory, this.at, 1, this.label);
-    atomicStore(this.memory.words, this.at, ALL);
-  }
+/** Whether a wait is over where the word is this. */
+export function isComplete(count: number): boolean {
+  return count > 0;
 }

@@ -50,7 +50,10 @@
  */
 
 import { atomicLoad } from "./atomics.ts";
-import { mayRead, mayWrite } from "./rwsem-words.ts";
+import { isComplete } from "./completion.ts";
+import { mayTake } from "./lock-word.ts";
+import { mayRead, mayWrite, mayWriteAtOnce } from "./rwsem-words.ts";
+import { mayReadAt } from "./seqcount.ts";
 import { hasCompleted, isIdle } from "./srcu-words.ts";
 import type { Wait, WaitKind } from "./task.ts";
 
@@ -124,6 +127,7 @@ export function allows(kind: WaitKind, value: number, expected: number): boolean
     case "park":
       return false;
     case "lock":
+      return mayTake(value);
     case "srcuBarrier":
       return value === 0;
     case "downRead":
@@ -131,11 +135,11 @@ export function allows(kind: WaitKind, value: number, expected: number): boolean
     case "downWrite":
       return mayWrite(value);
     case "completionWait":
-      return value > 0;
+      return isComplete(value);
     case "srcuWait":
       return hasCompleted(value, expected);
     case "seqReadBegin":
-      return (value & 1) === 0;
+      return mayReadAt(value);
     case "shootdownWait":
     case "waitWhile":
       return value !== expected;
@@ -152,8 +156,9 @@ export function allows(kind: WaitKind, value: number, expected: number): boolean
 export function succeeds(kind: WaitKind, value: number, expected: number): boolean {
   switch (kind) {
     case "tryLock":
+      return mayTake(value);
     case "tryDownWrite":
-      return value === 0;
+      return mayWriteAtOnce(value);
     case "tryDownRead":
       return mayRead(value);
     case "refGetNotZero":

@@ -23,10 +23,11 @@ import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_TRUE, describe, park } from "./task.ts";
+import { DONE, DONE_TRUE, describe, mustSucceed, park } from "./task.ts";
 import type { Task } from "./task.ts";
 
 export const WAITERS = 0x40000000;
+const FREE = 0;
 const OWNER_MASK = 0x3ffffff;
 const OWNER_AGENT_SHIFT = 20;
 
@@ -54,32 +55,12 @@ export abstract class OwnedLock {
 
   /** Takes the lock; waits while another task has it. Throws EDEADLK if that is the caller or suspended under it. */
   lock(): Task<void> {
-    const memory = this.memory;
-    if (memory.mode === REAL) {
-      const words = memory.words;
-      if (atomicCompareExchange(words, this.at, 0, memory.ownerBase | currentTask.serial) === 0) {
-        words[memory.heldNext + TAG] = this.tag; // H1
-        words[memory.heldNext] = this.at;
-        noteExclusive(memory);
-        return DONE;
-      }
-    }
-    return this.lockSlow();
+    return this.memory.mode === REAL && this.take(0) === FREE ? DONE : this.lockSlow();
   }
 
   /** Takes the lock if it is free; never waits. */
   tryLock(): Task<boolean> {
-    const memory = this.memory;
-    if (memory.mode === REAL) {
-      const words = memory.words;
-      if (atomicCompareExchange(words, this.at, 0, memory.ownerBase | currentTask.serial) === 0) {
-        words[memory.heldNext + TAG] = this.tag; // H1
-        words[memory.heldNext] = this.at;
-        noteExclusive(memory);
-        return DONE_TRUE;
-      }
-    }
-    return this.tryLockSlow();
+    return this.memory.mode === REAL && this.take(0) === FREE ? DONE_TRUE : this.tryLockSlow();
   }
 
   /** Releases the lock, which the running task holds. */
@@ -87,6 +68,13 @@ export abstract class OwnedLock {
     if (this.memory.mode !== REAL) return this.unlockChecked();
     this.release();
     return DONE;
+  }
+
+  /** As {@link unlock}, as a part of the step under way: for an operation that releases and does something else at once. */
+  unlockNow(): void {
+    this.requireAgent();
+    if (this.memory.mode !== REAL) beforeRelease(this, HELD_EXCLUSIVE);
+    this.release();
   }
 
   /**
@@ -108,39 +96,42 @@ export abstract class OwnedLock {
   }
 
   private *lockSlow(): Task<void> {
-    const { memory, at } = this;
+    const { memory } = this;
     this.requireAgent();
-    if (memory.mode === REAL) {
-      yield* this.lockContended();
-      return;
-    }
-    beforeAcquire(this, HELD_EXCLUSIVE);
+    if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
-      yield describe("lock", memory, at, 1, this.lockClass.name);
-      memory.words[at] = memory.ownerBase | currentTask.serial;
+      const wait = describe("lock", memory, this.at, 1, this.lockClass.name);
+      yield wait;
+      mustSucceed(this.take(0) === FREE, wait);
     } else {
       yield* this.lockContended();
     }
-    afterAcquire(this, HELD_EXCLUSIVE);
+    if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
   }
 
   private *lockContended(): Task<void> {
     const { memory, at } = this;
-    const owner = memory.ownerBase | currentTask.serial;
     this.spinWhileTaken();
     for (let mark = 0; ; mark = WAITERS) {
-      const words = memory.words;
-      const seen = atomicCompareExchange(words, at, 0, owner | mark);
-      if (seen === 0) {
-        words[memory.heldNext + TAG] = this.tag; // H1
-        words[memory.heldNext] = at;
-        noteExclusive(memory);
-        return;
-      }
+      const seen = this.take(mark);
+      if (seen === FREE) return;
       this.refuseSelfWait();
-      if ((seen & WAITERS) === 0 && atomicCompareExchange(words, at, seen, seen | WAITERS) !== seen) continue;
+      if ((seen & WAITERS) === 0 && atomicCompareExchange(memory.words, at, seen, seen | WAITERS) !== seen) continue;
       yield park(memory, at, seen | WAITERS, Infinity, this.lockClass.name);
     }
+  }
+
+  /** Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is success. */
+  private take(mark: number): number {
+    const { memory, at } = this;
+    const { words } = memory;
+    const seen = atomicCompareExchange(words, at, FREE, memory.ownerBase | currentTask.serial | mark);
+    if (seen === FREE) {
+      words[memory.heldNext + TAG] = this.tag; // H1
+      words[memory.heldNext] = at;
+      noteExclusive(memory);
+    }
+    return seen;
   }
 
   private spinWhileTaken(): void {
@@ -149,30 +140,21 @@ export abstract class OwnedLock {
   }
 
   private *tryLockSlow(): Task<boolean> {
-    const { memory, at } = this;
+    const { memory } = this;
     this.requireAgent();
-    if (memory.mode === EXPLORED) yield describe("tryLock", memory, at, 1, this.lockClass.name);
-    const owner = memory.ownerBase | currentTask.serial;
-    if (atomicCompareExchange(memory.words, at, 0, owner) !== 0) return false;
-    if (memory.mode !== EXPLORED) {
-      memory.words[memory.heldNext + TAG] = this.tag; // H1
-      memory.words[memory.heldNext] = at;
-      noteExclusive(memory);
-    }
-    if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
+    if (memory.mode === REAL) return false; // tryLock has tried
+    if (memory.mode === EXPLORED) yield describe("tryLock", memory, this.at, 1, this.lockClass.name);
+    if (this.take(0) !== FREE) return false;
+    afterAcquire(this, HELD_EXCLUSIVE);
     return true;
   }
 
   private *unlockChecked(): Task<void> {
-    const { memory, at } = this;
+    const { memory } = this;
     this.requireAgent();
     beforeRelease(this, HELD_EXCLUSIVE);
-    if (memory.mode === EXPLORED) {
-      yield describe("unlock", memory, at, 1, this.lockClass.name);
-      memory.words[at] = 0;
-    } else {
-      this.release();
-    }
+    if (memory.mode === EXPLORED) yield describe("unlock", memory, this.at, 1, this.lockClass.name);
+    this.release();
   }
 
   private release(): void {
@@ -180,7 +162,7 @@ export abstract class OwnedLock {
     const words = memory.words;
     const slot = words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a thread that does not hold it`);
-    const seen = atomicExchange(words, at, 0);
+    const seen = atomicExchange(words, at, FREE);
     words[slot] = 0; // H1
     dropHeld(memory, slot);
     if ((seen & WAITERS) !== 0) futexWake(words, at, 1);
@@ -199,6 +181,11 @@ export abstract class OwnedLock {
   private requireAgent(): void {
     if (this.memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
   }
+}
+
+/** Whether {@link OwnedLock.lock} takes the lock where its word is this. */
+export function mayTake(word: number): boolean {
+  return word === FREE;
 }
 
 function ownerAgent(word: number): number {

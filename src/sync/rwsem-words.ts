@@ -54,6 +54,9 @@ export const QUEUED_WRITER = 0x10000;
 export const QUEUED_WRITERS_MASK = 0x3fff0000;
 export const READERS_TURN = 0x40000000;
 
+/** STATE of a semaphore that nobody is in and no writer waits for. */
+export const NOBODY = 0;
+
 export function mayRead(state: number): boolean {
   if ((state & WRITER) !== 0) return false;
   return (state & QUEUED_WRITERS_MASK) === 0 || (state & READERS_TURN) !== 0;
@@ -62,6 +65,16 @@ export function mayRead(state: number): boolean {
 /** For a writer that is in the queue. */
 export function mayWrite(state: number): boolean {
   return (state & (READERS_MASK | WRITER | READERS_TURN)) === 0;
+}
+
+/** For a writer that comes along: it is not let in past those in the queue. */
+export function mayWriteAtOnce(state: number): boolean {
+  return state === NOBODY;
+}
+
+/** STATE has room for 16383 queued writers; whoever comes when it is full waits for it to move. */
+export function isQueueFull(state: number): boolean {
+  return (state & QUEUED_WRITERS_MASK) === QUEUED_WRITERS_MASK;
 }
 
 function wakeReaders(words: Int32Array, at: number): void {

@@ -5,8 +5,8 @@
  * waiting readers in at once.
  *
  * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A reader is enabled
- * while no writer is inside or queued. The readers' turn does not appear: that a waiting reader comes in before a queued
- * writer is the same as that the writer queued later.
+ * while it may come in, and so never queues: QUEUED_READERS stays 0 and nobody is given the turn. That a waiting reader
+ * comes in before a queued writer is the same as that the writer queued later.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "./atomics.ts";
@@ -33,6 +33,7 @@ import { lockClass } from "./lock-class.ts";
 import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
 import {
+  NOBODY,
   QUEUED_READERS,
   QUEUED_WRITER,
   QUEUED_WRITERS_MASK,
@@ -45,6 +46,7 @@ import {
   WRITER,
   WRITER_SEQUENCE,
   endIdleTurn,
+  isQueueFull,
   leaveReaderQueue,
   mayRead,
   mayWrite,
@@ -52,8 +54,8 @@ import {
 } from "./rwsem-words.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_TRUE, describe, park } from "./task.ts";
-import type { Task } from "./task.ts";
+import { DONE, DONE_TRUE, describe, mustSucceed, park } from "./task.ts";
+import type { Task, Wait, WaitKind } from "./task.ts";
 
 const unnamed = lockClass("rwsem");
 
@@ -66,6 +68,8 @@ export class RwSem {
   readonly isSpinlock = false;
   private readonly sharedTag: number;
   private readonly exclusiveTag: number;
+  private readonly queuedReadTag: number;
+  private readonly queuedWriteTag: number;
 
   constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
     this.memory = memory;
@@ -73,6 +77,8 @@ export class RwSem {
     this.lockClass = ofClass;
     this.sharedTag = heldTag(ofClass, HELD_SHARED);
     this.exclusiveTag = heldTag(ofClass, HELD_EXCLUSIVE);
+    this.queuedReadTag = heldTag(ofClass, QUEUED_READ);
+    this.queuedWriteTag = heldTag(ofClass, QUEUED_WRITE);
   }
 
   /** Free. Only while nobody else can know the words. */
@@ -179,20 +185,67 @@ export class RwSem {
   private tryEnterWrite(): boolean {
     const { memory, at } = this;
     const words = memory.words;
-    if (atomicCompareExchange(words, at, 0, WRITER) !== 0) return false;
+    if (atomicCompareExchange(words, at, NOBODY, WRITER) !== NOBODY) return false;
     words[memory.heldNext + TAG] = this.exclusiveTag; // H1
     words[memory.heldNext] = at;
     noteExclusive(memory);
     return true;
   }
 
-  private *downReadSlow(): Task<void> {
+  /** A waiting reader announces itself before it looks at STATE. */
+  private enterReaderQueue(): void {
     const { memory, at } = this;
+    const words = memory.words;
+    const place = countedSlot(memory, at, this.queuedReadTag);
+    atomicAdd(words, at + QUEUED_READERS, 1);
+    words[place] = at; // H1
+    noteCounted(memory, place);
+  }
+
+  /** A writer takes a place in the queue: false if that is full. */
+  private tryQueueWrite(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    const place = countedSlot(memory, at, this.queuedWriteTag);
+    for (let state = atomicLoad(words, at); !isQueueFull(state);) {
+      const seen = atomicCompareExchange(words, at, state, state + QUEUED_WRITER);
+      if (seen === state) {
+        words[place] = at; // H1
+        noteCounted(memory, place);
+        return true;
+      }
+      state = seen;
+    }
+    return false;
+  }
+
+  /** The writer, which is in the queue, enters if it may. */
+  private tryEnterQueued(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    const place = findHeld(memory, at, this.queuedWriteTag);
+    for (let state = atomicLoad(words, at); mayWrite(state);) {
+      const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
+      if (seen === state) {
+        words[memory.heldNext + TAG] = this.exclusiveTag;
+        words[memory.heldNext] = at; // H1, and the place in the queue is given up as directly
+        if (--words[place + COUNT]! === 0) words[place] = 0;
+        noteExclusive(memory);
+        return true;
+      }
+      state = seen;
+    }
+    return false;
+  }
+
+  private *downReadSlow(): Task<void> {
+    const { memory } = this;
     this.requireAgent();
     if (memory.mode !== REAL) beforeAcquire(this, HELD_SHARED);
     if (memory.mode === EXPLORED) {
-      yield describe("downRead", memory, at, RWSEM_WORDS, this.lockClass.name);
-      memory.words[at] = this.state() + READER;
+      const wait = this.describe("downRead");
+      yield wait;
+      mustSucceed(this.tryEnterRead(), wait);
     } else if (!this.tryEnterRead()) {
       yield* this.queueRead();
     }
@@ -202,41 +255,27 @@ export class RwSem {
   private *queueRead(): Task<void> {
     const { memory, at } = this;
     this.refuseSelfWait();
-    const queuedTag = heldTag(this.lockClass, QUEUED_READ);
-    const place = countedSlot(memory, at, queuedTag);
-    const first = memory.words;
-    atomicAdd(first, at + QUEUED_READERS, 1);
-    first[place] = at; // H1
-    noteCounted(memory, place);
+    this.enterReaderQueue();
     for (;;) {
-      const words = memory.words;
-      const sequence = atomicLoad(words, at + READER_SEQUENCE);
-      const state = atomicLoad(words, at);
-      if (!mayRead(state)) {
-        yield park(memory, at + READER_SEQUENCE, sequence, Infinity, this.lockClass.name);
-        continue;
-      }
-      const slot = countedSlot(memory, at, this.sharedTag);
-      if (atomicCompareExchange(words, at, state, withReader(state)) === state) {
-        words[slot] = at; // H1
-        noteCounted(memory, slot);
-        pushShared(memory, at);
-        leaveReaderQueue(words, at, 1);
-        this.dropPlace(queuedTag);
-        return;
-      }
+      const sequence = atomicLoad(memory.words, at + READER_SEQUENCE);
+      if (this.tryEnterRead()) break;
+      yield park(memory, at + READER_SEQUENCE, sequence, Infinity, this.lockClass.name);
     }
+    leaveReaderQueue(memory.words, at, 1);
+    this.dropPlace(this.queuedReadTag);
   }
 
   private *downWriteSlow(): Task<void> {
-    const { memory, at } = this;
+    const { memory } = this;
     this.requireAgent();
     if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
     if (memory.mode === EXPLORED) {
-      yield describe("queueWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
-      memory.words[at] = this.state() + QUEUED_WRITER;
-      yield describe("downWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
-      memory.words[at] = this.state() - QUEUED_WRITER + WRITER;
+      const queueing = this.describe("queueWrite");
+      yield queueing;
+      mustSucceed(this.tryQueueWrite(), queueing);
+      const entering = this.describe("downWrite");
+      yield entering;
+      mustSucceed(this.tryEnterQueued(), entering);
     } else if (!this.tryEnterWrite()) {
       yield* this.queueWrite();
     }
@@ -246,90 +285,58 @@ export class RwSem {
   private *queueWrite(): Task<void> {
     const { memory, at } = this;
     this.refuseSelfWait();
-    const queuedTag = heldTag(this.lockClass, QUEUED_WRITE);
-    yield* this.joinWriterQueue(queuedTag);
+    while (!this.tryQueueWrite()) {
+      const state = this.state();
+      if (isQueueFull(state)) yield park(memory, at, state, Infinity, this.lockClass.name);
+    }
     for (;;) {
-      const words = memory.words;
-      const sequence = atomicLoad(words, at + WRITER_SEQUENCE);
-      const state = atomicLoad(words, at);
-      if (mayWrite(state)) {
-        const place = findHeld(memory, at, queuedTag);
-        if (atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER) !== state) continue;
-        words[memory.heldNext + TAG] = this.exclusiveTag;
-        words[memory.heldNext] = at; // H1, and the place in the queue is given up as directly
-        if (--words[place + COUNT]! === 0) words[place] = 0;
-        noteExclusive(memory);
-        return;
-      }
-      if (!endIdleTurn(words, at, state)) {
+      const sequence = atomicLoad(memory.words, at + WRITER_SEQUENCE);
+      if (this.tryEnterQueued()) return;
+      if (!endIdleTurn(memory.words, at, this.state())) {
         yield park(memory, at + WRITER_SEQUENCE, sequence, Infinity, this.lockClass.name);
       }
     }
   }
 
-  /** The count of queued writers has room for 16383; whoever comes when it is full waits for it to move. */
-  private *joinWriterQueue(queuedTag: number): Task<void> {
-    const { memory, at } = this;
-    for (;;) {
-      const words = memory.words;
-      const place = countedSlot(memory, at, queuedTag);
-      const state = atomicLoad(words, at);
-      if ((state & QUEUED_WRITERS_MASK) === QUEUED_WRITERS_MASK) {
-        yield park(memory, at, state, Infinity, this.lockClass.name);
-      } else if (atomicCompareExchange(words, at, state, state + QUEUED_WRITER) === state) {
-        words[place] = at; // H1
-        noteCounted(memory, place);
-        return;
-      }
-    }
-  }
-
   private *tryDownReadSlow(): Task<boolean> {
-    const { memory, at } = this;
+    const { memory } = this;
     this.requireAgent();
-    if (memory.mode === REAL) return false;
-    if (memory.mode === EXPLORED) {
-      yield describe("tryDownRead", memory, at, RWSEM_WORDS, this.lockClass.name);
-      if (!mayRead(this.state())) return false;
-      memory.words[at] = this.state() + READER;
-    } else if (!this.tryEnterRead()) return false;
+    if (memory.mode === REAL) return false; // tryDownRead has tried
+    if (memory.mode === EXPLORED) yield this.describe("tryDownRead");
+    if (!this.tryEnterRead()) return false;
     afterAcquire(this, HELD_SHARED);
     return true;
   }
 
   private *tryDownWriteSlow(): Task<boolean> {
-    const { memory, at } = this;
+    const { memory } = this;
     this.requireAgent();
-    if (memory.mode === REAL) return false;
-    if (memory.mode === EXPLORED) {
-      yield describe("tryDownWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
-      if (this.state() !== 0) return false;
-      memory.words[at] = WRITER;
-    } else if (!this.tryEnterWrite()) return false;
+    if (memory.mode === REAL) return false; // tryDownWrite has tried
+    if (memory.mode === EXPLORED) yield this.describe("tryDownWrite");
+    if (!this.tryEnterWrite()) return false;
     afterAcquire(this, HELD_EXCLUSIVE);
     return true;
   }
 
   private *upChecked(manner: number): Task<void> {
-    const { memory, at } = this;
     this.requireAgent();
     beforeRelease(this, manner);
-    if (memory.mode === EXPLORED) {
-      yield describe(manner === HELD_SHARED ? "upRead" : "upWrite", memory, at, RWSEM_WORDS, this.lockClass.name);
-      memory.words[at] = this.state() - (manner === HELD_SHARED ? READER : WRITER);
-    } else if (manner === HELD_SHARED) this.leaveRead();
+    const isReader = manner === HELD_SHARED;
+    if (this.memory.mode === EXPLORED) yield this.describe(isReader ? "upRead" : "upWrite");
+    if (isReader) this.leaveRead();
     else this.leaveWrite(0);
   }
 
   private *downgradeChecked(): Task<void> {
-    const { memory, at } = this;
     this.requireAgent();
     beforeRelease(this, HELD_EXCLUSIVE);
-    if (memory.mode === EXPLORED) {
-      yield describe("downgrade", memory, at, RWSEM_WORDS, this.lockClass.name);
-      memory.words[at] = this.state() - WRITER + READER;
-    } else this.leaveWrite(READER);
+    if (this.memory.mode === EXPLORED) yield this.describe("downgrade");
+    this.leaveWrite(READER);
     afterAcquire(this, HELD_SHARED);
+  }
+
+  private describe(kind: WaitKind): Wait {
+    return describe(kind, this.memory, this.at, RWSEM_WORDS, this.lockClass.name);
   }
 
   private leaveRead(): void {

@@ -16,7 +16,7 @@ import { bug } from "./errors.ts";
 import { beforeSleep } from "./lockdep.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, describe, doneBoolean, doneNumber, park } from "./task.ts";
+import { DONE, describe, doneBoolean, doneNumber, mustSucceed, park } from "./task.ts";
 import type { Task } from "./task.ts";
 
 const SEQUENCE = 0;
@@ -58,8 +58,8 @@ export class SeqCount {
   /** Waits while a writer is inside; the result is for {@link readRetry}. */
   readBegin(): Task<number> {
     if (this.memory.mode === REAL) {
-      const sequence = atomicLoad(this.memory.words, this.at);
-      if ((sequence & 1) === 0) return doneNumber(sequence);
+      const sequence = this.sequence();
+      if (mayReadAt(sequence)) return doneNumber(sequence);
     }
     return this.readBeginSlow();
   }
@@ -70,8 +70,12 @@ export class SeqCount {
     return doneBoolean(this.hasChanged(sequence));
   }
 
+  private sequence(): number {
+    return atomicLoad(this.memory.words, this.at + SEQUENCE);
+  }
+
   private hasChanged(sequence: number): boolean {
-    return atomicLoad(this.memory.words, this.at) !== sequence;
+    return this.sequence() !== sequence;
   }
 
   private step(parity: number): void {
@@ -86,18 +90,21 @@ export class SeqCount {
     const { memory, at, label } = this;
     if (memory.mode !== REAL) beforeSleep(label);
     if (memory.mode === EXPLORED) {
-      yield describe("seqReadBegin", memory, at, 1, label);
-      return atomicLoad(memory.words, at);
+      const wait = describe("seqReadBegin", memory, at, 1, label);
+      yield wait;
+      const sequence = this.sequence();
+      mustSucceed(mayReadAt(sequence), wait);
+      return sequence;
     }
     for (let spins = 0; spins < SPINS; spins++) {
-      const sequence = atomicLoad(memory.words, at);
-      if ((sequence & 1) === 0) return sequence;
+      const sequence = this.sequence();
+      if (mayReadAt(sequence)) return sequence;
     }
     atomicAdd(memory.words, at + WAITERS, 1);
     try {
       for (;;) {
-        const sequence = atomicLoad(memory.words, at);
-        if ((sequence & 1) === 0) return sequence;
+        const sequence = this.sequence();
+        if (mayReadAt(sequence)) return sequence;
         yield park(memory, at, sequence, Infinity, label);
       }
     } finally {
@@ -114,4 +121,9 @@ export class SeqCount {
     yield describe(kind, this.memory, this.at, 1, this.label);
     this.step(kind === "seqWriteEnd" ? 1 : 0);
   }
+}
+
+/** Whether a reader may begin where the sequence is this: no writer is inside. */
+export function mayReadAt(sequence: number): boolean {
+  return (sequence & 1) === 0;
 }

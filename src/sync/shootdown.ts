@@ -43,8 +43,8 @@ import {
 import { assert } from "./errors.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, describe, park } from "./task.ts";
-import type { Task } from "./task.ts";
+import { DONE, describe, park, step } from "./task.ts";
+import type { Task, Wait } from "./task.ts";
 
 /** Generations per address space. */
 export const GENERATIONS = 64;
@@ -54,6 +54,7 @@ export const GENERATION_PAGE_SHIFT = 9;
 const SPINS = 2000;
 /** Leaving wakes nobody (it would cost every store more than the store), so a flusher looks again this often. */
 const LOOK_AGAIN_MS = 1;
+const STORE_LABEL = "a store to end";
 
 /** Which of an address space's generation words stands for `page`. */
 export function generationIndex(page: number): number {
@@ -120,9 +121,9 @@ export class Shootdown {
    * which wait for nothing. Not from inside a store.
    */
   flush(startPage: number, endPage: number): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.flushExplored(startPage, endPage);
     const { memory } = this;
     assert((memory.insideMark & 1) === 0, "a shootdown from inside a store would wait for itself");
+    if (memory.mode === EXPLORED) return this.flushExplored(startPage, endPage);
     this.bump(startPage, endPage);
     for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
       if (agentId !== memory.agentId && this.mustWaitFor(agentId)) return this.waitForStores(agentId);
@@ -149,33 +150,40 @@ export class Shootdown {
   private *waitForStores(firstAgentId: number): Task<void> {
     const { memory } = this;
     for (let agentId = firstAgentId, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
+      if (agentId === memory.agentId) continue;
       const inside = agentRecord(agentId) + AGENT_INSIDE;
+      yield* step(memory, "read", inside, 1, "whether a store is under way");
       const mark = atomicLoad(memory.words, inside);
-      if (agentId === memory.agentId || !this.mustWaitFor(agentId)) continue;
-      for (let spins = 0; spins < SPINS && atomicLoad(memory.words, inside) === mark; spins++);
+      if (!this.mustWaitFor(agentId)) continue;
+      this.spinWhileInside(inside, mark);
       while (atomicLoad(memory.words, inside) === mark && this.mustWaitFor(agentId)) {
-        yield park(memory, inside, mark, LOOK_AGAIN_MS, "a store to end");
+        yield this.untilLeft(inside, mark);
       }
     }
   }
 
-  private *flushExplored(startPage: number, endPage: number): Task<void> {
+  private spinWhileInside(inside: number, mark: number): void {
+    const { words, mode } = this.memory;
+    if (mode === EXPLORED) return; // nobody else runs meanwhile
+    for (let spins = 0; spins < SPINS && atomicLoad(words, inside) === mark; spins++);
+  }
+
+  private untilLeft(inside: number, mark: number): Wait {
     const { memory } = this;
-    yield describe("shootdownBump", memory, this.at, GENERATIONS, "shootdown");
+    if (memory.mode === EXPLORED) return describe("shootdownWait", memory, inside, 1, STORE_LABEL, mark);
+    return park(memory, inside, mark, LOOK_AGAIN_MS, STORE_LABEL);
+  }
+
+  private *flushExplored(startPage: number, endPage: number): Task<void> {
+    yield describe("shootdownBump", this.memory, this.at, GENERATIONS, "shootdown");
     this.bump(startPage, endPage);
-    for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
-      if (agentId === memory.agentId) continue;
-      const inside = agentRecord(agentId) + AGENT_INSIDE;
-      yield describe("read", memory, inside, 1, "whether a store is under way");
-      const mark = atomicLoad(memory.words, inside);
-      if (!this.mustWaitFor(agentId)) continue;
-      yield describe("shootdownWait", memory, inside, 1, "a store to end", mark);
-    }
+    yield* this.waitForStores(0);
   }
 
   private *markExplored(kind: "shootdownEnter" | "shootdownLeave"): Task<void> {
-    const inside = this.memory.record + AGENT_INSIDE;
-    yield describe(kind, this.memory, inside, 1, "shootdown");
-    this.memory.words[inside] = atomicLoad(this.memory.words, inside) + 1;
+    const { memory } = this;
+    yield describe(kind, memory, memory.record + AGENT_INSIDE, 1, "shootdown");
+    if (kind === "shootdownEnter") enterStore(memory);
+    else leaveStore(memory);
   }
 }

@@ -21,6 +21,8 @@
  * its predicate holds. explored.ts has the table of kinds (enabled-predicate, effect, what depends on what) as data.
  */
 
+import { monotonicMs } from "./clock.ts";
+import { bug } from "./errors.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
@@ -158,7 +160,7 @@ export function doneNumber(value: number): Task<number> {
 
 /** A wait on one word: sleep while `words[index] === expected`. */
 export function park(memory: SharedMemory, index: number, expected: number, timeoutMs: number, label: string): Wait {
-  return { kind: "park", memory, index, words: 1, expected, timeoutMs, label, reads: undefined };
+  return describe("park", memory, index, 1, label, expected, timeoutMs);
 }
 
 let onDescribe: ((wait: Wait) => void) | undefined;
@@ -185,6 +187,37 @@ export function describe(
 }
 
 /**
+ * The time by which a task waits. In EXPLORED mode no time passes: that a wait has taken too long is the scheduler's choice, and
+ * {@link TIMED_OUT} alone says so.
+ */
+export function taskMs(memory: SharedMemory): number {
+  return memory.mode === EXPLORED ? 0 : monotonicMs();
+}
+
+/**
+ * EXPLORED: the operation that `wait` describes has just been tried, by the code that runs in every mode. It must have
+ * succeeded, since explored.ts calls it enabled; otherwise the table and the code are two.
+ */
+export function mustSucceed(success: boolean, wait: Wait): void {
+  if (!success) bug(`"${wait.kind}" of ${wait.label} was enabled by the table of explored.ts, and failed`);
+}
+
+/**
+ * EXPLORED: yields the description of what the caller does next. In other modes nothing. For the bodies that are one
+ * for all modes.
+ */
+export function step(
+  memory: SharedMemory,
+  kind: WaitKind,
+  index: number,
+  words: number,
+  label: string,
+  reads?: WordRange,
+): Task<void> {
+  return memory.mode === EXPLORED ? offer(describe(kind, memory, index, words, label, 0, Infinity, reads)) : DONE;
+}
+
+/**
  * Marks a scheduling point that is not an operation of this layer: an access to `words` words at `index`, an
  * allocation, a free. Costs nothing but a compare outside EXPLORED mode.
  */
@@ -195,7 +228,7 @@ export function access(
   words: number,
   label: string,
 ): Task<void> {
-  return memory.mode === EXPLORED ? offer(describe(kind, memory, index, words, label)) : DONE;
+  return step(memory, kind, index, words, label);
 }
 
 function* offer(wait: Wait): Task<void> {

@@ -17,20 +17,21 @@
  *                                            SEQUENCE = s + 1, wakes
  *      sleeps while SEQUENCE = s: not at all
  *
- * EXPLORED mode: "enqueue" (reads SEQUENCE), "testCondition", "park" (enabled once woken since it was enqueued; the
- * scheduler may also send TIMED_OUT, or WOKEN for no reason), back to "enqueue"; "dequeue" at the end.
+ * EXPLORED mode: the same loop, whose steps are described: "enqueue" (announces itself and reads SEQUENCE), "testCondition",
+ * "park" (enabled once woken since it was enqueued; the scheduler may also send TIMED_OUT, or WOKEN for no reason), back to
+ * "enqueue"; "dequeue" at the end. The first look of waitEvent is left out there: it finds nothing that the second, after
+ * "enqueue", would not.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
-import { monotonicMs } from "./clock.ts";
 import { currentTask } from "./current-task.ts";
 import { EDEADLK } from "./errno.ts";
 import { HmmError } from "./errors.ts";
 import { beforeSleep } from "./lockdep.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_TRUE, TIMED_OUT, describe, park } from "./task.ts";
-import type { Task, WaitKind, WordRange } from "./task.ts";
+import { DONE, DONE_FALSE, DONE_TRUE, TIMED_OUT, WOKEN, describe, park, step, taskMs } from "./task.ts";
+import type { Task, WaitKind, Wake, WordRange } from "./task.ts";
 
 const SEQUENCE = 0;
 const WAITERS = 1;
@@ -69,22 +70,25 @@ export class WaitQueue {
     selfWait?: () => boolean,
     reads?: WordRange,
   ): Task<boolean> {
-    if (this.memory.mode === REAL && condition()) return DONE_TRUE;
-    return this.memory.mode === EXPLORED
-      ? this.waitExplored(condition, timeoutMs, reads)
-      : this.waitSlow(condition, timeoutMs, selfWait);
+    const { mode } = this.memory;
+    if (mode !== REAL) beforeSleep(this.label);
+    if (mode !== EXPLORED) {
+      if (condition()) return DONE_TRUE;
+      if (timeoutMs <= 0) return DONE_FALSE;
+    }
+    return this.waitSlow(condition, timeoutMs, selfWait, reads);
   }
 
   /** Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed. */
   wakeAll(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeAll");
+    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeAll", Infinity);
     this.wake(Infinity);
     return DONE;
   }
 
   /** Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter uses up. */
   wakeOne(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeOne");
+    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeOne", 1);
     this.wake(1);
     return DONE;
   }
@@ -97,59 +101,46 @@ export class WaitQueue {
     if (atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, count);
   }
 
-  private *waitSlow(condition: () => boolean, timeoutMs: number, selfWait?: () => boolean): Task<boolean> {
-    const { memory, at } = this;
-    if (memory.mode !== REAL) beforeSleep(this.label);
-    if (condition()) return true;
-    if (timeoutMs <= 0) return false;
-    const deadlineMs = timeoutMs === Infinity ? Infinity : monotonicMs() + timeoutMs;
+  private *waitSlow(
+    condition: () => boolean,
+    timeoutMs: number,
+    selfWait?: () => boolean,
+    reads?: WordRange,
+  ): Task<boolean> {
+    const { memory, at, label } = this;
+    const deadlineMs = timeoutMs === Infinity ? Infinity : taskMs(memory) + timeoutMs;
+    yield* step(memory, "enqueue", at, WaitQueue.WORDS, label);
     atomicAdd(memory.words, at + WAITERS, 1);
     try {
-      for (;;) {
+      for (let wake: Wake = WOKEN; ;) {
         const sequence = atomicLoad(memory.words, at + SEQUENCE);
-        if (condition()) return true;
-        const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - monotonicMs();
-        if (leftMs <= 0) return false;
-        if (currentTask.isBlocking && selfWait?.() === true) {
-          throw new HmmError(
-            EDEADLK,
-            "wait",
-            `Cannot wait for ${this.label}: only this thread could end the wait; end it first, or use the form that returns a promise`,
-          );
+        yield* step(memory, "testCondition", at, 0, label, reads);
+        const holds = condition();
+        const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - taskMs(memory);
+        if (holds || leftMs <= 0 || wake === TIMED_OUT) {
+          yield* step(memory, "dequeue", at, WaitQueue.WORDS, label);
+          return holds;
         }
-        yield park(memory, at + SEQUENCE, sequence, leftMs, this.label);
+        if (currentTask.isBlocking && selfWait?.() === true) this.refuseSelfWait();
+        wake = yield park(memory, at + SEQUENCE, sequence, leftMs, label);
+        // After a time-out comes one last look, for which nobody needs to queue.
+        if (wake !== TIMED_OUT) yield* step(memory, "enqueue", at, WaitQueue.WORDS, label);
       }
     } finally {
       atomicSub(memory.words, at + WAITERS, 1);
     }
   }
 
-  private *waitExplored(condition: () => boolean, timeoutMs: number, reads?: WordRange): Task<boolean> {
-    const { memory, at } = this;
-    beforeSleep(this.label);
-    let isQueued = false;
-    let holds = false;
-    for (;;) {
-      yield describe("enqueue", memory, at, WaitQueue.WORDS, this.label);
-      const sequence = atomicLoad(memory.words, at + SEQUENCE);
-      if (!isQueued) memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) + 1;
-      isQueued = true;
-      yield describe("testCondition", memory, at, 0, this.label, 0, Infinity, reads);
-      holds = condition();
-      if (holds || timeoutMs <= 0) break;
-      const wake = yield describe("park", memory, at + SEQUENCE, 1, this.label, sequence, timeoutMs);
-      if (wake !== TIMED_OUT) continue;
-      yield describe("testCondition", memory, at, 0, this.label, 0, Infinity, reads);
-      holds = condition();
-      break;
-    }
-    yield describe("dequeue", memory, at, WaitQueue.WORDS, this.label);
-    memory.words[at + WAITERS] = atomicLoad(memory.words, at + WAITERS) - 1;
-    return holds;
+  private refuseSelfWait(): never {
+    throw new HmmError(
+      EDEADLK,
+      "wait",
+      `Cannot wait for ${this.label}: only this thread could end the wait; end it first, or use the form that returns a promise`,
+    );
   }
 
-  private *wakeExplored(kind: WaitKind): Task<void> {
+  private *wakeExplored(kind: WaitKind, count: number): Task<void> {
     yield describe(kind, this.memory, this.at + SEQUENCE, 1, this.label);
-    this.memory.words[this.at + SEQUENCE] = (atomicLoad(this.memory.words, this.at + SEQUENCE) + 1) | 0;
+    this.wake(count);
   }
 }

@@ -46,6 +46,12 @@ for (const [name, isWrite] of Object.entries(accesses)) {
   Reflect.set(Atomics, name, replacement);
 }
 
+// A wake is no access, but the native one takes no Proxy.
+const notify = Reflect.get(Atomics, "notify") as ElementAccess;
+Reflect.set(Atomics, "notify", (array: Int32Array, index: number, ...rest: number[]) => {
+  return notify(arrayOf.get(array) ?? array, index, ...rest);
+});
+
 function watched(words: Int32Array): Int32Array {
   const proxy = new Proxy(words, {
     get(target, key) {

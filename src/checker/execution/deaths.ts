@@ -11,19 +11,16 @@
  * E3. That nobody dies any more is a step too, of a task called fate. So what is without deaths has its classes, each with
  *     that step, which comes first and depends on deaths alone; and a deadlock is the end of an execution although its
  *     tasks could still be killed.
- * E4. Locks are in the held table in REAL mode only, so the table is filled in from lockdep's list when a task dies.
+ * E4. What the dead thread held, and where it queued, is what its held table says: the locks fill it in every mode.
  */
 
 import { AGENT_INSIDE, AGENT_STATE, DEATHS, PROBE_TIME, agentRecord } from "../../sync/control-block.ts";
-import type { TaskContext } from "../../sync/current-task.ts";
 import { declareDead } from "../../sync/death.ts";
-import { HELD_EXCLUSIVE, HELD_SHARED, HELD_SRCU, QUEUED_WRITE, TAG, COUNT, heldTag } from "../../sync/held-locks.ts";
-import { lockClass } from "../../sync/lock-class.ts";
 import { hasPanicked } from "../../sync/panic.ts";
 import { reapTask } from "../../sync/reaper.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { describe } from "../../sync/task.ts";
-import type { Task, Wait, WaitKind } from "../../sync/task.ts";
+import type { Task, Wait } from "../../sync/task.ts";
 import { PARK, kindCode } from "../steps/footprint.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { QUEUE, WRITE } from "../steps/manners.ts";
@@ -31,14 +28,6 @@ import type { Manner } from "../steps/manners.ts";
 import type { Transition } from "../steps/trace.ts";
 
 const DOWN_WRITE = kindCode("downWrite");
-/** How a task that is about to do an operation has the lock at its word, where lockdep's list does not say so. */
-const mannerDuring: Readonly<Partial<Record<WaitKind, number>>> = {
-  downWrite: QUEUED_WRITE,
-  unlock: HELD_EXCLUSIVE,
-  upWrite: HELD_EXCLUSIVE,
-  downgrade: HELD_EXCLUSIVE,
-  upRead: HELD_SHARED,
-};
 /** The name of the task that releases what dead threads owned. */
 export const REAPER = "reaper";
 /** The name of the task whose only step is that nobody dies any more. */
@@ -116,19 +105,16 @@ export class Deaths {
   }
 
   /** The thread of `task` dies before it does `wait`. */
-  die(task: number, name: string, context: TaskContext, heldNext: number, wait: Wait): DeathEffects {
+  die(task: number, name: string, wait: Wait): DeathEffects {
     const memory = this.#memory;
     const record = agentRecord(task + 1);
-    const slot = fillHeldTable(memory, context, heldNext);
-    const manner = mannerDuring[wait.kind];
-    if (manner !== undefined) fillSlot(memory, slot, wait.index, heldTag(lockClass(wait.label), manner));
     this.left--;
     this.names.push(name);
     const wasStopped = hasPanicked(memory);
     const isInside = (memory.words[record + AGENT_INSIDE]! & 1) !== 0;
     declareDead(memory, task + 1, memory.words[record + AGENT_STATE]!);
     const changed = [DEATHS, ...(isInside ? [record + AGENT_INSIDE] : [])];
-    if (manner === QUEUED_WRITE) changed.push(wait.index);
+    if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
     return { words, panics: !wasStopped && hasPanicked(memory) };
   }
@@ -157,21 +143,4 @@ export function* reaper(memory: SharedMemory): Task<void> {
     if (hasPanicked(memory)) return;
     yield* reapTask(memory);
   }
-}
-
-/** E4. Returns the next free slot. */
-function fillHeldTable(memory: SharedMemory, { held }: TaskContext, heldNext: number): number {
-  let slot = heldNext;
-  for (const { lock, manner } of held) {
-    // Read sections are in the table in every mode.
-    if (manner !== HELD_SRCU) slot = fillSlot(memory, slot, lock.at, heldTag(lock.lockClass, manner));
-  }
-  return slot;
-}
-
-function fillSlot(memory: SharedMemory, slot: number, at: number, tag: number): number {
-  memory.words[slot + TAG] = tag;
-  memory.words[slot + COUNT] = 1;
-  memory.words[slot] = at;
-  return slot + 1;
 }

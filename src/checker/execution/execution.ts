@@ -362,8 +362,7 @@ export class Execution {
   /** The thread of a task dies. Its generator is left where it is: nothing of it runs any more, no finally block either. */
   #die(task: number, wait: Wait): void {
     const step = this.depth - 1;
-    const context = this.#contexts[task]!;
-    const effects = this.deaths.die(task, this.names[task] ?? "", context, this.#heldNext[task]!, wait);
+    const effects = this.deaths.die(task, this.names[task] ?? "", wait);
     this.trace.deathEffects[step] = effects;
     this.pending[task] = undefined;
     this.#alive--;

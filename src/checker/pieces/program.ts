@@ -16,7 +16,6 @@ import {
 } from "../../sync/atomics.ts";
 import { Completion } from "../../sync/completion.ts";
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
-import { currentTask } from "../../sync/current-task.ts";
 import { lockClass } from "../../sync/lock-class.ts";
 import { Mutex } from "../../sync/mutex.ts";
 import { notePeek } from "../../sync/peeks.ts";
@@ -27,7 +26,7 @@ import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/spinlock.ts";
 import { Srcu } from "../../sync/srcu.ts";
-import { TIMED_OUT, describe, park } from "../../sync/task.ts";
+import { TIMED_OUT, describe, park, step } from "../../sync/task.ts";
 import type { Task } from "../../sync/task.ts";
 import { WaitQueue } from "../../sync/wait-queue.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
@@ -185,23 +184,14 @@ export class Condition {
 
   /** Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the condition again. */
   *wait(timeoutMs: number = Infinity): Task<boolean> {
-    const { words, mode } = this.#memory;
+    const memory = this.#memory;
     const queue = this.#at + 1;
-    const sequence = mode === EXPLORED ? yield* this.#release() : atomicLoad(words, queue);
-    if (mode !== EXPLORED) yield* this.mutex.unlock();
-    const wake = yield describe("park", this.#memory, queue, 1, "condition", sequence, timeoutMs);
+    yield* step(memory, "update", this.#at, Condition.WORDS, "condition");
+    const sequence = atomicLoad(memory.words, queue);
+    this.mutex.unlockNow();
+    const wake = yield park(memory, queue, sequence, timeoutMs, "condition");
     yield* this.mutex.lock();
     return wake !== TIMED_OUT;
-  }
-
-  /** Releases the mutex and queues, in one step; returns what the queue's word held. */
-  *#release(): Task<number> {
-    yield describe("update", this.#memory, this.#at, Condition.WORDS, "condition");
-    const { words } = this.#memory;
-    words[this.#at] = 0;
-    const held = currentTask.held.findLastIndex(({ lock }) => lock.at === this.#at);
-    if (held >= 0) currentTask.held.splice(held, 1);
-    return plainLoad(words, this.#at + 1);
   }
 
   /** Wakes all who wait. */
