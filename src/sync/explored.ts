@@ -28,8 +28,8 @@
  * | srcuReadLock, srcuReadUnlock | always | readers + 1, - 1; the unlock pushes the grace period on |
  * | srcuStart | always | asks for a grace period |
  * | srcuWait | grace period number `expected` is over | none |
- * | srcuCall, srcuCallback | always | queues the call at `expected`; begins to run it |
- * | srcuBarrier | no call is pending | none |
+ * | srcuCallback | always | begins to run the deferred call at its words |
+ * | srcuBarrier | no call is pending (its word is 0) | none |
  * | seqWriteBegin, seqWriteEnd | always | sequence + 1 |
  * | seqReadBegin | the sequence is even | reads it |
  * | shootdownBump | always | generations + 1 |
@@ -90,7 +90,6 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   srcuStart: "write",
   srcuWait: "read",
   srcuBarrier: "read",
-  srcuCall: "write",
   srcuCallback: "write",
   seqWriteBegin: "write",
   seqWriteEnd: "write",

@@ -48,20 +48,16 @@ export function queueCall(memory: SharedMemory, at: number, head: number, kind: 
   append(memory, at + NEXT, head, head);
 }
 
-/** Whether some call is in a list. */
-export function hasCalls({ words }: SharedMemory, at: number): boolean {
-  return words[at + NEXT] !== 0 || words[at + WAITING] !== 0 || words[at + READY] !== 0;
-}
-
-/** Moves calls on; returns whether a grace period was asked for, so that the caller drives it. */
+/** Moves calls on; returns whether a grace period was asked for, which the caller must drive. */
 export function sortCalls(memory: SharedMemory, at: number): boolean {
   const { words } = memory;
-  if (words[at + WAITING] !== 0 && hasCompleted(atomicLoad(words, at + STATE), plainLoad(words, at + WAITING_TARGET))) {
+  const state = atomicLoad(words, at + STATE);
+  if (words[at + WAITING] !== 0 && hasCompleted(state, plainLoad(words, at + WAITING_TARGET))) {
     move(memory, at + WAITING, at + READY);
   }
   if (words[at + WAITING] !== 0 || words[at + NEXT] === 0) return false;
   move(memory, at + NEXT, at + WAITING);
-  words[at + WAITING_TARGET] = requestGracePeriod(words, at);
+  words[at + WAITING_TARGET] = requestGracePeriod(words, at, state);
   return true;
 }
 

@@ -62,9 +62,10 @@ export function hasCompleted(state: number, target: number): boolean {
   return ((state >>> COUNT_SHIFT) - target) << COUNT_SHIFT >= 0;
 }
 
-/** Asks for a grace period that begins after this call; returns its number. Somebody must still {@link drive}. */
-export function requestGracePeriod(words: Int32Array, at: number): number {
-  const state = atomicLoad(words, at + STATE);
+/**
+ * Asks for a grace period that begins after STATE was seen as `state`; returns its number. The caller must {@link drive} it.
+ */
+export function requestGracePeriod(words: Int32Array, at: number, state: number): number {
   // One that is under way may have begun before what the caller changed: then the one after it.
   const target = (state >>> COUNT_SHIFT) + (isIdle(state) ? 1 : 2);
   for (;;) {

@@ -13,7 +13,8 @@
  * | synchronize, barrier | no: it would wait for itself | none that a reader may wait for | no |
  *
  * readUnlock, call and synchronize may run deferred calls (whoever ends the grace period does), never while holding the
- * internal lock. A deferred call runs as a critical section: a thread that dies inside one stops the machine.
+ * lock of the queue. Whoever asks for a grace period drives it, and so does the reader that was the last one in its way: so
+ * nobody else need. A deferred call runs as a critical section: a thread that dies inside one stops the machine.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
@@ -38,7 +39,7 @@ import { afterAcquire, beforeAcquire, beforeRelease, beforeSleep } from "./lockd
 import { DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { Spinlock } from "./spinlock.ts";
-import { callKind, hasCalls, queueCall, sortCalls, srcuCallback, takeReady } from "./srcu-callbacks.ts";
+import { SRCU_CALL_WORDS, callKind, queueCall, sortCalls, srcuCallback, takeReady } from "./srcu-callbacks.ts";
 import {
   ACTIVE,
   PENDING,
@@ -52,8 +53,8 @@ import {
   readerIndex,
   requestGracePeriod,
 } from "./srcu-words.ts";
-import { DONE, describe, doneNumber, park } from "./task.ts";
-import type { Task, Wait } from "./task.ts";
+import { DONE, describe, doneNumber, mustSucceed, park, step } from "./task.ts";
+import type { Task } from "./task.ts";
 
 const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
@@ -89,26 +90,23 @@ export class Srcu {
   /** Ends a read section. May run deferred calls. */
   readUnlock(index: number): Task<void> {
     if (this.memory.mode !== REAL) return this.readUnlockChecked(index);
-    return this.leave(index) ? this.settle() : DONE;
+    return this.leave(index) ? this.driveAndSettle() : DONE;
   }
 
   /** Waits until every read section that is under way now has ended. */
   *synchronize(): Task<void> {
     const { memory, at } = this;
+    const { name } = this.lockClass;
     this.refuseSelfWait();
-    if (memory.mode !== REAL) beforeSleep(this.lockClass.name);
-    if (memory.mode === EXPLORED) yield describe("srcuStart", memory, at, SRCU_WORDS, this.lockClass.name);
-    const target = requestGracePeriod(memory.words, at);
+    if (memory.mode !== REAL) beforeSleep(name);
+    yield* step(memory, "srcuStart", at, SRCU_WORDS, name);
+    const target = requestGracePeriod(memory.words, at, atomicLoad(memory.words, at + STATE));
     drive(memory.words, at);
     if (memory.mode === EXPLORED) {
-      yield describe("srcuWait", memory, at, SRCU_WORDS, this.lockClass.name, target);
-    }
-    for (;;) {
-      const state = atomicLoad(memory.words, at + STATE);
-      if (hasCompleted(state, target)) break;
-      yield park(memory, at + STATE, state, Infinity, this.lockClass.name);
-      drive(memory.words, at);
-    }
+      const wait = describe("srcuWait", memory, at, SRCU_WORDS, name, target);
+      yield wait;
+      mustSucceed(hasCompleted(atomicLoad(memory.words, at + STATE), target), wait);
+    } else yield* this.waitForGracePeriod(target);
     yield* this.settle();
   }
 
@@ -118,24 +116,27 @@ export class Srcu {
    */
   *call(kind: number, head: number): Task<void> {
     const { memory, at } = this;
-    if (memory.mode === EXPLORED) yield this.describePending();
+    yield* step(memory, "update", at + PENDING, 1, this.lockClass.name);
     atomicAdd(memory.words, at + PENDING, 1);
-    if (memory.mode === EXPLORED) yield describe("srcuCall", memory, at, SRCU_WORDS, this.lockClass.name, head);
-    else yield* this.queueLock.lock();
+    yield* this.queueLock.lock();
     queueCall(memory, at, head, kind);
-    yield* this.unlockQueue();
-    yield* this.settle();
+    if (yield* this.runNext()) yield* this.settle();
   }
 
   /** Waits until no deferred call is queued or running. */
   *barrier(): Task<void> {
     const { memory, at } = this;
+    const { name } = this.lockClass;
     for (;;) {
       yield* this.synchronize();
-      if (memory.mode === EXPLORED) yield describe("srcuBarrier", memory, at + PENDING, 1, this.lockClass.name);
-      const pending = atomicLoad(memory.words, at + PENDING);
+      if (memory.mode === EXPLORED) {
+        const wait = describe("srcuBarrier", memory, at + PENDING, 1, name);
+        yield wait;
+        mustSucceed(this.pendingCalls() === 0, wait);
+      }
+      const pending = this.pendingCalls();
       if (pending === 0) return;
-      yield park(memory, at + PENDING, pending, Infinity, this.lockClass.name);
+      yield park(memory, at + PENDING, pending, Infinity, name);
     }
   }
 
@@ -180,71 +181,76 @@ export class Srcu {
     const { memory, at } = this;
     if (memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
     beforeAcquire(this, HELD_SRCU);
-    if (memory.mode === EXPLORED) yield describe("srcuReadLock", memory, at, WANTED, this.lockClass.name);
+    yield* step(memory, "srcuReadLock", at, WANTED, this.lockClass.name);
     const index = this.enter();
     afterAcquire(this, HELD_SRCU);
     return index;
   }
 
   private *readUnlockChecked(index: number): Task<void> {
-    const { memory, at } = this;
     beforeRelease(this, HELD_SRCU);
-    if (memory.mode === EXPLORED) yield describe("srcuReadUnlock", memory, at, WANTED, this.lockClass.name);
-    if (this.leave(index)) yield* this.settle();
+    yield* step(this.memory, "srcuReadUnlock", this.at, WANTED, this.lockClass.name);
+    if (this.leave(index)) yield* this.driveAndSettle();
   }
 
-  /** Pushes grace periods and deferred calls as far as they go, and runs those that are ready. */
-  private *settle(): Task<void> {
+  private *waitForGracePeriod(target: number): Task<void> {
     const { memory, at } = this;
-    drive(memory.words, at);
-    while (this.mayHaveCalls()) {
-      yield* this.lockQueue();
-      const hasAsked = sortCalls(memory, at);
-      const head = hasAsked ? 0 : takeReady(memory, at);
-      yield* this.unlockQueue();
-      if (hasAsked) drive(memory.words, at);
-      else if (head === 0) return;
-      else yield* this.runCall(head);
+    for (;;) {
+      const state = atomicLoad(memory.words, at + STATE);
+      if (hasCompleted(state, target)) return;
+      yield park(memory, at + STATE, state, Infinity, this.lockClass.name);
+      drive(memory.words, at);
     }
+  }
+
+  /** The last reader has left: the grace period that waits for it goes on, and what it frees is run. */
+  private *driveAndSettle(): Task<void> {
+    drive(this.memory.words, this.at); // part of the reader's step
+    yield* this.settle();
+  }
+
+  /** Runs the deferred calls that are ready. */
+  private *settle(): Task<void> {
+    for (;;) {
+      yield* step(this.memory, "read", this.at + PENDING, 1, this.lockClass.name);
+      if (this.pendingCalls() === 0) return;
+      yield* this.queueLock.lock();
+      if (!(yield* this.runNext())) return;
+    }
+  }
+
+  /**
+   * Holding the queue's lock, which it releases: moves the calls on as far as the readers allow, and runs one that is ready.
+   * False: there is none that this thread can run.
+   */
+  private *runNext(): Task<boolean> {
+    const { memory, at } = this;
+    yield* step(memory, "update", at, 1, this.lockClass.name);
+    while (sortCalls(memory, at)) drive(memory.words, at);
+    const head = takeReady(memory, at);
+    yield* this.queueLock.unlock();
+    if (head !== 0) yield* this.runCall(head);
+    return head !== 0;
   }
 
   private *runCall(head: number): Task<void> {
     const { memory, at } = this;
-    const kind = callKind(memory, head);
-    if (memory.mode === EXPLORED) yield describe("srcuCallback", memory, at, SRCU_WORDS, this.lockClass.name, head);
+    const { name } = this.lockClass;
     const tag = heldTag(this.lockClass, HELD_CALLBACK);
+    yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, name);
+    const kind = callKind(memory, head);
     const place = countedSlot(memory, at, tag);
     memory.words[place] = at;
     noteCounted(memory, place);
     try {
       yield* srcuCallback(kind)(memory, head);
-      if (memory.mode === EXPLORED) yield this.describePending();
+      yield* step(memory, "update", at + PENDING, 1, name);
     } finally {
       const slot = findHeld(memory, at, tag);
       if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
       dropHeld(memory, slot);
       if (atomicSub(memory.words, at + PENDING, 1) === 1) futexWake(memory.words, at + PENDING, Infinity);
     }
-  }
-
-  /** EXPLORED: what is done with the lists under the lock is one step. */
-  private *lockQueue(): Task<void> {
-    if (this.memory.mode === EXPLORED) yield describe("update", this.memory, this.at, 1, this.lockClass.name);
-    else yield* this.queueLock.lock();
-  }
-
-  /** EXPLORED: PENDING changes in steps of its own, so a step of the first word looks at the lists instead. */
-  private mayHaveCalls(): boolean {
-    const { memory, at } = this;
-    return memory.mode === EXPLORED ? hasCalls(memory, at) : atomicLoad(memory.words, at + PENDING) > 0;
-  }
-
-  private describePending(): Wait {
-    return describe("update", this.memory, this.at + PENDING, 1, this.lockClass.name);
-  }
-
-  private unlockQueue(): Task<void> {
-    return this.memory.mode === EXPLORED ? DONE : this.queueLock.unlock();
   }
 
   private refuseSelfWait(): void {

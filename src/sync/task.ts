@@ -63,7 +63,6 @@ export type WaitKind =
   | "srcuStart"
   | "srcuWait"
   | "srcuBarrier"
-  | "srcuCall"
   | "srcuCallback"
   | "seqWriteBegin"
   | "seqWriteEnd"

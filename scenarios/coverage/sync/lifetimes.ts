@@ -172,7 +172,8 @@ const deferred = covering<Published>({
       *body(shared) {
         const isMine = yield* takeBackLater(shared);
         yield* shared.srcu.barrier();
-        assert(!isMine || shared.freed.peek() === 1, "the barrier returned before the deferred call had run");
+        const freed = yield* shared.freed.load();
+        assert(!isMine || freed === 1, "the barrier returned before the deferred call had run");
       },
     },
   },
@@ -186,7 +187,8 @@ const deferred = covering<Published>({
         *barrier(shared) {
           const isMine = yield* takeBackLater(shared);
           yield* shared.srcu.synchronize();
-          assert(!isMine || shared.freed.peek() === 1, "a deferred call has not run");
+          const freed = yield* shared.freed.load();
+          assert(!isMine || freed === 1, "a deferred call has not run");
         },
       },
     },
