@@ -140,7 +140,7 @@ export class WaitQueue {
   }
 
   private *wakeExplored(kind: WaitKind, count: number): Task<void> {
-    yield describe(kind, this.memory, this.at + SEQUENCE, 1, this.label);
+    yield describe(kind, this.memory, this.at, WaitQueue.WORDS, this.label);
     this.wake(count);
   }
 }
