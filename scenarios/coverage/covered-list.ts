@@ -4,6 +4,7 @@ import type { Covered } from "./covered.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
+import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
@@ -36,6 +37,7 @@ export const covered: readonly Covered[] = [
   ...dma,
   ...spaces,
   ...deviceServices,
+  ...deviceAccesses,
   ...deathsInSections,
   ...deathsOfOwners,
   ...orphans,

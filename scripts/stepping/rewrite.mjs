@@ -32,6 +32,8 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
       .map((name) => [name, name]),
   ),
   "src/mm/page-table.js": { wordAt: "plainLoad" },
+  // A thread's way to run a task in plain code: explored, the task is part of the one that runs it.
+  "src/sync/run-blocking.js": { runBlocking: "runBlocking" },
 });
 
 /** How far the rewriting goes in a function. */
@@ -248,7 +250,7 @@ class Rewriter {
       }
       if (this.#isLocalValue(callee.name)) {
         // A function that was passed in may be an access: only then is its call a step.
-        if (this.#level !== ACCESSES) return undefined;
+        if (this.#level !== ACCESSES || node["optional"]) return undefined;
         return `(yield* $s.apply(${joined(`${this.#quoted}, ${callee.name}`, given)}))`;
       }
       if (!this.#marked.isFunction(origin.module, origin.name)) return undefined;

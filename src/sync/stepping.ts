@@ -220,6 +220,11 @@ export function callInSteps<O extends object, K extends MethodsOf<O, unknown>>(
   return stepping.apply(object, given);
 }
 
+/** Of runBlocking: the task becomes part of the one that runs it. */
+export function* runBlocking<T>(_label: string, _memory: SharedMemory, task: Task<T>): Task<T> {
+  return yield* task;
+}
+
 /** Stands for a thread's way to run a task to its end, where the task is part of an explored one. */
 export class SteppingRunner {
   runToEnd<T>(_task: Task<T>): T {

@@ -21,14 +21,14 @@ test("a ring gives back what was put in, in order, and says when it is full", ()
       const taken: [number, boolean][] = [];
       for (let i = 0; i < RING_FAULTS; i++) assert.equal(ring.put(2 ** 32 - 600 - i, i % 3 === 0), true);
       assert.equal(ring.put(1, false), false, "full");
-      assert.equal(ring.waiting, RING_FAULTS);
+      assert.equal(ring.countWaiting(), RING_FAULTS);
       assert.equal(
         ring.drain((page, isWrite) => void taken.push([page, isWrite])),
         RING_FAULTS,
       );
       assert.deepEqual(taken.at(5), [2 ** 32 - 605, false]);
       assert.deepEqual(taken.at(-1), [2 ** 32 - 600 - (RING_FAULTS - 1), true]);
-      assert.equal(ring.waiting, 0);
+      assert.equal(ring.countWaiting(), 0);
       assert.equal(ring.put(7, true), true, "there is room again, wherever the ring stands");
       ring.drain(() => {});
     }

@@ -22,15 +22,16 @@ import { mmput } from "../../../src/mm/mm.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
 import { EBUSY, EFAULT, ESRCH } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
+import { callInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { DONE_TRUE } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
 
-interface World {
+export interface DeviceWorld {
   readonly record: DeviceRecord;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: DeviceWorld, rig: HmmRig) => Task<unknown>;
 
 /** No clock decides anything. */
 const FOR_EVER_MS = 2 ** 30;
@@ -42,7 +43,7 @@ function* registered({ machine, mm }: HmmRig, record: DeviceRecord): Task<number
   return errno;
 }
 
-function makeWorld(rig: HmmRig, frames: number): World {
+export function makeDevice(rig: HmmRig, frames: number): DeviceWorld {
   const options = { memoryBytes: frames * PAGE_BYTES, threads: 2, faultTimeoutMs: FOR_EVER_MS };
   const record = rig.run(createDevice(rig.machine, options));
   if (typeof record === "number") throw new Error(`no device: ${record}`);
@@ -52,7 +53,13 @@ function makeWorld(rig: HmmRig, frames: number): World {
 }
 
 /** As a thread of the device whose work item has faulted and must wait. */
-function* resolve(world: World, rig: HmmRig, page: number, isWrite: boolean, Spans?: SpanServiceClass): Task<void> {
+function* resolve(
+  world: DeviceWorld,
+  rig: HmmRig,
+  page: number,
+  isWrite: boolean,
+  Spans?: SpanServiceClass,
+): Task<void> {
   const service = yield* FaultService.open(viewDevice(rig.machine, world.record), Spans);
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const errno = yield* service.resolve(page, isWrite, false);
@@ -61,20 +68,18 @@ function* resolve(world: World, rig: HmmRig, page: number, isWrite: boolean, Spa
 }
 
 /** As a thread of the device that has recorded a fault in its ring. */
-function* serveRing({ record }: World, { machine }: HmmRig, thread: number, page: number): Task<void> {
+function* serveRing({ record }: DeviceWorld, { machine }: HmmRig, thread: number, page: number): Task<void> {
   const service = yield* FaultService.open(viewDevice(machine, record));
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const ring = new FaultRing(machine.memory, record.rings.get(thread));
-  yield* ring.name();
-  ring.put(page, false);
+  yield* callInSteps(ring, "put", page, false);
   yield* service.serveWaiting(ring);
-  yield* ring.name();
-  assert(ring.waiting === 0, "a fault was not taken out of its ring");
+  assert((yield* callInSteps(ring, "countWaiting")) === 0, "a fault was not taken out of its ring");
   yield* service.close();
 }
 
 /** Nothing is in flight. */
-function requireCoherent({ record }: World, { machine, mm }: HmmRig, entryOfCpu: (page: number) => number): void {
+function requireCoherent({ record }: DeviceWorld, { machine, mm }: HmmRig, entryOfCpu: (page: number) => number): void {
   const table = new DeviceTable(machine, record);
   const { frames } = table;
   assert(record.turnOwner === 0, "somebody has kept the turn");
@@ -151,14 +156,14 @@ function playing({ name, summary, frames, pages, before, tasks, twins = [] }: Pa
   const entries = Object.entries(tasks);
   const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
   const make = (fullName: string, about: string, own: Readonly<Record<string, Body>>, isTwin: boolean): AnyScenario =>
-    rigScenario<World>({
+    rigScenario<DeviceWorld>({
       name: fullName,
       summary: about,
       exploration: BOUNDED,
       ...(isTwin ? { expects: "assertion" } : {}),
       rig: { pages },
       setup: (rig) => {
-        const world = makeWorld(rig, frames);
+        const world = makeDevice(rig, frames);
         if (before !== undefined) rig.run(before(world, rig));
         return world;
       },

@@ -29,12 +29,10 @@ import {
   pteIndex,
   wordAt,
 } from "../../mm/page-table.ts";
-import { atomicStore } from "../../sync/atomics.ts";
+import { atomicStore, speculativeLoad } from "../../sync/atomics.ts";
 import type { Mutex } from "../../sync/mutex.ts";
 import type { Shootdown } from "../../sync/shootdown.ts";
-import { EXPLORED } from "../../sync/shared-memory.ts";
-import { DONE, access } from "../../sync/task.ts";
-import type { AccessKind, Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/task.ts";
 import { DROPPED, count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { Frames } from "./frames.ts";
@@ -87,19 +85,15 @@ export class DeviceTable {
     machine.memory.ensure(this.pgd + PGD_WORDS);
   }
 
-  /** The entry of `page`, 0 when there is none. Without the driver lock it is a hint, or is checked by its generation. */
+  /**
+   * The entry of `page`, 0 when there is none. Without the driver lock it is a hint, or is checked by its generation.
+   *
+   * @stepped device entry
+   */
   entryOf(page: number): number {
     const { memory } = this.machine;
     const leaf = leafOf(memory, this.pgd, page);
-    return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
-  }
-
-  /** Says to an exploration that what comes next reads or changes the entry of `page`, or what leads to it; else nothing. */
-  nameEntry(kind: AccessKind, page: number): Task<void> {
-    const { memory } = this.machine;
-    if (memory.mode !== EXPLORED) return DONE;
-    const index = this.indexOf(page);
-    return access(memory, kind, index === 0 ? this.pgd + (page >>> MID_SHIFT) : index, 1, "device entry");
+    return leaf === 0 ? 0 : speculativeLoad(memory.words, pteIndex(leaf, page));
   }
 
   /** Word index of the entry of `page`, 0 when it has no leaf. Holding the driver lock. */
@@ -108,12 +102,15 @@ export class DeviceTable {
     return leaf === 0 ? 0 : pteIndex(leaf, page);
   }
 
-  /** Word index of the entry of `page`, its leaf made if need be; 0 = ENOMEM. Holding the driver lock, so nobody else makes or frees one. */
+  /**
+   * Word index of the entry of `page`, its leaf made if need be; 0 = ENOMEM. Holding the driver lock, so nobody else makes or frees one.
+   *
+   * @stepped device entry
+   */
   *makeIndex(page: number): Task<number> {
     const { heap, memory } = this.machine;
     const found = this.indexOf(page);
     if (found !== 0) return found;
-    yield* this.nameEntry("update", page);
     const top = this.pgd + (page >>> MID_SHIFT);
     let mid = wordAt(memory.words, top);
     if (mid === 0) {
@@ -127,7 +124,11 @@ export class DeviceTable {
     return this.indexOf(page);
   }
 
-  /** Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes before the driver lock is dropped (D2). */
+  /**
+   * Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes before the driver lock is dropped (D2).
+   *
+   * @stepped device entry
+   */
   drop(index: number): void {
     const { words } = this.machine.memory;
     const entry = wordAt(words, index);
@@ -135,7 +136,11 @@ export class DeviceTable {
     if ((entry & ENTRY_LOCAL) !== 0) this.frames.give(entryFrameNumber(entry) - this.firstPfn);
   }
 
-  /** The page's frame is taken from it. The caller flushes. */
+  /**
+   * The page's frame is taken from it. The caller flushes.
+   *
+   * @stepped device entry
+   */
   clearEntry(page: number): void {
     const index = this.indexOf(page);
     if (index !== 0) atomicStore(this.machine.memory.words, index, 0);
@@ -156,7 +161,6 @@ export class DeviceTable {
         const index = pteIndex(leaf, at);
         const entry = wordAt(this.machine.memory.words, index);
         if (entry === 0) continue;
-        yield* this.nameEntry("update", at);
         if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(at);
         this.drop(index);
         first = Math.min(first, at);
@@ -179,6 +183,8 @@ export class DeviceTable {
   /**
    * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been dropped: a program that maps and unmaps in ever new places must not
    * fill the heap with empty tables. Holding the driver lock.
+   *
+   * @stepped device entry
    */
   *freeLeaves(startPage: number, endPage: number): Task<void> {
     const { heap, memory } = this.machine;

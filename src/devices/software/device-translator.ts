@@ -91,6 +91,7 @@ export class DeviceTranslator implements Translator {
     this.#work = work;
   }
 
+  /** @stepped */
   translate(page: number, write: boolean, address: number): number {
     if (this.#work.isOver) throw this.#work.refusal();
     const table = this.#table;
@@ -106,6 +107,7 @@ export class DeviceTranslator implements Translator {
     }
   }
 
+  /** @stepped */
   #fault(page: number, write: boolean, address: number, steals: number): void {
     const work = this.#work;
     if (!work.mustStall && !work.hasStored && this.#ring.put(page, write)) {

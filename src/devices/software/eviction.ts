@@ -91,7 +91,6 @@ export class Evictor {
         frames.clearAccessed(frame);
         continue;
       }
-      yield* this.#table.nameEntry("update", page);
       this.#take(frame, page);
       into[taken++] = frame;
     }
@@ -108,7 +107,6 @@ export class Evictor {
       if (frames.stateOf(frame) === FRAME_MAPPED && !frames.isAccessed(frame)) {
         const page = frames.pageOf(frame);
         this.#raiseLater(page);
-        yield* this.#table.nameEntry("update", page);
         this.#take(frame, page);
         into[taken++] = frame;
       }
@@ -118,6 +116,7 @@ export class Evictor {
     return taken;
   }
 
+  /** @stepped */
   #take(frame: number, page: number): void {
     const { frames } = this.#table;
     frames.judge(frame);

@@ -13,8 +13,6 @@
 
 import { atomicLoad, atomicStore, plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { access } from "../../sync/task.ts";
-import type { Task } from "../../sync/task.ts";
 
 /** Faults that a thread may have waiting. A power of two. */
 export const RING_FAULTS = 256;
@@ -37,21 +35,24 @@ export class FaultRing {
     this.#at = at;
   }
 
-  /** Faults that nobody has taken yet. */
-  get waiting(): number {
+  /**
+   * How many faults nobody has taken yet.
+   *
+   * @stepped fault ring
+   */
+  countWaiting(): number {
     const { words } = this.#memory;
     return (atomicLoad(words, this.#at + TAIL) - atomicLoad(words, this.#at + HEAD)) | 0;
   }
 
-  /** Says to an exploration that what comes next reads or writes the ring; else nothing. */
-  name(): Task<void> {
-    return access(this.#memory, "update", this.#at + HEAD, ENTRIES, "fault ring");
-  }
-
-  /** Records a fault. False when the ring is full: serve first. Only the ring's own thread. */
+  /**
+   * Records a fault. False when the ring is full: serve first. Only the ring's own thread.
+   *
+   * @stepped fault ring
+   */
   put(page: number, isWrite: boolean): boolean {
     const { words } = this.#memory;
-    if (this.waiting >= RING_FAULTS) return false;
+    if (this.countWaiting() >= RING_FAULTS) return false;
     const tail = plainLoad(words, this.#at + TAIL); // only this thread writes it
     const at = this.#entry(tail);
     words[at] = page;
@@ -60,11 +61,15 @@ export class FaultRing {
     return true;
   }
 
-  /** Hands every waiting fault to `use` and takes it out. Holding the turn. Returns how many. */
+  /**
+   * Hands every waiting fault to `use` and takes it out. Holding the turn. Returns how many.
+   *
+   * @stepped fault ring
+   */
   drain(use: (page: number, isWrite: boolean) => void): number {
     const { words } = this.#memory;
     const head = plainLoad(words, this.#at + HEAD); // the turn is ours
-    const waiting = this.waiting;
+    const waiting = this.countWaiting();
     for (let i = 0; i < waiting; i++) {
       const at = this.#entry(head + i);
       use(plainLoad(words, at) >>> 0, plainLoad(words, at + 1) !== 0);

@@ -109,11 +109,9 @@ export class FaultService {
     yield* takeTurn(this.#record);
     try {
       const { table } = this.device;
-      yield* table.nameEntry("read", page);
       if (entryAllows(table.entryOf(page), isWrite)) return 0;
       const errno = yield* this.#round(page, isWrite, isRemote);
       if (errno !== 0) return errno;
-      yield* table.nameEntry("read", page);
       return entryAllows(table.entryOf(page), isWrite) ? 0 : EBUSY;
     } finally {
       yield* dropTurn(this.#record);
@@ -175,10 +173,7 @@ export class FaultService {
     const urgentBlock = Math.floor(urgentPage / BLOCK_PAGES);
     yield* beginBatch(this.#record);
     batch.clear();
-    for (const ring of this.#rings) {
-      yield* ring.name();
-      ring.drain(batch.add);
-    }
+    for (const ring of this.#rings) ring.drain(batch.add);
     if (urgentPage >= 0) batch.add(urgentPage, isWrite);
     if (batch.count === 0) return 0;
     count(this.#record, BATCHES);
@@ -212,7 +207,6 @@ export class FaultService {
     for (let i = first; i < end; i++) {
       const faulted = this.#batch.pageAt(i);
       const isWrite = this.#batch.isWriteAt(i);
-      yield* table.nameEntry("read", faulted);
       if (entryAllows(table.entryOf(faulted), isWrite)) continue;
       const isInRam = (isRemote && faulted === urgentPage) || thrash.isThrashing(faulted);
       work.setWant(faulted, isWrite ? WANT_WRITE : isInRam ? WANT_REMOTE : WANT_READ);
@@ -222,7 +216,9 @@ export class FaultService {
     yield* this.#serveWanted();
   }
 
-  /** B3. The free frames are counted without the driver lock: whoever takes them (span-service.ts) takes what there is. */
+  /**
+   * B3. The free frames are counted without the driver lock: whoever takes them (span-service.ts) takes what there is.
+   */
   *#wantPrefetched(reads: number): Task<void> {
     const { at, memory } = this.#record;
     yield* access(memory, "read", at + DeviceRecord.offset.freeFrames, 1, "free frames");
@@ -232,8 +228,9 @@ export class FaultService {
     const work = this.#work;
     const { table } = this.device;
     const { words } = table.machine.memory;
-    yield* table.nameEntry("read", work.urgentPage < 0 ? work.firstPage : work.urgentPage);
     const index = table.indexOf(work.basePage);
+    // Hints, read without the driver lock, also out of a leaf that has just been freed: one step for all of them.
+    if (index !== 0) yield* access(memory, "peek", index, BLOCK_PAGES, "device entries");
     for (let i = 0; i < BLOCK_PAGES; i++) {
       this.#growing[i] = work.wanted[i] === WANT_READ ? 1 : 0;
       this.#resident[i] = index !== 0 && (wordAt(words, index + i) & ENTRY_PRESENT) !== 0 ? 1 : 0;

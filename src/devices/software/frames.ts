@@ -144,7 +144,11 @@ export class Frames {
     this.#memory.words[this.#wordOf(frame) + STATE] = FRAME_LOADING;
   }
 
-  /** A thread has fetched the frame's translation. No lock; `frame` may be stale, so it is checked. */
+  /**
+   * A thread has fetched the frame's translation. No lock; `frame` may be stale, so it is checked.
+   *
+   * @stepped accessed
+   */
   touch(frame: number): void {
     if (!(frame >= 0 && frame < this.frames)) return;
     const at = this.#wordOf(frame) + ACCESSED;

@@ -116,7 +116,7 @@ export class ItemRunner {
       if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
       const failure = this.#pass(dispatch);
       if (failure !== undefined) return failure;
-      if (this.#ring.waiting > 0) runBlocking(memory, this.#service.serveWaiting(this.#ring), "device faults");
+      if (this.#ring.countWaiting() > 0) runBlocking(memory, this.#service.serveWaiting(this.#ring), "device faults");
     }
     return undefined;
   }

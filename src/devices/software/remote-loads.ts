@@ -38,6 +38,7 @@ export class RemoteLoads {
     this.#page = -1;
   }
 
+  /** @stepped data */
   load32(address: number): number {
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
@@ -47,6 +48,7 @@ export class RemoteLoads {
     }
   }
 
+  /** @stepped data */
   load16(address: number): number {
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
@@ -56,6 +58,7 @@ export class RemoteLoads {
     }
   }
 
+  /** @stepped data */
   load8(address: number): number {
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);
@@ -65,7 +68,11 @@ export class RemoteLoads {
     }
   }
 
-  /** Finds the frame of the address, which must be writable, and returns the offset in it. Throws what the translator throws, and HmmError EINVAL for a bad address. */
+  /**
+   * Finds the frame of the address, which must be writable, and returns the offset in it. Throws what the translator throws, and HmmError EINVAL for a bad address.
+   *
+   * @stepped data
+   */
   #aim(address: number, widthBytes: number): number {
     const page = pageOf(address, widthBytes);
     if (page === this.#page) return address - page * PAGE_BYTES;
@@ -89,6 +96,7 @@ export class RemoteLoads {
     }
   }
 
+  /** @stepped data */
   #isInForce(): boolean {
     if (atomicLoad(this.#machine.memory.words, this.#generationWord) === this.#generation) return true;
     this.#page = -1;

@@ -14,7 +14,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { listAgents } from "../../sync/agents.ts";
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { assertNoLockHeld } from "../../sync/held-locks.ts";
-import { DONE, type Task, access } from "../../sync/task.ts";
+import { type Task, access } from "../../sync/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { DeviceTable } from "./device-table.ts";
 import type { FaultRing } from "./fault-ring.ts";
@@ -39,36 +39,49 @@ export function* takeTurn(record: DeviceRecord, ring?: FaultRing): Task<number> 
   const isServed = ring === undefined ? (): boolean => false : servedTest(record, ring);
   const isOver = (): boolean => atomicLoad(memory.words, at + OWNER) === 0 || isServed();
   for (;;) {
-    yield* ring?.name() ?? DONE;
-    if (ring?.waiting === 0) {
+    if (ring !== undefined && ring.countWaiting() === 0) {
       yield* access(memory, "read", at + BEGUN, TURN_WORDS - 1, "device batches");
       if (isServed()) return SERVED_BY_ANOTHER;
     }
-    yield* access(memory, "update", at + OWNER, TURN_WORDS, "device turn");
-    if (atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0) return 0;
+    if (claim(record)) return 0;
     yield* turnQueue.waitEvent(isOver);
   }
+}
+
+/**
+ * Takes the turn if nobody has it.
+ *
+ * @stepped device turn
+ */
+function claim({ memory, at }: DeviceRecord): boolean {
+  return atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0;
 }
 
 /** Whether a round that took this thread's faults has ended. The ring is emptied after `batchesBegun` was raised, so that is looked at second. */
 function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolean {
   let batch: number | undefined;
   return () => {
-    if (ring.waiting > 0) return false;
+    if (ring.countWaiting() > 0) return false;
     batch ??= atomicLoad(memory.words, at + BEGUN);
     return ((atomicLoad(memory.words, at + DONE_BATCHES) - batch) | 0) >= 0;
   };
 }
 
-/** A round of service is about to take faults out of the rings. Holding the turn. */
+/**
+ * A round of service is about to take faults out of the rings. Holding the turn.
+ *
+ * @stepped device turn
+ */
 export function* beginBatch({ memory, at }: DeviceRecord): Task<void> {
-  yield* access(memory, "update", at + BEGUN, 1, "device batches");
   atomicStore(memory.words, at + BEGUN, (atomicLoad(memory.words, at + BEGUN) + 1) | 0);
 }
 
-/** Gives the turn back. */
+/**
+ * Gives the turn back.
+ *
+ * @stepped device turn
+ */
 export function* dropTurn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
-  yield* access(memory, "update", at + OWNER, TURN_WORDS, "device turn");
   atomicStore(memory.words, at + DONE_BATCHES, atomicLoad(memory.words, at + BEGUN));
   atomicStore(memory.words, at + OWNER, 0);
   yield* turnQueue.wakeAll();

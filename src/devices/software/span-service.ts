@@ -233,7 +233,6 @@ export class SpanService {
     const entry = this.#range.pfns[page - startPage]!;
     // The page of zeros is never written: a store replaces it, and tells.
     if ((entry & ENTRY_PRESENT) === 0 || entryFrameNumber(entry) === ZERO_PFN) return false;
-    yield* this.device.table.nameEntry("read", page);
     return this.device.table.entryOf(page) === 0 && !this.device.thrash.isThrashing(page);
   }
 
@@ -307,13 +306,16 @@ export class SpanService {
     for (let page = startPage; page < endPage; page++) {
       const want = this.work.wantOf(page);
       if (want === WANT_NOTHING) continue;
-      yield* table.nameEntry("update", page);
       if (this.#programPage(page, firstIndex + page - startPage, want, page - startPage)) replacedCopy = true;
     }
     if (replacedCopy) yield* table.shootdown.flush(startPage, endPage);
   }
 
-  /** Puts one translation in. True: a copy went out for it. */
+  /**
+   * Puts one translation in. True: a copy went out for it.
+   *
+   * @stepped device entry
+   */
   #programPage(page: number, index: number, want: number, i: number): boolean {
     const { table, machine } = this.device;
     const { record, frames } = table;

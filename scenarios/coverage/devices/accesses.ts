@@ -1,0 +1,205 @@
+/**
+ * @module Loads and stores of a kernel, by the software device's shipped cache, table walk and fault service, each access to shared
+ * memory a step, while CPU threads change the mapping: a kernel sees its page as it was or as it is, or a fault, and its stores
+ * go to the page or nowhere. In each twin the other side leaves out the one step that this rests on.
+ */
+
+import type { FindingKind } from "../../../src/checker/findings/finding.ts";
+import { Cell } from "../../../src/checker/pieces/program.ts";
+import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../src/checker/rig/rig-cpu.ts";
+import type { ScenarioExploration } from "../../../src/checker/scenario.ts";
+import { DeviceFault } from "../../../src/devices/device-fault.ts";
+import { viewDevice } from "../../../src/devices/software/device-thread.ts";
+import { DeviceTranslator, WorkItem } from "../../../src/devices/software/device-translator.ts";
+import { FaultRing } from "../../../src/devices/software/fault-ring.ts";
+import { FaultService } from "../../../src/devices/software/fault-service.ts";
+import { TranslationCache } from "../../../src/memory/translation.ts";
+import { doMunmap } from "../../../src/mm/mmap.ts";
+import { bug } from "../../../src/sync/errors.ts";
+import { callInSteps } from "../../../src/sync/stepping.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "../mm/left-out.ts";
+import { makeDevice } from "./service.ts";
+import type { DeviceWorld } from "./service.ts";
+
+/** The first page of a leaf: a mapping of all its pages takes the device's leaf with it. */
+const PAGE = 512;
+const LEAF_PAGES = 512;
+const PAGE_BYTES = 4096;
+const ADDRESS: number = PAGE * PAGE_BYTES;
+const BEFORE = 7;
+const FAULTED = -1;
+
+interface World extends DeviceWorld {
+  readonly seen: number[];
+  readonly flag: Cell;
+}
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+/** Runs `use` with the memory of thread `thread` of the device, in a work item that stalls at its faults. */
+function* inKernel(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  use: (cache: TranslationCache) => Task<void>,
+): Task<void> {
+  const service = yield* FaultService.open(viewDevice(machine, record));
+  if (typeof service === "number") bug(`The device has no service: ${service}`);
+  const work = new WorkItem();
+  work.begin(0, true);
+  const translator = new DeviceTranslator(service, new FaultRing(machine.memory, record.rings.get(0)), work);
+  try {
+    yield* use(new TranslationCache(machine, record.shootdown, translator));
+  } catch (error) {
+    if (!(error instanceof DeviceFault)) throw error;
+  }
+  yield* service.close();
+}
+
+function* load(world: World, rig: HmmRig, times: number): Task<void> {
+  yield* inKernel(world, rig, function* (cache) {
+    for (let i = 0; i < times; i++) {
+      world.seen.push(FAULTED);
+      world.seen[world.seen.length - 1] = yield* callInSteps(cache.u32, "load", ADDRESS);
+    }
+  });
+}
+
+const loadTwice: Body = (world, rig) => load(world, rig, 2);
+
+function* loadOnce(world: World, rig: HmmRig): Task<void> {
+  yield* load(world, rig, 1);
+  world.seen.length = 0;
+}
+
+const store: Body = (world, rig) => inKernel(world, rig, (cache) => callInSteps(cache.u32, "store", ADDRESS, 1));
+
+/** Once it was told that a CPU thread has stored. */
+function* loadAndListen(world: World, rig: HmmRig): Task<void> {
+  yield* inKernel(world, rig, function* (cache) {
+    yield* callInSteps(cache.u32, "load", ADDRESS);
+    if ((yield* world.flag.load()) === 1) world.seen.push(yield* callInSteps(cache.u32, "load", ADDRESS));
+  });
+}
+
+function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
+  yield* new RigCpu(rig).store(ADDRESS, 1);
+  yield* flag.store(1);
+}
+
+const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+
+function without(left: number, body: Body): Body {
+  return (world, rig) => withoutFlush(left, body(world, rig));
+}
+
+function onlySaw(...allowed: readonly number[]): (world: World) => void {
+  return ({ seen }) => {
+    for (const value of seen)
+      if (!allowed.includes(value)) bug(`A load gave ${value}; it may be ${allowed.join(", ")}`);
+  };
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly pages?: number;
+  /** What the device has done before. */
+  readonly before: Body;
+  readonly exploration?: ScenarioExploration;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly check: (world: World) => void;
+  readonly twins: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+}
+
+function playing({ name, summary, pages = 1, before, exploration, tasks, check, twins }: Parts): Covered {
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const parts = {
+    rig: { pages: 0, arenaWords: 8192 },
+    exploration: { timeouts: 0, ...exploration },
+    setup(rig: HmmRig): World {
+      rig.map(PAGE, pages);
+      rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
+      const at = rig.run(rig.machine.heap.allocWords(512));
+      const world = { ...makeDevice(rig, 2), seen: [], flag: new Cell(rig.machine.memory, at, "flag") };
+      rig.run(before(world, rig));
+      return world;
+    },
+    reopen(world: World): void {
+      world.seen.length = 0;
+    },
+    check,
+  };
+  const fullName = `coverage/devices/${name}`;
+  return {
+    layer: "devices",
+    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    twins: twins.map(([twin, about, expects, own]) =>
+      rigScenario<World>({
+        ...parts,
+        name: `${fullName}/${twin}`,
+        summary: about,
+        expects,
+        tasks: { ...bodies, ...own },
+      }),
+    ),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+const LOAD = ["devices/software/device-translator.translate", "devices/software/device-table.entryOf"] as const;
+const LET_GO = ["devices/software/device-table.dropRange", "devices/software/device-table.drop"] as const;
+const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
+
+export const deviceAccesses: readonly Covered[] = [
+  playing({
+    name: "kernel-load-vs-discard",
+    summary: "A kernel loads twice from the device's copy of a page that a CPU thread discards.",
+    before: loadOnce,
+    exploration: BOUNDED,
+    tasks: { kernel: [LOAD, loadTwice], discard: [LET_GO, discard] },
+    check: (world) => {
+      onlySaw(BEFORE, 0)(world);
+      if (world.seen[0] === 0 && world.seen[1] !== 0) bug("A load saw the page as it was before an earlier load");
+    },
+    twins: [],
+  }),
+  playing({
+    name: "kernel-load-vs-munmap-of-leaf",
+    summary: "A kernel loads while the mapping goes, the leaf of the device's table with it.",
+    pages: LEAF_PAGES,
+    before: loadOnce,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: { kernel: [LOAD, loadTwice], munmap: [[...LET_GO, "devices/software/device-table.freeLeaves"], munmap] },
+    check: onlySaw(BEFORE, FAULTED),
+    twins: [
+      ["without-leaf-flush", "The device's leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+    ],
+  }),
+  playing({
+    name: "kernel-store-vs-discard",
+    summary: "A kernel stores to the page's frame in RAM while a CPU thread discards the page.",
+    before: store,
+    exploration: BOUNDED,
+    tasks: { kernel: [LOAD, store], discard: [LET_GO, discard] },
+    check: () => {},
+    twins: [
+      ["without-flush", "The device lets go without a flush.", "use-after-free", { discard: without(1, discard) }],
+    ],
+  }),
+  playing({
+    name: "kernel-load-vs-store",
+    summary:
+      "A kernel reads from the device's copy while a CPU thread stores and says so: the next load sees the store.",
+    before: loadOnce,
+    exploration: BOUNDED,
+    tasks: { kernel: [LOAD, loadAndListen], store: [LET_GO, storeAndSay] },
+    check: onlySaw(1),
+    twins: [["without-flush", "The device lets go without a flush.", "assertion", { store: without(1, storeAndSay) }]],
+  }),
+];
