@@ -7,8 +7,10 @@ import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
+import { inFlight } from "./hmm/in-flight.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
+import { sections } from "./memory/sections.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmPairs } from "./mm/pairs.ts";
@@ -26,6 +28,7 @@ export const covered: readonly Covered[] = [
   ...waits,
   ...lifetimes,
   ...allocators,
+  ...sections,
   ...listeners,
   ...mmPairs,
   ...protocols,
@@ -35,6 +38,7 @@ export const covered: readonly Covered[] = [
   ...watchedViews,
   ...hmmPairs,
   ...dma,
+  ...inFlight,
   ...spaces,
   ...deviceServices,
   ...deviceAccesses,

@@ -14,43 +14,17 @@ import { mmCreate, mmput } from "../../src/mm/mm.ts";
 import { doMremap } from "../../src/mm/mremap.ts";
 import { LEAF_WORDS, leafOf } from "../../src/mm/page-table.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
-import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
 import { runBlocking } from "../../src/sync/run-blocking.ts";
 import { Shootdown } from "../../src/sync/shootdown.ts";
-import { type Task, WOKEN, park } from "../../src/sync/task.ts";
+import { type Task, park } from "../../src/sync/task.ts";
+import { LedTask } from "./led-task.ts";
 
 const PAGE = 4096;
 const LEAF_BYTES = LEAF_WORDS * PAGE;
 const ADDRESS = 2 ** 30;
 const ELSEWHERE = 3 * 2 ** 30;
 const FOREIGN = 0xc0ffee;
-
-/** The task of a thread that is led by hand. */
-class LedTask {
-  readonly #task: Task<unknown>;
-  readonly #context: ReturnType<typeof makeContext>;
-  isDone = false;
-
-  constructor(machine: Machine, task: Task<unknown>) {
-    this.#task = task;
-    this.#context = makeContext(machine.memory, "led", false);
-  }
-
-  /** On to its next stop, or its end. */
-  step(): void {
-    const previous = enterTask(this.#context);
-    try {
-      this.isDone = this.#task.next(WOKEN).done === true;
-    } finally {
-      leaveTask(previous);
-    }
-  }
-
-  finish(): void {
-    while (!this.isDone) this.step();
-  }
-}
 
 /** Stops the task that flushes after each flush. */
 class StoppingShootdown extends Shootdown {

@@ -1,7 +1,8 @@
 /** @module The table of spaces: threads attach by a number that may be old, while others let go. */
 
-import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../src/checker/rig/rig-cpu.ts";
 import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../src/mm/mm.ts";
 import { createSpaceTable, enlistSpace, holdSpace, releaseSpace } from "../../../src/space/space-table.ts";
 import type { SpaceHold, SpaceTable } from "../../../src/space/space-table.ts";
@@ -10,6 +11,43 @@ import { ESTALE } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
+
+/** The holds of the threads that the tasks play. */
+interface TwoHolds {
+  readonly holds: readonly [SpaceHold, SpaceHold];
+}
+
+function holdAs(rig: HmmRig, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
+  const { memory } = rig.machine;
+  const self = memory.agentId;
+  selectAgent(memory, agentId);
+  const hold = rig.run(open);
+  selectAgent(memory, self);
+  if (typeof hold === "number") throw new Error(`Cannot hold the space: ${hold}`);
+  return hold;
+}
+
+function makeTwoHolds(rig: HmmRig): TwoHolds {
+  const { machine, mm } = rig;
+  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+  const first = holdAs(rig, 1, enlistSpace(machine, table, mm.at));
+  return { holds: [first, holdAs(rig, 2, holdSpace(machine, table, first.number))] };
+}
+
+const ADDRESS: number = RIG_PAGE * 4096;
+
+/** As an AddressSpace object does: no access through it once it has been disposed of (operation-gate.ts, G1). */
+function loadThenRelease(which: 0 | 1): (world: TwoHolds, rig: HmmRig) => Task<void> {
+  return function* ({ holds }, rig) {
+    yield* new RigCpu(rig).load(ADDRESS);
+    yield* releaseSpace(rig.machine, holds[which]);
+  };
+}
+
+function* releaseThenLoad({ holds }: TwoHolds, rig: HmmRig): Task<void> {
+  yield* releaseSpace(rig.machine, holds[1]);
+  yield* new RigCpu(rig).load(ADDRESS);
+}
 
 interface World {
   readonly table: SpaceTable;
@@ -57,7 +95,33 @@ function checkGone({ table }: World, rig: HmmRig): void {
   assert(!rig.books().includes("spaceRecord"), "a record of the table was not freed");
 }
 
+const LOAD = ["memory/translation.find", "mm/cpu-fault.translate", "space/space-table.releaseSpace"] as const;
+
 export const spaces: readonly Covered[] = [
+  {
+    layer: "space",
+    scenario: rigScenario<TwoHolds>({
+      name: "coverage/space/load-vs-exit",
+      summary: "Two threads load from a space and let go of it: whoever is last takes it down, its page table with it.",
+      exploration: { engine: "bounded", preemptions: 2 },
+      rig: { pages: 1 },
+      setup: makeTwoHolds,
+      tasks: { first: loadThenRelease(0), second: loadThenRelease(1) },
+      check: (_world, rig) => assert(!rig.books().includes(" mm"), "the space is still there"),
+    }),
+    twins: [
+      rigScenario<TwoHolds>({
+        name: "coverage/space/load-vs-exit/late",
+        summary: "A thread loads after it has let go of the space.",
+        expects: "use-after-free",
+        exploration: { engine: "bounded", preemptions: 2 },
+        rig: { pages: 1 },
+        setup: makeTwoHolds,
+        tasks: { first: loadThenRelease(0), second: releaseThenLoad },
+      }),
+    ],
+    runs: { first: [...LOAD, "mm/page-table.freeTables"], second: LOAD },
+  },
   {
     layer: "space",
     scenario: rigScenario<World>({

@@ -1,0 +1,31 @@
+/** @module A task that a test leads by hand, from one place at which it stops to the next: a thread that is paused where the test wants it. */
+
+import type { Machine } from "../../src/memory/machine.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
+import { type Task, WOKEN } from "../../src/sync/task.ts";
+
+/** The task of a thread that is led by hand. */
+export class LedTask {
+  readonly #task: Task<unknown>;
+  readonly #context: ReturnType<typeof makeContext>;
+  isDone = false;
+
+  constructor(machine: Machine, task: Task<unknown>) {
+    this.#task = task;
+    this.#context = makeContext(machine.memory, "led", false);
+  }
+
+  /** On to its next stop, or its end. */
+  step(): void {
+    const previous = enterTask(this.#context);
+    try {
+      this.isDone = this.#task.next(WOKEN).done === true;
+    } finally {
+      leaveTask(previous);
+    }
+  }
+
+  finish(): void {
+    while (!this.isDone) this.step();
+  }
+}
