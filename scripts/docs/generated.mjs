@@ -7,6 +7,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { renderExhibits } from "./exhibits.mjs";
 import { renderExplored } from "./explored.mjs";
+import { renderFreed } from "./freed.mjs";
 
 const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -88,8 +89,25 @@ function invariantsOf(source) {
   return found;
 }
 
-/** @returns {string} */
-function renderInvariants() {
+/**
+ * @param {string} path From src/.
+ * @param {string} label
+ */
+function hasRule(path, label) {
+  const rules = invariantsOf(readFileSync(`${rootPath}src/${path}`, "utf8"));
+  return rules.some((rule) => rule.label === label);
+}
+
+/** @returns {Promise<ReadonlySet<string>>} */
+async function scenarioNames() {
+  const built = new URL("../../.build/stepped/scenarios/all.js", import.meta.url);
+  const { scenarios } = await import(built.href);
+  return new Set(scenarios.map((/** @type {{ name: string }} */ { name }) => name));
+}
+
+/** @returns {Promise<string>} */
+async function renderInvariants() {
+  const known = { rootPath, hasRule, scenarios: await scenarioNames() };
   const sections = sourcePaths().flatMap((path) => {
     const rules = invariantsOf(readFileSync(`${rootPath}src/${path}`, "utf8"));
     if (rules.length === 0) return [];
@@ -102,6 +120,7 @@ function renderInvariants() {
     "checks that it is current. Code cites a rule by its label; a label belongs to its file. R1 to R4, which belong to all, are in",
     "[ARCHITECTURE.md](ARCHITECTURE.md).",
     "",
+    ...renderFreed(known),
     ...sections,
   ].join("\n");
 }

@@ -49,14 +49,14 @@ function* useLate({ pfn }: World, { machine }: HmmRig): Task<void> {
   yield* machine.ram.pageHas(pfn, 1);
 }
 
-function make(name: string, summary: string, use: Body, isTwin: boolean): AnyScenario {
+function make(name: string, summary: string, user: Body, isTwin: boolean): AnyScenario {
   return rigScenario<World>({
     name,
     summary,
     ...(isTwin ? { expects: "error" } : {}),
     rig: { pages: 0 },
     setup: makeWorld,
-    tasks: { remove, use },
+    tasks: { remove, use: user },
     check({ pfn, removed }, { machine }) {
       if (removed.peek() === 0) assert(machine.ram.pageCount(pfn) === 0, "the section is counted, and nobody has it");
     },

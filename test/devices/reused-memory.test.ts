@@ -1,5 +1,7 @@
 /**
- * @module A leaf of the device's page table is freed while a thread of the device, which takes no lock, has just found it. As in test/mm/freed-leaf.test.ts, both are led by hand: the
+ * @module Memory of a device that somebody else has now.
+ *
+ * A leaf of the device's page table is freed while a thread of the device, which takes no lock, has just found it. As in test/mm/freed-leaf.test.ts, both are led by hand: the
  * thread that unmaps stops after each flush of the device's shootdown, the device where it has read the leaf's pointer; then the leaf's memory is somebody else's table.
  */
 
@@ -133,4 +135,22 @@ test("without the flush between unlinking and freeing the device loads a foreign
     device.store(ADDRESS, 7);
     assert.equal(foreignWord(device.space, pfn), 7);
   });
+});
+
+test("a device at the place of one that is gone is told of its own pages, by threads that knew the other one", () => {
+  const space = makeSpace();
+  const address = space.mmapSync(PAGE);
+  space.u32.store(address, 1);
+  const first = new PlayedDevice(space, { frames: 4 });
+  assert.equal(first.load(address), 1);
+  space.u32.store(address, 2); // this thread calls the first device
+  assert.equal(first.load(address), 2);
+  first.close();
+  const second = new PlayedDevice(space, { frames: 4 });
+  assert.equal(second.record.at, first.record.at, "the same place");
+  assert.equal(second.load(address), 2);
+  space.u32.store(address, 3);
+  assert.equal(second.load(address), 3);
+  second.close();
+  space.disposeSync();
 });
