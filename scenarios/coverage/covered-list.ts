@@ -1,10 +1,13 @@
 /** @module All of this group, with what each task runs: what docs/EXPLORED.md is made of. */
 
 import type { Covered } from "./covered.ts";
+import { deathsOfDeviceThreads } from "./deaths/devices.ts";
+import { deathsInForks } from "./deaths/forks.ts";
 import { orphans } from "./deaths/orphans.ts";
 import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
+import { deviceCommands } from "./devices/commands.ts";
 import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
 import { inFlight } from "./hmm/in-flight.ts";
@@ -42,7 +45,10 @@ export const covered: readonly Covered[] = [
   ...spaces,
   ...deviceServices,
   ...deviceAccesses,
+  ...deviceCommands,
   ...deathsInSections,
   ...deathsOfOwners,
   ...orphans,
+  ...deathsInForks,
+  ...deathsOfDeviceThreads,
 ];

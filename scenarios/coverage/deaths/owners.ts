@@ -18,6 +18,7 @@ import { mmput } from "../../../src/mm/mm.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
 import { ViewHold } from "../../../src/mm/view-hold.ts";
 import { viewOpen } from "../../../src/mm/view-open.ts";
+import { watchView } from "../../../src/mm/view-watch.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { removeResource } from "../../../src/sync/resources.ts";
 import type { Task } from "../../../src/sync/task.ts";
@@ -94,6 +95,28 @@ function* ownUnlistedView({ owns }: World, { machine, mm }: HmmRig): Task<void> 
   yield* owns.store(1);
 }
 
+/** Opens a read view and watches it, as a debug build does. Returns its hold, or undefined. */
+function* watchedView({ machine, mm }: HmmRig): Task<ViewHold | undefined> {
+  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
+  if (at < 0) return undefined;
+  const hold = ViewHold.at(machine.memory, at);
+  const start = machine.ram.wordIndex(hold.pfn) * 4;
+  const bytes = machine.ram.section(hold.pfn).u8.subarray(start, start + PAGE_BYTES);
+  yield* watchView(machine, hold, bytes, 0);
+  return hold;
+}
+
+function* ownWatchedView({ owns }: World, rig: HmmRig): Task<void> {
+  if ((yield* watchedView(rig)) !== undefined) yield* owns.store(1);
+}
+
+function* ownUnlistedWatchedView({ owns }: World, rig: HmmRig): Task<void> {
+  const hold = yield* watchedView(rig);
+  if (hold === undefined) return;
+  removeResource(rig.machine.memory, hold.slot);
+  yield* owns.store(1);
+}
+
 function hmmOf({ device }: World, { machine }: HmmRig): Hmm {
   return Hmm.at(machine.memory, device.record.mirror.hmm);
 }
@@ -140,6 +163,19 @@ const owners: readonly Owner[] = [
     check({ owns }, { mm }) {
       const holds = countOf(mm.holds);
       assert(holds === owns.peek(), `${holds} views are open, and ${owns.peek()} threads look at one`);
+    },
+  },
+  {
+    layer: "mm",
+    name: "watched-view",
+    summary: "a read view that is watched for stray stores",
+    runs: ["mm/view-open.viewOpen", "mm/view-watch.watchView", "sync/reaper.reapTask"],
+    body: ownWatchedView,
+    unlisted: ownUnlistedWatchedView,
+    check({ owns }, rig) {
+      const isWatched = rig.books().includes("viewWatch");
+      // A page that was not there could not be watched, so there may be none.
+      assert(!isWatched || owns.peek() === 1, "the view of a dead thread is still watched");
     },
   },
 ];

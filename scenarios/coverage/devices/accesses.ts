@@ -22,8 +22,8 @@ import { callInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
 import { withoutFlush } from "../mm/left-out.ts";
-import { makeDevice } from "./service.ts";
-import type { DeviceWorld } from "./service.ts";
+import { makeDevice } from "./stage.ts";
+import type { DeviceWorld } from "./stage.ts";
 
 /** The first page of a leaf: a mapping of all its pages takes the device's leaf with it. */
 const PAGE = 512;

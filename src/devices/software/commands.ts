@@ -18,7 +18,7 @@ import type { Task } from "../../sync/task.ts";
 import { SNAPSHOT_ERROR, SNAPSHOT_NONE, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO } from "../driver.ts";
 import { entryFrameNumber } from "./device-table.ts";
 import { type FaultService, entryAllows } from "./fault-service.ts";
-import { SPAN_WAIT_MS, registerErrno } from "./span-service.ts";
+import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "./span-service.ts";
 
 /** How a command ended. */
 export interface CommandOutcome {
@@ -161,9 +161,8 @@ function* snapshotCommand(
     for (let page = startPage; page < endPage;) {
       const end = Math.min(page + pages, endPage);
       const into = bytes.subarray(page - startPage, end - startPage);
-      const waitMs = into.length > 1 ? SPAN_WAIT_MS : service.device.table.record.faultTimeoutMs;
       const errno = yield* withHmmRange(range, mirror, page * PAGE_BYTES, end * PAGE_BYTES, () =>
-        snapshotPart(service, range, into, waitMs),
+        snapshotPart(service, range, into),
       );
       if (errno === EBUSY && into.length > 1) pages = Math.ceil(into.length / 2);
       // A snapshot asks for no page, so EFAULT is register's.
@@ -179,12 +178,14 @@ function* snapshotCommand(
   }
 }
 
-function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array, timeoutMs: number): Task<Errno> {
-  const { driverLock } = service.device.table;
-  const deadlineMs = monotonicMs() + timeoutMs;
+function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array): Task<Errno> {
+  const { driverLock, faultTimeoutMs } = service.device.table.record;
+  const deadlineMs = monotonicMs() + faultTimeoutMs;
+  const isLone = into.length === 1;
   for (let tries = 0; ; tries++) {
-    const leftMs = Math.max(0, deadlineMs - monotonicMs());
-    if (tries > 0 && leftMs === 0) return EBUSY;
+    const leftMs = isLone ? Math.max(0, deadlineMs - monotonicMs()) : SPAN_WAIT_MS;
+    const isOver = isLone ? tries > 0 && leftMs === 0 : tries === SPAN_TRIES_MAX;
+    if (isOver) return EBUSY;
     if (!(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
     const mm = mmOfRange(range);
     yield* mm.mmapLock.downRead();

@@ -1,0 +1,136 @@
+/**
+ * @module The commands of the software device's owner (devices/software/commands.ts) while a CPU
+ * thread discards, unmaps or stores, or has a write view: they deliver what a page held at some
+ * moment, and name the page that they could not have.
+ *
+ * The pages hold 1 and 2 in the beginning; a page that was discarded reads as zeros.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
+import { COMMANDS, type CommandName, type CommandOutcome } from "../../../src/devices/software/commands.ts";
+import { viewDevice } from "../../../src/devices/software/device-thread.ts";
+import { FaultService, type SpanServiceClass } from "../../../src/devices/software/fault-service.ts";
+import { cpuFault } from "../../../src/mm/cpu-fault.ts";
+import { doMunmap } from "../../../src/mm/mmap.ts";
+import { PAGE_BYTES, ptePfn } from "../../../src/mm/pte.ts";
+import { ViewHold } from "../../../src/mm/view-hold.ts";
+import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
+import { EFAULT } from "../../../src/sync/errno.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { DoesNotAsk } from "./service.ts";
+import { type Body, type DeviceWorld, playing } from "./stage.ts";
+
+const PAGES = 2;
+const LAST: number = RIG_PAGE + PAGES - 1;
+
+function frameBytes({ machine }: HmmRig, pfn: number): Uint8Array {
+  const start = machine.ram.wordIndex(pfn) * 4;
+  return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
+}
+
+/** The pages' first bytes, in the set-up. */
+function* stamp(_world: DeviceWorld, rig: HmmRig): Task<void> {
+  for (let page = RIG_PAGE; page <= LAST; page++) {
+    yield* cpuFault(rig.machine, rig.mm, page, true);
+    frameBytes(rig, ptePfn(rig.entryOf(page)))[0] = 1 + page - RIG_PAGE;
+  }
+}
+
+/**
+ * A word of each page: the command covers the end of the first and the beginning of the last, or
+ * whole pages.
+ */
+function* command(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  name: CommandName,
+  bytes: Uint8Array,
+  Spans?: SpanServiceClass,
+): Task<CommandOutcome> {
+  const service = yield* FaultService.open(viewDevice(machine, record), Spans);
+  if (typeof service === "number") throw new Error(`no service: ${service}`);
+  const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: PAGES * PAGE_BYTES, bytes };
+  const outcome = yield* COMMANDS[name].run(service, request);
+  yield* service.close();
+  return outcome;
+}
+
+/** Reads both pages. What may come of the last one beside what it held: `others`. */
+function reads(others: readonly number[], Spans?: SpanServiceClass): Body {
+  return function* (world, rig) {
+    const bytes = new Uint8Array(PAGES * PAGE_BYTES);
+    const { errno } = yield* command(world, rig, "read", bytes, Spans);
+    assert(errno === 0, `the command answered ${errno}`);
+    const [first, last = -1] = [bytes[0], bytes[PAGE_BYTES]];
+    assert(first === 1, `the first page reads ${first}`);
+    assert([2, ...others].includes(last), `the last page reads ${last}`);
+  };
+}
+
+/** Writes both pages, or says that it could not have the last. */
+const writeUnmapped: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES * PAGE_BYTES).fill(7);
+  const { errno, page } = yield* command(world, rig, "write", bytes);
+  assert(errno === 0 || (errno === EFAULT && page === LAST), `the command answered ${errno} for page ${page}`);
+  assert(frameBytes(rig, ptePfn(rig.entryOf(RIG_PAGE)))[0] === 7, "the first page was not written");
+};
+
+const snapshots: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES);
+  const { errno, pages } = yield* command(world, rig, "snapshot", bytes);
+  assert(errno === 0 && pages === PAGES, `the command answered ${errno} after ${pages} pages`);
+};
+
+const discardLast: Body = (_world, rig) => rig.discard(LAST, 1);
+const unmapLast: Body = (_world, { machine, mm }) => doMunmap(machine, mm, LAST * PAGE_BYTES, PAGE_BYTES);
+
+/** A write view of the last page, which stores 9. */
+const writeView: Body = function* (_world, rig) {
+  const { machine, mm } = rig;
+  const at = yield* viewOpen(machine, mm, LAST, LAST + 1, true);
+  assert(at > 0, `the view answered ${at}`);
+  frameBytes(rig, ViewHold.at(machine.memory, at).pfn)[0] = 9;
+  yield* viewClose(machine, at);
+};
+
+const SERVE = ["devices/software/fault-service.serveRange", "devices/software/span-service.serve"] as const;
+const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
+const parts = { frames: 2, pages: PAGES, before: stamp } as const;
+
+export const deviceCommands: readonly Covered[] = [
+  playing({
+    ...parts,
+    name: "command-read-vs-madvise",
+    summary: "The owner reads two pages through the device while the CPU discards the last.",
+    tasks: { read: [SERVE, reads([0])], madvise: [["mm/madvise.doMadvise"], discardLast] },
+    twins: [
+      [
+        "does-not-ask",
+        "Under the driver lock it is not asked whether the range is still valid: the device keeps a page that is gone.",
+        { read: reads([0], DoesNotAsk) },
+      ],
+    ],
+  }),
+  playing({
+    ...parts,
+    name: "command-write-vs-munmap",
+    summary:
+      "The owner writes two pages through the device while the CPU unmaps the last: both, or the error names it.",
+    tasks: { write: [SERVE, writeUnmapped], munmap: [["mm/mmap.doMunmap"], unmapLast] },
+  }),
+  playing({
+    ...parts,
+    name: "command-read-vs-write-view",
+    summary:
+      "The owner reads two pages through the device while a write view of the last is open: it waits for its end.",
+    tasks: { read: [SERVE, reads([9])], view: [VIEW, writeView] },
+  }),
+  playing({
+    ...parts,
+    name: "command-snapshot-vs-write-view",
+    summary: "The owner looks at two pages while a write view of the last is open.",
+    tasks: { snapshot: [["hmm/snapshot.hmmRangeSnapshot"], snapshots], view: [VIEW, writeView] },
+  }),
+];
