@@ -29,7 +29,9 @@ const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, true);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
 
-const ONE_DEATH: ScenarioExploration = { deaths: 1, timeouts: 1, engine: "bounded", preemptions: 1 };
+/** A death is no preemption: with none, threads still change wherever one waits, ends or dies. */
+const ONE_DEATH: ScenarioExploration = { deaths: 1, timeouts: 1, engine: "bounded", preemptions: 0 };
+const ONE_DEATH_BETWEEN: ScenarioExploration = { ...ONE_DEATH, preemptions: 1 };
 const SERVE = [
   "devices/software/device-state.joinDevice",
   "devices/software/device-state.leaveDevice",
@@ -71,7 +73,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     summary: "A thread of the device dies while it serves a fault on a page that the CPU discards.",
     frames: 1,
     pages: 1,
-    exploration: ONE_DEATH,
+    exploration: ONE_DEATH_BETWEEN,
     mortals: ["serve"],
     check: checkReferences,
     tasks: { serve: [SERVE, serve], madvise: [["mm/madvise.doMadvise"], discard] },
@@ -82,7 +84,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
       "A thread dies at any point of dropping the space's last user, which takes the space down: the device serves a fault before it, or hears that the space is gone.",
     frames: 1,
     pages: 1,
-    exploration: ONE_DEATH,
+    exploration: ONE_DEATH_BETWEEN,
     mortals: ["exit"],
     tasks: { exit: [["mm/mm.mmput"], exit], read: [["devices/software/fault-service.resolve"], serveUnlisted] },
   }),
