@@ -5,7 +5,7 @@
 
 import { parseArgs } from "node:util";
 import { type Comparison, compare } from "./comparison.ts";
-import { Mismatch } from "./replay.ts";
+import { Mismatch } from "./play.ts";
 import { TraceProgram } from "./trace-program.ts";
 
 const DEFAULTS = { traces: 1000, steps: 200, first: 0 } as const;

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { AddressSpace } from "../../src/index.ts";
-import { type Kinds, Mismatch, Replay } from "./replay.ts";
+import { Mismatch, type Scene, versionOf } from "./play.ts";
+import { Replay } from "./replay.ts";
 import type { TraceProgram } from "./trace-program.ts";
-import type { Trace } from "./trace-text.ts";
 import { type Alteration, altered } from "./traced-space.ts";
 import { PAGE_BYTES } from "./window-map.ts";
 
@@ -23,7 +23,7 @@ export interface Comparison {
   readonly traces: number;
   readonly steps: number;
   /** Kinds of docs/LINUX.md that were met where we mean to differ, and how often. */
-  readonly kinds: Kinds;
+  readonly kinds: Scene["kinds"];
 }
 
 /** The line that runs one trace alone. */
@@ -34,11 +34,12 @@ export function replayLine(seed: number, number: number, steps: number): string 
 const unaltered: Alteration = () => ({});
 
 /** Replays one trace on a machine of its own. Throws Mismatch; and at the end nothing is left. */
-function replay(trace: Trace, kernel: string, windowPages: number, kinds: Kinds, alter: Alteration): void {
-  const limits = trace.limitPages === 0 ? {} : { mappedBytes: trace.limitPages * PAGE_BYTES };
+function replay(scene: Scene, alter: Alteration): void {
+  const { of, count } = scene.trace.limit;
+  const limits = of === "none" ? {} : of === "pages" ? { mappedBytes: count * PAGE_BYTES } : { mappings: count };
   using witness = AddressSpace.createSync({ ramBytes: 2 ** 22, heapBytes: 2 ** 22, limits });
-  new Replay(trace, kernel, windowPages, altered(witness.forkSync(), alter), kinds).run();
-  assert.equal(witness.statsSync().ram.usedBytes, 0, `trace ${trace.number}: frames are left`);
+  new Replay(scene, altered(witness.forkSync(), alter)).run();
+  assert.equal(witness.statsSync().ram.usedBytes, 0, `trace ${scene.trace.number}: frames are left`);
 }
 
 /**
@@ -51,7 +52,7 @@ export function compare(
   onProgress: (done: number) => void = () => {},
   alter: Alteration = unaltered,
 ): Comparison | string {
-  const kinds: Kinds = new Map();
+  const kinds: Scene["kinds"] = new Map();
   let count = 0;
   let kernel = "";
   for (let done = 0; done < traces; done += CHUNK) {
@@ -61,7 +62,7 @@ export function compare(
     for (const trace of printed.traces) {
       count += trace.steps.length;
       try {
-        replay(trace, kernel, printed.windowPages, kinds, alter);
+        replay({ trace, version: versionOf(kernel), windowPages: printed.windowPages, kinds }, alter);
       } catch (error) {
         if (!(error instanceof Mismatch)) throw error;
         const again = replayLine(seed, trace.number, steps);

@@ -1,4 +1,4 @@
-/** @module Compiles trace.c with the system's C compiler, once for a process, and runs it. */
+/** @module Compiles trace.c and trace-space.c with the system's C compiler, once for a process, and runs it. */
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Traces, parseTraces } from "./trace-text.ts";
 
-const SOURCE: string = fileURLToPath(new URL("../../../test/linux/trace.c", import.meta.url));
+const SOURCES: readonly string[] = ["trace.c", "trace-space.c"].map((name) =>
+  fileURLToPath(new URL(`../../../test/linux/${name}`, import.meta.url)),
+);
 
 /** Status of trace.c where the system is not one that it can be compared with. */
 const UNSUITABLE = 4;
@@ -33,7 +35,7 @@ export class TraceProgram implements Disposable {
   static compile(): TraceProgram {
     const program = new TraceProgram(mkdtempSync(join(tmpdir(), "hmm-trace-")));
     try {
-      execFileSync("cc", ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program.#path, SOURCE]);
+      execFileSync("cc", ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program.#path, ...SOURCES]);
       return program;
     } catch (error) {
       program[Symbol.dispose]();

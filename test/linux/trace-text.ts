@@ -19,8 +19,8 @@ export interface Step {
 export interface Trace {
   readonly number: number;
   readonly seed: string;
-  /** Pages that a space may map; 0 = any number. */
-  readonly limitPages: number;
+  /** What a space may have: pages, or mappings. */
+  readonly limit: { readonly of: "none" | "pages" | "mappings"; readonly count: number };
   readonly steps: readonly Step[];
 }
 
@@ -61,10 +61,11 @@ export function parseTraces(text: string): Traces {
   const [, kernel, windowPages] = expectMatch(head ?? "", /^kernel (\S+) window (\d+)$/);
   const traces: (Trace & { readonly steps: Step[] })[] = [];
   for (const line of lines) {
-    const begins = /^trace (\d+) of seed (\d+), limit (\d+)$/.exec(line);
+    const begins = /^trace (\d+) of seed (\d+), limit (none|pages|mappings) (\d+)$/.exec(line);
     if (begins !== null) {
-      const [, number, seed, limit] = begins;
-      traces.push({ number: Number(number), seed: seed ?? "", limitPages: Number(limit), steps: [] });
+      const [, number, seed, of, count] = begins;
+      const limit = { of: of as Trace["limit"]["of"], count: Number(count) };
+      traces.push({ number: Number(number), seed: seed ?? "", limit, steps: [] });
     } else {
       traces.at(-1)?.steps.push(parseStep(line));
     }

@@ -18,21 +18,18 @@
  */
 
 #define _GNU_SOURCE
+#include "trace.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include <fcntl.h>
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -41,12 +38,12 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-enum { PAGE = 4096, WINDOW = 24, SPACES = 4, COUNT_MAX = 7, BULK_MAX = 8 * PAGE };
-static const uint64_t BASE = 1ull << 40;
+/* Most pages of one call, unless it takes a whole mapping. */
+enum { COUNT_MAX = 7 };
+
 static uint64_t end_of_addresses;
 
-/* ---- random numbers (splitmix64) ---- */
-
+/* splitmix64 */
 static uint64_t random_state;
 
 static uint64_t next_random(void) {
@@ -58,231 +55,6 @@ static uint64_t next_random(void) {
 
 static int below(int n) { return (int)(next_random() % (uint64_t)n); }
 static bool chance(int percent) { return below(100) < percent; }
-
-/* ---- what the driver and the spaces say to each other ---- */
-
-/* Those up to MADVISE may change mappings. */
-enum call { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, LOAD, STORE, ADD, READ, WRITE, FORK, EXIT, DUMP, LIMIT };
-
-struct request {
-  enum call call;
-  uint64_t address, length, new_length, to, value;
-  int protection, flags, width;
-};
-
-/* Answers of accesses that the kernel refused. */
-enum { SEGV = -1001, BUS = -1002 };
-
-struct reply {
-  int64_t answer; /* or a negative errno, SEGV, BUS */
-  uint64_t sum;   /* READ: of the bytes */
-  int64_t dump[WINDOW];
-  char map[2 * WINDOW + 1];
-};
-
-static int request_pipes[SPACES][2], reply_pipes[SPACES][2];
-
-static void give_up(const char *what) {
-  fprintf(stderr, "trace: %s: %s\n", what, strerror(errno));
-  exit(3);
-}
-
-static pid_t driver;
-
-/* A space that cannot reach the driver goes home; the driver says that a space has died. */
-static void lose_peer(void) {
-  if (getpid() != driver) _exit(0);
-  give_up("a space is gone");
-}
-
-static void read_all(int fd, void *into, size_t length) {
-  for (size_t done = 0; done < length;) {
-    ssize_t got = read(fd, (char *)into + done, length - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) lose_peer();
-    done += (size_t)got;
-  }
-}
-
-static void write_all(int fd, const void *from, size_t length) {
-  for (size_t done = 0; done < length;) {
-    ssize_t put = write(fd, (const char *)from + done, length - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) lose_peer();
-    done += (size_t)put;
-  }
-}
-
-/* ---- an address space ---- */
-
-static sigjmp_buf refused;
-static int copies; /* a memfd: reads and writes through it are the kernel's own accesses */
-
-static void on_refusal(int signal) { siglongjmp(refused, signal == SIGBUS ? BUS : SEGV); }
-
-static int64_t access_value(const struct request *r) {
-  int signal = sigsetjmp(refused, 1);
-  if (signal != 0) return signal;
-  volatile void *at = (volatile void *)r->address;
-  if (r->call == ADD) return __atomic_fetch_add((volatile uint32_t *)at, (uint32_t)r->value, __ATOMIC_SEQ_CST);
-  if (r->call == LOAD) {
-    if (r->width == 1) return *(volatile uint8_t *)at;
-    return r->width == 2 ? (int64_t) * (volatile uint16_t *)at : (int64_t) * (volatile uint32_t *)at;
-  }
-  if (r->width == 1) *(volatile uint8_t *)at = (uint8_t)r->value;
-  else if (r->width == 2) *(volatile uint16_t *)at = (uint16_t)r->value;
-  else *(volatile uint32_t *)at = (uint32_t)r->value;
-  return 0;
-}
-
-static uint8_t bulk[BULK_MAX];
-
-static int64_t bulk_copy(const struct request *r, uint64_t *sum) {
-  if (r->call == WRITE) {
-    for (uint64_t i = 0; i < r->length; i++) bulk[i] = (uint8_t)(r->value + i * 7 + i / PAGE);
-    if (pwrite(copies, bulk, r->length, 0) != (ssize_t)r->length) give_up("pwrite");
-    ssize_t done = pread(copies, (void *)r->address, r->length, 0);
-    return done < 0 ? -errno : done;
-  }
-  ssize_t done = pwrite(copies, (void *)r->address, r->length, 0);
-  if (done < 0) return -errno;
-  if (pread(copies, bulk, (size_t)done, 0) != done) give_up("pread");
-  *sum = 0;
-  for (ssize_t i = 0; i < done; i++) *sum = (*sum * 31 + bulk[i]) & 0xffffffff;
-  return done;
-}
-
-/* The window in /proc/self/maps, which lists by address: what lies above is not read. */
-static void read_map(char *map) {
-  static char text[65536];
-  char pages[WINDOW];
-  bool starts[WINDOW] = {false};
-  memset(pages, '.', WINDOW);
-  int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) give_up("/proc/self/maps");
-  size_t filled = 0;
-  for (bool is_over = false; !is_over;) {
-    ssize_t got = read(fd, text + filled, sizeof text - 1 - filled);
-    if (got < 0) give_up("/proc/self/maps");
-    filled += (size_t)got;
-    text[filled] = 0;
-    char *line = text;
-    for (char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-      uint64_t first, last;
-      char rights[5];
-      if (sscanf(line, "%lx-%lx %4s", &first, &last, rights) != 3) give_up("a line of /proc/self/maps");
-      if (first >= BASE + WINDOW * PAGE) is_over = true;
-      if (first < BASE || is_over) continue;
-      int page = (int)((first - BASE) / PAGE);
-      starts[page] = true;
-      char kind = rights[1] == 'w' ? 'w' : rights[0] == 'r' ? 'r' : 'n';
-      if (rights[3] == 's') kind = (char)(kind - 'a' + 'A');
-      for (; page < (int)((last - BASE) / PAGE) && page < WINDOW; page++) pages[page] = kind;
-    }
-    filled = strlen(line);
-    memmove(text, line, filled);
-    if (got == 0) is_over = true;
-  }
-  close(fd);
-  for (int page = 0; page < WINDOW; page++) {
-    if (starts[page]) *map++ = '|';
-    *map++ = pages[page];
-  }
-  *map = 0;
-}
-
-/* RLIMIT_AS so that `pages` more can be mapped. */
-static int64_t limit_bytes(uint64_t pages) {
-  FILE *file = fopen("/proc/self/statm", "re");
-  uint64_t mapped;
-  if (file == NULL || fscanf(file, "%lu", &mapped) != 1) give_up("/proc/self/statm");
-  fclose(file);
-  struct rlimit limit = {(mapped + pages) * PAGE, (mapped + pages) * PAGE};
-  return setrlimit(RLIMIT_AS, &limit) == 0 ? 0 : -errno;
-}
-
-static int64_t do_call(const struct request *r, struct reply *reply) {
-  long result = 0;
-  switch (r->call) {
-    case MMAP:
-      result = syscall(SYS_mmap, r->address, r->length, r->protection, r->flags, -1, 0);
-      break;
-    case MUNMAP:
-      result = syscall(SYS_munmap, r->address, r->length);
-      break;
-    case MPROTECT:
-      result = syscall(SYS_mprotect, r->address, r->length, r->protection);
-      break;
-    case MREMAP:
-      result = syscall(SYS_mremap, r->address, r->length, r->new_length, r->flags, r->to);
-      break;
-    case MADVISE:
-      result = syscall(SYS_madvise, r->address, r->length, r->flags);
-      break;
-    case READ:
-    case WRITE:
-      return bulk_copy(r, &reply->sum);
-    case DUMP:
-      for (int page = 0; page < WINDOW; page++) {
-        struct request load = {.call = LOAD, .address = BASE + (uint64_t)page * PAGE, .width = 4};
-        reply->dump[page] = access_value(&load);
-      }
-      return 0;
-    case LIMIT:
-      return limit_bytes(r->value);
-    default:
-      return access_value(r);
-  }
-  return result == -1 ? -errno : result;
-}
-
-static void serve(int space) {
-  static struct request r;
-  static struct reply reply;
-  for (;;) {
-    read_all(request_pipes[space][0], &r, sizeof r);
-    memset(&reply, 0, sizeof reply);
-    if (r.call == EXIT) {
-      /* Answered first, so that a fork that gets this number next is alone with its pipes. */
-      write_all(reply_pipes[space][1], &reply, sizeof reply);
-      _exit(0);
-    }
-    if (r.call == FORK) {
-      pid_t child = fork();
-      if (child < 0) reply.answer = -errno;
-      if (child == 0) {
-        space = (int)r.value;
-        /* Its own, or both would share one file's contents. */
-        copies = memfd_create("copies", MFD_CLOEXEC);
-      }
-    } else {
-      reply.answer = do_call(&r, &reply);
-      if (r.call <= MADVISE) read_map(reply.map);
-    }
-    write_all(reply_pipes[space][1], &reply, sizeof reply);
-  }
-}
-
-static void start_first_space(void) {
-  pid_t child = fork();
-  if (child < 0) give_up("fork");
-  /* A space keeps the ends that its forks need; without the driver's, it sees that the driver has gone. */
-  for (int i = 0; i < SPACES; i++) {
-    close(request_pipes[i][child > 0 ? 0 : 1]);
-    close(reply_pipes[i][child > 0 ? 1 : 0]);
-  }
-  if (child > 0) return;
-  signal(SIGALRM, SIG_DFL);
-  struct sigaction action = {.sa_handler = on_refusal, .sa_flags = SA_NODEFER};
-  sigaction(SIGSEGV, &action, NULL);
-  sigaction(SIGBUS, &action, NULL);
-  prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-  copies = memfd_create("copies", MFD_CLOEXEC);
-  if (copies < 0) give_up("memfd_create");
-  serve(0);
-}
-
-/* ---- the driver ---- */
 
 /* Of the forks of a space that has died, each holds the pipe's other end open: the driver would wait for ever. */
 static void on_alarm(int signal) {
@@ -300,7 +72,8 @@ struct space {
 };
 
 static struct space spaces[SPACES];
-static bool is_limited;
+static enum limit limit;
+static int limit_number;
 
 static struct reply *ask(int space, const struct request *r) {
   static struct reply reply;
@@ -421,6 +194,18 @@ static char protection_letter(int protection) {
   return protection == PROT_NONE ? 'n' : protection == PROT_READ ? 'r' : 'w';
 }
 
+static int mappings_in_window(int space) {
+  int count = 0;
+  for (const char *c = spaces[space].map; *c != 0; c++) count += *c == '|';
+  return count;
+}
+
+static void unmap(int space, uint64_t address, uint64_t length) {
+  struct request r = {.call = MUNMAP, .address = address, .length = length};
+  printf("%d munmap %s %lu = ", space, place(space, address), length);
+  print_answer(ask(space, &r));
+}
+
 static void step_mmap(int space) {
   struct request r = {.call = MMAP, .protection = any_protection()};
   bool is_shared = chance(35);
@@ -430,7 +215,8 @@ static void step_mmap(int space) {
   r.address = any_start(page);
   r.length = chance(2) ? 0 : any_length(pages);
   int pick = below(100);
-  if (pick < 45 || spaces[space].guest != 0) {
+  bool must_be_fixed = spaces[space].guest != 0 || limit == LIMIT_MAPPINGS;
+  if (pick < 45 || (must_be_fixed && pick >= 65)) {
     placement = "replace";
     r.flags |= MAP_FIXED;
   } else if (pick < 65) {
@@ -442,14 +228,14 @@ static void step_mmap(int space) {
   printf("%d mmap %s %lu %c %s %s = ", space, r.address == 0 ? "none" : place(space, r.address), r.length,
          protection_letter(r.protection), is_shared ? "shared" : "private", placement);
   print_place(space, ask(space, &r), pages);
+  /* The kernel lets mmap make one mapping more than the limit says. It goes again, or every further mmap would fail. */
+  if (limit == LIMIT_MAPPINGS && mappings_in_window(space) > limit_number) unmap(space, r.address, r.length);
 }
 
 static void step_munmap(int space) {
   int page = any_page(space);
-  struct request r = {.call = MUNMAP, .address = any_start(page), .length = any_length(any_count(space, page))};
-  if (chance(2)) r.length = 0;
-  printf("%d munmap %s %lu = ", space, place(space, r.address), r.length);
-  print_answer(ask(space, &r));
+  uint64_t address = any_start(page), length = any_length(any_count(space, page));
+  unmap(space, address, chance(2) ? 0 : length);
 }
 
 static void step_mprotect(int space) {
@@ -499,15 +285,11 @@ static void step_guest(int space) {
     print_mremap(space, &r, new_pages);
     if (kind_at(space, to) != '.') {
       /* Gone from its place, unless the kernel refused. */
-      struct request gone = {.call = MUNMAP, .address = s->guest, .length = (uint64_t)pages * PAGE};
-      printf("%d munmap %s %lu = ", space, place(space, gone.address), gone.length);
-      print_answer(ask(space, &gone));
+      unmap(space, s->guest, (uint64_t)pages * PAGE);
       s->guest = 0;
     }
   } else {
-    struct request r = {.call = MUNMAP, .address = s->guest, .length = (uint64_t)pages * PAGE};
-    printf("%d munmap %s %lu = ", space, place(space, r.address), r.length);
-    print_answer(ask(space, &r));
+    unmap(space, s->guest, (uint64_t)pages * PAGE);
     s->guest = 0;
   }
 }
@@ -524,6 +306,8 @@ static void step_mremap(int space) {
     if (chance(90)) new_pages = pages;
   }
   if ((r.flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 && chance(85)) r.flags |= MREMAP_MAYMOVE;
+  /* Where mappings are counted, none is outside the window. */
+  if (limit == LIMIT_MAPPINGS && (r.flags & MREMAP_FIXED) == 0) r.flags = 0;
   int to = below(WINDOW);
   /* Nothing reaches out of the window, where something else might be. */
   int room = WINDOW - ((r.flags & MREMAP_FIXED) != 0 ? to : page);
@@ -540,9 +324,12 @@ static void step_access(int space) {
   static const int widths[] = {4, 4, 2, 1};
   struct request r = {.call = LOAD, .width = widths[below(4)], .value = next_random()};
   uint64_t offset = (uint64_t)(chance(60) ? 0 : below(PAGE / 4) * 4);
-  r.address = BASE + (uint64_t)any_page(space) * PAGE + offset;
+  int page = any_page(space);
+  r.address = BASE + (uint64_t)page * PAGE + offset;
   if (chance(1)) r.address = end_of_addresses + (uint64_t)below(1 << 20) * 4096;
   int pick = below(100);
+  /* What is stored to private memory keeps mappings apart (kind O), so that counts would differ. */
+  if (limit == LIMIT_MAPPINGS && kind_at(space, page) != 'W') pick = 99;
   if (pick < 55) {
     r.call = STORE;
     r.value &= r.width == 4 ? 0xffffffff : r.width == 2 ? 0xffff : 0xff;
@@ -559,7 +346,7 @@ static void step_access(int space) {
 
 static void step_bulk(int space) {
   int page = any_page(space);
-  struct request r = {.call = chance(50) ? READ : WRITE, .address = BASE + (uint64_t)page * PAGE};
+  struct request r = {.call = chance(50) || limit == LIMIT_MAPPINGS ? READ : WRITE, .address = BASE + (uint64_t)page * PAGE};
   r.length = any_length(any_count(space, page));
   if (r.length > BULK_MAX) r.length = BULK_MAX;
   r.value = next_random() & 0xff;
@@ -622,13 +409,25 @@ static void any_step(void) {
   else step_exit(space);
 }
 
-/* Every fourth trace is under a limit of bytes. */
+static void start_first_space(void) {
+  pid_t child = fork();
+  if (child < 0) give_up("fork");
+  /* A space keeps the ends that its forks need; without the driver's, it sees that the driver has gone. */
+  for (int i = 0; i < SPACES; i++) {
+    close(request_pipes[i][child > 0 ? 0 : 1]);
+    close(reply_pipes[i][child > 0 ? 1 : 0]);
+  }
+  if (child == 0) serve(0);
+}
+
+/* Every fourth trace is under a limit of pages, and one in 32 under one of mappings, which takes time to reach. */
 static void run_trace(uint64_t seed, int number, int steps) {
   random_state = seed * 0x2545f4914f6cdd1dull + (uint64_t)number * 0xd1342543de82ef95ull;
   for (int i = 0; i < 8; i++) next_random();
-  is_limited = number % 4 == 3;
-  int limit_pages = is_limited ? 6 + below(12) : 0;
-  printf("trace %d of seed %lu, limit %d\n", number, seed, limit_pages);
+  limit = number % 4 == 3 ? LIMIT_PAGES : number % 32 == 1 && mappings_max() > 0 ? LIMIT_MAPPINGS : NO_LIMIT;
+  limit_number = limit == LIMIT_PAGES ? 6 + below(12) : limit == LIMIT_MAPPINGS ? 3 + below(10) : 0;
+  const char *names[] = {"none", "pages", "mappings"};
+  printf("trace %d of seed %lu, limit %s %d\n", number, seed, names[limit], limit_number);
   for (int i = 0; i < SPACES; i++) {
     if (pipe2(request_pipes[i], O_CLOEXEC) != 0 || pipe2(reply_pipes[i], O_CLOEXEC) != 0) give_up("pipe");
   }
@@ -637,9 +436,9 @@ static void run_trace(uint64_t seed, int number, int steps) {
   start_first_space();
   spaces[0].lives = true;
   memset(spaces[0].map, '.', WINDOW);
-  if (is_limited) {
-    struct request r = {.call = LIMIT, .value = (uint64_t)limit_pages};
-    if (ask(0, &r)->answer < 0) give_up("setrlimit");
+  if (limit != NO_LIMIT) {
+    struct request r = {.call = LIMIT, .flags = (int)limit, .value = (uint64_t)limit_number};
+    if (ask(0, &r)->answer < 0) give_up("the limit");
   }
   alarm(120);
   for (int step = 0; step < steps; step++) any_step();

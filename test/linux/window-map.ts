@@ -57,6 +57,18 @@ export class WindowMap {
     return endPage;
   }
 
+  /** The runs of pages in [startPage, endPage) that `other` shows otherwise. */
+  runsOtherIn(other: WindowMap, startPage: number, endPage: number): [startPage: number, endPage: number][] {
+    const runs: [number, number][] = [];
+    for (let page = Math.max(startPage, 0); page < Math.min(endPage, this.letters.length); page++) {
+      if (this.letters[page] === other.letters[page]) continue;
+      const last = runs.at(-1);
+      if (last?.[1] === page) last[1] = page + 1;
+      else runs.push([page, page + 1]);
+    }
+    return runs;
+  }
+
   /** The parts of mappings that lie in [startPage, endPage). */
   mappingsIn(startPage: number, endPage: number): [startPage: number, endPage: number][] {
     const parts: [number, number][] = [];
