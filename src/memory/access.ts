@@ -99,8 +99,9 @@ const RETRY_LIMIT = 1_000_000;
 const PAGE_LIMIT: number = 2 ** 41;
 
 /**
- * The page of an address that is a safe integer and a multiple of `widthBytes`. Throws HmmError EINVAL otherwise. It may lie beyond every address space: the translator
- * says so, as of any place where nothing can be.
+ * The page of an address that is a safe integer and a multiple of `widthBytes`. Throws HmmError
+ * EINVAL otherwise. It may lie beyond every address space: the translator says so, as of any place
+ * where nothing can be.
  */
 export function pageOf(address: number, widthBytes: number): number {
   const page = Math.floor(address / PAGE_BYTES);

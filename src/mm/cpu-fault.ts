@@ -22,7 +22,10 @@ import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
 import { isBeyondSource } from "./vma-map.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "./vma.ts";
 
-/** A fault of a CPU thread. 0, EFAULT (no mapping allows it, or what is mapped ends before), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user. */
+/**
+ * A fault of a CPU thread. 0, EFAULT (no mapping allows it, or what is mapped ends before), ENOMEM.
+ * Takes the mmap lock for reading; the caller holds an mm user.
+ */
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
@@ -56,7 +59,10 @@ interface Refusal {
   readonly reason: string;
 }
 
-/** Of an access to `page`, which `vma` contains if there is one; undefined when it is allowed. Holding the mmap lock. */
+/**
+ * Of an access to `page`, which `vma` contains if there is one; undefined when it is allowed.
+ * Holding the mmap lock.
+ */
 function refusalOf(machine: Machine, vma: Vma | undefined, page: number, isWrite: boolean): Refusal | undefined {
   if (vma === undefined) return { signal: "SIGSEGV", reason: "nothing is mapped there" };
   if ((vma.flags & VM_READ) === 0) return { signal: "SIGSEGV", reason: "the mapping allows no access" };

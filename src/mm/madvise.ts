@@ -20,8 +20,9 @@ export const MADV_NORMAL = 0;
 export const MADV_DONTNEED = 4;
 
 /**
- * 0, EINVAL (address, length or advice), or ENOMEM when part of the range is not mapped, or lies past the last address; the advice is taken for what is mapped all the same, as
- * in Linux. A length of 0 is no error, even over a hole.
+ * 0, EINVAL (address, length or advice), or ENOMEM when part of the range is not mapped, or lies
+ * past the last address; the advice is taken for what is mapped all the same, as in Linux. A length
+ * of 0 is no error, even over a hole.
  */
 export function* doMadvise(
   machine: Machine,

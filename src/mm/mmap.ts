@@ -56,7 +56,10 @@ export function lengthPagesOf(lengthBytes: number): number {
   return pages <= TASK_SIZE_PAGES ? pages : -1;
 }
 
-/** True for a length that mprotect, madvise and mremap's old range take: 0 or more; how far it reaches is judged later. */
+/**
+ * True for a length that mprotect, madvise and mremap's old range take: 0 or more; how far it
+ * reaches is judged later.
+ */
 export function isLengthOrZero(lengthBytes: number): boolean {
   return Number.isSafeInteger(lengthBytes) && lengthBytes >= 0;
 }
@@ -72,7 +75,10 @@ export function pageOf(address: number): number {
   return page <= TASK_SIZE_PAGES ? page : -1;
 }
 
-/** A page-aligned range as pages, or undefined when it is no range inside the addresses (EINVAL to the caller). */
+/**
+ * A page-aligned range as pages, or undefined when it is no range inside the addresses (EINVAL to
+ * the caller).
+ */
 export function pagesOf(address: number, lengthBytes: number): { startPage: number; endPage: number } | undefined {
   const startPage = pageOf(address);
   const pages = lengthPagesOf(lengthBytes);
@@ -81,8 +87,9 @@ export function pagesOf(address: number, lengthBytes: number): { startPage: numb
 }
 
 /**
- * Maps memory. The address, or EINVAL (length, address, or a private buffer), EEXIST (no-replace), ENOMEM (no room, a limit, no memory).
- * Linux: `mmap(2)`; a range that ends past the last address is ENOMEM there and here, aligned or not.
+ * Maps memory. The address, or EINVAL (length, address, or a private buffer), EEXIST (no-replace),
+ * ENOMEM (no room, a limit, no memory). Linux: `mmap(2)`; a range that ends past the last address
+ * is ENOMEM there and here, aligned or not.
  */
 export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<number> {
   if (!Number.isSafeInteger(request.lengthBytes) || request.lengthBytes <= 0) return EINVAL;
@@ -129,8 +136,9 @@ function* mmapLocked(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
 }
 
 /**
- * Puts a mapping where others are. All that can fail is done before anything is unmapped, so that ENOMEM leaves the mappings as they were (Linux may leave a
- * hole). Owns the caller's reference of the source.
+ * Puts a mapping where others are. All that can fail is done before anything is unmapped, so that
+ * ENOMEM leaves the mappings as they were (Linux may leave a hole). Owns the caller's reference of
+ * the source.
  */
 function* replaceRange(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
   const isAllowed = countWith(machine.memory, mm, startPage, endPage, kind) <= mm.limitVmas;
@@ -173,8 +181,8 @@ export function isFree(machine: Machine, mm: Mm, startPage: number, endPage: num
 }
 
 /**
- * Unmaps [address, address + length). 0, EINVAL, or ENOMEM when the range lies inside one mapping, of which two would be left, at the limit or without memory for the second.
- * Holes are no error.
+ * Unmaps [address, address + length). 0, EINVAL, or ENOMEM when the range lies inside one mapping,
+ * of which two would be left, at the limit or without memory for the second. Holes are no error.
  */
 export function* doMunmap(machine: Machine, mm: Mm, address: number, lengthBytes: number): Task<Errno> {
   const range = pagesOf(address, lengthBytes);
@@ -193,7 +201,8 @@ export function* munmapLocked(machine: Machine, mm: Mm, startPage: number, endPa
 }
 
 /**
- * The part of munmap that cannot fail, after `splitAround`. Empty tables stay with `keepsTables`: for who is about to fill them. Holding the mmap lock for writing.
+ * The part of munmap that cannot fail, after `splitAround`. Empty tables stay with `keepsTables`:
+ * for who is about to fill them. Holding the mmap lock for writing.
  */
 export function* unmapSplit(
   machine: Machine,

@@ -22,8 +22,10 @@ import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
 
 /**
- * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM: a hole in the range, or its end past the last address (then nothing has changed;
- * Linux changes what lies before the hole), or a mapping that cannot be split. A length of 0 is no error, even over a hole.
+ * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM:
+ * a hole in the range, or its end past the last address (then nothing has changed; Linux changes
+ * what lies before the hole), or a mapping that cannot be split. A length of 0 is no error, even
+ * over a hole.
  */
 export function* doMprotect(
   machine: Machine,
@@ -65,7 +67,10 @@ function* mprotectLocked(
 
 const withProtection = (flags: number, protection: number): number => (flags & ~(VM_READ | VM_WRITE)) | protection;
 
-/** How many vmas the space will have. What splits may merge again with a neighbour that is alike by then, so at the limit too a border can be moved. */
+/**
+ * How many vmas the space will have. What splits may merge again with a neighbour that is alike by
+ * then, so at the limit too a border can be moved.
+ */
 function countAfter(memory: SharedMemory, mm: Mm, startPage: number, endPage: number, protection: number): number {
   let count = mm.vmaCount;
   let before: { readonly flags: number; readonly vma: Vma; readonly endPage: number } | undefined;

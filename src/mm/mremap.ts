@@ -1,11 +1,15 @@
 /**
  * @module mm/mremap
- * Resizes, moves or doubles mappings, keeping their frames. Follows Linux `mm/mremap.c`: which calls it allows, and its errno values in the order of its checks.
+ * Resizes, moves or doubles mappings, keeping their frames. Follows Linux `mm/mremap.c`: which
+ * calls it allows, and its errno values in the order of its checks.
  *
- * Who moves takes every entry out of the old place and puts it at the new one inside an invalidation of the old range: the frames stay, only their address changes, so views over
- * them stay good. A move is made of pieces, one for each mapping in the old range; only a move without resizing may have several.
+ * Who moves takes every entry out of the old place and puts it at the new one inside an
+ * invalidation of the old range: the frames stay, only their address changes, so views over them
+ * stay good. A move is made of pieces, one for each mapping in the old range; only a move without
+ * resizing may have several.
  *
- * All that can fail comes first (`prepare`), so that ENOMEM leaves everything as it was: splits, new vmas, and the tables of the new place. Linux unmaps the new place first.
+ * All that can fail comes first (`prepare`), so that ENOMEM leaves everything as it was: splits,
+ * new vmas, and the tables of the new place. Linux unmaps the new place first.
  */
 
 import { EVENT_UNMAP } from "../notifier/events.ts";
@@ -48,7 +52,9 @@ export interface MremapRequest {
   readonly oldLengthBytes: number;
   readonly newLengthBytes: number;
   readonly mayMove: boolean;
-  /** Move exactly there, unmapping what is there (MREMAP_FIXED); undefined = wherever there is room. */
+  /**
+   * Move exactly there, unmapping what is there (MREMAP_FIXED); undefined = wherever there is room.
+   */
   readonly to: number | undefined;
   /** Move, and leave the old mapping where it is, empty (MREMAP_DONTUNMAP). Default false. */
   readonly keepOld?: boolean;
@@ -66,11 +72,15 @@ interface Remap {
 }
 
 /**
- * The new address, or EINVAL (addresses, lengths, or old and new place overlap), EFAULT (nothing is mapped at the start of the old range, or what must lie in one mapping does not),
- * ENOMEM (no room and may not move, a limit, no memory), EBUSY (a write view of the range is open: it holds these addresses).
+ * The new address, or EINVAL (addresses, lengths, or old and new place overlap), EFAULT (nothing is
+ * mapped at the start of the old range, or what must lie in one mapping does not), ENOMEM (no room
+ * and may not move, a limit, no memory), EBUSY (a write view of the range is open: it holds these
+ * addresses).
  *
- * An old length of 0 makes a second mapping of the same shared memory. Only as much of the old range as is moved or grown must lie in one mapping: what is cut off may be anything. A move
- * to a given place without resizing takes all that is mapped in the old range, holes and all, as Linux does since 6.17.
+ * An old length of 0 makes a second mapping of the same shared memory. Only as much of the old
+ * range as is moved or grown must lie in one mapping: what is cut off may be anything. A move to a
+ * given place without resizing takes all that is mapped in the old range, holes and all, as Linux
+ * does since 6.17.
  */
 export function* doMremap(machine: Machine, mm: Mm, request: MremapRequest): Task<number> {
   const remap = checkRequest(request);
@@ -103,7 +113,8 @@ function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   if (vma === undefined) return EFAULT;
   const isMove = target >= 0 || remap.keepsOld;
   if (oldPages === 0 && (vma.flags & VM_SHARED) === 0) return EINVAL;
-  // What is cut off, and what is left as it is, may be anything; so may a move without resizing, mapping by mapping.
+  // What is cut off, and what is left as it is, may be anything; so may a move without resizing,
+  // mapping by mapping.
   const isMovedOnly = target >= 0 && newPages === oldPages;
   const kept = Math.min(oldPages, newPages);
   if ((isMove || newPages > oldPages) && !isMovedOnly && vma.endPage - startPage < kept) return EFAULT;
@@ -120,7 +131,10 @@ function* shrink(machine: Machine, mm: Mm, { startPage, oldPages, newPages }: Re
   return result === 0 ? startPage * PAGE_BYTES : result;
 }
 
-/** In place where there is room, else elsewhere if it may move. An old length of 0 never grows in place. */
+/**
+ * In place where there is room, else elsewhere if it may move. An old length of 0 never grows in
+ * place.
+ */
 function* grow(machine: Machine, mm: Mm, remap: Remap, vma: Vma): Task<number> {
   const { startPage, oldPages, newPages } = remap;
   const endPage = startPage + oldPages;
@@ -162,7 +176,9 @@ interface Move {
   readonly cutEndPage: number;
 }
 
-/** Holding the mmap lock for writing. What is moved lies in one mapping, unless nothing is resized. */
+/**
+ * Holding the mmap lock for writing. What is moved lies in one mapping, unless nothing is resized.
+ */
 function* moveAway(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   const { startPage, oldPages, newPages } = remap;
   const target = remap.target >= 0 ? remap.target : findFreeArea(machine.memory, mm, newPages);
@@ -177,7 +193,8 @@ function* moveAway(machine: Machine, mm: Mm, remap: Remap): Task<number> {
     cutEndPage: startPage + oldPages,
   };
   if (pagesAfter(machine, mm, move) > mm.limitPages) return ENOMEM;
-  // The new place would take the mapping away that is to be doubled: its start is the only page of it that must be there.
+  // The new place would take the mapping away that is to be doubled: its start is the only page of
+  // it that must be there.
   if (oldPages === 0 && target === startPage) return EFAULT;
   const spares: number[] = [];
   const result = yield* prepare(machine, mm, move, spares);
@@ -211,7 +228,10 @@ function pagesAfter({ memory }: Machine, mm: Mm, { pieces, keepsOld, cutStartPag
   return pages;
 }
 
-/** All of a move that can fail. ENOMEM: `takeBack` undoes what was done. `spares` gets a vma-to-be for each piece of which the old mapping stays. */
+/**
+ * All of a move that can fail. ENOMEM: `takeBack` undoes what was done. `spares` gets a vma-to-be
+ * for each piece of which the old mapping stays.
+ */
 function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<Errno> {
   const { pieces, keepsOld, cutStartPage, cutEndPage } = move;
   if (keepsOld) {

@@ -1,12 +1,16 @@
 /**
  * @module mm/shmem
- * The source of a shared anonymous mapping: frames by offset, the same for every space that maps it (a parent and its forked children). Follows the role
- * of Linux `mm/shmem.c`; there is no file system and no swap behind it. A directory of tables of 512 frame numbers, so at most 2 M pages (8 GiB)
- * an object. An object keeps the size that it was made with: a mapping that mremap grows past it shows nothing there (SIGBUS), as in Linux.
+ * The source of a shared anonymous mapping: frames by offset, the same for every space that maps it
+ * (a parent and its forked children). Follows the role of Linux `mm/shmem.c`; there is no file
+ * system and no swap behind it. A directory of tables of 512 frame numbers, so at most 2 M pages (8
+ * GiB) an object. An object keeps the size that it was made with: a mapping that mremap grows past
+ * it shows nothing there (SIGBUS), as in Linux.
  *
- *   H1  A nonzero entry holds one count of its frame until the object dies; each page-table entry that maps it holds another.
- *   H2  An entry goes from 0 to a frame once, and stays, but for a view that moves the frame while nobody else uses it. So who finds a frame takes its count before
- *       another can move it: both under shmemLock, for the spaces that share an object have no other lock in common.
+ *   H1  A nonzero entry holds one count of its frame until the object dies; each page-table entry
+ *       that maps it holds another.
+ *   H2  An entry goes from 0 to a frame once, and stays, but for a view that moves the frame while
+ *       nobody else uses it. So who finds a frame takes its count before another can move it: both
+ *       under shmemLock, for the spaces that share an object have no other lock in common.
  */
 
 import type { Machine } from "../memory/machine.ts";

@@ -52,7 +52,10 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
   else yield* machine.ram.pageGet(source);
 }
 
-/** True where a mapping goes on past the end of what it maps: an access there is Linux's SIGBUS. Holding the mmap lock. */
+/**
+ * True where a mapping goes on past the end of what it maps: an access there is Linux's SIGBUS.
+ * Holding the mmap lock.
+ */
 export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
   const { flags, source, offsetPages, startPage } = vma;
   if (source === 0) return false;
@@ -111,7 +114,10 @@ function* mergeInto(machine: Machine, mm: Mm, startPage: number, endPage: number
   return true;
 }
 
-/** How many vmas the space will have when a mapping of `kind` has taken the place of all that is in [startPage, endPage). Holding the mmap lock. */
+/**
+ * How many vmas the space will have when a mapping of `kind` has taken the place of all that is in
+ * [startPage, endPage). Holding the mmap lock.
+ */
 export function countWith(memory: SharedMemory, mm: Mm, startPage: number, endPage: number, kind: VmaKind): number {
   let count = mm.vmaCount + 1;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
@@ -160,8 +166,9 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
 }
 
 /**
- * Splits the vma of which removing [startPage, endPage) would leave two, if there is one: all of a removal that can fail. ENOMEM at the limit or without memory; then nothing
- * has changed. Undone by `mergeVmas`. Holding the mmap lock for writing.
+ * Splits the vma of which removing [startPage, endPage) would leave two, if there is one: all of a
+ * removal that can fail. ENOMEM at the limit or without memory; then nothing has changed. Undone by
+ * `mergeVmas`. Holding the mmap lock for writing.
  */
 export function splitAround(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
   const vma = vmaOf(machine.memory, mm, startPage);
@@ -170,8 +177,10 @@ export function splitAround(machine: Machine, mm: Mm, startPage: number, endPage
 }
 
 /**
- * Takes [startPage, endPage) from the vmas, whole ones with their references of their sources. Vmas that reach into the range become shorter, for which no memory is needed and no
- * limit counts. The entries have been zapped, and no vma reaches past both ends (`splitAround`). Holding the mmap lock for writing.
+ * Takes [startPage, endPage) from the vmas, whole ones with their references of their sources. Vmas
+ * that reach into the range become shorter, for which no memory is needed and no limit counts. The
+ * entries have been zapped, and no vma reaches past both ends (`splitAround`). Holding the mmap
+ * lock for writing.
  */
 export function* removeVmas(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
   const { memory } = machine;
@@ -194,8 +203,10 @@ export function* removeVmas(machine: Machine, mm: Mm, startPage: number, endPage
 }
 
 /**
- * Lets a whole vma be at `startPage` instead, with `pages` pages, of the same source from the same offset on. Its entries have been or will be moved. The place is free but for the vma
- * itself; what it can merge with there, it does not (V2 is the caller's to restore). Holding the mmap lock for writing.
+ * Lets a whole vma be at `startPage` instead, with `pages` pages, of the same source from the same
+ * offset on. Its entries have been or will be moved. The place is free but for the vma itself; what
+ * it can merge with there, it does not (V2 is the caller's to restore). Holding the mmap lock for
+ * writing.
  */
 export function relocateVma(machine: Machine, mm: Mm, vma: Vma, startPage: number, pages: number): void {
   treeRemove(machine.memory, mm, vma);
@@ -205,7 +216,10 @@ export function relocateVma(machine: Machine, mm: Mm, vma: Vma, startPage: numbe
   treeInsert(machine.memory, mm, vma);
 }
 
-/** Whether a split looks at the limit of vmas, or its caller has seen that there will not be too many. */
+/**
+ * Whether a split looks at the limit of vmas, or its caller has seen that there will not be too
+ * many.
+ */
 export type SplitLimit = "limited" | "unlimited";
 
 /**

@@ -76,8 +76,10 @@ function* clearRange(
 }
 
 /**
- * Unmaps the range's pages with all that listeners must hear. Holding the mmap lock: for writing when vmas go too (EVENT_UNMAP), else at least for reading. EAGAIN only
- * when not blockable; then nothing has changed. With `keepsTables` the tables stay that are empty then, for who is about to fill them and must not fail.
+ * Unmaps the range's pages with all that listeners must hear. Holding the mmap lock: for writing
+ * when vmas go too (EVENT_UNMAP), else at least for reading. EAGAIN only when not blockable; then
+ * nothing has changed. With `keepsTables` the tables stay that are empty then, for who is about to
+ * fill them and must not fail.
  */
 export function* zapRange(machine: Machine, mm: Mm, range: InvalidateRange, keepsTables: boolean = false): Task<Errno> {
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);

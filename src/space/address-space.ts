@@ -195,7 +195,10 @@ export class AddressSpace implements Disposable, AsyncDisposable {
     return this.#gate.runSync("mmap", () => mmapTask(this.#seat, this.#hold, request, options.buffer));
   }
 
-  /** Unmaps a range; what is not mapped in it is no error. Throws HmmError EINVAL, or ENOMEM when one mapping would become two and there is no room for the second: then nothing has changed. */
+  /**
+   * Unmaps a range; what is not mapped in it is no error. Throws HmmError EINVAL, or ENOMEM when
+   * one mapping would become two and there is no room for the second: then nothing has changed.
+   */
   munmap(address: number, lengthBytes: number): Promise<void> {
     return this.#gate.run("munmap", () => munmapTask(this.#seat, this.#hold, address, lengthBytes));
   }
@@ -206,7 +209,8 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Changes what a range's pages may be used for; their contents stay. Throws HmmError EINVAL, or ENOMEM (part of the range is not mapped, or no memory): then nothing has changed. A length of 0
+   * Changes what a range's pages may be used for; their contents stay. Throws HmmError EINVAL, or
+   * ENOMEM (part of the range is not mapped, or no memory): then nothing has changed. A length of 0
    * does nothing.
    */
   async mprotect(address: number, lengthBytes: number, protection: Protection): Promise<void> {
@@ -221,10 +225,12 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Resizes or moves a mapping with its contents; returns its address. Shared memory keeps the size that it was mapped with: what is grown past it is there, but an access is a SegmentationFault
-   * with signal "SIGBUS". An old length of 0, with `mayMove`, maps the same shared memory a second time. A move with `to` to the same length takes along all mappings of the range,
-   * and its holes. Throws HmmError EINVAL, EFAULT (nothing is mapped at its start, or what grows or moves is not inside one mapping), ENOMEM, EBUSY (a write view of it is open);
-   * then nothing has changed.
+   * Resizes or moves a mapping with its contents; returns its address. Shared memory keeps the size
+   * that it was mapped with: what is grown past it is there, but an access is a SegmentationFault
+   * with signal "SIGBUS". An old length of 0, with `mayMove`, maps the same shared memory a second
+   * time. A move with `to` to the same length takes along all mappings of the range, and its holes.
+   * Throws HmmError EINVAL, EFAULT (nothing is mapped at its start, or what grows or moves is not
+   * inside one mapping), ENOMEM, EBUSY (a write view of it is open); then nothing has changed.
    */
   async mremap(
     address: number,
@@ -243,8 +249,9 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Says how a range will be used. "dontneed" gives its pages up: private memory reads as zeros afterwards. Throws HmmError EINVAL, ENOMEM (part of the range is not mapped; the
-   * advice is taken for the rest). A length of 0 does nothing.
+   * Says how a range will be used. "dontneed" gives its pages up: private memory reads as zeros
+   * afterwards. Throws HmmError EINVAL, ENOMEM (part of the range is not mapped; the advice is
+   * taken for the rest). A length of 0 does nothing.
    */
   async madvise(address: number, lengthBytes: number, advice: Advice): Promise<void> {
     const number = adviceNumber(advice);

@@ -16,8 +16,9 @@ import type { SeatOptions } from "./machine-seat.ts";
 import type { SharedWasmMemory } from "./user-buffers.ts";
 
 /**
- * What a mapping's pages may be used for. There is no "write" alone: x86 gives PROT_WRITE the right to read as well, other machines do not, and whether Linux's HMM lets a device read such a
- * page is a third answer. It is refused with EINVAL rather than made to mean "read-write".
+ * What a mapping's pages may be used for. There is no "write" alone: x86 gives PROT_WRITE the right
+ * to read as well, other machines do not, and whether Linux's HMM lets a device read such a page is
+ * a third answer. It is refused with EINVAL rather than made to mean "read-write".
  *
  * @example
  * ```ts
@@ -142,7 +143,8 @@ export interface MremapOptions {
   /** Move exactly there (with `mayMove`), unmapping what is there. */
   readonly to?: number | undefined;
   /**
-   * Move (with `mayMove`, and old and new length the same), but leave the old mapping as well (Linux: MREMAP_DONTUNMAP): of private memory with no page in it, so that it reads as zeros; of
+   * Move (with `mayMove`, and old and new length the same), but leave the old mapping as well
+   * (Linux: MREMAP_DONTUNMAP): of private memory with no page in it, so that it reads as zeros; of
    * shared memory and buffers with what they hold, like the new one. Default false.
    */
   readonly keepOld?: boolean | undefined;

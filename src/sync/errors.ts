@@ -40,8 +40,9 @@ export class HmmError extends Error {
 }
 
 /**
- * A load or store that no mapping allows: `signal` is what Linux would send. "SIGSEGV": nothing is mapped there, or not with that right. "SIGBUS": a mapping allows it, but what
- * it maps ends before that page.
+ * A load or store that no mapping allows: `signal` is what Linux would send. "SIGSEGV": nothing is
+ * mapped there, or not with that right. "SIGBUS": a mapping allows it, but what it maps ends before
+ * that page.
  *
  * @example
  * ```ts

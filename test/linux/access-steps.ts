@@ -23,7 +23,9 @@ export function playAccess(play: Play): void {
   }
 }
 
-/** Both end at the first page that may not be accessed; the kernel says how many bytes came before. */
+/**
+ * Both end at the first page that may not be accessed; the kernel says how many bytes came before.
+ */
 export function playCopy(play: Play): void {
   const [address, length] = play.range();
   const bytes = new Uint8Array(length);

@@ -1,6 +1,7 @@
 /**
- * @module `npm run linux`: compares AddressSpace with the running kernel, for as many random traces as are asked for. Prints its seed, and for a difference the line that shows it again. Exit status 0:
- * no difference; 1: one; 2: a bad option; 4: it cannot be done here.
+ * @module `npm run linux`: compares AddressSpace with the running kernel, for as many random traces
+ * as are asked for. Prints its seed, and for a difference the line that shows it again. Exit status
+ * 0: no difference; 1: one; 2: a bad option; 4: it cannot be done here.
  */
 
 import { parseArgs } from "node:util";

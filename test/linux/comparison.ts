@@ -1,4 +1,7 @@
-/** @module Compares AddressSpace with the running kernel: traces of trace.c, replayed. Used by the test and by `npm run linux`. */
+/**
+ * @module Compares AddressSpace with the running kernel: traces of trace.c, replayed. Used by the
+ * test and by `npm run linux`.
+ */
 
 import assert from "node:assert/strict";
 import { AddressSpace } from "../../src/index.ts";
@@ -43,8 +46,8 @@ function replay(scene: Scene, alter: Alteration): void {
 }
 
 /**
- * Compares the wanted traces. Throws Mismatch with the line that runs the trace alone. A string says why the program cannot run here. `onProgress` hears how many traces have been
- * compared.
+ * Compares the wanted traces. Throws Mismatch with the line that runs the trace alone. A string
+ * says why the program cannot run here. `onProgress` hears how many traces have been compared.
  */
 export function compare(
   program: TraceProgram,

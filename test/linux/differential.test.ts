@@ -1,6 +1,7 @@
 /**
- * @module AddressSpace beside the running kernel: random traces of trace.c, a fixed seed and few of them; `npm run linux` makes as many as you like. Runs where there is Linux on x64 and a
- * C compiler; elsewhere the tests are skipped and say why.
+ * @module AddressSpace beside the running kernel: random traces of trace.c, a fixed seed and few of
+ * them; `npm run linux` makes as many as you like. Runs where there is Linux on x64 and a C
+ * compiler; elsewhere the tests are skipped and say why.
  */
 
 import assert from "node:assert/strict";

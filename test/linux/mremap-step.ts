@@ -1,4 +1,6 @@
-/** @module The step mremap of a trace, beside ours, with the kinds of difference that it can have. */
+/**
+ * @module The step mremap of a trace, beside ours, with the kinds of difference that it can have.
+ */
 
 import { BASE, type Play, answerOf, pagesOf } from "./play.ts";
 import type { TracedSpace } from "./traced-space.ts";

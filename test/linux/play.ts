@@ -37,7 +37,9 @@ export interface Replica {
   splits: ReadonlySet<number>;
 }
 
-/** "6.18.44-x" as 6.18. Versions compare as these numbers do while the second part has two digits. */
+/**
+ * "6.18.44-x" as 6.18. Versions compare as these numbers do while the second part has two digits.
+ */
 export function versionOf(release: string): number {
   const [, major, minor] = /^(\d+)\.(\d+)/.exec(release) ?? [];
   return Number(major) + Number(minor) / 100;
@@ -124,7 +126,9 @@ export class Play {
     if (ours !== this.kernels) this.fail(`ours answers ${ours}`);
   }
 
-  /** Compares where a mapping went: to the same place of the window, or anywhere outside on both. */
+  /**
+   * Compares where a mapping went: to the same place of the window, or anywhere outside on both.
+   */
   expectPlace(ours: string): void {
     const { kernels } = this;
     if (!/^[wxe]-?\d+$/.test(kernels)) {
@@ -156,8 +160,8 @@ export class Play {
 
   /**
    * Kind E': true where the kernel says ENOMEM with at most `room` mappings left, and ours answers
-   * otherwise; then the step is not to be done on the space itself. What the kernel needs in between
-   * is more than what is there afterwards.
+   * otherwise; then the step is not to be done on the space itself. What the kernel needs in
+   * between is more than what is there afterwards.
    */
   isPastLimit(run: (space: TracedSpace) => number | void, room: number): boolean {
     const { of, count } = this.scene.trace.limit;

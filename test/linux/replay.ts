@@ -1,8 +1,8 @@
 /**
  * @module Replays a trace of the kernel's answers on address spaces of ours, step by step. Every
- * answer must be the same, and after each change the mappings, but for the kinds of docs/LINUX.md on
- * which we mean to differ. Each of these has a condition of its own, which must hold for the step at
- * hand, and what ours does instead is checked as well:
+ * answer must be the same, and after each change the mappings, but for the kinds of docs/LINUX.md
+ * on which we mean to differ. Each of these has a condition of its own, which must hold for the
+ * step at hand, and what ours does instead is checked as well:
  *
  *   E' the limit of mappings: the kernel refuses what it may have no room for in between, and lets
  *      mmap make one more; ours counts what is there afterwards.

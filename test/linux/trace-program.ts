@@ -1,4 +1,7 @@
-/** @module Compiles trace.c and trace-space.c with the system's C compiler, once for a process, and runs it. */
+/**
+ * @module Compiles trace.c and trace-space.c with the system's C compiler, once for a process, and
+ * runs it.
+ */
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -43,7 +46,10 @@ export class TraceProgram implements Disposable {
     }
   }
 
-  /** Traces `first` to `first + count - 1` of `seed`, as the running kernel answers them. Throws when the program fails; a string says why it cannot run here. */
+  /**
+   * Traces `first` to `first + count - 1` of `seed`, as the running kernel answers them. Throws
+   * when the program fails; a string says why it cannot run here.
+   */
   run(seed: number, first: number, count: number, steps: number): Traces | string {
     const { status, stdout, stderr, error } = spawnSync(this.#path, [seed, first, count, steps].map(String), {
       encoding: "utf8",

@@ -1,5 +1,6 @@
 /*
- * A process that is one address space of a trace: it makes the calls that the driver (trace.c) sends it, and answers with what came of them.
+ * A process that is one address space of a trace: it makes the calls that the driver (trace.c)
+ * sends it, and answers with what came of them.
  */
 
 #define _GNU_SOURCE

@@ -1,6 +1,12 @@
-/** @module The text that trace.c prints, as data. What the lines mean is said at the head of trace.c. */
+/**
+ * @module The text that trace.c prints, as data. What the lines mean is said at the head of
+ * trace.c.
+ */
 
-/** An address: an offset in the window, in the space's guest, or from the end of addresses. `undefined` where there is none. */
+/**
+ * An address: an offset in the window, in the space's guest, or from the end of addresses.
+ * `undefined` where there is none.
+ */
 export interface Place {
   readonly base: "w" | "x" | "e";
   readonly offset: number;
@@ -30,7 +36,9 @@ export interface Traces {
   readonly traces: readonly Trace[];
 }
 
-/** A number or place in a line. Throws where the program and this reader disagree about the text. */
+/**
+ * A number or place in a line. Throws where the program and this reader disagree about the text.
+ */
 function expectMatch(text: string, pattern: RegExp): RegExpExecArray {
   const match = pattern.exec(text);
   if (match === null) throw new Error(`trace.c printed ${JSON.stringify(text)}, which is not ${String(pattern)}`);

@@ -1,26 +1,32 @@
 /*
- * Random traces of mmap-family calls against the running kernel, with what each call answered. differential.ts compiles and runs this, replays what it prints on AddressSpace, and
- * compares step by step.
+ * Random traces of mmap-family calls against the running kernel, with what each call answered.
+ * The test compiles and runs this, replays what it prints on AddressSpace, and compares step by
+ * step.
  *
  *     trace SEED FIRST TRACES STEPS
  *
- * prints traces FIRST to FIRST + TRACES - 1 of SEED; a trace depends on SEED and its own number alone. The driver process draws the steps and prints them. Each address space is a
- * process of its own, which does what the driver sends it through a pipe; a fork is a fork. All of them play in one window of WINDOW pages at BASE, where nothing is mapped by itself.
- * A mapping that the kernel has placed itself is the space's one guest, "x"; it is used as a whole, and moves into the window or goes.
+ * prints traces FIRST to FIRST + TRACES - 1 of SEED; a trace depends on SEED and its own number
+ * alone. The driver process draws the steps and prints them. Each address space is a process of its
+ * own, which does what the driver sends it through a pipe; a fork is a fork. All of them play in
+ * one window of WINDOW pages at BASE, where nothing is mapped by itself. A mapping that the kernel
+ * has placed itself is the space's one guest, "x"; it is used as a whole, and moves into the window
+ * or goes.
  *
  * One line is one step:
  *
  *     SPACE CALL ARGUMENTS = ANSWER MAP
  *
- * Addresses are w, x or e (the end of addresses) with an offset in bytes; answers are numbers, addresses, names of errors, or names of signals. MAP, after calls that may change
- * mappings, shows the window page by page: "." a hole, n r w a private page with no right, for reading, for reading and writing, N R W a shared one; "|" goes before the first page of each
- * of the kernel's mappings.
+ * Addresses are w, x or e (the end of addresses) with an offset in bytes; answers are numbers,
+ * addresses, names of errors, or names of signals. MAP, after calls that may change mappings, shows
+ * the window page by page: "." a hole, n r w a private page with no right, for reading, for reading
+ * and writing, N R W a shared one; "|" goes before the first page of each of the kernel's mappings.
  */
 
 #define _GNU_SOURCE
 #include "trace.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +35,6 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -56,7 +61,10 @@ static uint64_t next_random(void) {
 static int below(int n) { return (int)(next_random() % (uint64_t)n); }
 static bool chance(int percent) { return below(100) < percent; }
 
-/* Of the forks of a space that has died, each holds the pipe's other end open: the driver would wait for ever. */
+/*
+ * Of the forks of a space that has died, each holds the pipe's other end open: the driver would
+ * wait for ever.
+ */
 static void on_alarm(int signal) {
   (void)signal;
   static const char text[] = "trace: a space does not answer\n";
@@ -118,7 +126,10 @@ static const char *place(int space, uint64_t address) {
 
 static bool is_in_window(uint64_t address) { return address >= BASE && address < BASE + WINDOW * PAGE; }
 
-/* Prints the answer of a call that may map: an address in the window, or a new guest of `pages` pages. */
+/*
+ * Prints the answer of a call that may map: an address in the window, or a new guest of `pages`
+ * pages.
+ */
 static void print_place(int space, const struct reply *reply, int pages) {
   if (reply->answer < 0) {
     printf("%s %s\n", error_name(reply->answer), reply->map);
@@ -228,7 +239,10 @@ static void step_mmap(int space) {
   printf("%d mmap %s %lu %c %s %s = ", space, r.address == 0 ? "none" : place(space, r.address), r.length,
          protection_letter(r.protection), is_shared ? "shared" : "private", placement);
   print_place(space, ask(space, &r), pages);
-  /* The kernel lets mmap make one mapping more than the limit says. It goes again, or every further mmap would fail. */
+  /*
+   * The kernel lets mmap make one mapping more than the limit says. It goes again, or every further
+   * mmap would fail.
+   */
   if (limit == LIMIT_MAPPINGS && mappings_in_window(space) > limit_number) unmap(space, r.address, r.length);
 }
 
@@ -412,7 +426,10 @@ static void any_step(void) {
 static void start_first_space(void) {
   pid_t child = fork();
   if (child < 0) give_up("fork");
-  /* A space keeps the ends that its forks need; without the driver's, it sees that the driver has gone. */
+  /*
+   * A space keeps the ends that its forks need; without the driver's, it sees that the driver has
+   * gone.
+   */
   for (int i = 0; i < SPACES; i++) {
     close(request_pipes[i][child > 0 ? 0 : 1]);
     close(reply_pipes[i][child > 0 ? 1 : 0]);
@@ -420,7 +437,10 @@ static void start_first_space(void) {
   if (child == 0) serve(0);
 }
 
-/* Every fourth trace is under a limit of pages, and one in 32 under one of mappings, which takes time to reach. */
+/*
+ * Every fourth trace is under a limit of pages, and one in 32 under one of mappings, which takes
+ * time to reach.
+ */
 static void run_trace(uint64_t seed, int number, int steps) {
   random_state = seed * 0x2545f4914f6cdd1dull + (uint64_t)number * 0xd1342543de82ef95ull;
   for (int i = 0; i < 8; i++) next_random();
@@ -453,7 +473,9 @@ static void run_trace(uint64_t seed, int number, int steps) {
   }
 }
 
-/* munmap of a range that reaches past the end is EINVAL; where nothing is mapped it does no harm. */
+/*
+ * munmap of a range that reaches past the end is EINVAL; where nothing is mapped it does no harm.
+ */
 static uint64_t find_end_of_addresses(void) {
   static const int bits[] = {47, 48, 52, 56};
   for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {

@@ -1,4 +1,7 @@
-/* What the driver (trace.c) and the processes that are address spaces (trace-space.c) say to each other. */
+/*
+ * What the driver (trace.c) and the processes that are address spaces (trace-space.c) say to each
+ * other.
+ */
 
 #pragma once
 

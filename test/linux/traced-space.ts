@@ -1,4 +1,6 @@
-/** @module What a replay needs of an address space, so that it can be given a broken one as well. */
+/**
+ * @module What a replay needs of an address space, so that it can be given a broken one as well.
+ */
 
 import type { AddressSpace } from "../../src/index.ts";
 

@@ -1,6 +1,7 @@
 /**
- * @module The window of an address space as trace.c shows it: a letter for each page, and "|" before the first page of each mapping. Our mappings in the same form, and when the two say
- * the same.
+ * @module The window of an address space as trace.c shows it: a letter for each page, and "|"
+ * before the first page of each mapping. Our mappings in the same form, and when the two say the
+ * same.
  */
 
 import type { MapsEntry } from "../../src/index.ts";
@@ -88,7 +89,8 @@ export class WindowMap {
   }
 
   /**
-   * What is wrong with `ours`, if this is the kernel's; undefined when they agree. Kind O: where both have the same private pages, the kernel may keep mappings apart that are one of ours.
+   * What is wrong with `ours`, if this is the kernel's; undefined when they agree. Kind O: where
+   * both have the same private pages, the kernel may keep mappings apart that are one of ours.
    * Never the other way round, and shared ones only at `splits`.
    */
   differenceTo(ours: WindowMap, splits: ReadonlySet<number>): string | undefined {

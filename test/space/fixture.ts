@@ -68,7 +68,9 @@ export async function thrownBy(body: () => unknown): Promise<unknown> {
   }
 }
 
-/** The signal that Linux would send for the access that `body` makes; undefined when it may be made. */
+/**
+ * The signal that Linux would send for the access that `body` makes; undefined when it may be made.
+ */
 export function signalOf(body: () => unknown): SegmentationFault["signal"] | undefined {
   try {
     body();

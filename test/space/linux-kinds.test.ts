@@ -1,6 +1,7 @@
 /**
- * @module What Linux 6.18 does in the corners of the mmap family, kind by kind: docs/LINUX.md lists the kinds by these letters. `npm run linux` compares the same with a running
- * kernel; here it is held on any system.
+ * @module What Linux 6.18 does in the corners of the mmap family, kind by kind: docs/LINUX.md lists
+ * the kinds by these letters. `npm run linux` compares the same with a running kernel; here it is
+ * held on any system.
  */
 
 import assert from "node:assert/strict";
@@ -28,7 +29,10 @@ const END: number = (2 ** 32 - 512) * PAGE;
 const TO: number = FAR + 8 * PAGE;
 const MOVE = { mayMove: true, to: TO };
 
-/** Maps one page after the other from FAR on: "rw", "r-", "--" private, "RW" shared, "  " a hole. Writable ones hold their index plus one. */
+/**
+ * Maps one page after the other from FAR on: "rw", "r-", "--" private, "RW" shared, "  " a hole.
+ * Writable ones hold their index plus one.
+ */
 async function lay(space: AddressSpace, form: Form, ...kinds: readonly string[]): Promise<void> {
   for (const [i, kind] of kinds.entries()) {
     if (kind === "  ") continue;

@@ -8,7 +8,10 @@ import { PAGE } from "./fixture.ts";
 
 export type ModelProtection = MapsEntry["protection"];
 
-/** Contents that several spaces share: by page of the source, which keeps the size that it was made with. */
+/**
+ * Contents that several spaces share: by page of the source, which keeps the size that it was made
+ * with.
+ */
 interface SharedSource {
   readonly pages: number;
   readonly values: Map<number, number>;

@@ -60,7 +60,10 @@ interface Scene {
   readonly name: string;
   /** At least so many of its allocations are made to fail; or the test has gone blind. */
   readonly allocationsMin: number;
-  /** What had been done by then stays done, as the docstring of write says; the scene's other pages are as before. */
+  /**
+   * What had been done by then stays done, as the docstring of write says; the scene's other pages
+   * are as before.
+   */
   readonly isLossy?: true;
   readonly act: (space: AddressSpace, form: Form) => Promise<unknown>;
 }
