@@ -23,17 +23,18 @@ export function playAccess(play: Play): void {
   }
 }
 
+/** As in trace-space.c. */
+function bytesToWrite(length: number, first: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => first + i * 7 + Math.floor(i / PAGE_BYTES));
+}
+
 /**
  * Both end at the first page that may not be accessed; the kernel says how many bytes came before.
  */
 export function playCopy(play: Play): void {
   const [address, length] = play.range();
-  const bytes = new Uint8Array(length);
   const isRead = play.step.call === "read";
-  const first = Number(play.arg(2));
-  // As in trace-space.c.
-  const byteAt = (i: number): number => first + i * 7 + Math.floor(i / PAGE_BYTES);
-  for (let i = 0; i < length && !isRead; i++) bytes[i] = byteAt(i);
+  const bytes = isRead ? new Uint8Array(length) : bytesToWrite(length, Number(play.arg(2)));
   let done = length;
   try {
     if (isRead) play.space.readSync(address, bytes);

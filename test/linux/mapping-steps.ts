@@ -44,7 +44,7 @@ export function playMmap(play: Play): void {
 
 export function playMunmap(play: Play): void {
   const [address, length] = play.range();
-  const unmap = (space: TracedSpace): void => void space.munmapSync(address, length);
+  const unmap = (space: TracedSpace): void => space.munmapSync(address, length);
   if (!play.isPastLimit(unmap, 0)) play.expect(answerOf(() => unmap(play.space)));
   play.compareWindows();
 }
@@ -56,7 +56,7 @@ export function playMunmap(play: Play): void {
 export function playMprotect(play: Play): void {
   const [address, length] = play.range();
   const protection = protectionOf(play.arg(2));
-  const protect = (space: TracedSpace): void => void space.mprotectSync(address, length, protection);
+  const protect = (space: TracedSpace): void => space.mprotectSync(address, length, protection);
   const before = play.ours;
   if (play.kernels !== "ENOMEM") play.expect(answerOf(() => protect(play.space)));
   else if (!play.isPastLimit(protect, 1)) play.expectRefusal(protect);
