@@ -30,11 +30,13 @@ function derive(built) {
     .map((path) => path.replaceAll("\\", "/"))
     .filter((path) => copied.test(path));
   const modules = new Map(paths.filter((path) => derived.test(path)).map((path) => [path, readFacts(from, path)]));
-  const methodNames = new Set([...modules.values()].flatMap((facts) => [...facts.methodNames]));
+  const stepped = methodNames(modules.values(), (isSpelled) => !isSpelled);
+  const spelled = methodNames(modules.values(), (isSpelled) => isSpelled);
   const marked = {
-    isFunction: (/** @type {string} */ module, /** @type {string} */ name) =>
-      modules.get(module)?.plainFunctions.has(name) ?? false,
-    isMethod: (/** @type {string} */ name) => methodNames.has(name),
+    ofFunction: (/** @type {string} */ module, /** @type {string} */ name) =>
+      modules.get(module)?.plainFunctions.get(name),
+    isStepped: (/** @type {string} */ name) => stepped.has(name),
+    isSpelled: (/** @type {string} */ name) => spelled.has(name),
   };
   for (const path of paths) {
     const facts = modules.get(path);
@@ -43,6 +45,15 @@ function derive(built) {
     write(from, to, path, pieces);
   }
   prune(to, new Set(paths));
+}
+
+/**
+ * @param {Iterable<ModuleFacts>} modules
+ * @param {(isSpelled: boolean) => boolean} isWanted
+ */
+function methodNames(modules, isWanted) {
+  const names = [...modules].flatMap((facts) => [...facts.methodNames]);
+  return new Set(names.filter(([, isSpelled]) => isWanted(isSpelled)).map(([name]) => name));
 }
 
 /** @param {string} from @param {string} path */

@@ -24,12 +24,14 @@ import { listeners } from "./notifier/listeners.ts";
 import { spaces } from "./space/spaces.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { locks } from "./sync/locks.ts";
+import { spelledOut } from "./sync/spelled-out.ts";
 import { waits } from "./sync/waiting.ts";
 
 export const covered: readonly Covered[] = [
   ...locks,
   ...waits,
   ...lifetimes,
+  ...spelledOut,
   ...allocators,
   ...sections,
   ...listeners,

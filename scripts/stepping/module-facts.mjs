@@ -1,6 +1,6 @@
 /**
  * @module What the derivation must know of each built module before it rewrites any: which functions and methods carry the
- * doc tag `@stepped`, what each import stands for.
+ * doc tag `@stepped` or `@spelled`, what each import stands for.
  */
 
 import { parseSync } from "oxc-parser";
@@ -14,15 +14,15 @@ import { posix } from "node:path";
  * @property {Node} program
  * @property {Map<string, { module: string, name: string }>} imports By local name.
  * @property {Map<string, Mark>} functions Marked functions of the module's top level, generators too.
- * @property {Set<string>} plainFunctions Those of them that are no generators, and so have a second form.
+ * @property {Map<string, Mark>} plainFunctions Those of them that are no generators, and so have a second form.
  * @property {Map<number, Mark>} methods Marked methods, by where they begin.
- * @property {Set<string>} methodNames Names of the marked plain methods that are not private.
+ * @property {Map<string, boolean>} methodNames Names of the marked plain methods that are not private; true: only spelled ones.
  * @property {Set<string>} privateNames Private names of the marked plain methods (`#name`).
  *
- * @typedef {{ label: string }} Mark
+ * @typedef {{ label: string, isSpelled: boolean }} Mark
  */
 
-const tag = /@stepped\b(?:[ \t]+([^\n*]+))?/;
+const tag = /@(stepped|spelled)\b(?:[ \t]+([^\n*]+))?/;
 
 /**
  * @param {string} path
@@ -39,9 +39,9 @@ export function factsOf(path, text) {
     program,
     imports: new Map(),
     functions: new Map(),
-    plainFunctions: new Set(),
+    plainFunctions: new Map(),
     methods: new Map(),
-    methodNames: new Set(),
+    methodNames: new Map(),
     privateNames: new Set(),
   };
   /** The tag of the doc comment that ends right before `start`, if there is one. */
@@ -49,7 +49,7 @@ export function factsOf(path, text) {
     const comment = comments.findLast(({ end }) => end <= start);
     if (comment === undefined || !/^\s*$/.test(text.slice(comment.end, start))) return undefined;
     const found = tag.exec(comment.value);
-    return found === null ? undefined : { label: found[1]?.trim() || name };
+    return found === null ? undefined : { label: found[2]?.trim() || name, isSpelled: found[1] === "spelled" };
   };
   for (const statement of facts.program["body"]) readStatement(facts, statement, markAt);
   return facts;
@@ -75,7 +75,7 @@ function readStatement(facts, statement, markAt) {
     const mark = markAt(statement.start, declaration.id.name);
     if (mark === undefined) return;
     facts.functions.set(declaration.id.name, mark);
-    if (!declaration.generator) facts.plainFunctions.add(declaration.id.name);
+    if (!declaration.generator) facts.plainFunctions.set(declaration.id.name, mark);
   } else if (declaration?.type === "ClassDeclaration") {
     for (const member of declaration.body.body) readMember(facts, member, markAt);
   }
@@ -91,12 +91,12 @@ function readMember(facts, member, markAt) {
   const { key, kind, computed, value } = /** @type {any} */ (member);
   const isPrivate = key.type === "PrivateIdentifier";
   // A stepping form written by hand, of a method that is no more than another way to run a task.
-  if (!isPrivate && key.name?.endsWith("$steps")) facts.methodNames.add(key.name.slice(0, -"$steps".length));
+  if (!isPrivate && key.name?.endsWith("$steps")) facts.methodNames.set(key.name.slice(0, -"$steps".length), false);
   const mark = markAt(member.start, key.name ?? "");
   if (mark === undefined) return;
   if (computed || kind !== "method") throw new Error(`${facts.path}: @stepped is for functions and plain methods`);
   facts.methods.set(member.start, mark);
   if (value.generator) return;
   if (isPrivate) facts.privateNames.add(key.name);
-  else facts.methodNames.add(key.name);
+  else facts.methodNames.set(key.name, mark.isSpelled && facts.methodNames.get(key.name) !== false);
 }

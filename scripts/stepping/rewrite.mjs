@@ -12,6 +12,10 @@
  *
  * A marked generator is rewritten in place by D1 to D3, any other generator by D3 alone. What is no generator and not marked
  * stays: it runs as one piece. Every line keeps its line breaks, so that places in the source stay known.
+ *
+ *   D4  `@spelled` marks the inside of a primitive of sync/, which an exploration takes for one step unless it is to be spelled
+ *       out. So whatever D1 and D3 put in place of a call is chosen when it runs: `spelled out ? the steps : the call`. D2 is not
+ *       for it: its plain words are its own thread's, or guarded.
  */
 
 /** @typedef {import("./module-facts.mjs").ModuleFacts} ModuleFacts */
@@ -20,15 +24,16 @@
 /**
  * What is known of all modules.
  * @typedef {object} Marked
- * @property {(module: string, name: string) => boolean} isFunction
- * @property {(name: string) => boolean} isMethod
+ * @property {(module: string, name: string) => import("./module-facts.mjs").Mark | undefined} ofFunction Of a plain one.
+ * @property {(name: string) => boolean} isStepped Whether some marked method has the name.
+ * @property {(name: string) => boolean} isSpelled The same of the inside of primitives.
  */
 
 /** Where accesses come from, and the name of each one's stepping form. */
 const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
   "src/sync/atomics.js": Object.fromEntries(
     ["plainLoad", "atomicLoad", "atomicStore", "atomicAdd", "atomicSub", "atomicAnd", "atomicOr", "atomicXor"]
-      .concat(["atomicExchange", "atomicCompareExchange", "speculativeLoad"])
+      .concat(["atomicExchange", "atomicCompareExchange", "speculativeLoad", "futexWake"])
       .map((name) => [name, name]),
   ),
   "src/mm/page-table.js": { wordAt: "plainLoad" },
@@ -39,7 +44,13 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
 /** How far the rewriting goes in a function. */
 const NOTHING = 0;
 const CALLS = 1;
-const ACCESSES = 2;
+/** D4, in a generator: in the second form of a plain function, which runs only when spelled out, it is the level below. */
+const SPELLED = 2;
+const ALL_SPELLED = 3;
+const ACCESSES = 4;
+
+/** Only in the layer of the primitives do methods with such names mean them. */
+const primitives = /^src\/sync\//;
 
 /** One piece of the output: text whose line breaks are those of the source from `line` on. */
 /** @typedef {{ text: string, line: number }} Piece */
@@ -121,10 +132,10 @@ class Rewriter {
       const { name } = declaration.id;
       const mark = this.#facts.functions.get(name);
       if (mark !== undefined && !declaration.generator) {
-        const form = this.#twin(declaration, mark.label);
+        const form = this.#twin(declaration, mark, mark.label);
         this.#twins.push({ at: statement.end, from: declaration.start, text: ` ${name}.$steps = function* ${form};` });
       } else if (declaration.generator) {
-        this.#inPlace(declaration, mark === undefined ? CALLS : ACCESSES, mark?.label ?? name);
+        this.#inPlace(declaration, levelOf(mark), mark?.label ?? name);
       } else this.#inside(declaration.body, NOTHING, "");
     } else if (declaration?.type === "ClassDeclaration") {
       for (const member of declaration.body.body) this.#member(member);
@@ -142,22 +153,27 @@ class Rewriter {
     const label = mark?.label ?? key.name ?? "";
     if (mark !== undefined && !value.generator) {
       const name = `${key.type === "PrivateIdentifier" ? "#" : ""}${key.name}$steps`;
-      const form = this.#twin(value, label);
+      const form = this.#twin(value, mark, label);
       const place = member["static"] ? "static *" : "*";
       this.#twins.push({ at: member.end, from: member.start, text: ` ${place}${name}${form}` });
-    } else if (value.generator) this.#inPlace(value, mark === undefined ? CALLS : ACCESSES, label);
+    } else if (value.generator) this.#inPlace(value, levelOf(mark), label);
     else this.#inside(value.body, NOTHING, "");
   }
 
-  /** The parameters and the rewritten body of a plain function's second form. @param {Node} node @param {string} label */
-  #twin(node, label) {
+  /**
+   * The parameters and the rewritten body of a plain function's second form.
+   * @param {Node} node
+   * @param {import("./module-facts.mjs").Mark} mark
+   * @param {string} label
+   */
+  #twin(node, mark, label) {
     if (node["async"]) throw new Error(`${this.#facts.path}: an async function cannot be @stepped`);
     const { params, body } = /** @type {any} */ (node);
     const head = params.length === 0 ? "" : this.#facts.text.slice(params[0].start, params.at(-1).end);
     const saved = [this.#edits, this.#level, this.#label];
     this.#edits = [];
     this.#parameters = new Set(params.map((/** @type {any} */ parameter) => parameter.name));
-    this.#inside(body, ACCESSES, label);
+    this.#inside(body, mark.isSpelled ? ALL_SPELLED : ACCESSES, label);
     const rendered = this.#apply(body.start, body.end, this.#edits);
     [this.#edits, this.#level, this.#label] = /** @type {any} */ (saved);
     this.#parameters = new Set();
@@ -200,10 +216,10 @@ class Rewriter {
       return;
     }
     if (child["generator"]) {
-      this.#inside(child["body"], this.#level === ACCESSES ? ACCESSES : CALLS, this.#label);
+      this.#inside(child["body"], Math.max(this.#level, CALLS), this.#label);
       return;
     }
-    if (this.#level === ACCESSES) this.#refuseAccesses(child);
+    if (this.#level > CALLS) this.#refuseAccesses(child);
     this.#inside(child["body"], NOTHING, "");
   }
 
@@ -246,15 +262,18 @@ class Rewriter {
       const origin = this.#facts.imports.get(callee.name) ?? { module: this.#facts.path, name: callee.name };
       const access = accessModules[origin.module]?.[origin.name];
       if (access !== undefined) {
-        return this.#level === ACCESSES ? `(yield* $s.${access}(${joined(this.#quoted, given)}))` : undefined;
+        if (this.#level === CALLS) return undefined;
+        return this.#chosen(this.#level === SPELLED, `$s.${access}(${joined(this.#quoted, given)})`, node, given);
       }
       if (this.#isLocalValue(callee.name)) {
         // A function that was passed in may be an access: only then is its call a step.
-        if (this.#level !== ACCESSES || node["optional"]) return undefined;
-        return `(yield* $s.apply(${joined(`${this.#quoted}, ${callee.name}`, given)}))`;
+        if (this.#level === CALLS || node["optional"]) return undefined;
+        const form = `$s.apply(${joined(`${this.#quoted}, ${callee.name}`, given)})`;
+        return this.#chosen(this.#level === SPELLED, form, node, given);
       }
-      if (!this.#marked.isFunction(origin.module, origin.name)) return undefined;
-      return `(yield* ${callee.name}.$steps(${given}))`;
+      const mark = this.#marked.ofFunction(origin.module, origin.name);
+      if (mark === undefined) return undefined;
+      return this.#chosen(this.#isChosen(mark.isSpelled), `${callee.name}.$steps(${given})`, node, given);
     }
     if (callee.type !== "MemberExpression" || callee.computed) return undefined;
     const { object, property } = callee;
@@ -262,9 +281,31 @@ class Rewriter {
       if (!this.#facts.privateNames.has(property.name)) return undefined;
       return `(yield* ${this.#render(object)}.#${property.name}$steps(${given}))`;
     }
-    if (object.type === "Super" || !this.#marked.isMethod(property.name)) return undefined;
+    const isStepped = this.#marked.isStepped(property.name);
+    const isSpelled = primitives.test(this.#facts.path) && this.#marked.isSpelled(property.name);
+    if (object.type === "Super" || !(isStepped || isSpelled)) return undefined;
     if (node["optional"] || callee.optional) throw new Error(`${this.#facts.path}: ?. before a @stepped method`);
-    return `(yield* $s.call(${joined(`${this.#render(object)}, "${property.name}"`, given)}))`;
+    const form = `$s.call(${joined(`${this.#render(object)}, "${property.name}"`, given)})`;
+    return this.#chosen(!isStepped && this.#isChosen(true), form, node, given);
+  }
+
+  /** D4: whether the stepping form of what is marked so is a matter of how things are explored. @param {boolean} isSpelled */
+  #isChosen(isSpelled) {
+    return isSpelled && this.#level !== ALL_SPELLED;
+  }
+
+  /**
+   * The stepping form `form` of a call; or, if it is to be chosen, either that or the call.
+   * @param {boolean} isChosen
+   * @param {string} form
+   * @param {Node} node
+   * @param {string} given
+   */
+  #chosen(isChosen, form, node, given) {
+    if (!isChosen) return `(yield* ${form})`;
+    const plain = `${this.#render(node["callee"])}(${given})`;
+    if (plain.includes("//")) throw new Error(`${this.#facts.path}: a comment among the arguments of a @spelled call`);
+    return `($s.isSpelledOut() ? (yield* ${form}) : ${plain.replaceAll("\n", " ")})`;
   }
 
   /** Whether a name is a parameter of a marked function, or a variable in it. @param {string} name */
@@ -334,6 +375,12 @@ class Rewriter {
     const missing = newlines(this.#facts.text.slice(node.start, node.end)) - newlines(text);
     return missing > 0 ? `${text.slice(0, -1)}${"\n".repeat(missing)}${text.slice(-1)}` : text;
   }
+}
+
+/** How far a generator is rewritten. @param {import("./module-facts.mjs").Mark | undefined} mark */
+function levelOf(mark) {
+  if (mark === undefined) return CALLS;
+  return mark.isSpelled ? SPELLED : ACCESSES;
 }
 
 /** @param {string} head @param {string} rest */

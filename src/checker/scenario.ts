@@ -109,6 +109,11 @@ export interface Liberties {
   readonly maxSteps: number;
   /** Whether lockdep judges the order of locks (its reports become findings). Default true. */
   readonly lockdep: boolean;
+  /**
+   * The primitives of sync/ are explored access by access, their loops and their sleeping included, instead of as one step
+   * each: for scenarios about the primitives themselves. Waits have no time-outs then. Default false.
+   */
+  readonly spelledOut: boolean;
 }
 
 /** What may happen where nobody says otherwise: any number of timeouts, no spurious wake-ups, wakes in order. */
@@ -119,6 +124,7 @@ export const defaultLiberties: Liberties = {
   wakeAny: false,
   maxSteps: 10_000,
   lockdep: true,
+  spelledOut: false,
 };
 
 /**

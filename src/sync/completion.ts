@@ -6,12 +6,11 @@
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore, futexWake } from "./atomics.ts";
-import { monotonicMs } from "./clock.ts";
 import { beforeSleep } from "./lockdep.ts";
 import { notePeek } from "./peeks.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_TRUE, TIMED_OUT, describe, mustSucceed, park } from "./task.ts";
+import { DONE, DONE_TRUE, TIMED_OUT, describe, mustSucceed, park, taskMs } from "./task.ts";
 import type { Task } from "./task.ts";
 
 const ALL = 0x3fffffff;
@@ -36,14 +35,14 @@ export class Completion {
 
   /** Lets one waiter go, now or later. */
   complete(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.completeExplored("complete");
+    if (this.memory.mode !== REAL) return this.completeInSteps("complete");
     this.addOne();
     return DONE;
   }
 
   /** Lets every waiter go, now and later. */
   completeAll(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.completeExplored("completeAll");
+    if (this.memory.mode !== REAL) return this.completeInSteps("completeAll");
     this.addAll();
     return DONE;
   }
@@ -60,6 +59,7 @@ export class Completion {
     return isComplete(atomicLoad(this.memory.words, this.at));
   }
 
+  /** @spelled completion */
   private take(): boolean {
     const { at } = this;
     const words = this.memory.words;
@@ -72,6 +72,7 @@ export class Completion {
     return false;
   }
 
+  /** @spelled completion */
   private addOne(): void {
     const { at } = this;
     const words = this.memory.words;
@@ -83,11 +84,13 @@ export class Completion {
     futexWake(words, at, 1);
   }
 
+  /** @spelled completion */
   private addAll(): void {
     atomicStore(this.memory.words, this.at, ALL);
     futexWake(this.memory.words, this.at, Infinity);
   }
 
+  /** @spelled completion */
   private *waitSlow(timeoutMs: number): Task<boolean> {
     const { memory, at, label } = this;
     if (memory.mode !== REAL) beforeSleep(label);
@@ -98,17 +101,18 @@ export class Completion {
       mustSucceed(isDone || wake === TIMED_OUT, wait);
       return isDone;
     }
-    const deadlineMs = timeoutMs === Infinity ? Infinity : monotonicMs() + timeoutMs;
+    const deadlineMs = timeoutMs === Infinity ? Infinity : taskMs(memory) + timeoutMs;
     while (!this.take()) {
-      const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - monotonicMs();
+      const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - taskMs(memory);
       if (leftMs <= 0) return false;
-      yield park(memory, at, 0, leftMs, label);
+      // After a time-out comes one last look.
+      if ((yield park(memory, at, 0, leftMs, label)) === TIMED_OUT) return this.take();
     }
     return true;
   }
 
-  private *completeExplored(kind: "complete" | "completeAll"): Task<void> {
-    yield describe(kind, this.memory, this.at, 1, this.label);
+  private *completeInSteps(kind: "complete" | "completeAll"): Task<void> {
+    if (this.memory.mode === EXPLORED) yield describe(kind, this.memory, this.at, 1, this.label);
     if (kind === "complete") this.addOne();
     else this.addAll();
   }

@@ -109,6 +109,7 @@ export abstract class OwnedLock {
     if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
   }
 
+  /** @spelled lock */
   private *lockContended(): Task<void> {
     const { memory, at } = this;
     this.spinWhileTaken();
@@ -121,7 +122,11 @@ export abstract class OwnedLock {
     }
   }
 
-  /** Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is success. */
+  /**
+   * Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is success.
+   *
+   * @spelled lock
+   */
   private take(mark: number): number {
     const { memory, at } = this;
     const { words } = memory;
@@ -134,9 +139,14 @@ export abstract class OwnedLock {
     return seen;
   }
 
+  /** @spelled lock */
   private spinWhileTaken(): void {
     const { words } = this.memory;
-    for (let spins = this.spins; spins > 0 && atomicLoad(words, this.at) !== 0; spins--);
+    for (
+      let spins = Math.min(this.spins, this.memory.spinsMost);
+      spins > 0 && atomicLoad(words, this.at) !== 0;
+      spins--
+    );
   }
 
   private *tryLockSlow(): Task<boolean> {
@@ -157,6 +167,7 @@ export abstract class OwnedLock {
     this.release();
   }
 
+  /** @spelled lock */
   private release(): void {
     const { memory, at } = this;
     const words = memory.words;

@@ -9,10 +9,10 @@
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicStore, atomicSub } from "./atomics.ts";
 import { bug } from "./errors.ts";
 import { notePeek } from "./peeks.ts";
-import { EXPLORED } from "./shared-memory.ts";
+import { REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, describe, doneBoolean } from "./task.ts";
-import type { Task, WaitKind } from "./task.ts";
+import { DONE, doneBoolean, step } from "./task.ts";
+import type { Task } from "./task.ts";
 
 /** Far from both ends, so that racing adds and subtracts do not lead out of it. */
 const SATURATED = -0x40000000;
@@ -35,20 +35,20 @@ export class RefCount {
 
   /** One more reference; the caller already has one. */
   get(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.explored("refGet", () => this.increment());
+    if (this.memory.mode !== REAL) return this.getInSteps();
     this.increment();
     return DONE;
   }
 
   /** One more reference, unless the count is 0: false means the object is being freed. */
   getNotZero(): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.explored("refGetNotZero", () => this.incrementNotZero());
+    if (this.memory.mode !== REAL) return this.getNotZeroInSteps();
     return doneBoolean(this.incrementNotZero());
   }
 
   /** One reference less; true: that was the last one, and the caller frees the object. */
   put(): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.explored("refPut", () => this.decrement());
+    if (this.memory.mode !== REAL) return this.putInSteps();
     return doneBoolean(this.decrement());
   }
 
@@ -58,11 +58,22 @@ export class RefCount {
     return atomicLoad(this.memory.words, this.at);
   }
 
-  private *explored<T>(kind: WaitKind, effect: () => T): Task<T> {
-    yield describe(kind, this.memory, this.at, 1, "refcount");
-    return effect();
+  private *getInSteps(): Task<void> {
+    yield* step(this.memory, "refGet", this.at, 1, "refcount");
+    this.increment();
   }
 
+  private *getNotZeroInSteps(): Task<boolean> {
+    yield* step(this.memory, "refGetNotZero", this.at, 1, "refcount");
+    return this.incrementNotZero();
+  }
+
+  private *putInSteps(): Task<boolean> {
+    yield* step(this.memory, "refPut", this.at, 1, "refcount");
+    return this.decrement();
+  }
+
+  /** @spelled refcount */
   private increment(): void {
     const before = atomicAdd(this.memory.words, this.at, 1);
     if (before > 0 && before !== 0x7fffffff) return;
@@ -70,6 +81,7 @@ export class RefCount {
     if (before === 0) bug(`refcount at word ${this.at}: get on 0, the object is already being freed`);
   }
 
+  /** @spelled refcount */
   private incrementNotZero(): boolean {
     const { at } = this;
     const words = this.memory.words;
@@ -83,6 +95,7 @@ export class RefCount {
     return false;
   }
 
+  /** @spelled refcount */
   private decrement(): boolean {
     const before = atomicSub(this.memory.words, this.at, 1);
     if (before > 1) return false;

@@ -77,36 +77,54 @@ export function isQueueFull(state: number): boolean {
   return (state & QUEUED_WRITERS_MASK) === QUEUED_WRITERS_MASK;
 }
 
+/** @spelled semaphore */
 function wakeReaders(words: Int32Array, at: number): void {
   atomicAdd(words, at + READER_SEQUENCE, 1);
   futexWake(words, at + READER_SEQUENCE, Infinity);
 }
 
+/** @spelled semaphore */
 function wakeWriter(words: Int32Array, at: number): void {
   atomicAdd(words, at + WRITER_SEQUENCE, 1);
   futexWake(words, at + WRITER_SEQUENCE, 1);
 }
 
-/** Queued readers go (inside, or because their thread died). The last one ends the readers' turn. */
+/**
+ * Queued readers go (inside, or because their thread died). The last one ends the readers' turn.
+ *
+ * @spelled semaphore
+ */
 export function leaveReaderQueue(words: Int32Array, at: number, count: number): void {
   if (atomicSub(words, at + QUEUED_READERS, count) !== count) return;
   const before = atomicAnd(words, at + STATE, ~READERS_TURN);
   if ((before & READERS_TURN) !== 0) wakeForState(words, at, before & ~READERS_TURN);
 }
 
-/** Queued writers' thread died: what waited behind them goes on. */
+/**
+ * Queued writers' thread died: what waited behind them goes on.
+ *
+ * @spelled semaphore
+ */
 export function leaveWriterQueue(words: Int32Array, at: number, count: number): void {
   const before = atomicSub(words, at + STATE, QUEUED_WRITER * count);
   wakeForState(words, at, before - QUEUED_WRITER * count);
 }
 
-/** Wakes whoever may come in now. */
+/**
+ * Wakes whoever may come in now.
+ *
+ * @spelled semaphore
+ */
 export function wakeForState(words: Int32Array, at: number, state: number): void {
   if (mayRead(state) && atomicLoad(words, at + QUEUED_READERS) > 0) wakeReaders(words, at);
   if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeWriter(words, at);
 }
 
-/** A turn that nobody is left to take (its reader died while the writer was leaving) must not stop writers for ever. */
+/**
+ * A turn that nobody is left to take (its reader died while the writer was leaving) must not stop writers for ever.
+ *
+ * @spelled semaphore
+ */
 export function endIdleTurn(words: Int32Array, at: number, state: number): boolean {
   if ((state & READERS_TURN) === 0 || atomicLoad(words, at + QUEUED_READERS) > 0) return false;
   return atomicCompareExchange(words, at + STATE, state, state & ~READERS_TURN) === state;

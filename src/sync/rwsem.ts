@@ -161,10 +161,12 @@ export class RwSem {
     return this.memory.mode === DEBUG || this.memory.mode === EXPLORED;
   }
 
+  /** @spelled semaphore */
   private state(): number {
     return atomicLoad(this.memory.words, this.at + STATE);
   }
 
+  /** @spelled semaphore */
   private tryEnterRead(): boolean {
     const { memory, at } = this;
     const words = memory.words;
@@ -182,6 +184,7 @@ export class RwSem {
     return false;
   }
 
+  /** @spelled semaphore */
   private tryEnterWrite(): boolean {
     const { memory, at } = this;
     const words = memory.words;
@@ -192,7 +195,11 @@ export class RwSem {
     return true;
   }
 
-  /** A waiting reader announces itself before it looks at STATE. */
+  /**
+   * A waiting reader announces itself before it looks at STATE.
+   *
+   * @spelled semaphore
+   */
   private enterReaderQueue(): void {
     const { memory, at } = this;
     const words = memory.words;
@@ -202,7 +209,11 @@ export class RwSem {
     noteCounted(memory, place);
   }
 
-  /** A writer takes a place in the queue: false if that is full. */
+  /**
+   * A writer takes a place in the queue: false if that is full.
+   *
+   * @spelled semaphore
+   */
   private tryQueueWrite(): boolean {
     const { memory, at } = this;
     const words = memory.words;
@@ -219,7 +230,11 @@ export class RwSem {
     return false;
   }
 
-  /** The writer, which is in the queue, enters if it may. */
+  /**
+   * The writer, which is in the queue, enters if it may.
+   *
+   * @spelled semaphore
+   */
   private tryEnterQueued(): boolean {
     const { memory, at } = this;
     const words = memory.words;
@@ -252,6 +267,7 @@ export class RwSem {
     if (memory.mode !== REAL) afterAcquire(this, HELD_SHARED);
   }
 
+  /** @spelled semaphore */
   private *queueRead(): Task<void> {
     const { memory, at } = this;
     this.refuseSelfWait();
@@ -282,6 +298,7 @@ export class RwSem {
     if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
   }
 
+  /** @spelled semaphore */
   private *queueWrite(): Task<void> {
     const { memory, at } = this;
     this.refuseSelfWait();
@@ -339,6 +356,7 @@ export class RwSem {
     return describe(kind, this.memory, this.at, RWSEM_WORDS, this.lockClass.name);
   }
 
+  /** @spelled semaphore */
   private leaveRead(): void {
     const { memory, at } = this;
     const words = memory.words;
@@ -352,7 +370,11 @@ export class RwSem {
     if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeForState(words, at, state);
   }
 
-  /** `stay`: READER to remain inside as one, 0 to go. Readers that wait get the turn. */
+  /**
+   * `stay`: READER to remain inside as one, 0 to go. Readers that wait get the turn.
+   *
+   * @spelled semaphore
+   */
   private leaveWrite(stay: number): void {
     const { memory, at } = this;
     const words = memory.words;

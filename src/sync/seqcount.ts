@@ -43,14 +43,14 @@ export class SeqCount {
 
   /** Before the first change. The caller holds the writers' lock. */
   writeBegin(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.writeExplored("seqWriteBegin");
+    if (this.memory.mode !== REAL) return this.writeInSteps("seqWriteBegin");
     this.step(0);
     return DONE;
   }
 
   /** After the last change. */
   writeEnd(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.writeExplored("seqWriteEnd");
+    if (this.memory.mode !== REAL) return this.writeInSteps("seqWriteEnd");
     this.step(1);
     return DONE;
   }
@@ -66,18 +66,21 @@ export class SeqCount {
 
   /** Whether a writer came since {@link readBegin} returned `sequence`: then read again. */
   readRetry(sequence: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.retryExplored(sequence);
+    if (this.memory.mode !== REAL) return this.retryInSteps(sequence);
     return doneBoolean(this.hasChanged(sequence));
   }
 
+  /** @spelled sequence */
   private sequence(): number {
     return atomicLoad(this.memory.words, this.at + SEQUENCE);
   }
 
+  /** @spelled sequence */
   private hasChanged(sequence: number): boolean {
     return this.sequence() !== sequence;
   }
 
+  /** @spelled sequence */
   private step(parity: number): void {
     const { at } = this;
     const words = this.memory.words;
@@ -86,6 +89,7 @@ export class SeqCount {
     if (parity === 1 && atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, Infinity);
   }
 
+  /** @spelled sequence */
   private *readBeginSlow(): Task<number> {
     const { memory, at, label } = this;
     if (memory.mode !== REAL) beforeSleep(label);
@@ -96,7 +100,7 @@ export class SeqCount {
       mustSucceed(mayReadAt(sequence), wait);
       return sequence;
     }
-    for (let spins = 0; spins < SPINS; spins++) {
+    for (let spins = Math.min(SPINS, memory.spinsMost); spins > 0; spins--) {
       const sequence = this.sequence();
       if (mayReadAt(sequence)) return sequence;
     }
@@ -112,13 +116,13 @@ export class SeqCount {
     }
   }
 
-  private *retryExplored(sequence: number): Task<boolean> {
-    yield describe("read", this.memory, this.at, 1, this.label);
+  private *retryInSteps(sequence: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) yield describe("read", this.memory, this.at, 1, this.label);
     return this.hasChanged(sequence);
   }
 
-  private *writeExplored(kind: "seqWriteBegin" | "seqWriteEnd"): Task<void> {
-    yield describe(kind, this.memory, this.at, 1, this.label);
+  private *writeInSteps(kind: "seqWriteBegin" | "seqWriteEnd"): Task<void> {
+    if (this.memory.mode === EXPLORED) yield describe(kind, this.memory, this.at, 1, this.label);
     this.step(kind === "seqWriteEnd" ? 1 : 0);
   }
 }

@@ -78,6 +78,10 @@ export class SharedMemory {
   heldNext: number = NO_RECORD + AGENT_HELD;
   /** This thread's own copy of its INSIDE word (shootdown.ts), which only it writes. */
   insideMark: number = 0;
+  /** How often a loop may look at a word before it sleeps: an explorer needs no more than one look. */
+  spinsMost: number = Infinity;
+  /** An explorer takes the primitives of sync/ access by access (stepping.ts). */
+  isSpelledOut: boolean = false;
   /** Where to look first for a free resource slot (resources.ts). */
   resourceNext: number = 0;
   /** When this thread should next look after the others while it blocks (run-blocking.ts). */

@@ -48,7 +48,11 @@ export function queueCall(memory: SharedMemory, at: number, head: number, kind: 
   append(memory, at + NEXT, head, head);
 }
 
-/** Moves calls on; returns whether a grace period was asked for, which the caller must drive. */
+/**
+ * Moves calls on; returns whether a grace period was asked for, which the caller must drive.
+ *
+ * @spelled grace period
+ */
 export function sortCalls(memory: SharedMemory, at: number): boolean {
   const { words } = memory;
   const state = atomicLoad(words, at + STATE);

@@ -64,6 +64,8 @@ export function hasCompleted(state: number, target: number): boolean {
 
 /**
  * Asks for a grace period that begins after STATE was seen as `state`; returns its number. The caller must {@link drive} it.
+ *
+ * @spelled grace period
  */
 export function requestGracePeriod(words: Int32Array, at: number, state: number): number {
   // One that is under way may have begun before what the caller changed: then the one after it.
@@ -75,7 +77,11 @@ export function requestGracePeriod(words: Int32Array, at: number, state: number)
   }
 }
 
-/** Pushes the grace periods as far as the readers allow. Any thread, at any time, holding anything. */
+/**
+ * Pushes the grace periods as far as the readers allow. Any thread, at any time, holding anything.
+ *
+ * @spelled grace period
+ */
 export function drive(words: Int32Array, at: number): void {
   for (;;) {
     const state = atomicLoad(words, at + STATE);
@@ -86,6 +92,7 @@ export function drive(words: Int32Array, at: number): void {
   }
 }
 
+/** @spelled grace period */
 function nextState(words: Int32Array, at: number, state: number): number {
   if (isIdle(state)) return hasCompleted(state, atomicLoad(words, at + WANTED)) ? state : state | DRAIN;
   const oldIndex = readerIndex(state) ^ 1;

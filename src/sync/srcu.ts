@@ -93,7 +93,11 @@ export class Srcu {
     return this.leave(index) ? this.driveAndSettle() : DONE;
   }
 
-  /** Waits until every read section that is under way now has ended. */
+  /**
+   * Waits until every read section that is under way now has ended.
+   *
+   * @spelled srcu
+   */
   *synchronize(): Task<void> {
     const { memory, at } = this;
     const { name } = this.lockClass;
@@ -140,7 +144,11 @@ export class Srcu {
     }
   }
 
-  /** Deferred calls queued and not finished: for leak checks. */
+  /**
+   * Deferred calls queued and not finished: for leak checks.
+   *
+   * @spelled srcu
+   */
   pendingCalls(): number {
     return atomicLoad(this.memory.words, this.at + PENDING);
   }
@@ -152,6 +160,7 @@ export class Srcu {
     }
   }
 
+  /** @spelled srcu */
   private enter(): number {
     const { memory, at } = this;
     const words = memory.words;
@@ -164,7 +173,11 @@ export class Srcu {
     return index;
   }
 
-  /** True: this was the last reader of its index, and a grace period is under way. */
+  /**
+   * True: this was the last reader of its index, and a grace period is under way.
+   *
+   * @spelled srcu
+   */
   private leave(index: number): boolean {
     const { memory, at } = this;
     const words = memory.words;
@@ -193,6 +206,7 @@ export class Srcu {
     if (this.leave(index)) yield* this.driveAndSettle();
   }
 
+  /** @spelled srcu */
   private *waitForGracePeriod(target: number): Task<void> {
     const { memory, at } = this;
     for (;;) {

@@ -20,9 +20,11 @@ import {
   atomicStore as nativeStore,
   atomicSub as nativeSub,
   atomicXor as nativeXor,
+  futexWake as nativeWake,
 } from "./atomics.ts";
 import type { AtomicArray } from "./atomics.ts";
 import { bug } from "./errors.ts";
+import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { describe } from "./task.ts";
 import type { Task, WaitKind } from "./task.ts";
@@ -30,6 +32,16 @@ import type { Task, WaitKind } from "./task.ts";
 const WORD_SHIFT = 2;
 
 let explored: SharedMemory | undefined;
+
+/** Whether the primitives of sync/ are explored access by access, instead of as one step each. */
+export function isSpelledOut(): boolean {
+  return explored !== undefined && explored.isSpelledOut;
+}
+
+/** Whether an access to `memory` is offered to an explorer now, for those who name theirs themselves. */
+export function isExploring(memory: SharedMemory): boolean {
+  return memory.mode === EXPLORED || memory === explored;
+}
 
 /** Whose execution is under way in this thread: accesses are steps until it is undefined again. */
 export function exploreSteps(memory: SharedMemory | undefined): void {
@@ -138,6 +150,13 @@ export function* atomicCompareExchange(
 export function* get(label: string, array: Elements, index: number): Task<number> {
   yield* offer(array === explored?.words ? "read" : "peek", label, array, index);
   return array[index] as number; // as the plain form reads it
+}
+
+/** Of futexWake: nobody sleeps for real while things are explored. The explorer wakes whom the step wakes. */
+export function* futexWake(label: string, words: Int32Array, index: number, count: number): Task<number> {
+  if (explored === undefined) return nativeWake(words, index, count);
+  yield* offer(count === 1 ? "wakeOne" : "wakeAll", label, words, index);
+  return 0;
 }
 
 /** `array[index] = value` */

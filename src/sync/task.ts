@@ -190,7 +190,7 @@ export function describe(
  * {@link TIMED_OUT} alone says so.
  */
 export function taskMs(memory: SharedMemory): number {
-  return memory.mode === EXPLORED ? 0 : monotonicMs();
+  return memory.mode === EXPLORED || memory.isSpelledOut ? 0 : monotonicMs();
 }
 
 /**
@@ -214,6 +214,15 @@ export function step(
   reads?: WordRange,
 ): Task<void> {
   return memory.mode === EXPLORED ? offer(describe(kind, memory, index, words, label, 0, Infinity, reads)) : DONE;
+}
+
+/**
+ * As {@link step}, of the test of a condition: a step also where the primitives are spelled out (stepping.ts), since it is the
+ * caller's own code, in which nothing else is one.
+ */
+export function conditionStep(memory: SharedMemory, index: number, label: string, reads?: WordRange): Task<void> {
+  if (memory.mode !== EXPLORED && !memory.isSpelledOut) return DONE;
+  return offer(describe("testCondition", memory, index, 0, label, 0, Infinity, reads));
 }
 
 /**

@@ -30,7 +30,7 @@ import { HmmError } from "./errors.ts";
 import { beforeSleep } from "./lockdep.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_FALSE, DONE_TRUE, TIMED_OUT, WOKEN, describe, park, step, taskMs } from "./task.ts";
+import { DONE, DONE_FALSE, DONE_TRUE, TIMED_OUT, WOKEN, conditionStep, describe, park, step, taskMs } from "./task.ts";
 import type { Task, WaitKind, Wake, WordRange } from "./task.ts";
 
 const SEQUENCE = 0;
@@ -72,7 +72,7 @@ export class WaitQueue {
   ): Task<boolean> {
     const { mode } = this.memory;
     if (mode !== REAL) beforeSleep(this.label);
-    if (mode !== EXPLORED) {
+    if (mode === REAL) {
       if (condition()) return DONE_TRUE;
       if (timeoutMs <= 0) return DONE_FALSE;
     }
@@ -81,18 +81,19 @@ export class WaitQueue {
 
   /** Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed. */
   wakeAll(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeAll", Infinity);
+    if (this.memory.mode !== REAL) return this.wakeInSteps("wakeAll", Infinity);
     this.wake(Infinity);
     return DONE;
   }
 
   /** Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter uses up. */
   wakeOne(): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.wakeExplored("wakeOne", 1);
+    if (this.memory.mode !== REAL) return this.wakeInSteps("wakeOne", 1);
     this.wake(1);
     return DONE;
   }
 
+  /** @spelled wait queue */
   private wake(count: number): void {
     const { at } = this;
     const words = this.memory.words;
@@ -101,6 +102,7 @@ export class WaitQueue {
     if (atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, count);
   }
 
+  /** @spelled wait queue */
   private *waitSlow(
     condition: () => boolean,
     timeoutMs: number,
@@ -114,7 +116,7 @@ export class WaitQueue {
     try {
       for (let wake: Wake = WOKEN; ;) {
         const sequence = atomicLoad(memory.words, at + SEQUENCE);
-        yield* step(memory, "testCondition", at, 0, label, reads);
+        yield* conditionStep(memory, at, label, reads);
         const holds = condition();
         const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - taskMs(memory);
         if (holds || leftMs <= 0 || wake === TIMED_OUT) {
@@ -139,8 +141,8 @@ export class WaitQueue {
     );
   }
 
-  private *wakeExplored(kind: WaitKind, count: number): Task<void> {
-    yield describe(kind, this.memory, this.at, WaitQueue.WORDS, this.label);
+  private *wakeInSteps(kind: WaitKind, count: number): Task<void> {
+    if (this.memory.mode === EXPLORED) yield describe(kind, this.memory, this.at, WaitQueue.WORDS, this.label);
     this.wake(count);
   }
 }

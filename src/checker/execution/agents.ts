@@ -2,7 +2,6 @@
 
 import { agentRecord } from "../../sync/control-block.ts";
 import type { TaskContext } from "../../sync/current-task.ts";
-import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 
 const OWNER_AGENT_SHIFT = 20;
@@ -19,5 +18,5 @@ export function becomeAgent(memory: SharedMemory, task: number): void {
 /** What a task has and holds when it begins: nothing. */
 export function freshContext(memory: SharedMemory, task: number, name: string): TaskContext {
   const serial = FIRST_SERIAL + task;
-  return { serial, name, memory, mode: EXPLORED, isBlocking: false, held: [], shared: [], beneath: undefined };
+  return { serial, name, memory, mode: memory.mode, isBlocking: false, held: [], shared: [], beneath: undefined };
 }

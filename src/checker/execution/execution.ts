@@ -13,7 +13,7 @@ import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
 import { divertLockdep, heldAtEnd } from "../../sync/lockdep.ts";
 import { hasPanicked, panicError } from "../../sync/panic.ts";
 import { watchPeeks } from "../../sync/peeks.ts";
-import { EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
+import { DEBUG, EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
 import { exploreSteps } from "../../sync/stepping.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
@@ -198,7 +198,9 @@ export class Execution {
     this.preemptions = 0;
     this.#incumbent = NOBODY;
     this.watchers.forget();
-    memory.mode = EXPLORED;
+    memory.mode = this.liberties.spelledOut ? DEBUG : EXPLORED;
+    memory.isSpelledOut = this.liberties.spelledOut;
+    memory.spinsMost = 1;
     watchPeeks((word) => this.lenience.peeked(word));
     divertLockdep({
       report: (error) => {

@@ -22,10 +22,10 @@ import { notePeek } from "../../sync/peeks.ts";
 import { RefCount } from "../../sync/refcount.ts";
 import { RwSem } from "../../sync/rwsem.ts";
 import { SeqCount } from "../../sync/seqcount.ts";
-import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/spinlock.ts";
 import { Srcu } from "../../sync/srcu.ts";
+import { isExploring } from "../../sync/stepping.ts";
 import { TIMED_OUT, describe, park, step } from "../../sync/task.ts";
 import type { Task } from "../../sync/task.ts";
 import { WaitQueue } from "../../sync/wait-queue.ts";
@@ -47,12 +47,12 @@ export class Cell {
   }
 
   *load(): Task<number> {
-    if (this.memory.mode === EXPLORED) yield describe("read", this.memory, this.at, 1, this.label);
+    if (isExploring(this.memory)) yield describe("read", this.memory, this.at, 1, this.label);
     return atomicLoad(this.memory.words, this.at);
   }
 
   *store(value: number): Task<void> {
-    if (this.memory.mode === EXPLORED) yield describe("write", this.memory, this.at, 1, this.label);
+    if (isExploring(this.memory)) yield describe("write", this.memory, this.at, 1, this.label);
     atomicStore(this.memory.words, this.at, value);
     this.#changed();
   }
@@ -65,7 +65,7 @@ export class Cell {
   /** As {@link compareExchange}, but returns what the cell held before. */
   *compareExchangeValue(expected: number, replacement: number): Task<number> {
     const { memory, at } = this;
-    if (memory.mode === EXPLORED) yield describe("compareExchange", memory, at, 1, this.label, expected);
+    if (isExploring(memory)) yield describe("compareExchange", memory, at, 1, this.label, expected);
     const before = atomicCompareExchange(memory.words, at, expected, replacement);
     if (before === expected) this.#changed();
     return before;
@@ -73,7 +73,7 @@ export class Cell {
 
   /** Stores, and returns the value from before. */
   *exchange(value: number): Task<number> {
-    if (this.memory.mode === EXPLORED) yield describe("update", this.memory, this.at, 1, this.label);
+    if (isExploring(this.memory)) yield describe("update", this.memory, this.at, 1, this.label);
     const before = atomicExchange(this.memory.words, this.at, value);
     this.#changed();
     return before;
@@ -81,7 +81,7 @@ export class Cell {
 
   /** Adds, and returns the value from before. */
   *fetchAdd(value: number): Task<number> {
-    if (this.memory.mode === EXPLORED) yield describe("update", this.memory, this.at, 1, this.label);
+    if (isExploring(this.memory)) yield describe("update", this.memory, this.at, 1, this.label);
     const before = atomicAdd(this.memory.words, this.at, value);
     this.#changed();
     return before;
@@ -89,7 +89,7 @@ export class Cell {
 
   /** Adds. Who is not told what the cell held does not care who added first: two of these need be seen in one order only. */
   *add(value: number): Task<void> {
-    if (this.memory.mode === EXPLORED) yield describe("add", this.memory, this.at, 1, this.label);
+    if (isExploring(this.memory)) yield describe("add", this.memory, this.at, 1, this.label);
     atomicAdd(this.memory.words, this.at, value);
     this.#changed();
   }
@@ -97,7 +97,7 @@ export class Cell {
   /** Waits while the cell holds `value`, and returns what it holds then: what a loop around a load would do. */
   *waitWhile(value: number): Task<number> {
     const { memory, at, label } = this;
-    if (memory.mode === EXPLORED) yield describe("waitWhile", memory, at, 1, label, value);
+    if (isExploring(memory)) yield describe("waitWhile", memory, at, 1, label, value);
     for (;;) {
       const found = atomicLoad(memory.words, at);
       if (found !== value) return found;
@@ -117,7 +117,7 @@ export class Cell {
   }
 
   #changed(): void {
-    if (this.memory.mode !== EXPLORED) futexWake(this.memory.words, this.at, Infinity);
+    if (!isExploring(this.memory)) futexWake(this.memory.words, this.at, Infinity);
   }
 }
 
@@ -206,7 +206,7 @@ export class Condition {
 
   *#wake(kind: "wakeAll" | "wakeOne"): Task<void> {
     const queue = this.#at + 1;
-    const isExplored = this.#memory.mode === EXPLORED;
+    const isExplored = isExploring(this.#memory);
     if (isExplored) yield describe(kind, this.#memory, queue, 1, "condition");
     atomicAdd(this.#memory.words, queue, 1);
     if (!isExplored) futexWake(this.#memory.words, queue, kind === "wakeAll" ? Infinity : 1);

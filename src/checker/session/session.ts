@@ -257,5 +257,6 @@ export function libertiesOf(options: ExploreOptions): Liberties {
     wakeAny: options.wakeAny ?? defaultLiberties.wakeAny,
     maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,
     lockdep: options.lockdep ?? defaultLiberties.lockdep,
+    spelledOut: options.spelledOut ?? defaultLiberties.spelledOut,
   };
 }
