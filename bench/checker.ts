@@ -33,7 +33,7 @@ const published: readonly (readonly [AnyScenario, number, number])[] = [
 const LARGE_CLASSES = 10_000;
 
 function exploreAll(program: AnyScenario, classes: number): number {
-  const seen = explore(program, { lockdep: false });
+  const seen = explore(program, { lockdep: false, symmetry: false });
   if (seen.classes !== classes || seen.blocked !== 0 || !seen.complete) {
     throw new Error(`${program.name} has ${classes} classes; ${seen.classes} were seen, ${seen.blocked} blocked`);
   }
@@ -54,7 +54,7 @@ function measureSpeed(program: AnyScenario, classes: number, rounds: number, onR
 
 async function exploreIn(scenario: string, classes: number, jobs: number): Promise<number> {
   const module = new URL("../test/checker/parallel-programs.js", import.meta.url);
-  const seen = await exploreInParallel({ module, scenario, jobs, options: { lockdep: false } });
+  const seen = await exploreInParallel({ module, scenario, jobs, options: { lockdep: false, symmetry: false } });
   if (seen.classes !== classes || seen.blocked !== 0) throw new Error(`${scenario}: ${seen.classes} classes were seen`);
   return seen.seconds;
 }

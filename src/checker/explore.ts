@@ -9,6 +9,7 @@ import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
 import { requireSameFingerprint, requireSameScenario, resumedOptions, validCheckpoint } from "./session/checkpoint.ts";
 import type { Exploration, ExploreOptions } from "./session/exploration.ts";
+import { findEqualTasks } from "./session/find-equal-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
 import { Session, libertiesOf } from "./session/session.ts";
 import { DependsOnMore, LEAST, addDependence } from "./steps/dependence.ts";
@@ -76,7 +77,8 @@ function exploreOnce(
   try {
     const fingerprint = mayStop ? fingerprintOf(scenario, libertiesOf(options), dependence) : "";
     if (from !== undefined) requireSameFingerprint(from, fingerprint);
-    session = new Session(scenario, options, { dependence, from, fingerprint });
+    const equal = findEqualTasks(scenario, options, dependence);
+    session = new Session(scenario, options, { dependence, from, fingerprint, equal });
     const end = session.search() ?? "cancelled";
     return session.result(end);
   } catch (error) {

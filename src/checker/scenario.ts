@@ -39,6 +39,12 @@ export interface Scenario<S> {
   readonly invariants?: readonly Invariant<S>[];
   /** Where threads may die: the tasks whose threads may. Default: all. */
   readonly mortals?: readonly string[];
+  /**
+   * Groups of tasks that nothing tells apart, neither `check` nor an invariant nor their own code: each group one function under
+   * several names. Their orders are not all explored. Default: tasks that are the same function, in a scenario without
+   * `check`, `invariants`, `reopen` and `mortals`. False: no task is like another.
+   */
+  readonly equalTasks?: readonly (readonly string[])[] | false;
   /** No death may stop the machine. Default false: one that comes while a lock is held does, as it must. */
   readonly mustSurvive?: boolean;
   /** The memory to use; else a fresh one with `words` free words. */

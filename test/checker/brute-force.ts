@@ -17,22 +17,30 @@ import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 export interface Recorded {
   readonly scenario: Scenario<unknown>;
   /** What each task was told in the execution under way. */
-  told(): readonly (readonly unknown[])[];
+  told(): readonly unknown[][];
 }
 
-/** How an execution ended: the words, what each task was told, and where those wait that cannot go on. */
+/**
+ * How an execution ended: the words, what each task was told, and where those wait that cannot go on. Equal tasks have no
+ * names in it.
+ */
 function outcomeOf(run: Execution, program: Recorded): string {
+  const [group = []] = program.scenario.equalTasks || [];
   const words = Array.from(run.memory.words.subarray(CONTROL_WORDS));
-  const waiting = run.names.map((_, task) => run.pending[task]?.kind ?? "");
+  const tasks = run.names.map((_, task) => {
+    const threw = (run.throwers & (1 << task)) !== 0;
+    return JSON.stringify([program.told()[task], run.pending[task]?.kind ?? "", threw]);
+  });
+  const ends = [...tasks.slice(0, group.length).toSorted(), ...tasks.slice(group.length)];
   const used = words.slice(0, words.findLastIndex((word) => word !== 0) + 1);
-  return JSON.stringify([used, program.told(), waiting, run.throwers]);
+  return JSON.stringify([used, ...ends]);
 }
 
 /** The outcomes of all interleavings; undefined if there are more than `limit` of these. */
 export function allOutcomes(program: Recorded, options: ExploreOptions, limit: number): Set<string> | undefined {
   const run = new Execution(program.scenario, {
     liberties: libertiesOf(options),
-    dependence: { scans: true, strict: "all" },
+    dependence: { scans: true, strict: "all", tellsTasks: true },
     weaknesses: new Set(),
     witness: new Reporter({ withStacks: false }),
     withSites: false,

@@ -115,6 +115,21 @@ test(`the engines come to every outcome of ${count} random programs`, (context) 
   assert.ok(compared > count / 3, `${compared} programs were small enough`);
 });
 
+test(`of ${count} random programs with equal tasks every outcome is seen, but for who is who`, (context) => {
+  context.diagnostic(`COMMUTE_SEED=${firstSeed}`);
+  let [compared, saved] = [0, 0];
+  for (let seed = firstSeed; seed < firstSeed + count; seed++) {
+    const says = `COMMUTE_SEED=${seed} COMMUTE_PROGRAMS=1`;
+    const program = programs.equalProgram(seed);
+    const classes = agrees(program, options, says);
+    if (classes === undefined) continue;
+    compared++;
+    if (explore(program.scenario, { ...options, symmetry: false }).classes > classes) saved++;
+  }
+  assert.ok(compared > count / 3, `${compared} programs were small enough`);
+  assert.ok(saved > compared / 5, `fewer classes in ${saved} of ${compared}`);
+});
+
 test("an exploration whose count may reach nothing begins again, and says so nowhere", () => {
   const puts: Act = ({ count: references }) => references.put();
   const { scenario } = programs.recorded("twice", [[puts], [puts]], 2);

@@ -67,6 +67,30 @@ export function recorded(name: string, tasks: readonly (readonly Act[])[], refer
   return { scenario: scenario as Scenario<unknown>, told: () => logs };
 }
 
+/** So many tasks of one function, and others. */
+export function recordedEqual(
+  name: string,
+  equal: number,
+  acts: readonly Act[],
+  others: readonly (readonly Act[])[],
+  references: number = 1,
+): Recorded {
+  const tasks = [...Array.from({ length: equal }, () => acts), ...others];
+  const program = recorded(name, tasks, references);
+  const { scenario } = program;
+  const body = function* (shared: unknown): Task<void> {
+    const things = shared as Things; // recorded's own
+    const log = program.told()[things.cell.memory.agentId - 1]!;
+    for (const act of acts) log.push((yield* act(things)) ?? 0);
+  };
+  const names = Object.keys(scenario.tasks).slice(0, equal);
+  const same = Object.fromEntries(names.map((task) => [task, body]));
+  return {
+    scenario: { ...scenario, tasks: { ...scenario.tasks, ...same }, equalTasks: [names] },
+    told: () => program.told(),
+  };
+}
+
 export const section: Act = function* ({ srcu }) {
   const index = yield* srcu.readLock();
   yield* srcu.readUnlock(index);
@@ -143,6 +167,19 @@ const telling: readonly Act[] = [
     return seen;
   },
 ];
+
+/** Equal tasks, and perhaps another one, drawn from a seed. */
+export function equalProgram(seed: number): Recorded {
+  const random = new RandomNumbers(seed);
+  const equal = 2 + random.below(2);
+  const draw = (most: number): Act[] => {
+    const acts = random.below(3) === 0 ? commuting : telling;
+    return Array.from({ length: 1 + random.below(most) }, () => acts[random.below(acts.length)]!);
+  };
+  const shared = draw(equal === 2 ? 2 : 1);
+  const others = random.below(2) === 0 ? [] : [draw(2)];
+  return recordedEqual(`equal, seed ${seed}`, equal, shared, others, 1 + random.below(3));
+}
 
 /** The program of a seed. */
 export function commutingProgram(seed: number): Recorded {

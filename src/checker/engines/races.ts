@@ -198,8 +198,11 @@ export class Races {
     const { tasks, clocks } = trace;
     const clock = this.#clock;
     if (clock[trace.transition[step]! & TASK_LIMIT]! >= trace.ordinal[step]!) return true;
-    const { order } = this.#run;
-    const isFixed = order !== undefined && fixesOrder(order, trace, step, this.#second);
+    const { order, equal } = this.#run;
+    const second = this.#second;
+    const isFixed =
+      (order !== undefined && fixesOrder(order, trace, step, second)) ||
+      (!equal.isEmpty && equal.fixes(trace, step, second.task, second.step));
     if (!isFixed) {
       if (!this.#isPossibleBefore(step)) return false;
       this.#visitFrom(step, footprint, visit);

@@ -31,6 +31,8 @@ import {
 } from "../steps/footprint.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
+import { EqualOrders } from "../steps/equal-tasks.ts";
+import type { EqualTasks } from "../steps/equal-tasks.ts";
 import { mayStepNow } from "../steps/step-order.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import {
@@ -70,6 +72,8 @@ export interface ExecutionOptions {
   readonly withSites: boolean;
   /** Explore only executions in this order. */
   readonly order?: StepOrder;
+  /** Of these tasks, only executions in which they keep their order. */
+  readonly equal?: readonly EqualTasks[];
 }
 
 export class Execution {
@@ -103,6 +107,7 @@ export class Execution {
   readonly #scenarioName: string;
   /** What only executions in this order are explored of. */
   readonly order: StepOrder | undefined;
+  readonly equal: EqualOrders;
   readonly #makers: readonly ((shared: unknown) => unknown)[];
   readonly #check: ((shared: unknown, end: ExecutionEnd) => void) | undefined;
   readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
@@ -127,6 +132,7 @@ export class Execution {
     this.#options = options;
     this.#scenarioName = scenario.name;
     this.order = options.order;
+    this.equal = new EqualOrders(options.equal ?? [], Object.keys(scenario.tasks).length + 2);
     this.liberties = options.liberties;
     this.weaknesses = options.weaknesses;
     const mayDie = options.liberties.deaths > 0;
@@ -261,16 +267,22 @@ export class Execution {
   /** Whether the task, about to do `wait`, can do it now. */
   mayRun(task: number, wait: Wait): boolean {
     if (this.order !== undefined && !mayStepNow(this.order, this.trace, this.depth, task)) return false;
+    if (this.isHeldBack(task)) return false;
     const code = this.pendingCode[task]!;
     if (MAY_BLOCK[code] === 0) return true;
     if (code === PARK) return this.parking.wokenBy[task] !== ASLEEP;
     return allows(wait.kind, this.memory.words[wait.index]!, wait.expected);
   }
 
+  /** Whether the task waits for nothing but its turn among its equals. */
+  isHeldBack(task: number): boolean {
+    return !this.equal.isEmpty && !this.equal.mayStepNow(this.trace, this.depth, task);
+  }
+
   /** Whether the task's wait may end by itself now: it sleeps, and the budget is not used up. */
   mayLeave(task: number, choice: Choice): boolean {
     const wait = this.pending[task];
-    if (wait === undefined || !this.couldLeave(task, choice)) return false;
+    if (wait === undefined || !this.couldLeave(task, choice) || this.isHeldBack(task)) return false;
     return !this.mayRun(task, wait);
   }
 
@@ -457,7 +469,7 @@ export class Execution {
     this.pendingCode[task] = code;
     this.lenience.pends(code, wait);
     if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) {
-      throw new DependsOnMore({ scans: true, strict: [] });
+      throw new DependsOnMore({ scans: true });
     }
   }
 

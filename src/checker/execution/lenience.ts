@@ -89,7 +89,7 @@ export class Lenience {
 
   /** Throws DependsOnMore if some word is strict. */
   require(): void {
-    if (this.#found.size > 0 && !this.#isWeak) throw new DependsOnMore({ scans: false, strict: [...this.#found] });
+    if (this.#found.size > 0 && !this.#isWeak) throw new DependsOnMore({ strict: [...this.#found] });
   }
 
   /** A step of this kind, whose first word this is, is about to be performed. */

@@ -9,10 +9,12 @@ import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
 import type { AnyScenario } from "../scenario.ts";
 import { requireSameFingerprint } from "../session/checkpoint.ts";
 import type { Exploration } from "../session/exploration.ts";
+import { findEqualTasks } from "../session/find-equal-tasks.ts";
 import { fingerprintOf } from "../session/fingerprint.ts";
 import { Session, libertiesOf } from "../session/session.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
+import type { EqualTasks } from "../steps/equal-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import type { ExplorerStart, FromExplorer, ParallelOptions, ToExplorer } from "./explorer-messages.ts";
 import { findSplit, isOrderOfClass, orderOf } from "./order-split.ts";
@@ -83,11 +85,12 @@ interface Subject {
   readonly dependence: Dependence;
   readonly fingerprint: string;
   readonly split: Split | undefined;
+  readonly equal: readonly EqualTasks[];
 }
 
 async function exploreWhole(line: Line, subject: Subject, options: ParallelOptions): Promise<Exploration> {
-  const { scenario, dependence, fingerprint } = subject;
-  const session = new Session(scenario, options, { dependence, fingerprint, from: options.resumeFrom });
+  const { scenario, dependence, fingerprint, equal } = subject;
+  const session = new Session(scenario, options, { dependence, fingerprint, equal, from: options.resumeFrom });
   try {
     return await finish(line, session);
   } finally {
@@ -136,8 +139,11 @@ async function work(line: Line, start: ExplorerStart): Promise<void> {
   const scenario = await findScenario(start.module, start.scenario);
   const fingerprint = fingerprintOf(scenario, libertiesOf(options), dependence);
   if (options.resumeFrom !== undefined) requireSameFingerprint(options.resumeFrom, fingerprint);
-  const split = start.maySplit ? findSplit(scenario, libertiesOf(options), dependence) : undefined;
-  const subject: Subject = { scenario, dependence, fingerprint, split };
+  const equal = findEqualTasks(scenario, options, dependence);
+  // Equal tasks in one order are more than parts of all orders.
+  const split =
+    start.maySplit && equal.length === 0 ? findSplit(scenario, libertiesOf(options), dependence) : undefined;
+  const subject: Subject = { scenario, dependence, fingerprint, split, equal };
   line.say({ kind: "ready", fingerprint, parts: split === undefined ? 0 : split.ordinals.length + 1 });
   for (;;) {
     const message = await line.next();

@@ -15,7 +15,6 @@ import type { AnyScenario, Liberties } from "../scenario.ts";
 import { CONDITIONAL, MAY_BLOCK } from "../steps/footprint.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
-import type { Trace } from "../steps/trace.ts";
 
 /** What is put in order. Part k of `ordinals.length + 1`: after k of the steps, before the others. */
 export interface Split {
@@ -60,11 +59,11 @@ export function findSplit(scenario: AnyScenario, liberties: Liberties, dependenc
 
 function conflictsOf(run: Execution, placed: number, among: number): number[] {
   const { trace, footprints } = run;
-  const first = positionOf(trace, placed, 0);
+  const first = trace.positionOf(placed, 0);
   if (first === undefined || !isPlain(trace.kind[first]!)) return [];
   const ordinals: number[] = [];
   for (let ordinal = 0; ordinals.length < MAX_PARTS - 1; ordinal++) {
-    const step = positionOf(trace, among, ordinal);
+    const step = trace.positionOf(among, ordinal);
     if (step === undefined) break;
     if (!isPlain(trace.kind[step]!)) continue;
     if (footprints.conflict(trace.footprint[first]!, trace.footprint[step]!)) ordinals.push(ordinal);
@@ -77,11 +76,6 @@ function isPlain(kind: number): boolean {
   return MAY_BLOCK[kind] === 0 && CONDITIONAL[kind] === 0;
 }
 
-function positionOf(trace: Trace, task: number, ordinal: number): number | undefined {
-  if (ordinal >= trace.counts[trace.length * trace.tasks + task]!) return undefined;
-  return trace.positions[(ordinal + 1) * trace.tasks + task];
-}
-
 /** What part `part` of the split keeps to. */
 export function orderOf({ placed, among, ordinals }: Split, part: number): StepOrder {
   return { placed, among, after: ordinals[part - 1] ?? -1, before: ordinals[part] ?? Infinity };
@@ -89,13 +83,13 @@ export function orderOf({ placed, among, ordinals }: Split, part: number): StepO
 
 /** Whether an execution that kept to the order had its steps, and they conflict: else the order is not that of a class. Asked of each execution. */
 export function isOrderOfClass(run: Execution, order: StepOrder): boolean {
-  const first = positionOf(run.trace, order.placed, 0);
+  const first = run.trace.positionOf(order.placed, 0);
   if (first === undefined) return false;
   if (order.after !== -1 && !isConflicting(run, order.among, order.after, first)) return false;
   return order.before === Infinity || isConflicting(run, order.among, order.before, first);
 }
 
 function isConflicting({ trace, footprints }: Execution, task: number, ordinal: number, other: number): boolean {
-  const step = positionOf(trace, task, ordinal);
+  const step = trace.positionOf(task, ordinal);
   return step !== undefined && footprints.conflict(trace.footprint[step]!, trace.footprint[other]!);
 }

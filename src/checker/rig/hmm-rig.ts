@@ -206,8 +206,13 @@ export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
   // By memory, since another exploration may have made another machine meanwhile (G1).
   const madeOn = new WeakMap<SharedMemory, Made<S>>();
   const get = (memory: SharedMemory): Made<S> => madeOn.get(memory) ?? bug("This memory is of no rig of the scenario");
+  type Body = (made: Made<S>) => Task<unknown>;
+  // One for each function, so that tasks that are equal still are.
+  const bodies = new Map<unknown, Body>();
   const entries = Object.entries(parts.tasks).map(([name, task]) => {
-    return [name, ({ shared, rig }: Made<S>) => task(shared, rig)] as const;
+    const body: Body = bodies.get(task) ?? (({ shared, rig }): Task<unknown> => task(shared, rig));
+    bodies.set(task, body);
+    return [name, body] as const;
   });
   const { invariants, ...rest } = parts;
   return defineScenario<Made<S>>({

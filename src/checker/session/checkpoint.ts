@@ -107,7 +107,7 @@ export function validCheckpoint(value: unknown): Checkpoint {
 
 /** The options that a checkpoint records. */
 export function recordOptions(options: ExploreOptions): RecordedOptions {
-  const { engine = "optimal", preemptions, delays, seed, pctDepth, collectClasses } = options;
+  const { engine = "optimal", preemptions, delays, seed, pctDepth, collectClasses, symmetry } = options;
   const recorded: Record<string, string | number | boolean> = {};
   const { weaknesses } = options;
   const all = {
@@ -118,6 +118,7 @@ export function recordOptions(options: ExploreOptions): RecordedOptions {
     seed,
     pctDepth,
     collectClasses,
+    symmetry,
     weaknesses: weaknesses?.join(" "),
   };
   for (const [name, value] of Object.entries(all)) {

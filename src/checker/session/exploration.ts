@@ -28,6 +28,8 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   readonly resumable?: boolean;
   /** Go on where this one was made: the result is that of an exploration that was never stopped. */
   readonly resumeFrom?: Checkpoint;
+  /** See tasks that are equal in one of their orders only (Scenario.equalTasks). Default true, with the engines that see everything. */
+  readonly symmetry?: boolean;
   /** Sites in lockdep's reports: slow. Default false. */
   readonly withSites?: boolean;
   /** Watches every step: slow, for replays. */

@@ -13,7 +13,9 @@ import { Reporter } from "../findings/reporter.ts";
 import { defaultLiberties } from "../scenario.ts";
 import type { Liberties, Scenario } from "../scenario.ts";
 import { ClassKeys } from "../steps/class-key.ts";
+import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
+import type { EqualTasks } from "../steps/equal-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import { findLasso, isTimeToLook } from "../watch/lasso.ts";
 import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
@@ -33,6 +35,8 @@ export interface SessionStart {
   readonly fingerprint: string;
   /** Explore only executions in this order. */
   readonly order?: StepOrder;
+  /** Of these tasks, only executions in which they keep their order. */
+  readonly equal?: readonly EqualTasks[];
 }
 
 export class Session {
@@ -65,6 +69,7 @@ export class Session {
       witness: this.reporter,
       withSites: options.withSites ?? false,
       ...(start.order === undefined ? {} : { order: start.order }),
+      ...(start.equal === undefined ? {} : { equal: start.equal }),
     });
     this.scheduler = makeScheduler(this.run, options);
     const { engine } = options;
@@ -212,6 +217,7 @@ export class Session {
       const isLong = run.depth === run.liberties.maxSteps && run.listEnabled() > 0;
       const isNew = run.depth === run.trace.length; // else it was looked at before
       const lasso = isNew && (isLong || isTimeToLook(run.depth)) ? findLasso(run) : undefined;
+      if (lasso !== undefined || isLong) requireNobodyHeldBack(run);
       if (lasso !== undefined) this.reporter.livelock(run, lasso);
       else if (isLong) this.reporter.endless(run);
       if (lasso !== undefined || isLong) {
@@ -230,6 +236,7 @@ export class Session {
   #count(run: Execution, isOver: boolean): void {
     this.#executions++;
     if (!isOver) return;
+    requireOrder(run);
     if (run.unfinished > 0) {
       this.#stuck++;
       this.reporter.stuck(run);
@@ -246,6 +253,18 @@ export class Session {
     this.#keys.add(key);
     if (run.unfinished > 0) this.#stuckKeys.add(key);
   }
+}
+
+/** Throws DependsOnMore if the execution, which is over, shows that equal tasks cannot keep to an order. */
+function requireOrder(run: Execution): void {
+  requireNobodyHeldBack(run);
+  if (!run.equal.isOfClass(run.trace, run.footprints)) throw new DependsOnMore({ tellsTasks: true });
+}
+
+/** Throws DependsOnMore if a task waits for nothing but its turn among its equals. */
+function requireNobodyHeldBack(run: Execution): void {
+  const isWaiting = run.pending.some((wait, task) => wait !== undefined && run.isHeldBack(task));
+  if (isWaiting) throw new DependsOnMore({ tellsTasks: true });
 }
 
 /** With defaults for what the options leave out. */

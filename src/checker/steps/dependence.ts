@@ -1,6 +1,6 @@
 /**
  * @module What a search has to find out before it knows which steps depend on each other. It begins by supposing the least: no
- * condition reads the memory as a whole, no word is strict. An execution that shows otherwise ends the search, and it
+ * condition reads the memory as a whole, no word is strict, nothing tells equal tasks apart. An execution that shows otherwise ends the search, and it
  * begins again knowing better.
  *
  * D1. A word is lenient while all that happens to it commutes: a reference count that cannot reach 0, a queue on which
@@ -17,28 +17,31 @@ export interface Dependence {
   readonly scans: boolean;
   /** Words that were seen to be strict. */
   readonly strict: readonly number[] | typeof ALL;
+  /** Tasks that seemed to be equal are not, or nothing settles their order (equal-tasks.ts). */
+  readonly tellsTasks: boolean;
 }
 
 export const ALL = "all";
 /** So many words are learnt one by one; a scenario with more (objects at ever new places) is taken to be strict. */
 const LEARNT = 64;
 
-export const LEAST: Dependence = { scans: false, strict: [] };
+export const LEAST: Dependence = { scans: false, strict: [], tellsTasks: false };
 
 /** An execution has shown that more depends on each other than was supposed: the exploration begins again. */
 export class DependsOnMore extends Error {
   readonly more: Dependence;
 
-  constructor(more: Dependence) {
+  constructor(more: Partial<Dependence>) {
     super("more steps depend on each other than was supposed");
-    this.more = more;
+    this.more = { ...LEAST, ...more };
   }
 }
 
 /** What both say. */
 export function addDependence(a: Dependence, b: Dependence): Dependence {
   const scans = a.scans || b.scans;
-  if (a.strict === ALL || b.strict === ALL) return { scans, strict: ALL };
+  const tellsTasks = a.tellsTasks || b.tellsTasks;
+  if (a.strict === ALL || b.strict === ALL) return { scans, strict: ALL, tellsTasks };
   const strict = [...new Set([...a.strict, ...b.strict])];
-  return { scans, strict: strict.length > LEARNT ? ALL : strict };
+  return { scans, strict: strict.length > LEARNT ? ALL : strict, tellsTasks };
 }

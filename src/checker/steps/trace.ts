@@ -103,6 +103,12 @@ export class Trace {
     return this.clocks[later * this.tasks + task]! >= this.ordinal[earlier]!;
   }
 
+  /** Where a task's step number `ordinal` (from 0) is; undefined if it has not come to it. */
+  positionOf(task: number, ordinal: number): number | undefined {
+    if (ordinal >= this.counts[this.length * this.tasks + task]!) return undefined;
+    return this.positions[(ordinal + 1) * this.tasks + task];
+  }
+
   isDeath(step: number): boolean {
     return choiceOf(this.transition[step]!) === DEATH;
   }
