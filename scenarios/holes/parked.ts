@@ -3,7 +3,7 @@
 import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { countInFlight } from "../../src/hmm/in-flight.ts";
-import { settleStamp, startStamp } from "../../src/hmm/range-record.ts";
+import { beforeStampChanges, settleStamp, startStamp } from "../../src/hmm/range-record.ts";
 import { hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import type { Task } from "../../src/sync/task.ts";
@@ -22,9 +22,10 @@ function* registerInTwoSteps({ range: { record } }: DeviceAndRange, rig: HmmRig)
   record.startPage = RIG_PAGE;
   record.endPage = RIG_PAGE + 1;
   hmm.ranges.addTail(record.node);
-  yield* startStamp(hmm, record);
+  yield* beforeStampChanges(record);
+  startStamp(hmm, record);
   record.invalidators = seen;
-  yield* settleStamp(hmm, record);
+  settleStamp(hmm, record);
   yield* hmm.rangesLock.unlock();
 }
 

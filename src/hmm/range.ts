@@ -39,6 +39,7 @@ import {
   OWNS_USER,
   RANGE_POISON,
   RANGE_RESOURCE,
+  beforeStampChanges,
   readStamp,
   stampIsValid,
   startStamp,
@@ -198,7 +199,8 @@ export function* hmmRangeRegister(
     record.hmm = hmm.at;
     record.owns = OWNS_REGISTRATION;
     hmm.ranges.addTail(record.node);
-    yield* startStamp(hmm, record);
+    yield* beforeStampChanges(record);
+    startStamp(hmm, record);
     const stamp = readStamp(record);
     if (stampIsValid(stamp)) range.armed = stamp;
   }

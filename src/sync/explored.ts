@@ -18,7 +18,8 @@
  * | refGet, refPut | always | count + 1, - 1 |
  * | enqueue | always | reads the queue's sequence, waiters + 1 |
  * | testCondition | always | reads whatever the condition reads |
- * | sleep | always | the scheduler's, not the task's: what a park is begun with whose word the task's last step did not touch. It |
+ * | release | always | of a condition variable: its mutex = 0, and its task queues at the word behind it |
+ * | sleep | always | the scheduler's, not the task's: what a park begins with, unless the task's last step queued at its word. It |
  * | | | compares the word: not `expected`, and the wait is over; else the task is parked, in the order of these steps |
  * | park | a wake of its word was performed since it was yielded | none; the task enqueues again, tests again |
  * | wakeAll, wakeOne | always | sequence + 1; enables all parked tasks, or the one parked longest of those not yet woken |
@@ -102,6 +103,7 @@ export const FOOTPRINTS: Readonly<Record<WaitKind, Footprint>> = {
   compareExchange: "success-writes",
   opCall: "write",
   opReturn: "write",
+  release: "write",
   sleep: "success-writes",
   read: "read",
   peek: "read",

@@ -75,6 +75,7 @@ export type WaitKind =
   | "compareExchange"
   | "opCall"
   | "opReturn"
+  | "release"
   | "sleep"
   | AccessKind;
 

@@ -19,16 +19,7 @@ import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
 import { UncontrolledNondeterminism } from "../scenario.ts";
 import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "../scenario.ts";
-import {
-  CONDITIONAL,
-  Footprints,
-  KINDS,
-  MAY_BLOCK,
-  PARK,
-  SLEEP,
-  TEST_CONDITION,
-  kindCode,
-} from "../steps/footprint.ts";
+import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, SLEEP, TEST_CONDITION } from "../steps/footprint.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import { EqualOrders } from "../steps/equal-tasks.ts";
@@ -54,14 +45,13 @@ import { Watchers } from "../watch/watchers.ts";
 import { becomeAgent, freshContext } from "./agents.ts";
 import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
 import { Lenience } from "./lenience.ts";
-import { ASLEEP, Parking, WAKE_ONE, parkOf, sleepOf } from "./parking.ts";
+import { ASLEEP, ENQUEUE, Parking, WAKE_ONE, parkOf, queuesAt, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
 import type { Witness } from "./witness.ts";
 import { codeOfYielded, requireTask } from "./what-is-no-task.ts";
 
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
-const ENQUEUE = kindCode("enqueue");
 
 export interface ExecutionOptions {
   readonly liberties: Liberties;
@@ -460,7 +450,7 @@ export class Execution {
     if (wait === undefined) {
       this.pending[task] = undefined;
       this.#alive--;
-    } else if (code === PARK && !this.#isSettledAt(wait.index)) this.#expect(task, sleepOf(wait), SLEEP);
+    } else if (code === PARK && !this.#hasQueuedAt(wait.index)) this.#expect(task, sleepOf(wait), SLEEP);
     else this.#expect(task, wait, code);
   }
 
@@ -473,10 +463,12 @@ export class Execution {
     }
   }
 
-  /** Whether the step that was just done fixes the order of its task among those that queue at a word and wake it. */
-  #isSettledAt(word: number): boolean {
-    if (this.weaknesses.has("fuse-sleeping")) return true;
-    return this.depth > 0 && this.footprints.settlesAt(this.trace.footprint[this.depth - 1]!, word);
+  /** Whether the step that was just done queued its task at a word: K3 of parking.ts. */
+  #hasQueuedAt(word: number): boolean {
+    const step = this.depth - 1;
+    if (step < 0 || this.weaknesses.has("fuse-sleeping")) return step >= 0;
+    const { transition, kind, waits } = this.trace;
+    return choiceOf(transition[step]!) === RUN && queuesAt(kind[step]!, waits[step]!, word);
   }
 
   #goOn(generator: Task<unknown>, task: number, choice: Choice): IteratorResult<Wait, unknown> {

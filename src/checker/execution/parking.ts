@@ -5,19 +5,27 @@
  *     when it parks does not sleep, like a futex: it was "woken" by the step from which on the word was no longer what the task
  *     expects. That is the earliest one that matters, not the latest: turned round with any later one, it still parks in vain.
  * K2. A wake of one goes to the parked task that queued first.
- * K3. Whether the word has changed is seen in the task's step before the park, so that step must be one that other steps of
- *     the word do not commute with: enqueue, and the test of a condition. Where it is not, the park begins with a step of its own,
- *     "sleep", which compares.
+ * K3. Whether the word has changed is seen in the task's step before the park where that is one of queueing: enqueue, the test
+ *     of a condition, the release of a condition variable's mutex. From there on every wake counts, so that nothing can come in
+ *     between that makes a difference. Any other park begins with a step of its own, "sleep", which compares, as a futex does.
  */
 
 import { wakesParked } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
-import { PARK, kindCode } from "../steps/footprint.ts";
+import { PARK, TEST_CONDITION, kindCode } from "../steps/footprint.ts";
 import type { Trace } from "../steps/trace.ts";
 
 /** {@link Parking.wokenBy}: it sleeps. */
 export const ASLEEP = -1;
 export const WAKE_ONE: number = kindCode("wakeOne");
+export const ENQUEUE: number = kindCode("enqueue");
+const RELEASE = kindCode("release");
+
+/** Whether an operation is one that queues its task at a word, or is done while it is queued: K3. */
+export function queuesAt(code: number, { index, words }: Wait, word: number): boolean {
+  if (code === ENQUEUE || code === TEST_CONDITION) return index === word;
+  return code === RELEASE && index < word && word < index + words;
+}
 
 /** What a park begins with where the step before it does not compare: K3. */
 export function sleepOf(park: Wait): Wait {

@@ -186,7 +186,7 @@ export class Condition {
   *wait(timeoutMs: number = Infinity): Task<boolean> {
     const memory = this.#memory;
     const queue = this.#at + 1;
-    yield* step(memory, "update", this.#at, Condition.WORDS, "condition");
+    yield* step(memory, "release", this.#at, Condition.WORDS, "condition");
     const sequence = atomicLoad(memory.words, queue);
     this.mutex.unlockNow();
     const wake = yield park(memory, queue, sequence, timeoutMs, "condition");

@@ -21,7 +21,14 @@ const takes: Readonly<Partial<Record<WaitKind, Manner>>> = {
   srcuReadLock: "srcu",
 };
 
-const gives: ReadonlySet<WaitKind> = new Set(["unlock", "upRead", "upWrite", "srcuReadUnlock", "seqWriteEnd"]);
+const gives: ReadonlySet<WaitKind> = new Set([
+  "unlock",
+  "release",
+  "upRead",
+  "upWrite",
+  "srcuReadUnlock",
+  "seqWriteEnd",
+]);
 const STILL_HELD = -1;
 
 export class LockHolds {
@@ -64,8 +71,7 @@ export class LockHolds {
     if (kind === "downgrade") {
       hold.to = step;
       this.#holds.push({ ...hold, manner: "shared", from: step, to: STILL_HELD });
-    } else if (gives.has(kind) || (kind === "update" && values.after === 0)) {
-      // A condition variable gives its mutex back in the step that queues.
+    } else if (gives.has(kind)) {
       hold.to = step;
       this.#released.set(at, { step, task });
     }

@@ -51,6 +51,7 @@ const wholeRange: Uint8Array = flags([
   "peek",
   "write",
   "update",
+  "release",
   "add",
   "alloc",
   "free",
@@ -226,15 +227,6 @@ export class Footprints {
       [place, code === PARK ? QUEUE : READ],
       [this.placeOf(DEATHS), READ],
     ]);
-  }
-
-  /** Whether a step with this footprint is one whose place among those that queue, wake and test at `word` is settled. */
-  settlesAt(footprint: number, word: number): boolean {
-    const place = this.placeOf(word);
-    for (let pair = this.starts[footprint]!; pair < this.starts[footprint + 1]!; pair++) {
-      if (this.places[pair] === place) return this.pairManners[pair] !== READ;
-    }
-    return false;
   }
 
   /** The footprint of touching these words. */

@@ -60,7 +60,7 @@ const special: Readonly<Partial<Record<WaitKind, readonly [Manner, Manner]>>> = 
   srcuReadUnlock: [SHARE, WRITE],
   enqueue: [QUEUE, QUEUE],
   dequeue: [QUEUE, QUEUE],
-  sleep: [QUEUE, QUEUE],
+  sleep: [QUEUE, READ],
   wakeAll: [QUEUE, QUEUE],
   // A reference that is taken from nothing leaves a count that is spoilt.
   refGet: [RAISE, WRITE],

@@ -2,7 +2,6 @@
 
 import type { Rule } from "../rule.ts";
 import { atomics } from "./atomics.ts";
-import { bareAnnouncements } from "./bare-announcements.ts";
 import { bannedWords } from "./banned-words.ts";
 import { changelog } from "./changelog.ts";
 import { cycles } from "./cycles.ts";
@@ -25,7 +24,6 @@ export const allRules: readonly Rule[] = [
   checkerRooms,
   cycles,
   atomics,
-  bareAnnouncements,
   purity,
   sizes,
   bannedWords,

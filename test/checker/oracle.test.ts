@@ -1,0 +1,85 @@
+/**
+ * @module The checker held to an oracle that shares none of its code (test/checker/oracle): on small random programs, every engine finds the
+ * outcomes, the deadlocks, the data races and the classes that there are, and those within each bound. main.ts is the long
+ * form; ORACLE_SEED chooses other programs.
+ */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Weakness } from "../../src/checker/scenario.ts";
+import { answer } from "./oracle/answer.ts";
+import { generate } from "./oracle/generate.ts";
+import type { Op, Program } from "./oracle/language.ts";
+import { flatten } from "./oracle/language.ts";
+import { compareSafely, search, tellFailure } from "./oracle/search.ts";
+
+const SEED = Number(process.env["ORACLE_SEED"] ?? 1);
+const PROGRAMS = 300;
+const PATIENCE = 500;
+
+test(`every engine agrees with the oracle on the programs of ${PROGRAMS} seeds`, (context) => {
+  context.diagnostic(`ORACLE_SEED=${SEED}`);
+  const { compared, failure } = search(SEED, PROGRAMS, { patience: PATIENCE });
+  assert.equal(failure, undefined, failure === undefined ? "" : tellFailure(failure));
+  assert.ok(compared > PROGRAMS / 2, `${compared} programs were small enough`);
+});
+
+const weaknesses: readonly Weakness[] = [
+  "latest-change",
+  "fuse-sleeping",
+  "fuse-parking",
+  "drop-blocked",
+  "shorten-wakeups",
+  "never-strict",
+];
+for (const weakness of weaknesses) {
+  test(`the oracle notices an engine that is broken by "${weakness}"`, () => {
+    const options = { patience: PATIENCE, weaknesses: [weakness], onlyDefault: true };
+    const { failure } = search(1, 3 * PROGRAMS, options);
+    assert.ok(failure !== undefined);
+    // The smallest program that fails is right where nothing is broken.
+    assert.deepEqual(compareSafely(failure.smallest, { patience: PATIENCE }).differences, []);
+  });
+}
+
+const plainProgram: Omit<Program, "tasks"> = {
+  names: true,
+  timeouts: null,
+  spurious: 0,
+  deaths: 0,
+  wakeAny: false,
+  references: 1,
+};
+const of = (...tasks: (readonly Op[])[]): Program => ({ ...plainProgram, tasks });
+const wake: Op = { op: "wake", all: true };
+const store: Op = { op: "store", word: 0, value: 1 };
+const load: Op = { op: "load", word: 0, inside: [] };
+const plain = (writes: boolean): Op => ({ op: "plain", word: 0, writes });
+const waitEvent = (value: number): Op => ({ op: "waitEvent", word: 0, value, timed: false });
+const locked = (mutex: number, ...inside: readonly Op[]): Op => ({ op: "lock", mutex, keeps: false, inside });
+
+test("the oracle itself, on programs whose answers are known", () => {
+  const counts = (program: Program): readonly unknown[] => {
+    const { outcomes, races, classes } = answer(program, 1e5);
+    return [outcomes.size, races.size, classes?.count, classes?.stuck];
+  };
+  assert.deepEqual(counts(of([wake, wake], [waitEvent(1)])), [1, 0, 5, 5]);
+  assert.deepEqual(counts(of([load], [load])), [1, 0, 1, 0]);
+  assert.deepEqual(counts(of([store], [load])), [2, 0, 2, 0]);
+  assert.deepEqual(counts(of([locked(0, locked(1))], [locked(1, locked(0))])), [2, 0, 3, 1]);
+  assert.deepEqual(counts(of([plain(true)], [plain(false)])), [1, 1, 1, 0]);
+  assert.deepEqual(counts(of([locked(0, plain(true))], [locked(0, plain(true))])).slice(1), [0, 2, 0]);
+  const { classes } = answer(of([load, store], [load, store]), 1e5);
+  assert.deepEqual([classes?.preemptions.toSorted(), classes?.count], [[0, 0, 1, 1], 4]);
+});
+
+test("the programs have everything that there is, and are not all alike", () => {
+  const programs = Array.from({ length: PROGRAMS }, (_, i) => generate(SEED + i));
+  const kinds = new Set(programs.flatMap(({ tasks }) => tasks.flatMap((ops) => flatten(ops).map(({ op }) => op))));
+  assert.equal(kinds.size, 21);
+  assert.deepEqual(new Set(programs.map(({ tasks }) => tasks.length)), new Set([2, 3, 4]));
+  for (const has of ["names", "spurious", "deaths", "wakeAny"] as const) {
+    assert.ok(programs.some((program) => Boolean(program[has])) && programs.some((program) => !program[has]), has);
+  }
+  assert.equal(new Set(programs.map((program) => JSON.stringify(program))).size, PROGRAMS);
+});
