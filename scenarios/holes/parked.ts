@@ -3,7 +3,7 @@
 import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { countInFlight } from "../../src/hmm/in-flight.ts";
-import { beforeStampChanges, settleStamp, startStamp } from "../../src/hmm/range-record.ts";
+import { settleStamp, startStamp } from "../../src/hmm/range-record.ts";
 import { hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import type { Task } from "../../src/sync/task.ts";
@@ -22,10 +22,9 @@ function* registerInTwoSteps({ range: { record } }: DeviceAndRange, rig: HmmRig)
   record.startPage = RIG_PAGE;
   record.endPage = RIG_PAGE + 1;
   hmm.ranges.addTail(record.node);
-  yield* beforeStampChanges(record);
-  startStamp(hmm, record);
+  yield* startStamp(hmm, record);
   record.invalidators = seen;
-  settleStamp(hmm, record);
+  yield* settleStamp(hmm, record);
   yield* hmm.rangesLock.unlock();
 }
 

@@ -70,11 +70,11 @@ function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   let answer: Errno = 0;
-  for (let at = range.subscriptions.first(); at !== 0 && answer === 0;) {
+  for (let at = yield* range.subscriptions.first(); at !== 0 && answer === 0;) {
     const node = new MmuNotifier(machine.memory, at);
     const start = node.opsId() === HMM_NOTIFIER_OPS ? hmmInvalidateRangeStart : cameraStart;
     answer = yield* start(machine, at, range);
-    at = node.next();
+    at = yield* node.next();
   }
   yield* srcu.readUnlock(section);
   return answer;

@@ -15,7 +15,7 @@ import { RigDevice } from "../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { hmmGetOrCreate } from "../../src/hmm/get-or-create.ts";
 import { Hmm } from "../../src/hmm/hmm-struct.ts";
-import { beforeStampChanges, readStamp, startStamp } from "../../src/hmm/range-record.ts";
+import { readStamp, startStamp } from "../../src/hmm/range-record.ts";
 import type { HmmRange } from "../../src/hmm/range.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
@@ -41,8 +41,7 @@ function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmRig, page: numbe
   yield* hmm.rangesLock.lock();
   record.hmm = at;
   hmm.ranges.addTail(record.node);
-  yield* beforeStampChanges(record);
-  startStamp(hmm, record);
+  yield* startStamp(hmm, record);
   range.armed = readStamp(record);
   yield* hmm.rangesLock.unlock();
 }

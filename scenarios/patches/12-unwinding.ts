@@ -23,7 +23,7 @@ import { recordInFlight } from "../../src/hmm/in-flight.ts";
 import { hmmInvalidateRangeEnd } from "../../src/hmm/invalidate.ts";
 import { mirrorOpsOf } from "../../src/hmm/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../src/hmm/mirror-record.ts";
-import { HmmRangeRecord, beforeStampChanges, invalidateStamp, rangesOf } from "../../src/hmm/range-record.ts";
+import { HmmRangeRecord, invalidateStamp, rangesOf } from "../../src/hmm/range-record.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmRangeValid } from "../../src/hmm/valid.ts";
 import type { Machine } from "../../src/memory/machine.ts";
@@ -48,8 +48,7 @@ function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   recordInFlight(hmm, startPage, endPage);
   for (const at of rangesOf(hmm)) {
     const range = HmmRangeRecord.at(hmm.memory, at);
-    yield* beforeStampChanges(range);
-    invalidateStamp(range, true);
+    yield* invalidateStamp(range, true);
   }
   yield* hmm.rangesLock.unlock();
 }

@@ -37,7 +37,7 @@ import {
 } from "./in-flight.ts";
 import { mirrorOpsOf } from "./mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "./mirror-record.ts";
-import { HmmRangeRecord, beforeStampChanges, invalidateStamp, rangesOf, settleStamp } from "./range-record.ts";
+import { HmmRangeRecord, invalidateStamp, rangesOf, settleStamp } from "./range-record.ts";
 
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
 export function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
@@ -68,9 +68,8 @@ function* markRanges(machine: Machine, hmm: Hmm, { startPage, endPage, blockable
   for (const at of rangesOf(hmm)) {
     const record = HmmRangeRecord.at(hmm.memory, at);
     const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
-    if (overlaps || !isRecorded) yield* beforeStampChanges(record);
-    if (overlaps) invalidateStamp(record, isRecorded);
-    else if (!isRecorded) settleStamp(hmm, record);
+    if (overlaps) yield* invalidateStamp(record, isRecorded);
+    else if (!isRecorded) yield* settleStamp(hmm, record);
   }
   yield* hmm.rangesLock.unlock();
 }
@@ -142,9 +141,8 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
     for (const at of rangesOf(hmm)) {
       const record = HmmRangeRecord.at(hmm.memory, at);
       const overlaps = pagesOverlap(startPage, endPage, record.startPage, record.endPage);
-      if (overlaps || !wasRecorded) yield* beforeStampChanges(record);
       if (wasRecorded && overlaps) record.invalidators--;
-      if ((overlaps || !wasRecorded) && settleStamp(hmm, record)) becameValid = true;
+      if ((overlaps || !wasRecorded) && (yield* settleStamp(hmm, record))) becameValid = true;
     }
   }
   yield* hmm.rangesLock.unlock();

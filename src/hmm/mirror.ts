@@ -53,7 +53,7 @@ import {
   setMirrorStatus,
 } from "./mirror-record.ts";
 import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
-import { HmmRangeRecord, beforeStampChanges, orphanStamp, rangesOf } from "./range-record.ts";
+import { HmmRangeRecord, orphanStamp, rangesOf } from "./range-record.ts";
 
 /**
  * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this returns. The mirror
@@ -245,8 +245,7 @@ function* orphanRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
   for (const at of rangesOf(hmm)) {
     const range = HmmRangeRecord.at(hmm.memory, at);
     if (range.mirror !== mirror.at) continue;
-    yield* beforeStampChanges(range);
-    orphanStamp(range);
+    yield* orphanStamp(range);
   }
   yield* hmm.rangesLock.unlock();
   yield* hmm.wq.wakeAll();

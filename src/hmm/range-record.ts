@@ -39,9 +39,10 @@
 
 import { List } from "../memory/list.ts";
 import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
-import { atomicLoad, atomicStore } from "../sync/atomics.ts";
+import { atomicLoad } from "../sync/atomics.ts";
 import { resourceKind } from "../sync/resources.ts";
-import { type Task, access } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
+import { readWord, writeWord } from "../sync/word-steps.ts";
 import type { Hmm } from "./hmm-struct.ts";
 import { countInFlight } from "./in-flight.ts";
 
@@ -106,22 +107,24 @@ export function rangeOfNode(node: number): number {
 /** What reports call it. */
 export const STAMP_LABEL = "range stamp";
 
-/** Word index of the stamp, for scheduling points. */
+/** Word index of the stamp, for who names what a condition reads. */
 export function stampIndex(record: HmmRangeRecord): number {
   return record.at + STAMP;
 }
 
+/** The stamp, where it does not change (holding rangesLock), or in a condition that names it. */
 export function readStamp(record: HmmRangeRecord): number {
   return atomicLoad(record.memory.words, record.at + STAMP);
 }
 
-/** A scheduling point before the stamp changes: it is read without the lock under which it is written. */
-export function beforeStampChanges(record: HmmRangeRecord): Task<void> {
-  return access(record.memory, "write", stampIndex(record), 1, STAMP_LABEL);
+/** The stamp, as whoever holds no rangesLock reads it. */
+export function loadStamp(record: HmmRangeRecord): Task<number> {
+  return readWord(record.memory, record.at + STAMP, STAMP_LABEL);
 }
 
-function writeStamp(record: HmmRangeRecord, stamp: number): void {
-  atomicStore(record.memory.words, record.at + STAMP, stamp);
+/** Holding rangesLock. */
+function writeStamp(record: HmmRangeRecord, stamp: number): Task<void> {
+  return writeWord(record.memory, record.at + STAMP, stamp, STAMP_LABEL);
 }
 
 export function stampIsValid(stamp: number): boolean {
@@ -135,37 +138,41 @@ export function nextStamp(stamp: number): number {
 }
 
 /** S1. Holding rangesLock. `isRecorded`: the end will find the invalidation's interval. */
-export function invalidateStamp(record: HmmRangeRecord, isRecorded: boolean): void {
+export function* invalidateStamp(record: HmmRangeRecord, isRecorded: boolean): Task<void> {
   if (isRecorded) record.invalidators++;
   const stamp = readStamp(record);
-  if (stamp !== STAMP_ORPHANED) writeStamp(record, nextStamp(stamp));
+  if (stamp !== STAMP_ORPHANED) yield* writeStamp(record, nextStamp(stamp));
 }
 
 /** Brings bit 0 in line with what is in flight (S2). True when the range became valid by it. Holding rangesLock. */
-export function settleStamp(hmm: Hmm, record: HmmRangeRecord): boolean {
+export function* settleStamp(hmm: Hmm, record: HmmRangeRecord): Task<boolean> {
   const stamp = readStamp(record);
   if (stamp === STAMP_ORPHANED) return false;
-  const isValid = record.invalidators === 0 && hmm.overflow === 0;
-  const settled = isValid ? stamp & ~STAMP_INVALID : stamp | STAMP_INVALID;
+  const settled = settledStamp(hmm, record, stamp);
   if (settled === stamp) return false;
-  writeStamp(record, settled);
-  return isValid;
+  yield* writeStamp(record, settled);
+  return stampIsValid(settled);
 }
 
 /**
  * The stamp of a range that is being listed: a new sequence, so that nothing noted in an earlier life fits. Holding
  * rangesLock.
  */
-export function startStamp(hmm: Hmm, record: HmmRangeRecord): void {
+export function* startStamp(hmm: Hmm, record: HmmRangeRecord): Task<void> {
   record.invalidators = countInFlight(hmm, record.startPage, record.endPage);
   const old = readStamp(record);
-  writeStamp(record, nextStamp(old === STAMP_ORPHANED ? 0 : old));
-  settleStamp(hmm, record);
+  const stamp = nextStamp(old === STAMP_ORPHANED ? 0 : old);
+  yield* writeStamp(record, settledStamp(hmm, record, stamp));
+}
+
+function settledStamp(hmm: Hmm, record: HmmRangeRecord, stamp: number): number {
+  const isValid = record.invalidators === 0 && hmm.overflow === 0;
+  return isValid ? stamp & ~STAMP_INVALID : stamp | STAMP_INVALID;
 }
 
 /** S4. Holding rangesLock. */
-export function orphanStamp(record: HmmRangeRecord): void {
-  writeStamp(record, STAMP_ORPHANED);
+export function orphanStamp(record: HmmRangeRecord): Task<void> {
+  return writeStamp(record, STAMP_ORPHANED);
 }
 
 /** Pointers of the registered ranges, in order of registration. Holding rangesLock. */

@@ -39,7 +39,6 @@ import {
   OWNS_USER,
   RANGE_POISON,
   RANGE_RESOURCE,
-  beforeStampChanges,
   readStamp,
   stampIsValid,
   startStamp,
@@ -199,8 +198,7 @@ export function* hmmRangeRegister(
     record.hmm = hmm.at;
     record.owns = OWNS_REGISTRATION;
     hmm.ranges.addTail(record.node);
-    yield* beforeStampChanges(record);
-    startStamp(hmm, record);
+    yield* startStamp(hmm, record);
     const stamp = readStamp(record);
     if (stampIsValid(stamp)) range.armed = stamp;
   }

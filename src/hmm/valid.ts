@@ -19,9 +19,8 @@
  */
 
 import { EBUSY, ENODEV, type Errno } from "../sync/errno.ts";
-import { EXPLORED } from "../sync/shared-memory.ts";
-import { type Task, access, doneBoolean } from "../sync/task.ts";
-import { NOT_ARMED, STAMP_LABEL, STAMP_ORPHANED, readStamp, stampIndex, stampIsValid } from "./range-record.ts";
+import type { Task } from "../sync/task.ts";
+import { NOT_ARMED, STAMP_ORPHANED, loadStamp, readStamp, stampIndex, stampIsValid } from "./range-record.ts";
 import { type HmmRange, checkRegistered, hmmOfRange } from "./range.ts";
 
 /** Longest wait of those who give no time of their own, as in Linux's drivers. */
@@ -34,7 +33,7 @@ export const WAIT_UNTIL_VALID_MS = 1000;
  */
 export function hmmRangeValid(range: HmmRange): Task<boolean> {
   checkRegistered(range, "ask for the validity of");
-  return range.machine.memory.mode === EXPLORED ? isStillArmed(range) : doneBoolean(isArmed(range));
+  return isStillArmed(range);
 }
 
 /**
@@ -61,8 +60,7 @@ export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAI
  */
 export function* armRange(range: HmmRange): Task<Errno> {
   const { record } = range;
-  yield* access(range.machine.memory, "read", stampIndex(record), 1, STAMP_LABEL);
-  const stamp = readStamp(record);
+  const stamp = yield* loadStamp(record);
   range.armed = stampIsValid(stamp) ? stamp : NOT_ARMED;
   if (stamp === STAMP_ORPHANED) return ENODEV;
   return stampIsValid(stamp) ? 0 : EBUSY;
@@ -78,11 +76,6 @@ export function isOrphaned(range: HmmRange): boolean {
  * meaning.
  */
 export function* isStillArmed(range: HmmRange): Task<boolean> {
-  const { record } = range;
-  yield* access(range.machine.memory, "read", stampIndex(record), 1, STAMP_LABEL);
-  return isArmed(range);
-}
-
-function isArmed({ record, armed }: HmmRange): boolean {
-  return readStamp(record) === armed && stampIsValid(armed);
+  const stamp = yield* loadStamp(range.record);
+  return stamp === range.armed && stampIsValid(stamp);
 }

@@ -11,13 +11,12 @@
  * Every function that is a task takes slabLock or heapLock for a moment and never waits for anything else.
  */
 
-import { atomicCompareExchange, atomicLoad } from "../sync/atomics.ts";
 import { ENOMEM } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { access } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
+import { compareExchangeWord, readWord } from "../sync/word-steps.ts";
 import { Arenas } from "./arenas.ts";
 import { allocBlock, classWords, freeBlock, quarantineBlock } from "./heap-blocks.ts";
 import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
@@ -122,10 +121,10 @@ export class Heap {
 
   /** Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there (atomically). Made by who asks first. */
   *root(name: string): Task<number> {
-    const found = this.#pages.roots.find(name);
+    const found = yield* this.#pages.roots.find(name);
     if (found !== 0) return found;
     yield* this.#pages.lock.lock();
-    const slot = this.#pages.roots.add(name);
+    const slot = yield* this.#pages.roots.add(name);
     yield* this.#pages.lock.unlock();
     return slot;
   }
@@ -137,7 +136,7 @@ export class Heap {
   *singleton<T extends StructView>(info: Struct<T>, init: (view: T) => void): Task<T> {
     const { memory } = this;
     const slot = yield* this.root(info.name);
-    const known = atomicLoad(memory.words, slot);
+    const known = yield* readWord(memory, slot, info.name);
     if (known !== 0) return info.at(memory, known);
     const at = yield* this.alloc(info);
     if (at === 0) {
@@ -148,8 +147,7 @@ export class Heap {
       );
     }
     init(info.at(memory, at));
-    yield* access(memory, "update", slot, 1, info.name);
-    const winner = atomicCompareExchange(memory.words, slot, 0, at);
+    const winner = yield* compareExchangeWord(memory, slot, 0, at, info.name);
     if (winner === 0) return info.at(memory, at);
     yield* this.free(info, at);
     return info.at(memory, winner);
@@ -181,10 +179,10 @@ export class Heap {
 
   *#openCache(info: StructInfo): Task<SlabCache> {
     const { caches, lock } = this.#pages;
-    let record = caches.find(info.name);
+    let record = yield* caches.find(info.name);
     if (record === 0) {
       yield* lock.lock();
-      record = caches.add(info.name, (at) => SlabCache.format(this.memory, info, at));
+      record = yield* caches.add(info.name, (at) => SlabCache.format(this.memory, info, at));
       yield* lock.unlock();
     }
     const cache = new SlabCache(this.#pages, info, record);

@@ -9,10 +9,12 @@
  *   D2  Adding holds the owner's lock (heapLock) and looks once more before it adds.
  */
 
-import { atomicLoad, atomicStore } from "../sync/atomics.ts";
+import { atomicLoad } from "../sync/atomics.ts";
 import { bug } from "../sync/errors.ts";
 import { nameHash } from "../sync/lock-class.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Task } from "../sync/task.ts";
+import { readWord, writeWord } from "../sync/word-steps.ts";
 
 const READY = 0;
 const HASH = 1;
@@ -47,17 +49,16 @@ export class NameTable {
   }
 
   /** Word index of the payload of `name`, or 0 (D1). */
-  find(name: string): number {
-    const { words } = this.#memory;
+  *find(name: string): Task<number> {
     for (const entry of this.#probes(name)) {
-      if (atomicLoad(words, entry + READY) === 0) return 0;
+      if ((yield* readWord(this.#memory, entry + READY, "name table")) === 0) return 0;
       if (this.#isNamed(entry, name)) return entry + PAYLOAD;
     }
     return 0;
   }
 
   /** Adds `name` if it is not there yet; `init` fills the zeroed payload before anyone can find it. Holding the owner's lock (D2). */
-  add(name: string, init?: (at: number) => void): number {
+  *add(name: string, init?: (at: number) => void): Task<number> {
     if (name.length === 0 || name.length > NAME_LIMIT) {
       bug(`Cannot enter the name "${name}": it has ${name.length} characters; use 1 to ${NAME_LIMIT}`);
     }
@@ -71,7 +72,7 @@ export class NameTable {
       words[entry + LENGTH] = name.length;
       for (let i = 0; i < name.length; i++) words[entry + NAME + (i >> 2)]! |= name.charCodeAt(i) << ((i & 3) * 8);
       init?.(entry + PAYLOAD);
-      atomicStore(words, entry + READY, 1);
+      yield* writeWord(this.#memory, entry + READY, 1, "name table");
       return entry + PAYLOAD;
     }
     return bug(`Cannot enter the name "${name}": all ${this.#capacity} entries are taken; use fewer names`);

@@ -21,7 +21,7 @@ import { bug } from "../sync/errors.ts";
 import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/spinlock.ts";
-import { DONE, access, doneBoolean, doneNumber } from "../sync/task.ts";
+import { DONE, access, doneBoolean, doneNumber, step } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { FrameAllocator, MAGAZINES_WORDS } from "./frame-allocator.ts";
 import type { Heap } from "./heap.ts";
@@ -197,14 +197,14 @@ export class Ram {
   /** One more reference (F2). */
   pageGet(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;
-    if (this.memory.mode === EXPLORED) return this.#explored(pfn, () => this.#get(pfn));
+    if (this.memory.mode === EXPLORED) return this.#getExplored(pfn);
     this.#get(pfn);
     return DONE;
   }
 
   /** One more reference, unless the frame is free. */
   pageGetNotZero(pfn: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.#explored(pfn, () => this.#getNotZero(pfn));
+    if (this.memory.mode === EXPLORED) return this.#getNotZeroExplored(pfn);
     return doneBoolean(this.#getNotZero(pfn));
   }
 
@@ -226,23 +226,23 @@ export class Ram {
   }
 
   /** Whether the frame has exactly so many references, pins included. */
-  *pageHas(pfn: number, references: number): Task<boolean> {
-    yield* access(this.memory, "read", this.#countName(pfn), 1, "frame count");
-    return this.pageCount(pfn) === references;
+  pageHas(pfn: number, references: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.#hasExplored(pfn, references);
+    return doneBoolean(this.pageCount(pfn) === references);
   }
 
   /** A reference that is a pin (F3). Only for who holds a reference. Pairs with `pageUnpin`. */
   *pagePin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
     yield* this.pageGet(pfn);
-    yield* access(this.memory, "update", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    yield* this.#pinsStep("update", pfn);
     const counts = this.#sections.countsOf(pfn);
     atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
   }
 
   *pageUnpin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
-    yield* access(this.memory, "update", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    yield* this.#pinsStep("update", pfn);
     const counts = this.#sections.countsOf(pfn);
     const pins = atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
     if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
@@ -253,9 +253,8 @@ export class Ram {
    * Whether one page-table entry, the asker's, has a frame of private memory: it has one reference, or pins (a frame is pinned only for its sole entry, and
    * fork shares no pinned frame). May say no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
    */
-  pageIsSole(pfn: number): Task<boolean> {
-    if (this.memory.mode === EXPLORED) return this.#soleExplored(pfn);
-    return doneBoolean(this.#pins(pfn) > 0 || this.pageCount(pfn) === 1);
+  *pageIsSole(pfn: number): Task<boolean> {
+    return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
   }
 
   /** Whether the frame has pins, a moment ago. */
@@ -443,16 +442,17 @@ export class Ram {
   }
 
   *#pinnedExplored(pfn: number): Task<boolean> {
-    yield* access(this.memory, "read", this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
+    yield* this.#pinsStep("read", pfn);
     return this.#pins(pfn) > 0;
   }
 
-  *#soleExplored(pfn: number): Task<boolean> {
-    return (yield* this.#pinnedExplored(pfn)) || (yield* this.pageHas(pfn, 1));
+  *#hasExplored(pfn: number, references: number): Task<boolean> {
+    yield* this.#countStep("read", pfn);
+    return this.pageCount(pfn) === references;
   }
 
   *#putExplored(pfn: number): Task<void> {
-    yield* access(this.memory, "update", this.#countName(pfn), 1, "frame count");
+    yield* this.#countStep("update", pfn);
     if (!this.#put(pfn)) return;
     // F2: not the counts.
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
@@ -466,9 +466,24 @@ export class Ram {
     return this.#allocator.give(pfn);
   }
 
-  *#explored<T>(pfn: number, act: () => T): Task<T> {
-    yield* access(this.memory, "update", this.#countName(pfn), 1, "frame count");
-    return act();
+  *#getExplored(pfn: number): Task<void> {
+    yield* this.#countStep("update", pfn);
+    this.#get(pfn);
+  }
+
+  *#getNotZeroExplored(pfn: number): Task<boolean> {
+    yield* this.#countStep("update", pfn);
+    return this.#getNotZero(pfn);
+  }
+
+  /** Names what the caller does next to the frame's COUNT. */
+  #countStep(kind: "read" | "update", pfn: number): Task<void> {
+    return step(this.memory, kind, this.#countName(pfn), 1, "frame count");
+  }
+
+  /** The same of its PINS. */
+  #pinsStep(kind: "read" | "update", pfn: number): Task<void> {
+    return step(this.memory, kind, this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
   }
 
   /** How the frame's COUNT is named to a scheduler: see frameWord, but a shared count lies in the heap. */

@@ -19,12 +19,10 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../memory/struct.ts";
-import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
 import { Srcu } from "../sync/srcu.ts";
-import { EXPLORED, type SharedMemory } from "../sync/shared-memory.ts";
-import { type Task, access, doneNumber } from "../sync/task.ts";
+import type { Task } from "../sync/task.ts";
 import { type InvalidateRange, eventName } from "./events.ts";
 import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
 
@@ -97,8 +95,7 @@ export function* mmuNotifierRegister(
   yield* notifierSrcu(machine);
   node.init(opsId);
   yield* subscriptions.lock.lock();
-  yield* access(machine.memory, "write", subscriptions.headIndex, 1, LISTENERS);
-  subscriptions.link(node);
+  yield* subscriptions.link(node);
   yield* subscriptions.lock.unlock();
 }
 
@@ -134,53 +131,32 @@ export function* mmuNotifierUnregisterNoRelease(subscriptions: NotifierSubscript
 function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
   const { release } = opsOf(node);
   if (release === undefined) return;
-  yield* access(machine.memory, "update", node.releasedIndex, 1, "claim to release");
-  if (node.claimRelease()) yield* release(machine, node.at);
+  if (yield* node.claimRelease()) yield* release(machine, node.at);
 }
 
 function* unlinkNode(subscriptions: NotifierSubscriptions, node: MmuNotifier): Task<boolean> {
   yield* subscriptions.lock.lock();
-  yield* access(node.memory, "write", subscriptions.indexBefore(node), 1, LISTENERS);
-  const unlinked = subscriptions.unlink(node);
+  const unlinked = yield* subscriptions.unlink(node);
   yield* subscriptions.lock.unlock();
   return unlinked;
-}
-
-/** What reports call the list's words. */
-const LISTENERS = "listeners";
-
-/** The list is walked without its lock: to an explorer each look at it is a step. */
-function firstOf(subscriptions: NotifierSubscriptions): Task<number> {
-  const { memory, headIndex } = subscriptions;
-  return memory.mode === EXPLORED ? looked(memory, headIndex) : doneNumber(subscriptions.first());
-}
-
-function nextOf(node: MmuNotifier): Task<number> {
-  const { memory, nextIndex } = node;
-  return memory.mode === EXPLORED ? looked(memory, nextIndex) : doneNumber(node.next());
-}
-
-function* looked(memory: SharedMemory, index: number): Task<number> {
-  yield* access(memory, "read", index, 1, LISTENERS);
-  return atomicLoad(memory.words, index);
 }
 
 /** Tells every listener that the range is about to change. Linux: `__mmu_notifier_invalidate_range_start`. N3, N4. */
 export function* mmuNotifierInvalidateRangeStart(machine: Machine, range: InvalidateRange): Task<Errno> {
   const { subscriptions } = range;
-  if ((yield* firstOf(subscriptions)) === 0) return 0;
+  if ((yield* subscriptions.first()) === 0) return 0;
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   let failed: Errno = 0;
   const agreed: number[] = [];
-  for (let at = yield* firstOf(subscriptions); at !== 0 && failed === 0;) {
+  for (let at = yield* subscriptions.first(); at !== 0 && failed === 0;) {
     const node = new MmuNotifier(machine.memory, at);
     const start = opsOf(node).invalidateRangeStart;
     const answer = start === undefined ? 0 : yield* start(machine, at, range);
     if (answer === 0) agreed.push(at);
     else checkRefusal(range, answer);
     failed = answer;
-    at = yield* nextOf(node);
+    at = yield* node.next();
   }
   if (failed !== 0) yield* endThose(machine, range, agreed);
   yield* srcu.readUnlock(section);
@@ -211,14 +187,14 @@ function* endThose(machine: Machine, range: InvalidateRange, agreed: readonly nu
 /** Tells every listener that the range has changed. Pairs with a start that returned 0. Never fails, never waits for long. */
 export function* mmuNotifierInvalidateRangeEnd(machine: Machine, range: InvalidateRange): Task<void> {
   const { subscriptions } = range;
-  if ((yield* firstOf(subscriptions)) === 0) return;
+  if ((yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
-  for (let at = yield* firstOf(subscriptions); at !== 0;) {
+  for (let at = yield* subscriptions.first(); at !== 0;) {
     const node = new MmuNotifier(machine.memory, at);
     const end = opsOf(node).invalidateRangeEnd;
     if (end !== undefined) yield* end(machine, at, range);
-    at = yield* nextOf(node);
+    at = yield* node.next();
   }
   yield* srcu.readUnlock(section);
 }
@@ -237,10 +213,10 @@ export function* mmuNotifierReplayStart(machine: Machine, node: MmuNotifier, ran
  * Linux: `__mmu_notifier_release`.
  */
 export function* mmuNotifierRelease(machine: Machine, subscriptions: NotifierSubscriptions): Task<void> {
-  if ((yield* firstOf(subscriptions)) === 0) return;
+  if ((yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
-  for (let at = yield* firstOf(subscriptions); at !== 0; at = yield* firstOf(subscriptions)) {
+  for (let at = yield* subscriptions.first(); at !== 0; at = yield* subscriptions.first()) {
     const node = new MmuNotifier(machine.memory, at);
     // Called while still linked: an unregister that comes now finds it linked, or waits in synchronize for this section.
     yield* releaseOnce(machine, node);

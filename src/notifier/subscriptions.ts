@@ -11,9 +11,11 @@
  */
 
 import { type LockClass, lockClass } from "../sync/lock-class.ts";
-import { atomicCompareExchange, atomicLoad, atomicStore } from "../sync/atomics.ts";
+import { atomicLoad, atomicStore } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/spinlock.ts";
+import type { Task } from "../sync/task.ts";
+import { compareExchangeWord, readWord, writeWord } from "../sync/word-steps.ts";
 
 const HEAD_WORD = Spinlock.WORDS;
 
@@ -39,44 +41,37 @@ export class NotifierSubscriptions {
     atomicStore(this.memory.words, this.at + HEAD_WORD, 0);
   }
 
-  /** Word of the first node's pointer, for scheduling points: it is read without the lock under which it changes. */
-  get headIndex(): number {
-    return this.at + HEAD_WORD;
-  }
-
-  /** Word that unlinking `node` will change, if it is linked. Holding `notifierLock`. */
-  indexBefore(node: MmuNotifier): number {
-    const prev = node.prev();
-    return prev === 0 || !node.isLinked() ? this.headIndex : prev + NEXT_WORD;
-  }
-
-  /** First node, or 0. A plain look for "nobody listens", or the begin of a walk inside an SRCU read section. */
-  first(): number {
-    return atomicLoad(this.memory.words, this.at + HEAD_WORD);
+  /** First node, or 0. A look for "nobody listens", or the begin of a walk inside an SRCU read section. */
+  first(): Task<number> {
+    return readWord(this.memory, this.at + HEAD_WORD, LISTENERS);
   }
 
   /** Links `node` in front. Holding `notifierLock` and the mmap lock for writing. */
-  link(node: MmuNotifier): void {
-    const first = this.first();
+  *link(node: MmuNotifier): Task<void> {
+    const { memory } = this;
+    const first = atomicLoad(memory.words, this.at + HEAD_WORD);
     node.setNext(first);
     node.setPrev(0);
-    if (first !== 0) new MmuNotifier(this.memory, first).setPrev(node.at);
+    if (first !== 0) new MmuNotifier(memory, first).setPrev(node.at);
     // Published last: a walker that sees the node sees its `next` too.
-    atomicStore(this.memory.words, this.at + HEAD_WORD, node.at);
+    yield* writeWord(memory, this.at + HEAD_WORD, node.at, LISTENERS);
   }
 
   /** Unlinks `node`, keeping its `next` (N1). Holding `notifierLock`. False when exit has already unlinked it. */
-  unlink(node: MmuNotifier): boolean {
+  *unlink(node: MmuNotifier): Task<boolean> {
     if (!node.isLinked()) return false;
-    const next = node.next();
+    const { memory } = this;
+    const next = node.nextLocked();
     const prev = node.prev();
-    if (prev === 0) atomicStore(this.memory.words, this.at + HEAD_WORD, next);
-    else new MmuNotifier(this.memory, prev).setNext(next);
-    if (next !== 0) new MmuNotifier(this.memory, next).setPrev(prev);
+    yield* writeWord(memory, prev === 0 ? this.at + HEAD_WORD : prev + NEXT_WORD, next, LISTENERS);
+    if (next !== 0) new MmuNotifier(memory, next).setPrev(prev);
     node.setPrev(UNLINKED);
     return true;
   }
 }
+
+/** What reports call the words that are read without the lock under which they change. */
+const LISTENERS = "listeners";
 
 const NEXT_WORD = 0;
 const PREV_WORD = 1;
@@ -105,18 +100,14 @@ export class MmuNotifier {
     atomicStore(words, this.at + RELEASED_WORD, 0);
   }
 
-  next(): number {
+  /** The next node, or 0. Inside an SRCU read section. */
+  next(): Task<number> {
+    return readWord(this.memory, this.at + NEXT_WORD, LISTENERS);
+  }
+
+  /** The same under `notifierLock`, where it does not change. */
+  nextLocked(): number {
     return atomicLoad(this.memory.words, this.at + NEXT_WORD);
-  }
-
-  /** Word of `next`, likewise read without the lock. */
-  get nextIndex(): number {
-    return this.at + NEXT_WORD;
-  }
-
-  /** Word of the claim to call release. */
-  get releasedIndex(): number {
-    return this.at + RELEASED_WORD;
   }
 
   setNext(node: number): void {
@@ -140,7 +131,7 @@ export class MmuNotifier {
   }
 
   /** True for the first caller only: that one calls the listener's release. */
-  claimRelease(): boolean {
-    return atomicCompareExchange(this.memory.words, this.at + RELEASED_WORD, 0, 1) === 0;
+  *claimRelease(): Task<boolean> {
+    return (yield* compareExchangeWord(this.memory, this.at + RELEASED_WORD, 0, 1, "claim to release")) === 0;
   }
 }

@@ -58,6 +58,11 @@ function build(): World {
 
 type Body = (world: World) => Task<unknown>;
 
+/** As a thread of its own runs it: with a handle of its own, which has not looked up any cache yet. */
+function asThread(body: Body): Body {
+  return (world) => body({ ...world, heap: new Heap(world.machine.memory) });
+}
+
 function* thing({ heap }: World): Task<void> {
   const at = yield* heap.alloc(Thing);
   assert(at !== 0, "the heap is full");
@@ -120,12 +125,15 @@ function together(first: Act, second: Act): Covered {
     summary: `${first.name} and ${second.name} at the same time, and what was taken is given back.`,
     memory: () => world().machine.memory,
     setup: world,
-    // The frame tables lie outside the heap that the explorer puts back; handles that remember caches are made anew.
-    reopen: (memory) => {
+    // The frame tables lie outside the heap that the explorer puts back.
+    reopen: () => {
       world().frames.restore();
-      return { ...world(), heap: new Heap(memory) };
+      return world();
     },
-    tasks: { [first.name]: { runs: first.runs, body: first.body }, [other]: { runs: second.runs, body: second.body } },
+    tasks: {
+      [first.name]: { runs: first.runs, body: asThread(first.body) },
+      [other]: { runs: second.runs, body: asThread(second.body) },
+    },
     check: ({ heap, machine, books: before }) => {
       const now = books(heap, machine);
       const left = isMade ? now.replace("1 coveredOnly, ", "") : now;

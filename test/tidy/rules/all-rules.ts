@@ -2,6 +2,7 @@
 
 import type { Rule } from "../rule.ts";
 import { atomics } from "./atomics.ts";
+import { bareAnnouncements } from "./bare-announcements.ts";
 import { bannedWords } from "./banned-words.ts";
 import { changelog } from "./changelog.ts";
 import { cycles } from "./cycles.ts";
@@ -24,6 +25,7 @@ export const allRules: readonly Rule[] = [
   checkerRooms,
   cycles,
   atomics,
+  bareAnnouncements,
   purity,
   sizes,
   bannedWords,
