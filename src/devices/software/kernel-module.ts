@@ -84,11 +84,15 @@ function otherModule(url: string, error: unknown): string | undefined {
 }
 
 /**
- * Whether the error was thrown by a module's code (a frame of its stack is there), and not by who
- * loads modules. The frames of importers are asynchronous.
+ * Whether the error was thrown by a module's code, and not by who loads modules: by the first frame of
+ * its stack that has a place. Of an error of the loader that is none (Node: its own), or ours, who has
+ * asked for the import (Chromium).
  */
 function isThrownByCode({ stack = "" }: Error): boolean {
-  return stack.split("\n").some((line) => /^\s+at (?!async )/.test(line) && !line.includes("node:internal"));
+  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line) && !line.includes("<anonymous>)"));
+  const [first] = frames;
+  if (first === undefined || /^\s+at async /.test(first)) return false;
+  return !first.includes("node:internal") && !first.includes(import.meta.url);
 }
 
 /** Where the parser stopped, when the stack begins with that. */
