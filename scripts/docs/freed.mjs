@@ -264,7 +264,11 @@ export const freed = {
       readers: "the device's threads, through translations that they remember; `touch`, which marks it used",
       apart:
         "D2, D3 of devices/software/device-record.ts: flushed before the frame holds something else. A mark that comes late goes to the frame's next page, which costs that one nothing but a chance to be evicted",
-      proof: ["coverage/devices/evict-vs-read", "coverage/devices/evict-vs-madvise"],
+      proof: [
+        "coverage/devices/kernel-load-vs-discard",
+        "coverage/devices/kernel-store-vs-discard",
+        "coverage/devices/evict-vs-read",
+      ],
     },
     {
       what: "the device's record with its tables, rings and generations",
