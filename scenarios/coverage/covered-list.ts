@@ -8,6 +8,7 @@ import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceCommands } from "./devices/commands.ts";
+import { joining } from "./devices/joining.ts";
 import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
 import { inFlight } from "./hmm/in-flight.ts";
@@ -48,6 +49,7 @@ export const covered: readonly Covered[] = [
   ...deviceServices,
   ...deviceAccesses,
   ...deviceCommands,
+  ...joining,
   ...deathsInSections,
   ...deathsOfOwners,
   ...orphans,

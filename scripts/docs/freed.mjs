@@ -273,10 +273,16 @@ export const freed = {
     {
       what: "the device's record with its tables, rings and generations",
       by: "whoever drops the last reference (`freeDevice`): the owner, a thread that leaves, a reaper",
-      readers: "the device's threads, and what a kernel has left behind in them; the owner's statistics",
+      readers:
+        "the device's threads, Workers that are about to become such, what a kernel has left behind in them; the owner's statistics",
       apart:
-        "The mirror's registration and each thread hold a reference (devices/software/device-state.ts). A thread's memory is closed before it gives its own up, and finds nothing from then on; the owner keeps the last numbers",
-      proof: ["coverage/devices/read-vs-exit", "test/devices/odd-kernels.test.ts", "test/devices/thread-death.test.ts"],
+        "The mirror's registration and each thread hold a reference (devices/software/device-state.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/software/device-list.ts). A thread's memory is closed before it gives its own up, and finds nothing from then on; the owner keeps the last numbers",
+      proof: [
+        "coverage/devices/death/owner-vs-join",
+        "coverage/devices/read-vs-exit",
+        "test/devices/odd-kernels.test.ts",
+        "test/devices/thread-death.test.ts",
+      ],
     },
     {
       what: "the place of a device's record",

@@ -19,6 +19,7 @@ export const LOCK_ORDER: string = `
   lock rangesLock: spinlock: the ranges of an hmm and its in-flight invalidations
   lock mirrorClaim: spinlock: the status of a mirror, and so who may unregister it
   lock mirrorOpsLock: spinlock: which drivers are in use on the machine
+  lock devicesLock: spinlock: the list of a machine's software devices
   lock notifierLock: spinlock: the list of subscriptions of an mm
   lock srcuQueueLock: spinlock: the lists of deferred calls of an srcu
   lock slabLock: spinlock: the free lists of a cache

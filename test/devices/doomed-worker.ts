@@ -26,7 +26,7 @@ const { memory } = seat.machine;
 const record = DeviceRecord.at(memory, recordAt);
 
 function* stop(): Task<void> {
-  yield* joinDevice(seat.machine, record);
+  yield* joinDevice(seat.machine, { recordAt, serial: record.serial });
   yield* takeTurn(record);
   yield* record.driverLock.lock();
   const frames = new Frames(record);

@@ -52,7 +52,9 @@ export class PlayedDevice {
       return errno;
     };
     assert.equal(space.runSync(registering()), 0);
-    this.threads = Array.from({ length: threads }, (_, index) => DeviceThread.open(machine, record.at, index, Spans));
+    this.threads = Array.from({ length: threads }, (_, index) =>
+      DeviceThread.open(machine, { recordAt: record.at, serial: record.serial }, index, Spans),
+    );
   }
 
   get stats(): DeviceStats {
@@ -122,8 +124,8 @@ export function booksOf(space: AddressSpace): string {
   };
   space.runSync(settle());
   assert.ok(memory.words.length > 0);
-  // The directory of drivers, once made, stays.
-  const accounts = heap.accounting().filter(({ name }) => name !== "mirrorOpsDirectory");
+  // The directory of drivers and the list of devices, once made, stay.
+  const accounts = heap.accounting().filter(({ name }) => !/^(?:mirrorOpsDirectory|deviceList)$/.test(name));
   return JSON.stringify({ accounts, usedPages: ram.usage().usedPages });
 }
 

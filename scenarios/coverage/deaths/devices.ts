@@ -16,10 +16,11 @@ import { type Body, type DeviceWorld, playing } from "../devices/stage.ts";
 
 /** Joins the device as one of its threads, serves a fault, and leaves. */
 const serve: Body = function* (world: DeviceWorld, rig: HmmRig): Task<void> {
-  const slot = yield* joinDevice(rig.machine, world.record);
-  assert(slot >= 0, `joining answered ${slot}`);
+  const { at: recordAt, serial } = world.record;
+  const joined = yield* joinDevice(rig.machine, { recordAt, serial });
+  assert(typeof joined !== "number", "the device is there, and its thread owns little");
   yield* resolve(world, rig, RIG_PAGE, false);
-  yield* leaveDevice(rig.machine, world.record, slot);
+  yield* leaveDevice(rig.machine, joined.record, joined.slot);
 };
 
 /** Nobody knows that it is one of the device's threads. */

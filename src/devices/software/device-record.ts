@@ -16,6 +16,7 @@
  */
 
 import { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
+import { List } from "../../memory/list.ts";
 import {
   type Struct,
   type StructView,
@@ -47,6 +48,7 @@ export interface DeviceRecord extends StructView {
   readonly driverLock: Mutex;
   readonly shootdown: Shootdown;
   readonly refs: RefCount;
+  readonly node: List;
   serial: number;
   threads: number;
   faultTimeoutMs: number;
@@ -75,6 +77,7 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("software
   driverLock: embed(Mutex, "page table, frames, thrash table", "driverLock"),
   shootdown: embed(Shootdown, "generations of the device threads' cached translations"),
   refs: embed(RefCount, "1 for the mirror's registration, 1 for each device thread; at 0 all of it is freed"),
+  node: embed(List, "in the machine's list of devices (device-list.ts); guarded by devicesLock"),
   serial: u32("const", "number of the device on its machine: tells it from one whose memory it inherited"),
   threads: u32("const", "device threads, each with a fault ring"),
   faultTimeoutMs: u32("const", "how long a fault may be retried"),

@@ -11,10 +11,11 @@ import { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { atomicAdd } from "../../sync/atomics.ts";
-import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { addResource, registerReleaser, removeResource, resourceKind } from "../../sync/resources.ts";
 import type { Task } from "../../sync/task.ts";
+import { type DevicePlace, delistDevice, enlistDevice, findDevice } from "./device-list.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
 import { RING_WORDS } from "./fault-ring.ts";
@@ -43,7 +44,7 @@ export function* createDevice(machine: Machine, options: DeviceStateOptions): Ta
   record.threads = options.threads;
   record.faultTimeoutMs = options.faultTimeoutMs;
   record.frames = options.memoryBytes / PAGE_BYTES;
-  if (yield* allocParts(machine, record)) return record;
+  if ((yield* allocParts(machine, record)) && (yield* enlistDevice(machine, record)) === 0) return record;
   yield* freeDevice(machine, record);
   return ENOMEM;
 }
@@ -82,6 +83,7 @@ export function* putDevice(machine: Machine, record: DeviceRecord): Task<void> {
 
 function* freeDevice(machine: Machine, record: DeviceRecord): Task<void> {
   const { heap } = machine;
+  yield* delistDevice(machine, record);
   for (let i = 0; i < record.threads; i++) {
     const ring = record.rings.get(i);
     if (ring !== 0) yield* heap.freeWords(ring, RING_WORDS);
@@ -113,11 +115,19 @@ export function registerDevice(machine: Machine, record: DeviceRecord, mm: Mm, o
 /** A device whose thread this is. */
 const THREAD_RESOURCE: number = resourceKind("software device thread");
 
-/** This thread becomes one of the device's: a resource slot for `leaveDevice`, or EMFILE. The device is there: somebody holds a reference meanwhile. */
-export function* joinDevice(machine: Machine, record: DeviceRecord): Task<number> {
-  yield* record.refs.get();
+/** A device, and where the list of what this thread owns says that it is one of its threads. */
+export interface JoinedDevice {
+  readonly record: DeviceRecord;
+  /** For `leaveDevice`. */
+  readonly slot: number;
+}
+
+/** This thread becomes one of the device's. ENODEV when there is no such device any more, EMFILE. */
+export function* joinDevice(machine: Machine, place: DevicePlace): Task<JoinedDevice | Errno> {
+  const record = yield* findDevice(machine, place);
+  if (record === undefined) return ENODEV;
   const slot = addResource(record.memory, THREAD_RESOURCE, record.at);
-  if (slot >= 0) return slot;
+  if (slot >= 0) return { record, slot };
   yield* putDevice(machine, record);
   return EMFILE;
 }

@@ -6,11 +6,12 @@
 
 import { HmmMirror } from "../../hmm/mirror-record.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import { type DeviceMemory, openDeviceMemory } from "./device-memory.ts";
-import { DeviceRecord } from "./device-record.ts";
+import type { DevicePlace } from "./device-list.ts";
+import type { DeviceRecord } from "./device-record.ts";
 import { joinDevice, leaveDevice } from "./device-state.ts";
 import { DeviceTable } from "./device-table.ts";
 import { DeviceTranslator, WorkItem } from "./device-translator.ts";
@@ -53,11 +54,16 @@ export class DeviceThread {
     this.#runner = new ItemRunner(service, ring, this.work, this.memory);
   }
 
-  /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE. */
-  static open(machine: Machine, recordAt: number, index: number, Spans: SpanServiceClass = SpanService): DeviceThread {
-    const record = DeviceRecord.at(machine.memory, recordAt);
-    const slot = runBlocking(machine.memory, joinDevice(machine, record), "device thread");
-    if (slot < 0) throw threadFailure(EMFILE);
+  /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE, ENODEV. */
+  static open(
+    machine: Machine,
+    place: DevicePlace,
+    index: number,
+    Spans: SpanServiceClass = SpanService,
+  ): DeviceThread {
+    const joined = runBlocking(machine.memory, joinDevice(machine, place), "device thread");
+    if (typeof joined === "number") throw threadFailure(joined);
+    const { record, slot } = joined;
     const service = runBlocking(machine.memory, FaultService.open(viewDevice(machine, record), Spans), "device thread");
     if (typeof service !== "number") return new DeviceThread(machine, record, index, slot, service);
     runBlocking(machine.memory, leaveDevice(machine, record, slot), "device thread");
@@ -82,6 +88,10 @@ export class DeviceThread {
 }
 
 function threadFailure(errno: Errno): HmmError {
-  const why = errno === EMFILE ? "it owns as many things on the machine as it may" : "the kernel heap is used up";
-  return new HmmError(errno, "device", `Cannot start a thread of the device: ${why}; give the machine more`);
+  const why =
+    new Map<Errno, string>([
+      [EMFILE, "it owns as many things on the machine as it may; give the machine more"],
+      [ENODEV, "its owner is gone, and the device with it; make another"],
+    ]).get(errno) ?? "the kernel heap is used up; give the machine more";
+  return new HmmError(errno, "device", `Cannot start a thread of the device: ${why}`);
 }

@@ -85,7 +85,7 @@ export class DeviceThreads {
   static async start(record: DeviceRecord, handle: AddressSpaceHandle, name: string): Promise<DeviceThreads> {
     const { machine, machineId } = handle;
     const handles = Array.from({ length: record.threads }, (_, index) => {
-      const start: ThreadStart = { machine, machineId, recordAt: record.at, index };
+      const start: ThreadStart = { machine, machineId, recordAt: record.at, serial: record.serial, index };
       return new ThreadHandle(start, `${name} ${index}`, () => stopDispatch(record));
     });
     const threads = new DeviceThreads(record, handles);

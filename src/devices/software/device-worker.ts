@@ -15,11 +15,12 @@ import { type OwnerMessage, type ThreadMessage, type ThreadStart, packFailure } 
 const scope = enterWorker();
 const post = (message: ThreadMessage): void => scope.post(message);
 
-function openThread({ machine, machineId, recordAt, index }: ThreadStart): { seat: MachineSeat; thread: DeviceThread } {
+function openThread(start: ThreadStart): { seat: MachineSeat; thread: DeviceThread } {
+  const { machine, machineId, index } = start;
   const seat = MachineSeat.attach(machine, machineId);
   seat.hold();
   try {
-    return { seat, thread: DeviceThread.open(seat.machine, recordAt, index) };
+    return { seat, thread: DeviceThread.open(seat.machine, start, index) };
   } catch (error) {
     seat.drop();
     throw error;

@@ -13,13 +13,12 @@ import {
   type KernelFailureFields,
   textOf,
 } from "../device-fault.ts";
+import type { DevicePlace } from "./device-list.ts";
 
 /** The start data of a device thread. */
-export interface ThreadStart {
+export interface ThreadStart extends DevicePlace {
   readonly machine: MachineHandle;
   readonly machineId: string;
-  /** The device's record. */
-  readonly recordAt: number;
   /** Which of the device's threads it is. */
   readonly index: number;
 }

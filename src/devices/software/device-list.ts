@@ -1,0 +1,86 @@
+/**
+ * @module devices/software/device-list
+ * The software devices of a machine. A Worker that is to become a thread of one is told its place in the heap by a message, and its owner, who alone holds a reference for it then, may
+ * be dead when it arrives: so it looks here whether there is still that device.
+ *
+ *   L1  A device is listed from before anybody else knows of it until directly before its memory is freed; under devicesLock a listed device is
+ *       allocated memory.
+ *   L2  Its references may have come to 0 already: who finds it takes one unless that is so.
+ *
+ * Lock: devicesLock, holding nothing else.
+ */
+
+import { List } from "../../memory/list.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { type Struct, type StructView, embed, struct } from "../../memory/struct.ts";
+import { atomicLoad } from "../../sync/atomics.ts";
+import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
+import { Spinlock } from "../../sync/spinlock.ts";
+import type { Task } from "../../sync/task.ts";
+import { DeviceRecord } from "./device-record.ts";
+
+interface DeviceList extends StructView {
+  readonly lock: Spinlock;
+  readonly live: List;
+}
+
+const DeviceList: Struct<DeviceList> = struct<DeviceList>("deviceList", {
+  lock: embed(Spinlock, "the list", "devicesLock"),
+  live: embed(List, "head of the machine's software devices; guarded by devicesLock"),
+});
+
+/** Names a device to other threads, which may hear of it late. */
+export interface DevicePlace {
+  /** Pointer of its record, as long as there is that device. */
+  readonly recordAt: number;
+  readonly serial: number;
+}
+
+/** Lists a new device (L1). ENOMEM. */
+export function* enlistDevice({ heap }: Machine, record: DeviceRecord): Task<Errno> {
+  let list: DeviceList;
+  try {
+    list = yield* heap.singleton(DeviceList, (view) => {
+      view.lock.init();
+      view.live.init();
+    });
+  } catch (error) {
+    if (error instanceof HmmError && error.code === "ENOMEM") return ENOMEM;
+    throw error;
+  }
+  yield* list.lock.lock();
+  list.live.addTail(record.node);
+  yield* list.lock.unlock();
+  return 0;
+}
+
+function* listOf({ heap, memory }: Machine): Task<DeviceList | undefined> {
+  const at = atomicLoad(memory.words, yield* heap.root(DeviceList.name));
+  return at === 0 ? undefined : DeviceList.at(memory, at);
+}
+
+/** The device is about to be freed. Does nothing for one that was never listed. */
+export function* delistDevice(machine: Machine, record: DeviceRecord): Task<void> {
+  const list = yield* listOf(machine);
+  if (list === undefined) return;
+  yield* list.lock.lock();
+  if (record.node.isListed()) record.node.del();
+  yield* list.lock.unlock();
+}
+
+/** The device, with a reference for the caller; undefined when it is gone (L2). */
+export function* findDevice(machine: Machine, place: DevicePlace): Task<DeviceRecord | undefined> {
+  const { recordAt, serial } = place;
+  const list = yield* listOf(machine);
+  if (list === undefined) return undefined;
+  let found: DeviceRecord | undefined;
+  yield* list.lock.lock();
+  for (const node of list.live.nodes()) {
+    if (DeviceRecord.containerOf(node, "node") !== recordAt) continue;
+    const record = DeviceRecord.at(machine.memory, recordAt);
+    if (record.serial === serial && (yield* record.refs.getNotZero())) found = record;
+  }
+  yield* list.lock.unlock();
+  return found;
+}
