@@ -89,8 +89,7 @@ function otherModule(url: string, error: unknown): string | undefined {
  * asked for the import (Chromium).
  */
 function isThrownByCode({ stack = "" }: Error): boolean {
-  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line) && !line.includes("<anonymous>)"));
-  const [first] = frames;
+  const first = stack.split("\n").find((line) => /^\s+at /.test(line) && !line.includes("<anonymous>)"));
   if (first === undefined || /^\s+at async /.test(first)) return false;
   return !first.includes("node:internal") && !first.includes(import.meta.url);
 }
