@@ -32,6 +32,9 @@ function derive(built) {
   const modules = new Map(paths.filter((path) => derived.test(path)).map((path) => [path, readFacts(from, path)]));
   const stepped = methodNames(modules.values(), (isSpelled) => !isSpelled);
   const spelled = methodNames(modules.values(), (isSpelled) => isSpelled);
+  // A method is called by its name alone, so that a name could not mean both.
+  const ambiguous = [...stepped].filter((name) => spelled.has(name));
+  if (ambiguous.length > 0) throw new Error(`@stepped and @spelled methods have the same name: ${ambiguous.join(", ")}`);
   const marked = {
     ofFunction: (/** @type {string} */ module, /** @type {string} */ name) =>
       modules.get(module)?.plainFunctions.get(name),

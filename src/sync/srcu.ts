@@ -84,13 +84,13 @@ export class Srcu {
 
   /** Begins a read section; the result is for {@link readUnlock}, in the same thread. Never waits. */
   readLock(): Task<number> {
-    return this.memory.mode === REAL ? doneNumber(this.enter()) : this.readLockChecked();
+    return this.memory.mode === REAL ? doneNumber(this.beginSection()) : this.readLockChecked();
   }
 
   /** Ends a read section. May run deferred calls. */
   readUnlock(index: number): Task<void> {
     if (this.memory.mode !== REAL) return this.readUnlockChecked(index);
-    return this.leave(index) ? this.driveAndSettle() : DONE;
+    return this.endSection(index) ? this.driveAndSettle() : DONE;
   }
 
   /**
@@ -161,7 +161,7 @@ export class Srcu {
   }
 
   /** @spelled srcu */
-  private enter(): number {
+  private beginSection(): number {
     const { memory, at } = this;
     const words = memory.words;
     const slot = countedSlot(memory, at, this.tag);
@@ -178,7 +178,7 @@ export class Srcu {
    *
    * @spelled srcu
    */
-  private leave(index: number): boolean {
+  private endSection(index: number): boolean {
     const { memory, at } = this;
     const words = memory.words;
     const slot = findHeld(memory, at, this.tag);
@@ -195,7 +195,7 @@ export class Srcu {
     if (memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
     beforeAcquire(this, HELD_SRCU);
     yield* step(memory, "srcuReadLock", at, WANTED, this.lockClass.name);
-    const index = this.enter();
+    const index = this.beginSection();
     afterAcquire(this, HELD_SRCU);
     return index;
   }
@@ -203,7 +203,7 @@ export class Srcu {
   private *readUnlockChecked(index: number): Task<void> {
     beforeRelease(this, HELD_SRCU);
     yield* step(this.memory, "srcuReadUnlock", this.at, WANTED, this.lockClass.name);
-    if (this.leave(index)) yield* this.driveAndSettle();
+    if (this.endSection(index)) yield* this.driveAndSettle();
   }
 
   /** @spelled srcu */
