@@ -50,6 +50,18 @@ export function playCopy(play: Play): void {
   if (String(sum) !== play.step.answer[1]) play.fail("ours reads other bytes");
 }
 
+/** Which private pages have a frame of their own. */
+export function playFrames(play: Play): void {
+  const { windowPages } = play.scene;
+  const { letters } = play.ours;
+  const entries = play.space.pagemapSync(BASE, windowPages * PAGE_BYTES);
+  const frames = entries.map(({ pfn, zero }, page) => {
+    if ("NRW".includes(letters[page] ?? ".")) return "-";
+    return pfn >= 0 && !zero ? "f" : ".";
+  });
+  play.expect(frames.join(""));
+}
+
 /** The first word of each page of the window. */
 export function playDump(play: Play): void {
   for (const [page, expected] of play.step.answer.entries()) {

@@ -16,7 +16,7 @@
  */
 
 import { HmmError } from "../../src/index.ts";
-import { playAccess, playCopy, playDump } from "./access-steps.ts";
+import { playAccess, playCopy, playDump, playFrames } from "./access-steps.ts";
 import { playMadvise, playMmap, playMprotect, playMunmap } from "./mapping-steps.ts";
 import { playMremap } from "./mremap-step.ts";
 import { Play, type Replica, type Scene } from "./play.ts";
@@ -74,6 +74,8 @@ export class Replay {
         return playCopy(play);
       case "dump":
         return playDump(play);
+      case "frames":
+        return playFrames(play);
       case "fork":
         this.#replicas.set(Number(play.kernels), { ...replica, space: replica.space.forkSync() });
         return;

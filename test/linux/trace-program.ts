@@ -1,5 +1,5 @@
 /**
- * @module Compiles trace.c and trace-space.c with the system's C compiler, once for a process, and
+ * @module Compiles trace.c and its parts with the system's C compiler, once for a process, and
  * runs it.
  */
 
@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Traces, parseTraces } from "./trace-text.ts";
 
-const SOURCES: readonly string[] = ["trace.c", "trace-space.c"].map((name) =>
+const SOURCES: readonly string[] = ["trace.c", "trace-draw.c", "trace-space.c"].map((name) =>
   fileURLToPath(new URL(`../../../test/linux/${name}`, import.meta.url)),
 );
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -128,6 +129,37 @@ static void read_map(char *map) {
   *map = 0;
 }
 
+/* PAGEMAP_SCAN of linux/fs.h, which older headers do not have; the kernel has it since 6.7. */
+struct scan {
+  uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages;
+  uint64_t inverted, all_of, any_of, returned;
+};
+struct region {
+  uint64_t start, end, categories;
+};
+enum { IS_PRESENT = 1 << 3, IS_SWAPPED = 1 << 4, IS_ZERO_PAGE = 1 << 5 };
+
+/* Which pages of the window have a frame that is not the page of zeros. */
+static int64_t read_frames(char *frames) {
+  struct region regions[WINDOW];
+  struct scan scan = {.size = sizeof scan, .start = BASE, .end = BASE + WINDOW * PAGE};
+  scan.regions = (uint64_t)regions;
+  scan.region_count = WINDOW;
+  scan.any_of = IS_PRESENT | IS_SWAPPED;
+  scan.returned = IS_PRESENT | IS_SWAPPED | IS_ZERO_PAGE;
+  int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int count = ioctl(fd, _IOWR('f', 16, struct scan), &scan);
+  close(fd);
+  if (count < 0) return -errno;
+  memset(frames, '.', WINDOW);
+  for (int i = 0; i < count; i++) {
+    if ((regions[i].categories & IS_ZERO_PAGE) != 0) continue;
+    memset(frames + (regions[i].start - BASE) / PAGE, 'f', (regions[i].end - regions[i].start) / PAGE);
+  }
+  return 0;
+}
+
 /* RLIMIT_AS so that `pages` more can be mapped. */
 static int64_t limit_pages(uint64_t pages) {
   FILE *file = fopen("/proc/self/statm", "re");
@@ -201,6 +233,8 @@ static int64_t do_call(const struct request *r, struct reply *reply) {
         reply->dump[page] = access_value(&load);
       }
       return 0;
+    case FRAMES:
+      return read_frames(reply->frames);
     case LIMIT:
       return r->flags == LIMIT_PAGES ? limit_pages(r->value) : limit_mappings((int)r->value);
     default:

@@ -20,10 +20,12 @@
  * addresses, names of errors, or names of signals. MAP, after calls that may change mappings, shows
  * the window page by page: "." a hole, n r w a private page with no right, for reading, for reading
  * and writing, N R W a shared one; "|" goes before the first page of each of the kernel's mappings.
+ * "frames" shows which private pages have a frame of their own: "f", or "." for none or that of
+ * zeros, and "-" for shared ones. Kernels before 6.7 do not tell, so there it is left out.
  */
 
 #define _GNU_SOURCE
-#include "trace.h"
+#include "trace-draw.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,24 +45,6 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
-/* Most pages of one call, unless it takes a whole mapping. */
-enum { COUNT_MAX = 7 };
-
-static uint64_t end_of_addresses;
-
-/* splitmix64 */
-static uint64_t random_state;
-
-static uint64_t next_random(void) {
-  uint64_t z = (random_state += 0x9e3779b97f4a7c15ull);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return z ^ (z >> 31);
-}
-
-static int below(int n) { return (int)(next_random() % (uint64_t)n); }
-static bool chance(int percent) { return below(100) < percent; }
-
 /*
  * Of the forks of a space that has died, each holds the pipe's other end open: the driver would
  * wait for ever.
@@ -72,14 +56,6 @@ static void on_alarm(int signal) {
   _exit(3);
 }
 
-struct space {
-  bool lives;
-  uint64_t guest; /* where the kernel placed a mapping; 0 = there is none */
-  int guest_pages;
-  char map[2 * WINDOW + 1];
-};
-
-static struct space spaces[SPACES];
 static enum limit limit;
 static int limit_number;
 
@@ -146,63 +122,6 @@ static void print_place(int space, const struct reply *reply, int pages) {
 static void print_answer(const struct reply *reply) {
   if (reply->answer < 0) printf("%s %s\n", error_name(reply->answer), reply->map);
   else printf("%ld %s\n", reply->answer, reply->map);
-}
-
-static char kind_at(int space, int page) {
-  int seen = -1;
-  for (const char *c = spaces[space].map; *c != 0; c++) {
-    if (*c != '|' && ++seen == page) return *c;
-  }
-  return '.';
-}
-
-/* Pages from `page` to the end of the kernel's mapping. */
-static int pages_to_end(int space, int page) {
-  int seen = -1;
-  for (const char *c = spaces[space].map; *c != 0; c++) {
-    if (*c == '|') {
-      if (seen >= page) return seen + 1 - page;
-    } else {
-      seen++;
-      if (seen > page && *c == '.') return seen - page;
-    }
-  }
-  return WINDOW - page;
-}
-
-/* A page of the window; mostly one that is mapped. */
-static int any_page(int space) {
-  int page = below(WINDOW);
-  for (int tries = 0; tries < 6 && kind_at(space, page) == '.' && !chance(20); tries++) page = below(WINDOW);
-  return page;
-}
-
-/* At most to the end of the window. */
-static int any_count(int space, int page) {
-  int count = chance(30) ? pages_to_end(space, page) : 1 + below(COUNT_MAX);
-  return count < WINDOW - page ? count : WINDOW - page;
-}
-
-/* In bytes: sometimes not whole pages. */
-static uint64_t any_length(int pages) {
-  uint64_t length = (uint64_t)pages * PAGE;
-  return length > 0 && chance(15) ? length - (uint64_t)below(PAGE) : length;
-}
-
-/* The page's address, or rarely one that is misaligned or lies at or past the end of addresses. */
-static uint64_t any_start(int page) {
-  if (chance(2)) return BASE + (uint64_t)page * PAGE + (uint64_t)below(PAGE);
-  if (chance(2)) return end_of_addresses + (uint64_t)below(3) * PAGE + (chance(30) ? 1 : 0);
-  return BASE + (uint64_t)page * PAGE;
-}
-
-static int any_protection(void) {
-  int pick = below(8);
-  return pick == 0 ? PROT_NONE : pick < 3 ? PROT_READ : PROT_READ | PROT_WRITE;
-}
-
-static char protection_letter(int protection) {
-  return protection == PROT_NONE ? 'n' : protection == PROT_READ ? 'r' : 'w';
 }
 
 static int mappings_in_window(int space) {
@@ -309,7 +228,7 @@ static void step_guest(int space) {
 }
 
 static void step_mremap(int space) {
-  int page = any_page(space), pages = any_count(space, page), new_pages = 1 + below(COUNT_MAX);
+  int page = any_page(space), pages = any_count(space, page), new_pages = 1 + below(7);
   if (chance(6)) pages = 0;
   if (chance(35)) new_pages = pages;
   struct request r = {.call = MREMAP, .address = any_start(page)};
@@ -407,6 +326,16 @@ static void dump(int space) {
   printf("\n");
 }
 
+static void step_frames(int space) {
+  struct request r = {.call = FRAMES};
+  struct reply *reply = ask(space, &r);
+  if (reply->answer < 0) return;
+  for (int page = 0; page < WINDOW; page++) {
+    if (strchr("NRW", kind_at(space, page)) != NULL) reply->frames[page] = '-';
+  }
+  printf("%d frames = %s\n", space, reply->frames);
+}
+
 static void any_step(void) {
   int space = below(SPACES);
   while (!spaces[space].lives) space = below(SPACES);
@@ -418,7 +347,8 @@ static void any_step(void) {
   else if (pick < 52) step_mremap(space);
   else if (pick < 57) step_madvise(space);
   else if (pick < 90) step_access(space);
-  else if (pick < 95) step_bulk(space);
+  else if (pick < 94) step_bulk(space);
+  else if (pick < 95) step_frames(space);
   else if (pick < 98) step_fork(space);
   else step_exit(space);
 }
@@ -442,8 +372,7 @@ static void start_first_space(void) {
  * time to reach.
  */
 static void run_trace(uint64_t seed, int number, int steps) {
-  random_state = seed * 0x2545f4914f6cdd1dull + (uint64_t)number * 0xd1342543de82ef95ull;
-  for (int i = 0; i < 8; i++) next_random();
+  seed_random(seed, number);
   limit = number % 4 == 3 ? LIMIT_PAGES : number % 32 == 1 && mappings_max() > 0 ? LIMIT_MAPPINGS : NO_LIMIT;
   limit_number = limit == LIMIT_PAGES ? 6 + below(12) : limit == LIMIT_MAPPINGS ? 3 + below(10) : 0;
   const char *names[] = {"none", "pages", "mappings"};
@@ -464,6 +393,7 @@ static void run_trace(uint64_t seed, int number, int steps) {
   for (int step = 0; step < steps; step++) any_step();
   for (int i = 0; i < SPACES; i++) {
     if (!spaces[i].lives) continue;
+    step_frames(i);
     dump(i);
     end_space(i);
   }

@@ -14,7 +14,7 @@ enum { PAGE = 4096, WINDOW = 24, SPACES = 4, BULK_MAX = 8 * PAGE };
 static const uint64_t BASE = 1ull << 40;
 
 /* Those up to MADVISE may change mappings. */
-enum call { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, LOAD, STORE, ADD, READ, WRITE, FORK, EXIT, DUMP, LIMIT };
+enum call { MMAP, MUNMAP, MPROTECT, MREMAP, MADVISE, LOAD, STORE, ADD, READ, WRITE, FORK, EXIT, DUMP, FRAMES, LIMIT };
 
 /* An access that the kernel refused answers one of these. */
 enum { SEGV = -1001, BUS = -1002 };
@@ -29,6 +29,7 @@ struct reply {
   int64_t answer; /* or a negative errno, SEGV, BUS */
   uint64_t sum;   /* READ: of the bytes */
   int64_t dump[WINDOW];
+  char frames[WINDOW + 1]; /* FRAMES: see trace.c; empty where the kernel does not tell */
   char map[2 * WINDOW + 1]; /* see trace.c; empty after calls that change no mapping */
 };
 

@@ -14,6 +14,7 @@ export interface TracedSpace extends Pick<
   | "readSync"
   | "writeSync"
   | "mapsSync"
+  | "pagemapSync"
   | "disposeSync"
   | "u8"
   | "u16"
@@ -36,6 +37,7 @@ export function altered(space: AddressSpace, alter: Alteration): TracedSpace {
     readSync: (...args) => space.readSync(...args),
     writeSync: (...args) => space.writeSync(...args),
     mapsSync: () => space.mapsSync(),
+    pagemapSync: (...args) => space.pagemapSync(...args),
     disposeSync: () => space.disposeSync(),
     forkSync: () => altered(space.forkSync(), alter),
     u8: space.u8,
