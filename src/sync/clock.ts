@@ -1,8 +1,15 @@
-/** @module Two clocks: one for this thread's own waits, one whose readings threads may compare through shared words. */
+/**
+ * @module Two clocks: one for this thread's own waits, one whose readings threads may compare through shared words. For a task
+ * that is explored time stands still: how its waits end is the explorer's to choose, and a clock would make two executions of
+ * one schedule differ.
+ */
+
+import { currentTask } from "./current-task.ts";
+import { EXPLORED } from "./shared-memory.ts";
 
 /** Milliseconds, monotonic, of this thread only. */
 export function monotonicMs(): number {
-  return performance.now();
+  return currentTask.mode === EXPLORED ? 0 : performance.now();
 }
 
 /**
@@ -10,5 +17,5 @@ export function monotonicMs(): number {
  * two readings and `| 0` the result. Good enough for rate limits, not for anything that must be exact.
  */
 export function sharedMs(): number {
-  return Math.trunc(performance.timeOrigin + performance.now()) | 0;
+  return currentTask.mode === EXPLORED ? 0 : Math.trunc(performance.timeOrigin + performance.now()) | 0;
 }

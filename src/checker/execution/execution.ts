@@ -17,7 +17,6 @@ import { DEBUG, EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
 import { exploreSteps } from "../../sync/stepping.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
-import { UncontrolledNondeterminism } from "../scenario.ts";
 import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "../scenario.ts";
 import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, SLEEP, TEST_CONDITION } from "../steps/footprint.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
@@ -44,6 +43,8 @@ import { watchPlainAccesses } from "../watch/plain-accesses.ts";
 import { Watchers } from "../watch/watchers.ts";
 import { becomeAgent, freshContext } from "./agents.ts";
 import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
+import { Digests } from "./digests.ts";
+import { otherStep } from "./divergence.ts";
 import { Lenience } from "./lenience.ts";
 import { ASLEEP, ENQUEUE, Parking, WAKE_ONE, parkOf, queuesAt, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
@@ -94,11 +95,11 @@ export class Execution {
   /** Whose step the latest one was. */
   #incumbent = NOBODY;
   readonly #options: ExecutionOptions;
-  readonly #scenarioName: string;
+  readonly scenarioName: string;
   /** What only executions in this order are explored of. */
   readonly order: StepOrder | undefined;
   readonly equal: EqualOrders;
-  readonly #makers: readonly ((shared: unknown) => unknown)[];
+  readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
   readonly #check: ((shared: unknown, end: ExecutionEnd) => void) | undefined;
   readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
   readonly #reopen: ((memory: SharedMemory) => unknown) | undefined;
@@ -112,15 +113,16 @@ export class Execution {
   readonly #reaper: number;
   readonly #generators: Task<unknown>[] = [];
   readonly #contexts: TaskContext[] = [];
-  readonly #start: StartingState;
+  readonly start: StartingState;
   readonly #heldNext: Int32Array;
   readonly #insideMark: Int32Array;
   readonly watchers: Watchers;
+  readonly digests: Digests;
   readonly #canLeave: boolean;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
     this.#options = options;
-    this.#scenarioName = scenario.name;
+    this.scenarioName = scenario.name;
     this.order = options.order;
     this.equal = new EqualOrders(options.equal ?? [], Object.keys(scenario.tasks).length + 2);
     this.liberties = options.liberties;
@@ -147,7 +149,7 @@ export class Execution {
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
     this.#setupShared = scenario.setup(this.memory);
     this.#shared = this.#setupShared;
-    this.#start = new StartingState(this.memory, this.names);
+    this.start = new StartingState(this.memory, this.names);
     this.footprints = new Footprints(this.memory.words.length, {
       dependence: options.dependence,
       freeCommutes: options.weaknesses.has("drop-free"),
@@ -159,13 +161,14 @@ export class Execution {
     const isLatest = options.weaknesses.has("latest-change");
     this.parking = new Parking(this.trace, this.pending, this.pendingCode, isLatest);
     this.lenience = new Lenience(this.trace, options.liberties, options.weaknesses);
-    this.#heldNext = Int32Array.from(this.#start.heldNext);
-    this.#insideMark = Int32Array.from(this.#start.insideMark);
+    this.#heldNext = Int32Array.from(this.start.heldNext);
+    this.#insideMark = Int32Array.from(this.start.insideMark);
     const { mortals } = scenario;
     const isMortal = this.names.map(
       (name, task) => !(mayDie && task >= this.#reaper) && (mortals?.includes(name) ?? true),
     );
     this.deaths = new Deaths(this.memory, this.footprints, this.liberties.deaths, isMortal);
+    this.digests = new Digests(this.memory, this.tasks, this.start.snapshot);
     this.watchers = new Watchers(this, scenario, options.witness);
     this.#canLeave = mayDie || this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
   }
@@ -177,14 +180,14 @@ export class Execution {
 
   /** The value of a word when an execution begins. */
   initial(word: number): number {
-    return this.#start.valueOf(word);
+    return this.start.valueOf(word);
   }
 
   /** Begins an execution whose first `keep` steps are those of the last one. */
   restart(keep: number): void {
     const { memory } = this;
     this.trace.cut(keep);
-    this.#start.putBack();
+    this.start.putBack();
     this.depth = 0;
     this.timeoutsLeft = this.liberties.timeouts;
     this.spuriousLeft = this.liberties.spuriousWakes;
@@ -194,6 +197,7 @@ export class Execution {
     this.preemptions = 0;
     this.#incumbent = NOBODY;
     this.watchers.forget();
+    this.digests.forget();
     memory.mode = this.liberties.spelledOut ? DEBUG : EXPLORED;
     memory.isSpelledOut = this.liberties.spelledOut;
     memory.spinsMost = 1;
@@ -206,22 +210,25 @@ export class Execution {
     });
     if (this.#reopen !== undefined) this.#shared = this.#reopen(memory);
     this.#alive = this.tasks;
-    this.#heldNext.set(this.#start.heldNext);
-    this.#insideMark.set(this.#start.insideMark);
+    this.#heldNext.set(this.start.heldNext);
+    this.#insideMark.set(this.start.insideMark);
     this.parking.forget();
     this.lenience.forget();
     for (let task = 0; task < this.tasks; task++) {
-      this.#generators[task] = requireTask(this.#makers[task]!(this.#shared), this.#scenarioName, this.names[task]!);
+      const made = this.#makers[task]!(this.#shared);
+      if (this.digests.isFirst) requireTask(made, this.scenarioName, this.names[task]!);
+      this.#generators[task] = made;
       this.#contexts[task] = freshContext(this.memory, task, this.names[task] ?? "");
       this.#resume(task, RUN);
     }
+    this.digests.started(this);
     if (keep === 0) this.watchers.lookAtInvariants(this.#shared);
   }
 
   /** The exploration is over: the memory is as `setup` left it, so that the scenario can be explored again. */
   finish(): void {
-    this.#start.putBack();
-    this.#start.leave();
+    this.start.putBack();
+    this.start.leave();
   }
 
   /** Fills {@link enabled} with what may come next, and returns how many that are. */
@@ -304,12 +311,16 @@ export class Execution {
     const code = this.pendingCode[task]!;
     const { trace } = this;
     const step = this.depth;
-    if (wait === undefined) this.#diverged(step, "a step of a task that is over");
+    if (wait === undefined) throw otherStep(this, step, "a step of a task that is over");
     if (task !== this.#incumbent) this.#switchTo(task);
     const isRepeated = step < trace.length;
     if (isRepeated) {
-      if (trace.transition[step] !== transition || trace.kind[step] !== code || trace.index[step] !== wait.index) {
-        this.#diverged(step, `"${wait.kind}" of ${wait.label}`);
+      if (
+        trace.transition[step] !== transition ||
+        trace.kind[step] !== code ||
+        trace.index[step] !== (wait.index | 0)
+      ) {
+        throw otherStep(this, step, `"${wait.kind}" of ${wait.label}`);
       }
     } else {
       trace.push(transition, code, wait, this.memory.words[wait.index]!, this.footprintOf(task, choice));
@@ -326,6 +337,7 @@ export class Execution {
     else this.#resume(task, choice);
     if (task === this.#fate) this.deaths.left = 0;
     if (!isRepeated) trace.after[step] = this.memory.words[wait.index]!;
+    this.digests.stepped(this, step, isRepeated);
     this.lenience.ends(task, choice === DEATH ? -1 : step);
     if (choice !== DEATH) this.#settle(task, choice, wait, step);
     this.watchers.after(code, task, !isRepeated, this.#shared);
@@ -368,12 +380,8 @@ export class Execution {
     const step = this.depth - 1;
     const effects = this.deaths.die(task, this.names[task] ?? "", wait);
     this.trace.deathEffects[step] = effects;
-    this.pending[task] = undefined;
-    this.#alive--;
-    if (this.deaths.left === 0) {
-      this.pending[this.#fate] = undefined;
-      this.#alive--;
-    }
+    this.#isOver(task);
+    if (this.deaths.left === 0) this.#isOver(this.#fate);
     if (effects.panics && this.#mustSurvive) this.#options.witness.stopped(this, task);
   }
 
@@ -447,16 +455,21 @@ export class Execution {
     }
     this.#heldNext[task] = memory.heldNext;
     this.#insideMark[task] = memory.insideMark;
-    if (wait === undefined) {
-      this.pending[task] = undefined;
-      this.#alive--;
-    } else if (code === PARK && !this.#hasQueuedAt(wait.index)) this.#expect(task, sleepOf(wait), SLEEP);
+    if (wait === undefined) this.#isOver(task);
+    else if (code === PARK && !this.#hasQueuedAt(wait.index)) this.#expect(task, sleepOf(wait), SLEEP);
     else this.#expect(task, wait, code);
+  }
+
+  #isOver(task: number): void {
+    this.pending[task] = undefined;
+    this.digests.isAbout(task, 0, undefined);
+    this.#alive--;
   }
 
   #expect(task: number, wait: Wait, code: number): void {
     this.pending[task] = wait;
     this.pendingCode[task] = code;
+    this.digests.isAbout(task, code, wait);
     this.lenience.pends(code, wait);
     if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) {
       throw new DependsOnMore({ scans: true });
@@ -475,10 +488,5 @@ export class Execution {
     if (choice !== LOOK) return generator.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
     this.deaths.look(task);
     return hasPanicked(this.memory) ? generator.throw(panicError(this.memory)) : generator.next(WOKEN);
-  }
-
-  #diverged(step: number, found: string): never {
-    const expected = step < this.trace.length ? `"${this.kindName(step)}"` : "another";
-    throw new UncontrolledNondeterminism(this.#scenarioName, step, expected, found);
   }
 }

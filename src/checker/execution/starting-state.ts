@@ -21,7 +21,8 @@ import { storeText } from "../../sync/shared-text.ts";
 
 export class StartingState {
   readonly memory: SharedMemory;
-  readonly #snapshot: Int32Array;
+  /** The words when an execution begins. */
+  readonly snapshot: Int32Array;
   /** Words of the control block that an execution can change. */
   readonly #lowWords: number;
   /** As whom, and how, the thread that explores uses the memory itself. */
@@ -43,21 +44,41 @@ export class StartingState {
     memory.words[AGENTS_USED] = Math.max(memory.words[AGENTS_USED]!, names.length + 1);
     memory.record = record;
     memory.refresh();
-    this.#snapshot = Int32Array.from(memory.words);
+    this.snapshot = Int32Array.from(memory.words);
     this.#lowWords = agentRecord(names.length + 1);
   }
 
   /** The value of a word when an execution begins. */
   valueOf(word: number): number {
-    return this.#snapshot[word] ?? 0;
+    return this.snapshot[word] ?? 0;
   }
 
   /** The words are as they were. */
   putBack(): void {
     const { words } = this.memory;
-    words.set(this.#snapshot.subarray(0, this.#lowWords));
-    words.set(this.#snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
-    if (words.length > this.#snapshot.length) words.fill(0, this.#snapshot.length);
+    words.set(this.snapshot.subarray(0, this.#lowWords));
+    words.set(this.snapshot.subarray(CONTROL_WORDS), CONTROL_WORDS);
+    if (words.length > this.snapshot.length) words.fill(0, this.snapshot.length);
+  }
+
+  /** All that an execution can have changed, as it is now. */
+  copy(): Int32Array {
+    const { words } = this.memory;
+    const copied = new Int32Array(this.#lowWords + Math.max(words.length - CONTROL_WORDS, 0));
+    copied.set(words.subarray(0, this.#lowWords));
+    copied.set(words.subarray(CONTROL_WORDS), this.#lowWords);
+    return copied;
+  }
+
+  /** The first word that is not as in the copy, and what it was there; undefined if none is. */
+  differenceFrom(copied: Int32Array): { readonly word: number; readonly before: number } | undefined {
+    const { words } = this.memory;
+    const gap = CONTROL_WORDS - this.#lowWords;
+    for (let at = 0; at < copied.length; at++) {
+      const word = at < this.#lowWords ? at : at + gap;
+      if (words[word] !== copied[at]) return { word, before: copied[at]! };
+    }
+    return undefined;
   }
 
   /** The exploration is over: the thread that explores is itself again. */

@@ -3,13 +3,13 @@
  * generator's own messages (`next is not a function`) can come of it.
  */
 
-import type { Task, Wait, WaitKind } from "../../sync/task.ts";
+import type { Wait, WaitKind } from "../../sync/task.ts";
 import { kindCode } from "../steps/footprint.ts";
 
-/** What the function of a task returned, if it is a task. Throws TypeError. */
-export function requireTask(made: unknown, scenario: string, name: string): Task<unknown> {
+/** What the function of a task returned must be a task. Throws TypeError. */
+export function requireTask(made: unknown, scenario: string, name: string): void {
   if (typeof made === "object" && made !== null && "next" in made && !(Symbol.asyncIterator in made)) {
-    if (typeof made.next === "function") return made as Task<unknown>;
+    if (typeof made.next === "function") return;
   }
   throw new TypeError(
     `Cannot explore "${scenario}": its task "${name}" returned ${nameOf(made)}, and must return a task: write it as function* and call each operation with yield*`,

@@ -22,6 +22,7 @@ import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
 import type { Checkpoint, Counts } from "./checkpoint.ts";
 import { judgePlan } from "./judge.ts";
 import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
+import { SecondLooks } from "./second-looks.ts";
 
 const PROGRESS_MS = 200;
 const NOTHING: Counts = { executions: 0, blocked: 0, stuck: 0, steps: 0, seconds: 0 };
@@ -49,6 +50,8 @@ export class Session {
   readonly #keys: Set<number> | undefined;
   readonly #stuckKeys: Set<number>;
   readonly #classKeys: ClassKeys;
+  /** Undefined for a replay, which is a second look itself. */
+  readonly #secondLooks: SecondLooks | undefined;
   readonly #before: Counts;
   readonly #startMs = performance.now();
   #nextProgressMs = this.#startMs + PROGRESS_MS;
@@ -77,6 +80,7 @@ export class Session {
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
     this.#stuckKeys = new Set(start.from?.stuckKeys);
     this.#classKeys = new ClassKeys(this.run.trace);
+    this.#secondLooks = engine === "replay" ? undefined : new SecondLooks(this.run);
     this.#before = start.from?.counts ?? NOTHING;
     this.#executions = this.#before.executions;
     this.#blocked = this.#before.blocked;
@@ -230,6 +234,7 @@ export class Session {
     else this.#count(run, transition === OVER);
     scheduler.end(run);
     observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
+    if (transition !== BLOCKED) this.#secondLooks?.ended();
     return undefined;
   }
 

@@ -64,6 +64,8 @@ export class Trace {
   index: Int32Array = new Int32Array(this.#capacity);
   before: Int32Array = new Int32Array(this.#capacity);
   after: Int32Array = new Int32Array(this.#capacity);
+  /** What the execution has come to after the step (digests.ts of the room above). */
+  digest: Int32Array = new Int32Array(this.#capacity);
   footprint: Int32Array = new Int32Array(this.#capacity);
   readonly waits: Wait[] = [];
   /** Of steps that are deaths. */
@@ -231,7 +233,16 @@ export class Trace {
     transition.set(this.transition);
     this.transition = transition;
     this.kind = widerBytes(this.kind, this.#capacity);
-    for (const name of ["index", "before", "after", "footprint", "deathFootprint", "cause", "ordinal"] as const) {
+    for (const name of [
+      "index",
+      "before",
+      "after",
+      "digest",
+      "footprint",
+      "deathFootprint",
+      "cause",
+      "ordinal",
+    ] as const) {
       this[name] = widerWords(this[name], this.#capacity);
     }
     this.touchStart = widerWords(this.touchStart, this.#capacity + 1);

@@ -60,6 +60,7 @@ export class PlainAccesses {
 
   note(at: number, isWrite: boolean, label: string): void {
     const run = this.#run;
+    if (isWrite) run.digests.stores(at);
     const task = run.memory.agentId - 1;
     const { counts, tasks } = run.trace;
     const ordinal = counts[run.depth * tasks + task] ?? 0;

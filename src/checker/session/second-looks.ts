@@ -1,0 +1,63 @@
+/**
+ * @module Some executions are done again at once, step by step the same, to see whether they come out the same. A search
+ * repeats the beginnings of its executions anyway, and what it repeats is compared (digests.ts); but not their ends, and of a
+ * program that has one class nothing at all.
+ *
+ * S1. It is done often at first, and then for one execution in {@link SPACING}, by chance from a fixed seed: what a search
+ *     does depends on its scenario and its options alone.
+ * S2. Chance draws other numbers the second time, and the clock is set to another time of day. So chance that leads to one
+ *     of two ways is noticed sooner or later, and a program that takes other ways on other days at once.
+ * S3. Nobody looks on: no observer is told, and neither `check` nor the search takes part.
+ */
+
+import { RandomNumbers } from "../engines/random-numbers.ts";
+import { otherEnd } from "../execution/divergence.ts";
+import type { Execution } from "../execution/execution.ts";
+import { withShiftedClock } from "./shifted-clock.ts";
+
+const SEED = 20_260_611;
+/** How often the first execution is done again: of two ways that chance can lead, both are seen but once in 500 times. */
+const FIRST_LOOKS = 9;
+/** The same of an execution of few steps: but once in half a million times. */
+const FIRST_LOOKS_AT_FEW = 19;
+const FEW_STEPS = 64;
+/** So many executions are done again for certain. */
+const EARLY = 12;
+const SPACING = 256;
+
+export class SecondLooks {
+  readonly #run: Execution;
+  readonly #random = new RandomNumbers(SEED);
+  #executions = 0;
+
+  constructor(run: Execution) {
+    this.#run = run;
+  }
+
+  /** An execution has ended. Throws UncontrolledNondeterminism if it does not come out the same again. */
+  ended(): void {
+    const times = this.#timesFor(++this.#executions);
+    if (times === 0) return;
+    const words = this.#run.start.copy();
+    for (let left = times; left > 0; left--) {
+      // Up to seven weeks: the second, the minute and the hour are then as likely odd as even.
+      const shiftMs = this.#random.next() + this.#random.next() / 2 ** 32;
+      if (this.#executions <= EARLY) withShiftedClock(shiftMs, () => this.#again(words));
+      else this.#again(words);
+    }
+  }
+
+  #timesFor(execution: number): number {
+    if (execution === 1) return this.#run.depth <= FEW_STEPS ? FIRST_LOOKS_AT_FEW : FIRST_LOOKS;
+    return execution <= EARLY ? 1 : this.#random.below(SPACING) === 0 ? 1 : 0;
+  }
+
+  #again(words: Int32Array): void {
+    const run = this.#run;
+    const { trace } = run;
+    run.restart(trace.length);
+    for (let step = 0; step < trace.length; step++) run.step(trace.transition[step]!);
+    const difference = run.start.differenceFrom(words);
+    if (difference !== undefined) throw otherEnd(run, difference.word, difference.before);
+  }
+}
