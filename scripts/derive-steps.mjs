@@ -7,67 +7,20 @@
  */
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname, posix } from "node:path";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { factsOf } from "./stepping/module-facts.mjs";
+import { SteppedGraph } from "./stepping/graph.mjs";
 import { composed } from "./stepping/line-map.mjs";
-import { rewrite } from "./stepping/rewrite.mjs";
-
-/** @typedef {import("./stepping/module-facts.mjs").ModuleFacts} ModuleFacts */
 
 const rootPath = fileURLToPath(new URL("../", import.meta.url));
-/** Of what is built, what the stepped graph has. */
-const copied = /^(?:src|scenarios|test|bench)\/.*\.js$/;
-/** Whose functions may be marked and are rewritten: the layers below the checker. */
-const derived = /^src\/(?:sync|memory|mm|notifier|hmm|host|space|devices)\//;
-const RUNTIME = "src/sync/stepping.js";
 
 /** @param {string} built */
 function derive(built) {
   const from = `${rootPath}${built}/`;
   const to = `${from}stepped/`;
-  const paths = readdirSync(from, { recursive: true, encoding: "utf8" })
-    .map((path) => path.replaceAll("\\", "/"))
-    .filter((path) => copied.test(path));
-  const modules = new Map(paths.filter((path) => derived.test(path)).map((path) => [path, readFacts(from, path)]));
-  const stepped = methodNames(modules.values(), (isSpelled) => !isSpelled);
-  const spelled = methodNames(modules.values(), (isSpelled) => isSpelled);
-  // A method is called by its name alone, so that a name could not mean both.
-  const ambiguous = [...stepped].filter((name) => spelled.has(name));
-  if (ambiguous.length > 0) throw new Error(`@stepped and @spelled methods have the same name: ${ambiguous.join(", ")}`);
-  const marked = {
-    ofFunction: (/** @type {string} */ module, /** @type {string} */ name) =>
-      modules.get(module)?.plainFunctions.get(name),
-    isStepped: (/** @type {string} */ name) => stepped.has(name),
-    isSpelled: (/** @type {string} */ name) => spelled.has(name),
-  };
-  for (const path of paths) {
-    const facts = modules.get(path);
-    const pieces =
-      facts === undefined || path === RUNTIME ? undefined : rewrite(facts, marked, relativeTo(path, RUNTIME));
-    write(from, to, path, pieces);
-  }
-  prune(to, new Set(paths));
-}
-
-/**
- * @param {Iterable<ModuleFacts>} modules
- * @param {(isSpelled: boolean) => boolean} isWanted
- */
-function methodNames(modules, isWanted) {
-  const names = [...modules].flatMap((facts) => [...facts.methodNames]);
-  return new Set(names.filter(([, isSpelled]) => isWanted(isSpelled)).map(([name]) => name));
-}
-
-/** @param {string} from @param {string} path */
-function readFacts(from, path) {
-  return factsOf(path, readFileSync(`${from}${path}`, "utf8"));
-}
-
-/** @param {string} path @param {string} target */
-function relativeTo(path, target) {
-  const relative = posix.relative(posix.dirname(path), target);
-  return relative.startsWith(".") ? relative : `./${relative}`;
+  const graph = new SteppedGraph(from);
+  for (const path of graph.paths) write(from, to, path, graph.piecesOf(path));
+  prune(to, new Set(graph.paths));
 }
 
 /**

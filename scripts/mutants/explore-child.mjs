@@ -98,9 +98,13 @@ function reachOf(scenario) {
   ]);
   const watched = { ...scenario, tasks: Object.fromEntries(tasks) };
   const { executions, ...own } = exploreOptions(scenario, {});
-  explore(watched, { ...own, executions: Math.min(executions ?? Infinity, OWN_EXECUTIONS), onProgress: giveSign });
   const { preemptions: _, ...chance } = own;
-  explore(watched, { ...chance, engine: "random", seed: 1, executions: RANDOM_EXECUTIONS, onProgress: giveSign });
+  try {
+    explore(watched, { ...own, executions: Math.min(executions ?? Infinity, OWN_EXECUTIONS), onProgress: giveSign });
+    explore(watched, { ...chance, engine: "random", seed: 1, executions: RANDOM_EXECUTIONS, onProgress: giveSign });
+  } catch {
+    // A twin that shows what cannot be explored.
+  }
   return { reached: takeReached(), prepared: prepared ?? [] };
 }
 

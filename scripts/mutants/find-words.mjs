@@ -13,7 +13,14 @@ import { calleeName, child, children, word } from "./syntax.mjs";
 export function findSwap({ node }, text) {
   if (node.type !== "CallExpression" || !SWAPS.test(calleeName(node))) return [];
   const [words, index, expected, fresh] = children(node, "arguments").map((argument) => textOf(argument, text));
-  const edit = { start: node.start, end: node.end, text: `(Atomics.store(${words}, ${index}, ${fresh}), ${expected})` };
+  // By the call that is there, so that it stays a step; 0 for 0 changes nothing and says what is there.
+  const swap = calleeName(node);
+  const seen = `${swap}(${words}, ${index}, 0, 0)`;
+  const edit = {
+    start: node.start,
+    end: node.end,
+    text: `(${swap}(${words}, ${index}, ${seen}, ${fresh}), ${expected})`,
+  };
   return [{ at: node, edits: [edit], what: `${textOf(node, text)} does not compare` }];
 }
 
@@ -27,10 +34,12 @@ export function findMark({ node, parent }, text) {
   }
   if (node.type === "CallExpression" && CHANGES.test(calleeName(node)) && parent?.node.type !== "ExpressionStatement") {
     const [words, index] = children(node, "arguments").map((argument) => textOf(argument, text));
+    const name = calleeName(node);
+    const idle = /(Add|Sub)$/.test(name) ? `${name}(${words}, ${index}, 0)` : `Atomics.load(${words}, ${index})`;
     return [
       {
         at: node,
-        edits: [{ ...removal(node), text: `Atomics.load(${words}, ${index})` }],
+        edits: [{ ...removal(node), text: idle }],
         what: `${textOf(node, text)} changes nothing`,
       },
     ];

@@ -49,6 +49,7 @@ const NO_PART = new Map([
   ["sync/lock-class", "a table"],
   ["sync/explored", "the checker's table"],
   ["sync/task", "what tasks are"],
+  ["sync/stepping", "what an explorer sees of an access"],
   ["sync/errors", "texts"],
   ["sync/atomics", "thin names of Atomics"],
   ["memory/poison", "a watcher of debug builds"],

@@ -1,5 +1,5 @@
 /**
- * @module A lane: a copy of the build in a temporary folder, laid out as the project is, so that a mutant is one file written there and nothing
+ * @module A lane: a copy of the build in a temporary folder, laid out as the project is, so that a mutant is one file written there (and once more with its stepping forms) and nothing
  * is compiled again. What is not built (package.json, node_modules, scripts) is linked.
  */
 
@@ -7,6 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, syml
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { SteppedGraph } from "../stepping/graph.mjs";
 import { applyEdits } from "./find.mjs";
 
 /** @typedef {import("./find.mjs").Mutant} Mutant */
@@ -16,7 +17,7 @@ export const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 /** The build that mutants are made of, with a slash at its end. */
 export const buildPath = `${rootPath}.build/`;
 
-const COPIED = ["src", "scenarios", "test"];
+const COPIED = ["src", "scenarios", "test", "stepped"];
 
 export class Lane {
   /** @readonly */
@@ -27,6 +28,9 @@ export class Lane {
   /** Files as they were built, once they have been changed here: the build itself may be made anew meanwhile. @type {Map<string, string>} */
   #built = new Map();
 
+  /** @type {SteppedGraph} */
+  #graph;
+
   constructor() {
     mkdirSync(this.build);
     for (const name of COPIED) {
@@ -36,11 +40,12 @@ export class Lane {
     for (const name of readdirSync(rootPath)) {
       if (!name.startsWith(".")) symlinkSync(`${rootPath}${name}`, `${this.root}${name}`);
     }
+    this.#graph = new SteppedGraph(this.build);
   }
 
-  /** The address of the build. */
+  /** The address of the modules that are explored: those with stepping forms. */
   get url() {
-    return pathToFileURL(this.build).href;
+    return pathToFileURL(`${this.build}stepped/`).href;
   }
 
   /**
@@ -69,11 +74,16 @@ export class Lane {
   }
 
   /**
+   * Writes a module of src/, and what is derived from it.
+   *
    * @param {string} path
    * @param {string} text
    */
   write(path, text) {
     writeFileSync(`${this.build}${path}`, text);
+    const pieces = this.#graph.piecesOf(path, text);
+    const stepped = pieces === undefined ? text : pieces.map((piece) => piece.text).join("");
+    writeFileSync(`${this.build}stepped/${path}`, stepped);
   }
 
   remove() {

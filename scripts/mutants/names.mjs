@@ -73,7 +73,7 @@ export const MARKS =
 export const STORES = /^atomic(Store|Or|And|Xor)$/;
 export const CHANGES = /^atomic(Exchange|Add|Sub)$/;
 export const SWAPS = /^atomicCompareExchange$/;
-export const LOADS = /^(atomicLoad|plainLoad|wordAt|readStamp|readWord)$/;
+export const LOADS = /^(atomicLoad|plainLoad|speculativeLoad|wordAt|readStamp|readWord)$/;
 /** Looks at what others change, behind a name. */
 export const LOOKS =
   /^(is(Listed|Live|Sole|Pinned|Done|Orphaned|Armed|StillValid|Current|InForce|Idle|Named|Accessed|Inside|Taken)|has(Completed|Changed|Calls|Met|Room)|must[A-Z]\w*|try[A-Z]\w*)$/;

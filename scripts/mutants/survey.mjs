@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { builtPath } from "../testing/node-tests.mjs";
 import { digestOf } from "./find.mjs";
 import { Lane, buildPath, rootPath } from "./lane.mjs";
 import { exploreInProcess, testInProcess } from "./processes.mjs";
@@ -40,7 +41,7 @@ function digestOfFolder(folder) {
 
 /** Of all that is mutated or explores. */
 export function buildDigest() {
-  return digestOf(`${digestOfFolder("src")}${digestOfFolder("scenarios")}`);
+  return digestOf(`${digestOfFolder("stepped/src")}${digestOfFolder("scenarios")}`);
 }
 
 /** Of the scenarios alone. */
@@ -48,11 +49,12 @@ export function scenariosDigest() {
   return digestOfFolder("scenarios");
 }
 
-/** The test files that may notice something, from the build's folder. */
+/** The test files that may notice something, from the build's folder. Those that explore run with stepping forms. */
 export function testPaths() {
   return TEST_FOLDERS.flatMap((folder) => {
-    const names = existsSync(`${buildPath}test/${folder}`) ? readdirSync(`${buildPath}test/${folder}`) : [];
-    return names.filter((name) => name.endsWith(".test.js")).map((name) => `test/${folder}/${name}`);
+    const path = `${rootPath}test/${folder}`;
+    const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith(".test.ts")) : [];
+    return names.map((name) => builtPath(`${folder}/${name}`).slice(buildPath.length));
   });
 }
 
@@ -101,7 +103,7 @@ function readSurvey() {
 
 /** The names of the scenarios that ship, in their order. @returns {Promise<readonly string[]>} */
 export async function scenarioNames() {
-  const { scenarios } = await import(new URL("../../.build/scenarios/all.js", import.meta.url).href);
+  const { scenarios } = await import(new URL("../../.build/stepped/scenarios/all.js", import.meta.url).href);
   return scenarios.map((/** @type {{ name: string }} */ { name }) => name);
 }
 

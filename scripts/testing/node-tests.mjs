@@ -35,7 +35,7 @@ function testFiles(kind) {
  * A test that explores runs from the derived modules (scripts/derive-steps.mjs), like the checker itself.
  * @param {string} path From test/.
  */
-function builtPath(path) {
+export function builtPath(path) {
   const explores = reaches(`${rootPath}test/${path}`, `${rootPath}src/checker/`);
   return `${rootPath}.build/${explores ? "stepped/" : ""}test/${path.replace(/\.ts$/, ".js")}`;
 }

@@ -94,7 +94,11 @@ const FINDS: readonly (readonly [kind: string, body: string, becomes: string])[]
   ["reference", "if (!(yield* a.refs.getNotZero())) return 0;", "if (!(true)) return 0;"],
   ["reference", "if (yield* a.refs.put()) g();", "if (false) g();"],
   ["notice", "const answer = yield* mmuNotifierInvalidateRangeStart(m, r);", "const answer = 0;"],
-  ["compare", "return atomicCompareExchange(w, i, a, b) === a;", "return (Atomics.store(w, i, b), a) === a;"],
+  [
+    "compare",
+    "return atomicCompareExchange(w, i, a, b) === a;",
+    "return (atomicCompareExchange(w, i, atomicCompareExchange(w, i, 0, 0), b), a) === a;",
+  ],
   ["mark", "atomicStore(w, i, 0);", ";"],
   ["mark", "const old = atomicExchange(w, i, 0);", "const old = Atomics.load(w, i);"],
   ["mark", "record.owns = OWNS_NOTHING;", ";"],
@@ -248,15 +252,15 @@ describe("who notices", () => {
   });
 
   test("the lane is as it was afterwards", () => {
-    for (const path of ["src/hmm/invalidate.js", "src/hmm/range-record.js"]) {
-      assert.equal(readFileSync(`${lane.build}${path}`, "utf8"), readFileSync(`${tool.buildPath}${path}`, "utf8"));
+    for (const module of ["src/hmm/invalidate.js", "stepped/src/hmm/invalidate.js", "src/hmm/range-record.js"]) {
+      assert.equal(readFileSync(`${lane.build}${module}`, "utf8"), readFileSync(`${tool.buildPath}${module}`, "utf8"));
     }
   });
 
   /**
    * Of the sample's mutants, tried on so many scenarios each, so many percent at least are noticed.
    */
-  const SAMPLE = { seed: 1, mutants: 14, scenarios: 12, percent: 50 } as const;
+  const SAMPLE = { seed: 1, mutants: 8, scenarios: 12, percent: 25 } as const;
 
   test(`a sample of ${SAMPLE.mutants}, each tried on the ${SAMPLE.scenarios} likeliest scenarios`, async (t) => {
     const { seed, mutants, scenarios, percent } = SAMPLE;
