@@ -11,7 +11,9 @@ import { deviceCommands } from "./devices/commands.ts";
 import { joining } from "./devices/joining.ts";
 import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
+import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
+import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { sections } from "./memory/sections.ts";
@@ -45,6 +47,8 @@ export const covered: readonly Covered[] = [
   ...hmmPairs,
   ...dma,
   ...inFlight,
+  ...manyInvalidations,
+  ...driverCalls,
   ...spaces,
   ...deviceServices,
   ...deviceAccesses,

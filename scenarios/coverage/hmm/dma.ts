@@ -56,6 +56,7 @@ function make(name: string, summary: string, isValid: Question, isTwin: boolean)
     exploration: { engine: "bounded", preemptions: 2 },
     ...(isTwin ? { expects: "assertion" } : {}),
     rig: { pages: 1 },
+    mayRemain: [],
     setup: (rig) => RigDevice.registered(rig),
     tasks: {
       map: (device, rig) => map(device, rig, isValid),

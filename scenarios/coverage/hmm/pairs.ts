@@ -114,6 +114,7 @@ function together(first: Act, second: Act): Covered {
       name,
       summary: `${first.name} and ${second.name} at the same time, on one page of a mirrored space.`,
       exploration,
+      mayRemain: [],
       rig: { pages: 1 },
       setup: (rig) => ({ device: RigDevice.registered(rig), other: new RigDevice(rig) }),
       tasks: { [one]: (world, rig) => first.body(world, rig), [other]: (world, rig) => second.body(world, rig) },
@@ -136,6 +137,7 @@ function againstExit(act: Act): Covered {
     name: `coverage/hmm/exit-vs-${act.name}`,
     summary: `The last user but one goes, and the other does its ${act.name} and goes: the device is released once, and reaches nothing.`,
     rig: { pages: 1 },
+    mayRemain: [],
     exploration: act.name === "mirror" ? BOUNDED : {},
     setup: (rig) => {
       rig.run(mmget(rig.mm));
