@@ -23,6 +23,7 @@ import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
+import { wholeLives } from "./mm/whole-lives.ts";
 import { listeners } from "./notifier/listeners.ts";
 import { spaces } from "./space/spaces.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
@@ -44,6 +45,7 @@ export const covered: readonly Covered[] = [
   ...sharedSources,
   ...copiesOnWrite,
   ...watchedViews,
+  ...wholeLives,
   ...hmmPairs,
   ...dma,
   ...inFlight,

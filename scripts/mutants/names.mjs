@@ -66,7 +66,7 @@ export const OWNING = /^(addResource|removeResource|disown|noteExclusive|noteCou
 export const NOTICES = /^mmuNotifier/;
 /** Writes a sequence, a mark or a state that others read without the writer's lock. */
 export const MARKERS =
-  /^(invalidateStamp|settleStamp|startStamp|orphanStamp|writeStamp|setMirrorStatus|recordInFlight|forgetInFlight|beginHold|endHold|declarePanic|trackEntry|nameEntry|markDirty|setDirty|setWant|invalidate|clearAccessed)$/;
+  /^(invalidateStamp|settleStamp|startStamp|orphanStamp|writeStamp|setMirrorStatus|recordInFlight|forgetInFlight|beginHold|endHold|declarePanic|trackEntry|markDirty|setDirty|setWant|invalidate|clearAccessed)$/;
 /** Fields that are marks: what a reaper must give back, who is alive, what is in force. */
 export const MARKS =
   /^(owns|stamp|invalidators|notifiers|overflow|armed|hmm|state|ownerAgent|resourceSlot|isOver|slot|generation|sequence|pgd)$/;
@@ -80,7 +80,7 @@ export const LOOKS =
 /** Call-backs: what a driver or a listener does when it is told. */
 export const CALL_BACKS = /^(hmm)?(invalidate|release|orphaned)/i;
 /** What a task offers to an explorer and does not do: no effect of its own. */
-export const OFFERS = /^(access|describe|offer|beforeStampChanges|park|beforeSleep|checkPanic)$/;
+export const OFFERS = /^(access|describe|offer|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
 /** Ends in an assertion. */
 export const COMPLAINTS = /^(bug|panic|complain|failure|fail|throw[A-Z]\w*|assert\w*|require\w*)$/;
 

@@ -118,6 +118,8 @@ export function playing(parts: Parts): Covered {
       name: fullName,
       summary: about,
       exploration,
+      // The device's page table grows with what it maps; a thread that dies may lose what it was about to write down.
+      mayRemain: mortals === undefined ? ["table"] : "anything",
       ...(mortals === undefined ? {} : { mortals }),
       ...(expects === undefined ? {} : { expects }),
       rig: { pages },

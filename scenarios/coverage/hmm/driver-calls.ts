@@ -16,7 +16,7 @@ import { hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range.ts";
 import type { HmmRange } from "../../../src/hmm/range.ts";
 import { hmmStatistics } from "../../../src/hmm/statistics.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
-import { mmget, mmput } from "../../../src/mm/mm.ts";
+import { mmput } from "../../../src/mm/mm.ts";
 import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
 import { invalidateRange, zapNonBlocking } from "../../../src/mm/zap.ts";
@@ -321,22 +321,19 @@ const lastOfBoth: Covered = covered(
       "The last user and the last mirror go at once: the hmm and the space's struct are freed once, by who is last.",
     rig: { pages: 1 },
     exploration: BOUNDED,
-    setup: (rig) => {
-      rig.run(mmget(rig.mm));
-      return deviceOf(rig, SECOND);
-    },
+    setup: (rig) => deviceOf(rig, SECOND),
     tasks: {
       *exit(_device, { machine, mm }) {
         yield* mmput(machine, mm);
+        yield* (yield* notifierSrcu(machine)).barrier();
       },
-      *unregister(device, { machine, mm }) {
+      *unregister(device, { machine }) {
         yield* device.unregister();
-        yield* mmput(machine, mm);
         yield* (yield* notifierSrcu(machine)).barrier();
       },
     },
     check: (_device, { machine }) => {
-      const left = machine.heap.accounting().filter(({ name }) => /^(hmm|vma)$/.test(name));
+      const left = machine.heap.accounting().filter(({ name }) => /^(hmm|mm|vma)$/.test(name));
       assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
     },
   }),
