@@ -103,12 +103,33 @@ export function findOnce({ node, parent, field }, text) {
   ];
 }
 
+/** @param {Node | undefined} node */
+function isLoad(node) {
+  const call = callIn(node);
+  return call !== undefined && LOADS.test(calleeName(call));
+}
+
+/**
+ * Whether `side` is a name that the function gives to what it has loaded.
+ *
+ * @param {Visited} visited
+ * @param {Node | undefined} side
+ */
+function isLoaded(visited, side) {
+  const body = child(functionAround(visited)?.node ?? visited.node, "body");
+  if (side?.type !== "Identifier" || body === undefined) return false;
+  return below({ node: body, parent: undefined, field: "" }).some(({ node }) => {
+    const id = node.type === "VariableDeclarator" ? child(node, "id") : undefined;
+    return id !== undefined && word(id, "name") === word(side, "name") && isLoad(child(node, "init"));
+  });
+}
+
 /** @type {Find} */
 export function findAnswer(visited, text) {
   const { node } = visited;
   if (node.type !== "BinaryExpression" || !/^[!=]==$/.test(word(node, "operator"))) return [];
   const sides = [child(node, "left"), child(node, "right")];
-  if (!sides.some((side) => side?.type === "CallExpression" && LOADS.test(calleeName(side)))) return [];
+  if (!sides.some((side) => isLoad(side) || isLoaded(visited, side))) return [];
   let at = visited.parent;
   while (at !== undefined && /^(LogicalExpression|ParenthesizedExpression|UnaryExpression)$/.test(at.node.type))
     at = at.parent;

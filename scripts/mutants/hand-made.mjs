@@ -13,7 +13,7 @@ export const handMade = [
   ["fork leaves the parent's entries writable", "mm/fork.copyEntry mark: atomicExchange(words, from, "],
   ["poison of an unregistered range", "hmm/range.leaveRegistration mark: record.hmm = RANGE_POISON;"],
   ["the device's invalidate does nothing", "devices/software/mirror-ops.invalidate callback: "],
-  ["`hmmRangeValid` compares nothing", "hmm/valid.isArmed answer: "],
+  ["`hmmRangeValid` compares nothing", "hmm/valid.isStillArmed answer: "],
   [
     "drivers called before the ranges are marked",
     "hmm/invalidate.hmmInvalidateRangeStart order: const answer = yield* callMirrors",
@@ -24,7 +24,7 @@ export const handMade = [
   ["frames given back before the flush (zap)", "mm/zap.visit order: for (const pfn of frames)"],
   ["an unregistered range keeps its mm user", "hmm/range.leaveRegistration reference: yield* mmput("],
   ["release without the mirrors' lock", "hmm/invalidate.hmmRelease lock: without yield* hmm.mirrorsSem"],
-  ["the flusher does not wait for stores", "sync/shootdown.Shootdown.flush look: if (agentId"],
+  ["the flusher does not wait for stores", "sync/shootdown.Shootdown.flushExplored flush: yield* this.waitForStores("],
   ["a flush raises no generation", "sync/shootdown.Shootdown.bump mark: "],
 ];
 

@@ -73,14 +73,14 @@ export const MARKS =
 export const STORES = /^atomic(Store|Or|And|Xor)$/;
 export const CHANGES = /^atomic(Exchange|Add|Sub)$/;
 export const SWAPS = /^atomicCompareExchange$/;
-export const LOADS = /^(atomicLoad|plainLoad|speculativeLoad|wordAt|readStamp|readWord)$/;
+export const LOADS = /^(atomicLoad|plainLoad|speculativeLoad|wordAt|readStamp|loadStamp)$/;
 /** Looks at what others change, behind a name. */
 export const LOOKS =
   /^(is(Listed|Live|Sole|Pinned|Done|Orphaned|Armed|StillValid|Current|InForce|Idle|Named|Accessed|Inside|Taken)|has(Completed|Changed|Calls|Met|Room)|must[A-Z]\w*|try[A-Z]\w*)$/;
 /** Call-backs: what a driver or a listener does when it is told. */
 export const CALL_BACKS = /^(hmm)?(invalidate|release|orphaned)/i;
 /** What a task offers to an explorer and does not do: no effect of its own. */
-export const OFFERS = /^(access|describe|offer|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
+export const OFFERS = /^(access|describe|offer|step|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
 /** Ends in an assertion. */
 export const COMPLAINTS = /^(bug|panic|complain|failure|fail|throw[A-Z]\w*|assert\w*|require\w*)$/;
 

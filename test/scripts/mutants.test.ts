@@ -108,6 +108,7 @@ const FINDS: readonly (readonly [kind: string, body: string, becomes: string])[]
     "yield* a.lock(); if (false) return 1; yield* a.unlock();",
   ],
   ["look", "if (atomicLoad(w, i) === 0) yield* g();", "if (true) yield* g();"],
+  ["answer", "const s = yield* loadStamp(a); return s === b;", "const s = yield* loadStamp(a); return true;"],
   ["answer", "return readStamp(a) === b && c;", "return true && c;"],
   ["once", "while (atomicLoad(w, i) === 0) yield park(w, i);", "if (atomicLoad(w, i) === 0) yield park(w, i);"],
   ["step", "yield* markRanges(machine, hmm);", ";"],
@@ -124,6 +125,7 @@ const LEAVES: readonly (readonly [kind: string, body: string])[] = [
   ["order", "yield* first(); return yield* second();"],
   ["step", "yield* access(memory, `read`, i, 1, `x`);"],
   ["once", "while (more()) f();"],
+  ["answer", "const s = f(a); return s === b;"],
 ];
 
 const wrapped = (body: string): string => `function* f() { ${body} }`;

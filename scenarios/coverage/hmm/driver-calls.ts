@@ -126,7 +126,6 @@ const faultVsMadvise: Covered = covered(
 
 /** Answers what it may not, and EAGAIN where it may. */
 const AWKWARD_OPS: number = registerMirrorOps("awkward rig device", {
-  // oxlint-disable-next-line require-yield -- it needs no lock to be awkward
   *invalidate(_mirror, { blockable }) {
     return blockable ? EINVAL : EAGAIN;
   },
