@@ -76,14 +76,14 @@ export function covering<S>({ layer, name, tasks, twins, ...rest }: Covering<S>)
 /** What this group of scenarios cannot say, for docs/EXPLORED.md. */
 export const limitsOfCoverage: Readonly<Record<string, string>> = {
   primitives:
-    "How a primitive of `sync/` does its work with atomic instructions (the loops of `lock`, `downRead` and their like). An explored operation is one step of which `src/sync/explored.ts` says when it is enabled and what it does; that branch shares the words and their meaning with the real one, not its loops. Threads that run for real test those (`test/sync/threads.test.ts`).",
+    "How a primitive of `sync/` does its work is explored access by access in the scenarios `coverage/sync/spelled-out/`, which run the shipped loops with their sleeping and waking. Everywhere else an operation of a primitive is one step: the shipped transition (`tryEnterRead`, `release`, ...), of which `src/sync/explored.ts` says when it is enabled. Not spelled out: deferred calls of SRCU and the waiting in a shootdown's flush.",
   access:
-    "Loads and stores of the CPU that hit (`src/memory/*-access.ts`): plain functions of a few nanoseconds without scheduling points. `coverage/mm/load-vs-zap` and `coverage/mm/store-vs-zap` explore their protocol: shipped are the translation (`cpuTranslate`), the zap that takes the page away, the generation words, `enterStore`, `leaveStore` and `flush`; modelled is the order of an access's own reads, written in the scenario as in `store-aim.ts` and its siblings, each a step of its own, and the data, which is whether the frame is still in use. That no CPU turns the two reads of a load round is a property of hosts, and tested with threads.",
+    "Loads and stores by value run as shipped, each access a step (`coverage/mm/load-vs-*`, `store-vs-*`, `coverage/devices/kernel-*`). All words of a page count as one word to the explorer. That no CPU turns the two reads of a load round is a property of hosts, and tested with threads.",
   allocator:
     "In scenarios on a rig each task allocates from an arena of its own (`src/memory/arenas.ts`), so the slab cache and the buddy system are explored only where a scenario is said to use them.",
   plain:
-    "Code without a scheduling point between two plain accesses runs as one step. Plain accesses to fields, arrays and lists are checked for data races; a word that is read without a lock and without naming it could hide an order. The engines are compared with one that trusts less, on every small scenario, which has found five such words.",
+    "Code between two steps runs as one piece. Plain accesses to fields, arrays and lists are checked for data races, and a test sees every access to the kernel heap, plain or atomic, of every two operations at once (`test/checker/every-access.test.ts`). The entries that a device looks at to choose what to prefetch are read in one step.",
   memory: "Memory models: every step is sequentially consistent, which is what Atomics are.",
   workers:
-    "What needs Workers, messages or a host: `host/`, `space/machine-seat.ts`, the software device's Workers and kernels (what serves their faults is explored, its threads played by tasks; its page table's readers are, as those of the CPU's, plain code). They are tested with real threads that are terminated at any moment.",
+    "What needs Workers, messages or a host: `host/`, `space/machine-seat.ts`, the software device's Workers, and which work item comes next (`item-runner.ts`); what serves faults and what a kernel's accesses do is explored, with tasks in the place of threads. They are tested with real threads that are terminated at any moment.",
 };

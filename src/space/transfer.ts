@@ -11,6 +11,7 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
+import { dataNumber } from "../memory/ram-section.ts";
 import type { RamSection } from "../memory/ram-section.ts";
 import { cpuTranslate } from "../mm/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
@@ -18,6 +19,7 @@ import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { SegmentationFault } from "../sync/errors.ts";
+import { access } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { customFailure } from "./failures.ts";
 
@@ -55,7 +57,11 @@ export function* transfer(machine: Machine, mm: Mm, address: number, bytes: Uint
   }
 }
 
-/** Copies within one page. */
+/**
+ * Copies within one page.
+ *
+ * @stepped generation
+ */
 function* copyPart(machine: Machine, mm: Mm, address: number, bytes: Uint8Array, isWrite: boolean): Task<void> {
   const page = Math.floor(address / PAGE_BYTES);
   const generationWord = mm.shootdown.generationWord(page);
@@ -69,6 +75,7 @@ function* copyPart(machine: Machine, mm: Mm, address: number, bytes: Uint8Array,
     const frame = section.u8.subarray(start, start + bytes.length);
     yield* mm.shootdown.enterStore();
     const isCurrent = atomicLoad(words, generationWord) === generation;
+    if (isCurrent) yield* access(machine.memory, isWrite ? "write" : "read", dataNumber(pfn), 1, "page data");
     // Same length, neither detached: this cannot throw past leaveStore.
     if (isCurrent && isWrite) frame.set(bytes);
     else if (isCurrent) bytes.set(frame);
@@ -83,7 +90,11 @@ function* copyPart(machine: Machine, mm: Mm, address: number, bytes: Uint8Array,
   );
 }
 
-/** A number that was read from a table which changed meanwhile may name no frame: undefined then. */
+/**
+ * A number that was read from a table which changed meanwhile may name no frame: undefined then.
+ *
+ * @stepped generation
+ */
 function sectionUnlessMoved(
   machine: Machine,
   pfn: number,

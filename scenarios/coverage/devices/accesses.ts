@@ -10,18 +10,13 @@ import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { RigCpu } from "../../../src/checker/rig/rig-cpu.ts";
 import type { ScenarioExploration } from "../../../src/checker/scenario.ts";
-import { DeviceFault } from "../../../src/devices/device-fault.ts";
-import { viewDevice } from "../../../src/devices/software/device-thread.ts";
-import { DeviceTranslator, WorkItem } from "../../../src/devices/software/device-translator.ts";
-import { FaultRing } from "../../../src/devices/software/fault-ring.ts";
-import { FaultService } from "../../../src/devices/software/fault-service.ts";
-import { TranslationCache } from "../../../src/memory/translation.ts";
 import { doMunmap } from "../../../src/mm/mmap.ts";
 import { bug } from "../../../src/sync/errors.ts";
 import { callInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
 import { withoutFlush } from "../mm/left-out.ts";
+import { inKernel } from "./kernel.ts";
 import { makeDevice } from "./stage.ts";
 import type { DeviceWorld } from "./stage.ts";
 
@@ -39,25 +34,6 @@ interface World extends DeviceWorld {
 }
 
 type Body = (world: World, rig: HmmRig) => Task<unknown>;
-
-/** Runs `use` with the memory of thread `thread` of the device, in a work item that stalls at its faults. */
-function* inKernel(
-  { record }: DeviceWorld,
-  { machine }: HmmRig,
-  use: (cache: TranslationCache) => Task<void>,
-): Task<void> {
-  const service = yield* FaultService.open(viewDevice(machine, record));
-  if (typeof service === "number") bug(`The device has no service: ${service}`);
-  const work = new WorkItem();
-  work.begin(0, true);
-  const translator = new DeviceTranslator(service, new FaultRing(machine.memory, record.rings.get(0)), work);
-  try {
-    yield* use(new TranslationCache(machine, record.shootdown, translator));
-  } catch (error) {
-    if (!(error instanceof DeviceFault)) throw error;
-  }
-  yield* service.close();
-}
 
 function* load(world: World, rig: HmmRig, times: number): Task<void> {
   yield* inKernel(world, rig, function* (cache) {
