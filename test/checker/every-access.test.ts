@@ -40,9 +40,10 @@ const EXECUTIONS = 6;
  * Not here: `stats()`, whose sums over the whole page table and over all frames are those of a moment, and say so.
  *
  * Where an access is no step and may stay so. Registering a mirror asserts that the address space has users: the caller holds one, so
- * the answer is the same whatever the others do to the count.
+ * the answer is the same whatever the others do to the count. Whether a frame of the device was used lately is a hint for eviction,
+ * which a kernel's thread gives without a lock.
  */
-const harmless = ["src/hmm/mirror.ts:"];
+const harmless = ["src/hmm/mirror.ts:", "src/devices/software/frames.ts:"];
 
 interface Shared {
   /** A software device on the space. */

@@ -75,7 +75,11 @@ export function count(record: DeviceRecord, counter: Counter, by: number = 1): v
   words[at] = plainLoad(words, at) + by;
 }
 
-/** Adds to a counter that several threads change. */
+/**
+ * Adds to a counter that several threads change.
+ *
+ * @stepped statistics
+ */
 export function countAtomically(record: DeviceRecord, counter: Counter, by: number): void {
   if (by > 0) atomicAdd(record.memory.words, record.at + COUNTERS_AT + counter, by);
 }
