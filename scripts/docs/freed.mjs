@@ -157,7 +157,7 @@ export const freed = {
       readers:
         "flushers (INSIDE), probers and finders of its death (STATE, TOKENS, the held table), reapers (the resource list)",
       apart:
-        "STATE has a generation, and changes by compare-and-swap. A free record's INSIDE is even; a flusher that goes on waiting for the next owner's store waits for that one store. D1 of sync/death.ts: no reaper frees a record while it is being declared dead. Names are for messages only",
+        "STATE has a generation, and changes by compare-and-swap. A free record's INSIDE is even; a flusher that goes on waiting for the next owner's store waits for that one store. D1 of sync/death.ts: no reaper frees a record while it is being declared dead. L3 of sync/liveness.ts: a late prober finds none of the next owner's waiters. Names are for messages only",
       proof: [
         "test/sync/found-dead.test.ts",
         "coverage/sync/shootdown",

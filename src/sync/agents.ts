@@ -120,7 +120,8 @@ export function unregisterAgent(memory: SharedMemory): void {
  * keep for ever. Nothing else is put in order.
  */
 export function abandonMachine(memory: SharedMemory): void {
-  atomicStore(memory.words, memory.record + AGENT_STATE, AGENT_FREE);
+  const { words, record } = memory;
+  atomicStore(words, record + AGENT_STATE, (atomicLoad(words, record + AGENT_STATE) & GENERATION_MASK) | AGENT_FREE);
   disarmLiveness(memory);
   memory.mode = DETACHED;
 }

@@ -25,7 +25,7 @@
  * | offset | name | meaning | written by |
  * | --- | --- | --- | --- |
  * | 0 | STATE | generation << 2 \| AGENT_FREE, _STARTING, _LIVE or _DEAD | CAS |
- * | 1 | LIVENESS | futex word of the thread's liveness waiters; its value never changes | nobody |
+ * | 1 | - | spare | |
  * | 2 | TOKENS | how many liveness waiters may still be used up by probes | agent adds, probers CAS down |
  * | 3 | INSIDE | odd while the thread is inside a store (shootdown.ts) | this agent |
  * | 4 | HOST_THREAD | the host's id of the thread, -1 unknown | this agent |
@@ -34,6 +34,7 @@
  * | 7 | PROBE_AGAIN | ms timestamp before which no probe should spend a token | probers |
  * | 8..23 | NAME | UTF-8, at most 64 bytes | this agent |
  * | 24 | FINDERS | threads that are declaring this agent dead at this moment (death.ts); outlives the registration | those |
+ * | 25..28 | LIVENESS | futex words of the thread's liveness waiters, one for each generation of STATE modulo 4; their values never change | nobody |
  * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
  * | 288.. | HELD_TAG | class and manner of the slot beside it | this agent |
  * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
@@ -68,7 +69,6 @@ export const ALERT_DEAD = 4;
 export const AGENT_LIMIT = 64;
 
 export const AGENT_STATE = 0;
-export const AGENT_LIVENESS = 1;
 export const AGENT_TOKENS = 2;
 export const AGENT_INSIDE = 3;
 export const AGENT_HOST_THREAD = 4;
@@ -78,6 +78,8 @@ export const AGENT_PROBE_AGAIN = 7;
 export const AGENT_NAME = 8;
 export const AGENT_NAME_WORDS = 16;
 export const AGENT_FINDERS = 24;
+export const AGENT_LIVENESS = 25;
+export const LIVENESS_WORDS = 4;
 export const AGENT_HELD = 32;
 export const HELD_LIMIT = 256;
 export const AGENT_HELD_TAG: number = AGENT_HELD + HELD_LIMIT;

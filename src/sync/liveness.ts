@@ -1,7 +1,7 @@
 /**
  * @module Is a thread still there? Found out through waiters that only its own life keeps.
  *
- * Each agent keeps LIVENESS_WAITERS endless `waitAsync` waiters on the LIVENESS word of its record. The engine drops
+ * Each agent keeps LIVENESS_WAITERS endless `waitAsync` waiters on a LIVENESS word of its record. The engine drops
  * the waiters of a thread that is gone, so waking one of them succeeds exactly as long as the thread exists, whether or
  * not its event loop turns. This does not keep a Node process alive.
  *
@@ -9,6 +9,8 @@
  *     a token first, then a waiter; an agent that leaves takes all tokens, then lets go of its waiters.
  * L2. So a prober that took a token and woke nobody knows that the thread died (or left: the state word's generation
  *     tells the two apart).
+ * L3. Which word it is depends on that generation. A prober that is late, when the record is another thread's, wakes
+ *     none of that one's waiters: else those would be fewer than its tokens, and one day it would be taken for dead.
  *
  * A thread that neither turns its event loop nor waits in a runner for very long can run out of tokens; probes spend
  * them more and more sparingly, and at 0 the thread counts as alive. Hosts without waitAsync have no tokens at all and
@@ -33,6 +35,7 @@ import {
   AGENT_STATE,
   AGENT_STATE_MASK,
   AGENT_TOKENS,
+  LIVENESS_WORDS,
   PROBE_TIME,
   agentRecord,
   AGENTS_USED,
@@ -41,6 +44,8 @@ import { declareDead } from "./death.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 const LIVENESS_WAITERS = 64;
+/** The state word's generation begins at this bit. */
+const GENERATION_SHIFT = 2;
 /** Below this a thread that waits in a runner adds waiters by itself. */
 const REARM_BELOW: number = LIVENESS_WAITERS / 2;
 /** The whole machine probes at most this often. */
@@ -51,6 +56,11 @@ const SPARING: readonly (readonly [number, number])[] = [
   [16, 10_000],
   [40, 1_000],
 ];
+
+/** L3. Where the waiters wait of the registration that `state` names. */
+function livenessWord(record: number, state: number): number {
+  return record + AGENT_LIVENESS + ((state >>> GENERATION_SHIFT) & (LIVENESS_WORDS - 1));
+}
 
 /** Gives this agent its full set of waiters. */
 export function armLiveness(memory: SharedMemory): void {
@@ -64,18 +74,20 @@ export function rearmLiveness(memory: SharedMemory): void {
   if (atomicLoad(memory.words, memory.record + AGENT_TOKENS) < REARM_BELOW) armLiveness(memory);
 }
 
-/** Lets go of this agent's waiters. Its state word must no longer say live. */
+/** Lets go of this agent's waiters. Its state word must no longer say live, and still have its generation. */
 export function disarmLiveness(memory: SharedMemory): void {
-  atomicExchange(memory.words, memory.record + AGENT_TOKENS, 0);
-  futexWake(memory.words, memory.record + AGENT_LIVENESS, Infinity);
+  const { words, record } = memory;
+  atomicExchange(words, record + AGENT_TOKENS, 0);
+  futexWake(words, livenessWord(record, atomicLoad(words, record + AGENT_STATE)), Infinity);
 }
 
 function addWaiters(memory: SharedMemory, count: number): void {
   const state = atomicLoad(memory.words, memory.record + AGENT_STATE);
   // The waiters must not keep a machine from being collected that nobody uses any more.
   const weak = new WeakRef(memory);
+  const word = livenessWord(memory.record, state);
   for (let i = 0; i < count; i++) {
-    const wait = futexWaitAsync(memory.words, memory.record + AGENT_LIVENESS, 0, Infinity);
+    const wait = futexWaitAsync(memory.words, word, 0, Infinity);
     if (wait.async) void wait.value.then(() => replaceWaiter(weak, state));
   }
   atomicAdd(memory.words, memory.record + AGENT_TOKENS, count);
@@ -112,5 +124,5 @@ function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
   if (sparedMs > 0 && ((again - now) | 0) > 0 && ((again - now) | 0) <= sparedMs) return;
   if (atomicCompareExchange(words, record + AGENT_TOKENS, tokens, tokens - 1) !== tokens) return;
   atomicStore(words, record + AGENT_PROBE_AGAIN, (now + sparedMs) | 0);
-  if (futexWake(words, record + AGENT_LIVENESS, 1) === 0) declareDead(memory, agentId, state); // L2
+  if (futexWake(words, livenessWord(record, state), 1) === 0) declareDead(memory, agentId, state); // L2
 }

@@ -5,14 +5,18 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
+import { probeAgents, registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
 import {
   AGENT_FREE,
   AGENT_INSIDE,
+  AGENT_LIVE,
+  AGENT_PROBE_AGAIN,
   AGENT_STATE,
   AGENT_STATE_MASK,
+  AGENT_TOKENS,
   ALERT,
+  PROBE_TIME,
   agentRecord,
 } from "../../src/sync/control-block.ts";
 import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
@@ -106,4 +110,40 @@ test("who finds a registration dead that is over leaves no trace in the record",
   assert.ok(declareDead(main.memory, agentId, state));
   runBlocking(main.memory, reapTask(main.memory));
   assert.ok(isFree(main.memory, agentId), "nobody is counted any more");
+});
+
+/** Runs `between` directly before the next wake of a futex. */
+function beforeNextWake(between: () => void): void {
+  const { notify } = Atomics;
+  Reflect.set(Atomics, "notify", (words: Int32Array, index: number, count?: number): number => {
+    Reflect.set(Atomics, "notify", notify);
+    between();
+    return notify(words, index, count);
+  });
+}
+
+/** Probes, however short a time ago somebody did. */
+function probeNow({ words }: SharedMemory, memory: SharedMemory, agentId: number): void {
+  words[PROBE_TIME] = 0;
+  words[agentRecord(agentId) + AGENT_PROBE_AGAIN] = 0;
+  probeAgents(memory);
+}
+
+test("a prober that comes too late takes none of a newcomer's waiters: as long as it has tokens, it counts as alive", () => {
+  const main = makeFixture();
+  const leaving = join(main, "leaving").memory;
+  const { agentId } = leaving;
+  let newcomer: SharedMemory | undefined;
+  beforeNextWake(() => {
+    unregisterAgent(leaving);
+    newcomer = join(main, "newcomer").memory;
+  });
+  probeNow(main.memory, main.memory, agentId);
+  assert.equal(newcomer?.agentId, agentId, "it has the record of the one that left while it was probed");
+  const record = agentRecord(agentId);
+  const tokens = atomicLoad(main.memory.words, record + AGENT_TOKENS);
+  assert.ok(tokens > 60);
+  for (let i = 0; i < tokens; i++) probeNow(main.memory, main.memory, agentId);
+  assert.equal(atomicLoad(main.memory.words, record + AGENT_TOKENS), 0, "each probe has used one up");
+  assert.equal(atomicLoad(main.memory.words, record + AGENT_STATE) & AGENT_STATE_MASK, AGENT_LIVE);
 });
