@@ -98,6 +98,8 @@ export class Execution {
   readonly scenarioName: string;
   /** What only executions in this order are explored of. */
   readonly order: StepOrder | undefined;
+  /** The step that has a place in the order has not come yet. */
+  #waitsInOrder = false;
   readonly equal: EqualOrders;
   readonly #makers: readonly ((shared: unknown) => Task<unknown>)[];
   readonly #check: ((shared: unknown, end: ExecutionEnd) => void) | undefined;
@@ -212,6 +214,7 @@ export class Execution {
     this.#alive = this.tasks;
     this.#heldNext.set(this.start.heldNext);
     this.#insideMark.set(this.start.insideMark);
+    this.#waitsInOrder = this.order !== undefined;
     this.parking.forget();
     this.lenience.forget();
     for (let task = 0; task < this.tasks; task++) {
@@ -263,7 +266,7 @@ export class Execution {
 
   /** Whether the task, about to do `wait`, can do it now. */
   mayRun(task: number, wait: Wait): boolean {
-    if (this.order !== undefined && !mayStepNow(this.order, this.trace, this.depth, task)) return false;
+    if (this.#waitsInOrder && !mayStepNow(this.order!, this.trace, this.depth, task)) return false; // there is an order
     if (this.isHeldBack(task)) return false;
     const code = this.pendingCode[task]!;
     if (MAY_BLOCK[code] === 0) return true;
@@ -330,6 +333,7 @@ export class Execution {
     this.watchers.before(code, step, wait);
     this.lenience.begins(code, wait.index);
     this.depth = step + 1;
+    if (task === this.order?.placed) this.#waitsInOrder = false;
     if (choice === TIMEOUT) this.timeoutsLeft--;
     else if (choice === SPURIOUS) this.spuriousLeft--;
     if (choice === DEATH) this.#die(task, wait);

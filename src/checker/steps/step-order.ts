@@ -17,7 +17,7 @@ export interface StepOrder {
   readonly before: number;
 }
 
-/** Whether the order lets `task` take its next step at this depth. */
+/** Whether the order lets `task` take its next step at this depth. `placed` has not taken its first. */
 export function mayStepNow(
   { placed, among, after, before }: StepOrder,
   trace: Trace,
@@ -26,8 +26,6 @@ export function mayStepNow(
 ): boolean {
   if (task !== placed && task !== among) return true;
   const { counts, tasks } = trace;
-  const hasCome = counts[depth * tasks + placed]! > 0;
-  if (hasCome) return true;
   const done = counts[depth * tasks + among]!;
   return task === placed ? done > after : done !== before;
 }
