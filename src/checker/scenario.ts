@@ -111,7 +111,7 @@ export interface Liberties {
   readonly deaths: number;
   /** A wake of one may wake any of those that sleep (as POSIX allows), not the one that queued first. Default false. */
   readonly wakeAny: boolean;
-  /** An execution longer than this is a finding: a loop that waits without saying so. Default 10,000. */
+  /** An execution longer than this is a finding: a loop that no other way was seen to have no end. Default 2000. */
   readonly maxSteps: number;
   /** Whether lockdep judges the order of locks (its reports become findings). Default true. */
   readonly lockdep: boolean;
@@ -128,7 +128,7 @@ export const defaultLiberties: Liberties = {
   spuriousWakes: 0,
   deaths: 0,
   wakeAny: false,
-  maxSteps: 10_000,
+  maxSteps: 2000,
   lockdep: true,
   spelledOut: false,
 };

@@ -133,11 +133,17 @@ const goldens: Readonly<Partial<Record<FindingKind, Golden>>> = {
     token: "h1-a2b5a5b2",
   },
   livelock: {
-    message: "device and reclaim go round for ever: 8 steps lead back to where they began",
-    sites: ["device write mapped", "reclaim write mapped"],
+    message:
+      "device and reclaim go round for ever: 8 steps lead back to where they began, from step 2 on: device lock driverLock, device unlock driverLock, device write mapped, reclaim waitWhile mapped, reclaim lock driverLock, reclaim unlock driverLock, reclaim write mapped, device waitWhile mapped",
+    sites: ["device lock driverLock", "reclaim lock driverLock"],
     preemptions: 0,
   },
-  endless: { message: "the execution has not ended after 100 steps", sites: [], preemptions: 0 },
+  endless: {
+    message:
+      "fault goes round for ever while start could go on: say what is waited for, with waitWhile of a Cell or with a wait queue; 1 step leads back to where it began, from step 2 on: fault read notifiers",
+    sites: ["fault read notifiers"],
+    preemptions: 0,
+  },
 };
 
 function withoutNumbers(message: string): string {

@@ -21,6 +21,9 @@ import { formatToken } from "./token.ts";
 
 const WAKES: ReadonlySet<number> = new Set([kindCode("wakeOne"), kindCode("wakeAll")]);
 
+/** Of a loop, so many steps are told. */
+const STEPS_IN_WORDS = 12;
+
 const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
   order: "lock-order",
   recursion: "lock-recursion",
@@ -160,12 +163,18 @@ export class Reporter implements Witness {
     this.#add(run, "assertion", message, [], []);
   }
 
-  /** The execution goes round in a cycle that leaves nobody out. */
-  livelock(run: Execution, { steps, tasks }: Lasso): void {
-    const names = tasks.map((task) => run.names[task] ?? "").join(" and ");
-    const message = `${names} ${tasks.length > 1 ? "go" : "goes"} round for ever: ${steps} steps lead back to where they began`;
-    const sites = tasks.map((task) => lastSite(run, task));
-    this.#add(run, "livelock", message, sites, tasks);
+  /** The execution goes round in a cycle: a livelock, or a spin if it leaves somebody out who could go on. */
+  goesRound(run: Execution, { steps, stem, tasks, leftOut }: Lasso): void {
+    const namesOf = (some: readonly number[]): string => some.map((task) => run.names[task] ?? "").join(" and ");
+    const goes = `${namesOf(tasks)} ${tasks.length > 1 ? "go" : "goes"} round for ever`;
+    const loop = `${steps} ${steps > 1 ? "steps lead" : "step leads"} back to where ${steps > 1 ? "they" : "it"} began, from step ${stem + 1} on: ${stepsInWords(run, stem, steps)}`;
+    const sites = tasks.map((task) => siteInLoop(run, task, steps));
+    if (leftOut.length === 0) this.#add(run, "livelock", `${goes}: ${loop}`, sites, tasks);
+    else {
+      const remedy = "say what is waited for, with waitWhile of a Cell or with a wait queue";
+      const message = `${goes} while ${namesOf(leftOut)} could go on: ${remedy}; ${loop}`;
+      this.#add(run, "endless", message, sites, tasks);
+    }
   }
 
   endless(run: Execution): void {
@@ -264,6 +273,24 @@ function pendingSite(run: Execution, task: number): Site {
   const wait = run.pending[task];
   const operation = wait?.kind ?? "";
   return { task: run.names[task] ?? "", step: run.depth, operation, label: wait?.label ?? "", at: wait?.index ?? 0 };
+}
+
+/** A task's step in the loop that the execution ends with: the same one wherever the loop is entered. */
+function siteInLoop(run: Execution, task: number, steps: number): Site {
+  const sites = Array.from({ length: steps }, (_, i) => run.depth - steps + i)
+    .filter((step) => taskOf(run.trace.transition[step]!) === task)
+    .map((step) => siteOf(run, step));
+  const nameOf = ({ label, operation }: Site): string => `${label} ${operation}`;
+  return sites.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))[0] ?? lastSite(run, task);
+}
+
+/** `a read x, b write y`, of the first steps. */
+function stepsInWords(run: Execution, from: number, steps: number): string {
+  const words = Array.from({ length: Math.min(steps, STEPS_IN_WORDS) }, (_, i) => {
+    const { task, operation, label } = siteOf(run, from + i);
+    return `${task} ${operation} ${label}`;
+  });
+  return words.join(", ") + (steps > words.length ? ", ..." : "");
 }
 
 /** What a task waits for, and who could end that. */

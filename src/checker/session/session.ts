@@ -5,7 +5,7 @@
 
 import { makeScheduler } from "../engines/engines.ts";
 import { estimateFrom } from "../engines/estimate.ts";
-import { BLOCKED, OVER } from "../engines/scheduler.ts";
+import { BLOCKED, OVER, STOPPED } from "../engines/scheduler.ts";
 import type { Scheduler } from "../engines/scheduler.ts";
 import { Execution } from "../execution/execution.ts";
 import { PlanFailed } from "../execution/planned.ts";
@@ -17,7 +17,7 @@ import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { EqualTasks } from "../steps/equal-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
-import { findLasso, isTimeToLook } from "../watch/lasso.ts";
+import { Lassos } from "../watch/lasso.ts";
 import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
 import type { Checkpoint, Counts } from "./checkpoint.ts";
 import { judgePlan } from "./judge.ts";
@@ -52,6 +52,7 @@ export class Session {
   readonly #classKeys: ClassKeys;
   /** Undefined for a replay, which is a second look itself. */
   readonly #secondLooks: SecondLooks | undefined;
+  readonly #lassos = new Lassos();
   readonly #before: Counts;
   readonly #startMs = performance.now();
   #nextProgressMs = this.#startMs + PROGRESS_MS;
@@ -220,15 +221,12 @@ export class Session {
       observer?.stepped?.(run);
       const isLong = run.depth === run.liberties.maxSteps && run.listEnabled() > 0;
       const isNew = run.depth === run.trace.length; // else it was looked at before
-      const lasso = isNew && (isLong || isTimeToLook(run.depth)) ? findLasso(run) : undefined;
-      if (lasso !== undefined || isLong) requireNobodyHeldBack(run);
-      if (lasso !== undefined) this.reporter.livelock(run, lasso);
-      else if (isLong) this.reporter.endless(run);
-      if (lasso !== undefined || isLong) {
-        return "endless";
-      }
+      const isLookedAt = isLong || (isNew && this.#secondLooks !== undefined);
+      if (isLookedAt && this.#goesRound(isLong, isLong)) return "endless";
       transition = scheduler.next(run);
     }
+    // A replay is looked at where its schedule ends: that of a loop has gone round it.
+    if (transition === STOPPED && this.#goesRound(true, false)) return "endless";
     this.#steps += run.depth;
     if (transition === BLOCKED) this.#blocked++;
     else this.#count(run, transition === OVER);
@@ -236,6 +234,17 @@ export class Session {
     observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
     if (transition !== BLOCKED) this.#secondLooks?.ended();
     return undefined;
+  }
+
+  /** Whether the execution has no end, as far as anyone can tell; says so. `isEnd`: nothing follows, so any loop is looked for. */
+  #goesRound(isEnd: boolean, isLong: boolean): boolean {
+    const { run } = this;
+    const lasso = this.#lassos.find(run, isEnd);
+    if (lasso === undefined && !isLong) return false;
+    requireNobodyHeldBack(run);
+    if (lasso === undefined) this.reporter.endless(run);
+    else this.reporter.goesRound(run, lasso);
+    return true;
   }
 
   #count(run: Execution, isOver: boolean): void {
