@@ -1,7 +1,7 @@
 /** @module Mutants of single words: a compare-and-swap that does not compare, a store that is left out. */
 
 import { CHANGES, MARKERS, MARKS, OWNING, STORES, SWAPS, removal, statementCall, textOf } from "./names.mjs";
-import { calleeName, child, children, word } from "./syntax.mjs";
+import { calleeName, child, children, functionName, word } from "./syntax.mjs";
 
 /**
  * @typedef {import("./syntax.mjs").Node} Node
@@ -25,7 +25,8 @@ export function findSwap({ node }, text) {
 }
 
 /** @type {Find} */
-export function findMark({ node, parent }, text) {
+export function findMark(visited, text) {
+  const { node, parent } = visited;
   const call = statementCall(node);
   if (call !== undefined) {
     const name = calleeName(call);
@@ -49,6 +50,7 @@ export function findMark({ node, parent }, text) {
   const target = expression === undefined ? undefined : (child(expression, "left") ?? child(expression, "argument"));
   if (!/^(AssignmentExpression|UpdateExpression)$/.test(expression?.type ?? "") || target?.type !== "MemberExpression")
     return [];
+  if (functionName(visited).endsWith(".constructor")) return []; // of an object that nobody else knows
   const property = child(target, "property");
   if (property?.type !== "Identifier" || !MARKS.test(word(property, "name"))) return [];
   return [{ at: node, edits: [removal(node)], what: `${textOf(node, text)} is missing` }];

@@ -180,20 +180,12 @@ function kindLines(rows, reviewed) {
 
 /** @param {readonly Row[]} rows */
 function handMadeLines(rows) {
-  const byKey = new Map(rows.map((row) => [row.mutant.key, row]));
   const named = handMadeOf(rows.map(({ mutant }) => mutant));
-  const lines = named.map(({ name, mutant }) => {
-    const judgement = byKey.get(mutant.key)?.judgement;
-    return `| ${name} | ${opinion(judgement?.check)} | ${opinion(judgement?.tests)} |`;
+  const lines = named.map(({ name, mutant, scenario }) => {
+    const place = mutant.place.replace(/:\d+$/, "");
+    return `| ${name} | ${place} | \`${scenario}\` |`;
   });
-  return ["| broken | `hmm check` | tests |", "| --- | --- | --- |", ...lines];
-}
-
-/** @param {import("./judge.mjs").Opinion | undefined} given */
-function opinion(given) {
-  if (given === undefined || given.answer === "not run") return "";
-  if (!hasNoticed(given)) return given.answer;
-  return `\`${given.by.replace(/^test\/(.*)\.js$/, "$1")}\`: ${given.why}`;
+  return ["`npm test` tries each of them.", "", "| broken | in | noticed by |", "| --- | --- | --- |", ...lines];
 }
 
 /**

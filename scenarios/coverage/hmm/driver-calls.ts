@@ -12,7 +12,8 @@ import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../../src/hmm/entry
 import { hmmRangeFaultUnlockedTimeout } from "../../../src/hmm/fault.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { missingMirrorOps, registerMirrorOps } from "../../../src/hmm/mirror-ops.ts";
-import { hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range.ts";
+import { hmmMirrorUnregister } from "../../../src/hmm/mirror.ts";
+import { hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../../../src/hmm/range.ts";
 import type { HmmRange } from "../../../src/hmm/range.ts";
 import { hmmStatistics } from "../../../src/hmm/statistics.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
@@ -28,6 +29,7 @@ import {
 } from "../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
+import { listedResources } from "../../../src/sync/resources.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { deviceOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
@@ -280,6 +282,35 @@ const besideView: Covered = covered(
   { device: ["hmm/get-or-create.hmmGetOrCreate", "mm/view-hold.replayHolds", "mm/view-open.viewClose"] },
 );
 
+/** What the rules forbid is told, and changes nothing. */
+function* mustThrow(what: string, begin: () => Task<unknown>): Task<void> {
+  try {
+    yield* begin();
+  } catch {
+    return;
+  }
+  throw new Error(`${what} is not told to be a mistake`);
+}
+
+/** A range is used, unregistered, of no use, registered again, and mistakes with it are told. */
+function* rangeOfItsOwn({ mirror }: RigDevice, { machine, mm }: HmmRig): Task<void> {
+  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
+  if (typeof range === "number") throw new Error(`no range: ${range}`);
+  const register = (): Task<number> => hmmRangeRegister(range, mirror, ADDRESS, ADDRESS + PAGE_BYTES);
+  for (let round = 0; round < 2; round++) {
+    yield* mustThrow("asking a range that is not registered", () => hmmRangeValid(range));
+    assert((yield* register()) === 0, "the range could not be registered");
+    yield* mustThrow("registering twice", register);
+    assert(yield* hmmRangeValid(range), "a fresh range is not valid");
+    yield* mustThrow("unregistering a mirror with a range", () => hmmMirrorUnregister(mirror));
+    assert(mm.users.read() === 2, `a range is registered, and the space has ${mm.users.read()} users`);
+    yield* hmmRangeUnregister(range);
+    assert(mm.users.read() === 1, `no range is registered, and the space has ${mm.users.read()} users`);
+    yield* mustThrow("unregistering twice", () => hmmRangeUnregister(range));
+  }
+  yield* hmmRangeFree(range);
+}
+
 /** Everything that a device does in its life, and then the end of the space: nothing may be left. */
 function* wholeLife(device: RigDevice, rig: HmmRig): Task<void> {
   const { machine, mm } = rig;
@@ -292,7 +323,11 @@ function* wholeLife(device: RigDevice, rig: HmmRig): Task<void> {
   assert((yield* device.serve(RIG_PAGE, 1, { write: true })) === 0, "the device was not served");
   const written = rig.entryOf(RIG_PAGE) & (PTE_PRESENT | PTE_WRITE);
   assert(written === (PTE_PRESENT | PTE_WRITE), "the page cannot be written");
+  yield* rangeOfItsOwn(device, rig);
   yield* device.unregister();
+  yield* mustThrow("a second unregister", () => device.unregister());
+  const { memory } = machine;
+  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
   yield* mmput(machine, mm);
   yield* (yield* notifierSrcu(machine)).barrier();
   const left = machine.heap.accounting().filter(({ name }) => /^(hmm|mm|hmmRange|vma)$/.test(name));

@@ -19,6 +19,7 @@ import { VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../../../src/mm/vma.ts";
 import { notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EEXIST, EFAULT } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
+import { listedResources } from "../../../src/sync/resources.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
 
@@ -251,6 +252,8 @@ function* view(rig: HmmRig): Task<void> {
 function* endOf({ rig, mm }: Life): Task<void> {
   const { machine } = rig;
   assert(mm.users.read() === 1 && mm.count.read() === 1, `${mm.users.read()} users, ${mm.count.read()} counts`);
+  const { memory } = machine;
+  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
   yield* mmput(machine, mm);
   yield* (yield* notifierSrcu(machine)).barrier();
   assert(machine.ram.usage().usedPages === 0, `${machine.ram.usage().usedPages} frames are left`);
