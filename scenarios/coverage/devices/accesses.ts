@@ -137,7 +137,6 @@ export const deviceAccesses: readonly Covered[] = [
     name: "kernel-load-vs-discard",
     summary: "A kernel loads twice from the device's copy of a page that a CPU thread discards.",
     before: loadOnce,
-    exploration: BOUNDED,
     tasks: { kernel: [LOAD, loadTwice], discard: [LET_GO, discard] },
     check: (world) => {
       onlySaw(BEFORE, 0)(world);
@@ -150,7 +149,6 @@ export const deviceAccesses: readonly Covered[] = [
     summary: "A kernel loads while the mapping goes, the leaf of the device's table with it.",
     pages: LEAF_PAGES,
     before: loadOnce,
-    exploration: { engine: "bounded", preemptions: 1 },
     tasks: { kernel: [LOAD, loadTwice], munmap: [[...LET_GO, "devices/software/device-table.freeLeaves"], munmap] },
     check: onlySaw(BEFORE, FAULTED),
     twins: [
@@ -161,7 +159,6 @@ export const deviceAccesses: readonly Covered[] = [
     name: "kernel-store-vs-discard",
     summary: "A kernel stores to the page's frame in RAM while a CPU thread discards the page.",
     before: store,
-    exploration: BOUNDED,
     tasks: { kernel: [LOAD, store], discard: [LET_GO, discard] },
     check: () => {},
     twins: [

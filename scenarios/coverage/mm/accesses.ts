@@ -376,7 +376,6 @@ export const accesses: readonly Covered[] = [
     summary:
       "A CPU thread stores while a view gathers the pages in a row: the store is in the page, wherever it lies now.",
     pages: 2,
-    exploration: { engine: "bounded", preemptions: 2 },
     tasks: { store: [STORE, storeOnce], view: [["mm/view-open.viewOpen", "mm/view-open.viewClose"], viewAndClose] },
     check: (_world, rig) => {
       if (contents(rig) !== 1) bug(`The store is lost: the page holds ${contents(rig)}`);
