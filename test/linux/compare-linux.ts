@@ -54,8 +54,9 @@ process.stdout.write(`seed ${options.seed}, traces from ${options.first} on\n`);
 using program = TraceProgram.compile();
 const showsProgress = process.stderr.isTTY;
 try {
-  const result = compare(program, options, (done) => {
+  const result = await compare(program, options, (done) => {
     if (showsProgress) process.stderr.write(`\r${done} of ${options.traces} traces `);
+    else if (done % 1000 === 0) process.stderr.write(`${done} of ${options.traces} traces\n`);
   });
   if (showsProgress) process.stderr.write("\r\u001b[K");
   if (typeof result === "string") {

@@ -49,12 +49,12 @@ function replay(scene: Scene, alter: Alteration): void {
  * Compares the wanted traces. Throws Mismatch with the line that runs the trace alone. A string
  * says why the program cannot run here. `onProgress` hears how many traces have been compared.
  */
-export function compare(
+export async function compare(
   program: TraceProgram,
   { seed, first, traces, steps }: Wanted,
   onProgress: (done: number) => void = () => {},
   alter: Alteration = unaltered,
-): Comparison | string {
+): Promise<Comparison | string> {
   const kinds: Scene["kinds"] = new Map();
   let count = 0;
   let kernel = "";
@@ -75,6 +75,8 @@ export function compare(
       }
     }
     onProgress(Math.min(done + CHUNK, traces));
+    // A machine's memory is free only after a turn of the event loop.
+    await new Promise(setImmediate);
   }
   return { kernel, traces, steps: count, kinds };
 }

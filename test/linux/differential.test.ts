@@ -135,8 +135,8 @@ describe("the running kernel", () => {
   const program = TraceProgram.compile();
   after(() => program[Symbol.dispose]());
 
-  test(`answers as AddressSpace does, seed ${WANTED.seed}`, (t) => {
-    const result = compare(program, WANTED);
+  test(`answers as AddressSpace does, seed ${WANTED.seed}`, async (t) => {
+    const result = await compare(program, WANTED);
     if (typeof result === "string") return t.skip(`not here: ${result}`);
     t.diagnostic(`Linux ${result.kernel}, ${result.steps} steps`);
     assert.ok(result.steps > WANTED.traces * 150);
@@ -146,11 +146,11 @@ describe("the running kernel", () => {
   });
 
   for (const [what, alter] of BROKEN) {
-    test(`would be found: ${what}`, (t) => {
-      const run = (): unknown => compare(program, WANTED, () => {}, alter);
+    test(`would be found: ${what}`, async (t) => {
+      const run = (): Promise<unknown> => compare(program, WANTED, () => {}, alter);
       const first = program.run(WANTED.seed, 0, 1, 1);
       if (typeof first === "string") return t.skip(`not here: ${first}`);
-      assert.throws(run, (error) => error instanceof Mismatch && AGAIN.test(error.message));
+      await assert.rejects(run, (error) => error instanceof Mismatch && AGAIN.test(error.message));
     });
   }
 
