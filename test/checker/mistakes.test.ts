@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
-import type { Cell } from "../../src/checker/pieces/program.ts";
+import { Cell, Places } from "../../src/checker/pieces/program.ts";
+import { replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
+import type { Mutex } from "../../src/sync/mutex.ts";
 import type { Task } from "../../src/sync/task.ts";
 
 const cell = (memory: Places["memory"]): Cell => new Places(memory).cell("x");
@@ -46,8 +47,9 @@ test("a yield without its star is a finding that says so", () => {
     const scenario = scenarioOf(function* (x: Cell) {
       yield (what as (x: Cell) => unknown)(x);
     });
-    const [finding, ...others] = explore(scenario).findings;
-    assert.deepEqual([finding?.kind, finding?.threads, others], ["error", ["a"], []]);
+    const { findings } = explore(scenario);
+    const finding = findings.at(-1);
+    assert.deepEqual([finding?.kind, finding?.threads], ["error", ["a"]]);
     assert.match(finding?.message ?? "", message);
   }
 });
@@ -81,4 +83,56 @@ test("who looks on is told which executions were given up", () => {
   const sleep = explore(scenario, { engine: "bounded", preemptions: 2, ...options });
   assert.ok(sleep.blocked > 0);
   assert.deepEqual(seen, { ended: sleep.executions + sleep.blocked, abandoned: sleep.blocked });
+});
+
+/** Two tasks count under a lock, whose `lock` or `store` one of them may call without its `yield*`. */
+function counting(forgets: "lock" | "store" | "nothing"): Scenario<{ x: Cell; mutex: Mutex }> {
+  return {
+    name: "counting",
+    setup: (memory) => {
+      const places = new Places(memory);
+      return { x: places.cell("x"), mutex: places.mutex("m") };
+    },
+    tasks: {
+      *careful({ x, mutex }) {
+        yield* mutex.lock();
+        yield* x.store((yield* x.load()) + 1);
+        yield* mutex.unlock();
+      },
+      *hasty({ x, mutex }) {
+        if (forgets === "lock") mutex.lock();
+        else yield* mutex.lock();
+        const seen = yield* x.load();
+        if (forgets === "store") x.store(seen + 1);
+        else yield* x.store(seen + 1);
+        yield* mutex.unlock();
+      },
+    },
+    check: ({ x }) => assert.equal(x.peek(), 2),
+  };
+}
+
+test("an operation without its yield* is the first finding, with its place, and a replay shows it again", () => {
+  const calls: readonly (readonly ["lock" | "store", RegExp])[] = [
+    [
+      "lock",
+      /^hasty calls Mutex\.lock without yield\* at test\/checker\/mistakes\.test\.ts:\d+, so nothing of it happens/,
+    ],
+    ["store", /^hasty calls Cell\.store without yield\* at test\/checker\/mistakes\.test\.ts:\d+/],
+  ];
+  for (const [forgets, message] of calls) {
+    const { findings } = explore(counting(forgets));
+    const [first] = findings;
+    assert.ok(findings.length > 1, "what comes of it is told as well");
+    assert.match(first?.message ?? "", message);
+    assert.deepEqual(first?.threads, ["hasty"]);
+    assert.match(replay(counting(forgets), first?.token ?? "")[0]?.message ?? "", message);
+  }
+  assert.deepEqual(explore(counting("nothing")).findings, []);
+});
+
+test("the methods of the primitives are left as they were", () => {
+  const before = Object.getOwnPropertyDescriptors(Cell.prototype);
+  explore(counting("nothing"));
+  assert.deepEqual(Object.getOwnPropertyDescriptors(Cell.prototype), before);
 });

@@ -106,7 +106,8 @@ export class Execution {
   readonly #describe: ((shared: unknown) => readonly StateTable[]) | undefined;
   readonly #reopen: ((memory: SharedMemory) => unknown) | undefined;
   readonly #setupShared: unknown;
-  #shared: unknown;
+  /** What the tasks of this execution share. */
+  shared: unknown;
   readonly #mustSurvive: boolean;
   readonly deaths: Deaths;
   /** The place of fate among the tasks, -1 if none can die. */
@@ -150,7 +151,7 @@ export class Execution {
     const initialBytes = (CONTROL_WORDS + (scenario.words ?? DEFAULT_WORDS)) * 4;
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
     this.#setupShared = scenario.setup(this.memory);
-    this.#shared = this.#setupShared;
+    this.shared = this.#setupShared;
     this.start = new StartingState(this.memory, this.names);
     this.footprints = new Footprints(this.memory.words.length, {
       dependence: options.dependence,
@@ -210,7 +211,7 @@ export class Execution {
       },
       withSites: this.#options.withSites,
     });
-    if (this.#reopen !== undefined) this.#shared = this.#reopen(memory);
+    if (this.#reopen !== undefined) this.shared = this.#reopen(memory);
     this.#alive = this.tasks;
     this.#heldNext.set(this.start.heldNext);
     this.#insideMark.set(this.start.insideMark);
@@ -218,14 +219,14 @@ export class Execution {
     this.parking.forget();
     this.lenience.forget();
     for (let task = 0; task < this.tasks; task++) {
-      const made = this.#makers[task]!(this.#shared);
+      const made = this.#makers[task]!(this.shared);
       if (this.digests.isFirst) requireTask(made, this.scenarioName, this.names[task]!);
       this.#generators[task] = made;
       this.#contexts[task] = freshContext(this.memory, task, this.names[task] ?? "");
       this.#resume(task, RUN);
     }
     this.digests.started(this);
-    if (keep === 0) this.watchers.lookAtInvariants(this.#shared);
+    if (keep === 0) this.watchers.lookAtInvariants(this.shared);
   }
 
   /** The exploration is over: the memory is as `setup` left it, so that the scenario can be explored again. */
@@ -344,7 +345,7 @@ export class Execution {
     this.digests.stepped(this, step, isRepeated);
     this.lenience.ends(task, choice === DEATH ? -1 : step);
     if (choice !== DEATH) this.#settle(task, choice, wait, step);
-    this.watchers.after(code, task, !isRepeated, this.#shared);
+    this.watchers.after(code, task, !isRepeated, this.shared);
   }
 
   /** What a step does to the sleep of tasks. */
@@ -376,7 +377,7 @@ export class Execution {
 
   /** What the scenario shows of its state, between two steps. */
   describeState(): readonly StateTable[] {
-    return this.#describe?.(this.#shared) ?? [];
+    return this.#describe?.(this.shared) ?? [];
   }
 
   /** The thread of a task dies. Its generator is left where it is: nothing of it runs any more, no finally block either. */
@@ -411,7 +412,7 @@ export class Execution {
     watchPlainAccesses(undefined); // every task has returned, so what the verdict reads comes after all of it
     if (this.hasStopped) return;
     this.watchers.atEnd(this.deaths.names.length === 0);
-    this.#check?.(this.#shared, { deaths: this.deaths.names });
+    this.#check?.(this.shared, { deaths: this.deaths.names });
   }
 
   /** The tasks that hold the lock at a word, in whatever manner: dead ones and those that are over, too. */

@@ -21,6 +21,8 @@ import { formatToken } from "./token.ts";
 
 const WAKES: ReadonlySet<number> = new Set([kindCode("wakeOne"), kindCode("wakeAll")]);
 
+/** The operation of a site at which a call without its `yield*` stands. */
+const FORGOTTEN = "call without yield*";
 /** Of a loop, so many steps are told. */
 const STEPS_IN_WORDS = 12;
 
@@ -44,8 +46,25 @@ export class Reporter implements Witness {
     this.#withStacks = options.withStacks;
   }
 
+  /** What explains the others comes first: an operation that never began. */
   get findings(): readonly Finding[] {
-    return Array.from(this.#found.values());
+    const all = Array.from(this.#found.values());
+    const isCause = ({ sites }: Finding): boolean => sites[0]?.operation === FORGOTTEN;
+    return [...all.filter(isCause), ...all.filter((finding) => !isCause(finding))];
+  }
+
+  /** A task called an operation and did not begin it. */
+  forgotten(run: Execution, task: number, call: string, place: string | undefined): void {
+    const name = run.names[task] ?? "";
+    const where = place === undefined ? "" : ` at ${place}`;
+    const message = `${name} calls ${call} without yield*${where}, so nothing of it happens: write yield* before the call`;
+    const site: Site = {
+      ...lastSite(run, task),
+      operation: FORGOTTEN,
+      label: call,
+      ...(place !== undefined && { place }),
+    };
+    this.#add(run, "error", message, [site], [task]);
   }
 
   /** A finding of an earlier part of the exploration. */

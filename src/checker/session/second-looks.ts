@@ -13,6 +13,8 @@
 import { RandomNumbers } from "../engines/random-numbers.ts";
 import { otherEnd } from "../execution/divergence.ts";
 import type { Execution } from "../execution/execution.ts";
+import { forgottenIn } from "./forgotten-yields.ts";
+import type { Forgotten } from "./forgotten-yields.ts";
 import { withShiftedClock } from "./shifted-clock.ts";
 
 const SEED = 20_260_611;
@@ -30,8 +32,18 @@ export class SecondLooks {
   readonly #random = new RandomNumbers(SEED);
   #executions = 0;
 
-  constructor(run: Execution) {
+  readonly #onForgotten: (forgotten: Forgotten) => void;
+
+  /** `onForgotten` is told of operations that were called without `yield*`. */
+  constructor(run: Execution, onForgotten: (forgotten: Forgotten) => void) {
     this.#run = run;
+    this.#onForgotten = onForgotten;
+  }
+
+  /** The same of a replay, whose one execution has ended. */
+  replayed(): void {
+    const words = this.#run.start.copy();
+    for (const forgotten of forgottenIn(this.#run, () => this.#again(words))) this.#onForgotten(forgotten);
   }
 
   /** An execution has ended. Throws UncontrolledNondeterminism if it does not come out the same again. */
@@ -39,6 +51,7 @@ export class SecondLooks {
     const times = this.#timesFor(++this.#executions);
     if (times === 0) return;
     const words = this.#run.start.copy();
+    if (this.#executions <= EARLY) this.replayed();
     for (let left = times; left > 0; left--) {
       // Up to seven weeks: the second, the minute and the hour are then as likely odd as even.
       const shiftMs = this.#random.next() + this.#random.next() / 2 ** 32;

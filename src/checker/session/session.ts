@@ -52,6 +52,7 @@ export class Session {
   readonly #classKeys: ClassKeys;
   /** Undefined for a replay, which is a second look itself. */
   readonly #secondLooks: SecondLooks | undefined;
+  readonly #replayLooks: SecondLooks | undefined;
   readonly #lassos = new Lassos();
   readonly #before: Counts;
   readonly #startMs = performance.now();
@@ -81,7 +82,11 @@ export class Session {
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
     this.#stuckKeys = new Set(start.from?.stuckKeys);
     this.#classKeys = new ClassKeys(this.run.trace);
-    this.#secondLooks = engine === "replay" ? undefined : new SecondLooks(this.run);
+    const looks = new SecondLooks(this.run, ({ task, call, place }) => {
+      this.reporter.forgotten(this.run, task, call, place);
+    });
+    this.#secondLooks = engine === "replay" ? undefined : looks;
+    this.#replayLooks = engine === "replay" && options.withSites === true ? looks : undefined;
     this.#before = start.from?.counts ?? NOTHING;
     this.#executions = this.#before.executions;
     this.#blocked = this.#before.blocked;
@@ -233,6 +238,7 @@ export class Session {
     scheduler.end(run);
     observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
     if (transition !== BLOCKED) this.#secondLooks?.ended();
+    this.#replayLooks?.replayed();
     return undefined;
   }
 
