@@ -14,14 +14,13 @@
  *   A1  A free frame is in exactly one place: a buddy list or a slot. Between the two it moves under ramLock only. So who holds ramLock and
  *       finds neither has seen that there is none: ENOMEM is exact, however full other threads' magazines are.
  *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for the next thread with its id.
- *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than speed, and in EXPLORED mode, where each
- *       step should be one that a scheduler can see.
+ *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than speed.
  *   A4  In EXPLORED mode after `stockRows`, a task takes from its own row alone and frames never come back (as in arenas.ts, and for the same
  *       reasons). The row's last slot then counts those that its task has freed.
  */
 
-import { atomicExchange, atomicStore } from "../sync/atomics.ts";
-import { AGENT_LIMIT } from "../sync/control-block.ts";
+import { atomicExchange, atomicLoad, atomicStore } from "../sync/atomics.ts";
+import { AGENTS_USED, AGENT_LIMIT } from "../sync/control-block.ts";
 import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { bug } from "../sync/errors.ts";
@@ -99,7 +98,11 @@ export class FrameAllocator {
     return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
   }
 
-  /** As `take`, out of this thread's own magazine, for code that is no task: never waits, and 0 says nothing but that the magazine is empty. */
+  /**
+   * As `take`, out of this thread's own magazine, for code that is no task: never waits, and 0 says nothing but that the magazine is empty.
+   *
+   * @stepped free list
+   */
   takeAtHand(): number {
     if (!this.#hasRow()) return 0;
     const pfn = this.#pop();
@@ -143,7 +146,11 @@ export class FrameAllocator {
     return pfn;
   }
 
-  /** The frame is free. */
+  /**
+   * The frame is free.
+   *
+   * @stepped free list
+   */
   give(pfn: number): Task<void> {
     if (this.#isStocked()) {
       this.#memory.words[this.#row() + SLOTS_MAX]!++;
@@ -218,20 +225,30 @@ export class FrameAllocator {
     }
   }
 
-  /** A frame out of any thread's magazine, or 0. Holding ramLock (A1). */
+  /**
+   * A frame out of any thread's magazine, or 0. Holding ramLock (A1).
+   *
+   * @stepped free list
+   */
   #steal(): number {
     if (this.#isStocked()) return 0;
     const { words } = this.#memory;
-    for (let i = 0; i < MAGAZINES_WORDS; i++) {
-      const slot = this.#magazinesAt + i;
-      if (i % ROW_WORDS === 0 || words[slot] === 0) continue;
-      const pfn = atomicExchange(words, slot, 0);
-      if (pfn !== 0) return pfn;
+    for (let row = 0, end = atomicLoad(words, AGENTS_USED); row < end; row++) {
+      const at = this.#magazinesAt + row * ROW_WORDS;
+      for (let slot = at + this.#slots; slot > at; slot--) {
+        if (words[slot] === 0) continue;
+        const pfn = atomicExchange(words, slot, 0);
+        if (pfn !== 0) return pfn;
+      }
     }
     return 0;
   }
 
-  /** All magazines' frames to the buddy system. Returns whether there were any. Holding ramLock. */
+  /**
+   * All magazines' frames to the buddy system. Returns whether there were any. Holding ramLock.
+   *
+   * @stepped free list
+   */
   #collectRows(): boolean {
     let found = false;
     for (let pfn = this.#steal(); pfn !== 0; pfn = this.#steal()) {
@@ -242,7 +259,7 @@ export class FrameAllocator {
   }
 
   #hasRow(): boolean {
-    return this.#slots > 0 && this.#memory.agentId >= 0 && this.#memory.mode !== EXPLORED;
+    return this.#slots > 0 && this.#memory.agentId >= 0 && !this.#isStocked();
   }
 
   #isStocked(): boolean {
@@ -253,7 +270,11 @@ export class FrameAllocator {
     return this.#magazinesAt + this.#memory.agentId * ROW_WORDS;
   }
 
-  /** From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no frame above it. */
+  /**
+   * From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no frame above it.
+   *
+   * @stepped free list
+   */
   #pop(): number {
     const { words } = this.#memory;
     const row = this.#row();
@@ -265,7 +286,11 @@ export class FrameAllocator {
     return 0;
   }
 
-  /** Into this thread's row; false when it is full. TOP is raised first, for the same reason. */
+  /**
+   * Into this thread's row; false when it is full. TOP is raised first, for the same reason.
+   *
+   * @stepped free list
+   */
   #push(pfn: number): boolean {
     const { words } = this.#memory;
     const row = this.#row();

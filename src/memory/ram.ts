@@ -143,22 +143,34 @@ export class Ram {
     this.#sections.receive = receive;
   }
 
-  /** A frame with count 1, or 0 (F5). Zeroed if asked; else it may hold anything. */
+  /**
+   * A frame with count 1, or 0 (F5). Zeroed if asked; else it may hold anything.
+   *
+   * @stepped
+   */
   allocFrame(zeroed: boolean): Task<number> {
     const pfn = this.allocFrameAtHand(zeroed);
     return pfn === 0 ? this.#allocFrameSlow(zeroed) : doneNumber(pfn);
   }
 
-  /** As `allocFrame`, for code that is no task: 0 may also mean that the thread's magazine is empty, then ask `allocFrame`. */
+  /**
+   * As `allocFrame`, for code that is no task: 0 may also mean that the thread's magazine is empty, then ask `allocFrame`.
+   *
+   * @stepped
+   */
   allocFrameAtHand(zeroed: boolean): number {
     const pfn = this.#allocator.takeAtHand();
-    if (pfn !== 0) this.#handOut(this.section(pfn), pfn, zeroed);
+    if (pfn === 0) return 0;
+    this.nameAllocated(pfn);
+    this.#handOut(this.section(pfn), pfn, zeroed);
     return pfn;
   }
 
-  /** What an explorer takes for it. */
-  *allocFrameAtHand$steps(zeroed: boolean): Task<number> {
-    return yield* this.allocFrame(zeroed);
+  /** Says to an explorer that the frame's life begins; else nothing. */
+  nameAllocated(_pfn: number): void {}
+
+  *nameAllocated$steps(pfn: number): Task<void> {
+    yield* access(this.memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
   }
 
   /** As `pagePut`, for code that is no task, of a frame that it has just taken by `allocFrameAtHand`: the place from which it came is free. */
@@ -459,7 +471,11 @@ export class Ram {
     yield* this.#free(pfn);
   }
 
-  /** Debug builds and explorers make what a frame held unreadable, so that a load through a stale translation shows. */
+  /**
+   * Debug builds and explorers make what a frame held unreadable, so that a load through a stale translation shows.
+   *
+   * @stepped
+   */
   #free(pfn: number): Task<void> {
     if (this.memory.mode !== REAL)
       this.section(pfn).i32.fill(POISON_FREE, this.wordIndex(pfn), this.wordIndex(pfn) + PAGE_WORDS);

@@ -7,6 +7,7 @@ import { struct, u32 } from "../../../src/memory/struct.ts";
 import type { Struct, StructView } from "../../../src/memory/struct.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { runBlocking } from "../../../src/sync/run-blocking.ts";
+import { callInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
@@ -142,6 +143,56 @@ function together(first: Act, second: Act): Covered {
   });
 }
 
-export const allocators: readonly Covered[] = acts.flatMap((first, i) =>
-  acts.slice(i).map((second) => together(first, second)),
-);
+/** A machine on which threads keep frames of their own, all of whose frames are taken. */
+function buildFull(): World {
+  const machine = Machine.create({ ramBytes: 1 << 21, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const { heap, memory, ram } = machine;
+  const run = <T>(task: Task<T>): T => runBlocking(memory, task);
+  let pfn = 0;
+  for (let next = run(ram.allocFrame(false)); next !== 0; next = run(ram.allocFrame(false))) pfn = next;
+  return { heap, machine, things: [], pfn, books: "", frames: ram.snapshot() };
+}
+
+/** What each of the two got. */
+const taken: number[] = [];
+
+function* takeOne({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* callInSteps(ram, "allocFrame", false);
+  taken.push(yield* pfn);
+}
+
+function* giveAndTake(world: World): Task<void> {
+  yield* world.machine.ram.pagePut(world.pfn);
+  yield* takeOne(world);
+}
+
+function stealing(): Covered {
+  let made: World | undefined;
+  const world = (): World => (made ??= buildFull());
+  return covering<World>({
+    layer: "memory",
+    name: "free-list-vs-thief",
+    summary:
+      "A thread frees the only frame into its own free list and takes one, while another finds nothing and steals: one of them gets it.",
+    memory: () => world().machine.memory,
+    setup: world,
+    reopen: () => {
+      taken.length = 0;
+      world().frames.restore();
+      return world();
+    },
+    tasks: {
+      owner: { runs: ["memory/frame-allocator.give", "memory/frame-allocator.#pop"], body: giveAndTake },
+      thief: { runs: ["memory/frame-allocator.#steal"], body: takeOne },
+    },
+    check: ({ pfn }) => {
+      const got = taken.filter((one) => one !== 0);
+      assert(got.length === 1 && got[0] === pfn, `frame ${pfn} was free, and the two got ${taken.join(" and ")}`);
+    },
+  });
+}
+
+export const allocators: readonly Covered[] = [
+  ...acts.flatMap((first, i) => acts.slice(i).map((second) => together(first, second))),
+  stealing(),
+];
