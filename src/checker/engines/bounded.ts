@@ -12,7 +12,7 @@
 
 import type { Execution } from "../execution/execution.ts";
 import { ClassKeys } from "../steps/class-key.ts";
-import { TASK_LIMIT, isGoingOn, taskOf } from "../steps/trace.ts";
+import { TASK_LIMIT, choiceOf, isGoingOn, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { BLOCKED, OVER } from "./scheduler.ts";
@@ -23,6 +23,8 @@ const NOBODY = -1;
 interface Priced {
   readonly transition: Transition;
   readonly cost: number;
+  /** Of the beginning that ends with this step. */
+  readonly key: number;
 }
 
 /** What a choice costs: `last` did the step before (or nobody), `able` are the tasks that can go on. */
@@ -85,6 +87,7 @@ export class Bounded implements Scheduler {
       const depth = this.#current.length - 1;
       const next = this.#todo[depth]!.shift();
       this.#tried[depth] = this.#tried[depth]! + 1;
+      if (next !== undefined && this.#isKnown(depth, next)) continue;
       if (next !== undefined) {
         this.#choose(depth, next);
         this.#repeat = depth + 1;
@@ -108,16 +111,13 @@ export class Bounded implements Scheduler {
     if (this.#wasHere(depth, last)) return BLOCKED;
     const enabled = Array.from(run.enabled.subarray(0, count));
     const able = enabled.filter(isGoingOn).map(taskOf);
-    const choices: Priced[] = enabled.map((transition) => ({
-      transition,
-      cost: this.#price(taskOf(transition), last, able),
-    }));
+    const choices = enabled.map((transition) => ({ transition, cost: this.#price(taskOf(transition), last, able) }));
     choices.sort((a, b) => a.cost - b.cost);
     const affordable = choices.filter(({ cost }) => this.#used[depth]! + cost <= this.#bound);
     if (affordable.length < choices.length) this.#wasCut = true;
     // There is one: of whatever is bounded, some choice costs nothing.
     const first = affordable.shift()!;
-    this.#todo[depth] = affordable;
+    this.#todo[depth] = affordable.map((choice) => ({ ...choice, key: this.#keyAfter(run, choice.transition) }));
     this.#choose(depth, first);
     return first.transition;
   }
@@ -157,7 +157,24 @@ export class Bounded implements Scheduler {
     return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
   }
 
-  #choose(depth: number, { transition, cost }: Priced): void {
+  /** The key of the beginning that a step would make: what it touches is known before it is performed. */
+  #keyAfter(run: Execution, transition: Transition): number {
+    const { depth, trace } = run;
+    const task = taskOf(transition);
+    const wait = run.pending[task]!; // it is enabled
+    trace.push(transition, run.pendingCode[task]!, wait, 0, run.footprintOf(task, choiceOf(transition)));
+    this.#keys.extend(depth);
+    trace.cut(depth);
+    return this.#keys.at(depth + 1);
+  }
+
+  /** Whether the beginning that ends with this step was there at no higher cost: then it need not even be begun. */
+  #isKnown(depth: number, { transition, cost, key }: Priced): boolean {
+    const before = this.#visited[taskOf(transition) + 1]!.get(key);
+    return before !== undefined && before <= this.#used[depth]! + cost;
+  }
+
+  #choose(depth: number, { transition, cost }: Pick<Priced, "transition" | "cost">): void {
     this.#current[depth] = transition;
     this.#used[depth + 1] = this.#used[depth]! + cost;
   }
