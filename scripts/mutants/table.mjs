@@ -73,10 +73,11 @@ is a checker, scenario by scenario, the likeliest first, stopping at the first s
  * @param {string} name
  * @param {Counts} counts
  */
-function countRow(name, { mutants, check, tests, equivalent, survivors, noticeable }) {
+function countRow(name, { mutants, judged, check, tests, equivalent, survivors, noticeable }) {
   const cells = [
     name,
     mutants,
+    judged,
     check,
     percent(check, noticeable),
     tests,
@@ -88,8 +89,8 @@ function countRow(name, { mutants, check, tests, equivalent, survivors, noticeab
 }
 
 const COUNT_HEAD = [
-  "| | mutants | noticed by `hmm check` | | by tests alone | by either | equivalent | survivors |",
-  "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+  "| | mutants | tried | noticed by `hmm check` | | by tests alone | by either | equivalent | survivors |",
+  "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
 ];
 
 /** @param {Row} row */
@@ -116,13 +117,13 @@ export function renderTable(rows, reviewed) {
     HEAD,
     "## By layer",
     "",
-    "Percentages are of what can be noticed: all but those listed below as equivalent.",
+    "Percentages are of those that were tried and can be noticed: all but those listed below as equivalent.",
     "",
     ...COUNT_HEAD,
     ...layers.map((layer) => countRow(layer, countsOf(under(layer), reviewed))),
     countRow("**all**", all),
     "",
-    `${all.timeOuts} of those noticed by \`hmm check\` were noticed by time-out.${unknown === 0 ? "" : ` ${unknown} mutants have not been tried.`}`,
+    `${all.timeOuts} of those noticed by \`hmm check\` were noticed by time-out.${unknown === 0 ? "" : ` ${unknown} mutants have not been tried yet, so the percentages are of a sample.`}`,
     "",
     "## The kinds",
     "",
