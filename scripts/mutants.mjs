@@ -131,6 +131,7 @@ async function judgeChosen(chosen, all, values, results) {
     mutants: chosen,
     survey: known,
     likely: order,
+    calm: new Map(),
     results,
     jobs: wholeNumber("jobs", values.jobs),
     tests,

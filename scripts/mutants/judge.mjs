@@ -99,3 +99,15 @@ export async function askTests(lane, mutant, tests, secondsLimit) {
     lane.restore(mutant.path);
   }
 }
+
+/**
+ * Whether a scenario is surprised by nothing when nothing is mutated. One that is has no opinion of a mutant.
+ *
+ * @param {Lane} lane
+ * @param {string} scenario
+ */
+export async function isCalm(lane, scenario) {
+  const order = { build: lane.url, scenarios: [scenario], stops: true, reach: false, seconds: SCENARIO_SECONDS };
+  const { lines, ended } = await exploreInProcess(order);
+  return ended === "well" && lines.every(({ surprise }) => surprise === "");
+}

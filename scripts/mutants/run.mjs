@@ -1,7 +1,7 @@
 /** @module A run: the chosen mutants, judged by a few lanes at once, each result kept as it comes. */
 
 import { Lane } from "./lane.mjs";
-import { NOT_RUN, askCheck, askTests, hasNoticed } from "./judge.mjs";
+import { NOT_RUN, askCheck, askTests, hasNoticed, isCalm } from "./judge.mjs";
 import { killAll } from "./processes.mjs";
 
 /**
@@ -18,6 +18,7 @@ import { killAll } from "./processes.mjs";
  * @property {readonly Mutant[]} mutants
  * @property {Survey} survey
  * @property {Likely} likely
+ * @property {Map<string, boolean>} calm Scenarios that were tried on the build as it is: were they calm?
  * @property {Results} results
  * @property {number} jobs
  * @property {"survivors" | "all" | "none"} tests Which mutants the tests are asked about.
@@ -68,19 +69,37 @@ export async function judgeAll(options) {
 }
 
 /**
+ * As askCheck; but a scenario that is surprised without any mutant is not heard.
+ *
+ * @param {Lane} lane
+ * @param {Mutant} mutant
+ * @param {readonly string[]} scenarios
+ * @param {Map<string, boolean>} calm
+ */
+async function askCalm(lane, mutant, scenarios, calm) {
+  for (let asked = scenarios; ; asked = asked.filter((name) => calm.get(name) !== false)) {
+    const opinion = await askCheck(lane, mutant, asked);
+    if (!hasNoticed(opinion)) return opinion;
+    if (!calm.has(opinion.by)) calm.set(opinion.by, await isCalm(lane, opinion.by));
+    if (calm.get(opinion.by) === true) return opinion;
+  }
+}
+
+/**
  * @param {Lane} lane
  * @param {Mutant} mutant
  * @param {Judgement | undefined} known
  * @param {RunOptions} options
  * @returns {Promise<Judgement>}
  */
-async function judge(lane, mutant, known, { survey, likely, tests, testSeconds, most }) {
+async function judge(lane, mutant, known, { survey, likely, calm, tests, testSeconds, most }) {
   const startMs = performance.now();
   const reaches = (/** @type {Witness} */ { reached, prepared }) =>
     reached.includes(mutant.key) || prepared.includes(mutant.key);
-  const witnesses = likely.inOrder(mutant, survey.scenarios.filter(reaches)).slice(0, most);
+  const inOrder = likely.inOrder(mutant, survey.scenarios.filter(reaches));
+  const witnesses = inOrder.filter((name) => calm.get(name) !== false).slice(0, most);
   const isEnough = known !== undefined && (hasNoticed(known.check) || known.check.tried >= witnesses.length);
-  const check = isEnough ? known.check : await askCheck(lane, mutant, witnesses);
+  const check = isEnough ? known.check : await askCalm(lane, mutant, witnesses, calm);
   if (hasNoticed(check)) likely.learn(mutant, check.by);
   const isWanted = tests === "all" || (tests === "survivors" && !hasNoticed(check));
   const isKnown = known !== undefined && known.tests.answer !== "not run";

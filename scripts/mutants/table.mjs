@@ -60,13 +60,17 @@ export function countsOf(rows, reviewed) {
 
 const HEAD = `# Who notices when a line is missing
 
-Written by \`npm run mutants -- --docs\`. Every synchronising statement of \`src/\` is taken out, weakened or made to change places with its neighbour, one at
-a time; then the scenarios of \`hmm check\` that reach it are explored, and where none of them is surprised, the tests that reach it are run. A mutant is
-*noticed* by whoever then fails; a hang counts, by time-out. [WORKING.md](WORKING.md#mutants) says how to run it.
+Written by \`npm run mutants -- --docs\`. Every synchronising statement of \`src/\` is taken out,
+weakened or made to change places with its neighbour, one at a time; then the scenarios of
+\`hmm check\` that reach it are explored, and where none of them is surprised, the tests that reach
+it are run. A mutant is *noticed* by whoever then fails; a hang counts, by time-out.
+[WORKING.md](WORKING.md#mutants) says how to run it.
 
-The tool is our own. StrykerJS was tried first: its mutators are a closed set of general ones (operators, literals, blocks, conditions), with no way to add
-"this lock and what gives it back" or "these two steps in the other order"; and it runs a project's test runner for every mutant, while what has to be run here
-is a checker, scenario by scenario, the likeliest first, stopping at the first surprise and killed when it stands still.
+The tool is our own. StrykerJS was tried first: its mutators are a closed set of general ones
+(operators, literals, blocks, conditions), with no way to add "this lock and what gives it back"
+or "these two steps in the other order"; and it runs a project's test runner for every mutant,
+while what has to be run here is a checker, scenario by scenario, the likeliest first, stopping at
+the first surprise and killed when it stands still.
 `;
 
 /**
