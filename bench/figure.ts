@@ -47,6 +47,8 @@ export interface Figure {
   readonly method: string;
   /** What profiles taught, above all where the bound is missed. */
   readonly lessons?: string;
+  /** It is about the checker, so it is taken with the modules that the checker is loaded from: those with stepping forms. */
+  readonly explores?: true;
   readonly load: () => Promise<Measure>;
 }
 

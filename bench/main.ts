@@ -40,7 +40,10 @@ function showProgress(figure: Figure, done: number, total: number): void {
 
 function take(figure: Figure, isQuick: boolean): Promise<Measurement> {
   return new Promise((resolve, reject) => {
-    const child = fork(new URL("./figure-process.js", import.meta.url), [figure.name, isQuick ? "quick" : "full"], {
+    const process = figure.explores
+      ? new URL("../stepped/bench/figure-process.js", import.meta.url)
+      : new URL("./figure-process.js", import.meta.url);
+    const child = fork(process, [figure.name, isQuick ? "quick" : "full"], {
       execArgv: ["--expose-gc"],
     });
     let measurement: Measurement | undefined;
