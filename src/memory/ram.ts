@@ -33,8 +33,6 @@ import {
   FRAME_STATE,
   FRAME_USED_BEFORE,
   FRAME_WORDS,
-  PAGE_WORDS,
-  dataNumber,
   frameWord,
   SECTION_OWNED,
   SECTION_PAGES_MAX,
@@ -42,7 +40,7 @@ import {
 } from "./ram-section.ts";
 import type { RamSection, RamSectionHandle } from "./ram-section.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
-import { POISON_FREE } from "./poison.ts";
+import { copyPage, poisonPage, zeroPage } from "./page-data.ts";
 import { RamSnapshot } from "./ram-snapshot.ts";
 import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
 import type { Struct, StructView } from "./struct.ts";
@@ -72,9 +70,6 @@ export interface RamUsage {
   readonly freePages: number;
   readonly usedPages: number;
 }
-
-/** A page to copy from: 190 ns, where `fill` on shared memory goes word by word and takes 350. */
-const ZEROS = new Int32Array(PAGE_WORDS);
 
 const RECORDS_BLOCK_WORDS = 4096;
 const MAGAZINES_BLOCK_WORDS = 4096;
@@ -287,9 +282,7 @@ export class Ram {
 
   /** Copies a page with plain accesses. Who calls it keeps writers away from both, and holds a reference of both. */
   copyFrame(fromPfn: number, toPfn: number): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.#copyExplored(fromPfn, toPfn, "read");
-    this.#copy(fromPfn, toPfn);
-    return DONE;
+    return copyPage(this.memory, this.section(fromPfn), fromPfn, this.section(toPfn), toPfn, "read");
   }
 
   /**
@@ -297,29 +290,11 @@ export class Ram {
    * is not valid any more), and then throws the copy away.
    */
   copyUnheldFrame(fromPfn: number, toPfn: number): Task<void> {
-    if (this.memory.mode === EXPLORED) return this.#copyExplored(fromPfn, toPfn, "peek");
-    this.#copy(fromPfn, toPfn);
-    return DONE;
-  }
-
-  /** What is written into the old frame from here on is lost, so the two are steps. */
-  *#copyExplored(fromPfn: number, toPfn: number, manner: "read" | "peek"): Task<void> {
-    yield* access(this.memory, "write", dataNumber(toPfn), 1, "page data");
-    yield* access(this.memory, manner, dataNumber(fromPfn), 1, "page data");
-    this.#copy(fromPfn, toPfn);
-  }
-
-  #copy(fromPfn: number, toPfn: number): void {
-    const from = this.section(fromPfn);
-    const to = this.section(toPfn);
-    const fromIndex = from.wordIndex(fromPfn);
-    if (from === to) to.i32.copyWithin(to.wordIndex(toPfn), fromIndex, fromIndex + PAGE_WORDS);
-    else to.i32.set(from.i32.subarray(fromIndex, fromIndex + PAGE_WORDS), to.wordIndex(toPfn));
+    return copyPage(this.memory, this.section(fromPfn), fromPfn, this.section(toPfn), toPfn, "peek");
   }
 
   zeroFrame(pfn: number): void {
-    const section = this.section(pfn);
-    section.i32.set(ZEROS, section.wordIndex(pfn));
+    zeroPage(this.section(pfn), pfn);
   }
 
   /**
@@ -406,9 +381,7 @@ export class Ram {
     const { frames } = section;
     const index = section.frameIndex(pfn);
     const state = frames[index + FRAME_STATE]!;
-    if (zeroed && (state & FRAME_USED_BEFORE) !== 0) {
-      section.i32.set(ZEROS, section.wordIndex(pfn));
-    }
+    if (zeroed && (state & FRAME_USED_BEFORE) !== 0) zeroPage(section, pfn);
     frames[index + FRAME_STATE] = state | FRAME_USED_BEFORE;
     frames[index + FRAME_COUNT] = 1;
     frames[index + FRAME_PINS] = 0;
@@ -477,8 +450,7 @@ export class Ram {
    * @stepped
    */
   #free(pfn: number): Task<void> {
-    if (this.memory.mode !== REAL)
-      this.section(pfn).i32.fill(POISON_FREE, this.wordIndex(pfn), this.wordIndex(pfn) + PAGE_WORDS);
+    if (this.memory.mode !== REAL) poisonPage(this.section(pfn), pfn);
     return this.#allocator.give(pfn);
   }
 

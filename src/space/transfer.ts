@@ -11,7 +11,7 @@
 
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
-import { dataNumber } from "../memory/ram-section.ts";
+import { dataStep } from "../memory/page-data.ts";
 import type { RamSection } from "../memory/ram-section.ts";
 import { cpuTranslate } from "../mm/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
@@ -19,7 +19,6 @@ import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { SegmentationFault } from "../sync/errors.ts";
-import { access } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { customFailure } from "./failures.ts";
 
@@ -75,7 +74,7 @@ function* copyPart(machine: Machine, mm: Mm, address: number, bytes: Uint8Array,
     const frame = section.u8.subarray(start, start + bytes.length);
     yield* mm.shootdown.enterStore();
     const isCurrent = atomicLoad(words, generationWord) === generation;
-    if (isCurrent) yield* access(machine.memory, isWrite ? "write" : "read", dataNumber(pfn), 1, "page data");
+    if (isCurrent) yield* dataStep(machine.memory, isWrite ? "write" : "read", pfn);
     // Same length, neither detached: this cannot throw past leaveStore.
     if (isCurrent && isWrite) frame.set(bytes);
     else if (isCurrent) bytes.set(frame);

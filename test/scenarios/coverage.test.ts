@@ -47,7 +47,10 @@ test("every scenario runs the functions that it names", () => {
     for (const { scenario, runs } of covered) {
       calledSince();
       const { deaths = 0, spelledOut = false } = scenario.exploration ?? {};
-      explore(scenario, { ...scenario.exploration, ...(deaths > 0 || spelledOut ? FEW_AT_RANDOM : { executions: FEW }) });
+      explore(scenario, {
+        ...scenario.exploration,
+        ...(deaths > 0 || spelledOut ? FEW_AT_RANDOM : { executions: FEW }),
+      });
       const called = calledSince();
       const named = Object.values(runs).flat();
       assert.deepEqual([...new Set(named.filter((name) => !called.has(name)))], [], `${scenario.name} does not run`);
