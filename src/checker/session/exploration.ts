@@ -21,6 +21,12 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   readonly stopAt?: (finding: Finding) => boolean;
   /** Count the classes seen by their keys, not by trusting the engine. Costs memory for each class. */
   readonly collectClasses?: boolean;
+  /**
+   * Do some executions again at once, to notice what does not repeat itself (chance, clocks, state that outlives an execution).
+   * Costs some thirty executions at the beginning, so it may be left out where few of a scenario known to be sound are wanted.
+   * Default true.
+   */
+  readonly secondLooks?: boolean;
   /** Call {@link onProgress} every so many executions. Default: about five times a second. */
   readonly progressEvery?: number;
   readonly onProgress?: (so: Progress) => void;

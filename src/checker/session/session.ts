@@ -85,7 +85,7 @@ export class Session {
     const looks = new SecondLooks(this.run, ({ task, call, place }) => {
       this.reporter.forgotten(this.run, task, call, place);
     });
-    this.#secondLooks = engine === "replay" ? undefined : looks;
+    this.#secondLooks = engine === "replay" || options.secondLooks === false ? undefined : looks;
     this.#replayLooks = engine === "replay" && options.withSites === true ? looks : undefined;
     this.#before = start.from?.counts ?? NOTHING;
     this.#executions = this.#before.executions;
