@@ -12,6 +12,7 @@ import type { Exploration, ExploreOptions } from "./session/exploration.ts";
 import { findEqualTasks } from "./session/find-equal-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
 import { Session, libertiesOf } from "./session/session.ts";
+import { addSearches, secondSearch } from "./session/two-searches.ts";
 import { DependsOnMore, LEAST, addDependence } from "./steps/dependence.ts";
 import type { Dependence } from "./steps/dependence.ts";
 import { watchPlainAccesses } from "./watch/plain-accesses.ts";
@@ -46,6 +47,13 @@ export type { Exploration, ExploreOptions, Observer, Progress } from "./session/
  */
 export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}): Exploration {
   const any = defineScenario(scenario);
+  const first = searchAnew(any, options);
+  const more = secondSearch(options, first);
+  return more === undefined ? first : addSearches(first, searchAnew(any, more));
+}
+
+/** As often as is needed to know what depends on what. */
+function searchAnew(any: Scenario<unknown>, options: ExploreOptions): Exploration {
   const from = options.resumeFrom === undefined ? undefined : validCheckpoint(options.resumeFrom);
   if (from !== undefined) requireSameScenario(from, any.name);
   let chosen = from === undefined ? options : resumedOptions(from, options);

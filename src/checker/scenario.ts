@@ -8,6 +8,7 @@
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task, WordRange } from "../sync/task.ts";
+import type { SpuriousWakes } from "./execution/spurious.ts";
 import type { EngineName } from "./engines/engines.ts";
 import type { FindingKind } from "./findings/finding.ts";
 
@@ -105,8 +106,12 @@ export function defineScenario<S>(scenario: Scenario<S>): AnyScenario {
 export interface Liberties {
   /** How many waits with a timeout may time out in one execution. Default Infinity. */
   readonly timeouts: number;
-  /** How many parked tasks may wake for no reason in one execution. Default 0. */
-  readonly spuriousWakes: number;
+  /**
+   * How many parked tasks may wake for no reason in one execution; "each": each wait once. If nobody says, there are two searches: one
+   * without, and, if some task sleeps in a wait that is not one on a queue, one with "each", for the runners look up from
+   * every sleep after a while (spurious.ts).
+   */
+  readonly spuriousWakes: SpuriousWakes;
   /** How many threads may die in one execution, each between any two steps of its task. Default 0. */
   readonly deaths: number;
   /** A wake of one may wake any of those that sleep (as POSIX allows), not the one that queued first. Default false. */
@@ -122,7 +127,7 @@ export interface Liberties {
   readonly spelledOut: boolean;
 }
 
-/** What may happen where nobody says otherwise: any number of timeouts, no spurious wake-ups, wakes in order. */
+/** What may happen where nobody says otherwise: any number of timeouts, no spurious wakes (but see there), wakes in order. */
 export const defaultLiberties: Liberties = {
   timeouts: Infinity,
   spuriousWakes: 0,

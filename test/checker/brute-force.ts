@@ -40,7 +40,7 @@ function outcomeOf(run: Execution, program: Recorded): string {
 export function allOutcomes(program: Recorded, options: ExploreOptions, limit: number): Set<string> | undefined {
   const run = new Execution(program.scenario, {
     liberties: libertiesOf(options),
-    dependence: { scans: true, strict: "all", tellsTasks: true },
+    dependence: { scans: true, strict: "all", tellsTasks: true, wakesQueues: false },
     weaknesses: new Set(),
     witness: new Reporter({ withStacks: false }),
     withSites: false,

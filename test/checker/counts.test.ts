@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { checkBounds, checkOptimal, checkSource, rowName } from "./count-checks.ts";
+import { MODEL, checkBounds, checkOptimal, checkSource, rowName } from "./count-checks.ts";
 import { smallBoundRows, smallRows } from "./count-rows.ts";
 
 /** The sleep-set oracle and source-DPOR confirm rows up to this size. */
@@ -26,7 +26,7 @@ for (const row of smallRows) {
 test("the sleep-set oracle and source-DPOR find the same classes as the optimal engine", () => {
   for (const row of smallRows) {
     if (row.classes > CONFIRMED_CLASSES || (row.waste?.published ?? 0) > CONFIRMED_WASTE) continue;
-    const options = { lockdep: false, symmetry: false, collectClasses: true, ...row.options };
+    const options = { ...MODEL, collectClasses: true, ...row.options };
     const optimal = explore(row.program, options);
     assert.deepEqual(checkSource(row).keys, optimal.keys, `source: ${rowName(row)}`);
     if (row.tooWideForSleepSets === true) continue;
@@ -40,7 +40,7 @@ test("the naive oracle finds the same classes, each more than once", () => {
   let confirmed = 0;
   for (const row of smallRows) {
     if (row.classes > NAIVE_CLASSES || row.tooWideForSleepSets === true) continue;
-    const options = { lockdep: false, symmetry: false, collectClasses: true, ...row.options };
+    const options = { ...MODEL, collectClasses: true, ...row.options };
     const naive = explore(row.program, { engine: "naive", executions: NAIVE_EXECUTIONS, ...options });
     if (!naive.complete) continue;
     assert.deepEqual(naive.keys, explore(row.program, options).keys, rowName(row));

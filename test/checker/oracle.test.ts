@@ -73,6 +73,20 @@ test("the oracle itself, on programs whose answers are known", () => {
   assert.deepEqual([classes?.preemptions.toSorted(), classes?.count], [[0, 0, 1, 1], 4]);
 });
 
+test("a wait that ends by itself before two others, one that uses the budget up and one that ends it", () => {
+  const wait: Op = { op: "await", word: 0, timed: true };
+  const complete: Op = { op: "complete", all: false };
+  const timed = of([wait], [complete], [{ op: "completion", timed: true }]);
+  const broadcast: Op = { op: "signal", word: 1, all: true };
+  const woken = of([waitEvent(1)], [{ ...wait, timed: false }], [broadcast]);
+  for (const program of [
+    { ...timed, timeouts: 1 },
+    { ...woken, spurious: 1 },
+  ]) {
+    assert.deepEqual(compareSafely(program, { patience: 1e4 }).differences, []);
+  }
+});
+
 test("the programs have everything that there is, and are not all alike", () => {
   const programs = Array.from({ length: PROGRAMS }, (_, i) => generate(SEED + i));
   const kinds = new Set(programs.flatMap(({ tasks }) => tasks.flatMap((ops) => flatten(ops).map(({ op }) => op))));

@@ -4,7 +4,7 @@
  */
 
 import type { Execution } from "../execution/execution.ts";
-import { isGoingOn, taskOf } from "../steps/trace.ts";
+import { SPURIOUS, choiceOf, isGoingOn, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
@@ -53,6 +53,9 @@ export class Follow implements Scheduler {
         );
       }
     }
+    // That a sleeper may wake for no reason is nothing to rely on: it is stuck.
+    const isStuck = run.liberties.spuriousWakes === Infinity && enabled.every((each) => choiceOf(each) === SPURIOUS);
+    if (isStuck) return OVER;
     if (!this.#finishes) return STOPPED;
     const willing = enabled.filter((transition) => isGoingOn(transition));
     return this.#go(willing.find((transition) => taskOf(transition) === this.#last) ?? willing[0] ?? enabled[0]!);

@@ -34,6 +34,12 @@ export interface Second {
   footprint: number;
   /** The wake that ended a park before `step`, ASLEEP for none. */
   cause: number;
+  /**
+   * The wait ends by itself, and more than `first` is in the way: others that use the budget up, or end the wait. What did not
+   * lead to the wait and is in the way is then left out of the reversal. Only then: a shorter one is more easily found
+   * superfluous.
+   */
+  isAlone: boolean;
 }
 
 /** Called for each race. `second` is reused: do not keep it. */
@@ -51,7 +57,7 @@ export class Races {
   readonly #footprints: Footprints;
   readonly #clock: Int32Array;
   readonly #candidates: number[] = [];
-  readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP };
+  readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP, isAlone: false };
   readonly #leaves: boolean;
   readonly #wakesAny: boolean;
   readonly #mayDie: boolean;
@@ -62,7 +68,7 @@ export class Races {
     this.#footprints = run.footprints;
     this.#clock = new Int32Array(run.tasks);
     this.#wakesAny = run.liberties.wakeAny;
-    this.#leaves = run.liberties.timeouts > 0 || run.liberties.spuriousWakes > 0;
+    this.#leaves = run.liberties.timeouts > 0 || run.spurious.isPossible;
     this.#mayDie = run.liberties.deaths > 0;
   }
 
@@ -115,7 +121,8 @@ export class Races {
     if (choice === DEATH && !(this.#mayDie && this.#run.deaths.isMortal(second.task))) return;
     if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
     if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
-    if (choice === SPURIOUS && (liberties.spuriousWakes === 0 || second.kind !== PARK)) return;
+    if (choice === SPURIOUS && !(second.kind === PARK && this.#run.spurious.mayEverWake(second.task, second.step)))
+      return;
     const footprint = this.#footprintOf(choice, wait);
     if (second.step < this.#trace.length && this.#isPossibleBefore(second.step)) {
       this.#visitFrom(second.step, footprint, visit);
@@ -246,7 +253,8 @@ export class Races {
   }
 
   #isWoken(first: number, cause: number): boolean {
-    return cause !== ASLEEP && (cause < first || this.#isKept(first, cause));
+    if (cause === ASLEEP || cause < first) return cause !== ASLEEP;
+    return this.#isKept(first, cause) && this.#staysIn(first, cause);
   }
 
   /** Whether a step from `first` on is independent of it, and of `second`. */
@@ -260,6 +268,7 @@ export class Races {
   /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
   #isPossibleBefore(first: number): boolean {
     const second = this.#second;
+    second.isAlone = false;
     if (second.choice === DEATH) return this.#mayDieBefore(first);
     if (second.choice !== RUN && second.choice < WAKE) return this.#mayLeaveBefore(first);
     if (MAY_BLOCK[second.kind] === 0) return true;
@@ -270,11 +279,19 @@ export class Races {
 
   #mayLeaveBefore(first: number): boolean {
     const second = this.#second;
+    if (this.#mayLeaveNow(first)) return true;
+    second.isAlone = second.choice !== LOOK;
+    return second.isAlone && this.#mayLeaveNow(first);
+  }
+
+  #mayLeaveNow(first: number): boolean {
+    const second = this.#second;
     const { liberties } = this.#run;
     if (second.choice === LOOK) {
       if (!this.#findsDeathBefore(first)) return false;
     } else {
-      const budget = second.choice === SPURIOUS ? liberties.spuriousWakes : liberties.timeouts;
+      const { spuriousWakes, timeouts } = liberties;
+      const budget = second.choice !== SPURIOUS ? timeouts : spuriousWakes === "each" ? Infinity : spuriousWakes;
       if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
     }
     // `first` may be in the way by the budget alone: what comes after it and has to do with the wait is kept.
@@ -322,19 +339,27 @@ export class Races {
     return false;
   }
 
-  /** How much of a budget is used up before `first` and by what does not depend on it. */
+  /** Whether a step from `first` on stays in the reversal before `second`. */
+  #staysIn(first: number, step: number): boolean {
+    const trace = this.#trace;
+    if (trace.happensBefore(first, step)) return false;
+    const { isAlone, task, step: instead } = this.#second;
+    return !isAlone || trace.leadsTo(step, task, instead);
+  }
+
+  /** How much of a budget is used up before `first` and by what stays in. */
   #usedBefore(first: number, choice: Choice): number {
     const trace = this.#trace;
     let used = 0;
     for (let step = 0; step < this.#second.step; step++) {
       if (choiceOf(trace.transition[step]!) !== choice) continue;
-      if (step < first || !trace.happensBefore(first, step)) used++;
+      if (step < first || this.#staysIn(first, step)) used++;
     }
     return used;
   }
 
   /**
-   * What the first word of `second` would hold: before `first`, and after what comes later but does not depend on it.
+   * What the first word of `second` would hold: before `first`, and after what comes later but stays in.
    * That commutes with what is left out, so what each step changed is added up.
    */
   #valueBefore(first: number): number {
@@ -348,7 +373,7 @@ export class Races {
       const step = trace.touchStep[touch]!;
       if (step <= first) break;
       if (step >= second.step || trace.touchManner[touch] === READ || trace.index[step] !== index) continue;
-      if (!trace.happensBefore(first, step)) value += trace.after[step]! - trace.before[step]!;
+      if (this.#staysIn(first, step)) value += trace.after[step]! - trace.before[step]!;
     }
     return value;
   }

@@ -11,6 +11,7 @@
 import type { Execution } from "../execution/execution.ts";
 import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
+import { PARK } from "../steps/footprint.ts";
 import type { Second } from "./races.ts";
 import type { Sleepers } from "./sleepers.ts";
 import { wakeupNode } from "./wakeup-tree.ts";
@@ -76,22 +77,26 @@ export class Reversal {
   }
 
   /**
-   * `second` did not happen as it is meant now, so what comes later may leave no room for it: what would use up its budget,
-   * and what would end the wait from which it looks up. That is left out, and what happens after it.
+   * `second` did not happen as it is meant now, so other steps may leave no room for it: what would use up its budget, and what would
+   * end the wait. They are left out, and what happens after them: if `second` is alone, also those before it.
    */
   #leaveOut(second: Second): void {
     const trace = this.#trace;
-    if (second.step >= trace.length || second.choice === RUN || second.choice >= WAKE) return;
-    let room = this.#roomFor(second);
+    if (second.choice === RUN || second.choice >= WAKE) return;
+    const { isAlone } = second;
+    if (second.step >= trace.length && !isAlone) return;
+    let room = this.#roomFor(second, isAlone ? this.#first : second.step);
+    const isLike = (step: number): boolean => choiceOf(trace.transition[step]!) === second.choice;
+    const isNeeded = (step: number): boolean => trace.leadsTo(step, second.task, second.step);
+    if (isAlone) room -= this.#steps.filter((step) => isLike(step) && isNeeded(step)).length;
     const out: number[] = [];
     for (const step of this.#steps) {
-      if (step < second.step) continue;
-      const isLike = choiceOf(trace.transition[step]!) === second.choice;
-      const excludes = this.#excludes(step, second) || (isLike && second.choice !== LOOK && room <= 0);
+      if (isAlone ? isNeeded(step) : step < second.step) continue;
+      const excludes = this.#excludes(step, second) || (isLike(step) && second.choice !== LOOK && room <= 0);
       if (excludes || out.some((other) => trace.happensBefore(other, step))) {
         out.push(step);
         this.#isIn[step] = 0;
-      } else if (isLike) room--;
+      } else if (isLike(step)) room--;
     }
     if (out.length === 0) return;
     const kept = this.#steps.filter((step) => this.#isIn[step] === 1);
@@ -100,10 +105,11 @@ export class Reversal {
   }
 
   /** How many more of its kind there may be beside `second`. */
-  #roomFor({ step: end, choice }: Second): number {
+  #roomFor({ choice }: Second, end: number): number {
     const trace = this.#trace;
     const { deaths, spuriousWakes, timeouts } = this.#run.liberties;
-    let room = (choice === DEATH ? deaths : choice === SPURIOUS ? spuriousWakes : timeouts) - 1;
+    if (choice === SPURIOUS && spuriousWakes === "each") return Infinity;
+    let room = (choice === DEATH ? deaths : choice === SPURIOUS ? Number(spuriousWakes) : timeouts) - 1;
     if (room === Infinity) return room;
     for (let step = 0; step < end; step++) {
       if (step >= this.#first && this.#isIn[step] === 0) continue;
@@ -113,8 +119,15 @@ export class Reversal {
   }
 
   /** Whether `second` is not possible after a later step. A look up stays behind the deaths that it may see. */
-  #excludes(step: number, { choice, footprint }: Second): boolean {
+  #excludes(step: number, { choice, footprint, cause, kind, isAlone, step: instead }: Second): boolean {
     const trace = this.#trace;
+    if (isAlone) {
+      if (kind === PARK) return step === cause;
+      return (
+        trace.index[step] === trace.waits[instead]!.index &&
+        this.#run.footprints.conflict(footprint, trace.footprint[step]!)
+      );
+    }
     if (choice === DEATH) return this.#run.deaths.isFate(trace.transition[step]!);
     if (choice !== LOOK || trace.isDeath(step)) return false;
     return this.#run.footprints.conflict(footprint, trace.footprint[step]!);

@@ -47,6 +47,7 @@ import { Digests } from "./digests.ts";
 import { otherStep } from "./divergence.ts";
 import { Lenience } from "./lenience.ts";
 import { ASLEEP, ENQUEUE, Parking, WAKE_ONE, parkOf, queuesAt, sleepOf } from "./parking.ts";
+import { Spurious } from "./spurious.ts";
 import { StartingState } from "./starting-state.ts";
 import type { Witness } from "./witness.ts";
 import { codeOfYielded, requireTask } from "./what-is-no-task.ts";
@@ -85,7 +86,7 @@ export class Execution {
   /** The transitions that may come next, filled by {@link listEnabled}. */
   readonly enabled: Int32Array = new Int32Array((TASK_LIMIT + 1) * (TASK_LIMIT + 1));
   timeoutsLeft = 0;
-  spuriousLeft = 0;
+  readonly spurious: Spurious;
   #alive = 0;
   hasThrown = false;
   /** Those that threw, a bit for each. */
@@ -157,12 +158,12 @@ export class Execution {
       dependence: options.dependence,
       freeCommutes: options.weaknesses.has("drop-free"),
       timeoutsAreScarce: Number.isFinite(options.liberties.timeouts),
+      spuriousWakesAreScarce: options.liberties.spuriousWakes !== "each",
       watched: (scenario.invariants ?? []).map((invariant) => invariant.words(this.#setupShared)),
     });
     this.trace = new Trace(this.tasks, this.footprints);
     this.pendingCode = new Uint8Array(this.tasks);
-    const isLatest = options.weaknesses.has("latest-change");
-    this.parking = new Parking(this.trace, this.pending, this.pendingCode, isLatest);
+    this.parking = new Parking(this.trace, this.pending, this.pendingCode, options.weaknesses);
     this.lenience = new Lenience(this.trace, options.liberties, options.weaknesses);
     this.#heldNext = Int32Array.from(this.start.heldNext);
     this.#insideMark = Int32Array.from(this.start.insideMark);
@@ -173,7 +174,8 @@ export class Execution {
     this.deaths = new Deaths(this.memory, this.footprints, this.liberties.deaths, isMortal);
     this.digests = new Digests(this.memory, this.tasks, this.start.snapshot);
     this.watchers = new Watchers(this, scenario, options.witness);
-    this.#canLeave = mayDie || this.liberties.timeouts > 0 || this.liberties.spuriousWakes > 0;
+    this.spurious = new Spurious(this.trace, this.liberties.spuriousWakes, options.dependence.wakesQueues);
+    this.#canLeave = mayDie || this.liberties.timeouts > 0 || this.spurious.isPossible;
   }
 
   /** It is a replay: places in the code are wanted. */
@@ -193,7 +195,7 @@ export class Execution {
     this.start.putBack();
     this.depth = 0;
     this.timeoutsLeft = this.liberties.timeouts;
-    this.spuriousLeft = this.liberties.spuriousWakes;
+    this.spurious.forget();
     this.hasThrown = false;
     this.throwers = 0;
     this.deaths.forget();
@@ -292,7 +294,7 @@ export class Execution {
     const wait = this.pending[task];
     if (wait === undefined) return false;
     if (choice === LOOK) return this.deaths.mayLook(task, this.pendingCode[task]!);
-    if (choice === SPURIOUS) return this.pendingCode[task] === PARK && this.spuriousLeft > 0;
+    if (choice === SPURIOUS) return this.pendingCode[task] === PARK && this.spurious.mayWake(task, this.depth);
     return this.timeoutsLeft > 0 && mayTimeOut(wait);
   }
 
@@ -336,7 +338,7 @@ export class Execution {
     this.depth = step + 1;
     if (task === this.order?.placed) this.#waitsInOrder = false;
     if (choice === TIMEOUT) this.timeoutsLeft--;
-    else if (choice === SPURIOUS) this.spuriousLeft--;
+    else if (choice === SPURIOUS) this.spurious.happens();
     if (choice === DEATH) this.#die(task, wait);
     else if (code === SLEEP && this.memory.words[wait.index] === wait.expected) this.#expect(task, parkOf(wait), PARK);
     else this.#resume(task, choice);
@@ -360,6 +362,7 @@ export class Execution {
     if (this.pendingCode[task] === PARK) {
       if (code !== TEST_CONDITION) parking.queue(task, step);
       parking.park(task, next, this.depth);
+      if (parking.wokenBy[task] === ASLEEP) this.spurious.note(task, next, code, this.depth);
     } else if (this.pendingCode[task] === ENQUEUE && this.weaknesses.has("fuse-parking")) {
       parking.queue(task, step);
       this.#resume(task, RUN);

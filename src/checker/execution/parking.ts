@@ -12,6 +12,7 @@
 
 import { wakesParked } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
+import type { Weakness } from "../scenario.ts";
 import { PARK, TEST_CONDITION, kindCode } from "../steps/footprint.ts";
 import type { Trace } from "../steps/trace.ts";
 
@@ -45,15 +46,17 @@ export class Parking {
   readonly #queuedAt: Int32Array;
   readonly #isLatest: boolean;
 
-  /**
-   * `pending`, `pendingCode`: what each task is about to do, kept up by the execution. `isLatest`: broken on purpose, for the
-   * tests of the checker.
-   */
-  constructor(trace: Trace, pending: readonly (Wait | undefined)[], pendingCode: Uint8Array, isLatest: boolean) {
+  /** `pending`, `pendingCode`: what each task is about to do, kept up by the execution. */
+  constructor(
+    trace: Trace,
+    pending: readonly (Wait | undefined)[],
+    pendingCode: Uint8Array,
+    weaknesses: ReadonlySet<Weakness>,
+  ) {
     this.#trace = trace;
     this.#pending = pending;
     this.#pendingCode = pendingCode;
-    this.#isLatest = isLatest;
+    this.#isLatest = weaknesses.has("latest-change");
     this.wokenBy = new Int32Array(trace.tasks);
     this.#queuedAt = new Int32Array(trace.tasks);
   }

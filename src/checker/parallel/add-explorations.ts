@@ -40,6 +40,7 @@ export function addExplorations(parts: readonly Exploration[], { scenario, isWho
     steps: sum((part) => part.steps),
     executionsPerSecond: (executions + blocked) / seconds,
     complete: isWhole && parts.every((part) => part.complete),
+    wakesMatter: parts.some((part) => part.wakesMatter),
     checkpoint: undefined,
   };
 }

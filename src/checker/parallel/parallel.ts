@@ -14,6 +14,7 @@ import { spawnWorker } from "../../host/spawn-worker.ts";
 import type { SpawnedWorker } from "../../host/spawn-worker.ts";
 import { CheckpointError, requireSameScenario, resumedOptions, validCheckpoint } from "../session/checkpoint.ts";
 import type { Exploration, Progress } from "../session/exploration.ts";
+import { addSearches, secondSearch } from "../session/two-searches.ts";
 import { DependsOnMore, LEAST, addDependence } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import { addExplorations, addProgress } from "./add-explorations.ts";
@@ -58,6 +59,13 @@ const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
  */
 export async function exploreInParallel(request: ParallelRequest): Promise<Exploration> {
   const given = request.options ?? {};
+  const first = await searchAnew(request, given);
+  const options = secondSearch(given, first);
+  return options === undefined ? first : addSearches(first, await searchAnew({ ...request, options }, options));
+}
+
+/** As often as is needed to know what depends on what. */
+async function searchAnew(request: ParallelRequest, given: ParallelOptions): Promise<Exploration> {
   const from = given.resumeFrom === undefined ? undefined : validCheckpoint(given.resumeFrom);
   if (from !== undefined) requireSameScenario(from, request.scenario);
   let options: ParallelOptions = from === undefined ? given : resumedOptions(from, given);

@@ -94,6 +94,11 @@ export interface Exploration extends Omit<Progress, "findings" | "estimate"> {
   readonly findings: readonly Finding[];
   /** With collectClasses: their keys. */
   readonly keys: ReadonlySet<number> | undefined;
+  /**
+   * Nobody said how many spurious wakes there may be, so there were none; and some task slept in a wait that one would make a
+   * difference to. The result of `explore` has such wakes by then.
+   */
+  readonly wakesMatter: boolean;
   /** With resumable, unless everything was seen. */
   readonly checkpoint: Checkpoint | undefined;
 }

@@ -21,6 +21,7 @@ import { Lassos } from "../watch/lasso.ts";
 import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
 import type { Checkpoint, Counts } from "./checkpoint.ts";
 import { judgePlan } from "./judge.ts";
+import { allGoBack } from "./queue-sleeps.ts";
 import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
 import { SecondLooks } from "./second-looks.ts";
 
@@ -61,6 +62,7 @@ export class Session {
   #blocked: number;
   #stuck: number;
   #steps: number;
+  #wakesMatter = false;
 
   constructor(scenario: Scenario<unknown>, options: ExploreOptions, start: SessionStart) {
     this.#name = scenario.name;
@@ -102,13 +104,25 @@ export class Session {
       const limit = this.#limit();
       if (limit !== undefined) return limit;
       const keep = this.scheduler.begin();
-      if (keep === undefined) return "covered";
+      if (keep === undefined) {
+        this.#lookAtWakes();
+        return "covered";
+      }
       const trouble = this.#execute(keep);
       if (trouble !== undefined) return trouble;
       if (this.#hasEnough()) return "enough";
       this.#tell();
       if (isDue?.() === true) return undefined;
     }
+  }
+
+  /** After a search: whether wakes for no reason make a difference. Throws DependsOnMore. */
+  #lookAtWakes(): void {
+    const { spuriousWakes, engine } = this.#options;
+    if (engine === "replay" || (spuriousWakes !== undefined && spuriousWakes !== "each")) return;
+    const makesDifference = !allGoBack(this.run);
+    if (spuriousWakes === undefined) this.#wakesMatter = makesDifference || this.run.spurious.hasSleptByHand;
+    else if (makesDifference) throw new DependsOnMore({ wakesQueues: true });
   }
 
   progress(): Progress {
@@ -169,6 +183,7 @@ export class Session {
       steps: this.#steps,
       findings: this.reporter.findings,
       keys: this.#keys,
+      wakesMatter: this.#wakesMatter,
       checkpoint: mayGoOn ? this.checkpoint() : undefined,
     };
   }
@@ -291,7 +306,8 @@ function requireNobodyHeldBack(run: Execution): void {
 export function libertiesOf(options: ExploreOptions): Liberties {
   return {
     timeouts: options.timeouts ?? defaultLiberties.timeouts,
-    spuriousWakes: options.spuriousWakes ?? defaultLiberties.spuriousWakes,
+    // A replay does what its schedule says.
+    spuriousWakes: options.spuriousWakes ?? (options.engine === "replay" ? Infinity : defaultLiberties.spuriousWakes),
     deaths: options.deaths ?? defaultLiberties.deaths,
     wakeAny: options.wakeAny ?? defaultLiberties.wakeAny,
     maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,

@@ -19,13 +19,15 @@ export interface Dependence {
   readonly strict: readonly number[] | typeof ALL;
   /** Tasks that seemed to be equal are not, or nothing settles their order (equal-tasks.ts). */
   readonly tellsTasks: boolean;
+  /** Some task that waits on a queue does not go straight back when it wakes for no reason (spurious.ts, S2). */
+  readonly wakesQueues: boolean;
 }
 
 export const ALL = "all";
 /** So many words are learnt one by one; a scenario with more (objects at ever new places) is taken to be strict. */
 const LEARNT = 64;
 
-export const LEAST: Dependence = { scans: false, strict: [], tellsTasks: false };
+export const LEAST: Dependence = { scans: false, strict: [], tellsTasks: false, wakesQueues: false };
 
 /** An execution has shown that more depends on each other than was supposed: the exploration begins again. */
 export class DependsOnMore extends Error {
@@ -41,7 +43,8 @@ export class DependsOnMore extends Error {
 export function addDependence(a: Dependence, b: Dependence): Dependence {
   const scans = a.scans || b.scans;
   const tellsTasks = a.tellsTasks || b.tellsTasks;
-  if (a.strict === ALL || b.strict === ALL) return { scans, strict: ALL, tellsTasks };
+  const wakesQueues = a.wakesQueues || b.wakesQueues;
+  if (a.strict === ALL || b.strict === ALL) return { scans, strict: ALL, tellsTasks, wakesQueues };
   const strict = [...new Set([...a.strict, ...b.strict])];
-  return { scans, strict: strict.length > LEARNT ? ALL : strict, tellsTasks };
+  return { scans, strict: strict.length > LEARNT ? ALL : strict, tellsTasks, wakesQueues };
 }

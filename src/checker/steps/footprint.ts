@@ -87,6 +87,8 @@ export interface FootprintOptions {
   readonly freeCommutes: boolean;
   /** The timeouts of an execution have a budget. */
   readonly timeoutsAreScarce: boolean;
+  /** So have its spurious wakes. */
+  readonly spuriousWakesAreScarce: boolean;
   /** The words that each invariant reads. */
   readonly watched: readonly (readonly WordRange[])[];
 }
@@ -135,7 +137,7 @@ export class Footprints {
     this.#allStrict = strict === ALL;
     this.#strict = new Set(strict === ALL ? [] : strict);
     this.#freeCommutes = options.freeCommutes;
-    this.#spuriousPlace = this.#places++;
+    this.#spuriousPlace = options.spuriousWakesAreScarce ? this.#places++ : 0;
     for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
     this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
   }

@@ -111,6 +111,12 @@ export class Trace {
     return this.positions[(ordinal + 1) * this.tasks + task];
   }
 
+  /** Whether `step` happens before what the task had done by `depth`. */
+  leadsTo(step: number, task: number, depth: number): boolean {
+    const ordinal = this.counts[depth * this.tasks + task]!;
+    return ordinal > 0 && this.happensBefore(step, this.positions[ordinal * this.tasks + task]!);
+  }
+
   isDeath(step: number): boolean {
     return choiceOf(this.transition[step]!) === DEATH;
   }

@@ -133,7 +133,7 @@ export function generate(seed: number): Program {
     tasks: tasks.map(clean),
     names: dice.oneIn(2),
     timeouts: dice.oneIn(4) ? 1 : null,
-    spurious: dice.oneIn(4) ? 1 : 0,
+    spurious: dice.of([0, 0, 1, "each", "each"]),
     deaths,
     wakeAny: dice.oneIn(5),
     references: 1 + dice.below(2),

@@ -57,7 +57,8 @@ export interface Program {
   readonly names: boolean;
   /** How many waits may time out, how many sleepers wake for no reason, how many threads die. null: no limit. */
   readonly timeouts: number | null;
-  readonly spurious: number;
+  /** "each": each wait once. */
+  readonly spurious: number | "each";
   readonly deaths: number;
   /** A wake of one may wake any sleeper. */
   readonly wakeAny: boolean;
@@ -82,6 +83,23 @@ export function withInner(op: Op, inside: readonly Op[]): Op {
 /** All operations of a list, each before what is inside it: an operation's place in this order is its number in the task. */
 export function flatten(ops: readonly Op[]): Op[] {
   return ops.flatMap((op) => [op, ...flatten(inner(op))]);
+}
+
+/** An operation with its number, and those inside it with theirs. */
+export interface Numbered<O extends Op = Op> {
+  readonly op: O;
+  readonly number: number;
+  readonly inside: readonly Numbered[];
+}
+
+/** The operations of each task, numbered. */
+export function numbered(program: Program): (readonly Numbered[])[] {
+  const firsts = firstNumbers(program);
+  return program.tasks.map((ops, task) => {
+    let next = firsts[task] ?? 0;
+    const visit = (op: Op): Numbered => ({ op, number: next++, inside: inner(op).map(visit) });
+    return ops.map(visit);
+  });
 }
 
 /** The first number of each task: numbers go on from task to task. */

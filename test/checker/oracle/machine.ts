@@ -32,8 +32,12 @@ export class Machine {
   readonly program: Program;
   readonly code: readonly (readonly Instruction[])[];
 
-  constructor(program: Program) {
+  readonly #wakesQueues: boolean;
+
+  /** `wakesQueues`: where each wait may end for no reason, those on the queue may, too. */
+  constructor(program: Program, wakesQueues: boolean) {
     this.program = program;
+    this.#wakesQueues = wakesQueues;
     this.code = compile(program);
   }
 
@@ -57,6 +61,7 @@ export class Machine {
         asleep: false,
         seen: 0,
         result: 0,
+        hasWoken: false,
         looked: 0,
         target: 0,
         sections: [],
@@ -67,7 +72,7 @@ export class Machine {
       })),
       registers: Array.from({ length: registersOf(program) }, () => 0),
       timeouts: program.timeouts ?? Infinity,
-      spurious: program.spurious,
+      spurious: program.spurious === "each" ? Infinity : program.spurious,
       deaths: 0,
       stopped: false,
     };
@@ -97,7 +102,7 @@ export class Machine {
       } else if (this.mayRun(state, task)) add(RUN);
       const mayTimeOut = next.timed && (own.asleep || (next.does === "completion" && state.completions === 0));
       if (mayTimeOut && state.timeouts > 0) add(TIMEOUT);
-      if (own.asleep && state.spurious > 0) add(SPURIOUS);
+      if (this.#mayWake(state, own, next)) add(SPURIOUS);
       if (own.asleep && own.looked < state.deaths) add(LOOK);
       if (state.deaths < this.program.deaths) add(DEATH);
     }
@@ -129,6 +134,12 @@ export class Machine {
     }
   }
 
+  #mayWake(state: State, own: TaskState, { does }: Instruction): boolean {
+    if (!own.asleep || state.spurious === 0) return false;
+    if (this.program.spurious !== "each") return true;
+    return !own.hasWoken && (does !== "park" || this.#wakesQueues);
+  }
+
   /** The state after a step. */
   after(before: State, { task, choice }: Step): State {
     const state = copy(before);
@@ -149,6 +160,7 @@ export class Machine {
     own.asleep = false;
     if (choice === TIMEOUT) state.timeouts--;
     else if (choice === SPURIOUS) state.spurious--;
+    if (choice !== LOOK) own.hasWoken = choice === SPURIOUS;
     else own.looked = state.deaths;
     unline(state, next.at, task);
     own.result = choice === TIMEOUT ? 2 : 1;
@@ -220,9 +232,11 @@ export class Machine {
         if (next.does === "test" && own.result === 1) own.pc = next.to;
         return;
       case "park":
+        own.hasWoken = false;
         own.pc = next.to;
         return;
       case "dequeue":
+        own.hasWoken = false;
         unline(state, at, task);
         return set(own.result);
       case "sleep":
@@ -235,6 +249,7 @@ export class Machine {
         }
         return;
       case "parked":
+        own.hasWoken = false;
         unline(state, at, task);
         own.result = 1;
         if (at < MUTEX) set(0);

@@ -14,10 +14,12 @@ import { TIMED_OUT, describe } from "../../../src/sync/task.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { WaitQueue } from "../../../src/sync/wait-queue.ts";
 import { registersOf } from "./instructions.ts";
-import { MUTEXES, PLAIN_WORDS, WORDS, firstNumbers, flatten } from "./language.ts";
-import type { Op, Program } from "./language.ts";
+import { MUTEXES, PLAIN_WORDS, WORDS, numbered } from "./language.ts";
+import type { Numbered, Op, Program } from "./language.ts";
 
 const TIMEOUT_MS = 5;
+
+type Of<Name extends Op["op"]> = Extract<Op, { op: Name }>;
 
 interface Things {
   readonly memory: SharedMemory;
@@ -42,11 +44,12 @@ export interface Rendered {
 
 export function render(program: Program, name: string): Rendered {
   let things: Things | undefined;
+  const bodies = numbered(program);
   const scenario: Scenario<Things> = {
     name,
     setup: (memory) => (things = setUp(memory, program)),
     tasks: Object.fromEntries(
-      program.tasks.map((ops, task) => [`t${task}`, (shared): Task<void> => new Actor(shared, program, task).all(ops)]),
+      bodies.map((ops, task) => [`t${task}`, (shared): Task<void> => new Actor(shared, program, task).all(ops)]),
     ),
   };
   return {
@@ -80,22 +83,19 @@ class Actor {
   readonly #names: boolean;
   readonly #task: number;
   readonly #tasks: number;
-  #next: number;
 
   constructor(things: Things, program: Program, task: number) {
     this.#things = things;
     this.#names = program.names;
     this.#task = task;
     this.#tasks = program.tasks.length;
-    this.#next = firstNumbers(program)[task] ?? 0;
   }
 
-  *all(ops: readonly Op[]): Task<void> {
-    for (const op of ops) {
-      const number = this.#next++;
+  *all(ops: readonly Numbered[]): Task<void> {
+    for (const numberedOp of ops) {
       const { memory, registers } = this.#things;
-      memory.words[registers - this.#tasks + this.#task] = number + 1;
-      yield* this.#do(op, number);
+      memory.words[registers - this.#tasks + this.#task] = numberedOp.number + 1;
+      yield* this.#do(numberedOp);
     }
   }
 
@@ -110,18 +110,12 @@ class Actor {
     return cell;
   }
 
-  /** What is inside, or, so that the numbers stay right, not. */
-  *#then(does: boolean, ops: readonly Op[]): Task<void> {
-    if (does) yield* this.all(ops);
-    else this.#next += flatten(ops).length;
-  }
-
-  *#do(op: Op, number: number): Task<void> {
+  *#do({ op, number, inside }: Numbered): Task<void> {
     switch (op.op) {
       case "load": {
         const value = yield* this.#cell(op.word).load();
         this.#learn(number, value);
-        yield* this.#then(value !== 0, op.inside);
+        if (value !== 0) yield* this.all(inside);
         break;
       }
       case "store":
@@ -133,7 +127,7 @@ class Actor {
       case "exchange": {
         const before = yield* this.#cell(op.word).compareExchangeValue(op.expected, op.value);
         this.#learn(number, before);
-        yield* this.#then(before === op.expected, op.inside);
+        if (before === op.expected) yield* this.all(inside);
         break;
       }
       case "plain": {
@@ -144,43 +138,43 @@ class Actor {
       }
       case "lock":
       case "tryLock":
-        yield* this.#lock(op, number);
+        yield* this.#lock(op, number, inside);
         break;
       case "semaphore":
-        yield* this.#semaphore(op, number);
+        yield* this.#semaphore(op, number, inside);
         break;
       case "getNotZero":
       case "put":
       case "get":
-        yield* this.#count(op, number);
+        yield* this.#count(op, number, inside);
         break;
       default:
-        yield* this.#wait(op, number);
+        yield* this.#wait(op, number, inside);
         break;
     }
   }
 
-  *#lock(op: Extract<Op, { op: "lock" | "tryLock" }>, number: number): Task<void> {
+  *#lock(op: Of<"lock" | "tryLock">, number: number, inside: readonly Numbered[]): Task<void> {
     const mutex = this.#things.mutexes[op.mutex];
     if (mutex === undefined) throw new RangeError(`there is no mutex ${op.mutex}`);
     if (op.op === "tryLock") {
       const does = yield* mutex.tryLock();
       this.#learn(number, does ? 1 : 0);
-      yield* this.#then(does, op.inside);
+      if (does) yield* this.all(inside);
       if (does) yield* mutex.unlock();
       return;
     }
     yield* mutex.lock();
-    yield* this.all(op.inside);
+    yield* this.all(inside);
     if (!op.keeps) yield* mutex.unlock();
   }
 
-  *#semaphore({ manner, inside }: Extract<Op, { op: "semaphore" }>, number: number): Task<void> {
+  *#semaphore({ manner }: Of<"semaphore">, number: number, inside: readonly Numbered[]): Task<void> {
     const { semaphore } = this.#things;
     if (manner === "tryRead" || manner === "tryWrite") {
       const does = yield* manner === "tryRead" ? semaphore.tryDownRead() : semaphore.tryDownWrite();
       this.#learn(number, does ? 1 : 0);
-      yield* this.#then(does, inside);
+      if (does) yield* this.all(inside);
       if (!does) return;
     } else {
       yield* manner === "read" ? semaphore.downRead() : semaphore.downWrite();
@@ -190,7 +184,7 @@ class Actor {
     yield* manner === "write" || manner === "tryWrite" ? semaphore.upWrite() : semaphore.upRead();
   }
 
-  *#count(op: Extract<Op, { op: "get" | "getNotZero" | "put" }>, number: number): Task<void> {
+  *#count(op: Of<"get" | "getNotZero" | "put">, number: number, inside: readonly Numbered[]): Task<void> {
     const { references } = this.#things;
     if (op.op === "get") {
       yield* references.get();
@@ -199,10 +193,10 @@ class Actor {
     }
     const does = yield* op.op === "put" ? references.put() : references.getNotZero();
     this.#learn(number, does ? 1 : 0);
-    yield* this.#then(does, op.inside);
+    if (does) yield* this.all(inside);
   }
 
-  *#wait(op: Op, number: number): Task<void> {
+  *#wait(op: Op, number: number, inside: readonly Numbered[]): Task<void> {
     const { queue, memory, completion, srcu } = this.#things;
     switch (op.op) {
       case "waitEvent": {
@@ -239,7 +233,7 @@ class Actor {
         break;
       case "section": {
         const index = yield* srcu.readLock();
-        yield* this.all(op.inside);
+        yield* this.all(inside);
         yield* srcu.readUnlock(index);
         break;
       }
@@ -248,7 +242,7 @@ class Actor {
     }
   }
 
-  *#condition(op: Extract<Op, { op: "await" | "signal" }>, number: number): Task<void> {
+  *#condition(op: Of<"await" | "signal">, number: number): Task<void> {
     const { condition } = this.#things;
     const cell = this.#cell(op.word);
     yield* condition.mutex.lock();
@@ -265,20 +259,18 @@ class Actor {
 
 function outcomeOf(
   run: Execution,
-  { tasks }: Program,
+  program: Program,
   { memory, cells, completion, references, registers }: Things,
 ): string {
   if (run.hasStopped) return "stopped";
+  const { tasks } = program;
   const ends = tasks.map((_, task) => {
     if (run.pending[task] !== undefined) return `waits in ${(memory.words[registers - tasks.length + task] ?? 0) - 1}`;
     if (run.deaths.names.includes(`t${task}`)) return "dead";
     return (run.throwers & (1 << task)) !== 0 ? "threw" : "ended";
   });
-  const learnt = Array.from(memory.words.subarray(registers, registers + lengthOf(tasks)));
+  const count = registersOf(program);
+  const learnt = Array.from(memory.words.subarray(registers, registers + count));
   const words = cells.map((cell) => cell.peek());
   return [ends.join(", "), words.join(), memory.words[completion.at], references.read(), learnt.join()].join(" | ");
-}
-
-function lengthOf(tasks: Program["tasks"]): number {
-  return tasks.reduce((sum, ops) => sum + flatten(ops).length, 0);
 }

@@ -20,7 +20,7 @@ function smallerOnes(program: Program): Program[] {
   const shorter = tasks.flatMap((ops, task) => lists(ops).map((less) => withTasks(tasks.with(task, less))));
   const stricter: Program[] = [];
   if (program.deaths > 0) stricter.push({ ...program, deaths: 0 });
-  if (program.spurious > 0) stricter.push({ ...program, spurious: 0 });
+  if (program.spurious !== 0) stricter.push({ ...program, spurious: 0 });
   if (program.wakeAny) stricter.push({ ...program, wakeAny: false });
   if (program.timeouts !== null) stricter.push({ ...program, timeouts: null });
   if (!program.names) stricter.push({ ...program, names: true });

@@ -8,6 +8,8 @@ export interface TaskState {
   seen: number;
   /** What its wait comes to. */
   result: number;
+  /** Its wait has ended for no reason, and it has begun no other since. */
+  hasWoken: boolean;
   /** Deaths that it has looked up after. */
   looked: number;
   /** The grace period that it waits for. */

@@ -45,11 +45,10 @@ export function touchesOf(machine: Machine, state: State, { task, choice }: Step
     const leaves: Touch = [next.at, next.does === "completion" ? "reads" : "queues"];
     return timeouts === null ? [leaves] : [leaves, [TIMEOUTS, "writes"]];
   }
-  if (choice === SPURIOUS)
-    return [
-      [next.at, "queues"],
-      [SPURIOUS_WAKES, "writes"],
-    ];
+  if (choice === SPURIOUS) {
+    const leaves: Touch = [next.at, "queues"];
+    return machine.program.spurious === "each" ? [leaves] : [leaves, [SPURIOUS_WAKES, "writes"]];
+  }
   if (choice !== RUN && choice < WAKE) throw new RangeError("classes are not told apart where threads die");
   const own = ofOperation(machine, state, next, facts.strict);
   const changes = own.some(([place, manner]) => manner !== "reads" && isData(next, place));
