@@ -36,7 +36,7 @@ function calledIn({ url, functions }: Profiler.ScriptCoverage): string[] {
 /** Enough executions for each task to have come to its end. */
 const FEW = 8;
 /** At random, or a thread that dies, or that finds a lock taken, would come last. */
-const FEW_AT_RANDOM = { engine: "random", executions: 40 } as const;
+const FEW_AT_RANDOM = { engine: "random", executions: 100 } as const;
 
 test("every scenario runs the functions that it names", () => {
   session.connect();

@@ -27,21 +27,21 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["discard update pte", "fault read translation"],
     message: /^the device reaches frame \d+ for page 64, which has no frame any more$/,
     preemptions: 1,
-    steps: 48,
+    steps: 49,
   },
   "holes/two-notifiers/before": {
     kind: "assertion",
     sites: [],
     message: /^hmm counts 1 invalidation in flight, and nobody will end it$/,
     preemptions: 1,
-    steps: 16,
+    steps: 19,
   },
   "holes/two-notifiers/fault/before": {
     kind: "lost-wakeup",
     sites: ["fault park wait queue"],
     message: /^fault waits for ever/,
     preemptions: 1,
-    steps: 18,
+    steps: 21,
   },
   "holes/timeout/before": {
     kind: "assertion",
@@ -55,7 +55,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["open2 unlock cardLock"],
     message: /^Cannot use hmm at null/,
     preemptions: 0,
-    steps: 29,
+    steps: 32,
   },
   "holes/driver-lock/before": {
     kind: "deadlock",
@@ -76,7 +76,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["open park wait queue"],
     message: /^open waits for ever/,
     preemptions: 2,
-    steps: 32,
+    steps: 33,
   },
   "holes/read-held/before": {
     kind: "lock-misuse",

@@ -49,7 +49,7 @@ test("npm test counts tests and ends with the closing line", () => {
   const body = `test("a", () => assert.ok(true));
     describe("b", () => { test("c", async (t) => { await t.test("d", () => {}); }); });`;
   const { status, lastLine } = runStages("unit", { "test/a.test.ts": testFile(body) });
-  assert.equal(lastLine, "6 passed, 0 failed"); // three checks of the build, three tests
+  assert.equal(lastLine, "7 passed, 0 failed"); // four checks of the build, three tests
   assert.equal(status, 0);
 });
 
@@ -61,7 +61,7 @@ test("npm test tells of tests that fail, that are skipped, and of files that run
     "test/exit.test.ts": testFile(`test("x", () => {}); process.exit(7); assert.ok(describe);`),
     "test/good.test.ts": testFile(`test("right", () => {}); assert.ok(describe);`),
   });
-  assert.equal(lastLine, "4 passed, 3 failed, 1 skipped");
+  assert.equal(lastLine, "5 passed, 3 failed, 1 skipped");
   assert.equal(status, 1);
   assert.match(output, /bad\.test\.js: wrong\n\s+AssertionError/);
   assert.match(output, /none\.test\.js\n\s+ran no test at all/);
@@ -71,7 +71,7 @@ test("npm test tells of tests that fail, that are skipped, and of files that run
 test("npm test fails a stage that finds no test", () => {
   const { status, output, lastLine } = runStages("unit", {});
   assert.match(output, /found no test at all/);
-  assert.equal(lastLine, "3 passed, 1 failed");
+  assert.equal(lastLine, "4 passed, 1 failed");
   assert.equal(status, 1);
 });
 
@@ -89,8 +89,8 @@ test("npm test starts the files that use Workers in their own stage", () => {
     `import { Worker } from "node:worker_threads"; test("w", () => assert.ok(Worker)); assert.ok(describe);`,
   );
   const files = { "test/w.test.ts": worker };
-  assert.equal(runStages("threads", files).lastLine, "4 passed, 0 failed");
-  assert.equal(runStages("unit", files).lastLine, "3 passed, 1 failed");
+  assert.equal(runStages("threads", files).lastLine, "5 passed, 0 failed");
+  assert.equal(runStages("unit", files).lastLine, "4 passed, 1 failed");
 });
 
 const readme = `# Title
@@ -120,7 +120,7 @@ this is not TypeScript
 
 test("npm test compiles and runs the documentation's code", () => {
   const { status, output, lastLine } = runStages("examples", { "README.md": readme });
-  assert.equal(lastLine, "7 passed, 0 failed", output); // three checks of the build, four blocks
+  assert.equal(lastLine, "8 passed, 0 failed", output); // four checks of the build, four blocks
   assert.equal(status, 0);
 });
 
@@ -133,7 +133,7 @@ test("npm test catches documentation that does not compile, or throws, with the 
   assert.match(output, /README\.md:4: error TS2305/);
   assert.match(output, /docs\/A\.md:1 compiles and runs\n[^]*broken example/);
   assert.match(output, /src\/b\.ts:5: error TS2322/);
-  assert.equal(lastLine, "3 passed, 3 failed");
+  assert.equal(lastLine, "4 passed, 3 failed");
   assert.equal(status, 1);
 });
 
