@@ -12,12 +12,17 @@ import { locks } from "./locks.ts";
 import { waits } from "./waiting.ts";
 
 const COMPLETE: ScenarioExploration = {};
+/** To the end, but nobody wakes for no reason: with one such wake for each wait of these loops there are 2.7 million classes. */
+const UNDISTURBED: ScenarioExploration = { spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
 /** Of these scenarios, how far, and the functions inside the primitive that they run. */
 const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly string[]]>> = {
-  "coverage/sync/mutex": [COMPLETE, ["sync/lock-word.lockContended", "sync/lock-word.take", "sync/lock-word.release"]],
-  "coverage/sync/spinlock": [COMPLETE, ["sync/lock-word.lockContended", "sync/lock-word.spinWhileTaken"]],
+  "coverage/sync/mutex": [
+    UNDISTURBED,
+    ["sync/lock-word.lockContended", "sync/lock-word.take", "sync/lock-word.release"],
+  ],
+  "coverage/sync/spinlock": [UNDISTURBED, ["sync/lock-word.lockContended", "sync/lock-word.spinWhileTaken"]],
   "coverage/sync/rwsem": [
     BOUNDED,
     ["sync/rwsem.queueRead", "sync/rwsem.queueWrite", "sync/rwsem.leaveWrite", "sync/rwsem-words.wakeForState"],
