@@ -55,7 +55,7 @@ function findAgain(program: FuzzProgram, wanted: Finding, table: OperationTable)
   const scenario = programScenario(program, "fuzz", table);
   const isSame = (found: Finding): boolean => nature(found) === nature(wanted);
   for (const search of SEARCHES) {
-    const found = explore(scenario, { ...search, stopAt: isSame }).findings.find(isSame);
+    const found = explore(scenario, { ...search, secondLooks: false, stopAt: isSame }).findings.find(isSame);
     if (found !== undefined) return found;
   }
   return undefined;
