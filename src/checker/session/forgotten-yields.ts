@@ -27,6 +27,13 @@ export interface Forgotten {
   readonly place: string | undefined;
 }
 
+/** As it is noted. The mark says where it was called. */
+interface Noted {
+  readonly task: number;
+  readonly call: string;
+  readonly mark: Error | undefined;
+}
+
 type Method = (this: unknown, ...given: unknown[]) => unknown;
 
 const primitives: readonly object[] = [Completion, Mutex, RefCount, RwSem, SeqCount, Spinlock, Srcu, WaitQueue].map(
@@ -36,9 +43,18 @@ const primitives: readonly object[] = [Completion, Mutex, RefCount, RwSem, SeqCo
 const DEPTH = 3;
 const generators = (Object.getPrototypeOf(function* (): Generator {}) as { prototype: Task<unknown> }).prototype;
 
-/** Runs `again`, which does an execution once more, and says what was called in it without being begun. */
+/**
+ * Runs `again`, which does an execution once more, and says what was called in it without being begun. Where the calls are
+ * takes a stack of each, which is slow: so that is asked only if there is something to tell, by one more execution.
+ */
 export function forgottenIn(run: Execution, again: () => void): Forgotten[] {
-  const made = new Map<unknown, Forgotten>();
+  if (notedIn(run, again, () => undefined).length === 0) return [];
+  const noted = notedIn(run, again, markPlace);
+  return noted.map(({ task, call, mark }) => ({ task, call, place: placeOf(mark) }));
+}
+
+function notedIn(run: Execution, again: () => void, mark: () => Error | undefined): Noted[] {
+  const made = new Map<unknown, Noted>();
   const undo: (() => void)[] = [];
   for (const prototype of prototypesOf(run.shared)) {
     for (const [name, { value, writable, configurable }] of Object.entries(
@@ -50,7 +66,7 @@ export function forgottenIn(run: Execution, again: () => void): Forgotten[] {
         const result = method.apply(this, given);
         if (isUnbegun(result)) {
           // The outermost call comes back last, and is the one that the task's code names.
-          const known = made.get(result) ?? note(run, result, made);
+          const known = made.get(result) ?? note(run, result, made, mark);
           if (known !== undefined) made.set(result, { ...known, call: `${nameOf(this)}.${name}` });
         }
         return result;
@@ -78,12 +94,13 @@ function nameOf(object: unknown): string {
 }
 
 /** Whoever runs the task asks for its iterator, or for its first step. Undefined for one that was noted before, and begun. */
-function note(run: Execution, task: Task<unknown>, made: Map<unknown, Forgotten>): Forgotten | undefined {
+function note(
+  run: Execution,
+  task: Task<unknown>,
+  made: Map<unknown, Noted>,
+  mark: () => Error | undefined,
+): Noted | undefined {
   if (Object.hasOwn(task, "next")) return undefined;
-  const place = tellingPlace(
-    placesOf(markPlace().stack ?? "").filter(({ file }) => !file.endsWith("forgotten-yields.ts")),
-  );
-  const told = place === undefined ? undefined : formatPlace(place);
   const next = task.next.bind(task);
   const begun = (): void => void made.delete(task);
   Object.defineProperties(task, {
@@ -100,7 +117,12 @@ function note(run: Execution, task: Task<unknown>, made: Map<unknown, Forgotten>
       },
     },
   });
-  return { task: run.memory.agentId - 1, call: "", place: told };
+  return { task: run.memory.agentId - 1, call: "", mark: mark() };
+}
+
+function placeOf(mark: Error | undefined): string | undefined {
+  const place = tellingPlace(placesOf(mark?.stack ?? "").filter(({ file }) => !file.endsWith("forgotten-yields.ts")));
+  return place === undefined ? undefined : formatPlace(place);
 }
 
 /** Of the primitives, and of the classes whose objects the tasks share. */
