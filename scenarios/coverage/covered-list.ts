@@ -14,11 +14,14 @@ import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
+import { hmmWithoutMemory } from "./hmm/no-memory.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { sections } from "./memory/sections.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
+import { mmWithoutMemory } from "./mm/no-memory.ts";
+import { movesWithoutMemory } from "./mm/no-memory-moves.ts";
 import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { sharedSources } from "./mm/shared-source.ts";
@@ -46,11 +49,14 @@ export const covered: readonly Covered[] = [
   ...copiesOnWrite,
   ...watchedViews,
   ...wholeLives,
+  ...mmWithoutMemory,
+  ...movesWithoutMemory,
   ...hmmPairs,
   ...dma,
   ...inFlight,
   ...manyInvalidations,
   ...driverCalls,
+  ...hmmWithoutMemory,
   ...spaces,
   ...deviceServices,
   ...deviceAccesses,

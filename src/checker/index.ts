@@ -37,6 +37,7 @@ export { renderTimeline, type TimelineOptions } from "./telling/timeline.ts";
 export { OperationHistory, type Operation, type SequentialModel } from "./watch/linearizability.ts";
 export { StaleTranslation, useTranslation, type TranslationUse } from "./watch/translations.ts";
 
+export type { Shortage } from "../memory/shortage.ts";
 export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/agents.ts";
 export { Completion } from "../sync/completion.ts";
 export { lockClass, type LockClass } from "../sync/lock-class.ts";

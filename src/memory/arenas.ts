@@ -21,6 +21,7 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import { access } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { HEADER_FREE, HEADER_LIVE, HEADER_WORDS, POISON_FREE, headerState, headerTag } from "./poison.ts";
+import type { Shortage } from "./shortage.ts";
 import type { StructInfo } from "./struct.ts";
 import { structOfTag, throwBadObject } from "./struct.ts";
 
@@ -45,6 +46,8 @@ export class Arenas {
   /** Pointer of each arena; that of the task with agent id 1 first. */
   readonly #arenas: readonly number[];
   readonly #arenaWords: number;
+  /** Asked before each allocation, if there is one. */
+  shortage: Shortage | undefined;
 
   /** In zeroed blocks of `arenaWords` words. */
   constructor(memory: SharedMemory, blocks: readonly number[], arenaWords: number) {
@@ -94,6 +97,7 @@ export class Arenas {
   }
 
   *#take(count: number, tag: number, name: string): Task<number> {
+    if (this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     const { words, agentId } = this.memory;
     const arena = this.#arenas[agentId - 1] ?? bug(`Cannot allocate ${name}: thread ${agentId} has no arena`);
     const used = Math.max(words[arena]!, ARENA_HEAD_WORDS);

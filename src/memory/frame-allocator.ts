@@ -30,6 +30,7 @@ import type { Task } from "../sync/task.ts";
 import { Buddy, orderFor } from "./buddy.ts";
 import { FRAME_WORDS, SectionRecord } from "./ram-section.ts";
 import type { RamSection } from "./ram-section.ts";
+import type { Shortage } from "./shortage.ts";
 
 /** A row: TOP and up to 63 slots. */
 const ROW_WORDS = 64;
@@ -59,6 +60,8 @@ export class FrameAllocator {
   /** A4: rows 1 to this are stocked. */
   #stocked = 0;
   #zones: readonly Zone[] = [];
+  /** Asked before each allocation of a task with a stocked row, if there is one. */
+  shortage: Shortage | undefined;
 
   constructor(memory: SharedMemory, lock: Spinlock, magazinesAt: number, totalPages: number) {
     this.#memory = memory;
@@ -93,7 +96,8 @@ export class FrameAllocator {
 
   /** A free frame, taken, or 0. Its table entry and contents are as its last user left them. */
   take(): Task<number> {
-    if (this.#isStocked()) return doneNumber(this.#pop());
+    if (this.#isStocked())
+      return this.shortage === undefined ? doneNumber(this.#pop()) : this.#popUnless(this.shortage);
     const pfn = this.takeAtHand();
     return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
   }
@@ -139,6 +143,7 @@ export class FrameAllocator {
 
   /** First of `pages` free frames in a row, taken, or 0. */
   *takeRun(pages: number): Task<number> {
+    if (this.#isStocked() && this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     yield* this.#lock.lock();
     let pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
     if (pfn === 0 && this.#collectRows()) pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
@@ -177,6 +182,10 @@ export class FrameAllocator {
     return this.#zones.flatMap(({ section: { basePfn }, buddy }) =>
       buddy.freeBlocks().map((block) => ({ basePfn, ...block })),
     );
+  }
+
+  *#popUnless(shortage: Shortage): Task<number> {
+    return (yield* shortage.isOn()) ? 0 : this.#pop();
   }
 
   *#takeLocked(): Task<number> {

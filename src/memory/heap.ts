@@ -12,7 +12,7 @@
  */
 
 import { ENOMEM } from "../sync/errno.ts";
-import { HmmError } from "../sync/errors.ts";
+import { HmmError, bug } from "../sync/errors.ts";
 import { EXPLORED } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/task.ts";
@@ -20,6 +20,7 @@ import { compareExchangeWord, readWord } from "../sync/word-steps.ts";
 import { Arenas } from "./arenas.ts";
 import { allocBlock, classWords, freeBlock, quarantineBlock } from "./heap-blocks.ts";
 import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
+import type { Shortage } from "./shortage.ts";
 import { SlabCache, shrinkCache } from "./slab-cache.ts";
 import type { Struct, StructInfo, StructView } from "./struct.ts";
 
@@ -74,6 +75,12 @@ export class Heap {
     if (blocks.includes(0)) return false;
     this.#arenas = new Arenas(this.memory, blocks, arenaWords);
     return true;
+  }
+
+  /** On a heap with arenas: explored tasks get nothing while `shortage` is on. */
+  useShortage(shortage: Shortage): void {
+    if (this.#arenas === undefined) bug("Cannot use a shortage: the heap has no arenas; call useArenas first");
+    this.#arenas.shortage = shortage;
   }
 
   /** Where the running task allocates: undefined for the caches and blocks. */

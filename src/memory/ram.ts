@@ -42,6 +42,7 @@ import type { RamSection, RamSectionHandle } from "./ram-section.ts";
 import { PINS_AFTER_COUNT } from "./frame-counts.ts";
 import { copyPage, poisonPage, zeroPage } from "./page-data.ts";
 import { RamSnapshot } from "./ram-snapshot.ts";
+import type { Shortage } from "./shortage.ts";
 import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
 import type { Struct, StructView } from "./struct.ts";
 import { embed, pointer, struct, u32 } from "./struct.ts";
@@ -345,6 +346,11 @@ export class Ram {
    */
   stockRows(count: number, pages: number): Task<boolean> {
     return this.#allocator.stockRows(count, pages);
+  }
+
+  /** After `stockRows`: explored tasks get nothing while `shortage` is on. */
+  useShortage(shortage: Shortage): void {
+    this.#allocator.shortage = shortage;
   }
 
   /** All that the RAM holds, to be put back. While no other thread uses it. */

@@ -135,6 +135,45 @@ test("every execution begins with the RAM of the set-up", () => {
   assert.deepEqual(findings, []);
 });
 
+/** Takes two frames, or none. */
+function takesTwo(givesBack: boolean): AnyScenario {
+  function* takeTwo({ machine: { ram } }: HmmRig): Task<boolean> {
+    const first = yield* ram.allocFrame(true);
+    const second = first === 0 ? 0 : yield* ram.allocFrame(true);
+    if (second !== 0) {
+      yield* ram.pagePut(second);
+      yield* ram.pagePut(first);
+      return true;
+    }
+    if (first !== 0 && givesBack) yield* ram.pagePut(first);
+    return false;
+  }
+  return rigScenario({
+    name: "rig/shortage",
+    rig: { pages: 0, shortage: true },
+    balanced: true,
+    setup: () => undefined,
+    tasks: {
+      shortage: (_shared, rig) => rig.shortage.begin(),
+      *takes(_shared, rig) {
+        const isDone = yield* takeTwo(rig);
+        yield* rig.shortage.end();
+        if (!isDone) assert.ok(yield* takeTwo(rig), "there is memory again");
+      },
+    },
+  });
+}
+
+test("memory runs out before each allocation, and whoever then keeps something is found", () => {
+  const { findings, complete, executions } = explore(takesTwo(true));
+  assert.ok(complete);
+  // Before the first allocation, before the second, after that, and not at all.
+  assert.equal(executions, 4);
+  assert.deepEqual(findings, []);
+  const { findings: ofTwin } = explore(takesTwo(false));
+  assert.match(ofTwin[0]?.message ?? "", /books do not balance|never freed/);
+});
+
 function looksAtTheHmm(locks: boolean): AnyScenario {
   return rigScenario({
     name: "rig/race",

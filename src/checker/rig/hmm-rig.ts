@@ -16,6 +16,8 @@ import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../hmm/range.ts";
 import type { HmmRange } from "../../hmm/range.ts";
 import { HEAP_BYTES_MIN, Machine } from "../../memory/machine.ts";
 import type { RamSnapshot } from "../../memory/ram-snapshot.ts";
+import { Shortage } from "../../memory/shortage.ts";
+import { struct, u32 } from "../../memory/struct.ts";
 import type { Struct, StructView } from "../../memory/struct.ts";
 import { cpuFault } from "../../mm/cpu-fault.ts";
 import { MADV_DONTNEED, doMadvise } from "../../mm/madvise.ts";
@@ -47,6 +49,8 @@ export interface RigOptions {
   readonly arenaWords?: number;
   /** Frames that each task may allocate, at most 62. Default 8. */
   readonly frames?: number;
+  /** Whether a task may make memory run out: see {@link HmmRig.shortage}. Default false. */
+  readonly shortage?: boolean;
 }
 
 /** The first mapped page of a rig's address space. */
@@ -60,6 +64,10 @@ const HEAP_PAGES = 48;
 /** Rigs that a thread keeps. */
 const RIGS_KEPT = 8;
 
+const ShortageWord: Struct<StructView> = struct<StructView>("rigShortage", {
+  word: u32("atomic", "whether allocations of tasks fail"),
+});
+
 /** A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped. */
 export class HmmRig {
   readonly machine: Machine;
@@ -67,12 +75,14 @@ export class HmmRig {
   /** Mapped pages, from {@link RIG_PAGE} on. */
   readonly pages: number;
 
+  readonly #shortage: Shortage | undefined;
+
   /** Further tables for {@link describe}: a device adds its own. */
   readonly tables: (() => StateTable)[] = [];
 
   /** For scenarios of `tasks` tasks. */
   constructor(tasks: number, options: RigOptions = {}) {
-    const { pages = 2, present = pages, arenaWords = 4096, frames = 8 } = options;
+    const { pages = 2, present = pages, arenaWords = 4096, frames = 8, shortage = false } = options;
     const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
     const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
     this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
@@ -83,9 +93,28 @@ export class HmmRig {
     const hasRoom =
       this.run(machine.heap.useArenas(tasks, arenaWords)) && this.run(machine.ram.stockRows(tasks, frames));
     if (!hasRoom) bug(`Cannot make a rig for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`);
+    if (shortage) this.#shortage = this.#makeShortage();
     this.mm = Mm.at(machine.memory, this.run(mmCreate(machine)));
     if (pages > 0) this.map(RIG_PAGE, pages);
     for (let page = RIG_PAGE; page < RIG_PAGE + present; page++) this.run(cpuFault(machine, this.mm, page, true));
+  }
+
+  /**
+   * Lets memory run out. A task that does nothing but `rig.shortage.begin()` makes every allocation of the other tasks fail from
+   * some point on, each point in one execution; who was told ENOMEM ends it (`end`) and tries again, which must succeed.
+   */
+  get shortage(): Shortage {
+    return this.#shortage ?? bug("This rig has no shortage; ask for one: rig: { shortage: true }");
+  }
+
+  #makeShortage(): Shortage {
+    const { memory, heap, ram } = this.machine;
+    const at = this.run(heap.alloc(ShortageWord));
+    if (at === 0) bug("Cannot make the rig's shortage: its heap is full");
+    const shortage = new Shortage(memory, at);
+    heap.useShortage(shortage);
+    ram.useShortage(shortage);
+    return shortage;
   }
 
   /** Runs a task of the set-up to its end. Not from a scenario's tasks. */
