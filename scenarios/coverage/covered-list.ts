@@ -17,7 +17,10 @@ import { manyInvalidations } from "./hmm/many-invalidations.ts";
 import { hmmWithoutMemory } from "./hmm/no-memory.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
+import { freeLists } from "./memory/free-lists.ts";
 import { sections } from "./memory/sections.ts";
+import { usedUpHeaps } from "./memory/used-up.ts";
+import { widths } from "./memory/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";
@@ -28,6 +31,7 @@ import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
 import { wholeLives } from "./mm/whole-lives.ts";
 import { listeners } from "./notifier/listeners.ts";
+import { spaceOperations } from "./space/operations.ts";
 import { spaces } from "./space/spaces.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { locks } from "./sync/locks.ts";
@@ -41,6 +45,9 @@ export const covered: readonly Covered[] = [
   ...spelledOut,
   ...allocators,
   ...sections,
+  ...freeLists,
+  ...usedUpHeaps,
+  ...widths,
   ...listeners,
   ...mmPairs,
   ...protocols,
@@ -58,6 +65,7 @@ export const covered: readonly Covered[] = [
   ...driverCalls,
   ...hmmWithoutMemory,
   ...spaces,
+  ...spaceOperations,
   ...deviceServices,
   ...deviceAccesses,
   ...deviceCommands,

@@ -17,6 +17,11 @@ function functionOf({ key }) {
   return /^\S+/.exec(key)?.[0] ?? "";
 }
 
+/** As scenarios say what they run: without the class of a method. @param {Pick<Mutant, "key">} mutant */
+function saidFunctionOf(mutant) {
+  return functionOf(mutant).replace(/\.[^.]*(?=\.[^.]*$)/, "");
+}
+
 export class Likely {
   /** Of each scenario: how often it has noticed something in a function or a module. @type {Map<string, Map<string, number>>} */
   #noticed = new Map();
@@ -62,7 +67,7 @@ export class Likely {
     const named = this.#named.get(name);
     let score = 1;
     score += 40 * (noticed?.get(functionOf(mutant)) ?? 0) + 8 * (noticed?.get(mutant.module) ?? 0);
-    if (named?.has(functionOf(mutant)) === true) score += 30;
+    if (named?.has(saidFunctionOf(mutant)) === true) score += 30;
     if (named?.has(mutant.module) === true) score += 10;
     return score;
   }

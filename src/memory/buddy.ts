@@ -17,6 +17,7 @@
  */
 
 import { bug } from "../sync/errors.ts";
+import type { PlainWatch } from "../sync/shared-memory.ts";
 
 /** Largest block: 2^18 pages, 1 GiB. */
 export const MAX_ORDER = 18;
@@ -39,9 +40,14 @@ export interface WordsHolder {
   readonly words: Int32Array;
 }
 
+/** Such words, of which an explorer may want to hear. */
+interface WatchedWords extends WordsHolder {
+  readonly plainWatch?: PlainWatch | undefined;
+}
+
 export interface BuddyPlace {
   /** Where the head block lies: `Buddy.WORDS` words, zeroed. */
-  readonly heads: WordsHolder;
+  readonly heads: WatchedWords;
   readonly headsAt: number;
   /** Where page 0's STATE lies, and from one page's to the next. */
   readonly table: WordsHolder;
@@ -64,7 +70,7 @@ export function orderFor(pages: number): number {
 export class Buddy {
   static readonly WORDS: number = LISTS + MAX_ORDER + 1;
 
-  readonly #heads: WordsHolder;
+  readonly #heads: WatchedWords;
   readonly #headsAt: number;
   readonly #table: WordsHolder;
   readonly #tableAt: number;
@@ -104,6 +110,7 @@ export class Buddy {
 
   /** First page of a block of 2^order pages, or -1. The lowest-order block that fits is split. */
   allocBlock(order: number): number {
+    this.#heads.plainWatch?.note(this.#headsAt + FREE_PAGES, false, "free pages");
     for (let k = order; k <= MAX_ORDER; k++) {
       const first = this.#heads.words[this.#headsAt + LISTS + k]!;
       if (first === 0) continue;
@@ -205,6 +212,8 @@ export class Buddy {
 
   #count(pages: number): void {
     const index = this.#headsAt + FREE_PAGES;
+    // Of all that an operation changes under the owner's lock this word is one, so it stands for the rest.
+    this.#heads.plainWatch?.note(index, true, "free pages");
     this.#heads.words[index] = this.#heads.words[index]! + pages;
   }
 

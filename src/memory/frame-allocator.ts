@@ -121,11 +121,10 @@ export class FrameAllocator {
     return pfn;
   }
 
-  /** A4. False when there are not enough frames. Before any of the threads 1 to `count` uses the machine. */
-  *stockRows(count: number, pages: number): Task<boolean> {
+  /** A4. False when there are not enough frames. Takes no lock: nobody else is on the machine yet. */
+  stockRows(count: number, pages: number): boolean {
     if (pages >= SLOTS_MAX) bug(`Cannot give a task ${pages} frames: a row holds ${SLOTS_MAX - 1}`);
     const { words } = this.#memory;
-    yield* this.#lock.lock();
     let isEnough = true;
     for (let row = 1; row <= count; row++) {
       const at = this.#magazinesAt + row * ROW_WORDS;
@@ -136,7 +135,6 @@ export class FrameAllocator {
       }
       words[at] = pages;
     }
-    yield* this.#lock.unlock();
     this.#stocked = count;
     return isEnough;
   }

@@ -68,6 +68,7 @@ export class NameTable {
         if (this.#isNamed(entry, name)) return entry + PAYLOAD;
         continue;
       }
+      this.#memory.plainWatch?.note(entry + HASH, true, "name");
       words[entry + HASH] = nameHash(name);
       words[entry + LENGTH] = name.length;
       for (let i = 0; i < name.length; i++) words[entry + NAME + (i >> 2)]! |= name.charCodeAt(i) << ((i & 3) * 8);
@@ -95,6 +96,7 @@ export class NameTable {
   }
 
   #isNamed(entry: number, name: string): boolean {
+    this.#memory.plainWatch?.note(entry + HASH, false, "name");
     return this.#memory.words[entry + HASH] === nameHash(name) && this.#nameOf(entry) === name;
   }
 

@@ -11,14 +11,20 @@ import type { RamSection } from "./ram-section.ts";
 
 export class RamSnapshot {
   readonly #parts: readonly Part[];
+  readonly #forgetNewer: () => void;
 
-  /** Of these sections, while no thread uses them. */
-  constructor(sections: readonly RamSection[]) {
+  /**
+   * Of these sections, while no thread uses them. `forgetNewer` makes the thread forget those that it
+   * has been given since: their records are gone when the heap has been put back.
+   */
+  constructor(sections: readonly RamSection[], forgetNewer: () => void) {
     this.#parts = sections.map((section) => new Part(section));
+    this.#forgetNewer = forgetNewer;
   }
 
   /** Nobody else uses the RAM meanwhile. */
   restore(): void {
+    this.#forgetNewer();
     for (const part of this.#parts) part.restore();
   }
 }

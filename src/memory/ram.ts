@@ -21,7 +21,7 @@ import { bug } from "../sync/errors.ts";
 import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/spinlock.ts";
-import { DONE, access, doneBoolean, doneNumber, step } from "../sync/task.ts";
+import { DONE, access, doneBoolean, doneNumber } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
 import { FrameAllocator, MAGAZINES_WORDS } from "./frame-allocator.ts";
 import type { Heap } from "./heap.ts";
@@ -220,12 +220,14 @@ export class Ram {
   pagePut(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return DONE;
     if (this.memory.mode === EXPLORED) return this.#putExplored(pfn);
-    return this.#put(pfn) ? this.#free(pfn) : DONE;
+    return this.#isFreed(pfn, this.#drop(pfn)) ? this.#free(pfn) : DONE;
   }
 
   /**
    * References, pins included: a number that was true a moment ago, but who holds the only reference reads 1. Of a frame of a user's buffer: those of
    * all its frames, here and in the functions below.
+   *
+   * @stepped frame count
    */
   pageCount(pfn: number): number {
     if (pfn === ZERO_PFN) return 1;
@@ -243,16 +245,12 @@ export class Ram {
   *pagePin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
     yield* this.pageGet(pfn);
-    yield* this.#pinsStep("update", pfn);
-    const counts = this.#sections.countsOf(pfn);
-    atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
+    this.#pin(pfn);
   }
 
   *pageUnpin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
-    yield* this.#pinsStep("update", pfn);
-    const counts = this.#sections.countsOf(pfn);
-    const pins = atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
+    const pins = this.#unpin(pfn);
     if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
     yield* this.pagePut(pfn);
   }
@@ -341,10 +339,10 @@ export class Ram {
   }
 
   /**
-   * From now on explored tasks 1 to `count` each take from `pages` frames of their own (frame-allocator.ts, A4). For who sets up an exploration.
-   * False when there are not so many.
+   * From now on explored tasks 1 to `count` each take from `pages` frames of their own (frame-allocator.ts, A4). For who sets up
+   * an exploration, alone on the machine. False when there are not so many.
    */
-  stockRows(count: number, pages: number): Task<boolean> {
+  stockRows(count: number, pages: number): boolean {
     return this.#allocator.stockRows(count, pages);
   }
 
@@ -355,7 +353,22 @@ export class Ram {
 
   /** All that the RAM holds, to be put back. While no other thread uses it. */
   snapshot(): RamSnapshot {
-    return new RamSnapshot(this.#sections.known().filter(({ basePfn }) => basePfn !== ZERO_PFN));
+    const sections = this.#sections.known().filter(({ basePfn }) => basePfn !== ZERO_PFN);
+    return new RamSnapshot(sections, this.#sections.remember());
+  }
+
+  /** References to all frames, pins included, and pins. Exact while nobody counts. For reports. */
+  references(): { references: number; pins: number } {
+    let references = 0;
+    let pins = 0;
+    for (const { basePfn, pages, counts } of this.#sections.known()) {
+      if (basePfn === ZERO_PFN) continue;
+      for (let pfn = basePfn; pfn < basePfn + (counts.areShared ? 1 : pages); pfn++) {
+        references += counts.words[counts.index(pfn)]!;
+        pins += counts.words[counts.index(pfn) + PINS_AFTER_COUNT]!;
+      }
+    }
+    return { references, pins };
   }
 
   /** Free blocks outside the threads' magazines: frame number and order. For tests and reports. */
@@ -395,12 +408,14 @@ export class Ram {
     frames[index + FRAME_INDEX] = 0;
   }
 
+  /** @stepped frame count */
   #get(pfn: number): void {
     const counts = this.#sections.countsOf(pfn);
     const count = atomicAdd(counts.words, counts.index(pfn), 1);
     if (count <= 0 && counts.isOwned) bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
   }
 
+  /** @stepped frame count */
   #getNotZero(pfn: number): boolean {
     if (pfn === ZERO_PFN) return true;
     const counts = this.#sections.countsOf(pfn);
@@ -414,18 +429,36 @@ export class Ram {
     return false;
   }
 
-  /** Returns whether the frame is to be freed by the caller. */
-  #put(pfn: number): boolean {
+  /** Returns how many there were. @stepped frame count */
+  #drop(pfn: number): number {
     const counts = this.#sections.countsOf(pfn);
-    const index = counts.index(pfn);
-    const count = atomicSub(counts.words, index, 1);
+    return atomicSub(counts.words, counts.index(pfn), 1);
+  }
+
+  /** Whether the frame, of which there were `count` references, is to be freed by who dropped one. */
+  #isFreed(pfn: number, count: number): boolean {
+    if (count > 1) return false;
     if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
-    if (count > 1 || !counts.isOwned) return false;
-    if (atomicLoad(counts.words, index + PINS_AFTER_COUNT) > 0)
+    const counts = this.#sections.countsOf(pfn);
+    if (!counts.isOwned) return false;
+    if (atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0)
       bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
     return true;
   }
 
+  /** @stepped frame pins */
+  #pin(pfn: number): void {
+    const counts = this.#sections.countsOf(pfn);
+    atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
+  }
+
+  /** Returns how many there were. @stepped frame pins */
+  #unpin(pfn: number): number {
+    const counts = this.#sections.countsOf(pfn);
+    return atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
+  }
+
+  /** @stepped frame pins */
   #pins(pfn: number): number {
     if (pfn === ZERO_PFN) return 0;
     const counts = this.#sections.countsOf(pfn);
@@ -433,18 +466,15 @@ export class Ram {
   }
 
   *#pinnedExplored(pfn: number): Task<boolean> {
-    yield* this.#pinsStep("read", pfn);
     return this.#pins(pfn) > 0;
   }
 
   *#hasExplored(pfn: number, references: number): Task<boolean> {
-    yield* this.#countStep("read", pfn);
     return this.pageCount(pfn) === references;
   }
 
   *#putExplored(pfn: number): Task<void> {
-    yield* this.#countStep("update", pfn);
-    if (!this.#put(pfn)) return;
+    if (!this.#isFreed(pfn, this.#drop(pfn))) return;
     // F2: not the counts.
     yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
     yield* this.#free(pfn);
@@ -461,28 +491,10 @@ export class Ram {
   }
 
   *#getExplored(pfn: number): Task<void> {
-    yield* this.#countStep("update", pfn);
     this.#get(pfn);
   }
 
   *#getNotZeroExplored(pfn: number): Task<boolean> {
-    yield* this.#countStep("update", pfn);
     return this.#getNotZero(pfn);
-  }
-
-  /** Names what the caller does next to the frame's COUNT. */
-  #countStep(kind: "read" | "update", pfn: number): Task<void> {
-    return step(this.memory, kind, this.#countName(pfn), 1, "frame count");
-  }
-
-  /** The same of its PINS. */
-  #pinsStep(kind: "read" | "update", pfn: number): Task<void> {
-    return step(this.memory, kind, this.#countName(pfn) + PINS_AFTER_COUNT, 1, "frame pins");
-  }
-
-  /** How the frame's COUNT is named to a scheduler: see frameWord, but a shared count lies in the heap. */
-  #countName(pfn: number): number {
-    const counts = this.#sections.countsOf(pfn);
-    return counts.areShared ? counts.index(pfn) : frameWord(pfn, FRAME_COUNT);
   }
 }

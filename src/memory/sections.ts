@@ -115,6 +115,15 @@ export class Sections {
     return [...new Set(this.#byGranule)].filter((section) => section !== undefined);
   }
 
+  /** What this thread has now; the function that is returned makes it that again. */
+  remember(): () => void {
+    const before = [...this.#byGranule];
+    return () => {
+      this.#byGranule.splice(0, Infinity, ...before);
+      this.#lastUnreached = undefined;
+    };
+  }
+
   /** The section that this very buffer object was added as, or undefined. */
   ofBuffer(buffer: SharedArrayBuffer): RamSection | undefined {
     return this.known().find((section) => section.buffer === buffer && this.#isCurrent(section));

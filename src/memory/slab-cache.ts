@@ -15,6 +15,7 @@
  * Lock: slabLock, one for each cache; heapLock is taken inside it.
  */
 
+import { atomicLoad } from "../sync/atomics.ts";
 import { bug } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { Spinlock } from "../sync/spinlock.ts";
@@ -263,8 +264,9 @@ export class SlabCache {
       const slabAt = this.#pages.ownerOf(page) * HEAP_PAGE_WORDS;
       const slab = Slab.at(this.memory, slabAt);
       const offset = at - slabAt - FIRST_SLOT;
-      const isSlot =
-        offset >= 0 && offset % this.#shape.strideWords === 0 && offset / this.#shape.strideWords < slab.carved;
+      // Without slabLock: it only rises, so a slot that was ever handed out is below it.
+      const carved = atomicLoad(this.memory.words, slabAt + Slab.offset.carved);
+      const isSlot = offset >= 0 && offset % this.#shape.strideWords === 0 && offset / this.#shape.strideWords < carved;
       if (slab.cache === this.#record.at && isSlot) return slab;
     }
     return bug(
@@ -283,10 +285,9 @@ function dropSlab(record: CacheRecord, slab: Slab): void {
 /** Gives a cache's empty slab back to the page allocator. Returns whether it had one. Of any cache's record, as `liveOf`. */
 export function* shrinkCache(pages: HeapPages, recordAt: number): Task<boolean> {
   const record = CacheRecord.at(pages.memory, recordAt);
-  if (record.emptySlabs === 0) return false;
   let found: Slab | undefined;
   yield* record.lock.lock();
-  for (const node of record.partial.nodes()) {
+  for (const node of record.emptySlabs === 0 ? [] : record.partial.nodes()) {
     const slab = Slab.at(pages.memory, node);
     if (slab.live === 0) found = slab;
   }

@@ -26,6 +26,7 @@ import { OperationGate, requireBlocking, requireSharedMemory } from "./operation
 import {
   attachTask,
   createTask,
+  disposeTask,
   forkTask,
   madviseTask,
   mmapTask,
@@ -46,7 +47,7 @@ import {
   protectionBits,
   seatOptions,
 } from "./options.ts";
-import { type SpaceHold, releaseSpace } from "./space-table.ts";
+import type { SpaceHold } from "./space-table.ts";
 import { checkTransfer, transfer } from "./transfer.ts";
 import { View, type ViewMode } from "./view.ts";
 
@@ -366,7 +367,8 @@ export class AddressSpace implements Disposable, AsyncDisposable {
       return;
     }
     this.#disposal = Promise.resolve();
-    if (!hasPanicked(this.machine.memory)) runBlocking(this.machine.memory, this.#releaseTask(), "dispose");
+    if (!hasPanicked(this.machine.memory))
+      runBlocking(this.machine.memory, disposeTask(this.#seat, this.#hold), "dispose");
     this.#seat.drop();
   }
 
@@ -438,13 +440,8 @@ export class AddressSpace implements Disposable, AsyncDisposable {
   async #release(): Promise<void> {
     const { memory } = this.machine;
     // A machine that has stopped takes its spaces with it: nothing is left to be given back.
-    if (!hasPanicked(memory)) await runAsync(memory, this.#releaseTask(), "dispose");
+    if (!hasPanicked(memory)) await runAsync(memory, disposeTask(this.#seat, this.#hold), "dispose");
     this.#seat.drop();
-  }
-
-  *#releaseTask(): Task<void> {
-    yield* releaseSpace(this.machine, this.#hold);
-    yield* this.#seat.buffers.sweep();
   }
 }
 

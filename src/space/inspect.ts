@@ -8,9 +8,10 @@ import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { pagesOf } from "../mm/mmap.ts";
-import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mm/page-table.ts";
+import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mm/page-table.ts";
 import { type PagemapEntry, readPagemap } from "../mm/pagemap.ts";
 import { holdsFrame } from "../mm/pte.ts";
+import { vmasIn } from "../mm/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import { customFailure, failure } from "./failures.ts";
@@ -70,12 +71,15 @@ export function* statsTask(machine: Machine, mm: Mm, faults: number): Task<Addre
   const { memory, heap, ram } = machine;
   let residentPages = 0;
   yield* mm.mmapLock.downRead();
-  yield* forEachLeaf(memory, mm.pgd, 0, TASK_SIZE_PAGES, function* (leaf, first, end): Task<number> {
+  const countPages: LeafVisitor = function* (leaf, first, end) {
     for (let page = first; page < end; page++) {
       if (holdsFrame(wordAt(memory.words, pteIndex(leaf, page)))) residentPages++;
     }
     return 0;
-  });
+  };
+  for (const vma of vmasIn(memory, mm, 0, TASK_SIZE_PAGES)) {
+    yield* forEachLeaf(memory, mm.pgd, vma.startPage, vma.endPage, countPages);
+  }
   const { vmaCount: mappings, mappedPages } = mm;
   const writeViews = Array.from(mm.holds.nodes()).length;
   yield* mm.mmapLock.upRead();

@@ -31,6 +31,14 @@ export interface SeatOptions {
   readonly debug: boolean;
 }
 
+/** What the operations of an address space use of the seat: where they work, and what of it is this thread's own. */
+export interface Seat {
+  readonly machine: Machine;
+  readonly table: SpaceTable;
+  /** The user's buffers that this thread has mapped. */
+  readonly buffers: UserBuffers;
+}
+
 const seats = new Map<string, MachineSeat>();
 
 /** How soon a thread tries again to leave a machine while it still reaps for others. */
@@ -38,11 +46,10 @@ const LEAVE_AGAIN_MS = 5;
 /** How long a thread that may not block waits for a buffer that another thread has mapped. */
 const SECTION_WAIT_MS = 5000;
 
-export class MachineSeat {
+export class MachineSeat implements Seat {
   readonly machine: Machine;
   readonly machineId: string;
   readonly table: SpaceTable;
-  /** The user's buffers that this thread has mapped. */
   readonly buffers: UserBuffers;
   readonly #channel: SectionChannel;
   readonly #stopWatching: () => void;

@@ -13,12 +13,12 @@ import { doMremap, type MremapRequest } from "../mm/mremap.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import { customFailure, failure, unwrap } from "./failures.ts";
-import type { MachineSeat } from "./machine-seat.ts";
+import type { Seat } from "./machine-seat.ts";
 import type { MmapOptions } from "./options.ts";
-import { type SpaceHold, enlistSpace, holdSpace } from "./space-table.ts";
+import { type SpaceHold, enlistSpace, holdSpace, releaseSpace } from "./space-table.ts";
 
 /** A new, empty space on the machine. */
-export function* createTask({ machine, table }: MachineSeat, limits: MmLimits): Task<SpaceHold> {
+export function* createTask({ machine, table }: Seat, limits: MmLimits): Task<SpaceHold> {
   const mm = yield* mmCreate(machine, limits);
   if (mm === 0) throw failure("create", ENOMEM);
   const hold = yield* enlistSpace(machine, table, mm);
@@ -27,14 +27,14 @@ export function* createTask({ machine, table }: MachineSeat, limits: MmLimits): 
 }
 
 /** A further hold on the space of that number. */
-export function* attachTask({ machine, table }: MachineSeat, space: number): Task<SpaceHold> {
+export function* attachTask({ machine, table }: Seat, space: number): Task<SpaceHold> {
   const hold = yield* holdSpace(machine, table, space);
   if (typeof hold === "number") throw failure("attach", hold);
   return hold;
 }
 
 /** A copy-on-write copy of the space. */
-export function* forkTask({ machine, table }: MachineSeat, parent: SpaceHold): Task<SpaceHold> {
+export function* forkTask({ machine, table }: Seat, parent: SpaceHold): Task<SpaceHold> {
   const child = unwrap("fork", yield* doFork(machine, parent.mm));
   const hold = yield* enlistSpace(machine, table, child);
   if (typeof hold === "number") throw failure("fork", hold);
@@ -42,7 +42,7 @@ export function* forkTask({ machine, table }: MachineSeat, parent: SpaceHold): T
 }
 
 export function* mmapTask(
-  seat: MachineSeat,
+  seat: Seat,
   hold: SpaceHold,
   request: MmapRequest,
   buffer: MmapOptions["buffer"],
@@ -54,7 +54,7 @@ export function* mmapTask(
 }
 
 function* mmapBuffer(
-  seat: MachineSeat,
+  seat: Seat,
   hold: SpaceHold,
   request: MmapRequest,
   buffer: NonNullable<MmapOptions["buffer"]>,
@@ -76,13 +76,13 @@ function* mmapBuffer(
   return unwrap("mmap", result);
 }
 
-export function* munmapTask(seat: MachineSeat, { mm }: SpaceHold, address: number, lengthBytes: number): Task<void> {
+export function* munmapTask(seat: Seat, { mm }: SpaceHold, address: number, lengthBytes: number): Task<void> {
   unwrap("munmap", yield* doMunmap(seat.machine, mm, address, lengthBytes), address);
   yield* seat.buffers.sweep();
 }
 
 export function* mprotectTask(
-  { machine }: MachineSeat,
+  { machine }: Seat,
   { mm }: SpaceHold,
   address: number,
   lengthBytes: number,
@@ -91,18 +91,24 @@ export function* mprotectTask(
   unwrap("mprotect", yield* doMprotect(machine, mm, address, lengthBytes, protection), address);
 }
 
-export function* mremapTask(seat: MachineSeat, { mm }: SpaceHold, request: MremapRequest): Task<number> {
+export function* mremapTask(seat: Seat, { mm }: SpaceHold, request: MremapRequest): Task<number> {
   const result = unwrap("mremap", yield* doMremap(seat.machine, mm, request), request.address);
   yield* seat.buffers.sweep();
   return result;
 }
 
 export function* madviseTask(
-  { machine }: MachineSeat,
+  { machine }: Seat,
   { mm }: SpaceHold,
   address: number,
   lengthBytes: number,
   advice: number,
 ): Task<void> {
   unwrap("madvise", yield* doMadvise(machine, mm, address, lengthBytes, advice), address);
+}
+
+/** Ends the hold; the last one takes the space down, and with it what kept this thread's buffers on the machine. */
+export function* disposeTask({ machine, buffers }: Seat, hold: SpaceHold): Task<void> {
+  yield* releaseSpace(machine, hold);
+  yield* buffers.sweep();
 }

@@ -8,23 +8,18 @@
  * after the view was disposed of, when its frames belong to others.
  */
 
-import type { Machine } from "../memory/machine.ts";
-import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
-import { ViewHold } from "../mm/view-hold.ts";
-import { viewClose, viewOpen } from "../mm/view-open.ts";
-import { type WatchedView, findStrayStore, watchView } from "../mm/view-watch.ts";
 import { mayBlock } from "../sync/atomics.ts";
-import { EBADF, EFAULT, EINVAL, EPERM } from "../sync/errno.ts";
+import { EBADF, EINVAL, EPERM } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 import { hasPanicked } from "../sync/panic.ts";
 import { runAsync } from "../sync/run-async.ts";
 import { runBlocking } from "../sync/run-blocking.ts";
 import type { Task } from "../sync/task.ts";
-import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
+import { customFailure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import { requireBlocking } from "./operation-gate.ts";
+import { type OpenView, closeView, openView } from "./view-tasks.ts";
 
 /**
  * What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out until it is disposed of.
@@ -67,76 +62,6 @@ export type ViewMode = "read" | "write";
 export interface TypedArrayConstructor<T> {
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: SharedArrayBuffer, byteOffset: number, length: number): T;
-}
-
-/** Where the bytes of an open view lie, and what finds stray stores to them, if anything does. */
-interface OpenView {
-  readonly at: number;
-  readonly bytes: Uint8Array<SharedArrayBuffer>;
-  readonly watch: WatchedView | undefined;
-}
-
-function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
-  if (mode !== "read" && mode !== "write") {
-    throw customFailure("view", EINVAL, `the mode is ${formatValue(mode)}; give "read" or "write"`, address);
-  }
-  if (!Number.isSafeInteger(address) || address < 0) {
-    throw customFailure(
-      "view",
-      EINVAL,
-      "the address is not a whole number from 0 on; give one that mmap returned",
-      address,
-    );
-  }
-  if (!Number.isSafeInteger(lengthBytes) || lengthBytes <= 0) {
-    throw customFailure(
-      "view",
-      EINVAL,
-      `the length is ${formatValue(lengthBytes)}; give a whole number above 0`,
-      address,
-    );
-  }
-  if (address + lengthBytes > TASK_SIZE_PAGES * PAGE_BYTES) throw failure("view", EFAULT, address);
-}
-
-/** Opens a view. The caller holds an mm user. Throws HmmError. */
-function* openTask(machine: Machine, mm: Mm, address: number, lengthBytes: number, mode: ViewMode): Task<OpenView> {
-  checkView(address, lengthBytes, mode);
-  const startPage = Math.floor(address / PAGE_BYTES);
-  const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
-  const at = unwrap("view", yield* viewOpen(machine, mm, startPage, endPage, mode === "write"), address);
-  try {
-    const bytes = bytesOf(machine, at, address, lengthBytes);
-    const isWatched = machine.memory.debug && mode === "read";
-    const hold = ViewHold.at(machine.memory, at);
-    return {
-      at,
-      bytes,
-      watch: isWatched ? yield* watchView(machine, hold, bytes, address % PAGE_BYTES) : undefined,
-    };
-  } catch (error) {
-    yield* viewClose(machine, at);
-    throw error;
-  }
-}
-
-/** The bytes of the view `at`. Throws BufferNotHere. */
-function bytesOf(machine: Machine, at: number, address: number, lengthBytes: number): Uint8Array<SharedArrayBuffer> {
-  const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
-  // The last page first: should this thread know the section in a shorter length, it gets the longer one.
-  const { buffer, basePfn } = machine.ram.section(pfn + (endPage - startPage) - 1);
-  return new Uint8Array(buffer, (pfn - basePfn) * PAGE_BYTES + (address % PAGE_BYTES), lengthBytes);
-}
-
-/**
- * Closes a view. Returns the address of the first byte that a stray store was found to have
- * changed, or undefined.
- */
-function* closeTask(machine: Machine, { at, bytes, watch }: OpenView, address: number): Task<number | undefined> {
-  const hold = ViewHold.at(machine.memory, at);
-  const index = watch === undefined ? -1 : yield* findStrayStore(machine, hold, bytes, address % PAGE_BYTES, watch);
-  yield* viewClose(machine, at);
-  return index < 0 ? undefined : address + index;
 }
 
 function strayStore(view: number, address: number): HmmError {
@@ -186,7 +111,7 @@ export class View implements Disposable, AsyncDisposable {
 
   /** @internal Opens a view of a space that the caller keeps alive. */
   static *open(seat: MachineSeat, mm: Mm, address: number, lengthBytes: number, mode: ViewMode): Task<View> {
-    return new View(seat, yield* openTask(seat.machine, mm, address, lengthBytes, mode), address, mode);
+    return new View(seat, yield* openView(seat.machine, mm, address, lengthBytes, mode), address, mode);
   }
 
   /** The range's bytes, over the frames. Throws HmmError EBADF after the view was disposed of. */
@@ -256,6 +181,6 @@ export class View implements Disposable, AsyncDisposable {
   }
 
   #closeTask(): Task<number | undefined> {
-    return closeTask(this.#seat.machine, this.#open, this.address);
+    return closeView(this.#seat.machine, this.#open, this.address);
   }
 }

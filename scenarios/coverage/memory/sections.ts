@@ -47,6 +47,7 @@ function* use({ pfn }: World, { machine }: HmmRig): Task<void> {
 function* useLate({ pfn }: World, { machine }: HmmRig): Task<void> {
   yield* machine.ram.pagePut(pfn);
   yield* machine.ram.pageHas(pfn, 1);
+  assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
 }
 
 function make(name: string, summary: string, user: Body, isTwin: boolean): AnyScenario {

@@ -28,6 +28,14 @@ import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
 import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import { abandonMachine } from "../../sync/agents.ts";
+import {
+  AGENTS_USED,
+  AGENT_INSIDE,
+  AGENT_LIVE,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  agentRecord,
+} from "../../sync/control-block.ts";
 import { errnoName } from "../../sync/errno.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { bug } from "../../sync/errors.ts";
@@ -90,8 +98,7 @@ export class HmmRig {
     this.pages = pages;
     const { machine } = this;
     this.run(notifierSrcu(machine));
-    const hasRoom =
-      this.run(machine.heap.useArenas(tasks, arenaWords)) && this.run(machine.ram.stockRows(tasks, frames));
+    const hasRoom = this.run(machine.heap.useArenas(tasks, arenaWords)) && machine.ram.stockRows(tasks, frames);
     if (!hasRoom) bug(`Cannot make a rig for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`);
     if (shortage) this.#shortage = this.#makeShortage();
     this.mm = Mm.at(machine.memory, this.run(mmCreate(machine)));
@@ -200,11 +207,13 @@ export class HmmRig {
     return [...space, ...this.tables.map((table) => table())];
   }
 
-  /** What is allocated: objects by struct, and frames in use. */
+  /** What is allocated: objects by struct, frames in use, and references to frames. */
   books(): string {
     const { heap, ram } = this.machine;
     const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
-    return [...accounts, `${ram.usage().usedPages} frames`].join(", ");
+    const { references, pins } = ram.references();
+    const counts = [`${ram.usage().usedPages} frames`, `${references} frame references`, `${pins} pins`];
+    return [...accounts, ...counts].join(", ");
   }
 }
 
@@ -263,6 +272,7 @@ export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
     setup: get,
     tasks: Object.fromEntries(entries),
     check: ({ rig, shared, books }) => {
+      requireNobodyInside(rig.machine.memory);
       parts.check?.(shared, rig);
       if (parts.balanced === true) requireBooks(books, rig.books());
     },
@@ -305,6 +315,16 @@ function make<S>(parts: RigScenario<S>): Made<S> {
   const rig = new HmmRig(tasks, parts.rig);
   const shared = parts.setup(rig);
   return { rig, shared, ram: rig.machine.ram.snapshot(), books: rig.books() };
+}
+
+/** Whoever takes a page away waits for stores that are under way, so none goes on when its task is over. */
+function requireNobodyInside({ words }: SharedMemory): void {
+  for (let agentId = 0, end = words[AGENTS_USED]!; agentId < end; agentId++) {
+    const state = words[agentRecord(agentId) + AGENT_STATE]! & AGENT_STATE_MASK;
+    const isInside = (words[agentRecord(agentId) + AGENT_INSIDE]! & 1) !== 0;
+    if (isInside && state === AGENT_LIVE)
+      bug(`Thread ${agentId} has not left its store: enterStore without leaveStore`);
+  }
 }
 
 function requireBooks(before: string, after: string): void {

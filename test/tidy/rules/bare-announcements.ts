@@ -14,7 +14,6 @@ import type { Finding, Rule } from "../rule.ts";
 /** How often each file may still announce. */
 const left: ReadonlyMap<string, number> = new Map([
   // Words outside the heap, and whole pages: each is followed by the function that all modes run.
-  ["src/memory/ram.ts", 2],
   ["src/memory/page-data.ts", 1],
   // Several words at a time.
   ["src/mm/view-watch.ts", 1],

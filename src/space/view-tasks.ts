@@ -1,0 +1,98 @@
+/**
+ * @module space/view-tasks
+ * Opening and closing a view, as tasks: the hold of mm/view-open.ts, the frames' bytes in this
+ * thread, and in debug builds the watch over a read view. The object that a user has is view.ts's.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import { PAGE_BYTES } from "../memory/ram.ts";
+import type { Mm } from "../mm/mm-struct.ts";
+import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
+import { ViewHold } from "../mm/view-hold.ts";
+import { viewClose, viewOpen } from "../mm/view-open.ts";
+import { type WatchedView, findStrayStore, watchView } from "../mm/view-watch.ts";
+import { EFAULT, EINVAL } from "../sync/errno.ts";
+import type { Task } from "../sync/task.ts";
+import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
+import type { ViewMode } from "./view.ts";
+
+/** Where the bytes of an open view lie, and what finds stray stores to them, if anything does. */
+export interface OpenView {
+  readonly at: number;
+  readonly bytes: Uint8Array<SharedArrayBuffer>;
+  readonly watch: WatchedView | undefined;
+}
+
+function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
+  if (mode !== "read" && mode !== "write") {
+    throw customFailure("view", EINVAL, `the mode is ${formatValue(mode)}; give "read" or "write"`, address);
+  }
+  if (!Number.isSafeInteger(address) || address < 0) {
+    throw customFailure(
+      "view",
+      EINVAL,
+      "the address is not a whole number from 0 on; give one that mmap returned",
+      address,
+    );
+  }
+  if (!Number.isSafeInteger(lengthBytes) || lengthBytes <= 0) {
+    throw customFailure(
+      "view",
+      EINVAL,
+      `the length is ${formatValue(lengthBytes)}; give a whole number above 0`,
+      address,
+    );
+  }
+  if (address + lengthBytes > TASK_SIZE_PAGES * PAGE_BYTES) throw failure("view", EFAULT, address);
+}
+
+/** Opens a view. The caller holds an mm user. Throws HmmError. */
+export function* openView(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+  mode: ViewMode,
+): Task<OpenView> {
+  checkView(address, lengthBytes, mode);
+  const startPage = Math.floor(address / PAGE_BYTES);
+  const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+  const at = unwrap("view", yield* viewOpen(machine, mm, startPage, endPage, mode === "write"), address);
+  try {
+    const bytes = bytesOf(machine, at, address, lengthBytes);
+    const isWatched = machine.memory.debug && mode === "read";
+    const hold = ViewHold.at(machine.memory, at);
+    return {
+      at,
+      bytes,
+      watch: isWatched ? yield* watchView(machine, hold, bytes, address % PAGE_BYTES) : undefined,
+    };
+  } catch (error) {
+    yield* viewClose(machine, at);
+    throw error;
+  }
+}
+
+/** The bytes of the view `at`. Throws BufferNotHere. */
+function bytesOf(machine: Machine, at: number, address: number, lengthBytes: number): Uint8Array<SharedArrayBuffer> {
+  const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
+  // The last page first: should this thread know the section in a shorter length, it gets the
+  // longer one.
+  const { buffer, basePfn } = machine.ram.section(pfn + (endPage - startPage) - 1);
+  return new Uint8Array(buffer, (pfn - basePfn) * PAGE_BYTES + (address % PAGE_BYTES), lengthBytes);
+}
+
+/**
+ * Closes a view. Returns the address of the first byte that a stray store was found to have
+ * changed, or undefined.
+ */
+export function* closeView(
+  machine: Machine,
+  { at, bytes, watch }: OpenView,
+  address: number,
+): Task<number | undefined> {
+  const hold = ViewHold.at(machine.memory, at);
+  const index = watch === undefined ? -1 : yield* findStrayStore(machine, hold, bytes, address % PAGE_BYTES, watch);
+  yield* viewClose(machine, at);
+  return index < 0 ? undefined : address + index;
+}
