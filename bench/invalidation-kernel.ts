@@ -1,6 +1,6 @@
 /** @module The kernel of invalidation.ts: runs in the device's Worker for the whole benchmark and does what it is ordered. */
 
-import type { DeviceMemory } from "../src/index.ts";
+import type { TypedAccess } from "../src/index.ts";
 import {
   BALL,
   CHANNEL,
@@ -32,7 +32,7 @@ function receiveControl(): Promise<Int32Array> {
 }
 
 /** `args`: address of the steady page. */
-export function serve(memory: DeviceMemory, _item: number, args: readonly number[]): void {
+export function serve(memory: TypedAccess, _item: number, args: readonly number[]): void {
   const [steady = 0] = args;
   for (;;) {
     const order = waitWhile(ORDER, IDLE);
@@ -64,7 +64,7 @@ function pingPong(count: number): void {
   }
 }
 
-function watch({ u32 }: DeviceMemory, pages: number, count: number): void {
+function watch({ u32 }: TypedAccess, pages: number, count: number): void {
   for (let i = 0; i < count; i++) {
     const address = pages + i * PAGE_BYTES;
     const before = u32.load(address);
@@ -74,7 +74,7 @@ function watch({ u32 }: DeviceMemory, pages: number, count: number): void {
   }
 }
 
-function loadOnce({ u32 }: DeviceMemory, pages: number, steady: number, count: number): void {
+function loadOnce({ u32 }: TypedAccess, pages: number, steady: number, count: number): void {
   for (let i = 0; i < count; i++) {
     u32.load(pages + i * PAGE_BYTES);
     Atomics.store(control, USING, i + 1);

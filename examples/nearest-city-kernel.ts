@@ -1,6 +1,6 @@
 /** @module The device's part of the example nearest-city.ts: one work item answers one question. */
 
-import type { DeviceMemory } from "../src/index.ts";
+import type { TypedAccess } from "../src/index.ts";
 
 /** A node: f64 longitude, latitude in degrees, pointers to what is lower and what is higher, number of the city. */
 export const LONGITUDE = 0;
@@ -14,7 +14,7 @@ const RADIANS = Math.PI / 180;
 
 /** Writes the address of the node nearest to question `item`: on a map, with degrees of longitude shrunk by latitude. */
 export function nearest(
-  memory: DeviceMemory,
+  memory: TypedAccess,
   item: number,
   [tree = 0, questions = 0, answers = 0]: readonly number[],
 ): void {

@@ -15,7 +15,7 @@ export {
   SNAPSHOT_WRITE,
   SNAPSHOT_ZERO,
 } from "./devices/driver.ts";
-export type { DeviceIntegers, DeviceMemory, DeviceValues, Kernel } from "./devices/software/device-memory.ts";
+export type { Kernel } from "./devices/software/kernel.ts";
 export type { DeviceStats } from "./devices/software/device-stats.ts";
 export {
   type DispatchOptions,
@@ -25,7 +25,7 @@ export {
   type SoftwareKernelOptions,
 } from "./devices/software/software-device.ts";
 export type { ThreadPort } from "./host/section-channel.ts";
-export type { IntegerAccess, ValueAccess } from "./memory/access.ts";
+export type { IntegerAccess, TypedAccess, ValueAccess } from "./mmu/access.ts";
 export type { CacheAccount } from "./memory/heap.ts";
 export type { MapsEntry, PagemapEntry } from "./mm/pagemap.ts";
 export { AddressSpace } from "./space/address-space.ts";

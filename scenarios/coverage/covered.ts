@@ -9,7 +9,7 @@ import type { FindingKind } from "../../src/checker/findings/finding.ts";
 import type { Task } from "../../src/sync/task.ts";
 
 /** The layers of src/ that have locks or lifetimes, bottom to top. */
-export const coveredLayers = ["sync", "memory", "notifier", "mm", "hmm", "space", "devices"] as const;
+export const coveredLayers = ["sync", "memory", "mmu", "notifier", "mm", "hmm", "space", "devices"] as const;
 
 export type Layer = (typeof coveredLayers)[number];
 

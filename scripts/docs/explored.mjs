@@ -116,7 +116,7 @@ function tasksOf(path) {
 /** @param {readonly Covered[]} covered */
 function renderUnexplored(covered) {
   const isRun = new Set(covered.flatMap(({ runs }) => Object.values(runs).flat()));
-  const layers = /^(?:sync|memory|notifier|mm|hmm|space|devices)\//;
+  const layers = /^(?:sync|memory|mmu|notifier|mm|hmm|space|devices)\//;
   return readdirSync(`${rootPath}src`, { recursive: true, encoding: "utf8" })
     .filter((path) => layers.test(path) && path.endsWith(".ts"))
     .toSorted()

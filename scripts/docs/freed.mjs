@@ -22,7 +22,7 @@ export const freed = {
       by: "munmap and mremap (`freeEmptyLeaves`), the mmap lock held for writing",
       readers: "loads and stores of CPU threads (`walkForAccess`), `read` and `write` of a space",
       apart:
-        "W1, W3 of mm/page-table.ts: unlinked, flushed, freed; X1 to X5 of memory/translation.ts: the walk is believed only under the generation that was read before it; S1 of sync/shootdown.ts: a store that has begun is waited for",
+        "W1, W3 of mm/page-table.ts: unlinked, flushed, freed; X1 to X5 of mmu/soft-tlb.ts: the walk is believed only under the generation that was read before it; S1 of sync/shootdown.ts: a store that has begun is waited for",
       proof: [
         "coverage/mm/load-vs-munmap-of-leaf",
         "coverage/mm/store-vs-munmap-of-leaf",
@@ -33,7 +33,7 @@ export const freed = {
     {
       what: "the mid and top tables, and the words of the generations in the mm struct",
       by: "exit (`freeTables`, `mmdrop`), in whoever drops the last user",
-      readers: "the same, and the translation caches of all threads",
+      readers: "the same, and the software TLBs of all threads",
       apart:
         "W2 of mm/page-table.ts, M1 of mm/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
       proof: ["coverage/space/load-vs-exit", "coverage/space/attach-vs-dispose", "test/space/lifetime.test.ts"],

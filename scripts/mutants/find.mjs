@@ -37,7 +37,7 @@ import { functionAround, functionName, isFunction, oneLine, parse } from "./synt
  */
 
 /** The layers that hold the product's own synchronisation, lowest first. */
-export const LAYERS = ["sync", "memory", "notifier", "mm", "hmm", "host", "space", "devices"];
+export const LAYERS = ["sync", "memory", "mmu", "notifier", "mm", "hmm", "host", "space", "devices"];
 
 /**
  * What synchronises nothing: tables, texts, and the watchers of debug builds, which tests of their

@@ -28,7 +28,7 @@ export const keptPath = `${rootPath}.mutants/`;
 const surveyPath = `${keptPath}survey.json`;
 
 /** Test folders that try the layers by other means than `hmm check` has. */
-const TEST_FOLDERS = ["sync", "memory", "notifier", "mm", "hmm", "host", "space", "devices", "checker"];
+const TEST_FOLDERS = ["sync", "memory", "mmu", "notifier", "mm", "hmm", "host", "space", "devices", "checker"];
 /** A test of the unmutated build that takes longer has no part. */
 const TEST_LIMIT_MS = 90_000;
 

@@ -14,7 +14,7 @@ import { rewrite } from "./rewrite.mjs";
 /** Of what is built, what the stepped graph has. */
 const copied = /^(?:src|scenarios|test|bench)\/.*\.js$/;
 /** Whose functions may be marked and are rewritten: the layers below the checker. */
-const derived = /^src\/(?:sync|memory|mm|notifier|hmm|host|space|devices)\//;
+const derived = /^src\/(?:sync|memory|mmu|mm|notifier|hmm|host|space|devices)\//;
 const RUNTIME = "src/sync/stepping.js";
 
 export class SteppedGraph {

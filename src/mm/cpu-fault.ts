@@ -4,12 +4,12 @@
  * walk follows Linux's fast GUP (`mm/gup.c`), the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
  *
  * The walk may run beside a munmap that frees the leaf under it (W3 of page-table.ts): the cache noted the shootdown generation before, a leaf is flushed
- * between unlinking and freeing, and the cache looks at the generation again when it uses the answer (memory/translation.ts). So a number read from
+ * between unlinking and freeing, and the cache looks at the generation again when it uses the answer (mmu/soft-tlb.ts). So a number read from
  * a freed leaf is used for nothing.
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { TRANSLATION_WRITABLE, type Translator } from "../memory/translation.ts";
+import { TRANSLATION_WRITABLE, type Translator } from "../mmu/translator.ts";
 import { speculativeLoad } from "../sync/atomics.ts";
 import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../sync/errors.ts";
@@ -99,7 +99,7 @@ function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean)
 }
 
 /**
- * A translation for one access of a CPU thread, after a fault where there is none: what `walkForAccess` answers. To be used as the cache does (memory/translation.ts):
+ * A translation for one access of a CPU thread, after a fault where there is none: what `walkForAccess` answers. To be used as the cache does (mmu/soft-tlb.ts):
  * the shootdown generation is read before, and looked at again when it is used. Throws SegmentationFault, or HmmError ENOMEM. The caller
  * holds an mm user.
  */

@@ -16,7 +16,7 @@
  *       leaf, but no freed mid or top table: it has a user of the space, or a device of which the table is.
  *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation of the leaf's block before it walked. If it
  *       did so before the flush, it finds the generation changed afterwards and throws away whatever it read; if after it, it finds no leaf.
- *       (memory/translation.ts, X1 to X5; a store's mark makes the flush wait.) Heap memory stays readable for ever, so reading does no harm.
+ *       (mmu/soft-tlb.ts, X1 to X5; a store's mark makes the flush wait.) Heap memory stays readable for ever, so reading does no harm.
  *
  *      walking thread                              unmapping thread
  *      --------------                              ----------------

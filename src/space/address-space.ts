@@ -8,7 +8,7 @@
  */
 
 import type { ThreadPort } from "../host/section-channel.ts";
-import type { IntegerAccess, ValueAccess } from "../memory/access.ts";
+import type { IntegerAccess, TypedAccess, ValueAccess } from "../mmu/access.ts";
 import type { Machine } from "../memory/machine.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { type MapsEntry, type PagemapEntry, readMaps } from "../mm/pagemap.ts";
@@ -67,11 +67,12 @@ import { View, type ViewMode } from "./view.ts";
  * console.log(space.u32.load(p + 1024), child.u32.load(p + 1024)); // 42 43
  * ```
  */
-export class AddressSpace implements Disposable, AsyncDisposable {
+export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   /**
-   * Loads and stores of single values, a few nanoseconds each: `space.u32.load(address)`, `.store(address, value)`, and for integers atomic `add`, `sub`, `and`, `or`,
-   * `xor`, `exchange` and `compareExchange`, which return the value from before. Addresses are multiples of the width (else HmmError EINVAL).
-   * An access that no mapping allows throws SegmentationFault.
+   * Loads and stores of single values, a few nanoseconds each: `space.u32.load(address)`,
+   * `.store(address, value)`, and for integers `atomicLoad`, `atomicStore`, `atomicAdd` and their like,
+   * by the same names as in a device's kernel. Addresses are multiples of the width (else HmmError
+   * EINVAL). An access that no mapping allows throws SegmentationFault.
    */
   readonly u8: IntegerAccess;
   readonly i8: IntegerAccess;
@@ -94,7 +95,7 @@ export class AddressSpace implements Disposable, AsyncDisposable {
     this.#hold = hold;
     this.#gate = new OperationGate(seat);
     this.#cpu = new CpuAccess(seat.machine, hold.mm, this.#gate);
-    const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#cpu.cache;
+    const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#cpu.memory;
     this.u8 = u8;
     this.i8 = i8;
     this.u16 = u16;

@@ -96,7 +96,7 @@ const jobs = {
   load: (address: number): number => space().u32.load(address),
   store: (address: number, value: number): void => space().u32.store(address, value),
   add: (address: number, value: number, times: number): void => {
-    for (let i = 0; i < times; i++) space().u32.add(address, value);
+    for (let i = 0; i < times; i++) space().u32.atomicAdd(address, value);
   },
   write: (address: number, bytes: Uint8Array): void => space().writeSync(address, bytes),
 

@@ -59,7 +59,7 @@ pageTest("what one thread maps and writes the others read, in every way", (note)
     checkEqual(await a.do("sumView", theirs, 3 * 1024), (1024 * (2049 + 3072)) / 2, "what is left after a write");
     const adds = [a.do("add", own, 1, 20_000), b.do("add", own, 1, 20_000)];
     for (let i = 0; i < 20_000; i++) {
-      space.u32.add(own, 1);
+      space.u32.atomicAdd(own, 1);
       if (i % 1000 === 0) await nextTurn();
     }
     await Promise.all(adds);

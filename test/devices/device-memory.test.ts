@@ -3,33 +3,31 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import type { DeviceIntegers } from "../../src/devices/software/device-memory.ts";
-import { DeviceFault, type IntegerAccess } from "../../src/index.ts";
+import type { IntegerAccess } from "../../src/mmu/access.ts";
+import { DeviceFault } from "../../src/index.ts";
 import { PAGE, PlayedDevice, withSpace } from "./rig.ts";
 
 const INTEGERS = ["u8", "i8", "u16", "i16", "u32", "i32"] as const;
 const BYTES = { u8: 1, i8: 1, u16: 2, i16: 2, u32: 4, i32: 4 } as const;
 
-/** Each device operation beside the CPU operation that it must equal. */
+/** Each operation, done alike by a kernel and by a CPU thread. */
 const OPERATIONS: readonly {
   readonly name: string;
-  readonly device: (memory: DeviceIntegers, address: number, value: number, other: number) => number;
-  readonly cpu: (memory: IntegerAccess, address: number, value: number, other: number) => number;
+  readonly apply: (memory: IntegerAccess, address: number, value: number, other: number) => number;
 }[] = [
-  { name: "load", device: (m, a) => m.load(a), cpu: (m, a) => m.load(a) },
-  { name: "store", device: (m, a, v) => (m.store(a, v), 0), cpu: (m, a, v) => (m.store(a, v), 0) },
-  { name: "atomicLoad", device: (m, a) => m.atomicLoad(a), cpu: (m, a) => m.load(a) },
-  { name: "atomicStore", device: (m, a, v) => (m.atomicStore(a, v), 0), cpu: (m, a, v) => (m.store(a, v), 0) },
-  { name: "atomicAdd", device: (m, a, v) => m.atomicAdd(a, v), cpu: (m, a, v) => m.add(a, v) },
-  { name: "atomicSub", device: (m, a, v) => m.atomicSub(a, v), cpu: (m, a, v) => m.sub(a, v) },
-  { name: "atomicAnd", device: (m, a, v) => m.atomicAnd(a, v), cpu: (m, a, v) => m.and(a, v) },
-  { name: "atomicOr", device: (m, a, v) => m.atomicOr(a, v), cpu: (m, a, v) => m.or(a, v) },
-  { name: "atomicXor", device: (m, a, v) => m.atomicXor(a, v), cpu: (m, a, v) => m.xor(a, v) },
-  { name: "atomicExchange", device: (m, a, v) => m.atomicExchange(a, v), cpu: (m, a, v) => m.exchange(a, v) },
+  { name: "load", apply: (m, a) => m.load(a) },
+  { name: "store", apply: (m, a, v) => (m.store(a, v), 0) },
+  { name: "atomicLoad", apply: (m, a) => m.atomicLoad(a) },
+  { name: "atomicStore", apply: (m, a, v) => (m.atomicStore(a, v), 0) },
+  { name: "atomicAdd", apply: (m, a, v) => m.atomicAdd(a, v) },
+  { name: "atomicSub", apply: (m, a, v) => m.atomicSub(a, v) },
+  { name: "atomicAnd", apply: (m, a, v) => m.atomicAnd(a, v) },
+  { name: "atomicOr", apply: (m, a, v) => m.atomicOr(a, v) },
+  { name: "atomicXor", apply: (m, a, v) => m.atomicXor(a, v) },
+  { name: "atomicExchange", apply: (m, a, v) => m.atomicExchange(a, v) },
   {
     name: "atomicCompareExchange",
-    device: (m, a, v, o) => m.atomicCompareExchange(a, m.atomicLoad(a) + (o & 1), v),
-    cpu: (m, a, v, o) => m.compareExchange(a, m.load(a) + (o & 1), v),
+    apply: (m, a, v, o) => m.atomicCompareExchange(a, m.atomicLoad(a) + (o & 1), v),
   },
 ];
 
@@ -52,13 +50,13 @@ test("integers of all widths do what the CPU's do", () =>
         results.length = 0;
         for (const { width, operation, slot, value, other } of steps) {
           const address = ours + (slot % (4 * 64)) * 64 + (slot % 8) * BYTES[width];
-          results.push(OPERATIONS[operation]!.device(memory[width], address, value, other));
+          results.push(OPERATIONS[operation]!.apply(memory[width], address, value, other));
         }
       }, 1);
       steps.forEach(({ width, operation, slot, value, other }, i) => {
         const address = theirs + (slot % (4 * 64)) * 64 + (slot % 8) * BYTES[width];
-        const { name, cpu } = OPERATIONS[operation]!;
-        assert.equal(results[i], cpu(space[width], address, value, other), `${name} of ${width}`);
+        const { name, apply } = OPERATIONS[operation]!;
+        assert.equal(results[i], apply(space[width], address, value, other), `${name} of ${width}`);
       });
       const [a, b] = [new Uint8Array(4 * PAGE), new Uint8Array(4 * PAGE)];
       space.readSync(ours, a);
@@ -115,14 +113,14 @@ test("unaligned and impossible addresses are refused, of every operation", () =>
     const data = space.mmapSync(PAGE);
     const device = new PlayedDevice(space, { frames: 2 });
     for (const address of [data + 1, data + 2.5, -4, Number.NaN, 2 ** 53, Infinity]) {
-      for (const { name, device: run } of OPERATIONS) {
+      for (const { name, apply: run } of OPERATIONS) {
         const failure = device.tryRun((memory) => void run(memory.u32, address, 1, 1), 1);
         assert.equal((failure?.cause as { code?: string } | undefined)?.code, "EINVAL", `${name} at ${address}`);
       }
     }
     // An address like any other, above all that can be mapped.
     for (const address of [2 ** 44, 2 ** 53 - 4]) {
-      for (const { name, device: run } of OPERATIONS) {
+      for (const { name, apply: run } of OPERATIONS) {
         const failure = device.tryRun((memory) => void run(memory.u32, address, 1, 1), 1);
         assert.ok(failure instanceof DeviceFault, `${name} at ${address}: ${String(failure)}`);
         assert.deepEqual([failure.code, failure.address], ["EFAULT", address]);

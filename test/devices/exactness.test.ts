@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
-import type { DeviceMemory } from "../../src/devices/software/device-memory.ts";
+import type { TypedAccess } from "../../src/mmu/access.ts";
 import { ABANDONED } from "../../src/devices/software/device-translator.ts";
 import { MIB, PAGE, PlayedDevice, randomFrom, stampPages, withSpace } from "./rig.ts";
 
@@ -25,7 +25,7 @@ describe("every item's effects happen once, whatever the budget", () => {
           const device = new PlayedDevice(space, { frames });
           const items = 300;
           let begun = 0;
-          const kernel = (memory: DeviceMemory, item: number): void => {
+          const kernel = (memory: TypedAccess, item: number): void => {
             begun++;
             let sum = 0;
             for (let i = 0; i < 6; i++) sum += memory.u32.load(source + ((item * 37 + i * 11) % PAGES) * PAGE);
@@ -229,11 +229,11 @@ describe("what no mapping allows", () => {
       stampPages(space, data, 4);
       const device = new PlayedDevice(space, { frames: 2 });
       const cases = [
-        ["EFAULT", "read", FAR + 16, (memory: DeviceMemory) => void memory.f64.load(FAR + 16)],
-        ["EFAULT", "write", FAR + 8, (memory: DeviceMemory) => memory.f64.store(FAR + 8, 1)],
-        ["EFAULT", "write", FAR, (memory: DeviceMemory) => void memory.u8.atomicLoad(FAR)],
-        ["EPERM", "write", constant + 4, (memory: DeviceMemory) => memory.i16.store(constant + 4, 1)],
-        ["EPERM", "write", constant, (memory: DeviceMemory) => void memory.u32.atomicAdd(constant, 1)],
+        ["EFAULT", "read", FAR + 16, (memory: TypedAccess) => void memory.f64.load(FAR + 16)],
+        ["EFAULT", "write", FAR + 8, (memory: TypedAccess) => memory.f64.store(FAR + 8, 1)],
+        ["EFAULT", "write", FAR, (memory: TypedAccess) => void memory.u8.atomicLoad(FAR)],
+        ["EPERM", "write", constant + 4, (memory: TypedAccess) => memory.i16.store(constant + 4, 1)],
+        ["EPERM", "write", constant, (memory: TypedAccess) => void memory.u32.atomicAdd(constant, 1)],
       ] as const;
       for (const [code, access, address, touch] of cases) {
         const failure = device.tryRun((memory, item) => {

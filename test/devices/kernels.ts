@@ -1,11 +1,11 @@
 /** @module Kernels for the tests with Workers. Device threads import this module. */
 
-import type { DeviceMemory } from "../../src/devices/software/device-memory.ts";
+import type { TypedAccess } from "../../src/mmu/access.ts";
 
 const PAGE = 4096;
 
 /** Sums `count` words, one in each of `pages` pages in an order of the item's own, into the item's place. */
-export function sum(memory: DeviceMemory, item: number, args: readonly number[]): void {
+export function sum(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [source, sums, pages, count] = args as readonly [number, number, number, number];
   let total = 0;
   for (let i = 0; i < count; i++) total += memory.u32.load(source + ((item * 37 + i * 101) % pages) * PAGE);
@@ -13,18 +13,18 @@ export function sum(memory: DeviceMemory, item: number, args: readonly number[])
 }
 
 /** Adds 1 to one of `pages` words, a page apart. */
-export function tally(memory: DeviceMemory, item: number, args: readonly number[]): void {
+export function tally(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [counters, pages] = args as readonly [number, number];
   memory.u32.atomicAdd(counters + (item % pages) * PAGE, 1);
 }
 
 /** Item 70 touches `address`. */
-export function stray(memory: DeviceMemory, item: number, args: readonly number[]): void {
+export function stray(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [address] = args as readonly [number];
   if (item === 70) memory.u32.store(address, 1);
 }
 
-export function thrower(_memory: DeviceMemory, item: number): void {
+export function thrower(_memory: TypedAccess, item: number): void {
   if (item === 5) throw Object.assign(new RangeError("item five"), { detail: 5 });
 }
 
@@ -34,14 +34,14 @@ export function oddThrower(): void {
 }
 
 /** Never ends. */
-export function forever(memory: DeviceMemory, _item: number, args: readonly number[]): void {
+export function forever(memory: TypedAccess, _item: number, args: readonly number[]): void {
   const [flag] = args as readonly [number];
   memory.u32.store(flag, 1);
   while (memory.u32.load(flag) !== 0xdead);
 }
 
 /** Ends the thread that runs item 40, in the middle of things. */
-export function suicide(memory: DeviceMemory, item: number, args: readonly number[]): void {
+export function suicide(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [data] = args as readonly [number];
   memory.u32.load(data + item * PAGE);
   if (item === 40) process.exit(3);
@@ -51,7 +51,7 @@ export function suicide(memory: DeviceMemory, item: number, args: readonly numbe
  * A stretch of `pages` pages holds in each page's first two words a stamp and its complement, or zeros where it has been mapped anew. Stores into the item's place 1 if it has met a pair that
  * never was, else 2.
  */
-export function checkPairs(memory: DeviceMemory, item: number, args: readonly number[]): void {
+export function checkPairs(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [data, verdicts, pages] = args as readonly [number, number, number];
   let verdict = 2;
   for (let i = 0; i < 8; i++) {
@@ -68,22 +68,18 @@ export const notAFunction = 7;
 const later = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, 1));
 
 /** Stores 1 at once and 2 afterwards, which is too late. */
-export async function asynchronous(memory: DeviceMemory, _item: number, [at = 0]: readonly number[]): Promise<void> {
+export async function asynchronous(memory: TypedAccess, _item: number, [at = 0]: readonly number[]): Promise<void> {
   memory.u32.store(at, 1);
   await later();
   memory.u32.store(at, 2);
 }
 
-export function* generator(memory: DeviceMemory, _item: number, [at = 0]: readonly number[]): Generator<number> {
+export function* generator(memory: TypedAccess, _item: number, [at = 0]: readonly number[]): Generator<number> {
   memory.u32.store(at, 1);
   yield 1;
 }
 
-export async function* asyncGenerator(
-  memory: DeviceMemory,
-  _item: number,
-  [at = 0]: readonly number[],
-): AsyncGenerator {
+export async function* asyncGenerator(memory: TypedAccess, _item: number, [at = 0]: readonly number[]): AsyncGenerator {
   memory.u32.store(at, 1);
   yield await later();
 }
@@ -91,29 +87,29 @@ export async function* asyncGenerator(
 /**
  * What a compiler for old engines makes of an async function. The promise is rejected in the end.
  */
-export function promising(memory: DeviceMemory, item: number, args: readonly number[]): unknown {
+export function promising(memory: TypedAccess, item: number, args: readonly number[]): unknown {
   return asynchronous(memory, item, args).then(() => {
     throw new Error("too late");
   });
 }
 
 /** Rejected at once: its first access is one that no mapping allows. */
-export function promisingFault(memory: DeviceMemory, item: number): unknown {
+export function promisingFault(memory: TypedAccess, item: number): unknown {
   return asynchronous(memory, item, [2 ** 41]);
 }
 
-export function iterating(memory: DeviceMemory, item: number, args: readonly number[]): unknown {
+export function iterating(memory: TypedAccess, item: number, args: readonly number[]): unknown {
   return generator(memory, item, args);
 }
 
 /** As long as it has no `then` and no `next`, what a kernel returns is nobody's concern. */
-export function returning(memory: DeviceMemory, item: number, [at = 0]: readonly number[]): unknown {
+export function returning(memory: TypedAccess, item: number, [at = 0]: readonly number[]): unknown {
   memory.u32.atomicAdd(at, 1);
   return item % 2 === 0 ? item : { item };
 }
 
 /** Leaves a promise behind, which stores when it is too late. */
-export function leaving(memory: DeviceMemory, item: number, args: readonly number[]): void {
+export function leaving(memory: TypedAccess, item: number, args: readonly number[]): void {
   void asynchronous(memory, item, args);
 }
 

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Kernel } from "../../src/devices/software/device-memory.ts";
+import type { Kernel } from "../../src/devices/software/kernel.ts";
 import type { DeviceRecord } from "../../src/devices/software/device-record.ts";
 import { createDevice, putDevice, registerDevice } from "../../src/devices/software/device-state.ts";
 import { type DeviceStats, readStats } from "../../src/devices/software/device-stats.ts";

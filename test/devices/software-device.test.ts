@@ -96,7 +96,7 @@ describe("dispatch", () => {
       const state = watched(dispatch);
       let added = 0;
       while (state.isRunning) {
-        for (let i = 0; i < 500; i++, added++) space.u32.add(counters + (added % 8) * PAGE, 1);
+        for (let i = 0; i < 500; i++, added++) space.u32.atomicAdd(counters + (added % 8) * PAGE, 1);
         await new Promise((resolve) => setImmediate(resolve));
       }
       await dispatch;

@@ -17,7 +17,7 @@ export function playAccess(play: Play): void {
     case "store":
       return play.expect(answerOf(() => accessor.store(address, value)));
     case "add":
-      return play.expect(answerOf(() => accessor.add(address, value)));
+      return play.expect(answerOf(() => accessor.atomicAdd(address, value)));
     default:
       throw new Error(`trace.c printed the call ${play.step.call}`);
   }

@@ -35,13 +35,16 @@ function blindTo(
   return {
     load,
     store: (address, value) => u32.store(address, value),
-    add: (address, value) => u32.add(address, value),
-    sub: (address, value) => u32.sub(address, value),
-    and: (address, value) => u32.and(address, value),
-    or: (address, value) => u32.or(address, value),
-    xor: (address, value) => u32.xor(address, value),
-    exchange: (address, value) => u32.exchange(address, value),
-    compareExchange: (address, expected, replacement) => u32.compareExchange(address, expected, replacement),
+    atomicLoad: (address) => u32.atomicLoad(address),
+    atomicStore: (address, value) => u32.atomicStore(address, value),
+    atomicAdd: (address, value) => u32.atomicAdd(address, value),
+    atomicSub: (address, value) => u32.atomicSub(address, value),
+    atomicAnd: (address, value) => u32.atomicAnd(address, value),
+    atomicOr: (address, value) => u32.atomicOr(address, value),
+    atomicXor: (address, value) => u32.atomicXor(address, value),
+    atomicExchange: (address, value) => u32.atomicExchange(address, value),
+    atomicCompareExchange: (address, expected, replacement) =>
+      u32.atomicCompareExchange(address, expected, replacement),
   };
 }
 

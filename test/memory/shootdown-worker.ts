@@ -6,7 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { Machine } from "../../src/memory/machine.ts";
 import type { RamSection } from "../../src/memory/ram-section.ts";
-import { TranslationCache } from "../../src/memory/translation.ts";
+import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { atomicAdd, atomicLoad, atomicStore } from "../../src/sync/atomics.ts";
 import { Shootdown } from "../../src/sync/shootdown.ts";
 import { GOOD, PAGE_UNDER_FIRE } from "./shootdown-page.ts";
@@ -34,7 +34,7 @@ function walk(): number {
   }
 }
 
-const cache = new TranslationCache(machine, shootdown, { translate: walk });
+const cache = new TypedMemory(machine, shootdown, { translate: walk });
 
 let section: RamSection | undefined;
 let index = 0;
@@ -78,7 +78,7 @@ const acts: Record<ShootdownJob["kind"], () => void> = {
   load: () => look(() => cache.u32.load(ADDRESS)),
   "load-unchecked": () => look(loadUnchecked),
   "load-checked-before": () => look(loadCheckedBefore),
-  add: () => void cache.u32.add(ADDRESS, 1),
+  add: () => void cache.u32.atomicAdd(ADDRESS, 1),
   "add-not-inside": addNotInside,
 };
 

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
-import { TranslationCache } from "../../src/memory/translation.ts";
+import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { CpuTranslator } from "../../src/mm/cpu-fault.ts";
 import { MAP_FIXED_NOREPLACE, doMmap, doMunmap } from "../../src/mm/mmap.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
@@ -60,8 +60,8 @@ function mapLeaves(machine: Machine, mm: Mm, address: number, count: number): vo
   assert.equal(run(machine, doMmap(machine, mm, request)), address);
 }
 
-function cacheOf(machine: Machine, mm: Mm): TranslationCache {
-  return new TranslationCache(
+function cacheOf(machine: Machine, mm: Mm): TypedMemory {
+  return new TypedMemory(
     machine,
     mm.shootdown,
     new CpuTranslator(machine, mm, { runToEnd: (task) => run(machine, task) }),
@@ -75,7 +75,7 @@ class World {
   readonly mm: Mm = makeSpace(this.machine);
   readonly other: Mm = makeSpace(this.machine);
   readonly shootdown: StoppingShootdown = new StoppingShootdown(this.machine.memory, this.mm.shootdown.at);
-  readonly walker: TranslationCache = cacheOf(this.walkers, Mm.at(this.walkers.memory, this.mm.at));
+  readonly walker: TypedMemory = cacheOf(this.walkers, Mm.at(this.walkers.memory, this.mm.at));
   readonly leaf: number;
 
   constructor() {
@@ -95,7 +95,7 @@ class World {
    * Leads `unmap` to its stop number `stops`, then lets the walker do `access`, which is stopped where it has found the leaf: there `unmap` goes on to its end, and O
    * maps the same address and stores FOREIGN in what was S's leaf.
    */
-  race(unmap: Task<unknown>, stops: number, access: (walker: TranslationCache) => unknown): void {
+  race(unmap: Task<unknown>, stops: number, access: (walker: TypedMemory) => unknown): void {
     const led = new LedTask(this.machine, unmap);
     for (let stop = 0; stop < stops; stop++) led.step();
     const { memory } = this.walkers;

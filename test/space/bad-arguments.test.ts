@@ -225,7 +225,7 @@ test("an accessor wants a whole address that is a multiple of its width", () =>
     for (const address of [FAR + 1, FAR + 2, FAR + 0.5, -4, Number.NaN, Infinity, -Infinity, 2 ** 53]) {
       await failsWith("EINVAL", () => space.u32.load(address));
       await failsWith("EINVAL", () => space.f32.store(address, 1));
-      await failsWith("EINVAL", () => space.i32.compareExchange(address, 0, 1));
+      await failsWith("EINVAL", () => space.i32.atomicCompareExchange(address, 0, 1));
     }
     await failsWith("EINVAL", () => space.f64.load(FAR + 4));
     await failsWith("EFAULT", () => space.u32.load(END));

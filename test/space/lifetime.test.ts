@@ -52,7 +52,7 @@ for (const form of FORMS) {
       await failsWith("EBADF", () => u32.load(FAR));
       await failsWith("EBADF", () => u32.store(FAR, 1));
       await failsWith("EBADF", () => f64.load(FAR));
-      await failsWith("EBADF", () => space.i8.add(FAR, 1));
+      await failsWith("EBADF", () => space.i8.atomicAdd(FAR, 1));
       await failsWith("EBADF", () => space.handle);
       await failsWith("EBADF", () => space.retainThread());
     });

@@ -67,7 +67,7 @@ for (const form of FORMS) {
           for (const access of [
             () => one.u32.load(FAR + PAGE),
             () => one.u32.store(FAR + PAGE, 1),
-            () => one.u32.add(FAR + PAGE, 1),
+            () => one.u32.atomicAdd(FAR + PAGE, 1),
             () => one.readSync(FAR + PAGE, new Uint8Array(1)),
             () => one.writeSync(FAR + PAGE - 1, new Uint8Array(2)),
           ]) {
@@ -273,7 +273,7 @@ for (const form of FORMS) {
             () => space.u8.load(address),
             () => space.u16.store(address, 1),
             () => space.i32.load(address),
-            () => space.u32.add(address, 1),
+            () => space.u32.atomicAdd(address, 1),
             () => space.f32.load(address),
             () => space.f64.load(address),
             () => space.f64.store(address, 1),

@@ -159,7 +159,7 @@ for (const form of FORMS) {
         assert.match(unmapped.message, /0xfffffffffc: nothing is mapped there/);
         assert.match((await faultOf(() => space.u8.store(FAR + 3, 1))).message, /read-only/);
         assert.match((await faultOf(() => space.u8.load(FAR + PAGE))).message, /allows no access/);
-        assert.equal((await faultOf(() => space.u8.add(FAR + 1, 1))).access, "write");
+        assert.equal((await faultOf(() => space.u8.atomicAdd(FAR + 1, 1))).access, "write");
       }));
 
     test("shared anonymous memory behaves as memory", () =>
@@ -167,7 +167,7 @@ for (const form of FORMS) {
         const p = (await call(space, form, "mmap", 2 * PAGE, { shared: true })) as number;
         assert.equal(space.i32.load(p), 0);
         space.i32.store(p + PAGE, -3);
-        assert.equal(space.i32.add(p + PAGE, 1), -3);
+        assert.equal(space.i32.atomicAdd(p + PAGE, 1), -3);
         assert.equal(space.i32.load(p + PAGE), -2);
         assert.deepEqual(mapLines(space), ["10000-12000 rw shared"]);
       }));

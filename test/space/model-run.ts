@@ -195,7 +195,7 @@ function act({ real, model }: Pair, operation: Acting, firstPage: number): [Answ
     case "store":
       return [answerOf(() => real.u32.store(address, operation.value)), model.store(at, operation.value)];
     case "add":
-      return [answerOf(() => real.u32.add(address, operation.value)), modelAdd(model, at, operation.value)];
+      return [answerOf(() => real.u32.atomicAdd(address, operation.value)), modelAdd(model, at, operation.value)];
     default:
       throw new Error(`no such operation: ${JSON.stringify(operation)}`);
   }

@@ -24,7 +24,7 @@ const COPY_TRIES_MAX = 100_000;
 const parts = {
   /** Attaches and leaves again. */
   visit: (space: AddressSpace, { rounds }: PartRequest): number => {
-    for (let i = 0; i < rounds; i++) space.u32.add(FAR, 1);
+    for (let i = 0; i < rounds; i++) space.u32.atomicAdd(FAR, 1);
     return rounds;
   },
 
@@ -33,7 +33,7 @@ const parts = {
     const own = FAR + 2 ** 30 + index * 64 * PAGE;
     let sum = 0;
     for (let round = 0; round < rounds; round++) {
-      for (let i = 0; i < 50; i++) space.u32.add(FAR + (i % 4) * PAGE, 1);
+      for (let i = 0; i < 50; i++) space.u32.atomicAdd(FAR + (i % 4) * PAGE, 1);
       sum += 50;
       stormBeside(space, own, round);
     }
@@ -80,7 +80,7 @@ const parts = {
     parentPort?.postMessage({ said: "raging" });
     for (let round = 0; ; round++) {
       stormBeside(space, own, round);
-      for (let i = 0; i < 20; i++) space.u32.add(FAR + (i % 4) * PAGE, 1);
+      for (let i = 0; i < 20; i++) space.u32.atomicAdd(FAR + (i % 4) * PAGE, 1);
     }
   },
 } as const;

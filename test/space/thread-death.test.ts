@@ -48,7 +48,7 @@ async function useSpace(space: AddressSpace): Promise<void> {
   for (let round = 0; round < 3; round++) {
     const p = await space.mmap(3 * PAGE);
     space.u32.store(p, round);
-    space.u32.add(FAR, 1);
+    space.u32.atomicAdd(FAR, 1);
     await using child = await space.fork();
     child.u32.store(p, round + 1);
     using view = space.viewSync(p, 2 * PAGE, "write");

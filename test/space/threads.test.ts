@@ -27,7 +27,7 @@ for (const debug of [true, false]) {
     for (let round = 0; round < rounds; round++) {
       const p = await space.mmap(5 * PAGE);
       await space.write(p, new Uint8Array(5 * PAGE).fill(round));
-      space.u32.add(FAR, 1);
+      space.u32.atomicAdd(FAR, 1);
       own++;
       const bytes = new Uint8Array(5 * PAGE);
       await space.read(p, bytes);

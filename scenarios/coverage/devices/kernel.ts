@@ -5,7 +5,7 @@ import { viewDevice } from "../../../src/devices/software/device-thread.ts";
 import { DeviceTranslator, WorkItem } from "../../../src/devices/software/device-translator.ts";
 import { FaultRing } from "../../../src/devices/software/fault-ring.ts";
 import { FaultService } from "../../../src/devices/software/fault-service.ts";
-import { TranslationCache } from "../../../src/memory/translation.ts";
+import { TypedMemory } from "../../../src/mmu/typed-memory.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { bug } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/task.ts";
@@ -25,14 +25,14 @@ export function* withService<T>(
 }
 
 /** Runs `use` with the memory of a kernel, in a work item that stalls at its faults. A fault that nothing helps ends it. */
-export function* inKernel(world: DeviceWorld, rig: HmmRig, use: (cache: TranslationCache) => Task<void>): Task<void> {
+export function* inKernel(world: DeviceWorld, rig: HmmRig, use: (memory: TypedMemory) => Task<void>): Task<void> {
   yield* withService(world, rig, function* (service) {
     const work = new WorkItem();
     work.begin(0, true);
     const ring = new FaultRing(rig.machine.memory, world.record.rings.get(0));
     const translator = new DeviceTranslator(service, ring, work);
     try {
-      yield* use(new TranslationCache(rig.machine, world.record.shootdown, translator));
+      yield* use(new TypedMemory(rig.machine, world.record.shootdown, translator, work));
     } catch (error) {
       if (!(error instanceof DeviceFault)) throw error;
     }

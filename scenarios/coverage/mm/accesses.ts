@@ -3,7 +3,7 @@
  * other threads change the mapping. What a program must see: a load gives what its page holds, before or after the change, or
  * a fault; a store goes to its page or nowhere, and is lost to nobody. Nothing of another page, another space, a freed frame.
  *
- * In each twin the other side leaves out the one step that the protocol rests on (memory/translation.ts, mm/page-table.ts W3).
+ * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts, mm/page-table.ts W3).
  */
 
 import { Cell } from "../../../src/checker/pieces/program.ts";
@@ -154,14 +154,14 @@ function onlySaw(...allowed: readonly number[]): (world: World) => void {
 }
 
 const LOAD = [
-  "memory/integer-views.load",
-  "memory/word-access.load",
-  "memory/translation.find",
+  "mmu/widths/u32-access.load",
+
+  "mmu/soft-tlb.find",
   "mm/cpu-fault.translate",
 ] as const;
 const STORE = [
-  "memory/word-access.store",
-  "memory/store-aim.enter",
+  "mmu/widths/u32-access.store",
+  "mmu/store-tlb.enter",
   "mm/cpu-fault.translate",
   "mm/page-table.leafOf",
 ] as const;

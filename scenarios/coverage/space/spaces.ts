@@ -95,7 +95,7 @@ function checkGone({ table }: World, rig: HmmRig): void {
   assert(!rig.books().includes("spaceRecord"), "a record of the table was not freed");
 }
 
-const LOAD = ["memory/translation.find", "mm/cpu-fault.translate", "space/space-table.releaseSpace"] as const;
+const LOAD = ["mmu/soft-tlb.find", "mm/cpu-fault.translate", "space/space-table.releaseSpace"] as const;
 
 export const spaces: readonly Covered[] = [
   {

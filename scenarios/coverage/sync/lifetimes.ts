@@ -205,7 +205,7 @@ interface Mapped {
 
 const PAGE = 5;
 
-/** What a CPU store does, in the words of memory/translation.ts: mark, look at the generation, write, leave. */
+/** What a CPU store does, in the words of mmu/soft-tlb.ts: mark, look at the generation, write, leave. */
 function* storeThrough({ shootdown, entry, memory }: Mapped, marks: boolean): Task<void> {
   const generation = new Cell(memory, shootdown.generationWord(PAGE), "generation");
   const seen = yield* generation.load();

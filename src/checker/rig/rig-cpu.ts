@@ -1,5 +1,5 @@
 /**
- * @module A CPU thread of a scenario: loads and stores by value through the shipped translation cache, page-table walk and fault
+ * @module A CPU thread of a scenario: loads and stores by value through the shipped TLB, page-table walk and fault
  * handler, each access to shared memory a step of its own (sync/stepping.ts). Make one in each task, when the task begins: it
  * keeps the thread's cached translations, and those must not outlive an execution.
  *
@@ -20,9 +20,9 @@
  * ```
  */
 
-import { TranslationCache } from "../../memory/translation.ts";
 import { CpuTranslator } from "../../mm/cpu-fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
+import { TypedMemory } from "../../mmu/typed-memory.ts";
 import { SteppingRunner, callInSteps } from "../../sync/stepping.ts";
 import type { Task } from "../../sync/task.ts";
 import type { HmmRig } from "./hmm-rig.ts";
@@ -30,25 +30,25 @@ import type { HmmRig } from "./hmm-rig.ts";
 /** One thread's accesses to one address space, by value, 32 bits wide. */
 export class RigCpu {
   /** All widths, for {@link callInSteps}. */
-  readonly cache: TranslationCache;
+  readonly memory: TypedMemory;
 
   constructor({ machine, mm }: HmmRig, ofMm: Mm = mm) {
     const translator = new CpuTranslator(machine, ofMm, new SteppingRunner());
-    this.cache = new TranslationCache(machine, ofMm.shootdown, translator);
+    this.memory = new TypedMemory(machine, ofMm.shootdown, translator);
   }
 
   /** Throws SegmentationFault where no mapping may be read. */
   load(address: number): Task<number> {
-    return callInSteps(this.cache.u32, "load", address);
+    return callInSteps(this.memory.u32, "load", address);
   }
 
   /** Throws SegmentationFault where no mapping may be written. */
   store(address: number, value: number): Task<void> {
-    return callInSteps(this.cache.u32, "store", address, value);
+    return callInSteps(this.memory.u32, "store", address, value);
   }
 
   /** Adds atomically; the value from before. */
   add(address: number, value: number): Task<number> {
-    return callInSteps(this.cache.u32, "add", address, value);
+    return callInSteps(this.memory.u32, "atomicAdd", address, value);
   }
 }

@@ -92,9 +92,9 @@ class Census {
     const index = space.u32.load(city + CITY_INDEX);
     const cell = encodePopulation(cities.populations[index]!, version);
 
-    const before = space.u32.add(map.control + CONTROL_CLOCK, 1) + 1;
+    const before = space.u32.atomicAdd(map.control + CONTROL_CLOCK, 1) + 1;
     space.f64.store(city + CITY_POPULATION, cell);
-    const after = space.u32.add(map.control + CONTROL_CLOCK, 1) + 1;
+    const after = space.u32.atomicAdd(map.control + CONTROL_CLOCK, 1) + 1;
 
     const entry = map.log + this.counts.rewrites * LOG_BYTES;
     space.u32.store(entry + LOG_CITY, index);

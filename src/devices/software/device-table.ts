@@ -11,7 +11,7 @@
  * is written as soon as anybody on the device writes it, and the copy is gone.
  *
  * Changed under the driver lock (D1, D2 of device-record.ts). Read without a lock by the device's threads, as the CPU's table is by CPU threads: they noted the
- * shootdown generation before, and look at it again after the access (memory/translation.ts), so a word read from a leaf that is being freed is used for
+ * shootdown generation before, and look at it again after the access (mmu/soft-tlb.ts), so a word read from a leaf that is being freed is used for
  * nothing (W3 of mm/page-table.ts holds here too).
  */
 

@@ -6,10 +6,10 @@
 
 import { HmmMirror } from "../../hmm/mirror-record.ts";
 import type { Machine } from "../../memory/machine.ts";
+import { TypedMemory } from "../../mmu/typed-memory.ts";
 import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
-import { type DeviceMemory, openDeviceMemory } from "./device-memory.ts";
 import type { DevicePlace } from "./device-list.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { joinDevice, leaveDevice } from "./device-state.ts";
@@ -32,14 +32,13 @@ export function viewDevice(machine: Machine, record: DeviceRecord): SpanDevice {
 }
 
 export class DeviceThread {
-  readonly memory: DeviceMemory;
+  readonly memory: TypedMemory;
   readonly service: FaultService;
   readonly work: WorkItem = new WorkItem();
   readonly #machine: Machine;
   readonly #record: DeviceRecord;
   readonly #slot: number;
   readonly #runner: ItemRunner;
-  readonly #closeMemory: () => void;
 
   private constructor(machine: Machine, record: DeviceRecord, index: number, slot: number, service: FaultService) {
     this.#machine = machine;
@@ -48,9 +47,7 @@ export class DeviceThread {
     this.service = service;
     const ring = new FaultRing(machine.memory, record.rings.get(index));
     const translator = new DeviceTranslator(service, ring, this.work);
-    const { memory, close } = openDeviceMemory(machine, record, translator, this.work);
-    this.memory = memory;
-    this.#closeMemory = close;
+    this.memory = new TypedMemory(machine, record.shootdown, translator, this.work);
     this.#runner = new ItemRunner(service, ring, this.work, this.memory);
   }
 
@@ -81,7 +78,7 @@ export class DeviceThread {
    */
   close(): void {
     const { memory } = this.#machine;
-    this.#closeMemory();
+    this.memory.forget();
     runBlocking(memory, this.service.close(), "device thread");
     runBlocking(memory, leaveDevice(this.#machine, this.#record, this.#slot), "device thread");
   }

@@ -1,6 +1,6 @@
 /**
  * @module devices/software/device-translator
- * What the translation cache of a device thread asks when it has no answer: a walk of the device's page table, and a fault when the walk finds nothing usable. Two ways to take
+ * What the software TLB of a device thread asks when it has no answer: a walk of the device's page table, and a fault when the walk finds nothing usable. Two ways to take
  * a fault, chosen by what the running work item has done so far:
  *
  *   - Abandon. A work item that has changed nothing yet may be given up and run again from its start: nobody can tell. Its fault goes into the ring, an exception that was made
@@ -12,8 +12,8 @@
  * (which they can, STEALS_MAX times), the page is used in RAM.
  */
 
-import type { Translator } from "../../memory/translation.ts";
-import { TRANSLATION_WRITABLE } from "../../memory/translation.ts";
+import type { StoringItem } from "../../mmu/store-tlb.ts";
+import { TRANSLATION_WRITABLE, type Translator } from "../../mmu/translator.ts";
 import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
@@ -37,7 +37,7 @@ export const ABANDONED: Error = new WorkItemAbandoned(
 );
 
 /** The work item that a device thread is running. */
-export class WorkItem {
+export class WorkItem implements StoringItem {
   item = -1;
   /** Faults stall it. */
   mustStall = false;

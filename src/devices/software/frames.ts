@@ -2,7 +2,7 @@
  * @module devices/software/frames
  * Device memory, frame by frame: which are free, which page each holds, and which of them have been used lately. Not who gets one when none is free: that is
  * eviction.ts. The frames themselves are a section of the machine's RAM (memory/sections.ts), so that a device's frame has a number like every other,
- * and one translation cache reaches both.
+ * and one software TLB reaches both.
  *
  * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:
  *

@@ -21,7 +21,8 @@ import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { hasPanicked } from "../../sync/panic.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
-import type { DeviceMemory, Kernel } from "./device-memory.ts";
+import type { TypedAccess } from "../../mmu/access.ts";
+import type { Kernel } from "./kernel.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { ITEMS, REPLAYS, countAtomically } from "./device-stats.ts";
 import type { WorkItem } from "./device-translator.ts";
@@ -73,7 +74,7 @@ export class ItemRunner {
   readonly #service: FaultService;
   readonly #ring: FaultRing;
   readonly #work: WorkItem;
-  readonly #memory: DeviceMemory;
+  readonly #memory: TypedAccess;
   /** The window: item, page of its last fault (-1 none), times it was given up. */
   readonly #items = new Float64Array(WINDOW_MAX);
   readonly #lastPages = new Float64Array(WINDOW_MAX);
@@ -91,7 +92,7 @@ export class ItemRunner {
   #next = 0;
   #end = 0;
 
-  constructor(service: FaultService, ring: FaultRing, work: WorkItem, memory: DeviceMemory) {
+  constructor(service: FaultService, ring: FaultRing, work: WorkItem, memory: TypedAccess) {
     this.#record = service.device.table.record;
     this.#service = service;
     this.#ring = ring;

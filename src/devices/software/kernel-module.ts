@@ -9,7 +9,7 @@ import { formatValue } from "../../space/failures.ts";
 import { EINVAL, ENOENT } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { textOf } from "../device-fault.ts";
-import type { Kernel } from "./device-memory.ts";
+import type { Kernel } from "./kernel.ts";
 
 /** Exports that a message names. */
 const NAMES_MAX = 8;

@@ -44,7 +44,7 @@ export interface SoftwareDeviceOptions {
 export interface SoftwareKernelOptions {
   /** The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's threads import it. */
   readonly module: URL;
-  /** Its name there. It is called with a DeviceMemory, the number of the work item, and the dispatch's arguments. */
+  /** Its name there. It is called with a TypedAccess, the number of the work item, and the dispatch's arguments. */
   readonly export: string;
   /** False for a kernel with effects outside of the address space: its work items are never begun twice, and wait for each fault. Default true. */
   readonly mayReplay?: boolean;
@@ -94,9 +94,9 @@ export interface SoftwareKernel {
  * The kernel's module:
  *
  * ```ts file=square-kernel.ts
- * import type { DeviceMemory } from "hmm-ts";
+ * import type { TypedAccess } from "hmm-ts";
  *
- * export function square(memory: DeviceMemory, item: number, [numbers = 0]: readonly number[]): void {
+ * export function square(memory: TypedAccess, item: number, [numbers = 0]: readonly number[]): void {
  *   memory.u32.store(numbers + 4 * item, item * item);
  * }
  * ```

@@ -1,9 +1,9 @@
-/** @module The changelog: newest version first, the package's own version on top, and three kinds of entries. */
+/** @module The changelog: newest version first, the package's own version on top, and four kinds of entries. */
 
 import { fileFromText, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
-const kinds: ReadonlySet<string> = new Set(["Safety", "Features", "Internals"]);
+const kinds: ReadonlySet<string> = new Set(["Breaking", "Safety", "Features", "Internals"]);
 
 function compareVersions(a: string, b: string): number {
   const left = a.split(".").map(Number);
@@ -45,14 +45,14 @@ const packageFile: ProjectFile = fileFromText("package.json", `"version": "0.2.0
 const log = (text: string): ProjectFile[] => [packageFile, fileFromText("CHANGELOG.md", text)];
 
 export const changelog: Rule = {
-  name: "the changelog has the newest version first, in three kinds",
+  name: "the changelog has the newest version first, in four kinds",
   check,
   broken: {
     "no changelog": [packageFile],
     "no version": log("# Changelog\n"),
     "another version on top": log("## 0.1.0\n"),
     "the oldest first": log("## 0.2.0\n## 0.3.0\n"),
-    "a fourth kind": log("## 0.2.0\n### Misc\n"),
+    "a fifth kind": log("## 0.2.0\n### Misc\n"),
     "a heading that is no version": log("## Soon\n## 0.2.0\n"),
   },
   sound: {

@@ -8,6 +8,7 @@ import type { Finding, Rule } from "../rule.ts";
 export const layers: readonly string[] = [
   "sync",
   "memory",
+  "mmu",
   "notifier",
   "mm",
   "hmm",

@@ -8,7 +8,7 @@ import { importsOf } from "../imports.ts";
 import { fileFromText, isSource, lineOf, parseFile, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
-const pureLayers = /^src\/(sync|memory|notifier|mm|hmm)\//;
+const pureLayers = /^src\/(sync|memory|mmu|notifier|mm|hmm)\//;
 
 const hostGlobals: ReadonlySet<string> = new Set([
   ..."process Buffer require global __dirname __filename setImmediate clearImmediate".split(" "),

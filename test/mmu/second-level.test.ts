@@ -1,14 +1,15 @@
 /**
- * @module Loads that go from page to page, so that the second level of the translation cache answers: at both sides of the addresses that its quick look
+ * @module Loads that go from page to page, so that the second level of the software TLB answers: at both sides of the addresses that its quick look
  * knows, in two sections, while translations come and go.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { TRANSLATION_WRITABLE, TranslationCache } from "../../src/memory/translation.ts";
+import { TRANSLATION_WRITABLE } from "../../src/mmu/translator.ts";
+import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { HmmError } from "../../src/sync/errors.ts";
 import { Shootdown } from "../../src/sync/shootdown.ts";
-import { PAGE, diceOf, makeMachine, run, seedFor } from "./rig.ts";
+import { PAGE, diceOf, makeMachine, run, seedFor } from "../memory/rig.ts";
 
 const STEPS = 20_000;
 const WIDTHS = [
@@ -43,7 +44,7 @@ function countWrong(seed: number, isFlushed: boolean): number {
   const shootdown = new Shootdown(machine.memory, run(machine, machine.heap.allocWords(512)));
   shootdown.init();
   const translator = { translate: (page: number) => table.get(page)! * 2 + TRANSLATION_WRITABLE }; // every page is in the table
-  const cache = new TranslationCache(machine, shootdown, translator);
+  const cache = new TypedMemory(machine, shootdown, translator);
   let wrong = 0;
   for (let step = 0; step < STEPS; step++) {
     const page = PAGES[dice(PAGES.length)]!;
@@ -82,7 +83,7 @@ test("an empty cache answers no address from its quick look", () => {
     asked.push(page);
     return pfn * 2 + TRANSLATION_WRITABLE;
   };
-  const { u32 } = new TranslationCache(machine, shootdown, { translate });
+  const { u32 } = new TypedMemory(machine, shootdown, { translate });
   // A page beyond the quick look, so that the section is known, then the last one within.
   for (const page of [2 ** 19, 2 ** 19, 2 ** 19 - 1, 2 ** 19 - 1 - 256]) assert.equal(u32.load(page * PAGE), 0);
   assert.deepEqual(asked, [2 ** 19, 2 ** 19 - 1, 2 ** 19 - 1 - 256]);

@@ -1,18 +1,14 @@
-/** @module The translation cache in one thread: widths, alignment, hits, and translations that go away. */
+/** @module Typed access in one thread: widths, alignment, hits, and translations that go away. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
-import {
-  type IntegerAccess,
-  TRANSLATION_WRITABLE,
-  TranslationCache,
-  type Translator,
-  type ValueAccess,
-} from "../../src/memory/translation.ts";
+import type { IntegerAccess, ValueAccess } from "../../src/mmu/access.ts";
+import { TRANSLATION_WRITABLE, type Translator } from "../../src/mmu/translator.ts";
+import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
 import { Shootdown } from "../../src/sync/shootdown.ts";
-import { PAGE, makeMachine, run } from "./rig.ts";
+import { PAGE, makeMachine, run } from "../memory/rig.ts";
 
 /** A page table for tests: a map from page to frame, and the walks that were asked of it. */
 class MapTranslator implements Translator {
@@ -33,7 +29,7 @@ class MapTranslator implements Translator {
 interface Mmu {
   readonly machine: Machine;
   readonly table: MapTranslator;
-  readonly cache: TranslationCache;
+  readonly cache: TypedMemory;
   readonly shootdown: Shootdown;
   readonly map: (page: number, writable?: boolean) => number;
   readonly unmap: (page: number) => void;
@@ -44,7 +40,7 @@ function makeMmu(ramPages = 64): Mmu {
   const shootdown = new Shootdown(machine.memory, run(machine, machine.heap.allocWords(512)));
   shootdown.init();
   const table = new MapTranslator();
-  const cache = new TranslationCache(machine, shootdown, table);
+  const cache = new TypedMemory(machine, shootdown, table);
   return {
     machine,
     table,
@@ -117,6 +113,8 @@ test("each width loads and stores what a typed array would", () => {
   }
 });
 
+const OPERATIONS = ["atomicAdd", "atomicSub", "atomicAnd", "atomicOr", "atomicXor", "atomicExchange"] as const;
+
 test("each integer width does what Atomics does, and returns the value from before", () => {
   const { cache, map } = makeMmu();
   map(16);
@@ -126,25 +124,28 @@ test("each integer width does what Atomics does, and returns the value from befo
     const access = cache[width] as IntegerAccess;
     const model = Type.of(200) as Int32Array;
     access.store(address, 200);
-    for (const operation of ["add", "sub", "and", "or", "xor", "exchange"] as const) {
+    for (const operation of OPERATIONS) {
       for (const value of [3, -77, 200, 70_000]) {
         const before = access[operation](address, value);
         assert.equal(before, model[0], `${width} ${operation} ${value}`);
         model[0] = {
-          add: model[0]! + value,
-          sub: model[0]! - value,
-          and: model[0]! & value,
-          or: model[0]! | value,
-          xor: model[0]! ^ value,
-          exchange: value,
+          atomicAdd: model[0]! + value,
+          atomicSub: model[0]! - value,
+          atomicAnd: model[0]! & value,
+          atomicOr: model[0]! | value,
+          atomicXor: model[0]! ^ value,
+          atomicExchange: value,
         }[operation];
         assert.equal(access.load(address), model[0], `${width} ${operation} ${value}`);
       }
     }
+    access.atomicStore(address, -1);
+    model[0] = -1;
+    assert.equal(access.atomicLoad(address), model[0], `${width} atomicStore`);
     const current = access.load(address);
-    assert.equal(access.compareExchange(address, current + 1, 9), current);
+    assert.equal(access.atomicCompareExchange(address, current + 1, 9), current);
     assert.equal(access.load(address), current);
-    assert.equal(access.compareExchange(address, current, 9), current);
+    assert.equal(access.atomicCompareExchange(address, current, 9), current);
     assert.equal(access.load(address), 9);
   }
 });
@@ -186,7 +187,7 @@ test("addresses that are not aligned whole numbers below 2^53 are EINVAL, for ev
       }
     }
   }
-  assert.throws(() => cache.u32.add(base + 2, 1), { code: "EINVAL" });
+  assert.throws(() => cache.u32.atomicAdd(base + 2, 1), { code: "EINVAL" });
   assert.throws(() => cache.u8.load(4 * PAGE), SegmentationFault, "the next page is not mapped");
 });
 
@@ -248,7 +249,7 @@ test("a read-only translation serves loads only, and a store asks for a better o
   const pfn = map(7, false);
   cache.u32.load(7 * PAGE);
   assert.throws(() => cache.u32.store(7 * PAGE, 1), SegmentationFault);
-  assert.throws(() => cache.u32.add(7 * PAGE, 1), SegmentationFault);
+  assert.throws(() => cache.u32.atomicAdd(7 * PAGE, 1), SegmentationFault);
   table.frames.set(7, { pfn, writable: true });
   cache.u32.store(7 * PAGE, 5);
   assert.equal(cache.u32.load(7 * PAGE), 5);
@@ -301,8 +302,8 @@ test("a value whose conversion throws leaves no store begun: a later shootdown d
     assert.throws(() => access.store(20 * PAGE, bigint as number), TypeError);
     assert.throws(() => access.store(20 * PAGE, throwing as number));
   }
-  assert.throws(() => cache.u32.add(20 * PAGE, bigint as number), TypeError);
-  assert.throws(() => cache.u32.compareExchange(20 * PAGE, bigint as number, 1), TypeError);
+  assert.throws(() => cache.u32.atomicAdd(20 * PAGE, bigint as number), TypeError);
+  assert.throws(() => cache.u32.atomicCompareExchange(20 * PAGE, bigint as number, 1), TypeError);
   run(machine, shootdown.flush(20, 21));
 });
 

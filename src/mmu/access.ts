@@ -1,0 +1,82 @@
+/**
+ * @module mmu/access
+ * Single loads and stores, as a program sees them: the same two interfaces for CPU threads and for the kernels of a device. The code
+ * is in i32-access.ts, from which the build makes all widths; the protocol in soft-tlb.ts.
+ */
+
+/**
+ * Loads and stores of one width. An address is a number of bytes, a multiple of the width; else HmmError EINVAL.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * space.f64.store(p + 8, 0.5);
+ * console.log(space.f64.load(p + 8)); // 0.5
+ * ```
+ */
+export interface ValueAccess {
+  /** Throws SegmentationFault where no mapping may be read. */
+  load(address: number): number;
+  /** Throws SegmentationFault where no mapping may be written. Converts as a typed array does. */
+  store(address: number, value: number): void;
+}
+
+/**
+ * Integers also have sequentially consistent loads, stores and read-modify-writes. A read-modify-write returns the value from before.
+ * All but `atomicLoad` need the right to write; of a device, all of them are made in RAM, never in a copy, and need it.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const { i32 } = space;
+ * const p = space.mmapSync(4096);
+ * console.log(i32.atomicAdd(p, 3), i32.atomicCompareExchange(p, 3, 9), i32.atomicLoad(p)); // 0 3 9
+ * ```
+ */
+export interface IntegerAccess extends ValueAccess {
+  atomicLoad(address: number): number;
+  atomicStore(address: number, value: number): void;
+  atomicAdd(address: number, value: number): number;
+  atomicSub(address: number, value: number): number;
+  atomicAnd(address: number, value: number): number;
+  atomicOr(address: number, value: number): number;
+  atomicXor(address: number, value: number): number;
+  atomicExchange(address: number, value: number): number;
+  atomicCompareExchange(address: number, expected: number, replacement: number): number;
+}
+
+/**
+ * Typed access of every width: what an AddressSpace is for a thread of the CPU, and what a kernel gets
+ * for a device. A function of it runs on both.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace, type TypedAccess } from "hmm-ts";
+ *
+ * function sum(memory: TypedAccess, start: number, end: number): number {
+ *   let total = 0;
+ *   for (let p = start; p < end; p += 8) total += memory.f64.load(p);
+ *   return total;
+ * }
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(4096);
+ * space.f64.store(p, 1.5);
+ * console.log(sum(space, p, p + 4096)); // 1.5
+ * ```
+ */
+export interface TypedAccess {
+  readonly u8: IntegerAccess;
+  readonly i8: IntegerAccess;
+  readonly u16: IntegerAccess;
+  readonly i16: IntegerAccess;
+  readonly u32: IntegerAccess;
+  readonly i32: IntegerAccess;
+  readonly f32: ValueAccess;
+  readonly f64: ValueAccess;
+}

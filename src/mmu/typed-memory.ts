@@ -1,0 +1,65 @@
+/**
+ * @module mmu/typed-memory
+ * One thread's typed access to one address space: every width, over one software TLB.
+ */
+
+import type { Machine } from "../memory/machine.ts";
+import type { Shootdown } from "../sync/shootdown.ts";
+import type { IntegerAccess, TypedAccess, ValueAccess } from "./access.ts";
+import { I32Access } from "./i32-access.ts";
+import { SoftTlb } from "./soft-tlb.ts";
+import type { StoringItem } from "./store-tlb.ts";
+import type { Translator } from "./translator.ts";
+import { F32Access } from "./widths/f32-access.ts";
+import { F64Access } from "./widths/f64-access.ts";
+import { I16Access } from "./widths/i16-access.ts";
+import { I8Access } from "./widths/i8-access.ts";
+import { U16Access } from "./widths/u16-access.ts";
+import { U32Access } from "./widths/u32-access.ts";
+import { U8Access } from "./widths/u8-access.ts";
+
+export class TypedMemory implements TypedAccess {
+  readonly u8: IntegerAccess;
+  readonly i8: IntegerAccess;
+  readonly u16: IntegerAccess;
+  readonly i16: IntegerAccess;
+  readonly u32: IntegerAccess;
+  readonly i32: IntegerAccess;
+  readonly f32: ValueAccess;
+  readonly f64: ValueAccess;
+  readonly tlb: SoftTlb;
+  /** Those that remember a translation of their own. */
+  readonly #widths: readonly { forget(): void }[];
+
+  /** `item`: the work item of a device that it is for; none for a thread of the CPU. */
+  constructor(machine: Machine, shootdown: Shootdown, translator: Translator, item?: StoringItem) {
+    const tlb = new SoftTlb(machine, shootdown, translator);
+    const u8 = new U8Access(tlb, item);
+    const i8 = new I8Access(tlb, item);
+    const u16 = new U16Access(tlb, item);
+    const i16 = new I16Access(tlb, item);
+    const u32 = new U32Access(tlb, item);
+    const i32 = new I32Access(tlb, item);
+    const f32 = new F32Access(tlb, item);
+    const f64 = new F64Access(tlb, item);
+    this.tlb = tlb;
+    this.u8 = u8;
+    this.i8 = i8;
+    this.u16 = u16;
+    this.i16 = i16;
+    this.u32 = u32;
+    this.i32 = i32;
+    this.f32 = f32;
+    this.f64 = f64;
+    this.#widths = [u8, i8, u16, i16, u32, i32, f32, f64];
+  }
+
+  /**
+   * Drops every translation: each access asks the translator again. For the end of the owner's use of
+   * the space, after which the generation words may belong to somebody else.
+   */
+  forget(): void {
+    this.tlb.forget();
+    for (const width of this.#widths) width.forget();
+  }
+}
