@@ -20,7 +20,7 @@ import { allocators } from "./memory/allocators.ts";
 import { freeLists } from "./memory/free-lists.ts";
 import { sections } from "./memory/sections.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
-import { widths } from "./memory/widths.ts";
+import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
 import { copiesOnWrite } from "./mm/copy-on-write.ts";
 import { mmWithoutMemory } from "./mm/no-memory.ts";

@@ -10,7 +10,7 @@ import { RigCpu } from "../../../src/checker/rig/rig-cpu.ts";
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { PAGE_BYTES } from "../../../src/memory/ram.ts";
-import type { IntegerAccess, TranslationCache, ValueAccess } from "../../../src/memory/translation.ts";
+import type { IntegerAccess, TypedAccess, ValueAccess } from "../../../src/mmu/access.ts";
 import { ptePfn } from "../../../src/mm/pte.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { callInSteps } from "../../../src/sync/stepping.ts";
@@ -26,36 +26,30 @@ type Integer = "u8" | "u16" | "u32";
 type Float = "f32" | "f64";
 
 /** Where the code of a width stands. */
-const MODULES: Readonly<Record<Integer | Float, string>> = {
-  u8: "memory/integer-access",
-  u16: "memory/integer-access",
-  u32: "memory/word-access",
-  f32: "memory/float-access",
-  f64: "memory/float-access",
-};
+const moduleOf = (width: Integer | Float): string => `mmu/widths/${width}-access`;
 
-const integer = (cache: TranslationCache, width: Integer): IntegerAccess => cache[width];
-const value = (cache: TranslationCache, width: Integer | Float): ValueAccess => cache[width];
+const integer = (memory: TypedAccess, width: Integer): IntegerAccess => memory[width];
+const value = (memory: TypedAccess, width: Integer | Float): ValueAccess => memory[width];
 
 /** As lock-free code counts: loads, and puts one more there if it is still what was loaded. */
 function countBySwap(width: Integer): Body {
   return function* (_shared, rig) {
-    const access = integer(new RigCpu(rig).cache, width);
+    const access = integer(new RigCpu(rig).memory, width);
     for (;;) {
       const seen = yield* callInSteps(access, "load", ADDRESS);
-      if ((yield* callInSteps(access, "compareExchange", ADDRESS, seen, seen + 1)) === seen) return;
+      if ((yield* callInSteps(access, "atomicCompareExchange", ADDRESS, seen, seen + 1)) === seen) return;
     }
   };
 }
 
 function countByAdding(width: Integer): Body {
-  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).cache, width), "add", ADDRESS, 1);
+  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).memory, width), "atomicAdd", ADDRESS, 1);
 }
 
 /** Loads and stores: what another one adds in between is lost. */
 function countByStoring(width: Integer): Body {
   return function* (_shared, rig) {
-    const access = integer(new RigCpu(rig).cache, width);
+    const access = integer(new RigCpu(rig).memory, width);
     const seen = yield* callInSteps(access, "load", ADDRESS);
     yield* callInSteps(access, "store", ADDRESS, seen + 1);
   };
@@ -65,11 +59,12 @@ const discard: Body = (_shared, rig) => rig.discard(RIG_PAGE, 1);
 const discardUnflushed: Body = (shared, rig) => withoutFlush(1, discard(shared, rig));
 
 function swap(width: Integer): Body {
-  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).cache, width), "compareExchange", ADDRESS, BEFORE, 1);
+  return (_shared, rig) =>
+    callInSteps(integer(new RigCpu(rig).memory, width), "atomicCompareExchange", ADDRESS, BEFORE, 1);
 }
 
 function store(width: Integer | Float): Body {
-  return (_shared, rig) => callInSteps(value(new RigCpu(rig).cache, width), "store", ADDRESS, 1);
+  return (_shared, rig) => callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, 1);
 }
 
 /** What the page holds in the end: a plain look, once everybody has ended. */
@@ -92,12 +87,12 @@ interface Parts {
 
 function make({ name, summary, width, tasks, check, expects }: Parts): AnyScenario {
   return rigScenario<undefined>({
-    name: `coverage/memory/${name}`,
+    name: `coverage/mmu/${name}`,
     summary,
     ...(expects === undefined ? {} : { expects }),
     rig: { pages: 1 },
     setup: (rig) => {
-      rig.run(callInSteps(value(new RigCpu(rig).cache, width), "store", ADDRESS, BEFORE));
+      rig.run(callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, BEFORE));
       return undefined;
     },
     tasks,
@@ -107,14 +102,14 @@ function make({ name, summary, width, tasks, check, expects }: Parts): AnyScenar
 
 function counting(width: Integer): Covered {
   const parts = {
-    summary: `Two threads count in one ${width}, one by compareExchange and one by add: no count is lost.`,
+    summary: `Two threads count in one ${width}, one by atomicCompareExchange and one by atomicAdd: no count is lost.`,
     width,
     check: (rig: HmmRig) => assert(now(rig, width) === BEFORE + 2, `two were added to 7, and it is ${now(rig, width)}`),
   };
   const name = `${width}-swap-vs-add`;
   const twin = "One thread counts by a load and a store.";
   return {
-    layer: "memory",
+    layer: "mmu",
     scenario: make({ ...parts, name, tasks: { swap: countBySwap(width), add: countByAdding(width) } }),
     twins: [
       make({
@@ -126,14 +121,14 @@ function counting(width: Integer): Covered {
       }),
     ],
     runs: {
-      swap: [`${MODULES[width]}.compareExchange`, `${MODULES[width]}.load`],
-      add: [`${MODULES[width]}.#modify`],
+      swap: [`${moduleOf(width)}.atomicCompareExchange`, `${moduleOf(width)}.load`],
+      add: [`${moduleOf(width)}.#modify`],
     },
   };
 }
 
 function losing(width: Integer | Float, operation: "swap" | "store", body: Body): Covered {
-  const method = operation === "swap" ? "compareExchange" : "store";
+  const method = operation === "swap" ? "atomicCompareExchange" : "store";
   const parts = {
     summary: `A thread's ${method} of a ${width} while another gives the page up: it goes to the page, or to the new one.`,
     width,
@@ -145,7 +140,7 @@ function losing(width: Integer | Float, operation: "swap" | "store", body: Body)
   };
   const name = `${width}-${operation}-vs-discard`;
   return {
-    layer: "memory",
+    layer: "mmu",
     scenario: make({ ...parts, name, tasks: { [operation]: body, discard } }),
     twins: [
       make({
@@ -157,7 +152,7 @@ function losing(width: Integer | Float, operation: "swap" | "store", body: Body)
       }),
     ],
     runs: {
-      [operation]: [`${MODULES[width]}.${method}`, "memory/store-aim.enter"],
+      [operation]: [`${moduleOf(width)}.${method}`, "mmu/store-tlb.enter"],
       discard: ["sync/shootdown.flush"],
     },
   };
