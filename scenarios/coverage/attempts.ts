@@ -5,6 +5,7 @@
 
 import { HmmRig, RIG_PAGE, type RigOptions, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
+import type { Mm } from "../../src/mm/mm-struct.ts";
 import { mmput } from "../../src/mm/mm.ts";
 import { notifierSrcu } from "../../src/notifier/mmu-notifier.ts";
 import { EMFILE, ENOMEM } from "../../src/sync/errno.ts";
@@ -27,6 +28,8 @@ export interface Attempt<S> {
   readonly act: (rig: HmmRig, shared: S) => Task<number>;
   /** Of the state beside the space's own, what must be as before too; and what `act` made, given its answer. */
   readonly also?: (rig: HmmRig, shared: S, answer: number) => string;
+  /** The child that it made, or that was there. */
+  readonly childOf?: (rig: HmmRig, shared: S, answer: number) => Mm;
   /** Gives back what a successful `act` answered. */
   readonly undo?: (rig: HmmRig, shared: S, answer: number) => Task<unknown>;
   /** What is mapped when it is done, as `mapped` tells it, by pages from RIG_PAGE on. Default: as before. */
@@ -53,10 +56,20 @@ function modelOf<S>({ rig: room, setup, act, also, undo }: Attempt<S>, tasks: nu
   return { after, books: rig.books() };
 }
 
-function* leave({ machine, mm }: HmmRig, undoing: Task<unknown> | undefined): Task<void> {
+/** The space goes, after `undoing`. */
+export function* leave({ machine, mm }: HmmRig, undoing?: Task<unknown>): Task<void> {
   if (undoing !== undefined) yield* undoing;
   yield* mmput(machine, mm);
   yield* (yield* notifierSrcu(machine)).barrier();
+}
+
+/** What a space is made of, and its frames. */
+export function requireNothingLeft({ machine }: HmmRig): void {
+  assert(machine.ram.usage().usedPages === 0, `${machine.ram.usage().usedPages} frames are left`);
+  const left = machine.heap
+    .accounting()
+    .filter(({ name }) => /^(mm|vma|viewHold|viewWatch|shmem|words512|words2048)$/.test(name));
+  assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
 }
 
 interface World<S> {

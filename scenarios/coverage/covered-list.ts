@@ -29,8 +29,10 @@ import { mmPairs } from "./mm/pairs.ts";
 import { protocols } from "./mm/protocols.ts";
 import { sharedSources } from "./mm/shared-source.ts";
 import { watchedViews } from "./mm/watched-views.ts";
+import { witnessedCalls } from "./mm/witnessed.ts";
 import { wholeLives } from "./mm/whole-lives.ts";
 import { listeners } from "./notifier/listeners.ts";
+import { severalListeners } from "./notifier/several.ts";
 import { spaceOperations } from "./space/operations.ts";
 import { spaces } from "./space/spaces.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
@@ -49,6 +51,7 @@ export const covered: readonly Covered[] = [
   ...usedUpHeaps,
   ...widths,
   ...listeners,
+  ...severalListeners,
   ...mmPairs,
   ...protocols,
   ...accesses,
@@ -58,6 +61,7 @@ export const covered: readonly Covered[] = [
   ...wholeLives,
   ...mmWithoutMemory,
   ...movesWithoutMemory,
+  ...witnessedCalls,
   ...hmmPairs,
   ...dma,
   ...inFlight,

@@ -56,7 +56,7 @@ function rightsOf({ flags }: Vma): string {
 }
 
 /** The first word of a page, as a load would read it; nothing where what is mapped ends before. */
-function contentsOf(rig: HmmRig, mm: Mm, vma: Vma, page: number): number | undefined {
+export function contentsOf(rig: HmmRig, mm: Mm, vma: Vma, page: number): number | undefined {
   const { machine } = rig;
   if (isBeyondSource(machine, vma, page)) return undefined;
   const pte = rig.entryOf(page, mm);

@@ -41,7 +41,7 @@ function mremaps(name: string, summary: string, remapping: Remapping): Attempt<S
   });
 }
 
-const remaps: readonly Attempt<Stage>[] = [
+export const remaps: readonly Attempt<Stage>[] = [
   mremaps("grow", "A buffer's mapping grows where it is.", {
     from: BUFFER,
     oldPages: 2,

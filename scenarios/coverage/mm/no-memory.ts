@@ -157,6 +157,7 @@ const births: readonly Attempt<Stage>[] = [
     act: ({ machine, mm }) => doFork(machine, mm),
     also: (rig, stage, answer) =>
       `${bufferCount(rig, stage)} ${answer < 0 ? "" : spaceState(rig, childOf(rig, answer))}`,
+    childOf: (rig, _stage, answer) => childOf(rig, answer),
     undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
     telling: { withoutEntries: true },
   }),
@@ -182,7 +183,7 @@ function faults(name: string, summary: string, setup: Attempt<Stage>["setup"], p
 }
 
 /** With a mapping more. */
-function stageWith(more: (rig: HmmRig) => void): (rig: HmmRig) => Stage {
+export function stageWith(more: (rig: HmmRig) => void): (rig: HmmRig) => Stage {
   return (rig) => {
     const stage = makeStage(rig);
     more(rig);
@@ -213,11 +214,11 @@ const firstTouches: readonly Attempt<Stage>[] = [
   ),
 ];
 
-interface Forked extends Stage {
+export interface Forked extends Stage {
   readonly child: Mm;
 }
 
-const copyOnWrite: Attempt<Forked> = {
+export const copyOnWrite: Attempt<Forked> = {
   layer: "mm",
   name: "fault-copy",
   summary: "A page is written that a child has too.",
@@ -228,6 +229,7 @@ const copyOnWrite: Attempt<Forked> = {
   }),
   act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
   also: (rig, stage) => `${bufferCount(rig, stage)} ${spaceState(rig, stage.child)}`,
+  childOf: (_rig, { child }) => child,
   undo: ({ machine }, { child }) => mmput(machine, child),
 };
 
@@ -272,8 +274,19 @@ const looks: readonly Attempt<Stage>[] = [
   }),
 ];
 
+/** All that needs nothing but the stage. */
+export const onMixedStage: readonly Attempt<Stage>[] = [
+  ...maps,
+  munmapMiddle,
+  ...protects,
+  ...births,
+  ...firstTouches,
+  ...looks,
+];
+
 export const mmWithoutMemory: readonly Covered[] = [
-  ...[...maps, ...protects, ...births, ...firstTouches, ...looks].map((attempt) => attempted(attempt)),
-  attempted(munmapMiddle, { name: "by-halves", act: unmapByHalves }),
+  ...onMixedStage.map((attempt) =>
+    attempted(attempt, attempt === munmapMiddle ? { name: "by-halves", act: unmapByHalves } : undefined),
+  ),
   attempted(copyOnWrite),
 ];
