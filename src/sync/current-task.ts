@@ -1,14 +1,39 @@
 /**
- * @module Which task this thread is running now. Set by the runners around every step; read by locks (owner ids),
- * lockdep (what is held) and whoever must know that a wait would wait for its own thread.
+ * @module Which task this thread is running now. Set by the runners around every step; read by
+ * locks (owner ids), lockdep (what is held) and whoever must know that a wait would wait for its
+ * own thread.
  *
- * Contexts stack: a runBlocking called from within a task suspends the task below it until it returns, so nothing that
- * a context `beneath` holds can be released while the upper one waits.
+ * Contexts stack: a runBlocking called from within a task suspends the task below it until it
+ * returns, so nothing that a context `beneath` holds can be released while the upper one waits.
  */
 
-import type { HeldLock } from "./lockdep.ts";
+import type { LockClass } from "./lock-class.ts";
 import { DETACHED } from "./shared-memory.ts";
 import type { Mode, SharedMemory } from "./shared-memory.ts";
+
+/** A lock as lockdep sees it: which one, of which class, and whether waiting for it is spinning. */
+export interface LockIdentity {
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly lockClass: LockClass;
+  readonly isSpinlock: boolean;
+}
+
+/**
+ * A place in the code: an error that is never thrown, whose stack is put into words only for a
+ * report.
+ */
+export type Site = Error;
+
+/** An entry of a task's list of held locks. */
+export interface HeldLock {
+  readonly lock: LockIdentity;
+  /** HELD_EXCLUSIVE, HELD_SHARED ... of held-locks.ts. */
+  readonly manner: number;
+  /** Where it was taken. */
+  readonly site: Site;
+  readonly taskName: string;
+}
 
 export interface TaskContext {
   /** 1 .. 2^20 - 1; `memory.ownerBase | serial` is what lock words hold. Wraps around. */
@@ -53,7 +78,10 @@ export function makeContext(memory: SharedMemory, name: string, isBlocking: bool
   return { serial, name, memory, mode: memory.mode, isBlocking, held: [], shared: [], beneath: undefined };
 }
 
-/** Makes `context` current and returns the one that was: pass that to {@link leaveTask} in a finally. */
+/**
+ * Makes `context` current and returns the one that was: pass that to {@link leaveTask} in a
+ * finally.
+ */
 export function enterTask(context: TaskContext): TaskContext {
   const previous = currentTask;
   context.beneath = previous;
@@ -68,8 +96,9 @@ export function leaveTask(previous: TaskContext): void {
 }
 
 /**
- * Whether a wait of the running task for something that task `serial` of this thread holds would never end: it is the
- * running task itself, or one that is suspended under it until it returns. An async task's wait suspends only itself.
+ * Whether a wait of the running task for something that task `serial` of this thread holds would
+ * never end: it is the running task itself, or one that is suspended under it until it returns. An
+ * async task's wait suspends only itself.
  */
 export function isBeneath(serial: number): boolean {
   if (serial === currentTask.serial) return true;

@@ -1,45 +1,25 @@
 /**
  * @module Lockdep: checks every acquisition while it happens, in DEBUG and EXPLORED mode.
  *
- * It reports what could deadlock in some timing, not only what did: an order that the text of lock-order.ts does not
- * allow, an inversion of an order seen before (for classes that the text does not know), taking a lock twice, sleeping
- * while a spinlock is held, a release by somebody who does not hold the lock, a task that ends while it holds one. Every
- * report has both places. It follows kernel/locking/lockdep.c in judging lock CLASSES and in remembering the chains
- * already judged; orders are learned by each thread for itself.
+ * It reports what could deadlock in some timing, not only what did: an order that the text of
+ * lock-order.ts does not allow, an inversion of an order seen before (for classes that the text
+ * does not know), taking a lock twice, sleeping while a spinlock is held, a release by somebody who
+ * does not hold the lock, a task that ends while it holds one. Every report has both places. It
+ * follows kernel/locking/lockdep.c in judging lock CLASSES and in remembering the chains already
+ * judged; orders are learned by each thread for itself.
  *
- * A try-lock cannot wait, so its own acquisition breaks no order; what is taken under it is judged as usual.
+ * A try-lock cannot wait, so its own acquisition breaks no order; what is taken under it is judged
+ * as usual.
  */
 
 import { currentTask } from "./current-task.ts";
-import type { TaskContext } from "./current-task.ts";
+import type { HeldLock, LockIdentity, Site, TaskContext } from "./current-task.ts";
 import { HELD_SRCU } from "./held-locks.ts";
-import type { LockClass } from "./lock-class.ts";
 import { orderAllows } from "./lock-order.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 /** What kind of rule was broken. */
 export type LockdepKind = "order" | "recursion" | "sleep" | "stranger" | "held-at-end" | "not-held";
-
-/** A lock as lockdep sees it: which one, of which class, and whether waiting for it is spinning. */
-export interface LockIdentity {
-  readonly memory: SharedMemory;
-  readonly at: number;
-  readonly lockClass: LockClass;
-  readonly isSpinlock: boolean;
-}
-
-/** A place in the code: an error that is never thrown, whose stack is put into words only for a report. */
-export type Site = Error;
-
-/** An entry of a task's list of held locks. */
-export interface HeldLock {
-  readonly lock: LockIdentity;
-  /** HELD_EXCLUSIVE, HELD_SHARED ... of held-locks.ts. */
-  readonly manner: number;
-  /** Where it was taken. */
-  readonly site: Site;
-  readonly taskName: string;
-}
 
 /** A rule of locking was broken. `firstSite` is the earlier of the two places, if there is one. */
 export class LockdepError extends Error {
@@ -72,8 +52,8 @@ const judgedChains = new Set<string>();
 const holders = new WeakMap<SharedMemory, Map<number, HeldLock>>();
 
 /**
- * Where an explorer wants the reports, instead of having them thrown into the task that breaks the rule: an inversion is
- * then noted, and the task goes on into the deadlock that it may lead to.
+ * Where an explorer wants the reports, instead of having them thrown into the task that breaks the
+ * rule: an inversion is then noted, and the task goes on into the deadlock that it may lead to.
  */
 export interface LockdepSink {
   report(error: LockdepError): void;
@@ -83,7 +63,10 @@ export interface LockdepSink {
 
 let sink: LockdepSink | undefined;
 
-/** Sends this thread's reports of order, recursion and sleep to `next`; undefined throws them again. Forgets learned orders. */
+/**
+ * Sends this thread's reports of order, recursion and sleep to `next`; undefined throws them again.
+ * Forgets learned orders.
+ */
 export function divertLockdep(next: LockdepSink | undefined): void {
   sink = next;
   if (learned.size > 0) learned.clear();
@@ -222,9 +205,12 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
   if (!under.has(inner)) under.set(inner, order);
 }
 
-/** Where this layer is compiled to, and where its source is: a stack names the latter where source maps are applied. */
+/**
+ * Where this layer is compiled to, and where its source is: a stack names the latter where source
+ * maps are applied.
+ */
 const compiledFolder = new URL(".", import.meta.url).pathname;
-const sourceFolder = compiledFolder.replace(/\/(?:\.build|dist)\/src\/sync\/$/, "/src/sync/");
+const sourceFolder = compiledFolder.replace(/\/(?:\.build|dist)\/(?:stepped\/)?src\/sync\/$/, "/src/sync/");
 const SITE_FRAMES = 6;
 
 const nowhere: Site = new Error("nowhere");

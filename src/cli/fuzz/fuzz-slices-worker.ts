@@ -1,30 +1,14 @@
-/** @module The Worker that does slices of a search, each from its first program to its last or to its first finding. */
+/**
+ * @module The Worker that does slices of a search, each from its first program to its last or to
+ * its first finding.
+ */
 
 import { answerCall } from "../worker-call.ts";
-import { SLICE } from "./fuzz-slices.ts";
 import { FuzzSearch } from "./fuzz-search.ts";
+import { SLICE } from "./fuzz-slice.ts";
+import type { SliceOutcome, SlicesInput } from "./fuzz-slice.ts";
 import type { OperationsModule, OperationTable } from "./fuzz-stage.ts";
 import { shrinkProgram } from "./shrink-program.ts";
-import type { ShrunkProgram } from "./shrink-program.ts";
-
-export interface SlicesInput {
-  readonly seed: number;
-  /** Of all slices together. */
-  readonly programs: number;
-  readonly slices: readonly number[];
-  /** The address of a module that exports `operations`. */
-  readonly operations: string;
-  /** One word: not 0 once everything shall stop. */
-  readonly cancelled: SharedArrayBuffer;
-}
-
-export interface SliceOutcome {
-  readonly slice: number;
-  readonly programs: number;
-  readonly executions: number;
-  readonly signals: readonly string[];
-  readonly shrunk: ShrunkProgram | undefined;
-}
 
 await answerCall<void>(async ({ seed, programs, slices, operations, cancelled }: SlicesInput, call) => {
   const { operations: table } = (await import(operations)) as OperationsModule;

@@ -1,8 +1,9 @@
 /**
- * @module `hmm fuzz --programs N`: a search that is the same however many threads or machines share it. The programs are cut into slices of SLICE numbers; each slice
- * is a search of its own that learns from nobody else and ends at its first finding, so what it
- * finds depends on the seed and its number alone. (A search for so many seconds learns from all its
- * threads, and so depends on their speed.)
+ * @module `hmm fuzz --programs N`: a search that is the same however many threads or machines share
+ * it. The programs are cut into slices of SLICE numbers; each slice is a search of its own that
+ * learns from nobody else and ends at its first finding, so what it finds depends on the seed and
+ * its number alone. (A search for so many seconds learns from all its threads, and so depends on
+ * their speed.)
  */
 
 import { onInterrupt } from "../interruption.ts";
@@ -12,10 +13,8 @@ import { isInShard } from "../shard.ts";
 import type { StatusLine } from "../status-line.ts";
 import { callWorker } from "../worker-call.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
-import type { SliceOutcome, SlicesInput } from "./fuzz-slices-worker.ts";
-
-/** Programs in a slice: enough for one to build on what others have shown. */
-export const SLICE = 32;
+import { SLICE } from "./fuzz-slice.ts";
+import type { SliceOutcome, SlicesInput } from "./fuzz-slice.ts";
 
 export interface SlicesOptions {
   readonly seed: number;
