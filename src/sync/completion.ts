@@ -1,8 +1,9 @@
 /**
- * @module Completion: something that happens once, or n times, and may happen before anybody waits for it. After
- * kernel/sched/completion.c.
+ * @module Completion: something that happens once, or n times, and may happen before anybody waits
+ * for it. After kernel/sched/completion.c.
  *
- * One word: how often it was completed and not yet waited for; ALL once {@link Completion.completeAll} was called.
+ * One word: how often it was completed and not yet waited for; ALL once
+ * {@link Completion.completeAll} was called.
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore, futexWake } from "./atomics.ts";
@@ -12,6 +13,7 @@ import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { DONE, DONE_TRUE, TIMED_OUT, describe, mustSucceed, park, taskMs } from "./task.ts";
 import type { Task } from "./task.ts";
+import { isComplete } from "./word-states.ts";
 
 const ALL = 0x3fffffff;
 
@@ -116,9 +118,4 @@ export class Completion {
     if (kind === "complete") this.addOne();
     else this.addAll();
   }
-}
-
-/** Whether a wait is over where the word is this. */
-export function isComplete(count: number): boolean {
-  return count > 0;
 }

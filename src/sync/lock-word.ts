@@ -1,5 +1,6 @@
 /**
- * @module The lock word, which spinlocks and mutexes share: 0 free, else the owner, with WAITERS if somebody may sleep.
+ * @module The lock word, which spinlocks and mutexes share: 0 free, else the owner, with WAITERS if
+ * somebody may sleep.
  *
  *      bits 0..19   serial of the owning task
  *      bits 20..25  id of the owning agent
@@ -7,9 +8,10 @@
  *
  *      free --CAS--> owned --CAS by a waiter--> owned+WAITERS --exchange 0, wake one--> free
  *
- * Owner and state are one word, so that one compare-exchange sets both, and a waiter that sleeps on the value it saw
- * does not sleep through a change of owner. Who slept takes the lock with WAITERS set, for it cannot know whether it
- * was the only one; at worst one wake is for nothing. This is the mutex of U. Drepper, "Futexes are tricky" (2011).
+ * Owner and state are one word, so that one compare-exchange sets both, and a waiter that sleeps on
+ * the value it saw does not sleep through a change of owner. Who slept takes the lock with WAITERS
+ * set, for it cannot know whether it was the only one; at worst one wake is for nothing. This is
+ * the mutex of U. Drepper, "Futexes are tricky" (2011).
  *
  * Not fair: a running thread may overtake a sleeping one. Where fairness matters there is RwSem.
  */
@@ -53,7 +55,10 @@ export abstract class OwnedLock {
     this.memory.words[this.at] = 0;
   }
 
-  /** Takes the lock; waits while another task has it. Throws EDEADLK if that is the caller or suspended under it. */
+  /**
+   * Takes the lock; waits while another task has it. Throws EDEADLK if that is the caller or
+   * suspended under it.
+   */
   lock(): Task<void> {
     return this.memory.mode === REAL && this.take(0) === FREE ? DONE : this.lockSlow();
   }
@@ -70,7 +75,10 @@ export abstract class OwnedLock {
     return DONE;
   }
 
-  /** As {@link unlock}, as a part of the step under way: for an operation that releases and does something else at once. */
+  /**
+   * As {@link unlock}, as a part of the step under way: for an operation that releases and does
+   * something else at once.
+   */
   unlockNow(): void {
     this.requireAgent();
     if (this.memory.mode !== REAL) beforeRelease(this, HELD_EXCLUSIVE);
@@ -78,8 +86,8 @@ export abstract class OwnedLock {
   }
 
   /**
-   * Throws unless the lock is held by the caller: exact in DEBUG and EXPLORED mode, by this thread otherwise. For the
-   * first line of functions that need it.
+   * Throws unless the lock is held by the caller: exact in DEBUG and EXPLORED mode, by this thread
+   * otherwise. For the first line of functions that need it.
    */
   assertHeld(): void {
     const { memory, at } = this;
@@ -123,7 +131,8 @@ export abstract class OwnedLock {
   }
 
   /**
-   * Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is success.
+   * Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is
+   * success.
    *
    * @spelled lock
    */
@@ -192,11 +201,6 @@ export abstract class OwnedLock {
   private requireAgent(): void {
     if (this.memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
   }
-}
-
-/** Whether {@link OwnedLock.lock} takes the lock where its word is this. */
-export function mayTake(word: number): boolean {
-  return word === FREE;
 }
 
 function ownerAgent(word: number): number {

@@ -1,14 +1,15 @@
 /**
- * @module Sequence count: readers that never write look whether a writer came in between, and read again if so. After
- * include/linux/seqlock.h. Writers exclude each other by a lock that they hold around writeBegin and writeEnd.
+ * @module Sequence count: readers that never write look whether a writer came in between, and read
+ * again if so. After include/linux/seqlock.h. Writers exclude each other by a lock that they hold
+ * around writeBegin and writeEnd.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
  * | 0 | SEQUENCE | odd while a writer is inside |
  * | 1 | WAITERS | readers that may sleep until it is even |
  *
- * What is read in between may be torn: use it only after {@link SeqCount.readRetry} said false. The reads in between
- * may be plain ones of 32-bit words.
+ * What is read in between may be torn: use it only after {@link SeqCount.readRetry} said false. The
+ * reads in between may be plain ones of 32-bit words.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
@@ -18,12 +19,16 @@ import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { DONE, describe, doneBoolean, doneNumber, mustSucceed, park } from "./task.ts";
 import type { Task } from "./task.ts";
+import { mayReadAt } from "./word-states.ts";
 
 const SEQUENCE = 0;
 const WAITERS = 1;
 const SPINS = 100;
 
-/** Two words: readers that never write, and read again when a writer came in between. Writers exclude each other by a lock. */
+/**
+ * Two words: readers that never write, and read again when a writer came in between. Writers
+ * exclude each other by a lock.
+ */
 export class SeqCount {
   static readonly WORDS = 2;
   readonly memory: SharedMemory;
@@ -125,9 +130,4 @@ export class SeqCount {
     if (this.memory.mode === EXPLORED) yield describe(kind, this.memory, this.at, 1, this.label);
     this.step(kind === "seqWriteEnd" ? 1 : 0);
   }
-}
-
-/** Whether a reader may begin where the sequence is this: no writer is inside. */
-export function mayReadAt(sequence: number): boolean {
-  return (sequence & 1) === 0;
 }

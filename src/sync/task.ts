@@ -1,30 +1,37 @@
 /**
- * @module Tasks: what everything that may wait is written as, and the seam where a scheduler comes in.
+ * @module Tasks: what everything that may wait is written as, and the seam where a scheduler comes
+ * in.
  *
- * A task is a generator that yields {@link Wait}s and is sent {@link Wake}s. Everything blocks through one thing, a
- * futex-like wait on one word of the heap. `yield*` therefore marks every place where another thread may come in
- * between. Three runners execute the same code: run-blocking.ts, run-async.ts, and a deterministic scheduler.
+ * A task is a generator that yields {@link Wait}s and is sent {@link Wake}s. Everything blocks
+ * through one thing, a futex-like wait on one word of the heap. `yield*` therefore marks every
+ * place where another thread may come in between. Three runners execute the same code:
+ * run-blocking.ts, run-async.ts, and a deterministic scheduler.
  *
- * REAL and DEBUG mode: the only kind of Wait is "park". An operation that need not wait returns {@link DONE} (or
- * DONE_TRUE, DONE_FALSE, {@link doneNumber}): one preallocated finished iterator, because on Node 20 a fresh generator
- * costs 16 ns and `yield*` of a finished iterator 4 ns. Such an operation acts when it is CALLED, so always write
- * `yield* lock.lock()`: never call an operation and iterate it later.
+ * REAL and DEBUG mode: the only kind of Wait is "park". An operation that need not wait returns
+ * {@link DONE} (or DONE_TRUE, DONE_FALSE, {@link doneNumber}): one preallocated finished iterator,
+ * because on Node 20 a fresh generator costs 16 ns and `yield*` of a finished iterator 4 ns. Such
+ * an operation acts when it is CALLED, so always write `yield* lock.lock()`: never call an
+ * operation and iterate it later.
  *
- * Measured on Node 20, uncontended, with the `yield*`: mutex or spinlock lock + unlock 35 ns, of which two atomic
- * operations are 18; RwSem read pair 53, write pair 60; Srcu read section 57; refcount get + put 29; wakeAll that wakes
- * nobody 18; seqcount read 18; both marks of a store 21; a shootdown with nobody inside 23; runBlocking of a finished
- * task 45. So a fast path is worth its plain function (a generator would double it), and the atomic operations are
- * what is left to save.
+ * Measured on Node 20, uncontended, with the `yield*`: mutex or spinlock lock + unlock 35 ns, of
+ * which two atomic operations are 18; RwSem read pair 53, write pair 60; Srcu read section 57;
+ * refcount get + put 29; wakeAll that wakes nobody 18; seqcount read 18; both marks of a store 21;
+ * a shootdown with nobody inside 23; runBlocking of a finished task 45. So a fast path is worth its
+ * plain function (a generator would double it), and the atomic operations are what is left to save.
  *
- * EXPLORED mode: every operation first yields the Wait that describes what it is ABOUT to do, and does it, as one
- * atomic step, when the scheduler sends the next Wake. A blocking operation is never a spin: it is not enabled until
- * its predicate holds. explored.ts has the table of kinds (enabled-predicate, effect, what depends on what) as data.
+ * EXPLORED mode: every operation first yields the Wait that describes what it is ABOUT to do, and
+ * does it, as one atomic step, when the scheduler sends the next Wake. A blocking operation is
+ * never a spin: it is not enabled until its predicate holds. step-kinds.ts has the table of kinds:
+ * when each may run, what it does and what depends on it.
  */
 
 import { monotonicMs } from "./clock.ts";
 import { bug } from "./errors.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
+import type { AccessKind, WaitKind } from "./step-kinds.ts";
+
+export type { AccessKind, WaitKind } from "./step-kinds.ts";
 
 /** Why a wait ended: {@link WOKEN} or {@link TIMED_OUT}. */
 export type Wake = 0 | 1;
@@ -32,55 +39,6 @@ export type Wake = 0 | 1;
 export const WOKEN: Wake = 0;
 /** The wait is over because its `timeoutMs` went by. */
 export const TIMED_OUT: Wake = 1;
-
-/** What a task waits for, or (EXPLORED) is about to do. explored.ts defines each kind. */
-export type WaitKind =
-  | "park"
-  | "lock"
-  | "tryLock"
-  | "unlock"
-  | "downRead"
-  | "queueWrite"
-  | "downWrite"
-  | "tryDownRead"
-  | "tryDownWrite"
-  | "upRead"
-  | "upWrite"
-  | "downgrade"
-  | "refGet"
-  | "refGetNotZero"
-  | "refPut"
-  | "enqueue"
-  | "testCondition"
-  | "dequeue"
-  | "wakeOne"
-  | "wakeAll"
-  | "complete"
-  | "completeAll"
-  | "completionWait"
-  | "srcuReadLock"
-  | "srcuReadUnlock"
-  | "srcuStart"
-  | "srcuWait"
-  | "srcuBarrier"
-  | "srcuCallback"
-  | "seqWriteBegin"
-  | "seqWriteEnd"
-  | "seqReadBegin"
-  | "shootdownBump"
-  | "shootdownWait"
-  | "shootdownEnter"
-  | "shootdownLeave"
-  | "waitWhile"
-  | "compareExchange"
-  | "opCall"
-  | "opReturn"
-  | "release"
-  | "sleep"
-  | AccessKind;
-
-/** Scheduling points that upper layers mark by {@link access}. */
-export type AccessKind = "read" | "peek" | "write" | "update" | "add" | "alloc" | "free";
 
 /** What a task yields: the one operation that it is about to do, or waits for. */
 export interface Wait {
@@ -90,7 +48,7 @@ export interface Wait {
   readonly index: number;
   /** How many words it touches. */
   readonly words: number;
-  /** Park: sleep while `words[index]` is this. Other kinds: see explored.ts. */
+  /** Park: sleep while `words[index]` is this. Other kinds: see step-kinds.ts. */
   readonly expected: number;
   /** Infinity: until woken. */
   readonly timeoutMs: number;
@@ -147,7 +105,10 @@ export function doneBoolean(value: boolean): Task<boolean> {
 
 const number = new Finished<number>(0);
 
-/** The task itself, or a copy of a finished one: for who runs something else first, which may reuse that of {@link doneNumber}. */
+/**
+ * The task itself, or a copy of a finished one: for who runs something else first, which may reuse
+ * that of {@link doneNumber}.
+ */
 export function keepTask<T>(task: Task<T>): Task<T> {
   return task instanceof Finished ? new Finished<T>(task.result.value as T) : task; // a task of T that has finished holds a T
 }
@@ -165,7 +126,10 @@ export function park(memory: SharedMemory, index: number, expected: number, time
 
 let onDescribe: ((wait: Wait) => void) | undefined;
 
-/** Tells `watcher` of every operation that is described from now on, while the code that is about to do it is on the stack. */
+/**
+ * Tells `watcher` of every operation that is described from now on, while the code that is about to
+ * do it is on the stack.
+ */
 export function watchDescriptions(watcher: ((wait: Wait) => void) | undefined): void {
   onDescribe = watcher;
 }
@@ -187,24 +151,25 @@ export function describe(
 }
 
 /**
- * The time by which a task waits. In EXPLORED mode no time passes: that a wait has taken too long is the scheduler's choice, and
- * {@link TIMED_OUT} alone says so.
+ * The time by which a task waits. In EXPLORED mode no time passes: that a wait has taken too long
+ * is the scheduler's choice, and {@link TIMED_OUT} alone says so.
  */
 export function taskMs(memory: SharedMemory): number {
   return memory.mode === EXPLORED || memory.isSpelledOut ? 0 : monotonicMs();
 }
 
 /**
- * EXPLORED: the operation that `wait` describes has just been tried, by the code that runs in every mode. It must have
- * succeeded, since explored.ts calls it enabled; otherwise the table and the code are two.
+ * EXPLORED: the operation that `wait` describes has just been tried, by the code that runs in every
+ * mode. It must have succeeded, since step-kinds.ts calls it enabled. If it has not, the table and
+ * the code differ.
  */
 export function mustSucceed(success: boolean, wait: Wait): void {
-  if (!success) bug(`"${wait.kind}" of ${wait.label} was enabled by the table of explored.ts, and failed`);
+  if (!success) bug(`"${wait.kind}" of ${wait.label} was enabled by the table of step-kinds.ts, and failed`);
 }
 
 /**
- * EXPLORED: yields the description of what the caller does next. In other modes nothing. For the bodies that are one
- * for all modes.
+ * EXPLORED: yields the description of what the caller does next. In other modes nothing. For the
+ * bodies that are one for all modes.
  */
 export function step(
   memory: SharedMemory,
@@ -218,8 +183,8 @@ export function step(
 }
 
 /**
- * As {@link step}, of the test of a condition: a step also where the primitives are spelled out (stepping.ts), since it is the
- * caller's own code, in which nothing else is one.
+ * As {@link step}, of the test of a condition: a step also where the primitives are spelled out
+ * (stepping.ts), since it is the caller's own code, in which nothing else is one.
  */
 export function conditionStep(memory: SharedMemory, index: number, label: string, reads?: WordRange): Task<void> {
   if (memory.mode !== EXPLORED && !memory.isSpelledOut) return DONE;
@@ -227,8 +192,8 @@ export function conditionStep(memory: SharedMemory, index: number, label: string
 }
 
 /**
- * Marks a scheduling point that is not an operation of this layer: an access to `words` words at `index`, an
- * allocation, a free. Costs nothing but a compare outside EXPLORED mode.
+ * Marks a scheduling point that is not an operation of this layer: an access to `words` words at
+ * `index`, an allocation, a free. Costs nothing but a compare outside EXPLORED mode.
  */
 export function access(
   memory: SharedMemory,

@@ -1,16 +1,17 @@
 /**
- * @module The seam for an exploring scheduler carries: sound programs survive every interleaving tried, and their broken
- * twins are found. Runs are numbered seeds, so each failure message names the one that replays it.
+ * @module The seam for an exploring scheduler carries: sound programs survive every interleaving
+ * tried, and their broken twins are found. Runs are numbered seeds, so each failure message names
+ * the one that replays it.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { registerAgent, selectAgent } from "../../src/sync/agents.ts";
-import { FOOTPRINTS } from "../../src/sync/explored.ts";
 import { runBlocking } from "../../src/sync/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
 import { registerSrcuCallback } from "../../src/sync/srcu-callbacks.ts";
+import { STEP_KINDS } from "../../src/sync/step-kinds.ts";
 import { access, describe, park } from "../../src/sync/task.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { makeFixture, resetFixture } from "./fixture.ts";
@@ -434,10 +435,10 @@ test("both marks of a store are plain functions outside explored mode", () => {
   runBlocking(memory, shootdown.flush(0, 1));
 });
 
-test("every kind of operation that a task offers has a footprint", () => {
+test("every kind of operation that a task offers has a row in the table", () => {
   const { memory, mutex } = makeFixture();
   memory.mode = 2;
   const offered = mutex.lock().next(0);
   assert.equal(offered.done, false);
-  assert.equal(offered.done ? undefined : FOOTPRINTS[offered.value.kind], "write");
+  assert.equal(offered.done ? undefined : STEP_KINDS[offered.value.kind].touch, "write");
 });

@@ -1,22 +1,26 @@
 /**
  * @module Which pairs of steps of an execution could come in the other order.
  *
- * A race is a step `first` and an operation `second` of another task that conflicts with it, with nothing in between that
- * orders them, and that could be performed just before `first`. The last condition is what makes locks work: an unlock
- * and the next lock conflict, but the lock cannot come before the unlock; it can before the lock that the unlock
- * belongs to. Whether it can is judged by the value that its first word had there.
+ * A race is a step `first` and an operation `second` of another task that conflicts with it, with
+ * nothing in between that orders them, and that could be performed just before `first`. The last
+ * condition is what makes locks work: an unlock and the next lock conflict, but the lock cannot
+ * come before the unlock; it can before the lock that the unlock belongs to. Whether it can is
+ * judged by the value that its first word had there.
  *
  * `second` need not have happened. It may be
- * - what a task is still waited for with at the end ("lock fail"): without these, of AB-BA only one deadlock is found;
- * - another end of a wait that happened: by its timeout, for no reason, by looking up after a death;
- * - the death of its task instead of a step. The step instead of a death is what fate had in store (deaths.ts, E3).
+ * - what a task is still waited for with at the end ("lock fail"): without these, of AB-BA only one
+ *   deadlock is found;
+ * - another end of a wait that happened: by its timeout, for no reason, by looking up after a
+ *   death;
+ * - the death of its task instead of a step. The step instead of a death is what fate had in store
+ *   (deaths.ts, E3).
  */
 
-import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
+import { mayTimeOut } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { Execution } from "../execution/execution.ts";
-import { ASLEEP, WAKE_ONE } from "../execution/parking.ts";
-import { COMPLETION_WAIT, CONDITIONAL, KINDS, MAY_BLOCK, PARK } from "../steps/footprint.ts";
+import { ASLEEP } from "../execution/parking.ts";
+import { COMPLETION_WAIT, CONDITIONAL, MAY_BLOCK, PARK, WAKE_ONE, allows, succeeds } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { READ, WRITE, mannersConflict } from "../steps/manners.ts";
 import { fixesOrder } from "../steps/step-order.ts";
@@ -27,7 +31,10 @@ import type { Choice, Trace } from "../steps/trace.ts";
 export interface Second {
   task: number;
   choice: Choice;
-  /** Its position, also of the step that happened instead of it; the trace's length if it is still waited for. */
+  /**
+   * Its position, also of the step that happened instead of it; the trace's length if it is still
+   * waited for.
+   */
   step: number;
   kind: number;
   /** Its footprint, were it performed just before `first`. */
@@ -35,9 +42,9 @@ export interface Second {
   /** The wake that ended a park before `step`, ASLEEP for none. */
   cause: number;
   /**
-   * The wait ends by itself, and more than `first` is in the way: others that use the budget up, or end the wait. What did not
-   * lead to the wait and is in the way is then left out of the reversal. Only then: a shorter one is more easily found
-   * superfluous.
+   * The wait ends by itself, and more than `first` is in the way: others that use the budget up, or
+   * end the wait. What did not lead to the wait and is in the way is then left out of the reversal.
+   * Only then: a shorter one is more easily found superfluous.
    */
   isAlone: boolean;
 }
@@ -140,13 +147,16 @@ export class Races {
     return this.#run.footprintOf(second.task, DEATH);
   }
 
-  /** `second` can be performed just before `first`: with that choice, or with each that it has there. */
+  /**
+   * `second` can be performed just before `first`: with that choice, or with each that it has
+   * there.
+   */
   #visitFrom(first: number, footprint: number, visit: RaceVisitor): void {
     const second = this.#second;
     second.footprint = footprint;
     if (second.choice === RUN && CONDITIONAL[second.kind] === 1) {
       const wait = this.#trace.waits[second.step]!;
-      const success = succeeds(KINDS[second.kind]!, this.#valueBefore(first), wait.expected);
+      const success = succeeds(second.kind, this.#valueBefore(first), wait.expected);
       second.footprint = this.#footprints.of(second.kind, wait, success);
     }
     if (this.#wakesAny && second.kind === WAKE_ONE && isWaking(second.choice)) this.#visitWakes(first, visit, NONE);
@@ -219,7 +229,10 @@ export class Races {
     return true;
   }
 
-  /** `second`, a wake that chooses, before `first`: once for each that it could wake there, but for the choice `except`. */
+  /**
+   * `second`, a wake that chooses, before `first`: once for each that it could wake there, but for
+   * the choice `except`.
+   */
   #visitWakes(first: number, visit: RaceVisitor, except: Choice): void {
     const second = this.#second;
     second.footprint = this.#footprints.of(WAKE_ONE, this.#trace.waits[second.step]!, true);
@@ -236,7 +249,10 @@ export class Races {
     second.choice = choice;
   }
 
-  /** Whether the task sleeps where `second` would wake it, had what is before `first` or independent of it happened. */
+  /**
+   * Whether the task sleeps where `second` would wake it, had what is before `first` or independent
+   * of it happened.
+   */
   #sleepsBefore(first: number, task: number): boolean {
     const trace = this.#trace;
     const { tasks, counts } = trace;
@@ -265,7 +281,10 @@ export class Races {
     return instead >= trace.length || !trace.happensBefore(instead, step);
   }
 
-  /** Whether `second` could be performed just before `first`, after what comes later but does not depend on it. */
+  /**
+   * Whether `second` could be performed just before `first`, after what comes later but does not
+   * depend on it.
+   */
   #isPossibleBefore(first: number): boolean {
     const second = this.#second;
     second.isAlone = false;
@@ -274,7 +293,7 @@ export class Races {
     if (MAY_BLOCK[second.kind] === 0) return true;
     if (second.kind === PARK) return second.cause !== ASLEEP && second.cause < first;
     const wait = this.#trace.waits[second.step]!;
-    return allows(wait.kind, this.#valueBefore(first), wait.expected);
+    return allows(second.kind, this.#valueBefore(first), wait.expected);
   }
 
   #mayLeaveBefore(first: number): boolean {
@@ -294,10 +313,11 @@ export class Races {
       const budget = second.choice !== SPURIOUS ? timeouts : spuriousWakes === "each" ? Infinity : spuriousWakes;
       if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
     }
-    // `first` may be in the way by the budget alone: what comes after it and has to do with the wait is kept.
+    // `first` may be in the way by the budget alone: what comes after it and has to do with the
+    // wait is kept.
     if (second.kind === PARK) return !this.#isWoken(first, second.cause);
     const wait = this.#trace.waits[second.step]!;
-    return !allows(wait.kind, this.#valueBefore(first), wait.expected);
+    return !allows(second.kind, this.#valueBefore(first), wait.expected);
   }
 
   #mayDieBefore(first: number): boolean {
@@ -309,7 +329,10 @@ export class Races {
     return this.#usedBefore(first, DEATH) < liberties.deaths;
   }
 
-  /** Whether a look up before `first` finds a death that its task has not seen, or the machine stopped. */
+  /**
+   * Whether a look up before `first` finds a death that its task has not seen, or the machine
+   * stopped.
+   */
   #findsDeathBefore(first: number): boolean {
     const trace = this.#trace;
     const second = this.#second;
@@ -359,8 +382,8 @@ export class Races {
   }
 
   /**
-   * What the first word of `second` would hold: before `first`, and after what comes later but stays in.
-   * That commutes with what is left out, so what each step changed is added up.
+   * What the first word of `second` would hold: before `first`, and after what comes later but
+   * stays in. That commutes with what is left out, so what each step changed is added up.
    */
   #valueBefore(first: number): number {
     const trace = this.#trace;

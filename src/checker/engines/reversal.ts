@@ -1,17 +1,20 @@
 /**
- * @module The sequence that turns a race round, and whether some other sequence makes it superfluous.
+ * @module The sequence that turns a race round, and whether some other sequence makes it
+ * superfluous.
  *
- * Of an execution E with a race (first, second) it is: all steps after `first` that do not happen after it, then `second`.
- * All of them, to the end of E: a shorter sequence loses executions, for it is more easily found superfluous.
+ * Of an execution E with a race (first, second) it is: all steps after `first` that do not happen
+ * after it, then `second`. All of them, to the end of E: a shorter sequence loses executions, for
+ * it is more easily found superfluous.
  *
- * A transition is a weak initial of the sequence if the sequence could begin with it, or is independent of all of it. A
- * sequence with a weak initial that was explored already (it sleeps), or that is waiting to be, need not be added.
+ * A transition is a weak initial of the sequence if the sequence could begin with it, or is
+ * independent of all of it. A sequence with a weak initial that was explored already (it sleeps),
+ * or that is waiting to be, need not be added.
  */
 
 import type { Execution } from "../execution/execution.ts";
 import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
-import { PARK } from "../steps/footprint.ts";
+import { PARK } from "../steps/kinds.ts";
 import type { Second } from "./races.ts";
 import type { Sleepers } from "./sleepers.ts";
 import { wakeupNode } from "./wakeup-tree.ts";
@@ -77,8 +80,9 @@ export class Reversal {
   }
 
   /**
-   * `second` did not happen as it is meant now, so other steps may leave no room for it: what would use up its budget, and what would
-   * end the wait. They are left out, and what happens after them: if `second` is alone, also those before it.
+   * `second` did not happen as it is meant now, so other steps may leave no room for it: what would
+   * use up its budget, and what would end the wait. They are left out, and what happens after them:
+   * if `second` is alone, also those before it.
    */
   #leaveOut(second: Second): void {
     const trace = this.#trace;
@@ -118,7 +122,10 @@ export class Reversal {
     return room;
   }
 
-  /** Whether `second` is not possible after a later step. A look up stays behind the deaths that it may see. */
+  /**
+   * Whether `second` is not possible after a later step. A look up stays behind the deaths that it
+   * may see.
+   */
   #excludes(step: number, { choice, footprint, cause, kind, isAlone, step: instead }: Second): boolean {
     const trace = this.#trace;
     if (isAlone) {
@@ -172,7 +179,10 @@ export class Reversal {
     return initials;
   }
 
-  /** Takes off what is in the tree; the list that has to get the rest, undefined if something covers the sequence. */
+  /**
+   * Takes off what is in the tree; the list that has to get the rest, undefined if something covers
+   * the sequence.
+   */
   #descend(todo: WakeupNode[]): WakeupNode[] | undefined {
     let list = todo;
     while (this.#left > 0 || this.#secondLeft) {
@@ -185,7 +195,8 @@ export class Reversal {
         break;
       }
       if (found === undefined) return list;
-      // The end of a sequence: everything behind it will be explored. So it will behind what was begun.
+      // The end of a sequence: everything behind it will be explored. So it will behind what was
+      // begun.
       if (found.children.length === 0 || found.begun !== undefined) return undefined;
       list = found.children;
     }

@@ -1,17 +1,19 @@
 /**
- * @module The death of a thread as a choice: between any two steps of its task, within the budget. What happens then is
- * what the shipped code does: the dead agent is declared dead (death.ts of sync), which stops the machine if it held a
- * lock, and what else it owned is released by the reaper (reaper.ts of sync), which runs as a task of its own.
+ * @module The death of a thread as a choice: between any two steps of its task, within the budget.
+ * What happens then is what the shipped code does: the dead agent is declared dead (death.ts of
+ * sync), which stops the machine if it held a lock, and what else it owned is released by the
+ * reaper (reaper.ts of sync), which runs as a task of its own.
  *
- * E1. Death and its discovery are one step. Between the two the others see a thread that does nothing, and that is what
- *     they see before its death, too.
- * E2. After a death a blocked task may look up, as the runners do after a slice: once for each death. If the machine has
- *     stopped it is thrown that error; a parked one is otherwise woken for no reason, which heals a wake that died on its
- *     way.
- * E3. That nobody dies any more is a step too, of a task called fate. So what is without deaths has its classes, each with
- *     that step, which comes first and depends on deaths alone; and a deadlock is the end of an execution although its
- *     tasks could still be killed.
- * E4. What the dead thread held, and where it queued, is what its held table says: the locks fill it in every mode.
+ * E1. Death and its discovery are one step. Between the two the others see a thread that does
+ *     nothing, and that is what they see before its death, too.
+ * E2. After a death a blocked task may look up, as the runners do after a slice: once for each
+ *     death. If the machine has stopped it is thrown that error; a parked one is otherwise woken
+ *     for no reason, which heals a wake that died on its way.
+ * E3. That nobody dies any more is a step too, of a task called fate. So what is without deaths has
+ *     its classes, each with that step, which comes first and depends on deaths alone; and a
+ *     deadlock is the end of an execution although its tasks could still be killed.
+ * E4. What the dead thread held, and where it queued, is what its held table says: the locks fill
+ *     it in every mode.
  */
 
 import { AGENT_INSIDE, AGENT_STATE, DEATHS, PROBE_TIME, agentRecord } from "../../sync/control-block.ts";
@@ -21,7 +23,7 @@ import { reapTask } from "../../sync/reaper.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { describe } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
-import { PARK, kindCode } from "../steps/footprint.ts";
+import { PARK, kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { QUEUE, WRITE } from "../steps/manners.ts";
 import type { Manner } from "../steps/manners.ts";
@@ -36,7 +38,10 @@ export const FATE = "fate";
 const BUDGET = PROBE_TIME;
 const IDLE = "a death";
 
-/** What one death did to words beside those of the operation that was to come, for {@link Trace.valueBefore}. */
+/**
+ * What one death did to words beside those of the operation that was to come, for {@link
+ * Trace.valueBefore}.
+ */
 export interface DeathEffects {
   readonly words: ReadonlyMap<number, number>;
   /** It stopped the machine. */
@@ -75,7 +80,10 @@ export class Deaths {
     return this.#isMortal[task] ?? false;
   }
 
-  /** Whether a task that cannot go on may look up: somebody has died since it last did, and it would find something. */
+  /**
+   * Whether a task that cannot go on may look up: somebody has died since it last did, and it would
+   * find something.
+   */
   mayLook(task: number, code: number): boolean {
     return this.names.length > this.#seen[task]! && (code === PARK || hasPanicked(this.#memory));
   }

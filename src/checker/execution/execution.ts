@@ -1,15 +1,16 @@
 /**
  * @module Runs the tasks of a scenario once, step by step, in the order that a scheduler chooses.
  *
- * X1. Between two executions everything is put back: the words, the tasks (generators cannot be rewound, so they are made
- *     anew), the queues. A search therefore repeats the beginning of each execution; what it did is checked on the way.
+ * X1. Between two executions everything is put back: the words, the tasks (generators cannot be
+ *     rewound, so they are made anew), the queues. A search therefore repeats the beginning of each
+ *     execution; what it did is checked on the way.
  * X2. A task that throws is over; what it threw is a finding; the others go on.
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { enterTask, leaveTask } from "../../sync/current-task.ts";
 import type { TaskContext } from "../../sync/current-task.ts";
-import { allows, mayTimeOut, succeeds } from "../../sync/explored.ts";
+import { mayTimeOut } from "../../sync/explored.ts";
 import { divertLockdep, heldAtEnd } from "../../sync/lockdep.ts";
 import { hasPanicked, panicError } from "../../sync/panic.ts";
 import { watchPeeks } from "../../sync/peeks.ts";
@@ -18,7 +19,19 @@ import { exploreSteps } from "../../sync/stepping.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
 import type { ExecutionEnd, Liberties, Scenario, StateTable, Weakness } from "../scenario.ts";
-import { CONDITIONAL, Footprints, KINDS, MAY_BLOCK, PARK, SLEEP, TEST_CONDITION } from "../steps/footprint.ts";
+import { Footprints } from "../steps/footprint.ts";
+import {
+  CONDITIONAL,
+  ENQUEUE,
+  KINDS,
+  MAY_BLOCK,
+  PARK,
+  SLEEP,
+  TEST_CONDITION,
+  WAKE_ONE,
+  allows,
+  succeeds,
+} from "../steps/kinds.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import { EqualOrders } from "../steps/equal-tasks.ts";
@@ -46,7 +59,7 @@ import { Deaths, FATE, REAPER, fate, reaper } from "./deaths.ts";
 import { Digests } from "./digests.ts";
 import { otherStep } from "./divergence.ts";
 import { Lenience } from "./lenience.ts";
-import { ASLEEP, ENQUEUE, Parking, WAKE_ONE, parkOf, queuesAt, sleepOf } from "./parking.ts";
+import { ASLEEP, Parking, parkOf, queuesAt, sleepOf } from "./parking.ts";
 import { Spurious } from "./spurious.ts";
 import { StartingState } from "./starting-state.ts";
 import type { Witness } from "./witness.ts";
@@ -231,7 +244,10 @@ export class Execution {
     if (keep === 0) this.watchers.lookAtInvariants(this.shared);
   }
 
-  /** The exploration is over: the memory is as `setup` left it, so that the scenario can be explored again. */
+  /**
+   * The exploration is over: the memory is as `setup` left it, so that the scenario can be explored
+   * again.
+   */
   finish(): void {
     this.start.putBack();
     this.start.leave();
@@ -274,7 +290,7 @@ export class Execution {
     const code = this.pendingCode[task]!;
     if (MAY_BLOCK[code] === 0) return true;
     if (code === PARK) return this.parking.wokenBy[task] !== ASLEEP;
-    return allows(wait.kind, this.memory.words[wait.index]!, wait.expected);
+    return allows(code, this.memory.words[wait.index]!, wait.expected);
   }
 
   /** Whether the task waits for nothing but its turn among its equals. */
@@ -305,7 +321,7 @@ export class Execution {
     if (choice === TIMEOUT || choice === SPURIOUS) return this.footprints.leaving(code, wait, choice === SPURIOUS);
     if (choice === LOOK) return this.footprints.looking(code, wait);
     if (choice === DEATH) return this.deaths.footprintOf(task, code, wait);
-    const success = CONDITIONAL[code] === 0 || succeeds(wait.kind, this.memory.words[wait.index]!, wait.expected);
+    const success = CONDITIONAL[code] === 0 || succeeds(code, this.memory.words[wait.index]!, wait.expected);
     return this.footprints.of(code, wait, success);
   }
 
@@ -356,7 +372,7 @@ export class Execution {
     const code = this.trace.kind[step]!;
     if (choice >= WAKE) parking.wokenBy[choice - WAKE] = step;
     else if (code === ENQUEUE) parking.queue(task, step);
-    else parking.wake(wait, step);
+    else parking.wake(code, wait, step);
     const next = this.pending[task];
     if (next === undefined) return;
     if (this.pendingCode[task] === PARK) {
@@ -383,7 +399,10 @@ export class Execution {
     return this.#describe?.(this.shared) ?? [];
   }
 
-  /** The thread of a task dies. Its generator is left where it is: nothing of it runs any more, no finally block either. */
+  /**
+   * The thread of a task dies. Its generator is left where it is: nothing of it runs any more, no
+   * finally block either.
+   */
   #die(task: number, wait: Wait): void {
     const step = this.depth - 1;
     const effects = this.deaths.die(task, this.names[task] ?? "", wait);
@@ -418,13 +437,19 @@ export class Execution {
     this.#check?.(this.shared, { deaths: this.deaths.names });
   }
 
-  /** The tasks that hold the lock at a word, in whatever manner: dead ones and those that are over, too. */
+  /**
+   * The tasks that hold the lock at a word, in whatever manner: dead ones and those that are over,
+   * too.
+   */
   holdersOf(at: number): number[] {
     const holds = ({ held }: TaskContext): boolean => held.some(({ lock }) => lock.at === at);
     return Array.from(this.#contexts.keys()).filter((task) => holds(this.#contexts[task]!));
   }
 
-  /** Whom a reader waits behind whom the readers inside would let in: those who queue to write. Nobody for another wait. */
+  /**
+   * Whom a reader waits behind whom the readers inside would let in: those who queue to write.
+   * Nobody for another wait.
+   */
   queuedBefore(task: number): number[] {
     const wait = this.pending[task];
     if (wait?.kind !== "downRead" || this.mayRun(task, wait)) return [];

@@ -1,43 +1,21 @@
 /**
  * @module Looks in every execution for words that are not lenient (dependence.ts, D1).
  *
- * Whether an execution shows that a count is strict must not depend on the order of steps that commute. So it is not asked
- * whether the count reaches 0, but whether it could if each task stopped where it has given back most: what the count
- * began with, and of each task its lowest balance. That is never more than what the count holds, is the same for
- * every order of the same steps, and only falls when steps are added.
+ * Whether an execution shows that a count is strict must not depend on the order of steps that
+ * commute. So it is not asked whether the count reaches 0, but whether it could if each task
+ * stopped where it has given back most: what the count began with, and of each task its lowest
+ * balance. That is never more than what the count holds, is the same for every order of the same
+ * steps, and only falls when steps are added.
  */
 
 import { mayTimeOut } from "../../sync/explored.ts";
-import type { Wait, WaitKind } from "../../sync/task.ts";
+import type { Wait } from "../../sync/task.ts";
 import type { Liberties, Weakness } from "../scenario.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
-import { KINDS, kindCode } from "../steps/footprint.ts";
+import { COMPLETION_WAIT, COUNTS_REFERENCES, IS_BLIND, QUEUES, kindCode } from "../steps/kinds.ts";
 import { WRITE } from "../steps/manners.ts";
 import type { Trace } from "../steps/trace.ts";
 
-/** Takes or gives back a reference. */
-const COUNTING = 1;
-/** Waits on a queue. */
-const QUEUEING = 2;
-/** Waits for a completion. */
-const COMPLETING = 4;
-/** Commutes with its like unless its task looks at the word, too. */
-const COMMUTING = 8;
-
-const marks: Readonly<Partial<Record<WaitKind, number>>> = {
-  refGet: COUNTING,
-  refGetNotZero: COUNTING,
-  refPut: COUNTING | COMMUTING,
-  enqueue: QUEUEING,
-  testCondition: QUEUEING,
-  park: QUEUEING,
-  sleep: QUEUEING,
-  completionWait: COMPLETING,
-  complete: COMMUTING,
-  add: COMMUTING,
-};
-/** What a kind has to do with lenient words, by its code. */
-const concerns: Uint8Array = Uint8Array.from(KINDS, (kind) => marks[kind] ?? 0);
 const REF_PUT = kindCode("refPut");
 const NONE = kindCode("read");
 const NO_WORD = -1;
@@ -81,9 +59,10 @@ export class Lenience {
 
   /** A task is about to do `wait`. */
   pends(code: number, wait: Wait): void {
-    const concern = concerns[code]!;
-    if ((concern & (QUEUEING | COMPLETING)) === 0 || this.#trace.footprints.isStrict(wait.index)) return;
-    if (concern === COMPLETING && !this.#mayDie && !(this.#endsWaits && mayTimeOut(wait))) return;
+    const waitsForCompletion = code === COMPLETION_WAIT;
+    if (QUEUES[code] === 0 && !waitsForCompletion) return;
+    if (this.#trace.footprints.isStrict(wait.index)) return;
+    if (waitsForCompletion && !this.#mayDie && !(this.#endsWaits && mayTimeOut(wait))) return;
     this.#found.add(wait.index);
   }
 
@@ -100,8 +79,8 @@ export class Lenience {
 
   /** The running task looks at a word, as part of its step. */
   peeked(word: number): void {
-    if (word === this.#word && (concerns[this.#code]! & COMMUTING) !== 0 && !this.#trace.footprints.isStrict(word))
-      this.#found.add(word);
+    if (word !== this.#word || IS_BLIND[this.#code] === 0) return;
+    if (!this.#trace.footprints.isStrict(word)) this.#found.add(word);
   }
 
   /** It was performed, as number `step` of the trace; -1: its task died instead. */
@@ -109,7 +88,7 @@ export class Lenience {
     const code = this.#code;
     this.#code = NONE;
     this.#word = NO_WORD;
-    if (step < 0 || (concerns[code]! & COUNTING) === 0) return;
+    if (step < 0 || COUNTS_REFERENCES[code] === 0) return;
     const word = this.#trace.index[step]!;
     if (this.#trace.footprints.isStrict(word)) return;
     const before = this.#trace.before[step]!;
@@ -146,7 +125,10 @@ export class Lenience {
     };
   }
 
-  /** Whether a step between the two wrote the word, so that what came before it is in order with what comes after it. */
+  /**
+   * Whether a step between the two wrote the word, so that what came before it is in order with
+   * what comes after it.
+   */
   #wasWritten(word: number, from: number, to: number): boolean {
     const { footprints, heads, previous, touchStep, touchManner } = this.#trace;
     for (let touch = heads[footprints.placeOf(word)] ?? -1; touch !== -1; touch = previous[touch]!) {

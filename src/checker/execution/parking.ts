@@ -1,28 +1,29 @@
 /**
  * @module Which parked tasks sleep, and what woke the others.
  *
- * K1. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One whose word has changed
- *     when it parks does not sleep, like a futex: it was "woken" by the step from which on the word was no longer what the task
- *     expects. That is the earliest one that matters, not the latest: turned round with any later one, it still parks in vain.
+ * K1. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One
+ *     whose word has changed when it parks does not sleep, like a futex: it was "woken" by the step
+ *     from which on the word was no longer what the task expects. That is the earliest one that
+ *     matters, not the latest: turned round with any later one, it still parks in vain.
  * K2. A wake of one goes to the parked task that queued first.
- * K3. Whether the word has changed is seen in the task's step before the park where that is one of queueing: enqueue, the test
- *     of a condition, the release of a condition variable's mutex. From there on every wake counts, so that nothing can come in
- *     between that makes a difference. Any other park begins with a step of its own, "sleep", which compares, as a futex does.
+ * K3. Whether the word has changed is seen in the task's step before the park where that is one of
+ *     queueing: enqueue, the test of a condition, the release of a condition variable's mutex. From
+ *     there on every wake counts, so that nothing can come in between that makes a difference. Any
+ *     other park begins with a step of its own, "sleep", which compares, as a futex does.
  */
 
-import { wakesParked } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { Weakness } from "../scenario.ts";
-import { PARK, TEST_CONDITION, kindCode } from "../steps/footprint.ts";
+import { ENQUEUE, PARK, TEST_CONDITION, WAKES, kindCode } from "../steps/kinds.ts";
 import type { Trace } from "../steps/trace.ts";
 
 /** {@link Parking.wokenBy}: it sleeps. */
 export const ASLEEP = -1;
-export const WAKE_ONE: number = kindCode("wakeOne");
-export const ENQUEUE: number = kindCode("enqueue");
 const RELEASE = kindCode("release");
 
-/** Whether an operation is one that queues its task at a word, or is done while it is queued: K3. */
+/**
+ * Whether an operation is one that queues its task at a word, or is done while it is queued: K3.
+ */
 export function queuesAt(code: number, { index, words }: Wait, word: number): boolean {
   if (code === ENQUEUE || code === TEST_CONDITION) return index === word;
   return code === RELEASE && index < word && word < index + words;
@@ -72,14 +73,20 @@ export class Parking {
     this.#queuedAt[task] = step;
   }
 
-  /** The task is about to park: it sleeps, unless its word has changed since it queued. `depth`: steps done so far. */
+  /**
+   * The task is about to park: it sleeps, unless its word has changed since it queued. `depth`:
+   * steps done so far.
+   */
   park(task: number, wait: Wait, depth: number): void {
     this.wokenBy[task] = ASLEEP;
     if (wait.memory.words[wait.index] === wait.expected) return;
     this.wokenBy[task] = this.#changeOf(wait, depth);
   }
 
-  /** The step from which on the word of `wait` is not what it expects. One that no step named is put down to the latest step. */
+  /**
+   * The step from which on the word of `wait` is not what it expects. One that no step named is put
+   * down to the latest step.
+   */
   #changeOf({ index, expected }: Wait, depth: number): number {
     const trace = this.#trace;
     const place = trace.footprints.placeOf(index);
@@ -99,9 +106,9 @@ export class Parking {
     return this.#pending[task]?.index === index;
   }
 
-  /** Step `step` performs `wake`; does nothing for other kinds. */
-  wake(wake: Wait, step: number): void {
-    for (let left = wakesParked(wake); left > 0; left--) {
+  /** Step `step` performs `wake`; does nothing for kinds that wake nobody. */
+  wake(code: number, wake: Wait, step: number): void {
+    for (let left = WAKES[code]!; left > 0; left--) {
       let first = -1;
       for (let task = 0; task < this.wokenBy.length; task++) {
         if (!this.sleepsOn(task, wake.index)) continue;

@@ -1,21 +1,25 @@
 /**
- * @module Wakes for no reason. The runners look up from every sleep after a while, so each wait of a task may end although nobody woke
- * it; code that stands it tests its condition again.
+ * @module Wakes for no reason. The runners look up from every sleep after a while, so each wait of
+ * a task may end although nobody woke it; code that stands it tests its condition again.
  *
- * S1. By default each wait may do so once. A wait by hand (a park, a condition variable) has ended when the task was woken by
- *     somebody, or timed out; what it parks for after a spurious wake is still the same wait, so that a loop ends.
- * S2. Whoever waits on a queue (enqueue, test of the condition, park) and is woken for no reason goes straight back:
- *     enqueues, tests, parks. Nothing comes of that which does not come of beginning the wait later: leave out all that the task did
- *     from enqueue to the wake, which others do not see, since a wake that would have chosen it would have woken it. So
- *     these are not tried. That the task does go back is: at the end of a search, once for each task and queue. Where it does
- *     not, the search begins again and tries them.
- * S3. A number instead is a budget of the execution, of all waits together, those on queues among them.
- * S4. A sleeper that may wake for no reason is not stuck, so a search with such wakes sees no lost wake-up. By default there
- *     are therefore two searches: one without them, and, if some task slept in that by hand, one with one for each wait.
+ * S1. By default each wait may do so once. A wait by hand (a park, a condition variable) has ended
+ *     when the task was woken by somebody, or timed out; what it parks for after a spurious wake is
+ *     still the same wait, so that a loop ends.
+ * S2. Whoever waits on a queue (enqueue, test of the condition, park) and is woken for no reason
+ *     goes straight back: enqueues, tests, parks. Nothing comes of that which does not come of
+ *     beginning the wait later: leave out all that the task did from enqueue to the wake, which
+ *     others do not see, since a wake that would have chosen it would have woken it. So these are
+ *     not tried. That the task does go back is: at the end of a search, once for each task and
+ *     queue. Where it does not, the search begins again and tries them.
+ * S3. A number instead is a budget of the execution, of all waits together, those on queues among
+ *     them.
+ * S4. A sleeper that may wake for no reason is not stuck, so a search with such wakes sees no lost
+ *     wake-up. By default there are therefore two searches: one without them, and, if some task
+ *     slept in that by hand, one with one for each wait.
  */
 
 import type { Wait } from "../../sync/task.ts";
-import { PARK, TEST_CONDITION, kindCode } from "../steps/footprint.ts";
+import { PARK, TEST_CONDITION, kindCode } from "../steps/kinds.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
 

@@ -1,10 +1,10 @@
 /**
- * @module What a scenario gives in a task's place and what is none: told in the words of whoever wrote it, before a
- * generator's own messages (`next is not a function`) can come of it.
+ * @module What a scenario gives in a task's place and what is none: told in the words of whoever
+ * wrote it, before a generator's own messages (`next is not a function`) can come of it.
  */
 
 import type { Wait, WaitKind } from "../../sync/task.ts";
-import { kindCode } from "../steps/footprint.ts";
+import { kindCode } from "../steps/kinds.ts";
 
 /** What the function of a task returned must be a task. Throws TypeError. */
 export function requireTask(made: unknown, scenario: string, name: string): void {
@@ -16,7 +16,10 @@ export function requireTask(made: unknown, scenario: string, name: string): void
   );
 }
 
-/** The code of an operation that a task has yielded. Throws TypeError for what is none, which ends that task. */
+/**
+ * The code of an operation that a task has yielded. Throws TypeError for what is none, which ends
+ * that task.
+ */
 export function codeOfYielded(yielded: Wait | undefined): number {
   const code: number | undefined = kindCode((yielded as Partial<Wait> | undefined)?.kind as WaitKind);
   if (code !== undefined) return code;

@@ -7,7 +7,7 @@ import { panicInfo } from "../../sync/panic.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { Execution } from "../execution/execution.ts";
 import type { Witness } from "../execution/witness.ts";
-import { PARK, kindCode } from "../steps/footprint.ts";
+import { PARK, WAKES } from "../steps/kinds.ts";
 import { formatPlace, formatStack, placesOf, tellingPlace } from "../steps/source-places.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Lasso } from "../watch/lasso.ts";
@@ -18,8 +18,6 @@ import { StaleTranslation } from "../watch/translations.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
 import type { Finding, FindingKind, FoundStack, Site } from "./finding.ts";
 import { formatToken } from "./token.ts";
-
-const WAKES: ReadonlySet<number> = new Set([kindCode("wakeOne"), kindCode("wakeAll")]);
 
 /** The operation of a site at which a call without its `yield*` stands. */
 const FORGOTTEN = "call without yield*";
@@ -182,7 +180,10 @@ export class Reporter implements Witness {
     this.#add(run, "assertion", message, [], []);
   }
 
-  /** The execution goes round in a cycle: a livelock, or a spin if it leaves somebody out who could go on. */
+  /**
+   * The execution goes round in a cycle: a livelock, or a spin if it leaves somebody out who could
+   * go on.
+   */
   goesRound(run: Execution, { steps, stem, tasks, leftOut }: Lasso): void {
     const namesOf = (some: readonly number[]): string => some.map((task) => run.names[task] ?? "").join(" and ");
     const goes = `${namesOf(tasks)} ${tasks.length > 1 ? "go" : "goes"} round for ever`;
@@ -294,7 +295,10 @@ function pendingSite(run: Execution, task: number): Site {
   return { task: run.names[task] ?? "", step: run.depth, operation, label: wait?.label ?? "", at: wait?.index ?? 0 };
 }
 
-/** A task's step in the loop that the execution ends with: the same one wherever the loop is entered. */
+/**
+ * A task's step in the loop that the execution ends with: the same one wherever the loop is
+ * entered.
+ */
 function siteInLoop(run: Execution, task: number, steps: number): Site {
   const sites = Array.from({ length: steps }, (_, i) => run.depth - steps + i)
     .filter((step) => taskOf(run.trace.transition[step]!) === task)
@@ -336,7 +340,7 @@ function waitOf(run: Execution, task: number): { readonly text: string; readonly
 function lastWake(run: Execution, { index }: Wait): string {
   const { trace } = run;
   for (let step = run.depth - 1; step >= 0; step--) {
-    if (trace.index[step] !== index || !WAKES.has(trace.kind[step]!)) continue;
+    if (trace.index[step] !== index || WAKES[trace.kind[step]!] === 0) continue;
     return `: ${run.names[taskOf(trace.transition[step]!)] ?? ""} woke the queue before, at step ${step + 1}`;
   }
   return ": nobody wakes it";

@@ -1,22 +1,26 @@
 /**
- * @module Splits an exploration into parts that have no class in common: by when the first step of one task (`placed`) comes
- * among certain steps of another (`among`) that all conflict with it. A class settles that order, so each class is in one
- * part, and a part is an exploration that keeps to one order (step-order.ts). Threads that explore the parts have nothing to
- * tell each other, and together do no more work than one would.
+ * @module Splits an exploration into parts that have no class in common: by when the first step of
+ * one task (`placed`) comes among certain steps of another (`among`) that all conflict with it. A
+ * class settles that order, so each class is in one part, and a part is an exploration that keeps
+ * to one order (step-order.ts). Threads that explore the parts have nothing to tell each other, and
+ * together do no more work than one would.
  *
- * The steps were seen in one execution; {@link isOrderOfClass} looks in every one whether they are there and conflict. If not,
- * nothing is split. Why branches of the search are not handed out instead: what a race in one branch finds may belong into
- * the middle of a later one that another thread has half explored; ignored there, classes are lost (of 1698, 45).
+ * The steps were seen in one execution; {@link isOrderOfClass} looks in every one whether they are
+ * there and conflict. If not, nothing is split. Why branches of the search are not handed out
+ * instead: what a race in one branch finds may belong into the middle of a later one that another
+ * thread has half explored; ignored there, classes are lost (of 1698, 45).
  */
 
 import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
 import type { AnyScenario, Liberties } from "../scenario.ts";
-import { CONDITIONAL, MAY_BLOCK } from "../steps/footprint.ts";
+import { CONDITIONAL, MAY_BLOCK } from "../steps/kinds.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 
-/** What is put in order. Part k of `ordinals.length + 1`: after k of the steps, before the others. */
+/**
+ * What is put in order. Part k of `ordinals.length + 1`: after k of the steps, before the others.
+ */
 export interface Split {
   readonly placed: number;
   readonly among: number;
@@ -28,11 +32,13 @@ const STEPS = 5000;
 const MAX_PARTS = 16;
 
 /**
- * The split with the most parts, and among those one that places a task of few steps: the parts are then of about the same
- * size (a task of many steps that begins early leaves more open than one that begins late). Undefined if there is none.
+ * The split with the most parts, and among those one that places a task of few steps: the parts are
+ * then of about the same size (a task of many steps that begins early leaves more open than one
+ * that begins late). Undefined if there is none.
  */
 export function findSplit(scenario: AnyScenario, liberties: Liberties, dependence: Dependence): Split | undefined {
-  // A thread that dies takes no first step; a wake that chooses comes with other choices in each order.
+  // A thread that dies takes no first step; a wake that chooses comes with other choices in each
+  // order.
   if (liberties.deaths > 0 || liberties.wakeAny) return undefined;
   const witness = new Reporter({ withStacks: false });
   const run = new Execution(scenario, { liberties, dependence, weaknesses: new Set(), witness, withSites: false });
@@ -81,7 +87,10 @@ export function orderOf({ placed, among, ordinals }: Split, part: number): StepO
   return { placed, among, after: ordinals[part - 1] ?? -1, before: ordinals[part] ?? Infinity };
 }
 
-/** Whether an execution that kept to the order had its steps, and they conflict: else the order is not that of a class. Asked of each execution. */
+/**
+ * Whether an execution that kept to the order had its steps, and they conflict: else the order is
+ * not that of a class. Asked of each execution.
+ */
 export function isOrderOfClass(run: Execution, order: StepOrder): boolean {
   const first = run.trace.positionOf(order.placed, 0);
   if (first === undefined) return false;

@@ -1,34 +1,15 @@
 /**
- * @module Which task holds which lock after each step of an execution, from the steps themselves: lockdep's own list loses
- * a lock when its release begins, one step too early for a picture.
+ * @module Which task holds which lock after each step of an execution, from the steps themselves.
+ * Lockdep's own list loses a lock when its release begins: one step too early for a picture.
  */
 
-import { succeeds } from "../../sync/explored.ts";
-import type { Wait, WaitKind } from "../../sync/task.ts";
+import { STEP_KINDS } from "../../sync/step-kinds.ts";
+import type { StepKind } from "../../sync/step-kinds.ts";
+import type { Wait } from "../../sync/task.ts";
 import type { LockHold } from "./recording.ts";
 
-type Manner = LockHold["manner"];
 type OpenHold = { -readonly [K in keyof LockHold]: LockHold[K] };
 
-const takes: Readonly<Partial<Record<WaitKind, Manner>>> = {
-  lock: "exclusive",
-  tryLock: "exclusive",
-  downWrite: "exclusive",
-  tryDownWrite: "exclusive",
-  seqWriteBegin: "exclusive",
-  downRead: "shared",
-  tryDownRead: "shared",
-  srcuReadLock: "srcu",
-};
-
-const gives: ReadonlySet<WaitKind> = new Set([
-  "unlock",
-  "release",
-  "upRead",
-  "upWrite",
-  "srcuReadUnlock",
-  "seqWriteEnd",
-]);
 const STILL_HELD = -1;
 
 export class LockHolds {
@@ -46,23 +27,27 @@ export class LockHolds {
     return [...new Set(this.#holds.filter((hold) => hold.at === at && hold.to === STILL_HELD).map(({ task }) => task))];
   }
 
-  /** The step with which another task last gave back what `task` now takes or waits for; -1 if none did. */
+  /**
+   * The step with which another task last gave back what `task` now takes or waits for; -1 if none
+   * did.
+   */
   releasedBefore(at: number, task: number): number {
     const released = this.#released.get(at);
     return released === undefined || released.task === task ? -1 : released.step;
   }
 
-  /** Whether operations of this kind take a lock. */
-  isTaking(wait: Wait, before: number): boolean {
-    return takes[wait.kind] !== undefined && succeeds(wait.kind, before, wait.expected);
+  /** Whether an operation that found `before` in its first word has taken a lock. */
+  isTaking({ kind, expected }: Wait, before: number): boolean {
+    const { takes, succeeds }: StepKind = STEP_KINDS[kind];
+    return takes !== undefined && (succeeds === undefined || succeeds(before, expected));
   }
 
   /** `step` of `task` performed `wait`, which found `before` in its first word and left `after`. */
   note(step: number, task: number, wait: Wait, values: { before: number; after: number; label: string }): void {
     const { index: at, kind } = wait;
-    const manner = takes[kind];
+    const { takes: manner, releases }: StepKind = STEP_KINDS[kind];
     if (manner !== undefined) {
-      if (!succeeds(kind, values.before, wait.expected)) return;
+      if (!this.isTaking(wait, values.before)) return;
       this.#holds.push({ task, label: values.label, at, manner, from: step, to: STILL_HELD });
       return;
     }
@@ -71,7 +56,7 @@ export class LockHolds {
     if (kind === "downgrade") {
       hold.to = step;
       this.#holds.push({ ...hold, manner: "shared", from: step, to: STILL_HELD });
-    } else if (gives.has(kind)) {
+    } else if (releases === true) {
       hold.to = step;
       this.#released.set(at, { step, task });
     }

@@ -1,8 +1,12 @@
-/** @module Steps and waits in words, as the timelines and reports print them. */
+/**
+ * @module Steps and waits in words, as the timelines and reports print them. The words of each kind
+ * stand in its row of the table (sync/step-kinds.ts); this fills in labels, values and names.
+ */
 
 import { POISON_FREE } from "../../memory/poison.ts";
-import { succeeds } from "../../sync/explored.ts";
-import type { Wait, WaitKind } from "../../sync/task.ts";
+import { STEP_KINDS } from "../../sync/step-kinds.ts";
+import type { StepKind } from "../../sync/step-kinds.ts";
+import type { Wait } from "../../sync/task.ts";
 
 /** Values that operations find and leave, in words. */
 export interface Spoken {
@@ -12,65 +16,40 @@ export interface Spoken {
   readonly after: string;
 }
 
-const changing: ReadonlySet<WaitKind> = new Set(["refGet", "refPut", "complete", "completeAll"]);
+const PLAIN_STEP = "{kind} {label}";
+const PLAIN_WAIT = "waits for {label}{held}";
 
 /** A step that ran: `refPut mm.users 2 → 1`. `beforeValue` is what its first word held. */
-export function phraseOf(wait: Wait, beforeValue: number, { label, before, after }: Spoken): string {
+export function phraseOf(wait: Wait, beforeValue: number, spoken: Spoken): string {
   const { kind } = wait;
-  if (beforeValue === POISON_FREE && wait.words === 1) return `${kind} ${label}: poison`;
-  if (changing.has(kind)) return `${kind} ${label} ${before} → ${after}`;
-  switch (kind) {
-    case "park":
-      return `wakes up on ${label}`;
-    case "sleep":
-      return succeeds(kind, beforeValue, wait.expected)
-        ? `goes to sleep on ${label}`
-        : `does not sleep on ${label}: it has changed`;
-    case "testCondition":
-      return `tests the condition of ${label}`;
-    case "tryLock":
-    case "tryDownRead":
-    case "tryDownWrite":
-      return `${kind} ${label}${succeeds(kind, beforeValue, wait.expected) ? "" : ": busy"}`;
-    case "refGetNotZero":
-      return beforeValue === 0 ? `${kind} ${label}: is 0` : `${kind} ${label} ${before} → ${after}`;
-    case "compareExchange":
-      return beforeValue === wait.expected
-        ? `exchange ${label} ${before} → ${after}`
-        : `exchange ${label}: is ${before}`;
-    case "waitWhile":
-      return `has seen ${label} = ${before}`;
-    case "read":
-    case "peek":
-      return wait.words === 1 ? `read ${label} = ${before}` : `read ${label}`;
-    case "write":
-      return wait.words === 1 ? `write ${label} = ${after}` : `write ${label}`;
-    case "update":
-      return wait.words === 1 && before !== after ? `update ${label} ${before} → ${after}` : `update ${label}`;
-    default:
-      return `${kind} ${label}`;
-  }
+  const isOneWord = wait.words === 1;
+  if (beforeValue === POISON_FREE && isOneWord) return `${kind} ${spoken.label}: poison`;
+  const row: StepKind = STEP_KINDS[kind];
+  const hasFailed = row.succeeds !== undefined && !row.succeeds(beforeValue, wait.expected);
+  const isChange = isOneWord && spoken.before !== spoken.after;
+  const text =
+    (hasFailed ? row.saysFailing : undefined) ??
+    (isOneWord ? row.saysOfWord : undefined) ??
+    (isChange ? row.saysOfChange : undefined) ??
+    row.says ??
+    PLAIN_STEP;
+  return filled(text, { kind, ...spoken });
 }
 
 /** A wait that cannot go on: `waits for mmapLock, held by exit`. */
 export function waitPhrase(kind: string, label: string, holders: readonly string[], isQueued: boolean): string {
-  const held = holders.length === 0 ? "" : `, held by ${holders.join(", ")}`;
-  switch (kind) {
-    case "park":
-      return `sleeps on ${label}`;
-    case "completionWait":
-      return `waits for ${label} to be completed`;
-    case "waitWhile":
-      return `waits for ${label} to change`;
-    case "srcuWait":
-      return `waits for readers of ${label}${holders.length === 0 ? "" : `: ${holders.join(", ")}`}`;
-    case "srcuBarrier":
-      return `waits for the calls of ${label}`;
-    case "shootdownWait":
-      return "waits for stores under way";
-    case "downRead":
-      return `waits for ${label}${isQueued ? `, behind ${holders.join(", ")}` : held}`;
-    default:
-      return `waits for ${label}${held}`;
-  }
+  const names = holders.join(", ");
+  const isAlone = holders.length === 0;
+  const text = rowOf(kind)?.waits ?? PLAIN_WAIT;
+  const held = isAlone ? "" : `, ${isQueued ? "behind" : "held by"} ${names}`;
+  return filled(text, { label, held, readers: isAlone ? "" : `: ${names}` });
+}
+
+/** Recordings are data, so the kind may be any word. */
+function rowOf(kind: string): StepKind | undefined {
+  return (STEP_KINDS as Readonly<Partial<Record<string, StepKind>>>)[kind];
+}
+
+function filled(text: string, values: Readonly<Record<string, string>>): string {
+  return text.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "");
 }

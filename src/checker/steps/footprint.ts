@@ -1,72 +1,24 @@
 /**
  * @module What a step touches, and so which steps depend on each other.
  *
- * A footprint is a list of (place, manner). A place is a word that some operation named, numbered from 1 in the order of
- * first sight; place 0 stands for all data words together and only conditions, whose reads are unnamed, look at it. Two
- * steps are independent when at every common place their manners commute. Footprints are interned: equal ones have one
- * number, and whether two of them conflict is computed once.
+ * A footprint is a list of (place, manner). A place is a word that some operation named, numbered
+ * from 1 in the order of first sight; place 0 stands for all data words together and only
+ * conditions, whose reads are unnamed, look at it. Two steps are independent when at every common
+ * place their manners commute. Footprints are interned: equal ones have one number, and whether two
+ * of them conflict is computed once.
  *
- * An operation of a primitive touches its first word, which stands for the whole primitive. `access()` operations and a
- * shootdown's bump touch every word they name, so that freeing an object conflicts with each use of any part of it.
+ * An operation of a primitive touches its first word, which stands for the whole primitive.
+ * `access()` operations and a shootdown's bump touch every word they name, so that freeing an
+ * object conflicts with each use of any part of it.
  */
 
 import { CONTROL_WORDS, DEATHS } from "../../sync/control-block.ts";
-import { FOOTPRINTS } from "../../sync/explored.ts";
-import type { Wait, WaitKind, WordRange } from "../../sync/task.ts";
-import { PUT, QUEUE, READ, SCAN, TEST, WRITE, mannerOf, mannersConflict } from "./manners.ts";
-import type { Manner } from "./manners.ts";
+import type { Wait, WordRange } from "../../sync/task.ts";
 import { ALL } from "./dependence.ts";
 import type { Dependence } from "./dependence.ts";
-
-/** All kinds, in a fixed order: an operation's code is its kind's place here. */
-export const KINDS: readonly WaitKind[] = Object.keys(FOOTPRINTS) as WaitKind[];
-const codes: Readonly<Record<string, number>> = Object.fromEntries(KINDS.map((kind, code) => [kind, code]));
-
-/** The number of a kind. */
-export function kindCode(kind: WaitKind): number {
-  return codes[kind] as number; // every kind has one
-}
-
-/** Kinds that may have to wait. */
-export const MAY_BLOCK: Uint8Array = flags([
-  "park",
-  "lock",
-  "downRead",
-  "downWrite",
-  "completionWait",
-  "srcuWait",
-  "srcuBarrier",
-  "seqReadBegin",
-  "shootdownWait",
-  "waitWhile",
-]);
-/** Kinds whose footprint depends on whether they succeed. */
-export const CONDITIONAL: Uint8Array = flags([
-  ...KINDS.filter((kind) => FOOTPRINTS[kind] === "success-writes"),
-  ...(["refGet", "srcuReadLock", "srcuReadUnlock"] as const),
-]);
-/** Kinds that touch every word that they name. */
-const wholeRange: Uint8Array = flags([
-  "read",
-  "peek",
-  "write",
-  "update",
-  "release",
-  "add",
-  "alloc",
-  "free",
-  "compareExchange",
-  "shootdownBump",
-]);
-/** Kinds whose writes a condition may see. */
-const changesData: Uint8Array = flags([
-  ...(["refGet", "refGetNotZero", "refPut", "seqWriteBegin", "seqWriteEnd", "complete", "completeAll"] as const),
-  ...(["write", "update", "add", "alloc", "free", "compareExchange", "shootdownBump", "srcuCallback"] as const),
-]);
-
-function flags(kinds: readonly WaitKind[]): Uint8Array {
-  return Uint8Array.from(KINDS, (kind) => (kinds.includes(kind) ? 1 : 0));
-}
+import { CHANGES_DATA, KINDS, PARK, TEST_CONDITION, TOUCHES_ALL } from "./kinds.ts";
+import { PUT, QUEUE, READ, SCAN, TEST, WRITE, mannerOf, mannersConflict } from "./manners.ts";
+import type { Manner } from "./manners.ts";
 
 const CODES = 64;
 const MATRIX = 512;
@@ -75,11 +27,6 @@ const SUCCESS = 1;
 /** How a task leaves a queue when it times out or wakes for no reason. */
 const LEAVES = 2;
 const VARIANTS = 3;
-
-export const PARK: number = kindCode("park");
-export const SLEEP: number = kindCode("sleep");
-export const TEST_CONDITION: number = kindCode("testCondition");
-export const COMPLETION_WAIT: number = kindCode("completionWait");
 
 export interface FootprintOptions {
   readonly dependence: Dependence;
@@ -99,7 +46,10 @@ const NO_WORD = 2 ** 40;
 export class Footprints {
   /** Place of each word index, 0 for none yet. */
   #placeOf: Int32Array;
-  /** The same of words that lie outside the heap and are named by numbers below 0 (frame tables: memory/ram.ts). */
+  /**
+   * The same of words that lie outside the heap and are named by numbers below 0 (frame tables:
+   * memory/ram.ts).
+   */
   readonly #placeOutside = new Map<number, number>();
   /** The reverse; nothing for a place that is no word. */
   readonly #wordOf: (number | undefined)[] = [];
@@ -169,7 +119,10 @@ export class Footprints {
     return this.#places++;
   }
 
-  /** What a footprint touches, in a form that means the same in every exploration of the scenario: word, manner, ... */
+  /**
+   * What a footprint touches, in a form that means the same in every exploration of the scenario:
+   * word, manner, ...
+   */
   describe(footprint: number): number[] {
     const described: number[] = [];
     for (let pair = this.starts[footprint]!; pair < this.starts[footprint + 1]!; pair++) {
@@ -269,13 +222,14 @@ export class Footprints {
 
   #make(code: number, wait: Wait, success: boolean): number {
     const pairs: [number, Manner][] = [];
-    const manner = mannerOf(KINDS[code]!, success, this.isStrict(wait.index));
+    const manner = mannerOf(code, success, this.isStrict(wait.index));
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {
-      const words = wholeRange[code] === 1 ? wait.words : 1;
+      const words = TOUCHES_ALL[code] === 1 ? wait.words : 1;
       for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), manner]);
-      if (this.scans && changesData[code] === 1 && manner !== READ && wait.index >= CONTROL_WORDS) pairs.push([0, PUT]);
+      if (this.scans && CHANGES_DATA[code] === 1 && manner !== READ && wait.index >= CONTROL_WORDS)
+        pairs.push([0, PUT]);
     }
     if (manner !== READ) this.#addWatched(pairs, wait);
     return this.#intern(pairs);

@@ -1,20 +1,25 @@
 /**
- * @module How a step touches a place, and which manners commute: two steps that touch one place in manners that commute lead
- * to the same state and the same answers in either order.
+ * @module How a step touches a place, and which manners commute: two steps that touch one place in
+ * manners that commute lead to the same state and the same answers in either order.
  *
- * Some commute only where something else never happens: a reference that is put back is no different from any other as long
- * as the count cannot reach 0, and a wake of a queue on which nobody ever waits does nothing. The search takes such a word
- * for lenient until an execution shows that it is not; see dependence.ts.
+ * Some commute only where something else never happens: a reference that is put back is no
+ * different from any other as long as the count cannot reach 0, and a wake of a queue on which
+ * nobody ever waits does nothing. The search takes such a word for lenient until an execution shows
+ * that it is not; see dependence.ts.
  */
 
-import { FOOTPRINTS } from "../../sync/explored.ts";
-import type { WaitKind } from "../../sync/task.ts";
+import { STEP_KINDS } from "../../sync/step-kinds.ts";
+import type { StepKind, Touch } from "../../sync/step-kinds.ts";
+import { KINDS } from "./kinds.ts";
 
 export type Manner = number;
 export const READ: Manner = 0;
 /** Conflicts with everything. */
 export const WRITE: Manner = 1;
-/** Going in and out of what many may be in: readers of a semaphore, read sections outside any grace period. */
+/**
+ * Going in and out of what many may be in: readers of a semaphore, read sections outside any grace
+ * period.
+ */
 export const SHARE: Manner = 2;
 /** The test of a condition, after which the task may be parked: matters to a wake of one only. */
 export const TEST: Manner = 3;
@@ -24,7 +29,10 @@ export const QUEUE: Manner = 4;
 export const PUT: Manner = 5;
 /** A condition, which may read anything (place 0); the call of a recorded operation. */
 export const SCAN: Manner = 6;
-/** Adding to a word without being told what it held: a reference, a completion, a count, a wake on which nobody waits. */
+/**
+ * Adding to a word without being told what it held: a reference, a completion, a count, a wake on
+ * which nobody waits.
+ */
 export const RAISE: Manner = 7;
 export const MANNERS = 8;
 
@@ -50,41 +58,30 @@ export function mannersConflict(a: Manner, b: Manner): boolean {
   return conflicts[a * MANNERS + b] === 1;
 }
 
-/** Of a step that succeeds, and of one that does not. Kinds that are not here write, or read, as explored.ts says. */
-const special: Readonly<Partial<Record<WaitKind, readonly [Manner, Manner]>>> = {
-  downRead: [SHARE, SHARE],
-  upRead: [SHARE, SHARE],
-  tryDownRead: [SHARE, READ],
-  // Outside any grace period; inside one, which index a section takes and which section is the last one matter.
-  srcuReadLock: [SHARE, WRITE],
-  srcuReadUnlock: [SHARE, WRITE],
-  enqueue: [QUEUE, QUEUE],
-  dequeue: [QUEUE, QUEUE],
-  sleep: [QUEUE, READ],
-  wakeAll: [QUEUE, QUEUE],
-  // A reference that is taken from nothing leaves a count that is spoilt.
-  refGet: [RAISE, WRITE],
-  refGetNotZero: [RAISE, READ],
-  complete: [RAISE, RAISE],
-  add: [RAISE, RAISE],
-  opCall: [SCAN, SCAN],
-  opReturn: [PUT, PUT],
+const mannersByTouch: Readonly<Record<Touch, Manner>> = {
+  read: READ,
+  write: WRITE,
+  share: SHARE,
+  test: TEST,
+  queue: QUEUE,
+  count: RAISE,
+  call: SCAN,
+  return: PUT,
 };
 
-/** Where nothing has shown that the word is strict. */
-const lenient: Readonly<Partial<Record<WaitKind, Manner>>> = { refPut: RAISE, wakeAll: RAISE, wakeOne: RAISE };
-/** Where something has. */
-const strict: Readonly<Partial<Record<WaitKind, Manner>>> = { complete: WRITE, add: WRITE };
+/** By code: of a step that succeeds or not, on a word that is strict or not. */
+const manners: Uint8Array = Uint8Array.from(KINDS.flatMap((kind) => mannersOf(STEP_KINDS[kind])));
+const PER_KIND = 4;
+const SUCCESS = 1;
+const STRICT = 2;
 
-/** How an operation of this kind touches its words. */
-export function mannerOf(kind: WaitKind, succeeds: boolean, isStrict: boolean): Manner {
-  const known = isStrict ? strict[kind] : lenient[kind];
-  if (known !== undefined) return known;
-  const [success, failure] = special[kind] ?? plain(kind);
-  return succeeds ? success : failure;
+function mannersOf({ touch, touchFailing = touch, touchLenient, touchStrict }: StepKind): Manner[] {
+  const lenient = [touchLenient ?? touchFailing, touchLenient ?? touch];
+  const strict = [touchStrict ?? touchFailing, touchStrict ?? touch];
+  return [...lenient, ...strict].map((each) => mannersByTouch[each]);
 }
 
-function plain(kind: WaitKind): readonly [Manner, Manner] {
-  const footprint = FOOTPRINTS[kind];
-  return footprint === "read" ? [READ, READ] : [WRITE, footprint === "success-writes" ? READ : WRITE];
+/** How an operation of this kind touches its words. */
+export function mannerOf(code: number, succeeds: boolean, isStrict: boolean): Manner {
+  return manners[code * PER_KIND + (succeeds ? SUCCESS : 0) + (isStrict ? STRICT : 0)]!;
 }

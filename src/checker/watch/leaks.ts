@@ -1,15 +1,14 @@
 /**
- * @module What is left at the end of an execution in which every task returned: objects that were allocated and not freed,
- * and reference counts that somebody holds up. What may be left is the scenario's to say; without that, no more of each
- * kind than at the beginning.
+ * @module What is left at the end of an execution in which every task returned: objects that were
+ * allocated and not freed, and reference counts that somebody holds up. What may be left is the
+ * scenario's to say; without that, no more of each kind than at the beginning.
  */
 
-import { kindCode } from "../steps/footprint.ts";
+import { COUNTS_REFERENCES, kindCode } from "../steps/kinds.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Trace } from "../steps/trace.ts";
 import type { ObjectLife, ObjectLives } from "./object-lives.ts";
 
-const REF_KINDS: ReadonlySet<number> = new Set((["refGet", "refGetNotZero", "refPut"] as const).map(kindCode));
 const REF_PUT = kindCode("refPut");
 
 export interface Leak {
@@ -47,7 +46,10 @@ export function findLeaks(context: LeakContext): Leak[] {
   return leaks;
 }
 
-/** Objects that the execution allocated and that are more of their kind than the set-up's that it freed. */
+/**
+ * Objects that the execution allocated and that are more of their kind than the set-up's that it
+ * freed.
+ */
 function objectsLeft({ lives, mayRemain }: LeakContext): ObjectLife[] {
   const spare = new Map<string, number>();
   for (const { label, allocStep } of lives.all) {
@@ -73,11 +75,14 @@ function leakOf(context: LeakContext, life: ObjectLife, counts: ReadonlyMap<numb
   return { kind: "leak", message: what, steps: [allocStep] };
 }
 
-/** The reference counts that steps touched, with the last step that took one; its first touch if none did. */
+/**
+ * The reference counts that steps touched, with the last step that took one; its first touch if
+ * none did.
+ */
 function countsTouched(trace: Trace): Map<number, number> {
   const counts = new Map<number, number>();
   for (let step = 0; step < trace.length; step++) {
-    if (!REF_KINDS.has(trace.kind[step]!)) continue;
+    if (COUNTS_REFERENCES[trace.kind[step]!] === 0) continue;
     const word = trace.index[step]!;
     if (trace.kind[step] !== REF_PUT || !counts.has(word)) counts.set(word, step);
   }

@@ -1,10 +1,10 @@
 /**
- * @module The objects of an execution: where each was allocated and freed, so that a use of a freed one is noticed when it
- * happens, and what is left at the end is known.
+ * @module The objects of an execution: where each was allocated and freed, so that a use of a freed
+ * one is noticed when it happens, and what is left at the end is known.
  */
 
 import type { Wait } from "../../sync/task.ts";
-import { kindCode } from "../steps/footprint.ts";
+import { kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 
 const ALLOC = kindCode("alloc");

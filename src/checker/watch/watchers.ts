@@ -1,17 +1,19 @@
 /**
- * @module What looks on while an execution goes its way: at freed memory, at the scenario's invariants, at recorded
- * operations, and in the end at what is left. None of it changes what can happen next.
+ * @module What looks on while an execution goes its way: at freed memory, at the scenario's
+ * invariants, at recorded operations, and in the end at what is left. None of it changes what can
+ * happen next.
  *
- * An invariant is looked at after every step. It names the words that it reads, and steps that write one of them depend
- * on each other (footprint.ts), so that each order in which those words can change is explored. Words that plain stores
- * change under a lock are covered by naming the lock's word.
+ * An invariant is looked at after every step. It names the words that it reads, and steps that
+ * write one of them depend on each other (footprint.ts), so that each order in which those words
+ * can change is explored. Words that plain stores change under a lock are covered by naming the
+ * lock's word.
  */
 
 import type { Wait } from "../../sync/task.ts";
 import type { Execution } from "../execution/execution.ts";
 import type { Witness } from "../execution/witness.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
-import { MAY_BLOCK, kindCode } from "../steps/footprint.ts";
+import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";
 import { findLeaks } from "./leaks.ts";
 import { forgetOperations, recordedHistories } from "./linearizability.ts";
 import { ObjectLives } from "./object-lives.ts";
@@ -71,7 +73,10 @@ export class Watchers {
     watchPlainAccesses(this.#plain);
   }
 
-  /** The execution is over, and the machine has not stopped. `isWhole`: every task returned, and none died. */
+  /**
+   * The execution is over, and the machine has not stopped. `isWhole`: every task returned, and
+   * none died.
+   */
   atEnd(isWhole: boolean): void {
     const run = this.#run;
     for (const history of recordedHistories()) {
@@ -93,7 +98,10 @@ export class Watchers {
     return this.lives.freedBefore(wait);
   }
 
-  /** A wait for something in freed memory may never end, and so never be seen as a step: it is told when it begins. */
+  /**
+   * A wait for something in freed memory may never end, and so never be seen as a step: it is told
+   * when it begins.
+   */
   #lookAtWaits(only: number | undefined): void {
     const run = this.#run;
     if (run.hasStopped) return;

@@ -1,0 +1,65 @@
+/**
+ * @module What a search asks of a kind of step, again and again: arrays by the kind's code, made
+ * from the table of sync/step-kinds.ts when this module is loaded.
+ */
+
+import { STEP_KINDS } from "../../sync/step-kinds.ts";
+import type { StepKind, WaitKind } from "../../sync/step-kinds.ts";
+
+/** All kinds, in a fixed order: the code of a kind is its place here. */
+export const KINDS: readonly WaitKind[] = Object.keys(STEP_KINDS) as WaitKind[];
+const table: readonly StepKind[] = KINDS.map((kind) => STEP_KINDS[kind]);
+const codes: Readonly<Record<string, number>> = Object.fromEntries(KINDS.map((kind, code) => [kind, code]));
+
+/** The code of a kind. */
+export function kindCode(kind: WaitKind): number {
+  return codes[kind] as number; // every kind has one
+}
+
+function flags(isSet: (row: StepKind) => boolean): Uint8Array {
+  return Uint8Array.from(table, (row) => (isSet(row) ? 1 : 0));
+}
+
+/** Kinds that may have to wait. */
+export const MAY_BLOCK: Uint8Array = flags(({ enabled }) => enabled !== undefined);
+/** Kinds whose footprint depends on whether they succeed. */
+export const CONDITIONAL: Uint8Array = flags(({ succeeds: test }) => test !== undefined);
+/** Kinds that touch every word that they name. */
+export const TOUCHES_ALL: Uint8Array = flags(({ whole }) => whole === true);
+/** Kinds whose writes a condition may see. */
+export const CHANGES_DATA: Uint8Array = flags(({ data }) => data === true);
+/** Kinds that take or give back a reference. */
+export const COUNTS_REFERENCES: Uint8Array = flags(({ refcount }) => refcount === true);
+/** Kinds whose task queues, or sleeps in a queue. */
+export const QUEUES: Uint8Array = flags(({ queues }) => queues === true);
+/** Kinds that commute with their like unless their task looks at the word, too. */
+export const IS_BLIND: Uint8Array = flags(({ blind }) => blind === true);
+
+/** More than there are tasks. */
+const EVERYBODY = 255;
+/** How many of those that are parked on its word a kind wakes. */
+export const WAKES: Uint8Array = Uint8Array.from(table, ({ wakes }) =>
+  wakes === undefined ? 0 : wakes === "all" ? EVERYBODY : 1,
+);
+
+export const PARK: number = kindCode("park");
+export const SLEEP: number = kindCode("sleep");
+export const ENQUEUE: number = kindCode("enqueue");
+export const TEST_CONDITION: number = kindCode("testCondition");
+export const WAKE_ONE: number = kindCode("wakeOne");
+export const COMPLETION_WAIT: number = kindCode("completionWait");
+
+/**
+ * Whether an operation may be performed where its first word has this value. A park never may: see
+ * parking.ts.
+ */
+export function allows(code: number, value: number, expected: number): boolean {
+  const { enabled } = table[code]!; // every code has a row
+  return enabled === undefined || enabled(value, expected);
+}
+
+/** Whether an operation succeeds where its first word has this value. */
+export function succeeds(code: number, value: number, expected: number): boolean {
+  const { succeeds: test } = table[code]!; // every code has a row
+  return test === undefined || test(value, expected);
+}
