@@ -1,16 +1,18 @@
 /**
- * @module The checker's front door: explores a scenario under an engine until everything is covered or a limit is reached, and
- * says what was found and what was covered. parallel.ts does the same with several threads.
+ * @module The checker's front door: explores a scenario under an engine until everything is covered
+ * or a limit is reached, and says what was found and what was covered. parallel.ts does the same
+ * with several threads.
  */
 
 import { divertLockdep } from "../sync/lockdep.ts";
 import { watchPeeks } from "../sync/peeks.ts";
 import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
-import { requireSameFingerprint, requireSameScenario, resumedOptions, validCheckpoint } from "./session/checkpoint.ts";
+import { requireSameFingerprint, requireSameScenario, validCheckpoint } from "./session/checkpoint.ts";
 import type { Exploration, ExploreOptions } from "./session/exploration.ts";
 import { findEqualTasks } from "./session/find-equal-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
+import { resumedOptions } from "./session/recorded-options.ts";
 import { Session, libertiesOf } from "./session/session.ts";
 import { addSearches, secondSearch } from "./session/two-searches.ts";
 import { DependsOnMore, LEAST, addDependence } from "./steps/dependence.ts";
@@ -20,10 +22,10 @@ import { watchPlainAccesses } from "./watch/plain-accesses.ts";
 export type { Exploration, ExploreOptions, Observer, Progress } from "./session/exploration.ts";
 
 /**
- * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well. Throws
- * {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its steps, {@link EngineFault} if the
- * checker itself goes wrong, RangeError if it has no tasks or too many, CheckpointError when it cannot go on from
- * options.resumeFrom.
+ * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well.
+ * Throws {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its
+ * steps, {@link EngineFault} if the checker itself goes wrong, RangeError if it has no tasks or too
+ * many, CheckpointError when it cannot go on from options.resumeFrom.
  * @example Two tasks count, and one of them may not be noticed.
  * ```ts
  * import { Places, defineScenario, explore } from "hmm-ts/checker";

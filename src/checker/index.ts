@@ -1,10 +1,10 @@
 /**
- * @module hmm-ts/checker
- * The checker's public face: explore every interleaving of a few tasks, and the pieces that such tasks are made of. docs/CHECKER.md
- * is its guide. Everything that a user needs is exported here, and nothing else.
+ * @module hmm-ts/checker The checker's public face: explore every interleaving of a few tasks, and
+ * the pieces that such tasks are made of. docs/CHECKER.md is its guide. Everything that a user
+ * needs is exported here, and nothing else.
  */
 
-export type { EngineName, EngineOptions } from "./engines/engines.ts";
+export type { EngineOptions } from "./engines/engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
 export { findingIdentity, type Finding, type FindingKind, type Site } from "./findings/finding.ts";
 export { ExplorerCrash, exploreInParallel, type ParallelOptions, type ParallelRequest } from "./parallel/parallel.ts";
@@ -21,6 +21,7 @@ export {
   defaultLiberties,
   defineScenario,
   type AnyScenario,
+  type EngineName,
   type ExecutionEnd,
   type Invariant,
   type Liberties,

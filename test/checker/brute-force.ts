@@ -1,6 +1,7 @@
 /**
- * @module Every interleaving of a small program, one after the other, without any notion of which steps depend on each other: what
- * a search that leaves some out must come to as well. Shares nothing with the engines but the execution itself.
+ * @module Every interleaving of a small program, one after the other, without any notion of which
+ * steps depend on each other: what a search that leaves some out must come to as well. Shares
+ * nothing with the engines but the execution itself.
  */
 
 import { OVER } from "../../src/checker/engines/scheduler.ts";
@@ -21,8 +22,8 @@ export interface Recorded {
 }
 
 /**
- * How an execution ended: the words, what each task was told, and where those wait that cannot go on. Equal tasks have no
- * names in it.
+ * How an execution ended: the words, what each task was told, and where those wait that cannot go
+ * on. Equal tasks have no names in it.
  */
 function outcomeOf(run: Execution, program: Recorded): string {
   const [group = []] = program.scenario.equalTasks || [];
@@ -52,9 +53,9 @@ export function allOutcomes(program: Recorded, options: ExploreOptions, limit: n
     for (let executions = 0; executions < limit; executions++) {
       run.restart(0);
       for (const [first = OVER] of left) run.step(first);
-      for (let count = run.listEnabled(); count > 0; count = run.listEnabled()) {
-        left.push(Array.from(run.enabled.subarray(0, count)));
-        run.step(run.enabled[0]!);
+      for (let count = run.frontier.listEnabled(); count > 0; count = run.frontier.listEnabled()) {
+        left.push(Array.from(run.frontier.enabled.subarray(0, count)));
+        run.step(run.frontier.enabled[0]!);
       }
       outcomes.add(outcomeOf(run, program));
       for (let last = left.at(-1); last !== undefined; last = left.at(-1)) {
@@ -86,7 +87,7 @@ export function seenOutcomes(
   };
   const ended = (run: Execution): void => {
     // Not of one that the engine gave up.
-    if (run.listEnabled() === 0) outcomes.add(outcomeOf(run, program));
+    if (run.frontier.listEnabled() === 0) outcomes.add(outcomeOf(run, program));
   };
   const seen = explore(scenario, { ...options, observer: { ended } });
   return { seen, outcomes };

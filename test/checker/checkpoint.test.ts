@@ -1,11 +1,11 @@
 /**
- * @module Stopping and going on: an exploration that is stopped again and again ends with what one says that was never
- * stopped, under every engine; and a checkpoint that does not fit is refused.
+ * @module Stopping and going on: an exploration that is stopped again and again ends with what one
+ * says that was never stopped, under every engine; and a checkpoint that does not fit is refused.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { EngineName } from "../../src/checker/engines/engines.ts";
+import type { EngineName } from "../../src/checker/scenario.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Exploration, ExploreOptions } from "../../src/checker/explore.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
@@ -16,7 +16,9 @@ import * as variables from "./programs/variables.ts";
 import * as waits from "./programs/waits.ts";
 import { randomProgram } from "./random-programs.ts";
 
-/** Explores with a stop after every `stride` executions, each time through the text of a checkpoint. */
+/**
+ * Explores with a stop after every `stride` executions, each time through the text of a checkpoint.
+ */
 function withStops(program: Scenario<unknown>, options: ExploreOptions, stride: number): Exploration {
   const total = options.executions ?? Infinity;
   let seen = explore(program, { ...options, resumable: true, executions: Math.min(stride, total) });

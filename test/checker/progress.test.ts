@@ -1,8 +1,11 @@
-/** @module What an exploration says about itself while it runs: counts, the estimate of what is left, and the words for both. */
+/**
+ * @module What an exploration says about itself while it runs: counts, the estimate of what is
+ * left, and the words for both.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { EngineName } from "../../src/checker/engines/engines.ts";
+import type { EngineName } from "../../src/checker/scenario.ts";
 import { estimateFrom, fractionOf } from "../../src/checker/engines/estimate.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Progress } from "../../src/checker/explore.ts";
@@ -31,7 +34,9 @@ test("the part done of a tree of which all branches are known is exact", () => {
   assert.equal(estimateFrom(10, 0), undefined);
 });
 
-/** How far off the estimate may be from a tenth of the way on; the module's head says what was seen. */
+/**
+ * How far off the estimate may be from a tenth of the way on; the module's head says what was seen.
+ */
 const FACTOR = 20;
 const counted: readonly (readonly [Scenario<unknown>, EngineName])[] = [
   [variables.fib(3), "optimal"],

@@ -2,15 +2,17 @@
  * @module Every class that has an execution within a bound, exactly. What is bounded is one of two:
  *
  * - preemptions: switches away from a task that could have gone on;
- * - delays (Emmi, Qadeer, Rakamaric, POPL 2011): there is one schedule that costs nothing, in which each task goes on until
- *   it has to wait or is over and then the next one has its turn; passing over a task that could go on costs one each.
+ * - delays (Emmi, Qadeer, Rakamaric, POPL 2011): there is one schedule that costs nothing, in which
+ *   each task goes on until it has to wait or is over and then the next one has its turn; passing
+ *   over a task that could go on costs one each.
  *
- * Cutting a partial-order reduction at the bound would lose classes (Coons, Musuvathi, McKinley, OOPSLA 2013), so this is
- * a plain search over schedules, made affordable otherwise: a beginning is given up if an equivalent one that ended in the
- * same task was there before at no higher cost. What can follow, and at what cost, depends on nothing else.
+ * Cutting a partial-order reduction at the bound would lose classes (Coons, Musuvathi, McKinley,
+ * OOPSLA 2013), so this is a plain search over schedules, made affordable otherwise: a beginning is
+ * given up if an equivalent one that ended in the same task was there before at no higher cost.
+ * What can follow, and at what cost, depends on nothing else.
  */
 
-import type { Execution } from "../execution/execution.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
 import { ClassKeys } from "../steps/class-key.ts";
 import { TASK_LIMIT, choiceOf, isGoingOn, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
@@ -27,12 +29,16 @@ interface Priced {
   readonly key: number;
 }
 
-/** What a choice costs: `last` did the step before (or nobody), `able` are the tasks that can go on. */
+/**
+ * What a choice costs: `last` did the step before (or nobody), `able` are the tasks that can go on.
+ */
 export type Price = (chosen: number, last: number, able: readonly number[]) => number;
 
 export const preemptionPrice: Price = (chosen, last, able) => (chosen === last || !able.includes(last) ? 0 : 1);
 
-/** Tasks have their turns in their order, round and round, beginning with the one that went last. */
+/**
+ * Tasks have their turns in their order, round and round, beginning with the one that went last.
+ */
 export const delayPrice: Price = (chosen, last, able) => {
   const first = Math.max(last, 0);
   const turn = (task: number): number => (task >= first ? task - first : task - first + TASK_LIMIT);
@@ -67,7 +73,7 @@ export class Bounded implements Scheduler {
   /** The keys of the beginning that the next execution repeats are known. */
   #isKeyed = true;
 
-  constructor(run: Execution, bound: number, price: Price) {
+  constructor(run: SearchedRun, bound: number, price: Price) {
     this.#bound = bound;
     this.#price = price;
     this.#keys = new ClassKeys(run.trace);
@@ -99,7 +105,7 @@ export class Bounded implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const { depth } = run;
     if (depth < this.#repeat) return this.#current[depth]!;
     if (depth > 0) this.#keys.extend(this.#isKeyed ? depth - 1 : 0);
@@ -157,8 +163,11 @@ export class Bounded implements Scheduler {
     return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
   }
 
-  /** The key of the beginning that a step would make: what it touches is known before it is performed. */
-  #keyAfter(run: Execution, transition: Transition): number {
+  /**
+   * The key of the beginning that a step would make: what it touches is known before it is
+   * performed.
+   */
+  #keyAfter(run: SearchedRun, transition: Transition): number {
     const { depth, trace } = run;
     const task = taskOf(transition);
     const wait = run.pending[task]!; // it is enabled
@@ -168,7 +177,10 @@ export class Bounded implements Scheduler {
     return this.#keys.at(depth + 1);
   }
 
-  /** Whether the beginning that ends with this step was there at no higher cost: then it need not even be begun. */
+  /**
+   * Whether the beginning that ends with this step was there at no higher cost: then it need not
+   * even be begun.
+   */
   #isKnown(depth: number, { transition, cost, key }: Priced): boolean {
     const before = this.#visited[taskOf(transition) + 1]!.get(key);
     return before !== undefined && before <= this.#used[depth]! + cost;

@@ -1,10 +1,10 @@
 /**
- * @module The two oracles: every interleaving, and one execution of each class by sleep sets alone. Neither is clever,
- * which is what they are for: each cleverer engine must agree with them.
+ * @module The two oracles: every interleaving, and one execution of each class by sleep sets alone.
+ * Neither is clever, which is what they are for: each cleverer engine must agree with them.
  */
 
-import type { Execution } from "../execution/execution.ts";
-import { requirePlanned } from "../execution/planned.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
+import { requirePlanned } from "./planned.ts";
 import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
@@ -22,7 +22,7 @@ interface DepthFirstState {
 /** Tries all enabled transitions at every depth. With sleep sets: all but those asleep. */
 export class DepthFirst implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
-  readonly #run: Execution;
+  readonly #run: SearchedRun;
   readonly #sleepers: Sleepers | undefined;
   readonly #current: Transition[] = [];
   readonly #todo: Transition[][] = [];
@@ -33,7 +33,7 @@ export class DepthFirst implements Scheduler {
   #repeat = 0;
   #isFirst = true;
 
-  constructor(run: Execution, options: { readonly sleepSets: boolean }) {
+  constructor(run: SearchedRun, options: { readonly sleepSets: boolean }) {
     this.#run = run;
     if (options.sleepSets) this.#sleepers = new Sleepers(run.footprints);
   }
@@ -60,7 +60,7 @@ export class DepthFirst implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
       if (depth < this.#feet.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);

@@ -1,10 +1,11 @@
 /**
- * @module The engines by name, and what can be told to each. Those that cover everything: optimal, source, sleep, naive, and
- * bounded and delay up to their bounds. Those that sample until they are stopped: random, pct, pos. How each works stands
- * in its file.
+ * @module The engines by name, and what can be told to each. Those that cover everything: optimal,
+ * source, sleep, naive, and bounded and delay up to their bounds. Those that sample until they are
+ * stopped: random, pct, pos. How each works stands in its file.
  */
 
-import type { Execution } from "../execution/execution.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
+import type { EngineName } from "../scenario.ts";
 import type { Transition } from "../steps/trace.ts";
 import { Bounded, delayPrice, preemptionPrice } from "./bounded.ts";
 import { DepthFirst } from "./depth-first.ts";
@@ -14,23 +15,6 @@ import { RandomNumbers } from "./random-numbers.ts";
 import { Pct, Pos, RandomWalk } from "./sampling.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { SourceDpor } from "./source-dpor.ts";
-
-/**
- * How executions are chosen. "optimal" performs one of each class, "source" and "sleep" too, with waste; "naive" all
- * interleavings; "bounded" and "delay" all classes up to a bound; "random", "pct" and "pos" draw from a seed; "replay"
- * follows a schedule.
- */
-export type EngineName =
-  | "optimal"
-  | "source"
-  | "sleep"
-  | "naive"
-  | "bounded"
-  | "delay"
-  | "random"
-  | "pct"
-  | "pos"
-  | "replay";
 
 /** Which engine, and what it needs to know. */
 export interface EngineOptions {
@@ -46,7 +30,10 @@ export interface EngineOptions {
   readonly pctDepth?: number;
   /** Of "replay". */
   readonly schedule?: readonly Transition[];
-  /** Of "replay": several instead, each begun when the one before has ended. Called anew when the search begins anew. */
+  /**
+   * Of "replay": several instead, each begun when the one before has ended. Called anew when the
+   * search begins anew.
+   */
   readonly schedules?: () => Iterable<readonly Transition[]>;
   /** Of "replay": leave out steps that are not possible. */
   readonly lenient?: boolean;
@@ -59,7 +46,7 @@ const DEFAULT_DELAYS = 2;
 const DEFAULT_PCT_DEPTH = 3;
 
 /** The engine that the options ask for. */
-export function makeScheduler(run: Execution, options: EngineOptions): Scheduler {
+export function makeScheduler(run: SearchedRun, options: EngineOptions): Scheduler {
   const random = new RandomNumbers(options.seed ?? 1);
   switch (options.engine ?? "optimal") {
     case "optimal":

@@ -1,9 +1,10 @@
 /**
- * @module Follows given schedules, each once: the one that a token names, or those that minimising tries. The next one is
- * asked for only when the one before it has ended, so it may depend on what that one showed.
+ * @module Follows given schedules, each once: the one that a token names, or those that minimising
+ * tries. The next one is asked for only when the one before it has ended, so it may depend on what
+ * that one showed.
  */
 
-import type { Execution } from "../execution/execution.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
 import { SPURIOUS, choiceOf, isGoingOn, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 import { OVER, SAMPLED, STOPPED } from "./scheduler.ts";
@@ -19,8 +20,8 @@ export class Follow implements Scheduler {
   #next = 0;
 
   /**
-   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that finishes goes on after each
-   * schedule, each task for as long as it can.
+   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that
+   * finishes goes on after each schedule, each task for as long as it can.
    */
   constructor(
     schedules: Iterable<readonly Transition[]>,
@@ -40,7 +41,7 @@ export class Follow implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     const enabled = run.enabled.subarray(0, count);

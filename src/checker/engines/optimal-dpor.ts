@@ -1,22 +1,25 @@
 /**
- * @module The default engine: optimal dynamic partial-order reduction with wakeup trees (Abdulla, Aronis, Jonsson, Sagonas,
- * "Source Sets: A Foundation for Optimal Dynamic Partial Order Reduction", JACM 2017, algorithm 2). It performs exactly
- * one execution of each class, and begins none that it has to give up.
+ * @module The default engine: optimal dynamic partial-order reduction with wakeup trees (Abdulla,
+ * Aronis, Jonsson, Sagonas, "Source Sets: A Foundation for Optimal Dynamic Partial Order
+ * Reduction", JACM 2017, algorithm 2). It performs exactly one execution of each class, and begins
+ * none that it has to give up.
  *
- * After each execution every race of it is turned round: at the depth of the earlier step, the sequence of reversal.ts is
- * added to what is to be tried there, unless a sleeper or another sequence covers it. A race is looked at again in each
- * execution that shares it, since what covered it before may have depended on what came later.
+ * After each execution every race of it is turned round: at the depth of the earlier step, the
+ * sequence of reversal.ts is added to what is to be tried there, unless a sleeper or another
+ * sequence covers it. A race is looked at again in each execution that shares it, since what
+ * covered it before may have depended on what came later.
  *
- * It may explore a part only: what begins with the steps before its root. Whoever owns the depths above the root (see
- * shared-tree.ts) is told of the sequences that would go there, and owns what sleeps and waits there; copies of that are
- * kept here, so that few are told in vain.
+ * It may explore a part only: what begins with the steps before its root. Whoever owns the depths
+ * above the root (see shared-tree.ts) is told of the sequences that would go there, and owns what
+ * sleeps and waits there; copies of that are kept here, so that few are told in vain.
  *
- * O1. A step that is asleep or was begun, wherever that is, covers every sequence that may begin with it: whoever explores
- *     behind it, with whatever sequences it starts from, explores all that does not sleep there.
+ * O1. A step that is asleep or was begun, wherever that is, covers every sequence that may begin
+ *     with it: whoever explores behind it, with whatever sequences it starts from, explores all
+ *     that does not sleep there.
  */
 
-import type { Execution } from "../execution/execution.ts";
-import { requirePlanned } from "../execution/planned.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
+import { requirePlanned } from "./planned.ts";
 import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { Races } from "./races.ts";
@@ -38,13 +41,16 @@ const NOTHING: WakeupNode = { transition: 0, footprint: 0, children: [], begun: 
 
 export class OptimalDpor implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
-  /** What {@link begin} was asked to give away, and did: its depths from the old root to above the new one. */
+  /**
+   * What {@link begin} was asked to give away, and did: its depths from the old root to above the
+   * new one.
+   */
   given: WakeupNode[] | undefined;
   /** Set it to have the next {@link begin} give away what it can. */
   mayGive = false;
   /** Of the last execution. Whoever reads them empties the list. */
   readonly outside: OutsideReversal[] = [];
-  readonly #run: Execution;
+  readonly #run: SearchedRun;
   readonly #races: Races;
   readonly #reversal: Reversal;
   readonly #sleepers: Sleepers;
@@ -63,11 +69,14 @@ export class OptimalDpor implements Scheduler {
   #depth = 0;
   /** Nothing behind the root was explored. */
   #isFresh = true;
-  /** The branches that ended with the last execution are asleep; depth - 1 is the deepest that has something left. */
+  /**
+   * The branches that ended with the last execution are asleep; depth - 1 is the deepest that has
+   * something left.
+   */
   #hasRetreated = false;
   #wasMaximal = false;
 
-  constructor(run: Execution) {
+  constructor(run: SearchedRun) {
     this.#run = run;
     this.#races = new Races(run);
     this.#reversal = new Reversal(run);
@@ -98,7 +107,7 @@ export class OptimalDpor implements Scheduler {
     return keep;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
       if (depth >= run.trace.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);
@@ -142,7 +151,9 @@ export class OptimalDpor implements Scheduler {
     this.explore([], node ?? NOTHING);
   }
 
-  /** Begins to explore what follows after the steps of `path`; of `node`, its step does not matter. */
+  /**
+   * Begins to explore what follows after the steps of `path`; of `node`, its step does not matter.
+   */
   explore(path: readonly WakeupNode[], node: WakeupNode): void {
     this.#run.trace.cut(0);
     for (const [depth, { transition, footprint, begun, children }] of path.entries()) {
@@ -233,8 +244,8 @@ export class OptimalDpor implements Scheduler {
   }
 
   /**
-   * Between turning to a branch and exploring it: gives away the depths down to the first that has more to try. The trace
-   * is still that of the last execution, of which `keep` steps stay.
+   * Between turning to a branch and exploring it: gives away the depths down to the first that has
+   * more to try. The trace is still that of the last execution, of which `keep` steps stay.
    */
   #give(keep: number): void {
     let last = this.#root;

@@ -18,7 +18,7 @@
 
 import { mayTimeOut } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
-import type { Execution } from "../execution/execution.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
 import { ASLEEP } from "../execution/parking.ts";
 import { COMPLETION_WAIT, CONDITIONAL, MAY_BLOCK, PARK, WAKE_ONE, allows, succeeds } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
@@ -59,7 +59,7 @@ function isWaking(choice: Choice): boolean {
 }
 
 export class Races {
-  readonly #run: Execution;
+  readonly #run: SearchedRun;
   readonly #trace: Trace;
   readonly #footprints: Footprints;
   readonly #clock: Int32Array;
@@ -69,13 +69,13 @@ export class Races {
   readonly #wakesAny: boolean;
   readonly #mayDie: boolean;
 
-  constructor(run: Execution) {
+  constructor(run: SearchedRun) {
     this.#run = run;
     this.#trace = run.trace;
     this.#footprints = run.footprints;
     this.#clock = new Int32Array(run.tasks);
     this.#wakesAny = run.liberties.wakeAny;
-    this.#leaves = run.liberties.timeouts > 0 || run.spurious.isPossible;
+    this.#leaves = run.waitsMayEnd;
     this.#mayDie = run.liberties.deaths > 0;
   }
 
@@ -113,7 +113,7 @@ export class Races {
       second.task = task;
       second.step = this.#trace.length;
       second.kind = run.pendingCode[task]!;
-      second.cause = run.parking.wokenBy[task]!;
+      second.cause = run.wakeOf(task);
       this.#trace.waits[second.step] = wait;
       for (let choice = RUN; choice < CHOICES; choice++) this.#alternative(choice, visit);
     }
@@ -125,11 +125,10 @@ export class Races {
     const wait = this.#trace.waits[second.step]!;
     const { liberties } = this.#run;
     second.choice = choice;
-    if (choice === DEATH && !(this.#mayDie && this.#run.deaths.isMortal(second.task))) return;
+    if (choice === DEATH && !(this.#mayDie && this.#run.isMortal(second.task))) return;
     if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
     if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
-    if (choice === SPURIOUS && !(second.kind === PARK && this.#run.spurious.mayEverWake(second.task, second.step)))
-      return;
+    if (choice === SPURIOUS && !(second.kind === PARK && this.#run.mayEverWake(second.task, second.step))) return;
     const footprint = this.#footprintOf(choice, wait);
     if (second.step < this.#trace.length && this.#isPossibleBefore(second.step)) {
       this.#visitFrom(second.step, footprint, visit);
@@ -262,7 +261,7 @@ export class Races {
     while (ordinal <= total && this.#isKept(first, trace.positions[ordinal * tasks + task]!)) ordinal++;
     if (ordinal > total) {
       const isParked = this.#run.pendingCode[task] === PARK && this.#run.pending[task]?.index === index;
-      return isParked && !this.#isWoken(first, this.#run.parking.wokenBy[task]!);
+      return isParked && !this.#isWoken(first, this.#run.wakeOf(task));
     }
     const step = trace.positions[ordinal * tasks + task]!;
     return trace.kind[step] === PARK && trace.index[step] === index && !this.#isWoken(first, trace.cause[step]!);
@@ -321,12 +320,12 @@ export class Races {
   }
 
   #mayDieBefore(first: number): boolean {
-    const { deaths, liberties } = this.#run;
+    const run = this.#run;
     const trace = this.#trace;
     for (let step = 0; step < this.#second.step; step++) {
-      if (deaths.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step))) return false;
+      if (run.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step))) return false;
     }
-    return this.#usedBefore(first, DEATH) < liberties.deaths;
+    return this.#usedBefore(first, DEATH) < run.liberties.deaths;
   }
 
   /**

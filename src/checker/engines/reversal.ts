@@ -11,7 +11,7 @@
  * or that is waiting to be, need not be added.
  */
 
-import type { Execution } from "../execution/execution.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
 import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
 import { PARK } from "../steps/kinds.ts";
@@ -21,7 +21,7 @@ import { wakeupNode } from "./wakeup-tree.ts";
 import type { Sleeper, WakeupNode } from "./wakeup-tree.ts";
 
 export class Reversal {
-  readonly #run: Execution;
+  readonly #run: SearchedRun;
   readonly #trace: Trace;
   readonly #tasks: number;
   /** Positions of the steps of the sequence, without `second`. */
@@ -40,7 +40,7 @@ export class Reversal {
   #secondTask = 0;
   #secondFootprint = 0;
 
-  constructor(run: Execution) {
+  constructor(run: SearchedRun) {
     this.#run = run;
     this.#trace = run.trace;
     this.#tasks = run.tasks;
@@ -135,7 +135,7 @@ export class Reversal {
         this.#run.footprints.conflict(footprint, trace.footprint[step]!)
       );
     }
-    if (choice === DEATH) return this.#run.deaths.isFate(trace.transition[step]!);
+    if (choice === DEATH) return this.#run.isFate(trace.transition[step]!);
     if (choice !== LOOK || trace.isDeath(step)) return false;
     return this.#run.footprints.conflict(footprint, trace.footprint[step]!);
   }

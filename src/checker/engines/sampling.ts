@@ -1,15 +1,16 @@
 /**
- * @module The sampling engines: they find most bugs soonest, and prove nothing. Each draws from a seed.
+ * @module The sampling engines: they find most bugs soonest, and prove nothing. Each draws from a
+ * seed.
  *
  * - Random: any enabled transition, all alike.
- * - PCT (Burckhardt, Kothari, Musuvathi, Nagarakatte, ASPLOS 2010): tasks have random priorities, the highest runs; at
- *   d - 1 random steps the running task drops to the lowest. A bug that needs d orderings is found with a probability of
- *   at least 1 / (n k^(d-1)) for n tasks and k steps.
- * - POS (Yuan, Yang, Gu, CAV 2018): every operation has a random priority, the highest runs; those that conflict with it
- *   draw again, so that each order of conflicting operations has its chance.
+ * - PCT (Burckhardt, Kothari, Musuvathi, Nagarakatte, ASPLOS 2010): tasks have random priorities,
+ *   the highest runs; at d - 1 random steps the running task drops to the lowest. A bug that needs
+ *   d orderings is found with a probability of at least 1 / (n k^(d-1)) for n tasks and k steps.
+ * - POS (Yuan, Yang, Gu, CAV 2018): every operation has a random priority, the highest runs; those
+ *   that conflict with it draw again, so that each order of conflicting operations has its chance.
  */
 
-import type { Execution } from "../execution/execution.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
 import { RUN, choiceOf, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 import type { RandomNumbers } from "./random-numbers.ts";
@@ -34,7 +35,7 @@ export class RandomWalk implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const count = run.listEnabled();
     return count === 0 ? OVER : run.enabled[this.#random.below(count)]!;
   }
@@ -61,7 +62,7 @@ export class Pct implements Scheduler {
   #longest = 1;
 
   /** `depth`: how many orderings a bug may need. */
-  constructor(run: Execution, random: RandomNumbers, depth: number) {
+  constructor(run: SearchedRun, random: RandomNumbers, depth: number) {
     this.#random = random;
     this.#depth = depth;
     this.#priorities.length = run.tasks;
@@ -74,7 +75,7 @@ export class Pct implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     let chosen = this.#highest(run, count);
@@ -86,7 +87,7 @@ export class Pct implements Scheduler {
     return chosen;
   }
 
-  end(run: Execution): void {
+  end(run: SearchedRun): void {
     this.#longest = Math.max(this.#longest, run.depth);
   }
 
@@ -103,7 +104,7 @@ export class Pct implements Scheduler {
   fraction(): undefined {}
 
   /** Of a task that may run or time out, either, by chance. */
-  #highest(run: Execution, count: number): Transition {
+  #highest(run: SearchedRun, count: number): Transition {
     let best = run.enabled[0]!;
     for (let i = 1; i < count; i++) {
       const transition = run.enabled[i]!;
@@ -119,7 +120,7 @@ export class Pos implements Scheduler {
   readonly #random: RandomNumbers;
   readonly #priorities: number[] = [];
 
-  constructor(run: Execution, random: RandomNumbers) {
+  constructor(run: SearchedRun, random: RandomNumbers) {
     this.#random = random;
     this.#priorities.length = run.tasks;
   }
@@ -129,7 +130,7 @@ export class Pos implements Scheduler {
     return 0;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     let best = run.enabled[0]!;
@@ -154,7 +155,7 @@ export class Pos implements Scheduler {
 
   fraction(): undefined {}
 
-  #drawAgain(run: Execution, chosen: Transition): void {
+  #drawAgain(run: SearchedRun, chosen: Transition): void {
     const footprint = run.footprintOf(taskOf(chosen), choiceOf(chosen));
     for (let task = 0; task < run.tasks; task++) {
       if (run.pending[task] === undefined) continue;

@@ -1,11 +1,11 @@
 /**
- * @module Source-DPOR with sleep sets (the same paper, algorithm 1): keeps no sequences, only which tasks to try at each
- * depth, and so begins executions that it has to give up. Kept as a second opinion between the oracles and the optimal
- * engine.
+ * @module Source-DPOR with sleep sets (the same paper, algorithm 1): keeps no sequences, only which
+ * tasks to try at each depth, and so begins executions that it has to give up. Kept as a second
+ * opinion between the oracles and the optimal engine.
  */
 
-import type { Execution } from "../execution/execution.ts";
-import { requirePlanned } from "../execution/planned.ts";
+import type { SearchedRun } from "../execution/searched-run.ts";
+import { requirePlanned } from "./planned.ts";
 import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { Races } from "./races.ts";
@@ -26,7 +26,7 @@ interface SourceState {
 
 export class SourceDpor implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
-  readonly #run: Execution;
+  readonly #run: SearchedRun;
   readonly #races: Races;
   readonly #reversal: Reversal;
   readonly #sleepers: Sleepers;
@@ -41,7 +41,7 @@ export class SourceDpor implements Scheduler {
   #depth = 0;
   #isFirst = true;
 
-  constructor(run: Execution) {
+  constructor(run: SearchedRun) {
     this.#run = run;
     this.#races = new Races(run);
     this.#reversal = new Reversal(run);
@@ -75,7 +75,7 @@ export class SourceDpor implements Scheduler {
     return undefined;
   }
 
-  next(run: Execution): Decision {
+  next(run: SearchedRun): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
       if (depth < this.#feet.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);

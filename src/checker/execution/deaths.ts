@@ -27,7 +27,7 @@ import { PARK, kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { QUEUE, WRITE } from "../steps/manners.ts";
 import type { Manner } from "../steps/manners.ts";
-import type { Transition } from "../steps/trace.ts";
+import type { DeathEffects } from "../steps/trace.ts";
 
 const DOWN_WRITE = kindCode("downWrite");
 /** The name of the task that releases what dead threads owned. */
@@ -37,16 +37,6 @@ export const FATE = "fate";
 /** Nobody probes here: the word stands for what is left of the budget. */
 const BUDGET = PROBE_TIME;
 const IDLE = "a death";
-
-/**
- * What one death did to words beside those of the operation that was to come, for {@link
- * Trace.valueBefore}.
- */
-export interface DeathEffects {
-  readonly words: ReadonlyMap<number, number>;
-  /** It stopped the machine. */
-  readonly panics: boolean;
-}
 
 export class Deaths {
   left = 0;
@@ -125,11 +115,6 @@ export class Deaths {
     if (wait.kind === "downWrite") changed.push(wait.index); // its place in the queue is given up
     const words = new Map(changed.map((word) => [word, memory.words[word]!]));
     return { words, panics: !wasStopped && hasPanicked(memory) };
-  }
-
-  /** Whether a step is that nobody dies any more. */
-  isFate(transition: Transition): boolean {
-    return transition === this.#isMortal.length - 1;
   }
 
   /** Whether a task's wait is the reaper's for a death. */

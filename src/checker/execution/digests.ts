@@ -1,18 +1,20 @@
 /**
- * @module One number for what an execution has come to, kept up step by step, so that an execution which does not repeat its
- * beginning is noticed although it does the same operations. In it are the words that steps named or watched plain stores
- * wrote, and what each task is about to do.
+ * @module One number for what an execution has come to, kept up step by step, so that an execution
+ * which does not repeat its beginning is noticed although it does the same operations. In it are
+ * the words that steps named or watched plain stores wrote, and what each task is about to do.
  *
- * D1. It is a sum of one number for each word, less what the word's value at the beginning would give, and one for each task.
- *     So what is as it was at the beginning counts nothing, and two equal states have one number.
- * D2. Not in it: plain stores that nobody watches, and what tasks keep in JavaScript. They show when they get into a word
- *     or an operation, and a second look (second-looks.ts) compares the whole memory.
+ * D1. It is a sum of one number for each word, less what the word's value at the beginning would
+ *     give, and one for each task. So what is as it was at the beginning counts nothing, and two
+ *     equal states have one number.
+ * D2. Not in it: plain stores that nobody watches, and what tasks keep in JavaScript. They show
+ *     when they get into a word or an operation, and a second look (second-looks.ts) compares the
+ *     whole memory.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Wait } from "../../sync/task.ts";
 import { otherOutcome, otherStart } from "./divergence.ts";
-import type { Execution } from "./execution.ts";
+import type { Compared } from "./divergence.ts";
 
 /** A step that names more is the allocation or the end of an object: its first words will do. */
 const WORDS_AT_ONCE = 16;
@@ -67,15 +69,21 @@ export class Digests {
     return this.#first === undefined;
   }
 
-  /** Each task is about to do its first operation. Throws UncontrolledNondeterminism if that was otherwise before. */
-  started(run: Execution): void {
+  /**
+   * Each task is about to do its first operation. Throws UncontrolledNondeterminism if that was
+   * otherwise before.
+   */
+  started(run: Compared): void {
     this.#settle();
     this.#first ??= this.value;
     if (this.#first !== this.value) throw otherStart(run);
   }
 
-  /** A step of the trace is done. Throws UncontrolledNondeterminism if it is repeated and was otherwise before. */
-  stepped(run: Execution, step: number, isRepeated: boolean): void {
+  /**
+   * A step of the trace is done. Throws UncontrolledNondeterminism if it is repeated and was
+   * otherwise before.
+   */
+  stepped(run: Compared, step: number, isRepeated: boolean): void {
     const { trace } = run;
     const wait = trace.waits[step]!;
     this.#countWords(wait);

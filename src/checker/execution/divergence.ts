@@ -1,20 +1,22 @@
-/** @module What is said of an execution that does not repeat what its beginning did before: which step, and what is other now. */
+/**
+ * @module What is said of an execution that does not repeat what its beginning did before: which
+ * step, and what is other now.
+ */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { UncontrolledNondeterminism } from "../scenario.ts";
 import type { Trace } from "../steps/trace.ts";
 
 /** What two executions of one schedule are compared by. */
-interface Compared {
+export interface Compared {
   readonly scenarioName: string;
   readonly memory: SharedMemory;
   readonly trace: Trace;
-  kindName(step: number): string;
 }
 
 /** Step `step` is `found` now. */
 export function otherStep(run: Compared, step: number, found: string): UncontrolledNondeterminism {
-  const expected = step < run.trace.length ? `"${run.kindName(step)}"` : "another";
+  const expected = step < run.trace.length ? `"${run.trace.kindName(step)}"` : "another";
   return new UncontrolledNondeterminism(run.scenarioName, step, expected, found);
 }
 
@@ -22,7 +24,7 @@ export function otherStep(run: Compared, step: number, found: string): Uncontrol
 export function otherOutcome(run: Compared, step: number, value: number): UncontrolledNondeterminism {
   const { trace } = run;
   const before = trace.after[step]!;
-  const what = `"${run.kindName(step)}" of ${trace.waits[step]?.label ?? ""}`;
+  const what = `"${run.trace.kindName(step)}" of ${trace.waits[step]?.label ?? ""}`;
   const found =
     before === value
       ? "one after which its task does something else, or plainly stores other values"

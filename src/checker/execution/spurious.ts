@@ -19,12 +19,10 @@
  */
 
 import type { Wait } from "../../sync/task.ts";
+import type { SpuriousWakes } from "../scenario.ts";
 import { PARK, TEST_CONDITION, kindCode } from "../steps/kinds.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
-
-/** How many in one execution, or one for each wait. */
-export type SpuriousWakes = number | "each";
 
 /** A task sleeps on a queue after these steps. */
 export interface QueueSleep {

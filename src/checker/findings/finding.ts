@@ -1,29 +1,9 @@
 /** @module What the checker reports, as data. Text, JSON and pages are views of it. */
 
+import type { FindingKind } from "../scenario.ts";
 import type { Transition } from "../steps/trace.ts";
 
-/** What kind of thing went wrong. docs/CHECKER.md says when each is reported, and what to do about it. */
-export type FindingKind =
-  | "assertion"
-  | "deadlock"
-  | "lost-wakeup"
-  | "use-after-free"
-  | "double-free"
-  | "refcount"
-  | "lock-order"
-  | "lock-recursion"
-  | "sleep-in-atomic"
-  | "lock-misuse"
-  | "data-race"
-  | "owner-died"
-  | "leak"
-  | "refcount-leak"
-  | "invariant"
-  | "not-linearizable"
-  | "livelock"
-  | "stale-translation"
-  | "error"
-  | "endless";
+export type { FindingKind } from "../scenario.ts";
 
 /** One operation that a finding is about. */
 export interface Site {

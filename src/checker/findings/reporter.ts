@@ -6,17 +6,18 @@ import type { LockdepKind } from "../../sync/lockdep.ts";
 import { panicInfo } from "../../sync/panic.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { Execution } from "../execution/execution.ts";
-import type { Witness } from "../execution/witness.ts";
+import type { FindingKind } from "../scenario.ts";
 import { PARK, WAKES } from "../steps/kinds.ts";
 import { formatPlace, formatStack, placesOf, tellingPlace } from "../steps/source-places.ts";
 import { taskOf } from "../steps/trace.ts";
-import type { Lasso } from "../watch/lasso.ts";
 import type { Leak } from "../watch/leaks.ts";
 import type { NotLinearizable } from "../watch/linearizability.ts";
 import type { PlainAccess } from "../watch/plain-accesses.ts";
 import { StaleTranslation } from "../watch/translations.ts";
+import type { Witness } from "../watch/witness.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
-import type { Finding, FindingKind, FoundStack, Site } from "./finding.ts";
+import type { Finding, FoundStack, Site } from "./finding.ts";
+import type { Lasso } from "./lasso.ts";
 import { formatToken } from "./token.ts";
 
 /** The operation of a site at which a call without its `yield*` stands. */
@@ -33,7 +34,7 @@ const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
   "not-held": "lock-misuse",
 };
 
-export class Reporter implements Witness {
+export class Reporter implements Witness<Execution> {
   readonly #found = new Map<string, Finding>();
   readonly #withStacks: boolean;
   /** How often something was seen, known or not. */
@@ -138,7 +139,7 @@ export class Reporter implements Witness {
   /** The end of an execution in which some tasks are not over and none can go on. */
   stuck(run: Execution): void {
     const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
-      (task) => run.pending[task] !== undefined && !run.isIdle(task),
+      (task) => run.pending[task] !== undefined && !run.frontier.isIdle(task),
     );
     if (stuck.some((task) => run.watchers.freedUnder(task) !== undefined)) return; // told by badWait
     const waits = stuck.map((task) => waitOf(run, task));
@@ -254,7 +255,7 @@ function siteOf(run: Execution, step: number): Site {
   const { trace } = run;
   const task = run.names[taskOf(trace.transition[step]!)] ?? "";
   const { label, index } = trace.waits[step]!;
-  return { task, step, operation: run.kindName(step), label, at: index };
+  return { task, step, operation: run.trace.kindName(step), label, at: index };
 }
 
 /** Where the object at `at` was allocated, if a step did it. */
@@ -322,7 +323,7 @@ function waitOf(run: Execution, task: number): { readonly text: string; readonly
   const name = run.names[task] ?? "";
   const text = `${name} waits for ever (${wait?.kind ?? ""} of ${wait?.label ?? ""})`;
   if (wait === undefined) return { text, holders: false };
-  const queued = run.queuedBefore(task);
+  const queued = run.frontier.queuedBefore(task);
   if (queued.length > 0) {
     return { text: `${text}, behind ${queued.map((other) => run.names[other] ?? "").join(" and ")}`, holders: true };
   }

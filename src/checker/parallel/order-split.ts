@@ -44,7 +44,7 @@ export function findSplit(scenario: AnyScenario, liberties: Liberties, dependenc
   const run = new Execution(scenario, { liberties, dependence, weaknesses: new Set(), witness, withSites: false });
   try {
     run.restart(0);
-    while (run.depth < STEPS && run.listEnabled() > 0) run.step(run.enabled[0]!);
+    while (run.depth < STEPS && run.frontier.listEnabled() > 0) run.step(run.frontier.enabled[0]!);
     let best: Split | undefined;
     let bestSteps = Infinity;
     for (let placed = 0; placed < run.tasks; placed++) {

@@ -1,18 +1,21 @@
 /**
- * @module Explores one scenario with several threads, by parts that have no class in common (order-split.ts): in an optimal
- * search the classes that the threads see add up to those that one thread would see, none is seen twice and no
- * execution is given up. A thread that is done with a part takes the next one. The sampling engines are split by seeds.
+ * @module Explores one scenario with several threads, by parts that have no class in common
+ * (order-split.ts): in an optimal search the classes that the threads see add up to those that one
+ * thread would see, none is seen twice and no execution is given up. A thread that is done with a
+ * part takes the next one. The sampling engines are split by seeds.
  *
- * What cannot be split gets one thread, which keeps the caller's thread free: a scenario none of whose tasks begins with a
- * step that others' steps conflict with, an exploration that goes on from a checkpoint or is to have one, the other engines.
+ * What cannot be split gets one thread, which keeps the caller's thread free: a scenario none of
+ * whose tasks begins with a step that others' steps conflict with, an exploration that goes on from
+ * a checkpoint or is to have one, the other engines.
  *
- * Counts do not depend on who was faster, and neither do findings: they are kept by part and put in the order of what they
- * are.
+ * Counts do not depend on who was faster, and neither do findings: they are kept by part and put in
+ * the order of what they are.
  */
 
 import { spawnWorker } from "../../host/spawn-worker.ts";
 import type { SpawnedWorker } from "../../host/spawn-worker.ts";
-import { CheckpointError, requireSameScenario, resumedOptions, validCheckpoint } from "../session/checkpoint.ts";
+import { CheckpointError, requireSameScenario, validCheckpoint } from "../session/checkpoint.ts";
+import { resumedOptions } from "../session/recorded-options.ts";
 import type { Exploration, Progress } from "../session/exploration.ts";
 import { addSearches, secondSearch } from "../session/two-searches.ts";
 import { DependsOnMore, LEAST, addDependence } from "../steps/dependence.ts";
@@ -54,8 +57,9 @@ const SEED_STEP = 0x9e3779b1;
 const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
 
 /**
- * Explores a scenario with several threads; otherwise as `explore`. Limits hold for each thread; a limit on executions is
- * looked at by one, so a few more may be done. Rejects with {@link ExplorerCrash} when a thread fails, and CheckpointError.
+ * Explores a scenario with several threads; otherwise as `explore`. Limits hold for each thread; a
+ * limit on executions is looked at by one, so a few more may be done. Rejects with
+ * {@link ExplorerCrash} when a thread fails, and CheckpointError.
  */
 export async function exploreInParallel(request: ParallelRequest): Promise<Exploration> {
   const given = request.options ?? {};

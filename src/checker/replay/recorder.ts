@@ -1,6 +1,6 @@
 /**
- * @module Looks on while one schedule is replayed, and writes down what a {@link Recording} is made of. Names are put in at
- * the end: only then is known which objects there were.
+ * @module Looks on while one schedule is replayed, and writes down what a {@link Recording} is made
+ * of. Names are put in at the end: only then is known which objects there were.
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
@@ -135,12 +135,12 @@ export class Recorder implements Observer {
 
   #statesOf(run: Execution): RawState[] {
     return run.pending.slice(0, run.tasks).map((wait, task) => {
-      const queued = run.queuedBefore(task);
+      const queued = run.frontier.queuedBefore(task);
       const holders = wait === undefined ? [] : this.#holds.holdersOf(wait.index);
       return {
         task,
         wait,
-        isWaiting: wait !== undefined && !run.mayRun(task, wait),
+        isWaiting: wait !== undefined && !run.frontier.mayRun(task, wait),
         threw: (run.throwers & (1 << task)) !== 0,
         holders: queued.length > 0 ? queued : holders,
         isQueued: queued.length > 0,
@@ -193,7 +193,8 @@ export class Recorder implements Observer {
     const format = (value: number): string => this.#names?.formatValue(value) ?? String(value);
     const text = phraseOf(wait, before, { label, before: format(before), after: format(after) });
     if (wait.kind !== "wakeAll" && wait.kind !== "wakeOne") return text;
-    // Besides those that sleep: those that have queued and find, when they park, that the wake has been.
+    // Besides those that sleep: those that have queued and find, when they park, that the wake has
+    // been.
     const late = new Set(
       this.#edges.filter(({ from, why }) => from === step && why === "wake").map(({ to }) => this.#raw[to]?.task),
     );

@@ -1,22 +1,25 @@
 /**
- * @module Stopping an exploration and going on another day: a checkpoint is plain JSON that says of which scenario it is,
- * under which engine and options, what was seen so far, and what is left. It is made between two executions, so nothing
- * of the scenario's own state is in it: going on repeats the beginning of the next execution.
+ * @module Stopping an exploration and going on another day: a checkpoint is plain JSON that says of
+ * which scenario it is, under which engine and options, what was seen so far, and what is left. It
+ * is made between two executions, so nothing of the scenario's own state is in it: going on repeats
+ * the beginning of the next execution.
  *
- * It is refused when it was changed, cut off or written by another version, when the options are others, and when the
- * scenario is not the one that it was made of: its first execution is performed again and compared.
+ * It is refused when it was changed, cut off or written by another version, when the options are
+ * others, and when the scenario is not the one that it was made of: its first execution is
+ * performed again and compared.
  */
 
 import type { Finding } from "../findings/finding.ts";
-import { defaultLiberties } from "../scenario.ts";
 import type { Dependence } from "../steps/dependence.ts";
-import type { ExploreOptions } from "./exploration.ts";
 import { textDigest } from "./text-digest.ts";
 
 const FORMAT = "hmm-checkpoint";
 const VERSION = 2;
 
-/** A stopped exploration, from which it can go on: plain data, for JSON.stringify and {@link parseCheckpoint}. */
+/**
+ * A stopped exploration, from which it can go on: plain data, for JSON.stringify and
+ * {@link parseCheckpoint}.
+ */
 export interface Checkpoint {
   readonly format: typeof FORMAT;
   readonly version: number;
@@ -103,50 +106,6 @@ export function validCheckpoint(value: unknown): Checkpoint {
     throw new CheckpointError("Cannot use the checkpoint: it was changed since it was written");
   }
   return { ...content, digest };
-}
-
-/** The options that a checkpoint records. */
-export function recordOptions(options: ExploreOptions): RecordedOptions {
-  const { engine = "optimal", preemptions, delays, seed, pctDepth, collectClasses, symmetry } = options;
-  const recorded: Record<string, string | number | boolean> = {};
-  const { weaknesses } = options;
-  const all = {
-    ...defaultLiberties,
-    engine,
-    preemptions,
-    delays,
-    seed,
-    pctDepth,
-    collectClasses,
-    symmetry,
-    weaknesses: weaknesses?.join(" "),
-  };
-  for (const [name, value] of Object.entries(all)) {
-    const given = name in defaultLiberties ? ((options as Record<string, unknown>)[name] ?? value) : value;
-    if (typeof given === "number" || typeof given === "boolean" || typeof given === "string") {
-      recorded[name] = given === Infinity ? "Infinity" : given;
-    }
-  }
-  return recorded;
-}
-
-/** Options with which the checkpoint goes on: its own, and of those given what it does not record. Throws CheckpointError. */
-export function resumedOptions(checkpoint: Checkpoint, options: ExploreOptions): ExploreOptions {
-  const recorded: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(checkpoint.options)) {
-    recorded[name] = value === "Infinity" ? Infinity : value;
-    if (name === "weaknesses") recorded[name] = String(value).split(" ");
-  }
-  const given = recordOptions(options);
-  for (const [name, value] of Object.entries(given)) {
-    const asked = (options as Record<string, unknown>)[name];
-    const made = checkpoint.options[name];
-    if (asked === undefined || value === made) continue;
-    throw new CheckpointError(
-      `Cannot go on from the checkpoint: it was made with ${name} ${String(made ?? "left out")}, not ${String(value)}; leave ${name} out`,
-    );
-  }
-  return { ...options, ...recorded };
 }
 
 /** Throws CheckpointError unless it was made of this scenario. */

@@ -1,6 +1,7 @@
 /**
- * @module Finds out, by some executions, in which steps equal tasks first conflict, and whether they are equal: of each
- * execution the one in which two of them have changed places is performed, too, and must go the same way.
+ * @module Finds out, by some executions, in which steps equal tasks first conflict, and whether
+ * they are equal: of each execution the one in which two of them have changed places is performed,
+ * too, and must go the same way.
  */
 
 import { RandomNumbers } from "../engines/random-numbers.ts";
@@ -8,10 +9,10 @@ import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
 import type { Scenario } from "../scenario.ts";
 import type { Dependence } from "../steps/dependence.ts";
-import { groupsOf } from "../steps/equal-tasks.ts";
 import type { EqualTasks } from "../steps/equal-tasks.ts";
 import { choiceOf, taskOf, transitionOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
+import { groupsOf } from "./equal-groups.ts";
 import type { ExploreOptions } from "./exploration.ts";
 import { libertiesOf } from "./session.ts";
 
@@ -56,8 +57,12 @@ export function findEqualTasks(
 function perform(run: Execution, choose: (count: number) => number): Transition[] {
   run.restart(0);
   const schedule: Transition[] = [];
-  for (let count = run.listEnabled(); count > 0 && schedule.length < STEPS; count = run.listEnabled()) {
-    const next = run.enabled[choose(count)]!;
+  for (
+    let count = run.frontier.listEnabled();
+    count > 0 && schedule.length < STEPS;
+    count = run.frontier.listEnabled()
+  ) {
+    const next = run.frontier.enabled[choose(count)]!;
     schedule.push(next);
     run.step(next);
   }
@@ -74,7 +79,10 @@ function firstConflict({ trace, footprints }: Execution, tasks: readonly number[
   }
 }
 
-/** Whether neighbours in the group can change places in an execution, and nothing else changes but where each has its own. */
+/**
+ * Whether neighbours in the group can change places in an execution, and nothing else changes but
+ * where each has its own.
+ */
 function areAlike(run: Execution, schedule: readonly Transition[], tasks: readonly number[]): boolean {
   const steps = stepsOf(run, schedule);
   return tasks.slice(1).every((task, i) => {
@@ -106,12 +114,12 @@ function isLike(step: Step, mirrored: Step, places: Map<number, number>): boolea
 function stepsOf(run: Execution, schedule: readonly Transition[]): Step[] | undefined {
   run.restart(0);
   for (const transition of schedule) {
-    if (!run.enabled.subarray(0, run.listEnabled()).includes(transition)) return undefined;
+    if (!run.frontier.enabledNow().includes(transition)) return undefined;
     run.step(transition);
   }
-  if (run.listEnabled() > 0 && schedule.length < STEPS) return undefined;
+  if (run.frontier.listEnabled() > 0 && schedule.length < STEPS) return undefined;
   return schedule.map((_, step) => {
     const { words, timeoutMs, index } = run.trace.waits[step]!;
-    return { text: `${run.kindName(step)} ${words} ${timeoutMs}`, index };
+    return { text: `${run.trace.kindName(step)} ${words} ${timeoutMs}`, index };
   });
 }

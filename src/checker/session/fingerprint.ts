@@ -1,6 +1,6 @@
 /**
- * @module What tells a scenario from one that was changed: its tasks, and its first execution (always the first task that
- * can go on), step by step with what each touches, finds and leaves.
+ * @module What tells a scenario from one that was changed: its tasks, and its first execution
+ * (always the first task that can go on), step by step with what each touches, finds and leaves.
  */
 
 import { Execution } from "../execution/execution.ts";
@@ -19,14 +19,14 @@ export function fingerprintOf(scenario: Scenario<unknown>, liberties: Liberties,
   const run = new Execution(scenario, { liberties, dependence, weaknesses, witness, withSites: false });
   try {
     run.restart(0);
-    while (run.depth < STEPS && run.listEnabled() > 0) run.step(run.enabled[0]!);
+    while (run.depth < STEPS && run.frontier.listEnabled() > 0) run.step(run.frontier.enabled[0]!);
     run.lenience.require();
     const lines = run.names.map((name, task) => `${name} ${run.pending[task]?.kind ?? "over"}`);
     const { trace } = run;
     for (let step = 0; step < run.depth; step++) {
       const { label, words } = trace.waits[step]!;
       const values = [trace.transition[step], trace.index[step], words, trace.before[step], trace.after[step]];
-      lines.push(`${run.kindName(step)} ${label} ${values.join(" ")}`);
+      lines.push(`${trace.kindName(step)} ${label} ${values.join(" ")}`);
     }
     return textDigest(lines.join("\n"));
   } finally {

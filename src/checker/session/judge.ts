@@ -1,11 +1,12 @@
 /**
- * @module Whose fault it is that a step which a search has planned is not possible. If the tasks do not repeat themselves,
- * theirs: what was planned was seen in an execution that chance, a clock or a counter made. If they do, the engine's, unless
- * they have a data race: what they do then depends on accesses that are no steps.
+ * @module Whose fault it is that a step which a search has planned is not possible. If the tasks do
+ * not repeat themselves, theirs: what was planned was seen in an execution that chance, a clock or
+ * a counter made. If they do, the engine's, unless they have a data race: what they do then depends
+ * on accesses that are no steps.
  */
 
 import type { Execution } from "../execution/execution.ts";
-import type { PlanFailed } from "../execution/planned.ts";
+import type { PlanFailed } from "../engines/planned.ts";
 import { formatToken } from "../findings/token.ts";
 import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
 import type { Transition } from "../steps/trace.ts";
@@ -14,8 +15,8 @@ import type { Transition } from "../steps/trace.ts";
 const REPEATS = 20;
 
 /**
- * Repeats what the execution has done so far, and throws UncontrolledNondeterminism if it does not come out the same. Else
- * returns what to throw if there is no other explanation.
+ * Repeats what the execution has done so far, and throws UncontrolledNondeterminism if it does not
+ * come out the same. Else returns what to throw if there is no other explanation.
  */
 export function judgePlan(run: Execution, scenario: string, failed: PlanFailed): EngineFault {
   const { depth } = run;

@@ -12,7 +12,7 @@ import { SPURIOUS, transitionOf } from "../steps/trace.ts";
  * again. After a search: nothing is left of its last execution.
  */
 export function allGoBack(run: Execution): boolean {
-  return run.spurious.sleeps.every(({ task, index, schedule }) => {
+  return run.frontier.spurious.sleeps.every(({ task, index, schedule }) => {
     run.restart(0);
     for (const transition of schedule) run.step(transition);
     run.step(transitionOf(task, SPURIOUS));

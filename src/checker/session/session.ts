@@ -1,14 +1,16 @@
 /**
- * @module One search through a scenario under an engine, execution by execution, with what it has counted and found. It can
- * be left between any two executions and go on later, here (call {@link Session.search} again) or elsewhere (a checkpoint).
+ * @module One search through a scenario under an engine, execution by execution, with what it has
+ * counted and found. It can be left between any two executions and go on later, here (call
+ * {@link Session.search} again) or elsewhere (a checkpoint).
  */
 
 import { makeScheduler } from "../engines/engines.ts";
 import { estimateFrom } from "../engines/estimate.ts";
+import { PlanFailed } from "../engines/planned.ts";
 import { BLOCKED, OVER, STOPPED } from "../engines/scheduler.ts";
 import type { Scheduler } from "../engines/scheduler.ts";
 import { Execution } from "../execution/execution.ts";
-import { PlanFailed } from "../execution/planned.ts";
+import { Lassos } from "../findings/lasso.ts";
 import { Reporter } from "../findings/reporter.ts";
 import { defaultLiberties } from "../scenario.ts";
 import type { Liberties, Scenario } from "../scenario.ts";
@@ -17,12 +19,12 @@ import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { EqualTasks } from "../steps/equal-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
-import { Lassos } from "../watch/lasso.ts";
-import { makeCheckpoint, recordOptions } from "./checkpoint.ts";
+import { makeCheckpoint } from "./checkpoint.ts";
 import type { Checkpoint, Counts } from "./checkpoint.ts";
 import { judgePlan } from "./judge.ts";
 import { allGoBack } from "./queue-sleeps.ts";
 import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
+import { recordOptions } from "./recorded-options.ts";
 import { SecondLooks } from "./second-looks.ts";
 
 const PROGRESS_MS = 200;
@@ -78,7 +80,7 @@ export class Session {
       ...(start.order === undefined ? {} : { order: start.order }),
       ...(start.equal === undefined ? {} : { equal: start.equal }),
     });
-    this.scheduler = makeScheduler(this.run, options);
+    this.scheduler = makeScheduler(this.run.frontier, options);
     const { engine } = options;
     const repeats = !this.scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? "");
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
@@ -98,7 +100,9 @@ export class Session {
     if (start.from !== undefined) this.scheduler.restore(start.from.state);
   }
 
-  /** Goes on until there is a reason to end, or `isDue` says so after an execution: then undefined. */
+  /**
+   * Goes on until there is a reason to end, or `isDue` says so after an execution: then undefined.
+   */
   search(isDue?: () => boolean): End | undefined {
     for (;;) {
       const limit = this.#limit();
@@ -121,7 +125,7 @@ export class Session {
     const { spuriousWakes, engine } = this.#options;
     if (engine === "replay" || (spuriousWakes !== undefined && spuriousWakes !== "each")) return;
     const makesDifference = !allGoBack(this.run);
-    if (spuriousWakes === undefined) this.#wakesMatter = makesDifference || this.run.spurious.hasSleptByHand;
+    if (spuriousWakes === undefined) this.#wakesMatter = makesDifference || this.run.frontier.spurious.hasSleptByHand;
     else if (makesDifference) throw new DependsOnMore({ wakesQueues: true });
   }
 
@@ -235,29 +239,32 @@ export class Session {
     const { sightings } = this.reporter;
     run.restart(keep);
     observer?.began?.(run);
-    let transition = scheduler.next(run);
+    let transition = scheduler.next(run.frontier);
     while (transition >= 0) {
       run.step(transition);
       observer?.stepped?.(run);
-      const isLong = run.depth === run.liberties.maxSteps && run.listEnabled() > 0;
+      const isLong = run.depth === run.liberties.maxSteps && run.frontier.listEnabled() > 0;
       const isNew = run.depth === run.trace.length; // else it was looked at before
       const isLookedAt = isLong || (isNew && this.#secondLooks !== undefined);
       if (isLookedAt && this.#goesRound(isLong, isLong)) return "endless";
-      transition = scheduler.next(run);
+      transition = scheduler.next(run.frontier);
     }
     // A replay is looked at where its schedule ends: that of a loop has gone round it.
     if (transition === STOPPED && this.#goesRound(true, false)) return "endless";
     this.#steps += run.depth;
     if (transition === BLOCKED) this.#blocked++;
     else this.#count(run, transition === OVER);
-    scheduler.end(run);
+    scheduler.end(run.frontier);
     observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
     if (transition !== BLOCKED) this.#secondLooks?.ended();
     this.#replayLooks?.replayed();
     return undefined;
   }
 
-  /** Whether the execution has no end, as far as anyone can tell; says so. `isEnd`: nothing follows, so any loop is looked for. */
+  /**
+   * Whether the execution has no end, as far as anyone can tell; says so. `isEnd`: nothing follows,
+   * so any loop is looked for.
+   */
   #goesRound(isEnd: boolean, isLong: boolean): boolean {
     const { run } = this;
     const lasso = this.#lassos.find(run, isEnd);
@@ -272,10 +279,10 @@ export class Session {
     this.#executions++;
     if (!isOver) return;
     requireOrder(run);
-    if (run.unfinished > 0) {
+    if (run.frontier.unfinished > 0) {
       this.#stuck++;
       this.reporter.stuck(run);
-    } else if (!run.hasThrown) {
+    } else if (run.throwers === 0) {
       try {
         run.checkOutcome();
       } catch (error) {
@@ -286,19 +293,22 @@ export class Session {
     this.#classKeys.extend(0);
     const key = this.#classKeys.at(run.trace.length);
     this.#keys.add(key);
-    if (run.unfinished > 0) this.#stuckKeys.add(key);
+    if (run.frontier.unfinished > 0) this.#stuckKeys.add(key);
   }
 }
 
-/** Throws DependsOnMore if the execution, which is over, shows that equal tasks cannot keep to an order. */
+/**
+ * Throws DependsOnMore if the execution, which is over, shows that equal tasks cannot keep to an
+ * order.
+ */
 function requireOrder(run: Execution): void {
   requireNobodyHeldBack(run);
-  if (!run.equal.isOfClass(run.trace, run.footprints)) throw new DependsOnMore({ tellsTasks: true });
+  if (!run.frontier.equal.isOfClass(run.trace, run.footprints)) throw new DependsOnMore({ tellsTasks: true });
 }
 
 /** Throws DependsOnMore if a task waits for nothing but its turn among its equals. */
 function requireNobodyHeldBack(run: Execution): void {
-  const isWaiting = run.pending.some((wait, task) => wait !== undefined && run.isHeldBack(task));
+  const isWaiting = run.pending.some((wait, task) => wait !== undefined && run.frontier.isHeldBack(task));
   if (isWaiting) throw new DependsOnMore({ tellsTasks: true });
 }
 

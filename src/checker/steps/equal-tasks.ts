@@ -1,19 +1,16 @@
 /**
  * @module Tasks that nothing tells apart, and the order that stands for all of their orders.
  *
- * If tasks do the same to the same objects, exchanging them turns an execution into another one, which shows nothing new. So
- * it is enough to see the executions in which step number n of these tasks comes in the order of the tasks: whatever happens,
- * exchanging them makes it so. For n the first one is taken at which their steps conflict. Then a class settles the order,
- * and a search that never turns those steps round sees exactly the classes in which it holds, as with the parts of a
- * parallel search (step-order.ts). An execution in which such steps do not conflict, or one of them has to wait for another
- * that never comes, ends the search, and it begins again without supposing that tasks are equal.
- *
- * Q1. Which tasks are equal, a scenario says in `equalTasks`. If it does not, tasks that are the same function are, unless
- *     something may look at which of them did what: a check, an invariant, JavaScript that is made anew. Code that asks
- *     which agent it runs as could still tell; {@link findEqualTasks} has tasks that do so change places to see.
+ * If tasks do the same to the same objects, exchanging them turns an execution into another one,
+ * which shows nothing new. So it is enough to see the executions in which step number n of these
+ * tasks comes in the order of the tasks: whatever happens, exchanging them makes it so. For n the
+ * first one is taken at which their steps conflict. Then a class settles the order, and a search
+ * that never turns those steps round sees exactly the classes in which it holds, as with the parts
+ * of a parallel search (step-order.ts). An execution in which such steps do not conflict, or one of
+ * them has to wait for another that never comes, ends the search, and it begins again without
+ * supposing that tasks are equal.
  */
 
-import type { Scenario } from "../scenario.ts";
 import type { Footprints } from "./footprint.ts";
 import { taskOf } from "./trace.ts";
 import type { Trace } from "./trace.ts";
@@ -22,30 +19,6 @@ import type { Trace } from "./trace.ts";
 export interface EqualTasks {
   readonly tasks: readonly number[];
   readonly ordinal: number;
-}
-
-/** The groups of tasks that are equal as far as the scenario tells. Throws RangeError if what it says cannot be. */
-export function groupsOf(scenario: Scenario<unknown>): number[][] {
-  const { name, tasks, equalTasks, invariants = [], mortals } = scenario;
-  const names = Object.keys(tasks);
-  if (equalTasks === false) return [];
-  if (equalTasks !== undefined) {
-    return equalTasks.map((group) => {
-      const bodies = new Set(group.map((task) => tasks[task]));
-      if (bodies.size === 1 && !bodies.has(undefined))
-        return group.map((task) => names.indexOf(task)).toSorted((a, b) => a - b);
-      throw new RangeError(
-        `Cannot explore "${name}": equalTasks has ${group.join(", ")}, which are not tasks of one function; name tasks that are`,
-      );
-    });
-  }
-  if (scenario.check !== undefined || scenario.reopen !== undefined) return [];
-  if (invariants.length > 0 || mortals !== undefined) return [];
-  const byBody = new Map<unknown, number[]>();
-  for (const [task, body] of Object.values(tasks).entries()) {
-    byBody.set(body, [...(byBody.get(body) ?? []), task]);
-  }
-  return [...byBody.values()].filter((group) => group.length > 1);
 }
 
 /** What is kept to of all groups. */
@@ -77,14 +50,20 @@ export class EqualOrders {
     return counts[depth * tasks + behind]! > ordinal;
   }
 
-  /** Whether it is the order that the next step of `task` after those before `later` comes behind the step `earlier`. */
+  /**
+   * Whether it is the order that the next step of `task` after those before `later` comes behind
+   * the step `earlier`.
+   */
   fixes({ transition, ordinal, counts, tasks }: Trace, earlier: number, task: number, later: number): boolean {
     if (this.#behind[task] !== taskOf(transition[earlier]!)) return false;
     const own = this.#ordinal[task]!;
     return ordinal[earlier]! - 1 === own && counts[later * tasks + task] === own;
   }
 
-  /** Whether the order is one that a class settles, after the execution in `trace`: the steps that it puts in order conflict. */
+  /**
+   * Whether the order is one that a class settles, after the execution in `trace`: the steps that
+   * it puts in order conflict.
+   */
   isOfClass(trace: Trace, footprints: Footprints): boolean {
     return this.#groups.every(({ tasks: group, ordinal }) =>
       group.every((task, i) => {

@@ -1,7 +1,8 @@
 /**
- * @module Places in the code, for people: file and line of the source, from the stack of an error that is never thrown.
- * Slow, so only replays ask. Where the host applies source maps itself its stacks are taken as they are; in Node without
- * that, the maps that lie beside the compiled files are read here. A browser's stacks name compiled files.
+ * @module Places in the code, for people: file and line of the source, from the stack of an error
+ * that is never thrown. Slow, so only replays ask. Where the host applies source maps itself its
+ * stacks are taken as they are; in Node without that, the maps that lie beside the compiled files
+ * are read here. A browser's stacks name compiled files.
  */
 
 /** One frame of a stack. */
@@ -29,7 +30,7 @@ const { process: host } = globalThis as { process?: HostProcess };
 const projectRoot = new URL("../../../", import.meta.url).href.replace(/(?:\.build|dist)\/(?:stepped\/)?$/, "");
 const builtFolder = /^(?:\.build|dist)\/(?:stepped\/)?/;
 /** The explorer itself: what is below it on the stack is the same everywhere. */
-const explorer = /\/checker\/execution\/execution\.[jt]s$/;
+const explorer = /\/checker\/execution\/threads\.[jt]s$/;
 /** What looks on, at the top. */
 const watching = /\/checker\/(?:steps\/source-places|watch\/plain-accesses|replay\/record-run|every-access)\.[jt]s$/;
 const maps = new Map<string, SourceMapReader | undefined>();
@@ -58,7 +59,10 @@ export function placesOf(stack: string): SourcePlace[] {
   return places;
 }
 
-/** The frame that a person looks for: the first that is not the inside of a primitive, of an allocator, or of the checker. */
+/**
+ * The frame that a person looks for: the first that is not the inside of a primitive, of an
+ * allocator, or of the checker.
+ */
 export function tellingPlace(places: readonly SourcePlace[]): SourcePlace | undefined {
   return (
     places.find(({ file }) => !/^src\/(?:sync|memory|checker)\//.test(file)) ??

@@ -1,21 +1,23 @@
 /**
  * @module One execution as a partial order: its steps, and which of them happen before which.
  *
- * T1. Steps are in the order in which they were performed. A step happens after the earlier steps of its own task and
- *     after every earlier step that its footprint conflicts with, and transitively.
+ * T1. Steps are in the order in which they were performed. A step happens after the earlier steps
+ *     of its own task and after every earlier step that its footprint conflicts with, and
+ *     transitively.
  * T2. `clocks[step * tasks + task]` is how many steps of `task` happen before or are `step`.
- * T3. The steps that touch a place form a chain, latest first, through `heads` and `previous`. Cutting the trace at a
- *     depth takes the touches off again, so a common beginning of two executions is computed once.
+ * T3. The steps that touch a place form a chain, latest first, through `heads` and `previous`.
+ *     Cutting the trace at a depth takes the touches off again, so a common beginning of two
+ *     executions is computed once.
  */
 
 import type { Wait } from "../../sync/task.ts";
-import type { DeathEffects } from "../execution/deaths.ts";
 import type { Footprints } from "./footprint.ts";
+import { KINDS } from "./kinds.ts";
 import { READ, WRITE, mannersConflict } from "./manners.ts";
 
 /**
- * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its thread dies; it looks up
- * from its wait after a death (deaths.ts); it wakes a certain other.
+ * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its
+ * thread dies; it looks up from its wait after a death (deaths.ts); it wakes a certain other.
  */
 export type Choice = number;
 export const RUN: Choice = 0;
@@ -42,7 +44,9 @@ export function taskOf(transition: Transition): number {
   return transition & TASK_LIMIT;
 }
 
-/** Whether a step is what its task was about to do, not the end of a wait by itself nor of the task. */
+/**
+ * Whether a step is what its task was about to do, not the end of a wait by itself nor of the task.
+ */
 export function isGoingOn(transition: Transition): boolean {
   const choice = choiceOf(transition);
   return choice === RUN || choice >= WAKE;
@@ -51,6 +55,13 @@ export function isGoingOn(transition: Transition): boolean {
 /** How the task of a transition goes on: {@link RUN}, {@link TIMEOUT}, or another. */
 export function choiceOf(transition: Transition): Choice {
   return transition >> TASK_BITS;
+}
+
+/** What one death did to words beside those of the operation that was to come. */
+export interface DeathEffects {
+  readonly words: ReadonlyMap<number, number>;
+  /** It stopped the machine. */
+  readonly panics: boolean;
 }
 
 export class Trace {
@@ -70,7 +81,10 @@ export class Trace {
   readonly waits: Wait[] = [];
   /** Of steps that are deaths. */
   readonly deathEffects: DeathEffects[] = [];
-  /** Footprint of the death that the task could have died instead of a step; 0 where no death is possible. */
+  /**
+   * Footprint of the death that the task could have died instead of a step; 0 where no death is
+   * possible.
+   */
   deathFootprint: Int32Array = new Int32Array(this.#capacity);
   /** Of a woken park: the wake. */
   cause: Int32Array = new Int32Array(this.#capacity);
@@ -115,6 +129,11 @@ export class Trace {
   leadsTo(step: number, task: number, depth: number): boolean {
     const ordinal = this.counts[depth * this.tasks + task]!;
     return ordinal > 0 && this.happensBefore(step, this.positions[ordinal * this.tasks + task]!);
+  }
+
+  /** What a step was, for people. */
+  kindName(step: number): string {
+    return KINDS[this.kind[step]!] ?? "";
   }
 
   isDeath(step: number): boolean {
@@ -162,7 +181,10 @@ export class Trace {
     this.touchStart[step + 1] = this.#touches;
   }
 
-  /** Joins into `clock` (at `row` of `into`) the clocks of the steps from `touch` on down that `manner` conflicts with. */
+  /**
+   * Joins into `clock` (at `row` of `into`) the clocks of the steps from `touch` on down that
+   * `manner` conflicts with.
+   */
   joinChain(into: Int32Array, row: number, head: number, manner: number): void {
     const { tasks, touchManner, touchStep, previous, clocks, transition, ordinal } = this;
     for (let touch = head; touch !== -1; touch = previous[touch]!) {
@@ -180,9 +202,9 @@ export class Trace {
   }
 
   /**
-   * The value of `word` just before step `depth`: what the latest step that names it left. If that one names it as one of
-   * many (it allocated the object, say, which was then set up by plain stores), or if there is none, it is what the
-   * first step after that found; else `initial`.
+   * The value of `word` just before step `depth`: what the latest step that names it left. If that
+   * one names it as one of many (it allocated the object, say, which was then set up by plain
+   * stores), or if there is none, it is what the first step after that found; else `initial`.
    */
   valueBefore(word: number, depth: number, initial: number): number {
     const place = this.footprints.placeOf(word);

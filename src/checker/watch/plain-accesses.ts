@@ -17,9 +17,9 @@
  */
 
 import { currentTask } from "../../sync/current-task.ts";
-import type { Execution } from "../execution/execution.ts";
 import { TEST_CONDITION } from "../steps/kinds.ts";
 import { markPlace } from "../steps/source-places.ts";
+import type { WatchedRun } from "./watched-run.ts";
 
 /** One plain access. */
 export interface PlainAccess {
@@ -39,7 +39,13 @@ export interface PlainAccess {
   readonly held: readonly string[];
 }
 
-export type OnRace = (run: Execution, earlier: PlainAccess, later: PlainAccess) => void;
+export interface PlainAccessesOptions {
+  /** Note where in the code each access is: slow, for replays. */
+  readonly withSites: boolean;
+  readonly onRace: (earlier: PlainAccess, later: PlainAccess) => void;
+  /** A task is about to write this word plainly. */
+  readonly onStore: (word: number) => void;
+}
 
 /** The latest write and, of each task, the latest read since. */
 interface Shadow {
@@ -48,13 +54,13 @@ interface Shadow {
 }
 
 export class PlainAccesses {
-  readonly #run: Execution;
-  readonly #onRace: OnRace;
+  readonly #run: WatchedRun;
+  readonly #options: PlainAccessesOptions;
   readonly #shadows = new Map<number, Shadow>();
 
-  constructor(run: Execution, onRace: OnRace) {
+  constructor(run: WatchedRun, options: PlainAccessesOptions) {
     this.#run = run;
-    this.#onRace = onRace;
+    this.#options = options;
   }
 
   forget(): void {
@@ -63,7 +69,7 @@ export class PlainAccesses {
 
   note(at: number, isWrite: boolean, label: string): void {
     const run = this.#run;
-    if (isWrite) run.digests.stores(at);
+    if (isWrite) this.#options.onStore(at);
     const task = run.memory.agentId - 1;
     const { counts, tasks } = run.trace;
     const ordinal = counts[run.depth * tasks + task] ?? 0;
@@ -76,7 +82,7 @@ export class PlainAccesses {
       isStep: this.#isOwnStep(task, ordinal, at),
       label,
       at,
-      mark: run.withSites ? markPlace() : undefined,
+      mark: this.#options.withSites ? markPlace() : undefined,
       held,
     };
     let shadow = this.#shadows.get(at);
@@ -107,7 +113,7 @@ export class PlainAccesses {
       const past = clocks[step * tasks + earlier.task]!;
       if (past > earlier.ordinal || (earlier.isStep && past === earlier.ordinal)) return;
     }
-    this.#onRace(this.#run, earlier, later);
+    this.#options.onRace(earlier, later);
   }
 }
 

@@ -10,31 +10,48 @@
  */
 
 import type { Wait } from "../../sync/task.ts";
-import type { Execution } from "../execution/execution.ts";
-import type { Witness } from "../execution/witness.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";
 import { findLeaks } from "./leaks.ts";
 import { forgetOperations, recordedHistories } from "./linearizability.ts";
 import { ObjectLives } from "./object-lives.ts";
 import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
+import type { WatchedRun } from "./watched-run.ts";
+import type { Witness } from "./witness.ts";
 
 const FREE = kindCode("free");
 
-export class Watchers {
+export interface WatchersOptions<Run> {
+  readonly scenario: Scenario<unknown>;
+  readonly witness: Witness<Run>;
+  /** Places in the code are wanted: slow, for replays. */
+  readonly withSites: boolean;
+  /** A task is about to write this word plainly. */
+  readonly onPlainStore: (word: number) => void;
+}
+
+export class Watchers<Run> {
   readonly lives: ObjectLives;
   readonly #plain: PlainAccesses;
-  readonly #run: Execution;
-  readonly #witness: Witness;
+  readonly #whole: Run;
+  readonly #run: WatchedRun;
+  readonly #witness: Witness<Run>;
   readonly #invariants: readonly Invariant<unknown>[];
   /** Labels of what may be left, undefined for anything. */
   readonly #mayRemain: readonly string[] | undefined;
 
-  constructor(run: Execution, scenario: Scenario<unknown>, witness: Witness) {
+  /** `whole`: what the witness is told of it as. `run`: the same, as watchers see it. */
+  constructor(whole: Run, run: WatchedRun, options: WatchersOptions<Run>) {
+    const { scenario, witness, withSites, onPlainStore } = options;
+    this.#whole = whole;
     this.#run = run;
     this.#witness = witness;
     this.lives = new ObjectLives(run.footprints);
-    this.#plain = new PlainAccesses(run, (_, earlier, later) => witness.race(run, earlier, later));
+    this.#plain = new PlainAccesses(run, {
+      withSites,
+      onRace: (earlier, later) => witness.race(whole, earlier, later),
+      onStore: onPlainStore,
+    });
     this.#invariants = scenario.invariants ?? [];
     const { mayRemain = scenario.memory === undefined ? [] : "anything" } = scenario;
     this.#mayRemain = mayRemain === "anything" ? undefined : mayRemain;
@@ -51,7 +68,7 @@ export class Watchers {
   /** A step is about to be performed. */
   before(code: number, step: number, wait: Wait): void {
     const bad = this.lives.step(code, step, wait);
-    if (bad !== undefined && !this.#run.hasStopped) this.#witness.badAccess(this.#run, bad.kind, bad.freeStep);
+    if (bad !== undefined && !this.#run.hasStopped) this.#witness.badAccess(this.#whole, bad.kind, bad.freeStep);
   }
 
   /** A step of `task` was performed. `isNew`: for the first time. */
@@ -67,7 +84,7 @@ export class Watchers {
       try {
         invariant.holds(shared);
       } catch (error) {
-        this.#witness.broken(this.#run, invariant.name, error);
+        this.#witness.broken(this.#whole, invariant.name, error);
       }
     }
     watchPlainAccesses(this.#plain);
@@ -81,13 +98,13 @@ export class Watchers {
     const run = this.#run;
     for (const history of recordedHistories()) {
       const bad = history.judge();
-      if (bad !== undefined) this.#witness.notLinearizable(run, bad);
+      if (bad !== undefined) this.#witness.notLinearizable(this.#whole, bad);
     }
     if (!isWhole || this.#mayRemain === undefined) return;
     const { trace, names, memory } = run;
     const initial = (word: number): number => run.initial(word);
     const context = { trace, names, words: memory.words, lives: this.lives, initial, mayRemain: this.#mayRemain };
-    for (const leak of findLeaks(context)) this.#witness.leaked(run, leak);
+    for (const leak of findLeaks(context)) this.#witness.leaked(this.#whole, leak);
   }
 
   /** The step that freed what the task waits for, if it cannot go on and one did. */
@@ -107,7 +124,7 @@ export class Watchers {
     if (run.hasStopped) return;
     for (let task = only ?? 0; task < (only === undefined ? run.tasks : only + 1); task++) {
       const freeStep = MAY_BLOCK[run.pendingCode[task]!] === 0 ? undefined : this.freedUnder(task);
-      if (freeStep !== undefined) this.#witness.badWait(run, task, freeStep);
+      if (freeStep !== undefined) this.#witness.badWait(this.#whole, task, freeStep);
     }
   }
 }

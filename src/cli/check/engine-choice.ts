@@ -1,6 +1,8 @@
-/** @module How the options of `hmm check` change the way in which a scenario wants to be explored. */
+/**
+ * @module How the options of `hmm check` change the way in which a scenario wants to be explored.
+ */
 
-import type { EngineName } from "../../checker/engines/engines.ts";
+import type { EngineName } from "../../checker/scenario.ts";
 import type { ExploreOptions } from "../../checker/explore.ts";
 import type { AnyScenario } from "../../checker/scenario.ts";
 import { UsageError } from "../exit-status.ts";
@@ -47,7 +49,10 @@ export function exploreOptions(scenario: AnyScenario, choice: EngineChoice): Exp
   return { ...options, executions: SAMPLES };
 }
 
-/** What replays need of the options of an exploration: all that says what may happen in one execution. */
+/**
+ * What replays need of the options of an exploration: all that says what may happen in one
+ * execution.
+ */
 export function libertiesOf(options: ExploreOptions): ExploreOptions {
   const { engine: _engine, preemptions: _preemptions, executions: _executions, ...others } = options;
   const { seconds: _seconds, seed: _seed, ...liberties } = others;

@@ -1,6 +1,6 @@
 /** @module Asks the oracle and every engine about one program, and says where they differ. */
 
-import type { EngineName } from "../../../src/checker/engines/engines.ts";
+import type { EngineName } from "../../../src/checker/scenario.ts";
 import type { Execution } from "../../../src/checker/execution/execution.ts";
 import { explore } from "../../../src/checker/explore.ts";
 import type { Exploration, ExploreOptions } from "../../../src/checker/explore.ts";

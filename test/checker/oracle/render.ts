@@ -1,4 +1,7 @@
-/** @module A program as a scenario: tasks over the primitives that ship, and what came of an execution in the oracle's words. */
+/**
+ * @module A program as a scenario: tasks over the primitives that ship, and what came of an
+ * execution in the oracle's words.
+ */
 
 import type { Execution } from "../../../src/checker/execution/execution.ts";
 import { Places } from "../../../src/checker/pieces/program.ts";
@@ -32,7 +35,10 @@ interface Things {
   readonly completion: Completion;
   readonly references: RefCount;
   readonly srcu: Srcu;
-  /** Where each task's registers are, and before them the number of the operation that each task is in. */
+  /**
+   * Where each task's registers are, and before them the number of the operation that each task is
+   * in.
+   */
   readonly registers: number;
 }
 
@@ -77,7 +83,10 @@ function setUp(memory: SharedMemory, program: Program): Things {
   };
 }
 
-/** One task. What it learns it writes where no other looks; so nothing outlives an execution but the memory. */
+/**
+ * One task. What it learns it writes where no other looks; so nothing outlives an execution but the
+ * memory.
+ */
 class Actor {
   readonly #things: Things;
   readonly #names: boolean;
@@ -262,11 +271,11 @@ function outcomeOf(
   program: Program,
   { memory, cells, completion, references, registers }: Things,
 ): string {
-  if (run.hasStopped) return "stopped";
+  if (run.frontier.hasStopped) return "stopped";
   const { tasks } = program;
   const ends = tasks.map((_, task) => {
     if (run.pending[task] !== undefined) return `waits in ${(memory.words[registers - tasks.length + task] ?? 0) - 1}`;
-    if (run.deaths.names.includes(`t${task}`)) return "dead";
+    if (run.frontier.deaths.names.includes(`t${task}`)) return "dead";
     return (run.throwers & (1 << task)) !== 0 ? "threw" : "ended";
   });
   const count = registersOf(program);

@@ -1,6 +1,6 @@
 /**
- * @module The checker's folders, its rooms, stand in an order: what runs in one is made of what stands below it. Types alone
- * may be named from below, as in cycles.ts: a part may know the type of its whole.
+ * @module The checker's folders, its rooms, stand in an order. Each is made of what stands below
+ * it, types included: what a part must know of its whole is an interface in the part's own room.
  */
 
 import { importsOf, workerEntriesOf } from "../imports.ts";
@@ -9,7 +9,10 @@ import type { Finding, Rule } from "../rule.ts";
 
 const CHECKER = "src/checker/";
 
-/** Bottom to top, as docs/ARCHITECTURE.md draws them. The files are the front doors, and there are no others. */
+/**
+ * Bottom to top, as docs/ARCHITECTURE.md draws them. The files are the front doors, and there are
+ * no others.
+ */
 const rooms: readonly string[] = [
   "steps",
   "scenario.ts",
@@ -36,9 +39,7 @@ function checkFile(file: ProjectFile): Finding[] {
   if (from === -1) {
     return [{ path: file.path, line: 1, message: `stands in no room of the checker; they are ${rooms.join(" < ")}` }];
   }
-  const targets = importsOf(file)
-    .filter(({ isTypeOnly }) => !isTypeOnly)
-    .map(({ path, line }) => ({ path, line }));
+  const targets = importsOf(file).map(({ path, line }) => ({ path, line }));
   targets.push(...workerEntriesOf(file));
   const findings: Finding[] = [];
   for (const { path, line } of targets) {
@@ -54,6 +55,9 @@ export const checkerRooms: Rule = {
   check: (files) => files.filter(({ path }) => path.startsWith(CHECKER) && path.endsWith(".ts")).flatMap(checkFile),
   broken: {
     "upward import": [fileFromText("src/checker/steps/a.ts", `import { b } from "../engines/b.ts";`)],
+    "upward import of a type": [
+      fileFromText("src/checker/watch/a.ts", `import type { Execution } from "../execution/execution.ts";`),
+    ],
     "a front door above": [fileFromText("src/checker/session/a.ts", `import { explore } from "../explore.ts";`)],
     "upward worker entry": [
       fileFromText("src/checker/session/a.ts", `start(new URL("../parallel/b-worker.js", import.meta.url));`),
@@ -65,9 +69,6 @@ export const checkerRooms: Rule = {
     "downward import": [fileFromText("src/checker/replay/a.ts", `import { explore } from "../explore.ts";`)],
     "the same room": [fileFromText("src/checker/steps/a.ts", `import { b } from "./b.ts";`)],
     "another layer": [fileFromText("src/checker/steps/a.ts", `import { b } from "../../sync/b.ts";`)],
-    "a part that knows the type of its whole": [
-      fileFromText("src/checker/watch/a.ts", `import type { Execution } from "../execution/execution.ts";`),
-    ],
     "another folder": [fileFromText("src/mm/a.ts", `import { b } from "./b.ts";`)],
   },
 };

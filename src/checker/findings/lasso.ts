@@ -1,14 +1,17 @@
 /**
- * @module Loops without an end: tasks that go on for ever and get nowhere. Found as a lasso: an execution whose last steps are
- * a cycle that leads back to the same state, so that it can go round for ever.
+ * @module Loops without an end: tasks that go on for ever and get nowhere. Found as a lasso: an
+ * execution whose last steps are a cycle that leads back to the same state, so that it can go round
+ * for ever.
  *
- * L1. The memory is compared word by word. Words that grow by the same amount in every round are counters (of wakes, of
- *     invalidations, for statistics) and may differ by that. A task's local variables are not seen. So a cycle counts only
- *     if it can be gone round {@link ROUNDS} times more, by the same steps: a loop that counts its rounds is over by then,
- *     unless it means to make more of them than that.
- * L2. A livelock is a cycle that is fair: no task that could go on at every moment of it is left out. A task that goes round
- *     while another one is not let go on waits without saying so. But where it does, a fair cycle may be near, so one is
- *     looked for (fair-cycle.ts) before the loop is taken for a spin.
+ * L1. The memory is compared word by word. Words that grow by the same amount in every round are
+ *     counters (of wakes, of invalidations, for statistics) and may differ by that. A task's local
+ *     variables are not seen. So a cycle counts only if it can be gone round {@link ROUNDS} times
+ *     more, by the same steps: a loop that counts its rounds is over by then, unless it means to
+ *     make more of them than that.
+ * L2. A livelock is a cycle that is fair: no task that could go on at every moment of it is left
+ *     out. A task that goes round while another one is not let go on waits without saying so. But
+ *     where it does, a fair cycle may be near, so one is looked for (fair-cycle.ts) before the loop
+ *     is taken for a spin.
  */
 
 import type { Execution } from "../execution/execution.ts";
@@ -16,9 +19,15 @@ import { taskOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
 import { fairRounds } from "./fair-cycle.ts";
 
-/** How often a cycle is gone round before it is believed: loops that count to a hundred are no livelocks. */
+/**
+ * How often a cycle is gone round before it is believed: loops that count to a hundred are no
+ * livelocks.
+ */
 const ROUNDS = 1000;
-/** Steps after which cycles of any length are looked for, and again whenever an execution is twice as long. */
+/**
+ * Steps after which cycles of any length are looked for, and again whenever an execution is twice
+ * as long.
+ */
 const FIRST_LOOK = 64;
 /** Those of up to half a window are looked for every so many steps. */
 const LOOK_EVERY = 8;
@@ -47,7 +56,10 @@ export class Lassos {
   /** Cycles that come to an end, by digest and length. */
   readonly #ending = new Set<string>();
 
-  /** The cycle that the execution is in. Looks only now and then, unless `isEnd`. The execution is then where it was, or at its end. */
+  /**
+   * The cycle that the execution is in. Looks only now and then, unless `isEnd`. The execution is
+   * then where it was, or at its end.
+   */
   find(run: Execution, isEnd: boolean): Lasso | undefined {
     const { depth, trace } = run;
     const isLong = isEnd || (depth >= FIRST_LOOK && (depth & (depth - 1)) === 0);
@@ -77,7 +89,7 @@ function fairRoundNear(run: Execution, from: readonly Transition[]): Lasso | und
     const enters = (): boolean => {
       run.restart(0);
       return [...stem, ...cycle, ...cycle].every((transition) => {
-        const isPossible = run.enabled.subarray(0, run.listEnabled()).includes(transition);
+        const isPossible = run.frontier.enabledNow().includes(transition);
         if (isPossible) run.step(transition);
         return isPossible;
       });
@@ -90,7 +102,10 @@ function fairRoundNear(run: Execution, from: readonly Transition[]): Lasso | und
   return undefined;
 }
 
-/** Goes round the cycle: whether that leads back each time, and whom it leaves out who could go on all the while. */
+/**
+ * Goes round the cycle: whether that leads back each time, and whom it leaves out who could go on
+ * all the while.
+ */
 function goRound(run: Execution, cycle: readonly Transition[]): Verdict {
   const ending: Verdict = { isEndless: false, leftOut: [] };
   const state = run.start.copy();
@@ -99,7 +114,7 @@ function goRound(run: Execution, cycle: readonly Transition[]): Verdict {
   const start = run.depth;
   for (let round = 0; round < ROUNDS; round++) {
     for (let i = 0; i < cycle.length; i++) {
-      const enabled = run.enabled.subarray(0, run.listEnabled());
+      const enabled = run.frontier.enabledNow();
       if (!enabled.includes(cycle[i]!)) return ending;
       if (round === 0) {
         const able = new Set(Array.from(enabled, taskOf));
@@ -125,7 +140,10 @@ function entryOf({ digest }: Trace, depth: number, period: number): number {
   return entry;
 }
 
-/** The number of steps after which the state has come again, twice over, among the last `window` ones; 0 if it has not. */
+/**
+ * The number of steps after which the state has come again, twice over, among the last `window`
+ * ones; 0 if it has not.
+ */
 function recurrenceOf({ digest }: Trace, depth: number, window: number): number {
   const last = digest[depth - 1]!;
   for (let period = 1; period * (REPEATED - 1) < Math.min(window, depth); period++) {

@@ -1,8 +1,9 @@
 /**
- * @module Where one task goes round and round and another could go on, looks for a way to go round for ever that leaves nobody
- * out: a search through the states that the tasks can come to from there, and of a part in which each state can be reached
- * from each other one, for a round through it. What a task has in its variables is not seen, so two states are taken for one
- * if the memory and what comes next are the same, and of each task the latest few steps with what they found.
+ * @module Where one task goes round and round and another could go on, looks for a way to go round
+ * for ever that leaves nobody out: a search through the states that the tasks can come to from
+ * there, and of a part in which each state can be reached from each other one, for a round through
+ * it. What a task has in its variables is not seen, so two states are taken for one if the memory
+ * and what comes next are the same, and of each task the latest few steps with what they found.
  *
  * What is found is a suggestion: whether it can be gone round for ever, lasso.ts tries out.
  */
@@ -11,7 +12,9 @@ import type { Execution } from "../execution/execution.ts";
 import { isGoingOn, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 
-/** The search is given up after so many steps, replayed ones among them: some tenths of a second. */
+/**
+ * The search is given up after so many steps, replayed ones among them: some tenths of a second.
+ */
 const STEPS = 200_000;
 const STATES = 4000;
 /** Of each task, how many of its latest steps belong to a state. */
@@ -35,7 +38,9 @@ export interface Round {
   readonly cycle: readonly Transition[];
 }
 
-/** Rounds that leave nobody out, behind the steps of `stem`. The execution is afterwards elsewhere. */
+/**
+ * Rounds that leave nobody out, behind the steps of `stem`. The execution is afterwards elsewhere.
+ */
 export function fairRounds(run: Execution, stem: readonly Transition[]): Round[] {
   const states = statesBehind(run, stem);
   const rounds: Round[] = [];
@@ -69,7 +74,7 @@ function statesBehind(run: Execution, stem: readonly Transition[]): State[] {
   for (const { path, edges } of states) {
     if (steps >= STEPS || states.length >= STATES) break;
     go(path);
-    const enabled = Array.from(run.enabled.subarray(0, run.listEnabled())).filter(isGoingOn);
+    const enabled = Array.from(run.frontier.enabledNow()).filter(isGoingOn);
     for (const [i, transition] of enabled.entries()) {
       if (i > 0) go(path);
       run.step(transition);
@@ -93,7 +98,10 @@ function keyOf(run: Execution): string {
   return parts.join(" ");
 }
 
-/** The parts in which each state leads to each other one (Tarjan's algorithm), each from its first state on. */
+/**
+ * The parts in which each state leads to each other one (Tarjan's algorithm), each from its first
+ * state on.
+ */
 function partsOf(states: readonly State[]): number[][] {
   const parts: number[][] = [];
   const order = new Map<number, number>();
@@ -118,7 +126,10 @@ function partsOf(states: readonly State[]): number[][] {
   return parts;
 }
 
-/** A round from the part's first state, in which every task that moves in the part has a step; empty if that leaves one out. */
+/**
+ * A round from the part's first state, in which every task that moves in the part has a step; empty
+ * if that leaves one out.
+ */
 function roundThrough(states: readonly State[], part: readonly number[]): Transition[] {
   const inside = new Set(part);
   const innerEdges = (state: number): Edge[] => states[state]!.edges.filter(({ to }) => inside.has(to));

@@ -1,0 +1,48 @@
+/**
+ * @module The tasks of an execution: those of the scenario, and where threads may die two more, the
+ * reaper and fate (deaths.ts).
+ */
+
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/task.ts";
+import type { Scenario } from "../scenario.ts";
+import { TASK_LIMIT } from "../steps/trace.ts";
+import { FATE, REAPER, fate, reaper } from "./deaths.ts";
+
+const NOBODY = -1;
+
+export interface Cast {
+  readonly names: readonly string[];
+  /** Of each task: what makes it, from what the tasks share. */
+  readonly makers: readonly ((shared: unknown, memory: SharedMemory) => Task<unknown>)[];
+  /** Of each task: whether its thread may die. */
+  readonly isMortal: readonly boolean[];
+  /** The place of the reaper among the tasks, -1 if no thread may die. */
+  readonly reaper: number;
+  /** The place of fate among the tasks, -1 if no thread may die. */
+  readonly fate: number;
+}
+
+/** Throws RangeError if the scenario has no tasks or too many. */
+export function castOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: boolean): Cast {
+  const own = Object.keys(tasks);
+  const names = [...own, ...(mayDie ? [REAPER, FATE] : [])];
+  if (names.length === 0 || names.length > TASK_LIMIT) {
+    throw new RangeError(`Cannot explore "${name}": it has ${names.length} tasks, must have 1 to ${TASK_LIMIT}`);
+  }
+  return {
+    names,
+    makers: [
+      ...Object.values(tasks),
+      ...(mayDie
+        ? [
+            (_: unknown, memory: SharedMemory): Task<void> => reaper(memory),
+            (_: unknown, memory: SharedMemory): Task<void> => fate(memory),
+          ]
+        : []),
+    ],
+    isMortal: names.map((task, i) => i < own.length && (mortals?.includes(task) ?? true)),
+    reaper: mayDie ? own.length : NOBODY,
+    fate: mayDie ? own.length + 1 : NOBODY,
+  };
+}

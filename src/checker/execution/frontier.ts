@@ -1,0 +1,270 @@
+/**
+ * @module Where an execution stands, and which steps may come next: what each task is about to do,
+ * who sleeps, and what is left of the budgets. It performs nothing.
+ */
+
+import { mayTimeOut } from "../../sync/explored.ts";
+import { hasPanicked } from "../../sync/panic.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Wait } from "../../sync/task.ts";
+import type { Liberties, Weakness } from "../scenario.ts";
+import type { Dependence } from "../steps/dependence.ts";
+import { EqualOrders } from "../steps/equal-tasks.ts";
+import type { EqualTasks } from "../steps/equal-tasks.ts";
+import type { Footprints } from "../steps/footprint.ts";
+import { CONDITIONAL, MAY_BLOCK, PARK, WAKE_ONE, allows, succeeds } from "../steps/kinds.ts";
+import { mayStepNow } from "../steps/step-order.ts";
+import type { StepOrder } from "../steps/step-order.ts";
+import {
+  DEATH,
+  LOOK,
+  RUN,
+  SPURIOUS,
+  TASK_LIMIT,
+  TIMEOUT,
+  WAKE,
+  choiceOf,
+  taskOf,
+  transitionOf,
+} from "../steps/trace.ts";
+import type { Choice, Trace, Transition } from "../steps/trace.ts";
+import type { WatchedRun } from "../watch/watched-run.ts";
+import type { Cast } from "./cast.ts";
+import { Deaths } from "./deaths.ts";
+import { ASLEEP, Parking } from "./parking.ts";
+import type { SearchedRun } from "./searched-run.ts";
+import { Spurious } from "./spurious.ts";
+import type { StartingState } from "./starting-state.ts";
+
+export interface FrontierOptions {
+  readonly liberties: Liberties;
+  readonly dependence: Dependence;
+  readonly weaknesses: ReadonlySet<Weakness>;
+  /** Explore only executions in this order. */
+  readonly order?: StepOrder;
+  /** Of these tasks, only executions in which they keep their order. */
+  readonly equal?: readonly EqualTasks[];
+}
+
+export class Frontier implements SearchedRun, WatchedRun {
+  readonly names: readonly string[];
+  readonly tasks: number;
+  readonly memory: SharedMemory;
+  readonly trace: Trace;
+  readonly footprints: Footprints;
+  readonly liberties: Liberties;
+  readonly weaknesses: ReadonlySet<Weakness>;
+  readonly order: StepOrder | undefined;
+  readonly equal: EqualOrders;
+  depth = 0;
+  readonly pending: (Wait | undefined)[] = [];
+  readonly pendingCode: Uint8Array;
+  readonly enabled: Int32Array = new Int32Array((TASK_LIMIT + 1) * (TASK_LIMIT + 1));
+  readonly parking: Parking;
+  readonly spurious: Spurious;
+  readonly deaths: Deaths;
+  readonly #cast: Cast;
+  readonly #start: StartingState;
+  readonly #mayEndEarly: boolean;
+  #alive = 0;
+  #timeoutsLeft = 0;
+  /** The step that has a place in the order has not come yet. */
+  #waitsInOrder = false;
+
+  constructor(cast: Cast, start: StartingState, trace: Trace, options: FrontierOptions) {
+    const { liberties, weaknesses, dependence } = options;
+    this.#cast = cast;
+    this.#start = start;
+    this.names = cast.names;
+    this.tasks = cast.names.length;
+    this.memory = start.memory;
+    this.trace = trace;
+    this.footprints = trace.footprints;
+    this.liberties = liberties;
+    this.weaknesses = weaknesses;
+    this.order = options.order;
+    this.equal = new EqualOrders(options.equal ?? [], this.tasks);
+    this.pendingCode = new Uint8Array(this.tasks);
+    this.parking = new Parking(trace, this.pending, this.pendingCode, weaknesses);
+    this.spurious = new Spurious(trace, liberties.spuriousWakes, dependence.wakesQueues);
+    this.deaths = new Deaths(this.memory, this.footprints, liberties.deaths, cast.isMortal);
+    this.#mayEndEarly = liberties.deaths > 0 || this.waitsMayEnd;
+  }
+
+  /** A new execution begins. */
+  forget(): void {
+    this.depth = 0;
+    this.#alive = this.tasks;
+    this.#timeoutsLeft = this.liberties.timeouts;
+    this.#waitsInOrder = this.order !== undefined;
+    this.spurious.forget();
+    this.deaths.forget();
+    this.parking.forget();
+  }
+
+  /** The task is about to do `wait` now. */
+  expects(task: number, wait: Wait, code: number): void {
+    this.pending[task] = wait;
+    this.pendingCode[task] = code;
+  }
+
+  /** The task is over. */
+  ends(task: number): void {
+    this.pending[task] = undefined;
+    this.#alive--;
+  }
+
+  /** A step is being performed: it counts from now on. */
+  advances(task: number, choice: Choice): void {
+    this.depth++;
+    if (task === this.order?.placed) this.#waitsInOrder = false;
+    if (choice === TIMEOUT) this.#timeoutsLeft--;
+    else if (choice === SPURIOUS) this.spurious.happens();
+    if (task === this.#cast.fate) this.deaths.left = 0;
+  }
+
+  listEnabled(): number {
+    const { fate } = this.#cast;
+    let count = 0;
+    // Fate first: what happens without deaths is explored first.
+    if (fate >= 0 && this.pending[fate] !== undefined) this.enabled[count++] = fate;
+    for (let task = 0; task < this.tasks; task++) {
+      const wait = this.pending[task];
+      if (wait === undefined || task === fate) continue;
+      if (this.liberties.wakeAny && this.pendingCode[task] === WAKE_ONE) {
+        count = this.#listWakes(task, wait, count);
+      } else if (this.mayRun(task, wait)) this.enabled[count++] = task;
+      if (!this.#mayEndEarly) continue;
+      if (MAY_BLOCK[this.pendingCode[task]!] === 1) {
+        if (this.mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
+        if (this.mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
+        if (this.mayLeave(task, LOOK)) this.enabled[count++] = transitionOf(task, LOOK);
+      }
+      if (this.#mayDie(task)) this.enabled[count++] = transitionOf(task, DEATH);
+    }
+    return count;
+  }
+
+  /** The transitions that may come next: good until the next listing. */
+  enabledNow(): Int32Array {
+    return this.enabled.subarray(0, this.listEnabled());
+  }
+
+  #listWakes(task: number, wake: Wait, start: number): number {
+    let count = start;
+    for (let other = 0; other < this.tasks; other++) {
+      if (!this.parking.sleepsOn(other, wake.index)) continue;
+      this.enabled[count++] = transitionOf(task, WAKE + other);
+    }
+    if (count === start) this.enabled[count++] = task;
+    return count;
+  }
+
+  #mayDie(task: number): boolean {
+    return this.deaths.left > 0 && this.deaths.isMortal(task);
+  }
+
+  mayCome(transition: Transition): boolean {
+    const task = taskOf(transition);
+    const choice = choiceOf(transition);
+    const wait = this.pending[task];
+    if (wait === undefined) return false;
+    if (choice === RUN) return this.mayRun(task, wait);
+    if (choice === DEATH) return this.#mayDie(task);
+    if (choice < WAKE) return this.mayLeave(task, choice);
+    return this.parking.sleepsOn(choice - WAKE, wait.index);
+  }
+
+  /** Whether the task, about to do `wait`, can do it now. */
+  mayRun(task: number, wait: Wait): boolean {
+    if (this.#waitsInOrder && !mayStepNow(this.order!, this.trace, this.depth, task)) return false; // there is an order
+    if (this.isHeldBack(task)) return false;
+    const code = this.pendingCode[task]!;
+    if (MAY_BLOCK[code] === 0) return true;
+    if (code === PARK) return this.parking.wokenBy[task] !== ASLEEP;
+    return allows(code, this.memory.words[wait.index]!, wait.expected);
+  }
+
+  /** Whether the task waits for nothing but its turn among its equals. */
+  isHeldBack(task: number): boolean {
+    return !this.equal.isEmpty && !this.equal.mayStepNow(this.trace, this.depth, task);
+  }
+
+  /** Whether the task's wait may end by itself now: it sleeps, and the budget is not used up. */
+  mayLeave(task: number, choice: Choice): boolean {
+    const wait = this.pending[task];
+    if (wait === undefined || !this.#couldLeave(task, choice, wait)) return false;
+    return !this.isHeldBack(task) && !this.mayRun(task, wait);
+  }
+
+  /** As {@link mayLeave}, whether or not it is being woken. */
+  #couldLeave(task: number, choice: Choice, wait: Wait): boolean {
+    const code = this.pendingCode[task]!;
+    if (choice === LOOK) return this.deaths.mayLook(task, code);
+    if (choice === SPURIOUS) return code === PARK && this.spurious.mayWake(task, this.depth);
+    return this.#timeoutsLeft > 0 && mayTimeOut(wait);
+  }
+
+  footprintOf(task: number, choice: Choice): number {
+    const wait = this.pending[task]!; // asked only for tasks that are not over
+    const code = this.pendingCode[task]!;
+    if (choice === TIMEOUT || choice === SPURIOUS) {
+      return this.footprints.leaving(code, wait, choice === SPURIOUS);
+    }
+    if (choice === LOOK) return this.footprints.looking(code, wait);
+    if (choice === DEATH) return this.deaths.footprintOf(task, code, wait);
+    const success = CONDITIONAL[code] === 0 || succeeds(code, this.memory.words[wait.index]!, wait.expected);
+    return this.footprints.of(code, wait, success);
+  }
+
+  get waitsMayEnd(): boolean {
+    return this.liberties.timeouts > 0 || this.spurious.isPossible;
+  }
+
+  wakeOf(task: number): number {
+    return this.parking.wokenBy[task]!;
+  }
+
+  mayEverWake(task: number, depth: number): boolean {
+    return this.spurious.mayEverWake(task, depth);
+  }
+
+  isMortal(task: number): boolean {
+    return this.deaths.isMortal(task);
+  }
+
+  isFate(transition: Transition): boolean {
+    return transition === this.#cast.fate;
+  }
+
+  initial(word: number): number {
+    return this.#start.valueOf(word);
+  }
+
+  get unfinished(): number {
+    const { reaper } = this.#cast;
+    return reaper >= 0 && this.isIdle(reaper) ? this.#alive - 1 : this.#alive;
+  }
+
+  /** Whether a task that is not over has nothing to do: the reaper without a death. */
+  isIdle(task: number): boolean {
+    const wait = this.pending[task];
+    return task === this.#cast.reaper && wait !== undefined && this.deaths.isIdle(wait);
+  }
+
+  /** The machine has stopped: nothing holds any more but that nobody waits for ever. */
+  get hasStopped(): boolean {
+    return this.deaths.names.length > 0 && hasPanicked(this.memory);
+  }
+
+  /**
+   * Whom a reader waits behind whom the readers inside would let in: those who queue to write.
+   * Nobody for another wait.
+   */
+  queuedBefore(task: number): number[] {
+    const wait = this.pending[task];
+    if (wait?.kind !== "downRead" || this.mayRun(task, wait)) return [];
+    const queues = (other: Wait | undefined): boolean => other?.kind === "downWrite" && other.index === wait.index;
+    return Array.from(this.pending.keys()).filter((other) => queues(this.pending[other]));
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * @module The threads that the tasks of an execution run in. Each task is a generator with an agent
+ * of its own. It is resumed as that agent, runs up to its next operation, and is left there.
+ *
+ * A task that throws is over. What it threw is told; the others go on.
+ */
+
+import { enterTask, leaveTask } from "../../sync/current-task.ts";
+import type { TaskContext } from "../../sync/current-task.ts";
+import { heldAtEnd } from "../../sync/lockdep.ts";
+import { hasPanicked, panicError } from "../../sync/panic.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { exploreSteps } from "../../sync/stepping.ts";
+import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
+import type { Task, Wait } from "../../sync/task.ts";
+import { LOOK, TIMEOUT } from "../steps/trace.ts";
+import type { Choice } from "../steps/trace.ts";
+import { becomeAgent, freshContext } from "./agents.ts";
+import type { StartingState } from "./starting-state.ts";
+import { codeOfYielded } from "./what-is-no-task.ts";
+
+export interface ThreadsOptions {
+  readonly names: readonly string[];
+  /** A task that ends with locks held has thrown. */
+  readonly lockdep: boolean;
+  readonly onThrow: (task: number, error: unknown) => void;
+}
+
+export class Threads {
+  /** The code of the operation that {@link resume} returned. */
+  yieldedCode = 0;
+  readonly #memory: SharedMemory;
+  readonly #start: StartingState;
+  readonly #options: ThreadsOptions;
+  readonly #generators: Task<unknown>[] = [];
+  readonly #contexts: TaskContext[] = [];
+  /** Of each task: where its held table is free, and its mark of being inside a store. */
+  readonly #heldNext: Int32Array;
+  readonly #insideMark: Int32Array;
+
+  constructor(start: StartingState, options: ThreadsOptions) {
+    this.#memory = start.memory;
+    this.#start = start;
+    this.#options = options;
+    this.#heldNext = Int32Array.from(start.heldNext);
+    this.#insideMark = Int32Array.from(start.insideMark);
+  }
+
+  /** A new execution begins. */
+  forget(): void {
+    this.#heldNext.set(this.#start.heldNext);
+    this.#insideMark.set(this.#start.insideMark);
+  }
+
+  /** The task begins anew, from `made`: resume it to have its first operation. */
+  begin(task: number, made: Task<unknown>): void {
+    this.#generators[task] = made;
+    this.#contexts[task] = freshContext(this.#memory, task, this.#options.names[task] ?? "");
+  }
+
+  /**
+   * The task goes on. Returns the operation that it is about to do then, with its code in
+   * {@link yieldedCode}; undefined if it is over.
+   */
+  resume(task: number, choice: Choice): Wait | undefined {
+    const memory = this.#memory;
+    const context = this.#contexts[task]!;
+    becomeAgent(memory, task);
+    memory.heldNext = this.#heldNext[task]!;
+    memory.insideMark = this.#insideMark[task]!;
+    const previous = enterTask(context);
+    exploreSteps(memory);
+    let wait: Wait | undefined;
+    try {
+      const result = this.#goOn(this.#generators[task]!, choice);
+      if (result.done !== true) {
+        this.yieldedCode = codeOfYielded(result.value);
+        wait = result.value;
+      } else if (context.held.length > 0 && this.#options.lockdep) throw heldAtEnd(context);
+    } catch (error) {
+      this.#options.onThrow(task, error);
+    } finally {
+      exploreSteps(undefined);
+      leaveTask(previous);
+    }
+    this.#heldNext[task] = memory.heldNext;
+    this.#insideMark[task] = memory.insideMark;
+    return wait;
+  }
+
+  #goOn(generator: Task<unknown>, choice: Choice): IteratorResult<Wait, unknown> {
+    if (choice === LOOK && hasPanicked(this.#memory)) {
+      return generator.throw(panicError(this.#memory));
+    }
+    return generator.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
+  }
+
+  /**
+   * The tasks that hold the lock at a word, in any access mode: also dead ones and those that are
+   * over.
+   */
+  holdersOf(at: number): number[] {
+    const holds = ({ held }: TaskContext): boolean => held.some(({ lock }) => lock.at === at);
+    return Array.from(this.#contexts.keys()).filter((task) => holds(this.#contexts[task]!));
+  }
+}

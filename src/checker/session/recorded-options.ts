@@ -1,0 +1,55 @@
+/**
+ * @module The options that a checkpoint records, and those with which a search goes on from it.
+ */
+
+import { defaultLiberties } from "../scenario.ts";
+import { CheckpointError } from "./checkpoint.ts";
+import type { Checkpoint, RecordedOptions } from "./checkpoint.ts";
+import type { ExploreOptions } from "./exploration.ts";
+
+/** The options that a checkpoint records. */
+export function recordOptions(options: ExploreOptions): RecordedOptions {
+  const { engine = "optimal", preemptions, delays, seed, pctDepth, collectClasses, symmetry } = options;
+  const recorded: Record<string, string | number | boolean> = {};
+  const { weaknesses } = options;
+  const all = {
+    ...defaultLiberties,
+    engine,
+    preemptions,
+    delays,
+    seed,
+    pctDepth,
+    collectClasses,
+    symmetry,
+    weaknesses: weaknesses?.join(" "),
+  };
+  for (const [name, value] of Object.entries(all)) {
+    const given = name in defaultLiberties ? ((options as Record<string, unknown>)[name] ?? value) : value;
+    if (typeof given === "number" || typeof given === "boolean" || typeof given === "string") {
+      recorded[name] = given === Infinity ? "Infinity" : given;
+    }
+  }
+  return recorded;
+}
+
+/**
+ * Options with which the checkpoint goes on: its own, and of those given what it does not record.
+ * Throws CheckpointError.
+ */
+export function resumedOptions(checkpoint: Checkpoint, options: ExploreOptions): ExploreOptions {
+  const recorded: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(checkpoint.options)) {
+    recorded[name] = value === "Infinity" ? Infinity : value;
+    if (name === "weaknesses") recorded[name] = String(value).split(" ");
+  }
+  const given = recordOptions(options);
+  for (const [name, value] of Object.entries(given)) {
+    const asked = (options as Record<string, unknown>)[name];
+    const made = checkpoint.options[name];
+    if (asked === undefined || value === made) continue;
+    throw new CheckpointError(
+      `Cannot go on from the checkpoint: it was made with ${name} ${String(made ?? "left out")}, not ${String(value)}; leave ${name} out`,
+    );
+  }
+  return { ...options, ...recorded };
+}
