@@ -19,29 +19,9 @@ import type { Task } from "../sync/task.ts";
 import { customFailure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import { requireBlocking } from "./operation-gate.ts";
-import { type OpenView, closeView, openView } from "./view-tasks.ts";
+import { type OpenView, type ViewMode, closeView, openView } from "./view-tasks.ts";
 
-/**
- * What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out until it is disposed of.
- *
- * Do not store through a "read" view: JavaScript has no typed array that refuses it. The store
- * lands in the frame all the same, past every protection (also where `mprotect` forbids stores),
- * and nobody hears of it: a device that has a copy of the page goes on with the old bytes. In a
- * debug build (the option `debug` of the space) disposing of the view throws HmmError EPERM, with
- * the address of the first byte that was changed so, unless other stores to the page were allowed
- * meanwhile.
- *
- * @example
- * ```ts
- * import { AddressSpace } from "hmm-ts";
- *
- * using space = AddressSpace.createSync();
- * const p = space.mmapSync(4096, { protection: "read" });
- * using view = space.viewSync(p, 4096, "read"); // "write" would throw EFAULT
- * console.log(view.as(Float64Array).length); // 512
- * ```
- */
-export type ViewMode = "read" | "write";
+export type { ViewMode } from "./view-tasks.ts";
 
 /**
  * The constructor of a typed array, such as `Float32Array`.
