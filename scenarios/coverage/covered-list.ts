@@ -8,7 +8,13 @@ import { deathsOfOwners } from "./deaths/owners.ts";
 import { deathsInSections } from "./deaths/sections.ts";
 import { deviceAccesses } from "./devices/accesses.ts";
 import { deviceCommands } from "./devices/commands.ts";
+import { dispatches } from "./devices/dispatch.ts";
+import { items } from "./devices/items.ts";
 import { joining } from "./devices/joining.ts";
+import { kernelRaces } from "./devices/kernel-races.ts";
+import { lives } from "./devices/lives.ts";
+import { turns } from "./devices/turns.ts";
+import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
 import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
@@ -72,7 +78,13 @@ export const covered: readonly Covered[] = [
   ...spaceOperations,
   ...deviceServices,
   ...deviceAccesses,
+  ...kernelRaces,
   ...deviceCommands,
+  ...dispatches,
+  ...items,
+  ...lives,
+  ...rounds,
+  ...turns,
   ...joining,
   ...deathsInSections,
   ...deathsOfOwners,

@@ -33,7 +33,7 @@
 const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
   "src/sync/atomics.js": Object.fromEntries(
     ["plainLoad", "atomicLoad", "atomicStore", "atomicAdd", "atomicSub", "atomicAnd", "atomicOr", "atomicXor"]
-      .concat(["atomicExchange", "atomicCompareExchange", "speculativeLoad", "futexWake"])
+      .concat(["atomicExchange", "atomicCompareExchange", "speculativeLoad", "speculativeAtomicLoad", "futexWake"])
       .map((name) => [name, name]),
   ),
   "src/mm/page-table.js": { wordAt: "plainLoad" },

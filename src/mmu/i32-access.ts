@@ -31,6 +31,7 @@ import {
   atomicStore,
   atomicSub,
   atomicXor,
+  speculativeAtomicLoad,
 } from "../sync/atomics.ts";
 import type { AtomicArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
@@ -206,7 +207,7 @@ export class I32Access implements IntegerAccess {
       const entry = this.#tlb.find(page, this.#loadsInRam, address);
       const at = entry << ENTRY_SHIFT;
       const index = (this.#entries[at + ENTRY_INDEX]! << 0) + (address - page * PAGE_BYTES) / 4;
-      const value = atomicLoad(this.#tlb.sections[entry]!.i32, index);
+      const value = speculativeAtomicLoad(this.#tlb.sections[entry]!.i32, index);
       const generationWord = this.#entries[at + ENTRY_GENERATION_WORD]!;
       if (atomicLoad(this.#words, generationWord) === this.#entries[at + ENTRY_GENERATION]) return value;
     }

@@ -36,6 +36,11 @@ export function atomicLoad(array: AtomicArray, index: number): number {
   return Atomics.load(array, index);
 }
 
+/** An atomic read as `speculativeLoad` is a plain one: of data that may have been freed, which the caller finds out afterwards. */
+export function speculativeAtomicLoad(array: AtomicArray, index: number): number {
+  return Atomics.load(array, index);
+}
+
 export function atomicStore(array: AtomicArray, index: number, value: number): void {
   Atomics.store(array, index, value);
 }

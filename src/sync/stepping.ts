@@ -95,6 +95,11 @@ export function* atomicLoad(label: string, array: AtomicArray, index: number): T
   return nativeLoad(array, index);
 }
 
+export function* speculativeAtomicLoad(label: string, array: AtomicArray, index: number): Task<number> {
+  yield* offer("peek", label, array, index);
+  return nativeLoad(array, index);
+}
+
 export function* atomicStore(label: string, array: AtomicArray, index: number, value: number): Task<void> {
   yield* offer("write", label, array, index);
   nativeStore(array, index, value);

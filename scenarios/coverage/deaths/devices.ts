@@ -30,6 +30,9 @@ const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, true);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
 
+const discardNext: Body = (_world, rig) => rig.discard(RIG_PAGE + 1, 1);
+const bringNext: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, false);
+
 /** A death is no preemption: with none, threads still change wherever one waits, ends or dies. */
 const ONE_DEATH: ScenarioExploration = { deaths: 1, timeouts: 1, engine: "bounded", preemptions: 0 };
 const ONE_DEATH_BETWEEN: ScenarioExploration = { ...ONE_DEATH, preemptions: 1 };
@@ -78,6 +81,18 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     mortals: ["serve"],
     check: checkReferences,
     tasks: { serve: [SERVE, serve], madvise: [["mm/madvise.doMadvise"], discard] },
+  }),
+  playing({
+    name: "death/serving-vs-madvise-of-another",
+    summary:
+      "A thread of the device dies while it brings a page; the CPU discards another, whose frame comes free meanwhile.",
+    frames: 2,
+    pages: 2,
+    before: bringNext,
+    exploration: ONE_DEATH_BETWEEN,
+    mortals: ["serve"],
+    check: checkReferences,
+    tasks: { serve: [SERVE, serve], madvise: [["mm/madvise.doMadvise"], discardNext] },
   }),
   playing({
     name: "death/exit-vs-read",

@@ -21,43 +21,43 @@ import { makeDevice } from "./stage.ts";
 import type { DeviceWorld } from "./stage.ts";
 
 /** The first page of a leaf: a mapping of all its pages takes the device's leaf with it. */
-const PAGE = 512;
-const LEAF_PAGES = 512;
+export const PAGE = 512;
+export const LEAF_PAGES = 512;
 const PAGE_BYTES = 4096;
-const ADDRESS: number = PAGE * PAGE_BYTES;
-const BEFORE = 7;
+export const ADDRESS: number = PAGE * PAGE_BYTES;
+export const BEFORE = 7;
 const FAULTED = -1;
 
-interface World extends DeviceWorld {
+export interface World extends DeviceWorld {
   readonly seen: number[];
   readonly flag: Cell;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+export type Body = (world: World, rig: HmmRig) => Task<unknown>;
 
 function* load(world: World, rig: HmmRig, times: number): Task<void> {
-  yield* inKernel(world, rig, function* (cache) {
+  yield* inKernel(world, rig, function* (memory) {
     for (let i = 0; i < times; i++) {
       world.seen.push(FAULTED);
-      world.seen[world.seen.length - 1] = yield* callInSteps(cache.u32, "load", ADDRESS);
+      world.seen[world.seen.length - 1] = yield* callInSteps(memory.u32, "load", ADDRESS);
     }
   });
 }
 
 const loadTwice: Body = (world, rig) => load(world, rig, 2);
 
-function* loadOnce(world: World, rig: HmmRig): Task<void> {
+export function* loadOnce(world: World, rig: HmmRig): Task<void> {
   yield* load(world, rig, 1);
   world.seen.length = 0;
 }
 
-const store: Body = (world, rig) => inKernel(world, rig, (cache) => callInSteps(cache.u32, "store", ADDRESS, 1));
+const store: Body = (world, rig) => inKernel(world, rig, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
 
 /** Once it was told that a CPU thread has stored. */
 function* loadAndListen(world: World, rig: HmmRig): Task<void> {
-  yield* inKernel(world, rig, function* (cache) {
-    yield* callInSteps(cache.u32, "load", ADDRESS);
-    if ((yield* world.flag.load()) === 1) world.seen.push(yield* callInSteps(cache.u32, "load", ADDRESS));
+  yield* inKernel(world, rig, function* (memory) {
+    yield* callInSteps(memory.u32, "load", ADDRESS);
+    if ((yield* world.flag.load()) === 1) world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
   });
 }
 
@@ -66,24 +66,26 @@ function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
   yield* flag.store(1);
 }
 
-const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
-const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+export const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+export const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 
-function without(left: number, body: Body): Body {
+export function without(left: number, body: Body): Body {
   return (world, rig) => withoutFlush(left, body(world, rig));
 }
 
-function onlySaw(...allowed: readonly number[]): (world: World) => void {
+export function onlySaw(...allowed: readonly number[]): (world: World) => void {
   return ({ seen }) => {
     for (const value of seen)
       if (!allowed.includes(value)) bug(`A load gave ${value}; it may be ${allowed.join(", ")}`);
   };
 }
 
-interface Parts {
+export interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly pages?: number;
+  /** Of the device. */
+  readonly frames?: number;
   /** What the device has done before. */
   readonly before: Body;
   readonly exploration?: ScenarioExploration;
@@ -92,7 +94,17 @@ interface Parts {
   readonly twins: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
 }
 
-function playing({ name, summary, pages = 1, before, exploration, tasks, check, twins }: Parts): Covered {
+export function playing({
+  name,
+  summary,
+  pages = 1,
+  frames = 2,
+  before,
+  exploration,
+  tasks,
+  check,
+  twins,
+}: Parts): Covered {
   const entries = Object.entries(tasks);
   const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
   const parts = {
@@ -102,7 +114,7 @@ function playing({ name, summary, pages = 1, before, exploration, tasks, check, 
       rig.map(PAGE, pages);
       rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
       const at = rig.run(rig.machine.heap.allocWords(512));
-      const world = { ...makeDevice(rig, 2), seen: [], flag: new Cell(rig.machine.memory, at, "flag") };
+      const world = { ...makeDevice(rig, frames), seen: [], flag: new Cell(rig.machine.memory, at, "flag") };
       rig.run(before(world, rig));
       return world;
     },
@@ -128,9 +140,9 @@ function playing({ name, summary, pages = 1, before, exploration, tasks, check, 
   };
 }
 
-const LOAD = ["devices/software/device-translator.translate", "devices/software/device-table.entryOf"] as const;
-const LET_GO = ["devices/software/device-table.dropRange", "devices/software/device-table.drop"] as const;
-const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
+export const LOAD = ["devices/software/device-translator.translate", "devices/software/device-table.entryOf"] as const;
+export const LET_GO = ["devices/software/device-table.dropRange", "devices/software/device-table.drop"] as const;
+export const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
 export const deviceAccesses: readonly Covered[] = [
   playing({

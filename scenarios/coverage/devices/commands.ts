@@ -8,19 +8,21 @@
 
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import { COMMANDS, type CommandName, type CommandOutcome } from "../../../src/devices/software/commands.ts";
+import { readStats } from "../../../src/devices/software/device-stats.ts";
 import { viewDevice } from "../../../src/devices/software/device-thread.ts";
 import { FaultService, type SpanServiceClass } from "../../../src/devices/software/fault-service.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
+import { mmput } from "../../../src/mm/mm.ts";
 import { doMunmap } from "../../../src/mm/mmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../src/mm/pte.ts";
 import { ViewHold } from "../../../src/mm/view-hold.ts";
 import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
-import { EFAULT } from "../../../src/sync/errno.ts";
+import { EFAULT, ESRCH } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
-import { DoesNotAsk } from "./service.ts";
-import { type Body, type DeviceWorld, playing } from "./stage.ts";
+import { DoesNotAsk, resolve } from "./service.ts";
+import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
 
 const PAGES = 2;
 const LAST: number = RIG_PAGE + PAGES - 1;
@@ -95,6 +97,31 @@ const writeView: Body = function* (_world, rig) {
   yield* viewClose(machine, at);
 };
 
+/** Asks for the last page, while a view may be open. */
+const resolveLast: Body = (world, rig) => resolve(world, rig, LAST, false);
+
+/** One wait for the stretch, with the turn, and one without it: the third waits as long as it takes. */
+function checkRounds({ record }: DeviceWorld): void {
+  const { batches } = readStats(record);
+  assert(batches <= 2, `a page that could not be had yet was tried ${batches} times`);
+}
+
+/** The device has both pages before the space goes. */
+function* stampAndRead(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* stamp(world, rig);
+  yield* reads([])(world, rig);
+}
+
+/** Both, or the space is gone. */
+const readsLate: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES * PAGE_BYTES);
+  const { errno } = yield* command(world, rig, "read", bytes);
+  assert(errno === 0 || errno === ESRCH, `the command answered ${errno}`);
+  if (errno === 0) assert(bytes[0] === 1 && bytes[PAGE_BYTES] === 2, "the command delivered something else");
+};
+
+const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
+
 const SERVE = ["devices/software/fault-service.serveRange", "devices/software/span-service.serve"] as const;
 const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
 const parts = { frames: 2, pages: PAGES, before: stamp } as const;
@@ -126,6 +153,22 @@ export const deviceCommands: readonly Covered[] = [
     summary:
       "The owner reads two pages through the device while a write view of the last is open: it waits for its end.",
     tasks: { read: [SERVE, reads([9])], view: [VIEW, writeView] },
+  }),
+  playing({
+    ...parts,
+    name: "read-vs-write-view",
+    summary:
+      "The device asks for a page while a write view of it is open: it waits for its end, and does not ask again and again.",
+    exploration: { ...BOUNDED, timeouts: 2 },
+    check: checkRounds,
+    tasks: { read: [["devices/software/fault-service.resolve"], resolveLast], view: [VIEW, writeView] },
+  }),
+  playing({
+    ...parts,
+    name: "command-read-vs-exit",
+    summary: "The owner reads two pages that the device has while the space goes.",
+    before: stampAndRead,
+    tasks: { read: [["devices/software/commands.readCommand"], readsLate], exit: [["mm/mm.mmput"], exit] },
   }),
   playing({
     ...parts,

@@ -1,10 +1,12 @@
 /** @module A thread of the software device, played by a task: its fault service, and the memory that a kernel sees. */
 
 import { DeviceFault } from "../../../src/devices/device-fault.ts";
-import { viewDevice } from "../../../src/devices/software/device-thread.ts";
+import { DeviceThread, viewDevice } from "../../../src/devices/software/device-thread.ts";
 import { DeviceTranslator, WorkItem } from "../../../src/devices/software/device-translator.ts";
 import { FaultRing } from "../../../src/devices/software/fault-ring.ts";
 import { FaultService } from "../../../src/devices/software/fault-service.ts";
+import type { Kernel } from "../../../src/devices/software/kernel.ts";
+import type { TypedAccess } from "../../../src/mmu/access.ts";
 import { TypedMemory } from "../../../src/mmu/typed-memory.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { bug } from "../../../src/sync/errors.ts";
@@ -37,4 +39,26 @@ export function* inKernel(world: DeviceWorld, rig: HmmRig, use: (memory: TypedMe
       if (!(error instanceof DeviceFault)) throw error;
     }
   });
+}
+
+/** A kernel whose body is a task, so that a dispatch is explored with what its items do (`apply` of sync/stepping.ts). */
+export function steppingKernel(
+  body: (memory: TypedAccess, item: number, args: readonly number[]) => Task<void>,
+): Kernel {
+  const plain: Kernel = () => bug("This kernel is for modules that are derived: run it from there");
+  return Object.assign(plain, { $steps: body });
+}
+
+/** As the device's thread `index`, from joining it to leaving it. */
+export function* asThread<T>(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  index: number,
+  use: (thread: DeviceThread) => Task<T>,
+): Task<T> {
+  const thread = yield* DeviceThread.join(machine, { recordAt: record.at, serial: record.serial }, index);
+  if (typeof thread === "number") bug(`The device has no room for a thread: ${thread}`);
+  const result = yield* use(thread);
+  yield* thread.leave();
+  return result;
 }

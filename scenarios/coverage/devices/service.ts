@@ -13,7 +13,8 @@ import { SpanService } from "../../../src/devices/software/span-service.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
-import { EBUSY, EFAULT, ESRCH } from "../../../src/sync/errno.ts";
+import { zapNonBlocking } from "../../../src/mm/zap.ts";
+import { EAGAIN, EBUSY, EFAULT, ESRCH } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { callInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
@@ -44,6 +45,8 @@ function* serveRing({ record }: DeviceWorld, { machine }: HmmRig, thread: number
   yield* callInSteps(ring, "put", page, false);
   yield* service.serveWaiting(ring);
   assert((yield* callInSteps(ring, "countWaiting")) === 0, "a fault was not taken out of its ring");
+  // Nobody takes it away again, and there is room for all.
+  assert(service.device.table.entryOf(page) !== 0, "a fault was answered before it was served");
   yield* service.close();
 }
 
@@ -84,6 +87,12 @@ const readNext: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, false);
 const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE, true);
 const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
+const reap: Body = function* (_world, { machine, mm }) {
+  yield* mm.mmapLock.downRead();
+  const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  yield* mm.mmapLock.upRead();
+  assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
+};
 const MADVISE = ["mm/madvise.doMadvise", ...LET_GO] as const;
 
 export const deviceServices: readonly Covered[] = [
@@ -100,6 +109,14 @@ export const deviceServices: readonly Covered[] = [
         { read: (world, rig) => resolve(world, rig, RIG_PAGE, false, DoesNotAsk) },
       ],
     ],
+  }),
+  playing({
+    name: "read-vs-reap",
+    summary:
+      "The device brings a page that is taken without waiting: either the device lets go at once, or the page stays.",
+    frames: 2,
+    pages: 1,
+    tasks: { read: [RESOLVE, read], reap: [["mm/zap.zapNonBlocking", ...LET_GO], reap] },
   }),
   playing({
     name: "write-vs-madvise",

@@ -33,8 +33,8 @@ function* registered({ machine, mm }: HmmRig, record: DeviceRecord): Task<number
   return errno;
 }
 
-export function makeDevice(rig: HmmRig, frames: number): DeviceWorld {
-  const options = { memoryBytes: frames * PAGE_BYTES, threads: 2, faultTimeoutMs: FOR_EVER_MS };
+export function makeDevice(rig: HmmRig, frames: number, threads: number = 2): DeviceWorld {
+  const options = { memoryBytes: frames * PAGE_BYTES, threads, faultTimeoutMs: FOR_EVER_MS };
   const record = rig.run(createDevice(rig.machine, options));
   if (typeof record === "number") throw new Error(`no device: ${record}`);
   const errno = rig.run(registered(rig, record));
@@ -42,17 +42,31 @@ export function makeDevice(rig: HmmRig, frames: number): DeviceWorld {
   return { record };
 }
 
+/** A word of a page that is present, in its frame in RAM. */
+export function wordOf(rig: HmmRig, page: number, index: number): number {
+  const pfn = ptePfn(rig.entryOf(page));
+  const section = rig.machine.ram.section(pfn);
+  return section.i32[section.wordIndex(pfn) + index]!; // a page has that many words
+}
+
+/** In the set-up. */
+export function setWordOf(rig: HmmRig, page: number, index: number, value: number): void {
+  const pfn = ptePfn(rig.entryOf(page));
+  const section = rig.machine.ram.section(pfn);
+  section.i32[section.wordIndex(pfn) + index] = value;
+}
+
 /** Nothing is in flight. */
 export function requireCoherent(
   { record }: DeviceWorld,
-  { machine, mm }: HmmRig,
+  { machine, mm, pages }: HmmRig,
   entryOfCpu: (page: number) => number,
 ): void {
   const table = new DeviceTable(machine, record);
   const { frames } = table;
   assert(record.turnOwner === 0, "somebody has kept the turn");
   const mapped = new Set<number>();
-  for (let page = RIG_PAGE; page < RIG_PAGE + 2; page++) {
+  for (let page = RIG_PAGE; page < RIG_PAGE + Math.max(2, pages); page++) {
     const entry = table.entryOf(page);
     if (entry === 0) continue;
     const pte = mm.pgd === 0 ? 0 : entryOfCpu(page);

@@ -11,6 +11,7 @@ import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../..
 import { HOLES_MARK, type HmmRange, hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../hmm/range.ts";
 import { hmmRangeSnapshot } from "../../hmm/snapshot.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
+import { dataStep } from "../../memory/page-data.ts";
 import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
 import { monotonicMs } from "../../sync/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
@@ -116,7 +117,9 @@ function* copyWhileMapped(
       for (; page < stop; page++) {
         const entry = table.entryOf(page);
         if (!entryAllows(entry, isWrite)) return page;
-        copyPage(service, request, page, entryFrameNumber(entry), isWrite);
+        const pfn = entryFrameNumber(entry);
+        yield* dataStep(table.machine.memory, isWrite ? "write" : "read", pfn);
+        copyPage(service, request, page, pfn, isWrite);
       }
     } finally {
       yield* driverLock.unlock();
@@ -125,7 +128,7 @@ function* copyWhileMapped(
   return page;
 }
 
-/** The part of the request that lies in `page`. */
+/** The part of the request that lies in `page`. Holding the driver lock, so the frame is the page's. */
 function copyPage(service: FaultService, request: CommandRequest, page: number, pfn: number, isWrite: boolean): void {
   const { address, lengthBytes, bytes } = request;
   const first = Math.max(address, page * PAGE_BYTES);
@@ -179,7 +182,7 @@ function* snapshotCommand(
 }
 
 function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array): Task<Errno> {
-  const { driverLock, faultTimeoutMs } = service.device.table.record;
+  const { faultTimeoutMs } = service.device.table.record;
   const deadlineMs = monotonicMs() + faultTimeoutMs;
   const isLone = into.length === 1;
   for (let tries = 0; ; tries++) {
@@ -193,10 +196,8 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
     yield* mm.mmapLock.upRead();
     if (answer === EBUSY) continue;
     if (answer < 0) return answer;
-    yield* driverLock.lock();
-    const isValid = yield* hmmRangeValid(range);
-    yield* driverLock.unlock();
-    if (!isValid) continue;
+    // No driver lock, under which a device puts in what it has read (R4): this puts nothing in.
+    if (!(yield* hmmRangeValid(range))) continue;
     for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);
     return 0;
   }

@@ -60,7 +60,6 @@ export function* allocDeviceTable(machine: Machine, record: DeviceRecord): Task<
 /** Frees all tables. Nobody uses the device any more. */
 export function* freeDeviceTable(machine: Machine, record: DeviceRecord): Task<void> {
   if (record.pgd !== 0) yield* freeTables(machine, record.pgd);
-  record.pgd = 0;
 }
 
 /** One thread's view of a device's page table. */

@@ -7,9 +7,10 @@
 import { HmmMirror } from "../../hmm/mirror-record.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { TypedMemory } from "../../mmu/typed-memory.ts";
-import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { EMFILE, ENODEV, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/run-blocking.ts";
+import type { Task } from "../../sync/task.ts";
 import type { DevicePlace } from "./device-list.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { joinDevice, leaveDevice } from "./device-state.ts";
@@ -52,22 +53,33 @@ export class DeviceThread {
   }
 
   /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE, ENODEV. */
-  static open(
+  static open(machine: Machine, place: DevicePlace, index: number, Spans?: SpanServiceClass): DeviceThread {
+    const thread = runBlocking(machine.memory, DeviceThread.join(machine, place, index, Spans), "device thread");
+    if (typeof thread === "number") throw threadFailure(thread);
+    return thread;
+  }
+
+  /** As a task of this thread. ENOMEM, EMFILE, ENODEV: it has become none. */
+  static *join(
     machine: Machine,
     place: DevicePlace,
     index: number,
     Spans: SpanServiceClass = SpanService,
-  ): DeviceThread {
-    const joined = runBlocking(machine.memory, joinDevice(machine, place), "device thread");
-    if (typeof joined === "number") throw threadFailure(joined);
+  ): Task<DeviceThread | Errno> {
+    const joined = yield* joinDevice(machine, place);
+    if (typeof joined === "number") return joined;
     const { record, slot } = joined;
-    const service = runBlocking(machine.memory, FaultService.open(viewDevice(machine, record), Spans), "device thread");
+    const service = yield* FaultService.open(viewDevice(machine, record), Spans);
     if (typeof service !== "number") return new DeviceThread(machine, record, index, slot, service);
-    runBlocking(machine.memory, leaveDevice(machine, record, slot), "device thread");
-    throw threadFailure(service === EMFILE ? EMFILE : ENOMEM);
+    yield* leaveDevice(machine, record, slot);
+    return service;
   }
 
-  /** Runs work items of the dispatch until there are no more; see ItemRunner.run. */
+  /**
+   * Runs work items of the dispatch until there are no more; see ItemRunner.run.
+   *
+   * @stepped dispatch
+   */
   run(dispatch: Dispatch): Error | undefined {
     return this.#runner.run(dispatch);
   }
@@ -77,10 +89,14 @@ export class DeviceThread {
    * nothing.
    */
   close(): void {
-    const { memory } = this.#machine;
+    runBlocking(this.#machine.memory, this.leave(), "device thread");
+  }
+
+  /** As a task of this thread, which runs no items any more. */
+  *leave(): Task<void> {
     this.memory.forget();
-    runBlocking(memory, this.service.close(), "device thread");
-    runBlocking(memory, leaveDevice(this.#machine, this.#record, this.#slot), "device thread");
+    yield* this.service.close();
+    yield* leaveDevice(this.#machine, this.#record, this.#slot);
   }
 }
 

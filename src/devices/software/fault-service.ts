@@ -127,7 +127,6 @@ export class FaultService {
   *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<PageFailure | undefined> {
     yield* takeTurn(this.#record);
     try {
-      yield* beginBatch(this.#record);
       count(this.#record, BATCHES);
       this.#work.copiesLeft = isWrite ? 0 : this.#record.freeFrames;
       let copies = this.#work.copiesLeft;

@@ -58,15 +58,12 @@ function blockWords(frames: number, firstFrame: number): number {
   return words;
 }
 
-/** Makes the frame table of a new device, all frames free. False: ENOMEM, and nothing is left behind. */
+/** Makes the frame table of a new device, all frames free. False: ENOMEM; `freeFrameTable` gives back what there is of it. */
 export function* allocFrameTable(machine: Machine, record: DeviceRecord): Task<boolean> {
   const { frames, frameBlocks } = record;
   for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
     const block = yield* machine.heap.allocWords(blockWords(frames, frame));
-    if (block === 0) {
-      yield* freeFrameTable(machine, record);
-      return false;
-    }
+    if (block === 0) return false;
     frameBlocks.set(frame >>> BLOCK_SHIFT, block);
   }
   const table = new Frames(record);
@@ -80,7 +77,6 @@ export function* freeFrameTable(machine: Machine, record: DeviceRecord): Task<vo
   for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
     const block = frameBlocks.get(frame >>> BLOCK_SHIFT);
     if (block !== 0) yield* machine.heap.freeWords(block, blockWords(frames, frame));
-    frameBlocks.set(frame >>> BLOCK_SHIFT, 0);
   }
 }
 

@@ -57,13 +57,21 @@ export interface Dispatch {
   readonly mayReplay: boolean;
 }
 
-/** Makes the record ready for a dispatch. Before any thread has begun with it. */
+/**
+ * Makes the record ready for a dispatch. Before any thread has begun with it.
+ *
+ * @stepped dispatch
+ */
 export function beginDispatch({ memory, at }: DeviceRecord): void {
   atomicStore(memory.words, at + NEXT_ITEM, 0);
   atomicStore(memory.words, at + STOP, 0);
 }
 
-/** Lets the running dispatch end early: its threads finish the items that they are running, and take no more. */
+/**
+ * Lets the running dispatch end early: its threads finish the items that they are running, and take no more.
+ *
+ * @stepped dispatch
+ */
 export function stopDispatch({ memory, at }: DeviceRecord): void {
   atomicStore(memory.words, at + STOP, 1);
 }
@@ -100,7 +108,11 @@ export class ItemRunner {
     this.#memory = memory;
   }
 
-  /** Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did: then the others are told to stop too. */
+  /**
+   * Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did: then the others are told to stop too.
+   *
+   * @stepped dispatch
+   */
   run(dispatch: Dispatch): Error | undefined {
     const failure = refusedKernel(dispatch.kernel) ?? this.#runItems(dispatch);
     this.#work.end();
@@ -108,6 +120,7 @@ export class ItemRunner {
     return failure;
   }
 
+  /** @stepped dispatch */
   #runItems(dispatch: Dispatch): Error | undefined {
     this.#count = 0;
     this.#next = 0;
@@ -122,7 +135,11 @@ export class ItemRunner {
     return undefined;
   }
 
-  /** Fills the window up. False: nothing is left. */
+  /**
+   * Fills the window up. False: nothing is left.
+   *
+   * @stepped dispatch
+   */
   #refill({ items }: Dispatch): boolean {
     const { memory, at } = this.#record;
     while (this.#count < this.#windowSize) {
@@ -147,6 +164,8 @@ export class ItemRunner {
   /**
    * Runs the items of the window, each once, and keeps those that were given up. Ends early when most of them wait for the same pages: then the batch is as large as it will
    * get, and giving up more items would be work for nothing.
+   *
+   * @stepped dispatch
    */
   #pass(dispatch: Dispatch): Error | undefined {
     const { memory, at } = this.#record;
@@ -163,7 +182,7 @@ export class ItemRunner {
       const item = this.#items[ran]!;
       const mustStall = !dispatch.mayReplay || replays >= REPLAYS_MAX || this.#stallingItems > 0;
       if (this.#stallingItems > 0) this.#stallingItems--;
-      failure = this.#attempt(dispatch, item, mustStall);
+      failure = this.#attempt(dispatch.kernel, dispatch.args, item, mustStall);
       const page = this.#work.faultedPage;
       if (page < 0) continue;
       // One more replay promises nothing when the last one got no further.
@@ -216,7 +235,8 @@ export class ItemRunner {
     else if (stuck === 0) this.#windowSize = Math.min(WINDOW_MAX, this.#windowSize + 8);
   }
 
-  #attempt({ kernel, args }: Dispatch, item: number, mustStall: boolean): Error | undefined {
+  /** @stepped kernel */
+  #attempt(kernel: Kernel, args: readonly number[], item: number, mustStall: boolean): Error | undefined {
     const work = this.#work;
     work.begin(item, mustStall);
     try {

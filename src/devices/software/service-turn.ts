@@ -13,6 +13,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import { listAgents } from "../../sync/agents.ts";
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { bug } from "../../sync/errors.ts";
 import { assertNoLockHeld } from "../../sync/held-locks.ts";
 import { type Task, access } from "../../sync/task.ts";
 import { DeviceRecord } from "./device-record.ts";
@@ -65,6 +66,12 @@ function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolea
     batch ??= atomicLoad(memory.words, at + BEGUN);
     return ((atomicLoad(memory.words, at + DONE_BATCHES) - batch) | 0) >= 0;
   };
+}
+
+/** This thread has the turn; `what` needs that. A compare, so always on: lockdep knows nothing of the turn. */
+export function assertTurn({ memory, at }: DeviceRecord, what: string): void {
+  if (atomicLoad(memory.words, at + OWNER) !== memory.agentId + 1)
+    bug(`${what} without the device's turn: another thread may be serving at the same time; take the turn first`);
 }
 
 /**

@@ -11,7 +11,6 @@ import { EBADF, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/er
 import { agentRecordsLeft } from "../../sync/agents.ts";
 import { AGENT_LIMIT } from "../../sync/control-block.ts";
 import { HmmError } from "../../sync/errors.ts";
-import { hmmMirrorUnregister } from "../../hmm/mirror.ts";
 import { hasPanicked } from "../../sync/panic.ts";
 import { runAsync } from "../../sync/run-async.ts";
 import type { Task } from "../../sync/task.ts";
@@ -19,14 +18,13 @@ import { DeviceFault } from "../device-fault.ts";
 import type { CommandResult, Device, DispatchResult } from "../driver.ts";
 import { COMMANDS, type CommandName, type CommandOutcome } from "./commands.ts";
 import { type DeviceRecord, THREADS_MAX } from "./device-record.ts";
-import { createDevice, putDevice, registerDevice } from "./device-state.ts";
+import type { DeviceStateOptions } from "./device-state.ts";
 import { type DeviceStats, readStats } from "./device-stats.ts";
-import { viewDevice } from "./device-thread.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
-import { FaultService } from "./fault-service.ts";
+import type { FaultService } from "./fault-service.ts";
 import { FRAMES_MAX } from "./frames.ts";
 import { beginDispatch } from "./item-runner.ts";
-import { SOFTWARE_DEVICE_OPS } from "./mirror-ops.ts";
+import { type OpenedDevice, closeDevice, openDevice } from "./open-device.ts";
 
 /** How a software device is made. */
 export interface SoftwareDeviceOptions {
@@ -264,17 +262,15 @@ function difference(items: number, seconds: number, before: DeviceStats, after: 
 }
 
 /** What the owner's thread has of a device. */
-interface DeviceParts {
-  readonly record: DeviceRecord;
-  readonly service: FaultService;
+interface DeviceParts extends OpenedDevice {
   readonly releaseThread: () => void;
 }
 
-async function openParts(space: AddressSpace, options: Parameters<typeof createDevice>[1]): Promise<DeviceParts> {
+async function openParts(space: AddressSpace, options: DeviceStateOptions): Promise<DeviceParts> {
   const releaseThread = space.retainThread();
   try {
     requireThreads(space.machine, options.threads);
-    const opened = await space.run(openTask(space, options));
+    const opened = await space.run(openDevice(space.machine, space.mm, options));
     if (typeof opened !== "number") return { ...opened, releaseThread };
     throw creationFailure(opened);
   } catch (error) {
@@ -297,45 +293,11 @@ function requireThreads({ memory }: AddressSpace["machine"], threads: number): v
   );
 }
 
-function* openTask(
-  { machine, mm }: AddressSpace,
-  options: Parameters<typeof createDevice>[1],
-): Task<{ record: DeviceRecord; service: FaultService } | Errno> {
-  const record = yield* createDevice(machine, options);
-  if (typeof record === "number") return record;
-  let errno: Errno;
-  yield* mm.mmapLock.downWrite();
-  try {
-    errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
-  } finally {
-    yield* mm.mmapLock.upWrite();
-  }
-  if (errno !== 0) {
-    yield* putDevice(machine, record);
-    return errno;
-  }
-  const device = viewDevice(machine, record);
-  const service = yield* FaultService.open(device);
-  if (typeof service !== "number") return { record, service };
-  yield* hmmMirrorUnregister(device.mirror);
-  yield* putDevice(machine, record);
-  return service;
-}
-
-async function closeParts(
-  machine: AddressSpace["machine"],
-  { record, service, releaseThread }: DeviceParts,
-): Promise<void> {
+async function closeParts(machine: AddressSpace["machine"], { releaseThread, ...opened }: DeviceParts): Promise<void> {
   const { memory } = machine;
   // A machine that has stopped takes its devices with it: nothing is left to be given back.
-  if (!hasPanicked(memory)) await runAsync(memory, closeTask(machine, record, service), "dispose");
+  if (!hasPanicked(memory)) await runAsync(memory, closeDevice(machine, opened), "dispose");
   releaseThread();
-}
-
-function* closeTask(machine: AddressSpace["machine"], record: DeviceRecord, service: FaultService): Task<void> {
-  yield* service.close();
-  yield* hmmMirrorUnregister(service.device.mirror);
-  yield* putDevice(machine, record);
 }
 
 function creationFailure(errno: Errno): HmmError {

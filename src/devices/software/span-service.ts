@@ -55,6 +55,7 @@ import {
   makeDeviceEntry,
 } from "./device-table.ts";
 import { Evictor } from "./eviction.ts";
+import { assertTurn } from "./service-turn.ts";
 import type { ThrashTable } from "./thrash.ts";
 
 /** Collisions of one stretch before its caller is told; it then cuts the stretch in two. */
@@ -131,7 +132,8 @@ export class SpanService {
    */
   *serve(startPage: number, endPage: number): Task<Errno> {
     const range = this.#range;
-    const { mirror } = this.device;
+    const { mirror, table } = this.device;
+    assertTurn(table.record, "serving a stretch");
     const answer = yield* hmmRangeRegister(range, mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES);
     if (answer !== 0) {
       const errno = registerErrno(answer);
