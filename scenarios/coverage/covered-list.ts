@@ -41,9 +41,14 @@ import { listeners } from "./notifier/listeners.ts";
 import { severalListeners } from "./notifier/several.ts";
 import { spaceOperations } from "./space/operations.ts";
 import { spaces } from "./space/spaces.ts";
+import { foundDead } from "./sync/found-dead.ts";
+import { joinings } from "./sync/joining.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
+import { liveness } from "./sync/liveness.ts";
 import { locks } from "./sync/locks.ts";
 import { spelledOut } from "./sync/spelled-out.ts";
+import { stopping } from "./sync/stopping.ts";
+import { semaphoreTurns } from "./sync/turns.ts";
 import { waits } from "./sync/waiting.ts";
 
 export const covered: readonly Covered[] = [
@@ -51,6 +56,11 @@ export const covered: readonly Covered[] = [
   ...waits,
   ...lifetimes,
   ...spelledOut,
+  ...joinings,
+  ...liveness,
+  ...semaphoreTurns,
+  ...foundDead,
+  ...stopping,
   ...allocators,
   ...sections,
   ...freeLists,

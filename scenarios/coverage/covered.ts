@@ -76,7 +76,7 @@ export function covering<S>({ layer, name, tasks, twins, ...rest }: Covering<S>)
 /** What this group of scenarios cannot say, for docs/EXPLORED.md. */
 export const limitsOfCoverage: Readonly<Record<string, string>> = {
   primitives:
-    "How a primitive of `sync/` does its work is explored access by access in the scenarios `coverage/sync/spelled-out/`, which run the shipped loops with their sleeping and waking. Everywhere else an operation of a primitive is one step: the shipped transition (`tryEnterRead`, `release`, ...), of which `src/sync/explored.ts` says when it is enabled. Not spelled out: deferred calls of SRCU and the waiting in a shootdown's flush.",
+    "How a primitive of `sync/` does its work is explored access by access in the scenarios `coverage/sync/spelled-out/`, which run the shipped loops with their sleeping and waking. Everywhere else an operation of a primitive is one step: the shipped transition (`tryEnterRead`, `release`, ...), of which `src/sync/explored.ts` says when it is enabled. Not spelled out: the lists of SRCU's deferred calls, which its lock guards. Liveness waiters are counted instead of made.",
   access:
     "Loads and stores by value run as shipped, each access a step (`coverage/mm/load-vs-*`, `store-vs-*`, `coverage/devices/kernel-*`). All words of a page count as one word to the explorer. That no CPU turns the two reads of a load round is a property of hosts, and tested with threads.",
   allocator:

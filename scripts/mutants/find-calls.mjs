@@ -23,7 +23,12 @@ export function findFewerWakes({ node }, text) {
     ];
   }
   const [, , count] = children(node, "arguments");
-  if (calleeName(node) !== "futexWake" || count === undefined || textOf(count, text) !== "Infinity") return [];
+  if (
+    !/^(futexWake|wakeListeners)$/.test(calleeName(node)) ||
+    count === undefined ||
+    textOf(count, text) !== "Infinity"
+  )
+    return [];
   return [
     {
       at: node,

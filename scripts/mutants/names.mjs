@@ -53,7 +53,7 @@ export const GIVERS = new Set(TAKERS.values());
 export const FLUSHES = /^(flush|flushAll|bump|synchronize|synchronizeSrcu|barrier|waitForStores|waitUntilQuiet)$/;
 /** Wakes others. */
 export const WAKES =
-  /^(wake|wakeOne|wakeAll|wakeReaders|wakeWriter|wakeForState|complete|completeAll|futexWake|atomicNotify|notifyAll|completeBatch)$/;
+  /^(wake|wakeOne|wakeAll|wakeReaders|wakeWriter|wakeForState|complete|completeAll|futexWake|wakeListeners|atomicNotify|notifyAll|completeBatch)$/;
 /** One more. */
 export const GETS =
   /^(get|getNotZero|pageGet|pageGetNotZero|pagePin|mmget|mmgetNotZero|mmgrab|hmmGet|shmemGet|getSource|useMirrorOps|addHolder|mmGrab)$/;
@@ -80,7 +80,8 @@ export const LOOKS =
 /** Call-backs: what a driver or a listener does when it is told. */
 export const CALL_BACKS = /^(hmm)?(invalidate|release|orphaned)/i;
 /** What a task offers to an explorer and does not do: no effect of its own. */
-export const OFFERS = /^(access|describe|offer|step|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
+export const OFFERS =
+  /^(access|describe|offer|step|conditionStep|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
 /** Ends in an assertion. */
 export const COMPLAINTS = /^(bug|panic|complain|failure|fail|throw[A-Z]\w*|assert\w*|require\w*)$/;
 

@@ -34,6 +34,7 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
   "src/sync/atomics.js": Object.fromEntries(
     ["plainLoad", "atomicLoad", "atomicStore", "atomicAdd", "atomicSub", "atomicAnd", "atomicOr", "atomicXor"]
       .concat(["atomicExchange", "atomicCompareExchange", "speculativeLoad", "speculativeAtomicLoad", "futexWake"])
+      .concat(["futexWaitAsync", "wakeListeners"])
       .map((name) => [name, name]),
   ),
   "src/mm/page-table.js": { wordAt: "plainLoad" },

@@ -54,7 +54,11 @@ export interface AgentOptions {
   readonly hostThreadId?: number;
 }
 
-/** Registers this thread on the machine; returns its agent id. Throws EMFILE when AGENT_LIMIT threads are there. */
+/**
+ * Registers this thread on the machine; returns its agent id. Throws EMFILE when AGENT_LIMIT threads are there.
+ *
+ * @stepped agent record
+ */
 export function registerAgent(memory: SharedMemory, options: AgentOptions): number {
   if (memory.agentId >= 0) bug(`thread "${options.name}" is registered already`);
   checkPanic(memory);
@@ -86,7 +90,11 @@ export function selectAgent(memory: SharedMemory, agentId: number): void {
   memory.resourceNext = 0;
 }
 
-/** This thread leaves the machine. It must hold no lock and own nothing any more. */
+/**
+ * This thread leaves the machine. It must hold no lock and own nothing any more.
+ *
+ * @stepped agent record
+ */
 export function unregisterAgent(memory: SharedMemory): void {
   const { words, record, agentId } = memory;
   if (agentId < 0) bug("this thread is not registered");
@@ -118,6 +126,8 @@ export function unregisterAgent(memory: SharedMemory): void {
 /**
  * This thread was alone on a machine that nobody will use again, whatever it may own there: lets go of the memory, which its waiters would
  * keep for ever. Nothing else is put in order.
+ *
+ * @stepped agent record
  */
 export function abandonMachine(memory: SharedMemory): void {
   const { words, record } = memory;
@@ -129,6 +139,8 @@ export function abandonMachine(memory: SharedMemory): void {
 /**
  * The host says that a thread ended (a Worker's exit event). Harmless if it had left in order. What it owned is
  * released in the background.
+ *
+ * @stepped agent record
  */
 export function agentDied(memory: SharedMemory, hostThreadId: number): void {
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
@@ -184,7 +196,11 @@ export function agentRecordsLeft({ words }: SharedMemory): number {
   return left;
 }
 
-/** Finds a free record and claims it; -1 if there is none. */
+/**
+ * Finds a free record and claims it; -1 if there is none.
+ *
+ * @stepped agent record
+ */
 function claimRecord(memory: SharedMemory): number {
   const { words } = memory;
   for (let agentId = 0; agentId < AGENT_LIMIT; agentId++) {

@@ -95,6 +95,11 @@ export function futexWake(words: Int32Array, index: number, count: number): numb
   return Atomics.notify(words, index, count);
 }
 
+/** As {@link futexWake}, of a word on which nobody ever sleeps otherwise than by {@link futexWaitAsync}. */
+export function wakeListeners(words: Int32Array, index: number, count: number): number {
+  return Atomics.notify(words, index, count);
+}
+
 /** A started async wait: either decided on the spot or pending. */
 export type FutexAsync =
   | { async: false; value: "not-equal" | "timed-out" }

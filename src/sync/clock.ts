@@ -7,6 +7,9 @@
 import { currentTask } from "./current-task.ts";
 import { EXPLORED } from "./shared-memory.ts";
 
+/** Not 0, which stands for a time that never was. */
+const STANDSTILL_MS = 1;
+
 /** Milliseconds, monotonic, of this thread only. */
 export function monotonicMs(): number {
   return currentTask.mode === EXPLORED ? 0 : performance.now();
@@ -17,5 +20,5 @@ export function monotonicMs(): number {
  * two readings and `| 0` the result. Good enough for rate limits, not for anything that must be exact.
  */
 export function sharedMs(): number {
-  return currentTask.mode === EXPLORED ? 0 : Math.trunc(performance.timeOrigin + performance.now()) | 0;
+  return currentTask.mode === EXPLORED ? STANDSTILL_MS : Math.trunc(performance.timeOrigin + performance.now()) | 0;
 }

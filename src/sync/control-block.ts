@@ -14,7 +14,7 @@
  * | 6 | PANIC_AGENT | id of the agent, or -1 | same |
  * | 7 | PANIC_TEXT_BYTES | length of the text | same |
  * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (liveness.ts) |
- * | 9 | DEATHS | how many agents have been declared dead | add (death.ts) |
+ * | 9 | DEATHS | counts up when a dead agent may be reaped: once for each, once more if two found it at once | add (death.ts) |
  * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (agents.ts) |
  * | 11..15 | - | spare | |
  * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |

@@ -18,6 +18,9 @@
  *      (preempted)                            a new thread claims it, locks, begins a store
  *      the held table names locks: stops the machine; the mark is odd: takes the new thread as having left its store
  *
+ *     Two may find the same death at the same time, and then a reaper passes the record over although the first of them is
+ *     done: for the other's sake. So whoever takes the count to 0 says that there is somebody to be reaped, first or not.
+ *
  *     A finder that dies in between leaves the record, and what is listed in it, for ever: one thing lost rather than
  *     taken from somebody else.
  */
@@ -43,7 +46,11 @@ import { RWSEM_WORDS, leaveReaderQueue, leaveWriterQueue } from "./rwsem-words.t
 import { loadText } from "./shared-text.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
-/** The agent whose state word was seen as `state` (live) is dead. False: it left by itself, or another thread was first. */
+/**
+ * The agent whose state word was seen as `state` (live) is dead. False: it left by itself, or another thread was first.
+ *
+ * @stepped death
+ */
 export function declareDead(memory: SharedMemory, agentId: number, state: number): boolean {
   const words = memory.words;
   const record = agentRecord(agentId);
@@ -51,14 +58,19 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
   atomicAdd(words, record + AGENT_FINDERS, 1);
   const isFirst = atomicCompareExchange(words, record + AGENT_STATE, state, dead) === state;
   if (isFirst) giveUpPlaces(memory, agentId);
-  atomicSub(words, record + AGENT_FINDERS, 1);
-  if (!isFirst) return false;
-  atomicAdd(words, DEATHS, 1);
-  atomicOr(words, ALERT, ALERT_DEAD);
-  return true;
+  const isLast = atomicSub(words, record + AGENT_FINDERS, 1) === 1;
+  if (isFirst || (isLast && atomicLoad(words, record + AGENT_STATE) === dead)) {
+    atomicAdd(words, DEATHS, 1);
+    atomicOr(words, ALERT, ALERT_DEAD);
+  }
+  return isFirst;
 }
 
-/** 2 to 4 of the head. */
+/**
+ * 2 to 4 of the head.
+ *
+ * @stepped death
+ */
 function giveUpPlaces(memory: SharedMemory, agentId: number): void {
   const { words } = memory;
   const record = agentRecord(agentId);

@@ -24,8 +24,8 @@ import {
   atomicLoad,
   atomicStore,
   futexWaitAsync,
-  futexWake,
   hasWaitAsync,
+  wakeListeners,
 } from "./atomics.ts";
 import { sharedMs } from "./clock.ts";
 import {
@@ -58,15 +58,19 @@ const SPARING: readonly (readonly [number, number])[] = [
 ];
 
 /** L3. Where the waiters wait of the registration that `state` names. */
-function livenessWord(record: number, state: number): number {
+export function livenessWord(record: number, state: number): number {
   return record + AGENT_LIVENESS + ((state >>> GENERATION_SHIFT) & (LIVENESS_WORDS - 1));
 }
 
-/** Gives this agent its full set of waiters. */
+/**
+ * Gives this agent its full set of waiters.
+ *
+ * @stepped liveness
+ */
 export function armLiveness(memory: SharedMemory): void {
   if (!hasWaitAsync) return;
-  const missing = LIVENESS_WAITERS - atomicLoad(memory.words, memory.record + AGENT_TOKENS);
-  addWaiters(memory, missing);
+  const wanted = Math.min(LIVENESS_WAITERS, memory.listenersMost);
+  addWaiters(memory, wanted - atomicLoad(memory.words, memory.record + AGENT_TOKENS));
 }
 
 /** For a thread that blocks and so turns no event loop: call it now and then. */
@@ -74,13 +78,18 @@ export function rearmLiveness(memory: SharedMemory): void {
   if (atomicLoad(memory.words, memory.record + AGENT_TOKENS) < REARM_BELOW) armLiveness(memory);
 }
 
-/** Lets go of this agent's waiters. Its state word must no longer say live, and still have its generation. */
+/**
+ * Lets go of this agent's waiters. Its state word must no longer say live, and still have its generation.
+ *
+ * @stepped liveness
+ */
 export function disarmLiveness(memory: SharedMemory): void {
   const { words, record } = memory;
   atomicExchange(words, record + AGENT_TOKENS, 0);
-  futexWake(words, livenessWord(record, atomicLoad(words, record + AGENT_STATE)), Infinity);
+  wakeListeners(words, livenessWord(record, atomicLoad(words, record + AGENT_STATE)), Infinity);
 }
 
+/** @stepped liveness */
 function addWaiters(memory: SharedMemory, count: number): void {
   const state = atomicLoad(memory.words, memory.record + AGENT_STATE);
   // The waiters must not keep a machine from being collected that nobody uses any more.
@@ -101,7 +110,11 @@ function replaceWaiter(weak: WeakRef<SharedMemory>, state: number): void {
   if (atomicLoad(memory.words, memory.record + AGENT_TOKENS) < LIVENESS_WAITERS) addWaiters(memory, 1);
 }
 
-/** Probes all other agents, unless somebody on this machine did so a moment ago. Declares the dead ones dead. */
+/**
+ * Probes all other agents, unless somebody on this machine did so a moment ago. Declares the dead ones dead.
+ *
+ * @stepped liveness
+ */
 export function probeAgents(memory: SharedMemory): void {
   const now = sharedMs();
   const last = atomicLoad(memory.words, PROBE_TIME);
@@ -112,6 +125,7 @@ export function probeAgents(memory: SharedMemory): void {
   }
 }
 
+/** @stepped liveness */
 function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
   const words = memory.words;
   const record = agentRecord(agentId);
@@ -124,5 +138,5 @@ function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
   if (sparedMs > 0 && ((again - now) | 0) > 0 && ((again - now) | 0) <= sparedMs) return;
   if (atomicCompareExchange(words, record + AGENT_TOKENS, tokens, tokens - 1) !== tokens) return;
   atomicStore(words, record + AGENT_PROBE_AGAIN, (now + sparedMs) | 0);
-  if (futexWake(words, livenessWord(record, state), 1) === 0) declareDead(memory, agentId, state); // L2
+  if (wakeListeners(words, livenessWord(record, state), 1) === 0) declareDead(memory, agentId, state); // L2
 }

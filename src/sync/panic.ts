@@ -42,7 +42,11 @@ export function isAlerted(memory: SharedMemory): boolean {
   return atomicLoad(memory.words, ALERT) !== 0;
 }
 
-/** Stops the machine, unless it has already stopped. Returns whether this call did it. Does not throw. */
+/**
+ * Stops the machine, unless it has already stopped. Returns whether this call did it. Does not throw.
+ *
+ * @stepped panic
+ */
 export function declarePanic(
   memory: SharedMemory,
   code: Errno,
@@ -64,7 +68,11 @@ export function declarePanic(
   return true;
 }
 
-/** Stops the machine and throws its error. */
+/**
+ * Stops the machine and throws its error.
+ *
+ * @stepped panic
+ */
 export function panic(memory: SharedMemory, code: Errno, message: string, lock: number = 0, agent: number = -1): never {
   declarePanic(memory, code, message, lock, agent);
   throw panicError(memory);
@@ -79,11 +87,16 @@ export function hasPanicked(memory: SharedMemory): boolean {
   return (atomicLoad(memory.words, ALERT) & ~ALERT_DEAD) !== 0;
 }
 
-/** What the machine stopped for, undefined while it runs. */
+/**
+ * What the machine stopped for, undefined while it runs.
+ *
+ * @stepped panic
+ */
 export function panicInfo(memory: SharedMemory): PanicInfo | undefined {
-  if (!hasPanicked(memory)) return undefined;
   const words = memory.words;
-  if ((atomicLoad(words, ALERT) & ALERT_PANIC) === 0) {
+  const alert = atomicLoad(words, ALERT);
+  if ((alert & ~ALERT_DEAD) === 0) return undefined;
+  if ((alert & ALERT_PANIC) === 0) {
     return { code: ENOTRECOVERABLE, message: "Cannot go on: the machine is stopping", lock: 0, agent: -1 };
   }
   return {

@@ -34,14 +34,22 @@ import type { Task } from "./task.ts";
 /** What this thread knew when it last tried in vain, so that it does not try again before something changed. */
 const lastTry = new WeakMap<SharedMemory, { deaths: number; releasers: number }>();
 
-/** Whether there is something that this thread could reap. Cheap when nobody is dead. */
+/**
+ * Whether there is something that this thread could reap. Cheap when nobody is dead.
+ *
+ * @spelled reaper
+ */
 export function shouldReap(memory: SharedMemory): boolean {
   if ((atomicLoad(memory.words, ALERT) & ALERT_DEAD) === 0 || memory.reaping || hasPanicked(memory)) return false;
   const last = lastTry.get(memory);
   return last?.deaths !== atomicLoad(memory.words, DEATHS) || last.releasers !== releaserCount();
 }
 
-/** Releases what dead agents left, as far as this thread can. The caller sets and clears `memory.reaping`. */
+/**
+ * Releases what dead agents left, as far as this thread can. The caller sets and clears `memory.reaping`.
+ *
+ * @spelled reaper
+ */
 export function* reapTask(memory: SharedMemory): Task<void> {
   lastTry.set(memory, { deaths: atomicLoad(memory.words, DEATHS), releasers: releaserCount() });
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
@@ -49,24 +57,48 @@ export function* reapTask(memory: SharedMemory): Task<void> {
     yield* access(memory, "read", DEATHS, 1, "deaths");
     const state = atomicLoad(memory.words, record + AGENT_STATE);
     if ((state & AGENT_STATE_MASK) !== AGENT_DEAD) continue;
-    // D1 of death.ts. Whoever found it raises DEATHS and ALERT_DEAD when that is done, and it is looked at again.
+    // D1 of death.ts. The last of those that found it raises DEATHS and ALERT_DEAD, and it is looked at again.
     if (atomicLoad(memory.words, record + AGENT_FINDERS) !== 0) continue;
     const isEmpty = yield* releaseList(memory, record + AGENT_RESOURCES);
     // + 1: from dead to free, and on to the next generation.
     if (isEmpty) atomicCompareExchange(memory.words, record + AGENT_STATE, state, (state + 1) | 0);
   }
   yield* access(memory, "read", DEATHS, 1, "deaths");
-  // Clear first, look after: an agent declared dead in between has set the flag again, or is found here.
-  atomicAnd(memory.words, ALERT, ~ALERT_DEAD);
-  if (anyDead(memory)) atomicOr(memory.words, ALERT, ALERT_DEAD);
+  settleAlert(memory);
 }
 
-/** True if nothing is left on the list. */
+/**
+ * Takes ALERT_DEAD away unless there is still somebody dead. Clear first, look after: an agent declared dead in between has
+ * set the flag again, or is found here. Look once more after setting it, for the one that was found may have been reaped and
+ * the flag cleared by another thread before it was set here; then nobody would ever clear it, and no fast path be taken.
+ *
+ * @spelled reaper
+ */
+function settleAlert(memory: SharedMemory): void {
+  for (;;) {
+    atomicAnd(memory.words, ALERT, ~ALERT_DEAD);
+    if (!anyDead(memory)) return;
+    atomicOr(memory.words, ALERT, ALERT_DEAD);
+    if (anyDead(memory)) return;
+  }
+}
+
+/** The first entry of a list from `start` on, its end if there is none. Others only take entries away. */
+function nextListed(memory: SharedMemory, start: number, end: number): number {
+  let at = start;
+  while (at < end && atomicLoad(memory.words, at) === 0) at += RESOURCE_WORDS;
+  return at;
+}
+
+/**
+ * True if nothing is left on the list.
+ *
+ * @spelled reaper
+ */
 function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
   let isEmpty = true;
-  for (let slot = 0; slot < RESOURCE_LIMIT; slot++) {
-    const at = list + slot * RESOURCE_WORDS;
-    if (atomicLoad(memory.words, at) === 0) continue;
+  const end = list + RESOURCE_LIMIT * RESOURCE_WORDS;
+  for (let at = nextListed(memory, list, end); at < end; at = nextListed(memory, at + RESOURCE_WORDS, end)) {
     yield* access(memory, "update", at, RESOURCE_WORDS, "what a dead thread owned");
     const kind = atomicLoad(memory.words, at);
     if (kind === 0) continue; // another reaper has it
@@ -92,6 +124,7 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
   return isEmpty;
 }
 
+/** @spelled reaper */
 function anyDead(memory: SharedMemory): boolean {
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     const record = agentRecord(agentId);

@@ -239,6 +239,7 @@ export class RwSem {
     const { memory, at } = this;
     const words = memory.words;
     const place = findHeld(memory, at, this.queuedWriteTag);
+    if (place === 0) bug(`${this.lockClass.name} is entered from the queue by a thread that is not in it`);
     for (let state = atomicLoad(words, at); mayWrite(state);) {
       const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
       if (seen === state) {
@@ -406,6 +407,7 @@ export class RwSem {
   private dropPlace(queuedTag: number): void {
     const { memory, at } = this;
     const place = findHeld(memory, at, queuedTag);
+    if (place === 0) bug(`a place in the queue of ${this.lockClass.name} is given up by a thread that has none`);
     if (--memory.words[place + COUNT]! === 0) memory.words[place] = 0;
     dropHeld(memory, place);
   }

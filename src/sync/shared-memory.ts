@@ -80,6 +80,8 @@ export class SharedMemory {
   insideMark: number = 0;
   /** How often a loop may look at a word before it sleeps: an explorer needs no more than one look. */
   spinsMost: number = Infinity;
+  /** How many liveness waiters an agent may have: an explorer tells 1 from 2, and 2 from 64 only by more steps. */
+  listenersMost: number = Infinity;
   /** An explorer takes the primitives of sync/ access by access (stepping.ts). */
   isSpelledOut: boolean = false;
   /** Where to look first for a free resource slot (resources.ts). */

@@ -67,6 +67,7 @@ export class Srcu {
   readonly lockClass: LockClass;
   readonly isSpinlock = false;
   private readonly tag: number;
+  private readonly callTag: number;
   private readonly queueLock: Spinlock;
 
   constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
@@ -74,6 +75,7 @@ export class Srcu {
     this.at = at;
     this.lockClass = ofClass;
     this.tag = heldTag(ofClass, HELD_SRCU);
+    this.callTag = heldTag(ofClass, HELD_CALLBACK);
     this.queueLock = new Spinlock(memory, at + QUEUE_LOCK, queueLockClass);
   }
 
@@ -117,6 +119,8 @@ export class Srcu {
   /**
    * Runs the callback registered as `kind` with `head` after a grace period. `head` is the first of SRCU_CALL_WORDS
    * words that the caller embeds in the object; they belong to the queue until the callback runs.
+   *
+   * @spelled srcu
    */
   *call(kind: number, head: number): Task<void> {
     const { memory, at } = this;
@@ -242,25 +246,35 @@ export class Srcu {
     yield* step(memory, "update", at, 1, this.lockClass.name);
     while (sortCalls(memory, at)) drive(memory.words, at);
     const head = takeReady(memory, at);
+    // Before the lock is given back: at no time is a call off the list, not done, and in nobody's table.
+    if (head !== 0) this.noteCall();
     yield* this.queueLock.unlock();
     if (head !== 0) yield* this.runCall(head);
     return head !== 0;
   }
 
+  /** This thread is about to run a deferred call: if it dies before that is done, the machine stops. */
+  private noteCall(): void {
+    const { memory, at } = this;
+    const place = countedSlot(memory, at, this.callTag);
+    memory.words[place] = at;
+    noteCounted(memory, place);
+  }
+
+  /**
+   * Pairs with {@link noteCall}.
+   *
+   * @spelled srcu
+   */
   private *runCall(head: number): Task<void> {
     const { memory, at } = this;
     const { name } = this.lockClass;
-    const tag = heldTag(this.lockClass, HELD_CALLBACK);
-    yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, name);
-    const kind = callKind(memory, head);
-    const place = countedSlot(memory, at, tag);
-    memory.words[place] = at;
-    noteCounted(memory, place);
     try {
-      yield* srcuCallback(kind)(memory, head);
+      yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, name);
+      yield* srcuCallback(callKind(memory, head))(memory, head);
       yield* step(memory, "update", at + PENDING, 1, name);
     } finally {
-      const slot = findHeld(memory, at, tag);
+      const slot = findHeld(memory, at, this.callTag);
       if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
       dropHeld(memory, slot);
       if (atomicSub(memory.words, at + PENDING, 1) === 1) futexWake(memory.words, at + PENDING, Infinity);

@@ -20,9 +20,11 @@ import {
   atomicStore as nativeStore,
   atomicSub as nativeSub,
   atomicXor as nativeXor,
+  futexWaitAsync as nativeWaitAsync,
   futexWake as nativeWake,
+  wakeListeners as nativeListeners,
 } from "./atomics.ts";
-import type { AtomicArray } from "./atomics.ts";
+import type { AtomicArray, FutexAsync } from "./atomics.ts";
 import { bug } from "./errors.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
@@ -164,6 +166,48 @@ export function* futexWake(label: string, words: Int32Array, index: number, coun
   return 0;
 }
 
+/** Of an execution: how many listen to a word, for ever, as {@link futexWaitAsync} makes them. */
+const listeners = new Map<number, number>();
+
+/** An execution begins: nobody listens. */
+export function forgetListeners(): void {
+  listeners.clear();
+}
+
+/** How many listen to the word. */
+export function listenersAt(index: number): number {
+  return listeners.get(index) ?? 0;
+}
+
+/** So many listen to the word from now on: of a thread that has joined before the execution began, or (none) that is gone. */
+export function setListeners(index: number, count: number): void {
+  listeners.set(index, count);
+}
+
+/** Of futexWaitAsync: while things are explored, listeners are counted, and hear nothing. */
+export function* futexWaitAsync(
+  label: string,
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeoutMs: number,
+): Task<FutexAsync> {
+  if (explored === undefined) return nativeWaitAsync(words, index, expected, timeoutMs);
+  yield* offer("update", label, words, index);
+  if (words[index] !== expected) return { async: false, value: "not-equal" };
+  setListeners(index, listenersAt(index) + 1);
+  return { async: true, value: new Promise(() => {}) };
+}
+
+/** Of wakeListeners: how many there were to wake. */
+export function* wakeListeners(label: string, words: Int32Array, index: number, count: number): Task<number> {
+  if (explored === undefined) return nativeListeners(words, index, count);
+  yield* offer("update", label, words, index);
+  const woken = Math.min(count, listenersAt(index));
+  setListeners(index, listenersAt(index) - woken);
+  return woken;
+}
+
 /** `array[index] = value` */
 export function* set(label: string, array: Elements, index: number, value: number): Task<number> {
   yield* offer("write", label, array, index);
@@ -242,6 +286,13 @@ export function callInSteps<O extends object, K extends MethodsOf<O, unknown>>(
   const stepping = Reflect.get(object, `${name}$steps`) as ((...given: Given<O[K]>) => Task<Result<O[K]>>) | undefined;
   if (stepping === undefined) bug(notDerived(name));
   return stepping.apply(object, given);
+}
+
+/** As {@link callInSteps}, of a function. */
+export function runInSteps<A extends readonly unknown[], R>(operation: (...given: A) => R, ...given: A): Task<R> {
+  const stepping = Reflect.get(operation, "$steps") as ((...given: A) => Task<R>) | undefined; // made by the derivation
+  if (stepping === undefined) bug(notDerived(operation.name));
+  return stepping(...given);
 }
 
 /** Of runBlocking: the task becomes part of the one that runs it. */

@@ -79,14 +79,22 @@ export class WaitQueue {
     return this.waitSlow(condition, timeoutMs, selfWait, reads);
   }
 
-  /** Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed. */
+  /**
+   * Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed.
+   *
+   * @spelled wait queue
+   */
   wakeAll(): Task<void> {
     if (this.memory.mode !== REAL) return this.wakeInSteps("wakeAll", Infinity);
     this.wake(Infinity);
     return DONE;
   }
 
-  /** Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter uses up. */
+  /**
+   * Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter uses up.
+   *
+   * @spelled wait queue
+   */
   wakeOne(): Task<void> {
     if (this.memory.mode !== REAL) return this.wakeInSteps("wakeOne", 1);
     this.wake(1);

@@ -12,19 +12,28 @@ import type { SharedMemory } from "./shared-memory.ts";
 import { DONE, describe, doneNumber } from "./task.ts";
 import type { Task } from "./task.ts";
 
-/** The value of a word. `yield*` it at once. */
+/**
+ * The value of a word. `yield*` it at once.
+ *
+ * @spelled word
+ */
 export function readWord(memory: SharedMemory, index: number, label: string): Task<number> {
   if (memory.mode === EXPLORED) return readExplored(memory, index, label);
   return doneNumber(atomicLoad(memory.words, index));
 }
 
+/** @spelled word */
 export function writeWord(memory: SharedMemory, index: number, value: number, label: string): Task<void> {
   if (memory.mode === EXPLORED) return writeExplored(memory, index, value, label);
   atomicStore(memory.words, index, value);
   return DONE;
 }
 
-/** Stores `replacement` if the word is `expected`; the value from before, so success is `=== expected`. `yield*` it at once. */
+/**
+ * Stores `replacement` if the word is `expected`; the value from before, so success is `=== expected`. `yield*` it at once.
+ *
+ * @spelled word
+ */
 export function compareExchangeWord(
   memory: SharedMemory,
   index: number,

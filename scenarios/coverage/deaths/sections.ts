@@ -8,6 +8,8 @@ import { Mutex } from "../../../src/sync/mutex.ts";
 import { reapTask } from "../../../src/sync/reaper.ts";
 import { addResource, registerReleaser, removeResource, resourceKind } from "../../../src/sync/resources.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
+import { SRCU_CALL_WORDS, registerSrcuCallback } from "../../../src/sync/srcu-callbacks.ts";
+import { PENDING, STATE, isIdle } from "../../../src/sync/srcu-words.ts";
 import { Srcu } from "../../../src/sync/srcu.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { covering } from "../covered.ts";
@@ -103,6 +105,95 @@ const readSection: Covered = covering<Reading>({
   ],
 });
 
+interface Deferring {
+  readonly srcu: Srcu;
+  /** The domain's grace periods and its deferred calls. */
+  readonly grace: Cell;
+  readonly pending: Cell;
+  readonly heads: readonly number[];
+  readonly ran: Cell;
+  /** 1: another call came when there was no reader any more. */
+  readonly late: Cell;
+}
+
+/** Counts, in the word that its call names. Layout: {next, kind, word}. */
+const countCall: number = registerSrcuCallback("coverage: count a call", function* (memory, head) {
+  yield* new Cell(memory, memory.words[head + SRCU_CALL_WORDS]!, "calls that ran").fetchAdd(1);
+});
+
+function deferring(memory: SharedMemory): Deferring {
+  const places = new Places(memory);
+  const srcu = new Srcu(memory, places.take(Srcu.WORDS));
+  srcu.init();
+  const ran = places.cell("calls that ran");
+  const heads = [0, 1].map(() => places.take(SRCU_CALL_WORDS + 1));
+  for (const head of heads) memory.words[head + SRCU_CALL_WORDS] = ran.at;
+  return {
+    srcu,
+    ran,
+    heads,
+    late: places.cell("late"),
+    grace: new Cell(memory, srcu.at + STATE, "grace periods"),
+    pending: new Cell(memory, srcu.at + PENDING, "pending calls"),
+  };
+}
+
+/** Whoever ended the grace period died before it ran what that was for: the next who comes along does it. */
+function leftCalls(name: string, summary: string, last: (shared: Deferring) => Task<unknown>): Covered {
+  const deferTo = function* (shared: Deferring, end: (shared: Deferring) => Task<unknown>): Task<void> {
+    yield* shared.srcu.call(countCall, shared.heads[0]!);
+    yield* end(shared);
+  };
+  return covering<Deferring>({
+    layer: "sync",
+    name: `death/left-calls-${name}`,
+    summary: `A reader dies, perhaps after it ended a grace period and before it ran the deferred call: ${summary}.`,
+    exploration: { deaths: 1 },
+    mortals: ["reader"],
+    setup: deferring,
+    tasks: {
+      reader: {
+        runs: ["sync/srcu.readLock", "sync/srcu.readUnlock"],
+        *body({ srcu }) {
+          yield* srcu.readUnlock(yield* srcu.readLock());
+        },
+      },
+      owner: {
+        runs: ["sync/srcu.call", "sync/srcu.settle", `sync/srcu.${name}`],
+        body: (shared) => deferTo(shared, last),
+      },
+    },
+    check: ({ srcu, ran, late }) => {
+      if (name === "call" && late.peek() === 0) return; // perhaps nobody came
+      const calls = 1 + late.peek();
+      assert(ran.peek() === calls, `${ran.peek()} of ${calls} deferred calls ran`);
+      assert(srcu.pendingCalls() === 0, "a deferred call is left over");
+    },
+    twins: [
+      {
+        name: "nobody",
+        summary: "Nobody comes along.",
+        expects: "assertion",
+        tasks: {
+          owner: (shared) => deferTo(shared, ({ grace, late }) => (name === "call" ? late.store(1) : grace.load())),
+        },
+      },
+    ],
+  });
+}
+
+const leftOver: readonly Covered[] = [
+  leftCalls("synchronize", "who waits for the readers runs it", ({ srcu }) => srcu.synchronize()),
+  leftCalls("barrier", "who waits for the calls runs it", ({ srcu }) => srcu.barrier()),
+  leftCalls("call", "who defers another one afterwards runs both", function* ({ srcu, grace, pending, late, heads }) {
+    const before = yield* grace.load();
+    if ((yield* pending.load()) === 0 || isIdle(before)) return;
+    yield* grace.waitWhile(before); // for the one reader: none comes after it
+    yield* late.store(1);
+    yield* srcu.call(countCall, heads[1]!);
+  }),
+];
+
 interface Owned {
   readonly memory: SharedMemory;
   readonly had: Cell;
@@ -170,4 +261,4 @@ const reapers: Covered = covering<Owned>({
   ],
 });
 
-export const deathsInSections: readonly Covered[] = [sections, readSection, reapers];
+export const deathsInSections: readonly Covered[] = [sections, readSection, ...leftOver, reapers];

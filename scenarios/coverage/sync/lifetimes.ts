@@ -7,7 +7,9 @@ import { lockClass } from "../../../src/sync/lock-class.ts";
 import { RefCount } from "../../../src/sync/refcount.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
 import { Shootdown } from "../../../src/sync/shootdown.ts";
+import { Spinlock } from "../../../src/sync/spinlock.ts";
 import { registerSrcuCallback } from "../../../src/sync/srcu-callbacks.ts";
+import { ACTIVE, PENDING, STATE, isIdle } from "../../../src/sync/srcu-words.ts";
 import { Srcu } from "../../../src/sync/srcu.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { covering } from "../covered.ts";
@@ -85,6 +87,77 @@ const refCount = covering<Counted>({
   ],
 });
 
+const FULL = 0x7fffffff;
+const SATURATED = -0x40000000;
+
+function isFull({ count }: Counted): void {
+  const value = count.read();
+  assert(value === SATURATED, `a count that was full is ${value}, and may come to its end some day`);
+}
+
+function* getAndPut({ count }: Counted): Task<void> {
+  yield* count.get();
+  assert(!(yield* count.put()), "an object that has more references than can be counted is freed");
+}
+
+const saturated = covering<Counted>({
+  layer: "sync",
+  name: "saturated",
+  summary: "Two take and drop references to what has as many as can be counted: it stays for ever.",
+  setup: (memory) => {
+    const shared = counted(memory);
+    shared.count.init(FULL);
+    return shared;
+  },
+  tasks: {
+    one: { runs: ["sync/refcount.get", "sync/refcount.put"], body: getAndPut },
+    other: { runs: ["sync/refcount.get"], body: ({ count }) => count.get() },
+  },
+  check: isFull,
+  twins: [
+    {
+      name: "wraps",
+      summary: "One of them adds without a look at what there was.",
+      expects: "assertion",
+      tasks: {
+        one: ({ memory, count }) => new Cell(memory, count.at, "count").fetchAdd(1),
+        *other() {
+          yield* [];
+        },
+      },
+    },
+  ],
+});
+
+/** Drops so many; is told if somebody has dropped too many, and then no drop is the last one. */
+function* putOrHear(count: RefCount, times: number): Task<void> {
+  try {
+    for (let i = 0; i < times; i++) yield* count.put();
+  } catch {
+    assert(!(yield* count.put()), "it is freed again");
+  }
+}
+
+const dropped = covering<Counted>({
+  layer: "sync",
+  name: "put-too-many",
+  summary: "One drops a reference that it does not have, and goes on: what may have been freed is not freed again.",
+  setup: counted,
+  tasks: {
+    owner: { runs: ["sync/refcount.put"], body: ({ count }) => putOrHear(count, 1) },
+    confused: { runs: ["sync/refcount.put"], body: ({ count }) => putOrHear(count, 2) },
+  },
+  check: ({ count }) => assert(count.read() <= SATURATED, `the count is ${count.read()}`),
+  twins: [
+    {
+      name: "unguarded",
+      summary: "It counts down by itself.",
+      expects: "assertion",
+      tasks: { confused: ({ memory, count }) => new Cell(memory, count.at, "count").fetchAdd(-1) },
+    },
+  ],
+});
+
 /** The two words of a deferred call begin the object. */
 interface Published {
   readonly srcu: Srcu;
@@ -95,10 +168,13 @@ interface Published {
   readonly freed: Cell;
 }
 
-/** An object that is freed where it lies, by what lies beside it. Layout: {object, freed}. */
+/** An object that is freed where it lies, by what lies beside it. Layout: {object, freed, lock of the free list}. */
 const freeLater: number = registerSrcuCallback("coverage: free later", function* (memory, head) {
+  const lock = new Spinlock(memory, head + OBJECT_WORDS + 1, lockClass("covered free list"));
+  yield* lock.lock();
   yield* new Objects(memory, head, 1).free(head, OBJECT_WORDS, "object");
   yield* new Cell(memory, head + OBJECT_WORDS, "freed").fetchAdd(1);
+  yield* lock.unlock();
 });
 
 function published(memory: SharedMemory): Published {
@@ -107,6 +183,7 @@ function published(memory: SharedMemory): Published {
   srcu.init();
   const object = places.take(OBJECT_WORDS);
   const freed = places.cell("freed");
+  places.take(Spinlock.WORDS);
   return { srcu, object, freed, pointer: places.cell("pointer", object), objects: new Objects(memory, object, 1) };
 }
 
@@ -136,7 +213,61 @@ const SECTION = ["sync/srcu.readLock", "sync/srcu.readUnlock"] as const;
 function expectFreed({ freed, srcu }: Published): void {
   assert(freed.peek() === 1, `the object was freed ${freed.peek()} times`);
   assert(srcu.pendingCalls() === 0, "a deferred call is left over");
+  const { words } = srcu.memory;
+  const readers = words[srcu.at + ACTIVE]! + words[srcu.at + ACTIVE + 1]!;
+  assert(readers === 0 && isIdle(words[srcu.at + STATE]!), `${readers} are said to read, or a grace period to go on`);
 }
+
+/** Once a call is pending, a barrier waits until it was done. */
+function* waitForCalls({ srcu, freed }: Published, isBarrier: boolean): Task<void> {
+  const pending = new Cell(srcu.memory, srcu.at + PENDING, "pending calls");
+  if ((yield* pending.load()) === 0) return;
+  if (isBarrier) yield* srcu.barrier();
+  else yield* srcu.synchronize();
+  assert((yield* freed.load()) === 1, "a deferred call has not run");
+}
+
+const twoBarriers = covering<Published>({
+  layer: "sync",
+  name: "srcu-barriers",
+  summary: "Two wait at a barrier while a deferred call is queued and run.",
+  setup: published,
+  tasks: {
+    owner: { runs: ["sync/srcu.call"], body: takeBackLater },
+    one: { runs: ["sync/srcu.barrier"], body: (shared) => waitForCalls(shared, true) },
+    other: { runs: ["sync/srcu.barrier"], body: (shared) => waitForCalls(shared, true) },
+  },
+  check: expectFreed,
+  twins: [
+    {
+      name: "synchronize-is-no-barrier",
+      summary: "One waits for the readers, not for the deferred calls.",
+      expects: "assertion",
+      tasks: { one: (shared) => waitForCalls(shared, false) },
+    },
+  ],
+});
+
+const twoOwners = covering<Published>({
+  layer: "sync",
+  name: "srcu-two",
+  summary: "Two wait for the readers at the same time, one of which takes away what they read.",
+  setup: published,
+  tasks: {
+    reader: { runs: SECTION, body: readPublished },
+    owner: { runs: ["sync/srcu.synchronize"], body: (shared) => takeBack(shared, true) },
+    other: { runs: ["sync/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
+  },
+  check: expectFreed,
+  twins: [
+    {
+      name: "without-waiting",
+      summary: "The owner does not wait for the readers.",
+      expects: "use-after-free",
+      tasks: { owner: (shared) => takeBack(shared, false) },
+    },
+  ],
+});
 
 const synchronize = covering<Published>({
   layer: "sync",
@@ -257,4 +388,13 @@ const shootdown = covering<Mapped>({
   ],
 });
 
-export const lifetimes: readonly Covered[] = [refCount, synchronize, deferred, shootdown];
+export const lifetimes: readonly Covered[] = [
+  refCount,
+  saturated,
+  dropped,
+  synchronize,
+  twoOwners,
+  twoBarriers,
+  deferred,
+  shootdown,
+];

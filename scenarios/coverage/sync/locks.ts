@@ -23,6 +23,7 @@ function* addOne({ count }: Counter<unknown>): Task<void> {
 
 function* lockAndAdd(counter: Counter<Mutex | Spinlock>): Task<void> {
   yield* counter.lock.lock();
+  assert(counter.lock.isLocked(), "the lock is free although it was taken");
   yield* addOne(counter);
   yield* counter.lock.unlock();
 }

@@ -16,6 +16,9 @@ const COMPLETE: ScenarioExploration = {};
 const UNDISTURBED: ScenarioExploration = { spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
+/** Who waits for the end of a store looks again and again, which only a scheduler that is fair comes to an end with. */
+const SAMPLED: ScenarioExploration = { engine: "random", executions: 1500 };
+
 /** Of these scenarios, how far, and the functions inside the primitive that they run. */
 const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly string[]]>> = {
   "coverage/sync/mutex": [
@@ -34,6 +37,16 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
   "coverage/sync/completion-all": [BOUNDED, ["sync/completion.take", "sync/completion.addAll"]],
   "coverage/sync/seqcount": [COMPLETE, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],
   "coverage/sync/refcount": [COMPLETE, ["sync/refcount.incrementNotZero", "sync/refcount.decrement"]],
+  "coverage/sync/one-wake": [UNDISTURBED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
+  "coverage/sync/seqcount-asleep": [BOUNDED, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],
+  "coverage/sync/words": [COMPLETE, ["sync/word-steps.compareExchangeWord"]],
+  "coverage/sync/saturated": [COMPLETE, ["sync/refcount.increment", "sync/refcount.decrement"]],
+  "coverage/sync/shootdown": [SAMPLED, ["sync/shootdown.waitForStores", "sync/shootdown.bump"]],
+  "coverage/sync/srcu-two": [BOUNDED, ["sync/srcu-words.drive", "sync/srcu-words.requestGracePeriod"]],
+  "coverage/sync/srcu-barriers": [
+    { ...BOUNDED, preemptions: 1 },
+    ["sync/srcu.runCall", "sync/srcu-callbacks.sortCalls"],
+  ],
   "coverage/sync/srcu": [
     BOUNDED,
     ["sync/srcu-words.drive", "sync/srcu-words.nextState", "sync/srcu.waitForGracePeriod"],

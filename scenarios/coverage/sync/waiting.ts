@@ -5,10 +5,23 @@ import type { Cell } from "../../../src/checker/pieces/program.ts";
 import { Completion } from "../../../src/sync/completion.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { SeqCount } from "../../../src/sync/seqcount.ts";
+import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
+import { runInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { WaitQueue } from "../../../src/sync/wait-queue.ts";
+import { compareExchangeWord, readWord, writeWord } from "../../../src/sync/word-steps.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
+
+/** Its words may have been anything before they were given to it. */
+function soil({ memory, at }: { readonly memory: SharedMemory; readonly at: number }): void {
+  memory.words[at] = 7;
+}
+
+/** Of a wait queue and of a sequence count: nobody is said to wait. */
+function nobodyWaits({ memory, at }: WaitQueue | SeqCount): void {
+  assert(memory.words[at + 1] === 0, `${memory.words[at + 1]} are said to wait, and nobody does`);
+}
 
 interface Waiting {
   readonly queue: WaitQueue;
@@ -21,6 +34,7 @@ interface Waiting {
 function waiting(memory: ConstructorParameters<typeof Places>[0]): Waiting {
   const places = new Places(memory);
   const queue = new WaitQueue(memory, places.take(WaitQueue.WORDS), { name: "queue" });
+  soil(queue);
   queue.init();
   return { queue, flag: places.cell("flag"), gaveUp: places.cell("gave up"), used: places.cell("used") };
 }
@@ -55,6 +69,7 @@ const waitQueue = covering<Waiting>({
     impatient: { runs: WAIT, body: waitAWhile },
     waker: { runs: ["sync/wait-queue.wakeAll"], body: setAndWake },
   },
+  check: ({ queue }) => nobodyWaits(queue),
   twins: [
     {
       name: "wake-first",
@@ -118,6 +133,7 @@ interface Once {
 function once(memory: ConstructorParameters<typeof Places>[0]): Once {
   const places = new Places(memory);
   const done = new Completion(memory, places.take(Completion.WORDS), { name: "done" });
+  soil(done);
   done.init();
   return { done, result: places.cell("result") };
 }
@@ -213,6 +229,7 @@ const seqCount = covering<Sequenced>({
   setup: (memory) => {
     const places = new Places(memory);
     const sequence = new SeqCount(memory, places.take(SeqCount.WORDS), { name: "sequence" });
+    soil(sequence);
     sequence.init();
     return { sequence, left: places.cell("left"), right: places.cell("right") };
   },
@@ -233,6 +250,7 @@ const seqCount = covering<Sequenced>({
       body: (shared) => readSequenced(shared, true),
     },
   },
+  check: ({ sequence }) => nobodyWaits(sequence),
   twins: [
     {
       name: "without-retry",
@@ -243,4 +261,138 @@ const seqCount = covering<Sequenced>({
   ],
 });
 
-export const waits: readonly Covered[] = [waitQueue, wakeOne, completeAll, completeEach, seqCount];
+/** One waits and one wakes: few enough to see every order of the accesses inside. */
+const oneWake = covering<Waiting>({
+  layer: "sync",
+  name: "one-wake",
+  summary: "One waits until a flag is set, and another one sets it and wakes it.",
+  setup: waiting,
+  tasks: {
+    waiter: { runs: WAIT, body: waitForFlag },
+    waker: {
+      runs: ["sync/wait-queue.wakeOne"],
+      *body({ queue, flag }) {
+        yield* flag.store(1);
+        yield* queue.wakeOne();
+      },
+    },
+  },
+  check: ({ queue }) => nobodyWaits(queue),
+  twins: [
+    {
+      name: "wake-first",
+      summary: "The waker wakes before it sets the flag.",
+      expects: "lost-wakeup",
+      tasks: {
+        *waker({ queue, flag }) {
+          yield* queue.wakeOne();
+          yield* flag.store(1);
+        },
+      },
+    },
+  ],
+});
+
+function* writeOnce({ sequence, left, right }: Sequenced): Task<void> {
+  yield* sequence.writeBegin();
+  yield* left.store(1);
+  yield* right.store(1);
+  yield* sequence.writeEnd();
+}
+
+const readersAsleep = covering<Sequenced>({
+  layer: "sync",
+  name: "seqcount-asleep",
+  summary: "Two readers come while a writer is inside, and sleep until it has gone.",
+  setup: (memory) => {
+    const places = new Places(memory);
+    const sequence = new SeqCount(memory, places.take(SeqCount.WORDS), { name: "sequence" });
+    sequence.init();
+    return { sequence, left: places.cell("left"), right: places.cell("right") };
+  },
+  tasks: {
+    writer: { runs: ["sync/seqcount.writeBegin", "sync/seqcount.writeEnd"], body: writeOnce },
+    reader: { runs: ["sync/seqcount.readBegin"], body: (shared) => readSequenced(shared, true) },
+    other: { runs: ["sync/seqcount.readBegin"], body: (shared) => readSequenced(shared, true) },
+  },
+  check: ({ sequence }) => nobodyWaits(sequence),
+  twins: [
+    {
+      name: "without-retry",
+      summary: "A reader does not look whether a writer came.",
+      expects: "assertion",
+      tasks: { reader: (shared) => readSequenced(shared, false) },
+    },
+  ],
+});
+
+interface Words {
+  readonly memory: SharedMemory;
+  readonly count: number;
+  readonly ready: Cell;
+}
+
+function* addByWords({ memory, count }: Words): Task<void> {
+  for (;;) {
+    const seen = yield* yield* runInSteps(readWord, memory, count, "count");
+    const before = yield* yield* runInSteps(compareExchangeWord, memory, count, seen, seen + 1, "count");
+    if (before === seen) return;
+  }
+}
+
+function* addCarelessly({ memory, count }: Words): Task<void> {
+  const seen = yield* yield* runInSteps(readWord, memory, count, "count");
+  yield* yield* runInSteps(writeWord, memory, count, seen + 1, "count");
+}
+
+const words = covering<Words>({
+  layer: "sync",
+  name: "words",
+  summary: "Two count up a word by compare-and-swap, after a third has set it to where to begin.",
+  setup: (memory) => {
+    const places = new Places(memory);
+    return { memory, count: places.take(1), ready: places.cell("ready") };
+  },
+  tasks: {
+    first: {
+      runs: ["sync/word-steps.readWord", "sync/word-steps.writeWord", "sync/word-steps.compareExchangeWord"],
+      *body(shared) {
+        yield* yield* runInSteps(writeWord, shared.memory, shared.count, 40, "count");
+        yield* shared.ready.store(1);
+        yield* addByWords(shared);
+      },
+    },
+    second: {
+      runs: ["sync/word-steps.compareExchangeWord"],
+      *body(shared) {
+        yield* shared.ready.waitWhile(0);
+        yield* addByWords(shared);
+      },
+    },
+  },
+  check: ({ memory, count }) => assert(memory.words[count] === 42, `40 and two more are ${memory.words[count]}`),
+  twins: [
+    {
+      name: "careless",
+      summary: "One of them does not compare.",
+      expects: "assertion",
+      tasks: {
+        *second(shared) {
+          yield* shared.ready.waitWhile(0);
+          yield* addCarelessly(shared);
+        },
+      },
+    },
+  ],
+});
+
+export const waits: readonly Covered[] = [
+  waitQueue,
+  wakeOne,
+  oneWake,
+  completeAll,
+  completeEach,
+  seqCount,
+  readersAsleep,
+  words,
+];

@@ -260,7 +260,16 @@ export class Execution {
     watchPlainAccesses(undefined);
     if (hasStopped) return;
     this.watchers.atEnd(deaths.names.length === 0);
+    if (deaths.names.length === 0) this.#lookAtTables();
     this.#scenario.check?.(this.shared, { deaths: deaths.names });
+  }
+
+  /** Every task returned, and none died: so no thread's held table lists anything. */
+  #lookAtTables(): void {
+    for (let task = 0; task < this.tasks; task++) {
+      const lock = this.#threads.leftListed(task);
+      if (lock !== undefined) this.#options.witness.stillListed(this, task, lock);
+    }
   }
 
   /** The tasks that hold the lock at a word: also dead ones and those that are over. */

@@ -45,7 +45,7 @@ export class StartingState {
     memory.record = record;
     memory.refresh();
     this.snapshot = Int32Array.from(memory.words);
-    this.#lowWords = agentRecord(names.length + 1);
+    this.#lowWords = agentRecord(memory.words[AGENTS_USED]);
   }
 
   /** The value of a word when an execution begins. */

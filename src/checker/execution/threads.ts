@@ -7,6 +7,7 @@
 
 import { enterTask, leaveTask } from "../../sync/current-task.ts";
 import type { TaskContext } from "../../sync/current-task.ts";
+import { TAG, heldClassName } from "../../sync/held-locks.ts";
 import { heldAtEnd } from "../../sync/lockdep.ts";
 import { hasPanicked, panicError } from "../../sync/panic.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -93,6 +94,21 @@ export class Threads {
       return generator.throw(panicError(this.#memory));
     }
     return generator.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
+  }
+
+  /**
+   * The class of a lock that the held table of a task's thread (sync/held-locks.ts) lists at the
+   * end and did not at the beginning; undefined if there is none. With one left, the thread would
+   * never look after the dead again, nor leave the machine, and its death would stop the machine.
+   */
+  leftListed(task: number): string | undefined {
+    if (!this.#options.lockdep) return undefined;
+    const { words } = this.#memory;
+    const next = this.#heldNext[task]!;
+    // H2: all that are listed lie below `next`, and that slot is free.
+    if (next === this.#start.heldNext[task] && words[next] === 0) return undefined;
+    const slot = words[next] === 0 ? next - 1 : next;
+    return heldClassName(words[slot + TAG]!);
   }
 
   /**

@@ -169,6 +169,12 @@ export class Reporter implements Witness<Execution> {
     this.#add(run, kind, message, sites, tasks);
   }
 
+  stillListed(run: Execution, task: number, lock: string): void {
+    const name = run.names[task] ?? "";
+    const message = `the table of what the thread of ${name} holds still lists ${lock}, which it has given back`;
+    this.#add(run, "lock-misuse", message, [lastSite(run, task)], [task]);
+  }
+
   /** A death has stopped the machine, and the scenario says that none may. */
   stopped(run: Execution, task: number): void {
     const message = panicInfo(run.memory)?.message ?? "";

@@ -9,6 +9,7 @@
  * lock's word.
  */
 
+import { forgetListeners } from "../../sync/stepping.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";
@@ -62,6 +63,7 @@ export class Watchers<Run> {
     this.lives.forget();
     this.#plain.forget();
     forgetOperations();
+    forgetListeners();
     watchPlainAccesses(this.#plain);
   }
 

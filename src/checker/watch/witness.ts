@@ -18,6 +18,8 @@ export interface Witness<Run> {
   broken(run: Run, invariant: string, error: unknown): void;
   notLinearizable(run: Run, bad: NotLinearizable): void;
   leaked(run: Run, leak: Leak): void;
+  /** Every task returned, and the thread of this one is still listed as holding the lock. */
+  stillListed(run: Run, task: number, lock: string): void;
   /** The death of this task has stopped the machine, which the scenario forbids. */
   stopped(run: Run, task: number): void;
 }
