@@ -16,6 +16,7 @@ import { lives } from "./devices/lives.ts";
 import { turns } from "./devices/turns.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
+import { copies } from "./hmm/copies.ts";
 import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
@@ -80,6 +81,7 @@ export const covered: readonly Covered[] = [
   ...witnessedCalls,
   ...hmmPairs,
   ...dma,
+  ...copies,
   ...inFlight,
   ...manyInvalidations,
   ...driverCalls,

@@ -121,7 +121,7 @@ function* faultAsTask(machine: Machine, mm: Mm, vma: Vma, page: number, isWrite:
   if (pte === 0) return yield* faultNone(machine, vma, page, index, isWrite);
   if ((pte & PTE_PRESENT) === 0) return yield* faultNonPresent(machine, index, pte);
   if (!isWrite || (pte & PTE_WRITE) !== 0) return 0;
-  if ((vma.flags & VM_SHARED) !== 0) return yield* makeWritable(machine, mm, page, index, pte);
+  if ((vma.flags & VM_SHARED) !== 0) return yield* makeWritable(machine, index, pte);
   return yield* writeProtectedPrivate(machine, mm, page, index, pte);
 }
 
@@ -178,11 +178,9 @@ function* faultNonPresent(machine: Machine, index: number, pte: number): Task<Er
 /** What an entry becomes whose frame may simply be written: nobody tracks it any more. */
 const asWritable = (pte: number): number => (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED;
 
-/** A write to a frame of a shared source, which each of its entries may write. */
-function* makeWritable(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
-  const exchange = replacePte(machine, index, pte, asWritable(pte));
-  if ((pte & PTE_TRACKED) === 0) yield* exchange;
-  else yield* tellAround(machine, mm, page, exchange);
+/** A write to a frame of a shared source, which each of its entries may write. None of them is TRACKED (track.ts): nobody need be told. */
+function* makeWritable(machine: Machine, index: number, pte: number): Task<Errno> {
+  yield* replacePte(machine, index, pte, asWritable(pte));
   return 0;
 }
 

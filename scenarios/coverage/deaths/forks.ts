@@ -11,8 +11,10 @@ import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import { doFork } from "../../../src/mm/fork.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../src/mm/mmap.ts";
+import { VM_READ, VM_WRITE } from "../../../src/mm/vma.ts";
 import { leafOf, pteIndex } from "../../../src/mm/page-table.ts";
-import { PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
+import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
 import { atomicOr } from "../../../src/sync/atomics.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { type Task, access } from "../../../src/sync/task.ts";
@@ -22,6 +24,9 @@ interface World {
   /** The child, as soon as there is one that is not being dropped. */
   readonly child: Cell;
 }
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type IsLeft = (rig: HmmRig) => boolean;
 
 function makeWorld(rig: HmmRig): World {
   const at = rig.run(rig.machine.heap.allocWords(512));
@@ -66,6 +71,53 @@ function check({ child }: World, rig: HmmRig): void {
   assert(!areShared || ((own | other) & PTE_WRITE) === 0, "a frame that both have can be written");
 }
 
+/** Holds the space's lock for a while. */
+function* hold(_world: World, { mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  yield* mm.mmapLock.upWrite();
+}
+
+function* mapShared(_world: World, { machine, mm }: HmmRig): Task<void> {
+  const place = { address: (RIG_PAGE + 1) * PAGE_BYTES, lengthBytes: PAGE_BYTES, placement: MAP_FIXED_NOREPLACE };
+  const kind = { protection: VM_READ | VM_WRITE, shared: true, bufferPfn: 0, offsetPages: 0 };
+  yield* doMmap(machine, mm, { ...place, ...kind });
+}
+
+/** Whoever dies while it waits for the lock has made nothing yet: nothing is left of it. */
+function waiting(name: string, summary: string, task: Body, runs: readonly string[], isLeft: IsLeft): Covered {
+  const scenario = rigScenario<World>({
+    name: `coverage/mm/death/${name}`,
+    summary,
+    exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
+    mortals: ["waits"],
+    rig: { pages: 1, arenaWords: 8192 },
+    setup: makeWorld,
+    tasks: { waits: task, hold },
+    check: (_world, rig) => assert(!isLeft(rig), "something is left of a call that was never made"),
+  });
+  return { layer: "mm", scenario, twins: [], runs: { waits: runs, hold: [] } };
+}
+
+const live = ({ machine }: HmmRig, name: string): number =>
+  machine.heap.accounting().find((account) => account.name === name)?.live ?? 0;
+
+const forkWaits: Covered = waiting(
+  "fork-waits",
+  "A thread dies while it waits for the lock under which it would fork.",
+  (world, rig) => fork(world, rig, rig.mm),
+  ["mm/fork.doFork"],
+  // The parent's page can be written as long as nobody has forked.
+  (rig) => (rig.entryOf(RIG_PAGE) & PTE_WRITE) !== 0 && live(rig, "mm") > 1,
+);
+
+const mmapWaits: Covered = waiting(
+  "mmap-waits",
+  "A thread dies while it waits for the lock under which it would map shared memory.",
+  mapShared,
+  ["mm/mmap.doMmap"],
+  (rig) => rig.mm.vmaCount === 1 && live(rig, "shmem") > 0,
+);
+
 export const deathsInForks: readonly Covered[] = [
   {
     layer: "mm",
@@ -94,4 +146,6 @@ export const deathsInForks: readonly Covered[] = [
     ],
     runs: { fork: ["mm/fork.doFork", "mm/mm.mmput"], write: ["mm/cpu-fault.cpuFault"] },
   },
+  forkWaits,
+  mmapWaits,
 ];

@@ -364,6 +364,19 @@ export const accesses: readonly Covered[] = [
     twins: [["without-flush", "The page is copied without a flush.", "assertion", { other: without(1, storeBeside) }]],
   }),
   accessing({
+    name: "load-vs-store-on-first-touch",
+    summary:
+      "One thread loads from a page that nobody has touched, and another one stores to it: the store is not lost.",
+    present: false,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: { load: [LOAD, loadTwice], store: [STORE, storeOnce] },
+    check: (world, rig) => {
+      onlySaw(ZEROS, 1)(world);
+      if (contents(rig) !== 1) bug(`The page holds ${contents(rig)}`);
+    },
+    twins: [],
+  }),
+  accessing({
     name: "add-vs-add-on-first-touch",
     summary: "Two CPU threads add to one word of a page that nobody has touched: one page comes, and both sums.",
     present: false,

@@ -76,6 +76,15 @@ export function makeStage(rig: HmmRig): Stage {
   return { bufferPfn };
 }
 
+/** The stage, and something more. */
+export function stageWith(more: (rig: HmmRig) => unknown): (rig: HmmRig) => Stage {
+  return (rig) => {
+    const stage = makeStage(rig);
+    more(rig);
+    return stage;
+  };
+}
+
 /** How many count the buffer. */
 export const bufferCount = ({ machine }: HmmRig, { bufferPfn }: Stage): string =>
   `${machine.ram.pageCount(bufferPfn)} count the buffer`;

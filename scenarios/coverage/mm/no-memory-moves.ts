@@ -1,5 +1,6 @@
 /** @module Memory runs out while mappings grow, move, are cut off, and doubled. What comes of each call is as Linux has it. */
 
+import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
 import { type MremapRequest, doMremap } from "../../../src/mm/mremap.ts";
 import { type Attempt, attempted } from "../attempts.ts";
@@ -13,9 +14,15 @@ import {
   type Stage,
   UNTOUCHED,
   address,
+  RW,
   changed,
+  makeStage,
+  stageWith,
   onStage,
 } from "./mixed-stage.ts";
+
+/** Free, and two pages before the end of what one page table covers. */
+const ACROSS: number = 4096 + 512 - 2 - RIG_PAGE;
 
 interface Remapping {
   readonly from: number;
@@ -25,10 +32,11 @@ interface Remapping {
   readonly keepOld?: boolean;
   readonly mayMove?: boolean;
   readonly wanted: string;
+  readonly setup?: Attempt<Stage>["setup"];
 }
 
 function mremaps(name: string, summary: string, remapping: Remapping): Attempt<Stage> {
-  const { from, oldPages, newPages, to, keepOld = false, mayMove = true, wanted } = remapping;
+  const { from, oldPages, newPages, to, keepOld = false, mayMove = true, wanted, setup = makeStage } = remapping;
   const lengths = { oldLengthBytes: oldPages * PAGE_BYTES, newLengthBytes: newPages * PAGE_BYTES };
   const place = { address: address(from), mayMove, to: to === undefined ? undefined : address(to), keepOld };
   const request: MremapRequest = { ...lengths, ...place };
@@ -36,6 +44,7 @@ function mremaps(name: string, summary: string, remapping: Remapping): Attempt<S
     name: `mremap-${name}`,
     summary,
     wanted,
+    setup,
     runs: ["mm/mremap.doMremap"],
     act: ({ machine, mm }) => doMremap(machine, mm, request),
   });
@@ -48,6 +57,28 @@ export const remaps: readonly Attempt<Stage>[] = [
     newPages: 3,
     mayMove: false,
     wanted: changed({ buffer: "6-9 rw buffer: 106 0 x" }),
+  }),
+  mremaps("grow-shared", "A shared mapping grows where it is, past the end of what is shared.", {
+    from: ELSEWHERE,
+    oldPages: 1,
+    newPages: 2,
+    mayMove: false,
+    setup: stageWith((rig) => rig.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
+    wanted: changed({}, "4096-4098 rw shared: 0 x"),
+  }),
+  mremaps("across", "A mapping moves to where two page tables are needed for it.", {
+    from: PRIVATE,
+    oldPages: 4,
+    newPages: 4,
+    to: ACROSS,
+    wanted: changed({ private: "" }, "4542-4546 rw: 100 101 102 0"),
+  }),
+  mremaps("beside", "A page moves to the end of a mapping of its kind, and the two become one.", {
+    from: PRIVATE + 1,
+    oldPages: 1,
+    newPages: 1,
+    to: UNTOUCHED + 3,
+    wanted: changed({ private: "0-1 rw: 100, 2-4 rw: 102 0", untouched: "1024-1028 rw: 0 0 0 101" }),
   }),
   mremaps("grow-and-move", "A mapping grows, for which it must move.", {
     from: PRIVATE,

@@ -10,7 +10,7 @@ import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmCreate, mmput } from "../../../src/mm/mm.ts";
 import { type MmapRequest, doMmap, doMunmap } from "../../../src/mm/mmap.ts";
 import { doMprotect } from "../../../src/mm/mprotect.ts";
-import { PAGE_BYTES } from "../../../src/mm/pte.ts";
+import { PAGE_BYTES, ptePfn } from "../../../src/mm/pte.ts";
 import { ViewHold } from "../../../src/mm/view-hold.ts";
 import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
 import { watchView } from "../../../src/mm/view-watch.ts";
@@ -20,7 +20,7 @@ import { assert } from "../../../src/sync/errors.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-import { spaceState } from "../space-state.ts";
+import { mapped, spaceState } from "../space-state.ts";
 import {
   BUFFER,
   ELSEWHERE,
@@ -35,6 +35,7 @@ import {
   makeStage,
   mapping,
   onStage,
+  stageWith,
 } from "./mixed-stage.ts";
 
 interface Mapping extends Partial<MmapRequest> {
@@ -128,6 +129,14 @@ const protects: readonly Attempt<Stage>[] = [
     act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
   }),
   onStage({
+    name: "mprotect-back",
+    summary: "A part of a mapping is protected as its neighbours are, and they become one again.",
+    setup: stageWith((rig) => rig.run(doMprotect(rig.machine, rig.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ))),
+    wanted: changed({}),
+    runs: ["mm/mprotect.doMprotect"],
+    act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), PAGE_BYTES * 2, RW),
+  }),
+  onStage({
     name: "mprotect-buffer",
     summary: "A part of a buffer's mapping is protected.",
     wanted: changed({ buffer: "6-7 rw buffer: 106, 7-8 r- buffer: 0" }),
@@ -149,14 +158,61 @@ const protects: readonly Attempt<Stage>[] = [
 
 const childOf = ({ machine }: HmmRig, answer: number): Mm => Mm.at(machine.memory, answer);
 
+/** A child has what its parent has, page by page, without a fault; where it must not have the frame, a copy. */
+function requireAlike(rig: HmmRig, child: Mm): void {
+  assert(mapped(rig, RIG_PAGE, child) === mapped(rig, RIG_PAGE), `the child has ${mapped(rig, RIG_PAGE, child)}`);
+  for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + SHARED; page++) {
+    const [own, childs] = [rig.entryOf(page), rig.entryOf(page, child)];
+    assert((own === 0) === (childs === 0), `the child's entry of page ${page - RIG_PAGE} is ${childs}`);
+  }
+}
+
+function* fork(rig: HmmRig): Task<number> {
+  const answer = yield* doFork(rig.machine, rig.mm);
+  if (answer > 0) requireAlike(rig, childOf(rig, answer));
+  return answer;
+}
+
+/** What a view may be writing is copied at once. */
+function* forkBesideView(rig: HmmRig): Task<number> {
+  const { machine, mm } = rig;
+  const view = yield* viewOpen(machine, mm, RIG_PAGE + PRIVATE, RIG_PAGE + PRIVATE + 2, true);
+  if (view < 0) return view;
+  const answer = yield* fork(rig);
+  if (answer > 0) {
+    const child = childOf(rig, answer);
+    for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + PRIVATE + 2; page++) {
+      assert(ptePfn(rig.entryOf(page)) !== ptePfn(rig.entryOf(page, child)), "a child has the frame of an open view");
+    }
+  }
+  yield* viewClose(machine, view);
+  return answer;
+}
+
+/** The last private page has been read. */
+const withZeros: Attempt<Stage>["setup"] = stageWith((rig) =>
+  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + PRIVATE + 3, false)),
+);
+
 const births: readonly Attempt<Stage>[] = [
   onStage({
     name: "fork",
     summary: "A space with memory of all kinds forks.",
     runs: ["mm/fork.doFork"],
-    act: ({ machine, mm }) => doFork(machine, mm),
+    setup: withZeros,
+    act: fork,
     also: (rig, stage, answer) =>
       `${bufferCount(rig, stage)} ${answer < 0 ? "" : spaceState(rig, childOf(rig, answer))}`,
+    childOf: (rig, _stage, answer) => childOf(rig, answer),
+    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+    telling: { withoutEntries: true },
+  }),
+  onStage({
+    name: "fork-beside-view",
+    summary: "A space forks in which a write view is open.",
+    runs: ["mm/fork.doFork", "mm/view-open.viewOpen"],
+    setup: withZeros,
+    act: forkBesideView,
     childOf: (rig, _stage, answer) => childOf(rig, answer),
     undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
     telling: { withoutEntries: true },
@@ -182,15 +238,6 @@ function faults(name: string, summary: string, setup: Attempt<Stage>["setup"], p
   });
 }
 
-/** With a mapping more. */
-export function stageWith(more: (rig: HmmRig) => void): (rig: HmmRig) => Stage {
-  return (rig) => {
-    const stage = makeStage(rig);
-    more(rig);
-    return stage;
-  };
-}
-
 const firstTouches: readonly Attempt<Stage>[] = [
   faults(
     "first",
@@ -206,12 +253,7 @@ const firstTouches: readonly Attempt<Stage>[] = [
   ),
   faults("shared", "A page is written that is shared, and the second of it.", makeStage, SHARED + 1),
   faults("buffer", "A page of a buffer is written.", makeStage, BUFFER + 1),
-  faults(
-    "zeros",
-    "A page is written that has been read before.",
-    stageWith((rig) => rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + 3, false))),
-    3,
-  ),
+  faults("zeros", "A page is written that has been read before.", withZeros, PRIVATE + 3),
 ];
 
 export interface Forked extends Stage {

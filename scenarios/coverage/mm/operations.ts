@@ -13,6 +13,7 @@ import { mmgetNotZero, mmput } from "../../../src/mm/mm.ts";
 import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../../src/mm/mmap.ts";
 import { doMprotect } from "../../../src/mm/mprotect.ts";
 import { doMremap } from "../../../src/mm/mremap.ts";
+import { readMaps, readPagemap } from "../../../src/mm/pagemap.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
 import { trackRange } from "../../../src/mm/track.ts";
 import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
@@ -65,6 +66,14 @@ function* reap({ machine, mm }: HmmRig): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* requireAnswer(zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1), isDone);
   yield* mm.mmapLock.upRead();
+}
+
+/** Reads what is mapped, and what the page table says of the page. */
+function* look({ machine, mm }: HmmRig): Task<void> {
+  const maps = yield* readMaps(machine, mm);
+  for (const { start, end } of maps) assert(start < end && start % PAGE_BYTES === 0, `a mapping of ${start} to ${end}`);
+  const [page] = yield* readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  assert(page !== undefined && page.address === ADDRESS, "the page is not told of");
 }
 
 /** One who only has a count, and asks for a user. */
@@ -140,5 +149,6 @@ export const operations: readonly Operation[] = [
   },
   { name: "track", runs: ["mm/track.trackRange"], body: track },
   { name: "reap", runs: ["mm/zap.zapNonBlocking"], body: reap },
+  { name: "look", runs: ["mm/pagemap.readMaps", "mm/pagemap.readPagemap"], body: look },
   { name: "visit", runs: ["mm/mm.mmgetNotZero"], body: visit },
 ];

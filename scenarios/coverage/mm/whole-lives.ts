@@ -131,6 +131,9 @@ function* mapAndSplit(rig: HmmRig): Task<void> {
   for (const page of [0, 1, 2, 3, 4, 5]) yield* life.step("a write", life.touch(page), 0);
   life.require("six writes", { entries: "wwwwww----", frames: 6 });
   yield* life.step("mmap where something is", life.map(5, 2), EEXIST, { mappings: "0-6 rw" });
+  yield* life.step("mmap shared where something is", life.map(5, 2, { shared: true }), EEXIST, {
+    mappings: "0-6 rw",
+  });
   yield* life.step("mprotect", life.protect(1, 2, VM_READ), 0, {
     mappings: "0-1 rw, 1-3 r, 3-6 rw",
     entries: "wrrwww----",

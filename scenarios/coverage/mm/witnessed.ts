@@ -13,9 +13,9 @@ import { access } from "../../../src/sync/task.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Attempt } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-import { BUFFER, PRIVATE, type Stage, address, changed, onStage } from "./mixed-stage.ts";
+import { BUFFER, PRIVATE, type Stage, address, changed, onStage, stageWith } from "./mixed-stage.ts";
 import { withoutFlush } from "./left-out.ts";
-import { type Forked, copyOnWrite, onMixedStage, stageWith } from "./no-memory.ts";
+import { type Forked, copyOnWrite, onMixedStage } from "./no-memory.ts";
 import { remaps } from "./no-memory-moves.ts";
 import { witnessed } from "./witnesses.ts";
 

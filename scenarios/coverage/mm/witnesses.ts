@@ -17,10 +17,13 @@ import { TASK_SIZE_PAGES } from "../../../src/mm/page-table.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmdrop, mmgrab } from "../../../src/mm/mm.ts";
 import { VM_WRITE, vmasIn } from "../../../src/mm/vma.ts";
+import { CpuTranslator } from "../../../src/mm/cpu-fault.ts";
+import { TypedMemory } from "../../../src/mmu/typed-memory.ts";
 import type { InvalidateRange } from "../../../src/notifier/events.ts";
 import { mmuNotifierRegister, registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../../src/notifier/subscriptions.ts";
 import { SegmentationFault, assert, bug } from "../../../src/sync/errors.ts";
+import { SteppingRunner, callInSteps } from "../../../src/sync/stepping.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { type Attempt, leave, requireNothingLeft } from "../attempts.ts";
@@ -40,9 +43,63 @@ const RELIED_ON: number = PTE_PRESENT | PTE_WRITE | PTE_TRACKED;
 /** What a load or a store comes to that is a fault. */
 const FAULT = "fault";
 
+/** What a thread says that would have to walk the page table. */
+class Forgotten extends Error {}
+
+/** The translations that a CPU thread remembers, and what the entries were when it took them. */
+class Rememberer {
+  readonly #rig: HmmRig;
+  readonly #memory: TypedMemory;
+  readonly #entries = new Map<number, number>();
+  #asks = false;
+
+  constructor(rig: HmmRig) {
+    const { machine, mm } = rig;
+    const translator = new CpuTranslator(machine, mm, new SteppingRunner());
+    this.#rig = rig;
+    this.#memory = new TypedMemory(machine, mm.shootdown, {
+      translate: (page, write, address) => {
+        if (this.#asks) throw new Forgotten();
+        return translator.translate(page, write, address);
+      },
+    });
+  }
+
+  /** Loads, and stores the same where that is allowed, so that it has a translation. */
+  *remember(page: number): Task<void> {
+    const { u32 } = this.#memory;
+    const value = yield* callInSteps(u32, "load", page * PAGE_BYTES);
+    const pte = this.#rig.entryOf(page);
+    if ((pte & PTE_WRITE) !== 0) yield* callInSteps(u32, "store", page * PAGE_BYTES, value);
+    this.#entries.set(page, pte);
+  }
+
+  /** When the end of a change is told, nobody may remember what was before it: whoever is told reads, or copies. */
+  *requireForgotten(range: InvalidateRange): Task<void> {
+    this.#asks = true;
+    for (const [page, pte] of this.#entries) {
+      const now = this.#rig.entryOf(page);
+      const isLess = ptePfn(now) !== ptePfn(pte) || (pte & ~now & (PTE_PRESENT | PTE_WRITE)) !== 0;
+      if (isIn(page, range) && isLess) assert(yield* this.#hasForgotten(page), `page ${page - RIG_PAGE} is remembered`);
+    }
+    this.#asks = false;
+  }
+
+  *#hasForgotten(page: number): Task<boolean> {
+    try {
+      yield* callInSteps(this.#memory.u32, "load", page * PAGE_BYTES);
+    } catch (error) {
+      if (error instanceof Forgotten) return true;
+      throw error;
+    }
+    return false;
+  }
+}
+
 /** A device that knows entries of the rig's space. */
 class Witness {
   readonly #rig: HmmRig;
+  readonly #cpu: Rememberer;
   /** By page. */
   readonly #known = new Map<number, number>();
   readonly #copies = new Map<number, number | typeof FAULT>();
@@ -51,12 +108,14 @@ class Witness {
   underWay = 0;
   releases = 0;
 
-  constructor(rig: HmmRig) {
+  constructor(rig: HmmRig, cpu: Rememberer) {
     this.#rig = rig;
+    this.#cpu = cpu;
   }
 
   /** Learns every entry, and copies what is write-protected for that. */
   learn(): void {
+    this.#settled.clear();
     for (const page of pagesOf(this.#rig)) {
       const pte = this.#rig.entryOf(page);
       if ((pte & PTE_PRESENT) !== 0) this.#known.set(page, pte);
@@ -72,10 +131,11 @@ class Witness {
     }
   }
 
-  end(range: InvalidateRange): void {
+  *end(range: InvalidateRange): Task<void> {
     this.underWay--;
     const pages = [...pagesOf(this.#rig)];
     for (const page of pages) if (isIn(page, range)) this.#settled.set(page, this.#rig.entryOf(page));
+    yield* this.#cpu.requireForgotten(range);
   }
 
   release(): void {
@@ -125,7 +185,7 @@ const WITNESS_OPS: number = registerNotifierOps("covered witness", {
     return 0;
   },
   *invalidateRangeEnd(machine, _at, range): Task<void> {
-    witnessOf(machine).end(range);
+    yield* witnessOf(machine).end(range);
   },
   *release(machine): Task<void> {
     witnessOf(machine).release();
@@ -150,12 +210,13 @@ function* orFault<T>(access: Task<T>): Task<T | typeof FAULT> {
   }
 }
 
-/** Loads from each page that is there, and stores where it may: from now on it has translations. */
-function* remember(cpu: RigCpu, rig: HmmRig): Task<number[]> {
+/** Loads from each page that is there, and stores where it may: from now on both have translations. */
+function* remember(cpu: RigCpu, rememberer: Rememberer, rig: HmmRig): Task<number[]> {
   const pages = [...pagesOf(rig)].filter((page) => (rig.entryOf(page) & PTE_PRESENT) !== 0);
   for (const page of pages) {
     const value = yield* cpu.load(page * PAGE_BYTES);
     if ((rig.entryOf(page) & PTE_WRITE) !== 0) yield* cpu.store(page * PAGE_BYTES, value);
+    yield* rememberer.remember(page);
   }
   return pages;
 }
@@ -197,8 +258,9 @@ function privateOf(rig: HmmRig, child: Mm | undefined): string {
 function* withWitnesses<S>(attempt: Attempt<S>, rig: HmmRig, shared: S): Task<void> {
   const { act, childOf, undo, wanted = mapped(rig, RIG_PAGE) } = attempt;
   const cpu = new RigCpu(rig);
-  const pages = yield* remember(cpu, rig);
-  const witness = new Witness(rig);
+  const rememberer = new Rememberer(rig);
+  const pages = yield* remember(cpu, rememberer, rig);
+  const witness = new Witness(rig, rememberer);
   witness.learn();
   witnesses.set(rig.machine.memory, witness);
   const answer = yield* act(rig, shared);

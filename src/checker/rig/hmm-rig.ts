@@ -26,7 +26,6 @@ import { mmCreate } from "../../mm/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/mmap.ts";
 import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../mm/vma.ts";
-import { notifierSrcu } from "../../notifier/mmu-notifier.ts";
 import { abandonMachine } from "../../sync/agents.ts";
 import {
   AGENTS_USED,
@@ -97,7 +96,6 @@ export class HmmRig {
     this.machine.memory.plainWatch = { note: notePlainAccess };
     this.pages = pages;
     const { machine } = this;
-    this.run(notifierSrcu(machine));
     const hasRoom = this.run(machine.heap.useArenas(tasks, arenaWords)) && machine.ram.stockRows(tasks, frames);
     if (!hasRoom) bug(`Cannot make a rig for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`);
     if (shortage) this.#shortage = this.#makeShortage();
