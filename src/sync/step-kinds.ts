@@ -1,8 +1,8 @@
 /**
  * @module The kinds of steps: one row for each, with all that an exploring scheduler must know of
  * it. What is asked for elsewhere is made from this table: explored.ts (may it run, does it
- * succeed), the checker's steps/kinds.ts (arrays by code), steps/manners.ts (what commutes) and
- * replay/phrases.ts (words).
+ * succeed), the checker's steps/kinds.ts (arrays by code), steps/access-modes.ts (what commutes)
+ * and replay/phrases.ts (words).
  *
  * In EXPLORED mode a task yields the description of its next operation and performs it, in one
  * atomic step, when it is resumed. Between two yields no other task comes in. So the order of the

@@ -1,19 +1,19 @@
 /**
  * @module Which pairs of steps of an execution could come in the other order.
  *
- * A race is a step `first` and an operation `second` of another task that conflicts with it, with
- * nothing in between that orders them, and that could be performed just before `first`. The last
- * condition is what makes locks work: an unlock and the next lock conflict, but the lock cannot
- * come before the unlock; it can before the lock that the unlock belongs to. Whether it can is
- * judged by the value that its first word had there.
+ * A race is a step `first` and an operation `second` of another task that conflicts with it.
+ * Nothing in between orders the two, and `second` could be performed just before `first`. The last
+ * condition is what makes locks work. An unlock and the next lock conflict, but that lock cannot
+ * come before the unlock. It can come before the lock that the unlock belongs to. The value that
+ * its first word had there says whether it could.
  *
- * `second` need not have happened. It may be
- * - what a task is still waited for with at the end ("lock fail"): without these, of AB-BA only one
- *   deadlock is found;
- * - another end of a wait that happened: by its timeout, for no reason, by looking up after a
- *   death;
- * - the death of its task instead of a step. The step instead of a death is what fate had in store
- *   (deaths.ts, E3).
+ * `second` need not have happened. It may be one of these:
+ * - What a task still waits for at the end ("lock fail"). Without these, only one deadlock of AB-BA
+ *   is found.
+ * - Another end of a wait that happened: by its timeout, for no reason, by looking up after a
+ *   death.
+ * - The death of its task instead of a step. The step instead of a death needs no race of its own:
+ *   it comes when the death is turned round with fate's step (deaths.ts, E3).
  */
 
 import { mayTimeOut } from "../../sync/explored.ts";
@@ -22,7 +22,7 @@ import type { SearchedRun } from "../execution/searched-run.ts";
 import { ASLEEP } from "../execution/parking.ts";
 import { COMPLETION_WAIT, CONDITIONAL, MAY_BLOCK, PARK, WAKE_ONE, allows, succeeds } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
-import { READ, WRITE, mannersConflict } from "../steps/manners.ts";
+import { READ, WRITE, modesConflict } from "../steps/access-modes.ts";
 import { fixesOrder } from "../steps/step-order.ts";
 import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
 import type { Choice, Trace } from "../steps/trace.ts";
@@ -173,38 +173,38 @@ export class Races {
       const last = positions[ordinal * tasks + second.task]! * tasks;
       for (let i = 0; i < tasks; i++) clock[i] = trace.clocks[last + i]!;
     }
-    const { starts, places, pairManners } = this.#footprints;
+    const { starts, places, pairModes } = this.#footprints;
     const start = starts[footprint]!;
     const end = starts[footprint + 1]!;
     if (end - start === 1) {
-      this.#walk(places[start]!, pairManners[start]!, footprint, visit);
+      this.#walk(places[start]!, pairModes[start]!, footprint, visit);
       return;
     }
     const candidates = this.#candidates;
     candidates.length = 0;
-    for (let pair = start; pair < end; pair++) this.#gather(places[pair]!, pairManners[pair]!);
+    for (let pair = start; pair < end; pair++) this.#gather(places[pair]!, pairModes[pair]!);
     candidates.sort((a, b) => b - a);
     let last = -1;
     for (const step of candidates) if (step !== last) this.#consider((last = step), footprint, visit);
   }
 
-  #walk(place: number, manner: number, footprint: number, visit: RaceVisitor): void {
-    const { heads, previous, touchStep, touchManner } = this.#trace;
+  #walk(place: number, mode: number, footprint: number, visit: RaceVisitor): void {
+    const { heads, previous, touchStep, touchMode } = this.#trace;
     const limit = this.#second.step;
     for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
       const step = touchStep[touch]!;
-      const other = touchManner[touch]!;
-      if (step >= limit || !mannersConflict(manner, other)) continue;
+      const other = touchMode[touch]!;
+      if (step >= limit || !modesConflict(mode, other)) continue;
       const isCovered = this.#consider(step, footprint, visit);
       if (isCovered && other === WRITE) return;
     }
   }
 
-  #gather(place: number, manner: number): void {
-    const { heads, previous, touchStep, touchManner } = this.#trace;
+  #gather(place: number, mode: number): void {
+    const { heads, previous, touchStep, touchMode } = this.#trace;
     for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
       const step = touchStep[touch]!;
-      if (step < this.#second.step && mannersConflict(manner, touchManner[touch]!)) this.#candidates.push(step);
+      if (step < this.#second.step && modesConflict(mode, touchMode[touch]!)) this.#candidates.push(step);
     }
   }
 
@@ -394,7 +394,7 @@ export class Races {
     for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
       const step = trace.touchStep[touch]!;
       if (step <= first) break;
-      if (step >= second.step || trace.touchManner[touch] === READ || trace.index[step] !== index) continue;
+      if (step >= second.step || trace.touchMode[touch] === READ || trace.index[step] !== index) continue;
       if (this.#staysIn(first, step)) value += trace.after[step]! - trace.before[step]!;
     }
     return value;

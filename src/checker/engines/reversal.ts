@@ -1,14 +1,13 @@
 /**
- * @module The sequence that turns a race round, and whether some other sequence makes it
- * superfluous.
+ * @module The sequence that turns a race round, and whether another sequence makes it superfluous.
  *
- * Of an execution E with a race (first, second) it is: all steps after `first` that do not happen
- * after it, then `second`. All of them, to the end of E: a shorter sequence loses executions, for
- * it is more easily found superfluous.
+ * Take an execution E with a race (first, second). The sequence is all steps after `first` that do
+ * not happen after it, then `second`. All of them, to the end of E: a shorter sequence is more
+ * easily found superfluous, and so loses executions.
  *
- * A transition is a weak initial of the sequence if the sequence could begin with it, or is
- * independent of all of it. A sequence with a weak initial that was explored already (it sleeps),
- * or that is waiting to be, need not be added.
+ * A transition is a weak initial of the sequence if the sequence could begin with it, or if it is
+ * independent of all of it. A sequence need not be added if one of its weak initials sleeps (it was
+ * explored already) or waits to be explored.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";

@@ -1,7 +1,7 @@
 /**
- * @module Sleep sets: at each depth of a search, the transitions that need not be tried there, because every execution
- * that begins with one of them was explored already (P. Godefroid, 1996). One stays asleep as long as only steps are
- * performed that are independent of it.
+ * @module Sleep sets: at each depth of a search, the transitions that need not be tried there,
+ * because every execution that begins with one of them was explored already (P. Godefroid, 1996).
+ * One stays asleep as long as only steps are performed that are independent of it.
  */
 
 import type { Footprints } from "../steps/footprint.ts";

@@ -1,16 +1,21 @@
 /**
- * @module Wakeup trees: what an optimal search still has to try at a depth, as sequences of steps that are sure to lead to
- * executions of classes not yet seen (Abdulla, Aronis, Jonsson, Sagonas, "Source Sets", JACM 2017, section 6).
+ * @module Wakeup trees: what an optimal search still has to try at a depth, as sequences of steps
+ * that are sure to lead to executions of classes not yet seen (Abdulla, Aronis, Jonsson, Sagonas,
+ * "Source Sets", JACM 2017, section 6).
  *
- * A search can be taken apart between two executions and go on elsewhere, since what it still has to do is such a tree as
- * well: a node that was {@link Begun} says who sleeps behind its step, and its children are what is left to try there.
- * The same form goes into checkpoints and to other threads.
+ * A search can be taken apart between two executions and go on elsewhere, since what it still has
+ * to do is such a tree as well: a node that was {@link Begun} says who sleeps behind its step, and
+ * its children are what is left to try there. The same form goes into checkpoints and to other
+ * threads.
  */
 
 import type { Footprints } from "../steps/footprint.ts";
 import type { Transition } from "../steps/trace.ts";
 
-/** One step of a sequence. A node without children is the end of one: from there on any order will do. */
+/**
+ * One step of a sequence. A node without children is the end of one: from there on any order will
+ * do.
+ */
 export interface WakeupNode {
   readonly transition: Transition;
   readonly footprint: number;
@@ -35,11 +40,17 @@ export function wakeupNode(transition: Transition, footprint: number): WakeupNod
   return { transition, footprint, children: [] };
 }
 
-/** Nodes without numbers that mean something in one exploration only, and flat, since a sequence may be long. */
+/**
+ * Nodes without numbers that mean something in one exploration only, and flat, since a sequence may
+ * be long.
+ */
 export interface PortableNodes {
   /** What the footprints touch, by their number in the other lists. */
   readonly footprints: readonly (readonly number[])[];
-  /** In depth-first order: transition, footprint, how many children follow, which of `begun` + 1 or 0. */
+  /**
+   * In depth-first order: transition, footprint, how many children follow, which of `begun` + 1 or
+   * 0.
+   */
   readonly nodes: readonly number[];
   readonly begun: readonly PortableBegun[];
 }
@@ -79,7 +90,10 @@ export function exportNodes(roots: readonly WakeupNode[], footprints: Footprints
   return { footprints: described, nodes, begun };
 }
 
-/** Brings them into another exploration of the same scenario. Throws RangeError for numbers that make no sense. */
+/**
+ * Brings them into another exploration of the same scenario. Throws RangeError for numbers that
+ * make no sense.
+ */
 export function importNodes(portable: PortableNodes, footprints: Footprints): WakeupNode[] {
   const numbers = portable.footprints.map((described) => footprints.adopt(described));
   const numberOf = (footprint: number): number => {

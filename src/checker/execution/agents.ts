@@ -1,4 +1,7 @@
-/** @module The thread that a task of an execution runs as: each is an agent of the machine, with a task of that agent. */
+/**
+ * @module The thread that a task of an execution runs as: each is an agent of the machine, with a
+ * task of that agent.
+ */
 
 import { agentRecord } from "../../sync/control-block.ts";
 import type { TaskContext } from "../../sync/current-task.ts";

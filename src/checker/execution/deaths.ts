@@ -1,19 +1,19 @@
 /**
  * @module The death of a thread as a choice: between any two steps of its task, within the budget.
- * What happens then is what the shipped code does: the dead agent is declared dead (death.ts of
- * sync), which stops the machine if it held a lock, and what else it owned is released by the
- * reaper (reaper.ts of sync), which runs as a task of its own.
+ * What happens then is done by the code that ships. The dead agent is declared dead (death.ts of
+ * sync), which stops the machine if it held a lock. What else it owned is released by the reaper
+ * (reaper.ts of sync), which runs as a task of its own.
  *
- * E1. Death and its discovery are one step. Between the two the others see a thread that does
- *     nothing, and that is what they see before its death, too.
+ * E1. Death and its discovery are one step. Between the two, others would see a thread that does
+ *     nothing. They see that before its death, too.
  * E2. After a death a blocked task may look up, as the runners do after a slice: once for each
- *     death. If the machine has stopped it is thrown that error; a parked one is otherwise woken
- *     for no reason, which heals a wake that died on its way.
- * E3. That nobody dies any more is a step too, of a task called fate. So what is without deaths has
- *     its classes, each with that step, which comes first and depends on deaths alone; and a
- *     deadlock is the end of an execution although its tasks could still be killed.
- * E4. What the dead thread held, and where it queued, is what its held table says: the locks fill
- *     it in every mode.
+ *     death. If the machine has stopped, the task is thrown that error. Otherwise a parked task is
+ *     woken for no reason, which heals a wake that died on its way.
+ * E3. That nobody dies any more is a step too, of a task called fate. It comes first and depends on
+ *     deaths alone. So the classes without deaths stay as they are, each with that one step more.
+ *     And a deadlock is the end of an execution although its tasks could still be killed.
+ * E4. The held table says what the dead thread held and where it queued. The locks fill it in every
+ *     mode.
  */
 
 import { AGENT_INSIDE, AGENT_STATE, DEATHS, PROBE_TIME, agentRecord } from "../../sync/control-block.ts";
@@ -25,8 +25,8 @@ import { describe } from "../../sync/task.ts";
 import type { Task, Wait } from "../../sync/task.ts";
 import { PARK, kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
-import { QUEUE, WRITE } from "../steps/manners.ts";
-import type { Manner } from "../steps/manners.ts";
+import { QUEUE, WRITE } from "../steps/access-modes.ts";
+import type { AccessMode } from "../steps/access-modes.ts";
 import type { DeathEffects } from "../steps/trace.ts";
 
 const DOWN_WRITE = kindCode("downWrite");
@@ -91,7 +91,7 @@ export class Deaths {
     const full = key * 32 + task;
     const known = this.#known.get(full);
     if (known !== undefined) return known;
-    const pairs: [number, Manner][] = [
+    const pairs: [number, AccessMode][] = [
       [DEATHS, WRITE],
       [BUDGET, WRITE],
     ];

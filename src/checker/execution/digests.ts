@@ -1,14 +1,15 @@
 /**
- * @module One number for what an execution has come to, kept up step by step, so that an execution
- * which does not repeat its beginning is noticed although it does the same operations. In it are
- * the words that steps named or watched plain stores wrote, and what each task is about to do.
+ * @module One number for the state that an execution has come to, updated with each step. It shows
+ * an execution that does not repeat its beginning although it does the same operations. The number
+ * covers the words that steps named, the words that watched plain stores wrote, and what each task
+ * is about to do.
  *
- * D1. It is a sum of one number for each word, less what the word's value at the beginning would
- *     give, and one for each task. So what is as it was at the beginning counts nothing, and two
+ * D1. It is a sum: one number for each word, less what the word's value at the beginning would
+ *     give, and one for each task. So what is as it was at the beginning adds nothing, and two
  *     equal states have one number.
- * D2. Not in it: plain stores that nobody watches, and what tasks keep in JavaScript. They show
- *     when they get into a word or an operation, and a second look (second-looks.ts) compares the
- *     whole memory.
+ * D2. Plain stores that nobody watches are not in it, nor what tasks keep in JavaScript. They show
+ *     when they get into a word or an operation. A second look (second-looks.ts) compares the whole
+ *     memory.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";

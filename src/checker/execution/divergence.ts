@@ -1,6 +1,6 @@
 /**
- * @module What is said of an execution that does not repeat what its beginning did before: which
- * step, and what is other now.
+ * @module The messages about an execution that does not repeat its beginning: which step it is, and
+ * what is different now.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";

@@ -2,10 +2,10 @@
  * @module Looks in every execution for words that are not lenient (dependence.ts, D1).
  *
  * Whether an execution shows that a count is strict must not depend on the order of steps that
- * commute. So it is not asked whether the count reaches 0, but whether it could if each task
- * stopped where it has given back most: what the count began with, and of each task its lowest
- * balance. That is never more than what the count holds, is the same for every order of the same
- * steps, and only falls when steps are added.
+ * commute. So the question is not whether the count reaches 0. The question is whether it could, if
+ * each task stopped where it has given back most. That is the value at the beginning plus the
+ * lowest balance of each task. The sum is never more than the count, is the same for every order of
+ * the same steps, and only falls when steps are added.
  */
 
 import { mayTimeOut } from "../../sync/explored.ts";
@@ -13,7 +13,7 @@ import type { Wait } from "../../sync/task.ts";
 import type { Liberties, Weakness } from "../scenario.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import { COMPLETION_WAIT, COUNTS_REFERENCES, IS_BLIND, QUEUES, kindCode } from "../steps/kinds.ts";
-import { WRITE } from "../steps/manners.ts";
+import { WRITE } from "../steps/access-modes.ts";
 import type { Trace } from "../steps/trace.ts";
 
 const REF_PUT = kindCode("refPut");
@@ -130,11 +130,11 @@ export class Lenience {
    * what comes after it.
    */
   #wasWritten(word: number, from: number, to: number): boolean {
-    const { footprints, heads, previous, touchStep, touchManner } = this.#trace;
+    const { footprints, heads, previous, touchStep, touchMode } = this.#trace;
     for (let touch = heads[footprints.placeOf(word)] ?? -1; touch !== -1; touch = previous[touch]!) {
       const step = touchStep[touch]!;
       if (step <= from) return false;
-      if (step < to && touchManner[touch] === WRITE) return true;
+      if (step < to && touchMode[touch] === WRITE) return true;
     }
     return false;
   }

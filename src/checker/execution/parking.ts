@@ -1,15 +1,15 @@
 /**
  * @module Which parked tasks sleep, and what woke the others.
  *
- * K1. A parked task is woken by an event, not by a state: `wokenBy` is the step that did it. One
- *     whose word has changed when it parks does not sleep, like a futex: it was "woken" by the step
- *     from which on the word was no longer what the task expects. That is the earliest one that
- *     matters, not the latest: turned round with any later one, it still parks in vain.
+ * K1. An event wakes a parked task, not a state: `wokenBy` is the step that did it. As with a
+ *     futex, a task whose word has changed does not sleep. It counts as woken by the first step
+ *     from which on the word was not what the task expects. The first one matters, not the last: if
+ *     any later one came after the park, the task would still park in vain.
  * K2. A wake of one goes to the parked task that queued first.
- * K3. Whether the word has changed is seen in the task's step before the park where that is one of
- *     queueing: enqueue, the test of a condition, the release of a condition variable's mutex. From
- *     there on every wake counts, so that nothing can come in between that makes a difference. Any
- *     other park begins with a step of its own, "sleep", which compares, as a futex does.
+ * K3. A step of queueing (enqueue, the test of a condition, the release of a condition variable's
+ *     mutex) also sees whether the word has changed. From there on every wake counts, so nothing in
+ *     between can make a difference. Any other park begins with a step of its own, "sleep", which
+ *     compares the word, as a futex does.
  */
 
 import type { Wait } from "../../sync/task.ts";

@@ -1,21 +1,21 @@
 /**
  * @module Wakes for no reason. The runners look up from every sleep after a while, so each wait of
- * a task may end although nobody woke it; code that stands it tests its condition again.
+ * a task may end although nobody woke it. Sound code then tests its condition again.
  *
- * S1. By default each wait may do so once. A wait by hand (a park, a condition variable) has ended
- *     when the task was woken by somebody, or timed out; what it parks for after a spurious wake is
- *     still the same wait, so that a loop ends.
- * S2. Whoever waits on a queue (enqueue, test of the condition, park) and is woken for no reason
- *     goes straight back: enqueues, tests, parks. Nothing comes of that which does not come of
- *     beginning the wait later: leave out all that the task did from enqueue to the wake, which
- *     others do not see, since a wake that would have chosen it would have woken it. So these are
- *     not tried. That the task does go back is: at the end of a search, once for each task and
- *     queue. Where it does not, the search begins again and tries them.
- * S3. A number instead is a budget of the execution, of all waits together, those on queues among
+ * S1. By default each wait may end so once. A wait by hand (a park, a condition variable) is over
+ *     when somebody wakes the task, or when it times out. What the task parks for after a spurious
+ *     wake is still the same wait, so a loop ends.
+ * S2. A task that waits on a queue (enqueue, test of the condition, park) and is woken for no
+ *     reason goes straight back: it enqueues, tests, parks. The same outcomes come of a wait that
+ *     begins later. To see it, leave out all that the task did from enqueue to the wake. Others do
+ *     not see it, because a wake that would have chosen the task would have woken it. So these
+ *     wakes are not tried. Whether the task does go back is tried at the end of a search, once for
+ *     each task and queue. If it does not, the search begins again and tries these wakes.
+ * S3. A number instead is a budget of the execution, for all waits together, those on queues among
  *     them.
- * S4. A sleeper that may wake for no reason is not stuck, so a search with such wakes sees no lost
- *     wake-up. By default there are therefore two searches: one without them, and, if some task
- *     slept in that by hand, one with one for each wait.
+ * S4. A sleeper that may wake for no reason is not stuck. So a search with such wakes sees no lost
+ *     wake-up. By default there are therefore two searches: one without these wakes, and, if some
+ *     task slept by hand in that one, another in which each wait may end so once.
  */
 
 import type { Wait } from "../../sync/task.ts";

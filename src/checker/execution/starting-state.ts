@@ -1,6 +1,7 @@
 /**
- * @module What every execution begins with: the memory's words as the scenario's set-up left them, and an agent record
- * for each task, since each plays a thread of its own. Agent 0 is left to whoever set up.
+ * @module What every execution begins with: the memory's words as the scenario's set-up left them,
+ * and an agent record for each task, since each plays a thread of its own. Agent 0 is left to
+ * whoever set up.
  */
 
 import { selectAgent } from "../../sync/agents.ts";

@@ -1,6 +1,6 @@
 /**
- * @module What a scenario gives in a task's place and what is none: told in the words of whoever
- * wrote it, before a generator's own messages (`next is not a function`) can come of it.
+ * @module What a scenario gives in place of a task and what is none. The messages use the words of
+ * whoever wrote it. They come before a generator's own messages (`next is not a function`) can.
  */
 
 import type { Wait, WaitKind } from "../../sync/task.ts";

@@ -1,11 +1,12 @@
 /**
- * @module Where one task goes round and round and another could go on, looks for a way to go round
- * for ever that leaves nobody out: a search through the states that the tasks can come to from
- * there, and of a part in which each state can be reached from each other one, for a round through
- * it. What a task has in its variables is not seen, so two states are taken for one if the memory
- * and what comes next are the same, and of each task the latest few steps with what they found.
+ * @module Where one task goes round and another could go on, this looks for a way to go round for
+ * ever that leaves nobody out. It searches the states that the tasks can come to from there, finds
+ * the parts in which each state can be reached from each other one, and looks for a round through
+ * such a part. It does not see what a task has in its variables. So two states count as one if
+ * three things are equal: the memory, what comes next, and the latest few steps of each task with
+ * what they found.
  *
- * What is found is a suggestion: whether it can be gone round for ever, lasso.ts tries out.
+ * The result is a suggestion. Whether it can be gone round for ever, lasso.ts tries out.
  */
 
 import type { Execution } from "../execution/execution.ts";

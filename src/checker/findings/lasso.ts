@@ -1,17 +1,16 @@
 /**
- * @module Loops without an end: tasks that go on for ever and get nowhere. Found as a lasso: an
- * execution whose last steps are a cycle that leads back to the same state, so that it can go round
- * for ever.
+ * @module Loops without an end: tasks that go on for ever and get nowhere. Such a loop is found as
+ * a lasso: the last steps of an execution are a cycle that leads back to the same state.
  *
- * L1. The memory is compared word by word. Words that grow by the same amount in every round are
- *     counters (of wakes, of invalidations, for statistics) and may differ by that. A task's local
- *     variables are not seen. So a cycle counts only if it can be gone round {@link ROUNDS} times
- *     more, by the same steps: a loop that counts its rounds is over by then, unless it means to
- *     make more of them than that.
- * L2. A livelock is a cycle that is fair: no task that could go on at every moment of it is left
- *     out. A task that goes round while another one is not let go on waits without saying so. But
- *     where it does, a fair cycle may be near, so one is looked for (fair-cycle.ts) before the loop
- *     is taken for a spin.
+ * L1. The memory is compared word by word. A word that grows by the same amount in every round is a
+ *     counter (of wakes, of invalidations, for statistics) and may differ by that amount. A task's
+ *     local variables are not seen. So a cycle counts only if the same steps can go round it ROUNDS
+ *     times more. A loop that counts its rounds is over by then, unless it means to make more of
+ *     them.
+ * L2. A livelock is a fair cycle: it leaves out no task that could go on at every moment of it. A
+ *     task that goes round while it leaves another out waits without saying so. But near such a
+ *     loop there may be a fair cycle. So one is looked for (fair-cycle.ts) before the loop is taken
+ *     for a spin.
  */
 
 import type { Execution } from "../execution/execution.ts";

@@ -1,8 +1,8 @@
 /**
- * @module A schedule as a short printable word: `h1-a5b3~ab`. Tasks are letters in their order (a to z, then A to E); a
- * number is how many steps that task takes in a row; `~` before a letter says that the task's wait times out, `!` that it
- * wakes for no reason, `X` that its thread dies, `?` that it looks up from its wait after a death, `^c` that of those that
- * it could wake it wakes c.
+ * @module A schedule as a short printable word: `h1-a5b3~ab`. Tasks are letters in their order (a
+ * to z, then A to E); a number is how many steps that task takes in a row; `~` before a letter says
+ * that the task's wait times out, `!` that it wakes for no reason, `X` that its thread dies, `?`
+ * that it looks up from its wait after a death, `^c` that of those that it could wake it wakes c.
  */
 
 import { TASK_LIMIT, WAKE, choiceOf, taskOf, transitionOf } from "../steps/trace.ts";

@@ -1,8 +1,9 @@
 /**
- * @module A number for the class (Mazurkiewicz trace) of an execution: equal for all executions that differ only in the
- * order of independent steps. It is a sum over the steps of a hash of (task, ordinal, choice, clock), so it does not depend
- * on their order and can be kept up step by step. 52 bits: among a million classes two fall together once in ten
- * thousand searches, which would make a count too small, never too large.
+ * @module A number for the class (Mazurkiewicz trace) of an execution: equal for all executions
+ * that differ only in the order of independent steps. It is a sum over the steps of a hash of
+ * (task, ordinal, choice, clock), so it does not depend on their order and can be kept up step by
+ * step. 52 bits: among a million classes two fall together once in ten thousand searches, which
+ * would make a count too small, never too large.
  */
 
 import { TASK_LIMIT } from "./trace.ts";
@@ -20,7 +21,9 @@ export class ClassKeys {
     this.#trace = trace;
   }
 
-  /** Computes the sums for depths from + 1 to the trace's length. Those up to `from` must be there. */
+  /**
+   * Computes the sums for depths from + 1 to the trace's length. Those up to `from` must be there.
+   */
   extend(from: number): void {
     const { length, tasks, clocks, transition, ordinal } = this.#trace;
     if (length + 1 > this.#low.length) this.#grow(length + 1);

@@ -1,14 +1,15 @@
 /**
- * @module Tasks that nothing tells apart, and the order that stands for all of their orders.
+ * @module Tasks that nothing tells apart, and the one order that stands for all of their orders.
  *
- * If tasks do the same to the same objects, exchanging them turns an execution into another one,
- * which shows nothing new. So it is enough to see the executions in which step number n of these
- * tasks comes in the order of the tasks: whatever happens, exchanging them makes it so. For n the
- * first one is taken at which their steps conflict. Then a class settles the order, and a search
- * that never turns those steps round sees exactly the classes in which it holds, as with the parts
- * of a parallel search (step-order.ts). An execution in which such steps do not conflict, or one of
- * them has to wait for another that never comes, ends the search, and it begins again without
- * supposing that tasks are equal.
+ * If tasks do the same to the same objects, exchanging them turns an execution into another one
+ * that shows nothing new. So the search need only see executions in which step number n of these
+ * tasks comes in the order of the tasks. n is the first number at which their steps conflict: then
+ * a class settles the order, and a search that never turns those steps round sees exactly the
+ * classes in which it holds. Parts of a parallel search are kept apart in the same way
+ * (step-order.ts).
+ *
+ * In some executions such steps do not conflict, or one of them waits for another that never comes.
+ * Such an execution ends the search. The search begins again and does not take tasks for equal.
  */
 
 import type { Footprints } from "./footprint.ts";

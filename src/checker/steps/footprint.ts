@@ -1,14 +1,14 @@
 /**
  * @module What a step touches, and so which steps depend on each other.
  *
- * A footprint is a list of (place, manner). A place is a word that some operation named, numbered
- * from 1 in the order of first sight; place 0 stands for all data words together and only
- * conditions, whose reads are unnamed, look at it. Two steps are independent when at every common
- * place their manners commute. Footprints are interned: equal ones have one number, and whether two
- * of them conflict is computed once.
+ * A footprint is a list of (place, access mode). A place is a word that some operation named;
+ * places are numbered from 1 in the order of first sight. Place 0 stands for all data words
+ * together. Only conditions look at it, where they do not say what they read. Two steps are
+ * independent when their modes commute at every common place. Footprints are interned: equal ones
+ * have one number, and whether two of them conflict is computed once.
  *
- * An operation of a primitive touches its first word, which stands for the whole primitive.
- * `access()` operations and a shootdown's bump touch every word they name, so that freeing an
+ * An operation of a primitive touches its first word, which stands for the whole primitive. An
+ * operation of `access()` and a shootdown's bump touch every word that they name. So freeing an
  * object conflicts with each use of any part of it.
  */
 
@@ -17,8 +17,8 @@ import type { Wait, WordRange } from "../../sync/task.ts";
 import { ALL } from "./dependence.ts";
 import type { Dependence } from "./dependence.ts";
 import { CHANGES_DATA, KINDS, PARK, TEST_CONDITION, TOUCHES_ALL } from "./kinds.ts";
-import { PUT, QUEUE, READ, SCAN, TEST, WRITE, mannerOf, mannersConflict } from "./manners.ts";
-import type { Manner } from "./manners.ts";
+import { PUT, QUEUE, READ, SCAN, TEST, WRITE, accessModeOf, modesConflict } from "./access-modes.ts";
+import type { AccessMode } from "./access-modes.ts";
 
 const CODES = 64;
 const MATRIX = 512;
@@ -62,7 +62,7 @@ export class Footprints {
   /** Of each footprint, where its pairs begin in {@link places}; one more entry than footprints. */
   starts: Int32Array = new Int32Array(64);
   places: Int32Array = new Int32Array(256);
-  pairManners: Uint8Array = new Uint8Array(256);
+  pairModes: Uint8Array = new Uint8Array(256);
   #count = 0;
   /** 0 unknown, 1 independent, 2 conflict. */
   readonly #matrix = new Uint8Array(MATRIX * MATRIX);
@@ -121,20 +121,20 @@ export class Footprints {
 
   /**
    * What a footprint touches, in a form that means the same in every exploration of the scenario:
-   * word, manner, ...
+   * word, mode, ...
    */
   describe(footprint: number): number[] {
     const described: number[] = [];
     for (let pair = this.starts[footprint]!; pair < this.starts[footprint + 1]!; pair++) {
       const place = this.places[pair]!;
-      described.push(this.#wordOf[place] ?? NO_WORD + place, this.pairManners[pair]!);
+      described.push(this.#wordOf[place] ?? NO_WORD + place, this.pairModes[pair]!);
     }
     return described;
   }
 
   /** The number here of what {@link describe} wrote there. */
   adopt(described: readonly number[]): number {
-    const pairs: [number, Manner][] = [];
+    const pairs: [number, AccessMode][] = [];
     for (let i = 0; i < described.length; i += 2) {
       const word = described[i]!;
       pairs.push([word < NO_WORD ? this.placeOf(word) : word - NO_WORD, described[i + 1]!]);
@@ -157,7 +157,7 @@ export class Footprints {
     const key = `${wait.index} ${at} ${words}`;
     const known = this.#tests.get(key);
     if (known !== undefined) return known;
-    const pairs: [number, Manner][] = [[this.placeOf(wait.index), TEST]];
+    const pairs: [number, AccessMode][] = [[this.placeOf(wait.index), TEST]];
     for (let word = at; word < at + words; word++) pairs.push([this.placeOf(word), READ]);
     const made = this.#intern(pairs);
     this.#tests.set(key, made);
@@ -167,7 +167,7 @@ export class Footprints {
   /** The footprint of leaving a wait by itself: by its timeout, or for no reason. */
   leaving(code: number, wait: Wait, isSpurious: boolean): number {
     const place = this.placeOf(wait.index);
-    const pairs: [number, Manner][] = [[place, code === PARK ? QUEUE : READ]];
+    const pairs: [number, AccessMode][] = [[place, code === PARK ? QUEUE : READ]];
     const budget = isSpurious ? this.#spuriousPlace : this.#timeoutPlace;
     if (budget !== 0) return this.#intern([...pairs, [budget, WRITE]]);
     const slot = (place * CODES + code) * VARIANTS + LEAVES;
@@ -185,8 +185,8 @@ export class Footprints {
   }
 
   /** The footprint of touching these words. */
-  touching(words: readonly (readonly [number, Manner])[]): number {
-    return this.#intern(words.map(([word, manner]) => [this.placeOf(word), manner]));
+  touching(words: readonly (readonly [number, AccessMode])[]): number {
+    return this.#intern(words.map(([word, mode]) => [this.placeOf(word), mode]));
   }
 
   conflict(a: number, b: number): boolean {
@@ -203,7 +203,7 @@ export class Footprints {
     for (let i = this.starts[a]!; i < this.starts[a + 1]!; i++) {
       for (let k = this.starts[b]!; k < this.starts[b + 1]!; k++) {
         if (this.places[i] !== this.places[k]) continue;
-        if (mannersConflict(this.pairManners[i]!, this.pairManners[k]!)) return true;
+        if (modesConflict(this.pairModes[i]!, this.pairModes[k]!)) return true;
       }
     }
     return false;
@@ -221,28 +221,27 @@ export class Footprints {
   }
 
   #make(code: number, wait: Wait, success: boolean): number {
-    const pairs: [number, Manner][] = [];
-    const manner = mannerOf(code, success, this.isStrict(wait.index));
+    const pairs: [number, AccessMode][] = [];
+    const mode = accessModeOf(code, success, this.isStrict(wait.index));
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {
       const words = TOUCHES_ALL[code] === 1 ? wait.words : 1;
-      for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), manner]);
-      if (this.scans && CHANGES_DATA[code] === 1 && manner !== READ && wait.index >= CONTROL_WORDS)
-        pairs.push([0, PUT]);
+      for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), mode]);
+      if (this.scans && CHANGES_DATA[code] === 1 && mode !== READ && wait.index >= CONTROL_WORDS) pairs.push([0, PUT]);
     }
-    if (manner !== READ) this.#addWatched(pairs, wait);
+    if (mode !== READ) this.#addWatched(pairs, wait);
     return this.#intern(pairs);
   }
 
-  #addWatched(pairs: [number, Manner][], { index, words }: Wait): void {
+  #addWatched(pairs: [number, AccessMode][], { index, words }: Wait): void {
     const end = index + Math.max(words, 1);
     for (const { place, ranges } of this.#watched) {
       if (ranges.some((range) => range.at < end && index < range.at + range.words)) pairs.push([place, WRITE]);
     }
   }
 
-  #intern(pairs: readonly (readonly [number, Manner])[]): number {
+  #intern(pairs: readonly (readonly [number, AccessMode])[]): number {
     const key = pairs.join(";");
     const known = this.#byContent.get(key);
     if (known !== undefined) return known;
@@ -253,13 +252,13 @@ export class Footprints {
     if (footprint + 2 > this.starts.length) this.starts = widened(this.starts);
     while (end > this.places.length) {
       this.places = widened(this.places);
-      const wider = new Uint8Array(this.pairManners.length * 2);
-      wider.set(this.pairManners);
-      this.pairManners = wider;
+      const wider = new Uint8Array(this.pairModes.length * 2);
+      wider.set(this.pairModes);
+      this.pairModes = wider;
     }
-    for (const [i, [place, manner]] of pairs.entries()) {
+    for (const [i, [place, mode]] of pairs.entries()) {
       this.places[start + i] = place;
-      this.pairManners[start + i] = manner;
+      this.pairModes[start + i] = mode;
     }
     this.starts[footprint + 1] = end;
     return footprint;

@@ -1,13 +1,17 @@
 /**
- * @module An order of some steps that conflict, to which an exploration keeps: the first step of one task comes after one step of
- * another task and before a later one. A class settles in which order steps come that conflict, so an order holds in all of
- * a class or in none, and a search that never turns those steps round sees exactly the classes in which it holds.
+ * @module An order of some steps that conflict, to which an exploration keeps: the first step of
+ * one task comes after one step of another task and before a later one. A class settles in which
+ * order steps come that conflict, so an order holds in all of a class or in none, and a search that
+ * never turns those steps round sees exactly the classes in which it holds.
  */
 
 import { taskOf } from "./trace.ts";
 import type { Trace } from "./trace.ts";
 
-/** The first step of `placed` comes after step number `after` of `among`, and before step number `before`; both from 0. */
+/**
+ * The first step of `placed` comes after step number `after` of `among`, and before step number
+ * `before`; both from 0.
+ */
 export interface StepOrder {
   readonly placed: number;
   readonly among: number;
@@ -17,7 +21,9 @@ export interface StepOrder {
   readonly before: number;
 }
 
-/** Whether the order lets `task` take its next step at this depth. `placed` has not taken its first. */
+/**
+ * Whether the order lets `task` take its next step at this depth. `placed` has not taken its first.
+ */
 export function mayStepNow(
   { placed, among, after, before }: StepOrder,
   trace: Trace,

@@ -13,7 +13,7 @@
 import type { Wait } from "../../sync/task.ts";
 import type { Footprints } from "./footprint.ts";
 import { KINDS } from "./kinds.ts";
-import { READ, WRITE, mannersConflict } from "./manners.ts";
+import { READ, WRITE, modesConflict } from "./access-modes.ts";
 
 /**
  * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its
@@ -101,7 +101,7 @@ export class Trace {
   /** Where a step's touches begin; a step touches its footprint's places in their order. */
   touchStart: Int32Array = new Int32Array(this.#capacity + 1);
   touchStep: Int32Array = new Int32Array(this.#capacity);
-  touchManner: Uint8Array = new Uint8Array(this.#capacity);
+  touchMode: Uint8Array = new Uint8Array(this.#capacity);
   previous: Int32Array = new Int32Array(this.#capacity);
   #touchPlace: Int32Array = new Int32Array(this.#capacity);
 
@@ -183,13 +183,13 @@ export class Trace {
 
   /**
    * Joins into `clock` (at `row` of `into`) the clocks of the steps from `touch` on down that
-   * `manner` conflicts with.
+   * `mode` conflicts with.
    */
-  joinChain(into: Int32Array, row: number, head: number, manner: number): void {
-    const { tasks, touchManner, touchStep, previous, clocks, transition, ordinal } = this;
+  joinChain(into: Int32Array, row: number, head: number, mode: number): void {
+    const { tasks, touchMode, touchStep, previous, clocks, transition, ordinal } = this;
     for (let touch = head; touch !== -1; touch = previous[touch]!) {
-      const other = touchManner[touch]!;
-      if (!mannersConflict(manner, other)) continue;
+      const other = touchMode[touch]!;
+      if (!modesConflict(mode, other)) continue;
       const step = touchStep[touch]!;
       if (into[row + (transition[step]! & TASK_LIMIT)]! < ordinal[step]!) {
         const from = step * tasks;
@@ -218,7 +218,7 @@ export class Trace {
         continue;
       }
       if (isNamed) return this.after[step]!;
-      if (this.touchManner[touch] === READ) continue;
+      if (this.touchMode[touch] === READ) continue;
       if (!this.isDeath(step)) return found;
       const left = this.deathEffects[step]?.words.get(word);
       if (left !== undefined) return left;
@@ -227,21 +227,21 @@ export class Trace {
   }
 
   #touch(step: number, footprint: number): void {
-    const { starts, places, pairManners } = this.footprints;
+    const { starts, places, pairModes } = this.footprints;
     const row = step * this.tasks;
     const start = starts[footprint]!;
     const end = starts[footprint + 1]!;
     for (let pair = start; pair < end; pair++) {
       const place = places[pair]!;
       if (place >= this.heads.length) this.#addPlaces(place);
-      this.joinChain(this.clocks, row, this.heads[place]!, pairManners[pair]!);
+      this.joinChain(this.clocks, row, this.heads[place]!, pairModes[pair]!);
     }
     for (let pair = start; pair < end; pair++) {
       const place = places[pair]!;
       const touch = this.#touches++;
       if (touch === this.touchStep.length) this.#growTouches();
       this.touchStep[touch] = step;
-      this.touchManner[touch] = pairManners[pair]!;
+      this.touchMode[touch] = pairModes[pair]!;
       this.#touchPlace[touch] = place;
       this.previous[touch] = this.heads[place]!;
       this.heads[place] = touch;
@@ -282,7 +282,7 @@ export class Trace {
   #growTouches(): void {
     const capacity = this.touchStep.length * 2;
     this.touchStep = widerWords(this.touchStep, capacity);
-    this.touchManner = widerBytes(this.touchManner, capacity);
+    this.touchMode = widerBytes(this.touchMode, capacity);
     this.previous = widerWords(this.previous, capacity);
     this.#touchPlace = widerWords(this.#touchPlace, capacity);
   }

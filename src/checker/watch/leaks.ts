@@ -1,7 +1,7 @@
 /**
  * @module What is left at the end of an execution in which every task returned: objects that were
- * allocated and not freed, and reference counts that somebody holds up. What may be left is the
- * scenario's to say; without that, no more of each kind than at the beginning.
+ * allocated and not freed, and reference counts that are too high. The scenario says what may be
+ * left. If it does not, there may be no more of each kind than at the beginning.
  */
 
 import { COUNTS_REFERENCES, kindCode } from "../steps/kinds.ts";

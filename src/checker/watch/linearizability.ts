@@ -1,11 +1,13 @@
 /**
- * @module Linearizability: whether each operation on an object can be thought to happen at one moment between its call and
- * its return. The scenario records the operations and gives a sequential model; every execution's history is searched for
- * an order that the model allows (J. Wing, C. Gong, JPDC 1993, with the memory of G. Lowe, 2017). Operations on different
- * keys are searched apart (A. Horn, D. Kroening, FORTE 2015: P-compositionality).
+ * @module Linearizability: whether each operation on an object can be thought to happen at one
+ * moment between its call and its return. The scenario records the operations and gives a
+ * sequential model; every execution's history is searched for an order that the model allows (J.
+ * Wing, C. Gong, JPDC 1993, with the memory of G. Lowe, 2017). Operations on different keys are
+ * searched apart (A. Horn, D. Kroening, FORTE 2015: P-compositionality).
  *
- * What matters is which operation returned before which was called. So a call and a return are steps, and a return
- * depends on every call of its key; calls commute with each other, and so do returns.
+ * What matters is which operation returned before which was called. So a call and a return are
+ * steps, and a return depends on every call of its key; calls commute with each other, and so do
+ * returns.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -20,7 +22,10 @@ export interface Operation {
   readonly output: unknown;
 }
 
-/** What the object does, one operation after the other. States are not changed: each step makes another one. */
+/**
+ * What the object does, one operation after the other. States are not changed: each step makes
+ * another one.
+ */
 export interface SequentialModel<State> {
   readonly initial: State;
   /** The state after it; undefined if it cannot give that answer in `state`. */

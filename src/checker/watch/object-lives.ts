@@ -1,6 +1,6 @@
 /**
- * @module The objects of an execution: where each was allocated and freed, so that a use of a freed
- * one is noticed when it happens, and what is left at the end is known.
+ * @module The objects of an execution: where each was allocated and freed. So a use of a freed
+ * object is noticed when it happens, and what is left at the end is known.
  */
 
 import type { Wait } from "../../sync/task.ts";

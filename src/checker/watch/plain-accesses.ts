@@ -1,18 +1,17 @@
 /**
- * @module Data races: two accesses to one word, at least one a write, that are not steps and that
- * nothing orders. Plain accesses are no scheduling points. That loses nothing: a program without
- * data races behaves as if its plain accesses were sequentially consistent, and one with a race is
+ * @module Data races: two accesses to one word that nothing orders, at least one of them a write,
+ * and not both steps. Plain accesses are no scheduling points. That loses nothing: a program
+ * without data races behaves as if its plain accesses were sequentially consistent, and a race is
  * reported.
  *
- * P1. An access belongs to the stretch after its task's latest step, number n. It happens before
- *     what comes after the task's step n + 1, if anything orders the two at all.
- *
- * P2. An access that the task's latest step names is that step. Of two such the search has tried
- *     both orders, so they are no race; one of them and one that is no step are: the search does
- *     not know that their order matters.
+ * P1. An access belongs to the time after its task's latest step, number n. It happens before what
+ *     comes after the task's step n + 1, if anything orders the two at all.
+ * P2. An access that the task's latest step names is that step. Two such accesses are no race,
+ *     because the search tries both orders. One of them and an access that is no step are a race:
+ *     the search does not know that their order matters.
  *
  * The order is that of the trace, in which a load also comes before a later store of the same word.
- * So a race may be hidden in one class of executions; it shows in the class where the store comes
+ * So a race may be hidden in one class of executions. It shows in the class where the store comes
  * first.
  */
 

@@ -1,10 +1,11 @@
 /**
- * @module Uses of translations by devices: what HMM exists to make right. A device that reaches a page through a frame
- * which the CPU's page table no longer names reads or spoils what belongs to somebody else. Nothing else shows that: the
- * device takes no lock, and the memory is there.
+ * @module Uses of translations by devices: what HMM exists to make right. A device that reaches a
+ * page through a frame which the CPU's page table no longer names reads or spoils what belongs to
+ * somebody else. Nothing else shows that: the device takes no lock, and the memory is there.
  *
- * A use is a step that depends on the page's entry in the CPU's page table, which an invalidation changes between its
- * start and its end: so each order of the two is explored, whatever the driver does or forgets.
+ * A use is a step that depends on the page's entry in the CPU's page table, which an invalidation
+ * changes between its start and its end: so each order of the two is explored, whatever the driver
+ * does or forgets.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -40,8 +41,8 @@ export interface TranslationUse {
 }
 
 /**
- * The device uses a translation now. A step of the device's task; throws {@link StaleTranslation} if the page table of
- * `mm` does not say so any more. The address space must be allocated memory.
+ * The device uses a translation now. A step of the device's task; throws {@link StaleTranslation}
+ * if the page table of `mm` does not say so any more. The address space must be allocated memory.
  */
 export function* useTranslation(machine: Machine, mm: Mm, use: TranslationUse): Task<void> {
   const { memory } = machine;

@@ -1,12 +1,10 @@
 /**
- * @module What looks on while an execution goes its way: at freed memory, at the scenario's
- * invariants, at recorded operations, and in the end at what is left. None of it changes what can
- * happen next.
+ * @module What looks on during an execution: at freed memory, at the scenario's invariants, at
+ * recorded operations, and at the end at what is left. None of it changes what can happen next.
  *
- * An invariant is looked at after every step. It names the words that it reads, and steps that
- * write one of them depend on each other (footprint.ts), so that each order in which those words
- * can change is explored. Words that plain stores change under a lock are covered by naming the
- * lock's word.
+ * An invariant is checked after every step. It names the words that it reads. Steps that write one
+ * of them depend on each other (footprint.ts), so each order in which those words can change is
+ * explored. Where plain stores change words under a lock, the invariant names the lock's word.
  */
 
 import { forgetListeners } from "../../sync/stepping.ts";
