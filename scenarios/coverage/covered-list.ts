@@ -14,6 +14,7 @@ import { joining } from "./devices/joining.ts";
 import { kernelRaces } from "./devices/kernel-races.ts";
 import { lives } from "./devices/lives.ts";
 import { turns } from "./devices/turns.ts";
+import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
 import { copies } from "./hmm/copies.ts";
@@ -95,6 +96,7 @@ export const covered: readonly Covered[] = [
   ...dispatches,
   ...items,
   ...lives,
+  ...devicesWithoutMemory,
   ...rounds,
   ...turns,
   ...joining,

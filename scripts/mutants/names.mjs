@@ -81,7 +81,7 @@ export const LOOKS =
 export const CALL_BACKS = /^(hmm)?(invalidate|release|orphaned)/i;
 /** What a task offers to an explorer and does not do: no effect of its own. */
 export const OFFERS =
-  /^(access|describe|offer|step|conditionStep|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
+  /^(access|dataStep|describe|offer|step|conditionStep|name[A-Z]\w*|beforeStampChanges|park|beforeSleep|checkPanic)$/;
 /** Ends in an assertion. */
 export const COMPLAINTS = /^(bug|panic|complain|failure|fail|throw[A-Z]\w*|assert\w*|require\w*)$/;
 

@@ -97,6 +97,15 @@ const writeView: Body = function* (_world, rig) {
   yield* viewClose(machine, at);
 };
 
+/** Looks at both pages while somebody discards both: they are there, or not. */
+const snapshotsBoth: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES);
+  const { errno } = yield* command(world, rig, "snapshot", bytes);
+  assert(errno === 0 && bytes[0] === bytes[1], `the command answered ${errno}, and that pages are ${bytes.join()}`);
+};
+
+const discardBoth: Body = (_world, rig) => rig.discard(RIG_PAGE, PAGES);
+
 /** Asks for the last page, while a view may be open. */
 const resolveLast: Body = (world, rig) => resolve(world, rig, LAST, false);
 
@@ -169,6 +178,15 @@ export const deviceCommands: readonly Covered[] = [
     summary: "The owner reads two pages that the device has while the space goes.",
     before: stampAndRead,
     tasks: { read: [["devices/software/commands.readCommand"], readsLate], exit: [["mm/mm.mmput"], exit] },
+  }),
+  playing({
+    ...parts,
+    name: "command-snapshot-vs-madvise",
+    summary: "The owner looks at two pages that the CPU discards together: it sees both, or none.",
+    tasks: {
+      snapshot: [["hmm/valid.hmmRangeValid"], snapshotsBoth],
+      madvise: [["mm/madvise.doMadvise"], discardBoth],
+    },
   }),
   playing({
     ...parts,

@@ -11,6 +11,7 @@ import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scen
 import type { DevicePlace } from "../../../src/devices/software/device-list.ts";
 import type { DeviceRecord } from "../../../src/devices/software/device-record.ts";
 import { createDevice, joinDevice, leaveDevice, putDevice } from "../../../src/devices/software/device-state.ts";
+import { DeviceThread } from "../../../src/devices/software/device-thread.ts";
 import { closeDevice, openDevice } from "../../../src/devices/software/open-device.ts";
 import { mmget, mmput } from "../../../src/mm/mm.ts";
 import { doMunmap } from "../../../src/mm/mmap.ts";
@@ -149,6 +150,11 @@ const joins: Body = function* ({ place, record }, rig) {
   assert((yield* joinDevice(machine, here)) === EMFILE, "a thread has joined that owns as much as it may");
   assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
   for (const slot of slots) removeResource(memory, slot);
+
+  const most = fillList(machine, 1);
+  assert((yield* DeviceThread.join(machine, here, 0)) === EMFILE, "a thread of a device has no place for its range");
+  assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
+  for (const slot of most) removeResource(memory, slot);
 
   const joined = yield* joinDevice(machine, here);
   assert(typeof joined !== "number" && record.refs.read() === 2, "the device can be joined");

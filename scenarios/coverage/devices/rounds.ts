@@ -117,7 +117,7 @@ function* afterwards(world: DeviceWorld, rig: HmmRig): Task<void> {
 }
 
 /** Whatever covers the page collides, so many times. */
-function colliding(page: number, times: number): SpanServiceClass {
+export function colliding(page: number, times: number): SpanServiceClass {
   let left = times;
   return class extends SpanService {
     protected override *isStillValid(range: HmmRange): Task<boolean> {

@@ -6,10 +6,12 @@
 import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { viewDevice } from "../../../src/devices/software/device-thread.ts";
+import { readStats } from "../../../src/devices/software/device-stats.ts";
 import { FaultRing } from "../../../src/devices/software/fault-ring.ts";
 import { FaultService } from "../../../src/devices/software/fault-service.ts";
 import type { SpanServiceClass } from "../../../src/devices/software/fault-service.ts";
 import { SpanService } from "../../../src/devices/software/span-service.ts";
+import { ThrashTable } from "../../../src/devices/software/thrash.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
@@ -20,6 +22,7 @@ import { callInSteps } from "../../../src/sync/stepping.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { DONE_TRUE } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
+import { colliding } from "./rounds.ts";
 import { type Body, type DeviceWorld, playing } from "./stage.ts";
 
 /** As a thread of the device whose work item has faulted and must wait. */
@@ -93,6 +96,18 @@ const reap: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.upRead();
   assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
 };
+/** Both pages have lost two copies in a row, and the device has another one of the second. The first is not there. */
+function* almostBouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* rig.discard(RIG_PAGE, 1);
+  yield* resolve(world, rig, RIG_PAGE + 1, false);
+  const thrash = new ThrashTable(world.record);
+  for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.note(page, 0);
+}
+
+/** Its page cannot be copied: each time somebody comes in between. */
+const collide: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false, colliding(RIG_PAGE, 2));
+const storeNext: Body = (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE + 1, true);
+
 const MADVISE = ["mm/madvise.doMadvise", ...LET_GO] as const;
 
 export const deviceServices: readonly Covered[] = [
@@ -169,6 +184,21 @@ export const deviceServices: readonly Covered[] = [
     tasks: {
       first: [WAITING, (world, rig) => serveRing(world, rig, 0, RIG_PAGE)],
       second: [WAITING, (world, rig) => serveRing(world, rig, 1, RIG_PAGE + 1)],
+    },
+  }),
+  playing({
+    name: "bounce-vs-bounce",
+    summary: "A page that the device cannot copy and one that a CPU stores to are found to bounce at the same time.",
+    frames: 2,
+    pages: 2,
+    before: almostBouncing,
+    tasks: {
+      read: [["devices/software/thrash.note"], collide],
+      store: [["devices/software/thrash.note", ...LET_GO], storeNext],
+    },
+    check: ({ record }) => {
+      const { thrashing } = readStats(record);
+      assert(thrashing === 2, `${thrashing} pages bounce`);
     },
   }),
   playing({

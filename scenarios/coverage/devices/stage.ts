@@ -10,7 +10,7 @@ import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scen
 import type { DeviceRecord } from "../../../src/devices/software/device-record.ts";
 import { createDevice, registerDevice } from "../../../src/devices/software/device-state.ts";
 import { DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "../../../src/devices/software/device-table.ts";
-import { FRAME_LOADING, FRAME_MAPPED } from "../../../src/devices/software/frames.ts";
+import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../src/devices/software/frames.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../../src/devices/software/mirror-ops.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
 import { assert } from "../../../src/sync/errors.ts";
@@ -85,10 +85,13 @@ export function requireCoherent(
     const own = machine.ram.section(ptePfn(pte)).u8[machine.ram.section(ptePfn(pte)).wordIndex(ptePfn(pte)) * 4];
     assert(differ === own, `the copy of page ${page} says ${differ}, the page ${own}`);
   }
+  let free = 0;
   for (let frame = 0; frame < frames.frames; frame++) {
+    if (frames.stateOf(frame) === FRAME_FREE) free++;
     assert(frames.stateOf(frame) !== FRAME_LOADING, `frame ${frame} of the device is lost`);
     assert(mapped.has(frame) === (frames.stateOf(frame) === FRAME_MAPPED), `frame ${frame} is mapped by nothing`);
   }
+  assert(record.freeFrames === free, `${free} frames of the device are free, and ${record.freeFrames} are said to be`);
 }
 
 /** Two preemptions, and one wait that times out. */

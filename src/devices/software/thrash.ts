@@ -13,7 +13,7 @@
 import { plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { THRASHING, count } from "./device-stats.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import { DeviceRecord } from "./device-record.ts";
 
 export const THRASH_EVENTS = 3;
 export const THRASH_WINDOW_MS = 50;
@@ -25,6 +25,8 @@ const EVENTS = 1;
 const LAST_MS = 2;
 const REMOTE_UNTIL_MS = 3;
 const ENTRY_WORDS = 4;
+
+const EXPIRY_AT: number = DeviceRecord.offset.thrashExpiryMs;
 
 /** Words of the table: a size that the heap has. */
 export const THRASH_WORDS: number = THRASH_ENTRIES * ENTRY_WORDS;
@@ -65,10 +67,14 @@ export class ThrashTable {
     return plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + REMOTE_UNTIL_MS) !== 0;
   }
 
-  /** Whether `expire` has anything to do. */
+  /**
+   * Whether `expire` has anything to do. A hint, read without the driver lock: a page whose time is up later waits for the next round.
+   *
+   * @stepped thrash expiry
+   */
   hasExpired(nowMs: number): boolean {
-    const { thrashExpiryMs } = this.#record;
-    return thrashExpiryMs !== 0 && ((nowMs - thrashExpiryMs) | 0) >= 0;
+    const expiryMs = plainLoad(this.#memory.words, this.#record.at + EXPIRY_AT);
+    return expiryMs !== 0 && ((nowMs - expiryMs) | 0) >= 0;
   }
 
   /** Forgets pages whose time is up, and tells `release` of each. */
