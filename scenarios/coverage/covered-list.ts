@@ -27,6 +27,7 @@ import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
 import { freeLists } from "./memory/free-lists.ts";
 import { sections } from "./memory/sections.ts";
+import { setUpObjects } from "./memory/set-up-objects.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
@@ -41,8 +42,12 @@ import { witnessedCalls } from "./mm/witnessed.ts";
 import { wholeLives } from "./mm/whole-lives.ts";
 import { listeners } from "./notifier/listeners.ts";
 import { severalListeners } from "./notifier/several.ts";
+import { bulkCopies } from "./space/copies.ts";
+import { failures } from "./space/failures.ts";
+import { spacesWithoutMemory } from "./space/no-memory.ts";
 import { spaceOperations } from "./space/operations.ts";
 import { spaces } from "./space/spaces.ts";
+import { views } from "./space/views.ts";
 import { foundDead } from "./sync/found-dead.ts";
 import { joinings } from "./sync/joining.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
@@ -67,6 +72,7 @@ export const covered: readonly Covered[] = [
   ...sections,
   ...freeLists,
   ...usedUpHeaps,
+  ...setUpObjects,
   ...widths,
   ...listeners,
   ...severalListeners,
@@ -89,6 +95,10 @@ export const covered: readonly Covered[] = [
   ...hmmWithoutMemory,
   ...spaces,
   ...spaceOperations,
+  ...bulkCopies,
+  ...views,
+  ...failures,
+  ...spacesWithoutMemory,
   ...deviceServices,
   ...deviceAccesses,
   ...kernelRaces,

@@ -71,15 +71,15 @@ export function* freeBlock(pages: HeapPages, at: number, count: number): Task<vo
     );
 }
 
-/** As `freeBlock`, but never handed out again: see SlabCache.quarantine. */
+/**
+ * As `freeBlock`, but never handed out again: see SlabCache.quarantine. The page map stays as it is;
+ * a second free is seen by the explorer that has seen the first.
+ */
 export function* quarantineBlock(pages: HeapPages, at: number, count: number): Task<void> {
   yield* access(pages.memory, "free", at, count, "table");
   const sizeClass = classOf(count);
   if (!isLiveBlock(pages, at, sizeClass)) bug(`Cannot free the table at ${formatPointer(at)}: no block lives there`);
   pages.memory.words.fill(POISON_FREE, at, at + count);
-  if (sizeClass === 0)
-    pages.setOwner(Math.floor(at / HEAP_PAGE_WORDS), pages.ownerOf(Math.floor(at / HEAP_PAGE_WORDS)) & ~halfBit(at));
-  else pages.setOwner(at / HEAP_PAGE_WORDS, BLOCK_CLASSES);
   pages.memory.words[pages.header.blocksLive.at + sizeClass]!--; // past the watch, as there
 }
 

@@ -38,8 +38,8 @@ export function requireBlocking(syscall: Syscall): void {
   throw customFailure(syscall, EOPNOTSUPP, "this thread may not block; use the form that returns a promise");
 }
 
-/** G3. */
-function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T> {
+/** G3: runs the task; if it throws while this thread holds a lock, the machine stops. */
+export function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T> {
   try {
     return yield* task;
   } catch (error) {
