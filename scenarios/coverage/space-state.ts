@@ -8,7 +8,7 @@ import { Hmm } from "../../src/hmm/hmm-struct.ts";
 import type { List } from "../../src/memory/list.ts";
 import type { Machine } from "../../src/memory/machine.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
-import { LEAF_WORDS, TASK_SIZE_PAGES, wordAt } from "../../src/mm/page-table.ts";
+import { LEAF_WORDS, TASK_SIZE_PAGES, wordAt } from "../../src/mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, holdsFrame, ptePfn } from "../../src/mm/pte.ts";
 import { Shmem } from "../../src/mm/shmem.ts";
 import { isBeyondSource } from "../../src/mm/vma-map.ts";

@@ -22,7 +22,7 @@ export const freed = {
       by: "munmap and mremap (`freeEmptyLeaves`), the mmap lock held for writing",
       readers: "loads and stores of CPU threads (`walkForAccess`), `read` and `write` of a space",
       apart:
-        "W1, W3 of mm/page-table.ts: unlinked, flushed, freed; X1 to X5 of mmu/soft-tlb.ts: the walk is believed only under the generation that was read before it; S1 of sync/shootdown.ts: a store that has begun is waited for",
+        "W1, W3 of mmu/radix-table.ts: unlinked, flushed, freed; X1 to X5 of mmu/soft-tlb.ts: the walk is believed only under the generation that was read before it; S1 of sync/shootdown.ts: a store that has begun is waited for",
       proof: [
         "coverage/mm/load-vs-munmap-of-leaf",
         "coverage/mm/store-vs-munmap-of-leaf",
@@ -35,14 +35,14 @@ export const freed = {
       by: "exit (`freeTables`, `mmdrop`), in whoever drops the last user",
       readers: "the same, and the software TLBs of all threads",
       apart:
-        "W2 of mm/page-table.ts, M1 of mm/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
+        "W2 of mmu/radix-table.ts, M1 of mm/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
       proof: ["coverage/space/load-vs-exit", "coverage/space/attach-vs-dispose", "test/space/lifetime.test.ts"],
     },
     {
       what: "a table that lost the race to be linked",
       by: "the thread that made it (`tableAt`, `shmem`'s `slotOf`)",
       readers: "nobody: it was never linked",
-      apart: "W1 of mm/page-table.ts: linked by compare-and-swap; the loser's number is known to nobody else",
+      apart: "W1 of mmu/radix-table.ts: linked by compare-and-swap; the loser's number is known to nobody else",
       proof: [
         "coverage/mm/add-vs-add-on-first-touch",
         "coverage/mm/fault-vs-fault",
@@ -251,7 +251,7 @@ export const freed = {
       readers:
         "loads, stores and atomics of the device's threads; hints of its fault service (what is resident, what is missing)",
       apart:
-        "W3 of mm/page-table.ts and X1 to X5, with the device's own generations. A hint may be wrong: what follows from it is looked at again under the driver lock (D1 of devices/software/device-record.ts)",
+        "W3 of mmu/radix-table.ts and X1 to X5, with the device's own generations. A hint may be wrong: what follows from it is looked at again under the driver lock (D1 of devices/software/device-record.ts)",
       proof: [
         "test/devices/reused-memory.test.ts",
         "coverage/devices/read-vs-madvise",
@@ -303,7 +303,7 @@ export const freed = {
  * @property {(path: string, label: string) => boolean} hasRule Whether a file of src/ has a rule of that label in its head.
  */
 
-/** Labels of one file: "W1, W3 of mm/page-table.ts". */
+/** Labels of one file: "W1, W3 of mmu/radix-table.ts". */
 const CITED = /((?:[A-Z]\d+(?:, | to | and ))*[A-Z]\d+) of ([\w/-]+\.ts)/g;
 
 /**

@@ -9,7 +9,7 @@ import { posix } from "node:path";
 /**
  * @typedef {{ type: string, start: number, end: number, [key: string]: any }} Node
  * @typedef {object} ModuleFacts
- * @property {string} path From the built root, with `/`: `src/mm/page-table.js`.
+ * @property {string} path From the built root, with `/`: `src/mmu/radix-table.js`.
  * @property {string} text
  * @property {Node} program
  * @property {Map<string, { module: string, name: string }>} imports By local name.

@@ -37,7 +37,7 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
       .concat(["futexWaitAsync", "wakeListeners"])
       .map((name) => [name, name]),
   ),
-  "src/mm/page-table.js": { wordAt: "plainLoad" },
+  "src/mmu/radix-table.js": { wordAt: "plainLoad" },
   // A thread's way to run a task in plain code: explored, the task is part of the one that runs it.
   "src/sync/run-blocking.js": { runBlocking: "runBlocking" },
 });

@@ -9,7 +9,7 @@
  */
 
 import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../mm/pte.ts";
-import { leafOf, nextLeafPage, pteIndex, wordAt } from "../mm/page-table.ts";
+import { leafOf, nextLeafPage, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { EBUSY, EFAULT, EINVAL } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";

@@ -14,7 +14,7 @@
 
 import { FAULT_ALLOW_RETRY, FAULT_WRITE, handleMmFault } from "../mm/fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { leafOf, pteIndex, wordAt } from "../mm/page-table.ts";
+import { leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { VM_WRITE } from "../mm/vma.ts";
 import { monotonicMs } from "../sync/clock.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";

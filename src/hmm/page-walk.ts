@@ -8,7 +8,7 @@
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
-import { leafOf, nextLeafPage, pteIndex } from "../mm/page-table.ts";
+import { leafOf, nextLeafPage, pteIndex } from "../mmu/radix-table.ts";
 import { PAGE_SHIFT } from "../mm/pte.ts";
 import { VM_READ, VM_SPECIAL, Vma, findVma } from "../mm/vma.ts";
 import { EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";

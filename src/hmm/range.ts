@@ -19,7 +19,7 @@ import { Machine } from "../memory/machine.ts";
 import { formatPointer } from "../memory/poison.ts";
 import { Mm } from "../mm/mm-struct.ts";
 import { mmgetNotZero, mmput } from "../mm/mm.ts";
-import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { PAGE_BYTES, PAGE_SHIFT } from "../mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";

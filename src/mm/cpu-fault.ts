@@ -3,7 +3,7 @@
  * What the CPU's software translation asks when its cache has no answer: a walk without a lock, and a page fault when the walk finds nothing usable. The
  * walk follows Linux's fast GUP (`mm/gup.c`), the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
  *
- * The walk may run beside a munmap that frees the leaf under it (W3 of page-table.ts): the cache noted the shootdown generation before, a leaf is flushed
+ * The walk may run beside a munmap that frees the leaf under it (W3 of mmu/radix-table.ts): the cache noted the shootdown generation before, a leaf is flushed
  * between unlinking and freeing, and the cache looks at the generation again when it uses the answer (mmu/soft-tlb.ts). So a number read from
  * a freed leaf is used for nothing.
  */
@@ -17,7 +17,7 @@ import { isAlerted } from "../sync/panic.ts";
 import type { Task } from "../sync/task.ts";
 import { FAULT_WRITE, faultAtHand, handleMmFault } from "./fault.ts";
 import type { Mm } from "./mm-struct.ts";
-import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "./pte.ts";
 import { isBeyondSource } from "./vma-map.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "./vma.ts";

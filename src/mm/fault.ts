@@ -45,7 +45,7 @@ import { EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
 import { type Task, doneNumber } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { leafAlloc, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { leafAlloc, leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import {
   KIND_PROT_NONE,
   PTE_ACCESSED,
@@ -114,7 +114,7 @@ export function handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, 
 /** @stepped pte */
 function* faultAsTask(machine: Machine, mm: Mm, vma: Vma, page: number, isWrite: boolean): Task<Errno> {
   if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
-  const leaf = yield* leafAlloc(machine, mm, page);
+  const leaf = yield* leafAlloc(machine, mm.pgd, page);
   if (leaf === 0) return ENOMEM;
   const index = pteIndex(leaf, page);
   const pte = wordAt(machine.memory.words, index);

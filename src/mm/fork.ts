@@ -18,7 +18,7 @@ import { ENOMEM, type Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import { Mm } from "./mm-struct.ts";
 import { mmCreate, mmput } from "./mm.ts";
-import { TASK_SIZE_PAGES, forEachLeaf, leafAlloc, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, leafAlloc, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import {
   KIND_PROT_NONE,
   PTE_ACCESSED,
@@ -73,7 +73,7 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
     let result: Errno = 0;
     for (let page = first; page < end && result === 0; page++) {
       if (wordAt(memory.words, pteIndex(leaf, page)) === 0) continue;
-      if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child, page);
+      if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child.pgd, page);
       if (childLeaf === 0) result = ENOMEM;
       else result = yield* copyEntry(machine, pteIndex(leaf, page), pteIndex(childLeaf, page));
     }

@@ -9,7 +9,7 @@ import { EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./mmap.ts";
-import { TASK_SIZE_PAGES } from "./page-table.ts";
+import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { PAGE_BYTES } from "./pte.ts";
 import { isFullyMapped, vmasIn } from "./vma.ts";
 import { invalidateRange, zapRange } from "./zap.ts";

@@ -15,7 +15,7 @@ import type { Machine } from "../memory/machine.ts";
 import { assertNoLockHeld } from "../sync/held-locks.ts";
 import type { Task } from "../sync/task.ts";
 import { Mm } from "./mm-struct.ts";
-import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "./page-table.ts";
+import { PGD_WORDS, TASK_SIZE_PAGES, freeTables } from "../mmu/radix-table.ts";
 import { freeAllVmas } from "./vma-map.ts";
 import { zapEverything } from "./zap.ts";
 

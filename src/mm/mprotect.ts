@@ -15,7 +15,7 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { alignedPageOf, isLengthOrZero, splitAtBoth } from "./mmap.ts";
-import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { KIND_PROT_NONE, PAGE_BYTES, PTE_PRESENT, PTE_SPECIAL, PTE_WRITE, makeNonPresent, ptePfn } from "./pte.ts";
 import { isSameSource, mergeVmas } from "./vma-map.ts";
 import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "./vma.ts";

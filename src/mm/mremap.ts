@@ -39,7 +39,7 @@ import {
   leafOf,
   pteIndex,
   wordAt,
-} from "./page-table.ts";
+} from "../mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED } from "./pte.ts";
 import { getSource, insertVma, linkVma, mergeVmas, relocateVma, splitAround, splitVmaAt } from "./vma-map.ts";
 import { findFreeArea } from "./vma-tree.ts";
@@ -298,8 +298,8 @@ function* makeTables(machine: Machine, mm: Mm, startPage: number, endPage: numbe
     const last = Math.min(page + LEAF_WORDS, endPage) - 1;
     if (leafOf(machine.memory, mm.pgd, page) === 0 && leafOf(machine.memory, mm.pgd, last) === 0) continue;
     // 512 pages of an unaligned old place fall into at most two tables of the new one.
-    if ((yield* leafAlloc(machine, mm, target + (page - startPage))) === 0) return false;
-    if ((yield* leafAlloc(machine, mm, target + (last - startPage))) === 0) return false;
+    if ((yield* leafAlloc(machine, mm.pgd, target + (page - startPage))) === 0) return false;
+    if ((yield* leafAlloc(machine, mm.pgd, target + (last - startPage))) === 0) return false;
   }
   return true;
 }

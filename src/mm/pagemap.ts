@@ -6,7 +6,7 @@
 import type { Machine } from "../memory/machine.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "./pte.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "./vma.ts";
 

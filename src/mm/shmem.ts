@@ -20,7 +20,7 @@ import { ENOMEM } from "../sync/errno.ts";
 import { RefCount } from "../sync/refcount.ts";
 import { Spinlock } from "../sync/spinlock.ts";
 import type { Task } from "../sync/task.ts";
-import { LEAF_WORDS, wordAt } from "./page-table.ts";
+import { LEAF_WORDS, wordAt } from "../mmu/radix-table.ts";
 
 export interface Shmem extends StructView {
   readonly refs: RefCount;

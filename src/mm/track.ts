@@ -24,7 +24,7 @@ import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { leafOf, nextLeafPage, pteIndex, wordAt } from "./page-table.ts";
+import { leafOf, nextLeafPage, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "./pte.ts";
 import { VM_SHARED, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";

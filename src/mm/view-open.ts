@@ -13,7 +13,7 @@ import { addResource, registerReleaser, removeResource, resourceKind } from "../
 import type { Task } from "../sync/task.ts";
 import { Mm } from "./mm-struct.ts";
 import { mmget, mmput } from "./mm.ts";
-import { LEAF_WORDS, leafAlloc, leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { LEAF_WORDS, leafAlloc, leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import {
   PTE_ACCESSED,
   PTE_DIRTY,
@@ -181,7 +181,7 @@ function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
   if (!(yield* canMove(machine, mm, startPage, endPage))) return EBUSY;
   for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
-    if ((yield* leafAlloc(machine, mm, page)) === 0) return ENOMEM;
+    if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
   }
   const run = yield* ram.allocRun(endPage - startPage, true);
   if (run === 0) return ENOMEM;

@@ -34,7 +34,7 @@ import { atomicLoad, atomicOr } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import { type Task, access } from "../sync/task.ts";
 import { Mm } from "./mm-struct.ts";
-import { leafOf, pteIndex, wordAt } from "./page-table.ts";
+import { leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "./pte.ts";
 import { trackRange } from "./track.ts";
 import { type ViewHold, replayHolds } from "./view-hold.ts";

@@ -10,7 +10,7 @@
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Mm } from "./mm-struct.ts";
-import { TASK_SIZE_PAGES } from "./page-table.ts";
+import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { Vma } from "./vma.ts";
 
 /** Nothing is placed below 64 KiB by itself, so that a null pointer with a small offset still faults. Fixed mappings may go there. */

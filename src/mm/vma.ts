@@ -7,7 +7,7 @@
 import { type Struct, type StructView, pointer, struct, u32 } from "../memory/struct.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Mm } from "./mm-struct.ts";
-import { wordAt } from "./page-table.ts";
+import { wordAt } from "../mmu/radix-table.ts";
 
 /** Protection of a mapping: it may be read. */
 export const VM_READ = 0x01;

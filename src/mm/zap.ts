@@ -19,7 +19,14 @@ import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
-import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, freeEmptyLeaves, pteIndex, wordAt } from "./page-table.ts";
+import {
+  type LeafVisitor,
+  TASK_SIZE_PAGES,
+  forEachLeaf,
+  freeEmptyLeaves,
+  pteIndex,
+  wordAt,
+} from "../mmu/radix-table.ts";
 import { holdsFrame, ptePfn } from "./pte.ts";
 
 /** The object that start and end of one invalidation of `mm` share. */

@@ -8,7 +8,7 @@ import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { pagesOf } from "../mm/mmap.ts";
-import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mm/page-table.ts";
+import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mmu/radix-table.ts";
 import { type PagemapEntry, readPagemap } from "../mm/pagemap.ts";
 import { holdsFrame } from "../mm/pte.ts";
 import { vmasIn } from "../mm/vma.ts";

@@ -15,7 +15,7 @@ import { dataStep } from "../memory/page-data.ts";
 import type { RamSection } from "../memory/ram-section.ts";
 import { cpuTranslate } from "../mm/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { SegmentationFault } from "../sync/errors.ts";

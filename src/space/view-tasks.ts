@@ -7,7 +7,7 @@
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { TASK_SIZE_PAGES } from "../mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { ViewHold } from "../mm/view-hold.ts";
 import { viewClose, viewOpen } from "../mm/view-open.ts";
 import { type WatchedView, findStrayStore, watchView } from "../mm/view-watch.ts";

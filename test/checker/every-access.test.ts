@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
 import { cpuFault } from "../../src/mm/cpu-fault.ts";
-import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
 import { exploreEveryAccess } from "./every-access.ts";
 import { EXECUTIONS, MAPPING_OPERATIONS, OPERATIONS, hiddenIn } from "./operation-pairs.ts";

@@ -19,7 +19,7 @@ import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
 import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../src/mm/mmap.ts";
 import { doMprotect } from "../../src/mm/mprotect.ts";
 import { doMremap } from "../../src/mm/mremap.ts";
-import { LEAF_WORDS } from "../../src/mm/page-table.ts";
+import { LEAF_WORDS } from "../../src/mmu/radix-table.ts";
 import { readMaps, readPagemap } from "../../src/mm/pagemap.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";

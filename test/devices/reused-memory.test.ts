@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { DeviceTable, ENTRY_WRITE, makeDeviceEntry } from "../../src/devices/software/device-table.ts";
 import type { AddressSpace } from "../../src/index.ts";
 import { doMunmap } from "../../src/mm/mmap.ts";
-import { LEAF_WORDS, leafOf } from "../../src/mm/page-table.ts";
+import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";
 import { Shootdown } from "../../src/sync/shootdown.ts";
 import { type Task, park } from "../../src/sync/task.ts";
 import { LedTask } from "../mm/led-task.ts";

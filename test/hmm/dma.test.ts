@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { type DmaDevice, NOT_MAPPED, hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../src/hmm/dma.ts";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
 import { type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
-import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_DIRTY } from "../../src/mm/pte.ts";
 import { VM_READ } from "../../src/mm/vma.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";

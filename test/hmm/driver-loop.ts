@@ -9,7 +9,7 @@ import { hmmRangeFault } from "../../src/hmm/fault.ts";
 import { type HmmRange, mmOfRange } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
-import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../../src/mm/pte.ts";
 import { EBUSY } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/task.ts";

@@ -8,7 +8,7 @@ import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
 import { FAULTS_OF_PAGE_MAX, hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
 import { HOLES_MARK, type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { doMremap } from "../../src/mm/mremap.ts";
-import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";
 import { trackRange } from "../../src/mm/track.ts";
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";

@@ -20,7 +20,7 @@ import {
   u32,
 } from "../../src/memory/struct.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
-import { leafOf, pteIndex } from "../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../../src/mm/pte.ts";
 import { EAGAIN } from "../../src/sync/errno.ts";
 import { Mutex } from "../../src/sync/mutex.ts";

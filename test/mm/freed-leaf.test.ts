@@ -12,7 +12,7 @@ import { MAP_FIXED_NOREPLACE, doMmap, doMunmap } from "../../src/mm/mmap.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
 import { mmCreate, mmput } from "../../src/mm/mm.ts";
 import { doMremap } from "../../src/mm/mremap.ts";
-import { LEAF_WORDS, leafOf } from "../../src/mm/page-table.ts";
+import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
 import { runBlocking } from "../../src/sync/run-blocking.ts";

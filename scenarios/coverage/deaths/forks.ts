@@ -13,7 +13,7 @@ import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../src/mm/mmap.ts";
 import { VM_READ, VM_WRITE } from "../../../src/mm/vma.ts";
-import { leafOf, pteIndex } from "../../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
 import { atomicOr } from "../../../src/sync/atomics.ts";
 import { assert } from "../../../src/sync/errors.ts";

@@ -3,7 +3,7 @@
  * other threads change the mapping. What a program must see: a load gives what its page holds, before or after the change, or
  * a fault; a store goes to its page or nowhere, and is lost to nobody. Nothing of another page, another space, a freed frame.
  *
- * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts, mm/page-table.ts W3).
+ * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts, mmu/radix-table.ts W3).
  */
 
 import { Cell } from "../../../src/checker/pieces/program.ts";
@@ -163,7 +163,7 @@ const STORE = [
   "mmu/widths/u32-access.store",
   "mmu/store-tlb.enter",
   "mm/cpu-fault.translate",
-  "mm/page-table.leafOf",
+  "mmu/radix-table.leafOf",
 ] as const;
 const FAULT = ["mm/fault.faultAtHand"] as const;
 const ZAP = ["mm/zap.zapRange", "sync/shootdown.flush"] as const;
@@ -250,7 +250,7 @@ export const accesses: readonly Covered[] = [
     name: "load-vs-munmap-of-leaf",
     summary: "A CPU thread loads while the mapping goes, its leaf of the page table with it.",
     pages: LEAF_PAGES,
-    tasks: { load: [LOAD, loadTwice], munmap: [[...ZAP, "mm/page-table.freeEmptyLeaves"], munmap] },
+    tasks: { load: [LOAD, loadTwice], munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap] },
     check: onlySaw(BEFORE, FAULTED),
     twins: [
       ["without-first-flush", "The entries are cleared without a flush.", "assertion", { munmap: without(1, munmap) }],
@@ -261,7 +261,7 @@ export const accesses: readonly Covered[] = [
     name: "store-vs-munmap-of-leaf",
     summary: "A CPU thread stores while the mapping goes, its leaf of the page table with it.",
     pages: LEAF_PAGES,
-    tasks: { store: [STORE, storeOnce], munmap: [[...ZAP, "mm/page-table.freeEmptyLeaves"], munmap] },
+    tasks: { store: [STORE, storeOnce], munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap] },
     check: () => {},
     twins: [
       [
@@ -277,7 +277,7 @@ export const accesses: readonly Covered[] = [
     name: "load-vs-mremap-of-leaf",
     summary: "A CPU thread loads while the mapping is moved away, and the leaf freed from which it was moved.",
     pages: LEAF_PAGES,
-    tasks: { load: [LOAD, loadTwice], mremap: [["mm/mremap.doMremap", "mm/page-table.freeEmptyLeaves"], move] },
+    tasks: { load: [LOAD, loadTwice], mremap: [["mm/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move] },
     check: onlySaw(BEFORE, FAULTED),
     twins: [["without-last-flush", "The leaf is freed without a flush.", "error", { mremap: without(2, move) }]],
   }),

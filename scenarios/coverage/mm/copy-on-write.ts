@@ -15,7 +15,7 @@ import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../src/mm/mmap.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmCreate } from "../../../src/mm/mm.ts";
-import { leafOf, pteIndex } from "../../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, makePte, ptePfn } from "../../../src/mm/pte.ts";
 import { trackRange } from "../../../src/mm/track.ts";
 import { VM_READ, VM_WRITE } from "../../../src/mm/vma.ts";

@@ -82,7 +82,7 @@ function* visit({ mm }: HmmRig): Task<void> {
   yield* mm.users.put();
 }
 
-const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault", "mm/page-table.leafAlloc"] as const;
+const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault", "mmu/radix-table.leafAlloc"] as const;
 const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
 
 /** What is tried against what, each pair both ways: all on the first page. */

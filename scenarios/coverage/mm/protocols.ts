@@ -8,7 +8,7 @@ import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import { doFork } from "../../../src/mm/fork.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
-import { leafAlloc, leafOf, pteIndex, wordAt } from "../../../src/mm/page-table.ts";
+import { leafAlloc, leafOf, pteIndex, wordAt } from "../../../src/mmu/radix-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, makePte, ptePfn } from "../../../src/mm/pte.ts";
 import { atomicStore } from "../../../src/sync/atomics.ts";
 import { assert } from "../../../src/sync/errors.ts";
@@ -57,7 +57,7 @@ function protocol({ name, summary, present, tasks, check, twins }: Parts): Cover
 function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmRig): Task<void> {
   const { memory, ram } = machine;
   yield* mm.mmapLock.downRead();
-  const index = pteIndex(yield* leafAlloc(machine, mm, RIG_PAGE), RIG_PAGE);
+  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, RIG_PAGE), RIG_PAGE);
   yield* access(memory, "read", index, 1, "pte");
   if (wordAt(memory.words, index) === 0) {
     const pfn = yield* ram.allocFrame(true);

@@ -8,7 +8,7 @@
 import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import type { ScenarioExploration } from "../../../src/checker/scenario.ts";
-import { leafOf, pteIndex } from "../../../src/mm/page-table.ts";
+import { leafOf, pteIndex } from "../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
 import { trackRange } from "../../../src/mm/track.ts";
 import { ViewHold } from "../../../src/mm/view-hold.ts";

@@ -4,7 +4,7 @@ import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
 import { MADV_DONTNEED, MADV_NORMAL, doMadvise } from "../../../src/mm/madvise.ts";
 import { doMunmap } from "../../../src/mm/mmap.ts";
-import { leafOf, pteIndex, wordAt } from "../../../src/mm/page-table.ts";
+import { leafOf, pteIndex, wordAt } from "../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE } from "../../../src/mm/pte.ts";
 import { trackRange } from "../../../src/mm/track.ts";
 import { zapNonBlocking } from "../../../src/mm/zap.ts";

@@ -13,7 +13,7 @@ import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../../../src/memory/struct.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
-import { TASK_SIZE_PAGES } from "../../../src/mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../../../src/mmu/radix-table.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmdrop, mmgrab } from "../../../src/mm/mm.ts";
 import { VM_WRITE, vmasIn } from "../../../src/mm/vma.ts";

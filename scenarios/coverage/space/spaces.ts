@@ -120,7 +120,7 @@ export const spaces: readonly Covered[] = [
         tasks: { first: loadThenRelease(0), second: releaseThenLoad },
       }),
     ],
-    runs: { first: [...LOAD, "mm/page-table.freeTables"], second: LOAD },
+    runs: { first: [...LOAD, "mmu/radix-table.freeTables"], second: LOAD },
   },
   {
     layer: "space",

@@ -7,7 +7,7 @@ import { Hmm } from "../../hmm/hmm-struct.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { POISON_FREE } from "../../memory/poison.ts";
 import { Mm } from "../../mm/mm-struct.ts";
-import { leafOf, pteIndex } from "../../mm/page-table.ts";
+import { leafOf, pteIndex } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "../../mm/pte.ts";
 import type { StateTable } from "../scenario.ts";
 

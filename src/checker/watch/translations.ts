@@ -10,7 +10,7 @@
 
 import type { Machine } from "../../memory/machine.ts";
 import { Mm } from "../../mm/mm-struct.ts";
-import { leafOf, pteIndex } from "../../mm/page-table.ts";
+import { leafOf, pteIndex } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
 import { plainLoad } from "../../sync/atomics.ts";
 import { access } from "../../sync/task.ts";

@@ -1,34 +1,33 @@
 /**
  * @module devices/software/device-table
- * The device's page table: the same radix tree as the CPU's (mm/page-table.ts), with entries of its own.
+ * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its own.
  *
  *     31                                8 7    3  2       1       0
  *     +----------------------------------+------+-------+-------+---------+
  *     | frame number (pfn), 24 bits      |      | LOCAL | WRITE | PRESENT |
  *     +----------------------------------+------+-------+-------+---------+
  *
- * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE only there. A page has one entry, so it is read where it
- * is written as soon as anybody on the device writes it, and the copy is gone.
+ * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE only
+ * there. A page has one entry, so it is read where it is written as soon as anybody on the device writes
+ * it, and the copy is gone.
  *
- * Changed under the driver lock (D1, D2 of device-record.ts). Read without a lock by the device's threads, as the CPU's table is by CPU threads: they noted the
- * shootdown generation before, and look at it again after the access (mmu/soft-tlb.ts), so a word read from a leaf that is being freed is used for
- * nothing (W3 of mm/page-table.ts holds here too).
+ * Changed under the driver lock (D1, D2 of device-record.ts), which is the table's lock. Read without it
+ * by the device's threads, as the CPU's table is by CPU threads: they noted the shootdown generation
+ * before, and look at it again after the access (mmu/soft-tlb.ts; W3 of mmu/radix-table.ts).
  */
 
 import type { Machine } from "../../memory/machine.ts";
 import {
-  LEAF_SHIFT,
-  LEAF_WORDS,
-  MID_SHIFT,
-  MID_SPAN_PAGES,
-  MID_WORDS,
   PGD_WORDS,
+  forEachLeaf,
+  freeEmptyLeaves,
   freeTables,
+  leafAlloc,
   leafOf,
-  nextLeafPage,
   pteIndex,
   wordAt,
-} from "../../mm/page-table.ts";
+} from "../../mmu/radix-table.ts";
+import type { LeafVisitor } from "../../mmu/radix-table.ts";
 import { atomicStore, speculativeLoad } from "../../sync/atomics.ts";
 import type { Mutex } from "../../sync/mutex.ts";
 import type { Shootdown } from "../../sync/shootdown.ts";
@@ -60,6 +59,13 @@ export function* allocDeviceTable(machine: Machine, record: DeviceRecord): Task<
 /** Frees all tables. Nobody uses the device any more. */
 export function* freeDeviceTable(machine: Machine, record: DeviceRecord): Task<void> {
   if (record.pgd !== 0) yield* freeTables(machine, record.pgd);
+}
+
+/** What a walk has taken away so far, and the pages between the first and the last of it. */
+interface Dropped {
+  pages: number;
+  startPage: number;
+  endPage: number;
 }
 
 /** One thread's view of a device's page table. */
@@ -101,26 +107,10 @@ export class DeviceTable {
     return leaf === 0 ? 0 : pteIndex(leaf, page);
   }
 
-  /**
-   * Word index of the entry of `page`, its leaf made if need be; 0 = ENOMEM. Holding the driver lock, so nobody else makes or frees one.
-   *
-   * @stepped device entry
-   */
+  /** Word index of the entry of `page`, its leaf made if need be; 0 = ENOMEM. Holding the driver lock. */
   *makeIndex(page: number): Task<number> {
-    const { heap, memory } = this.machine;
-    const found = this.indexOf(page);
-    if (found !== 0) return found;
-    const top = this.pgd + (page >>> MID_SHIFT);
-    let mid = wordAt(memory.words, top);
-    if (mid === 0) {
-      mid = yield* heap.allocWords(MID_WORDS);
-      if (mid === 0) return 0;
-      atomicStore(memory.words, top, mid); // readers without the lock find it whole
-    }
-    const leaf = yield* heap.allocWords(LEAF_WORDS);
-    if (leaf === 0) return 0;
-    atomicStore(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), leaf);
-    return this.indexOf(page);
+    const leaf = yield* leafAlloc(this.machine, this.pgd, page);
+    return leaf === 0 ? 0 : pteIndex(leaf, page);
   }
 
   /**
@@ -146,58 +136,44 @@ export class DeviceTable {
   }
 
   /**
-   * Takes every entry of [startPage, endPage) away, and flushes. `onLocal` hears of each copy that is dropped. Returns how many entries there were. Holding the
-   * driver lock.
+   * Takes every entry of [startPage, endPage) away, and flushes. `onLocal` hears of each copy that is
+   * dropped. Returns how many entries there were. Holding the driver lock.
    */
   *dropRange(startPage: number, endPage: number, onLocal?: (page: number) => void): Task<number> {
-    let dropped = 0;
-    let first = endPage;
-    let end = startPage;
-    for (let page = startPage; page < endPage;) {
-      const leaf = this.#leafFrom(page);
-      const stop = leaf < 0 ? page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES : Math.min(nextLeafPage(page), endPage);
-      for (let at = leaf > 0 ? page : stop; at < stop; at++) {
-        const index = pteIndex(leaf, at);
-        const entry = wordAt(this.machine.memory.words, index);
-        if (entry === 0) continue;
-        if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(at);
-        this.drop(index);
-        first = Math.min(first, at);
-        end = at + 1;
-        dropped++;
-      }
-      page = stop;
-    }
-    if (dropped > 0) yield* this.shootdown.flush(first, end);
-    count(this.record, DROPPED, dropped);
-    return dropped;
+    const dropped: Dropped = { pages: 0, startPage: endPage, endPage: startPage };
+    const visit: LeafVisitor = (leaf, from, to) => this.#dropLeaf(leaf, from, to, dropped, onLocal);
+    yield* forEachLeaf(this.machine.memory, this.pgd, startPage, endPage, visit, true);
+    if (dropped.pages > 0) yield* this.shootdown.flush(dropped.startPage, dropped.endPage);
+    count(this.record, DROPPED, dropped.pages);
+    return dropped.pages;
   }
 
-  /** The leaf of `page`, 0 when it has none, -1 when nothing within the 4 GiB around has. */
-  #leafFrom(page: number): number {
-    const mid = wordAt(this.machine.memory.words, this.pgd + (page >>> MID_SHIFT));
-    return mid === 0 ? -1 : leafOf(this.machine.memory, this.pgd, page);
+  *#dropLeaf(
+    leaf: number,
+    startPage: number,
+    endPage: number,
+    dropped: Dropped,
+    onLocal: ((page: number) => void) | undefined,
+  ): Task<number> {
+    for (let page = startPage; page < endPage; page++) {
+      const index = pteIndex(leaf, page);
+      const entry = wordAt(this.machine.memory.words, index);
+      if (entry === 0) continue;
+      if ((entry & ENTRY_LOCAL) !== 0) onLocal?.(page);
+      this.drop(index);
+      dropped.startPage = Math.min(dropped.startPage, page);
+      dropped.endPage = page + 1;
+      dropped.pages++;
+    }
+    return 0;
   }
 
   /**
-   * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been dropped: a program that maps and unmaps in ever new places must not
-   * fill the heap with empty tables. Holding the driver lock.
-   *
-   * @stepped device entry
+   * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been dropped: a
+   * program that maps and unmaps in ever new places must not fill the heap with empty tables. Holding
+   * the driver lock.
    */
-  *freeLeaves(startPage: number, endPage: number): Task<void> {
-    const { heap, memory } = this.machine;
-    const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
-    for (let page = first; page + LEAF_WORDS <= endPage;) {
-      const leaf = this.#leafFrom(page);
-      if (leaf > 0) {
-        const mid = wordAt(memory.words, this.pgd + (page >>> MID_SHIFT));
-        atomicStore(memory.words, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), 0);
-        // A reader that has just found the leaf is told by its generation that it found nothing.
-        yield* this.shootdown.flush(page, page + 1);
-        yield* heap.freeWords(leaf, LEAF_WORDS);
-      }
-      page = leaf < 0 ? page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES : page + LEAF_WORDS;
-    }
+  freeLeaves(startPage: number, endPage: number): Task<void> {
+    return freeEmptyLeaves(this.machine, this, startPage, endPage);
   }
 }

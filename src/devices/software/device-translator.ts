@@ -14,7 +14,7 @@
 
 import type { StoringItem } from "../../mmu/store-tlb.ts";
 import { TRANSLATION_WRITABLE, type Translator } from "../../mmu/translator.ts";
-import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";

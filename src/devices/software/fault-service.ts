@@ -15,7 +15,7 @@
 import { hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../../hmm/range.ts";
 import { hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
-import { wordAt } from "../../mm/page-table.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
 import { monotonicMs, sharedMs } from "../../sync/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import { access } from "../../sync/task.ts";

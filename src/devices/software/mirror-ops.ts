@@ -7,7 +7,7 @@
 import type { HmmMirror } from "../../hmm/mirror-record.ts";
 import { registerMirrorOps } from "../../hmm/mirror-ops.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { EVENT_CLEAR, EVENT_PROTECTION_PAGE, EVENT_UNMAP, type InvalidateRange } from "../../notifier/events.ts";
 import { sharedMs } from "../../sync/clock.ts";
 import { EAGAIN, type Errno } from "../../sync/errno.ts";

@@ -5,7 +5,7 @@
  */
 
 import { PAGE_BYTES } from "../../mm/pte.ts";
-import { TASK_SIZE_PAGES } from "../../mm/page-table.ts";
+import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import type { AddressSpace } from "../../space/address-space.ts";
 import { EBADF, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { agentRecordsLeft } from "../../sync/agents.ts";

@@ -37,7 +37,7 @@ import type { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
 import { trackRange } from "../../mm/track.ts";
-import { wordAt } from "../../mm/page-table.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/errno.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";

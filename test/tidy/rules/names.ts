@@ -36,7 +36,7 @@ export const names: Rule = {
     "shouting code": [fileFromText("src/MM.ts", "")],
   },
   sound: {
-    "kebab case": [fileFromText("test/mm/page-table.test.ts", ""), fileFromText(".oxlintrc.json", "")],
+    "kebab case": [fileFromText("test/mmu/radix-table.test.ts", ""), fileFromText(".oxlintrc.json", "")],
     "prose that shouts": [fileFromText("docs/LOCKING.md", ""), fileFromText("LICENSE", "")],
     "a word that contains one": [fileFromText("src/mm/utilisation.ts", "")],
   },

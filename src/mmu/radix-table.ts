@@ -1,22 +1,31 @@
 /**
- * @module mm/page-table
- * The radix page table of an address space, in the kernel heap. Follows the shape of Linux's page tables with three levels:
+ * @module mmu/radix-table
+ * A radix page table in the kernel heap: of an address space, or of a device. Follows the shape of
+ * Linux's page tables with three levels; what an entry of a leaf means is its owner's business.
  *
  *     page number   31          20 19           9 8         0
  *                  +--------------+--------------+-----------+
  *                  | pgd: 4096    | mid: 2048    | leaf: 512 |
  *                  +--------------+--------------+-----------+
  *
- * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie past the end of this thread's view of the heap, so
- * whoever follows a pointer to one calls `ensure` first. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
+ * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie past
+ * the end of this thread's view of the heap, so whoever follows a pointer to one calls `ensure` first.
+ * Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
  *
- *   W1  An upper entry goes from 0 to a table by compare-and-swap, the mmap lock held at least for reading, and back to 0 only where nobody else
- *       walks under that lock: the mmap lock is held for writing (`freeEmptyLeaves`: leaves only), or the space has died (`freeTables`: all).
- *   W2  A walker under the mmap lock therefore never meets a freed table. One without it (the CPU's translation, cpu-fault.ts) may meet a freed
- *       leaf, but no freed mid or top table: it has a user of the space, or a device of which the table is.
- *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation of the leaf's block before it walked. If it
- *       did so before the flush, it finds the generation changed afterwards and throws away whatever it read; if after it, it finds no leaf.
- *       (mmu/soft-tlb.ts, X1 to X5; a store's mark makes the flush wait.) Heap memory stays readable for ever, so reading does no harm.
+ * The table's lock is the mmap lock of a space (for reading, others may add tables at the same time),
+ * the driver lock of a device.
+ *
+ *   W1  An upper entry goes from 0 to a table by compare-and-swap, the table's lock held at least for
+ *       reading, and back to 0 only where nobody else walks under that lock: it is held for writing
+ *       (`freeEmptyLeaves`: leaves only), or the owner has died (`freeTables`: all).
+ *   W2  A walker under the lock therefore never meets a freed table. One without it (the CPU's
+ *       translation, mm/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no freed mid or
+ *       top table: it has a user of the space, or a device of which the table is.
+ *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation of
+ *       the leaf's block before it walked. If it did so before the flush, it finds the generation
+ *       changed afterwards and throws away whatever it read; if after it, it finds no leaf. (X1 to X5 of
+ *       mmu/soft-tlb.ts; a store's mark makes the flush wait.) Heap memory stays readable for ever, so
+ *       reading does no harm.
  *
  *      walking thread                              unmapping thread
  *      --------------                              ----------------
@@ -31,8 +40,8 @@
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Shootdown } from "../sync/shootdown.ts";
 import type { Task } from "../sync/task.ts";
-import type { Mm } from "./mm-struct.ts";
 
 export const PGD_WORDS = 4096;
 export const MID_WORDS = 2048;
@@ -61,7 +70,7 @@ function midOf(memory: SharedMemory, pgd: number, page: number): number {
 }
 
 /**
- * The leaf that covers `page`, or 0 when there is none. Without the mmap lock: see the head.
+ * The leaf that covers `page`, or 0 when there is none. Without the lock: see the head.
  *
  * @stepped page table
  */
@@ -88,11 +97,11 @@ export function nextLeafPage(page: number): number {
   return page - (page % LEAF_WORDS) + LEAF_WORDS;
 }
 
-/** The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the mmap lock at least for reading. */
-export function* leafAlloc(machine: Machine, mm: Mm, page: number): Task<number> {
-  const found = leafOf(machine.memory, mm.pgd, page);
+/** The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the lock at least for reading. */
+export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<number> {
+  const found = leafOf(machine.memory, pgd, page);
   if (found !== 0) return found;
-  const mid = yield* tableAt(machine, mm.pgd + (page >>> MID_SHIFT), MID_WORDS);
+  const mid = yield* tableAt(machine, pgd + (page >>> MID_SHIFT), MID_WORDS);
   if (mid === 0) return 0;
   return yield* tableAt(machine, mid + ((page >>> LEAF_SHIFT) & (MID_WORDS - 1)), LEAF_WORDS);
 }
@@ -120,8 +129,9 @@ function* tableAt(machine: Machine, index: number, tableWords: number): Task<num
 export type LeafVisitor = (leaf: number, startPage: number, endPage: number) => Task<number>;
 
 /**
- * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of one read for each 4 GiB or 2 MiB. Stops at the first
- * nonzero answer and returns it. Holding the mmap lock, or alone, at exit.
+ * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of one
+ * read for each 4 GiB or 2 MiB. Stops at the first nonzero answer and returns it. Holding the lock, or
+ * `isAlone`: nobody else adds a table, because the lock excludes everybody or the owner has died.
  */
 export function* forEachLeaf(
   memory: SharedMemory,
@@ -148,7 +158,7 @@ export function* forEachLeaf(
   return 0;
 }
 
-/** Frees every table of the space. The entries must be empty; the caller is alone (exit). */
+/** Frees every table. The entries must be empty; the caller is alone (exit). */
 export function* freeTables(machine: Machine, pgd: number): Task<void> {
   const { memory, heap } = machine;
   memory.ensure(pgd + PGD_WORDS);
@@ -169,20 +179,32 @@ export function* freeTables(machine: Machine, pgd: number): Task<void> {
 /** Leaves that one flush serves. Bounds what is unlinked at once and not yet given back. */
 const LEAVES_PER_FLUSH = 512;
 
+/** A table that leaves are taken out of, and what says so to those who walk it without a lock. */
+export interface FlushedTable {
+  readonly pgd: number;
+  readonly shootdown: Shootdown;
+}
+
 /**
- * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding the mmap lock for writing. Keeps a program that maps and unmaps
- * in ever new places from filling the heap with empty tables. The flush of whoever cleared the entries does not do for this: see the head, W3.
+ * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding
+ * the lock for writing. Keeps a program that maps and unmaps in ever new places from filling the heap
+ * with empty tables. The flush of whoever cleared the entries does not do for this: see the head, W3.
  *
  * @stepped page table
  */
-export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+export function* freeEmptyLeaves(
+  machine: Machine,
+  table: FlushedTable,
+  startPage: number,
+  endPage: number,
+): Task<void> {
   const { memory } = machine;
-  memory.ensure(mm.pgd + PGD_WORDS);
+  memory.ensure(table.pgd + PGD_WORDS);
   const unlinked: number[] = [];
   let unlinkedFrom = startPage;
   const first = Math.ceil(startPage / LEAF_WORDS) * LEAF_WORDS;
   for (let page = first; page + LEAF_WORDS <= endPage;) {
-    const mid = wordAt(memory.words, mm.pgd + Math.floor(page / MID_SPAN_PAGES));
+    const mid = wordAt(memory.words, table.pgd + Math.floor(page / MID_SPAN_PAGES));
     if (mid === 0) {
       page = page - (page % MID_SPAN_PAGES) + MID_SPAN_PAGES;
       continue;
@@ -196,19 +218,20 @@ export function* freeEmptyLeaves(machine: Machine, mm: Mm, startPage: number, en
       unlinked.push(leaf);
     }
     page += LEAF_WORDS;
-    if (unlinked.length === LEAVES_PER_FLUSH) yield* freeUnlinked(machine, mm, unlinked.splice(0), unlinkedFrom, page);
+    if (unlinked.length === LEAVES_PER_FLUSH)
+      yield* freeUnlinked(machine, table, unlinked.splice(0), unlinkedFrom, page);
   }
-  if (unlinked.length > 0) yield* freeUnlinked(machine, mm, unlinked, unlinkedFrom, endPage);
+  if (unlinked.length > 0) yield* freeUnlinked(machine, table, unlinked, unlinkedFrom, endPage);
 }
 
 /** W3: `leaves` of [startPage, endPage) are in no table any more; frees them once no walk that found one is believed. */
 function* freeUnlinked(
   machine: Machine,
-  mm: Mm,
+  table: FlushedTable,
   leaves: readonly number[],
   startPage: number,
   endPage: number,
 ): Task<void> {
-  yield* mm.shootdown.flush(startPage, endPage);
+  yield* table.shootdown.flush(startPage, endPage);
   for (const leaf of leaves) yield* machine.heap.freeWords(leaf, LEAF_WORDS);
 }
