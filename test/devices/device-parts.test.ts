@@ -69,13 +69,13 @@ test("a page bounces after so many lost copies within the window, and gets anoth
     const page = 2 ** 32 - 700;
     let now = 0x7fffff00; // wraps soon
     for (let i = 1; i < THRASH_EVENTS; i++) {
-      thrash.note(page, now);
+      thrash.noteLoss(page, now);
       assert.equal(thrash.isThrashing(page), false);
       now = (now + THRASH_WINDOW_MS + 1) | 0;
     }
-    thrash.note(page, now);
+    thrash.noteLoss(page, now);
     assert.equal(thrash.isThrashing(page), false, "they were too far apart");
-    for (let i = 1; i < THRASH_EVENTS; i++) thrash.note(page, now);
+    for (let i = 1; i < THRASH_EVENTS; i++) thrash.noteLoss(page, now);
     assert.equal(thrash.isThrashing(page), true);
     assert.equal(device.stats.thrashing, 1);
     assert.equal(thrash.isThrashing(page + 1), false);

@@ -184,7 +184,7 @@ export const deviceCommands: readonly Covered[] = [
     name: "command-snapshot-vs-madvise",
     summary: "The owner looks at two pages that the CPU discards together: it sees both, or none.",
     tasks: {
-      snapshot: [["hmm/valid.hmmRangeValid"], snapshotsBoth],
+      snapshot: [["hmm/snapshot.hmmRangeSnapshot"], snapshotsBoth],
       madvise: [["mm/madvise.doMadvise"], discardBoth],
     },
   }),

@@ -7,6 +7,8 @@ import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { DevicePlace } from "../../../src/devices/software/device-list.ts";
 import { DeviceRecord } from "../../../src/devices/software/device-record.ts";
 import { joinDevice, leaveDevice } from "../../../src/devices/software/device-state.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { POISON_FREE } from "../../../src/memory/poison.ts";
 import { selectAgent } from "../../../src/sync/agents.ts";
 import { ENODEV } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
@@ -16,6 +18,8 @@ import { makeDevice } from "./stage.ts";
 
 interface World {
   readonly place: DevicePlace;
+  /** What the device's mirror is a part of. */
+  readonly hmmAt: number;
   /** What the owner does until it dies. */
   readonly idles: Cell;
 }
@@ -30,7 +34,17 @@ function makeWorld(rig: HmmRig): World {
   const { record } = makeDevice(rig, 1);
   selectAgent(memory, self);
   const idles = new Cell(memory, rig.run(heap.allocWords(512)), "idles");
-  return { place: { recordAt: record.at, serial: record.serial }, idles };
+  return { place: { recordAt: record.at, serial: record.serial }, hmmAt: rig.mm.hmm, idles };
+}
+
+/** A device that is gone has let go of the space, whose only mirror it had. */
+function checkHmm({ hmmAt }: World, rig: HmmRig): void {
+  if (rig.books().includes("softwareDevice")) return;
+  const references = rig.machine.memory.words[hmmAt + Hmm.offset.refs];
+  assert(
+    references === 0 || references === POISON_FREE,
+    `the device is gone, and ${references} references of its hmm are not`,
+  );
 }
 
 function* join({ place }: World, { machine }: HmmRig): Task<void> {
@@ -59,6 +73,7 @@ function make(name: string, summary: string, body: Body, isTwin: boolean): AnySc
       },
       join: body,
     },
+    check: checkHmm,
   });
 }
 

@@ -102,7 +102,7 @@ export function* bounceBefore({ record }: DeviceWorld, page: number, service: Fa
   const errno = yield* service.resolve(page, false, true);
   assert(errno === 0, `page ${page} was answered ${errno}`);
   const thrash = new ThrashTable(record);
-  for (let times = 0; times < 3; times++) thrash.note(page, LONG_AGO_MS);
+  for (let times = 0; times < 3; times++) thrash.noteLoss(page, LONG_AGO_MS);
 }
 
 /** A page that was left in RAM for long enough gets a copy again; one that may be written stays. */
@@ -214,7 +214,7 @@ export const rounds: readonly Covered[] = [
     pages: 1,
     frames: 1,
     body: bouncing,
-    runs: [...RESOLVE, "devices/software/thrash.note", "devices/software/thrash.isThrashing"],
+    runs: [...RESOLVE, "devices/software/thrash.noteLoss", "devices/software/thrash.isThrashing"],
   }),
   alone({
     name: "bounced",

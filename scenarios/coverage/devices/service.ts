@@ -23,7 +23,7 @@ import type { Task } from "../../../src/sync/task.ts";
 import { DONE_TRUE } from "../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
 import { colliding } from "./rounds.ts";
-import { type Body, type DeviceWorld, playing } from "./stage.ts";
+import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
 
 /** As a thread of the device whose work item has faulted and must wait. */
 export function* resolve(
@@ -101,7 +101,7 @@ function* almostBouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
   yield* rig.discard(RIG_PAGE, 1);
   yield* resolve(world, rig, RIG_PAGE + 1, false);
   const thrash = new ThrashTable(world.record);
-  for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.note(page, 0);
+  for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.noteLoss(page, 0);
 }
 
 /** Its page cannot be copied: each time somebody comes in between. */
@@ -192,9 +192,10 @@ export const deviceServices: readonly Covered[] = [
     frames: 2,
     pages: 2,
     before: almostBouncing,
+    exploration: { ...BOUNDED, preemptions: 1 },
     tasks: {
-      read: [["devices/software/thrash.note"], collide],
-      store: [["devices/software/thrash.note", ...LET_GO], storeNext],
+      read: [["devices/software/thrash.noteLoss"], collide],
+      store: [["devices/software/thrash.noteLoss", ...LET_GO], storeNext],
     },
     check: ({ record }) => {
       const { thrashing } = readStats(record);

@@ -265,7 +265,7 @@ export class FaultService {
     if (demanded === 0 || work.wantOf(first) !== WANT_READ) return;
     const { driverLock } = this.device.table;
     yield* driverLock.lock();
-    this.device.thrash.note(first, sharedMs());
+    this.device.thrash.noteLoss(first, sharedMs());
     yield* driverLock.unlock();
     work.setWant(first, WANT_REMOTE);
     yield* this.#spans.serve(first, first + 1);

@@ -55,7 +55,7 @@ function* invalidate(mirror: HmmMirror, range: InvalidateRange): Task<Errno> {
   else if (!(yield* driverLock.tryLock())) return EAGAIN;
   count(record, INVALIDATIONS);
   const isStore = endPage - startPage <= STORE_PAGES_MAX && (event === EVENT_PROTECTION_PAGE || event === EVENT_CLEAR);
-  yield* table.dropRange(startPage, endPage, isStore ? (page) => thrash.note(page, sharedMs()) : undefined);
+  yield* table.dropRange(startPage, endPage, isStore ? (page) => thrash.noteLoss(page, sharedMs()) : undefined);
   if (event === EVENT_UNMAP) yield* table.freeLeaves(startPage, endPage);
   yield* driverLock.unlock();
   return 0;

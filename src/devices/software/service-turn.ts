@@ -97,6 +97,8 @@ export function* dropTurn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
 /**
  * Takes the turn from a thread that has died with it. Called when a thread of the device, or its owner, is reaped: so nothing has to be listed for each turn, and there is no
  * moment at which a dead thread has the turn and nobody knows.
+ *
+ * @stepped device turn
  */
 export function* releaseTurnOfDead(machine: Machine, record: DeviceRecord): Task<void> {
   const { memory, at } = record;

@@ -43,8 +43,12 @@ export class ThrashTable {
     record.memory.ensure(this.#at + THRASH_WORDS);
   }
 
-  /** A copy of the page was lost to a store of the CPU, or could not be made because of one. */
-  note(page: number, nowMs: number): void {
+  /**
+   * A copy of the page was lost to a store of the CPU, or could not be made because of one.
+   *
+   * @stepped thrash
+   */
+  noteLoss(page: number, nowMs: number): void {
     const { words } = this.#memory;
     const at = this.#entryOf(page);
     const isKnown = plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + EVENTS) > 0;
