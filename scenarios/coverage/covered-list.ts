@@ -48,6 +48,7 @@ import { spacesWithoutMemory } from "./space/no-memory.ts";
 import { spaceOperations } from "./space/operations.ts";
 import { spaces } from "./space/spaces.ts";
 import { views } from "./space/views.ts";
+import { asShipped } from "./sync/as-shipped.ts";
 import { foundDead } from "./sync/found-dead.ts";
 import { joinings } from "./sync/joining.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
@@ -63,6 +64,7 @@ export const covered: readonly Covered[] = [
   ...waits,
   ...lifetimes,
   ...spelledOut,
+  ...asShipped,
   ...joinings,
   ...liveness,
   ...semaphoreTurns,

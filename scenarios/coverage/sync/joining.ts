@@ -18,13 +18,12 @@ import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import {
   FIRST,
-  listenersOf,
+  listensNoMore,
   reserveRecords,
   standing,
   strangeThread,
   threadOf,
   tokensAreCovered,
-  tokensOf,
 } from "./threads.ts";
 
 const RECORDS = 5;
@@ -74,7 +73,7 @@ function nobodyIsLeft({ memory }: Joining): void {
   const left = agentRecordsLeft(memory);
   assert(left === AGENT_LIMIT - 2, `${AGENT_LIMIT - left} records are taken, by the tasks' two threads`);
   for (const id of [FIRST, RECORDS - 2, RECORDS - 1]) {
-    assert(tokensOf(memory, id) === 0 && listenersOf(memory, id) === 0, "a thread that has left still listens");
+    listensNoMore(memory, id);
   }
 }
 

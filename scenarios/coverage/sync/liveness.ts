@@ -27,6 +27,7 @@ import {
   everybodyLives,
   listenersOf,
   listensAs,
+  listensNoMore,
   reserveRecords,
   standing,
   strangeThread,
@@ -241,7 +242,7 @@ const abandoning = covering<Watched>({
   check: ({ memory }) => {
     assert(memory.words[DEATHS] === 0, "who abandons a machine is taken for dead");
     assert(standing(memory, FIRST) === AGENT_FREE, "the machine is abandoned, and somebody is there");
-    assert(tokensOf(memory, FIRST) === 0 && listenersOf(memory, FIRST) === 0, "somebody still listens");
+    listensNoMore(memory, FIRST);
   },
   twins: [
     {

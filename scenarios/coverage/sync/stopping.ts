@@ -18,6 +18,7 @@ import { HmmError, assert } from "../../../src/sync/errors.ts";
 import { checkPanic, declarePanic, hasPanicked, isAlerted, panic, panicInfo } from "../../../src/sync/panic.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
 import { runInSteps } from "../../../src/sync/stepping.ts";
+import { park, step } from "../../../src/sync/task.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
@@ -50,6 +51,7 @@ function* stopAndThrow({ memory, first }: Stopping, { code, message, lock, agent
     yield* runInSteps(panic, memory, code, message, lock, agent);
   } catch (error) {
     assert(error instanceof HmmError, "it throws something else");
+    assert(hasPanicked(memory), "it throws, and the machine goes on");
     if (error.message === message) yield* first.store(2);
   }
 }
@@ -121,10 +123,13 @@ function* sleep({ memory, condition, queue }: Sleeping, lists: boolean): Task<vo
   yield* condition.mutex.lock();
   if (!hasPanicked(memory)) {
     if (lists) memory.words[waitingOn] = queue;
-    yield* condition.wait();
+    // As the condition waits, but without taking the mutex again, which would be to wait for the one who stops the machine.
+    yield* step(memory, "release", condition.mutex.at, Condition.WORDS, "sleepers");
+    const sequence = memory.words[queue]!;
+    condition.mutex.unlockNow();
+    yield park(memory, queue, sequence, Infinity, "sleepers");
     assert(panicInfo(memory)?.message === LONG.message, "it is woken, and is not told why");
-  }
-  yield* condition.mutex.unlock();
+  } else yield* condition.mutex.unlock();
 }
 
 const asleep = covering<Sleeping>({

@@ -6,11 +6,13 @@
 import { selectAgent } from "../../../src/sync/agents.ts";
 import {
   AGENTS_USED,
+  AGENT_LIVENESS,
   AGENT_LIVE,
   AGENT_STATE,
   AGENT_STATE_MASK,
   AGENT_TOKENS,
   DEATHS,
+  LIVENESS_WORDS,
   agentRecord,
 } from "../../../src/sync/control-block.ts";
 import { assert } from "../../../src/sync/errors.ts";
@@ -63,6 +65,14 @@ export function listensAs(memory: SharedMemory, agentId: number, count: number):
 /** How many listeners the registration has that the record is about now. */
 export function listenersOf(memory: SharedMemory, agentId: number): number {
   return listenersAt(livenessWord(agentRecord(agentId), stateOf(memory, agentId)));
+}
+
+/** The thread that had the record has left: it has no tokens, and nobody listens under any registration of that record. */
+export function listensNoMore(memory: SharedMemory, agentId: number): void {
+  const word = agentRecord(agentId) + AGENT_LIVENESS;
+  const counts = Array.from({ length: LIVENESS_WORDS }, (_, i) => listenersAt(word + i));
+  const isSilent = tokensOf(memory, agentId) === 0 && counts.every((count) => count === 0);
+  assert(isSilent, `a thread that has left still listens: ${counts.join(", ")}`);
 }
 
 export function tokensOf({ words }: SharedMemory, agentId: number): number {
