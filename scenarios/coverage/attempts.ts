@@ -56,10 +56,13 @@ function modelOf<S>({ rig: room, setup, act, also, undo }: Attempt<S>, tasks: nu
   return { after, books: rig.books() };
 }
 
-/** The space goes, after `undoing`. */
+/** The space goes, after `undoing`, and its top table with it. */
 export function* leave({ machine, mm }: HmmRig, undoing?: Task<unknown>): Task<void> {
+  const topTables = (): number => machine.heap.accounting().find(({ name }) => name === "words4096")?.live ?? 0;
   if (undoing !== undefined) yield* undoing;
+  const before = topTables();
   yield* mmput(machine, mm);
+  assert(topTables() === before - 1, "the space's top table is still there");
   yield* (yield* notifierSrcu(machine)).barrier();
 }
 
@@ -95,6 +98,7 @@ function* tryTwice<S>(attempt: Attempt<S>, rig: HmmRig, { shared, model }: World
   requireSame("when it is done", mapped(rig, RIG_PAGE), wanted);
   requireSame("when it is done", after, model.after);
   yield* leave(rig, undo?.(rig, shared, answer));
+  requireNothingLeft(rig);
 }
 
 /** Names the lines that differ. */

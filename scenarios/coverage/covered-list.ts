@@ -22,6 +22,7 @@ import { dma } from "./hmm/dma.ts";
 import { driverCalls } from "./hmm/driver-calls.ts";
 import { inFlight } from "./hmm/in-flight.ts";
 import { manyInvalidations } from "./hmm/many-invalidations.ts";
+import { mirrorsBesideEachOther } from "./hmm/mirrors.ts";
 import { hmmWithoutMemory } from "./hmm/no-memory.ts";
 import { hmmPairs } from "./hmm/pairs.ts";
 import { allocators } from "./memory/allocators.ts";
@@ -95,6 +96,7 @@ export const covered: readonly Covered[] = [
   ...manyInvalidations,
   ...driverCalls,
   ...hmmWithoutMemory,
+  ...mirrorsBesideEachOther,
   ...spaces,
   ...spaceOperations,
   ...bulkCopies,

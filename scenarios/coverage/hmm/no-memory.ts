@@ -6,7 +6,6 @@
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import { RIG_DEVICE_OPS, RigDevice } from "../../../src/checker/rig/rig-device.ts";
 import { IN_FLIGHT_INLINE } from "../../../src/hmm/hmm-struct.ts";
-import { MIRROR_OPS_IN_USE_MAX, dropMirrorOps, registerMirrorOps, useMirrorOps } from "../../../src/hmm/mirror-ops.ts";
 import { hmmRangeAlloc, hmmRangeFree } from "../../../src/hmm/range.ts";
 import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
 import { invalidateRange } from "../../../src/mm/zap.ts";
@@ -20,17 +19,7 @@ import { assert } from "../../../src/sync/errors.ts";
 import { type Task, doneNumber } from "../../../src/sync/task.ts";
 import { type Attempt, attempted, crowded } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-
-/** As many drivers as a machine can have in use. */
-const DRIVERS: readonly number[] = Array.from({ length: MIRROR_OPS_IN_USE_MAX }, (_, i) =>
-  registerMirrorOps(`rig driver ${i}`, { invalidate: () => doneNumber(0) }),
-);
-
-/** Nobody has a driver in use: there is room for as many as there can be. */
-function* requireNoDrivers({ machine }: HmmRig): Task<void> {
-  for (const id of DRIVERS) assert((yield* useMirrorOps(machine, id)) === 0, "a driver that has gone is still in use");
-  for (const id of DRIVERS) yield* dropMirrorOps(machine, id);
-}
+import { requireNoDrivers } from "./drivers.ts";
 
 const REGISTER = ["hmm/mirror.hmmMirrorRegister", "hmm/get-or-create.hmmGetOrCreate", "hmm/mirror-ops.useMirrorOps"];
 
@@ -61,6 +50,7 @@ function* comeFor(rig: HmmRig, device: RigDevice, use: () => Task<number>): Task
   if (answer >= 0) return answer;
   yield* unregister(rig, device);
   device.mirror.init(RIG_DEVICE_OPS);
+  assert(device.mirror.record.hmm === 0, "a mirror that is not registered names a hmm");
   return answer;
 }
 

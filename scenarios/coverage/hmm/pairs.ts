@@ -7,6 +7,7 @@ import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scenario.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
@@ -153,6 +154,9 @@ function againstExit(act: Act): Covered {
     check: ({ device }, rig) => {
       assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
       assert(rig.mm.users.read() === 0 && rig.mm.pgd === 0, "the space is still there");
+      const { releasedWithRanges, mirrorErrors, notifiers } = Hmm.at(rig.machine.memory, rig.mm.hmm);
+      const told = `${releasedWithRanges}, ${mirrorErrors}, ${notifiers}`;
+      assert(told === "0, 0, 0", `released with ranges, errors, in flight: ${told}`);
     },
   });
   const exit = ["mm/mm.mmput", "hmm/invalidate.hmmRelease"];
