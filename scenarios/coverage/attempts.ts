@@ -10,7 +10,7 @@ import { mmput } from "../../src/mm/mm.ts";
 import { notifierSrcu } from "../../src/notifier/mmu-notifier.ts";
 import { EMFILE, ENOMEM } from "../../src/sync/errno.ts";
 import { assert } from "../../src/sync/errors.ts";
-import { addResource, removeResource, resourceKind } from "../../src/sync/resources.ts";
+import { addResource, listedResources, removeResource, resourceKind } from "../../src/sync/resources.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Covered, Layer } from "./covered.ts";
@@ -60,6 +60,8 @@ function modelOf<S>({ rig: room, setup, act, also, undo }: Attempt<S>, tasks: nu
 export function* leave({ machine, mm }: HmmRig, undoing?: Task<unknown>): Task<void> {
   const topTables = (): number => machine.heap.accounting().find(({ name }) => name === "words4096")?.live ?? 0;
   if (undoing !== undefined) yield* undoing;
+  const { memory } = machine;
+  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
   const before = topTables();
   yield* mmput(machine, mm);
   assert(topTables() === before - 1, "the space's top table is still there");

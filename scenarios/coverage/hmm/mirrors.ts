@@ -79,7 +79,7 @@ const comeBesideGo: Covered = {
     name: "coverage/hmm/mirror-vs-last-unregister",
     summary: "A mirror comes while the only other one of the space goes: it finds the hmm, or makes one.",
     rig: { pages: 1 },
-    exploration: BOUNDED,
+    exploration: { engine: "bounded", preemptions: 1 },
     setup: (rig) => [new RigDevice(rig), deviceOf(rig, 1)],
     tasks: {
       *come([device], rig) {

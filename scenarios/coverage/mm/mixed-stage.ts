@@ -55,7 +55,8 @@ export function mapping(page: number, pages: number, more: Partial<MmapRequest> 
   return { ...place, protection: RW, shared: false, bufferPfn: 0, offsetPages: 0, ...more };
 }
 
-function stamp(rig: HmmRig, page: number): void {
+/** The page, which is there, says its number and 100. */
+export function stamp(rig: HmmRig, page: number): void {
   const pfn = ptePfn(rig.entryOf(RIG_PAGE + page));
   rig.machine.ram.section(pfn).i32[rig.machine.ram.wordIndex(pfn)] = 100 + page;
 }

@@ -17,6 +17,7 @@ import { BUFFER, PRIVATE, type Stage, address, changed, onStage, stageWith } fro
 import { withoutFlush } from "./left-out.ts";
 import { type Forked, copyOnWrite, onMixedStage } from "./no-memory.ts";
 import { remaps } from "./no-memory-moves.ts";
+import { carefulViews, viewsOfFamilies } from "./view-attempts.ts";
 import { witnessed } from "./witnesses.ts";
 
 /** The private pages are write-protected for a device that copies them. */
@@ -106,9 +107,10 @@ const trackPages: Attempt<Stage> = onStage({
 });
 
 export const witnessedCalls: readonly Covered[] = [
-  ...[...onMixedStage, ...remaps, ...attempts].map((attempt) => witnessed(attempt)),
+  ...[...onMixedStage, ...remaps, ...attempts, ...carefulViews].map((attempt) => witnessed(attempt)),
   witnessed(trackPages, { "without-flush": (rig) => withoutFlush(1, track(rig)) }),
   witnessed(writeTracked, { untold: writeUntold }),
   witnessed(copyOnWrite),
   witnessed(trackedCopy),
+  ...viewsOfFamilies.map((attempt) => witnessed(attempt)),
 ];
