@@ -22,11 +22,11 @@ const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const BEFORE = 7;
 
 type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
-type Integer = "u8" | "u16" | "u32";
+type Integer = "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
 type Float = "f32" | "f64";
 
 /** Where the code of a width stands. */
-const moduleOf = (width: Integer | Float): string => `mmu/widths/${width}-access`;
+const moduleOf = (width: Integer | Float): string => `mmu/${width === "i32" ? "" : "widths/"}${width}-access`;
 
 const integer = (memory: TypedAccess, width: Integer): IntegerAccess => memory[width];
 const value = (memory: TypedAccess, width: Integer | Float): ValueAccess => memory[width];
@@ -65,6 +65,27 @@ function swap(width: Integer): Body {
 
 function store(width: Integer | Float): Body {
   return (_shared, rig) => callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, 1);
+}
+
+function atomicStore(width: Integer): Body {
+  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).memory, width), "atomicStore", ADDRESS, 1);
+}
+
+/** Each integer width after the other, by one thread: every operation does what it says. */
+function* useAll(_shared: undefined, rig: HmmRig): Task<void> {
+  for (const width of INTEGERS) {
+    const access = integer(new RigCpu(rig).memory, width);
+    const at = ADDRESS + 64;
+    const require = (is: number, wanted: number, what: string): void =>
+      assert(is === wanted, `${what} of ${width} gave ${is}, not ${wanted}`);
+    yield* callInSteps(access, "atomicStore", at, 5);
+    require(yield* callInSteps(access, "load", at), 5, "load");
+    require(yield* callInSteps(access, "atomicLoad", at), 5, "atomicLoad");
+    require(yield* callInSteps(access, "atomicAdd", at, 2), 5, "atomicAdd");
+    require(yield* callInSteps(access, "atomicCompareExchange", at, 6, 1), 7, "atomicCompareExchange");
+    require(yield* callInSteps(access, "atomicCompareExchange", at, 7, 0), 7, "atomicCompareExchange");
+    require(yield* callInSteps(access, "atomicLoad", at), 0, "atomicLoad");
+  }
 }
 
 /** What the page holds in the end: a plain look, once everybody has ended. */
@@ -127,8 +148,11 @@ function counting(width: Integer): Covered {
   };
 }
 
-function losing(width: Integer | Float, operation: "swap" | "store", body: Body): Covered {
-  const method = operation === "swap" ? "atomicCompareExchange" : "store";
+/** Operations that write, by the name of the task. */
+const METHODS = { swap: "atomicCompareExchange", set: "atomicStore", store: "store" } as const;
+
+function losing(width: Integer | Float, operation: keyof typeof METHODS, body: Body): Covered {
+  const method = METHODS[operation];
   const parts = {
     summary: `A thread's ${method} of a ${width} while another gives the page up: it goes to the page, or to the new one.`,
     width,
@@ -158,10 +182,24 @@ function losing(width: Integer | Float, operation: "swap" | "store", body: Body)
   };
 }
 
-const INTEGERS: readonly Integer[] = ["u8", "u16", "u32"];
+const INTEGERS: readonly Integer[] = ["u8", "i8", "u16", "i16", "u32", "i32"];
 
 export const widths: readonly Covered[] = [
   ...INTEGERS.map(counting),
   ...INTEGERS.map((width) => losing(width, "swap", swap(width))),
-  ...(["u8", "u16", "f32", "f64"] as const).map((width) => losing(width, "store", store(width))),
+  ...INTEGERS.map((width) => losing(width, "set", atomicStore(width))),
+  ...([...INTEGERS, "f32", "f64"] as const).map((width) => losing(width, "store", store(width))),
+  {
+    layer: "mmu",
+    scenario: rigScenario<undefined>({
+      name: "coverage/mmu/alone/every-width",
+      summary: "One thread stores, loads, adds and exchanges in every width.",
+      rig: { pages: 1 },
+      setup: () => undefined,
+      tasks: { task: useAll },
+      balanced: true,
+    }),
+    twins: [],
+    runs: { task: INTEGERS.flatMap((width) => [`${moduleOf(width)}.atomicLoad`, `${moduleOf(width)}.atomicStore`]) },
+  },
 ];
