@@ -51,6 +51,7 @@ import { spaces } from "./space/spaces.ts";
 import { views } from "./space/views.ts";
 import { asShipped } from "./sync/as-shipped.ts";
 import { foundDead } from "./sync/found-dead.ts";
+import { gracePeriods } from "./sync/grace-periods.ts";
 import { joinings } from "./sync/joining.ts";
 import { lifetimes } from "./sync/lifetimes.ts";
 import { liveness } from "./sync/liveness.ts";
@@ -66,6 +67,7 @@ export const covered: readonly Covered[] = [
   ...lifetimes,
   ...spelledOut,
   ...asShipped,
+  ...gracePeriods,
   ...joinings,
   ...liveness,
   ...semaphoreTurns,

@@ -275,6 +275,7 @@ export class Srcu {
       yield* step(memory, "update", at + PENDING, 1, name);
     } finally {
       const slot = findHeld(memory, at, this.callTag);
+      if (slot === 0) bug(`a deferred call of ${name} ends in a thread that is not listed as running one`);
       if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
       dropHeld(memory, slot);
       if (atomicSub(memory.words, at + PENDING, 1) === 1) futexWake(memory.words, at + PENDING, Infinity);

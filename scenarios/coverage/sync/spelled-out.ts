@@ -32,7 +32,7 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
   ],
   "coverage/sync/rwsem-try": [COMPLETE, ["sync/rwsem.tryEnterRead", "sync/rwsem.tryEnterWrite"]],
   "coverage/sync/wait-queue": [BOUNDED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
-  "coverage/sync/wake-one": [COMPLETE, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
+  "coverage/sync/wake-one": [BOUNDED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
   "coverage/sync/completion-each": [BOUNDED, ["sync/completion.take", "sync/completion.addOne"]],
   "coverage/sync/completion-all": [BOUNDED, ["sync/completion.take", "sync/completion.addAll"]],
   "coverage/sync/seqcount": [COMPLETE, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],

@@ -311,6 +311,8 @@ export class Execution {
     const step = this.depth - 1;
     if (step < 0 || this.frontier.weaknesses.has("fuse-sleeping")) return step >= 0;
     const { transition, kind, waits } = this.trace;
+    // Spelled out, the test of a condition is the caller's own code, and the sleep after it compares.
+    if (this.liberties.spelledOut && kind[step] === TEST_CONDITION) return false;
     return choiceOf(transition[step]!) === RUN && queuesAt(kind[step]!, waits[step]!, word);
   }
 }
