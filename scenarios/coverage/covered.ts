@@ -85,5 +85,5 @@ export const limitsOfCoverage: Readonly<Record<string, string>> = {
     "Code between two steps runs as one piece. Plain accesses to fields, arrays and lists are checked for data races, and a test sees every access to the kernel heap, plain or atomic, of every two operations at once (`test/checker/every-access.test.ts`). The entries that a device looks at to choose what to prefetch are read in one step.",
   memory: "Memory models: every step is sequentially consistent, which is what Atomics are.",
   workers:
-    "What needs Workers, messages or a host: `host/`, `space/machine-seat.ts`, the software device's Workers, and which work item comes next (`item-runner.ts`); what serves faults and what a kernel's accesses do is explored, with tasks in the place of threads. They are tested with real threads that are terminated at any moment.",
+    "What needs Workers, messages or a host: `host/`, `space/machine-seat.ts`, and the software device's Workers; what they run, work items and the service of faults, is explored, with tasks in the place of threads. They are tested with real threads that are terminated at any moment.",
 };

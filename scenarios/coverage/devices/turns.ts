@@ -13,6 +13,7 @@ import { viewDevice } from "../../../src/devices/software/device-thread.ts";
 import { FaultRing } from "../../../src/devices/software/fault-ring.ts";
 import { FaultService } from "../../../src/devices/software/fault-service.ts";
 import type { SpanServiceClass } from "../../../src/devices/software/fault-service.ts";
+import { dropTurn } from "../../../src/devices/software/service-turn.ts";
 import { SpanService } from "../../../src/devices/software/span-service.ts";
 import type { Errno } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
@@ -78,14 +79,32 @@ const RUNS = [
   "devices/software/fault-service.serveWaiting",
 ] as const;
 
-function make(name: string, summary: string, first: Body, expects?: FindingKind): AnyScenario {
+/** The first thread has the turn, and has taken out its own fault only: the others came later. */
+function makeWorldInRound(rig: HmmRig): World {
+  const world = makeWorld(rig);
+  world.rings[0]?.drain(() => {});
+  world.record.batchesBegun = 1;
+  world.record.turnOwner = 2; // of agent 1, which the first task plays
+  return world;
+}
+
+/** As at the end of a round. */
+const drop: Body = ({ record }) => dropTurn(record);
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly setup?: (rig: HmmRig) => World;
+  readonly first: Body;
+  readonly expects?: FindingKind;
+}
+
+function make({ setup = makeWorld, first, ...rest }: Parts): AnyScenario {
   return rigScenario<World>({
-    name,
-    summary,
-    ...(expects === undefined ? {} : { expects }),
+    ...rest,
     exploration: { engine: "bounded", preemptions: 2, timeouts: 0 },
     rig: { pages: THREADS },
-    setup: makeWorld,
+    setup,
     tasks: { first, second: serving(1), third: serving(2) },
     check: ({ record }) => assert(record.turnOwner === 0, "somebody has kept the turn"),
   });
@@ -96,19 +115,30 @@ const NAME = "coverage/devices/turn-of-three";
 export const turns: readonly Covered[] = [
   {
     layer: "devices",
-    scenario: make(
-      NAME,
-      "Three threads of the device have recorded a fault each: one serves all, or each its own.",
-      serving(0),
-    ),
+    scenario: make({
+      name: NAME,
+      summary: "Three threads of the device have recorded a fault each: one serves all, or each its own.",
+      first: serving(0),
+    }),
     twins: [
-      make(
-        `${NAME}/takes-anyway`,
-        "A thread says that nobody has the turn, whoever has it.",
-        serving(0, ({ turnOwner }) => turnOwner.store(0)),
-        "assertion",
-      ),
+      make({
+        name: `${NAME}/takes-anyway`,
+        summary: "A thread says that nobody has the turn, whoever has it.",
+        first: serving(0, ({ turnOwner }) => turnOwner.store(0)),
+        expects: "assertion",
+      }),
     ],
     runs: { first: RUNS, second: RUNS, third: RUNS },
+  },
+  {
+    layer: "devices",
+    scenario: make({
+      name: "coverage/devices/turn-handed-over",
+      summary: "A round ends that has not taken the faults of two other threads: they are served by one of them.",
+      setup: makeWorldInRound,
+      first: drop,
+    }),
+    twins: [],
+    runs: { first: ["devices/software/service-turn.dropTurn"], second: RUNS, third: RUNS },
   },
 ];

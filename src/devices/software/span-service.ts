@@ -40,6 +40,7 @@ import { trackRange } from "../../mm/track.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/errno.ts";
+import { assert } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES } from "../prefetch.ts";
@@ -304,21 +305,19 @@ export class SpanService {
       this.#failAll(startPage, endPage, ENOMEM);
       return;
     }
-    let replacedCopy = false;
     for (let page = startPage; page < endPage; page++) {
       const want = this.work.wantOf(page);
       if (want === WANT_NOTHING) continue;
-      if (this.#programPage(page, firstIndex + page - startPage, want, page - startPage)) replacedCopy = true;
+      this.#programPage(page, firstIndex + page - startPage, want, page - startPage);
     }
-    if (replacedCopy) yield* table.shootdown.flush(startPage, endPage);
   }
 
   /**
-   * Puts one translation in. True: a copy went out for it.
+   * Puts one translation in.
    *
    * @stepped device entry
    */
-  #programPage(page: number, index: number, want: number, i: number): boolean {
+  #programPage(page: number, index: number, want: number, i: number): void {
     const { table, machine } = this.device;
     const { record, frames } = table;
     const { words } = machine.memory;
@@ -326,7 +325,7 @@ export class SpanService {
     const old = wordAt(words, index);
     const slot = this.#frameOf[i]!;
     if (slot >= 0) {
-      if (old !== 0) return false; // the frame goes back with those that were not used
+      if (old !== 0) return; // the frame goes back with those that were not used
       const frame = this.#frames[slot]!;
       this.#frames[slot] = -1;
       frames.bind(frame, page, want !== WANT_PREFETCH);
@@ -334,17 +333,16 @@ export class SpanService {
       count(record, PAGES_TO_DEVICE);
       if (want === WANT_PREFETCH) count(record, PREFETCHED);
       else this.work.copiesLeft--;
-      return false;
+      return;
     }
-    if ((entry & ENTRY_PRESENT) === 0 || want === WANT_PREFETCH) return false;
-    if (this.#copyable[i] === 1) return false; // no frame was left: it faults again
-    if (old !== 0 && want !== WANT_WRITE) return false;
-    const isCopy = (old & ENTRY_LOCAL) !== 0;
-    if (isCopy) table.drop(index);
+    if ((entry & ENTRY_PRESENT) === 0 || want === WANT_PREFETCH) return;
+    if (this.#copyable[i] === 1) return; // no frame was left: it faults again
+    if (old !== 0 && want !== WANT_WRITE) return;
+    // A page with a copy cannot be written (P1): making it writable tells the device, which drops the copy first.
+    assert((old & ENTRY_LOCAL) === 0, "a page that may be written has a copy on the device");
     // A page that is read in RAM for a while only gets no more than that: its entry must go when the while is over.
     atomicStore(words, index, want === WANT_REMOTE ? entry & ~ENTRY_WRITE : entry);
     count(record, REMOTE_MAPS);
-    return isCopy;
   }
 
   /** hmmRangeFault stopped at a page: the first that was asked for from there on cannot be had. */
