@@ -22,8 +22,8 @@ import type { Choice, Transition } from "../steps/trace.ts";
 import { watchPlainAccesses } from "../watch/plain-accesses.ts";
 import { Watchers } from "../watch/watchers.ts";
 import type { Witness } from "../watch/witness.ts";
-import { castOf } from "./cast.ts";
-import type { Cast } from "./cast.ts";
+import { taskSetOf } from "./task-set.ts";
+import type { TaskSet } from "./task-set.ts";
 import { Digests } from "./digests.ts";
 import { otherStep } from "./divergence.ts";
 import { Frontier } from "./frontier.ts";
@@ -66,7 +66,7 @@ export class Execution {
   shared: unknown;
   readonly #scenario: Scenario<unknown>;
   readonly #options: ExecutionOptions;
-  readonly #cast: Cast;
+  readonly #taskSet: TaskSet;
   readonly #threads: Threads;
   readonly #setupShared: unknown;
   /** Whose step the latest one was. */
@@ -77,8 +77,8 @@ export class Execution {
     this.#scenario = scenario;
     this.#options = options;
     this.liberties = liberties;
-    this.#cast = castOf(scenario, liberties.deaths > 0);
-    this.names = this.#cast.names;
+    this.#taskSet = taskSetOf(scenario, liberties.deaths > 0);
+    this.names = this.#taskSet.names;
     this.tasks = this.names.length;
     const initialBytes = (CONTROL_WORDS + (scenario.words ?? DEFAULT_WORDS)) * 4;
     this.memory = scenario.memory?.() ?? SharedMemory.create({ initialBytes });
@@ -93,7 +93,7 @@ export class Execution {
       watched: (scenario.invariants ?? []).map((invariant) => invariant.words(this.#setupShared)),
     });
     this.trace = new Trace(this.tasks, this.footprints);
-    this.frontier = new Frontier(this.#cast, this.start, this.trace, options);
+    this.frontier = new Frontier(this.#taskSet, this.start, this.trace, options);
     this.pending = this.frontier.pending;
     this.pendingCode = this.frontier.pendingCode;
     this.lenience = new Lenience(this.trace, liberties, weaknesses);
@@ -145,7 +145,7 @@ export class Execution {
     this.lenience.forget();
     this.#threads.forget();
     for (let task = 0; task < this.tasks; task++) {
-      const made = this.#cast.makers[task]!(this.shared, memory);
+      const made = this.#taskSet.makers[task]!(this.shared, memory);
       if (this.digests.isFirst) requireTask(made, this.scenarioName, this.names[task]!);
       this.#threads.begin(task, made);
       this.#resume(task, RUN);
@@ -202,7 +202,7 @@ export class Execution {
     const footprint = frontier.footprintOf(task, choiceOf(transition));
     trace.push(transition, code, wait, this.memory.words[wait.index]!, footprint);
     trace.cause[step] = frontier.parking.wokenBy[task]!;
-    if (this.#cast.reaper >= 0) trace.deathFootprint[step] = frontier.footprintOf(task, DEATH);
+    if (this.#taskSet.reaper >= 0) trace.deathFootprint[step] = frontier.footprintOf(task, DEATH);
   }
 
   /** What a step does to the sleep of tasks. */
@@ -247,7 +247,7 @@ export class Execution {
     const effects = deaths.die(task, this.names[task] ?? "", wait);
     this.trace.deathEffects[this.depth - 1] = effects;
     this.#isOver(task);
-    if (deaths.left === 0) this.#isOver(this.#cast.fate);
+    if (deaths.left === 0) this.#isOver(this.#taskSet.fate);
     if (effects.panics && this.#scenario.mustSurvive === true) {
       this.#options.witness.stopped(this, task);
     }

@@ -29,7 +29,7 @@ import {
 } from "../steps/trace.ts";
 import type { Choice, Trace, Transition } from "../steps/trace.ts";
 import type { WatchedRun } from "../watch/watched-run.ts";
-import type { Cast } from "./cast.ts";
+import type { TaskSet } from "./task-set.ts";
 import { Deaths } from "./deaths.ts";
 import { ASLEEP, Parking } from "./parking.ts";
 import type { SearchedRun } from "./searched-run.ts";
@@ -63,7 +63,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   readonly parking: Parking;
   readonly spurious: Spurious;
   readonly deaths: Deaths;
-  readonly #cast: Cast;
+  readonly #taskSet: TaskSet;
   readonly #start: StartingState;
   readonly #mayEndEarly: boolean;
   #alive = 0;
@@ -71,12 +71,12 @@ export class Frontier implements SearchedRun, WatchedRun {
   /** The step that has a place in the order has not come yet. */
   #waitsInOrder = false;
 
-  constructor(cast: Cast, start: StartingState, trace: Trace, options: FrontierOptions) {
+  constructor(taskSet: TaskSet, start: StartingState, trace: Trace, options: FrontierOptions) {
     const { liberties, weaknesses, dependence } = options;
-    this.#cast = cast;
+    this.#taskSet = taskSet;
     this.#start = start;
-    this.names = cast.names;
-    this.tasks = cast.names.length;
+    this.names = taskSet.names;
+    this.tasks = taskSet.names.length;
     this.memory = start.memory;
     this.trace = trace;
     this.footprints = trace.footprints;
@@ -87,7 +87,7 @@ export class Frontier implements SearchedRun, WatchedRun {
     this.pendingCode = new Uint8Array(this.tasks);
     this.parking = new Parking(trace, this.pending, this.pendingCode, weaknesses);
     this.spurious = new Spurious(trace, liberties.spuriousWakes, dependence.wakesQueues);
-    this.deaths = new Deaths(this.memory, this.footprints, liberties.deaths, cast.isMortal);
+    this.deaths = new Deaths(this.memory, this.footprints, liberties.deaths, taskSet.isMortal);
     this.#mayEndEarly = liberties.deaths > 0 || this.waitsMayEnd;
   }
 
@@ -120,11 +120,11 @@ export class Frontier implements SearchedRun, WatchedRun {
     if (task === this.order?.placed) this.#waitsInOrder = false;
     if (choice === TIMEOUT) this.#timeoutsLeft--;
     else if (choice === SPURIOUS) this.spurious.happens();
-    if (task === this.#cast.fate) this.deaths.left = 0;
+    if (task === this.#taskSet.fate) this.deaths.left = 0;
   }
 
   listEnabled(): number {
-    const { fate } = this.#cast;
+    const { fate } = this.#taskSet;
     let count = 0;
     // Fate first: what happens without deaths is explored first.
     if (fate >= 0 && this.pending[fate] !== undefined) this.enabled[count++] = fate;
@@ -136,9 +136,9 @@ export class Frontier implements SearchedRun, WatchedRun {
       } else if (this.mayRun(task, wait)) this.enabled[count++] = task;
       if (!this.#mayEndEarly) continue;
       if (MAY_BLOCK[this.pendingCode[task]!] === 1) {
-        if (this.mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
-        if (this.mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
-        if (this.mayLeave(task, LOOK)) this.enabled[count++] = transitionOf(task, LOOK);
+        if (this.#mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
+        if (this.#mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
+        if (this.#mayLeave(task, LOOK)) this.enabled[count++] = transitionOf(task, LOOK);
       }
       if (this.#mayDie(task)) this.enabled[count++] = transitionOf(task, DEATH);
     }
@@ -171,7 +171,7 @@ export class Frontier implements SearchedRun, WatchedRun {
     if (wait === undefined) return false;
     if (choice === RUN) return this.mayRun(task, wait);
     if (choice === DEATH) return this.#mayDie(task);
-    if (choice < WAKE) return this.mayLeave(task, choice);
+    if (choice < WAKE) return this.#mayLeave(task, choice);
     return this.parking.sleepsOn(choice - WAKE, wait.index);
   }
 
@@ -191,13 +191,13 @@ export class Frontier implements SearchedRun, WatchedRun {
   }
 
   /** Whether the task's wait may end by itself now: it sleeps, and the budget is not used up. */
-  mayLeave(task: number, choice: Choice): boolean {
+  #mayLeave(task: number, choice: Choice): boolean {
     const wait = this.pending[task];
     if (wait === undefined || !this.#couldLeave(task, choice, wait)) return false;
     return !this.isHeldBack(task) && !this.mayRun(task, wait);
   }
 
-  /** As {@link mayLeave}, whether or not it is being woken. */
+  /** The same of a wait that may be being woken. */
   #couldLeave(task: number, choice: Choice, wait: Wait): boolean {
     const code = this.pendingCode[task]!;
     if (choice === LOOK) return this.deaths.mayLook(task, code);
@@ -234,7 +234,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   }
 
   isFate(transition: Transition): boolean {
-    return transition === this.#cast.fate;
+    return transition === this.#taskSet.fate;
   }
 
   initial(word: number): number {
@@ -242,14 +242,14 @@ export class Frontier implements SearchedRun, WatchedRun {
   }
 
   get unfinished(): number {
-    const { reaper } = this.#cast;
+    const { reaper } = this.#taskSet;
     return reaper >= 0 && this.isIdle(reaper) ? this.#alive - 1 : this.#alive;
   }
 
   /** Whether a task that is not over has nothing to do: the reaper without a death. */
   isIdle(task: number): boolean {
     const wait = this.pending[task];
-    return task === this.#cast.reaper && wait !== undefined && this.deaths.isIdle(wait);
+    return task === this.#taskSet.reaper && wait !== undefined && this.deaths.isIdle(wait);
   }
 
   /** The machine has stopped: nothing holds any more but that nobody waits for ever. */

@@ -1,6 +1,7 @@
 /**
- * @module What a program means: its states, and what each step makes of one. Written from the table of operations in
- * src/sync/explored.ts and the descriptions of the primitives; it shares no code with them, nor with the checker.
+ * @module What a program means: its states, and what each step makes of one. It is written from the
+ * table of operations in src/sync/step-kinds.ts and the descriptions of the primitives. It shares no
+ * code with them, nor with the checker.
  */
 
 import { CONDITION, CONDITION_MUTEX, MUTEX, QUEUE, REFERENCES, compile, registersOf } from "./instructions.ts";

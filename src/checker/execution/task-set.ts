@@ -11,7 +11,7 @@ import { FATE, REAPER, fate, reaper } from "./deaths.ts";
 
 const NOBODY = -1;
 
-export interface Cast {
+export interface TaskSet {
   readonly names: readonly string[];
   /** Of each task: what makes it, from what the tasks share. */
   readonly makers: readonly ((shared: unknown, memory: SharedMemory) => Task<unknown>)[];
@@ -24,7 +24,7 @@ export interface Cast {
 }
 
 /** Throws RangeError if the scenario has no tasks or too many. */
-export function castOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: boolean): Cast {
+export function taskSetOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: boolean): TaskSet {
   const own = Object.keys(tasks);
   const names = [...own, ...(mayDie ? [REAPER, FATE] : [])];
   if (names.length === 0 || names.length > TASK_LIMIT) {
