@@ -12,6 +12,7 @@ import { doFork } from "../../../src/mm/fork.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
 import { MAP_FIXED_NOREPLACE, doMmap } from "../../../src/mm/mmap.ts";
+import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../../src/mm/vma.ts";
 import { leafOf, pteIndex } from "../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../src/mm/pte.ts";
@@ -118,6 +119,20 @@ const mmapWaits: Covered = waiting(
   (rig) => rig.mm.vmaCount === 1 && live(rig, "shmem") > 0,
 );
 
+function* openAndClose(_world: World, { machine, mm }: HmmRig): Task<void> {
+  const view = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+  assert(view > 0, `the view answered ${view}`);
+  yield* viewClose(machine, view);
+}
+
+const closeWaits: Covered = waiting(
+  "view-close-waits",
+  "A thread dies while it waits for the lock under which it would open or close a view: the reaper closes it.",
+  openAndClose,
+  ["mm/view-open.viewOpen", "mm/view-open.viewClose"],
+  ({ mm }) => !mm.holds.isEmpty(),
+);
+
 export const deathsInForks: readonly Covered[] = [
   {
     layer: "mm",
@@ -148,4 +163,5 @@ export const deathsInForks: readonly Covered[] = [
   },
   forkWaits,
   mmapWaits,
+  closeWaits,
 ];

@@ -48,7 +48,11 @@ function* twoComeAndGo([one, other]: readonly RigDevice[], rig: HmmRig): Task<vo
   for (const device of [one, other]) assert((yield* device.register()) === 0, "a device could not be registered");
   assert((yield* hmmRangeRegister(range, one.mirror, ADDRESS, ADDRESS + PAGE_BYTES)) === 0, "no range");
   yield* other.unregister();
+  // Is listed where the mirror was.
+  const late = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
+  assert(typeof late !== "number", "there is no memory for a range");
   yield* mustBeTold("unregistering twice", () => other.unregister());
+  yield* hmmRangeFree(late);
   yield* mustBeTold("unregistering a mirror with a range", () => one.unregister());
   assert(yield* hmmRangeValid(range), "a range is not valid, and nothing has changed");
   yield* hmmRangeUnregister(range);
