@@ -186,9 +186,25 @@ export function step(
  * As {@link step}, of the test of a condition: a step also where the primitives are spelled out
  * (stepping.ts), since it is the caller's own code, in which nothing else is one.
  */
-export function conditionStep(memory: SharedMemory, index: number, label: string, reads?: WordRange): Task<void> {
+export function conditionStep(
+  memory: SharedMemory,
+  index: number,
+  label: string,
+  condition: () => boolean,
+  reads?: WordRange,
+): Task<void> {
   if (memory.mode !== EXPLORED && !memory.isSpelledOut) return DONE;
-  return offer(describe("testCondition", memory, index, 0, label, 0, Infinity, reads));
+  const wait = describe("testCondition", memory, index, 0, label, 0, Infinity, reads);
+  if (reads !== undefined) conditions.set(wait, condition);
+  return offer(wait);
+}
+
+/** What is about to be tested, where the test says which words it reads. */
+const conditions = new WeakMap<Wait, () => boolean>();
+
+/** The condition of a {@link conditionStep} that says what it reads: for an explorer, to see that it says all. */
+export function conditionOf(wait: Wait): (() => boolean) | undefined {
+  return conditions.get(wait);
 }
 
 /**

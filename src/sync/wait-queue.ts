@@ -124,7 +124,7 @@ export class WaitQueue {
     try {
       for (let wake: Wake = WOKEN; ;) {
         const sequence = atomicLoad(memory.words, at + SEQUENCE);
-        yield* conditionStep(memory, at, label, reads);
+        yield* conditionStep(memory, at, label, condition, reads);
         const holds = condition();
         const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - taskMs(memory);
         if (holds || leftMs <= 0 || wake === TIMED_OUT) {

@@ -66,6 +66,14 @@ export class Reporter implements Witness<Execution> {
     this.#add(run, "error", message, [site], [task]);
   }
 
+  /** A task sleeps until a condition holds, which `step` changed; the condition does not say that it reads what that touches. */
+  unread(run: Execution, task: number, step: number): void {
+    const name = run.names[task] ?? "";
+    const writer = siteOf(run, step);
+    const message = `the condition that ${name} waits for reads what ${writer.task} changes by "${writer.operation}" of ${writer.label}, which is not among its \`reads\`: name every word that it reads, or none`;
+    this.#add(run, "error", message, [writer, pendingSite(run, task)], [task]);
+  }
+
   /** A finding of an earlier part of the exploration. */
   adopt(finding: Finding): void {
     const known = this.#found.get(findingIdentity(finding));

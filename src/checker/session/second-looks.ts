@@ -15,6 +15,7 @@ import { otherEnd } from "../execution/divergence.ts";
 import type { Execution } from "../execution/execution.ts";
 import { forgottenIn } from "./forgotten-yields.ts";
 import type { Forgotten } from "./forgotten-yields.ts";
+import { UnreadWords } from "./unread-words.ts";
 import { withShiftedClock } from "./shifted-clock.ts";
 
 const SEED = 20_260_611;
@@ -27,23 +28,31 @@ const FEW_STEPS = 64;
 const EARLY = 12;
 const SPACING = 256;
 
+/** Who is told what second looks see. */
+export interface LooksListener {
+  /** An operation was called without its `yield*`. */
+  readonly onForgotten: (forgotten: Forgotten) => void;
+  /** The condition of a task that sleeps was changed by a step that touches no word which it says it reads. */
+  readonly onUnread: (task: number, step: number) => void;
+}
+
 export class SecondLooks {
   readonly #run: Execution;
   readonly #random = new RandomNumbers(SEED);
   #executions = 0;
 
-  readonly #onForgotten: (forgotten: Forgotten) => void;
+  readonly #listener: LooksListener;
+  readonly #unread = new UnreadWords();
 
-  /** `onForgotten` is told of operations that were called without `yield*`. */
-  constructor(run: Execution, onForgotten: (forgotten: Forgotten) => void) {
+  constructor(run: Execution, listener: LooksListener) {
     this.#run = run;
-    this.#onForgotten = onForgotten;
+    this.#listener = listener;
   }
 
   /** The same of a replay, whose one execution has ended. */
   replayed(): void {
     const words = this.#run.start.copy();
-    for (const forgotten of forgottenIn(this.#run, () => this.#again(words))) this.#onForgotten(forgotten);
+    for (const forgotten of forgottenIn(this.#run, () => this.#again(words))) this.#listener.onForgotten(forgotten);
   }
 
   /** An execution has ended. Throws UncontrolledNondeterminism if it does not come out the same again. */
@@ -69,7 +78,14 @@ export class SecondLooks {
     const run = this.#run;
     const { trace } = run;
     run.restart(trace.length);
-    for (let step = 0; step < trace.length; step++) run.step(trace.transition[step]!);
+    this.#unread.forget();
+    for (let step = 0; step < trace.length; step++) {
+      const transition = trace.transition[step]!;
+      this.#unread.before(run, transition);
+      run.step(transition);
+      const tasks = run.watchers.unwatched(() => this.#unread.after(run, transition));
+      for (const task of tasks) this.#listener.onUnread(task, step);
+    }
     const difference = run.start.differenceFrom(words);
     if (difference !== undefined) throw otherEnd(run, difference.word, difference.before);
   }

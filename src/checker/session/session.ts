@@ -86,8 +86,9 @@ export class Session {
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
     this.#stuckKeys = new Set(start.from?.stuckKeys);
     this.#classKeys = new ClassKeys(this.run.trace);
-    const looks = new SecondLooks(this.run, ({ task, call, place }) => {
-      this.reporter.forgotten(this.run, task, call, place);
+    const looks = new SecondLooks(this.run, {
+      onForgotten: ({ task, call, place }) => this.reporter.forgotten(this.run, task, call, place),
+      onUnread: (task, step) => this.reporter.unread(this.run, task, step),
     });
     this.#secondLooks = engine === "replay" || options.secondLooks === false ? undefined : looks;
     this.#replayLooks = engine === "replay" && options.withSites === true ? looks : undefined;

@@ -90,6 +90,16 @@ export class Watchers<Run> {
     watchPlainAccesses(this.#plain);
   }
 
+  /** Looks at something for the checker itself: no access of `look` is a task's. */
+  unwatched<T>(look: () => T): T {
+    watchPlainAccesses(undefined);
+    try {
+      return look();
+    } finally {
+      watchPlainAccesses(this.#plain);
+    }
+  }
+
   /**
    * The execution is over, and the machine has not stopped. `isWhole`: every task returned, and
    * none died.
