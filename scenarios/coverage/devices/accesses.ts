@@ -80,7 +80,7 @@ export function onlySaw(...allowed: readonly number[]): (world: World) => void {
   };
 }
 
-export interface Parts {
+interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly pages?: number;

@@ -49,7 +49,7 @@ function makeWorld(rig: HmmRig): World {
 }
 
 /** As the device's thread `index`; what ended the dispatch early, if anything did. */
-export function dispatch(
+function dispatch(
   world: DeviceWorld,
   rig: HmmRig,
   index: number,
