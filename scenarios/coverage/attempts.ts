@@ -1,6 +1,8 @@
 /**
- * @module Memory runs out in the middle of an operation: before each of its allocations, of kernel heap and of frames, in one execution. Who is told ENOMEM has lost nothing and
- * holds nothing; when there is memory again the same call does what it would have done; and when the space has gone, nothing is left.
+ * @module Memory runs out in the middle of an operation: before each of its allocations, of
+ * kernel heap and of frames, in one execution. Who is told ENOMEM has lost nothing and holds
+ * nothing; when there is memory again the same call does what it would have done; and when the
+ * space has gone, nothing is left.
  */
 
 import { HmmRig, RIG_PAGE, type RigOptions, rigScenario } from "../../src/checker/rig/hmm-rig.ts";

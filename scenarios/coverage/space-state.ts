@@ -1,6 +1,8 @@
 /**
- * @module Everything that a user of an address space can rely on, as a text, to be compared: what is mapped, what each page says and may be done with, and the counts that keep
- * it all. Frames and objects have no names in it, so that two spaces with the same history read the same. Plain looks, no steps.
+ * @module Everything that a user of an address space can rely on, as a text, to be compared:
+ * what is mapped, what each page says and may be done with, and the counts that keep it all.
+ * Frames and objects have no names in it, so that two spaces with the same history read the
+ * same. Plain looks, no steps.
  */
 
 import type { HmmRig } from "../../src/checker/rig/hmm-rig.ts";

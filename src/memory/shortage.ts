@@ -1,8 +1,10 @@
 /**
  * @module memory/shortage
- * Memory that runs out in the middle of an operation. Not for programs: on the machine of an exploration that has a shortage, each allocation of a task, of kernel heap or of
- * frames, reads a word first and fails while it says so. One task begins the shortage; when that is, before which allocation of another one, is then a choice of
- * the scheduler like any other order of two steps, and all of them are tried.
+ * Memory that runs out in the middle of an operation. Not for programs: on the machine of an
+ * exploration that has a shortage, each allocation of a task, of kernel heap or of frames,
+ * reads a word first and fails while it says so. One task begins the shortage; when that is,
+ * before which allocation of another one, is then a choice of the scheduler like any other
+ * order of two steps, and all of them are tried.
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";

@@ -1,7 +1,7 @@
 /**
- * @module A device copies a page while a CPU thread stores to it, by translations that it remembers:
- * as long as the device is not told, its copy says what the page says. It does what every driver
- * does that copies: arms its range, tracks, copies, and asks under its lock.
+ * @module A device copies a page while a CPU thread stores to it, by translations that it
+ * remembers: as long as the device is not told, its copy says what the page says. It does what
+ * every driver does that copies: arms its range, tracks, copies, and asks under its lock.
  */
 
 import { Gate } from "../../../src/checker/pieces/program.ts";

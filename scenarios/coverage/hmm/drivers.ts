@@ -1,4 +1,7 @@
-/** @module Which drivers a machine has in use, asked as others would find it out: by whether there is room for more. */
+/**
+ * @module Which drivers a machine has in use, asked as others would find it out: by whether
+ * there is room for more.
+ */
 
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { MIRROR_OPS_IN_USE_MAX, dropMirrorOps, registerMirrorOps, useMirrorOps } from "../../../src/hmm/mirror-ops.ts";

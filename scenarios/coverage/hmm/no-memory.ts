@@ -1,6 +1,7 @@
 /**
- * @module Memory runs out while a device comes, is served, and hears of more invalidations than its record has room for; and a thread that owns too much already
- * registers a mirror, makes a range, opens a view.
+ * @module Memory runs out while a device comes, is served, and hears of more invalidations than
+ * its record has room for; and a thread that owns too much already registers a mirror, makes a
+ * range, opens a view.
  */
 
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";

@@ -17,6 +17,7 @@ import { Mm } from "../../../src/mm/mm-struct.ts";
 import { doMunmap } from "../../../src/mm/mmap.ts";
 import { doMprotect } from "../../../src/mm/mprotect.ts";
 import { doMremap } from "../../../src/mm/mremap.ts";
+import { readPagemap } from "../../../src/mm/pagemap.ts";
 import { trackRange } from "../../../src/mm/track.ts";
 import { viewClose, viewOpen } from "../../../src/mm/view-open.ts";
 import { VM_READ } from "../../../src/mm/vma.ts";
@@ -272,6 +273,17 @@ export const accesses: readonly Covered[] = [
       ],
       ["without-last-flush", "The leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
     ],
+  }),
+  accessing({
+    name: "pagemap-vs-munmap-of-leaf",
+    summary: "A thread asks what the page table says while the mapping goes, its leaf of the page table with it.",
+    pages: LEAF_PAGES,
+    tasks: {
+      ask: [["mm/pagemap.readPagemap"], (_world, { machine, mm }) => readPagemap(machine, mm, PAGE, PAGE + 1)],
+      munmap: [[...ZAP], munmap],
+    },
+    check: () => {},
+    twins: [],
   }),
   accessing({
     name: "load-vs-mremap-of-leaf",

@@ -1,6 +1,7 @@
 /**
- * @module A space with memory of all kinds, and something in it: private memory, memory that it shares with its children, a user's buffer, and a mapping that nobody has
- * touched. What attempts of this folder begin with.
+ * @module A space with memory of all kinds, and something in it: private memory, memory that it
+ * shares with its children, a user's buffer, and a mapping that nobody has touched. What
+ * attempts of this folder begin with.
  */
 
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";

@@ -1,4 +1,7 @@
-/** @module Memory runs out while mappings grow, move, are cut off, and doubled. What comes of each call is as Linux has it. */
+/**
+ * @module Memory runs out while mappings grow, move, are cut off, and doubled. What comes of
+ * each call is as Linux has it.
+ */
 
 import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";

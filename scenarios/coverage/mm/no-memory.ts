@@ -1,6 +1,7 @@
 /**
- * @module Memory runs out while one thread maps, unmaps, moves, protects, forks, faults and looks. The space has private memory, memory that it shares with its children, and a
- * user's buffer, all with something in it.
+ * @module Memory runs out while one thread maps, unmaps, moves, protects, forks, faults and
+ * looks. The space has private memory, memory that it shares with its children, and a user's
+ * buffer, all with something in it.
  */
 
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";

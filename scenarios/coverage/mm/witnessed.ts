@@ -1,4 +1,7 @@
-/** @module What a device and a CPU thread look on at (witnesses.ts): all that memory runs out in the middle of, and what needs none. */
+/**
+ * @module What a device and a CPU thread look on at (witnesses.ts): all that memory runs out in
+ * the middle of, and what needs none.
+ */
 
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import { cpuFault } from "../../../src/mm/cpu-fault.ts";
