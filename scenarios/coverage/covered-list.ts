@@ -29,6 +29,7 @@ import { allocators } from "./memory/allocators.ts";
 import { freeLists } from "./memory/free-lists.ts";
 import { sections } from "./memory/sections.ts";
 import { setUpObjects } from "./memory/set-up-objects.ts";
+import { shortages } from "./memory/shortage.ts";
 import { usedUpHeaps } from "./memory/used-up.ts";
 import { widths } from "./mmu/widths.ts";
 import { accesses } from "./mm/accesses.ts";
@@ -77,6 +78,7 @@ export const covered: readonly Covered[] = [
   ...sections,
   ...freeLists,
   ...usedUpHeaps,
+  ...shortages,
   ...setUpObjects,
   ...widths,
   ...listeners,
