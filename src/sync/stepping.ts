@@ -171,7 +171,7 @@ const listeners = new Map<number, number>();
 
 /** An execution begins: nobody listens. */
 export function forgetListeners(): void {
-  listeners.clear();
+  if (listeners.size > 0) listeners.clear();
 }
 
 /** How many listen to the word. */
