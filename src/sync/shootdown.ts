@@ -43,7 +43,7 @@ import {
 import { assert } from "./errors.ts";
 import { EXPLORED } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, describe, park, step } from "./task.ts";
+import { DONE, describe, park } from "./task.ts";
 import type { Task, Wait } from "./task.ts";
 
 /** Generations per address space. */
@@ -139,6 +139,7 @@ export class Shootdown {
     for (let i = 0; i < count; i++) atomicAdd(words, this.at + ((firstBlock + i) % GENERATIONS), 1);
   }
 
+  /** @stepped whether a store is under way */
   private mustWaitFor(agentId: number): boolean {
     const words = this.memory.words;
     const record = agentRecord(agentId);
@@ -147,12 +148,12 @@ export class Shootdown {
     return state !== AGENT_FREE && state !== AGENT_DEAD;
   }
 
+  /** @stepped whether a store is under way */
   private *waitForStores(firstAgentId: number): Task<void> {
     const { memory } = this;
     for (let agentId = firstAgentId, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
       if (agentId === memory.agentId) continue;
       const inside = agentRecord(agentId) + AGENT_INSIDE;
-      yield* step(memory, "read", inside, 1, "whether a store is under way");
       const mark = atomicLoad(memory.words, inside);
       if (!this.mustWaitFor(agentId)) continue;
       this.spinWhileInside(inside, mark);

@@ -118,6 +118,6 @@ export const views: readonly Covered[] = [
     name: "read-view-vs-store",
     summary: "A read view is open while another thread stores to the page, as the mapping allows.",
     exploration: { engine: "bounded", preemptions: 1 },
-    tasks: { view: [VIEW, readView], store: [["memory/word-access.store"], loadBeside] },
+    tasks: { view: [VIEW, readView], store: [["mmu/widths/u32-access.store"], loadBeside] },
   }),
 ];
