@@ -1,9 +1,9 @@
 /** @module One thread of the plain side of the geocode figure: answers questions from typed arrays until none is left, as often as it is told. */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { QUESTION_UNITS_PER_DEGREE } from "../src/cli/geocode/layout.ts";
-import { type PlainTree, searchPlain } from "../src/cli/geocode/nearest-plain.ts";
-import { writeUnitVector } from "../src/cli/geocode/sphere.ts";
+import { QUESTION_UNITS_PER_DEGREE } from "../command/src/geocode/layout.ts";
+import { type PlainTree, searchPlain } from "../command/src/geocode/nearest-plain.ts";
+import { writeUnitVector } from "../command/src/geocode/sphere.ts";
 
 /** What the thread works on. All of it is shared. */
 export interface PlainJob {

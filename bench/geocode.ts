@@ -6,13 +6,13 @@
 
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { mapMemory, ramBytesNeeded, treeBytes } from "../src/cli/geocode/address-map.ts";
-import { buildTree } from "../src/cli/geocode/build.ts";
-import { type CityList, loadCities } from "../src/cli/geocode/city-list.ts";
-import { type GeocodeMap, PAGE_BYTES } from "../src/cli/geocode/layout.ts";
-import { kernelArguments } from "../src/cli/geocode/nearest-kernel.ts";
-import { buildPlainTree } from "../src/cli/geocode/nearest-plain.ts";
-import { makeQuestions } from "../src/cli/geocode/questions.ts";
+import { mapMemory, ramBytesNeeded, treeBytes } from "../command/src/geocode/address-map.ts";
+import { buildTree } from "../command/src/geocode/build.ts";
+import { type CityList, loadCities } from "../command/src/geocode/city-list.ts";
+import { type GeocodeMap, PAGE_BYTES } from "../command/src/geocode/layout.ts";
+import { kernelArguments } from "../command/src/geocode/nearest-kernel.ts";
+import { buildPlainTree } from "../command/src/geocode/nearest-plain.ts";
+import { makeQuestions } from "../command/src/geocode/questions.ts";
 import { AddressSpace, SoftwareDevice } from "../src/index.ts";
 import type { MeasureOptions, Measurement, Reading } from "./figure.ts";
 import type { PlainJob } from "./geocode-plain-worker.ts";
@@ -67,7 +67,7 @@ async function measureWith(
 ): Promise<Reading> {
   await using device = await SoftwareDevice.create(space, { memoryBytes, threads: THREADS, name: "bench" });
   const kernel = device.kernel({
-    module: new URL("../src/cli/geocode/nearest-kernel.js", import.meta.url),
+    module: new URL("../command/src/geocode/nearest-kernel.js", import.meta.url),
     export: "nearest",
   });
   const ask = async (): Promise<number> => {

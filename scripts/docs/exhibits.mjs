@@ -8,7 +8,7 @@
  * @typedef {import("../../src/checker/scenario.ts").AnyScenario} AnyScenario
  * @typedef {import("../../src/checker/explore.ts").Exploration} Exploration
  * @typedef {import("../../src/checker/replay/recording.ts").Recording} Recording
- * @typedef {import("../../scenarios/exhibit.ts").Exhibit} Exhibit
+ * @typedef {import("../../command/scenarios/exhibit.ts").Exhibit} Exhibit
  */
 
 const WIDTH = 118;

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { AnswerChecker } from "../../src/cli/geocode/answer-checker.ts";
-import type { CheckerFacts } from "../../src/cli/geocode/answer-checker.ts";
-import { CITY_BYTES, CITY_POPULATION, CONTROL_CLOCK } from "../../src/cli/geocode/layout.ts";
-import { decodePopulation, encodePopulation, isWhole } from "../../src/cli/geocode/population.ts";
-import { makeQuestions } from "../../src/cli/geocode/questions.ts";
-import { bruteForceNearest } from "../../src/cli/geocode/reference.ts";
-import { emptyVerdict } from "../../src/cli/geocode/verdict.ts";
-import type { Verdict } from "../../src/cli/geocode/verdict.ts";
+import { AnswerChecker } from "../../command/src/geocode/answer-checker.ts";
+import type { CheckerFacts } from "../../command/src/geocode/answer-checker.ts";
+import { CITY_BYTES, CITY_POPULATION, CONTROL_CLOCK } from "../../command/src/geocode/layout.ts";
+import { decodePopulation, encodePopulation, isWhole } from "../../command/src/geocode/population.ts";
+import { makeQuestions } from "../../command/src/geocode/questions.ts";
+import { bruteForceNearest } from "../../command/src/geocode/reference.ts";
+import { emptyVerdict } from "../../command/src/geocode/verdict.ts";
+import type { Verdict } from "../../command/src/geocode/verdict.ts";
 import { factsOf, plainJob, randomCities, runKernel } from "./plain-job.ts";
 import type { PlainJob } from "./plain-job.ts";
 

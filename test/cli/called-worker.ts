@@ -1,6 +1,6 @@
 /** @module The Worker that worker-call.test.ts calls. It does what its input says. */
 
-import { answerCall } from "../../src/cli/worker-call.ts";
+import { answerCall } from "../../command/src/worker-call.ts";
 
 /** What to do: answer, answer after a message, throw, or leave without an answer. */
 export interface CalledInput {

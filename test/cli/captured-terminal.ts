@@ -1,7 +1,7 @@
 /** A terminal that keeps what is written to it. */
 
-import { makeTerminal } from "../../src/cli/terminal.ts";
-import type { Terminal } from "../../src/cli/terminal.ts";
+import { makeTerminal } from "../../command/src/terminal.ts";
+import type { Terminal } from "../../command/src/terminal.ts";
 
 export interface CapturedTerminal extends Terminal {
   readonly text: { out: string; err: string };

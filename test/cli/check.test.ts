@@ -9,14 +9,14 @@ import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
-import { doJob } from "../../src/cli/check/explore-job.ts";
-import type { CheckRow } from "../../src/cli/check/check-row.ts";
-import { runProgram } from "../../src/cli/program.ts";
+import { doJob } from "../../command/src/check/explore-job.ts";
+import type { CheckRow } from "../../command/src/check/check-row.ts";
+import { runProgram } from "../../command/src/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
 const own = fileURLToPath(new URL("./own-scenarios.js", import.meta.url));
 const endless = fileURLToPath(new URL("./long-scenario.js", import.meta.url));
-const main = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../command/src/main.js", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "hmm-check-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { loadCities } from "../../src/cli/geocode/city-list.ts";
-import { geocode } from "../../src/cli/geocode/geocode.ts";
-import type { GeocodeOptions, GeocodeResult } from "../../src/cli/geocode/geocode.ts";
+import { loadCities } from "../../command/src/geocode/city-list.ts";
+import { geocode } from "../../command/src/geocode/geocode.ts";
+import type { GeocodeOptions, GeocodeResult } from "../../command/src/geocode/geocode.ts";
 import {
   ANSWER_BEFORE,
   ANSWER_BYTES,
@@ -16,10 +16,10 @@ import {
   LOG_AFTER,
   LOG_CITY,
   LOG_VERSION,
-} from "../../src/cli/geocode/layout.ts";
-import { encodePopulation } from "../../src/cli/geocode/population.ts";
-import { geocodeJson, geocodeReport } from "../../src/cli/geocode/report.ts";
-import { runProgram } from "../../src/cli/program.ts";
+} from "../../command/src/geocode/layout.ts";
+import { encodePopulation } from "../../command/src/geocode/population.ts";
+import { geocodeJson, geocodeReport } from "../../command/src/geocode/report.ts";
+import { runProgram } from "../../command/src/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
 const POINTS = 20_000;

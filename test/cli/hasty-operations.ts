@@ -2,8 +2,8 @@
 
 import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
 import { RIG_TABLE_PAGES } from "../../src/checker/rig/rig-device.ts";
-import type { OperationTable } from "../../src/cli/fuzz/fuzz-stage.ts";
-import { operations as shipped } from "../../src/cli/fuzz/operations.ts";
+import type { OperationTable } from "../../command/src/fuzz/fuzz-stage.ts";
+import { operations as shipped } from "../../command/src/fuzz/operations.ts";
 import { DONE_TRUE } from "../../src/sync/task.ts";
 
 export const operations: OperationTable = {

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bruteForceNearest } from "../../src/cli/geocode/reference.ts";
-import { AXIS_SHIFT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES } from "../../src/cli/geocode/layout.ts";
-import { buildPlainTree, searchPlain } from "../../src/cli/geocode/nearest-plain.ts";
-import { nearestNode } from "../../src/cli/geocode/nearest-kernel.ts";
-import { Random } from "../../src/cli/geocode/random.ts";
-import { greatCircle, writeUnitVector } from "../../src/cli/geocode/sphere.ts";
-import type { TreeSlots } from "../../src/cli/geocode/tree-builder.ts";
+import { bruteForceNearest } from "../../command/src/geocode/reference.ts";
+import { AXIS_SHIFT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES } from "../../command/src/geocode/layout.ts";
+import { buildPlainTree, searchPlain } from "../../command/src/geocode/nearest-plain.ts";
+import { nearestNode } from "../../command/src/geocode/nearest-kernel.ts";
+import { Random } from "../../command/src/geocode/random.ts";
+import { greatCircle, writeUnitVector } from "../../command/src/geocode/sphere.ts";
+import type { TreeSlots } from "../../command/src/geocode/tree-builder.ts";
 import { buildPlainSlots, plainJob, randomCities } from "./plain-job.ts";
 
 const COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 383, 384, 500, 1000];

@@ -10,10 +10,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import type { CheckPart } from "../../src/cli/check/check-part.ts";
-import type { CheckRow } from "../../src/cli/check/check-row.ts";
-import { fuzz } from "../../src/cli/fuzz/fuzz-command.ts";
-import { runProgram } from "../../src/cli/program.ts";
+import type { CheckPart } from "../../command/src/check/check-part.ts";
+import type { CheckRow } from "../../command/src/check/check-row.ts";
+import { fuzz } from "../../command/src/fuzz/fuzz-command.ts";
+import { runProgram } from "../../command/src/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hmm-merge-"));

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { UsageError } from "../../src/cli/exit-status.ts";
-import { quote, sizeBytes, wholeNumber } from "../../src/cli/option-values.ts";
-import { ProgressBar } from "../../src/cli/progress-bar.ts";
-import { formatBytes, formatCount, formatSeconds, formatThings } from "../../src/cli/quantities.ts";
-import { formatRows } from "../../src/cli/text-table.ts";
+import { UsageError } from "../../command/src/exit-status.ts";
+import { quote, sizeBytes, wholeNumber } from "../../command/src/option-values.ts";
+import { ProgressBar } from "../../command/src/progress-bar.ts";
+import { formatBytes, formatCount, formatSeconds, formatThings } from "../../command/src/quantities.ts";
+import { formatRows } from "../../command/src/text-table.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
 test("sizes are read in bytes and binary units, and nothing else is", () => {

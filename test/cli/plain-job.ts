@@ -1,17 +1,17 @@
 /** The whole job over plain buffers: the real builder and the real kernel, with an address space that is one table. */
 
-import type { AnswerBlock, CheckerFacts } from "../../src/cli/geocode/answer-checker.ts";
-import { CensusHistory } from "../../src/cli/geocode/census-history.ts";
-import type { CityList } from "../../src/cli/geocode/city-list.ts";
-import { ANSWER_BYTES, CITY_BYTES, CONTROL_BYTES, NODE_BYTES, wholePages } from "../../src/cli/geocode/layout.ts";
-import type { GeocodeMap } from "../../src/cli/geocode/layout.ts";
-import { kernelArguments, nearest } from "../../src/cli/geocode/nearest-kernel.ts";
-import type { KernelMemory } from "../../src/cli/geocode/nearest-kernel.ts";
-import { Random } from "../../src/cli/geocode/random.ts";
-import { fillRecords, treeSlots } from "../../src/cli/geocode/records.ts";
-import { buildReferenceIndex, referenceNearest } from "../../src/cli/geocode/reference.ts";
-import { TreeBuilder } from "../../src/cli/geocode/tree-builder.ts";
-import type { TreeSlots } from "../../src/cli/geocode/tree-builder.ts";
+import type { AnswerBlock, CheckerFacts } from "../../command/src/geocode/answer-checker.ts";
+import { CensusHistory } from "../../command/src/geocode/census-history.ts";
+import type { CityList } from "../../command/src/geocode/city-list.ts";
+import { ANSWER_BYTES, CITY_BYTES, CONTROL_BYTES, NODE_BYTES, wholePages } from "../../command/src/geocode/layout.ts";
+import type { GeocodeMap } from "../../command/src/geocode/layout.ts";
+import { kernelArguments, nearest } from "../../command/src/geocode/nearest-kernel.ts";
+import type { KernelMemory } from "../../command/src/geocode/nearest-kernel.ts";
+import { Random } from "../../command/src/geocode/random.ts";
+import { fillRecords, treeSlots } from "../../command/src/geocode/records.ts";
+import { buildReferenceIndex, referenceNearest } from "../../command/src/geocode/reference.ts";
+import { TreeBuilder } from "../../command/src/geocode/tree-builder.ts";
+import type { TreeSlots } from "../../command/src/geocode/tree-builder.ts";
 import { plainMemory } from "./plain-memory.ts";
 
 /** Far from 0 and above 2^32, so that a pointer cut to 32 bits or taken for an offset leads nowhere. */

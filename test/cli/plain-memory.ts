@@ -1,6 +1,6 @@
 /** A kernel's memory over plain buffers that begin at given addresses: no pages, no faults, bounds checked. */
 
-import type { KernelMemory } from "../../src/cli/geocode/nearest-kernel.ts";
+import type { KernelMemory } from "../../command/src/geocode/nearest-kernel.ts";
 
 export interface PlainRegion {
   readonly address: number;

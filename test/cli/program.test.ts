@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { runProgram } from "../../src/cli/program.ts";
+import { runProgram } from "../../command/src/program.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
 interface Run {

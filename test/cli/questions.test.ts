@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { hilbertIndex, makeQuestions } from "../../src/cli/geocode/questions.ts";
-import { Random } from "../../src/cli/geocode/random.ts";
+import { hilbertIndex, makeQuestions } from "../../command/src/geocode/questions.ts";
+import { Random } from "../../command/src/geocode/random.ts";
 
 test("the curve visits every cell once, and cells that follow each other touch", () => {
   // The curve of 2^14 by 2^14 cells begins with complete smaller curves, so its first 4^5 indexes fill a 32 by 32 corner.

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { callWorker } from "../../src/cli/worker-call.ts";
-import type { WorkerCall } from "../../src/cli/worker-call.ts";
+import { callWorker } from "../../command/src/worker-call.ts";
+import type { WorkerCall } from "../../command/src/worker-call.ts";
 import type { CalledInput } from "./called-worker.ts";
 
 function call(deed: CalledInput["deed"], onReport?: (value: string) => void): WorkerCall<unknown> {

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { Session } from "node:inspector";
 import type { Profiler } from "node:inspector";
 import { test } from "node:test";
-import { covered } from "../../scenarios/coverage/covered-list.ts";
+import { covered } from "../../command/scenarios/coverage/covered-list.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Exploration } from "../../src/checker/explore.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";

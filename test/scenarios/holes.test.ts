@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { holeExhibits } from "../../scenarios/holes/exhibits.ts";
+import { holeExhibits } from "../../command/scenarios/holes/exhibits.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { Exploration } from "../../src/checker/explore.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";

@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { patchExhibits } from "../../scenarios/patches/exhibits.ts";
+import { patchExhibits } from "../../command/scenarios/patches/exhibits.ts";
 import { explore } from "../../src/checker/explore.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { watch } from "../../scenarios/watch/list.ts";
+import { watch } from "../../command/scenarios/watch/list.ts";
 import { explore } from "../../src/checker/explore.ts";
 import type { FindingKind } from "../../src/checker/findings/finding.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";

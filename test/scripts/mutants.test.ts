@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
-import { covered } from "../../scenarios/coverage/covered-list.ts";
+import { covered } from "../../command/scenarios/coverage/covered-list.ts";
 
 interface Edit {
   readonly start: number;

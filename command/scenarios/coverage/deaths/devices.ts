@@ -1,0 +1,153 @@
+/**
+ * @module A thread of the software device that dies at any point of serving a fault. A lock that it
+ * holds stops the machine; else its turn, the frames that it was filling and its ranges are given
+ * back, and another thread of the device, or a CPU that takes the page away, goes on.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { joinDevice, leaveDevice } from "../../../../src/devices/software/device-state.ts";
+import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import { Frames } from "../../../../src/devices/software/frames.ts";
+import { dropTurn, takeTurn } from "../../../../src/devices/software/service-turn.ts";
+import { mmput } from "../../../../src/mm/mm.ts";
+import { selectAgent } from "../../../../src/sync/agents.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { resolve } from "../devices/service.ts";
+import { type Body, type DeviceWorld, playing } from "../devices/stage.ts";
+
+/** Joins the device as one of its threads, serves a fault, and leaves. */
+const serve: Body = function* (world: DeviceWorld, rig: HmmRig): Task<void> {
+  const { at: recordAt, serial } = world.record;
+  const joined = yield* joinDevice(rig.machine, { recordAt, serial });
+  assert(typeof joined !== "number", "the device is there, and its thread owns little");
+  yield* resolve(world, rig, RIG_PAGE, false);
+  yield* leaveDevice(rig.machine, joined.record, joined.slot);
+};
+
+/** Nobody knows that it is one of the device's threads. */
+const serveUnlisted: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false);
+
+const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, true);
+const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
+const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
+
+/** By record: where the list of what the first task's thread owns says that it is one of the device's. */
+const slots = new WeakMap<DeviceRecord, number>();
+/** The frame that it is filling. */
+const FRAME = 1;
+
+/** The first task's thread is filling a frame in its turn. The device has the page in another one. */
+const inTurn: Body = function* (world, rig) {
+  yield* resolve(world, rig, RIG_PAGE, false);
+  const { record } = world;
+  const { memory } = rig.machine;
+  const self = memory.agentId;
+  selectAgent(memory, 1);
+  const joined = yield* joinDevice(rig.machine, { recordAt: record.at, serial: record.serial });
+  assert(typeof joined !== "number", "the device is there, and its thread owns little");
+  slots.set(record, joined.slot);
+  yield* takeTurn(record);
+  assert(new Frames(record).take() === FRAME, "the device has a free frame");
+  selectAgent(memory, self);
+};
+
+/** Ends its turn, and leaves. */
+const endTurn: Body = function* ({ record }, { machine }) {
+  yield* record.driverLock.lock();
+  new Frames(record).give(FRAME);
+  yield* record.driverLock.unlock();
+  yield* dropTurn(record);
+  yield* leaveDevice(machine, record, slots.get(record) ?? -1);
+};
+
+/** A death is no preemption: with none, threads still change wherever one waits, ends or dies. */
+const ONE_DEATH: ScenarioExploration = { deaths: 1, timeouts: 1, engine: "bounded", preemptions: 0 };
+const ONE_DEATH_BETWEEN: ScenarioExploration = { ...ONE_DEATH, preemptions: 1 };
+const SERVE = [
+  "devices/software/device-state.joinDevice",
+  "devices/software/device-state.leaveDevice",
+  "devices/software/fault-service.resolve",
+] as const;
+
+/**
+ * The mirror's registration has one. A thread that dies between getting its own and listing it, or
+ * between the other two, leaks that.
+ */
+function checkReferences({ record }: DeviceWorld): void {
+  const references = record.refs.read();
+  assert(references === 1 || references === 2, `${references} references of the device are left`);
+}
+
+export const deathsOfDeviceThreads: readonly Covered[] = [
+  playing({
+    name: "death/serving-vs-write",
+    summary: "A thread of the device dies while it serves a fault; another one serves one, too.",
+    frames: 1,
+    pages: 2,
+    exploration: ONE_DEATH,
+    mortals: ["serve"],
+    check: checkReferences,
+    tasks: { serve: [SERVE, serve], write: [["devices/software/service-turn.takeTurn"], write] },
+    twins: [
+      [
+        "unlisted",
+        "The thread does not list that it is one of the device's: its turn is nobody's to give back.",
+        { serve: serveUnlisted },
+        "lost-wakeup",
+      ],
+    ],
+  }),
+  playing({
+    name: "death/serving-vs-madvise",
+    summary: "A thread of the device dies while it serves a fault on a page that the CPU discards.",
+    frames: 1,
+    pages: 1,
+    exploration: ONE_DEATH_BETWEEN,
+    mortals: ["serve"],
+    check: checkReferences,
+    tasks: { serve: [SERVE, serve], madvise: [["mm/madvise.doMadvise"], discard] },
+  }),
+  playing({
+    name: "death/turn-vs-madvise",
+    summary:
+      "A thread of the device dies in its turn, while it fills a frame; another frame comes free meanwhile, whose page the CPU discards.",
+    frames: 2,
+    pages: 1,
+    before: inTurn,
+    exploration: { ...ONE_DEATH_BETWEEN, timeouts: 0 },
+    mortals: ["turn"],
+    check: checkReferences,
+    tasks: {
+      turn: [["devices/software/device-state.forgetDead", "devices/software/service-turn.releaseTurnOfDead"], endTurn],
+      madvise: [["mm/madvise.doMadvise"], discard],
+    },
+  }),
+  playing({
+    name: "death/turn-vs-exit",
+    summary:
+      "A thread of the device dies in its turn, while it fills a frame; the space goes, and with it what another frame holds.",
+    frames: 2,
+    pages: 1,
+    before: inTurn,
+    exploration: { ...ONE_DEATH_BETWEEN, timeouts: 0 },
+    mortals: ["turn"],
+    check: checkReferences,
+    tasks: {
+      turn: [["devices/software/service-turn.releaseTurnOfDead"], endTurn],
+      exit: [["mm/mm.mmput"], exit],
+    },
+  }),
+  playing({
+    name: "death/exit-vs-read",
+    summary:
+      "A thread dies at any point of dropping the space's last user, which takes the space down: the device serves a fault before it, or hears that the space is gone.",
+    frames: 1,
+    pages: 1,
+    exploration: ONE_DEATH_BETWEEN,
+    mortals: ["exit"],
+    tasks: { exit: [["mm/mm.mmput"], exit], read: [["devices/software/fault-service.resolve"], serveUnlisted] },
+  }),
+];

@@ -1,0 +1,190 @@
+/**
+ * @module Loads and stores of a kernel, by the software device's shipped cache, table walk and fault service, each access to shared
+ * memory a step, while CPU threads change the mapping: a kernel sees its page as it was or as it is, or a fault, and its stores
+ * go to the page or nowhere. In each twin the other side leaves out the one step that this rests on.
+ */
+
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import { callInSteps } from "../../../../src/sync/stepping.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "../mm/left-out.ts";
+import { inKernel } from "./kernel.ts";
+import { makeDevice } from "./stage.ts";
+import type { DeviceWorld } from "./stage.ts";
+
+/** The first page of a leaf: a mapping of all its pages takes the device's leaf with it. */
+export const PAGE = 512;
+export const LEAF_PAGES = 512;
+const PAGE_BYTES = 4096;
+export const ADDRESS: number = PAGE * PAGE_BYTES;
+export const BEFORE = 7;
+const FAULTED = -1;
+
+export interface World extends DeviceWorld {
+  readonly seen: number[];
+  readonly flag: Cell;
+}
+
+export type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+function* load(world: World, rig: HmmRig, times: number): Task<void> {
+  yield* inKernel(world, rig, function* (memory) {
+    for (let i = 0; i < times; i++) {
+      world.seen.push(FAULTED);
+      world.seen[world.seen.length - 1] = yield* callInSteps(memory.u32, "load", ADDRESS);
+    }
+  });
+}
+
+const loadTwice: Body = (world, rig) => load(world, rig, 2);
+
+export function* loadOnce(world: World, rig: HmmRig): Task<void> {
+  yield* load(world, rig, 1);
+  world.seen.length = 0;
+}
+
+const store: Body = (world, rig) => inKernel(world, rig, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
+
+/** Once it was told that a CPU thread has stored. */
+function* loadAndListen(world: World, rig: HmmRig): Task<void> {
+  yield* inKernel(world, rig, function* (memory) {
+    yield* callInSteps(memory.u32, "load", ADDRESS);
+    if ((yield* world.flag.load()) === 1) world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
+  });
+}
+
+function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
+  yield* new RigCpu(rig).store(ADDRESS, 1);
+  yield* flag.store(1);
+}
+
+export const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+export const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+
+export function without(left: number, body: Body): Body {
+  return (world, rig) => withoutFlush(left, body(world, rig));
+}
+
+export function onlySaw(...allowed: readonly number[]): (world: World) => void {
+  return ({ seen }) => {
+    for (const value of seen)
+      if (!allowed.includes(value)) bug(`A load gave ${value}; it may be ${allowed.join(", ")}`);
+  };
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly pages?: number;
+  /** Of the device. */
+  readonly frames?: number;
+  /** What the device has done before. */
+  readonly before: Body;
+  readonly exploration?: ScenarioExploration;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly check: (world: World) => void;
+  readonly twins: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+}
+
+export function playing({
+  name,
+  summary,
+  pages = 1,
+  frames = 2,
+  before,
+  exploration,
+  tasks,
+  check,
+  twins,
+}: Parts): Covered {
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const parts = {
+    rig: { pages: 0, arenaWords: 8192 },
+    exploration: { timeouts: 0, ...exploration },
+    setup(rig: HmmRig): World {
+      rig.map(PAGE, pages);
+      rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
+      const at = rig.run(rig.machine.heap.allocWords(512));
+      const world = { ...makeDevice(rig, frames), seen: [], flag: new Cell(rig.machine.memory, at, "flag") };
+      rig.run(before(world, rig));
+      return world;
+    },
+    reopen(world: World): void {
+      world.seen.length = 0;
+    },
+    check,
+  };
+  const fullName = `coverage/devices/${name}`;
+  return {
+    layer: "devices",
+    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    twins: twins.map(([twin, about, expects, own]) =>
+      rigScenario<World>({
+        ...parts,
+        name: `${fullName}/${twin}`,
+        summary: about,
+        expects,
+        tasks: { ...bodies, ...own },
+      }),
+    ),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+export const LOAD = ["devices/software/device-translator.translate", "devices/software/device-table.entryOf"] as const;
+export const LET_GO = ["devices/software/device-table.dropRange", "devices/software/device-table.drop"] as const;
+export const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
+
+export const deviceAccesses: readonly Covered[] = [
+  playing({
+    name: "kernel-load-vs-discard",
+    summary: "A kernel loads twice from the device's copy of a page that a CPU thread discards.",
+    before: loadOnce,
+    tasks: { kernel: [LOAD, loadTwice], discard: [LET_GO, discard] },
+    check: (world) => {
+      onlySaw(BEFORE, 0)(world);
+      if (world.seen[0] === 0 && world.seen[1] !== 0) bug("A load saw the page as it was before an earlier load");
+    },
+    twins: [],
+  }),
+  playing({
+    name: "kernel-load-vs-munmap-of-leaf",
+    summary: "A kernel loads while the mapping goes, the leaf of the device's table with it.",
+    pages: LEAF_PAGES,
+    before: loadOnce,
+    tasks: { kernel: [LOAD, loadTwice], munmap: [[...LET_GO, "devices/software/device-table.freeLeaves"], munmap] },
+    check: onlySaw(BEFORE, FAULTED),
+    twins: [
+      ["without-leaf-flush", "The device's leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+    ],
+  }),
+  playing({
+    name: "kernel-store-vs-discard",
+    summary: "A kernel stores to the page's frame in RAM while a CPU thread discards the page.",
+    before: store,
+    tasks: { kernel: [LOAD, store], discard: [LET_GO, discard] },
+    check: () => {},
+    twins: [
+      ["without-flush", "The device lets go without a flush.", "use-after-free", { discard: without(1, discard) }],
+    ],
+  }),
+  playing({
+    name: "kernel-load-vs-store",
+    summary:
+      "A kernel reads from the device's copy while a CPU thread stores and says so: the next load sees the store.",
+    before: loadOnce,
+    exploration: BOUNDED,
+    tasks: { kernel: [LOAD, loadAndListen], store: [LET_GO, storeAndSay] },
+    check: onlySaw(1),
+    twins: [["without-flush", "The device lets go without a flush.", "assertion", { store: without(1, storeAndSay) }]],
+  }),
+];

@@ -1,0 +1,195 @@
+/**
+ * @module The commands of the software device's owner (devices/software/commands.ts) while a CPU
+ * thread discards, unmaps or stores, or has a write view: they deliver what a page held at some
+ * moment, and name the page that they could not have.
+ *
+ * The pages hold 1 and 2 in the beginning; a page that was discarded reads as zeros.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { COMMANDS, type CommandName, type CommandOutcome } from "../../../../src/devices/software/commands.ts";
+import { readStats } from "../../../../src/devices/software/device-stats.ts";
+import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { FaultService, type SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { mmput } from "../../../../src/mm/mm.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { ViewHold } from "../../../../src/mm/view-hold.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { DoesNotAsk, resolve } from "./service.ts";
+import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
+
+const PAGES = 2;
+const LAST: number = RIG_PAGE + PAGES - 1;
+
+function frameBytes({ machine }: HmmRig, pfn: number): Uint8Array {
+  const start = machine.ram.wordIndex(pfn) * 4;
+  return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
+}
+
+/** The pages' first bytes, in the set-up. */
+function* stamp(_world: DeviceWorld, rig: HmmRig): Task<void> {
+  for (let page = RIG_PAGE; page <= LAST; page++) {
+    yield* cpuFault(rig.machine, rig.mm, page, true);
+    frameBytes(rig, ptePfn(rig.entryOf(page)))[0] = 1 + page - RIG_PAGE;
+  }
+}
+
+/**
+ * A word of each page: the command covers the end of the first and the beginning of the last, or
+ * whole pages.
+ */
+function* command(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  name: CommandName,
+  bytes: Uint8Array,
+  Spans?: SpanServiceClass,
+): Task<CommandOutcome> {
+  const service = yield* FaultService.open(viewDevice(machine, record), Spans);
+  if (typeof service === "number") throw new Error(`no service: ${service}`);
+  const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: PAGES * PAGE_BYTES, bytes };
+  const outcome = yield* COMMANDS[name].run(service, request);
+  yield* service.close();
+  return outcome;
+}
+
+/** Reads both pages. What may come of the last one beside what it held: `others`. */
+function reads(others: readonly number[], Spans?: SpanServiceClass): Body {
+  return function* (world, rig) {
+    const bytes = new Uint8Array(PAGES * PAGE_BYTES);
+    const { errno } = yield* command(world, rig, "read", bytes, Spans);
+    assert(errno === 0, `the command answered ${errno}`);
+    const [first, last = -1] = [bytes[0], bytes[PAGE_BYTES]];
+    assert(first === 1, `the first page reads ${first}`);
+    assert([2, ...others].includes(last), `the last page reads ${last}`);
+  };
+}
+
+/** Writes both pages, or says that it could not have the last. */
+const writeUnmapped: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES * PAGE_BYTES).fill(7);
+  const { errno, page } = yield* command(world, rig, "write", bytes);
+  assert(errno === 0 || (errno === EFAULT && page === LAST), `the command answered ${errno} for page ${page}`);
+  assert(frameBytes(rig, ptePfn(rig.entryOf(RIG_PAGE)))[0] === 7, "the first page was not written");
+};
+
+const snapshots: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES);
+  const { errno, pages } = yield* command(world, rig, "snapshot", bytes);
+  assert(errno === 0 && pages === PAGES, `the command answered ${errno} after ${pages} pages`);
+};
+
+const discardLast: Body = (_world, rig) => rig.discard(LAST, 1);
+const unmapLast: Body = (_world, { machine, mm }) => doMunmap(machine, mm, LAST * PAGE_BYTES, PAGE_BYTES);
+
+/** A write view of the last page, which stores 9. */
+const writeView: Body = function* (_world, rig) {
+  const { machine, mm } = rig;
+  const at = yield* viewOpen(machine, mm, LAST, LAST + 1, true);
+  assert(at > 0, `the view answered ${at}`);
+  frameBytes(rig, ViewHold.at(machine.memory, at).pfn)[0] = 9;
+  yield* viewClose(machine, at);
+};
+
+/** Looks at both pages while somebody discards both: they are there, or not. */
+const snapshotsBoth: Body = function* (world, rig) {
+  const bytes = new Uint8Array(PAGES);
+  const { errno } = yield* command(world, rig, "snapshot", bytes);
+  assert(errno === 0 && bytes[0] === bytes[1], `the command answered ${errno}, and that pages are ${bytes.join()}`);
+};
+
+const discardBoth: Body = (_world, rig) => rig.discard(RIG_PAGE, PAGES);
+
+/** Asks for the last page, while a view may be open. */
+const resolveLast: Body = (world, rig) => resolve(world, rig, LAST, false);
+
+/** One wait for the stretch, with the turn, and one without it: the third waits as long as it takes. */
+function checkRounds({ record }: DeviceWorld): void {
+  const { batches } = readStats(record);
+  assert(batches <= 2, `a page that could not be had yet was tried ${batches} times`);
+}
+
+/** The device may write both pages before the space goes. */
+function* stampAndWrite(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* stamp(world, rig);
+  yield* writesLate(world, rig);
+}
+
+/** Both, in RAM, or the space is gone. */
+const writesLate: Body = function* (world, rig) {
+  const { errno } = yield* command(world, rig, "write", new Uint8Array(PAGES * PAGE_BYTES).fill(7));
+  assert(errno === 0 || errno === ESRCH, `the command answered ${errno}`);
+};
+
+const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
+
+const SERVE = ["devices/software/fault-service.serveRange", "devices/software/span-service.serve"] as const;
+const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
+const parts = { frames: 2, pages: PAGES, before: stamp } as const;
+
+export const deviceCommands: readonly Covered[] = [
+  playing({
+    ...parts,
+    name: "command-read-vs-madvise",
+    summary: "The owner reads two pages through the device while the CPU discards the last.",
+    tasks: { read: [SERVE, reads([0])], madvise: [["mm/madvise.doMadvise"], discardLast] },
+    twins: [
+      [
+        "does-not-ask",
+        "Under the driver lock it is not asked whether the range is still valid: the device keeps a page that is gone.",
+        { read: reads([0], DoesNotAsk) },
+      ],
+    ],
+  }),
+  playing({
+    ...parts,
+    name: "command-write-vs-munmap",
+    summary:
+      "The owner writes two pages through the device while the CPU unmaps the last: both, or the error names it.",
+    tasks: { write: [SERVE, writeUnmapped], munmap: [["mm/mmap.doMunmap"], unmapLast] },
+  }),
+  playing({
+    ...parts,
+    name: "command-read-vs-write-view",
+    summary:
+      "The owner reads two pages through the device while a write view of the last is open: it waits for its end.",
+    tasks: { read: [SERVE, reads([9])], view: [VIEW, writeView] },
+  }),
+  playing({
+    ...parts,
+    name: "read-vs-write-view",
+    summary:
+      "The device asks for a page while a write view of it is open: it waits for its end, and does not ask again and again.",
+    exploration: { ...BOUNDED, timeouts: 2 },
+    check: checkRounds,
+    tasks: { read: [["devices/software/fault-service.resolve"], resolveLast], view: [VIEW, writeView] },
+  }),
+  playing({
+    ...parts,
+    name: "command-write-vs-exit",
+    summary: "The owner writes two pages that the device may write while the space goes.",
+    before: stampAndWrite,
+    tasks: { write: [["devices/software/commands.transferThroughTable"], writesLate], exit: [["mm/mm.mmput"], exit] },
+  }),
+  playing({
+    ...parts,
+    name: "command-snapshot-vs-madvise",
+    summary: "The owner looks at two pages that the CPU discards together: it sees both, or none.",
+    tasks: {
+      snapshot: [["hmm/snapshot.hmmRangeSnapshot"], snapshotsBoth],
+      madvise: [["mm/madvise.doMadvise"], discardBoth],
+    },
+  }),
+  playing({
+    ...parts,
+    name: "command-snapshot-vs-write-view",
+    summary: "The owner looks at two pages while a write view of the last is open.",
+    tasks: { snapshot: [["hmm/snapshot.hmmRangeSnapshot"], snapshots], view: [VIEW, writeView] },
+  }),
+];

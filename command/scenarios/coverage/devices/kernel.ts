@@ -1,0 +1,64 @@
+/** @module A thread of the software device, played by a task: its fault service, and the memory that a kernel sees. */
+
+import { DeviceFault } from "../../../../src/devices/device-fault.ts";
+import { DeviceThread, viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { DeviceTranslator, WorkItem } from "../../../../src/devices/software/device-translator.ts";
+import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/software/fault-service.ts";
+import type { Kernel } from "../../../../src/devices/software/kernel.ts";
+import type { TypedAccess } from "../../../../src/mmu/access.ts";
+import { TypedMemory } from "../../../../src/mmu/typed-memory.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { DeviceWorld } from "./stage.ts";
+
+/** Runs `use` with a fault service of the device. */
+export function* withService<T>(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  use: (service: FaultService) => Task<T>,
+): Task<T> {
+  const service = yield* FaultService.open(viewDevice(machine, record));
+  if (typeof service === "number") bug(`The device has no service: ${service}`);
+  const result = yield* use(service);
+  yield* service.close();
+  return result;
+}
+
+/** Runs `use` with the memory of a kernel, in a work item that stalls at its faults. A fault that nothing helps ends it. */
+export function* inKernel(world: DeviceWorld, rig: HmmRig, use: (memory: TypedMemory) => Task<void>): Task<void> {
+  yield* withService(world, rig, function* (service) {
+    const work = new WorkItem();
+    work.begin(0, true);
+    const ring = new FaultRing(rig.machine.memory, world.record.rings.get(0));
+    const translator = new DeviceTranslator(service, ring, work);
+    try {
+      yield* use(new TypedMemory(rig.machine, world.record.shootdown, translator, work));
+    } catch (error) {
+      if (!(error instanceof DeviceFault)) throw error;
+    }
+  });
+}
+
+/** A kernel whose body is a task, so that a dispatch is explored with what its items do (`apply` of sync/stepping.ts). */
+export function steppingKernel(
+  body: (memory: TypedAccess, item: number, args: readonly number[]) => Task<void>,
+): Kernel {
+  const plain: Kernel = () => bug("This kernel is for modules that are derived: run it from there");
+  return Object.assign(plain, { $steps: body });
+}
+
+/** As the device's thread `index`, from joining it to leaving it. */
+export function* asThread<T>(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  index: number,
+  use: (thread: DeviceThread) => Task<T>,
+): Task<T> {
+  const thread = yield* DeviceThread.join(machine, { recordAt: record.at, serial: record.serial }, index);
+  if (typeof thread === "number") bug(`The device has no room for a thread: ${thread}`);
+  const result = yield* use(thread);
+  yield* thread.leave();
+  return result;
+}

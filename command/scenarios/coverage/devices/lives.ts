@@ -1,0 +1,297 @@
+/**
+ * @module Devices from their beginning to their end, as their owners open and close them (devices/software/open-device.ts): alone,
+ * where each thing that one needs cannot be had, against one another, and against a CPU that takes pages or the whole space away.
+ * In the end nothing of a device is left, whatever it came to.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import type { DevicePlace } from "../../../../src/devices/software/device-list.ts";
+import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import { createDevice, joinDevice, leaveDevice, putDevice } from "../../../../src/devices/software/device-state.ts";
+import { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
+import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
+import { mmget, mmput } from "../../../../src/mm/mm.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
+import { EBUSY, EFAULT, EMFILE, ENODEV, ESRCH } from "../../../../src/sync/errno.ts";
+import { HmmError, assert } from "../../../../src/sync/errors.ts";
+import { addResource, listedResources, removeResource, resourceKind } from "../../../../src/sync/resources.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { makeDevice } from "./stage.ts";
+
+const PAGE_BYTES = 4096;
+const OPTIONS = { memoryBytes: PAGE_BYTES, threads: 1, faultTimeoutMs: 2 ** 30 };
+
+interface World {
+  /** A device that was closed in the set-up: so what a machine makes once is made, and its place names nothing. */
+  readonly place: DevicePlace;
+  /** One that is there, where the set-up has left one. */
+  readonly record?: DeviceRecord;
+  /** Numbers of the devices that tasks have made. */
+  readonly serials: number[];
+}
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+function makeWorld(rig: HmmRig): World {
+  const opened = rig.run(openDevice(rig.machine, rig.mm, OPTIONS));
+  if (typeof opened === "number") throw new Error(`no device: ${opened}`);
+  const { at: recordAt, serial } = opened.record;
+  rig.run(closeDevice(rig.machine, opened));
+  return { place: { recordAt, serial }, serials: [] };
+}
+
+function makeWorldWithDevice(rig: HmmRig): World {
+  return { ...makeWorld(rig), ...makeDevice(rig, 1) };
+}
+
+function makeWorldWithUser(rig: HmmRig): World {
+  rig.run(mmget(rig.mm));
+  return makeWorld(rig);
+}
+
+/** What was freed when nobody looks any more is free by now. */
+function* settle({ machine }: HmmRig): Task<void> {
+  yield* (yield* notifierSrcu(machine)).barrier();
+}
+
+/** The frames of a device that is gone are no frames. */
+function requireNoMemory({ machine }: HmmRig, firstPfn: number): void {
+  try {
+    machine.ram.section(firstPfn);
+  } catch (error) {
+    if (error instanceof HmmError && error.code === "ENXIO") return;
+    throw error;
+  }
+  assert(false, "the device is gone, and its memory is not");
+}
+
+/** Opens a device, has it bring a page, and closes it. */
+const live: Body = function* ({ serials }, rig) {
+  const { machine, mm } = rig;
+  const opened = yield* openDevice(machine, mm, OPTIONS);
+  assert(typeof opened !== "number", "the device can be had");
+  const { record, service } = opened;
+  const { firstPfn } = record;
+  serials.push(record.serial);
+  const errno = yield* service.resolve(RIG_PAGE, false, false);
+  assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
+  yield* closeDevice(machine, opened);
+  yield* settle(rig);
+  requireNoMemory(rig, firstPfn);
+};
+
+const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES);
+
+/** The space has another user, who goes; the device's owner goes before its device. */
+const liveWithoutSpace: Body = function* ({ serials }, rig) {
+  const { machine, mm } = rig;
+  const opened = yield* openDevice(machine, mm, OPTIONS);
+  assert(typeof opened !== "number", "the device can be had");
+  serials.push(opened.record.serial);
+  yield* mmput(machine, mm);
+  const errno = yield* opened.service.resolve(RIG_PAGE, false, false);
+  assert([0, ESRCH].includes(errno), `the fault was answered ${errno}`);
+  yield* closeDevice(machine, opened);
+  yield* settle(rig);
+};
+
+function* exit(_world: World, rig: HmmRig): Task<void> {
+  yield* mmput(rig.machine, rig.mm);
+  yield* settle(rig);
+}
+
+const SOMETHING: number = resourceKind("scenario's thing");
+
+/** Fills the list of what the thread owns, but for `left` places. */
+function fillList({ memory }: HmmRig["machine"], left: number): number[] {
+  const slots: number[] = [];
+  for (let slot = addResource(memory, SOMETHING, 1); slot >= 0; slot = addResource(memory, SOMETHING, 1))
+    slots.push(slot);
+  for (const slot of slots.splice(0, left)) removeResource(memory, slot);
+  return slots;
+}
+
+/** A thread that owns as much as it may gets no device, and becomes no thread of one; nothing of either remains. */
+const ownsTooMuch: Body = function* (_world, rig) {
+  const { machine, mm } = rig;
+  // No place for the mirror; then one for the mirror and none for the service's range.
+  for (const left of [0, 1]) {
+    const slots = fillList(machine, left);
+    const opened = yield* openDevice(machine, mm, OPTIONS);
+    assert(opened === EMFILE, `with ${left} places a device was answered otherwise`);
+    for (const slot of slots) removeResource(machine.memory, slot);
+  }
+  yield* settle(rig);
+};
+
+/** Joins the device of the set-up. Another one was there before, and a third comes and goes. */
+const joins: Body = function* ({ place, record }, rig) {
+  const { machine } = rig;
+  const { memory } = machine;
+  assert(record !== undefined, "the set-up has made a device");
+  const here = { recordAt: record.at, serial: record.serial };
+  assert(place.serial !== here.serial, "two devices have one number");
+  assert((yield* joinDevice(machine, place)) === ENODEV, "a thread has joined a device that is gone");
+
+  const other = yield* createDevice(machine, OPTIONS);
+  assert(typeof other !== "number", "another device can be had");
+  const otherPlace = { recordAt: other.at, serial: other.serial };
+  assert(other.serial !== here.serial, "two devices have one number");
+  yield* putDevice(machine, other);
+  assert((yield* joinDevice(machine, otherPlace)) === ENODEV, "a thread has joined a device that is gone");
+
+  const slots = fillList(machine, 0);
+  assert((yield* joinDevice(machine, here)) === EMFILE, "a thread has joined that owns as much as it may");
+  assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
+  for (const slot of slots) removeResource(memory, slot);
+
+  const most = fillList(machine, 1);
+  assert((yield* DeviceThread.join(machine, here, 0)) === EMFILE, "a thread of a device has no place for its range");
+  assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
+  for (const slot of most) removeResource(memory, slot);
+
+  const joined = yield* joinDevice(machine, here);
+  assert(typeof joined !== "number" && record.refs.read() === 2, "the device can be joined");
+  yield* leaveDevice(machine, joined.record, joined.slot);
+  assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
+  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+};
+
+/** Makes one that nothing is registered of, and lets it go. */
+const makes: Body = function* ({ serials }, { machine }) {
+  const record = yield* createDevice(machine, OPTIONS);
+  assert(typeof record !== "number", "the device can be had");
+  serials.push(record.serial);
+  yield* putDevice(machine, record);
+};
+
+function checkSerials({ serials }: World): void {
+  assert(new Set(serials).size === serials.length, "two devices have one number");
+}
+
+/** The owner lets go of its device, whose mirror is registered. */
+const leavesMirror: Body = function* (_world, rig) {
+  const { machine, mm } = rig;
+  const opened = yield* openDevice(machine, mm, OPTIONS);
+  assert(typeof opened !== "number", "the device can be had");
+  yield* opened.service.close();
+  yield* putDevice(machine, opened.record);
+};
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly exploration?: ScenarioExploration;
+  readonly setup?: (rig: HmmRig) => World;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly check?: (world: World, rig: HmmRig) => void;
+  readonly twins?: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+}
+
+function living({ name, summary, exploration, setup = makeWorld, tasks, check, twins = [] }: Parts): Covered {
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const parts = {
+    ...(exploration === undefined ? {} : { exploration }),
+    mayRemain: [],
+    rig: { pages: 1, arenaWords: 16_384 },
+    setup,
+    reopen: ({ serials }: World): void => {
+      serials.length = 0;
+    },
+    check: (world: World, rig: HmmRig): void => {
+      checkSerials(world);
+      check?.(world, rig);
+    },
+  };
+  const fullName = `coverage/devices/${name}`;
+  return {
+    layer: "devices",
+    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    twins: twins.map(([twin, about, expects, own]): AnyScenario =>
+      rigScenario<World>({
+        ...parts,
+        name: `${fullName}/${twin}`,
+        summary: about,
+        expects,
+        tasks: { ...bodies, ...own },
+      }),
+    ),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+const LIVE = [
+  "devices/software/open-device.openDevice",
+  "devices/software/open-device.closeDevice",
+  "devices/software/device-state.createDevice",
+] as const;
+const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 1, timeouts: 0 };
+
+export const lives: readonly Covered[] = [
+  living({
+    name: "alone/life",
+    summary: "A device is opened, brings a page, and is closed: nothing of it is left.",
+    tasks: { owner: [LIVE, live] },
+    twins: [
+      [
+        "mirror-stays",
+        "The owner lets go of a device whose mirror is registered, and discards a page.",
+        "use-after-free",
+        {
+          *owner(world, rig) {
+            yield* leavesMirror(world, rig);
+            yield* discard(world, rig);
+          },
+        },
+      ],
+    ],
+  }),
+  living({
+    name: "alone/owns-too-much",
+    summary: "A thread that owns as much as it may owns no more when it could not get a device.",
+    tasks: { owner: [["devices/software/open-device.openDevice"], ownsTooMuch] },
+  }),
+  living({
+    name: "alone/joins",
+    summary: "A thread joins a device by its place, among others that have gone.",
+    setup: makeWorldWithDevice,
+    tasks: { thread: [["devices/software/device-state.joinDevice", "devices/software/device-list.findDevice"], joins] },
+  }),
+  living({
+    name: "life-vs-life",
+    summary: "Two threads make a device each, and let it go: each has its own number, and none is left.",
+    exploration: BOUNDED,
+    tasks: {
+      first: [["devices/software/device-list.enlistDevice"], makes],
+      second: [["devices/software/device-list.delistDevice"], makes],
+    },
+  }),
+  living({
+    name: "life-vs-discard",
+    summary: "A device is opened, brings a page and is closed while the CPU discards the page.",
+    exploration: BOUNDED,
+    tasks: { owner: [LIVE, live], discard: [["mm/madvise.doMadvise"], discard] },
+  }),
+  living({
+    name: "life-vs-munmap",
+    summary: "A device is opened, brings a page and is closed while the CPU unmaps the page.",
+    exploration: BOUNDED,
+    tasks: { owner: [LIVE, live], munmap: [["mm/mmap.doMunmap"], munmap] },
+  }),
+  living({
+    name: "life-vs-exit",
+    summary:
+      "A device is opened and closed by a thread that has let go of the space, whose last user may go meanwhile.",
+    exploration: BOUNDED,
+    setup: makeWorldWithUser,
+    tasks: { owner: [LIVE, liveWithoutSpace], exit: [["mm/mm.mmput"], exit] },
+    check: (_world, rig) => assert(!rig.books().includes(" mm"), "the space is still there"),
+  }),
+];

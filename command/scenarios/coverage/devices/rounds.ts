@@ -1,0 +1,245 @@
+/**
+ * @module One thread of the device alone with its rounds of service: what they bring and what they leave out when device memory is
+ * small, when pages bounce, and when a stretch collides. No other thread comes in; what is looked for is a step that is missing or
+ * comes too early, which shows without one.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { COMMANDS } from "../../../../src/devices/software/commands.ts";
+import { readStats } from "../../../../src/devices/software/device-stats.ts";
+import { DeviceTable, ENTRY_LOCAL, ENTRY_WRITE } from "../../../../src/devices/software/device-table.ts";
+import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/software/fault-service.ts";
+import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
+import { SpanService } from "../../../../src/devices/software/span-service.ts";
+import { ThrashTable } from "../../../../src/devices/software/thrash.ts";
+import type { HmmRange } from "../../../../src/hmm/range.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { callInSteps } from "../../../../src/sync/stepping.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { withService } from "./kernel.ts";
+import { makeDevice, requireCoherent } from "./stage.ts";
+import type { DeviceWorld } from "./stage.ts";
+
+const PAGE_BYTES = 4096;
+
+/** How each of the first pages is on the device: c copy, r in RAM for reading, w in RAM for writing, - not at all. */
+function entries({ record }: DeviceWorld, { machine }: HmmRig, pages: number): string {
+  const table = new DeviceTable(machine, record);
+  const marks = Array.from({ length: pages }, (_, i) => {
+    const entry = table.entryOf(RIG_PAGE + i);
+    if (entry === 0) return "-";
+    if ((entry & ENTRY_LOCAL) !== 0) return "c";
+    return (entry & ENTRY_WRITE) === 0 ? "r" : "w";
+  });
+  return marks.join("");
+}
+
+function requireEntries(world: DeviceWorld, rig: HmmRig, what: string, wanted: string): void {
+  const are = entries(world, rig, wanted.length);
+  assert(are === wanted, `after ${what} the pages are ${are}; must be ${wanted}`);
+}
+
+function* resolve(service: FaultService, page: number, isWrite: boolean = false): Task<void> {
+  const errno = yield* service.resolve(page, isWrite, false);
+  assert(errno === 0, `page ${page} was answered ${errno}`);
+}
+
+/** Frames of the device, all of them filled by the first fault, whose neighbours come along. */
+const FRAMES = 16;
+
+/** A page beyond what fits: what was used stays, of the rest two make room, for it and for one of its neighbours. */
+function* pressure(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* withService(world, rig, function* (service) {
+    const { frames } = service.device.table;
+    yield* resolve(service, RIG_PAGE);
+    requireEntries(world, rig, "the first fault", "cccccccccccccccc--");
+    yield* callInSteps(frames, "touch", 2);
+    yield* resolve(service, RIG_PAGE + FRAMES);
+    requireEntries(world, rig, "a fault too many", "c-c-cccccccccccccc");
+    requireCoherent(world, rig, (page) => rig.entryOf(page));
+    const { evictions, prefetched } = readStats(world.record);
+    assert(evictions === 2 && prefetched === FRAMES, `${evictions} pages went, ${prefetched} came unasked`);
+    // One was used that had come unasked, two went unused.
+    assert(frames.prefetchPays, "it pays to bring pages unasked, and is said not to");
+  });
+}
+
+/** What was used and goes says nothing against bringing pages unasked. */
+function* used(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* withService(world, rig, function* (service) {
+    yield* resolve(service, RIG_PAGE);
+    yield* resolve(service, RIG_PAGE + 1);
+    requireEntries(world, rig, "two faults with room for one", "-c");
+    assert(service.device.table.frames.prefetchPays, "a page that was used is taken for one that was not");
+  });
+}
+
+/** A page that the CPU stores to again and again is left in RAM after its third copy was lost. */
+function* bouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* withService(world, rig, function* (service) {
+    for (const times of [1, 2, 3]) {
+      yield* resolve(service, RIG_PAGE);
+      requireEntries(world, rig, `losing it ${times - 1} times`, "c");
+      assert((yield* rig.touch(RIG_PAGE)) === 0, "the CPU may store");
+      requireEntries(world, rig, "a store of the CPU", "-");
+    }
+    yield* resolve(service, RIG_PAGE);
+    requireEntries(world, rig, "losing it three times", "r");
+    const { thrashing } = readStats(world.record);
+    assert(thrashing === 1, `${thrashing} pages bounce`);
+  });
+}
+
+/** Its time is up before any task runs, for whom the clock stands at 0. */
+const LONG_AGO_MS = -1000;
+
+/** In the set-up: a page is in RAM for a while, which is over. */
+export function* bounceBefore({ record }: DeviceWorld, page: number, service: FaultService): Task<void> {
+  const errno = yield* service.resolve(page, false, true);
+  assert(errno === 0, `page ${page} was answered ${errno}`);
+  const thrash = new ThrashTable(record);
+  for (let times = 0; times < 3; times++) thrash.noteLoss(page, LONG_AGO_MS);
+}
+
+/** A page that was left in RAM for long enough gets a copy again; one that may be written stays. */
+function* afterwards(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* withService(world, rig, function* (service) {
+    requireEntries(world, rig, "the set-up", "r-");
+    yield* resolve(service, RIG_PAGE + 1, true);
+    requireEntries(world, rig, "a round when its time is up", "-w");
+    yield* resolve(service, RIG_PAGE);
+    requireEntries(world, rig, "a fault", "cw");
+  });
+}
+
+/** Whatever covers the page collides, so many times. */
+export function colliding(page: number, times: number): SpanServiceClass {
+  let left = times;
+  return class extends SpanService {
+    protected override *isStillValid(range: HmmRange): Task<boolean> {
+      const isValid = yield* super.isStillValid(range);
+      if (!(range.startPage <= page && page < range.endPage) || left === 0) return isValid;
+      left--;
+      return false;
+    }
+  };
+}
+
+/** Four faults, one of which collides until it is read in RAM: the others get their copies. */
+function* collisions({ record }: DeviceWorld, rig: HmmRig): Task<void> {
+  const { machine } = rig;
+  // Twice as one of four, twice as one of two, twice alone.
+  const service = yield* FaultService.open(viewDevice(machine, record), colliding(RIG_PAGE + 2, 6));
+  assert(typeof service !== "number", "a service can be had");
+  const ring = new FaultRing(machine.memory, record.rings.get(0));
+  for (let page = RIG_PAGE; page < RIG_PAGE + 4; page++) {
+    assert(yield* callInSteps(ring, "put", page, false), "the ring has room");
+  }
+  assert((yield* callInSteps(ring, "countWaiting")) === 4, "four faults wait");
+  yield* service.serveWaiting(ring);
+  yield* service.close();
+  requireEntries({ record }, rig, "a round in which one collides", "ccrc");
+  const { retries, batches, faults } = readStats(record);
+  assert(retries === 6 && batches === 1 && faults === 4, `${retries} retries, ${batches} batches, ${faults} faults`);
+}
+
+/** More pages than one section of the driver lock covers, none of them there: all are faulted in at once. */
+const MANY = 70;
+
+function* manyPages(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* withService(world, rig, function* (service) {
+    const bytes = new Uint8Array(MANY * PAGE_BYTES).fill(1);
+    const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: bytes.length, bytes };
+    const { errno, pages, faults } = yield* COMMANDS.read.run(service, request);
+    assert(errno === 0 && pages === MANY && faults === 1, `answered ${errno}, ${pages} pages, ${faults} faults`);
+    assert(!bytes.includes(1), "pages that nobody has written are not zeros");
+  });
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly pages: number;
+  readonly present?: number;
+  readonly frames: number;
+  readonly before?: (world: DeviceWorld, rig: HmmRig) => Task<void>;
+  readonly body: (world: DeviceWorld, rig: HmmRig) => Task<void>;
+  readonly runs: readonly string[];
+}
+
+function alone({ name, summary, pages, present = pages, frames, before, body, runs }: Parts): Covered {
+  const scenario = rigScenario<DeviceWorld>({
+    name: `coverage/devices/alone/${name}`,
+    summary,
+    exploration: { maxSteps: 20_000 },
+    mayRemain: ["table"],
+    rig: { pages, present, arenaWords: 8192 },
+    setup: (rig) => {
+      const world = makeDevice(rig, frames);
+      if (before !== undefined) rig.run(before(world, rig));
+      return world;
+    },
+    tasks: { thread: body },
+    check: ({ record }) => assert(record.turnOwner === 0, "somebody has kept the turn"),
+  });
+  return { layer: "devices", scenario, twins: [], runs: { thread: runs } };
+}
+
+const RESOLVE = ["devices/software/fault-service.resolve", "devices/software/span-service.serve"] as const;
+
+export const rounds: readonly Covered[] = [
+  alone({
+    name: "pressure",
+    summary: "Device memory is full: what nobody has used makes room, for the page that faulted and for a neighbour.",
+    pages: FRAMES + 2,
+    frames: FRAMES,
+    body: pressure,
+    runs: [...RESOLVE, "devices/software/eviction.reserve", "devices/software/eviction.reserveCold"],
+  }),
+  alone({
+    name: "used",
+    summary: "A page that was used makes room for another one.",
+    pages: 2,
+    frames: 1,
+    body: used,
+    runs: [...RESOLVE, "devices/software/frames.judge"],
+  }),
+  alone({
+    name: "bouncing",
+    summary: "The CPU stores to a page after each copy of it: the device leaves it in RAM.",
+    pages: 1,
+    frames: 1,
+    body: bouncing,
+    runs: [...RESOLVE, "devices/software/thrash.noteLoss", "devices/software/thrash.isThrashing"],
+  }),
+  alone({
+    name: "bounced",
+    summary: "A page that was left in RAM for long enough gets a copy again.",
+    pages: 2,
+    frames: 2,
+    before: (world, rig) => withService(world, rig, (service) => bounceBefore(world, RIG_PAGE, service)),
+    body: afterwards,
+    runs: [...RESOLVE, "devices/software/thrash.expire"],
+  }),
+  alone({
+    name: "collisions",
+    summary: "One of four faults collides again and again: the others get their copies, and it is read in RAM.",
+    pages: 4,
+    frames: 8,
+    body: collisions,
+    runs: ["devices/software/fault-service.serveWaiting", "devices/software/span-service.serve"],
+  }),
+  alone({
+    name: "many-pages",
+    summary: "A command reads more pages than it copies in one section of the driver lock.",
+    pages: MANY,
+    present: 0,
+    frames: 1,
+    body: manyPages,
+    runs: ["devices/software/fault-service.serveRange"],
+  }),
+];

@@ -1,0 +1,213 @@
+/**
+ * @module The software device's own code, its threads played by tasks: two serve faults, or one and a CPU that takes the page away, or an exit. In the end no entry of the
+ * device's table names what is not the page's, and frame and entry know each other.
+ */
+
+import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { readStats } from "../../../../src/devices/software/device-stats.ts";
+import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/software/fault-service.ts";
+import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
+import { SpanService } from "../../../../src/devices/software/span-service.ts";
+import { ThrashTable } from "../../../../src/devices/software/thrash.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import type { Mm } from "../../../../src/mm/mm-struct.ts";
+import { mmput } from "../../../../src/mm/mm.ts";
+import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { EAGAIN, EBUSY, EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { callInSteps } from "../../../../src/sync/stepping.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { DONE_TRUE } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { colliding } from "./rounds.ts";
+import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
+
+/** As a thread of the device whose work item has faulted and must wait. */
+export function* resolve(
+  world: DeviceWorld,
+  rig: HmmRig,
+  page: number,
+  isWrite: boolean,
+  Spans?: SpanServiceClass,
+): Task<void> {
+  const service = yield* FaultService.open(viewDevice(rig.machine, world.record), Spans);
+  if (typeof service === "number") throw new Error(`no service: ${service}`);
+  const errno = yield* service.resolve(page, isWrite, false);
+  assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
+  yield* service.close();
+}
+
+/** As a thread of the device that has recorded a fault in its ring. */
+function* serveRing({ record }: DeviceWorld, { machine }: HmmRig, thread: number, page: number): Task<void> {
+  const service = yield* FaultService.open(viewDevice(machine, record));
+  if (typeof service === "number") throw new Error(`no service: ${service}`);
+  const ring = new FaultRing(machine.memory, record.rings.get(thread));
+  yield* callInSteps(ring, "put", page, false);
+  yield* service.serveWaiting(ring);
+  assert((yield* callInSteps(ring, "countWaiting")) === 0, "a fault was not taken out of its ring");
+  // Nobody takes it away again, and there is room for all.
+  assert(service.device.table.entryOf(page) !== 0, "a fault was answered before it was served");
+  yield* service.close();
+}
+
+function* store({ machine, mm }: HmmRig): Task<void> {
+  yield* cpuFault(machine, mm, RIG_PAGE, true);
+}
+
+/** Under the driver lock it does not ask whether the range is still valid. */
+export class DoesNotAsk extends SpanService {
+  protected override isStillValid(): Task<boolean> {
+    return DONE_TRUE;
+  }
+}
+
+class DoesNotTrack extends SpanService {
+  protected override *track(_mm: Mm, _start: number, _end: number, copyable: Uint8Array): Task<boolean> {
+    copyable.fill(1);
+    return false;
+  }
+}
+
+const RESOLVE = [
+  "devices/software/fault-service.resolve",
+  "devices/software/span-service.serve",
+  "devices/software/service-turn.takeTurn",
+  "devices/software/service-turn.dropTurn",
+  "devices/software/eviction.reserve",
+] as const;
+const WAITING = [
+  "devices/software/fault-service.serveWaiting",
+  "devices/software/fault-ring.put",
+  "devices/software/fault-ring.drain",
+  ...RESOLVE.slice(1),
+] as const;
+const LET_GO = ["devices/software/device-table.dropRange"] as const;
+const read: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false);
+const readNext: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, false);
+const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE, true);
+const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
+const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
+const reap: Body = function* (_world, { machine, mm }) {
+  yield* mm.mmapLock.downRead();
+  const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  yield* mm.mmapLock.upRead();
+  assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
+};
+/** Both pages have lost two copies in a row, and the device has another one of the second. The first is not there. */
+function* almostBouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
+  yield* rig.discard(RIG_PAGE, 1);
+  yield* resolve(world, rig, RIG_PAGE + 1, false);
+  const thrash = new ThrashTable(world.record);
+  for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.noteLoss(page, 0);
+}
+
+/** Its page cannot be copied: each time somebody comes in between. */
+const collide: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false, colliding(RIG_PAGE, 2));
+const storeNext: Body = (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE + 1, true);
+
+const MADVISE = ["mm/madvise.doMadvise", ...LET_GO] as const;
+
+export const deviceServices: readonly Covered[] = [
+  playing({
+    name: "read-vs-madvise",
+    summary: "The device brings a page that the CPU discards.",
+    frames: 2,
+    pages: 1,
+    tasks: { read: [RESOLVE, read], madvise: [MADVISE, discard] },
+    twins: [
+      [
+        "does-not-ask",
+        "Under the driver lock it does not ask whether the range is still valid.",
+        { read: (world, rig) => resolve(world, rig, RIG_PAGE, false, DoesNotAsk) },
+      ],
+    ],
+  }),
+  playing({
+    name: "read-vs-reap",
+    summary:
+      "The device brings a page that is taken without waiting: either the device lets go at once, or the page stays.",
+    frames: 2,
+    pages: 1,
+    tasks: { read: [RESOLVE, read], reap: [["mm/zap.zapNonBlocking", ...LET_GO], reap] },
+  }),
+  playing({
+    name: "write-vs-madvise",
+    summary: "The device maps a page for writing that the CPU discards.",
+    frames: 2,
+    pages: 1,
+    tasks: { write: [RESOLVE.slice(0, -1), write], madvise: [MADVISE, discard] },
+  }),
+  playing({
+    name: "read-vs-store",
+    summary: "The device copies a page that a CPU store makes writable again: it loses the copy.",
+    frames: 2,
+    pages: 1,
+    tasks: { read: [RESOLVE, read], store: [["mm/cpu-fault.cpuFault"], (_world, rig) => store(rig)] },
+    twins: [
+      [
+        "does-not-track",
+        "It copies a page without taking the right to store away first.",
+        { read: (world, rig) => resolve(world, rig, RIG_PAGE, false, DoesNotTrack) },
+      ],
+    ],
+  }),
+  playing({
+    name: "read-vs-write",
+    summary: "Two threads of the device serve a read and a write of one page.",
+    frames: 2,
+    pages: 1,
+    tasks: { read: [RESOLVE, read], write: [RESOLVE.slice(0, -1), write] },
+  }),
+  playing({
+    name: "evict-vs-madvise",
+    summary: "The device has room for one page: it evicts one for another, while the CPU discards the first.",
+    frames: 1,
+    pages: 2,
+    before: read,
+    tasks: { read: [RESOLVE, readNext], madvise: [MADVISE, discard] },
+  }),
+  playing({
+    name: "evict-vs-read",
+    summary: "The device has room for one page, and two threads bring one each.",
+    frames: 1,
+    pages: 2,
+    tasks: { read: [RESOLVE, read], other: [RESOLVE, readNext] },
+  }),
+  playing({
+    name: "turn-vs-turn",
+    summary: "Two threads of the device have recorded a fault each: one serves both, or each its own.",
+    frames: 4,
+    pages: 2,
+    tasks: {
+      first: [WAITING, (world, rig) => serveRing(world, rig, 0, RIG_PAGE)],
+      second: [WAITING, (world, rig) => serveRing(world, rig, 1, RIG_PAGE + 1)],
+    },
+  }),
+  playing({
+    name: "bounce-vs-bounce",
+    summary: "A page that the device cannot copy and one that a CPU stores to are found to bounce at the same time.",
+    frames: 2,
+    pages: 2,
+    before: almostBouncing,
+    exploration: { ...BOUNDED, preemptions: 1 },
+    tasks: {
+      read: [["devices/software/thrash.noteLoss"], collide],
+      store: [["devices/software/thrash.noteLoss", ...LET_GO], storeNext],
+    },
+    check: ({ record }) => {
+      const { thrashing } = readStats(record);
+      assert(thrashing === 2, `${thrashing} pages bounce`);
+    },
+  }),
+  playing({
+    name: "read-vs-exit",
+    summary:
+      "The space's last user goes while the device brings a page: the device lets go, or is the last to use the space.",
+    frames: 2,
+    pages: 1,
+    tasks: { read: [RESOLVE.slice(0, -1), read], exit: [["mm/mm.mmput"], exit] },
+  }),
+];

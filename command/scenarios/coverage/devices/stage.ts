@@ -1,0 +1,163 @@
+/**
+ * @module What the scenarios of the software device stand on: a rig with a device whose threads are
+ * played by tasks, and what must be true of it in the end.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import { createDevice, registerDevice } from "../../../../src/devices/software/device-state.ts";
+import { DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "../../../../src/devices/software/device-table.ts";
+import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices/software/frames.ts";
+import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
+import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+export interface DeviceWorld {
+  readonly record: DeviceRecord;
+}
+
+export type Body = (world: DeviceWorld, rig: HmmRig) => Task<unknown>;
+
+/** No clock decides anything. */
+const FOR_EVER_MS = 2 ** 30;
+
+function* registered({ machine, mm }: HmmRig, record: DeviceRecord): Task<number> {
+  yield* mm.mmapLock.downWrite();
+  const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
+  yield* mm.mmapLock.upWrite();
+  return errno;
+}
+
+export function makeDevice(rig: HmmRig, frames: number, threads: number = 2): DeviceWorld {
+  const options = { memoryBytes: frames * PAGE_BYTES, threads, faultTimeoutMs: FOR_EVER_MS };
+  const record = rig.run(createDevice(rig.machine, options));
+  if (typeof record === "number") throw new Error(`no device: ${record}`);
+  const errno = rig.run(registered(rig, record));
+  assert(errno === 0, `registering the device answered ${errno}`);
+  return { record };
+}
+
+/** A word of a page that is present, in its frame in RAM. */
+export function wordOf(rig: HmmRig, page: number, index: number): number {
+  const pfn = ptePfn(rig.entryOf(page));
+  const section = rig.machine.ram.section(pfn);
+  return section.i32[section.wordIndex(pfn) + index]!; // a page has that many words
+}
+
+/** In the set-up. */
+export function setWordOf(rig: HmmRig, page: number, index: number, value: number): void {
+  const pfn = ptePfn(rig.entryOf(page));
+  const section = rig.machine.ram.section(pfn);
+  section.i32[section.wordIndex(pfn) + index] = value;
+}
+
+/** Nothing is in flight. */
+export function requireCoherent(
+  { record }: DeviceWorld,
+  { machine, mm, pages }: HmmRig,
+  entryOfCpu: (page: number) => number,
+): void {
+  const table = new DeviceTable(machine, record);
+  const { frames } = table;
+  assert(record.turnOwner === 0, "somebody has kept the turn");
+  const mapped = new Set<number>();
+  for (let page = RIG_PAGE; page < RIG_PAGE + Math.max(2, pages); page++) {
+    const entry = table.entryOf(page);
+    if (entry === 0) continue;
+    const pte = mm.pgd === 0 ? 0 : entryOfCpu(page);
+    assert((pte & PTE_PRESENT) !== 0, `the device has page ${page}, which the space has not`);
+    const frame = entryFrameNumber(entry);
+    if ((entry & ENTRY_LOCAL) === 0) {
+      assert(frame === ptePfn(pte), `the device reaches frame ${frame} for page ${page}, which is in ${ptePfn(pte)}`);
+      assert((entry & ENTRY_WRITE) === 0 || (pte & PTE_WRITE) !== 0, "the device may write what the CPU may not");
+      continue;
+    }
+    const local = frame - table.firstPfn;
+    mapped.add(local);
+    assert((pte & PTE_WRITE) === 0, `page ${page} has a copy on the device, and the CPU may write it without telling`);
+    assert(frames.stateOf(local) === FRAME_MAPPED && frames.pageOf(local) === page, `frame ${local} is not its page's`);
+    const differ = machine.ram.section(frame).u8[machine.ram.section(frame).wordIndex(frame) * 4];
+    const own = machine.ram.section(ptePfn(pte)).u8[machine.ram.section(ptePfn(pte)).wordIndex(ptePfn(pte)) * 4];
+    assert(differ === own, `the copy of page ${page} says ${differ}, the page ${own}`);
+  }
+  let free = 0;
+  for (let frame = 0; frame < frames.frames; frame++) {
+    if (frames.stateOf(frame) === FRAME_FREE) free++;
+    assert(frames.stateOf(frame) !== FRAME_LOADING, `frame ${frame} of the device is lost`);
+    assert(mapped.has(frame) === (frames.stateOf(frame) === FRAME_MAPPED), `frame ${frame} is mapped by nothing`);
+  }
+  assert(record.freeFrames === free, `${free} frames of the device are free, and ${record.freeFrames} are said to be`);
+}
+
+/** Two preemptions, and one wait that times out. */
+export const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2, timeouts: 1 };
+
+/** The same scenario with something taken away. */
+export type Twin = readonly [
+  name: string,
+  summary: string,
+  tasks: Readonly<Record<string, Body>>,
+  expects?: FindingKind,
+];
+
+export interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly frames: number;
+  readonly pages: number;
+  readonly before?: Body;
+  /** Default BOUNDED. */
+  readonly exploration?: ScenarioExploration;
+  /** Tasks that may die, where `exploration` says that one does. */
+  readonly mortals?: readonly string[];
+  /** Further things to be true in the end. */
+  readonly check?: (world: DeviceWorld, rig: HmmRig) => void;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly twins?: readonly Twin[];
+}
+
+export function playing(parts: Parts): Covered {
+  const { name, summary, frames, pages, before, exploration = BOUNDED, mortals, tasks, twins = [], check } = parts;
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const make = (
+    fullName: string,
+    about: string,
+    own: Readonly<Record<string, Body>>,
+    expects?: FindingKind,
+  ): AnyScenario =>
+    rigScenario<DeviceWorld>({
+      name: fullName,
+      summary: about,
+      exploration,
+      // The device's page table grows with what it maps; a thread that dies may lose what it was about to write down.
+      mayRemain: mortals === undefined ? ["table"] : "anything",
+      ...(mortals === undefined ? {} : { mortals }),
+      ...(expects === undefined ? {} : { expects }),
+      rig: { pages },
+      setup: (rig) => {
+        const world = makeDevice(rig, frames);
+        if (before !== undefined) rig.run(before(world, rig));
+        return world;
+      },
+      tasks: own,
+      check: (world, rig) => {
+        requireCoherent(world, rig, (page) => rig.entryOf(page));
+        check?.(world, rig);
+      },
+    });
+  const fullName = `coverage/devices/${name}`;
+  return {
+    layer: "devices",
+    scenario: make(fullName, summary, bodies),
+    twins: twins.map(([twin, about, own, expects = "assertion"]) =>
+      make(`${fullName}/${twin}`, about, { ...bodies, ...own }, expects),
+    ),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}

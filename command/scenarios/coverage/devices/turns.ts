@@ -1,0 +1,144 @@
+/**
+ * @module Whose turn it is to serve (devices/software/service-turn.ts), among three threads of a device that have recorded a fault each. A stretch is
+ * only noted as served, which keeps rounds short. Who was told that its fault has been served finds it noted, and nobody waits for ever.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/software/fault-service.ts";
+import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
+import { dropTurn } from "../../../../src/devices/software/service-turn.ts";
+import { SpanService } from "../../../../src/devices/software/span-service.ts";
+import type { Errno } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { makeDevice } from "./stage.ts";
+import type { DeviceWorld } from "./stage.ts";
+
+const THREADS = 3;
+
+interface World extends DeviceWorld {
+  /** By thread. They keep nothing from one round to the next. */
+  readonly services: readonly FaultService[];
+  readonly rings: readonly FaultRing[];
+  /** By thread and so by page, 1 when its fault has been served. */
+  readonly served: readonly Cell[];
+  readonly turnOwner: Cell;
+}
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+/** Notes which pages it was asked for. */
+function noting(served: readonly Cell[]): SpanServiceClass {
+  return class extends SpanService {
+    override *serve(startPage: number, endPage: number): Task<Errno> {
+      for (let page = startPage; page < endPage; page++)
+        if (this.work.demanded(page, page + 1) > 0) yield* served[page - RIG_PAGE]!.store(1); // each has one
+      return 0;
+    }
+  };
+}
+
+/** Each thread's fault waits in its ring. */
+function makeWorld(rig: HmmRig): World {
+  const { machine } = rig;
+  const { memory, heap } = machine;
+  const at = rig.run(heap.allocWords(512));
+  const served = Array.from({ length: THREADS }, (_, i) => new Cell(memory, at + i, `served ${i}`));
+  const { record } = makeDevice(rig, 1, THREADS);
+  const turnOwner = new Cell(memory, record.at + DeviceRecord.offset.turnOwner, "turn owner");
+  const rings = served.map((_, i) => new FaultRing(memory, record.rings.get(i)));
+  const services = rings.map((ring, i) => {
+    ring.put(RIG_PAGE + i, false);
+    const service = rig.run(FaultService.open(viewDevice(machine, record), noting(served)));
+    assert(typeof service !== "number", "a service can be had");
+    return service;
+  });
+  return { record, services, rings, served, turnOwner };
+}
+
+function serving(thread: number, before?: (world: World) => Task<void>): Body {
+  return function* (world) {
+    if (before !== undefined) yield* before(world);
+    yield* world.services[thread]!.serveWaiting(world.rings[thread]!); // each has one
+    const isServed = (yield* world.served[thread]!.load()) === 1;
+    assert(isServed, "a thread was told that its fault has been served, and it has not");
+  };
+}
+
+const RUNS = [
+  "devices/software/service-turn.takeTurn",
+  "devices/software/service-turn.dropTurn",
+  "devices/software/fault-service.serveWaiting",
+] as const;
+
+/** The first thread has the turn, and has taken out its own fault only: the others came later. */
+function makeWorldInRound(rig: HmmRig): World {
+  const world = makeWorld(rig);
+  world.rings[0]?.drain(() => {});
+  world.record.batchesBegun = 1;
+  world.record.turnOwner = 2; // of agent 1, which the first task plays
+  return world;
+}
+
+/** As at the end of a round. */
+const drop: Body = ({ record }) => dropTurn(record);
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly setup?: (rig: HmmRig) => World;
+  readonly first: Body;
+  readonly expects?: FindingKind;
+}
+
+function make({ setup = makeWorld, first, ...rest }: Parts): AnyScenario {
+  return rigScenario<World>({
+    ...rest,
+    exploration: { engine: "bounded", preemptions: 2, timeouts: 0 },
+    rig: { pages: THREADS },
+    setup,
+    tasks: { first, second: serving(1), third: serving(2) },
+    check: ({ record }) => assert(record.turnOwner === 0, "somebody has kept the turn"),
+  });
+}
+
+const NAME = "coverage/devices/turn-of-three";
+
+export const turns: readonly Covered[] = [
+  {
+    layer: "devices",
+    scenario: make({
+      name: NAME,
+      summary: "Three threads of the device have recorded a fault each: one serves all, or each its own.",
+      first: serving(0),
+    }),
+    twins: [
+      make({
+        name: `${NAME}/takes-anyway`,
+        summary: "A thread says that nobody has the turn, whoever has it.",
+        first: serving(0, ({ turnOwner }) => turnOwner.store(0)),
+        expects: "assertion",
+      }),
+    ],
+    runs: { first: RUNS, second: RUNS, third: RUNS },
+  },
+  {
+    layer: "devices",
+    scenario: make({
+      name: "coverage/devices/turn-handed-over",
+      summary: "A round ends that has not taken the faults of two other threads: they are served by one of them.",
+      setup: makeWorldInRound,
+      first: drop,
+    }),
+    twins: [],
+    runs: { first: ["devices/software/service-turn.dropTurn"], second: RUNS, third: RUNS },
+  },
+];

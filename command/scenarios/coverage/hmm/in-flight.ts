@@ -1,0 +1,79 @@
+/**
+ * @module More invalidations at once than a hmm has room for: the record of them moves to a larger table, and another invalidation, or a range that is registered, goes on with whichever
+ * is there. The old table is freed; nobody looks at it without rangesLock.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
+import { countInFlight } from "../../../../src/hmm/in-flight.ts";
+import { invalidateRange } from "../../../../src/mm/zap.ts";
+import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { mmuNotifierInvalidateRangeStart } from "../../../../src/notifier/mmu-notifier.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+type Body = (device: RigDevice, rig: HmmRig) => Task<unknown>;
+
+/** Far from what the tasks do: as many as fit, and none of them ends. */
+function fillUp(rig: HmmRig): RigDevice {
+  const { machine, mm } = rig;
+  const device = RigDevice.registered(rig);
+  for (let i = 0; i < IN_FLIGHT_INLINE; i++) {
+    const far = invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR);
+    assert(rig.run(mmuNotifierInvalidateRangeStart(machine, far)) === 0, "a blockable start succeeds");
+  }
+  return device;
+}
+
+const discard: Body = (_device, rig) => rig.discard(RIG_PAGE, 1);
+const discardNext: Body = (_device, rig) => rig.discard(RIG_PAGE + 1, 1);
+
+/** Asks whether the page is being changed, as whoever registers a range does, but without rangesLock. */
+function* ask({ rig: { machine, mm } }: RigDevice): Task<void> {
+  yield* mm.pageTableLock.lock();
+  const hmm = Hmm.at(machine.memory, mm.hmm);
+  yield* mm.pageTableLock.unlock();
+  countInFlight(hmm, RIG_PAGE, RIG_PAGE + 1);
+}
+
+function make(name: string, summary: string, second: Body, isTwin: boolean): AnyScenario {
+  return rigScenario<RigDevice>({
+    name,
+    summary,
+    exploration: { engine: "bounded", preemptions: 1 },
+    ...(isTwin ? { expects: "data-race" } : {}),
+    rig: { pages: 2, arenaWords: 8192 },
+    setup: fillUp,
+    tasks: { madvise: discard, second },
+    check(device, { machine, mm }) {
+      const hmm = Hmm.at(machine.memory, mm.hmm);
+      assert(hmm.notifiers === IN_FLIGHT_INLINE, `${hmm.notifiers} invalidations are in flight`);
+      assert(countInFlight(hmm, RIG_PAGE, RIG_PAGE + 2) === 0, "an invalidation that has ended is still in the table");
+      assert(hmm.overflow === 0, "an invalidation is only counted, although there was memory");
+      device.requireCoherent();
+    },
+  });
+}
+
+const NAME = "coverage/hmm/growing-in-flight";
+
+export const inFlight: readonly Covered[] = [
+  {
+    layer: "hmm",
+    scenario: make(
+      NAME,
+      "Two invalidations find the record full, and each makes a larger one: one of them is kept.",
+      discardNext,
+      false,
+    ),
+    twins: [make(`${NAME}/without-lock`, "A thread looks at the record without rangesLock.", ask, true)],
+    runs: {
+      madvise: ["hmm/in-flight.growInFlight", "hmm/in-flight.forgetInFlight"],
+      second: ["hmm/in-flight.recordInFlight"],
+    },
+  },
+];

@@ -1,0 +1,204 @@
+/**
+ * @module More invalidations at once than an hmm has room for: those that may wait make room, those that may not are only counted, and then no range is
+ * valid until they have ended. In the end nothing is in flight, every range is valid, and the room that was made is given back with the hmm.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
+import { hmmRangeAlloc, hmmRangeRegister, hmmRangeUnregister } from "../../../../src/hmm/range.ts";
+import type { HmmRange } from "../../../../src/hmm/range.ts";
+import { HmmRangeRecord, readStamp, stampIsValid } from "../../../../src/hmm/range-record.ts";
+import { mmput } from "../../../../src/mm/mm.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { invalidateRange } from "../../../../src/mm/zap.ts";
+import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import type { InvalidateRange } from "../../../../src/notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+  notifierSrcu,
+} from "../../../../src/notifier/mmu-notifier.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { deviceOf } from "../../patches/stage.ts";
+import type { Covered } from "../covered.ts";
+
+/** The first task's thread. */
+const FIRST = 0;
+
+interface World {
+  readonly device: RigDevice;
+  /** Registered on the first page and on the second. */
+  readonly ranges: readonly HmmRange[];
+  readonly hmm: Hmm;
+  /** Blocks of 512 words in use: the smallest table's size, and a page table's. */
+  readonly blocks: number;
+}
+
+function blocksOf({ machine }: HmmRig): number {
+  return machine.heap.accounting().find(({ name }) => name === "words512")?.live ?? 0;
+}
+
+/** Pages of which nothing is mapped or watched. */
+const FAR = RIG_PAGE + 1000;
+
+function range(rig: HmmRig, page: number, blockable: boolean = true): InvalidateRange {
+  return invalidateRange(rig.mm, page, page + 1, EVENT_CLEAR, { blockable });
+}
+
+function* start(rig: HmmRig, page: number, blockable?: boolean): Task<void> {
+  const answer = yield* mmuNotifierInvalidateRangeStart(rig.machine, range(rig, page, blockable));
+  assert(answer === 0, `a start was answered ${answer}`);
+}
+
+function end(rig: HmmRig, page: number): Task<void> {
+  return mmuNotifierInvalidateRangeEnd(rig.machine, range(rig, page));
+}
+
+function registered(rig: HmmRig, device: RigDevice, page: number): HmmRange {
+  const made = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
+  if (typeof made === "number") throw new Error(`no range: ${made}`);
+  const errno = rig.run(hmmRangeRegister(made, device.mirror, page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+  assert(errno === 0, `registering answered ${errno}`);
+  return made;
+}
+
+/** `count` invalidations of far pages are in flight, the first of page FAR. */
+function worldWith(rig: HmmRig, count: number): World {
+  const device = deviceOf(rig, FIRST);
+  const ranges = [registered(rig, device, RIG_PAGE), registered(rig, device, RIG_PAGE + 1)];
+  for (let i = 0; i < count; i++) rig.run(start(rig, FAR + i));
+  return { device, ranges, hmm: Hmm.at(rig.machine.memory, rig.mm.hmm), blocks: blocksOf(rig) };
+}
+
+/** As nobody may ask without a lock but who is alone. */
+function validity({ ranges }: World): string {
+  return ranges.map(({ record }) => (stampIsValid(readStamp(record)) ? "valid" : "invalid")).join(", ");
+}
+
+function requireBooks({ hmm }: World, inFlight: number, overflow: number, capacity: number): void {
+  const { notifiers, inFlightCount } = hmm;
+  assert(notifiers === inFlight, `${notifiers} invalidations are counted, of ${inFlight}`);
+  assert(hmm.overflow === overflow, `${hmm.overflow} have no record, of ${overflow}`);
+  assert(inFlightCount === inFlight - overflow, `${inFlightCount} have a record, of ${inFlight - overflow}`);
+  assert(hmm.inFlightCapacity === capacity, `there is room for ${hmm.inFlightCapacity}, not ${capacity}`);
+}
+
+/** The next table's records (in-flight.ts). */
+const GROWN = 256;
+const GROWN_AGAIN = 1024;
+
+function* growAndExit(world: World, rig: HmmRig): Task<void> {
+  const { machine, mm } = rig;
+  const count = world.hmm.inFlightCount;
+  yield* start(rig, RIG_PAGE);
+  requireBooks(world, count + 1, 0, count === GROWN ? GROWN_AGAIN : GROWN);
+  assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
+  yield* end(rig, FAR);
+  yield* end(rig, FAR + count - 1);
+  assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
+  yield* end(rig, RIG_PAGE);
+  requireBooks(world, count - 2, 0, count === GROWN ? GROWN_AGAIN : GROWN);
+  assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
+  for (const one of world.ranges) yield* hmmRangeUnregister(one);
+  yield* world.device.unregister();
+  yield* mmput(machine, mm);
+  yield* (yield* notifierSrcu(machine)).barrier();
+  const left = machine.heap.accounting().filter(({ name }) => /^(hmm|words512|words2048)$/.test(name));
+  assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
+}
+
+/** One that may not wait finds the table full. */
+function* countOnly(world: World, rig: HmmRig): Task<void> {
+  const count = world.hmm.inFlightCount;
+  yield* start(rig, FAR - 1, false);
+  requireBooks(world, count + 1, 1, IN_FLIGHT_INLINE);
+  assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
+  const [first] = world.ranges;
+  if (first === undefined) return;
+  yield* hmmRangeUnregister(first);
+  const errno = yield* hmmRangeRegister(first, world.device.mirror, RIG_PAGE * PAGE_BYTES, (RIG_PAGE + 1) * PAGE_BYTES);
+  assert(errno === 0, `registering answered ${errno}`);
+  assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
+  yield* end(rig, FAR);
+  requireBooks(world, count, 1, IN_FLIGHT_INLINE);
+  assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
+  yield* end(rig, FAR - 1);
+  requireBooks(world, count - 1, 0, IN_FLIGHT_INLINE);
+  assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
+}
+
+function* startAndEnd(world: World, rig: HmmRig, page: number): Task<void> {
+  yield* start(rig, page);
+  const record = world.ranges.map(({ record: { at } }) => at).map((at) => HmmRangeRecord.at(rig.machine.memory, at));
+  yield* world.hmm.rangesLock.lock();
+  const own = record.find(({ startPage }) => startPage === page);
+  assert(own === undefined || !stampIsValid(readStamp(own)), "a range is valid whose pages are being changed");
+  yield* world.hmm.rangesLock.unlock();
+  yield* end(rig, page);
+}
+
+const START = ["hmm/invalidate.hmmInvalidateRangeStart", "hmm/invalidate.hmmInvalidateRangeEnd"] as const;
+const GROW = [...START, "hmm/in-flight.growInFlight", "hmm/in-flight.recordInFlight"] as const;
+const EXIT = ["hmm/in-flight.freeInFlight", "mm/mm.mmput", "hmm/range.hmmRangeUnregister"] as const;
+
+function alone(
+  name: string,
+  summary: string,
+  inFlight: number,
+  runs: readonly string[],
+  body: (world: World, rig: HmmRig) => Task<void>,
+): Covered {
+  const scenario = rigScenario<World>({
+    name: `coverage/hmm/in-flight/${name}`,
+    summary,
+    rig: { pages: 2, arenaWords: 8192 },
+    exploration: { maxSteps: 40_000 },
+    setup: (rig) => worldWith(rig, inFlight),
+    tasks: { start: body },
+  });
+  return { layer: "hmm", scenario, twins: [], runs: { start: runs } };
+}
+
+const twoGrow: Covered = {
+  layer: "hmm",
+  scenario: rigScenario<World>({
+    name: "coverage/hmm/in-flight/two-grow",
+    summary: "Two invalidations find the table full at the same time: one makes room for both.",
+    rig: { pages: 2 },
+    exploration: { engine: "bounded", preemptions: 2 },
+    setup: (rig) => worldWith(rig, IN_FLIGHT_INLINE),
+    tasks: {
+      first: (world, rig) => startAndEnd(world, rig, RIG_PAGE),
+      second: (world, rig) => startAndEnd(world, rig, RIG_PAGE + 1),
+    },
+    check: (world, rig) => {
+      requireBooks(world, IN_FLIGHT_INLINE, 0, GROWN);
+      assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
+      assert(blocksOf(rig) === world.blocks + 1, `there are ${blocksOf(rig) - world.blocks} new tables, not 1`);
+    },
+  }),
+  twins: [],
+  runs: { first: GROW, second: GROW },
+};
+
+export const manyInvalidations: readonly Covered[] = [
+  alone(
+    "grow",
+    "One more than fits: the table grows, and goes with the hmm.",
+    IN_FLIGHT_INLINE,
+    [...GROW, ...EXIT],
+    growAndExit,
+  ),
+  alone("grow-again", "One more than the larger table holds.", GROWN, [...GROW, ...EXIT], growAndExit),
+  alone(
+    "count",
+    "One that may not wait finds the table full: until it ends no range is valid, not even a new one.",
+    IN_FLIGHT_INLINE,
+    [...START, "hmm/range.hmmRangeRegister", "hmm/in-flight.forgetInFlight"],
+    countOnly,
+  ),
+  twoGrow,
+];

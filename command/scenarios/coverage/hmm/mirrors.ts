@@ -1,0 +1,198 @@
+/**
+ * @module Mirrors beside each other: two of one driver come and go, one comes while another goes,
+ * and somebody unregisters what another thread has registered, which is a mistake that must be told
+ * and change nothing. And a thread dies on whose mirror others wait.
+ */
+
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { type HmmRig, RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
+import { MIRROR_ORPHANED, mirrorStatus } from "../../../../src/hmm/mirror-record.ts";
+import { hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../../../../src/hmm/range.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid, isOrphaned } from "../../../../src/hmm/valid.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { invalidateRange } from "../../../../src/mm/zap.ts";
+import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../../../src/notifier/mmu-notifier.ts";
+import { AssertionFailure, assert } from "../../../../src/sync/errors.ts";
+import { listedResources } from "../../../../src/sync/resources.ts";
+import { DONE, type Task } from "../../../../src/sync/task.ts";
+import { IDLE_OPS, type OwnRange, deviceOf, rangeOf } from "../../patches/stage.ts";
+import type { Covered } from "../covered.ts";
+import { requireNoDrivers } from "./drivers.ts";
+
+const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
+const REGISTER = ["hmm/mirror.hmmMirrorRegister", "hmm/mirror-ops.useMirrorOps"];
+const UNREGISTER = ["hmm/mirror.hmmMirrorUnregister", "hmm/mirror-ops.dropMirrorOps"];
+
+/** The mistake is told. */
+function* mustBeTold(what: string, mistake: () => Task<unknown>): Task<void> {
+  try {
+    yield* mistake();
+  } catch (error) {
+    if (error instanceof AssertionFailure) return;
+    throw error;
+  }
+  assert(false, `${what} is not told to be a mistake`);
+}
+
+/** Two of one driver, in the thread that owns a range already. */
+function* twoComeAndGo([one, other]: readonly RigDevice[], rig: HmmRig): Task<void> {
+  const { machine } = rig;
+  assert(one !== undefined && other !== undefined, "there are two devices");
+  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
+  assert(typeof range !== "number", "there is no memory for a range");
+  for (const device of [one, other]) assert((yield* device.register()) === 0, "a device could not be registered");
+  assert((yield* hmmRangeRegister(range, one.mirror, ADDRESS, ADDRESS + PAGE_BYTES)) === 0, "no range");
+  yield* other.unregister();
+  // Is listed where the mirror was.
+  const late = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
+  assert(typeof late !== "number", "there is no memory for a range");
+  yield* mustBeTold("unregistering twice", () => other.unregister());
+  yield* hmmRangeFree(late);
+  yield* mustBeTold("unregistering a mirror with a range", () => one.unregister());
+  assert(yield* hmmRangeValid(range), "a range is not valid, and nothing has changed");
+  yield* hmmRangeUnregister(range);
+  yield* one.unregister();
+  yield* hmmRangeFree(range);
+  const { memory } = machine;
+  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+  yield* requireNoDrivers(rig);
+}
+
+const two: Covered = {
+  layer: "hmm",
+  scenario: rigScenario<readonly RigDevice[]>({
+    name: "coverage/hmm/two-mirrors",
+    summary: "Two mirrors of one driver come and go, and mistakes with them are told.",
+    rig: { pages: 1 },
+    setup: (rig) => [new RigDevice(rig), new RigDevice(rig)],
+    tasks: { devices: twoComeAndGo },
+    check: (_devices, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
+  }),
+  twins: [],
+  runs: { devices: [...REGISTER, ...UNREGISTER] },
+};
+
+const comeBesideGo: Covered = {
+  layer: "hmm",
+  scenario: rigScenario<readonly RigDevice[]>({
+    name: "coverage/hmm/mirror-vs-last-unregister",
+    summary: "A mirror comes while the only other one of the space goes: it finds the hmm, or makes one.",
+    rig: { pages: 1 },
+    exploration: { engine: "bounded", preemptions: 1 },
+    setup: (rig) => [new RigDevice(rig), deviceOf(rig, 1)],
+    tasks: {
+      *come([device], rig) {
+        assert(device !== undefined && (yield* device.register()) === 0, "a device could not be registered");
+        assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
+        yield* rig.discard(RIG_PAGE, 1);
+        assert(device.entry(RIG_PAGE) === 0, "the device was not told");
+      },
+      go: ([, device]) => device?.unregister() ?? DONE,
+    },
+    check: (_devices, { machine, mm }) => {
+      const { mirrors, refs } = Hmm.at(machine.memory, mm.hmm);
+      assert([...mirrors.nodes()].length === 1, "there is not one mirror");
+      assert(refs.read() === 1, `one mirror is registered, and the hmm has ${refs.read()} references`);
+    },
+  }),
+  twins: [],
+  runs: { come: [...REGISTER, "hmm/get-or-create.hmmGetOrCreate"], go: UNREGISTER },
+};
+
+/** Whatever it sees of the other thread's mirror, it may not unregister it. */
+const mistaken: Covered = {
+  layer: "hmm",
+  scenario: rigScenario<RigDevice>({
+    name: "coverage/hmm/unregister-of-anothers",
+    summary: "A thread unregisters the mirror that another one is registering: it is told, and the mirror stays.",
+    rig: { pages: 1 },
+    exploration: BOUNDED,
+    setup: (rig) => new RigDevice(rig),
+    tasks: {
+      *owner(device, rig) {
+        assert((yield* device.register()) === 0, "the device could not be registered");
+        assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
+        yield* rig.discard(RIG_PAGE, 1);
+        assert(device.entry(RIG_PAGE) === 0, "the device was not told");
+        yield* device.unregister();
+      },
+      other: (device) => mustBeTold("unregistering another thread's mirror", () => device.unregister()),
+    },
+    check: (_device, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
+  }),
+  twins: [],
+  runs: { owner: [...REGISTER, ...UNREGISTER], other: ["hmm/mirror.claimUnregister"] },
+};
+
+interface Orphans {
+  readonly device: RigDevice;
+  /** Two of the mirror of the thread that dies, and one of another mirror. */
+  readonly ranges: readonly OwnRange[];
+  readonly idles: Cell;
+}
+
+const OWNER = 0;
+const WAITERS = [1, 2] as const;
+const [STRANGER] = WAITERS;
+
+/** An invalidation of the page is under way that only the owner would end. */
+function makeOrphans(rig: HmmRig): Orphans {
+  const device = deviceOf(rig, OWNER, IDLE_OPS);
+  const others = deviceOf(rig, STRANGER, IDLE_OPS);
+  const ranges = [...WAITERS.map((task) => rangeOf(rig, task, device)), rangeOf(rig, STRANGER, others)];
+  rig.run(mmuNotifierInvalidateRangeStart(rig.machine, underWay(rig)));
+  return { device, ranges, idles: new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "idles") };
+}
+
+const underWay = ({ mm }: HmmRig): ReturnType<typeof invalidateRange> =>
+  invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR);
+
+function* waitFor(range: OwnRange | undefined, { device }: Orphans): Task<void> {
+  const { handle } = range ?? assertRange();
+  const isValid = yield* hmmRangeWaitUntilValid(handle, Infinity);
+  assert(isValid !== isOrphaned(handle), "a range became valid although its mirror is gone");
+  assert(isValid || mirrorStatus(device.mirror.record) === MIRROR_ORPHANED, "a wait ended, and nobody has died");
+}
+
+function assertRange(): never {
+  throw new AssertionFailure("there is no such range");
+}
+
+const orphanedWaiters: Covered = {
+  layer: "hmm",
+  scenario: rigScenario<Orphans>({
+    name: "coverage/hmm/death/owner-vs-waiters",
+    summary: "The thread dies that would end an invalidation, and whose mirror two others wait on: both are told.",
+    exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
+    mortals: ["owner"],
+    rig: { pages: 1 },
+    setup: makeOrphans,
+    reopen: ({ ranges }) => {
+      for (const range of ranges) range.reopen();
+    },
+    tasks: {
+      *owner({ idles }, rig) {
+        yield* idles.load();
+        yield* mmuNotifierInvalidateRangeEnd(rig.machine, underWay(rig));
+      },
+      first: (world) => waitFor(world.ranges[0], world),
+      second: (world) => waitFor(world.ranges[1], world),
+    },
+    check: ({ device, ranges }, rig) => {
+      assert(!isOrphaned(ranges[2]?.handle ?? assertRange()), "the range of another mirror is orphaned");
+      if (mirrorStatus(device.mirror.record) !== MIRROR_ORPHANED) return;
+      const { refs } = Hmm.at(rig.machine.memory, rig.mm.hmm);
+      // Three ranges and the other mirror.
+      assert(refs.read() === 4, `the hmm has ${refs.read()} references`);
+    },
+  }),
+  twins: [],
+  runs: { owner: [], first: ["hmm/valid.hmmRangeWaitUntilValid"], second: [] },
+};
+
+export const mirrorsBesideEachOther: readonly Covered[] = [two, comeBesideGo, mistaken, orphanedWaiters];

@@ -1,0 +1,193 @@
+/**
+ * @module Every two of: a device that serves a fault, looks at a snapshot, unregisters; another that registers; a CPU that takes the pages away, may not wait, or forks; an exit. In
+ * the end no device reaches a page that is not the space's, and what was registered for a moment is gone.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
+import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../../../src/hmm/range.ts";
+import { hmmRangeSnapshot } from "../../../../src/hmm/snapshot.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
+import { mmget, mmput } from "../../../../src/mm/mm.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { EAGAIN, EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { DONE_TRUE, type Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+interface World {
+  readonly device: RigDevice;
+  /** Not registered at the beginning. */
+  readonly other: RigDevice;
+}
+
+interface Act {
+  readonly name: string;
+  readonly runs: readonly string[];
+  readonly body: (world: World, rig: HmmRig) => Task<unknown>;
+}
+
+const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const RANGE = ["hmm/range.hmmRangeRegister", "hmm/range.hmmRangeUnregister"] as const;
+const SERVE = [
+  ...RANGE,
+  "hmm/fault.hmmRangeFault",
+  "hmm/valid.hmmRangeValid",
+  "hmm/valid.hmmRangeWaitUntilValid",
+] as const;
+const INVALIDATE = ["hmm/invalidate.hmmInvalidateRangeStart", "hmm/invalidate.hmmInvalidateRangeEnd"] as const;
+
+function* serve({ device }: World): Task<void> {
+  const errno = yield* device.serve(RIG_PAGE, 1);
+  assert([0, EBUSY, EFAULT].includes(errno), `the device's fault answered ${errno}`);
+}
+
+function* snapshot({ device }: World, { machine, mm }: HmmRig): Task<void> {
+  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
+  if (typeof range === "number") throw new Error(`no range: ${range}`);
+  const errno = yield* withHmmRange(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES, function* () {
+    yield* mm.mmapLock.downRead();
+    const answer = yield* hmmRangeSnapshot(range);
+    yield* mm.mmapLock.upRead();
+    return answer < 0 ? answer : 0;
+  });
+  assert([0, EBUSY, EAGAIN, EFAULT].includes(errno), `the snapshot answered ${errno}`);
+  yield* hmmRangeFree(range);
+}
+
+function* comeAndGo({ other }: World): Task<void> {
+  const errno = yield* other.register();
+  assert(errno === 0, `registering answered ${errno}`);
+  yield* other.unregister();
+}
+
+function* reap(_world: World, { machine, mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
+  yield* mm.mmapLock.upRead();
+}
+
+const acts: readonly Act[] = [
+  { name: "serve", runs: SERVE, body: serve },
+  { name: "snapshot", runs: [...RANGE, "hmm/snapshot.hmmRangeSnapshot"], body: snapshot },
+  {
+    name: "mirror",
+    runs: ["hmm/mirror.hmmMirrorRegister", "hmm/mirror.hmmMirrorUnregister", "hmm/get-or-create.hmmGetOrCreate"],
+    body: comeAndGo,
+  },
+  {
+    name: "madvise",
+    runs: ["mm/madvise.doMadvise", ...INVALIDATE],
+    body: (_world, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
+  },
+  {
+    name: "munmap",
+    runs: ["mm/mmap.doMunmap", ...INVALIDATE],
+    body: (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
+  },
+  { name: "reap", runs: ["mm/zap.zapNonBlocking", "hmm/invalidate.hmmInvalidateRangeStart"], body: reap },
+  {
+    name: "write",
+    runs: ["mm/cpu-fault.cpuFault"],
+    body: (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+  },
+];
+
+/** Two of these are too long for every order. */
+const devices: ReadonlySet<string> = new Set(["serve", "snapshot", "mirror"]);
+const takers: ReadonlySet<string> = new Set(["madvise", "reap"]);
+const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
+
+function together(first: Act, second: Act): Covered {
+  const name = `coverage/hmm/${first.name}-vs-${second.name}`;
+  const tasks = first === second ? [first.name, `${second.name} 2`] : [first.name, second.name];
+  const [one = "", other = ""] = tasks;
+  const isLong = [devices, takers].some((names) => names.has(first.name) && names.has(second.name));
+  const make = (exploration: ScenarioExploration): AnyScenario =>
+    rigScenario<World>({
+      name,
+      summary: `${first.name} and ${second.name} at the same time, on one page of a mirrored space.`,
+      exploration,
+      mayRemain: [],
+      rig: { pages: 1 },
+      setup: (rig) => ({ device: RigDevice.registered(rig), other: new RigDevice(rig) }),
+      tasks: { [one]: (world, rig) => first.body(world, rig), [other]: (world, rig) => second.body(world, rig) },
+      check: ({ device }, rig) => {
+        device.requireCoherent();
+        assert(rig.mm.users.read() === 1, `the space has ${rig.mm.users.read()} users, and one thread that uses it`);
+      },
+    });
+  return {
+    layer: "hmm",
+    scenario: make(isLong ? BOUNDED : {}),
+    twins: [],
+    runs: { [one]: first.runs, [other]: second.runs },
+  };
+}
+
+/** The space dies, or does not yet, while `act` goes on. Whoever is last takes it down. */
+function againstExit(act: Act): Covered {
+  const scenario = rigScenario<World>({
+    name: `coverage/hmm/exit-vs-${act.name}`,
+    summary: `The last user but one goes, and the other does its ${act.name} and goes: the device is released once, and reaches nothing.`,
+    rig: { pages: 1 },
+    mayRemain: [],
+    exploration: act.name === "mirror" ? BOUNDED : {},
+    setup: (rig) => {
+      rig.run(mmget(rig.mm));
+      return { device: RigDevice.registered(rig), other: new RigDevice(rig) };
+    },
+    tasks: {
+      exit: (_world, { machine, mm }) => mmput(machine, mm),
+      *[act.name](world, rig) {
+        yield* act.body(world, rig);
+        yield* mmput(rig.machine, rig.mm);
+      },
+    },
+    check: ({ device }, rig) => {
+      assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
+      assert(rig.mm.users.read() === 0 && rig.mm.pgd === 0, "the space is still there");
+      const { releasedWithRanges, mirrorErrors, notifiers } = Hmm.at(rig.machine.memory, rig.mm.hmm);
+      const told = `${releasedWithRanges}, ${mirrorErrors}, ${notifiers}`;
+      assert(told === "0, 0, 0", `released with ranges, errors, in flight: ${told}`);
+    },
+  });
+  const exit = ["mm/mm.mmput", "hmm/invalidate.hmmRelease"];
+  return { layer: "hmm", scenario, twins: [], runs: { exit, [act.name]: [...act.runs, ...exit] } };
+}
+
+/** The driver that does not ask whether its range is still valid: each of what takes the page away finds it out. */
+function carelessTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
+  const twin = rigScenario<World>({
+    name: `${scenario.name}/does-not-ask`,
+    summary: "The driver does not ask under its lock whether the range is still valid.",
+    expects: "assertion",
+    rig: { pages: 1 },
+    setup: (rig) => ({ device: RigDevice.registered(rig), other: new RigDevice(rig) }),
+    tasks: {
+      serve: ({ device }) => device.serve(RIG_PAGE, 1, { isValid: () => DONE_TRUE }),
+      [act.name]: (world, rig) => act.body(world, rig),
+    },
+    check: ({ device }) => device.requireCoherent(),
+  });
+  return { layer, scenario, runs, twins: [twin] };
+}
+
+export const hmmPairs: readonly Covered[] = [
+  ...acts.flatMap((first, i) =>
+    // There is one mirror to come and go.
+    acts.slice(first.name === "mirror" ? i + 1 : i).map((second) => {
+      const pair = together(first, second);
+      const takesAway = ["madvise", "munmap"].includes(second.name);
+      return first.name === "serve" && takesAway ? carelessTwin(pair, second) : pair;
+    }),
+  ),
+  ...acts.map(againstExit),
+];

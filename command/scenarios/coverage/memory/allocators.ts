@@ -1,0 +1,244 @@
+/**
+ * @module The allocators themselves, not the arenas that other scenarios use: slab caches,
+ * blocks for tables, frames with their counts and pins.
+ */
+
+import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
+import { Heap } from "../../../../src/memory/heap.ts";
+import { Machine } from "../../../../src/memory/machine.ts";
+import type { RamSnapshot } from "../../../../src/memory/ram-snapshot.ts";
+import { struct, u32 } from "../../../../src/memory/struct.ts";
+import type { Struct, StructView } from "../../../../src/memory/struct.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { runBlocking } from "../../../../src/sync/run-blocking.ts";
+import { callInSteps } from "../../../../src/sync/stepping.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+
+interface Thing extends StructView {
+  value: number;
+}
+const Thing: Struct<Thing> = struct<Thing>("coveredThing", { value: u32("const", "a number") });
+
+interface Only extends StructView {
+  value: number;
+}
+const Only: Struct<Only> = struct<Only>("coveredOnly", { value: u32("const", "a number") });
+
+interface Fresh extends StructView {
+  value: number;
+}
+/** Nobody has made one before the tasks begin: they open its cache. */
+const Fresh: Struct<Fresh> = struct<Fresh>("coveredFresh", { value: u32("const", "a number") });
+
+interface World {
+  readonly heap: Heap;
+  readonly machine: Machine;
+  /** Things alive when the tasks begin. */
+  readonly things: readonly number[];
+  /** A frame with one count for each task. */
+  readonly pfn: number;
+  readonly books: readonly string[];
+  readonly frames: RamSnapshot;
+}
+
+const TASKS = 2;
+const THINGS = 2;
+const LEAF_WORDS = 512;
+const DIRECTORY_WORDS = 4096;
+/** What is made once stays, and so does the page of a cache that is new. */
+const ONE_MADE = `1 ${Only.name}`;
+
+function books(heap: Heap, { ram }: Machine): string[] {
+  const { references, pins } = ram.references();
+  return [
+    ...heap.accounting().map(({ name, live }) => `${live} ${name}`),
+    `${heap.usage().usedBytes / 4096} heap pages`,
+    `${ram.usage().usedPages} frames`,
+    `${references} frame references`,
+    `${pins} pins`,
+  ];
+}
+
+function makeWorld(): () => World {
+  let made: World | undefined;
+  return () => (made ??= build());
+}
+
+function build(): World {
+  const machine = Machine.create({ ramBytes: 1 << 18, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const { heap, memory, ram } = machine;
+  memory.plainWatch = { note: notePlainAccess };
+  const run = <T>(task: Task<T>): T => runBlocking(memory, task);
+  const things = Array.from({ length: THINGS }, () => run(heap.alloc(Thing)));
+  const pfn = run(ram.allocFrame(true));
+  for (let i = 1; i < TASKS; i++) run(ram.pageGet(pfn));
+  return { heap, machine, things, pfn, books: books(heap, machine), frames: ram.snapshot() };
+}
+
+type Body = (world: World) => Task<unknown>;
+
+/**
+ * As a thread of its own runs it: with a handle of its own, which has not looked up any cache
+ * yet.
+ */
+function asThread(body: Body): Body {
+  return (world) => body({ ...world, heap: new Heap(world.machine.memory) });
+}
+
+function* thing({ heap }: World): Task<void> {
+  const at = yield* heap.alloc(Thing);
+  assert(at !== 0, "the heap is full");
+  yield* heap.free(Thing, at);
+}
+
+function* fresh({ heap }: World): Task<void> {
+  const at = yield* heap.alloc(Fresh);
+  assert(at !== 0, "the heap is full");
+  yield* heap.free(Fresh, at);
+}
+
+function words(count: number): Body {
+  return function* ({ heap }) {
+    const at = yield* heap.allocWords(count);
+    assert(at !== 0, "the heap is full");
+    yield* heap.freeWords(at, count);
+  };
+}
+
+function* only({ heap }: World): Task<void> {
+  const view = yield* heap.singleton(Only, (made) => {
+    made.value = 7;
+  });
+  assert(view.value === 7, "the one object is not made yet");
+}
+
+function* frame({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* ram.allocFrame(false);
+  assert(pfn !== 0, "no frame");
+  yield* ram.pagePut(pfn);
+}
+
+function* frames({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* ram.allocRun(2, false);
+  assert(pfn !== 0, "no frames in a row");
+  for (let i = 0; i < 2; i++) yield* ram.pagePut(pfn + i);
+}
+
+function* pin({ machine: { ram }, pfn }: World): Task<void> {
+  yield* ram.pagePin(pfn);
+  assert(yield* ram.pagePinned(pfn), "a pinned frame does not show it");
+  yield* ram.pageUnpin(pfn);
+}
+
+function* tryGet({ machine: { ram }, pfn }: World): Task<void> {
+  assert(yield* ram.pageGetNotZero(pfn), "a frame that somebody holds is free");
+  yield* ram.pagePut(pfn);
+}
+
+interface Act {
+  readonly name: string;
+  readonly runs: readonly string[];
+  readonly body: Body;
+}
+
+const acts: readonly Act[] = [
+  { name: "thing", runs: ["memory/slab-cache.alloc", "memory/slab-cache.free"], body: thing },
+  { name: "fresh", runs: ["memory/heap.#openCache", "memory/name-table.add"], body: fresh },
+  { name: "table", runs: ["memory/heap-blocks.allocBlock", "memory/heap-blocks.freeBlock"], body: words(LEAF_WORDS) },
+  {
+    name: "directory",
+    runs: ["memory/heap-blocks.takePages", "memory/heap-blocks.freeBlock"],
+    body: words(DIRECTORY_WORDS),
+  },
+  { name: "only", runs: ["memory/heap.singleton"], body: only },
+  { name: "frame", runs: ["memory/ram.allocFrame", "memory/ram.pagePut"], body: frame },
+  { name: "frames", runs: ["memory/ram.allocRun", "memory/ram.pagePut"], body: frames },
+  { name: "pin", runs: ["memory/ram.pagePin", "memory/ram.pageUnpin"], body: pin },
+  { name: "try", runs: ["memory/ram.pageGetNotZero"], body: tryGet },
+];
+
+function together(first: Act, second: Act): Covered {
+  const world = makeWorld();
+  const other = first === second ? `${second.name} 2` : second.name;
+  const isOneMade = first.name === "only" || second.name === "only";
+  const isCacheNew = isOneMade || first.name === "fresh" || second.name === "fresh";
+  return covering<World>({
+    layer: "memory",
+    name: `${first.name}-vs-${second.name}`,
+    summary: `${first.name} and ${second.name} at the same time, and what was taken is given back.`,
+    memory: () => world().machine.memory,
+    setup: world,
+    // The frame tables lie outside the heap that the explorer puts back.
+    reopen: () => {
+      world().frames.restore();
+      return world();
+    },
+    tasks: {
+      [first.name]: { runs: first.runs, body: asThread(first.body) },
+      [other]: { runs: second.runs, body: asThread(second.body) },
+    },
+    check: ({ heap, machine, books: before }) => {
+      const isCounted = (account: string): boolean => !isCacheNew || !account.endsWith(" heap pages");
+      const now = books(heap, machine).filter(isCounted).toSorted().join(", ");
+      const made = isOneMade ? [ONE_MADE] : [];
+      const then = [...before, ...made].filter(isCounted).toSorted().join(", ");
+      assert(now === then, `the books do not balance: ${now}, not ${then}`);
+    },
+  });
+}
+
+/** A machine on which threads keep frames of their own, all of whose frames are taken. */
+function buildFull(): World {
+  const machine = Machine.create({ ramBytes: 1 << 21, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const { heap, memory, ram } = machine;
+  const run = <T>(task: Task<T>): T => runBlocking(memory, task);
+  let pfn = 0;
+  for (let next = run(ram.allocFrame(false)); next !== 0; next = run(ram.allocFrame(false))) pfn = next;
+  return { heap, machine, things: [], pfn, books: [], frames: ram.snapshot() };
+}
+
+/** What each of the two got. */
+const taken: number[] = [];
+
+function* takeOne({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* callInSteps(ram, "allocFrame", false);
+  taken.push(yield* pfn);
+}
+
+function* giveAndTake(world: World): Task<void> {
+  yield* world.machine.ram.pagePut(world.pfn);
+  yield* takeOne(world);
+}
+
+function stealing(): Covered {
+  let made: World | undefined;
+  const world = (): World => (made ??= buildFull());
+  return covering<World>({
+    layer: "memory",
+    name: "free-list-vs-thief",
+    summary:
+      "A thread frees the only frame into its own free list and takes one, while another finds nothing and steals: one of them gets it.",
+    memory: () => world().machine.memory,
+    setup: world,
+    reopen: () => {
+      taken.length = 0;
+      world().frames.restore();
+      return world();
+    },
+    tasks: {
+      owner: { runs: ["memory/frame-allocator.give", "memory/frame-allocator.#pop"], body: giveAndTake },
+      thief: { runs: ["memory/frame-allocator.#steal"], body: takeOne },
+    },
+    check: ({ pfn }) => {
+      const got = taken.filter((one) => one !== 0);
+      assert(got.length === 1 && got[0] === pfn, `frame ${pfn} was free, and the two got ${taken.join(" and ")}`);
+    },
+  });
+}
+
+export const allocators: readonly Covered[] = [
+  ...acts.flatMap((first, i) => acts.slice(i).map((second) => together(first, second))),
+  stealing(),
+];

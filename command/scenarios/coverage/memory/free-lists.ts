@@ -1,0 +1,117 @@
+/**
+ * @module Threads that keep free frames of their own, on a machine that is no debug build: first
+ * touches that take no lock, as they are in a program. In scenarios on a rig a task's frames come
+ * from a stock, past these lists.
+ */
+
+import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
+import { Machine } from "../../../../src/memory/machine.ts";
+import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
+import type { RamSnapshot } from "../../../../src/memory/ram-snapshot.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { mmCreate } from "../../../../src/mm/mm.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/mmap.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { selectAgent } from "../../../../src/sync/agents.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
+import { runBlocking } from "../../../../src/sync/run-blocking.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+
+const PAGE = 64;
+
+interface World {
+  readonly machine: Machine;
+  readonly mm: Mm;
+  readonly frames: RamSnapshot;
+  readonly references: number;
+  readonly usedPages: number;
+}
+
+/**
+ * Two pages are mapped, of which the second has been touched; threads 1 and 2 have a free frame
+ * each.
+ */
+function build(): World {
+  const machine = Machine.create({ ramBytes: 1 << 21, heapBytes: 1 << 20, debug: false, name: "set-up" });
+  const { memory, ram } = machine;
+  memory.plainWatch = { note: notePlainAccess };
+  const run = <T>(task: Task<T>): T => runBlocking(memory, task);
+  const mm = Mm.at(memory, run(mmCreate(machine)));
+  const place = { lengthBytes: 2 * PAGE_BYTES, address: PAGE * PAGE_BYTES, placement: MAP_FIXED_NOREPLACE };
+  const request = { ...place, protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 };
+  if (run(doMmap(machine, mm, request)) < 0) bug("Cannot map two pages");
+  const pfn = run(ram.allocRun(2, false));
+  const self = memory.agentId;
+  for (const agentId of [1, 2]) {
+    selectAgent(memory, agentId);
+    run(ram.pagePut(pfn + agentId - 1));
+  }
+  selectAgent(memory, self);
+  // The last that the set-up does: its own list is filled at once, for a moment under the lock of
+  // all.
+  run(cpuFault(machine, mm, PAGE + 1, true));
+  const { references } = ram.references();
+  return { machine, mm, frames: ram.snapshot(), references, usedPages: ram.usage().usedPages };
+}
+
+/** The first store to the page. */
+function* touch({ machine, mm }: World): Task<void> {
+  assert((yield* cpuFault(machine, mm, PAGE, true)) === 0, "the page cannot be had");
+}
+
+function* takeRow({ machine: { ram } }: World): Task<void> {
+  const pfn = yield* ram.allocRun(4, false);
+  assert(pfn !== 0, "no four frames in a row, and there are hundreds");
+  for (let i = 0; i < 4; i++) yield* ram.pagePut(pfn + i);
+}
+
+function requireOneMore({ machine: { ram }, references, usedPages }: World): void {
+  const [now, used] = [ram.references().references, ram.usage().usedPages];
+  assert(now === references + 1, `one page was touched, and ${now - references} references are new`);
+  assert(used === usedPages + 1, `one page was touched, and ${used - usedPages} frames are taken`);
+}
+
+let made: World | undefined;
+const world = (): World => (made ??= build());
+
+const TOUCH = ["mm/fault.faultAtHand", "memory/ram.allocFrameAtHand", "memory/frame-allocator.takeAtHand"] as const;
+
+export const freeLists: readonly Covered[] = [
+  covering<World>({
+    layer: "memory",
+    name: "touch-vs-touch-at-hand",
+    summary:
+      "Two threads touch one page first, each with a free frame at hand: the page gets one, the other goes back to its list.",
+    memory: () => world().machine.memory,
+    setup: world,
+    reopen: () => {
+      world().frames.restore();
+      return world();
+    },
+    tasks: {
+      first: { runs: [...TOUCH, "memory/ram.pagePutAtHand"], body: touch },
+      second: { runs: TOUCH, body: touch },
+    },
+    check: requireOneMore,
+  }),
+  covering<World>({
+    layer: "memory",
+    name: "touch-vs-row-of-frames",
+    summary:
+      "A thread touches a page with a frame at hand while another, under the lock of all, wants frames in a row.",
+    memory: () => world().machine.memory,
+    setup: world,
+    reopen: () => {
+      world().frames.restore();
+      return world();
+    },
+    tasks: {
+      touch: { runs: TOUCH, body: touch },
+      row: { runs: ["memory/frame-allocator.takeRun", "memory/frame-allocator.#giveLocked"], body: takeRow },
+    },
+    check: requireOneMore,
+  }),
+];

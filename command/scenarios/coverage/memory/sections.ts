@@ -1,0 +1,148 @@
+/**
+ * @module A user's buffer, whose frames are counted all together: the thread that added it takes it
+ * off the machine when nobody counts any more, while another one, which has it mapped too, lets go.
+ */
+
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { UserBuffers } from "../../../../src/space/user-buffers.ts";
+import { EBUSY, EINVAL, ENOMEM } from "../../../../src/sync/errno.ts";
+import { assert, bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+interface World {
+  /** First frame of the section; two threads count it. */
+  readonly pfn: number;
+  readonly removed: Cell;
+}
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+const PAGE_BYTES = 4096;
+
+function makeWorld(rig: HmmRig): World {
+  const { machine } = rig;
+  const pfn = rig.run(machine.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+  if (pfn < 0) bug(`Cannot add a section: ${pfn}`);
+  rig.run(machine.ram.pageGet(pfn));
+  rig.run(machine.ram.pageGet(pfn));
+  return { pfn, removed: new Cell(machine.memory, rig.run(machine.heap.allocWords(512)), "removed") };
+}
+
+function* remove({ pfn, removed }: World, { machine }: HmmRig): Task<void> {
+  yield* machine.ram.pagePut(pfn);
+  const errno = yield* machine.ram.removeSection(pfn);
+  assert(errno === 0 || errno === EBUSY, `removing the section answered ${errno}`);
+  if (errno === 0) yield* removed.store(1);
+}
+
+/** Looks at its mapping's buffer while it counts it. */
+function* use({ pfn }: World, { machine }: HmmRig): Task<void> {
+  yield* machine.ram.pageHas(pfn, 1);
+  assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
+  yield* machine.ram.pagePut(pfn);
+}
+
+function* useLate({ pfn }: World, { machine }: HmmRig): Task<void> {
+  yield* machine.ram.pagePut(pfn);
+  yield* machine.ram.pageHas(pfn, 1);
+  assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
+}
+
+function make(name: string, summary: string, user: Body, isTwin: boolean): AnyScenario {
+  return rigScenario<World>({
+    name,
+    summary,
+    ...(isTwin ? { expects: "error" } : {}),
+    rig: { pages: 0 },
+    setup: makeWorld,
+    tasks: { remove, use: user },
+    check({ pfn, removed }, { machine }) {
+      if (removed.peek() === 0) assert(machine.ram.pageCount(pfn) === 0, "the section is counted, and nobody has it");
+    },
+  });
+}
+
+/** The table of sections has one place left. `first` begins the machine's own RAM. */
+interface Full {
+  readonly first: number;
+}
+
+function makeFull(rig: HmmRig): Full {
+  const { ram } = rig.machine;
+  const first = ram.handles.find(({ basePfn }) => basePfn !== 0)?.basePfn ?? bug("There is no RAM");
+  const added: number[] = [];
+  const add = (): number => rig.run(ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+  for (let pfn = add(); pfn > 0; pfn = add()) added.push(pfn);
+  const last = added.pop() ?? bug("Cannot fill the table: it was full");
+  if (rig.run(ram.removeSection(last)) !== 0) bug("Cannot take a section off again");
+  return { first };
+}
+
+/** What is asked of a table that is nearly full, and what no user's section may do. */
+function* fillUp({ first }: Full, { machine }: HmmRig): Task<void> {
+  const { ram } = machine;
+  const buffers = new UserBuffers(machine);
+  const growable = new SharedArrayBuffer(PAGE_BYTES, { maxByteLength: 2 * PAGE_BYTES });
+  const pfn = yield* buffers.acquire(growable);
+  assert(pfn > 0, `the last place is not to be had: ${pfn}`);
+  const refused = yield* buffers.acquire(new SharedArrayBuffer(PAGE_BYTES));
+  assert(refused === ENOMEM, `a section more than there can be was answered ${refused}`);
+  assert((yield* ram.removeSection(0)) === EINVAL, "the page of zeros was removed");
+  assert((yield* ram.removeSection(first)) === EINVAL, "the machine's own RAM was removed");
+  assert((yield* ram.removeSection(pfn)) === EBUSY, "a section was removed that is counted");
+  const longer = new SharedArrayBuffer(3 * PAGE_BYTES);
+  assert((yield* ram.extendSection(pfn, longer)) === EINVAL, "a section outgrew its frame numbers");
+  assert((yield* ram.extendSection(first, longer)) === EINVAL, "the machine's own RAM was extended");
+  assert(ram.sectionPages(pfn) === 1, "a section was extended, and that was refused");
+  // As another thread does it that unmaps the buffer: who added it finds that out when he needs the
+  // place.
+  yield* ram.pagePut(pfn);
+  const next = yield* buffers.acquire(new SharedArrayBuffer(PAGE_BYTES));
+  assert(next > 0, `the place of a buffer that nobody has mapped is not to be had: ${next}`);
+  yield* buffers.release(next);
+  assert((yield* ram.extendSection(next, longer)) === EINVAL, "a section was extended that is gone");
+}
+
+const NAME = "coverage/memory/section-vs-use";
+
+export const sections: readonly Covered[] = [
+  {
+    layer: "memory",
+    scenario: rigScenario<Full>({
+      name: "coverage/memory/sections-all-taken",
+      summary: "As many buffers as there can be: one more is refused, until nobody has one of them mapped.",
+      rig: { pages: 0 },
+      setup: makeFull,
+      tasks: { task: fillUp },
+      balanced: true,
+    }),
+    twins: [],
+    runs: {
+      task: [
+        "memory/sections.#add",
+        "memory/sections.extend",
+        "memory/sections.remove",
+        "space/user-buffers.#add",
+        "space/user-buffers.sweep",
+      ],
+    },
+  },
+  {
+    layer: "memory",
+    scenario: make(
+      NAME,
+      "A user's buffer is taken off the machine when its last count goes, and not before.",
+      use,
+      false,
+    ),
+    twins: [make(`${NAME}/late`, "A thread looks at the buffer after it has given its count back.", useLate, true)],
+    runs: {
+      remove: ["memory/ram.removeSection", "memory/sections.remove"],
+      use: ["memory/ram.sectionPages", "memory/ram.pagePut"],
+    },
+  },
+];

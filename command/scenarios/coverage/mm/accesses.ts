@@ -1,0 +1,410 @@
+/**
+ * @module Loads and stores of CPU threads, by the shipped cache, walk and fault handler, each access to shared memory a step, while
+ * other threads change the mapping. What a program must see: a load gives what its page holds, before or after the change, or
+ * a fault; a store goes to its page or nowhere, and is lost to nobody. Nothing of another page, another space, a freed frame.
+ *
+ * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts, mmu/radix-table.ts W3).
+ */
+
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { doFork } from "../../../../src/mm/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { doMprotect } from "../../../../src/mm/mprotect.ts";
+import { doMremap } from "../../../../src/mm/mremap.ts";
+import { readPagemap } from "../../../../src/mm/pagemap.ts";
+import { trackRange } from "../../../../src/mm/track.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { VM_READ } from "../../../../src/mm/vma.ts";
+import { ptePfn } from "../../../../src/mm/pte.ts";
+import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "./left-out.ts";
+
+/** The first page of a leaf: a mapping of all its pages takes the leaf with it. */
+const PAGE = 512;
+const LEAF_PAGES = 512;
+const PAGE_BYTES = 4096;
+const ADDRESS: number = PAGE * PAGE_BYTES;
+/** What the page holds at the beginning. */
+const BEFORE = 7;
+/** What a load gives that ends in a fault. */
+const FAULTED = -1;
+/** What a page holds that nobody has written. */
+const ZEROS = 0;
+
+interface World {
+  /** What each thread has seen, in order. */
+  readonly seen: number[];
+  /** Said by one thread to another. */
+  readonly flag: Cell;
+  child: number;
+}
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  /** Pages mapped from {@link PAGE} on. Default 1. */
+  readonly pages?: number;
+  /** The page holds {@link BEFORE} at the beginning. Default true. */
+  readonly present?: boolean;
+  readonly exploration?: ScenarioExploration;
+  /** What else is there at the beginning. */
+  readonly prepare?: (rig: HmmRig) => void;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly check: (world: World, rig: HmmRig) => void;
+  readonly twins: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+}
+
+function accessing({
+  name,
+  summary,
+  pages = 1,
+  present = true,
+  exploration,
+  prepare,
+  tasks,
+  check,
+  twins,
+}: Parts): Covered {
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const parts = {
+    rig: { pages: 0, arenaWords: 8192 },
+    ...(exploration === undefined ? {} : { exploration }),
+    setup(rig: HmmRig): World {
+      rig.map(PAGE, pages);
+      if (present) rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
+      prepare?.(rig);
+      const at = rig.run(rig.machine.heap.allocWords(512));
+      return { seen: [], flag: new Cell(rig.machine.memory, at, "flag"), child: 0 };
+    },
+    reopen(world: World): void {
+      world.seen.length = 0;
+      world.child = 0;
+    },
+    check,
+  };
+  const fullName = `coverage/mm/${name}`;
+  return {
+    layer: "mm",
+    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    twins: twins.map(([twin, about, expects, own]) =>
+      rigScenario<World>({
+        ...parts,
+        name: `${fullName}/${twin}`,
+        summary: about,
+        expects,
+        tasks: { ...bodies, ...own },
+      }),
+    ),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+function* load(cpu: RigCpu): Task<number> {
+  try {
+    return yield* cpu.load(ADDRESS);
+  } catch (error) {
+    if (error instanceof SegmentationFault) return FAULTED;
+    throw error;
+  }
+}
+
+function* store(cpu: RigCpu, value: number): Task<boolean> {
+  try {
+    yield* cpu.store(ADDRESS, value);
+    return true;
+  } catch (error) {
+    if (error instanceof SegmentationFault) return false;
+    throw error;
+  }
+}
+
+/** A thread that loads the word twice: the second time by what it remembers. */
+function* loadTwice(world: World, rig: HmmRig): Task<void> {
+  const cpu = new RigCpu(rig);
+  world.seen.push(yield* load(cpu));
+  world.seen.push(yield* load(cpu));
+}
+
+function* storeOnce(_world: World, rig: HmmRig): Task<void> {
+  yield* store(new RigCpu(rig), 1);
+}
+
+/** What the page holds now, of whoever's page table. A plain look, once everybody has ended. */
+function contents(rig: HmmRig, mm: Mm = rig.mm, word: number = 0): number {
+  const { ram } = rig.machine;
+  const pfn = ptePfn(rig.entryOf(PAGE, mm));
+  return pfn === 0 ? ZEROS : ram.section(pfn).i32[ram.wordIndex(pfn) + word]!;
+}
+
+function onlySaw(...allowed: readonly number[]): (world: World) => void {
+  return ({ seen }) => {
+    for (const value of seen)
+      if (!allowed.includes(value)) bug(`A load gave ${value}; it may be ${allowed.join(", ")}`);
+  };
+}
+
+const LOAD = [
+  "mmu/widths/u32-access.load",
+
+  "mmu/soft-tlb.find",
+  "mm/cpu-fault.translate",
+] as const;
+const STORE = [
+  "mmu/widths/u32-access.store",
+  "mmu/store-tlb.enter",
+  "mm/cpu-fault.translate",
+  "mmu/radix-table.leafOf",
+] as const;
+const FAULT = ["mm/fault.faultAtHand"] as const;
+const ZAP = ["mm/zap.zapRange", "sync/shootdown.flush"] as const;
+
+const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+const protect: Body = (_world, { machine, mm }) => doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ);
+const move: Body = (_world, { machine, mm }) =>
+  doMremap(machine, mm, {
+    address: ADDRESS,
+    oldLengthBytes: LEAF_PAGES * PAGE_BYTES,
+    newLengthBytes: LEAF_PAGES * PAGE_BYTES,
+    mayMove: true,
+    to: ADDRESS + LEAF_PAGES * PAGE_BYTES,
+  });
+
+function without(left: number, body: Body): Body {
+  return (world, rig) => withoutFlush(left, body(world, rig));
+}
+
+/** A write-protected page is what it was when mprotect returned. */
+function* protectAndLook(world: World, rig: HmmRig): Task<void> {
+  yield* protect(world, rig);
+  world.seen.push(yield* load(new RigCpu(rig)));
+}
+
+/** The child's page is what it was when fork returned. */
+function* forkAndLook(world: World, rig: HmmRig): Task<void> {
+  world.child = yield* doFork(rig.machine, rig.mm);
+  world.seen.push(yield* load(new RigCpu(rig, Mm.at(rig.machine.memory, world.child))));
+}
+
+function* storeTwice(_world: World, rig: HmmRig): Task<void> {
+  const cpu = new RigCpu(rig);
+  yield* store(cpu, 1);
+  yield* store(cpu, 2);
+}
+
+/** What was seen when the change was over is what stands there in the end. */
+function requireKept({ seen: [kept = ZEROS] }: World, rig: HmmRig, mm: Mm = rig.mm): void {
+  const now = contents(rig, mm);
+  if (now !== kept) bug(`The page held ${kept} when the change was over, and holds ${now} in the end`);
+}
+
+/** Writes what another thread then looks for. */
+function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
+  yield* new RigCpu(rig).store(ADDRESS, 1);
+  yield* flag.store(1);
+}
+
+/** Loads; and once it was told of the store, loads again. */
+function* loadAndListen(world: World, rig: HmmRig): Task<void> {
+  const cpu = new RigCpu(rig);
+  yield* load(cpu);
+  if ((yield* world.flag.load()) === 1) world.seen.push(yield* load(cpu));
+}
+
+function* viewAndClose(_world: World, { machine, mm }: HmmRig): Task<void> {
+  const hold = yield* viewOpen(machine, mm, PAGE, PAGE + 2, true);
+  if (hold > 0) yield* viewClose(machine, hold);
+}
+
+function* track(_world: World, { machine, mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* trackRange(machine, mm, PAGE, PAGE + 1, new Uint8Array(1));
+  yield* mm.mmapLock.upRead();
+}
+
+function* storeBeside(_world: World, rig: HmmRig): Task<void> {
+  yield* new RigCpu(rig).store(ADDRESS + 4, 5);
+}
+
+function addTo(index: number): Body {
+  return (_world, rig) => new RigCpu(rig).add(ADDRESS + index * 4, 1);
+}
+
+function requireSum(_world: World, rig: HmmRig): void {
+  const sum = contents(rig);
+  if (sum !== 2) bug(`Two threads added 1 each, and the word holds ${sum}`);
+}
+
+export const accesses: readonly Covered[] = [
+  accessing({
+    name: "load-vs-munmap-of-leaf",
+    summary: "A CPU thread loads while the mapping goes, its leaf of the page table with it.",
+    pages: LEAF_PAGES,
+    tasks: { load: [LOAD, loadTwice], munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap] },
+    check: onlySaw(BEFORE, FAULTED),
+    twins: [
+      ["without-first-flush", "The entries are cleared without a flush.", "assertion", { munmap: without(1, munmap) }],
+      ["without-last-flush", "The leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+    ],
+  }),
+  accessing({
+    name: "store-vs-munmap-of-leaf",
+    summary: "A CPU thread stores while the mapping goes, its leaf of the page table with it.",
+    pages: LEAF_PAGES,
+    tasks: { store: [STORE, storeOnce], munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap] },
+    check: () => {},
+    twins: [
+      [
+        "without-first-flush",
+        "The entries are cleared without a flush.",
+        "use-after-free",
+        { munmap: without(1, munmap) },
+      ],
+      ["without-last-flush", "The leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+    ],
+  }),
+  accessing({
+    name: "pagemap-vs-munmap-of-leaf",
+    summary: "A thread asks what the page table says while the mapping goes, its leaf of the page table with it.",
+    pages: LEAF_PAGES,
+    tasks: {
+      ask: [["mm/pagemap.readPagemap"], (_world, { machine, mm }) => readPagemap(machine, mm, PAGE, PAGE + 1)],
+      munmap: [[...ZAP], munmap],
+    },
+    check: () => {},
+    twins: [],
+  }),
+  accessing({
+    name: "load-vs-mremap-of-leaf",
+    summary: "A CPU thread loads while the mapping is moved away, and the leaf freed from which it was moved.",
+    pages: LEAF_PAGES,
+    tasks: { load: [LOAD, loadTwice], mremap: [["mm/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move] },
+    check: onlySaw(BEFORE, FAULTED),
+    twins: [["without-last-flush", "The leaf is freed without a flush.", "error", { mremap: without(2, move) }]],
+  }),
+  accessing({
+    name: "load-vs-discard",
+    summary:
+      "A CPU thread loads twice while its page is discarded: it sees the page as it was, or zeros, and never the old value again.",
+    tasks: { load: [LOAD, loadTwice], discard: [ZAP, discard] },
+    check: (world) => {
+      onlySaw(BEFORE, ZEROS)(world);
+      if (world.seen[0] === ZEROS && world.seen[1] !== ZEROS)
+        bug("A load saw the page as it was before an earlier load");
+    },
+    twins: [["without-flush", "The page is discarded without a flush.", "assertion", { discard: without(1, discard) }]],
+  }),
+  accessing({
+    name: "store-vs-discard",
+    summary:
+      "A CPU thread stores while its page is discarded: the store goes to the page, or to the one that comes after it.",
+    tasks: { store: [STORE, storeOnce], discard: [ZAP, discard] },
+    check: (_world, rig) => {
+      const now = contents(rig);
+      if (now !== 1 && now !== ZEROS) bug(`The page holds ${now}`);
+    },
+    twins: [
+      ["without-flush", "The page is discarded without a flush.", "use-after-free", { discard: without(1, discard) }],
+    ],
+  }),
+  accessing({
+    name: "store-vs-mprotect",
+    summary: "A CPU thread stores while the page is write-protected: once that is over, the page does not change.",
+    tasks: { store: [STORE, storeTwice], mprotect: [["mm/mprotect.doMprotect"], protectAndLook] },
+    check: (world, rig) => requireKept(world, rig),
+    twins: [
+      [
+        "without-flush",
+        "The right to write is taken without a flush.",
+        "assertion",
+        { mprotect: without(1, protectAndLook) },
+      ],
+    ],
+  }),
+  accessing({
+    name: "store-vs-fork",
+    summary: "A CPU thread of the parent stores while it forks: the child keeps what it had when fork returned.",
+    tasks: { store: [STORE, storeTwice], fork: [["mm/fork.doFork"], forkAndLook] },
+    check: (world, rig) => requireKept(world, rig, Mm.at(rig.machine.memory, world.child)),
+    twins: [
+      [
+        "without-flush",
+        "Fork takes the right to write without a flush.",
+        "assertion",
+        { fork: without(1, forkAndLook) },
+      ],
+    ],
+  }),
+  accessing({
+    name: "load-vs-copy-on-write",
+    summary:
+      "A CPU thread reads zeros through the page of zeros while another one stores and says so: the next load sees the store.",
+    present: false,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: { load: [LOAD, loadAndListen], store: [STORE, storeAndSay] },
+    check: onlySaw(1),
+    twins: [
+      ["without-flush", "The entry is exchanged without a flush.", "assertion", { store: without(1, storeAndSay) }],
+    ],
+  }),
+  accessing({
+    name: "store-vs-copy-of-tracked",
+    summary:
+      "A CPU thread stores by what it remembers while a device begins to track the page, and another thread's store copies the page, for somebody holds the frame: no store is lost.",
+    exploration: { engine: "bounded", preemptions: 1 },
+    prepare: (rig) => rig.run(rig.machine.ram.pageGet(ptePfn(rig.entryOf(PAGE)))),
+    tasks: {
+      store: [STORE, storeTwice],
+      track: [["mm/track.trackRange"], track],
+      other: [[...FAULT, "memory/ram.copyFrame"], storeBeside],
+    },
+    check: (_world, rig) => {
+      const words = [contents(rig), contents(rig, rig.mm, 1)];
+      if (words[0] !== 2 || words[1] !== 5) bug(`The words hold ${words.join(" and ")}, must hold 2 and 5`);
+    },
+    twins: [["without-flush", "The page is copied without a flush.", "assertion", { other: without(1, storeBeside) }]],
+  }),
+  accessing({
+    name: "load-vs-store-on-first-touch",
+    summary:
+      "One thread loads from a page that nobody has touched, and another one stores to it: the store is not lost.",
+    present: false,
+    exploration: { engine: "bounded", preemptions: 1 },
+    tasks: { load: [LOAD, loadTwice], store: [STORE, storeOnce] },
+    check: (world, rig) => {
+      onlySaw(ZEROS, 1)(world);
+      if (contents(rig) !== 1) bug(`The page holds ${contents(rig)}`);
+    },
+    twins: [],
+  }),
+  accessing({
+    name: "add-vs-add-on-first-touch",
+    summary: "Two CPU threads add to one word of a page that nobody has touched: one page comes, and both sums.",
+    present: false,
+    tasks: { first: [FAULT, addTo(0)], second: [FAULT, addTo(0)] },
+    check: requireSum,
+    twins: [],
+  }),
+  accessing({
+    name: "store-vs-view",
+    summary:
+      "A CPU thread stores while a view gathers the pages in a row: the store is in the page, wherever it lies now.",
+    pages: 2,
+    tasks: { store: [STORE, storeOnce], view: [["mm/view-open.viewOpen", "mm/view-open.viewClose"], viewAndClose] },
+    check: (_world, rig) => {
+      if (contents(rig) !== 1) bug(`The store is lost: the page holds ${contents(rig)}`);
+    },
+    twins: [["without-flush", "The pages are moved without a flush.", "assertion", { view: without(1, viewAndClose) }]],
+  }),
+];

@@ -1,0 +1,27 @@
+/** @module The shipped code with one of its flushes left out: what a twin of a scenario runs instead of it. */
+
+import { Shootdown } from "../../../../src/sync/shootdown.ts";
+import { DONE, WOKEN } from "../../../../src/sync/task.ts";
+import type { Task, Wait } from "../../../../src/sync/task.ts";
+
+/** Runs `task`, in which the flush number `left` (the first is 1) does nothing. Other tasks' flushes are as they are. */
+export function* withoutFlush<T>(left: number, task: Task<T>): Task<T> {
+  // oxlint-disable-next-line typescript/unbound-method -- called below with the object that the caller meant
+  const { flush } = Shootdown.prototype;
+  let count = 0;
+  function flushUnless(this: Shootdown, startPage: number, endPage: number): Task<void> {
+    return ++count === left ? DONE : flush.call(this, startPage, endPage);
+  }
+  let wake = WOKEN;
+  for (;;) {
+    Shootdown.prototype.flush = flushUnless;
+    let result: IteratorResult<Wait, T>;
+    try {
+      result = task.next(wake);
+    } finally {
+      Shootdown.prototype.flush = flush;
+    }
+    if (result.done === true) return result.value;
+    wake = yield result.value;
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * @module A space with memory of all kinds, and something in it: private memory, memory that it
+ * shares with its children, a user's buffer, and a mapping that nobody has touched. What
+ * attempts of this folder begin with.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { MAP_FIXED_REPLACE, type MmapRequest, doMmap } from "../../../../src/mm/mmap.ts";
+import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import type { Attempt } from "../attempts.ts";
+
+export const RW: number = VM_READ | VM_WRITE;
+
+/** Pages from RIG_PAGE on: four private ones, of which three are there. */
+export const PRIVATE = 0;
+/** Two shared ones, of which one is there. */
+export const SHARED = 4;
+/** A buffer of two, of which one is there. */
+export const BUFFER = 6;
+/** Three private ones of which none has been touched. */
+export const UNTOUCHED = 1024;
+/** Free, with no page table for it yet. */
+export const ELSEWHERE = 4096;
+/** Free, and in another of the largest tables' parts. */
+export const FAR: number = 2 ** 20;
+
+const PRESENT: readonly number[] = [0, 1, 2, SHARED, BUFFER];
+
+/** The four mappings as `mapped` tells them. */
+export const AS_IT_WAS = {
+  private: "0-4 rw: 100 101 102 0",
+  shared: "4-6 rw shared: 104 0",
+  buffer: "6-8 rw buffer: 106 0",
+  untouched: "1024-1027 rw: 0 0 0",
+} as const;
+
+/** What is mapped when some of it has changed: each mapping's text, and what comes behind them. */
+export function changed(parts: Partial<Record<keyof typeof AS_IT_WAS, string>>, ...more: readonly string[]): string {
+  const all = [...Object.values({ ...AS_IT_WAS, ...parts }), ...more];
+  return all.filter((text) => text !== "").join(", ");
+}
+
+export interface Stage {
+  /** The buffer's first frame. */
+  readonly bufferPfn: number;
+}
+
+export const address = (page: number): number => (RIG_PAGE + page) * PAGE_BYTES;
+
+/** A mapping of `pages` pages, over whatever is there. */
+export function mapping(page: number, pages: number, more: Partial<MmapRequest> = {}): MmapRequest {
+  const place = { address: address(page), lengthBytes: pages * PAGE_BYTES, placement: MAP_FIXED_REPLACE };
+  return { ...place, protection: RW, shared: false, bufferPfn: 0, offsetPages: 0, ...more };
+}
+
+/** The page, which is there, says its number and 100. */
+export function stamp(rig: HmmRig, page: number): void {
+  const pfn = ptePfn(rig.entryOf(RIG_PAGE + page));
+  rig.machine.ram.section(pfn).i32[rig.machine.ram.wordIndex(pfn)] = 100 + page;
+}
+
+/** Every page that is there says its number and 100. */
+export function makeStage(rig: HmmRig): Stage {
+  const { machine, mm } = rig;
+  const bufferPfn = rig.run(machine.ram.addSection(new SharedArrayBuffer(2 * PAGE_BYTES)));
+  if (bufferPfn < 0) bug(`Cannot add a section: ${bufferPfn}`);
+  rig.map(RIG_PAGE + PRIVATE, 4);
+  rig.map(RIG_PAGE + SHARED, 2, RW, true);
+  rig.run(doMmap(machine, mm, mapping(BUFFER, 2, { shared: true, bufferPfn })));
+  rig.map(RIG_PAGE + UNTOUCHED, 3);
+  for (const page of PRESENT) {
+    rig.run(cpuFault(machine, mm, RIG_PAGE + page, true));
+    stamp(rig, page);
+  }
+  return { bufferPfn };
+}
+
+/** The stage, and something more. */
+export function stageWith(more: (rig: HmmRig) => unknown): (rig: HmmRig) => Stage {
+  return (rig) => {
+    const stage = makeStage(rig);
+    more(rig);
+    return stage;
+  };
+}
+
+/** How many count the buffer. */
+export const bufferCount = ({ machine }: HmmRig, { bufferPfn }: Stage): string =>
+  `${machine.ram.pageCount(bufferPfn)} count the buffer`;
+
+type Parts = Pick<Attempt<Stage>, "name" | "summary" | "act"> & Partial<Attempt<Stage>>;
+
+/** An attempt on that stage. */
+export const onStage = (parts: Parts): Attempt<Stage> => ({
+  layer: "mm",
+  runs: [],
+  setup: makeStage,
+  also: bufferCount,
+  ...parts,
+});

@@ -1,0 +1,335 @@
+/**
+ * @module Memory runs out while one thread maps, unmaps, moves, protects, forks, faults and
+ * looks. The space has private memory, memory that it shares with its children, and a user's
+ * buffer, all with something in it.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { mmCreate, mmput } from "../../../../src/mm/mm.ts";
+import { type MmapRequest, doMmap, doMunmap } from "../../../../src/mm/mmap.ts";
+import { doMprotect } from "../../../../src/mm/mprotect.ts";
+import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { ViewHold } from "../../../../src/mm/view-hold.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { watchView } from "../../../../src/mm/view-watch.ts";
+import { VM_READ } from "../../../../src/mm/vma.ts";
+import { ENOMEM } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { type Attempt, attempted } from "../attempts.ts";
+import type { Covered } from "../covered.ts";
+import { mapped, spaceState } from "../space-state.ts";
+import {
+  BUFFER,
+  ELSEWHERE,
+  FAR,
+  PRIVATE,
+  RW,
+  SHARED,
+  type Stage,
+  address,
+  bufferCount,
+  changed,
+  makeStage,
+  mapping,
+  onStage,
+  stageWith,
+} from "./mixed-stage.ts";
+
+interface Mapping extends Partial<MmapRequest> {
+  readonly page: number;
+  readonly pages: number;
+  readonly wanted: string;
+}
+
+function mmaps(name: string, summary: string, { page, pages, wanted, ...more }: Mapping): Attempt<Stage> {
+  return onStage({
+    name,
+    summary,
+    wanted,
+    runs: ["mm/mmap.doMmap"],
+    act: ({ machine, mm }) => doMmap(machine, mm, mapping(page, pages, more)),
+  });
+}
+
+const maps: readonly Attempt<Stage>[] = [
+  mmaps("mmap", "Private memory is mapped where nothing is.", {
+    page: 10,
+    pages: 2,
+    wanted: changed({ buffer: "6-8 rw buffer: 106 0, 10-12 rw: 0 0" }),
+  }),
+  mmaps("mmap-shared", "Shared memory is mapped where nothing is.", {
+    page: 10,
+    pages: 2,
+    shared: true,
+    wanted: changed({ buffer: "6-8 rw buffer: 106 0, 10-12 rw shared: 0 0" }),
+  }),
+  mmaps("mmap-over", "Other memory is mapped over the middle of a mapping.", {
+    page: PRIVATE + 1,
+    pages: 2,
+    protection: VM_READ,
+    wanted: changed({ private: "0-1 rw: 100, 1-3 r-: 0 0, 3-4 rw: 0" }),
+  }),
+  mmaps("mmap-over-alike", "Fresh memory of the same kind is mapped over the middle of a mapping.", {
+    page: PRIVATE + 1,
+    pages: 2,
+    wanted: changed({ private: "0-4 rw: 100 0 0 0" }),
+  }),
+  mmaps("mmap-shared-over", "Shared memory is mapped over parts of two mappings.", {
+    page: PRIVATE + 3,
+    pages: 2,
+    shared: true,
+    wanted: changed({ private: "0-3 rw: 100 101 102", shared: "3-5 rw shared: 0 0, 5-6 rw shared: 0" }),
+  }),
+  mmaps("mmap-shared-inside", "Shared memory is mapped over the middle of a mapping.", {
+    page: PRIVATE + 1,
+    pages: 1,
+    shared: true,
+    wanted: changed({ private: "0-1 rw: 100, 1-2 rw shared: 0, 2-4 rw: 102 0" }),
+  }),
+  onStage({
+    name: "mmap-buffer",
+    summary: "A buffer is mapped a second time.",
+    wanted: changed({ buffer: "6-8 rw buffer: 106 0, 10-11 rw buffer: 0" }),
+    runs: ["mm/mmap.doMmap"],
+    act: ({ machine, mm }, { bufferPfn }) =>
+      doMmap(machine, mm, mapping(10, 1, { shared: true, bufferPfn, offsetPages: 1 })),
+  }),
+  onStage({
+    name: "mmap-buffer-over",
+    summary: "A buffer is mapped over the middle of a mapping.",
+    wanted: changed({ private: "0-1 rw: 100, 1-2 rw buffer: 106, 2-4 rw: 102 0" }),
+    runs: ["mm/mmap.doMmap"],
+    act: ({ machine, mm }, { bufferPfn }) => doMmap(machine, mm, mapping(1, 1, { shared: true, bufferPfn })),
+  }),
+];
+
+const munmapMiddle: Attempt<Stage> = onStage({
+  name: "munmap",
+  summary: "The middle of a mapping is unmapped.",
+  wanted: changed({ private: "0-1 rw: 100, 3-4 rw: 0" }),
+  runs: ["mm/mmap.doMunmap"],
+  act: ({ machine, mm }) => doMunmap(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES),
+});
+
+/** Gives the pages up before it knows that their mapping can be split. */
+function* unmapByHalves({ act }: Attempt<Stage>, rig: HmmRig, stage: Stage): Task<number> {
+  yield* rig.discard(RIG_PAGE + PRIVATE + 1, 2);
+  return yield* act(rig, stage);
+}
+
+const protects: readonly Attempt<Stage>[] = [
+  onStage({
+    name: "mprotect",
+    summary: "The middle of a mapping is protected, for which it is split twice.",
+    wanted: changed({ private: "0-1 rw: 100, 1-3 r-: 101 102, 3-4 rw: 0" }),
+    runs: ["mm/mprotect.doMprotect"],
+    act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
+  }),
+  onStage({
+    name: "mprotect-back",
+    summary: "A part of a mapping is protected as its neighbours are, and they become one again.",
+    setup: stageWith((rig) => rig.run(doMprotect(rig.machine, rig.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ))),
+    wanted: changed({}),
+    runs: ["mm/mprotect.doMprotect"],
+    act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), PAGE_BYTES * 2, RW),
+  }),
+  onStage({
+    name: "mprotect-buffer",
+    summary: "A part of a buffer's mapping is protected.",
+    wanted: changed({ buffer: "6-7 rw buffer: 106, 7-8 r- buffer: 0" }),
+    runs: ["mm/mprotect.doMprotect"],
+    act: ({ machine, mm }) => doMprotect(machine, mm, address(BUFFER + 1), PAGE_BYTES, VM_READ),
+  }),
+  onStage({
+    name: "mprotect-shared",
+    summary: "Parts of three mappings are protected.",
+    wanted: changed({
+      private: "0-3 rw: 100 101 102, 3-4 --: 0",
+      shared: "4-6 -- shared: 104 0",
+      buffer: "6-7 -- buffer: 106, 7-8 rw buffer: 0",
+    }),
+    runs: ["mm/mprotect.doMprotect"],
+    act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 3), 4 * PAGE_BYTES, 0),
+  }),
+];
+
+const childOf = ({ machine }: HmmRig, answer: number): Mm => Mm.at(machine.memory, answer);
+
+/** A child has what its parent has, page by page, without a fault; where it must not have the frame, a copy. */
+function requireAlike(rig: HmmRig, child: Mm): void {
+  assert(mapped(rig, RIG_PAGE, child) === mapped(rig, RIG_PAGE), `the child has ${mapped(rig, RIG_PAGE, child)}`);
+  for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + SHARED; page++) {
+    const [own, childs] = [rig.entryOf(page), rig.entryOf(page, child)];
+    assert((own === 0) === (childs === 0), `the child's entry of page ${page - RIG_PAGE} is ${childs}`);
+  }
+}
+
+function* fork(rig: HmmRig): Task<number> {
+  const answer = yield* doFork(rig.machine, rig.mm);
+  if (answer > 0) requireAlike(rig, childOf(rig, answer));
+  return answer;
+}
+
+/** What a view may be writing is copied at once. */
+function* forkBesideView(rig: HmmRig): Task<number> {
+  const { machine, mm } = rig;
+  const view = yield* viewOpen(machine, mm, RIG_PAGE + PRIVATE, RIG_PAGE + PRIVATE + 2, true);
+  if (view < 0) return view;
+  const answer = yield* fork(rig);
+  if (answer > 0) {
+    const child = childOf(rig, answer);
+    for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + PRIVATE + 2; page++) {
+      assert(ptePfn(rig.entryOf(page)) !== ptePfn(rig.entryOf(page, child)), "a child has the frame of an open view");
+    }
+  }
+  yield* viewClose(machine, view);
+  return answer;
+}
+
+/** The last private page has been read. */
+const withZeros: Attempt<Stage>["setup"] = stageWith((rig) =>
+  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + PRIVATE + 3, false)),
+);
+
+const births: readonly Attempt<Stage>[] = [
+  onStage({
+    name: "fork",
+    summary: "A space with memory of all kinds forks.",
+    runs: ["mm/fork.doFork"],
+    setup: withZeros,
+    act: fork,
+    also: (rig, stage, answer) =>
+      `${bufferCount(rig, stage)} ${answer < 0 ? "" : spaceState(rig, childOf(rig, answer))}`,
+    childOf: (rig, _stage, answer) => childOf(rig, answer),
+    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+    telling: { withoutEntries: true },
+  }),
+  onStage({
+    name: "fork-beside-view",
+    summary: "A space forks in which a write view is open.",
+    runs: ["mm/fork.doFork", "mm/view-open.viewOpen"],
+    setup: withZeros,
+    act: forkBesideView,
+    childOf: (rig, _stage, answer) => childOf(rig, answer),
+    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+    telling: { withoutEntries: true },
+  }),
+  onStage({
+    name: "create",
+    summary: "A further space is made.",
+    runs: ["mm/mm.mmCreate"],
+    *act({ machine }) {
+      return (yield* mmCreate(machine)) || ENOMEM;
+    },
+    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+  }),
+];
+
+function faults(name: string, summary: string, setup: Attempt<Stage>["setup"], page: number): Attempt<Stage> {
+  return onStage({
+    name: `fault-${name}`,
+    summary,
+    runs: ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"],
+    setup,
+    act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE + page, true),
+  });
+}
+
+const firstTouches: readonly Attempt<Stage>[] = [
+  faults(
+    "first",
+    "A page is written that is the first of its part.",
+    stageWith((rig) => rig.map(RIG_PAGE + FAR, 1)),
+    FAR,
+  ),
+  faults(
+    "first-shared",
+    "A page is written that is the first of what is shared.",
+    stageWith((rig) => rig.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
+    ELSEWHERE,
+  ),
+  faults("shared", "A page is written that is shared, and the second of it.", makeStage, SHARED + 1),
+  faults("buffer", "A page of a buffer is written.", makeStage, BUFFER + 1),
+  faults("zeros", "A page is written that has been read before.", withZeros, PRIVATE + 3),
+];
+
+export interface Forked extends Stage {
+  readonly child: Mm;
+}
+
+export const copyOnWrite: Attempt<Forked> = {
+  layer: "mm",
+  name: "fault-copy",
+  summary: "A page is written that a child has too.",
+  runs: ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"],
+  setup: (rig) => ({
+    ...makeStage(rig),
+    child: Mm.at(rig.machine.memory, rig.run(doFork(rig.machine, rig.mm))),
+  }),
+  act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+  also: (rig, stage) => `${bufferCount(rig, stage)} ${spaceState(rig, stage.child)}`,
+  childOf: (_rig, { child }) => child,
+  undo: ({ machine }, { child }) => mmput(machine, child),
+};
+
+function views(name: string, summary: string, page: number, pages: number, isWrite: boolean): Attempt<Stage> {
+  return onStage({
+    name: `view-${name}`,
+    summary,
+    runs: ["mm/view-open.viewOpen", "mm/view-open.viewClose"],
+    act: ({ machine, mm }) => viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, isWrite),
+    undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
+    telling: { withoutEntries: true },
+  });
+}
+
+/** Watches a view of the stage's first page. Without memory it is not watched, which is no error. */
+function* watch(rig: HmmRig): Task<number> {
+  const { machine, mm } = rig;
+  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
+  if (at < 0) return at;
+  const hold = ViewHold.at(machine.memory, at);
+  const start = machine.ram.wordIndex(hold.pfn) * 4;
+  const bytes = machine.ram.section(hold.pfn).u8.subarray(start, start + PAGE_BYTES);
+  const watched = yield* watchView(machine, hold, bytes, 0);
+  if (watched !== undefined) return at;
+  assert(hold.watch === 0, "a view is not watched, and has a watch");
+  yield* viewClose(machine, at);
+  return ENOMEM;
+}
+
+const looks: readonly Attempt<Stage>[] = [
+  views("private", "A view of pages of which some are not there yet, so that their frames move.", PRIVATE, 4, true),
+  views("shared", "A view of shared pages whose frames move.", SHARED, 2, true),
+  views("both", "A view of private and of shared pages, for reading.", PRIVATE + 2, 4, false),
+  views("buffer", "A view of a buffer.", BUFFER, 2, true),
+  onStage({
+    name: "view-watched",
+    summary: "A view of a page, which is watched.",
+    runs: ["mm/view-open.viewOpen", "mm/view-watch.watchView", "mm/view-watch.closeWatch"],
+    act: watch,
+    undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
+    telling: { withoutEntries: true },
+  }),
+];
+
+/** All that needs nothing but the stage. */
+export const onMixedStage: readonly Attempt<Stage>[] = [
+  ...maps,
+  munmapMiddle,
+  ...protects,
+  ...births,
+  ...firstTouches,
+  ...looks,
+];
+
+export const mmWithoutMemory: readonly Covered[] = [
+  ...onMixedStage.map((attempt) =>
+    attempted(attempt, attempt === munmapMiddle ? { name: "by-halves", act: unmapByHalves } : undefined),
+  ),
+  attempted(copyOnWrite),
+];

@@ -1,0 +1,154 @@
+/**
+ * @module What threads do to an address space, each as a task that uses it, gives its user back and must leave nothing behind: so that whoever is
+ * last takes the space down, and in the end there must be as much as before it was made.
+ */
+
+import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { mmgetNotZero, mmput } from "../../../../src/mm/mm.ts";
+import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../../../src/mm/mmap.ts";
+import { doMprotect } from "../../../../src/mm/mprotect.ts";
+import { doMremap } from "../../../../src/mm/mremap.ts";
+import { readMaps, readPagemap } from "../../../../src/mm/pagemap.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { trackRange } from "../../../../src/mm/track.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+
+const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ELSEWHERE: number = (RIG_PAGE + 4) * PAGE_BYTES;
+
+/** Something that a thread does, with what it may answer. */
+export interface Operation {
+  readonly name: string;
+  readonly runs: readonly string[];
+  readonly body: (rig: HmmRig) => Task<unknown>;
+}
+
+function* requireAnswer(task: Task<number>, allowed: (answer: number) => boolean): Task<void> {
+  const answer = yield* task;
+  assert(allowed(answer), `the answer was ${answer}`);
+}
+
+const isDone = (answer: number): boolean => answer === 0;
+const isDoneOrUnmapped = (answer: number): boolean => answer === 0 || answer === EFAULT;
+const isAddress = (answer: number): boolean => answer === ADDRESS;
+
+function* forkAndExit({ machine, mm }: HmmRig): Task<void> {
+  const child = yield* doFork(machine, mm);
+  assert(child > 0, `fork answered ${child}`);
+  const childMm = Mm.at(machine.memory, child);
+  yield* requireAnswer(cpuFault(machine, childMm, RIG_PAGE, true), isDoneOrUnmapped);
+  yield* mmput(machine, childMm);
+}
+
+function* view({ machine, mm }: HmmRig, isWrite: boolean): Task<void> {
+  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, isWrite);
+  if (at < 0) assert(at === EFAULT || at === EBUSY, `the view answered ${at}`);
+  else yield* viewClose(machine, at);
+}
+
+function* track({ machine, mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
+  yield* mm.mmapLock.upRead();
+}
+
+function* reap({ machine, mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* requireAnswer(zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1), isDone);
+  yield* mm.mmapLock.upRead();
+}
+
+/** Reads what is mapped, and what the page table says of the page. */
+function* look({ machine, mm }: HmmRig): Task<void> {
+  const maps = yield* readMaps(machine, mm);
+  for (const { start, end } of maps) assert(start < end && start % PAGE_BYTES === 0, `a mapping of ${start} to ${end}`);
+  const [page] = yield* readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  assert(page !== undefined && page.address === ADDRESS, "the page is not told of");
+}
+
+/** One who only has a count, and asks for a user. */
+function* visit({ mm }: HmmRig): Task<void> {
+  assert(yield* mmgetNotZero(mm), "somebody with a user is told that there is none");
+  yield* mm.users.put();
+}
+
+const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault", "mmu/radix-table.leafAlloc"] as const;
+const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
+
+/** What is tried against what, each pair both ways: all on the first page. */
+export const operations: readonly Operation[] = [
+  {
+    name: "read",
+    runs: FAULT,
+    body: ({ machine, mm }) => requireAnswer(cpuFault(machine, mm, RIG_PAGE, false), isDoneOrUnmapped),
+  },
+  {
+    name: "write",
+    runs: FAULT,
+    body: ({ machine, mm }) => requireAnswer(cpuFault(machine, mm, RIG_PAGE, true), isDoneOrUnmapped),
+  },
+  {
+    name: "munmap",
+    runs: ["mm/mmap.doMunmap", "mm/zap.zapRange"],
+    body: ({ machine, mm }) => requireAnswer(doMunmap(machine, mm, ADDRESS, PAGE_BYTES), isDone),
+  },
+  {
+    name: "mmap",
+    runs: ["mm/mmap.doMmap"],
+    body: ({ machine, mm }) =>
+      requireAnswer(
+        doMmap(machine, mm, {
+          lengthBytes: PAGE_BYTES,
+          address: ADDRESS,
+          placement: MAP_FIXED_REPLACE,
+          protection: VM_READ | VM_WRITE,
+          shared: false,
+          bufferPfn: 0,
+          offsetPages: 0,
+        }),
+        isAddress,
+      ),
+  },
+  {
+    name: "mprotect",
+    runs: ["mm/mprotect.doMprotect"],
+    body: ({ machine, mm }) =>
+      requireAnswer(doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ), (answer) => answer <= 0),
+  },
+  {
+    name: "madvise",
+    runs: ["mm/madvise.doMadvise", "mm/zap.zapRange"],
+    body: ({ machine, mm }) =>
+      requireAnswer(doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED), (answer) => answer <= 0),
+  },
+  {
+    name: "mremap",
+    runs: ["mm/mremap.doMremap"],
+    body: ({ machine, mm }) => {
+      const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
+      const request = { address: ADDRESS, ...lengths, mayMove: true, to: ELSEWHERE };
+      return requireAnswer(doMremap(machine, mm, request), (answer) => answer <= 0 || answer === ELSEWHERE);
+    },
+  },
+  { name: "fork", runs: ["mm/fork.doFork", "mm/mm.mmput"], body: forkAndExit },
+  { name: "read-view", runs: VIEW, body: (rig) => view(rig, false) },
+  {
+    name: "write-view",
+    runs: [...VIEW, "mm/view-hold.beginHold", "mm/view-hold.endHold"],
+    body: (rig) => view(rig, true),
+  },
+  { name: "track", runs: ["mm/track.trackRange"], body: track },
+  { name: "reap", runs: ["mm/zap.zapNonBlocking"], body: reap },
+  { name: "look", runs: ["mm/pagemap.readMaps", "mm/pagemap.readPagemap"], body: look },
+  { name: "visit", runs: ["mm/mm.mmgetNotZero"], body: visit },
+];

@@ -1,0 +1,121 @@
+/**
+ * @module What each step of a fault and a fork is for: the shipped code stands, and the same code with one step left out does not.
+ */
+
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { leafAlloc, leafOf, pteIndex, wordAt } from "../../../../src/mmu/radix-table.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, makePte, ptePfn } from "../../../../src/mm/pte.ts";
+import { atomicStore } from "../../../../src/sync/atomics.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { access } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+type Body = (shared: Cell, rig: HmmRig) => Task<unknown>;
+type Twin = readonly [name: string, summary: string, tasks: Readonly<Record<string, Body>>];
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly present: number;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly check?: (shared: Cell, rig: HmmRig) => void;
+  readonly twins: readonly Twin[];
+}
+
+function protocol({ name, summary, present, tasks, check, twins }: Parts): Covered {
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const parts = {
+    rig: { pages: 1, present, arenaWords: 8192 },
+    setup: (rig: HmmRig) => new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "shared"),
+    ...(check === undefined ? {} : { check }),
+  };
+  const fullName = `coverage/mm/${name}`;
+  return {
+    layer: "mm",
+    scenario: rigScenario<Cell>({ ...parts, name: fullName, summary, tasks: bodies }),
+    twins: twins.map(([twin, about, own]) =>
+      rigScenario<Cell>({
+        ...parts,
+        name: `${fullName}/${twin}`,
+        summary: about,
+        expects: "assertion",
+        tasks: { ...bodies, ...own },
+      }),
+    ),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+/** A fault that installs a frame without looking whether the entry is still what it judged. */
+function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmRig): Task<void> {
+  const { memory, ram } = machine;
+  yield* mm.mmapLock.downRead();
+  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, RIG_PAGE), RIG_PAGE);
+  yield* access(memory, "read", index, 1, "pte");
+  if (wordAt(memory.words, index) === 0) {
+    const pfn = yield* ram.allocFrame(true);
+    yield* access(memory, "update", index, 1, "pte");
+    atomicStore(memory.words, index, makePte(pfn, PTE_ACCESSED | PTE_WRITE | PTE_DIRTY));
+  }
+  yield* mm.mmapLock.upRead();
+}
+
+function* fork(child: Cell, { machine, mm }: HmmRig): Task<void> {
+  child.init(yield* doFork(machine, mm));
+}
+
+/** The child's entry gets back the right to write that fork took away from both. */
+function* forkWithoutProtecting(child: Cell, rig: HmmRig): Task<void> {
+  const { memory } = rig.machine;
+  yield* fork(child, rig);
+  const { pgd } = Mm.at(memory, child.peek());
+  for (const table of [pgd, rig.mm.pgd]) {
+    const index = pteIndex(leafOf(memory, table, RIG_PAGE), RIG_PAGE);
+    yield* access(memory, "update", index, 1, "pte");
+    atomicStore(memory.words, index, wordAt(memory.words, index) | PTE_WRITE);
+  }
+}
+
+const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"] as const;
+
+const write: Body = (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true);
+
+export const protocols: readonly Covered[] = [
+  protocol({
+    name: "fault-vs-fault",
+    summary: "Two threads take the first fault of a page: it gets one frame, and the other one is given back.",
+    present: 0,
+    tasks: { write: [FAULT, write], other: [FAULT, write] },
+    check: (_shared, { machine, mm }) => {
+      const rest = machine.ram.usage().usedPages;
+      const own = wordAt(machine.memory.words, pteIndex(leafOf(machine.memory, mm.pgd, RIG_PAGE), RIG_PAGE));
+      assert(own !== 0 && rest === 1, `${rest} frames are in use for one page`);
+    },
+    twins: [
+      [
+        "without-recheck",
+        "A fault puts its frame in without looking whether the entry is still empty.",
+        { write: faultWithoutLooking },
+      ],
+    ],
+  }),
+  protocol({
+    name: "fork-vs-write",
+    summary: "A fork while another thread writes: afterwards no frame can be written by both spaces.",
+    present: 1,
+    tasks: { fork: [["mm/fork.doFork"], fork], write: [FAULT, write] },
+    check: (child, rig) => {
+      const [own, copied] = [rig.entryOf(RIG_PAGE), rig.entryOf(RIG_PAGE, Mm.at(rig.machine.memory, child.peek()))];
+      const isBoth = (own & copied & PTE_WRITE) !== 0 && ptePfn(own) === ptePfn(copied);
+      assert(!isBoth, "parent and child may write the same frame");
+    },
+    twins: [["without-protecting", "Fork leaves both entries writable.", { fork: forkWithoutProtecting }]],
+  }),
+];

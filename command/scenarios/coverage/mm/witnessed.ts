@@ -1,0 +1,119 @@
+/**
+ * @module What a device and a CPU thread look on at (witnesses.ts): all that memory runs out in
+ * the middle of, and what needs none.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { MADV_DONTNEED, MADV_NORMAL, doMadvise } from "../../../../src/mm/madvise.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { leafOf, pteIndex, wordAt } from "../../../../src/mmu/radix-table.ts";
+import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE } from "../../../../src/mm/pte.ts";
+import { trackRange } from "../../../../src/mm/track.ts";
+import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { atomicStore } from "../../../../src/sync/atomics.ts";
+import { access } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Attempt } from "../attempts.ts";
+import type { Covered } from "../covered.ts";
+import { BUFFER, PRIVATE, type Stage, address, changed, onStage, stageWith } from "./mixed-stage.ts";
+import { withoutFlush } from "./left-out.ts";
+import { type Forked, copyOnWrite, onMixedStage } from "./no-memory.ts";
+import { remaps } from "./no-memory-moves.ts";
+import { carefulViews, viewsOfFamilies } from "./view-attempts.ts";
+import { witnessed } from "./witnesses.ts";
+
+/** The private pages are write-protected for a device that copies them. */
+function* track({ machine, mm }: HmmRig): Task<number> {
+  yield* mm.mmapLock.downRead();
+  yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + BUFFER, new Uint8Array(BUFFER));
+  yield* mm.mmapLock.upRead();
+  return 0;
+}
+
+function* reap({ machine, mm }: HmmRig): Task<number> {
+  yield* mm.mmapLock.downRead();
+  const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 2);
+  yield* mm.mmapLock.upRead();
+  return answer;
+}
+
+const write = ({ machine, mm }: HmmRig): Task<number> => cpuFault(machine, mm, RIG_PAGE, true);
+
+function madvises(name: string, summary: string, advice: number, wanted: string): Attempt<Stage> {
+  return onStage({
+    name,
+    summary,
+    wanted,
+    runs: ["mm/madvise.doMadvise"],
+    act: ({ machine, mm }) => doMadvise(machine, mm, address(PRIVATE + 1), 6 * PAGE_BYTES, advice),
+  });
+}
+
+const attempts: readonly Attempt<Stage>[] = [
+  madvises(
+    "madvise-dontneed",
+    "Pages of three mappings are given up.",
+    MADV_DONTNEED,
+    changed({ private: "0-4 rw: 100 0 0 0" }),
+  ),
+  madvises("madvise-normal", "Advice is given that means nothing.", MADV_NORMAL, changed({})),
+  onStage({
+    name: "munmap-all",
+    summary: "A whole leaf of the page table is unmapped, with what is mapped there.",
+    wanted: "1024-1027 rw: 0 0 0",
+    runs: ["mm/mmap.doMunmap", "mm/zap.zapRange"],
+    act: ({ machine, mm }) => doMunmap(machine, mm, 0, 1024 * PAGE_BYTES),
+  }),
+  onStage({
+    name: "reap",
+    summary: "Pages are taken by somebody who may not wait.",
+    wanted: changed({ private: "0-4 rw: 0 0 102 0" }),
+    runs: ["mm/zap.zapNonBlocking"],
+    act: reap,
+  }),
+];
+
+const trackedCopy: Attempt<Forked> = {
+  ...copyOnWrite,
+  name: "fault-tracked-copy",
+  summary: "A page is written that a child has too, and a device has copied.",
+  setup: (rig) => {
+    const stage = copyOnWrite.setup(rig);
+    rig.run(track(rig));
+    return stage;
+  },
+};
+
+const writeTracked: Attempt<Stage> = onStage({
+  name: "fault-tracked",
+  summary: "A page is written that a device has copied.",
+  runs: ["mm/fault.handleMmFault"],
+  setup: stageWith((rig) => rig.run(track(rig))),
+  act: write,
+});
+
+/** Makes the copied page writable, and tells nobody. */
+function* writeUntold({ machine, mm }: HmmRig): Task<number> {
+  const { memory } = machine;
+  const index = pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE);
+  yield* access(memory, "update", index, 1, "pte");
+  atomicStore(memory.words, index, (wordAt(memory.words, index) & ~PTE_TRACKED) | PTE_WRITE);
+  return 0;
+}
+
+const trackPages: Attempt<Stage> = onStage({
+  name: "track",
+  summary: "Pages are write-protected for a copy.",
+  runs: ["mm/track.trackRange"],
+  act: track,
+});
+
+export const witnessedCalls: readonly Covered[] = [
+  ...[...onMixedStage, ...remaps, ...attempts, ...carefulViews].map((attempt) => witnessed(attempt)),
+  witnessed(trackPages, { "without-flush": (rig) => withoutFlush(1, track(rig)) }),
+  witnessed(writeTracked, { untold: writeUntold }),
+  witnessed(copyOnWrite),
+  witnessed(trackedCopy),
+  ...viewsOfFamilies.map((attempt) => witnessed(attempt)),
+];

@@ -1,0 +1,307 @@
+/**
+ * @module While one thread maps, moves, protects, forks, faults, a device and a CPU thread remember
+ * what they knew. The device knows every entry and forgets what it is told of: what it still knows
+ * must be true, whenever it is called and in the end, and what has been told to be over must not
+ * change any more. The CPU thread has loaded from and stored to every page, and goes by its cached
+ * translations: each load and store after the call must be one of the page as it is then. Nobody
+ * else runs: what is looked for is a step that is missing, or comes in the wrong order.
+ */
+
+import { type HmmRig, RIG_PAGE, type RigOptions, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import type { Machine } from "../../../../src/memory/machine.ts";
+import { type Struct, type StructView, embed, struct } from "../../../../src/memory/struct.ts";
+import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
+import { TASK_SIZE_PAGES } from "../../../../src/mmu/radix-table.ts";
+import type { Mm } from "../../../../src/mm/mm-struct.ts";
+import { mmdrop, mmgrab } from "../../../../src/mm/mm.ts";
+import { VM_WRITE, vmasIn } from "../../../../src/mm/vma.ts";
+import { CpuTranslator } from "../../../../src/mm/cpu-fault.ts";
+import { TypedMemory } from "../../../../src/mmu/typed-memory.ts";
+import type { InvalidateRange } from "../../../../src/notifier/events.ts";
+import { mmuNotifierRegister, registerNotifierOps } from "../../../../src/notifier/mmu-notifier.ts";
+import { MmuNotifier } from "../../../../src/notifier/subscriptions.ts";
+import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
+import { SteppingRunner, callInSteps } from "../../../../src/sync/stepping.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { type Attempt, leave, requireNothingLeft } from "../attempts.ts";
+import type { Covered } from "../covered.ts";
+import { contentsOf, mapped } from "../space-state.ts";
+
+interface WitnessRecord extends StructView {
+  readonly node: MmuNotifier;
+}
+const WitnessRecord: Struct<WitnessRecord> = struct<WitnessRecord>("coveredWitness", {
+  node: embed(MmuNotifier, "first field"),
+});
+
+/** Of an entry, what a device goes by: that it is there, its frame, its rights, and that its copy is good. */
+const RELIED_ON: number = PTE_PRESENT | PTE_WRITE | PTE_TRACKED;
+
+/** What a load or a store comes to that is a fault. */
+const FAULT = "fault";
+
+/** What a thread says that would have to walk the page table. */
+class Forgotten extends Error {}
+
+/** The translations that a CPU thread remembers, and what the entries were when it took them. */
+class Rememberer {
+  readonly #rig: HmmRig;
+  readonly #memory: TypedMemory;
+  readonly #entries = new Map<number, number>();
+  #asks = false;
+
+  constructor(rig: HmmRig) {
+    const { machine, mm } = rig;
+    const translator = new CpuTranslator(machine, mm, new SteppingRunner());
+    this.#rig = rig;
+    this.#memory = new TypedMemory(machine, mm.shootdown, {
+      translate: (page, write, address) => {
+        if (this.#asks) throw new Forgotten();
+        return translator.translate(page, write, address);
+      },
+    });
+  }
+
+  /** Loads, and stores the same where that is allowed, so that it has a translation. */
+  *remember(page: number): Task<void> {
+    const { u32 } = this.#memory;
+    const value = yield* callInSteps(u32, "load", page * PAGE_BYTES);
+    const pte = this.#rig.entryOf(page);
+    if ((pte & PTE_WRITE) !== 0) yield* callInSteps(u32, "store", page * PAGE_BYTES, value);
+    this.#entries.set(page, pte);
+  }
+
+  /** When the end of a change is told, nobody may remember what was before it: whoever is told reads, or copies. */
+  *requireForgotten(range: InvalidateRange): Task<void> {
+    this.#asks = true;
+    for (const [page, pte] of this.#entries) {
+      const now = this.#rig.entryOf(page);
+      const isLess = ptePfn(now) !== ptePfn(pte) || (pte & ~now & (PTE_PRESENT | PTE_WRITE)) !== 0;
+      if (isIn(page, range) && isLess) assert(yield* this.#hasForgotten(page), `page ${page - RIG_PAGE} is remembered`);
+    }
+    this.#asks = false;
+  }
+
+  *#hasForgotten(page: number): Task<boolean> {
+    try {
+      yield* callInSteps(this.#memory.u32, "load", page * PAGE_BYTES);
+    } catch (error) {
+      if (error instanceof Forgotten) return true;
+      throw error;
+    }
+    return false;
+  }
+}
+
+/** A device that knows entries of the rig's space. */
+class Witness {
+  readonly #rig: HmmRig;
+  readonly #cpu: Rememberer;
+  /** By page. */
+  readonly #known = new Map<number, number>();
+  readonly #copies = new Map<number, number | typeof FAULT>();
+  /** As they were when the last invalidation of the page was over. */
+  readonly #settled = new Map<number, number>();
+  underWay = 0;
+  releases = 0;
+
+  constructor(rig: HmmRig, cpu: Rememberer) {
+    this.#rig = rig;
+    this.#cpu = cpu;
+  }
+
+  /** Learns every entry, and copies what is write-protected for that. */
+  learn(): void {
+    this.#settled.clear();
+    for (const page of pagesOf(this.#rig)) {
+      const pte = this.#rig.entryOf(page);
+      if ((pte & PTE_PRESENT) !== 0) this.#known.set(page, pte);
+      if ((pte & PTE_TRACKED) !== 0) this.#copies.set(page, saidBy(this.#rig, page));
+    }
+  }
+
+  start(range: InvalidateRange): void {
+    this.requireTrue("before the device is told");
+    this.underWay++;
+    for (const pages of [this.#known, this.#copies, this.#settled]) {
+      for (const page of pages.keys()) if (isIn(page, range)) pages.delete(page);
+    }
+  }
+
+  *end(range: InvalidateRange): Task<void> {
+    this.underWay--;
+    const pages = [...pagesOf(this.#rig)];
+    for (const page of pages) if (isIn(page, range)) this.#settled.set(page, this.#rig.entryOf(page));
+    yield* this.#cpu.requireForgotten(range);
+  }
+
+  release(): void {
+    this.requireTrue("before the device is released");
+    this.releases++;
+    for (const pages of [this.#known, this.#copies, this.#settled]) pages.clear();
+  }
+
+  /** What it knows is so; what was over has not gone on. */
+  requireTrue(when: string): void {
+    for (const [page, known] of this.#known) {
+      const now = this.#rig.entryOf(page);
+      const isTrue = ptePfn(now) === ptePfn(known) && (known & RELIED_ON & ~now) === 0;
+      assert(isTrue, `${when}, entry ${known} of page ${page - RIG_PAGE} is ${now}`);
+    }
+    for (const [page, copy] of this.#copies) {
+      const now = saidBy(this.#rig, page);
+      assert(copy === now, `${when}, page ${page - RIG_PAGE} says ${now}, and the device's copy ${copy}`);
+    }
+    for (const [page, settled] of this.#settled) {
+      if ((settled & PTE_PRESENT) === 0) continue;
+      const now = this.#rig.entryOf(page);
+      const isTrue = ptePfn(now) === ptePfn(settled) && (settled & RELIED_ON) === (now & RELIED_ON);
+      assert(isTrue, `${when}, entry ${settled} of page ${page - RIG_PAGE} has become ${now} after the end`);
+    }
+  }
+}
+
+function isIn(page: number, { startPage, endPage }: InvalidateRange): boolean {
+  return page >= startPage && page < endPage;
+}
+
+function* pagesOf({ machine, mm }: HmmRig): Generator<number, void, void> {
+  for (const { startPage, endPage } of vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)) {
+    for (let page = startPage; page < endPage; page++) yield page;
+  }
+}
+
+/** Of each rig's memory, in the execution that is under way. */
+const witnesses = new WeakMap<SharedMemory, Witness>();
+
+const witnessOf = ({ memory }: Machine): Witness => witnesses.get(memory) ?? bug("Nobody is a witness here");
+
+const WITNESS_OPS: number = registerNotifierOps("covered witness", {
+  *invalidateRangeStart(machine, _at, range): Task<number> {
+    witnessOf(machine).start(range);
+    return 0;
+  },
+  *invalidateRangeEnd(machine, _at, range): Task<void> {
+    yield* witnessOf(machine).end(range);
+  },
+  *release(machine): Task<void> {
+    witnessOf(machine).release();
+  },
+});
+
+/** In the set-up. */
+function* listen({ machine, mm }: HmmRig): Task<void> {
+  const { node } = WitnessRecord.at(machine.memory, yield* machine.heap.alloc(WitnessRecord));
+  yield* mmgrab(mm);
+  yield* mm.mmapLock.downWrite();
+  yield* mmuNotifierRegister(machine, mm.notifiers, node, WITNESS_OPS);
+  yield* mm.mmapLock.upWrite();
+}
+
+function* orFault<T>(access: Task<T>): Task<T | typeof FAULT> {
+  try {
+    return yield* access;
+  } catch (error) {
+    if (error instanceof SegmentationFault) return FAULT;
+    throw error;
+  }
+}
+
+/** Loads from each page that is there, and stores where it may: from now on both have translations. */
+function* remember(cpu: RigCpu, rememberer: Rememberer, rig: HmmRig): Task<number[]> {
+  const pages = [...pagesOf(rig)].filter((page) => (rig.entryOf(page) & PTE_PRESENT) !== 0);
+  for (const page of pages) {
+    const value = yield* cpu.load(page * PAGE_BYTES);
+    if ((rig.entryOf(page) & PTE_WRITE) !== 0) yield* cpu.store(page * PAGE_BYTES, value);
+    yield* rememberer.remember(page);
+  }
+  return pages;
+}
+
+/** What a page says, by the mappings and entries of now. */
+function saidBy(rig: HmmRig, page: number): number | typeof FAULT {
+  for (const vma of vmasIn(rig.machine.memory, rig.mm, page, page + 1)) {
+    return contentsOf(rig, rig.mm, vma, page) ?? FAULT;
+  }
+  return FAULT;
+}
+
+/** Loads and stores by what it remembers come to what the mappings say now. */
+function* requireCurrent(cpu: RigCpu, rig: HmmRig, pages: readonly number[]): Task<void> {
+  for (const page of pages) {
+    const value = yield* orFault(cpu.load(page * PAGE_BYTES));
+    const said = saidBy(rig, page);
+    assert(value === FAULT || value === said, `page ${page - RIG_PAGE} says ${said}, and a load gives ${value}`);
+    const stored = yield* orFault(cpu.store(page * PAGE_BYTES, 7));
+    const now = saidBy(rig, page);
+    const [vma] = vmasIn(rig.machine.memory, rig.mm, page, page + 1);
+    const isWritable = vma !== undefined && (vma.flags & VM_WRITE) !== 0 && said !== FAULT;
+    assert(isWritable === (stored !== FAULT), `a store to page ${page - RIG_PAGE} is ${stored ?? "done"}`);
+    const wanted = isWritable ? 7 : said;
+    assert(now === wanted, `7 was stored to page ${page - RIG_PAGE} (${stored ?? "done"}), and it says ${now}`);
+  }
+}
+
+/** What a child has of its own, which no store of its parent may change. */
+function privateOf(rig: HmmRig, child: Mm | undefined): string {
+  if (child === undefined) return "";
+  return mapped(rig, RIG_PAGE, child)
+    .split(", ")
+    .filter((text) => !/shared|buffer/.test(text))
+    .join(", ");
+}
+
+/** A call, and what must be so after it beside what the witnesses know. */
+function* withWitnesses<S>(attempt: Attempt<S>, rig: HmmRig, shared: S): Task<void> {
+  const { act, childOf, undo, wanted = mapped(rig, RIG_PAGE) } = attempt;
+  const cpu = new RigCpu(rig);
+  const rememberer = new Rememberer(rig);
+  const pages = yield* remember(cpu, rememberer, rig);
+  const witness = new Witness(rig, rememberer);
+  witness.learn();
+  witnesses.set(rig.machine.memory, witness);
+  const answer = yield* act(rig, shared);
+  assert(answer >= 0, `the answer was ${answer}`);
+  witness.requireTrue("in the end");
+  assert(mapped(rig, RIG_PAGE) === wanted, `what is mapped is ${mapped(rig, RIG_PAGE)}, and not ${wanted}`);
+  const child = childOf?.(rig, shared, answer);
+  const childs = privateOf(rig, child);
+  witness.learn();
+  yield* requireCurrent(cpu, rig, pages);
+  witness.requireTrue("after stores");
+  assert(privateOf(rig, child) === childs, "a child sees what its parent has stored");
+  if (undo !== undefined) yield* undo(rig, shared, answer);
+  assert(witness.underWay === 0, `${witness.underWay} invalidations are not over`);
+  yield* leave(rig);
+  yield* mmdrop(rig.machine, rig.mm); // pairs with the listener's grab
+  assert(witness.releases === 1, `the device was released ${witness.releases} times`);
+  requireNothingLeft(rig);
+}
+
+const ROOM: RigOptions = { pages: 0, arenaWords: 16_384, frames: 32 };
+
+function make<S>(attempt: Attempt<S>, name: string, isTwin: boolean): AnyScenario {
+  return rigScenario<S>({
+    name: `coverage/${attempt.layer}/witnessed/${name}`,
+    summary: `${attempt.summary} A device and a CPU thread that remember what they knew look on.`,
+    ...(isTwin ? { expects: "assertion" } : {}),
+    rig: { ...ROOM, ...attempt.rig },
+    exploration: { maxSteps: 40_000 },
+    setup: (rig) => {
+      const shared = attempt.setup(rig);
+      rig.run(listen(rig));
+      return shared;
+    },
+    tasks: { thread: (shared, rig) => withWitnesses(attempt, rig, shared) },
+  });
+}
+
+/** The attempt, with both looking on; and the same by somebody who does it otherwise, by name. */
+export function witnessed<S>(attempt: Attempt<S>, twins: Readonly<Record<string, Attempt<S>["act"]>> = {}): Covered {
+  const { layer, name, runs } = attempt;
+  const broken = Object.entries(twins).map(([twin, act]) => make({ ...attempt, act }, `${name}/${twin}`, true));
+  return { layer, scenario: make(attempt, name, false), twins: broken, runs: { thread: runs } };
+}

@@ -1,0 +1,205 @@
+/**
+ * @module Loads, stores and atomic operations of every width, by the shipped classes, each access a
+ * step: beside each other, and beside a thread that takes the page away. What
+ * coverage/mm/accesses.ts has of 32 bits, for those that are written out once more.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import type { AnyScenario } from "../../../../src/checker/scenario.ts";
+import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
+import type { IntegerAccess, TypedAccess, ValueAccess } from "../../../../src/mmu/access.ts";
+import { ptePfn } from "../../../../src/mm/pte.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { callInSteps } from "../../../../src/sync/stepping.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "../mm/left-out.ts";
+
+const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const BEFORE = 7;
+
+type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
+type Integer = "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
+type Float = "f32" | "f64";
+
+/** Where the code of a width stands. */
+const moduleOf = (width: Integer | Float): string => `mmu/${width === "i32" ? "" : "widths/"}${width}-access`;
+
+const integer = (memory: TypedAccess, width: Integer): IntegerAccess => memory[width];
+const value = (memory: TypedAccess, width: Integer | Float): ValueAccess => memory[width];
+
+/** As lock-free code counts: loads, and puts one more there if it is still what was loaded. */
+function countBySwap(width: Integer): Body {
+  return function* (_shared, rig) {
+    const access = integer(new RigCpu(rig).memory, width);
+    for (;;) {
+      const seen = yield* callInSteps(access, "load", ADDRESS);
+      if ((yield* callInSteps(access, "atomicCompareExchange", ADDRESS, seen, seen + 1)) === seen) return;
+    }
+  };
+}
+
+function countByAdding(width: Integer): Body {
+  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).memory, width), "atomicAdd", ADDRESS, 1);
+}
+
+/** Loads and stores: what another one adds in between is lost. */
+function countByStoring(width: Integer): Body {
+  return function* (_shared, rig) {
+    const access = integer(new RigCpu(rig).memory, width);
+    const seen = yield* callInSteps(access, "load", ADDRESS);
+    yield* callInSteps(access, "store", ADDRESS, seen + 1);
+  };
+}
+
+const discard: Body = (_shared, rig) => rig.discard(RIG_PAGE, 1);
+const discardUnflushed: Body = (shared, rig) => withoutFlush(1, discard(shared, rig));
+
+function swap(width: Integer): Body {
+  return (_shared, rig) =>
+    callInSteps(integer(new RigCpu(rig).memory, width), "atomicCompareExchange", ADDRESS, BEFORE, 1);
+}
+
+function store(width: Integer | Float): Body {
+  return (_shared, rig) => callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, 1);
+}
+
+function atomicStore(width: Integer): Body {
+  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).memory, width), "atomicStore", ADDRESS, 1);
+}
+
+/** Each integer width after the other, by one thread: every operation does what it says. */
+function* useAll(_shared: undefined, rig: HmmRig): Task<void> {
+  for (const width of INTEGERS) {
+    const access = integer(new RigCpu(rig).memory, width);
+    const at = ADDRESS + 64;
+    const require = (is: number, wanted: number, what: string): void =>
+      assert(is === wanted, `${what} of ${width} gave ${is}, not ${wanted}`);
+    yield* callInSteps(access, "atomicStore", at, 5);
+    require(yield* callInSteps(access, "load", at), 5, "load");
+    require(yield* callInSteps(access, "atomicLoad", at), 5, "atomicLoad");
+    require(yield* callInSteps(access, "atomicAdd", at, 2), 5, "atomicAdd");
+    require(yield* callInSteps(access, "atomicCompareExchange", at, 6, 1), 7, "atomicCompareExchange");
+    require(yield* callInSteps(access, "atomicCompareExchange", at, 7, 0), 7, "atomicCompareExchange");
+    require(yield* callInSteps(access, "atomicLoad", at), 0, "atomicLoad");
+  }
+}
+
+/** What the page holds in the end: a plain look, once everybody has ended. */
+function now(rig: HmmRig, width: Integer | Float): number {
+  const pfn = ptePfn(rig.entryOf(RIG_PAGE));
+  if (pfn === 0) return 0;
+  const section = rig.machine.ram.section(pfn);
+  const elements = section[width];
+  return elements[((pfn - section.basePfn) * PAGE_BYTES) / elements.BYTES_PER_ELEMENT]!;
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly width: Integer | Float;
+  readonly tasks: Readonly<Record<string, Body>>;
+  readonly check: (rig: HmmRig) => void;
+  readonly expects?: FindingKind;
+}
+
+function make({ name, summary, width, tasks, check, expects }: Parts): AnyScenario {
+  return rigScenario<undefined>({
+    name: `coverage/mmu/${name}`,
+    summary,
+    ...(expects === undefined ? {} : { expects }),
+    rig: { pages: 1 },
+    setup: (rig) => {
+      rig.run(callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, BEFORE));
+      return undefined;
+    },
+    tasks,
+    check: (_shared, rig) => check(rig),
+  });
+}
+
+function counting(width: Integer): Covered {
+  const parts = {
+    summary: `Two threads count in one ${width}, one by atomicCompareExchange and one by atomicAdd: no count is lost.`,
+    width,
+    check: (rig: HmmRig) => assert(now(rig, width) === BEFORE + 2, `two were added to 7, and it is ${now(rig, width)}`),
+  };
+  const name = `${width}-swap-vs-add`;
+  const twin = "One thread counts by a load and a store.";
+  return {
+    layer: "mmu",
+    scenario: make({ ...parts, name, tasks: { swap: countBySwap(width), add: countByAdding(width) } }),
+    twins: [
+      make({
+        ...parts,
+        name: `${name}/by-store`,
+        summary: twin,
+        tasks: { swap: countByStoring(width), add: countByAdding(width) },
+        expects: "assertion",
+      }),
+    ],
+    runs: {
+      swap: [`${moduleOf(width)}.atomicCompareExchange`, `${moduleOf(width)}.load`],
+      add: [`${moduleOf(width)}.#modify`],
+    },
+  };
+}
+
+/** Operations that write, by the name of the task. */
+const METHODS = { swap: "atomicCompareExchange", set: "atomicStore", store: "store" } as const;
+
+function losing(width: Integer | Float, operation: keyof typeof METHODS, body: Body): Covered {
+  const method = METHODS[operation];
+  const parts = {
+    summary: `A thread's ${method} of a ${width} while another gives the page up: it goes to the page, or to the new one.`,
+    width,
+    check: (rig: HmmRig) => {
+      // Past the page that it was meant for a compareExchange finds a zero, and leaves it.
+      const allowed = operation === "swap" ? [0] : [0, 1];
+      assert(allowed.includes(now(rig, width)), `the new page holds ${now(rig, width)}`);
+    },
+  };
+  const name = `${width}-${operation}-vs-discard`;
+  return {
+    layer: "mmu",
+    scenario: make({ ...parts, name, tasks: { [operation]: body, discard } }),
+    twins: [
+      make({
+        ...parts,
+        name: `${name}/without-flush`,
+        summary: "The page is freed without a flush.",
+        tasks: { [operation]: body, discard: discardUnflushed },
+        expects: "use-after-free",
+      }),
+    ],
+    runs: {
+      [operation]: [`${moduleOf(width)}.${method}`, "mmu/store-tlb.enter"],
+      discard: ["sync/shootdown.flush"],
+    },
+  };
+}
+
+const INTEGERS: readonly Integer[] = ["u8", "i8", "u16", "i16", "u32", "i32"];
+
+export const widths: readonly Covered[] = [
+  ...INTEGERS.map(counting),
+  ...INTEGERS.map((width) => losing(width, "swap", swap(width))),
+  ...INTEGERS.map((width) => losing(width, "set", atomicStore(width))),
+  ...([...INTEGERS, "f32", "f64"] as const).map((width) => losing(width, "store", store(width))),
+  {
+    layer: "mmu",
+    scenario: rigScenario<undefined>({
+      name: "coverage/mmu/alone/every-width",
+      summary: "One thread stores, loads, adds and exchanges in every width.",
+      rig: { pages: 1 },
+      setup: () => undefined,
+      tasks: { task: useAll },
+      balanced: true,
+    }),
+    twins: [],
+    runs: { task: INTEGERS.flatMap((width) => [`${moduleOf(width)}.atomicLoad`, `${moduleOf(width)}.atomicStore`]) },
+  },
+];

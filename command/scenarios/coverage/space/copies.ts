@@ -1,0 +1,194 @@
+/**
+ * @module Bulk copies, page by page through the page table, while other threads change the mapping:
+ * what is written is in the page or nowhere, what is read is what the page holds, and what a copy
+ * that fails had not come to is as it was.
+ */
+
+import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
+import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import { doFork } from "../../../../src/mm/fork.ts";
+import { Mm } from "../../../../src/mm/mm-struct.ts";
+import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
+import { transfer } from "../../../../src/space/transfer.ts";
+import { assert, SegmentationFault } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { withoutFlush } from "../mm/left-out.ts";
+
+/** The first page of a leaf, so that a mapping of all its pages takes the leaf with it. */
+const PAGE = 512;
+const LEAF_PAGES = 512;
+const ADDRESS: number = PAGE * PAGE_BYTES;
+/** In every byte: of the page at the beginning, of what is written, of what is read into. */
+const BEFORE = 7;
+const WRITTEN = 5;
+const UNREAD = 1;
+const LENGTH_BYTES = 8;
+
+interface World {
+  /** What the reader's bytes are in the end. */
+  seen: Uint8Array;
+  isRefused: boolean;
+  readonly child: Cell;
+}
+
+type Body = (world: World, rig: HmmRig) => Task<unknown>;
+
+/** Whether the copy came to its end. */
+function* isCopied(copy: Task<void>): Task<boolean> {
+  try {
+    yield* copy;
+    return true;
+  } catch (error) {
+    if (error instanceof SegmentationFault) return false;
+    throw error;
+  }
+}
+
+function* read(world: World, { machine, mm }: HmmRig): Task<void> {
+  world.isRefused = !(yield* isCopied(transfer(machine, mm, ADDRESS, world.seen, false)));
+}
+
+function* write(world: World, { machine, mm }: HmmRig): Task<void> {
+  const from = new Uint8Array(LENGTH_BYTES).fill(WRITTEN);
+  world.isRefused = !(yield* isCopied(transfer(machine, mm, ADDRESS, from, true)));
+}
+
+const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+
+function* fork({ child }: World, { machine, mm }: HmmRig): Task<void> {
+  yield* child.store(yield* doFork(machine, mm));
+}
+
+function without(left: number, body: Body): Body {
+  return (world, rig) => withoutFlush(left, body(world, rig));
+}
+
+/** The first bytes of the page now: a plain look, once everybody has ended. */
+function contents(rig: HmmRig, mm: Mm = rig.mm): Uint8Array {
+  const { ram } = rig.machine;
+  const pfn = ptePfn(rig.entryOf(PAGE, mm));
+  const { u8, basePfn } = ram.section(pfn);
+  return u8.slice((pfn - basePfn) * PAGE_BYTES, (pfn - basePfn) * PAGE_BYTES + LENGTH_BYTES);
+}
+
+function requireOneOf(bytes: Uint8Array, allowed: readonly number[], what: string): void {
+  const [first = 0] = bytes;
+  assert(allowed.includes(first) && bytes.every((byte) => byte === first), `${what} is ${bytes.join(" ")}`);
+}
+
+/** Across two pages, from the middle of the first to that of the second, there and back. */
+function* thereAndBack(_world: World, { machine, mm }: HmmRig): Task<void> {
+  const at = ADDRESS + PAGE_BYTES / 2;
+  const from = Uint8Array.from({ length: PAGE_BYTES }, (_, i) => i % 251);
+  yield* transfer(machine, mm, at, from, true);
+  const into = new Uint8Array(PAGE_BYTES);
+  yield* transfer(machine, mm, at, into, false);
+  yield* transfer(machine, mm, at, into, false);
+  assert(
+    into.every((byte, i) => byte === i % 251),
+    "what is read is not what was written",
+  );
+  const before = new Uint8Array(LENGTH_BYTES);
+  yield* transfer(machine, mm, ADDRESS, before, false);
+  requireOneOf(before, [BEFORE], "the page before the write");
+  const beyond = yield* isCopied(transfer(machine, mm, ADDRESS + 2 * PAGE_BYTES, into, true));
+  assert(!beyond, "a write past the mapping went somewhere");
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly pages?: number;
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly check?: (world: World, rig: HmmRig) => void;
+  readonly twins?: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+}
+
+function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts): Covered {
+  const entries = Object.entries(tasks);
+  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
+  const unread = (): Uint8Array => new Uint8Array(LENGTH_BYTES).fill(UNREAD);
+  const parts = {
+    rig: { pages: 0, arenaWords: 8192 },
+    setup(rig: HmmRig): World {
+      rig.map(PAGE, pages);
+      const filled = BEFORE * 0x01_01_01_01;
+      rig.run(new RigCpu(rig).store(ADDRESS, filled));
+      rig.run(new RigCpu(rig).store(ADDRESS + 4, filled));
+      const at = rig.run(rig.machine.heap.allocWords(512));
+      return { seen: unread(), isRefused: false, child: new Cell(rig.machine.memory, at, "child") };
+    },
+    reopen(world: World): void {
+      world.seen = unread();
+      world.isRefused = false;
+    },
+    ...(check === undefined ? {} : { check }),
+  };
+  const fullName = `coverage/space/${name}`;
+  return {
+    layer: "space",
+    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    twins: twins.map(([twin, about, expects, own]) => {
+      const its = { name: `${fullName}/${twin}`, summary: about, expects };
+      return rigScenario<World>({ ...parts, ...its, tasks: { ...bodies, ...own } });
+    }),
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+const COPY = ["space/transfer.transfer", "space/transfer.copyPart"] as const;
+const FLUSH = ["sync/shootdown.flush"] as const;
+
+/** Refused: the bytes are as they were. Else they are all of one state of the page. */
+function checkRead({ seen, isRefused }: World, allowed: readonly number[]): void {
+  requireOneOf(seen, isRefused ? [UNREAD] : allowed, "what was read");
+}
+
+export const bulkCopies: readonly Covered[] = [
+  copying({
+    name: "alone/copies",
+    summary: "What is written over two pages is read again, what lies beside it stays, and past the end is an error.",
+    pages: 2,
+    tasks: { task: [COPY, thereAndBack] },
+  }),
+  copying({
+    name: "read-vs-discard",
+    summary: "A thread reads while another gives the page up: it reads what the page held, or zeros.",
+    tasks: { read: [COPY, read], discard: [FLUSH, discard] },
+    check: (world) => checkRead(world, [BEFORE, 0]),
+    twins: [
+      ["without-flush", "The page is freed without a flush.", "use-after-free", { discard: without(1, discard) }],
+    ],
+  }),
+  copying({
+    name: "read-vs-munmap-of-leaf",
+    summary: "A thread reads while another unmaps the page and all beside it: it reads it all, or is told a fault.",
+    pages: LEAF_PAGES,
+    tasks: { read: [[...COPY, "space/transfer.sectionUnlessMoved"], read], munmap: [FLUSH, munmap] },
+    check: (world) => checkRead(world, [BEFORE]),
+  }),
+  copying({
+    name: "write-vs-discard",
+    summary: "A thread writes while another gives the page up: it writes to the page, or to the new one.",
+    tasks: { write: [COPY, write], discard: [FLUSH, discard] },
+    check: (_world, rig) => requireOneOf(contents(rig), [WRITTEN, 0], "the page"),
+    twins: [
+      ["without-flush", "The page is freed without a flush.", "use-after-free", { discard: without(1, discard) }],
+    ],
+  }),
+  copying({
+    name: "write-vs-fork",
+    summary: "A thread writes while another forks: the child has the page before or after, and the write is not lost.",
+    tasks: { write: [COPY, write], fork: [FLUSH, fork] },
+    check({ child }, rig) {
+      requireOneOf(contents(rig), [WRITTEN], "the parent's page");
+      requireOneOf(contents(rig, Mm.at(rig.machine.memory, child.peek())), [BEFORE, WRITTEN], "the child's page");
+    },
+  }),
+];

@@ -1,0 +1,67 @@
+/**
+ * @module An operation that fails: what it had locked it has unlocked, or the machine stops, so
+ * that nobody waits for that lock for ever.
+ */
+
+import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { stopIfLockHeld } from "../../../../src/space/operation-gate.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { hasPanicked } from "../../../../src/sync/panic.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+
+class Defect extends Error {}
+
+type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
+
+function* failInside({ mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  throw new Defect("a defect");
+}
+
+function* failAfterwards({ mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  yield* mm.mmapLock.upWrite();
+  throw new Defect("a defect");
+}
+
+/** Runs what fails as an address space runs its operations. */
+function failing(operation: (rig: HmmRig) => Task<void>, stops: boolean): Body {
+  return function* (_shared, rig) {
+    const { memory } = rig.machine;
+    try {
+      yield* stopIfLockHeld(memory, operation(rig));
+    } catch (error) {
+      if (!(error instanceof Defect)) throw error;
+      const goesOn = hasPanicked(memory) ? "stopped" : "goes on";
+      assert(hasPanicked(memory) === stops, `an operation has failed, and the machine ${goesOn}`);
+    }
+  };
+}
+
+const other: Body = (_shared, rig) => rig.discard(64, 1);
+
+const parts = { rig: { pages: 1 }, setup: () => undefined };
+
+export const failures: readonly Covered[] = [
+  {
+    layer: "space",
+    scenario: rigScenario<undefined>({
+      ...parts,
+      name: "coverage/space/failure",
+      summary: "An operation throws after it has unlocked what it had locked: the others go on.",
+      tasks: { fail: failing(failAfterwards, false), other },
+    }),
+    twins: [
+      rigScenario<undefined>({
+        ...parts,
+        name: "coverage/space/failure/inside",
+        summary: "It throws while it holds the lock: the machine stops, and the lock is never unlocked.",
+        expects: "lock-misuse",
+        tasks: { fail: failing(failInside, true) },
+      }),
+    ],
+    runs: { fail: ["space/operation-gate.stopIfLockHeld"], other: ["mm/madvise.doMadvise"] },
+  },
+];

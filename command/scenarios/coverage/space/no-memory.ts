@@ -1,0 +1,78 @@
+/**
+ * @module Memory runs out while an address space is made or forked, and a thread that owns too much
+ * does so: the space that cannot be listed is given back, whole.
+ */
+
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { createTask, disposeTask, forkTask } from "../../../../src/space/operations.ts";
+import { createSpaceTable } from "../../../../src/space/space-table.ts";
+import type { SpaceHold } from "../../../../src/space/space-table.ts";
+import type { Seat } from "../../../../src/space/machine-seat.ts";
+import { UserBuffers } from "../../../../src/space/user-buffers.ts";
+import { EMFILE, ENOMEM } from "../../../../src/sync/errno.ts";
+import { bug } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { attempted, crowded } from "../attempts.ts";
+import type { Attempt } from "../attempts.ts";
+import type { Covered } from "../covered.ts";
+import { codeOf } from "./stage.ts";
+
+interface Shared {
+  readonly seat: Seat;
+  /** What was made. */
+  hold: SpaceHold | undefined;
+}
+
+function setup(rig: HmmRig): Shared {
+  const { machine } = rig;
+  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+  return { seat: { machine, table, buffers: new UserBuffers(machine) }, hold: undefined };
+}
+
+/** As the core answers: 0, or the errno that stands in the error. */
+function* answerOf(shared: Shared, task: Task<SpaceHold>): Task<number> {
+  shared.hold = undefined;
+  const code = yield* codeOf(keep(shared, task));
+  if (code === "") return 0;
+  if (code === "ENOMEM") return ENOMEM;
+  return code === "EMFILE" ? EMFILE : bug(`making a space answered ${code}`);
+}
+
+function* keep(shared: Shared, task: Task<SpaceHold>): Task<void> {
+  shared.hold = yield* task;
+}
+
+function* dispose(_rig: HmmRig, { seat, hold }: Shared): Task<void> {
+  if (hold !== undefined) yield* disposeTask(seat, hold);
+}
+
+const create: Attempt<Shared> = {
+  layer: "space",
+  name: "create",
+  summary: "An address space is made and listed.",
+  runs: ["space/operations.createTask", "space/space-table.enlistSpace"],
+  rig: { pages: 1 },
+  setup,
+  act: (_rig, shared) => answerOf(shared, createTask(shared.seat, {})),
+  also: (_rig, { seat: { table } }) => `${[...table.live.nodes()].length} spaces listed`,
+  undo: dispose,
+};
+
+/** The rig's space, which nobody has listed: for `fork`, any hold that names it will do. */
+const fork: Attempt<Shared> = {
+  ...create,
+  name: "fork",
+  summary: "An address space is forked and its copy listed.",
+  runs: ["space/operations.forkTask", "space/space-table.enlistSpace"],
+  // Its pages are write-protected for a child that there is none of: the next store puts that
+  // right.
+  telling: { withoutEntries: true },
+  act: ({ mm }, shared) => answerOf(shared, forkTask(shared.seat, { record: 0, slot: 0, mm, number: 0 })),
+};
+
+export const spacesWithoutMemory: readonly Covered[] = [
+  attempted(create),
+  attempted(fork),
+  crowded(create),
+  crowded({ ...fork, rig: { pages: 1, present: 0 } }),
+];

@@ -1,0 +1,263 @@
+/**
+ * @module The operations of an address space as its objects run them: a user's buffer is on the
+ * machine exactly while it is mapped, whichever operation takes the last mapping away; what is
+ * looked at is what is there.
+ */
+
+import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { readMaps } from "../../../../src/mm/pagemap.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { pagemapTask, statsTask } from "../../../../src/space/inspect.ts";
+import {
+  attachTask,
+  createTask,
+  disposeTask,
+  forkTask,
+  madviseTask,
+  mmapTask,
+  mprotectTask,
+  mremapTask,
+  munmapTask,
+} from "../../../../src/space/operations.ts";
+import { MADV_DONTNEED } from "../../../../src/mm/madvise.ts";
+import { VM_READ } from "../../../../src/mm/vma.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import type { Covered } from "../covered.ts";
+import { codeOf, makeStage, makeStageForOne, mapping, reopenStage } from "./stage.ts";
+import type { Body, Stage } from "./stage.ts";
+
+/** Where buffers are mapped, and something else beside them. */
+const PLACE: number = 128 * PAGE_BYTES;
+const BESIDE: number = 160 * PAGE_BYTES;
+/** What the rig has mapped and touched. */
+const TOUCHED: number = RIG_PAGE * PAGE_BYTES;
+
+function isOnMachine(rig: HmmRig, buffer: SharedArrayBuffer): boolean {
+  return rig.machine.ram.sectionOfBuffer(buffer) !== 0;
+}
+
+function requireGone(rig: HmmRig, { buffers }: Stage, after: string): void {
+  for (const buffer of buffers) assert(!isOnMachine(rig, buffer), `a buffer is still there after ${after}`);
+}
+
+/** The first task's thread maps its buffer at PLACE. */
+function mapBuffer({ seats, holds, buffers }: Stage, pages: number = 1): Task<number> {
+  return mmapTask(seats[0], holds[0], mapping(pages, PLACE), buffers[0]);
+}
+
+/** Whatever ends the last mapping of a buffer ends its stay. */
+function* mapAndEnd(stage: Stage, rig: HmmRig): Task<void> {
+  const [seat] = stage.seats;
+  const [hold] = stage.holds;
+  const [buffer] = stage.buffers;
+  yield* mapBuffer(stage);
+  yield* new RigCpu(rig).store(PLACE, 5);
+  assert(new Int32Array(buffer)[0] === 5, "what was stored is not in the buffer");
+  yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
+  requireGone(rig, stage, "munmap");
+  yield* mapBuffer(stage);
+  yield* mmapTask(seat, hold, mapping(1, PLACE), undefined);
+  requireGone(rig, stage, "mmap in its place");
+  yield* mmapTask(seat, hold, mapping(1, BESIDE), undefined);
+  yield* mapBuffer(stage);
+  const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
+  yield* mremapTask(seat, hold, { address: BESIDE, ...lengths, mayMove: true, to: PLACE });
+  requireGone(rig, stage, "mremap to its place");
+  yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
+}
+
+/** Mapped twice, grown meanwhile, and mapped where it does not reach. */
+function* mapTwice(stage: Stage, rig: HmmRig): Task<void> {
+  const [seat] = stage.seats;
+  const [hold] = stage.holds;
+  const [buffer] = stage.buffers;
+  const beyond = yield* codeOf(mmapTask(seat, hold, mapping(1, PLACE, 1), buffer));
+  assert(beyond === "EINVAL", `mapping a buffer past its end answered ${beyond}`);
+  requireGone(rig, stage, "a mapping that failed");
+  yield* mapBuffer(stage);
+  buffer.grow(2 * PAGE_BYTES);
+  yield* mmapTask(seat, hold, mapping(1, BESIDE, 1), buffer);
+  yield* new RigCpu(rig).store(BESIDE, 6);
+  assert(new Int32Array(buffer)[PAGE_BYTES / 4] === 6, "what was stored is not in the buffer's new page");
+  yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
+  assert(isOnMachine(rig, buffer), "a buffer that is mapped is gone");
+  yield* munmapTask(seat, hold, BESIDE, PAGE_BYTES);
+  requireGone(rig, stage, "the last munmap");
+}
+
+function* mapAndDispose(stage: Stage, rig: HmmRig): Task<void> {
+  yield* mapBuffer(stage);
+  yield* disposeTask(stage.seats[0], stage.holds[0]);
+  requireGone(rig, stage, "the end of the space");
+}
+
+/** What `which` does with its own buffer, at its own place. */
+function mapOwn(which: 0 | 1): Body {
+  return function* ({ seats, holds, buffers }, rig) {
+    const at = PLACE + which * PAGE_BYTES;
+    yield* mmapTask(seats[which], holds[which], mapping(1, at), buffers[which]);
+    yield* new RigCpu(rig).store(at, which + 1);
+    assert(new Int32Array(buffers[which])[0] === which + 1, "what was stored is not in the buffer");
+    yield* munmapTask(seats[which], holds[which], at, PAGE_BYTES);
+  };
+}
+
+/** Has its buffer on the machine, longer and longer, without mapping it. */
+function acquire(which: 0 | 1): Body {
+  return function* ({ seats, buffers }) {
+    const own = seats[which].buffers;
+    const basePfn = yield* own.acquire(buffers[which]);
+    buffers[which].grow(2 * PAGE_BYTES);
+    assert((yield* own.acquire(buffers[which])) === basePfn, "a buffer that grew is another one");
+    yield* own.release(basePfn);
+    yield* own.release(basePfn);
+  };
+}
+
+function* look({ holds: [{ mm }] }: Stage, rig: HmmRig): Task<void> {
+  const { machine } = rig;
+  const stats = yield* statsTask(machine, mm, 0);
+  assert(stats.residentBytes <= stats.mappedBytes, "more pages have frames than are mapped");
+  const maps = yield* readMaps(machine, mm);
+  const pages = yield* pagemapTask(machine, mm, TOUCHED, PAGE_BYTES);
+  assert(pages.length === 1 && maps.length >= 0, "a page has one entry");
+}
+
+/** Alone: the numbers are the right ones. */
+function* lookAlone(stage: Stage, rig: HmmRig): Task<void> {
+  const [hold] = stage.holds;
+  const before = yield* statsTask(rig.machine, hold.mm, 3);
+  assert(before.mappings === 1 && before.mappedBytes === 2 * PAGE_BYTES, "two pages are one mapping");
+  assert(before.residentBytes === PAGE_BYTES, `one page was touched, not ${before.residentBytes / PAGE_BYTES}`);
+  assert(before.users === 1 && before.faults === 3, "one thread holds the space");
+  yield* mprotectTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, VM_READ);
+  yield* madviseTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, MADV_DONTNEED);
+  const after = yield* statsTask(rig.machine, hold.mm, 0);
+  assert(after.mappings === 2 && after.residentBytes === 0, "a page that was given up has no frame");
+}
+
+function* unmapAll({ seats, holds }: Stage): Task<void> {
+  yield* munmapTask(seats[1], holds[1], TOUCHED, 512 * PAGE_BYTES);
+}
+
+function* forkAndDispose({ seats: [seat], holds: [hold] }: Stage): Task<void> {
+  const child = yield* forkTask(seat, hold);
+  yield* disposeTask(seat, child);
+}
+
+function* createAndDispose({ seats: [, seat] }: Stage): Task<void> {
+  const hold = yield* createTask(seat, {});
+  const again = yield* attachTask(seat, hold.number);
+  yield* disposeTask(seat, hold);
+  yield* disposeTask(seat, again);
+  const code = yield* codeOf(attachTask(seat, hold.number));
+  assert(code === "ESTALE", `attaching to a space that is gone answered ${code}`);
+}
+
+interface Parts {
+  readonly name: string;
+  readonly summary: string;
+  readonly exploration?: ScenarioExploration;
+  /** Pages that are there, of two that are mapped. Default 1. */
+  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly balanced?: boolean;
+  readonly check?: (stage: Stage, rig: HmmRig) => void;
+}
+
+const OPERATIONS = "space/operations";
+const BUFFERS = ["space/user-buffers.acquire", "space/user-buffers.release", "space/user-buffers.sweep"] as const;
+const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 1 };
+
+function operating({ name, summary, exploration, tasks, balanced = true, check }: Parts): Covered {
+  const entries = Object.entries(tasks);
+  return {
+    layer: "space",
+    scenario: rigScenario<Stage>({
+      name: `coverage/space/${name}`,
+      summary,
+      rig: { pages: 2, present: 1, arenaWords: 8192 },
+      ...(exploration === undefined ? {} : { exploration }),
+      setup: entries.length === 1 ? makeStageForOne : makeStage,
+      reopen: reopenStage,
+      tasks: Object.fromEntries(entries.map(([task, [, body]]) => [task, body])),
+      balanced,
+      check: (stage, rig) => {
+        requireGone(rig, stage, "everything");
+        check?.(stage, rig);
+      },
+    }),
+    twins: [],
+    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
+  };
+}
+
+export const spaceOperations: readonly Covered[] = [
+  operating({
+    name: "alone/buffer-mapped-and-gone",
+    summary: "A user's buffer leaves the machine with its last mapping, by munmap, mmap or mremap.",
+    tasks: {
+      task: [[...BUFFERS, `${OPERATIONS}.mmapTask`, `${OPERATIONS}.munmapTask`, `${OPERATIONS}.mremapTask`], mapAndEnd],
+    },
+  }),
+  operating({
+    name: "alone/buffer-mapped-twice",
+    summary: "A user's buffer grows and is mapped twice: it stays as long as either mapping.",
+    tasks: { task: [[...BUFFERS, `${OPERATIONS}.mmapBuffer`, "memory/sections.extend"], mapTwice] },
+  }),
+  operating({
+    name: "alone/buffer-and-dispose",
+    summary: "A user's buffer leaves the machine with the space that has it mapped.",
+    balanced: false,
+    tasks: { task: [[`${OPERATIONS}.disposeTask`, "space/user-buffers.sweep"], mapAndDispose] },
+    check: (_stage, rig) => assert(!rig.books().includes(" mm"), "the space is still there"),
+  }),
+  operating({
+    name: "alone/look",
+    summary: "What stats says is what is mapped and what has frames.",
+    balanced: false,
+    tasks: { task: [["space/inspect.statsTask", `${OPERATIONS}.madviseTask`], lookAlone] },
+  }),
+  operating({
+    name: "buffer-vs-buffer",
+    summary: "Two threads map a buffer each, store to it and unmap it.",
+    exploration: BOUNDED,
+    tasks: {
+      first: [[...BUFFERS, "memory/sections.#add", "memory/sections.remove"], mapOwn(0)],
+      second: [[...BUFFERS, "memory/sections.#add", "memory/sections.remove"], mapOwn(1)],
+    },
+  }),
+  operating({
+    name: "grow-vs-grow",
+    summary: "Two threads put a buffer each on the machine, let it grow, and take it off.",
+    tasks: {
+      first: [[...BUFFERS, "memory/sections.extend", "memory/sections.remove"], acquire(0)],
+      second: [[...BUFFERS, "memory/sections.extend", "memory/sections.remove"], acquire(1)],
+    },
+  }),
+  operating({
+    name: "look-vs-munmap",
+    summary: "A thread looks at the space while another unmaps all of it, page table and all.",
+    balanced: false,
+    exploration: { engine: "bounded", preemptions: 2 },
+    tasks: {
+      look: [["space/inspect.statsTask", "mm/pagemap.readMaps", "mm/pagemap.readPagemap"], look],
+      munmap: [[`${OPERATIONS}.munmapTask`], unmapAll],
+    },
+  }),
+  operating({
+    name: "fork-vs-create",
+    summary: "A space is forked while another one is made, attached to and disposed of.",
+    exploration: BOUNDED,
+    tasks: {
+      fork: [[`${OPERATIONS}.forkTask`, `${OPERATIONS}.disposeTask`], forkAndDispose],
+      create: [
+        [`${OPERATIONS}.createTask`, `${OPERATIONS}.attachTask`, "space/space-table.dropHolder"],
+        createAndDispose,
+      ],
+    },
+  }),
+];

@@ -1,0 +1,103 @@
+/**
+ * @module What the scenarios of the space layer share: the operations of an address space as its
+ * objects run them, on a rig, each task with a seat of its own, as threads have. Only what needs a
+ * host is left out: messages, exits, the event loop.
+ */
+
+import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../../../src/mm/mmap.ts";
+import type { MmapRequest } from "../../../../src/mm/mmap.ts";
+import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import type { Seat } from "../../../../src/space/machine-seat.ts";
+import { createSpaceTable, enlistSpace, holdSpace } from "../../../../src/space/space-table.ts";
+import type { SpaceHold, SpaceTable } from "../../../../src/space/space-table.ts";
+import { UserBuffers } from "../../../../src/space/user-buffers.ts";
+import { selectAgent } from "../../../../src/sync/agents.ts";
+import { HmmError } from "../../../../src/sync/errors.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+
+/** Two threads' holds on the rig's address space, and their seats. */
+export interface Stage {
+  readonly table: SpaceTable;
+  /** By task. The space goes with the last. */
+  readonly holds: readonly [SpaceHold, SpaceHold];
+  /**
+   * By task; made anew for each execution, for a seat knows which buffers its thread has mapped.
+   */
+  seats: readonly [Seat, Seat];
+  /** Two buffers of the user's, of one page and room for another; new ones for each execution. */
+  buffers: readonly [SharedArrayBuffer, SharedArrayBuffer];
+}
+
+export type Body = (stage: Stage, rig: HmmRig) => Task<unknown>;
+
+function holdAs(rig: HmmRig, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
+  const { memory } = rig.machine;
+  const self = memory.agentId;
+  selectAgent(memory, agentId);
+  const hold = rig.run(open);
+  selectAgent(memory, self);
+  if (typeof hold === "number") throw new Error(`Cannot hold the space: ${hold}`);
+  return hold;
+}
+
+function seatsOn({ machine }: HmmRig, table: SpaceTable): Stage["seats"] {
+  const seat = (): Seat => ({ machine, table, buffers: new UserBuffers(machine) });
+  return [seat(), seat()];
+}
+
+export function makeBuffer(): SharedArrayBuffer {
+  return new SharedArrayBuffer(PAGE_BYTES, { maxByteLength: 2 * PAGE_BYTES });
+}
+
+/** In the set-up of two tasks. The rig's own user of the space becomes the first task's. */
+export function makeStage(rig: HmmRig): Stage {
+  const { machine, mm } = rig;
+  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+  const first = holdAs(rig, 1, enlistSpace(machine, table, mm.at));
+  const second = holdAs(rig, 2, holdSpace(machine, table, first.number));
+  return { table, holds: [first, second], seats: seatsOn(rig, table), buffers: [makeBuffer(), makeBuffer()] };
+}
+
+/** In the set-up of one task: nobody else holds the space. */
+export function makeStageForOne(rig: HmmRig): Stage {
+  const table = rig.run(createSpaceTable(rig.machine, Uint32Array.of(1, 2)));
+  const only = holdAs(rig, 1, enlistSpace(rig.machine, table, rig.mm.at));
+  return {
+    table,
+    holds: [only, only],
+    seats: seatsOn(rig, table),
+    buffers: [makeBuffer(), makeBuffer()],
+  };
+}
+
+/** Before each execution. */
+export function reopenStage(stage: Stage, rig: HmmRig): void {
+  stage.seats = seatsOn(rig, stage.table);
+  stage.buffers = [makeBuffer(), makeBuffer()];
+}
+
+/** So many pages of shared memory: at `address`, whatever is there, or anywhere for 0. */
+export function mapping(pages: number, address: number = 0, offsetPages: number = 0): MmapRequest {
+  return {
+    lengthBytes: pages * PAGE_BYTES,
+    address,
+    placement: address === 0 ? MAP_ANYWHERE : MAP_FIXED_REPLACE,
+    protection: VM_READ | VM_WRITE,
+    shared: true,
+    bufferPfn: 0,
+    offsetPages,
+  };
+}
+
+/** The code of the error that the task ends with, or "". */
+export function* codeOf(task: Task<unknown>): Task<string> {
+  try {
+    yield* task;
+    return "";
+  } catch (error) {
+    if (error instanceof HmmError) return error.code;
+    throw error;
+  }
+}

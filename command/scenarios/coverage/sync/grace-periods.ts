@@ -1,0 +1,76 @@
+/**
+ * @module Several ask for grace periods at the same time, one of them for the one after that which is under way: access by access, and
+ * with no more around it than that.
+ */
+
+import { Places } from "../../../../src/checker/pieces/program.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { lockClass } from "../../../../src/sync/lock-class.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
+import { SRCU_CALL_WORDS, registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
+import { STATE, isIdle } from "../../../../src/sync/srcu-words.ts";
+import { Srcu } from "../../../../src/sync/srcu.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+
+interface Asking {
+  readonly memory: SharedMemory;
+  readonly srcu: Srcu;
+  readonly head: number;
+}
+
+const nothing: number = registerSrcuCallback("coverage: nothing to do", function* () {
+  yield* [];
+});
+
+function setup(memory: SharedMemory): Asking {
+  const places = new Places(memory);
+  const srcu = new Srcu(memory, places.take(Srcu.WORDS), lockClass("covered srcu"));
+  srcu.init();
+  return { memory, srcu, head: places.take(SRCU_CALL_WORDS) };
+}
+
+function* read({ srcu }: Asking): Task<void> {
+  yield* srcu.readUnlock(yield* srcu.readLock());
+}
+
+/** Never leaves, so no grace period comes to its end. */
+function* readForEver({ srcu }: Asking): Task<void> {
+  yield* srcu.readLock();
+}
+
+const ASK = ["sync/srcu-words.requestGracePeriod", "sync/srcu-words.drive", "sync/srcu.waitForGracePeriod"] as const;
+
+const several = covering<Asking>({
+  layer: "sync",
+  name: "grace-periods",
+  summary: "One defers a call and then waits for the readers, another one begins to wait for them meanwhile.",
+  exploration: { spelledOut: true, spuriousWakes: 0, engine: "bounded", preemptions: 2 },
+  setup,
+  tasks: {
+    reader: { runs: ["sync/srcu.readLock", "sync/srcu.readUnlock"], body: read },
+    owner: {
+      runs: ["sync/srcu.call", ...ASK],
+      *body({ srcu, head }) {
+        yield* srcu.call(nothing, head);
+        yield* srcu.synchronize();
+      },
+    },
+    other: { runs: ["sync/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
+  },
+  check: ({ memory, srcu }) => {
+    assert(srcu.pendingCalls() === 0, "a deferred call is left over");
+    assert(isIdle(memory.words[srcu.at + STATE]!), "a grace period goes on, and nobody asks for it");
+  },
+  twins: [
+    {
+      name: "staying",
+      summary: "The reader never leaves.",
+      expects: "lock-misuse",
+      tasks: { reader: readForEver },
+    },
+  ],
+});
+
+export const gracePeriods: readonly Covered[] = [several];

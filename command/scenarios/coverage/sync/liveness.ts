@@ -1,0 +1,326 @@
+/**
+ * @module Who looks whether threads are still there (sync/liveness.ts), at the same time as others look, as the thread leaves, and as a
+ * new one gets its record: none that lives is taken for dead, each that is dead is found once.
+ */
+
+import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
+import { abandonMachine, registerAgent, unregisterAgent } from "../../../../src/sync/agents.ts";
+import {
+  AGENT_DEAD,
+  AGENT_FINDERS,
+  AGENT_FREE,
+  AGENT_PROBE_AGAIN,
+  AGENT_TOKENS,
+  DEATHS,
+  PROBE_TIME,
+  agentRecord,
+} from "../../../../src/sync/control-block.ts";
+import { assert } from "../../../../src/sync/errors.ts";
+import { disarmLiveness, probeAgents } from "../../../../src/sync/liveness.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
+import { runInSteps } from "../../../../src/sync/stepping.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+import {
+  FIRST,
+  everybodyLives,
+  listenersOf,
+  listensAs,
+  listensNoMore,
+  reserveRecords,
+  standing,
+  strangeThread,
+  threadOf,
+  tokensAreCovered,
+  tokensOf,
+} from "./threads.ts";
+
+interface Watched {
+  readonly memory: SharedMemory;
+  /** Has the first record when an execution begins. */
+  readonly thread: SharedMemory;
+  /** Comes when that one has gone. */
+  readonly next: SharedMemory;
+  /** Opened when the first has looked. */
+  readonly looked: Gate;
+}
+
+/** `tokens`: how often the thread may be probed; as many listeners as `listeners`. */
+function watched(tokens: number, listeners: number): Pick<Parameters<typeof covering<Watched>>[0], "setup" | "reopen"> {
+  const reopen = (memory: SharedMemory): Watched => {
+    const looked = new Gate(memory, new Places(memory).take(1), "the first has looked");
+    listensAs(memory, FIRST, listeners);
+    return { memory, thread: threadOf(memory, FIRST), next: strangeThread(memory), looked };
+  };
+  return {
+    reopen,
+    setup: (memory) => {
+      reserveRecords(memory);
+      registerAgent(strangeThread(memory), { name: "watched" });
+      memory.words[agentRecord(FIRST) + AGENT_TOKENS] = tokens;
+      return reopen(memory);
+    },
+  };
+}
+
+function look({ memory }: Watched): Task<void> {
+  return runInSteps(probeAgents, memory);
+}
+
+/** Long after whoever looked before. */
+function* lookLater({ memory }: Watched): Task<void> {
+  yield* new Cell(memory, PROBE_TIME, "when somebody looked last").store(0);
+  yield* new Cell(memory, agentRecord(FIRST) + AGENT_PROBE_AGAIN, "when to look at it again").store(0);
+  yield* runInSteps(probeAgents, memory);
+}
+
+const LOOK = ["sync/liveness.probeAgents", "sync/liveness.probeAgent"] as const;
+const LEAVE = ["sync/agents.unregisterAgent", "sync/liveness.disarmLiveness", "sync/agents.registerAgent"] as const;
+
+const l1 = {
+  name: "L1",
+  words: () => [{ at: agentRecord(FIRST), words: 32 }],
+  holds: ({ memory }: Watched): void => tokensAreCovered(memory, FIRST),
+};
+
+/** Takes a token that it saw, whoever took it meanwhile. */
+function* lookCarelessly({ memory }: Watched): Task<void> {
+  const tokens = new Cell(memory, agentRecord(FIRST) + AGENT_TOKENS, "tokens");
+  const left = yield* tokens.load();
+  if (left > 0) yield* tokens.store(left - 1);
+  if (left > 0) yield* runInSteps(probeAgents, memory);
+}
+
+const two = covering<Watched>({
+  layer: "sync",
+  name: "liveness/two-look",
+  summary: "Two look whether a thread is there, one long after the other or at the same time: it is taken for alive.",
+  ...watched(1, 1),
+  invariants: [l1],
+  tasks: { one: { runs: LOOK, body: look }, other: { runs: LOOK, body: lookLater } },
+  check: ({ memory }) => {
+    everybodyLives(memory, FIRST);
+    assert(tokensOf(memory, FIRST) === listenersOf(memory, FIRST), "a listener is left that nobody may wake");
+  },
+  twins: [
+    {
+      name: "careless",
+      summary: "One takes a token that it saw, although the other may have taken it.",
+      expects: "assertion",
+      tasks: { one: lookCarelessly },
+    },
+  ],
+});
+
+const rate = covering<Watched>({
+  layer: "sync",
+  name: "liveness/rate",
+  summary: "Two look at the same time, and a third right after one of them: only one of them spends a token.",
+  ...watched(2, 2),
+  invariants: [l1],
+  tasks: {
+    one: {
+      runs: LOOK,
+      *body({ memory, looked }) {
+        yield* runInSteps(probeAgents, memory);
+        yield* looked.open();
+      },
+    },
+    other: { runs: LOOK, body: look },
+    third: {
+      runs: LOOK,
+      *body({ memory, looked }) {
+        yield* looked.pass();
+        yield* runInSteps(probeAgents, memory);
+      },
+    },
+  },
+  check: ({ memory }) => {
+    everybodyLives(memory, FIRST);
+    assert(tokensOf(memory, FIRST) === 1, `${tokensOf(memory, FIRST)} of 2 tokens are left`);
+  },
+  twins: [
+    {
+      name: "impatient",
+      summary: "The third does not care when the others looked.",
+      expects: "assertion",
+      tasks: {
+        *third(shared) {
+          yield* shared.looked.pass();
+          yield* lookLater(shared);
+        },
+      },
+    },
+  ],
+});
+
+const spared = covering<Watched>({
+  layer: "sync",
+  name: "liveness/spared",
+  summary: "One looks; another looks some time later, too early for a thread with few tokens: it is spared.",
+  ...watched(2, 2),
+  tasks: {
+    one: {
+      runs: LOOK,
+      *body({ memory, looked }) {
+        yield* runInSteps(probeAgents, memory);
+        yield* looked.open();
+      },
+    },
+    other: {
+      runs: LOOK,
+      *body({ memory, looked }) {
+        yield* looked.pass();
+        yield* new Cell(memory, PROBE_TIME, "when somebody looked last").store(0);
+        yield* runInSteps(probeAgents, memory);
+      },
+    },
+  },
+  check: ({ memory }) => assert(tokensOf(memory, FIRST) === 1, `${tokensOf(memory, FIRST)} of 2 tokens are left`),
+  twins: [
+    {
+      name: "unspared",
+      summary: "The other one comes when the thread is to be looked at again.",
+      expects: "assertion",
+      tasks: {
+        *other(shared) {
+          yield* shared.looked.pass();
+          yield* lookLater(shared);
+        },
+      },
+    },
+  ],
+});
+
+function* leaveAndMakeRoom({ thread, next }: Watched): Task<void> {
+  yield* runInSteps(unregisterAgent, thread);
+  yield* runInSteps(registerAgent, next, { name: "next" });
+}
+
+const leaving = covering<Watched>({
+  layer: "sync",
+  name: "liveness/leave",
+  summary: "A thread leaves, and a new one gets its record, while two look: neither is taken for dead.",
+  ...watched(1, 1),
+  exploration: { engine: "bounded", preemptions: 2 },
+  invariants: [l1],
+  tasks: {
+    leaver: { runs: LEAVE, body: leaveAndMakeRoom },
+    one: { runs: LOOK, body: look },
+    later: { runs: LOOK, body: lookLater },
+  },
+  check: ({ memory }) => everybodyLives(memory, FIRST),
+  twins: [
+    {
+      name: "listeners-first",
+      summary: "The thread lets go of its listeners while it still says that it lives.",
+      expects: "assertion",
+      tasks: {
+        *leaver({ thread, next }) {
+          yield* runInSteps(disarmLiveness, thread);
+          yield* leaveAndMakeRoom({ thread, next } as Watched); // needs no more
+        },
+      },
+    },
+  ],
+});
+
+const abandoning = covering<Watched>({
+  layer: "sync",
+  name: "liveness/abandon",
+  summary:
+    "The last thread abandons the machine while another one looks: it is not taken for dead, and listens no more.",
+  ...watched(1, 1),
+  tasks: {
+    last: {
+      runs: ["sync/agents.abandonMachine", "sync/liveness.disarmLiveness"],
+      body: ({ thread }) => runInSteps(abandonMachine, thread),
+    },
+    one: { runs: LOOK, body: look },
+  },
+  check: ({ memory }) => {
+    assert(memory.words[DEATHS] === 0, "who abandons a machine is taken for dead");
+    assert(standing(memory, FIRST) === AGENT_FREE, "the machine is abandoned, and somebody is there");
+    listensNoMore(memory, FIRST);
+  },
+  twins: [
+    {
+      name: "listeners-first",
+      summary: "It lets go of its listeners while it still says that it lives.",
+      expects: "assertion",
+      tasks: {
+        *last({ thread }) {
+          yield* runInSteps(disarmLiveness, thread);
+          yield* runInSteps(abandonMachine, thread);
+        },
+      },
+    },
+  ],
+});
+
+const dead = covering<Watched>({
+  layer: "sync",
+  name: "liveness/dead",
+  summary: "A thread is gone, and its listeners with it: of two that look, one finds it dead.",
+  ...watched(2, 0),
+  tasks: {
+    one: { runs: [...LOOK, "sync/death.declareDead"], body: look },
+    later: { runs: [...LOOK, "sync/death.declareDead"], body: lookLater },
+  },
+  check: ({ memory }) => {
+    assert(memory.words[DEATHS] !== 0, "a thread is dead, and nobody is told");
+    assert(standing(memory, FIRST) === AGENT_DEAD, "its record does not say so");
+    assert(memory.words[agentRecord(FIRST) + AGENT_FINDERS] === 0, "somebody is still said to find it");
+  },
+  twins: [
+    {
+      name: "listened-to",
+      summary: "A listener of it is left.",
+      expects: "assertion",
+      tasks: {
+        *later(shared) {
+          listensAs(shared.memory, FIRST, 2);
+          yield* lookLater(shared);
+        },
+      },
+    },
+  ],
+});
+
+/** Joined in the execution, and is gone without leaving. */
+const joinedAndGone = covering<Watched>({
+  layer: "sync",
+  name: "liveness/joined-and-gone",
+  summary: "A thread joins and ends without a word: it is found by who looks afterwards.",
+  ...watched(1, 1),
+  tasks: {
+    thread: {
+      runs: ["sync/agents.registerAgent", "sync/liveness.armLiveness", "sync/liveness.addWaiters"],
+      *body({ memory, thread, next, looked }) {
+        yield* runInSteps(unregisterAgent, thread);
+        yield* runInSteps(registerAgent, next, { name: "short-lived" });
+        listensAs(memory, FIRST, 0); // its host's: they go with it
+        yield* looked.open();
+      },
+    },
+    one: {
+      runs: LOOK,
+      *body(shared) {
+        yield* shared.looked.pass();
+        yield* look(shared);
+      },
+    },
+  },
+  check: ({ memory }) => assert(memory.words[DEATHS] === 1, `${memory.words[DEATHS]} threads were found dead, of one`),
+  twins: [
+    {
+      name: "looked-before",
+      summary: "Who looks does so before it is gone.",
+      expects: "assertion",
+      tasks: { one: look },
+    },
+  ],
+});
+
+export const liveness: readonly Covered[] = [two, rate, spared, leaving, abandoning, dead, joinedAndGone];

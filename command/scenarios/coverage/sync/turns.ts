@@ -1,0 +1,312 @@
+/**
+ * @module The insides of a reader-writer semaphore, access by access, where few come together: so all orders are explored. Who waits is
+ * woken, whoever else dies in the queue; in the end nobody is inside, queued, or has the turn.
+ */
+
+import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
+import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
+import { registerAgent } from "../../../../src/sync/agents.ts";
+import { AGENT_STATE, agentRecord } from "../../../../src/sync/control-block.ts";
+import { declareDead } from "../../../../src/sync/death.ts";
+import { HmmError, assert } from "../../../../src/sync/errors.ts";
+import { lockClass } from "../../../../src/sync/lock-class.ts";
+import type { Mutex } from "../../../../src/sync/mutex.ts";
+import { RwSem } from "../../../../src/sync/rwsem.ts";
+import { QUEUED_READERS, READERS_TURN, STATE } from "../../../../src/sync/rwsem-words.ts";
+import { DEBUG } from "../../../../src/sync/shared-memory.ts";
+import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
+import { runInSteps } from "../../../../src/sync/stepping.ts";
+import { WOKEN } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/task.ts";
+import { covering } from "../covered.ts";
+import type { Covered } from "../covered.ts";
+import { FIRST, reserveRecords, strangeThread, threadOf } from "./threads.ts";
+
+const COMPLETE: ScenarioExploration = { spelledOut: true, spuriousWakes: 0 };
+const BOUNDED: ScenarioExploration = { ...COMPLETE, engine: "bounded", preemptions: 2 };
+
+const ofClass = lockClass("covered turns");
+
+interface Turns {
+  readonly memory: SharedMemory;
+  readonly sem: RwSem;
+  /** How many readers are inside, or -1 with a writer. */
+  readonly inside: Cell;
+  /** As a thread that dies in the queue sees it. */
+  readonly dying: RwSem;
+  readonly dead: Gate;
+  /** The first writer has gone. */
+  readonly left: Gate;
+}
+
+function reopen(memory: SharedMemory): Turns {
+  const places = new Places(memory);
+  const sem = new RwSem(memory, places.take(RwSem.WORDS), ofClass);
+  return {
+    memory,
+    sem,
+    inside: places.cell("inside"),
+    dying: new RwSem(threadOf(memory, FIRST, DEBUG), sem.at, ofClass),
+    dead: new Gate(memory, places.take(1), "dead"),
+    left: new Gate(memory, places.take(1), "left"),
+  };
+}
+
+function setup(memory: SharedMemory): Turns {
+  reserveRecords(memory);
+  registerAgent(strangeThread(memory), { name: "dying" });
+  memory.words[new Places(memory).take(RwSem.WORDS)] = -1; // whatever was there before
+  const turns = reopen(memory);
+  turns.sem.init();
+  return turns;
+}
+
+function* read({ sem, inside }: Turns): Task<void> {
+  yield* sem.downRead();
+  assert((yield* inside.fetchAdd(1)) >= 0, "a reader is inside with a writer");
+  yield* inside.fetchAdd(-1);
+  yield* sem.upRead();
+}
+
+function* write({ sem, inside }: Turns): Task<void> {
+  yield* sem.downWrite();
+  assert((yield* inside.exchange(-1)) === 0, "a writer is not alone");
+  yield* inside.store(0);
+  yield* sem.upWrite();
+}
+
+/** Never leaves. */
+function* writeForEver({ sem }: Turns): Task<void> {
+  yield* sem.downWrite();
+}
+
+function nobodyIsQueued({ memory, sem }: Turns, state: number): void {
+  const readers = memory.words[sem.at + QUEUED_READERS];
+  assert(state === 0 && readers === 0, `somebody is inside, queued or has the turn: ${state}, ${readers}`);
+}
+
+function nobodyIsLeft(turns: Turns): void {
+  nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]!);
+}
+
+const READ = ["sync/rwsem.queueRead", "sync/rwsem.enterReaderQueue", "sync/rwsem-words.leaveReaderQueue"] as const;
+const WAKE = ["sync/rwsem-words.wakeForState"] as const;
+const WRITE = [
+  "sync/rwsem.queueWrite",
+  "sync/rwsem.tryQueueWrite",
+  "sync/rwsem.tryEnterQueued",
+  "sync/rwsem.leaveWrite",
+] as const;
+
+/** A writer that never leaves is told at once as the lock that it holds. */
+const staying = {
+  name: "staying",
+  summary: "A writer never leaves.",
+  expects: "lock-misuse",
+} as const;
+
+const few: readonly Covered[] = [
+  covering<Turns>({
+    layer: "sync",
+    name: "turns/reader-and-writer",
+    summary: "A reader and a writer.",
+    exploration: COMPLETE,
+    setup,
+    reopen,
+    tasks: { reader: { runs: [...READ, ...WAKE], body: read }, writer: { runs: WRITE, body: write } },
+    check: nobodyIsLeft,
+    twins: [{ ...staying, tasks: { writer: writeForEver } }],
+  }),
+  covering<Turns>({
+    layer: "sync",
+    name: "turns/two-writers",
+    summary: "Two writers.",
+    exploration: COMPLETE,
+    setup,
+    reopen,
+    tasks: {
+      writer: { runs: [...WRITE, ...WAKE, "sync/rwsem-words.wakeWriter"], body: write },
+      other: { runs: WRITE, body: write },
+    },
+    check: nobodyIsLeft,
+    twins: [{ ...staying, tasks: { writer: writeForEver } }],
+  }),
+  covering<Turns>({
+    layer: "sync",
+    name: "turns/two-readers",
+    summary: "Two readers that wait for one writer: both are woken.",
+    exploration: BOUNDED,
+    setup,
+    reopen,
+    tasks: {
+      writer: { runs: [...WRITE, ...WAKE, "sync/rwsem-words.wakeReaders"], body: write },
+      reader: { runs: READ, body: read },
+      other: { runs: READ, body: read },
+    },
+    check: nobodyIsLeft,
+    twins: [{ ...staying, tasks: { writer: writeForEver } }],
+  }),
+];
+
+/** The turn is with readers of whom none is left: one died while the writer before was leaving. */
+function setupIdleTurn(memory: SharedMemory): Turns {
+  const turns = setup(memory);
+  memory.words[turns.sem.at + STATE] = READERS_TURN;
+  return turns;
+}
+
+const idleTurn = covering<Turns>({
+  layer: "sync",
+  name: "turns/idle",
+  summary:
+    "The readers' turn has come, and those who had waited are dead: a writer takes the turn away, whoever comes meanwhile.",
+  exploration: BOUNDED,
+  setup: setupIdleTurn,
+  reopen,
+  tasks: {
+    writer: { runs: ["sync/rwsem-words.endIdleTurn", ...WRITE], body: write },
+    other: { runs: WRITE, body: write },
+    reader: { runs: READ, body: read },
+  },
+  check: nobodyIsLeft,
+  twins: [{ ...staying, tasks: { writer: writeForEver } }],
+});
+
+/** Begins to wait, and dies in its sleep. Goes in and out if it need not wait. */
+function* dieAsleep({ dead, dying, inside }: Turns, isReader: boolean): Task<void> {
+  yield* inside.load();
+  const wait = isReader ? dying.downRead() : dying.downWrite();
+  for (let result = wait.next(WOKEN); ; result = wait.next(yield result.value)) {
+    if (result.done === true) {
+      yield* isReader ? dying.upRead() : dying.upWrite();
+      break;
+    }
+    if (result.value.kind === "park") break;
+  }
+  yield* dead.open();
+}
+
+/**
+ * When the writer before has gone. If it goes at the same time it may give the turn to the dead reader, and who waits for that
+ * goes on when it looks up (endIdleTurn), which nobody does here.
+ */
+function* find({ memory, dead, left }: Turns): Task<void> {
+  yield* dead.pass();
+  yield* left.pass();
+  const state = yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load();
+  yield* runInSteps(declareDead, memory, FIRST, state);
+}
+
+const FIND = ["sync/death.declareDead", "sync/death.giveUpPlaces"] as const;
+
+function queuedDead(name: string, who: "reader" | "writer"): Covered {
+  const isReader = who === "reader";
+  return covering<Turns>({
+    layer: "sync",
+    name: `turns/dead-${who}`,
+    summary: `A ${who} dies while it is queued, and is found: ${name}.`,
+    exploration: BOUNDED,
+    setup,
+    reopen,
+    tasks: {
+      [who]: {
+        runs: isReader ? READ : WRITE,
+        body: (turns) => dieAsleep(turns, isReader),
+      },
+      first: {
+        runs: WAKE,
+        *body(turns) {
+          yield* write(turns);
+          yield* turns.left.open();
+        },
+      },
+      second: {
+        runs: isReader ? WRITE : READ,
+        *body(turns) {
+          yield* turns.dead.pass();
+          yield* isReader ? write(turns) : read(turns);
+        },
+      },
+      finder: {
+        runs: [...FIND, `sync/rwsem-words.${isReader ? "leaveReaderQueue" : "leaveWriterQueue"}`],
+        body: find,
+      },
+    },
+    // A dead reader may have been given the turn while it was found; the next writer takes that away.
+    check: (turns) => nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]! & ~READERS_TURN),
+    twins: [
+      {
+        name: "not-found",
+        summary: "Nobody finds it.",
+        expects: "lost-wakeup",
+        tasks: { finder: ({ dead }) => dead.pass() },
+      },
+    ],
+  });
+}
+
+interface Nested {
+  readonly outer: Mutex;
+  readonly inner: Mutex;
+  readonly refused: Cell;
+}
+
+function nested(memory: SharedMemory): Nested {
+  const places = new Places(memory);
+  return { outer: places.mutex("outer"), inner: places.mutex("inner"), refused: places.cell("refused") };
+}
+
+function* takeBoth({ outer, inner }: Nested): Task<void> {
+  yield* outer.lock();
+  yield* inner.lock();
+  yield* inner.unlock();
+  yield* outer.unlock();
+}
+
+const selfWait = covering<Nested>({
+  layer: "sync",
+  name: "turns/self-wait",
+  summary:
+    "One takes two locks, for either of which it may have to wait; another wants one that it has, and is refused.",
+  // That it is taken twice is for lockdep to complain of; here it is for the lock itself to refuse.
+  exploration: { ...COMPLETE, lockdep: false },
+  setup: nested,
+  tasks: {
+    both: { runs: ["sync/lock-word.lockContended", "sync/held-locks.heldBeneath"], body: takeBoth },
+    again: {
+      runs: ["sync/lock-word.lockContended", "sync/held-locks.heldBeneath"],
+      *body({ inner, refused }) {
+        yield* inner.lock();
+        try {
+          yield* inner.lock();
+        } catch (error) {
+          assert(error instanceof HmmError && error.code === "EDEADLK", "it is refused for another reason");
+          yield* refused.store(1);
+        }
+        yield* inner.unlock();
+      },
+    },
+  },
+  check: ({ refused }) => assert(refused.peek() === 1, "a lock was taken twice by one"),
+  twins: [
+    {
+      name: "in-vain",
+      summary: "The other one wants the lock once only.",
+      expects: "assertion",
+      tasks: {
+        *again({ inner }) {
+          yield* inner.lock();
+          yield* inner.unlock();
+        },
+      },
+    },
+  ],
+});
+
+export const semaphoreTurns: readonly Covered[] = [
+  ...few,
+  idleTurn,
+  queuedDead("a writer that waits for the turn of it goes on", "reader"),
+  queuedDead("a reader that waits behind it goes on", "writer"),
+  selfWait,
+];

@@ -1,0 +1,121 @@
+/** @module An error path that unregisters a mirror which it never registered. */
+
+import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { hmmPut } from "../../../src/hmm/hmm.ts";
+import type { HmmMirror } from "../../../src/hmm/mirror-record.ts";
+import { type Struct, type StructView, embed, struct, u32 } from "../../../src/memory/struct.ts";
+import { EBUSY, type Errno } from "../../../src/sync/errno.ts";
+import { Mutex } from "../../../src/sync/mutex.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+
+/** The card that both callers switch on. */
+interface Card extends StructView {
+  readonly lock: Mutex;
+  opens: number;
+}
+const Card: Struct<Card> = struct<Card>("exhibitCard", {
+  lock: embed(Mutex, "opens", "cardLock"),
+  opens: u32("lock", "1: shared virtual memory is on; only one may have it"),
+});
+
+interface Shared {
+  readonly card: Card;
+  readonly first: RigDevice;
+  readonly second: RigDevice;
+}
+
+const parts: Pick<RigScenario<Shared>, "rig" | "setup"> = {
+  rig: { pages: 0 },
+  setup: (rig) => {
+    const { machine } = rig;
+    const card = Card.at(machine.memory, rig.run(machine.heap.alloc(Card)));
+    card.lock.init();
+    return { card, first: new RigDevice(rig), second: new RigDevice(rig) };
+  },
+};
+
+/** One caller wins. */
+function* claim(card: Card): Task<Errno> {
+  yield* card.lock.lock();
+  const isFirst = card.opens === 0;
+  if (isFirst) card.opens = 1;
+  yield* card.lock.unlock();
+  return isFirst ? 0 : EBUSY;
+}
+
+/** After patch 9: no guard any more, the caller is trusted. */
+function* unregisterTrusting({ machine, record }: HmmMirror): Task<void> {
+  const hmm = Hmm.at(machine.memory, record.hmm);
+  yield* hmm.mirrorsSem.downWrite();
+  record.node.del();
+  yield* hmm.mirrorsSem.upWrite();
+  yield* hmmPut(machine, hmm);
+}
+
+/** One clean-up for whatever went wrong. */
+function* openTrusting(card: Card, device: RigDevice): Task<Errno> {
+  let errno = yield* claim(card);
+  if (errno === 0) errno = yield* device.register();
+  if (errno !== 0) yield* unregisterTrusting(device.mirror);
+  return errno;
+}
+
+/** Each way out undoes what was done. */
+function* open(card: Card, device: RigDevice): Task<Errno> {
+  const errno = yield* claim(card);
+  if (errno !== 0) return errno; // nothing is registered yet
+  const answer = yield* device.register();
+  if (answer === 0) yield* device.unregister();
+  return answer;
+}
+
+function tasks(
+  body: (card: Card, device: RigDevice) => Task<Errno>,
+): Readonly<Record<string, (shared: Shared, rig: HmmRig) => Task<Errno>>> {
+  return { open1: ({ card, first }) => body(card, first), open2: ({ card, second }) => body(card, second) };
+}
+
+export const neverRegistered: Exhibit = {
+  id: "holes/never-registered",
+  title: "Unregistering what was never registered",
+  was: `
+Patch 9 took a test out of \`hmm_mirror_unregister\`: "if there is no hmm, return". It had looked like a protection
+against unregistering twice, and was none, since two callers could pass it at the same time. From then on the caller
+was trusted to unregister once for each time that it had registered.
+`,
+  wrong: `
+One caller had relied on the test. When nouveau could not switch shared virtual memory on, because somebody else had,
+it left through the function that clears up after a success, and that one unregisters the mirror. It had never been
+registered, so its hmm was a null pointer. Before the patch that was absorbed; after it, it was a crash.
+
+*Never registered* and *registered twice* were two mistakes served by one test, and the patch that rightly removed it
+for the one let the other through.
+`,
+  now: `
+A mirror knows its state: set up, registered, unregistered. Exactly one thread wins the transition from registered to
+unregistered, under a lock of its own, and every other call is an error that says which of the mistakes was made: "it
+was never registered; look at what register returns" (\`src/hmm/mirror.ts\`, K3). The driver in the second scenario
+takes back what it has done and no more, which is all that one has to do.
+`,
+  before: [
+    rigScenario<Shared>({
+      name: "holes/never-registered/before",
+      summary: "two callers switch the same card on, and the one that comes too late cleans up",
+      expects: "assertion",
+      ...parts,
+      tasks: tasks(openTrusting),
+    }),
+  ],
+  after: [
+    rigScenario<Shared>({
+      name: "holes/never-registered/after",
+      summary: "the same, but each way out undoes what was done, and no more",
+      ...parts,
+      tasks: tasks(open),
+    }),
+  ],
+};

@@ -1,0 +1,138 @@
+/** @module On-demand paging, second bug: a start that refuses and keeps the semaphore that only its end gives back. */
+
+import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { Machine } from "../../../src/memory/machine.ts";
+import { type Struct, type StructView, embed, struct } from "../../../src/memory/struct.ts";
+import { zapNonBlocking } from "../../../src/mm/zap.ts";
+import type { InvalidateRange } from "../../../src/notifier/events.ts";
+import { mmuNotifierRegister, registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
+import { MmuNotifier } from "../../../src/notifier/subscriptions.ts";
+import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
+import { Mutex } from "../../../src/sync/mutex.ts";
+import { RwSem } from "../../../src/sync/rwsem.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { ABSENT, deviceOf } from "./setting.ts";
+
+/** The regions of one address space that a network card may reach. */
+interface Regions extends StructView {
+  readonly node: MmuNotifier;
+  readonly regionsSem: RwSem;
+  readonly cardLock: Mutex;
+}
+const Regions: Struct<Regions> = struct<Regions>("exhibitRegions", {
+  node: embed(MmuNotifier, "the listener"),
+  regionsSem: embed(RwSem, "the regions; held for reading from start to end", "regionsSem"),
+  cardLock: embed(Mutex, "the card's table", "cardLock"),
+});
+
+function* regionsStart(machine: Machine, listener: number, { blockable }: InvalidateRange): Task<Errno> {
+  const { regionsSem, cardLock } = Regions.at(machine.memory, listener);
+  if (blockable) yield* regionsSem.downRead();
+  else if (!(yield* regionsSem.tryDownRead())) return EAGAIN;
+  if (blockable) yield* cardLock.lock();
+  else if (!(yield* cardLock.tryLock())) return EAGAIN; // and regionsSem?
+  yield* cardLock.unlock();
+  return 0;
+}
+
+function* regionsEnd(machine: Machine, listener: number): Task<void> {
+  yield* Regions.at(machine.memory, listener).regionsSem.upRead();
+}
+
+const REGIONS_OPS: number = registerNotifierOps("exhibit regions", {
+  invalidateRangeStart: regionsStart,
+  invalidateRangeEnd: regionsEnd,
+});
+
+function* subscribe({ machine, mm }: HmmRig, regions: Regions): Task<void> {
+  yield* mm.mmapLock.downWrite();
+  yield* mmuNotifierRegister(machine, mm.notifiers, regions.node, REGIONS_OPS);
+  yield* mm.mmapLock.upWrite();
+}
+
+function setUpRegions(rig: HmmRig): Regions {
+  const { machine } = rig;
+  const regions = Regions.at(machine.memory, rig.run(machine.heap.alloc(Regions)));
+  regions.regionsSem.init();
+  regions.cardLock.init();
+  rig.run(subscribe(rig, regions));
+  return regions;
+}
+
+function* openRegion({ regionsSem }: Regions): Task<void> {
+  yield* regionsSem.downWrite();
+  yield* regionsSem.upWrite();
+}
+
+function* send(lock: Mutex): Task<void> {
+  yield* lock.lock();
+  yield* lock.unlock();
+}
+
+/** The out-of-memory reaper, which may not wait for anybody. */
+function* reap(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  yield* mm.mmapLock.upRead();
+}
+
+interface Devices {
+  readonly device: RigDevice;
+  readonly second: RigDevice;
+}
+
+export const readHeld: Exhibit = {
+  id: "holes/read-held",
+  title: "On-demand paging: read-held for ever",
+  was: `
+The cure for that bug was a semaphore around the regions of an address space, held for reading from the start of an
+invalidation to its end. Whoever registers a region takes it for writing, and so is never in the middle of one.
+`,
+  wrong: `
+Then came starts that may not wait, and may fail. This one takes the semaphore, finds that the card is busy, and
+answers \`EAGAIN\`. A start that has failed gets no end, and it was the end that would have given the semaphore back. It
+stays held for reading for ever, by nobody, and the next registration waits for ever.
+
+It is the same mistake as in patch 12, found in the same month: what an operation has raised before it fails, it must
+take down again, since nobody else will. The checker sees it twice: when the reaper ends with a lock in its hands, and
+when somebody waits for it.
+`,
+  now: `
+hmm's start holds its semaphore, \`mirrorsSem\`, only while it calls the drivers, and gives it back on the way out,
+whatever they say; and when one of them refuses, it takes the invalidation out of the books as well
+(\`src/hmm/invalidate.ts\`, V2). What must last until the end is a count, and a count can be taken down by anybody.
+`,
+  notes: `
+Mended in Linux in June 2019 (7608bf40cf24).
+`,
+  before: [
+    rigScenario<Regions>({
+      name: "holes/read-held/before",
+      summary: "the reaper is refused because the card is busy",
+      expects: "lock-misuse",
+      rig: ABSENT,
+      setup: setUpRegions,
+      tasks: { reap, send: ({ cardLock }) => send(cardLock) },
+    }),
+    rigScenario<Regions>({
+      name: "holes/read-held/open/before",
+      summary: "the same, and then somebody wants to register a region",
+      expects: "deadlock",
+      rig: ABSENT,
+      setup: setUpRegions,
+      tasks: { reap, send: ({ cardLock }) => send(cardLock), open: openRegion },
+    }),
+  ],
+  after: [
+    rigScenario<Devices>({
+      name: "holes/read-held/after",
+      summary: "all three with the shipped hmm: the reaper is refused, and another mirror is registered",
+      rig: ABSENT,
+      setup: (rig) => ({ device: deviceOf(rig, 0), second: new RigDevice(rig) }),
+      tasks: { reap, send: ({ device }) => send(device.driverLock), open: ({ second }) => second.register() },
+    }),
+  ],
+};

@@ -1,0 +1,168 @@
+/**
+ * @module Patch 4: finding or making the hmm failed for no reason, or found one that was being freed.
+ *
+ *     open                                           open too
+ *     mm->hmm is null: allocates one
+ *                                                    mm->hmm is null: allocates one
+ *     publishes it
+ *                                                    mm->hmm is taken: "no memory"
+ *
+ *     open                                           close
+ *     reads mm->hmm
+ *                                                    last mirror off: clears mm->hmm, frees the hmm
+ *     refs get-unless-zero, in freed memory
+ *
+ * The second is not mended by patch 1: who opens a device is in no read section that a grace period would wait for.
+ */
+
+import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { Hmm, hmmInit } from "../../../src/hmm/hmm-struct.ts";
+import { HMM_NOTIFIER_OPS } from "../../../src/hmm/invalidate.ts";
+import { Mm } from "../../../src/mm/mm-struct.ts";
+import { mmdrop, mmgrab } from "../../../src/mm/mm.ts";
+import { mmuNotifierRegister, mmuNotifierUnregisterNoRelease } from "../../../src/notifier/mmu-notifier.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import { type Task, access } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { deviceOf } from "./stage.ts";
+
+interface Two {
+  readonly first: RigDevice;
+  readonly second: RigDevice;
+}
+
+function pointerIs(kind: "read" | "write", { machine, mm }: HmmRig): Task<void> {
+  return access(machine.memory, kind, mm.at + Mm.offset.hmm, 1, "mm->hmm");
+}
+
+/** 0 is "no memory". */
+function* oldGetOrCreate(rig: HmmRig): Task<number> {
+  const { machine, mm } = rig;
+  yield* pointerIs("read", rig); // no lock
+  const found = mm.hmm;
+  if (found !== 0 && (yield* Hmm.at(machine.memory, found).refs.getNotZero())) return found;
+  const at = yield* machine.heap.alloc(Hmm);
+  hmmInit(Hmm.at(machine.memory, at), mm.at);
+  yield* mm.pageTableLock.lock();
+  const isFirst = mm.hmm === 0;
+  if (isFirst) {
+    yield* pointerIs("write", rig);
+    mm.hmm = at;
+  }
+  yield* mm.pageTableLock.unlock();
+  if (!isFirst) {
+    yield* machine.heap.free(Hmm, at);
+    return 0;
+  }
+  yield* mmgrab(mm);
+  yield* mmuNotifierRegister(machine, mm.notifiers, Hmm.at(machine.memory, at).notifier, HMM_NOTIFIER_OPS);
+  return at;
+}
+
+/** Patch 1 is in, so the memory goes after a grace period; but the pointer to it was cleared last. */
+function* oldFree(rig: HmmRig, hmm: Hmm): Task<void> {
+  const { machine, mm } = rig;
+  yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
+  yield* mm.pageTableLock.lock();
+  yield* pointerIs("write", rig);
+  mm.hmm = 0;
+  yield* mm.pageTableLock.unlock();
+  yield* mmdrop(machine, mm);
+  yield* machine.heap.free(Hmm, hmm.at); // nobody is in a read section: the grace period is over at once
+}
+
+/** What a driver that registers its mirror needs. */
+function* oldOpen(_two: Two, rig: HmmRig): Task<void> {
+  assert((yield* oldGetOrCreate(rig)) !== 0, "register answers ENOMEM, and there is memory");
+}
+
+function* oldClose({ first: { record } }: Two, rig: HmmRig): Task<void> {
+  const hmm = Hmm.at(rig.machine.memory, record.mirror.hmm);
+  if (yield* hmm.refs.put()) yield* oldFree(rig, hmm);
+}
+
+function* open(device: RigDevice): Task<void> {
+  assert((yield* device.register()) === 0, "register answers ENOMEM, and there is memory");
+}
+
+function checkOneHmm({ first, second }: Two, { mm }: HmmRig): void {
+  const areOn = first.record.mirror.hmm === mm.hmm && second.record.mirror.hmm === mm.hmm;
+  assert(areOn, "the two mirrors are not on the one hmm of the address space");
+}
+
+const refused: AnyScenario = rigScenario<Two>({
+  name: "patches/04/two-creators/before",
+  summary: "two devices are opened at once, the first on this address space: one is told that there is no memory",
+  expects: "assertion",
+  rig: { pages: 0 },
+  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
+  tasks: { open: oldOpen, openToo: oldOpen },
+});
+
+const agreed: AnyScenario = rigScenario<Two>({
+  name: "patches/04/two-creators/after",
+  summary: "two devices are opened at once, the first on this address space: both are on the same hmm",
+  rig: { pages: 0 },
+  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
+  tasks: { open: ({ first }) => open(first), openToo: ({ second }) => open(second) },
+  check: checkOneHmm,
+});
+
+const CLOSE = 1;
+
+const freed: AnyScenario = rigScenario<Two>({
+  name: "patches/04/dying/before",
+  summary: "a device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
+  expects: "use-after-free",
+  rig: { pages: 0 },
+  setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
+  tasks: { open: (_two, rig) => oldGetOrCreate(rig), close: oldClose },
+});
+
+const found: AnyScenario = rigScenario<Two>({
+  name: "patches/04/dying/after",
+  summary: "a device is opened while the only other one is closed: it gets the old hmm or a new one, never a failure",
+  rig: { pages: 0 },
+  setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
+  tasks: { open: ({ second }) => open(second), close: ({ first }) => first.unregister() },
+  check({ second }, { mm }) {
+    assert(second.record.mirror.hmm === mm.hmm, "the mirror is not on the address space's hmm");
+  },
+});
+
+const all: AnyScenario = rigScenario<Two & { readonly last: RigDevice }>({
+  name: "patches/04/all/after",
+  summary: "two devices are opened while the last other one is closed: both are on the same hmm, an old or a new one",
+  rig: { pages: 0 },
+  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig), last: deviceOf(rig, 2) }),
+  tasks: {
+    open: ({ first }) => open(first),
+    openToo: ({ second }) => open(second),
+    close: ({ last }) => last.unregister(),
+  },
+  check: checkOneHmm,
+});
+
+export const getOrCreate: Exhibit = {
+  id: "patches/04",
+  title: "Finding or making the hmm failed for no reason, or found freed memory",
+  was: `
+The hmm of an address space was looked up without a lock. If there was none, one was allocated, published in \`mm->hmm\`
+if that was still empty, and only then made a listener. To lose the race for the empty place was an error.`,
+  wrong: `
+Of two drivers that are opened at once, one is told that there is no memory, with plenty of it. The same happens to one that
+is opened while the last mirror of another goes, if it comes between the last reference and the clearing of the pointer.
+And who comes a little earlier reads the pointer, and takes its reference in memory that has been freed meanwhile: patch 1's
+grace period does not help, because opening a device is not done inside a read section. (A third way to fail, not shown: the
+hmm is published, another thread takes a reference, and then the registration of the notifier fails and frees it.)`,
+  now: `
+Creation holds the mmap lock for writing, so there are no two creators. The pointer is read and written under the spinlock
+\`page_table_lock\`, and the end of an hmm begins with clearing it there, long before its memory goes: a pointer that is seen
+under that lock is never one of freed memory. The listener is registered first and the hmm published last, over nothing or
+over one that is dying. \`ENOMEM\` is an answer about memory again. (Why not the mmap lock alone: the end runs in call-backs
+and deferred calls, which may not wait for it.)`,
+  before: [refused, freed],
+  after: [agreed, found, all],
+};

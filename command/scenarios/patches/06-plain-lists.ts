@@ -1,0 +1,101 @@
+/**
+ * @module Patch 6: list functions that promised readers without a lock.
+ *
+ *     look                                           driver
+ *     enters a read section, reads hmm->ranges:
+ *     a range is there
+ *                                                    unregisters it (list_del_rcu), returns
+ *                                                    frees it: nobody waits for a grace period
+ *     reads range->next, in freed memory
+ */
+
+import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import type { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { HmmRangeRecord, rangeOfNode } from "../../../src/hmm/range-record.ts";
+import { hmmOfRange, hmmRangeFree, hmmRangeUnregister, mmOfRange } from "../../../src/hmm/range.ts";
+import { List } from "../../../src/memory/list.ts";
+import { mmput } from "../../../src/mm/mm.ts";
+import { notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
+import { type Task, access } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { type OwnRange, deviceOf, hmmOf, invalidate, rangeOf } from "./stage.ts";
+
+/** What list_add_rcu and list_del_rcu led one to write: is any range over this page? */
+function* isWatched({ memory, ranges }: Hmm, page: number): Task<boolean> {
+  yield* access(memory, "read", ranges.at, 1, "hmm->ranges");
+  for (let node = ranges.next; node !== ranges.at;) {
+    yield* access(memory, "read", node, 1, "range->list.next");
+    const { startPage, endPage } = HmmRangeRecord.at(memory, rangeOfNode(node));
+    if (startPage <= page && page < endPage) return true;
+    node = new List(memory, node).next;
+  }
+  return false;
+}
+
+function* look(_range: OwnRange, rig: HmmRig): Task<void> {
+  const srcu = yield* notifierSrcu(rig.machine);
+  const section = yield* srcu.readLock();
+  yield* isWatched(hmmOf(rig), RIG_PAGE);
+  yield* srcu.readUnlock(section);
+}
+
+/** list_del_rcu, and nobody waits for a grace period. */
+function* oldUnregisterAndFree({ handle: range }: OwnRange, { machine }: HmmRig): Task<void> {
+  const hmm = hmmOfRange(range);
+  const mm = mmOfRange(range);
+  yield* hmm.rangesLock.lock();
+  yield* access(hmm.memory, "write", hmm.ranges.at, 1, "hmm->ranges");
+  range.record.node.del();
+  yield* hmm.rangesLock.unlock();
+  yield* mmput(machine, mm);
+  yield* hmmPut(machine, hmm);
+  yield* machine.heap.free(HmmRangeRecord, range.record.at);
+}
+
+function* unregisterAndFree({ handle: range }: OwnRange): Task<void> {
+  yield* hmmRangeUnregister(range);
+  yield* hmmRangeFree(range);
+}
+
+const DRIVER = 1;
+
+const before: AnyScenario = rigScenario({
+  name: "patches/06/before",
+  summary: "the list of ranges is read as an RCU list, while a range is unregistered and freed",
+  expects: "use-after-free",
+  rig: { pages: 0 },
+  setup: (rig) => rangeOf(rig, DRIVER, deviceOf(rig, DRIVER)),
+  reopen: (range) => range.reopen(),
+  tasks: { look, driver: oldUnregisterAndFree },
+});
+
+const after: AnyScenario = rigScenario({
+  name: "patches/06/after",
+  summary: "the list of ranges is read by an invalidation, while a range is unregistered and freed",
+  rig: { pages: 0 },
+  setup: (rig) => rangeOf(rig, DRIVER, deviceOf(rig, DRIVER)),
+  reopen: (range) => range.reopen(),
+  tasks: { invalidate: (_range, rig) => invalidate(rig), driver: unregisterAndFree },
+});
+
+export const plainLists: Exhibit = {
+  id: "patches/06",
+  title: "The list of ranges looked like one that may be read without its lock",
+  was: `
+Ranges were put on the hmm's list by \`list_add_rcu\` and taken off by \`list_del_rcu\`. Nothing was wrong with that: every
+reader and every writer held the hmm's lock.`,
+  wrong: `
+The functions of a list say how it may be used. These two say: there are readers without the lock, inside a read section;
+and what is taken off is freed after a grace period. Neither was so. A range lies in its driver's memory, often on a stack,
+and is gone as soon as unregister returns. Whoever believed the list and wrote the reader that it asks for, read section and
+all, got this.`,
+  now: `
+Plain \`list_add\` and \`list_del\`. No behaviour changed. What changed is what one can know by reading: the list belongs to
+its lock, a walker must hold it, and a range may be freed right after unregister, with no grace period. (The patch also
+comes before the next one because that needs \`list_del_init\`, of which there is no RCU form.) The shipped walker is the
+start of an invalidation.`,
+  before: [before],
+  after: [after],
+};

@@ -1,0 +1,125 @@
+/**
+ * @module Patch 7: a range did not keep its address space alive.
+ *
+ *     worker                                         exit
+ *     hmm->dead? no
+ *     takes the mmap lock, finds the page table
+ *                                                    last user gone: hmm->dead = true, too late
+ *                                                    unmaps, frees vmas and page tables
+ *                                                    [it takes no mmap lock: it believes it is alone]
+ *     reads the page table, freed memory
+ */
+
+import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { type HmmRange, hmmRangeUnregister } from "../../../src/hmm/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
+import type { Machine } from "../../../src/memory/machine.ts";
+import { mmput } from "../../../src/mm/mm.ts";
+import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
+import { EFAULT } from "../../../src/sync/errno.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import { type Task, access } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { type OwnRange, deviceOf, freshRange, hmmOf, listenWith, rangeOf, registerOver } from "./stage.ts";
+
+interface Shared {
+  readonly device: RigDevice;
+  readonly range: OwnRange;
+}
+
+/** `dead` stands in the place of a statistic that the hmm did not have then. */
+function deadIs(kind: "read" | "write", hmm: Hmm): Task<void> {
+  return access(hmm.memory, kind, hmm.at + Hmm.offset.releasedWithRanges, 1, "hmm->dead");
+}
+
+function* oldRelease(machine: Machine, listener: number): Task<void> {
+  const hmm = Hmm.at(machine.memory, listener);
+  yield* deadIs("write", hmm);
+  hmm.releasedWithRanges = 1;
+}
+
+const OLD_OPS: number = registerNotifierOps("hmm before patch 7", { release: oldRelease });
+
+function* snapshot(range: HmmRange, { mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  yield* hmmRangeSnapshot(range);
+  yield* mm.mmapLock.upRead();
+}
+
+function* oldWork({ range }: Shared, rig: HmmRig): Task<void> {
+  const hmm = hmmOf(rig);
+  yield* deadIs("read", hmm);
+  if (hmm.releasedWithRanges === 0) yield* snapshot(range.handle, rig);
+}
+
+function* work({ device, range: { handle } }: Shared, rig: HmmRig): Task<void> {
+  const errno = yield* registerOver(handle, device);
+  assert(errno === 0 || errno === EFAULT, "register answers something else than that the address space is dead");
+  if (errno !== 0) return;
+  yield* snapshot(handle, rig);
+  yield* hmmRangeUnregister(handle);
+}
+
+function exit(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
+  return mmput(machine, mm);
+}
+
+function reopen({ range }: Shared): void {
+  range.reopen();
+}
+
+const WORKER = 0;
+
+const before: AnyScenario = rigScenario<Shared>({
+  name: "patches/07/before",
+  summary: "a driver reads the page table through a registered range, while the process exits",
+  expects: "use-after-free",
+  rig: { pages: 1 },
+  setup(rig) {
+    const device = deviceOf(rig, WORKER);
+    const range = rangeOf(rig, WORKER, device);
+    rig.run(rig.mm.users.put()); // the user that a range did not hold
+    listenWith(rig, OLD_OPS);
+    return { device, range };
+  },
+  tasks: { worker: oldWork, exit },
+  reopen,
+});
+
+const after: AnyScenario = rigScenario<Shared>({
+  name: "patches/07/after",
+  summary: "a driver registers a range and reads the page table through it, while the process exits",
+  rig: { pages: 1 },
+  setup: (rig) => ({ device: deviceOf(rig, WORKER), range: freshRange(rig, WORKER) }),
+  tasks: { worker: work, exit },
+  check(_shared, rig) {
+    assert(hmmOf(rig).releasedWithRanges === 0, "release has met a registered range");
+  },
+  reopen,
+});
+
+export const liveRange: Exhibit = {
+  id: "patches/07",
+  title: "A range did not keep its address space alive",
+  was: `
+A registered range held a reference of the hmm, and nothing of the address space. Reading or faulting the page table through
+it needs vmas and tables, which stay while the mm has users; that it has some was guessed from \`hmm->dead\`, a flag that the
+release call-back sets, read without a lock.`,
+  wrong: `
+Test, then use. The answer was right when it was given. Then the last user goes: exit calls the listeners, sets the flag
+that nobody will read again, and takes the address space apart. It does so without the mmap lock, since nobody can be there
+any more; but the driver is.`,
+  now: `
+Register takes a user of the mm, by \`mmgetNotZero\`, or answers \`EFAULT\` if the address space is dead; unregister drops it.
+So while a range is registered exit cannot begin, and release never meets a range: nobody has to test anything, and both the
+flag and the function that let drivers read it are gone. The cost: a range that stays registered keeps the address space
+for ever. And the user that unregister drops may be the last one, so that the whole exit runs in the driver's thread; which
+is why the shipped unregister insists that its caller holds no lock.`,
+  notes: `
+In the diagram \`hmm->dead\` has the name of the field that stands in its place: \`releasedWithRanges\`, a statistic of today.`,
+  before: [before],
+  after: [after],
+};

@@ -1,0 +1,129 @@
+/**
+ * @module Patch 10: a range that was unregistered went on answering.
+ *
+ *     faulter                                        discard
+ *     reads the page table through the range
+ *     unregisters it (too early)
+ *                                                    start: the range is not on the list, nobody marks it
+ *                                                    sweeps the device: nothing there yet
+ *                                                    takes the page out, frees its frame
+ *     takes the driver lock; range->valid? yes
+ *     programs the page: a freed frame
+ */
+
+import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { type HmmRange, hmmOfRange, hmmRangeUnregister, mmOfRange } from "../../../src/hmm/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
+import { hmmRangeValid } from "../../../src/hmm/valid.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
+import { mmput } from "../../../src/mm/mm.ts";
+import { PAGE_BYTES } from "../../../src/mm/pte.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { type OwnRange, deviceOf, rangeOf } from "./stage.ts";
+
+interface Shared {
+  readonly device: RigDevice;
+  readonly range: OwnRange;
+}
+
+/** All that it owned is given back, and everything stays written in it as it was. */
+function* oldUnregister(range: HmmRange, { machine }: HmmRig): Task<void> {
+  const hmm = hmmOfRange(range);
+  const mm = mmOfRange(range);
+  yield* hmm.rangesLock.lock();
+  if (range.record.node.isListed()) range.record.node.del();
+  yield* hmm.rangesLock.unlock();
+  yield* mmput(machine, mm);
+  yield* hmmPut(machine, hmm);
+}
+
+function* snapshot(range: HmmRange, { mm }: HmmRig): Task<boolean> {
+  yield* mm.mmapLock.downRead();
+  const pages = yield* hmmRangeSnapshot(range);
+  yield* mm.mmapLock.upRead();
+  return pages > 0;
+}
+
+function* programIfValid({ device, range: { handle } }: Shared): Task<void> {
+  yield* device.driverLock.lock();
+  if (yield* hmmRangeValid(handle)) device.program(handle);
+  yield* device.driverLock.unlock();
+}
+
+/** A driver's mistake: the question comes after unregister. */
+function unregisterThenAsk(unregister: (range: HmmRange, rig: HmmRig) => Task<void>) {
+  return function* (shared: Shared, rig: HmmRig): Task<void> {
+    const isRead = yield* snapshot(shared.range.handle, rig);
+    yield* unregister(shared.range.handle, rig);
+    if (isRead) yield* programIfValid(shared);
+  };
+}
+
+function* askThenUnregister(shared: Shared, rig: HmmRig): Task<void> {
+  if (yield* snapshot(shared.range.handle, rig)) yield* programIfValid(shared);
+  yield* hmmRangeUnregister(shared.range.handle);
+}
+
+function discard(_shared: Shared, { machine, mm }: HmmRig): Task<number> {
+  return doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+}
+
+const FAULTER = 0;
+
+const situation = {
+  rig: { pages: 1 },
+  setup(rig: HmmRig): Shared {
+    const device = deviceOf(rig, FAULTER);
+    return { device, range: rangeOf(rig, FAULTER, device) };
+  },
+  check: ({ device }: Shared): void => device.requireCoherent(),
+  reopen: ({ range }: Shared): void => range.reopen(),
+};
+
+const silent: AnyScenario = rigScenario({
+  ...situation,
+  name: "patches/10/silent/before",
+  summary:
+    "a driver asks a range that it has unregistered, and is told that it is valid: only this order shows the mistake",
+  expects: "assertion",
+  tasks: { faulter: unregisterThenAsk(oldUnregister), discard },
+});
+
+const noticed: AnyScenario = rigScenario({
+  ...situation,
+  name: "patches/10/noticed/before",
+  summary: "the same mistake and the shipped unregister, alone: nothing else goes wrong, and it is noticed",
+  expects: "assertion",
+  tasks: { faulter: unregisterThenAsk(hmmRangeUnregister) },
+});
+
+const after: AnyScenario = rigScenario({
+  ...situation,
+  name: "patches/10/after",
+  summary: "a driver asks under its lock, programs, and unregisters then, while the page is given up",
+  tasks: { faulter: askThenUnregister, discard },
+});
+
+export const poisonedRange: Exhibit = {
+  id: "patches/10",
+  title: "A range that was unregistered went on answering",
+  was: `
+\`hmm_range_unregister\` returned quietly if the range had no hmm or no length, so that calling it twice did no harm; and it
+left the range as it was: with its pointer, and \`valid\` as it had been.`,
+  wrong: `
+A range that is off the list is marked by nobody any more, so it is as valid as it was for ever. A driver that unregisters
+first and asks then, a mistake of two lines in the wrong order, gets the answer "valid" whatever has happened in between.
+(The sequence number that the shipped range has does not help: nobody raises it.) It shows only if the page changes in
+between; the first diagram is that order.`,
+  now: `
+The quiet tests are gone, and unregister fills the range's pointer with poison. Any use between unregister and the next
+register follows a pointer that leads nowhere, and stops there and then, with the range named, in every order and in a
+single thread: the second diagram. \`start\`, \`end\` and the results stay readable. The order inside unregister matters too:
+off the list, then the mm user, then the hmm, through which the mm is reached, and then the poison.`,
+  before: [silent, noticed],
+  after: [after],
+};

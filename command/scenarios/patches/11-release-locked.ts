@@ -1,0 +1,108 @@
+/**
+ * @module Patch 11: release was called without the lock that keeps the mirror.
+ *
+ *     exit                                           close
+ *     takes the mirror off the list, drops the lock
+ *                                                    takes and drops the lock: nothing to take off
+ *                                                    returns; the driver frees its mirror
+ *     calls mirror->ops->release, from freed memory
+ */
+
+import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { mirrorOpsOf } from "../../../src/hmm/mirror-ops.ts";
+import { HmmMirror, HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
+import { List } from "../../../src/memory/list.ts";
+import type { Machine } from "../../../src/memory/machine.ts";
+import { mmput } from "../../../src/mm/mm.ts";
+import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
+import { DONE, type Task, access } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { IDLE_OPS, deviceOf, hmmOf, listenWith } from "./stage.ts";
+
+function* oldRelease(machine: Machine, listener: number): Task<void> {
+  const { memory } = machine;
+  const hmm = Hmm.at(memory, listener);
+  if (!(yield* hmm.refs.getNotZero())) return;
+  yield* hmm.mirrorsSem.downWrite();
+  for (let node = hmm.mirrors.first(); node !== 0; node = hmm.mirrors.first()) {
+    const at = HmmMirrorRecord.containerOf(node, "node");
+    new List(memory, node).del();
+    yield* hmm.mirrorsSem.upWrite(); // "to avoid a deadlock"
+    yield* access(memory, "read", at + HmmMirrorRecord.offset.opsId, 1, "mirror->ops");
+    const mirror = new HmmMirror(machine, at);
+    yield* mirrorOpsOf(mirror.record.opsId).ops.release?.(mirror) ?? DONE;
+    yield* hmm.mirrorsSem.downWrite();
+  }
+  yield* hmm.mirrorsSem.upWrite();
+  yield* hmmPut(machine, hmm);
+}
+
+const OLD_OPS: number = registerNotifierOps("hmm before patch 11", { release: oldRelease });
+
+/** The driver's mirror is part of its own struct. */
+function* oldClose(device: RigDevice, rig: HmmRig): Task<void> {
+  const hmm = hmmOf(rig);
+  const { node } = device.record.mirror;
+  yield* hmm.mirrorsSem.downWrite();
+  if (node.isListed()) node.del();
+  yield* hmm.mirrorsSem.upWrite();
+  yield* hmmPut(rig.machine, hmm);
+  yield* device.free();
+}
+
+function* close(device: RigDevice): Task<void> {
+  yield* device.unregister();
+  yield* device.free();
+}
+
+function exit(_device: RigDevice, { machine, mm }: HmmRig): Task<void> {
+  return mmput(machine, mm);
+}
+
+const CLOSE = 1;
+
+const before: AnyScenario = rigScenario({
+  name: "patches/11/before",
+  summary: "a process exits while its device is closed: release is called on a mirror that its driver has freed",
+  expects: "use-after-free",
+  exploration: { engine: "bounded", preemptions: 1 },
+  rig: { pages: 0 },
+  setup(rig) {
+    const device = deviceOf(rig, CLOSE, IDLE_OPS);
+    listenWith(rig, OLD_OPS);
+    return device;
+  },
+  tasks: { exit, close: oldClose },
+});
+
+const after: AnyScenario = rigScenario({
+  name: "patches/11/after",
+  summary: "a process exits while its device is closed: release is called on a mirror that is there, or not at all",
+  rig: { pages: 0 },
+  setup: (rig) => deviceOf(rig, CLOSE),
+  tasks: { exit, close },
+});
+
+export const releaseLocked: Exhibit = {
+  id: "patches/11",
+  title: "Release was called on a mirror that its driver had freed",
+  was: `
+When an address space dies, the hmm calls the \`release\` of every mirror. It took the lock of the list for writing, took the
+first mirror off, dropped the lock, called the driver, took the lock again, until none was left. A comment said that this
+avoided a deadlock.`,
+  wrong: `
+Off the list and without the lock, a mirror is kept by nothing. Its driver is being closed at the same time: unregister
+takes the lock, finds that there is nothing to take off, and returns, which means "no call-back is running or will run". So
+the driver frees the mirror, and release is called out of that memory.`,
+  now: `
+The lock is held for reading, mirrors stay on the list, and release is called under it. While it runs, unregister waits for
+the lock; after unregister has returned, nothing of the mirror runs. A mirror is called once, or not at all if it was taken
+off before. In return release may not register or unregister mirrors itself, and the lock that a driver takes in its
+call-backs must never be held while calling what may set off a call-back: see the hole with three threads.`,
+  before: [before],
+  after: [after],
+};

@@ -1,0 +1,208 @@
+/**
+ * @module Patch 12: a start that fails gets no end, so it must undo what it did; and it must say that it failed.
+ *
+ *     reaper, which may not wait                     close
+ *                                                    holds mirrors_sem for writing
+ *     notifiers 0 -> 1, ranges invalid
+ *     trylock of mirrors_sem fails: -EAGAIN
+ *     [no end will come: notifiers stays 1]
+ *
+ *     reaper, which may not wait                     faulter
+ *                                                    holds the driver lock, programs the page
+ *     asks the driver, whose trylock fails: -EAGAIN,
+ *     into a `ret` of the loop's own
+ *     start returns 0: frees the page
+ */
+
+import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { recordInFlight } from "../../../src/hmm/in-flight.ts";
+import { hmmInvalidateRangeEnd } from "../../../src/hmm/invalidate.ts";
+import { mirrorOpsOf } from "../../../src/hmm/mirror-ops.ts";
+import { HmmMirror, HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
+import { HmmRangeRecord, invalidateStamp, rangesOf } from "../../../src/hmm/range-record.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
+import { hmmRangeValid } from "../../../src/hmm/valid.ts";
+import type { Machine } from "../../../src/memory/machine.ts";
+import { zapNonBlocking } from "../../../src/mm/zap.ts";
+import type { InvalidateRange } from "../../../src/notifier/events.ts";
+import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
+import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { Exhibit } from "../exhibit.ts";
+import { type OwnRange, deviceOf, hmmOf, listenWith, rangeOf } from "./stage.ts";
+
+interface Shared {
+  readonly device: RigDevice;
+  readonly range: OwnRange;
+}
+
+/** The first half of every start: one more in flight, and the ranges over it are invalid. They are all over the page. */
+function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
+  yield* hmm.rangesLock.lock();
+  hmm.notifiers++;
+  recordInFlight(hmm, startPage, endPage);
+  for (const at of rangesOf(hmm)) {
+    const range = HmmRangeRecord.at(hmm.memory, at);
+    yield* invalidateStamp(range, true);
+  }
+  yield* hmm.rangesLock.unlock();
+}
+
+/** The first defect. (The call of the drivers is left out: it plays no part in it.) */
+function* leakingStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
+  const hmm = Hmm.at(machine.memory, listener);
+  if (!(yield* hmm.refs.getNotZero())) return 0;
+  yield* raise(hmm, range);
+  const isLocked = yield* hmm.mirrorsSem.tryDownRead();
+  if (isLocked) yield* hmm.mirrorsSem.upRead();
+  yield* hmmPut(machine, hmm);
+  return isLocked ? 0 : EAGAIN; // and the count stays raised
+}
+
+/** The second defect, without the first one. */
+function* swallowingStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
+  const hmm = Hmm.at(machine.memory, listener);
+  if (!(yield* hmm.refs.getNotZero())) return 0;
+  yield* raise(hmm, range);
+  yield* hmm.mirrorsSem.downRead();
+  for (const node of hmm.mirrors.nodes()) {
+    const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
+    const ret = yield* mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range); // seen by nobody else
+    if (ret !== 0) break;
+  }
+  yield* hmm.mirrorsSem.upRead();
+  yield* hmmPut(machine, hmm);
+  return 0;
+}
+
+const LEAKING_OPS: number = registerNotifierOps("hmm before patch 12, leaking", {
+  invalidateRangeStart: leakingStart,
+  invalidateRangeEnd: hmmInvalidateRangeEnd,
+});
+
+const SWALLOWING_OPS: number = registerNotifierOps("hmm before patch 12, swallowing", {
+  invalidateRangeStart: swallowingStart,
+  invalidateRangeEnd: hmmInvalidateRangeEnd,
+});
+
+/** The out-of-memory reaper takes a page away if nobody has to be waited for. */
+function* reap(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  yield* mm.mmapLock.upRead();
+  assert(answer === 0 || answer === EAGAIN, "the reaper gets another answer than 0 and EAGAIN");
+}
+
+const CLOSE = 1;
+
+/** One device stays, with the hmm; the other one is closed. */
+function closing(rig: HmmRig): RigDevice {
+  deviceOf(rig, CLOSE);
+  return deviceOf(rig, CLOSE);
+}
+
+function checkCount(_device: RigDevice, rig: HmmRig): void {
+  const { notifiers } = hmmOf(rig);
+  assert(notifiers === 0, `${notifiers} invalidation is counted and none is in flight: no range is valid ever again`);
+}
+
+const leaked: AnyScenario = rigScenario({
+  name: "patches/12/leaked-count/before",
+  summary: "the reaper's start gives up because a device is being closed, and leaves its count raised",
+  expects: "assertion",
+  rig: { pages: 1 },
+  setup(rig) {
+    const device = closing(rig);
+    listenWith(rig, LEAKING_OPS);
+    return device;
+  },
+  tasks: { reaper: reap, close: (device) => device.unregister() },
+  check: checkCount,
+});
+
+const lowered: AnyScenario = rigScenario({
+  name: "patches/12/leaked-count/after",
+  summary: "the reaper's start gives up because a device is being closed",
+  rig: { pages: 1 },
+  setup: closing,
+  tasks: { reaper: reap, close: (device) => device.unregister() },
+  check: checkCount,
+});
+
+/** What a driver does with a page that is there. */
+function* fault({ device, range: { handle } }: Shared, { mm }: HmmRig): Task<void> {
+  yield* mm.mmapLock.downRead();
+  const pages = yield* hmmRangeSnapshot(handle);
+  yield* mm.mmapLock.upRead();
+  if (pages < 0) return;
+  yield* device.driverLock.lock();
+  if (yield* hmmRangeValid(handle)) device.program(handle);
+  yield* device.driverLock.unlock();
+}
+
+const FAULTER = 1;
+
+function faulting(rig: HmmRig): Shared {
+  const device = deviceOf(rig, FAULTER);
+  return { device, range: rangeOf(rig, FAULTER, device) };
+}
+
+function reopen({ range }: Shared): void {
+  range.reopen();
+}
+
+const swallowed: AnyScenario = rigScenario<Shared>({
+  name: "patches/12/swallowed-eagain/before",
+  summary: "a driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
+  expects: "assertion",
+  rig: { pages: 1 },
+  setup(rig) {
+    const shared = faulting(rig);
+    listenWith(rig, SWALLOWING_OPS);
+    return shared;
+  },
+  tasks: { reaper: reap, faulter: fault },
+  check: ({ device }) => device.requireCoherent(),
+  reopen,
+});
+
+const heard: AnyScenario = rigScenario<Shared>({
+  name: "patches/12/swallowed-eagain/after",
+  summary: "a driver that cannot let go without waiting says so to the reaper, which comes back later",
+  rig: { pages: 1 },
+  setup: faulting,
+  tasks: { reaper: reap, faulter: fault },
+  check: ({ device }) => device.requireCoherent(),
+  reopen,
+});
+
+export const unwinding: Exhibit = {
+  id: "patches/12",
+  title: "A start that failed left its count raised, or did not say that it had failed",
+  was: `
+Most invalidations may wait. The out-of-memory reaper may not: it asks, and whoever would have to wait answers \`-EAGAIN\`,
+upon which the reaper leaves that page alone. The rule is that a start that failed gets no end. The hmm's start raised its
+count of invalidations in flight, marked the ranges invalid, and then tried to take the lock of the list of mirrors.`,
+  wrong: `
+If that lock was busy, start returned \`-EAGAIN\` with the count raised. No end comes for it, so the count never gets to 0
+again: no range of the address space is ever valid again, and every driver on it waits in vain from then on. The second
+defect lies a few lines below: the loop over the mirrors had a variable \`ret\` of its own in the place of the function's.
+A driver's \`-EAGAIN\` ended the loop and was forgotten; start returned 0, and the reaper freed a page that the device can
+reach. The third is why the first could not simply be mended: count and ranges were guarded by a mutex, and one that may not
+wait cannot take a mutex in order to undo something.`,
+  now: `
+The mutex became a spinlock, which a start can always take. Every failing return goes through one place that lowers the
+count and wakes who waited for it. A driver's refusal is passed on, if it was allowed to refuse; if it was not, it is told
+off and ignored. So the count is the number of starts that returned 0 and have not ended, plus those still inside. It has to
+stay up across the calls of the drivers, for else an unrelated pair that ends in between would make ranges valid whose pages
+are about to change.`,
+  notes: `
+With two listeners on one address space there was still a way to leak the count: the hole with two notifiers.`,
+  before: [leaked, swallowed],
+  after: [lowered, heard],
+};

@@ -1,0 +1,112 @@
+/**
+ * @module What the exhibits of this folder have in common beside the rig (src/checker/rig/): things that belong to a task.
+ * What a task unregisters or frees must have been registered by the thread that the task plays, so the set-up acts for it.
+ */
+
+import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
+import { RIG_DEVICE_OPS, RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { registerMirrorOps } from "../../../src/hmm/mirror-ops.ts";
+import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range.ts";
+import type { Mm } from "../../../src/mm/mm-struct.ts";
+import { PAGE_BYTES } from "../../../src/mm/pte.ts";
+import { invalidateRange } from "../../../src/mm/zap.ts";
+import { EVENT_CLEAR, type InvalidateRange } from "../../../src/notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+  mmuNotifierRegister,
+  mmuNotifierUnregisterNoRelease,
+} from "../../../src/notifier/mmu-notifier.ts";
+import { selectAgent } from "../../../src/sync/agents.ts";
+import type { Errno } from "../../../src/sync/errno.ts";
+import { assert } from "../../../src/sync/errors.ts";
+import { DONE, type Task, doneNumber } from "../../../src/sync/task.ts";
+
+/** Runs `task` in the set-up as the thread that task number `owner` of the scenario will play. */
+function runAs<T>(rig: HmmRig, owner: number, task: Task<T>): T {
+  const { memory } = rig.machine;
+  const own = memory.agentId;
+  selectAgent(memory, owner + 1);
+  try {
+    return rig.run(task);
+  } finally {
+    selectAgent(memory, own);
+  }
+}
+
+/** Of a device whose driver does nothing when it is called, where what it does plays no part. */
+export const IDLE_OPS: number = registerMirrorOps("idle driver", {
+  invalidate: () => doneNumber(0),
+  release: () => DONE,
+});
+
+/** In the set-up: a device whose mirror task number `owner` has registered. */
+export function deviceOf(rig: HmmRig, owner: number, opsId: number = RIG_DEVICE_OPS): RigDevice {
+  const device = new RigDevice(rig, opsId);
+  assert(runAs(rig, owner, device.register()) === 0, "Cannot set the stage: the mirror was not registered");
+  return device;
+}
+
+/** A range whose handle, which is a JavaScript object with a state of its own, is made anew for each execution. */
+export class OwnRange {
+  handle: HmmRange;
+  readonly #armed: number;
+
+  constructor(handle: HmmRange) {
+    this.handle = handle;
+    this.#armed = handle.armed;
+  }
+
+  /** The handle is as the set-up left it. */
+  reopen(): void {
+    const { machine, record, resourceSlot } = this.handle;
+    this.handle = new HmmRange(machine, record, resourceSlot, { pfns: new Uint32Array(1) });
+    this.handle.armed = this.#armed;
+  }
+}
+
+/** In the set-up: a range of task number `owner`, not registered. */
+export function freshRange(rig: HmmRig, owner: number): OwnRange {
+  const range = runAs(rig, owner, hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
+  if (!(range instanceof HmmRange)) throw new RangeError("Cannot set the stage: no memory for a range");
+  return new OwnRange(range);
+}
+
+/** In the set-up: a range over the first page that task number `owner` has registered. */
+export function rangeOf(rig: HmmRig, owner: number, device: RigDevice): OwnRange {
+  const { handle } = freshRange(rig, owner);
+  assert(runAs(rig, owner, registerOver(handle, device)) === 0, "Cannot set the stage: the range was not registered");
+  return new OwnRange(handle);
+}
+
+/** Registers over the first page. */
+export function registerOver(range: HmmRange, device: RigDevice): Task<Errno> {
+  return hmmRangeRegister(range, device.mirror, RIG_PAGE * PAGE_BYTES, (RIG_PAGE + 1) * PAGE_BYTES);
+}
+
+/** The hmm of the rig's address space. */
+export function hmmOf({ machine, mm }: HmmRig): Hmm {
+  return Hmm.at(machine.memory, mm.hmm);
+}
+
+/** In the set-up: from now on the notifiers find the call-backs of `opsId` on the hmm. */
+export function listenWith(rig: HmmRig, opsId: number): void {
+  const { machine, mm } = rig;
+  const { notifier } = hmmOf(rig);
+  rig.run(mmuNotifierUnregisterNoRelease(mm.notifiers, notifier));
+  rig.run(mmuNotifierRegister(machine, mm.notifiers, notifier, opsId));
+}
+
+/** An invalidation of the first page, for its start and its end. */
+export function invalidationOf(mm: Mm, blockable: boolean = true): InvalidateRange {
+  return invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable });
+}
+
+/** What any change of the first page's entry begins and ends with; the change itself is left out. */
+export function* invalidate({ machine, mm }: HmmRig): Task<void> {
+  const range = invalidationOf(mm);
+  if ((yield* mmuNotifierInvalidateRangeStart(machine, range)) === 0) {
+    yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  }
+}

@@ -1,0 +1,189 @@
+/** @module Seeded bugs in locking: order, recursion, sleeping, forgetting, and waits that nobody ends. */
+
+import { Cell } from "../../../src/checker/pieces/program.ts";
+import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
+import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
+import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { Hmm } from "../../../src/hmm/hmm-struct.ts";
+import { addResource, registerReleaser, removeResource, resourceKind } from "../../../src/sync/resources.ts";
+import { lockClass } from "../../../src/sync/lock-class.ts";
+import { Spinlock } from "../../../src/sync/spinlock.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import { WaitQueue } from "../../../src/sync/wait-queue.ts";
+import { discard } from "./discard.ts";
+import { twins } from "./twins.ts";
+
+function* underBoth(device: RigDevice, { mm }: HmmRig, driverFirst: boolean): Task<void> {
+  const { driverLock } = device;
+  if (driverFirst) yield* driverLock.lock();
+  yield* mm.mmapLock.downRead();
+  if (!driverFirst) yield* driverLock.lock();
+  yield* driverLock.unlock();
+  yield* mm.mmapLock.upRead();
+}
+
+/** The driver lock is what an invalidation waits for, with the mmap lock held. */
+const heldAcross = twins<RigDevice>("deadlock", (isBroken) => ({
+  summary: "a driver takes the mmap lock with its own lock held, while pages are taken away",
+  rig: { pages: 1, present: 0 },
+  exploration: { lockdep: false },
+  setup: (rig) => RigDevice.registered(rig),
+  tasks: {
+    program: (device, rig) => underBoth(device, rig, isBroken),
+    *unmap(device, { mm }) {
+      yield* mm.mmapLock.downWrite();
+      yield* device.driverLock.lock();
+      yield* device.driverLock.unlock();
+      yield* mm.mmapLock.upWrite();
+    },
+  },
+}));
+
+/** One thread alone never deadlocks: only the order tells. */
+const inverted = twins<RigDevice>("lock-order", (isBroken) => ({
+  summary: "one thread takes the mmap lock with the driver lock held",
+  rig: { pages: 0 },
+  setup: (rig) => RigDevice.registered(rig),
+  tasks: { program: (device, rig) => underBoth(device, rig, isBroken) },
+}));
+
+const recursive = twins<RigDevice>("lock-recursion", (isBroken) => ({
+  summary: "a driver asks its own table with its own lock held, and the question takes that lock",
+  rig: { pages: 0 },
+  setup: (rig) => RigDevice.registered(rig),
+  tasks: {
+    *program(device) {
+      yield* device.driverLock.lock();
+      if (isBroken) yield* device.use(RIG_PAGE);
+      else device.entry(RIG_PAGE);
+      yield* device.driverLock.unlock();
+    },
+  },
+}));
+
+/** The ranges' lock is a spinlock; drivers' locks are mutexes. */
+const sleeping = twins<RigDevice>("sleep-in-atomic", (isBroken) => ({
+  summary: "the ranges of an address space are marked, and the driver is called before their spinlock is released",
+  rig: { pages: 0 },
+  setup: (rig) => RigDevice.registered(rig),
+  tasks: {
+    *mark(device, { machine, mm }) {
+      const { rangesLock } = Hmm.at(machine.memory, mm.hmm);
+      yield* rangesLock.lock();
+      if (!isBroken) yield* rangesLock.unlock();
+      yield* device.driverLock.lock();
+      yield* device.driverLock.unlock();
+      if (isBroken) yield* rangesLock.unlock();
+    },
+  },
+}));
+
+/** A translation is there already: the short way out. */
+const forgotten = twins<RigDevice>("lock-misuse", (isBroken) => ({
+  summary: "a fault finds the page in the device's table already, and returns with the driver lock",
+  rig: { pages: 1 },
+  setup: (rig) => RigDevice.registered(rig),
+  tasks: {
+    *first(device) {
+      yield* device.serve(RIG_PAGE, 1);
+    },
+    *second(device) {
+      yield* device.driverLock.lock();
+      if (device.entry(RIG_PAGE) !== 0 && isBroken) return;
+      yield* device.driverLock.unlock();
+    },
+  },
+}));
+
+const racing = twins<RigDevice>("data-race", (isBroken) => ({
+  summary: "a driver looks into its table without its lock while an invalidation sweeps it",
+  rig: { pages: 1 },
+  setup: (rig) => RigDevice.registered(rig),
+  tasks: {
+    *look(device) {
+      if (!isBroken) yield* device.driverLock.lock();
+      device.entry(RIG_PAGE);
+      if (!isBroken) yield* device.driverLock.unlock();
+    },
+    discard: (_device, rig) => discard(rig),
+  },
+}));
+
+interface Waiting {
+  readonly queue: WaitQueue;
+  readonly lock: Spinlock;
+  readonly inFlight: Cell;
+}
+
+/** The end of an invalidation as it is in hmm/invalidate.ts, but for the order of its two halves. */
+const wokenEarly = twins<Waiting>("lost-wakeup", (isBroken) => ({
+  summary: "the end of an invalidation wakes who waits for it, and takes it off the books after that",
+  rig: { pages: 0 },
+  setup(rig) {
+    const { memory } = rig.machine;
+    const at = rig.run(rig.machine.heap.allocWords(512));
+    const inFlight = new Cell(memory, at + 8, "notifiers");
+    inFlight.init(1);
+    return { queue: new WaitQueue(memory, at), lock: new Spinlock(memory, at + 4, lockClass("rangesLock")), inFlight };
+  },
+  tasks: {
+    *end({ queue, lock, inFlight }) {
+      if (isBroken) yield* queue.wakeAll();
+      yield* lock.lock();
+      yield* inFlight.fetchAdd(-1);
+      yield* lock.unlock();
+      if (!isBroken) yield* queue.wakeAll();
+    },
+    wait: ({ queue, inFlight }) => queue.waitEvent(() => inFlight.peek() === 0),
+  },
+}));
+
+const PINNED = resourceKind("watchPinned");
+registerReleaser(PINNED, (memory, at) => dropPin(new Cell(memory, at, "pins")));
+
+function* dropPin(pins: Cell): Task<void> {
+  yield* pins.fetchAdd(-1);
+}
+
+interface Pinning {
+  readonly lock: Spinlock;
+  readonly pins: Cell;
+}
+
+/** A pin is taken under a lock, or with one atomic step and an entry on the list of what the thread owns. */
+const diedHolding = twins<Pinning>("owner-died", (isBroken) => ({
+  summary: "a thread that holds a pin is terminated, and the machine must go on",
+  rig: { pages: 0 },
+  exploration: { deaths: 1 },
+  mustSurvive: true,
+  setup(rig) {
+    const { memory } = rig.machine;
+    const at = rig.run(rig.machine.heap.allocWords(512));
+    return { lock: new Spinlock(memory, at, lockClass("pinLock")), pins: new Cell(memory, at + 2, "pins") };
+  },
+  tasks: {
+    *pin({ lock, pins }, { machine }) {
+      if (isBroken) yield* lock.lock();
+      yield* pins.fetchAdd(1);
+      const slot = addResource(machine.memory, PINNED, pins.at);
+      if (isBroken) yield* lock.unlock();
+      yield* pins.fetchAdd(-1);
+      removeResource(machine.memory, slot);
+    },
+  },
+  check({ pins }) {
+    if (pins.peek() !== 0) throw new Error(`${pins.peek()} pins are left`);
+  },
+}));
+
+export const locking: readonly AnyScenario[] = [
+  ...heldAcross,
+  ...inverted,
+  ...recursive,
+  ...sleeping,
+  ...forgotten,
+  ...racing,
+  ...wokenEarly,
+  ...diedHolding,
+];

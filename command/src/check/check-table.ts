@@ -1,0 +1,75 @@
+/** @module The table of `hmm check`: a row for each scenario, and what they say all together. */
+
+import type { FindingKind } from "../../../src/checker/findings/finding.ts";
+import { formatCount, formatSeconds, formatThings } from "../quantities.ts";
+import type { Colors } from "../terminal.ts";
+import { isAsExpected } from "./check-row.ts";
+import type { JudgedRow } from "./check-row.ts";
+
+const CLASSES_WIDTH = 10;
+const TIME_WIDTH = 8;
+
+interface Expecting {
+  readonly name: string;
+  readonly expects?: FindingKind | undefined;
+}
+
+/** Knows the widths of the columns, so that rows can be printed one by one. */
+export class CheckTable {
+  readonly #colors: Colors;
+  readonly #nameWidth: number;
+  readonly #verdictWidth: number;
+
+  constructor(scenarios: readonly Expecting[], colors: Colors) {
+    this.#colors = colors;
+    this.#nameWidth = Math.max("scenario".length, ...scenarios.map(({ name }) => name.length));
+    this.#verdictWidth = Math.max("verdict".length, ...scenarios.map(({ expects = "ok" }) => expects.length + 2));
+  }
+
+  head(): string {
+    const cells = [
+      "scenario".padEnd(this.#nameWidth),
+      "verdict".padEnd(this.#verdictWidth),
+      "classes".padStart(CLASSES_WIDTH),
+      "time".padStart(TIME_WIDTH),
+      "coverage",
+    ];
+    return `${this.#colors.bold(cells.join("  "))}\n`;
+  }
+
+  row(judged: JudgedRow): string {
+    const { row, coverage } = judged;
+    const paint = isAsExpected(judged) ? this.#colors.green : this.#colors.red;
+    const cells = [
+      row.scenario.padEnd(this.#nameWidth),
+      paint(verdictText(judged).padEnd(this.#verdictWidth)),
+      formatCount(row.classes).padStart(CLASSES_WIDTH),
+      formatSeconds(row.seconds).padStart(TIME_WIDTH),
+      coverage,
+    ];
+    return `${cells.join("  ")}\n`;
+  }
+}
+
+/** A tick or a cross, and what was found. */
+function verdictText(judged: JudgedRow): string {
+  const { row, expects } = judged;
+  const found = Array.from(new Set(row.findings.map(({ kind }) => kind)));
+  if (isAsExpected(judged)) return `✓ ${expects ?? "ok"}`;
+  const missing = expects === undefined ? [] : [`no ${expects}`];
+  return `✗ ${[...missing, ...found].join(", ")}`;
+}
+
+/** The last line: how many there were of each sort. */
+export function summaryText(rows: readonly JudgedRow[], seconds: number, colors: Colors): string {
+  const surprises = rows.filter((judged) => !isAsExpected(judged));
+  const sound = rows.filter((judged) => judged.expects === undefined && isAsExpected(judged)).length;
+  const caught = rows.length - surprises.length - sound;
+  const parts = [
+    `${formatThings(rows.length, "scenario")} in ${formatSeconds(seconds)}`,
+    ...(sound > 0 ? [`${formatCount(sound)} sound, nothing found`] : []),
+    ...(caught > 0 ? [`${formatCount(caught)} broken, caught as expected`] : []),
+    surprises.length === 0 ? colors.green("no surprise") : colors.red(formatThings(surprises.length, "surprise")),
+  ];
+  return `${parts.join("; ")}\n`;
+}

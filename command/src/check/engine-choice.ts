@@ -1,0 +1,60 @@
+/**
+ * @module How the options of `hmm check` change the way in which a scenario wants to be explored.
+ */
+
+import type { EngineName } from "../../../src/checker/scenario.ts";
+import type { ExploreOptions } from "../../../src/checker/explore.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { UsageError } from "../exit-status.ts";
+
+/** The engines that can be asked for by name. */
+export const ENGINES = ["optimal", "source", "sleep", "naive", "bounded", "delay", "random", "pct", "pos"] as const;
+
+const SAMPLING: ReadonlySet<EngineName> = new Set(["random", "pct", "pos"]);
+/** Of an engine that samples, where nobody sets an end. */
+const SAMPLES = 10_000;
+
+/** All optional; what is not given is the scenario's own. */
+export interface EngineChoice {
+  readonly engine?: (typeof ENGINES)[number] | undefined;
+  readonly preemptions?: number | undefined;
+  readonly seed?: number | undefined;
+  /** The most for one scenario. */
+  readonly seconds?: number | undefined;
+}
+
+/** Throws UsageError if the options contradict each other. */
+export function requireConsistent({ engine, preemptions }: EngineChoice): void {
+  if (preemptions === undefined || engine === undefined || engine === "bounded") return;
+  throw new UsageError(`Cannot use --preemptions with --engine ${engine}: only the engine bounded counts preemptions`);
+}
+
+/** The options of an exploration of `scenario`. */
+export function exploreOptions(scenario: AnyScenario, choice: EngineChoice): ExploreOptions {
+  const { executions, ...own } = scenario.exploration ?? {};
+  const { preemptions, seed, seconds } = choice;
+  const engine = choice.engine ?? (preemptions === undefined ? undefined : "bounded");
+  // How many executions a scenario wants is said of the engine that it wants.
+  const isOwnEngine = engine === undefined || engine === (own.engine ?? "optimal");
+  const options: ExploreOptions = {
+    ...own,
+    ...(isOwnEngine && executions !== undefined ? { executions } : {}),
+    ...(engine === undefined ? {} : { engine }),
+    ...(preemptions === undefined ? {} : { preemptions }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(seconds === undefined ? {} : { seconds }),
+  };
+  const isSampling = SAMPLING.has(options.engine ?? "optimal");
+  if (!isSampling || options.executions !== undefined || options.seconds !== undefined) return options;
+  return { ...options, executions: SAMPLES };
+}
+
+/**
+ * What replays need of the options of an exploration: all that says what may happen in one
+ * execution.
+ */
+export function libertiesOf(options: ExploreOptions): ExploreOptions {
+  const { engine: _engine, preemptions: _preemptions, executions: _executions, ...others } = options;
+  const { seconds: _seconds, seed: _seed, ...liberties } = others;
+  return liberties;
+}

@@ -1,0 +1,107 @@
+/**
+ * @module One scenario explored and judged, in whatever thread: its findings made small and, where they will be shown,
+ * recorded beside the nearest schedule that passes.
+ */
+
+import { explore } from "../../../src/checker/explore.ts";
+import type { Exploration, ExploreOptions, Progress } from "../../../src/checker/explore.ts";
+import type { Finding } from "../../../src/checker/findings/finding.ts";
+import { minimise } from "../../../src/checker/replay/minimise.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import type { Checkpoint } from "../../../src/checker/session/checkpoint.ts";
+import { coverageText } from "../../../src/checker/session/coverage-text.ts";
+import { failedRow, isAsExpected, rowOf } from "./check-row.ts";
+import type { JudgedRow } from "./check-row.ts";
+import { exploreOptions, libertiesOf } from "./engine-choice.ts";
+import type { EngineChoice } from "./engine-choice.ts";
+import { scenarioAt } from "./scenario-modules.ts";
+import type { ScenarioAddress } from "./scenario-modules.ts";
+import { showFinding } from "./shown-finding.ts";
+import type { ShownFinding } from "./shown-finding.ts";
+
+/** Findings of one scenario that are made small and shown. The rest are counted. */
+const FINDINGS_REPORTED = 5;
+const FINDINGS_SHOWN = 2;
+
+/** Which findings are worth the work: those that nobody expected, or all. */
+export type Wanted = "surprises" | "all";
+
+export interface ExploreJob {
+  readonly address: ScenarioAddress;
+  readonly choice: EngineChoice;
+  /** Which findings are made as small as they get. */
+  readonly minimised: Wanted;
+  /** Which are recorded, for a timeline. */
+  readonly shown: Wanted;
+  readonly resumeFrom: Checkpoint | undefined;
+}
+
+/** What came of it. Can be sent between threads. */
+export type JobOutcome =
+  | { readonly kind: "judged"; readonly judged: JudgedRow; readonly shown: readonly ShownFinding[] }
+  | { readonly kind: "stopped"; readonly checkpoint: Checkpoint | undefined };
+
+export interface JobHearing {
+  onProgress(so: Progress): void;
+  isCancelled(): boolean;
+}
+
+/** Explores and judges. Never throws: what keeps the scenario from being explored is reported as a finding. */
+export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOutcome> {
+  const startMs = performance.now();
+  let expects: JudgedRow["expects"];
+  try {
+    const scenario = await scenarioAt(job.address);
+    ({ expects } = scenario);
+    const options = exploreOptions(scenario, job.choice);
+    const { resumeFrom } = job;
+    const exploration = explore(scenario, {
+      ...options,
+      resumable: true,
+      ...(resumeFrom === undefined ? {} : { resumeFrom }),
+      ...hearing,
+    });
+    if (exploration.end === "cancelled") return { kind: "stopped", checkpoint: exploration.checkpoint };
+    return judge(scenario, exploration, job, options, startMs);
+  } catch (error) {
+    return failedOutcome(job, expects, error);
+  }
+}
+
+/** The scenario could not be explored. */
+export function failedOutcome(job: ExploreJob, expects: JudgedRow["expects"], error: unknown): JobOutcome {
+  const message = error instanceof Error ? error.message : String(error);
+  const row = failedRow(job.address.name, expects, message);
+  return { kind: "judged", judged: { row, expects, coverage: "could not be explored" }, shown: [] };
+}
+
+/** The row of an exploration that has ended, and what is shown of it. */
+export function judge(
+  scenario: AnyScenario,
+  exploration: Exploration,
+  job: ExploreJob,
+  options: ExploreOptions,
+  startMs: number,
+): JobOutcome {
+  const { expects } = scenario;
+  const found = expectedFirst(exploration.findings, scenario);
+  const coverage = coverageText(exploration);
+  const judgedSoFar = { row: rowOf(scenario, exploration, found, 0), expects };
+  const isSurprise = !isAsExpected(judgedSoFar);
+  const liberties = libertiesOf(options);
+  const isMinimised = job.minimised === "all" || isSurprise;
+  const reported = found.slice(0, FINDINGS_REPORTED);
+  const findings = isMinimised ? reported.map((finding) => minimise(scenario, finding, liberties)) : reported;
+  const isShown = job.shown === "all" || isSurprise;
+  const shown = isShown ? findings.slice(0, FINDINGS_SHOWN) : [];
+  const seconds = (performance.now() - startMs) / 1000;
+  return {
+    kind: "judged",
+    judged: { row: rowOf(scenario, exploration, findings, seconds), expects, coverage },
+    shown: shown.map((finding) => showFinding(scenario, finding.token, liberties)),
+  };
+}
+
+function expectedFirst(findings: readonly Finding[], { expects }: AnyScenario): Finding[] {
+  return findings.toSorted((a, b) => Number(b.kind === expects) - Number(a.kind === expects));
+}

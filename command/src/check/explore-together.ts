@@ -1,0 +1,39 @@
+/**
+ * @module One scenario explored by all threads at once, when there is but one to explore and its search can be split. What cannot be
+ * split, or is to be kept in a checkpoint, is one Worker's job; so is sampling, which must not depend on how many cores there are.
+ */
+
+import { exploreInParallel } from "../../../src/checker/parallel/parallel.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import type { Progress } from "../../../src/checker/session/exploration.ts";
+import { exploreOptions } from "./engine-choice.ts";
+import { failedOutcome, judge } from "./explore-job.ts";
+import type { ExploreJob, JobOutcome } from "./explore-job.ts";
+import { scenarioAt } from "./scenario-modules.ts";
+
+/** Whether several threads can share the job. */
+export function canShare(job: ExploreJob, scenario: AnyScenario): boolean {
+  if (job.resumeFrom !== undefined || scenario.memory !== undefined) return false;
+  return (exploreOptions(scenario, job.choice).engine ?? "optimal") === "optimal";
+}
+
+/** Explores with `threads` Workers and judges. Never throws: what keeps the scenario from being explored is reported as a finding. */
+export async function exploreTogether(
+  job: ExploreJob,
+  threads: number,
+  signal: AbortSignal,
+  onProgress: (so: Progress) => void,
+): Promise<JobOutcome> {
+  const startMs = performance.now();
+  const { module, own } = job.address;
+  try {
+    const scenario = await scenarioAt(job.address);
+    const options = exploreOptions(scenario, job.choice);
+    const request = { module, scenario: own, jobs: threads, options, onProgress, signal };
+    const exploration = await exploreInParallel(request);
+    if (exploration.end === "cancelled") return { kind: "stopped", checkpoint: undefined };
+    return judge(scenario, exploration, job, options, startMs);
+  } catch (error) {
+    return failedOutcome(job, undefined, error);
+  }
+}

@@ -1,0 +1,30 @@
+/** @module The Worker that explores scenarios for `hmm check`: one job after the other, until it is told that there is no more. */
+
+import { answerCall } from "../worker-call.ts";
+import { doJob } from "./explore-job.ts";
+import type { ExploreJob, JobOutcome } from "./explore-job.ts";
+import type { Progress } from "../../../src/checker/explore.ts";
+
+/** What the Worker is started with. */
+export interface ExploreWorkerInput {
+  /** One word: not 0 once everything shall stop. */
+  readonly cancelled: SharedArrayBuffer;
+}
+
+/** What it reports. */
+export type ExploreWorkerReport =
+  | { readonly kind: "progress"; readonly progress: Progress }
+  | { readonly kind: "outcome"; readonly outcome: JobOutcome };
+
+await answerCall<void>(async ({ cancelled }: ExploreWorkerInput, call) => {
+  const flag = new Int32Array(cancelled);
+  for (;;) {
+    const job = (await call.nextMessage()) as ExploreJob | undefined;
+    if (job === undefined) return;
+    const outcome = await doJob(job, {
+      onProgress: (progress) => call.report({ kind: "progress", progress } satisfies ExploreWorkerReport),
+      isCancelled: () => flag[0] !== 0,
+    });
+    call.report({ kind: "outcome", outcome } satisfies ExploreWorkerReport);
+  }
+});

@@ -1,0 +1,101 @@
+/**
+ * @module Scenarios by name: those that ship, and those that a module of the user's exports. A Worker is told an address and
+ * imports the scenario itself, since functions cannot be sent.
+ *
+ * A module's scenario is known by the module's path, and by `path#name` if there are several, so that the tokens of its
+ * findings say where to find it again.
+ */
+
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { isFuzzFile, readFuzzFile } from "../fuzz/fuzz-program.ts";
+import { fileScenario } from "../fuzz/program-scenario.ts";
+import { UsageError } from "../exit-status.ts";
+import { quote } from "../option-values.ts";
+
+/** Where the scenarios are that ship. */
+export const shippedModule: string = new URL("../../scenarios/all.js", import.meta.url).href;
+
+/** How to find a scenario in any thread. */
+export interface ScenarioAddress {
+  /** The URL of a module. */
+  readonly module: string;
+  /** What the module calls it. */
+  readonly own: string;
+  /** What the user calls it; unique in a run. */
+  readonly name: string;
+}
+
+export interface LocatedScenario {
+  readonly address: ScenarioAddress;
+  /** Under the name of its address. */
+  readonly scenario: AnyScenario;
+}
+
+/** Whether an argument means a file, not a scenario that ships. */
+export function isModulePath(text: string): boolean {
+  return /\.[cm]?[jt]s$/.test(text) || /^\.{0,2}\//.test(text) || text.startsWith("file:");
+}
+
+/** Every scenario that ships. */
+export async function shippedScenarios(): Promise<LocatedScenario[]> {
+  return await scenariosOfModule(shippedModule);
+}
+
+/** Every scenario that the user's module at `path` exports. Throws UsageError if there is none, or no module. */
+export async function scenariosOfPath(path: string): Promise<LocatedScenario[]> {
+  const file = path.startsWith("file:") ? fileURLToPath(path) : resolve(path);
+  if (!existsSync(file)) throw new UsageError(`Cannot read ${quote(path)}: there is no such file`);
+  const located = await scenariosOfModule(pathToFileURL(file).href).catch((error: unknown) => {
+    throw importFailure(path, error);
+  });
+  const isAlone = located.length === 1;
+  return located.map(({ address, scenario }) => {
+    const name = isAlone ? path : `${path}#${address.own}`;
+    return { address: { ...address, name }, scenario: { ...scenario, name } };
+  });
+}
+
+/** The scenario at an address, under the name that the user knows. */
+export async function scenarioAt(address: ScenarioAddress): Promise<AnyScenario> {
+  const located = await scenariosOfModule(address.module);
+  const found = located.find((one) => one.address.own === address.own);
+  if (found === undefined) throw new Error(`Cannot find the scenario "${address.own}" in ${address.module}`);
+  return { ...found.scenario, name: address.name };
+}
+
+async function scenariosOfModule(module: string): Promise<LocatedScenario[]> {
+  const exported = (await import(module)) as Readonly<Record<string, unknown>>;
+  const values = "default" in exported ? [exported["default"]] : Object.values(exported);
+  const made = values.flat().map((value) => (isFuzzFile(value) ? fileScenario(readFuzzFile(value)) : value));
+  const scenarios = Array.from(new Set(made.filter(isScenario)));
+  if (scenarios.length === 0) {
+    throw new UsageError(
+      `Cannot use ${module}: it exports no scenario; export one, or an array of them, as its default`,
+    );
+  }
+  return scenarios.map((scenario) => ({
+    address: { module, own: scenario.name, name: scenario.name },
+    scenario,
+  }));
+}
+
+function isScenario(value: unknown): value is AnyScenario {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, setup, tasks } = value as Readonly<Record<string, unknown>>;
+  return typeof name === "string" && typeof setup === "function" && typeof tasks === "object" && tasks !== null;
+}
+
+function importFailure(path: string, error: unknown): unknown {
+  if (error instanceof UsageError) return error;
+  if (error instanceof Error && "code" in error && error.code === "ERR_UNKNOWN_FILE_EXTENSION") {
+    return new UsageError(
+      `Cannot import ${quote(path)}: Node ${process.versions.node} reads no TypeScript; compile it first, or use Node 22.18 or later`,
+    );
+  }
+  const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+  return new UsageError(`Cannot import ${quote(path)}: ${reason}`);
+}

@@ -1,0 +1,35 @@
+/**
+ * @module A finding for people: one schedule replayed and recorded, the nearest schedule that passes beside it. `hmm check`
+ * and `hmm replay` print it with the same function, so that both say the same.
+ */
+
+import type { ExploreOptions } from "../../../src/checker/explore.ts";
+import { nearestPassing } from "../../../src/checker/replay/nearest.ts";
+import { recordRun } from "../../../src/checker/replay/record-run.ts";
+import type { Recording } from "../../../src/checker/replay/recording.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { renderTimeline } from "../../../src/checker/telling/timeline.ts";
+import type { Terminal } from "../terminal.ts";
+
+const PLAIN_WIDTH = 100;
+const WIDTH_LIMIT = 160;
+
+/** Can be sent between threads. */
+export interface ShownFinding {
+  readonly recording: Recording;
+  readonly passing?: Recording;
+}
+
+/** Replays `schedule` (the token without the scenario's name) and looks for the nearest one that passes. */
+export function showFinding(scenario: AnyScenario, schedule: string, liberties: ExploreOptions): ShownFinding {
+  const recording = recordRun(scenario, schedule, liberties);
+  if (recording.finding === undefined) return { recording };
+  const passing = nearestPassing(scenario, recording, liberties);
+  return passing === undefined ? { recording } : { recording, passing };
+}
+
+/** As text, ended by a line break. */
+export function findingText({ recording, passing }: ShownFinding, { out, outColors }: Terminal): string {
+  const width = Math.min(out.columns ?? PLAIN_WIDTH, WIDTH_LIMIT);
+  return renderTimeline(recording, { width, paint: outColors, ...(passing === undefined ? {} : { passing }) });
+}

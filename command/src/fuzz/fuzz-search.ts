@@ -1,0 +1,87 @@
+/**
+ * @module The search of one thread: program after program, each a new one or a change of one that showed something new, each under a
+ * few schedules of every sampling engine. Program number i is drawn from the seed and i, so a search can go on where another stopped.
+ */
+
+import { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
+import { explore } from "../../../src/checker/explore.ts";
+import type { Finding } from "../../../src/checker/findings/finding.ts";
+import type { FuzzProgram } from "./fuzz-program.ts";
+import type { OperationTable } from "./fuzz-stage.ts";
+import { operations } from "./operations.ts";
+import { changedProgram, randomProgram } from "./program-grammar.ts";
+import { programScenario, stageFor } from "./program-scenario.ts";
+import { Signals } from "./signals.ts";
+
+const ENGINES = ["random", "pct", "pos"] as const;
+const SCHEDULES_OF_ENGINE = 8;
+/** Programs that are kept to be changed: the latest ones that showed something new. */
+const CORPUS_LIMIT = 400;
+const STRIDE = 0x9e3779b1;
+
+export interface FuzzSearchOptions {
+  readonly seed: number;
+  readonly table?: OperationTable;
+}
+
+/** What one program has brought. */
+export interface ProgramOutcome {
+  readonly program: FuzzProgram;
+  readonly executions: number;
+  readonly finding: Finding | undefined;
+  /** What it was the first to show. */
+  readonly signals: readonly string[];
+}
+
+export class FuzzSearch {
+  readonly #seed: number;
+  readonly #table: OperationTable;
+  readonly #signals = new Signals();
+  readonly #corpus: FuzzProgram[] = [];
+
+  constructor({ seed, table = operations }: FuzzSearchOptions) {
+    this.#seed = seed;
+    this.#table = table;
+  }
+
+  /** What another search has found worth keeping. */
+  learn(program: FuzzProgram, signals: readonly string[]): void {
+    this.#signals.learn(signals);
+    this.#keep(program);
+  }
+
+  /** Draws and explores program `number`. */
+  tryProgram(number: number): ProgramOutcome {
+    const random = new RandomNumbers(this.#seed ^ Math.imul(number + 1, STRIDE));
+    const program = this.#draw(random);
+    const stage = stageFor(Object.keys(program.tasks).length);
+    const scenario = programScenario(program, "fuzz", this.#table);
+    stage.watcher = this.#signals;
+    let executions = 0;
+    let finding: Finding | undefined;
+    for (const engine of ENGINES) {
+      const options = { engine, seed: random.next(), executions: SCHEDULES_OF_ENGINE, stopAtFinding: true };
+      // Many programs with few executions each: looking twice at every one would be most of the work.
+      const exploration = explore(scenario, { ...options, secondLooks: false, observer: this.#signals });
+      executions += exploration.executions;
+      finding = exploration.findings[0];
+      if (finding !== undefined) break;
+    }
+    stage.watcher = undefined;
+    const signals = this.#signals.takeFresh();
+    if (signals.length > 0) this.#keep(program);
+    return { program, executions, finding, signals };
+  }
+
+  #draw(random: RandomNumbers): FuzzProgram {
+    const [one, other] = [random.below(this.#corpus.length), random.below(this.#corpus.length)];
+    const parent = this.#corpus[one];
+    if (parent === undefined || random.below(3) === 0) return randomProgram(random);
+    return changedProgram(parent, this.#corpus[other] ?? parent, random);
+  }
+
+  #keep(program: FuzzProgram): void {
+    this.#corpus.push(program);
+    if (this.#corpus.length > CORPUS_LIMIT) this.#corpus.shift();
+  }
+}

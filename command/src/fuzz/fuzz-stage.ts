@@ -1,0 +1,204 @@
+/**
+ * @module What random programs run on: a rig with one address space of a few pages and a registered device, made once for each number
+ * of tasks and put back by the explorer. Each task holds an mm user and gives it back at its end, so that the address space goes with the last
+ * one, and afterwards as much must be allocated as after a program of no calls.
+ */
+
+import { explore } from "../../../src/checker/explore.ts";
+import { HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
+import { RIG_TABLE_PAGES, RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { defineScenario } from "../../../src/checker/scenario.ts";
+import type { AnyScenario } from "../../../src/checker/scenario.ts";
+import { DEFAULT_ENCODING, entryIsWritable } from "../../../src/hmm/entry.ts";
+import type { RamSnapshot } from "../../../src/memory/ram-snapshot.ts";
+import { Mm } from "../../../src/mm/mm-struct.ts";
+import { mmget, mmput } from "../../../src/mm/mm.ts";
+import { PAGE_BYTES, PTE_WRITE } from "../../../src/mm/pte.ts";
+import { errnoName } from "../../../src/sync/errno.ts";
+import type { Errno } from "../../../src/sync/errno.ts";
+import { bug } from "../../../src/sync/errors.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
+
+const PAGES = 3;
+const PRESENT = 2;
+const ARENA_WORDS = 16_384;
+const FRAMES = 16;
+
+/** How a call is carried out. */
+export interface Operation {
+  perform(stage: FuzzStage, mm: Mm, call: PlacedCall): Task<number>;
+  /** The errors that the call's documentation allows. */
+  readonly answers: readonly Errno[];
+}
+
+export type OperationTable = Readonly<Record<CallName, Operation>>;
+
+/** What a module exports that has operations. */
+export interface OperationsModule {
+  readonly operations: OperationTable;
+}
+
+/** A call with its page found. */
+export interface PlacedCall {
+  readonly task: number;
+  readonly call: FuzzCall;
+  readonly startPage: number;
+  readonly pages: number;
+}
+
+/** Who is told when a task begins and ends a call, for the signals. */
+export interface CallWatcher {
+  callBegan(task: number, op: CallName): void;
+  callEnded(task: number, op: CallName, result: number): void;
+}
+
+export class FuzzStage {
+  readonly rig: HmmRig;
+  /** Registered by the set-up, for good: only who registers a mirror may unregister it. */
+  readonly device: RigDevice;
+  readonly #tasks: number;
+  readonly #ram: RamSnapshot;
+  readonly #own: readonly RigDevice[];
+  // JavaScript state, made anew for each execution.
+  readonly #hasOwn: boolean[] = [];
+  /** By task: its living children, the youngest last. */
+  children: number[][] = [];
+  watcher: CallWatcher | undefined;
+  /** What is allocated after a program of no calls. */
+  #booksAtEnd = "";
+
+  constructor(tasks: number) {
+    this.rig = new HmmRig(tasks, { pages: PAGES, present: PRESENT, arenaWords: ARENA_WORDS, frames: FRAMES });
+    const { rig } = this;
+    const { machine } = rig;
+    this.device = RigDevice.registered(rig);
+    this.#own = Array.from({ length: tasks }, () => new RigDevice(rig));
+    this.#tasks = tasks;
+    // The set-up's own user becomes that of the first task.
+    for (let task = 1; task < tasks; task++) rig.run(mmget(rig.mm));
+    this.#ram = machine.ram.snapshot();
+  }
+
+  /** Runs a program of no calls to learn what is left when all is well. */
+  learnBooks(): void {
+    const names = Array.from({ length: this.#tasks }, (_, i) => [`task${i}`, []] as const);
+    const nothing = this.scenario("fuzz/nothing", { tasks: Object.fromEntries(names) }, {} as OperationTable);
+    const check = (): void => void (this.#booksAtEnd = this.rig.books());
+    const { findings } = explore({ ...nothing, check }, { engine: "random", executions: 1, secondLooks: false });
+    const [found] = findings;
+    if (found !== undefined) bug(`The stage of the fuzzer does not stand: ${found.message}`);
+  }
+
+  /** The program as a scenario on this stage, which must be made for as many tasks. */
+  scenario(name: string, program: FuzzProgram, operations: OperationTable): AnyScenario {
+    const tasks = Object.entries(program.tasks).map(([task, calls], i) => {
+      return [task, (): Task<void> => runTask(this, i, calls, operations)] as const;
+    });
+    return defineScenario<FuzzStage>({
+      name,
+      memory: () => this.rig.machine.memory,
+      setup: () => this,
+      tasks: Object.fromEntries(tasks),
+      reopen: () => {
+        this.#ram.restore();
+        this.children = tasks.map(() => []);
+        this.#hasOwn.length = 0;
+        return this;
+      },
+      mayRemain: [],
+      describe: () => this.rig.describe(),
+      check: () => {
+        const books = this.rig.books();
+        if (books !== this.#booksAtEnd) bug(`The books do not balance: ${books}, must be ${this.#booksAtEnd}`);
+      },
+    });
+  }
+
+  /** The device that the task uses: its own if it has registered it, else that of the set-up. */
+  deviceOf(task: number): RigDevice {
+    return (this.#hasOwn[task] === true ? this.#own[task] : undefined) ?? this.device;
+  }
+
+  /** Registers the task's own device. Nothing happens if it is. */
+  *register(task: number): Task<Errno> {
+    const own = this.#own[task];
+    if (own === undefined || this.#hasOwn[task] === true) return 0;
+    const errno = yield* own.register();
+    this.#hasOwn[task] = errno === 0;
+    return errno;
+  }
+
+  /** Unregisters it again. Nothing happens if it is not registered. */
+  *unregister(task: number): Task<void> {
+    if (this.#hasOwn[task] !== true) return;
+    yield* this.deviceOf(task).unregister();
+    this.#hasOwn[task] = false;
+  }
+
+  /** Throws if the device can reach what the page table does not say. Takes the driver lock, under which that must never be so. */
+  *requireCoherent(device: RigDevice): Task<void> {
+    yield* device.driverLock.lock();
+    this.#compare(device);
+    yield* device.driverLock.unlock();
+  }
+
+  #compare(device: RigDevice): void {
+    device.requireCoherent();
+    for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
+      const entry = device.record.table.get(page - RIG_PAGE);
+      if (entry === 0 || !entryIsWritable(entry, DEFAULT_ENCODING)) continue;
+      if ((this.rig.entryOf(page) & PTE_WRITE) === 0) bug(`The device may write page ${page}, which is read-only`);
+    }
+  }
+
+  /** A task gives back what it has, and its user of the address space; with the last one the address space goes. */
+  *end(task: number): Task<void> {
+    const { machine, mm } = this.rig;
+    for (const child of (this.children[task] ?? []).splice(0)) yield* mmput(machine, Mm.at(machine.memory, child));
+    yield* this.requireCoherent(this.deviceOf(task));
+    yield* this.unregister(task);
+    yield* mmput(machine, mm);
+  }
+}
+
+function* runTask(stage: FuzzStage, task: number, calls: readonly FuzzCall[], operations: OperationTable): Task<void> {
+  const { mm } = stage.rig;
+  const results: number[] = [];
+  for (const call of calls) {
+    const operation = operations[call.op];
+    const base = pageOfResult(results[call.from ?? -1]) ?? RIG_PAGE;
+    const placed: PlacedCall = { task, call, startPage: base + (call.page ?? 0), pages: call.pages ?? 1 };
+    const child = call.child === true ? stage.children[task]?.at(-1) : undefined;
+    stage.watcher?.callBegan(task, call.op);
+    const target = child === undefined ? mm : Mm.at(mm.memory, child);
+    const result = yield* call.op === "exit-child"
+      ? exitChild(stage, task, operation)
+      : operation.perform(stage, target, placed);
+    stage.watcher?.callEnded(task, call.op, result);
+    if (call.op === "fork" && result > 0) stage.children[task]?.push(result);
+    if (result < 0 && !operation.answers.includes(result)) {
+      bug(`${call.op} answers ${errnoName(result)}, which its documentation does not allow`);
+    }
+    results.push(result);
+  }
+  yield* stage.end(task);
+}
+
+/** The youngest child goes; without one nothing happens. */
+function* exitChild(stage: FuzzStage, task: number, operation: Operation): Task<number> {
+  const child = stage.children[task]?.pop();
+  if (child === undefined) return 0;
+  return yield* operation.perform(stage, Mm.at(stage.rig.machine.memory, child), {
+    task,
+    call: { op: "exit-child" },
+    startPage: 0,
+    pages: 0,
+  });
+}
+
+/** Results are addresses where the call gave one; anything else is no place to count from. */
+function pageOfResult(result: number | undefined): number | undefined {
+  if (result === undefined || result < PAGE_BYTES || result % PAGE_BYTES !== 0) return undefined;
+  return result / PAGE_BYTES;
+}

@@ -1,0 +1,136 @@
+/**
+ * @module What the calls of random programs do, and which errors each may answer: the mmap family on an address space, and a device's
+ * range fault, snapshot and access. Tests hand in a table with a mistake in it.
+ */
+
+import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
+import { RIG_TABLE_PAGES } from "../../../src/checker/rig/rig-device.ts";
+import { hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../../src/hmm/range.ts";
+import type { HmmRange } from "../../../src/hmm/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
+import { cpuFault } from "../../../src/mm/cpu-fault.ts";
+import { doFork } from "../../../src/mm/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
+import type { Mm } from "../../../src/mm/mm-struct.ts";
+import { mmput } from "../../../src/mm/mm.ts";
+import { MAP_ANYWHERE, MAP_FIXED_REPLACE, MAP_FIXED_NOREPLACE, doMmap, doMunmap } from "../../../src/mm/mmap.ts";
+import { doMprotect } from "../../../src/mm/mprotect.ts";
+import { doMremap } from "../../../src/mm/mremap.ts";
+import { PAGE_BYTES } from "../../../src/mm/pte.ts";
+import { VM_READ, VM_WRITE } from "../../../src/mm/vma.ts";
+import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM } from "../../../src/sync/errno.ts";
+import type { Task } from "../../../src/sync/task.ts";
+import type { FuzzCall } from "./fuzz-program.ts";
+import type { FuzzStage, OperationTable, PlacedCall } from "./fuzz-stage.ts";
+
+const placements = { fixed: MAP_FIXED_REPLACE, noreplace: MAP_FIXED_NOREPLACE } as const;
+
+function protectionOf({ write, none }: FuzzCall): number {
+  if (none === true) return 0;
+  return write === true ? VM_READ | VM_WRITE : VM_READ;
+}
+
+function doMmapCall({ rig }: FuzzStage, mm: Mm, { call, startPage, pages }: PlacedCall): Task<number> {
+  return doMmap(rig.machine, mm, {
+    lengthBytes: pages * PAGE_BYTES,
+    address: call.place === undefined ? 0 : startPage * PAGE_BYTES,
+    placement: call.place === undefined ? MAP_ANYWHERE : placements[call.place],
+    protection: protectionOf(call),
+    shared: call.shared === true,
+    bufferPfn: 0,
+    offsetPages: 0,
+  });
+}
+
+/** The part of the call's pages that the device's table has room for; undefined if there is none. */
+function tablePages({ startPage, pages }: PlacedCall): { readonly start: number; readonly pages: number } | undefined {
+  const end = Math.min(startPage + pages, RIG_PAGE + RIG_TABLE_PAGES);
+  return startPage >= RIG_PAGE && startPage < end ? { start: startPage, pages: end - startPage } : undefined;
+}
+
+function* serve(stage: FuzzStage, _mm: Mm, placed: PlacedCall): Task<number> {
+  const part = tablePages(placed);
+  if (part === undefined) return 0;
+  return yield* stage.deviceOf(placed.task).serve(part.start, part.pages, { write: placed.call.write === true });
+}
+
+function* snapshot(stage: FuzzStage, _mm: Mm, { task, startPage, pages }: PlacedCall): Task<number> {
+  const range = yield* hmmRangeAlloc(stage.rig.machine, { pfns: new Uint32Array(pages) });
+  if (typeof range === "number") return ENOMEM;
+  const start = startPage * PAGE_BYTES;
+  const end = start + pages * PAGE_BYTES;
+  const result = yield* withHmmRange(range, stage.deviceOf(task).mirror, start, end, () => snapshotOnce(range));
+  yield* hmmRangeFree(range);
+  return result;
+}
+
+function* snapshotOnce(range: HmmRange): Task<number> {
+  const mm = mmOfRange(range);
+  yield* mm.mmapLock.downRead();
+  const result = yield* hmmRangeSnapshot(range);
+  yield* mm.mmapLock.upRead();
+  return result;
+}
+
+/** The device reaches for its pages: what it may reach then must be what the page table says. */
+function* use(stage: FuzzStage, _mm: Mm, { task }: PlacedCall): Task<number> {
+  yield* stage.requireCoherent(stage.deviceOf(task));
+  return 0;
+}
+
+/** This module, for Workers to import: they are told which operations they use by the address of a module that exports them. */
+export const shippedOperations: string = import.meta.url;
+
+/** The shipped code. */
+export const operations: OperationTable = {
+  mmap: { perform: doMmapCall, answers: [ENOMEM, EEXIST, EINVAL] },
+  munmap: {
+    perform: ({ rig }, mm, { startPage, pages }) =>
+      doMunmap(rig.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES),
+    answers: [ENOMEM, EINVAL],
+  },
+  mprotect: {
+    perform: ({ rig }, mm, { call, startPage, pages }) =>
+      doMprotect(rig.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, protectionOf(call)),
+    answers: [ENOMEM, EINVAL],
+  },
+  mremap: {
+    perform: ({ rig }, mm, { call, startPage, pages }) =>
+      doMremap(rig.machine, mm, {
+        address: startPage * PAGE_BYTES,
+        oldLengthBytes: pages * PAGE_BYTES,
+        newLengthBytes: (call.newPages ?? 1) * PAGE_BYTES,
+        mayMove: call.place !== "noreplace",
+        to: call.place === "fixed" ? (RIG_PAGE + (call.to ?? 0)) * PAGE_BYTES : undefined,
+      }),
+    answers: [EINVAL, EFAULT, ENOMEM],
+  },
+  dontneed: {
+    perform: ({ rig }, mm, { startPage, pages }) =>
+      doMadvise(rig.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, MADV_DONTNEED),
+    answers: [ENOMEM, EINVAL],
+  },
+  fork: { perform: ({ rig }, mm) => doFork(rig.machine, mm), answers: [ENOMEM] },
+  "exit-child": {
+    *perform({ rig }, mm) {
+      yield* mmput(rig.machine, mm);
+      return 0;
+    },
+    answers: [],
+  },
+  touch: {
+    perform: ({ rig }, mm, { call, startPage }) => cpuFault(rig.machine, mm, startPage, call.write === true),
+    answers: [EFAULT, ENOMEM],
+  },
+  serve: { perform: serve, answers: [EBUSY, EFAULT, EPERM, ENOMEM] },
+  snapshot: { perform: snapshot, answers: [EBUSY, EFAULT, EPERM, ENOMEM] },
+  use: { perform: use, answers: [] },
+  register: { perform: (stage, _mm, { task }) => stage.register(task), answers: [ENOMEM] },
+  unregister: {
+    *perform(stage, _mm, { task }) {
+      yield* stage.unregister(task);
+      return 0;
+    },
+    answers: [],
+  },
+};

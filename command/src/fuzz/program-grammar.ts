@@ -1,0 +1,97 @@
+/**
+ * @module Random programs, and random changes of programs. A call counts its page from an address that an earlier call of its task
+ * returned, or from the few pages that are mapped at the beginning, so that calls meet.
+ */
+
+import type { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
+import { CALLS, TASKS_MAX } from "./fuzz-program.ts";
+import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
+
+const CALLS_OF_TASK_MAX = 5;
+const TASK_NAMES = ["a", "b", "c", "d"];
+/** Pages that calls begin at: those of the device's table, mostly. */
+const PAGE_CHOICES = [0, 0, 0, 1, 1, 2, 3, 5];
+const PAGES_CHOICES = [1, 1, 1, 2, 2, 3, 4];
+
+/** What is drawn more often than the others, and how often. */
+const EXTRA: readonly CallName[] = ["munmap", "touch", "serve", "serve", "use", "dontneed", "mprotect"];
+const DRAWN: readonly CallName[] = [...CALLS, ...EXTRA];
+
+/** A program of 2 to 4 tasks. */
+export function randomProgram(random: RandomNumbers): FuzzProgram {
+  const tasks = 2 + Math.min(random.below(3), random.below(3));
+  const lists = Array.from({ length: tasks }, () => randomCalls(random));
+  return programOf(lists);
+}
+
+/** A neighbour of `program`: a call more, less, another or elsewhere, or a task of `other`. */
+export function changedProgram(program: FuzzProgram, other: FuzzProgram, random: RandomNumbers): FuzzProgram {
+  const lists = Object.values(program.tasks).map((calls) => [...calls]);
+  for (let changes = 1 + random.below(3); changes > 0; changes--) {
+    const task = random.below(lists.length);
+    const calls = lists[task] ?? [];
+    const at = random.below(calls.length + 1);
+    const change = random.below(5);
+    if (change === 0 && calls.length > 1) lists[task] = withoutCall(calls, random.below(calls.length));
+    else if (change === 1 && calls.length > 0)
+      calls[Math.min(at, calls.length - 1)] = randomCall(random, Math.min(at, calls.length - 1));
+    else if (change === 2 && lists.length < TASKS_MAX) lists.push([...pick(random, Object.values(other.tasks), [])]);
+    else if (change === 3) lists[task] = [...pick(random, Object.values(other.tasks), calls)];
+    else if (calls.length < CALLS_OF_TASK_MAX) calls.push(randomCall(random, calls.length));
+  }
+  return programOf(lists);
+}
+
+/** A task's calls but one. Calls that counted from its result count from the first mapped page. */
+export function withoutCall(calls: readonly FuzzCall[], index: number): FuzzCall[] {
+  return calls.toSpliced(index, 1).map((call) => {
+    const { from, ...rest } = call;
+    if (from === undefined || from < index) return call;
+    return from === index ? rest : { ...rest, from: from - 1 };
+  });
+}
+
+export function programOf(lists: readonly (readonly FuzzCall[])[]): FuzzProgram {
+  return { tasks: Object.fromEntries(lists.map((calls, i) => [TASK_NAMES[i] ?? "", calls])) };
+}
+
+function randomCalls(random: RandomNumbers): FuzzCall[] {
+  const length = 1 + random.below(CALLS_OF_TASK_MAX);
+  return Array.from({ length }, (_, index) => randomCall(random, index));
+}
+
+function randomCall(random: RandomNumbers, index: number): FuzzCall {
+  const op = pick(random, DRAWN, "touch");
+  const isOften = (): boolean => random.below(2) === 0;
+  const isSeldom = (): boolean => random.below(5) === 0;
+  const page = pick(random, PAGE_CHOICES, 0);
+  const place = pick<FuzzCall["place"]>(random, ["fixed", "noreplace", undefined], undefined);
+  return {
+    op,
+    ...(index > 0 && isSeldom() ? { from: random.below(index) } : {}),
+    ...(page > 0 ? { page } : {}),
+    ...(hasPages(op) ? { pages: pick(random, PAGES_CHOICES, 1) } : {}),
+    ...(mayWrite(op) && isOften() ? { write: true } : {}),
+    ...(op === "mprotect" && isSeldom() ? { none: true } : {}),
+    ...(op === "mmap" && isSeldom() ? { shared: true } : {}),
+    ...((op === "mmap" || op === "mremap") && place !== undefined ? { place } : {}),
+    ...(op === "mremap" ? { newPages: pick(random, PAGES_CHOICES, 1), to: pick(random, PAGE_CHOICES, 0) } : {}),
+    ...(!isOfDevice(op) && isSeldom() ? { child: true } : {}),
+  };
+}
+
+function hasPages(op: CallName): boolean {
+  return !["fork", "exit-child", "touch", "use", "register", "unregister"].includes(op);
+}
+
+function mayWrite(op: CallName): boolean {
+  return ["mmap", "mprotect", "touch", "serve"].includes(op);
+}
+
+function isOfDevice(op: CallName): boolean {
+  return ["serve", "snapshot", "use", "register", "unregister"].includes(op);
+}
+
+function pick<T>(random: RandomNumbers, from: readonly T[], otherwise: T): T {
+  return from[random.below(from.length)] ?? otherwise;
+}

@@ -1,0 +1,61 @@
+/** @module A random program as a scenario: on a stage that is made once in this thread for each number of tasks. */
+
+import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scenario.ts";
+import type { FuzzFile, FuzzProgram } from "./fuzz-program.ts";
+import { FuzzStage } from "./fuzz-stage.ts";
+import type { OperationTable } from "./fuzz-stage.ts";
+import { operations } from "./operations.ts";
+
+const stages = new Map<number, FuzzStage>();
+
+/** This thread's stage for programs of so many tasks. */
+export function stageFor(tasks: number): FuzzStage {
+  let stage = stages.get(tasks);
+  if (stage === undefined) {
+    stage = new FuzzStage(tasks);
+    stage.learnBooks();
+    stages.set(tasks, stage);
+  }
+  return stage;
+}
+
+/** Ready to be explored in this thread; one exploration at a time. */
+export function programScenario(
+  program: FuzzProgram,
+  name: string = "fuzz",
+  table: OperationTable = operations,
+): AnyScenario {
+  return stageFor(Object.keys(program.tasks).length).scenario(name, program, table);
+}
+
+/** What a file says, as `hmm check` takes it: nothing may be found in it. The stage is made when it is explored. */
+export function fileScenario(file: FuzzFile): AnyScenario {
+  let made: AnyScenario | undefined;
+  const get = (): AnyScenario => (made ??= programScenario(file, file.name));
+  const names = Object.keys(file.tasks);
+  return {
+    name: file.name,
+    ...(file.summary === undefined ? {} : { summary: file.summary }),
+    exploration: explorationFor(file.preemptions),
+    memory: () => get().memory?.() ?? unreachable(),
+    setup: (memory) => get().setup(memory),
+    tasks: Object.fromEntries(names.map((name) => [name, (shared) => get().tasks[name]?.(shared) ?? unreachable()])),
+    mayRemain: [],
+    describe: (shared) => get().describe?.(shared) ?? [],
+    reopen: (memory) => get().reopen?.(memory),
+    check: (shared, end) => get().check?.(shared, end),
+  };
+}
+
+/** Of programs whose finding takes more preemptions, there are too many schedules for all of them. */
+const BOUND_LIMIT = 2;
+const SAMPLES = 20_000;
+
+function explorationFor(preemptions: number): ScenarioExploration {
+  if (preemptions <= BOUND_LIMIT) return { engine: "bounded", preemptions };
+  return { engine: "pos", executions: SAMPLES };
+}
+
+function unreachable(): never {
+  throw new Error("A scenario of the fuzzer has a memory and every task of its program");
+}

@@ -1,0 +1,53 @@
+/**
+ * @module The census: a CPU thread that rewrites populations, and unmaps and maps memory beside the tree, for as long as
+ * the device answers. Every rewrite of a page of which the device holds a read copy first takes that copy away.
+ *
+ * Pace. The thread works in rounds, one each millisecond or so that the timer of its event loop grants. A round is
+ * REWRITES_PER_ROUND rewrites, half of them anywhere in the world, half aimed at the city that the device answered with
+ * last and its neighbours, whose page it is certainly reading: rewrites elsewhere mostly meet pages that the device has
+ * no copy of. That is some ten thousand rewrites a second, and leaves most of a core to the device: measured over a
+ * million questions, 64 rewrites a round cost a tenth more processor time in all than none, so the rate is not what
+ * makes the job fast. The report says how many there were.
+ *
+ * All rewrites are logged (census-history.ts has what the two ticks mean). When the log is full, rewriting stops.
+ */
+
+import type { AddressSpace, AddressSpaceHandle } from "../../../src/index.ts";
+import { callWorker } from "../worker-call.ts";
+import type { WorkerCall } from "../worker-call.ts";
+import type { CityList } from "./city-list.ts";
+import type { GeocodeMap } from "./layout.ts";
+
+export const REWRITES_PER_ROUND = 32;
+/** Rounds between two remaps. */
+export const ROUNDS_PER_REMAP = 2;
+/** Pages that one remap takes away and puts back, at most. */
+export const REMAP_PAGES = 16;
+export const ROUND_MS = 1;
+
+export interface CensusInput {
+  readonly handle: AddressSpaceHandle;
+  readonly map: GeocodeMap;
+  readonly cities: CityList;
+  readonly seed: number;
+}
+
+export interface CensusReport {
+  /** Rewrites, which is also the number of log entries. */
+  readonly rewrites: number;
+  readonly remaps: number;
+  /** Mapped afresh and yet not zero. Each one is a fault of the address space. */
+  readonly dirtyRemaps: number;
+  readonly seconds: number;
+}
+
+/** Starts the census. It ends some milliseconds after it is sent anything. */
+export function startCensus(
+  space: AddressSpace,
+  map: GeocodeMap,
+  cities: CityList,
+  seed: number,
+): WorkerCall<CensusReport> {
+  const input: CensusInput = { handle: space.handle, map, cities, seed };
+  return callWorker<CensusReport>(new URL("./census-worker.js", import.meta.url), input);
+}

@@ -1,0 +1,121 @@
+/**
+ * @module The main job. All cities of the world become a pointer-linked k-d tree in an address space; a device with
+ * memory for a quarter of it answers which city is nearest to each of many places by following the same pointers, while
+ * a CPU thread rewrites what it reads; then every answer is checked against others.
+ */
+
+import { AddressSpace } from "../../../src/index.ts";
+import { mapMemory, ramBytesNeeded, treeBytes } from "./address-map.ts";
+import { askDevice } from "./ask.ts";
+import type { AskReport } from "./ask.ts";
+import { buildTree } from "./build.ts";
+import { loadCities } from "./city-list.ts";
+import type { CityList } from "./city-list.ts";
+import type { GeocodeMap } from "./layout.ts";
+import { PAGE_BYTES } from "./layout.ts";
+import { makeQuestions } from "./questions.ts";
+import type { Verdict } from "./verdict.ts";
+import { verifyAnswers } from "./verify.ts";
+
+export interface GeocodeOptions {
+  /** Questions. */
+  readonly points: number;
+  /** Device memory; a quarter of the tree when left out. */
+  readonly memoryBytes?: number | undefined;
+  /** Threads of the device. */
+  readonly threads: number;
+  readonly seed: number;
+  /** Cities other than all of them. */
+  readonly cities?: CityList | undefined;
+  /** Hears what is going on. A total of 0 says that nobody knows. */
+  readonly onProgress?: ((stage: GeocodeStage, done: number, total: number) => void) | undefined;
+  /** Sees the address space when all is answered and nothing checked: the place to put in faults that must be found. */
+  readonly onAnswered?: ((space: AddressSpace, map: GeocodeMap) => Promise<void>) | undefined;
+}
+
+export type GeocodeStage = "loading" | "building" | "answering" | "checking";
+
+export interface GeocodeResult {
+  readonly options: GeocodeOptions;
+  readonly memoryBytes: number;
+  readonly treeBytes: number;
+  readonly map: GeocodeMap;
+  readonly asked: AskReport;
+  readonly verdict: Verdict;
+  /** Every answer was checked, none was wrong, and no memory came back dirty. */
+  readonly verified: boolean;
+  readonly stageSeconds: Readonly<Record<GeocodeStage, number>>;
+  /** All of it. */
+  readonly seconds: number;
+}
+
+/** A quarter of the nodes of a tree of `cityCount` cities, in whole pages. */
+function quarterOfTree(cityCount: number): number {
+  return Math.max(1, Math.floor(treeBytes(cityCount) / 4 / PAGE_BYTES)) * PAGE_BYTES;
+}
+
+/** Does the whole job. Rejects with HmmError when the address space or the device fails; wrong answers are a result. */
+export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
+  const { points, threads, seed } = options;
+  const progress = options.onProgress ?? (() => {});
+  const stages = new StageClock();
+
+  progress("loading", 0, 0);
+  const cities = options.cities ?? (await loadCities());
+  const questions = makeQuestions(seed, points);
+  const memoryBytes = options.memoryBytes ?? quarterOfTree(cities.count);
+  stages.end("loading");
+
+  progress("building", 0, 0);
+  await using space = await AddressSpace.create({ ramBytes: ramBytesNeeded(cities.count, points) });
+  const map = await mapMemory(space, cities, points);
+  await buildTree(space, map, cities);
+  await space.write(map.questions, new Uint8Array(questions.buffer));
+  stages.end("building");
+
+  const asked = await askDevice(space, map, cities, {
+    memoryBytes,
+    threads,
+    seed,
+    onProgress: (done) => progress("answering", done, points),
+  });
+  stages.end("answering");
+
+  await options.onAnswered?.(space, map);
+  const verdict = await verifyAnswers(space, map, cities, {
+    rewrites: asked.census.rewrites,
+    seed,
+    onProgress: (done) => progress("checking", done, points),
+  });
+  stages.end("checking");
+
+  const verified = verdict.wrong === 0 && verdict.checked === points && asked.census.dirtyRemaps === 0;
+  return {
+    options,
+    memoryBytes,
+    treeBytes: treeBytes(cities.count),
+    map,
+    asked,
+    verdict,
+    verified,
+    stageSeconds: stages.seconds,
+    seconds: stages.total(),
+  };
+}
+
+/** Seconds by stage: each lasts from the end of the one before. */
+class StageClock {
+  readonly seconds: Record<GeocodeStage, number> = { loading: 0, building: 0, answering: 0, checking: 0 };
+  private readonly startMs: number = performance.now();
+  private lastMs: number = this.startMs;
+
+  end(stage: GeocodeStage): void {
+    const nowMs = performance.now();
+    this.seconds[stage] = (nowMs - this.lastMs) / 1000;
+    this.lastMs = nowMs;
+  }
+
+  total(): number {
+    return (this.lastMs - this.startMs) / 1000;
+  }
+}
