@@ -90,7 +90,9 @@ function chosenOf(all, { only, kind, sample, seed }) {
 }
 
 async function likely() {
-  const { covered } = await import(new URL("../.build/scenarios/coverage/covered-list.js", import.meta.url).href);
+  const { covered } = await import(
+    new URL("../.build/command/scenarios/coverage/covered-list.js", import.meta.url).href
+  );
   return new Likely(covered);
 }
 

@@ -10,8 +10,8 @@ const rootPath = fileURLToPath(new URL("../", import.meta.url));
 
 /** Each built folder, and where its sources are. */
 const builtFolders = [
-  ...["src", "scenarios"].map((folder) => [`dist/${folder}`, folder]),
-  ...["src", "test", "bench", "examples", "scenarios"].map((folder) => [`.build/${folder}`, folder]),
+  ...["src", "command"].map((folder) => [`dist/${folder}`, folder]),
+  ...["src", "command", "test", "bench", "examples"].map((folder) => [`.build/${folder}`, folder]),
 ];
 
 for (const [built, source] of builtFolders) {

@@ -1,5 +1,5 @@
 /**
- * @module docs/EXHIBITS.md: the exhibits of scenarios/ as a story, with what the checker says about them now. Every broken
+ * @module docs/EXHIBITS.md: the exhibits of command/scenarios/ as a story, with what the checker says about them now. Every broken
  * scenario is explored, made small, and drawn; every sound one is explored as far as it says. No times in it, and no line
  * numbers, so that it changes only when something that it tells has changed.
  */
@@ -24,7 +24,7 @@ checker finds it: not by chance, but by trying every order in which the threads 
 that the series left, and the two older bugs that it had learned from.
 
 Each chapter has a *broken* scenario, in which the code is as it was, and a *sound* one, which runs the code of
-this project. The broken code is our own, written from the facts; it lives in \`scenarios/\` and nowhere else.
+this project. The broken code is our own, written from the facts; it lives in \`command/scenarios/\` and nowhere else.
 
 ## What HMM is, in ten lines
 
@@ -244,7 +244,9 @@ function chaptersOf(exhibits) {
 /** @returns {Promise<string>} */
 export async function renderExhibits() {
   const checker = await loadChecker();
-  const { exhibits } = await import(new URL("../../.build/stepped/scenarios/exhibits.js", import.meta.url).href);
+  const { exhibits } = await import(
+    new URL("../../.build/stepped/command/scenarios/exhibits.js", import.meta.url).href
+  );
   const chapters = chaptersOf(exhibits);
   return [
     INTRODUCTION.trim(),

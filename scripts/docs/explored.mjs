@@ -1,5 +1,5 @@
 /**
- * @module docs/EXPLORED.md: which functions of src/ were explored against each other, and how far. From what the scenarios in scenarios/coverage/ say that each of
+ * @module docs/EXPLORED.md: which functions of src/ were explored against each other, and how far. From what the scenarios in command/scenarios/coverage/ say that each of
  * their tasks runs; a test has V8 confirm it. What is not explored is whatever else in src/ is a task.
  */
 
@@ -131,8 +131,8 @@ function renderUnexplored(covered) {
 
 /** @returns {Promise<string>} */
 export async function renderExplored() {
-  const list = new URL("../../.build/stepped/scenarios/coverage/covered-list.js", import.meta.url);
-  const form = new URL("../../.build/stepped/scenarios/coverage/covered.js", import.meta.url);
+  const list = new URL("../../.build/stepped/command/scenarios/coverage/covered-list.js", import.meta.url);
+  const form = new URL("../../.build/stepped/command/scenarios/coverage/covered.js", import.meta.url);
   /** @type {readonly Covered[]} */
   const covered = (await import(list.href)).covered;
   /** @type {Readonly<Record<string, string>>} */
@@ -147,7 +147,7 @@ export async function renderExplored() {
   return [
     "# What has been explored",
     "",
-    "Written by `npm run docs` from the scenarios in `scenarios/coverage/`; a test checks that it is current, another that each",
+    "Written by `npm run docs` from the scenarios in `command/scenarios/coverage/`; a test checks that it is current, another that each",
     "scenario runs the functions that it names and is explored as far as it says, without a finding, while each of its broken twins",
     "is found out. `hmm check coverage` does the same.",
     "",

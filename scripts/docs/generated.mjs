@@ -100,7 +100,7 @@ function hasRule(path, label) {
 
 /** @returns {Promise<ReadonlySet<string>>} */
 async function scenarioNames() {
-  const built = new URL("../../.build/stepped/scenarios/all.js", import.meta.url);
+  const built = new URL("../../.build/stepped/command/scenarios/all.js", import.meta.url);
   const { scenarios } = await import(built.href);
   return new Set(scenarios.map((/** @type {{ name: string }} */ { name }) => name));
 }

@@ -44,9 +44,9 @@ function giveSign() {
 /** @param {string} path */
 const load = (path) => import(new URL(path, order.build).href);
 const { explore } = await load("src/checker/explore.js");
-const { shippedScenarios } = await load("src/cli/check/scenario-modules.js");
-const { exploreOptions } = await load("src/cli/check/engine-choice.js");
-const { isAsExpected, rowOf } = await load("src/cli/check/check-row.js");
+const { shippedScenarios } = await load("command/src/check/scenario-modules.js");
+const { exploreOptions } = await load("command/src/check/engine-choice.js");
+const { isAsExpected, rowOf } = await load("command/src/check/check-row.js");
 
 /**
  * What `hmm check` would complain of; "" if of nothing.

@@ -17,7 +17,7 @@ export const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 /** The build that mutants are made of, with a slash at its end. */
 export const buildPath = `${rootPath}.build/`;
 
-const COPIED = ["src", "scenarios", "test", "stepped"];
+const COPIED = ["src", "command", "test", "stepped"];
 
 export class Lane {
   /** @readonly */

@@ -41,12 +41,12 @@ function digestOfFolder(folder) {
 
 /** Of all that is mutated or explores. */
 export function buildDigest() {
-  return digestOf(`${digestOfFolder("stepped/src")}${digestOfFolder("scenarios")}`);
+  return digestOf(`${digestOfFolder("stepped/src")}${digestOfFolder("command/scenarios")}`);
 }
 
 /** Of the scenarios alone. */
 export function scenariosDigest() {
-  return digestOfFolder("scenarios");
+  return digestOfFolder("command/scenarios");
 }
 
 /** The test files that may notice something, from the build's folder. Those that explore run with stepping forms. */
@@ -103,7 +103,7 @@ function readSurvey() {
 
 /** The names of the scenarios that ship, in their order. @returns {Promise<readonly string[]>} */
 export async function scenarioNames() {
-  const { scenarios } = await import(new URL("../../.build/stepped/scenarios/all.js", import.meta.url).href);
+  const { scenarios } = await import(new URL("../../.build/stepped/command/scenarios/all.js", import.meta.url).href);
   return scenarios.map((/** @type {{ name: string }} */ { name }) => name);
 }
 

@@ -1,6 +1,6 @@
 /**
- * @module The stage that looks at the package as its users get it: packed, judged by publint and attw, installed in an
- * empty folder, imported, type-checked against, and its command run. knip looks for what nobody uses.
+ * @module The stage that looks at the two packages as their users get them: packed, judged by publint and attw, installed
+ * in an empty folder, imported, type-checked against, and the command run. knip looks for what nobody uses.
  */
 
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,13 +11,21 @@ import { rootPath, runCommand, runTool } from "./run-command.mjs";
 
 /** @typedef {import("./check.mjs").Check} Check */
 
-/** @type {{ name: string, version: string, bin: Record<string, string>, exports: Record<string, unknown> }} */
-const packageJson = JSON.parse(readFileSync(`${rootPath}package.json`, "utf8"));
+/**
+ * @typedef {object} Manifest
+ * @property {string} version
+ * @property {Record<string, string>} [bin]
+ * @property {Record<string, unknown>} [exports]
+ * @property {Record<string, string>} [dependencies]
+ */
 
-/** What may be packed besides dist/. */
+/** @param {string} path @returns {Manifest} */
+const manifestAt = (path) => JSON.parse(readFileSync(`${rootPath}${path}`, "utf8"));
+
+/** What may be packed. */
 const packedProse = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|docs\/.*\.(md|svg))$/;
-const packedCode =
-  /^dist\/(?:(?:src|scenarios)\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/(?:src|scenarios)\/.*\.js(?:\.map)?)$/;
+const libraryCode = /^dist\/(?:src\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/src\/.*\.js(?:\.map)?)$/;
+const commandCode = /^dist\/(?:src|scenarios)\/.*\.js(?:\.map)?$/;
 
 /** Written into the empty folder: the smallest program that would notice if the package did not work. */
 const program = `
@@ -87,30 +95,56 @@ function npm(/** @type {readonly string[]} */ args, folder = rootPath) {
   return runCommand("npm", args, { cwd: folder, environment: { npm_config_update_notifier: "false" } });
 }
 
+/** @typedef {{ filename: string, files: readonly { path: string }[] }} Tarball */
+
 /**
- * @param {readonly string[]} paths
+ * @param {string} packed Which package.
+ * @param {Tarball} tarball
+ * @param {readonly string[]} wanted
+ * @param {RegExp} code
  * @returns {Check}
  */
-function checkContents(paths) {
-  const name = "the tarball holds what it should, and nothing else";
-  const wanted = [
-    "README.md",
-    "LICENSE",
-    ...Object.values(packageJson.bin),
-    ...entryTargets(),
-    "dist/scenarios/all.js",
-    "dist/stepped/scenarios/all.js",
-  ];
-  const missing = wanted.map((path) => path.replace(/^\.\//, "")).filter((path) => !paths.includes(path));
-  const strange = paths.filter((path) => !packedProse.test(path) && !packedCode.test(path));
+function checkContents(packed, { files }, wanted, code) {
+  const name = `the tarball of ${packed} holds what it should, and nothing else`;
+  const paths = files.map(({ path }) => path);
+  const missing = ["README.md", "LICENSE", ...wanted].filter((path) => !paths.includes(path));
+  const strange = paths.filter((path) => !packedProse.test(path) && !code.test(path));
   if (missing.length === 0 && strange.length === 0) return { name, result: "passed" };
   const detail = `missing: ${missing.join(", ") || "nothing"}\nnot expected: ${strange.join(", ") || "nothing"}`;
   return { name, result: "failed", detail };
 }
 
-/** @returns {string[]} Every file that package.json's exports name. */
-function entryTargets() {
-  return [...JSON.stringify(packageJson.exports).matchAll(/"(\.\/dist\/[^"]+)"/g)].map((match) => match[1] ?? "");
+/**
+ * Every file that the library's exports name; those of a pattern by one of them.
+ *
+ * @param {Manifest} library
+ */
+function entryTargets(library) {
+  const targets = [...JSON.stringify(library.exports).matchAll(/"\.\/(dist\/[^"]+)"/g)].map((match) => match[1] ?? "");
+  return targets.map((target) => target.replace("*", "mm/fault"));
+}
+
+/**
+ * @param {Manifest} library
+ * @param {Manifest} command
+ * @returns {Check}
+ */
+function checkDependencies(library, command) {
+  const name = "the library depends on nothing, and the command on this version of it";
+  const isRight = library.dependencies === undefined && command.dependencies?.["hmm-ts"] === library.version;
+  if (isRight && command.version === library.version) return { name, result: "passed" };
+  return { name, result: "failed", detail: "mend package.json or command/package.json" };
+}
+
+/**
+ * @param {string} folder
+ * @param {readonly string[]} which
+ */
+async function pack(folder, which) {
+  const packed = await npm(["pack", ...which, "--json", "--ignore-scripts", "--pack-destination", folder]);
+  /** @type {Tarball | undefined} */
+  const tarball = packed.ok ? JSON.parse(packed.stdout)[0] : undefined;
+  return { packed, tarball };
 }
 
 /**
@@ -118,14 +152,24 @@ function entryTargets() {
  * @returns {Promise<Check[]>}
  */
 async function checkInstalled(folder) {
-  const packed = await npm(["pack", "--json", "--ignore-scripts", "--pack-destination", folder]);
-  if (!packed.ok) return [checkFromCommand("npm pack", packed)];
-  const [tarball] = JSON.parse(packed.stdout);
-  const checks = [checkContents(tarball.files.map((/** @type {{ path: string }} */ file) => file.path))];
+  const library = manifestAt("package.json");
+  const command = manifestAt("command/package.json");
+  const ofLibrary = await pack(folder, []);
+  const ofCommand = await pack(folder, ["--workspace", "command"]);
+  if (ofLibrary.tarball === undefined) return [checkFromCommand("npm pack", ofLibrary.packed)];
+  if (ofCommand.tarball === undefined) return [checkFromCommand("npm pack of the command", ofCommand.packed)];
+  const tarballs = [ofLibrary.tarball, ofCommand.tarball];
+  const commandFiles = [...Object.values(command.bin ?? {}), "dist/scenarios/all.js"];
+  const checks = [
+    checkDependencies(library, command),
+    checkContents("the library", ofLibrary.tarball, ["CHANGELOG.md", ...entryTargets(library)], libraryCode),
+    checkContents("the command", ofCommand.tarball, commandFiles, commandCode),
+  ];
 
   writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  const install = await npm(["install", "--prefer-offline", "--no-save", join(folder, tarball.filename)], folder);
-  checks.push(checkFromCommand("the tarball installs", install));
+  const paths = tarballs.map(({ filename }) => join(folder, filename));
+  const install = await npm(["install", "--prefer-offline", "--no-save", ...paths], folder);
+  checks.push(checkFromCommand("the tarballs install", install));
   if (!install.ok) return checks;
 
   const list = 'const names = Object.keys(await import("hmm-ts")); if (!names.includes("AddressSpace")) throw names;';
@@ -134,8 +178,8 @@ async function checkInstalled(folder) {
   checks.push(checkFromCommand("the checker imports", await runNode(["--input-type=module", "-e", faces], folder)));
 
   const version = await npm(["exec", "--offline", "--", "hmm", "--version"], folder);
-  const isRight = version.stdout.trim() === packageJson.version;
-  const hint = `${version.output}\nwanted ${packageJson.version}`;
+  const isRight = version.stdout.trim() === library.version;
+  const hint = `${version.output}\nwanted ${library.version}`;
   checks.push(checkFromCommand("hmm --version", { ...version, ok: version.ok && isRight, output: hint }));
 
   const check = await npm(["exec", "--offline", "--", "hmm", "check", "holes/parked"], folder);

@@ -23,7 +23,7 @@ pageTest("every module that a page may load is loaded without a bundler, even he
     check(typeof loaded === "object", `${path} is no module`);
   }
   note(`${paths.length} modules`);
-  const command: string = "/src/cli/main.js";
+  const command: string = "/command/src/main.js";
   let error = "";
   await import(command).catch((thrown: unknown) => (error = String(thrown)));
   check(error !== "", "the command's module, which needs Node, was loaded: this test notices nothing");

@@ -4,7 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bruteForceNearest } from "../../command/src/geocode/reference.ts";
-import { AXIS_SHIFT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES } from "../../command/src/geocode/layout.ts";
+import {
+  AXIS_SHIFT,
+  CHILD_COUNT_MASK,
+  CITY_BYTES,
+  LINK_TAG_MASK,
+  NODE_BYTES,
+} from "../../command/src/geocode/layout.ts";
 import { buildPlainTree, searchPlain } from "../../command/src/geocode/nearest-plain.ts";
 import { nearestNode } from "../../command/src/geocode/nearest-kernel.ts";
 import { Random } from "../../command/src/geocode/random.ts";

@@ -1,7 +1,7 @@
 /**
  * @module The twelve patches of June 2019 in hundreds of random interleavings, on the allocators as they ship, which hand
  * freed memory out again, and with more threads and devices than can be explored to the end. That each old way is
- * wrong, and each shipped one right in every order of its small situation, is in scenarios/patches and scenarios/holes;
+ * wrong, and each shipped one right in every order of its small situation, is in command/scenarios/patches and command/scenarios/holes;
  * one old way is here too, so that it is known that random orders find anything.
  */
 

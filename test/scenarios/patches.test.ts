@@ -18,18 +18,18 @@ const STALE = /^The device reaches frame \d+ for page 64, which has no frame any
 
 const golden: Readonly<Record<string, Golden>> = {
   "patches/01/before": [1, 15, ["close free hmm", "invalidate refGetNotZero refcount"], /which close freed/],
-  "patches/02/before": [0, 66, [], STALE],
+  "patches/02/before": [0, 69, [], STALE],
   "patches/03/before": [0, 19, ["close free mm", "close lock pageTableLock"], /which close freed/],
   "patches/04/two-creators/before": [1, 14, ["openToo free hmm"], /^register answers ENOMEM/],
   "patches/04/dying/before": [1, 11, ["close free hmm", "open refGetNotZero refcount"], /which close freed/],
   "patches/05/before": [2, 10, ["wait read range->valid"], /^the wait says that its time went by/],
   "patches/05/noticed/before": [0, 1, ["wait lock pageTableLock"], /holds the spinlock pageTableLock may sleep/],
   "patches/06/before": [1, 9, ["driver free hmmRange", "look read range->list.next"], /which driver freed/],
-  "patches/07/before": [1, 31, ["exit free table", "worker read pte"], /which exit freed/],
+  "patches/07/before": [1, 34, ["exit free table", "worker read pte"], /which exit freed/],
   "patches/08/silent/before": [1, 17, ["madvise unlock rangesLock"], /^Cannot end the invalidation .* not in flight/],
   "patches/08/noticed/before": [0, 1, ["open downRead mmapLock"], /^task "open" must hold mmapLock here/],
   "patches/09/before": [1, 22, ["close free hmm", "closeToo queueWrite mirrorsSem"], /which close freed/],
-  "patches/10/silent/before": [1, 50, [], STALE],
+  "patches/10/silent/before": [1, 53, [], STALE],
   "patches/10/noticed/before": [
     0,
     13,
@@ -38,7 +38,7 @@ const golden: Readonly<Record<string, Golden>> = {
   ],
   "patches/11/before": [1, 15, ["close free rigDevice", "exit read mirror->ops"], /which close freed/],
   "patches/12/leaked-count/before": [1, 23, [], /^1 invalidation is counted and none is in flight/],
-  "patches/12/swallowed-eagain/before": [1, 48, [], STALE],
+  "patches/12/swallowed-eagain/before": [1, 51, [], STALE],
 };
 
 function checkBefore(scenario: AnyScenario): void {

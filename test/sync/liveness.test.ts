@@ -1,6 +1,6 @@
 /**
  * @module A thread's liveness waiters (sync/liveness.ts): one that a probe used up is replaced, once, and none is added for a
- * thread that has gone. What comes of several who probe is explored (scenarios/coverage/sync/liveness.ts).
+ * thread that has gone. What comes of several who probe is explored (command/scenarios/coverage/sync/liveness.ts).
  */
 
 import assert from "node:assert/strict";

@@ -37,14 +37,14 @@ export function isScript(file: ProjectFile): boolean {
   return /\.(ts|mts|js|mjs)$/.test(file.path);
 }
 
-/** True for the library and its command: the TypeScript under src/. */
+/** True for the library: the TypeScript under src/. */
 export function isSource(file: ProjectFile): boolean {
   return file.path.startsWith("src/") && file.path.endsWith(".ts");
 }
 
-/** True for what is compiled into the package: src/ and the scenarios. */
+/** True for what is compiled into the two packages: src/ and command/. */
 export function isPackaged(file: ProjectFile): boolean {
-  return isSource(file) || (file.path.startsWith("scenarios/") && file.path.endsWith(".ts"));
+  return isSource(file) || (file.path.startsWith("command/") && file.path.endsWith(".ts"));
 }
 
 /** The line, counted from 1, that holds the character at `offset`. */

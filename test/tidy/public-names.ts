@@ -23,7 +23,7 @@ type Files = ReadonlyMap<string, ProjectFile>;
 export function entryPaths(files: readonly ProjectFile[]): string[] {
   const packageFile = files.find((file) => file.path === "package.json");
   if (packageFile === undefined) return [];
-  const targets = [...packageFile.text.matchAll(/"\.\/dist\/([^"]+)\.js"/g)];
+  const targets = [...packageFile.text.matchAll(/"\.\/dist\/([^"*]+)\.js"/g)];
   return [...new Set(targets.map((match) => fromDerived(`${match[1]}.ts`)))];
 }
 

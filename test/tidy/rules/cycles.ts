@@ -78,12 +78,12 @@ export const cycles: Rule = {
       fileFromText("src/mm/b.ts", `export let a: import("./a.ts").A | undefined;`),
     ],
     "files of the command": [
-      fileFromText("src/cli/a.ts", `import { b } from "./b.ts";`),
-      fileFromText("src/cli/b.ts", `import { a } from "./a.ts";`),
+      fileFromText("command/src/a.ts", `import { b } from "./b.ts";`),
+      fileFromText("command/src/b.ts", `import { a } from "./a.ts";`),
     ],
     scenarios: [
-      fileFromText("scenarios/mm/a.ts", `import { b } from "./b.ts";`),
-      fileFromText("scenarios/mm/b.ts", `import { a } from "./a.ts";`),
+      fileFromText("command/scenarios/mm/a.ts", `import { b } from "./b.ts";`),
+      fileFromText("command/scenarios/mm/b.ts", `import { a } from "./a.ts";`),
     ],
     "a file that imports itself": [fileFromText("src/mm/a.ts", `import { b } from "./a.ts";`)],
   },

@@ -1,4 +1,4 @@
-/** @module A folder of src/ imports only itself and what stands below it; scenarios/ is a layer between all and the command. */
+/** @module A folder of src/ imports only itself and what stands below it. Above all of it stands command/: its scenarios, then its own files. */
 
 import { importsOf, workerEntriesOf } from "../imports.ts";
 import { fileFromText, isPackaged, type ProjectFile } from "../project-file.ts";
@@ -17,13 +17,13 @@ export const layers: readonly string[] = [
   "devices",
   "checker",
   "index.ts",
-  "scenarios",
-  "cli",
+  "command/scenarios",
+  "command/src",
 ];
 
 function layerOf(path: string): number {
-  const [top, folder] = path.split("/");
-  return layers.indexOf((top === "scenarios" ? top : folder) ?? "");
+  const [top = "", folder = ""] = path.split("/");
+  return layers.indexOf(top === "command" ? `${top}/${folder}` : folder);
 }
 
 function checkFile(file: ProjectFile): Finding[] {
@@ -36,8 +36,8 @@ function checkFile(file: ProjectFile): Finding[] {
   targets.push(...workerEntriesOf(file));
   for (const { path, line } of targets) {
     if (path === undefined) continue;
-    if (!/^(src|scenarios)\//.test(path)) {
-      const message = `imports ${path}; what ships stands in src/ and scenarios/`;
+    if (!/^(src|command)\//.test(path)) {
+      const message = `imports ${path}; what ships stands in src/ and command/`;
       findings.push({ path: file.path, line, message });
     } else if (layerOf(path) > from) {
       const message = `imports ${path}, which stands above it (${layers.join(" < ")}); turn the dependency round`;
@@ -61,21 +61,27 @@ export const layering: Rule = {
     "import from the tests": [fileFromText("src/mm/mm.ts", `import { x } from "../../test/mm/x.ts";`)],
     "unknown layer": [fileFromText("src/stuff/a.ts", `export const a: number = 1;`)],
     "the checker imports a scenario": [
-      fileFromText("src/checker/a.ts", `import { all } from "../../scenarios/all.ts";`),
+      fileFromText("src/checker/a.ts", `import { all } from "../../command/scenarios/all.ts";`),
     ],
-    "a scenario imports the command": [fileFromText("scenarios/a/b.ts", `import { run } from "../../src/cli/run.ts";`)],
-    "a scenario imports a test": [fileFromText("scenarios/a/b.ts", `import { x } from "../../test/mm/x.ts";`)],
-    "index imports cli": [fileFromText("src/index.ts", `export { main } from "./cli/main.ts";`)],
+    "a scenario imports the command": [
+      fileFromText("command/scenarios/a/b.ts", `import { run } from "../../src/run.ts";`),
+    ],
+    "a scenario imports a test": [
+      fileFromText("command/scenarios/a/b.ts", `import { x } from "../../../test/mm/x.ts";`),
+    ],
+    "index imports the command": [fileFromText("src/index.ts", `export { main } from "../command/src/main.ts";`)],
   },
   sound: {
     "downward import": [fileFromText("src/hmm/fault.ts", `import { fault } from "../mm/fault.ts";`)],
     "same layer": [fileFromText("src/mm/fault.ts", `import { a } from "./vma.ts"; import fs from "node:fs";`)],
     "the command imports the scenarios": [
-      fileFromText("src/cli/check.ts", `import { all } from "../../scenarios/all.ts";`),
+      fileFromText("command/src/check.ts", `import { all } from "../scenarios/all.ts";`),
     ],
     "a scenario imports what it explores": [
-      fileFromText("scenarios/a/b.ts", `import { x } from "../rig/x.ts"; import { y } from "../../src/mm/y.ts";`),
+      fileFromText("command/scenarios/a/b.ts", `import { x } from "../x.ts"; import "../../../src/mm/y.ts";`),
     ],
-    "cli imports the index": [fileFromText("src/cli/main.ts", `import { AddressSpace } from "../index.ts";`)],
+    "the command imports the index": [
+      fileFromText("command/src/main.ts", `import { AddressSpace } from "../../src/index.ts";`),
+    ],
   },
 };

@@ -6,7 +6,7 @@ import type { Finding, Rule } from "../rule.ts";
 
 const link = /\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)\s]*)?\)/g;
 /** Whole paths only: `src/mm/*.ts` and `src/<layer>/` speak of many files. */
-const quotedPath = /`((?:src|test|docs|scripts|scenarios|examples|bench|types)\/[\w./-]*\.\w+)`/g;
+const quotedPath = /`((?:src|command|test|docs|scripts|examples|bench|types)\/[\w./-]*\.\w+)`/g;
 
 function checkFile(file: ProjectFile, exists: (path: string) => boolean): Finding[] {
   const findings: Finding[] = [];

@@ -32,6 +32,6 @@ export const moduleHead: Rule = {
   sound: {
     "one line": [fileFromText("src/mm/a.ts", `/** @module ${sentence} */\nimport "./b.ts";`)],
     "several lines": [fileFromText("src/mm/a.ts", `/**\n * @module ${sentence}\n *\n * Locks: none.\n */\nf();`)],
-    "a script": [fileFromText("src/cli/main.ts", `#!/usr/bin/env node\n/** @module ${sentence} */\nf();`)],
+    "a script": [fileFromText("command/src/main.ts", `#!/usr/bin/env node\n/** @module ${sentence} */\nf();`)],
   },
 };

@@ -108,6 +108,6 @@ export const purity: Rule = {
     "a property of that name": [fileFromText("src/hmm/a.ts", `x.process.self(); const y = { window: 1 };`)],
     "a parameter of that name": [fileFromText("src/mm/a.ts", `function f(self: number) { return self; }`)],
     "a timer in sync": [fileFromText("src/sync/a.ts", `setTimeout(f, performance.now());`)],
-    "the console in the command": [fileFromText("src/cli/a.ts", `import "node:fs"; console.log(1);`)],
+    "the console in the command": [fileFromText("command/src/a.ts", `import "node:fs"; console.log(1);`)],
   },
 };

@@ -6,7 +6,7 @@ import type { Finding, Rule } from "../rule.ts";
 const lengthBytesMax = 512 * 1024;
 const builtFolders = /^(node_modules|dist|\.build|coverage)\//;
 const leftovers = /\.(tgz|zip|gz|log|orig|rej|swp|bak|node|wasm|tsbuildinfo)$|(^|\/)(\.DS_Store|core)$/;
-const packageAddress = /"resolved": "(?!https:\/\/registry\.npmjs\.org\/)[^"]*"/g;
+const packageAddress = /"resolved": "(?!https:\/\/registry\.npmjs\.org\/)[^"]*:\/\/[^"]*"/g;
 
 function checkFile(file: ProjectFile): Finding[] {
   const findings: Finding[] = [];
@@ -38,6 +38,7 @@ export const trackedFiles: Rule = {
   },
   sound: {
     "plain text": [fileFromText("docs/a.md", "text")],
+    "a package of this repository": [fileFromText("package-lock.json", `"resolved": "command"`)],
     "the public registry": [fileFromText("package-lock.json", `"resolved": "https://registry.npmjs.org/x.tgz"`)],
   },
 };

@@ -9,7 +9,12 @@ import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
 import { createDevice, registerDevice } from "../../../../src/devices/software/device-state.ts";
-import { DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "../../../../src/devices/software/device-table.ts";
+import {
+  DeviceTable,
+  ENTRY_LOCAL,
+  ENTRY_WRITE,
+  entryFrameNumber,
+} from "../../../../src/devices/software/device-table.ts";
 import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices/software/frames.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";

@@ -4,7 +4,12 @@
  */
 
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { MIRROR_OPS_IN_USE_MAX, dropMirrorOps, registerMirrorOps, useMirrorOps } from "../../../../src/hmm/mirror-ops.ts";
+import {
+  MIRROR_OPS_IN_USE_MAX,
+  dropMirrorOps,
+  registerMirrorOps,
+  useMirrorOps,
+} from "../../../../src/hmm/mirror-ops.ts";
 import { ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { type Task, doneNumber } from "../../../../src/sync/task.ts";

@@ -15,7 +15,10 @@ import { hmmRangeValid, hmmRangeWaitUntilValid, isOrphaned } from "../../../../s
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../../../src/notifier/mmu-notifier.ts";
 import { AssertionFailure, assert } from "../../../../src/sync/errors.ts";
 import { listedResources } from "../../../../src/sync/resources.ts";
 import { DONE, type Task } from "../../../../src/sync/task.ts";

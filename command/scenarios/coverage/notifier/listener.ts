@@ -6,7 +6,15 @@
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
-import { type Struct, type StructView, type WordArray, array, embed, struct, u32 } from "../../../../src/memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  struct,
+  u32,
+} from "../../../../src/memory/struct.ts";
 import { mmdrop, mmgrab } from "../../../../src/mm/mm.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";

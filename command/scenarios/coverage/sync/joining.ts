@@ -1,7 +1,13 @@
 /** @module Threads that join the machine and leave it at the same time, or leave while somebody takes them for dead. */
 
 import { Cell, Places } from "../../../../src/checker/pieces/program.ts";
-import { agentDied, agentRecordsLeft, listAgents, registerAgent, unregisterAgent } from "../../../../src/sync/agents.ts";
+import {
+  agentDied,
+  agentRecordsLeft,
+  listAgents,
+  registerAgent,
+  unregisterAgent,
+} from "../../../../src/sync/agents.ts";
 import {
   AGENT_DEAD,
   AGENT_FREE,
