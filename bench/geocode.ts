@@ -68,11 +68,11 @@ async function measureWith(
   await using device = await SoftwareDevice.create(space, { memoryBytes, threads: THREADS, name: "bench" });
   const kernel = device.kernel({
     module: new URL("../command/src/geocode/nearest-kernel.js", import.meta.url),
-    export: "nearest",
+    exportName: "nearest",
   });
   const ask = async (): Promise<number> => {
     const startMs = performance.now();
-    await kernel.dispatch(map.questionCount, { arguments: kernelArguments(map) });
+    await kernel.dispatch(map.questionCount, { args: kernelArguments(map) });
     return performance.now() - startMs;
   };
   return await measurePairs({ label, unit: "ms", rounds, onRound, ours: ask, plain: () => plain.run() });

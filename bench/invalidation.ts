@@ -80,10 +80,10 @@ class Rig {
     });
     const kernel = device.kernel({
       module: new URL("./invalidation-kernel.js", import.meta.url),
-      export: "serve",
+      exportName: "serve",
       mayReplay: false, // its answers stand outside of the address space
     });
-    const dispatch = kernel.dispatch(1, { arguments: [steady] });
+    const dispatch = kernel.dispatch(1, { args: [steady] });
     await Promise.race([isAsked, dispatch]);
     const rig = new Rig(space, device, control, pages, count, dispatch);
     channel.close();
@@ -136,7 +136,7 @@ class Rig {
     const seenAfter: number[] = [];
     Atomics.store(control, SEEN, 0);
     Atomics.store(control, GO, 0);
-    const invalidationsBefore = this.#device.stats().invalidations;
+    const invalidationsBefore = this.#device.statsSync().invalidations;
     for (let i = 0; i < this.#count; i++) {
       this.#spinUntil(USING, i + 1);
       const startMs = performance.now();
@@ -146,7 +146,7 @@ class Rig {
       seenAfter.push((performance.now() - startMs) * US_PER_MS);
       Atomics.store(control, GO, i + 1);
     }
-    if (this.#device.stats().invalidations - invalidationsBefore < this.#count) {
+    if (this.#device.statsSync().invalidations - invalidationsBefore < this.#count) {
       throw new Error("the device had nothing to let go of: this measures no invalidation");
     }
     return { returned: median(returned), seen: median(seenAfter) };

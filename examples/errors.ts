@@ -46,13 +46,13 @@ await space.munmap(big + 2 ** 18, 4 * 2 ** 20 - 2 ** 18);
 await space.mprotect(p, 4096, "read-write");
 await space.munmap(p + 5 * 4096, 4096);
 await using device = await SoftwareDevice.create(space, { memoryBytes: 8 * 4096 });
-const count = device.kernel({ module: new URL("./errors-kernel.js", import.meta.url), export: "countUp" });
-const fault = await failureOf(() => count.dispatch(16, { arguments: [p] }));
+const count = device.kernel({ module: new URL("./errors-kernel.js", import.meta.url), exportName: "countUp" });
+const fault = await failureOf(() => count.dispatch(16, { args: [p] }));
 assert.ok(fault instanceof DeviceFault);
 assert.deepEqual([fault.address, fault.access, fault.item], [p + 5 * 4096, "write", 5]);
 
 // The device is none the worse.
 await space.mmap(4096, { address: p + 5 * 4096, fixed: "noreplace" });
-await count.dispatch(16, { arguments: [p] });
+await count.dispatch(16, { args: [p] });
 assert.equal(space.u32.load(p + 5 * 4096), 1);
 console.log("and all of it goes on");

@@ -41,8 +41,8 @@ for (const [index, [, longitude, latitude]] of places.entries()) {
 }
 
 await using device = await SoftwareDevice.create(space, { memoryBytes: 32 * 4096, threads: 2 });
-const nearest = device.kernel({ module: new URL("./nearest-city-kernel.js", import.meta.url), export: "nearest" });
-const { faults, bytesToDevice } = await nearest.dispatch(places.length, { arguments: [tree, questions, answers] });
+const nearest = device.kernel({ module: new URL("./nearest-city-kernel.js", import.meta.url), exportName: "nearest" });
+const { faults, bytesToDevice } = await nearest.dispatch(places.length, { args: [tree, questions, answers] });
 
 for (const [index, [place]] of places.entries()) {
   const city = some[space.f64.load(space.f64.load(answers + index * 8) + CITY)];

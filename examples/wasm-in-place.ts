@@ -57,14 +57,14 @@ console.log(`the list begins at ${head}: value ${space.u32.load(head)}, next at 
 
 const result = await space.mmap(4096);
 await using device = await SoftwareDevice.create(space, { memoryBytes: 4096 });
-const sum = device.kernel({ module: new URL("./wasm-in-place-kernel.js", import.meta.url), export: "sum" });
-await sum.dispatch(1, { arguments: [head, result] });
+const sum = device.kernel({ module: new URL("./wasm-in-place-kernel.js", import.meta.url), exportName: "sum" });
+await sum.dispatch(1, { args: [head, result] });
 console.log(`the device adds up ${space.u32.load(result)}`); // 1 + 2 + ... + 100
 assert.equal(space.u32.load(result), 5050);
 
 // Both ways: the program sees what is stored through the address space, for it is the same memory.
 space.u32.store(head, 1001);
 assert.equal(new Uint32Array(memory.buffer)[head / 4], 1001);
-await sum.dispatch(1, { arguments: [head, result] });
+await sum.dispatch(1, { args: [head, result] });
 console.log(`and now ${space.u32.load(result)}`);
 assert.equal(space.u32.load(result), 6050);

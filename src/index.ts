@@ -5,23 +5,19 @@
  */
 
 export { DeviceFault, KernelFailure, type DeviceAccess } from "./devices/device-fault.ts";
-export {
-  type CommandResult,
-  type Device,
-  type DispatchResult,
-  SNAPSHOT_ERROR,
-  SNAPSHOT_NONE,
-  SNAPSHOT_READ,
-  SNAPSHOT_WRITE,
-  SNAPSHOT_ZERO,
+export type {
+  CommandResult,
+  Device,
+  DeviceKernel,
+  DeviceStats,
+  DispatchOptions,
+  DispatchResult,
+  SnapshotPage,
 } from "./devices/driver.ts";
 export type { Kernel } from "./devices/software/kernel.ts";
-export type { DeviceStats } from "./devices/software/device-stats.ts";
 export {
-  type DispatchOptions,
   SoftwareDevice,
   type SoftwareDeviceOptions,
-  type SoftwareKernel,
   type SoftwareKernelOptions,
 } from "./devices/software/software-device.ts";
 export type { ThreadPort } from "./host/section-channel.ts";

@@ -3,7 +3,7 @@
  * in an empty folder, imported, type-checked against, and the command run. knip looks for what nobody uses.
  */
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkFromCommand, checkTool } from "./check.mjs";
@@ -95,6 +95,17 @@ function npm(/** @type {readonly string[]} */ args, folder = rootPath) {
   return runCommand("npm", args, { cwd: folder, environment: { npm_config_update_notifier: "false" } });
 }
 
+/** @returns {Check} */
+function checkDeclarations() {
+  const name = "no published declaration is @internal";
+  const paths = readdirSync(`${rootPath}dist/src`, { recursive: true, encoding: "utf8" });
+  const internal = paths
+    .filter((path) => path.endsWith(".d.ts"))
+    .filter((path) => readFileSync(`${rootPath}dist/src/${path}`, "utf8").includes("@internal"));
+  if (internal.length === 0) return { name, result: "passed" };
+  return { name, result: "failed", detail: internal.join("\n") };
+}
+
 /** @typedef {{ filename: string, files: readonly { path: string }[] }} Tarball */
 
 /**
@@ -162,6 +173,7 @@ async function checkInstalled(folder) {
   const commandFiles = [...Object.values(command.bin ?? {}), "dist/scenarios/all.js"];
   const checks = [
     checkDependencies(library, command),
+    checkDeclarations(),
     checkContents("the library", ofLibrary.tarball, ["CHANGELOG.md", ...entryTargets(library)], libraryCode),
     checkContents("the command", ofCommand.tarball, commandFiles, commandCode),
   ];

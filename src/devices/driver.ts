@@ -42,27 +42,120 @@ export interface DispatchResult {
   readonly replays: number;
 }
 
-/** What every device offers to the program that owns it. */
-export interface Device extends AsyncDisposable {
-  readonly name: string;
-  /**
-   * Copies what the device sees at `address` into `into`: all of it or, when it fails, nothing. Rejects with DeviceFault at the first page that cannot be read. Addresses and lengths are
-   * bytes, aligned or not.
-   */
-  read(address: number, into: Uint8Array): Promise<CommandResult>;
-  /** Has the device store `from` at `address`. Rejects with DeviceFault at the first page that cannot be written; what lies before it may have been written. */
-  write(address: number, from: Uint8Array): Promise<CommandResult>;
-  /** What the CPU's page table says of a range, one SNAPSHOT_ byte for each page, without bringing anything in. `address` is a multiple of 4096. */
-  snapshot(address: number, lengthBytes: number): Promise<Uint8Array>;
+/**
+ * What a device has done since it was made. Whole numbers below 2^32; bytes are pages times 4096. The
+ * numbers of a running device belong to slightly different moments.
+ */
+export interface DeviceStats {
+  /** Accesses that found no translation and were served, duplicates included. */
+  readonly faults: number;
+  /** Rounds of service; each takes all faults that wait. */
+  readonly batches: number;
+  /** Faults of a batch that named a page a second time. */
+  readonly duplicates: number;
+  /** Pages brought to the device that nobody had asked for. */
+  readonly prefetched: number;
+  /** Pages copied to device memory. */
+  readonly pagesToDevice: number;
+  readonly bytesToDevice: number;
+  /** Pages that left device memory to make room. */
+  readonly evictions: number;
+  /** Calls by which the address space told the device to let go of a range. */
+  readonly invalidations: number;
+  /** Translations that these calls took away. */
+  readonly dropped: number;
+  /** Collisions: a range was invalidated while its pages were being brought in, and had to be read again. */
+  readonly retries: number;
+  /** Translations to frames in RAM: for stores and atomics, and for pages that cannot be copied. */
+  readonly remoteMaps: number;
+  /** Times that a page was found to bounce between the CPU's stores and the device's copies, and left in RAM for a while. */
+  readonly thrashing: number;
+  /** Work items that were run, to their end. */
+  readonly items: number;
+  /** Work items given up at a fault and run again later. */
+  readonly replays: number;
+  /** Faults that were waited for in the middle of a work item. */
+  readonly stalls: number;
+  /** Frames of device memory that hold a page now. */
+  readonly residentPages: number;
+  /** Frames of device memory: the budget. */
+  readonly memoryPages: number;
 }
 
-/** A page of a snapshot: not mapped, not readable, or no page for a device. */
-export const SNAPSHOT_ERROR = 0xff;
-/** Nothing is present there, or nothing that could be used without a fault. */
-export const SNAPSHOT_NONE = 0x00;
-/** Present, and may not be stored to as it is. A page of which a device holds a copy is of this kind. */
-export const SNAPSHOT_READ = 0x01;
-/** Present, and may be stored to as it is. */
-export const SNAPSHOT_WRITE = 0x02;
-/** With SNAPSHOT_READ: the page of zeros. */
-export const SNAPSHOT_ZERO = 0x10;
+/** What a dispatch hands to its kernel. */
+export interface DispatchOptions {
+  /** The third argument of every call of the kernel; numbers, such as addresses. */
+  readonly args?: readonly number[];
+}
+
+/** A function that a device runs for many work items. Made by `Device.kernel`. */
+export interface DeviceKernel {
+  /**
+   * Runs the kernel for work items 0 to `items` - 1 on the device's threads. Dispatches of one device
+   * run one after the other. Rejects with
+   * - DeviceFault (address, access, item, reason) when an item touches what no mapping allows; with
+   *   `code` ESRCH when the address space is gone,
+   * - KernelFailure (item, cause) when the kernel throws, or is no plain function that is done when
+   *   it returns (async, a generator),
+   * - HmmError ENODEV when a thread of the device is gone, EBADF when the device is disposed of,
+   *   ENOENT when there is no such module, EINVAL for bad arguments, no such kernel or a module
+   *   that cannot be loaded.
+   *
+   * Items that had begun before may have run to their end; none ran twice. The device and the address
+   * space stay usable, but for ENODEV.
+   */
+  dispatch(items: number, options?: DispatchOptions): Promise<DispatchResult>;
+}
+
+/**
+ * What a device's snapshot says of one page.
+ *
+ * - `"none"`: nothing is present there, or nothing that could be used without a fault.
+ * - `"read"`: present, and may not be stored to as it is. So is a page of which a device holds a copy.
+ * - `"zero"`: the same, and it is the page of zeros.
+ * - `"write"`: present, and may be stored to as it is.
+ * - `"error"`: not mapped, not readable, or no page for a device.
+ */
+export type SnapshotPage = "none" | "read" | "zero" | "write" | "error";
+
+/**
+ * What every device offers to the program that owns it. `KernelOptions`: how a kernel is named, which
+ * differs from device to device.
+ *
+ * @example
+ * ```ts
+ * import { type Device, type DeviceKernel } from "hmm-ts";
+ *
+ * async function runOn(device: Device, kernel: DeviceKernel, address: number): Promise<void> {
+ *   const { items } = await kernel.dispatch(1000, { args: [address] });
+ *   const { faults } = await device.stats();
+ *   console.log(`${device.name}: ${items} items, ${faults} faults so far`);
+ * }
+ * console.log(typeof runOn); // function
+ * ```
+ */
+export interface Device<KernelOptions = never> extends AsyncDisposable {
+  readonly name: string;
+  /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
+  kernel(options: KernelOptions): DeviceKernel;
+  /**
+   * Copies what the device sees at `address` into `into`: all of it or, when it fails, nothing. Rejects
+   * with DeviceFault at the first page that cannot be read. Addresses and lengths are bytes, aligned or
+   * not.
+   */
+  read(address: number, into: Uint8Array): Promise<CommandResult>;
+  /**
+   * Has the device store `from` at `address`. Rejects with DeviceFault at the first page that cannot be
+   * written; what lies before it may have been written.
+   */
+  write(address: number, from: Uint8Array): Promise<CommandResult>;
+  /**
+   * What the CPU's page table says of a range, page by page, without bringing anything in. `address` is a
+   * multiple of 4096.
+   */
+  snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]>;
+  /** What the device has done so far; after its end, what it had done. */
+  stats(): Promise<DeviceStats>;
+  /** As {@link Device.stats}, at once. */
+  statsSync(): DeviceStats;
+}

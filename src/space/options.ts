@@ -120,7 +120,7 @@ export interface MmapOptions {
   /** Maps this memory of the caller's in place, without a copy, instead of fresh zeroed memory. */
   readonly buffer?: SharedArrayBuffer | SharedWasmMemory | undefined;
   /** Where in `buffer` the mapping starts, in bytes, a multiple of 4096. Default 0. */
-  readonly offset?: number | undefined;
+  readonly offsetBytes?: number | undefined;
 }
 
 /**
@@ -238,14 +238,16 @@ function placementOf(options: MmapOptions): number {
 export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequest {
   checkObject("mmap", options);
   checkBoolean("mmap", "shared", options.shared);
-  const { address = 0, offset = 0, buffer } = options;
+  const { address = 0, offsetBytes = 0, buffer } = options;
   if (!Number.isSafeInteger(address) || address < 0) {
     throw invalid("mmap", "the address is not a whole number from 0 on; give a multiple of 4096", address);
   }
-  if (!Number.isSafeInteger(offset) || offset < 0 || offset % PAGE_BYTES !== 0) {
-    throw invalid("mmap", `the offset is ${formatValue(offset)}; give a multiple of 4096`);
+  if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes % PAGE_BYTES !== 0) {
+    throw invalid("mmap", `offsetBytes is ${formatValue(offsetBytes)}; give a multiple of 4096`);
   }
-  if (offset !== 0 && buffer === undefined) throw invalid("mmap", "there is an offset but no buffer; give both");
+  if (offsetBytes !== 0 && buffer === undefined) {
+    throw invalid("mmap", "there are offsetBytes but no buffer; give both");
+  }
   if (buffer !== undefined && options.shared === false) {
     throw invalid("mmap", "a buffer cannot be mapped privately; leave out shared, or copy it with write()");
   }
@@ -256,7 +258,7 @@ export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequ
     protection: protectionBits("mmap", options.protection ?? "read-write"),
     shared: options.shared ?? buffer !== undefined,
     bufferPfn: 0,
-    offsetPages: offset / PAGE_BYTES,
+    offsetPages: offsetBytes / PAGE_BYTES,
   };
 }
 

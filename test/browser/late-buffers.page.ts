@@ -52,7 +52,7 @@ pageTest("a device runs on buffers that were mapped after it was made", async ()
   const space = await AddressSpace.create({ ramBytes: 2 ** 20 });
   const peer = await Peer.start(space);
   const device = await SoftwareDevice.create(space, { memoryBytes: 4 * PAGE, threads: 2 });
-  const kernel = device.kernel({ module: new URL("./chain-kernels.js", import.meta.url), export: "sumChain" });
+  const kernel = device.kernel({ module: new URL("./chain-kernels.js", import.meta.url), exportName: "sumChain" });
   const buffer = new SharedArrayBuffer(2 * PAGE);
   const mine = await space.mmap(2 * PAGE, { buffer });
   const theirs = await peer.do("mapBuffer", PAGE, 0, 0);
@@ -60,7 +60,7 @@ pageTest("a device runs on buffers that were mapped after it was made", async ()
   await space.write(theirs, new Uint8Array(16));
   space.u32.store(theirs + 8, 41);
   new Float64Array(buffer)[0] = theirs;
-  await kernel.dispatch(1, { arguments: [mine, mine + PAGE, mine + PAGE + 4] });
+  await kernel.dispatch(1, { args: [mine, mine + PAGE, mine + PAGE + 4] });
   checkEqual(new Uint32Array(buffer)[1024], 41, "the sum that the device stored in the buffer");
   await device[Symbol.asyncDispose]();
   await peer.leave();

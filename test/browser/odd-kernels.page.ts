@@ -27,7 +27,7 @@ pageTest("a device refuses what is no kernel, says what is wrong with a module, 
   const p = await space.mmap(PAGE);
   const device = await SoftwareDevice.create(space, { memoryBytes: 4 * PAGE });
   const dispatch = (source: string): Promise<unknown> =>
-    device.kernel({ module: moduleOf(source), export: "kernel" }).dispatch(1, { arguments: [p] });
+    device.kernel({ module: moduleOf(source), exportName: "kernel" }).dispatch(1, { args: [p] });
   const expected: readonly (readonly [source: string, says: RegExp])[] = [
     ["export function (", /does not parse: .*Function statements require a function name/],
     ['import { a } from "data:text/javascript,";', /does not parse: .*does not provide an export named 'a'/],

@@ -168,9 +168,9 @@ pageTest("a kernel follows their pointers on a software device, while Workers ch
     const sums = await space.mmap(chains * 4 + PAGE);
     const total = sums + chains * 4;
     const device = await SoftwareDevice.create(space, { memoryBytes: 16 * PAGE, threads: 2 });
-    const kernel = device.kernel({ module: new URL("./chain-kernels.js", import.meta.url), export: "sumChain" });
+    const kernel = device.kernel({ module: new URL("./chain-kernels.js", import.meta.url), exportName: "sumChain" });
     const churn = [a.do("churn", 1, 100), b.do("churn", 2, 100)];
-    const result = await kernel.dispatch(chains, { arguments: [heads, sums, total] });
+    const result = await kernel.dispatch(chains, { args: [heads, sums, total] });
     await Promise.all(churn);
     const expected = Array.from({ length: chains }, (_, chain) => chain * ((chain % 7) + 1));
     checkEqual(String(await readWords(space, sums, chains)), String(expected), "the sums");
@@ -182,9 +182,9 @@ pageTest("a kernel follows their pointers on a software device, while Workers ch
     check(result.faults > 0 && result.bytesToDevice > 0, "the device took faults, and copied pages");
     note(`${result.faults} device faults, ${result.batches} batches, ${result.invalidations} invalidations`);
 
-    const missing = await codeOf(() => kernel.dispatch(1, { arguments: [heads + 2 ** 40, sums, total] }));
+    const missing = await codeOf(() => kernel.dispatch(1, { args: [heads + 2 ** 40, sums, total] }));
     checkEqual(missing, "EFAULT", "a kernel that touches what is not mapped");
-    const again = await kernel.dispatch(chains, { arguments: [heads, sums, total] });
+    const again = await kernel.dispatch(chains, { args: [heads, sums, total] });
     checkEqual(again.items, chains, "items of a dispatch after the failure");
     await device[Symbol.asyncDispose]();
   }),

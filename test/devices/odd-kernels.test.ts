@@ -43,12 +43,12 @@ describe("on a device with two threads", () => {
   });
 
   const dispatch = (name: string, module: URL = kernels, items = 3): Promise<unknown> =>
-    device.kernel({ module, export: name }).dispatch(items, { arguments: [at] });
+    device.kernel({ module, exportName: name }).dispatch(items, { args: [at] });
 
   /** Whatever happened before: the device works. */
   async function checkDevice(): Promise<void> {
     space.u32.store(at, 0);
-    const { items } = await device.kernel({ module: kernels, export: "tally" }).dispatch(50, { arguments: [at, 1] });
+    const { items } = await device.kernel({ module: kernels, exportName: "tally" }).dispatch(50, { args: [at, 1] });
     assert.equal(items, 50);
     assert.equal(space.u32.load(at), 50);
   }

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
-import { SoftwareDevice, type SoftwareKernel } from "../../src/devices/software/software-device.ts";
+import type { DeviceKernel } from "../../src/devices/driver.ts";
+import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { BufferNotHere } from "../../src/memory/sections.ts";
 import { MIB, PAGE, makeSpace, randomFrom, stampPages } from "./rig.ts";
@@ -19,7 +20,7 @@ async function withDevice(
     readonly debug?: boolean;
     readonly faultTimeoutMs?: number;
   },
-  body: (device: SoftwareDevice, space: AddressSpace, kernel: (name: string) => SoftwareKernel) => Promise<void>,
+  body: (device: SoftwareDevice, space: AddressSpace, kernel: (name: string) => DeviceKernel) => Promise<void>,
 ): Promise<void> {
   const { frames, threads = 2, debug = false, ...rest } = options;
   const space = makeSpace({ debug, ramBytes: 32 * MIB });
@@ -30,7 +31,7 @@ async function withDevice(
     ...rest,
   });
   try {
-    await body(device, space, (name) => device.kernel({ module, export: name }));
+    await body(device, space, (name) => device.kernel({ module, exportName: name }));
   } finally {
     await device[Symbol.asyncDispose]();
     assert.deepEqual(leftOf(space), [], "nothing of the device is left");
@@ -75,7 +76,7 @@ describe("dispatch", () => {
         const sums = space.mmapSync(4 * PAGE);
         stampPages(space, source, PAGES, 7);
         const items = 1000;
-        const result = await kernel("sum").dispatch(items, { arguments: [source, sums, PAGES, 5] });
+        const result = await kernel("sum").dispatch(items, { args: [source, sums, PAGES, 5] });
         for (let item = 0; item < items; item++) {
           let total = 0;
           for (let i = 0; i < 5; i++) total += 7 + ((item * 37 + i * 101) % PAGES);
@@ -83,8 +84,8 @@ describe("dispatch", () => {
         }
         assert.equal(result.items, items);
         assert.ok(result.faults > 0 && result.batches > 0 && result.seconds > 0);
-        assert.equal(device.stats().items, items);
-        assert.ok(device.stats().residentPages <= frames);
+        assert.equal(device.statsSync().items, items);
+        assert.ok(device.statsSync().residentPages <= frames);
       }));
   }
 
@@ -92,7 +93,7 @@ describe("dispatch", () => {
     withDevice({ frames: 4 }, async (_device, space, kernel) => {
       const counters = space.mmapSync(8 * PAGE);
       const items = 40_000;
-      const dispatch = kernel("tally").dispatch(items, { arguments: [counters, 8] });
+      const dispatch = kernel("tally").dispatch(items, { args: [counters, 8] });
       const state = watched(dispatch);
       let added = 0;
       while (state.isRunning) {
@@ -109,20 +110,20 @@ describe("dispatch", () => {
     withDevice({ frames: 8 }, async (device, space, kernel) => {
       const counters = space.mmapSync(PAGE);
       const tally = kernel("tally");
-      const all = [100, 0, 1, 1000].map((items) => tally.dispatch(items, { arguments: [counters, 1] }));
+      const all = [100, 0, 1, 1000].map((items) => tally.dispatch(items, { args: [counters, 1] }));
       assert.deepEqual(
         (await Promise.all(all)).map(({ items }) => items),
         [100, 0, 1, 1000],
       );
       assert.equal(space.u32.load(counters), 1101);
-      assert.equal(device.stats().items, 1101);
+      assert.equal(device.statsSync().items, 1101);
     }));
 
   test("a user's buffer that is mapped after the device was made", () =>
     withDevice({ frames: 8 }, async (_device, space, kernel) => {
       const buffer = new SharedArrayBuffer(2 * PAGE);
       const address = space.mmapSync(2 * PAGE, { buffer });
-      await kernel("tally").dispatch(500, { arguments: [address, 2] });
+      await kernel("tally").dispatch(500, { args: [address, 2] });
       assert.equal(new Uint32Array(buffer)[0]! + new Uint32Array(buffer)[1024]!, 500);
       space.munmapSync(address, 2 * PAGE);
     }));
@@ -139,9 +140,9 @@ describe("dispatch", () => {
     await Promise.all(
       devices.map(async (device, i) => {
         await device
-          .kernel({ module, export: "sum" })
-          .dispatch(1000, { arguments: [data, sums + i * 4 * PAGE, PAGES, 4] });
-        await device.kernel({ module, export: "tally" }).dispatch(3000, { arguments: [counters, 1] });
+          .kernel({ module, exportName: "sum" })
+          .dispatch(1000, { args: [data, sums + i * 4 * PAGE, PAGES, 4] });
+        await device.kernel({ module, exportName: "tally" }).dispatch(3000, { args: [counters, 1] });
       }),
     );
     assert.equal(space.u32.load(counters), 6000);
@@ -156,11 +157,11 @@ describe("dispatch", () => {
 describe("what goes wrong in a dispatch", () => {
   test("a stray access rejects with address, access and item; space and device go on", () =>
     withDevice({ frames: 8 }, async (_device, space, kernel) => {
-      const failure = await failureOf(kernel("stray").dispatch(200, { arguments: [2 ** 41] }));
+      const failure = await failureOf(kernel("stray").dispatch(200, { args: [2 ** 41] }));
       assert.ok(failure instanceof DeviceFault);
       assert.deepEqual([failure.code, failure.access, failure.address, failure.item], ["EFAULT", "write", 2 ** 41, 70]);
       const counters = space.mmapSync(PAGE);
-      await kernel("tally").dispatch(100, { arguments: [counters, 1] });
+      await kernel("tally").dispatch(100, { args: [counters, 1] });
       assert.equal(space.u32.load(counters), 100);
     }));
 
@@ -173,7 +174,7 @@ describe("what goes wrong in a dispatch", () => {
       assert.match(failure.message, /item five/);
       assert.ok((await failureOf(kernel("oddThrower").dispatch(1))) instanceof KernelFailure);
       const counters = space.mmapSync(PAGE);
-      await kernel("tally").dispatch(100, { arguments: [counters, 1] });
+      await kernel("tally").dispatch(100, { args: [counters, 1] });
       assert.equal(space.u32.load(counters), 100);
     }));
 
@@ -182,22 +183,22 @@ describe("what goes wrong in a dispatch", () => {
       assert.equal((await failureOf(kernel("nothing").dispatch(1))).code, "EINVAL");
       assert.equal((await failureOf(kernel("notAFunction").dispatch(1))).code, "EINVAL");
       const nowhere = "./no-such-module.js";
-      const missing = device.kernel({ module: new URL(nowhere, import.meta.url), export: "x" });
+      const missing = device.kernel({ module: new URL(nowhere, import.meta.url), exportName: "x" });
       assert.equal((await failureOf(missing.dispatch(1))).code, "ENOENT");
       for (const items of [-1, 1.5, Number.NaN, 2 ** 31, Infinity]) {
         assert.equal((await failureOf(kernel("thrower").dispatch(items))).code, "EINVAL", String(items));
       }
       const strings: number[] = JSON.parse('["1"]');
-      assert.equal((await failureOf(kernel("tally").dispatch(1, { arguments: strings }))).code, "EINVAL");
+      assert.equal((await failureOf(kernel("tally").dispatch(1, { args: strings }))).code, "EINVAL");
     }));
 
   test("a thread that ends in the middle fails the dispatch, and the device can be disposed of", () =>
     withDevice({ frames: 8 }, async (_device, space, kernel) => {
       const data = space.mmapSync(PAGES * PAGE);
       stampPages(space, data, PAGES);
-      const failure = await failureOf(kernel("suicide").dispatch(PAGES, { arguments: [data] }));
+      const failure = await failureOf(kernel("suicide").dispatch(PAGES, { args: [data] }));
       assert.equal(failure.code, "ENODEV");
-      assert.equal((await failureOf(kernel("tally").dispatch(1, { arguments: [data, 1] }))).code, "ENODEV");
+      assert.equal((await failureOf(kernel("tally").dispatch(1, { args: [data, 1] }))).code, "ENODEV");
       space.u32.store(data, 5);
       assert.equal(space.u32.load(data), 5);
     }));
@@ -206,14 +207,14 @@ describe("what goes wrong in a dispatch", () => {
     const space = makeSpace();
     const flag = space.mmapSync(PAGE);
     const device = await SoftwareDevice.create(space, { memoryBytes: 8 * PAGE, threads: 1 });
-    const dispatch = failureOf(device.kernel({ module, export: "forever" }).dispatch(1, { arguments: [flag] }));
+    const dispatch = failureOf(device.kernel({ module, exportName: "forever" }).dispatch(1, { args: [flag] }));
     while (space.u32.load(flag) !== 1) await new Promise((resolve) => setImmediate(resolve));
     const disposal = device[Symbol.asyncDispose]();
     assert.equal(device[Symbol.asyncDispose](), disposal, "once");
     await disposal;
     assert.match((await dispatch).code, /ENODEV|ECANCELED/);
     assert.equal((await failureOf(device.read(flag, new Uint8Array(4)))).code, "EBADF");
-    assert.equal(device.stats().memoryPages, 8);
+    assert.equal(device.statsSync().memoryPages, 8);
     assert.deepEqual(leftOf(space), []);
     await space.dispose();
   });
@@ -243,10 +244,10 @@ describe("what goes wrong in a dispatch", () => {
     const space = makeSpace();
     const data = space.mmapSync(PAGE);
     const device = await SoftwareDevice.create(space, { memoryBytes: 8 * PAGE });
-    const kernel = device.kernel({ module, export: "tally" });
-    await kernel.dispatch(10, { arguments: [data, 1] });
+    const kernel = device.kernel({ module, exportName: "tally" });
+    await kernel.dispatch(10, { args: [data, 1] });
     await space.dispose();
-    const failure = await failureOf(kernel.dispatch(10, { arguments: [data, 1] }));
+    const failure = await failureOf(kernel.dispatch(10, { args: [data, 1] }));
     assert.ok(failure instanceof DeviceFault);
     assert.deepEqual([failure.code, failure.address], ["ESRCH", data]);
     assert.match(failure.message, /its address space is gone/);
@@ -270,7 +271,7 @@ describe("storms", () => {
       };
       for (let page = 0; page < PAGES; page++) store(page);
       for (let round = 0; round < 4; round++) {
-        const dispatch = kernel("checkPairs").dispatch(items, { arguments: [data, verdicts, PAGES] });
+        const dispatch = kernel("checkPairs").dispatch(items, { args: [data, verdicts, PAGES] });
         const state = watched(dispatch);
         while (state.isRunning) {
           for (let i = 0; i < 20; i++) store(random(PAGES));
@@ -295,8 +296,8 @@ describe("storms", () => {
         await dispatch;
         for (let item = 0; item < items; item++) assert.equal(space.u32.load(verdicts + item * 4), 2, `item ${item}`);
       }
-      assert.ok(device.stats().invalidations > 0);
-      assert.ok(device.stats().residentPages <= 12);
+      assert.ok(device.statsSync().invalidations > 0);
+      assert.ok(device.statsSync().residentPages <= 12);
     });
   });
 });

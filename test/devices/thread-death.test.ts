@@ -47,8 +47,8 @@ async function round(
   const { result: device, workers } = await startedBy(() =>
     SoftwareDevice.create(space, { memoryBytes: (1 + random(16)) * PAGE, threads: 2 }),
   );
-  const kernel = device.kernel({ module, export: "sum", mayReplay: random(2) === 0 });
-  const dispatch = kernel.dispatch(200_000, { arguments: [data, sums, PAGES, 6] }).catch((error: unknown) => error);
+  const kernel = device.kernel({ module, exportName: "sum", mayReplay: random(2) === 0 });
+  const dispatch = kernel.dispatch(200_000, { args: [data, sums, PAGES, 6] }).catch((error: unknown) => error);
   await pause(random(30));
   // The CPU's stores keep invalidations coming, in which a device thread may be waited for.
   for (let i = random(50); i > 0; i--) space.u32.store(data + random(PAGES) * PAGE, i);

@@ -54,7 +54,7 @@ for (const form of FORMS) {
       withSpace(async (space) => {
         const buffer = new SharedArrayBuffer(8 * PAGE);
         new Uint32Array(buffer).forEach((_, i, words) => (words[i] = i));
-        const p = (await call(space, form, "mmap", 2 * PAGE, { buffer, offset: 3 * PAGE })) as number;
+        const p = (await call(space, form, "mmap", 2 * PAGE, { buffer, offsetBytes: 3 * PAGE })) as number;
         assert.deepEqual([space.u32.load(p), space.u32.load(p + PAGE)], [3072, 4096]);
       }));
 
@@ -65,7 +65,7 @@ for (const form of FORMS) {
         const fixed = "replace";
         await call(space, form, "mmap", 2 * PAGE, { address: FAR, fixed, buffer });
         await call(space, form, "mmap", 4 * PAGE, { address: FAR + 32 * PAGE, fixed, buffer });
-        await call(space, form, "mmap", 2 * PAGE, { address: FAR + 2 * PAGE, fixed, buffer, offset: 2 * PAGE });
+        await call(space, form, "mmap", 2 * PAGE, { address: FAR + 2 * PAGE, fixed, buffer, offsetBytes: 2 * PAGE });
         assert.equal(sectionsOf(space), before + 1);
         assert.equal(mapLines(space).length, 2);
         space.u32.store(FAR + 3 * PAGE, 6);
@@ -117,7 +117,7 @@ for (const form of FORMS) {
     test("a view of it is the buffer itself", () =>
       withSpace(async (space) => {
         const buffer = new SharedArrayBuffer(4 * PAGE);
-        const p = (await call(space, form, "mmap", 3 * PAGE, { buffer, offset: PAGE })) as number;
+        const p = (await call(space, form, "mmap", 3 * PAGE, { buffer, offsetBytes: PAGE })) as number;
         using view = (await call(space, form, "view", p + PAGE, 2 * PAGE, "write")) as View;
         assert.equal(view.bytes.buffer, buffer);
         assert.equal(view.bytes.byteOffset, 2 * PAGE);
@@ -153,7 +153,7 @@ for (const form of FORMS) {
         const buffer = new SharedArrayBuffer(PAGE, { maxByteLength: 4 * PAGE });
         const p = (await call(space, form, "mmap", PAGE, { address: FAR, fixed: "replace", buffer })) as number;
         buffer.grow(3 * PAGE);
-        await call(space, form, "mmap", 2 * PAGE, { address: p + PAGE, fixed: "replace", buffer, offset: PAGE });
+        await call(space, form, "mmap", 2 * PAGE, { address: p + PAGE, fixed: "replace", buffer, offsetBytes: PAGE });
         space.u32.store(p + 2 * PAGE, 3);
         assert.equal(new Uint32Array(buffer)[2048], 3);
         assert.equal(mapLines(space).length, 1);

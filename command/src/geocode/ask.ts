@@ -36,19 +36,19 @@ export async function askDevice(
   { memoryBytes, threads, seed, onProgress }: AskOptions,
 ): Promise<AskReport> {
   await using device = await SoftwareDevice.create(space, { memoryBytes, threads, name: "geocode" });
-  const kernel = device.kernel({ module: new URL("./nearest-kernel.js", import.meta.url), export: "nearest" });
+  const kernel = device.kernel({ module: new URL("./nearest-kernel.js", import.meta.url), exportName: "nearest" });
   const census = startCensus(space, map, cities, seed);
   const progress = setInterval(() => onProgress(space.u32.load(map.control + CONTROL_ANSWERED)), PROGRESS_MS);
   try {
     const start = performance.now();
-    const dispatch = kernel.dispatch(map.questionCount, { arguments: kernelArguments(map) });
+    const dispatch = kernel.dispatch(map.questionCount, { args: kernelArguments(map) });
     dispatch.catch(() => {}); // heard below, unless the census fails first
     // A census that dies has a report to blame for it; the questions would go on and prove nothing.
     await Promise.race([dispatch, census.result]);
     await dispatch;
     const seconds = (performance.now() - start) / 1000;
     census.send("stop");
-    return { seconds, device: device.stats(), census: await census.result };
+    return { seconds, device: device.statsSync(), census: await census.result };
   } finally {
     clearInterval(progress);
     census.send("stop"); // a second one does no harm

@@ -16,7 +16,7 @@ import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
 import { monotonicMs } from "../../sync/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/task.ts";
-import { SNAPSHOT_ERROR, SNAPSHOT_NONE, SNAPSHOT_READ, SNAPSHOT_WRITE, SNAPSHOT_ZERO } from "../driver.ts";
+import type { SnapshotPage } from "../driver.ts";
 import { entryFrameNumber } from "./device-table.ts";
 import { type FaultService, entryAllows } from "./fault-service.ts";
 import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "./span-service.ts";
@@ -202,10 +202,22 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
   }
 }
 
+/** By the byte that a snapshot has of a page. */
+const SNAPSHOT_PAGES: readonly SnapshotPage[] = ["none", "read", "zero", "write", "error"];
+
+/** What the bytes that a snapshot command filled say. */
+export function snapshotPages(bytes: Uint8Array): SnapshotPage[] {
+  return Array.from(bytes, (byte) => SNAPSHOT_PAGES[byte] ?? "error");
+}
+
 function snapshotByte(entry: number): number {
-  if (entryIsValid(entry, DEFAULT_ENCODING)) {
-    if (entryIsWritable(entry, DEFAULT_ENCODING)) return SNAPSHOT_WRITE;
-    return entryPfn(entry, DEFAULT_ENCODING) === ZERO_PFN ? SNAPSHOT_ZERO | SNAPSHOT_READ : SNAPSHOT_READ;
+  return SNAPSHOT_PAGES.indexOf(snapshotPage(entry));
+}
+
+function snapshotPage(entry: number): SnapshotPage {
+  if (!entryIsValid(entry, DEFAULT_ENCODING)) {
+    return entry === DEFAULT_ENCODING.values.none ? "none" : "error";
   }
-  return entry === DEFAULT_ENCODING.values.none ? SNAPSHOT_NONE : SNAPSHOT_ERROR;
+  if (entryIsWritable(entry, DEFAULT_ENCODING)) return "write";
+  return entryPfn(entry, DEFAULT_ENCODING) === ZERO_PFN ? "zero" : "read";
 }

@@ -7,6 +7,7 @@
 import { atomicAdd, plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
+import type { DeviceStats } from "../driver.ts";
 import { DeviceRecord } from "./device-record.ts";
 
 /** Index of a counter. */
@@ -28,43 +29,6 @@ export const THRASHING: Counter = 10;
 export const REPLAYS: Counter = 11;
 export const STALLS: Counter = 12;
 export const ITEMS: Counter = 13;
-
-/** Counts since the device was made. Whole numbers below 2^32; bytes are pages times 4096. */
-export interface DeviceStats {
-  /** Accesses that found no translation and were served, duplicates included. */
-  readonly faults: number;
-  /** Rounds of service; each takes all faults that wait. */
-  readonly batches: number;
-  /** Faults of a batch that named a page a second time. */
-  readonly duplicates: number;
-  /** Pages brought to the device that nobody had asked for. */
-  readonly prefetched: number;
-  /** Pages copied to device memory. */
-  readonly pagesToDevice: number;
-  readonly bytesToDevice: number;
-  /** Pages that left device memory to make room. */
-  readonly evictions: number;
-  /** Calls by which the address space told the device to let go of a range. */
-  readonly invalidations: number;
-  /** Translations that these calls took away. */
-  readonly dropped: number;
-  /** Collisions: a range was invalidated while its pages were being brought in, and had to be read again. */
-  readonly retries: number;
-  /** Translations to frames in RAM: for stores and atomics, and for pages that cannot be copied. */
-  readonly remoteMaps: number;
-  /** Times that a page was found to bounce between the CPU's stores and the device's copies, and left in RAM for a while. */
-  readonly thrashing: number;
-  /** Work items that were run, to their end. */
-  readonly items: number;
-  /** Work items given up at a fault and run again later. */
-  readonly replays: number;
-  /** Faults that were waited for in the middle of a work item. */
-  readonly stalls: number;
-  /** Frames of device memory that hold a page now. */
-  readonly residentPages: number;
-  /** Frames of device memory: the budget. */
-  readonly memoryPages: number;
-}
 
 const COUNTERS_AT: number = DeviceRecord.offset.counters;
 

@@ -15,11 +15,19 @@ import { hasPanicked } from "../../sync/panic.ts";
 import { runAsync } from "../../sync/run-async.ts";
 import type { Task } from "../../sync/task.ts";
 import { DeviceFault } from "../device-fault.ts";
-import type { CommandResult, Device, DispatchResult } from "../driver.ts";
-import { COMMANDS, type CommandName, type CommandOutcome } from "./commands.ts";
+import type {
+  CommandResult,
+  Device,
+  DeviceKernel,
+  DeviceStats,
+  DispatchOptions,
+  DispatchResult,
+  SnapshotPage,
+} from "../driver.ts";
+import { COMMANDS, type CommandName, type CommandOutcome, snapshotPages } from "./commands.ts";
 import { type DeviceRecord, THREADS_MAX } from "./device-record.ts";
 import type { DeviceStateOptions } from "./device-state.ts";
-import { type DeviceStats, readStats } from "./device-stats.ts";
+import { readStats } from "./device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
 import type { FaultService } from "./fault-service.ts";
 import { FRAMES_MAX } from "./frames.ts";
@@ -43,36 +51,13 @@ export interface SoftwareKernelOptions {
   /** The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's threads import it. */
   readonly module: URL;
   /** Its name there. It is called with a TypedAccess, the number of the work item, and the dispatch's arguments. */
-  readonly export: string;
+  readonly exportName: string;
   /** False for a kernel with effects outside of the address space: its work items are never begun twice, and wait for each fault. Default true. */
   readonly mayReplay?: boolean;
 }
 
-/** What a dispatch hands to its kernel. */
-export interface DispatchOptions {
-  /** The third argument of every call of the kernel; numbers, such as addresses. */
-  readonly arguments?: readonly number[];
-}
-
 /** Work items of one dispatch at most. */
 const ITEMS_MAX: number = 2 ** 31 - 1;
-
-/** A function that a device runs for many work items. Made by `SoftwareDevice.kernel`. */
-export interface SoftwareKernel {
-  /**
-   * Runs the kernel for work items 0 to `items` - 1 on the device's threads. Dispatches of one device run one after the other. Rejects with
-   * - DeviceFault (address, access, item, reason) when an item touches what no mapping allows; with
-   *   `code` ESRCH when the address space is gone,
-   * - KernelFailure (item, cause) when the kernel throws, or is no plain function that is done when
-   *   it returns (async, a generator),
-   * - HmmError ENODEV when a thread of the device is gone, EBADF when the device is disposed of,
-   *   ENOENT when there is no such module, EINVAL for bad arguments, no such kernel or a module
-   *   that cannot be loaded.
-   *
-   * Items that had begun before may have run to their end; none ran twice. The device and the address space stay usable, but for ENODEV.
-   */
-  dispatch(items: number, options?: DispatchOptions): Promise<DispatchResult>;
-}
 
 /**
  * A device made of Workers, with a page table and memory of its own, that follows the same pointers as the CPU.
@@ -84,8 +69,8 @@ export interface SoftwareKernel {
  * await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
  * const address = await space.mmap(4096);
  * await using device = await SoftwareDevice.create(space, { memoryBytes: 2 ** 20, threads: 2 });
- * const kernel = device.kernel({ module: new URL("./square-kernel.js", import.meta.url), export: "square" });
- * await kernel.dispatch(1000, { arguments: [address] });
+ * const kernel = device.kernel({ module: new URL("./square-kernel.js", import.meta.url), exportName: "square" });
+ * await kernel.dispatch(1000, { args: [address] });
  * console.log(space.u32.load(address + 4 * 999)); // 998001
  * ```
  *
@@ -99,7 +84,7 @@ export interface SoftwareKernel {
  * }
  * ```
  */
-export class SoftwareDevice implements Device {
+export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   readonly name: string;
   readonly #space: AddressSpace;
   readonly #machine: AddressSpace["machine"];
@@ -141,16 +126,16 @@ export class SoftwareDevice implements Device {
   }
 
   /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
-  kernel(options: SoftwareKernelOptions): SoftwareKernel {
-    const { module, export: exported, mayReplay = true } = options;
+  kernel(options: SoftwareKernelOptions): DeviceKernel {
+    const { module, exportName, mayReplay = true } = options;
     const url = new URL(module).href;
     return {
-      dispatch: async (items: number, { arguments: args = [] }: DispatchOptions = {}): Promise<DispatchResult> => {
+      dispatch: async (items: number, { args = [] }: DispatchOptions = {}): Promise<DispatchResult> => {
         checkWhole("items", items, 0, ITEMS_MAX, 1, "dispatch");
         if (!args.every((argument) => typeof argument === "number"))
           throw invalid("dispatch", "an argument is not a number; give numbers");
         this.#check("dispatch");
-        const order = { kind: "run", module: url, export: exported, items, args: [...args], mayReplay } as const;
+        const order = { kind: "run", module: url, exportName, items, args: [...args], mayReplay } as const;
         const dispatch = this.#lastDispatch.then(() => this.#run(order));
         this.#lastDispatch = dispatch.catch(() => {});
         return await dispatch;
@@ -158,8 +143,11 @@ export class SoftwareDevice implements Device {
     };
   }
 
-  /** What the device has done so far; after its end, what it had done. */
-  stats(): DeviceStats {
+  async stats(): Promise<DeviceStats> {
+    return this.statsSync();
+  }
+
+  statsSync(): DeviceStats {
     return this.#finalStats ?? readStats(this.#record);
   }
 
@@ -173,12 +161,12 @@ export class SoftwareDevice implements Device {
     return await this.#command("write", address, from.length, from);
   }
 
-  async snapshot(address: number, lengthBytes: number): Promise<Uint8Array> {
+  async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
     checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES, PAGE_BYTES, "snapshot");
     checkWhole("lengthBytes", lengthBytes, 1, TASK_SIZE_PAGES * PAGE_BYTES - address, 1, "snapshot");
     const bytes = new Uint8Array(Math.ceil(lengthBytes / PAGE_BYTES));
     await this.#command("snapshot", address, lengthBytes, bytes);
-    return bytes;
+    return snapshotPages(bytes);
   }
 
   /** Ends the device: a running dispatch is given up (ECANCELED), commands under way end first, its Workers leave. Doing it again does nothing. */

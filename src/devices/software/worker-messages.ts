@@ -29,7 +29,7 @@ export type OwnerMessage =
       readonly kind: "run";
       /** The module of the kernel, and its name there. */
       readonly module: string;
-      readonly export: string;
+      readonly exportName: string;
       readonly items: number;
       readonly args: readonly number[];
       readonly mayReplay: boolean;

@@ -8,7 +8,7 @@ import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { DeviceFault, KernelFailure } from "../../../../src/devices/device-fault.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
-import type { DeviceStats } from "../../../../src/devices/software/device-stats.ts";
+import type { DeviceStats } from "../../../../src/devices/driver.ts";
 import type { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { beginDispatch, stopDispatch } from "../../../../src/devices/software/item-runner.ts";
 import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
