@@ -36,7 +36,7 @@ export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
   if (at === 0) return ENOMEM;
   const hmm = Hmm.at(machine.memory, at);
   hmmInit(hmm, mm.at);
-  yield* mmgrab(mm); // H3; pairs with the mmdrop in hmmFreeRcu
+  yield* mmgrab(mm); // H3 of hmm-struct.ts; pairs with the mmdrop in hmmFreeRcu
   yield* mmuNotifierRegister(machine, mm.notifiers, hmm.notifier, HMM_NOTIFIER_OPS);
   yield* replayHolds(machine, mm, hmm.notifier);
 

@@ -27,14 +27,14 @@ export function* hmmPut(machine: Machine, hmm: Hmm): Task<void> {
  * memory goes. Linux: `hmm_free`.
  */
 function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
-  const mm = Mm.at(machine.memory, hmm.mm); // H3: the grab is still ours
+  const mm = Mm.at(machine.memory, hmm.mm); // H3 of hmm-struct.ts: the grab is still ours
   yield* mm.pageTableLock.lock();
   if (mm.hmm === hmm.at) mm.hmm = 0; // a successor may already stand there (H4)
   yield* mm.pageTableLock.unlock();
 
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
   const srcu = yield* notifierSrcu(machine);
-  yield* srcu.call(HMM_FREE_RCU, hmm.rcu.at); // H1: a call-back may still be reading it
+  yield* srcu.call(HMM_FREE_RCU, hmm.rcu.at); // H1 of hmm-struct.ts: a call-back may still be reading it
 }
 
 /**

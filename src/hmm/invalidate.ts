@@ -41,8 +41,8 @@ import { HmmRangeRecord, invalidateStamp, rangesOf, settleStamp } from "./range-
 
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
 export function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
-  const hmm = Hmm.at(machine.memory, listener); // its memory: H1
-  if (!(yield* hmm.refs.getNotZero())) return 0; // H2: being freed, so nobody is left to tell
+  const hmm = Hmm.at(machine.memory, listener); // its memory: H1 of hmm-struct.ts
+  if (!(yield* hmm.refs.getNotZero())) return 0; // H2 of hmm-struct.ts: being freed, so nobody is left to tell
   yield* markRanges(machine, hmm, range);
   const answer = yield* callMirrors(machine, hmm, range);
   if (answer !== 0) {
@@ -121,7 +121,7 @@ function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<
 /** Pages have changed. Pairs with a start that returned 0. */
 export function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range: InvalidateRange): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);
-  if (!(yield* hmm.refs.getNotZero())) return; // H2
+  if (!(yield* hmm.refs.getNotZero())) return; // H2 of hmm-struct.ts
   yield* notifiersDecrement(hmm, range);
   yield* hmmPut(machine, hmm);
 }

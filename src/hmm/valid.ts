@@ -55,7 +55,7 @@ export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAI
 }
 
 /**
- * Notes the stamp (S3), before anything is read. EBUSY: an invalidation of the range is in flight, so what would be
+ * Notes the stamp (S3 of range-record.ts), before anything is read. EBUSY: an invalidation of the range is in flight, so what would be
  * read is about to change. ENODEV: the mirror is gone.
  */
 export function* armRange(range: HmmRange): Task<Errno> {
@@ -66,7 +66,7 @@ export function* armRange(range: HmmRange): Task<Errno> {
   return stampIsValid(stamp) ? 0 : EBUSY;
 }
 
-/** The mirror's thread died: the range will never be valid again (S4). */
+/** The mirror's thread died: the range will never be valid again (S4 of range-record.ts). */
 export function isOrphaned(range: HmmRange): boolean {
   return readStamp(range.record) === STAMP_ORPHANED;
 }

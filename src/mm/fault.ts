@@ -14,7 +14,7 @@
  *     protection none           entry restored to present, then as above
  *
  *   F1  The caller holds the mmap lock at least for reading, and an mm user; so vmas and tables stay.
- *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the entry that was judged (P1, P3); who loses gives
+ *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the entry that was judged (P1, P3 of pte.ts); who loses gives
  *       its frame back and reports success, and the access is simply tried again.
  *   F3  "Sole user" is `Ram.pageIsSole`. An entry gets a second user only by fork (mmap lock for writing), so who is found to be sole stays so while F1 holds.
  *       Shared vmas never ask. References that are no entry's (F4) come and go: they may make somebody copy needlessly, which is harmless.
@@ -184,7 +184,7 @@ function* makeWritable(machine: Machine, index: number, pte: number): Task<Errno
   return 0;
 }
 
-/** A device that holds a read copy must drop it before the frame is written (D8 of docs/ARCHITECTURE.md). */
+/** A device that holds a read copy must drop it before the frame is written (track.ts). */
 function* tellAround(machine: Machine, mm: Mm, page: number, exchange: Task<unknown>): Task<void> {
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);

@@ -33,7 +33,7 @@ import { invalidateRange } from "./zap.ts";
  * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]` becomes 1 where page `startPage + i` may be copied now, 0 elsewhere. Holding the
  * mmap lock at least for reading, with a range registered over the pages whose sequence was noted before.
  *
- * True: some entry was writable, so the listeners were told (P2), those of the caller among them: its range is stale, and it has to fault and track again, which then
+ * True: some entry was writable, so the listeners were told (P2 of pte.ts), those of the caller among them: its range is stale, and it has to fault and track again, which then
  * finds nothing writable. Without telling, a device that stores to the frame itself would go on storing, and the copy of another would go stale unheard.
  */
 export function* trackRange(
@@ -86,7 +86,7 @@ function trackLeaf(
 }
 
 /**
- * P2: nobody's range over the pages is valid from before the first right is taken until the last store made with it is over.
+ * P2 of pte.ts: nobody's range over the pages is valid from before the first right is taken until the last store made with it is over.
  *
  * @stepped pte
  */

@@ -2,7 +2,7 @@
  * @module mm/view-hold
  * Frames that a typed array looks at: pinned, in a row, until the view is closed. The role of Linux `pin_user_pages` (`mm/gup.c`), with two additions that typed arrays
  * need: the frames must be contiguous, so they are gathered into one run when they are not; and a write view keeps devices out, since
- * its stores go by no entry: it is an invalidation that lasts from open to close (D10).
+ * its stores go by no entry: it is an invalidation that lasts from open to close.
  *
  *   W1  The view's struct holds an mm user, and a pin (with a count) of each frame. It is listed among what its thread owns: when that dies, the reaper closes it.
  *   W2  A write view is in `mm.holds` exactly while its start has been told and its end has not; both happen holding the mmap lock for writing.
@@ -80,7 +80,7 @@ export function* endHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
 }
 
 /**
- * Tells a listener that has just been registered of the write views that are open, whose start it missed (N3). Holding the mmap lock for writing, since before
+ * Tells a listener that has just been registered of the write views that are open, whose start it missed (N3 of notifier/mmu-notifier.ts). Holding the mmap lock for writing, since before
  * the registration.
  */
 export function* replayHolds(machine: Machine, mm: Mm, node: MmuNotifier): Task<void> {

@@ -105,7 +105,7 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     removeResource(machine.memory, hold.slot);
     return result;
   }
-  yield* mmget(mm); // the caller's user keeps it from 0 (R2); this one is the view's own (W1)
+  yield* mmget(mm); // the caller's user keeps it from 0 (R2); this one is the view's own (W1 of view-hold.ts)
   for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.pagePin(hold.pfn + i);
   if (hold.isWrite !== 0) {
     yield* beginHold(machine, mm, hold);

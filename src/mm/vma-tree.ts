@@ -98,7 +98,7 @@ function predecessor(memory: SharedMemory, mm: Mm, page: number): number {
   return best;
 }
 
-/** Links a vma whose range is free (V1): list and tree. */
+/** Links a vma whose range is free (V1 of vma-map.ts): list and tree. */
 export function treeInsert(memory: SharedMemory, mm: Mm, vma: Vma): void {
   const prev = predecessor(memory, mm, vma.startPage);
   const next = prev === 0 ? mm.vmaFirst : Vma.at(memory, prev).next;

@@ -3,7 +3,8 @@
  * Tells listeners before and after the CPU's page tables change, and when the address space dies. Follows Linux `mm/mmu_notifier.c`
  * (register, unregister, release, invalidate start and end) with the unwinding that Linux got in 2021.
  *
- *   N1, N2  The list may be walked without its lock: see subscriptions.ts.
+ * N1 and N2 of subscriptions.ts say why the list may be walked without its lock.
+ *
  *   N3  Every start and every end is called holding the mmap lock (read or write), except by exit, which is alone. Registration holds it
  *       for writing: so no listener is linked between a start and its end, and it never hears an end whose start it missed.
  *       An invalidation that outlives its caller's lock (a write view) is told to a new listener by whoever registers it.
@@ -118,7 +119,7 @@ export function* mmuNotifierUnregister(
 
 /**
  * Unlinks a listener and returns at once: no release, no waiting. Call-backs may still be running, so its memory must be freed by
- * a deferred call of `notifierSrcu` (N2). Legal inside a call-back. Linux: `mmu_notifier_unregister_no_release`.
+ * a deferred call of `notifierSrcu` (N2 of subscriptions.ts). Legal inside a call-back. Linux: `mmu_notifier_unregister_no_release`.
  */
 export function* mmuNotifierUnregisterNoRelease(subscriptions: NotifierSubscriptions, node: MmuNotifier): Task<void> {
   yield* unlinkNode(subscriptions, node);

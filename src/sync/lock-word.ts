@@ -141,7 +141,7 @@ export abstract class OwnedLock {
     const { words } = memory;
     const seen = atomicCompareExchange(words, at, FREE, memory.ownerBase | currentTask.serial | mark);
     if (seen === FREE) {
-      words[memory.heldNext + TAG] = this.tag; // H1
+      words[memory.heldNext + TAG] = this.tag; // H1 of held-locks.ts
       words[memory.heldNext] = at;
       noteExclusive(memory);
     }
@@ -183,7 +183,7 @@ export abstract class OwnedLock {
     const slot = words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a thread that does not hold it`);
     const seen = atomicExchange(words, at, FREE);
-    words[slot] = 0; // H1
+    words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
     if ((seen & WAITERS) !== 0) futexWake(words, at, 1);
   }

@@ -174,7 +174,7 @@ export class RwSem {
     for (let state = atomicLoad(words, at); mayRead(state);) {
       const seen = atomicCompareExchange(words, at, state, withReader(state));
       if (seen === state) {
-        words[slot] = at; // H1
+        words[slot] = at; // H1 of held-locks.ts
         noteCounted(memory, slot);
         pushShared(memory, at);
         return true;
@@ -189,7 +189,7 @@ export class RwSem {
     const { memory, at } = this;
     const words = memory.words;
     if (atomicCompareExchange(words, at, NOBODY, WRITER) !== NOBODY) return false;
-    words[memory.heldNext + TAG] = this.exclusiveTag; // H1
+    words[memory.heldNext + TAG] = this.exclusiveTag; // H1 of held-locks.ts
     words[memory.heldNext] = at;
     noteExclusive(memory);
     return true;
@@ -205,7 +205,7 @@ export class RwSem {
     const words = memory.words;
     const place = countedSlot(memory, at, this.queuedReadTag);
     atomicAdd(words, at + QUEUED_READERS, 1);
-    words[place] = at; // H1
+    words[place] = at; // H1 of held-locks.ts
     noteCounted(memory, place);
   }
 
@@ -221,7 +221,7 @@ export class RwSem {
     for (let state = atomicLoad(words, at); !isQueueFull(state);) {
       const seen = atomicCompareExchange(words, at, state, state + QUEUED_WRITER);
       if (seen === state) {
-        words[place] = at; // H1
+        words[place] = at; // H1 of held-locks.ts
         noteCounted(memory, place);
         return true;
       }
@@ -244,7 +244,7 @@ export class RwSem {
       const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
       if (seen === state) {
         words[memory.heldNext + TAG] = this.exclusiveTag;
-        words[memory.heldNext] = at; // H1, and the place in the queue is given up as directly
+        words[memory.heldNext] = at; // H1 of held-locks.ts, and the place in the queue is given up as directly
         if (--words[place + COUNT]! === 0) words[place] = 0;
         noteExclusive(memory);
         return true;
@@ -364,7 +364,7 @@ export class RwSem {
     const slot = findHeld(memory, at, this.sharedTag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a reader that does not hold it`);
     const state = atomicSub(words, at, READER) - READER;
-    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1
+    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
     popShared(memory, at);
     // Only the last reader has anybody to wake: readers wait for writers alone.
@@ -388,7 +388,7 @@ export class RwSem {
       const after = ((state & ~WRITER) + stay) | turn;
       const seen = atomicCompareExchange(words, at, state, after);
       if (seen === state) {
-        if (stay !== 0) words[readerSlot] = at; // H1
+        if (stay !== 0) words[readerSlot] = at; // H1 of held-locks.ts
         words[slot] = 0;
         state = after;
         break;

@@ -171,7 +171,7 @@ export class Srcu {
     const slot = countedSlot(memory, at, this.tag);
     const index = readerIndex(atomicLoad(words, at + STATE));
     atomicAdd(words, at + ACTIVE + index, 1);
-    words[slot] = at; // H1
+    words[slot] = at; // H1 of held-locks.ts
     noteCounted(memory, slot);
     pushShared(memory, at);
     return index;
@@ -188,7 +188,7 @@ export class Srcu {
     const slot = findHeld(memory, at, this.tag);
     if (slot === 0) bug(`a read section of ${this.lockClass.name} is ended by a thread that is in none`);
     const before = atomicSub(words, at + ACTIVE + index, 1);
-    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1
+    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
     popShared(memory, at);
     return before === 1 && !isIdle(atomicLoad(words, at + STATE));

@@ -1,6 +1,6 @@
 /**
  * @module Every page module (`*.page.ts` beside this file) in a real Chromium; each test that it registers is one node:test
- * test here. To add one, write `name.page.ts` and register tests with pageTest: nothing else. Pages are cross-origin
+ * test here. To add one, write `<name>.page.ts` and register tests with pageTest: nothing else. Pages are cross-origin
  * isolated, except those named `*.unisolated.page.ts`.
  */
 

@@ -16,7 +16,7 @@ function makeBuddy(pages: number, skipped = 0, roomPages: number = pages): Buddy
   return buddy;
 }
 
-/** B2, B3, and that the blocks are exactly the free pages of the model. */
+/** B2 and B3 of buddy.ts, and that the blocks are exactly the free pages of the model. */
 function checkAgainst(buddy: Buddy, isFree: readonly boolean[], where: string): void {
   const seen = isFree.map(() => false);
   const starts = new Map(buddy.freeBlocks().map(({ page, order }) => [page, order]));

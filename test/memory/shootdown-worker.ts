@@ -1,6 +1,6 @@
 /**
  * @module A thread that loads or adds through a translation of one page, while the test takes the translation away again and again
- * and gives the frame to someone else. See threads.ts for the jobs; the broken ones do by hand what translation.ts must not do.
+ * and gives the frame to someone else. See threads.ts for the jobs; the broken ones do by hand what soft-tlb.ts must not do.
  */
 
 import { parentPort, workerData } from "node:worker_threads";

@@ -47,7 +47,7 @@ class Duel {
     atomicStore(this.machine.memory.words, this.words.pte, pfn * 2 + 1);
   }
 
-  /** X1: out of the table, generation up, wait for stores. The frame is somebody else's after that. */
+  /** X1 of soft-tlb.ts: out of the table, generation up, wait for stores. The frame is somebody else's after that. */
   unmap(): void {
     atomicStore(this.machine.memory.words, this.words.pte, 0);
     run(this.machine, this.shootdown.flush(PAGE_UNDER_FIRE, PAGE_UNDER_FIRE + 1));

@@ -10,7 +10,7 @@
  * covered it before may have depended on what came later.
  *
  * It may explore a part only: what begins with the steps before its root. Whoever owns the depths
- * above the root (see shared-tree.ts) is told of the sequences that would go there, and owns what
+ * above the root (see parallel/order-split.ts) is told of the sequences that would go there, and owns what
  * sleeps and waits there; copies of that are kept here, so that few are told in vain.
  *
  * O1. A step that is asleep or was begun, wherever that is, covers every sequence that may begin

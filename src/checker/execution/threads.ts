@@ -105,7 +105,7 @@ export class Threads {
     if (!this.#options.lockdep) return undefined;
     const { words } = this.#memory;
     const next = this.#heldNext[task]!;
-    // H2: all that are listed lie below `next`, and that slot is free.
+    // H2 of held-locks.ts: all that are listed lie below `next`, and that slot is free.
     if (next === this.#start.heldNext[task] && words[next] === 0) return undefined;
     const slot = words[next] === 0 ? next - 1 : next;
     return heldClassName(words[slot + TAG]!);

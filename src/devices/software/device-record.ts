@@ -1,7 +1,7 @@
 /**
  * @module devices/software/device-record
  * The software device as it lies in the kernel heap: all that its threads, and the threads that change mappings, must agree on. What the parts mean is said
- * where they are used: device-table.ts (page table), frames.ts (device memory), service-turn.ts, fault-ring.ts, thrash.ts, dispatch-words.ts, device-stats.ts; its birth and its end are device-state.ts.
+ * where they are used: device-table.ts (page table), frames.ts (device memory), service-turn.ts, fault-ring.ts, thrash.ts, item-runner.ts, device-stats.ts; its birth and its end are device-state.ts.
  *
  * Locks, outermost first. The turn is none of sync's locks, for whoever has it drops mm users, which may take an address space down:
  *

@@ -114,7 +114,7 @@ export class DeviceTable {
   }
 
   /**
-   * Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes before the driver lock is dropped (D2).
+   * Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes before the driver lock is dropped (device-record.ts, D2).
    *
    * @stepped device entry
    */

@@ -5,6 +5,7 @@ import { atomics } from "./atomics.ts";
 import { bareAnnouncements } from "./bare-announcements.ts";
 import { bannedWords } from "./banned-words.ts";
 import { changelog } from "./changelog.ts";
+import { citations } from "./citations.ts";
 import { cycles } from "./cycles.ts";
 import { deadExports } from "./dead-exports.ts";
 import { layering } from "./layering.ts";
@@ -38,5 +39,6 @@ export const allRules: readonly Rule[] = [
   trackedFiles,
   workerEntries,
   links,
+  citations,
   changelog,
 ];
