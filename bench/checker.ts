@@ -1,14 +1,21 @@
 /**
- * @module How fast the checker explores: executions a second on one core, what a second thread adds, and, for orientation, the
- * programs of which Nidhugg's times with its optimal algorithm are known. Its executions are of compiled code under an
- * interpreter and its machine was another, so those ratios say no more than of which size things are.
+ * @module How fast the checker explores: executions a second on one core, what a second thread
+ * adds, and, for orientation, the programs of which Nidhugg's times with its optimal algorithm are
+ * known. Its executions are of compiled code under an interpreter and its machine was another, so
+ * those ratios say no more than of which size things are.
  */
 
 import { explore } from "../src/checker/explore.ts";
 import { exploreInParallel } from "../src/checker/parallel/parallel.ts";
 import type { AnyScenario } from "../src/checker/scenario.ts";
 import { dispatcher, filesystem, indexer } from "../test/checker/programs/locks.ts";
-import { fib, floatingRead, lamport, lastzero, readers } from "../test/checker/programs/variables.ts";
+import {
+  fib,
+  floatingRead,
+  lamport,
+  lastzero,
+  readers,
+} from "../test/checker/programs/variables.ts";
 import { type MeasureOptions, type Measurement, type Reading, median } from "./figure.ts";
 import { measurePairs } from "./pairs.ts";
 import { roundCounter } from "./round-counter.ts";
@@ -35,13 +42,20 @@ const LARGE_CLASSES = 10_000;
 function exploreAll(program: AnyScenario, classes: number): number {
   const seen = explore(program, { lockdep: false, symmetry: false });
   if (seen.classes !== classes || seen.blocked !== 0 || !seen.complete) {
-    throw new Error(`${program.name} has ${classes} classes; ${seen.classes} were seen, ${seen.blocked} blocked`);
+    throw new Error(
+      `${program.name} has ${classes} classes; ${seen.classes} were seen, ${seen.blocked} blocked`,
+    );
   }
   return seen.seconds;
 }
 
 /** Executions a second, against those asked for. */
-function measureSpeed(program: AnyScenario, classes: number, rounds: number, onRound: () => void): Promise<Reading> {
+function measureSpeed(
+  program: AnyScenario,
+  classes: number,
+  rounds: number,
+  onRound: () => void,
+): Promise<Reading> {
   return measurePairs({
     label: `${program.name}, ${classes.toLocaleString("en")} executions by one thread, against ${ASKED_PER_SECOND.toLocaleString("en")} a second`,
     unit: "executions/s",
@@ -54,13 +68,24 @@ function measureSpeed(program: AnyScenario, classes: number, rounds: number, onR
 
 async function exploreIn(scenario: string, classes: number, jobs: number): Promise<number> {
   const module = new URL("../test/checker/parallel-programs.js", import.meta.url);
-  const seen = await exploreInParallel({ module, scenario, jobs, options: { lockdep: false, symmetry: false } });
-  if (seen.classes !== classes || seen.blocked !== 0) throw new Error(`${scenario}: ${seen.classes} classes were seen`);
+  const seen = await exploreInParallel({
+    module,
+    scenario,
+    jobs,
+    options: { lockdep: false, symmetry: false },
+  });
+  if (seen.classes !== classes || seen.blocked !== 0)
+    throw new Error(`${scenario}: ${seen.classes} classes were seen`);
   return seen.seconds;
 }
 
 /** Speed-up by a second thread, against the one asked for; each side starts its threads anew. */
-function measureThreads(program: AnyScenario, classes: number, rounds: number, onRound: () => void): Promise<Reading> {
+function measureThreads(
+  program: AnyScenario,
+  classes: number,
+  rounds: number,
+  onRound: () => void,
+): Promise<Reading> {
   return measurePairs({
     label: `${program.name} by two Workers instead of one, against a speed-up of ${ASKED_SPEED_UP}x`,
     unit: "s",
@@ -73,7 +98,12 @@ function measureThreads(program: AnyScenario, classes: number, rounds: number, o
 }
 
 /** How often our time goes into the published one. */
-function measurePublished(program: AnyScenario, classes: number, seconds: number, rounds: number): Reading {
+function measurePublished(
+  program: AnyScenario,
+  classes: number,
+  seconds: number,
+  rounds: number,
+): Reading {
   const times = Array.from({ length: rounds }, () => exploreAll(program, classes));
   return {
     label: `${program.name}, ${classes.toLocaleString("en")} classes, against Nidhugg's published time`,

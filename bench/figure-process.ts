@@ -1,6 +1,7 @@
 /**
- * @module One figure in a process of its own, so that no figure sees another's compiled code, garbage or memory. Started by main.ts with the
- * figure's name; tells it on the IPC channel how it gets on and what came out. By hand: `node figure-process.js NAME`.
+ * @module One figure in a process of its own, so that no figure sees another's compiled code,
+ * garbage or memory. Started by main.ts with the figure's name; tells it on the IPC channel how it
+ * gets on and what came out. By hand: `node figure-process.js NAME`.
  */
 
 import { argv, exit } from "node:process";
@@ -15,7 +16,8 @@ export type FigureMessage =
 function tell(message: FigureMessage): Promise<void> {
   return new Promise((resolve, reject) => {
     if (process.send === undefined) {
-      if (message.kind === "done") process.stdout.write(`${JSON.stringify(message.measurement, undefined, 2)}\n`);
+      if (message.kind === "done")
+        process.stdout.write(`${JSON.stringify(message.measurement, undefined, 2)}\n`);
       resolve();
       return;
     }

@@ -1,6 +1,7 @@
 /**
- * @module What a figure is: a ratio between something of this project and the plain thing that it is compared with, both measured in one run, in
- * turns, on one machine. How the turns are taken is in pairs.ts, which figures there are in figures.ts.
+ * @module What a figure is: a ratio between something of this project and the plain thing that it
+ * is compared with, both measured in one run, in turns, on one machine. How the turns are taken is
+ * in pairs.ts, which figures there are in figures.ts.
  */
 
 /** Where the ratio has to be. */
@@ -47,7 +48,10 @@ export interface Figure {
   readonly method: string;
   /** What profiles taught, above all where the bound is missed. */
   readonly lessons?: string;
-  /** It is about the checker, so it is taken with the modules that the checker is loaded from: those with stepping forms. */
+  /**
+   * It is about the checker, so it is taken with the modules that the checker is loaded from: those
+   * with stepping forms.
+   */
   readonly explores?: true;
   readonly load: () => Promise<Measure>;
 }
@@ -62,13 +66,20 @@ export function median(values: readonly number[]): number {
 /** The reading that decides: of those that the bound asks for, the one that is worst for us. */
 export function worstReading(readings: readonly Reading[], { kind }: Bound): Reading | undefined {
   const sign = kind === "at most" ? -1 : 1;
-  return readings.filter(({ isBound }) => isBound).toSorted((a, b) => sign * (median(a.ratios) - median(b.ratios)))[0];
+  return readings
+    .filter(({ isBound }) => isBound)
+    .toSorted((a, b) => sign * (median(a.ratios) - median(b.ratios)))[0];
 }
 
-/** Whether the median of the worst reading keeps the bound. A ratio counts as 1.0 if it rounds to that. */
+/**
+ * Whether the median of the worst reading keeps the bound. A ratio counts as 1.0 if it rounds to
+ * that.
+ */
 export function isKept(readings: readonly Reading[], bound: Bound): boolean {
   const worst = worstReading(readings, bound);
   if (worst === undefined) return false;
   const ratio = Math.round(median(worst.ratios) * 100) / 100;
-  return bound.kind === "at most" ? ratio <= bound.ratio + (bound.ratio === 1 ? 0.05 : 0) : ratio >= bound.ratio;
+  return bound.kind === "at most"
+    ? ratio <= bound.ratio + (bound.ratio === 1 ? 0.05 : 0)
+    : ratio >= bound.ratio;
 }

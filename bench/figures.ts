@@ -1,11 +1,15 @@
-/** @module The figures, in the order of the table. Each is measured in a process of its own: see main.ts. */
+/**
+ * @module The figures, in the order of the table. Each is measured in a process of its own: see
+ * main.ts.
+ */
 
 import type { Figure } from "./figure.ts";
 
 export const figures: readonly Figure[] = [
   {
     name: "snapshot",
-    title: "snapshot walk of 1 GiB of populated pages, against the same walk in C at -O2 over the same table",
+    title:
+      "snapshot walk of 1 GiB of populated pages, against the same walk in C at -O2 over the same table",
     bound: { kind: "at most", ratio: 2 },
     method:
       "`hmmRangeSnapshot` over 262,144 entries, the mmap lock held; the C program maps a copy of the kernel heap and writes the same entries, and its checksum must be ours.",
@@ -15,7 +19,8 @@ export const figures: readonly Figure[] = [
     name: "load",
     title: "`space.u32.load` that hits, against a plain typed-array load",
     bound: { kind: "at most", ratio: 5 },
-    method: "1 MiB in 256 pages: in order, in random order, and each load at the address that the one before it found.",
+    method:
+      "1 MiB in 256 pages: in order, in random order, and each load at the address that the one before it found.",
     load: async () => (await import("./load-hits.ts")).measureLoadHits,
   },
   {
@@ -28,7 +33,8 @@ export const figures: readonly Figure[] = [
   },
   {
     name: "touch",
-    title: "first touch of 256 MiB through the fault path, against filling a fresh SharedArrayBuffer",
+    title:
+      "first touch of 256 MiB through the fault path, against filling a fresh SharedArrayBuffer",
     bound: { kind: "at most", ratio: 3 },
     method:
       "mmap and one `space.u32.store` to each page, frames never used before. Against `fill` of all 256 MiB of a fresh buffer; against it once more with our pages filled too, so that both end with the same bytes; and against one store to each page of a fresh buffer.",
@@ -38,14 +44,16 @@ export const figures: readonly Figure[] = [
     name: "threads",
     title: "two threads faulting in disjoint mappings, against one",
     bound: { kind: "at least", ratio: 1.6 },
-    method: "Two Workers map and touch 64 MiB each at the same time, or one does; the ratio is of pages a second.",
+    method:
+      "Two Workers map and touch 64 MiB each at the same time, or one does; the ratio is of pages a second.",
     lessons:
       "What the two share is the mmap lock, taken for reading at every fault (two atomic operations on one word, whose cache line goes back and forth), and the frame allocator once in 32 pages. The first profile showed one stall of 3 ms a run and 0.9x: the thread that was done first unmapped its pages, which takes the lock for writing; so both clear up together now, and begin together.",
     load: async () => (await import("./thread-faults.ts")).measureThreadFaults,
   },
   {
     name: "invalidation",
-    title: "invalidation round trip to a device in another Worker, against a bare Atomics wait/notify ping-pong",
+    title:
+      "invalidation round trip to a device in another Worker, against a bare Atomics wait/notify ping-pong",
     bound: { kind: "at most", ratio: 2 },
     method:
       "The device's Worker loads one word all the time, or has just loaded it; a store, `madvise` or `munmap` by the main thread until it returns, and until the device sees the new value. The ping-pong is between the same two threads.",
@@ -53,7 +61,8 @@ export const figures: readonly Figure[] = [
   },
   {
     name: "geocode",
-    title: "geocode through the device's page table, against the same search on plain arrays in as many Workers",
+    title:
+      "geocode through the device's page table, against the same search on plain arrays in as many Workers",
     bound: { kind: "at most", ratio: 4 },
     method:
       "The same questions in the same order, two threads on either side, the tree of all cities; device memory for a quarter of the tree, and for all of it.",

@@ -1,7 +1,8 @@
 /**
- * @module First touch: every page of a new mapping takes a fault, gets a frame that was never used and is written. Against buffers that are fresh from
- * the operating system. One machine for all rounds of a reading, with RAM for all of them: a program has one, and V8 throws compiled code away with the
- * objects that it was compiled for.
+ * @module First touch: every page of a new mapping takes a fault, gets a frame that was never used
+ * and is written. Against buffers that are fresh from the operating system. One machine for all
+ * rounds of a reading, with RAM for all of them: a program has one, and V8 throws compiled code
+ * away with the objects that it was compiled for.
  */
 
 import { AddressSpace } from "../src/index.ts";
@@ -31,7 +32,9 @@ export async function measureFirstTouch(options: MeasureOptions): Promise<Measur
     ours: (space: AddressSpace, lengthBytes: number) => void,
     plain: () => void,
   ): Promise<Reading> => {
-    await using space = await AddressSpace.create({ ramBytes: (rounds + 1) * lengthBytes + 16 * MiB });
+    await using space = await AddressSpace.create({
+      ramBytes: (rounds + 1) * lengthBytes + 16 * MiB,
+    });
     const afterWarming = (work: () => void) => async (): Promise<number> => {
       await warmMemory(lengthBytes + 16 * MiB);
       return timeMs(work);
@@ -60,7 +63,10 @@ function touchPages(space: AddressSpace, lengthBytes: number): number {
   return address;
 }
 
-/** In pieces: a view wants frames in a row. Where they are not, it copies to some that are, for which there is room. */
+/**
+ * In pieces: a view wants frames in a row. Where they are not, it copies to some that are, for
+ * which there is room.
+ */
 function fillPages(space: AddressSpace, lengthBytes: number): void {
   const address = touchPages(space, lengthBytes);
   for (let at = address; at < address + lengthBytes; at += VIEW_BYTES) {

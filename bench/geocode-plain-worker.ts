@@ -1,4 +1,7 @@
-/** @module One thread of the plain side of the geocode figure: answers questions from typed arrays until none is left, as often as it is told. */
+/**
+ * @module One thread of the plain side of the geocode figure: answers questions from typed arrays
+ * until none is left, as often as it is told.
+ */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { QUESTION_UNITS_PER_DEGREE } from "../command/src/geocode/layout.ts";

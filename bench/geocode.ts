@@ -1,7 +1,8 @@
 /**
- * @module The main job's search on a device against the same search on plain arrays: the same questions in the same order, the same tree, two threads on either
- * side. The device's questions cost what they cost in the job: the clock is read over the bus twice, the answer is stored over the bus. No census runs, since
- * the plain side could not stand one.
+ * @module The main job's search on a device against the same search on plain arrays: the same
+ * questions in the same order, the same tree, two threads on either side. The device's questions
+ * cost what they cost in the job: the clock is read over the bus twice, the answer is stored over
+ * the bus. No census runs, since the plain side could not stand one.
  */
 
 import { once } from "node:events";
@@ -31,7 +32,12 @@ class PlainSearch {
     const shared = new Int32Array(new SharedArrayBuffer(questions.byteLength));
     shared.set(questions);
     const answers = new Float64Array(new SharedArrayBuffer(questions.length * 8));
-    const workerData: PlainJob = { tree: buildPlainTree(cities), questions: shared, answers, next: this.#next };
+    const workerData: PlainJob = {
+      tree: buildPlainTree(cities),
+      questions: shared,
+      answers,
+      next: this.#next,
+    };
     this.#workers = Array.from(
       { length: THREADS },
       () => new Worker(new URL("./geocode-plain-worker.js", import.meta.url), { workerData }),
@@ -65,7 +71,11 @@ async function measureWith(
   rounds: number,
   onRound: () => void,
 ): Promise<Reading> {
-  await using device = await SoftwareDevice.create(space, { memoryBytes, threads: THREADS, name: "bench" });
+  await using device = await SoftwareDevice.create(space, {
+    memoryBytes,
+    threads: THREADS,
+    name: "bench",
+  });
   const kernel = device.kernel({
     module: new URL("../command/src/geocode/nearest-kernel.js", import.meta.url),
     exportName: "nearest",
@@ -75,7 +85,14 @@ async function measureWith(
     await kernel.dispatch(map.questionCount, { args: kernelArguments(map) });
     return performance.now() - startMs;
   };
-  return await measurePairs({ label, unit: "ms", rounds, onRound, ours: ask, plain: () => plain.run() });
+  return await measurePairs({
+    label,
+    unit: "ms",
+    rounds,
+    onRound,
+    ours: ask,
+    plain: () => plain.run(),
+  });
 }
 
 export async function measureGeocode(options: MeasureOptions): Promise<Measurement> {
@@ -94,7 +111,15 @@ export async function measureGeocode(options: MeasureOptions): Promise<Measureme
     const all = treeBytes(cities.count) * 2 + points * 8;
     return {
       readings: [
-        await measureWith(space, map, plain, "device memory for a quarter of the tree", quarter, rounds, onRound),
+        await measureWith(
+          space,
+          map,
+          plain,
+          "device memory for a quarter of the tree",
+          quarter,
+          rounds,
+          onRound,
+        ),
         await measureWith(
           space,
           map,

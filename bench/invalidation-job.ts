@@ -1,18 +1,25 @@
 /**
- * @module What invalidation.ts and the kernel in invalidation-kernel.ts say to each other: in words of one shared array, which has nothing to do with the
- * address space, so that asking and answering costs neither side a fault.
+ * @module What invalidation.ts and the kernel in invalidation-kernel.ts say to each other: in words
+ * of one shared array, which has nothing to do with the address space, so that asking and answering
+ * costs neither side a fault.
  */
 
 /** The channel on which a kernel's module asks for the array. */
 export const CHANNEL = "hmm-ts bench: invalidation";
 
-/** Words, each on a cache line of its own. What the kernel is to do; it sets it back to IDLE when it is done. */
+/**
+ * Words, each on a cache line of its own. What the kernel is to do; it sets it back to IDLE when it
+ * is done.
+ */
 export const ORDER = 0;
 /** How often, or over how many pages. */
 export const COUNT = 16;
 /** Page number of the first of them. */
 export const FIRST_PAGE = 96;
-/** Pages that the kernel has loaded from so far in this order: the next one waits for its value to change. */
+/**
+ * Pages that the kernel has loaded from so far in this order: the next one waits for its value to
+ * change.
+ */
 export const USING = 32;
 /** Pages whose new value the kernel has seen so far. */
 export const SEEN = 48;

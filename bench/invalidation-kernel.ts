@@ -1,4 +1,7 @@
-/** @module The kernel of invalidation.ts: runs in the device's Worker for the whole benchmark and does what it is ordered. */
+/**
+ * @module The kernel of invalidation.ts: runs in the device's Worker for the whole benchmark and
+ * does what it is ordered.
+ */
 
 import type { TypedAccess } from "../src/index.ts";
 import {

@@ -1,8 +1,10 @@
 /**
- * @module How long a thread that changes a mapping waits for a device to let go of it. The device's only Worker loads one word of a page over and over,
- * through a read copy; then this thread stores to the page, gives it up or unmaps it. Two times of each: until the call has returned, when the device can
- * reach the old page no more; and until its Worker has seen the new value, for which it takes a fault and copies the page again. Every page is used once:
- * a page that bounced would be left in RAM, and there would be nothing to invalidate.
+ * @module How long a thread that changes a mapping waits for a device to let go of it. The device's
+ * only Worker loads one word of a page over and over, through a read copy; then this thread stores
+ * to the page, gives it up or unmaps it. Two times of each: until the call has returned, when the
+ * device can reach the old page no more; and until its Worker has seen the new value, for which it
+ * takes a fault and copies the page again. Every page is used once: a page that bounced would be
+ * left in RAM, and there would be nothing to invalidate.
  */
 
 import { AddressSpace, SoftwareDevice } from "../src/index.ts";
@@ -29,9 +31,15 @@ import { roundCounter, roundsOf } from "./round-counter.ts";
 
 const PAGE_BYTES = 4096;
 const US_PER_MS = 1000;
-/** A device's faults are rare, so the code that serves them is compiled late: after these, ten times as fast as the first of them. */
+/**
+ * A device's faults are rare, so the code that serves them is compiled late: after these, ten times
+ * as fast as the first of them.
+ */
 const WARMING_ROUNDS = 20;
-/** A kernel that does not answer for so long has failed, and its failure waits for this thread to listen. */
+/**
+ * A kernel that does not answer for so long has failed, and its failure waits for this thread to
+ * listen.
+ */
 const LOST_MS = 10_000;
 
 interface Times {
@@ -169,7 +177,8 @@ class Rig {
     this.#space.munmapSync(this.#pages, lengthBytes);
     this.#pages += lengthBytes;
     this.#space.mmapSync(lengthBytes, { address: this.#pages, fixed: "noreplace" });
-    for (let i = 0; i < this.#count; i++) this.#space.u32.store(this.#pages + i * PAGE_BYTES, value);
+    for (let i = 0; i < this.#count; i++)
+      this.#space.u32.store(this.#pages + i * PAGE_BYTES, value);
   }
 
   #order(order: number): void {
@@ -183,7 +192,11 @@ class Rig {
   }
 
   #awaitIdle(): void {
-    for (let order = Atomics.load(this.#control, ORDER); order !== IDLE; order = Atomics.load(this.#control, ORDER)) {
+    for (
+      let order = Atomics.load(this.#control, ORDER);
+      order !== IDLE;
+      order = Atomics.load(this.#control, ORDER)
+    ) {
       Atomics.wait(this.#control, ORDER, order);
     }
   }
@@ -194,7 +207,9 @@ export async function measureInvalidation(options: MeasureOptions): Promise<Meas
   const rounds = roundsOf(options);
   const onRound = roundCounter(5 * rounds, options);
   await using space = await AddressSpace.create({ ramBytes: 4 * count * PAGE_BYTES + 2 ** 20 });
-  await using device = await SoftwareDevice.create(space, { memoryBytes: (count + 16) * PAGE_BYTES });
+  await using device = await SoftwareDevice.create(space, {
+    memoryBytes: (count + 16) * PAGE_BYTES,
+  });
   const rig = await Rig.start(space, device, count);
   const store = (address: number): void => space.u32.store(address, 2);
   const giveUp = (address: number): void => space.madviseSync(address, PAGE_BYTES, "dontneed");

@@ -1,7 +1,8 @@
 /**
- * @module Loads of 32 bits that find their translation, in three orders, against loads of a Uint32Array over a SharedArrayBuffer. In order, the
- * accessor's own last translation serves; in random order nearly every load comes from another page, so the second level does; a chase of pointers
- * cannot overlap one load with the next, as the two orders before can.
+ * @module Loads of 32 bits that find their translation, in three orders, against loads of a
+ * Uint32Array over a SharedArrayBuffer. In order, the accessor's own last translation serves; in
+ * random order nearly every load comes from another page, so the second level does; a chase of
+ * pointers cannot overlap one load with the next, as the two orders before can.
  */
 
 import { AddressSpace, type IntegerAccess } from "../src/index.ts";
@@ -52,7 +53,10 @@ function plainChain(words: Uint32Array): number {
   return index;
 }
 
-/** The numbers below WORDS in an order that is the same in every run (xorshift, then Fisher and Yates). */
+/**
+ * The numbers below WORDS in an order that is the same in every run (xorshift, then Fisher and
+ * Yates).
+ */
 function shuffled(): Uint32Array {
   const order = Uint32Array.from({ length: WORDS }, (_, i) => i);
   let state = 0x2545f491;

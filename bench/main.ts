@@ -1,6 +1,7 @@
 /**
- * @module `npm run bench`: takes the figures, each in a process of its own, shows a table, and writes bench/results.json and docs/BENCHMARKS.md. With names, only
- * those, and nothing is written unless all were taken.
+ * @module `npm run bench`: takes the figures, each in a process of its own, shows a table, and
+ * writes bench/results.json and docs/BENCHMARKS.md. With names, only those, and nothing is written
+ * unless all were taken.
  */
 
 import { fork } from "node:child_process";
@@ -27,7 +28,9 @@ function choose(words: readonly string[]): Choice | undefined {
   ];
   if (unknown.length > 0) {
     const known = figures.map(({ name }) => name).join(", ");
-    stderr.write(`bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick and --json\n`);
+    stderr.write(
+      `bench: Cannot use '${unknown.join("', '")}': figures are ${known}; options are --quick and --json\n`,
+    );
     return undefined;
   }
   const chosen = names.length === 0 ? figures : figures.filter(({ name }) => names.includes(name));
@@ -76,13 +79,19 @@ async function main(): Promise<number> {
     bound,
     method,
     notMeasured: measurement.notMeasured,
-    readings: measurement.readings?.map((reading) => ({ ...reading, median: median(reading.ratios) })),
+    readings: measurement.readings?.map((reading) => ({
+      ...reading,
+      median: median(reading.ratios),
+    })),
   }));
   const json = `${JSON.stringify(data, undefined, 2)}\n`;
   if (choice.isJson) stdout.write(json);
   if (!choice.isQuick && choice.chosen.length === figures.length) {
     writeFileSync(fileURLToPath(new URL("../../bench/results.json", import.meta.url)), json);
-    writeFileSync(fileURLToPath(new URL("../../docs/BENCHMARKS.md", import.meta.url)), renderMarkdown(results));
+    writeFileSync(
+      fileURLToPath(new URL("../../docs/BENCHMARKS.md", import.meta.url)),
+      renderMarkdown(results),
+    );
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 /**
- * @module The walk in C: compiles native/walk.c with whatever C compiler there is, hands it a copy of the kernel heap and runs it. Only where the
- * program's entries have the checksum of ours is its time worth anything.
+ * @module The walk in C: compiles native/walk.c with whatever C compiler there is, hands it a copy
+ * of the kernel heap and runs it. Only where the program's entries have the checksum of ours is its
+ * time worth anything.
  */
 
 import { execFileSync, spawnSync } from "node:child_process";
@@ -26,7 +27,10 @@ export class NativeWalk {
     this.#checksum = checksum;
   }
 
-  /** For the table of `space` as it is now and the entries in `range.pfns`, which a walk has just written. A string says why there is none. */
+  /**
+   * For the table of `space` as it is now and the entries in `range.pfns`, which a walk has just
+   * written. A string says why there is none.
+   */
   static make(space: AddressSpace, range: HmmRange): NativeWalk | string {
     const folder = mkdtempSync(join(tmpdir(), "hmm-bench-"));
     const compiler = COMPILERS.find((name) => compiles(name, join(folder, "walk")));
@@ -35,18 +39,36 @@ export class NativeWalk {
       return "no C compiler";
     }
     const { words } = space.machine.memory;
-    writeFileSync(join(folder, "heap"), new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+    writeFileSync(
+      join(folder, "heap"),
+      new Uint8Array(words.buffer, words.byteOffset, words.byteLength),
+    );
     const { flags, pfnShift } = range.encoding;
-    const numbers = [space.mm.pgd, range.startPage, range.pfns.length, flags.valid, flags.write, pfnShift];
-    return new NativeWalk(folder, [join(folder, "heap"), ...numbers.map(String)], checksumOf(range.pfns));
+    const numbers = [
+      space.mm.pgd,
+      range.startPage,
+      range.pfns.length,
+      flags.valid,
+      flags.write,
+      pfnShift,
+    ];
+    return new NativeWalk(
+      folder,
+      [join(folder, "heap"), ...numbers.map(String)],
+      checksumOf(range.pfns),
+    );
   }
 
   /** Nanoseconds of each of `walks` walks. */
   run(walks: number): number {
-    const output = execFileSync(join(this.#folder, "walk"), [...this.#args, String(walks)], { encoding: "utf8" });
+    const output = execFileSync(join(this.#folder, "walk"), [...this.#args, String(walks)], {
+      encoding: "utf8",
+    });
     const [ns = "", checksum = ""] = output.trim().split(" ");
     if (checksum !== this.#checksum) {
-      throw new Error(`the walk in C wrote other entries: checksum ${checksum}, ours ${this.#checksum}`);
+      throw new Error(
+        `the walk in C wrote other entries: checksum ${checksum}, ours ${this.#checksum}`,
+      );
     }
     return Number(ns);
   }
@@ -57,7 +79,9 @@ export class NativeWalk {
 }
 
 function compiles(compiler: string, output: string): boolean {
-  return spawnSync(compiler, ["-std=c11", "-O2", "-o", output, SOURCE], { stdio: "ignore" }).status === 0;
+  return (
+    spawnSync(compiler, ["-std=c11", "-O2", "-o", output, SOURCE], { stdio: "ignore" }).status === 0
+  );
 }
 
 /** FNV-1a over whole entries. */

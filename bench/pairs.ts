@@ -1,7 +1,8 @@
 /**
- * @module Measuring in pairs. Each round takes both sides, one directly after the other, and gives one ratio; who comes first alternates. So what
- * changes slowly (the clock of the processor, what others do on the machine) falls on both sides of a ratio, and the median of the
- * ratios forgets the rounds in which something came in between.
+ * @module Measuring in pairs. Each round takes both sides, one directly after the other, and gives
+ * one ratio; who comes first alternates. So what changes slowly (the clock of the processor, what
+ * others do on the machine) falls on both sides of a ratio, and the median of the ratios forgets
+ * the rounds in which something came in between.
  */
 
 import { type Reading, median } from "./figure.ts";
@@ -24,7 +25,14 @@ export interface PairOptions {
 
 /** One round to warm up, which does not count, then `rounds` rounds. */
 export async function measurePairs(options: PairOptions): Promise<Reading> {
-  const { label, unit, rounds, isBound = true, ratioOf = (ours, plain) => ours / plain, onRound = () => {} } = options;
+  const {
+    label,
+    unit,
+    rounds,
+    isBound = true,
+    ratioOf = (ours, plain) => ours / plain,
+    onRound = () => {},
+  } = options;
   const ours: number[] = [];
   const plain: number[] = [];
   for (let round = -1; round < rounds; round++) {

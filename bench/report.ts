@@ -1,8 +1,18 @@
-/** @module How results are shown: a few lines on the screen as each figure comes in, and the page in docs/. */
+/**
+ * @module How results are shown: a few lines on the screen as each figure comes in, and the page in
+ * docs/.
+ */
 
 import { arch, cpus, platform, totalmem } from "node:os";
 import { version } from "node:process";
-import { type Figure, type Measurement, type Reading, isKept, median, worstReading } from "./figure.ts";
+import {
+  type Figure,
+  type Measurement,
+  type Reading,
+  isKept,
+  median,
+  worstReading,
+} from "./figure.ts";
 
 export interface Result {
   readonly figure: Figure;
@@ -49,9 +59,14 @@ export function renderMarkdown(results: readonly Result[]): string {
   const machine = `Node ${version}, ${platform()} ${arch()}, ${cpus().length} x ${cpus()[0]?.model.trim() ?? "unknown processor"}, ${memoryGiB} GiB`;
   const summary = results.map((result) => {
     const { figure, measurement } = result;
-    const worst = measurement.readings === undefined ? undefined : worstReading(measurement.readings, figure.bound);
+    const worst =
+      measurement.readings === undefined
+        ? undefined
+        : worstReading(measurement.readings, figure.bound);
     const measured =
-      worst === undefined ? "not measured" : `**${formatRatio(median(worst.ratios))}** (${formatRange(worst)})`;
+      worst === undefined
+        ? "not measured"
+        : `**${formatRatio(median(worst.ratios))}** (${formatRange(worst)})`;
     return `| ${figure.title} | ${describeBound(figure)} | ${measured} | ${verdictOf(result)} |`;
   });
   return [
@@ -73,7 +88,8 @@ export function renderMarkdown(results: readonly Result[]): string {
 
 function renderDetails({ figure, measurement }: Result): string[] {
   const head = [`## ${figure.name}`, "", figure.method, ""];
-  if (measurement.readings === undefined) return [...head, `Not measured: ${measurement.notMeasured}`, ""];
+  if (measurement.readings === undefined)
+    return [...head, `Not measured: ${measurement.notMeasured}`, ""];
   const rows = measurement.readings.map((reading) => {
     const label = reading.isBound ? reading.label : `${reading.label} (for orientation)`;
     return `| ${label} | ${formatRatio(median(reading.ratios))} | ${formatRange(reading)} | ${formatValue(reading.ours)} | ${formatValue(reading.plain)} | ${reading.unit} |`;

@@ -1,12 +1,19 @@
 /**
- * @module The walk of hmmRangeSnapshot over 1 GiB of present pages, against a C program (native/walk.c) that walks the same table. The pages are
- * made present by faults and never touched otherwise, so their frames cost the machine no memory.
+ * @module The walk of hmmRangeSnapshot over 1 GiB of present pages, against a C program
+ * (native/walk.c) that walks the same table. The pages are made present by faults and never touched
+ * otherwise, so their frames cost the machine no memory.
  */
 
 import { HmmMirror, HmmMirrorRecord } from "../src/hmm/mirror-record.ts";
 import { registerMirrorOps } from "../src/hmm/mirror-ops.ts";
 import { hmmMirrorRegister, hmmMirrorUnregister } from "../src/hmm/mirror.ts";
-import { type HmmRange, hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../src/hmm/range.ts";
+import {
+  type HmmRange,
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+} from "../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../src/hmm/snapshot.ts";
 import { AddressSpace } from "../src/index.ts";
 import { type Struct, type StructView, embedStruct, struct } from "../src/memory/struct.ts";
@@ -40,8 +47,13 @@ function* expectDone(task: Task<number>): Task<void> {
   if (errno !== 0) throw new Error(`the benchmark's set-up failed: ${errnoName(errno)}`);
 }
 
-function* makePresent({ machine, mm }: AddressSpace, startPage: number, endPage: number): Task<void> {
-  for (let page = startPage; page < endPage; page++) yield* expectDone(cpuFault(machine, mm, page, true));
+function* makePresent(
+  { machine, mm }: AddressSpace,
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  for (let page = startPage; page < endPage; page++)
+    yield* expectDone(cpuFault(machine, mm, page, true));
 }
 
 function* openMirror({ machine, mm }: AddressSpace): Task<HmmMirror> {
@@ -55,8 +67,11 @@ function* openMirror({ machine, mm }: AddressSpace): Task<HmmMirror> {
 }
 
 function* openRange(mirror: HmmMirror, address: number, lengthBytes: number): Task<HmmRange> {
-  const range = yield* hmmRangeAlloc(mirror.machine, { pfns: new Uint32Array(lengthBytes / PAGE_BYTES) });
-  if (typeof range === "number") throw new Error(`the benchmark's set-up failed: ${errnoName(range)}`);
+  const range = yield* hmmRangeAlloc(mirror.machine, {
+    pfns: new Uint32Array(lengthBytes / PAGE_BYTES),
+  });
+  if (typeof range === "number")
+    throw new Error(`the benchmark's set-up failed: ${errnoName(range)}`);
   yield* expectDone(hmmRangeRegister(range, mirror, address, address + lengthBytes));
   return range;
 }

@@ -1,9 +1,22 @@
-/** @module A thread that maps memory and stores to each page of it whenever it is told to: see thread-faults.ts. */
+/**
+ * @module A thread that maps memory and stores to each page of it whenever it is told to: see
+ * thread-faults.ts.
+ */
 
 import { hrtime } from "node:process";
 import { workerData } from "node:worker_threads";
 import { AddressSpace } from "../src/index.ts";
-import { AWAKE, CLEAR, DONE, FAILED, GO, IDLE, READY, type TouchJob, WHO } from "./thread-faults-job.ts";
+import {
+  AWAKE,
+  CLEAR,
+  DONE,
+  FAILED,
+  GO,
+  IDLE,
+  READY,
+  type TouchJob,
+  WHO,
+} from "./thread-faults-job.ts";
 
 const PAGE_BYTES = 4096;
 const { handle, kind, lengthBytes, control, times, number } = workerData as TouchJob;

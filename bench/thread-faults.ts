@@ -1,8 +1,9 @@
 /**
- * @module Two threads that fault at the same time in mappings of their own, in one address space: what they share is the mmap lock, which both take for
- * reading, and the allocator of frames. Three kinds of work: fresh frames, which the operating system commits on first touch; frames that
- * were used before, which are zeroed and cost the operating system nothing; and fresh buffers without any of this project, which
- * shows how much of the first kind's loss is the operating system's.
+ * @module Two threads that fault at the same time in mappings of their own, in one address space:
+ * what they share is the mmap lock, which both take for reading, and the allocator of frames. Three
+ * kinds of work: fresh frames, which the operating system commits on first touch; frames that were
+ * used before, which are zeroed and cost the operating system nothing; and fresh buffers without
+ * any of this project, which shows how much of the first kind's loss is the operating system's.
  */
 
 import { Worker } from "node:worker_threads";
@@ -42,7 +43,10 @@ class Touchers {
     this.#await(READY, THREADS);
   }
 
-  /** Lets one or all touch their pages; ms from when the first of them began, all being awake, until the last was done. */
+  /**
+   * Lets one or all touch their pages; ms from when the first of them began, all being awake, until
+   * the last was done.
+   */
   run(threads: number): number {
     const control = this.#control;
     Atomics.store(control, DONE, 0);
@@ -69,7 +73,8 @@ class Touchers {
     for (;;) {
       const seen = Atomics.load(this.#control, index);
       if (seen >= count) return;
-      if (Atomics.load(this.#control, FAILED) !== 0) throw new Error("a Worker of the benchmark failed");
+      if (Atomics.load(this.#control, FAILED) !== 0)
+        throw new Error("a Worker of the benchmark failed");
       Atomics.wait(this.#control, index, seen, 1000);
     }
   }
@@ -84,7 +89,9 @@ async function measureKind(
 ): Promise<Reading> {
   // Fresh frames for every run; once over and a bit for the others.
   const runs = kind === "fresh frames" ? (rounds + 1) * (1 + THREADS) : THREADS;
-  await using space = await AddressSpace.create({ ramBytes: (runs + THREADS) * lengthBytes + 16 * MiB });
+  await using space = await AddressSpace.create({
+    ramBytes: (runs + THREADS) * lengthBytes + 16 * MiB,
+  });
   const touchers = new Touchers({ handle: space.handle, kind, lengthBytes });
   // Both compile what they run, and frames that are to have been used before are.
   for (let i = 0; i < (kind === "fresh frames" ? 1 : 4); i++) touchers.run(THREADS);
@@ -113,9 +120,27 @@ export async function measureThreadFaults(options: MeasureOptions): Promise<Meas
   const rounds = roundsOf(options);
   const onRound = roundCounter(3 * rounds, options);
   const readings = [
-    await measureKind("fresh frames", "first touch of frames never used before", lengthBytes, rounds, onRound),
-    await measureKind("used frames", "first touch of frames used before", lengthBytes, rounds, onRound),
-    await measureKind("no faults of ours", "first touch of fresh SharedArrayBuffers", lengthBytes, rounds, onRound),
+    await measureKind(
+      "fresh frames",
+      "first touch of frames never used before",
+      lengthBytes,
+      rounds,
+      onRound,
+    ),
+    await measureKind(
+      "used frames",
+      "first touch of frames used before",
+      lengthBytes,
+      rounds,
+      onRound,
+    ),
+    await measureKind(
+      "no faults of ours",
+      "first touch of fresh SharedArrayBuffers",
+      lengthBytes,
+      rounds,
+      onRound,
+    ),
   ];
   return { readings };
 }

@@ -1,4 +1,7 @@
-/** @module Loops over the doubles of a view against the same loops over a Float64Array of its own ArrayBuffer: the same function for both. */
+/**
+ * @module Loops over the doubles of a view against the same loops over a Float64Array of its own
+ * ArrayBuffer: the same function for both.
+ */
 
 import { AddressSpace } from "../src/index.ts";
 import type { MeasureOptions, Measurement } from "./figure.ts";
@@ -24,7 +27,11 @@ function copy(doubles: Float64Array): number {
   return half;
 }
 
-function time(repeats: number, loop: (doubles: Float64Array) => number, doubles: Float64Array): number {
+function time(
+  repeats: number,
+  loop: (doubles: Float64Array) => number,
+  doubles: Float64Array,
+): number {
   return timeEachNs(repeats * DOUBLES, () => {
     for (let i = 0; i < repeats; i++) sink += loop(doubles);
   });

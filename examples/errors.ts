@@ -1,6 +1,6 @@
 /**
- * @module What goes wrong, and how it says so. Every error is an HmmError with a code, and the address space, its threads
- * and its device go on afterwards.
+ * @module What goes wrong, and how it says so. Every error is an HmmError with a code, and the
+ * address space, its threads and its device go on afterwards.
  *
  * Run with: npm run build:test && node .build/examples/errors.js
  * In a program of your own, import from "hmm-ts".
@@ -8,7 +8,13 @@
 
 import assert from "node:assert/strict";
 
-import { AddressSpace, DeviceFault, HmmError, SegmentationFault, SoftwareDevice } from "../src/index.ts";
+import {
+  AddressSpace,
+  DeviceFault,
+  HmmError,
+  SegmentationFault,
+  SoftwareDevice,
+} from "../src/index.ts";
 
 /** Runs what must fail, and returns its error. */
 async function failureOf(work: () => unknown): Promise<HmmError> {
@@ -33,7 +39,8 @@ assert.ok(load instanceof SegmentationFault && load.access === "read");
 await space.mprotect(p, 4096, "read");
 await failureOf(() => space.u32.store(p, 1));
 
-// More pages than there is RAM. Nothing is lost: what has been stored stays, and giving some back makes room.
+// More pages than there is RAM. Nothing is lost: what has been stored stays, and giving some back
+// makes room.
 const big = await space.mmap(4 * 2 ** 20);
 const full = await failureOf(() => {
   for (let offset = 0; offset < 4 * 2 ** 20; offset += 4096) space.u32.store(big + offset, 7);
@@ -46,7 +53,10 @@ await space.munmap(big + 2 ** 18, 4 * 2 ** 20 - 2 ** 18);
 await space.mprotect(p, 4096, "read-write");
 await space.munmap(p + 5 * 4096, 4096);
 await using device = await SoftwareDevice.create(space, { memoryBytes: 8 * 4096 });
-const count = device.kernel({ module: new URL("./errors-kernel.js", import.meta.url), exportName: "countUp" });
+const count = device.kernel({
+  module: new URL("./errors-kernel.js", import.meta.url),
+  exportName: "countUp",
+});
 const fault = await failureOf(() => count.dispatch(16, { args: [p] }));
 assert.ok(fault instanceof DeviceFault);
 assert.deepEqual([fault.address, fault.access, fault.item], [p + 5 * 4096, "write", 5]);

@@ -1,6 +1,6 @@
 /**
- * @module A copy of an address space that copies nothing until somebody writes: parent and child share every frame, and
- * the first store to a page gives its writer a frame of its own.
+ * @module A copy of an address space that copies nothing until somebody writes: parent and child
+ * share every frame, and the first store to a page gives its writer a frame of its own.
  *
  * Run with: npm run build:test && node .build/examples/fork.js
  * In a program of your own, import from "hmm-ts".
@@ -31,7 +31,9 @@ console.log(`after the fork they share ${await sharedPages(child)} of ${PAGES} p
 for (let page = 0; page < 10; page++) child.u32.store(state + page * 4096, 4711);
 child.u32.store(messages, 42);
 console.log(`after ten stores they share ${await sharedPages(child)}`);
-console.log(`parent still reads ${parent.u32.load(state + 9 * 4096)}, child reads ${child.u32.load(state + 9 * 4096)}`);
+console.log(
+  `parent still reads ${parent.u32.load(state + 9 * 4096)}, child reads ${child.u32.load(state + 9 * 4096)}`,
+);
 console.log(`and the child's message is ${parent.u32.load(messages)}`);
 
 assert.equal(await sharedPages(child), PAGES - 10);

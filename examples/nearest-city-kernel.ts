@@ -2,7 +2,10 @@
 
 import type { TypedAccess } from "../src/index.ts";
 
-/** A node: f64 longitude, latitude in degrees, pointers to what is lower and what is higher, number of the city. */
+/**
+ * A node: f64 longitude, latitude in degrees, pointers to what is lower and what is higher, number
+ * of the city.
+ */
 export const LONGITUDE = 0;
 export const LATITUDE = 8;
 export const LOWER = 16;
@@ -12,7 +15,10 @@ export const NODE_BYTES = 40;
 
 const RADIANS = Math.PI / 180;
 
-/** Writes the address of the node nearest to question `item`: on a map, with degrees of longitude shrunk by latitude. */
+/**
+ * Writes the address of the node nearest to question `item`: on a map, with degrees of longitude
+ * shrunk by latitude.
+ */
 export function nearest(
   memory: TypedAccess,
   item: number,

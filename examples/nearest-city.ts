@@ -1,6 +1,7 @@
 /**
- * @module The main job in small: cities become a k-d tree, linked by pointers, in an address space; a device that has
- * memory for a part of it finds nearest cities by following the same pointers. `hmm run geocode` is the same in earnest.
+ * @module The main job in small: cities become a k-d tree, linked by pointers, in an address space;
+ * a device that has memory for a part of it finds nearest cities by following the same pointers.
+ * `hmm run geocode` is the same in earnest.
  *
  * Run with: npm run build:test && node .build/examples/nearest-city.js
  * In a program of your own, import from "hmm-ts".
@@ -21,9 +22,15 @@ for (const [index, city] of some.entries()) {
   space.f64.store(added + LATITUDE, latitude);
   space.f64.store(added + CITY, index);
   // Down to where it belongs: by longitude and by latitude in turns.
-  for (let node = tree, side = LONGITUDE; node !== added; side = side === LONGITUDE ? LATITUDE : LONGITUDE) {
-    const link = node + (space.f64.load(added + side) < space.f64.load(node + side) ? LOWER : HIGHER);
-    if (space.f64.load(link) === 0) space.f64.store(link, added); // a pointer is an address, and an address a number
+  for (
+    let node = tree, side = LONGITUDE;
+    node !== added;
+    side = side === LONGITUDE ? LATITUDE : LONGITUDE
+  ) {
+    const link =
+      node + (space.f64.load(added + side) < space.f64.load(node + side) ? LOWER : HIGHER);
+    // a pointer is an address, and an address a number
+    if (space.f64.load(link) === 0) space.f64.store(link, added);
     node = space.f64.load(link);
   }
 }
@@ -41,11 +48,18 @@ for (const [index, [, longitude, latitude]] of places.entries()) {
 }
 
 await using device = await SoftwareDevice.create(space, { memoryBytes: 32 * 4096, threads: 2 });
-const nearest = device.kernel({ module: new URL("./nearest-city-kernel.js", import.meta.url), exportName: "nearest" });
-const { faults, bytesToDevice } = await nearest.dispatch(places.length, { args: [tree, questions, answers] });
+const nearest = device.kernel({
+  module: new URL("./nearest-city-kernel.js", import.meta.url),
+  exportName: "nearest",
+});
+const { faults, bytesToDevice } = await nearest.dispatch(places.length, {
+  args: [tree, questions, answers],
+});
 
 for (const [index, [place]] of places.entries()) {
   const city = some[space.f64.load(space.f64.load(answers + index * 8) + CITY)];
   console.log(`${place}: ${city?.name}, ${city?.country}`);
 }
-console.log(`the device took ${faults} faults and ${bytesToDevice} bytes of ${some.length * NODE_BYTES}`);
+console.log(
+  `the device took ${faults} faults and ${bytesToDevice} bytes of ${some.length * NODE_BYTES}`,
+);

@@ -1,6 +1,6 @@
 /**
- * @module The memory of a WebAssembly program, mapped at address 0 without a copy: then its pointers are addresses. The
- * program builds a linked list; the device walks it.
+ * @module The memory of a WebAssembly program, mapped at address 0 without a copy: then its
+ * pointers are addresses. The program builds a linked list; the device walks it.
  *
  * Run with: npm run build:test && node .build/examples/wasm-in-place.js
  * In a program of your own, import from "hmm-ts".
@@ -10,11 +10,18 @@ import assert from "node:assert/strict";
 
 import { AddressSpace, SoftwareDevice } from "../src/index.ts";
 
-/** What this example uses of WebAssembly, which the compiler's libraries for Node do not declare. */
+/**
+ * What this example uses of WebAssembly, which the compiler's libraries for Node do not declare.
+ */
 interface Wasm {
-  readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => { buffer: SharedArrayBuffer };
+  readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => {
+    buffer: SharedArrayBuffer;
+  };
   readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object, imports: object) => { exports: { build(count: number): number } };
+  readonly Instance: new (
+    module: object,
+    imports: object,
+  ) => { exports: { build(count: number): number } };
 }
 const WebAssembly = Reflect.get(globalThis, "WebAssembly") as Wasm;
 
@@ -48,16 +55,23 @@ const LIST_BUILDER =
   "20010b";
 
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-const program = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(LIST_BUILDER, "hex")), { env: { memory } });
+const program = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(LIST_BUILDER, "hex")), {
+  env: { memory },
+});
 const head = program.exports.build(100);
 
 await using space = await AddressSpace.create({ ramBytes: 2 ** 20 });
 await space.mmap(memory.buffer.byteLength, { buffer: memory, address: 0, fixed: "replace" });
-console.log(`the list begins at ${head}: value ${space.u32.load(head)}, next at ${space.u32.load(head + 4)}`);
+console.log(
+  `the list begins at ${head}: value ${space.u32.load(head)}, next at ${space.u32.load(head + 4)}`,
+);
 
 const result = await space.mmap(4096);
 await using device = await SoftwareDevice.create(space, { memoryBytes: 4096 });
-const sum = device.kernel({ module: new URL("./wasm-in-place-kernel.js", import.meta.url), exportName: "sum" });
+const sum = device.kernel({
+  module: new URL("./wasm-in-place-kernel.js", import.meta.url),
+  exportName: "sum",
+});
 await sum.dispatch(1, { args: [head, result] });
 console.log(`the device adds up ${space.u32.load(result)}`); // 1 + 2 + ... + 100
 assert.equal(space.u32.load(result), 5050);

@@ -1,12 +1,21 @@
 /**
- * @module Derives, from what tsc built, a second graph of modules in a folder `stepped` beside it: the same modules, in which
- * every function marked `@stepped` has a stepping form made from its own text (scripts/stepping/rewrite.mjs). The explorer
- * and its scenarios run from that graph; everybody else loads the first one, which is not touched.
+ * @module Derives, from what tsc built, a second graph of modules in a folder `stepped` beside it:
+ * the same modules, in which every function marked `@stepped` has a stepping form made from its own
+ * text (scripts/stepping/rewrite.mjs). The explorer and its scenarios run from that graph;
+ * everybody else loads the first one, which is not touched.
  *
  * `node scripts/derive-steps.mjs dist .build`
  */
 
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SteppedGraph } from "./stepping/graph.mjs";
@@ -32,12 +41,20 @@ function derive(built) {
 function write(from, to, path, pieces) {
   mkdirSync(dirname(`${to}${path}`), { recursive: true });
   const text =
-    pieces === undefined ? readFileSync(`${from}${path}`, "utf8") : pieces.map((piece) => piece.text).join("");
+    pieces === undefined
+      ? readFileSync(`${from}${path}`, "utf8")
+      : pieces.map((piece) => piece.text).join("");
   writeIfNew(`${to}${path}`, text);
   if (!existsSync(`${from}${path}.map`)) return;
   const map = JSON.parse(readFileSync(`${from}${path}.map`, "utf8"));
-  const moved = { ...map, sources: map.sources.map((/** @type {string} */ source) => `../${source}`) };
-  writeIfNew(`${to}${path}.map`, JSON.stringify(pieces === undefined ? moved : composed(moved, linesOf(pieces))));
+  const moved = {
+    ...map,
+    sources: map.sources.map((/** @type {string} */ source) => `../${source}`),
+  };
+  writeIfNew(
+    `${to}${path}.map`,
+    JSON.stringify(pieces === undefined ? moved : composed(moved, linesOf(pieces))),
+  );
 }
 
 /** Keeps the time of a file that stays what it is. @param {string} file @param {string} text */
@@ -46,7 +63,10 @@ function writeIfNew(file, text) {
   writeFileSync(file, text);
 }
 
-/** Of each line of the output, the line of the built module. @param {readonly { text: string, line: number }[]} pieces */
+/**
+ * Of each line of the output, the line of the built module. @param {readonly { text: string, line:
+ * number }[]} pieces
+ */
 function linesOf(pieces) {
   /** @type {number[]} */
   const lines = [];
@@ -59,7 +79,10 @@ function linesOf(pieces) {
   return lines;
 }
 
-/** Takes out what no built file stands behind any more. @param {string} to @param {ReadonlySet<string>} paths */
+/**
+ * Takes out what no built file stands behind any more. @param {string} to @param
+ * {ReadonlySet<string>} paths
+ */
 function prune(to, paths) {
   for (const entry of readdirSync(to, { recursive: true, encoding: "utf8" })) {
     const path = entry.replaceAll("\\", "/").replace(/\.map$/, "");

@@ -1,9 +1,10 @@
 /**
  * @module Makes the typed-access classes of all widths, src/mmu/widths/*.ts, from that of 32-bit
- * integers, src/mmu/i32-access.ts, which says why. Part of every build. What is made is not committed.
+ * integers, src/mmu/i32-access.ts, which says why. Part of every build. What is made is not
+ * committed.
  *
- * A copy is the template with some texts replaced. Each text must be there as often as the table says:
- * who changes the template and not the table is told.
+ * A copy is the template with some texts replaced. Each text must be there as often as the table
+ * says: who changes the template and not the table is told.
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -14,7 +15,9 @@ const template = readFileSync(`${root}src/mmu/i32-access.ts`, "utf8");
 const folder = `${root}src/mmu/widths/`;
 
 /** @typedef {{ name: string, array: string, bytes: number, isFloat: boolean }} Width */
-/** @typedef {readonly [text: string, times: number, replacement: (width: Width) => string]} Place */
+/**
+ * @typedef {readonly [text: string, times: number, replacement: (width: Width) => string]} Place
+ */
 
 /** @type {readonly Width[]} */
 const widths = [
@@ -45,7 +48,11 @@ const places = [
   ["this.#base) >> 2", 1, ({ bytes }) => `this.#base) >> ${Math.log2(bytes)}`],
   ["pageOf(address, 4)", 2, ({ bytes }) => `pageOf(address, ${bytes})`],
   ["]! << 0", 4, ({ bytes }) => (bytes === 8 ? "]! >> 1" : `]! << ${2 - Math.log2(bytes)}`)],
-  ["(address - page * PAGE_BYTES) / 4", 1, ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`],
+  [
+    "(address - page * PAGE_BYTES) / 4",
+    1,
+    ({ bytes }) => `(address - page * PAGE_BYTES) / ${bytes}`,
+  ],
   [".section!.i32", 4, ({ name }) => `.section!.${name}`],
   [".sections[entry]!.i32", 2, ({ name }) => `.sections[entry]!.${name}`],
 ];
@@ -56,8 +63,16 @@ const places = [
  * @type {readonly Place[]}
  */
 const floatPlaces = [
-  ["): number {\n    const distance", 1, () => "): number {\n    for (let tries = 0; ; tries++) {\n    const distance"],
-  ["    return this.#loadSecond(address) | 0;\n", 1, () => "    this.#aimAt(address, tries);\n    }\n"],
+  [
+    "): number {\n    const distance",
+    1,
+    () => "): number {\n    for (let tries = 0; ; tries++) {\n    const distance",
+  ],
+  [
+    "    return this.#loadSecond(address) | 0;\n",
+    1,
+    () => "    this.#aimAt(address, tries);\n    }\n",
+  ],
   ["IntegerAccess", 2, () => "ValueAccess"],
   ["  return value | 0;", 1, () => "  scratch[0] = value;\n  return scratch[0]!;"],
   ["  return value;\n}", 1, () => "  scratch[0] = value;\n  return scratchBits[0]!;\n}"],
@@ -112,7 +127,8 @@ function replaceAll(text, table, width) {
  */
 function withoutIntegers(text) {
   const end = text.indexOf(INTEGERS_ONLY);
-  if (end < 0) throw new Error("src/mmu/i32-access.ts does not say where what only integers have begins");
+  if (end < 0)
+    throw new Error("src/mmu/i32-access.ts does not say where what only integers have begins");
   return `${text.slice(0, end)}\n}\n`
     .replace(/import \{\n {2}atomicAdd,[^}]*\} from "\.\.\/sync\/atomics\.ts";\n/, "")
     .replace(/import type \{ AtomicArray \}.*\n/, "")

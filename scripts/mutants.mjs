@@ -1,5 +1,6 @@
 /**
- * @module `npm run mutants`: breaks one synchronising statement of src/ at a time and says who notices. docs/WORKING.md has the options.
+ * @module `npm run mutants`: breaks one synchronising statement of src/ at a time and says who
+ * notices. docs/WORKING.md has the options.
  */
 
 import { writeFileSync } from "node:fs";
@@ -77,7 +78,9 @@ function chosenOf(all, { only, kind, sample, seed }) {
   const start = only?.replace(/^src\//, "").replace(/\.ts$/, "");
   const isWanted = (/** @type {Mutant} */ { module, kind: own }) => {
     const isThere =
-      start === undefined || module === start || module.startsWith(start.endsWith("/") ? start : `${start}/`);
+      start === undefined ||
+      module === start ||
+      module.startsWith(start.endsWith("/") ? start : `${start}/`);
     return isThere && (kind === undefined || kind === own);
   };
   const wanted = all.filter(isWanted);
@@ -108,8 +111,12 @@ function lineOf({ place, kind, what }, { check, tests }) {
 
 /** @param {readonly Row[]} rows */
 function summary(rows) {
-  const { judged, check, tests, equivalent, survivors, unreached, timeOuts, noticeable } = countsOf(rows, reviewed);
-  const share = (/** @type {number} */ part) => `${((100 * part) / Math.max(1, noticeable)).toFixed(1)} %`;
+  const { judged, check, tests, equivalent, survivors, unreached, timeOuts, noticeable } = countsOf(
+    rows,
+    reviewed,
+  );
+  const share = (/** @type {number} */ part) =>
+    `${((100 * part) / Math.max(1, noticeable)).toFixed(1)} %`;
   return [
     `${judged} mutants: ${check} noticed by hmm check (${share(check)}; ${timeOuts} by time-out), ${tests} by tests alone,`,
     `${share(check + tests)} by either; ${equivalent} equivalent, ${survivors} survive, ${unreached} of those that nobody noticed are reached by no scenario\n`,
@@ -151,7 +158,8 @@ async function judgeChosen(chosen, all, values, results) {
 }
 
 /**
- * Judgements of the chosen mutants: made now, added up from parts, or (`--docs`) those that are known.
+ * Judgements of the chosen mutants: made now, added up from parts, or (`--docs`) those that are
+ * known.
  *
  * @param {ReturnType<typeof readOptions>} options
  * @param {readonly Mutant[]} all
@@ -204,7 +212,8 @@ function partOf(values, chosen, judged) {
 /** Those that people called unnoticeable, and that were noticed. @param {readonly Row[]} rows */
 function refutedReviews(rows) {
   return rows.filter(({ mutant, judgement }) => {
-    const isNoticed = judgement !== undefined && (hasNoticed(judgement.check) || hasNoticed(judgement.tests));
+    const isNoticed =
+      judgement !== undefined && (hasNoticed(judgement.check) || hasNoticed(judgement.tests));
     return isNoticed && reviewed[mutant.key] !== undefined;
   });
 }
@@ -229,7 +238,8 @@ async function main() {
   }
   const stale = staleReviews(all);
   const refuted = refutedReviews(rows);
-  for (const key of stale) process.stderr.write(`reviewed.json: no mutant is called this any more: ${key}\n`);
+  for (const key of stale)
+    process.stderr.write(`reviewed.json: no mutant is called this any more: ${key}\n`);
   for (const { mutant } of refuted) {
     process.stderr.write(`reviewed.json: this one was noticed after all: ${mutant.key}\n`);
   }
@@ -239,6 +249,8 @@ async function main() {
 try {
   await main();
 } catch (error) {
-  process.stderr.write(`npm run mutants: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(
+    `npm run mutants: ${error instanceof Error ? error.message : String(error)}\n`,
+  );
   process.exitCode = 2;
 }

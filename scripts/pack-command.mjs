@@ -1,10 +1,19 @@
 /**
- * @module Makes the command's package: what is in dist/stepped/command/, put into command/dist/ with each
- * import of the library named by its package. The command explores, so the library's own modules are
- * those with stepping forms (`hmm-ts/internal/`); what it shows at work is `hmm-ts`, as users have it.
+ * @module Makes the command's package: what is in dist/stepped/command/, put into command/dist/
+ * with each import of the library named by its package. The command explores, so the library's own
+ * modules are those with stepping forms (`hmm-ts/internal/`); what it shows at work is `hmm-ts`, as
+ * users have it.
  */
 
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { posix } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -19,7 +28,8 @@ const ENTRIES = new Map([
 ]);
 
 /** Specifiers of imports and re-exports, dynamic ones with a literal name too. */
-const specifier = /((?:^|[;\n])\s*(?:import|export)\b[^"';]*?\bfrom\s*|(?:^|[;\n])\s*import\s*|\bimport\()"(\.[^"]+)"/g;
+const specifier =
+  /((?:^|[;\n])\s*(?:import|export)\b[^"';]*?\bfrom\s*|(?:^|[;\n])\s*import\s*|\bimport\()"(\.[^"]+)"/g;
 
 /**
  * @param {string} path Of the module, from dist/stepped/.
@@ -40,7 +50,9 @@ for (const entry of readdirSync(`${from}command/`, { recursive: true, encoding: 
   if (!/\.js(?:\.map)?$/.test(name)) continue;
   mkdirSync(posix.dirname(path), { recursive: true });
   if (name.endsWith(".map")) copyFileSync(`${from}command/${name}`, path);
-  else writeFileSync(path, named(`command/${name}`, readFileSync(`${from}command/${name}`, "utf8")));
+  else
+    writeFileSync(path, named(`command/${name}`, readFileSync(`${from}command/${name}`, "utf8")));
 }
-// npm makes it executable where it installs it; in this repository its link was made before the build.
+// npm makes it executable where it installs it; in this repository its link was made before the
+// build.
 chmodSync(`${to}src/main.js`, 0o755);

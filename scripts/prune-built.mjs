@@ -1,6 +1,6 @@
 /**
- * @module Takes out of dist/ and .build/ what no source file stands behind any more: tsc never does, and a test that was
- * renamed would run twice, a module that was removed would be packed.
+ * @module Takes out of dist/ and .build/ what no source file stands behind any more: tsc never
+ * does, and a test that was renamed would run twice, a module that was removed would be packed.
  */
 
 import { existsSync, readdirSync, rmSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * @module `npm test`: every check of this repository in one command, stage after stage. `npm test -- --only unit,tidy`
- * runs some of them (with the build first where they need it). Exit status 1 if anything failed, 2 for a bad option.
+ * @module `npm test`: every check of this repository in one command, stage after stage. `npm test
+ * -- --only unit,tidy` runs some of them (with the build first where they need it). Exit status 1
+ * if anything failed, 2 for a bad option.
  */
 
 import { parseArgs } from "node:util";
@@ -63,7 +64,12 @@ for (const stage of chosen) {
   printProgress(stage.title, 0);
   const startMs = performance.now();
   const checks = await runStage(stage);
-  const outcome = { id: stage.id, title: stage.title, checks, seconds: (performance.now() - startMs) / 1000 };
+  const outcome = {
+    id: stage.id,
+    title: stage.title,
+    checks,
+    seconds: (performance.now() - startMs) / 1000,
+  };
   printStage(outcome);
   outcomes.push(outcome);
 }

@@ -1,7 +1,8 @@
 /**
  * @module hmm-ts
- * One virtual address space, shared by the CPU threads of a JavaScript program and by compute devices: Linux HMM for the web platform. Everything that a user needs is
- * exported here, and nothing else.
+ * One virtual address space, shared by the CPU threads of a JavaScript program and by compute
+ * devices: Linux HMM for the web platform. Everything that a user needs is exported here, and
+ * nothing else.
  */
 
 export { DeviceFault, KernelFailure, type DeviceAccess } from "./devices/device-fault.ts";

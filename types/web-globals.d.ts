@@ -1,6 +1,7 @@
 /**
- * The few browser globals that this project uses, because TypeScript's DOM library would also declare hundreds that
- * Node has not. Each may be missing, so each is typed so: code must ask before it uses one.
+ * The few browser globals that this project uses, because TypeScript's DOM library would also
+ * declare hundreds that Node has not. Each may be missing, so each is typed so: code must ask
+ * before it uses one.
  */
 
 interface WebMessageEvent {
@@ -28,7 +29,10 @@ interface WebWorker {
 }
 
 interface WebWorkerConstructor {
-  new (url: URL | string, options?: { readonly type?: "module" | "classic"; readonly name?: string }): WebWorker;
+  new (
+    url: URL | string,
+    options?: { readonly type?: "module" | "classic"; readonly name?: string },
+  ): WebWorker;
 }
 
 /** The global scope inside a dedicated worker. */

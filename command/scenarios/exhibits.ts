@@ -1,4 +1,7 @@
-/** @module Every exhibit of every group, in the order of the groups: what docs/EXHIBITS.md tells. Its chapters are in scripts/docs. */
+/**
+ * @module Every exhibit of every group, in the order of the groups: what docs/EXHIBITS.md tells.
+ * Its chapters are in scripts/docs.
+ */
 
 import type { Exhibit } from "./exhibit.ts";
 import { holeExhibits } from "./holes/exhibits.ts";

@@ -1,6 +1,6 @@
 /**
- * @module What a command of `hmm` is. Each lives in a file of its own, adds itself to the program, and is listed in
- * program.ts; nothing else knows it.
+ * @module What a command of `hmm` is. Each lives in a file of its own, adds itself to the program,
+ * and is listed in program.ts; nothing else knows it.
  */
 
 import type { Command } from "commander";

@@ -1,4 +1,7 @@
-/** @module How the command ends: 0 all well, 1 something is wrong, 2 it was asked for something that does not exist. */
+/**
+ * @module How the command ends: 0 all well, 1 something is wrong, 2 it was asked for something that
+ * does not exist.
+ */
 
 export const EXIT_OK = 0;
 export const EXIT_WRONG = 1;

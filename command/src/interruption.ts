@@ -1,4 +1,7 @@
-/** @module Ctrl-C as a request: the first one asks to stop in good order, a second one ends the process at once. */
+/**
+ * @module Ctrl-C as a request: the first one asks to stop in good order, a second one ends the
+ * process at once.
+ */
 
 /** 128 + SIGINT, as shells report it. */
 export const EXIT_INTERRUPTED = 130;

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** @module The `hmm` command as an executable: gives the program this process, and keeps its exit status. */
+/**
+ * @module The `hmm` command as an executable: gives the program this process, and keeps its exit
+ * status.
+ */
 
 import { runProgram } from "./program.ts";
 import { makeTerminal } from "./terminal.ts";
@@ -12,4 +15,7 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 // exitCode and not exit(): what was written to a pipe is still on its way.
-process.exitCode = await runProgram(process.argv.slice(2), makeTerminal(process.stdout, process.stderr, process.env));
+process.exitCode = await runProgram(
+  process.argv.slice(2),
+  makeTerminal(process.stdout, process.stderr, process.env),
+);

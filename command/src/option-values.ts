@@ -1,4 +1,7 @@
-/** @module Reads option values. Each reader returns what it read or throws a UsageError that says what is possible. */
+/**
+ * @module Reads option values. Each reader returns what it read or throws a UsageError that says
+ * what is possible.
+ */
 
 import { UsageError } from "./exit-status.ts";
 import { formatBytes } from "./quantities.ts";
@@ -19,7 +22,9 @@ export function wholeNumber(option: string, least: number, greatest: number): Re
   return (text) => {
     const value = /^\d+(_\d+)*$/.test(text) ? Number(text.replaceAll("_", "")) : Number.NaN;
     if (value >= least && value <= greatest) return value;
-    throw new UsageError(`Cannot use ${quote(text)} as ${option}: must be a whole number from ${least} to ${greatest}`);
+    throw new UsageError(
+      `Cannot use ${quote(text)} as ${option}: must be a whole number from ${least} to ${greatest}`,
+    );
   };
 }
 

@@ -1,7 +1,7 @@
 /**
- * @module The `hmm` command: finds the command that was asked for, runs it, and turns whatever happens into one exit
- * status and, on errors, one line. commander parses; its own ways to print errors and to leave the process are replaced,
- * so that tests run the program as it is.
+ * @module The `hmm` command: finds the command that was asked for, runs it, and turns whatever
+ * happens into one exit status and, on errors, one line. commander parses; its own ways to print
+ * errors and to leave the process are replaced, so that tests run the program as it is.
  */
 
 import { readFileSync } from "node:fs";
@@ -20,7 +20,10 @@ import type { Terminal } from "./terminal.ts";
 /** Commands in the order of the help. A further one is a file and a line here. */
 const COMMANDS: readonly AddCommand[] = [addRun, addCheck, addReplay, addFuzz, addMerge];
 
-/** Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never throws, never exits. */
+/**
+ * Runs `hmm` with `args` (what follows the command's name) and returns its exit status. Never
+ * throws, never exits.
+ */
 export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
   const context: CommandContext = { terminal, exitStatus: EXIT_OK };
   const program = createProgram(context);
@@ -29,7 +32,8 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
     else await program.parseAsync([...args], { from: "user" });
     return context.exitStatus;
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return EXIT_OK; // --help, --version
+    // --help, --version
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT_OK;
     const usage = error instanceof CommanderError || error instanceof UsageError;
     const line = usage ? usageLine(error, commandPath(program, args)) : failureLine(error);
     terminal.err.write(`${terminal.errColors.red("hmm:")} ${line}\n`);

@@ -1,6 +1,6 @@
 /**
- * @module A progress bar: one line on a terminal, redrawn at most ten times a second, gone when it is done. Writes
- * nothing at all where the stream is no terminal, so logs and pipes stay clean.
+ * @module A progress bar: one line on a terminal, redrawn at most ten times a second, gone when it
+ * is done. Writes nothing at all where the stream is no terminal, so logs and pipes stay clean.
  */
 
 import { formatCount } from "./quantities.ts";
@@ -38,7 +38,10 @@ export class ProgressBar {
     const bar = "█".repeat(filled) + errColors.dim("░".repeat(BAR_WIDTH - filled));
     const elapsed = (nowMs - this.stageStartMs) / 1000;
     const rate = elapsed > 0.2 && done > 0 ? `  ${formatCount(done / elapsed)}/s` : "";
-    const counts = total > 0 ? `${String(Math.floor(share * 100)).padStart(3)} %  ${formatCount(done)}${rate}` : "";
+    const counts =
+      total > 0
+        ? `${String(Math.floor(share * 100)).padStart(3)} %  ${formatCount(done)}${rate}`
+        : "";
     err.write(`${CLEAR_LINE}${stage.padEnd(10)} ${bar} ${counts}`);
     this.shown = true;
   }

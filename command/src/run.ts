@@ -18,7 +18,8 @@ export function addRun(parent: Command, context: CommandContext): void {
     .argument("[workload]", "which one")
     .usage("<workload> [options]")
     .action((workload: string | undefined) => {
-      if (workload !== undefined) throw new UsageError(`Unknown workload ${quote(workload)}; \`hmm run\` lists them`);
+      if (workload !== undefined)
+        throw new UsageError(`Unknown workload ${quote(workload)}; \`hmm run\` lists them`);
       context.terminal.out.write(listWorkloads(run, context));
     });
   for (const add of WORKLOADS) add(run, context);

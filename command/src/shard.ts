@@ -1,6 +1,7 @@
 /**
- * @module A part of a run, for one of several machines: every `of`-th of its pieces, beginning with number `part`. All parts together are the whole, and no piece is
- * in two of them. `hmm merge` adds up what the parts print with `--json`.
+ * @module A part of a run, for one of several machines: every `of`-th of its pieces, beginning with
+ * number `part`. All parts together are the whole, and no piece is in two of them. `hmm merge` adds
+ * up what the parts print with `--json`.
  */
 
 import { UsageError } from "./exit-status.ts";
@@ -24,7 +25,9 @@ export function shard(option: string): Reader<Shard> {
     const [, part = "", of = ""] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
     const read = { part: Number(part), of: Number(of) };
     if (read.part >= 1 && read.part <= read.of && read.of <= PARTS_LIMIT) return read;
-    throw new UsageError(`Cannot use ${quote(text)} as ${option}: must be a part and how many there are, such as 3/8`);
+    throw new UsageError(
+      `Cannot use ${quote(text)} as ${option}: must be a part and how many there are, such as 3/8`,
+    );
   };
 }
 

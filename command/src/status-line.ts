@@ -1,6 +1,7 @@
 /**
- * @module One line at the bottom of a terminal that says what is going on, redrawn in place and taken away before anything else is
- * written. Writes nothing at all where the stream is no terminal, so logs and pipes stay clean.
+ * @module One line at the bottom of a terminal that says what is going on, redrawn in place and
+ * taken away before anything else is written. Writes nothing at all where the stream is no
+ * terminal, so logs and pipes stay clean.
  */
 
 import type { Terminal } from "./terminal.ts";
@@ -28,7 +29,9 @@ export class StatusLine {
     if (nowMs - this.#drawnAtMs < REDRAW_MS) return;
     this.#drawnAtMs = nowMs;
     const width = (err.columns ?? WIDTH_ELSE) - 1;
-    err.write(CLEAR_LINE + errColors.dim(text.length > width ? `${text.slice(0, width - 1)}…` : text));
+    err.write(
+      CLEAR_LINE + errColors.dim(text.length > width ? `${text.slice(0, width - 1)}…` : text),
+    );
     this.#isShown = true;
   }
 

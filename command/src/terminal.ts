@@ -1,6 +1,6 @@
 /**
- * @module Where the command writes, and what it may use there. Results go to `out`, everything else (progress, errors)
- * to `err`, so that `hmm ... --json | jq` sees the object and nothing else.
+ * @module Where the command writes, and what it may use there. Results go to `out`, everything else
+ * (progress, errors) to `err`, so that `hmm ... --json | jq` sees the object and nothing else.
  */
 
 import pc from "picocolors";
@@ -23,7 +23,11 @@ export interface Terminal {
 export type Colors = ReturnType<typeof pc.createColors>;
 
 /** Colours go to terminals only, and never where NO_COLOR is set to anything (no-color.org). */
-export function makeTerminal(out: Output, err: Output, env: Readonly<Record<string, string | undefined>>): Terminal {
+export function makeTerminal(
+  out: Output,
+  err: Output,
+  env: Readonly<Record<string, string | undefined>>,
+): Terminal {
   const allowed = (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb";
   return {
     out,

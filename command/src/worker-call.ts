@@ -1,15 +1,18 @@
 /**
- * @module A call that runs in a Worker: start it with a value, exchange a few messages with it, get a result or its error.
- * There is no way to terminate it on purpose: a thread of an address space that dies inside a critical section takes the
- * machine down. Workers are told that there is no more to do, and leave.
- * The two halves of the conversation are here side by side: {@link callWorker} for who calls, {@link answerCall} for the
- * Worker's entry file. No type can follow a value through a Worker's start or a port: what one side sends, the other
- * declares, and both stand in neighbouring files.
+ * @module A call that runs in a Worker: start it with a value, exchange a few messages with it, get
+ * a result or its error. There is no way to terminate it on purpose: a thread of an address space
+ * that dies inside a critical section takes the machine down. Workers are told that there is no
+ * more to do, and leave. The two halves of the conversation are here side by side: {@link
+ * callWorker} for who calls, {@link answerCall} for the Worker's entry file. No type can follow a
+ * value through a Worker's start or a port: what one side sends, the other declares, and both stand
+ * in neighbouring files.
  */
 
 import { parentPort, Worker, workerData } from "node:worker_threads";
 
-type Answer = { readonly kind: "report"; readonly value: never } | { readonly kind: "result"; readonly value: never };
+type Answer =
+  | { readonly kind: "report"; readonly value: never }
+  | { readonly kind: "result"; readonly value: never };
 
 export interface WorkerCall<Result> {
   /** Settles when the Worker has answered, or has died without an answer. */
@@ -18,7 +21,10 @@ export interface WorkerCall<Result> {
   send(message: unknown): void;
 }
 
-/** Starts the entry file at `url` with `input`, which must be cloneable. `onReport` hears what the Worker reports. */
+/**
+ * Starts the entry file at `url` with `input`, which must be cloneable. `onReport` hears what the
+ * Worker reports.
+ */
 export function callWorker<Result>(
   url: URL,
   input: object,
@@ -31,7 +37,9 @@ export function callWorker<Result>(
       else resolve(answer.value);
     });
     worker.once("error", reject);
-    worker.once("exit", (code) => reject(new Error(`The Worker ${url.pathname} ended with ${code} and no answer`)));
+    worker.once("exit", (code) =>
+      reject(new Error(`The Worker ${url.pathname} ended with ${code} and no answer`)),
+    );
   });
   result.catch(() => {}); // whoever awaits it hears of it, perhaps after another call has failed
   return {
@@ -49,12 +57,16 @@ export interface CallInProgress {
   nextMessage(): Promise<unknown>;
 }
 
-/** Answers the call that this Worker was started for, given the input it was started with. Once, in the entry file. */
+/**
+ * Answers the call that this Worker was started for, given the input it was started with. Once, in
+ * the entry file.
+ */
 export async function answerCall<Result>(
   answer: (input: never, call: CallInProgress) => Promise<Result>,
 ): Promise<void> {
   const port = parentPort;
-  if (port === null) throw new Error("Cannot answer a call: this file is the entry of a Worker; start it as one");
+  if (port === null)
+    throw new Error("Cannot answer a call: this file is the entry of a Worker; start it as one");
   const messages: unknown[] = [];
   let wake = (): void => {};
   port.on("message", (message: unknown) => {

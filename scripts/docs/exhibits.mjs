@@ -1,7 +1,8 @@
 /**
- * @module docs/EXHIBITS.md: the exhibits of command/scenarios/ as a story, with what the checker says about them now. Every broken
- * scenario is explored, made small, and drawn; every sound one is explored as far as it says. No times in it, and no line
- * numbers, so that it changes only when something that it tells has changed.
+ * @module docs/EXHIBITS.md: the exhibits of command/scenarios/ as a story, with what the checker
+ * says about them now. Every broken scenario is explored, made small, and drawn; every sound one is
+ * explored as far as it says. No times in it, and no line numbers, so that it changes only when
+ * something that it tells has changed.
  */
 
 /**
@@ -142,7 +143,8 @@ function coverage({ complete, bound, classes }) {
 
 async function loadChecker() {
   /** @param {string} name */
-  const load = (name) => import(new URL(`../../.build/stepped/src/checker/${name}.js`, import.meta.url).href);
+  const load = (name) =>
+    import(new URL(`../../.build/stepped/src/checker/${name}.js`, import.meta.url).href);
   const { explore } = await load("explore");
   const { minimise } = await load("replay/minimise");
   const { recordRun } = await load("replay/record-run");
@@ -167,9 +169,13 @@ function renderBroken({ explore, minimise, recordRun, nearestPassing, renderTime
   const { token } = minimise(scenario, found, exploration);
   const recording = recordRun(scenario, token, exploration);
   const passing = nearestPassing(scenario, recording, exploration);
-  const options = passing === undefined ? { width: WIDTH } : { width: WIDTH, passing: withoutLines(passing) };
+  const options =
+    passing === undefined ? { width: WIDTH } : { width: WIDTH, passing: withoutLines(passing) };
   const sofar = `execution ${first.executions.toLocaleString("en")}, class ${first.classes.toLocaleString("en")}`;
-  const effort = [counted(recording.preemptions, "preemption"), counted(recording.steps.length, "step")].join(", ");
+  const effort = [
+    counted(recording.preemptions, "preemption"),
+    counted(recording.steps.length, "step"),
+  ].join(", ");
   return [
     `**\`${name}\`**: ${sentence(summary)}`,
     "",
@@ -189,7 +195,8 @@ function renderBroken({ explore, minimise, recordRun, nearestPassing, renderTime
  */
 function renderSound({ explore }, scenario) {
   const exploration = explore(scenario, scenario.exploration);
-  if (exploration.findings.length > 0) throw new Error(`${scenario.name}: ${exploration.findings[0].message}`);
+  if (exploration.findings.length > 0)
+    throw new Error(`${scenario.name}: ${exploration.findings[0].message}`);
   return `- \`${scenario.name}\`: ${sentence(scenario.summary)} **Nothing found, ${coverage(exploration)}.**`;
 }
 

@@ -1,6 +1,7 @@
 /**
- * @module docs/EXPLORED.md: which functions of src/ were explored against each other, and how far. From what the scenarios in command/scenarios/coverage/ say that each of
- * their tasks runs; a test has V8 confirm it. What is not explored is whatever else in src/ is a task.
+ * @module docs/EXPLORED.md: which functions of src/ were explored against each other, and how far.
+ * From what the scenarios in command/scenarios/coverage/ say that each of their tasks runs; a test
+ * has V8 confirm it. What is not explored is whatever else in src/ is a task.
  */
 
 import { readFileSync, readdirSync } from "node:fs";
@@ -9,9 +10,12 @@ import { fileURLToPath } from "node:url";
 const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 
 /**
- * @typedef {{ readonly engine?: string, readonly preemptions?: number, readonly executions?: number }} Exploration
- * @typedef {{ readonly name: string, readonly summary?: string, readonly exploration?: Exploration }} Scenario
- * @typedef {{ readonly layer: string, readonly scenario: Scenario, readonly twins: readonly Scenario[], readonly runs: Readonly<Record<string, readonly string[]>> }} Covered
+ * @typedef {{ readonly engine?: string, readonly preemptions?: number, readonly executions?: number
+ *   }} Exploration
+ * @typedef {{ readonly name: string, readonly summary?: string, readonly exploration?: Exploration
+ *   }} Scenario
+ * @typedef {{ readonly layer: string, readonly scenario: Scenario, readonly twins: readonly
+ *   Scenario[], readonly runs: Readonly<Record<string, readonly string[]>> }} Covered
  */
 
 const COMPLETE = Infinity;
@@ -24,7 +28,8 @@ const COMPLETE = Infinity;
 function boundOf({ exploration = {} }) {
   const { engine = "optimal", preemptions = 0 } = exploration;
   if (engine === "bounded") return preemptions;
-  return ["optimal", "source", "sleep", "naive"].includes(engine) && exploration.executions === undefined
+  return ["optimal", "source", "sleep", "naive"].includes(engine) &&
+    exploration.executions === undefined
     ? COMPLETE
     : 0;
 }
@@ -50,7 +55,8 @@ function keyOf(first, second) {
 }
 
 /**
- * The best bound of each pair of functions that different tasks of one scenario run, by `first second` in order.
+ * The best bound of each pair of functions that different tasks of one scenario run, by `first
+ * second` in order.
  *
  * @param {readonly Covered[]} covered
  */
@@ -97,7 +103,11 @@ function renderScenarios(covered) {
     const broken = twins.map(({ name }) => name.slice(scenario.name.length + 1)).join(", ");
     return `| \`${scenario.name}\` | ${scenario.summary ?? ""} | ${boundText(boundOf(scenario))} | ${broken} |`;
   });
-  return ["| scenario | what happens at once | how far | broken twins |", "| --- | --- | --- | --- |", ...rows];
+  return [
+    "| scenario | what happens at once | how far | broken twins |",
+    "| --- | --- | --- | --- |",
+    ...rows,
+  ];
 }
 
 /**
@@ -110,7 +120,10 @@ function tasksOf(path) {
   const found = text.matchAll(
     /^(?:export function\*? (?<name>\w+)|  \*?(?<method>[a-z]\w*))(?:<[^(]*>)?\([^{};]*\)?: Task<[^{;]*\{$/gm,
   );
-  return Array.from(found, ({ groups }) => `${path}.${groups?.["name"] ?? groups?.["method"] ?? ""}`);
+  return Array.from(
+    found,
+    ({ groups }) => `${path}.${groups?.["name"] ?? groups?.["method"] ?? ""}`,
+  );
 }
 
 /** @param {readonly Covered[]} covered */
@@ -131,8 +144,14 @@ function renderUnexplored(covered) {
 
 /** @returns {Promise<string>} */
 export async function renderExplored() {
-  const list = new URL("../../.build/stepped/command/scenarios/coverage/covered-list.js", import.meta.url);
-  const form = new URL("../../.build/stepped/command/scenarios/coverage/covered.js", import.meta.url);
+  const list = new URL(
+    "../../.build/stepped/command/scenarios/coverage/covered-list.js",
+    import.meta.url,
+  );
+  const form = new URL(
+    "../../.build/stepped/command/scenarios/coverage/covered.js",
+    import.meta.url,
+  );
   /** @type {readonly Covered[]} */
   const covered = (await import(list.href)).covered;
   /** @type {Readonly<Record<string, string>>} */

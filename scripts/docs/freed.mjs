@@ -1,6 +1,8 @@
 /**
- * @module What is freed, or used again for something else, while other threads may read it without a lock: who frees it, who reads, what keeps the two apart, and which
- * scenarios and tests would notice if nothing did. The section of docs/INVARIANTS.md is made of this; what it names must exist.
+ * @module What is freed, or used again for something else, while other threads may read it without
+ * a lock: who frees it, who reads, what keeps the two apart, and which scenarios and tests would
+ * notice if nothing did. The section of docs/INVARIANTS.md is made of this; what it names must
+ * exist.
  */
 
 import { existsSync } from "node:fs";
@@ -11,7 +13,8 @@ import { existsSync } from "node:fs";
  * @property {string} by Who frees it or uses it again.
  * @property {string} readers Who reads it without the lock under which that happens.
  * @property {string} apart What keeps them apart, with the labels of the rules.
- * @property {readonly string[]} proof Scenarios (with a twin each, or beside one that has), and test files.
+ * @property {readonly string[]} proof Scenarios (with a twin each, or beside one that has), and
+ *   test files.
  */
 
 /** @type {Readonly<Record<string, readonly Freed[]>>} */
@@ -36,13 +39,18 @@ export const freed = {
       readers: "the same, and the software TLBs of all threads",
       apart:
         "W2 of mmu/radix-table.ts, M1 of mm/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
-      proof: ["coverage/space/load-vs-exit", "coverage/space/attach-vs-dispose", "test/space/lifetime.test.ts"],
+      proof: [
+        "coverage/space/load-vs-exit",
+        "coverage/space/attach-vs-dispose",
+        "test/space/lifetime.test.ts",
+      ],
     },
     {
       what: "a table that lost the race to be linked",
       by: "the thread that made it (`tableAt`, `shmem`'s `slotOf`)",
       readers: "nobody: it was never linked",
-      apart: "W1 of mmu/radix-table.ts: linked by compare-and-swap; the loser's number is known to nobody else",
+      apart:
+        "W1 of mmu/radix-table.ts: linked by compare-and-swap; the loser's number is known to nobody else",
       proof: [
         "coverage/mm/add-vs-add-on-first-touch",
         "coverage/mm/fault-vs-fault",
@@ -53,7 +61,8 @@ export const freed = {
       what: "a frame of the RAM",
       by: "whoever drops its last count: zap, copy-on-write, the end of a view, exit",
       readers: "loads and stores through translations that threads remember",
-      apart: "P2 of mm/pte.ts: the entry is taken away, then flushed, then the frame is put; X1 to X5, S1",
+      apart:
+        "P2 of mm/pte.ts: the entry is taken away, then flushed, then the frame is put; X1 to X5, S1",
       proof: [
         "coverage/mm/load-vs-discard",
         "coverage/mm/store-vs-discard",
@@ -67,7 +76,8 @@ export const freed = {
       what: "a frame that a fault is about to copy",
       by: "zap, which takes no lock that the fault holds alone",
       readers: "`writeProtectedPrivate`, which has read the frame's number",
-      apart: "F4 of mm/fault.ts: a reference is taken unless the count is 0, then the entry is looked at again",
+      apart:
+        "F4 of mm/fault.ts: a reference is taken unless the count is 0, then the entry is looked at again",
       proof: ["coverage/mm/copy-on-write", "coverage/mm/store-vs-copy-of-tracked"],
     },
     {
@@ -96,7 +106,11 @@ export const freed = {
       readers: "faults of several spaces, which share no mmap lock",
       apart:
         "V3 of mm/vma-map.ts: each vma has a reference, and stays while its space's mmap lock is held; H1, H2 of mm/shmem.ts",
-      proof: ["coverage/mm/source/view-vs-fault", "coverage/mm/source/fault-vs-discard", "test/mm/grown-heap.test.ts"],
+      proof: [
+        "coverage/mm/source/view-vs-fault",
+        "coverage/mm/source/fault-vs-discard",
+        "test/mm/grown-heap.test.ts",
+      ],
     },
     {
       what: "a vma",
@@ -117,7 +131,11 @@ export const freed = {
       readers: "who has kept a pointer, and reads before it looks whether that is still good",
       apart:
         "The heap only grows and pages stay readable (C4 of memory/slab-cache.ts), so a stale read gives a number and no error. A pointer is followed only after `ensure` (sync/shared-memory.ts): past the end of a thread's view there is nothing, and an atomic access goes to word 0",
-      proof: ["test/mm/grown-heap.test.ts", "test/memory/heap.test.ts", "test/hmm/invalidate.test.ts"],
+      proof: [
+        "test/mm/grown-heap.test.ts",
+        "test/memory/heap.test.ts",
+        "test/hmm/invalidate.test.ts",
+      ],
     },
     {
       what: "a slot of a slab, and what a page of the heap is",
@@ -125,7 +143,11 @@ export const freed = {
       readers: "`free` and debug builds' `Struct.at`, which judge a pointer by the words around it",
       apart:
         "C1 of memory/slab-cache.ts, P2 of memory/heap-pages.ts: of a live object they do not change; of a freed one the answer is an error, whichever they are",
-      proof: ["coverage/memory/thing-vs-thing", "coverage/memory/thing-vs-table", "test/memory/heap.test.ts"],
+      proof: [
+        "coverage/memory/thing-vs-thing",
+        "coverage/memory/thing-vs-table",
+        "test/memory/heap.test.ts",
+      ],
     },
     {
       what: "an entry of a name table (slab caches, well-known pointers)",
@@ -171,7 +193,11 @@ export const freed = {
       readers: "a waker that is between its store and its wake",
       apart:
         "A wake writes nothing, and who is woken for nothing looks again (B1 of sync/run-blocking.ts). What does write after it has let go (`upRead`, `upWrite`, `wakeAll`) has a reference of the object until after: a user for the mmap lock, one of the hmm's for its semaphore and queue, one of the device's for the turn",
-      proof: ["coverage/hmm/exit-vs-serve", "coverage/devices/read-vs-exit", "coverage/hmm/mirror-vs-madvise"],
+      proof: [
+        "coverage/hmm/exit-vs-serve",
+        "coverage/devices/read-vs-exit",
+        "coverage/hmm/mirror-vs-madvise",
+      ],
     },
     {
       what: "the words of a deferred call, in an object that is to be freed",
@@ -201,19 +227,25 @@ export const freed = {
       readers: "whoever comes from a hmm, a view, a record of the table of spaces",
       apart:
         "M1 of mm/mm.ts, H3 of hmm/hmm-struct.ts, W1 of mm/view-hold.ts, T1 of space/space-table.ts: each has a count or a user",
-      proof: ["patches/03/after", "coverage/hmm/exit-vs-mirror", "coverage/space/enlist-vs-dispose"],
+      proof: [
+        "patches/03/after",
+        "coverage/hmm/exit-vs-mirror",
+        "coverage/space/enlist-vs-dispose",
+      ],
     },
     {
       what: "the hmm that `mm.hmm` names",
       by: "`hmmFree`",
       readers: "nobody without pageTableLock",
-      apart: "H4 of hmm/hmm-struct.ts: a weak pointer, cleared under the lock under which it is followed",
+      apart:
+        "H4 of hmm/hmm-struct.ts: a weak pointer, cleared under the lock under which it is followed",
       proof: ["patches/04/all/after"],
     },
     {
       what: "a mirror, and its hmm once its thread has died",
       by: "the driver, after unregister; or when its other threads are gone (`hmmMirrorForget`)",
-      readers: "call-backs in other threads; a thread of the driver that is about to register a range",
+      readers:
+        "call-backs in other threads; a thread of the driver that is about to register a range",
       apart: "K2, K4 of hmm/mirror.ts",
       proof: [
         "coverage/hmm/mirror-vs-madvise",
@@ -225,15 +257,21 @@ export const freed = {
     {
       what: "a range's record",
       by: "its one user (`hmmRangeFree`), or the reaper",
-      readers: "the user itself reads the stamp without rangesLock; others have the lock, and it is in the list",
+      readers:
+        "the user itself reads the stamp without rangesLock; others have the lock, and it is in the list",
       apart: "G1, G2 of hmm/range.ts, S3 of hmm/range-record.ts",
-      proof: ["coverage/hmm/serve-vs-madvise", "coverage/hmm/death/range-vs-madvise", "patches/10/after"],
+      proof: [
+        "coverage/hmm/serve-vs-madvise",
+        "coverage/hmm/death/range-vs-madvise",
+        "patches/10/after",
+      ],
     },
     {
       what: "the table of invalidations in flight",
       by: "`growInFlight`, after it has put a larger one in its place",
       readers: "nobody without rangesLock",
-      apart: "hmm/in-flight.ts: the old one is freed after the lock was dropped, and nobody has kept its number",
+      apart:
+        "hmm/in-flight.ts: the old one is freed after the lock was dropped, and nobody has kept its number",
       proof: ["coverage/hmm/growing-in-flight", "test/hmm/invalidate.test.ts"],
     },
   ],
@@ -261,7 +299,8 @@ export const freed = {
     {
       what: "a frame of device memory",
       by: "eviction, and whoever takes a translation away",
-      readers: "the device's threads, through translations that they remember; `touch`, which marks it used",
+      readers:
+        "the device's threads, through translations that they remember; `touch`, which marks it used",
       apart:
         "D2, D3 of devices/software/device-record.ts: flushed before the frame holds something else. A mark that comes late goes to the frame's next page, which costs that one nothing but a chance to be evicted",
       proof: [
@@ -300,7 +339,8 @@ export const freed = {
  * @typedef {object} Known
  * @property {string} rootPath
  * @property {ReadonlySet<string>} scenarios Names of all that ship.
- * @property {(path: string, label: string) => boolean} hasRule Whether a file of src/ has a rule of that label in its head.
+ * @property {(path: string, label: string) => boolean} hasRule Whether a file of src/ has a rule of
+ *   that label in its head.
  */
 
 /** Labels of one file: "W1, W3 of mmu/radix-table.ts". */
@@ -324,7 +364,9 @@ function checkRules(apart, { hasRule }) {
  * @param {Known} known
  */
 function checkProof(proof, { rootPath, scenarios }) {
-  const exists = proof.endsWith(".test.ts") ? existsSync(`${rootPath}${proof}`) : scenarios.has(proof);
+  const exists = proof.endsWith(".test.ts")
+    ? existsSync(`${rootPath}${proof}`)
+    : scenarios.has(proof);
   if (!exists) throw new Error(`scripts/docs/freed.mjs names ${proof}, which does not exist`);
 }
 

@@ -1,6 +1,7 @@
 /**
- * @module The parts of docs/ that come from the code: the order of the locks, the tables of structs, the numbered invariants. Read from the built
- * tests' folder (.build), so build first. The texts are data: scripts/docs.mjs writes them, a test compares them.
+ * @module The parts of docs/ that come from the code: the order of the locks, the tables of
+ * structs, the numbered invariants. Read from the built tests' folder (.build), so build first. The
+ * texts are data: scripts/docs.mjs writes them, a test compares them.
  */
 
 import { readFileSync, readdirSync } from "node:fs";
@@ -23,7 +24,9 @@ const STRUCT_FOLDERS = /^(?:memory|notifier|mm|hmm|space|devices)\//;
 const WORKER_ENTRY = /-(?:worker|agent|kernel)\.ts$/;
 
 async function loadStructs() {
-  const paths = sourcePaths().filter((path) => STRUCT_FOLDERS.test(path) && !WORKER_ENTRY.test(path));
+  const paths = sourcePaths().filter(
+    (path) => STRUCT_FOLDERS.test(path) && !WORKER_ENTRY.test(path),
+  );
   for (const path of paths) {
     // One after the other: the order of declaration is the order of the tables.
     await import(new URL(`../../.build/src/${path.replace(/\.ts$/, ".js")}`, import.meta.url).href);
@@ -34,7 +37,9 @@ async function loadStructs() {
 async function renderLocking() {
   await loadStructs();
   const order = await import(new URL("../../.build/src/sync/lock-order.js", import.meta.url).href);
-  const { describeStructs } = await import(new URL("../../.build/src/memory/struct.js", import.meta.url).href);
+  const { describeStructs } = await import(
+    new URL("../../.build/src/memory/struct.js", import.meta.url).href
+  );
   return [
     "# Locking",
     "",
@@ -134,7 +139,8 @@ const renderers = {
 };
 
 /**
- * Generated documents by their path from the root: every one, or those whose path contains one of `wanted`, in any case.
+ * Generated documents by their path from the root: every one, or those whose path contains one of
+ * `wanted`, in any case.
  *
  * @param {readonly string[]} [wanted]
  * @returns {Promise<Map<string, string>>}

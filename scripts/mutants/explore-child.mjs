@@ -1,7 +1,7 @@
 /**
- * @module The process that explores scenarios in a lane, one after the other, and judges each as `hmm check` does; it prints a line of JSON for
- * each. A thread of its own watches it for a standstill. It is told what to do by its first
- * argument.
+ * @module The process that explores scenarios in a lane, one after the other, and judges each as
+ * `hmm check` does; it prints a line of JSON for each. A thread of its own watches it for a
+ * standstill. It is told what to do by its first argument.
  */
 
 import { writeSync } from "node:fs";
@@ -100,8 +100,18 @@ function reachOf(scenario) {
   const { executions, ...own } = exploreOptions(scenario, {});
   const { preemptions: _, ...chance } = own;
   try {
-    explore(watched, { ...own, executions: Math.min(executions ?? Infinity, OWN_EXECUTIONS), onProgress: giveSign });
-    explore(watched, { ...chance, engine: "random", seed: 1, executions: RANDOM_EXECUTIONS, onProgress: giveSign });
+    explore(watched, {
+      ...own,
+      executions: Math.min(executions ?? Infinity, OWN_EXECUTIONS),
+      onProgress: giveSign,
+    });
+    explore(watched, {
+      ...chance,
+      engine: "random",
+      seed: 1,
+      executions: RANDOM_EXECUTIONS,
+      onProgress: giveSign,
+    });
   } catch {
     // A twin that shows what cannot be explored.
   }

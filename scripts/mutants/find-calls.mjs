@@ -1,6 +1,15 @@
 /** @module Mutants of calls that others wait for or rely on: wakes, references, notices. */
 
-import { GETS, NOTICES, PUTS, isTask, removal, removesCalls, statementCall, textOf } from "./names.mjs";
+import {
+  GETS,
+  NOTICES,
+  PUTS,
+  isTask,
+  removal,
+  removesCalls,
+  statementCall,
+  textOf,
+} from "./names.mjs";
 import { calleeName, child, children, receiver } from "./syntax.mjs";
 
 /**
@@ -58,7 +67,13 @@ export function findReference({ node, parent }, text) {
       },
     ];
   if (!PUTS.test(name)) return [];
-  return [{ at: node, edits: [{ ...removal(node), text: "false" }], what: `${textOf(node, text)} gives nothing back` }];
+  return [
+    {
+      at: node,
+      edits: [{ ...removal(node), text: "false" }],
+      what: `${textOf(node, text)} gives nothing back`,
+    },
+  ];
 }
 
 /** @type {Find} */
@@ -68,5 +83,11 @@ export function findNotice(visited, text) {
     return removesCalls(NOTICES)(visited, text);
   const call = child(node, "argument");
   if (call?.type !== "CallExpression" || !NOTICES.test(calleeName(call))) return [];
-  return [{ at: node, edits: [{ ...removal(node), text: "0" }], what: `${textOf(node, text)} is missing` }];
+  return [
+    {
+      at: node,
+      edits: [{ ...removal(node), text: "0" }],
+      what: `${textOf(node, text)} is missing`,
+    },
+  ];
 }

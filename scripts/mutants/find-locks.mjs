@@ -40,18 +40,31 @@ export function findLock(visited, text) {
   const all = below({ node: body, parent: own, field: "body" });
   const statements = all.filter(({ node }) => {
     const other = statementCall(node);
-    return other !== undefined && (isOn(other, text, on, calleeName(call)) || isOn(other, text, on, giver));
+    return (
+      other !== undefined &&
+      (isOn(other, text, on, calleeName(call)) || isOn(other, text, on, giver))
+    );
   });
   if (statements[0]?.node !== visited.node) return [];
   const tries = all.filter(({ node }) => {
     const other = node.type === "YieldExpression" ? child(node, "argument") : undefined;
-    return other?.type === "CallExpression" && TRIERS.get(calleeName(other)) === giver && receiver(other, text) === on;
+    return (
+      other?.type === "CallExpression" &&
+      TRIERS.get(calleeName(other)) === giver &&
+      receiver(other, text) === on
+    );
   });
   const edits = [
     ...statements.map(({ node }) => removal(node)),
     ...tries.map(({ node }) => ({ ...removal(node), text: "true" })),
   ];
-  return [{ at: visited.node, edits, what: `without ${textOf(visited.node, text)} and what gives it back` }];
+  return [
+    {
+      at: visited.node,
+      edits,
+      what: `without ${textOf(visited.node, text)} and what gives it back`,
+    },
+  ];
 }
 
 /** @type {Find} */
@@ -69,11 +82,17 @@ export function findWeaker(visited, text) {
   const body = child(functionAround(visited)?.node ?? visited.node, "body");
   if (body === undefined) return [];
   const calls = callsBelow({ node: body, parent: undefined, field: "" }).map(({ node }) => node);
-  const own = calls.filter((other) => isOn(other, text, on, "downWrite") || isOn(other, text, on, "upWrite"));
+  const own = calls.filter(
+    (other) => isOn(other, text, on, "downWrite") || isOn(other, text, on, "upWrite"),
+  );
   if (own[0] !== call || own.length < 2) return [];
   const edits = own.map((other) => {
     const name = child(child(other, "callee") ?? other, "property") ?? other;
-    return { start: name.start, end: name.end, text: calleeName(other) === "downWrite" ? "downRead" : "upRead" };
+    return {
+      start: name.start,
+      end: name.end,
+      text: calleeName(other) === "downWrite" ? "downRead" : "upRead",
+    };
   });
   return [{ at: visited.node, edits, what: `${on} for reading only` }];
 }

@@ -1,7 +1,30 @@
-/** @module Mutants of looks at shared state: one that decides nothing, a loop that looks once, an answer that is always yes. */
+/**
+ * @module Mutants of looks at shared state: one that decides nothing, a loop that looks once, an
+ * answer that is always yes.
+ */
 
-import { COMPLAINTS, GIVERS, LOADS, LOOKS, SWAPS, TAKERS, TRIERS, removal, statementCall, textOf } from "./names.mjs";
-import { below, callIn, calleeName, callsBelow, child, children, functionAround, word } from "./syntax.mjs";
+import {
+  COMPLAINTS,
+  GIVERS,
+  LOADS,
+  LOOKS,
+  SWAPS,
+  TAKERS,
+  TRIERS,
+  removal,
+  statementCall,
+  textOf,
+} from "./names.mjs";
+import {
+  below,
+  callIn,
+  calleeName,
+  callsBelow,
+  child,
+  children,
+  functionAround,
+  word,
+} from "./syntax.mjs";
 
 /**
  * @typedef {import("./syntax.mjs").Node} Node
@@ -55,7 +78,8 @@ function isComplaint(statement) {
   const call =
     last === undefined
       ? undefined
-      : (statementCall(last) ?? (last.type === "ReturnStatement" ? callIn(child(last, "argument")) : undefined));
+      : (statementCall(last) ??
+        (last.type === "ReturnStatement" ? callIn(child(last, "argument")) : undefined));
   return call !== undefined && COMPLAINTS.test(calleeName(call));
 }
 
@@ -120,7 +144,9 @@ function isLoaded(visited, side) {
   if (side?.type !== "Identifier" || body === undefined) return false;
   return below({ node: body, parent: undefined, field: "" }).some(({ node }) => {
     const id = node.type === "VariableDeclarator" ? child(node, "id") : undefined;
-    return id !== undefined && word(id, "name") === word(side, "name") && isLoad(child(node, "init"));
+    return (
+      id !== undefined && word(id, "name") === word(side, "name") && isLoad(child(node, "init"))
+    );
   });
 }
 
@@ -131,9 +157,18 @@ export function findAnswer(visited, text) {
   const sides = [child(node, "left"), child(node, "right")];
   if (!sides.some((side) => isLoad(side) || isLoaded(visited, side))) return [];
   let at = visited.parent;
-  while (at !== undefined && /^(LogicalExpression|ParenthesizedExpression|UnaryExpression)$/.test(at.node.type))
+  while (
+    at !== undefined &&
+    /^(LogicalExpression|ParenthesizedExpression|UnaryExpression)$/.test(at.node.type)
+  )
     at = at.parent;
   if (at?.node.type !== "ReturnStatement") return [];
   const fixed = word(node, "operator") === "===" ? "true" : "false";
-  return [{ at: node, edits: [{ ...removal(node), text: fixed }], what: `${textOf(node, text)}: always ${fixed}` }];
+  return [
+    {
+      at: node,
+      edits: [{ ...removal(node), text: fixed }],
+      what: `${textOf(node, text)}: always ${fixed}`,
+    },
+  ];
 }

@@ -1,4 +1,7 @@
-/** @module Mutants of protocols: a step that is left out, two that change places, a call-back that does nothing. */
+/**
+ * @module Mutants of protocols: a step that is left out, two that change places, a call-back that
+ * does nothing.
+ */
 
 import {
   CALL_BACKS,
@@ -37,7 +40,11 @@ export function findCallBack(visited) {
   if (!CALL_BACKS.test(name) || body === undefined) return [];
   const first = children(body, "body")[0] ?? body;
   return [
-    { at: first, edits: [{ start: body.start, end: body.end, text: "{ return 0; }" }], what: `${name} does nothing` },
+    {
+      at: first,
+      edits: [{ start: body.start, end: body.end, text: "{ return 0; }" }],
+      what: `${name} does nothing`,
+    },
   ];
 }
 
@@ -49,20 +56,28 @@ export function findStep({ node }, text) {
   const call = isTask(node) ? statementCall(node) : undefined;
   if (call === undefined) return [];
   const name = calleeName(call);
-  if (name === "" || TAKERS.has(name) || GIVERS.has(name) || CLASSED.some((names) => names.test(name))) return [];
+  if (
+    name === "" ||
+    TAKERS.has(name) ||
+    GIVERS.has(name) ||
+    CLASSED.some((names) => names.test(name))
+  )
+    return [];
   return [{ at: node, edits: [removal(node)], what: `${textOf(node, text)} is missing` }];
 }
 
 /** @param {Visited} statement */
 function synchronises(statement) {
   const inside = below(statement);
-  if (inside.some(({ node }) => /^(Return|Break|Continue|Throw)Statement$/.test(node.type))) return false;
+  if (inside.some(({ node }) => /^(Return|Break|Continue|Throw)Statement$/.test(node.type)))
+    return false;
   return inside.some(({ node }) => {
-    if (node.type !== "CallExpression") return node.type === "YieldExpression" && callIn(node) === undefined;
+    if (node.type !== "CallExpression")
+      return node.type === "YieldExpression" && callIn(node) === undefined;
     const name = calleeName(node);
     if (OFFERS.test(name)) return false;
-    const isClassed = [FLUSHES, WAKES, OWNING, MARKERS, NOTICES, STORES, CHANGES, SWAPS].some((names) =>
-      names.test(name),
+    const isClassed = [FLUSHES, WAKES, OWNING, MARKERS, NOTICES, STORES, CHANGES, SWAPS].some(
+      (names) => names.test(name),
     );
     return isClassed || TAKERS.has(name) || GIVERS.has(name) || isDelegated(inside, node);
   });
@@ -73,7 +88,9 @@ function synchronises(statement) {
  * @param {Node} call
  */
 function isDelegated(inside, call) {
-  return inside.some(({ node }) => node.type === "YieldExpression" && child(node, "argument") === call);
+  return inside.some(
+    ({ node }) => node.type === "YieldExpression" && child(node, "argument") === call,
+  );
 }
 
 /**
@@ -99,9 +116,13 @@ export function findOrder(visited, text) {
   if (next === undefined) return [];
   const second = { node: next, parent, field };
   if (!synchronises(visited) || !synchronises(second)) return [];
-  const names = new Set(below(second).map(({ node: one }) => (one.type === "Identifier" ? word(one, "name") : "")));
+  const names = new Set(
+    below(second).map(({ node: one }) => (one.type === "Identifier" ? word(one, "name") : "")),
+  );
   if (writtenNames(visited).some((name) => names.has(name))) return [];
-  const own = new Set(below(visited).map(({ node: one }) => (one.type === "Identifier" ? word(one, "name") : "")));
+  const own = new Set(
+    below(visited).map(({ node: one }) => (one.type === "Identifier" ? word(one, "name") : "")),
+  );
   if (writtenNames(second).some((name) => own.has(name))) return [];
   const [one, other] = [textOf(node, text), textOf(next, text)];
   if (one === other) return [];

@@ -1,6 +1,19 @@
-/** @module Mutants of single words: a compare-and-swap that does not compare, a store that is left out. */
+/**
+ * @module Mutants of single words: a compare-and-swap that does not compare, a store that is left
+ * out.
+ */
 
-import { CHANGES, MARKERS, MARKS, OWNING, STORES, SWAPS, removal, statementCall, textOf } from "./names.mjs";
+import {
+  CHANGES,
+  MARKERS,
+  MARKS,
+  OWNING,
+  STORES,
+  SWAPS,
+  removal,
+  statementCall,
+  textOf,
+} from "./names.mjs";
 import { calleeName, child, children, functionName, word } from "./syntax.mjs";
 
 /**
@@ -12,8 +25,11 @@ import { calleeName, child, children, functionName, word } from "./syntax.mjs";
 /** @type {Find} */
 export function findSwap({ node }, text) {
   if (node.type !== "CallExpression" || !SWAPS.test(calleeName(node))) return [];
-  const [words, index, expected, fresh] = children(node, "arguments").map((argument) => textOf(argument, text));
-  // By the call that is there, so that it stays a step; 0 for 0 changes nothing and says what is there.
+  const [words, index, expected, fresh] = children(node, "arguments").map((argument) =>
+    textOf(argument, text),
+  );
+  // By the call that is there, so that it stays a step; 0 for 0 changes nothing and says what is
+  // there.
   const swap = calleeName(node);
   const seen = `${swap}(${words}, ${index}, 0, 0)`;
   const edit = {
@@ -30,13 +46,20 @@ export function findMark(visited, text) {
   const call = statementCall(node);
   if (call !== undefined) {
     const name = calleeName(call);
-    if (!STORES.test(name) && !CHANGES.test(name) && !MARKERS.test(name) && !OWNING.test(name)) return [];
+    if (!STORES.test(name) && !CHANGES.test(name) && !MARKERS.test(name) && !OWNING.test(name))
+      return [];
     return [{ at: node, edits: [removal(node)], what: `${textOf(node, text)} is missing` }];
   }
-  if (node.type === "CallExpression" && CHANGES.test(calleeName(node)) && parent?.node.type !== "ExpressionStatement") {
+  if (
+    node.type === "CallExpression" &&
+    CHANGES.test(calleeName(node)) &&
+    parent?.node.type !== "ExpressionStatement"
+  ) {
     const [words, index] = children(node, "arguments").map((argument) => textOf(argument, text));
     const name = calleeName(node);
-    const idle = /(Add|Sub)$/.test(name) ? `${name}(${words}, ${index}, 0)` : `Atomics.load(${words}, ${index})`;
+    const idle = /(Add|Sub)$/.test(name)
+      ? `${name}(${words}, ${index}, 0)`
+      : `Atomics.load(${words}, ${index})`;
     return [
       {
         at: node,
@@ -47,10 +70,17 @@ export function findMark(visited, text) {
   }
   if (node.type !== "ExpressionStatement") return [];
   const expression = child(node, "expression");
-  const target = expression === undefined ? undefined : (child(expression, "left") ?? child(expression, "argument"));
-  if (!/^(AssignmentExpression|UpdateExpression)$/.test(expression?.type ?? "") || target?.type !== "MemberExpression")
+  const target =
+    expression === undefined
+      ? undefined
+      : (child(expression, "left") ?? child(expression, "argument"));
+  if (
+    !/^(AssignmentExpression|UpdateExpression)$/.test(expression?.type ?? "") ||
+    target?.type !== "MemberExpression"
+  )
     return [];
-  if (functionName(visited).endsWith(".constructor")) return []; // of an object that nobody else knows
+  // Of an object that nobody else knows.
+  if (functionName(visited).endsWith(".constructor")) return [];
   const property = child(target, "property");
   if (property?.type !== "Identifier" || !MARKS.test(word(property, "name"))) return [];
   return [{ at: node, edits: [removal(node)], what: `${textOf(node, text)} is missing` }];

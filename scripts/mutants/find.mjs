@@ -1,7 +1,7 @@
 /**
- * @module Finds the mutants of a build: reads the built JavaScript of the layers that synchronise and asks every kind. A mutant is data; its key names it
- * in every later run, as long as the statement and the function around it are called what they are
- * called.
+ * @module Finds the mutants of a build: reads the built JavaScript of the layers that synchronise
+ * and asks every kind. A mutant is data; its key names it in every later run, as long as the
+ * statement and the function around it are called what they are called.
  */
 
 import { createHash } from "node:crypto";
@@ -17,16 +17,23 @@ import { functionAround, functionName, isFunction, oneLine, parse } from "./synt
  */
 
 /**
+ * @typedef {object} MutantPlace
+ * @property {number} start
+ * @property {number} end
+ * @property {"statement" | "declaration" | "expression"} shape
+ */
+
+/**
  * @typedef {object} Mutant
- * @property {string} key `mm/zap.clearRange flush: yield* mm.shootdown.flush(first, end); is missing`
+ * @property {string} key `mm/zap.clearRange flush: yield* mm.shootdown.flush(first, end); is
+ *   missing`
  * @property {string} path Of the built file, from the folder of the build: `src/mm/zap.js`.
  * @property {string} module `mm/zap`
  * @property {string} kind
  * @property {string} what What is done, on one line.
  * @property {string} place `src/mm/zap.ts:68`
  * @property {readonly Edit[]} edits In the built file, none inside another.
- * @property {{ readonly start: number, readonly end: number, readonly shape: "statement" | "declaration" | "expression" }} at
- * What must run for it to matter.
+ * @property {MutantPlace} at What must run for it to matter.
  * @property {string} digest Of the function that it stands in and of what is done to it.
  */
 
@@ -37,7 +44,17 @@ import { functionAround, functionName, isFunction, oneLine, parse } from "./synt
  */
 
 /** The layers that hold the product's own synchronisation, lowest first. */
-export const LAYERS = ["sync", "memory", "mmu", "notifier", "mm", "hmm", "host", "space", "devices"];
+export const LAYERS = [
+  "sync",
+  "memory",
+  "mmu",
+  "notifier",
+  "mm",
+  "hmm",
+  "host",
+  "space",
+  "devices",
+];
 
 /**
  * What synchronises nothing: tables, texts, and the watchers of debug builds, which tests of their
@@ -187,7 +204,8 @@ function sourceLine(lines, text, offset) {
  */
 function withoutInner(edits) {
   return edits.filter(
-    (edit) => !edits.some((other) => other !== edit && other.start <= edit.start && edit.end <= other.end),
+    (edit) =>
+      !edits.some((other) => other !== edit && other.start <= edit.start && edit.end <= other.end),
   );
 }
 

@@ -1,12 +1,13 @@
 /**
- * @module The sixteen lines that people broke by hand when they tried the product. Each is one of the mutants; one that fits none any more is an
- * error, so that none goes away unseen.
+ * @module The sixteen lines that people broke by hand when they tried the product. Each is one of
+ * the mutants; one that fits none any more is an error, so that none goes away unseen.
  */
 
 /** @typedef {import("./find.mjs").Mutant} Mutant */
 
 /**
- * What was broken, the beginning of the mutant's key, and the scenario that must notice: `npm test` tries each.
+ * What was broken, the beginning of the mutant's key, and the scenario that must notice: `npm test`
+ * tries each.
  *
  * @type {readonly (readonly [name: string, beginning: string, scenario: string])[]}
  */
@@ -21,7 +22,11 @@ export const handMade = [
     "mm/fault.replaceByCopy flush: ",
     "coverage/mm/load-vs-copy-on-write",
   ],
-  ["flush at the end of a leaf in fork", "mm/fork.copyEntries flush: ", "coverage/mm/store-vs-fork"],
+  [
+    "flush at the end of a leaf in fork",
+    "mm/fork.copyEntries flush: ",
+    "coverage/mm/store-vs-fork",
+  ],
   [
     "fork leaves the parent's entries writable",
     "mm/fork.copyEntry mark: atomicExchange(words, from, ",
@@ -37,7 +42,11 @@ export const handMade = [
     "devices/software/mirror-ops.invalidate callback: ",
     "coverage/devices/read-vs-madvise",
   ],
-  ["`hmmRangeValid` compares nothing", "hmm/valid.isStillArmed answer: ", "coverage/hmm/serve-vs-madvise"],
+  [
+    "`hmmRangeValid` compares nothing",
+    "hmm/valid.isStillArmed answer: ",
+    "coverage/hmm/serve-vs-madvise",
+  ],
   [
     "drivers called before the ranges are marked",
     "hmm/invalidate.hmmInvalidateRangeStart order: const answer = yield* callMirrors",
@@ -74,7 +83,11 @@ export const handMade = [
     "sync/shootdown.Shootdown.flushExplored flush: yield* this.waitForStores(",
     "coverage/mm/store-vs-munmap-of-leaf",
   ],
-  ["a flush raises no generation", "sync/shootdown.Shootdown.bump mark: ", "coverage/mm/load-vs-munmap-of-leaf"],
+  [
+    "a flush raises no generation",
+    "sync/shootdown.Shootdown.bump mark: ",
+    "coverage/mm/load-vs-munmap-of-leaf",
+  ],
 ];
 
 /**
@@ -87,7 +100,9 @@ export function handMadeOf(mutants) {
   return handMade.map(([name, beginning, scenario]) => {
     const mutant = mutants.find(({ key }) => key.startsWith(beginning));
     if (mutant === undefined)
-      throw new Error(`No mutant is called "${beginning}" any more (${name}): name the line in hand-made.mjs anew`);
+      throw new Error(
+        `No mutant is called "${beginning}" any more (${name}): name the line in hand-made.mjs anew`,
+      );
     return { name, mutant, scenario };
   });
 }

@@ -1,6 +1,6 @@
 /**
- * @module One mutant judged: explored by the scenarios that reach it, the likeliest and cheapest first, until one of them is surprised; then, if none was, by
- * the test files that reach it.
+ * @module One mutant judged: explored by the scenarios that reach it, the likeliest and cheapest
+ * first, until one of them is surprised; then, if none was, by the test files that reach it.
  */
 
 import { exploreInProcess, testInProcess } from "./processes.mjs";
@@ -18,8 +18,10 @@ import { exploreInProcess, testInProcess } from "./processes.mjs";
  * nobody asked.
  *
  * @typedef {"noticed" | "time-out" | "silent" | "unreached" | "not run"} Answer
- * @typedef {{ readonly answer: Answer, readonly by: string, readonly why: string, readonly tried: number }} Opinion
- * @typedef {{ readonly check: Opinion, readonly tests: Opinion, readonly seconds: number }} Judgement
+ * @typedef {{ readonly answer: Answer, readonly by: string, readonly why: string, readonly tried:
+ *   number }} Opinion
+ * @typedef {{ readonly check: Opinion, readonly tests: Opinion, readonly seconds: number }}
+ *   Judgement
  */
 
 /** @type {Opinion} */
@@ -50,7 +52,13 @@ export async function askCheck(lane, mutant, scenarios, standstillSeconds) {
   if (scenarios.length === 0) return { answer: "unreached", by: "", why: "", tried: 0 };
   lane.mutate(mutant);
   try {
-    const order = { build: lane.url, scenarios, stops: true, reach: false, seconds: SCENARIO_SECONDS };
+    const order = {
+      build: lane.url,
+      scenarios,
+      stops: true,
+      reach: false,
+      seconds: SCENARIO_SECONDS,
+    };
     const limit = standstillSeconds === undefined ? {} : { standstillSeconds };
     const { lines, ended } = await exploreInProcess({ ...order, ...limit });
     const tried = lines.length;
@@ -73,7 +81,8 @@ export async function askCheck(lane, mutant, scenarios, standstillSeconds) {
  * @param {Lane} lane
  * @param {Mutant} mutant
  * @param {readonly Witness[]} tests
- * @param {number} secondsLimit Of tests that take longer than this together, as they took unmutated, the longest are left out.
+ * @param {number} secondsLimit Of tests that take longer than this together, as they took
+ *   unmutated, the longest are left out.
  * @returns {Promise<Opinion>}
  */
 export async function askTests(lane, mutant, tests, secondsLimit) {
@@ -92,7 +101,8 @@ export async function askTests(lane, mutant, tests, secondsLimit) {
         (seconds * TEST_FACTOR + TEST_EXTRA_SECONDS) * 1000,
       );
       if (outcome === "failed") return { answer: "noticed", by: name, why: "fails", tried };
-      if (outcome === "time-out") return { answer: "time-out", by: name, why: "does not end", tried };
+      if (outcome === "time-out")
+        return { answer: "time-out", by: name, why: "does not end", tried };
     }
     return { answer: "silent", by: "", why: `${tried} of ${tests.length} test files`, tried };
   } finally {
@@ -101,13 +111,20 @@ export async function askTests(lane, mutant, tests, secondsLimit) {
 }
 
 /**
- * Whether a scenario is surprised by nothing when nothing is mutated. One that is has no opinion of a mutant.
+ * Whether a scenario is surprised by nothing when nothing is mutated. One that is has no opinion of
+ * a mutant.
  *
  * @param {Lane} lane
  * @param {string} scenario
  */
 export async function isCalm(lane, scenario) {
-  const order = { build: lane.url, scenarios: [scenario], stops: true, reach: false, seconds: SCENARIO_SECONDS };
+  const order = {
+    build: lane.url,
+    scenarios: [scenario],
+    stops: true,
+    reach: false,
+    seconds: SCENARIO_SECONDS,
+  };
   const { lines, ended } = await exploreInProcess(order);
   return ended === "well" && lines.every(({ surprise }) => surprise === "");
 }

@@ -1,6 +1,6 @@
 /**
- * @module The kinds of mutants: what is done to a synchronising statement, and why that is worth a look. Each finds its
- * own; names.mjs says what counts as one.
+ * @module The kinds of mutants: what is done to a synchronising statement, and why that is worth a
+ * look. Each finds its own; names.mjs says what counts as one.
  */
 
 import { findFewerWakes, findNotice, findReference } from "./find-calls.mjs";
@@ -51,7 +51,12 @@ export const kinds = [
     reason: "others still use what has been taken away",
     find: removesCalls(FLUSHES),
   },
-  { name: "wake", does: "nobody is woken", reason: "who sleeps, sleeps on: a lost wake-up", find: removesCalls(WAKES) },
+  {
+    name: "wake",
+    does: "nobody is woken",
+    reason: "who sleeps, sleeps on: a lost wake-up",
+    find: removesCalls(WAKES),
+  },
   {
     name: "fewer",
     does: "one is woken instead of all",
@@ -130,6 +135,8 @@ export const kinds = [
  */
 export function findAll(kind, root, text) {
   return [...walk(root)].flatMap((visited) =>
-    kind.find(visited, text).map((found) => ({ found: { ...found, what: oneLine(found.what) }, visited })),
+    kind
+      .find(visited, text)
+      .map((found) => ({ found: { ...found, what: oneLine(found.what) }, visited })),
   );
 }

@@ -1,9 +1,19 @@
 /**
- * @module A lane: a copy of the build in a temporary folder, laid out as the project is, so that a mutant is one file written there (and once more with its stepping forms) and nothing
- * is compiled again. What is not built (package.json, node_modules, scripts) is linked.
+ * @module A lane: a copy of the build in a temporary folder, laid out as the project is, so that a
+ * mutant is one file written there (and once more with its stepping forms) and nothing is compiled
+ * again. What is not built (package.json, node_modules, scripts) is linked.
  */
 
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -25,7 +35,10 @@ export class Lane {
   /** @readonly */
   build = `${this.root}.build/`;
 
-  /** Files as they were built, once they have been changed here: the build itself may be made anew meanwhile. @type {Map<string, string>} */
+  /**
+   * Files as they were built, once they have been changed here: the build itself may be made anew
+   * meanwhile. @type {Map<string, string>}
+   */
   #built = new Map();
 
   /** @type {SteppedGraph} */

@@ -1,12 +1,17 @@
 /**
- * @module In which order scenarios are tried on a mutant: first those that have noticed others in the same function, then in the same module, then those that
- * say they run that function or module, then the cheapest.
+ * @module In which order scenarios are tried on a mutant: first those that have noticed others in
+ * the same function, then in the same module, then those that say they run that function or module,
+ * then the cheapest.
  */
 
 /**
  * @typedef {import("./find.mjs").Mutant} Mutant
  * @typedef {import("./survey.mjs").Witness} Witness
- * @typedef {{ readonly scenario: { readonly name: string }, readonly twins: readonly { readonly name: string }[], readonly runs: Readonly<Record<string, readonly string[]>> }} Covered
+ *
+ * @typedef {object} Covered
+ * @property {{ readonly name: string }} scenario
+ * @property {readonly { readonly name: string }[]} twins
+ * @property {Readonly<Record<string, readonly string[]>>} runs
  */
 
 /** Of a mutant that only a scenario's set-up reaches, it rarely has an opinion. */
@@ -17,22 +22,34 @@ function functionOf({ key }) {
   return /^\S+/.exec(key)?.[0] ?? "";
 }
 
-/** As scenarios say what they run: without the class of a method. @param {Pick<Mutant, "key">} mutant */
+/**
+ * As scenarios say what they run: without the class of a method. @param {Pick<Mutant, "key">}
+ * mutant
+ */
 function saidFunctionOf(mutant) {
   return functionOf(mutant).replace(/\.[^.]*(?=\.[^.]*$)/, "");
 }
 
 export class Likely {
-  /** Of each scenario: how often it has noticed something in a function or a module. @type {Map<string, Map<string, number>>} */
+  /**
+   * Of each scenario: how often it has noticed something in a function or a module. @type
+   * {Map<string, Map<string, number>>}
+   */
   #noticed = new Map();
-  /** Of each scenario: the functions and modules that it says it runs. @type {Map<string, Set<string>>} */
+  /**
+   * Of each scenario: the functions and modules that it says it runs. @type {Map<string,
+   * Set<string>>}
+   */
   #named = new Map();
 
   /** @param {readonly Covered[]} covered */
   constructor(covered) {
     for (const { scenario, runs } of covered) {
       const names = Object.values(runs).flat();
-      this.#named.set(scenario.name, new Set([...names, ...names.map((name) => name.replace(/\.[^.]*$/, ""))]));
+      this.#named.set(
+        scenario.name,
+        new Set([...names, ...names.map((name) => name.replace(/\.[^.]*$/, ""))]),
+      );
     }
   }
 
@@ -42,7 +59,8 @@ export class Likely {
    */
   learn(mutant, scenario) {
     const counts = this.#noticed.get(scenario) ?? new Map();
-    for (const part of [functionOf(mutant), mutant.module]) counts.set(part, (counts.get(part) ?? 0) + 1);
+    for (const part of [functionOf(mutant), mutant.module])
+      counts.set(part, (counts.get(part) ?? 0) + 1);
     this.#noticed.set(scenario, counts);
   }
 

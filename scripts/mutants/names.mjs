@@ -1,6 +1,6 @@
 /**
- * @module The names by which the mutation kinds know a synchronising statement, and the few questions that
- * they all ask of one.
+ * @module The names by which the mutation kinds know a synchronising statement, and the few
+ * questions that they all ask of one.
  */
 
 import { callIn, calleeName, child } from "./syntax.mjs";
@@ -50,7 +50,8 @@ export const TRIERS = new Map([
 export const GIVERS = new Set(TAKERS.values());
 
 /** Orders other threads to let go, or waits until they have. */
-export const FLUSHES = /^(flush|flushAll|bump|synchronize|synchronizeSrcu|barrier|waitForStores|waitUntilQuiet)$/;
+export const FLUSHES =
+  /^(flush|flushAll|bump|synchronize|synchronizeSrcu|barrier|waitForStores|waitUntilQuiet)$/;
 /** Wakes others. */
 export const WAKES =
   /^(wake|wakeOne|wakeAll|wakeReaders|wakeWriter|wakeForState|complete|completeAll|futexWake|wakeListeners|atomicNotify|notifyAll|completeBatch)$/;
@@ -61,7 +62,8 @@ export const GETS =
 export const PUTS =
   /^(put|pagePut|pageUnpin|mmput|mmdrop|hmmPut|shmemPut|putDevice|dropSource|dropMirrorOps|dropHolder|putHalf)$/;
 /** Who is written down as the owner of what, for the case that it dies. */
-export const OWNING = /^(addResource|removeResource|disown|noteExclusive|noteCounted|dropHeld|setOwner)$/;
+export const OWNING =
+  /^(addResource|removeResource|disown|noteExclusive|noteCounted|dropHeld|setOwner)$/;
 /** Tells the listeners of an address space. */
 export const NOTICES = /^mmuNotifier/;
 /** Writes a sequence, a mark or a state that others read without the writer's lock. */
@@ -113,7 +115,9 @@ export const removal = ({ start, end }) => ({ start, end, text: ";" });
 export function isTask(node) {
   const expression = child(node, "expression");
   return (
-    node.type === "ExpressionStatement" && expression?.type === "YieldExpression" && expression["delegate"] === true
+    node.type === "ExpressionStatement" &&
+    expression?.type === "YieldExpression" &&
+    expression["delegate"] === true
   );
 }
 

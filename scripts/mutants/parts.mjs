@@ -1,11 +1,21 @@
-/** @module What a part of a run, made with `--shard`, hands on, and how parts are added up: each mutant in one of them, none twice, all there. */
+/**
+ * @module What a part of a run, made with `--shard`, hands on, and how parts are added up: each
+ * mutant in one of them, none twice, all there.
+ */
 
 import { readFileSync } from "node:fs";
 
 /**
  * @typedef {import("./judge.mjs").Judgement} Judgement
  * @typedef {{ readonly part: number, readonly of: number }} Shard
- * @typedef {{ readonly mutants: 1, readonly build: string, readonly question: string, readonly shard: Shard, readonly all: number, readonly judged: Readonly<Record<string, Judgement>> }} Part
+ *
+ * @typedef {object} Part
+ * @property {1} mutants
+ * @property {string} build
+ * @property {string} question
+ * @property {Shard} shard
+ * @property {number} all
+ * @property {Readonly<Record<string, Judgement>>} judged
  */
 
 /**
@@ -27,7 +37,9 @@ export function readShard(text) {
   const [, part, of] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
   const shard = { part: Number(part), of: Number(of) };
   if (shard.part >= 1 && shard.part <= shard.of) return shard;
-  throw new Error(`Cannot use ${JSON.stringify(text)} as --shard: must be a part and how many there are, such as 3/8`);
+  throw new Error(
+    `Cannot use ${JSON.stringify(text)} as --shard: must be a part and how many there are, such as 3/8`,
+  );
 }
 
 /**
@@ -38,7 +50,9 @@ export function readParts(paths) {
   return paths.map((path) => {
     const part = JSON.parse(readFileSync(path, "utf8"));
     if (part?.mutants === 1) return part;
-    throw new Error(`Cannot add ${path}: it is no part of a run of mutants; make it with --shard and --json`);
+    throw new Error(
+      `Cannot add ${path}: it is no part of a run of mutants; make it with --shard and --json`,
+    );
   });
 }
 
@@ -54,16 +68,22 @@ export function addParts(parts, build) {
   const seen = new Set();
   for (const part of parts) {
     if (part.build !== build)
-      throw new Error("Cannot add parts: one is of other code than lies here; build what they were made of");
+      throw new Error(
+        "Cannot add parts: one is of other code than lies here; build what they were made of",
+      );
     if (part.question !== first.question || part.shard.of !== first.shard.of) {
       throw new Error("Cannot add parts: they are of runs with other options");
     }
-    if (seen.has(part.shard.part)) throw new Error(`Cannot add parts: part ${part.shard.part} is there twice`);
+    if (seen.has(part.shard.part))
+      throw new Error(`Cannot add parts: part ${part.shard.part} is there twice`);
     seen.add(part.shard.part);
   }
-  if (seen.size !== first.shard.of) throw new Error(`Cannot add parts: ${seen.size} of ${first.shard.of} are there`);
+  if (seen.size !== first.shard.of)
+    throw new Error(`Cannot add parts: ${seen.size} of ${first.shard.of} are there`);
   const judged = new Map(parts.flatMap((part) => Object.entries(part.judged)));
   if (judged.size !== first.all)
-    throw new Error(`Cannot add parts: ${judged.size} of ${first.all} mutants were judged; let each part end`);
+    throw new Error(
+      `Cannot add parts: ${judged.size} of ${first.all} mutants were judged; let each part end`,
+    );
   return judged;
 }

@@ -1,6 +1,7 @@
 /**
- * @module The two kinds of processes that judge a mutant: one that explores scenarios, one that runs a test file. Both are ended when they stand still: a
- * mutant that makes the program hang is noticed, by time-out.
+ * @module The two kinds of processes that judge a mutant: one that explores scenarios, one that
+ * runs a test file. Both are ended when they stand still: a mutant that makes the program hang is
+ * noticed, by time-out.
  */
 
 import { spawn } from "node:child_process";
@@ -40,7 +41,10 @@ export function killAll() {
 export function exploreInProcess(order) {
   return new Promise((resolve, reject) => {
     const args = [`--max-old-space-size=${HEAP_MIB}`, childPath, JSON.stringify(order)];
-    const child = spawn(process.execPath, args, { env: plainEnvironment(), stdio: ["ignore", "pipe", "ignore"] });
+    const child = spawn(process.execPath, args, {
+      env: plainEnvironment(),
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     running.add(child);
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (/** @type {string} */ more) => {

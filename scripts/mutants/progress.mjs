@@ -1,4 +1,7 @@
-/** @module One line at the bottom of a terminal, redrawn at most ten times a second; nothing where standard error is no terminal. */
+/**
+ * @module One line at the bottom of a terminal, redrawn at most ten times a second; nothing where
+ * standard error is no terminal.
+ */
 
 const REDRAW_MS = 100;
 const BAR_WIDTH = 24;
@@ -20,7 +23,8 @@ export class Progress {
     if (!stderr.isTTY || nowMs - this.#drawnAtMs < REDRAW_MS) return;
     this.#drawnAtMs = nowMs;
     const filled = Math.round((BAR_WIDTH * done) / Math.max(1, total));
-    const leftSeconds = done === 0 ? undefined : ((nowMs - this.#startMs) / 1000 / done) * (total - done);
+    const leftSeconds =
+      done === 0 ? undefined : ((nowMs - this.#startMs) / 1000 / done) * (total - done);
     const left = leftSeconds === undefined ? "" : `, ${Math.ceil(leftSeconds / 60)} min left`;
     const line = `${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${done} of ${total}${left}  ${what}`;
     stderr.write(CLEAR_LINE + line.slice(0, stderr.columns - 1));

@@ -1,7 +1,7 @@
 /**
- * @module What runs which mutants: each mutated place tells, once in a process, that it was reached. `reachedIn` is put into a copy of the build; the
- * module itself is also what such a process imports first (`--import`), for the threads that it
- * starts as well.
+ * @module What runs which mutants: each mutated place tells, once in a process, that it was
+ * reached. `reachedIn` is put into a copy of the build; the module itself is also what such a
+ * process imports first (`--import`), for the threads that it starts as well.
  */
 
 import { appendFileSync } from "node:fs";
@@ -23,7 +23,8 @@ const FILE_VARIABLE = "HMM_MUTANTS_REACHED";
  * @param {readonly { readonly number: number, readonly at: Mutant["at"] }[]} places
  */
 export function withCalls(text, places) {
-  // At one offset what ends comes before what begins, inner ends before outer ones, outer beginnings before inner ones.
+  // At one offset what ends comes before what begins, inner ends before outer ones, outer
+  // beginnings before inner ones.
   /** @type {{ offset: number, rank: number, text: string }[]} */
   const insertions = [];
   for (const { number, at } of places) {
@@ -37,7 +38,8 @@ export function withCalls(text, places) {
   }
   insertions.sort((a, b) => b.offset - a.offset || b.rank - a.rank);
   let result = text;
-  for (const { offset, text: fresh } of insertions) result = result.slice(0, offset) + fresh + result.slice(offset);
+  for (const { offset, text: fresh } of insertions)
+    result = result.slice(0, offset) + fresh + result.slice(offset);
   return result;
 }
 
@@ -78,5 +80,8 @@ export function listen() {
  * @param {string} path
  */
 export function reachEnvironment(path) {
-  return { [FILE_VARIABLE]: path, NODE_OPTIONS: `--import ${new URL("./reach-listener.mjs", import.meta.url).href}` };
+  return {
+    [FILE_VARIABLE]: path,
+    NODE_OPTIONS: `--import ${new URL("./reach-listener.mjs", import.meta.url).href}`,
+  };
 }

@@ -1,7 +1,7 @@
 /**
- * @module What is known of each mutant, kept between runs: a result holds for as long as the function that the mutant stands in is the same and, where
- * nobody noticed, as the mutated file and the scenarios are. Written often and whole, so that a run
- * that is stopped goes on.
+ * @module What is known of each mutant, kept between runs: a result holds for as long as the
+ * function that the mutant stands in is the same and, where nobody noticed, as the mutated file and
+ * the scenarios are. Written often and whole, so that a run that is stopped goes on.
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -46,7 +46,9 @@ export class Results {
     const result = this.#byKey.get(mutant.key);
     if (result === undefined || result.digest !== mutant.digest) return undefined;
     const isSilent = result.silentIn === this.#silentIn(mutant);
-    const check = hasNoticed(result.check) ? scenarios.has(result.check.by) || result.check.by === "" : isSilent;
+    const check = hasNoticed(result.check)
+      ? scenarios.has(result.check.by) || result.check.by === ""
+      : isSilent;
     if (!check) return undefined;
     return result;
   }
@@ -67,14 +69,21 @@ export class Results {
    * @param {Judgement} judgement
    */
   keep(mutant, judgement) {
-    this.#byKey.set(mutant.key, { ...judgement, digest: mutant.digest, silentIn: this.#silentIn(mutant) });
+    this.#byKey.set(mutant.key, {
+      ...judgement,
+      digest: mutant.digest,
+      silentIn: this.#silentIn(mutant),
+    });
     if (performance.now() - this.#savedMs > SAVE_MS) this.save();
   }
 
   save() {
     this.#savedMs = performance.now();
     mkdirSync(keptPath, { recursive: true });
-    writeFileSync(`${resultsPath}.new`, JSON.stringify({ version: VERSION, results: Object.fromEntries(this.#byKey) }));
+    writeFileSync(
+      `${resultsPath}.new`,
+      JSON.stringify({ version: VERSION, results: Object.fromEntries(this.#byKey) }),
+    );
     renameSync(`${resultsPath}.new`, resultsPath);
   }
 

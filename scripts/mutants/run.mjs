@@ -1,4 +1,6 @@
-/** @module A run: the chosen mutants, judged by a few lanes at once, each result kept as it comes. */
+/**
+ * @module A run: the chosen mutants, judged by a few lanes at once, each result kept as it comes.
+ */
 
 import { Lane } from "./lane.mjs";
 import { NOT_RUN, askCheck, askTests, hasNoticed, isCalm } from "./judge.mjs";
@@ -18,12 +20,14 @@ import { killAll } from "./processes.mjs";
  * @property {readonly Mutant[]} mutants
  * @property {Survey} survey
  * @property {Likely} likely
- * @property {Map<string, boolean>} calm Scenarios that were tried on the build as it is: were they calm?
+ * @property {Map<string, boolean>} calm Scenarios that were tried on the build as it is: were they
+ *   calm?
  * @property {Results} results
  * @property {number} jobs
  * @property {"survivors" | "all" | "none"} tests Which mutants the tests are asked about.
  * @property {number} testSeconds
- * @property {number} most Scenarios that are tried on a mutant, the likeliest. What is silent in fewer than reach it is asked again by a run that may
+ * @property {number} most Scenarios that are tried on a mutant, the likeliest. What is silent in
+ *   fewer than reach it is asked again by a run that may
  * try more.
  * @property {boolean} fresh Ask again what is known.
  * @property {(mutant: Mutant, judgement: Judgement, done: number) => void} onJudged
@@ -33,7 +37,8 @@ import { killAll } from "./processes.mjs";
  * Judges the mutants; those of which a result still holds cost nothing.
  *
  * @param {RunOptions} options
- * @returns {Promise<Map<string, Judgement>>} By key; without those that were not reached before an interruption.
+ * @returns {Promise<Map<string, Judgement>>} By key; without those that were not reached before an
+ *   interruption.
  */
 export async function judgeAll(options) {
   const { mutants, survey, results, jobs, fresh } = options;
@@ -50,7 +55,11 @@ export async function judgeAll(options) {
   const work = async () => {
     const lane = new Lane();
     try {
-      for (let mutant = waiting.shift(); mutant !== undefined && !stopping.signal.aborted; mutant = waiting.shift()) {
+      for (
+        let mutant = waiting.shift();
+        mutant !== undefined && !stopping.signal.aborted;
+        mutant = waiting.shift()
+      ) {
         const known = fresh ? undefined : results.of(mutant, names);
         const judgement = await judge(lane, mutant, known, options);
         if (stopping.signal.aborted) break; // it was killed, which says nothing
@@ -98,13 +107,18 @@ async function judge(lane, mutant, known, { survey, likely, calm, tests, testSec
     reached.includes(mutant.key) || prepared.includes(mutant.key);
   const inOrder = likely.inOrder(mutant, survey.scenarios.filter(reaches));
   const witnesses = inOrder.filter((name) => calm.get(name) !== false).slice(0, most);
-  const isEnough = known !== undefined && (hasNoticed(known.check) || known.check.tried >= witnesses.length);
+  const isEnough =
+    known !== undefined && (hasNoticed(known.check) || known.check.tried >= witnesses.length);
   const check = isEnough ? known.check : await askCalm(lane, mutant, witnesses, calm);
   if (hasNoticed(check)) likely.learn(mutant, check.by);
   const isWanted = tests === "all" || (tests === "survivors" && !hasNoticed(check));
   const isKnown = known !== undefined && known.tests.answer !== "not run";
-  const asked = isKnown || !isWanted ? undefined : survey.tests.filter((test) => test.passes && reaches(test));
-  const opinion = asked === undefined ? (known?.tests ?? NOT_RUN) : await askTests(lane, mutant, asked, testSeconds);
+  const asked =
+    isKnown || !isWanted ? undefined : survey.tests.filter((test) => test.passes && reaches(test));
+  const opinion =
+    asked === undefined
+      ? (known?.tests ?? NOT_RUN)
+      : await askTests(lane, mutant, asked, testSeconds);
   const seconds = (performance.now() - startMs) / 1000;
   return { check, tests: opinion, seconds: (known?.seconds ?? 0) + seconds };
 }

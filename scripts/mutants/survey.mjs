@@ -1,7 +1,7 @@
 /**
- * @module What is known before any mutant is tried: which scenarios and which test files reach which mutants, and how long each takes. Recorded by running
- * each of them once on the build with calls at every mutated place, and kept for as long as the
- * build does not change.
+ * @module What is known before any mutant is tried: which scenarios and which test files reach
+ * which mutants, and how long each takes. Recorded by running each of them once on the build with
+ * calls at every mutated place, and kept for as long as the build does not change.
  */
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -19,8 +19,16 @@ import { reachEnvironment, withCalls } from "./reach.mjs";
  * A scenario or a test file, and the keys of what it reaches. `prepared`: of what a scenario's
  * set-up alone reaches.
  *
- * @typedef {{ readonly name: string, readonly seconds: number, readonly reached: readonly string[], readonly prepared: readonly string[] }} Witness
- * @typedef {{ build: string, scenarios: readonly Witness[], tests: readonly (Witness & { readonly passes: boolean })[] }} Survey
+ * @typedef {object} Witness
+ * @property {string} name
+ * @property {number} seconds
+ * @property {readonly string[]} reached
+ * @property {readonly string[]} prepared
+ *
+ * @typedef {object} Survey
+ * @property {string} build
+ * @property {readonly Witness[]} scenarios
+ * @property {readonly (Witness & { readonly passes: boolean })[]} tests
  */
 
 /** Where everything is kept that need not be committed. */
@@ -28,7 +36,18 @@ export const keptPath = `${rootPath}.mutants/`;
 const surveyPath = `${keptPath}survey.json`;
 
 /** Test folders that try the layers by other means than `hmm check` has. */
-const TEST_FOLDERS = ["sync", "memory", "mmu", "notifier", "mm", "hmm", "host", "space", "devices", "checker"];
+const TEST_FOLDERS = [
+  "sync",
+  "memory",
+  "mmu",
+  "notifier",
+  "mm",
+  "hmm",
+  "host",
+  "space",
+  "devices",
+  "checker",
+];
 /** A test of the unmutated build that takes longer has no part. */
 const TEST_LIMIT_MS = 90_000;
 
@@ -36,7 +55,11 @@ const TEST_LIMIT_MS = 90_000;
 function digestOfFolder(folder) {
   const paths = readdirSync(`${buildPath}${folder}`, { recursive: true, encoding: "utf8" });
   const code = paths.filter((path) => path.endsWith(".js")).toSorted();
-  return digestOf(code.map((path) => `${path}\n${readFileSync(`${buildPath}${folder}/${path}`, "utf8")}`).join("\n"));
+  return digestOf(
+    code
+      .map((path) => `${path}\n${readFileSync(`${buildPath}${folder}/${path}`, "utf8")}`)
+      .join("\n"),
+  );
 }
 
 /** Of all that is mutated or explores. */
@@ -49,11 +72,16 @@ export function scenariosDigest() {
   return digestOfFolder("command/scenarios");
 }
 
-/** The test files that may notice something, from the build's folder. Those that explore run with stepping forms. */
+/**
+ * The test files that may notice something, from the build's folder. Those that explore run with
+ * stepping forms.
+ */
 export function testPaths() {
   return TEST_FOLDERS.flatMap((folder) => {
     const path = `${rootPath}test/${folder}`;
-    const names = existsSync(path) ? readdirSync(path).filter((name) => name.endsWith(".test.ts")) : [];
+    const names = existsSync(path)
+      ? readdirSync(path).filter((name) => name.endsWith(".test.ts"))
+      : [];
     return names.map((name) => builtPath(`${folder}/${name}`).slice(buildPath.length));
   });
 }
@@ -64,7 +92,9 @@ export function testPaths() {
  */
 function instrument(lane, mutants) {
   for (const path of new Set(mutants.map((mutant) => mutant.path))) {
-    const places = mutants.flatMap(({ path: own, at }, number) => (own === path ? [{ number, at }] : []));
+    const places = mutants.flatMap(({ path: own, at }, number) =>
+      own === path ? [{ number, at }] : [],
+    );
     lane.write(path, withCalls(readFileSync(`${buildPath}${path}`, "utf8"), places));
   }
 }
@@ -103,7 +133,9 @@ function readSurvey() {
 
 /** The names of the scenarios that ship, in their order. @returns {Promise<readonly string[]>} */
 export async function scenarioNames() {
-  const { scenarios } = await import(new URL("../../.build/stepped/command/scenarios/all.js", import.meta.url).href);
+  const { scenarios } = await import(
+    new URL("../../.build/stepped/command/scenarios/all.js", import.meta.url).href
+  );
   return scenarios.map((/** @type {{ name: string }} */ { name }) => name);
 }
 
@@ -124,7 +156,12 @@ async function surveyScenarios(lane, keys, onProgress) {
   return lines.map(({ scenario, seconds, reached, prepared }) => {
     const byTasks = new Set(reached);
     const only = prepared.filter((number) => !byTasks.has(number));
-    return { name: scenario, seconds, reached: keysOf(keys, reached), prepared: keysOf(keys, only) };
+    return {
+      name: scenario,
+      seconds,
+      reached: keysOf(keys, reached),
+      prepared: keysOf(keys, only),
+    };
   });
 }
 
@@ -149,7 +186,12 @@ async function surveyTests(lane, keys, onProgress) {
     onProgress(path, i, paths.length);
     rmSync(list, { force: true });
     const startMs = performance.now();
-    const outcome = await testInProcess(lane.root, `.build/${path}`, TEST_LIMIT_MS, reachEnvironment(list));
+    const outcome = await testInProcess(
+      lane.root,
+      `.build/${path}`,
+      TEST_LIMIT_MS,
+      reachEnvironment(list),
+    );
     const seconds = (performance.now() - startMs) / 1000;
     const numbers = existsSync(list)
       ? readFileSync(list, "utf8")

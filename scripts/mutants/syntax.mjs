@@ -1,6 +1,7 @@
 /**
- * @module What the mutation kinds need of a syntax tree: a walk with parents, calls seen through `yield*`, texts, the enclosing function.
- * It works on built JavaScript, which is the source without its types, line for line.
+ * @module What the mutation kinds need of a syntax tree: a walk with parents, calls seen through
+ * `yield*`, texts, the enclosing function. It works on built JavaScript, which is the source
+ * without its types, line for line.
  */
 
 import { parseSync } from "oxc-parser";
@@ -72,7 +73,11 @@ export function* walk(root) {
 export function parse(name, text) {
   const { program, errors } = parseSync("a.js", text);
   if (errors[0] !== undefined) throw new SyntaxError(`${name}: ${errors[0].message}`);
-  return { node: /** @type {Node} */ (/** @type {unknown} */ (program)), parent: undefined, field: "" };
+  return {
+    node: /** @type {Node} */ (/** @type {unknown} */ (program)),
+    parent: undefined,
+    field: "",
+  };
 }
 
 const FUNCTIONS = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
@@ -106,9 +111,13 @@ export function functionName(visited) {
   if (at === undefined) return "module";
   const own = child(at.node, "id");
   const { parent } = at;
-  const holder = parent === undefined ? undefined : (child(parent.node, "key") ?? child(parent.node, "id"));
+  const holder =
+    parent === undefined ? undefined : (child(parent.node, "key") ?? child(parent.node, "id"));
   const name =
-    own ?? (/^(MethodDefinition|VariableDeclarator|Property)$/.test(parent?.node.type ?? "") ? holder : undefined);
+    own ??
+    (/^(MethodDefinition|VariableDeclarator|Property)$/.test(parent?.node.type ?? "")
+      ? holder
+      : undefined);
   if (name === undefined) return functionName(at);
   if (parent?.node.type !== "MethodDefinition") return word(name, "name");
   const owner = parent.parent?.parent?.node;
@@ -126,7 +135,11 @@ export function functionName(visited) {
 export function callIn(node) {
   if (node === undefined) return undefined;
   if (node.type === "CallExpression") return node;
-  if (!/^(ParenthesizedExpression|YieldExpression|AwaitExpression|UnaryExpression|ChainExpression)$/.test(node.type))
+  if (
+    !/^(ParenthesizedExpression|YieldExpression|AwaitExpression|UnaryExpression|ChainExpression)$/.test(
+      node.type,
+    )
+  )
     return undefined;
   return callIn(child(node, "expression") ?? child(node, "argument"));
 }

@@ -1,4 +1,7 @@
-/** @module docs/MUTANTS.md: what was tried, by file, who noticed, and what nobody did. Text from data. */
+/**
+ * @module docs/MUTANTS.md: what was tried, by file, who noticed, and what nobody did. Text from
+ * data.
+ */
 
 import { hasNoticed } from "./judge.mjs";
 import { kinds } from "./kinds.mjs";
@@ -32,12 +35,16 @@ function code(text) {
  */
 export function countsOf(rows, reviewed) {
   const judged = rows.filter(({ judgement }) => judgement !== undefined);
-  const byCheck = judged.filter(({ judgement }) => judgement !== undefined && hasNoticed(judgement.check));
+  const byCheck = judged.filter(
+    ({ judgement }) => judgement !== undefined && hasNoticed(judgement.check),
+  );
   const byTests = judged.filter(
-    ({ judgement }) => judgement !== undefined && !hasNoticed(judgement.check) && hasNoticed(judgement.tests),
+    ({ judgement }) =>
+      judgement !== undefined && !hasNoticed(judgement.check) && hasNoticed(judgement.tests),
   );
   const left = judged.filter(
-    ({ judgement }) => judgement !== undefined && !hasNoticed(judgement.check) && !hasNoticed(judgement.tests),
+    ({ judgement }) =>
+      judgement !== undefined && !hasNoticed(judgement.check) && !hasNoticed(judgement.tests),
   );
   const equivalent = left.filter(({ mutant }) => reviewed[mutant.key] !== undefined);
   const unreached = left.filter(({ judgement }) => judgement?.check.answer === "unreached");
@@ -101,7 +108,8 @@ const COUNT_HEAD = [
 function survivorLine({ mutant, judgement }) {
   const { key, place, what } = mutant;
   const own = /^\S+/.exec(key)?.[0]?.split(".").slice(1).join(".") ?? "";
-  const reach = judgement?.check.answer === "unreached" ? "no scenario reaches it" : "no scenario yet";
+  const reach =
+    judgement?.check.answer === "unreached" ? "no scenario reaches it" : "no scenario yet";
   return `- ${place.replace(/:\d+$/, "")}, \`${own}\`, ${mutant.kind}: ${code(what)}: ${reach}`;
 }
 
@@ -190,7 +198,13 @@ function handMadeLines(rows) {
     const place = mutant.place.replace(/:\d+$/, "");
     return `| ${name} | ${place} | \`${scenario}\` |`;
   });
-  return ["`npm test` tries each of them.", "", "| broken | in | noticed by |", "| --- | --- | --- |", ...lines];
+  return [
+    "`npm test` tries each of them.",
+    "",
+    "| broken | in | noticed by |",
+    "| --- | --- | --- |",
+    ...lines,
+  ];
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
- * @module The thread that ends a process whose main thread stands still: so much processor time without a sign of life, since a busy machine makes everything slow; or
- * very long without, since who waits for ever uses none.
+ * @module The thread that ends a process whose main thread stands still: so much processor time
+ * without a sign of life, since a busy machine makes everything slow; or very long without, since
+ * who waits for ever uses none.
  */
 
 import { writeSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * @module What the derived graph of modules is made of: which built modules it has, which of them are rewritten, and the
- * rewritten text of one. Knows nothing of where the graph is written to.
+ * @module What the derived graph of modules is made of: which built modules it has, which of them
+ * are rewritten, and the rewritten text of one. Knows nothing of where the graph is written to.
  */
 
 import { readFileSync, readdirSync } from "node:fs";
@@ -31,7 +31,10 @@ export class SteppedGraph {
     this.paths = all.map((path) => path.replaceAll("\\", "/")).filter((path) => copied.test(path));
     const facts = this.paths
       .filter((path) => derived.test(path))
-      .map((path) => /** @type {const} */ ([path, factsOf(path, readFileSync(`${from}${path}`, "utf8"))]));
+      .map(
+        (path) =>
+          /** @type {const} */ ([path, factsOf(path, readFileSync(`${from}${path}`, "utf8"))]),
+      );
     this.#modules = new Map(facts);
     const stepped = methodNames(this.#modules.values(), (isSpelled) => !isSpelled);
     const spelled = methodNames(this.#modules.values(), (isSpelled) => isSpelled);

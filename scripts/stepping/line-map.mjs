@@ -1,12 +1,16 @@
 /**
- * @module Source maps by the line: what a derived module's line is in the TypeScript source, through the map that the compiler
- * wrote for the module it was derived from. One segment a line, which is what reports of the checker show.
+ * @module Source maps by the line: what a derived module's line is in the TypeScript source,
+ * through the map that the compiler wrote for the module it was derived from. One segment a line,
+ * which is what reports of the checker show.
  */
 
 const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const values = new Map(Array.from(digits, (digit, value) => [digit, value]));
 
-/** @typedef {{ version: number, sources: string[], mappings: string, names: string[], sourceRoot?: string, sourcesContent?: string[] }} SourceMap */
+/**
+ * @typedef {{ version: number, sources: string[], mappings: string, names: string[], sourceRoot?:
+ * string, sourcesContent?: string[] }} SourceMap
+ */
 
 /**
  * The numbers of one segment.
@@ -63,7 +67,8 @@ function sourceLines(map) {
 
 /**
  * @param {SourceMap} map Of the module that was rewritten; it has one source.
- * @param {readonly number[]} builtLines Of each line of the derived module, the line of the built one.
+ * @param {readonly number[]} builtLines Of each line of the derived module, the line of the built
+ *   one.
  * @returns {SourceMap}
  */
 export function composed(map, builtLines) {

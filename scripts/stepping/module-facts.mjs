@@ -1,6 +1,6 @@
 /**
- * @module What the derivation must know of each built module before it rewrites any: which functions and methods carry the
- * doc tag `@stepped` or `@spelled`, what each import stands for.
+ * @module What the derivation must know of each built module before it rewrites any: which
+ * functions and methods carry the doc tag `@stepped` or `@spelled`, what each import stands for.
  */
 
 import { parseSync } from "oxc-parser";
@@ -13,10 +13,13 @@ import { posix } from "node:path";
  * @property {string} text
  * @property {Node} program
  * @property {Map<string, { module: string, name: string }>} imports By local name.
- * @property {Map<string, Mark>} functions Marked functions of the module's top level, generators too.
- * @property {Map<string, Mark>} plainFunctions Those of them that are no generators, and so have a second form.
+ * @property {Map<string, Mark>} functions Marked functions of the module's top level, generators
+ *   too.
+ * @property {Map<string, Mark>} plainFunctions Those of them that are no generators, and so have a
+ *   second form.
  * @property {Map<number, Mark>} methods Marked methods, by where they begin.
- * @property {Map<string, boolean>} methodNames Names of the marked plain methods that are not private; true: only spelled ones.
+ * @property {Map<string, boolean>} methodNames Names of the marked plain methods that are not
+ *   private; true: only spelled ones.
  * @property {Set<string>} privateNames Private names of the marked plain methods (`#name`).
  *
  * @typedef {{ label: string, isSpelled: boolean }} Mark
@@ -49,7 +52,9 @@ export function factsOf(path, text) {
     const comment = comments.findLast(({ end }) => end <= start);
     if (comment === undefined || !/^\s*$/.test(text.slice(comment.end, start))) return undefined;
     const found = tag.exec(comment.value);
-    return found === null ? undefined : { label: found[2]?.trim() || name, isSpelled: found[1] === "spelled" };
+    return found === null
+      ? undefined
+      : { label: found[2]?.trim() || name, isSpelled: found[1] === "spelled" };
   };
   for (const statement of facts.program["body"]) readStatement(facts, statement, markAt);
   return facts;
@@ -69,7 +74,8 @@ function readStatement(facts, statement, markAt) {
     }
     return;
   }
-  const isExport = statement.type === "ExportNamedDeclaration" || statement.type === "ExportDefaultDeclaration";
+  const isExport =
+    statement.type === "ExportNamedDeclaration" || statement.type === "ExportDefaultDeclaration";
   const declaration = isExport ? statement["declaration"] : statement;
   if (declaration?.type === "FunctionDeclaration") {
     const mark = markAt(statement.start, declaration.id.name);
@@ -91,10 +97,12 @@ function readMember(facts, member, markAt) {
   const { key, kind, computed, value } = /** @type {any} */ (member);
   const isPrivate = key.type === "PrivateIdentifier";
   // A stepping form written by hand, of a method that is no more than another way to run a task.
-  if (!isPrivate && key.name?.endsWith("$steps")) facts.methodNames.set(key.name.slice(0, -"$steps".length), false);
+  if (!isPrivate && key.name?.endsWith("$steps"))
+    facts.methodNames.set(key.name.slice(0, -"$steps".length), false);
   const mark = markAt(member.start, key.name ?? "");
   if (mark === undefined) return;
-  if (computed || kind !== "method") throw new Error(`${facts.path}: @stepped is for functions and plain methods`);
+  if (computed || kind !== "method")
+    throw new Error(`${facts.path}: @stepped is for functions and plain methods`);
   facts.methods.set(member.start, mark);
   if (value.generator) return;
   if (isPrivate) facts.privateNames.add(key.name);

@@ -1,30 +1,34 @@
 /**
  * @module Derives the stepping form of one built module, mechanically.
  *
- * A marked function (doc tag `@stepped`) that is no generator keeps its plain form and gets a second one beside it,
- * `f.$steps` (a method `m`: `m$steps`), a generator made of the same text, in which
+ * A marked function (doc tag `@stepped`) that is no generator keeps its plain form and gets a
+ * second one beside it, `f.$steps` (a method `m`: `m$steps`), a generator made of the same text, in
+ * which
  *
- *   D1  each call of an access of sync/atomics.ts is a `yield*` of its stepping form (src/sync/stepping.ts), which offers the
- *       step to the explorer and then makes the access;
- *   D2  each element that is read, written or changed (`a[i]`) likewise: at run time, an element of memory that threads
- *       share is a step, any other is not;
+ *   D1  each call of an access of sync/atomics.ts is a `yield*` of its stepping form
+ *       (src/sync/stepping.ts), which offers the step to the explorer and then makes the access;
+ *   D2  each element that is read, written or changed (`a[i]`) likewise: at run time, an element of
+ *       memory that threads share is a step, any other is not;
  *   D3  each call of a marked function or method is a `yield*` of its stepping form.
  *
- * A marked generator is rewritten in place by D1 to D3, any other generator by D3 alone. What is no generator and not marked
- * stays: it runs as one piece. Every line keeps its line breaks, so that places in the source stay known.
+ * A marked generator is rewritten in place by D1 to D3, any other generator by D3 alone. What is no
+ * generator and not marked stays: it runs as one piece. Every line keeps its line breaks, so that
+ * places in the source stay known.
  *
- *   D4  `@spelled` marks the inside of a primitive of sync/, which an exploration takes for one step unless it is to be spelled
- *       out. So whatever D1 and D3 put in place of a call is chosen when it runs: `spelled out ? the steps : the call`. D2 is not
- *       for it: its plain words are its own thread's, or guarded.
+ *   D4  `@spelled` marks the inside of a primitive of sync/, which an exploration takes for one
+ *       step unless it is to be spelled out. So whatever D1 and D3 put in place of a call is chosen
+ *       when it runs: `spelled out ? the steps : the call`. D2 is not for it: its plain words are
+ *       its own thread's, or guarded.
  */
 
 /** @typedef {import("./module-facts.mjs").ModuleFacts} ModuleFacts */
 /** @typedef {import("./module-facts.mjs").Node} Node */
+/** @typedef {import("./module-facts.mjs").Mark} Mark */
 
 /**
  * What is known of all modules.
  * @typedef {object} Marked
- * @property {(module: string, name: string) => import("./module-facts.mjs").Mark | undefined} ofFunction Of a plain one.
+ * @property {(module: string, name: string) => Mark | undefined} ofFunction Of a plain one.
  * @property {(name: string) => boolean} isStepped Whether some marked method has the name.
  * @property {(name: string) => boolean} isSpelled The same of the inside of primitives.
  */
@@ -32,8 +36,23 @@
 /** Where accesses come from, and the name of each one's stepping form. */
 const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
   "src/sync/atomics.js": Object.fromEntries(
-    ["plainLoad", "atomicLoad", "atomicStore", "atomicAdd", "atomicSub", "atomicAnd", "atomicOr", "atomicXor"]
-      .concat(["atomicExchange", "atomicCompareExchange", "speculativeLoad", "speculativeAtomicLoad", "futexWake"])
+    [
+      "plainLoad",
+      "atomicLoad",
+      "atomicStore",
+      "atomicAdd",
+      "atomicSub",
+      "atomicAnd",
+      "atomicOr",
+      "atomicXor",
+    ]
+      .concat([
+        "atomicExchange",
+        "atomicCompareExchange",
+        "speculativeLoad",
+        "speculativeAtomicLoad",
+        "futexWake",
+      ])
       .concat(["futexWaitAsync", "wakeListeners"])
       .map((name) => [name, name]),
   ),
@@ -45,7 +64,10 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
 /** How far the rewriting goes in a function. */
 const NOTHING = 0;
 const CALLS = 1;
-/** D4, in a generator: in the second form of a plain function, which runs only when spelled out, it is the level below. */
+/**
+ * D4, in a generator: in the second form of a plain function, which runs only when spelled out, it
+ * is the level below.
+ */
 const SPELLED = 2;
 const ALL_SPELLED = 3;
 const ACCESSES = 4;
@@ -73,10 +95,16 @@ class Rewriter {
   #marked;
   /** @type {{ start: number, end: number, text: string }[]} */
   #edits = [];
-  /** Second forms: where they go, of which range they are. @type {{ at: number, from: number, text: string }[]} */
+  /**
+   * Second forms: where they go, of which range they are. @type {{ at: number, from: number, text:
+   * string }[]}
+   */
   #twins = [];
   #label = "";
-  /** Names of the parameters of the marked function that is being derived. @type {ReadonlySet<string>} */
+  /**
+   * Names of the parameters of the marked function that is being derived. @type
+   * {ReadonlySet<string>}
+   */
   #parameters = new Set();
   #level = NOTHING;
 
@@ -127,20 +155,26 @@ class Rewriter {
 
   /** @param {Node} statement */
   #statement(statement) {
-    const isExport = statement.type === "ExportNamedDeclaration" || statement.type === "ExportDefaultDeclaration";
+    const isExport =
+      statement.type === "ExportNamedDeclaration" || statement.type === "ExportDefaultDeclaration";
     const declaration = isExport ? statement["declaration"] : statement;
     if (declaration?.type === "FunctionDeclaration") {
       const { name } = declaration.id;
       const mark = this.#facts.functions.get(name);
       if (mark !== undefined && !declaration.generator) {
         const form = this.#twin(declaration, mark, mark.label);
-        this.#twins.push({ at: statement.end, from: declaration.start, text: ` ${name}.$steps = function* ${form};` });
+        this.#twins.push({
+          at: statement.end,
+          from: declaration.start,
+          text: ` ${name}.$steps = function* ${form};`,
+        });
       } else if (declaration.generator) {
         this.#inPlace(declaration, levelOf(mark), mark?.label ?? name);
       } else this.#inside(declaration.body, NOTHING, "");
     } else if (declaration?.type === "ClassDeclaration") {
       for (const member of declaration.body.body) this.#member(member);
-    } else if (declaration !== null && declaration !== undefined) this.#inside(declaration, NOTHING, "");
+    } else if (declaration !== null && declaration !== undefined)
+      this.#inside(declaration, NOTHING, "");
   }
 
   /** @param {Node} member */
@@ -170,7 +204,8 @@ class Rewriter {
   #twin(node, mark, label) {
     if (node["async"]) throw new Error(`${this.#facts.path}: an async function cannot be @stepped`);
     const { params, body } = /** @type {any} */ (node);
-    const head = params.length === 0 ? "" : this.#facts.text.slice(params[0].start, params.at(-1).end);
+    const head =
+      params.length === 0 ? "" : this.#facts.text.slice(params[0].start, params.at(-1).end);
     const saved = [this.#edits, this.#level, this.#label];
     this.#edits = [];
     this.#parameters = new Set(params.map((/** @type {any} */ parameter) => parameter.name));
@@ -185,7 +220,9 @@ class Rewriter {
 
   /** @param {Node} node @param {number} level @param {string} label */
   #inPlace(node, level, label) {
-    this.#parameters = new Set(node["params"].map((/** @type {any} */ parameter) => parameter.name));
+    this.#parameters = new Set(
+      node["params"].map((/** @type {any} */ parameter) => parameter.name),
+    );
     this.#inside(node["body"], level, label);
     this.#parameters = new Set();
   }
@@ -211,7 +248,9 @@ class Rewriter {
 
   /** @param {Node} child */
   #enter(child) {
-    const isFunction = /^(?:FunctionExpression|FunctionDeclaration|ArrowFunctionExpression)$/.test(child.type);
+    const isFunction = /^(?:FunctionExpression|FunctionDeclaration|ArrowFunctionExpression)$/.test(
+      child.type,
+    );
     if (!isFunction) {
       this.#visit(child);
       return;
@@ -224,7 +263,10 @@ class Rewriter {
     this.#inside(child["body"], NOTHING, "");
   }
 
-  /** A closure cannot yield for the function around it, so none may hold what must be a step. @param {Node} closure */
+  /**
+   * A closure cannot yield for the function around it, so none may hold what must be a step. @param
+   * {Node} closure
+   */
   #refuseAccesses(closure) {
     const saved = this.#edits;
     this.#edits = [];
@@ -233,7 +275,9 @@ class Rewriter {
     this.#edits = saved;
     if (count === 0) return;
     const line = this.#lineOf(closure.start) + 1;
-    throw new Error(`${this.#facts.path}:${line}: a closure in a @stepped function holds an access; make it a loop`);
+    throw new Error(
+      `${this.#facts.path}:${line}: a closure in a @stepped function holds an access; make it a loop`,
+    );
   }
 
   /**
@@ -245,8 +289,10 @@ class Rewriter {
     if (this.#level === NOTHING) return undefined;
     if (node.type === "CallExpression") return this.#callEdit(node);
     if (this.#level !== ACCESSES) return undefined;
-    if (node.type === "AssignmentExpression" && isElement(node["left"])) return this.#assignmentEdit(node);
-    if (node.type === "UpdateExpression" && isElement(node["argument"])) return this.#updateEdit(node);
+    if (node.type === "AssignmentExpression" && isElement(node["left"]))
+      return this.#assignmentEdit(node);
+    if (node.type === "UpdateExpression" && isElement(node["argument"]))
+      return this.#updateEdit(node);
     if (isElement(node)) return `(yield* $s.get(${this.#quoted}, ${this.#elementArguments(node)}))`;
     return undefined;
   }
@@ -260,11 +306,19 @@ class Rewriter {
     const { callee } = /** @type {any} */ (node);
     const given = this.#argumentsOf(node);
     if (callee.type === "Identifier") {
-      const origin = this.#facts.imports.get(callee.name) ?? { module: this.#facts.path, name: callee.name };
+      const origin = this.#facts.imports.get(callee.name) ?? {
+        module: this.#facts.path,
+        name: callee.name,
+      };
       const access = accessModules[origin.module]?.[origin.name];
       if (access !== undefined) {
         if (this.#level === CALLS) return undefined;
-        return this.#chosen(this.#level === SPELLED, `$s.${access}(${joined(this.#quoted, given)})`, node, given);
+        return this.#chosen(
+          this.#level === SPELLED,
+          `$s.${access}(${joined(this.#quoted, given)})`,
+          node,
+          given,
+        );
       }
       if (this.#isLocalValue(callee.name)) {
         // A function that was passed in may be an access: only then is its call a step.
@@ -274,7 +328,12 @@ class Rewriter {
       }
       const mark = this.#marked.ofFunction(origin.module, origin.name);
       if (mark === undefined) return undefined;
-      return this.#chosen(this.#isChosen(mark.isSpelled), `${callee.name}.$steps(${given})`, node, given);
+      return this.#chosen(
+        this.#isChosen(mark.isSpelled),
+        `${callee.name}.$steps(${given})`,
+        node,
+        given,
+      );
     }
     if (callee.type !== "MemberExpression" || callee.computed) return undefined;
     const { object, property } = callee;
@@ -285,12 +344,16 @@ class Rewriter {
     const isStepped = this.#marked.isStepped(property.name);
     const isSpelled = primitives.test(this.#facts.path) && this.#marked.isSpelled(property.name);
     if (object.type === "Super" || !(isStepped || isSpelled)) return undefined;
-    if (node["optional"] || callee.optional) throw new Error(`${this.#facts.path}: ?. before a @stepped method`);
+    if (node["optional"] || callee.optional)
+      throw new Error(`${this.#facts.path}: ?. before a @stepped method`);
     const form = `$s.call(${joined(`${this.#render(object)}, "${property.name}"`, given)})`;
     return this.#chosen(!isStepped && this.#isChosen(true), form, node, given);
   }
 
-  /** D4: whether the stepping form of what is marked so is a matter of how things are explored. @param {boolean} isSpelled */
+  /**
+   * D4: whether the stepping form of what is marked so is a matter of how things are explored.
+   * @param {boolean} isSpelled
+   */
   #isChosen(isSpelled) {
     return isSpelled && this.#level !== ALL_SPELLED;
   }
@@ -305,11 +368,14 @@ class Rewriter {
   #chosen(isChosen, form, node, given) {
     if (!isChosen) return `(yield* ${form})`;
     const plain = `${this.#render(node["callee"])}(${given})`;
-    if (plain.includes("//")) throw new Error(`${this.#facts.path}: a comment among the arguments of a @spelled call`);
+    if (plain.includes("//"))
+      throw new Error(`${this.#facts.path}: a comment among the arguments of a @spelled call`);
     return `($s.isSpelledOut() ? (yield* ${form}) : ${plain.replaceAll("\n", " ")})`;
   }
 
-  /** Whether a name is a parameter of a marked function, or a variable in it. @param {string} name */
+  /**
+   * Whether a name is a parameter of a marked function, or a variable in it. @param {string} name
+   */
   #isLocalValue(name) {
     return this.#parameters.has(name);
   }
@@ -332,7 +398,8 @@ class Rewriter {
     const { left, right, operator } = /** @type {any} */ (node);
     const head = `${this.#quoted}, ${this.#elementArguments(left)}`;
     if (operator === "=") return `(yield* $s.set(${head}, ${this.#render(right)}))`;
-    if (/^(?:&&|\|\||\?\?)=$/.test(operator)) throw new Error(`${this.#facts.path}: ${operator} on an element`);
+    if (/^(?:&&|\|\||\?\?)=$/.test(operator))
+      throw new Error(`${this.#facts.path}: ${operator} on an element`);
     const value = this.#render(right);
     return `(yield* $s.change(${head}, (old, by) => old ${operator.slice(0, -1)} by, ${value}, true))`;
   }
@@ -359,7 +426,10 @@ class Rewriter {
     return text;
   }
 
-  /** @param {number} start @param {number} end @param {{ start: number, end: number, text: string }[]} edits */
+  /**
+   * @param {number} start @param {number} end @param {{ start: number, end: number, text: string
+   * }[]} edits
+   */
   #apply(start, end, edits) {
     const { text } = this.#facts;
     let out = "";
@@ -408,7 +478,8 @@ function childrenOf(node) {
   for (const [key, value] of Object.entries(node)) {
     if (key === "type" || key === "start" || key === "end") continue;
     for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && typeof one === "object" && typeof one.type === "string") children.push(one);
+      if (one !== null && typeof one === "object" && typeof one.type === "string")
+        children.push(one);
     }
   }
   return children.toSorted((a, b) => a.start - b.start);

@@ -1,6 +1,7 @@
 /**
- * @module What every stage hands back: a list of checks. A check is one thing that passed, failed or could not be done
- * here; `detail` says what to look at, and a stage that hands back none has itself failed (a test of nothing).
+ * @module What every stage hands back: a list of checks. A check is one thing that passed, failed
+ * or could not be done here; `detail` says what to look at, and a stage that hands back none has
+ * itself failed (a test of nothing).
  */
 
 import { runTool } from "./run-command.mjs";

@@ -1,6 +1,6 @@
 /**
- * @module The stage that keeps the documentation true: every snippet is compiled against the built package, as a user's
- * file would be, and run; every program in examples/ is run.
+ * @module The stage that keeps the documentation true: every snippet is compiled against the built
+ * package, as a user's file would be, and run; every program in examples/ is run.
  */
 
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -26,19 +26,27 @@ const compilerOptions = {
 };
 
 /**
- * Each document gets a folder. The code stands on the same lines as in its document, so that errors point there.
+ * Each document gets a folder. The code stands on the same lines as in its document, so that errors
+ * point there.
  * @returns {WrittenSnippet[]}
  */
 function writeSnippets() {
   rmSync(snippetsPath, { recursive: true, force: true });
   mkdirSync(snippetsPath, { recursive: true });
-  const config = { extends: "../../tsconfig.base.json", compilerOptions, include: ["**/*.ts", "../../types"] };
+  const config = {
+    extends: "../../tsconfig.base.json",
+    compilerOptions,
+    include: ["**/*.ts", "../../types"],
+  };
   writeFileSync(`${snippetsPath}tsconfig.json`, JSON.stringify(config));
   return findSnippets().map((snippet) => {
     const folder = snippet.path.replace(/[^\w-]+/g, "-");
     mkdirSync(`${snippetsPath}${folder}`, { recursive: true });
     const writtenPath = `${folder}/${snippet.fileName ?? `line-${snippet.line}.ts`}`;
-    writeFileSync(`${snippetsPath}${writtenPath}`, `${"\n".repeat(snippet.line)}${snippet.code}\nexport {};\n`);
+    writeFileSync(
+      `${snippetsPath}${writtenPath}`,
+      `${"\n".repeat(snippet.line)}${snippet.code}\nexport {};\n`,
+    );
     return { ...snippet, writtenPath };
   });
 }
@@ -65,7 +73,9 @@ async function checkSnippet({ path, line, writtenPath, runs }, errors) {
 function examplePrograms() {
   if (!existsSync(`${rootPath}examples`)) return [];
   const files = readdirSync(`${rootPath}examples`, { encoding: "utf8" });
-  return files.filter((name) => name.endsWith(".ts") && !/(worker|agent|kernel)\.ts$/.test(name)).toSorted();
+  return files
+    .filter((name) => name.endsWith(".ts") && !/(worker|agent|kernel)\.ts$/.test(name))
+    .toSorted();
 }
 
 /**

@@ -1,4 +1,7 @@
-/** @module Finds the test files of a stage, runs them with node:test, a process for each file, and collects every test. */
+/**
+ * @module Finds the test files of a stage, runs them with node:test, a process for each file, and
+ * collects every test.
+ */
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { relative } from "node:path";
@@ -10,7 +13,8 @@ import { rootPath } from "./run-command.mjs";
 /** @typedef {"tidy" | "browser" | "threads" | "unit"} TestKind */
 
 /**
- * Which stage a test file belongs to. Files that start Workers stand apart, because each of them already uses every core.
+ * Which stage a test file belongs to. Files that start Workers stand apart, because each of them
+ * already uses every core.
  * @param {string} path From test/.
  * @returns {TestKind}
  */
@@ -18,7 +22,9 @@ function kindOf(path) {
   if (path.startsWith("tidy/")) return "tidy";
   if (path.startsWith("browser/")) return "browser";
   const text = readFileSync(`${rootPath}test/${path}`, "utf8");
-  return /^import .*"node:worker_threads"|\b(new Worker|spawnWorker|startWorkers?)\(/m.test(text) ? "threads" : "unit";
+  return /^import .*"node:worker_threads"|\b(new Worker|spawnWorker|startWorkers?)\(/m.test(text)
+    ? "threads"
+    : "unit";
 }
 
 /**
@@ -32,12 +38,14 @@ function testFiles(kind) {
 }
 
 /**
- * A test that explores runs from the derived modules (scripts/derive-steps.mjs), like the checker itself.
+ * A test that explores runs from the derived modules (scripts/derive-steps.mjs), like the checker
+ * itself.
  * @param {string} path From test/.
  */
 export function builtPath(path) {
   // Tests of the scripts look at these folders from outside.
-  const explores = !path.startsWith("scripts/") && reaches(`${rootPath}test/${path}`, `${rootPath}src/checker/`);
+  const explores =
+    !path.startsWith("scripts/") && reaches(`${rootPath}test/${path}`, `${rootPath}src/checker/`);
   return `${rootPath}.build/${explores ? "stepped/" : ""}test/${path.replace(/\.ts$/, ".js")}`;
 }
 
@@ -60,8 +68,8 @@ export async function runNodeTests(kind, options) {
 }
 
 /**
- * Suites are not counted, only the tests in them. A file that ends well but ran no test is a failure: node reports it as
- * one passed test with the file's own name.
+ * Suites are not counted, only the tests in them. A file that ends well but ran no test is a
+ * failure: node reports it as one passed test with the file's own name.
  * @param {string[]} files
  * @param {Check[]} checks
  * @param {{ concurrency: number, timeoutMs: number, onProgress: (done: number) => void }} options
@@ -81,7 +89,10 @@ async function collect(files, checks, { concurrency, timeoutMs, onProgress }) {
   }
 }
 
-/** @typedef {{ name: string, nesting: number, file?: string, skip?: string | boolean, details: { type?: string, error?: unknown } }} EventData */
+/**
+ * @typedef {{ name: string, nesting: number, file?: string, skip?: string | boolean, details: {
+ * type?: string, error?: unknown } }} EventData
+ */
 
 /**
  * @param {{ type: string, data: object }} event
@@ -98,7 +109,12 @@ function checkFromEvent(event, printed) {
     // A suite fails when a test in it fails, and that test has been counted.
     if (data.details.type === "suite" && isOfSubtests(data.details.error)) return undefined;
     const context = isWholeFile ? printed.trim() : "";
-    return { name, result: "failed", hint, detail: `${describeError(data.details.error)}\n${context}`.trim() };
+    return {
+      name,
+      result: "failed",
+      hint,
+      detail: `${describeError(data.details.error)}\n${context}`.trim(),
+    };
   }
   if (data.details.type === "suite") return undefined;
   if (data.skip !== undefined) return { name, result: "skipped", detail: String(data.skip) };
@@ -112,7 +128,8 @@ function isOfSubtests(error) {
 }
 
 /**
- * node:test wraps what a test threw; the cause is what the reader wants, without the frames of node itself.
+ * node:test wraps what a test threw; the cause is what the reader wants, without the frames of node
+ * itself.
  * @param {unknown} error
  * @returns {string}
  */

@@ -1,6 +1,7 @@
 /**
- * @module The stage that looks at the two packages as their users get them: packed, judged by publint and attw, installed
- * in an empty folder, imported, type-checked against, and the command run. knip looks for what nobody uses.
+ * @module The stage that looks at the two packages as their users get them: packed, judged by
+ * publint and attw, installed in an empty folder, imported, type-checked against, and the command
+ * run. knip looks for what nobody uses.
  */
 
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +28,10 @@ const packedProse = /^(README\.md|LICENSE|CHANGELOG\.md|package\.json|docs\/.*\.
 const libraryCode = /^dist\/(?:src\/.*\.(?:js|d\.ts)(?:\.map)?|stepped\/src\/.*\.js(?:\.map)?)$/;
 const commandCode = /^dist\/(?:src|scenarios)\/.*\.js(?:\.map)?$/;
 
-/** Written into the empty folder: the smallest program that would notice if the package did not work. */
+/**
+ * Written into the empty folder: the smallest program that would notice if the package did not
+ * work.
+ */
 const program = `
 import { AddressSpace } from "hmm-ts";
 const space = await AddressSpace.create({ ramBytes: 1 << 20 });
@@ -92,7 +96,10 @@ const consumerOptions = {
 
 /** @param {string} folder */
 function npm(/** @type {readonly string[]} */ args, folder = rootPath) {
-  return runCommand("npm", args, { cwd: folder, environment: { npm_config_update_notifier: "false" } });
+  return runCommand("npm", args, {
+    cwd: folder,
+    environment: { npm_config_update_notifier: "false" },
+  });
 }
 
 /** @returns {Check} */
@@ -131,7 +138,9 @@ function checkContents(packed, { files }, wanted, code) {
  * @param {Manifest} library
  */
 function entryTargets(library) {
-  const targets = [...JSON.stringify(library.exports).matchAll(/"\.\/(dist\/[^"]+)"/g)].map((match) => match[1] ?? "");
+  const targets = [...JSON.stringify(library.exports).matchAll(/"\.\/(dist\/[^"]+)"/g)].map(
+    (match) => match[1] ?? "",
+  );
   return targets.map((target) => target.replace("*", "mm/fault"));
 }
 
@@ -142,7 +151,8 @@ function entryTargets(library) {
  */
 function checkDependencies(library, command) {
   const name = "the library depends on nothing, and the command on this version of it";
-  const isRight = library.dependencies === undefined && command.dependencies?.["hmm-ts"] === library.version;
+  const isRight =
+    library.dependencies === undefined && command.dependencies?.["hmm-ts"] === library.version;
   if (isRight && command.version === library.version) return { name, result: "passed" };
   return { name, result: "failed", detail: "mend package.json or command/package.json" };
 }
@@ -152,7 +162,14 @@ function checkDependencies(library, command) {
  * @param {readonly string[]} which
  */
 async function pack(folder, which) {
-  const packed = await npm(["pack", ...which, "--json", "--ignore-scripts", "--pack-destination", folder]);
+  const packed = await npm([
+    "pack",
+    ...which,
+    "--json",
+    "--ignore-scripts",
+    "--pack-destination",
+    folder,
+  ]);
   /** @type {Tarball | undefined} */
   const tarball = packed.ok ? JSON.parse(packed.stdout)[0] : undefined;
   return { packed, tarball };
@@ -168,13 +185,19 @@ async function checkInstalled(folder) {
   const ofLibrary = await pack(folder, []);
   const ofCommand = await pack(folder, ["--workspace", "command"]);
   if (ofLibrary.tarball === undefined) return [checkFromCommand("npm pack", ofLibrary.packed)];
-  if (ofCommand.tarball === undefined) return [checkFromCommand("npm pack of the command", ofCommand.packed)];
+  if (ofCommand.tarball === undefined)
+    return [checkFromCommand("npm pack of the command", ofCommand.packed)];
   const tarballs = [ofLibrary.tarball, ofCommand.tarball];
   const commandFiles = [...Object.values(command.bin ?? {}), "dist/scenarios/all.js"];
   const checks = [
     checkDependencies(library, command),
     checkDeclarations(),
-    checkContents("the library", ofLibrary.tarball, ["CHANGELOG.md", ...entryTargets(library)], libraryCode),
+    checkContents(
+      "the library",
+      ofLibrary.tarball,
+      ["CHANGELOG.md", ...entryTargets(library)],
+      libraryCode,
+    ),
     checkContents("the command", ofCommand.tarball, commandFiles, commandCode),
   ];
 
@@ -184,15 +207,29 @@ async function checkInstalled(folder) {
   checks.push(checkFromCommand("the tarballs install", install));
   if (!install.ok) return checks;
 
-  const list = 'const names = Object.keys(await import("hmm-ts")); if (!names.includes("AddressSpace")) throw names;';
-  checks.push(checkFromCommand("the entry imports", await runNode(["--input-type=module", "-e", list], folder)));
-  const faces = 'const { explore } = await import("hmm-ts/checker"); if (typeof explore !== "function") throw explore;';
-  checks.push(checkFromCommand("the checker imports", await runNode(["--input-type=module", "-e", faces], folder)));
+  const list =
+    'const names = Object.keys(await import("hmm-ts")); if (!names.includes("AddressSpace")) throw names;';
+  checks.push(
+    checkFromCommand(
+      "the entry imports",
+      await runNode(["--input-type=module", "-e", list], folder),
+    ),
+  );
+  const faces =
+    'const { explore } = await import("hmm-ts/checker"); if (typeof explore !== "function") throw explore;';
+  checks.push(
+    checkFromCommand(
+      "the checker imports",
+      await runNode(["--input-type=module", "-e", faces], folder),
+    ),
+  );
 
   const version = await npm(["exec", "--offline", "--", "hmm", "--version"], folder);
   const isRight = version.stdout.trim() === library.version;
   const hint = `${version.output}\nwanted ${library.version}`;
-  checks.push(checkFromCommand("hmm --version", { ...version, ok: version.ok && isRight, output: hint }));
+  checks.push(
+    checkFromCommand("hmm --version", { ...version, ok: version.ok && isRight, output: hint }),
+  );
 
   const check = await npm(["exec", "--offline", "--", "hmm", "check", "holes/parked"], folder);
   checks.push(checkFromCommand("hmm check explores the scenarios that ship", check));
@@ -203,7 +240,9 @@ async function checkInstalled(folder) {
   writeFileSync(join(folder, "program.ts"), program);
   const config = { compilerOptions: consumerOptions, files: ["program.ts"] };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
-  checks.push(checkFromCommand("a program compiles against it", await runTool("tsc", ["-p", folder])));
+  checks.push(
+    checkFromCommand("a program compiles against it", await runTool("tsc", ["-p", folder])),
+  );
   checks.push(checkFromCommand("the program runs", await runNode(["program.js"], folder)));
   return checks;
 }

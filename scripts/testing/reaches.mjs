@@ -1,4 +1,7 @@
-/** @module What a source file reaches by its imports: which tests explore, and so run from the derived modules. */
+/**
+ * @module What a source file reaches by its imports: which tests explore, and so run from the
+ * derived modules.
+ */
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,7 +16,9 @@ function imports(path) {
   const known = importsOf.get(path);
   if (known !== undefined) return known;
   const text = existsSync(path) ? readFileSync(path, "utf8") : "";
-  const found = [...text.matchAll(imported)].map((match) => join(dirname(path), match[1] ?? match[2] ?? ""));
+  const found = [...text.matchAll(imported)].map((match) =>
+    join(dirname(path), match[1] ?? match[2] ?? ""),
+  );
   importsOf.set(path, found);
   return found;
 }

@@ -1,7 +1,12 @@
-/** @module What `npm test` prints: a row for each stage as it ends, what failed right below it, and the closing line. */
+/**
+ * @module What `npm test` prints: a row for each stage as it ends, what failed right below it, and
+ * the closing line.
+ */
 
 /** @typedef {import("./check.mjs").Check} Check */
-/** @typedef {{ id: string, title: string, checks: readonly Check[], seconds: number }} StageOutcome */
+/**
+ * @typedef {{ id: string, title: string, checks: readonly Check[], seconds: number }} StageOutcome
+ */
 
 const detailLettersMax = 12_000;
 const isTerminal = process.stdout.isTTY === true;

@@ -1,4 +1,7 @@
-/** @module Runs one program to its end, without a terminal, within a time, and keeps what it printed. */
+/**
+ * @module Runs one program to its end, without a terminal, within a time, and keeps what it
+ * printed.
+ */
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -9,13 +12,18 @@ export const rootPath = fileURLToPath(new URL("../../", import.meta.url));
 /** @typedef {{ ok: boolean, status: string, stdout: string, output: string }} CommandResult */
 
 /**
- * `status` says how it ended, in words; `output` is standard output and standard error as they came.
+ * `status` says how it ended, in words; `output` is standard output and standard error as they
+ * came.
  * @param {string} program
  * @param {readonly string[]} args
  * @param {{ cwd?: string, timeoutMs?: number, environment?: Record<string, string> }} [options]
  * @returns {Promise<CommandResult>}
  */
-export function runCommand(program, args, { cwd = rootPath, timeoutMs = 300_000, environment = {} } = {}) {
+export function runCommand(
+  program,
+  args,
+  { cwd = rootPath, timeoutMs = 300_000, environment = {} } = {},
+) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       cwd,
@@ -39,7 +47,10 @@ export function runCommand(program, args, { cwd = rootPath, timeoutMs = 300_000,
     });
     child.on("close", (code, signal) => {
       clearTimeout(timer);
-      const status = signal === null ? `exit status ${code}` : `killed by ${signal} (limit ${timeoutMs / 1000} s)`;
+      const status =
+        signal === null
+          ? `exit status ${code}`
+          : `killed by ${signal} (limit ${timeoutMs / 1000} s)`;
       resolve({ ok: code === 0, status, stdout, output });
     });
   });

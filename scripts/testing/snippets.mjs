@@ -1,7 +1,8 @@
 /**
- * @module Finds the TypeScript in the documentation: fenced blocks of README.md and docs/*.md, and those under `@example`
- * in the doc comments of src/. A fence says ```ts and may add: `file=child.ts` (a file that the document's other blocks
- * may start or import, not run by itself), `no-run` (compiled only, say because it needs a GPU) or `fragment` (neither).
+ * @module Finds the TypeScript in the documentation: fenced blocks of README.md and docs/*.md, and
+ * those under `@example` in the doc comments of src/. A fence says ```ts and may add:
+ * `file=child.ts` (a file that the document's other blocks may start or import, not run by itself),
+ * `no-run` (compiled only, say because it needs a GPU) or `fragment` (neither).
  */
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -38,7 +39,8 @@ export function findSnippets() {
 }
 
 /**
- * A source file with everything blanked but the `@example` parts of its doc comments, so that line numbers stay.
+ * A source file with everything blanked but the `@example` parts of its doc comments, so that line
+ * numbers stay.
  * @param {string} source
  * @returns {string}
  */

@@ -31,7 +31,8 @@ export const stages = [
     id: "build",
     title: "build",
     needsBuild: false,
-    // Types are judged by the next stage, so that a type error does not keep the tests from running.
+    // Types are judged by the next stage, so that a type error does not keep the tests from
+    // running.
     run: async () => [
       await checkTool("src into dist", "tsc", ["-p", "tsconfig.build.json", "--noCheck"]),
       await checkTool("everything into .build", "tsc", ["-p", "tsconfig.json", "--noCheck"]),
@@ -41,7 +42,11 @@ export const stages = [
       ),
       checkFromCommand(
         "stepping forms are derived",
-        await runCommand(process.execPath, [`${rootPath}scripts/derive-steps.mjs`, "dist", ".build"]),
+        await runCommand(process.execPath, [
+          `${rootPath}scripts/derive-steps.mjs`,
+          "dist",
+          ".build",
+        ]),
       ),
     ],
   },
@@ -50,7 +55,13 @@ export const stages = [
     title: "types",
     needsBuild: false,
     run: async () => [
-      await checkTool("sources and tests", "tsc", ["-p", "tsconfig.json", "--noEmit", "--incremental", "false"]),
+      await checkTool("sources and tests", "tsc", [
+        "-p",
+        "tsconfig.json",
+        "--noEmit",
+        "--incremental",
+        "false",
+      ]),
       await checkTool("scripts", "tsc", ["-p", "tsconfig.scripts.json"]),
     ],
   },

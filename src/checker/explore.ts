@@ -8,7 +8,11 @@ import { divertLockdep } from "../sync/lockdep.ts";
 import { watchPeeks } from "../sync/peeks.ts";
 import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
-import { requireSameFingerprint, requireSameScenario, validCheckpoint } from "./session/checkpoint.ts";
+import {
+  requireSameFingerprint,
+  requireSameScenario,
+  validCheckpoint,
+} from "./session/checkpoint.ts";
 import type { Exploration, ExploreOptions } from "./session/exploration.ts";
 import { findEqualTasks } from "./session/find-equal-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
@@ -44,7 +48,8 @@ export type { Exploration, ExploreOptions, Observer, Progress } from "./session/
  *   },
  * });
  * const { findings, classes, complete } = explore(scenario);
- * if (!complete || classes !== 4 || findings[0]?.message !== "the counter says 1") throw new Error("not what it should be");
+ * const isRight = complete && classes === 4 && findings[0]?.message === "the counter says 1";
+ * if (!isRight) throw new Error("not what it should be");
  * ```
  */
 export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}): Exploration {

@@ -7,7 +7,12 @@
 export type { EngineOptions } from "./engines/engines.ts";
 export { explore, type Exploration, type ExploreOptions, type Progress } from "./explore.ts";
 export { findingIdentity, type Finding, type FindingKind, type Site } from "./findings/finding.ts";
-export { ExplorerCrash, exploreInParallel, type ParallelOptions, type ParallelRequest } from "./parallel/parallel.ts";
+export {
+  ExplorerCrash,
+  exploreInParallel,
+  type ParallelOptions,
+  type ParallelRequest,
+} from "./parallel/parallel.ts";
 export { HeapObject, Objects } from "./pieces/objects.ts";
 export { Cell, Condition, Gate, Places, PlainCell } from "./pieces/program.ts";
 export { minimise, replay } from "./replay/minimise.ts";
@@ -66,7 +71,13 @@ export {
 export { WaitQueue } from "../sync/wait-queue.ts";
 
 export { RigCpu } from "./rig/rig-cpu.ts";
-export { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn, type HmmEncoding } from "../hmm/entry.ts";
+export {
+  DEFAULT_ENCODING,
+  entryIsValid,
+  entryIsWritable,
+  entryPfn,
+  type HmmEncoding,
+} from "../hmm/entry.ts";
 export { hmmRangeFault } from "../hmm/fault.ts";
 export { registerMirrorOps, type HmmMirrorOps } from "../hmm/mirror-ops.ts";
 export { HmmMirror, HmmMirrorRecord } from "../hmm/mirror-record.ts";

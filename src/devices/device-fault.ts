@@ -1,11 +1,23 @@
 /**
  * @module devices/device-fault
- * What goes wrong on a device and is somebody's to know: an access that no mapping allows, and a kernel that threw. Shared by all devices; what an
- * error of the machine looks like is sync/errors.ts.
+ * What goes wrong on a device and is somebody's to know: an access that no mapping allows, and a
+ * kernel that threw. Shared by all devices; what an error of the machine looks like is
+ * sync/errors.ts.
  */
 
 import { formatValue } from "../space/failures.ts";
-import { EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOMEM, EPERM, ESRCH, type Errno, errnoName } from "../sync/errno.ts";
+import {
+  EBUSY,
+  EFAULT,
+  EINVAL,
+  EMFILE,
+  ENODEV,
+  ENOMEM,
+  EPERM,
+  ESRCH,
+  type Errno,
+  errnoName,
+} from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
 /** What a device wanted of an address. Atomics want to write, whichever they are. */
@@ -21,10 +33,11 @@ export interface DeviceFaultFields {
 }
 
 /**
- * A device could not reach an address. `code` is EFAULT (nothing readable is mapped there), EPERM (it may not be written), ENOMEM (RAM or kernel heap is used
- * up), EBUSY (the mapping did not come to rest in time; a write view that is open has this effect),
- * ESRCH (the address space is gone), ENODEV (the device is gone), or EMFILE (the thread owns as
- * many things on the machine as it may). `address` is the first that could not be had.
+ * A device could not reach an address. `code` is EFAULT (nothing readable is mapped there), EPERM
+ * (it may not be written), ENOMEM (RAM or kernel heap is used up), EBUSY (the mapping did not come
+ * to rest in time; a write view that is open has this effect), ESRCH (the address space is gone),
+ * ENODEV (the device is gone), or EMFILE (the thread owns as many things on the machine as it may).
+ * `address` is the first that could not be had.
  */
 export class DeviceFault extends HmmError {
   readonly access: DeviceAccess;
@@ -53,14 +66,20 @@ const REASONS: ReadonlyMap<Errno, string> = new Map([
   [EFAULT, "nothing readable is mapped there; map it before the device uses it"],
   [EPERM, "the mapping may not be written; map it read-write, or do not store"],
   [ENOMEM, "RAM or kernel heap is used up; unmap something, or create the space with more"],
-  [EBUSY, "its mapping did not come to rest in time; close write views over it, and change it less often"],
+  [
+    EBUSY,
+    "its mapping did not come to rest in time; close write views over it, and change it less often",
+  ],
   [ESRCH, "its address space is gone; keep an AddressSpace object for it until the device is done"],
   [ENODEV, "the device is gone; make a new one"],
   [EMFILE, "the thread owns as many spaces, views and ranges as it may; dispose of some"],
 ]);
 
 function reasonOf(errno: Errno): string {
-  return REASONS.get(errno) ?? `the core answered ${errnoName(errno)}; this is a defect, please report it`;
+  return (
+    REASONS.get(errno) ??
+    `the core answered ${errnoName(errno)}; this is a defect, please report it`
+  );
 }
 
 /** What a {@link KernelFailure} says, as plain data but for its cause. */
@@ -113,13 +132,20 @@ export function kernelLeftBehind(cause: unknown): KernelFailure {
 }
 
 /** What a kernel must be instead of what it is. */
-const BE_PLAIN = "make it a plain function that is done when it returns, and await what it needs before the dispatch";
+const BE_PLAIN =
+  "make it a plain function that is done when it returns, and await what it needs before the dispatch";
 
 /** By the tag that the language gives to such functions. */
 const REFUSED_KINDS: ReadonlyMap<string, string> = new Map([
-  ["[object AsyncFunction]", "it is an async function, and a work item is over when its call returns"],
+  [
+    "[object AsyncFunction]",
+    "it is an async function, and a work item is over when its call returns",
+  ],
   ["[object GeneratorFunction]", "it is a generator function, and calling it runs nothing of it"],
-  ["[object AsyncGeneratorFunction]", "it is an async generator function, and calling it runs nothing of it"],
+  [
+    "[object AsyncGeneratorFunction]",
+    "it is an async generator function, and calling it runs nothing of it",
+  ],
 ]);
 
 /**
@@ -145,7 +171,8 @@ export function refusedResult(item: number, result: unknown): KernelFailure | un
 }
 
 function kindOfResult(result: unknown): string | undefined {
-  if ((typeof result !== "object" && typeof result !== "function") || result === null) return undefined;
+  if ((typeof result !== "object" && typeof result !== "function") || result === null)
+    return undefined;
   if ("then" in result && typeof result.then === "function") return "a promise";
   if ("next" in result && typeof result.next === "function") return "an iterator";
   return undefined;

@@ -1,27 +1,40 @@
 /**
  * @module devices/driver
- * The contract between a device's driver and the rest. Half of it is code that other threads call: `HmmMirrorOps` (hmm/mirror-ops.ts), by which a driver hears that a mapping
- * changes. This module has the other half, what the host's program calls, and the rules that both obey. software/ is the reference.
+ * The contract between a device's driver and the rest. Half of it is code that other threads call:
+ * `HmmMirrorOps` (hmm/mirror-ops.ts), by which a driver hears that a mapping changes. This module
+ * has the other half, what the host's program calls, and the rules that both obey. software/ is the
+ * reference.
  *
  * A driver is code plus state in shared memory:
  *
- *   1  Its state lies in the kernel heap, for `invalidate` runs in whichever thread changes a mapping. That thread has loaded the driver's module, and nothing else of the driver's.
- *   2  `invalidate` takes the driver's own lock and no other, and returns when the device cannot reach the range any more. Where it may not wait, and would have to, it
- *      answers EAGAIN and has touched nothing (R3).
- *   3  The driver's lock is never held into anything that may change a mapping or fault: that could come back to `invalidate`, which takes it.
- *   4  A translation is used, or put into the device's table, only under the driver's lock, after `hmmRangeValid` has said there that no invalidation has run since it was read (R4).
- *   5  Every range is unregistered on every path: a registered one keeps the address space alive for ever.
- *   6  Frames are not referenced by the driver. What it holds of a page it gives up when it is told; what it copied before that it throws away.
- *   7  A device that keeps copies has the pages write-protected before it makes them (mm/track.ts), for stores change no mapping.
+ *   1  Its state lies in the kernel heap, for `invalidate` runs in whichever thread changes a
+ *      mapping. That thread has loaded the driver's module, and nothing else of the driver's.
+ *   2  `invalidate` takes the driver's own lock and no other, and returns when the device cannot
+ *      reach the range any more. Where it may not wait, and would have to, it answers EAGAIN and
+ *      has touched nothing (R3).
+ *   3  The driver's lock is never held into anything that may change a mapping or fault: that could
+ *      come back to `invalidate`, which takes it.
+ *   4  A translation is used, or put into the device's table, only under the driver's lock, after
+ *      `hmmRangeValid` has said there that no invalidation has run since it was read (R4).
+ *   5  Every range is unregistered on every path: a registered one keeps the address space alive
+ *      for ever.
+ *   6  Frames are not referenced by the driver. What it holds of a page it gives up when it is
+ *      told; what it copied before that it throws away.
+ *   7  A device that keeps copies has the pages write-protected before it makes them (mm/track.ts),
+ *      for stores change no mapping.
  *   8  `release` ends everything, once; the driver unregisters its mirror all the same.
- *   9  An access that no mapping allows ends in an error that names it (DeviceFault), and leaves the address space and the device usable. Nothing reads as zeros instead.
+ *   9  An access that no mapping allows ends in an error that names it (DeviceFault), and leaves
+ *      the address space and the device usable. Nothing reads as zeros instead.
  */
 
 /** What a device thread or a command did, in numbers. */
 export interface CommandResult {
   /** Pages that the command moved, or looked at. */
   readonly pages: number;
-  /** Rounds in which pages had to be faulted in: 1 when nothing had been on the device, 0 when everything was. */
+  /**
+   * Rounds in which pages had to be faulted in: 1 when nothing had been on the device, 0 when
+   * everything was.
+   */
   readonly faults: number;
 }
 
@@ -31,7 +44,10 @@ export interface DispatchResult {
   readonly items: number;
   /** From handing the kernel to the device's threads until the last of them was done. */
   readonly seconds: number;
-  /** Accesses that found no translation. These and the following count for the device while the dispatch ran, commands of the host included. */
+  /**
+   * Accesses that found no translation. These and the following count for the device while the
+   * dispatch ran, commands of the host included.
+   */
   readonly faults: number;
   readonly batches: number;
   readonly bytesToDevice: number;
@@ -43,8 +59,8 @@ export interface DispatchResult {
 }
 
 /**
- * What a device has done since it was made. Whole numbers below 2^32; bytes are pages times 4096. The
- * numbers of a running device belong to slightly different moments.
+ * What a device has done since it was made. Whole numbers below 2^32; bytes are pages times 4096.
+ * The numbers of a running device belong to slightly different moments.
  */
 export interface DeviceStats {
   /** Accesses that found no translation and were served, duplicates included. */
@@ -64,11 +80,17 @@ export interface DeviceStats {
   readonly invalidations: number;
   /** Translations that these calls took away. */
   readonly dropped: number;
-  /** Collisions: a range was invalidated while its pages were being brought in, and had to be read again. */
+  /**
+   * Collisions: a range was invalidated while its pages were being brought in, and had to be read
+   * again.
+   */
   readonly retries: number;
   /** Translations to frames in RAM: for stores and atomics, and for pages that cannot be copied. */
   readonly remoteMaps: number;
-  /** Times that a page was found to bounce between the CPU's stores and the device's copies, and left in RAM for a while. */
+  /**
+   * Times that a page was found to bounce between the CPU's stores and the device's copies, and
+   * left in RAM for a while.
+   */
   readonly thrashing: number;
   /** Work items that were run, to their end. */
   readonly items: number;
@@ -91,8 +113,8 @@ export interface DispatchOptions {
 /** A function that a device runs for many work items. Made by `Device.kernel`. */
 export interface DeviceKernel {
   /**
-   * Runs the kernel for work items 0 to `items` - 1 on the device's threads. Dispatches of one device
-   * run one after the other. Rejects with
+   * Runs the kernel for work items 0 to `items` - 1 on the device's threads. Dispatches of one
+   * device run one after the other. Rejects with
    * - DeviceFault (address, access, item, reason) when an item touches what no mapping allows; with
    *   `code` ESRCH when the address space is gone,
    * - KernelFailure (item, cause) when the kernel throws, or is no plain function that is done when
@@ -101,8 +123,8 @@ export interface DeviceKernel {
    *   ENOENT when there is no such module, EINVAL for bad arguments, no such kernel or a module
    *   that cannot be loaded.
    *
-   * Items that had begun before may have run to their end; none ran twice. The device and the address
-   * space stay usable, but for ENODEV.
+   * Items that had begun before may have run to their end; none ran twice. The device and the
+   * address space stay usable, but for ENODEV.
    */
   dispatch(items: number, options?: DispatchOptions): Promise<DispatchResult>;
 }
@@ -111,7 +133,8 @@ export interface DeviceKernel {
  * What a device's snapshot says of one page.
  *
  * - `"none"`: nothing is present there, or nothing that could be used without a fault.
- * - `"read"`: present, and may not be stored to as it is. So is a page of which a device holds a copy.
+ * - `"read"`: present, and may not be stored to as it is. So is a page of which a device holds a
+ *   copy.
  * - `"zero"`: the same, and it is the page of zeros.
  * - `"write"`: present, and may be stored to as it is.
  * - `"error"`: not mapped, not readable, or no page for a device.
@@ -119,8 +142,8 @@ export interface DeviceKernel {
 export type SnapshotPage = "none" | "read" | "zero" | "write" | "error";
 
 /**
- * What every device offers to the program that owns it. `KernelOptions`: how a kernel is named, which
- * differs from device to device.
+ * What every device offers to the program that owns it. `KernelOptions`: how a kernel is named,
+ * which differs from device to device.
  *
  * @example
  * ```ts
@@ -139,19 +162,19 @@ export interface Device<KernelOptions = never> extends AsyncDisposable {
   /** Names a kernel. Whether it exists, and is one, is found out by the first dispatch. */
   kernel(options: KernelOptions): DeviceKernel;
   /**
-   * Copies what the device sees at `address` into `into`: all of it or, when it fails, nothing. Rejects
-   * with DeviceFault at the first page that cannot be read. Addresses and lengths are bytes, aligned or
-   * not.
+   * Copies what the device sees at `address` into `into`: all of it or, when it fails, nothing.
+   * Rejects with DeviceFault at the first page that cannot be read. Addresses and lengths are
+   * bytes, aligned or not.
    */
   read(address: number, into: Uint8Array): Promise<CommandResult>;
   /**
-   * Has the device store `from` at `address`. Rejects with DeviceFault at the first page that cannot be
-   * written; what lies before it may have been written.
+   * Has the device store `from` at `address`. Rejects with DeviceFault at the first page that
+   * cannot be written; what lies before it may have been written.
    */
   write(address: number, from: Uint8Array): Promise<CommandResult>;
   /**
-   * What the CPU's page table says of a range, page by page, without bringing anything in. `address` is a
-   * multiple of 4096.
+   * What the CPU's page table says of a range, page by page, without bringing anything in.
+   * `address` is a multiple of 4096.
    */
   snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]>;
   /** What the device has done so far; after its end, what it had done. */

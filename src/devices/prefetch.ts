@@ -1,9 +1,11 @@
 /**
  * @module devices/prefetch
- * Which pages to bring to a device beside those that faulted. After NVIDIA's UVM (`uvm_perf_prefetch.c`): a fault is grown to its 64 KiB, and then to the
- * largest power-of-two part of its 2 MiB block more than 51 % of whose pages would be on the device anyway. The tree of parts is never stored: it is
- * recomputed from one flag per page. Pure functions over one block; no locks, and no opinion about memory pressure (the caller's) or what may be read at
- * all (hmm's walk).
+ * Which pages to bring to a device beside those that faulted. After NVIDIA's UVM
+ * (`uvm_perf_prefetch.c`): a fault is grown to its 64 KiB, and then to the largest power-of-two
+ * part of its 2 MiB block more than 51 % of whose pages would be on the device anyway. The tree of
+ * parts is never stored: it is recomputed from one flag per page. Pure functions over one block; no
+ * locks, and no opinion about memory pressure (the caller's) or what may be read at all (hmm's
+ * walk).
  */
 
 /** Pages of a block: 2 MiB. */
@@ -19,10 +21,17 @@ export const DENSITY_PERCENT = 51;
 const before = new Uint16Array(BLOCK_PAGES + 1);
 
 /**
- * Marks in `grown` (1 = bring it, else 0) the pages to prefetch. `wanted[i]` is nonzero for the pages that faulted, `resident[i]` for those that are on the
- * device; neither is marked. All three have BLOCK_PAGES elements. Without `byDensity` faults are grown to their 64 KiB and no further. Returns how many were marked.
+ * Marks in `grown` (1 = bring it, else 0) the pages to prefetch. `wanted[i]` is nonzero for the
+ * pages that faulted, `resident[i]` for those that are on the device; neither is marked. All three
+ * have BLOCK_PAGES elements. Without `byDensity` faults are grown to their 64 KiB and no further.
+ * Returns how many were marked.
  */
-export function growBlock(wanted: Uint8Array, resident: Uint8Array, grown: Uint8Array, byDensity: boolean): number {
+export function growBlock(
+  wanted: Uint8Array,
+  resident: Uint8Array,
+  grown: Uint8Array,
+  byDensity: boolean,
+): number {
   grown.fill(0);
   for (let page = 0; page < BLOCK_PAGES; page++) {
     if (wanted[page] === 0) continue;
@@ -39,7 +48,10 @@ export function growBlock(wanted: Uint8Array, resident: Uint8Array, grown: Uint8
   return count;
 }
 
-/** The counts are those from before any part was taken, as in UVM: one part does not talk its neighbour into being taken. */
+/**
+ * The counts are those from before any part was taken, as in UVM: one part does not talk its
+ * neighbour into being taken.
+ */
 function growByDensity(wanted: Uint8Array, resident: Uint8Array, grown: Uint8Array): void {
   for (let page = 0; page < BLOCK_PAGES; page++) {
     const isOccupied = grown[page] !== 0 || resident[page] !== 0;

@@ -1,11 +1,12 @@
 /**
  * @module hmm/dma
- * A range's pages as addresses that a device understands: fault them in, then map each through the device's own
- * translation (its IOMMU, so to speak). Follows Linux 5.3 `hmm_range_dma_map` and `hmm_range_dma_unmap`.
+ * A range's pages as addresses that a device understands: fault them in, then map each through the
+ * device's own translation (its IOMMU, so to speak). Follows Linux 5.3 `hmm_range_dma_map` and
+ * `hmm_range_dma_unmap`.
  *
- * Takes no driver lock, so its tests of validity are early outs and prove nothing: ask `hmmRangeValid` under the driver
- * lock before the device is told. Which pages are mapped stands in pfns (valid entries), so any number, 0 too, may be a
- * device address.
+ * Takes no driver lock, so its tests of validity are early outs and prove nothing: ask
+ * `hmmRangeValid` under the driver lock before the device is told. Which pages are mapped stands in
+ * pfns (valid entries), so any number, 0 too, may be a device address.
  */
 
 import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../mm/pte.ts";
@@ -29,9 +30,9 @@ export interface DmaDevice {
 export const NOT_MAPPED = -1;
 
 /**
- * Faults the range (as `hmmRangeFault` with `block`: locks, requests and results are its) and maps every page that came
- * out valid. `deviceAddresses[i]` becomes the address of page i, or NOT_MAPPED. Returns how many pages were mapped, or,
- * with nothing left mapped:
+ * Faults the range (as `hmmRangeFault` with `block`: locks, requests and results are its) and maps
+ * every page that came out valid. `deviceAddresses[i]` becomes the address of page i, or
+ * NOT_MAPPED. Returns how many pages were mapped, or, with nothing left mapped:
  *
  * | result | meaning |
  * | --- | --- |
@@ -78,7 +79,12 @@ function mapPages(
 }
 
 /** True when page i was mapped. Its entry becomes `values.none`. */
-function unmapOne(range: HmmRange, device: DmaDevice, deviceAddresses: Float64Array, i: number): boolean {
+function unmapOne(
+  range: HmmRange,
+  device: DmaDevice,
+  deviceAddresses: Float64Array,
+  i: number,
+): boolean {
   const address = deviceAddresses[i]!;
   if (address === NOT_MAPPED) return false;
   device.unmapPage(address);
@@ -88,10 +94,11 @@ function unmapOne(range: HmmRange, device: DmaDevice, deviceAddresses: Float64Ar
 }
 
 /**
- * Takes back what `hmmRangeDmaMap` mapped, and says of pages that were mapped writable that they are dirty when
- * `isDirty`. Returns how many pages were mapped, or EINVAL when `deviceAddresses` is shorter than the range. Holding
- * the mmap lock at least for reading; and the caller excludes invalidations of the range (it holds the driver lock, or
- * is in one), so that the frames are still the pages'. Linux: `hmm_range_dma_unmap`.
+ * Takes back what `hmmRangeDmaMap` mapped, and says of pages that were mapped writable that they
+ * are dirty when `isDirty`. Returns how many pages were mapped, or EINVAL when `deviceAddresses` is
+ * shorter than the range. Holding the mmap lock at least for reading; and the caller excludes
+ * invalidations of the range (it holds the driver lock, or is in one), so that the frames are still
+ * the pages'. Linux: `hmm_range_dma_unmap`.
  *
  * @stepped
  */
@@ -111,8 +118,8 @@ export function hmmRangeDmaUnmap(
 }
 
 /**
- * The DIRTY bit of the page-table entry stands for Linux's `set_page_dirty`: set where the entry still is writable and
- * names the frame.
+ * The DIRTY bit of the page-table entry stands for Linux's `set_page_dirty`: set where the entry
+ * still is writable and names the frame.
  *
  * @stepped pte
  */
@@ -127,22 +134,24 @@ function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number
     const leaf = leafOf(memory, mm.pgd, page);
     for (; i < stop; i++) {
       const entry = pfns[i]!;
-      if (leaf === 0 || deviceAddresses[i] === NOT_MAPPED || !entryIsWritable(entry, encoding)) continue;
+      if (leaf === 0 || deviceAddresses[i] === NOT_MAPPED || !entryIsWritable(entry, encoding))
+        continue;
       setDirty(memory.words, pteIndex(leaf, startPage + i), entryPfn(entry, encoding));
     }
   }
 }
 
 /**
- * Loses only to changes that add rights, each of which happens once (mm/pte.ts, P3), or to one that takes the page
- * away, and then there is nothing to mark.
+ * Loses only to changes that add rights, each of which happens once (mm/pte.ts, P3), or to one that
+ * takes the page away, and then there is nothing to mark.
  *
  * @stepped pte
  */
 function setDirty(words: Int32Array, index: number, pfn: number): void {
   for (;;) {
     const pte = wordAt(words, index);
-    const isOurs = (pte & (PTE_PRESENT | PTE_WRITE)) === (PTE_PRESENT | PTE_WRITE) && ptePfn(pte) === pfn;
+    const isOurs =
+      (pte & (PTE_PRESENT | PTE_WRITE)) === (PTE_PRESENT | PTE_WRITE) && ptePfn(pte) === pfn;
     if (!isOurs || (pte & PTE_DIRTY) !== 0) return;
     if (atomicCompareExchange(words, index, pte, pte | PTE_DIRTY) === pte) return;
   }

@@ -1,19 +1,21 @@
 /**
  * @module hmm/entry
- * What one element of a range's `pfns` says. Follows the `flags`, `values` and `pfn_shift` of Linux 5.3's `struct
- * hmm_range`: the driver chooses the bits, so that what hmm writes can go into the device's page table as it is. Not
- * the page-table entry of the CPU: that is mm/pte.ts. No locks: numbers only.
+ * What one element of a range's `pfns` says. Follows the `flags`, `values` and `pfn_shift` of Linux
+ * 5.3's `struct hmm_range`: the driver chooses the bits, so that what hmm writes can go into the
+ * device's page table as it is. Not the page-table entry of the CPU: that is mm/pte.ts. No locks:
+ * numbers only.
  *
  *     entry = (pfn << pfnShift) | flag bits        a page that is there
  *     entry = values.none                          nothing there, or nothing known
- *     entry = values.error                         the page at which a call failed; or, with HOLES_MARK, no readable mapping
+ *     entry = values.error   the page at which a call failed; with HOLES_MARK, no readable mapping
  *     entry = values.special                       there, but no page that a device may use
  */
 
 import { bug } from "../sync/errors.ts";
 
 /**
- * The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell device memory apart.
+ * The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell
+ * device memory apart.
  */
 export interface HmmFlags {
   readonly valid: number;
@@ -21,7 +23,10 @@ export interface HmmFlags {
   readonly devicePrivate: number;
 }
 
-/** The driver's words for entries without a page. `error` and `special` may be equal; `none` differs from both. */
+/**
+ * The driver's words for entries without a page. `error` and `special` may be equal; `none` differs
+ * from both.
+ */
 export interface HmmValues {
   readonly none: number;
   readonly error: number;
@@ -49,8 +54,8 @@ export const DEFAULT_ENCODING: HmmEncoding = {
 };
 
 /**
- * Throws AssertionFailure on an encoding that would make two different answers look alike: a flag inside the frame
- * number, a value that reads as a valid page, or `none` equal to another value.
+ * Throws AssertionFailure on an encoding that would make two different answers look alike: a flag
+ * inside the frame number, a value that reads as a valid page, or `none` equal to another value.
  */
 export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
   if (!Number.isInteger(pfnShift) || pfnShift < 0 || pfnShift > PFN_SHIFT_MAX) {
@@ -61,7 +66,12 @@ export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
   if (((valid | write | devicePrivate) & pfnMask) !== 0) {
     bug("Cannot use these flags: one lies inside the frame number; move it or change pfnShift");
   }
-  if (valid === 0 || write === 0 || (valid & write) !== 0 || ((valid | write) & devicePrivate) !== 0) {
+  if (
+    valid === 0 ||
+    write === 0 ||
+    (valid & write) !== 0 ||
+    ((valid | write) & devicePrivate) !== 0
+  ) {
     bug("Cannot use these flags: valid and write must be bits of their own; choose others");
   }
   const { none, error, special } = values;

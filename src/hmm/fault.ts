@@ -1,14 +1,15 @@
 /**
  * @module hmm/fault
- * Makes a range's pages present as requested and reads them: what a device does on a page fault. Follows Linux 5.3
- * `hmm_range_fault`, with the answers that it got later (EBUSY with the lock kept), and the loop that Linux now calls
- * the normal entry (`hmm_range_fault_unlocked_timeout`).
+ * Makes a range's pages present as requested and reads them: what a device does on a page fault.
+ * Follows Linux 5.3 `hmm_range_fault`, with the answers that it got later (EBUSY with the lock
+ * kept), and the loop that Linux now calls the normal entry (`hmm_range_fault_unlocked_timeout`).
  *
- *   F1  One pass: arm, then walk; a page that needs a fault gets one, and the walk goes on from it. A fault may itself
- *       invalidate the range (copy-on-write, a page that a device had copied), and then what was read before is stale,
- *       so another pass follows: it finds those pages ready. Passes and faults of one page are bounded.
- *   F2  The mmap lock is kept in every case but one: `block` false, and the fault gave it up instead of waiting
- *       (EAGAIN).
+ *   F1  One pass: arm, then walk; a page that needs a fault gets one, and the walk goes on from it.
+ *       A fault may itself invalidate the range (copy-on-write, a page that a device had copied),
+ *       and then what was read before is stale, so another pass follows: it finds those pages
+ *       ready. Passes and faults of one page are bounded.
+ *   F2  The mmap lock is kept in every case but one: `block` false, and the fault gave it up
+ *       instead of waiting (EAGAIN).
  *   F3  pfns is only written. A retry asks for what the driver asked for.
  */
 
@@ -20,13 +21,29 @@ import { monotonicMs } from "../sync/clock.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../sync/errno.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { type Task, doneNumber } from "../sync/task.ts";
-import { type Cursor, type LeafPart, clearFromCursor, cursorIndex, startOf, walkRange } from "./page-walk.ts";
+import {
+  type Cursor,
+  type LeafPart,
+  clearFromCursor,
+  cursorIndex,
+  startOf,
+  walkRange,
+} from "./page-walk.ts";
 import { type HmmRange, checkRegistered, mmOfRange } from "./range.ts";
 import { armRange, hmmRangeWaitUntilValid, isOrphaned, isStillArmed } from "./valid.ts";
-import { NEED_IMPOSSIBLE, NEED_NOTHING, NEED_WRITE, type Requests, faultLeaf, needOf, requestOf } from "./walk.ts";
+import {
+  NEED_IMPOSSIBLE,
+  NEED_NOTHING,
+  NEED_WRITE,
+  type Requests,
+  faultLeaf,
+  needOf,
+  requestOf,
+} from "./walk.ts";
 
 /**
- * Passes over a range before its user is asked to come again: the second already finds what the first has faulted in.
+ * Passes over a range before its user is asked to come again: the second already finds what the
+ * first has faulted in.
  */
 export const FAULT_PASSES_MAX = 4;
 
@@ -34,10 +51,11 @@ export const FAULT_PASSES_MAX = 4;
 export const FAULTS_OF_PAGE_MAX = 16;
 
 /**
- * Makes the pages of the registered range present as requested, and fills `pfns` as `hmmRangeSnapshot` does. The
- * request of a page is `(request[i] & pfnFlagsMask) | defaultFlags`: `flags.valid` to have it present, with
- * `flags.write` to have it writable, with `flags.devicePrivate` to have it back from a device's own memory; without
- * `valid` the page is only looked at. Holding the mmap lock at least for reading, and neither the driver lock nor any
+ * Makes the pages of the registered range present as requested, and fills `pfns` as
+ * `hmmRangeSnapshot` does. The request of a page is `(request[i] & pfnFlagsMask) | defaultFlags`:
+ * `flags.valid` to have it present, with `flags.write` to have it writable, with
+ * `flags.devicePrivate` to have it back from a device's own memory; without `valid` the page is
+ * only looked at. Holding the mmap lock at least for reading, and neither the driver lock nor any
  * other that a driver's call-back takes.
  *
  * | result | meaning | pfns |
@@ -51,8 +69,8 @@ export const FAULTS_OF_PAGE_MAX = 16;
  * | EINVAL | `pfnFlagsMask` without `request`; or larger pages than the mapping has | `values.none` from there on |
  * | ENODEV | the mirror's thread died | `values.none` |
  *
- * With `holes` HOLES_MARK, pages that are neither mapped nor requested read `values.error`, and a requested page
- * without read permission is EFAULT. Linux: `hmm_range_fault`.
+ * With `holes` HOLES_MARK, pages that are neither mapped nor requested read `values.error`, and a
+ * requested page without read permission is EFAULT. Linux: `hmm_range_fault`.
  */
 export function* hmmRangeFault(range: HmmRange, block: boolean): Task<number> {
   checkRegistered(range, "fault");
@@ -60,7 +78,9 @@ export function* hmmRangeFault(range: HmmRange, block: boolean): Task<number> {
   mm.mmapLock.assertHeld();
   const cursor = startOf(range);
   const errno =
-    range.pfnFlagsMask !== 0 && range.request === undefined ? EINVAL : yield* passes(range, mm, cursor, block);
+    range.pfnFlagsMask !== 0 && range.request === undefined
+      ? EINVAL
+      : yield* passes(range, mm, cursor, block);
   if (errno !== 0) {
     clearFromCursor(range, cursor, errno);
     return errno;
@@ -93,7 +113,13 @@ function* passes(range: HmmRange, mm: Mm, cursor: Cursor, block: boolean): Task<
  *
  * @stepped
  */
-function faultStep(range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requests: Requests): Task<Errno> {
+function faultStep(
+  range: HmmRange,
+  mm: Mm,
+  cursor: Cursor,
+  part: LeafPart,
+  requests: Requests,
+): Task<Errno> {
   const { words, pteAt, count } = part;
   const index = cursorIndex(range, cursor);
   const done = faultLeaf(words, pteAt, count, range.pfns, index, range.encoding, requests);
@@ -103,11 +129,21 @@ function faultStep(range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requ
 }
 
 /** Faults the cursor's page in; the walk then reads it again. */
-function* faultPage(range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requests: Requests): Task<Errno> {
+function* faultPage(
+  range: HmmRange,
+  mm: Mm,
+  cursor: Cursor,
+  part: LeafPart,
+  requests: Requests,
+): Task<Errno> {
   const { block } = requests;
   const { machine, encoding } = range;
   const { page } = cursor;
-  const need = needOf(pteOf(machine.memory, mm, page), requestOf(requests, cursorIndex(range, cursor)), encoding);
+  const need = needOf(
+    pteOf(machine.memory, mm, page),
+    requestOf(requests, cursorIndex(range, cursor)),
+    encoding,
+  );
   if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
   if (need === NEED_IMPOSSIBLE) {
     cursor.isSpecial = true;
@@ -143,9 +179,10 @@ function mayFaultAgain(cursor: Cursor): boolean {
 }
 
 /**
- * The normal entry: waits until the range is valid, takes the mmap lock, faults, gives the lock back, and begins again
- * as long as it is busy. `timeoutMs` bounds the whole; 0 is for ever. Holding no lock. Results as of `hmmRangeFault`
- * without EAGAIN; EBUSY means that the time is up. After it the driver takes its lock and asks `hmmRangeValid`. Linux:
+ * The normal entry: waits until the range is valid, takes the mmap lock, faults, gives the lock
+ * back, and begins again as long as it is busy. `timeoutMs` bounds the whole; 0 is for ever.
+ * Holding no lock. Results as of `hmmRangeFault` without EAGAIN; EBUSY means that the time is up.
+ * After it the driver takes its lock and asks `hmmRangeValid`. Linux:
  * `hmm_range_fault_unlocked_timeout`.
  */
 export function* hmmRangeFaultUnlockedTimeout(range: HmmRange, timeoutMs: number): Task<number> {

@@ -1,14 +1,14 @@
 /**
  * @module hmm/get-or-create
- * The one live hmm of an address space: found, or made. Follows Linux 5.3 `hmm_get_or_create` after patch 4, which made
- * it reliable: the mmap lock for writing keeps creators apart, pageTableLock keeps the one who looks from the one who
- * frees, and the listener is registered before the hmm is published, so that nobody can have found one that fails after
- * all.
+ * The one live hmm of an address space: found, or made. Follows Linux 5.3 `hmm_get_or_create` after
+ * patch 4, which made it reliable: the mmap lock for writing keeps creators apart, pageTableLock
+ * keeps the one who looks from the one who frees, and the listener is registered before the hmm is
+ * published, so that nobody can have found one that fails after all.
  *
  *     the old way                                      why it failed
- *     look, allocate, publish, then register           two creators: one got "no memory" though there was plenty
+ *     look, allocate, publish, then register     two creators: one got "no memory"
  *     mm.hmm read without a lock                       freed between the read and the get
- *     published before registered                      registration failed, and the finder held freed memory
+ *     published before registered                registration failed: the finder held freed memory
  *
  * Invariants H1 to H4 are in hmm-struct.ts.
  */
@@ -24,8 +24,8 @@ import { Hmm, hmmInit } from "./hmm-struct.ts";
 import { HMM_NOTIFIER_OPS } from "./invalidate.ts";
 
 /**
- * The hmm of `mm` with one reference for the caller (hmmPut), or ENOMEM. Holding the mmap lock for writing, which
- * serialises creation, and an mm user.
+ * The hmm of `mm` with one reference for the caller (hmmPut), or ENOMEM. Holding the mmap lock for
+ * writing, which serialises creation, and an mm user.
  */
 export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
   mm.mmapLock.assertHeldWrite();
@@ -47,8 +47,8 @@ export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
 }
 
 /**
- * The hmm of `mm` with one more reference, or 0. The pointer is never one of freed memory: hmmFree clears it under the
- * same lock before the grace period begins.
+ * The hmm of `mm` with one more reference, or 0. The pointer is never one of freed memory: hmmFree
+ * clears it under the same lock before the grace period begins.
  */
 function* hmmGet(machine: Machine, mm: Mm): Task<number> {
   yield* mm.pageTableLock.lock();

@@ -1,27 +1,39 @@
 /**
  * @module hmm/hmm-struct
- * `struct hmm`: what the mirrors and ranges of one address space hang on. Follows Linux 5.3 `struct hmm` after the
- * twelve patches of June 2019. Finding or making one is get-or-create.ts, its end hmm.ts, what happens to it in an
- * invalidation invalidate.ts.
+ * `struct hmm`: what the mirrors and ranges of one address space hang on. Follows Linux 5.3 `struct
+ * hmm` after the twelve patches of June 2019. Finding or making one is get-or-create.ts, its end
+ * hmm.ts, what happens to it in an invalidation invalidate.ts.
  *
- *   H1  Memory: whoever stands in a call-back of its notifier, inside the notifier's SRCU read section, may read a hmm
- *       whatever its count: it is freed only a grace period after it was unlinked (patch 1).
- *   H2  Use: only who holds one of `refs`. Every registered mirror and every registered range holds one, a running
- *       call-back holds one for itself, taken with get-unless-zero. At 0 there are no mirrors and no ranges, so a
- *       call-back that fails to get one has nothing to do.
- *   H3  A hmm's memory implies its mm's memory: it holds an mmgrab until its own memory goes (patch 3).
- *   H4  `mm.hmm` is weak, and read and written only under pageTableLock. Creation is serialised by the mmap lock
- *       (write), so an mm has at most one hmm with `refs` above 0; a dying one may stand beside it for a while, each
- *       with a notifier of its own (patch 4).
- *   H5  `notifiers` = starts that returned 0 and have not ended, plus those still inside the function (patch 12).
+ *   H1  Memory: whoever stands in a call-back of its notifier, inside the notifier's SRCU read
+ *       section, may read a hmm whatever its count: it is freed only a grace period after it was
+ *       unlinked (patch 1).
+ *   H2  Use: only who holds one of `refs`. Every registered mirror and every registered range holds
+ *       one, a running call-back holds one for itself, taken with get-unless-zero. At 0 there are
+ *       no mirrors and no ranges, so a call-back that fails to get one has nothing to do.
+ *   H3  A hmm's memory implies its mm's memory: it holds an mmgrab until its own memory goes (patch
+ *       3).
+ *   H4  `mm.hmm` is weak, and read and written only under pageTableLock. Creation is serialised by
+ *       the mmap lock (write), so an mm has at most one hmm with `refs` above 0; a dying one may
+ *       stand beside it for a while, each with a notifier of its own (patch 4).
+ *   H5  `notifiers` = starts that returned 0 and have not ended, plus those still inside the
+ *       function (patch 12).
  *
- * Locks: rangesLock (leaf spinlock) guards ranges, their stamps, notifiers and the record of in-flight invalidations.
- * mirrorsSem guards the list of mirrors: read to call them, write to change it; never taken with rangesLock held, nor
- * the other way round.
+ * Locks: rangesLock (leaf spinlock) guards ranges, their stamps, notifiers and the record of
+ * in-flight invalidations. mirrorsSem guards the list of mirrors: read to call them, write to
+ * change it; never taken with rangesLock held, nor the other way round.
  */
 
 import { List } from "../memory/list.ts";
-import { type Struct, type StructView, type WordArray, array, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../memory/struct.ts";
 import { MmuNotifier } from "../notifier/subscriptions.ts";
 import { RefCount } from "../sync/refcount.ts";
 import { RwSem } from "../sync/rwsem.ts";
@@ -29,7 +41,10 @@ import { Spinlock } from "../sync/spinlock.ts";
 import { SRCU_CALL_WORDS } from "../sync/srcu-callbacks.ts";
 import { WaitQueue } from "../sync/wait-queue.ts";
 
-/** In-flight invalidations that fit in the struct itself; more go to a table of their own (in-flight.ts). */
+/**
+ * In-flight invalidations that fit in the struct itself; more go to a table of their own
+ * (in-flight.ts).
+ */
 export const IN_FLIGHT_INLINE = 32;
 
 /** Words of one in-flight record: startPage, endPage. */
@@ -68,10 +83,24 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
   notifiers: u32("rangesLock", "invalidations in flight, anywhere in the mm (H5)"),
   inFlightCount: u32("rangesLock", "records in use"),
   inFlightCapacity: u32("rangesLock", "records that there is room for"),
-  inFlightTable: pointer("rangesLock", "table of records when the inline ones did not suffice, or 0"),
-  overflow: u32("rangesLock", "invalidations in flight without a record: while there is one, no range is valid"),
-  inFlightInline: array(IN_FLIGHT_INLINE * IN_FLIGHT_WORDS, "rangesLock", "records: startPage, endPage"),
-  mirrorsSem: embed(RwSem, "mirrors; held for reading across the drivers' call-backs", "mirrorsSem"),
+  inFlightTable: pointer(
+    "rangesLock",
+    "table of records when the inline ones did not suffice, or 0",
+  ),
+  overflow: u32(
+    "rangesLock",
+    "invalidations in flight without a record: while there is one, no range is valid",
+  ),
+  inFlightInline: array(
+    IN_FLIGHT_INLINE * IN_FLIGHT_WORDS,
+    "rangesLock",
+    "records: startPage, endPage",
+  ),
+  mirrorsSem: embed(
+    RwSem,
+    "mirrors; held for reading across the drivers' call-backs",
+    "mirrorsSem",
+  ),
   mirrors: embed(List, "head of the registered mirrors; guarded by mirrorsSem"),
   wq: embed(WaitQueue, "those who wait for a range to become valid"),
   rcu: array(SRCU_CALL_WORDS, "SRCU", "for the deferred call that frees the memory"),
@@ -79,7 +108,10 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
   refusals: u32("rangesLock", "statistics: non-blockable starts given up with EAGAIN"),
   overflows: u32("rangesLock", "statistics: invalidations that found no room for a record"),
   mirrorErrors: u32("rangesLock", "statistics: answers of mirrors that were wrong and ignored"),
-  releasedWithRanges: u32("rangesLock", "statistics: releases that found a registered range: never, by R2"),
+  releasedWithRanges: u32(
+    "rangesLock",
+    "statistics: releases that found a registered range: never, by R2",
+  ),
 });
 
 /** Sets up a zeroed hmm with one reference, the creator's. Not linked, not published. */

@@ -1,7 +1,8 @@
 /**
  * @module hmm/hmm
- * The end of a hmm: dropping references, and what the last one sets off. Follows Linux 5.3 `hmm_put`, `hmm_free` and
- * `hmm_free_rcu` after patches 1, 3 and 4. Invariants H1 to H4 are in hmm-struct.ts.
+ * The end of a hmm: dropping references, and what the last one sets off. Follows Linux 5.3
+ * `hmm_put`, `hmm_free` and `hmm_free_rcu` after patches 1, 3 and 4. Invariants H1 to H4 are in
+ * hmm-struct.ts.
  */
 
 import { Machine } from "../memory/machine.ts";
@@ -15,16 +16,16 @@ import { Hmm } from "./hmm-struct.ts";
 import { freeInFlight } from "./in-flight.ts";
 
 /**
- * Drops a reference; the last one ends the hmm. Legal inside a call-back: nothing here waits for SRCU. Linux:
- * `hmm_put`.
+ * Drops a reference; the last one ends the hmm. Legal inside a call-back: nothing here waits for
+ * SRCU. Linux: `hmm_put`.
  */
 export function* hmmPut(machine: Machine, hmm: Hmm): Task<void> {
   if (yield* hmm.refs.put()) yield* hmmFree(machine, hmm);
 }
 
 /**
- * Patch 4's order: first nobody can find it any more, then nobody is called any more, then, after a grace period, the
- * memory goes. Linux: `hmm_free`.
+ * Patch 4's order: first nobody can find it any more, then nobody is called any more, then, after a
+ * grace period, the memory goes. Linux: `hmm_free`.
  */
 function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
   const mm = Mm.at(machine.memory, hmm.mm); // H3 of hmm-struct.ts: the grab is still ours
@@ -34,12 +35,13 @@ function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
 
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
   const srcu = yield* notifierSrcu(machine);
-  yield* srcu.call(HMM_FREE_RCU, hmm.rcu.at); // H1 of hmm-struct.ts: a call-back may still be reading it
+  // H1 of hmm-struct.ts: a call-back may still be reading it
+  yield* srcu.call(HMM_FREE_RCU, hmm.rcu.at);
 }
 
 /**
- * A grace period after hmmFree: nobody reads the memory any more. Pairs with the mmgrab of hmmGetOrCreate. Linux:
- * `hmm_free_rcu`.
+ * A grace period after hmmFree: nobody reads the memory any more. Pairs with the mmgrab of
+ * hmmGetOrCreate. Linux: `hmm_free_rcu`.
  */
 function* hmmFreeRcu(memory: SharedMemory, head: number): Task<void> {
   const machine = Machine.of(memory);

@@ -1,19 +1,22 @@
 /**
  * @module hmm/in-flight
- * Which pages are being invalidated at this moment: for each hmm the intervals of all invalidations that have started
- * and not ended. Linux 5.3 keeps their number only (`hmm->notifiers`), so one of them anywhere makes every range of the
- * address space wait; with the intervals a range waits for those that concern it, and a write view that stays open for
- * long keeps devices out of its own pages alone.
+ * Which pages are being invalidated at this moment: for each hmm the intervals of all invalidations
+ * that have started and not ended. Linux 5.3 keeps their number only (`hmm->notifiers`), so one of
+ * them anywhere makes every range of the address space wait; with the intervals a range waits for
+ * those that concern it, and a write view that stays open for long keeps devices out of its own
+ * pages alone.
  *
- * A start must never fail for lack of memory, and one that may not block must not allocate at all. So:
+ * A start must never fail for lack of memory, and one that may not block must not allocate at all.
+ * So:
  *
- *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are used up, a start that may block moves them to a
- *       larger table first (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
- *   I2  If there is no memory, or no time, the invalidation is only counted (`overflow`), and the rule of 2019 holds
- *       until all those have ended: no range of the address space is valid. Coarse, never wrong.
- *   I3  Records are a multiset of intervals and have no identity: an end removes any record equal to its range, or,
- *       when there is none, one of the overflow. The multiset is right either way, since equal intervals invalidate
- *       equal ranges.
+ *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are used up, a start that may block
+ *       moves them to a larger table first (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
+ *   I2  If there is no memory, or no time, the invalidation is only counted (`overflow`), and the
+ *       rule of 2019 holds until all those have ended: no range of the address space is valid.
+ *       Coarse, never wrong.
+ *   I3  Records are a multiset of intervals and have no identity: an end removes any record equal
+ *       to its range, or, when there is none, one of the overflow. The multiset is right either
+ *       way, since equal intervals invalidate equal ranges.
  *
  * Everything but `growInFlight` is called with rangesLock held.
  */
@@ -22,7 +25,10 @@ import type { Machine } from "../memory/machine.ts";
 import type { Task } from "../sync/task.ts";
 import { type Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
 
-/** Sizes of the tables that replace the inline records, smallest first: sizes that the heap has for page tables. */
+/**
+ * Sizes of the tables that replace the inline records, smallest first: sizes that the heap has for
+ * page tables.
+ */
 const TABLE_WORDS: readonly number[] = [512, 2048, 4096];
 
 /** More invalidations at once than this are counted, not recorded (I2). */
@@ -32,7 +38,8 @@ export const IN_FLIGHT_RECORDS_MAX: number = 4096 / IN_FLIGHT_WORDS;
 function recordsAt(hmm: Hmm): number {
   const table = hmm.inFlightTable;
   if (table === 0) return hmm.inFlightInline.at;
-  hmm.memory.ensure(table + hmm.inFlightCapacity * IN_FLIGHT_WORDS); // may have been made by another thread
+  // may have been made by another thread
+  hmm.memory.ensure(table + hmm.inFlightCapacity * IN_FLIGHT_WORDS);
   return table;
 }
 
@@ -92,7 +99,10 @@ export function countInFlight(hmm: Hmm, startPage: number, endPage: number): num
   return count;
 }
 
-/** Both ends exclusive: ranges that only touch do not overlap (Linux 5.3 was off by one here, on the safe side). */
+/**
+ * Both ends exclusive: ranges that only touch do not overlap (Linux 5.3 was off by one here, on the
+ * safe side).
+ */
 export function pagesOverlap(
   startPage: number,
   endPage: number,
@@ -102,7 +112,10 @@ export function pagesOverlap(
   return startPage < otherEndPage && otherStartPage < endPage;
 }
 
-/** Makes room for more records if there is memory for it; without the rangesLock, where waiting is allowed. */
+/**
+ * Makes room for more records if there is memory for it; without the rangesLock, where waiting is
+ * allowed.
+ */
 export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number): Task<void> {
   const tableWords = TABLE_WORDS.find((words) => words / IN_FLIGHT_WORDS > fullCapacity);
   if (tableWords === undefined) return;
@@ -113,7 +126,8 @@ export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number):
   yield* hmm.rangesLock.lock();
   const oldTable = hmm.inFlightTable;
   const oldCapacity = hmm.inFlightCapacity;
-  const isLarger = tableWords / IN_FLIGHT_WORDS > oldCapacity; // another start may have grown it meanwhile
+  // another start may have grown it meanwhile
+  const isLarger = tableWords / IN_FLIGHT_WORDS > oldCapacity;
   if (isLarger) {
     const from = recordsAt(hmm);
     machine.memory.words.copyWithin(fresh, from, from + hmm.inFlightCount * IN_FLIGHT_WORDS);

@@ -1,20 +1,22 @@
 /**
  * @module hmm/invalidate
- * What happens at a hmm when the CPU's page tables change, and when the address space dies. Follows Linux 5.3
- * `hmm_invalidate_range_start`, `hmm_invalidate_range_end`, `notifiers_decrement` and `hmm_release` after patches 1, 11
- * and 12.
+ * What happens at a hmm when the CPU's page tables change, and when the address space dies. Follows
+ * Linux 5.3 `hmm_invalidate_range_start`, `hmm_invalidate_range_end`, `notifiers_decrement` and
+ * `hmm_release` after patches 1, 11 and 12.
  *
- *   V1  A start marks the ranges first (new sequence, invalid) and calls the drivers then. The count stays raised
- *       across those calls and until the end: an unrelated pair that ends in between must not make a range valid whose
- *       pages are about to change.
- *   V2  A start that does not return 0 leaves every count as it found it, since no end follows (patch 12). Ranges that
- *       it marked keep their new sequence: their users look again, no more.
- *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem cannot be had at once, or a driver says
- *       so. Any other answer of a driver is counted (`mirrorErrors`) and taken for 0, as Linux warns and goes on.
- *   V4  Drivers are called with mirrorsSem held for reading, so a mirror's unregister waits for the call (patch 11 for
- *       release).
+ *   V1  A start marks the ranges first (new sequence, invalid) and calls the drivers then. The
+ *       count stays raised across those calls and until the end: an unrelated pair that ends in
+ *       between must not make a range valid whose pages are about to change.
+ *   V2  A start that does not return 0 leaves every count as it found it, since no end follows
+ *       (patch 12). Ranges that it marked keep their new sequence: their users look again, no more.
+ *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem cannot be had at
+ *       once, or a driver says so. Any other answer of a driver is counted (`mirrorErrors`) and
+ *       taken for 0, as Linux warns and goes on.
+ *   V4  Drivers are called with mirrorsSem held for reading, so a mirror's unregister waits for the
+ *       call (patch 11 for release).
  *
- * Of the three, none takes the mmap lock or drops the last mm user. They may drop the last reference of the hmm.
+ * Of the three, none takes the mmap lock or drops the last mm user. They may drop the last
+ * reference of the hmm.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -40,9 +42,14 @@ import { HmmMirror, HmmMirrorRecord } from "./mirror-record.ts";
 import { HmmRangeRecord, invalidateStamp, rangesOf, settleStamp } from "./range-record.ts";
 
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
-export function* hmmInvalidateRangeStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
+export function* hmmInvalidateRangeStart(
+  machine: Machine,
+  listener: number,
+  range: InvalidateRange,
+): Task<Errno> {
   const hmm = Hmm.at(machine.memory, listener); // its memory: H1 of hmm-struct.ts
-  if (!(yield* hmm.refs.getNotZero())) return 0; // H2 of hmm-struct.ts: being freed, so nobody is left to tell
+  // H2 of hmm-struct.ts: being freed, so nobody is left to tell
+  if (!(yield* hmm.refs.getNotZero())) return 0;
   yield* markRanges(machine, hmm, range);
   const answer = yield* callMirrors(machine, hmm, range);
   if (answer !== 0) {
@@ -54,7 +61,11 @@ export function* hmmInvalidateRangeStart(machine: Machine, listener: number, ran
 }
 
 /** V1's first half. */
-function* markRanges(machine: Machine, hmm: Hmm, { startPage, endPage, blockable }: InvalidateRange): Task<void> {
+function* markRanges(
+  machine: Machine,
+  hmm: Hmm,
+  { startPage, endPage, blockable }: InvalidateRange,
+): Task<void> {
   yield* hmm.rangesLock.lock();
   if (blockable && inFlightIsFull(hmm)) {
     const capacity = hmm.inFlightCapacity;
@@ -75,8 +86,8 @@ function* markRanges(machine: Machine, hmm: Hmm, { startPage, endPage, blockable
 }
 
 /**
- * Calls every driver (V4). Stops at the first that may refuse and does; those called before have swept in vain, which
- * is harmless.
+ * Calls every driver (V4). Stops at the first that may refuse and does; those called before have
+ * swept in vain, which is harmless.
  */
 function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<Errno> {
   if (range.blockable) yield* hmm.mirrorsSem.downRead();
@@ -103,9 +114,9 @@ function mirrorOfNode(machine: Machine, node: number): HmmMirror {
 }
 
 /**
- * Runs a driver's call-back. One that throws, or whose code this thread has not loaded, leaves a device that may still
- * reach pages which are about to become somebody else's, and there is no way back from here: the machine stops, with
- * one clear error everywhere.
+ * Runs a driver's call-back. One that throws, or whose code this thread has not loaded, leaves a
+ * device that may still reach pages which are about to become somebody else's, and there is no way
+ * back from here: the machine stops, with one clear error everywhere.
  */
 function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<T> {
   try {
@@ -119,7 +130,11 @@ function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<
 }
 
 /** Pages have changed. Pairs with a start that returned 0. */
-export function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range: InvalidateRange): Task<void> {
+export function* hmmInvalidateRangeEnd(
+  machine: Machine,
+  listener: number,
+  range: InvalidateRange,
+): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);
   if (!(yield* hmm.refs.getNotZero())) return; // H2 of hmm-struct.ts
   yield* notifiersDecrement(hmm, range);
@@ -127,9 +142,9 @@ export function* hmmInvalidateRangeEnd(machine: Machine, listener: number, range
 }
 
 /**
- * Takes an invalidation back out of the books and wakes whoever waited for it. A spinlock, so that a start that may not
- * wait can unwind too (patch 12). Linux makes all ranges valid when the count reaches 0; here each becomes valid with
- * the last invalidation that overlaps it.
+ * Takes an invalidation back out of the books and wakes whoever waited for it. A spinlock, so that
+ * a start that may not wait can unwind too (patch 12). Linux makes all ranges valid when the count
+ * reaches 0; here each becomes valid with the last invalidation that overlaps it.
  */
 function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   let becameValid = false;
@@ -155,8 +170,9 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
 }
 
 /**
- * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay listed: their drivers
- * must still unregister them. By R2 there is no range any more; one that is there all the same is counted.
+ * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay
+ * listed: their drivers must still unregister them. By R2 there is no range any more; one that is
+ * there all the same is counted.
  */
 function* hmmRelease(machine: Machine, listener: number): Task<void> {
   const hmm = Hmm.at(machine.memory, listener);
@@ -167,7 +183,11 @@ function* hmmRelease(machine: Machine, listener: number): Task<void> {
   yield* hmm.mirrorsSem.downRead();
   for (const node of hmm.mirrors.nodes()) {
     const mirror = mirrorOfNode(machine, node);
-    yield* guarded(mirror, "release", () => mirrorOpsOf(mirror.record.opsId).ops.release?.(mirror) ?? DONE);
+    yield* guarded(
+      mirror,
+      "release",
+      () => mirrorOpsOf(mirror.record.opsId).ops.release?.(mirror) ?? DONE,
+    );
   }
   yield* hmm.mirrorsSem.upRead();
   yield* hmmPut(machine, hmm);

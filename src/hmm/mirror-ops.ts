@@ -1,16 +1,23 @@
 /**
  * @module hmm/mirror-ops
- * A driver's code, and which thread has it. A mirror lies in shared memory and is called by whichever thread changes a
- * mapping, so every thread that attaches to the address space must have loaded the code of every driver in use: Linux's
- * `struct hmm_mirror_ops` pointer becomes a name, and its number the same hash in all threads. A directory in the
- * kernel heap knows the names in use, so that an attaching thread can be told which ones it lacks before anything goes
- * wrong.
+ * A driver's code, and which thread has it. A mirror lies in shared memory and is called by
+ * whichever thread changes a mapping, so every thread that attaches to the address space must have
+ * loaded the code of every driver in use: Linux's `struct hmm_mirror_ops` pointer becomes a name,
+ * and its number the same hash in all threads. A directory in the kernel heap knows the names in
+ * use, so that an attaching thread can be told which ones it lacks before anything goes wrong.
  *
  * Lock: mirrorOpsLock (leaf spinlock) guards the directory.
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { type Struct, type StructView, type WordArray, array, embed, struct } from "../memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  struct,
+} from "../memory/struct.ts";
 import type { InvalidateRange } from "../notifier/events.ts";
 import { opsIdOf } from "../notifier/mmu-notifier.ts";
 import { atomicLoad } from "../sync/atomics.ts";
@@ -21,26 +28,31 @@ import type { Task } from "../sync/task.ts";
 import type { HmmMirror } from "./mirror-record.ts";
 
 /**
- * What a driver must be able to do. All are called in the thread that changes the mapping, or ends the address space,
- * with mirrorsSem held for reading; they may run at the same time as each other and as themselves. None may take the
- * mmap lock, or register or unregister a mirror or a range, or wait for somebody who does.
+ * What a driver must be able to do. All are called in the thread that changes the mapping, or ends
+ * the address space, with mirrorsSem held for reading; they may run at the same time as each other
+ * and as themselves. None may take the mmap lock, or register or unregister a mirror or a range, or
+ * wait for somebody who does.
  */
 export interface HmmMirrorOps {
   /**
-   * When it returns 0 the device can no longer reach [startPage, endPage), and nothing that it reads there later comes
-   * from before. It takes the driver's own lock, the one under which the driver asks `hmmRangeValid`; that lock is
-   * never held while calling what may change a mapping. When the range is not blockable it may answer EAGAIN instead of
-   * waiting, and then must have left its own books as it found them. Any other answer is counted as a defect of the
-   * driver and taken for 0. Linux: `sync_cpu_device_pagetables`.
+   * When it returns 0 the device can no longer reach [startPage, endPage), and nothing that it
+   * reads there later comes from before. It takes the driver's own lock, the one under which the
+   * driver asks `hmmRangeValid`; that lock is never held while calling what may change a mapping.
+   * When the range is not blockable it may answer EAGAIN instead of waiting, and then must have
+   * left its own books as it found them. Any other answer is counted as a defect of the driver and
+   * taken for 0. Linux: `sync_cpu_device_pagetables`.
    */
   readonly invalidate: (mirror: HmmMirror, range: InvalidateRange) => Task<Errno>;
-  /** The address space dies: end all access of the device. Once for each mirror, unless it is unregistered before. */
+  /**
+   * The address space dies: end all access of the device. Once for each mirror, unless it is
+   * unregistered before.
+   */
   readonly release?: (mirror: HmmMirror) => Task<void>;
   /**
-   * The thread that had registered the mirror has died and the mirror has been unregistered for it: free the driver's
-   * state, now or when its other threads are gone, which may still try to register a range (ENODEV). Directly before
-   * the mirror's memory is freed comes `hmmMirrorForget`. A driver without this has no thread but that one. No lock
-   * held.
+   * The thread that had registered the mirror has died and the mirror has been unregistered for it:
+   * free the driver's state, now or when its other threads are gone, which may still try to
+   * register a range (ENODEV). Directly before the mirror's memory is freed comes
+   * `hmmMirrorForget`. A driver without this has no thread but that one. No lock held.
    */
   readonly orphaned?: (mirror: HmmMirror) => Task<void>;
 }
@@ -59,12 +71,15 @@ interface KnownOps {
 const opsById = new Map<number, KnownOps>();
 
 /**
- * Makes `ops` callable in this thread under `name` (ASCII, at most 64 characters) and returns the id to store in
- * mirrors: the same in every thread. Registering a name again replaces its code. Throws AssertionFailure on a bad name.
+ * Makes `ops` callable in this thread under `name` (ASCII, at most 64 characters) and returns the
+ * id to store in mirrors: the same in every thread. Registering a name again replaces its code.
+ * Throws AssertionFailure on a bad name.
  */
 export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
   if (!/^[\x20-\x7e]{1,64}$/.test(name)) {
-    bug(`Cannot register mirror operations "${name}": a name has 1 to 64 ASCII characters; shorten it`);
+    bug(
+      `Cannot register mirror operations "${name}": a name has 1 to 64 ASCII characters; shorten it`,
+    );
   }
   const id = opsIdOf(name);
   const known = opsById.get(id);
@@ -75,7 +90,9 @@ export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
   return id;
 }
 
-/** The code behind `id` in this thread. Throws AssertionFailure when the thread has not loaded it. */
+/**
+ * The code behind `id` in this thread. Throws AssertionFailure when the thread has not loaded it.
+ */
 export function mirrorOpsOf(id: number): KnownOps {
   const lacking = "this thread has not loaded them; import the driver's module before attaching";
   return opsById.get(id) ?? bug(`Cannot call the mirror operations with id ${id}: ${lacking}`);
@@ -93,10 +110,17 @@ interface MirrorOpsDirectory extends StructView {
   readonly entries: WordArray;
 }
 
-const MirrorOpsDirectory: Struct<MirrorOpsDirectory> = struct<MirrorOpsDirectory>("mirrorOpsDirectory", {
-  lock: embed(Spinlock, "entries", "mirrorOpsLock"),
-  entries: array(ENTRY_WORDS * MIRROR_OPS_IN_USE_MAX, "mirrorOpsLock", "id, users, length of name, name"),
-});
+const MirrorOpsDirectory: Struct<MirrorOpsDirectory> = struct<MirrorOpsDirectory>(
+  "mirrorOpsDirectory",
+  {
+    lock: embed(Spinlock, "entries", "mirrorOpsLock"),
+    entries: array(
+      ENTRY_WORDS * MIRROR_OPS_IN_USE_MAX,
+      "mirrorOpsLock",
+      "id, users, length of name, name",
+    ),
+  },
+);
 
 /** The machine's directory, if anybody has needed one yet. */
 function* directoryOf({ heap, memory }: Machine): Task<MirrorOpsDirectory | undefined> {
@@ -115,8 +139,8 @@ function* makeDirectory({ heap }: Machine): Task<MirrorOpsDirectory | undefined>
 }
 
 /**
- * Notes that one more mirror uses `id`, so that threads without its code are found. ENOMEM: no memory, or too many
- * drivers.
+ * Notes that one more mirror uses `id`, so that threads without its code are found. ENOMEM: no
+ * memory, or too many drivers.
  */
 export function* useMirrorOps(machine: Machine, id: number): Task<Errno> {
   const { name } = mirrorOpsOf(id);
@@ -151,8 +175,8 @@ export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
 }
 
 /**
- * Names of the mirror operations that are in use on the machine and whose code this thread has not loaded. Empty: this
- * thread may change mappings. To be asked when a thread attaches.
+ * Names of the mirror operations that are in use on the machine and whose code this thread has not
+ * loaded. Empty: this thread may change mappings. To be asked when a thread attaches.
  */
 export function* missingMirrorOps(machine: Machine): Task<string[]> {
   const directory = yield* directoryOf(machine);
@@ -170,7 +194,8 @@ export function* missingMirrorOps(machine: Machine): Task<string[]> {
 
 /** Index of the entry with `id`; of a free one for id 0. */
 function findEntry(entries: WordArray, id: number): number | undefined {
-  for (let at = 0; at < entries.length; at += ENTRY_WORDS) if (entries.get(at + ENTRY_ID) === id) return at;
+  for (let at = 0; at < entries.length; at += ENTRY_WORDS)
+    if (entries.get(at + ENTRY_ID) === id) return at;
   return undefined;
 }
 

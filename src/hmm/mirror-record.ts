@@ -1,7 +1,8 @@
 /**
  * @module hmm/mirror-record
- * One device's view of one address space, as it lies in shared memory, and the handle by which a thread speaks of it.
- * Follows Linux `struct hmm_mirror`. Registering and unregistering are in mirror.ts.
+ * One device's view of one address space, as it lies in shared memory, and the handle by which a
+ * thread speaks of it. Follows Linux `struct hmm_mirror`. Registering and unregistering are in
+ * mirror.ts.
  */
 
 import { List } from "../memory/list.ts";
@@ -23,8 +24,8 @@ export const MIRROR_UNREGISTERED = 0x6d69_7203;
 export const MIRROR_ORPHANED = 0x6d69_7204;
 
 /**
- * Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing
- * itself: lost at worst, never dropped twice.
+ * Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly
+ * before the thing itself: lost at worst, never dropped twice.
  */
 export const OWNS_OPS_USE = 1;
 export const OWNS_HMM_REFERENCE = 2;
@@ -32,7 +33,10 @@ export const OWNS_HMM_REFERENCE = 2;
 /** What a thread's resource list calls a record while it is registered. */
 export const MIRROR_RESOURCE: number = resourceKind("hmm mirror");
 
-/** A mirror as it lies in shared memory: embed it in the struct of your driver. Its fields are hmm's. */
+/**
+ * A mirror as it lies in shared memory: embed it in the struct of your driver. Its fields are
+ * hmm's.
+ */
 export interface HmmMirrorRecord extends StructView {
   hmm: number;
   opsId: number;
@@ -45,15 +49,21 @@ export interface HmmMirrorRecord extends StructView {
 }
 
 /**
- * A driver embeds it in the struct of its own device: `embedStruct(HmmMirrorRecord, ...)`; `containerOf` leads back
- * from `mirror.at`.
+ * A driver embeds it in the struct of its own device: `embedStruct(HmmMirrorRecord, ...)`;
+ * `containerOf` leads back from `mirror.at`.
  */
 export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
   "hmmMirror",
   {
-    hmm: pointer("const while registered", "owns one of its refs; 0 when never registered; kept after unregister"),
+    hmm: pointer(
+      "const while registered",
+      "owns one of its refs; 0 when never registered; kept after unregister",
+    ),
     opsId: u32("const", "the driver's code (mirror-ops.ts)"),
-    status: u32("claim to write; read atomically without", "raw, ready, registered, unregistered or orphaned"),
+    status: u32(
+      "claim to write; read atomically without",
+      "raw, ready, registered, unregistered or orphaned",
+    ),
     claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
     node: embed(List, "in the hmm's mirrors; guarded by mirrorsSem"),
     owns: u32("mirrorsSem, then who has unregistered", "what a reaper must give back"),
@@ -81,7 +91,10 @@ export function setMirrorStatus(record: HmmMirrorRecord, status: number): void {
   atomicStore(record.memory.words, record.at + STATUS, status);
 }
 
-/** A thread's handle on a mirror: the record plus the machine. Costs nothing to make and owns nothing. */
+/**
+ * A thread's handle on a mirror: the record plus the machine. Costs nothing to make and owns
+ * nothing.
+ */
 export class HmmMirror {
   readonly machine: Machine;
   readonly record: HmmMirrorRecord;
@@ -98,8 +111,8 @@ export class HmmMirror {
   }
 
   /**
-   * Makes zeroed memory, or a mirror that was unregistered, ready for `hmmMirrorRegister`. `opsId` from
-   * `registerMirrorOps`.
+   * Makes zeroed memory, or a mirror that was unregistered, ready for `hmmMirrorRegister`. `opsId`
+   * from `registerMirrorOps`.
    */
   init(opsId: number): void {
     const { record } = this;

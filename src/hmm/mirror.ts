@@ -1,31 +1,35 @@
 /**
  * @module hmm/mirror
- * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3 `hmm_mirror_register`
- * and `hmm_mirror_unregister` after patches 4, 8 and 9.
+ * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3
+ * `hmm_mirror_register` and `hmm_mirror_unregister` after patches 4, 8 and 9.
  *
- *   K1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use `record.hmm` without
- *       asking (patch 2).
- *   K2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits on mirrorsSem for
- *       those that do, and release runs under that lock too (patch 11). Only then may the driver free the memory.
- *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves the second time to
- *       chance (patch 9 removed a test that only looked like protection); here one thread wins `claim`, and every other
- *       call is an assertion, as is one on a mirror that was never registered.
- *   K4  A mirror whose thread has died is orphaned: unregistered by a reaper, while other threads of its driver may be
- *       about to register a range on it. So it keeps its reference of the hmm until the driver, which alone knows when
- *       they are gone, calls `hmmMirrorForget`; and who registers a range looks at the status once more under
- *       rangesLock, which the reaper takes after it has changed it. Either that range is refused, or it is in the list
- *       when the reaper makes the mirror's ranges invalid for ever.
+ *   K1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use
+ *       `record.hmm` without asking (patch 2).
+ *   K2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits
+ *       on mirrorsSem for those that do, and release runs under that lock too (patch 11). Only then
+ *       may the driver free the memory.
+ *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves
+ *       the second time to chance (patch 9 removed a test that only looked like protection); here
+ *       one thread wins `claim`, and every other call is an assertion, as is one on a mirror that
+ *       was never registered.
+ *   K4  A mirror whose thread has died is orphaned: unregistered by a reaper, while other threads
+ *       of its driver may be about to register a range on it. So it keeps its reference of the hmm
+ *       until the driver, which alone knows when they are gone, calls `hmmMirrorForget`; and who
+ *       registers a range looks at the status once more under rangesLock, which the reaper takes
+ *       after it has changed it. Either that range is refused, or it is in the list when the reaper
+ *       makes the mirror's ranges invalid for ever.
  *
  *       a driver's other thread                                reaper
  *       status? registered
- *                                                              status := orphaned; ranges := invalid for ever
- *                                                              [dropping the hmm's last reference here: it is freed]
+ *                                                              status := orphaned; ranges :=
+ *                                                              invalid for ever [dropping the hmm's
+ *                                                              last reference here: it is freed]
  *       rangesLock of the hmm, which is still there; status? orphaned: ENODEV
  *
- *       old guard, two callers                                 here
- *       both read mirror->hmm, not NULL                        both take `claim`, one after the other
- *       one unlinks, clears, drops the last reference          one finds REGISTERED, writes UNREGISTERED, goes on
- *       the other locks freed memory, unlinks again            the other finds UNREGISTERED and throws
+ *       old guard, two callers                            here
+ *       both read mirror->hmm, not NULL                   both take `claim`, one after the other
+ *       one unlinks, clears, drops the last reference     one finds REGISTERED, unregisters
+ *       the other locks freed memory, unlinks again       the other finds UNREGISTERED and throws
  */
 
 import { Machine } from "../memory/machine.ts";
@@ -56,9 +60,10 @@ import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
 import { HmmRangeRecord, orphanStamp, rangesOf } from "./range-record.ts";
 
 /**
- * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this returns. The mirror
- * has been `init`ed and is not registered. Holding the mmap lock of `mm` for writing, and an mm user (patch 8:
- * asserted). The thread owns it: when the thread dies, a reaper unregisters it.
+ * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this
+ * returns. The mirror has been `init`ed and is not registered. Holding the mmap lock of `mm` for
+ * writing, and an mm user (patch 8: asserted). The thread owns it: when the thread dies, a reaper
+ * unregisters it.
  *
  * | result | meaning |
  * | --- | --- |
@@ -73,7 +78,9 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
   mm.mmapLock.assertHeldWrite();
   const { machine, record } = mirror;
   if (mirrorStatus(record) !== MIRROR_READY) {
-    bug(`Cannot register ${String(mirror)}: it is not a fresh mirror; call init before each register`);
+    bug(
+      `Cannot register ${String(mirror)}: it is not a fresh mirror; call init before each register`,
+    );
   }
   if (mm.users.read() === 0) {
     bug(`Cannot register ${String(mirror)}: the address space has died; hold an mm user`);
@@ -119,10 +126,10 @@ function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free its memory (K2);
- * release is not called. In the thread that registered it, exactly once (K3), with no range of the mirror registered,
- * not from its own call-backs, and holding no lock: neither one that the driver's call-backs take nor the mmap lock.
- * May wait. Linux: `hmm_mirror_unregister`.
+ * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free
+ * its memory (K2); release is not called. In the thread that registered it, exactly once (K3), with
+ * no range of the mirror registered, not from its own call-backs, and holding no lock: neither one
+ * that the driver's call-backs take nor the mmap lock. May wait. Linux: `hmm_mirror_unregister`.
  */
 export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   const { machine, record } = mirror;
@@ -151,7 +158,9 @@ function* claimUnregister(mirror: HmmMirror): Task<void> {
   yield* record.claim.unlock();
   checkMirrorStatus(mirror, status);
   if (!isOwner) {
-    bug(`Cannot unregister ${String(mirror)}: thread ${ownerAgent} registered it; let that one unregister it`);
+    bug(
+      `Cannot unregister ${String(mirror)}: thread ${ownerAgent} registered it; let that one unregister it`,
+    );
   }
 }
 
@@ -163,21 +172,32 @@ function checkMirrorStatus(mirror: HmmMirror, status: number): void {
     );
   }
   if (status === MIRROR_UNREGISTERED) {
-    bug(`Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`);
+    bug(
+      `Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`,
+    );
   }
   if (status === MIRROR_READY) {
-    bug(`Cannot unregister ${String(mirror)}: it was never registered; look at what register returns`);
+    bug(
+      `Cannot unregister ${String(mirror)}: it was never registered; look at what register returns`,
+    );
   }
-  bug(`Cannot unregister ${String(mirror)}: no mirror lives there; keep its memory until unregister`);
+  bug(
+    `Cannot unregister ${String(mirror)}: no mirror lives there; keep its memory until unregister`,
+  );
 }
 
 function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.rangesLock.lock();
-  const left = rangesOf(hmm).filter((at) => HmmRangeRecord.at(hmm.memory, at).mirror === mirror.at).length;
+  const left = rangesOf(hmm).filter(
+    (at) => HmmRangeRecord.at(hmm.memory, at).mirror === mirror.at,
+  ).length;
   yield* hmm.rangesLock.unlock();
   if (left > 0) {
-    yield* setStatus(mirror, MIRROR_REGISTERED); // the claim back, so that the driver may do it right
-    bug(`Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`);
+    // the claim back, so that the driver may do it right
+    yield* setStatus(mirror, MIRROR_REGISTERED);
+    bug(
+      `Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`,
+    );
   }
 }
 
@@ -187,7 +207,10 @@ function* setStatus({ record }: HmmMirror, status: number): Task<void> {
   yield* record.claim.unlock();
 }
 
-/** Waits for running call-backs (they hold mirrorsSem for reading) and takes the mirror off the list. */
+/**
+ * Waits for running call-backs (they hold mirrorsSem for reading) and takes the mirror off the
+ * list.
+ */
 function* unlinkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.mirrorsSem.downWrite();
   if (record.node.isListed()) record.node.del();
@@ -213,18 +236,20 @@ function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * The last thing before a driver that has `orphaned` frees the memory of a mirror: gives up what an orphan has kept
- * (K4). None of the driver's threads will register a range on it. Does nothing for other mirrors. Holding no lock.
+ * The last thing before a driver that has `orphaned` frees the memory of a mirror: gives up what an
+ * orphan has kept (K4). None of the driver's threads will register a range on it. Does nothing for
+ * other mirrors. Holding no lock.
  */
 export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
-  if (mirrorStatus(record) === MIRROR_ORPHANED) yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
+  if (mirrorStatus(record) === MIRROR_ORPHANED)
+    yield* dropHmm(mirror, Hmm.at(machine.memory, record.hmm));
 }
 
 /**
- * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that other threads still
- * hold become invalid for ever: nobody would sweep what they program. Then the driver, whose code this thread has,
- * frees its state, now or when its other threads are gone (K4).
+ * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that
+ * other threads still hold become invalid for ever: nobody would sweep what they program. Then the
+ * driver, whose code this thread has, frees its state, now or when its other threads are gone (K4).
  */
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);

@@ -1,10 +1,11 @@
 /**
  * @module hmm/page-walk
- * The way through a range: vma by vma, leaf by leaf, from a cursor on. Shared by snapshot.ts, which only looks, and
- * fault.ts, which makes pages present; what is done with one leaf is walk.ts. Follows the loop over vmas in Linux 5.3
- * `hmm_range_snapshot` and `hmm_range_fault`.
+ * The way through a range: vma by vma, leaf by leaf, from a cursor on. Shared by snapshot.ts, which
+ * only looks, and fault.ts, which makes pages present; what is done with one leaf is walk.ts.
+ * Follows the loop over vmas in Linux 5.3 `hmm_range_snapshot` and `hmm_range_fault`.
  *
- * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the same.
+ * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the
+ * same.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
@@ -41,18 +42,27 @@ export function cursorIndex(range: HmmRange, cursor: Cursor): number {
 /** The part of a leaf that a step has before it. */
 export interface LeafPart {
   readonly vma: Vma;
-  /** Page-table entries: `count` of them from `pteAt` on; of an empty leaf when the space has none there. */
+  /**
+   * Page-table entries: `count` of them from `pteAt` on; of an empty leaf when the space has none
+   * there.
+   */
   readonly words: Int32Array;
   readonly pteAt: number;
   readonly count: number;
 }
 
 /**
- * Writes the entries of the part's pages, which begin at the cursor, and moves the cursor past those that it wrote: all
- * of them, or it has to be called again. Nonzero ends the walk. A plain function that returns a finished task in the
- * usual case: it runs once for each leaf.
+ * Writes the entries of the part's pages, which begin at the cursor, and moves the cursor past
+ * those that it wrote: all of them, or it has to be called again. Nonzero ends the walk. A plain
+ * function that returns a finished task in the usual case: it runs once for each leaf.
  */
-export type LeafStep = (range: HmmRange, mm: Mm, cursor: Cursor, part: LeafPart, requests: Requests) => Task<Errno>;
+export type LeafStep = (
+  range: HmmRange,
+  mm: Mm,
+  cursor: Cursor,
+  part: LeafPart,
+  requests: Requests,
+) => Task<Errno>;
 
 /** What stands for a leaf that does not exist: 512 empty entries. */
 const EMPTY_LEAF = new Int32Array(512);
@@ -64,9 +74,16 @@ const EMPTY_LEAF = new Int32Array(512);
  *     no VM_READ                                   EPERM; EFAULT with HOLES_MARK, as in later Linux
  *     pageShift above the vma's page size          EINVAL
  *
- * and with HOLES_MARK, when none of its pages is requested, the entries become `values.error` and the walk goes on.
+ * and with HOLES_MARK, when none of its pages is requested, the entries become `values.error` and
+ * the walk goes on.
  */
-export function* walkRange(range: HmmRange, mm: Mm, cursor: Cursor, requests: Requests, step: LeafStep): Task<Errno> {
+export function* walkRange(
+  range: HmmRange,
+  mm: Mm,
+  cursor: Cursor,
+  requests: Requests,
+  step: LeafStep,
+): Task<Errno> {
   const { memory } = range.machine;
   const { endPage } = range;
   while (cursor.page < endPage) {
@@ -93,7 +110,13 @@ function judgeVma(range: HmmRange, vma: Vma): Errno {
 }
 
 /** Marks a stretch that cannot be read, or refuses it. */
-function passHole(range: HmmRange, cursor: Cursor, stopPage: number, requests: Requests, errno: Errno): Errno {
+function passHole(
+  range: HmmRange,
+  cursor: Cursor,
+  stopPage: number,
+  requests: Requests,
+  errno: Errno,
+): Errno {
   const first = cursorIndex(range, cursor);
   const count = stopPage - cursor.page;
   if (errno === EINVAL || range.holes === HOLES_FAIL) return errno;
@@ -129,9 +152,9 @@ function* walkVma(
 }
 
 /**
- * Ends a call that failed with the cursor where it is: the entry there says `values.error` when the failure is that
- * page's (and stays `special` when it is that), everything after it `values.none`. In Linux 5.3 the clearing overwrote
- * the mark.
+ * Ends a call that failed with the cursor where it is: the entry there says `values.error` when the
+ * failure is that page's (and stays `special` when it is that), everything after it `values.none`.
+ * In Linux 5.3 the clearing overwrote the mark.
  */
 export function clearFromCursor(range: HmmRange, cursor: Cursor, errno: Errno): void {
   const { pfns, encoding } = range;

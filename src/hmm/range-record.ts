@@ -1,40 +1,43 @@
 /**
  * @module hmm/range-record
- * One watched stretch of an address space as it lies in shared memory, and the one word of it that says whether what
- * was read there may still be used. Follows the shared part of Linux `struct hmm_range`; the rest of it, which only the
- * range's one user touches, is the handle in range.ts. In the kernel heap because the thread that invalidates marks it
- * while its user runs elsewhere.
+ * One watched stretch of an address space as it lies in shared memory, and the one word of it that
+ * says whether what was read there may still be used. Follows the shared part of Linux `struct
+ * hmm_range`; the rest of it, which only the range's one user touches, is the handle in range.ts.
+ * In the kernel heap because the thread that invalidates marks it while its user runs elsewhere.
  *
- * Why a boolean is not enough (the flaw that the series of 2019 still had). `valid` answers "is an invalidation
- * running?"; the question is "has one run since I read the page table?":
+ * Why a boolean is not enough (the flaw that the series of 2019 still had). `valid` answers "is an
+ * invalidation running?"; the question is "has one run since I read the page table?":
  *
  *     T, faults                                     I, changes the mapping
  *     range valid
  *     snapshot: page V is frame P
- *                                                   start: valid = false; driver's call-back sweeps V, finds nothing
- *                                                   page V becomes frame Q; frame P is freed
- *                                                   end: valid = true
+ *                                                   start: valid = false; driver's call-back sweeps
+ *                                                   V, finds nothing page V becomes frame Q; frame
+ *                                                   P is freed end: valid = true
  *     takes the driver lock, reads valid: true
  *     programs V -> P                               [never swept: the device reaches a freed frame]
  *
- * The mmap lock held for reading does not keep I away: copy-on-write and madvise run under it too. So the word is a
- * stamp,
+ * The mmap lock held for reading does not keep I away: copy-on-write and madvise run under it too.
+ * So the word is a stamp,
  *
  *     31                                                        1             0
  *     +---------------------------------------------------------+-------------+
  *     | sequence: a new one for each invalidation that overlaps | invalid now |
  *     +---------------------------------------------------------+-------------+
  *
- *   S1  A start that overlaps gives the range a new sequence and sets bit 0, before any driver is called.
- *   S2  Bit 0 is clear iff no invalidation in flight overlaps the range, and none is in flight that could only be
- *       counted.
- *   S3  The user notes the stamp before it reads the page table ("arms" the range), and only a stamp with bit 0 clear.
- *       Under the driver lock the range is valid iff the stamp is still the noted one. If I's call-back had the driver
- *       lock first, T sees the new stamp; if T has it first, the call-back comes after and sweeps what T programmed.
+ *   S1  A start that overlaps gives the range a new sequence and sets bit 0, before any driver is
+ *       called.
+ *   S2  Bit 0 is clear iff no invalidation in flight overlaps the range, and none is in flight that
+ *       could only be counted.
+ *   S3  The user notes the stamp before it reads the page table ("arms" the range), and only a
+ *       stamp with bit 0 clear. Under the driver lock the range is valid iff the stamp is still the
+ *       noted one. If I's call-back had the driver lock first, T sees the new stamp; if T has it
+ *       first, the call-back comes after and sweeps what T programmed.
  *   S4  ORPHANED is for ever: the mirror is gone, so nobody would be told to sweep.
  *
- * The stamp is written under rangesLock and read without, so always atomically; one word, so no reader can put two
- * moments together. 2^31 overlapping invalidations between noting and asking would bring the same stamp back.
+ * The stamp is written under rangesLock and read without, so always atomically; one word, so no
+ * reader can put two moments together. 2^31 overlapping invalidations between noting and asking
+ * would bring the same stamp back.
  */
 
 import { List } from "../memory/list.ts";
@@ -59,8 +62,8 @@ export const NOT_ARMED = 1;
 export const RANGE_POISON = 0x5a5a5a5a;
 
 /**
- * `owns`: what a reaper must give back for a thread that died. Each is given up directly before the thing itself: lost
- * at worst, never dropped twice.
+ * `owns`: what a reaper must give back for a thread that died. Each is given up directly before the
+ * thing itself: lost at worst, never dropped twice.
  */
 export const OWNS_NOTHING = 0;
 /** A reference of the hmm. */
@@ -144,7 +147,10 @@ export function* invalidateStamp(record: HmmRangeRecord, isRecorded: boolean): T
   if (stamp !== STAMP_ORPHANED) yield* writeStamp(record, nextStamp(stamp));
 }
 
-/** Brings bit 0 in line with what is in flight (S2). True when the range became valid by it. Holding rangesLock. */
+/**
+ * Brings bit 0 in line with what is in flight (S2). True when the range became valid by it. Holding
+ * rangesLock.
+ */
 export function* settleStamp(hmm: Hmm, record: HmmRangeRecord): Task<boolean> {
   const stamp = readStamp(record);
   if (stamp === STAMP_ORPHANED) return false;
@@ -155,8 +161,8 @@ export function* settleStamp(hmm: Hmm, record: HmmRangeRecord): Task<boolean> {
 }
 
 /**
- * The stamp of a range that is being listed: a new sequence, so that nothing noted in an earlier life fits. Holding
- * rangesLock.
+ * The stamp of a range that is being listed: a new sequence, so that nothing noted in an earlier
+ * life fits. Holding rangesLock.
  */
 export function* startStamp(hmm: Hmm, record: HmmRangeRecord): Task<void> {
   record.invalidators = countInFlight(hmm, record.startPage, record.endPage);

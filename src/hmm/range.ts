@@ -1,18 +1,21 @@
 /**
  * @module hmm/range
- * Watching a stretch of an address space for one device: the handle that a driver's thread works with, register and
- * unregister. Follows Linux 5.3 `hmm_range_register` and `hmm_range_unregister` after patches 2, 6, 7 and 10. Whether
- * it is valid: valid.ts. Reading the page table through it: snapshot.ts and fault.ts.
+ * Watching a stretch of an address space for one device: the handle that a driver's thread works
+ * with, register and unregister. Follows Linux 5.3 `hmm_range_register` and `hmm_range_unregister`
+ * after patches 2, 6, 7 and 10. Whether it is valid: valid.ts. Reading the page table through it:
+ * snapshot.ts and fault.ts.
  *
- *   G1  A registered range holds an mm user (patch 7) and a reference of the hmm. So the address space cannot die under
- *       a walk, release never meets a range, and a range that is never unregistered keeps the address space for ever:
- *       the thread's resource list knows it, and a reaper unregisters what a dead thread left.
+ *   G1  A registered range holds an mm user (patch 7) and a reference of the hmm. So the address
+ *       space cannot die under a walk, release never meets a range, and a range that is never
+ *       unregistered keeps the address space for ever: the thread's resource list knows it, and a
+ *       reaper unregisters what a dead thread left.
  *   G2  A range has one user, a task of one thread. Others only mark its record, under rangesLock.
- *   G3  Between unregister and the next register every use throws: the hmm pointer is poison (patch 10). Start, end and
- *       pfns stay readable.
+ *   G3  Between unregister and the next register every use throws: the hmm pointer is poison (patch
+ *       10). Start, end and pfns stay readable.
  *
- * `pfns` is output only. Requests for single pages stand in an array of their own, so that a retry asks for what the
- * driver wanted and not for what came back the first time, as it would in Linux, where one array serves for both.
+ * `pfns` is output only. Requests for single pages stand in an array of their own, so that a retry
+ * asks for what the driver wanted and not for what came back the first time, as it would in Linux,
+ * where one array serves for both.
  */
 
 import { Machine } from "../memory/machine.ts";
@@ -29,7 +32,12 @@ import type { Task } from "../sync/task.ts";
 import { DEFAULT_ENCODING, type HmmEncoding, checkEncoding } from "./entry.ts";
 import { Hmm } from "./hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
-import { type HmmMirror, MIRROR_ORPHANED, MIRROR_REGISTERED, mirrorStatus } from "./mirror-record.ts";
+import {
+  type HmmMirror,
+  MIRROR_ORPHANED,
+  MIRROR_REGISTERED,
+  mirrorStatus,
+} from "./mirror-record.ts";
 import {
   HmmRangeRecord,
   NOT_ARMED,
@@ -64,16 +72,18 @@ export interface HmmRangeOptions {
   readonly encoding?: HmmEncoding;
   /** OR-ed into every page's request. Default 0: nothing is asked for. */
   readonly defaultFlags?: number;
-  /** AND-ed onto every page's entry in `request`. Default 0: no page asks for anything of its own. */
+  /**
+   * AND-ed onto every page's entry in `request`. Default 0: no page asks for anything of its own.
+   */
   readonly pfnFlagsMask?: number;
   /** Default HOLES_FAIL. */
   readonly holes?: HolesRule;
 }
 
 /**
- * A range as its user sees it. Made by `hmmRangeAlloc`, given back by `hmmRangeFree`, registered as often as wanted in
- * between. The request of page i is `(request[i] & pfnFlagsMask) | defaultFlags`, in the bits of `encoding.flags`; all
- * of them may be changed between two calls.
+ * A range as its user sees it. Made by `hmmRangeAlloc`, given back by `hmmRangeFree`, registered as
+ * often as wanted in between. The request of page i is `(request[i] & pfnFlagsMask) |
+ * defaultFlags`, in the bits of `encoding.flags`; all of them may be changed between two calls.
  */
 export class HmmRange {
   readonly machine: Machine;
@@ -89,7 +99,12 @@ export class HmmRange {
   readonly resourceSlot: number;
 
   /** Use `hmmRangeAlloc`. */
-  constructor(machine: Machine, record: HmmRangeRecord, resourceSlot: number, options: HmmRangeOptions) {
+  constructor(
+    machine: Machine,
+    record: HmmRangeRecord,
+    resourceSlot: number,
+    options: HmmRangeOptions,
+  ) {
     this.machine = machine;
     this.record = record;
     this.resourceSlot = resourceSlot;
@@ -125,8 +140,8 @@ export class HmmRange {
 }
 
 /**
- * A range in the kernel heap, owned by this thread, not registered. ENOMEM, or EMFILE when the thread owns too much
- * already. Throws AssertionFailure on an encoding that contradicts itself.
+ * A range in the kernel heap, owned by this thread, not registered. ENOMEM, or EMFILE when the
+ * thread owns too much already. Throws AssertionFailure on an encoding that contradicts itself.
  */
 export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task<HmmRange | Errno> {
   checkEncoding(options.encoding ?? DEFAULT_ENCODING);
@@ -140,17 +155,21 @@ export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task
   return new HmmRange(machine, HmmRangeRecord.at(machine.memory, at), resourceSlot, options);
 }
 
-/** Gives the record back. The range is not registered; in the thread that made it. Any later use throws. */
+/**
+ * Gives the record back. The range is not registered; in the thread that made it. Any later use
+ * throws.
+ */
 export function* hmmRangeFree(range: HmmRange): Task<void> {
-  if (range.isRegistered()) bug(`Cannot free ${String(range)}: it is registered; unregister it first`);
+  if (range.isRegistered())
+    bug(`Cannot free ${String(range)}: it is registered; unregister it first`);
   const { machine, record } = range;
   removeResource(machine.memory, range.resourceSlot);
   yield* machine.heap.free(HmmRangeRecord, record.at);
 }
 
 /**
- * Watches [start, end) for `mirror`. The range holds an mm user until `hmmRangeUnregister` (G1). No lock needed; the
- * mirror stays registered during the call and until the range is unregistered.
+ * Watches [start, end) for `mirror`. The range holds an mm user until `hmmRangeUnregister` (G1). No
+ * lock needed; the mirror stays registered during the call and until the range is unregistered.
  *
  * | result | meaning |
  * | --- | --- |
@@ -159,8 +178,8 @@ export function* hmmRangeFree(range: HmmRange): Task<void> {
  * | EFAULT | the address space is dead |
  * | ENODEV | the thread that had registered the mirror has died |
  *
- * After an error the range is not registered, and every use but another register throws. Registering it twice throws.
- * Linux: `hmm_range_register`.
+ * After an error the range is not registered, and every use but another register throws.
+ * Registering it twice throws. Linux: `hmm_range_register`.
  */
 export function* hmmRangeRegister(
   range: HmmRange,
@@ -170,17 +189,21 @@ export function* hmmRangeRegister(
   pageShift: number = PAGE_SHIFT,
 ): Task<Errno> {
   const { record, machine } = range;
-  if (range.isRegistered()) bug(`Cannot register ${String(range)}: it is registered; unregister it first`);
+  if (range.isRegistered())
+    bug(`Cannot register ${String(range)}: it is registered; unregister it first`);
   record.hmm = 0;
   range.armed = NOT_ARMED;
   if (mirror.machine.memory !== machine.memory) return EINVAL;
   const status = mirrorStatus(mirror.record);
   if (status === MIRROR_ORPHANED) return ENODEV;
   if (status !== MIRROR_REGISTERED) {
-    bug(`Cannot register a range on ${String(mirror)}: the mirror is not registered; register it first`);
+    bug(
+      `Cannot register a range on ${String(mirror)}: the mirror is not registered; register it first`,
+    );
   }
   if (!isGoodSpan(range, start, end, pageShift)) return EINVAL;
-  // The mirror's reference keeps it (patch 2), also when its thread dies meanwhile (K4 of mirror.ts).
+  // The mirror's reference keeps it (patch 2), also when its thread dies meanwhile (K4 of
+  // mirror.ts).
   const hmm = Hmm.at(machine.memory, mirror.record.hmm);
   const mm = Mm.at(machine.memory, hmm.mm);
   record.mirror = mirror.at;
@@ -188,11 +211,12 @@ export function* hmmRangeRegister(
   record.endPage = end / PAGE_BYTES;
   record.pageShift = pageShift;
 
-  // All that the range owns is taken in one critical section, so a thread that dies in the middle stops the machine and
-  // leaks nothing.
+  // All that the range owns is taken in one critical section, so a thread that dies in the middle
+  // stops the machine and leaks nothing.
   yield* hmm.rangesLock.lock();
   const hasMirror = mirrorStatus(mirror.record) === MIRROR_REGISTERED; // K4
-  const isAlive = hasMirror && (yield* mmgetNotZero(mm)); // pairs with the mmput in hmmRangeUnregister
+  // pairs with the mmput in hmmRangeUnregister
+  const isAlive = hasMirror && (yield* mmgetNotZero(mm));
   if (isAlive) {
     yield* hmm.refs.get(); // pairs with the hmmPut in hmmRangeUnregister
     record.hmm = hmm.at;
@@ -208,19 +232,24 @@ export function* hmmRangeRegister(
 }
 
 function isGoodSpan(range: HmmRange, start: number, end: number, pageShift: number): boolean {
-  if (!Number.isInteger(pageShift) || pageShift < PAGE_SHIFT || pageShift > PAGE_SHIFT_MAX) return false;
+  if (!Number.isInteger(pageShift) || pageShift < PAGE_SHIFT || pageShift > PAGE_SHIFT_MAX)
+    return false;
   const pageBytes = 2 ** pageShift;
-  if (!(start >= 0 && end > start && end <= TASK_SIZE_PAGES * PAGE_BYTES)) return false; // NaN fails too
+  // NaN fails too
+  if (!(start >= 0 && end > start && end <= TASK_SIZE_PAGES * PAGE_BYTES)) return false;
   if (start % pageBytes !== 0 || end % pageBytes !== 0) return false;
   const pages = (end - start) / PAGE_BYTES;
-  return pages <= range.pfns.length && (range.request === undefined || pages <= range.request.length);
+  return (
+    pages <= range.pfns.length && (range.request === undefined || pages <= range.request.length)
+  );
 }
 
 /**
- * Stops watching, drops the mm user and the hmm, poisons the range (patch 10). Exactly once for each register that
- * returned 0. Dropping the mm user may be the last and then runs the whole exit here: so no lock may be held, neither
- * the mmap lock nor the driver's, and no call-back may be running in the caller. Ask `hmmRangeValid` before, under the
- * driver lock. Linux: `hmm_range_unregister`.
+ * Stops watching, drops the mm user and the hmm, poisons the range (patch 10). Exactly once for
+ * each register that returned 0. Dropping the mm user may be the last and then runs the whole exit
+ * here: so no lock may be held, neither the mmap lock nor the driver's, and no call-back may be
+ * running in the caller. Ask `hmmRangeValid` before, under the driver lock. Linux:
+ * `hmm_range_unregister`.
  */
 export function* hmmRangeUnregister(range: HmmRange): Task<void> {
   checkRegistered(range, "unregister");
@@ -245,7 +274,8 @@ function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void
   }
   if (record.owns === OWNS_USER) {
     record.owns = OWNS_HMM;
-    yield* mmput(machine, Mm.at(machine.memory, hmm.mm)); // before the hmm, through which the mm is reached
+    // before the hmm, through which the mm is reached
+    yield* mmput(machine, Mm.at(machine.memory, hmm.mm));
   }
   record.owns = OWNS_NOTHING;
   record.hmm = RANGE_POISON;
@@ -259,7 +289,9 @@ export function checkRegistered(range: HmmRange, verb: string): void {
     bug(`Cannot ${verb} ${String(range)}: it was unregistered; register it again before using it`);
   }
   if (hmm === 0) {
-    bug(`Cannot ${verb} ${String(range)}: it is not registered; register it, and look at what register returns`);
+    bug(
+      `Cannot ${verb} ${String(range)}: it is not registered; register it, and look at what register returns`,
+    );
   }
 }
 
@@ -275,9 +307,9 @@ export function hmmOfRange(range: HmmRange): Hmm {
 }
 
 /**
- * Registers `range`, runs `use`, and unregisters whatever happens: the way not to leak a range, and with it the address
- * space, on an early return (Linux 5.3's nouveau did so when its wait timed out). `use` returns holding no lock. The
- * result is that of `use`, or the errno of register.
+ * Registers `range`, runs `use`, and unregisters whatever happens: the way not to leak a range, and
+ * with it the address space, on an early return (Linux 5.3's nouveau did so when its wait timed
+ * out). `use` returns holding no lock. The result is that of `use`, or the errno of register.
  */
 export function* withHmmRange(
   range: HmmRange,
@@ -295,7 +327,8 @@ export function* withHmmRange(
     try {
       yield* hmmRangeUnregister(range);
     } catch {
-      // `use` threw with a lock held, or the machine has stopped: its own error says more than ours.
+      // `use` threw with a lock held, or the machine has stopped: its own error says more than
+      // ours.
     }
     throw error;
   }

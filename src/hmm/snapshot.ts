@@ -1,7 +1,7 @@
 /**
  * @module hmm/snapshot
- * What the CPU's page table says about a range now, without making anything present. Follows Linux 5.3
- * `hmm_range_snapshot`.
+ * What the CPU's page table says about a range now, without making anything present. Follows Linux
+ * 5.3 `hmm_range_snapshot`.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
@@ -21,9 +21,9 @@ import { armRange, isStillArmed } from "./valid.ts";
 import { snapshotLeaf } from "./walk.ts";
 
 /**
- * Fills `pfns` with an entry for each page of the registered range: the page, read-only or writable, or `values.none`
- * where nothing is present. No request is looked at. Holding the mmap lock at least for reading; it is kept in every
- * case.
+ * Fills `pfns` with an entry for each page of the registered range: the page, read-only or
+ * writable, or `values.none` where nothing is present. No request is looked at. Holding the mmap
+ * lock at least for reading; it is kept in every case.
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |
@@ -34,8 +34,9 @@ import { snapshotLeaf } from "./walk.ts";
  * | EINVAL | the range has larger pages than the mapping | `values.none` from there on |
  * | ENODEV | the mirror's thread died | `values.none` |
  *
- * With `holes` HOLES_MARK there is no EFAULT and no EPERM: such pages read `values.error`. Linux 5.3 answers EAGAIN for
- * EBUSY here; that is kept for "the mmap lock was dropped", which a snapshot never does.
+ * With `holes` HOLES_MARK there is no EFAULT and no EPERM: such pages read `values.error`. Linux
+ * 5.3 answers EAGAIN for EBUSY here; that is kept for "the mmap lock was dropped", which a snapshot
+ * never does.
  */
 export function* hmmRangeSnapshot(range: HmmRange): Task<number> {
   checkRegistered(range, "snapshot");
@@ -59,7 +60,12 @@ function* snapshotFrom(range: HmmRange, cursor: Cursor): Task<Errno> {
 }
 
 /** @stepped */
-function snapshotStep(range: HmmRange, _mm: Mm, cursor: Cursor, { words, pteAt, count }: LeafPart): Task<Errno> {
+function snapshotStep(
+  range: HmmRange,
+  _mm: Mm,
+  cursor: Cursor,
+  { words, pteAt, count }: LeafPart,
+): Task<Errno> {
   snapshotLeaf(words, pteAt, count, range.pfns, cursorIndex(range, cursor), range.encoding);
   cursor.page += count;
   return doneNumber(0);

@@ -38,9 +38,19 @@ export function* hmmStatistics(machine: Machine, mm: Mm): Task<HmmStatistics | u
   if (!isLive) return undefined;
   const hmm = Hmm.at(machine.memory, at);
   yield* hmm.rangesLock.lock();
-  const { notifiers, overflow, starts, refusals, overflows, mirrorErrors, releasedWithRanges } = hmm;
+  const { notifiers, overflow, starts, refusals, overflows, mirrorErrors, releasedWithRanges } =
+    hmm;
   const ranges = rangesOf(hmm).length;
   yield* hmm.rangesLock.unlock();
   yield* hmmPut(machine, hmm);
-  return { ranges, notifiers, overflow, starts, refusals, overflows, mirrorErrors, releasedWithRanges };
+  return {
+    ranges,
+    notifiers,
+    overflow,
+    starts,
+    refusals,
+    overflows,
+    mirrorErrors,
+    releasedWithRanges,
+  };
 }

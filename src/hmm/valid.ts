@@ -1,8 +1,8 @@
 /**
  * @module hmm/valid
- * Whether what was read through a range may still be used, and waiting until reading makes sense. Follows Linux 5.3
- * `hmm_range_valid` and `hmm_range_wait_until_valid` after patch 5, with a stamp in place of the boolean
- * (range-record.ts: why, and S1 to S4).
+ * Whether what was read through a range may still be used, and waiting until reading makes sense.
+ * Follows Linux 5.3 `hmm_range_valid` and `hmm_range_wait_until_valid` after patch 5, with a stamp
+ * in place of the boolean (range-record.ts: why, and S1 to S4).
  *
  * The rule for drivers (R4; Linux calls it the collision-retry lock):
  *
@@ -15,21 +15,30 @@
  *     5 program the device
  *     6 drop the driver lock
  *
- * 4 and 5 are one section of the driver lock. There is no promise of progress: bound the number of rounds or the time.
+ * 4 and 5 are one section of the driver lock. There is no promise of progress: bound the number of
+ *   rounds or the time.
  */
 
 import { EBUSY, ENODEV, type Errno } from "../sync/errno.ts";
 import type { Task } from "../sync/task.ts";
-import { NOT_ARMED, STAMP_ORPHANED, loadStamp, readStamp, stampIndex, stampIsValid } from "./range-record.ts";
+import {
+  NOT_ARMED,
+  STAMP_ORPHANED,
+  loadStamp,
+  readStamp,
+  stampIndex,
+  stampIsValid,
+} from "./range-record.ts";
 import { type HmmRange, checkRegistered, hmmOfRange } from "./range.ts";
 
 /** Longest wait of those who give no time of their own, as in Linux's drivers. */
 export const WAIT_UNTIL_VALID_MS = 1000;
 
 /**
- * True when no invalidation has overlapped the range since its last `hmmRangeFault` or `hmmRangeSnapshot` began (since
- * register, before the first of them). Means something only under the driver lock, the one that the driver's
- * `invalidate` takes; false then means: throw the pfns away. Linux: `hmm_range_valid`.
+ * True when no invalidation has overlapped the range since its last `hmmRangeFault` or
+ * `hmmRangeSnapshot` began (since register, before the first of them). Means something only under
+ * the driver lock, the one that the driver's `invalidate` takes; false then means: throw the pfns
+ * away. Linux: `hmm_range_valid`.
  */
 export function hmmRangeValid(range: HmmRange): Task<boolean> {
   checkRegistered(range, "ask for the validity of");
@@ -37,12 +46,16 @@ export function hmmRangeValid(range: HmmRange): Task<boolean> {
 }
 
 /**
- * Waits until no invalidation in flight overlaps the range. False: `timeoutMs` went by, or the range's mirror is gone.
- * True is a hint, not a promise: a fault or snapshot may find it invalid again. Do not hold the driver lock, which the
- * invalidator needs to get on. The condition is one variable, so what ended the wait is what is answered (patch 5).
- * Linux: `hmm_range_wait_until_valid`.
+ * Waits until no invalidation in flight overlaps the range. False: `timeoutMs` went by, or the
+ * range's mirror is gone. True is a hint, not a promise: a fault or snapshot may find it invalid
+ * again. Do not hold the driver lock, which the invalidator needs to get on. The condition is one
+ * variable, so what ended the wait is what is answered (patch 5). Linux:
+ * `hmm_range_wait_until_valid`.
  */
-export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAIT_UNTIL_VALID_MS): Task<boolean> {
+export function* hmmRangeWaitUntilValid(
+  range: HmmRange,
+  timeoutMs: number = WAIT_UNTIL_VALID_MS,
+): Task<boolean> {
   checkRegistered(range, "wait for");
   const { record } = range;
   let stamp = NOT_ARMED;
@@ -51,12 +64,15 @@ export function* hmmRangeWaitUntilValid(range: HmmRange, timeoutMs: number = WAI
     return stampIsValid(stamp) || stamp === STAMP_ORPHANED;
   };
   const reads = { at: stampIndex(record), words: 1 };
-  return (yield* hmmOfRange(range).wq.waitEvent(isSettled, timeoutMs, undefined, reads)) && stamp !== STAMP_ORPHANED;
+  return (
+    (yield* hmmOfRange(range).wq.waitEvent(isSettled, timeoutMs, undefined, reads)) &&
+    stamp !== STAMP_ORPHANED
+  );
 }
 
 /**
- * Notes the stamp (S3 of range-record.ts), before anything is read. EBUSY: an invalidation of the range is in flight, so what would be
- * read is about to change. ENODEV: the mirror is gone.
+ * Notes the stamp (S3 of range-record.ts), before anything is read. EBUSY: an invalidation of the
+ * range is in flight, so what would be read is about to change. ENODEV: the mirror is gone.
  */
 export function* armRange(range: HmmRange): Task<Errno> {
   const { record } = range;
@@ -72,8 +88,8 @@ export function isOrphaned(range: HmmRange): boolean {
 }
 
 /**
- * Whether the stamp is still the noted one: `hmmRangeValid` as an early out, without the driver lock and so without its
- * meaning.
+ * Whether the stamp is still the noted one: `hmmRangeValid` as an early out, without the driver
+ * lock and so without its meaning.
  */
 export function* isStillArmed(range: HmmRange): Task<boolean> {
   const stamp = yield* loadStamp(range.record);

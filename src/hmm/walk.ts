@@ -1,12 +1,14 @@
 /**
  * @module hmm/walk
- * Reading page-table entries into a range's pfns, one leaf (up to 512 pages) at a time, and deciding which pages need a
- * fault. Follows Linux `hmm_pte_need_fault` and `hmm_vma_handle_pte`. Plain functions on typed arrays: no locks, no
- * allocation, nothing that waits. A gigabyte is 262,144 of these entries. Who walks, and what happens at a page that
- * needs a fault: snapshot.ts and fault.ts.
+ * Reading page-table entries into a range's pfns, one leaf (up to 512 pages) at a time, and
+ * deciding which pages need a fault. Follows Linux `hmm_pte_need_fault` and `hmm_vma_handle_pte`.
+ * Plain functions on typed arrays: no locks, no allocation, nothing that waits. A gigabyte is
+ * 262,144 of these entries. Who walks, and what happens at a page that needs a fault: snapshot.ts
+ * and fault.ts.
  *
- * Entries are read without atomics, each once: the caller has armed the range before (range-record.ts, S3), so a word
- * that changes under the walk is found out under the driver lock, whichever of its values was read.
+ * Entries are read without atomics, each once: the caller has armed the range before
+ * (range-record.ts, S3), so a word that changes under the walk is found out under the driver lock,
+ * whichever of its values was read.
  */
 
 import {
@@ -43,22 +45,28 @@ export function requestOf({ perPage, mask, always }: Requests, index: number): n
 }
 
 /** Whether any of `count` pages from `index` on is requested at all. */
-export function anyRequested(requests: Requests, index: number, count: number, { flags }: HmmEncoding): boolean {
-  for (let i = index; i < index + count; i++) if ((requestOf(requests, i) & flags.valid) !== 0) return true;
+export function anyRequested(
+  requests: Requests,
+  index: number,
+  count: number,
+  { flags }: HmmEncoding,
+): boolean {
+  for (let i = index; i < index + count; i++)
+    if ((requestOf(requests, i) & flags.valid) !== 0) return true;
   return false;
 }
 
 /**
- * What the page behind `pte` needs, given its request. The decision is made before anything is tested on it; in Linux
- * 5.3 the two were the wrong way round for swapped and migrating pages, which were therefore never faulted in. Linux:
- * `hmm_pte_need_fault`.
+ * What the page behind `pte` needs, given its request. The decision is made before anything is
+ * tested on it; in Linux 5.3 the two were the wrong way round for swapped and migrating pages,
+ * which were therefore never faulted in. Linux: `hmm_pte_need_fault`.
  */
 export function needOf(pte: number, request: number, { flags }: HmmEncoding): Need {
   if ((request & flags.valid) === 0) return NEED_NOTHING;
   const wantsWrite = (request & flags.write) !== 0;
   if ((pte & PTE_PRESENT) === 0) {
-    // A device's own memory stays where it is unless the request says otherwise; a driver that cannot tell it apart
-    // must not get it.
+    // A device's own memory stays where it is unless the request says otherwise; a driver that
+    // cannot tell it apart must not get it.
     const mayStay = pteKind(pte) === KIND_DEVICE_PRIVATE && flags.devicePrivate !== 0;
     if (mayStay && (request & flags.devicePrivate) === 0) return NEED_NOTHING;
     return wantsWrite ? NEED_WRITE : NEED_READ;
@@ -87,9 +95,10 @@ export function entryOf(pte: number, encoding: HmmEncoding): number {
 const KIND_MASK: number = PTE_PRESENT | PTE_WRITE | PTE_SPECIAL;
 
 /**
- * Writes entries from `words[at]` to `pfns[pfnAt]` and on in eights, while all of an eight are ordinary pages with the
- * rights of the first. Returns how many: 0 or a multiple of 8. Eight at a time because V8 (of Node 20) loads length and
- * place of both arrays anew for each access that stands alone: 2.9 ns an entry one by one, 1.0 so, and 0.8 in C.
+ * Writes entries from `words[at]` to `pfns[pfnAt]` and on in eights, while all of an eight are
+ * ordinary pages with the rights of the first. Returns how many: 0 or a multiple of 8. Eight at a
+ * time because V8 (of Node 20) loads length and place of both arrays anew for each access that
+ * stands alone: 2.9 ns an entry one by one, 1.0 so, and 0.8 in C.
  *
  * @stepped pte
  */
@@ -132,7 +141,8 @@ function writeAlike(
 }
 
 /**
- * Writes the entries of `count` pages, whose page-table entries start at `words[pteAt]`, to `pfns[pfnAt]` and on.
+ * Writes the entries of `count` pages, whose page-table entries start at `words[pteAt]`, to
+ * `pfns[pfnAt]` and on.
  *
  * @stepped pte
  */
@@ -146,13 +156,14 @@ export function snapshotLeaf(
 ): void {
   for (let i = 0; i < count;) {
     i += writeAlike(words, pteAt + i, count - i, pfns, pfnAt + i, encoding);
-    for (const stop = Math.min(i + 8, count); i < stop; i++) pfns[pfnAt + i] = entryOf(words[pteAt + i]!, encoding);
+    for (const stop = Math.min(i + 8, count); i < stop; i++)
+      pfns[pfnAt + i] = entryOf(words[pteAt + i]!, encoding);
   }
 }
 
 /**
- * As `snapshotLeaf`, but stops before the first page that needs a fault, or that no fault will help. Returns how many
- * entries were written: `count`, or the index of that page.
+ * As `snapshotLeaf`, but stops before the first page that needs a fault, or that no fault will
+ * help. Returns how many entries were written: `count`, or the index of that page.
  *
  * @stepped pte
  */
@@ -167,7 +178,8 @@ export function faultLeaf(
 ): number {
   for (let i = 0; i < count;) {
     // A page that may be written needs nothing, whatever is requested.
-    if ((words[pteAt + i]! & PTE_WRITE) !== 0) i += writeAlike(words, pteAt + i, count - i, pfns, pfnAt + i, encoding);
+    if ((words[pteAt + i]! & PTE_WRITE) !== 0)
+      i += writeAlike(words, pteAt + i, count - i, pfns, pfnAt + i, encoding);
     for (const stop = Math.min(i + 8, count); i < stop; i++) {
       const pte = words[pteAt + i]!;
       if (needOf(pte, requestOf(requests, pfnAt + i), encoding) !== NEED_NOTHING) return i;

@@ -1,18 +1,23 @@
 /**
  * @module host/section-channel
- * How a user's buffer that one thread adds to a machine reaches the machine's other threads: a SharedArrayBuffer travels by message only. There are two
- * roads. A broadcast channel that is named after the machine reaches every thread in Node; Chromium's loses what has a SharedArrayBuffer in it, so there
- * messages take the ports by which the program has joined its threads.
+ * How a user's buffer that one thread adds to a machine reaches the machine's other threads: a
+ * SharedArrayBuffer travels by message only. There are two roads. A broadcast channel that is named
+ * after the machine reaches every thread in Node; Chromium's loses what has a SharedArrayBuffer in
+ * it, so there messages take the ports by which the program has joined its threads.
  *
- *   C1  Whoever adds or extends a section announces it. A thread that begins to listen, on either road, asks for what was announced before; whoever knows more than
- *       its question says answers.
- *   C2  A thread that needs a section that it does not have looks for messages that have arrived. In Node that can be done at once, in the middle
- *       of anything; in a browser a message arrives with a later turn of the event loop only, and until then the access fails (ENXIO).
- *   C3  If none has arrived it asks for that section and looks for a short while: the thread that has it answers when it turns its event loop,
- *       or looks for messages itself.
- *   C4  What a port brings that is news goes on to all other ports, so it reaches all threads that are joined through each other, however they are; what is no news ends.
+ *   C1  Whoever adds or extends a section announces it. A thread that begins to listen, on either
+ *       road, asks for what was announced before; whoever knows more than its question says
+ *       answers.
+ *   C2  A thread that needs a section that it does not have looks for messages that have arrived.
+ *       In Node that can be done at once, in the middle of anything; in a browser a message arrives
+ *       with a later turn of the event loop only, and until then the access fails (ENXIO).
+ *   C3  If none has arrived it asks for that section and looks for a short while: the thread that
+ *       has it answers when it turns its event loop, or looks for messages itself.
+ *   C4  What a port brings that is news goes on to all other ports, so it reaches all threads that
+ *       are joined through each other, however they are; what is no news ends.
  *
- * Neither road keeps a Node process alive. Messages are not trusted: what is not of the right shape, or of another machine, is dropped.
+ * Neither road keeps a Node process alive. Messages are not trusted: what is not of the right
+ * shape, or of another machine, is dropped.
  */
 
 import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "node:worker_threads";
@@ -27,7 +32,10 @@ export interface SectionStore {
   adoptSection(handle: RamSectionHandle): boolean;
 }
 
-/** A MessagePort, one end of a MessageChannel: of it only what the declarations for browsers and for Node agree on. */
+/**
+ * A MessagePort, one end of a MessageChannel: of it only what the declarations for browsers and for
+ * Node agree on.
+ */
 export interface ThreadPort {
   postMessage(message: unknown): void;
   start(): void;
@@ -42,7 +50,11 @@ interface ListeningPort extends ThreadPort {
 
 /** All sections that somebody knows, or a question for those that are not in `known`. */
 type ChannelMessage =
-  | { readonly kind: "sections"; readonly machineId: string; readonly handles: readonly RamSectionHandle[] }
+  | {
+      readonly kind: "sections";
+      readonly machineId: string;
+      readonly handles: readonly RamSectionHandle[];
+    }
   | { readonly kind: "question"; readonly machineId: string; readonly known: readonly string[] };
 
 /** How long a thread that may block looks for an answer, a millisecond at a time. */
@@ -58,17 +70,25 @@ function isHandle(value: unknown): value is RamSectionHandle {
   const { recordAt, serial, basePfn, buffer, frames } = value as Partial<RamSectionHandle>;
   const areNumbers = [recordAt, serial, basePfn].every((number) => Number.isInteger(number));
   const areBuffers =
-    buffer instanceof SharedArrayBuffer && (frames === undefined || frames instanceof SharedArrayBuffer);
+    buffer instanceof SharedArrayBuffer &&
+    (frames === undefined || frames instanceof SharedArrayBuffer);
   return areNumbers && areBuffers;
 }
 
 function parseMessage(data: unknown, machineId: string): ChannelMessage | undefined {
   if (typeof data !== "object" || data === null) return undefined;
-  const message = data as { kind?: unknown; machineId?: unknown; handles?: unknown; known?: unknown };
+  const message = data as {
+    kind?: unknown;
+    machineId?: unknown;
+    handles?: unknown;
+    known?: unknown;
+  };
   const { kind, handles, known } = message;
   if (message.machineId !== machineId) return undefined;
-  if (kind === "sections" && Array.isArray(handles) && handles.every(isHandle)) return { kind, machineId, handles };
-  if (kind === "question" && Array.isArray(known)) return { kind, machineId, known: known.map(String) };
+  if (kind === "sections" && Array.isArray(handles) && handles.every(isHandle))
+    return { kind, machineId, handles };
+  if (kind === "question" && Array.isArray(known))
+    return { kind, machineId, known: known.map(String) };
   return undefined;
 }
 
@@ -94,7 +114,8 @@ export class SectionChannel {
     this.#store = store;
     const channel = new BroadcastChannel(`hmm-ts/${machineId}`);
     this.#channel = channel;
-    channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data, channel);
+    channel.onmessage = (event: unknown) =>
+      this.#receive((event as { data: unknown }).data, channel);
     // Browsers' channels have no unref, and need none.
     if (workerThreads !== undefined) channel.unref();
     this.#ask(channel);
@@ -161,10 +182,17 @@ export class SectionChannel {
   }
 
   #ask(road: Road): void {
-    road.postMessage({ kind: "question", machineId: this.#machineId, known: this.#store.handles.map(keyOf) });
+    road.postMessage({
+      kind: "question",
+      machineId: this.#machineId,
+      known: this.#store.handles.map(keyOf),
+    });
   }
 
-  /** On every road but the one that it came by; what came by a broadcast has reached all whom one reaches. */
+  /**
+   * On every road but the one that it came by; what came by a broadcast has reached all whom one
+   * reaches.
+   */
   #tell(handles: readonly RamSectionHandle[], from: Road | undefined): void {
     const message: ChannelMessage = { kind: "sections", machineId: this.#machineId, handles };
     if (from === undefined) this.#channel.postMessage(message);
@@ -179,7 +207,8 @@ export class SectionChannel {
     } else if (message?.kind === "question") {
       const known = new Set(message.known);
       const handles = this.#store.handles.filter((handle) => !known.has(keyOf(handle)));
-      if (handles.length > 0) from.postMessage({ kind: "sections", machineId: this.#machineId, handles });
+      if (handles.length > 0)
+        from.postMessage({ kind: "sections", machineId: this.#machineId, handles });
     }
     for (const watch of Array.from(this.#watchers)) watch();
   }

@@ -1,9 +1,10 @@
 /**
  * @module host/spawn-worker
- * Starting a Worker from the address of its module, the same in Node and in browsers. What happens inside the Worker is its module's business;
- * worker-scope.ts is the other end of the line.
+ * Starting a Worker from the address of its module, the same in Node and in browsers. What happens
+ * inside the Worker is its module's business; worker-scope.ts is the other end of the line.
  *
- * The first message that a Worker gets is its start data (Node: `workerData`, which is there at once).
+ * The first message that a Worker gets is its start data (Node: `workerData`, which is there at
+ * once).
  */
 
 import { workerThreads } from "./thread-identity.ts";
@@ -18,9 +19,13 @@ export interface SpawnedWorker {
   onMessage(listener: (message: unknown) => void): void;
   /** Calls `listener` when the Worker ends by an error that nobody caught, or cannot be loaded. */
   onError(listener: (error: Error) => void): void;
-  /** Calls `listener` when the Worker has ended. Browsers tell only of those that `terminate` ended. */
+  /**
+   * Calls `listener` when the Worker has ended. Browsers tell only of those that `terminate` ended.
+   */
   onExit(listener: () => void): void;
-  /** Ends the Worker wherever it is. Resolves when it has ended (browsers: when it has been told). */
+  /**
+   * Ends the Worker wherever it is. Resolves when it has ended (browsers: when it has been told).
+   */
   terminate(): Promise<void>;
   /** Lets a Node process end although this Worker runs. */
   unref(): void;
@@ -32,7 +37,10 @@ export interface SpawnOptions {
   readonly name?: string;
 }
 
-/** Starts a Worker that runs the ES module at `url`, with `data` (structured-cloneable) as its start data. */
+/**
+ * Starts a Worker that runs the ES module at `url`, with `data` (structured-cloneable) as its start
+ * data.
+ */
 export function spawnWorker(url: URL, data: unknown, options: SpawnOptions = {}): SpawnedWorker {
   if (workerThreads !== undefined) return spawnNodeWorker(workerThreads, url, data, options);
   if (typeof Worker === "undefined") throw new Error("Cannot start a Worker: this host has none");
@@ -45,7 +53,10 @@ function spawnNodeWorker(
   data: unknown,
   { name }: SpawnOptions,
 ): SpawnedWorker {
-  const worker = new threads.Worker(url, { workerData: data, ...(name === undefined ? {} : { name }) });
+  const worker = new threads.Worker(url, {
+    workerData: data,
+    ...(name === undefined ? {} : { name }),
+  });
   return {
     hostThreadId: worker.threadId,
     post: (message) => worker.postMessage(message),
@@ -85,7 +96,9 @@ function spawnWebWorker(
         event.preventDefault();
         listener(new Error(`${event.message} (${event.filename}:${event.lineno})`));
       });
-      worker.addEventListener("messageerror", () => listener(new Error("a message of a Worker could not be read")));
+      worker.addEventListener("messageerror", () =>
+        listener(new Error("a message of a Worker could not be read")),
+      );
     },
     onExit: (listener) => void exitListeners.push(listener),
     terminate: () => {

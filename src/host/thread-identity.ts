@@ -1,15 +1,18 @@
 /**
  * @module host/thread-identity
- * Who this JS thread is: a number by which its host reports its end, a name for messages, and Node's own modules where this is Node.
+ * Who this JS thread is: a number by which its host reports its end, a name for messages, and
+ * Node's own modules where this is Node.
  *
- * No module of this project imports a `node:` module statically on a path that a browser loads: Node is asked for them at run time
- * (`process.getBuiltinModule`, Node 20.16), which costs no await, so that attaching to a machine can be synchronous.
+ * No module of this project imports a `node:` module statically on a path that a browser loads:
+ * Node is asked for them at run time (`process.getBuiltinModule`, Node 20.16), which costs no
+ * await, so that attaching to a machine can be synchronous.
  */
 
 type WorkerThreads = typeof import("node:worker_threads");
 
 function findWorkerThreads(): WorkerThreads | undefined {
-  if (typeof process !== "object" || typeof process.getBuiltinModule !== "function") return undefined;
+  if (typeof process !== "object" || typeof process.getBuiltinModule !== "function")
+    return undefined;
   return process.getBuiltinModule("node:worker_threads");
 }
 
@@ -22,13 +25,14 @@ export function randomWords(count: number): Uint32Array {
 }
 
 /**
- * In Node the thread id that a Worker's owner knows it by; in browsers, where nobody reports a thread's end by number, a random number that no
- * Node thread has.
+ * In Node the thread id that a Worker's owner knows it by; in browsers, where nobody reports a
+ * thread's end by number, a random number that no Node thread has.
  */
 export const hostThreadId: number = workerThreads?.threadId ?? 2 ** 30 + (randomWords(1)[0]! >>> 3);
 
 function nameThread(): string {
-  if (workerThreads !== undefined) return workerThreads.isMainThread ? "main" : `worker ${workerThreads.threadId}`;
+  if (workerThreads !== undefined)
+    return workerThreads.isMainThread ? "main" : `worker ${workerThreads.threadId}`;
   if (typeof document !== "undefined") return "page";
   const ownName = typeof self === "undefined" ? "" : self.name;
   return ownName === "" ? `worker ${hostThreadId.toString(36)}` : `worker ${ownName}`;

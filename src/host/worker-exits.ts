@@ -1,11 +1,13 @@
 /**
  * @module host/worker-exits
- * Tells which threads have ended, where the host says so: in Node, of every Worker that this thread starts while somebody watches.
- * Browsers say nothing; there, and for Workers that were started before, a thread's end is found by probing (sync/liveness.ts). Whoever waits probes;
- * so that a death is noticed also when nobody waits, a browser's thread does it now and then.
+ * Tells which threads have ended, where the host says so: in Node, of every Worker that this thread
+ * starts while somebody watches. Browsers say nothing; there, and for Workers that were started
+ * before, a thread's end is found by probing (sync/liveness.ts). Whoever waits probes; so that a
+ * death is noticed also when nobody waits, a browser's thread does it now and then.
  *
- * Node reports a Worker to the thread that started it, so each thread watches for its own children, and those who are attached to a
- * machine tell it. The watching keeps nothing alive: neither the process nor a Worker.
+ * Node reports a Worker to the thread that started it, so each thread watches for its own children,
+ * and those who are attached to a machine tell it. The watching keeps nothing alive: neither the
+ * process nor a Worker.
  */
 
 import { workerThreads } from "./thread-identity.ts";
@@ -18,7 +20,10 @@ export interface ExitWatcher {
   onLook(): void;
 }
 
-/** How often, where the host tells nothing. A browser takes up to two seconds to let a terminated Worker die. */
+/**
+ * How often, where the host tells nothing. A browser takes up to two seconds to let a terminated
+ * Worker die.
+ */
 const LOOK_INTERVAL_MS = 1000;
 
 interface StartedWorker {

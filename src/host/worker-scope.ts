@@ -1,9 +1,10 @@
 /**
  * @module host/worker-scope
- * The inside of a Worker that spawn-worker.ts started: its start data, and messages to and from the thread that started it.
+ * The inside of a Worker that spawn-worker.ts started: its start data, and messages to and from the
+ * thread that started it.
  *
- * A browser drops a message that comes while nobody listens, so a Worker's module calls {@link enterWorker} while it loads, before its first
- * await.
+ * A browser drops a message that comes while nobody listens, so a Worker's module calls {@link
+ * enterWorker} while it loads, before its first await.
  */
 
 import { workerThreads } from "./thread-identity.ts";
@@ -14,7 +15,10 @@ export interface WorkerScope {
   readonly start: Promise<unknown>;
   /** Sends a message to the thread that started this one. */
   post(message: unknown): void;
-  /** Calls `listener` with every message after the start data. Messages that came before wait for the first listener. */
+  /**
+   * Calls `listener` with every message after the start data. Messages that came before wait for
+   * the first listener.
+   */
   onMessage(listener: (message: unknown) => void): void;
   /**
    * Calls `listener` with the reason of every rejection that nobody handles, which then does not
@@ -31,10 +35,15 @@ export function enterWorker(): WorkerScope {
 }
 
 function notInWorker(): Error {
-  return new Error("Cannot enter the Worker: this thread is none; start its module with spawnWorker");
+  return new Error(
+    "Cannot enter the Worker: this thread is none; start its module with spawnWorker",
+  );
 }
 
-function enterNodeWorker({ parentPort, workerData }: typeof import("node:worker_threads")): WorkerScope {
+function enterNodeWorker({
+  parentPort,
+  workerData,
+}: typeof import("node:worker_threads")): WorkerScope {
   if (parentPort === null) throw notInWorker();
   return {
     start: Promise.resolve<unknown>(workerData),

@@ -2,25 +2,37 @@
  * @module memory/arenas
  * Where explored tasks get kernel heap from. Not an allocator for programs: nothing comes back.
  *
- * The slab caches are right for threads and wrong for a search. Under them two allocations that have nothing to do with each other meet at
- * a lock and at a free list, so a search would tell their orders apart; and a slot that is handed out again hides the pointer that somebody
- * kept. So on a heap that was told to (`Heap.useArenas`) each task of an exploration allocates from an arena of its own:
+ * The slab caches are right for threads and wrong for a search. Under them two allocations that
+ * have nothing to do with each other meet at a lock and at a free list, so a search would tell
+ * their orders apart; and a slot that is handed out again hides the pointer that somebody kept. So
+ * on a heap that was told to (`Heap.useArenas`) each task of an exploration allocates from an arena
+ * of its own:
  *
- *   N1  An address depends on what the task itself has allocated before, and on nothing else: two allocations commute.
- *   N2  No address is handed out twice in one execution, so a use of what was freed is seen, however late it comes.
+ *   N1  An address depends on what the task itself has allocated before, and on nothing else: two
+ *       allocations commute.
+ *   N2  No address is handed out twice in one execution, so a use of what was freed is seen,
+ *       however late it comes.
  *   N3  An allocation is one step, "alloc" of its words; a free is one step, "free" of its words.
  *
- *     arena:  USED | size, header, object ... | size, header, object ... |     (sizes even; USED counts the words in use)
+ *     arena:  USED | size, header, object ... | size, header, object ... |
  *
- * What the set-up of a scenario allocated came from the slab caches and blocks, in real mode. When a task frees that, it is poisoned and
- * struck off the books, and stays where it is. The allocators themselves are explored on a heap without arenas.
+ * What the set-up of a scenario allocated came from the slab caches and blocks, in real mode. When
+ * a task frees that, it is poisoned and struck off the books, and stays where it is. The allocators
+ * themselves are explored on a heap without arenas.
  */
 
 import { bug } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import { access } from "../sync/task.ts";
 import type { Task } from "../sync/task.ts";
-import { HEADER_FREE, HEADER_LIVE, HEADER_WORDS, POISON_FREE, headerState, headerTag } from "./poison.ts";
+import {
+  HEADER_FREE,
+  HEADER_LIVE,
+  HEADER_WORDS,
+  POISON_FREE,
+  headerState,
+  headerTag,
+} from "./poison.ts";
 import type { Shortage } from "./shortage.ts";
 import type { StructInfo } from "./struct.ts";
 import { structOfTag, throwBadObject } from "./struct.ts";
@@ -86,7 +98,11 @@ export class Arenas {
     const objects: ArenaObject[] = [];
     for (const start of this.#arenas) {
       const end = start + words[start]!;
-      for (let head = start + ARENA_HEAD_WORDS; head < end; head += OBJECT_HEAD_WORDS + evenWords(words[head]!)) {
+      for (
+        let head = start + ARENA_HEAD_WORDS;
+        head < end;
+        head += OBJECT_HEAD_WORDS + evenWords(words[head]!)
+      ) {
         const header = words[head + 1]!;
         if (headerState(header) !== HEADER_LIVE) continue;
         const name = structOfTag(headerTag(header))?.name ?? `words${words[head]!}`;
@@ -99,7 +115,8 @@ export class Arenas {
   *#take(count: number, tag: number, name: string): Task<number> {
     if (this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     const { words, agentId } = this.memory;
-    const arena = this.#arenas[agentId - 1] ?? bug(`Cannot allocate ${name}: thread ${agentId} has no arena`);
+    const arena =
+      this.#arenas[agentId - 1] ?? bug(`Cannot allocate ${name}: thread ${agentId} has no arena`);
     const used = Math.max(words[arena]!, ARENA_HEAD_WORDS);
     const next = used + OBJECT_HEAD_WORDS + evenWords(count);
     if (next > this.#arenaWords) return 0;

@@ -1,17 +1,19 @@
 /**
  * @module memory/buddy
- * The buddy system (Knuth, TAOCP 1, 2.5; Linux `mm/page_alloc.c`): which pages of a range are free, kept as blocks of 2^order pages
- * that split and join. It serves twice: for the frames of a RAM section and for the pages of the kernel heap itself. It knows
- * pages by number only, never touches their contents, and takes no lock: every function is called with the owner's lock held
- * (ramLock, heapLock).
+ * The buddy system (Knuth, TAOCP 1, 2.5; Linux `mm/page_alloc.c`): which pages of a range are free,
+ * kept as blocks of 2^order pages that split and join. It serves twice: for the frames of a RAM
+ * section and for the pages of the kernel heap itself. It knows pages by number only, never touches
+ * their contents, and takes no lock: every function is called with the owner's lock held (ramLock,
+ * heapLock).
  *
- * State lies in shared words: a head block (counts, and the first free block of each order) and three words for each page in the
- * owner's table:
+ * State lies in shared words: a head block (counts, and the first free block of each order) and
+ * three words for each page in the owner's table:
  *
- *     STATE   order of the block (bits 0..4) | FREE (bit 5) | bits 8..31 belong to the owner and are kept
- *     NEXT, PREV   neighbours in the list of free blocks of that order, as page + 1; 0 ends the list
+ *     STATE   order of the block (bits 0..4) | FREE (bit 5) | bits 8..31: the owner's, kept
+ *     NEXT, PREV   neighbours in the list of free blocks of that order, as page + 1; 0 is none
  *
- *   B1  FREE stands on the first page of a free block and nowhere else, and then the order beside it is the block's.
+ *   B1  FREE stands on the first page of a free block and nowhere else, and then the order beside
+ *       it is the block's.
  *   B2  A free block starts at a multiple of its size.
  *   B3  No two free blocks that could be one are two: buddies of the same order join on the spot.
  */
@@ -123,7 +125,9 @@ export class Buddy {
     return -1;
   }
 
-  /** First of `pages` pages in a row, or -1. What the next power of two is too much is given back. */
+  /**
+   * First of `pages` pages in a row, or -1. What the next power of two is too much is given back.
+   */
   allocRun(pages: number): number {
     const order = orderFor(pages);
     if (order > MAX_ORDER) return -1;
@@ -135,7 +139,8 @@ export class Buddy {
   /** Frees [startPage, endPage), which need not be what one allocation returned. */
   freeRange(startPage: number, endPage: number): void {
     for (let page = startPage; page < endPage;) {
-      const alignedOrder = page === 0 ? MAX_ORDER : Math.min(31 - Math.clz32(page & -page), MAX_ORDER);
+      const alignedOrder =
+        page === 0 ? MAX_ORDER : Math.min(31 - Math.clz32(page & -page), MAX_ORDER);
       const order = Math.min(alignedOrder, 31 - Math.clz32(endPage - page));
       this.freeBlock(page, order);
       page += 2 ** order;
@@ -143,8 +148,9 @@ export class Buddy {
   }
 
   /**
-   * Frees one block, joining it with its buddy for as long as that is free (B3). The owners keep books that catch a second free before it comes
-   * here (frame counts, page kinds); the full look is for debug builds, because its scattered reads would cost four times the rest.
+   * Frees one block, joining it with its buddy for as long as that is free (B3). The owners keep
+   * books that catch a second free before it comes here (frame counts, page kinds); the full look
+   * is for debug builds, because its scattered reads would cost four times the rest.
    */
   freeBlock(startPage: number, startOrder: number): void {
     if (this.#debug ? this.isFree(startPage) : (this.#state(startPage) & FREE) !== 0) {
@@ -155,7 +161,11 @@ export class Buddy {
     let order = startOrder;
     while (order < MAX_ORDER) {
       const buddy = page ^ (2 ** order);
-      if (buddy + 2 ** order > this.pages || (this.#state(buddy) & (FREE | ORDER_MASK)) !== (FREE | order)) break;
+      if (
+        buddy + 2 ** order > this.pages ||
+        (this.#state(buddy) & (FREE | ORDER_MASK)) !== (FREE | order)
+      )
+        break;
       this.#unlink(buddy, order);
       page = Math.min(page, buddy);
       order++;
@@ -164,8 +174,8 @@ export class Buddy {
   }
 
   /**
-   * Whether the page lies in a free block. Such a block starts at the page with some of its low bits cleared (B2): one look for each bit that
-   * is set.
+   * Whether the page lies in a free block. Such a block starts at the page with some of its low
+   * bits cleared (B2): one look for each bit that is set.
    */
   isFree(page: number): boolean {
     for (let startPage = page; ; startPage &= startPage - 1) {
@@ -212,7 +222,8 @@ export class Buddy {
 
   #count(pages: number): void {
     const index = this.#headsAt + FREE_PAGES;
-    // Of all that an operation changes under the owner's lock this word is one, so it stands for the rest.
+    // Of all that an operation changes under the owner's lock this word is one, so it stands for
+    // the rest.
     this.#heads.plainWatch?.note(index, true, "free pages");
     this.#heads.words[index] = this.#heads.words[index]! + pages;
   }

@@ -1,22 +1,28 @@
 /**
  * @module memory/frame-allocator
- * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page lists): a buddy system for each section
- * under one lock, and in front of it a magazine for each thread, so that threads which fault in at the same time do not queue.
+ * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page
+ * lists): a buddy system for each section under one lock, and in front of it a magazine for each
+ * thread, so that threads which fault in at the same time do not queue.
  *
- * A magazine is a row of words, one for each thread of the machine: TOP (a hint that only its owner writes) and slots that hold a frame
- * or 0. The owner takes and puts without a lock, so every slot changes hands by an atomic exchange:
+ * A magazine is a row of words, one for each thread of the machine: TOP (a hint that only its owner
+ * writes) and slots that hold a frame or 0. The owner takes and puts without a lock, so every slot
+ * changes hands by an atomic exchange:
  *
  *     owner (pop)                        a thread that found nothing else (steal, holding ramLock)
  *     -----------                        ---------------------------------------------------------
  *     x = exchange(slot[TOP - 1], 0)     y = exchange(slot[i], 0)
  *     [one of x and y is the frame, the other is 0]
  *
- *   A1  A free frame is in exactly one place: a buddy list or a slot. Between the two it moves under ramLock only. So who holds ramLock and
- *       finds neither has seen that there is none: ENOMEM is exact, however full other threads' magazines are.
- *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for the next thread with its id.
- *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than speed.
- *   A4  In EXPLORED mode after `stockRows`, a task takes from its own row alone and frames never come back (as in arenas.ts, and for the same
- *       reasons). The row's last slot then counts those that its task has freed.
+ *   A1  A free frame is in exactly one place: a buddy list or a slot. Between the two it moves
+ *       under ramLock only. So who holds ramLock and finds neither has seen that there is none:
+ *       ENOMEM is exact, however full other threads' magazines are.
+ *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for
+ *       the next thread with its id.
+ *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than
+ *       speed.
+ *   A4  In EXPLORED mode after `stockRows`, a task takes from its own row alone and frames never
+ *       come back (as in arenas.ts, and for the same reasons). The row's last slot then counts
+ *       those that its task has freed.
  */
 
 import { atomicExchange, atomicLoad, atomicStore } from "../sync/atomics.ts";
@@ -103,7 +109,8 @@ export class FrameAllocator {
   }
 
   /**
-   * As `take`, out of this thread's own magazine, for code that is no task: never waits, and 0 says nothing but that the magazine is empty.
+   * As `take`, out of this thread's own magazine, for code that is no task: never waits, and 0 says
+   * nothing but that the magazine is empty.
    *
    * @stepped free list
    */
@@ -113,7 +120,9 @@ export class FrameAllocator {
     return pfn === 0 ? this.#refillAtOnce() : pfn;
   }
 
-  /** Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns. */
+  /**
+   * Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns.
+   */
   #refillAtOnce(): number {
     if (this.#memory.mode !== REAL || this.#lock.tryLock() !== DONE_TRUE) return 0;
     const pfn = this.#refill();
@@ -121,7 +130,9 @@ export class FrameAllocator {
     return pfn;
   }
 
-  /** A4. False when there are not enough frames. Takes no lock: nobody else is on the machine yet. */
+  /**
+   * A4. False when there are not enough frames. Takes no lock: nobody else is on the machine yet.
+   */
   stockRows(count: number, pages: number): boolean {
     if (pages >= SLOTS_MAX) bug(`Cannot give a task ${pages} frames: a row holds ${SLOTS_MAX - 1}`);
     const { words } = this.#memory;
@@ -167,7 +178,8 @@ export class FrameAllocator {
     const { words } = this.#memory;
     let pages = 0;
     for (const { buddy } of this.#zones) pages += buddy.freePages;
-    for (let i = 0; i < MAGAZINES_WORDS; i++) if (i % ROW_WORDS !== 0 && words[this.#magazinesAt + i] !== 0) pages++;
+    for (let i = 0; i < MAGAZINES_WORDS; i++)
+      if (i % ROW_WORDS !== 0 && words[this.#magazinesAt + i] !== 0) pages++;
     for (let row = 1; row <= this.#stocked; row++) {
       const freed = words[this.#magazinesAt + row * ROW_WORDS + SLOTS_MAX]!;
       if (freed > 0) pages += freed - 1; // one of them was counted as a slot
@@ -201,14 +213,19 @@ export class FrameAllocator {
     yield* this.#lock.unlock();
   }
 
-  /** A frame, and as many after it as the row has room for, from the biggest block of at most 2^REFILL_ORDER. Holding ramLock. */
+  /**
+   * A frame, and as many after it as the row has room for, from the biggest block of at most
+   * 2^REFILL_ORDER. Holding ramLock.
+   */
   #refill(): number {
     const room = this.#slots - this.#memory.words[this.#row()]!;
     let order = Math.min(REFILL_ORDER, orderFor(room + 2) - 1);
     let pfn = 0;
-    for (; order >= 0 && pfn === 0; order--) pfn = this.#fromBuddies((buddy) => buddy.allocBlock(order));
+    for (; order >= 0 && pfn === 0; order--)
+      pfn = this.#fromBuddies((buddy) => buddy.allocBlock(order));
     if (pfn === 0) return 0;
-    // Highest first, so that frames leave the magazine in rising order: neighbours in memory go to neighbouring addresses.
+    // Highest first, so that frames leave the magazine in rising order: neighbours in memory go to
+    // neighbouring addresses.
     for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
       if (!this.#push(next)) this.#toBuddy(next, next + 1);
     return pfn;
@@ -270,7 +287,11 @@ export class FrameAllocator {
   }
 
   #isStocked(): boolean {
-    return this.#memory.mode === EXPLORED && this.#memory.agentId <= this.#stocked && this.#memory.agentId > 0;
+    return (
+      this.#memory.mode === EXPLORED &&
+      this.#memory.agentId <= this.#stocked &&
+      this.#memory.agentId > 0
+    );
   }
 
   #row(): number {
@@ -278,7 +299,8 @@ export class FrameAllocator {
   }
 
   /**
-   * From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no frame above it.
+   * From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no
+   * frame above it.
    *
    * @stepped free list
    */
@@ -309,8 +331,9 @@ export class FrameAllocator {
   }
 
   /**
-   * Lowers this thread's row to `keep` slots. What was freed together often lies together: sorted, it goes back as a few blocks instead of page by
-   * page, which takes a third of the time for which the others wait. Holding ramLock, so no thief is at the slots.
+   * Lowers this thread's row to `keep` slots. What was freed together often lies together: sorted,
+   * it goes back as a few blocks instead of page by page, which takes a third of the time for which
+   * the others wait. Holding ramLock, so no thief is at the slots.
    */
   #lower(keep: number): void {
     const { words } = this.#memory;

@@ -1,9 +1,10 @@
 /**
  * @module memory/frame-counts
- * Where the references to a section's frames are counted: two words, COUNT and PINS. Each frame of the machine's own RAM has its own, in the section's frame table.
- * All frames of a user's buffer share two in the section's record, in the kernel heap: nobody asks for the count of one such frame, since none is ever
- * freed, copied or moved. So a thread that has not been given the buffer can count all the same, and no operation that holds a
- * lock ever has to have it.
+ * Where the references to a section's frames are counted: two words, COUNT and PINS. Each frame of
+ * the machine's own RAM has its own, in the section's frame table. All frames of a user's buffer
+ * share two in the section's record, in the kernel heap: nobody asks for the count of one such
+ * frame, since none is ever freed, copied or moved. So a thread that has not been given the buffer
+ * can count all the same, and no operation that holds a lock ever has to have it.
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
@@ -12,7 +13,9 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 export const PINS_AFTER_COUNT = 1;
 
 export class FrameCounts {
-  /** The words' array. For a record the heap as it is now: it only grows, and the record is there. */
+  /**
+   * The words' array. For a record the heap as it is now: it only grows, and the record is there.
+   */
   readonly words: Int32Array;
   /** Whether a count of 0 frees the frame: so in the machine's own RAM only. */
   readonly isOwned: boolean;
@@ -20,7 +23,13 @@ export class FrameCounts {
   readonly #stride: number;
   readonly #basePfn: number;
 
-  private constructor(words: Int32Array, start: number, stride: number, basePfn: number, isOwned: boolean) {
+  private constructor(
+    words: Int32Array,
+    start: number,
+    stride: number,
+    basePfn: number,
+    isOwned: boolean,
+  ) {
     this.words = words;
     this.isOwned = isOwned;
     this.#start = start;
@@ -29,7 +38,13 @@ export class FrameCounts {
   }
 
   /** One COUNT for each frame from `basePfn` on, `stride` words apart, the first at `start`. */
-  static each(words: Int32Array, start: number, stride: number, basePfn: number, isOwned: boolean): FrameCounts {
+  static each(
+    words: Int32Array,
+    start: number,
+    stride: number,
+    basePfn: number,
+    isOwned: boolean,
+  ): FrameCounts {
     return new FrameCounts(words, start, stride, basePfn, isOwned);
   }
 

@@ -1,10 +1,12 @@
 /**
  * @module memory/heap-blocks
- * Blocks of plain words for page tables: half a page (a leaf of 512 entries), or a power of two of pages. No header in front of them, so that
- * two leaves fit a page and a table of 4096 entries takes four pages, not five; what they are stands in the page map (heap-pages.ts).
+ * Blocks of plain words for page tables: half a page (a leaf of 512 entries), or a power of two of
+ * pages. No header in front of them, so that two leaves fit a page and a table of 4096 entries
+ * takes four pages, not five; what they are stands in the page map (heap-pages.ts).
  *
  *   K1  A block is zeroed when it is handed out and POISON_FREE throughout when it is given back.
- *   K2  A HALVES page carries in its OWNER word which halves are allocated (bits 0 and 1), and is in `halves` while exactly one is.
+ *   K2  A HALVES page carries in its OWNER word which halves are allocated (bits 0 and 1), and is
+ *       in `halves` while exactly one is.
  *
  * Lock: heapLock.
  */
@@ -45,7 +47,8 @@ export function* allocBlock(pages: HeapPages, count: number): Task<number> {
   yield* pages.lock.unlock();
   if (at === 0) return 0;
   yield* access(pages.memory, "alloc", at, count, "table");
-  // A half whose page another thread brought in may lie past this thread's view, and a fill past the end of an array does nothing.
+  // A half whose page another thread brought in may lie past this thread's view, and a fill past
+  // the end of an array does nothing.
   pages.memory.ensure(at + count);
   pages.memory.words.fill(0, at, at + count);
   return at;
@@ -72,13 +75,14 @@ export function* freeBlock(pages: HeapPages, at: number, count: number): Task<vo
 }
 
 /**
- * As `freeBlock`, but never handed out again: see SlabCache.quarantine. The page map stays as it is;
- * a second free is seen by the explorer that has seen the first.
+ * As `freeBlock`, but never handed out again: see SlabCache.quarantine. The page map stays as it
+ * is; a second free is seen by the explorer that has seen the first.
  */
 export function* quarantineBlock(pages: HeapPages, at: number, count: number): Task<void> {
   yield* access(pages.memory, "free", at, count, "table");
   const sizeClass = classOf(count);
-  if (!isLiveBlock(pages, at, sizeClass)) bug(`Cannot free the table at ${formatPointer(at)}: no block lives there`);
+  if (!isLiveBlock(pages, at, sizeClass))
+    bug(`Cannot free the table at ${formatPointer(at)}: no block lives there`);
   pages.memory.words.fill(POISON_FREE, at, at + count);
   pages.memory.words[pages.header.blocksLive.at + sizeClass]!--; // past the watch, as there
 }
@@ -87,7 +91,11 @@ function isLiveBlock(pages: HeapPages, at: number, sizeClass: number): boolean {
   const page = Math.floor(at / HEAP_PAGE_WORDS);
   const offset = at % HEAP_PAGE_WORDS;
   if (sizeClass === 0) {
-    return offset % HALF_WORDS === 0 && pages.kindOf(page) === KIND_HALVES && (pages.ownerOf(page) & halfBit(at)) !== 0;
+    return (
+      offset % HALF_WORDS === 0 &&
+      pages.kindOf(page) === KIND_HALVES &&
+      (pages.ownerOf(page) & halfBit(at)) !== 0
+    );
   }
   return offset === 0 && pages.kindOf(page) === KIND_BLOCK && pages.ownerOf(page) === sizeClass;
 }

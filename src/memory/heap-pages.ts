@@ -1,19 +1,22 @@
 /**
  * @module memory/heap-pages
- * The kernel heap as pages of 4 KiB (1024 words): who owns which, and getting more from the host when they run out. On it stand the
- * slab caches (slab-cache.ts) and the blocks for page tables (heap-blocks.ts). The buddy system is buddy.ts.
+ * The kernel heap as pages of 4 KiB (1024 words): who owns which, and getting more from the host
+ * when they run out. On it stand the slab caches (slab-cache.ts) and the blocks for page tables
+ * (heap-blocks.ts). The buddy system is buddy.ts.
  *
  *     page 0 ...        control block of sync/ | HeapHeader | names | page map | pages for all
  *
- * The page map has four words for each page that the heap can ever have: the buddy's three, and OWNER. The owner's bits of STATE say
- * what a page is, so that any pointer at all can be judged:
+ * The page map has four words for each page that the heap can ever have: the buddy's three, and
+ * OWNER. The owner's bits of STATE say what a page is, so that any pointer at all can be judged:
  *
- *   P1  kind NONE: free, or never handed out. RESERVED: the heap's own. SLAB, BLOCK, HALVES: first page of such. TAIL: a later page of
- *       one. OWNER is the first page, but on the first page of BLOCK the size class and of HALVES the halves that live.
- *   P2  Kinds change under heapLock, by who owns the page; they may be read without it by who owns an object on the page.
+ *   P1  kind NONE: free, or never handed out. RESERVED: the heap's own. SLAB, BLOCK, HALVES: first
+ *       page of such. TAIL: a later page of one. OWNER is the first page, but on the first page of
+ *       BLOCK the size class and of HALVES the halves that live.
+ *   P2  Kinds change under heapLock, by who owns the page; they may be read without it by who owns
+ *       an object on the page.
  *
- * Lock: heapLock (a leaf but for slabLock, inside which it may be taken). The heap only grows: a page's words stay readable
- * for ever, whatever they come to mean.
+ * Lock: heapLock (a leaf but for slabLock, inside which it may be taken). The heap only grows: a
+ * page's words stay readable for ever, whatever they come to mean.
  */
 
 import { CONTROL_WORDS } from "../sync/control-block.ts";
@@ -76,8 +79,16 @@ export const HeapHeader: Struct<HeapHeader> = struct<HeapHeader>(
     halves: embed(List, "pages that have one free half; guarded by heapLock"),
     blocksLive: array(BLOCK_CLASSES, "heapLock", "blocks alive by size class"),
     buddy: array(Buddy.WORDS, "heapLock", "free pages"),
-    caches: array(NameTable.wordsFor(NAME_CAPACITY, CACHE_RECORD_WORDS), "heapLock to add", "slab caches by name"),
-    roots: array(NameTable.wordsFor(NAME_CAPACITY, 1), "heapLock to add", "well-known pointers by name"),
+    caches: array(
+      NameTable.wordsFor(NAME_CAPACITY, CACHE_RECORD_WORDS),
+      "heapLock to add",
+      "slab caches by name",
+    ),
+    roots: array(
+      NameTable.wordsFor(NAME_CAPACITY, 1),
+      "heapLock to add",
+      "well-known pointers by name",
+    ),
   },
   { embedded: true },
 );
@@ -130,7 +141,9 @@ export class HeapPages {
     return Math.min(reservedPages(maxPages) + 16, maxPages) * HEAP_PAGE_BYTES;
   }
 
-  /** Prepares a new heap of at least `initialBytes(maxBytes)`. Before any other thread knows of it. */
+  /**
+   * Prepares a new heap of at least `initialBytes(maxBytes)`. Before any other thread knows of it.
+   */
   static format(memory: SharedMemory): void {
     const maxPages = Math.floor(memory.maxBytes / HEAP_PAGE_BYTES);
     const header = HeapHeader.at(memory, HEADER_AT);
@@ -145,7 +158,9 @@ export class HeapPages {
     pages.#mark(0, reserved, KIND_RESERVED);
   }
 
-  /** First of 2^order pages marked `kind`, or 0 when the budget is spent. Their words hold anything. */
+  /**
+   * First of 2^order pages marked `kind`, or 0 when the budget is spent. Their words hold anything.
+   */
   *alloc(order: number, kind: PageKind): Task<number> {
     yield* this.lock.lock();
     const page = this.allocLocked(order, kind);
@@ -185,7 +200,10 @@ export class HeapPages {
     return ((this.#state(page) >>> KIND_SHIFT) & KIND_MASK) as PageKind; // written by #mark only
   }
 
-  /** OWNER word: after `alloc` the first page of the block; of a first page it may be set to something else by who owns the block. */
+  /**
+   * OWNER word: after `alloc` the first page of the block; of a first page it may be set to
+   * something else by who owns the block.
+   */
   ownerOf(page: number): number {
     return this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_OWNER]!;
   }
@@ -207,7 +225,10 @@ export class HeapPages {
     return this.#buddy.pages - this.#buddy.freePages;
   }
 
-  /** Doubles the heap, or takes what the budget still allows. False when that is less than `neededPages` more. Holding heapLock. */
+  /**
+   * Doubles the heap, or takes what the budget still allows. False when that is less than
+   * `neededPages` more. Holding heapLock.
+   */
   #grow(neededPages: number): boolean {
     const { pages } = this.#buddy;
     const wanted = Math.max(pages * 2, pages + neededPages);
@@ -226,8 +247,10 @@ export class HeapPages {
     const { words } = this.memory;
     for (let page = startPage; page < endPage; page++) {
       const entry = this.#mapAt + page * MAP_WORDS;
-      const pageKind = page === startPage || kind === KIND_NONE || kind === KIND_RESERVED ? kind : KIND_TAIL;
-      words[entry + MAP_STATE] = (words[entry + MAP_STATE]! & ~OWNER_STATE_MASK) | (pageKind << KIND_SHIFT);
+      const pageKind =
+        page === startPage || kind === KIND_NONE || kind === KIND_RESERVED ? kind : KIND_TAIL;
+      words[entry + MAP_STATE] =
+        (words[entry + MAP_STATE]! & ~OWNER_STATE_MASK) | (pageKind << KIND_SHIFT);
       words[entry + MAP_OWNER] = startPage;
       words[entry + MAP_LINK] = 0;
       words[entry + MAP_LINK + 1] = 0;

@@ -1,14 +1,17 @@
 /**
  * @module memory/heap
- * The kernel heap as the layers above use it: objects of structs, blocks for page tables, well-known pointers, and the books. What
- * allocates is in slab-cache.ts and heap-blocks.ts over heap-pages.ts.
+ * The kernel heap as the layers above use it: objects of structs, blocks for page tables,
+ * well-known pointers, and the books. What allocates is in slab-cache.ts and heap-blocks.ts over
+ * heap-pages.ts.
  *
  *   H1  Memory is handed out zeroed and poisoned when it comes back.
- *   H2  Out of budget is an answer (0), not an error: nothing has changed then, and the same call may succeed later.
- *   H3  Freeing anything but what was allocated, or twice, is an AssertionFailure that names struct and address, in all builds.
- *       Using it after that is one in debug builds (struct.ts, S3).
+ *   H2  Out of budget is an answer (0), not an error: nothing has changed then, and the same call
+ *       may succeed later.
+ *   H3  Freeing anything but what was allocated, or twice, is an AssertionFailure that names struct
+ *       and address, in all builds. Using it after that is one in debug builds (struct.ts, S3).
  *
- * Every function that is a task takes slabLock or heapLock for a moment and never waits for anything else.
+ * Every function that is a task takes slabLock or heapLock for a moment and never waits for
+ * anything else.
  */
 
 import { ENOMEM } from "../sync/errno.ts";
@@ -66,8 +69,8 @@ export class Heap {
   }
 
   /**
-   * From now on explored tasks 1 to `count` allocate from arenas of `arenaWords` words each (arenas.ts), at most 16,384. For who sets up
-   * an exploration. False when the budget is spent.
+   * From now on explored tasks 1 to `count` allocate from arenas of `arenaWords` words each
+   * (arenas.ts), at most 16,384. For who sets up an exploration. False when the budget is spent.
    */
   *useArenas(count: number, arenaWords: number): Task<boolean> {
     const blocks: number[] = [];
@@ -79,7 +82,8 @@ export class Heap {
 
   /** On a heap with arenas: explored tasks get nothing while `shortage` is on. */
   useShortage(shortage: Shortage): void {
-    if (this.#arenas === undefined) bug("Cannot use a shortage: the heap has no arenas; call useArenas first");
+    if (this.#arenas === undefined)
+      bug("Cannot use a shortage: the heap has no arenas; call useArenas first");
     this.#arenas.shortage = shortage;
   }
 
@@ -109,7 +113,10 @@ export class Heap {
     yield* arena === undefined ? cache.free(at) : cache.quarantine(at);
   }
 
-  /** `count` zeroed words that start at an even word, or 0 (H2). `count` is 512 times a power of two, up to 16,384. */
+  /**
+   * `count` zeroed words that start at an even word, or 0 (H2). `count` is 512 times a power of
+   * two, up to 16,384.
+   */
   *allocWords(count: number): Task<number> {
     const arena = this.#arena;
     if (arena !== undefined) return yield* arena.allocWords(count);
@@ -126,7 +133,10 @@ export class Heap {
     return freeBlock(this.#pages, at, count);
   }
 
-  /** Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there (atomically). Made by who asks first. */
+  /**
+   * Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there
+   * (atomically). Made by who asks first.
+   */
   *root(name: string): Task<number> {
     const found = yield* this.#pages.roots.find(name);
     if (found !== 0) return found;
@@ -137,8 +147,9 @@ export class Heap {
   }
 
   /**
-   * The machine's one object of a struct, kept in the root slot of its name. Whoever comes first allocates it and runs `init`; a thread that
-   * raced with it frees its own again. Throws HmmError ENOMEM.
+   * The machine's one object of a struct, kept in the root slot of its name. Whoever comes first
+   * allocates it and runs `init`; a thread that raced with it frees its own again. Throws HmmError
+   * ENOMEM.
    */
   *singleton<T extends StructView>(info: Struct<T>, init: (view: T) => void): Task<T> {
     const { memory } = this;
@@ -160,7 +171,10 @@ export class Heap {
     return info.at(memory, winner);
   }
 
-  /** Everything alive, by cache: only what lives is listed, in order of name. Exact while nobody allocates. */
+  /**
+   * Everything alive, by cache: only what lives is listed, in order of name. Exact while nobody
+   * allocates.
+   */
   accounting(): CacheAccount[] {
     const { caches, header } = this.#pages;
     const accounts: CacheAccount[] = caches.entries().map(({ name, at }) => {
@@ -169,10 +183,17 @@ export class Heap {
     });
     for (let sizeClass = 0; sizeClass < BLOCK_CLASSES; sizeClass++) {
       const live = header.blocksLive.get(sizeClass);
-      accounts.push({ name: `words${classWords(sizeClass)}`, live, bytes: live * classWords(sizeClass) * 4 });
+      accounts.push({
+        name: `words${classWords(sizeClass)}`,
+        live,
+        bytes: live * classWords(sizeClass) * 4,
+      });
     }
-    for (const { name, words } of this.#arenas?.live() ?? []) accounts.push({ name, live: 1, bytes: words * 4 });
-    return addUp(accounts.filter(({ live }) => live !== 0)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    for (const { name, words } of this.#arenas?.live() ?? [])
+      accounts.push({ name, live: 1, bytes: words * 4 });
+    return addUp(accounts.filter(({ live }) => live !== 0)).toSorted((a, b) =>
+      a.name < b.name ? -1 : 1,
+    );
   }
 
   usage(): HeapUsage {
@@ -200,7 +221,8 @@ export class Heap {
   /** Takes back the pages that caches keep in reserve. */
   *#shrink(): Task<boolean> {
     let found = false;
-    for (const { at } of this.#pages.caches.entries()) if (yield* shrinkCache(this.#pages, at)) found = true;
+    for (const { at } of this.#pages.caches.entries())
+      if (yield* shrinkCache(this.#pages, at)) found = true;
     return found;
   }
 }

@@ -1,11 +1,13 @@
 /**
  * @module memory/list
- * Intrusive doubly linked lists (Linux `include/linux/list.h`). A node is two words, `next` and `prev`, embedded in the object that
- * is listed; the list's head is such a node too, pointing at itself when the list is empty. Which lock guards a list is said by the
- * struct that embeds its head; every function here is called with it held.
+ * Intrusive doubly linked lists (Linux `include/linux/list.h`). A node is two words, `next` and
+ * `prev`, embedded in the object that is listed; the list's head is such a node too, pointing at
+ * itself when the list is empty. Which lock guards a list is said by the struct that embeds its
+ * head; every function here is called with it held.
  *
- *   L1  A node is in at most one list. A node that was never listed is {0, 0}, one that was taken off is poisoned; `add` of
- *       anything else is an assertion, and so is `del` of a node that is in no list or whose neighbours disagree with it.
+ *   L1  A node is in at most one list. A node that was never listed is {0, 0}, one that was taken
+ *       off is poisoned; `add` of anything else is an assertion, and so is `del` of a node that is
+ *       in no list or whose neighbours disagree with it.
  *   L2  Iteration may take off the node that it has just handed out, nothing else.
  */
 
@@ -109,7 +111,8 @@ export class List {
   }
 
   #read(index: number): number {
-    if (index >= this.memory.words.length) this.memory.ensure(index + 1); // a node beyond a heap that grew meanwhile
+    // a node beyond a heap that grew meanwhile
+    if (index >= this.memory.words.length) this.memory.ensure(index + 1);
     this.memory.plainWatch?.note(index, false, "list");
     return this.memory.words[index]!;
   }

@@ -1,8 +1,9 @@
 /**
  * @module memory/machine
- * One machine: the kernel heap and the RAM, and this thread's place on it. Everything above (address spaces, mirrors, devices) lives in
- * these two. A thread makes one with `create` or gets one with `attach` and a handle that came by message; either registers the
- * thread, and `detach` ends that.
+ * One machine: the kernel heap and the RAM, and this thread's place on it. Everything above
+ * (address spaces, mirrors, devices) lives in these two. A thread makes one with `create` or gets
+ * one with `attach` and a handle that came by message; either registers the thread, and `detach`
+ * ends that.
  */
 
 import { registerAgent, unregisterAgent } from "../sync/agents.ts";
@@ -23,7 +24,10 @@ export interface ThreadOptions {
 }
 
 export interface MachineOptions extends ThreadOptions {
-  /** RAM in bytes, a multiple of 4096 up to 63 GiB. Reserved at once, committed by the host when touched. */
+  /**
+   * RAM in bytes, a multiple of 4096 up to 63 GiB. Reserved at once, committed by the host when
+   * touched.
+   */
   readonly ramBytes: number;
   /** Most bytes that the kernel heap may grow to, up to 4 GiB. */
   readonly heapBytes: number;
@@ -31,7 +35,10 @@ export interface MachineOptions extends ThreadOptions {
   readonly debug: boolean;
 }
 
-/** What another thread needs to attach. Structured-cloneable: it goes into `workerData` or a message. */
+/**
+ * What another thread needs to attach. Structured-cloneable: it goes into `workerData` or a
+ * message.
+ */
 export interface MachineHandle {
   readonly kind: "hmm-ts/machine";
   readonly heap: SharedArrayBuffer;
@@ -49,7 +56,10 @@ const RAM_BYTES_MAX: number = (PFN_LIMIT - 2 ** 18) * PAGE_BYTES;
 
 const machineByMemory = new WeakMap<SharedMemory, Machine>();
 
-/** A machine: kernel heap, RAM, threads. Device drivers get theirs from the address space, or from a rig. */
+/**
+ * A machine: kernel heap, RAM, threads. Device drivers get theirs from the address space, or from a
+ * rig.
+ */
 export class Machine {
   readonly memory: SharedMemory;
   readonly heap: Heap;
@@ -62,14 +72,21 @@ export class Machine {
     machineByMemory.set(memory, this);
   }
 
-  /** This thread's machine on `memory`: for release functions (sync/resources.ts), which are given no more than the memory. */
+  /**
+   * This thread's machine on `memory`: for release functions (sync/resources.ts), which are given
+   * no more than the memory.
+   */
   static of(memory: SharedMemory): Machine {
     return (
-      machineByMemory.get(memory) ?? bug("Cannot find the machine: this thread has not attached to it; attach first")
+      machineByMemory.get(memory) ??
+      bug("Cannot find the machine: this thread has not attached to it; attach first")
     );
   }
 
-  /** A new machine with this thread on it. Throws HmmError EINVAL for sizes out of range, ENOMEM when the host cannot provide them. */
+  /**
+   * A new machine with this thread on it. Throws HmmError EINVAL for sizes out of range, ENOMEM
+   * when the host cannot provide them.
+   */
   static create(options: MachineOptions): Machine {
     checkSizes(options);
     const heapBytes = Math.floor(options.heapBytes / PAGE_BYTES) * PAGE_BYTES;
@@ -89,7 +106,10 @@ export class Machine {
     return new Machine(memory, heap, ram);
   }
 
-  /** Another thread's machine, with this thread on it. Throws HmmError EINVAL for what is no handle, EMFILE when there are too many threads. */
+  /**
+   * Another thread's machine, with this thread on it. Throws HmmError EINVAL for what is no handle,
+   * EMFILE when there are too many threads.
+   */
   static attach(handle: MachineHandle, options: ThreadOptions = {}): Machine {
     if (handle?.kind !== KIND) {
       throw new HmmError(
@@ -121,7 +141,12 @@ function registerThread(memory: SharedMemory, { name, hostThreadId }: ThreadOpti
 }
 
 function checkSizes({ ramBytes, heapBytes }: MachineOptions): void {
-  if (!Number.isInteger(ramBytes) || ramBytes <= 0 || ramBytes > RAM_BYTES_MAX || ramBytes % PAGE_BYTES !== 0) {
+  if (
+    !Number.isInteger(ramBytes) ||
+    ramBytes <= 0 ||
+    ramBytes > RAM_BYTES_MAX ||
+    ramBytes % PAGE_BYTES !== 0
+  ) {
     throw new HmmError(
       EINVAL,
       "create",
@@ -139,7 +164,11 @@ function checkSizes({ ramBytes, heapBytes }: MachineOptions): void {
 
 function makeHeapMemory(heapBytes: number, debug: boolean): SharedMemory {
   try {
-    return SharedMemory.create({ initialBytes: HeapPages.initialBytes(heapBytes), maxBytes: heapBytes, debug });
+    return SharedMemory.create({
+      initialBytes: HeapPages.initialBytes(heapBytes),
+      maxBytes: heapBytes,
+      debug,
+    });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new HmmError(

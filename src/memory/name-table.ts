@@ -1,11 +1,14 @@
 /**
  * @module memory/name-table
- * A small directory in shared words from a name to a few words of payload, found by all threads without talking to each other: the heap
- * keeps its slab caches and its well-known pointers in one each. Entries are never removed. Open addressing, linear probing.
+ * A small directory in shared words from a name to a few words of payload, found by all threads
+ * without talking to each other: the heap keeps its slab caches and its well-known pointers in one
+ * each. Entries are never removed. Open addressing, linear probing.
  *
- * Entry: READY (0 until the rest is written), HASH, LENGTH, NAME (`NAME_WORDS` words, Latin-1), payload.
+ * Entry: READY (0 until the rest is written), HASH, LENGTH, NAME (`NAME_WORDS` words, Latin-1),
+ * payload.
  *
- *   D1  Looking up takes no lock: READY is stored last (atomically) and never changes again, so who sees it sees the entry.
+ *   D1  Looking up takes no lock: READY is stored last (atomically) and never changes again, so who
+ *       sees it sees the entry.
  *   D2  Adding holds the owner's lock (heapLock) and looks once more before it adds.
  */
 
@@ -36,7 +39,10 @@ export class NameTable {
   readonly #capacity: number;
   readonly #entryWords: number;
 
-  /** Over `NameTable.wordsFor(...)` zeroed words at `at`, which lie in the part of the heap that every view covers. */
+  /**
+   * Over `NameTable.wordsFor(...)` zeroed words at `at`, which lie in the part of the heap that
+   * every view covers.
+   */
   constructor(memory: SharedMemory, at: number, capacity: number, payloadWords: number) {
     this.#memory = memory;
     this.#at = at;
@@ -57,10 +63,15 @@ export class NameTable {
     return 0;
   }
 
-  /** Adds `name` if it is not there yet; `init` fills the zeroed payload before anyone can find it. Holding the owner's lock (D2). */
+  /**
+   * Adds `name` if it is not there yet; `init` fills the zeroed payload before anyone can find it.
+   * Holding the owner's lock (D2).
+   */
   *add(name: string, init?: (at: number) => void): Task<number> {
     if (name.length === 0 || name.length > NAME_LIMIT) {
-      bug(`Cannot enter the name "${name}": it has ${name.length} characters; use 1 to ${NAME_LIMIT}`);
+      bug(
+        `Cannot enter the name "${name}": it has ${name.length} characters; use 1 to ${NAME_LIMIT}`,
+      );
     }
     const { words } = this.#memory;
     for (const entry of this.#probes(name)) {
@@ -71,12 +82,15 @@ export class NameTable {
       this.#memory.plainWatch?.note(entry + HASH, true, "name");
       words[entry + HASH] = nameHash(name);
       words[entry + LENGTH] = name.length;
-      for (let i = 0; i < name.length; i++) words[entry + NAME + (i >> 2)]! |= name.charCodeAt(i) << ((i & 3) * 8);
+      for (let i = 0; i < name.length; i++)
+        words[entry + NAME + (i >> 2)]! |= name.charCodeAt(i) << ((i & 3) * 8);
       init?.(entry + PAYLOAD);
       yield* writeWord(this.#memory, entry + READY, 1, "name table");
       return entry + PAYLOAD;
     }
-    return bug(`Cannot enter the name "${name}": all ${this.#capacity} entries are taken; use fewer names`);
+    return bug(
+      `Cannot enter the name "${name}": all ${this.#capacity} entries are taken; use fewer names`,
+    );
   }
 
   /** All entries, in table order. */
@@ -85,14 +99,16 @@ export class NameTable {
     const found: NamedPayload[] = [];
     for (let slot = 0; slot < this.#capacity; slot++) {
       const entry = this.#at + slot * this.#entryWords;
-      if (atomicLoad(words, entry + READY) !== 0) found.push({ name: this.#nameOf(entry), at: entry + PAYLOAD });
+      if (atomicLoad(words, entry + READY) !== 0)
+        found.push({ name: this.#nameOf(entry), at: entry + PAYLOAD });
     }
     return found;
   }
 
   *#probes(name: string): Generator<number, void, undefined> {
     const first = nameHash(name) % this.#capacity;
-    for (let i = 0; i < this.#capacity; i++) yield this.#at + ((first + i) % this.#capacity) * this.#entryWords;
+    for (let i = 0; i < this.#capacity; i++)
+      yield this.#at + ((first + i) % this.#capacity) * this.#entryWords;
   }
 
   #isNamed(entry: number, name: string): boolean {

@@ -1,25 +1,28 @@
 /**
  * @module memory/ram-section
- * A section: one SharedArrayBuffer whose pages are frames `basePfn`, `basePfn + 1`, ... , and its frame table (Linux: `struct mem_section`
- * and its `struct page`s). Which frames are free is frame-allocator.ts's business; which sections there are, sections.ts's.
+ * A section: one SharedArrayBuffer whose pages are frames `basePfn`, `basePfn + 1`, ... , and its
+ * frame table (Linux: `struct mem_section` and its `struct page`s). Which frames are free is
+ * frame-allocator.ts's business; which sections there are, sections.ts's.
  *
- * A section has three parts. Its record in the kernel heap says what it is, the same for all threads. Its buffers reach a thread by
- * message only, so each thread has a RamSection of its own, made from a RamSectionHandle.
+ * A section has three parts. Its record in the kernel heap says what it is, the same for all
+ * threads. Its buffers reach a thread by message only, so each thread has a RamSection of its own,
+ * made from a RamSectionHandle.
  *
- * A user's buffer has no frame table: its references are counted all together, in the record (frame-counts.ts).
+ * A user's buffer has no frame table: its references are counted all together, in the record
+ * (frame-counts.ts).
  *
  * Frame table, FRAME_WORDS words for each frame:
  *
- *     0..2  STATE, NEXT, PREV   the buddy system's (guarded by ramLock); STATE bit 8: the frame has been handed out before
- *     3, 4  MAPPING, INDEX      for the layers above; guarded by their rules, zeroed when the frame is handed out
+ *     0..2  STATE, NEXT, PREV   the buddy system's (ramLock); STATE bit 8: it was handed out before
+ *     3, 4  MAPPING, INDEX      for the layers above, by their rules; zeroed when it is handed out
  *     5     spare
  *     6     COUNT               references (atomic)
- *     7     PINS                of these, pins: the frame must stay where it is and what it is (atomic)
+ *     7     PINS                of these, pins: the frame stays where and what it is (atomic)
  *
  * The counts of a free frame may be asked (ram.ts, F2); what is before them ends with the frame.
  *
- * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index of every frame then is a small
- * integer also where V8 compresses pointers (31 bits).
+ * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index
+ * of every frame then is a small integer also where V8 compresses pointers (31 bits).
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
@@ -78,7 +81,10 @@ export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
     basePfn: u32("ramLock", "first frame; a multiple of 512"),
     pages: u32("ramLock", "frames that are there; a user's section may be extended"),
     reservedPages: u32("ramLock", "frames that have a number"),
-    born: u32("ramLock", "1 for the machine's first section, then counting; kept when the record is freed"),
+    born: u32(
+      "ramLock",
+      "1 for the machine's first section, then counting; kept when the record is freed",
+    ),
     users: u32(
       "atomic",
       "of a user's buffer: references to its frames, all together; kept when the record is freed (0)",
@@ -106,14 +112,17 @@ export function countsOfRecord(memory: SharedMemory, record: SectionRecord): Fra
 }
 
 /**
- * The number by which an explorer knows a word of a frame table: these tables lie outside the heap, so below 0, and the words of
- * a higher frame lie lower.
+ * The number by which an explorer knows a word of a frame table: these tables lie outside the heap,
+ * so below 0, and the words of a higher frame lie lower.
  */
 export function frameWord(pfn: number, word: number): number {
   return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
 }
 
-/** The same of all data of a frame together: the spare word of its table, so that freeing the frame touches its data, too. */
+/**
+ * The same of all data of a frame together: the spare word of its table, so that freeing the frame
+ * touches its data, too.
+ */
 export function dataNumber(pfn: number): number {
   return frameWord(pfn, FRAME_SPARE);
 }
@@ -129,7 +138,9 @@ export class RamSection {
   readonly basePfn: number;
   /** Frames that this view reaches. */
   readonly pages: number;
-  /** False for the zero page and users' buffers: their frames are never allocated and never freed. */
+  /**
+   * False for the zero page and users' buffers: their frames are never allocated and never freed.
+   */
   readonly owned: boolean;
   readonly buffer: SharedArrayBuffer;
   readonly u8: Uint8Array;
@@ -147,7 +158,8 @@ export class RamSection {
   constructor(memory: SharedMemory, handle: RamSectionHandle) {
     const record = SectionRecord.at(memory, handle.recordAt);
     const { buffer } = handle;
-    // A growable buffer may be longer by now than the section is; fixed-length views are also the fast ones.
+    // A growable buffer may be longer by now than the section is; fixed-length views are also the
+    // fast ones.
     const pages = Math.min(record.pages, Math.floor(buffer.byteLength / PAGE_BYTES));
     this.handle = handle;
     this.basePfn = handle.basePfn;
@@ -164,7 +176,9 @@ export class RamSection {
     this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
     numberWords(buffer, (word) => dataNumber(this.basePfn + Math.floor(word / PAGE_WORDS)));
     if (handle.frames !== undefined)
-      numberWords(handle.frames, (word) => frameWord(this.basePfn + (word >> FRAME_SHIFT), word & (FRAME_WORDS - 1)));
+      numberWords(handle.frames, (word) =>
+        frameWord(this.basePfn + (word >> FRAME_SHIFT), word & (FRAME_WORDS - 1)),
+      );
     this.frames = handle.frames === undefined ? new Int32Array(0) : new Int32Array(handle.frames);
     this.counts =
       handle.frames === undefined

@@ -1,9 +1,11 @@
 /**
  * @module memory/ram-snapshot
- * The RAM as it is now, to be put back again and again: between the executions of an exploration everything is as the set-up left it. The
- * kernel heap is put back by whoever explores; this is the rest, frame tables and frames.
+ * The RAM as it is now, to be put back again and again: between the executions of an exploration
+ * everything is as the set-up left it. The kernel heap is put back by whoever explores; this is the
+ * rest, frame tables and frames.
  *
- * Few frames of a section are ever touched, so contents are copied only for those that have been handed out, then or since.
+ * Few frames of a section are ever touched, so contents are copied only for those that have been
+ * handed out, then or since.
  */
 
 import { FRAME_STATE, FRAME_USED_BEFORE, FRAME_WORDS, PAGE_WORDS } from "./ram-section.ts";
@@ -14,8 +16,8 @@ export class RamSnapshot {
   readonly #forgetNewer: () => void;
 
   /**
-   * Of these sections, while no thread uses them. `forgetNewer` makes the thread forget those that it
-   * has been given since: their records are gone when the heap has been put back.
+   * Of these sections, while no thread uses them. `forgetNewer` makes the thread forget those that
+   * it has been given since: their records are gone when the heap has been put back.
    */
   constructor(sections: readonly RamSection[], forgetNewer: () => void) {
     this.#parts = sections.map((section) => new Part(section));
@@ -32,7 +34,10 @@ export class RamSnapshot {
 class Part {
   readonly #section: RamSection;
   readonly #frames: Int32Array;
-  /** Contents of what had been handed out, by number of the page; of a user's buffer everything, as one. */
+  /**
+   * Contents of what had been handed out, by number of the page; of a user's buffer everything, as
+   * one.
+   */
   readonly #contents = new Map<number, Int32Array>();
 
   constructor(section: RamSection) {

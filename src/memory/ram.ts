@@ -1,17 +1,21 @@
 /**
  * @module memory/ram
- * Page frames as the layers above use them: allocated, counted, pinned, copied, found by number; and users' own buffers as further
- * frames. Follows Linux `struct page` and `include/linux/mm.h` (get_page, put_page, pin_user_pages). What is free is in
- * frame-allocator.ts, which buffers there are in sections.ts.
+ * Page frames as the layers above use them: allocated, counted, pinned, copied, found by number;
+ * and users' own buffers as further frames. Follows Linux `struct page` and `include/linux/mm.h`
+ * (get_page, put_page, pin_user_pages). What is free is in frame-allocator.ts, which buffers there
+ * are in sections.ts.
  *
- *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has the first reference, whoever drops the
- *       last one frees it, in the same step.
- *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other than 0. Anybody may ask the counts of a frame that he
- *       does not hold, even of a free one: they stay where they are. The answer is worth what the asker knows of the frame.
- *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced or taken away meanwhile.
- *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's buffer are counted all together, and a count of 0
- *       frees none of them.
- *   F5  Over budget is an answer (0 for ENOMEM), exact even when other threads keep frames in their magazines.
+ *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has
+ *       the first reference, whoever drops the last one frees it, in the same step.
+ *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other
+ *       than 0. Anybody may ask the counts of a frame that he does not hold, even of a free one:
+ *       they stay where they are. The answer is worth what the asker knows of the frame.
+ *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced
+ *       or taken away meanwhile.
+ *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's
+ *       buffer are counted all together, and a count of 0 frees none of them.
+ *   F5  Over budget is an answer (0 for ENOMEM), exact even when other threads keep frames in their
+ *       magazines.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../sync/atomics.ts";
@@ -77,7 +81,10 @@ const MAGAZINES_BLOCK_WORDS = 4096;
 
 export class Ram {
   readonly memory: SharedMemory;
-  /** Called in the thread that added or extended a user's section: the other threads need this handle (`adoptSection`). */
+  /**
+   * Called in the thread that added or extended a user's section: the other threads need this
+   * handle (`adoptSection`).
+   */
   onSection: ((handle: RamSectionHandle) => void) | undefined;
   readonly #core: RamCore;
   readonly #sections: Sections;
@@ -90,7 +97,10 @@ export class Ram {
     this.#allocator = new FrameAllocator(core.memory, core.lock, core.magazines, core.totalPages);
   }
 
-  /** The RAM of a new machine, all of it free. Buffers are reserved, not committed, until touched. Before other threads know of the heap. */
+  /**
+   * The RAM of a new machine, all of it free. Buffers are reserved, not committed, until touched.
+   * Before other threads know of the heap.
+   */
   static *create(heap: Heap, totalPages: number): Task<Ram | Errno> {
     if (SECTION_RECORDS_WORDS > RECORDS_BLOCK_WORDS || MAGAZINES_WORDS > MAGAZINES_BLOCK_WORDS)
       bug("Cannot lay out the RAM's tables: raise their blocks");
@@ -111,7 +121,9 @@ export class Ram {
   /** In a further thread, with the handles of the machine's sections. */
   static *attach(heap: Heap, handles: readonly RamSectionHandle[]): Task<Ram> {
     const core = yield* heap.singleton(RamCore, () =>
-      bug("Cannot attach to the RAM: the machine has none; attach with the handle of a whole machine"),
+      bug(
+        "Cannot attach to the RAM: the machine has none; attach with the handle of a whole machine",
+      ),
     );
     const ram = new Ram(core);
     for (const handle of handles) ram.#sections.adopt(handle);
@@ -124,17 +136,25 @@ export class Ram {
     return this.#sections.known().map(({ handle }) => handle);
   }
 
-  /** Whether this thread has all of the section that begins at `basePfn`, or there is none any more. */
+  /**
+   * Whether this thread has all of the section that begins at `basePfn`, or there is none any more.
+   */
   isSectionHere(basePfn: number): boolean {
     return this.#sections.isHere(basePfn);
   }
 
-  /** Pages of the section that begins at `basePfn`, also where this thread has not been given it. The section is in use, so it stays. */
+  /**
+   * Pages of the section that begins at `basePfn`, also where this thread has not been given it.
+   * The section is in use, so it stays.
+   */
   sectionPages(basePfn: number): number {
     return this.#sections.pagesAt(basePfn);
   }
 
-  /** Called when this thread needs a section that it was not given, or not in its present length: may adopt what arrives meanwhile. */
+  /**
+   * Called when this thread needs a section that it was not given, or not in its present length:
+   * may adopt what arrives meanwhile.
+   */
   set receiveSections(receive: Receiver | undefined) {
     this.#sections.receive = receive;
   }
@@ -150,7 +170,8 @@ export class Ram {
   }
 
   /**
-   * As `allocFrame`, for code that is no task: 0 may also mean that the thread's magazine is empty, then ask `allocFrame`.
+   * As `allocFrame`, for code that is no task: 0 may also mean that the thread's magazine is empty,
+   * then ask `allocFrame`.
    *
    * @stepped
    */
@@ -169,9 +190,13 @@ export class Ram {
     yield* access(this.memory, "alloc", frameWord(pfn, 0), FRAME_WORDS, "frame");
   }
 
-  /** As `pagePut`, for code that is no task, of a frame that it has just taken by `allocFrameAtHand`: the place from which it came is free. */
+  /**
+   * As `pagePut`, for code that is no task, of a frame that it has just taken by
+   * `allocFrameAtHand`: the place from which it came is free.
+   */
   pagePutAtHand(pfn: number): void {
-    if (this.pagePut(pfn) !== DONE) bug(`frame ${pfn} does not fit into the magazine that it came from`);
+    if (this.pagePut(pfn) !== DONE)
+      bug(`frame ${pfn} does not fit into the magazine that it came from`);
   }
 
   /** What an explorer takes for it. */
@@ -188,15 +213,21 @@ export class Ram {
   }
 
   /**
-   * The first of `pages` frames in a row, each with a count of 1 of its own, or 0: also when so many are free but not in one aligned block of the
-   * next power of two.
+   * The first of `pages` frames in a row, each with a count of 1 of its own, or 0: also when so
+   * many are free but not in one aligned block of the next power of two.
    */
   *allocRun(pages: number, zeroed: boolean): Task<number> {
     if (!Number.isInteger(pages) || pages <= 0)
       bug(`Cannot allocate a run of ${pages} frames: ask for a whole number of at least 1`);
     const startPfn = yield* this.#allocator.takeRun(pages);
     if (startPfn === 0) return 0;
-    yield* access(this.memory, "alloc", frameWord(startPfn + pages - 1, 0), pages * FRAME_WORDS, "frames");
+    yield* access(
+      this.memory,
+      "alloc",
+      frameWord(startPfn + pages - 1, 0),
+      pages * FRAME_WORDS,
+      "frames",
+    );
     const section = this.section(startPfn);
     for (let pfn = startPfn; pfn < startPfn + pages; pfn++) this.#handOut(section, pfn, zeroed);
     return startPfn;
@@ -224,8 +255,9 @@ export class Ram {
   }
 
   /**
-   * References, pins included: a number that was true a moment ago, but who holds the only reference reads 1. Of a frame of a user's buffer: those of
-   * all its frames, here and in the functions below.
+   * References, pins included: a number that was true a moment ago, but who holds the only
+   * reference reads 1. Of a frame of a user's buffer: those of all its frames, here and in the
+   * functions below.
    *
    * @stepped frame count
    */
@@ -256,8 +288,9 @@ export class Ram {
   }
 
   /**
-   * Whether one page-table entry, the asker's, has a frame of private memory: it has one reference, or pins (a frame is pinned only for its sole entry, and
-   * fork shares no pinned frame). May say no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
+   * Whether one page-table entry, the asker's, has a frame of private memory: it has one reference,
+   * or pins (a frame is pinned only for its sole entry, and fork shares no pinned frame). May say
+   * no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
    */
   *pageIsSole(pfn: number): Task<boolean> {
     return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
@@ -269,7 +302,10 @@ export class Ram {
     return doneBoolean(this.#pins(pfn) > 0);
   }
 
-  /** Where the frame lies. Throws HmmError ENXIO for no frame, BufferNotHere (sections.ts) if this thread cannot reach it now. */
+  /**
+   * Where the frame lies. Throws HmmError ENXIO for no frame, BufferNotHere (sections.ts) if this
+   * thread cannot reach it now.
+   */
   section(pfn: number): RamSection {
     return this.#sections.of(pfn);
   }
@@ -279,17 +315,35 @@ export class Ram {
     return this.section(pfn).wordIndex(pfn);
   }
 
-  /** Copies a page with plain accesses. Who calls it keeps writers away from both, and holds a reference of both. */
+  /**
+   * Copies a page with plain accesses. Who calls it keeps writers away from both, and holds a
+   * reference of both.
+   */
   copyFrame(fromPfn: number, toPfn: number): Task<void> {
-    return copyPage(this.memory, this.section(fromPfn), fromPfn, this.section(toPfn), toPfn, "read");
+    return copyPage(
+      this.memory,
+      this.section(fromPfn),
+      fromPfn,
+      this.section(toPfn),
+      toPfn,
+      "read",
+    );
   }
 
   /**
-   * As `copyFrame`, without a reference of the frame that is read: it may be freed and reused meanwhile. The caller finds that out afterwards (a range that
-   * is not valid any more), and then throws the copy away.
+   * As `copyFrame`, without a reference of the frame that is read: it may be freed and reused
+   * meanwhile. The caller finds that out afterwards (a range that is not valid any more), and then
+   * throws the copy away.
    */
   copyUnheldFrame(fromPfn: number, toPfn: number): Task<void> {
-    return copyPage(this.memory, this.section(fromPfn), fromPfn, this.section(toPfn), toPfn, "peek");
+    return copyPage(
+      this.memory,
+      this.section(fromPfn),
+      fromPfn,
+      this.section(toPfn),
+      toPfn,
+      "peek",
+    );
   }
 
   zeroFrame(pfn: number): void {
@@ -297,8 +351,9 @@ export class Ram {
   }
 
   /**
-   * A user's own buffer becomes a section, in place; whole pages only, a rest at the end stays outside. Frame numbers are kept for `maxPages`,
-   * or what a growable buffer can grow to. Returns the first frame, or EINVAL (no shared buffer, less than a page), EEXIST (added before: see
+   * A user's own buffer becomes a section, in place; whole pages only, a rest at the end stays
+   * outside. Frame numbers are kept for `maxPages`, or what a growable buffer can grow to. Returns
+   * the first frame, or EINVAL (no shared buffer, less than a page), EEXIST (added before: see
    * `sectionOfBuffer`), ENOMEM.
    */
   *addSection(buffer: SharedArrayBuffer, maxPages?: number): Task<number> {
@@ -313,7 +368,10 @@ export class Ram {
     return this.#sections.ofBuffer(buffer)?.basePfn ?? 0;
   }
 
-  /** The section's memory has grown to the length of `buffer` (a WebAssembly.Memory has a new buffer object then). EINVAL if it may not. */
+  /**
+   * The section's memory has grown to the length of `buffer` (a WebAssembly.Memory has a new buffer
+   * object then). EINVAL if it may not.
+   */
   *extendSection(basePfn: number, buffer: SharedArrayBuffer): Task<Errno> {
     const section = yield* this.#sections.extend(basePfn, buffer);
     if (typeof section === "number") return section;
@@ -321,12 +379,17 @@ export class Ram {
     return 0;
   }
 
-  /** Forgets a user's section; the buffer is the user's again. EBUSY while one of its frames is counted, EINVAL if there is no such section. */
+  /**
+   * Forgets a user's section; the buffer is the user's again. EBUSY while one of its frames is
+   * counted, EINVAL if there is no such section.
+   */
   removeSection(basePfn: number): Task<Errno> {
     return this.#sections.remove(basePfn);
   }
 
-  /** A section that another thread added or extended arrives here. False: it was here, or is gone. */
+  /**
+   * A section that another thread added or extended arrives here. False: it was here, or is gone.
+   */
   adoptSection(handle: RamSectionHandle): boolean {
     return this.#sections.adopt(handle);
   }
@@ -339,8 +402,9 @@ export class Ram {
   }
 
   /**
-   * From now on explored tasks 1 to `count` each take from `pages` frames of their own (frame-allocator.ts, A4). For who sets up
-   * an exploration, alone on the machine. False when there are not so many.
+   * From now on explored tasks 1 to `count` each take from `pages` frames of their own
+   * (frame-allocator.ts, A4). For who sets up an exploration, alone on the machine. False when
+   * there are not so many.
    */
   stockRows(count: number, pages: number): boolean {
     return this.#allocator.stockRows(count, pages);
@@ -373,7 +437,9 @@ export class Ram {
 
   /** Free blocks outside the threads' magazines: frame number and order. For tests and reports. */
   freeBlocks(): { pfn: number; order: number }[] {
-    return this.#allocator.freeBlocks().map(({ basePfn, page, order }) => ({ pfn: basePfn + page, order }));
+    return this.#allocator
+      .freeBlocks()
+      .map(({ basePfn, page, order }) => ({ pfn: basePfn + page, order }));
   }
 
   *#makeSections(totalPages: number): Task<Errno> {
@@ -412,7 +478,8 @@ export class Ram {
   #get(pfn: number): void {
     const counts = this.#sections.countsOf(pfn);
     const count = atomicAdd(counts.words, counts.index(pfn), 1);
-    if (count <= 0 && counts.isOwned) bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
+    if (count <= 0 && counts.isOwned)
+      bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
   }
 
   /** @stepped frame count */
@@ -435,7 +502,9 @@ export class Ram {
     return atomicSub(counts.words, counts.index(pfn), 1);
   }
 
-  /** Whether the frame, of which there were `count` references, is to be freed by who dropped one. */
+  /**
+   * Whether the frame, of which there were `count` references, is to be freed by who dropped one.
+   */
   #isFreed(pfn: number, count: number): boolean {
     if (count > 1) return false;
     if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
@@ -481,7 +550,8 @@ export class Ram {
   }
 
   /**
-   * Debug builds and explorers make what a frame held unreadable, so that a load through a stale translation shows.
+   * Debug builds and explorers make what a frame held unreadable, so that a load through a stale
+   * translation shows.
    *
    * @stepped
    */

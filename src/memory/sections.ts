@@ -1,16 +1,18 @@
 /**
  * @module memory/sections
- * Which sections the machine has and which of them this thread has been given: from a frame number to the buffer that it lies in. Not
- * which frames are free (frame-allocator.ts).
+ * Which sections the machine has and which of them this thread has been given: from a frame number
+ * to the buffer that it lies in. Not which frames are free (frame-allocator.ts).
  *
- * Frame numbers have 24 bits. A section starts at a multiple of GRANULE_PAGES, so the granule of a frame names its section. Numbers of
- * removed sections are not given out again before all others have been, and a record's serial tells a remembered section from
- * one that took its place.
+ * Frame numbers have 24 bits. A section starts at a multiple of GRANULE_PAGES, so the granule of a
+ * frame names its section. Numbers of removed sections are not given out again before all others
+ * have been, and a record's serial tells a remembered section from one that took its place.
  *
- * A section's buffers reach a thread by message only. Whoever counts, maps or unmaps frames of a user's buffer therefore needs no more than the record, which is
- * in the heap; only who reads or writes them needs the buffer itself, and does so holding no lock.
+ * A section's buffers reach a thread by message only. Whoever counts, maps or unmaps frames of a
+ * user's buffer therefore needs no more than the record, which is in the heap; only who reads or
+ * writes them needs the buffer itself, and does so holding no lock.
  *
- * Lock: ramLock around the records. A record of a section that somebody uses does not change, but for `pages`, which only rises, and its counts.
+ * Lock: ramLock around the records. A record of a section that somebody uses does not change, but
+ * for `pages`, which only rises, and its counts.
  */
 
 import { atomicLoad } from "../sync/atomics.ts";
@@ -44,7 +46,10 @@ const SECTION_LIMIT = 128;
 /** Words of all records. */
 export const SECTION_RECORDS_WORDS: number = SECTION_LIMIT * SectionRecord.sizeWords;
 
-/** A user's buffer that another thread mapped has not arrived in this thread, or not in its present length. Nothing has happened; ENXIO. */
+/**
+ * A user's buffer that another thread mapped has not arrived in this thread, or not in its present
+ * length. Nothing has happened; ENXIO.
+ */
 export class BufferNotHere extends HmmError {
   /** First frame of its section. */
   readonly basePfn: number;
@@ -76,7 +81,9 @@ export class Sections {
   readonly #recordsAt: number;
   readonly #byGranule: (RamSection | undefined)[] = [];
   #lastUnreached: UnreachedSection | undefined;
-  /** Called when this thread needs a section that it was not given, or not in its present length. */
+  /**
+   * Called when this thread needs a section that it was not given, or not in its present length.
+   */
   receive: Receiver | undefined;
 
   constructor(memory: SharedMemory, lock: Spinlock, recordsAt: number) {
@@ -85,12 +92,18 @@ export class Sections {
     this.#recordsAt = recordsAt;
   }
 
-  /** The section of a frame. Throws HmmError ENXIO for a frame that does not exist, BufferNotHere where its section cannot be had in this thread now. */
+  /**
+   * The section of a frame. Throws HmmError ENXIO for a frame that does not exist, BufferNotHere
+   * where its section cannot be had in this thread now.
+   */
   of(pfn: number): RamSection {
     return this.#reached(pfn) ?? this.#receive(pfn);
   }
 
-  /** Where references to the frame are counted: known for every frame that exists, whether this thread has its buffer or not. Throws HmmError ENXIO for others. */
+  /**
+   * Where references to the frame are counted: known for every frame that exists, whether this
+   * thread has its buffer or not. Throws HmmError ENXIO for others.
+   */
   countsOf(pfn: number): FrameCounts {
     const section = this.#reached(pfn);
     if (section !== undefined) return section.counts;
@@ -98,13 +111,19 @@ export class Sections {
     return record.kind === SECTION_USER ? counts : this.#receive(pfn).counts;
   }
 
-  /** Pages of the section that begins at `basePfn`, which is in use and so stays; they may become more. Throws HmmError ENXIO where there is none. */
+  /**
+   * Pages of the section that begins at `basePfn`, which is in use and so stays; they may become
+   * more. Throws HmmError ENXIO where there is none.
+   */
   pagesAt(basePfn: number): number {
     const recordAt = this.#reached(basePfn)?.handle.recordAt ?? this.#unreached(basePfn).record.at;
     return this.#memory.words[recordAt + SectionRecord.offset.pages]! >>> 0;
   }
 
-  /** Whether this thread has all of the section that begins at `basePfn`; true also when there is none any more. */
+  /**
+   * Whether this thread has all of the section that begins at `basePfn`; true also when there is
+   * none any more.
+   */
   isHere(basePfn: number): boolean {
     const record = this.#recordOf(basePfn);
     return record === undefined || this.#reachedNow(basePfn + record.pages - 1) !== undefined;
@@ -129,11 +148,15 @@ export class Sections {
     return this.known().find((section) => section.buffer === buffer && this.#isCurrent(section));
   }
 
-  /** This thread can use the section from now on. False: it could before, or the section has been removed meanwhile. */
+  /**
+   * This thread can use the section from now on. False: it could before, or the section has been
+   * removed meanwhile.
+   */
   adopt(handle: RamSectionHandle): boolean {
     const record = SectionRecord.at(this.#memory, handle.recordAt);
     const { words } = this.#memory;
-    // Before the serial is looked at, which is another one if the record has been freed, and perhaps used again: without ramLock nothing else tells.
+    // Before the serial is looked at, which is another one if the record has been freed, and
+    // perhaps used again: without ramLock nothing else tells.
     const recordPages = atomicLoad(words, record.at + SectionRecord.offset.pages) >>> 0;
     const reservedPages = atomicLoad(words, record.at + SectionRecord.offset.reservedPages) >>> 0;
     if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
@@ -146,10 +169,15 @@ export class Sections {
     return true;
   }
 
-  /** A section of a new buffer: the page of zeros, or RAM. ENOMEM when the host or the frame numbers have no room. */
+  /**
+   * A section of a new buffer: the page of zeros, or RAM. ENOMEM when the host or the frame numbers
+   * have no room.
+   */
   *make(kind: SectionKind, pages: number): Task<RamSection | Errno> {
     const buffer = tryMake(pages * PAGE_BYTES);
-    return buffer === undefined ? ENOMEM : yield* this.#add(kind, buffer, { pages, reservedPages: pages });
+    return buffer === undefined
+      ? ENOMEM
+      : yield* this.#add(kind, buffer, { pages, reservedPages: pages });
   }
 
   /** A section of a user's buffer. EINVAL, EEXIST, ENOMEM: see Ram.addSection. */
@@ -160,14 +188,18 @@ export class Sections {
     return yield* this.#add(SECTION_USER, buffer, measured);
   }
 
-  /** The same user's section, longer: it only ever grows, and not past the numbers kept for it. EINVAL otherwise. */
+  /**
+   * The same user's section, longer: it only ever grows, and not past the numbers kept for it.
+   * EINVAL otherwise.
+   */
   *extend(basePfn: number, buffer: SharedArrayBuffer): Task<RamSection | Errno> {
     const measured = measureBuffer(buffer, undefined);
     if (typeof measured === "number") return measured;
     yield* this.#lock.lock();
     const record = this.#recordOf(basePfn);
     const { pages } = measured;
-    const fits = record?.kind === SECTION_USER && pages >= record.pages && pages <= record.reservedPages;
+    const fits =
+      record?.kind === SECTION_USER && pages >= record.pages && pages <= record.reservedPages;
     if (fits) record.pages = pages;
     yield* this.#lock.unlock();
     if (!fits) return EINVAL;
@@ -175,7 +207,10 @@ export class Sections {
     return this.of(basePfn);
   }
 
-  /** Frees the record and the numbers of a user's section; what threads remember of it is stale from now on. EINVAL, EBUSY: see Ram. */
+  /**
+   * Frees the record and the numbers of a user's section; what threads remember of it is stale from
+   * now on. EINVAL, EBUSY: see Ram.
+   */
   *remove(basePfn: number): Task<Errno> {
     yield* this.#lock.lock();
     const record = this.#recordOf(basePfn);
@@ -190,7 +225,11 @@ export class Sections {
   }
 
   /** What may fail is made outside the lock: then nothing else has happened. */
-  *#add(kind: SectionKind, buffer: SharedArrayBuffer, { pages, reservedPages }: BufferPages): Task<RamSection | Errno> {
+  *#add(
+    kind: SectionKind,
+    buffer: SharedArrayBuffer,
+    { pages, reservedPages }: BufferPages,
+  ): Task<RamSection | Errno> {
     const frames = kind === SECTION_USER ? undefined : tryMake(frameTableBytes(reservedPages));
     if (kind !== SECTION_USER && frames === undefined) return ENOMEM;
     yield* this.#lock.lock();
@@ -211,10 +250,12 @@ export class Sections {
     const records = this.#records();
     const free = records.find((record) => record.kind === SECTION_NONE);
     if (free === undefined) return undefined;
-    // From where the newest section ended: so a removed one's numbers rest for as long as there are others.
+    // From where the newest section ended: so a removed one's numbers rest for as long as there are
+    // others.
     const newest = records.reduce((a, b) => (b.born > a.born ? b : a));
     const basePfn =
-      findHole(records, reservedPages, newest.basePfn + newest.reservedPages) ?? findHole(records, reservedPages, 0);
+      findHole(records, reservedPages, newest.basePfn + newest.reservedPages) ??
+      findHole(records, reservedPages, 0);
     if (basePfn === undefined) return undefined;
     free.basePfn = basePfn;
     free.reservedPages = reservedPages;
@@ -224,7 +265,9 @@ export class Sections {
 
   /** The record of a section by its first frame, or undefined. Holding ramLock. */
   #recordOf(basePfn: number): SectionRecord | undefined {
-    return this.#records().find((record) => record.kind !== SECTION_NONE && record.basePfn === basePfn);
+    return this.#records().find(
+      (record) => record.kind !== SECTION_NONE && record.basePfn === basePfn,
+    );
   }
 
   #records(): SectionRecord[] {
@@ -236,18 +279,24 @@ export class Sections {
   /** The section of a frame if this thread has it, that far. */
   #reached(pfn: number): RamSection | undefined {
     const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
-    return section !== undefined && pfn - section.basePfn < section.pages && this.#isCurrent(section)
+    return section !== undefined &&
+      pfn - section.basePfn < section.pages &&
+      this.#isCurrent(section)
       ? section
       : undefined;
   }
 
   #isCurrent(section: RamSection): boolean {
-    return this.#memory.words[section.handle.recordAt + SectionRecord.offset.serial]! >>> 0 === section.handle.serial;
+    return (
+      this.#memory.words[section.handle.recordAt + SectionRecord.offset.serial]! >>> 0 ===
+      section.handle.serial
+    );
   }
 
   #receive(pfn: number): RamSection {
     const { basePfn } = this.#recordOfFrame(pfn);
-    if (this.#reachedNow(pfn) === undefined) this.receive?.(() => this.#reachedNow(pfn) !== undefined);
+    if (this.#reachedNow(pfn) === undefined)
+      this.receive?.(() => this.#reachedNow(pfn) !== undefined);
     const section = this.#reached(pfn);
     if (section === undefined) throw new BufferNotHere(basePfn);
     return section;
@@ -260,7 +309,10 @@ export class Sections {
     return this.#reached(pfn);
   }
 
-  /** The record of a frame whose section this thread has not. Frames come one after the other when a mapping goes: the last record is looked at first. */
+  /**
+   * The record of a frame whose section this thread has not. Frames come one after the other when a
+   * mapping goes: the last record is looked at first.
+   */
   #unreached(pfn: number): UnreachedSection {
     const last = this.#lastUnreached;
     if (last !== undefined && last.record.serial === last.serial) {
@@ -274,7 +326,8 @@ export class Sections {
 
   #recordOfFrame(pfn: number): SectionRecord {
     const record = this.#records().find(
-      ({ kind, basePfn, pages }) => kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
+      ({ kind, basePfn, pages }) =>
+        kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
     );
     if (record !== undefined) return record;
     throw new HmmError(
@@ -285,9 +338,18 @@ export class Sections {
   }
 }
 
-/** Lowest multiple of a granule from `fromPfn` on at which `pages` frame numbers are free, or undefined. */
-function findHole(records: readonly SectionRecord[], pages: number, fromPfn: number): number | undefined {
-  const taken = records.filter(({ kind }) => kind !== SECTION_NONE).toSorted((a, b) => a.basePfn - b.basePfn);
+/**
+ * Lowest multiple of a granule from `fromPfn` on at which `pages` frame numbers are free, or
+ * undefined.
+ */
+function findHole(
+  records: readonly SectionRecord[],
+  pages: number,
+  fromPfn: number,
+): number | undefined {
+  const taken = records
+    .filter(({ kind }) => kind !== SECTION_NONE)
+    .toSorted((a, b) => a.basePfn - b.basePfn);
   let start = roundUpGranule(fromPfn);
   for (const { basePfn, reservedPages } of taken) {
     if (basePfn >= start + pages) break;
@@ -305,8 +367,14 @@ interface BufferPages {
   readonly reservedPages: number;
 }
 
-/** What a user's buffer offers: pages that are there, and pages that it may grow to. EINVAL for what cannot be a section. */
-function measureBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): BufferPages | Errno {
+/**
+ * What a user's buffer offers: pages that are there, and pages that it may grow to. EINVAL for what
+ * cannot be a section.
+ */
+function measureBuffer(
+  buffer: SharedArrayBuffer,
+  maxPages: number | undefined,
+): BufferPages | Errno {
   if (!(buffer instanceof SharedArrayBuffer)) return EINVAL;
   const pages = Math.floor(buffer.byteLength / PAGE_BYTES);
   const ownMaxPages = buffer.growable ? Math.floor(buffer.maxByteLength / PAGE_BYTES) : pages;

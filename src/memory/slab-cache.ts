@@ -1,16 +1,21 @@
 /**
  * @module memory/slab-cache
- * The objects of one struct (Bonwick, "The Slab Allocator", 1994; Linux `mm/slub.c`): pages cut into equal slots, a free list through
- * the slots that are free, and enough written into them to catch whoever uses one after freeing it.
+ * The objects of one struct (Bonwick, "The Slab Allocator", 1994; Linux `mm/slub.c`): pages cut
+ * into equal slots, a free list through the slots that are free, and enough written into them to
+ * catch whoever uses one after freeing it.
  *
  *     slab:  Slab header | HEADER object ... | HEADER object ... | slots never used yet
  *
- *   C1  A slot's HEADER word is tag | LIVE while it is allocated and tag | FREE once it was freed (poison.ts). It changes under slabLock.
- *   C2  A free slot is POISON_FREE throughout, but for its first word: the next free slot, xor POISON_FREE, so that the last
- *       one of a list is poison throughout and a link is no pointer to who reads it by mistake.
- *   C3  A slab with a free slot is in `partial`, one without is in no list. At most one slab of a cache is empty; further ones go back to
- *       the page allocator. So a cache's memory is judged by the objects that live, not by the pages that it holds.
- *   C4  Memory once of a slab stays readable for ever, so that a check of a stale pointer reads words, not nothing.
+ *   C1  A slot's HEADER word is tag | LIVE while it is allocated and tag | FREE once it was
+ *       freed (poison.ts). It changes under slabLock.
+ *   C2  A free slot is POISON_FREE throughout, but for its first word: the next free slot, xor
+ *       POISON_FREE, so that the last one of a list is poison throughout and a link is no pointer
+ *       to who reads it by mistake.
+ *   C3  A slab with a free slot is in `partial`, one without is in no list. At most one slab of a
+ *       cache is empty; further ones go back to the page allocator. So a cache's memory is judged
+ *       by the objects that live, not by the pages that it holds.
+ *   C4  Memory once of a slab stays readable for ever, so that a check of a stale pointer reads
+ *       words, not nothing.
  *
  * Lock: slabLock, one for each cache; heapLock is taken inside it.
  */
@@ -99,7 +104,9 @@ function shapeOf(info: StructInfo): SlabShape {
   while (slabOrder < SLAB_ORDER_MAX && slotsIn(slabOrder, strideWords) < SLOTS_WANTED) slabOrder++;
   const slotsPerSlab = slotsIn(slabOrder, strideWords);
   if (slotsPerSlab === 0)
-    bug(`Cannot make a cache for ${info.name}: ${info.sizeWords} words do not fit a slab; use allocWords`);
+    bug(
+      `Cannot make a cache for ${info.name}: ${info.sizeWords} words do not fit a slab; use allocWords`,
+    );
   return { strideWords, slabOrder, slotsPerSlab };
 }
 
@@ -129,8 +136,11 @@ export class SlabCache {
   /** Fills a zeroed record of CACHE_RECORD_WORDS words. Before anyone else can find it. */
   static format(memory: SharedMemory, info: StructInfo, recordAt: number): void {
     if (info.embedded)
-      bug(`Cannot make a cache for ${info.name}: it is only ever part of other structs; allocate those`);
-    if (CacheRecord.sizeWords > CACHE_RECORD_WORDS) bug("Cannot keep a slab cache's record: raise CACHE_RECORD_WORDS");
+      bug(
+        `Cannot make a cache for ${info.name}: it is only ever part of other structs; allocate those`,
+      );
+    if (CacheRecord.sizeWords > CACHE_RECORD_WORDS)
+      bug("Cannot keep a slab cache's record: raise CACHE_RECORD_WORDS");
     const record = CacheRecord.at(memory, recordAt);
     const shape = shapeOf(info);
     record.lock.init();
@@ -141,7 +151,10 @@ export class SlabCache {
     record.slotsPerSlab = shape.slotsPerSlab;
   }
 
-  /** Objects alive, as a number that was true a moment ago. Of any cache's record, also of structs that this thread has not loaded. */
+  /**
+   * Objects alive, as a number that was true a moment ago. Of any cache's record, also of structs
+   * that this thread has not loaded.
+   */
   static liveOf(memory: SharedMemory, recordAt: number): { live: number; sizeWords: number } {
     const { live, sizeWords } = CacheRecord.at(memory, recordAt);
     return { live, sizeWords };
@@ -176,18 +189,20 @@ export class SlabCache {
   }
 
   /**
-   * Frees an object for a task whose allocations come from arenas (arenas.ts, N2): poisoned and off the books, never handed out again.
-   * One step of an exploration, so no lock.
+   * Frees an object for a task whose allocations come from arenas (arenas.ts, N2): poisoned and off
+   * the books, never handed out again. One step of an exploration, so no lock.
    */
   *quarantine(at: number): Task<void> {
     const { memory, info } = this;
     yield* access(memory, "free", at, info.sizeWords, info.name);
     this.#slabOf(at);
     const header = memory.words[at - HEADER_WORDS]!;
-    if (header !== (info.tag | HEADER_LIVE)) throwBadObject(info.name, info.tag, at, header, "free");
+    if (header !== (info.tag | HEADER_LIVE))
+      throwBadObject(info.name, info.tag, at, header, "free");
     memory.words[at - HEADER_WORDS] = info.tag | HEADER_FREE;
     memory.words.fill(POISON_FREE, at, at + info.sizeWords);
-    // Past the watch over plain accesses: a quarantine's books are an explorer's affair, and nobody else looks at them meanwhile.
+    // Past the watch over plain accesses: a quarantine's books are an explorer's affair, and nobody
+    // else looks at them meanwhile.
     memory.words[this.#record.at + CacheRecord.offset.live]!--;
   }
 
@@ -196,7 +211,8 @@ export class SlabCache {
     const page = yield* this.#pages.alloc(this.#shape.slabOrder, KIND_SLAB);
     if (page === 0) return 0;
     const at = page * HEAP_PAGE_WORDS;
-    this.memory.words.fill(0, at, at + Slab.sizeWords); // the page's last owner may have left poison
+    // the page's last owner may have left poison
+    this.memory.words.fill(0, at, at + Slab.sizeWords);
     const slab = Slab.at(this.memory, at);
     slab.cache = this.#record.at;
     this.#record.partial.add(slab.node);
@@ -207,7 +223,8 @@ export class SlabCache {
 
   /** A slot of a slab that has one. Holding slabLock. */
   #take(slab: Slab): number {
-    // Another thread may have grown the heap, and the slab may begin before the end of this thread's view and end after it.
+    // Another thread may have grown the heap, and the slab may begin before the end of this
+    // thread's view and end after it.
     this.memory.ensure(slab.at + HEAP_PAGE_WORDS * 2 ** this.#shape.slabOrder);
     const { words } = this.memory;
     let at = slab.firstFree;
@@ -226,7 +243,10 @@ export class SlabCache {
     return at;
   }
 
-  /** Returns true when the slab became empty and was taken out of the cache: the caller frees its pages. Holding slabLock. */
+  /**
+   * Returns true when the slab became empty and was taken out of the cache: the caller frees its
+   * pages. Holding slabLock.
+   */
   #put(slab: Slab, at: number): boolean {
     const { words } = this.memory;
     words[at - HEADER_WORDS] = this.info.tag | HEADER_FREE;
@@ -248,14 +268,18 @@ export class SlabCache {
     for (let i = 1; i < this.info.sizeWords; i++) {
       if (this.memory.words[at + i] === POISON_FREE) continue;
       const name =
-        this.info.fields.find((field) => i >= field.offset && i < field.offset + field.words)?.name ?? `word ${i}`;
+        this.info.fields.find((field) => i >= field.offset && i < field.offset + field.words)
+          ?.name ?? `word ${i}`;
       bug(
         `Cannot reuse ${this.info.name} at ${formatPointer(at)}: "${name}" was written after it was freed; keep a reference while using it`,
       );
     }
   }
 
-  /** The slab that a pointer handed to `free` lies in; throws when there is none of this cache or no slot starts there. */
+  /**
+   * The slab that a pointer handed to `free` lies in; throws when there is none of this cache or no
+   * slot starts there.
+   */
   #slabOf(at: number): Slab {
     const page = Math.floor(at / HEAP_PAGE_WORDS);
     const kind = this.#pages.kindOf(page);
@@ -266,7 +290,10 @@ export class SlabCache {
       const offset = at - slabAt - FIRST_SLOT;
       // Without slabLock: it only rises, so a slot that was ever handed out is below it.
       const carved = atomicLoad(this.memory.words, slabAt + Slab.offset.carved);
-      const isSlot = offset >= 0 && offset % this.#shape.strideWords === 0 && offset / this.#shape.strideWords < carved;
+      const isSlot =
+        offset >= 0 &&
+        offset % this.#shape.strideWords === 0 &&
+        offset / this.#shape.strideWords < carved;
       if (slab.cache === this.#record.at && isSlot) return slab;
     }
     return bug(
@@ -282,7 +309,10 @@ function dropSlab(record: CacheRecord, slab: Slab): void {
   record.emptySlabs--;
 }
 
-/** Gives a cache's empty slab back to the page allocator. Returns whether it had one. Of any cache's record, as `liveOf`. */
+/**
+ * Gives a cache's empty slab back to the page allocator. Returns whether it had one. Of any cache's
+ * record, as `liveOf`.
+ */
 export function* shrinkCache(pages: HeapPages, recordAt: number): Task<boolean> {
   const record = CacheRecord.at(pages.memory, recordAt);
   let found: Slab | undefined;

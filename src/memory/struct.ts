@@ -1,14 +1,17 @@
 /**
  * @module memory/struct
- * Layouts of the kernel heap as data: a struct is a table of fields (name, word offset, kind, what guards it), from which come the
- * view classes that all code uses and the tables of the documents. Not the allocator (heap.ts), and not how a field is ordered
- * against other threads: a plain field is read and written with plain 32-bit accesses under the guard that its table names;
- * whatever needs more is an embedded primitive of sync/.
+ * Layouts of the kernel heap as data: a struct is a table of fields (name, word offset, kind, what
+ * guards it), from which come the view classes that all code uses and the tables of the documents.
+ * Not the allocator (heap.ts), and not how a field is ordered against other threads: a plain field
+ * is read and written with plain 32-bit accesses under the guard that its table names; whatever
+ * needs more is an embedded primitive of sync/.
  *
- *   S1  A pointer is a word index into the heap; 0 is null. A pointer that was read from shared memory becomes usable through
- *       `Struct.at`, which makes sure that this thread's view of the heap reaches as far as the object does.
+ *   S1  A pointer is a word index into the heap; 0 is null. A pointer that was read from shared
+ *       memory becomes usable through `Struct.at`, which makes sure that this thread's view of the
+ *       heap reaches as far as the object does.
  *   S2  A view is two numbers' worth of state and owns nothing: it keeps nothing alive.
- *   S3  In debug builds `at` reads the object's header: a freed object, a foreign pointer or an object of another struct throws.
+ *   S3  In debug builds `at` reads the object's header: a freed object, a foreign pointer or an
+ *       object of another struct throws.
  */
 
 import { bug } from "../sync/errors.ts";
@@ -38,7 +41,10 @@ export type FieldKind = "u32" | "i32" | "pointer" | "array" | "embedded";
 
 /** A view as its accessors see it. */
 interface Parts extends StructView {
-  /** Embedded primitives that this view has been asked for, by number of the field: making one takes longer than most of what is done with it. */
+  /**
+   * Embedded primitives that this view has been asked for, by number of the field: making one takes
+   * longer than most of what is done with it.
+   */
   parts: unknown[] | undefined;
 }
 
@@ -73,8 +79,8 @@ export type FieldTable<T extends StructView> = { readonly [K in FieldNames<T>]: 
 
 export interface StructOptions {
   /**
-   * The struct is only ever part of another one and has no header of its own. `at` then checks for poison instead, and it may be
-   * embedded with `embed(Struct, ...)`. Default false.
+   * The struct is only ever part of another one and has no header of its own. `at` then checks for
+   * poison instead, and it may be embedded with `embed(Struct, ...)`. Default false.
    */
   readonly embedded?: boolean;
 }
@@ -91,7 +97,10 @@ export interface StructInfo {
 /** A layout of the kernel heap: {@link Struct.at} makes a view of an object from its pointer. */
 export interface Struct<T extends StructView> extends StructInfo {
   readonly offset: { readonly [K in FieldNames<T>]: number };
-  /** The view of the object at `pointer`. Throws AssertionFailure on null, and in debug builds on anything but a live object (S3). */
+  /**
+   * The view of the object at `pointer`. Throws AssertionFailure on null, and in debug builds on
+   * anything but a live object (S3).
+   */
   at(memory: SharedMemory, pointer: number): T;
   /** From the pointer of an embedded field to its object (Linux: container_of). */
   containerOf(fieldPointer: number, field: FieldNames<T>): number;
@@ -103,7 +112,10 @@ export interface Embeddable<P> {
   new (memory: SharedMemory, at: number, lockedBy?: LockClass): P;
 }
 
-/** Unsigned field, 0..2^32-1. `guardedBy` names the lock (or "const": set before the object is published). */
+/**
+ * Unsigned field, 0..2^32-1. `guardedBy` names the lock (or "const": set before the object is
+ * published).
+ */
 export function u32(guardedBy: string, note: string): Field<number> {
   return {
     kind: "u32",
@@ -148,7 +160,10 @@ function signedField(kind: FieldKind, guardedBy: string, note: string): Field<nu
   };
 }
 
-/** `words` consecutive words inside the object. Indices are checked: a wrong one would reach the neighbour. */
+/**
+ * `words` consecutive words inside the object. Indices are checked: a wrong one would reach the
+ * neighbour.
+ */
 export class WordArray {
   readonly memory: SharedMemory;
   /** Word index of element 0, for code that indexes `memory.words` itself. */
@@ -194,7 +209,10 @@ export function array(words: number, guardedBy: string, note: string): Field<Wor
   };
 }
 
-/** A primitive (its own words are guarded by its own rules). `lockClassName` is the name in sync/lock-order.ts for locks. */
+/**
+ * A primitive (its own words are guarded by its own rules). `lockClassName` is the name in
+ * sync/lock-order.ts for locks.
+ */
 export function embed<P>(Primitive: Embeddable<P>, note: string, lockClassName?: string): Field<P> {
   const lockedBy = lockClassName === undefined ? undefined : lockClass(lockClassName);
   return {
@@ -213,8 +231,13 @@ export function embed<P>(Primitive: Embeddable<P>, note: string, lockClassName?:
 }
 
 /** A struct that was declared with `embedded: true`, as a field of another one. */
-export function embedStruct<V extends StructView>(inner: Struct<V>, guardedBy: string, note: string): Field<V> {
-  if (!inner.embedded) bug(`Cannot embed ${inner.name}: it is a struct of its own; declare it embedded`);
+export function embedStruct<V extends StructView>(
+  inner: Struct<V>,
+  guardedBy: string,
+  note: string,
+): Field<V> {
+  if (!inner.embedded)
+    bug(`Cannot embed ${inner.name}: it is a struct of its own; declare it embedded`);
   return {
     kind: "embedded",
     words: inner.sizeWords,
@@ -240,14 +263,20 @@ function layOut(fields: readonly (readonly [string, Field<unknown>])[]): FieldIn
 }
 
 /**
- * Declares a struct. Field order is the order in `fields`. Names are unique in a program: allocators, debug checks and other
- * threads find a struct by its name.
+ * Declares a struct. Field order is the order in `fields`. Names are unique in a program:
+ * allocators, debug checks and other threads find a struct by its name.
  */
-export function struct<T extends StructView>(name: string, fields: FieldTable<T>, options?: StructOptions): Struct<T> {
-  if (structs.has(name)) bug(`Cannot declare struct ${name}: it exists already; choose another name`);
+export function struct<T extends StructView>(
+  name: string,
+  fields: FieldTable<T>,
+  options?: StructOptions,
+): Struct<T> {
+  if (structs.has(name))
+    bug(`Cannot declare struct ${name}: it exists already; choose another name`);
   const tag = structTag(name);
   for (const other of structs.values()) {
-    if (other.tag === tag) bug(`Cannot declare struct ${name}: its tag is that of ${other.name}; choose another name`);
+    if (other.tag === tag)
+      bug(`Cannot declare struct ${name}: its tag is that of ${other.name}; choose another name`);
   }
   const entries = Object.entries<Field<unknown>>(fields);
   const infos = layOut(entries);
@@ -256,7 +285,8 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
   if (sizeWords === 0) bug(`Cannot declare struct ${name}: it has no fields; add one`);
   const embedded = options?.embedded === true;
 
-  // `declare`, or each field would be defined by an initializer that all structs share and that V8 therefore never inlines.
+  // `declare`, or each field would be defined by an initializer that all structs share and that V8
+  // therefore never inlines.
   class View implements Parts {
     declare readonly at: number;
     declare readonly memory: SharedMemory;
@@ -269,7 +299,10 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
   }
   entries.forEach(([fieldName, field], index) => {
     const { offset } = infos[index]!; // infos was mapped from entries
-    Object.defineProperty(View.prototype, fieldName, { ...field.accessor(offset, index), enumerable: true });
+    Object.defineProperty(View.prototype, fieldName, {
+      ...field.accessor(offset, index),
+      enumerable: true,
+    });
   });
 
   let watched: ViewClass | undefined;
@@ -281,12 +314,15 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
     embedded,
     fields: infos,
     // The one place where the table becomes the type that it was checked against by FieldTable<T>.
-    offset: Object.fromEntries(infos.map((info) => [info.name, info.offset])) as Struct<T>["offset"],
+    offset: Object.fromEntries(
+      infos.map((info) => [info.name, info.offset]),
+    ) as Struct<T>["offset"],
     at(memory, at) {
       if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
       if (at === 0) bug(`Cannot use ${name} at null: check the pointer before using it`);
       if (memory.debug) checkLive(memory, declared, at);
-      const Made = memory.plainWatch === undefined ? View : (watched ??= watchedView(View, name, infos));
+      const Made =
+        memory.plainWatch === undefined ? View : (watched ??= watchedView(View, name, infos));
       return new Made(memory, at) as StructView as T;
     },
     containerOf(fieldPointer, field) {
@@ -300,15 +336,17 @@ export function struct<T extends StructView>(name: string, fields: FieldTable<T>
 type ViewClass = new (memory: SharedMemory, at: number) => Parts;
 
 /**
- * The view whose plain fields tell the memory's plainWatch of each access. What is atomic is no plain access. A class of its own, so that
- * the views of every other machine cost nothing more.
+ * The view whose plain fields tell the memory's plainWatch of each access. What is atomic is no
+ * plain access. A class of its own, so that the views of every other machine cost nothing more.
  */
 function watchedView(View: ViewClass, structName: string, infos: readonly FieldInfo[]): ViewClass {
   class Watched extends View {}
   for (const { name, offset, kind, guardedBy } of infos) {
     if (kind === "array" || kind === "embedded" || guardedBy.startsWith("atomic")) continue;
     const label = `${structName}.${name}`;
-    const { get, set } = Object.getOwnPropertyDescriptor(View.prototype, name) as Required<Accessor<number>>; // all of these are numbers
+    const { get, set } = Object.getOwnPropertyDescriptor(View.prototype, name) as Required<
+      Accessor<number>
+    >; // all of these are numbers
     Object.defineProperty(Watched.prototype, name, {
       get(this: Parts): number {
         this.memory.plainWatch?.note(this.at + offset, false, label);
@@ -349,11 +387,23 @@ export function structOfTag(tag: number): StructInfo | undefined {
   return [...structs.values()].find((info) => info.tag === tag);
 }
 
-/** Throws the error for an object that is not a live `structName`. `header` is what stood in front of it. */
-export function throwBadObject(structName: string, tag: number, at: number, header: number, access: string): never {
+/**
+ * Throws the error for an object that is not a live `structName`. `header` is what stood in front
+ * of it.
+ */
+export function throwBadObject(
+  structName: string,
+  tag: number,
+  at: number,
+  header: number,
+  access: string,
+): never {
   const where = `${structName} at ${formatPointer(at)}`;
   if (headerState(header) === HEADER_FREE)
-    throw new FreedObjectUse(`Cannot ${access} ${where}: it was freed; keep a reference while using it`, at);
+    throw new FreedObjectUse(
+      `Cannot ${access} ${where}: it was freed; keep a reference while using it`,
+      at,
+    );
   if (headerState(header) !== HEADER_LIVE) {
     bug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
   }
@@ -361,10 +411,15 @@ export function throwBadObject(structName: string, tag: number, at: number, head
     const found = structOfTag(headerTag(header))?.name ?? "object of another program";
     bug(`Cannot ${access} ${where}: a ${found} lives there; check the pointer's type`);
   }
-  bug(`Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`);
+  bug(
+    `Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`,
+  );
 }
 
-/** One Markdown section with a table of fields for each struct, by default all that the loaded modules declared: the source of the layout tables in the documents. */
+/**
+ * One Markdown section with a table of fields for each struct, by default all that the loaded
+ * modules declared: the source of the layout tables in the documents.
+ */
 export function describeStructs(infos: readonly StructInfo[] = [...structs.values()]): string {
   return infos.map(describeStruct).join("\n");
 }
@@ -375,6 +430,9 @@ function describeStruct(info: StructInfo): string {
       `| ${offset} | ${words} | ${name} | ${kind} | ${guardedBy} | ${note} |`,
   );
   const size = `${info.sizeWords} words${info.embedded ? ", embedded in other structs" : ""}`;
-  const head = ["| word | words | field | kind | guarded by | note |", "| --- | --- | --- | --- | --- | --- |"];
+  const head = [
+    "| word | words | field | kind | guarded by | note |",
+    "| --- | --- | --- | --- | --- | --- |",
+  ];
   return [`### ${info.name} (${size})`, "", ...head, ...rows, ""].join("\n");
 }

@@ -1,11 +1,13 @@
 /**
  * @module mm/cpu-fault
- * What the CPU's software translation asks when its cache has no answer: a walk without a lock, and a page fault when the walk finds nothing usable. The
- * walk follows Linux's fast GUP (`mm/gup.c`), the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
+ * What the CPU's software translation asks when its cache has no answer: a walk without a lock, and
+ * a page fault when the walk finds nothing usable. The walk follows Linux's fast GUP (`mm/gup.c`),
+ * the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
  *
- * The walk may run beside a munmap that frees the leaf under it (W3 of mmu/radix-table.ts): the cache noted the shootdown generation before, a leaf is flushed
- * between unlinking and freeing, and the cache looks at the generation again when it uses the answer (mmu/soft-tlb.ts). So a number read from
- * a freed leaf is used for nothing.
+ * The walk may run beside a munmap that frees the leaf under it (W3 of mmu/radix-table.ts): the
+ * cache noted the shootdown generation before, a leaf is flushed between unlinking and freeing, and
+ * the cache looks at the generation again when it uses the answer (mmu/soft-tlb.ts). So a number
+ * read from a freed leaf is used for nothing.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -29,15 +31,19 @@ import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "./vma.ts";
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
-  const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite ? FAULT_WRITE : 0);
+  const result =
+    vma === undefined
+      ? EFAULT
+      : yield* handleMmFault(machine, mm, vma, page, isWrite ? FAULT_WRITE : 0);
   yield* mm.mmapLock.upRead();
   return result;
 }
 
 /**
- * `cpuFault` as a plain function, for a fault that needs no waiting: the lock is free for readers and `faultAtHand` can do it. True: handled, look again. False: nothing has
- * happened, as always in a debug build. Most first touches end here: 0.3 us instead of the 1.2
- * that the task takes, most of them for generators and what they allocate.
+ * `cpuFault` as a plain function, for a fault that needs no waiting: the lock is free for readers
+ * and `faultAtHand` can do it. True: handled, look again. False: nothing has happened, as always in
+ * a debug build. Most first touches end here: 0.3 us instead of the 1.2 that the task takes, most
+ * of them for generators and what they allocate.
  *
  * @stepped
  */
@@ -63,16 +69,31 @@ interface Refusal {
  * Of an access to `page`, which `vma` contains if there is one; undefined when it is allowed.
  * Holding the mmap lock.
  */
-function refusalOf(machine: Machine, vma: Vma | undefined, page: number, isWrite: boolean): Refusal | undefined {
+function refusalOf(
+  machine: Machine,
+  vma: Vma | undefined,
+  page: number,
+  isWrite: boolean,
+): Refusal | undefined {
   if (vma === undefined) return { signal: "SIGSEGV", reason: "nothing is mapped there" };
-  if ((vma.flags & VM_READ) === 0) return { signal: "SIGSEGV", reason: "the mapping allows no access" };
-  if (isWrite && (vma.flags & VM_WRITE) === 0) return { signal: "SIGSEGV", reason: "the mapping is read-only" };
+  if ((vma.flags & VM_READ) === 0)
+    return { signal: "SIGSEGV", reason: "the mapping allows no access" };
+  if (isWrite && (vma.flags & VM_WRITE) === 0)
+    return { signal: "SIGSEGV", reason: "the mapping is read-only" };
   if (!isBeyondSource(machine, vma, page)) return undefined;
-  return { signal: "SIGBUS", reason: "the mapping goes on there, but the memory that it maps ends before" };
+  return {
+    signal: "SIGBUS",
+    reason: "the mapping goes on there, but the memory that it maps ends before",
+  };
 }
 
 /** As `refusalOf`, from the mappings as they are now. Takes the mmap lock for reading. */
-function* explainFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Refusal | undefined> {
+function* explainFault(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  isWrite: boolean,
+): Task<Refusal | undefined> {
   yield* mm.mmapLock.downRead();
   const refusal = refusalOf(machine, vmaOf(machine.memory, mm, page), page, isWrite);
   yield* mm.mmapLock.upRead();
@@ -85,7 +106,8 @@ const TRANSLATE_TRIES_MAX = 1_000_000;
 const NO_TRANSLATION = -1;
 
 /**
- * What the page table allows now: `pfn * 2 + TRANSLATION_WRITABLE` or `pfn * 2`, or NO_TRANSLATION. Takes no lock: see the head.
+ * What the page table allows now: `pfn * 2 + TRANSLATION_WRITABLE` or `pfn * 2`, or NO_TRANSLATION.
+ * Takes no lock: see the head.
  *
  * @stepped pte
  */
@@ -99,11 +121,18 @@ function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean)
 }
 
 /**
- * A translation for one access of a CPU thread, after a fault where there is none: what `walkForAccess` answers. To be used as the cache does (mmu/soft-tlb.ts):
- * the shootdown generation is read before, and looked at again when it is used. Throws SegmentationFault, or HmmError ENOMEM. The caller
- * holds an mm user.
+ * A translation for one access of a CPU thread, after a fault where there is none: what
+ * `walkForAccess` answers. To be used as the cache does (mmu/soft-tlb.ts): the shootdown generation
+ * is read before, and looked at again when it is used. Throws SegmentationFault, or HmmError
+ * ENOMEM. The caller holds an mm user.
  */
-export function* cpuTranslate(machine: Machine, mm: Mm, page: number, isWrite: boolean, address: number): Task<number> {
+export function* cpuTranslate(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  isWrite: boolean,
+  address: number,
+): Task<number> {
   for (let tries = 0; tries < TRANSLATE_TRIES_MAX; tries++) {
     const found = walkForAccess(machine, mm, page, isWrite);
     if (found !== NO_TRANSLATION) return found;
@@ -162,7 +191,11 @@ export class CpuTranslator implements Translator {
   /** @stepped */
   translate(page: number, write: boolean, address: number): number {
     if (page >= TASK_SIZE_PAGES) {
-      throw new SegmentationFault(address, write ? "write" : "read", "it lies beyond the highest address");
+      throw new SegmentationFault(
+        address,
+        write ? "write" : "read",
+        "it lies beyond the highest address",
+      );
     }
     const found = walkForAccess(this.#machine, this.#mm, page, write);
     if (found !== NO_TRANSLATION) return found;

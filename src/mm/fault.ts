@@ -1,44 +1,59 @@
 /**
  * @module mm/fault
- * Makes one page accessible, or says why not. Follows Linux `handle_mm_fault`, `do_anonymous_page`, `do_wp_page` and `wp_page_copy` in `mm/memory.c`. CPU threads
- * come here through cpu-fault.ts, devices through hmm's walk: both are the same kind of fault.
+ * Makes one page accessible, or says why not. Follows Linux `handle_mm_fault`, `do_anonymous_page`,
+ * `do_wp_page` and `wp_page_copy` in `mm/memory.c`. CPU threads come here through cpu-fault.ts,
+ * devices through hmm's walk: both are the same kind of fault.
  *
  * What one call does depends on the entry and the vma:
  *
- *     entry                     read                  write
- *     none, private             zero page             fresh zeroed frame
- *     none, shared              the source's frame    the source's frame, writable
- *     zero page                 (accessible)          fresh frame replaces it        [listeners told]
- *     present, not writable     (accessible)          sole user of the frame: made writable   [told if TRACKED]
- *                                                     else: copied (copy-on-write)   [listeners told]
- *     protection none           entry restored to present, then as above
+ *     entry                   read                 write
+ *     none, private           zero page            fresh zeroed frame
+ *     none, shared            the source's frame   the source's frame, writable
+ *     zero page               (accessible)         fresh frame replaces it    [listeners told]
+ *     present, not writable   (accessible)         sole user of the frame:
+ *                                                  made writable              [told if TRACKED]
+ *                                                  else: copy-on-write        [listeners told]
+ *     protection none         entry restored to present, then as above
  *
- *   F1  The caller holds the mmap lock at least for reading, and an mm user; so vmas and tables stay.
- *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the entry that was judged (P1, P3 of pte.ts); who loses gives
- *       its frame back and reports success, and the access is simply tried again.
- *   F3  "Sole user" is `Ram.pageIsSole`. An entry gets a second user only by fork (mmap lock for writing), so who is found to be sole stays so while F1 holds.
- *       Shared vmas never ask. References that are no entry's (F4) come and go: they may make somebody copy needlessly, which is harmless.
- *   F4  Judging and acting on it are one step to each other, under `pageTableLock`: (A) the sole user's entry is made writable under the lock under which
- *       it was judged; where listeners must be told first, which may wait, it is judged again after that. (B) Who copies gets a reference of the frame under
- *       the lock, looks at the entry again, and keeps the reference until the entry has been exchanged. Zap takes no such lock, so the
- *       frame may be free or another's at the get; if the entry is unchanged after it, the frame is the entry's. From the get on the frame cannot leave and come back,
- *       and every (A) sees two users and leaves the entry read-only; an (A) before the get has exchanged the entry, which the look sees.
- *       A tracked entry may have lost its right to write a moment ago (track.ts), with its last stores under way: it is flushed before its frame is copied.
+ *   F1  The caller holds the mmap lock at least for reading, and an mm user; so vmas and tables
+ *       stay.
+ *   F2  Several threads may fault on one page at once. Every change is a compare-and-swap from the
+ *       entry that was judged (P1, P3 of pte.ts); who loses gives its frame back and reports
+ *       success, and the access is simply tried again.
+ *   F3  "Sole user" is `Ram.pageIsSole`. An entry gets a second user only by fork (mmap lock for
+ *       writing), so who is found to be sole stays so while F1 holds. Shared vmas never ask.
+ *       References that are no entry's (F4) come and go: they may make somebody copy needlessly,
+ *       which is harmless.
+ *   F4  Judging and acting on it are one step to each other, under `pageTableLock`: (A) the sole
+ *       user's entry is made writable under the lock under which it was judged; where listeners
+ *       must be told first, which may wait, it is judged again after that. (B) Who copies gets a
+ *       reference of the frame under the lock, looks at the entry again, and keeps the reference
+ *       until the entry has been exchanged. Zap takes no such lock, so the frame may be free or
+ *       another's at the get; if the entry is unchanged after it, the frame is the entry's. From
+ *       the get on the frame cannot leave and come back, and every (A) sees two users and leaves
+ *       the entry read-only; an (A) before the get has exchanged the entry, which the look sees. A
+ *       tracked entry may have lost its right to write a moment ago (track.ts), with its last
+ *       stores under way: it is flushed before its frame is copied.
  *
  * Without F4:
  *
  *     thread 1                                         thread 2
  *     entry is frame 7, shared since a fork
- *                                                      child exits; madvise(DONTNEED): entry none, frame 7 free
- *                                                      stores: entry is frame 7 again, fresh, writable
+ *                                                      child exits; madvise(DONTNEED): entry none,
+ *                                                      frame 7 free stores: entry is frame 7 again,
+ *                                                      fresh, writable
  *     copies frame 7 to frame 8
  *                                                      stores once more, into frame 7
- *                                                      device tracks: entry is frame 7, read-only, as it was
+ *                                                      device tracks: entry is frame 7, read-only,
+ *                                                      as it was
  *     entry was frame 7: now frame 8                   its second store is lost
  */
 
 import { EVENT_CLEAR, EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../notifier/mmu-notifier.ts";
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange } from "../sync/atomics.ts";
 import { EFAULT, ENOMEM, type Errno } from "../sync/errno.ts";
@@ -70,16 +85,26 @@ const FRESH_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
 /** The access is a write. */
 export const FAULT_WRITE = 1;
 
-/** The caller copes with EAGAIN, which means that the handler gave the mmap lock up instead of waiting. No handler of this layer waits long enough to do so. */
+/**
+ * The caller copes with EAGAIN, which means that the handler gave the mmap lock up instead of
+ * waiting. No handler of this layer waits long enough to do so.
+ */
 export const FAULT_ALLOW_RETRY = 2;
 
 /**
- * The commonest faults without a generator: a private page that has nothing yet, its leaf there and a frame at hand in this thread's magazine. True: handled. False:
- * nothing was done, `handleMmFault` must see to it. F1, F2.
+ * The commonest faults without a generator: a private page that has nothing yet, its leaf there and
+ * a frame at hand in this thread's magazine. True: handled. False: nothing was done,
+ * `handleMmFault` must see to it. F1, F2.
  *
  * @stepped pte
  */
-export function faultAtHand(machine: Machine, mm: Mm, vmaFlags: number, page: number, isWrite: boolean): boolean {
+export function faultAtHand(
+  machine: Machine,
+  mm: Mm,
+  vmaFlags: number,
+  page: number,
+  isWrite: boolean,
+): boolean {
   const { memory, ram } = machine;
   const right = isWrite ? VM_WRITE : VM_READ;
   if ((vmaFlags & (VM_SHARED | right)) !== right) return false;
@@ -99,12 +124,19 @@ export function faultAtHand(machine: Machine, mm: Mm, vmaFlags: number, page: nu
 }
 
 /**
- * Handles a fault on `page` of `vma`. 0 = handled, or overtaken by another thread: try the access again. EFAULT: the vma does not allow the access, or it lies
- * beyond the end of the source. ENOMEM: no frame or no table. F1.
+ * Handles a fault on `page` of `vma`. 0 = handled, or overtaken by another thread: try the access
+ * again. EFAULT: the vma does not allow the access, or it lies beyond the end of the source.
+ * ENOMEM: no frame or no table. F1.
  *
  * @stepped
  */
-export function handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, flags: number): Task<Errno> {
+export function handleMmFault(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+  flags: number,
+): Task<Errno> {
   const isWrite = (flags & FAULT_WRITE) !== 0;
   return faultAtHand(machine, mm, vma.flags, page, isWrite)
     ? doneNumber(0)
@@ -112,7 +144,13 @@ export function handleMmFault(machine: Machine, mm: Mm, vma: Vma, page: number, 
 }
 
 /** @stepped pte */
-function* faultAsTask(machine: Machine, mm: Mm, vma: Vma, page: number, isWrite: boolean): Task<Errno> {
+function* faultAsTask(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+  isWrite: boolean,
+): Task<Errno> {
   if ((vma.flags & (isWrite ? VM_WRITE : VM_READ)) === 0) return EFAULT;
   const leaf = yield* leafAlloc(machine, mm.pgd, page);
   if (leaf === 0) return ENOMEM;
@@ -134,7 +172,13 @@ function* replacePte(machine: Machine, index: number, seen: number, fresh: numbe
   return atomicCompareExchange(machine.memory.words, index, seen, fresh) === seen;
 }
 
-function* faultNone(machine: Machine, vma: Vma, page: number, index: number, isWrite: boolean): Task<Errno> {
+function* faultNone(
+  machine: Machine,
+  vma: Vma,
+  page: number,
+  index: number,
+  isWrite: boolean,
+): Task<Errno> {
   const rights = isWrite ? FRESH_RIGHTS : PTE_ACCESSED;
   if ((vma.flags & VM_SHARED) === 0) {
     if (isWrite) return yield* installFresh(machine, index, 0, rights);
@@ -145,7 +189,8 @@ function* faultNone(machine: Machine, vma: Vma, page: number, index: number, isW
   const pfn = yield* sharedFrame(machine, vma, offset);
   if (pfn === SHMEM_BEYOND_END) return EFAULT;
   if (pfn === 0) return ENOMEM;
-  if (!(yield* replacePte(machine, index, 0, makePte(pfn, rights)))) yield* machine.ram.pagePut(pfn);
+  if (!(yield* replacePte(machine, index, 0, makePte(pfn, rights))))
+    yield* machine.ram.pagePut(pfn);
   return 0;
 }
 
@@ -162,11 +207,15 @@ function* sharedFrame(machine: Machine, vma: Vma, offset: number): Task<number> 
 function* installFresh(machine: Machine, index: number, seen: number, rights: number): Task<Errno> {
   const pfn = yield* machine.ram.allocFrame(true);
   if (pfn === 0) return ENOMEM;
-  if (!(yield* replacePte(machine, index, seen, makePte(pfn, rights)))) yield* machine.ram.pagePut(pfn);
+  if (!(yield* replacePte(machine, index, seen, makePte(pfn, rights))))
+    yield* machine.ram.pagePut(pfn);
   return 0;
 }
 
-/** Only "protection none" is made by this layer; the vma's protection has been checked, so the entry may come back. */
+/**
+ * Only "protection none" is made by this layer; the vma's protection has been checked, so the entry
+ * may come back.
+ */
 function* faultNonPresent(machine: Machine, index: number, pte: number): Task<Errno> {
   if (pteKind(pte) !== KIND_PROT_NONE) {
     bug(`page-table entry ${pte >>> 0} is of kind ${pteKind(pte)}, which has no fault handler`);
@@ -176,9 +225,13 @@ function* faultNonPresent(machine: Machine, index: number, pte: number): Task<Er
 }
 
 /** What an entry becomes whose frame may simply be written: nobody tracks it any more. */
-const asWritable = (pte: number): number => (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED;
+const asWritable = (pte: number): number =>
+  (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED;
 
-/** A write to a frame of a shared source, which each of its entries may write. None of them is TRACKED (track.ts): nobody need be told. */
+/**
+ * A write to a frame of a shared source, which each of its entries may write. None of them is
+ * TRACKED (track.ts): nobody need be told.
+ */
 function* makeWritable(machine: Machine, index: number, pte: number): Task<Errno> {
   yield* replacePte(machine, index, pte, asWritable(pte));
   return 0;
@@ -192,12 +245,19 @@ function* tellAround(machine: Machine, mm: Mm, page: number, exchange: Task<unkn
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }
 
-function* writeProtectedPrivate(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
+function* writeProtectedPrivate(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  index: number,
+  pte: number,
+): Task<Errno> {
   // Zeros are constant and always there: nothing to judge.
   if ((pte & PTE_SPECIAL) !== 0) return yield* replaceByCopy(machine, mm, page, index, pte);
   const isTracked = (pte & PTE_TRACKED) !== 0;
   const answer = yield* judgeUsers(machine, mm, index, pte, isTracked);
-  if (answer === SOLE && isTracked) yield* tellAround(machine, mm, page, judgeAgain(machine, mm, index, pte));
+  if (answer === SOLE && isTracked)
+    yield* tellAround(machine, mm, page, judgeAgain(machine, mm, index, pte));
   if (answer !== HELD) return 0;
   if (isTracked) yield* mm.shootdown.flush(page, page + 1);
   const result = yield* replaceByCopy(machine, mm, page, index, pte);
@@ -241,20 +301,33 @@ function* judgeUsers(
 /** F4 (A), once the listeners have been told. */
 function* judgeAgain(machine: Machine, mm: Mm, index: number, pte: number): Task<void> {
   yield* mm.pageTableLock.lock();
-  if (yield* machine.ram.pageIsSole(ptePfn(pte))) yield* replacePte(machine, index, pte, asWritable(pte));
+  if (yield* machine.ram.pageIsSole(ptePfn(pte)))
+    yield* replacePte(machine, index, pte, asWritable(pte));
   yield* mm.pageTableLock.unlock();
 }
 
 /** Of a frame that is held (F4 (B)) or the page of zeros. */
-function* replaceByCopy(machine: Machine, mm: Mm, page: number, index: number, pte: number): Task<Errno> {
+function* replaceByCopy(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  index: number,
+  pte: number,
+): Task<Errno> {
   const pfn = ptePfn(pte);
   const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);
   if (copy === 0) return ENOMEM;
   if (pfn !== ZERO_PFN) yield* machine.ram.copyFrame(pfn, copy);
   const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  const replaced = yield* replacePte(machine, index, pte, makePte(copy, PTE_ACCESSED | PTE_DIRTY | PTE_WRITE));
-  // Readers of this space may still hold the old, read-only translation; after the flush none does, and a store made with the new one is seen by all.
+  const replaced = yield* replacePte(
+    machine,
+    index,
+    pte,
+    makePte(copy, PTE_ACCESSED | PTE_DIRTY | PTE_WRITE),
+  );
+  // Readers of this space may still hold the old, read-only translation; after the flush none does,
+  // and a store made with the new one is seen by all.
   if (replaced) yield* mm.shootdown.flush(page, page + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   const surplus = replaced ? pfn : copy;

@@ -1,17 +1,22 @@
 /**
  * @module mm/fork
- * A copy of an address space that shares every private frame until one side writes. Follows Linux `dup_mmap` and `copy_page_range`.
+ * A copy of an address space that shares every private frame until one side writes. Follows Linux
+ * `dup_mmap` and `copy_page_range`.
  *
  *   - Shared mappings share their source; the child's entries come by faults.
- *   - Private entries are copied. A writable one loses WRITE on both sides first, inside an invalidation of the parent (copy-on-write).
- *   - A pinned frame is written through a view that knows nothing of entries: the child gets a copy at once and the parent keeps its entry
- *     as it is (Linux: `page_needs_cow_for_dma`).
+ *   - Private entries are copied. A writable one loses WRITE on both sides first, inside an
+ *     invalidation of the parent (copy-on-write).
+ *   - A pinned frame is written through a view that knows nothing of entries: the child gets a copy
+ *     at once and the parent keeps its entry as it is (Linux: `page_needs_cow_for_dma`).
  *
  * The child is nobody else's until this returns, so its lock is not taken.
  */
 
 import { EVENT_PROTECTION_PAGE } from "../notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../notifier/mmu-notifier.ts";
 import type { Machine } from "../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../sync/errno.ts";
@@ -35,10 +40,14 @@ import { getSource, insertVma } from "./vma-map.ts";
 import { VM_SHARED, type Vma, vmasIn } from "./vma.ts";
 import { invalidateRange } from "./zap.ts";
 
-/** A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but for pages that will be found writable again by a fault). */
+/**
+ * A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but
+ * for pages that will be found writable again by a fault).
+ */
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
   yield* parent.mmapLock.downWrite();
-  // Made while the lock is held: a thread that dies while it waits for the lock leaves no child behind.
+  // Made while the lock is held: a thread that dies while it waits for the lock leaves no child
+  // behind.
   const at = yield* mmCreate(machine, { pages: parent.limitPages, vmas: parent.limitVmas });
   const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
   yield* parent.mmapLock.upWrite();
@@ -59,7 +68,8 @@ function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
     const kind = { flags: vma.flags, source: vma.source, offsetPages: vma.offsetPages };
     yield* getSource(machine, kind);
     let result = yield* insertVma(machine, child, vma.startPage, vma.endPage, kind);
-    if (result === 0 && (vma.flags & VM_SHARED) === 0) result = yield* copyEntries(machine, parent, child, vma);
+    if (result === 0 && (vma.flags & VM_SHARED) === 0)
+      result = yield* copyEntries(machine, parent, child, vma);
     if (result !== 0) return result;
   }
   return 0;
@@ -68,19 +78,25 @@ function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
 /** @stepped pte */
 function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<number> {
   const { memory } = machine;
-  return forEachLeaf(memory, parent.pgd, vma.startPage, vma.endPage, function* (leaf, first, end): Task<number> {
-    let childLeaf = 0;
-    let result: Errno = 0;
-    for (let page = first; page < end && result === 0; page++) {
-      if (wordAt(memory.words, pteIndex(leaf, page)) === 0) continue;
-      if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child.pgd, page);
-      if (childLeaf === 0) result = ENOMEM;
-      else result = yield* copyEntry(machine, pteIndex(leaf, page), pteIndex(childLeaf, page));
-    }
-    // Only now may the parent's writers be sure to fault; the child runs later than this.
-    yield* parent.shootdown.flush(first, end);
-    return result;
-  });
+  return forEachLeaf(
+    memory,
+    parent.pgd,
+    vma.startPage,
+    vma.endPage,
+    function* (leaf, first, end): Task<number> {
+      let childLeaf = 0;
+      let result: Errno = 0;
+      for (let page = first; page < end && result === 0; page++) {
+        if (wordAt(memory.words, pteIndex(leaf, page)) === 0) continue;
+        if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child.pgd, page);
+        if (childLeaf === 0) result = ENOMEM;
+        else result = yield* copyEntry(machine, pteIndex(leaf, page), pteIndex(childLeaf, page));
+      }
+      // Only now may the parent's writers be sure to fault; the child runs later than this.
+      yield* parent.shootdown.flush(first, end);
+      return result;
+    },
+  );
 }
 
 /**
@@ -110,6 +126,10 @@ function* copyPinned(machine: Machine, pfn: number, pte: number, to: number): Ta
   if (copy === 0) return ENOMEM;
   yield* machine.ram.copyFrame(pfn, copy);
   const present = makePte(copy, PTE_ACCESSED | PTE_DIRTY | (pte & PTE_WRITE));
-  atomicStore(machine.memory.words, to, (pte & PTE_PRESENT) === 0 ? makeNonPresent(KIND_PROT_NONE, copy) : present);
+  atomicStore(
+    machine.memory.words,
+    to,
+    (pte & PTE_PRESENT) === 0 ? makeNonPresent(KIND_PROT_NONE, copy) : present,
+  );
   return 0;
 }

@@ -1,6 +1,7 @@
 /**
  * @module mm/madvise
- * Advice about a range. Follows Linux `do_madvise` and `madvise_dontneed_single_vma` in `mm/madvise.c`.
+ * Advice about a range. Follows Linux `do_madvise` and `madvise_dontneed_single_vma` in
+ * `mm/madvise.c`.
  */
 
 import { EVENT_CLEAR } from "../notifier/events.ts";
@@ -16,7 +17,10 @@ import { invalidateRange, zapRange } from "./zap.ts";
 
 /** No special treatment. */
 export const MADV_NORMAL = 0;
-/** Give the pages up: private memory reads as zeros afterwards, shared memory and buffers as what their source holds. */
+/**
+ * Give the pages up: private memory reads as zeros afterwards, shared memory and buffers as what
+ * their source holds.
+ */
 export const MADV_DONTNEED = 4;
 
 /**
@@ -38,9 +42,11 @@ export function* doMadvise(
   const wantedEndPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
   const endPage = Math.min(wantedEndPage, TASK_SIZE_PAGES);
   if (startPage >= endPage) return ENOMEM;
-  // For reading is enough: entries go, mappings stay, and faulters of other threads go on beside us.
+  // For reading is enough: entries go, mappings stay, and faulters of other threads go on beside
+  // us.
   yield* mm.mmapLock.downRead();
-  const isWhole = wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);
+  const isWhole =
+    wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);
   if (advice === MADV_DONTNEED) {
     for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
       const first = Math.max(vma.startPage, startPage);

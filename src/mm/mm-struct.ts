@@ -1,6 +1,7 @@
 /**
  * @module mm/mm-struct
- * The address space as it lies in the kernel heap. Follows Linux `struct mm_struct`. What its counts mean and how it lives and dies is in mm.ts.
+ * The address space as it lies in the kernel heap. Follows Linux `struct mm_struct`. What its
+ * counts mean and how it lives and dies is in mm.ts.
  */
 
 import { NotifierSubscriptions } from "../notifier/subscriptions.ts";
@@ -19,7 +20,9 @@ export interface Mm extends StructView {
   readonly pageTableLock: Spinlock;
   readonly notifiers: NotifierSubscriptions;
   readonly shootdown: Shootdown;
-  /** Write views that are open: invalidations that last longer than a lock is held (view-hold.ts). */
+  /**
+   * Write views that are open: invalidations that last longer than a lock is held (view-hold.ts).
+   */
   readonly holds: List;
   pgd: number;
   vmaRoot: number;

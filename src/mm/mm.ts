@@ -1,12 +1,15 @@
 /**
  * @module mm/mm
- * The life of an address space: its two counts, its birth and its end. Follows Linux `struct mm_struct`, `kernel/fork.c`
- * (mm_init, mmput, __mmdrop) and `exit_mmap` in `mm/mmap.c`. Not what is mapped in it: see vma.ts, fault.ts and the mmap family.
+ * The life of an address space: its two counts, its birth and its end. Follows Linux `struct
+ * mm_struct`, `kernel/fork.c` (mm_init, mmput, __mmdrop) and `exit_mmap` in `mm/mmap.c`. Not what
+ * is mapped in it: see vma.ts, fault.ts and the mmap family.
  *
- *   M1  `users` counts those who use the address space (R2); `count` those who only need the struct's memory. All users together own one count.
+ *   M1  `users` counts those who use the address space (R2); `count` those who only need the
+ *       struct's memory. All users together own one count.
  *   M2  `users` never rises from 0. Going up from a count is `mmgetNotZero`, nothing else.
- *   M3  Exit runs once, in whoever dropped the last user, holding no lock: first every listener is released (so every device has let go), then
- *       frames, tables and vmas are freed, then the users' count is dropped.
+ *   M3  Exit runs once, in whoever dropped the last user, holding no lock: first every listener is
+ *       released (so every device has let go), then frames, tables and vmas are freed, then the
+ *       users' count is dropped.
  *   M4  Holding the mmap lock requires a user, but for `mmExit`, which is alone and takes none.
  */
 
@@ -60,12 +63,18 @@ export function mmget(mm: Mm): Task<void> {
   return mm.users.get();
 }
 
-/** A user, unless exit has begun; then false, for good. Needs no more than a count. Pairs with `mmput`. */
+/**
+ * A user, unless exit has begun; then false, for good. Needs no more than a count. Pairs with
+ * `mmput`.
+ */
 export function mmgetNotZero(mm: Mm): Task<boolean> {
   return mm.users.getNotZero();
 }
 
-/** Drops a user. The last one runs the whole exit here, so no lock may be held and no call-back may be running in the caller. */
+/**
+ * Drops a user. The last one runs the whole exit here, so no lock may be held and no call-back may
+ * be running in the caller.
+ */
 export function* mmput(machine: Machine, mm: Mm): Task<void> {
   assertNoLockHeld(
     mm.memory,
@@ -80,7 +89,10 @@ export function mmgrab(mm: Mm): Task<void> {
   return mm.count.get();
 }
 
-/** Drops a count; the last one frees the struct. May run in an SRCU call-back: frees memory and nothing else. */
+/**
+ * Drops a count; the last one frees the struct. May run in an SRCU call-back: frees memory and
+ * nothing else.
+ */
 export function* mmdrop(machine: Machine, mm: Mm): Task<void> {
   if (yield* mm.count.put()) yield* machine.heap.free(Mm, mm.at);
 }

@@ -1,7 +1,8 @@
 /**
  * @module mm/mmap
- * mmap and munmap. Follows Linux `do_mmap`, `mmap_region` and `do_munmap` in `mm/mmap.c` with their errno values. Addresses are bytes, results are a
- * page-aligned address or a negative errno. The caller holds an mm user (R2); the tasks take the mmap lock themselves.
+ * mmap and munmap. Follows Linux `do_mmap`, `mmap_region` and `do_munmap` in `mm/mmap.c` with their
+ * errno values. Addresses are bytes, results are a page-aligned address or a negative errno. The
+ * caller holds an mm user (R2); the tasks take the mmap lock themselves.
  */
 
 import { EVENT_UNMAP } from "../notifier/events.ts";
@@ -24,7 +25,17 @@ import {
   splitVmaAt,
 } from "./vma-map.ts";
 import { FIRST_PAGE, findFreeArea } from "./vma-tree.ts";
-import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type VmaKind, findVma, vmaAt, Vma, mappedPagesIn } from "./vma.ts";
+import {
+  VM_BUFFER,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  type VmaKind,
+  findVma,
+  vmaAt,
+  Vma,
+  mappedPagesIn,
+} from "./vma.ts";
 import { invalidateRange, zapRange } from "./zap.ts";
 
 /** Place the mapping anywhere; `address` is a hint. */
@@ -49,7 +60,10 @@ export interface MmapRequest {
   readonly offsetPages: number;
 }
 
-/** Bytes to whole pages, or -1 when they are no sensible length: not a positive safe integer, or more than the address space. */
+/**
+ * Bytes to whole pages, or -1 when they are no sensible length: not a positive safe integer, or
+ * more than the address space.
+ */
 export function lengthPagesOf(lengthBytes: number): number {
   if (!Number.isSafeInteger(lengthBytes) || lengthBytes <= 0) return -1;
   const pages = Math.ceil(lengthBytes / PAGE_BYTES);
@@ -66,7 +80,9 @@ export function isLengthOrZero(lengthBytes: number): boolean {
 
 /** A page-aligned address to its page number, which may lie past the end of addresses; or -1. */
 export function alignedPageOf(address: number): number {
-  return Number.isSafeInteger(address) && address >= 0 && address % PAGE_BYTES === 0 ? address / PAGE_BYTES : -1;
+  return Number.isSafeInteger(address) && address >= 0 && address % PAGE_BYTES === 0
+    ? address / PAGE_BYTES
+    : -1;
 }
 
 /** A page-aligned address to its page number, or -1, also past the end of addresses. */
@@ -79,7 +95,10 @@ export function pageOf(address: number): number {
  * A page-aligned range as pages, or undefined when it is no range inside the addresses (EINVAL to
  * the caller).
  */
-export function pagesOf(address: number, lengthBytes: number): { startPage: number; endPage: number } | undefined {
+export function pagesOf(
+  address: number,
+  lengthBytes: number,
+): { startPage: number; endPage: number } | undefined {
   const startPage = pageOf(address);
   const pages = lengthPagesOf(lengthBytes);
   if (startPage < 0 || pages < 0 || startPage + pages > TASK_SIZE_PAGES) return undefined;
@@ -101,7 +120,8 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
     if (pageOf(request.address) < 0) return EINVAL;
   }
   yield* mm.mmapLock.downWrite();
-  // Made while the lock is held: a thread that dies while it waits for the lock leaves nothing behind.
+  // Made while the lock is held: a thread that dies while it waits for the lock leaves nothing
+  // behind.
   const source = yield* makeSource(machine, request, pages);
   const address = source < 0 ? source : yield* mmapLocked(machine, mm, request, pages, source);
   yield* mm.mmapLock.upWrite();
@@ -119,7 +139,13 @@ function* makeSource(machine: Machine, request: MmapRequest, pages: number): Tas
   return at === 0 ? ENOMEM : at;
 }
 
-function* mmapLocked(machine: Machine, mm: Mm, request: MmapRequest, pages: number, source: number): Task<number> {
+function* mmapLocked(
+  machine: Machine,
+  mm: Mm,
+  request: MmapRequest,
+  pages: number,
+  source: number,
+): Task<number> {
   const kind: VmaKind = { flags: vmaFlags(request), source, offsetPages: request.offsetPages };
   const startPage = choosePlace(machine, mm, request, pages);
   const endPage = startPage + pages;
@@ -140,7 +166,13 @@ function* mmapLocked(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
  * ENOMEM leaves the mappings as they were (Linux may leave a hole). Owns the caller's reference of
  * the source.
  */
-function* replaceRange(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
+function* replaceRange(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): Task<Errno> {
   const isAllowed = countWith(machine.memory, mm, startPage, endPage, kind) <= mm.limitVmas;
   const spare = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
   const result = spare === 0 ? ENOMEM : yield* munmapLocked(machine, mm, startPage, endPage);
@@ -168,7 +200,10 @@ function choosePlace(machine: Machine, mm: Mm, request: MmapRequest, pages: numb
     return isFree(machine, mm, page, page + pages) ? page : EEXIST;
   }
   const hint = Number.isSafeInteger(request.address) ? Math.floor(request.address / PAGE_BYTES) : 0;
-  const fits = hint >= FIRST_PAGE && hint + pages <= TASK_SIZE_PAGES && isFree(machine, mm, hint, hint + pages);
+  const fits =
+    hint >= FIRST_PAGE &&
+    hint + pages <= TASK_SIZE_PAGES &&
+    isFree(machine, mm, hint, hint + pages);
   if (fits) return hint;
   const page = findFreeArea(memory, mm, pages);
   return page < 0 ? ENOMEM : page;
@@ -184,7 +219,12 @@ export function isFree(machine: Machine, mm: Mm, startPage: number, endPage: num
  * Unmaps [address, address + length). 0, EINVAL, or ENOMEM when the range lies inside one mapping,
  * of which two would be left, at the limit or without memory for the second. Holes are no error.
  */
-export function* doMunmap(machine: Machine, mm: Mm, address: number, lengthBytes: number): Task<Errno> {
+export function* doMunmap(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+): Task<Errno> {
   const range = pagesOf(address, lengthBytes);
   if (range === undefined) return EINVAL;
   yield* mm.mmapLock.downWrite();
@@ -194,7 +234,12 @@ export function* doMunmap(machine: Machine, mm: Mm, address: number, lengthBytes
 }
 
 /** Holding the mmap lock for writing. ENOMEM leaves the mappings as they were. */
-export function* munmapLocked(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
+export function* munmapLocked(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
   const result = yield* splitAround(machine, mm, startPage, endPage);
   if (result === 0) yield* unmapSplit(machine, mm, startPage, endPage);
   return result;
@@ -216,7 +261,10 @@ export function* unmapSplit(
   yield* removeVmas(machine, mm, startPage, endPage);
 }
 
-/** Makes both ends of a range borders of vmas, or neither: on ENOMEM a split that was made is merged again. Holding the mmap lock for writing. */
+/**
+ * Makes both ends of a range borders of vmas, or neither: on ENOMEM a split that was made is merged
+ * again. Holding the mmap lock for writing.
+ */
 export function* splitAtBoth(
   machine: Machine,
   mm: Mm,

@@ -13,7 +13,10 @@
  */
 
 import { EVENT_UNMAP } from "../notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../notifier/mmu-notifier.ts";
 import type { Machine } from "../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../sync/atomics.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, type Errno } from "../sync/errno.ts";
@@ -41,7 +44,15 @@ import {
   wordAt,
 } from "../mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED } from "./pte.ts";
-import { getSource, insertVma, linkVma, mergeVmas, relocateVma, splitAround, splitVmaAt } from "./vma-map.ts";
+import {
+  getSource,
+  insertVma,
+  linkVma,
+  mergeVmas,
+  relocateVma,
+  splitAround,
+  splitVmaAt,
+} from "./vma-map.ts";
 import { findFreeArea } from "./vma-tree.ts";
 import { VM_SHARED, Vma, type VmaKind, mappedPagesIn, vmaOf, vmasIn } from "./vma.ts";
 import { overlapsHold } from "./view-hold.ts";
@@ -93,7 +104,14 @@ export function* doMremap(machine: Machine, mm: Mm, request: MremapRequest): Tas
 
 /** Linux: `check_mremap_params`. */
 function checkRequest(request: MremapRequest): Remap | undefined {
-  const { address, oldLengthBytes, newLengthBytes, mayMove, to, keepOld: keepsOld = false } = request;
+  const {
+    address,
+    oldLengthBytes,
+    newLengthBytes,
+    mayMove,
+    to,
+    keepOld: keepsOld = false,
+  } = request;
   const startPage = alignedPageOf(address);
   const newPages = lengthPagesOf(newLengthBytes);
   if (startPage < 0 || newPages < 0 || !isLengthOrZero(oldLengthBytes)) return undefined;
@@ -117,17 +135,22 @@ function* mremapLocked(machine: Machine, mm: Mm, remap: Remap): Task<number> {
   // mapping by mapping.
   const isMovedOnly = target >= 0 && newPages === oldPages;
   const kept = Math.min(oldPages, newPages);
-  if ((isMove || newPages > oldPages) && !isMovedOnly && vma.endPage - startPage < kept) return EFAULT;
+  if ((isMove || newPages > oldPages) && !isMovedOnly && vma.endPage - startPage < kept)
+    return EFAULT;
   if (oldPages > newPages && startPage + oldPages > TASK_SIZE_PAGES) return EINVAL;
   if (overlapsHold(machine.memory, mm, startPage, startPage + oldPages)) return EBUSY;
   if (isMove) return yield* moveAway(machine, mm, remap);
-  return newPages > oldPages ? yield* grow(machine, mm, remap, vma) : yield* shrink(machine, mm, remap);
+  return newPages > oldPages
+    ? yield* grow(machine, mm, remap, vma)
+    : yield* shrink(machine, mm, remap);
 }
 
 /** In place: cuts off what is too long, whatever is mapped there. */
 function* shrink(machine: Machine, mm: Mm, { startPage, oldPages, newPages }: Remap): Task<number> {
   const result =
-    oldPages === newPages ? 0 : yield* munmapLocked(machine, mm, startPage + newPages, startPage + oldPages);
+    oldPages === newPages
+      ? 0
+      : yield* munmapLocked(machine, mm, startPage + newPages, startPage + oldPages);
   return result === 0 ? startPage * PAGE_BYTES : result;
 }
 
@@ -140,7 +163,11 @@ function* grow(machine: Machine, mm: Mm, remap: Remap, vma: Vma): Task<number> {
   const endPage = startPage + oldPages;
   const newEndPage = startPage + newPages;
   if (mm.mappedPages + newPages - oldPages > mm.limitPages) return ENOMEM;
-  if (vma.endPage === endPage && newEndPage <= TASK_SIZE_PAGES && isFree(machine, mm, endPage, newEndPage)) {
+  if (
+    vma.endPage === endPage &&
+    newEndPage <= TASK_SIZE_PAGES &&
+    isFree(machine, mm, endPage, newEndPage)
+  ) {
     // The same mapping goes on above its end: a neighbour that merges.
     const kind = kindAt(vma, endPage);
     yield* getSource(machine, kind);
@@ -219,7 +246,11 @@ function* piecesIn(
 }
 
 /** Pages that the space will have mapped. Linux counts what grows, and not what goes. */
-function pagesAfter({ memory }: Machine, mm: Mm, { pieces, keepsOld, cutStartPage, cutEndPage }: Move): number {
+function pagesAfter(
+  { memory }: Machine,
+  mm: Mm,
+  { pieces, keepsOld, cutStartPage, cutEndPage }: Move,
+): number {
   let pages = mm.mappedPages - mappedPagesIn(memory, mm, cutStartPage, cutEndPage);
   for (const piece of pieces) {
     pages += piece.newPages - (keepsOld ? 0 : piece.pages);
@@ -261,7 +292,12 @@ function* prepare(machine: Machine, mm: Mm, move: Move, spares: number[]): Task<
 }
 
 /** Undoes `prepare`. */
-function* takeBack(machine: Machine, mm: Mm, { pieces, cutEndPage }: Move, spares: readonly number[]): Task<void> {
+function* takeBack(
+  machine: Machine,
+  mm: Mm,
+  { pieces, cutEndPage }: Move,
+  spares: readonly number[],
+): Task<void> {
   for (const spare of spares) yield* machine.heap.free(Vma, spare);
   for (const { startPage, pages, target, newPages } of pieces) {
     yield* mergeVmas(machine, mm, startPage, startPage + pages);
@@ -273,7 +309,8 @@ function* takeBack(machine: Machine, mm: Mm, { pieces, cutEndPage }: Move, spare
 /** The rest of a move. Cannot fail. */
 function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly number[]): Task<void> {
   const { pieces, cutStartPage, cutEndPage } = move;
-  for (const { target, newPages } of pieces) yield* unmapSplit(machine, mm, target, target + newPages, true);
+  for (const { target, newPages } of pieces)
+    yield* unmapSplit(machine, mm, target, target + newPages, true);
   if (cutStartPage < cutEndPage) yield* unmapSplit(machine, mm, cutStartPage, cutEndPage);
   for (const [i, piece] of pieces.entries()) {
     const { startPage, pages, target, newPages } = piece;
@@ -290,13 +327,21 @@ function* carryOut(machine: Machine, mm: Mm, move: Move, spares: readonly number
     }
     if (pages > 0) yield* moveEntries(machine, mm, startPage, startPage + pages, target);
   }
-  for (const { target, newPages } of pieces) yield* mergeVmas(machine, mm, target, target + newPages);
+  for (const { target, newPages } of pieces)
+    yield* mergeVmas(machine, mm, target, target + newPages);
 }
 
-function* makeTables(machine: Machine, mm: Mm, startPage: number, endPage: number, target: number): Task<boolean> {
+function* makeTables(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  target: number,
+): Task<boolean> {
   for (let page = startPage; page < endPage; page = Math.min(page + LEAF_WORDS, endPage)) {
     const last = Math.min(page + LEAF_WORDS, endPage) - 1;
-    if (leafOf(machine.memory, mm.pgd, page) === 0 && leafOf(machine.memory, mm.pgd, last) === 0) continue;
+    if (leafOf(machine.memory, mm.pgd, page) === 0 && leafOf(machine.memory, mm.pgd, last) === 0)
+      continue;
     // 512 pages of an unaligned old place fall into at most two tables of the new one.
     if ((yield* leafAlloc(machine, mm.pgd, target + (page - startPage))) === 0) return false;
     if ((yield* leafAlloc(machine, mm.pgd, target + (last - startPage))) === 0) return false;
@@ -305,23 +350,36 @@ function* makeTables(machine: Machine, mm: Mm, startPage: number, endPage: numbe
 }
 
 /** @stepped pte */
-function* moveEntries(machine: Machine, mm: Mm, startPage: number, endPage: number, target: number): Task<void> {
+function* moveEntries(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  target: number,
+): Task<void> {
   const { memory } = machine;
   const range = invalidateRange(mm, startPage, endPage, EVENT_UNMAP);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
-  yield* forEachLeaf(memory, mm.pgd, startPage, endPage, function* (leaf, first, end): Task<number> {
-    for (let page = first; page < end; page++) {
-      const index = pteIndex(leaf, page);
-      if (wordAt(memory.words, index) === 0) continue;
-      const pte = atomicExchange(memory.words, index, 0);
-      const moved = target + (page - startPage);
-      // No device has copies of the new place, and those of the old one are gone: nothing to tell at the next write.
-      const kept = (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
-      atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, moved), moved), kept);
-    }
-    yield* mm.shootdown.flush(first, end);
-    return 0;
-  });
+  yield* forEachLeaf(
+    memory,
+    mm.pgd,
+    startPage,
+    endPage,
+    function* (leaf, first, end): Task<number> {
+      for (let page = first; page < end; page++) {
+        const index = pteIndex(leaf, page);
+        if (wordAt(memory.words, index) === 0) continue;
+        const pte = atomicExchange(memory.words, index, 0);
+        const moved = target + (page - startPage);
+        // No device has copies of the new place, and those of the old one are gone: nothing to tell
+        // at the next write.
+        const kept = (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
+        atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, moved), moved), kept);
+      }
+      yield* mm.shootdown.flush(first, end);
+      return 0;
+    },
+  );
   yield* freeEmptyLeaves(machine, mm, startPage, endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }

@@ -1,13 +1,23 @@
 /**
  * @module mm/pagemap
- * Looks into an address space: its mappings (Linux `/proc/pid/maps`) and its pages (`/proc/pid/pagemap`, `fs/proc/task_mmu.c`).
+ * Looks into an address space: its mappings (Linux `/proc/pid/maps`) and its pages
+ * (`/proc/pid/pagemap`, `fs/proc/task_mmu.c`).
  */
 
 import type { Machine } from "../memory/machine.ts";
 import type { Task } from "../sync/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../mmu/radix-table.ts";
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "./pte.ts";
+import {
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_TRACKED,
+  PTE_WRITE,
+  pteKind,
+  ptePfn,
+} from "./pte.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "./vma.ts";
 
 /**
@@ -20,7 +30,8 @@ import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "./vma.ts";
  * using space = AddressSpace.createSync();
  * space.mmapSync(8192, { shared: true });
  * for (const { start, end, protection } of space.mapsSync()) {
- *   console.log(`${start.toString(16)}-${end.toString(16)} ${protection}`); // 10000-12000 read-write
+ *   const place = `${start.toString(16)}-${end.toString(16)}`;
+ *   console.log(place, protection); // 10000-12000 read-write
  * }
  * ```
  */
@@ -82,7 +93,12 @@ export function* readMaps(machine: Machine, mm: Mm): Task<MapsEntry[]> {
  *
  * @stepped pte
  */
-export function* readPagemap(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<PagemapEntry[]> {
+export function* readPagemap(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<PagemapEntry[]> {
   const entries: PagemapEntry[] = [];
   yield* mm.mmapLock.downRead();
   for (let page = startPage; page < endPage; page++) {

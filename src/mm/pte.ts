@@ -1,6 +1,7 @@
 /**
  * @module mm/pte
- * What one 32-bit page-table entry says. Follows Linux's `pgtable.h` and `swapops.h` in spirit; the bits are ours.
+ * What one 32-bit page-table entry says. Follows Linux's `pgtable.h` and `swapops.h` in spirit; the
+ * bits are ours.
  *
  *     31                                8 7 6  5       4       3        2     1     0
  *     +----------------------------------+---+-------+-------+--------+-----+-----+---------+
@@ -11,10 +12,12 @@
  *
  * The word zero is "nothing here". Entries are read and changed atomically, one word at a time:
  *
- *   P1  None -> present is a compare-and-swap by a faulter holding the mmap lock at least for reading; whoever loses drops its frame.
- *   P2  Present -> anything else that takes rights away is done between an invalidation's start and end, and the frame is given up only after
- *       the space's shootdown has been flushed.
- *   P3  Rights are only added (WRITE, DIRTY, ACCESSED) by compare-and-swap from the value that was judged.
+ *   P1  None -> present is a compare-and-swap by a faulter holding the mmap lock at least for
+ *       reading; whoever loses drops its frame.
+ *   P2  Present -> anything else that takes rights away is done between an invalidation's start and
+ *       end, and the frame is given up only after the space's shootdown has been flushed.
+ *   P3  Rights are only added (WRITE, DIRTY, ACCESSED) by compare-and-swap from the value that was
+ *       judged.
  */
 
 export const PAGE_SHIFT = 12;
@@ -27,7 +30,10 @@ export const PTE_DIRTY = 0x04;
 export const PTE_ACCESSED = 0x08;
 /** The frame has no count of its own (the zero page). */
 export const PTE_SPECIAL = 0x10;
-/** Write-protected because a device may hold a read copy: a CPU write must tell the listeners first. The vma may well be writable. */
+/**
+ * Write-protected because a device may hold a read copy: a CPU write must tell the listeners first.
+ * The vma may well be writable.
+ */
 export const PTE_TRACKED = 0x20;
 
 export const PTE_FLAGS_MASK = 0xff;
@@ -39,7 +45,10 @@ export const KIND_SWAP = 1;
 export const KIND_MIGRATION = 2;
 export const KIND_DEVICE_PRIVATE = 3;
 export const KIND_DEVICE_EXCLUSIVE = 4;
-/** The frame is here, but the vma allows no access (mprotect to none). Payload: the frame, which the entry goes on counting. */
+/**
+ * The frame is here, but the vma allows no access (mprotect to none). Payload: the frame, which the
+ * entry goes on counting.
+ */
 export const KIND_PROT_NONE = 5;
 
 /** The frame that reads as zeros everywhere and is never written. */

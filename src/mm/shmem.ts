@@ -95,7 +95,8 @@ export function* shmemPut(machine: Machine, at: number): Task<void> {
 }
 
 /**
- * Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the object's end.
+ * Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the
+ * object's end.
  *
  * @stepped shmem directory
  */
@@ -103,7 +104,8 @@ function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
   const { memory, heap } = machine;
   if (offset >= shmem.pages) return -1;
   const top = Math.floor(offset / LEAF_WORDS);
-  memory.ensure(shmem.directory + shmem.directoryWords); // another thread may have made it, and grown the heap for it
+  // another thread may have made it, and grown the heap for it
+  memory.ensure(shmem.directory + shmem.directoryWords);
   let table = wordAt(memory.words, shmem.directory + top);
   if (table === 0) {
     const fresh = yield* heap.allocWords(LEAF_WORDS);
@@ -119,7 +121,10 @@ function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
 /** What `shmemFrame` answers beyond the object's end. */
 export const SHMEM_BEYOND_END = -1;
 
-/** The frame at page `offset`, made (zeroed) on first touch, with a count for the caller's entry. 0 = ENOMEM, SHMEM_BEYOND_END. */
+/**
+ * The frame at page `offset`, made (zeroed) on first touch, with a count for the caller's entry. 0
+ * = ENOMEM, SHMEM_BEYOND_END.
+ */
 export function* shmemFrame(machine: Machine, at: number, offset: number): Task<number> {
   const { memory, ram } = machine;
   const shmem = Shmem.at(memory, at);
@@ -136,7 +141,8 @@ export function* shmemFrame(machine: Machine, at: number, offset: number): Task<
 }
 
 /**
- * H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count for the object, where there is none.
+ * H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count
+ * for the object, where there is none.
  *
  * @stepped shmem page
  */
@@ -156,13 +162,21 @@ function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number)
 export const SHMEM_BUSY = -2;
 
 /**
- * Moves page `offset`, contents and all, into frame `pfn`. Its count goes to the object; it gets another one for the caller's entry, before anybody can find it and move it on. The frame that was
- * there, or 0; its count for the object is the caller's now. SHMEM_BUSY when that one has more references than the object's and those of the caller's own `entries`: then nothing has
- * changed. ENOMEM. For views.
+ * Moves page `offset`, contents and all, into frame `pfn`. Its count goes to the object; it gets
+ * another one for the caller's entry, before anybody can find it and move it on. The frame that was
+ * there, or 0; its count for the object is the caller's now. SHMEM_BUSY when that one has more
+ * references than the object's and those of the caller's own `entries`: then nothing has changed.
+ * ENOMEM. For views.
  *
  * @stepped shmem page
  */
-export function* shmemMove(machine: Machine, at: number, offset: number, pfn: number, entries: number): Task<number> {
+export function* shmemMove(
+  machine: Machine,
+  at: number,
+  offset: number,
+  pfn: number,
+  entries: number,
+): Task<number> {
   const { memory, ram } = machine;
   const shmem = Shmem.at(memory, at);
   const slot = yield* slotOf(machine, shmem, offset);

@@ -1,11 +1,15 @@
 /**
  * @module mm/view-open
- * Opens and closes views (view-hold.ts has what they are). Follows Linux `pin_user_pages`; the gathering follows `migrate_pages` in that entries are
- * emptied and flushed before anything is copied, so that no store is lost.
+ * Opens and closes views (view-hold.ts has what they are). Follows Linux `pin_user_pages`; the
+ * gathering follows `migrate_pages` in that entries are emptied and flushed before anything is
+ * copied, so that no store is lost.
  */
 
 import { EVENT_CLEAR } from "../notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../notifier/mmu-notifier.ts";
 import { Machine } from "../memory/machine.ts";
 import { atomicExchange, atomicStore } from "../sync/atomics.ts";
 import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../sync/errno.ts";
@@ -29,16 +33,26 @@ import {
 import { SHMEM_BUSY, shmemMove } from "./shmem.ts";
 import { ViewHold, beginHold, endHold } from "./view-hold.ts";
 import { closeWatch } from "./view-watch.ts";
-import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, isFullyMapped, vmaOf, vmasIn } from "./vma.ts";
+import {
+  VM_BUFFER,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+  isFullyMapped,
+  vmaOf,
+  vmasIn,
+} from "./vma.ts";
 import { isBeyondSource } from "./vma-map.ts";
 import { invalidateRange } from "./zap.ts";
 
 const VIEW_RESOURCE: number = resourceKind("view");
 
 /**
- * Opens a view of [startPage, endPage): the hold's pointer, or EFAULT (a page is not mapped, or not with that right), EBUSY (frames must move to become contiguous and
- * one of them is pinned or shared with another space), EINVAL (a user's buffer and other memory in one view), EMFILE (the thread owns too much already), ENOMEM. Takes the
- * mmap lock; the caller holds an mm user.
+ * Opens a view of [startPage, endPage): the hold's pointer, or EFAULT (a page is not mapped, or not
+ * with that right), EBUSY (frames must move to become contiguous and one of them is pinned or
+ * shared with another space), EINVAL (a user's buffer and other memory in one view), EMFILE (the
+ * thread owns too much already), ENOMEM. Takes the mmap lock; the caller holds an mm user.
  */
 export function* viewOpen(
   machine: Machine,
@@ -63,7 +77,10 @@ export function* viewOpen(
   return result;
 }
 
-/** Closes a view of this thread's; its frames may be given away from here on. Takes the mmap lock; may be the last to use the address space. */
+/**
+ * Closes a view of this thread's; its frames may be given away from here on. Takes the mmap lock;
+ * may be the last to use the address space.
+ */
 export function viewClose(machine: Machine, at: number): Task<void> {
   const { slot } = ViewHold.at(machine.memory, at);
   return closeHold(machine, at, () => removeResource(machine.memory, slot));
@@ -93,8 +110,8 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
 registerReleaser(VIEW_RESOURCE, (memory, at) => closeHold(Machine.of(memory), at, () => {}));
 
 /**
- * Listed first and while the lock is held: a thread that dies anywhere in here stops the machine, and one that dies later is found to own the view. Holding the mmap
- * lock for writing.
+ * Listed first and while the lock is held: a thread that dies anywhere in here stops the machine,
+ * and one that dies later is found to own the view. Holding the mmap lock for writing.
  */
 function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
@@ -105,7 +122,8 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     removeResource(machine.memory, hold.slot);
     return result;
   }
-  yield* mmget(mm); // the caller's user keeps it from 0 (R2); this one is the view's own (W1 of view-hold.ts)
+  // the caller's user keeps it from 0 (R2); this one is the view's own (W1 of view-hold.ts)
+  yield* mmget(mm);
   for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.pagePin(hold.pfn + i);
   if (hold.isWrite !== 0) {
     yield* beginHold(machine, mm, hold);
@@ -121,7 +139,10 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
   if (!isFullyMapped(memory, mm, startPage, endPage)) return EFAULT;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    if ((vma.flags & right) !== right || isBeyondSource(machine, vma, Math.min(vma.endPage, endPage) - 1))
+    if (
+      (vma.flags & right) !== right ||
+      isBeyondSource(machine, vma, Math.min(vma.endPage, endPage) - 1)
+    )
       return EFAULT;
   }
   const first = vmaOf(memory, mm, startPage);
@@ -132,7 +153,8 @@ function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     hold.pfn = first.source + offset;
     return 0;
   }
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) if ((vma.flags & VM_BUFFER) !== 0) return EINVAL;
+  for (const vma of vmasIn(memory, mm, startPage, endPage))
+    if ((vma.flags & VM_BUFFER) !== 0) return EINVAL;
   const pfn = yield* runAlready(machine, mm, startPage, endPage);
   if (pfn !== 0) {
     hold.pfn = pfn;
@@ -148,8 +170,9 @@ function pteOf(machine: Machine, mm: Mm, page: number): number {
 }
 
 /**
- * First frame when the range's frames exist, are in a row in one section, and are this space's own; else 0. Holding the mmap lock for writing: entries stay, so
- * they hold the frames that are judged, and who is found to be sole stays so.
+ * First frame when the range's frames exist, are in a row in one section, and are this space's own;
+ * else 0. Holding the mmap lock for writing: entries stay, so they hold the frames that are judged,
+ * and who is found to be sole stays so.
  */
 function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<number> {
   const pfn = ptePfn(pteOf(machine, mm, startPage));
@@ -170,7 +193,8 @@ function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: numbe
 }
 
 /**
- * Gives the range frames in a row, with the contents that it has. Holding the mmap lock for writing: no fault fills what we empty.
+ * Gives the range frames in a row, with the contents that it has. Holding the mmap lock for
+ * writing: no fault fills what we empty.
  *
  * @stepped pte
  */
@@ -203,12 +227,20 @@ function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
 }
 
 /**
- * Copies one vma's part of the range into the run and puts the entries back, now of the run's frames. EBUSY, ENOMEM: a shared page could not be moved. What was moved
- * before it stays moved, which nobody notices; it and all behind it is as it was.
+ * Copies one vma's part of the range into the run and puts the entries back, now of the run's
+ * frames. EBUSY, ENOMEM: a shared page could not be moved. What was moved before it stays moved,
+ * which nobody notices; it and all behind it is as it was.
  *
  * @stepped pte
  */
-function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32Array, run: number): Task<Errno> {
+function* refill(
+  machine: Machine,
+  mm: Mm,
+  hold: ViewHold,
+  vma: Vma,
+  old: Int32Array,
+  run: number,
+): Task<Errno> {
   const { memory, ram } = machine;
   const isShared = (vma.flags & VM_SHARED) !== 0;
   const end = Math.min(vma.endPage, hold.endPage);
@@ -225,7 +257,8 @@ function* refill(machine: Machine, mm: Mm, hold: ViewHold, vma: Vma, old: Int32A
       if (from !== ZERO_PFN) yield* ram.pagePut(from);
     } else if (holdsFrame(pte)) yield* ram.copyFrame(ptePfn(pte), run + i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
-    const rights = (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
+    const rights =
+      (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
     atomicStore(memory.words, index, makePte(run + i, rights));
     if (holdsFrame(pte)) yield* ram.pagePut(ptePfn(pte));
   }
@@ -253,7 +286,10 @@ function* putBack(
   }
 }
 
-/** A private frame that others look at directly (pins) cannot be moved under them. Of shared ones `shmemMove` decides. */
+/**
+ * A private frame that others look at directly (pins) cannot be moved under them. Of shared ones
+ * `shmemMove` decides.
+ */
 function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<boolean> {
   const { memory, ram } = machine;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
@@ -270,7 +306,8 @@ function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number):
 }
 
 /**
- * The view's frames are about to be written: what tracks or forbids writes through the entries has no meaning any more.
+ * The view's frames are about to be written: what tracks or forbids writes through the entries has
+ * no meaning any more.
  *
  * @stepped pte
  */

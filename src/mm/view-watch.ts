@@ -6,7 +6,8 @@
  *
  *   V1  What is watched was write-protected, flushed and TRACKED first (track.ts). So whoever may
  *       store there afterwards, a CPU thread, a device or a write view, has told the listeners
- *       before: this watch is one, and marks the pages. It is a copy that goes stale, as a device's.
+ *       before: this watch is one, and marks the pages. It is a copy that goes stale, as a
+ *       device's.
  *   V2  Set up holding the mmap lock for writing. Then no fault adds rights and nobody else tracks;
  *       after the flush no store is under way, and what is copied is what the mappings say.
  *   V3  Looked at in the same way. What has no mark then has not been writable since V2, so what
@@ -29,7 +30,15 @@ import type { InvalidateRange } from "../notifier/events.ts";
 import { MmuNotifier } from "../notifier/subscriptions.ts";
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
-import { type Struct, type StructView, type WordArray, array, embed, struct, u32 } from "../memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  struct,
+  u32,
+} from "../memory/struct.ts";
 import { atomicLoad, atomicOr } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
 import { type Task, access } from "../sync/task.ts";
@@ -39,7 +48,9 @@ import { PTE_PRESENT, ptePfn } from "./pte.ts";
 import { trackRange } from "./track.ts";
 import { type ViewHold, replayHolds } from "./view-hold.ts";
 
-/** A view of up to so many pages has a mark for each; of a larger one several pages share a mark. */
+/**
+ * A view of up to so many pages has a mark for each; of a larger one several pages share a mark.
+ */
 const MARKS = 1024;
 const MARK_WORDS: number = MARKS / 32;
 
@@ -62,7 +73,11 @@ const ViewWatch: Struct<ViewWatch> = struct<ViewWatch>("viewWatch", {
 const MARKS_AT: number = ViewWatch.offset.marks;
 
 /** V1: in whichever thread changes the mapping, before the change. */
-function* mark({ memory }: Machine, at: number, { startPage, endPage }: InvalidateRange): Task<Errno> {
+function* mark(
+  { memory }: Machine,
+  at: number,
+  { startPage, endPage }: InvalidateRange,
+): Task<Errno> {
   const watch = ViewWatch.at(memory, at);
   const first = Math.max(startPage, watch.startPage);
   const end = Math.min(endPage, watch.endPage);
@@ -70,7 +85,8 @@ function* mark({ memory }: Machine, at: number, { startPage, endPage }: Invalida
   const firstMark = Math.floor((first - watch.startPage) / watch.pagesPerMark);
   const lastMark = Math.floor((end - 1 - watch.startPage) / watch.pagesPerMark);
   yield* access(memory, "update", at + MARKS_AT, MARK_WORDS, "view watch");
-  for (let i = firstMark; i <= lastMark; i++) atomicOr(memory.words, at + MARKS_AT + (i >>> 5), 1 << (i & 31));
+  for (let i = firstMark; i <= lastMark; i++)
+    atomicOr(memory.words, at + MARKS_AT + (i >>> 5), 1 << (i & 31));
   return 0;
 }
 
@@ -122,7 +138,10 @@ function makeCopy(lengthBytes: number): Uint8Array | undefined {
   }
 }
 
-/** Between opening the view and watching it its pages may have been mapped anew: those are not the view's frames. */
+/**
+ * Between opening the view and watching it its pages may have been mapped anew: those are not the
+ * view's frames.
+ */
 function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8Array): Task<void> {
   for (let i = 0; i < watched.length; i++) {
     if (watched[i] === 0) continue;
@@ -133,7 +152,10 @@ function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8
   }
 }
 
-/** Links the listener; holds that are open mark their pages at once (V4). False: the heap is used up. */
+/**
+ * Links the listener; holds that are open mark their pages at once (V4). False: the heap is used
+ * up.
+ */
 function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {
   const at = yield* machine.heap.alloc(ViewWatch);
   if (at === 0) return false;
@@ -160,7 +182,9 @@ export function* findStrayStore(
 ): Task<number> {
   const mm = Mm.at(machine.memory, hold.mm);
   yield* mm.mmapLock.downWrite();
-  const unmarked = watched.map((isWatched, i) => (isWatched === 1 && !isMarked(machine, hold, i) ? 1 : 0));
+  const unmarked = watched.map((isWatched, i) =>
+    isWatched === 1 && !isMarked(machine, hold, i) ? 1 : 0,
+  );
   let found = -1;
   for (const part of partsOf(bytes, offsetBytes, unmarked)) {
     const difference = part.bytes.findIndex((byte, i) => byte !== before[part.at + i]);
@@ -185,7 +209,11 @@ interface Part {
 }
 
 /** The view's bytes, page by page, of the pages that are `chosen`. */
-function* partsOf(bytes: Uint8Array, offsetBytes: number, chosen: Uint8Array): Generator<Part, void, void> {
+function* partsOf(
+  bytes: Uint8Array,
+  offsetBytes: number,
+  chosen: Uint8Array,
+): Generator<Part, void, void> {
   for (let i = 0; i < chosen.length; i++) {
     if (chosen[i] === 0) continue;
     const at = Math.max(0, i * PAGE_BYTES - offsetBytes);
@@ -194,7 +222,10 @@ function* partsOf(bytes: Uint8Array, offsetBytes: number, chosen: Uint8Array): G
   }
 }
 
-/** Ends the watch of a hold that has one; no lock may be held. May be done again by a reaper, should this thread die in here. */
+/**
+ * Ends the watch of a hold that has one; no lock may be held. May be done again by a reaper, should
+ * this thread die in here.
+ */
 export function* closeWatch(machine: Machine, hold: ViewHold): Task<void> {
   const at = hold.watch;
   if (at === 0) return;

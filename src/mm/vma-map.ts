@@ -1,12 +1,13 @@
 /**
  * @module mm/vma-map
- * Changes of the set of vmas: insert, split, merge, remove. Follows the parts of Linux `mm/vma.c` of those names. Everything here holds the mmap lock for
- * writing, except at exit, which is alone.
+ * Changes of the set of vmas: insert, split, merge, remove. Follows the parts of Linux `mm/vma.c`
+ * of those names. Everything here holds the mmap lock for writing, except at exit, which is alone.
  *
  *   V1  Vmas of a space do not overlap, are not empty, and `next`/`prev` follow the addresses.
- *   V2  Neighbours that could be one are one: insertion merges (same flags, same source, offsets that go on).
- *   V3  A vma with a shared source holds one reference of it; of a user's buffer, a count of the section's first frame, so that the section stays for as
- *       long as it is mapped anywhere.
+ *   V2  Neighbours that could be one are one: insertion merges (same flags, same source, offsets
+ *       that go on).
+ *   V3  A vma with a shared source holds one reference of it; of a user's buffer, a count of the
+ *       section's first frame, so that the section stays for as long as it is mapped anywhere.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -18,7 +19,10 @@ import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
 import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
 import { VM_BUFFER, Vma, type VmaKind, findVma, vmaAt, vmaOf, vmasIn } from "./vma.ts";
 
-/** The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`. Meaningless for private memory. */
+/**
+ * The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`.
+ * Meaningless for private memory.
+ */
 function offsetAt(kind: VmaKind, startPage: number, page: number): number {
   return kind.source === 0 ? 0 : kind.offsetPages + (page - startPage);
 }
@@ -38,7 +42,10 @@ export function isSameSource(vma: Vma, next: Vma): boolean {
   return goesOnIn(vma, next, next.startPage);
 }
 
-/** Gives back one reference of the source that the caller holds: one that no vma took over, or that a merge made superfluous (V3). */
+/**
+ * Gives back one reference of the source that the caller holds: one that no vma took over, or that
+ * a merge made superfluous (V3).
+ */
 export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
   if ((flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
@@ -59,15 +66,24 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
 export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
   const { flags, source, offsetPages, startPage } = vma;
   if (source === 0) return false;
-  const pages = (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sectionPages(source);
+  const pages =
+    (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sectionPages(source);
   return offsetPages + (page - startPage) >= pages;
 }
 
 /**
- * Inserts [startPage, endPage), merging with neighbours (V2). The range is free. Owns the caller's reference of the source in any case. ENOMEM when no vma can
- * be had; then nothing has changed but that the reference is dropped. Holding the mmap lock for writing. Linux: `mmap_region`'s merge and link.
+ * Inserts [startPage, endPage), merging with neighbours (V2). The range is free. Owns the caller's
+ * reference of the source in any case. ENOMEM when no vma can be had; then nothing has changed but
+ * that the reference is dropped. Holding the mmap lock for writing. Linux: `mmap_region`'s merge
+ * and link.
  */
-export function* insertVma(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<Errno> {
+export function* insertVma(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): Task<Errno> {
   if (yield* mergeInto(machine, mm, startPage, endPage, kind)) return 0;
   const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) {
@@ -78,7 +94,10 @@ export function* insertVma(machine: Machine, mm: Mm, startPage: number, endPage:
   return 0;
 }
 
-/** As `insertVma`, with a vma that was allocated before: cannot fail for lack of memory. Frees it where a merge makes it superfluous. */
+/**
+ * As `insertVma`, with a vma that was allocated before: cannot fail for lack of memory. Frees it
+ * where a merge makes it superfluous.
+ */
 export function* insertSpareVma(
   machine: Machine,
   mm: Mm,
@@ -91,13 +110,24 @@ export function* insertSpareVma(
   else linkVma(machine, mm, spare, startPage, endPage, kind);
 }
 
-/** Lets a neighbour grow over the range, if one is alike; then the caller's reference of the source has been dropped. */
-function* mergeInto(machine: Machine, mm: Mm, startPage: number, endPage: number, kind: VmaKind): Task<boolean> {
+/**
+ * Lets a neighbour grow over the range, if one is alike; then the caller's reference of the source
+ * has been dropped.
+ */
+function* mergeInto(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): Task<boolean> {
   const { memory } = machine;
   const above = vmaAt(memory, findVma(memory, mm, startPage));
   const below = above === undefined ? lastVma(memory, mm) : vmaAt(memory, above.prev);
-  const joinsBelow = below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
-  const joinsAbove = above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
+  const joinsBelow =
+    below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
+  const joinsAbove =
+    above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
   if (!joinsBelow && !joinsAbove) return false;
   mm.mappedPages += endPage - startPage;
   yield* dropSource(machine, kind);
@@ -118,7 +148,13 @@ function* mergeInto(machine: Machine, mm: Mm, startPage: number, endPage: number
  * How many vmas the space will have when a mapping of `kind` has taken the place of all that is in
  * [startPage, endPage). Holding the mmap lock.
  */
-export function countWith(memory: SharedMemory, mm: Mm, startPage: number, endPage: number, kind: VmaKind): number {
+export function countWith(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): number {
   let count = mm.vmaCount + 1;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if (vma.startPage >= startPage && vma.endPage <= endPage) count--;
@@ -131,8 +167,18 @@ export function countWith(memory: SharedMemory, mm: Mm, startPage: number, endPa
   return count;
 }
 
-/** Makes a vma of `at`, an allocated struct, without merging it (V2 is then the caller's to restore), and without a look at the limits. Owns the caller's reference of the source. */
-export function linkVma(machine: Machine, mm: Mm, at: number, startPage: number, endPage: number, kind: VmaKind): void {
+/**
+ * Makes a vma of `at`, an allocated struct, without merging it (V2 is then the caller's to
+ * restore), and without a look at the limits. Owns the caller's reference of the source.
+ */
+export function linkVma(
+  machine: Machine,
+  mm: Mm,
+  at: number,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): void {
   const vma = Vma.at(machine.memory, at);
   vma.startPage = startPage;
   vma.endPage = endPage;
@@ -170,7 +216,12 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
  * removal that can fail. ENOMEM at the limit or without memory; then nothing has changed. Undone by
  * `mergeVmas`. Holding the mmap lock for writing.
  */
-export function splitAround(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
+export function splitAround(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
   const vma = vmaOf(machine.memory, mm, startPage);
   const isInside = vma !== undefined && vma.startPage < startPage && vma.endPage > endPage;
   return isInside ? splitVmaAt(machine, mm, endPage) : doneNumber(0);
@@ -182,7 +233,12 @@ export function splitAround(machine: Machine, mm: Mm, startPage: number, endPage
  * entries have been zapped, and no vma reaches past both ends (`splitAround`). Holding the mmap
  * lock for writing.
  */
-export function* removeVmas(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+export function* removeVmas(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<void> {
   const { memory } = machine;
   let vma = vmaAt(memory, findVma(memory, mm, startPage));
   while (vma !== undefined && vma.startPage < endPage) {
@@ -208,7 +264,13 @@ export function* removeVmas(machine: Machine, mm: Mm, startPage: number, endPage
  * it can merge with there, it does not (V2 is the caller's to restore). Holding the mmap lock for
  * writing.
  */
-export function relocateVma(machine: Machine, mm: Mm, vma: Vma, startPage: number, pages: number): void {
+export function relocateVma(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  startPage: number,
+  pages: number,
+): void {
   treeRemove(machine.memory, mm, vma);
   mm.mappedPages += pages - (vma.endPage - vma.startPage);
   vma.startPage = startPage;
@@ -223,10 +285,15 @@ export function relocateVma(machine: Machine, mm: Mm, vma: Vma, startPage: numbe
 export type SplitLimit = "limited" | "unlimited";
 
 /**
- * Makes `page` a border: a vma that spans it becomes two. ENOMEM at the limit or without memory; then nothing has changed. Holding the mmap lock
- * for writing. Linux: `split_vma`.
+ * Makes `page` a border: a vma that spans it becomes two. ENOMEM at the limit or without memory;
+ * then nothing has changed. Holding the mmap lock for writing. Linux: `split_vma`.
  */
-export function* splitVmaAt(machine: Machine, mm: Mm, page: number, limit: SplitLimit = "limited"): Task<Errno> {
+export function* splitVmaAt(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  limit: SplitLimit = "limited",
+): Task<Errno> {
   const vma = vmaOf(machine.memory, mm, page);
   if (vma === undefined || vma.startPage === page) return 0;
   const { endPage } = vma;
@@ -246,13 +313,25 @@ export function* splitVmaAt(machine: Machine, mm: Mm, page: number, limit: Split
   return 0;
 }
 
-/** Joins the vmas that meet at the borders inside and around [startPage, endPage] where they have become alike (V2). Mmap lock for writing. */
-export function* mergeVmas(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<void> {
+/**
+ * Joins the vmas that meet at the borders inside and around [startPage, endPage] where they have
+ * become alike (V2). Mmap lock for writing.
+ */
+export function* mergeVmas(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<void> {
   const { memory } = machine;
   let vma = vmaAt(memory, findVma(memory, mm, Math.max(startPage - 1, 0)));
   while (vma !== undefined && vma.startPage <= endPage) {
     const next = vmaAt(memory, vma.next);
-    if (next !== undefined && next.startPage === vma.endPage && isSameKind(vma, next, next.startPage)) {
+    if (
+      next !== undefined &&
+      next.startPage === vma.endPage &&
+      isSameKind(vma, next, next.startPage)
+    ) {
       const { endPage: newEndPage } = next;
       yield* unlinkAndFree(machine, mm, next);
       vma.endPage = newEndPage;

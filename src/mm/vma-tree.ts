@@ -1,11 +1,14 @@
 /**
  * @module mm/vma-tree
- * The vmas of a space as an AVL tree by address, each node also knowing the widest hole below any vma of its subtree, so that a free area of a given
- * size is found in one descent. Linux used a red-black tree augmented in this way before its maple tree; an AVL tree is the shortest
- * balanced tree to read, and lookups, not changes, are what is hot. Everything here holds the mmap lock; changes hold it for writing.
+ * The vmas of a space as an AVL tree by address, each node also knowing the widest hole below any
+ * vma of its subtree, so that a free area of a given size is found in one descent. Linux used a
+ * red-black tree augmented in this way before its maple tree; an AVL tree is the shortest balanced
+ * tree to read, and lookups, not changes, are what is hot. Everything here holds the mmap lock;
+ * changes hold it for writing.
  *
  *   T1  height(node) = 1 + max(height of its two sides), which differ by at most 1.
- *   T2  maxGapPages(node) = max(own hole, both sides'), where a vma's own hole is from the end of the vma before it (or FIRST_PAGE) to its start.
+ *   T2  maxGapPages(node) = max(own hole, both sides'), where a vma's own hole is from the end of
+ *       the vma before it (or FIRST_PAGE) to its start.
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
@@ -13,7 +16,10 @@ import type { Mm } from "./mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { Vma } from "./vma.ts";
 
-/** Nothing is placed below 64 KiB by itself, so that a null pointer with a small offset still faults. Fixed mappings may go there. */
+/**
+ * Nothing is placed below 64 KiB by itself, so that a null pointer with a small offset still
+ * faults. Fixed mappings may go there.
+ */
 export const FIRST_PAGE = 16;
 
 function heightOf(memory: SharedMemory, at: number): number {
@@ -26,7 +32,8 @@ function gapOf(memory: SharedMemory, at: number): number {
 
 /** The hole directly below a vma. */
 function ownGap(memory: SharedMemory, vma: Vma): number {
-  const below = vma.prev === 0 ? FIRST_PAGE : Math.max(Vma.at(memory, vma.prev).endPage, FIRST_PAGE);
+  const below =
+    vma.prev === 0 ? FIRST_PAGE : Math.max(Vma.at(memory, vma.prev).endPage, FIRST_PAGE);
   return Math.max(vma.startPage - below, 0);
 }
 
@@ -55,17 +62,22 @@ function rotateLeft(memory: SharedMemory, vma: Vma): number {
   return pivot.at;
 }
 
-/** Restores T1 at a node whose sides are sound and differ by at most 2. Returns the root of the subtree. */
+/**
+ * Restores T1 at a node whose sides are sound and differ by at most 2. Returns the root of the
+ * subtree.
+ */
 function rebalance(memory: SharedMemory, vma: Vma): number {
   const tilt = heightOf(memory, vma.left) - heightOf(memory, vma.right);
   if (tilt > 1) {
     const left = Vma.at(memory, vma.left);
-    if (heightOf(memory, left.left) < heightOf(memory, left.right)) vma.left = rotateLeft(memory, left);
+    if (heightOf(memory, left.left) < heightOf(memory, left.right))
+      vma.left = rotateLeft(memory, left);
     return rotateRight(memory, vma);
   }
   if (tilt < -1) {
     const right = Vma.at(memory, vma.right);
-    if (heightOf(memory, right.right) < heightOf(memory, right.left)) vma.right = rotateRight(memory, right);
+    if (heightOf(memory, right.right) < heightOf(memory, right.left))
+      vma.right = rotateRight(memory, right);
     return rotateLeft(memory, vma);
   }
   refresh(memory, vma);
@@ -113,7 +125,10 @@ export function treeInsert(memory: SharedMemory, mm: Mm, vma: Vma): void {
   if (next !== 0) treeUpdate(memory, mm, Vma.at(memory, next));
 }
 
-/** Takes the lowest node out of a subtree; returns the new root. The lowest node itself is the caller's to relink. */
+/**
+ * Takes the lowest node out of a subtree; returns the new root. The lowest node itself is the
+ * caller's to relink.
+ */
 function removeLowest(memory: SharedMemory, root: number): number {
   const node = Vma.at(memory, root);
   if (node.left === 0) return node.right;
@@ -136,7 +151,8 @@ function removeBelow(memory: SharedMemory, root: number, vma: Vma): number {
   }
   if (node.left === 0) return node.right;
   if (node.right === 0) return node.left;
-  // The next higher vma takes this one's place: structs are linked elsewhere too, so they move in the tree and are not copied.
+  // The next higher vma takes this one's place: structs are linked elsewhere too, so they move in
+  // the tree and are not copied.
   const heir = lowest(memory, node.right);
   heir.right = removeLowest(memory, node.right);
   heir.left = node.left;
@@ -160,7 +176,8 @@ export function treeUpdate(memory: SharedMemory, mm: Mm, vma: Vma): void {
 
 function updateBelow(memory: SharedMemory, root: number, vma: Vma): void {
   const node = Vma.at(memory, root);
-  if (vma.at !== node.at) updateBelow(memory, vma.startPage < node.startPage ? node.left : node.right, vma);
+  if (vma.at !== node.at)
+    updateBelow(memory, vma.startPage < node.startPage ? node.left : node.right, vma);
   refresh(memory, node);
 }
 

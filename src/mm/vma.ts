@@ -1,7 +1,8 @@
 /**
  * @module mm/vma
- * One mapping: a run of pages with one protection and one source; and how to find it. Follows Linux `struct vm_area_struct` and `find_vma`.
- * Changing the set of vmas is in vma-map.ts, the tree in vma-tree.ts. Everything here holds the mmap lock at least for reading.
+ * One mapping: a run of pages with one protection and one source; and how to find it. Follows Linux
+ * `struct vm_area_struct` and `find_vma`. Changing the set of vmas is in vma-map.ts, the tree in
+ * vma-tree.ts. Everything here holds the mmap lock at least for reading.
  */
 
 import { type Struct, type StructView, pointer, struct, u32 } from "../memory/struct.ts";
@@ -13,7 +14,9 @@ import { wordAt } from "../mmu/radix-table.ts";
 export const VM_READ = 0x01;
 /** Protection of a mapping: it may be written. */
 export const VM_WRITE = 0x02;
-/** Stores are seen by all who map the source; without it they are the space's own (copy-on-write). */
+/**
+ * Stores are seen by all who map the source; without it they are the space's own (copy-on-write).
+ */
 export const VM_SHARED = 0x04;
 /** Device registers: never faulted by devices (EFAULT). */
 export const VM_IO = 0x08;
@@ -21,7 +24,9 @@ export const VM_IO = 0x08;
 export const VM_PFNMAP = 0x10;
 /** Frames with and without a count. */
 export const VM_MIXEDMAP = 0x20;
-/** The source is a user's own buffer, mapped in place: `offsetPages` counts from frame `sourcePfn`. */
+/**
+ * The source is a user's own buffer, mapped in place: `offsetPages` counts from frame `sourcePfn`.
+ */
 export const VM_BUFFER = 0x40;
 /** What a listener's walk cannot mirror. */
 export const VM_SPECIAL: number = VM_IO | VM_PFNMAP | VM_MIXEDMAP;
@@ -30,7 +35,10 @@ export interface Vma extends StructView {
   startPage: number;
   endPage: number;
   flags: number;
-  /** Shmem object of a shared anonymous mapping; first frame of the buffer with VM_BUFFER; 0 for private memory. */
+  /**
+   * Shmem object of a shared anonymous mapping; first frame of the buffer with VM_BUFFER; 0 for
+   * private memory.
+   */
   source: number;
   offsetPages: number;
   prev: number;
@@ -64,7 +72,10 @@ export interface VmaKind {
 
 const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
 
-/** The first vma that ends above `page` (it may start above it too), or 0. Linux: `find_vma`. Holding the mmap lock. */
+/**
+ * The first vma that ends above `page` (it may start above it too), or 0. Linux: `find_vma`.
+ * Holding the mmap lock.
+ */
 export function findVma(memory: SharedMemory, mm: Mm, page: number): number {
   let best = 0;
   for (let node = mm.vmaRoot; node !== 0;) {
@@ -94,8 +105,16 @@ export function vmaAt(memory: SharedMemory, at: number): Vma | undefined {
   return at === 0 ? undefined : Vma.at(memory, at);
 }
 
-/** The vmas that touch [startPage, endPage), in order. The tree must not change while iterating. Holding the mmap lock. */
-export function* vmasIn(memory: SharedMemory, mm: Mm, startPage: number, endPage: number): Generator<Vma, void, void> {
+/**
+ * The vmas that touch [startPage, endPage), in order. The tree must not change while iterating.
+ * Holding the mmap lock.
+ */
+export function* vmasIn(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Generator<Vma, void, void> {
   let vma = vmaAt(memory, findVma(memory, mm, startPage));
   while (vma !== undefined && vma.startPage < endPage) {
     yield vma;
@@ -104,7 +123,12 @@ export function* vmasIn(memory: SharedMemory, mm: Mm, startPage: number, endPage
 }
 
 /** True when every page of the range is mapped. Holding the mmap lock. */
-export function isFullyMapped(memory: SharedMemory, mm: Mm, startPage: number, endPage: number): boolean {
+export function isFullyMapped(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): boolean {
   let page = startPage;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     if (vma.startPage > page) return false;
@@ -114,7 +138,12 @@ export function isFullyMapped(memory: SharedMemory, mm: Mm, startPage: number, e
 }
 
 /** How many pages of the range are mapped. Holding the mmap lock. */
-export function mappedPagesIn(memory: SharedMemory, mm: Mm, startPage: number, endPage: number): number {
+export function mappedPagesIn(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): number {
   let pages = 0;
   for (const vma of vmasIn(memory, mm, startPage, endPage)) {
     pages += Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);

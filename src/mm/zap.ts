@@ -1,7 +1,7 @@
 /**
  * @module mm/zap
- * Takes entries out of the page table and gives their frames back. Follows Linux `zap_page_range` and `unmap_vmas` in `mm/memory.c`. The order is what it is
- * for:
+ * Takes entries out of the page table and gives their frames back. Follows Linux `zap_page_range`
+ * and `unmap_vmas` in `mm/memory.c`. The order is what it is for:
  *
  *     start of the invalidation   every device lets go of the range (R3)
  *     clear the entries           no new translation can be read
@@ -13,7 +13,10 @@
  */
 
 import { EVENT_CLEAR, EVENT_UNMAP, type InvalidateRange } from "../notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../notifier/mmu-notifier.ts";
 import type { Machine } from "../memory/machine.ts";
 import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
@@ -54,8 +57,9 @@ function clearEntry(words: Int32Array, index: number): number {
 const clearEntryAlone: typeof clearEntry = clearEntry;
 
 /**
- * Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap lock: for reading is enough, for faults change entries by
- * compare-and-swap. Or alone: then what the entries hold is no other task's business, and clearing them no scheduling point.
+ * Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap
+ * lock: for reading is enough, for faults change entries by compare-and-swap. Or alone: then what
+ * the entries hold is no other task's business, and clearing them no scheduling point.
  *
  * @stepped pte
  */
@@ -88,21 +92,37 @@ function* clearRange(
  * nothing has changed. With `keepsTables` the tables stay that are empty then, for who is about to
  * fill them and must not fail.
  */
-export function* zapRange(machine: Machine, mm: Mm, range: InvalidateRange, keepsTables: boolean = false): Task<Errno> {
+export function* zapRange(
+  machine: Machine,
+  mm: Mm,
+  range: InvalidateRange,
+  keepsTables: boolean = false,
+): Task<Errno> {
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
   if (answer !== 0) return answer;
   yield* clearRange(machine, mm, range.startPage, range.endPage);
-  if (range.event === EVENT_UNMAP && !keepsTables) yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
+  if (range.event === EVENT_UNMAP && !keepsTables)
+    yield* freeEmptyLeaves(machine, mm, range.startPage, range.endPage);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   return 0;
 }
 
 /**
- * What an out-of-memory reaper does: drops the range's pages without waiting for anybody. EAGAIN when a listener would have to wait; then nothing has changed.
- * Linux: `__oom_reap_task_mm`. Holding the mmap lock at least for reading.
+ * What an out-of-memory reaper does: drops the range's pages without waiting for anybody. EAGAIN
+ * when a listener would have to wait; then nothing has changed. Linux: `__oom_reap_task_mm`.
+ * Holding the mmap lock at least for reading.
  */
-export function zapNonBlocking(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<Errno> {
-  return zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_CLEAR, { blockable: false }));
+export function zapNonBlocking(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
+  return zapRange(
+    machine,
+    mm,
+    invalidateRange(mm, startPage, endPage, EVENT_CLEAR, { blockable: false }),
+  );
 }
 
 /** Exit: everything, with no listener left to tell. */

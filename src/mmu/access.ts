@@ -1,11 +1,13 @@
 /**
  * @module mmu/access
- * Single loads and stores, as a program sees them: the same two interfaces for CPU threads and for the kernels of a device. The code
- * is in i32-access.ts, from which the build makes all widths; the protocol in soft-tlb.ts.
+ * Single loads and stores, as a program sees them: the same two interfaces for CPU threads and for
+ * the kernels of a device. The code is in i32-access.ts, from which the build makes all widths; the
+ * protocol in soft-tlb.ts.
  */
 
 /**
- * Loads and stores of one width. An address is a number of bytes, a multiple of the width; else HmmError EINVAL.
+ * Loads and stores of one width. An address is a number of bytes, a multiple of the width; else
+ * HmmError EINVAL.
  *
  * @example
  * ```ts
@@ -25,8 +27,9 @@ export interface ValueAccess {
 }
 
 /**
- * Integers also have sequentially consistent loads, stores and read-modify-writes. A read-modify-write returns the value from before.
- * All but `atomicLoad` need the right to write; of a device, all of them are made in RAM, never in a copy, and need it.
+ * Integers also have sequentially consistent loads, stores and read-modify-writes. A
+ * read-modify-write returns the value from before. All but `atomicLoad` need the right to write; of
+ * a device, all of them are made in RAM, never in a copy, and need it.
  *
  * @example
  * ```ts
@@ -51,8 +54,8 @@ export interface IntegerAccess extends ValueAccess {
 }
 
 /**
- * Typed access of every width: what an AddressSpace is for a thread of the CPU, and what a kernel gets
- * for a device. A function of it runs on both.
+ * Typed access of every width: what an AddressSpace is for a thread of the CPU, and what a kernel
+ * gets for a device. A function of it runs on both.
  *
  * @example
  * ```ts

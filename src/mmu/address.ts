@@ -4,7 +4,10 @@ import { PAGE_BYTES } from "../memory/ram-section.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
-/** An access looks again when its translation was shot down at that very moment. So often means that somebody invalidates in a loop. */
+/**
+ * An access looks again when its translation was shot down at that very moment. So often means that
+ * somebody invalidates in a loop.
+ */
 const RETRY_LIMIT = 1_000_000;
 /** Pages of safe integers are below this. */
 const PAGE_LIMIT: number = 2 ** 41;
@@ -17,9 +20,12 @@ const PAGE_LIMIT: number = 2 ** 41;
 export function pageOf(address: number, widthBytes: number): number {
   const page = Math.floor(address / PAGE_BYTES);
   const distance = address - page * PAGE_BYTES;
-  const offset = distance | 0; // not `address % widthBytes`, which for large addresses is a call of fmod
-  if (page >= 0 && page < PAGE_LIMIT && offset === distance && (offset & (widthBytes - 1)) === 0) return page;
-  const shown = Number.isInteger(address) && address >= 0 ? `0x${address.toString(16)}` : String(address);
+  // not `address % widthBytes`, which for large addresses is a call of fmod
+  const offset = distance | 0;
+  if (page >= 0 && page < PAGE_LIMIT && offset === distance && (offset & (widthBytes - 1)) === 0)
+    return page;
+  const shown =
+    Number.isInteger(address) && address >= 0 ? `0x${address.toString(16)}` : String(address);
   throw new HmmError(
     EINVAL,
     "access",

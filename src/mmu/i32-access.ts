@@ -1,23 +1,24 @@
 /**
  * @module mmu/i32-access
- * Loads, stores and atomic operations of one width, through a software TLB. This is the code that must
- * be fast: a load that hits is a subtraction, two compares and three reads. The protocol and its races
- * are in soft-tlb.ts (X1 to X5).
+ * Loads, stores and atomic operations of one width, through a software TLB. This is the code that
+ * must be fast: a load that hits is a subtraction, two compares and three reads. The protocol and
+ * its races are in soft-tlb.ts (X1 to X5).
  *
- * This file is the class for 32-bit integers, and the template of all others: the build copies it for
- * each width, with other numbers, another typed array, and other bodies of `converted` and `bitsOf`
- * (scripts/make-widths.mjs has the table). A copy for each, because V8 keeps type feedback by place in
- * the source: one body for all widths would see all kinds of typed array and take the slow generic
- * path. Made at build time, because a class that a function returns shares its feedback, too.
+ * This file is the class for 32-bit integers, and the template of all others: the build copies it
+ * for each width, with other numbers, another typed array, and other bodies of `converted` and
+ * `bitsOf` (scripts/make-widths.mjs has the table). A copy for each, because V8 keeps type feedback
+ * by place in the source: one body for all widths would see all kinds of typed array and take the
+ * slow generic path. Made at build time, because a class that a function returns shares its
+ * feedback, too.
  *
- * The test of an address is one subtraction and two compares: the distance from the page's start is a
- * small whole number, and none of its bits stand outside those that an aligned offset in a page has
- * (4092 for words). A fraction, a negative number, NaN or another page fail it.
+ * The test of an address is one subtraction and two compares: the distance from the page's start is
+ * a small whole number, and none of its bits stand outside those that an aligned offset in a page
+ * has (4092 for words). A fraction, a negative number, NaN or another page fail it.
  *
  * An integer load whose translation is not the one remembered gets its value from the function that
- * looks it up. A float's load remembers the translation and tries again: a double that comes back from
- * a call is an allocation, 5 ns and garbage. A word without a sign comes back as one with a sign, for
- * the same reason.
+ * looks it up. A float's load remembers the translation and tries again: a double that comes back
+ * from a call is an allocation, 5 ns and garbage. A word without a sign comes back as one with a
+ * sign, for the same reason.
  */
 
 import { PAGE_BYTES } from "../memory/ram-section.ts";
@@ -54,10 +55,12 @@ import {
 
 type Modify = (array: AtomicArray, index: number, value: number) => number;
 
-/** What a typed field holds until its constructor is done: V8 then knows what kind of array it has. */
+/**
+ * What a typed field holds until its constructor is done: V8 then knows what kind of array it has.
+ */
 const NO_WORDS: Int32Array = new Int32Array(0);
 
-/** What a store writes. Converts before the store is entered: what that may run must not run inside. */
+/** What a store writes. Converts before the store is entered: that may run anything. */
 function converted(value: number): number {
   return value | 0;
 }
@@ -73,7 +76,7 @@ export class I32Access implements IntegerAccess {
   readonly #words: Int32Array = NO_WORDS;
   readonly #entries: Int32Array = NO_WORDS;
   readonly #store: StoreTlb;
-  /** Whether an atomic load wants a translation that is good for stores, too: a device's own copy is not. */
+  /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
   readonly #loadsInRam: boolean;
   #data: Int32Array = new Int32Array(0);
   #base = 0;
@@ -125,8 +128,8 @@ export class I32Access implements IntegerAccess {
 
   /**
    * Remembers the translation of `address`; `tries`: how often that has been done for this access
-   * already. All in one function on purpose: with less than 460 bytes of bytecode V8 would put it into
-   * every loop that loads, where it takes the place of other loads.
+   * already. All in one function on purpose: with less than 460 bytes of bytecode V8 would put it
+   * into every loop that loads, where it takes the place of other loads.
    *
    * @stepped data
    */
@@ -163,8 +166,9 @@ export class I32Access implements IntegerAccess {
   // Integers only, from here to the end of the class.
 
   /**
-   * The second level. First a quick look, of integers alone, for an address below 2^31 in the section
-   * that was met last: loads that go from page to page take 4 ns by it and 5 without. Returns the bits.
+   * The second level. First a quick look, of integers alone, for an address below 2^31 in the
+   * section that was met last: loads that go from page to page take 4 ns by it and 5 without.
+   * Returns the bits.
    *
    * @stepped data
    */
@@ -191,7 +195,8 @@ export class I32Access implements IntegerAccess {
     for (let tries = 1; ; tries++) {
       this.#aimAt(address, tries);
       const value = bitsOf(this.#data[this.#index + ((address - this.#base) >> 2)]!);
-      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation) return value;
+      if (this.#words[this.#generationWord + (value & this.#zero)] === this.#generation)
+        return value;
     }
   }
 
@@ -209,7 +214,8 @@ export class I32Access implements IntegerAccess {
       const index = (this.#entries[at + ENTRY_INDEX]! << 0) + (address - page * PAGE_BYTES) / 4;
       const value = speculativeAtomicLoad(this.#tlb.sections[entry]!.i32, index);
       const generationWord = this.#entries[at + ENTRY_GENERATION_WORD]!;
-      if (atomicLoad(this.#words, generationWord) === this.#entries[at + ENTRY_GENERATION]) return value;
+      if (atomicLoad(this.#words, generationWord) === this.#entries[at + ENTRY_GENERATION])
+        return value;
     }
   }
 

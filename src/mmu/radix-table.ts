@@ -8,31 +8,33 @@
  *                  | pgd: 4096    | mid: 2048    | leaf: 512 |
  *                  +--------------+--------------+-----------+
  *
- * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie past
- * the end of this thread's view of the heap, so whoever follows a pointer to one calls `ensure` first.
- * Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
+ * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie
+ * past the end of this thread's view of the heap, so whoever follows a pointer to one calls
+ * `ensure` first. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB
+ * page".
  *
- * The table's lock is the mmap lock of a space (for reading, others may add tables at the same time),
- * the driver lock of a device.
+ * The table's lock is the mmap lock of a space (for reading, others may add tables at the same
+ * time), the driver lock of a device.
  *
- *   W1  An upper entry goes from 0 to a table by compare-and-swap, the table's lock held at least for
- *       reading, and back to 0 only where nobody else walks under that lock: it is held for writing
- *       (`freeEmptyLeaves`: leaves only), or the owner has died (`freeTables`: all).
+ *   W1  An upper entry goes from 0 to a table by compare-and-swap, the table's lock held at least
+ *       for reading, and back to 0 only where nobody else walks under that lock: it is held for
+ *       writing (`freeEmptyLeaves`: leaves only), or the owner has died (`freeTables`: all).
  *   W2  A walker under the lock therefore never meets a freed table. One without it (the CPU's
- *       translation, mm/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no freed mid or
- *       top table: it has a user of the space, or a device of which the table is.
- *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation of
- *       the leaf's block before it walked. If it did so before the flush, it finds the generation
- *       changed afterwards and throws away whatever it read; if after it, it finds no leaf. (X1 to X5 of
- *       mmu/soft-tlb.ts; a store's mark makes the flush wait.) Heap memory stays readable for ever, so
- *       reading does no harm.
+ *       translation, mm/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no freed mid
+ *       or top table: it has a user of the space, or a device of which the table is.
+ *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation
+ *       of the leaf's block before it walked. If it did so before the flush, it finds the
+ *       generation changed afterwards and throws away whatever it read; if after it, it finds no
+ *       leaf. (X1 to X5 of mmu/soft-tlb.ts; a store's mark makes the flush wait.) Heap memory stays
+ *       readable for ever, so reading does no harm.
  *
  *      walking thread                              unmapping thread
  *      --------------                              ----------------
  *                                                  entries cleared, flush
  *      generation g read, leaf found
  *                                                  leaf unlinked, flush [generation := g + 1]
- *                                                  leaf freed, allocated as another space's leaf, filled
+ *                                                  leaf freed, allocated as another space's leaf,
+ *                                                  filled
  *      entry read: the other space's frame
  *      generation read: g + 1 [not g: thrown away]
  */
@@ -51,10 +53,15 @@ export const LEAF_SHIFT = 9;
 /** Pages that one mid table covers (4 GiB). */
 export const MID_SPAN_PAGES: number = 2 ** MID_SHIFT;
 
-/** One past the last page number of any space: 16 TiB less the last leaf, so that `endPage` always fits an unsigned word. */
+/**
+ * One past the last page number of any space: 16 TiB less the last leaf, so that `endPage` always
+ * fits an unsigned word.
+ */
 export const TASK_SIZE_PAGES: number = 2 ** 32 - LEAF_WORDS;
 
-/** A word of the heap as a number. Callers index inside a table that `SharedMemory.ensure` covers. */
+/**
+ * A word of the heap as a number. Callers index inside a table that `SharedMemory.ensure` covers.
+ */
 export function wordAt(words: Int32Array, index: number): number {
   return words[index] as number;
 }
@@ -83,7 +90,10 @@ export function leafOf(memory: SharedMemory, pgd: number, page: number): number 
   return leaf;
 }
 
-/** The same for who is alone with the tables: nobody else looks, so no look is a step of the explorer. */
+/**
+ * The same for who is alone with the tables: nobody else looks, so no look is a step of the
+ * explorer.
+ */
 const midOfAlone: typeof midOf = midOf;
 const leafOfAlone: typeof leafOf = leafOf;
 
@@ -92,12 +102,17 @@ export function pteIndex(leaf: number, page: number): number {
   return leaf + (page & (LEAF_WORDS - 1));
 }
 
-/** First page that another leaf covers. In plain numbers: pages go up to 2^32, past signed 32-bit arithmetic. */
+/**
+ * First page that another leaf covers. In plain numbers: pages go up to 2^32, past signed 32-bit
+ * arithmetic.
+ */
 export function nextLeafPage(page: number): number {
   return page - (page % LEAF_WORDS) + LEAF_WORDS;
 }
 
-/** The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the lock at least for reading. */
+/**
+ * The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the lock at least for reading.
+ */
 export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<number> {
   const found = leafOf(machine.memory, pgd, page);
   if (found !== 0) return found;
@@ -107,7 +122,8 @@ export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<nu
 }
 
 /**
- * The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees its table and takes the winner's.
+ * The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees
+ * its table and takes the winner's.
  *
  * @stepped page table
  */
@@ -129,9 +145,10 @@ function* tableAt(machine: Machine, index: number, tableWords: number): Task<num
 export type LeafVisitor = (leaf: number, startPage: number, endPage: number) => Task<number>;
 
 /**
- * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of one
- * read for each 4 GiB or 2 MiB. Stops at the first nonzero answer and returns it. Holding the lock, or
- * `isAlone`: nobody else adds a table, because the lock excludes everybody or the owner has died.
+ * Visits the existing leaves of [startPage, endPage) in order; skips what has none at the cost of
+ * one read for each 4 GiB or 2 MiB. Stops at the first nonzero answer and returns it. Holding the
+ * lock, or `isAlone`: nobody else adds a table, because the lock excludes everybody or the owner
+ * has died.
  */
 export function* forEachLeaf(
   memory: SharedMemory,
@@ -186,9 +203,10 @@ export interface FlushedTable {
 }
 
 /**
- * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared. Holding
- * the lock for writing. Keeps a program that maps and unmaps in ever new places from filling the heap
- * with empty tables. The flush of whoever cleared the entries does not do for this: see the head, W3.
+ * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared.
+ * Holding the lock for writing. Keeps a program that maps and unmaps in ever new places from
+ * filling the heap with empty tables. The flush of whoever cleared the entries does not do for
+ * this: see the head, W3.
  *
  * @stepped page table
  */
@@ -224,7 +242,10 @@ export function* freeEmptyLeaves(
   if (unlinked.length > 0) yield* freeUnlinked(machine, table, unlinked, unlinkedFrom, endPage);
 }
 
-/** W3: `leaves` of [startPage, endPage) are in no table any more; frees them once no walk that found one is believed. */
+/**
+ * W3: `leaves` of [startPage, endPage) are in no table any more; frees them once no walk that found
+ * one is believed.
+ */
 function* freeUnlinked(
   machine: Machine,
   table: FlushedTable,

@@ -1,20 +1,21 @@
 /**
  * @module mmu/soft-tlb
- * The software TLB: one thread's translations from pages to frames. Typed loads and stores go through
- * it, at nanoseconds when they hit. It serves the CPU's threads (the translator walks the mm's page
- * table) and the software device (its own table). Where a translation comes from, and faults, are the
- * translator's business; when one stops being valid is the shootdown's (sync/shootdown.ts).
+ * The software TLB: one thread's translations from pages to frames. Typed loads and stores go
+ * through it, at nanoseconds when they hit. It serves the CPU's threads (the translator walks the
+ * mm's page table) and the software device (its own table). Where a translation comes from, and
+ * faults, are the translator's business; when one stops being valid is the shootdown's
+ * (sync/shootdown.ts).
  *
  * Two levels. Each width remembers one translation for loads and one for stores (i32-access.ts,
  * store-tlb.ts). Behind them all widths share TLB_ENTRIES entries, direct-mapped by page number. An
  * entry carries the generation that its block of pages had BEFORE the table was walked, and serves
  * while the block still has it:
  *
- *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush), and
- *       only after that may the frame be given to someone else.
+ *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush),
+ *       and only after that may the frame be given to someone else.
  *   X2  A translator reads the page table after the TLB has read the generation.
- *   X3  A load reads the data, then the generation. Equal to the entry's: the value was read while the
- *       frame was still the page's.
+ *   X3  A load reads the data, then the generation. Equal to the entry's: the value was read while
+ *       the frame was still the page's.
  *
  *      loading thread                              invalidating thread
  *      --------------                              -------------------
@@ -25,24 +26,25 @@
  *      data read: the new owner's
  *      generation read: g + 1 [not g: the value is thrown away, the table walked anew]
  *
- *      The other order of the two reads would be wrong: generation read (g), everything on the right,
- *      data read, value believed.
+ *      The other order of the two reads would be wrong: generation read (g), everything on the
+ *      right, data read, value believed.
  *
  *   X4  The second read must not overtake the first, on any CPU, and no fence can be had for
- *       nanoseconds. So its index is computed from the value: `words[generationWord + (bits & zero)]`,
- *       where `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of reads of which
- *       one's address depends on the other's value. Compilers keep the order of reads of shared memory
- *       by themselves.
- *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside, checks
- *       the generation, writes and leaves; a flush waits for all who are inside (S1 of
+ *       nanoseconds. So its index is computed from the value: `words[generationWord + (bits &
+ *       zero)]`, where `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of
+ *       reads of which one's address depends on the other's value. Compilers keep the order of
+ *       reads of shared memory by themselves.
+ *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside,
+ *       checks the generation, writes and leaves; a flush waits for all who are inside (S1 of
  *       sync/shootdown.ts).
  *
- * The generation words are read through the view of the heap that was current when the TLB was made.
- * The heap only grows, so an older, shorter view shows the same words, and it covers these: they existed
- * already. A generation that wraps around by exactly 2^32 between two reads would go unnoticed.
+ * The generation words are read through the view of the heap that was current when the TLB was
+ * made. The heap only grows, so an older, shorter view shows the same words, and it covers these:
+ * they existed already. A generation that wraps around by exactly 2^32 between two reads would go
+ * unnoticed.
  *
- * Not for use by two threads: each makes its own. Not for use after the space or this thread's place on
- * the machine is gone: the owner sees to that.
+ * Not for use by two threads: each makes its own. Not for use after the space or this thread's
+ * place on the machine is gone: the owner sees to that.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -88,7 +90,10 @@ export class SoftTlb {
   /** By entry: what tlb-entry.ts says. */
   readonly entries: Int32Array = emptyEntries();
   /** By entry: section of the frame; undefined in an empty one. */
-  readonly sections: (RamSection | undefined)[] = Array.from({ length: TLB_ENTRIES }, () => undefined);
+  readonly sections: (RamSection | undefined)[] = Array.from(
+    { length: TLB_ENTRIES },
+    () => undefined,
+  );
   readonly #writable: Uint8Array = new Uint8Array(TLB_ENTRIES);
   /** For quick keys (tlb-entry.ts): a number for each section object met, never given again. */
   readonly #numbers: WeakMap<RamSection, number> = new WeakMap<RamSection, number>();
@@ -108,8 +113,8 @@ export class SoftTlb {
   }
 
   /**
-   * Drops every translation. For the end of the owner's use of the space, after which the generation
-   * words may belong to somebody else. The widths forget theirs, too (typed-memory.ts).
+   * Drops every translation. For the end of the owner's use of the space, after which the
+   * generation words may belong to somebody else. The widths forget theirs, too (typed-memory.ts).
    */
   forget(): void {
     this.pages.fill(-1);
@@ -118,7 +123,8 @@ export class SoftTlb {
   }
 
   /**
-   * An entry that translated `page` a moment ago, and for stores if `write`. Throws what the translator throws.
+   * An entry that translated `page` a moment ago, and for stores if `write`. Throws what the
+   * translator throws.
    *
    * @stepped generation
    */
@@ -127,7 +133,8 @@ export class SoftTlb {
     const at = entry << ENTRY_SHIFT;
     if (
       this.pages[entry] === page &&
-      this.words[this.entries[at + ENTRY_GENERATION_WORD]!] === this.entries[at + ENTRY_GENERATION] &&
+      this.words[this.entries[at + ENTRY_GENERATION_WORD]!] ===
+        this.entries[at + ENTRY_GENERATION] &&
       (!write || this.#writable[entry] === 1)
     ) {
       return entry;
@@ -171,7 +178,8 @@ export class SoftTlb {
   }
 
   /**
-   * A number that was read from a table which changed meanwhile may name no frame: undefined then, and look again.
+   * A number that was read from a table which changed meanwhile may name no frame: undefined then,
+   * and look again.
    *
    * @stepped generation
    */

@@ -1,8 +1,9 @@
 /**
  * @module mmu/store-tlb
- * The store side of one width's access: the translation that it used last, and getting inside with it.
- * The protocol is X5 of soft-tlb.ts and S1, S2 of sync/shootdown.ts. One class for all widths, so that
- * its fields are read by monomorphic code; the write itself stands in the width's own class.
+ * The store side of one width's access: the translation that it used last, and getting inside with
+ * it. The protocol is X5 of soft-tlb.ts and S1, S2 of sync/shootdown.ts. One class for all widths,
+ * so that its fields are read by monomorphic code; the write itself stands in the width's own
+ * class.
  */
 
 import { PAGE_BYTES } from "../memory/ram-section.ts";
@@ -12,7 +13,13 @@ import type { SharedMemory } from "../sync/shared-memory.ts";
 import { enterStore, leaveStore } from "../sync/shootdown.ts";
 import { checkRetry, pageOf } from "./address.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
-import { ENTRY_GENERATION, ENTRY_GENERATION_WORD, ENTRY_INDEX, ENTRY_SHIFT, NOT_A_GENERATION } from "./tlb-entry.ts";
+import {
+  ENTRY_GENERATION,
+  ENTRY_GENERATION_WORD,
+  ENTRY_INDEX,
+  ENTRY_SHIFT,
+  NOT_A_GENERATION,
+} from "./tlb-entry.ts";
 
 /** For whom the stores are made, if not for the thread: a work item of a device. */
 export interface StoringItem {
@@ -58,10 +65,10 @@ export class StoreTlb {
   }
 
   /**
-   * Enters: on return this thread is inside, with a writable translation in force. The caller writes
-   * the element of the section's array that is returned, calls leaveStore, and between does nothing
-   * that could throw or wait. Throws, and is not inside, as `find` and `pageOf` do, and for an item
-   * that is over.
+   * Enters: on return this thread is inside, with a writable translation in force. The caller
+   * writes the element of the section's array that is returned, calls leaveStore, and between does
+   * nothing that could throw or wait. Throws, and is not inside, as `find` and `pageOf` do, and for
+   * an item that is over.
    *
    * @stepped generation
    */

@@ -1,12 +1,13 @@
 /**
  * @module mmu/tlb-entry
- * How an entry of the software TLB lies in memory. All entries stand in one Int32Array, four words each: compiled code then checks the
- * type and the place of one array.
+ * How an entry of the software TLB lies in memory. All entries stand in one Int32Array, four words
+ * each: compiled code then checks the type and the place of one array.
  */
 
 /**
- * Stands for a generation word where no translation is remembered yet: the heap's first word, which is never 0, while the generation
- * that is remembered is. So the first access fails the check of the generation and takes the slow path.
+ * Stands for a generation word where no translation is remembered yet: the heap's first word, which
+ * is never 0, while the generation that is remembered is. So the first access fails the check of
+ * the generation and takes the slow path.
  */
 export const NOT_A_GENERATION = 0;
 
@@ -32,13 +33,19 @@ const QUICK_SECTIONS: number = 2 ** (32 - QUICK_PAGE_BITS) - 1;
 /** Of no page and section. */
 export const NO_QUICK_KEY = -1;
 
-/** One number for a page and the section of its frame, if both are small: a TLB numbers its sections from 1 on. */
+/**
+ * One number for a page and the section of its frame, if both are small: a TLB numbers its sections
+ * from 1 on.
+ */
 export function quickKey(page: number, sectionNumber: number): number {
   if (page >= 2 ** QUICK_PAGE_BITS || sectionNumber >= QUICK_SECTIONS) return NO_QUICK_KEY;
   return (sectionNumber << QUICK_PAGE_BITS) | page;
 }
 
-/** The key of page 0 and the section of `key`: 0, which is in no entry's key, when that is NO_QUICK_KEY. */
+/**
+ * The key of page 0 and the section of `key`: 0, which is in no entry's key, when that is
+ * NO_QUICK_KEY.
+ */
 export function quickSection(key: number): number {
   return key === NO_QUICK_KEY ? 0 : key & -(2 ** QUICK_PAGE_BITS);
 }

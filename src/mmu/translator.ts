@@ -6,10 +6,11 @@ export const TRANSLATION_WRITABLE = 1;
 /** Walks a page table and takes the faults. */
 export interface Translator {
   /**
-   * The frame of `page`, as `pfn * 2 + TRANSLATION_WRITABLE`, or `pfn * 2` when only loads may use it; for `write` it must be
-   * writable. Takes the fault if there is no translation yet; throws SegmentationFault where no mapping allows the access. `address`
-   * is for that error; `page` may be any page of a safe integer. Called in the accessing thread, outside any store; may block. Must
-   * not answer from a table that it read before it was called (X2 of soft-tlb.ts).
+   * The frame of `page`, as `pfn * 2 + TRANSLATION_WRITABLE`, or `pfn * 2` when only loads may use
+   * it; for `write` it must be writable. Takes the fault if there is no translation yet; throws
+   * SegmentationFault where no mapping allows the access. `address` is for that error; `page` may
+   * be any page of a safe integer. Called in the accessing thread, outside any store; may block.
+   * Must not answer from a table that it read before it was called (X2 of soft-tlb.ts).
    */
   translate(page: number, write: boolean, address: number): number;
 }

@@ -55,8 +55,8 @@ export class TypedMemory implements TypedAccess {
   }
 
   /**
-   * Drops every translation: each access asks the translator again. For the end of the owner's use of
-   * the space, after which the generation words may belong to somebody else.
+   * Drops every translation: each access asks the translator again. For the end of the owner's use
+   * of the space, after which the generation words may belong to somebody else.
    */
   forget(): void {
     this.tlb.forget();

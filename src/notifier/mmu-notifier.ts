@@ -1,21 +1,25 @@
 /**
  * @module notifier/mmu-notifier
- * Tells listeners before and after the CPU's page tables change, and when the address space dies. Follows Linux `mm/mmu_notifier.c`
- * (register, unregister, release, invalidate start and end) with the unwinding that Linux got in 2021.
+ * Tells listeners before and after the CPU's page tables change, and when the address space dies.
+ * Follows Linux `mm/mmu_notifier.c` (register, unregister, release, invalidate start and end) with
+ * the unwinding that Linux got in 2021.
  *
  * N1 and N2 of subscriptions.ts say why the list may be walked without its lock.
  *
- *   N3  Every start and every end is called holding the mmap lock (read or write), except by exit, which is alone. Registration holds it
- *       for writing: so no listener is linked between a start and its end, and it never hears an end whose start it missed.
- *       An invalidation that outlives its caller's lock (a write view) is told to a new listener by whoever registers it.
- *   N4  A start that fails has been undone: the listeners that had agreed got their end, in no order; the caller owes none. Only a
- *       non-blockable start can fail, and only with EAGAIN.
- *   N5  After `mmuNotifierUnregister` returned, no call-back of that listener runs or will run. `...NoRelease` gives no such
- *       promise: the listener's memory is freed by a deferred call of `notifierSrcu`.
+ *   N3  Every start and every end is called holding the mmap lock (read or write), except by exit,
+ *       which is alone. Registration holds it for writing: so no listener is linked between a start
+ *       and its end, and it never hears an end whose start it missed. An invalidation that outlives
+ *       its caller's lock (a write view) is told to a new listener by whoever registers it.
+ *   N4  A start that fails has been undone: the listeners that had agreed got their end, in no
+ *       order; the caller owes none. Only a non-blockable start can fail, and only with EAGAIN.
+ *   N5  After `mmuNotifierUnregister` returned, no call-back of that listener runs or will run.
+ *       `...NoRelease` gives no such promise: the listener's memory is freed by a deferred call of
+ *       `notifierSrcu`.
  *
- * A listener's node sits in shared memory, its code is in every thread: operations are registered by name in each thread,
- * and the node carries a hash of the name. The listener must hold the mm (mmgrab) for as long as it is registered.
- * Locks: `notifierLock` around changes of a list; the read side of the one `notifierSrcu` of the machine around walks.
+ * A listener's node sits in shared memory, its code is in every thread: operations are registered
+ * by name in each thread, and the node carries a hash of the name. The listener must hold the mm
+ * (mmgrab) for as long as it is registered. Locks: `notifierLock` around changes of a list; the
+ * read side of the one `notifierSrcu` of the machine around walks.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -28,26 +32,41 @@ import { type InvalidateRange, eventName } from "./events.ts";
 import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
 
 /**
- * A listener's code. Each receives the address of the listener's struct. `invalidateRangeStart` must have ended all access to the range when
- * it returns 0; it may answer EAGAIN only when the range is not blockable, and then must have left its own books as it found them.
- * None of them may take the mmap lock, or drop the last user of the address space.
+ * A listener's code. Each receives the address of the listener's struct. `invalidateRangeStart`
+ * must have ended all access to the range when it returns 0; it may answer EAGAIN only when the
+ * range is not blockable, and then must have left its own books as it found them. None of them may
+ * take the mmap lock, or drop the last user of the address space.
  */
 export interface MmuNotifierOps {
-  readonly invalidateRangeStart?: (machine: Machine, listener: number, range: InvalidateRange) => Task<Errno>;
-  readonly invalidateRangeEnd?: (machine: Machine, listener: number, range: InvalidateRange) => Task<void>;
+  readonly invalidateRangeStart?: (
+    machine: Machine,
+    listener: number,
+    range: InvalidateRange,
+  ) => Task<Errno>;
+  readonly invalidateRangeEnd?: (
+    machine: Machine,
+    listener: number,
+    range: InvalidateRange,
+  ) => Task<void>;
   readonly release?: (machine: Machine, listener: number) => Task<void>;
 }
 
 const opsById = new Map<number, { readonly name: string; readonly ops: MmuNotifierOps }>();
 
-/** FNV-1a, kept positive and nonzero, so that every thread derives the same id from a name without talking to the others. */
+/**
+ * FNV-1a, kept positive and nonzero, so that every thread derives the same id from a name without
+ * talking to the others.
+ */
 export function opsIdOf(name: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
   return (hash >>> 1) | 1;
 }
 
-/** Makes `ops` callable in this thread under `name`; the id is the same in every thread. Registering a name again replaces its code. */
+/**
+ * Makes `ops` callable in this thread under `name`; the id is the same in every thread. Registering
+ * a name again replaces its code.
+ */
 export function registerNotifierOps(name: string, ops: MmuNotifierOps): number {
   const id = opsIdOf(name);
   const known = opsById.get(id);
@@ -61,7 +80,9 @@ export function registerNotifierOps(name: string, ops: MmuNotifierOps): number {
 function opsOf(node: MmuNotifier): MmuNotifierOps {
   return (
     opsById.get(node.opsId())?.ops ??
-    bug(`this thread has no code for the mmu notifier at ${node.at}; import its module before attaching`)
+    bug(
+      `this thread has no code for the mmu notifier at ${node.at}; import its module before attaching`,
+    )
   );
 }
 
@@ -84,8 +105,9 @@ export function* notifierSrcu(machine: Machine): Task<Srcu> {
 }
 
 /**
- * Links a listener. Holding the mmap lock for writing, with an mm user, and a grab of the mm that lasts until unregister. Callbacks can begin before
- * this returns. Linux: `__mmu_notifier_register`.
+ * Links a listener. Holding the mmap lock for writing, with an mm user, and a grab of the mm that
+ * lasts until unregister. Callbacks can begin before this returns. Linux:
+ * `__mmu_notifier_register`.
  */
 export function* mmuNotifierRegister(
   machine: Machine,
@@ -101,8 +123,9 @@ export function* mmuNotifierRegister(
 }
 
 /**
- * Unlinks a listener, calling its release first if exit has not; returns when none of its call-backs runs any more (N5). May wait; not from
- * inside a call-back. Linux: `mmu_notifier_unregister`.
+ * Unlinks a listener, calling its release first if exit has not; returns when none of its
+ * call-backs runs any more (N5). May wait; not from inside a call-back. Linux:
+ * `mmu_notifier_unregister`.
  */
 export function* mmuNotifierUnregister(
   machine: Machine,
@@ -118,16 +141,20 @@ export function* mmuNotifierUnregister(
 }
 
 /**
- * Unlinks a listener and returns at once: no release, no waiting. Call-backs may still be running, so its memory must be freed by
- * a deferred call of `notifierSrcu` (N2 of subscriptions.ts). Legal inside a call-back. Linux: `mmu_notifier_unregister_no_release`.
+ * Unlinks a listener and returns at once: no release, no waiting. Call-backs may still be running,
+ * so its memory must be freed by a deferred call of `notifierSrcu` (N2 of subscriptions.ts). Legal
+ * inside a call-back. Linux: `mmu_notifier_unregister_no_release`.
  */
-export function* mmuNotifierUnregisterNoRelease(subscriptions: NotifierSubscriptions, node: MmuNotifier): Task<void> {
+export function* mmuNotifierUnregisterNoRelease(
+  subscriptions: NotifierSubscriptions,
+  node: MmuNotifier,
+): Task<void> {
   yield* unlinkNode(subscriptions, node);
 }
 
 /**
- * Exit and unregister may both come here at once; the one that claims the node makes the call, and the other's `synchronize` waits for it, since both
- * call inside a read section.
+ * Exit and unregister may both come here at once; the one that claims the node makes the call, and
+ * the other's `synchronize` waits for it, since both call inside a read section.
  */
 function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
   const { release } = opsOf(node);
@@ -142,8 +169,14 @@ function* unlinkNode(subscriptions: NotifierSubscriptions, node: MmuNotifier): T
   return unlinked;
 }
 
-/** Tells every listener that the range is about to change. Linux: `__mmu_notifier_invalidate_range_start`. N3, N4. */
-export function* mmuNotifierInvalidateRangeStart(machine: Machine, range: InvalidateRange): Task<Errno> {
+/**
+ * Tells every listener that the range is about to change. Linux:
+ * `__mmu_notifier_invalidate_range_start`. N3, N4.
+ */
+export function* mmuNotifierInvalidateRangeStart(
+  machine: Machine,
+  range: InvalidateRange,
+): Task<Errno> {
   const { subscriptions } = range;
   if ((yield* subscriptions.first()) === 0) return 0;
   const srcu = yield* notifierSrcu(machine);
@@ -164,7 +197,10 @@ export function* mmuNotifierInvalidateRangeStart(machine: Machine, range: Invali
   return failed;
 }
 
-/** A listener that refuses where it may wait, or with another code, has a defect of its own: there is no way to go on safely. */
+/**
+ * A listener that refuses where it may wait, or with another code, has a defect of its own: there
+ * is no way to go on safely.
+ */
 function checkRefusal(range: InvalidateRange, answer: Errno): void {
   if (range.blockable || answer !== EAGAIN) {
     bug(
@@ -174,19 +210,32 @@ function checkRefusal(range: InvalidateRange, answer: Errno): void {
 }
 
 /**
- * Unwinds a start that a listener refused: an end for those who had `agreed`. Without this their counts stay raised for ever, since a start that failed gets no end (the hole
- * that the 2019 series left with two notifiers). By their names and not by another walk up to the one that refused: that one may have been unlinked meanwhile, and then the
- * walk would go on to listeners that were never asked. One that has unregistered meanwhile is still readable (we are in the read section) and wants its end or ignores it.
+ * Unwinds a start that a listener refused: an end for those who had `agreed`. Without this their
+ * counts stay raised for ever, since a start that failed gets no end (the hole that the 2019 series
+ * left with two notifiers). By their names and not by another walk up to the one that refused: that
+ * one may have been unlinked meanwhile, and then the walk would go on to listeners that were never
+ * asked. One that has unregistered meanwhile is still readable (we are in the read section) and
+ * wants its end or ignores it.
  */
-function* endThose(machine: Machine, range: InvalidateRange, agreed: readonly number[]): Task<void> {
+function* endThose(
+  machine: Machine,
+  range: InvalidateRange,
+  agreed: readonly number[],
+): Task<void> {
   for (const at of agreed) {
     const end = opsOf(new MmuNotifier(machine.memory, at)).invalidateRangeEnd;
     if (end !== undefined) yield* end(machine, at, range);
   }
 }
 
-/** Tells every listener that the range has changed. Pairs with a start that returned 0. Never fails, never waits for long. */
-export function* mmuNotifierInvalidateRangeEnd(machine: Machine, range: InvalidateRange): Task<void> {
+/**
+ * Tells every listener that the range has changed. Pairs with a start that returned 0. Never fails,
+ * never waits for long.
+ */
+export function* mmuNotifierInvalidateRangeEnd(
+  machine: Machine,
+  range: InvalidateRange,
+): Task<void> {
   const { subscriptions } = range;
   if ((yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
@@ -200,8 +249,15 @@ export function* mmuNotifierInvalidateRangeEnd(machine: Machine, range: Invalida
   yield* srcu.readUnlock(section);
 }
 
-/** Starts a lasting invalidation at one new listener (N3's exception). Holding the mmap lock for writing. */
-export function* mmuNotifierReplayStart(machine: Machine, node: MmuNotifier, range: InvalidateRange): Task<void> {
+/**
+ * Starts a lasting invalidation at one new listener (N3's exception). Holding the mmap lock for
+ * writing.
+ */
+export function* mmuNotifierReplayStart(
+  machine: Machine,
+  node: MmuNotifier,
+  range: InvalidateRange,
+): Task<void> {
   const start = opsOf(node).invalidateRangeStart;
   if (start === undefined) return;
   const answer = yield* start(machine, node.at, range);
@@ -209,17 +265,22 @@ export function* mmuNotifierReplayStart(machine: Machine, node: MmuNotifier, ran
 }
 
 /**
- * The address space dies: calls every listener's release, unlinks them all, and returns when no call-back runs any more. Called once, by exit, before
- * anything is unmapped: so the unmapping that follows reaches no listener, and no frame is given back before every device has let go.
- * Linux: `__mmu_notifier_release`.
+ * The address space dies: calls every listener's release, unlinks them all, and returns when no
+ * call-back runs any more. Called once, by exit, before anything is unmapped: so the unmapping that
+ * follows reaches no listener, and no frame is given back before every device has let go. Linux:
+ * `__mmu_notifier_release`.
  */
-export function* mmuNotifierRelease(machine: Machine, subscriptions: NotifierSubscriptions): Task<void> {
+export function* mmuNotifierRelease(
+  machine: Machine,
+  subscriptions: NotifierSubscriptions,
+): Task<void> {
   if ((yield* subscriptions.first()) === 0) return;
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   for (let at = yield* subscriptions.first(); at !== 0; at = yield* subscriptions.first()) {
     const node = new MmuNotifier(machine.memory, at);
-    // Called while still linked: an unregister that comes now finds it linked, or waits in synchronize for this section.
+    // Called while still linked: an unregister that comes now finds it linked, or waits in
+    // synchronize for this section.
     yield* releaseOnce(machine, node);
     yield* unlinkNode(subscriptions, node);
   }

@@ -1,12 +1,14 @@
 /**
  * @module notifier/subscriptions
- * The two structs of the notifier layer as they lie in the kernel heap: the list of listeners that an address space embeds
- * (Linux: `struct mmu_notifier_subscriptions`) and the node that a listener embeds as the first field of its own struct
- * (`struct mmu_notifier`). Not the calls themselves: those are in mmu-notifier.ts.
+ * The two structs of the notifier layer as they lie in the kernel heap: the list of listeners that
+ * an address space embeds (Linux: `struct mmu_notifier_subscriptions`) and the node that a listener
+ * embeds as the first field of its own struct (`struct mmu_notifier`). Not the calls themselves:
+ * those are in mmu-notifier.ts.
  *
  * The list is read without its lock, inside an SRCU read section, and changed under `notifierLock`:
  *
- *   N1  A node's `next` is not touched by unlinking, so a reader standing on an unlinked node still finds its way on.
+ *   N1  A node's `next` is not touched by unlinking, so a reader standing on an unlinked node still
+ *       finds its way on.
  *   N2  A node's memory is freed only after a grace period that began after it was unlinked.
  */
 
@@ -41,7 +43,10 @@ export class NotifierSubscriptions {
     atomicStore(this.memory.words, this.at + HEAD_WORD, 0);
   }
 
-  /** First node, or 0. A look for "nobody listens", or the begin of a walk inside an SRCU read section. */
+  /**
+   * First node, or 0. A look for "nobody listens", or the begin of a walk inside an SRCU read
+   * section.
+   */
   first(): Task<number> {
     return readWord(this.memory, this.at + HEAD_WORD, LISTENERS);
   }
@@ -57,7 +62,10 @@ export class NotifierSubscriptions {
     yield* writeWord(memory, this.at + HEAD_WORD, node.at, LISTENERS);
   }
 
-  /** Unlinks `node`, keeping its `next` (N1). Holding `notifierLock`. False when exit has already unlinked it. */
+  /**
+   * Unlinks `node`, keeping its `next` (N1). Holding `notifierLock`. False when exit has already
+   * unlinked it.
+   */
   *unlink(node: MmuNotifier): Task<boolean> {
     if (!node.isLinked()) return false;
     const { memory } = this;
@@ -78,7 +86,10 @@ const PREV_WORD = 1;
 const OPS_WORD = 2;
 const RELEASED_WORD = 3;
 
-/** A listener's node. It must be the first field of the listener's struct, so that its address is the listener's address. */
+/**
+ * A listener's node. It must be the first field of the listener's struct, so that its address is
+ * the listener's address.
+ */
 export class MmuNotifier {
   static readonly WORDS: number = 4;
 
@@ -132,6 +143,14 @@ export class MmuNotifier {
 
   /** True for the first caller only: that one calls the listener's release. */
   *claimRelease(): Task<boolean> {
-    return (yield* compareExchangeWord(this.memory, this.at + RELEASED_WORD, 0, 1, "claim to release")) === 0;
+    return (
+      (yield* compareExchangeWord(
+        this.memory,
+        this.at + RELEASED_WORD,
+        0,
+        1,
+        "claim to release",
+      )) === 0
+    );
   }
 }

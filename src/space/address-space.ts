@@ -1,10 +1,12 @@
 /**
  * @module space/address-space
- * The public face of an address space. One object is one thread's hold on one space: it owns an mm user (R2) from `create`, `attach` or `fork` until it is
- * disposed of, and the space lives as long as anybody holds it. What the operations do is in operations.ts and below it.
+ * The public face of an address space. One object is one thread's hold on one space: it owns an mm
+ * user (R2) from `create`, `attach` or `fork` until it is disposed of, and the space lives as long
+ * as anybody holds it. What the operations do is in operations.ts and below it.
  *
- * Each operation has two forms with one meaning: one returns a promise and never blocks the thread, its `...Sync` twin blocks. Both throw HmmError
- * (the first as a rejection) with `code` (such as "ENOMEM"), `syscall` and `address`.
+ * Each operation has two forms with one meaning: one returns a promise and never blocks the thread,
+ * its `...Sync` twin blocks. Both throw HmmError (the first as a rejection) with `code` (such as
+ * "ENOMEM"), `syscall` and `address`.
  */
 
 import type { ThreadPort } from "../host/section-channel.ts";
@@ -52,15 +54,15 @@ import { checkTransfer, transfer } from "./transfer.ts";
 import { View, type ViewMode } from "./view.ts";
 
 /**
- * A virtual address space, shared by CPU threads and devices. Addresses are JavaScript numbers; pages have 4096 bytes; lengths are in bytes and rounded up to whole
- * pages, as Linux does.
+ * A virtual address space, shared by CPU threads and devices. Addresses are JavaScript numbers;
+ * pages have 4096 bytes; lengths are in bytes and rounded up to whole pages, as Linux does.
  *
  * @example
  * ```ts
  * import { AddressSpace } from "hmm-ts";
  *
  * await using space = await AddressSpace.create({ ramBytes: 16 * 2 ** 20 });
- * const p = await space.mmap(64 * 2 ** 20); // more than there is RAM: pages get frames when they are touched
+ * const p = await space.mmap(64 * 2 ** 20); // more than RAM: frames come when pages are touched
  * space.u32.store(p + 1024, 42);
  * await using child = await space.fork();
  * child.u32.store(p + 1024, 43); // copy-on-write
@@ -70,9 +72,9 @@ import { View, type ViewMode } from "./view.ts";
 export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   /**
    * Loads and stores of single values, a few nanoseconds each: `space.u32.load(address)`,
-   * `.store(address, value)`, and for integers `atomicLoad`, `atomicStore`, `atomicAdd` and their like,
-   * by the same names as in a device's kernel. Addresses are multiples of the width (else HmmError
-   * EINVAL). An access that no mapping allows throws SegmentationFault.
+   * `.store(address, value)`, and for integers `atomicLoad`, `atomicStore`, `atomicAdd` and their
+   * like, by the same names as in a device's kernel. Addresses are multiples of the width (else
+   * HmmError EINVAL). An access that no mapping allows throws SegmentationFault.
    */
   readonly u8: IntegerAccess;
   readonly i8: IntegerAccess;
@@ -106,7 +108,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     this.f64 = f64;
   }
 
-  /** Makes a machine and an empty address space on it. Throws HmmError EINVAL for bad options, ENOMEM when the host or the heap has no room. */
+  /**
+   * Makes a machine and an empty address space on it. Throws HmmError EINVAL for bad options,
+   * ENOMEM when the host or the heap has no room.
+   */
   static async create(options: AddressSpaceOptions = {}): Promise<AddressSpace> {
     requireSharedMemory("create");
     const sizes = seatOptions(options);
@@ -125,8 +130,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * An object of this thread for an address space that another thread sent the handle of. Throws HmmError EINVAL for what is no handle, ESTALE when the space is gone,
-   * EMFILE when the machine has 64 threads.
+   * An object of this thread for an address space that another thread sent the handle of. Throws
+   * HmmError EINVAL for what is no handle, ESTALE when the space is gone, EMFILE when the machine
+   * has 64 threads.
    */
   static async attach(handle: AddressSpaceHandle): Promise<AddressSpace> {
     requireSharedMemory("attach");
@@ -143,7 +149,11 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     return AddressSpace.#openSync(seat, attachTask(seat, space), "attach");
   }
 
-  static async #openAsync(seat: MachineSeat, task: Task<SpaceHold>, syscall: Syscall): Promise<AddressSpace> {
+  static async #openAsync(
+    seat: MachineSeat,
+    task: Task<SpaceHold>,
+    syscall: Syscall,
+  ): Promise<AddressSpace> {
     seat.hold();
     try {
       return new AddressSpace(seat, await runAsync(seat.machine.memory, task, syscall));
@@ -164,8 +174,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Names this space to other threads: goes into `workerData` or a message, for {@link AddressSpace.attach} over there. It does not keep the space alive: whoever
-   * sends it keeps an object until the others have attached. Take it anew after mapping a buffer.
+   * Names this space to other threads: goes into `workerData` or a message, for {@link
+   * AddressSpace.attach} over there. It does not keep the space alive: whoever sends it keeps an
+   * object until the others have attached. Take it anew after mapping a buffer.
    */
   get handle(): AddressSpaceHandle {
     this.#gate.check("attach");
@@ -173,9 +184,11 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Joins this thread with another one on the same machine, by a MessageChannel of which each has one port: a buffer of yours that is mapped anywhere reaches all threads that are joined,
-   * directly or through others, with the next turn of their event loops. In browsers, threads that map buffers after others have attached need it; in Node threads find each other by themselves. The
-   * port must not be used for anything else from now on. Throws HmmError EBADF.
+   * Joins this thread with another one on the same machine, by a MessageChannel of which each has
+   * one port: a buffer of yours that is mapped anywhere reaches all threads that are joined,
+   * directly or through others, with the next turn of their event loops. In browsers, threads that
+   * map buffers after others have attached need it; in Node threads find each other by themselves.
+   * The port must not be used for anything else from now on. Throws HmmError EBADF.
    */
   connect(port: ThreadPort): void {
     this.#gate.check("connect");
@@ -183,18 +196,23 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Maps memory and returns its address. Fresh memory reads as zeros. Throws HmmError EINVAL, EEXIST (fixed: "noreplace" where something is), ENOMEM (no room, a limit, or
-   * no memory for the bookkeeping; not for lack of RAM, which is found out when pages are touched).
+   * Maps memory and returns its address. Fresh memory reads as zeros. Throws HmmError EINVAL,
+   * EEXIST (fixed: "noreplace" where something is), ENOMEM (no room, a limit, or no memory for the
+   * bookkeeping; not for lack of RAM, which is found out when pages are touched).
    */
   async mmap(lengthBytes: number, options: MmapOptions = {}): Promise<number> {
     const request = mmapRequest(lengthBytes, options);
-    return await this.#gate.run("mmap", () => mmapTask(this.#seat, this.#hold, request, options.buffer));
+    return await this.#gate.run("mmap", () =>
+      mmapTask(this.#seat, this.#hold, request, options.buffer),
+    );
   }
 
   /** As {@link AddressSpace.mmap}, blocking. */
   mmapSync(lengthBytes: number, options: MmapOptions = {}): number {
     const request = mmapRequest(lengthBytes, options);
-    return this.#gate.runSync("mmap", () => mmapTask(this.#seat, this.#hold, request, options.buffer));
+    return this.#gate.runSync("mmap", () =>
+      mmapTask(this.#seat, this.#hold, request, options.buffer),
+    );
   }
 
   /**
@@ -217,13 +235,17 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async mprotect(address: number, lengthBytes: number, protection: Protection): Promise<void> {
     const bits = protectionBits("mprotect", protection);
-    await this.#gate.run("mprotect", () => mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits));
+    await this.#gate.run("mprotect", () =>
+      mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits),
+    );
   }
 
   /** As {@link AddressSpace.mprotect}, blocking. */
   mprotectSync(address: number, lengthBytes: number, protection: Protection): void {
     const bits = protectionBits("mprotect", protection);
-    this.#gate.runSync("mprotect", () => mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits));
+    this.#gate.runSync("mprotect", () =>
+      mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits),
+    );
   }
 
   /**
@@ -245,7 +267,12 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /** As {@link AddressSpace.mremap}, blocking. */
-  mremapSync(address: number, oldLengthBytes: number, newLengthBytes: number, options: MremapOptions = {}): number {
+  mremapSync(
+    address: number,
+    oldLengthBytes: number,
+    newLengthBytes: number,
+    options: MremapOptions = {},
+  ): number {
     const request = mremapRequest(address, oldLengthBytes, newLengthBytes, options);
     return this.#gate.runSync("mremap", () => mremapTask(this.#seat, this.#hold, request));
   }
@@ -257,16 +284,23 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async madvise(address: number, lengthBytes: number, advice: Advice): Promise<void> {
     const number = adviceNumber(advice);
-    await this.#gate.run("madvise", () => madviseTask(this.#seat, this.#hold, address, lengthBytes, number));
+    await this.#gate.run("madvise", () =>
+      madviseTask(this.#seat, this.#hold, address, lengthBytes, number),
+    );
   }
 
   /** As {@link AddressSpace.madvise}, blocking. */
   madviseSync(address: number, lengthBytes: number, advice: Advice): void {
     const number = adviceNumber(advice);
-    this.#gate.runSync("madvise", () => madviseTask(this.#seat, this.#hold, address, lengthBytes, number));
+    this.#gate.runSync("madvise", () =>
+      madviseTask(this.#seat, this.#hold, address, lengthBytes, number),
+    );
   }
 
-  /** A copy of this space on the same machine: private memory is copied when either side writes, shared memory stays shared. Throws HmmError ENOMEM. */
+  /**
+   * A copy of this space on the same machine: private memory is copied when either side writes,
+   * shared memory stays shared. Throws HmmError ENOMEM.
+   */
   fork(): Promise<AddressSpace> {
     return this.#gate.run("fork", () => this.#forkTask());
   }
@@ -276,36 +310,52 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     return this.#gate.runSync("fork", () => this.#forkTask());
   }
 
-  /** Copies `into.length` bytes at `address` into `into`. Throws SegmentationFault at the first page that may not be read; what lies before it has been copied. */
+  /**
+   * Copies `into.length` bytes at `address` into `into`. Throws SegmentationFault at the first page
+   * that may not be read; what lies before it has been copied.
+   */
   async read(address: number, into: Uint8Array): Promise<void> {
     checkTransfer("read", address, into);
-    await this.#gate.runOnMemory("read", address, () => transfer(this.machine, this.mm, address, into, false));
+    await this.#gate.runOnMemory("read", address, () =>
+      transfer(this.machine, this.mm, address, into, false),
+    );
   }
 
   /** As {@link AddressSpace.read}, blocking. */
   readSync(address: number, into: Uint8Array): void {
     checkTransfer("read", address, into);
-    this.#gate.runOnMemorySync("read", address, () => transfer(this.machine, this.mm, address, into, false));
+    this.#gate.runOnMemorySync("read", address, () =>
+      transfer(this.machine, this.mm, address, into, false),
+    );
   }
 
-  /** Copies `from` to `address`. Throws SegmentationFault at the first page that may not be written; what lies before it has been written. */
+  /**
+   * Copies `from` to `address`. Throws SegmentationFault at the first page that may not be written;
+   * what lies before it has been written.
+   */
   async write(address: number, from: Uint8Array): Promise<void> {
     checkTransfer("write", address, from);
-    await this.#gate.runOnMemory("write", address, () => transfer(this.machine, this.mm, address, from, true));
+    await this.#gate.runOnMemory("write", address, () =>
+      transfer(this.machine, this.mm, address, from, true),
+    );
   }
 
   /** As {@link AddressSpace.write}, blocking. */
   writeSync(address: number, from: Uint8Array): void {
     checkTransfer("write", address, from);
-    this.#gate.runOnMemorySync("write", address, () => transfer(this.machine, this.mm, address, from, true));
+    this.#gate.runOnMemorySync("write", address, () =>
+      transfer(this.machine, this.mm, address, from, true),
+    );
   }
 
   /**
-   * Opens a range as typed arrays at full speed, until the view is disposed of. Throws HmmError EINVAL, EFAULT (not mapped, or not with that right), EBUSY (its pages must be gathered and
+   * Opens a range as typed arrays at full speed, until the view is disposed of. Throws HmmError
+   * EINVAL, EFAULT (not mapped, or not with that right), EBUSY (its pages must be gathered and
    * another view or space uses some), ENOMEM (not so many frames in a row).
    *
-   * Nothing keeps anybody from storing through a view for "read", but nobody should: such a store goes
-   * past `mprotect`, and leaves a device's copy of the page stale. Debug builds notice ({@link ViewMode}).
+   * Nothing keeps anybody from storing through a view for "read", but nobody should: such a store
+   * goes past `mprotect`, and leaves a device's copy of the page stale. Debug builds notice ({@link
+   * ViewMode}).
    */
   view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
     const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
@@ -328,14 +378,21 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     return this.#gate.runSync("maps", () => readMaps(this.machine, this.mm));
   }
 
-  /** The pages of a range, mapped or not (Linux: /proc/pid/pagemap). Throws HmmError EINVAL, also for more than 4 GiB at once. */
+  /**
+   * The pages of a range, mapped or not (Linux: /proc/pid/pagemap). Throws HmmError EINVAL, also
+   * for more than 4 GiB at once.
+   */
   pagemap(address: number, lengthBytes: number): Promise<PagemapEntry[]> {
-    return this.#gate.run("pagemap", () => pagemapTask(this.machine, this.mm, address, lengthBytes));
+    return this.#gate.run("pagemap", () =>
+      pagemapTask(this.machine, this.mm, address, lengthBytes),
+    );
   }
 
   /** As {@link AddressSpace.pagemap}, blocking. */
   pagemapSync(address: number, lengthBytes: number): PagemapEntry[] {
-    return this.#gate.runSync("pagemap", () => pagemapTask(this.machine, this.mm, address, lengthBytes));
+    return this.#gate.runSync("pagemap", () =>
+      pagemapTask(this.machine, this.mm, address, lengthBytes),
+    );
   }
 
   /** What the space and its machine amount to now. */
@@ -349,7 +406,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Gives this object's hold up; the last one takes the address space down. Operations that are under way end first. Every use of the object afterwards throws HmmError EBADF, but disposing of
+   * Gives this object's hold up; the last one takes the address space down. Operations that are
+   * under way end first. Every use of the object afterwards throws HmmError EBADF, but disposing of
    * it again does nothing. Open views stay good until they are disposed of themselves.
    */
   dispose(): Promise<void> {
@@ -357,7 +415,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     return this.#disposal;
   }
 
-  /** As {@link AddressSpace.dispose}, blocking; only where promise forms of operations are under way, the end of the space waits for them in the background. */
+  /**
+   * As {@link AddressSpace.dispose}, blocking; only where promise forms of operations are under
+   * way, the end of the space waits for them in the background.
+   */
   disposeSync(): void {
     if (this.#disposal !== undefined) return;
     requireBlocking("dispose");
@@ -373,7 +434,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     this.#seat.drop();
   }
 
-  /** At the end of a `using` block. Where the thread may not block, the rest happens in the background. */
+  /**
+   * At the end of a `using` block. Where the thread may not block, the rest happens in the
+   * background.
+   */
   [Symbol.dispose](): void {
     if (mayBlock()) this.disposeSync();
     else void this.dispose();
@@ -412,7 +476,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     return this.#gate.runSync("run", () => task);
   }
 
-  /** @internal Keeps this thread on the machine, though every space may be disposed of, until the function that is returned is called. */
+  /**
+   * @internal Keeps this thread on the machine, though every space may be disposed of, until the
+   * function that is returned is called.
+   */
   retainThread(): () => void {
     this.#gate.check("run");
     const seat = this.#seat;
@@ -424,7 +491,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     };
   }
 
-  /** The child's object is made inside the gate, while this one still keeps the thread on the machine. */
+  /**
+   * The child's object is made inside the gate, while this one still keeps the thread on the
+   * machine.
+   */
   *#forkTask(): Task<AddressSpace> {
     const child = yield* forkTask(this.#seat, this.#hold);
     this.#seat.hold();
@@ -441,7 +511,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   async #release(): Promise<void> {
     const { memory } = this.machine;
     // A machine that has stopped takes its spaces with it: nothing is left to be given back.
-    if (!hasPanicked(memory)) await runAsync(memory, disposeTask(this.#seat, this.#hold), "dispose");
+    if (!hasPanicked(memory))
+      await runAsync(memory, disposeTask(this.#seat, this.#hold), "dispose");
     this.#seat.drop();
   }
 }

@@ -1,7 +1,8 @@
 /**
  * @module space/cpu-access
- * Single loads and stores through an AddressSpace object: the software TLB of this thread for this space (mmu/soft-tlb.ts), which asks the page
- * table (mm/cpu-fault.ts) when it has no answer, as long as the object has not been disposed of.
+ * Single loads and stores through an AddressSpace object: the software TLB of this thread for this
+ * space (mmu/soft-tlb.ts), which asks the page table (mm/cpu-fault.ts) when it has no answer, as
+ * long as the object has not been disposed of.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -18,7 +19,9 @@ export class CpuAccess implements Translator {
 
   constructor(machine: Machine, mm: Mm, gate: OperationGate) {
     this.#gate = gate;
-    this.#translator = new CpuTranslator(machine, mm, { runToEnd: (task) => gate.runNow("access", task) });
+    this.#translator = new CpuTranslator(machine, mm, {
+      runToEnd: (task) => gate.runNow("access", task),
+    });
     this.memory = new TypedMemory(machine, mm.shootdown, this);
   }
 

@@ -1,10 +1,22 @@
 /**
  * @module space/failures
- * From the core's errno results to what the user reads: for every operation and every errno that it can answer, the state that it means and what to
- * do about it. The one place where those texts stand; the form is "Cannot <verb>: <state>; <remedy>".
+ * From the core's errno results to what the user reads: for every operation and every errno that it
+ * can answer, the state that it means and what to do about it. The one place where those texts
+ * stand; the form is "Cannot <verb>: <state>; <remedy>".
  */
 
-import { EBUSY, EEXIST, EFAULT, EINVAL, EMFILE, ENOMEM, ENXIO, type Errno, ESTALE, errnoName } from "../sync/errno.ts";
+import {
+  EBUSY,
+  EEXIST,
+  EFAULT,
+  EINVAL,
+  EMFILE,
+  ENOMEM,
+  ENXIO,
+  type Errno,
+  ESTALE,
+  errnoName,
+} from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
 /** The operations of an address space, as an error's `syscall` names them. */
@@ -51,7 +63,8 @@ const VERBS: { readonly [S in Syscall]: string } = {
 
 const TOO_MANY_OWNED =
   "this thread owns as many spaces and views as it may; dispose of some, or let another thread own them";
-const NO_MEMORY = "RAM or kernel heap is used up; unmap something, or create the space with more ramBytes or heapBytes";
+const NO_MEMORY =
+  "RAM or kernel heap is used up; unmap something, or create the space with more ramBytes or heapBytes";
 const BAD_START =
   "address or length is not valid; give an address that is a multiple of 4096, and a whole number of bytes";
 const BAD_RANGE =
@@ -108,7 +121,10 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
   ]),
   madvise: new Map([
     [EINVAL, BAD_START],
-    [ENOMEM, "part of the range is not mapped (the advice was taken for the rest); give a range that is mapped"],
+    [
+      ENOMEM,
+      "part of the range is not mapped (the advice was taken for the rest); give a range that is mapped",
+    ],
   ]),
   fork: new Map([
     [ENOMEM, NO_MEMORY],
@@ -138,7 +154,10 @@ const TEXTS: { readonly [S in Syscall]?: ReadonlyMap<Errno, string> } = {
 const UNREACHABLE =
   "a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again, and in a browser connect the threads with connect()";
 
-/** How a value of the user's is shown that may be anything, even what cannot be converted to a string. */
+/**
+ * How a value of the user's is shown that may be anything, even what cannot be converted to a
+ * string.
+ */
 export function formatValue(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
   return typeof value === "object" && value !== null
@@ -150,7 +169,9 @@ export function formatValue(value: unknown): string {
 
 /** How the user's argument is shown: addresses in hexadecimal, as maps and debuggers show them. */
 function formatAddress(address: number): string {
-  return Number.isSafeInteger(address) && address >= 0 ? `0x${address.toString(16)}` : formatValue(address);
+  return Number.isSafeInteger(address) && address >= 0
+    ? `0x${address.toString(16)}`
+    : formatValue(address);
 }
 
 /** The error of an operation that failed with `errno`. */
@@ -164,8 +185,16 @@ export function failure(syscall: Syscall, errno: Errno, address?: number): HmmEr
   );
 }
 
-/** The error of an operation for which the table's text would say too little. `text` is "<state>; <remedy>". */
-export function customFailure(syscall: Syscall, errno: Errno, text: string, address?: number): HmmError {
+/**
+ * The error of an operation for which the table's text would say too little. `text` is "<state>;
+ * <remedy>".
+ */
+export function customFailure(
+  syscall: Syscall,
+  errno: Errno,
+  text: string,
+  address?: number,
+): HmmError {
   const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
   return new HmmError(errno, syscall, `Cannot ${VERBS[syscall]}${where}: ${text}`, address);
 }
@@ -176,7 +205,10 @@ export function unwrap(syscall: Syscall, result: number, address?: number): numb
   return result;
 }
 
-/** Whether the table has a text of its own for this failure: for the test that no errno is without one. */
+/**
+ * Whether the table has a text of its own for this failure: for the test that no errno is without
+ * one.
+ */
 export function isExplained(syscall: Syscall, errno: Errno): boolean {
   return TEXTS[syscall]?.has(errno) === true;
 }

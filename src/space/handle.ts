@@ -1,7 +1,8 @@
 /**
  * @module space/handle
- * What one thread gives another so that it can attach to an address space: structured-cloneable, for `workerData` or a message. It keeps the machine's buffers
- * reachable, not the address space alive; it may be old, damaged or of another machine, and `attach` finds that out.
+ * What one thread gives another so that it can attach to an address space: structured-cloneable,
+ * for `workerData` or a message. It keeps the machine's buffers reachable, not the address space
+ * alive; it may be old, damaged or of another machine, and `attach` finds that out.
  */
 
 import type { MachineHandle } from "../memory/machine.ts";
@@ -19,7 +20,8 @@ import { customFailure, formatValue } from "./failures.ts";
  * if (isMainThread) {
  *   using space = AddressSpace.createSync();
  *   const p = space.mmapSync(4096);
- *   const worker = new Worker(new URL(import.meta.url), { workerData: { handle: space.handle, p } });
+ *   const workerData = { handle: space.handle, p };
+ *   const worker = new Worker(new URL(import.meta.url), { workerData });
  *   await new Promise((resolve) => worker.once("exit", resolve));
  *   console.log(space.u32.load(p)); // 7
  * } else {
@@ -42,7 +44,11 @@ const KIND = "hmm-ts/address-space";
 const VERSION = 1;
 
 /** The handle of a space. */
-export function makeHandle(machine: MachineHandle, machineId: string, space: number): AddressSpaceHandle {
+export function makeHandle(
+  machine: MachineHandle,
+  machineId: string,
+  space: number,
+): AddressSpaceHandle {
   return { kind: KIND, version: VERSION, machineId, machine, space };
 }
 
@@ -52,7 +58,10 @@ function isMachineHandle(value: unknown): value is MachineHandle {
   return heap instanceof SharedArrayBuffer && Array.isArray(sections);
 }
 
-/** Throws HmmError EINVAL for anything but a handle of this version. Whether its space still lives is not known yet. */
+/**
+ * Throws HmmError EINVAL for anything but a handle of this version. Whether its space still lives
+ * is not known yet.
+ */
 export function parseHandle(value: unknown): AddressSpaceHandle {
   const fields = (typeof value === "object" && value !== null ? value : {}) as Partial<
     Record<keyof AddressSpaceHandle, unknown>
@@ -73,7 +82,11 @@ export function parseHandle(value: unknown): AddressSpaceHandle {
   }
   const { machineId, machine, space } = fields;
   if (typeof machineId !== "string" || !isMachineHandle(machine) || !Number.isSafeInteger(space)) {
-    throw customFailure("attach", EINVAL, "its handle is damaged; pass on space.handle as it was given");
+    throw customFailure(
+      "attach",
+      EINVAL,
+      "its handle is damaged; pass on space.handle as it was given",
+    );
   }
   return { kind: KIND, version: VERSION, machineId, machine, space: space as number };
 }

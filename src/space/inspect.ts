@@ -1,6 +1,7 @@
 /**
  * @module space/inspect
- * Looking into an address space: its pages and its numbers. The mappings are mm/pagemap.ts's as they are.
+ * Looking into an address space: its pages and its numbers. The mappings are mm/pagemap.ts's as
+ * they are.
  */
 
 import type { CacheAccount } from "../memory/heap.ts";
@@ -8,7 +9,13 @@ import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { pagesOf } from "../mm/mmap.ts";
-import { type LeafVisitor, TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../mmu/radix-table.ts";
+import {
+  type LeafVisitor,
+  TASK_SIZE_PAGES,
+  forEachLeaf,
+  pteIndex,
+  wordAt,
+} from "../mmu/radix-table.ts";
 import { type PagemapEntry, readPagemap } from "../mm/pagemap.ts";
 import { holdsFrame } from "../mm/pte.ts";
 import { vmasIn } from "../mm/vma.ts";
@@ -31,7 +38,9 @@ import { customFailure, failure } from "./failures.ts";
  * ```
  */
 export interface AddressSpaceStats {
-  /** Users of the address space: AddressSpace objects of all threads, open views, devices' ranges. */
+  /**
+   * Users of the address space: AddressSpace objects of all threads, open views, devices' ranges.
+   */
   readonly users: number;
   /** Mappings, and the bytes that they span. */
   readonly mappings: number;
@@ -43,7 +52,11 @@ export interface AddressSpaceStats {
   /** Page faults that single loads and stores, and read() and write(), took through this object. */
   readonly faults: number;
   /** The machine's own RAM, which all its address spaces share. */
-  readonly ram: { readonly totalBytes: number; readonly usedBytes: number; readonly freeBytes: number };
+  readonly ram: {
+    readonly totalBytes: number;
+    readonly usedBytes: number;
+    readonly freeBytes: number;
+  };
   /** The machine's kernel heap. `objects` lists what is alive in it, by kind. */
   readonly heap: {
     readonly usedBytes: number;
@@ -57,11 +70,21 @@ export interface AddressSpaceStats {
 const PAGEMAP_PAGES_MAX = 2 ** 20;
 
 /** The pages of a range. Throws HmmError EINVAL. */
-export function* pagemapTask(machine: Machine, mm: Mm, address: number, lengthBytes: number): Task<PagemapEntry[]> {
+export function* pagemapTask(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+): Task<PagemapEntry[]> {
   const range = pagesOf(address, lengthBytes);
   if (range === undefined) throw failure("pagemap", EINVAL, address);
   if (range.endPage - range.startPage > PAGEMAP_PAGES_MAX) {
-    throw customFailure("pagemap", EINVAL, "the range is longer than 4 GiB; ask for it in parts", address);
+    throw customFailure(
+      "pagemap",
+      EINVAL,
+      "the range is longer than 4 GiB; ask for it in parts",
+      address,
+    );
   }
   return yield* readPagemap(machine, mm, range.startPage, range.endPage);
 }
@@ -91,7 +114,11 @@ export function* statsTask(machine: Machine, mm: Mm, faults: number): Task<Addre
     residentBytes: residentPages * PAGE_BYTES,
     writeViews,
     faults,
-    ram: { totalBytes: totalPages * PAGE_BYTES, usedBytes: usedPages * PAGE_BYTES, freeBytes: freePages * PAGE_BYTES },
+    ram: {
+      totalBytes: totalPages * PAGE_BYTES,
+      usedBytes: usedPages * PAGE_BYTES,
+      freeBytes: freePages * PAGE_BYTES,
+    },
     heap: { ...heap.usage(), objects: heap.accounting() },
   };
 }

@@ -1,10 +1,13 @@
 /**
  * @module space/machine-seat
- * This thread's place on a machine, shared by all that it has there: AddressSpace objects, open views, devices. A thread is registered once on
- * a machine, however many handles of it arrive, and leaves when the last of these goes.
+ * This thread's place on a machine, shared by all that it has there: AddressSpace objects, open
+ * views, devices. A thread is registered once on a machine, however many handles of it arrive, and
+ * leaves when the last of these goes.
  *
- *   S1  `#holders` counts them; at 0 the thread is unregistered, and what it hears from its host and from other threads about this machine ends.
- *   S2  A machine is known by its id, not by its buffer: each message brings a new buffer object for the same memory.
+ *   S1  `#holders` counts them; at 0 the thread is unregistered, and what it hears from its host
+ *       and from other threads about this machine ends.
+ *   S2  A machine is known by its id, not by its buffer: each message brings a new buffer object
+ *       for the same memory.
  *
  * No locks: a seat belongs to one thread.
  */
@@ -31,7 +34,10 @@ export interface SeatOptions {
   readonly debug: boolean;
 }
 
-/** What the operations of an address space use of the seat: where they work, and what of it is this thread's own. */
+/**
+ * What the operations of an address space use of the seat: where they work, and what of it is this
+ * thread's own.
+ */
 export interface Seat {
   readonly machine: Machine;
   readonly table: SpaceTable;
@@ -80,15 +86,20 @@ export class MachineSeat implements Seat {
   static create(options: SeatOptions): MachineSeat {
     const machine = Machine.create({ ...options, name: threadName, hostThreadId });
     return detachIfThrown(machine, () => {
-      const table = runBlocking(machine.memory, createSpaceTable(machine, randomWords(2)), "create");
+      const table = runBlocking(
+        machine.memory,
+        createSpaceTable(machine, randomWords(2)),
+        "create",
+      );
       return new MachineSeat(machine, table);
     });
   }
 
   /**
-   * The seat on another thread's machine, or the one that this thread has there already. Call `hold` at once. Throws HmmError EINVAL for a handle that
-   * does not fit together, EMFILE when the machine has too many threads, ENODEV when a driver is in use whose code this thread has not loaded: it could change no
-   * mapping, for that calls every driver in the thread that does it.
+   * The seat on another thread's machine, or the one that this thread has there already. Call
+   * `hold` at once. Throws HmmError EINVAL for a handle that does not fit together, EMFILE when the
+   * machine has too many threads, ENODEV when a driver is in use whose code this thread has not
+   * loaded: it could change no mapping, for that calls every driver in the thread that does it.
    */
   static attach(handle: MachineHandle, machineId: string): MachineSeat {
     const known = seats.get(machineId);
@@ -100,7 +111,11 @@ export class MachineSeat implements Seat {
     return detachIfThrown(machine, () => {
       const table = runBlocking(machine.memory, findSpaceTable(machine), "attach");
       if (table === undefined || machineIdOf(table) !== machineId) {
-        throw customFailure("attach", EINVAL, "its handle names another machine; pass on space.handle as it was given");
+        throw customFailure(
+          "attach",
+          EINVAL,
+          "its handle names another machine; pass on space.handle as it was given",
+        );
       }
       requireDrivers(runBlocking(machine.memory, missingMirrorOps(machine), "attach"));
       return new MachineSeat(machine, table);
@@ -118,12 +133,18 @@ export class MachineSeat implements Seat {
     if (this.#holders === 0) this.#leave();
   }
 
-  /** Lets the event loop turn until the section that begins at `basePfn` has arrived, but not for ever; returns whether it has. */
+  /**
+   * Lets the event loop turn until the section that begins at `basePfn` has arrived, but not for
+   * ever; returns whether it has.
+   */
   awaitSection(basePfn: number): Promise<boolean> {
     return this.#channel.waitUntil(() => this.machine.ram.isSectionHere(basePfn), SECTION_WAIT_MS);
   }
 
-  /** Joins this thread with the one that has the port's other end. The port belongs to the seat from now on. */
+  /**
+   * Joins this thread with the one that has the port's other end. The port belongs to the seat from
+   * now on.
+   */
   connect(port: ThreadPort): void {
     this.#channel.connect(port);
   }
@@ -141,7 +162,8 @@ export class MachineSeat implements Seat {
     this.#channel.close();
     ram.onSection = undefined;
     ram.receiveSections = undefined;
-    // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for the thread there.
+    // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for
+    // the thread there.
     if (!hasPanicked(memory)) this.machine.detach();
   }
 }

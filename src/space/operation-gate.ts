@@ -2,11 +2,13 @@
  * @module space/operation-gate
  * The door between an AddressSpace object and the core: who may come in, and who is inside.
  *
- *   G1  A task inside holds the object's mm user (R2): closing the door waits, in effect, until all are out, and only then the user is dropped.
- *   G2  Only operations that read or write a user's buffer need it in this thread, and find out that it is not there holding no lock (memory/sections.ts). The
- *       promise forms then wait for it outside, and begin again.
- *   G3  A task that is thrown out while it holds a lock stops the machine: what the lock guards may be half changed, and everyone who wants it
- *       would wait for ever.
+ *   G1  A task inside holds the object's mm user (R2): closing the door waits, in effect, until all
+ *       are out, and only then the user is dropped.
+ *   G2  Only operations that read or write a user's buffer need it in this thread, and find out
+ *       that it is not there holding no lock (memory/sections.ts). The promise forms then wait for
+ *       it outside, and begin again.
+ *   G3  A task that is thrown out while it holds a lock stops the machine: what the lock guards may
+ *       be half changed, and everyone who wants it would wait for ever.
  */
 
 import { BufferNotHere } from "../memory/sections.ts";
@@ -21,7 +23,10 @@ import type { Task } from "../sync/task.ts";
 import { type Syscall, customFailure, failure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 
-/** Throws unless this host shares memory between threads: a browser does so on cross-origin isolated pages only. */
+/**
+ * Throws unless this host shares memory between threads: a browser does so on cross-origin isolated
+ * pages only.
+ */
 export function requireSharedMemory(syscall: Syscall): void {
   if (typeof SharedArrayBuffer === "function") return;
   throw customFailure(
@@ -35,7 +40,11 @@ export function requireSharedMemory(syscall: Syscall): void {
 export function requireBlocking(syscall: Syscall): void {
   requireSharedMemory(syscall);
   if (mayBlock()) return;
-  throw customFailure(syscall, EOPNOTSUPP, "this thread may not block; use the form that returns a promise");
+  throw customFailure(
+    syscall,
+    EOPNOTSUPP,
+    "this thread may not block; use the form that returns a promise",
+  );
 }
 
 /** G3: runs the task; if it throws while this thread holds a lock, the machine stops. */
@@ -45,9 +54,17 @@ export function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T>
   } catch (error) {
     if (!hasPanicked(memory)) {
       try {
-        assertNoLockHeld(memory, "an operation that fails", "what the lock guards may be half changed");
+        assertNoLockHeld(
+          memory,
+          "an operation that fails",
+          "what the lock guards may be half changed",
+        );
       } catch (held) {
-        declarePanic(memory, ENOTRECOVERABLE, `Cannot go on: ${String(held)}; it failed with ${String(error)}`);
+        declarePanic(
+          memory,
+          ENOTRECOVERABLE,
+          `Cannot go on: ${String(held)}; it failed with ${String(error)}`,
+        );
       }
     }
     throw error;
@@ -66,13 +83,19 @@ export class OperationGate {
     this.#memory = seat.machine.memory;
   }
 
-  /** Runs the task that `makeTask` gives, on the async runner; it begins at once. Rejects, never throws. */
+  /**
+   * Runs the task that `makeTask` gives, on the async runner; it begins at once. Rejects, never
+   * throws.
+   */
   async run<T>(syscall: Syscall, makeTask: () => Task<T>): Promise<T> {
     this.check(syscall);
     return runAsync(this.#memory, this.#guard(makeTask()), syscall);
   }
 
-  /** As `run`, for a task that reads or writes memory at `address`, and may be begun again when it threw BufferNotHere (G2). */
+  /**
+   * As `run`, for a task that reads or writes memory at `address`, and may be begun again when it
+   * threw BufferNotHere (G2).
+   */
   async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
     try {
       return await this.run(syscall, makeTask);
@@ -83,14 +106,20 @@ export class OperationGate {
     return await this.run(syscall, makeTask);
   }
 
-  /** Runs the task that `makeTask` gives to its end. Throws EOPNOTSUPP where the thread may not block. */
+  /**
+   * Runs the task that `makeTask` gives to its end. Throws EOPNOTSUPP where the thread may not
+   * block.
+   */
   runSync<T>(syscall: Syscall, makeTask: () => Task<T>): T {
     this.check(syscall);
     requireBlocking(syscall);
     return this.runNow(syscall, makeTask());
   }
 
-  /** As `runOnMemory`, blocking; what is not there after a moment will not come while the thread blocks. */
+  /**
+   * As `runOnMemory`, blocking; what is not there after a moment will not come while the thread
+   * blocks.
+   */
   runOnMemorySync<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): T {
     try {
       return this.runSync(syscall, makeTask);
@@ -99,7 +128,10 @@ export class OperationGate {
     }
   }
 
-  /** As `runSync`, but where the thread may not block it waits for a moment all the same, then throws EAGAIN: for single loads and stores. */
+  /**
+   * As `runSync`, but where the thread may not block it waits for a moment all the same, then
+   * throws EAGAIN: for single loads and stores.
+   */
   runNow<T>(syscall: Syscall, task: Task<T>): T {
     this.check(syscall);
     return runBlocking(this.#memory, this.#guard(task), syscall);
@@ -116,7 +148,10 @@ export class OperationGate {
     }
   }
 
-  /** Nobody comes in any more. Returns whether nobody is inside; else calls `onEmpty` when the last one has left. */
+  /**
+   * Nobody comes in any more. Returns whether nobody is inside; else calls `onEmpty` when the last
+   * one has left.
+   */
   close(onEmpty: () => void): boolean {
     this.#isClosed = true;
     if (this.#inside === 0) return true;
@@ -124,7 +159,10 @@ export class OperationGate {
     return false;
   }
 
-  /** G1. The body begins when the runner takes the first step, so a task that never begins never counts. */
+  /**
+   * G1. The body begins when the runner takes the first step, so a task that never begins never
+   * counts.
+   */
   *#guard<T>(task: Task<T>): Task<T> {
     this.#inside++;
     try {

@@ -1,7 +1,8 @@
 /**
  * @module space/operations
- * The operations of an address space as tasks that throw: the core's answers (mm/) turned into errors, and what of them concerns this thread's objects. The
- * face itself, with both forms of each, is address-space.ts.
+ * The operations of an address space as tasks that throw: the core's answers (mm/) turned into
+ * errors, and what of them concerns this thread's objects. The face itself, with both forms of
+ * each, is address-space.ts.
  */
 
 import { doFork } from "../mm/fork.ts";
@@ -61,13 +62,16 @@ function* mmapBuffer(
 ): Task<number> {
   const basePfn = yield* seat.buffers.acquire(buffer);
   if (basePfn === EINVAL) {
-    const text = "the buffer is not a SharedArrayBuffer or shared WebAssembly.Memory of at least 4096 bytes; give one";
+    const text =
+      "the buffer is not a SharedArrayBuffer or shared WebAssembly.Memory of at least 4096 bytes; give one";
     throw customFailure("mmap", EINVAL, text);
   }
   unwrap("mmap", basePfn);
   const { pages } = seat.machine.ram.section(basePfn);
   const isInside = request.offsetPages + Math.max(lengthPagesOf(request.lengthBytes), 0) <= pages;
-  const result = isInside ? yield* doMmap(seat.machine, hold.mm, { ...request, bufferPfn: basePfn }) : EINVAL;
+  const result = isInside
+    ? yield* doMmap(seat.machine, hold.mm, { ...request, bufferPfn: basePfn })
+    : EINVAL;
   yield* seat.buffers.release(basePfn);
   if (!isInside) {
     const text = `the range ends beyond the buffer's ${pages} whole pages; map less, or let the buffer grow first`;
@@ -76,7 +80,12 @@ function* mmapBuffer(
   return unwrap("mmap", result);
 }
 
-export function* munmapTask(seat: Seat, { mm }: SpaceHold, address: number, lengthBytes: number): Task<void> {
+export function* munmapTask(
+  seat: Seat,
+  { mm }: SpaceHold,
+  address: number,
+  lengthBytes: number,
+): Task<void> {
   unwrap("munmap", yield* doMunmap(seat.machine, mm, address, lengthBytes), address);
   yield* seat.buffers.sweep();
 }
@@ -107,7 +116,10 @@ export function* madviseTask(
   unwrap("madvise", yield* doMadvise(machine, mm, address, lengthBytes, advice), address);
 }
 
-/** Ends the hold; the last one takes the space down, and with it what kept this thread's buffers on the machine. */
+/**
+ * Ends the hold; the last one takes the space down, and with it what kept this thread's buffers on
+ * the machine.
+ */
 export function* disposeTask({ machine, buffers }: Seat, hold: SpaceHold): Task<void> {
   yield* releaseSpace(machine, hold);
   yield* buffers.sweep();

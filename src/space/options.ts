@@ -1,12 +1,18 @@
 /**
  * @module space/options
- * What the operations of an address space may be told, and its translation into the core's requests. The core checks addresses and lengths itself, with Linux's
- * answers; here is checked what only JavaScript can get wrong.
+ * What the operations of an address space may be told, and its translation into the core's
+ * requests. The core checks addresses and lengths itself, with Linux's answers; here is checked
+ * what only JavaScript can get wrong.
  */
 
 import { PAGE_BYTES } from "../memory/ram.ts";
 import { MADV_DONTNEED, MADV_NORMAL } from "../mm/madvise.ts";
-import { MAP_ANYWHERE, MAP_FIXED_NOREPLACE, MAP_FIXED_REPLACE, type MmapRequest } from "../mm/mmap.ts";
+import {
+  MAP_ANYWHERE,
+  MAP_FIXED_NOREPLACE,
+  MAP_FIXED_REPLACE,
+  type MmapRequest,
+} from "../mm/mmap.ts";
 import type { MmLimits } from "../mm/mm.ts";
 import type { MremapRequest } from "../mm/mremap.ts";
 import { VM_READ, VM_WRITE } from "../mm/vma.ts";
@@ -32,7 +38,8 @@ import type { SharedWasmMemory } from "./user-buffers.ts";
 export type Protection = "none" | "read" | "read-write";
 
 /**
- * What is said about memory by `AddressSpace.madvise`: nothing special, or that its contents are not needed any more.
+ * What is said about memory by `AddressSpace.madvise`: nothing special, or that its contents are
+ * not needed any more.
  *
  * @example
  * ```ts
@@ -63,7 +70,9 @@ export type Advice = "normal" | "dontneed";
  * ```
  */
 export interface AddressSpaceLimits {
-  /** Bytes that all mappings together may span (Linux: RLIMIT_AS). Default: the whole address range. */
+  /**
+   * Bytes that all mappings together may span (Linux: RLIMIT_AS). Default: the whole address range.
+   */
   readonly mappedBytes?: number | undefined;
   /** Number of mappings (Linux: vm.max_map_count). Default 65,530. */
   readonly mappings?: number | undefined;
@@ -81,9 +90,15 @@ export interface AddressSpaceLimits {
  * ```
  */
 export interface AddressSpaceOptions {
-  /** RAM of the machine in bytes, rounded up to pages. Reserved at once, committed by the host when touched. Default 256 MiB. */
+  /**
+   * RAM of the machine in bytes, rounded up to pages. Reserved at once, committed by the host when
+   * touched. Default 256 MiB.
+   */
   readonly ramBytes?: number | undefined;
-  /** Most bytes that the machine's kernel heap (page tables, bookkeeping) may grow to. Default 64 MiB. */
+  /**
+   * Most bytes that the machine's kernel heap (page tables, bookkeeping) may grow to. Default 64
+   * MiB.
+   */
   readonly heapBytes?: number | undefined;
   /**
    * Checks every lock and every pointer of the core, and read views for stray stores; several times
@@ -109,13 +124,19 @@ export interface AddressSpaceOptions {
  * ```
  */
 export interface MmapOptions {
-  /** Where: a hint, or with `fixed` the place, a multiple of 4096. 0 is a place like any other when it is fixed. */
+  /**
+   * Where: a hint, or with `fixed` the place, a multiple of 4096. 0 is a place like any other when
+   * it is fixed.
+   */
   readonly address?: number | undefined;
   /** Exactly at `address`: unmapping what is there, or failing with EEXIST if anything is. */
   readonly fixed?: "replace" | "noreplace" | undefined;
   /** Default "read-write". */
   readonly protection?: Protection | undefined;
-  /** Stores are seen by forked children and the other way round. Default false; of a `buffer` always true. */
+  /**
+   * Stores are seen by forked children and the other way round. Default false; of a `buffer` always
+   * true.
+   */
   readonly shared?: boolean | undefined;
   /** Maps this memory of the caller's in place, without a copy, instead of fresh zeroed memory. */
   readonly buffer?: SharedArrayBuffer | SharedWasmMemory | undefined;
@@ -192,8 +213,14 @@ export function mmLimits(limits: AddressSpaceLimits = {}): MmLimits {
   return {
     ...(mappedBytes === undefined
       ? {}
-      : { pages: Math.floor(positiveInteger("create", "limits.mappedBytes", mappedBytes) / PAGE_BYTES) }),
-    ...(mappings === undefined ? {} : { vmas: positiveInteger("create", "limits.mappings", mappings) }),
+      : {
+          pages: Math.floor(
+            positiveInteger("create", "limits.mappedBytes", mappedBytes) / PAGE_BYTES,
+          ),
+        }),
+    ...(mappings === undefined
+      ? {}
+      : { vmas: positiveInteger("create", "limits.mappings", mappings) }),
   };
 }
 
@@ -208,9 +235,15 @@ export function protectionBits(syscall: Syscall, protection: Protection): number
       return VM_READ | VM_WRITE;
     default:
       if ((protection as unknown) === "write") {
-        throw invalid(syscall, `a page that may be written but not read is not to be had; give "read-write"`);
+        throw invalid(
+          syscall,
+          `a page that may be written but not read is not to be had; give "read-write"`,
+        );
       }
-      throw invalid(syscall, `the protection is ${formatValue(protection)}; give "none", "read" or "read-write"`);
+      throw invalid(
+        syscall,
+        `the protection is ${formatValue(protection)}; give "none", "read" or "read-write"`,
+      );
   }
 }
 
@@ -227,10 +260,14 @@ function placementOf(options: MmapOptions): number {
       return MAP_ANYWHERE;
     case "replace":
     case "noreplace":
-      if (options.address === undefined) throw invalid("mmap", "a fixed mapping has no address; give one");
+      if (options.address === undefined)
+        throw invalid("mmap", "a fixed mapping has no address; give one");
       return options.fixed === "replace" ? MAP_FIXED_REPLACE : MAP_FIXED_NOREPLACE;
     default:
-      throw invalid("mmap", `fixed is ${formatValue(options.fixed)}; give "replace", "noreplace" or nothing`);
+      throw invalid(
+        "mmap",
+        `fixed is ${formatValue(options.fixed)}; give "replace", "noreplace" or nothing`,
+      );
   }
 }
 
@@ -240,7 +277,11 @@ export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequ
   checkBoolean("mmap", "shared", options.shared);
   const { address = 0, offsetBytes = 0, buffer } = options;
   if (!Number.isSafeInteger(address) || address < 0) {
-    throw invalid("mmap", "the address is not a whole number from 0 on; give a multiple of 4096", address);
+    throw invalid(
+      "mmap",
+      "the address is not a whole number from 0 on; give a multiple of 4096",
+      address,
+    );
   }
   if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes % PAGE_BYTES !== 0) {
     throw invalid("mmap", `offsetBytes is ${formatValue(offsetBytes)}; give a multiple of 4096`);
@@ -249,7 +290,10 @@ export function mmapRequest(lengthBytes: number, options: MmapOptions): MmapRequ
     throw invalid("mmap", "there are offsetBytes but no buffer; give both");
   }
   if (buffer !== undefined && options.shared === false) {
-    throw invalid("mmap", "a buffer cannot be mapped privately; leave out shared, or copy it with write()");
+    throw invalid(
+      "mmap",
+      "a buffer cannot be mapped privately; leave out shared, or copy it with write()",
+    );
   }
   return {
     lengthBytes,

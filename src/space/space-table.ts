@@ -1,11 +1,14 @@
 /**
  * @module space/space-table
- * The live address spaces of a machine, by number: so that a handle, which may be old, foreign or made up, names a space without being a pointer. Nothing in it is
- * followed unless the table lists it. One table for each machine, in the kernel heap.
+ * The live address spaces of a machine, by number: so that a handle, which may be old, foreign or
+ * made up, names a space without being a pointer. Nothing in it is followed unless the table lists
+ * it. One table for each machine, in the kernel heap.
  *
- *   T1  A record is listed exactly while it has holders. A holder is one AddressSpace object of some thread; it owns one mm user (R2). So the
- *       mm of a listed record is allocated memory and has users.
- *   T2  Numbers are given out once. A number that the table does not list names a space that is gone.
+ *   T1  A record is listed exactly while it has holders. A holder is one AddressSpace object of
+ *       some thread; it owns one mm user (R2). So the mm of a listed record is allocated memory and
+ *       has users.
+ *   T2  Numbers are given out once. A number that the table does not list names a space that is
+ *       gone.
  *   T3  A holder is listed among its thread's resources: when the thread dies, the reaper drops it.
  *
  * Lock: spacesLock around the list and the holder counts.
@@ -88,8 +91,15 @@ export function machineIdOf(table: SpaceTable): string {
   return half(table.idHigh) + half(table.idLow);
 }
 
-/** Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is dropped. */
-export function* enlistSpace(machine: Machine, table: SpaceTable, mmAt: number): Task<SpaceHold | Errno> {
+/**
+ * Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is
+ * dropped.
+ */
+export function* enlistSpace(
+  machine: Machine,
+  table: SpaceTable,
+  mmAt: number,
+): Task<SpaceHold | Errno> {
   const mm = Mm.at(machine.memory, mmAt);
   const at = yield* machine.heap.alloc(SpaceRecord);
   if (at === 0) {
@@ -112,7 +122,10 @@ export function* enlistSpace(machine: Machine, table: SpaceTable, mmAt: number):
   return EMFILE;
 }
 
-/** Counts a holder and lists it among what this thread owns (T3): the slot, or -1 when that is too much. Holding spacesLock, and a user for the holder. */
+/**
+ * Counts a holder and lists it among what this thread owns (T3): the slot, or -1 when that is too
+ * much. Holding spacesLock, and a user for the holder.
+ */
 function addHolder(machine: Machine, record: SpaceRecord): number {
   const slot = addResource(machine.memory, SPACE_RESOURCE, record.at);
   if (slot >= 0) record.holders += 1;
@@ -120,7 +133,11 @@ function addHolder(machine: Machine, record: SpaceRecord): number {
 }
 
 /** A further hold on a listed space. ESTALE when it is gone (T2), EMFILE. */
-export function* holdSpace(machine: Machine, table: SpaceTable, number: number): Task<SpaceHold | Errno> {
+export function* holdSpace(
+  machine: Machine,
+  table: SpaceTable,
+  number: number,
+): Task<SpaceHold | Errno> {
   yield* table.lock.lock();
   const result = yield* holdLocked(machine, table, number);
   yield* table.lock.unlock();

@@ -1,10 +1,12 @@
 /**
  * @module space/transfer
- * Bulk copies between an address space and the caller's bytes, page by page through the page table. Follows Linux `copy_to_user`, `copy_from_user`.
+ * Bulk copies between an address space and the caller's bytes, page by page through the page table.
+ * Follows Linux `copy_to_user`, `copy_from_user`.
  *
- * A page is copied from inside a store mark, reads too (S1 of sync/shootdown.ts): whoever takes the page away waits until the copy is over, so the frame is the
- * page's own for all of it. A look at the generation afterwards, as single loads do it, would need a fence between the copy and the look,
- * which JavaScript does not offer.
+ * A page is copied from inside a store mark, reads too (S1 of sync/shootdown.ts): whoever takes the
+ * page away waits until the copy is over, so the frame is the page's own for all of it. A look at
+ * the generation afterwards, as single loads do it, would need a fence between the copy and the
+ * look, which JavaScript does not offer.
  *
  * A page is not one value: another thread that stores meanwhile may be seen in part.
  */
@@ -22,10 +24,15 @@ import { SegmentationFault } from "../sync/errors.ts";
 import type { Task } from "../sync/task.ts";
 import { customFailure } from "./failures.ts";
 
-/** Tries of one page: each failure means that the page was taken away between the walk and the copy. */
+/**
+ * Tries of one page: each failure means that the page was taken away between the walk and the copy.
+ */
 const COPY_TRIES_MAX = 1_000_000;
 
-/** Throws HmmError EINVAL unless address and bytes are of the right kind, SegmentationFault where no mapping can be. */
+/**
+ * Throws HmmError EINVAL unless address and bytes are of the right kind, SegmentationFault where no
+ * mapping can be.
+ */
 export function checkTransfer(syscall: "read" | "write", address: number, bytes: Uint8Array): void {
   if (!(bytes instanceof Uint8Array)) {
     throw customFailure(syscall, EINVAL, "the bytes are not a Uint8Array; give one", address);
@@ -44,10 +51,17 @@ export function checkTransfer(syscall: "read" | "write", address: number, bytes:
 }
 
 /**
- * Copies `bytes.length` bytes at `address` into `bytes`, or with `isWrite` the other way. Throws SegmentationFault at the first page that no mapping allows, with
- * everything before it copied; HmmError ENOMEM likewise.
+ * Copies `bytes.length` bytes at `address` into `bytes`, or with `isWrite` the other way. Throws
+ * SegmentationFault at the first page that no mapping allows, with everything before it copied;
+ * HmmError ENOMEM likewise.
  */
-export function* transfer(machine: Machine, mm: Mm, address: number, bytes: Uint8Array, isWrite: boolean): Task<void> {
+export function* transfer(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  bytes: Uint8Array,
+  isWrite: boolean,
+): Task<void> {
   for (let done = 0; done < bytes.length;) {
     const from = address + done;
     const lengthBytes = Math.min(PAGE_BYTES - (from % PAGE_BYTES), bytes.length - done);
@@ -61,7 +75,13 @@ export function* transfer(machine: Machine, mm: Mm, address: number, bytes: Uint
  *
  * @stepped generation
  */
-function* copyPart(machine: Machine, mm: Mm, address: number, bytes: Uint8Array, isWrite: boolean): Task<void> {
+function* copyPart(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  bytes: Uint8Array,
+  isWrite: boolean,
+): Task<void> {
   const page = Math.floor(address / PAGE_BYTES);
   const generationWord = mm.shootdown.generationWord(page);
   for (let tries = 0; tries < COPY_TRIES_MAX; tries++) {

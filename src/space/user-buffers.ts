@@ -1,15 +1,16 @@
 /**
  * @module space/user-buffers
- * The user's own buffers that this thread has mapped: each is a section of the machine's RAM, made when it is mapped first and forgotten when it is mapped
- * nowhere any more.
+ * The user's own buffers that this thread has mapped: each is a section of the machine's RAM, made
+ * when it is mapped first and forgotten when it is mapped nowhere any more.
  *
- *   U1  A mapping of a buffer holds a count of the section's first frame (mm/vma-map.ts), and so does `acquire`, until `release`. While the first frame is
- *       counted the section stays.
- *   U2  Only the thread that added a section takes that count from 0 up, or removes the section; so the two cannot meet. (Other threads copy a
- *       mapping that exists: then the count is above 0.)
+ *   U1  A mapping of a buffer holds a count of the section's first frame (mm/vma-map.ts), and so
+ *       does `acquire`, until `release`. While the first frame is counted the section stays.
+ *   U2  Only the thread that added a section takes that count from 0 up, or removes the section; so
+ *       the two cannot meet. (Other threads copy a mapping that exists: then the count is above 0.)
  *
- * A SharedArrayBuffer is known by its object: another thread that got the same memory in a message has another object, and maps a further section
- * over the same memory. That is harmless, since nothing ever copies such pages.
+ * A SharedArrayBuffer is known by its object: another thread that got the same memory in a message
+ * has another object, and maps a further section over the same memory. That is harmless, since
+ * nothing ever copies such pages.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -34,7 +35,10 @@ export interface SharedWasmMemory {
   readonly buffer: ArrayBufferLike;
 }
 
-/** Pages of 4 KiB that a 32-bit WebAssembly.Memory can grow to: frame numbers are kept for them, so that it may grow in place. */
+/**
+ * Pages of 4 KiB that a 32-bit WebAssembly.Memory can grow to: frame numbers are kept for them, so
+ * that it may grow in place.
+ */
 const WASM_PAGES_MAX = 2 ** 20;
 
 /** The buffer of what a user may map, or undefined. */
@@ -56,7 +60,10 @@ export class UserBuffers {
     this.#machine = machine;
   }
 
-  /** First frame of the buffer's section, in its present length, with a count of it (U1). EINVAL for what cannot be mapped, ENOMEM. */
+  /**
+   * First frame of the buffer's section, in its present length, with a count of it (U1). EINVAL for
+   * what cannot be mapped, ENOMEM.
+   */
   *acquire(source: SharedArrayBuffer | SharedWasmMemory): Task<number> {
     const buffer = bufferOf(source);
     if (buffer === undefined) return EINVAL;

@@ -47,7 +47,12 @@ export interface OpenView {
 
 function checkView(address: number, lengthBytes: number, mode: ViewMode): void {
   if (mode !== "read" && mode !== "write") {
-    throw customFailure("view", EINVAL, `the mode is ${formatValue(mode)}; give "read" or "write"`, address);
+    throw customFailure(
+      "view",
+      EINVAL,
+      `the mode is ${formatValue(mode)}; give "read" or "write"`,
+      address,
+    );
   }
   if (!Number.isSafeInteger(address) || address < 0) {
     throw customFailure(
@@ -79,7 +84,11 @@ export function* openView(
   checkView(address, lengthBytes, mode);
   const startPage = Math.floor(address / PAGE_BYTES);
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
-  const at = unwrap("view", yield* viewOpen(machine, mm, startPage, endPage, mode === "write"), address);
+  const at = unwrap(
+    "view",
+    yield* viewOpen(machine, mm, startPage, endPage, mode === "write"),
+    address,
+  );
   try {
     const bytes = bytesOf(machine, at, address, lengthBytes);
     const isWatched = machine.memory.debug && mode === "read";
@@ -96,7 +105,12 @@ export function* openView(
 }
 
 /** The bytes of the view `at`. Throws BufferNotHere. */
-function bytesOf(machine: Machine, at: number, address: number, lengthBytes: number): Uint8Array<SharedArrayBuffer> {
+function bytesOf(
+  machine: Machine,
+  at: number,
+  address: number,
+  lengthBytes: number,
+): Uint8Array<SharedArrayBuffer> {
   const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
   // The last page first: should this thread know the section in a shorter length, it gets the
   // longer one.
@@ -114,7 +128,10 @@ export function* closeView(
   address: number,
 ): Task<number | undefined> {
   const hold = ViewHold.at(machine.memory, at);
-  const index = watch === undefined ? -1 : yield* findStrayStore(machine, hold, bytes, address % PAGE_BYTES, watch);
+  const index =
+    watch === undefined
+      ? -1
+      : yield* findStrayStore(machine, hold, bytes, address % PAGE_BYTES, watch);
   yield* viewClose(machine, at);
   return index < 0 ? undefined : address + index;
 }

@@ -1,11 +1,13 @@
 /**
  * @module space/view
- * A range of an address space as typed arrays over the frames themselves, at the speed of any typed array, until it is disposed of. What a view holds
- * and forbids meanwhile is mm/view-hold.ts's business; here is its life in this thread.
+ * A range of an address space as typed arrays over the frames themselves, at the speed of any typed
+ * array, until it is disposed of. What a view holds and forbids meanwhile is mm/view-hold.ts's
+ * business; here is its life in this thread.
  *
- * A view outlives the AddressSpace object that opened it: it has a user of the address space and a place on the machine of its own. When
- * its thread dies the reaper closes it. JavaScript cannot take a typed array back: one that was got from a view must not be used
- * after the view was disposed of, when its frames belong to others.
+ * A view outlives the AddressSpace object that opened it: it has a user of the address space and a
+ * place on the machine of its own. When its thread dies the reaper closes it. JavaScript cannot
+ * take a typed array back: one that was got from a view must not be used after the view was
+ * disposed of, when its frames belong to others.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
@@ -55,8 +57,8 @@ function strayStore(view: number, address: number): HmmError {
 }
 
 /**
- * A range of an address space as typed arrays, from `AddressSpace.view`. Dispose of it when done: its pages stay where they are until then, and a write view keeps
- * devices out.
+ * A range of an address space as typed arrays, from `AddressSpace.view`. Dispose of it when done:
+ * its pages stay where they are until then, and a write view keeps devices out.
  *
  * @example
  * ```ts
@@ -90,21 +92,37 @@ export class View implements Disposable, AsyncDisposable {
   }
 
   /** @internal Opens a view of a space that the caller keeps alive. */
-  static *open(seat: MachineSeat, mm: Mm, address: number, lengthBytes: number, mode: ViewMode): Task<View> {
-    return new View(seat, yield* openView(seat.machine, mm, address, lengthBytes, mode), address, mode);
+  static *open(
+    seat: MachineSeat,
+    mm: Mm,
+    address: number,
+    lengthBytes: number,
+    mode: ViewMode,
+  ): Task<View> {
+    return new View(
+      seat,
+      yield* openView(seat.machine, mm, address, lengthBytes, mode),
+      address,
+      mode,
+    );
   }
 
   /** The range's bytes, over the frames. Throws HmmError EBADF after the view was disposed of. */
   get bytes(): Uint8Array<SharedArrayBuffer> {
     if (this.#closing !== undefined) {
-      throw customFailure("view", EBADF, "the view has been disposed of; open another", this.address);
+      throw customFailure(
+        "view",
+        EBADF,
+        "the view has been disposed of; open another",
+        this.address,
+      );
     }
     return this.#open.bytes;
   }
 
   /**
-   * The range as a typed array, such as `view.as(Float32Array)`. Throws HmmError EINVAL unless address and length are multiples of the element's size, EBADF after
-   * the view was disposed of.
+   * The range as a typed array, such as `view.as(Float32Array)`. Throws HmmError EINVAL unless
+   * address and length are multiples of the element's size, EBADF after the view was disposed of.
    */
   as<T>(arrayType: TypedArrayConstructor<T>): T {
     const { buffer, byteOffset } = this.bytes;
@@ -129,19 +147,25 @@ export class View implements Disposable, AsyncDisposable {
     return closing;
   }
 
-  /** As {@link View.dispose}, blocking. Throws HmmError EOPNOTSUPP where the thread may not block. */
+  /**
+   * As {@link View.dispose}, blocking. Throws HmmError EOPNOTSUPP where the thread may not block.
+   */
   disposeSync(): void {
     if (this.#closing !== undefined) return;
     requireBlocking("view");
     this.#closing = Promise.resolve();
     const { machine } = this.#seat;
     let stray: number | undefined;
-    if (!hasPanicked(machine.memory)) stray = runBlocking(machine.memory, this.#closeTask(), "dispose");
+    if (!hasPanicked(machine.memory))
+      stray = runBlocking(machine.memory, this.#closeTask(), "dispose");
     this.#seat.drop();
     if (stray !== undefined) throw strayStore(this.address, stray);
   }
 
-  /** At the end of a `using` block. Where the thread may not block, the view is given back in the background. */
+  /**
+   * At the end of a `using` block. Where the thread may not block, the view is given back in the
+   * background.
+   */
   [Symbol.dispose](): void {
     if (mayBlock()) this.disposeSync();
     else void this.dispose();
@@ -155,7 +179,8 @@ export class View implements Disposable, AsyncDisposable {
   async #closeAsync(): Promise<void> {
     const { machine } = this.#seat;
     let stray: number | undefined;
-    if (!hasPanicked(machine.memory)) stray = await runAsync(machine.memory, this.#closeTask(), "dispose");
+    if (!hasPanicked(machine.memory))
+      stray = await runAsync(machine.memory, this.#closeTask(), "dispose");
     this.#seat.drop();
     if (stray !== undefined) throw strayStore(this.address, stray);
   }

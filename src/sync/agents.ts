@@ -1,8 +1,9 @@
 /**
  * @module A JS thread's registration on a machine. Everything that locks or waits needs one.
  *
- * States of a record: free -> starting -> live -> (starting ->) free when it leaves by itself, live -> dead -> free when
- * it is found dead. Each way back to free starts a new generation of the state word.
+ * States of a record: free -> starting -> live -> (starting ->) free when it leaves by itself, live
+ * -> dead -> free when it is found dead. Each way back to free starts a new generation of the state
+ * word.
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore, plainLoad } from "./atomics.ts";
@@ -55,7 +56,8 @@ export interface AgentOptions {
 }
 
 /**
- * Registers this thread on the machine; returns its agent id. Throws EMFILE when AGENT_LIMIT threads are there.
+ * Registers this thread on the machine; returns its agent id. Throws EMFILE when AGENT_LIMIT
+ * threads are there.
  *
  * @stepped agent record
  */
@@ -64,13 +66,23 @@ export function registerAgent(memory: SharedMemory, options: AgentOptions): numb
   checkPanic(memory);
   const agentId = claimRecord(memory);
   if (agentId < 0) {
-    throw new HmmError(EMFILE, "attach", `Cannot attach a thread: the machine has ${AGENT_LIMIT} already; detach one`);
+    throw new HmmError(
+      EMFILE,
+      "attach",
+      `Cannot attach a thread: the machine has ${AGENT_LIMIT} already; detach one`,
+    );
   }
   const record = agentRecord(agentId);
   const words = memory.words;
-  words.fill(0, record + AGENT_TOKENS, record + AGENT_FINDERS); // but for that one: who counted himself there takes himself off again
+  // but for that one: who counted himself there takes himself off again
+  words.fill(0, record + AGENT_TOKENS, record + AGENT_FINDERS);
   words.fill(0, record + AGENT_FINDERS + 1, record + AGENT_WORDS);
-  words[record + AGENT_NAME_BYTES] = storeText(memory, record + AGENT_NAME, AGENT_NAME_WORDS, options.name);
+  words[record + AGENT_NAME_BYTES] = storeText(
+    memory,
+    record + AGENT_NAME,
+    AGENT_NAME_WORDS,
+    options.name,
+  );
   words[record + AGENT_HOST_THREAD] = options.hostThreadId ?? -1;
   selectAgent(memory, agentId);
   memory.mode = memory.debug ? DEBUG : REAL;
@@ -80,7 +92,10 @@ export function registerAgent(memory: SharedMemory, options: AgentOptions): numb
   return agentId;
 }
 
-/** Makes `memory` act for `agentId`. An explorer that plays several threads on one handle switches by this. */
+/**
+ * Makes `memory` act for `agentId`. An explorer that plays several threads on one handle switches
+ * by this.
+ */
 export function selectAgent(memory: SharedMemory, agentId: number): void {
   memory.agentId = agentId;
   memory.ownerBase = agentId << OWNER_AGENT_SHIFT;
@@ -103,10 +118,12 @@ export function unregisterAgent(memory: SharedMemory): void {
     bug(`thread "${agentName(memory, agentId)}" leaves while it holds ${names.join(", ")}`);
   }
   const resources = listedResources(memory, record);
-  if (resources.length > 0) bug(`thread "${agentName(memory, agentId)}" leaves while it owns ${resources.join(", ")}`);
+  if (resources.length > 0)
+    bug(`thread "${agentName(memory, agentId)}" leaves while it owns ${resources.join(", ")}`);
 
   const state = atomicLoad(words, record + AGENT_STATE);
-  // No longer live first, so that a probe which finds the waiters gone does not take it for dead (liveness.ts, L2).
+  // No longer live first, so that a probe which finds the waiters gone does not take it for dead
+  // (liveness.ts, L2).
   const leaving = (state & GENERATION_MASK) | AGENT_STARTING;
   if (
     (state & AGENT_STATE_MASK) !== AGENT_LIVE ||
@@ -120,25 +137,33 @@ export function unregisterAgent(memory: SharedMemory): void {
   memory.record = NO_RECORD;
   memory.heldNext = NO_RECORD + AGENT_HELD;
   memory.insideMark = 0;
-  atomicStore(words, record + AGENT_STATE, ((state & GENERATION_MASK) + AGENT_STATE_MASK + 1) | AGENT_FREE);
+  atomicStore(
+    words,
+    record + AGENT_STATE,
+    ((state & GENERATION_MASK) + AGENT_STATE_MASK + 1) | AGENT_FREE,
+  );
 }
 
 /**
- * This thread was alone on a machine that nobody will use again, whatever it may own there: lets go of the memory, which its waiters would
- * keep for ever. Nothing else is put in order.
+ * This thread was alone on a machine that nobody will use again, whatever it may own there: lets go
+ * of the memory, which its waiters would keep for ever. Nothing else is put in order.
  *
  * @stepped agent record
  */
 export function abandonMachine(memory: SharedMemory): void {
   const { words, record } = memory;
-  atomicStore(words, record + AGENT_STATE, (atomicLoad(words, record + AGENT_STATE) & GENERATION_MASK) | AGENT_FREE);
+  atomicStore(
+    words,
+    record + AGENT_STATE,
+    (atomicLoad(words, record + AGENT_STATE) & GENERATION_MASK) | AGENT_FREE,
+  );
   disarmLiveness(memory);
   memory.mode = DETACHED;
 }
 
 /**
- * The host says that a thread ended (a Worker's exit event). Harmless if it had left in order. What it owned is
- * released in the background.
+ * The host says that a thread ended (a Worker's exit event). Harmless if it had left in order. What
+ * it owned is released in the background.
  *
  * @stepped agent record
  */
@@ -148,7 +173,8 @@ export function agentDied(memory: SharedMemory, hostThreadId: number): void {
     const record = agentRecord(agentId);
     const state = atomicLoad(memory.words, record + AGENT_STATE);
     if ((state & AGENT_STATE_MASK) !== AGENT_LIVE) continue;
-    if (plainLoad(memory.words, record + AGENT_HOST_THREAD) === hostThreadId) declareDead(memory, agentId, state);
+    if (plainLoad(memory.words, record + AGENT_HOST_THREAD) === hostThreadId)
+      declareDead(memory, agentId, state);
   }
   if (memory.agentId >= 0) reapAsync(memory);
 }
@@ -164,7 +190,10 @@ export interface AgentInfo {
   readonly holds: readonly string[];
 }
 
-/** The machine's threads, for people. Others' held locks are read while they run: a snapshot at best. */
+/**
+ * The machine's threads, for people. Others' held locks are read while they run: a snapshot at
+ * best.
+ */
 export function listAgents(memory: SharedMemory): AgentInfo[] {
   const agents: AgentInfo[] = [];
   for (let id = 0, end = atomicLoad(memory.words, AGENTS_USED); id < end; id++) {

@@ -1,32 +1,41 @@
 /**
  * @module The only module of the project that touches the native `Atomics`.
  *
- * Small functions that V8 inlines into their callers; everything else in the project, the rest of `sync/` included,
- * goes through them, so that one place decides what an atomic access or a futex wait is. All of them are sequentially
- * consistent, as `Atomics` is. Not here: the meaning of any word (the primitives know that) and the policy of a wait
- * (slices, panic checks: the runners know that).
+ * Small functions that V8 inlines into their callers; everything else in the project, the rest of
+ * `sync/` included, goes through them, so that one place decides what an atomic access or a futex
+ * wait is. All of them are sequentially consistent, as `Atomics` is. Not here: the meaning of any
+ * word (the primitives know that) and the policy of a wait (slices, panic checks: the runners know
+ * that).
  *
- * Measured on Node 20 (x64): load 5 ns, store/add/compareExchange 9 ns, a plain typed-array access 0.5 ns, and
- * {@link futexWake} without a waiter about 70 ns, which is why the primitives keep a "somebody waits" mark.
+ * Measured on Node 20 (x64): load 5 ns, store/add/compareExchange 9 ns, a plain typed-array access
+ * 0.5 ns, and {@link futexWake} without a waiter about 70 ns, which is why the primitives keep a
+ * "somebody waits" mark.
  */
 
 /** Typed arrays on which an atomic read-modify-write is defined. */
-export type AtomicArray = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array;
+export type AtomicArray =
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array;
 
 /** What a futex wait came back with. `"not-equal"`: the word had changed before the wait began. */
 export type FutexResult = "ok" | "not-equal" | "timed-out";
 
 /**
- * A plain (non-atomic) read of one word. The caller names the lock that makes it race-free, or why a stale value is
- * harmless. `index` must lie inside `words`.
+ * A plain (non-atomic) read of one word. The caller names the lock that makes it race-free, or why
+ * a stale value is harmless. `index` must lie inside `words`.
  */
 export function plainLoad(words: Int32Array, index: number): number {
   return words[index] as number; // in bounds by contract
 }
 
 /**
- * A plain read of one word that may have been freed and reused since its index was read. The caller finds out afterwards (by a
- * generation), and then throws the value away. `index` must lie inside `words`.
+ * A plain read of one word that may have been freed and reused since its index was read. The caller
+ * finds out afterwards (by a generation), and then throws the value away. `index` must lie inside
+ * `words`.
  */
 export function speculativeLoad(words: Int32Array, index: number): number {
   return words[index] as number; // in bounds by contract
@@ -36,7 +45,10 @@ export function atomicLoad(array: AtomicArray, index: number): number {
   return Atomics.load(array, index);
 }
 
-/** An atomic read as `speculativeLoad` is a plain one: of data that may have been freed, which the caller finds out afterwards. */
+/**
+ * An atomic read as `speculativeLoad` is a plain one: of data that may have been freed, which the
+ * caller finds out afterwards.
+ */
 export function speculativeAtomicLoad(array: AtomicArray, index: number): number {
   return Atomics.load(array, index);
 }
@@ -75,7 +87,10 @@ export function atomicExchange(array: AtomicArray, index: number, value: number)
   return Atomics.exchange(array, index, value);
 }
 
-/** Stores `replacement` if the element is `expected`; returns the value from before, so success is `=== expected`. */
+/**
+ * Stores `replacement` if the element is `expected`; returns the value from before, so success is
+ * `=== expected`.
+ */
 export function atomicCompareExchange(
   array: AtomicArray,
   index: number,
@@ -85,8 +100,16 @@ export function atomicCompareExchange(
   return Atomics.compareExchange(array, index, expected, replacement);
 }
 
-/** Sleeps while `words[index] === expected`. Throws TypeError where the host forbids blocking: see {@link mayBlock}. */
-export function futexWait(words: Int32Array, index: number, expected: number, timeoutMs: number): FutexResult {
+/**
+ * Sleeps while `words[index] === expected`. Throws TypeError where the host forbids blocking: see
+ * {@link mayBlock}.
+ */
+export function futexWait(
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeoutMs: number,
+): FutexResult {
   return Atomics.wait(words, index, expected, timeoutMs);
 }
 
@@ -95,7 +118,10 @@ export function futexWake(words: Int32Array, index: number, count: number): numb
   return Atomics.notify(words, index, count);
 }
 
-/** As {@link futexWake}, of a word on which nobody ever sleeps otherwise than by {@link futexWaitAsync}. */
+/**
+ * As {@link futexWake}, of a word on which nobody ever sleeps otherwise than by {@link
+ * futexWaitAsync}.
+ */
 export function wakeListeners(words: Int32Array, index: number, count: number): number {
   return Atomics.notify(words, index, count);
 }
@@ -106,16 +132,25 @@ export type FutexAsync =
   | { async: true; value: Promise<"ok" | "timed-out"> };
 
 /** Whether this host has `Atomics.waitAsync`. Where it has not, async waiting polls. */
-export const hasWaitAsync: boolean = typeof (Atomics as { waitAsync?: unknown }).waitAsync === "function";
+export const hasWaitAsync: boolean =
+  typeof (Atomics as { waitAsync?: unknown }).waitAsync === "function";
 
 /** Call only where {@link hasWaitAsync}. */
-export function futexWaitAsync(words: Int32Array, index: number, expected: number, timeoutMs: number): FutexAsync {
+export function futexWaitAsync(
+  words: Int32Array,
+  index: number,
+  expected: number,
+  timeoutMs: number,
+): FutexAsync {
   return Atomics.waitAsync(words, index, expected, timeoutMs);
 }
 
 let blockingAllowed: boolean | undefined;
 
-/** Whether this thread may block in {@link futexWait} (false on a browser page's main thread). Asked once per thread. */
+/**
+ * Whether this thread may block in {@link futexWait} (false on a browser page's main thread). Asked
+ * once per thread.
+ */
 export function mayBlock(): boolean {
   if (blockingAllowed === undefined) {
     try {

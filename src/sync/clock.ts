@@ -1,7 +1,7 @@
 /**
- * @module Two clocks: one for this thread's own waits, one whose readings threads may compare through shared words. For a task
- * that is explored time stands still: how its waits end is the explorer's to choose, and a clock would make two executions of
- * one schedule differ.
+ * @module Two clocks: one for this thread's own waits, one whose readings threads may compare
+ * through shared words. For a task that is explored time stands still: how its waits end is the
+ * explorer's to choose, and a clock would make two executions of one schedule differ.
  */
 
 import { currentTask } from "./current-task.ts";
@@ -16,9 +16,12 @@ export function monotonicMs(): number {
 }
 
 /**
- * Milliseconds as a wrapping 32-bit integer, comparable between threads to within their clocks' agreement: subtract
- * two readings and `| 0` the result. Good enough for rate limits, not for anything that must be exact.
+ * Milliseconds as a wrapping 32-bit integer, comparable between threads to within their clocks'
+ * agreement: subtract two readings and `| 0` the result. Good enough for rate limits, not for
+ * anything that must be exact.
  */
 export function sharedMs(): number {
-  return currentTask.mode === EXPLORED ? STANDSTILL_MS : Math.trunc(performance.timeOrigin + performance.now()) | 0;
+  return currentTask.mode === EXPLORED
+    ? STANDSTILL_MS
+    : Math.trunc(performance.timeOrigin + performance.now()) | 0;
 }

@@ -24,7 +24,11 @@ export class Completion {
   readonly at: number;
   readonly label: string;
 
-  constructor(memory: SharedMemory, at: number, label: { readonly name: string } = { name: "completion" }) {
+  constructor(
+    memory: SharedMemory,
+    at: number,
+    label: { readonly name: string } = { name: "completion" },
+  ) {
     this.memory = memory;
     this.at = at;
     this.label = label.name;

@@ -1,5 +1,6 @@
 /**
- * @module Layout of the first words of every machine's kernel heap: identity, panic, and the records of its threads.
+ * @module Layout of the first words of every machine's kernel heap: identity, panic, and the
+ * records of its threads.
  *
  * Word table (index 0 is the start of the buffer; all words i32):
  *
@@ -96,14 +97,20 @@ export const AGENTS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
 /** The first word that the memory layer may use. */
 export const CONTROL_WORDS: number = AGENTS + (AGENT_LIMIT + 1) * AGENT_WORDS;
 
-/** Low two bits of AGENT_STATE; the rest is a generation, so that a record's reuse is seen by a compare-exchange. */
+/**
+ * Low two bits of AGENT_STATE; the rest is a generation, so that a record's reuse is seen by a
+ * compare-exchange.
+ */
 export const AGENT_FREE = 0;
 export const AGENT_STARTING = 1;
 export const AGENT_LIVE = 2;
 export const AGENT_DEAD = 3;
 export const AGENT_STATE_MASK = 3;
 
-/** What a handle without an agent takes for its record: what it marks there (a store after dispose, say) harms nobody. */
+/**
+ * What a handle without an agent takes for its record: what it marks there (a store after dispose,
+ * say) harms nobody.
+ */
 export const NO_RECORD: number = AGENTS + AGENT_LIMIT * AGENT_WORDS;
 
 /** Word index of an agent's record. */

@@ -75,7 +75,16 @@ export let currentTask: TaskContext = outside;
 export function makeContext(memory: SharedMemory, name: string, isBlocking: boolean): TaskContext {
   const serial = nextSerial++;
   if (nextSerial === SERIAL_LIMIT) nextSerial = OUTSIDE_SERIAL + 1;
-  return { serial, name, memory, mode: memory.mode, isBlocking, held: [], shared: [], beneath: undefined };
+  return {
+    serial,
+    name,
+    memory,
+    mode: memory.mode,
+    isBlocking,
+    held: [],
+    shared: [],
+    beneath: undefined,
+  };
 }
 
 /**

@@ -1,5 +1,6 @@
 /**
- * @module A thread was found dead. What must happen at once, in whatever thread found it, even deep in a wait:
+ * @module A thread was found dead. What must happen at once, in whatever thread found it, even deep
+ * in a wait:
  *
  * 1. Its record goes from live to dead, by one compare-exchange, so that one finder does the rest.
  * 2. If it held a lock, the machine stops (panic.ts): what the lock guards may be half changed.
@@ -8,24 +9,34 @@
  *
  * What it owned is released later, by a task that holds no lock: reaper.ts.
  *
- * D1. From before 1 until after 4 the finder counts itself in the record's FINDERS, and no reaper touches a record whose
- *     FINDERS is not 0. So the record is the dead thread's until then, and what it kept alive (the address space whose
- *     lock it queued for) is there:
+ * D1. From before 1 until after 4 the finder counts itself in the record's FINDERS, and no reaper
+ *     touches a record whose FINDERS is not 0. So the record is the dead thread's until then, and
+ *     what it kept alive (the address space whose lock it queued for) is there:
  *
  *      finder                                 another thread, which reaps for an earlier death
  *      record live -> dead
  *                                             record dead: releases what is listed, record free
  *      (preempted)                            a new thread claims it, locks, begins a store
- *      the held table names locks: stops the machine; the mark is odd: takes the new thread as having left its store
+ *      the held table names locks: stops the machine; the mark is odd: takes the new thread as
+ *      having left its store
  *
- *     Two may find the same death at the same time, and then a reaper passes the record over although the first of them is
- *     done: for the other's sake. So whoever takes the count to 0 says that there is somebody to be reaped, first or not.
+ *     Two may find the same death at the same time, and then a reaper passes the record over
+ *     although the first of them is done: for the other's sake. So whoever takes the count to 0
+ *     says that there is somebody to be reaped, first or not.
  *
- *     A finder that dies in between leaves the record, and what is listed in it, for ever: one thing lost rather than
- *     taken from somebody else.
+ *     A finder that dies in between leaves the record, and what is listed in it, for ever: one
+ *     thing lost rather than taken from somebody else.
  */
 
-import { atomicAdd, atomicCompareExchange, atomicLoad, atomicOr, atomicSub, futexWake, plainLoad } from "./atomics.ts";
+import {
+  atomicAdd,
+  atomicCompareExchange,
+  atomicLoad,
+  atomicOr,
+  atomicSub,
+  futexWake,
+  plainLoad,
+} from "./atomics.ts";
 import {
   AGENT_DEAD,
   AGENT_FINDERS,
@@ -47,7 +58,8 @@ import { loadText } from "./shared-text.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 /**
- * The agent whose state word was seen as `state` (live) is dead. False: it left by itself, or another thread was first.
+ * The agent whose state word was seen as `state` (live) is dead. False: it left by itself, or
+ * another thread was first.
  *
  * @stepped death
  */
@@ -79,7 +91,14 @@ function giveUpPlaces(memory: SharedMemory, agentId: number): void {
     if (manner >= QUEUED_READ) memory.ensure(at + RWSEM_WORDS);
     if (manner === QUEUED_READ) leaveReaderQueue(memory.words, at, count);
     else if (manner === QUEUED_WRITE) leaveWriterQueue(memory.words, at, count);
-    else declarePanic(memory, EOWNERDEAD, ownerDeadMessage(memory, agentId, heldClassName(tag)), at, agentId);
+    else
+      declarePanic(
+        memory,
+        EOWNERDEAD,
+        ownerDeadMessage(memory, agentId, heldClassName(tag)),
+        at,
+        agentId,
+      );
   }
   if ((atomicLoad(words, record + AGENT_INSIDE) & 1) !== 0) {
     atomicAdd(words, record + AGENT_INSIDE, 1);

@@ -1,6 +1,7 @@
 /**
- * @module Linux's errno numbers, negative as inside the kernel: a core function returns 0 or a positive result, or one
- * of these. Only the names that this project uses. The throwing forms at the public edge are in errors.ts.
+ * @module Linux's errno numbers, negative as inside the kernel: a core function returns 0 or a
+ * positive result, or one of these. Only the names that this project uses. The throwing forms at
+ * the public edge are in errors.ts.
  */
 
 /** 0, a positive result, or one of the negative constants of this module. */

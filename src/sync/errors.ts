@@ -1,16 +1,17 @@
 /**
  * @module The errors that leave the core.
  *
- * Three kinds of trouble, never mixed: errno results inside the core (errno.ts), {@link HmmError} for what a caller may
- * want to catch, {@link AssertionFailure} for a programmer's error, which is always checked. Messages read
- * "Cannot <verb> <thing>: <state>; <remedy>".
+ * Three kinds of trouble, never mixed: errno results inside the core (errno.ts), {@link HmmError}
+ * for what a caller may want to catch, {@link AssertionFailure} for a programmer's error, which is
+ * always checked. Messages read "Cannot <verb> <thing>: <state>; <remedy>".
  */
 
 import { errnoName } from "./errno.ts";
 import type { Errno } from "./errno.ts";
 
 /**
- * An operation failed. `code` is an errno name such as `"ENOMEM"`, `syscall` the operation as the caller knows it.
+ * An operation failed. `code` is an errno name such as `"ENOMEM"`, `syscall` the operation as the
+ * caller knows it.
  *
  * @example
  * ```ts
@@ -53,7 +54,8 @@ export class HmmError extends Error {
  *   space.u32.store(64, 1);
  * } catch (error) {
  *   if (!(error instanceof SegmentationFault)) throw error;
- *   console.log(error.signal, error.access, error.address, error.reason); // SIGSEGV write 64 nothing is mapped there
+ *   const { signal, access, address, reason } = error;
+ *   console.log(signal, access, address, reason); // SIGSEGV write 64 nothing is mapped there
  * }
  * ```
  */
@@ -62,8 +64,18 @@ export class SegmentationFault extends HmmError {
   readonly reason: string;
   readonly signal: "SIGSEGV" | "SIGBUS";
 
-  constructor(address: number, access: "read" | "write", reason: string, signal: "SIGSEGV" | "SIGBUS" = "SIGSEGV") {
-    super("EFAULT", access, `Cannot ${access} address 0x${address.toString(16)}: ${reason}`, address);
+  constructor(
+    address: number,
+    access: "read" | "write",
+    reason: string,
+    signal: "SIGSEGV" | "SIGBUS" = "SIGSEGV",
+  ) {
+    super(
+      "EFAULT",
+      access,
+      `Cannot ${access} address 0x${address.toString(16)}: ${reason}`,
+      address,
+    );
     this.name = "SegmentationFault";
     this.access = access;
     this.reason = reason;
@@ -84,7 +96,10 @@ export function bug(message: string): never {
   throw new AssertionFailure(message);
 }
 
-/** Always on, in every mode. Keep `message` a constant on hot paths: an argument is built even when all is well. */
+/**
+ * Always on, in every mode. Keep `message` a constant on hot paths: an argument is built even when
+ * all is well.
+ */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) bug(message);
 }

@@ -1,15 +1,17 @@
 /**
- * @module The held table: which locks each agent holds, in its record, in all modes, so that the others can tell how it
- * died (reaper.ts). It also holds read sections of an Srcu and places in an RwSem's queue.
+ * @module The held table: which locks each agent holds, in its record, in all modes, so that the
+ * others can tell how it died (reaper.ts). It also holds read sections of an Srcu and places in an
+ * RwSem's queue.
  *
- * A slot is three words: word index of the lock (0: free), tag (class and manner), and for an exclusive lock the serial
- * of the task, for any other manner how often: all readers of one lock in one thread share a slot, for there may be
- * thousands of async tasks.
+ * A slot is three words: word index of the lock (0: free), tag (class and manner), and for an
+ * exclusive lock the serial of the task, for any other manner how often: all readers of one lock in
+ * one thread share a slot, for there may be thousands of async tasks.
  *
- * H1. A slot's first word is nonzero from directly after the acquiring atomic operation until directly after the
- *     releasing one, with no call in between. JavaScript engines stop a terminated thread only at function entries and
- *     loop ends, and returning from the small function around an atomic operation is neither; so no thread dies
- *     between taking a lock and saying so. This is why callers store the first word themselves:
+ * H1. A slot's first word is nonzero from directly after the acquiring atomic operation until
+ *     directly after the releasing one, with no call in between. JavaScript engines stop a
+ *     terminated thread only at function entries and loop ends, and returning from the small
+ *     function around an atomic operation is neither; so no thread dies between taking a lock and
+ *     saying so. This is why callers store the first word themselves:
  *
  *       exclusive:  if (atomicCompareExchange(words, at, 0, owner) === 0) {
  *                     words[memory.heldNext + TAG] = tag;
@@ -22,7 +24,8 @@
  *       counted:    const slot = countedSlot(memory, at, tag);
  *                   if (acquired) { words[slot] = at; noteCounted(memory, slot); }
  *                   const slot = findHeld(memory, at, tag);
- *                   (release) if (--words[slot + COUNT] === 0) words[slot] = 0; dropHeld(memory, slot);
+ *                   (release) if (--words[slot + COUNT] === 0) words[slot] = 0; dropHeld(memory,
+ *                   slot);
  *
  * H2. All used slots lie below `memory.heldNext`, and the slot there is free.
  *
@@ -66,7 +69,10 @@ export function heldClassName(tag: number): string {
   return lockClassName(tag & CLASS_MASK);
 }
 
-/** Completes the slot at `memory.heldNext`, whose tag and first word the caller has just stored (H1). */
+/**
+ * Completes the slot at `memory.heldNext`, whose tag and first word the caller has just stored
+ * (H1).
+ */
 export function noteExclusive(memory: SharedMemory): void {
   const slot = memory.heldNext;
   memory.words[slot + TASK] = currentTask.serial;
@@ -123,7 +129,10 @@ export function holdsNothing(memory: SharedMemory): boolean {
   return memory.heldNext === memory.record + AGENT_HELD;
 }
 
-/** The running task now shares the lock at `at`: for {@link heldBeneath}, which the table's counts cannot tell. */
+/**
+ * The running task now shares the lock at `at`: for {@link heldBeneath}, which the table's counts
+ * cannot tell.
+ */
 export function pushShared(memory: SharedMemory, at: number): void {
   currentTask.shared.push(memory.keyBase + at);
 }
@@ -141,8 +150,8 @@ export function popShared(memory: SharedMemory, at: number): void {
 }
 
 /**
- * Whether the running task or one suspended under it on this thread holds the lock at `at` in any manner: then a wait
- * for that lock would wait for the caller itself.
+ * Whether the running task or one suspended under it on this thread holds the lock at `at` in any
+ * manner: then a wait for that lock would wait for the caller itself.
  */
 export function heldBeneath(memory: SharedMemory, at: number): boolean {
   const words = memory.words;
@@ -181,7 +190,8 @@ export function heldSlots(memory: SharedMemory, record: number): HeldSlot[] {
     if (at === 0) continue;
     const tag = plainLoad(words, slot + TAG);
     // A thread that died between a slot's first word and its count: 0 stands for 1.
-    const count = heldManner(tag) === HELD_EXCLUSIVE ? 1 : Math.max(1, plainLoad(words, slot + COUNT));
+    const count =
+      heldManner(tag) === HELD_EXCLUSIVE ? 1 : Math.max(1, plainLoad(words, slot + COUNT));
     slots.push({ at, tag, count });
   }
   return slots;
@@ -192,7 +202,10 @@ function useSlot(memory: SharedMemory, slot: number): void {
   if (slot + 1 === memory.record + AGENT_HELD + HELD_LIMIT) compact(memory);
 }
 
-/** Slots freed out of order leave holes: closes them. Copies before it clears, so that H1 holds throughout. */
+/**
+ * Slots freed out of order leave holes: closes them. Copies before it clears, so that H1 holds
+ * throughout.
+ */
 function compact(memory: SharedMemory): void {
   const words = memory.words;
   const base = memory.record + AGENT_HELD;
@@ -208,12 +221,13 @@ function compact(memory: SharedMemory): void {
     next++;
   }
   memory.heldNext = next;
-  if (next === base + HELD_LIMIT) bug(`a thread holds more than ${HELD_LIMIT - 1} locks: the held table is full`);
+  if (next === base + HELD_LIMIT)
+    bug(`a thread holds more than ${HELD_LIMIT - 1} locks: the held table is full`);
 }
 
 /**
- * The running task holds no lock and is in no read section. `why` completes the message: what `what` does that needs this. Always on: a compare or two when
- * nothing is held.
+ * The running task holds no lock and is in no read section. `why` completes the message: what
+ * `what` does that needs this. Always on: a compare or two when nothing is held.
  */
 export function assertNoLockHeld(memory: SharedMemory, what: string, why: string): void {
   const words = memory.words;

@@ -1,20 +1,24 @@
 /**
  * @module Is a thread still there? Found out through waiters that only its own life keeps.
  *
- * Each agent keeps LIVENESS_WAITERS endless `waitAsync` waiters on a LIVENESS word of its record. The engine drops
- * the waiters of a thread that is gone, so waking one of them succeeds exactly as long as the thread exists, whether or
- * not its event loop turns. This does not keep a Node process alive.
+ * Each agent keeps LIVENESS_WAITERS endless `waitAsync` waiters on a LIVENESS word of its record.
+ * The engine drops the waiters of a thread that is gone, so waking one of them succeeds exactly as
+ * long as the thread exists, whether or not its event loop turns. This does not keep a Node process
+ * alive.
  *
- * L1. TOKENS never exceeds the number of waiters there are: the agent adds waiters first, then tokens; a prober takes
- *     a token first, then a waiter; an agent that leaves takes all tokens, then lets go of its waiters.
- * L2. So a prober that took a token and woke nobody knows that the thread died (or left: the state word's generation
- *     tells the two apart).
- * L3. Which word it is depends on that generation. A prober that is late, when the record is another thread's, wakes
- *     none of that one's waiters: else those would be fewer than its tokens, and one day it would be taken for dead.
+ * L1. TOKENS never exceeds the number of waiters there are: the agent adds waiters first, then
+ *     tokens; a prober takes a token first, then a waiter; an agent that leaves takes all tokens,
+ *     then lets go of its waiters.
+ * L2. So a prober that took a token and woke nobody knows that the thread died (or left: the state
+ *     word's generation tells the two apart).
+ * L3. Which word it is depends on that generation. A prober that is late, when the record is
+ *     another thread's, wakes none of that one's waiters: else those would be fewer than its
+ *     tokens, and one day it would be taken for dead.
  *
- * A thread that neither turns its event loop nor waits in a runner for very long can run out of tokens; probes spend
- * them more and more sparingly, and at 0 the thread counts as alive. Hosts without waitAsync have no tokens at all and
- * rely on their host's exit events (agents.ts, agentDied).
+ * A thread that neither turns its event loop nor waits in a runner for very long can run out of
+ * tokens; probes spend them more and more sparingly, and at 0 the thread counts as alive. Hosts
+ * without waitAsync have no tokens at all and rely on their host's exit events (agents.ts,
+ * agentDied).
  */
 
 import {
@@ -79,7 +83,8 @@ export function rearmLiveness(memory: SharedMemory): void {
 }
 
 /**
- * Lets go of this agent's waiters. Its state word must no longer say live, and still have its generation.
+ * Lets go of this agent's waiters. Its state word must no longer say live, and still have its
+ * generation.
  *
  * @stepped liveness
  */
@@ -102,16 +107,21 @@ function addWaiters(memory: SharedMemory, count: number): void {
   atomicAdd(memory.words, memory.record + AGENT_TOKENS, count);
 }
 
-/** A probe used up one waiter of the registration that `state` names: adds one, unless that registration is over. */
+/**
+ * A probe used up one waiter of the registration that `state` names: adds one, unless that
+ * registration is over.
+ */
 function replaceWaiter(weak: WeakRef<SharedMemory>, state: number): void {
   const memory = weak.deref();
   if (memory === undefined || memory.agentId < 0) return;
   if (atomicLoad(memory.words, memory.record + AGENT_STATE) !== state) return;
-  if (atomicLoad(memory.words, memory.record + AGENT_TOKENS) < LIVENESS_WAITERS) addWaiters(memory, 1);
+  if (atomicLoad(memory.words, memory.record + AGENT_TOKENS) < LIVENESS_WAITERS)
+    addWaiters(memory, 1);
 }
 
 /**
- * Probes all other agents, unless somebody on this machine did so a moment ago. Declares the dead ones dead.
+ * Probes all other agents, unless somebody on this machine did so a moment ago. Declares the dead
+ * ones dead.
  *
  * @stepped liveness
  */
@@ -138,5 +148,6 @@ function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
   if (sparedMs > 0 && ((again - now) | 0) > 0 && ((again - now) | 0) <= sparedMs) return;
   if (atomicCompareExchange(words, record + AGENT_TOKENS, tokens, tokens - 1) !== tokens) return;
   atomicStore(words, record + AGENT_PROBE_AGAIN, (now + sparedMs) | 0);
-  if (wakeListeners(words, livenessWord(record, state), 1) === 0) declareDead(memory, agentId, state); // L2
+  if (wakeListeners(words, livenessWord(record, state), 1) === 0)
+    declareDead(memory, agentId, state); // L2
 }

@@ -1,8 +1,10 @@
 /**
- * @module Lock classes: the name under which all locks of one role are ordered, checked and reported.
+ * @module Lock classes: the name under which all locks of one role are ordered, checked and
+ * reported.
  *
- * An id is a hash of the name, so that every thread computes the same one and a thread can name the lock that another
- * thread died with. Two names with one hash are refused when the second is declared.
+ * An id is a hash of the name, so that every thread computes the same one and a thread can name the
+ * lock that another thread died with. Two names with one hash are refused when the second is
+ * declared.
  */
 
 import { bug } from "./errors.ts";
@@ -23,7 +25,8 @@ export function lockClass(name: string): LockClass {
   if (known !== undefined) return known;
   const made: LockClass = { name, id: nameHash(name) };
   const other = byId.get(made.id);
-  if (other !== undefined) bug(`lock classes ${name} and ${other.name} have the same hash: rename one`);
+  if (other !== undefined)
+    bug(`lock classes ${name} and ${other.name} have the same hash: rename one`);
   byName.set(name, made);
   byId.set(made.id, made);
   return made;

@@ -1,11 +1,11 @@
 /**
- * @module The order of locks, as one text. Ranks, the table and the picture in docs/ are generated from it, and lockdep
- * checks every acquisition against it.
+ * @module The order of locks, as one text. Ranks, the table and the picture in docs/ are generated
+ * from it, and lockdep checks every acquisition against it.
  *
- * Two kinds of line. `lock name: kind: what it guards` declares a class. `order a, b < c < d` says that c may be taken
- * while a or b is held and d while c is, and so on transitively; `a < a` that two locks of one class may nest. Locks
- * without a path between them may not be held together. A class that is not declared here is checked against the
- * orders seen so far (lockdep.ts).
+ * Two kinds of line. `lock name: kind: what it guards` declares a class. `order a, b < c < d` says
+ * that c may be taken while a or b is held and d while c is, and so on transitively; `a < a` that
+ * two locks of one class may nest. Locks without a path between them may not be held together. A
+ * class that is not declared here is checked against the orders seen so far (lockdep.ts).
  */
 
 /** The text. Outermost first. */
@@ -57,17 +57,23 @@ export function parseLockOrder(text: string): LockOrder {
   for (const line of text.split("\n").map((raw) => raw.trim())) {
     if (line.startsWith("lock ")) locks.push(parseDeclaration(line));
     else if (line.startsWith("order ")) edges.push(...parseOrder(line));
-    else if (line !== "") throw new SyntaxError(`Cannot read the lock order: "${line}" is neither a lock nor an order`);
+    else if (line !== "")
+      throw new SyntaxError(`Cannot read the lock order: "${line}" is neither a lock nor an order`);
   }
   const names = new Set(locks.map((lock) => lock.name));
   for (const name of edges.flat()) {
-    if (!names.has(name)) throw new SyntaxError(`Cannot read the lock order: ${name} is not declared`);
+    if (!names.has(name))
+      throw new SyntaxError(`Cannot read the lock order: ${name} is not declared`);
   }
   const inside = new Map(locks.map(({ name }) => [name, reachable(name, edges)]));
   for (const [name, reached] of inside) {
-    const cycle = Array.from(reached).find((other) => other !== name && inside.get(other)?.has(name) === true);
+    const cycle = Array.from(reached).find(
+      (other) => other !== name && inside.get(other)?.has(name) === true,
+    );
     if (cycle !== undefined)
-      throw new SyntaxError(`Cannot read the lock order: ${name} and ${cycle} are each inside the other`);
+      throw new SyntaxError(
+        `Cannot read the lock order: ${name} and ${cycle} are each inside the other`,
+      );
   }
   return { locks, edges, inside };
 }
@@ -78,7 +84,9 @@ function parseDeclaration(line: string): DeclaredLock {
     .split(":")
     .map((part) => part.trim());
   if (name === undefined || kind === undefined || guards.length === 0) {
-    throw new SyntaxError(`Cannot read the lock order: "${line}" must be "lock name: kind: what it guards"`);
+    throw new SyntaxError(
+      `Cannot read the lock order: "${line}" must be "lock name: kind: what it guards"`,
+    );
   }
   return { name, kind, guards: guards.join(": ") };
 }
@@ -95,7 +103,10 @@ function parseOrder(line: string): [string, string][] {
   return edges;
 }
 
-function reachable(from: string, edges: readonly (readonly [string, string])[]): ReadonlySet<string> {
+function reachable(
+  from: string,
+  edges: readonly (readonly [string, string])[],
+): ReadonlySet<string> {
   const seen = new Set<string>();
   const queue = [from];
   for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
@@ -116,13 +127,17 @@ export function orderAllows(outer: string, inner: string): boolean | undefined {
   return inside === undefined || !order.inside.has(inner) ? undefined : inside.has(inner);
 }
 
-/** Name -> rank: 0 outermost; a lock's rank is above that of every lock which it may be taken under. */
+/**
+ * Name -> rank: 0 outermost; a lock's rank is above that of every lock which it may be taken under.
+ */
 export function lockRanks(): Map<string, number> {
   const ranks = new Map<string, number>();
   const rankOf = (name: string): number => {
     const known = ranks.get(name);
     if (known !== undefined) return known;
-    const outer = order.edges.filter(([from, to]) => to === name && from !== name).map(([from]) => rankOf(from));
+    const outer = order.edges
+      .filter(([from, to]) => to === name && from !== name)
+      .map(([from]) => rankOf(from));
     const rank = outer.length === 0 ? 0 : Math.max(...outer) + 1;
     ranks.set(name, rank);
     return rank;
@@ -151,5 +166,9 @@ export function lockOrderTable(): string {
 
 /** The order as a Mermaid flow chart: an arrow leads from the outer lock to the inner one. */
 export function lockOrderGraph(): string {
-  return ["flowchart TD", ...order.edges.map(([outer, inner]) => `  ${outer} --> ${inner}`), ""].join("\n");
+  return [
+    "flowchart TD",
+    ...order.edges.map(([outer, inner]) => `  ${outer} --> ${inner}`),
+    "",
+  ].join("\n");
 }

@@ -20,7 +20,15 @@ import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake } from "./
 import { currentTask } from "./current-task.ts";
 import { EDEADLK } from "./errno.ts";
 import { HmmError, bug } from "./errors.ts";
-import { HELD_EXCLUSIVE, TAG, dropHeld, findHeld, heldBeneath, heldTag, noteExclusive } from "./held-locks.ts";
+import {
+  HELD_EXCLUSIVE,
+  TAG,
+  dropHeld,
+  findHeld,
+  heldBeneath,
+  heldTag,
+  noteExclusive,
+} from "./held-locks.ts";
 import type { LockClass } from "./lock-class.ts";
 import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "./lockdep.ts";
 import { DEBUG, DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
@@ -93,7 +101,10 @@ export abstract class OwnedLock {
     const { memory, at } = this;
     if (memory.mode === DEBUG || memory.mode === EXPLORED) {
       requireHeld(this, [HELD_EXCLUSIVE]);
-    } else if (ownerAgent(atomicLoad(memory.words, at)) !== memory.agentId || atomicLoad(memory.words, at) === 0) {
+    } else if (
+      ownerAgent(atomicLoad(memory.words, at)) !== memory.agentId ||
+      atomicLoad(memory.words, at) === 0
+    ) {
       bug(`${this.lockClass.name} must be held here`);
     }
   }
@@ -125,7 +136,11 @@ export abstract class OwnedLock {
       const seen = this.take(mark);
       if (seen === FREE) return;
       this.refuseSelfWait();
-      if ((seen & WAITERS) === 0 && atomicCompareExchange(memory.words, at, seen, seen | WAITERS) !== seen) continue;
+      if (
+        (seen & WAITERS) === 0 &&
+        atomicCompareExchange(memory.words, at, seen, seen | WAITERS) !== seen
+      )
+        continue;
       yield park(memory, at, seen | WAITERS, Infinity, this.lockClass.name);
     }
   }
@@ -139,7 +154,12 @@ export abstract class OwnedLock {
   private take(mark: number): number {
     const { memory, at } = this;
     const { words } = memory;
-    const seen = atomicCompareExchange(words, at, FREE, memory.ownerBase | currentTask.serial | mark);
+    const seen = atomicCompareExchange(
+      words,
+      at,
+      FREE,
+      memory.ownerBase | currentTask.serial | mark,
+    );
     if (seen === FREE) {
       words[memory.heldNext + TAG] = this.tag; // H1 of held-locks.ts
       words[memory.heldNext] = at;
@@ -162,7 +182,8 @@ export abstract class OwnedLock {
     const { memory } = this;
     this.requireAgent();
     if (memory.mode === REAL) return false; // tryLock has tried
-    if (memory.mode === EXPLORED) yield describe("tryLock", memory, this.at, 1, this.lockClass.name);
+    if (memory.mode === EXPLORED)
+      yield describe("tryLock", memory, this.at, 1, this.lockClass.name);
     if (this.take(0) !== FREE) return false;
     afterAcquire(this, HELD_EXCLUSIVE);
     return true;
@@ -180,7 +201,8 @@ export abstract class OwnedLock {
   private release(): void {
     const { memory, at } = this;
     const words = memory.words;
-    const slot = words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
+    const slot =
+      words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
     if (slot === 0) bug(`${this.lockClass.name} is released by a thread that does not hold it`);
     const seen = atomicExchange(words, at, FREE);
     words[slot] = 0; // H1 of held-locks.ts
@@ -199,7 +221,8 @@ export abstract class OwnedLock {
   }
 
   private requireAgent(): void {
-    if (this.memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
+    if (this.memory.mode === DETACHED)
+      bug("this thread is not registered on the machine: call registerAgent first");
   }
 }
 

@@ -29,7 +29,13 @@ export class LockdepError extends Error {
   readonly firstSite: string;
   readonly secondSite: string;
 
-  constructor(kind: LockdepKind, lockName: string, message: string, first: Site | string, second: Site | string) {
+  constructor(
+    kind: LockdepKind,
+    lockName: string,
+    message: string,
+    first: Site | string,
+    second: Site | string,
+  ) {
     const [firstSite, secondSite] = [siteText(first), siteText(second)];
     super(`${message}\n  first, at:\n${firstSite}\n  then, at:\n${secondSite}`);
     this.name = "LockdepError";
@@ -138,7 +144,8 @@ export function beforeSleep(what: string): void {
 
 /** Throws unless the running task holds `lock` in one of `manners`. */
 export function requireHeld(lock: LockIdentity, manners: readonly number[]): void {
-  if (currentTask.held.some((other) => manners.some((manner) => isHeldAs(other, lock, manner)))) return;
+  if (currentTask.held.some((other) => manners.some((manner) => isHeldAs(other, lock, manner))))
+    return;
   const holder = holders.get(lock.memory)?.get(lock.at);
   const message = `task "${currentTask.name}" must hold ${lock.lockClass.name} here`;
   throw new LockdepError(
@@ -174,7 +181,10 @@ function judgeOrder(outer: HeldLock, inner: LockIdentity, manner: number, site: 
   const allowed = orderAllows(outerName, innerName) ?? learnedAllows(outerName, innerName);
   if (allowed !== true) {
     const seen = allowed === false ? undefined : allowed;
-    const reason = seen === undefined ? "the lock order does not allow it" : "the opposite order was seen before";
+    const reason =
+      seen === undefined
+        ? "the lock order does not allow it"
+        : "the opposite order was seen before";
     const message = `${innerName} is taken while ${outerName} is held: ${reason}`;
     complain(new LockdepError("order", innerName, message, seen?.innerSite ?? outer.site, site));
     return;
@@ -210,7 +220,10 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
  * maps are applied.
  */
 const compiledFolder = new URL(".", import.meta.url).pathname;
-const sourceFolder = compiledFolder.replace(/\/(?:\.build|dist)\/(?:stepped\/)?src\/sync\/$/, "/src/sync/");
+const sourceFolder = compiledFolder.replace(
+  /\/(?:\.build|dist)\/(?:stepped\/)?src\/sync\/$/,
+  "/src/sync/",
+);
 const SITE_FRAMES = 6;
 
 const nowhere: Site = new Error("nowhere");
@@ -225,6 +238,8 @@ function callSite(): Site {
 function siteText(site: Site | string): string {
   if (typeof site === "string") return site;
   const lines = (site.stack ?? "").split("\n").slice(1);
-  const outside = lines.filter((line) => !line.includes(compiledFolder) && !line.includes(sourceFolder));
+  const outside = lines.filter(
+    (line) => !line.includes(compiledFolder) && !line.includes(sourceFolder),
+  );
   return outside.slice(0, SITE_FRAMES).join("\n");
 }

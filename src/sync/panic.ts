@@ -1,8 +1,9 @@
 /**
  * @module The machine's panic: one clear error everywhere instead of a hang or a corrupted heap.
  *
- * The first panic wins and is written once; from then on every task that starts or waits on this machine throws the
- * same HmmError. Nobody is interrupted: sliced waits see it within a slice, and threads known to block are woken.
+ * The first panic wins and is written once; from then on every task that starts or waits on this
+ * machine throws the same HmmError. Nobody is interrupted: sliced waits see it within a slice, and
+ * threads known to block are woken.
  */
 
 import { atomicLoad, atomicOr, atomicStore, futexWake, plainLoad } from "./atomics.ts";
@@ -37,13 +38,17 @@ export interface PanicInfo {
   readonly agent: number;
 }
 
-/** Whether a thread has died or the machine has stopped: then only a runner, which looks into it, may go on. */
+/**
+ * Whether a thread has died or the machine has stopped: then only a runner, which looks into it,
+ * may go on.
+ */
 export function isAlerted(memory: SharedMemory): boolean {
   return atomicLoad(memory.words, ALERT) !== 0;
 }
 
 /**
- * Stops the machine, unless it has already stopped. Returns whether this call did it. Does not throw.
+ * Stops the machine, unless it has already stopped. Returns whether this call did it. Does not
+ * throw.
  *
  * @stepped panic
  */
@@ -73,7 +78,13 @@ export function declarePanic(
  *
  * @stepped panic
  */
-export function panic(memory: SharedMemory, code: Errno, message: string, lock: number = 0, agent: number = -1): never {
+export function panic(
+  memory: SharedMemory,
+  code: Errno,
+  message: string,
+  lock: number = 0,
+  agent: number = -1,
+): never {
   declarePanic(memory, code, message, lock, agent);
   throw panicError(memory);
 }
@@ -97,7 +108,12 @@ export function panicInfo(memory: SharedMemory): PanicInfo | undefined {
   const alert = atomicLoad(words, ALERT);
   if ((alert & ~ALERT_DEAD) === 0) return undefined;
   if ((alert & ALERT_PANIC) === 0) {
-    return { code: ENOTRECOVERABLE, message: "Cannot go on: the machine is stopping", lock: 0, agent: -1 };
+    return {
+      code: ENOTRECOVERABLE,
+      message: "Cannot go on: the machine is stopping",
+      lock: 0,
+      agent: -1,
+    };
   }
   return {
     code: plainLoad(words, PANIC_CODE),
@@ -110,5 +126,9 @@ export function panicInfo(memory: SharedMemory): PanicInfo | undefined {
 /** The error of a machine that has stopped. */
 export function panicError(memory: SharedMemory): HmmError {
   const info = panicInfo(memory);
-  return new HmmError(info?.code ?? ENOTRECOVERABLE, "panic", info?.message ?? "Cannot go on: the machine has stopped");
+  return new HmmError(
+    info?.code ?? ENOTRECOVERABLE,
+    "panic",
+    info?.message ?? "Cannot go on: the machine has stopped",
+  );
 }

@@ -1,6 +1,7 @@
 /**
- * @module Looking at a word that one's own step has just changed, without a step for it. Whoever looks learns what others did
- * to the word before, so an explorer must not take such a step for one that need not know.
+ * @module Looking at a word that one's own step has just changed, without a step for it. Whoever
+ * looks learns what others did to the word before, so an explorer must not take such a step for one
+ * that need not know.
  */
 
 import { EXPLORED } from "./shared-memory.ts";

@@ -1,9 +1,10 @@
 /**
- * @module Reference count that saturates instead of wrapping, after Linux's refcount_t (include/linux/refcount.h).
+ * @module Reference count that saturates instead of wrapping, after Linux's refcount_t
+ * (include/linux/refcount.h).
  *
- * One word: 0 dead, 1 .. 2^31 - 1 references, negative saturated: such an object is leaked for ever, which is better
- * than freed while it is used. Misuse (get on 0, put on 0) saturates it too and is an assertion failure that names the
- * address.
+ * One word: 0 dead, 1 .. 2^31 - 1 references, negative saturated: such an object is leaked for
+ * ever, which is better than freed while it is used. Misuse (get on 0, put on 0) saturates it too
+ * and is an assertion failure that names the address.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicStore, atomicSub } from "./atomics.ts";
@@ -17,7 +18,10 @@ import type { Task } from "./task.ts";
 /** Far from both ends, so that racing adds and subtracts do not lead out of it. */
 const SATURATED = -0x40000000;
 
-/** One word that counts references. Getting from 0 and putting at 0 are errors; a count that would wrap stays full. */
+/**
+ * One word that counts references. Getting from 0 and putting at 0 are errors; a count that would
+ * wrap stays full.
+ */
 export class RefCount {
   static readonly WORDS = 1;
   readonly memory: SharedMemory;
@@ -78,7 +82,8 @@ export class RefCount {
     const before = atomicAdd(this.memory.words, this.at, 1);
     if (before > 0 && before !== 0x7fffffff) return;
     atomicStore(this.memory.words, this.at, SATURATED);
-    if (before === 0) bug(`refcount at word ${this.at}: get on 0, the object is already being freed`);
+    if (before === 0)
+      bug(`refcount at word ${this.at}: get on 0, the object is already being freed`);
   }
 
   /** @spelled refcount */
@@ -101,7 +106,8 @@ export class RefCount {
     if (before > 1) return false;
     if (before === 1) return true;
     atomicStore(this.memory.words, this.at, SATURATED);
-    if (before === 0) bug(`refcount at word ${this.at}: put on 0, somebody gave back a reference too many`);
+    if (before === 0)
+      bug(`refcount at word ${this.at}: put on 0, somebody gave back a reference too many`);
     return false;
   }
 }

@@ -1,10 +1,11 @@
 /**
- * @module What a thread owns on a machine beyond locks: mm users, pins, views, ranges. Listed in its agent record, so
- * that the others can release it when the thread dies (reaper.ts).
+ * @module What a thread owns on a machine beyond locks: mm users, pins, views, ranges. Listed in
+ * its agent record, so that the others can release it when the thread dies (reaper.ts).
  *
- * Kinds are names; the release function of a kind is code and so registered in each thread. Only the owner writes its
- * list while it lives. Add an entry directly after taking what it stands for, and remove it directly before giving
- * that back: a thread that is terminated in between leaks that one thing, which is better than releasing it twice.
+ * Kinds are names; the release function of a kind is code and so registered in each thread. Only
+ * the owner writes its list while it lives. Add an entry directly after taking what it stands for,
+ * and remove it directly before giving that back: a thread that is terminated in between leaks that
+ * one thing, which is better than releasing it twice.
  */
 
 import { plainLoad } from "./atomics.ts";
@@ -24,7 +25,8 @@ const releasers = new Map<number, Releaser>();
 export function resourceKind(name: string): number {
   const kind = nameHash(name);
   const known = names.get(kind);
-  if (known !== undefined && known !== name) bug(`resource kinds ${name} and ${known} have the same hash: rename one`);
+  if (known !== undefined && known !== name)
+    bug(`resource kinds ${name} and ${known} have the same hash: rename one`);
   names.set(kind, name);
   return kind;
 }
@@ -33,7 +35,10 @@ export function resourceKindName(kind: number): string {
   return names.get(kind) ?? `resource kind #${kind}`;
 }
 
-/** Says how this thread releases a kind. Once for each kind, normally when the module that owns it is loaded. */
+/**
+ * Says how this thread releases a kind. Once for each kind, normally when the module that owns it
+ * is loaded.
+ */
 export function registerReleaser(kind: number, releaser: Releaser): void {
   releasers.set(kind, releaser);
 }
@@ -47,7 +52,10 @@ export function releaserCount(): number {
   return releasers.size;
 }
 
-/** Lists that this agent owns one `kind` at `pointer`. Returns the slot for {@link removeResource}, -1 if the list is full. */
+/**
+ * Lists that this agent owns one `kind` at `pointer`. Returns the slot for {@link removeResource},
+ * -1 if the list is full.
+ */
 export function addResource(memory: SharedMemory, kind: number, pointer: number): number {
   const words = memory.words;
   const base = memory.record + AGENT_RESOURCES;

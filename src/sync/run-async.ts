@@ -1,13 +1,14 @@
 /**
  * @module The async runner: tasks that wait without blocking their thread.
  *
- * A task runs synchronously until its first wait. While it waits it is one of this thread's suspended runs, which are
- * stepped by whatever comes first: the `waitAsync` waiter on its word, the ticker (one timer that the thread keeps while
- * anything is suspended; it also keeps a Node process alive), or the pump of a blocking run (run-blocking.ts), so that a
- * blocking operation never waits in vain for a lock that an async one of the same thread holds.
+ * A task runs synchronously until its first wait. While it waits it is one of this thread's
+ * suspended runs, which are stepped by whatever comes first: the `waitAsync` waiter on its word,
+ * the ticker (one timer that the thread keeps while anything is suspended; it also keeps a Node
+ * process alive), or the pump of a blocking run (run-blocking.ts), so that a blocking operation
+ * never waits in vain for a lock that an async one of the same thread holds.
  *
- * A wait that was ended otherwise leaves its waitAsync waiter behind; should that one swallow a wake meant for another
- * thread, it passes it on.
+ * A wait that was ended otherwise leaves its waitAsync waiter behind; should that one swallow a
+ * wake meant for another thread, it passes it on.
  */
 
 import { atomicLoad, futexWaitAsync, futexWake, hasWaitAsync } from "./atomics.ts";
@@ -46,7 +47,11 @@ const suspended = new Set<SuspendedRun>();
 let ticker: ReturnType<typeof setTimeout> | undefined;
 
 /** Runs `task`; the promise is settled with its result. Rejects if the machine has stopped. */
-export function runAsync<T>(memory: SharedMemory, task: Task<T>, name: string = "async"): Promise<T> {
+export function runAsync<T>(
+  memory: SharedMemory,
+  task: Task<T>,
+  name: string = "async",
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     let kept = task;
     if (atomicLoad(memory.words, ALERT) !== 0) {
@@ -60,7 +65,10 @@ export function runAsync<T>(memory: SharedMemory, task: Task<T>, name: string = 
 
 const drop = (): void => {};
 
-/** Lets a task that has begun elsewhere go on under this runner: it waits for `wait`. Its result is dropped. */
+/**
+ * Lets a task that has begun elsewhere go on under this runner: it waits for `wait`. Its result is
+ * dropped.
+ */
 export function adoptTask(task: Task<unknown>, context: TaskContext, wait: Wait): void {
   context.isBlocking = false;
   new AsyncRun(wait.memory, task, context, drop, drop).suspend(wait);
@@ -87,10 +95,19 @@ export function reapAsync(memory: SharedMemory): void {
     memory.reaping = false;
   };
   // Its failure is the machine's panic already: every other task will tell.
-  new AsyncRun(memory, reapTask(memory), makeContext(memory, "reaper", false), finished, finished).resume(WOKEN);
+  new AsyncRun(
+    memory,
+    reapTask(memory),
+    makeContext(memory, "reaper", false),
+    finished,
+    finished,
+  ).resume(WOKEN);
 }
 
-/** Finds threads that have died, and cleans up after them in the background. Cheap, and rate-limited for the whole machine. */
+/**
+ * Finds threads that have died, and cleans up after them in the background. Cheap, and rate-limited
+ * for the whole machine.
+ */
 export function lookAfterOthers(memory: SharedMemory): void {
   armLiveness(memory);
   probeAgents(memory);
@@ -154,7 +171,10 @@ class AsyncRun<T> implements SuspendedRun {
   }
 
   suspend(wait: Wait): void {
-    assert(wait.kind === "park", "a task yielded an explored operation to the async runner: is memory.mode right?");
+    assert(
+      wait.kind === "park",
+      "a task yielded an explored operation to the async runner: is memory.mode right?",
+    );
     this.#wait = wait;
     this.untilMs = monotonicMs() + Math.min(wait.timeoutMs, SLICE_MS);
     suspended.add(this);
@@ -174,7 +194,9 @@ class AsyncRun<T> implements SuspendedRun {
     const leftMs = Math.max(0, this.untilMs - monotonicMs());
     const armed = futexWaitAsync(memory.words, index, expected, leftMs);
     if (!armed.async) {
-      queueMicrotask(() => isCurrent() && (armed.value === "not-equal" ? this.resume(WOKEN) : look(this)));
+      queueMicrotask(
+        () => isCurrent() && (armed.value === "not-equal" ? this.resume(WOKEN) : look(this)),
+      );
       return;
     }
     void armed.value.then((how) => {

@@ -1,15 +1,18 @@
 /**
- * @module The blocking runner: runs a task to its end on this thread, sleeping in the kernel while it waits.
+ * @module The blocking runner: runs a task to its end on this thread, sleeping in the kernel while
+ * it waits.
  *
- * B1. Every wait can end: after a slice the machine's panic and the other threads' lives are looked at, and the task is
- *     woken, for no reason as it were, so that it looks again at what it waits for. That heals the one wake that a
- *     lock cannot guarantee: its releaser was terminated after it released and before it woke anybody.
- * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock that one of them
- *     holds comes free. A lock that a task suspended BENEATH this one holds never would: the primitives refuse that
- *     wait with EDEADLK before it begins (held-locks.ts, heldBeneath). Code inside a task therefore never starts a
- *     blocking run of its own: it would run on top of whatever task pumped it.
- * B3. Where the host forbids blocking (a browser page's main thread) a wait spins for a bounded time; then the
- *     unfinished task goes on under the async runner and the caller gets EAGAIN.
+ * B1. Every wait can end: after a slice the machine's panic and the other threads' lives are looked
+ *     at, and the task is woken, for no reason as it were, so that it looks again at what it waits
+ *     for. That heals the one wake that a lock cannot guarantee: its releaser was terminated after
+ *     it released and before it woke anybody.
+ * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock
+ *     that one of them holds comes free. A lock that a task suspended BENEATH this one holds never
+ *     would: the primitives refuse that wait with EDEADLK before it begins (held-locks.ts,
+ *     heldBeneath). Code inside a task therefore never starts a blocking run of its own: it would
+ *     run on top of whatever task pumped it.
+ * B3. Where the host forbids blocking (a browser page's main thread) a wait spins for a bounded
+ *     time; then the unfinished task goes on under the async runner and the caller gets EAGAIN.
  */
 
 import { atomicLoad, atomicStore, futexWait, mayBlock } from "./atomics.ts";
@@ -35,7 +38,9 @@ const PUMP_SLICE_MS = 1;
 /** How long a wait may spin where the host forbids blocking. */
 const SPIN_LIMIT_MS = 30;
 
-/** Runs `task` and returns its result. Throws what it throws; the machine's error if it has stopped. */
+/**
+ * Runs `task` and returns its result. Throws what it throws; the machine's error if it has stopped.
+ */
 export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string = "blocking"): T {
   if (atomicLoad(memory.words, ALERT) !== 0) {
     const kept = keepTask(task);
@@ -62,9 +67,19 @@ function runNow<T>(memory: SharedMemory, task: Task<T>, name: string): T {
   }
 }
 
-/** A wait that must not go on throws into the task, so that its finally blocks run. They may wait in turn. */
-function waitOrFail(wait: Wait, task: Task<unknown>, context: TaskContext): Wake | { readonly error: unknown } {
-  assert(wait.kind === "park", "a task yielded an explored operation to the blocking runner: is memory.mode right?");
+/**
+ * A wait that must not go on throws into the task, so that its finally blocks run. They may wait in
+ * turn.
+ */
+function waitOrFail(
+  wait: Wait,
+  task: Task<unknown>,
+  context: TaskContext,
+): Wake | { readonly error: unknown } {
+  assert(
+    wait.kind === "park",
+    "a task yielded an explored operation to the blocking runner: is memory.mode right?",
+  );
   if (!mayBlock()) return waitSpinning(wait, task, context);
   try {
     return waitSleeping(wait);
@@ -75,7 +90,10 @@ function waitOrFail(wait: Wait, task: Task<unknown>, context: TaskContext): Wake
 
 function waitSleeping(wait: Wait): Wake {
   const { memory, index, expected } = wait;
-  assert(memory.mode !== DETACHED, "this thread is not registered on the machine: call registerAgent first");
+  assert(
+    memory.mode !== DETACHED,
+    "this thread is not registered on the machine: call registerAgent first",
+  );
   const startMs = monotonicMs();
   const timeoutMs = Math.min(wait.timeoutMs, SLICE_MS);
   if (memory.lookAroundMs === 0) memory.lookAroundMs = startMs + SLICE_MS;
@@ -87,7 +105,12 @@ function waitSleeping(wait: Wait): Wake {
     if (leftMs <= 0) return wait.timeoutMs <= SLICE_MS ? TIMED_OUT : WOKEN;
     const waitingOn = memory.record + AGENT_WAITING_ON;
     atomicStore(memory.words, waitingOn, index);
-    const how = futexWait(memory.words, index, expected, hasSuspended() ? Math.min(leftMs, PUMP_SLICE_MS) : leftMs);
+    const how = futexWait(
+      memory.words,
+      index,
+      expected,
+      hasSuspended() ? Math.min(leftMs, PUMP_SLICE_MS) : leftMs,
+    );
     atomicStore(memory.words, waitingOn, 0);
     // Not once per wait but by the clock: a caller may wait in many short steps.
     if (monotonicMs() >= memory.lookAroundMs) lookAround(memory);

@@ -1,6 +1,6 @@
 /**
- * @module The words of a reader-writer semaphore and what may be done to them. The semaphore itself is rwsem.ts; the
- * reaper also needs to take a dead thread out of the queue.
+ * @module The words of a reader-writer semaphore and what may be done to them. The semaphore itself
+ * is rwsem.ts; the reaper also needs to take a dead thread out of the queue.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
@@ -17,13 +17,13 @@
  * | readers inside | reader | nobody | reader |
  * | writer inside | nobody | nobody | (cannot be) |
  *
- * Fairness is phase by phase. A queued writer stops new readers, so readers cannot starve it. A leaving writer that
- * finds readers waiting gives them the turn, and no writer comes in before all of those have, so writers cannot starve
- * readers. A reader that arrives during the turn slips in too; the turn ends with the last of the waiting ones, so this
- * cannot go on.
+ * Fairness is phase by phase. A queued writer stops new readers, so readers cannot starve it. A
+ * leaving writer that finds readers waiting gives them the turn, and no writer comes in before all
+ * of those have, so writers cannot starve readers. A reader that arrives during the turn slips in
+ * too; the turn ends with the last of the waiting ones, so this cannot go on.
  *
- * Every waiter raises its count first and looks at STATE after; every leaver changes STATE first and looks at the counts
- * after. So one of the two sees the other:
+ * Every waiter raises its count first and looks at STATE after; every leaver changes STATE first
+ * and looks at the counts after. So one of the two sees the other:
  *
  *      reader                                   writer leaving
  *      QUEUED_READERS += 1
@@ -39,7 +39,14 @@
  *      sleeps while READER_SEQUENCE = s: not at all
  */
 
-import { atomicAdd, atomicAnd, atomicCompareExchange, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
+import {
+  atomicAdd,
+  atomicAnd,
+  atomicCompareExchange,
+  atomicLoad,
+  atomicSub,
+  futexWake,
+} from "./atomics.ts";
 
 export const RWSEM_WORDS = 4;
 export const STATE = 0;
@@ -121,7 +128,8 @@ export function wakeForState(words: Int32Array, at: number, state: number): void
 }
 
 /**
- * A turn that nobody is left to take (its reader died while the writer was leaving) must not stop writers for ever.
+ * A turn that nobody is left to take (its reader died while the writer was leaving) must not stop
+ * writers for ever.
  *
  * @spelled semaphore
  */

@@ -1,12 +1,14 @@
 /**
- * @module Reader-writer semaphore: many readers or one writer, fair in both directions. rwsem-words.ts has the words,
- * the states, the fairness rule and the races. The model is kernel/locking/rwsem.c; two of its rules are relied upon:
- * a queued writer stops new readers (so taking it for reading twice in one task can deadlock), and downgrade lets
- * waiting readers in at once.
+ * @module Reader-writer semaphore: many readers or one writer, fair in both directions.
+ * rwsem-words.ts has the words, the states, the fairness rule and the races. The model is
+ * kernel/locking/rwsem.c; two of its rules are relied upon: a queued writer stops new readers (so
+ * taking it for reading twice in one task can deadlock), and downgrade lets waiting readers in at
+ * once.
  *
- * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A reader is enabled
- * while it may come in, and so never queues: QUEUED_READERS stays 0 and nobody is given the turn. That a waiting reader
- * comes in before a queued writer is the same as that the writer queued later.
+ * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A
+ * reader is enabled while it may come in, and so never queues: QUEUED_READERS stays 0 and nobody is
+ * given the turn. That a waiting reader comes in before a queued writer is the same as that the
+ * writer queued later.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "./atomics.ts";
@@ -59,7 +61,10 @@ import type { Task, Wait, WaitKind } from "./task.ts";
 
 const unnamed = lockClass("rwsem");
 
-/** Many readers or one writer, who may wait while they hold it. A writer that waits lets no new reader in. */
+/**
+ * Many readers or one writer, who may wait while they hold it. A writer that waits lets no new
+ * reader in.
+ */
 export class RwSem {
   static readonly WORDS: number = RWSEM_WORDS;
   readonly memory: SharedMemory;
@@ -106,7 +111,10 @@ export class RwSem {
     return this.memory.mode === REAL && this.tryEnterWrite() ? DONE_TRUE : this.tryDownWriteSlow();
   }
 
-  /** As {@link tryDownRead}, for plain code: false also in a debug build, where the task must be run for its checks. */
+  /**
+   * As {@link tryDownRead}, for plain code: false also in a debug build, where the task must be run
+   * for its checks.
+   */
   tryDownReadNow(): boolean {
     return this.memory.mode === REAL && this.tryEnterRead();
   }
@@ -148,13 +156,15 @@ export class RwSem {
   /** Throws unless somebody is inside; in DEBUG and EXPLORED mode unless the running task is. */
   assertHeld(): void {
     if (this.isChecked()) requireHeld(this, [HELD_SHARED, HELD_EXCLUSIVE]);
-    else if ((this.state() & (READERS_MASK | WRITER)) === 0) bug(`${this.lockClass.name} must be held here`);
+    else if ((this.state() & (READERS_MASK | WRITER)) === 0)
+      bug(`${this.lockClass.name} must be held here`);
   }
 
   /** Throws unless a writer is inside; in DEBUG and EXPLORED mode unless the running task is it. */
   assertHeldWrite(): void {
     if (this.isChecked()) requireHeld(this, [HELD_EXCLUSIVE]);
-    else if ((this.state() & WRITER) === 0) bug(`${this.lockClass.name} must be held for writing here`);
+    else if ((this.state() & WRITER) === 0)
+      bug(`${this.lockClass.name} must be held for writing here`);
   }
 
   private isChecked(): boolean {
@@ -239,12 +249,14 @@ export class RwSem {
     const { memory, at } = this;
     const words = memory.words;
     const place = findHeld(memory, at, this.queuedWriteTag);
-    if (place === 0) bug(`${this.lockClass.name} is entered from the queue by a thread that is not in it`);
+    if (place === 0)
+      bug(`${this.lockClass.name} is entered from the queue by a thread that is not in it`);
     for (let state = atomicLoad(words, at); mayWrite(state);) {
       const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
       if (seen === state) {
         words[memory.heldNext + TAG] = this.exclusiveTag;
-        words[memory.heldNext] = at; // H1 of held-locks.ts, and the place in the queue is given up as directly
+        // H1 of held-locks.ts, and the place in the queue is given up as directly
+        words[memory.heldNext] = at;
         if (--words[place + COUNT]! === 0) words[place] = 0;
         noteExclusive(memory);
         return true;
@@ -407,7 +419,8 @@ export class RwSem {
   private dropPlace(queuedTag: number): void {
     const { memory, at } = this;
     const place = findHeld(memory, at, queuedTag);
-    if (place === 0) bug(`a place in the queue of ${this.lockClass.name} is given up by a thread that has none`);
+    if (place === 0)
+      bug(`a place in the queue of ${this.lockClass.name} is given up by a thread that has none`);
     if (--memory.words[place + COUNT]! === 0) memory.words[place] = 0;
     dropHeld(memory, place);
   }
@@ -423,12 +436,16 @@ export class RwSem {
   }
 
   private requireAgent(): void {
-    if (this.memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
+    if (this.memory.mode === DETACHED)
+      bug("this thread is not registered on the machine: call registerAgent first");
   }
 }
 
 /** STATE with one reader more. 32767 of them fit; more are a leak of read locks. */
 function withReader(state: number): number {
-  assert((state & READERS_MASK) !== READERS_MASK, "too many readers inside a reader-writer semaphore");
+  assert(
+    (state & READERS_MASK) !== READERS_MASK,
+    "too many readers inside a reader-writer semaphore",
+  );
   return state + READER;
 }

@@ -35,7 +35,11 @@ export class SeqCount {
   readonly at: number;
   readonly label: string;
 
-  constructor(memory: SharedMemory, at: number, label: { readonly name: string } = { name: "seqcount" }) {
+  constructor(
+    memory: SharedMemory,
+    at: number,
+    label: { readonly name: string } = { name: "seqcount" },
+  ) {
     this.memory = memory;
     this.at = at;
     this.label = label.name;
@@ -90,8 +94,10 @@ export class SeqCount {
     const { at } = this;
     const words = this.memory.words;
     const before = atomicAdd(words, at + SEQUENCE, 1);
-    if ((before & 1) !== parity) bug(`${this.label}: two writers inside, or begin and end do not match`);
-    if (parity === 1 && atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, Infinity);
+    if ((before & 1) !== parity)
+      bug(`${this.label}: two writers inside, or begin and end do not match`);
+    if (parity === 1 && atomicLoad(words, at + WAITERS) > 0)
+      futexWake(words, at + SEQUENCE, Infinity);
   }
 
   /** @spelled sequence */

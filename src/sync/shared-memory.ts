@@ -1,10 +1,12 @@
 /**
- * @module One thread's handle on a machine's kernel heap: a growable SharedArrayBuffer seen as 32-bit words.
+ * @module One thread's handle on a machine's kernel heap: a growable SharedArrayBuffer seen as
+ * 32-bit words.
  *
- * Every thread keeps a FIXED-LENGTH Int32Array over the buffer, re-made after growth: a length-tracking array over a
- * growable SharedArrayBuffer costs 15 to 30 ns an access on Node 20, a fixed-length one 0.5 ns. Hence the one rule: a
- * word index read from shared memory is usable only after {@link SharedMemory.ensure} saw it, because another thread
- * may have grown the heap since this thread made its view. A word index is a pointer; 0 is null.
+ * Every thread keeps a FIXED-LENGTH Int32Array over the buffer, re-made after growth: a
+ * length-tracking array over a growable SharedArrayBuffer costs 15 to 30 ns an access on Node 20, a
+ * fixed-length one 0.5 ns. Hence the one rule: a word index read from shared memory is usable only
+ * after {@link SharedMemory.ensure} saw it, because another thread may have grown the heap since
+ * this thread made its view. A word index is a pointer; 0 is null.
  *
  * Not here: what the words mean (control-block.ts for the first ones, memory/ for the rest).
  */
@@ -43,7 +45,9 @@ export interface SharedMemoryOptions {
   readonly debug?: boolean;
 }
 
-/** Who wants to know of plain accesses to words of the heap: a checker that looks for data races. */
+/**
+ * Who wants to know of plain accesses to words of the heap: a checker that looks for data races.
+ */
 export interface PlainWatch {
   /** The running task reads or writes word `at`, which the code calls `label`. */
   note(at: number, isWrite: boolean, label: string): void;
@@ -62,13 +66,19 @@ function nextKeyBase(): number {
 export class SharedMemory {
   readonly buffer: SharedArrayBuffer;
   readonly debug: boolean;
-  /** Fixed-length view; another thread's growth becomes visible through {@link ensure} or {@link refresh}. */
+  /**
+   * Fixed-length view; another thread's growth becomes visible through {@link ensure} or {@link
+   * refresh}.
+   */
   words: Int32Array;
   mode: Mode = DETACHED;
   /** Added to a word index, it is a key that no other handle of this thread shares. */
   readonly keyBase: number = nextKeyBase();
 
-  /** This thread's id on the machine, -1 while not registered. Written by agents.ts (and by an explorer). */
+  /**
+   * This thread's id on the machine, -1 while not registered. Written by agents.ts (and by an
+   * explorer).
+   */
   agentId: number = -1;
   /** agentId << 20: or-ed with the task's serial it is the owner id in lock words. */
   ownerBase: number = 0;
@@ -78,9 +88,14 @@ export class SharedMemory {
   heldNext: number = NO_RECORD + AGENT_HELD;
   /** This thread's own copy of its INSIDE word (shootdown.ts), which only it writes. */
   insideMark: number = 0;
-  /** How often a loop may look at a word before it sleeps: an explorer needs no more than one look. */
+  /**
+   * How often a loop may look at a word before it sleeps: an explorer needs no more than one look.
+   */
   spinsMost: number = Infinity;
-  /** How many liveness waiters an agent may have: an explorer tells 1 from 2, and 2 from 64 only by more steps. */
+  /**
+   * How many liveness waiters an agent may have: an explorer tells 1 from 2, and 2 from 64 only by
+   * more steps.
+   */
   listenersMost: number = Infinity;
   /** An explorer takes the primitives of sync/ access by access (stepping.ts). */
   isSpelledOut: boolean = false;
@@ -138,7 +153,10 @@ export class SharedMemory {
     if (lengthWords !== this.words.length) this.words = new Int32Array(this.buffer, 0, lengthWords);
   }
 
-  /** Makes words below `endWord` accessible; throws EFAULT if they do not exist, which means a wild pointer. */
+  /**
+   * Makes words below `endWord` accessible; throws EFAULT if they do not exist, which means a wild
+   * pointer.
+   */
   ensure(endWord: number): void {
     if (endWord <= this.words.length) return;
     this.refresh();
@@ -151,7 +169,10 @@ export class SharedMemory {
     }
   }
 
-  /** Grows the heap to at least `bytes` in all. False: over the limit given at creation. Other threads may race. */
+  /**
+   * Grows the heap to at least `bytes` in all. False: over the limit given at creation. Other
+   * threads may race.
+   */
   grow(bytes: number): boolean {
     const wantedBytes = roundUpWords(bytes);
     while (this.buffer.byteLength < wantedBytes) {
@@ -159,7 +180,8 @@ export class SharedMemory {
       try {
         this.buffer.grow(wantedBytes);
       } catch (error) {
-        // Another thread grew it further in between: then there is nothing left to do. Anything else is real.
+        // Another thread grew it further in between: then there is nothing left to do. Anything
+        // else is real.
         if (this.buffer.byteLength < wantedBytes) {
           if (error instanceof RangeError) return false;
           throw error;
@@ -185,8 +207,12 @@ function roundUpWords(bytes: number): number {
   return Math.ceil(bytes / WORD_BYTES) * WORD_BYTES;
 }
 
-/** Hosts without growable buffers get the whole limit at once: it is only reserved until touched. */
+/**
+ * Hosts without growable buffers get the whole limit at once: it is only reserved until touched.
+ */
 function allocateBuffer(initialBytes: number, maxBytes: number): SharedArrayBuffer {
   const canGrow = typeof (SharedArrayBuffer.prototype as { grow?: unknown }).grow === "function";
-  return canGrow ? new SharedArrayBuffer(initialBytes, { maxByteLength: maxBytes }) : new SharedArrayBuffer(maxBytes);
+  return canGrow
+    ? new SharedArrayBuffer(initialBytes, { maxByteLength: maxBytes })
+    : new SharedArrayBuffer(maxBytes);
 }

@@ -1,16 +1,20 @@
 /**
- * @module Shootdown: how an invalidator gets every thread to stop using a translation that it has just taken away.
+ * @module Shootdown: how an invalidator gets every thread to stop using a translation that it has
+ * just taken away.
  *
- * 64 words per address space, one generation for each 2 MiB block of pages modulo 64. Accesses are not tasks, for they
+ * 64 words per address space, one generation for each 2 MiB block of pages modulo 64. Accesses are
+ *    not tasks, for they
  * take nanoseconds:
  *
- * - A LOAD through a cached translation reads the data and then, plainly, the block's generation. Unchanged: the value
- *   was read while the translation was in force. Loads are never waited for.
- * - A STORE (or read-modify-write) marks its thread as inside, checks the generation, writes, leaves. The mark is the
- *   INSIDE word of the thread's agent record, odd while inside; only the thread itself writes it, until it is dead.
+ * - A LOAD through a cached translation reads the data and then, plainly, the block's generation.
+ *   Unchanged: the value was read while the translation was in force. Loads are never waited for.
+ * - A STORE (or read-modify-write) marks its thread as inside, checks the generation, writes,
+ *   leaves. The mark is the INSIDE word of the thread's agent record, odd while inside; only the
+ *   thread itself writes it, until it is dead.
  *
- * S1. The invalidator changes the page table first and calls {@link Shootdown.flush} after. When flush returns, no
- *     store through a translation read before the change is under way or will come.
+ * S1. The invalidator changes the page table first and calls {@link Shootdown.flush} after. When
+ *     flush returns, no store through a translation read before the change is under way or will
+ *     come.
  *
  *      storer                                 invalidator
  *      INSIDE odd
@@ -27,7 +31,8 @@
  *      writes the data                        INSIDE odd? yes -> waits
  *      INSIDE even                            goes on: the data is written
  *
- * S2. A thread that is inside does nothing else: no wait, no lock, no call that may throw past leaveStore.
+ * S2. A thread that is inside does nothing else: no wait, no lock, no call that may throw past
+ *     leaveStore.
  */
 
 import { atomicAdd, atomicLoad, atomicStore } from "./atomics.ts";
@@ -52,7 +57,10 @@ export const GENERATIONS = 64;
 export const GENERATION_PAGE_SHIFT = 9;
 /** A store takes far less than this many looks, unless its thread has lost the processor. */
 const SPINS = 2000;
-/** Leaving wakes nobody (it would cost every store more than the store), so a flusher looks again this often. */
+/**
+ * Leaving wakes nobody (it would cost every store more than the store), so a flusher looks again
+ * this often.
+ */
 const LOOK_AGAIN_MS = 1;
 const STORE_LABEL = "a store to end";
 
@@ -62,7 +70,8 @@ export function generationIndex(page: number): number {
 }
 
 /**
- * Marks this thread as inside a store. Pairs with {@link leaveStore}, before anything else happens (S2).
+ * Marks this thread as inside a store. Pairs with {@link leaveStore}, before anything else happens
+ * (S2).
  *
  * @stepped store mark
  */
@@ -117,8 +126,8 @@ export class Shootdown {
   }
 
   /**
-   * S1, for pages [startPage, endPage). May be called with spinlocks held: it waits only for stores that are under way,
-   * which wait for nothing. Not from inside a store.
+   * S1, for pages [startPage, endPage). May be called with spinlocks held: it waits only for stores
+   * that are under way, which wait for nothing. Not from inside a store.
    */
   flush(startPage: number, endPage: number): Task<void> {
     const { memory } = this;
@@ -126,7 +135,8 @@ export class Shootdown {
     if (memory.mode === EXPLORED) return this.flushExplored(startPage, endPage);
     this.bump(startPage, endPage);
     for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
-      if (agentId !== memory.agentId && this.mustWaitFor(agentId)) return this.waitForStores(agentId);
+      if (agentId !== memory.agentId && this.mustWaitFor(agentId))
+        return this.waitForStores(agentId);
     }
     return DONE;
   }
@@ -151,7 +161,11 @@ export class Shootdown {
   /** @stepped whether a store is under way */
   private *waitForStores(firstAgentId: number): Task<void> {
     const { memory } = this;
-    for (let agentId = firstAgentId, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
+    for (
+      let agentId = firstAgentId, end = atomicLoad(memory.words, AGENTS_USED);
+      agentId < end;
+      agentId++
+    ) {
       if (agentId === memory.agentId) continue;
       const inside = agentRecord(agentId) + AGENT_INSIDE;
       const mark = atomicLoad(memory.words, inside);
@@ -171,7 +185,8 @@ export class Shootdown {
 
   private untilLeft(inside: number, mark: number): Wait {
     const { memory } = this;
-    if (memory.mode === EXPLORED) return describe("shootdownWait", memory, inside, 1, STORE_LABEL, mark);
+    if (memory.mode === EXPLORED)
+      return describe("shootdownWait", memory, inside, 1, STORE_LABEL, mark);
     return park(memory, inside, mark, LOOK_AGAIN_MS, STORE_LABEL);
   }
 

@@ -1,24 +1,37 @@
 /**
- * @module Deferred calls of an Srcu: the code by kind, and the three lists that a call goes through.
+ * @module Deferred calls of an Srcu: the code by kind, and the three lists that a call goes
+ * through.
  *
- * A call is two words that its caller embeds in the object concerned: {next, kind}. The queue links those words, so
- * queueing allocates nothing and cannot fail. What is run is code, registered by name in each thread; a thread that
- * lacks a kind leaves that call to another one.
+ * A call is two words that its caller embeds in the object concerned: {next, kind}. The queue links
+ * those words, so queueing allocates nothing and cannot fail. What is run is code, registered by
+ * name in each thread; a thread that lacks a kind leaves that call to another one.
  *
- *      NEXT --(WAITING is empty: takes all, asks for a grace period)--> WAITING --(it is over)--> READY --> run
+ *      NEXT --(WAITING is empty: takes all, asks for a grace period)--> WAITING --(it is over)-->
+ *      READY --> run
  */
 
 import { atomicLoad, plainLoad } from "./atomics.ts";
 import { bug } from "./errors.ts";
 import { nameHash } from "./lock-class.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { NEXT, READY, STATE, WAITING, WAITING_TARGET, hasCompleted, requestGracePeriod } from "./srcu-words.ts";
+import {
+  NEXT,
+  READY,
+  STATE,
+  WAITING,
+  WAITING_TARGET,
+  hasCompleted,
+  requestGracePeriod,
+} from "./srcu-words.ts";
 import type { Task } from "./task.ts";
 
 /** Words that an object embeds to be the subject of a deferred call: {next, kind}. */
 export const SRCU_CALL_WORDS = 2;
 
-/** `head`: the word index that was given to Srcu.call. May take leaf spinlocks, must not wait for the same Srcu. */
+/**
+ * `head`: the word index that was given to Srcu.call. May take leaf spinlocks, must not wait for
+ * the same Srcu.
+ */
 export type SrcuCallback = (memory: SharedMemory, head: number) => Task<void>;
 
 const KIND = 1;
@@ -27,18 +40,23 @@ const TAIL = 1;
 const callbacks = new Map<number, SrcuCallback>();
 const names = new Map<number, string>();
 
-/** Registers the code of a deferred call under a fixed name; returns its kind, equal in all threads. */
+/**
+ * Registers the code of a deferred call under a fixed name; returns its kind, equal in all threads.
+ */
 export function registerSrcuCallback(name: string, callback: SrcuCallback): number {
   const kind = nameHash(name);
   const known = names.get(kind);
-  if (known !== undefined && known !== name) bug(`deferred calls ${name} and ${known} have the same hash: rename one`);
+  if (known !== undefined && known !== name)
+    bug(`deferred calls ${name} and ${known} have the same hash: rename one`);
   names.set(kind, name);
   callbacks.set(kind, callback);
   return kind;
 }
 
 export function srcuCallback(kind: number): SrcuCallback {
-  return callbacks.get(kind) ?? bug(`no deferred call of kind ${kind} is registered in this thread`);
+  return (
+    callbacks.get(kind) ?? bug(`no deferred call of kind ${kind} is registered in this thread`)
+  );
 }
 
 /** Queues the call at `head`. Under the queue's lock, as everything below. */

@@ -1,6 +1,7 @@
 /**
- * @module The words of an Srcu and its grace periods, as a state machine that any thread may push on. No lock and no
- * owner: a thread that dies while it waits for a grace period is missed by nobody.
+ * @module The words of an Srcu and its grace periods, as a state machine that any thread may push
+ * on. No lock and no owner: a thread that dies while it waits for a grace period is missed by
+ * nobody.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
@@ -14,17 +15,20 @@
  * | 10, 11 | READY | list of calls whose grace period is over |
  * | 12 | PENDING | calls queued and not yet finished |
  *
- *      IDLE --wanted--> DRAIN --other index has no readers--> (index flips) FLIPPED --old index has no readers--> IDLE, + 1
+ *      IDLE --wanted--> DRAIN --other index has no readers--> (index flips) FLIPPED --old index has
+ *      no readers--> IDLE, + 1
  *
- * After kernel/rcu/srcutree.c: a reader may read the index, lose its processor, and count itself under it long after.
- * That is harmless to the grace period which missed it, for what it goes on to read was changed before; but it must be
- * gone from that index before the index is used again, hence DRAIN.
+ * After kernel/rcu/srcutree.c: a reader may read the index, lose its processor, and count itself
+ * under it long after. That is harmless to the grace period which missed it, for what it goes on to
+ * read was changed before; but it must be gone from that index before the index is used again,
+ * hence DRAIN.
  *
  *      reader                              grace period
  *      index? 0
  *                                          index 1; ACTIVE[0] = 0: over
  *      ACTIVE[0] += 1
- *      reads: already without what was     next one: DRAIN waits for ACTIVE[0] before the index becomes 0 again
+ *      reads: already without what was     next one: DRAIN waits for ACTIVE[0] before the
+ *                                          index becomes 0 again
  *      taken away
  */
 
@@ -63,7 +67,8 @@ export function hasCompleted(state: number, target: number): boolean {
 }
 
 /**
- * Asks for a grace period that begins after STATE was seen as `state`; returns its number. The caller must {@link drive} it.
+ * Asks for a grace period that begins after STATE was seen as `state`; returns its number. The
+ * caller must {@link drive} it.
  *
  * @spelled grace period
  */
@@ -94,7 +99,8 @@ export function drive(words: Int32Array, at: number): void {
 
 /** @spelled grace period */
 function nextState(words: Int32Array, at: number, state: number): number {
-  if (isIdle(state)) return hasCompleted(state, atomicLoad(words, at + WANTED)) ? state : state | DRAIN;
+  if (isIdle(state))
+    return hasCompleted(state, atomicLoad(words, at + WANTED)) ? state : state | DRAIN;
   const oldIndex = readerIndex(state) ^ 1;
   if (atomicLoad(words, at + ACTIVE + oldIndex) !== 0) return state;
   if ((state & PHASE_MASK) === DRAIN) return ((state & ~PHASE_MASK) ^ INDEX_BIT) | FLIPPED;

@@ -1,7 +1,8 @@
 /**
- * @module SRCU: readers that may wait, and writers that wait for them. What a reader found inside its section stays
- * allocated until the section ends, if whoever takes it away waits for a grace period before freeing it. After
- * include/linux/srcu.h; the words and the grace periods are in srcu-words.ts, deferred calls in srcu-callbacks.ts.
+ * @module SRCU: readers that may wait, and writers that wait for them. What a reader found inside
+ * its section stays allocated until the section ends, if whoever takes it away waits for a grace
+ * period before freeing it. After include/linux/srcu.h; the words and the grace periods are in
+ * srcu-words.ts, deferred calls in srcu-callbacks.ts.
  *
  * Who may do what:
  *
@@ -12,9 +13,10 @@
  * | call | yes | yes, but none that a deferred call takes | no |
  * | synchronize, barrier | no: it would wait for itself | none that a reader may wait for | no |
  *
- * readUnlock, call and synchronize may run deferred calls (whoever ends the grace period does), never while holding the
- * lock of the queue. Whoever asks for a grace period drives it, and so does the reader that was the last one in its way: so
- * nobody else need. A deferred call runs as a critical section: a thread that dies inside one stops the machine.
+ * readUnlock, call and synchronize may run deferred calls (whoever ends the grace period does),
+ * never while holding the lock of the queue. Whoever asks for a grace period drives it, and so does
+ * the reader that was the last one in its way: so nobody else need. A deferred call runs as a
+ * critical section: a thread that dies inside one stops the machine.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
@@ -39,7 +41,14 @@ import { afterAcquire, beforeAcquire, beforeRelease, beforeSleep } from "./lockd
 import { DETACHED, EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import { Spinlock } from "./spinlock.ts";
-import { SRCU_CALL_WORDS, callKind, queueCall, sortCalls, srcuCallback, takeReady } from "./srcu-callbacks.ts";
+import {
+  SRCU_CALL_WORDS,
+  callKind,
+  queueCall,
+  sortCalls,
+  srcuCallback,
+  takeReady,
+} from "./srcu-callbacks.ts";
 import {
   ACTIVE,
   PENDING,
@@ -59,7 +68,10 @@ import type { Task } from "./task.ts";
 const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
 
-/** Readers that may wait, and grace periods: what a reader found in its section lives until the section ends. */
+/**
+ * Readers that may wait, and grace periods: what a reader found in its section lives until the
+ * section ends.
+ */
 export class Srcu {
   static readonly WORDS: number = SRCU_WORDS;
   readonly memory: SharedMemory;
@@ -84,7 +96,9 @@ export class Srcu {
     this.memory.words.fill(0, this.at, this.at + SRCU_WORDS);
   }
 
-  /** Begins a read section; the result is for {@link readUnlock}, in the same thread. Never waits. */
+  /**
+   * Begins a read section; the result is for {@link readUnlock}, in the same thread. Never waits.
+   */
   readLock(): Task<number> {
     return this.memory.mode === REAL ? doneNumber(this.beginSection()) : this.readLockChecked();
   }
@@ -117,8 +131,9 @@ export class Srcu {
   }
 
   /**
-   * Runs the callback registered as `kind` with `head` after a grace period. `head` is the first of SRCU_CALL_WORDS
-   * words that the caller embeds in the object; they belong to the queue until the callback runs.
+   * Runs the callback registered as `kind` with `head` after a grace period. `head` is the first of
+   * SRCU_CALL_WORDS words that the caller embeds in the object; they belong to the queue until the
+   * callback runs.
    *
    * @spelled srcu
    */
@@ -186,7 +201,8 @@ export class Srcu {
     const { memory, at } = this;
     const words = memory.words;
     const slot = findHeld(memory, at, this.tag);
-    if (slot === 0) bug(`a read section of ${this.lockClass.name} is ended by a thread that is in none`);
+    if (slot === 0)
+      bug(`a read section of ${this.lockClass.name} is ended by a thread that is in none`);
     const before = atomicSub(words, at + ACTIVE + index, 1);
     if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
@@ -196,7 +212,8 @@ export class Srcu {
 
   private *readLockChecked(): Task<number> {
     const { memory, at } = this;
-    if (memory.mode === DETACHED) bug("this thread is not registered on the machine: call registerAgent first");
+    if (memory.mode === DETACHED)
+      bug("this thread is not registered on the machine: call registerAgent first");
     beforeAcquire(this, HELD_SRCU);
     yield* step(memory, "srcuReadLock", at, WANTED, this.lockClass.name);
     const index = this.beginSection();
@@ -221,7 +238,9 @@ export class Srcu {
     }
   }
 
-  /** The last reader has left: the grace period that waits for it goes on, and what it frees is run. */
+  /**
+   * The last reader has left: the grace period that waits for it goes on, and what it frees is run.
+   */
   private *driveAndSettle(): Task<void> {
     drive(this.memory.words, this.at); // part of the reader's step
     yield* this.settle();
@@ -238,22 +257,25 @@ export class Srcu {
   }
 
   /**
-   * Holding the queue's lock, which it releases: moves the calls on as far as the readers allow, and runs one that is ready.
-   * False: there is none that this thread can run.
+   * Holding the queue's lock, which it releases: moves the calls on as far as the readers allow,
+   * and runs one that is ready. False: there is none that this thread can run.
    */
   private *runNext(): Task<boolean> {
     const { memory, at } = this;
     yield* step(memory, "update", at, 1, this.lockClass.name);
     while (sortCalls(memory, at)) drive(memory.words, at);
     const head = takeReady(memory, at);
-    // Before the lock is given back: at no time is a call off the list, not done, and in nobody's table.
+    // Before the lock is given back: at no time is a call off the list, not done, and in nobody's
+    // table.
     if (head !== 0) this.noteCall();
     yield* this.queueLock.unlock();
     if (head !== 0) yield* this.runCall(head);
     return head !== 0;
   }
 
-  /** This thread is about to run a deferred call: if it dies before that is done, the machine stops. */
+  /**
+   * This thread is about to run a deferred call: if it dies before that is done, the machine stops.
+   */
   private noteCall(): void {
     const { memory, at } = this;
     const place = countedSlot(memory, at, this.callTag);
@@ -275,10 +297,12 @@ export class Srcu {
       yield* step(memory, "update", at + PENDING, 1, name);
     } finally {
       const slot = findHeld(memory, at, this.callTag);
-      if (slot === 0) bug(`a deferred call of ${name} ends in a thread that is not listed as running one`);
+      if (slot === 0)
+        bug(`a deferred call of ${name} ends in a thread that is not listed as running one`);
       if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
       dropHeld(memory, slot);
-      if (atomicSub(memory.words, at + PENDING, 1) === 1) futexWake(memory.words, at + PENDING, Infinity);
+      if (atomicSub(memory.words, at + PENDING, 1) === 1)
+        futexWake(memory.words, at + PENDING, Infinity);
     }
   }
 

@@ -124,7 +124,11 @@ const rows = {
   /** Queued writers + 1: from here on no reader comes in. */
   queueWrite: { touch: "write" },
   /** Waits while anybody is inside. Queued writers - 1, writer inside. */
-  downWrite: { enabled: (word: number): boolean => mayWrite(word), touch: "write", takes: "exclusive" },
+  downWrite: {
+    enabled: (word: number): boolean => mayWrite(word),
+    touch: "write",
+    takes: "exclusive",
+  },
   /** Success: readers + 1. */
   tryDownRead: {
     succeeds: (word: number): boolean => mayRead(word),
@@ -299,7 +303,12 @@ const rows = {
    */
   peek: { touch: "read", whole: true, says: "read {label}", saysOfWord: "read {label} = {before}" },
   write: { touch: "write", whole: true, data: true, saysOfWord: "write {label} = {after}" },
-  update: { touch: "write", whole: true, data: true, saysOfChange: "update {label} {before} → {after}" },
+  update: {
+    touch: "write",
+    whole: true,
+    data: true,
+    saysOfChange: "update {label} {before} → {after}",
+  },
   /** Adds to the word. Its task does not learn what the word held. */
   add: { touch: "count", touchStrict: "write", whole: true, data: true, blind: true },
   alloc: { touch: "write", whole: true, data: true },

@@ -1,13 +1,16 @@
 /**
- * @module Stepping forms: how a plain function is explored access by access, although it is written once and runs as it is.
+ * @module Stepping forms: how a plain function is explored access by access, although it is written
+ * once and runs as it is.
  *
- * What must be fast (a page-table walk, a load that hits) is a plain function, in which no scheduler can come in. So a step
- * of the build (scripts/derive-steps.mjs) derives from each function marked `@stepped` a generator made of the same text, in
- * which every access to memory that threads share is one of the functions below: it offers the access to the explorer as a
- * step, and makes it when the explorer resumes the task. The derived graph of modules is what the checker runs; nobody
- * else loads it. There is no second body to keep in step with the first.
+ * What must be fast (a page-table walk, a load that hits) is a plain function, in which no
+ * scheduler can come in. So a step of the build (scripts/derive-steps.mjs) derives from each
+ * function marked `@stepped` a generator made of the same text, in which every access to memory
+ * that threads share is one of the functions below: it offers the access to the explorer as a step,
+ * and makes it when the explorer resumes the task. The derived graph of modules is what the checker
+ * runs; nobody else loads it. There is no second body to keep in step with the first.
  *
- * Where no execution is under way (a set-up, a thread of its own), nothing is offered and every access is made at once.
+ * Where no execution is under way (a set-up, a thread of its own), nothing is offered and every
+ * access is made at once.
  */
 
 import {
@@ -40,7 +43,10 @@ export function isSpelledOut(): boolean {
   return explored !== undefined && explored.isSpelledOut;
 }
 
-/** Whether an access to `memory` is offered to an explorer now, for those who name theirs themselves. */
+/**
+ * Whether an access to `memory` is offered to an explorer now, for those who name theirs
+ * themselves.
+ */
 export function isExploring(memory: SharedMemory): boolean {
   return memory.mode === EXPLORED || memory === explored;
 }
@@ -50,7 +56,10 @@ export function exploreSteps(memory: SharedMemory | undefined): void {
   explored = memory;
 }
 
-/** The number by which an explorer knows a word of a buffer beside the heap: below 0, and of no other word. */
+/**
+ * The number by which an explorer knows a word of a buffer beside the heap: below 0, and of no
+ * other word.
+ */
 export type WordNumber = (wordIndex: number) => number;
 
 const numbered = new WeakMap<ArrayBufferLike, WordNumber>();
@@ -62,7 +71,10 @@ export function numberWords(buffer: SharedArrayBuffer, numbers: WordNumber): voi
 
 type Elements = ArrayLike<number> & { [index: number]: number };
 
-/** The explorer's number of the word in which element `index` lies; undefined if no other thread can reach it. */
+/**
+ * The explorer's number of the word in which element `index` lies; undefined if no other thread can
+ * reach it.
+ */
 function numberOf(memory: SharedMemory, array: Elements, index: number): number | undefined {
   if (array === memory.words) return index;
   if (!ArrayBuffer.isView(array)) return undefined;
@@ -73,7 +85,13 @@ function numberOf(memory: SharedMemory, array: Elements, index: number): number 
   return numbered.get(buffer)?.(word);
 }
 
-function* offer(kind: WaitKind, label: string, array: Elements, index: number, expected: number = 0): Task<void> {
+function* offer(
+  kind: WaitKind,
+  label: string,
+  array: Elements,
+  index: number,
+  expected: number = 0,
+): Task<void> {
   const memory = explored;
   if (memory === undefined) return;
   const number = numberOf(memory, array, index);
@@ -97,42 +115,81 @@ export function* atomicLoad(label: string, array: AtomicArray, index: number): T
   return nativeLoad(array, index);
 }
 
-export function* speculativeAtomicLoad(label: string, array: AtomicArray, index: number): Task<number> {
+export function* speculativeAtomicLoad(
+  label: string,
+  array: AtomicArray,
+  index: number,
+): Task<number> {
   yield* offer("peek", label, array, index);
   return nativeLoad(array, index);
 }
 
-export function* atomicStore(label: string, array: AtomicArray, index: number, value: number): Task<void> {
+export function* atomicStore(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<void> {
   yield* offer("write", label, array, index);
   nativeStore(array, index, value);
 }
 
-export function* atomicAdd(label: string, array: AtomicArray, index: number, value: number): Task<number> {
+export function* atomicAdd(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<number> {
   yield* offer("update", label, array, index);
   return nativeAdd(array, index, value);
 }
 
-export function* atomicSub(label: string, array: AtomicArray, index: number, value: number): Task<number> {
+export function* atomicSub(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<number> {
   yield* offer("update", label, array, index);
   return nativeSub(array, index, value);
 }
 
-export function* atomicAnd(label: string, array: AtomicArray, index: number, value: number): Task<number> {
+export function* atomicAnd(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<number> {
   yield* offer("update", label, array, index);
   return nativeAnd(array, index, value);
 }
 
-export function* atomicOr(label: string, array: AtomicArray, index: number, value: number): Task<number> {
+export function* atomicOr(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<number> {
   yield* offer("update", label, array, index);
   return nativeOr(array, index, value);
 }
 
-export function* atomicXor(label: string, array: AtomicArray, index: number, value: number): Task<number> {
+export function* atomicXor(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<number> {
   yield* offer("update", label, array, index);
   return nativeXor(array, index, value);
 }
 
-export function* atomicExchange(label: string, array: AtomicArray, index: number, value: number): Task<number> {
+export function* atomicExchange(
+  label: string,
+  array: AtomicArray,
+  index: number,
+  value: number,
+): Task<number> {
   yield* offer("update", label, array, index);
   return nativeExchange(array, index, value);
 }
@@ -151,16 +208,25 @@ export function* atomicCompareExchange(
 }
 
 /**
- * `array[index]`, of whatever array. Plain reads beside the heap are loads of a program's data through a translation that may
- * have been shot down: a value that comes of that is thrown away, so a frame that has been freed is no mistake.
+ * `array[index]`, of whatever array. Plain reads beside the heap are loads of a program's data
+ * through a translation that may have been shot down: a value that comes of that is thrown away, so
+ * a frame that has been freed is no mistake.
  */
 export function* get(label: string, array: Elements, index: number): Task<number> {
   yield* offer(array === explored?.words ? "read" : "peek", label, array, index);
   return array[index] as number; // as the plain form reads it
 }
 
-/** Of futexWake: nobody sleeps for real while things are explored. The explorer wakes whom the step wakes. */
-export function* futexWake(label: string, words: Int32Array, index: number, count: number): Task<number> {
+/**
+ * Of futexWake: nobody sleeps for real while things are explored. The explorer wakes whom the step
+ * wakes.
+ */
+export function* futexWake(
+  label: string,
+  words: Int32Array,
+  index: number,
+  count: number,
+): Task<number> {
   if (explored === undefined) return nativeWake(words, index, count);
   yield* offer(count === 1 ? "wakeOne" : "wakeAll", label, words, index);
   return 0;
@@ -179,7 +245,10 @@ export function listenersAt(index: number): number {
   return listeners.get(index) ?? 0;
 }
 
-/** So many listen to the word from now on: of a thread that has joined before the execution began, or (none) that is gone. */
+/**
+ * So many listen to the word from now on: of a thread that has joined before the execution began,
+ * or (none) that is gone.
+ */
 export function setListeners(index: number, count: number): void {
   listeners.set(index, count);
 }
@@ -200,7 +269,12 @@ export function* futexWaitAsync(
 }
 
 /** Of wakeListeners: how many there were to wake. */
-export function* wakeListeners(label: string, words: Int32Array, index: number, count: number): Task<number> {
+export function* wakeListeners(
+  label: string,
+  words: Int32Array,
+  index: number,
+  count: number,
+): Task<number> {
   if (explored === undefined) return nativeListeners(words, index, count);
   yield* offer("update", label, words, index);
   const woken = Math.min(count, listenersAt(index));
@@ -215,7 +289,10 @@ export function* set(label: string, array: Elements, index: number, value: numbe
   return value;
 }
 
-/** `array[index] op= operand`; the new value, or the old one for `array[index]++`. A plain read and write: one step. */
+/**
+ * `array[index] op= operand`; the new value, or the old one for `array[index]++`. A plain read and
+ * write: one step.
+ */
 export function* change(
   label: string,
   array: Elements,
@@ -231,7 +308,12 @@ export function* change(
   return wantsNew ? after : old;
 }
 
-type Access = (label: string, array: AtomicArray, index: number, ...rest: number[]) => Task<number | void>;
+type Access = (
+  label: string,
+  array: AtomicArray,
+  index: number,
+  ...rest: number[]
+) => Task<number | void>;
 
 /** Stepping forms of the accesses that are passed around as values. */
 const formOf = new Map<unknown, Access>([
@@ -251,10 +333,12 @@ export function* apply(
 ): Task<unknown> {
   const form = formOf.get(operation);
   if (form === undefined) {
-    const stepping = Reflect.get(operation, "$steps") as Stepping | undefined; // made by the derivation, or undefined
+    // Made by the derivation, or undefined.
+    const stepping = Reflect.get(operation, "$steps") as Stepping | undefined;
     return stepping === undefined ? operation(...given) : yield* stepping(...given);
   }
-  const [array, index, ...rest] = given as readonly [AtomicArray, number, ...number[]]; // as every access takes them
+  // as every access takes them
+  const [array, index, ...rest] = given as readonly [AtomicArray, number, ...number[]];
   return yield* form(label, array, index, ...rest);
 }
 
@@ -263,18 +347,23 @@ type Stepping = (...rest: readonly unknown[]) => Task<unknown>;
 
 /** `object[name](...)`: by its stepping form where it has one. The name alone says that it may. */
 export function* call(object: object, name: string, ...given: readonly unknown[]): Task<unknown> {
-  const stepping = Reflect.get(object, `${name}$steps`) as Stepping | undefined; // made by the derivation, or undefined
+  // Made by the derivation, or undefined.
+  const stepping = Reflect.get(object, `${name}$steps`) as Stepping | undefined;
   if (stepping !== undefined) return yield* stepping.apply(object, [...given]);
   const plain = Reflect.get(object, name) as Method; // as the plain form calls it
   return plain.apply(object, [...given]);
 }
 
-type MethodsOf<O, R> = { [K in keyof O]: O[K] extends (...given: never[]) => R ? K : never }[keyof O] & string;
+type MethodsOf<O, R> = {
+  [K in keyof O]: O[K] extends (...given: never[]) => R ? K : never;
+}[keyof O] &
+  string;
 type Given<M> = M extends (...given: infer A) => unknown ? A : never;
 type Result<M> = M extends (...given: never[]) => infer R ? R : never;
 
 /**
- * For explored tasks: calls a method by its stepping form. Throws where the modules are not those that were derived.
+ * For explored tasks: calls a method by its stepping form. Throws where the modules are not those
+ * that were derived.
  *
  *     const value = yield* callInSteps(cache.u32, "load", address);
  */
@@ -283,14 +372,20 @@ export function callInSteps<O extends object, K extends MethodsOf<O, unknown>>(
   name: K,
   ...given: Given<O[K]>
 ): Task<Result<O[K]>> {
-  const stepping = Reflect.get(object, `${name}$steps`) as ((...given: Given<O[K]>) => Task<Result<O[K]>>) | undefined;
+  const stepping = Reflect.get(object, `${name}$steps`) as
+    | ((...given: Given<O[K]>) => Task<Result<O[K]>>)
+    | undefined;
   if (stepping === undefined) bug(notDerived(name));
   return stepping.apply(object, given);
 }
 
 /** As {@link callInSteps}, of a function. */
-export function runInSteps<A extends readonly unknown[], R>(operation: (...given: A) => R, ...given: A): Task<R> {
-  const stepping = Reflect.get(operation, "$steps") as ((...given: A) => Task<R>) | undefined; // made by the derivation
+export function runInSteps<A extends readonly unknown[], R>(
+  operation: (...given: A) => R,
+  ...given: A
+): Task<R> {
+  // Made by the derivation.
+  const stepping = Reflect.get(operation, "$steps") as ((...given: A) => Task<R>) | undefined;
   if (stepping === undefined) bug(notDerived(operation.name));
   return stepping(...given);
 }
@@ -300,7 +395,9 @@ export function* runBlocking<T>(_label: string, _memory: SharedMemory, task: Tas
   return yield* task;
 }
 
-/** Stands for a thread's way to run a task to its end, where the task is part of an explored one. */
+/**
+ * Stands for a thread's way to run a task to its end, where the task is part of an explored one.
+ */
 export class SteppingRunner {
   runToEnd<T>(_task: Task<T>): T {
     bug(notDerived("a task"));

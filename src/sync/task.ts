@@ -110,7 +110,8 @@ const number = new Finished<number>(0);
  * that of {@link doneNumber}.
  */
 export function keepTask<T>(task: Task<T>): Task<T> {
-  return task instanceof Finished ? new Finished<T>(task.result.value as T) : task; // a task of T that has finished holds a T
+  // a task of T that has finished holds a T
+  return task instanceof Finished ? new Finished<T>(task.result.value as T) : task;
 }
 
 /** One reused object: the caller must `yield*` it at once. */
@@ -120,7 +121,13 @@ export function doneNumber(value: number): Task<number> {
 }
 
 /** A wait on one word: sleep while `words[index] === expected`. */
-export function park(memory: SharedMemory, index: number, expected: number, timeoutMs: number, label: string): Wait {
+export function park(
+  memory: SharedMemory,
+  index: number,
+  expected: number,
+  timeoutMs: number,
+  label: string,
+): Wait {
   return describe("park", memory, index, 1, label, expected, timeoutMs);
 }
 
@@ -164,7 +171,8 @@ export function taskMs(memory: SharedMemory): number {
  * the code differ.
  */
 export function mustSucceed(success: boolean, wait: Wait): void {
-  if (!success) bug(`"${wait.kind}" of ${wait.label} was enabled by the table of step-kinds.ts, and failed`);
+  if (!success)
+    bug(`"${wait.kind}" of ${wait.label} was enabled by the table of step-kinds.ts, and failed`);
 }
 
 /**
@@ -179,7 +187,9 @@ export function step(
   label: string,
   reads?: WordRange,
 ): Task<void> {
-  return memory.mode === EXPLORED ? offer(describe(kind, memory, index, words, label, 0, Infinity, reads)) : DONE;
+  return memory.mode === EXPLORED
+    ? offer(describe(kind, memory, index, words, label, 0, Infinity, reads))
+    : DONE;
 }
 
 /**
@@ -202,7 +212,10 @@ export function conditionStep(
 /** What is about to be tested, where the test says which words it reads. */
 const conditions = new WeakMap<Wait, () => boolean>();
 
-/** The condition of a {@link conditionStep} that says what it reads: for an explorer, to see that it says all. */
+/**
+ * The condition of a {@link conditionStep} that says what it reads: for an explorer, to see that it
+ * says all.
+ */
 export function conditionOf(wait: Wait): (() => boolean) | undefined {
   return conditions.get(wait);
 }

@@ -6,8 +6,8 @@
  * | 0 | SEQUENCE | futex of the sleepers, counts the wakes |
  * | 1 | WAITERS | about how many wait; a thread that died while it waited stays counted, which costs wakes for nothing |
  *
- * The waker changes what the condition reads FIRST and wakes AFTER; the waiter announces itself and reads SEQUENCE
- * FIRST and tests AFTER. So a wake is never lost:
+ * The waker changes what the condition reads FIRST and wakes AFTER; the waiter announces itself and
+ * reads SEQUENCE FIRST and tests AFTER. So a wake is never lost:
  *
  *      waiter                                waker
  *      WAITERS += 1
@@ -17,10 +17,11 @@
  *                                            SEQUENCE = s + 1, wakes
  *      sleeps while SEQUENCE = s: not at all
  *
- * EXPLORED mode: the same loop, whose steps are described: "enqueue" (announces itself and reads SEQUENCE), "testCondition",
- * "park" (enabled once woken since it was enqueued; the scheduler may also send TIMED_OUT, or WOKEN for no reason), back to
- * "enqueue"; "dequeue" at the end. The first look of waitEvent is left out there: it finds nothing that the second, after
- * "enqueue", would not.
+ * EXPLORED mode: the same loop, whose steps are described: "enqueue" (announces itself and reads
+ * SEQUENCE), "testCondition", "park" (enabled once woken since it was enqueued; the scheduler may
+ * also send TIMED_OUT, or WOKEN for no reason), back to "enqueue"; "dequeue" at the end. The first
+ * look of waitEvent is left out there: it finds nothing that the second, after "enqueue", would
+ * not.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "./atomics.ts";
@@ -30,7 +31,18 @@ import { HmmError } from "./errors.ts";
 import { beforeSleep } from "./lockdep.ts";
 import { EXPLORED, REAL } from "./shared-memory.ts";
 import type { SharedMemory } from "./shared-memory.ts";
-import { DONE, DONE_FALSE, DONE_TRUE, TIMED_OUT, WOKEN, conditionStep, describe, park, step, taskMs } from "./task.ts";
+import {
+  DONE,
+  DONE_FALSE,
+  DONE_TRUE,
+  TIMED_OUT,
+  WOKEN,
+  conditionStep,
+  describe,
+  park,
+  step,
+  taskMs,
+} from "./task.ts";
 import type { Task, WaitKind, Wake, WordRange } from "./task.ts";
 
 const SEQUENCE = 0;
@@ -43,7 +55,11 @@ export class WaitQueue {
   readonly at: number;
   readonly label: string;
 
-  constructor(memory: SharedMemory, at: number, label: { readonly name: string } = { name: "wait queue" }) {
+  constructor(
+    memory: SharedMemory,
+    at: number,
+    label: { readonly name: string } = { name: "wait queue" },
+  ) {
     this.memory = memory;
     this.at = at;
     this.label = label.name;
@@ -55,14 +71,15 @@ export class WaitQueue {
   }
 
   /**
-   * Waits until `condition` holds: true; or `timeoutMs` went by and it still does not: false. 0 only tests, Infinity
-   * waits for ever. The condition is tested at any time and must change nothing; it takes no lock.
+   * Waits until `condition` holds: true; or `timeoutMs` went by and it still does not: false. 0
+   * only tests, Infinity waits for ever. The condition is tested at any time and must change
+   * nothing; it takes no lock.
    *
-   * `selfWait`: says that only this thread's own JavaScript could make the condition true. If it does when a blocking
-   * wait is about to begin, that wait would never end: throws EDEADLK.
+   * `selfWait`: says that only this thread's own JavaScript could make the condition true. If it
+   * does when a blocking wait is about to begin, that wait would never end: throws EDEADLK.
    *
-   * `reads`: the words that the condition reads, for an explorer; else it takes the condition to read everything. Their
-   * writers mark their writes (task.ts, access).
+   * `reads`: the words that the condition reads, for an explorer; else it takes the condition to
+   * read everything. Their writers mark their writes (task.ts, access).
    */
   waitEvent(
     condition: () => boolean,
@@ -91,7 +108,8 @@ export class WaitQueue {
   }
 
   /**
-   * Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter uses up.
+   * Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter
+   * uses up.
    *
    * @spelled wait queue
    */
@@ -105,7 +123,8 @@ export class WaitQueue {
   private wake(count: number): void {
     const { at } = this;
     const words = this.memory.words;
-    // SEQUENCE changes even when nobody seems to wait: the order above needs it before WAITERS is read.
+    // SEQUENCE changes even when nobody seems to wait: the order above needs it before WAITERS is
+    // read.
     atomicAdd(words, at + SEQUENCE, 1);
     if (atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, count);
   }
@@ -150,7 +169,8 @@ export class WaitQueue {
   }
 
   private *wakeInSteps(kind: WaitKind, count: number): Task<void> {
-    if (this.memory.mode === EXPLORED) yield describe(kind, this.memory, this.at, WaitQueue.WORDS, this.label);
+    if (this.memory.mode === EXPLORED)
+      yield describe(kind, this.memory, this.at, WaitQueue.WORDS, this.label);
     this.wake(count);
   }
 }

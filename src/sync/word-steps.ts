@@ -1,9 +1,10 @@
 /**
- * @module Accesses to single words of the heap that another thread may race with. Each is named, for an explorer, and made in one
- * place, so that the name cannot be of one word and the access to another, and nothing comes in between.
+ * @module Accesses to single words of the heap that another thread may race with. Each is named,
+ * for an explorer, and made in one place, so that the name cannot be of one word and the access to
+ * another, and nothing comes in between.
  *
- * Outside EXPLORED mode they are the atomic operation and nothing else. Not here: the words of the primitives, which name
- * their own operations, and words outside the heap (memory/ram.ts).
+ * Outside EXPLORED mode they are the atomic operation and nothing else. Not here: the words of the
+ * primitives, which name their own operations, and words outside the heap (memory/ram.ts).
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore } from "./atomics.ts";
@@ -23,14 +24,20 @@ export function readWord(memory: SharedMemory, index: number, label: string): Ta
 }
 
 /** @spelled word */
-export function writeWord(memory: SharedMemory, index: number, value: number, label: string): Task<void> {
+export function writeWord(
+  memory: SharedMemory,
+  index: number,
+  value: number,
+  label: string,
+): Task<void> {
   if (memory.mode === EXPLORED) return writeExplored(memory, index, value, label);
   atomicStore(memory.words, index, value);
   return DONE;
 }
 
 /**
- * Stores `replacement` if the word is `expected`; the value from before, so success is `=== expected`. `yield*` it at once.
+ * Stores `replacement` if the word is `expected`; the value from before, so success is `===
+ * expected`. `yield*` it at once.
  *
  * @spelled word
  */
@@ -41,7 +48,8 @@ export function compareExchangeWord(
   replacement: number,
   label: string,
 ): Task<number> {
-  if (memory.mode === EXPLORED) return compareExchangeExplored(memory, index, expected, replacement, label);
+  if (memory.mode === EXPLORED)
+    return compareExchangeExplored(memory, index, expected, replacement, label);
   return doneNumber(atomicCompareExchange(memory.words, index, expected, replacement));
 }
 
@@ -50,7 +58,12 @@ function* readExplored(memory: SharedMemory, index: number, label: string): Task
   return atomicLoad(memory.words, index);
 }
 
-function* writeExplored(memory: SharedMemory, index: number, value: number, label: string): Task<void> {
+function* writeExplored(
+  memory: SharedMemory,
+  index: number,
+  value: number,
+  label: string,
+): Task<void> {
   yield describe("write", memory, index, 1, label);
   atomicStore(memory.words, index, value);
 }

@@ -1,13 +1,19 @@
-/** @module Kernels that the scenario pages run on the software device: they follow pointers that CPU threads have written. */
+/**
+ * @module Kernels that the scenario pages run on the software device: they follow pointers that CPU
+ * threads have written.
+ */
 
 import type { TypedAccess } from "../../src/index.ts";
 
-/** Bytes of a link: the address of the next one as f64 (0 ends the chain), a value as u32, and four to spare. */
+/**
+ * Bytes of a link: the address of the next one as f64 (0 ends the chain), a value as u32, and four
+ * to spare.
+ */
 export const LINK_BYTES = 16;
 
 /**
- * For item i: the sum of the values of the chain whose first link's address lies at heads + 8 * i, stored at sums + 4 * i and added to the word
- * `total`. Arguments: heads, sums, total.
+ * For item i: the sum of the values of the chain whose first link's address lies at heads + 8 * i,
+ * stored at sums + 4 * i and added to the word `total`. Arguments: heads, sums, total.
  */
 export function sumChain(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [heads = 0, sums = 0, total = 0] = args;

@@ -1,4 +1,7 @@
-/** @module Runs one page module in a real Chromium and hands back what its tests said and what its console complained of. */
+/**
+ * @module Runs one page module in a real Chromium and hands back what its tests said and what its
+ * console complained of.
+ */
 
 import { chromium, type Browser } from "playwright-core";
 import type { PageResult } from "./page-cases.ts";
@@ -25,8 +28,9 @@ export function launchChromium(executablePath: string): Promise<Browser> {
 }
 
 /**
- * Loads `origin`'s empty page, imports `modulePath` (from .build/, such as "test/browser/smoke.page.js") into it and runs
- * the tests that it registers. Throws when it does not load or does not end within `timeoutMs`.
+ * Loads `origin`'s empty page, imports `modulePath` (from .build/, such as
+ * "test/browser/smoke.page.js") into it and runs the tests that it registers. Throws when it does
+ * not load or does not end within `timeoutMs`.
  */
 export async function runPage(
   browser: Browser,
@@ -40,22 +44,30 @@ export async function runPage(
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
     page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(`${message.text()} (${message.location().url})`);
+      if (message.type() === "error")
+        complaints.push(`${message.text()} (${message.location().url})`);
     });
     page.on("crash", () => complaints.push("the page crashed"));
     await page.goto(`${origin}/`);
     const script = `import("/${modulePath}").then(() => import("/test/browser/page-cases.js")).then((m) => m.runPageTests())`;
-    const results = await within(page.evaluate<PageResult[]>(script), timeoutMs, () => complaints.join("\n"));
+    const results = await within(page.evaluate<PageResult[]>(script), timeoutMs, () =>
+      complaints.join("\n"),
+    );
     return { results, complaints };
   } finally {
     await context.close();
   }
 }
 
-async function within<T>(promise: Promise<T>, timeoutMs: number, describe: () => string): Promise<T> {
+async function within<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  describe: () => string,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_, reject) => {
-    const fail = (): void => reject(new Error(`the page did not end within ${timeoutMs} ms\n${describe()}`));
+    const fail = (): void =>
+      reject(new Error(`the page did not end within ${timeoutMs} ms\n${describe()}`));
     timer = setTimeout(fail, timeoutMs);
   });
   try {

@@ -1,4 +1,7 @@
-/** @module Finds a Chromium to run the browser tests in: $CHROMIUM, or the first of the usual names on PATH. */
+/**
+ * @module Finds a Chromium to run the browser tests in: $CHROMIUM, or the first of the usual names
+ * on PATH.
+ */
 
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -30,7 +33,10 @@ export function findChromium(environment: NodeJS.ProcessEnv = process.env): Chro
   const chosen = environment["CHROMIUM"];
   if (chosen !== undefined && chosen !== "") {
     if (isProgram(chosen)) return { path: chosen, missing: undefined };
-    return { path: undefined, missing: `no Chromium: $CHROMIUM names ${chosen}, which is no program` };
+    return {
+      path: undefined,
+      missing: `no Chromium: $CHROMIUM names ${chosen}, which is no program`,
+    };
   }
   const folders = (environment["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   for (const name of commandNames) {

@@ -1,6 +1,7 @@
 /**
- * @module The tests that run inside a page: a page module (`*.page.ts`) registers them as it loads, and the harness runs
- * them in their order and carries the results back to node:test. It imports nothing, so that it runs in any browser.
+ * @module The tests that run inside a page: a page module (`*.page.ts`) registers them as it loads,
+ * and the harness runs them in their order and carries the results back to node:test. It imports
+ * nothing, so that it runs in any browser.
  */
 
 export interface PageResult {
@@ -46,7 +47,11 @@ async function runOne({ name, run, timeoutMs }: PageTest): Promise<PageResult> {
     await Promise.race([Promise.resolve(run((text) => notes.push(text))), timeout]);
     return { name, error: undefined, notes };
   } catch (error) {
-    return { name, error: error instanceof Error ? (error.stack ?? error.message) : String(error), notes };
+    return {
+      name,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      notes,
+    };
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,8 @@
 /**
- * @module Every page module (`*.page.ts` beside this file) in a real Chromium; each test that it registers is one node:test
- * test here. To add one, write `<name>.page.ts` and register tests with pageTest: nothing else. Pages are cross-origin
- * isolated, except those named `*.unisolated.page.ts`.
+ * @module Every page module (`*.page.ts` beside this file) in a real Chromium; each test that it
+ * registers is one node:test test here. To add one, write `<name>.page.ts` and register tests with
+ * pageTest: nothing else. Pages are cross-origin isolated, except those named
+ * `*.unisolated.page.ts`.
  */
 
 import assert from "node:assert/strict";
@@ -64,7 +65,10 @@ test("what nobody catches is reported", { skip }, async () => {
   const { results, complaints } = await run("test/browser/broken/complains.page.js");
   assert.equal(results[0]?.error, undefined);
   for (const words of ["nobody caught this", "said by a worker"]) {
-    assert.ok(complaints.join("\n").includes(words), `"${words}" is not among ${JSON.stringify(complaints)}`);
+    assert.ok(
+      complaints.join("\n").includes(words),
+      `"${words}" is not among ${JSON.stringify(complaints)}`,
+    );
   }
 });
 
@@ -74,7 +78,10 @@ test("a page that does not load is reported", { skip }, async () => {
 
 test("a Chromium is looked for where $CHROMIUM says, else on PATH, and what is missing is said", () => {
   const PATH = "/nowhere";
-  assert.match(findChromium({ PATH }).missing ?? "", /no Chromium here: install one, or name one in \$CHROMIUM/);
+  assert.match(
+    findChromium({ PATH }).missing ?? "",
+    /no Chromium here: install one, or name one in \$CHROMIUM/,
+  );
   assert.match(
     findChromium({ PATH, CHROMIUM: "/nowhere/chromium" }).missing ?? "",
     /names \/nowhere\/chromium, which is/,

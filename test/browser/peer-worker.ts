@@ -1,6 +1,15 @@
-/** @module A Worker of the scenario pages: attached to the page's address space, it does the jobs that it is sent, with operations that block. */
+/**
+ * @module A Worker of the scenario pages: attached to the page's address space, it does the jobs
+ * that it is sent, with operations that block.
+ */
 
-import { AddressSpace, type AddressSpaceHandle, HmmError, type MmapOptions, type Protection } from "../../src/index.ts";
+import {
+  AddressSpace,
+  type AddressSpaceHandle,
+  HmmError,
+  type MmapOptions,
+  type Protection,
+} from "../../src/index.ts";
 import type { ThreadPort } from "../../src/index.ts";
 
 export interface PeerOrder {
@@ -11,7 +20,12 @@ export interface PeerOrder {
 
 export type PeerAnswer =
   | { readonly kind: "done"; readonly id: number; readonly value: unknown }
-  | { readonly kind: "failed"; readonly id: number; readonly code: string; readonly message: string }
+  | {
+      readonly kind: "failed";
+      readonly id: number;
+      readonly code: string;
+      readonly message: string;
+    }
   | { readonly kind: "note"; readonly note: string };
 
 const PAGE = 4096;
@@ -89,7 +103,8 @@ const jobs = {
     space().disposeSync();
   },
 
-  map: (lengthBytes: number, options?: MmapOptions): number => space().mmapSync(lengthBytes, options),
+  map: (lengthBytes: number, options?: MmapOptions): number =>
+    space().mmapSync(lengthBytes, options),
   unmap: (address: number, lengthBytes: number): void => space().munmapSync(address, lengthBytes),
   protect: (address: number, lengthBytes: number, protection: Protection): void =>
     space().mprotectSync(address, lengthBytes, protection),
@@ -132,11 +147,15 @@ const jobs = {
     const buffer = new SharedArrayBuffer(lengthBytes);
     memories.push(buffer);
     new Uint32Array(buffer)[0] = value;
-    return space().mmapSync(lengthBytes, { buffer, ...(address === 0 ? {} : { address, fixed: "replace" }) });
+    return space().mmapSync(lengthBytes, {
+      buffer,
+      ...(address === 0 ? {} : { address, fixed: "replace" }),
+    });
   },
 
   /** What word `index` of the last buffer reads as, without the address space. */
-  peekBuffer: (index: number): number => new Uint32Array(memories.at(-1) ?? new SharedArrayBuffer(4))[index] ?? -1,
+  peekBuffer: (index: number): number =>
+    new Uint32Array(memories.at(-1) ?? new SharedArrayBuffer(4))[index] ?? -1,
 
   /** Loads the address until that faults; the error's code. Says "loading" when it has begun. */
   loadUntilFault: (address: number): string => {
@@ -173,7 +192,10 @@ const jobs = {
     for (;;) own = churnOnce(random, own);
   },
 
-  /** Keeps the address space's lock for writing until the word changes. Says "locked" when it has it. */
+  /**
+   * Keeps the address space's lock for writing until the word changes. Says "locked" when it has
+   * it.
+   */
   holdMmapLock: (word: Int32Array): void => {
     const { mmapLock } = space().mm;
     space().runSync(

@@ -1,6 +1,7 @@
 /**
- * @module The page's side of its scenarios: Workers that attach to the page's address space and do what they are told, with blocking operations
- * (peer-worker.ts); and what counts the turns of the page's event loop meanwhile.
+ * @module The page's side of its scenarios: Workers that attach to the page's address space and do
+ * what they are told, with blocking operations (peer-worker.ts); and what counts the turns of the
+ * page's event loop meanwhile.
  */
 
 import type { AddressSpace, ThreadPort } from "../../src/index.ts";
@@ -37,22 +38,39 @@ export class Peer {
   private constructor(name: string) {
     check(Worker !== undefined, "browsers have Worker");
     this.name = name;
-    this.#worker = new Worker(new URL("./peer-worker.js", import.meta.url), { type: "module", name });
+    this.#worker = new Worker(new URL("./peer-worker.js", import.meta.url), {
+      type: "module",
+      name,
+    });
     this.#worker.addEventListener("message", ({ data }) => this.#hear(data as PeerAnswer));
-    this.#worker.addEventListener("error", (event) => this.#fail(new PeerFailure("ECRASHED", event.message)));
+    this.#worker.addEventListener("error", (event) =>
+      this.#fail(new PeerFailure("ECRASHED", event.message)),
+    );
   }
 
-  /** One that is attached; a new one, or one that has left. With `isConnected`, buffers that either thread maps later reach the other. */
+  /**
+   * One that is attached; a new one, or one that has left. With `isConnected`, buffers that either
+   * thread maps later reach the other.
+   */
   static async start(space: AddressSpace, isConnected = true): Promise<Peer> {
     const peer = idle.pop() ?? new Peer(`peer ${++started}`);
     const { port1, port2 } = new MessageChannel();
     if (isConnected) space.connect(port1);
-    await peer.#send("attach", [space.handle, isConnected ? port2 : undefined], isConnected ? [port2] : []);
+    await peer.#send(
+      "attach",
+      [space.handle, isConnected ? port2 : undefined],
+      isConnected ? [port2] : [],
+    );
     return peer;
   }
 
-  /** Has the Worker do a job; its result, or PeerFailure. Orders that come while it is busy wait. */
-  do<K extends keyof PeerJobs>(job: K, ...args: Parameters<PeerJobs[K]>): Promise<Awaited<ReturnType<PeerJobs[K]>>> {
+  /**
+   * Has the Worker do a job; its result, or PeerFailure. Orders that come while it is busy wait.
+   */
+  do<K extends keyof PeerJobs>(
+    job: K,
+    ...args: Parameters<PeerJobs[K]>
+  ): Promise<Awaited<ReturnType<PeerJobs[K]>>> {
     return this.#send(job, args, []);
   }
 
@@ -109,10 +127,16 @@ export class Peer {
   }
 }
 
-/** Counts the turns of the page's event loop, one after the other, from when it is made until it is stopped. */
+/**
+ * Counts the turns of the page's event loop, one after the other, from when it is made until it is
+ * stopped.
+ */
 export class TurnCounter {
   turns = 0;
-  /** The longest that one turn kept the next one waiting. To be shown, not judged: it depends on the machine. */
+  /**
+   * The longest that one turn kept the next one waiting. To be shown, not judged: it depends on the
+   * machine.
+   */
   longestMs = 0;
   readonly #channel = new MessageChannel();
   #lastMs = performance.now();
@@ -147,7 +171,9 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
-/** Lets the event loop turn until the condition holds; the test's own time limit ends it otherwise. */
+/**
+ * Lets the event loop turn until the condition holds; the test's own time limit ends it otherwise.
+ */
 export async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
   while (!(await condition())) await nextTurn();
 }

@@ -1,4 +1,7 @@
-/** @module A page that its server has not isolated: everything loads, and what needs shared memory says which headers to send. */
+/**
+ * @module A page that its server has not isolated: everything loads, and what needs shared memory
+ * says which headers to send.
+ */
 
 import { AddressSpace, type AddressSpaceHandle } from "../../src/index.ts";
 import { check, checkEqual, pageTest } from "./page-cases.ts";
@@ -14,20 +17,29 @@ declare const fetch: (url: string) => Promise<{ json(): Promise<unknown> }>;
 /** Not for pages: the command, and what runs as a Worker. */
 const NOT_FOR_PAGES = /^src\/cli\/|-worker\.js$/;
 
-pageTest("every module that a page may load is loaded without a bundler, even here", async (note) => {
-  const all = (await (await fetch("/modules.json")).json()) as readonly string[];
-  const paths = all.filter((path) => !NOT_FOR_PAGES.test(path));
-  check(paths.includes("src/index.js") && paths.length > 100, `the list is too short: ${paths.length} modules`);
-  for (const path of paths) {
-    const loaded: unknown = await import(`/${path}`);
-    check(typeof loaded === "object", `${path} is no module`);
-  }
-  note(`${paths.length} modules`);
-  const command: string = "/command/src/main.js";
-  let error = "";
-  await import(command).catch((thrown: unknown) => (error = String(thrown)));
-  check(error !== "", "the command's module, which needs Node, was loaded: this test notices nothing");
-});
+pageTest(
+  "every module that a page may load is loaded without a bundler, even here",
+  async (note) => {
+    const all = (await (await fetch("/modules.json")).json()) as readonly string[];
+    const paths = all.filter((path) => !NOT_FOR_PAGES.test(path));
+    check(
+      paths.includes("src/index.js") && paths.length > 100,
+      `the list is too short: ${paths.length} modules`,
+    );
+    for (const path of paths) {
+      const loaded: unknown = await import(`/${path}`);
+      check(typeof loaded === "object", `${path} is no module`);
+    }
+    note(`${paths.length} modules`);
+    const command: string = "/command/src/main.js";
+    let error = "";
+    await import(command).catch((thrown: unknown) => (error = String(thrown)));
+    check(
+      error !== "",
+      "the command's module, which needs Node, was loaded: this test notices nothing",
+    );
+  },
+);
 
 pageTest("each way to an address space names the two headers", async () => {
   const handle = {} as AddressSpaceHandle;
@@ -40,7 +52,10 @@ pageTest("each way to an address space names the two headers", async () => {
   for (const way of ways) {
     const { code, message } = await errorOf(way);
     checkEqual(code, "ENOSYS", message);
-    for (const words of ["Cross-Origin-Opener-Policy: same-origin", "Cross-Origin-Embedder-Policy: require-corp"]) {
+    for (const words of [
+      "Cross-Origin-Opener-Policy: same-origin",
+      "Cross-Origin-Embedder-Policy: require-corp",
+    ]) {
       check(message.includes(words), `"${words}" is not in "${message}"`);
     }
   }

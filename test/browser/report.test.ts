@@ -1,4 +1,7 @@
-/** @module A report in a real Chromium: one file, opened from disk, stepped through by keys, and silent on the console. */
+/**
+ * @module A report in a real Chromium: one file, opened from disk, stepped through by keys, and
+ * silent on the console.
+ */
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +26,10 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const html = renderReport([deadlock, lostUpdate, usedAfterFree].map((scenario) => tell(scenario)));
 
 /** Opens the report; `scheme` is what the reader's system prefers. */
-async function withReport(scheme: "light" | "dark", use: (page: Page) => Promise<void>): Promise<void> {
+async function withReport(
+  scheme: "light" | "dark",
+  use: (page: Page) => Promise<void>,
+): Promise<void> {
   assert.ok(chromiumPath !== undefined);
   writeFileSync(file, html);
   const browser: Browser = await launchChromium(chromiumPath);
@@ -99,25 +105,31 @@ test("the slider is a slider: it is labelled, and says the step in words", { ski
   });
 });
 
-test("words, objects, state and the neighbour that passes are shown at each step", { skip }, async () => {
-  await withReport("dark", async (page) => {
-    await page
-      .getByRole("combobox", { name: "Finding" })
-      .selectOption({ label: "told/use-after-free: use-after-free" });
-    assert.match(await textOf(page, "#words"), /mirror\.refcount/);
-    assert.equal(await page.locator(".row .life.bad").count(), 1);
-    assert.match(await textOf(page, "#details"), /told\.ts:\d+/);
-    assert.equal(await page.locator("#state").isHidden(), true);
-    await page.getByRole("combobox", { name: "Finding" }).selectOption({ label: "told/lost-update: assertion" });
-    assert.match(await textOf(page, "#tables"), /counter\s+x\s+1/);
-    await page.getByRole("button", { name: "To the beginning" }).click();
-    assert.match(await textOf(page, "#tables"), /x\s+0/);
-    assert.match(await textOf(page, "#beside .parts"), /two: read x = 0\s+one: write x = 1/);
-    await page.getByRole("button", { name: "nearest that passes" }).click();
-    assert.match(await textOf(page, "#headline"), /^passes/);
-    assert.match(await textOf(page, "#tables"), /x\s+2/);
-  });
-});
+test(
+  "words, objects, state and the neighbour that passes are shown at each step",
+  { skip },
+  async () => {
+    await withReport("dark", async (page) => {
+      await page
+        .getByRole("combobox", { name: "Finding" })
+        .selectOption({ label: "told/use-after-free: use-after-free" });
+      assert.match(await textOf(page, "#words"), /mirror\.refcount/);
+      assert.equal(await page.locator(".row .life.bad").count(), 1);
+      assert.match(await textOf(page, "#details"), /told\.ts:\d+/);
+      assert.equal(await page.locator("#state").isHidden(), true);
+      await page
+        .getByRole("combobox", { name: "Finding" })
+        .selectOption({ label: "told/lost-update: assertion" });
+      assert.match(await textOf(page, "#tables"), /counter\s+x\s+1/);
+      await page.getByRole("button", { name: "To the beginning" }).click();
+      assert.match(await textOf(page, "#tables"), /x\s+0/);
+      assert.match(await textOf(page, "#beside .parts"), /two: read x = 0\s+one: write x = 1/);
+      await page.getByRole("button", { name: "nearest that passes" }).click();
+      assert.match(await textOf(page, "#headline"), /^passes/);
+      assert.match(await textOf(page, "#tables"), /x\s+2/);
+    });
+  },
+);
 
 test("all steps can be shown, and a click on one goes there", { skip }, async () => {
   await withReport("light", async (page) => {

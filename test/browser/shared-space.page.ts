@@ -1,6 +1,7 @@
 /**
- * @module One address space in a browser: the page's main thread on the async runner, two Workers that block, and a device made of two more. Everything that
- * they do to it is seen by the others, and the page's event loop turns all the time.
+ * @module One address space in a browser: the page's main thread on the async runner, two Workers
+ * that block, and a device made of two more. Everything that they do to it is seen by the others,
+ * and the page's event loop turns all the time.
  */
 
 import { AddressSpace, SoftwareDevice, type View } from "../../src/index.ts";
@@ -20,7 +21,10 @@ interface Scene {
 }
 
 /** A space with two peers attached; everything that `body` leaves behind is looked for. */
-async function withPeers(note: (text: string) => void, body: (scene: Scene) => Promise<void>): Promise<void> {
+async function withPeers(
+  note: (text: string) => void,
+  body: (scene: Scene) => Promise<void>,
+): Promise<void> {
   const space = await AddressSpace.create({ ramBytes: 16 * MIB, heapBytes: 16 * MIB, debug: true });
   const [a, b] = await Promise.all([Peer.start(space), Peer.start(space)]);
   const loop = new TurnCounter();
@@ -56,7 +60,11 @@ pageTest("what one thread maps and writes the others read, in every way", (note)
       await view.dispose();
     }
     await space.write(theirs, new Uint8Array(2 * PAGE));
-    checkEqual(await a.do("sumView", theirs, 3 * 1024), (1024 * (2049 + 3072)) / 2, "what is left after a write");
+    checkEqual(
+      await a.do("sumView", theirs, 3 * 1024),
+      (1024 * (2049 + 3072)) / 2,
+      "what is left after a write",
+    );
     const adds = [a.do("add", own, 1, 20_000), b.do("add", own, 1, 20_000)];
     for (let i = 0; i < 20_000; i++) {
       space.u32.atomicAdd(own, 1);
@@ -67,27 +75,30 @@ pageTest("what one thread maps and writes the others read, in every way", (note)
   }),
 );
 
-pageTest("fork: each side keeps what it had until it writes, whoever forks and whoever looks", (note) =>
-  withPeers(note, async ({ space, a, b }) => {
-    const p = await space.mmap(4 * PAGE);
-    const shared = await space.mmap(PAGE, { shared: true });
-    for (let i = 0; i < 4; i++) await a.do("store", p + i * PAGE, 10 + i);
-    const child = await space.fork();
-    child.u32.store(p, 20);
-    space.u32.store(p + PAGE, 30);
-    await b.do("store", p + 2 * PAGE, 40);
-    const words = (of: AddressSpace): number[] => [0, 1, 2, 3].map((i) => of.u32.load(p + i * PAGE));
-    checkEqual(String(words(space)), "10,30,40,13", "the parent");
-    checkEqual(String(words(child)), "20,11,12,13", "the child");
-    checkEqual(await b.do("load", p + PAGE), 30, "the parent in a Worker");
-    const grandchild = await AddressSpace.attach(await a.do("fork", p + 3 * PAGE, 50));
-    checkEqual(String(words(grandchild)), "10,30,40,50", "the child of a Worker's fork");
-    checkEqual(space.u32.load(p + 3 * PAGE), 13, "the parent after it");
-    grandchild.u32.store(shared, 60);
-    checkEqual(await b.do("load", shared), 60, "shared memory in the parent");
-    checkEqual(child.u32.load(shared), 60, "shared memory in the first child");
-    await Promise.all([child.dispose(), grandchild.dispose()]);
-  }),
+pageTest(
+  "fork: each side keeps what it had until it writes, whoever forks and whoever looks",
+  (note) =>
+    withPeers(note, async ({ space, a, b }) => {
+      const p = await space.mmap(4 * PAGE);
+      const shared = await space.mmap(PAGE, { shared: true });
+      for (let i = 0; i < 4; i++) await a.do("store", p + i * PAGE, 10 + i);
+      const child = await space.fork();
+      child.u32.store(p, 20);
+      space.u32.store(p + PAGE, 30);
+      await b.do("store", p + 2 * PAGE, 40);
+      const words = (of: AddressSpace): number[] =>
+        [0, 1, 2, 3].map((i) => of.u32.load(p + i * PAGE));
+      checkEqual(String(words(space)), "10,30,40,13", "the parent");
+      checkEqual(String(words(child)), "20,11,12,13", "the child");
+      checkEqual(await b.do("load", p + PAGE), 30, "the parent in a Worker");
+      const grandchild = await AddressSpace.attach(await a.do("fork", p + 3 * PAGE, 50));
+      checkEqual(String(words(grandchild)), "10,30,40,50", "the child of a Worker's fork");
+      checkEqual(space.u32.load(p + 3 * PAGE), 13, "the parent after it");
+      grandchild.u32.store(shared, 60);
+      checkEqual(await b.do("load", shared), 60, "shared memory in the parent");
+      checkEqual(child.u32.load(shared), 60, "shared memory in the first child");
+      await Promise.all([child.dispose(), grandchild.dispose()]);
+    }),
 );
 
 pageTest("unmap and protect end the other threads' translations at once", (note) =>
@@ -101,16 +112,32 @@ pageTest("unmap and protect end the other threads' translations at once", (note)
     checkEqual(String(await Promise.all(loops)), "EFAULT,EFAULT", "what ended the loads");
     space.u32.store(p + PAGE, 2);
     await a.do("protect", p + PAGE, PAGE, "read");
-    checkEqual(await codeOf(() => space.u32.store(p + PAGE, 3)), "EFAULT", "a store to what a Worker protected");
-    checkEqual(await codeOf(() => space.write(p + PAGE, new Uint8Array(4))), "EFAULT", "the same as a bulk write");
+    checkEqual(
+      await codeOf(() => space.u32.store(p + PAGE, 3)),
+      "EFAULT",
+      "a store to what a Worker protected",
+    );
+    checkEqual(
+      await codeOf(() => space.write(p + PAGE, new Uint8Array(4))),
+      "EFAULT",
+      "the same as a bulk write",
+    );
     checkEqual(space.u32.load(p + PAGE), 2, "a load of it");
     await space.mprotect(p + PAGE, PAGE, "none");
-    checkEqual(await codeOf(() => b.do("load", p + PAGE)), "EFAULT", "a Worker's load of what the page protected");
+    checkEqual(
+      await codeOf(() => b.do("load", p + PAGE)),
+      "EFAULT",
+      "a Worker's load of what the page protected",
+    );
     await space.mprotect(p + PAGE, PAGE, "read-write");
     await b.do("store", p + PAGE, 4);
     checkEqual(space.u32.load(p + PAGE), 4, "after all is allowed again");
     await b.do("unmap", p + PAGE, PAGE);
-    checkEqual(await codeOf(() => space.u32.load(p + PAGE)), "EFAULT", "a load of what a Worker unmapped");
+    checkEqual(
+      await codeOf(() => space.u32.load(p + PAGE)),
+      "EFAULT",
+      "a load of what a Worker unmapped",
+    );
   }),
 );
 
@@ -134,8 +161,14 @@ pageTest(
   },
 );
 
-/** Chains whose links lie scattered over `pages` pages, written by two Workers and the page. Item i's chain has i % 7 + 1 links of value i. */
-async function writeChains(scene: Scene, chains: number): Promise<{ heads: number; links: number }> {
+/**
+ * Chains whose links lie scattered over `pages` pages, written by two Workers and the page. Item
+ * i's chain has i % 7 + 1 links of value i.
+ */
+async function writeChains(
+  scene: Scene,
+  chains: number,
+): Promise<{ heads: number; links: number }> {
   const { space, a, b } = scene;
   const heads = await a.do("map", chains * 8);
   const links = await space.mmap(chains * 8 * LINK_BYTES);
@@ -160,34 +193,46 @@ async function writeChains(scene: Scene, chains: number): Promise<{ heads: numbe
   return { heads, links };
 }
 
-pageTest("a kernel follows their pointers on a software device, while Workers change mappings beside it", (note) =>
-  withPeers(note, async (scene) => {
-    const { space, a, b } = scene;
-    const chains = 600;
-    const { heads } = await writeChains(scene, chains);
-    const sums = await space.mmap(chains * 4 + PAGE);
-    const total = sums + chains * 4;
-    const device = await SoftwareDevice.create(space, { memoryBytes: 16 * PAGE, threads: 2 });
-    const kernel = device.kernel({ module: new URL("./chain-kernels.js", import.meta.url), exportName: "sumChain" });
-    const churn = [a.do("churn", 1, 100), b.do("churn", 2, 100)];
-    const result = await kernel.dispatch(chains, { args: [heads, sums, total] });
-    await Promise.all(churn);
-    const expected = Array.from({ length: chains }, (_, chain) => chain * ((chain % 7) + 1));
-    checkEqual(String(await readWords(space, sums, chains)), String(expected), "the sums");
-    checkEqual(
-      await a.do("load", total),
-      expected.reduce((sum, one) => sum + one),
-      "the device's atomic additions",
-    );
-    check(result.faults > 0 && result.bytesToDevice > 0, "the device took faults, and copied pages");
-    note(`${result.faults} device faults, ${result.batches} batches, ${result.invalidations} invalidations`);
+pageTest(
+  "a kernel follows their pointers on a software device, while Workers change mappings beside it",
+  (note) =>
+    withPeers(note, async (scene) => {
+      const { space, a, b } = scene;
+      const chains = 600;
+      const { heads } = await writeChains(scene, chains);
+      const sums = await space.mmap(chains * 4 + PAGE);
+      const total = sums + chains * 4;
+      const device = await SoftwareDevice.create(space, { memoryBytes: 16 * PAGE, threads: 2 });
+      const kernel = device.kernel({
+        module: new URL("./chain-kernels.js", import.meta.url),
+        exportName: "sumChain",
+      });
+      const churn = [a.do("churn", 1, 100), b.do("churn", 2, 100)];
+      const result = await kernel.dispatch(chains, { args: [heads, sums, total] });
+      await Promise.all(churn);
+      const expected = Array.from({ length: chains }, (_, chain) => chain * ((chain % 7) + 1));
+      checkEqual(String(await readWords(space, sums, chains)), String(expected), "the sums");
+      checkEqual(
+        await a.do("load", total),
+        expected.reduce((sum, one) => sum + one),
+        "the device's atomic additions",
+      );
+      check(
+        result.faults > 0 && result.bytesToDevice > 0,
+        "the device took faults, and copied pages",
+      );
+      note(
+        `${result.faults} device faults, ${result.batches} batches, ${result.invalidations} invalidations`,
+      );
 
-    const missing = await codeOf(() => kernel.dispatch(1, { args: [heads + 2 ** 40, sums, total] }));
-    checkEqual(missing, "EFAULT", "a kernel that touches what is not mapped");
-    const again = await kernel.dispatch(chains, { args: [heads, sums, total] });
-    checkEqual(again.items, chains, "items of a dispatch after the failure");
-    await device[Symbol.asyncDispose]();
-  }),
+      const missing = await codeOf(() =>
+        kernel.dispatch(1, { args: [heads + 2 ** 40, sums, total] }),
+      );
+      checkEqual(missing, "EFAULT", "a kernel that touches what is not mapped");
+      const again = await kernel.dispatch(chains, { args: [heads, sums, total] });
+      checkEqual(again.items, chains, "items of a dispatch after the failure");
+      await device[Symbol.asyncDispose]();
+    }),
 );
 
 pageTest("two Workers and the page change one address space at once", (note) =>

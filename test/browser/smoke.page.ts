@@ -1,6 +1,7 @@
 /**
- * @module What this project takes for granted in a browser: shared memory reaches module workers, the main thread can wait
- * without blocking, and the waiters of a terminated worker are gone, which is how its death is noticed.
+ * @module What this project takes for granted in a browser: shared memory reaches module workers,
+ * the main thread can wait without blocking, and the waiters of a terminated worker are gone, which
+ * is how its death is noticed.
  */
 
 import { check, checkEqual, pageTest } from "./page-cases.ts";
@@ -14,7 +15,9 @@ function startWorker(command: SmokeCommand): WebWorker {
 }
 
 function nextMessage(worker: WebWorker): Promise<unknown> {
-  return new Promise((resolve) => worker.addEventListener("message", (event) => resolve(event.data)));
+  return new Promise((resolve) =>
+    worker.addEventListener("message", (event) => resolve(event.data)),
+  );
 }
 
 async function settled(result: ReturnType<typeof Atomics.waitAsync>): Promise<string> {
@@ -56,14 +59,16 @@ pageTest("waitAsync on the page is woken by a module worker", async () => {
 });
 
 /**
- * Probes until no waiter answers: each probe uses up one waiter of a worker that still lives, so fewer probes than were
- * armed means that the others were dropped unwoken.
+ * Probes until no waiter answers: each probe uses up one waiter of a worker that still lives, so
+ * fewer probes than were armed means that the others were dropped unwoken.
  */
 async function checkWaitersDropped(words: Int32Array, note: (text: string) => void): Promise<void> {
   const startMs = performance.now();
   for (let probes = 0; probes < armedWaiters - 1; probes++) {
     if (Atomics.notify(words, 2, 1) === 0) {
-      note(`Atomics.notify saw them gone ${Math.round(performance.now() - startMs)} ms after terminate()`);
+      note(
+        `Atomics.notify saw them gone ${Math.round(performance.now() - startMs)} ms after terminate()`,
+      );
       return;
     }
     await sleep(100);
@@ -81,7 +86,10 @@ pageTest("the asynchronous waiters of a terminated idle worker are gone", async 
   await checkWaitersDropped(words, note);
 });
 
-/** Chromium lets a busy worker run on for two seconds after terminate(): it lives until then, and so do its waiters. */
+/**
+ * Chromium lets a busy worker run on for two seconds after terminate(): it lives until then, and so
+ * do its waiters.
+ */
 pageTest("the waiters of a terminated worker that blocks are gone", async (note) => {
   const buffer = new SharedArrayBuffer(16);
   const words = new Int32Array(buffer);

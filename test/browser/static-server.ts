@@ -1,6 +1,7 @@
 /**
- * @module Serves the built files to the browser tests, with the two headers that make a page cross-origin isolated and so
- * give it SharedArrayBuffer. It serves one folder and the list of its modules, on the loopback interface, and nothing else.
+ * @module Serves the built files to the browser tests, with the two headers that make a page
+ * cross-origin isolated and so give it SharedArrayBuffer. It serves one folder and the list of its
+ * modules, on the loopback interface, and nothing else.
  */
 
 import { createReadStream, readdirSync, statSync } from "node:fs";
@@ -34,7 +35,8 @@ export function startStaticServer(isIsolated: boolean): Promise<StaticServer> {
     server.on("error", reject);
     server.listen(0, "127.0.0.1", () => {
       const address = server.address();
-      if (address === null || typeof address === "string") return reject(new Error("the server has no port"));
+      if (address === null || typeof address === "string")
+        return reject(new Error("the server has no port"));
       const close = (): Promise<void> =>
         new Promise((closed) => {
           server.close(() => closed());
@@ -48,12 +50,15 @@ export function startStaticServer(isIsolated: boolean): Promise<StaticServer> {
 /** Every module of the package, by its path from .build/. */
 function sourceModules(): string[] {
   const paths = readdirSync(`${servedPath}src`, { recursive: true, encoding: "utf8" });
-  return paths.filter((path) => path.endsWith(".js")).map((path) => `src/${path.split(sep).join("/")}`);
+  return paths
+    .filter((path) => path.endsWith(".js"))
+    .map((path) => `src/${path.split(sep).join("/")}`);
 }
 
 function answer(request: IncomingMessage, response: ServerResponse, isIsolated: boolean): void {
   const url = new URL(request.url ?? "/", "http://localhost");
-  // A browser lives for one page: it sees nothing old, and its Workers need not load every module anew.
+  // A browser lives for one page: it sees nothing old, and its Workers need not load every module
+  // anew.
   response.setHeader("Cache-Control", "max-age=600");
   if (isIsolated) {
     response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
@@ -73,7 +78,11 @@ function answer(request: IncomingMessage, response: ServerResponse, isIsolated: 
   const path = fileURLToPath(new URL(`.${url.pathname}`, `file://${servedPath}`));
   const type = contentTypes[extname(path)];
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  if (type === undefined || !isFile || !path.startsWith(servedPath.endsWith(sep) ? servedPath : servedPath + sep)) {
+  if (
+    type === undefined ||
+    !isFile ||
+    !path.startsWith(servedPath.endsWith(sep) ? servedPath : servedPath + sep)
+  ) {
     response.writeHead(404).end("not here");
     return;
   }

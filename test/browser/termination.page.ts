@@ -1,6 +1,7 @@
 /**
- * @module A Worker that is terminated in the middle of its operations. Chromium lets a busy one run on for two seconds; after that either what it owned has been
- * given back and everybody works on, or it died holding a lock and everybody is told so. Nobody hangs.
+ * @module A Worker that is terminated in the middle of its operations. Chromium lets a busy one run
+ * on for two seconds; after that either what it owned has been given back and everybody works on,
+ * or it died holding a lock and everybody is told so. Nobody hangs.
  */
 
 import { AddressSpace } from "../../src/index.ts";
@@ -9,7 +10,10 @@ import { Peer, PeerFailure, errorOf, nextTurn, until } from "./peers.ts";
 
 const PAGE = 4096;
 const ROUNDS = 4;
-/** A thread may die between making a thing and writing down that it has it (docs/LIMITS.md). The largest such thing here is a child, with the pages of all who map some. */
+/**
+ * A thread may die between making a thing and writing down that it has it (docs/LIMITS.md). The
+ * largest such thing here is a child, with the pages of all who map some.
+ */
 const LOST_BYTES_MAX: number = 24 * PAGE;
 
 /** What somebody's operations ended with: "ok", or the code of their error. */
@@ -19,17 +23,25 @@ async function outcomeOf(work: Promise<unknown>): Promise<string> {
     return "ok";
   } catch (error) {
     if (!(error instanceof Error && "code" in error)) throw error;
-    return error.code === "EOWNERDEAD" ? checkedOwnerDead(error) : `${String(error.code)}: ${error.message}`;
+    return error.code === "EOWNERDEAD"
+      ? checkedOwnerDead(error)
+      : `${String(error.code)}: ${error.message}`;
   }
 }
 
 /** "EOWNERDEAD", when the message names the thread and a lock. */
 function checkedOwnerDead(error: Error): string {
-  check(/thread "worker peer \d+" was terminated while it held \w+/.test(error.message), error.message);
+  check(
+    /thread "worker peer \d+" was terminated while it held \w+/.test(error.message),
+    error.message,
+  );
   return "EOWNERDEAD";
 }
 
-/** Operations of the page until the victim has been noticed: until then the space has three users at least. */
+/**
+ * Operations of the page until the victim has been noticed: until then the space has three users at
+ * least.
+ */
 async function workUntilNoticed(space: AddressSpace): Promise<void> {
   while ((await space.stats()).users !== 2) {
     const p = await space.mmap(4 * PAGE);
@@ -65,15 +77,23 @@ async function playRound(seed: number): Promise<string> {
   return outcomes.join(" and ");
 }
 
-pageTest("terminated at a random moment: released for all, or EOWNERDEAD for all; nobody hangs", async (note) => {
-  const first = Math.floor(Math.random() * 2 ** 20);
-  // All at once: most of a round is waiting for the Worker to die.
-  const outcomes = await Promise.all(Array.from({ length: ROUNDS }, (_, round) => playRound(first + round)));
-  note(`seeds from ${first} on; page and survivor: ${outcomes.join(", ")}`);
-  for (const outcome of outcomes) {
-    check(/^(ok and ok|EOWNERDEAD and EOWNERDEAD)$/.test(outcome), `seeds from ${first} on: ${outcomes.join(", ")}`);
-  }
-});
+pageTest(
+  "terminated at a random moment: released for all, or EOWNERDEAD for all; nobody hangs",
+  async (note) => {
+    const first = Math.floor(Math.random() * 2 ** 20);
+    // All at once: most of a round is waiting for the Worker to die.
+    const outcomes = await Promise.all(
+      Array.from({ length: ROUNDS }, (_, round) => playRound(first + round)),
+    );
+    note(`seeds from ${first} on; page and survivor: ${outcomes.join(", ")}`);
+    for (const outcome of outcomes) {
+      check(
+        /^(ok and ok|EOWNERDEAD and EOWNERDEAD)$/.test(outcome),
+        `seeds from ${first} on: ${outcomes.join(", ")}`,
+      );
+    }
+  },
+);
 
 pageTest(
   "terminated while it held the address space's lock: page and Worker are told which thread and which lock",
@@ -88,11 +108,17 @@ pageTest(
     for (const error of await Promise.all(waiting)) {
       checkEqual(error.code, "EOWNERDEAD", error.message);
       check(
-        error.message.includes(`thread "worker ${victim.name}" was terminated while it held mmapLock`),
+        error.message.includes(
+          `thread "worker ${victim.name}" was terminated while it held mmapLock`,
+        ),
         error.message,
       );
     }
-    checkEqual((await errorOf(() => space.fork())).code, "EOWNERDEAD", "an operation that begins afterwards");
+    checkEqual(
+      (await errorOf(() => space.fork())).code,
+      "EOWNERDEAD",
+      "an operation that begins afterwards",
+    );
     await space.dispose();
   },
 );
@@ -106,7 +132,11 @@ pageTest(
     await victim.do("keepView", p, 2 * PAGE);
     const { users, writeViews } = await space.stats();
     checkEqual(`${users} ${writeViews}`, "3 1", "users and write views while it lives");
-    checkEqual((await errorOf(() => space.mremap(p, 2 * PAGE, PAGE))).code, "EBUSY", "moving what it looks at");
+    checkEqual(
+      (await errorOf(() => space.mremap(p, 2 * PAGE, PAGE))).code,
+      "EBUSY",
+      "moving what it looks at",
+    );
     victim.terminate();
     await until(async () => (await space.stats()).users === 1);
     checkEqual((await space.stats()).writeViews, 0, "write views that are left");
@@ -136,10 +166,16 @@ pageTest("a Worker that is alive and silent is not taken for dead", async () => 
 
 pageTest("an outcome that is neither would be told", async () => {
   checkEqual(await outcomeOf(Promise.resolve()), "ok", "success");
-  checkEqual(await outcomeOf(Promise.reject(new PeerFailure("EIO", "broken"))), "EIO: broken", "another error");
+  checkEqual(
+    await outcomeOf(Promise.reject(new PeerFailure("EIO", "broken"))),
+    "EIO: broken",
+    "another error",
+  );
   let caught = "";
-  await outcomeOf(Promise.reject(new PeerFailure("EOWNERDEAD", "no names"))).catch((error: unknown) => {
-    caught = String(error);
-  });
+  await outcomeOf(Promise.reject(new PeerFailure("EOWNERDEAD", "no names"))).catch(
+    (error: unknown) => {
+      caught = String(error);
+    },
+  );
   check(caught.includes("no names"), "an EOWNERDEAD that names nobody fails");
 });

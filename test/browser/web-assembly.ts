@@ -1,4 +1,7 @@
-/** @module What the scenario pages use of WebAssembly, which the compiler's libraries here do not declare. */
+/**
+ * @module What the scenario pages use of WebAssembly, which the compiler's libraries here do not
+ * declare.
+ */
 
 /** A shared WebAssembly.Memory. */
 export interface WasmMemory {
@@ -7,7 +10,11 @@ export interface WasmMemory {
 }
 
 interface WasmApi {
-  readonly Memory: new (options: { initial: number; maximum: number; shared: boolean }) => WasmMemory;
+  readonly Memory: new (options: {
+    initial: number;
+    maximum: number;
+    shared: boolean;
+  }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (
     module: object,
@@ -41,10 +48,17 @@ const SWAP_MODULE = [
 
 function bytesOf(hexadecimal: string): Uint8Array {
   const digits = hexadecimal.replaceAll(" ", "");
-  return Uint8Array.from({ length: digits.length / 2 }, (_, i) => Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16));
+  return Uint8Array.from({ length: digits.length / 2 }, (_, i) =>
+    Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16),
+  );
 }
 
-/** Compiled code that works on the memory by its own pointers: stores `value` at `address` and returns what was there. */
+/**
+ * Compiled code that works on the memory by its own pointers: stores `value` at `address` and
+ * returns what was there.
+ */
 export function instantiateSwap(memory: WasmMemory): (address: number, value: number) => number {
-  return new WebAssembly.Instance(new WebAssembly.Module(bytesOf(SWAP_MODULE)), { host: { memory } }).exports.swap;
+  return new WebAssembly.Instance(new WebAssembly.Module(bytesOf(SWAP_MODULE)), {
+    host: { memory },
+  }).exports.swap;
 }

@@ -38,7 +38,11 @@ function outcomeOf(run: Execution, program: Recorded): string {
 }
 
 /** The outcomes of all interleavings; undefined if there are more than `limit` of these. */
-export function allOutcomes(program: Recorded, options: ExploreOptions, limit: number): Set<string> | undefined {
+export function allOutcomes(
+  program: Recorded,
+  options: ExploreOptions,
+  limit: number,
+): Set<string> | undefined {
   const run = new Execution(program.scenario, {
     liberties: libertiesOf(options),
     dependence: { scans: true, strict: "all", tellsTasks: true, wakesQueues: false },

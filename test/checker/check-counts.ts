@@ -1,6 +1,7 @@
 /**
- * @module `npm run check:counts`: every row of the counts, also the large ones, which take too long for the tests. A line
- * for each, with its time; the exit status is 1 if one is wrong. `-- --only TEXT` takes the rows whose name contains TEXT.
+ * @module `npm run check:counts`: every row of the counts, also the large ones, which take too long
+ * for the tests. A line for each, with its time; the exit status is 1 if one is wrong. `-- --only
+ * TEXT` takes the rows whose name contains TEXT.
  */
 
 import { parseArgs } from "node:util";
@@ -66,5 +67,7 @@ for (const { name, run } of chosen) {
   process.stdout.write(`${verdict} ${seconds.toFixed(1).padStart(7)} s  ${name}${reason}\n`);
 }
 const seconds = (performance.now() - startMs) / 1000;
-process.stdout.write(`${chosen.length - wrong} of ${chosen.length} rows are right; ${seconds.toFixed(0)} s\n`);
+process.stdout.write(
+  `${chosen.length - wrong} of ${chosen.length} rows are right; ${seconds.toFixed(0)} s\n`,
+);
 process.exitCode = wrong > 0 || chosen.length === 0 ? 1 : 0;

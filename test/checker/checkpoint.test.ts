@@ -19,13 +19,26 @@ import { randomProgram } from "./random-programs.ts";
 /**
  * Explores with a stop after every `stride` executions, each time through the text of a checkpoint.
  */
-function withStops(program: Scenario<unknown>, options: ExploreOptions, stride: number): Exploration {
+function withStops(
+  program: Scenario<unknown>,
+  options: ExploreOptions,
+  stride: number,
+): Exploration {
   const total = options.executions ?? Infinity;
   let seen = explore(program, { ...options, resumable: true, executions: Math.min(stride, total) });
-  for (let limit = 2 * stride; seen.end === "executions" && limit < total + stride; limit += stride) {
+  for (
+    let limit = 2 * stride;
+    seen.end === "executions" && limit < total + stride;
+    limit += stride
+  ) {
     assert.ok(seen.checkpoint !== undefined);
     const resumeFrom = parseCheckpoint(JSON.stringify(seen.checkpoint));
-    seen = explore(program, { ...options, resumable: true, executions: Math.min(limit, total), resumeFrom });
+    seen = explore(program, {
+      ...options,
+      resumable: true,
+      executions: Math.min(limit, total),
+      resumeFrom,
+    });
   }
   return seen;
 }
@@ -61,7 +74,12 @@ const STOPS = 12;
 for (const engine of engines) {
   test(`${engine}: stopped after every execution, or as often as that can be waited for`, () => {
     for (const program of programs) {
-      const options: ExploreOptions = { engine, collectClasses: true, spuriousWakes: 0, ...limited(engine) };
+      const options: ExploreOptions = {
+        engine,
+        collectClasses: true,
+        spuriousWakes: 0,
+        ...limited(engine),
+      };
       const whole = explore(program, options);
       const stride = Math.ceil((whole.executions + whole.blocked) / STOPS);
       assertSame(withStops(program, options, stride), whole, `${program.name}, every ${stride}`);
@@ -72,7 +90,13 @@ for (const engine of engines) {
 for (const engine of samplingEngines) {
   test(`${engine}: goes on with the same numbers`, () => {
     for (const program of programs) {
-      const options: ExploreOptions = { engine, seed: 42, executions: 20, collectClasses: true, spuriousWakes: 0 };
+      const options: ExploreOptions = {
+        engine,
+        seed: 42,
+        executions: 20,
+        collectClasses: true,
+        spuriousWakes: 0,
+      };
       assertSame(withStops(program, options, 7), explore(program, options), program.name);
     }
   });
@@ -83,10 +107,22 @@ test("random programs with timeouts, spurious wakes and wakes that choose", (con
   context.diagnostic(`CHECKER_SEED=${first}`);
   for (let seed = first; seed < first + 10; seed++) {
     const program = randomProgram(seed);
-    const budgets = { timeouts: seed % 3 === 0 ? 1 : Infinity, spuriousWakes: seed % 4 === 0 ? 1 : 0 };
-    const options: ExploreOptions = { ...budgets, wakeAny: seed % 2 === 0, maxSteps: 300, executions: 200 };
+    const budgets = {
+      timeouts: seed % 3 === 0 ? 1 : Infinity,
+      spuriousWakes: seed % 4 === 0 ? 1 : 0,
+    };
+    const options: ExploreOptions = {
+      ...budgets,
+      wakeAny: seed % 2 === 0,
+      maxSteps: 300,
+      executions: 200,
+    };
     const stride = 20 + (seed % 29);
-    assertSame(withStops(program, options, stride), explore(program, options), `CHECKER_SEED=${seed}`);
+    assertSame(
+      withStops(program, options, stride),
+      explore(program, options),
+      `CHECKER_SEED=${seed}`,
+    );
   }
 });
 
@@ -138,10 +174,19 @@ test("a checkpoint that does not fit is refused, with the reason", () => {
   refuses(() => parseCheckpoint(text.replace('"executions":5', '"executions":4')), /was changed/);
   refuses(() => parseCheckpoint(text.replace(/"version":\d+/, '"version":99')), /version 99/);
   refuses(() => explore(variables.lastzero(5), { resumeFrom: good }), /made of "lastzero\(4\)"/);
-  refuses(() => explore(variables.lastzero(4), { engine: "source", resumeFrom: good }), /made with engine optimal/);
-  refuses(() => explore(variables.lastzero(4), { spuriousWakes: 1, resumeFrom: good }), /spuriousWakes 0, not 1/);
   refuses(
-    () => explore(variables.lastzero(4), { resumeFrom: { ...good, dependence: { ...good.dependence, scans: true } } }),
+    () => explore(variables.lastzero(4), { engine: "source", resumeFrom: good }),
+    /made with engine optimal/,
+  );
+  refuses(
+    () => explore(variables.lastzero(4), { spuriousWakes: 1, resumeFrom: good }),
+    /spuriousWakes 0, not 1/,
+  );
+  refuses(
+    () =>
+      explore(variables.lastzero(4), {
+        resumeFrom: { ...good, dependence: { ...good.dependence, scans: true } },
+      }),
     /was changed/,
   );
 });

@@ -1,7 +1,8 @@
 /**
- * @module What commutes: three equal tasks of steps that cannot tell who came first are one class, and whatever an engine
- * leaves out leads to an outcome that it has seen: on programs drawn from a seed, all interleavings end as those that the
- * engines choose. COMMUTE_SEED chooses the first seed, COMMUTE_PROGRAMS how many.
+ * @module What commutes: three equal tasks of steps that cannot tell who came first are one class,
+ * and whatever an engine leaves out leads to an outcome that it has seen: on programs drawn from a
+ * seed, all interleavings end as those that the engines choose. COMMUTE_SEED chooses the first
+ * seed, COMMUTE_PROGRAMS how many.
  */
 
 import assert from "node:assert/strict";
@@ -81,7 +82,11 @@ test("a grace period tells read sections apart", () => {
 test("a waiter tells wakes apart", () => {
   const waits: Act = ({ queue, flag }) => queue.waitEvent(() => flag.peek() !== 0);
   const sets: Act = ({ flag }) => flag.store(1);
-  const program = programs.recorded("waiter", [[waits], [sets, programs.wakeAll], [programs.wakeAll]]);
+  const program = programs.recorded("waiter", [
+    [waits],
+    [sets, programs.wakeAll],
+    [programs.wakeAll],
+  ]);
   const classes = agrees(program, options, "a waiter");
   assert.ok(classes !== undefined && classes > 4, `${classes} classes`);
 });
@@ -109,7 +114,11 @@ test(`the engines come to every outcome of ${count} random programs`, (context) 
   let compared = 0;
   for (let seed = firstSeed; seed < firstSeed + count; seed++) {
     const says = `COMMUTE_SEED=${seed} COMMUTE_PROGRAMS=1`;
-    const asked = { ...options, spuriousWakes: seed % 5 === 0 ? 1 : 0, timeouts: seed % 7 === 0 ? 1 : Infinity };
+    const asked = {
+      ...options,
+      spuriousWakes: seed % 5 === 0 ? 1 : 0,
+      timeouts: seed % 7 === 0 ? 1 : Infinity,
+    };
     if (agrees(programs.commutingProgram(seed), asked, says) !== undefined) compared++;
   }
   assert.ok(compared > count / 3, `${compared} programs were small enough`);
@@ -134,5 +143,8 @@ test("an exploration whose count may reach nothing begins again, and says so now
   const puts: Act = ({ count: references }) => references.put();
   const { scenario } = programs.recorded("twice", [[puts], [puts]], 2);
   const seen = explore(scenario, options);
-  assert.deepEqual([seen.executions, seen.classes, seen.complete, seen.end], [2, 2, true, "covered"]);
+  assert.deepEqual(
+    [seen.executions, seen.classes, seen.complete, seen.end],
+    [2, 2, true, "covered"],
+  );
 });

@@ -1,4 +1,7 @@
-/** @module Programs of steps that commute where nobody can tell: each alone, three times, and drawn from a seed among steps that can tell. */
+/**
+ * @module Programs of steps that commute where nobody can tell: each alone, three times, and drawn
+ * from a seed among steps that can tell.
+ */
 
 import { RandomNumbers } from "../../src/checker/engines/random-numbers.ts";
 import type { Cell } from "../../src/checker/pieces/program.ts";
@@ -45,7 +48,11 @@ function makeThings(memory: SharedMemory, references: number): Things {
 }
 
 /** Tasks that do these one after the other, with so many references to begin with. */
-export function recorded(name: string, tasks: readonly (readonly Act[])[], references: number = 1): Recorded {
+export function recorded(
+  name: string,
+  tasks: readonly (readonly Act[])[],
+  references: number = 1,
+): Recorded {
   const logs: unknown[][] = tasks.map(() => []);
   let things: Things | undefined;
   const bodies = tasks.map((acts, task) => {
@@ -128,7 +135,17 @@ export const completeAndLook: Act = function* ({ completion }) {
 };
 
 /** Those that commute with their like, several times over so that they are drawn often. */
-const commuting: readonly Act[] = [section, getAndPut, wakeAll, wakeOne, complete, add, load, share, tryShare];
+const commuting: readonly Act[] = [
+  section,
+  getAndPut,
+  wakeAll,
+  wakeOne,
+  complete,
+  add,
+  load,
+  share,
+  tryShare,
+];
 
 /** Those that can tell. */
 const telling: readonly Act[] = [

@@ -1,10 +1,12 @@
 /**
- * @module How many classes of executions well-known programs have under sequential consistency, as published or counted by
- * at least two tools. `classes` includes those in which some task cannot go on; `stuck` says how many these are.
+ * @module How many classes of executions well-known programs have under sequential consistency, as
+ * published or counted by at least two tools. `classes` includes those in which some task cannot go
+ * on; `stuck` says how many these are.
  *
- * What is an event: every load, store and atomic update; lock, unlock and trylock; a failed compare-exchange or trylock
- * is a read. Spawning and joining are events here too, but their order is forced, so they add no class. A loop that spins
- * is one load that assumes to find what the loop waits for; what is counted then is said beside the rows.
+ * What is an event: every load, store and atomic update; lock, unlock and trylock; a failed
+ * compare-exchange or trylock is a read. Spawning and joining are events here too, but their order
+ * is forced, so they add no class. A loop that spins is one load that assumes to find what the loop
+ * waits for; what is counted then is said beside the rows.
  */
 
 import type { ExploreOptions } from "../../src/checker/explore.ts";
@@ -27,8 +29,9 @@ export interface CountRow {
 }
 
 /**
- * Executions that source-DPOR begins and gives up. That is no property of the program: it depends on which of several
- * equally good choices comes first, so where it is not as published, `here` says what it is.
+ * Executions that source-DPOR begins and gives up. That is no property of the program: it depends
+ * on which of several equally good choices comes first, so where it is not as published, `here`
+ * says what it is.
  */
 export interface Waste {
   readonly published: number;
@@ -46,8 +49,13 @@ function wide(made: readonly CountRow[]): CountRow[] {
   return made.map((row) => ({ ...row, tooWideForSleepSets: true }));
 }
 
-/** Rows of a program whose waste under source-DPOR was published: n -> [classes, published, here]. */
-function wasteful(make: Make, counts: Readonly<Record<number, readonly [number, number, number?]>>): CountRow[] {
+/**
+ * Rows of a program whose waste under source-DPOR was published: n -> [classes, published, here].
+ */
+function wasteful(
+  make: Make,
+  counts: Readonly<Record<number, readonly [number, number, number?]>>,
+): CountRow[] {
   return Object.entries(counts).map(([n, [classes, published, here]]) => ({
     program: make(Number(n)),
     classes,
@@ -55,15 +63,33 @@ function wasteful(make: Make, counts: Readonly<Record<number, readonly [number, 
   }));
 }
 
-const spurious = (spuriousWakes: number): { readonly options: ExploreOptions } => ({ options: { spuriousWakes } });
+const spurious = (spuriousWakes: number): { readonly options: ExploreOptions } => ({
+  options: { spuriousWakes },
+});
 
-/** A signal may wake any waiter; some waiters are never woken when the signal came too early or for another. */
+/**
+ * A signal may wake any waiter; some waiters are never woken when the signal came too early or for
+ * another.
+ */
 function signalRow(n: number, classes: number): CountRow {
   const stuck = [0, 4, 42, 384][n - 1] ?? 0;
   return { program: waits.cond(n, "signal", "once"), classes, stuck, options: { wakeAny: true } };
 }
 
-const { ainc, casrot, casw, coa, fib, floatingRead, inc, increments, lastwrite, lastzero, readers, wcas } = variables;
+const {
+  ainc,
+  casrot,
+  casw,
+  coa,
+  fib,
+  floatingRead,
+  inc,
+  increments,
+  lastwrite,
+  lastzero,
+  readers,
+  wcas,
+} = variables;
 const binc: Make = (n) => increments("binc", ["x", "y"], n);
 const cinc: Make = (n) => increments("cinc", ["x", "y", "z"], n);
 const lockinc: Make = (n) => locks.lockinc(n, false);
@@ -78,7 +104,9 @@ interface AssumingRow {
   readonly stuck: number;
 }
 
-/** Data structures with loops that spin. Published are the classes in which every assumption held. */
+/**
+ * Data structures with loops that spin. Published are the classes in which every assumption held.
+ */
 const assuming: readonly AssumingRow[] = [
   { program: queues.msQueue(), classes: [2, 12, 28, 42, 48, 50], stuck: 128 },
   { program: spinLocks.linuxRwLocks(), classes: [2, 4, 8, 12, 14], stuck: 52 },
@@ -116,8 +144,16 @@ export const smallRows: readonly CountRow[] = [
   { program: variables.lamport(2, false), classes: 32, stuck: 16 },
   { program: locks.abba(), classes: 3, stuck: 1 },
   ...[2, 3].map((n) => ({ program: locks.philosophers(n, false), classes: 2 ** n - 1, stuck: 1 })),
-  ...wasteful((n) => locks.philosophers(n, false), { 4: [15, 4, 0], 5: [31, 16, 0], 8: [255, 425, 0] }),
-  ...[2, 3, 4, 5, 8].map((n) => ({ program: locks.philosophers(n, true), classes: 2 ** n - 2, stuck: 0 })),
+  ...wasteful((n) => locks.philosophers(n, false), {
+    4: [15, 4, 0],
+    5: [31, 16, 0],
+    8: [255, 425, 0],
+  }),
+  ...[2, 3, 4, 5, 8].map((n) => ({
+    program: locks.philosophers(n, true),
+    classes: 2 ** n - 2,
+    stuck: 0,
+  })),
   { program: locks.mutexOrder(3), classes: 6, stuck: 0 },
   { program: locks.mutexKept(3, false), classes: 3, stuck: 3 },
   { program: locks.mutexKept(3, true), classes: 4, stuck: 3 },
@@ -136,8 +172,16 @@ export const smallRows: readonly CountRow[] = [
   { program: races.sleepingRaces(), classes: 10, waste: { published: 18, here: 14 } },
   // Persistent sets give up 250 executions on the next one; there is no such engine here.
   { program: races.readersInTurn(6, true), classes: 64, waste: { published: 0 } },
-  ...assuming.map(({ program, stuck, classes }) => ({ program, classes: (classes.at(-1) ?? 0) + stuck, stuck })),
-  ...[2, 10, 96].map((classes, i) => ({ program: waits.cond(i + 1, "broadcast", "once"), classes, stuck: 0 })),
+  ...assuming.map(({ program, stuck, classes }) => ({
+    program,
+    classes: (classes.at(-1) ?? 0) + stuck,
+    stuck,
+  })),
+  ...[2, 10, 96].map((classes, i) => ({
+    program: waits.cond(i + 1, "broadcast", "once"),
+    classes,
+    stuck: 0,
+  })),
   ...[2, 10, 66, 504].map((classes, i) => signalRow(i + 1, classes)),
   { program: waits.blindWait(), classes: 2, stuck: 1 },
   { program: waits.cond(1, "broadcast", "loop"), classes: 4, stuck: 0, ...spurious(1) },
@@ -147,13 +191,26 @@ export const smallRows: readonly CountRow[] = [
   { program: waits.cond(2, "signal", "timed"), classes: 80, stuck: 0 },
   { program: waits.cond(1, "broadcast", "timed"), classes: 4, stuck: 0 },
   { program: waits.cond(2, "broadcast", "timed"), classes: 76, stuck: 0 },
-  ...[4, 98].map((classes, i) => ({ program: waits.waitEvent(i + 1, Infinity), classes, stuck: 0 })),
-  ...[4, 98].map((classes, i) => ({ program: waits.handMade(i + 1, false, Infinity), classes, stuck: 0 })),
+  ...[4, 98].map((classes, i) => ({
+    program: waits.waitEvent(i + 1, Infinity),
+    classes,
+    stuck: 0,
+  })),
+  ...[4, 98].map((classes, i) => ({
+    program: waits.handMade(i + 1, false, Infinity),
+    classes,
+    stuck: 0,
+  })),
   { program: waits.handMade(1, true, Infinity), classes: 4, stuck: 1 },
   { program: waits.handMade(2, true, Infinity), classes: 38, stuck: 14 },
-  // The shipped queue tests its condition once more after the timeout, which the published program does not: 6 and 238.
+  // The shipped queue tests its condition once more after the timeout, which the published program
+  // does not: 6 and 238.
   ...[8, 452].map((classes, i) => ({ program: waits.waitEvent(i + 1, 10), classes, stuck: 0 })),
-  ...[6, 238].map((classes, i) => ({ program: waits.handMade(i + 1, false, 10), classes, stuck: 0 })),
+  ...[6, 238].map((classes, i) => ({
+    program: waits.handMade(i + 1, false, 10),
+    classes,
+    stuck: 0,
+  })),
 ];
 
 /** Too many executions for every run of the tests. */
@@ -188,10 +245,18 @@ export interface BoundRow {
   readonly classes: readonly number[];
 }
 
-const incBounds: Readonly<Record<number, readonly number[]>> = { 2: [2, 4], 3: [6, 24, 36], 4: [24, 168, 432, 576] };
+const incBounds: Readonly<Record<number, readonly number[]>> = {
+  2: [2, 4],
+  3: [6, 24, 36],
+  4: [24, 168, 432, 576],
+};
 
 function bounds(make: Make, counts: Readonly<Record<number, readonly number[]>>): BoundRow[] {
-  return Object.entries(counts).map(([n, classes]) => ({ program: make(Number(n)), engine: "bounded", classes }));
+  return Object.entries(counts).map(([n, classes]) => ({
+    program: make(Number(n)),
+    engine: "bounded",
+    classes,
+  }));
 }
 
 export const smallBoundRows: readonly BoundRow[] = [

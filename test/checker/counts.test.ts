@@ -1,6 +1,6 @@
 /**
- * @module The exact counts: each engine finds every class of each program once. The large rows take minutes: they are left
- * to `npm run check:counts`.
+ * @module The exact counts: each engine finds every class of each program once. The large rows take
+ * minutes: they are left to `npm run check:counts`.
  */
 
 import assert from "node:assert/strict";
@@ -41,7 +41,11 @@ test("the naive oracle finds the same classes, each more than once", () => {
   for (const row of smallRows) {
     if (row.classes > NAIVE_CLASSES || row.tooWideForSleepSets === true) continue;
     const options = { ...MODEL, collectClasses: true, ...row.options };
-    const naive = explore(row.program, { engine: "naive", executions: NAIVE_EXECUTIONS, ...options });
+    const naive = explore(row.program, {
+      engine: "naive",
+      executions: NAIVE_EXECUTIONS,
+      ...options,
+    });
     if (!naive.complete) continue;
     assert.deepEqual(naive.keys, explore(row.program, options).keys, rowName(row));
     confirmed++;

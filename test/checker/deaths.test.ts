@@ -1,4 +1,7 @@
-/** @module The death of a thread as a choice: what the others then see is what the shipped code does about it. */
+/**
+ * @module The death of a thread as a choice: what the others then see is what the shipped code does
+ * about it.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +14,12 @@ import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../../src/sync/resources.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../src/sync/resources.ts";
 import { RwSem } from "../../src/sync/rwsem.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { WaitQueue } from "../../src/sync/wait-queue.ts";
@@ -67,7 +75,8 @@ test("without deaths among the liberties nothing of it is explored", () => {
 });
 
 test("a writer that dies in the queue of a semaphore leaves it, so that readers come in", () => {
-  const start = (places: Places): RwSem => new RwSem(places.cell("x").memory, places.take(RwSem.WORDS));
+  const start = (places: Places): RwSem =>
+    new RwSem(places.cell("x").memory, places.take(RwSem.WORDS));
   const reader: Body<RwSem> = function* (sem): Task<void> {
     yield* sem.downRead();
     yield* sem.upRead();
@@ -110,7 +119,8 @@ test("a waker that dies before it wakes, or after it was woken itself, loses no 
     yield* tokens.store(1);
     yield* queue.wakeOne();
   };
-  const taker: Body<ReturnType<typeof start>> = ({ queue, tokens }) => queue.waitEvent(() => tokens.peek() !== 0);
+  const taker: Body<ReturnType<typeof start>> = ({ queue, tokens }) =>
+    queue.waitEvent(() => tokens.peek() !== 0);
   const scenario = { ...program("wakes", start, [giver, taker, taker]), mortals: ["t1"] };
   // Two takers and one wake of one: stuck without a death, but not because of one.
   const without = explore(scenario);
@@ -123,10 +133,11 @@ test("a waker that dies before it wakes, or after it was woken itself, loses no 
 });
 
 test("mortals limits who may die", () => {
-  const base = program("mortal", (places) => new Mutex(places.cell("x").memory, places.take(1), lockClass("m")), [
-    section,
-    section,
-  ]);
+  const base = program(
+    "mortal",
+    (places) => new Mutex(places.cell("x").memory, places.take(1), lockClass("m")),
+    [section, section],
+  );
   const scenario = { ...base, mortals: ["t1"], mustSurvive: true };
   const found = agreed(scenario, { deaths: 1 }).findings;
   assert.ok(found.length > 0);

@@ -1,4 +1,7 @@
-/** @module Equal tasks are seen in one order, and no bug is lost by that: told by who is equal, and by who only seems to be. */
+/**
+ * @module Equal tasks are seen in one order, and no bug is lost by that: told by who is equal, and
+ * by who only seems to be.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -33,7 +36,12 @@ function setup(memory: SharedMemory): Shared {
 type Body = (shared: Shared) => Task<unknown>;
 
 function three(body: Body, more: Partial<Scenario<Shared>> = {}): AnyScenario {
-  return defineScenario<Shared>({ name: "three", setup, tasks: { a: body, b: body, c: body }, ...more });
+  return defineScenario<Shared>({
+    name: "three",
+    setup,
+    tasks: { a: body, b: body, c: body },
+    ...more,
+  });
 }
 
 const increments: Body = function* ({ cell }) {
@@ -132,6 +140,9 @@ test("equalTasks that are no tasks, or not of one function, are refused", () => 
   const tasks = { a: locks, b: other };
   for (const equalTasks of [[["a", "b"]], [["a", "x"]]]) {
     const scenario = defineScenario<Shared>({ name: "odd", setup, tasks, equalTasks });
-    assert.throws(() => explore(scenario), { name: "RangeError", message: /which are not tasks of one function/ });
+    assert.throws(() => explore(scenario), {
+      name: "RangeError",
+      message: /which are not tasks of one function/,
+    });
   }
 });

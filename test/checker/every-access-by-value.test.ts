@@ -1,6 +1,7 @@
 /**
- * @module Whatever an access by value, a copy of bytes, a view, a look at the mappings or a device does while another operation runs:
- * each access that another thread's could race with is a scheduling point. Every pair in one situation of the pages, in turns.
+ * @module Whatever an access by value, a copy of bytes, a view, a look at the mappings or a device
+ * does while another operation runs: each access that another thread's could race with is a
+ * scheduling point. Every pair in one situation of the pages, in turns.
  */
 
 import assert from "node:assert/strict";

@@ -1,4 +1,7 @@
-/** @module Whatever two operations on mappings do at once: each access that another thread's could race with is a scheduling point. */
+/**
+ * @module Whatever two operations on mappings do at once: each access that another thread's could
+ * race with is a scheduling point.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

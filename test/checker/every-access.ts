@@ -1,9 +1,11 @@
 /**
- * @module Sees every access of a scenario's tasks to the kernel heap, plain or atomic, and tells the checker of it as a plain one. What
- * the running step names is that step; anything else that nothing orders is reported as a data race. So a place in the shipped code
- * at which another thread can come in, and that is no scheduling point, shows.
+ * @module Sees every access of a scenario's tasks to the kernel heap, plain or atomic, and tells
+ * the checker of it as a plain one. What the running step names is that step; anything else that
+ * nothing orders is reported as a data race. So a place in the shipped code at which another thread
+ * can come in, and that is no scheduling point, shows.
  *
- * It replaces functions of `Atomics` and puts a Proxy in the place of `memory.words`: slow, and for a test process of its own.
+ * It replaces functions of `Atomics` and puts a Proxy in the place of `memory.words`: slow, and for
+ * a test process of its own.
  */
 
 import { explore } from "../../src/checker/explore.ts";
@@ -61,7 +63,9 @@ function watched(words: Int32Array): Int32Array {
         return target[index];
       }
       const value: unknown = Reflect.get(target, key, target);
-      return typeof value === "function" ? (value as (...rest: unknown[]) => unknown).bind(target) : value;
+      return typeof value === "function"
+        ? (value as (...rest: unknown[]) => unknown).bind(target)
+        : value;
     },
     set(target, key, value: number) {
       note(Number(key), true);
@@ -100,7 +104,8 @@ export function exploreEveryAccess(scenario: AnyScenario, options: ExploreOption
   try {
     const seen = { ...scenario, tasks: Object.fromEntries(tasks) };
     const found = explore(seen, options);
-    // Places in the code take long to find out, so they are looked for only when somebody will read them.
+    // Places in the code take long to find out, so they are looked for only when somebody will read
+    // them.
     return found.findings.length === 0 ? found : explore(seen, { ...options, withSites: true });
   } finally {
     memory.words = words;

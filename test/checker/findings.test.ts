@@ -1,4 +1,7 @@
-/** @module What the checker reports: each kind with its broken program, and the sound twin that it must not accuse. */
+/**
+ * @module What the checker reports: each kind with its broken program, and the sound twin that it
+ * must not accuse.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -37,7 +40,10 @@ function counting(notZero: boolean): Scenario<unknown> {
     } else yield* count.get();
     yield* count.put();
   };
-  return program(notZero ? "get unless zero" : "get on zero", start, [getter, (count): Task<unknown> => count.put()]);
+  return program(notZero ? "get unless zero" : "get on zero", start, [
+    getter,
+    (count): Task<unknown> => count.put(),
+  ]);
 }
 
 function counter(atomic: boolean): Scenario<unknown> {
@@ -94,10 +100,15 @@ function spinning(isEndless: boolean): Scenario<unknown> {
     if (!isEndless) yield* x.waitWhile(0);
     else while ((yield* x.load()) === 0);
   };
-  return program("spin", (places) => places.cell("x"), [waiter, (x: Cell): Task<unknown> => x.store(1)]);
+  return program("spin", (places) => places.cell("x"), [
+    waiter,
+    (x: Cell): Task<unknown> => x.store(1),
+  ]);
 }
 
-/** The flag is atomic; what it guards is not. `waits`: the reader looks only once the flag is set. */
+/**
+ * The flag is atomic; what it guards is not. `waits`: the reader looks only once the flag is set.
+ */
 function publishingPlainly(waits: boolean): Scenario<unknown> {
   const start = (places: Places): { data: PlainCell; flag: Cell } => ({
     data: places.plainCell("data"),
@@ -201,24 +212,29 @@ function handingOut(isAtomic: boolean): Scenario<unknown> {
   return program(isAtomic ? "handed out" : "handed out twice", start, [body, body]);
 }
 
-const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Scenario<unknown> }[] = [
-  { kind: "use-after-free", broken: usedAfterFree(false), sound: usedAfterFree(true) },
-  { kind: "double-free", broken: freedTwice(false), sound: freedTwice(true) },
-  { kind: "refcount", broken: counting(false), sound: counting(true) },
-  { kind: "assertion", broken: counter(false), sound: counter(true) },
-  { kind: "lock-order", broken: inverted(true), sound: inverted(false) },
-  { kind: "sleep-in-atomic", broken: sleeping(true), sound: sleeping(false) },
-  { kind: "deadlock", broken: locks.abba(), sound: locks.tryLocks(2, 1, true) },
-  { kind: "lock-misuse", broken: locks.mutexKept(1, false), sound: locks.lockinc(2, true) },
-  { kind: "lost-wakeup", broken: handMade(1, true, Infinity), sound: handMade(1, false, Infinity) },
-  { kind: "data-race", broken: publishingPlainly(false), sound: publishingPlainly(true) },
-  { kind: "leak", broken: forgetting(true), sound: forgetting(false) },
-  { kind: "refcount-leak", broken: keeping(true), sound: keeping(false) },
-  { kind: "invariant", broken: raising(true), sound: raising(false) },
-  { kind: "not-linearizable", broken: handingOut(false), sound: handingOut(true) },
-  { kind: "livelock", broken: courteous(true), sound: courteous(false) },
-  { kind: "endless", broken: spinning(true), sound: spinning(false) },
-];
+const twins: readonly { kind: FindingKind; broken: Scenario<unknown>; sound: Scenario<unknown> }[] =
+  [
+    { kind: "use-after-free", broken: usedAfterFree(false), sound: usedAfterFree(true) },
+    { kind: "double-free", broken: freedTwice(false), sound: freedTwice(true) },
+    { kind: "refcount", broken: counting(false), sound: counting(true) },
+    { kind: "assertion", broken: counter(false), sound: counter(true) },
+    { kind: "lock-order", broken: inverted(true), sound: inverted(false) },
+    { kind: "sleep-in-atomic", broken: sleeping(true), sound: sleeping(false) },
+    { kind: "deadlock", broken: locks.abba(), sound: locks.tryLocks(2, 1, true) },
+    { kind: "lock-misuse", broken: locks.mutexKept(1, false), sound: locks.lockinc(2, true) },
+    {
+      kind: "lost-wakeup",
+      broken: handMade(1, true, Infinity),
+      sound: handMade(1, false, Infinity),
+    },
+    { kind: "data-race", broken: publishingPlainly(false), sound: publishingPlainly(true) },
+    { kind: "leak", broken: forgetting(true), sound: forgetting(false) },
+    { kind: "refcount-leak", broken: keeping(true), sound: keeping(false) },
+    { kind: "invariant", broken: raising(true), sound: raising(false) },
+    { kind: "not-linearizable", broken: handingOut(false), sound: handingOut(true) },
+    { kind: "livelock", broken: courteous(true), sound: courteous(false) },
+    { kind: "endless", broken: spinning(true), sound: spinning(false) },
+  ];
 
 for (const { kind, broken, sound } of twins) {
   test(`${kind}: found in the broken program, not in the sound one`, () => {
@@ -257,7 +273,10 @@ test("a use after free names who freed and who used, and its smallest schedule h
 });
 
 test("a wait for a lock in freed memory is a use after free, though it never comes to be a step", () => {
-  const lockFreed: Body<{ memory: SharedMemory; objects: Objects }> = function* ({ memory, objects }) {
+  const lockFreed: Body<{ memory: SharedMemory; objects: Objects }> = function* ({
+    memory,
+    objects,
+  }) {
     const at = yield* objects.alloc(Mutex.WORDS, "object");
     yield* objects.free(at, Mutex.WORDS, "object");
     yield* new Mutex(memory, at).lock();
@@ -287,7 +306,16 @@ test("a deadlock names who waits for what and who holds it", () => {
 });
 
 test("every engine that covers everything finds the bug, and the sampling ones soon do", () => {
-  for (const engine of ["naive", "sleep", "source", "optimal", "bounded", "random", "pct", "pos"] as const) {
+  for (const engine of [
+    "naive",
+    "sleep",
+    "source",
+    "optimal",
+    "bounded",
+    "random",
+    "pct",
+    "pos",
+  ] as const) {
     const { findings } = explore(usedAfterFree(false), { engine, executions: 500, seed: 7 });
     assert.ok(
       findings.some(({ kind }) => kind === "use-after-free"),

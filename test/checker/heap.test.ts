@@ -1,4 +1,7 @@
-/** @module The shipped heap under the checker: a machine as a scenario's memory, with fresh handles for each execution. */
+/**
+ * @module The shipped heap under the checker: a machine as a scenario's memory, with fresh handles
+ * for each execution.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -24,7 +27,12 @@ interface Shared {
 }
 
 function heapScenario(tasks: Scenario<Shared>["tasks"], reopens: boolean): Scenario<Shared> {
-  const machine = Machine.create({ ramBytes: 1 << 20, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const machine = Machine.create({
+    ramBytes: 1 << 20,
+    heapBytes: 1 << 20,
+    debug: true,
+    name: "set-up",
+  });
   const { memory } = machine;
   // The last word of the heap's last page, which so small a scenario does not reach.
   const pointer = new Cell(memory, memory.words.length - 1, "pointer");
@@ -64,7 +72,9 @@ test("the heap hands out and takes back in every order", () => {
 test("an object of the heap that two tasks free is found, and one of which they agree is not", () => {
   for (const exchanges of [true, false]) {
     const freer = (shared: Shared): Task<void> => takeAndFree(shared, exchanges);
-    const { findings, complete } = explore(heapScenario({ publish, a: freer, b: freer }, true), { executions: 5000 });
+    const { findings, complete } = explore(heapScenario({ publish, a: freer, b: freer }, true), {
+      executions: 5000,
+    });
     assert.ok(complete);
     assert.equal(
       findings.some(({ kind }) => kind === "double-free"),

@@ -1,6 +1,7 @@
 /**
- * @module Loops without an end: a livelock is told by every engine as the loop that it is, a spin names its remedy, and a loop that
- * ends is neither. How soon is counted in executions, not in seconds.
+ * @module Loops without an end: a livelock is told by every engine as the loop that it is, a spin
+ * names its remedy, and a loop that ends is neither. How soon is counted in executions, not in
+ * seconds.
  */
 
 import assert from "node:assert/strict";
@@ -13,7 +14,17 @@ import type { Scenario } from "../../src/checker/scenario.ts";
 import type { Mutex } from "../../src/sync/mutex.ts";
 import type { Task } from "../../src/sync/task.ts";
 
-const engines = ["optimal", "source", "sleep", "naive", "bounded", "delay", "random", "pct", "pos"] as const;
+const engines = [
+  "optimal",
+  "source",
+  "sleep",
+  "naive",
+  "bounded",
+  "delay",
+  "random",
+  "pct",
+  "pos",
+] as const;
 /** By then every engine must have told. */
 const EXECUTIONS = 200;
 
@@ -21,7 +32,9 @@ interface Two {
   readonly want: readonly Cell[];
 }
 
-/** After you: each says that it wants to go in, sees that the other one does, too, and steps back. */
+/**
+ * After you: each says that it wants to go in, sees that the other one does, too, and steps back.
+ */
 function polite(hasRanks: boolean): Scenario<Two> {
   const enter = (me: number): ((two: Two) => Task<void>) =>
     function* ({ want }) {
@@ -49,7 +62,8 @@ test("two polite tasks are a livelock for every engine, and it replays", () => {
   for (const engine of engines) {
     const { findings, end, complete } = explore(polite(false), { engine, executions: EXECUTIONS });
     assert.deepEqual([end, complete], ["endless", false], engine);
-    const finding = findings.find(({ kind }) => kind === "livelock") ?? assert.fail(`${engine}: no livelock`);
+    const finding =
+      findings.find(({ kind }) => kind === "livelock") ?? assert.fail(`${engine}: no livelock`);
     assert.deepEqual([...finding.threads].toSorted(), ["a", "b"]);
     assert.match(
       finding.message,
@@ -96,7 +110,10 @@ test("a spin is told after a few steps, and told what to do instead", () => {
       finding.message,
       /^spins goes round for ever while sets could go on: say .*, with waitWhile of a Cell/,
     );
-    assert.match(finding.message, /1 step leads back to where it began, from step \d+ on: spins read flag$/);
+    assert.match(
+      finding.message,
+      /1 step leads back to where it began, from step \d+ on: spins read flag$/,
+    );
     assert.ok(finding.steps <= 16, `${engine}: ${finding.steps} steps`);
   }
   assert.deepEqual(explore(spinner(true)).findings, []);
@@ -109,7 +126,10 @@ test("a loop that counts its rounds is no spin", () => {
   assert.equal(classes, 101);
 });
 
-/** Takes two locks in either order without ever waiting: gives the first one back if it does not get the second. */
+/**
+ * Takes two locks in either order without ever waiting: gives the first one back if it does not get
+ * the second.
+ */
 function backingOff(): Scenario<readonly Mutex[]> {
   const take = (first: number): ((locks: readonly Mutex[]) => Task<void>) =>
     function* (locks) {
@@ -131,7 +151,8 @@ function backingOff(): Scenario<readonly Mutex[]> {
 
 test("two that back off from each other's lock are a livelock", () => {
   const { findings } = explore(backingOff());
-  const finding = findings.find(({ kind }) => kind === "livelock") ?? assert.fail(JSON.stringify(findings));
+  const finding =
+    findings.find(({ kind }) => kind === "livelock") ?? assert.fail(JSON.stringify(findings));
   assert.deepEqual([...finding.threads].toSorted(), ["left", "right"]);
   assert.deepEqual(
     replay(backingOff(), finding.token).map(({ kind }) => kind),

@@ -1,4 +1,7 @@
-/** @module What people get wrong when they write a scenario, and what they are told: where it is, and what to do. */
+/**
+ * @module What people get wrong when they write a scenario, and what they are told: where it is,
+ * and what to do.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -39,7 +42,10 @@ test("a task that is none is named, with what it returned", () => {
 
 test("a yield without its star is a finding that says so", () => {
   const yields: readonly (readonly [unknown, RegExp])[] = [
-    [(x: Cell): unknown => x.store(1), /the task yields a task, which is no operation: .* yield\*, not with yield/],
+    [
+      (x: Cell): unknown => x.store(1),
+      /the task yields a task, which is no operation: .* yield\*, not with yield/,
+    ],
     [(): unknown => undefined, /the task yields nothing/],
     [(): unknown => 7, /the task yields a number/],
   ];
@@ -56,7 +62,10 @@ test("a yield without its star is a finding that says so", () => {
 
 test("a checkpoint that is not given as text is told what it is", () => {
   const given: readonly (readonly [unknown, RegExp])[] = [
-    [{ format: "hmm-checkpoint" }, /it is an object and no text; .* give a checkpoint itself to resumeFrom/],
+    [
+      { format: "hmm-checkpoint" },
+      /it is an object and no text; .* give a checkpoint itself to resumeFrom/,
+    ],
     [undefined, /it is undefined and no text/],
     [new Uint8Array(2), /it is a buffer \(read the file as text\)/],
     [3, /it is a number/],
@@ -71,7 +80,11 @@ test("who looks on is told which executions were given up", () => {
   const count = function* (x: Cell): Task<void> {
     for (let i = 0; i < 2; i++) yield* x.store((yield* x.load()) + 1);
   };
-  const scenario: Scenario<Cell> = { name: "counts", setup: cell, tasks: { a: count, b: count, c: count } };
+  const scenario: Scenario<Cell> = {
+    name: "counts",
+    setup: cell,
+    tasks: { a: count, b: count, c: count },
+  };
   const options = {
     observer: {
       ended: (_: unknown, __: boolean, isAbandoned: boolean): void => {
@@ -80,12 +93,19 @@ test("who looks on is told which executions were given up", () => {
       },
     },
   };
-  const sleep = explore(scenario, { engine: "bounded", preemptions: 2, symmetry: false, ...options });
+  const sleep = explore(scenario, {
+    engine: "bounded",
+    preemptions: 2,
+    symmetry: false,
+    ...options,
+  });
   assert.ok(sleep.blocked > 0);
   assert.deepEqual(seen, { ended: sleep.executions + sleep.blocked, abandoned: sleep.blocked });
 });
 
-/** Two tasks count under a lock, whose `lock` or `store` one of them may call without its `yield*`. */
+/**
+ * Two tasks count under a lock, whose `lock` or `store` one of them may call without its `yield*`.
+ */
 function counting(forgets: "lock" | "store" | "nothing"): Scenario<{ x: Cell; mutex: Mutex }> {
   return {
     name: "counting",

@@ -1,4 +1,7 @@
-/** @module The checker broken on purpose: each of the rules that other tools got wrong must be missed by some count. */
+/**
+ * @module The checker broken on purpose: each of the rules that other tools got wrong must be
+ * missed by some count.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,10 +13,18 @@ import { abba, mutexKept, ssbexp } from "./programs/locks.ts";
 import { fib, lastzero } from "./programs/variables.ts";
 import { handMade } from "./programs/waits.ts";
 
-/** Executions, classes, stuck and blocked ones of the optimal engine: "4/4+1b0"; or that it noticed by itself. */
+/**
+ * Executions, classes, stuck and blocked ones of the optimal engine: "4/4+1b0"; or that it noticed
+ * by itself.
+ */
 function counted(scenario: Scenario<unknown>, options: ExploreOptions): string {
   try {
-    const seen = explore(scenario, { lockdep: false, collectClasses: true, executions: 20_000, ...options });
+    const seen = explore(scenario, {
+      lockdep: false,
+      collectClasses: true,
+      executions: 20_000,
+      ...options,
+    });
     return `${seen.executions}/${seen.classes}+${seen.stuck}b${seen.blocked}`;
   } catch (error) {
     return error instanceof Error ? error.name : "thrown";
@@ -23,7 +34,10 @@ function counted(scenario: Scenario<unknown>, options: ExploreOptions): string {
 const mutations: readonly { weakness: Weakness; programs: readonly Scenario<unknown>[] }[] = [
   { weakness: "drop-blocked", programs: [abba(), mutexKept(3, false)] },
   { weakness: "drop-free", programs: [usedAfterFree(false)] },
-  { weakness: "fuse-parking", programs: [handMade(1, true, Infinity), handMade(2, true, Infinity)] },
+  {
+    weakness: "fuse-parking",
+    programs: [handMade(1, true, Infinity), handMade(2, true, Infinity)],
+  },
   { weakness: "shorten-wakeups", programs: [lastzero(5), fib(2), ssbexp(5)] },
 ];
 

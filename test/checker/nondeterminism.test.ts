@@ -1,6 +1,7 @@
 /**
- * @module A scenario that depends on more than the order of its steps is noticed, whatever it is that differs: each in at least 99
- * of 100 explorations. What is told must not depend on how long an exploration takes, so nothing here does.
+ * @module A scenario that depends on more than the order of its steps is noticed, whatever it is
+ * that differs: each in at least 99 of 100 explorations. What is told must not depend on how long
+ * an exploration takes, so nothing here does.
  */
 
 import assert from "node:assert/strict";
@@ -95,12 +96,25 @@ for (const [name, makeBody] of Object.entries(impure)) {
 }
 
 test("so are those that only sample", () => {
-  for (const engine of ["random", "pct", "pos", "bounded", "delay", "sleep", "source", "naive"] as const) {
+  for (const engine of [
+    "random",
+    "pct",
+    "pos",
+    "bounded",
+    "delay",
+    "sleep",
+    "source",
+    "naive",
+  ] as const) {
     let count = 0;
     const scenario = scenarioOf(2, function* (cells) {
       yield* at(cells, 0).store(++count);
     });
-    assert.throws(() => explore(scenario, { engine, executions: 20 }), UncontrolledNondeterminism, engine);
+    assert.throws(
+      () => explore(scenario, { engine, executions: 20 }),
+      UncontrolledNondeterminism,
+      engine,
+    );
   }
 });
 

@@ -1,6 +1,7 @@
 /**
- * @module Operations of an address space and of a device, any two of which are explored at once with every access seen
- * (every-access.ts): each that another thread's could race with must be a step.
+ * @module Operations of an address space and of a device, any two of which are explored at once
+ * with every access seen (every-access.ts): each that another thread's could race with must be a
+ * step.
  */
 
 import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
@@ -37,11 +38,13 @@ const BOTH = VM_READ | VM_WRITE;
 export const EXECUTIONS = 6;
 
 /**
- * Not here: `stats()`, whose sums over the whole page table and over all frames are those of a moment, and say so.
+ * Not here: `stats()`, whose sums over the whole page table and over all frames are those of a
+ * moment, and say so.
  *
- * Where an access is no step and may stay so. Registering a mirror asserts that the address space has users: the caller holds one, so
- * the answer is the same whatever the others do to the count. Whether a frame of the device was used lately is a hint for eviction,
- * which a kernel's thread gives without a lock.
+ * Where an access is no step and may stay so. Registering a mirror asserts that the address space
+ * has users: the caller holds one, so the answer is the same whatever the others do to the count.
+ * Whether a frame of the device was used lately is a hint for eviction, which a kernel's thread
+ * gives without a lock.
  */
 const harmless = ["src/hmm/mirror.ts:", "src/devices/software/frames.ts:"];
 
@@ -60,7 +63,8 @@ const operations: Readonly<Record<string, Operation>> = {
   serveForWriting: ({ device }) => device.serve(RIG_PAGE, 1, { write: true }),
   faultForReading: (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, false),
   faultForWriting: (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
-  dontneed: (_shared, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
+  dontneed: (_shared, { machine, mm }) =>
+    doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
   munmap: (_shared, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
   mmap: (_shared, { machine, mm }) =>
     doMmap(machine, mm, {
@@ -91,7 +95,10 @@ const operations: Readonly<Record<string, Operation>> = {
     yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
     yield* mm.mmapLock.upRead();
   },
-  /** The leaf of the page table goes with it: the only two pages of it that are mapped lie in the range. */
+  /**
+   * The leaf of the page table goes with it: the only two pages of it that are mapped lie in the
+   * range.
+   */
   munmapOfLeaf: (_shared, { machine, mm }) => doMunmap(machine, mm, 0, LEAF_WORDS * PAGE_BYTES),
   mremapOfLeaf: (_shared, { machine, mm }) =>
     doMremap(machine, mm, {
@@ -101,7 +108,8 @@ const operations: Readonly<Record<string, Operation>> = {
       mayMove: true,
       to: ADDRESS + 2 * LEAF_WORDS * PAGE_BYTES,
     }),
-  translate: (_shared, { machine, mm }) => orFault(cpuTranslate(machine, mm, RIG_PAGE, false, ADDRESS)),
+  translate: (_shared, { machine, mm }) =>
+    orFault(cpuTranslate(machine, mm, RIG_PAGE, false, ADDRESS)),
   *load(_shared, rig) {
     const cpu = new RigCpu(rig);
     yield* orFault(cpu.load(ADDRESS));
@@ -109,19 +117,26 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   store: (_shared, rig) => orFault(new RigCpu(rig).store(ADDRESS, 1)),
   add: (_shared, rig) => orFault(new RigCpu(rig).add(ADDRESS, 1)),
-  readBytes: (_shared, { machine, mm }) => orFault(transfer(machine, mm, ADDRESS, new Uint8Array(8), false)),
-  writeBytes: (_shared, { machine, mm }) => orFault(transfer(machine, mm, ADDRESS, new Uint8Array(8), true)),
+  readBytes: (_shared, { machine, mm }) =>
+    orFault(transfer(machine, mm, ADDRESS, new Uint8Array(8), false)),
+  writeBytes: (_shared, { machine, mm }) =>
+    orFault(transfer(machine, mm, ADDRESS, new Uint8Array(8), true)),
   *readView(_shared, { machine, mm }) {
     const hold = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
     if (hold > 0) yield* viewClose(machine, hold);
   },
   maps: (_shared, { machine, mm }) => readMaps(machine, mm),
   pagemap: (_shared, { machine, mm }) => readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 2),
-  kernelLoad: ({ world }, rig) => inKernel(world, rig, (cache) => drop(callInSteps(cache.u32, "load", ADDRESS))),
-  kernelStore: ({ world }, rig) => inKernel(world, rig, (cache) => callInSteps(cache.u32, "store", ADDRESS, 1)),
-  deviceRead: ({ world }, rig) => withService(world, rig, (service) => COMMANDS.read.run(service, request())),
-  deviceWrite: ({ world }, rig) => withService(world, rig, (service) => COMMANDS.write.run(service, request())),
-  deviceSnapshot: ({ world }, rig) => withService(world, rig, (service) => COMMANDS.snapshot.run(service, request())),
+  kernelLoad: ({ world }, rig) =>
+    inKernel(world, rig, (cache) => drop(callInSteps(cache.u32, "load", ADDRESS))),
+  kernelStore: ({ world }, rig) =>
+    inKernel(world, rig, (cache) => callInSteps(cache.u32, "store", ADDRESS, 1)),
+  deviceRead: ({ world }, rig) =>
+    withService(world, rig, (service) => COMMANDS.read.run(service, request())),
+  deviceWrite: ({ world }, rig) =>
+    withService(world, rig, (service) => COMMANDS.write.run(service, request())),
+  deviceSnapshot: ({ world }, rig) =>
+    withService(world, rig, (service) => COMMANDS.snapshot.run(service, request())),
   *mirror({ others }, _rig, number) {
     const other = others[number];
     if ((yield* other.register()) === 0) yield* other.unregister();
@@ -176,9 +191,13 @@ const situations = [
   [0, true],
 ] as const;
 
-/** What two operations hide, in the chosen situation of the pages (absent, present, shared) or in all. */
+/**
+ * What two operations hide, in the chosen situation of the pages (absent, present, shared) or in
+ * all.
+ */
 export function hiddenIn(first: string, second: string, situation?: number): string[] {
-  const chosen = situation === undefined ? situations : [situations[situation % situations.length]!];
+  const chosen =
+    situation === undefined ? situations : [situations[situation % situations.length]!];
   const hidden = new Set<string>();
   for (const [present, shared] of chosen) {
     const scenario = scenarioOf([first, second], present, shared);

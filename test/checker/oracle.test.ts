@@ -1,7 +1,8 @@
 /**
- * @module The checker held to an oracle that shares none of its code (test/checker/oracle): on small random programs, every engine finds the
- * outcomes, the deadlocks, the data races and the classes that there are, and those within each bound. main.ts is the long
- * form; ORACLE_SEED chooses other programs.
+ * @module The checker held to an oracle that shares none of its code (test/checker/oracle): on
+ * small random programs, every engine finds the outcomes, the deadlocks, the data races and the
+ * classes that there are, and those within each bound. main.ts is the long form; ORACLE_SEED
+ * chooses other programs.
  */
 
 import assert from "node:assert/strict";
@@ -56,7 +57,12 @@ const store: Op = { op: "store", word: 0, value: 1 };
 const load: Op = { op: "load", word: 0, inside: [] };
 const plain = (writes: boolean): Op => ({ op: "plain", word: 0, writes });
 const waitEvent = (value: number): Op => ({ op: "waitEvent", word: 0, value, timed: false });
-const locked = (mutex: number, ...inside: readonly Op[]): Op => ({ op: "lock", mutex, keeps: false, inside });
+const locked = (mutex: number, ...inside: readonly Op[]): Op => ({
+  op: "lock",
+  mutex,
+  keeps: false,
+  inside,
+});
 
 test("the oracle itself, on programs whose answers are known", () => {
   const counts = (program: Program): readonly unknown[] => {
@@ -68,7 +74,10 @@ test("the oracle itself, on programs whose answers are known", () => {
   assert.deepEqual(counts(of([store], [load])), [2, 0, 2, 0]);
   assert.deepEqual(counts(of([locked(0, locked(1))], [locked(1, locked(0))])), [2, 0, 3, 1]);
   assert.deepEqual(counts(of([plain(true)], [plain(false)])), [1, 1, 1, 0]);
-  assert.deepEqual(counts(of([locked(0, plain(true))], [locked(0, plain(true))])).slice(1), [0, 2, 0]);
+  assert.deepEqual(
+    counts(of([locked(0, plain(true))], [locked(0, plain(true))])).slice(1),
+    [0, 2, 0],
+  );
   const { classes } = answer(of([load, store], [load, store]), 1e5);
   assert.deepEqual([classes?.preemptions.toSorted(), classes?.count], [[0, 0, 1, 1], 4]);
 });
@@ -89,11 +98,17 @@ test("a wait that ends by itself before two others, one that uses the budget up 
 
 test("the programs have everything that there is, and are not all alike", () => {
   const programs = Array.from({ length: PROGRAMS }, (_, i) => generate(SEED + i));
-  const kinds = new Set(programs.flatMap(({ tasks }) => tasks.flatMap((ops) => flatten(ops).map(({ op }) => op))));
+  const kinds = new Set(
+    programs.flatMap(({ tasks }) => tasks.flatMap((ops) => flatten(ops).map(({ op }) => op))),
+  );
   assert.equal(kinds.size, 21);
   assert.deepEqual(new Set(programs.map(({ tasks }) => tasks.length)), new Set([2, 3, 4]));
   for (const has of ["names", "spurious", "deaths", "wakeAny"] as const) {
-    assert.ok(programs.some((program) => Boolean(program[has])) && programs.some((program) => !program[has]), has);
+    assert.ok(
+      programs.some((program) => Boolean(program[has])) &&
+        programs.some((program) => !program[has]),
+      has,
+    );
   }
   assert.equal(new Set(programs.map((program) => JSON.stringify(program))).size, PROGRAMS);
 });

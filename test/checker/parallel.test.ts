@@ -1,4 +1,7 @@
-/** @module Explorations with several threads: the same classes as with one, none twice and none in vain, and no hang when a thread fails. */
+/**
+ * @module Explorations with several threads: the same classes as with one, none twice and none in
+ * vain, and no hang when a thread fails.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +16,11 @@ import { parallelPrograms } from "./parallel-programs.ts";
 
 const module = new URL("./parallel-programs.js", import.meta.url);
 
-function inParallel(scenario: string, jobs: number, options: ParallelOptions = {}): Promise<Exploration> {
+function inParallel(
+  scenario: string,
+  jobs: number,
+  options: ParallelOptions = {},
+): Promise<Exploration> {
   return exploreInParallel({ module, scenario, jobs, options });
 }
 
@@ -33,7 +40,10 @@ for (const program of parallelPrograms.filter(({ name }) => !special.has(name)))
       [seen.classes, seen.executions, seen.blocked, seen.stuck, seen.complete, seen.end],
       [whole.classes, whole.executions, 0, whole.stuck, true, "covered"],
     );
-    assert.deepEqual(seen.findings.map(findingIdentity), whole.findings.map(findingIdentity).toSorted());
+    assert.deepEqual(
+      seen.findings.map(findingIdentity),
+      whole.findings.map(findingIdentity).toSorted(),
+    );
     for (const finding of seen.findings) {
       const again = replay(program, finding.token).map(findingIdentity);
       assert.ok(again.includes(findingIdentity(finding)), finding.token);
@@ -65,7 +75,14 @@ test("stopped by its signal, and gone on with", async () => {
   const controller = new AbortController();
   const onProgress = (): void => controller.abort();
   const options: ParallelOptions = { resumable: true };
-  const request = { module, scenario: "fib(5)", jobs: 2, options, onProgress, signal: controller.signal };
+  const request = {
+    module,
+    scenario: "fib(5)",
+    jobs: 2,
+    options,
+    onProgress,
+    signal: controller.signal,
+  };
   const stopped = await exploreInParallel(request);
   assert.equal(stopped.end, "cancelled");
   assert.ok(stopped.checkpoint !== undefined && stopped.executions < 218_243);
@@ -76,7 +93,12 @@ test("stopped by its signal, and gone on with", async () => {
 });
 
 test("stopped before it began", async () => {
-  const seen = await exploreInParallel({ module, scenario: "fib(5)", jobs: 2, signal: AbortSignal.abort() });
+  const seen = await exploreInParallel({
+    module,
+    scenario: "fib(5)",
+    jobs: 2,
+    signal: AbortSignal.abort(),
+  });
   assert.deepEqual([seen.end, seen.complete], ["cancelled", false]);
 });
 
@@ -87,14 +109,23 @@ test("it says how far it is, over all threads", async () => {
     seen.push(so);
     if (so.executions > 0) controller.abort();
   };
-  await exploreInParallel({ module, scenario: "fib(5)", jobs: 2, onProgress, signal: controller.signal });
+  await exploreInParallel({
+    module,
+    scenario: "fib(5)",
+    jobs: 2,
+    onProgress,
+    signal: controller.signal,
+  });
   const last = seen.at(-1);
   assert.ok(last !== undefined && last.executions > 0 && last.executionsPerSecond > 0);
 });
 
 test("a thread that ends is an error that says so", async () => {
   await assert.rejects(inParallel("exits", 2), (error) => {
-    return error instanceof ExplorerCrash && /"exits": thread \d failed: it has ended/.test(error.message);
+    return (
+      error instanceof ExplorerCrash &&
+      /"exits": thread \d failed: it has ended/.test(error.message)
+    );
   });
 });
 

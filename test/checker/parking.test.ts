@@ -1,6 +1,7 @@
 /**
- * @module Tasks that sleep, with more than one wake, time-outs, wakes that change nobody's condition, and words that are parked on
- * without a queue: whoever leaves out equivalent executions finds the classes that all interleavings have.
+ * @module Tasks that sleep, with more than one wake, time-outs, wakes that change nobody's
+ * condition, and words that are parked on without a queue: whoever leaves out equivalent executions
+ * finds the classes that all interleavings have.
  */
 
 import assert from "node:assert/strict";
@@ -48,7 +49,10 @@ const setsLate: Body<Shared> = function* ({ queue, flag }) {
   yield* queue.wakeAll();
 };
 
-/** An event count: whoever waits takes a ticket, looks, and parks on the ticket. `isBroken`: it takes the ticket too late. */
+/**
+ * An event count: whoever waits takes a ticket, looks, and parks on the ticket. `isBroken`: it
+ * takes the ticket too late.
+ */
 function waitsOnEvents(isBroken: boolean): Body<Shared> {
   return function* ({ flag, word }) {
     for (;;) {
@@ -103,7 +107,11 @@ const programs: readonly Scenario<unknown>[] = [
   program("wakeAll twice | waits for ever", start, [wakesTwice, never]),
   program("wakeOne twice | waits for ever", start, [wakesOneTwice, never]),
   program("wakeAll twice | waits with a time-out", start, [wakesTwice, waitsFor(10)]),
-  program("wakeOne | two wait", start, [({ queue }): Task<void> => queue.wakeOne(), waitsFor(10), never]),
+  program("wakeOne | two wait", start, [
+    ({ queue }): Task<void> => queue.wakeOne(),
+    waitsFor(10),
+    never,
+  ]),
   program("wakes, sets, wakes | waits", start, [setsLate, waitsFor(Infinity)]),
   program("wakes, sets, wakes | wakes once | waits", start, [
     setsLate,
@@ -111,17 +119,32 @@ const programs: readonly Scenario<unknown>[] = [
     waitsFor(Infinity),
   ]),
   program("event count", start, [happens, waitsOnEvents(false)]),
-  program("event count, two wait", start, [happensAtOnce, waitsOnEvents(false), waitsOnEvents(false)]),
+  program("event count, two wait", start, [
+    happensAtOnce,
+    waitsOnEvents(false),
+    waitsOnEvents(false),
+  ]),
   program("event count, late ticket", start, [happens, waitsOnEvents(true)]),
   program("event count in one step", start, [happensAtOnce, waitsOnEvents(false)]),
-  program("futex", start, [wakesOnly("wakeOne", 2), parksOnce(Infinity, false), parksOnce(Infinity, true)]),
-  program("futex with a time-out", start, [wakesOnly("wakeOne", 1), parksOnce(5, true), parksOnce(5, false)]),
+  program("futex", start, [
+    wakesOnly("wakeOne", 2),
+    parksOnce(Infinity, false),
+    parksOnce(Infinity, true),
+  ]),
+  program("futex with a time-out", start, [
+    wakesOnly("wakeOne", 1),
+    parksOnce(5, true),
+    parksOnce(5, false),
+  ]),
   program("futex, changed and woken", start, [
     (shared): Task<void> => notify(shared, "wakeOne"),
     parksOnce(5, true),
     parksOnce(Infinity, false),
   ]),
-  program("futex, only changed", start, [({ word }): Task<number> => word.fetchAdd(1), parksOnce(Infinity, true)]),
+  program("futex, only changed", start, [
+    ({ word }): Task<number> => word.fetchAdd(1),
+    parksOnce(Infinity, true),
+  ]),
   program("parks at once", start, [
     function* ({ word }): Task<void> {
       yield describe("park", word.memory, word.at, 1, "futex", 0);
@@ -144,19 +167,33 @@ for (const scenario of programs) {
   test(`${scenario.name}: all interleavings, and what each engine finds`, () => {
     for (const free of liberties) {
       const options = { lockdep: false, collectClasses: true, ...free };
-      const every = explore(scenario, { engine: "naive", executions: NAIVE_EXECUTIONS, ...options });
+      const every = explore(scenario, {
+        engine: "naive",
+        executions: NAIVE_EXECUTIONS,
+        ...options,
+      });
       const all = every.complete
         ? every
         : explore(scenario, { engine: "sleep", executions: SLEEP_EXECUTIONS, ...options });
-      if (free.spuriousWakes === "each" && !all.complete) continue; // too many ways to wake in a loop
+      // Too many ways to wake in a loop.
+      if (free.spuriousWakes === "each" && !all.complete) continue;
       assert.ok(all.complete && all.classes > 1);
       const says = `${JSON.stringify(free)}: ${all.classes} classes`;
       const kinds = new Set(all.findings.map(({ kind }) => kind));
       for (const engine of ["sleep", "source", "optimal", "bounded", "delay"] as const) {
-        const seen = explore(scenario, { engine, preemptions: Infinity, delays: Infinity, ...options });
+        const seen = explore(scenario, {
+          engine,
+          preemptions: Infinity,
+          delays: Infinity,
+          ...options,
+        });
         assert.deepEqual(seen.keys, all.keys, `${engine}, ${says}`);
         assert.equal(seen.stuckClasses, all.stuckClasses, `${engine}, ${says}`);
-        assert.deepEqual(new Set(seen.findings.map(({ kind }) => kind)), kinds, `${engine}, ${says}`);
+        assert.deepEqual(
+          new Set(seen.findings.map(({ kind }) => kind)),
+          kinds,
+          `${engine}, ${says}`,
+        );
         if (engine !== "optimal") continue;
         assert.equal(seen.executions, all.classes, `no class twice, ${says}`);
         assert.equal(seen.blocked, 0, `none given up, ${says}`);
@@ -177,7 +214,9 @@ test("the figures of the smallest program", () => {
 
 test("an event count whose ticket comes too late loses its wake, and one that takes it first does not", () => {
   const kinds = (isBroken: boolean): string[] =>
-    explore(program("events", start, [happensAtOnce, waitsOnEvents(isBroken)])).findings.map(({ kind }) => kind);
+    explore(program("events", start, [happensAtOnce, waitsOnEvents(isBroken)])).findings.map(
+      ({ kind }) => kind,
+    );
   assert.deepEqual(kinds(true), ["lost-wakeup"]);
   assert.deepEqual(kinds(false), []);
 });
@@ -242,13 +281,19 @@ function sharesUnseen(isNoted: boolean): Scenario<unknown> {
 test("a plan that fails although the tasks repeat themselves is a fault, which says so and gives a token", () => {
   assert.throws(
     () => explore(sharesUnseen(false)),
-    (error) => error instanceof EngineFault && error.token.startsWith("h1-") && /please report it/.test(error.message),
+    (error) =>
+      error instanceof EngineFault &&
+      error.token.startsWith("h1-") &&
+      /please report it/.test(error.message),
   );
 });
 
 test("and where the tasks have a data race, that is told, and that not everything was seen", () => {
   const { findings, complete, end } = explore(sharesUnseen(true));
-  assert.deepEqual([findings.map(({ kind }) => kind), complete, end], [["data-race"], false, "racy"]);
+  assert.deepEqual(
+    [findings.map(({ kind }) => kind), complete, end],
+    [["data-race"], false, "racy"],
+  );
 });
 
 test("but it is nondeterminism where the tasks do not repeat themselves", () => {
@@ -264,5 +309,8 @@ test("but it is nondeterminism where the tasks do not repeat themselves", () => 
     yield* flag.store(1);
     yield* other.store(2);
   };
-  assert.throws(() => explore(program("chance", start, [chance, sets])), UncontrolledNondeterminism);
+  assert.throws(
+    () => explore(program("chance", start, [chance, sets])),
+    UncontrolledNondeterminism,
+  );
 });

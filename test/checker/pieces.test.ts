@@ -1,4 +1,7 @@
-/** @module What scenarios are made of: Places hands out every primitive, a heap's objects are used by their words. */
+/**
+ * @module What scenarios are made of: Places hands out every primitive, a heap's objects are used
+ * by their words.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -42,7 +45,16 @@ function all(memory: SharedMemory): All {
   };
 }
 
-function* publishes({ spinlock, rwsem, srcu, count, sequence, queue, completion, data }: All): Task<void> {
+function* publishes({
+  spinlock,
+  rwsem,
+  srcu,
+  count,
+  sequence,
+  queue,
+  completion,
+  data,
+}: All): Task<void> {
   yield* rwsem.downWrite();
   yield* spinlock.lock();
   yield* sequence.writeBegin();
@@ -77,7 +89,8 @@ test("Places hands out every primitive, ready for use and by its name", () => {
   const labels = new Set<string>();
   const seen = explore(scenario, {
     observer: {
-      ended: ({ trace }) => trace.waits.slice(0, trace.length).forEach(({ label }) => labels.add(label)),
+      ended: ({ trace }) =>
+        trace.waits.slice(0, trace.length).forEach(({ label }) => labels.add(label)),
     },
   });
   assert.ok(seen.complete);
@@ -103,7 +116,9 @@ test("who takes more words than there are is told how many there are", () => {
   assert.deepEqual(explore(scenario(5)).findings, []);
 });
 
-/** A list of one node with a count, a lock and a value; whoever drops the last reference frees it. */
+/**
+ * A list of one node with a count, a lock and a value; whoever drops the last reference frees it.
+ */
 function node(isCareful: boolean): Scenario<unknown> {
   interface Shared {
     readonly head: Cell;

@@ -1,4 +1,7 @@
-/** @module The shipped primitives under the checker: what their rules forbid is found, what they promise holds in every class. */
+/**
+ * @module The shipped primitives under the checker: what their rules forbid is found, what they
+ * promise holds in every class.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -33,7 +36,9 @@ function kindsOf({ findings }: Exploration): string[] {
 
 const ARENA_WORDS = 8;
 
-/** An updater takes an object out and frees it; readers use what they find inside a read section. */
+/**
+ * An updater takes an object out and frees it; readers use what they find inside a read section.
+ */
 function graceful(readers: number, waits: boolean): Scenario<unknown> {
   const start = (places: Places): { srcu: Srcu; pointer: Cell; objects: Objects } => {
     const pointer = places.cell("pointer");
@@ -64,7 +69,8 @@ test("SRCU: what a reader found stays until its section ends, if the updater wai
 });
 
 function nestedReaders(nested: boolean): Scenario<unknown> {
-  const start = (places: Places): RwSem => new RwSem(places.cell("x").memory, places.take(RwSem.WORDS));
+  const start = (places: Places): RwSem =>
+    new RwSem(places.cell("x").memory, places.take(RwSem.WORDS));
   const reader: Body<RwSem> = function* (sem): Task<void> {
     yield* sem.downRead();
     if (nested) {
@@ -87,7 +93,8 @@ test("rwsem: a reader that enters twice deadlocks with a writer that queues in b
 });
 
 test("rwsem: readers commute, so any number of them alone is one class", () => {
-  const start = (places: Places): RwSem => new RwSem(places.cell("x").memory, places.take(RwSem.WORDS));
+  const start = (places: Places): RwSem =>
+    new RwSem(places.cell("x").memory, places.take(RwSem.WORDS));
   const reader: Body<RwSem> = function* (sem): Task<void> {
     yield* sem.downRead();
     yield* sem.upRead();
@@ -112,20 +119,24 @@ test("rwsem: what a writer writes no reader sees half", () => {
     yield* sem.upRead();
   };
   assert.deepEqual(kindsOf(agreed(program("locked", start, [writer(true), reader, reader]))), []);
-  assert.deepEqual(kindsOf(agreed(program("unlocked", start, [writer(false), reader]), { lockdep: false })), [
-    "assertion",
-  ]);
+  assert.deepEqual(
+    kindsOf(agreed(program("unlocked", start, [writer(false), reader]), { lockdep: false })),
+    ["assertion"],
+  );
 });
 
 test("completion: one complete lets one waiter go, a timeout explores both ends, two waiters are one too many", () => {
-  const start = (places: Places): Completion => new Completion(places.cell("x").memory, places.take(1));
+  const start = (places: Places): Completion =>
+    new Completion(places.cell("x").memory, places.take(1));
   const completer: Body<Completion> = (done) => done.complete();
   const waiter =
     (timeoutMs: number): Body<Completion> =>
     (done) =>
       done.wait(timeoutMs);
   assert.equal(agreed(program("one", start, [completer, waiter(Infinity)])).stuck, 0);
-  assert.ok(agreed(program("two", start, [completer, waiter(Infinity), waiter(Infinity)])).stuck > 0);
+  assert.ok(
+    agreed(program("two", start, [completer, waiter(Infinity), waiter(Infinity)])).stuck > 0,
+  );
   const timed = agreed(program("timed", start, [completer, waiter(5)]));
   assert.equal(timed.classes, 2);
   assert.deepEqual(kindsOf(timed), []);
@@ -147,6 +158,9 @@ test("a count that was set up by plain stores, in memory allocated by a task, is
     const at = yield* pointer.waitWhile(0);
     assert.ok(yield* new RefCount(pointer.memory, at + 1).getNotZero());
   };
-  const scenario: Scenario<unknown> = { ...program("plain count", start, [maker, user]), mayRemain: ["object"] };
+  const scenario: Scenario<unknown> = {
+    ...program("plain count", start, [maker, user]),
+    mayRemain: ["object"],
+  };
   assert.deepEqual(kindsOf(agreed(scenario)), []);
 });

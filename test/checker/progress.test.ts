@@ -59,7 +59,10 @@ for (const [program, engine] of counted) {
     for (const { executions, blocked, estimate } of seen.slice(Math.ceil(total / 10))) {
       assert.ok(estimate !== undefined && estimate.fraction > 0 && estimate.fraction <= 1);
       const ratio = estimate.executions / total;
-      assert.ok(ratio > 1 / FACTOR && ratio < FACTOR, `${ratio} after ${executions + blocked} of ${total}`);
+      assert.ok(
+        ratio > 1 / FACTOR && ratio < FACTOR,
+        `${ratio} after ${executions + blocked} of ${total}`,
+      );
     }
   });
 }
@@ -77,12 +80,21 @@ test("a sampling engine has no estimate", () => {
 test("what was covered, in words", () => {
   const inc = variables.inc(3);
   assert.equal(coverageText(explore(inc)), "complete");
-  assert.equal(coverageText(explore(inc, { engine: "bounded", preemptions: 1 })), "complete to 1 preemption");
+  assert.equal(
+    coverageText(explore(inc, { engine: "bounded", preemptions: 1 })),
+    "complete to 1 preemption",
+  );
   assert.equal(coverageText(explore(inc, { engine: "bounded", preemptions: 9 })), "complete");
   assert.equal(coverageText(explore(inc, { engine: "delay", delays: 0 })), "complete to 0 delays");
-  assert.equal(coverageText(explore(inc, { engine: "pos", executions: 1000 })), "sampled: 1,000 executions");
+  assert.equal(
+    coverageText(explore(inc, { engine: "pos", executions: 1000 })),
+    "sampled: 1,000 executions",
+  );
   assert.equal(coverageText(explore(inc, { executions: 7 })), "stopped after 7 executions");
-  assert.equal(coverageText(explore(locks.abba(), { stopAtFinding: true })), "stopped after 1 execution");
+  assert.equal(
+    coverageText(explore(locks.abba(), { stopAtFinding: true })),
+    "stopped after 1 execution",
+  );
 });
 
 test("the progress line", () => {
@@ -95,7 +107,10 @@ test("the progress line", () => {
     executionsPerSecond: 6000.4,
     estimate: { executions: 30_345, fraction: 0.4068 },
   };
-  assert.equal(progressText(so), "12,345 classes, 6,000 executions/s, 0 blocked, 1 finding, about 40 % done, 3 s left");
+  assert.equal(
+    progressText(so),
+    "12,345 classes, 6,000 executions/s, 0 blocked, 1 finding, about 40 % done, 3 s left",
+  );
   assert.equal(
     progressText({ ...so, classes: 1, findings: 0, estimate: undefined }),
     "1 class, 6,000 executions/s, 0 blocked",

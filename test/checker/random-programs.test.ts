@@ -1,7 +1,7 @@
 /**
- * @module Engines against each other on programs drawn from a seed: over locks, semaphores, try-locks, conditions, wait
- * queues, completions, reference counts and SRCU, with timeouts, spurious wakes and deaths. CHECKER_SEED chooses the first
- * seed, CHECKER_PROGRAMS how many.
+ * @module Engines against each other on programs drawn from a seed: over locks, semaphores,
+ * try-locks, conditions, wait queues, completions, reference counts and SRCU, with timeouts,
+ * spurious wakes and deaths. CHECKER_SEED chooses the first seed, CHECKER_PROGRAMS how many.
  */
 
 import assert from "node:assert/strict";
@@ -16,8 +16,8 @@ const ORACLE_EXECUTIONS = 3000;
 const NAIVE_EXECUTIONS = 3000;
 
 /**
- * Every fifth seed has one spurious wake, every seventh one timeout only, in every third a wake of one chooses, in every
- * fourth a thread may die, or two.
+ * Every fifth seed has one spurious wake, every seventh one timeout only, in every third a wake of
+ * one chooses, in every fourth a thread may die, or two.
  */
 function optionsOf(seed: number): ExploreOptions {
   return {
@@ -41,7 +41,11 @@ test(`all engines find the same classes in ${programs} random programs`, (contex
     const oracle = explore(program, { ...options, engine: "sleep", executions: ORACLE_EXECUTIONS });
     if (!oracle.complete) continue;
     compared++;
-    assert.equal(oracle.executions, oracle.classes, `${says}: sleep sets alone find no class twice`);
+    assert.equal(
+      oracle.executions,
+      oracle.classes,
+      `${says}: sleep sets alone find no class twice`,
+    );
     const optimal = explore(program, { ...options, executions: ORACLE_EXECUTIONS });
     assert.deepEqual(optimal.keys, oracle.keys, `${says}: optimal`);
     assert.equal(optimal.executions, oracle.executions, `${says}: optimal, executions`);

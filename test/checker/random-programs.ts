@@ -1,4 +1,7 @@
-/** @module Small programs drawn from a seed, over everything that blocks: for comparing engines with each other. */
+/**
+ * @module Small programs drawn from a seed, over everything that blocks: for comparing engines with
+ * each other.
+ */
 
 import { Cell } from "../../src/checker/pieces/program.ts";
 import type { Condition, Places } from "../../src/checker/pieces/program.ts";
@@ -7,7 +10,12 @@ import type { Scenario } from "../../src/checker/scenario.ts";
 import { Completion } from "../../src/sync/completion.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../../src/sync/resources.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../src/sync/resources.ts";
 import { RefCount } from "../../src/sync/refcount.ts";
 import { RwSem } from "../../src/sync/rwsem.ts";
 import { Srcu } from "../../src/sync/srcu.ts";
@@ -150,7 +158,10 @@ registerReleaser(OWNED, function* (memory, at) {
   yield* mutex.unlock();
 });
 
-/** Owns something for a while, which a reaper gives back if the owner dies; or looks at how many were given back. */
+/**
+ * Owns something for a while, which a reaper gives back if the owner dies; or looks at how many
+ * were given back.
+ */
 const owning: Maker = (random, inner) => {
   const looks = random.below(3) === 0;
   const inside = inner();
@@ -167,7 +178,9 @@ const owning: Maker = (random, inner) => {
   };
 };
 
-/** Of two references: more may be given back than there are, which is an error that ends the task. */
+/**
+ * Of two references: more may be given back than there are, which is an error that ends the task.
+ */
 const counting: Maker = (random) => {
   const kind = random.below(4);
   return function* ({ count, cells }) {
@@ -202,9 +215,15 @@ function drawAction(random: RandomNumbers, depth: number, allowed: readonly Make
 export function randomProgram(seed: number): Scenario<unknown> {
   const random = new RandomNumbers(seed);
   const tasks = 2 + random.below(3);
-  const allowed = [access, makers[random.below(makers.length)]!, makers[random.below(makers.length)]!];
+  const allowed = [
+    access,
+    makers[random.below(makers.length)]!,
+    makers[random.below(makers.length)]!,
+  ];
   const bodies = Array.from({ length: tasks }, () => {
-    const actions = Array.from({ length: 1 + random.below(tasks === 2 ? 3 : 2) }, () => drawAction(random, 0, allowed));
+    const actions = Array.from({ length: 1 + random.below(tasks === 2 ? 3 : 2) }, () =>
+      drawAction(random, 0, allowed),
+    );
     return function* (shared: Shared): Task<void> {
       for (const action of actions) yield* action(shared);
     };

@@ -17,8 +17,10 @@ function serveAgainstUnmap(options: { readonly asks: boolean }): AnyScenario {
     rig: { pages: 1 },
     setup: (rig) => RigDevice.registered(rig),
     tasks: {
-      device: (device) => device.serve(RIG_PAGE, 1, options.asks ? {} : { isValid: () => DONE_TRUE }),
-      cpu: (_device, { machine, mm }) => doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED),
+      device: (device) =>
+        device.serve(RIG_PAGE, 1, options.asks ? {} : { isValid: () => DONE_TRUE }),
+      cpu: (_device, { machine, mm }) =>
+        doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED),
     },
     check: (device) => device.requireCoherent(),
   });
@@ -69,7 +71,10 @@ test("two tasks that count one frame depend on each other", () => {
     name: "rig/frame",
     rig: { pages: 1 },
     setup: (rig) => ptePfn(rig.entryOf(RIG_PAGE)),
-    tasks: { a: (pfn, { machine }) => machine.ram.pageGet(pfn), b: (pfn, { machine }) => machine.ram.pageGet(pfn) },
+    tasks: {
+      a: (pfn, { machine }) => machine.ram.pageGet(pfn),
+      b: (pfn, { machine }) => machine.ram.pageGet(pfn),
+    },
   });
   assert.equal(explore(scenario).classes, 2);
 });

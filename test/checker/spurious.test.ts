@@ -1,6 +1,7 @@
 /**
- * @module Wakes for no reason, as the runners have them: by default each wait may end so once. Code that stands it is complete; code that does
- * not is found. A wait on a queue goes straight back, and costs nothing; that it does is seen.
+ * @module Wakes for no reason, as the runners have them: by default each wait may end so once. Code
+ * that stands it is complete; code that does not is found. A wait on a queue goes straight back,
+ * and costs nothing; that it does is seen.
  */
 
 import assert from "node:assert/strict";
@@ -61,7 +62,9 @@ function waiting(...bodies: Body<Shared>[]): Scenario<unknown> {
 }
 
 const kindsOf = (scenario: Scenario<unknown>, spuriousWakes?: number): string[] =>
-  explore(scenario, spuriousWakes === undefined ? {} : { spuriousWakes }).findings.map(({ kind }) => kind);
+  explore(scenario, spuriousWakes === undefined ? {} : { spuriousWakes }).findings.map(
+    ({ kind }) => kind,
+  );
 
 test("if (!flag) wait() is found by default; in a loop it is sound", () => {
   assert.deepEqual(kindsOf(waiting(sets, waits(false))), ["assertion"]);
@@ -86,7 +89,8 @@ test("each wait has one, and a loop of waits that nobody ends comes to rest", ()
     ...program("twice", start, [once, changes]),
     check: (shared) => void seen.add((shared as Shared).flag.peek()),
   };
-  // The first wait ends for no reason, or is ended; only in the latter case the second one may end for no reason, too.
+  // The first wait ends for no reason, or is ended; only in the latter case the second one may end
+  // for no reason, too.
   const { complete, stuck, classes } = explore(scenario);
   assert.ok(complete && stuck > 0 && classes > stuck);
   assert.deepEqual(Array.from(seen), [1]);
@@ -109,7 +113,8 @@ test("a wait on a queue costs nothing", () => {
   const withOne = explore(scenario, { spuriousWakes: 1 });
   assert.equal(byDefault.executions, without.executions);
   assert.ok(withOne.executions > 2 * without.executions);
-  for (const seen of [byDefault, without, withOne]) assert.ok(seen.complete && seen.findings.length === 0);
+  for (const seen of [byDefault, without, withOne])
+    assert.ok(seen.complete && seen.findings.length === 0);
 });
 
 test("a wait on a queue that does not go back is seen, and what comes of it is found", () => {
@@ -150,9 +155,11 @@ test("a lost wake-up is told although the sleeper may wake for no reason, and it
 
 test("the two searches are one exploration", () => {
   const scenario = waiting(sets, waits(true));
-  const [none, each, both] = [{ spuriousWakes: 0 }, { spuriousWakes: "each" } as const, {}].map((options) => {
-    return explore(scenario, { ...options, collectClasses: true });
-  });
+  const [none, each, both] = [{ spuriousWakes: 0 }, { spuriousWakes: "each" } as const, {}].map(
+    (options) => {
+      return explore(scenario, { ...options, collectClasses: true });
+    },
+  );
   assert.ok(none !== undefined && each !== undefined && both !== undefined);
   assert.equal(both.executions, none.executions + each.executions);
   assert.deepEqual(both.keys, new Set([...(none.keys ?? []), ...(each.keys ?? [])]));

@@ -1,6 +1,7 @@
 /**
- * @module Where it is the state that decides whether two steps depend on each other, or whether a wait can end by itself: the
- * optimal engine finds what the sleep-set oracle finds, and plans nothing that cannot be done.
+ * @module Where it is the state that decides whether two steps depend on each other, or whether a
+ * wait can end by itself: the optimal engine finds what the sleep-set oracle finds, and plans
+ * nothing that cannot be done.
  */
 
 import assert from "node:assert/strict";
@@ -53,7 +54,8 @@ const completesItself: Body<Shared> = function* ({ completion }): Task<void> {
 };
 
 test("the one timeout there is is not planned for a wait that can go on", () => {
-  for (const timeouts of [1, 2]) agrees(program("own completion", start, [waits, completesItself]), { timeouts });
+  for (const timeouts of [1, 2])
+    agrees(program("own completion", start, [waits, completesItself]), { timeouts });
 });
 
 test("nor for one that somebody else has ended", () => {

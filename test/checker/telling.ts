@@ -1,4 +1,6 @@
-/** @module From a scenario to what a person reads: explored, minimised, recorded, compared, drawn. */
+/**
+ * @module From a scenario to what a person reads: explored, minimised, recorded, compared, drawn.
+ */
 
 import assert from "node:assert/strict";
 import { explore } from "../../src/checker/explore.ts";

@@ -1,4 +1,7 @@
-/** @module What a person gets to read of a finding: the text of a few small programs, letter by letter, and what may vary. */
+/**
+ * @module What a person gets to read of a finding: the text of a few small programs, letter by
+ * letter, and what may vary.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,11 +12,27 @@ import { findingIdentity } from "../../src/checker/findings/finding.ts";
 import { replay } from "../../src/checker/replay/minimise.ts";
 import { recordRun } from "../../src/checker/replay/record-run.ts";
 import { renderTimeline } from "../../src/checker/telling/timeline.ts";
-import { dataRace, deadlock, endless, lockOrder, lostUpdate, lostWakeup, usedAfterFree } from "./programs/told.ts";
+import {
+  dataRace,
+  deadlock,
+  endless,
+  lockOrder,
+  lostUpdate,
+  lostWakeup,
+  usedAfterFree,
+} from "./programs/told.ts";
 import { tell } from "./telling.ts";
 import { texts } from "./told-texts.ts";
 
-for (const scenario of [dataRace, deadlock, endless, lockOrder, lostUpdate, lostWakeup, usedAfterFree]) {
+for (const scenario of [
+  dataRace,
+  deadlock,
+  endless,
+  lockOrder,
+  lostUpdate,
+  lostWakeup,
+  usedAfterFree,
+]) {
   const { name } = scenario;
   test(`${name}: its text`, () => {
     assert.equal(tell(scenario).text, texts[name]);
@@ -41,8 +60,14 @@ for (const scenario of [dataRace, deadlock, endless, lockOrder, lostUpdate, lost
 
   test(`${name}: its recording is data`, () => {
     const { recording } = tell(scenario);
-    assert.deepEqual(JSON.parse(JSON.stringify(recording)), JSON.parse(JSON.stringify(structuredClone(recording))));
-    assert.equal(recording.steps.length, recording.finding === undefined ? 0 : tell(scenario).finding.steps);
+    assert.deepEqual(
+      JSON.parse(JSON.stringify(recording)),
+      JSON.parse(JSON.stringify(structuredClone(recording))),
+    );
+    assert.equal(
+      recording.steps.length,
+      recording.finding === undefined ? 0 : tell(scenario).finding.steps,
+    );
   });
 
   test(`${name}: no line is longer than the width, and colours change nothing else`, () => {
@@ -50,7 +75,9 @@ for (const scenario of [dataRace, deadlock, endless, lockOrder, lostUpdate, lost
     for (const width of [60, 80, 120]) {
       const options = passing === undefined ? { width } : { width, passing };
       const plain = renderTimeline(recording, options);
-      const tooLong = plain.split("\n").filter((line) => line.length > width && !line.includes("hmm replay"));
+      const tooLong = plain
+        .split("\n")
+        .filter((line) => line.length > width && !line.includes("hmm replay"));
       assert.deepEqual(tooLong, []);
       const coloured = renderTimeline(recording, { ...options, paint: pc.createColors(true) });
       assert.notEqual(coloured, plain);
@@ -63,7 +90,9 @@ test("a recording names places in the code, locks, waits, edges and clocks", () 
   const { recording } = tell(deadlock);
   const [left, right] = recording.steps;
   assert.equal(left?.place?.file, "test/checker/programs/told.ts");
-  assert.ok(left.stack.some(({ file }) => file === "src/sync/mutex.ts" || file === "src/sync/lock-word.ts"));
+  assert.ok(
+    left.stack.some(({ file }) => file === "src/sync/mutex.ts" || file === "src/sync/lock-word.ts"),
+  );
   assert.deepEqual(recording.finding?.cycle, [0, 1]);
   assert.deepEqual(right?.clock, [0, 1]);
   assert.equal(right.switched, "preempted");
@@ -91,7 +120,12 @@ test("a recording names places in the code, locks, waits, edges and clocks", () 
 test("a recording says what became of objects and words", () => {
   const { recording } = tell(usedAfterFree);
   const [mirror] = recording.objects;
-  assert.deepEqual(mirror && [mirror.name, mirror.allocStep, mirror.freeStep, mirror.badSteps], ["mirror", 0, 3, [5]]);
+  assert.deepEqual(mirror && [mirror.name, mirror.allocStep, mirror.freeStep, mirror.badSteps], [
+    "mirror",
+    0,
+    3,
+    [5],
+  ]);
   const put = recording.steps.find(({ kind }) => kind === "refPut");
   assert.deepEqual(
     put?.changes.map(({ name, before, after }) => `${name} ${before} ${after}`),
@@ -110,7 +144,9 @@ test("a schedule that passes is told so", () => {
 test("findings are counted by preemptions first, then by steps", () => {
   const { findings } = explore(usedAfterFree);
   const told = tell(usedAfterFree);
-  const same = findings.find((finding) => findingIdentity(finding) === findingIdentity(told.finding));
+  const same = findings.find(
+    (finding) => findingIdentity(finding) === findingIdentity(told.finding),
+  );
   assert.ok(same !== undefined);
   assert.ok(told.finding.preemptions <= same.preemptions);
   assert.equal(told.finding.preemptions, 0);

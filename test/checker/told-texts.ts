@@ -1,10 +1,13 @@
-/** @module The text that the programs of programs/told.ts are told in, letter by letter, by the name of the program. */
+/**
+ * @module The text that the programs of programs/told.ts are told in, letter by letter, by the name
+ * of the program.
+ */
 
 export const texts: Readonly<Record<string, string>> = {
   "told/data-race": `data-race: nothing orders two accesses to data: writer writes it holding no
   lock; reader reads it holding no lock
-  writer: plain write data  test/checker/programs/told.ts:129
-  reader: plain read data   test/checker/programs/told.ts:132
+  writer: plain write data  test/checker/programs/told.ts:135
+  reader: plain read data   test/checker/programs/told.ts:138
   needs 0 preemptions, 2 steps
   hmm replay told/data-race@h1-ab
 
@@ -30,8 +33,8 @@ The nearest schedule that passes parts from it at step 1:
 
   "told/deadlock": `deadlock: left waits for ever (lock of b), which right holds; right waits for
   ever (lock of a), which left holds
-  left: lock b   test/checker/programs/told.ts:21
-  right: lock a  test/checker/programs/told.ts:21
+  left: lock b   test/checker/programs/told.ts:24
+  right: lock a  test/checker/programs/told.ts:24
   needs 1 preemption, 2 steps
   hmm replay told/deadlock@h1-ab
 
@@ -62,7 +65,7 @@ The nearest schedule that passes parts from it at step 2:
   "told/endless": `endless: spinner goes round for ever while setter could go on: say what is
   waited for, with waitWhile of a Cell or with a wait queue; 1 step leads
   back to where it began, from step 2 on: spinner read isSet
-  spinner: read isSet  test/checker/programs/told.ts:188
+  spinner: read isSet  test/checker/programs/told.ts:194
   needs 0 preemptions, 8 steps
   hmm replay told/endless@h1-b8
 
@@ -93,7 +96,7 @@ The nearest schedule that passes parts from it at step 2:
 
   "told/lock-order": `lock-order: order.a is taken while order.b is held: the opposite order was seen
   before
-  second: lock order.b  test/checker/programs/told.ts:20
+  second: lock order.b  test/checker/programs/told.ts:23
   needs 0 preemptions, 7 steps
   hmm replay told/lock-order@h1-a5b2
 
@@ -110,12 +113,12 @@ The nearest schedule that passes parts from it at step 2:
    │                   │ ┃ ✗ is about to lock order.a
 
 first, at
-  takeBoth (test/checker/programs/told.ts:21)
-  first (test/checker/programs/told.ts:164)
+  takeBoth (test/checker/programs/told.ts:24)
+  first (test/checker/programs/told.ts:170)
 
 then, at
-  takeBoth (test/checker/programs/told.ts:21)
-  second (test/checker/programs/told.ts:169)
+  takeBoth (test/checker/programs/told.ts:24)
+  second (test/checker/programs/told.ts:175)
 `,
 
   "told/lost-update": `assertion: an increment was lost
@@ -145,7 +148,7 @@ The nearest schedule that passes parts from it at step 2:
 
   "told/lost-wakeup": `lost-wakeup: sleeper waits for ever (park of wait queue): waker woke the queue
   before, at step 3
-  sleeper: park wait queue  test/checker/programs/told.ts:51
+  sleeper: park wait queue  test/checker/programs/told.ts:54
   needs 1 preemption, 5 steps
   hmm replay told/lost-wakeup@h1-ab2a2
 
@@ -181,9 +184,9 @@ The nearest schedule that passes parts from it at step 3:
 `,
 
   "told/use-after-free": `use-after-free: reader uses refcount, which owner freed
-  owner: alloc mirror                    test/checker/programs/told.ts:93
-  owner: free mirror                     test/checker/programs/told.ts:97
-  reader: refGetNotZero mirror.refcount  test/checker/programs/told.ts:103
+  owner: alloc mirror                    test/checker/programs/told.ts:99
+  owner: free mirror                     test/checker/programs/told.ts:103
+  reader: refGetNotZero mirror.refcount  test/checker/programs/told.ts:109
   needs 0 preemptions, 6 steps
   hmm replay told/use-after-free@h1-a4b2
 

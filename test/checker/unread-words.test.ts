@@ -1,4 +1,7 @@
-/** @module A condition that reads a word which is not among its `reads` is a finding that names the step which writes it. */
+/**
+ * @module A condition that reads a word which is not among its `reads` is a finding that names the
+ * step which writes it.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -40,6 +43,9 @@ test("a condition that says all that it reads: nothing is found", () => {
 test("a condition that reads a word more than it says is found, with the step that writes it", () => {
   const [finding] = explore(twoFlags(1)).findings;
   assert.equal(finding?.kind, "error");
-  assert.match(finding.message, /waiter waits for reads what setter changes by "write" of second flag/);
+  assert.match(
+    finding.message,
+    /waiter waits for reads what setter changes by "write" of second flag/,
+  );
   assert.deepEqual(finding.threads, ["waiter"]);
 });

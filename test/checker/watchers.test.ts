@@ -1,4 +1,7 @@
-/** @module What looks on at an execution must not depend on which execution of a class an engine happens to run. */
+/**
+ * @module What looks on at an execution must not depend on which execution of a class an engine
+ * happens to run.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +15,12 @@ import type { Task } from "../../src/sync/task.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 
-const engines: readonly ExploreOptions[] = [{}, { engine: "sleep" }, { engine: "source" }, { engine: "naive" }];
+const engines: readonly ExploreOptions[] = [
+  {},
+  { engine: "sleep" },
+  { engine: "source" },
+  { engine: "naive" },
+];
 
 /** The same kinds from every engine; optimal and the oracle agree on the classes. */
 function kindsFrom(scenario: Scenario<unknown>): string[] {

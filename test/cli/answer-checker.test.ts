@@ -1,4 +1,7 @@
-/** The check of the answers: passes what the kernel answers, and catches every kind of fault that is put in by hand. */
+/**
+ * The check of the answers: passes what the kernel answers, and catches every kind of fault that is
+ * put in by hand.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +9,11 @@ import { test } from "node:test";
 import { AnswerChecker } from "../../command/src/geocode/answer-checker.ts";
 import type { CheckerFacts } from "../../command/src/geocode/answer-checker.ts";
 import { CITY_BYTES, CITY_POPULATION, CONTROL_CLOCK } from "../../command/src/geocode/layout.ts";
-import { decodePopulation, encodePopulation, isWhole } from "../../command/src/geocode/population.ts";
+import {
+  decodePopulation,
+  encodePopulation,
+  isWhole,
+} from "../../command/src/geocode/population.ts";
 import { makeQuestions } from "../../command/src/geocode/questions.ts";
 import { bruteForceNearest } from "../../command/src/geocode/reference.ts";
 import { emptyVerdict } from "../../command/src/geocode/verdict.ts";
@@ -45,7 +52,8 @@ test("the kernel's answers pass", () => {
 test("answers with another city, no city or half a pointer are caught (twin)", () => {
   const job = answeredJob();
   const { answersF64 } = job.block;
-  const other = answersF64[0] === job.map.cities ? job.map.cities + 300 * CITY_BYTES : job.map.cities;
+  const other =
+    answersF64[0] === job.map.cities ? job.map.cities + 300 * CITY_BYTES : job.map.cities;
   answersF64[0] = other;
   answersF64[F64_PER_ANSWER] = 0;
   answersF64[2 * F64_PER_ANSWER]! += 4;
@@ -74,12 +82,18 @@ test("brute force finds a wrong city that the second opinion shares (twin)", () 
   assert.deepEqual([verdict.wrong, verdict.checkedByBruteForce], [1, 2]);
 });
 
-/** Rewrites the population of question 0's city to `version` while the clock stands at `clock`, then asks again. */
+/**
+ * Rewrites the population of question 0's city to `version` while the clock stands at `clock`, then
+ * asks again.
+ */
 function askAfterRewrite(version: number, clock: number): { job: PlainJob; city: number } {
   const job = answeredJob();
   const city = answeredCity(job, 0);
   const address = job.block.answersF64[0]!;
-  job.memory.f64.store(address + CITY_POPULATION, encodePopulation(job.list.populations[city]!, version));
+  job.memory.f64.store(
+    address + CITY_POPULATION,
+    encodePopulation(job.list.populations[city]!, version),
+  );
   job.memory.u32.store(job.map.control + CONTROL_CLOCK, clock);
   runKernel(job);
   return { job, city };
@@ -130,10 +144,19 @@ test("every mixture of the halves of two cells is caught, and every cell passes 
         bytes.setUint32(4, low);
         return bytes.getFloat64(0);
       };
-      assert.deepEqual(decodePopulation(join(highOne, lowOne)), { population: base + one, version: one });
+      assert.deepEqual(decodePopulation(join(highOne, lowOne)), {
+        population: base + one,
+        version: one,
+      });
       assert.ok(isWhole(decodePopulation(join(highOne, lowOne)), base));
-      assert.ok(!isWhole(decodePopulation(join(highOne, lowTwo)), base), `${base}: ${one} over ${two}`);
-      assert.ok(!isWhole(decodePopulation(join(highTwo, lowOne)), base), `${base}: ${two} over ${one}`);
+      assert.ok(
+        !isWhole(decodePopulation(join(highOne, lowTwo)), base),
+        `${base}: ${one} over ${two}`,
+      );
+      assert.ok(
+        !isWhole(decodePopulation(join(highTwo, lowOne)), base),
+        `${base}: ${two} over ${one}`,
+      );
     }
   }
   assert.ok(!isWhole(decodePopulation(0), 0), "memory that nobody wrote");

@@ -8,7 +8,10 @@ export interface CapturedTerminal extends Terminal {
 }
 
 /** `isTTY`: whether both streams claim to be terminals. */
-export function capturedTerminal(isTTY: boolean = false, env: Record<string, string> = {}): CapturedTerminal {
+export function capturedTerminal(
+  isTTY: boolean = false,
+  env: Record<string, string> = {},
+): CapturedTerminal {
   const text = { out: "", err: "" };
   const out = { isTTY, write: (part: string): void => void (text.out += part) };
   const err = { isTTY, write: (part: string): void => void (text.err += part) };

@@ -32,7 +32,9 @@ async function hmm(...args: string[]): Promise<Run> {
   return { status, ...terminal.text };
 }
 
-async function rowsOf(...args: string[]): Promise<{ readonly status: number; readonly rows: readonly CheckRow[] }> {
+async function rowsOf(
+  ...args: string[]
+): Promise<{ readonly status: number; readonly rows: readonly CheckRow[] }> {
   const { status, out, err } = await hmm("check", ...args, "--json", "--jobs", "1");
   assert.equal(err, "");
   return { status, rows: JSON.parse(out) as CheckRow[] };
@@ -46,15 +48,19 @@ test("a group of scenarios: a table with a row for each, in their order, and a s
   assert.match(before, /^holes\/parked\/before +✓ lost-wakeup +\d+ +[\d.]+ m?s +complete$/);
   assert.match(behind, /^holes\/parked\/after +✓ ok +\d+ +[\d.]+ m?s +complete$/);
   assert.equal(blank, "");
-  assert.match(summary, /^2 scenarios in .*; 1 sound, nothing found; 1 broken, caught as expected; no surprise$/);
+  assert.match(
+    summary,
+    /^2 scenarios in .*; 1 sound, nothing found; 1 broken, caught as expected; no surprise$/,
+  );
 });
 
 test("the JSON has what is promised, and nothing else", async () => {
   const { status, rows } = await rowsOf("holes/parked");
   assert.equal(status, 0);
-  const words = "scenario verdict expected engine complete bound classes executions blocked seconds findings".split(
-    " ",
-  );
+  const words =
+    "scenario verdict expected engine complete bound classes executions blocked seconds findings".split(
+      " ",
+    );
   for (const row of rows) assert.deepEqual(Object.keys(row), words);
   const [before, behind] = rows;
   assert.ok(before !== undefined && behind !== undefined);
@@ -65,7 +71,14 @@ test("the JSON has what is promised, and nothing else", async () => {
   assert.deepEqual([behind.verdict, behind.expected, behind.findings], ["ok", "ok", []]);
   const [finding] = before.findings;
   assert.ok(finding !== undefined);
-  assert.deepEqual(Object.keys(finding), ["kind", "message", "token", "threads", "steps", "preemptions"]);
+  assert.deepEqual(Object.keys(finding), [
+    "kind",
+    "message",
+    "token",
+    "threads",
+    "steps",
+    "preemptions",
+  ]);
   assert.equal(finding.kind, "lost-wakeup");
   assert.match(finding.token, /^holes\/parked\/before@h1-/);
   assert.ok(finding.steps > 0 && finding.preemptions > 0 && finding.threads.length > 0);
@@ -82,7 +95,13 @@ test("a module's scenarios are judged by what they expect, and a surprise is exi
   );
   const { out } = await hmm("check", own);
   const verdicts = [...out.matchAll(/#\S+ +([✓✗] .*?) {2,}/g)].map((match) => match[1]);
-  assert.deepEqual(verdicts, ["✓ ok", "✓ assertion", "✗ assertion", "✗ no deadlock, assertion", "✗ no deadlock"]);
+  assert.deepEqual(verdicts, [
+    "✓ ok",
+    "✓ assertion",
+    "✗ assertion",
+    "✗ no deadlock, assertion",
+    "✗ no deadlock",
+  ]);
   assert.match(out, /; 3 surprises\n$/);
   const timelines = new Set([...out.matchAll(/hmm replay '?\S+#(\S+)@/g)].map((match) => match[1]));
   assert.ok(timelines.has("surprising") && timelines.has("other-kind"), "surprises are shown");
@@ -91,8 +110,14 @@ test("a module's scenarios are judged by what they expect, and a surprise is exi
 
 test("--show shows expected findings, and so does asking for one scenario alone", async () => {
   assert.doesNotMatch((await hmm("check", "holes/parked")).out, /hmm replay/);
-  assert.match((await hmm("check", "holes/parked", "--show")).out, /hmm replay .*holes\/parked\/before@h1-/);
-  assert.match((await hmm("check", "holes/parked/before")).out, /hmm replay .*holes\/parked\/before@h1-/);
+  assert.match(
+    (await hmm("check", "holes/parked", "--show")).out,
+    /hmm replay .*holes\/parked\/before@h1-/,
+  );
+  assert.match(
+    (await hmm("check", "holes/parked/before")).out,
+    /hmm replay .*holes\/parked\/before@h1-/,
+  );
 });
 
 test("replay shows what check showed, word for word", async () => {
@@ -103,7 +128,9 @@ test("replay shows what check showed, word for word", async () => {
   assert.match(replayed.out, /sleeps on .*; nobody is left to wake it/);
   assert.match(replayed.out, /The nearest schedule that passes/);
   assert.ok(checked.out.includes(replayed.out));
-  const recording = JSON.parse((await hmm("replay", token, "--json")).out) as { readonly replay: string };
+  const recording = JSON.parse((await hmm("replay", token, "--json")).out) as {
+    readonly replay: string;
+  };
   assert.equal(recording.replay, token);
 });
 
@@ -127,7 +154,9 @@ test("engines and bounds can be chosen", async () => {
   assert.deepEqual([bounded[0]?.engine, bounded[0]?.bound], ["bounded", 1]);
   for (const engine of ["random", "pct", "pos"]) {
     const runs = await Promise.all(
-      [1, 2].map(() => rowsOf("coverage/sync/mutex/without-lock", "--engine", engine, "--seed", "7")),
+      [1, 2].map(() =>
+        rowsOf("coverage/sync/mutex/without-lock", "--engine", engine, "--seed", "7"),
+      ),
     );
     const [one, two] = runs.map(({ rows }) => ({ ...rows[0], seconds: 0 }));
     assert.deepEqual(one, two, `${engine} repeats itself`);
@@ -148,7 +177,9 @@ test("--list names the scenarios and explores nothing", async () => {
   const { status, out } = await hmm("check", "holes/parked", "--list");
   assert.equal(status, 0);
   assert.match(out, /holes\/parked\/before .*\(expects: lost-wakeup\)\n.*holes\/parked\/after/);
-  const all = JSON.parse((await hmm("check", "--list", "--json")).out) as { readonly scenario: string }[];
+  const all = JSON.parse((await hmm("check", "--list", "--json")).out) as {
+    readonly scenario: string;
+  }[];
   assert.ok(all.length > 20);
   assert.equal(new Set(all.map(({ scenario }) => scenario)).size, all.length, "each name once");
 });
@@ -176,7 +207,10 @@ const REFUSED: readonly (readonly [args: readonly string[], says: RegExp])[] = [
   [["check", broken], /it exports no scenario/],
   [["check", thrower], /Cannot import .*thrown while it is imported/],
   [["check", "--engine", "magic"], /Cannot use 'magic' as --engine: must be optimal or source/],
-  [["check", "--engine", "optimal", "--preemptions", "2"], /only the engine bounded counts preemptions/],
+  [
+    ["check", "--engine", "optimal", "--preemptions", "2"],
+    /only the engine bounded counts preemptions/,
+  ],
   [["check", "--preemptions", "-1"], /--preemptions: must be a whole number/],
   [["check", "--seconds", "0"], /--seconds: must be seconds, more than 0/],
   [["check", "--seconds", "soon"], /Cannot use 'soon' as --seconds/],
@@ -187,7 +221,10 @@ const REFUSED: readonly (readonly [args: readonly string[], says: RegExp])[] = [
   [["replay", "holes/parked/before@x"], /Cannot read the token "x": it must begin with h1-/],
   [["replay", "holes/parked/before@h1-a%"], /nothing known stands at character 5/],
   [["replay", "holes/parked/befor@h1-a"], /Unknown scenario .*did you mean holes\/parked\/before/],
-  [["replay", "holes/parked/before@h1-a500"], /is not possible.*`hmm check holes\/parked\/before` finds/],
+  [
+    ["replay", "holes/parked/before@h1-a500"],
+    /is not possible.*`hmm check holes\/parked\/before` finds/,
+  ],
 ];
 
 test("misuse is refused with one line, and exit status 2", async () => {
@@ -210,7 +247,9 @@ async function interrupted(cue: string, ...args: string[]): Promise<Run> {
     if (!had && text.out.includes(cue)) setTimeout(() => child.kill("SIGINT"), 300);
   });
   child.stderr.on("data", (part: Buffer) => void (text.err += part.toString()));
-  const status = await new Promise<number>((resolve) => void child.once("close", (code) => resolve(code ?? -1)));
+  const status = await new Promise<number>(
+    (resolve) => void child.once("close", (code) => resolve(code ?? -1)),
+  );
   return { status, ...text };
 }
 
@@ -219,7 +258,10 @@ test("Ctrl-C keeps what was reached, and the same command goes on", async () => 
   const args = ["check", own, endless, "--jobs", "1", "--checkpoint", file];
   const { status, out, err } = await interrupted("#not-broken", ...args);
   assert.equal(status, 130, out + err);
-  assert.match(err, /Stopped: 5 of 6 scenarios were explored; the same command with --checkpoint .* goes on/);
+  assert.match(
+    err,
+    /Stopped: 5 of 6 scenarios were explored; the same command with --checkpoint .* goes on/,
+  );
   const kept = JSON.parse(readFileSync(file, "utf8")) as { readonly underWay: object };
   assert.deepEqual(Object.keys(kept.underWay), [endless]);
   const other = await hmm("check", own, "--checkpoint", file);

@@ -1,4 +1,7 @@
-/** `hmm fuzz`: a mistake in an operation is found and made small, the shipped code is not accused, and a run goes on. */
+/**
+ * `hmm fuzz`: a mistake in an operation is found and made small, the shipped code is not accused,
+ * and a run goes on.
+ */
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -58,7 +61,10 @@ test("a device that programs without asking is found, and the program made small
   assert.ok(calls.some(({ op }) => op === "serve"));
   assert.ok(small.finding.preemptions <= 2);
   // The same program is sound with the shipped device: it is the mistake that was found.
-  assert.deepEqual(explore(programScenario(small.program), { engine: "bounded", preemptions: 2 }).findings, []);
+  assert.deepEqual(
+    explore(programScenario(small.program), { engine: "bounded", preemptions: 2 }).findings,
+    [],
+  );
 });
 
 test("a user of an address space that is never given back is found by the books", () => {
@@ -74,7 +80,10 @@ test("an answer that the documentation does not allow is found", () => {
   const { program, finding } = searchUntilFound(table, 8);
   assert.ok(finding !== undefined);
   const small = shrinkProgram(program, finding, table);
-  assert.match(small.finding.message, /touch answers E(FAULT|NOMEM), which its documentation does not allow/);
+  assert.match(
+    small.finding.message,
+    /touch answers E(FAULT|NOMEM), which its documentation does not allow/,
+  );
   assert.ok(Object.values(small.program.tasks).flat().length <= 2, JSON.stringify(small.program));
 });
 
@@ -146,7 +155,10 @@ test("a program file that is no program is refused", async () => {
     [{ fuzz: 1, name: "x", tasks: { a: [{ op: "munmap", pages: 1e9 }] } }, /whole numbers below/],
   ];
   for (const [file, says] of refused) assert.throws(() => readFuzzFile(file), says);
-  writeFileSync(path, `export default ${JSON.stringify({ fuzz: 1, name: "x", tasks: { a: [{ op: "reboot" }] } })};\n`);
+  writeFileSync(
+    path,
+    `export default ${JSON.stringify({ fuzz: 1, name: "x", tasks: { a: [{ op: "reboot" }] } })};\n`,
+  );
   const { status, err } = await hmm("check", path);
   assert.equal(status, 2);
   assert.match(err, /there is no call "reboot"/);
@@ -154,17 +166,44 @@ test("a program file that is no program is refused", async () => {
 
 test("hmm fuzz searches for a while, keeps what it learned, and goes on", async () => {
   const state = join(folder, "state.json");
-  const first = await hmm("fuzz", "--seed", "4", "--seconds", "2", "--jobs", "1", "--state", state, "--output", folder);
+  const first = await hmm(
+    "fuzz",
+    "--seed",
+    "4",
+    "--seconds",
+    "2",
+    "--jobs",
+    "1",
+    "--state",
+    state,
+    "--output",
+    folder,
+  );
   assert.deepEqual([first.status, first.err], [0, ""], first.out);
   assert.match(
     first.out,
     /programs?, .* executions in .*: .* signals, nothing found \(seed 4; the same command goes on/,
   );
   assert.ok(existsSync(state));
-  const next = (): number => (JSON.parse(readFileSync(state, "utf8")) as { readonly next: number }).next;
+  const next = (): number =>
+    (JSON.parse(readFileSync(state, "utf8")) as { readonly next: number }).next;
   const before = next();
-  const second = await hmm("fuzz", "--seconds", "2", "--jobs", "2", "--state", state, "--json", "--output", folder);
-  const said = JSON.parse(second.out) as { readonly seed: number; readonly findings: readonly unknown[] };
+  const second = await hmm(
+    "fuzz",
+    "--seconds",
+    "2",
+    "--jobs",
+    "2",
+    "--state",
+    state,
+    "--json",
+    "--output",
+    folder,
+  );
+  const said = JSON.parse(second.out) as {
+    readonly seed: number;
+    readonly findings: readonly unknown[];
+  };
   assert.deepEqual([second.status, said.seed, said.findings], [0, 4, []]);
   assert.ok(next() > before);
   const refused = await hmm("fuzz", "--seed", "5", "--state", state);

@@ -1,4 +1,6 @@
-/** The main job as a whole, on every eighth city: threads, address space, device, census and check. */
+/**
+ * The main job as a whole, on every eighth city: threads, address space, device, census and check.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -37,7 +39,10 @@ test("geocode answers every question right, under a quarter of the tree's memory
   assert.ok(result.verdict.checkedByBruteForce >= 1000);
   assert.equal(result.memoryBytes, Math.floor(result.treeBytes / 4 / 4096) * 4096);
   const { device, census } = result.asked;
-  assert.ok(device.faults > 0 && device.batches > 0 && device.evictions > 0, "the budget was too small for the tree");
+  assert.ok(
+    device.faults > 0 && device.batches > 0 && device.evictions > 0,
+    "the budget was too small for the tree",
+  );
   assert.ok(device.bytesToDevice >= result.treeBytes / 2);
   assert.ok(census.rewrites > 0 && census.remaps > 0);
   assert.equal(census.dirtyRemaps, 0);
@@ -53,12 +58,16 @@ test("answers that are falsified after the device gave them are found (twin)", a
   const result = await smallGeocode({
     points: 2000,
     onAnswered: async (space, map) => {
-      // Question 5 gets the answer of the other end of the curve; 6 a population from before the last rewrite.
+      // Question 5 gets the answer of the other end of the curve; 6 a population from before the
+      // last rewrite.
       const answer = (question: number): number => map.answers + question * ANSWER_BYTES;
       for (const field of [ANSWER_CITY, ANSWER_POPULATION]) {
         space.f64.store(answer(5) + field, space.f64.load(answer(1500) + field));
       }
-      space.f64.store(answer(6) + ANSWER_POPULATION, space.f64.load(answer(6) + ANSWER_POPULATION) + 1);
+      space.f64.store(
+        answer(6) + ANSWER_POPULATION,
+        space.f64.load(answer(6) + ANSWER_POPULATION) + 1,
+      );
     },
   });
   assert.equal(result.verified, false);
@@ -74,7 +83,8 @@ test("a population that had been replaced before the question was asked is found
     points: 2000,
     cities,
     onAnswered: async (space, map) => {
-      // Question 7 claims to have begun after the first rewrite of the log, and to have read what stood there before.
+      // Question 7 claims to have begun after the first rewrite of the log, and to have read what
+      // stood there before.
       assert.equal(space.u32.load(map.log + LOG_VERSION), 1);
       const city = space.u32.load(map.log + LOG_CITY);
       let record = map.cities;
@@ -91,13 +101,27 @@ test("a population that had been replaced before the question was asked is found
 
 test("hmm run geocode --json prints one object and nothing else", async () => {
   const terminal = capturedTerminal();
-  const status = await runProgram(["run", "geocode", "--points", "5000", "--threads", "1", "--json"], terminal);
+  const status = await runProgram(
+    ["run", "geocode", "--points", "5000", "--threads", "1", "--json"],
+    terminal,
+  );
   assert.equal(status, 0);
   assert.equal(terminal.text.err, "");
   assert.match(terminal.text.out, /^\{[^\n]*\}\n$/);
   const json = JSON.parse(terminal.text.out) as Record<string, unknown>;
-  assert.deepEqual([json["verified"], json["points"], json["wrong"], json["cities"]], [true, 5000, 0, 135_233]);
-  for (const key of ["faults", "batches", "bytesToDevice", "evictions", "invalidations", "retries", "seconds"]) {
+  assert.deepEqual(
+    [json["verified"], json["points"], json["wrong"], json["cities"]],
+    [true, 5000, 0, 135_233],
+  );
+  for (const key of [
+    "faults",
+    "batches",
+    "bytesToDevice",
+    "evictions",
+    "invalidations",
+    "retries",
+    "seconds",
+  ]) {
     assert.equal(typeof json[key], "number", key);
   }
 });

@@ -1,4 +1,7 @@
-/** The operations of the fuzzer with a mistake: a driver that does not ask under its lock whether the range is still valid. */
+/**
+ * The operations of the fuzzer with a mistake: a driver that does not ask under its lock whether
+ * the range is still valid.
+ */
 
 import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
 import { RIG_TABLE_PAGES } from "../../src/checker/rig/rig-device.ts";

@@ -18,15 +18,28 @@ import { greatCircle, writeUnitVector } from "../../command/src/geocode/sphere.t
 import type { TreeSlots } from "../../command/src/geocode/tree-builder.ts";
 import { buildPlainSlots, plainJob, randomCities } from "./plain-job.ts";
 
-const COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 383, 384, 500, 1000];
+const COUNTS = [
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 383, 384, 500, 1000,
+];
 
-/** Walks the tree below `slot`, asserts what must hold of every node, and returns how many there are and where they end. */
-function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: number; extent: number[] } {
+/**
+ * Walks the tree below `slot`, asserts what must hold of every node, and returns how many there are
+ * and where they end.
+ */
+function walk(
+  slots: TreeSlots,
+  slot: number,
+  seen: Set<number>,
+): { count: number; extent: number[] } {
   assert.ok(!seen.has(slot), `slot ${slot} has two parents`);
   seen.add(slot);
   const node = slots.nodesF64.subarray(slot * 8, slot * 8 + 8);
   const extent = [node[0]!, node[1]!, node[2]!, node[0]!, node[1]!, node[2]!];
-  assert.equal(node[7], slots.citiesAddress + slot * CITY_BYTES, "a node points to the city of its slot");
+  assert.equal(
+    node[7],
+    slots.citiesAddress + slot * CITY_BYTES,
+    "a node points to the city of its slot",
+  );
   const link = node[6]!;
   const tag = link & LINK_TAG_MASK;
   const childCount = tag & CHILD_COUNT_MASK;
@@ -38,7 +51,8 @@ function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: numbe
     const below = walk(slots, childSlot, seen);
     count += below.count;
     const split = tag >> AXIS_SHIFT;
-    if (child === 0) assert.ok(below.extent[split + 3]! <= node[split]!, "the first child lies below");
+    if (child === 0)
+      assert.ok(below.extent[split + 3]! <= node[split]!, "the first child lies below");
     else assert.ok(below.extent[split]! >= node[split]!, "the second child lies above");
     for (let axis = 0; axis < 3; axis++) {
       extent[axis] = Math.min(extent[axis]!, below.extent[axis]!);
@@ -48,8 +62,14 @@ function walk(slots: TreeSlots, slot: number, seen: Set<number>): { count: numbe
   for (let axis = 0; axis < 3; axis++) {
     const least = slots.nodesF32[slot * 16 + 6 + axis]!;
     const greatest = slots.nodesF32[slot * 16 + 9 + axis]!;
-    assert.ok(least < extent[axis]! && least > extent[axis]! - 1e-6, `slot ${slot}: box below ${axis}`);
-    assert.ok(greatest > extent[axis + 3]! && greatest < extent[axis + 3]! + 1e-6, `slot ${slot}: box above ${axis}`);
+    assert.ok(
+      least < extent[axis]! && least > extent[axis]! - 1e-6,
+      `slot ${slot}: box below ${axis}`,
+    );
+    assert.ok(
+      greatest > extent[axis + 3]! && greatest < extent[axis + 3]! + 1e-6,
+      `slot ${slot}: box above ${axis}`,
+    );
   }
   return { count, extent };
 }
@@ -65,7 +85,11 @@ test("the tree links every city once, with tight boxes, for many sizes", () => {
       indexes.add(city);
       const vector = new Float64Array(3);
       writeUnitVector(list.longitudes[city]!, list.latitudes[city]!, vector, 0);
-      assert.deepEqual(vector, slots.nodesF64.slice(slot * 8, slot * 8 + 3), "coordinates moved with their city");
+      assert.deepEqual(
+        vector,
+        slots.nodesF64.slice(slot * 8, slot * 8 + 3),
+        "coordinates moved with their city",
+      );
     }
     assert.equal(indexes.size, count);
   }
@@ -78,7 +102,12 @@ test("the walk of these tests notices a box that is too small (twin)", () => {
 });
 
 /** How many of `questions` random questions the two searches get wrong, going by brute force. */
-function wrongAnswers(seed: number, count: number, questions: number, spoil: (slots: TreeSlots) => void): number {
+function wrongAnswers(
+  seed: number,
+  count: number,
+  questions: number,
+  spoil: (slots: TreeSlots) => void,
+): number {
   const list = randomCities(seed, count);
   const job = plainJob(list, new Int32Array(2));
   const plain = buildPlainTree(list);
@@ -100,7 +129,8 @@ function wrongAnswers(seed: number, count: number, questions: number, spoil: (sl
     const distance = (city: number): number =>
       greatCircle(longitude, latitude, list.longitudes[city]!, list.latitudes[city]!);
     const least = distance(bruteForce(longitude, latitude, Infinity));
-    if (Math.abs(distance(found) - least) > 1e-12 || Math.abs(distance(foundPlain) - least) > 1e-12) wrong++;
+    if (Math.abs(distance(found) - least) > 1e-12 || Math.abs(distance(foundPlain) - least) > 1e-12)
+      wrong++;
   }
   return wrong;
 }

@@ -45,7 +45,15 @@ let files = 0;
 async function checkParts(of: number, ...args: string[]): Promise<string[]> {
   const paths = [];
   for (let part = 1; part <= of; part++) {
-    const { out, err } = await hmm("check", ...args, "--jobs", "1", "--shard", `${part}/${of}`, "--json");
+    const { out, err } = await hmm(
+      "check",
+      ...args,
+      "--jobs",
+      "1",
+      "--shard",
+      `${part}/${of}`,
+      "--json",
+    );
     assert.equal(err, "");
     paths.push(keep(`check-${files++}.json`, out));
   }
@@ -113,9 +121,19 @@ interface FuzzSaid {
   readonly findings: readonly object[];
 }
 
-async function fuzzJson(jobs: number, shard?: { readonly part: number; readonly of: number }): Promise<string> {
+async function fuzzJson(
+  jobs: number,
+  shard?: { readonly part: number; readonly of: number },
+): Promise<string> {
   const terminal = capturedTerminal();
-  const flags = { seed: 3, programs: 34, jobs, output: folder, json: true as const, ...(shard && { shard }) };
+  const flags = {
+    seed: 3,
+    programs: 34,
+    jobs,
+    output: folder,
+    json: true as const,
+    ...(shard && { shard }),
+  };
   await fuzz(flags, hasty, { terminal, exitStatus: 0 });
   return terminal.text.out;
 }
@@ -129,7 +147,8 @@ test("so many programs of a seed are the same search on any number of threads, a
   const whole = fuzzSaid(await fuzzJson(2));
   assert.ok(whole.findings.length > 0, "a device that does not ask must be found out");
   const paths = [];
-  for (const part of [1, 2]) paths.push(keep(`fuzz-${part}.json`, await fuzzJson(1, { part, of: 2 })));
+  for (const part of [1, 2])
+    paths.push(keep(`fuzz-${part}.json`, await fuzzJson(1, { part, of: 2 })));
   const merged = await hmm("merge", ...paths, "--json");
   assert.deepEqual([merged.status, merged.err], [1, ""]);
   assert.deepEqual(fuzzSaid(merged.out), whole);

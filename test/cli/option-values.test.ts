@@ -6,7 +6,12 @@ import { test } from "node:test";
 import { UsageError } from "../../command/src/exit-status.ts";
 import { quote, sizeBytes, wholeNumber } from "../../command/src/option-values.ts";
 import { ProgressBar } from "../../command/src/progress-bar.ts";
-import { formatBytes, formatCount, formatSeconds, formatThings } from "../../command/src/quantities.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  formatThings,
+} from "../../command/src/quantities.ts";
 import { formatRows } from "../../command/src/text-table.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
@@ -17,7 +22,20 @@ test("sizes are read in bytes and binary units, and nothing else is", () => {
   assert.equal(read("2mib"), 2 ** 21);
   assert.equal(read("1.5 MiB"), 1.5 * 2 ** 20);
   assert.equal(read("1GiB"), 2 ** 30);
-  for (const text of ["", " ", "-1", "0", "2MB", "2 M", "MiB", "0x10", "1e3", "1.1", "Infinity", "2MiB "]) {
+  for (const text of [
+    "",
+    " ",
+    "-1",
+    "0",
+    "2MB",
+    "2 M",
+    "MiB",
+    "0x10",
+    "1e3",
+    "1.1",
+    "Infinity",
+    "2MiB ",
+  ]) {
     assert.throws(() => read(text), UsageError, text);
   }
 });
@@ -26,7 +44,8 @@ test("whole numbers are read within their bounds", () => {
   const read = wholeNumber("--points", 1, 1_000_000);
   assert.equal(read("1"), 1);
   assert.equal(read("1_000_000"), 1_000_000);
-  for (const text of ["0", "1000001", "1,000", "1 ", "", "_1", "٣"]) assert.throws(() => read(text), UsageError, text);
+  for (const text of ["0", "1000001", "1,000", "1 ", "", "_1", "٣"])
+    assert.throws(() => read(text), UsageError, text);
 });
 
 test("quoted input is short and cannot drive a terminal", () => {

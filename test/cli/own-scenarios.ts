@@ -23,7 +23,11 @@ function* increment({ memory, lock, at }: Counter, isLocked: boolean): Task<void
   if (isLocked) yield* lock.unlock();
 }
 
-function counter(name: string, isLocked: boolean, expects: Pick<AnyScenario, "expects"> = {}): AnyScenario {
+function counter(
+  name: string,
+  isLocked: boolean,
+  expects: Pick<AnyScenario, "expects"> = {},
+): AnyScenario {
   return defineScenario<Counter>({
     name,
     summary: "two threads count",
@@ -33,7 +37,10 @@ function counter(name: string, isLocked: boolean, expects: Pick<AnyScenario, "ex
       lock.init();
       return { memory, lock, at: CONTROL_WORDS + Mutex.WORDS };
     },
-    tasks: { a: (shared) => increment(shared, isLocked), b: (shared) => increment(shared, isLocked) },
+    tasks: {
+      a: (shared) => increment(shared, isLocked),
+      b: (shared) => increment(shared, isLocked),
+    },
     check({ memory, at }) {
       if (memory.words[at] !== 2) throw new Error(`counted ${memory.words[at] ?? 0}, not 2`);
     },

@@ -1,9 +1,18 @@
-/** The whole job over plain buffers: the real builder and the real kernel, with an address space that is one table. */
+/**
+ * The whole job over plain buffers: the real builder and the real kernel, with an address space
+ * that is one table.
+ */
 
 import type { AnswerBlock, CheckerFacts } from "../../command/src/geocode/answer-checker.ts";
 import { CensusHistory } from "../../command/src/geocode/census-history.ts";
 import type { CityList } from "../../command/src/geocode/city-list.ts";
-import { ANSWER_BYTES, CITY_BYTES, CONTROL_BYTES, NODE_BYTES, wholePages } from "../../command/src/geocode/layout.ts";
+import {
+  ANSWER_BYTES,
+  CITY_BYTES,
+  CONTROL_BYTES,
+  NODE_BYTES,
+  wholePages,
+} from "../../command/src/geocode/layout.ts";
 import type { GeocodeMap } from "../../command/src/geocode/layout.ts";
 import { kernelArguments, nearest } from "../../command/src/geocode/nearest-kernel.ts";
 import type { KernelMemory } from "../../command/src/geocode/nearest-kernel.ts";
@@ -14,7 +23,9 @@ import { TreeBuilder } from "../../command/src/geocode/tree-builder.ts";
 import type { TreeSlots } from "../../command/src/geocode/tree-builder.ts";
 import { plainMemory } from "./plain-memory.ts";
 
-/** Far from 0 and above 2^32, so that a pointer cut to 32 bits or taken for an offset leads nowhere. */
+/**
+ * Far from 0 and above 2^32, so that a pointer cut to 32 bits or taken for an offset leads nowhere.
+ */
 const NODES = 5 * 2 ** 32;
 const CITIES = 6 * 2 ** 32;
 const QUESTIONS = 7 * 2 ** 32;
@@ -29,7 +40,10 @@ export interface PlainJob {
   readonly block: AnswerBlock;
 }
 
-/** `count` cities at seeded places, uniform over degrees; every eighth shares the place of the one before. */
+/**
+ * `count` cities at seeded places, uniform over degrees; every eighth shares the place of the one
+ * before.
+ */
 export function randomCities(seed: number, count: number): CityList {
   const random = new Random(seed);
   const longitudes = new Float64Array(count);
@@ -44,7 +58,10 @@ export function randomCities(seed: number, count: number): CityList {
   return { count, longitudes, latitudes, populations };
 }
 
-/** Fills the records and builds the tree as the job does: the root first, then each half with arrays of its own. */
+/**
+ * Fills the records and builds the tree as the job does: the root first, then each half with arrays
+ * of its own.
+ */
 export function buildPlainSlots(list: CityList): TreeSlots {
   const nodes = new Uint8Array(wholePages(list.count * NODE_BYTES));
   const cities = new Uint8Array(wholePages(list.count * CITY_BYTES));
@@ -95,7 +112,13 @@ export function plainJob(list: CityList, questions: Int32Array): PlainJob {
   };
   const answersF64 = new Float64Array(answers.buffer);
   const answersU32 = new Uint32Array(answers.buffer);
-  return { list, slots, memory, map, block: { first: 0, count, questions, answersF64, answersU32 } };
+  return {
+    list,
+    slots,
+    memory,
+    map,
+    block: { first: 0, count, questions, answersF64, answersU32 },
+  };
 }
 
 /** Runs the kernel for every question. */

@@ -1,4 +1,7 @@
-/** A kernel's memory over plain buffers that begin at given addresses: no pages, no faults, bounds checked. */
+/**
+ * A kernel's memory over plain buffers that begin at given addresses: no pages, no faults, bounds
+ * checked.
+ */
 
 import type { KernelMemory } from "../../command/src/geocode/nearest-kernel.ts";
 
@@ -7,7 +10,10 @@ export interface PlainRegion {
   readonly bytes: Uint8Array;
 }
 
-/** Loads and stores into whichever region holds the address; throws where none does or the address is unaligned. */
+/**
+ * Loads and stores into whichever region holds the address; throws where none does or the address
+ * is unaligned.
+ */
 export function plainMemory(regions: readonly PlainRegion[]): KernelMemory {
   const find = (address: number, width: number): { view: DataView; offset: number } => {
     if (address % width !== 0) throw new Error(`unaligned access to ${address}`);

@@ -48,10 +48,16 @@ const REFUSED: readonly (readonly [args: string, says: RegExp])[] = [
   ["--frobnicate", /Unknown option '--frobnicate'; `hmm --help` shows/],
   ["rnu", /\(Did you mean run\?\)/],
   ["run frobnicate", /Unknown workload 'frobnicate'; `hmm run` lists them/],
-  ["run geocode --sed 3", /Unknown option '--sed' \(Did you mean --seed\?\); `hmm run geocode --help` shows/],
+  [
+    "run geocode --sed 3",
+    /Unknown option '--sed' \(Did you mean --seed\?\); `hmm run geocode --help` shows/,
+  ],
   ["run geocode extra", /Too many arguments/],
   ["run geocode --points", /argument missing/],
-  ["run geocode --points 0", /Cannot use '0' as --points: must be a whole number from 1 to 16777216/],
+  [
+    "run geocode --points 0",
+    /Cannot use '0' as --points: must be a whole number from 1 to 16777216/,
+  ],
   ["run geocode --points -5", /Cannot use '-5' as --points/],
   ["run geocode --points 1e6", /Cannot use '1e6' as --points/],
   ["run geocode --points 1.5", /Cannot use '1.5' as --points/],

@@ -7,7 +7,8 @@ import { hilbertIndex, makeQuestions } from "../../command/src/geocode/questions
 import { Random } from "../../command/src/geocode/random.ts";
 
 test("the curve visits every cell once, and cells that follow each other touch", () => {
-  // The curve of 2^14 by 2^14 cells begins with complete smaller curves, so its first 4^5 indexes fill a 32 by 32 corner.
+  // The curve of 2^14 by 2^14 cells begins with complete smaller curves, so its first 4^5 indexes
+  // fill a 32 by 32 corner.
   const cells: [number, number][] = [];
   for (let x = 0; x < 32; x++) for (let y = 0; y < 32; y++) cells[hilbertIndex(x, y)] = [x, y];
   assert.equal(cells.length, 1024);
@@ -40,5 +41,8 @@ test("questions depend on the seed only, are uniform over the sphere and sorted 
     if (index > 0) steps += Math.abs(latitude - questions[2 * index - 1]! / 1e7);
   }
   assert.ok(Math.abs(tropics / 20_000 - 0.5) < 0.02, "half of a sphere lies below 30 degrees");
-  assert.ok(steps / 20_000 < 2, "a question is near the one before; unsorted the mean step is 40 degrees");
+  assert.ok(
+    steps / 20_000 < 2,
+    "a question is near the one before; unsorted the mean step is 40 degrees",
+  );
 });

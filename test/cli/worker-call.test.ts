@@ -22,6 +22,9 @@ test("a call ends with its answer, and messages arrive in turn", async () => {
 });
 
 test("a call that throws or leaves rejects with what happened (twin)", async () => {
-  await assert.rejects(call("throw").result, { name: "RangeError", message: "thrown in the Worker" });
+  await assert.rejects(call("throw").result, {
+    name: "RangeError",
+    message: "thrown in the Worker",
+  });
   await assert.rejects(call("leave").result, /called-worker\.js ended with 3 and no answer/);
 });

@@ -1,6 +1,8 @@
 /**
- * @module What a device reads is what the CPU wrote, whichever way a page is held: copied, in RAM, shared, a user's buffer; and the other way round. With broken twins: a device that does
- * not write-protect what it copies, one that does not tell others, and one that does not look whether its range is still valid.
+ * @module What a device reads is what the CPU wrote, whichever way a page is held: copied, in RAM,
+ * shared, a user's buffer; and the other way round. With broken twins: a device that does not
+ * write-protect what it copies, one that does not tell others, and one that does not look whether
+ * its range is still valid.
  */
 
 import assert from "node:assert/strict";
@@ -33,7 +35,12 @@ test("a page is read from a copy, until the CPU stores to it", () =>
 
 /** Copies without write protection. */
 class Untracked extends SpanService {
-  protected override track(_mm: Mm, _startPage: number, _endPage: number, copyable: Uint8Array): Task<boolean> {
+  protected override track(
+    _mm: Mm,
+    _startPage: number,
+    _endPage: number,
+    copyable: Uint8Array,
+  ): Task<boolean> {
     copyable.fill(1);
     return DONE_FALSE;
   }
@@ -62,7 +69,9 @@ function disturbed(disturb: () => void, isBlind: boolean): typeof SpanService {
       }
     }
 
-    protected override isStillValid(range: Parameters<SpanService["isStillValid"]>[0]): Task<boolean> {
+    protected override isStillValid(
+      range: Parameters<SpanService["isStillValid"]>[0],
+    ): Task<boolean> {
       return isBlind ? DONE_TRUE : super.isStillValid(range);
     }
   };
@@ -90,7 +99,10 @@ for (const [name, disturb] of Object.entries(DISTURBANCES)) {
     withSpace((space) => {
       const address = space.mmapSync(PAGE);
       space.u32.store(address, 1);
-      const device = new PlayedDevice(space, { frames: 2, Spans: disturbed(() => disturb(space, address), false) });
+      const device = new PlayedDevice(space, {
+        frames: 2,
+        Spans: disturbed(() => disturb(space, address), false),
+      });
       assert.equal(device.load(address), 2);
       assert.ok(device.stats.retries > 0);
       device.close();
@@ -100,7 +112,10 @@ for (const [name, disturb] of Object.entries(DISTURBANCES)) {
     withSpace((space) => {
       const address = space.mmapSync(PAGE);
       space.u32.store(address, 1);
-      const device = new PlayedDevice(space, { frames: 2, Spans: disturbed(() => disturb(space, address), true) });
+      const device = new PlayedDevice(space, {
+        frames: 2,
+        Spans: disturbed(() => disturb(space, address), true),
+      });
       assert.equal(device.load(address), 1, "stale: the invalidation swept before this was put in");
       assert.equal(device.load(address), 1, "and nobody will sweep again");
       device.close();
@@ -209,7 +224,12 @@ test("two devices on one space: what one stores, the other reads", () =>
 
 /** Takes the write right as tracking does, but tells nobody. */
 class Secretive extends SpanService {
-  protected override track(mm: Mm, startPage: number, endPage: number, copyable: Uint8Array): Task<boolean> {
+  protected override track(
+    mm: Mm,
+    startPage: number,
+    endPage: number,
+    copyable: Uint8Array,
+  ): Task<boolean> {
     const { memory } = this.device.machine;
     for (let page = startPage; page < endPage; page++) {
       const index = pteIndex(leafOf(memory, mm.pgd, page), page);
@@ -242,16 +262,23 @@ test("mprotect, mremap, munmap: the device follows", () =>
     const device = new PlayedDevice(space, { frames: 8 });
     for (let i = 0; i < 4; i++) assert.equal(device.load(address + i * PAGE), 50 + i);
     space.mprotectSync(address, PAGE, "none");
-    assert.match(String(device.tryRun((memory) => void memory.u32.load(address), 1)), /EFAULT|Cannot read/);
+    assert.match(
+      String(device.tryRun((memory) => void memory.u32.load(address), 1)),
+      /EFAULT|Cannot read/,
+    );
     space.mprotectSync(address, PAGE, "read");
     assert.equal(device.load(address), 50);
     const failure = device.tryRun((memory) => memory.u32.store(address, 1), 1);
     assert.equal((failure as { code?: string }).code, "EPERM");
     const moved = space.mremapSync(address + PAGE, 2 * PAGE, 8 * PAGE, { mayMove: true });
-    assert.deepEqual([device.load(moved), device.load(moved + PAGE), device.load(moved + 2 * PAGE)], [51, 52, 0]);
+    assert.deepEqual(
+      [device.load(moved), device.load(moved + PAGE), device.load(moved + 2 * PAGE)],
+      [51, 52, 0],
+    );
     space.munmapSync(address + 3 * PAGE, PAGE);
     assert.equal(
-      (device.tryRun((memory) => void memory.u32.load(address + 3 * PAGE), 1) as { code?: string }).code,
+      (device.tryRun((memory) => void memory.u32.load(address + 3 * PAGE), 1) as { code?: string })
+        .code,
       "EFAULT",
     );
     device.close();

@@ -1,4 +1,7 @@
-/** @module Every width and every operation of a kernel's memory, against the CPU's own accessors on a second buffer; alignment; and where loads and atomics are made. */
+/**
+ * @module Every width and every operation of a kernel's memory, against the CPU's own accessors on
+ * a second buffer; alignment; and where loads and atomics are made.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -80,7 +83,11 @@ test("floats keep every value that they can hold", () =>
       assert.ok(Object.is(space.f64.load(data + i * 8), value));
       assert.ok(Object.is(space.f32.load(data + PAGE + i * 4), Math.fround(value)));
       const back: number[] = [];
-      device.run((memory) => void back.push(memory.f64.load(data + i * 8), memory.f32.load(data + PAGE + i * 4)), 1);
+      device.run(
+        (memory) =>
+          void back.push(memory.f64.load(data + i * 8), memory.f32.load(data + PAGE + i * 4)),
+        1,
+      );
       assert.ok(Object.is(back.at(-2), value) && Object.is(back.at(-1), Math.fround(value)));
     });
     device.close();
@@ -104,7 +111,10 @@ test("loads use a copy; an atomic load goes to RAM, takes the copy away, and see
     assert.deepEqual(seen, [3, 10, 11]);
     assert.equal(device.entry(data), "remote write");
     space.munmapSync(data, PAGE);
-    assert.match(String(device.tryRun((memory) => void memory.u32.atomicLoad(data), 1)), /Cannot write address/);
+    assert.match(
+      String(device.tryRun((memory) => void memory.u32.atomicLoad(data), 1)),
+      /Cannot write address/,
+    );
     device.close();
   }));
 
@@ -115,7 +125,11 @@ test("unaligned and impossible addresses are refused, of every operation", () =>
     for (const address of [data + 1, data + 2.5, -4, Number.NaN, 2 ** 53, Infinity]) {
       for (const { name, apply: run } of OPERATIONS) {
         const failure = device.tryRun((memory) => void run(memory.u32, address, 1, 1), 1);
-        assert.equal((failure?.cause as { code?: string } | undefined)?.code, "EINVAL", `${name} at ${address}`);
+        assert.equal(
+          (failure?.cause as { code?: string } | undefined)?.code,
+          "EINVAL",
+          `${name} at ${address}`,
+        );
       }
     }
     // An address like any other, above all that can be mapped.

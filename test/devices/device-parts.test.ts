@@ -1,4 +1,7 @@
-/** @module The parts of the software device one by one: fault rings, batches, the table of bouncing pages, frames and the clock. */
+/**
+ * @module The parts of the software device one by one: fault rings, batches, the table of bouncing
+ * pages, frames and the clock.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,8 +10,18 @@ import { DeviceTable } from "../../src/devices/software/device-table.ts";
 import { Evictor } from "../../src/devices/software/eviction.ts";
 import { FaultBatch } from "../../src/devices/software/fault-batch.ts";
 import { FaultRing, RING_FAULTS } from "../../src/devices/software/fault-ring.ts";
-import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED, Frames } from "../../src/devices/software/frames.ts";
-import { REMOTE_LAPSE_MS, THRASH_EVENTS, THRASH_WINDOW_MS, ThrashTable } from "../../src/devices/software/thrash.ts";
+import {
+  FRAME_FREE,
+  FRAME_LOADING,
+  FRAME_MAPPED,
+  Frames,
+} from "../../src/devices/software/frames.ts";
+import {
+  REMOTE_LAPSE_MS,
+  THRASH_EVENTS,
+  THRASH_WINDOW_MS,
+  ThrashTable,
+} from "../../src/devices/software/thrash.ts";
 import { AssertionFailure } from "../../src/sync/errors.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { PlayedDevice, withSpace } from "./rig.ts";
@@ -19,7 +32,8 @@ test("a ring gives back what was put in, in order, and says when it is full", ()
     const ring = new FaultRing(space.machine.memory, device.record.rings.get(0));
     for (let round = 0; round < 3; round++) {
       const taken: [number, boolean][] = [];
-      for (let i = 0; i < RING_FAULTS; i++) assert.equal(ring.put(2 ** 32 - 600 - i, i % 3 === 0), true);
+      for (let i = 0; i < RING_FAULTS; i++)
+        assert.equal(ring.put(2 ** 32 - 600 - i, i % 3 === 0), true);
       assert.equal(ring.put(1, false), false, "full");
       assert.equal(ring.countWaiting(), RING_FAULTS);
       assert.equal(
@@ -54,8 +68,10 @@ test("a batch sorts, keeps each page once, and the write of a page that was read
     });
     for (let i = 0; i < batch.count;) {
       const end = batch.endOfBlock(i);
-      for (let j = i; j < end; j++) assert.equal(Math.floor(batch.pageAt(j) / 512), Math.floor(batch.pageAt(i) / 512));
-      if (end < batch.count) assert.notEqual(Math.floor(batch.pageAt(end) / 512), Math.floor(batch.pageAt(i) / 512));
+      for (let j = i; j < end; j++)
+        assert.equal(Math.floor(batch.pageAt(j) / 512), Math.floor(batch.pageAt(i) / 512));
+      if (end < batch.count)
+        assert.notEqual(Math.floor(batch.pageAt(end) / 512), Math.floor(batch.pageAt(i) / 512));
       i = end;
     }
   });
@@ -101,7 +117,10 @@ test("frames go round from free to loading to mapped and back; nothing else is a
     assert.equal(frames.take(), -1);
     assert.equal(device.stats.residentPages, 3);
     frames.bind(1, 4_000_000_000, true);
-    assert.deepEqual([frames.stateOf(1), frames.pageOf(1), frames.isAccessed(1)], [FRAME_MAPPED, 4_000_000_000, true]);
+    assert.deepEqual(
+      [frames.stateOf(1), frames.pageOf(1), frames.isAccessed(1)],
+      [FRAME_MAPPED, 4_000_000_000, true],
+    );
     assert.throws(() => frames.bind(1, 5, true), AssertionFailure);
     frames.touch(99); // a stale number does no harm
     frames.give(1);

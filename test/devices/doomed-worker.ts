@@ -1,8 +1,12 @@
-/** @module A device thread that stops in the middle of serving faults, or in the middle of a section of the driver lock, and waits there for its end. */
+/**
+ * @module A device thread that stops in the middle of serving faults, or in the middle of a section
+ * of the driver lock, and waits there for its end.
+ */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { DeviceRecord } from "../../src/devices/software/device-record.ts";
-import "../../src/devices/software/mirror-ops.ts"; // a thread on the machine has the code of every driver in use there
+// A thread on the machine has the code of every driver in use there.
+import "../../src/devices/software/mirror-ops.ts";
 import { joinDevice } from "../../src/devices/software/device-state.ts";
 import { Frames } from "../../src/devices/software/frames.ts";
 import { takeTurn } from "../../src/devices/software/service-turn.ts";

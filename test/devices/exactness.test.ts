@@ -1,6 +1,7 @@
 /**
- * @module Work items run as if once from start to end, whatever they fault on, however small device memory is; and accesses that no mapping allows end in an error that names them. In
- * the test's own thread, so that the test sees how often an item was really begun.
+ * @module Work items run as if once from start to end, whatever they fault on, however small device
+ * memory is; and accesses that no mapping allows end in an error that names them. In the test's own
+ * thread, so that the test sees how often an item was really begun.
  */
 
 import assert from "node:assert/strict";
@@ -28,7 +29,8 @@ describe("every item's effects happen once, whatever the budget", () => {
           const kernel = (memory: TypedAccess, item: number): void => {
             begun++;
             let sum = 0;
-            for (let i = 0; i < 6; i++) sum += memory.u32.load(source + ((item * 37 + i * 11) % PAGES) * PAGE);
+            for (let i = 0; i < 6; i++)
+              sum += memory.u32.load(source + ((item * 37 + i * 11) % PAGES) * PAGE);
             memory.u32.store(sums + item * 64 * 3, sum);
             // After the first store: faults from here on stall.
             const more = memory.u32.load(source + ((item * 53) % PAGES) * PAGE);
@@ -112,7 +114,8 @@ test("hot pages stay: eviction goes by use, not by the time of the fault", () =>
     stampPages(space, data, PAGES);
     const device = new PlayedDevice(space, { frames: 8 });
     let wasHotGone = 0;
-    // Page 0 is brought first and used by every item; the others are a stream that never comes back soon.
+    // Page 0 is brought first and used by every item; the others are a stream that never comes back
+    // soon.
     device.run((memory, item) => {
       memory.u32.load(data);
       memory.u32.load(data + (1 + (item % (PAGES - 1))) * PAGE);
@@ -177,15 +180,28 @@ test("under pressure, prefetching that does not pay stops", () =>
       const device = new PlayedDevice(space, { frames: 128 });
       const random = randomFrom(5);
       // One page of each 64 KiB: no neighbour is ever used.
-      device.run((memory) => void memory.u32.load(data + random(pages / 16) * 16 * PAGE), 2000, [], false);
+      device.run(
+        (memory) => void memory.u32.load(data + random(pages / 16) * 16 * PAGE),
+        2000,
+        [],
+        false,
+      );
       const before = device.stats;
       const wider = space.mmapSync(4096 * PAGE);
       stampPages(space, wider, 4096);
-      device.run((memory) => void memory.u32.load(wider + random(256) * 16 * PAGE), 4000, [], false);
+      device.run(
+        (memory) => void memory.u32.load(wider + random(256) * 16 * PAGE),
+        4000,
+        [],
+        false,
+      );
       const faults = device.stats.faults - before.faults;
       const prefetched = device.stats.prefetched - before.prefetched;
       assert.ok(faults > 1000, String(faults));
-      assert.ok(prefetched < faults, `${prefetched} prefetched for ${faults} faults, of 15 that each could have`);
+      assert.ok(
+        prefetched < faults,
+        `${prefetched} prefetched for ${faults} faults, of 15 that each could have`,
+      );
       device.close();
     },
     { ramBytes: 64 * MIB },
@@ -232,8 +248,18 @@ describe("what no mapping allows", () => {
         ["EFAULT", "read", FAR + 16, (memory: TypedAccess) => void memory.f64.load(FAR + 16)],
         ["EFAULT", "write", FAR + 8, (memory: TypedAccess) => memory.f64.store(FAR + 8, 1)],
         ["EFAULT", "write", FAR, (memory: TypedAccess) => void memory.u8.atomicLoad(FAR)],
-        ["EPERM", "write", constant + 4, (memory: TypedAccess) => memory.i16.store(constant + 4, 1)],
-        ["EPERM", "write", constant, (memory: TypedAccess) => void memory.u32.atomicAdd(constant, 1)],
+        [
+          "EPERM",
+          "write",
+          constant + 4,
+          (memory: TypedAccess) => memory.i16.store(constant + 4, 1),
+        ],
+        [
+          "EPERM",
+          "write",
+          constant,
+          (memory: TypedAccess) => void memory.u32.atomicAdd(constant, 1),
+        ],
       ] as const;
       for (const [code, access, address, touch] of cases) {
         const failure = device.tryRun((memory, item) => {
@@ -241,8 +267,14 @@ describe("what no mapping allows", () => {
           else memory.u32.load(data + (item % 4) * PAGE);
         }, 40);
         assert.ok(failure instanceof DeviceFault, String(failure));
-        assert.deepEqual([failure.code, failure.access, failure.address, failure.item], [code, access, address, 17]);
-        assert.match(failure.message, /^Cannot (read|write) address 0x[0-9a-f]+ in work item 17: .+; .+/);
+        assert.deepEqual(
+          [failure.code, failure.access, failure.address, failure.item],
+          [code, access, address, 17],
+        );
+        assert.match(
+          failure.message,
+          /^Cannot (read|write) address 0x[0-9a-f]+ in work item 17: .+; .+/,
+        );
       }
       assert.equal(device.load(data + 3 * PAGE), 3);
       assert.equal(space.u32.load(data + PAGE), 1);
@@ -256,7 +288,10 @@ describe("what no mapping allows", () => {
       space.munmapSync(data + 9 * PAGE, PAGE);
       const device = new PlayedDevice(space, { frames: 64 });
       const seen = new Set<number>();
-      const failure = device.tryRun((memory, item) => void seen.add(memory.u32.load(data + item * PAGE)), 32);
+      const failure = device.tryRun(
+        (memory, item) => void seen.add(memory.u32.load(data + item * PAGE)),
+        32,
+      );
       assert.ok(failure instanceof DeviceFault);
       assert.equal(failure.address, data + 9 * PAGE);
       assert.ok(seen.size > 0);
@@ -302,7 +337,10 @@ describe("what no mapping allows", () => {
       (space) => {
         const data = space.mmapSync(4 * MIB);
         const device = new PlayedDevice(space, { frames: 4 });
-        const failure = device.tryRun((memory, item) => memory.u32.store(data + item * PAGE, 1), 1024);
+        const failure = device.tryRun(
+          (memory, item) => memory.u32.store(data + item * PAGE, 1),
+          1024,
+        );
         assert.ok(failure instanceof DeviceFault, String(failure));
         assert.equal(failure.code, "ENOMEM");
         space.madviseSync(data, 4 * MIB, "dontneed");

@@ -1,6 +1,7 @@
 /**
- * @module Memory that runs out at every point: each allocation of the kernel heap fails once while a device is made, faults, is read, written and looked at. The answer is a clear error, nothing
- * is left behind, and the same works when there is memory again. And invalidations that may not wait.
+ * @module Memory that runs out at every point: each allocation of the kernel heap fails once while
+ * a device is made, faults, is read, written and looked at. The answer is a clear error, nothing is
+ * left behind, and the same works when there is memory again. And invalidations that may not wait.
  */
 
 import assert from "node:assert/strict";
@@ -13,7 +14,9 @@ import { EAGAIN } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { PAGE, PlayedDevice, booksOf, makeSpace, stampPages, withSpace } from "./rig.ts";
 
-/** Makes the n-th allocation of the kernel heap from now on fail (counted from 0), and counts them. */
+/**
+ * Makes the n-th allocation of the kernel heap from now on fail (counted from 0), and counts them.
+ */
 class Scarcity {
   count = 0;
   #failing = -1;
@@ -38,7 +41,8 @@ class Scarcity {
 test("making a device, at each of its allocations in this thread", async () => {
   const space = makeSpace();
   const scarcity = new Scarcity(space);
-  const make = (): Promise<SoftwareDevice> => SoftwareDevice.create(space, { memoryBytes: 5000 * PAGE, threads: 1 });
+  const make = (): Promise<SoftwareDevice> =>
+    SoftwareDevice.create(space, { memoryBytes: 5000 * PAGE, threads: 1 });
   // What is made once and stays: the directory of drivers, slabs.
   await (await make())[Symbol.asyncDispose]();
   const before = booksOf(space);
@@ -60,7 +64,10 @@ test("making a device, at each of its allocations in this thread", async () => {
     assert.equal(booksOf(space), before, `after allocation ${index} failed`);
     failures++;
   }
-  assert.ok(failures >= 6, `${failures}: record, thrash table, page table, two blocks of frames, ring, hmm, range`);
+  assert.ok(
+    failures >= 6,
+    `${failures}: record, thrash table, page table, two blocks of frames, ring, hmm, range`,
+  );
   await space.dispose();
 });
 
@@ -148,7 +155,10 @@ test("an invalidation that may not wait is refused with EAGAIN while somebody ha
         return answer;
       };
       assert.equal(space.runSync(reapWhileLocked()), EAGAIN);
-      assert.deepEqual([device.stats.invalidations, device.stats.dropped], [invalidations, dropped]);
+      assert.deepEqual(
+        [device.stats.invalidations, device.stats.dropped],
+        [invalidations, dropped],
+      );
       assert.equal(device.entry(data), "local");
       assert.equal(device.load(data), 5);
       assert.equal(space.runSync(reap()), 0);

@@ -9,7 +9,11 @@ import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import type { AddressSpace, View } from "../../src/index.ts";
 import { DeviceFault } from "../../src/devices/device-fault.ts";
-import { COMMANDS, type CommandName, type CommandOutcome } from "../../src/devices/software/commands.ts";
+import {
+  COMMANDS,
+  type CommandName,
+  type CommandOutcome,
+} from "../../src/devices/software/commands.ts";
 import type { FaultService } from "../../src/devices/software/fault-service.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM, errnoName } from "../../src/sync/errno.ts";
@@ -91,7 +95,9 @@ function checkLayout(name: CommandName, layout: Layout, runner: Runner): void {
   try {
     const { states } = layout;
     const address = layOut(space, device, layout, views);
-    const bytes = new Uint8Array(name === "snapshot" ? states.length : states.length * PAGE).fill(7);
+    const bytes = new Uint8Array(name === "snapshot" ? states.length : states.length * PAGE).fill(
+      7,
+    );
     const first = states.findIndex((state) => errnoFor(state, name) !== 0);
     const outcome = runCommand(space, runner(device.thread.service), name, address, bytes);
     const expected = first < 0 ? 0 : errnoFor(states[first] ?? "fine", name);
@@ -114,7 +120,12 @@ function checkRead(bytes: Uint8Array, first: number): void {
   }
 }
 
-function checkWritten(space: AddressSpace, states: readonly State[], address: number, first: number): void {
+function checkWritten(
+  space: AddressSpace,
+  states: readonly State[],
+  address: number,
+  first: number,
+): void {
   states.forEach((state, i) => {
     if (state !== "fine" && state !== "read-only") return;
     const isBefore = first < 0 || i < first;
@@ -127,7 +138,10 @@ const PAGES = 6;
 function layouts(states: readonly State[]): fc.Arbitrary<Layout> {
   return fc.record({
     states: fc.array(fc.constantFrom(...states), { minLength: PAGES, maxLength: PAGES }),
-    warmth: fc.array(fc.constantFrom("", "loaded", "stored"), { minLength: PAGES, maxLength: PAGES }),
+    warmth: fc.array(fc.constantFrom("", "loaded", "stored"), {
+      minLength: PAGES,
+      maxLength: PAGES,
+    }),
     frames: fc.constantFrom(1, 3, 16),
     offsetPages: fc.constantFrom(0, 100, 509, 511), // also across blocks
   });
@@ -140,7 +154,9 @@ describe("commands name the first page that cannot be had", () => {
         for (const place of [0, 3, PAGES - 1]) {
           for (const warm of ["", "loaded", "stored"] as const) {
             for (const warmPages of [place, PAGES]) {
-              const states = Array.from({ length: PAGES }, (_, i) => (i === place ? state : "fine"));
+              const states = Array.from({ length: PAGES }, (_, i) =>
+                i === place ? state : "fine",
+              );
               const warmth = Array.from({ length: PAGES }, (_, i) => (i < warmPages ? warm : ""));
               checkLayout(name, { states, warmth, frames: 4, offsetPages: 510 }, asItIs);
             }
@@ -157,7 +173,9 @@ describe("commands name the first page that cannot be had", () => {
 
   for (const name of ["read", "write"] as const) {
     test(`broken twin, ${name}: the page at which the batch began is noticed`, () => {
-      const property = fc.property(layouts(["fine", "hole"]), (layout) => checkLayout(name, layout, namesTheBatch));
+      const property = fc.property(layouts(["fine", "hole"]), (layout) =>
+        checkLayout(name, layout, namesTheBatch),
+      );
       assert.ok(fc.check(property, { numRuns: 60 }).failed);
     });
   }
@@ -199,12 +217,26 @@ describe("memory that runs out", () => {
         for (let i = 0; i < warmPages; i++) device.store(address + i * PAGE, 100 + i);
         leaveFree(space, Math.max(0, 3 - warmPages));
         const first = Math.max(3, warmPages);
-        const outcome = runCommand(space, device.thread.service, "write", address, new Uint8Array(PAGES * PAGE));
-        assert.deepEqual([outcome.errno, outcome.page - address / PAGE], [ENOMEM, first], `${warmPages} warm`);
+        const outcome = runCommand(
+          space,
+          device.thread.service,
+          "write",
+          address,
+          new Uint8Array(PAGES * PAGE),
+        );
+        assert.deepEqual(
+          [outcome.errno, outcome.page - address / PAGE],
+          [ENOMEM, first],
+          `${warmPages} warm`,
+        );
         if (shared) {
           const bytes = new Uint8Array(PAGES * PAGE);
           const read = runCommand(space, device.thread.service, "read", address, bytes);
-          assert.deepEqual([read.errno, read.page - address / PAGE], [ENOMEM, first], `${warmPages} warm`);
+          assert.deepEqual(
+            [read.errno, read.page - address / PAGE],
+            [ENOMEM, first],
+            `${warmPages} warm`,
+          );
         }
         device.close();
         space.disposeSync();
@@ -225,7 +257,13 @@ describe("memory that runs out", () => {
         return words === 512 ? 0 : yield* allocWords(words);
       };
       for (const name of ["read", "write"] as const) {
-        const outcome = runCommand(space, device.thread.service, name, address, new Uint8Array(PAGES * PAGE));
+        const outcome = runCommand(
+          space,
+          device.thread.service,
+          name,
+          address,
+          new Uint8Array(PAGES * PAGE),
+        );
         assert.deepEqual([outcome.errno, outcome.page - address / PAGE], [ENOMEM, 3], name);
       }
       heap.allocWords = allocWords;
@@ -260,7 +298,11 @@ describe("kernels name the page that they touched", () => {
             if (first < 0) assert.equal(failure, undefined);
             else {
               assert.ok(failure instanceof DeviceFault);
-              const wanted = [errnoName(errnoFor(states[first] ?? "fine", name)), address + first * PAGE + 8, 0];
+              const wanted = [
+                errnoName(errnoFor(states[first] ?? "fine", name)),
+                address + first * PAGE + 8,
+                0,
+              ];
               assert.deepEqual([failure.code, failure.address, failure.item], wanted);
             }
           } finally {
@@ -277,7 +319,10 @@ describe("kernels name the page that they touched", () => {
 
 test("as the owner of a device sees it: a DeviceFault with the first byte that cannot be had", async () => {
   const space = makeSpace();
-  await using device = await SoftwareDevice.create(space, { memoryBytes: 8 * PAGE, faultTimeoutMs: 5 });
+  await using device = await SoftwareDevice.create(space, {
+    memoryBytes: 8 * PAGE,
+    faultTimeoutMs: 5,
+  });
   const address = space.mmapSync(PAGES * PAGE);
   const bytes = new Uint8Array(PAGES * PAGE - 200);
   const addressOf = async (promise: Promise<unknown>): Promise<unknown[]> => {
@@ -297,8 +342,18 @@ test("as the owner of a device sees it: a DeviceFault with the first byte that c
   }
   space.munmapSync(address + 4 * PAGE, PAGE);
   const hole = address + 4 * PAGE;
-  assert.deepEqual(await addressOf(device.read(address + 100, bytes)), ["EFAULT", "read", hole, undefined]);
-  assert.deepEqual(await addressOf(device.write(address + 100, bytes)), ["EFAULT", "write", hole, undefined]);
+  assert.deepEqual(await addressOf(device.read(address + 100, bytes)), [
+    "EFAULT",
+    "read",
+    hole,
+    undefined,
+  ]);
+  assert.deepEqual(await addressOf(device.write(address + 100, bytes)), [
+    "EFAULT",
+    "write",
+    hole,
+    undefined,
+  ]);
   // The range begins inside the page: its own first byte, not the page's.
   assert.deepEqual(await addressOf(device.read(hole + 100, bytes.subarray(0, 8))), [
     "EFAULT",

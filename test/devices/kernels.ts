@@ -4,11 +4,15 @@ import type { TypedAccess } from "../../src/mmu/access.ts";
 
 const PAGE = 4096;
 
-/** Sums `count` words, one in each of `pages` pages in an order of the item's own, into the item's place. */
+/**
+ * Sums `count` words, one in each of `pages` pages in an order of the item's own, into the item's
+ * place.
+ */
 export function sum(memory: TypedAccess, item: number, args: readonly number[]): void {
   const [source, sums, pages, count] = args as readonly [number, number, number, number];
   let total = 0;
-  for (let i = 0; i < count; i++) total += memory.u32.load(source + ((item * 37 + i * 101) % pages) * PAGE);
+  for (let i = 0; i < count; i++)
+    total += memory.u32.load(source + ((item * 37 + i * 101) % pages) * PAGE);
   memory.u32.store(sums + item * 4, total);
 }
 
@@ -48,7 +52,8 @@ export function suicide(memory: TypedAccess, item: number, args: readonly number
 }
 
 /**
- * A stretch of `pages` pages holds in each page's first two words a stamp and its complement, or zeros where it has been mapped anew. Stores into the item's place 1 if it has met a pair that
+ * A stretch of `pages` pages holds in each page's first two words a stamp and its complement, or
+ * zeros where it has been mapped anew. Stores into the item's place 1 if it has met a pair that
  * never was, else 2.
  */
 export function checkPairs(memory: TypedAccess, item: number, args: readonly number[]): void {
@@ -68,18 +73,30 @@ export const notAFunction = 7;
 const later = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, 1));
 
 /** Stores 1 at once and 2 afterwards, which is too late. */
-export async function asynchronous(memory: TypedAccess, _item: number, [at = 0]: readonly number[]): Promise<void> {
+export async function asynchronous(
+  memory: TypedAccess,
+  _item: number,
+  [at = 0]: readonly number[],
+): Promise<void> {
   memory.u32.store(at, 1);
   await later();
   memory.u32.store(at, 2);
 }
 
-export function* generator(memory: TypedAccess, _item: number, [at = 0]: readonly number[]): Generator<number> {
+export function* generator(
+  memory: TypedAccess,
+  _item: number,
+  [at = 0]: readonly number[],
+): Generator<number> {
   memory.u32.store(at, 1);
   yield 1;
 }
 
-export async function* asyncGenerator(memory: TypedAccess, _item: number, [at = 0]: readonly number[]): AsyncGenerator {
+export async function* asyncGenerator(
+  memory: TypedAccess,
+  _item: number,
+  [at = 0]: readonly number[],
+): AsyncGenerator {
   memory.u32.store(at, 1);
   yield await later();
 }

@@ -23,7 +23,10 @@ async function failureOf(promise: Promise<unknown>): Promise<HmmError> {
     () => undefined,
     (reason: unknown) => reason,
   );
-  assert.ok(error instanceof HmmError, error instanceof Error ? (error.stack ?? "") : "nothing failed");
+  assert.ok(
+    error instanceof HmmError,
+    error instanceof Error ? (error.stack ?? "") : "nothing failed",
+  );
   return error;
 }
 
@@ -48,15 +51,26 @@ describe("on a device with two threads", () => {
   /** Whatever happened before: the device works. */
   async function checkDevice(): Promise<void> {
     space.u32.store(at, 0);
-    const { items } = await device.kernel({ module: kernels, exportName: "tally" }).dispatch(50, { args: [at, 1] });
+    const { items } = await device
+      .kernel({ module: kernels, exportName: "tally" })
+      .dispatch(50, { args: [at, 1] });
     assert.equal(items, 50);
     assert.equal(space.u32.load(at), 50);
   }
 
   for (const [name, says] of [
-    ["asynchronous", /^Cannot run the kernel: it is an async function, .+; make it a plain function/],
-    ["generator", /^Cannot run the kernel: it is a generator function, .+; make it a plain function/],
-    ["asyncGenerator", /^Cannot run the kernel: it is an async generator function, .+; make it a plain function/],
+    [
+      "asynchronous",
+      /^Cannot run the kernel: it is an async function, .+; make it a plain function/,
+    ],
+    [
+      "generator",
+      /^Cannot run the kernel: it is a generator function, .+; make it a plain function/,
+    ],
+    [
+      "asyncGenerator",
+      /^Cannot run the kernel: it is an async generator function, .+; make it a plain function/,
+    ],
   ] as const) {
     test(`${name} is refused before any of it runs`, async () => {
       space.u32.store(at, 7);
@@ -71,7 +85,10 @@ describe("on a device with two threads", () => {
 
   for (const [name, says] of [
     ["promising", /the kernel returned a promise in work item \d, .+; make it a plain function/],
-    ["promisingFault", /the kernel returned a promise in work item \d, .+; make it a plain function/],
+    [
+      "promisingFault",
+      /the kernel returned a promise in work item \d, .+; make it a plain function/,
+    ],
     ["iterating", /the kernel returned an iterator in work item \d, .+; make it a plain function/],
   ] as const) {
     test(`${name} is refused when it has returned; what it does later has no effect, and kills nothing`, async () => {
@@ -122,7 +139,12 @@ describe("on a device with two threads", () => {
   });
 
   for (const [what, source, code, says] of [
-    ["does not parse", "export function (", "EINVAL", /does not parse: Function statements require a function name/],
+    [
+      "does not parse",
+      "export function (",
+      "EINVAL",
+      /does not parse: Function statements require a function name/,
+    ],
     [
       "imports what another does not export",
       'import { nothing } from "data:text/javascript,export%20const%20a%3D1";',
@@ -135,9 +157,19 @@ describe("on a device with two threads", () => {
       "EINVAL",
       /it, or a module that it imports, does not parse: Identifier 'a' has already been declared; mend/,
     ],
-    ["throws", 'throw new RangeError("at import");', "EINVAL", /importing it threw RangeError: at import; /],
+    [
+      "throws",
+      'throw new RangeError("at import");',
+      "EINVAL",
+      /importing it threw RangeError: at import; /,
+    ],
     ["throws null", "throw null;", "EINVAL", /importing it threw null; /],
-    ["throws what cannot be shown", "throw Object.create(null);", "EINVAL", /importing it threw an object; /],
+    [
+      "throws what cannot be shown",
+      "throw Object.create(null);",
+      "EINVAL",
+      /importing it threw an object; /,
+    ],
     [
       "throws a SyntaxError of its own making",
       "JSON.parse('{');",
@@ -150,14 +182,24 @@ describe("on a device with two threads", () => {
       "EINVAL",
       /importing it threw TypeError: .*no-such-package-here/,
     ],
-    ["exports nothing", "", "EINVAL", /exports nothing of that name; it exports no function; export the kernel/],
+    [
+      "exports nothing",
+      "",
+      "EINVAL",
+      /exports nothing of that name; it exports no function; export the kernel/,
+    ],
     [
       "exports others",
       "export function f() {} export const g = 1",
       "EINVAL",
       /check the name; it exports the functions f$/,
     ],
-    ["exports a number", "export const kernel = 1;", "EINVAL", /exports 1 under that name, and no function; /],
+    [
+      "exports a number",
+      "export const kernel = 1;",
+      "EINVAL",
+      /exports 1 under that name, and no function; /,
+    ],
   ] as const) {
     test(`a module that ${what}`, async () => {
       const failure = await failureOf(dispatch("kernel", moduleOf(source)));
@@ -176,7 +218,10 @@ describe("on a device with two threads", () => {
     const importing = moduleOf(`import ${JSON.stringify(nowhere.href)};`);
     const indirect = await failureOf(dispatch("kernel", importing));
     assert.equal(indirect.code, "ENOENT");
-    assert.match(indirect.message, /it imports what is not there: Cannot find module .+; check its imports$/);
+    assert.match(
+      indirect.message,
+      /it imports what is not there: Cannot find module .+; check its imports$/,
+    );
     await checkDevice();
   });
 });
@@ -193,11 +238,17 @@ test("a module that is not there, and one that does not parse, as Firefox and Ch
     assert.match(failure.message, /check its URL$/);
   }
   const parse = Object.assign(new SyntaxError("expected expression"), { stack: "" });
-  assert.match(importFailure("http://x/k.js", parse).message, /does not parse: expected expression; mend/);
+  assert.match(
+    importFailure("http://x/k.js", parse).message,
+    /does not parse: expected expression; mend/,
+  );
   const thrown = Object.assign(new TypeError("fetch failed"), {
     stack: "TypeError: fetch failed\n    at http://x/k.js:1:1",
   });
-  assert.match(importFailure("http://x/k.js", thrown).message, /importing it threw TypeError: fetch failed/);
+  assert.match(
+    importFailure("http://x/k.js", thrown).message,
+    /importing it threw TypeError: fetch failed/,
+  );
 });
 
 test("memory outside of a work item: refused, also what the thread has translated already", () =>
@@ -228,7 +279,9 @@ describe("a device without place for its threads", () => {
     let started = 0;
     const count = (): void => void started++;
     process.on("worker", count);
-    const failure = await failureOf(SoftwareDevice.create(space, { memoryBytes: PAGE, threads: 32 }));
+    const failure = await failureOf(
+      SoftwareDevice.create(space, { memoryBytes: PAGE, threads: 32 }),
+    );
     assert.equal(failure.code, "EMFILE");
     assert.match(
       failure.message,

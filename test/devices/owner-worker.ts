@@ -13,7 +13,10 @@ export interface Ownership {
 const { handle, counters, pages } = workerData as Ownership;
 const space = await AddressSpace.attach(handle);
 const device = await SoftwareDevice.create(space, { memoryBytes: 8 * 4096, threads: 2 });
-const kernel = device.kernel({ module: new URL("./kernels.js", import.meta.url), exportName: "tally" });
+const kernel = device.kernel({
+  module: new URL("./kernels.js", import.meta.url),
+  exportName: "tally",
+});
 await kernel.dispatch(100, { args: [counters, pages] });
 parentPort?.postMessage("there");
 await kernel.dispatch(2 ** 31 - 1, { args: [counters, pages] });

@@ -1,11 +1,23 @@
-/** @module Growing a fault to 64 KiB and by density: the examples that UVM's documentation gives, the edges, and a naive model. */
+/**
+ * @module Growing a fault to 64 KiB and by density: the examples that UVM's documentation gives,
+ * the edges, and a naive model.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { BLOCK_PAGES, DENSITY_PERCENT, GROWN_PAGES, growBlock } from "../../src/devices/prefetch.ts";
+import {
+  BLOCK_PAGES,
+  DENSITY_PERCENT,
+  GROWN_PAGES,
+  growBlock,
+} from "../../src/devices/prefetch.ts";
 
-function grow(wanted: readonly number[], resident: readonly number[] = [], byDensity = true): number[] {
+function grow(
+  wanted: readonly number[],
+  resident: readonly number[] = [],
+  byDensity = true,
+): number[] {
   const wantedFlags = new Uint8Array(BLOCK_PAGES);
   const residentFlags = new Uint8Array(BLOCK_PAGES);
   const grown = new Uint8Array(BLOCK_PAGES).fill(7);
@@ -65,14 +77,21 @@ test("half is not more than 51 percent", () => {
 
 test("what is resident counts for density, and is not brought again", () => {
   const resident = span(16, 400);
-  assert.deepEqual(grow([3], resident), [...span(0, 3), ...span(4, 16), ...span(400, 512)], "400 of 512 are dense");
+  assert.deepEqual(
+    grow([3], resident),
+    [...span(0, 3), ...span(4, 16), ...span(400, 512)],
+    "400 of 512 are dense",
+  );
 });
 
 test("all of a block wanted grows nothing", () => {
   assert.deepEqual(grow(span(0, BLOCK_PAGES)), []);
 });
 
-/** The rule, said slowly: every wanted page takes the largest aligned part around it of more than 51 % occupied pages. */
+/**
+ * The rule, said slowly: every wanted page takes the largest aligned part around it of more than 51
+ * % occupied pages.
+ */
 function naive(wanted: ReadonlySet<number>, resident: ReadonlySet<number>): number[] {
   const occupied = new Set(resident);
   for (const page of wanted) {
@@ -89,7 +108,9 @@ function naive(wanted: ReadonlySet<number>, resident: ReadonlySet<number>): numb
       break;
     }
   }
-  return [...grown].filter((page) => !wanted.has(page) && !resident.has(page)).toSorted((a, b) => a - b);
+  return [...grown]
+    .filter((page) => !wanted.has(page) && !resident.has(page))
+    .toSorted((a, b) => a - b);
 }
 
 test("agrees with the naive rule on random blocks", () => {

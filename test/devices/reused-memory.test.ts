@@ -1,13 +1,19 @@
 /**
  * @module Memory of a device that somebody else has now.
  *
- * A leaf of the device's page table is freed while a thread of the device, which takes no lock, has just found it. As in test/mm/freed-leaf.test.ts, both are led by hand: the
- * thread that unmaps stops after each flush of the device's shootdown, the device where it has read the leaf's pointer; then the leaf's memory is somebody else's table.
+ * A leaf of the device's page table is freed while a thread of the device, which takes no lock, has
+ * just found it. As in test/mm/freed-leaf.test.ts, both are led by hand: the thread that unmaps
+ * stops after each flush of the device's shootdown, the device where it has read the leaf's
+ * pointer; then the leaf's memory is somebody else's table.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DeviceTable, ENTRY_WRITE, makeDeviceEntry } from "../../src/devices/software/device-table.ts";
+import {
+  DeviceTable,
+  ENTRY_WRITE,
+  makeDeviceEntry,
+} from "../../src/devices/software/device-table.ts";
 import type { AddressSpace } from "../../src/index.ts";
 import { doMunmap } from "../../src/mm/mmap.ts";
 import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";
@@ -20,10 +26,14 @@ const ADDRESS = 2 ** 30;
 const LEAF_BYTES = LEAF_WORDS * PAGE;
 const FOREIGN = 0xc0ffee;
 
-// oxlint-disable-next-line typescript/unbound-method -- called below with the object that the caller meant
+// Called below with the object that the caller meant.
+// oxlint-disable-next-line typescript/unbound-method -- see above
 const { flush } = Shootdown.prototype;
 
-/** Leads `led` to its next stop, where flushes of `shootdown` stop it; of these only the first does anything if `forgets`. */
+/**
+ * Leads `led` to its next stop, where flushes of `shootdown` stop it; of these only the first does
+ * anything if `forgets`.
+ */
 class Leader {
   readonly #at: number;
   readonly #forgets: boolean;
@@ -38,8 +48,14 @@ class Leader {
     const stopping = (of: Shootdown, startPage: number, endPage: number): Task<void> =>
       this.#flushAndStop(of, startPage, endPage);
     const at = this.#at;
-    Shootdown.prototype.flush = function (this: Shootdown, startPage: number, endPage: number): Task<void> {
-      return this.at === at ? stopping(this, startPage, endPage) : flush.call(this, startPage, endPage);
+    Shootdown.prototype.flush = function (
+      this: Shootdown,
+      startPage: number,
+      endPage: number,
+    ): Task<void> {
+      return this.at === at
+        ? stopping(this, startPage, endPage)
+        : flush.call(this, startPage, endPage);
     };
     try {
       led.step();
@@ -67,7 +83,10 @@ function foreignWord({ machine }: AddressSpace, pfn: number): number {
   return machine.ram.section(pfn).u32[machine.ram.wordIndex(pfn)] ?? 0;
 }
 
-/** The device accesses ADDRESS while it is unmapped; what its kernel's item ended with. `pfn`: what the leaf's memory then names. */
+/**
+ * The device accesses ADDRESS while it is unmapped; what its kernel's item ended with. `pfn`: what
+ * the leaf's memory then names.
+ */
 function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => void): void {
   const space = makeSpace();
   const { machine, mm } = space;
@@ -75,7 +94,8 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
   space.mmapSync(LEAF_BYTES, { address: ADDRESS, fixed: "noreplace" });
   space.u32.store(ADDRESS, 1);
   const device = new PlayedDevice(space, { frames: 4 });
-  device.store(ADDRESS + PAGE, 2); // so that there is a leaf, and the page itself is unknown to the thread
+  // so that there is a leaf, and the page itself is unknown to the thread
+  device.store(ADDRESS + PAGE, 2);
   device.load(ADDRESS);
   const table = new DeviceTable(machine, device.record);
   const leaf = leafOf(memory, table.pgd, ADDRESS / PAGE);
@@ -83,7 +103,11 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
   const leader = new Leader(device.record.shootdown, forgets);
   const led = new LedTask(machine, doMunmap(machine, mm, ADDRESS, LEAF_BYTES));
   leader.lead(led);
-  assert.equal(leafOf(memory, table.pgd, ADDRESS / PAGE), leaf, "it stops before it unlinks the leaf");
+  assert.equal(
+    leafOf(memory, table.pgd, ADDRESS / PAGE),
+    leaf,
+    "it stops before it unlinks the leaf",
+  );
   const ensure = memory.ensure.bind(memory);
   let isFound = false;
   const blocks: number[] = [];
@@ -93,7 +117,8 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
     isFound = true;
     while (!led.isDone) leader.lead(led);
     // The CPU's leaf was freed too, and comes first.
-    while (blocks.length < 3 && !blocks.includes(leaf)) blocks.push(space.runSync(heap.allocWords(LEAF_WORDS)));
+    while (blocks.length < 3 && !blocks.includes(leaf))
+      blocks.push(space.runSync(heap.allocWords(LEAF_WORDS)));
     assert.ok(blocks.includes(leaf), "the freed leaf is somebody else's table now");
     memory.words.fill(makeDeviceEntry(pfn, ENTRY_WRITE), leaf, leaf + LEAF_WORDS);
   };
@@ -111,7 +136,11 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
 
 test("a load of the device through a leaf that is freed under it is no foreign word", () => {
   race(false, (device) => {
-    assert.throws(() => device.load(ADDRESS), { name: "DeviceFault", code: "EFAULT", address: ADDRESS });
+    assert.throws(() => device.load(ADDRESS), {
+      name: "DeviceFault",
+      code: "EFAULT",
+      address: ADDRESS,
+    });
   });
 });
 

@@ -1,12 +1,17 @@
 /**
- * @module What the device tests stand on: an address space, and devices whose threads are played by the test's own thread, so that every step happens when the test says so. Kernels are
- * plain functions of the test then. Tests with real Workers use SoftwareDevice instead.
+ * @module What the device tests stand on: an address space, and devices whose threads are played by
+ * the test's own thread, so that every step happens when the test says so. Kernels are plain
+ * functions of the test then. Tests with real Workers use SoftwareDevice instead.
  */
 
 import assert from "node:assert/strict";
 import type { Kernel } from "../../src/devices/software/kernel.ts";
 import type { DeviceRecord } from "../../src/devices/software/device-record.ts";
-import { createDevice, putDevice, registerDevice } from "../../src/devices/software/device-state.ts";
+import {
+  createDevice,
+  putDevice,
+  registerDevice,
+} from "../../src/devices/software/device-state.ts";
 import type { DeviceStats } from "../../src/devices/driver.ts";
 import { readStats } from "../../src/devices/software/device-stats.ts";
 import { DeviceTable } from "../../src/devices/software/device-table.ts";
@@ -24,7 +29,12 @@ export const MIB: number = 2 ** 20;
 
 /** A small machine that checks every lock and pointer, with an address space. */
 export function makeSpace(options: AddressSpaceOptions = {}): AddressSpace {
-  return AddressSpace.createSync({ ramBytes: 16 * MIB, heapBytes: 16 * MIB, debug: true, ...options });
+  return AddressSpace.createSync({
+    ramBytes: 16 * MIB,
+    heapBytes: 16 * MIB,
+    debug: true,
+    ...options,
+  });
 }
 
 export interface PlayedDeviceOptions {
@@ -40,10 +50,15 @@ export class PlayedDevice {
   readonly record: DeviceRecord;
   readonly threads: readonly DeviceThread[];
 
-  constructor(space: AddressSpace, { frames, faultTimeoutMs = 1000, Spans, threads = 1 }: PlayedDeviceOptions) {
+  constructor(
+    space: AddressSpace,
+    { frames, faultTimeoutMs = 1000, Spans, threads = 1 }: PlayedDeviceOptions,
+  ) {
     const { machine, mm } = space;
     this.space = space;
-    const record = space.runSync(createDevice(machine, { memoryBytes: frames * PAGE, threads, faultTimeoutMs }));
+    const record = space.runSync(
+      createDevice(machine, { memoryBytes: frames * PAGE, threads, faultTimeoutMs }),
+    );
     if (typeof record === "number") assert.fail(`no device: ${record}`);
     this.record = record;
     const registering = function* (): Task<number> {
@@ -69,7 +84,12 @@ export class PlayedDevice {
   }
 
   /** Runs a kernel's items on one of the threads; returns what ended it early. */
-  tryRun(kernel: Kernel, items: number, args: readonly number[] = [], mayReplay = true): Error | undefined {
+  tryRun(
+    kernel: Kernel,
+    items: number,
+    args: readonly number[] = [],
+    mayReplay = true,
+  ): Error | undefined {
     beginDispatch(this.record);
     return this.thread.run({ kernel, args, items, mayReplay });
   }
@@ -95,7 +115,9 @@ export class PlayedDevice {
 
   /** Of the device's page table: "" none, "local", "remote", "remote write". */
   entry(address: number): string {
-    const entry = new DeviceTable(this.space.machine, this.record).entryOf(Math.floor(address / PAGE));
+    const entry = new DeviceTable(this.space.machine, this.record).entryOf(
+      Math.floor(address / PAGE),
+    );
     if (entry === 0) return "";
     if ((entry & 4) !== 0) return "local";
     return (entry & 2) !== 0 ? "remote write" : "remote";
@@ -126,7 +148,9 @@ export function booksOf(space: AddressSpace): string {
   space.runSync(settle());
   assert.ok(memory.words.length > 0);
   // The directory of drivers and the list of devices, once made, stay.
-  const accounts = heap.accounting().filter(({ name }) => !/^(?:mirrorOpsDirectory|deviceList)$/.test(name));
+  const accounts = heap
+    .accounting()
+    .filter(({ name }) => !/^(?:mirrorOpsDirectory|deviceList)$/.test(name));
   return JSON.stringify({ accounts, usedPages: ram.usage().usedPages });
 }
 

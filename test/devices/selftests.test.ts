@@ -1,6 +1,8 @@
 /**
- * @module Linux's HMM selftests (tools/testing/selftests/mm/hmm-tests.c) by name, as far as they need no migration, no huge pages and no files: same set-up, same operations, same
- * results. Buffers are 4 MiB, device memory is 1 MiB, where the kernel's test device has as much as it likes. `mixedmap` maps the device's own file, which there is none of here.
+ * @module Linux's HMM selftests (tools/testing/selftests/mm/hmm-tests.c) by name, as far as they
+ * need no migration, no huge pages and no files: same set-up, same operations, same results.
+ * Buffers are 4 MiB, device memory is 1 MiB, where the kernel's test device has as much as it
+ * likes. `mixedmap` maps the device's own file, which there is none of here.
  */
 
 import assert from "node:assert/strict";
@@ -15,7 +17,9 @@ const N: number = STD / PAGE;
 const INTS: number = STD / 4;
 
 /** Fixture `hmm`: one device on a fresh space. */
-async function hmm(body: (device: SoftwareDevice, space: AddressSpace) => Promise<void>): Promise<void> {
+async function hmm(
+  body: (device: SoftwareDevice, space: AddressSpace) => Promise<void>,
+): Promise<void> {
   await using space = await AddressSpace.create({ ramBytes: 32 * MIB, debug: true });
   await using device = await SoftwareDevice.create(space, { memoryBytes: MIB });
   await body(device, space);
@@ -98,7 +102,10 @@ describe("hmm", () => {
       await using child = await space.fork();
       assert.deepEqual(read(child, ptr), pattern());
       await using childDevice = await SoftwareDevice.create(child, { memoryBytes: MIB });
-      assert.deepEqual(await childDevice.write(ptr, bytesOf(pattern(0, -1))), { pages: N, faults: 1 });
+      assert.deepEqual(await childDevice.write(ptr, bytesOf(pattern(0, -1))), {
+        pages: N,
+        faults: 1,
+      });
       assert.deepEqual(read(child, ptr), pattern(0, -1));
       assert.deepEqual(read(space, ptr), pattern(), "copied on write");
     }));
@@ -110,7 +117,10 @@ describe("hmm", () => {
       await using child = await space.fork();
       assert.deepEqual(read(child, ptr), pattern());
       await using childDevice = await SoftwareDevice.create(child, { memoryBytes: MIB });
-      assert.deepEqual(await childDevice.write(ptr, bytesOf(pattern(0, -1))), { pages: N, faults: 1 });
+      assert.deepEqual(await childDevice.write(ptr, bytesOf(pattern(0, -1))), {
+        pages: N,
+        faults: 1,
+      });
       assert.deepEqual(read(child, ptr), pattern(0, -1));
       assert.deepEqual(read(space, ptr), pattern(0, -1), "no copy on write");
     }));
@@ -132,14 +142,21 @@ describe("hmm", () => {
     console.log(`seed ${seed}`);
     const random = randomFrom(seed);
     await hmm(async (device, space) => {
-      const worker = new Worker(new URL("./unmap-worker.js", import.meta.url), { workerData: space.handle });
-      const heard = (): Promise<unknown> => new Promise((resolve) => void worker.once("message", resolve));
+      const worker = new Worker(new URL("./unmap-worker.js", import.meta.url), {
+        workerData: space.handle,
+      });
+      const heard = (): Promise<unknown> =>
+        new Promise((resolve) => void worker.once("message", resolve));
       await heard();
       for (let c = 0; c < 10; c++) {
         const ptr = await space.mmap(STD);
         space.writeSync(ptr, bytesOf(pattern(c)));
         const unmapped = heard();
-        const order: UnmapOrder = { spins: random(4_000_000), address: ptr + STD / 2, lengthBytes: STD / 2 };
+        const order: UnmapOrder = {
+          spins: random(4_000_000),
+          address: ptr + STD / 2,
+          lengthBytes: STD / 2,
+        };
         worker.postMessage(order);
         const mirror = new Int32Array(INTS);
         const result = await device.read(ptr, bytesOf(mirror)).catch((error: unknown) => error);
@@ -168,7 +185,15 @@ describe("hmm2", () => {
       await space.mprotect(p + 3 * PAGE, PAGE, "read");
       await space.mprotect(p + 4 * PAGE, 3 * PAGE, "read-write");
       space.i32.store(p + 4 * PAGE, value);
-      assert.deepEqual(await device.snapshot(p, 7 * PAGE), ["error", "error", "zero", "read", "write", "none", "none"]);
+      assert.deepEqual(await device.snapshot(p, 7 * PAGE), [
+        "error",
+        "error",
+        "zero",
+        "read",
+        "write",
+        "none",
+        "none",
+      ]);
     }));
 
   test("double_map, without the migration in between", () =>
@@ -183,6 +208,10 @@ describe("hmm2", () => {
         assert.deepEqual(await reader.read(p, bytesOf(mirror.fill(0))), { pages: 6, faults: 1 });
         assert.deepEqual(mirror, expected);
       }
-      assert.deepEqual(await device.read(p, bytesOf(mirror)), { pages: 6, faults: 0 }, "nothing took its copies away");
+      assert.deepEqual(
+        await device.read(p, bytesOf(mirror)),
+        { pages: 6, faults: 0 },
+        "nothing took its copies away",
+      );
     }));
 });

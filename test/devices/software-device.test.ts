@@ -1,4 +1,7 @@
-/** @module The software device with real Workers: dispatches, commands, errors, two devices, the end of a device; and storms of mapping changes while kernels run. */
+/**
+ * @module The software device with real Workers: dispatches, commands, errors, two devices, the end
+ * of a device; and storms of mapping changes while kernels run.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -20,7 +23,11 @@ async function withDevice(
     readonly debug?: boolean;
     readonly faultTimeoutMs?: number;
   },
-  body: (device: SoftwareDevice, space: AddressSpace, kernel: (name: string) => DeviceKernel) => Promise<void>,
+  body: (
+    device: SoftwareDevice,
+    space: AddressSpace,
+    kernel: (name: string) => DeviceKernel,
+  ) => Promise<void>,
 ): Promise<void> {
   const { frames, threads = 2, debug = false, ...rest } = options;
   const space = makeSpace({ debug, ramBytes: 32 * MIB });
@@ -49,7 +56,10 @@ async function failureOf(promise: Promise<unknown>): Promise<HmmError> {
     () => undefined,
     (reason: unknown) => reason,
   );
-  assert.ok(error instanceof HmmError, error instanceof Error ? (error.stack ?? "") : "nothing failed");
+  assert.ok(
+    error instanceof HmmError,
+    error instanceof Error ? (error.stack ?? "") : "nothing failed",
+  );
   return error;
 }
 
@@ -97,7 +107,8 @@ describe("dispatch", () => {
       const state = watched(dispatch);
       let added = 0;
       while (state.isRunning) {
-        for (let i = 0; i < 500; i++, added++) space.u32.atomicAdd(counters + (added % 8) * PAGE, 1);
+        for (let i = 0; i < 500; i++, added++)
+          space.u32.atomicAdd(counters + (added % 8) * PAGE, 1);
         await new Promise((resolve) => setImmediate(resolve));
       }
       await dispatch;
@@ -135,14 +146,18 @@ describe("dispatch", () => {
     const sums = space.mmapSync(8 * PAGE);
     const counters = space.mmapSync(PAGE);
     const devices = await Promise.all(
-      [4, 30].map((frames) => SoftwareDevice.create(space, { memoryBytes: frames * PAGE, threads: 1 })),
+      [4, 30].map((frames) =>
+        SoftwareDevice.create(space, { memoryBytes: frames * PAGE, threads: 1 }),
+      ),
     );
     await Promise.all(
       devices.map(async (device, i) => {
         await device
           .kernel({ module, exportName: "sum" })
           .dispatch(1000, { args: [data, sums + i * 4 * PAGE, PAGES, 4] });
-        await device.kernel({ module, exportName: "tally" }).dispatch(3000, { args: [counters, 1] });
+        await device
+          .kernel({ module, exportName: "tally" })
+          .dispatch(3000, { args: [counters, 1] });
       }),
     );
     assert.equal(space.u32.load(counters), 6000);
@@ -159,7 +174,10 @@ describe("what goes wrong in a dispatch", () => {
     withDevice({ frames: 8 }, async (_device, space, kernel) => {
       const failure = await failureOf(kernel("stray").dispatch(200, { args: [2 ** 41] }));
       assert.ok(failure instanceof DeviceFault);
-      assert.deepEqual([failure.code, failure.access, failure.address, failure.item], ["EFAULT", "write", 2 ** 41, 70]);
+      assert.deepEqual(
+        [failure.code, failure.access, failure.address, failure.item],
+        ["EFAULT", "write", 2 ** 41, 70],
+      );
       const counters = space.mmapSync(PAGE);
       await kernel("tally").dispatch(100, { args: [counters, 1] });
       assert.equal(space.u32.load(counters), 100);
@@ -186,10 +204,17 @@ describe("what goes wrong in a dispatch", () => {
       const missing = device.kernel({ module: new URL(nowhere, import.meta.url), exportName: "x" });
       assert.equal((await failureOf(missing.dispatch(1))).code, "ENOENT");
       for (const items of [-1, 1.5, Number.NaN, 2 ** 31, Infinity]) {
-        assert.equal((await failureOf(kernel("thrower").dispatch(items))).code, "EINVAL", String(items));
+        assert.equal(
+          (await failureOf(kernel("thrower").dispatch(items))).code,
+          "EINVAL",
+          String(items),
+        );
       }
       const strings: number[] = JSON.parse('["1"]');
-      assert.equal((await failureOf(kernel("tally").dispatch(1, { args: strings }))).code, "EINVAL");
+      assert.equal(
+        (await failureOf(kernel("tally").dispatch(1, { args: strings }))).code,
+        "EINVAL",
+      );
     }));
 
   test("a thread that ends in the middle fails the dispatch, and the device can be disposed of", () =>
@@ -198,7 +223,10 @@ describe("what goes wrong in a dispatch", () => {
       stampPages(space, data, PAGES);
       const failure = await failureOf(kernel("suicide").dispatch(PAGES, { args: [data] }));
       assert.equal(failure.code, "ENODEV");
-      assert.equal((await failureOf(kernel("tally").dispatch(1, { args: [data, 1] }))).code, "ENODEV");
+      assert.equal(
+        (await failureOf(kernel("tally").dispatch(1, { args: [data, 1] }))).code,
+        "ENODEV",
+      );
       space.u32.store(data, 5);
       assert.equal(space.u32.load(data), 5);
     }));
@@ -207,7 +235,9 @@ describe("what goes wrong in a dispatch", () => {
     const space = makeSpace();
     const flag = space.mmapSync(PAGE);
     const device = await SoftwareDevice.create(space, { memoryBytes: 8 * PAGE, threads: 1 });
-    const dispatch = failureOf(device.kernel({ module, exportName: "forever" }).dispatch(1, { args: [flag] }));
+    const dispatch = failureOf(
+      device.kernel({ module, exportName: "forever" }).dispatch(1, { args: [flag] }),
+    );
     while (space.u32.load(flag) !== 1) await new Promise((resolve) => setImmediate(resolve));
     const disposal = device[Symbol.asyncDispose]();
     assert.equal(device[Symbol.asyncDispose](), disposal, "once");
@@ -294,7 +324,8 @@ describe("storms", () => {
           await new Promise((resolve) => setImmediate(resolve));
         }
         await dispatch;
-        for (let item = 0; item < items; item++) assert.equal(space.u32.load(verdicts + item * 4), 2, `item ${item}`);
+        for (let item = 0; item < items; item++)
+          assert.equal(space.u32.load(verdicts + item * 4), 2, `item ${item}`);
       }
       assert.ok(device.statsSync().invalidations > 0);
       assert.ok(device.statsSync().residentPages <= 12);
@@ -372,7 +403,11 @@ describe("commands", () => {
     withDevice({ frames: 4 }, async (device) => {
       const bytes = new Uint8Array(8);
       for (const address of [-1, 0.5, Number.NaN, 2 ** 44]) {
-        assert.equal((await failureOf(device.read(address, bytes))).code, "EINVAL", String(address));
+        assert.equal(
+          (await failureOf(device.read(address, bytes))).code,
+          "EINVAL",
+          String(address),
+        );
       }
       const failure = await failureOf(device.read(2 ** 41, bytes));
       assert.ok(failure instanceof DeviceFault);

@@ -1,6 +1,8 @@
 /**
- * @module Device threads that end at any moment: terminated while they run, fault, serve faults or idle. Each time the dispatch ends with a clear error, nobody hangs, the device can be disposed of,
- * and unless the thread died inside a critical section, which stops the machine with an error that says so, the address space goes on and nothing is left of the device.
+ * @module Device threads that end at any moment: terminated while they run, fault, serve faults or
+ * idle. Each time the dispatch ends with a clear error, nobody hangs, the device can be disposed
+ * of, and unless the thread died inside a critical section, which stops the machine with an error
+ * that says so, the address space goes on and nothing is left of the device.
  */
 
 import assert from "node:assert/strict";
@@ -48,7 +50,9 @@ async function round(
     SoftwareDevice.create(space, { memoryBytes: (1 + random(16)) * PAGE, threads: 2 }),
   );
   const kernel = device.kernel({ module, exportName: "sum", mayReplay: random(2) === 0 });
-  const dispatch = kernel.dispatch(200_000, { args: [data, sums, PAGES, 6] }).catch((error: unknown) => error);
+  const dispatch = kernel
+    .dispatch(200_000, { args: [data, sums, PAGES, 6] })
+    .catch((error: unknown) => error);
   await pause(random(30));
   // The CPU's stores keep invalidations coming, in which a device thread may be waited for.
   for (let i = random(50); i > 0; i--) space.u32.store(data + random(PAGES) * PAGE, i);
@@ -86,7 +90,8 @@ test(`${ROUNDS} device threads terminated at random moments`, async () => {
     const sums = space.mmapSync(200 * PAGE);
     stampPages(space, data, PAGES);
     let hasStopped = false;
-    for (; done < ROUNDS && !hasStopped; done++) hasStopped = await round(space, data, sums, random);
+    for (; done < ROUNDS && !hasStopped; done++)
+      hasStopped = await round(space, data, sums, random);
     if (hasStopped) stops++;
     await space.dispose();
   }
@@ -94,7 +99,11 @@ test(`${ROUNDS} device threads terminated at random moments`, async () => {
 });
 
 /** Lets a thread take the device's turn and two frames, and ends it there. */
-async function doom(space: AddressSpace, recordAt: number, holdsDriverLock: boolean): Promise<void> {
+async function doom(
+  space: AddressSpace,
+  recordAt: number,
+  holdsDriverLock: boolean,
+): Promise<void> {
   const { machine, machineId } = space.handle;
   const workerData: Doom = { machine, machineId, recordAt, holdsDriverLock };
   const worker = new Worker(new URL("./doomed-worker.js", import.meta.url), { workerData });
@@ -128,7 +137,8 @@ test("a device whose owner dies goes with it, its threads too, and the space for
     try {
       for (let tries = 0; deviceNames(space).length > 0 && tries < 500; tries++) {
         await pause(2);
-        // Nobody here waits for anything, so nobody would look for the deaths of threads that another one had started.
+        // Nobody here waits for anything, so nobody would look for the deaths of threads that
+        // another one had started.
         probeAgents(space.machine.memory);
         // Invalidations while the dead owner's mirror may still be there.
         space.mprotectSync(counters, PAGE, tries % 2 === 0 ? "read" : "read-write");
@@ -158,7 +168,8 @@ test("a thread that dies with the driver lock stops the machine, and everybody h
   );
   assert.throws(
     () => space.mmapSync(PAGE),
-    (error) => error instanceof HmmError && error.code === "EOWNERDEAD" && /driverLock/.test(error.message),
+    (error) =>
+      error instanceof HmmError && error.code === "EOWNERDEAD" && /driverLock/.test(error.message),
   );
   await space.dispose();
 });

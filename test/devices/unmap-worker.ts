@@ -3,7 +3,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { AddressSpace, type AddressSpaceHandle } from "../../src/index.ts";
 
-/** Spins before unmapping, so that the unmapping comes at different moments of the device's read. */
+/**
+ * Spins before unmapping, so that the unmapping comes at different moments of the device's read.
+ */
 export interface UnmapOrder {
   readonly spins: number;
   readonly address: number;

@@ -1,5 +1,6 @@
 /**
- * The documents that come from the code are current. When this fails: `npm run docs`, read the difference, commit it.
+ * The documents that come from the code are current. When this fails: `npm run docs`, read the
+ * difference, commit it.
  */
 
 import assert from "node:assert/strict";
@@ -17,7 +18,11 @@ test("docs/LOCKING.md, docs/INVARIANTS.md and docs/EXHIBITS.md say what the code
   const documents = await generated.renderDocs();
   assert.ok(documents.size >= 3);
   for (const [path, text] of documents) {
-    assert.equal(readFileSync(new URL(path, root), "utf8"), text, `${path} is not current: run npm run docs`);
+    assert.equal(
+      readFileSync(new URL(path, root), "utf8"),
+      text,
+      `${path} is not current: run npm run docs`,
+    );
     assert.ok(text.split("\n").length > 40, `${path} is suspiciously short`);
   }
 });

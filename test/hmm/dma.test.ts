@@ -1,4 +1,7 @@
-/** @module DMA mapping: which pages get a device address, what a refusing device leaves, and who becomes dirty. */
+/**
+ * @module DMA mapping: which pages get a device address, what a refusing device leaves, and who
+ * becomes dirty.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,7 +13,10 @@ import { PTE_DIRTY } from "../../src/mm/pte.ts";
 import { VM_READ } from "../../src/mm/vma.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../src/notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EFAULT, EINVAL } from "../../src/sync/errno.ts";
 import { FakeDevice, Rig, isValidNow } from "./rig.ts";
 
@@ -47,7 +53,12 @@ function setUp(options: Partial<HmmRangeOptions>): SetUp {
   const device = FakeDevice.registered(rig);
   rig.map(16, 3);
   rig.map(19, 1, VM_READ);
-  return { rig, device, range: rig.registered(device, 16, 4, options), addresses: new Float64Array(4) };
+  return {
+    rig,
+    device,
+    range: rig.registered(device, 16, 4, options),
+    addresses: new Float64Array(4),
+  };
 }
 
 function map({ rig, range, addresses }: SetUp, iommu: FakeIommu): number {
@@ -133,7 +144,8 @@ test("dirty marks pages that were mapped writable and are still the ones that we
   assert.equal(map(set, iommu), 4);
   const index = (page: number): number => pteIndex(leafOf(memory, rig.mm.pgd, page), page);
   const isDirty = (page: number): boolean => ((memory.words[index(page)] ?? 0) & PTE_DIRTY) !== 0;
-  for (const page of [16, 17, 18]) memory.words[index(page)] = (memory.words[index(page)] ?? 0) & ~PTE_DIRTY;
+  for (const page of [16, 17, 18])
+    memory.words[index(page)] = (memory.words[index(page)] ?? 0) & ~PTE_DIRTY;
   const other = memory.words[index(17)] ?? 0;
   memory.words[index(17)] = other + 0x100; // the page is another frame by now
   assert.equal(unmap(set, iommu, true), 4);

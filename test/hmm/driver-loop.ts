@@ -1,6 +1,7 @@
 /**
- * @module The fault side of the fake device's driver, as every driver should write it (src/hmm/valid.ts), and the
- * question that all tests with interleavings ask: does the device's table name a frame that is not the page's any more?
+ * @module The fault side of the fake device's driver, as every driver should write it
+ * (src/hmm/valid.ts), and the question that all tests with interleavings ask: does the device's
+ * table name a frame that is not the page's any more?
  */
 
 import assert from "node:assert/strict";
@@ -26,16 +27,22 @@ export interface ServiceOptions {
 }
 
 /**
- * Fills the device's table from a registered range. The range's pages, EBUSY when all rounds collided, or what the
- * fault answers.
+ * Fills the device's table from a registered range. The range's pages, EBUSY when all rounds
+ * collided, or what the fault answers.
  */
-export function* service(device: FakeDevice, range: HmmRange, options: ServiceOptions = {}): Task<number> {
+export function* service(
+  device: FakeDevice,
+  range: HmmRange,
+  options: ServiceOptions = {},
+): Task<number> {
   const { looksOnly = false, isValid = hmmRangeValid, rounds = 50 } = options;
   const mm = mmOfRange(range);
   const { driverLock } = device.driver;
   for (let round = 0; round < rounds; round++) {
     if (!(yield* hmmRangeWaitUntilValid(range, 1000))) continue;
-    const pages = yield* withMmapRead(mm, () => (looksOnly ? hmmRangeSnapshot(range) : hmmRangeFault(range, true)));
+    const pages = yield* withMmapRead(mm, () =>
+      looksOnly ? hmmRangeSnapshot(range) : hmmRangeFault(range, true),
+    );
     if (pages === EBUSY) continue;
     if (pages < 0) return pages;
     yield* driverLock.lock();
@@ -55,7 +62,9 @@ function program(device: FakeDevice, range: HmmRange): void {
   }
 }
 
-/** Fails when the device can reach a frame that is not the page's. Asked when nothing is in flight. */
+/**
+ * Fails when the device can reach a frame that is not the page's. Asked when nothing is in flight.
+ */
 export function checkTable(rig: Rig, device: FakeDevice, range: HmmRange): void {
   const { memory } = rig.machine;
   for (const [page, entry] of device.table) {

@@ -1,6 +1,6 @@
 /**
- * @module Every allocation of this layer fails once: the answer is ENOMEM, nothing is left behind, and the same call
- * succeeds when there is memory again.
+ * @module Every allocation of this layer fails once: the answer is ENOMEM, nothing is left behind,
+ * and the same call succeeds when there is memory again.
  */
 
 import assert from "node:assert/strict";
@@ -11,7 +11,10 @@ import { hmmStatistics } from "../../src/hmm/statistics.ts";
 import type { StructInfo } from "../../src/memory/struct.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../src/notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../src/notifier/mmu-notifier.ts";
 import { ENOMEM } from "../../src/sync/errno.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { FakeDevice, Rig, mustHave, withMmapWrite } from "./rig.ts";
@@ -79,13 +82,20 @@ test("a blockable start that finds no memory for a larger record is counted and 
   const overflowNow = (): number => rig.run(hmmStatistics(rig.machine, rig.mm))?.overflow ?? -1;
   for (let i = 0; i < 40; i++) {
     scarcity.failAt(0);
-    assert.equal(rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change))), 0);
+    assert.equal(
+      rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change))),
+      0,
+    );
   }
   assert.equal(overflowNow(), 8);
   scarcity.failAt(-1);
-  assert.equal(rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change))), 0);
+  assert.equal(
+    rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change))),
+    0,
+  );
   assert.equal(overflowNow(), 8, "with memory the next one is recorded");
-  for (let i = 0; i < 41; i++) rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeEnd(rig.machine, change)));
+  for (let i = 0; i < 41; i++)
+    rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeEnd(rig.machine, change)));
   assert.equal(overflowNow(), 0);
   device.close();
   rig.leave();

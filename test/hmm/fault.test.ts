@@ -1,12 +1,22 @@
 /**
- * @module hmmRangeFault and its normal entry: what is made present, for whom, every answer, and what is left in pfns.
+ * @module hmmRangeFault and its normal entry: what is made present, for whom, every answer, and
+ * what is left in pfns.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
-import { FAULTS_OF_PAGE_MAX, hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
-import { HOLES_MARK, type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import {
+  FAULTS_OF_PAGE_MAX,
+  hmmRangeFault,
+  hmmRangeFaultUnlockedTimeout,
+} from "../../src/hmm/fault.ts";
+import {
+  HOLES_MARK,
+  type HmmRange,
+  type HmmRangeOptions,
+  hmmRangeUnregister,
+} from "../../src/hmm/range.ts";
 import { doMremap } from "../../src/mm/mremap.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";
@@ -47,7 +57,10 @@ function fault({ rig, range }: SetUp, block = true): number {
 }
 
 function kindsOf(range: HmmRange): number[] {
-  return Array.from(range.pfns.subarray(0, range.endPage - range.startPage), (entry) => entry & 0xff);
+  return Array.from(
+    range.pfns.subarray(0, range.endPage - range.startPage),
+    (entry) => entry & 0xff,
+  );
 }
 
 test("a read fault brings zero pages and what is there, a write fault pages that can be written", () => {
@@ -59,7 +72,11 @@ test("a read fault brings zero pages and what is there, a write fault pages that
   set.range.defaultFlags = WRITE;
   assert.equal(fault(set), 4);
   assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE]);
-  assert.equal(isValidNow(set.range), true, "what the faults themselves invalidated was read again");
+  assert.equal(
+    isValidNow(set.range),
+    true,
+    "what the faults themselves invalidated was read again",
+  );
   close(set);
 });
 
@@ -130,7 +147,8 @@ test("with HOLES_MARK only pages that are requested can fail", () => {
 test("a page beyond the end of a shared source is EFAULT at that page", () => {
   const rig = new Rig();
   const device = FakeDevice.registered(rig);
-  const pages = 2 ** 18; // the size at which a shared anonymous object ends exactly where its mapping does
+  // the size at which a shared anonymous object ends exactly where its mapping does
+  const pages = 2 ** 18;
   rig.map(16, pages, VM_READ | VM_WRITE, true);
   const grow = {
     oldLengthBytes: pages * PAGE_BYTES,
@@ -138,8 +156,15 @@ test("a page beyond the end of a shared source is EFAULT at that page", () => {
     mayMove: false,
     to: undefined,
   };
-  assert.equal(rig.run(doMremap(rig.machine, rig.mm, { address: 16 * PAGE_BYTES, ...grow })), 16 * PAGE_BYTES);
-  const set = { rig, device, range: rig.registered(device, 16 + pages - 1, 2, { defaultFlags: READ }) };
+  assert.equal(
+    rig.run(doMremap(rig.machine, rig.mm, { address: 16 * PAGE_BYTES, ...grow })),
+    16 * PAGE_BYTES,
+  );
+  const set = {
+    rig,
+    device,
+    range: rig.registered(device, 16 + pages - 1, 2, { defaultFlags: READ }),
+  };
   assert.equal(fault(set), EFAULT);
   assert.deepEqual(kindsOf(set.range), [READ, E]);
   close(set);

@@ -19,5 +19,7 @@ try {
   parentPort?.postMessage({ result });
   machine.detach();
 } catch (error) {
-  parentPort?.postMessage({ error: error instanceof Error ? `${error.name}: ${error.message}` : String(error) });
+  parentPort?.postMessage({
+    error: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
+  });
 }

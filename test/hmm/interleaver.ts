@@ -1,7 +1,8 @@
 /**
- * @module Runs several tasks of one thread in a random order of their steps: every operation on a lock, count, queue or
- * marked word is one step, so a seed is an interleaving. A small relative of the exploring scheduler that the core is
- * prepared for (src/sync/explored.ts says when a step is enabled); it proves nothing, it looks often.
+ * @module Runs several tasks of one thread in a random order of their steps: every operation on a
+ * lock, count, queue or marked word is one step, so a seed is an interleaving. A small relative of
+ * the exploring scheduler that the core is prepared for (src/sync/explored.ts says when a step is
+ * enabled); it proves nothing, it looks often.
  */
 
 import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
@@ -60,7 +61,10 @@ export class Interleaver {
     this.#memory.mode = mode;
   }
 
-  /** Runs until every task has ended. Throws what a task throws, or a report of a deadlock, with the last steps. */
+  /**
+   * Runs until every task has ended. Throws what a task throws, or a report of a deadlock, with the
+   * last steps.
+   */
   run(): void {
     const { mode } = this.#memory;
     this.#memory.mode = EXPLORED;
@@ -81,8 +85,11 @@ export class Interleaver {
       if (step === STEPS_MAX) throw new Error(`no end after ${STEPS_MAX} steps`);
       const ready = [...running].filter(isReady);
       const stays = last !== undefined && ready.includes(last) && this.#random() < this.#stickiness;
-      const next = stays ? last : (this.#pick(ready) ?? this.#pick([...running].filter(canTimeOut)));
-      if (next === undefined) throw new Error(`deadlock: ${[...running].map(describeThread).join("; ")}`);
+      const next = stays
+        ? last
+        : (this.#pick(ready) ?? this.#pick([...running].filter(canTimeOut)));
+      if (next === undefined)
+        throw new Error(`deadlock: ${[...running].map(describeThread).join("; ")}`);
       if (this.#step(next, isReady(next) ? WOKEN : TIMED_OUT)) running.delete(next);
       last = next;
     }
@@ -114,7 +121,12 @@ export class Interleaver {
     let count = wakesParked(performed);
     for (const other of this.#threads) {
       if (count === 0) return;
-      if (other.pending?.kind !== "park" || other.pending.index !== performed.index || other.isWoken) continue;
+      if (
+        other.pending?.kind !== "park" ||
+        other.pending.index !== performed.index ||
+        other.isWoken
+      )
+        continue;
       other.isWoken = true;
       count--;
     }
@@ -134,7 +146,9 @@ function canTimeOut({ pending }: Thread): boolean {
 }
 
 function describeThread({ name, pending }: Thread): string {
-  return pending === undefined ? `${name}: begins` : `${name}: ${pending.kind} ${pending.label} @${pending.index}`;
+  return pending === undefined
+    ? `${name}: begins`
+    : `${name}: ${pending.kind} ${pending.label} @${pending.index}`;
 }
 
 /** Where an environment variable names one seed, that one; else `count` seeds from `first` on. */
@@ -149,16 +163,22 @@ export function forSeeds(count: number, scenario: (seed: number) => void): void 
     try {
       scenario(seed);
     } catch (error) {
-      throw new Error(`seed ${seed} (HMM_SEED=${seed} repeats it): ${String(error)}`, { cause: error });
+      throw new Error(`seed ${seed} (HMM_SEED=${seed} repeats it): ${String(error)}`, {
+        cause: error,
+      });
     }
   }
 }
 
 /**
- * The first of `count` seeds with which `scenario` throws something that matches `how`: for a broken twin, which must
- * be caught.
+ * The first of `count` seeds with which `scenario` throws something that matches `how`: for a
+ * broken twin, which must be caught.
  */
-export function firstFailure(count: number, scenario: (seed: number) => void, how: RegExp): number | undefined {
+export function firstFailure(
+  count: number,
+  scenario: (seed: number) => void,
+  how: RegExp,
+): number | undefined {
   return seedsOf(count).find((seed) => {
     try {
       scenario(seed);

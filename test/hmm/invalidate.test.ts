@@ -1,12 +1,17 @@
 /**
- * @module Invalidations as a hmm sees them: what start and end do to ranges, who may refuse, and what a full record
- * does.
+ * @module Invalidations as a hmm sees them: what start and end do to ranges, who may refuse, and
+ * what a full record does.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hmm, IN_FLIGHT_INLINE } from "../../src/hmm/hmm-struct.ts";
-import { IN_FLIGHT_RECORDS_MAX, WAS_RECORDED, countInFlight, forgetInFlight } from "../../src/hmm/in-flight.ts";
+import {
+  IN_FLIGHT_RECORDS_MAX,
+  WAS_RECORDED,
+  countInFlight,
+  forgetInFlight,
+} from "../../src/hmm/in-flight.ts";
 import { type HmmRange, hmmRangeAlloc, hmmRangeUnregister } from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/statistics.ts";
@@ -15,7 +20,10 @@ import { Machine } from "../../src/memory/machine.ts";
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { invalidateRange, zapNonBlocking } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM } from "../../src/sync/errno.ts";
 import { runAsync } from "../../src/sync/run-async.ts";
 import type { Task } from "../../src/sync/task.ts";
@@ -33,7 +41,12 @@ function clearing(rig: Rig, startPage: number, endPage: number, blockable = true
   return invalidateRange(rig.mm, startPage, endPage, EVENT_CLEAR, { blockable });
 }
 
-function statistics(rig: Rig): { notifiers: number; overflow: number; refusals: number; mirrorErrors: number } {
+function statistics(rig: Rig): {
+  notifiers: number;
+  overflow: number;
+  refusals: number;
+  mirrorErrors: number;
+} {
   const numbers = rig.run(hmmStatistics(rig.machine, rig.mm));
   assert.ok(numbers !== undefined);
   return numbers;
@@ -62,7 +75,11 @@ test("between start and end the ranges that overlap are invalid, and no others",
   const ranges = spans.map(([first, stop]) => rig.registered(device, 100 + first, stop - first));
   const change = clearing(rig, 112, 120);
   assert.equal(start(rig, change), 0);
-  assert.deepEqual(ranges.map(isValidNow), [true, true, false, false, true, true], "touching is not overlapping");
+  assert.deepEqual(
+    ranges.map(isValidNow),
+    [true, true, false, false, true, true],
+    "touching is not overlapping",
+  );
   assert.equal(rig.run(hmmRangeWaitUntilValid(ranges[2]!, 1)), false);
   assert.equal(rig.run(hmmRangeWaitUntilValid(ranges[1]!, 1)), true);
   end(rig, change);
@@ -250,13 +267,19 @@ test("a thread that lacks a driver's code cannot change a mapping under its devi
   rig.map(16, 4);
   const device = FakeDevice.registered(rig);
   device.mirror.record.opsId = 12_345; // what a thread sees that has not loaded the module
-  assert.throws(() => start(rig, clearing(rig, 16, 17)), /this thread has not loaded them; import the driver's module/);
+  assert.throws(
+    () => start(rig, clearing(rig, 16, 17)),
+    /this thread has not loaded them; import the driver's module/,
+  );
 });
 
 test("an end without a start is an assertion", () => {
   const rig = new Rig();
   FakeDevice.registered(rig);
-  assert.throws(() => end(rig, clearing(rig, 16, 17)), /it is not in flight; end each start that returned 0 once/);
+  assert.throws(
+    () => end(rig, clearing(rig, 16, 17)),
+    /it is not in flight; end each start that returned 0 once/,
+  );
 });
 
 test("more invalidations at once than the struct has room for: the record moves to a table and stays exact", () => {
@@ -270,7 +293,10 @@ test("more invalidations at once than the struct has room for: the record moves 
   const late = rig.registered(device, 1100, 4);
   assert.equal(isValidNow(late), false);
   for (const change of changes.toReversed()) end(rig, change);
-  assert.deepEqual([rig.run(hmmRangeWaitUntilValid(late, 1)), statistics(rig).notifiers], [true, 0]);
+  assert.deepEqual(
+    [rig.run(hmmRangeWaitUntilValid(late, 1)), statistics(rig).notifiers],
+    [true, 0],
+  );
   closeAll(rig, device, [range, late]);
 });
 
@@ -282,7 +308,9 @@ test("the table of invalidations is read right by a thread whose view of the hea
   const seen = memory.words.length;
   const blocks: number[] = [];
   while (memory.words.length === seen) blocks.push(rig.run(heap.allocWords(1024)));
-  const changes = Array.from({ length: IN_FLIGHT_INLINE + 1 }, (_, i) => clearing(rig, 1000 + i, 1001 + i));
+  const changes = Array.from({ length: IN_FLIGHT_INLINE + 1 }, (_, i) =>
+    clearing(rig, 1000 + i, 1001 + i),
+  );
   for (const change of changes) assert.equal(start(rig, change), 0);
   const theirs = Hmm.at(other.memory, rig.mm.hmm);
   assert.ok(theirs.inFlightTable >= other.memory.words.length);
@@ -302,7 +330,9 @@ test("a start that may not allocate falls back to counting: no range is valid un
   const device = FakeDevice.registered(rig);
   const far = rig.registered(device, 16, 4);
   const hit = rig.registered(device, 5000, 4);
-  const recorded = Array.from({ length: IN_FLIGHT_INLINE }, (_, i) => clearing(rig, 1000 + i, 1001 + i, false));
+  const recorded = Array.from({ length: IN_FLIGHT_INLINE }, (_, i) =>
+    clearing(rig, 1000 + i, 1001 + i, false),
+  );
   for (const change of recorded) assert.equal(start(rig, change), 0);
   assert.deepEqual([isValidNow(far), isValidNow(hit)], [true, true]);
   const counted = clearing(rig, 5000, 5001, false);

@@ -1,6 +1,6 @@
 /**
- * @module Mirrors: one hmm for each address space, register and unregister, the code behind a mirror, and what a thread
- * lacks.
+ * @module Mirrors: one hmm for each address space, register and unregister, the code behind a
+ * mirror, and what a thread lacks.
  */
 
 import assert from "node:assert/strict";
@@ -100,7 +100,10 @@ test("a mirror of another machine is EINVAL", () => {
 test("registering twice, unregistering what never was, and unregistering twice are assertions that name the mirror", () => {
   const rig = new Rig();
   const device = new FakeDevice(rig);
-  assert.throws(() => device.unregister(), /hmm mirror at 0x.*never registered.*look at what register returns/);
+  assert.throws(
+    () => device.unregister(),
+    /hmm mirror at 0x.*never registered.*look at what register returns/,
+  );
   assert.equal(device.tryRegister(), 0);
   assert.throws(() => device.tryRegister(), /hmm mirror at 0x.*not a fresh mirror/);
   device.unregister();
@@ -142,7 +145,10 @@ test("unregistering under a lock is an assertion", () => {
 test("an id without code in this thread is told at register", () => {
   const rig = new Rig();
   const device = new FakeDevice(rig, 12_345);
-  assert.throws(() => device.tryRegister(), /12345: this thread has not loaded them; import the driver's module/);
+  assert.throws(
+    () => device.tryRegister(),
+    /12345: this thread has not loaded them; import the driver's module/,
+  );
   assert.deepEqual(rig.run(missingMirrorOps(rig.machine)), []);
   device.close();
   rig.leave();
@@ -170,7 +176,8 @@ test("too many different drivers in use at once is ENOMEM, and ends when one lea
     },
   };
   const devices: FakeDevice[] = [];
-  for (let i = 0; i <= 32; i++) devices.push(new FakeDevice(rig, registerMirrorOps(`crowd ${i}`, noop)));
+  for (let i = 0; i <= 32; i++)
+    devices.push(new FakeDevice(rig, registerMirrorOps(`crowd ${i}`, noop)));
   const last = devices.pop();
   assert.ok(last !== undefined);
   assert.deepEqual(

@@ -1,6 +1,6 @@
 /**
- * @module Ranges: what register accepts, what the two ends of a range's life do, and what every use outside of it is
- * told.
+ * @module Ranges: what register accepts, what the two ends of a range's life do, and what every use
+ * outside of it is told.
  */
 
 import assert from "node:assert/strict";
@@ -32,7 +32,13 @@ test("hmmRangeRegister takes what fits and refuses the rest with EINVAL", () => 
   const cases: readonly (readonly [string, number, number, number | undefined, number])[] = [
     ["one page", START, START + PAGE_BYTES, undefined, 0],
     ["as many as pfns has entries", START, START + 8 * PAGE_BYTES, undefined, 0],
-    ["the last pages of the address range", (2 ** 32 - 520) * PAGE_BYTES, (2 ** 32 - 512) * PAGE_BYTES, undefined, 0],
+    [
+      "the last pages of the address range",
+      (2 ** 32 - 520) * PAGE_BYTES,
+      (2 ** 32 - 512) * PAGE_BYTES,
+      undefined,
+      0,
+    ],
     ["more than pfns has entries", START, START + 9 * PAGE_BYTES, undefined, EINVAL],
     ["empty", START, START, undefined, EINVAL],
     ["backwards", START + PAGE_BYTES, START, undefined, EINVAL],
@@ -51,7 +57,11 @@ test("hmmRangeRegister takes what fits and refuses the rest with EINVAL", () => 
     ["8 KiB device pages, unaligned end", START, START + 3 * PAGE_BYTES, 13, EINVAL],
   ];
   for (const [name, start, end, shift, expected] of cases) {
-    assert.equal(rig.run(hmmRangeRegister(range, device.mirror, start, end, shift)), expected, name);
+    assert.equal(
+      rig.run(hmmRangeRegister(range, device.mirror, start, end, shift)),
+      expected,
+      name,
+    );
     assert.equal(range.isRegistered(), expected === 0, name);
     if (expected === 0) rig.run(hmmRangeUnregister(range));
   }
@@ -66,7 +76,10 @@ test("hmmRangeRegister refuses a request array that is too short, and a mirror o
   const device = FakeDevice.registered(rig);
   const foreign = FakeDevice.registered(other);
   const range = rig.range({ pages: 8, request: new Uint32Array(4) });
-  assert.equal(rig.run(hmmRangeRegister(range, device.mirror, START, START + 8 * PAGE_BYTES)), EINVAL);
+  assert.equal(
+    rig.run(hmmRangeRegister(range, device.mirror, START, START + 8 * PAGE_BYTES)),
+    EINVAL,
+  );
   assert.equal(rig.run(hmmRangeRegister(range, foreign.mirror, START, START + PAGE_BYTES)), EINVAL);
   assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.ranges, 0);
   rig.freeRange(range);
@@ -119,7 +132,10 @@ test("hmmRangeRegister on a dead address space is EFAULT, and the range says so 
   rig.end();
   const range = rig.range();
   assert.equal(rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)), EFAULT);
-  assert.throws(() => rig.run(hmmRangeWaitUntilValid(range, 1)), /not registered.*look at what register returns/);
+  assert.throws(
+    () => rig.run(hmmRangeWaitUntilValid(range, 1)),
+    /not registered.*look at what register returns/,
+  );
   rig.freeRange(range);
   device.close();
   rig.leave();
@@ -163,7 +179,10 @@ test("registering a range twice and freeing a registered one are assertions; reg
   const rig = new Rig();
   const device = FakeDevice.registered(rig);
   const range = rig.registered(device, 16, 4);
-  assert.throws(() => rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)), /it is registered/);
+  assert.throws(
+    () => rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)),
+    /it is registered/,
+  );
   assert.throws(() => rig.run(hmmRangeFree(range)), /it is registered; unregister it first/);
   rig.run(hmmRangeUnregister(range));
   rig.must(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
@@ -178,7 +197,8 @@ test("a range on a mirror that is not registered is an assertion", () => {
   const rig = new Rig();
   const device = new FakeDevice(rig);
   const range = rig.range();
-  const register = (): unknown => rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
+  const register = (): unknown =>
+    rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
   assert.throws(register, /the mirror is not registered/);
   assert.equal(device.tryRegister(), 0);
   device.unregister();
@@ -217,7 +237,10 @@ test("withHmmRange unregisters on return, on an errno and on a throw", () => {
     throw new RangeError("the driver's own");
   }
   assert.equal(rig.run(withHmmRange(range, device.mirror, START, end, good)), 7);
-  assert.throws(() => rig.run(withHmmRange(range, device.mirror, START, end, bad)), /the driver's own/);
+  assert.throws(
+    () => rig.run(withHmmRange(range, device.mirror, START, end, bad)),
+    /the driver's own/,
+  );
   assert.equal(rig.run(withHmmRange(range, device.mirror, end, START, bad)), EINVAL);
   assert.equal(rig.mm.users.read(), users);
   rig.freeRange(range);
@@ -250,7 +273,10 @@ test("an encoding that contradicts itself is refused", () => {
     "a flag inside the frame number": { ...DEFAULT_ENCODING, flags: { ...flags, write: 0x100 } },
     "no valid bit": { ...DEFAULT_ENCODING, flags: { ...flags, valid: 0 } },
     "one bit for two flags": { ...DEFAULT_ENCODING, flags: { ...flags, write: flags.valid } },
-    "an error that reads as a page": { ...DEFAULT_ENCODING, values: { ...values, error: flags.valid } },
+    "an error that reads as a page": {
+      ...DEFAULT_ENCODING,
+      values: { ...values, error: flags.valid },
+    },
     "nothing and error alike": { ...DEFAULT_ENCODING, values: { ...values, error: values.none } },
     "a shift that loses bits": { ...DEFAULT_ENCODING, pfnShift: 9 },
   };

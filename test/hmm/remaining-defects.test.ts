@@ -1,6 +1,7 @@
 /**
- * @module The thirteen defects that were still there after the series of 2019, one by one: fixed here and shown to be.
- * Most are tested from other sides too, where the thing that they are about is tested.
+ * @module The thirteen defects that were still there after the series of 2019, one by one: fixed
+ * here and shown to be. Most are tested from other sides too, where the thing that they are about
+ * is tested.
  */
 
 import assert from "node:assert/strict";
@@ -19,7 +20,11 @@ import { KIND_MIGRATION, KIND_SWAP, PAGE_BYTES, makeNonPresent } from "../../src
 import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
-import { mmuNotifierRegister, mmuNotifierUnregister, registerNotifierOps } from "../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierRegister,
+  mmuNotifierUnregister,
+  registerNotifierOps,
+} from "../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../src/notifier/subscriptions.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../src/sync/errno.ts";
 import { type Task, access } from "../../src/sync/task.ts";
@@ -60,7 +65,9 @@ test("defect 1, ABA on valid: an invalidation that has come and gone since the s
 interface Refuser extends StructView {
   readonly node: MmuNotifier;
 }
-const Refuser: Struct<Refuser> = struct<Refuser>("refuser", { node: embed(MmuNotifier, "a listener that never can") });
+const Refuser: Struct<Refuser> = struct<Refuser>("refuser", {
+  node: embed(MmuNotifier, "a listener that never can"),
+});
 
 const REFUSER_OPS: number = registerNotifierOps("a listener that refuses", {
   *invalidateRangeStart(machine, listener, range) {
@@ -71,7 +78,9 @@ const REFUSER_OPS: number = registerNotifierOps("a listener that refuses", {
 
 /** Another listener on the rig's address space, in front of those that are there. */
 function* addRefuser(rig: Rig, refuser: Refuser): Task<void> {
-  yield* withMmapWrite(rig.mm, () => mmuNotifierRegister(rig.machine, rig.mm.notifiers, refuser.node, REFUSER_OPS));
+  yield* withMmapWrite(rig.mm, () =>
+    mmuNotifierRegister(rig.machine, rig.mm.notifiers, refuser.node, REFUSER_OPS),
+  );
 }
 
 test("defect 2, two listeners and one refuses: the other's count comes down, wherever each stands in the list", () => {
@@ -89,7 +98,10 @@ test("defect 2, two listeners and one refuses: the other's count comes down, whe
       "reaps",
       withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18)),
     );
-    inter.spawn("takes the refuser off", mmuNotifierUnregister(rig.machine, rig.mm.notifiers, refuser.node));
+    inter.spawn(
+      "takes the refuser off",
+      mmuNotifierUnregister(rig.machine, rig.mm.notifiers, refuser.node),
+    );
     inter.run();
     assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.notifiers, 0);
     rig.run(rig.machine.heap.free(Refuser, refuser.at));
@@ -145,7 +157,10 @@ test("defect 5, an error path that unregisters a mirror it never registered is t
 test("defect 6, the last user may go with a range: not under the mmap lock, and not under the driver lock", () => {
   const { rig, device } = setUp();
   const range = rig.registered(device, 16, 4);
-  assert.throws(() => rig.reading(() => hmmRangeUnregister(range)), /hmmRangeUnregister inside a read section/);
+  assert.throws(
+    () => rig.reading(() => hmmRangeUnregister(range)),
+    /hmmRangeUnregister inside a read section/,
+  );
   const underDriverLock = (function* (): Task<void> {
     yield* device.driver.driverLock.lock();
     try {
@@ -154,7 +169,10 @@ test("defect 6, the last user may go with a range: not under the mmap lock, and 
       yield* device.driver.driverLock.unlock();
     }
   })();
-  assert.throws(() => rig.run(underDriverLock), /hmmRangeUnregister while holding driverLock.*release it first/);
+  assert.throws(
+    () => rig.run(underDriverLock),
+    /hmmRangeUnregister while holding driverLock.*release it first/,
+  );
   rig.end();
   rig.run(hmmRangeUnregister(range));
   assert.deepEqual(
@@ -171,7 +189,9 @@ test("defect 7, an address space without users cannot be walked: the way to it i
   const { rig, device } = setUp();
   rig.end();
   const range = rig.range({ pages: 4, defaultFlags: flags.valid });
-  const answer = withHmmRange(range, device.mirror, START, START + 4 * PAGE_BYTES, () => service(device, range));
+  const answer = withHmmRange(range, device.mirror, START, START + 4 * PAGE_BYTES, () =>
+    service(device, range),
+  );
   assert.equal(rig.run(answer), EFAULT);
   rig.freeRange(range);
   device.close();
@@ -182,7 +202,8 @@ test("defect 8, entries that are not present are faulted when asked for: the dec
   for (const kind of [KIND_SWAP, KIND_MIGRATION]) {
     assert.equal(needOf(makeNonPresent(kind, 9), flags.valid, DEFAULT_ENCODING), NEED_READ);
   }
-  // The one such kind that exists today, all the way: a page that was made inaccessible and accessible again.
+  // The one such kind that exists today, all the way: a page that was made inaccessible and
+  // accessible again.
   const { rig, device } = setUp();
   rig.must(doMprotect(rig.machine, rig.mm, START, PAGE_BYTES, 0));
   rig.must(doMprotect(rig.machine, rig.mm, START, PAGE_BYTES, VM_READ | VM_WRITE));
@@ -212,7 +233,10 @@ test("defect 9, an invalidation that ends where a range begins leaves it alone",
 test("defect 10, a retry asks for what the driver asked for, not for what came back", () => {
   const { rig, device } = setUp(2);
   const request = Uint32Array.of(flags.valid | flags.write, flags.valid);
-  const range = rig.registered(device, 16, 4, { request: Uint32Array.of(...request, ...request), pfnFlagsMask: 0xff });
+  const range = rig.registered(device, 16, 4, {
+    request: Uint32Array.of(...request, ...request),
+    pfnFlagsMask: 0xff,
+  });
   assert.equal(
     rig.reading(() => hmmRangeFault(range, true)),
     EFAULT,
@@ -245,7 +269,10 @@ test("defect 11, the driver lock held into something that invalidates: lockdep s
       yield* device.driver.driverLock.unlock();
     }
   })();
-  assert.throws(() => rig.run(wrong), /mmapLock is taken while driverLock is held: the lock order does not allow it/);
+  assert.throws(
+    () => rig.run(wrong),
+    /mmapLock is taken while driverLock is held: the lock order does not allow it/,
+  );
   device.close();
   rig.leave();
 });

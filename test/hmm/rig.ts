@@ -1,6 +1,7 @@
 /**
- * @module What the hmm tests stand on: a machine with one address space, and a fake device whose driver keeps a table
- * of translations under a lock of its own, sweeps it when it is told to, and can be made to misbehave.
+ * @module What the hmm tests stand on: a machine with one address space, and a fake device whose
+ * driver keeps a table of translations under a lock of its own, sweeps it when it is told to, and
+ * can be made to misbehave.
  */
 
 import assert from "node:assert/strict";
@@ -16,7 +17,13 @@ import {
 } from "../../src/hmm/range.ts";
 import { hmmRangeValid } from "../../src/hmm/valid.ts";
 import { Machine } from "../../src/memory/machine.ts";
-import { type Struct, type StructView, embed, embedStruct, struct } from "../../src/memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  embedStruct,
+  struct,
+} from "../../src/memory/struct.ts";
 import { cpuFault } from "../../src/mm/cpu-fault.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
 import { mmCreate, mmput } from "../../src/mm/mm.ts";
@@ -60,7 +67,12 @@ export class Rig {
   }
 
   /** Maps `pages` pages at page number `startPage`, readable and writable unless told otherwise. */
-  map(startPage: number, pages: number, protection: number = VM_READ | VM_WRITE, shared = false): void {
+  map(
+    startPage: number,
+    pages: number,
+    protection: number = VM_READ | VM_WRITE,
+    shared = false,
+  ): void {
     const address = this.run(
       doMmap(this.machine, this.mm, {
         lengthBytes: pages * PAGE_BYTES,
@@ -84,13 +96,27 @@ export class Rig {
 
   range(options: Partial<HmmRangeOptions> & { readonly pages?: number } = {}): HmmRange {
     const { pages = 64, ...rest } = options;
-    return mustHave(this.run(hmmRangeAlloc(this.machine, { pfns: new Uint32Array(pages), ...rest })));
+    return mustHave(
+      this.run(hmmRangeAlloc(this.machine, { pfns: new Uint32Array(pages), ...rest })),
+    );
   }
 
   /** A range that is registered on `device` over pages. */
-  registered(device: FakeDevice, startPage: number, pages: number, options: Partial<HmmRangeOptions> = {}): HmmRange {
+  registered(
+    device: FakeDevice,
+    startPage: number,
+    pages: number,
+    options: Partial<HmmRangeOptions> = {},
+  ): HmmRange {
     const range = this.range({ pages, ...options });
-    this.must(hmmRangeRegister(range, device.mirror, startPage * PAGE_BYTES, (startPage + pages) * PAGE_BYTES));
+    this.must(
+      hmmRangeRegister(
+        range,
+        device.mirror,
+        startPage * PAGE_BYTES,
+        (startPage + pages) * PAGE_BYTES,
+      ),
+    );
     return range;
   }
 
@@ -124,7 +150,10 @@ export class Rig {
     if (this.#isAlive) this.run(this.exit());
   }
 
-  /** Ends everything, waits for deferred frees, and compares the books with those of an empty machine. */
+  /**
+   * Ends everything, waits for deferred frees, and compares the books with those of an empty
+   * machine.
+   */
   leave(): void {
     this.end();
     const srcu = this.run(notifierSrcu(this.machine));
@@ -200,7 +229,10 @@ export class FakeDevice {
   readonly heard: Heard[] = [];
   /** What `invalidate` answers after it has swept. */
   answer: (range: InvalidateRange) => Errno = () => 0;
-  /** Like a driver that cannot do anything without waiting: EAGAIN to what is not blockable, and nothing swept. */
+  /**
+   * Like a driver that cannot do anything without waiting: EAGAIN to what is not blockable, and
+   * nothing swept.
+   */
   refusesNonBlockable = false;
   /** Run inside `invalidate`, before the driver lock is taken. */
   onInvalidate: ((range: InvalidateRange) => Task<void>) | undefined;
@@ -272,7 +304,8 @@ export class FakeDevice {
     const { driverLock } = this.driver;
     if (blockable) yield* driverLock.lock();
     else if (!(yield* driverLock.tryLock())) return this.answer(range);
-    for (const page of this.table.keys()) if (page >= startPage && page < endPage) this.table.delete(page);
+    for (const page of this.table.keys())
+      if (page >= startPage && page < endPage) this.table.delete(page);
     yield* driverLock.unlock();
     return this.answer(range);
   }
@@ -294,7 +327,8 @@ export class FakeDevice {
 
 function deviceOf(mirror: HmmMirror): FakeDevice {
   const device = devices.get(mirror.at);
-  if (device === undefined) assert.fail(`a call-back reached ${String(mirror)}, whose device is closed`);
+  if (device === undefined)
+    assert.fail(`a call-back reached ${String(mirror)}, whose device is closed`);
   return device;
 }
 

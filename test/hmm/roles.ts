@@ -61,7 +61,10 @@ export interface ServiceReport {
   readonly collisions: number;
 }
 
-/** Serves faults of random spans, as a driver should; `isValid` is what it asks under the driver lock. */
+/**
+ * Serves faults of random spans, as a driver should; `isValid` is what it asks under the driver
+ * lock.
+ */
 function* serve(
   { machine, mm, request }: RoleContext,
   isValid: (range: HmmRange) => Task<boolean>,
@@ -89,7 +92,13 @@ function* serve(
   for (let round = 0; round < request.rounds; round++) {
     const { startPage, endPage } = spanFrom(random, 16);
     range.defaultFlags = random() < 0.5 ? READ : WRITE;
-    const answer = yield* withHmmRange(range, mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES, tryOnce);
+    const answer = yield* withHmmRange(
+      range,
+      mirror,
+      startPage * PAGE_BYTES,
+      endPage * PAGE_BYTES,
+      tryOnce,
+    );
     assert.ok([0, EBUSY, EFAULT, EPERM].includes(answer), `the fault answered ${answer}`);
   }
   yield* hmmRangeFree(range);
@@ -105,17 +114,29 @@ function* changeOnce({ machine, mm }: RoleContext, random: () => number): Task<v
   if (choice < 0.3) {
     yield* doMadvise(machine, mm, address, lengthBytes, MADV_DONTNEED);
   } else if (choice < 0.5) {
-    const place = { lengthBytes, address, placement: MAP_FIXED_REPLACE, protection: VM_READ | VM_WRITE };
+    const place = {
+      lengthBytes,
+      address,
+      placement: MAP_FIXED_REPLACE,
+      protection: VM_READ | VM_WRITE,
+    };
     yield* doMmap(machine, mm, { ...place, shared: false, bufferPfn: 0, offsetPages: 0 });
   } else if (choice < 0.65) {
-    yield* doMprotect(machine, mm, address, lengthBytes, random() < 0.5 ? VM_READ : VM_READ | VM_WRITE);
+    yield* doMprotect(
+      machine,
+      mm,
+      address,
+      lengthBytes,
+      random() < 0.5 ? VM_READ : VM_READ | VM_WRITE,
+    );
   } else if (choice < 0.75) {
     const hold = yield* viewOpen(machine, mm, startPage, startPage + 1, true);
     if (hold > 0) yield* viewClose(machine, hold);
   } else if (choice < 0.85) {
     yield* withMmapRead(mm, () => zapNonBlocking(machine, mm, startPage, endPage));
   } else {
-    for (let page = startPage; page < endPage; page++) yield* cpuFault(machine, mm, page, random() < 0.5);
+    for (let page = startPage; page < endPage; page++)
+      yield* cpuFault(machine, mm, page, random() < 0.5);
   }
 }
 
@@ -130,7 +151,10 @@ function* holdRange(context: RoleContext): Task<void> {
   const device = SharedDevice.at(machine.memory, request.driver);
   const range = mustHave(yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(4) }));
   const start = FIRST_PAGE * PAGE_BYTES;
-  assert.equal(yield* hmmRangeRegister(range, mirrorOf(machine, device), start, start + 4 * PAGE_BYTES), 0);
+  assert.equal(
+    yield* hmmRangeRegister(range, mirrorOf(machine, device), start, start + 4 * PAGE_BYTES),
+    0,
+  );
   say("holding");
   yield* forEver(device);
 }
@@ -157,7 +181,10 @@ function* churn(context: RoleContext): Task<void> {
     for (let i = 0; i < 4; i++) {
       const { startPage, endPage } = spanFrom(random, 16);
       const on = random() < 0.5 ? mirror : mirrorOf(machine, shared);
-      assert.equal(yield* hmmRangeRegister(range, on, startPage * PAGE_BYTES, endPage * PAGE_BYTES), 0);
+      assert.equal(
+        yield* hmmRangeRegister(range, on, startPage * PAGE_BYTES, endPage * PAGE_BYTES),
+        0,
+      );
       range.defaultFlags = READ;
       const answer = yield* withMmapRead(mm, () => hmmRangeFault(range, true));
       assert.ok(answer === endPage - startPage || answer === EBUSY, `the fault answered ${answer}`);

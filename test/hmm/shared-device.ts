@@ -1,6 +1,7 @@
 /**
- * @module A device whose whole state is in shared memory, for tests with real threads: any thread that changes a
- * mapping can sweep its table, and any thread can ask, holding the driver lock, whether the table is right.
+ * @module A device whose whole state is in shared memory, for tests with real threads: any thread
+ * that changes a mapping can sweep its table, and any thread can ask, holding the driver lock,
+ * whether the table is right.
  */
 
 import assert from "node:assert/strict";
@@ -107,9 +108,9 @@ export function programShared(device: SharedDevice, range: HmmRange): void {
 }
 
 /**
- * What is wrong with the table, or undefined. Every entry names the frame that the page has now, at every moment at
- * which one holds the driver lock: an invalidation changes a page only after its sweep, and until its end nobody can
- * put the page in again. Holding the driver lock.
+ * What is wrong with the table, or undefined. Every entry names the frame that the page has now, at
+ * every moment at which one holds the driver lock: an invalidation changes a page only after its
+ * sweep, and until its end nobody can put the page in again. Holding the driver lock.
  */
 export function faultOfTable(machine: Machine, mm: Mm, device: SharedDevice): string | undefined {
   const { memory } = machine;

@@ -1,9 +1,17 @@
-/** @module hmmRangeSnapshot over every kind of mapping and hole, with its answers and what it leaves in pfns. */
+/**
+ * @module hmmRangeSnapshot over every kind of mapping and hole, with its answers and what it leaves
+ * in pfns.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_ENCODING, entryPfn } from "../../src/hmm/entry.ts";
-import { HOLES_MARK, type HmmRange, hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import {
+  HOLES_MARK,
+  type HmmRange,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+} from "../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
 import { doMprotect } from "../../src/mm/mprotect.ts";
 import { readPagemap } from "../../src/mm/pagemap.ts";
@@ -19,7 +27,10 @@ const N = values.none;
 const E = values.error;
 
 function kindsOf(range: HmmRange): number[] {
-  return Array.from(range.pfns.subarray(0, range.endPage - range.startPage), (entry) => entry & 0xff);
+  return Array.from(
+    range.pfns.subarray(0, range.endPage - range.startPage),
+    (entry) => entry & 0xff,
+  );
 }
 
 function close(rig: Rig, device: FakeDevice, range: HmmRange): void {

@@ -1,6 +1,6 @@
 /**
- * @module Real threads: drivers that serve faults while others change the mappings, and threads that die in the middle
- * of it.
+ * @module Real threads: drivers that serve faults while others change the mappings, and threads
+ * that die in the middle of it.
  */
 
 import assert from "node:assert/strict";
@@ -19,7 +19,14 @@ import { hasPanicked } from "../../src/sync/panic.ts";
 import { runAsync } from "../../src/sync/run-async.ts";
 import { DONE } from "../../src/sync/task.ts";
 import { Rig, withMmapWrite, isValidNow } from "./rig.ts";
-import { FIRST_PAGE, SharedDevice, TABLE_PAGES, faultOfTable, makeSharedDevice, mirrorOf } from "./shared-device.ts";
+import {
+  FIRST_PAGE,
+  SharedDevice,
+  TABLE_PAGES,
+  faultOfTable,
+  makeSharedDevice,
+  mirrorOf,
+} from "./shared-device.ts";
 import { type HmmThread, startThread } from "./threads.ts";
 
 interface SetUp {
@@ -63,7 +70,10 @@ for (const debug of [true, false]) {
     const { programmed } = first as { programmed: number };
     assert.ok(programmed > rounds / 10, `${programmed} of ${rounds} rounds got through`);
     const statistics = rig.run(hmmStatistics(rig.machine, rig.mm));
-    assert.deepEqual([statistics?.notifiers, statistics?.ranges, statistics?.mirrorErrors], [0, 0, 0]);
+    assert.deepEqual(
+      [statistics?.notifiers, statistics?.ranges, statistics?.mirrorErrors],
+      [0, 0, 0],
+    );
     close({ rig, device });
   });
 }
@@ -106,7 +116,11 @@ test("a thread that dies with a registered mirror: it is unregistered, its drive
   rig.run(DONE);
   assert.equal(orphan.orphaned, 1);
   assert.equal(isValidNow(range), false);
-  assert.equal(rig.run(hmmRangeWaitUntilValid(range, 60_000)), false, "at once, not when the time is up");
+  assert.equal(
+    rig.run(hmmRangeWaitUntilValid(range, 60_000)),
+    false,
+    "at once, not when the time is up",
+  );
   assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 0)), ENODEV, "nor for ever");
   const heard = orphan.sweeps;
   rig.must(doMadvise(rig.machine, rig.mm, start, PAGE_BYTES, MADV_DONTNEED));
@@ -150,7 +164,10 @@ test("threads killed at random moments: the machine stops and says why, or goes 
     }
     const statistics = rig.run(hmmStatistics(rig.machine, rig.mm));
     assert.deepEqual([statistics?.notifiers, statistics?.ranges], [0, 0]);
-    assert.ok(rig.mm.users.read() <= 1 + killed, `${rig.mm.users.read()} users after ${killed} deaths`);
+    assert.ok(
+      rig.mm.users.read() <= 1 + killed,
+      `${rig.mm.users.read()} users after ${killed} deaths`,
+    );
   }
   assert.ok(panics < 24, "some threads die between two critical sections");
 });

@@ -1,4 +1,7 @@
-/** @module Starts threads that play a role of roles.ts on a rig's machine, and tells what became of them. */
+/**
+ * @module Starts threads that play a role of roles.ts on a rig's machine, and tells what became of
+ * them.
+ */
 
 import { Worker } from "node:worker_threads";
 import type { MachineHandle } from "../../src/memory/machine.ts";
@@ -36,7 +39,14 @@ export function startThread(
   options: { readonly driver?: number; readonly seed?: number; readonly rounds?: number } = {},
 ): HmmThread {
   const { driver = 0, seed = 1, rounds = 100 } = options;
-  const workerData: HmmThreadRequest = { handle: rig.machine.handle, role, mm: rig.mm.at, driver, seed, rounds };
+  const workerData: HmmThreadRequest = {
+    handle: rig.machine.handle,
+    role,
+    mm: rig.mm.at,
+    driver,
+    seed,
+    rounds,
+  };
   const worker = new Worker(new URL("./hmm-worker.js", import.meta.url), { workerData });
   const said = new Promise<unknown>((resolve) => {
     worker.on("message", (message: Message) => "said" in message && resolve(message.said));

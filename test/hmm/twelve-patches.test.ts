@@ -1,8 +1,9 @@
 /**
- * @module The twelve patches of June 2019 in hundreds of random interleavings, on the allocators as they ship, which hand
- * freed memory out again, and with more threads and devices than can be explored to the end. That each old way is
- * wrong, and each shipped one right in every order of its small situation, is in command/scenarios/patches and command/scenarios/holes;
- * one old way is here too, so that it is known that random orders find anything.
+ * @module The twelve patches of June 2019 in hundreds of random interleavings, on the allocators as
+ * they ship, which hand freed memory out again, and with more threads and devices than can be
+ * explored to the end. That each old way is wrong, and each shipped one right in every order of its
+ * small situation, is in command/scenarios/patches and command/scenarios/holes; one old way is here
+ * too, so that it is known that random orders find anything.
  */
 
 import assert from "node:assert/strict";
@@ -103,7 +104,10 @@ test("patch 4: every creator gets the one hmm, also while another is dying", () 
       assert.ok(dying !== undefined);
       const fresh = [new FakeDevice(rig), new FakeDevice(rig)];
       for (const device of fresh) {
-        inter.spawn("creates", expectZero(withMmapWrite(rig.mm, () => hmmMirrorRegister(device.mirror, rig.mm))));
+        inter.spawn(
+          "creates",
+          expectZero(withMmapWrite(rig.mm, () => hmmMirrorRegister(device.mirror, rig.mm))),
+        );
       }
       inter.spawn("destroys", hmmMirrorUnregister(dying.mirror));
       inter.run();
@@ -132,7 +136,8 @@ test("patch 5: a wait that was not cut short by time answers true, whatever happ
       inter.spawn(
         "waits",
         (function* (): Task<void> {
-          for (let i = 0; i < 3; i++) assert.equal(yield* hmmRangeWaitUntilValid(range, Infinity), true);
+          for (let i = 0; i < 3; i++)
+            assert.equal(yield* hmmRangeWaitUntilValid(range, Infinity), true);
         })(),
       );
       inter.run();
@@ -193,7 +198,10 @@ test("patch 7: an address space cannot die under a registered range: release com
 test("patch 8: the locks that comments asked for are asserted, by name", () => {
   const rig = new Rig();
   const device = new FakeDevice(rig);
-  assert.throws(() => rig.run(hmmMirrorRegister(device.mirror, rig.mm)), /must hold mmapLock here|mmapLock/);
+  assert.throws(
+    () => rig.run(hmmMirrorRegister(device.mirror, rig.mm)),
+    /must hold mmapLock here|mmapLock/,
+  );
   assert.equal(device.tryRegister(), 0);
   const range = rig.registered(device, 16, 1);
   assert.throws(() => rig.run(hmmRangeSnapshot(range)), /mmapLock/);
@@ -215,7 +223,10 @@ test("patch 9: of two who unregister a mirror at once one does it and the other 
             try {
               yield* hmmMirrorUnregister(device.mirror);
             } catch (error) {
-              assert.ok(error instanceof AssertionFailure && /unregistered already/.test(error.message), String(error));
+              assert.ok(
+                error instanceof AssertionFailure && /unregistered already/.test(error.message),
+                String(error),
+              );
               told++;
             }
           })(),
@@ -235,7 +246,10 @@ test("patch 10: a range that was unregistered is poison: every use says which ra
   const users = rig.mm.users.read();
   rig.run(hmmRangeUnregister(range));
   for (let i = 0; i < 2; i++) {
-    assert.throws(() => rig.run(hmmRangeUnregister(range)), /Cannot unregister hmm range at .*: it was unregistered/);
+    assert.throws(
+      () => rig.run(hmmRangeUnregister(range)),
+      /Cannot unregister hmm range at .*: it was unregistered/,
+    );
   }
   assert.equal(rig.mm.users.read(), users - 1);
   rig.freeRange(range);
@@ -272,7 +286,9 @@ test("patch 12: a start that gives up leaves every count as it was, so ranges be
         inter.spawn(
           "reaps",
           (function* (): Task<void> {
-            const answer = yield* withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18));
+            const answer = yield* withMmapRead(rig.mm, () =>
+              zapNonBlocking(rig.machine, rig.mm, 16, 18),
+            );
             assert.ok(answer === 0 || answer === EAGAIN);
           })(),
         );
@@ -304,7 +320,10 @@ test("patch 12: EAGAIN of a driver reaches the reaper, so no page is freed that 
       inter.spawn(
         "reaps",
         (function* (): Task<void> {
-          assert.equal(yield* withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18)), EAGAIN);
+          assert.equal(
+            yield* withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18)),
+            EAGAIN,
+          );
         })(),
       );
       inter.run();
@@ -340,7 +359,8 @@ test("BROKEN: the thirteenth as of 2019: a boolean does not see what has come an
       withDevices(1, one, (rig, [device], inter) => {
         assert.ok(device !== undefined);
         const range = rig.registered(device, 16, 2, { defaultFlags: 3 });
-        const isValid = ({ record }: HmmRange): Task<boolean> => doneBoolean(stampIsValid(readStamp(record)));
+        const isValid = ({ record }: HmmRange): Task<boolean> =>
+          doneBoolean(stampIsValid(readStamp(record)));
         inter.spawn("faults", service(device, range, { isValid }));
         inter.spawn("discards", expectZero(discard(rig)));
         inter.run();

@@ -1,6 +1,7 @@
 /**
- * @module Random ranges and invalidations against a model that anyone can check: a range is valid iff no invalidation
- * in flight touches it and none that touches it has begun since it was last read. HMM_SEED repeats one run.
+ * @module Random ranges and invalidations against a model that anyone can check: a range is valid
+ * iff no invalidation in flight touches it and none that touches it has begun since it was last
+ * read. HMM_SEED repeats one run.
  */
 
 import assert from "node:assert/strict";
@@ -13,7 +14,10 @@ import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
-import { mmuNotifierInvalidateRangeEnd, mmuNotifierInvalidateRangeStart } from "../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY } from "../../src/sync/errno.ts";
 import { forSeeds, randomFrom } from "./interleaver.ts";
 import { FakeDevice, Rig, withMmapWrite, isValidNow } from "./rig.ts";
@@ -25,7 +29,9 @@ const STEPS = 400;
 /** What the model knows of a registered range. */
 interface Known {
   readonly range: HmmRange;
-  /** Invalidations in flight that touch it; the ones that only could be counted touch every range. */
+  /**
+   * Invalidations in flight that touch it; the ones that only could be counted touch every range.
+   */
   readonly touching: Set<InvalidateRange>;
   /** Nothing that touches it has begun since it was read. */
   isFresh: boolean;
@@ -56,13 +62,18 @@ class Model {
 
   span(): { startPage: number; endPage: number } {
     const startPage = FIRST + this.below(PAGES);
-    return { startPage, endPage: startPage + 1 + this.below(Math.min(8, FIRST + PAGES - startPage)) };
+    return {
+      startPage,
+      endPage: startPage + 1 + this.below(Math.min(8, FIRST + PAGES - startPage)),
+    };
   }
 
   register(): void {
     const range = this.idle.pop() ?? this.rig.range({ pages: 8 });
     const { startPage, endPage } = this.span();
-    this.rig.must(hmmRangeRegister(range, this.device.mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES));
+    this.rig.must(
+      hmmRangeRegister(range, this.device.mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES),
+    );
     const touching = new Set(this.inFlight.filter((one) => touches(one, range)));
     this.known.push({ range, touching, isFresh: touching.size === 0 });
   }
@@ -80,7 +91,9 @@ class Model {
     const blockable = this.#isCrowded || this.random() < 0.7;
     const change = invalidateRange(rig.mm, startPage, endPage, EVENT_CLEAR, { blockable });
     this.device.refusesNonBlockable = this.random() < 0.5;
-    const answer = rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change)));
+    const answer = rig.run(
+      withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change)),
+    );
     assert.equal(answer, !blockable && this.device.refusesNonBlockable ? EAGAIN : 0);
     for (const one of this.known) {
       if (!touches(change, one.range)) continue;
@@ -130,7 +143,8 @@ class Model {
 }
 
 function touches({ startPage, endPage }: InvalidateRange, range: HmmRange): boolean {
-  for (let page = startPage; page < endPage; page++) if (page >= range.startPage && page < range.endPage) return true;
+  for (let page = startPage; page < endPage; page++)
+    if (page >= range.startPage && page < range.endPage) return true;
   return false;
 }
 

@@ -1,11 +1,17 @@
 /**
- * @module The decision about one page-table entry and the walk over one leaf, against a second, plain opinion of what
- * they should say.
+ * @module The decision about one page-table entry and the walk over one leaf, against a second,
+ * plain opinion of what they should say.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DEFAULT_ENCODING, type HmmEncoding, entryIsValid, entryIsWritable, entryPfn } from "../../src/hmm/entry.ts";
+import {
+  DEFAULT_ENCODING,
+  type HmmEncoding,
+  entryIsValid,
+  entryIsWritable,
+  entryPfn,
+} from "../../src/hmm/entry.ts";
 import {
   NEED_IMPOSSIBLE,
   NEED_NOTHING,
@@ -105,10 +111,18 @@ test("frame numbers come back whole for every shift, the largest too", () => {
       snapshotLeaf(Int32Array.of(makePte(pfn, PTE_WRITE)), 0, 1, pfns, 0, encoding);
       const [entry = 0] = pfns;
       assert.deepEqual(
-        [entryPfn(entry, encoding), entryIsValid(entry, encoding), entryIsWritable(entry, encoding)],
+        [
+          entryPfn(entry, encoding),
+          entryIsValid(entry, encoding),
+          entryIsWritable(entry, encoding),
+        ],
         [pfn, true, true],
       );
-      assert.equal(entry, entryOf(makePte(pfn, PTE_WRITE), encoding), "the fast way and the slow way agree");
+      assert.equal(
+        entry,
+        entryOf(makePte(pfn, PTE_WRITE), encoding),
+        "the fast way and the slow way agree",
+      );
     }
   }
 });
@@ -146,7 +160,10 @@ test("both walks over random leaves say page by page what the decision says", ()
     const count = 1 + Math.floor(random() * (512 - first));
     const seen = new Uint32Array(count);
     snapshotLeaf(leaf, first, count, seen, 0, DEFAULT_ENCODING);
-    const expected = Array.from(leaf.subarray(first, first + count), (pte) => entryOf(pte, DEFAULT_ENCODING) >>> 0);
+    const expected = Array.from(
+      leaf.subarray(first, first + count),
+      (pte) => entryOf(pte, DEFAULT_ENCODING) >>> 0,
+    );
     assert.deepEqual([...seen], expected, `seed ${seed}, round ${round}`);
 
     const perPage = Uint32Array.from(
@@ -154,7 +171,9 @@ test("both walks over random leaves say page by page what the decision says", ()
       () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0,
     );
     const requests = { block: true, perPage, mask: 0xff, always: 0 };
-    const needs = Array.from(perPage, (request, i) => needOf(leaf[first + i] ?? 0, request, DEFAULT_ENCODING));
+    const needs = Array.from(perPage, (request, i) =>
+      needOf(leaf[first + i] ?? 0, request, DEFAULT_ENCODING),
+    );
     const stop = needs.findIndex((need) => need !== NEED_NOTHING);
     const faulted = new Uint32Array(count).fill(0xdead);
     const done = faultLeaf(leaf, first, count, faulted, 0, DEFAULT_ENCODING, requests);

@@ -1,4 +1,7 @@
-/** @module The Worker of the tests of host/: it does what its start data says, and echoes every message. */
+/**
+ * @module The Worker of the tests of host/: it does what its start data says, and echoes every
+ * message.
+ */
 
 import { hostThreadId, threadName } from "../../src/host/thread-identity.ts";
 import { enterWorker } from "../../src/host/worker-scope.ts";

@@ -1,4 +1,7 @@
-/** @module When a thread that lacks a buffer asks for it, and until when it looks: with what it is told, no sooner and no longer. */
+/**
+ * @module When a thread that lacks a buffer asks for it, and until when it looks: with what it is
+ * told, no sooner and no longer.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

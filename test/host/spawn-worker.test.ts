@@ -5,7 +5,12 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { test } from "node:test";
 import { type SpawnedWorker, spawnWorker } from "../../src/host/spawn-worker.ts";
-import { hostThreadId, randomWords, threadName, workerThreads } from "../../src/host/thread-identity.ts";
+import {
+  hostThreadId,
+  randomWords,
+  threadName,
+  workerThreads,
+} from "../../src/host/thread-identity.ts";
 import { watchWorkerExits } from "../../src/host/worker-exits.ts";
 import { enterWorker } from "../../src/host/worker-scope.ts";
 import type { EchoStart } from "./echo-worker.ts";
@@ -31,13 +36,18 @@ function spawnEcho(task: EchoStart["task"]): Echo {
     else waiter(message);
   });
   const next = (): Promise<unknown> =>
-    arrived.length > 0 ? Promise.resolve(arrived.shift()) : new Promise((resolve) => waiting.push(resolve));
+    arrived.length > 0
+      ? Promise.resolve(arrived.shift())
+      : new Promise((resolve) => waiting.push(resolve));
   return { worker, words, next, ended };
 }
 
 test("start data is shared where it can be, and messages go both ways in their order", async () => {
   const { worker, words, next, ended } = spawnEcho("echo");
-  assert.deepEqual(await next(), { hostThreadId: worker.hostThreadId, threadName: `worker ${worker.hostThreadId}` });
+  assert.deepEqual(await next(), {
+    hostThreadId: worker.hostThreadId,
+    threadName: `worker ${worker.hostThreadId}`,
+  });
   assert.equal(words[0], 7);
   worker.post("one");
   worker.post({ two: 2 });
@@ -78,7 +88,10 @@ test("a busy Worker is terminated", async () => {
 
 test("who watches hears of every Worker's end by its number, until it stops watching", async () => {
   const heard: number[] = [];
-  const stop = watchWorkerExits({ onExit: (threadId) => void heard.push(threadId), onLook: () => {} });
+  const stop = watchWorkerExits({
+    onExit: (threadId) => void heard.push(threadId),
+    onLook: () => {},
+  });
   const listenersBefore = process.listenerCount("worker");
   const first = spawnEcho("end");
   const second = spawnEcho("run for ever");
@@ -98,23 +111,32 @@ test("who watches hears of every Worker's end by its number, until it stops watc
 
 test("this thread knows who it is", () => {
   assert.equal(hostThreadId, workerThreads?.threadId);
-  assert.equal(threadName, workerThreads?.isMainThread === true ? "main" : `worker ${hostThreadId}`);
+  assert.equal(
+    threadName,
+    workerThreads?.isMainThread === true ? "main" : `worker ${hostThreadId}`,
+  );
   const words = randomWords(4);
   assert.equal(words.length, 4);
   assert.notDeepEqual(words, randomWords(4));
 });
 
 test("only a Worker can be entered", () => {
-  if (workerThreads?.isMainThread === true) assert.throws(() => enterWorker(), /start its module with spawnWorker/);
+  if (workerThreads?.isMainThread === true)
+    assert.throws(() => enterWorker(), /start its module with spawnWorker/);
 });
 
 const runNode = promisify(execFile);
 
-/** Runs a module of its own process against the built sources; returns what it printed. Fails when it does not end. */
+/**
+ * Runs a module of its own process against the built sources; returns what it printed. Fails when
+ * it does not end.
+ */
 async function runProgram(code: string): Promise<string> {
   const index = new URL("../../src/index.js", import.meta.url).href;
   const program = `import { AddressSpace } from ${JSON.stringify(index)};\n${code}`;
-  const { stdout } = await runNode(process.execPath, ["--input-type=module", "-e", program], { timeout: 20_000 });
+  const { stdout } = await runNode(process.execPath, ["--input-type=module", "-e", program], {
+    timeout: 20_000,
+  });
   return stdout.trim();
 }
 

@@ -19,12 +19,15 @@ function refuse(text: string): never {
 function readOptions(): { seed: number; first: number; traces: number; steps: number } {
   const number = (name: string, text: string | undefined, fallback: number): number => {
     if (text === undefined) return fallback;
-    if (!/^\d{1,9}$/.test(text)) refuse(`--${name} is ${JSON.stringify(text)}; give a whole number below 10^9`);
+    if (!/^\d{1,9}$/.test(text))
+      refuse(`--${name} is ${JSON.stringify(text)}; give a whole number below 10^9`);
     return Number(text);
   };
   const text = { type: "string" } as const;
   try {
-    const { values } = parseArgs({ options: { seed: text, first: text, traces: text, steps: text } });
+    const { values } = parseArgs({
+      options: { seed: text, first: text, traces: text, steps: text },
+    });
     return {
       seed: number("seed", values.seed, Math.floor(Math.random() * 10 ** 9)),
       first: number("first", values.first, DEFAULTS.first),
@@ -41,7 +44,9 @@ function tell({ kernel, traces, steps, kinds }: Comparison): void {
     .toSorted()
     .join(", ");
   process.stdout.write(`Linux ${kernel}: ${traces} traces, ${steps} steps, no difference\n`);
-  process.stdout.write(`where we mean to differ (docs/LINUX.md): ${met === "" ? "never met" : met}\n`);
+  process.stdout.write(
+    `where we mean to differ (docs/LINUX.md): ${met === "" ? "never met" : met}\n`,
+  );
 }
 
 const options = readOptions();

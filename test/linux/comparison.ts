@@ -39,10 +39,15 @@ const unaltered: Alteration = () => ({});
 /** Replays one trace on a machine of its own. Throws Mismatch; and at the end nothing is left. */
 function replay(scene: Scene, alter: Alteration): void {
   const { of, count } = scene.trace.limit;
-  const limits = of === "none" ? {} : of === "pages" ? { mappedBytes: count * PAGE_BYTES } : { mappings: count };
+  const limits =
+    of === "none" ? {} : of === "pages" ? { mappedBytes: count * PAGE_BYTES } : { mappings: count };
   using witness = AddressSpace.createSync({ ramBytes: 2 ** 22, heapBytes: 2 ** 22, limits });
   new Replay(scene, altered(witness.forkSync(), alter)).run();
-  assert.equal(witness.statsSync().ram.usedBytes, 0, `trace ${scene.trace.number}: frames are left`);
+  assert.equal(
+    witness.statsSync().ram.usedBytes,
+    0,
+    `trace ${scene.trace.number}: frames are left`,
+  );
 }
 
 /**
@@ -65,13 +70,19 @@ export async function compare(
     for (const trace of printed.traces) {
       count += trace.steps.length;
       try {
-        replay({ trace, version: versionOf(kernel), windowPages: printed.windowPages, kinds }, alter);
+        replay(
+          { trace, version: versionOf(kernel), windowPages: printed.windowPages, kinds },
+          alter,
+        );
       } catch (error) {
         if (!(error instanceof Mismatch)) throw error;
         const again = replayLine(seed, trace.number, steps);
-        throw new Mismatch(`trace ${trace.number} of seed ${seed}, ${error.message}\nagain: ${again}`, {
-          cause: error,
-        });
+        throw new Mismatch(
+          `trace ${trace.number} of seed ${seed}, ${error.message}\nagain: ${again}`,
+          {
+            cause: error,
+          },
+        );
       }
     }
     onProgress(Math.min(done + CHUNK, traces));

@@ -93,7 +93,8 @@ const BROKEN: readonly (readonly [what: string, alter: Alteration])[] = [
   [
     "keepOld is forgotten",
     (space) => ({
-      mremapSync: (at, old, length, options) => space.mremapSync(at, old, length, { ...options, keepOld: false }),
+      mremapSync: (at, old, length, options) =>
+        space.mremapSync(at, old, length, { ...options, keepOld: false }),
     }),
   ],
   [
@@ -106,7 +107,10 @@ const BROKEN: readonly (readonly [what: string, alter: Alteration])[] = [
       },
     }),
   ],
-  ["beyond the memory that is shared there are zeros", (space) => ({ u32: blindTo(space, "SIGBUS", () => 0) })],
+  [
+    "beyond the memory that is shared there are zeros",
+    (space) => ({ u32: blindTo(space, "SIGBUS", () => 0) }),
+  ],
   [
     "a bus error is told as a segmentation fault",
     (space) => ({
@@ -118,13 +122,15 @@ const BROKEN: readonly (readonly [what: string, alter: Alteration])[] = [
   [
     "a page that was only read has a frame of its own",
     (space) => ({
-      pagemapSync: (address, length) => space.pagemapSync(address, length).map((page) => ({ ...page, zero: false })),
+      pagemapSync: (address, length) =>
+        space.pagemapSync(address, length).map((page) => ({ ...page, zero: false })),
     }),
   ],
   [
     "a hint is taken for nothing",
     (space) => ({
-      mmapSync: (length, options) => space.mmapSync(length, options?.fixed ? options : { ...options, address: 0 }),
+      mmapSync: (length, options) =>
+        space.mmapSync(length, options?.fixed ? options : { ...options, address: 0 }),
     }),
   ],
 ];

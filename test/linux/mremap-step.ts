@@ -45,7 +45,8 @@ export function playMremap(play: Play): void {
   if (!play.kernels.startsWith("E")) {
     play.expectPlace(answerOf(() => run(play.space)));
   } else {
-    if (!play.isPastLimit(run, roomFor(play, call)) && !isOtherwise(play, call)) play.expectRefusal(run);
+    if (!play.isPastLimit(run, roomFor(play, call)) && !isOtherwise(play, call))
+      play.expectRefusal(run);
     failLate(play, call);
   }
   play.compareWindows();
@@ -110,7 +111,10 @@ function failLate(play: Play, call: Call): void {
 function movePieces(play: Play, call: Call & { readonly to: number }, after: WindowMap): void {
   const { space, replica } = play;
   const startPage = startPageOf(call);
-  for (const [first, end] of replica.map.mappingsIn(startPage, startPage + pagesOf(call.oldLength))) {
+  for (const [first, end] of replica.map.mappingsIn(
+    startPage,
+    startPage + pagesOf(call.oldLength),
+  )) {
     const address = BASE + first * PAGE_BYTES;
     const to = call.to + (first - startPage) * PAGE_BYTES;
     const lengthBytes = (end - first) * PAGE_BYTES;

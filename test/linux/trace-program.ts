@@ -38,7 +38,16 @@ export class TraceProgram implements Disposable {
   static compile(): TraceProgram {
     const program = new TraceProgram(mkdtempSync(join(tmpdir(), "hmm-trace-")));
     try {
-      execFileSync("cc", ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program.#path, ...SOURCES]);
+      execFileSync("cc", [
+        "-std=gnu11",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        program.#path,
+        ...SOURCES,
+      ]);
       return program;
     } catch (error) {
       program[Symbol.dispose]();
@@ -51,13 +60,19 @@ export class TraceProgram implements Disposable {
    * when the program fails; a string says why it cannot run here.
    */
   run(seed: number, first: number, count: number, steps: number): Traces | string {
-    const { status, stdout, stderr, error } = spawnSync(this.#path, [seed, first, count, steps].map(String), {
-      encoding: "utf8",
-      maxBuffer: 2 ** 30,
-    });
+    const { status, stdout, stderr, error } = spawnSync(
+      this.#path,
+      [seed, first, count, steps].map(String),
+      {
+        encoding: "utf8",
+        maxBuffer: 2 ** 30,
+      },
+    );
     if (status === UNSUITABLE) return stderr.trim();
     if (status !== 0)
-      throw new Error(`trace ${seed} ${first} ${count} ${steps} ended with ${status}: ${stderr}`, { cause: error });
+      throw new Error(`trace ${seed} ${first} ${count} ${steps} ended with ${status}: ${stderr}`, {
+        cause: error,
+      });
     return parseTraces(stdout);
   }
 

@@ -41,7 +41,8 @@ export interface Traces {
  */
 function expectMatch(text: string, pattern: RegExp): RegExpExecArray {
   const match = pattern.exec(text);
-  if (match === null) throw new Error(`trace.c printed ${JSON.stringify(text)}, which is not ${String(pattern)}`);
+  if (match === null)
+    throw new Error(`trace.c printed ${JSON.stringify(text)}, which is not ${String(pattern)}`);
   return match;
 }
 
@@ -60,7 +61,8 @@ export function wordOf(words: readonly string[], index: number): string {
 
 function parseStep(line: string): Step {
   const [, space, call, args, answer] = expectMatch(line, /^(\d) (\w+)((?: \S+)*) =(.*)$/);
-  const words = (text: string | undefined): string[] => (text ?? "").split(" ").filter((word) => word !== "");
+  const words = (text: string | undefined): string[] =>
+    (text ?? "").split(" ").filter((word) => word !== "");
   return { line, space: Number(space), call: call ?? "", args: words(args), answer: words(answer) };
 }
 

@@ -49,17 +49,24 @@ export class WindowMap {
   }
 
   toString(): string {
-    return Array.from(this.letters, (letter, page) => (this.starts.has(page) ? `|${letter}` : letter)).join("");
+    return Array.from(this.letters, (letter, page) =>
+      this.starts.has(page) ? `|${letter}` : letter,
+    ).join("");
   }
 
   /** Where in [startPage, endPage) the first hole is; `endPage` when there is none. */
   firstHole(startPage: number, endPage: number): number {
-    for (let page = startPage; page < endPage; page++) if ((this.letters[page] ?? ".") === ".") return page;
+    for (let page = startPage; page < endPage; page++)
+      if ((this.letters[page] ?? ".") === ".") return page;
     return endPage;
   }
 
   /** The runs of pages in [startPage, endPage) that `other` shows otherwise. */
-  runsOtherIn(other: WindowMap, startPage: number, endPage: number): [startPage: number, endPage: number][] {
+  runsOtherIn(
+    other: WindowMap,
+    startPage: number,
+    endPage: number,
+  ): [startPage: number, endPage: number][] {
     const runs: [number, number][] = [];
     for (let page = Math.max(startPage, 0); page < Math.min(endPage, this.letters.length); page++) {
       if (this.letters[page] === other.letters[page]) continue;
@@ -76,7 +83,8 @@ export class WindowMap {
     for (let page = startPage; page < endPage; page++) {
       const last = parts.at(-1);
       if ((this.letters[page] ?? ".") === ".") continue;
-      if (last === undefined || last[1] !== page || this.starts.has(page)) parts.push([page, page + 1]);
+      if (last === undefined || last[1] !== page || this.starts.has(page))
+        parts.push([page, page + 1]);
       else last[1] = page + 1;
     }
     return parts;
@@ -99,7 +107,8 @@ export class WindowMap {
       const isOurs = ours.starts.has(page);
       if (isOurs === this.starts.has(page)) continue;
       if (isOurs) return `page ${page} begins a mapping of ours, and none of the kernel's`;
-      if (!this.#mayBeApart(page, splits)) return `page ${page} begins a mapping of the kernel's, and none of ours`;
+      if (!this.#mayBeApart(page, splits))
+        return `page ${page} begins a mapping of the kernel's, and none of ours`;
     }
     return undefined;
   }

@@ -10,7 +10,14 @@ const STRIDE_WORDS = 4;
 function makeBuddy(pages: number, skipped = 0, roomPages: number = pages): Buddy {
   const table = { words: new Int32Array(roomPages * STRIDE_WORDS) };
   const heads = { words: new Int32Array(Buddy.WORDS) };
-  const buddy = new Buddy({ heads, headsAt: 0, table, tableAt: 0, strideWords: STRIDE_WORDS, debug: true });
+  const buddy = new Buddy({
+    heads,
+    headsAt: 0,
+    table,
+    tableAt: 0,
+    strideWords: STRIDE_WORDS,
+    debug: true,
+  });
   buddy.skip(skipped);
   buddy.extend(pages);
   return buddy;
@@ -23,7 +30,10 @@ function checkAgainst(buddy: Buddy, isFree: readonly boolean[], where: string): 
   for (const [page, order] of starts) {
     assert.equal(page % 2 ** order, 0, `${where}: block ${page} is not aligned`);
     const other = page ^ (2 ** order);
-    assert.ok(order === MAX_ORDER || starts.get(other) !== order, `${where}: ${page} and ${other} could be one`);
+    assert.ok(
+      order === MAX_ORDER || starts.get(other) !== order,
+      `${where}: ${page} and ${other} could be one`,
+    );
     for (let i = page; i < page + 2 ** order; i++) {
       assert.equal(seen[i], false, `${where}: page ${i} is in two blocks`);
       seen[i] = true;
@@ -34,7 +44,10 @@ function checkAgainst(buddy: Buddy, isFree: readonly boolean[], where: string): 
 }
 
 test("orderFor gives the smallest block that holds the pages", () => {
-  assert.deepEqual([1, 2, 3, 4, 5, 8, 9, 2 ** 18, 2 ** 18 + 1].map(orderFor), [0, 1, 2, 2, 3, 3, 4, 18, 19]);
+  assert.deepEqual(
+    [1, 2, 3, 4, 5, 8, 9, 2 ** 18, 2 ** 18 + 1].map(orderFor),
+    [0, 1, 2, 2, 3, 3, 4, 18, 19],
+  );
 });
 
 test("a range of any length is free in as few blocks as alignment allows", () => {
@@ -119,7 +132,12 @@ test("random blocks and runs agree with a model of free pages", (t) => {
       const count = 1 + dice(12);
       const page = buddy.allocRun(count);
       if (page >= 0) take(page, count, where);
-      else assert.equal(hasAlignedHole(isFree, orderFor(count)), false, `${where}: there was room for ${count}`);
+      else
+        assert.equal(
+          hasAlignedHole(isFree, orderFor(count)),
+          false,
+          `${where}: there was room for ${count}`,
+        );
     }
     checkAgainst(buddy, isFree, where);
   }

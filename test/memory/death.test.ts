@@ -1,4 +1,7 @@
-/** @module Threads that are terminated anywhere: what they had in their magazines is not lost, and nobody hangs. */
+/**
+ * @module Threads that are terminated anywhere: what they had in their magazines is not lost, and
+ * nobody hangs.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -16,7 +19,11 @@ const BURST_FRAMES = 50;
 
 function* allocAll(machine: Machine): Task<number[]> {
   const frames: number[] = [];
-  for (let pfn = yield* machine.ram.allocFrame(false); pfn !== 0; pfn = yield* machine.ram.allocFrame(false))
+  for (
+    let pfn = yield* machine.ram.allocFrame(false);
+    pfn !== 0;
+    pfn = yield* machine.ram.allocFrame(false)
+  )
     frames.push(pfn);
   return frames;
 }
@@ -28,13 +35,16 @@ async function killOne(machine: Machine, delay: number): Promise<void> {
   });
   const exited = new Promise((resolve) => worker.once("exit", resolve));
   const start = atomicLoad(machine.memory.words, progress);
-  while (atomicLoad(machine.memory.words, progress) === start) await new Promise((resolve) => setImmediate(resolve));
+  while (atomicLoad(machine.memory.words, progress) === start)
+    await new Promise((resolve) => setImmediate(resolve));
   for (let spin = 0; spin < delay; spin++) atomicLoad(machine.memory.words, progress);
   await worker.terminate();
   await exited;
 }
 
-/** All free frames, or undefined when the machine has stopped because the dead thread held the lock. */
+/**
+ * All free frames, or undefined when the machine has stopped because the dead thread held the lock.
+ */
 function allocAllUnlessStopped(machine: Machine, where: string): number[] | undefined {
   try {
     return run(machine, allocAll(machine));
@@ -62,8 +72,15 @@ test("a thread that is terminated anywhere leaves all frames but those it held, 
       continue;
     }
     assert.equal(new Set(frames).size, frames.length, `${where}: a frame was handed out twice`);
-    assert.ok(RAM_PAGES - frames.length - gone <= BURST_FRAMES, `${where}: more frames are gone than it can have held`);
-    assert.equal(machine.ram.usage().freePages, 0, `${where}: full is full, magazines of the dead included`);
+    assert.ok(
+      RAM_PAGES - frames.length - gone <= BURST_FRAMES,
+      `${where}: more frames are gone than it can have held`,
+    );
+    assert.equal(
+      machine.ram.usage().freePages,
+      0,
+      `${where}: full is full, magazines of the dead included`,
+    );
     gone = RAM_PAGES - frames.length;
     run(machine, freeAll(machine, frames));
     assert.equal(machine.ram.usage().usedPages, gone, where);

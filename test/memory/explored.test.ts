@@ -1,4 +1,7 @@
-/** @module What a scheduler sees of heap and RAM: every lock, allocation, free and count is offered to it before it happens. */
+/**
+ * @module What a scheduler sees of heap and RAM: every lock, allocation, free and count is offered
+ * to it before it happens.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -75,6 +78,10 @@ test("two tasks that free one object: whichever comes second is caught, at any p
     const first = heap.free(Seen, at);
     for (let i = 0; i < steps; i++) assert.equal(first.next(WOKEN).done, false);
     explore(heap.free(Seen, at));
-    assert.throws(() => explore(first), /Cannot free exploredSeen at .*: it was freed/, `after ${steps} steps`);
+    assert.throws(
+      () => explore(first),
+      /Cannot free exploredSeen at .*: it was freed/,
+      `after ${steps} steps`,
+    );
   }
 });

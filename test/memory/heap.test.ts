@@ -1,4 +1,7 @@
-/** @module The kernel heap in one thread: what it hands out, what it catches, and what it does when it is full. */
+/**
+ * @module The kernel heap in one thread: what it hands out, what it catches, and what it does when
+ * it is full.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,10 +15,17 @@ interface Small extends StructView {
   first: number;
   readonly rest: WordArray;
 }
-const Small: Struct<Small> = struct<Small>("heapSmall", { first: u32("t", ""), rest: array(6, "t", "") });
+const Small: Struct<Small> = struct<Small>("heapSmall", {
+  first: u32("t", ""),
+  rest: array(6, "t", ""),
+});
 const Tiny: StructInfo = struct<StructView & { only: number }>("heapTiny", { only: u32("t", "") });
-const Large: StructInfo = struct<StructView & { readonly all: WordArray }>("heapLarge", { all: array(1500, "t", "") });
-const Huge: StructInfo = struct<StructView & { readonly all: WordArray }>("heapHuge", { all: array(20_000, "t", "") });
+const Large: StructInfo = struct<StructView & { readonly all: WordArray }>("heapLarge", {
+  all: array(1500, "t", ""),
+});
+const Huge: StructInfo = struct<StructView & { readonly all: WordArray }>("heapHuge", {
+  all: array(20_000, "t", ""),
+});
 const Part: StructInfo = struct<StructView & { value: number }>(
   "heapPart",
   { value: u32("t", "") },
@@ -71,15 +81,37 @@ test("freeing twice, freeing what was never allocated, freeing into another cach
     const [a, b] = [allocSmall(machine), allocSmall(machine)];
     const block = run(machine, heap.allocWords(512));
     const before = heap.accounting();
-    assert.throws(() => run(machine, heap.free(Tiny, a)), /Cannot free heapTiny at .*: it is no object of this cache/);
-    assert.throws(() => run(machine, heap.free(Small, a + 2)), /no object of this cache/, "inside an object");
-    assert.throws(() => run(machine, heap.free(Small, block)), /no object of this cache/, "a page table");
-    assert.throws(() => run(machine, heap.free(Small, 3)), /no object of this cache/, "the control block");
-    assert.throws(() => run(machine, heap.free(Small, 2 ** 31)), /no object of this cache/, "outside the heap");
+    assert.throws(
+      () => run(machine, heap.free(Tiny, a)),
+      /Cannot free heapTiny at .*: it is no object of this cache/,
+    );
+    assert.throws(
+      () => run(machine, heap.free(Small, a + 2)),
+      /no object of this cache/,
+      "inside an object",
+    );
+    assert.throws(
+      () => run(machine, heap.free(Small, block)),
+      /no object of this cache/,
+      "a page table",
+    );
+    assert.throws(
+      () => run(machine, heap.free(Small, 3)),
+      /no object of this cache/,
+      "the control block",
+    );
+    assert.throws(
+      () => run(machine, heap.free(Small, 2 ** 31)),
+      /no object of this cache/,
+      "outside the heap",
+    );
     assert.throws(() => run(machine, heap.free(Small, Number.NaN)), /no object of this cache/);
     assert.deepEqual(heap.accounting(), before, "none of that changed anything");
     run(machine, heap.free(Small, a));
-    assert.throws(() => run(machine, heap.free(Small, a)), /Cannot free heapSmall at .*: it was freed/);
+    assert.throws(
+      () => run(machine, heap.free(Small, a)),
+      /Cannot free heapSmall at .*: it was freed/,
+    );
     run(machine, heap.free(Small, b));
     allocSmall(machine); // and the heap still works
   }
@@ -103,9 +135,15 @@ test("structs that do not fit a page get bigger slabs; what fits no slab, and pa
   const objects = Array.from({ length: 20 }, () => run(machine, heap.alloc(Large)));
   for (const at of objects) machine.memory.words.fill(7, at, at + Large.sizeWords);
   for (const at of objects) run(machine, heap.free(Large, at));
-  assert.throws(() => run(makeMachine(), heap.alloc(Huge)), /Cannot make a cache for heapHuge: 20000 words do not fit/);
+  assert.throws(
+    () => run(makeMachine(), heap.alloc(Huge)),
+    /Cannot make a cache for heapHuge: 20000 words do not fit/,
+  );
   const other = makeMachine();
-  assert.throws(() => run(other, other.heap.alloc(Part)), /Cannot make a cache for heapPart: it is only ever part/);
+  assert.throws(
+    () => run(other, other.heap.alloc(Part)),
+    /Cannot make a cache for heapPart: it is only ever part/,
+  );
 });
 
 test("blocks for page tables are zeroed, even-aligned, disjoint, and two halves share a page", () => {
@@ -123,7 +161,10 @@ test("blocks for page tables are zeroed, even-aligned, disjoint, and two halves 
   assert.equal(new Set(halves).size, 3, "five halves on three pages");
   for (const { at, count } of blocks) run(machine, heap.freeWords(at, count));
   for (const { at, count } of blocks)
-    assert.throws(() => run(machine, heap.freeWords(at, count)), /no block of \d+ words lives there/);
+    assert.throws(
+      () => run(machine, heap.freeWords(at, count)),
+      /no block of \d+ words lives there/,
+    );
   assert.equal(memory.words[blocks[0]!.at], POISON);
 });
 
@@ -148,7 +189,10 @@ test("a block is freed with its own size and address only", () => {
   }
   assert.throws(() => run(machine, heap.allocWords(700)), /Cannot handle a block of 700 words/);
   assert.throws(() => run(machine, heap.allocWords(0)), /Cannot handle a block of 0 words/);
-  assert.throws(() => run(machine, heap.allocWords(32_768)), /Cannot handle a block of 32768 words/);
+  assert.throws(
+    () => run(machine, heap.allocWords(32_768)),
+    /Cannot handle a block of 32768 words/,
+  );
   run(machine, heap.freeWords(at, 2048));
   run(machine, heap.freeWords(half, 512));
 });
@@ -158,7 +202,8 @@ test("the heap grows up to its budget, answers 0 there, and works on after somet
   const { heap } = machine;
   const before = heap.accounting();
   const objects: number[] = [];
-  for (let at = run(machine, heap.alloc(Small)); at !== 0; at = run(machine, heap.alloc(Small))) objects.push(at);
+  for (let at = run(machine, heap.alloc(Small)); at !== 0; at = run(machine, heap.alloc(Small)))
+    objects.push(at);
   assert.ok(objects.length > 1000, `${objects.length} objects`);
   assert.equal(run(machine, heap.allocWords(512)), 0);
   assert.equal(run(machine, heap.alloc(Tiny)), 0);
@@ -166,15 +211,21 @@ test("the heap grows up to its budget, answers 0 there, and works on after somet
   assert.equal(heap.usage().peakBytes, heap.usage().budgetBytes);
   for (const at of objects) run(machine, heap.free(Small, at));
   assert.deepEqual(heap.accounting(), before);
-  // The last slab that the cache keeps in reserve comes back when another needs it: nothing is lost to it.
+  // The last slab that the cache keeps in reserve comes back when another needs it: nothing is lost
+  // to it.
   const blocks: number[] = [];
-  for (let at = run(machine, heap.allocWords(1024)); at !== 0; at = run(machine, heap.allocWords(1024)))
+  for (
+    let at = run(machine, heap.allocWords(1024));
+    at !== 0;
+    at = run(machine, heap.allocWords(1024))
+  )
     blocks.push(at);
   assert.equal(heap.usage().usedBytes, heap.usage().budgetBytes);
   for (const at of blocks) run(machine, heap.freeWords(at, 1024));
   assert.deepEqual(heap.accounting(), before);
   const second: number[] = [];
-  for (let at = run(machine, heap.alloc(Small)); at !== 0; at = run(machine, heap.alloc(Small))) second.push(at);
+  for (let at = run(machine, heap.alloc(Small)); at !== 0; at = run(machine, heap.alloc(Small)))
+    second.push(at);
   assert.equal(second.length, objects.length, "as many objects fit as the first time");
 });
 
@@ -202,7 +253,11 @@ test("a singleton that does not fit the heap is an error with a remedy, and fits
   const machine = makeMachine({ heapBytes: HEAP_BYTES_MIN });
   const { heap } = machine;
   const blocks: number[] = [];
-  for (let at = run(machine, heap.allocWords(1024)); at !== 0; at = run(machine, heap.allocWords(1024)))
+  for (
+    let at = run(machine, heap.allocWords(1024));
+    at !== 0;
+    at = run(machine, heap.allocWords(1024))
+  )
     blocks.push(at);
   assert.throws(
     () =>
@@ -229,7 +284,10 @@ interface Live {
   readonly free: () => void;
 }
 
-/** Allocates something random, checks that it is zeroed, fills it with its mark. Undefined when the heap is full. */
+/**
+ * Allocates something random, checks that it is zeroed, fills it with its mark. Undefined when the
+ * heap is full.
+ */
 function allocRandom(machine: Machine, dice: Dice, where: string): Live | undefined {
   const { heap, memory } = machine;
   const info = [Small, Tiny, Large][dice(5)];
@@ -238,7 +296,11 @@ function allocRandom(machine: Machine, dice: Dice, where: string): Live | undefi
   if (at === 0) return undefined;
   const mark = dice(2 ** 31);
   for (let i = at; i < at + words; i++) {
-    assert.equal(memory.words[i], 0, `${where}: word ${i - at} of ${info?.name ?? "a block"} is not zeroed`);
+    assert.equal(
+      memory.words[i],
+      0,
+      `${where}: word ${i - at} of ${info?.name ?? "a block"} is not zeroed`,
+    );
     memory.words[i] = mark;
   }
   return {
@@ -264,7 +326,11 @@ test("random objects and blocks never overlap, and all come back", (t) => {
       const [object] = live.splice(dice(live.length), 1);
       if (object === undefined) continue;
       for (let i = 0; i < object.words; i++) {
-        assert.equal(machine.memory.words[object.at + i], object.mark, `${where}: word ${i} was overwritten`);
+        assert.equal(
+          machine.memory.words[object.at + i],
+          object.mark,
+          `${where}: word ${i} was overwritten`,
+        );
       }
       object.free();
     } else {
@@ -282,7 +348,8 @@ test("a block is zeroed also where another thread grew the heap and this one has
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });
   const seen = other.memory.words.length;
-  // The first thread grows the heap, and leaves one half of a page beyond what the other can see, dirty.
+  // The first thread grows the heap, and leaves one half of a page beyond what the other can see,
+  // dirty.
   let half = 0;
   while (half < seen) half = run(machine, machine.heap.allocWords(512));
   const neighbour = run(machine, machine.heap.allocWords(512));
@@ -297,17 +364,17 @@ test("a block is zeroed also where another thread grew the heap and this one has
 });
 
 /** Eight do not fit a page, so a slab has two. */
-const Broad: Struct<StructView & { readonly all: WordArray }> = struct<StructView & { readonly all: WordArray }>(
-  "heapBroad",
-  { all: array(180, "t", "") },
-);
+const Broad: Struct<StructView & { readonly all: WordArray }> = struct<
+  StructView & { readonly all: WordArray }
+>("heapBroad", { all: array(180, "t", "") });
 
 test("an object is marked and zeroed also where its slab begins inside a thread's view of the heap and ends past it", () => {
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });
   const first = run(machine, machine.heap.alloc(Broad));
   let at = first;
-  while (Math.floor(at / 1024) === Math.floor(first / 1024)) at = run(machine, machine.heap.alloc(Broad));
+  while (Math.floor(at / 1024) === Math.floor(first / 1024))
+    at = run(machine, machine.heap.alloc(Broad));
   Broad.at(machine.memory, at).all.set(0, 7);
   run(machine, machine.heap.free(Broad, at));
   // As if it had looked last when the heap ended behind the slab's first page.

@@ -33,7 +33,8 @@ test("a list keeps the order in which nodes were added at its two ends", () => {
 test("a node may be taken off while the list is walked, and then added again", () => {
   const { head, nodes } = makeNodes(4);
   for (const node of nodes) head.addTail(node);
-  for (const at of head.nodes()) if (at !== nodes[1]!.at) nodes.find((node) => node.at === at)?.del();
+  for (const at of head.nodes())
+    if (at !== nodes[1]!.at) nodes.find((node) => node.at === at)?.del();
   assert.deepEqual([...head.nodes()], [nodes[1]!.at]);
   head.addTail(nodes[0]!);
   assert.deepEqual([...head.nodes()], [nodes[1]!.at, nodes[0]!.at]);

@@ -9,11 +9,19 @@ test("a machine has the RAM and the heap that were asked for", () => {
   const machine = Machine.create({ ramBytes: 10 * PAGE, heapBytes: HEAP_BYTES_MIN, debug: false });
   assert.deepEqual(machine.ram.usage(), { totalPages: 10, freePages: 10, usedPages: 0 });
   assert.equal(machine.heap.usage().budgetBytes, HEAP_BYTES_MIN);
-  assert.notEqual(run(machine, machine.heap.allocWords(4096)), 0, "the smallest heap has room for a page table");
+  assert.notEqual(
+    run(machine, machine.heap.allocWords(4096)),
+    0,
+    "the smallest heap has room for a page table",
+  );
 });
 
 test("RAM of several sections is one budget", () => {
-  const machine = Machine.create({ ramBytes: 2048 * MIB + 5 * PAGE, heapBytes: 4 * MIB, debug: false });
+  const machine = Machine.create({
+    ramBytes: 2048 * MIB + 5 * PAGE,
+    heapBytes: 4 * MIB,
+    debug: false,
+  });
   assert.equal(machine.ram.usage().totalPages, 2 ** 19 + 5);
   assert.equal(machine.handle.sections.length, 4, "the page of zeros, two of 1 GiB, and the rest");
   const first = run(machine, machine.ram.allocRun(2 ** 18, false));
@@ -40,10 +48,13 @@ test("sizes out of range are refused with the range", () => {
     { heapBytes: Number.POSITIVE_INFINITY },
   ];
   for (const size of sizes) {
-    assert.throws(() => Machine.create({ ramBytes: MIB, heapBytes: 4 * MIB, debug: false, ...size }), {
-      code: "EINVAL",
-      message: /must be/,
-    });
+    assert.throws(
+      () => Machine.create({ ramBytes: MIB, heapBytes: 4 * MIB, debug: false, ...size }),
+      {
+        code: "EINVAL",
+        message: /must be/,
+      },
+    );
   }
 });
 
@@ -60,11 +71,21 @@ test("a second thread on the machine shares heap and RAM, and leaves again", () 
   run(other, other.ram.pagePut(pfn));
   assert.equal(machine.ram.usage().usedPages, 0);
   other.detach();
-  assert.throws(() => run(other, other.heap.allocWords(512)), "a thread that has left can do nothing");
+  assert.throws(
+    () => run(other, other.heap.allocWords(512)),
+    "a thread that has left can do nothing",
+  );
 });
 
 test("what is no handle is refused", () => {
-  for (const bad of [undefined, {}, { kind: "hmm-ts/machine", heap: new SharedArrayBuffer(8), sections: [] }]) {
-    assert.throws(() => Machine.attach(bad as MachineHandle), { code: "EINVAL", message: /Cannot attach/ });
+  for (const bad of [
+    undefined,
+    {},
+    { kind: "hmm-ts/machine", heap: new SharedArrayBuffer(8), sections: [] },
+  ]) {
+    assert.throws(() => Machine.attach(bad as MachineHandle), {
+      code: "EINVAL",
+      message: /Cannot attach/,
+    });
   }
 });

@@ -37,9 +37,17 @@ test("every page of the budget can be had, also of a tiny one, and no more", () 
     assert.equal(new Set(frames).size, ramPages);
     assert.ok(!frames.includes(0), "frame 0 is the page of zeros");
     assert.equal(run(machine, machine.ram.allocRun(1, false)), 0);
-    assert.deepEqual(machine.ram.usage(), { totalPages: ramPages, freePages: 0, usedPages: ramPages });
+    assert.deepEqual(machine.ram.usage(), {
+      totalPages: ramPages,
+      freePages: 0,
+      usedPages: ramPages,
+    });
     for (const pfn of frames) run(machine, machine.ram.pagePut(pfn));
-    assert.deepEqual(machine.ram.usage(), { totalPages: ramPages, freePages: ramPages, usedPages: 0 });
+    assert.deepEqual(machine.ram.usage(), {
+      totalPages: ramPages,
+      freePages: ramPages,
+      usedPages: 0,
+    });
     assert.equal(allocAll(machine).length, ramPages, "and once more");
   }
 });
@@ -57,7 +65,8 @@ test("a frame asked for zeroed is, whether it was used before or not; a freed on
     isFilledWith(machine, run(machine, ram.allocFrame(false)), POISON_FREE),
     "a debug build poisons what is freed",
   );
-  for (let i = 0; i < 3; i++) assert.ok(isFilledWith(machine, run(machine, ram.allocFrame(true)), 0));
+  for (let i = 0; i < 3; i++)
+    assert.ok(isFilledWith(machine, run(machine, ram.allocFrame(true)), 0));
   const start = run(machine, ram.allocRun(2, true));
   assert.ok(isFilledWith(machine, start, 0) && isFilledWith(machine, start + 1, 0));
 });
@@ -83,7 +92,8 @@ test("after everything was allocated and freed in any order, the buddy system is
 test("a run is contiguous, of any length, and each of its frames is freed by itself", () => {
   const machine = makeMachine({ ramPages: 4096 });
   const { ram } = machine;
-  run(machine, ram.pagePut(run(machine, ram.allocFrame(false)))); // leaves frames in this thread's magazine
+  // leaves frames in this thread's magazine
+  run(machine, ram.pagePut(run(machine, ram.allocFrame(false))));
   const lengths = [1, 3, 512, 513, 7, 1024];
   const runs = lengths.map((pages) => ({ pages, pfn: run(machine, ram.allocRun(pages, true)) }));
   const all = runs.flatMap(({ pages, pfn }) => Array.from({ length: pages }, (_, i) => pfn + i));
@@ -91,7 +101,10 @@ test("a run is contiguous, of any length, and each of its frames is freed by its
   assert.equal(new Set(all).size, all.length);
   assert.ok(all.every((pfn) => ram.pageCount(pfn) === 1));
   const huge = runs[2];
-  assert.ok(huge !== undefined && huge.pfn % 512 === 0, "a power of two is aligned to its size: 2 MiB pages need that");
+  assert.ok(
+    huge !== undefined && huge.pfn % 512 === 0,
+    "a power of two is aligned to its size: 2 MiB pages need that",
+  );
   for (const pfn of all) run(machine, ram.pagePut(pfn));
   assert.equal(ram.usage().usedPages, 0);
   const whole = run(machine, ram.allocRun(4096, false));
@@ -186,7 +199,10 @@ test("a page is copied and zeroed", () => {
 
 test("a number that no section has is refused, with what to do", () => {
   const { ram } = makeMachine();
-  assert.throws(() => ram.section(5), { code: "ENXIO", message: /Cannot reach frame 5: no section has it/ });
+  assert.throws(() => ram.section(5), {
+    code: "ENXIO",
+    message: /Cannot reach frame 5: no section has it/,
+  });
   assert.throws(() => ram.section(2 ** 24 - 1), { code: "ENXIO" });
 });
 
@@ -215,7 +231,12 @@ test("random frames and runs agree with a model of what is allocated", (t) => {
       const pages = what === 9 ? 1 + dice(40) : 1;
       const pfn = run(machine, pages === 1 ? ram.allocFrame(false) : ram.allocRun(pages, false));
       if (pfn === 0) full++;
-      if (pages === 1) assert.equal(pfn === 0, counts.size === ramPages, `${where}: 0 exactly when nothing is free`);
+      if (pages === 1)
+        assert.equal(
+          pfn === 0,
+          counts.size === ramPages,
+          `${where}: 0 exactly when nothing is free`,
+        );
       if (pfn === 0) continue;
       for (let i = 0; i < pages; i++) {
         assert.equal(counts.has(pfn + i), false, `${where}: frame ${pfn + i} handed out twice`);
@@ -224,6 +245,7 @@ test("random frames and runs agree with a model of what is allocated", (t) => {
     }
     if (step % 100 === 0) assert.equal(ram.usage().usedPages, counts.size, where);
   }
-  for (const [pfn, count] of counts) assert.equal(ram.pageCount(pfn), count, `seed ${seed}: frame ${pfn}`);
+  for (const [pfn, count] of counts)
+    assert.equal(ram.pageCount(pfn), count, `seed ${seed}: frame ${pfn}`);
   t.diagnostic(`${full} times full`);
 });

@@ -1,4 +1,7 @@
-/** @module What the tests of this layer share: small machines, running a task, random numbers with a seed that is printed. */
+/**
+ * @module What the tests of this layer share: small machines, running a task, random numbers with a
+ * seed that is printed.
+ */
 
 import type { TestContext } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
@@ -14,7 +17,11 @@ export interface SmallOptions {
   readonly debug?: boolean;
 }
 
-export function makeMachine({ ramPages = 64, heapBytes = 4 * MIB, debug = true }: SmallOptions = {}): Machine {
+export function makeMachine({
+  ramPages = 64,
+  heapBytes = 4 * MIB,
+  debug = true,
+}: SmallOptions = {}): Machine {
   return Machine.create({ ramBytes: ramPages * PAGE, heapBytes, debug });
 }
 

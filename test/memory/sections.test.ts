@@ -7,7 +7,9 @@ import type { RamSectionHandle } from "../../src/memory/ram-section.ts";
 import { EBUSY, EEXIST, EINVAL, ENOMEM } from "../../src/sync/errno.ts";
 import { PAGE, makeMachine, run } from "./rig.ts";
 
-/** What the tests need of the JavaScript API of WebAssembly, which Node's types leave to the DOM's. */
+/**
+ * What the tests need of the JavaScript API of WebAssembly, which Node's types leave to the DOM's.
+ */
 interface WasmMemory {
   readonly buffer: SharedArrayBuffer;
   grow(pages64KiB: number): number;
@@ -35,7 +37,11 @@ test("a user's buffer is mapped in place: what is stored in it is read through i
   assert.equal(section.i32[section.wordIndex(basePfn + 1) + 5], 55);
   section.i32[section.wordIndex(basePfn + 2)] = 66;
   assert.equal(mine[2048], 66);
-  assert.throws(() => machine.ram.section(basePfn + 3), { code: "ENXIO" }, "the page after the last");
+  assert.throws(
+    () => machine.ram.section(basePfn + 3),
+    { code: "ENXIO" },
+    "the page after the last",
+  );
 });
 
 test("frames of a user's buffer are counted from 0 and never freed to the machine", () => {
@@ -83,8 +89,16 @@ test("a shared WebAssembly.Memory is a section, and grows", () => {
     EINVAL,
     "past what was reserved",
   );
-  assert.equal(run(machine, ram.extendSection(basePfn, new SharedArrayBuffer(PAGE))), EINVAL, "shorter than it was");
-  assert.equal(run(machine, ram.extendSection(12_345, new SharedArrayBuffer(PAGE))), EINVAL, "no section");
+  assert.equal(
+    run(machine, ram.extendSection(basePfn, new SharedArrayBuffer(PAGE))),
+    EINVAL,
+    "shorter than it was",
+  );
+  assert.equal(
+    run(machine, ram.extendSection(12_345, new SharedArrayBuffer(PAGE))),
+    EINVAL,
+    "no section",
+  );
 });
 
 test("a growable buffer has numbers for all that it may become, and pages for what it is", () => {
@@ -93,7 +107,11 @@ test("a growable buffer has numbers for all that it may become, and pages for wh
   const basePfn = addBuffer(machine, buffer);
   assert.equal(machine.ram.section(basePfn).pages, 1);
   buffer.grow(8 * PAGE);
-  assert.throws(() => machine.ram.section(basePfn + 1), { code: "ENXIO" }, "nobody told the machine yet");
+  assert.throws(
+    () => machine.ram.section(basePfn + 1),
+    { code: "ENXIO" },
+    "nobody told the machine yet",
+  );
   assert.equal(run(machine, machine.ram.extendSection(basePfn, buffer)), 0);
   assert.equal(machine.ram.section(basePfn + 7).pages, 8);
 });
@@ -159,7 +177,8 @@ test("a thread that was not given a section asks for it, once, and says so where
   assert.equal(other.ram.section(basePfn).basePfn, basePfn);
   assert.equal(asked, 1);
   assert.equal(other.ram.isSectionHere(basePfn), true);
-  for (const handle of sent) assert.equal(other.ram.adoptSection(handle), false, "it is no news any more");
+  for (const handle of sent)
+    assert.equal(other.ram.adoptSection(handle), false, "it is no news any more");
 
   // Removed here: what the other thread remembers of it is no longer believed there.
   assert.equal(run(machine, machine.ram.removeSection(basePfn)), 0);
@@ -167,7 +186,11 @@ test("a thread that was not given a section asks for it, once, and says so where
   const [stale] = sent;
   assert.ok(stale !== undefined);
   other.ram.adoptSection(stale);
-  assert.throws(() => other.ram.section(basePfn), { code: "ENXIO" }, "a handle that came late is ignored");
+  assert.throws(
+    () => other.ram.section(basePfn),
+    { code: "ENXIO" },
+    "a handle that came late is ignored",
+  );
   other.detach();
 });
 
@@ -215,7 +238,10 @@ test("a thread that was not given a section counts its frames all the same, toge
   assert.equal(run(other, other.ram.removeSection(basePfn)), EBUSY);
   run(machine, machine.ram.pagePut(basePfn + 2));
   assert.throws(() => run(other, other.ram.pagePut(basePfn)), /it is free already/);
-  assert.throws(() => run(other, other.ram.pageGet(basePfn + 3)), { code: "ENXIO", message: /no section has it/ });
+  assert.throws(() => run(other, other.ram.pageGet(basePfn + 3)), {
+    code: "ENXIO",
+    message: /no section has it/,
+  });
   other.detach();
 });
 
@@ -225,7 +251,11 @@ test("a growable buffer that grew elsewhere needs no message: a thread has all o
   const basePfn = addBuffer(machine, buffer);
   const other = Machine.attach(machine.handle, { name: "other" });
   buffer.grow(4 * PAGE);
-  assert.throws(() => other.ram.section(basePfn + 3), { code: "ENXIO" }, "nobody told the machine yet");
+  assert.throws(
+    () => other.ram.section(basePfn + 3),
+    { code: "ENXIO" },
+    "nobody told the machine yet",
+  );
   assert.equal(run(machine, machine.ram.extendSection(basePfn, buffer)), 0);
   assert.equal(other.ram.isSectionHere(basePfn), true);
   assert.equal(other.ram.section(basePfn + 3).pages, 4);

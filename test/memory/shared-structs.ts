@@ -7,9 +7,8 @@ export const Node: Struct<StructView & { mark: number; readonly rest: WordArray 
   StructView & { mark: number; readonly rest: WordArray }
 >("threadNode", { mark: u32("its owner", ""), rest: array(9, "its owner", "") });
 
-export const Wide: Struct<StructView & { readonly all: WordArray }> = struct<StructView & { readonly all: WordArray }>(
-  "threadWide",
-  {
-    all: array(300, "its owner", ""),
-  },
-);
+export const Wide: Struct<StructView & { readonly all: WordArray }> = struct<
+  StructView & { readonly all: WordArray }
+>("threadWide", {
+  all: array(300, "its owner", ""),
+});

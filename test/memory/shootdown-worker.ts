@@ -1,6 +1,7 @@
 /**
- * @module A thread that loads or adds through a translation of one page, while the test takes the translation away again and again
- * and gives the frame to someone else. See threads.ts for the jobs; the broken ones do by hand what soft-tlb.ts must not do.
+ * @module A thread that loads or adds through a translation of one page, while the test takes the
+ * translation away again and again and gives the frame to someone else. See threads.ts for the
+ * jobs; the broken ones do by hand what soft-tlb.ts must not do.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
@@ -13,7 +14,10 @@ import { GOOD, PAGE_UNDER_FIRE } from "./shootdown-page.ts";
 import type { ShootdownJob } from "./threads.ts";
 
 const ADDRESS: number = PAGE_UNDER_FIRE * 4096;
-/** How long a broken access dawdles between its check and what it does: stands for a thread that loses its processor there. */
+/**
+ * How long a broken access dawdles between its check and what it does: stands for a thread that
+ * loses its processor there.
+ */
 const DAWDLE = 300;
 
 const { kind, handle, words: at } = workerData as ShootdownJob;
@@ -59,13 +63,19 @@ function loadUnchecked(): number {
 }
 
 function loadCheckedBefore(): number {
-  const remembered = section === undefined || atomicLoad(words, generationWord) !== generation ? remember() : section;
+  const remembered =
+    section === undefined || atomicLoad(words, generationWord) !== generation
+      ? remember()
+      : section;
   dawdle();
   return remembered.i32[index]!;
 }
 
 function addNotInside(): void {
-  const remembered = section === undefined || atomicLoad(words, generationWord) !== generation ? remember() : section;
+  const remembered =
+    section === undefined || atomicLoad(words, generationWord) !== generation
+      ? remember()
+      : section;
   dawdle();
   atomicAdd(remembered.i32, index, 1);
 }

@@ -1,4 +1,7 @@
-/** @module A thread that allocates and frees at random and checks that nobody else has what it has. See threads.ts for the jobs. */
+/**
+ * @module A thread that allocates and frees at random and checks that nobody else has what it has.
+ * See threads.ts for the jobs.
+ */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { FrameAllocator } from "../../src/memory/frame-allocator.ts";
@@ -31,7 +34,9 @@ class Stress {
     this.me = machine.memory.agentId + 1;
   }
 
-  /** `steps` random allocations and frees, then frees all. Returns the first thing that is wrong. */
+  /**
+   * `steps` random allocations and frees, then frees all. Returns the first thing that is wrong.
+   */
   loop(steps: number, alloc: () => Live | string | undefined): string | undefined {
     const live: Live[] = [];
     for (let step = 0; step < steps; step++) {
@@ -63,7 +68,8 @@ class Stress {
     if (at === 0) return undefined;
     const mark = me * 2 ** 20 + this.dice(2 ** 20);
     for (let i = at; i < at + count; i++) {
-      if (memory.words[i] !== 0) return `word ${i - at} of ${count} at ${at} is ${memory.words[i]}, not zero`;
+      if (memory.words[i] !== 0)
+        return `word ${i - at} of ${count} at ${at} is ${memory.words[i]}, not zero`;
       memory.words[i] = mark;
     }
     return {
@@ -71,11 +77,16 @@ class Stress {
         const found = memory.words.subarray(at, at + count).findIndex((word) => word !== mark);
         return found < 0 ? undefined : `word ${found} of ${count} at ${at} was overwritten`;
       },
-      free: () => run(machine, info === undefined ? heap.freeWords(at, count) : heap.free(info, at)),
+      free: () =>
+        run(machine, info === undefined ? heap.freeWords(at, count) : heap.free(info, at)),
     };
   }
 
-  frame(owners: Int32Array, take: () => number, give: (pfn: number) => void): Live | string | undefined {
+  frame(
+    owners: Int32Array,
+    take: () => number,
+    give: (pfn: number) => void,
+  ): Live | string | undefined {
     const pfn = take();
     if (pfn === 0) return undefined;
     const { me } = this;
@@ -102,9 +113,16 @@ function allocatorWithoutLock(machine: Machine): FrameAllocator {
   const lock: unknown = { lock: () => DONE, unlock: () => DONE };
   const core = run(machine, machine.heap.root("ramCore"));
   const [coreAt] = machine.memory.words.subarray(core, core + 1);
-  const allocator = new FrameAllocator(machine.memory, lock as Spinlock, machine.memory.words[(coreAt ?? 0) + 2]!, 0);
+  const allocator = new FrameAllocator(
+    machine.memory,
+    lock as Spinlock,
+    machine.memory.words[(coreAt ?? 0) + 2]!,
+    0,
+  );
   allocator.setZones(
-    machine.handle.sections.map(({ basePfn }) => machine.ram.section(basePfn)).filter((section) => section.owned),
+    machine.handle.sections
+      .map(({ basePfn }) => machine.ram.section(basePfn))
+      .filter((section) => section.owned),
   );
   return allocator;
 }

@@ -4,7 +4,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { List } from "../../src/memory/list.ts";
 import type { Struct, StructView, WordArray } from "../../src/memory/struct.ts";
-import { array, describeStructs, embed, embedStruct, i32, pointer, struct, u32 } from "../../src/memory/struct.ts";
+import {
+  array,
+  describeStructs,
+  embed,
+  embedStruct,
+  i32,
+  pointer,
+  struct,
+  u32,
+} from "../../src/memory/struct.ts";
 import { Mutex } from "../../src/sync/mutex.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { MIB, makeMachine, run } from "./rig.ts";
@@ -91,7 +100,10 @@ test("the table of a struct describes every field", () => {
   const text = describeStructs([Thing]);
   assert.match(text, /^### testThing \(\d+ words\)$/m);
   for (const { name, offset, words, kind, guardedBy, note } of Thing.fields) {
-    assert.ok(text.includes(`| ${offset} | ${words} | ${name} | ${kind} | ${guardedBy} | ${note} |`), name);
+    assert.ok(
+      text.includes(`| ${offset} | ${words} | ${name} | ${kind} | ${guardedBy} | ${note} |`),
+      name,
+    );
   }
   assert.match(describeStructs([Inner]), /embedded in other structs/);
   assert.ok(describeStructs().includes("### testOther"), "all declared structs by default");
@@ -102,7 +114,10 @@ test("a struct's name is taken once, and a struct without fields is none", () =>
     () => struct<Other>("testOther", { value: u32("const", "") }),
     /Cannot declare struct testOther: it exists already/,
   );
-  assert.throws(() => struct<StructView>("testEmpty", {}), /Cannot declare struct testEmpty: it has no fields/);
+  assert.throws(
+    () => struct<StructView>("testEmpty", {}),
+    /Cannot declare struct testEmpty: it has no fields/,
+  );
   assert.throws(() => embedStruct(Other as Struct<StructView>, "", ""), /Cannot embed testOther/);
 });
 
@@ -120,7 +135,10 @@ test("debug builds catch a view of a freed object, of another struct, of no obje
   const other = run(machine, heap.alloc(Other));
   const { inner } = Thing.at(memory, at);
   assert.equal(inner.left, 0);
-  assert.throws(() => Thing.at(memory, other), /testThing at 0x[0-9a-f]+ .*: a testOther lives there/);
+  assert.throws(
+    () => Thing.at(memory, other),
+    /testThing at 0x[0-9a-f]+ .*: a testOther lives there/,
+  );
   assert.throws(() => Thing.at(memory, at + 2), /testThing at .*: no object starts there/);
   run(machine, heap.free(Thing, at));
   assert.throws(() => Thing.at(memory, at), /Cannot use testThing at 0x[0-9a-f]+ .*: it was freed/);

@@ -1,4 +1,7 @@
-/** @module Heap and RAM with several threads at once: nothing is handed out twice, and every book is right at the end. */
+/**
+ * @module Heap and RAM with several threads at once: nothing is handed out twice, and every book is
+ * right at the end.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +12,12 @@ import { type StressJob, type StressReport, startStress } from "./threads.ts";
 
 const THREADS = 3;
 
-function stressAll(machine: Machine, kind: StressJob["kind"], seed: number, steps: number): Promise<StressReport[]> {
+function stressAll(
+  machine: Machine,
+  kind: StressJob["kind"],
+  seed: number,
+  steps: number,
+): Promise<StressReport[]> {
   const dice = diceOf(seed);
   const owners = new SharedArrayBuffer(4 * 2 ** 16);
   const jobs = Array.from({ length: THREADS }, () => ({
@@ -51,11 +59,22 @@ test("threads allocate frames, with magazines and without, plenty and short of t
   for (const ramPages of [128, 512, 4096]) {
     const machine = makeMachine({ ramPages, debug: false });
     const reports = await stressAll(machine, "frames", seed, 10_000);
-    for (const { wrong } of reports) assert.equal(wrong, undefined, `seed ${seed}, ${ramPages} pages`);
-    if (ramPages === 128) assert.ok(sumOf(reports, ({ full }) => full) > 0, `seed ${seed}: never full`);
-    assert.deepEqual(machine.ram.usage(), { totalPages: ramPages, freePages: ramPages, usedPages: 0 }, `seed ${seed}`);
-    // Threads that left had frames in their magazines: one that needs all of RAM in a row gets those too.
-    assert.notEqual(run(machine, machine.ram.allocRun(ramPages, false)), 0, `seed ${seed}, ${ramPages} pages`);
+    for (const { wrong } of reports)
+      assert.equal(wrong, undefined, `seed ${seed}, ${ramPages} pages`);
+    if (ramPages === 128)
+      assert.ok(sumOf(reports, ({ full }) => full) > 0, `seed ${seed}: never full`);
+    assert.deepEqual(
+      machine.ram.usage(),
+      { totalPages: ramPages, freePages: ramPages, usedPages: 0 },
+      `seed ${seed}`,
+    );
+    // Threads that left had frames in their magazines: one that needs all of RAM in a row gets
+    // those too.
+    assert.notEqual(
+      run(machine, machine.ram.allocRun(ramPages, false)),
+      0,
+      `seed ${seed}, ${ramPages} pages`,
+    );
   }
 });
 
@@ -77,7 +96,8 @@ test("threads that ask for a singleton at once get the same one, and the losers'
     const reports = await stressAll(machine, "singleton", seed, 0);
     const [first] = reports;
     assert.ok(first !== undefined && first.at !== 0);
-    for (const { at, wrong } of reports) assert.deepEqual({ at, wrong }, { at: first.at, wrong: undefined });
+    for (const { at, wrong } of reports)
+      assert.deepEqual({ at, wrong }, { at: first.at, wrong: undefined });
     assert.notEqual(Node.at(machine.memory, first.at).mark, 0);
     assert.deepEqual(
       machine.heap.accounting().find(({ name }) => name === "threadNode"),

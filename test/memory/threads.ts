@@ -41,7 +41,10 @@ export interface ShootdownWords {
   readonly shootdown: number;
 }
 
-/** What shootdown-worker.ts does. The broken ones stand for mistakes that X3 and X5 of soft-tlb.ts rule out. */
+/**
+ * What shootdown-worker.ts does. The broken ones stand for mistakes that X3 and X5 of soft-tlb.ts
+ * rule out.
+ */
 export interface ShootdownJob {
   readonly kind: "load" | "load-unchecked" | "load-checked-before" | "add" | "add-not-inside";
   readonly handle: MachineHandle;

@@ -1,6 +1,7 @@
 /**
- * @module Translations against shootdowns from another thread: no load ever returns what the frame's next owner wrote, no store
- * goes to a frame after its flush. And the variants that leave a check out, which must be caught.
+ * @module Translations against shootdowns from another thread: no load ever returns what the
+ * frame's next owner wrote, no store goes to a frame after its flush. And the variants that leave a
+ * check out, which must be caught.
  */
 
 import assert from "node:assert/strict";
@@ -28,7 +29,10 @@ class Duel {
     this.words = { pte: at, stop: at + 64, done: at + 128, bad: at + 192, shootdown: at + 256 };
     this.shootdown = new Shootdown(machine.memory, this.words.shootdown);
     this.shootdown.init();
-    this.frames = [run(machine, machine.ram.allocFrame(true)), run(machine, machine.ram.allocFrame(true))];
+    this.frames = [
+      run(machine, machine.ram.allocFrame(true)),
+      run(machine, machine.ram.allocFrame(true)),
+    ];
   }
 
   read(word: number): number {
@@ -47,13 +51,18 @@ class Duel {
     atomicStore(this.machine.memory.words, this.words.pte, pfn * 2 + 1);
   }
 
-  /** X1 of soft-tlb.ts: out of the table, generation up, wait for stores. The frame is somebody else's after that. */
+  /**
+   * X1 of soft-tlb.ts: out of the table, generation up, wait for stores. The frame is somebody
+   * else's after that.
+   */
   unmap(): void {
     atomicStore(this.machine.memory.words, this.words.pte, 0);
     run(this.machine, this.shootdown.flush(PAGE_UNDER_FIRE, PAGE_UNDER_FIRE + 1));
   }
 
-  /** Waits until the worker has done something since, so that every round has work on both sides. */
+  /**
+   * Waits until the worker has done something since, so that every round has work on both sides.
+   */
   waitForWork(): void {
     const before = this.read(this.words.done);
     for (let looks = 0; looks < 10_000 && this.read(this.words.done) === before; looks++);
@@ -64,7 +73,9 @@ class Duel {
   }
 }
 
-/** Runs the rounds while a worker works; returns how it ended. `round` returns true to end early. */
+/**
+ * Runs the rounds while a worker works; returns how it ended. `round` returns true to end early.
+ */
 async function fight(
   duel: Duel,
   kind: ShootdownJob["kind"],
@@ -78,8 +89,14 @@ async function fight(
   assert.equal(await ended, "stopped");
 }
 
-/** Each round: the page moves to the other frame, and the one that it leaves gets the next owner's data. */
-async function duelOfLoads(kind: ShootdownJob["kind"], rounds: number): Promise<{ bad: number; done: number }> {
+/**
+ * Each round: the page moves to the other frame, and the one that it leaves gets the next owner's
+ * data.
+ */
+async function duelOfLoads(
+  kind: ShootdownJob["kind"],
+  rounds: number,
+): Promise<{ bad: number; done: number }> {
   const duel = new Duel();
   const { words, frames } = duel;
   duel.setFrame(frames[0], GOOD);
@@ -111,8 +128,14 @@ test("a load that looks at the generation before it reads, not after, is caught"
   assert.ok((await duelOfLoads("load-checked-before", ROUNDS_TO_CATCH)).bad > 0);
 });
 
-/** Each round: the page's count moves to the other frame, by a copy after the flush. Returns adds that were lost, and adds in all. */
-async function duelOfAdds(kind: ShootdownJob["kind"], rounds: number): Promise<{ lost: number; done: number }> {
+/**
+ * Each round: the page's count moves to the other frame, by a copy after the flush. Returns adds
+ * that were lost, and adds in all.
+ */
+async function duelOfAdds(
+  kind: ShootdownJob["kind"],
+  rounds: number,
+): Promise<{ lost: number; done: number }> {
   const duel = new Duel();
   const { words, frames } = duel;
   let strays = 0;

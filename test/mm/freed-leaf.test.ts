@@ -1,6 +1,8 @@
 /**
- * @module A leaf of the page table is freed while another thread, which takes no lock, has just found it. The two threads are led by hand: the unmapping one stops after each of its
- * flushes, the other one where it has read the leaf's pointer; then the leaf becomes another space's. Nothing of that space may be seen or changed.
+ * @module A leaf of the page table is freed while another thread, which takes no lock, has just
+ * found it. The two threads are led by hand: the unmapping one stops after each of its flushes, the
+ * other one where it has read the leaf's pointer; then the leaf becomes another space's. Nothing of
+ * that space may be seen or changed.
  */
 
 import assert from "node:assert/strict";
@@ -68,13 +70,23 @@ function cacheOf(machine: Machine, mm: Mm): TypedMemory {
   );
 }
 
-/** Space S with one word stored at ADDRESS, space O with tables of its own, and a second thread, which does not know the translation of ADDRESS yet. */
+/**
+ * Space S with one word stored at ADDRESS, space O with tables of its own, and a second thread,
+ * which does not know the translation of ADDRESS yet.
+ */
 class World {
-  readonly machine: Machine = Machine.create({ ramBytes: 64 * PAGE, heapBytes: 2 ** 23, debug: true });
+  readonly machine: Machine = Machine.create({
+    ramBytes: 64 * PAGE,
+    heapBytes: 2 ** 23,
+    debug: true,
+  });
   readonly walkers: Machine = Machine.attach(this.machine.handle, { name: "walker" });
   readonly mm: Mm = makeSpace(this.machine);
   readonly other: Mm = makeSpace(this.machine);
-  readonly shootdown: StoppingShootdown = new StoppingShootdown(this.machine.memory, this.mm.shootdown.at);
+  readonly shootdown: StoppingShootdown = new StoppingShootdown(
+    this.machine.memory,
+    this.mm.shootdown.at,
+  );
   readonly walker: TypedMemory = cacheOf(this.walkers, Mm.at(this.walkers.memory, this.mm.at));
   readonly leaf: number;
 
@@ -92,8 +104,9 @@ class World {
   }
 
   /**
-   * Leads `unmap` to its stop number `stops`, then lets the walker do `access`, which is stopped where it has found the leaf: there `unmap` goes on to its end, and O
-   * maps the same address and stores FOREIGN in what was S's leaf.
+   * Leads `unmap` to its stop number `stops`, then lets the walker do `access`, which is stopped
+   * where it has found the leaf: there `unmap` goes on to its end, and O maps the same address and
+   * stores FOREIGN in what was S's leaf.
    */
   race(unmap: Task<unknown>, stops: number, access: (walker: TypedMemory) => unknown): void {
     const led = new LedTask(this.machine, unmap);
@@ -131,7 +144,10 @@ class World {
   }
 }
 
-/** Who frees the leaf of ADDRESS; each stops once after it has cleared the entries, and once after it has unlinked the leaf. */
+/**
+ * Who frees the leaf of ADDRESS; each stops once after it has cleared the entries, and once after
+ * it has unlinked the leaf.
+ */
 const unmaps: Readonly<Record<string, (world: World) => Task<unknown>>> = {
   munmap: ({ machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_BYTES),
   mremap: ({ machine, mm }) =>
@@ -148,13 +164,19 @@ for (const [name, unmap] of Object.entries(unmaps)) {
   for (const stops of [0, 1]) {
     test(`${name}: a load through a leaf that is freed under it, begun after ${stops} flushes, is no other space's word`, () => {
       const world = new World();
-      assert.throws(() => world.race(unmap(world), stops, ({ u32 }) => u32.load(ADDRESS)), SegmentationFault);
+      assert.throws(
+        () => world.race(unmap(world), stops, ({ u32 }) => u32.load(ADDRESS)),
+        SegmentationFault,
+      );
       world.end();
     });
 
     test(`${name}: a store through a leaf that is freed under it, begun after ${stops} flushes, reaches no other space`, () => {
       const world = new World();
-      assert.throws(() => world.race(unmap(world), stops, ({ u32 }) => u32.store(ADDRESS, 7)), SegmentationFault);
+      assert.throws(
+        () => world.race(unmap(world), stops, ({ u32 }) => u32.store(ADDRESS, 7)),
+        SegmentationFault,
+      );
       assert.equal(world.foreignWord(), FOREIGN);
       world.end();
     });
@@ -189,7 +211,8 @@ test("one flush serves the unlinking of hundreds of leaves, and all of them come
   const machine = Machine.create({ ramBytes: 64 * PAGE, heapBytes: 2 ** 23, debug: true });
   const leaves = 700;
   const mm = makeSpace(machine);
-  const tables = (): number => machine.heap.accounting().find(({ name }) => name === `words${LEAF_WORDS}`)?.live ?? 0;
+  const tables = (): number =>
+    machine.heap.accounting().find(({ name }) => name === `words${LEAF_WORDS}`)?.live ?? 0;
   const shootdown = new StoppingShootdown(machine.memory, mm.shootdown.at);
   Object.defineProperty(mm, "shootdown", { value: shootdown });
   mapLeaves(machine, mm, ADDRESS, leaves);
@@ -198,7 +221,11 @@ test("one flush serves the unlinking of hundreds of leaves, and all of them come
   assert.equal(tables(), leaves);
   new LedTask(machine, doMunmap(machine, mm, ADDRESS, leaves * LEAF_BYTES)).finish();
   assert.equal(tables(), 0);
-  assert.equal(shootdown.flushes, leaves + 2, "one for the entries of each leaf, two for the leaves");
+  assert.equal(
+    shootdown.flushes,
+    leaves + 2,
+    "one for the entries of each leaf, two for the leaves",
+  );
   run(machine, mmput(machine, mm));
   machine.detach();
 });

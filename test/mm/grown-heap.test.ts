@@ -1,6 +1,8 @@
 /**
- * @module Tables that lie where one thread's view of the heap does not reach yet, because another thread has grown the heap since: whatever follows a pointer to one must look first
- * (sync/shared-memory.ts). An index past the end of the view reads nothing, and an atomic access with what comes of that goes to word 0.
+ * @module Tables that lie where one thread's view of the heap does not reach yet, because another
+ * thread has grown the heap since: whatever follows a pointer to one must look first
+ * (sync/shared-memory.ts). An index past the end of the view reads nothing, and an atomic access
+ * with what comes of that goes to word 0.
  */
 
 import assert from "node:assert/strict";
@@ -27,7 +29,11 @@ function run<T>(machine: Machine, task: Task<T>): T {
 
 /** Two threads' handles on one machine, with views of equal length. */
 class Pair {
-  readonly first: Machine = Machine.create({ ramBytes: 64 * PAGE, heapBytes: 2 ** 23, debug: true });
+  readonly first: Machine = Machine.create({
+    ramBytes: 64 * PAGE,
+    heapBytes: 2 ** 23,
+    debug: true,
+  });
   readonly second: Machine = Machine.attach(this.first.handle, { name: "second" });
 
   /** A space made by the first thread. */
@@ -57,7 +63,10 @@ class Pair {
     return run(this.first, readPagemap(this.first, mm, ADDRESS / PAGE, ADDRESS / PAGE + 1))[0]?.pfn;
   }
 
-  /** Blocks from now on come from where only the first thread's view reaches: it has taken all that was left, and grown the heap. Slabs have slots left. */
+  /**
+   * Blocks from now on come from where only the first thread's view reaches: it has taken all that
+   * was left, and grown the heap. Slabs have slots left.
+   */
   growPastTheSecond(): void {
     const { memory, heap } = this.first;
     const before = memory.words.length;
@@ -66,7 +75,11 @@ class Pair {
   }
 
   requireUnharmed(): void {
-    assert.equal(this.first.memory.words[MAGIC], MAGIC_VALUE, "somebody has written the first word of the heap");
+    assert.equal(
+      this.first.memory.words[MAGIC],
+      MAGIC_VALUE,
+      "somebody has written the first word of the heap",
+    );
   }
 }
 
@@ -107,7 +120,9 @@ for (const [name, operation] of Object.entries(operations)) {
   });
 }
 
-/** As `operations`, with a shared mapping, of which the first thread has dropped its entry again. */
+/**
+ * As `operations`, with a shared mapping, of which the first thread has dropped its entry again.
+ */
 const sharedOperations: Readonly<Record<string, (machine: Machine, mm: Mm) => Task<unknown>>> = {
   fault: (machine, mm) => cpuFault(machine, mm, ADDRESS / PAGE, true),
   exit: (machine, mm) => mmput(machine, mm),

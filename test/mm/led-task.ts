@@ -1,4 +1,7 @@
-/** @module A task that a test leads by hand, from one place at which it stops to the next: a thread that is paused where the test wants it. */
+/**
+ * @module A task that a test leads by hand, from one place at which it stops to the next: a thread
+ * that is paused where the test wants it.
+ */
 
 import type { Machine } from "../../src/memory/machine.ts";
 import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";

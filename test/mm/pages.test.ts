@@ -1,5 +1,6 @@
 /**
- * What pages hold and cost: faults, copy-on-write, fork, protection, moving, dropping. The core's tasks themselves, without the public face.
+ * What pages hold and cost: faults, copy-on-write, fork, protection, moving, dropping. The core's
+ * tasks themselves, without the public face.
  */
 
 import assert from "node:assert/strict";
@@ -112,7 +113,11 @@ test("fork shares frames until a side writes; each side then sees its own", () =
   assert.equal(world.peek(address, child), 2);
   const parentFrame = world.page(address).pfn;
   world.poke(address, 3);
-  assert.equal(world.page(address).pfn, parentFrame, "the last user writes in place, without a copy");
+  assert.equal(
+    world.page(address).pfn,
+    parentFrame,
+    "the last user writes in place, without a copy",
+  );
   world.run(mmput(world.machine, child));
   world.end();
 });
@@ -148,7 +153,13 @@ test("mremap moves the frames, not the bytes", () => {
   const before = world.page(address).pfn;
   const wall = world.map(1); // directly above: growing in place is impossible
   assert.equal(wall, address + 3 * PAGE);
-  const request = { address, oldLengthBytes: 3 * PAGE, newLengthBytes: 5 * PAGE, mayMove: false, to: undefined };
+  const request = {
+    address,
+    oldLengthBytes: 3 * PAGE,
+    newLengthBytes: 5 * PAGE,
+    mayMove: false,
+    to: undefined,
+  };
   assert.equal(world.run(doMremap(world.machine, world.mm, request)), ENOMEM);
   const moved = world.run(doMremap(world.machine, world.mm, { ...request, mayMove: true }));
   assert.notEqual(moved, address);
@@ -221,9 +232,17 @@ test("a view gathers its frames into a run, keeps what they hold, and outlives t
     [0, 1, 2, 4].map((i) => world.peek(address + i * PAGE)),
     [100, 0, 102, 104],
   );
-  const other = world.run(viewOpen(world.machine, world.mm, address / PAGE + 1, address / PAGE + 3, false));
+  const other = world.run(
+    viewOpen(world.machine, world.mm, address / PAGE + 1, address / PAGE + 3, false),
+  );
   assert.equal(ViewHold.at(world.machine.memory, other).pfn, pfn + 1, "already in a row");
-  const request = { address, oldLengthBytes: PAGE, newLengthBytes: 9 * PAGE, mayMove: true, to: undefined };
+  const request = {
+    address,
+    oldLengthBytes: PAGE,
+    newLengthBytes: 9 * PAGE,
+    mayMove: true,
+    to: undefined,
+  };
   assert.equal(world.run(doMremap(world.machine, world.mm, request)), EBUSY);
   assert.equal(world.run(doMunmap(world.machine, world.mm, address, 6 * PAGE)), 0);
   assert.equal(world.machine.ram.usage().usedPages, 6);
@@ -240,7 +259,8 @@ test("fork copies what a view has pinned: the child never sees the view's later 
   const at = world.run(viewOpen(world.machine, world.mm, address / PAGE, address / PAGE + 1, true));
   const { pfn } = ViewHold.at(world.machine.memory, at);
   const child = Mm.at(world.machine.memory, world.run(doFork(world.machine, world.mm)));
-  world.machine.ram.section(pfn).i32[world.machine.ram.wordIndex(pfn)] = 77; // a store through the view
+  // a store through the view
+  world.machine.ram.section(pfn).i32[world.machine.ram.wordIndex(pfn)] = 77;
   assert.equal(world.peek(address), 77);
   assert.equal(world.peek(address, child), 1);
   world.run(viewClose(world.machine, at));

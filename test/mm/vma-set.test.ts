@@ -1,6 +1,6 @@
 /**
- * The set of vmas against a naive model: an array of page kinds. After every step the two agree, the tree is balanced, and the widest holes that the nodes
- * remember are the true ones.
+ * The set of vmas against a naive model: an array of page kinds. After every step the two agree,
+ * the tree is balanced, and the widest holes that the nodes remember are the true ones.
  */
 
 import assert from "node:assert/strict";
@@ -44,8 +44,12 @@ function checkTree(machine: Machine, at: number, where: string): Measured {
   const vma = Vma.at(machine.memory, at);
   const left = checkTree(machine, vma.left, where);
   const right = checkTree(machine, vma.right, where);
-  assert.ok(Math.abs(left.height - right.height) <= 1, `${where}: unbalanced at page ${vma.startPage}`);
-  const below = vma.prev === 0 ? FIRST_PAGE : Math.max(FIRST_PAGE, Vma.at(machine.memory, vma.prev).endPage);
+  assert.ok(
+    Math.abs(left.height - right.height) <= 1,
+    `${where}: unbalanced at page ${vma.startPage}`,
+  );
+  const below =
+    vma.prev === 0 ? FIRST_PAGE : Math.max(FIRST_PAGE, Vma.at(machine.memory, vma.prev).endPage);
   const measured = {
     height: 1 + Math.max(left.height, right.height),
     gap: Math.max(left.gap, right.gap, vma.startPage - below, 0),
@@ -55,16 +59,27 @@ function checkTree(machine: Machine, at: number, where: string): Measured {
   return measured;
 }
 
-/** The space's pages as a strip: "." unmapped, "n" no access, "r" read, "w" read-write; borders between alike neighbours do not show. */
+/**
+ * The space's pages as a strip: "." unmapped, "n" no access, "r" read, "w" read-write; borders
+ * between alike neighbours do not show.
+ */
 function stripOf(machine: Machine, mm: Mm): string {
   let strip = "";
   let previous: Vma | undefined;
-  for (let vma = vmaAt(machine.memory, mm.vmaFirst); vma !== undefined; vma = vmaAt(machine.memory, vma.next)) {
+  for (
+    let vma = vmaAt(machine.memory, mm.vmaFirst);
+    vma !== undefined;
+    vma = vmaAt(machine.memory, vma.next)
+  ) {
     strip = strip.padEnd(vma.startPage - FIRST_PAGE, ".");
     const letter = (vma.flags & VM_READ) === 0 ? "n" : (vma.flags & VM_WRITE) === 0 ? "r" : "w";
     strip += letter.repeat(vma.endPage - vma.startPage);
     if (previous !== undefined && previous.endPage === vma.startPage) {
-      assert.notEqual(previous.flags, vma.flags, "neighbours that are alike must have been merged (V2)");
+      assert.notEqual(
+        previous.flags,
+        vma.flags,
+        "neighbours that are alike must have been merged (V2)",
+      );
     }
     previous = vma;
   }
@@ -88,7 +103,8 @@ function fill(strip: string, start: number, end: number, letter: string): string
 function runSequence(seed: number, steps: number): void {
   const machine = makeMachine();
   const run = <T>(task: Task<T>): T => runBlocking(machine.memory, task);
-  run(mmput(machine, Mm.at(machine.memory, run(mmCreate(machine))))); // What the first space of a machine makes stays.
+  // What the first space of a machine makes stays.
+  run(mmput(machine, Mm.at(machine.memory, run(mmCreate(machine)))));
   const before = machine.heap.accounting();
   const at = run(mmCreate(machine));
   const mm = Mm.at(machine.memory, at);
@@ -129,14 +145,22 @@ function runSequence(seed: number, steps: number): void {
       default: {
         const found = findFreeArea(machine.memory, mm, pages);
         const expected = (model + ".".repeat(pages)).indexOf(".".repeat(pages));
-        assert.equal(found - FIRST_PAGE, expected, `${where}: lowest free area of ${pages} pages in ${model}`);
+        assert.equal(
+          found - FIRST_PAGE,
+          expected,
+          `${where}: lowest free area of ${pages} pages in ${model}`,
+        );
       }
     }
     assert.equal(stripOf(machine, mm), model, where);
     checkTree(machine, mm.vmaRoot, where);
     const probe = random(PAGES);
     const hit = vmaAt(machine.memory, findVma(machine.memory, mm, FIRST_PAGE + probe));
-    assert.equal(hit !== undefined && hit.startPage <= FIRST_PAGE + probe, model[probe] !== ".", where);
+    assert.equal(
+      hit !== undefined && hit.startPage <= FIRST_PAGE + probe,
+      model[probe] !== ".",
+      where,
+    );
   }
   run(mmput(machine, mm));
   assert.deepEqual(machine.heap.accounting(), before, `seed ${seed}: leaked`);

@@ -1,6 +1,7 @@
 /**
- * @module Loads that go from page to page, so that the second level of the software TLB answers: at both sides of the addresses that its quick look
- * knows, in two sections, while translations come and go.
+ * @module Loads that go from page to page, so that the second level of the software TLB answers: at
+ * both sides of the addresses that its quick look knows, in two sections, while translations come
+ * and go.
  */
 
 import assert from "node:assert/strict";
@@ -23,10 +24,29 @@ const WIDTHS = [
   ["f64", 8],
 ] as const;
 
-/** Pages that share entries, and the pages around the first one that is too far for the quick look. */
-const PAGES = [0, 1, 2, 256, 257, 4096, 2 ** 19 - 2, 2 ** 19 - 1, 2 ** 19, 2 ** 19 + 1, 2 ** 20, 2 ** 31, 2 ** 32 - 1];
+/**
+ * Pages that share entries, and the pages around the first one that is too far for the quick look.
+ */
+const PAGES = [
+  0,
+  1,
+  2,
+  256,
+  257,
+  4096,
+  2 ** 19 - 2,
+  2 ** 19 - 1,
+  2 ** 19,
+  2 ** 19 + 1,
+  2 ** 20,
+  2 ** 31,
+  2 ** 32 - 1,
+];
 
-/** Random loads; between them pages get other frames. Returns how many loads found what was not there. */
+/**
+ * Random loads; between them pages get other frames. Returns how many loads found what was not
+ * there.
+ */
 function countWrong(seed: number, isFlushed: boolean): number {
   const machine = makeMachine({ ramPages: 64, debug: false });
   const { ram } = machine;
@@ -36,14 +56,16 @@ function countWrong(seed: number, isFlushed: boolean): number {
   for (const pfn of frames) {
     const section = ram.section(pfn);
     const start = section.wordIndex(pfn);
-    for (let i = 0; i < PAGE / 4; i++) section.i32[start + i] = Math.imul(pfn, 0x9e3779b1) ^ Math.imul(i, 0x85ebca6b);
+    for (let i = 0; i < PAGE / 4; i++)
+      section.i32[start + i] = Math.imul(pfn, 0x9e3779b1) ^ Math.imul(i, 0x85ebca6b);
   }
 
   const dice = diceOf(seed);
   const table = new Map(PAGES.map((page) => [page, frames[dice(frames.length)]!]));
   const shootdown = new Shootdown(machine.memory, run(machine, machine.heap.allocWords(512)));
   shootdown.init();
-  const translator = { translate: (page: number) => table.get(page)! * 2 + TRANSLATION_WRITABLE }; // every page is in the table
+  // every page is in the table
+  const translator = { translate: (page: number) => table.get(page)! * 2 + TRANSLATION_WRITABLE };
   const cache = new TypedMemory(machine, shootdown, translator);
   let wrong = 0;
   for (let step = 0; step < STEPS; step++) {
@@ -85,7 +107,8 @@ test("an empty cache answers no address from its quick look", () => {
   };
   const { u32 } = new TypedMemory(machine, shootdown, { translate });
   // A page beyond the quick look, so that the section is known, then the last one within.
-  for (const page of [2 ** 19, 2 ** 19, 2 ** 19 - 1, 2 ** 19 - 1 - 256]) assert.equal(u32.load(page * PAGE), 0);
+  for (const page of [2 ** 19, 2 ** 19, 2 ** 19 - 1, 2 ** 19 - 1 - 256])
+    assert.equal(u32.load(page * PAGE), 0);
   assert.deepEqual(asked, [2 ** 19, 2 ** 19 - 1, 2 ** 19 - 1 - 256]);
   for (const address of [-4, -PAGE, -(2 ** 31), 2 ** 31 - 2, 0.5, 2 ** 53, Number.NaN]) {
     assert.throws(

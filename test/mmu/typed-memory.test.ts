@@ -20,8 +20,10 @@ class MapTranslator implements Translator {
     this.walks.push(`${page}${write ? "w" : "r"}`);
     const found = this.frames.get(page);
     this.duringWalk?.();
-    if (found === undefined) throw new SegmentationFault(address, write ? "write" : "read", "nothing is mapped there");
-    if (write && !found.writable) throw new SegmentationFault(address, "write", "the mapping is read-only");
+    if (found === undefined)
+      throw new SegmentationFault(address, write ? "write" : "read", "nothing is mapped there");
+    if (write && !found.writable)
+      throw new SegmentationFault(address, "write", "the mapping is read-only");
     return found.pfn * 2 + (found.writable ? TRANSLATION_WRITABLE : 0);
   }
 }
@@ -113,7 +115,14 @@ test("each width loads and stores what a typed array would", () => {
   }
 });
 
-const OPERATIONS = ["atomicAdd", "atomicSub", "atomicAnd", "atomicOr", "atomicXor", "atomicExchange"] as const;
+const OPERATIONS = [
+  "atomicAdd",
+  "atomicSub",
+  "atomicAnd",
+  "atomicOr",
+  "atomicXor",
+  "atomicExchange",
+] as const;
 
 test("each integer width does what Atomics does, and returns the value from before", () => {
   const { cache, map } = makeMmu();
@@ -183,7 +192,11 @@ test("addresses that are not aligned whole numbers below 2^53 are EINVAL, for ev
           { code: "EINVAL", message: /Cannot access \d bytes at/ },
           `${width} load ${address}`,
         );
-        assert.throws(() => access.store(address, 1), { code: "EINVAL" }, `${width} store ${address}`);
+        assert.throws(
+          () => access.store(address, 1),
+          { code: "EINVAL" },
+          `${width} store ${address}`,
+        );
       }
     }
   }
@@ -210,7 +223,8 @@ test("two pages that share an entry push each other out and stay right", () => {
   const pages = [5, 5 + 256, 5 + 512];
   pages.forEach((page) => map(page));
   for (const page of pages) cache.u32.store(page * PAGE, page);
-  for (let round = 0; round < 3; round++) for (const page of pages) assert.equal(cache.u32.load(page * PAGE), page);
+  for (let round = 0; round < 3; round++)
+    for (const page of pages) assert.equal(cache.u32.load(page * PAGE), page);
   assert.ok(table.walks.length > 6);
 });
 
@@ -221,7 +235,8 @@ test("after a shootdown a load goes to the table again: to the new frame, or to 
   unmap(10);
   assert.throws(
     () => cache.u32.load(10 * PAGE),
-    (error) => error instanceof SegmentationFault && error.access === "read" && error.address === 10 * PAGE,
+    (error) =>
+      error instanceof SegmentationFault && error.access === "read" && error.address === 10 * PAGE,
   );
   assert.throws(
     () => cache.u32.store(10 * PAGE, 2),

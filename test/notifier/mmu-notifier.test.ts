@@ -1,6 +1,7 @@
 /**
- * Listeners: who is called when, what a refusal leaves behind, and what unregister and exit promise. Two threads of control are two async tasks of this thread; a gate
- * holds one of them inside a call-back while the other tries to get past it.
+ * Listeners: who is called when, what a refusal leaves behind, and what unregister and exit
+ * promise. Two threads of control are two async tasks of this thread; a gate holds one of them
+ * inside a call-back while the other tries to get past it.
  */
 
 import assert from "node:assert/strict";
@@ -68,7 +69,11 @@ const OPS = registerNotifierOps("test listener", {
 });
 
 class World {
-  readonly machine: Machine = Machine.create({ ramBytes: 64 * PAGE, heapBytes: 4 << 20, debug: true });
+  readonly machine: Machine = Machine.create({
+    ramBytes: 64 * PAGE,
+    heapBytes: 4 << 20,
+    debug: true,
+  });
   readonly mm: Mm;
 
   constructor() {

@@ -1,7 +1,8 @@
 /**
- * The scenarios of src/'s own locks and lifetimes: the shipped code stands, each broken twin is found out, and the functions that a scenario names
- * are those that it runs (V8 counts their calls).
- * The engines are compared too: code that reads or writes what its step does not name makes them see different classes.
+ * The scenarios of src/'s own locks and lifetimes: the shipped code stands, each broken twin is
+ * found out, and the functions that a scenario names are those that it runs (V8 counts their
+ * calls). The engines are compared too: code that reads or writes what its step does not name makes
+ * them see different classes.
  */
 
 import assert from "node:assert/strict";
@@ -54,7 +55,11 @@ test("every scenario runs the functions that it names", () => {
       });
       const called = calledSince();
       const named = Object.values(runs).flat();
-      assert.deepEqual([...new Set(named.filter((name) => !called.has(name)))], [], `${scenario.name} does not run`);
+      assert.deepEqual(
+        [...new Set(named.filter((name) => !called.has(name)))],
+        [],
+        `${scenario.name} does not run`,
+      );
     }
   } finally {
     session.disconnect();
@@ -64,12 +69,16 @@ test("every scenario runs the functions that it names", () => {
 function exploreAsSaid(scenario: AnyScenario): Exploration {
   const { expects } = scenario;
   const stop =
-    expects === undefined ? {} : { stopAt: (finding: { kind: string }): boolean => finding.kind === expects };
+    expects === undefined
+      ? {}
+      : { stopAt: (finding: { kind: string }): boolean => finding.kind === expects };
   return explore(scenario, { ...scenario.exploration, ...stop });
 }
 
 test("names are unique", () => {
-  const names = covered.flatMap(({ scenario, twins }) => [scenario, ...twins].map(({ name }) => name));
+  const names = covered.flatMap(({ scenario, twins }) =>
+    [scenario, ...twins].map(({ name }) => name),
+  );
   assert.deepEqual(
     names.filter((name, i) => names.indexOf(name) !== i),
     [],
@@ -80,7 +89,10 @@ for (const { scenario, twins } of covered) {
   test(`${scenario.name}: ${scenario.summary ?? ""}`, () => {
     const { findings, complete, executions } = exploreAsSaid(scenario);
     assert.deepEqual(findings, []);
-    assert.ok(complete || executions === scenario.exploration?.executions, "not explored as far as it says");
+    assert.ok(
+      complete || executions === scenario.exploration?.executions,
+      "not explored as far as it says",
+    );
   });
 
   for (const twin of twins) {
@@ -94,7 +106,10 @@ for (const { scenario, twins } of covered) {
   }
 }
 
-/** Classes that the oracle is still quick with: the scenarios without a machine do 10,000 executions a second. */
+/**
+ * Classes that the oracle is still quick with: the scenarios without a machine do 10,000 executions
+ * a second.
+ */
 const SMALL = { sync: 3000, others: 20 } as const;
 
 for (const [group, limit] of Object.entries(SMALL)) {
@@ -103,9 +118,17 @@ for (const [group, limit] of Object.entries(SMALL)) {
     for (const { layer, scenario } of covered) {
       if ((layer === "sync") !== (group === "sync")) continue;
       if ((scenario.exploration?.engine ?? "optimal") !== "optimal") continue;
-      const optimal = explore(scenario, { ...scenario.exploration, collectClasses: true, executions: limit });
+      const optimal = explore(scenario, {
+        ...scenario.exploration,
+        collectClasses: true,
+        executions: limit,
+      });
       if (!optimal.complete) continue;
-      const oracle = explore(scenario, { ...scenario.exploration, collectClasses: true, engine: "sleep" });
+      const oracle = explore(scenario, {
+        ...scenario.exploration,
+        collectClasses: true,
+        engine: "sleep",
+      });
       assert.deepEqual(optimal.keys, oracle.keys, scenario.name);
       compared++;
     }

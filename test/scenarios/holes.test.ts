@@ -1,6 +1,7 @@
 /**
- * @module The exhibits of the holes: each old way is found, by kind and sites, and is as short as it was when it was last
- * looked at; each shipped one is explored as far as its scenario says, without a finding and without a blocked run.
+ * @module The exhibits of the holes: each old way is found, by kind and sites, and is as short as
+ * it was when it was last looked at; each shipped one is explored as far as its scenario says,
+ * without a finding and without a blocked run.
  */
 
 import assert from "node:assert/strict";

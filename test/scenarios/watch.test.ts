@@ -1,6 +1,7 @@
 /**
- * @module The seeded bugs: one for each kind of finding, found with at most two preemptions, minimised to the schedule that
- * stands here; and the sound twins, explored to their end or bound without a finding.
+ * @module The seeded bugs: one for each kind of finding, found with at most two preemptions,
+ * minimised to the schedule that stands here; and the sound twins, explored to their end or bound
+ * without a finding.
  */
 
 import assert from "node:assert/strict";
@@ -17,7 +18,10 @@ interface Golden {
   /** Task, operation, label. */
   readonly sites: readonly string[];
   readonly preemptions: number;
-  /** The smallest schedule, where it is short and none of it is the shipped code's walk of a page table. */
+  /**
+   * The smallest schedule, where it is short and none of it is the shipped code's walk of a page
+   * table.
+   */
   readonly token?: string;
   /** What else the same bug leads to. */
   readonly also?: readonly FindingKind[];
@@ -52,12 +56,17 @@ const goldens: Readonly<Partial<Record<FindingKind, Golden>>> = {
     token: "h1-b2a2b",
   },
   "refcount-leak": {
-    message: "a reference count is 2 at the end and was 1 at the beginning; walk took the last reference",
+    message:
+      "a reference count is 2 at the end and was 1 at the beginning; walk took the last reference",
     sites: ["walk refGetNotZero refcount"],
     preemptions: 1,
     token: "h1-b2a2b",
   },
-  error: { message: "there is no frame for the page", sites: ["device unlock driverLock"], preemptions: 1 },
+  error: {
+    message: "there is no frame for the page",
+    sites: ["device unlock driverLock"],
+    preemptions: 1,
+  },
   deadlock: {
     message:
       "program waits for ever (downRead of mmapLock), which unmap holds; unmap waits for ever (lock of driverLock), which program holds",
@@ -121,7 +130,8 @@ const goldens: Readonly<Partial<Record<FindingKind, Golden>>> = {
     preemptions: 1,
   },
   invariant: {
-    message: "the tables agree: The device reaches frame N for page 64, which has no frame any more",
+    message:
+      "the tables agree: The device reaches frame N for page 64, which has no frame any more",
     sites: ["device unlock driverLock"],
     preemptions: 1,
   },

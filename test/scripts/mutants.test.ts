@@ -61,13 +61,29 @@ interface Tool {
   readonly Likely: new (all: typeof covered) => {
     inOrder(mutant: Mutant, witnesses: readonly Witness[]): string[];
   };
-  readonly askCheck: (lane: Lane, mutant: Mutant, names: readonly string[], standstill?: number) => Promise<Opinion>;
-  readonly askTests: (lane: Lane, mutant: Mutant, tests: readonly Witness[], seconds: number) => Promise<Opinion>;
+  readonly askCheck: (
+    lane: Lane,
+    mutant: Mutant,
+    names: readonly string[],
+    standstill?: number,
+  ) => Promise<Opinion>;
+  readonly askTests: (
+    lane: Lane,
+    mutant: Mutant,
+    tests: readonly Witness[],
+    seconds: number,
+  ) => Promise<Opinion>;
   readonly scenarioNames: () => Promise<readonly string[]>;
   readonly kinds: readonly { readonly name: string }[];
-  readonly shardOf: <T>(list: readonly T[], shard: { readonly part: number; readonly of: number }) => T[];
+  readonly shardOf: <T>(
+    list: readonly T[],
+    shard: { readonly part: number; readonly of: number },
+  ) => T[];
   readonly addParts: (parts: readonly object[], build: string) => Map<string, unknown>;
-  readonly withCalls: (text: string, places: readonly { readonly number: number; readonly at: object }[]) => string;
+  readonly withCalls: (
+    text: string,
+    places: readonly { readonly number: number; readonly at: object }[],
+  ) => string;
 }
 
 async function load(): Promise<Tool> {
@@ -85,14 +101,22 @@ const all = tool.findMutants(tool.buildPath);
 /** What each kind makes of a function's body, which is built JavaScript. */
 const FINDS: readonly (readonly [kind: string, body: string, becomes: string])[] = [
   ["lock", "yield* a.lock(); f(); yield* a.unlock();", "; f(); ;"],
-  ["lock", "yield* a.downRead(); if (b) yield* a.upRead(); yield* c.upRead();", "; if (b) ; yield* c.upRead();"],
+  [
+    "lock",
+    "yield* a.downRead(); if (b) yield* a.upRead(); yield* c.upRead();",
+    "; if (b) ; yield* c.upRead();",
+  ],
   [
     "lock",
     "if (b) yield* a.lock(); else if (!(yield* a.tryLock())) return; yield* a.unlock();",
     "if (b) ; else if (!(true)) return; ;",
   ],
   ["unlock", "yield* a.lock(); f(); yield* a.unlock();", "yield* a.lock(); f(); ;"],
-  ["weaker", "yield* a.downWrite(); f(); yield* a.upWrite();", "yield* a.downRead(); f(); yield* a.upRead();"],
+  [
+    "weaker",
+    "yield* a.downWrite(); f(); yield* a.upWrite();",
+    "yield* a.downRead(); f(); yield* a.upRead();",
+  ],
   ["flush", "yield* mm.shootdown.flush(a, b);", ";"],
   ["wake", "yield* this.wq.wakeAll();", ";"],
   ["fewer", "yield* this.wq.wakeAll();", "yield* this.wq.wakeOne();"],
@@ -114,9 +138,17 @@ const FINDS: readonly (readonly [kind: string, body: string, becomes: string])[]
     "yield* a.lock(); if (false) return 1; yield* a.unlock();",
   ],
   ["look", "if (atomicLoad(w, i) === 0) yield* g();", "if (true) yield* g();"],
-  ["answer", "const s = yield* loadStamp(a); return s === b;", "const s = yield* loadStamp(a); return true;"],
+  [
+    "answer",
+    "const s = yield* loadStamp(a); return s === b;",
+    "const s = yield* loadStamp(a); return true;",
+  ],
   ["answer", "return readStamp(a) === b && c;", "return true && c;"],
-  ["once", "while (atomicLoad(w, i) === 0) yield park(w, i);", "if (atomicLoad(w, i) === 0) yield park(w, i);"],
+  [
+    "once",
+    "while (atomicLoad(w, i) === 0) yield park(w, i);",
+    "if (atomicLoad(w, i) === 0) yield park(w, i);",
+  ],
   ["step", "yield* markRanges(machine, hmm);", ";"],
   ["order", "yield* first(a); yield* second(b);", "yield* second(b); yield* first(a);"],
 ];
@@ -139,14 +171,18 @@ const wrapped = (body: string): string => `function* f() { ${body} }`;
 describe("kinds", () => {
   for (const [kind, body, becomes] of FINDS) {
     test(`${kind}: ${body}`, () => {
-      const found = tool.mutantsOfText("mm/a", wrapped(body)).filter((mutant) => mutant.kind === kind);
+      const found = tool
+        .mutantsOfText("mm/a", wrapped(body))
+        .filter((mutant) => mutant.kind === kind);
       const texts = found.map(({ edits }) => tool.applyEdits(wrapped(body), edits));
       assert.ok(texts.includes(wrapped(becomes)), texts.join("\n"));
     });
   }
   for (const [kind, body] of LEAVES) {
     test(`${kind} leaves alone: ${body}`, () => {
-      const found = tool.mutantsOfText("mm/a", wrapped(body)).filter((mutant) => mutant.kind === kind);
+      const found = tool
+        .mutantsOfText("mm/a", wrapped(body))
+        .filter((mutant) => mutant.kind === kind);
       assert.deepEqual(
         found.map(({ what }) => what),
         [],
@@ -207,7 +243,10 @@ test("parts have each mutant once, and are added up only when all of one run are
   assert.throws(() => tool.addParts([...made, ...made], "b"), /part 1 is there twice/);
   assert.throws(() => tool.addParts(made, "c"), /of other code/);
   const [first] = made;
-  assert.throws(() => tool.addParts([...made.slice(1), { ...first, judged: {} }], "b"), /of 10 mutants were judged/);
+  assert.throws(
+    () => tool.addParts([...made.slice(1), { ...first, judged: {} }], "b"),
+    /of 10 mutants were judged/,
+  );
 });
 
 describe("who notices", () => {
@@ -223,7 +262,11 @@ describe("who notices", () => {
     return { key: "made up", path, module, kind: "look", what: text, edits, at: {}, digest: "" };
   }
 
-  const few = ["coverage/hmm/serve-vs-munmap", "coverage/hmm/madvise-vs-munmap", "holes/aba/before"];
+  const few = [
+    "coverage/hmm/serve-vs-munmap",
+    "coverage/hmm/madvise-vs-munmap",
+    "holes/aba/before",
+  ];
   const stampTest = { name: "test/hmm/stamp.test.js", seconds: 1, reached: [], prepared: [] };
 
   test("nobody, of a mutant that changes nothing: it survives", async () => {
@@ -260,8 +303,15 @@ describe("who notices", () => {
   });
 
   test("the lane is as it was afterwards", () => {
-    for (const module of ["src/hmm/invalidate.js", "stepped/src/hmm/invalidate.js", "src/hmm/range-record.js"]) {
-      assert.equal(readFileSync(`${lane.build}${module}`, "utf8"), readFileSync(`${tool.buildPath}${module}`, "utf8"));
+    for (const module of [
+      "src/hmm/invalidate.js",
+      "stepped/src/hmm/invalidate.js",
+      "src/hmm/range-record.js",
+    ]) {
+      assert.equal(
+        readFileSync(`${lane.build}${module}`, "utf8"),
+        readFileSync(`${tool.buildPath}${module}`, "utf8"),
+      );
     }
   });
 
@@ -295,11 +345,23 @@ describe("who notices", () => {
     const names = await tool.scenarioNames();
     let noticed = 0;
     for (const { mutant } of drawn) {
-      const witnesses = names.map((name) => ({ name, seconds: 1, reached: [mutant.key], prepared: [] }));
-      const { answer, by } = await tool.askCheck(lane, mutant, likely.inOrder(mutant, witnesses).slice(0, scenarios));
+      const witnesses = names.map((name) => ({
+        name,
+        seconds: 1,
+        reached: [mutant.key],
+        prepared: [],
+      }));
+      const { answer, by } = await tool.askCheck(
+        lane,
+        mutant,
+        likely.inOrder(mutant, witnesses).slice(0, scenarios),
+      );
       if (answer === "noticed" || answer === "time-out") noticed++;
       t.diagnostic(`${mutant.key}: ${answer} ${by}`);
     }
-    assert.ok(noticed >= (mutants * percent) / 100, `seed ${seed}: ${noticed} of ${mutants} were noticed`);
+    assert.ok(
+      noticed >= (mutants * percent) / 100,
+      `seed ${seed}: ${noticed} of ${mutants} were noticed`,
+    );
   });
 });

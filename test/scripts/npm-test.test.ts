@@ -1,6 +1,7 @@
 /**
- * @module `npm test` tested on small projects made up for it: what it must count, what it must call failed, and what its
- * last line and exit status say. Each project is a folder with this repository's scripts/ and node_modules/.
+ * @module `npm test` tested on small projects made up for it: what it must count, what it must call
+ * failed, and what its last line and exit status say. Each project is a folder with this
+ * repository's scripts/ and node_modules/.
  */
 
 import assert from "node:assert/strict";
@@ -12,7 +13,14 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 const rootPath = fileURLToPath(new URL("../../../", import.meta.url));
-const copied = ["scripts", "package.json", "tsconfig.base.json", "tsconfig.json", "tsconfig.build.json", "types"];
+const copied = [
+  "scripts",
+  "package.json",
+  "tsconfig.base.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "types",
+];
 const index = `/** What the answer is. */\nexport const answer: number = 42;\n`;
 
 interface Outcome {
@@ -25,7 +33,8 @@ interface Outcome {
 function runStages(only: string, files: Readonly<Record<string, string>>): Outcome {
   const folder = mkdtempSync(join(tmpdir(), "hmm-ts-npm-test-"));
   try {
-    for (const name of copied) cpSync(join(rootPath, name), join(folder, name), { recursive: true });
+    for (const name of copied)
+      cpSync(join(rootPath, name), join(folder, name), { recursive: true });
     symlinkSync(join(rootPath, "node_modules"), join(folder, "node_modules"));
     for (const [path, text] of Object.entries({ "src/index.ts": index, ...files })) {
       mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -34,7 +43,11 @@ function runStages(only: string, files: Readonly<Record<string, string>>): Outco
     // Or node:test would take the runner in there for a part of this test run, and run nothing.
     const { NODE_TEST_CONTEXT: _ours, ...env } = process.env;
     const args = ["scripts/test.mjs", "--only", only];
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, env, encoding: "utf8" });
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+      cwd: folder,
+      env,
+      encoding: "utf8",
+    });
     return { status, output: stdout + stderr, lastLine: stdout.trimEnd().split("\n").at(-1) ?? "" };
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -56,7 +69,9 @@ test("npm test counts tests and ends with the closing line", () => {
 test("npm test tells of tests that fail, that are skipped, and of files that run none", () => {
   const { status, output, lastLine } = runStages("unit", {
     "test/bad.test.ts": testFile(`test("wrong", () => assert.equal(1, 2)); assert.ok(describe);`),
-    "test/skip.test.ts": testFile(`test("later", { skip: "no such device" }, () => {}); assert.ok(describe);`),
+    "test/skip.test.ts": testFile(
+      `test("later", { skip: "no such device" }, () => {}); assert.ok(describe);`,
+    ),
     "test/none.test.ts": `export {};\n`,
     "test/exit.test.ts": testFile(`test("x", () => {}); process.exit(7); assert.ok(describe);`),
     "test/good.test.ts": testFile(`test("right", () => {}); assert.ok(describe);`),
@@ -76,7 +91,9 @@ test("npm test fails a stage that finds no test", () => {
 });
 
 test("npm test runs the tests of a project whose types are wrong, and tells", () => {
-  const files = { "test/a.test.ts": testFile(`const n: number = "x"; test("a", () => assert.ok(n)); describe;`) };
+  const files = {
+    "test/a.test.ts": testFile(`const n: number = "x"; test("a", () => assert.ok(n)); describe;`),
+  };
   const { status, output, lastLine } = runStages("types,unit", files);
   assert.match(output, /test\/a\.test\.ts\(3,7\): error TS2322/);
   assert.match(lastLine, /^\d+ passed, \d+ failed$/);

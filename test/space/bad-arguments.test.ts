@@ -1,4 +1,7 @@
-/** @module Every errno of every operation, and arguments of any kind: each ends in an HmmError that says what to do, never in an internal exception. */
+/**
+ * @module Every errno of every operation, and arguments of any kind: each ends in an HmmError that
+ * says what to do, never in an internal exception.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -6,7 +9,17 @@ import * as fc from "fast-check";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
 import { isExplained } from "../../src/space/failures.ts";
 import * as errno from "../../src/sync/errno.ts";
-import { FAR, FORMS, type OperationName, PAGE, booksOf, call, failsWith, mapLines, withSpace } from "./fixture.ts";
+import {
+  FAR,
+  FORMS,
+  type OperationName,
+  PAGE,
+  booksOf,
+  call,
+  failsWith,
+  mapLines,
+  withSpace,
+} from "./fixture.ts";
 
 /** 16 TiB less one leaf of the page table. */
 const END: number = (2 ** 32 - 512) * PAGE;
@@ -20,7 +33,10 @@ function furnish(space: AddressSpace): void {
 
 type Row = readonly [code: string, name: OperationName, ...args: unknown[]];
 
-/** What Linux answers (mmap(2), mprotect(2), mremap(2), madvise(2)); where there is no such answer, what the docstrings say. */
+/**
+ * What Linux answers (mmap(2), mprotect(2), mremap(2), madvise(2)); where there is no such answer,
+ * what the docstrings say.
+ */
 const TABLE: readonly Row[] = [
   ["EINVAL", "mmap", 0],
   ["EINVAL", "mmap", -1],
@@ -138,9 +154,13 @@ for (const form of FORMS) {
         const lines = mapLines(space);
         const books = booksOf(space);
         for (const [code, name, ...args] of TABLE) {
-          const error = await failsWith(code, () => call(space, form, name, ...args)).catch((cause: unknown) => {
-            throw new Error(`${name}(${args.map((arg) => fc.stringify(arg)).join(", ")})`, { cause });
-          });
+          const error = await failsWith(code, () => call(space, form, name, ...args)).catch(
+            (cause: unknown) => {
+              throw new Error(`${name}(${args.map((arg) => fc.stringify(arg)).join(", ")})`, {
+                cause,
+              });
+            },
+          );
           assert.equal(error.syscall, name);
           assert.match(error.message, /^Cannot [^:]+: [^;]+/, error.message);
           assert.doesNotMatch(error.message, /defect/);
@@ -155,8 +175,10 @@ for (const form of FORMS) {
 test("every errno that the table answers has a text with its remedy", () => {
   const numbers = new Map<string, unknown>(Object.entries(errno));
   for (const [code, name] of TABLE) {
-    if ((name === "read" || name === "write") && code === "EFAULT") continue; // SegmentationFault has a text of its own
-    if (code === "EINVAL" && ["read", "write", "mmap"].includes(name)) continue; // said case by case
+    // SegmentationFault has a text of its own.
+    if ((name === "read" || name === "write") && code === "EFAULT") continue;
+    // Said case by case.
+    if (code === "EINVAL" && ["read", "write", "mmap"].includes(name)) continue;
     const number = numbers.get(code);
     assert.ok(typeof number === "number" && isExplained(name, number), `${name} ${code}`);
   }
@@ -165,7 +187,22 @@ test("every errno that the table answers has a text with its remedy", () => {
 
 /** Anything at all, with what is nearly right more often. */
 const anyNumber: fc.Arbitrary<unknown> = fc.oneof(
-  fc.constantFrom(0, -0, 1, -1, PAGE, PAGE - 1, FAR, FAR + PAGE, FAR + 3, END, END - PAGE, 2 ** 32, 2 ** 44, 2 ** 53),
+  fc.constantFrom(
+    0,
+    -0,
+    1,
+    -1,
+    PAGE,
+    PAGE - 1,
+    FAR,
+    FAR + PAGE,
+    FAR + 3,
+    END,
+    END - PAGE,
+    2 ** 32,
+    2 ** 44,
+    2 ** 53,
+  ),
   fc.integer({ min: 0, max: 64 }).map((page) => FAR + page * PAGE),
   fc.double(),
   fc.anything(),
@@ -196,8 +233,16 @@ const anyCall: fc.Arbitrary<readonly [OperationName, ...unknown[]]> = fc.oneof(
   fc.tuple(fc.constant("mprotect" as const), anyNumber, anyNumber, anyWord),
   fc.tuple(fc.constant("mremap" as const), anyNumber, anyNumber, anyNumber, anyOptions),
   fc.tuple(fc.constant("madvise" as const), anyNumber, anyNumber, anyWord),
-  fc.tuple(fc.constantFrom("read" as const, "write" as const), anyNumber, fc.oneof(fc.uint8Array(), fc.anything())),
-  fc.tuple(fc.constant("pagemap" as const), anyNumber, fc.oneof(fc.constantFrom(PAGE, 3 * PAGE), fc.anything())),
+  fc.tuple(
+    fc.constantFrom("read" as const, "write" as const),
+    anyNumber,
+    fc.oneof(fc.uint8Array(), fc.anything()),
+  ),
+  fc.tuple(
+    fc.constant("pagemap" as const),
+    anyNumber,
+    fc.oneof(fc.constantFrom(PAGE, 3 * PAGE), fc.anything()),
+  ),
 );
 
 test("whatever the arguments, an operation works or throws an HmmError", async () => {
@@ -222,7 +267,16 @@ test("whatever the arguments, an operation works or throws an HmmError", async (
 test("an accessor wants a whole address that is a multiple of its width", () =>
   withSpace(async (space) => {
     furnish(space);
-    for (const address of [FAR + 1, FAR + 2, FAR + 0.5, -4, Number.NaN, Infinity, -Infinity, 2 ** 53]) {
+    for (const address of [
+      FAR + 1,
+      FAR + 2,
+      FAR + 0.5,
+      -4,
+      Number.NaN,
+      Infinity,
+      -Infinity,
+      2 ** 53,
+    ]) {
       await failsWith("EINVAL", () => space.u32.load(address));
       await failsWith("EINVAL", () => space.f32.store(address, 1));
       await failsWith("EINVAL", () => space.i32.atomicCompareExchange(address, 0, 1));

@@ -1,4 +1,7 @@
-/** @module Users' buffers between threads: what one maps the others reach, whoever attached first, also deep in a blocking operation. */
+/**
+ * @module Users' buffers between threads: what one maps the others reach, whoever attached first,
+ * also deep in a blocking operation.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,7 +14,9 @@ class BufferThread {
   readonly #worker: Worker;
 
   constructor(space: AddressSpace) {
-    this.#worker = new Worker(new URL("./buffer-worker.js", import.meta.url), { workerData: space.handle });
+    this.#worker = new Worker(new URL("./buffer-worker.js", import.meta.url), {
+      workerData: space.handle,
+    });
   }
 
   ask(request: BufferRequest): Promise<unknown> {

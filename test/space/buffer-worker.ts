@@ -1,4 +1,7 @@
-/** @module The Worker of the tests of users' buffers between threads: loads, stores and maps at its owner's word. */
+/**
+ * @module The Worker of the tests of users' buffers between threads: loads, stores and maps at its
+ * owner's word.
+ */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { AddressSpace, type AddressSpaceHandle } from "../../src/index.ts";
@@ -32,7 +35,11 @@ async function obey(request: BufferRequest): Promise<unknown> {
     case "map":
       own = new SharedArrayBuffer(request.lengthBytes);
       new Uint32Array(own).fill(77);
-      return space.mmapSync(request.lengthBytes, { address: request.address, fixed: "replace", buffer: own });
+      return space.mmapSync(request.lengthBytes, {
+        address: request.address,
+        fixed: "replace",
+        buffer: own,
+      });
     case "map mine":
       return space.mmapSync(request.buffer.byteLength, {
         address: request.address,

@@ -1,7 +1,15 @@
-/** @module What the tests of address spaces share: small machines, both forms of every operation, errors by code, and the books. */
+/**
+ * @module What the tests of address spaces share: small machines, both forms of every operation,
+ * errors by code, and the books.
+ */
 
 import assert from "node:assert/strict";
-import { AddressSpace, type AddressSpaceOptions, HmmError, SegmentationFault } from "../../src/index.ts";
+import {
+  AddressSpace,
+  type AddressSpaceOptions,
+  HmmError,
+  SegmentationFault,
+} from "../../src/index.ts";
 
 export const KIB = 1024;
 export const MIB: number = 2 ** 20;
@@ -12,7 +20,12 @@ export const FAR: number = 2 ** 40;
 
 /** A small machine that checks every lock and pointer. */
 export function makeSpace(options: AddressSpaceOptions = {}): AddressSpace {
-  return AddressSpace.createSync({ ramBytes: 4 * MIB, heapBytes: 8 * MIB, debug: true, ...options });
+  return AddressSpace.createSync({
+    ramBytes: 4 * MIB,
+    heapBytes: 8 * MIB,
+    debug: true,
+    ...options,
+  });
 }
 
 /** Runs `body` on a fresh space and disposes of it. */
@@ -48,13 +61,24 @@ export type OperationName =
 
 type Call = (...args: unknown[]) => unknown;
 
-/** Calls an operation in one of its forms, with arguments that need not be of the right types. What it throws, or rejects with, is thrown. */
-export async function call(space: AddressSpace, form: Form, name: OperationName, ...args: unknown[]): Promise<unknown> {
+/**
+ * Calls an operation in one of its forms, with arguments that need not be of the right types. What
+ * it throws, or rejects with, is thrown.
+ */
+export async function call(
+  space: AddressSpace,
+  form: Form,
+  name: OperationName,
+  ...args: unknown[]
+): Promise<unknown> {
   const operations: object = space;
-  const operation = (operations as Record<string, Call | undefined>)[form === "sync" ? `${name}Sync` : name];
+  const operation = (operations as Record<string, Call | undefined>)[
+    form === "sync" ? `${name}Sync` : name
+  ];
   assert.ok(operation !== undefined, `${name} has its ${form} form`);
   const result = operation.apply(space, args);
-  if (form === "promise") assert.ok(result instanceof Promise, `${name} returns a promise, whatever happens`);
+  if (form === "promise")
+    assert.ok(result instanceof Promise, `${name} returns a promise, whatever happens`);
   return await result;
 }
 
@@ -113,7 +137,12 @@ export function mapLines(space: AddressSpace): string[] {
 }
 
 /** Fills [address, address + lengthBytes) with a number in each page's first word. */
-export function stampPages(space: AddressSpace, address: number, pages: number, seed: number): void {
+export function stampPages(
+  space: AddressSpace,
+  address: number,
+  pages: number,
+  seed: number,
+): void {
   for (let i = 0; i < pages; i++) space.u32.store(address + i * PAGE, seed + i);
 }
 
@@ -132,7 +161,9 @@ export interface WasmMemory {
 export function makeWasmMemory(pages: number, maxPages: number): WasmMemory {
   const host: object = globalThis;
   const { WebAssembly } = host as {
-    WebAssembly: { Memory: new (options: { initial: number; maximum: number; shared: boolean }) => WasmMemory };
+    WebAssembly: {
+      Memory: new (options: { initial: number; maximum: number; shared: boolean }) => WasmMemory;
+    };
   };
   return new WebAssembly.Memory({ initial: pages, maximum: maxPages, shared: true });
 }

@@ -1,19 +1,41 @@
-/** @module fork: private memory is copied when one side writes, shared memory never, through generations and in both directions. */
+/**
+ * @module fork: private memory is copied when one side writes, shared memory never, through
+ * generations and in both directions.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type AddressSpace, SegmentationFault } from "../../src/index.ts";
-import { FAR, FORMS, PAGE, booksOf, call, mapLines, readStamps, stampPages, withSpace } from "./fixture.ts";
+import {
+  FAR,
+  FORMS,
+  PAGE,
+  booksOf,
+  call,
+  mapLines,
+  readStamps,
+  stampPages,
+  withSpace,
+} from "./fixture.ts";
 
 for (const form of FORMS) {
-  const fork = (space: AddressSpace): Promise<AddressSpace> => call(space, form, "fork") as Promise<AddressSpace>;
+  const fork = (space: AddressSpace): Promise<AddressSpace> =>
+    call(space, form, "fork") as Promise<AddressSpace>;
 
   describe(`fork, ${form} form`, () => {
     test("the child has the parent's mappings and contents", () =>
       withSpace(async (parent) => {
         await call(parent, form, "mmap", 3 * PAGE, { address: FAR, fixed: "replace" });
-        await call(parent, form, "mmap", PAGE, { address: 0, fixed: "replace", protection: "read" });
-        await call(parent, form, "mmap", PAGE, { address: FAR + 16 * PAGE, fixed: "replace", shared: true });
+        await call(parent, form, "mmap", PAGE, {
+          address: 0,
+          fixed: "replace",
+          protection: "read",
+        });
+        await call(parent, form, "mmap", PAGE, {
+          address: FAR + 16 * PAGE,
+          fixed: "replace",
+          shared: true,
+        });
         stampPages(parent, FAR, 2, 1);
         await using child = await fork(parent);
         assert.deepEqual(mapLines(child), mapLines(parent));
@@ -47,7 +69,11 @@ for (const form of FORMS) {
         child.u32.store(p + 4, 2);
         assert.equal(booksOf(parent).usedPages, before + 1);
         parent.u32.store(p, 3);
-        assert.equal(booksOf(parent).usedPages, before + 1, "the parent is the only user of its frame now");
+        assert.equal(
+          booksOf(parent).usedPages,
+          before + 1,
+          "the parent is the only user of its frame now",
+        );
         await child.dispose();
         assert.equal(booksOf(parent).usedPages, before);
         assert.equal(parent.u32.load(p), 3);

@@ -1,4 +1,7 @@
-/** @module How spaces are made, shared, given up: dispose in every order, handles of every age, limits, and empty books in the end. */
+/**
+ * @module How spaces are made, shared, given up: dispose in every order, handles of every age,
+ * limits, and empty books in the end.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -113,9 +116,15 @@ for (const form of FORMS) {
         async (space) => {
           await call(space, form, "mmap", 6 * PAGE, { address: FAR, fixed: "replace" });
           await failsWith("ENOMEM", () => call(space, form, "mmap", 5 * PAGE));
-          await failsWith("ENOMEM", () => call(space, form, "mremap", FAR, 6 * PAGE, 11 * PAGE, { mayMove: true }));
+          await failsWith("ENOMEM", () =>
+            call(space, form, "mremap", FAR, 6 * PAGE, 11 * PAGE, { mayMove: true }),
+          );
           await call(space, form, "mremap", FAR, 6 * PAGE, 9 * PAGE);
-          await call(space, form, "mmap", 3 * PAGE, { address: FAR, fixed: "replace", protection: "read" });
+          await call(space, form, "mmap", 3 * PAGE, {
+            address: FAR,
+            fixed: "replace",
+            protection: "read",
+          });
           await using child = (await call(space, form, "fork")) as AddressSpace;
           await failsWith("ENOMEM", () => call(child, form, "mmap", 2 * PAGE));
           await failsWith("ENOMEM", () => call(child, form, "munmap", FAR + 5 * PAGE, PAGE));
@@ -177,7 +186,10 @@ test("disposeSync while promise forms are under way leaves the end to them", asy
   assert.equal(machine.memory.agentId, -1);
 });
 
-/** Holds the mmap lock until `release`, as an operation of this thread would that waits for something else. */
+/**
+ * Holds the mmap lock until `release`, as an operation of this thread would that waits for
+ * something else.
+ */
 function lockForWriting({ machine: { memory }, mm }: AddressSpace): { release(): void } {
   const lock = { isHeld: true };
   function* hold(): Task<void> {
@@ -197,7 +209,13 @@ describe("handles", () => {
   test("survive cloning, and name nothing else", async () => {
     const space = makeSpace();
     const { handle } = space;
-    assert.deepEqual(Object.keys(handle).toSorted(), ["kind", "machine", "machineId", "space", "version"]);
+    assert.deepEqual(Object.keys(handle).toSorted(), [
+      "kind",
+      "machine",
+      "machineId",
+      "space",
+      "version",
+    ]);
     const copy = structuredClone(handle);
     const again = AddressSpace.attachSync(copy);
     assert.equal(again.machine, space.machine, "one thread has one place on a machine");
@@ -211,7 +229,10 @@ describe("handles", () => {
     const { handle } = child;
     await child.dispose();
     const other = parent.forkSync(); // its mm may lie where the child's did
-    for (const attach of [() => AddressSpace.attach(handle), () => AddressSpace.attachSync(handle)]) {
+    for (const attach of [
+      () => AddressSpace.attach(handle),
+      () => AddressSpace.attachSync(handle),
+    ]) {
       const error = await failsWith("ESTALE", attach);
       assert.equal(error.syscall, "attach");
     }
@@ -250,7 +271,9 @@ describe("handles", () => {
       { ...good, space: Number.NaN },
     ];
     for (const handle of bad) {
-      const error = await failsWith("EINVAL", () => AddressSpace.attachSync(handle as AddressSpaceHandle));
+      const error = await failsWith("EINVAL", () =>
+        AddressSpace.attachSync(handle as AddressSpaceHandle),
+      );
       assert.equal(error.syscall, "attach");
       await failsWith("EINVAL", () => AddressSpace.attach(handle as AddressSpaceHandle));
     }
@@ -260,7 +283,9 @@ describe("handles", () => {
     await other.dispose();
     await space.dispose();
     for (const heap of [new SharedArrayBuffer(8), new SharedArrayBuffer(MIB)]) {
-      await failsWith("EINVAL", () => AddressSpace.attachSync({ ...good, machine: { ...good.machine, heap } }));
+      await failsWith("EINVAL", () =>
+        AddressSpace.attachSync({ ...good, machine: { ...good.machine, heap } }),
+      );
     }
   });
 });
@@ -321,9 +346,16 @@ test("stats count what is there", () =>
     assert.equal(stats.writeViews, 1);
     assert.equal(stats.users, 2);
     assert.equal(stats.faults, 3);
-    assert.deepEqual(stats.ram, { totalBytes: 4 * MIB, usedBytes: 4 * PAGE, freeBytes: 4 * MIB - 4 * PAGE });
+    assert.deepEqual(stats.ram, {
+      totalBytes: 4 * MIB,
+      usedBytes: 4 * PAGE,
+      freeBytes: 4 * MIB - 4 * PAGE,
+    });
     assert.equal(stats.heap.objects.find(({ name }) => name === "vma")?.live, 2);
-    assert.ok(stats.heap.usedBytes <= stats.heap.peakBytes && stats.heap.peakBytes <= stats.heap.budgetBytes);
+    assert.ok(
+      stats.heap.usedBytes <= stats.heap.peakBytes &&
+        stats.heap.peakBytes <= stats.heap.budgetBytes,
+    );
     assert.equal(view.lengthBytes, PAGE);
   }));
 

@@ -38,7 +38,12 @@ async function lay(space: AddressSpace, form: Form, ...kinds: readonly string[])
     if (kind === "  ") continue;
     const protection = kind === "--" ? "none" : kind === "r-" ? "read" : "read-write";
     const address = FAR + i * PAGE;
-    await call(space, form, "mmap", PAGE, { address, fixed: "noreplace", protection, shared: kind === "RW" });
+    await call(space, form, "mmap", PAGE, {
+      address,
+      fixed: "noreplace",
+      protection,
+      shared: kind === "RW",
+    });
     if (protection === "read-write") space.u32.store(address, i + 1);
   }
 }
@@ -46,7 +51,9 @@ async function lay(space: AddressSpace, form: Form, ...kinds: readonly string[])
 /** The mappings as page numbers from FAR on: "0-2 rw private". */
 function pagesOf(space: AddressSpace): string[] {
   return mapLines(space).map((line) =>
-    line.replaceAll(/\b([0-9a-f]{5,})\b/g, (digits) => String((Number.parseInt(digits, 16) - FAR) / PAGE)),
+    line.replaceAll(/\b([0-9a-f]{5,})\b/g, (digits) =>
+      String((Number.parseInt(digits, 16) - FAR) / PAGE),
+    ),
   );
 }
 
@@ -111,7 +118,8 @@ for (const form of FORMS) {
         assert.equal(await on(space, FAR, 5 * PAGE, 5 * PAGE), FAR);
         assert.equal(await on(space, FAR, 3 * PAGE, PAGE), FAR);
         assert.deepEqual(pagesOf(space), ["0-1 rw private", "3-4 rw private"]);
-        await failsWith("EFAULT", () => on(space, FAR + PAGE, 3 * PAGE, PAGE)); // its first page is a hole
+        // Its first page is a hole.
+        await failsWith("EFAULT", () => on(space, FAR + PAGE, 3 * PAGE, PAGE));
       }));
 
     test("C: so may what is cut off before a move", () =>
@@ -120,14 +128,20 @@ for (const form of FORMS) {
         assert.equal(await on(space, FAR, 2 * PAGE, PAGE, MOVE), TO);
         assert.deepEqual(pagesOf(space), ["2-3 rw private", "8-9 rw private"]);
         assert.equal(space.u32.load(TO), 1);
-        await failsWith("EFAULT", () => on(space, FAR + 2 * PAGE, 3 * PAGE, 2 * PAGE, { ...MOVE, to: FAR }));
+        await failsWith("EFAULT", () =>
+          on(space, FAR + 2 * PAGE, 3 * PAGE, 2 * PAGE, { ...MOVE, to: FAR }),
+        );
       }));
 
     test("D: a move to a place and of the same size takes several mappings, and leaves out holes at both places", () =>
       withSpace(async (space) => {
         const before = booksOf(space);
         await lay(space, form, "rw", "r-", "  ", "RW", "rw", "  ");
-        await call(space, form, "mmap", 8 * PAGE, { address: TO, fixed: "noreplace", protection: "none" });
+        await call(space, form, "mmap", 8 * PAGE, {
+          address: TO,
+          fixed: "noreplace",
+          protection: "none",
+        });
         assert.equal(await on(space, FAR, 6 * PAGE, 6 * PAGE, MOVE), TO);
         assert.deepEqual(pagesOf(space), [
           "8-9 rw private",
@@ -141,7 +155,9 @@ for (const form of FORMS) {
           [0, 3, 4].map((page) => space.u32.load(TO + page * PAGE)),
           [1, 4, 5],
         );
-        await failsWith("EFAULT", () => on(space, TO, 2 * PAGE, 3 * PAGE, { mayMove: true, to: FAR }));
+        await failsWith("EFAULT", () =>
+          on(space, TO, 2 * PAGE, 3 * PAGE, { mayMove: true, to: FAR }),
+        );
         await call(space, form, "munmap", TO, 8 * PAGE);
         assert.deepEqual(booksOf(space).usedPages, before.usedPages);
       }));
@@ -150,7 +166,11 @@ for (const form of FORMS) {
       withSpace(
         async (space) => {
           await call(space, form, "mmap", 8 * PAGE, { address: FAR, fixed: "replace" });
-          await call(space, form, "mmap", 4 * PAGE, { address: TO, fixed: "replace", protection: "read" });
+          await call(space, form, "mmap", 4 * PAGE, {
+            address: TO,
+            fixed: "replace",
+            protection: "read",
+          });
           stampPages(space, FAR, 8, 1);
           await failsWith("ENOMEM", () => call(space, form, "munmap", FAR + PAGE, PAGE));
           await failsWith("ENOMEM", () => call(space, form, "mprotect", FAR, PAGE, "none"));
@@ -159,7 +179,8 @@ for (const form of FORMS) {
           assert.equal(await on(space, FAR + PAGE, 6 * PAGE, 4 * PAGE), FAR + PAGE);
           assert.deepEqual(pagesOf(space), ["1-5 rw private", "9-12 r- private"]);
           assert.deepEqual(readStamps(space, FAR + PAGE, 4), [2, 3, 4, 5]);
-          await failsWith("ENOMEM", () => on(space, FAR + PAGE, 3 * PAGE, 2 * PAGE)); // out of its middle
+          // Out of its middle.
+          await failsWith("ENOMEM", () => on(space, FAR + PAGE, 3 * PAGE, 2 * PAGE));
         },
         { limits: { mappings: 2 } },
       ));
@@ -168,16 +189,26 @@ for (const form of FORMS) {
       withSpace(
         async (space) => {
           await call(space, form, "mmap", 2 * PAGE, { address: FAR, fixed: "replace" });
-          await call(space, form, "mmap", 2 * PAGE, { address: TO, fixed: "replace", protection: "read" });
+          await call(space, form, "mmap", 2 * PAGE, {
+            address: TO,
+            fixed: "replace",
+            protection: "read",
+          });
           await call(space, form, "mmap", PAGE, { address: FAR + 2 * PAGE, fixed: "noreplace" });
-          await call(space, form, "mmap", PAGE, { address: TO, fixed: "replace", protection: "read" });
+          await call(space, form, "mmap", PAGE, {
+            address: TO,
+            fixed: "replace",
+            protection: "read",
+          });
           await failsWith("ENOMEM", () =>
             call(space, form, "mmap", PAGE, { address: FAR, fixed: "replace", shared: true }),
           );
           await on(space, FAR, 3 * PAGE, 3 * PAGE, { mayMove: true, to: FAR + 4 * PAGE });
           await call(space, form, "mprotect", TO, PAGE, "read");
           assert.deepEqual(pagesOf(space), ["4-7 rw private", "8-10 r- private"]);
-          await failsWith("ENOMEM", () => on(space, FAR + 4 * PAGE, 2 * PAGE, 2 * PAGE, { mayMove: true, to: FAR }));
+          await failsWith("ENOMEM", () =>
+            on(space, FAR + 4 * PAGE, 2 * PAGE, 2 * PAGE, { mayMove: true, to: FAR }),
+          );
           assert.deepEqual(pagesOf(space), ["4-7 rw private", "8-10 r- private"]);
         },
         { limits: { mappings: 2 } },
@@ -202,7 +233,9 @@ for (const form of FORMS) {
         await failsWith("EFAULT", () => on(space, FAR + 2 * PAGE, 0, PAGE, { mayMove: true }));
         await failsWith("EINVAL", () => on(space, FAR + PAGE, 0, PAGE, { mayMove: true }));
         await failsWith("EFAULT", () => on(space, FAR, 0, PAGE, { mayMove: true, to: FAR }));
-        await failsWith("EINVAL", () => on(space, TO, 0, 2 * PAGE, { mayMove: true, to: TO - PAGE }));
+        await failsWith("EINVAL", () =>
+          on(space, TO, 0, 2 * PAGE, { mayMove: true, to: TO - PAGE }),
+        );
         assert.equal(space.u32.load(FAR), 10, "a failure has unmapped nothing");
         await call(space, form, "munmap", FAR, 2 * PAGE);
         assert.equal(space.u32.load(TO), 10, "the memory lives on in its last mapping");
@@ -244,14 +277,25 @@ for (const form of FORMS) {
           [2 ** 45, PAGE],
           [END - PAGE, 2 ** 44 - 514 * PAGE],
         ] as const) {
-          await failsWith("ENOMEM", () => call(space, form, "mprotect", address, lengthBytes, "none"));
+          await failsWith("ENOMEM", () =>
+            call(space, form, "mprotect", address, lengthBytes, "none"),
+          );
           await failsWith("EINVAL", () => call(space, form, "munmap", address, lengthBytes));
-          await failsWith("EFAULT", () => on(space, address, lengthBytes, 2 ** 44 - 513 * PAGE, { mayMove: true }));
+          await failsWith("EFAULT", () =>
+            on(space, address, lengthBytes, 2 ** 44 - 513 * PAGE, { mayMove: true }),
+          );
         }
         assert.deepEqual(readStamps(space, END - 2 * PAGE, 2), [1, 2]);
-        await failsWith("EINVAL", () => on(space, END - PAGE, 2 * PAGE, PAGE)); // the munmap of what is cut off
-        await failsWith("ENOMEM", () => call(space, form, "madvise", END - PAGE, 2 * PAGE, "dontneed"));
-        assert.deepEqual(readStamps(space, END - 2 * PAGE, 2), [1, 0], "the advice is taken for what is mapped");
+        // The munmap of what is cut off.
+        await failsWith("EINVAL", () => on(space, END - PAGE, 2 * PAGE, PAGE));
+        await failsWith("ENOMEM", () =>
+          call(space, form, "madvise", END - PAGE, 2 * PAGE, "dontneed"),
+        );
+        assert.deepEqual(
+          readStamps(space, END - 2 * PAGE, 2),
+          [1, 0],
+          "the advice is taken for what is mapped",
+        );
       }));
 
     test("J: a fixed mapping past the end is ENOMEM before it is misaligned", () =>
@@ -260,7 +304,9 @@ for (const form of FORMS) {
           for (const address of [END, END + 1, END - PAGE + 1, 2 ** 52 + 1]) {
             await failsWith("ENOMEM", () => call(space, form, "mmap", PAGE, { address, fixed }));
           }
-          await failsWith("EINVAL", () => call(space, form, "mmap", PAGE, { address: END - 2 * PAGE + 1, fixed }));
+          await failsWith("EINVAL", () =>
+            call(space, form, "mmap", PAGE, { address: END - 2 * PAGE + 1, fixed }),
+          );
           await call(space, form, "mmap", PAGE, { address: END - PAGE, fixed });
           await call(space, form, "munmap", END - PAGE, PAGE);
         }
@@ -268,7 +314,14 @@ for (const form of FORMS) {
 
     test("K: above every address is SIGSEGV, for single accesses and copies alike", () =>
       withSpace(async (space) => {
-        for (const address of [END, 2 ** 44 - 8, 2 ** 44, 2 ** 44 + PAGE, 2 ** 47, Number.MAX_SAFE_INTEGER - 7]) {
+        for (const address of [
+          END,
+          2 ** 44 - 8,
+          2 ** 44,
+          2 ** 44 + PAGE,
+          2 ** 47,
+          Number.MAX_SAFE_INTEGER - 7,
+        ]) {
           const accesses = [
             () => space.u8.load(address),
             () => space.u16.store(address, 1),
@@ -283,7 +336,10 @@ for (const form of FORMS) {
           for (const access of accesses) {
             const error = await thrownBy(access);
             assert.ok(error instanceof SegmentationFault, String(error));
-            assert.deepEqual([error.signal, error.code, error.address], ["SIGSEGV", "EFAULT", address]);
+            assert.deepEqual(
+              [error.signal, error.code, error.address],
+              ["SIGSEGV", "EFAULT", address],
+            );
           }
         }
         await failsWith("EINVAL", () => space.u32.load(2 ** 44 + 2));
@@ -316,7 +372,11 @@ for (const form of FORMS) {
       withSpace(
         async (space) => {
           await call(space, form, "mmap", 3 * PAGE, { address: FAR, fixed: "replace" });
-          await call(space, form, "mmap", PAGE, { address: TO, fixed: "replace", protection: "read" });
+          await call(space, form, "mmap", PAGE, {
+            address: TO,
+            fixed: "replace",
+            protection: "read",
+          });
           // Two would be left at the old place, and one is there at the new one.
           await failsWith("ENOMEM", () => on(space, FAR + PAGE, PAGE, PAGE, MOVE));
           assert.deepEqual(pagesOf(space), ["0-3 rw private", "8-9 r- private"]);
@@ -355,10 +415,15 @@ for (const form of FORMS) {
         // Without a place it must be one mapping, and always moves.
         const moved = (await on(space, TO, PAGE, PAGE, { mayMove: true, keepOld: true })) as number;
         assert.deepEqual([space.u32.load(moved), space.u32.load(TO)], [2, 0]);
-        await failsWith("EFAULT", () => on(space, TO, 2 * PAGE, 2 * PAGE, { mayMove: true, keepOld: true }));
-        await failsWith("EINVAL", () => on(space, TO, PAGE, 2 * PAGE, { mayMove: true, keepOld: true }));
+        await failsWith("EFAULT", () =>
+          on(space, TO, 2 * PAGE, 2 * PAGE, { mayMove: true, keepOld: true }),
+        );
+        await failsWith("EINVAL", () =>
+          on(space, TO, PAGE, 2 * PAGE, { mayMove: true, keepOld: true }),
+        );
         await failsWith("EINVAL", () => on(space, TO, PAGE, PAGE, { keepOld: true }));
-        for (const address of [FAR, TO, moved]) await call(space, form, "munmap", address, 4 * PAGE);
+        for (const address of [FAR, TO, moved])
+          await call(space, form, "munmap", address, 4 * PAGE);
         assert.deepEqual(booksOf(space).usedPages, before.usedPages);
       }));
 
@@ -369,7 +434,10 @@ for (const form of FORMS) {
           () => call(space, form, "mmap", PAGE, { protection: "write" }),
           () => call(space, form, "mprotect", FAR, PAGE, "write"),
         ]) {
-          assert.match((await failsWith("EINVAL", operation)).message, /written but not read .* "read-write"$/);
+          assert.match(
+            (await failsWith("EINVAL", operation)).message,
+            /written but not read .* "read-write"$/,
+          );
         }
         assert.equal(space.u32.load(FAR), 1);
       }));

@@ -1,9 +1,23 @@
-/** @module mmap and munmap: where mappings go, how they merge and split, and that what is unmapped is gone. */
+/**
+ * @module mmap and munmap: where mappings go, how they merge and split, and that what is unmapped
+ * is gone.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { HmmError, SegmentationFault } from "../../src/index.ts";
-import { FAR, FORMS, MIB, PAGE, booksOf, call, failsWith, mapLines, thrownBy, withSpace } from "./fixture.ts";
+import {
+  FAR,
+  FORMS,
+  MIB,
+  PAGE,
+  booksOf,
+  call,
+  failsWith,
+  mapLines,
+  thrownBy,
+  withSpace,
+} from "./fixture.ts";
 
 /** Nothing is placed below this by itself. */
 const FIRST = 0x10000;
@@ -26,9 +40,15 @@ for (const form of FORMS) {
       withSpace(async (space) => {
         await call(space, form, "mmap", 1, { address: FAR, fixed: "replace" });
         await call(space, form, "mmap", PAGE + 1, { address: FAR + MIB, fixed: "replace" });
-        assert.deepEqual(mapLines(space), ["10000000000-10000001000 rw private", "10000100000-10000102000 rw private"]);
+        assert.deepEqual(mapLines(space), [
+          "10000000000-10000001000 rw private",
+          "10000100000-10000102000 rw private",
+        ]);
         await call(space, form, "munmap", FAR + MIB, 1);
-        assert.deepEqual(mapLines(space), ["10000000000-10000001000 rw private", "10000101000-10000102000 rw private"]);
+        assert.deepEqual(mapLines(space), [
+          "10000000000-10000001000 rw private",
+          "10000101000-10000102000 rw private",
+        ]);
       }));
 
     test("a hint is taken when it is free, and rounded down", () =>
@@ -55,14 +75,20 @@ for (const form of FORMS) {
         assert.equal(await call(space, form, "mmap", PAGE, { address: 0, fixed: "noreplace" }), 0);
         space.u32.store(0, 11);
         assert.equal(space.u32.load(0), 11);
-        await failsWith("EEXIST", () => call(space, form, "mmap", PAGE, { address: 0, fixed: "noreplace" }));
+        await failsWith("EEXIST", () =>
+          call(space, form, "mmap", PAGE, { address: 0, fixed: "noreplace" }),
+        );
       }));
 
     test("fixed: replace unmaps what is there, all of it and no more", () =>
       withSpace(async (space) => {
         await call(space, form, "mmap", 4 * PAGE, { address: FAR, fixed: "replace" });
         for (let i = 0; i < 4; i++) space.u32.store(FAR + i * PAGE, i + 1);
-        await call(space, form, "mmap", 2 * PAGE, { address: FAR + PAGE, fixed: "replace", protection: "read" });
+        await call(space, form, "mmap", 2 * PAGE, {
+          address: FAR + PAGE,
+          fixed: "replace",
+          protection: "read",
+        });
         assert.deepEqual(
           [0, 1, 2, 3].map((i) => space.u32.load(FAR + i * PAGE)),
           [1, 0, 0, 4],
@@ -82,17 +108,25 @@ for (const form of FORMS) {
         assert.equal(error.address, FAR);
         assert.deepEqual(mapLines(space), before);
         assert.equal(space.u32.load(FAR + PAGE), 5);
-        assert.equal(await call(space, form, "mmap", PAGE, { address: FAR, fixed: "noreplace" }), FAR);
+        assert.equal(
+          await call(space, form, "mmap", PAGE, { address: FAR, fixed: "noreplace" }),
+          FAR,
+        );
       }));
 
     test("the highest page can be mapped, the next cannot", () =>
       withSpace(async (space) => {
         const end = (2 ** 32 - 512) * PAGE;
-        assert.equal(await call(space, form, "mmap", PAGE, { address: end - PAGE, fixed: "replace" }), end - PAGE);
+        assert.equal(
+          await call(space, form, "mmap", PAGE, { address: end - PAGE, fixed: "replace" }),
+          end - PAGE,
+        );
         space.u32.store(end - 4, 9);
         assert.equal(space.u32.load(end - 4), 9);
         assert.throws(() => space.u32.load(end), SegmentationFault);
-        await failsWith("ENOMEM", () => call(space, form, "mmap", 2 * PAGE, { address: end - PAGE, fixed: "replace" }));
+        await failsWith("ENOMEM", () =>
+          call(space, form, "mmap", 2 * PAGE, { address: end - PAGE, fixed: "replace" }),
+        );
         await call(space, form, "munmap", end - PAGE, PAGE);
         assert.throws(() => space.u32.load(end - 4), SegmentationFault);
       }));
@@ -100,7 +134,11 @@ for (const form of FORMS) {
     test("neighbours of one kind become one mapping, of two kinds do not", () =>
       withSpace(async (space) => {
         const fixed = (page: number, protection: string): unknown =>
-          call(space, form, "mmap", PAGE, { address: FAR + page * PAGE, fixed: "replace", protection });
+          call(space, form, "mmap", PAGE, {
+            address: FAR + page * PAGE,
+            fixed: "replace",
+            protection,
+          });
         await fixed(0, "read-write");
         await fixed(2, "read-write");
         assert.equal(mapLines(space).length, 2);
@@ -147,15 +185,26 @@ for (const form of FORMS) {
 
     test("an access that no mapping allows says where, how and why", () =>
       withSpace(async (space) => {
-        await call(space, form, "mmap", PAGE, { address: FAR, fixed: "replace", protection: "read" });
-        await call(space, form, "mmap", PAGE, { address: FAR + PAGE, fixed: "replace", protection: "none" });
+        await call(space, form, "mmap", PAGE, {
+          address: FAR,
+          fixed: "replace",
+          protection: "read",
+        });
+        await call(space, form, "mmap", PAGE, {
+          address: FAR + PAGE,
+          fixed: "replace",
+          protection: "none",
+        });
         const faultOf = async (access: () => unknown): Promise<SegmentationFault> => {
           const error = await thrownBy(access);
           assert.ok(error instanceof SegmentationFault);
           return error;
         };
         const unmapped = await faultOf(() => space.u32.load(FAR - 4));
-        assert.deepEqual([unmapped.code, unmapped.address, unmapped.access], ["EFAULT", FAR - 4, "read"]);
+        assert.deepEqual(
+          [unmapped.code, unmapped.address, unmapped.access],
+          ["EFAULT", FAR - 4, "read"],
+        );
         assert.match(unmapped.message, /0xfffffffffc: nothing is mapped there/);
         assert.match((await faultOf(() => space.u8.store(FAR + 3, 1))).message, /read-only/);
         assert.match((await faultOf(() => space.u8.load(FAR + PAGE))).message, /allows no access/);

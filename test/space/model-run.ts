@@ -1,6 +1,7 @@
 /**
- * @module Sequences of operations as data, and what runs them: on an address space and on its model at once, comparing every answer. Used by the tests and, since it is
- * plain data, by the Workers that they send it to.
+ * @module Sequences of operations as data, and what runs them: on an address space and on its model
+ * at once, comparing every answer. Used by the tests and, since it is plain data, by the Workers
+ * that they send it to.
  */
 
 import assert from "node:assert/strict";
@@ -9,7 +10,10 @@ import { type AddressSpace, HmmError, SegmentationFault } from "../../src/index.
 import { PAGE } from "./fixture.ts";
 import type { Answer, ModelProtection, ModelSpace } from "./model.ts";
 
-/** Pages of the window that operations play in. It crosses a border of page tables when it starts as the tests let it. */
+/**
+ * Pages of the window that operations play in. It crosses a border of page tables when it starts as
+ * the tests let it.
+ */
 export const WINDOW_PAGES = 40;
 
 /** Page numbers are offsets in the window; `space` picks one of the spaces that live. */
@@ -28,7 +32,12 @@ export type Operation = { readonly space: number } & (
       readonly count: number;
       readonly value: number;
     }
-  | { readonly kind: "mprotect"; readonly page: number; readonly count: number; readonly protection: ModelProtection }
+  | {
+      readonly kind: "mprotect";
+      readonly page: number;
+      readonly count: number;
+      readonly protection: ModelProtection;
+    }
   | {
       readonly kind: "mremap";
       readonly page: number;
@@ -47,12 +56,25 @@ const space = fc.nat({ max: 7 });
 const page = fc.nat({ max: WINDOW_PAGES - 1 });
 const count = fc.integer({ min: 1, max: 12 });
 const anyValue = fc.integer({ min: 1, max: 2 ** 32 - 1 });
-const anyProtection: fc.Arbitrary<ModelProtection> = fc.constantFrom("read-write", "read-write", "read", "none");
+const anyProtection: fc.Arbitrary<ModelProtection> = fc.constantFrom(
+  "read-write",
+  "read-write",
+  "read",
+  "none",
+);
 
-/** One operation; `isAlone` says whether unfixed mappings may be compared, which other threads would disturb. */
+/**
+ * One operation; `isAlone` says whether unfixed mappings may be compared, which other threads would
+ * disturb.
+ */
 export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
   const placement = isAlone
-    ? fc.constantFrom<"replace" | "noreplace" | "anywhere">("replace", "replace", "noreplace", "anywhere")
+    ? fc.constantFrom<"replace" | "noreplace" | "anywhere">(
+        "replace",
+        "replace",
+        "noreplace",
+        "anywhere",
+      )
     : fc.constantFrom<"replace" | "noreplace">("replace", "noreplace");
   const kinds = <K extends string>(...names: K[]): fc.Arbitrary<K> => fc.constantFrom(...names);
   const mapping: fc.Arbitrary<Operation> = fc.record({
@@ -68,9 +90,15 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
     fc.record({ count: fc.oneof(count, fc.constant(0)), newCount: count }),
     count.map((both) => ({ count: both, newCount: both })),
   );
-  const mremap = (mayMove: fc.Arbitrary<boolean>, to: fc.Arbitrary<number | undefined>): fc.Arbitrary<Operation> =>
+  const mremap = (
+    mayMove: fc.Arbitrary<boolean>,
+    to: fc.Arbitrary<number | undefined>,
+  ): fc.Arbitrary<Operation> =>
     fc
-      .tuple(lengths, fc.record({ space, kind: kinds("mremap"), page, mayMove, to, keepOld: fc.boolean() }))
+      .tuple(
+        lengths,
+        fc.record({ space, kind: kinds("mremap"), page, mayMove, to, keepOld: fc.boolean() }),
+      )
       .map(([sizes, operation]) => ({ ...sizes, ...operation }));
   const moving = mremap(isAlone ? fc.boolean() : fc.constant(false), fc.constant(undefined));
   const movingTo = mremap(fc.constant(true), page);
@@ -78,12 +106,35 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
     { weight: 4, arbitrary: mapping },
     {
       weight: 5,
-      arbitrary: fc.record({ space, kind: kinds("munmap", "dontneed", "view", "bulk"), page, count, value: anyValue }),
+      arbitrary: fc.record({
+        space,
+        kind: kinds("munmap", "dontneed", "view", "bulk"),
+        page,
+        count,
+        value: anyValue,
+      }),
     },
-    { weight: 2, arbitrary: fc.record({ space, kind: kinds("mprotect"), page, count, protection: anyProtection }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        space,
+        kind: kinds("mprotect"),
+        page,
+        count,
+        protection: anyProtection,
+      }),
+    },
     { weight: 1, arbitrary: moving },
     { weight: 2, arbitrary: movingTo },
-    { weight: 9, arbitrary: fc.record({ space, kind: kinds("load", "store", "store", "add"), page, value: anyValue }) },
+    {
+      weight: 9,
+      arbitrary: fc.record({
+        space,
+        kind: kinds("load", "store", "store", "add"),
+        page,
+        value: anyValue,
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ space, kind: kinds("fork") }) },
     { weight: 1, arbitrary: fc.record({ space, kind: kinds("dispose") }) },
   );
@@ -108,7 +159,10 @@ interface Pair {
 /** Spaces at one time, the first included. */
 const SPACES_MAX = 4;
 
-/** A space and its forks beside their models. `close` gives the forks back and leaves the first space as it is. */
+/**
+ * A space and its forks beside their models. `close` gives the forks back and leaves the first
+ * space as it is.
+ */
 export class ModelRun {
   readonly #pairs: Pair[];
   readonly #firstPage: number;
@@ -153,7 +207,8 @@ export class ModelRun {
   }
 
   #fork({ real, model }: Pair): void {
-    if (this.#pairs.length < SPACES_MAX) this.#pairs.push({ real: real.forkSync(), model: model.fork() });
+    if (this.#pairs.length < SPACES_MAX)
+      this.#pairs.push({ real: real.forkSync(), model: model.fork() });
   }
 
   #dispose(pair: Pair): void {
@@ -170,7 +225,8 @@ function act({ real, model }: Pair, operation: Acting, firstPage: number): [Answ
   const at = firstPage + operation.page;
   const address = at * PAGE;
   const isWithin = "count" in operation && operation.page + operation.count <= WINDOW_PAGES;
-  const pages = "count" in operation ? (isWithin ? operation.count : WINDOW_PAGES - operation.page) : 1;
+  const pages =
+    "count" in operation ? (isWithin ? operation.count : WINDOW_PAGES - operation.page) : 1;
   const lengthBytes = pages * PAGE;
   switch (operation.kind) {
     case "mmap":
@@ -178,7 +234,10 @@ function act({ real, model }: Pair, operation: Acting, firstPage: number): [Answ
     case "munmap":
       return [answerOf(() => real.munmapSync(address, lengthBytes)), model.munmap(at, pages)];
     case "dontneed":
-      return [answerOf(() => real.madviseSync(address, lengthBytes, "dontneed")), model.dontneed(at, pages)];
+      return [
+        answerOf(() => real.madviseSync(address, lengthBytes, "dontneed")),
+        model.dontneed(at, pages),
+      ];
     case "mprotect":
       return [
         answerOf(() => real.mprotectSync(address, lengthBytes, operation.protection)),
@@ -193,9 +252,15 @@ function act({ real, model }: Pair, operation: Acting, firstPage: number): [Answ
     case "load":
       return [answerOf(() => real.u32.load(address)), model.load(at)];
     case "store":
-      return [answerOf(() => real.u32.store(address, operation.value)), model.store(at, operation.value)];
+      return [
+        answerOf(() => real.u32.store(address, operation.value)),
+        model.store(at, operation.value),
+      ];
     case "add":
-      return [answerOf(() => real.u32.atomicAdd(address, operation.value)), modelAdd(model, at, operation.value)];
+      return [
+        answerOf(() => real.u32.atomicAdd(address, operation.value)),
+        modelAdd(model, at, operation.value),
+      ];
     default:
       throw new Error(`no such operation: ${JSON.stringify(operation)}`);
   }
@@ -244,12 +309,20 @@ function actMremap(
 }
 
 /** Opens a write view, compares what it shows and writes through it. */
-function actView({ real, model }: Pair, at: number, pages: number, stamp: number): [Answer, Answer] {
+function actView(
+  { real, model }: Pair,
+  at: number,
+  pages: number,
+  stamp: number,
+): [Answer, Answer] {
   const before = Array.from({ length: pages }, (_, i) => model.load(at + i));
   const isWritable = before.every((_, i) => model.store(at + i, (stamp + i) >>> 0) === 0);
   if (!isWritable) {
     for (const [i, old] of before.entries()) if (typeof old === "number") model.store(at + i, old);
-    return [answerOf(() => real.viewSync(at * PAGE, pages * PAGE, "write").disposeSync()), "EFAULT"];
+    return [
+      answerOf(() => real.viewSync(at * PAGE, pages * PAGE, "write").disposeSync()),
+      "EFAULT",
+    ];
   }
   const actual = answerOf(() => {
     using view = real.viewSync(at * PAGE, pages * PAGE, "write");
@@ -266,8 +339,16 @@ function actView({ real, model }: Pair, at: number, pages: number, stamp: number
   return [0, 0];
 }
 
-/** Reads the range in one piece, then writes it in one piece, up to the first page that does not allow it. */
-function actBulk({ real, model }: Pair, at: number, pages: number, stamp: number): [Answer, Answer] {
+/**
+ * Reads the range in one piece, then writes it in one piece, up to the first page that does not
+ * allow it.
+ */
+function actBulk(
+  { real, model }: Pair,
+  at: number,
+  pages: number,
+  stamp: number,
+): [Answer, Answer] {
   const bytes = new Uint8Array((pages - 1) * PAGE + 4);
   const words = new DataView(bytes.buffer);
   const read = answerOf(() => real.readSync(at * PAGE, bytes));
@@ -279,7 +360,8 @@ function actBulk({ real, model }: Pair, at: number, pages: number, stamp: number
   for (let i = 0; i < pages; i++) words.setUint32(i * PAGE, stamp + i, true);
   const write = answerOf(() => real.writeSync(at * PAGE, bytes));
   let expected: Answer = 0;
-  for (let i = 0; i < pages && expected === 0; i++) expected = model.store(at + i, (stamp + i) >>> 0);
+  for (let i = 0; i < pages && expected === 0; i++)
+    expected = model.store(at + i, (stamp + i) >>> 0);
   assert.equal(read, readable === pages ? 0 : loads[readable]);
   return [write, expected];
 }

@@ -1,4 +1,7 @@
-/** @module The Worker that runs random sequences against their model: it is sent one after the other, each with the window to play in. */
+/**
+ * @module The Worker that runs random sequences against their model: it is sent one after the
+ * other, each with the window to play in.
+ */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { AddressSpace, type AddressSpaceHandle } from "../../src/index.ts";
@@ -31,7 +34,9 @@ parentPort?.on("message", (request: ModelRequest | "end") => {
     const loads = Array.from({ length: WINDOW_PAGES }, (_, i) => model.load(firstPage + i));
     parentPort?.postMessage({ reply: loads });
   } catch (error) {
-    parentPort?.postMessage({ reply: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    parentPort?.postMessage({
+      reply: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
   } finally {
     run.close();
   }

@@ -1,6 +1,7 @@
 /**
- * @module Random sequences of operations on an address space and its forks, against a naive model. A failure prints the seed and the shortest sequence;
- * HMM_TEST_SEED runs that seed again, HMM_TEST_RUNS sets how many sequences.
+ * @module Random sequences of operations on an address space and its forks, against a naive model.
+ * A failure prints the seed and the shortest sequence; HMM_TEST_SEED runs that seed again,
+ * HMM_TEST_RUNS sets how many sequences.
  */
 
 import assert from "node:assert/strict";
@@ -16,18 +17,21 @@ const numRuns = Number(process.env["HMM_TEST_RUNS"] ?? 150);
 for (const debug of [true, false]) {
   test(`one thread, ${debug ? "debug" : "plain"} machine, seed ${seed}`, () => {
     fc.assert(
-      fc.property(fc.array(operationArbitrary(true), { maxLength: 120, size: "max" }), (operations) => {
-        using witness = makeSpace({ debug });
-        const before = booksOf(witness);
-        {
-          using space = witness.forkSync();
-          const run = new ModelRun(space, new ModelSpace(), 512 - WINDOW_PAGES / 2, true);
-          for (const operation of operations) run.step(operation);
-          run.check();
-          run.close();
-        }
-        assert.deepEqual(booksOf(witness), before, "all is given back");
-      }),
+      fc.property(
+        fc.array(operationArbitrary(true), { maxLength: 120, size: "max" }),
+        (operations) => {
+          using witness = makeSpace({ debug });
+          const before = booksOf(witness);
+          {
+            using space = witness.forkSync();
+            const run = new ModelRun(space, new ModelSpace(), 512 - WINDOW_PAGES / 2, true);
+            for (const operation of operations) run.step(operation);
+            run.check();
+            run.close();
+          }
+          assert.deepEqual(booksOf(witness), before, "all is given back");
+        },
+      ),
       { seed, numRuns },
     );
   });
@@ -40,16 +44,19 @@ test("the model is compared indeed: a wrong answer is found", () => {
     }
   }
   const details = fc.check(
-    fc.property(fc.array(operationArbitrary(true), { maxLength: 60, size: "max" }), (operations) => {
-      using space = makeSpace({ debug: false });
-      const run = new ModelRun(space, new Forgetful(), 512 - WINDOW_PAGES / 2, true);
-      try {
-        for (const operation of operations) run.step(operation);
-        run.check();
-      } finally {
-        run.close();
-      }
-    }),
+    fc.property(
+      fc.array(operationArbitrary(true), { maxLength: 60, size: "max" }),
+      (operations) => {
+        using space = makeSpace({ debug: false });
+        const run = new ModelRun(space, new Forgetful(), 512 - WINDOW_PAGES / 2, true);
+        try {
+          for (const operation of operations) run.step(operation);
+          run.check();
+        } finally {
+          run.close();
+        }
+      },
+    ),
     { seed, numRuns: 300 },
   );
   assert.equal(details.failed, true);

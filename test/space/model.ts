@@ -1,6 +1,6 @@
 /**
- * @module A naive address space to compare the real one with: a map from page to what the page is, and no idea how anything is done. One number stands for
- * a page's contents: its first word.
+ * @module A naive address space to compare the real one with: a map from page to what the page is,
+ * and no idea how anything is done. One number stands for a page's contents: its first word.
  */
 
 import type { MapsEntry } from "../../src/index.ts";
@@ -45,18 +45,25 @@ export class ModelSpace {
   }
 
   fork(): ModelSpace {
-    return new ModelSpace(new Map(Array.from(this.#pages, ([page, entry]) => [page, { ...entry }])));
+    return new ModelSpace(
+      new Map(Array.from(this.#pages, ([page, entry]) => [page, { ...entry }])),
+    );
   }
 
   mmap(
     at: number | undefined,
     count: number,
-    { protection, shared, replace }: { protection: ModelProtection; shared: boolean; replace: boolean },
+    {
+      protection,
+      shared,
+      replace,
+    }: { protection: ModelProtection; shared: boolean; replace: boolean },
   ): Answer {
     const start = at ?? this.#lowestHole(count);
     if (!replace && !this.#isFree(start, count)) return "EEXIST";
     const source = shared ? { pages: count, values: new Map<number, number>() } : undefined;
-    for (let i = 0; i < count; i++) this.#pages.set(start + i, { protection, value: 0, source, offset: i });
+    for (let i = 0; i < count; i++)
+      this.#pages.set(start + i, { protection, value: 0, source, offset: i });
     return start * PAGE;
   }
 
@@ -67,7 +74,8 @@ export class ModelSpace {
 
   mprotect(start: number, count: number, protection: ModelProtection): Answer {
     if (!this.#isFull(start, count)) return "ENOMEM";
-    for (let page = start; page < start + count; page++) this.#pages.get(page)!.protection = protection;
+    for (let page = start; page < start + count; page++)
+      this.#pages.get(page)!.protection = protection;
     return 0;
   }
 
@@ -81,7 +89,8 @@ export class ModelSpace {
 
   mremap(start: number, count: number, newCount: number, options: ModelMremapOptions): Answer {
     const { mayMove, to, keepOld } = options;
-    if (to !== undefined && (!mayMove || (to < start + count && start < to + newCount))) return "EINVAL";
+    if (to !== undefined && (!mayMove || (to < start + count && start < to + newCount)))
+      return "EINVAL";
     if (keepOld && (!mayMove || count !== newCount)) return "EINVAL";
     const first = this.#pages.get(start);
     if (first === undefined) return "EFAULT";
@@ -109,7 +118,9 @@ export class ModelSpace {
     const entry = this.#pages.get(page);
     if (entry === undefined || entry.protection === "none") return "SIGSEGV";
     if (entry.source === undefined) return entry.value;
-    return entry.offset < entry.source.pages ? (entry.source.values.get(entry.offset) ?? 0) : "SIGBUS";
+    return entry.offset < entry.source.pages
+      ? (entry.source.values.get(entry.offset) ?? 0)
+      : "SIGBUS";
   }
 
   store(page: number, value: number): Answer {

@@ -1,4 +1,7 @@
-/** @module mremap: grow, shrink and move, with the contents, with protections, and with Linux's answers where it cannot be. */
+/**
+ * @module mremap: grow, shrink and move, with the contents, with protections, and with Linux's
+ * answers where it cannot be.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -47,11 +50,17 @@ for (const form of FORMS) {
       test(`moves when there is none and it may, ${kind}`, () =>
         withSpace(async (space) => {
           await call(space, form, "mmap", 2 * PAGE, { address: FAR, fixed: "replace", shared });
-          await call(space, form, "mmap", PAGE, { address: FAR + 2 * PAGE, fixed: "replace", protection: "read" });
+          await call(space, form, "mmap", PAGE, {
+            address: FAR + 2 * PAGE,
+            fixed: "replace",
+            protection: "read",
+          });
           stampPages(space, FAR, 2, 1);
           await failsWith("ENOMEM", () => call(space, form, "mremap", FAR, 2 * PAGE, 3 * PAGE));
           assert.deepEqual(readStamps(space, FAR, 2), [1, 2]);
-          const moved = (await call(space, form, "mremap", FAR, 2 * PAGE, 3 * PAGE, { mayMove: true })) as number;
+          const moved = (await call(space, form, "mremap", FAR, 2 * PAGE, 3 * PAGE, {
+            mayMove: true,
+          })) as number;
           assert.notEqual(moved, FAR);
           assert.deepEqual(readStamps(space, moved, 2), [1, 2]);
           if (shared)
@@ -73,7 +82,10 @@ for (const form of FORMS) {
           stampPages(space, FAR, 3, 1);
           stampPages(space, to, 9, 50);
           assert.equal(
-            await call(space, form, "mremap", FAR, 3 * PAGE, 2 * PAGE, { mayMove: true, to: to + PAGE }),
+            await call(space, form, "mremap", FAR, 3 * PAGE, 2 * PAGE, {
+              mayMove: true,
+              to: to + PAGE,
+            }),
             to + PAGE,
           );
           assert.deepEqual(readStamps(space, to, 4), [50, 1, 2, 53]);
@@ -116,7 +128,10 @@ for (const form of FORMS) {
           await call(space, form, "mmap", 3 * PAGE, { address: FAR, fixed: "replace" });
           stampPages(space, FAR, 3, 1);
           const place = FAR + to * PAGE;
-          await call(space, form, "mremap", FAR + from * PAGE, PAGE, PAGE, { mayMove: true, to: place });
+          await call(space, form, "mremap", FAR + from * PAGE, PAGE, PAGE, {
+            mayMove: true,
+            to: place,
+          });
           assert.equal(space.u32.load(place), from + 1);
           assert.throws(() => space.u32.load(FAR + from * PAGE), SegmentationFault);
           await call(space, form, "munmap", FAR, 4 * PAGE);
@@ -127,11 +142,18 @@ for (const form of FORMS) {
     test("moves across tables, at another offset in them", () =>
       withSpace(async (space) => {
         const pages = 1300;
-        await call(space, form, "mmap", pages * PAGE, { address: FAR + 37 * PAGE, fixed: "replace" });
+        await call(space, form, "mmap", pages * PAGE, {
+          address: FAR + 37 * PAGE,
+          fixed: "replace",
+        });
         for (let i = 0; i < pages; i += 13) space.u32.store(FAR + (37 + i) * PAGE, i + 1);
         const to = FAR + 2 ** 36 + 401 * PAGE;
-        await call(space, form, "mremap", FAR + 37 * PAGE, pages * PAGE, pages * PAGE, { mayMove: true, to });
-        for (let i = 0; i < pages; i++) assert.equal(space.u32.load(to + i * PAGE), i % 13 === 0 ? i + 1 : 0);
+        await call(space, form, "mremap", FAR + 37 * PAGE, pages * PAGE, pages * PAGE, {
+          mayMove: true,
+          to,
+        });
+        for (let i = 0; i < pages; i++)
+          assert.equal(space.u32.load(to + i * PAGE), i % 13 === 0 ? i + 1 : 0);
       }));
 
     test("keeps protection, and frames behind protection none", () =>
@@ -159,12 +181,23 @@ for (const form of FORMS) {
     test("what is to grow and is not inside one mapping is a fault", () =>
       withSpace(async (space) => {
         await call(space, form, "mmap", 2 * PAGE, { address: FAR, fixed: "replace" });
-        await call(space, form, "mmap", 2 * PAGE, { address: FAR + 2 * PAGE, fixed: "replace", protection: "read" });
-        await failsWith("EFAULT", () => call(space, form, "mremap", FAR + PAGE, 2 * PAGE, 3 * PAGE, { mayMove: true }));
+        await call(space, form, "mmap", 2 * PAGE, {
+          address: FAR + 2 * PAGE,
+          fixed: "replace",
+          protection: "read",
+        });
+        await failsWith("EFAULT", () =>
+          call(space, form, "mremap", FAR + PAGE, 2 * PAGE, 3 * PAGE, { mayMove: true }),
+        );
         await failsWith("EFAULT", () => call(space, form, "mremap", FAR + MIB, PAGE, PAGE));
-        await failsWith("EFAULT", () => call(space, form, "mremap", FAR + 3 * PAGE, 2 * PAGE, 3 * PAGE));
+        await failsWith("EFAULT", () =>
+          call(space, form, "mremap", FAR + 3 * PAGE, 2 * PAGE, 3 * PAGE),
+        );
         // What is cut off may be a hole.
-        assert.equal(await call(space, form, "mremap", FAR + 3 * PAGE, 2 * PAGE, PAGE), FAR + 3 * PAGE);
+        assert.equal(
+          await call(space, form, "mremap", FAR + 3 * PAGE, 2 * PAGE, PAGE),
+          FAR + 3 * PAGE,
+        );
       }));
 
     test("a write view holds the addresses, a read view does not", () =>
@@ -174,13 +207,19 @@ for (const form of FORMS) {
         const to = FAR + MIB;
         {
           using view = space.viewSync(FAR, PAGE, "write");
-          await failsWith("EBUSY", () => call(space, form, "mremap", FAR, 2 * PAGE, 2 * PAGE, { mayMove: true, to }));
+          await failsWith("EBUSY", () =>
+            call(space, form, "mremap", FAR, 2 * PAGE, 2 * PAGE, { mayMove: true, to }),
+          );
           assert.equal(view.as(Uint32Array)[0], 1);
         }
         using view = space.viewSync(FAR, PAGE, "read");
         await call(space, form, "mremap", FAR, 2 * PAGE, 2 * PAGE, { mayMove: true, to });
         space.u32.store(to, 77);
-        assert.equal(view.as(Uint32Array)[0], 77, "the frames moved with the mapping, so the view is of them still");
+        assert.equal(
+          view.as(Uint32Array)[0],
+          77,
+          "the frames moved with the mapping, so the view is of them still",
+        );
       }));
   });
 }

@@ -1,6 +1,7 @@
 /**
- * @module Memory that runs out in the middle of every operation: each allocation of each operation fails once, for the heap and for RAM; and
- * machines of every small size do a whole program. What fails says ENOMEM, loses nothing, leaks nothing, and works when there is memory again.
+ * @module Memory that runs out in the middle of every operation: each allocation of each operation
+ * fails once, for the heap and for RAM; and machines of every small size do a whole program. What
+ * fails says ENOMEM, loses nothing, leaks nothing, and works when there is memory again.
  */
 
 import assert from "node:assert/strict";
@@ -31,12 +32,16 @@ const ALLOCATORS = [
   ["ram", "allocRun"],
 ] as const;
 
-/** Lets allocation number `index` from now on fail; returns how to stop, which tells whether it came to that. */
+/**
+ * Lets allocation number `index` from now on fail; returns how to stop, which tells whether it came
+ * to that.
+ */
 function failAllocation(space: AddressSpace, index: number): () => boolean {
   let left = index;
   const { machine } = space;
   const undo: (() => void)[] = [];
-  // The way past allocFrame for faults that find a frame at hand: the task is taken instead, and counted.
+  // The way past allocFrame for faults that find a frame at hand: the task is taken instead, and
+  // counted.
   const shortcuts: object = machine.ram;
   const ram = shortcuts as { allocFrameAtHand?: () => number };
   ram.allocFrameAtHand = () => 0;
@@ -71,19 +76,35 @@ interface Scene {
 const FIXED = "replace";
 
 const SCENES: readonly Scene[] = [
-  { name: "mmap", allocationsMin: 1, act: (space, form) => call(space, form, "mmap", PAGE, { protection: "read" }) },
-  { name: "mmap shared", allocationsMin: 3, act: (space, form) => call(space, form, "mmap", PAGE, { shared: true }) },
+  {
+    name: "mmap",
+    allocationsMin: 1,
+    act: (space, form) => call(space, form, "mmap", PAGE, { protection: "read" }),
+  },
+  {
+    name: "mmap shared",
+    allocationsMin: 3,
+    act: (space, form) => call(space, form, "mmap", PAGE, { shared: true }),
+  },
   {
     name: "mmap over the middle of a mapping",
     allocationsMin: 2,
     act: (space, form) =>
-      call(space, form, "mmap", PAGE, { address: FAR + 17 * PAGE, fixed: FIXED, protection: "read" }),
+      call(space, form, "mmap", PAGE, {
+        address: FAR + 17 * PAGE,
+        fixed: FIXED,
+        protection: "read",
+      }),
   },
   {
     name: "mmap shared over several mappings",
     allocationsMin: 3,
     act: (space, form) =>
-      call(space, form, "mmap", 10 * PAGE, { address: FAR + 17 * PAGE, fixed: FIXED, shared: true }),
+      call(space, form, "mmap", 10 * PAGE, {
+        address: FAR + 17 * PAGE,
+        fixed: FIXED,
+        shared: true,
+      }),
   },
   {
     name: "mmap of a buffer",
@@ -103,30 +124,42 @@ const SCENES: readonly Scene[] = [
   {
     name: "mremap that moves",
     allocationsMin: 3,
-    act: (space, form) => call(space, form, "mremap", FAR + 17 * PAGE, PAGE, PAGE, { mayMove: true, to: 2 ** 43 }),
+    act: (space, form) =>
+      call(space, form, "mremap", FAR + 17 * PAGE, PAGE, PAGE, { mayMove: true, to: 2 ** 43 }),
   },
   {
     name: "mremap onto a mapping",
     allocationsMin: 2,
     act: (space, form) =>
-      call(space, form, "mremap", FAR + 17 * PAGE, PAGE, PAGE, { mayMove: true, to: FAR + 25 * PAGE }),
+      call(space, form, "mremap", FAR + 17 * PAGE, PAGE, PAGE, {
+        mayMove: true,
+        to: FAR + 25 * PAGE,
+      }),
   },
   {
     name: "mremap of several mappings into the middle of others",
     allocationsMin: 4,
     act: (space, form) =>
-      call(space, form, "mremap", FAR + 19 * PAGE, 2 * PAGE, 2 * PAGE, { mayMove: true, to: 2 ** 41 + PAGE }),
+      call(space, form, "mremap", FAR + 19 * PAGE, 2 * PAGE, 2 * PAGE, {
+        mayMove: true,
+        to: 2 ** 41 + PAGE,
+      }),
   },
   {
     name: "mremap that leaves the old mappings",
     allocationsMin: 4,
     act: (space, form) =>
-      call(space, form, "mremap", FAR + 17 * PAGE, 4 * PAGE, 4 * PAGE, { mayMove: true, keepOld: true, to: 2 ** 43 }),
+      call(space, form, "mremap", FAR + 17 * PAGE, 4 * PAGE, 4 * PAGE, {
+        mayMove: true,
+        keepOld: true,
+        to: 2 ** 43,
+      }),
   },
   {
     name: "mremap that cuts the middle out and moves the rest",
     allocationsMin: 4,
-    act: (space, form) => call(space, form, "mremap", FAR + 17 * PAGE, 2 * PAGE, PAGE, { mayMove: true, to: 2 ** 43 }),
+    act: (space, form) =>
+      call(space, form, "mremap", FAR + 17 * PAGE, 2 * PAGE, PAGE, { mayMove: true, to: 2 ** 43 }),
   },
   {
     name: "a second mapping of shared memory",
@@ -177,7 +210,10 @@ const SCENES: readonly Scene[] = [
   },
 ];
 
-/** Private pages of which four are stamped, a mapping to move onto, shared memory that nobody touched, and far pages without tables. */
+/**
+ * Private pages of which four are stamped, a mapping to move onto, shared memory that nobody
+ * touched, and far pages without tables.
+ */
 function furnish(space: AddressSpace): AddressSpace {
   space.mmapSync(20 * PAGE, { address: FAR, fixed: FIXED });
   space.mmapSync(2 * PAGE, { address: FAR + 20 * PAGE, fixed: FIXED, protection: "read" });
@@ -189,7 +225,10 @@ function furnish(space: AddressSpace): AddressSpace {
   return space.forkSync();
 }
 
-/** What must be the same after a failure: not the tables that were made on the way and stay for the next try. */
+/**
+ * What must be the same after a failure: not the tables that were made on the way and stay for the
+ * next try.
+ */
 function stateOf(space: AddressSpace): unknown {
   const { live, usedPages } = booksOf(space);
   const objects = Object.entries(live).filter(([name]) => !name.startsWith("words"));
@@ -216,7 +255,10 @@ async function failEveryAllocation({ act, isLossy }: Scene, form: Form): Promise
       for (const one of [space, fork, sibling]) await one.dispose();
       return index;
     }
-    assert.ok(failed instanceof HmmError && failed.code === "ENOMEM", `allocation ${index}: ${String(failed)}`);
+    assert.ok(
+      failed instanceof HmmError && failed.code === "ENOMEM",
+      `allocation ${index}: ${String(failed)}`,
+    );
     if (isLossy !== true) assert.deepEqual(stateOf(space), state, `allocation ${index}`);
     assert.deepEqual(readStamps(space, FAR, 4), [10, 11, 12, 13]);
     assert.equal(space.u32.load(FAR + 17 * PAGE), 17);
@@ -277,7 +319,9 @@ function runTwice(options: { readonly ramBytes: number; readonly heapBytes: numb
 }
 
 test("RAM of every small size", () => {
-  const works = Array.from({ length: 45 }, (_, i) => runTwice({ ramBytes: (i + 1) * PAGE, heapBytes: MIB }));
+  const works = Array.from({ length: 45 }, (_, i) =>
+    runTwice({ ramBytes: (i + 1) * PAGE, heapBytes: MIB }),
+  );
   assert.equal(works[0], false);
   assert.equal(works.at(-1), true);
   assert.equal(works.lastIndexOf(false) < 44, true);

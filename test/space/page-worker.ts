@@ -1,6 +1,6 @@
 /**
- * @module A thread that may not block, as a browser page's main thread: made of a Worker by taking `Atomics.wait` away before anything is loaded. It tries every form and reports
- * what each came to.
+ * @module A thread that may not block, as a browser page's main thread: made of a Worker by taking
+ * `Atomics.wait` away before anything is loaded. It tries every form and reports what each came to.
  */
 
 import { parentPort } from "node:worker_threads";
@@ -24,7 +24,10 @@ async function outcomeOf(body: () => unknown): Promise<string> {
 }
 
 /** Takes the mmap lock in a task of its own until `isHeld` says no more. */
-function holdLock({ machine: { memory }, mm }: AddressSpace, lock: { isHeld: boolean }): Promise<void> {
+function holdLock(
+  { machine: { memory }, mm }: AddressSpace,
+  lock: { isHeld: boolean },
+): Promise<void> {
   function* hold(): Generator<ReturnType<typeof park>, void, 0 | 1> {
     yield* mm.mmapLock.downWrite();
     while (lock.isHeld) yield park(memory, 0, memory.words[0]!, 1, "the test");
@@ -61,8 +64,11 @@ async function tryEverything(): Promise<Record<string, unknown>> {
 
   const lock = { isHeld: true };
   const held = holdLock(space, lock);
-  // The holder is a task of this very thread, and goes on between looks; it does not let go, so the store gives up after a moment.
-  outcomes["store while the lock is held"] = await outcomeOf(() => space.u32.store(p + 3 * PAGE, 1));
+  // The holder is a task of this very thread, and goes on between looks; it does not let go, so the
+  // store gives up after a moment.
+  outcomes["store while the lock is held"] = await outcomeOf(() =>
+    space.u32.store(p + 3 * PAGE, 1),
+  );
   const pending = space.mmap(PAGE);
   lock.isHeld = false;
   await held;
@@ -74,7 +80,8 @@ async function tryEverything(): Promise<Record<string, unknown>> {
     using last = await Space.attach(space.handle);
     outcomes["users"] = (await last.stats()).users;
   }
-  while ((await space.stats()).users > 1) await new Promise(setImmediate); // `last` goes in the background
+  // `last` goes in the background
+  while ((await space.stats()).users > 1) await new Promise(setImmediate);
   await space.dispose();
   return outcomes;
 }

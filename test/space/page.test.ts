@@ -1,4 +1,7 @@
-/** @module The face in a thread that may not block: Sync forms refuse at once, everything else works, and single accesses wait for a moment only. */
+/**
+ * @module The face in a thread that may not block: Sync forms refuse at once, everything else
+ * works, and single accesses wait for a moment only.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

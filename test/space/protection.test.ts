@@ -1,4 +1,7 @@
-/** @module mprotect and madvise: rights come and go, contents stay or go as asked, and mappings split and merge accordingly. */
+/**
+ * @module mprotect and madvise: rights come and go, contents stay or go as asked, and mappings
+ * split and merge accordingly.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -54,7 +57,8 @@ for (const form of FORMS) {
     test("a part splits its mapping, and merges again when it is alike", () =>
       withSpace(async (space) => {
         const start = FAR.toString(16).slice(0, -4);
-        const lines = (...parts: string[]): string[] => parts.map((part) => part.replaceAll("^", start));
+        const lines = (...parts: string[]): string[] =>
+          parts.map((part) => part.replaceAll("^", start));
         await call(space, form, "mmap", 6 * PAGE, { address: FAR, fixed: "replace" });
         await call(space, form, "mprotect", FAR + 2 * PAGE, 2 * PAGE, "read");
         assert.deepEqual(
@@ -83,7 +87,9 @@ for (const form of FORMS) {
           [2, 2],
           [-1, 2],
         ] as const) {
-          await failsWith("ENOMEM", () => call(space, form, "mprotect", FAR + from * PAGE, pages * PAGE, "none"));
+          await failsWith("ENOMEM", () =>
+            call(space, form, "mprotect", FAR + from * PAGE, pages * PAGE, "none"),
+          );
         }
         assert.deepEqual(mapLines(space), before);
         space.u32.store(FAR, 1);
@@ -133,7 +139,10 @@ for (const form of FORMS) {
         const p = (await call(space, form, "mmap", 2 * PAGE)) as number;
         assert.equal(space.u32.load(p), 0);
         assert.equal(booksOf(space).usedPages, before.usedPages);
-        const [page] = (await call(space, form, "pagemap", p, PAGE)) as { zero: boolean; writable: boolean }[];
+        const [page] = (await call(space, form, "pagemap", p, PAGE)) as {
+          zero: boolean;
+          writable: boolean;
+        }[];
         assert.deepEqual([page?.zero, page?.writable], [true, false]);
         space.u32.store(p, 1);
         assert.equal(booksOf(space).usedPages, before.usedPages + 1);

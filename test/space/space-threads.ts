@@ -12,21 +12,42 @@ export interface Part {
   readonly result: Promise<unknown>;
 }
 
-/** Starts one Worker on `space` that plays a part. With a `gate` it says when it has attached, and waits until word 0 is no longer 0. */
-export function startWorker(space: AddressSpace, part: PartName, index: number, rounds = 0, gate?: Int32Array): Part {
-  const request: PartRequest = { handle: space.handle, part, index, rounds, ...(gate === undefined ? {} : { gate }) };
+/**
+ * Starts one Worker on `space` that plays a part. With a `gate` it says when it has attached, and
+ * waits until word 0 is no longer 0.
+ */
+export function startWorker(
+  space: AddressSpace,
+  part: PartName,
+  index: number,
+  rounds = 0,
+  gate?: Int32Array,
+): Part {
+  const request: PartRequest = {
+    handle: space.handle,
+    part,
+    index,
+    rounds,
+    ...(gate === undefined ? {} : { gate }),
+  };
   return follow(new Worker(new URL("./space-worker.js", import.meta.url), { workerData: request }));
 }
 
 /** Starts one Worker on `space` that runs sequences of operations. */
 export function startModel(space: AddressSpace): Part {
-  return follow(new Worker(new URL("./model-worker.js", import.meta.url), { workerData: { handle: space.handle } }));
+  return follow(
+    new Worker(new URL("./model-worker.js", import.meta.url), {
+      workerData: { handle: space.handle },
+    }),
+  );
 }
 
 function follow(worker: Worker): Part {
   const ended = new Promise<never>((_, reject) => {
     worker.on("error", reject);
-    worker.on("exit", (code) => reject(new Error(`the Worker ended with ${code} before it answered`)));
+    worker.on("exit", (code) =>
+      reject(new Error(`the Worker ended with ${code} before it answered`)),
+    );
   });
   ended.catch(() => {}); // told to those who wait for an answer
   const next = (key: string): Promise<unknown> => {

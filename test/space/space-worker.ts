@@ -1,7 +1,14 @@
-/** @module The Worker of the tests of spaces: attaches to a space by its handle and plays a part. */
+/**
+ * @module The Worker of the tests of spaces: attaches to a space by its handle and plays a part.
+ */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { AddressSpace, type AddressSpaceHandle, SegmentationFault, type View } from "../../src/index.ts";
+import {
+  AddressSpace,
+  type AddressSpaceHandle,
+  SegmentationFault,
+  type View,
+} from "../../src/index.ts";
 import { FAR, PAGE } from "./fixture.ts";
 
 export interface PartRequest {
@@ -40,7 +47,10 @@ const parts = {
     return sum;
   },
 
-  /** Copies to and from [FAR, FAR + 64 pages), which others unmap and map again all the time. Goes on until one got through, within reason. Returns how many did. */
+  /**
+   * Copies to and from [FAR, FAR + 64 pages), which others unmap and map again all the time. Goes
+   * on until one got through, within reason. Returns how many did.
+   */
   copy: (space: AddressSpace, { rounds }: PartRequest): number => {
     const pattern = new Uint8Array(64 * PAGE).fill(COPIED_BYTE);
     const found = new Uint8Array(64 * PAGE);
@@ -59,12 +69,17 @@ const parts = {
     return copies;
   },
 
-  /** Stores for ever, with views and a space of its own open, holding a lock only while it faults. */
+  /**
+   * Stores for ever, with views and a space of its own open, holding a lock only while it faults.
+   */
   loiter: (space: AddressSpace, { index }: PartRequest): never => {
     const own = FAR + 2 ** 30 + index * 64 * PAGE;
     space.mmapSync(8 * PAGE, { address: own, fixed: "replace" });
     const second = AddressSpace.attachSync(space.handle);
-    const views: View[] = [space.viewSync(own, 4 * PAGE, "write"), second.viewSync(own + 4 * PAGE, PAGE, "read")];
+    const views: View[] = [
+      space.viewSync(own, 4 * PAGE, "write"),
+      second.viewSync(own + 4 * PAGE, PAGE, "read"),
+    ];
     for (let i = 0; i < 8; i++) space.u32.store(own + i * PAGE, index);
     parentPort?.postMessage({ said: "loitering" });
     const pause = new Int32Array(new SharedArrayBuffer(4));
@@ -87,7 +102,10 @@ const parts = {
 
 export type PartName = keyof typeof parts;
 
-/** Maps, touches, protects, resizes, views, forks and unmaps pages that no other thread uses, and compares what it finds there. */
+/**
+ * Maps, touches, protects, resizes, views, forks and unmaps pages that no other thread uses, and
+ * compares what it finds there.
+ */
 function stormBeside(space: AddressSpace, own: number, round: number): void {
   const pages = 3 + (round % 9);
   space.mmapSync(pages * PAGE, { address: own, fixed: "noreplace", shared: round % 3 === 0 });
@@ -108,7 +126,10 @@ function stormBeside(space: AddressSpace, own: number, round: number): void {
     if (round % 3 === 0) space.u32.store(own, round);
   }
   if (round % 2 === 0) space.mprotectSync(own + PAGE, PAGE, "read-write");
-  const moved = space.mremapSync(own, pages * PAGE, (pages + 2) * PAGE, { mayMove: true, to: own + 32 * PAGE });
+  const moved = space.mremapSync(own, pages * PAGE, (pages + 2) * PAGE, {
+    mayMove: true,
+    to: own + 32 * PAGE,
+  });
   for (let i = 0; i < pages; i++) expectSame(space.u32.load(moved + i * PAGE), round + i);
   space.munmapSync(moved, (pages + 2) * PAGE);
 }

@@ -1,6 +1,7 @@
 /**
- * @module Workers that are terminated at random moments while they use a space. Either what they owned is given back and everything goes on, or one died holding a lock, and
- * then every operation of the machine says so. Nothing hangs, and the next machine knows nothing of it.
+ * @module Workers that are terminated at random moments while they use a space. Either what they
+ * owned is given back and everything goes on, or one died holding a lock, and then every operation
+ * of the machine says so. Nothing hangs, and the next machine knows nothing of it.
  */
 
 import assert from "node:assert/strict";
@@ -65,7 +66,10 @@ async function untilUsers(space: AddressSpace, users: number): Promise<void> {
   }
 }
 
-/** After the machine has stopped everything says so, quickly; and disposing of what is there is quiet. */
+/**
+ * After the machine has stopped everything says so, quickly; and disposing of what is there is
+ * quiet.
+ */
 async function expectStopped(space: AddressSpace): Promise<void> {
   assert.throws(() => space.mmapSync(PAGE), isStopped);
   await assert.rejects(space.munmap(FAR, PAGE), isStopped);
@@ -90,8 +94,9 @@ async function gather(part: PartName, count: number): Promise<Crowd> {
 }
 
 /**
- * Terminates the Workers one after the other, each at some moment, while the space is used; what each owned must be given back. (One at a time: a thread that dies
- * while it reaps for another one leaves what it had just claimed to nobody, see sync/reaper.ts.)
+ * Terminates the Workers one after the other, each at some moment, while the space is used; what
+ * each owned must be given back. (One at a time: a thread that dies while it reaps for another one
+ * leaves what it had just claimed to nobody, see sync/reaper.ts.)
  */
 async function terminateInTurn({ space, parts }: Crowd, random: () => number): Promise<void> {
   for (const [i, { worker }] of parts.entries()) {
@@ -124,7 +129,8 @@ test(`Workers that loiter with views open are terminated, seed ${seed}`, async (
     await crowd.witness.dispose();
     outcomes.push(outcome);
   }
-  // A fork of this thread's makes them fault on all pages again, and who dies in a fault holds the mmap lock.
+  // A fork of this thread's makes them fault on all pages again, and who dies in a fault holds the
+  // mmap lock.
   const wentOn = outcomes.filter((outcome) => outcome === "went on").length;
   assert.ok(wentOn >= 2, `who holds no lock stops nothing: ${wentOn} of 12 machines went on`);
 });

@@ -1,4 +1,7 @@
-/** @module Many threads on one address space: Workers attach by handle and do everything at once, and nothing is lost or mixed up. */
+/**
+ * @module Many threads on one address space: Workers attach by handle and do everything at once,
+ * and nothing is lost or mixed up.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -96,7 +99,10 @@ test("a handle that arrives too late is stale in the Worker too", async () => {
   const space = witness.forkSync();
   const { worker, result } = startWorker(space, "visit", 0, 1);
   space.disposeSync(); // long before the Worker has started
-  await assert.rejects(result, (error) => error instanceof Error && error.message.includes("attach before the last"));
+  await assert.rejects(
+    result,
+    (error) => error instanceof Error && error.message.includes("attach before the last"),
+  );
   await worker.terminate();
   await witness.dispose();
 });
@@ -131,11 +137,16 @@ test(`random sequences in three threads at once, each against its model, seed ${
   const space = witness.forkSync();
   const parts = [0, 1, 2].map(() => startModel(space));
   await Promise.all(parts.map((part) => part.next("said")));
-  const sequence: fc.Arbitrary<Operation[]> = fc.array(operationArbitrary(false), { maxLength: 150, size: "max" });
+  const sequence: fc.Arbitrary<Operation[]> = fc.array(operationArbitrary(false), {
+    maxLength: 150,
+    size: "max",
+  });
   await fc.assert(
     fc.asyncProperty(fc.tuple(sequence, sequence, sequence), async (sequences) => {
       const loads = await Promise.all(
-        parts.map((part, i) => runModel(part, { operations: sequences[i]!, firstPage: firstPageOf(i) })),
+        parts.map((part, i) =>
+          runModel(part, { operations: sequences[i]!, firstPage: firstPageOf(i) }),
+        ),
       );
       for (const [i, expected] of loads.entries()) {
         const actual = expected.map((_, page) => loadOrCode(space, (firstPageOf(i) + page) * PAGE));

@@ -58,17 +58,27 @@ for (const form of FORMS) {
     test("a fault in the middle leaves what came before, and says where", () =>
       withSpace(async (space) => {
         await call(space, form, "mmap", 2 * PAGE, { address: FAR, fixed: "replace" });
-        await call(space, form, "mmap", PAGE, { address: FAR + 2 * PAGE, fixed: "replace", protection: "read" });
+        await call(space, form, "mmap", PAGE, {
+          address: FAR + 2 * PAGE,
+          fixed: "replace",
+          protection: "read",
+        });
         const bytes = new Uint8Array(2 * PAGE).fill(7);
         await assert.rejects(
           call(space, form, "write", FAR + PAGE, bytes),
-          (error) => error instanceof SegmentationFault && error.address === FAR + 2 * PAGE && error.access === "write",
+          (error) =>
+            error instanceof SegmentationFault &&
+            error.address === FAR + 2 * PAGE &&
+            error.access === "write",
         );
         assert.equal(space.u8.load(FAR + 2 * PAGE - 1), 7);
         const into = new Uint8Array(2 * PAGE);
         await assert.rejects(
           call(space, form, "read", FAR + 2 * PAGE - 1, into.subarray(0, PAGE + 2)),
-          (error) => error instanceof SegmentationFault && error.address === FAR + 3 * PAGE && error.access === "read",
+          (error) =>
+            error instanceof SegmentationFault &&
+            error.address === FAR + 3 * PAGE &&
+            error.access === "read",
         );
         assert.equal(into[0], 7);
       }));

@@ -1,4 +1,7 @@
-/** @module The user's own memory mapped in place: nothing is copied, growth is followed, and the machine lets go of it. */
+/**
+ * @module The user's own memory mapped in place: nothing is copied, growth is followed, and the
+ * machine lets go of it.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -42,7 +45,11 @@ for (const form of FORMS) {
     test("a WebAssembly.Memory at address 0: its pointers are addresses", () =>
       withSpace(async (space) => {
         const memory = makeWasmMemory(2, 4);
-        await call(space, form, "mmap", 128 * KIB, { address: 0, fixed: "replace", buffer: memory });
+        await call(space, form, "mmap", 128 * KIB, {
+          address: 0,
+          fixed: "replace",
+          buffer: memory,
+        });
         new Float64Array(memory.buffer)[100] = 2.5;
         assert.equal(space.f64.load(800), 2.5);
         space.i32.store(4, -7);
@@ -54,7 +61,10 @@ for (const form of FORMS) {
       withSpace(async (space) => {
         const buffer = new SharedArrayBuffer(8 * PAGE);
         new Uint32Array(buffer).forEach((_, i, words) => (words[i] = i));
-        const p = (await call(space, form, "mmap", 2 * PAGE, { buffer, offsetBytes: 3 * PAGE })) as number;
+        const p = (await call(space, form, "mmap", 2 * PAGE, {
+          buffer,
+          offsetBytes: 3 * PAGE,
+        })) as number;
         assert.deepEqual([space.u32.load(p), space.u32.load(p + PAGE)], [3072, 4096]);
       }));
 
@@ -65,7 +75,12 @@ for (const form of FORMS) {
         const fixed = "replace";
         await call(space, form, "mmap", 2 * PAGE, { address: FAR, fixed, buffer });
         await call(space, form, "mmap", 4 * PAGE, { address: FAR + 32 * PAGE, fixed, buffer });
-        await call(space, form, "mmap", 2 * PAGE, { address: FAR + 2 * PAGE, fixed, buffer, offsetBytes: 2 * PAGE });
+        await call(space, form, "mmap", 2 * PAGE, {
+          address: FAR + 2 * PAGE,
+          fixed,
+          buffer,
+          offsetBytes: 2 * PAGE,
+        });
         assert.equal(sectionsOf(space), before + 1);
         assert.equal(mapLines(space).length, 2);
         space.u32.store(FAR + 3 * PAGE, 6);
@@ -89,7 +104,10 @@ for (const form of FORMS) {
         assert.equal(words[0], 2);
         await call(space, form, "munmap", FAR + PAGE, PAGE);
         const to = FAR + 99 * PAGE;
-        await call(space, form, "mremap", FAR + 2 * PAGE, 2 * PAGE, 2 * PAGE, { mayMove: true, to });
+        await call(space, form, "mremap", FAR + 2 * PAGE, 2 * PAGE, 2 * PAGE, {
+          mayMove: true,
+          to,
+        });
         assert.equal(space.u32.load(to + PAGE), 4);
         await call(space, form, "madvise", to, PAGE, "dontneed");
         assert.equal(space.u32.load(to + PAGE), 4);
@@ -117,7 +135,10 @@ for (const form of FORMS) {
     test("a view of it is the buffer itself", () =>
       withSpace(async (space) => {
         const buffer = new SharedArrayBuffer(4 * PAGE);
-        const p = (await call(space, form, "mmap", 3 * PAGE, { buffer, offsetBytes: PAGE })) as number;
+        const p = (await call(space, form, "mmap", 3 * PAGE, {
+          buffer,
+          offsetBytes: PAGE,
+        })) as number;
         using view = (await call(space, form, "view", p + PAGE, 2 * PAGE, "write")) as View;
         assert.equal(view.bytes.buffer, buffer);
         assert.equal(view.bytes.byteOffset, 2 * PAGE);
@@ -140,7 +161,9 @@ for (const form of FORMS) {
         const fixed = "replace";
         await call(space, form, "mmap", 64 * KIB, { address: 0, fixed, buffer: memory });
         const sections = sectionsOf(space);
-        await failsWith("EINVAL", () => call(space, form, "mmap", 65 * KIB, { address: 0, fixed, buffer: memory }));
+        await failsWith("EINVAL", () =>
+          call(space, form, "mmap", 65 * KIB, { address: 0, fixed, buffer: memory }),
+        );
         memory.grow(2);
         await call(space, form, "mmap", 192 * KIB, { address: 0, fixed, buffer: memory });
         space.u32.store(191 * KIB, 17);
@@ -151,9 +174,18 @@ for (const form of FORMS) {
     test("a growable SharedArrayBuffer likewise", () =>
       withSpace(async (space) => {
         const buffer = new SharedArrayBuffer(PAGE, { maxByteLength: 4 * PAGE });
-        const p = (await call(space, form, "mmap", PAGE, { address: FAR, fixed: "replace", buffer })) as number;
+        const p = (await call(space, form, "mmap", PAGE, {
+          address: FAR,
+          fixed: "replace",
+          buffer,
+        })) as number;
         buffer.grow(3 * PAGE);
-        await call(space, form, "mmap", 2 * PAGE, { address: p + PAGE, fixed: "replace", buffer, offsetBytes: PAGE });
+        await call(space, form, "mmap", 2 * PAGE, {
+          address: p + PAGE,
+          fixed: "replace",
+          buffer,
+          offsetBytes: PAGE,
+        });
         space.u32.store(p + 2 * PAGE, 3);
         assert.equal(new Uint32Array(buffer)[2048], 3);
         assert.equal(mapLines(space).length, 1);

@@ -1,6 +1,7 @@
 /**
- * @module Stores through read views, which a debug build notices when the view is disposed of. It tells only what is one: whatever may be stored through mappings, by devices, through write
- * views and by other spaces passes, also at once, in any order, from other threads.
+ * @module Stores through read views, which a debug build notices when the view is disposed of. It
+ * tells only what is one: whatever may be stored through mappings, by devices, through write views
+ * and by other spaces passes, also at once, in any order, from other threads.
  */
 
 import assert from "node:assert/strict";
@@ -24,7 +25,9 @@ async function strayOf(view: View, form: "async" | "sync" = "sync"): Promise<num
     error.message,
     /^Cannot trust the view at 0x[0-9a-f]+, opened for "read": .+; open the view with "write"/,
   );
-  assert.ok(error.address !== undefined && error.message.includes(`0x${error.address.toString(16)}`));
+  assert.ok(
+    error.address !== undefined && error.message.includes(`0x${error.address.toString(16)}`),
+  );
   return error.address;
 }
 
@@ -319,7 +322,16 @@ test("without room for the watch the view opens, and nobody looks", () =>
   }));
 
 /** An act of a random program: on which of four pages, and what. */
-const ACTS = ["store", "device store", "device load", "write view", "protect", "fork", "dontneed", "stray"] as const;
+const ACTS = [
+  "store",
+  "device store",
+  "device load",
+  "write view",
+  "protect",
+  "fork",
+  "dontneed",
+  "stray",
+] as const;
 
 function perform(
   space: AddressSpace,
@@ -342,7 +354,9 @@ function perform(
 }
 
 test("any sequence: an alarm where only stray stores were made, and none where none was", () => {
-  const programs = fc.array(fc.record({ act: fc.constantFrom(...ACTS), page: fc.nat(3) }), { maxLength: 8 });
+  const programs = fc.array(fc.record({ act: fc.constantFrom(...ACTS), page: fc.nat(3) }), {
+    maxLength: 8,
+  });
   const property = fc.property(programs, fc.boolean(), (program, isWarm) => {
     const space = makeSpace();
     const device = new PlayedDevice(space, { frames: 3 });
@@ -360,7 +374,8 @@ test("any sequence: an alarm where only stray stores were made, and none where n
     }
     device.close();
     space.disposeSync();
-    const pagesOf = (acts: RegExp): number[] => program.filter(({ act }) => acts.test(act)).map(({ page }) => page);
+    const pagesOf = (acts: RegExp): number[] =>
+      program.filter(({ act }) => acts.test(act)).map(({ page }) => page);
     const stray = new Set(pagesOf(/stray/));
     const isAny = pagesOf(/fork/).length > 0;
     const changed = pagesOf(/store|view|protect|dontneed/);

@@ -1,13 +1,31 @@
-/** @module Views: typed arrays over the frames, what they hold while they are open, and what becomes of everything else meanwhile. */
+/**
+ * @module Views: typed arrays over the frames, what they hold while they are open, and what becomes
+ * of everything else meanwhile.
+ */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { AddressSpace, SegmentationFault, type View, type ViewMode } from "../../src/index.ts";
-import { FAR, FORMS, MIB, PAGE, booksOf, call, failsWith, readStamps, stampPages, withSpace } from "./fixture.ts";
+import {
+  FAR,
+  FORMS,
+  MIB,
+  PAGE,
+  booksOf,
+  call,
+  failsWith,
+  readStamps,
+  stampPages,
+  withSpace,
+} from "./fixture.ts";
 
 for (const form of FORMS) {
-  const open = (space: AddressSpace, address: number, lengthBytes: number, mode: ViewMode): Promise<View> =>
-    call(space, form, "view", address, lengthBytes, mode) as Promise<View>;
+  const open = (
+    space: AddressSpace,
+    address: number,
+    lengthBytes: number,
+    mode: ViewMode,
+  ): Promise<View> => call(space, form, "view", address, lengthBytes, mode) as Promise<View>;
 
   describe(`views, ${form} form`, () => {
     test("a view and single accesses see each other's stores", () =>
@@ -26,7 +44,8 @@ for (const form of FORMS) {
     test("untouched and scattered pages are gathered, contents kept", () =>
       withSpace(async (space) => {
         const p = (await call(space, form, "mmap", 40 * PAGE)) as number;
-        for (let i = 39; i >= 0; i -= 3) space.u32.store(p + i * PAGE, i); // frames in the wrong order, with holes
+        // frames in the wrong order, with holes
+        for (let i = 39; i >= 0; i -= 3) space.u32.store(p + i * PAGE, i);
         assert.equal(space.u32.load(p + PAGE), 0); // the zero page
         using view = await open(space, p, 40 * PAGE, "write");
         const words = view.as(Uint32Array);

@@ -47,14 +47,17 @@ function mustSurvive(play: (seed: number) => Outcome): void {
   const found = findFailure(RUNS, play);
   if (found === undefined) return;
   const { seed, outcome } = found;
-  assert.fail(`seed ${seed}: ${String(outcome.error)} stuck: ${outcome.stuck.join(", ")}\n${outcome.trace.join("\n")}`);
+  assert.fail(
+    `seed ${seed}: ${String(outcome.error)} stuck: ${outcome.stuck.join(", ")}\n${outcome.trace.join("\n")}`,
+  );
 }
 
 function mustBeFound(play: (seed: number) => Outcome, what: RegExp | "deadlock"): void {
   const found = findFailure(RUNS, play);
   assert.ok(found !== undefined, `not found in ${RUNS} runs`);
   const { seed, outcome } = found;
-  if (what === "deadlock") assert.ok(outcome.stuck.length > 0, `seed ${seed}: ${String(outcome.error)}`);
+  if (what === "deadlock")
+    assert.ok(outcome.stuck.length > 0, `seed ${seed}: ${String(outcome.error)}`);
   else assert.match(String(outcome.error), what, `seed ${seed}`);
   assert.deepEqual(play(seed).trace, outcome.trace, "a seed replays its interleaving");
 }
@@ -124,7 +127,8 @@ test("an rwsem's writers exclude everybody; writing under the read lock is found
         yield* rwsem.downRead();
         const before = fixture.memory.load(fixture.data);
         yield* access(fixture.memory, "read", fixture.data, 1, "x");
-        if (isSound) assert.equal(fixture.memory.load(fixture.data), before, "x changed under the read lock");
+        if (isSound)
+          assert.equal(fixture.memory.load(fixture.data), before, "x changed under the read lock");
         yield* rwsem.upRead();
       };
       return { w1: write, w2: write, r1: read, r2: read };
@@ -169,13 +173,19 @@ test("taking two locks in both orders is found by lockdep before it deadlocks", 
   };
   mustSurvive(
     player(
-      ({ mutex, otherMutex }) => ({ a: () => both(mutex, otherMutex), b: () => both(mutex, otherMutex) }),
+      ({ mutex, otherMutex }) => ({
+        a: () => both(mutex, otherMutex),
+        b: () => both(mutex, otherMutex),
+      }),
       () => {},
     ),
   );
   mustBeFound(
     player(
-      ({ mutex, otherMutex }) => ({ a: () => both(mutex, otherMutex), b: () => both(otherMutex, mutex) }),
+      ({ mutex, otherMutex }) => ({
+        a: () => both(mutex, otherMutex),
+        b: () => both(otherMutex, mutex),
+      }),
       () => {},
     ),
     /opposite order|LockdepError/,
@@ -195,7 +205,9 @@ test("no wake is lost; a waiter that tests before it enqueues, or a waker that w
     (fixture) => {
       const { memory, queue, data } = fixture;
       const waiter = function* (): Task<unknown> {
-        return yield* isWaiterSound ? queue.waitEvent(() => memory.load(data) !== 0) : waitBroken(fixture);
+        return yield* isWaiterSound
+          ? queue.waitEvent(() => memory.load(data) !== 0)
+          : waitBroken(fixture);
       };
       const waker = function* (): Task<void> {
         if (!isWakerSound) yield* queue.wakeAll();
@@ -250,7 +262,8 @@ test("a wait with a timeout is never part of a deadlock; its result must be look
     ({ memory, queue, data }) => ({
       waiter: function* (): Task<void> {
         const holds = yield* queue.waitEvent(() => memory.load(data) !== 0, 10);
-        if (doesLook ? holds : true) assert.equal(memory.load(data), 1, "went on without the event");
+        if (doesLook ? holds : true)
+          assert.equal(memory.load(data), 1, "went on without the event");
       },
       waker: function* (): Task<void> {
         yield* access(memory, "write", data, 1, "x");
@@ -266,9 +279,12 @@ test("a wait with a timeout is never part of a deadlock; its result must be look
 });
 
 const POISON = 0x6b6b6b6b;
-const poisonKind: number = registerSrcuCallback("test.poison", function* (memory, head): Task<void> {
-  memory.words[head + 2] = POISON;
-});
+const poisonKind: number = registerSrcuCallback(
+  "test.poison",
+  function* (memory, head): Task<void> {
+    memory.words[head + 2] = POISON;
+  },
+);
 
 test("SRCU: what a reader found stays until it has left; freed without a grace period it is found", () => {
   const program =
@@ -304,7 +320,10 @@ test("SRCU: what a reader found stays until it has left; freed without a grace p
       return { r1: reader, r2: reader, writer };
     };
   const allFreed = ({ memory, srcu, data }: Fixture): void => {
-    assert.deepEqual([memory.load(data + 18), memory.load(data + 34), srcu.pendingCalls()], [POISON, POISON, 0]);
+    assert.deepEqual(
+      [memory.load(data + 18), memory.load(data + 34), srcu.pendingCalls()],
+      [POISON, POISON, 0],
+    );
   };
   mustSurvive(player(program("synchronize"), allFreed));
   mustSurvive(player(program("call"), allFreed));

@@ -1,4 +1,7 @@
-/** @module A small machine for the tests of this layer: one of each primitive and some free words, in every thread. */
+/**
+ * @module A small machine for the tests of this layer: one of each primitive and some free words,
+ * in every thread.
+ */
 
 import { registerAgent, selectAgent } from "../../src/sync/agents.ts";
 import { Completion } from "../../src/sync/completion.ts";
@@ -56,9 +59,15 @@ export function viewFixture(memory: SharedMemory): Fixture {
 }
 
 /** A fresh machine with this thread registered on it. */
-export function makeFixture(options: { readonly debug?: boolean; readonly name?: string } = {}): Fixture {
+export function makeFixture(
+  options: { readonly debug?: boolean; readonly name?: string } = {},
+): Fixture {
   const initialBytes = (CONTROL_WORDS + SPACING_WORDS * 12 + DATA_WORDS) * 4;
-  const memory = SharedMemory.create({ initialBytes, maxBytes: initialBytes * 2, debug: options.debug ?? false });
+  const memory = SharedMemory.create({
+    initialBytes,
+    maxBytes: initialBytes * 2,
+    debug: options.debug ?? false,
+  });
   registerAgent(memory, { name: options.name ?? "main" });
   const fixture = viewFixture(memory);
   fixture.refcount.init(1);

@@ -1,6 +1,7 @@
 /**
- * @module A thread is found dead while another thread reaps, and a third one joins the machine: the record of the dead one is nobody else's until its finder is done with it (D1 of
- * sync/death.ts). The finder is stopped where it gives up the dead thread's place in a queue.
+ * @module A thread is found dead while another thread reaps, and a third one joins the machine: the
+ * record of the dead one is nobody else's until its finder is done with it (D1 of sync/death.ts).
+ * The finder is stopped where it gives up the dead thread's place in a queue.
  */
 
 import assert from "node:assert/strict";
@@ -56,7 +57,9 @@ function beginToWait({ memory }: Fixture, task: Task<void>): void {
 }
 
 function isFree(memory: SharedMemory, agentId: number): boolean {
-  return (atomicLoad(memory.words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_FREE;
+  return (
+    (atomicLoad(memory.words, agentRecord(agentId) + AGENT_STATE) & AGENT_STATE_MASK) === AGENT_FREE
+  );
 }
 
 test("a record is neither reaped nor given to a new thread before the death's finder is done with it", () => {
@@ -73,7 +76,11 @@ test("a record is neither reaped nor given to a new thread before the death's fi
     ensure(endWord);
     if (newcomer !== undefined) return;
     runBlocking(main.memory, reapTask(main.memory));
-    assert.deepEqual(released, [], "what the dead thread kept alive is there while its place is given up");
+    assert.deepEqual(
+      released,
+      [],
+      "what the dead thread kept alive is there while its place is given up",
+    );
     newcomer = join(main, "newcomer").memory;
     assert.notEqual(newcomer.agentId, agentId);
     enterStore(newcomer);
@@ -84,7 +91,11 @@ test("a record is neither reaped nor given to a new thread before the death's fi
   assert.deepEqual(released, []);
   assert.notEqual(atomicLoad(main.memory.words, ALERT), 0, "it is to be looked at again");
   const { words, insideMark, record } = newcomer;
-  assert.equal(words[record + AGENT_INSIDE], insideMark, "a thread that is inside a store is seen inside");
+  assert.equal(
+    words[record + AGENT_INSIDE],
+    insideMark,
+    "a thread that is inside a store is seen inside",
+  );
   leaveStore(newcomer);
   assert.equal(hasPanicked(main.memory), false);
   runBlocking(main.memory, main.rwsem.upWrite());
@@ -139,11 +150,19 @@ test("a prober that comes too late takes none of a newcomer's waiters: as long a
     newcomer = join(main, "newcomer").memory;
   });
   probeNow(main.memory, main.memory, agentId);
-  assert.equal(newcomer?.agentId, agentId, "it has the record of the one that left while it was probed");
+  assert.equal(
+    newcomer?.agentId,
+    agentId,
+    "it has the record of the one that left while it was probed",
+  );
   const record = agentRecord(agentId);
   const tokens = atomicLoad(main.memory.words, record + AGENT_TOKENS);
   assert.ok(tokens > 60);
   for (let i = 0; i < tokens; i++) probeNow(main.memory, main.memory, agentId);
-  assert.equal(atomicLoad(main.memory.words, record + AGENT_TOKENS), 0, "each probe has used one up");
+  assert.equal(
+    atomicLoad(main.memory.words, record + AGENT_TOKENS),
+    0,
+    "each probe has used one up",
+  );
   assert.equal(atomicLoad(main.memory.words, record + AGENT_STATE) & AGENT_STATE_MASK, AGENT_LIVE);
 });

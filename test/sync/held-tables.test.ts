@@ -1,6 +1,6 @@
 /**
- * @module The held table of a thread with several async tasks (sync/held-locks.ts): it comes back to empty, whatever order they
- * take and give back in.
+ * @module The held table of a thread with several async tasks (sync/held-locks.ts): it comes back
+ * to empty, whatever order they take and give back in.
  */
 
 import assert from "node:assert/strict";
@@ -23,7 +23,8 @@ import { type Task, WOKEN } from "../../src/sync/task.ts";
 import { makeFixture, viewFixture } from "./fixture.ts";
 
 const listed = ({ words, record }: SharedMemory): number =>
-  words.subarray(record + AGENT_HELD, record + AGENT_HELD + HELD_LIMIT).filter((at) => at !== 0).length;
+  words.subarray(record + AGENT_HELD, record + AGENT_HELD + HELD_LIMIT).filter((at) => at !== 0)
+    .length;
 
 test("a place in a queue is given up although another task of the thread is inside", async () => {
   const main = makeFixture();

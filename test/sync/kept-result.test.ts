@@ -1,4 +1,7 @@
-/** @module A result that an operation has left in the one object for numbers outlives what a runner does before it looks. */
+/**
+ * @module A result that an operation has left in the one object for numbers outlives what a runner
+ * does before it looks.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

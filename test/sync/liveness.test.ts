@@ -1,14 +1,26 @@
 /**
- * @module A thread's liveness waiters (sync/liveness.ts): one that a probe used up is replaced, once, and none is added for a
- * thread that has gone. What comes of several who probe is explored (command/scenarios/coverage/sync/liveness.ts).
+ * @module A thread's liveness waiters (sync/liveness.ts): one that a probe used up is replaced,
+ * once, and none is added for a thread that has gone. What comes of several who probe is explored
+ * (command/scenarios/coverage/sync/liveness.ts).
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { abandonMachine, probeAgents, registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
+import {
+  abandonMachine,
+  probeAgents,
+  registerAgent,
+  unregisterAgent,
+} from "../../src/sync/agents.ts";
 import { atomicLoad, wakeListeners } from "../../src/sync/atomics.ts";
-import { AGENT_PROBE_AGAIN, AGENT_STATE, AGENT_TOKENS, PROBE_TIME, agentRecord } from "../../src/sync/control-block.ts";
+import {
+  AGENT_PROBE_AGAIN,
+  AGENT_STATE,
+  AGENT_TOKENS,
+  PROBE_TIME,
+  agentRecord,
+} from "../../src/sync/control-block.ts";
 import { armLiveness, livenessWord, rearmLiveness } from "../../src/sync/liveness.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { makeFixture } from "./fixture.ts";
@@ -45,7 +57,11 @@ test("what probes used up is replaced once, whether the thread does so itself or
   armLiveness(other);
   assert.equal(tokensOf(memory, agentId), ALL);
   await setImmediate();
-  assert.equal(tokensOf(memory, agentId), ALL, "the event loop finds that nothing is missing any more");
+  assert.equal(
+    tokensOf(memory, agentId),
+    ALL,
+    "the event loop finds that nothing is missing any more",
+  );
   for (let i = 0; i < 3; i++) probe(memory, agentId);
   await setImmediate();
   assert.equal(tokensOf(memory, agentId), ALL, "the event loop has replaced them");
@@ -60,5 +76,9 @@ test("nobody listens any more on a machine that was abandoned", async () => {
   abandonMachine(other);
   await setImmediate();
   assert.equal(tokensOf(memory, agentId), 0);
-  assert.equal(wakeListeners(memory.words, word, Infinity), 0, "a waiter would keep the memory for ever");
+  assert.equal(
+    wakeListeners(memory.words, word, Infinity),
+    0,
+    "a waiter would keep the memory for ever",
+  );
 });

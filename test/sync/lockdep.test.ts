@@ -1,4 +1,6 @@
-/** @module Lockdep: each kind of mistake is reported with both places, and sound code is left alone. */
+/**
+ * @module Lockdep: each kind of mistake is reported with both places, and sound code is left alone.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -30,7 +32,9 @@ function freshMutexes({ memory, data }: Fixture): [Mutex, Mutex] {
   return [make(), make()];
 }
 
-/** A function of this name is where the first, or second, lock is taken: it must show in the report. */
+/**
+ * A function of this name is where the first, or second, lock is taken: it must show in the report.
+ */
 function* takeHereFirst(lock: Mutex | Spinlock): Task<void> {
   yield* lock.lock();
 }
@@ -121,7 +125,10 @@ test("the order of the text holds from the first acquisition on", () => {
     })(),
     "order",
   );
-  assert.match(error.message, /mmapLock is taken while driverLock is held: the lock order does not allow it/);
+  assert.match(
+    error.message,
+    /mmapLock is taken while driverLock is held: the lock order does not allow it/,
+  );
   assert.match(error.firstSite, /takeHereFirst/);
 });
 
@@ -244,8 +251,14 @@ test("a release by a stranger names the holder and where it took the lock", asyn
 
 test("a task that ends while it holds a lock is reported, by both runners", async () => {
   const { memory, mutex, rwsem } = makeFixture({ debug: true });
-  assert.throws(() => runBlocking(memory, takeHereFirst(mutex)), { kind: "held-at-end", firstSite: /takeHereFirst/ });
-  await assert.rejects(runAsync(memory, rwsem.downRead()), { kind: "held-at-end", lockName: "testRwSem" });
+  assert.throws(() => runBlocking(memory, takeHereFirst(mutex)), {
+    kind: "held-at-end",
+    firstSite: /takeHereFirst/,
+  });
+  await assert.rejects(runAsync(memory, rwsem.downRead()), {
+    kind: "held-at-end",
+    lockName: "testRwSem",
+  });
 });
 
 test("the order text: ranks, table and graph say the same, and mistakes in it are refused", () => {
@@ -266,8 +279,13 @@ test("the order text: ranks, table and graph say the same, and mistakes in it ar
 
   const declared = "lock a: mutex: x\nlock b: mutex: y\n";
   assert.throws(() => parseLockOrder(`${declared}order a < c`), /c is not declared/);
-  assert.throws(() => parseLockOrder(`${declared}order a < b\norder b < a`), /each inside the other/);
+  assert.throws(
+    () => parseLockOrder(`${declared}order a < b\norder b < a`),
+    /each inside the other/,
+  );
   assert.throws(() => parseLockOrder("locks a"), /neither a lock nor an order/);
   assert.throws(() => parseLockOrder("lock a"), /must be/);
-  assert.deepEqual(Array.from(parseLockOrder(`${declared}order a < a`).inside.get("a") ?? []), ["a"]);
+  assert.deepEqual(Array.from(parseLockOrder(`${declared}order a < a`).inside.get("a") ?? []), [
+    "a",
+  ]);
 });

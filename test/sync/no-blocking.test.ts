@@ -1,4 +1,7 @@
-/** @module Where the host forbids blocking, as a browser page's main thread does. Node allows it: this file takes it away. */
+/**
+ * @module Where the host forbids blocking, as a browser page's main thread does. Node allows it:
+ * this file takes it away.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

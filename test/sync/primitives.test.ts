@@ -218,7 +218,9 @@ test("a shootdown changes the generations of the blocks in its range and no othe
   const changed = (startPage: number, endPage: number): number[] => {
     shootdown.init();
     runBlocking(memory, shootdown.flush(startPage, endPage));
-    return Array.from({ length: 64 }, (_, i) => i).filter((i) => memory.load(shootdown.at + i) === 1);
+    return Array.from({ length: 64 }, (_, i) => i).filter(
+      (i) => memory.load(shootdown.at + i) === 1,
+    );
   };
   assert.deepEqual(changed(0, 1), [0]);
   assert.deepEqual(changed(511, 513), [0, 1]);
@@ -261,7 +263,12 @@ test("fairness: a queued writer stops new readers, and leaves the turn to the re
   letGo("reader3");
   letGo("writer2");
   await Promise.all(all);
-  assert.deepEqual(events.slice(-6).toSorted().slice(0, 4), ["reader2 in", "reader2 out", "reader3 in", "reader3 out"]);
+  assert.deepEqual(events.slice(-6).toSorted().slice(0, 4), [
+    "reader2 in",
+    "reader2 out",
+    "reader3 in",
+    "reader3 out",
+  ]);
   assert.deepEqual(
     events.slice(-2),
     ["writer2 in", "writer2 out"],

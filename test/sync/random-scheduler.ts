@@ -1,6 +1,7 @@
 /**
- * @module A small scheduler that owns every step of a few tasks: the least that an explorer must do. It resumes a random
- * enabled task until none is left, and reports a deadlock or what a task threw. One seed, one interleaving.
+ * @module A small scheduler that owns every step of a few tasks: the least that an explorer must
+ * do. It resumes a random enabled task until none is left, and reports a deadlock or what a task
+ * threw. One seed, one interleaving.
  */
 
 import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
@@ -68,7 +69,8 @@ export function schedule(
     for (let step = 0; actors.length > 0; step++) {
       if (step === STEPS_MAX) throw new Error("the tasks do not end");
       const choices = actors.flatMap((actor) => choicesOf(actor, options, random));
-      if (choices.length === 0) return { error: undefined, stuck: actors.map((actor) => actor.name), trace };
+      if (choices.length === 0)
+        return { error: undefined, stuck: actors.map((actor) => actor.name), trace };
       const [actor, wake] = choices[random(choices.length)]!;
       trace.push(
         `${actor.name}: ${actor.wait?.kind ?? "start"} ${actor.wait?.label ?? ""}${wake === TIMED_OUT ? " (timed out)" : ""}`,
@@ -84,7 +86,11 @@ export function schedule(
   }
 }
 
-function choicesOf(actor: Actor, options: ScheduleOptions, random: (limit: number) => number): [Actor, Wake][] {
+function choicesOf(
+  actor: Actor,
+  options: ScheduleOptions,
+  random: (limit: number) => number,
+): [Actor, Wake][] {
   const { wait } = actor;
   if (wait === undefined) return [[actor, WOKEN]];
   const choices: [Actor, Wake][] = [];
@@ -99,7 +105,9 @@ function choicesOf(actor: Actor, options: ScheduleOptions, random: (limit: numbe
 function perform(actor: Actor, wake: Wake, actors: readonly Actor[], step: number): boolean {
   const done = actor.wait;
   if (done !== undefined) {
-    const parked = actors.filter(({ wait, isWoken }) => wait?.kind === "park" && wait.index === done.index && !isWoken);
+    const parked = actors.filter(
+      ({ wait, isWoken }) => wait?.kind === "park" && wait.index === done.index && !isWoken,
+    );
     parked.sort((a, b) => a.parkedAt - b.parkedAt);
     for (const other of parked.slice(0, wakesParked(done))) other.isWoken = true;
   }
@@ -116,7 +124,10 @@ function perform(actor: Actor, wake: Wake, actors: readonly Actor[], step: numbe
   }
 }
 
-/** Plays `make()`'s tasks under seeds 1 .. `runs`; returns the first outcome that is not clean, and its seed. */
+/**
+ * Plays `make()`'s tasks under seeds 1 .. `runs`; returns the first outcome that is not clean, and
+ * its seed.
+ */
 export function findFailure(
   runs: number,
   play: (seed: number) => Outcome,

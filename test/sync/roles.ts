@@ -1,4 +1,7 @@
-/** @module What a test thread can do. Words of the fixture's data area: each role says which it uses. */
+/**
+ * @module What a test thread can do. Words of the fixture's data area: each role says which it
+ * uses.
+ */
 
 import { atomicExchange, atomicStore } from "../../src/sync/atomics.ts";
 import { addResource, resourceKind } from "../../src/sync/resources.ts";
@@ -9,15 +12,25 @@ import { DONE } from "../../src/sync/task.ts";
 import type { Task } from "../../src/sync/task.ts";
 import type { Fixture } from "./fixture.ts";
 
-export type Role = (fixture: Fixture, amount: number, say: (message: unknown) => void) => Task<unknown>;
+export type Role = (
+  fixture: Fixture,
+  amount: number,
+  say: (message: unknown) => void,
+) => Task<unknown>;
 
 /** data[0]: counter. data[1..2]: a pair that writers keep equal. data[3]: turn. data[4]: stop. */
 export const STOP = 4;
-/** Of the storers: whether the entry is there, whether the page is allocated, whether it was ever stored to when not. */
+/**
+ * Of the storers: whether the entry is there, whether the page is allocated, whether it was ever
+ * stored to when not.
+ */
 export const ENTRY = 5;
 export const PAGE = 6;
 export const VIOLATIONS = 7;
-/** data[8]: the current object of the SRCU roles. From data[OBJECTS]: objects {next, kind, value, value, is free}. */
+/**
+ * data[8]: the current object of the SRCU roles. From data[OBJECTS]: objects {next, kind, value,
+ * value, is free}.
+ */
 export const CURRENT = 8;
 export const OBJECTS = 16;
 export const OBJECT_WORDS = 5;
@@ -107,9 +120,12 @@ function* takeCompletions({ done, go }: Fixture, amount: number): Task<unknown> 
 }
 
 /** The object may be used anew: nobody can see it any more. */
-const recycleKind: number = registerSrcuCallback("test.recycle", function* (memory, head): Task<void> {
-  freeObject(memory, head);
-});
+const recycleKind: number = registerSrcuCallback(
+  "test.recycle",
+  function* (memory, head): Task<void> {
+    freeObject(memory, head);
+  },
+);
 
 function freeObject(memory: SharedMemory, object: number): void {
   memory.words[object + 2] = POISON;
@@ -134,7 +150,11 @@ function* srcuRead({ memory, srcu, data, go }: Fixture): Task<unknown> {
     const index = yield* srcu.readLock();
     const object = memory.load(data + CURRENT);
     for (let i = 0; i < 20; i++) {
-      if (memory.words[object + 2] === POISON || memory.words[object + 2] !== memory.words[object + 3]) freed++;
+      if (
+        memory.words[object + 2] === POISON ||
+        memory.words[object + 2] !== memory.words[object + 3]
+      )
+        freed++;
     }
     yield* srcu.readUnlock(index);
   }
@@ -173,7 +193,11 @@ function hold(take: (fixture: Fixture) => Task<unknown>): Role {
 }
 
 /** Takes the mutex, says so, and gives it back when it is told to. */
-function* lendMutex({ mutex, done }: Fixture, _amount: number, say: (message: unknown) => void): Task<unknown> {
+function* lendMutex(
+  { mutex, done }: Fixture,
+  _amount: number,
+  say: (message: unknown) => void,
+): Task<unknown> {
   yield* mutex.lock();
   say({ said: "holding" });
   yield* done.wait();
@@ -189,7 +213,11 @@ function* exitHolding({ mutex, queue }: Fixture, amount: number): Task<unknown> 
 }
 
 /** Says so, then waits for the mutex (amount 0), to read (1) or to write (2). */
-function* waitFor({ mutex, rwsem, queue }: Fixture, amount: number, say: (message: unknown) => void): Task<unknown> {
+function* waitFor(
+  { mutex, rwsem, queue }: Fixture,
+  amount: number,
+  say: (message: unknown) => void,
+): Task<unknown> {
   say({ said: "waiting" });
   if (amount === 0) yield* mutex.lock();
   else if (amount === 1) yield* rwsem.downRead();
@@ -199,14 +227,21 @@ function* waitFor({ mutex, rwsem, queue }: Fixture, amount: number, say: (messag
 }
 
 /** Owns `amount` test resources. */
-function* own({ memory, done, data }: Fixture, amount: number, say: (message: unknown) => void): Task<unknown> {
+function* own(
+  { memory, done, data }: Fixture,
+  amount: number,
+  say: (message: unknown) => void,
+): Task<unknown> {
   for (let i = 0; i < amount; i++) addResource(memory, testResource, data + 100 + i);
   say({ said: "owning" });
   yield* done.wait();
   return "was not terminated";
 }
 
-/** Takes and releases every lock in turn, for ever; data[0] is kept equal to data[1] under the mutex. */
+/**
+ * Takes and releases every lock in turn, for ever; data[0] is kept equal to data[1] under the
+ * mutex.
+ */
 function* hammer(
   { memory, mutex, spinlock, rwsem, srcu, data }: Fixture,
   _amount: number,
@@ -229,7 +264,10 @@ function* hammer(
   return "stopped";
 }
 
-/** Stores through a translation that it caches by generation, until data[STOP] and once at least: it may begin late. */
+/**
+ * Stores through a translation that it caches by generation, until data[STOP] and once at least: it
+ * may begin late.
+ */
 function* storeUntilStop({ memory, shootdown, data }: Fixture): Task<unknown> {
   let stores = 0;
   let generation = -1;
@@ -249,7 +287,11 @@ function* storeUntilStop({ memory, shootdown, data }: Fixture): Task<unknown> {
 }
 
 /** Is inside a store and stays there. */
-function* stayInside({ memory, done }: Fixture, _amount: number, say: (message: unknown) => void): Task<unknown> {
+function* stayInside(
+  { memory, done }: Fixture,
+  _amount: number,
+  say: (message: unknown) => void,
+): Task<unknown> {
   enterStore(memory);
   say({ said: "inside" });
   yield* done.wait();

@@ -83,7 +83,8 @@ test("a blocking operation gets a lock that async tasks of the same thread hold 
   }
   const asyncOnes = [1, 2, 3, 4].map((amount) => runAsync(memory, add(amount)));
   isOpen = true;
-  // No wake: the one that waits for the queue is only found by its slice or by its word, the others by the mutex.
+  // No wake: the one that waits for the queue is only found by its slice or by its word, the others
+  // by the mutex.
   runBlocking(memory, queue.wakeAll());
   runBlocking(memory, add(10));
   await Promise.all(asyncOnes);
@@ -203,7 +204,12 @@ test("a panic stops everything on its machine, pending waits too, and nothing el
   assert.deepEqual(events, ["cleaned up"]);
   assert.throws(() => runBlocking(memory, DONE), { code: "EINVAL" });
   await assert.rejects(runAsync(memory, DONE), { code: "EINVAL" });
-  assert.deepEqual(panicInfo(memory), { code: EINVAL, message: "Cannot go on: test", lock: mutex.at, agent: 0 });
+  assert.deepEqual(panicInfo(memory), {
+    code: EINVAL,
+    message: "Cannot go on: test",
+    lock: mutex.at,
+    agent: 0,
+  });
   checkPanic(other.memory);
   runBlocking(other.memory, other.mutex.lock());
 });

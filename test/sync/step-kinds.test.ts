@@ -1,6 +1,6 @@
 /**
- * @module The table of step kinds: no row contradicts itself. What the rows say of single operations is
- * held by the tests of the primitives and of the checker, which run by it.
+ * @module The table of step kinds: no row contradicts itself. What the rows say of single
+ * operations is held by the tests of the primitives and of the checker, which run by it.
  */
 
 import assert from "node:assert/strict";
@@ -22,9 +22,15 @@ function contradictionsIn(row: StepKind): string[] {
     succeeds !== undefined || (touchFailing === undefined && row.saysFailing === undefined),
     "says what a failure is, and never fails",
   );
-  unless(succeeds === undefined || touchFailing !== undefined, "asks whether it succeeds, and touches the same");
+  unless(
+    succeeds === undefined || touchFailing !== undefined,
+    "asks whether it succeeds, and touches the same",
+  );
   unless(enabled === undefined || succeeds === undefined, "waits until it can, and may fail");
-  unless(row.waits === undefined || enabled !== undefined, "says what its wait is, and never waits");
+  unless(
+    row.waits === undefined || enabled !== undefined,
+    "says what its wait is, and never waits",
+  );
   unless(row.timeout !== true || enabled !== undefined, "may time out, and never waits");
   unless(row.blind !== true || touch !== "read", "adds without looking, and only looks");
   unless(

@@ -1,4 +1,7 @@
-/** @module The mark of a thread inside a store counts round: it stays an int32, and odd while inside. */
+/**
+ * @module The mark of a thread inside a store counts round: it stays an int32, and odd while
+ * inside.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

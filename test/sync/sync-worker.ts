@@ -1,4 +1,7 @@
-/** @module The entry of the threads that the tests of this layer start: registers, plays one role, reports, leaves. */
+/**
+ * @module The entry of the threads that the tests of this layer start: registers, plays one role,
+ * reports, leaves.
+ */
 
 import { parentPort, threadId, workerData } from "node:worker_threads";
 import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
@@ -14,7 +17,11 @@ registerAgent(memory, { name: request.name, hostThreadId: threadId });
 const say = (message: unknown): void => parentPort?.postMessage(message);
 say({ ready: true });
 try {
-  const result = runBlocking(memory, roles[request.role](viewFixture(memory), request.amount, say), request.name);
+  const result = runBlocking(
+    memory,
+    roles[request.role](viewFixture(memory), request.amount, say),
+    request.name,
+  );
   unregisterAgent(memory);
   say({ result });
 } catch (error) {

@@ -1,4 +1,7 @@
-/** @module Threads that are terminated: nobody hangs, and what they left is either released or stops the machine. */
+/**
+ * @module Threads that are terminated: nobody hangs, and what they left is either released or stops
+ * the machine.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,7 +23,9 @@ registerReleaser(testResource, function* (_memory, pointer): Task<void> {
   released.push(pointer);
 });
 
-/** Waits, by operations of the machine alone, until it has noticed the death of every other thread. */
+/**
+ * Waits, by operations of the machine alone, until it has noticed the death of every other thread.
+ */
 async function untilAlone({ memory, queue }: Fixture): Promise<void> {
   while (listAgents(memory).length > 1 && !hasPanicked(memory)) {
     await runAsync(
@@ -51,7 +56,8 @@ for (const [role, lockName, operation] of holders) {
         code: "EOWNERDEAD",
         message: new RegExp(`thread "the holder" was terminated while it held ${lockName}`),
       };
-      if (runner === "blocking") assert.throws(() => runBlocking(memory, operation(fixture)), expected);
+      if (runner === "blocking")
+        assert.throws(() => runBlocking(memory, operation(fixture)), expected);
       else await assert.rejects(runAsync(memory, operation(fixture)), expected);
       assert.throws(() => runBlocking(memory, DONE), expected);
       await assert.rejects(runAsync(memory, DONE), expected);
@@ -73,7 +79,10 @@ test("a thread that ends itself with a lock is noticed by one that is blocked al
   await holder.ready;
   while (!mutex.isLocked()) await new Promise(setImmediate);
   // This thread turns its event loop no more: it cannot hear the exit event.
-  assert.throws(() => runBlocking(memory, mutex.lock()), { code: "EOWNERDEAD", message: /the leaver/ });
+  assert.throws(() => runBlocking(memory, mutex.lock()), {
+    code: "EOWNERDEAD",
+    message: /the leaver/,
+  });
   await holder.report;
 });
 
@@ -208,7 +217,10 @@ test(`${ROUNDS} rounds: a thread among others is terminated at a random moment`,
       yield* rwsem.upWrite();
       yield* srcu.synchronize();
     }
-    const [victim, other] = [startThread(memory, "hammer", 0, "victim"), startThread(memory, "hammer", 0, "other")];
+    const [victim, other] = [
+      startThread(memory, "hammer", 0, "victim"),
+      startThread(memory, "hammer", 0, "other"),
+    ];
     assert.equal(await victim.said, "hammering");
     assert.equal(await other.said, "hammering");
     await new Promise((resolve) => setTimeout(resolve, random(4)));
@@ -228,7 +240,11 @@ test(`${ROUNDS} rounds: a thread among others is terminated at a random moment`,
     const where = `seed ${seed}, round ${round}: ${String(failure)}, ${JSON.stringify(report)}`;
     if (failure === undefined) {
       assert.equal(report.result, "stopped", where);
-      assert.equal(memory.load(data), memory.load(data + 1), "nothing under the mutex is half done");
+      assert.equal(
+        memory.load(data),
+        memory.load(data + 1),
+        "nothing under the mutex is half done",
+      );
     } else {
       stopped++;
       assert.equal((failure as { code?: string }).code, "EOWNERDEAD", where);

@@ -8,7 +8,16 @@ import { runBlocking } from "../../src/sync/run-blocking.ts";
 import type { Task } from "../../src/sync/task.ts";
 import { makeFixture } from "./fixture.ts";
 import type { Fixture } from "./fixture.ts";
-import { CURRENT, ENTRY, OBJECTS, PAGE, STOP, VIOLATIONS, OBJECT_COUNT, OBJECT_WORDS } from "./roles.ts";
+import {
+  CURRENT,
+  ENTRY,
+  OBJECTS,
+  PAGE,
+  STOP,
+  VIOLATIONS,
+  OBJECT_COUNT,
+  OBJECT_WORDS,
+} from "./roles.ts";
 import { resultsOf, startThread } from "./threads.ts";
 import type { Thread } from "./threads.ts";
 
@@ -113,7 +122,8 @@ test("completion: as many waits end as there were completions", async () => {
 test("SRCU: under load no reader sees an object freed by synchronize or by a deferred call", async () => {
   const fixture = makeFixture();
   const { memory, srcu, data } = fixture;
-  for (let i = 0; i < OBJECT_COUNT; i++) memory.words[data + OBJECTS + i * OBJECT_WORDS + 4] = i === 0 ? 0 : 1;
+  for (let i = 0; i < OBJECT_COUNT; i++)
+    memory.words[data + OBJECTS + i * OBJECT_WORDS + 4] = i === 0 ? 0 : 1;
   memory.words[data + CURRENT] = data + OBJECTS;
   const readers = [1, 2].map((n) => startThread(memory, "srcuRead", 0, `reader${n}`));
   const replacer = startThread(memory, "srcuReplace", 2_000);
@@ -126,7 +136,9 @@ test("SRCU: under load no reader sees an object freed by synchronize or by a def
     [0, 0],
   );
   assert.equal(srcu.pendingCalls(), 0);
-  const free = Array.from({ length: OBJECT_COUNT }, (_, i) => memory.load(data + OBJECTS + i * OBJECT_WORDS + 4));
+  const free = Array.from({ length: OBJECT_COUNT }, (_, i) =>
+    memory.load(data + OBJECTS + i * OBJECT_WORDS + 4),
+  );
   assert.equal(
     free.reduce((sum, one) => sum + one, 0),
     OBJECT_COUNT - 1,

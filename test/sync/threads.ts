@@ -1,4 +1,7 @@
-/** @module Starts threads that play a role of roles.ts on a fixture's machine, and tells what became of them. */
+/**
+ * @module Starts threads that play a role of roles.ts on a fixture's machine, and tells what became
+ * of them.
+ */
 
 import { Worker } from "node:worker_threads";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
@@ -27,12 +30,20 @@ export interface Thread {
 }
 
 /** Starts one thread. `amount` means what the role says. */
-export function startThread(memory: SharedMemory, role: RoleName, amount: number, name: string = role): Thread {
+export function startThread(
+  memory: SharedMemory,
+  role: RoleName,
+  amount: number,
+  name: string = role,
+): Thread {
   const workerData: ThreadRequest = { buffer: memory.buffer, name, role, amount };
   const worker = new Worker(new URL("./sync-worker.js", import.meta.url), { workerData });
   const first = (key: string): Promise<unknown> =>
     new Promise((resolve) => {
-      worker.on("message", (message: Record<string, unknown>) => key in message && resolve(message[key]));
+      worker.on(
+        "message",
+        (message: Record<string, unknown>) => key in message && resolve(message[key]),
+      );
       worker.on("exit", () => resolve(undefined));
     });
   const report = new Promise<ThreadReport>((resolve, reject) => {

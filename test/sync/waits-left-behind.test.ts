@@ -1,6 +1,6 @@
 /**
- * @module What a wait leaves behind when it is over: an async one a waiter, which passes on a wake that was not meant for it; a
- * blocking one nothing, so that nobody takes its thread for waiting.
+ * @module What a wait leaves behind when it is over: an async one a waiter, which passes on a wake
+ * that was not meant for it; a blocking one nothing, so that nobody takes its thread for waiting.
  */
 
 import assert from "node:assert/strict";

@@ -1,5 +1,6 @@
 /**
- * @module Finds what a script imports, with the line, and resolves relative specifiers to paths in the repository.
+ * @module Finds what a script imports, with the line, and resolves relative specifiers to paths in
+ * the repository.
  */
 
 import { posix } from "node:path";
@@ -8,7 +9,10 @@ import { lineOf, parseFile, type ProjectFile } from "./project-file.ts";
 
 export interface Import {
   readonly specifier: string;
-  /** Where a relative specifier leads, as a path in the repository; undefined for a package or a `node:` module. */
+  /**
+   * Where a relative specifier leads, as a path in the repository; undefined for a package or a
+   * `node:` module.
+   */
   readonly path: string | undefined;
   /** True when the whole import is of types, and so is gone when the code runs. */
   readonly isTypeOnly: boolean;
@@ -19,13 +23,16 @@ export interface Import {
 export function importsOf(file: ProjectFile): Import[] {
   const imports: Import[] = [];
   const add = (specifier: string, isTypeOnly: boolean, offset: number): void => {
-    const path = specifier.startsWith(".") ? posix.join(posix.dirname(file.path), specifier) : undefined;
+    const path = specifier.startsWith(".")
+      ? posix.join(posix.dirname(file.path), specifier)
+      : undefined;
     imports.push({ specifier, path, isTypeOnly, line: lineOf(file, offset) });
   };
   new Visitor({
     ImportDeclaration(node) {
       const named = node.specifiers;
-      const allTypes = named.length > 0 && named.every((one) => "importKind" in one && one.importKind === "type");
+      const allTypes =
+        named.length > 0 && named.every((one) => "importKind" in one && one.importKind === "type");
       add(node.source.value, node.importKind === "type" || allTypes, node.start);
     },
     ExportAllDeclaration(node) {
@@ -33,7 +40,8 @@ export function importsOf(file: ProjectFile): Import[] {
     },
     ExportNamedDeclaration(node) {
       if (node.source === null) return;
-      const allTypes = node.specifiers.length > 0 && node.specifiers.every((one) => one.exportKind === "type");
+      const allTypes =
+        node.specifiers.length > 0 && node.specifiers.every((one) => one.exportKind === "type");
       add(node.source.value, node.exportKind === "type" || allTypes, node.start);
     },
     ImportExpression(node) {
@@ -53,15 +61,25 @@ export function fromDerived(path: string): string {
   return path.replace(/^stepped\//, "");
 }
 
-/** Paths of Worker entries: the literals in `new URL("./x.js", import.meta.url)`, named as built. */
-export function workerEntriesOf(file: ProjectFile): { readonly path: string; readonly line: number }[] {
+/**
+ * Paths of Worker entries: the literals in `new URL("./x.js", import.meta.url)`, named as built.
+ */
+export function workerEntriesOf(
+  file: ProjectFile,
+): { readonly path: string; readonly line: number }[] {
   const entries: { path: string; line: number }[] = [];
   new Visitor({
     NewExpression(node) {
       const [first, second] = node.arguments;
       if (node.callee.type !== "Identifier" || node.callee.name !== "URL") return;
-      if (first?.type !== "Literal" || typeof first.value !== "string" || !first.value.endsWith(".js")) return;
-      if (second === undefined || file.text.slice(second.start, second.end) !== "import.meta.url") return;
+      if (
+        first?.type !== "Literal" ||
+        typeof first.value !== "string" ||
+        !first.value.endsWith(".js")
+      )
+        return;
+      if (second === undefined || file.text.slice(second.start, second.end) !== "import.meta.url")
+        return;
       entries.push({
         path: fromDerived(posix.join(posix.dirname(file.path), first.value)),
         line: lineOf(file, node.start),

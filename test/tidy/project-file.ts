@@ -1,6 +1,7 @@
 /**
- * @module One file as the tidy rules see it: its path in the repository, its text, and its syntax tree, parsed at most
- * once and only if some rule asks. Rules never touch the disk, so a rule's broken twin is just a file made up in memory.
+ * @module One file as the tidy rules see it: its path in the repository, its text, and its syntax
+ * tree, parsed at most once and only if some rule asks. Rules never touch the disk, so a rule's
+ * broken twin is just a file made up in memory.
  */
 
 import { parseSync, type ParseResult } from "oxc-parser";
@@ -21,7 +22,10 @@ export function fileFromText(path: string, text: string): ProjectFile {
 
 const parsed = new WeakMap<ProjectFile, ParseResult>();
 
-/** The syntax tree and the comments of a script. Throws when the file does not parse: then nothing else can be judged. */
+/**
+ * The syntax tree and the comments of a script. Throws when the file does not parse: then nothing
+ * else can be judged.
+ */
 export function parseFile(file: ProjectFile): ParseResult {
   let result = parsed.get(file);
   if (result === undefined) {
@@ -50,6 +54,11 @@ export function isPackaged(file: ProjectFile): boolean {
 /** The line, counted from 1, that holds the character at `offset`. */
 export function lineOf(file: ProjectFile, offset: number): number {
   let line = 1;
-  for (let at = file.text.indexOf("\n"); at !== -1 && at < offset; at = file.text.indexOf("\n", at + 1)) line++;
+  for (
+    let at = file.text.indexOf("\n");
+    at !== -1 && at < offset;
+    at = file.text.indexOf("\n", at + 1)
+  )
+    line++;
   return line;
 }

@@ -1,6 +1,7 @@
 /**
- * @module The public face: from each entry in package.json's `exports`, every exported name, followed through re-exports
- * to the statement that declares it, and the docstring found there (or at the re-export, which wins).
+ * @module The public face: from each entry in package.json's `exports`, every exported name,
+ * followed through re-exports to the statement that declares it, and the docstring found there (or
+ * at the re-export, which wins).
  */
 
 import { posix } from "node:path";
@@ -35,7 +36,8 @@ export function publicNames(files: readonly ProjectFile[], entryPath: string): P
 /** The text of the doc comment that ends right above `start`, without its stars. */
 function docstringAbove(file: ProjectFile, start: number): string | undefined {
   const comment = parseFile(file).comments.findLast((one) => one.end <= start);
-  if (comment === undefined || !comment.value.startsWith("*") || /@module\b/.test(comment.value)) return undefined;
+  if (comment === undefined || !comment.value.startsWith("*") || /@module\b/.test(comment.value))
+    return undefined;
   if (file.text.slice(comment.end, start).trim() !== "") return undefined;
   return comment.value.replace(/^\s*\*+ ?/gm, "").trim();
 }
@@ -44,7 +46,9 @@ function namesExportedBy(files: Files, path: string, seen: Set<string>): PublicN
   const file = files.get(path);
   if (file === undefined || seen.has(path)) return [];
   seen.add(path);
-  return parseFile(file).program.body.flatMap((statement) => namesOfStatement(files, file, statement, seen));
+  return parseFile(file).program.body.flatMap((statement) =>
+    namesOfStatement(files, file, statement, seen),
+  );
 }
 
 function namesOfStatement(
@@ -54,7 +58,11 @@ function namesOfStatement(
   seen: Set<string>,
 ): PublicName[] {
   if (statement.type === "ExportAllDeclaration") {
-    return namesExportedBy(files, posix.join(posix.dirname(file.path), statement.source.value), seen);
+    return namesExportedBy(
+      files,
+      posix.join(posix.dirname(file.path), statement.source.value),
+      seen,
+    );
   }
   if (statement.type !== "ExportNamedDeclaration") return [];
   if (statement.declaration !== null) {
@@ -73,8 +81,13 @@ function namesOfStatement(
     const local = "name" in specifier.local ? specifier.local.name : specifier.local.value;
     const own = docstringAbove(file, specifier.start) ?? docstringAbove(file, statement.start);
     const source = statement.source?.value;
-    const declared = source === undefined ? declaredHere(file, local) : declaredThere(files, file, source, local);
-    const found = declared ?? { path: file.path, line: lineOf(file, specifier.start), docstring: undefined };
+    const declared =
+      source === undefined ? declaredHere(file, local) : declaredThere(files, file, source, local);
+    const found = declared ?? {
+      path: file.path,
+      line: lineOf(file, specifier.start),
+      docstring: undefined,
+    };
     return {
       name,
       path: found.path,
@@ -87,7 +100,12 @@ function namesOfStatement(
 
 type Declared = Pick<PublicName, "path" | "line" | "docstring">;
 
-function declaredThere(files: Files, file: ProjectFile, source: string, name: string): Declared | undefined {
+function declaredThere(
+  files: Files,
+  file: ProjectFile,
+  source: string,
+  name: string,
+): Declared | undefined {
   if (!source.startsWith(".")) return undefined;
   const target = posix.join(posix.dirname(file.path), source);
   return namesExportedBy(files, target, new Set()).find((one) => one.name === name && one.isFound);
@@ -109,7 +127,9 @@ function declaredHere(file: ProjectFile, name: string): Declared | undefined {
 function declaredNames(declaration: Statement | Directive): string[] {
   switch (declaration.type) {
     case "VariableDeclaration":
-      return declaration.declarations.flatMap(({ id }) => (id.type === "Identifier" ? [id.name] : []));
+      return declaration.declarations.flatMap(({ id }) =>
+        id.type === "Identifier" ? [id.name] : [],
+      );
     case "FunctionDeclaration":
     case "ClassDeclaration":
     case "TSDeclareFunction":

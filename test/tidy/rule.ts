@@ -1,6 +1,7 @@
 /**
- * @module What a tidy rule is: a check over all files, with its own proof. `broken` are made-up projects that each break
- * the rule and must be caught; `sound` are look-alikes that must pass. A rule without a broken twin proves nothing.
+ * @module What a tidy rule is: a check over all files, with its own proof. `broken` are made-up
+ * projects that each break the rule and must be caught; `sound` are look-alikes that must pass. A
+ * rule without a broken twin proves nothing.
  */
 
 import type { ProjectFile } from "./project-file.ts";

@@ -1,4 +1,7 @@
-/** @module Style as a test: the project obeys every rule, and every rule catches the fixtures that break it. */
+/**
+ * @module Style as a test: the project obeys every rule, and every rule catches the fixtures that
+ * break it.
+ */
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";

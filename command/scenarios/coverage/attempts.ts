@@ -5,14 +5,24 @@
  * space has gone, nothing is left.
  */
 
-import { HmmRig, RIG_PAGE, type RigOptions, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import {
+  HmmRig,
+  RIG_PAGE,
+  type RigOptions,
+  rigScenario,
+} from "../../../src/checker/rig/hmm-rig.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
 import { notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
 import { EMFILE, ENOMEM } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import { addResource, listedResources, removeResource, resourceKind } from "../../../src/sync/resources.ts";
+import {
+  addResource,
+  listedResources,
+  removeResource,
+  resourceKind,
+} from "../../../src/sync/resources.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Covered, Layer } from "./covered.ts";
@@ -28,13 +38,19 @@ export interface Attempt<S> {
   readonly setup: (rig: HmmRig) => S;
   /** Negative: an errno. */
   readonly act: (rig: HmmRig, shared: S) => Task<number>;
-  /** Of the state beside the space's own, what must be as before too; and what `act` made, given its answer. */
+  /**
+   * Of the state beside the space's own, what must be as before too; and what `act` made, given its
+   * answer.
+   */
   readonly also?: (rig: HmmRig, shared: S, answer: number) => string;
   /** The child that it made, or that was there. */
   readonly childOf?: (rig: HmmRig, shared: S, answer: number) => Mm;
   /** Gives back what a successful `act` answered. */
   readonly undo?: (rig: HmmRig, shared: S, answer: number) => Task<unknown>;
-  /** What is mapped when it is done, as `mapped` tells it, by pages from RIG_PAGE on. Default: as before. */
+  /**
+   * What is mapped when it is done, as `mapped` tells it, by pages from RIG_PAGE on. Default: as
+   * before.
+   */
   readonly wanted?: string;
   /** What of the state ENOMEM may change after all. */
   readonly telling?: Telling;
@@ -60,10 +76,14 @@ function modelOf<S>({ rig: room, setup, act, also, undo }: Attempt<S>, tasks: nu
 
 /** The space goes, after `undoing`, and its top table with it. */
 export function* leave({ machine, mm }: HmmRig, undoing?: Task<unknown>): Task<void> {
-  const topTables = (): number => machine.heap.accounting().find(({ name }) => name === "words4096")?.live ?? 0;
+  const topTables = (): number =>
+    machine.heap.accounting().find(({ name }) => name === "words4096")?.live ?? 0;
   if (undoing !== undefined) yield* undoing;
   const { memory } = machine;
-  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+  assert(
+    listedResources(memory, memory.record).length === 0,
+    "the thread is still said to own something",
+  );
   const before = topTables();
   yield* mmput(machine, mm);
   assert(topTables() === before - 1, "the space's top table is still there");
@@ -76,7 +96,10 @@ export function requireNothingLeft({ machine }: HmmRig): void {
   const left = machine.heap
     .accounting()
     .filter(({ name }) => /^(mm|vma|viewHold|viewWatch|shmem|words512|words2048)$/.test(name));
-  assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
+  assert(
+    left.length === 0,
+    `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,
+  );
 }
 
 interface World<S> {
@@ -88,10 +111,16 @@ type Behaviour<S> = (attempt: Attempt<S>, rig: HmmRig, shared: S) => Task<number
 
 const sound = <S>({ act }: Attempt<S>, rig: HmmRig, shared: S): Task<number> => act(rig, shared);
 
-function* tryTwice<S>(attempt: Attempt<S>, rig: HmmRig, { shared, model }: World<S>, act: Behaviour<S>): Task<void> {
+function* tryTwice<S>(
+  attempt: Attempt<S>,
+  rig: HmmRig,
+  { shared, model }: World<S>,
+  act: Behaviour<S>,
+): Task<void> {
   const { also, undo, telling } = attempt;
   const { wanted = mapped(rig, RIG_PAGE) } = attempt;
-  const state = (): string => `${spaceState(rig, rig.mm, telling)}\n${also?.(rig, shared, ENOMEM) ?? ""}`;
+  const state = (): string =>
+    `${spaceState(rig, rig.mm, telling)}\n${also?.(rig, shared, ENOMEM) ?? ""}`;
   const before = state();
   let answer = yield* act(attempt, rig, shared);
   if (answer === ENOMEM) requireSame("after ENOMEM", state(), before);
@@ -111,7 +140,10 @@ function requireSame(when: string, is: string, wanted: string): void {
   const [has, wants] = [is.split("\n"), wanted.split("\n")];
   const more = has.filter((line) => !wants.includes(line));
   const fewer = wants.filter((line) => !has.includes(line));
-  assert(false, `${when} there is ${more.join("; ") || "nothing"} instead of ${fewer.join("; ") || "nothing"}`);
+  assert(
+    false,
+    `${when} there is ${more.join("; ") || "nothing"} instead of ${fewer.join("; ") || "nothing"}`,
+  );
 }
 
 function requireModelBooks({ model }: World<unknown>, rig: HmmRig): void {
@@ -123,7 +155,12 @@ const FILLER: number = resourceKind("filler");
 
 const fill = (memory: SharedMemory): number => addResource(memory, FILLER, 0);
 
-function make<S>(attempt: Attempt<S>, name: string, act: Behaviour<S>, isTwin: boolean): AnyScenario {
+function make<S>(
+  attempt: Attempt<S>,
+  name: string,
+  act: Behaviour<S>,
+  isTwin: boolean,
+): AnyScenario {
   return rigScenario<World<S>>({
     name,
     summary: attempt.summary,
@@ -140,11 +177,16 @@ function make<S>(attempt: Attempt<S>, name: string, act: Behaviour<S>, isTwin: b
 }
 
 /** A thread that owns as much as a thread can is told EMFILE, and that is all. */
-function* tryCrowded<S>({ act, also, undo }: Attempt<S>, rig: HmmRig, { shared, model }: World<S>): Task<void> {
+function* tryCrowded<S>(
+  { act, also, undo }: Attempt<S>,
+  rig: HmmRig,
+  { shared, model }: World<S>,
+): Task<void> {
   const { memory } = rig.machine;
   const filler: number[] = [];
   for (let slot = fill(memory); slot >= 0; slot = fill(memory)) filler.push(slot);
-  const state = (answer: number): string => `${spaceState(rig)}\n${also?.(rig, shared, answer) ?? ""}`;
+  const state = (answer: number): string =>
+    `${spaceState(rig)}\n${also?.(rig, shared, answer) ?? ""}`;
   const before = state(EMFILE);
   const refused = yield* act(rig, shared);
   assert(refused === EMFILE, `a thread that owns too much is answered ${refused}`);

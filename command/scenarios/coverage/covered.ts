@@ -1,6 +1,7 @@
 /**
- * @module What a scenario of this group says about itself beside what the checker needs: which functions of src/ each task runs.
- * docs/EXPLORED.md is made of that, and a test asks V8 whether those functions really ran.
+ * @module What a scenario of this group says about itself beside what the checker needs: which
+ * functions of src/ each task runs. docs/EXPLORED.md is made of that, and a test asks V8 whether
+ * those functions really ran.
  */
 
 import { defineScenario } from "../../../src/checker/scenario.ts";
@@ -9,18 +10,33 @@ import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import type { Task } from "../../../src/sync/task.ts";
 
 /** The layers of src/ that have locks or lifetimes, bottom to top. */
-export const coveredLayers = ["sync", "memory", "mmu", "notifier", "mm", "hmm", "space", "devices"] as const;
+export const coveredLayers = [
+  "sync",
+  "memory",
+  "mmu",
+  "notifier",
+  "mm",
+  "hmm",
+  "space",
+  "devices",
+] as const;
 
 export type Layer = (typeof coveredLayers)[number];
 
 /** One task of a scenario. */
 export interface CoveringTask<S> {
-  /** The functions of src/ that it is there for: `mm/mm.mmput` is `mmput` of src/mm/mm.ts, as a function or as a method. */
+  /**
+   * The functions of src/ that it is there for: `mm/mm.mmput` is `mmput` of src/mm/mm.ts, as a
+   * function or as a method.
+   */
   readonly runs: readonly string[];
   readonly body: (shared: S) => Task<unknown>;
 }
 
-/** The same scenario with something taken away that makes it right: so it is known to be able to fail. */
+/**
+ * The same scenario with something taken away that makes it right: so it is known to be able to
+ * fail.
+ */
 export interface BrokenTwin<S> {
   /** Last part of its name. */
   readonly name: string;
@@ -51,7 +67,10 @@ export interface Covered {
   readonly runs: Readonly<Record<string, readonly string[]>>;
 }
 
-/** Makes the scenarios: `coverage/<layer>/<name>`, and `coverage/<layer>/<name>/<twin>` for each twin. */
+/**
+ * Makes the scenarios: `coverage/<layer>/<name>`, and `coverage/<layer>/<name>/<twin>` for each
+ * twin.
+ */
 export function covering<S>({ layer, name, tasks, twins, ...rest }: Covering<S>): Covered {
   const fullName = `coverage/${layer}/${name}`;
   const entries = Object.entries(tasks);

@@ -11,7 +11,14 @@ import type { List } from "../../../src/memory/list.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { LEAF_WORDS, TASK_SIZE_PAGES, wordAt } from "../../../src/mmu/radix-table.ts";
-import { PTE_PRESENT, PTE_SPECIAL, PTE_TRACKED, PTE_WRITE, holdsFrame, ptePfn } from "../../../src/mm/pte.ts";
+import {
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_TRACKED,
+  PTE_WRITE,
+  holdsFrame,
+  ptePfn,
+} from "../../../src/mm/pte.ts";
 import { Shmem } from "../../../src/mm/shmem.ts";
 import { isBeyondSource } from "../../../src/mm/vma-map.ts";
 import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, vmasIn } from "../../../src/mm/vma.ts";
@@ -35,19 +42,30 @@ export function spaceState(rig: HmmRig, mm: Mm = rig.mm, telling: Telling = {}):
       lines.push(`  ${page}: ${contentsOf(rig, mm, vma, page)}${entry}`);
     }
   }
-  lines.push(`${mm.users.read()} users, ${mm.count.read()} counts, ${mm.vmaCount} vmas, ${mm.mappedPages} pages`);
-  lines.push(`${listedResources(memory, memory.record).length} things owned, ${lengthOf(mm.holds)} write views`);
+  lines.push(
+    `${mm.users.read()} users, ${mm.count.read()} counts, ${mm.vmaCount} vmas, ${mm.mappedPages} pages`,
+  );
+  lines.push(
+    `${listedResources(memory, memory.record).length} things owned, ${lengthOf(mm.holds)} write views`,
+  );
   lines.push(mirrors(machine, mm));
   return lines.join("\n");
 }
 
-/** What is mapped in `mm`, by pages from `firstPage` on, with the first word of each page: `0-2 rw: 100 0, 8-9 r buffer: 7`. */
+/**
+ * What is mapped in `mm`, by pages from `firstPage` on, with the first word of each page: `0-2 rw:
+ * 100 0, 8-9 r buffer: 7`.
+ */
 export function mapped(rig: HmmRig, firstPage: number, mm: Mm = rig.mm): string {
   const { machine } = rig;
   const all = [...vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)].map((vma) => {
     const { startPage, endPage, flags } = vma;
-    const words = Array.from({ length: endPage - startPage }, (_, i) => contentsOf(rig, mm, vma, startPage + i) ?? "x");
-    const source = (flags & VM_SHARED) === 0 ? "" : (flags & VM_BUFFER) === 0 ? " shared" : " buffer";
+    const words = Array.from(
+      { length: endPage - startPage },
+      (_, i) => contentsOf(rig, mm, vma, startPage + i) ?? "x",
+    );
+    const source =
+      (flags & VM_SHARED) === 0 ? "" : (flags & VM_BUFFER) === 0 ? " shared" : " buffer";
     return `${startPage - firstPage}-${endPage - firstPage} ${rightsOf(vma)}${source}: ${words.join(" ")}`;
   });
   return all.join(", ");
@@ -62,7 +80,9 @@ export function contentsOf(rig: HmmRig, mm: Mm, vma: Vma, page: number): number 
   const { machine } = rig;
   if (isBeyondSource(machine, vma, page)) return undefined;
   const pte = rig.entryOf(page, mm);
-  const pfn = holdsFrame(pte) ? ptePfn(pte) : frameOfSource(machine, vma, vma.offsetPages + (page - vma.startPage));
+  const pfn = holdsFrame(pte)
+    ? ptePfn(pte)
+    : frameOfSource(machine, vma, vma.offsetPages + (page - vma.startPage));
   return pfn === 0 ? 0 : machine.ram.section(pfn).i32[machine.ram.wordIndex(pfn)]!;
 }
 
@@ -71,7 +91,8 @@ function frameOfSource({ memory }: Machine, { flags, source }: Vma, offset: numb
   if (source === 0) return 0;
   if ((flags & VM_BUFFER) !== 0) return source + offset;
   const { directory, pages } = Shmem.at(memory, source);
-  const table = offset < pages ? wordAt(memory.words, directory + Math.floor(offset / LEAF_WORDS)) : 0;
+  const table =
+    offset < pages ? wordAt(memory.words, directory + Math.floor(offset / LEAF_WORDS)) : 0;
   return table === 0 ? 0 : wordAt(memory.words, table + (offset % LEAF_WORDS));
 }
 

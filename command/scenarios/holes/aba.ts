@@ -1,4 +1,7 @@
-/** @module The flaw of the valid flag: an invalidation that has come and gone since the page table was read. */
+/**
+ * @module The flaw of the valid flag: an invalidation that has come and gone since the page table
+ * was read.
+ */
 
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
@@ -26,11 +29,17 @@ function* validAsOf2019({ machine, record }: HmmRange): Task<boolean> {
 function* useEntry(device: RigDevice, { machine, mm }: HmmRig): Task<void> {
   const entry = device.entry(RIG_PAGE);
   if (entry !== 0) {
-    yield* useTranslation(machine, mm, { page: RIG_PAGE, frame: entryPfn(entry, DEFAULT_ENCODING) });
+    yield* useTranslation(machine, mm, {
+      page: RIG_PAGE,
+      frame: entryPfn(entry, DEFAULT_ENCODING),
+    });
   }
 }
 
-/** One round of a driver's fault: read the page table, and under the driver lock, if that is still good, use it. */
+/**
+ * One round of a driver's fault: read the page table, and under the driver lock, if that is still
+ * good, use it.
+ */
 function* faultOnce(
   { device, range }: DeviceAndRange,
   rig: HmmRig,
@@ -110,7 +119,10 @@ The author of the series described this flaw while it was being written; Linux c
   ],
   after: [
     scenario(
-      { name: "holes/aba/after", summary: "the same, asking whether an invalidation has run since" },
+      {
+        name: "holes/aba/after",
+        summary: "the same, asking whether an invalidation has run since",
+      },
       hmmRangeValid,
     ),
   ],

@@ -11,7 +11,10 @@ import type { Task } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { ABSENT, deviceOf, discard } from "./setting.ts";
 
-/** A driver that need not hear what it does itself: it has no translation of the pages that it migrates. */
+/**
+ * A driver that need not hear what it does itself: it has no translation of the pages that it
+ * migrates.
+ */
 const MIGRATING_OPS: number = registerMirrorOps("exhibit migrating device", {
   *invalidate(mirror, range): Task<Errno> {
     if (range.owner === mirror.at) return 0;
@@ -35,12 +38,17 @@ interface Shared {
 
 const parts: Pick<RigScenario<Shared>, "rig" | "setup"> = {
   rig: ABSENT,
-  setup: (rig) => ({ device: deviceOf(rig, MIGRATES, MIGRATING_OPS), second: deviceOf(rig, CLOSES) }),
+  setup: (rig) => ({
+    device: deviceOf(rig, MIGRATES, MIGRATING_OPS),
+    second: deviceOf(rig, CLOSES),
+  }),
 };
 
 /** Takes a page away from the CPU: so the migration to device memory begins. */
 function* takeFromCpu({ device }: Shared, { machine, mm }: HmmRig): Task<void> {
-  const range = invalidateRange(mm, RIG_PAGE + 1, RIG_PAGE + 2, EVENT_MIGRATE, { owner: device.mirror.at });
+  const range = invalidateRange(mm, RIG_PAGE + 1, RIG_PAGE + 2, EVENT_MIGRATE, {
+    owner: device.mirror.at,
+  });
   yield* mm.mmapLock.downRead();
   yield* zapRange(machine, mm, range);
   yield* mm.mmapLock.upRead();
@@ -96,7 +104,8 @@ done in a second.
   before: [
     rigScenario<Shared>({
       name: "holes/driver-lock/before",
-      summary: "a driver migrates with its lock held while another device closes and the CPU gives up a page",
+      summary:
+        "a driver migrates with its lock held while another device closes and the CPU gives up a page",
       expects: "deadlock",
       exploration: { engine: "bounded", preemptions: 1 },
       ...parts,

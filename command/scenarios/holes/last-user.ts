@@ -4,7 +4,12 @@ import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import { hmmPut } from "../../../src/hmm/hmm.ts";
 import { OWNS_NOTHING, RANGE_POISON } from "../../../src/hmm/range-record.ts";
-import { type HmmRange, hmmOfRange, hmmRangeUnregister, mmOfRange } from "../../../src/hmm/range.ts";
+import {
+  type HmmRange,
+  hmmOfRange,
+  hmmRangeUnregister,
+  mmOfRange,
+} from "../../../src/hmm/range.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmdrop, mmput } from "../../../src/mm/mm.ts";
@@ -13,7 +18,10 @@ import type { Task } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type DeviceAndRange, deviceOf, registeredRange, reopenRange } from "./setting.ts";
 
-/** Without the question whether the caller holds a lock. Of the teardown no more than the release of the devices. */
+/**
+ * Without the question whether the caller holds a lock. Of the teardown no more than the release of
+ * the devices.
+ */
 function* mmputUnasked(machine: Machine, mm: Mm): Task<void> {
   if (!(yield* mm.users.put())) return;
   yield* mmuNotifierRelease(machine, mm.notifiers);
@@ -32,7 +40,10 @@ function* unregisterUnasked(range: HmmRange): Task<void> {
   yield* hmmPut(machine, hmm);
 }
 
-/** The end of a fault, as drivers of 2019 wrote it: the device is programmed, the range unregistered, the lock dropped. */
+/**
+ * The end of a fault, as drivers of 2019 wrote it: the device is programmed, the range
+ * unregistered, the lock dropped.
+ */
 function* finishHolding({ device, range }: DeviceAndRange): Task<void> {
   yield* device.driverLock.lock();
   yield* unregisterUnasked(range);
@@ -83,7 +94,10 @@ tables freed.
       summary: "a driver unregisters its range under its lock while the process ends",
       expects: "deadlock",
       ...parts,
-      tasks: { fault: finishHolding, exit: (_shared, { machine, mm }) => mmputUnasked(machine, mm) },
+      tasks: {
+        fault: finishHolding,
+        exit: (_shared, { machine, mm }) => mmputUnasked(machine, mm),
+      },
     }),
   ],
   after: [

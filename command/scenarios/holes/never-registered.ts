@@ -76,7 +76,10 @@ function* open(card: Card, device: RigDevice): Task<Errno> {
 function tasks(
   body: (card: Card, device: RigDevice) => Task<Errno>,
 ): Readonly<Record<string, (shared: Shared, rig: HmmRig) => Task<Errno>>> {
-  return { open1: ({ card, first }) => body(card, first), open2: ({ card, second }) => body(card, second) };
+  return {
+    open1: ({ card, first }) => body(card, first),
+    open2: ({ card, second }) => body(card, second),
+  };
 }
 
 export const neverRegistered: Exhibit = {

@@ -1,4 +1,7 @@
-/** @module On-demand paging, first bug: a registration that decides to wait after whoever would have woken it looked. */
+/**
+ * @module On-demand paging, first bug: a registration that decides to wait after whoever would have
+ * woken it looked.
+ */
 
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
@@ -8,7 +11,17 @@ import { hmmRangeRegister, hmmRangeUnregister } from "../../../src/hmm/range.ts"
 import { hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import { ABSENT, type DeviceAndRange, END, START, deviceOf, discard, hmmOf, rangeOf, reopenRange } from "./setting.ts";
+import {
+  ABSENT,
+  type DeviceAndRange,
+  END,
+  START,
+  deviceOf,
+  discard,
+  hmmOf,
+  rangeOf,
+  reopenRange,
+} from "./setting.ts";
 
 /** Looks whether anything is in flight, and lists the range in a section of its own. */
 function* registerInTwoSteps({ range: { record } }: DeviceAndRange, rig: HmmRig): Task<void> {

@@ -1,4 +1,7 @@
-/** @module On-demand paging, second bug: a start that refuses and keeps the semaphore that only its end gives back. */
+/**
+ * @module On-demand paging, second bug: a start that refuses and keeps the semaphore that only its
+ * end gives back.
+ */
 
 import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
@@ -28,7 +31,11 @@ const Regions: Struct<Regions> = struct<Regions>("exhibitRegions", {
   cardLock: embed(Mutex, "the card's table", "cardLock"),
 });
 
-function* regionsStart(machine: Machine, listener: number, { blockable }: InvalidateRange): Task<Errno> {
+function* regionsStart(
+  machine: Machine,
+  listener: number,
+  { blockable }: InvalidateRange,
+): Task<Errno> {
   const { regionsSem, cardLock } = Regions.at(machine.memory, listener);
   if (blockable) yield* regionsSem.downRead();
   else if (!(yield* regionsSem.tryDownRead())) return EAGAIN;
@@ -129,10 +136,15 @@ Mended in Linux in June 2019 (7608bf40cf24).
   after: [
     rigScenario<Devices>({
       name: "holes/read-held/after",
-      summary: "all three with the shipped hmm: the reaper is refused, and another mirror is registered",
+      summary:
+        "all three with the shipped hmm: the reaper is refused, and another mirror is registered",
       rig: ABSENT,
       setup: (rig) => ({ device: deviceOf(rig, 0), second: new RigDevice(rig) }),
-      tasks: { reap, send: ({ device }) => send(device.driverLock), open: ({ second }) => second.register() },
+      tasks: {
+        reap,
+        send: ({ device }) => send(device.driverLock),
+        open: ({ second }) => second.register(),
+      },
     }),
   ],
 };

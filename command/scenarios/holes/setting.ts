@@ -1,4 +1,7 @@
-/** @module What the exhibits of this folder have in common: who owns what the set-up registers, ranges, and a CPU that gives up a page. */
+/**
+ * @module What the exhibits of this folder have in common: who owns what the set-up registers,
+ * ranges, and a CPU that gives up a page.
+ */
 
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
@@ -18,7 +21,10 @@ export const END: number = START + PAGE_BYTES;
 /** Of rigs whose pages need not be present: fewer steps. */
 export const ABSENT = { pages: 2, present: 0 } as const;
 
-/** Runs `task` in the set-up as the thread that the scenario's task number `index` plays: it owns what `task` registers. */
+/**
+ * Runs `task` in the set-up as the thread that the scenario's task number `index` plays: it owns
+ * what `task` registers.
+ */
 function runAs<T>(rig: HmmRig, index: number, task: Task<T>): T {
   const { memory } = rig.machine;
   const own = memory.agentId;

@@ -7,7 +7,16 @@ import { hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
 import { EBUSY, type Errno } from "../../../src/sync/errno.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import { ABSENT, type DeviceAndRange, END, START, deviceOf, discard, rangeOf, reopenRange } from "./setting.ts";
+import {
+  ABSENT,
+  type DeviceAndRange,
+  END,
+  START,
+  deviceOf,
+  discard,
+  rangeOf,
+  reopenRange,
+} from "./setting.ts";
 
 function* faultLeaking({ device, range }: DeviceAndRange): Task<Errno> {
   const errno = yield* hmmRangeRegister(range, device.mirror, START, END);
@@ -23,7 +32,10 @@ function* fault({ device, range }: DeviceAndRange): Task<Errno> {
   });
 }
 
-const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen" | "exploration" | "check"> = {
+const parts: Pick<
+  RigScenario<DeviceAndRange>,
+  "rig" | "setup" | "reopen" | "exploration" | "check"
+> = {
   rig: ABSENT,
   exploration: { timeouts: 1 },
   setup: (rig) => ({ device: deviceOf(rig, 0), range: rangeOf(rig) }),
@@ -34,7 +46,8 @@ const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen" | "exp
 /** Whoever is left over keeps the address space alive when its process ends. */
 function checkUsers({ mm }: HmmRig): void {
   const users = mm.users.read();
-  if (users !== 1) throw new Error(`the address space has ${users} users, and only one thread that knows of it`);
+  if (users !== 1)
+    throw new Error(`the address space has ${users} users, and only one thread that knows of it`);
 }
 
 export const timeout: Exhibit = {

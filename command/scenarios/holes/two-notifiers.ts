@@ -19,7 +19,14 @@ import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
 import { Mutex } from "../../../src/sync/mutex.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import { ABSENT, type DeviceAndRange, deviceOf, hmmOf, registeredRange, reopenRange } from "./setting.ts";
+import {
+  ABSENT,
+  type DeviceAndRange,
+  deviceOf,
+  hmmOf,
+  registeredRange,
+  reopenRange,
+} from "./setting.ts";
 
 /** A driver that listens to the address space itself, without an hmm. */
 interface Camera extends StructView {
@@ -31,7 +38,11 @@ const Camera: Struct<Camera> = struct<Camera>("exhibitCamera", {
   lock: embed(Mutex, "its buffers", "cameraLock"),
 });
 
-function* cameraStart(machine: Machine, listener: number, { blockable }: InvalidateRange): Task<Errno> {
+function* cameraStart(
+  machine: Machine,
+  listener: number,
+  { blockable }: InvalidateRange,
+): Task<Errno> {
   const { lock } = Camera.at(machine.memory, listener);
   if (blockable) yield* lock.lock();
   else if (!(yield* lock.tryLock())) return EAGAIN;
@@ -39,7 +50,9 @@ function* cameraStart(machine: Machine, listener: number, { blockable }: Invalid
   return 0;
 }
 
-const CAMERA_OPS: number = registerNotifierOps("exhibit camera", { invalidateRangeStart: cameraStart });
+const CAMERA_OPS: number = registerNotifierOps("exhibit camera", {
+  invalidateRangeStart: cameraStart,
+});
 
 interface Shared extends DeviceAndRange {
   readonly camera: Camera;
@@ -65,7 +78,10 @@ const parts: Pick<RigScenario<Shared>, "rig" | "setup" | "reopen"> = {
   reopen: reopenRange,
 };
 
-/** The walk of 2019: it stops at the first listener that refuses, and those before it hear nothing more. */
+/**
+ * The walk of 2019: it stops at the first listener that refuses, and those before it hear nothing
+ * more.
+ */
 function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
@@ -80,11 +96,15 @@ function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
   return answer;
 }
 
-/** The out-of-memory reaper, which may not wait for anybody. What lies between start and end is left out. */
+/**
+ * The out-of-memory reaper, which may not wait for anybody. What lies between start and end is left
+ * out.
+ */
 function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
   const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable: false });
   yield* mm.mmapLock.downRead();
-  if ((yield* startAsOf2019(machine, range)) === 0) yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  if ((yield* startAsOf2019(machine, range)) === 0)
+    yield* mmuNotifierInvalidateRangeEnd(machine, range);
   yield* mm.mmapLock.upRead();
 }
 
@@ -106,7 +126,8 @@ function* fault({ range }: Shared): Task<void> {
 /** When nothing runs any more. */
 function checkInFlight(_shared: Shared, rig: HmmRig): void {
   const { notifiers } = hmmOf(rig);
-  if (notifiers !== 0) throw new Error(`hmm counts ${notifiers} invalidation in flight, and nobody will end it`);
+  if (notifiers !== 0)
+    throw new Error(`hmm counts ${notifiers} invalidation in flight, and nobody will end it`);
 }
 
 export const twoNotifiers: Exhibit = {

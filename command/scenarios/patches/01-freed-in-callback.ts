@@ -17,12 +17,18 @@ import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmdrop } from "../../../src/mm/mm.ts";
-import { mmuNotifierUnregisterNoRelease, notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierUnregisterNoRelease,
+  notifierSrcu,
+} from "../../../src/notifier/mmu-notifier.ts";
 import { type Task, access } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { deviceOf, invalidate } from "./stage.ts";
 
-/** The hmm was looked up through the mm. That it may be gone was not tested; here it is, so that one defect is left. */
+/**
+ * The hmm was looked up through the mm. That it may be gone was not tested; here it is, so that one
+ * defect is left.
+ */
 function* oldLookUp(machine: Machine, mm: Mm): Task<Hmm | undefined> {
   yield* access(machine.memory, "read", mm.at + Mm.offset.hmm, 1, "mm->hmm");
   if (mm.hmm === 0) return undefined;
@@ -39,7 +45,10 @@ function* oldStart(machine: Machine, mm: Mm): Task<void> {
   yield* oldPut(machine, mm, hmm);
 }
 
-/** Of the notifiers' walk: the read section, and the call of the one listener that it has found in there. */
+/**
+ * Of the notifiers' walk: the read section, and the call of the one listener that it has found in
+ * there.
+ */
 function* oldInvalidate(_device: RigDevice, { machine, mm }: HmmRig): Task<void> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
@@ -70,7 +79,8 @@ const CLOSE = 1;
 
 const before: AnyScenario = rigScenario({
   name: "patches/01/before",
-  summary: "a page is invalidated while the last mirror is taken off: the call-back uses an hmm that has been freed",
+  summary:
+    "a page is invalidated while the last mirror is taken off: the call-back uses an hmm that has been freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),

@@ -28,7 +28,10 @@ interface Shared {
   readonly range: OwnRange;
 }
 
-/** By the mm. (That creation needs the mmap lock was overlooked as well; it is held here, so that one defect is left.) */
+/**
+ * By the mm. (That creation needs the mmap lock was overlooked as well; it is held here, so that
+ * one defect is left.)
+ */
 function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmRig, page: number): Task<void> {
   const { record } = range;
   yield* mm.mmapLock.downWrite();

@@ -5,9 +5,9 @@
  *     last user gone: listeners released,
  *     everything unmapped, users' count dropped
  *     [the notifier's count is the only one left]
- *                                                    last mirror off: unlinks the notifier, drops its count
- *                                                    [the mm is freed]
- *                                                    locks mm->page_table_lock, in freed memory
+ *                                                    last mirror off: unlinks the notifier, drops
+ *                                                    its count [the mm is freed] locks
+ *                                                    mm->page_table_lock, in freed memory
  *
  * No second thread is needed.
  */
@@ -20,7 +20,10 @@ import { hmmPut } from "../../../src/hmm/hmm.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmdrop, mmput } from "../../../src/mm/mm.ts";
-import { mmuNotifierUnregisterNoRelease, registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierUnregisterNoRelease,
+  registerNotifierOps,
+} from "../../../src/notifier/mmu-notifier.ts";
 import type { Task } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { IDLE_OPS, deviceOf, listenWith } from "./stage.ts";
@@ -53,11 +56,13 @@ const CLOSE = 1;
 
 const before: AnyScenario = rigScenario({
   name: "patches/03/before",
-  summary: "a process exits, then its device file is closed: the hmm drops the last count of the mm, and then locks it",
+  summary:
+    "a process exits, then its device file is closed: the hmm drops the last count of the mm, and then locks it",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup(rig) {
-    const device = deviceOf(rig, CLOSE, IDLE_OPS); // the shipped hmm's grab stands for the count of its notifier
+    // the shipped hmm's grab stands for the count of its notifier
+    const device = deviceOf(rig, CLOSE, IDLE_OPS);
     listenWith(rig, OLD_OPS);
     return device;
   },

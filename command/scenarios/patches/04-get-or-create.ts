@@ -1,5 +1,6 @@
 /**
- * @module Patch 4: finding or making the hmm failed for no reason, or found one that was being freed.
+ * @module Patch 4: finding or making the hmm failed for no reason, or found one that was being
+ * freed.
  *
  *     open                                           open too
  *     mm->hmm is null: allocates one
@@ -12,7 +13,8 @@
  *                                                    last mirror off: clears mm->hmm, frees the hmm
  *     refs get-unless-zero, in freed memory
  *
- * The second is not mended by patch 1: who opens a device is in no read section that a grace period would wait for.
+ * The second is not mended by patch 1: who opens a device is in no read section that a grace period
+ * would wait for.
  */
 
 import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
@@ -22,7 +24,10 @@ import { Hmm, hmmInit } from "../../../src/hmm/hmm-struct.ts";
 import { HMM_NOTIFIER_OPS } from "../../../src/hmm/invalidate.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmdrop, mmgrab } from "../../../src/mm/mm.ts";
-import { mmuNotifierRegister, mmuNotifierUnregisterNoRelease } from "../../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierRegister,
+  mmuNotifierUnregisterNoRelease,
+} from "../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { type Task, access } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
@@ -57,11 +62,18 @@ function* oldGetOrCreate(rig: HmmRig): Task<number> {
     return 0;
   }
   yield* mmgrab(mm);
-  yield* mmuNotifierRegister(machine, mm.notifiers, Hmm.at(machine.memory, at).notifier, HMM_NOTIFIER_OPS);
+  yield* mmuNotifierRegister(
+    machine,
+    mm.notifiers,
+    Hmm.at(machine.memory, at).notifier,
+    HMM_NOTIFIER_OPS,
+  );
   return at;
 }
 
-/** Patch 1 is in, so the memory goes after a grace period; but the pointer to it was cleared last. */
+/**
+ * Patch 1 is in, so the memory goes after a grace period; but the pointer to it was cleared last.
+ */
 function* oldFree(rig: HmmRig, hmm: Hmm): Task<void> {
   const { machine, mm } = rig;
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
@@ -70,7 +82,8 @@ function* oldFree(rig: HmmRig, hmm: Hmm): Task<void> {
   mm.hmm = 0;
   yield* mm.pageTableLock.unlock();
   yield* mmdrop(machine, mm);
-  yield* machine.heap.free(Hmm, hmm.at); // nobody is in a read section: the grace period is over at once
+  // nobody is in a read section: the grace period is over at once
+  yield* machine.heap.free(Hmm, hmm.at);
 }
 
 /** What a driver that registers its mirror needs. */
@@ -94,7 +107,8 @@ function checkOneHmm({ first, second }: Two, { mm }: HmmRig): void {
 
 const refused: AnyScenario = rigScenario<Two>({
   name: "patches/04/two-creators/before",
-  summary: "two devices are opened at once, the first on this address space: one is told that there is no memory",
+  summary:
+    "two devices are opened at once, the first on this address space: one is told that there is no memory",
   expects: "assertion",
   rig: { pages: 0 },
   setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
@@ -103,7 +117,8 @@ const refused: AnyScenario = rigScenario<Two>({
 
 const agreed: AnyScenario = rigScenario<Two>({
   name: "patches/04/two-creators/after",
-  summary: "two devices are opened at once, the first on this address space: both are on the same hmm",
+  summary:
+    "two devices are opened at once, the first on this address space: both are on the same hmm",
   rig: { pages: 0 },
   setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
   tasks: { open: ({ first }) => open(first), openToo: ({ second }) => open(second) },
@@ -114,7 +129,8 @@ const CLOSE = 1;
 
 const freed: AnyScenario = rigScenario<Two>({
   name: "patches/04/dying/before",
-  summary: "a device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
+  summary:
+    "a device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
@@ -123,7 +139,8 @@ const freed: AnyScenario = rigScenario<Two>({
 
 const found: AnyScenario = rigScenario<Two>({
   name: "patches/04/dying/after",
-  summary: "a device is opened while the only other one is closed: it gets the old hmm or a new one, never a failure",
+  summary:
+    "a device is opened while the only other one is closed: it gets the old hmm or a new one, never a failure",
   rig: { pages: 0 },
   setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
   tasks: { open: ({ second }) => open(second), close: ({ first }) => first.unregister() },
@@ -134,9 +151,14 @@ const found: AnyScenario = rigScenario<Two>({
 
 const all: AnyScenario = rigScenario<Two & { readonly last: RigDevice }>({
   name: "patches/04/all/after",
-  summary: "two devices are opened while the last other one is closed: both are on the same hmm, an old or a new one",
+  summary:
+    "two devices are opened while the last other one is closed: both are on the same hmm, an old or a new one",
   rig: { pages: 0 },
-  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig), last: deviceOf(rig, 2) }),
+  setup: (rig) => ({
+    first: new RigDevice(rig),
+    second: new RigDevice(rig),
+    last: deviceOf(rig, 2),
+  }),
   tasks: {
     open: ({ first }) => open(first),
     openToo: ({ second }) => open(second),

@@ -40,7 +40,8 @@ const situation = {
 const before: AnyScenario = rigScenario({
   ...situation,
   name: "patches/05/before",
-  summary: "a range is valid, so the wait for that is over; an invalidation starts before the waiter looks again",
+  summary:
+    "a range is valid, so the wait for that is over; an invalidation starts before the waiter looks again",
   expects: "assertion",
   tasks: {
     wait: ({ handle }) => wait(oldWaitUntilValid(handle, Infinity)),

@@ -6,7 +6,8 @@
  *     takes the mmap lock, finds the page table
  *                                                    last user gone: hmm->dead = true, too late
  *                                                    unmaps, frees vmas and page tables
- *                                                    [it takes no mmap lock: it believes it is alone]
+ *                                                    [it takes no mmap lock: it believes it is
+ *                                                    alone]
  *     reads the page table, freed memory
  */
 
@@ -23,7 +24,15 @@ import { EFAULT } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { type Task, access } from "../../../src/sync/task.ts";
 import type { Exhibit } from "../exhibit.ts";
-import { type OwnRange, deviceOf, freshRange, hmmOf, listenWith, rangeOf, registerOver } from "./stage.ts";
+import {
+  type OwnRange,
+  deviceOf,
+  freshRange,
+  hmmOf,
+  listenWith,
+  rangeOf,
+  registerOver,
+} from "./stage.ts";
 
 interface Shared {
   readonly device: RigDevice;
@@ -57,7 +66,10 @@ function* oldWork({ range }: Shared, rig: HmmRig): Task<void> {
 
 function* work({ device, range: { handle } }: Shared, rig: HmmRig): Task<void> {
   const errno = yield* registerOver(handle, device);
-  assert(errno === 0 || errno === EFAULT, "register answers something else than that the address space is dead");
+  assert(
+    errno === 0 || errno === EFAULT,
+    "register answers something else than that the address space is dead",
+  );
   if (errno !== 0) return;
   yield* snapshot(handle, rig);
   yield* hmmRangeUnregister(handle);
@@ -91,7 +103,8 @@ const before: AnyScenario = rigScenario<Shared>({
 
 const after: AnyScenario = rigScenario<Shared>({
   name: "patches/07/after",
-  summary: "a driver registers a range and reads the page table through it, while the process exits",
+  summary:
+    "a driver registers a range and reads the page table through it, while the process exits",
   rig: { pages: 1 },
   setup: (rig) => ({ device: deviceOf(rig, WORKER), range: freshRange(rig, WORKER) }),
   tasks: { worker: work, exit },

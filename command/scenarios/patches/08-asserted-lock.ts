@@ -55,7 +55,8 @@ const situation = { rig: { pages: 0 }, setup: (rig: HmmRig): RigDevice => new Ri
 const silent: AnyScenario = rigScenario({
   ...situation,
   name: "patches/08/silent/before",
-  summary: "a careless driver registers while a page is invalidated: only this order shows that anything is wrong",
+  summary:
+    "a careless driver registers while a page is invalidated: only this order shows that anything is wrong",
   expects: "assertion",
   tasks: { madvise, open: carelessly(oldRegister) },
 });
@@ -63,7 +64,8 @@ const silent: AnyScenario = rigScenario({
 const noticed: AnyScenario = rigScenario({
   ...situation,
   name: "patches/08/noticed/before",
-  summary: "the same careless driver and the shipped register, alone: nothing else goes wrong, and it is noticed",
+  summary:
+    "the same careless driver and the shipped register, alone: nothing else goes wrong, and it is noticed",
   expects: "lock-misuse",
   tasks: { open: carelessly((device, { mm }) => hmmMirrorRegister(device.mirror, mm)) },
 });

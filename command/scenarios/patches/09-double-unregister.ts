@@ -57,7 +57,8 @@ const CLOSE = 0;
 
 const before: AnyScenario = rigScenario({
   name: "patches/09/before",
-  summary: "two threads unregister one mirror: both pass the guard, and the second uses an hmm that has been freed",
+  summary:
+    "two threads unregister one mirror: both pass the guard, and the second uses an hmm that has been freed",
   expects: "use-after-free",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),

@@ -4,8 +4,8 @@
  *     faulter                                        discard
  *     reads the page table through the range
  *     unregisters it (too early)
- *                                                    start: the range is not on the list, nobody marks it
- *                                                    sweeps the device: nothing there yet
+ *                                                    start: the range is not on the list, nobody
+ *                                                    marks it sweeps the device: nothing there yet
  *                                                    takes the page out, frees its frame
  *     takes the driver lock; range->valid? yes
  *     programs the page: a freed frame
@@ -15,7 +15,12 @@ import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm
 import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { hmmPut } from "../../../src/hmm/hmm.ts";
-import { type HmmRange, hmmOfRange, hmmRangeUnregister, mmOfRange } from "../../../src/hmm/range.ts";
+import {
+  type HmmRange,
+  hmmOfRange,
+  hmmRangeUnregister,
+  mmOfRange,
+} from "../../../src/hmm/range.ts";
 import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
 import { hmmRangeValid } from "../../../src/hmm/valid.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
@@ -96,7 +101,8 @@ const silent: AnyScenario = rigScenario({
 const noticed: AnyScenario = rigScenario({
   ...situation,
   name: "patches/10/noticed/before",
-  summary: "the same mistake and the shipped unregister, alone: nothing else goes wrong, and it is noticed",
+  summary:
+    "the same mistake and the shipped unregister, alone: nothing else goes wrong, and it is noticed",
   expects: "assertion",
   tasks: { faulter: unregisterThenAsk(hmmRangeUnregister) },
 });
@@ -104,7 +110,8 @@ const noticed: AnyScenario = rigScenario({
 const after: AnyScenario = rigScenario({
   ...situation,
   name: "patches/10/after",
-  summary: "a driver asks under its lock, programs, and unregisters then, while the page is given up",
+  summary:
+    "a driver asks under its lock, programs, and unregisters then, while the page is given up",
   tasks: { faulter: askThenUnregister, discard },
 });
 

@@ -67,7 +67,8 @@ const CLOSE = 1;
 
 const before: AnyScenario = rigScenario({
   name: "patches/11/before",
-  summary: "a process exits while its device is closed: release is called on a mirror that its driver has freed",
+  summary:
+    "a process exits while its device is closed: release is called on a mirror that its driver has freed",
   expects: "use-after-free",
   exploration: { engine: "bounded", preemptions: 1 },
   rig: { pages: 0 },
@@ -81,7 +82,8 @@ const before: AnyScenario = rigScenario({
 
 const after: AnyScenario = rigScenario({
   name: "patches/11/after",
-  summary: "a process exits while its device is closed: release is called on a mirror that is there, or not at all",
+  summary:
+    "a process exits while its device is closed: release is called on a mirror that is there, or not at all",
   rig: { pages: 0 },
   setup: (rig) => deviceOf(rig, CLOSE),
   tasks: { exit, close },

@@ -1,5 +1,6 @@
 /**
- * @module Patch 12: a start that fails gets no end, so it must undo what it did; and it must say that it failed.
+ * @module Patch 12: a start that fails gets no end, so it must undo what it did; and it must say
+ * that it failed.
  *
  *     reaper, which may not wait                     close
  *                                                    holds mirrors_sem for writing
@@ -41,7 +42,10 @@ interface Shared {
   readonly range: OwnRange;
 }
 
-/** The first half of every start: one more in flight, and the ranges over it are invalid. They are all over the page. */
+/**
+ * The first half of every start: one more in flight, and the ranges over it are invalid. They are
+ * all over the page.
+ */
 function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   yield* hmm.rangesLock.lock();
   hmm.notifiers++;
@@ -72,7 +76,8 @@ function* swallowingStart(machine: Machine, listener: number, range: InvalidateR
   yield* hmm.mirrorsSem.downRead();
   for (const node of hmm.mirrors.nodes()) {
     const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
-    const ret = yield* mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range); // seen by nobody else
+    // seen by nobody else
+    const ret = yield* mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range);
     if (ret !== 0) break;
   }
   yield* hmm.mirrorsSem.upRead();
@@ -108,12 +113,16 @@ function closing(rig: HmmRig): RigDevice {
 
 function checkCount(_device: RigDevice, rig: HmmRig): void {
   const { notifiers } = hmmOf(rig);
-  assert(notifiers === 0, `${notifiers} invalidation is counted and none is in flight: no range is valid ever again`);
+  assert(
+    notifiers === 0,
+    `${notifiers} invalidation is counted and none is in flight: no range is valid ever again`,
+  );
 }
 
 const leaked: AnyScenario = rigScenario({
   name: "patches/12/leaked-count/before",
-  summary: "the reaper's start gives up because a device is being closed, and leaves its count raised",
+  summary:
+    "the reaper's start gives up because a device is being closed, and leaves its count raised",
   expects: "assertion",
   rig: { pages: 1 },
   setup(rig) {
@@ -158,7 +167,8 @@ function reopen({ range }: Shared): void {
 
 const swallowed: AnyScenario = rigScenario<Shared>({
   name: "patches/12/swallowed-eagain/before",
-  summary: "a driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
+  summary:
+    "a driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
   expects: "assertion",
   rig: { pages: 1 },
   setup(rig) {
@@ -173,7 +183,8 @@ const swallowed: AnyScenario = rigScenario<Shared>({
 
 const heard: AnyScenario = rigScenario<Shared>({
   name: "patches/12/swallowed-eagain/after",
-  summary: "a driver that cannot let go without waiting says so to the reaper, which comes back later",
+  summary:
+    "a driver that cannot let go without waiting says so to the reaper, which comes back later",
   rig: { pages: 1 },
   setup: faulting,
   tasks: { reaper: reap, faulter: fault },

@@ -1,4 +1,7 @@
-/** @module The twelve patches of June 2019, in their order: for each the code as it was before, and the shipped code. */
+/**
+ * @module The twelve patches of June 2019, in their order: for each the code as it was before, and
+ * the shipped code.
+ */
 
 import type { Exhibit } from "../exhibit.ts";
 import { freedInCallback } from "./01-freed-in-callback.ts";

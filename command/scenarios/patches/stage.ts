@@ -1,6 +1,7 @@
 /**
- * @module What the exhibits of this folder have in common beside the rig (src/checker/rig/): things that belong to a task.
- * What a task unregisters or frees must have been registered by the thread that the task plays, so the set-up acts for it.
+ * @module What the exhibits of this folder have in common beside the rig (src/checker/rig/): things
+ * that belong to a task. What a task unregisters or frees must have been registered by the thread
+ * that the task plays, so the set-up acts for it.
  */
 
 import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
@@ -44,11 +45,17 @@ export const IDLE_OPS: number = registerMirrorOps("idle driver", {
 /** In the set-up: a device whose mirror task number `owner` has registered. */
 export function deviceOf(rig: HmmRig, owner: number, opsId: number = RIG_DEVICE_OPS): RigDevice {
   const device = new RigDevice(rig, opsId);
-  assert(runAs(rig, owner, device.register()) === 0, "Cannot set the stage: the mirror was not registered");
+  assert(
+    runAs(rig, owner, device.register()) === 0,
+    "Cannot set the stage: the mirror was not registered",
+  );
   return device;
 }
 
-/** A range whose handle, which is a JavaScript object with a state of its own, is made anew for each execution. */
+/**
+ * A range whose handle, which is a JavaScript object with a state of its own, is made anew for each
+ * execution.
+ */
 export class OwnRange {
   handle: HmmRange;
   readonly #armed: number;
@@ -69,14 +76,18 @@ export class OwnRange {
 /** In the set-up: a range of task number `owner`, not registered. */
 export function freshRange(rig: HmmRig, owner: number): OwnRange {
   const range = runAs(rig, owner, hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
-  if (!(range instanceof HmmRange)) throw new RangeError("Cannot set the stage: no memory for a range");
+  if (!(range instanceof HmmRange))
+    throw new RangeError("Cannot set the stage: no memory for a range");
   return new OwnRange(range);
 }
 
 /** In the set-up: a range over the first page that task number `owner` has registered. */
 export function rangeOf(rig: HmmRig, owner: number, device: RigDevice): OwnRange {
   const { handle } = freshRange(rig, owner);
-  assert(runAs(rig, owner, registerOver(handle, device)) === 0, "Cannot set the stage: the range was not registered");
+  assert(
+    runAs(rig, owner, registerOver(handle, device)) === 0,
+    "Cannot set the stage: the range was not registered",
+  );
   return new OwnRange(handle);
 }
 
@@ -103,7 +114,9 @@ export function invalidationOf(mm: Mm, blockable: boolean = true): InvalidateRan
   return invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable });
 }
 
-/** What any change of the first page's entry begins and ends with; the change itself is left out. */
+/**
+ * What any change of the first page's entry begins and ends with; the change itself is left out.
+ */
 export function* invalidate({ machine, mm }: HmmRig): Task<void> {
   const range = invalidationOf(mm);
   if ((yield* mmuNotifierInvalidateRangeStart(machine, range)) === 0) {

@@ -1,4 +1,7 @@
-/** @module The other side of most seeded bugs: a CPU thread that gives the first page up, which invalidates it. */
+/**
+ * @module The other side of most seeded bugs: a CPU thread that gives the first page up, which
+ * invalidates it.
+ */
 
 import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";

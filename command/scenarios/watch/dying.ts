@@ -1,6 +1,7 @@
 /**
- * @module A thread that dies at any point of a fault: what it had is given back by the shipped releasers, or the machine
- * stops. Not of what it was just giving back itself: one thing may then be left (sync/resources.ts), never released twice.
+ * @module A thread that dies at any point of a fault: what it had is given back by the shipped
+ * releasers, or the machine stops. Not of what it was just giving back itself: one thing may then
+ * be left (sync/resources.ts), never released twice.
  */
 
 import { Cell } from "../../../src/checker/pieces/program.ts";
@@ -19,7 +20,8 @@ interface Owning {
 export const dying: readonly AnyScenario[] = [
   rigScenario<Owning>({
     name: "watch/dying/fault",
-    summary: "a thread dies somewhere in a device fault: its range goes, and with it the user of the address space",
+    summary:
+      "a thread dies somewhere in a device fault: its range goes, and with it the user of the address space",
     rig: { pages: 1 },
     exploration: { deaths: 1 },
     setup(rig) {
@@ -31,7 +33,8 @@ export const dying: readonly AnyScenario[] = [
         const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
         if (typeof range === "number") return;
         const start = RIG_PAGE * PAGE_BYTES;
-        if ((yield* hmmRangeRegister(range, device.mirror, start, start + PAGE_BYTES)) !== 0) return;
+        if ((yield* hmmRangeRegister(range, device.mirror, start, start + PAGE_BYTES)) !== 0)
+          return;
         yield* device.serveRange(range);
         yield* owns.store(1);
       },
@@ -39,7 +42,8 @@ export const dying: readonly AnyScenario[] = [
     check({ owns }, { mm }) {
       const users = mm.users.read();
       const expected = 1 + owns.peek();
-      if (users !== expected) throw new Error(`the address space has ${users} users, and ${expected} that know of it`);
+      if (users !== expected)
+        throw new Error(`the address space has ${users} users, and ${expected} that know of it`);
     },
   }),
 ];

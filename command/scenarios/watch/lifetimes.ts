@@ -13,7 +13,8 @@ import { twins } from "./twins.ts";
 
 /** The device's memory goes before its mirror has left the list that an invalidation walks. */
 const usedAfterFree = twins<RigDevice>("use-after-free", (isBroken) => ({
-  summary: "a driver closes its device while pages are taken away: unregister, then free, in the wrong order",
+  summary:
+    "a driver closes its device while pages are taken away: unregister, then free, in the wrong order",
   rig: { pages: 1, present: 0 },
   setup: (rig) => new RigDevice(rig),
   tasks: {
@@ -114,7 +115,8 @@ const userLeft = twins<RigDevice>("refcount-leak", (isBroken) => ({
 
 /** A program that gets an errno and does not look at it. */
 const thrown = twins<RigDevice>("error", (isBroken) => ({
-  summary: "a thread takes for granted that its device has a translation, which an invalidation may have taken",
+  summary:
+    "a thread takes for granted that its device has a translation, which an invalidation may have taken",
   rig: { pages: 1 },
   setup: (rig) => RigDevice.registered(rig),
   tasks: {

@@ -1,4 +1,7 @@
-/** @module Seeded bugs in locking: order, recursion, sleeping, forgetting, and waits that nobody ends. */
+/**
+ * @module Seeded bugs in locking: order, recursion, sleeping, forgetting, and waits that nobody
+ * ends.
+ */
 
 import { Cell } from "../../../src/checker/pieces/program.ts";
 import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
@@ -6,7 +9,12 @@ import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
 import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../../../src/sync/resources.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../../src/sync/resources.ts";
 import { lockClass } from "../../../src/sync/lock-class.ts";
 import { Spinlock } from "../../../src/sync/spinlock.ts";
 import type { Task } from "../../../src/sync/task.ts";
@@ -64,7 +72,8 @@ const recursive = twins<RigDevice>("lock-recursion", (isBroken) => ({
 
 /** The ranges' lock is a spinlock; drivers' locks are mutexes. */
 const sleeping = twins<RigDevice>("sleep-in-atomic", (isBroken) => ({
-  summary: "the ranges of an address space are marked, and the driver is called before their spinlock is released",
+  summary:
+    "the ranges of an address space are marked, and the driver is called before their spinlock is released",
   rig: { pages: 0 },
   setup: (rig) => RigDevice.registered(rig),
   tasks: {
@@ -116,16 +125,23 @@ interface Waiting {
   readonly inFlight: Cell;
 }
 
-/** The end of an invalidation as it is in hmm/invalidate.ts, but for the order of its two halves. */
+/**
+ * The end of an invalidation as it is in hmm/invalidate.ts, but for the order of its two halves.
+ */
 const wokenEarly = twins<Waiting>("lost-wakeup", (isBroken) => ({
-  summary: "the end of an invalidation wakes who waits for it, and takes it off the books after that",
+  summary:
+    "the end of an invalidation wakes who waits for it, and takes it off the books after that",
   rig: { pages: 0 },
   setup(rig) {
     const { memory } = rig.machine;
     const at = rig.run(rig.machine.heap.allocWords(512));
     const inFlight = new Cell(memory, at + 8, "notifiers");
     inFlight.init(1);
-    return { queue: new WaitQueue(memory, at), lock: new Spinlock(memory, at + 4, lockClass("rangesLock")), inFlight };
+    return {
+      queue: new WaitQueue(memory, at),
+      lock: new Spinlock(memory, at + 4, lockClass("rangesLock")),
+      inFlight,
+    };
   },
   tasks: {
     *end({ queue, lock, inFlight }) {
@@ -151,7 +167,10 @@ interface Pinning {
   readonly pins: Cell;
 }
 
-/** A pin is taken under a lock, or with one atomic step and an entry on the list of what the thread owns. */
+/**
+ * A pin is taken under a lock, or with one atomic step and an entry on the list of what the thread
+ * owns.
+ */
 const diedHolding = twins<Pinning>("owner-died", (isBroken) => ({
   summary: "a thread that holds a pin is terminated, and the machine must go on",
   rig: { pages: 0 },
@@ -160,7 +179,10 @@ const diedHolding = twins<Pinning>("owner-died", (isBroken) => ({
   setup(rig) {
     const { memory } = rig.machine;
     const at = rig.run(rig.machine.heap.allocWords(512));
-    return { lock: new Spinlock(memory, at, lockClass("pinLock")), pins: new Cell(memory, at + 2, "pins") };
+    return {
+      lock: new Spinlock(memory, at, lockClass("pinLock")),
+      pins: new Cell(memory, at + 2, "pins"),
+    };
   },
   tasks: {
     *pin({ lock, pins }, { machine }) {

@@ -1,4 +1,7 @@
-/** @module Seeded bugs in what a device sees: translations that are not true any more, and loops that get nowhere. */
+/**
+ * @module Seeded bugs in what a device sees: translations that are not true any more, and loops
+ * that get nowhere.
+ */
 
 import { OperationHistory } from "../../../src/checker/watch/linearizability.ts";
 import type { SequentialModel } from "../../../src/checker/watch/linearizability.ts";
@@ -31,7 +34,8 @@ function* serveAndUse(device: RigDevice, { machine, mm }: HmmRig, options: RigSe
 
 /** The rule of R4: under the driver lock, ask whether an invalidation has come since. */
 const stale = twins<RigDevice>("stale-translation", (isBroken) => ({
-  summary: "a device reaches a page through what its driver put into its table, while the page is taken away",
+  summary:
+    "a device reaches a page through what its driver put into its table, while the page is taken away",
   rig: { pages: 1 },
   exploration: { engine: "bounded", preemptions: 2 },
   setup: (rig) => RigDevice.registered(rig),
@@ -55,7 +59,8 @@ const incoherent = twins<RigDevice>("assertion", (isBroken) => ({
 
 /** While nothing is in flight and nobody holds the driver lock, the two tables agree. */
 const violated = twins<RigDevice>("invariant", (isBroken) => ({
-  summary: "whenever nothing is in flight, the device's table names what the CPU's page table names",
+  summary:
+    "whenever nothing is in flight, the device's table names what the CPU's page table names",
   rig: { pages: 1 },
   exploration: { engine: "bounded", preemptions: 2 },
   setup: (rig) => RigDevice.registered(rig),
@@ -88,7 +93,10 @@ interface Counted {
   readonly history: OperationHistory;
 }
 
-/** Users of an address space, one after the other: a get succeeds above 0, a put says whether it was the last. */
+/**
+ * Users of an address space, one after the other: a get succeeds above 0, a put says whether it was
+ * the last.
+ */
 const users: SequentialModel<number> = {
   initial: 1,
   step(state, { name, output }) {
@@ -131,13 +139,19 @@ interface Handing {
   readonly mapped: Cell;
 }
 
-/** Who takes the page away waits until the device has it, the device until it is taken away: for ever, or once. */
+/**
+ * Who takes the page away waits until the device has it, the device until it is taken away: for
+ * ever, or once.
+ */
 const pingPong = twins<Handing>("livelock", (isBroken) => ({
   summary: "a device takes a page as soon as it is free, a reclaimer as soon as the device has it",
   rig: { pages: 0 },
   setup(rig) {
     const at = rig.run(rig.machine.heap.allocWords(512));
-    return { device: RigDevice.registered(rig), mapped: new Cell(rig.machine.memory, at, "mapped") };
+    return {
+      device: RigDevice.registered(rig),
+      mapped: new Cell(rig.machine.memory, at, "mapped"),
+    };
   },
   tasks: {
     *device({ device, mapped }) {
@@ -164,7 +178,8 @@ const pingPong = twins<Handing>("livelock", (isBroken) => ({
 
 /** Polling instead of waiting. */
 const polling = twins<RigDevice>("endless", (isBroken) => ({
-  summary: "a fault loop looks again and again whether an invalidation has ended, and does not wait for it",
+  summary:
+    "a fault loop looks again and again whether an invalidation has ended, and does not wait for it",
   rig: { pages: 0 },
   exploration: { maxSteps: 100 },
   setup: (rig) => RigDevice.registered(rig),

@@ -5,7 +5,10 @@ import type { RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 
-/** `watch/<kind>/broken`, in which that kind must be found, and `watch/<kind>/sound`, in which nothing may be. */
+/**
+ * `watch/<kind>/broken`, in which that kind must be found, and `watch/<kind>/sound`, in which
+ * nothing may be.
+ */
 export function twins<S>(
   kind: FindingKind,
   make: (isBroken: boolean) => Omit<RigScenario<S>, "name" | "expects">,

@@ -43,7 +43,9 @@ interface Flags extends EngineChoice {
 export function addCheck(parent: Command, context: CommandContext): void {
   parent
     .command("check")
-    .description("explore every interleaving of concurrent scenarios, and say what can go wrong in them")
+    .description(
+      "explore every interleaving of concurrent scenarios, and say what can go wrong in them",
+    )
     .argument(
       "[scenario...]",
       "names, beginnings of names up to a slash, or modules that export scenarios (default: all)",
@@ -58,10 +60,23 @@ export function addCheck(parent: Command, context: CommandContext): void {
       "explore executions with at most so many preemptions",
       wholeNumber("--preemptions", 0, PREEMPTIONS_LIMIT),
     )
-    .option("--seed <number>", "of the engines random, pct and pos", wholeNumber("--seed", 0, 2 ** 32 - 1))
+    .option(
+      "--seed <number>",
+      "of the engines random, pct and pos",
+      wholeNumber("--seed", 0, 2 ** 32 - 1),
+    )
     .option("--seconds <number>", "the most for one scenario", seconds("--seconds", SECONDS_LIMIT))
-    .option("--jobs <count>", "scenarios at once", wholeNumber("--jobs", 1, JOBS_LIMIT), availableParallelism())
-    .option("--shard <part/of>", "of the scenarios only a part, such as 3/8; hmm merge adds up", shardReader("--shard"))
+    .option(
+      "--jobs <count>",
+      "scenarios at once",
+      wholeNumber("--jobs", 1, JOBS_LIMIT),
+      availableParallelism(),
+    )
+    .option(
+      "--shard <part/of>",
+      "of the scenarios only a part, such as 3/8; hmm merge adds up",
+      shardReader("--shard"),
+    )
     .option("--show", "show timelines of expected findings, too")
     .option("--html <file>", "write the timelines of all findings to a page to step through")
     .option("--checkpoint <file>", "keep in a file what was reached, and go on from it")
@@ -70,7 +85,11 @@ export function addCheck(parent: Command, context: CommandContext): void {
     .action(async (args: string[], flags: Flags) => await check(args, flags, context));
 }
 
-async function check(args: readonly string[], flags: Flags, context: CommandContext): Promise<void> {
+async function check(
+  args: readonly string[],
+  flags: Flags,
+  context: CommandContext,
+): Promise<void> {
   requireConsistent(flags);
   const all = await chosenScenarios(args);
   const { shard } = flags;
@@ -87,7 +106,13 @@ function partOf(
 ): Omit<CheckPart, "rows" | "seconds"> | undefined {
   if (shard === undefined) return undefined;
   const question = JSON.stringify({ args, engine, preemptions, seed, seconds: limit });
-  return { part: "check", version: 1, shard, question, scenarios: all.map(({ address }) => address.name) };
+  return {
+    part: "check",
+    version: 1,
+    shard,
+    question,
+    scenarios: all.map(({ address }) => address.name),
+  };
 }
 
 async function explore(
@@ -117,7 +142,8 @@ async function explore(
     scenarios,
     choice,
     workers: jobs,
-    minimised: json === true || html !== undefined || flags.show === true || isAlone ? "all" : "surprises",
+    minimised:
+      json === true || html !== undefined || flags.show === true || isAlone ? "all" : "surprises",
     shown: html !== undefined || flags.show === true || isAlone ? "all" : "surprises",
     state,
     file,
@@ -129,8 +155,12 @@ async function explore(
   if (html !== undefined) writeFileSync(html, renderReport(result.shown));
   const elapsed = (performance.now() - startMs) / 1000;
   if (json !== true) terminal.out.write(afterTable(result, elapsed, flags, context));
-  else if (part === undefined) terminal.out.write(`${JSON.stringify(result.rows.map(({ row }) => row))}\n`);
-  else terminal.out.write(`${JSON.stringify({ ...part, seconds: elapsed, rows: result.rows } satisfies CheckPart)}\n`);
+  else if (part === undefined)
+    terminal.out.write(`${JSON.stringify(result.rows.map(({ row }) => row))}\n`);
+  else
+    terminal.out.write(
+      `${JSON.stringify({ ...part, seconds: elapsed, rows: result.rows } satisfies CheckPart)}\n`,
+    );
   context.exitStatus = result.rows.every(isAsExpected) ? EXIT_OK : EXIT_WRONG;
   if (result.isInterrupted) {
     context.exitStatus = EXIT_INTERRUPTED;
@@ -139,11 +169,17 @@ async function explore(
 }
 
 /** Timelines, and the summary below them, where a reader's eye is. */
-function afterTable(result: CheckResult, elapsed: number, flags: Flags, { terminal }: CommandContext): string {
+function afterTable(
+  result: CheckResult,
+  elapsed: number,
+  flags: Flags,
+  { terminal }: CommandContext,
+): string {
   const { rows, shown, isInterrupted } = result;
   const timelines = shown.map((one) => `\n${findingText(one, terminal)}`).join("");
   if (isInterrupted) return timelines;
-  const page = flags.html === undefined ? "" : `\`${flags.html}\` has the timelines to step through.\n`;
+  const page =
+    flags.html === undefined ? "" : `\`${flags.html}\` has the timelines to step through.\n`;
   return `${timelines}\n${summaryText(rows, elapsed, terminal.outColors)}${page}`;
 }
 
@@ -154,8 +190,16 @@ function stoppedText({ rows }: CheckResult, total: number, checkpoint: string | 
     : `${state}; the same command with --checkpoint ${checkpoint} goes on`;
 }
 
-function listText(scenarios: readonly LocatedScenario[], flags: Flags, { terminal }: CommandContext): string {
-  const all = scenarios.map(({ scenario: { name, summary = "", expects } }) => ({ name, summary, expects }));
+function listText(
+  scenarios: readonly LocatedScenario[],
+  flags: Flags,
+  { terminal }: CommandContext,
+): string {
+  const all = scenarios.map(({ scenario: { name, summary = "", expects } }) => ({
+    name,
+    summary,
+    expects,
+  }));
   if (flags.json === true) {
     return `${JSON.stringify(all.map(({ expects, ...one }) => ({ scenario: one.name, summary: one.summary, expects: expects ?? null })))}\n`;
   }

@@ -1,4 +1,7 @@
-/** @module What `hmm check --shard K/N --json` prints: its rows, and what is needed to put them beside those of the other parts. */
+/**
+ * @module What `hmm check --shard K/N --json` prints: its rows, and what is needed to put them
+ * beside those of the other parts.
+ */
 
 import type { Shard } from "../shard.ts";
 import type { JudgedRow } from "./check-row.ts";

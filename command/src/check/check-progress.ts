@@ -1,4 +1,7 @@
-/** @module The progress line of `hmm check`: how far the list is, and how far the scenario that has been explored for longest. */
+/**
+ * @module The progress line of `hmm check`: how far the list is, and how far the scenario that has
+ * been explored for longest.
+ */
 
 import type { Progress } from "../../../src/checker/explore.ts";
 import { progressText } from "../../../src/checker/session/coverage-text.ts";

@@ -1,6 +1,6 @@
 /**
- * @module What is known of one scenario after it was explored: a row of the table, an element of the JSON. All of it is
- * data that can be sent between threads and written to a checkpoint file.
+ * @module What is known of one scenario after it was explored: a row of the table, an element of
+ * the JSON. All of it is data that can be sent between threads and written to a checkpoint file.
  */
 
 import type { Exploration } from "../../../src/checker/explore.ts";
@@ -69,8 +69,19 @@ export function rowOf(
 }
 
 /** Of an exploration that could not be carried out. */
-export function failedRow(name: string, expects: FindingKind | undefined, message: string): CheckRow {
-  const finding = { kind: "error", message, token: `${name}@h1-`, threads: [], steps: 0, preemptions: 0 } as const;
+export function failedRow(
+  name: string,
+  expects: FindingKind | undefined,
+  message: string,
+): CheckRow {
+  const finding = {
+    kind: "error",
+    message,
+    token: `${name}@h1-`,
+    threads: [],
+    steps: 0,
+    preemptions: 0,
+  } as const;
   return {
     scenario: name,
     verdict: "finding",
@@ -86,7 +97,10 @@ export function failedRow(name: string, expects: FindingKind | undefined, messag
   };
 }
 
-/** Whether the row is what its scenario expects: nothing found, or (among others) a finding of the kind that it names. */
+/**
+ * Whether the row is what its scenario expects: nothing found, or (among others) a finding of the
+ * kind that it names.
+ */
 export function isAsExpected({ row, expects }: Pick<JudgedRow, "row" | "expects">): boolean {
   if (expects === undefined) return row.verdict === "ok";
   return row.findings.some(({ kind }) => kind === expects);

@@ -1,6 +1,7 @@
 /**
- * @module One run of `hmm check`: explores the chosen scenarios, hands on their rows in the order of the list, each as soon as it
- * and those before it are there, and keeps what has been reached, so that a run that is stopped can go on.
+ * @module One run of `hmm check`: explores the chosen scenarios, hands on their rows in the order
+ * of the list, each as soon as it and those before it are there, and keeps what has been reached,
+ * so that a run that is stopped can go on.
  */
 
 import type { StatusLine } from "../status-line.ts";
@@ -60,13 +61,18 @@ class CheckRun {
     const jobs = this.#jobsLeft();
     const progress = new CheckProgress(line, this.#names.length, this.#names.length - jobs.length);
     const [only] = jobs;
-    if (only !== undefined && jobs.length === 1 && this.#mayShare(only)) await this.#runTogether(only, progress);
+    if (only !== undefined && jobs.length === 1 && this.#mayShare(only))
+      await this.#runTogether(only, progress);
     else await this.#runPool(jobs, progress);
     line.clear();
     const rows = this.#rows();
     const isInterrupted = rows.length < this.#names.length;
     if (!isInterrupted) file.remove();
-    return { rows, shown: this.#names.flatMap((name) => this.#shown.get(name) ?? []), isInterrupted };
+    return {
+      rows,
+      shown: this.#names.flatMap((name) => this.#shown.get(name) ?? []),
+      isInterrupted,
+    };
   }
 
   #mayShare(job: ExploreJob): boolean {
@@ -80,7 +86,9 @@ class CheckRun {
     const stop = new AbortController();
     using _ = onInterrupt(() => stop.abort());
     progress.started(0, job.address.name);
-    const outcome = await exploreTogether(job, workers, stop.signal, (so) => progress.progressed(0, so));
+    const outcome = await exploreTogether(job, workers, stop.signal, (so) =>
+      progress.progressed(0, so),
+    );
     progress.ended(0);
     this.#keep(job.address.name, outcome);
   }
@@ -104,7 +112,13 @@ class CheckRun {
     return scenarios
       .filter(({ address }) => !this.#state.done.has(address.name))
       .map(({ address }) => {
-        return { address, choice, minimised, shown, resumeFrom: this.#state.underWay.get(address.name) };
+        return {
+          address,
+          choice,
+          minimised,
+          shown,
+          resumeFrom: this.#state.underWay.get(address.name),
+        };
       });
   }
 

@@ -23,7 +23,10 @@ export class CheckTable {
   constructor(scenarios: readonly Expecting[], colors: Colors) {
     this.#colors = colors;
     this.#nameWidth = Math.max("scenario".length, ...scenarios.map(({ name }) => name.length));
-    this.#verdictWidth = Math.max("verdict".length, ...scenarios.map(({ expects = "ok" }) => expects.length + 2));
+    this.#verdictWidth = Math.max(
+      "verdict".length,
+      ...scenarios.map(({ expects = "ok" }) => expects.length + 2),
+    );
   }
 
   head(): string {
@@ -63,13 +66,17 @@ function verdictText(judged: JudgedRow): string {
 /** The last line: how many there were of each sort. */
 export function summaryText(rows: readonly JudgedRow[], seconds: number, colors: Colors): string {
   const surprises = rows.filter((judged) => !isAsExpected(judged));
-  const sound = rows.filter((judged) => judged.expects === undefined && isAsExpected(judged)).length;
+  const sound = rows.filter(
+    (judged) => judged.expects === undefined && isAsExpected(judged),
+  ).length;
   const caught = rows.length - surprises.length - sound;
   const parts = [
     `${formatThings(rows.length, "scenario")} in ${formatSeconds(seconds)}`,
     ...(sound > 0 ? [`${formatCount(sound)} sound, nothing found`] : []),
     ...(caught > 0 ? [`${formatCount(caught)} broken, caught as expected`] : []),
-    surprises.length === 0 ? colors.green("no surprise") : colors.red(formatThings(surprises.length, "surprise")),
+    surprises.length === 0
+      ? colors.green("no surprise")
+      : colors.red(formatThings(surprises.length, "surprise")),
   ];
   return `${parts.join("; ")}\n`;
 }

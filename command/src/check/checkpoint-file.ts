@@ -1,6 +1,7 @@
 /**
- * @module What `hmm check --checkpoint FILE` keeps, so that a check which was stopped goes on where it was: the rows that are done, and
- * a checkpoint of each exploration that was under way. Written whole and moved into place, so a crash leaves the last one.
+ * @module What `hmm check --checkpoint FILE` keeps, so that a check which was stopped goes on where
+ * it was: the rows that are done, and a checkpoint of each exploration that was under way. Written
+ * whole and moved into place, so a crash leaves the last one.
  */
 
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -37,7 +38,10 @@ export class CheckpointFile {
     return this.#path !== undefined;
   }
 
-  /** What there is to go on with; empty if there is no file yet. Throws UsageError if it is of another check, or broken. */
+  /**
+   * What there is to go on with; empty if there is no file yet. Throws UsageError if it is of
+   * another check, or broken.
+   */
   read(): CheckState {
     const path = this.#path;
     if (path === undefined || !existsSync(path)) return { done: new Map(), underWay: new Map() };
@@ -91,7 +95,12 @@ function parseKept(path: string): Kept {
     throw broken;
   }
   if (kept?.version !== VERSION || typeof kept.question !== "string") throw broken;
-  return { version: VERSION, question: kept.question, done: kept.done ?? {}, underWay: kept.underWay ?? {} };
+  return {
+    version: VERSION,
+    question: kept.question,
+    done: kept.done ?? {},
+    underWay: kept.underWay ?? {},
+  };
 }
 
 function readCheckpoint(path: string, checkpoint: unknown): Checkpoint {

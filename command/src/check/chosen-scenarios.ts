@@ -1,4 +1,7 @@
-/** @module Which scenarios the arguments of a command mean: names, beginnings of names up to a `/`, paths of modules. */
+/**
+ * @module Which scenarios the arguments of a command mean: names, beginnings of names up to a `/`,
+ * paths of modules.
+ */
 
 import { UsageError } from "../exit-status.ts";
 import { quote } from "../option-values.ts";
@@ -6,12 +9,17 @@ import { nearNames } from "./near-names.ts";
 import { isModulePath, scenariosOfPath, shippedScenarios } from "./scenario-modules.ts";
 import type { LocatedScenario } from "./scenario-modules.ts";
 
-/** The scenarios that `args` mean, each once, in the order of the arguments; without any, all that ship. */
+/**
+ * The scenarios that `args` mean, each once, in the order of the arguments; without any, all that
+ * ship.
+ */
 export async function chosenScenarios(args: readonly string[]): Promise<LocatedScenario[]> {
   if (args.length === 0) return await shippedScenarios();
   const chosen = new Map<string, LocatedScenario>();
   for (const arg of args) {
-    const located = isModulePath(arg) ? await scenariosOfPath(arg) : withPrefix(await shippedScenarios(), arg);
+    const located = isModulePath(arg)
+      ? await scenariosOfPath(arg)
+      : withPrefix(await shippedScenarios(), arg);
     for (const one of located) chosen.set(one.address.name, one);
   }
   return Array.from(chosen.values());
@@ -28,7 +36,9 @@ export async function namedScenario(name: string): Promise<LocatedScenario> {
 
 function withPrefix(located: readonly LocatedScenario[], prefix: string): LocatedScenario[] {
   const start = prefix.endsWith("/") ? prefix : `${prefix}/`;
-  const found = located.filter(({ address }) => address.name === prefix || address.name.startsWith(start));
+  const found = located.filter(
+    ({ address }) => address.name === prefix || address.name.startsWith(start),
+  );
   if (found.length > 0) return found;
   throw unknownScenario(prefix, located);
 }
@@ -44,5 +54,7 @@ function unknownScenario(wanted: string, located: readonly LocatedScenario[]): U
   const group = known.findLast((name) => wanted.startsWith(`${name}/`));
   if (near.length === 0 && group !== undefined) near.push(group);
   const meant = near.length === 0 ? "" : ` (did you mean ${near.join(" or ")}?)`;
-  return new UsageError(`Unknown scenario ${quote(wanted)}${meant}; \`hmm check --list\` names them all`);
+  return new UsageError(
+    `Unknown scenario ${quote(wanted)}${meant}; \`hmm check --list\` names them all`,
+  );
 }

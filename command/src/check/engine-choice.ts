@@ -8,7 +8,17 @@ import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { UsageError } from "../exit-status.ts";
 
 /** The engines that can be asked for by name. */
-export const ENGINES = ["optimal", "source", "sleep", "naive", "bounded", "delay", "random", "pct", "pos"] as const;
+export const ENGINES = [
+  "optimal",
+  "source",
+  "sleep",
+  "naive",
+  "bounded",
+  "delay",
+  "random",
+  "pct",
+  "pos",
+] as const;
 
 const SAMPLING: ReadonlySet<EngineName> = new Set(["random", "pct", "pos"]);
 /** Of an engine that samples, where nobody sets an end. */
@@ -26,7 +36,9 @@ export interface EngineChoice {
 /** Throws UsageError if the options contradict each other. */
 export function requireConsistent({ engine, preemptions }: EngineChoice): void {
   if (preemptions === undefined || engine === undefined || engine === "bounded") return;
-  throw new UsageError(`Cannot use --preemptions with --engine ${engine}: only the engine bounded counts preemptions`);
+  throw new UsageError(
+    `Cannot use --preemptions with --engine ${engine}: only the engine bounded counts preemptions`,
+  );
 }
 
 /** The options of an exploration of `scenario`. */
@@ -45,7 +57,8 @@ export function exploreOptions(scenario: AnyScenario, choice: EngineChoice): Exp
     ...(seconds === undefined ? {} : { seconds }),
   };
   const isSampling = SAMPLING.has(options.engine ?? "optimal");
-  if (!isSampling || options.executions !== undefined || options.seconds !== undefined) return options;
+  if (!isSampling || options.executions !== undefined || options.seconds !== undefined)
+    return options;
   return { ...options, executions: SAMPLES };
 }
 
@@ -54,7 +67,12 @@ export function exploreOptions(scenario: AnyScenario, choice: EngineChoice): Exp
  * execution.
  */
 export function libertiesOf(options: ExploreOptions): ExploreOptions {
-  const { engine: _engine, preemptions: _preemptions, executions: _executions, ...others } = options;
+  const {
+    engine: _engine,
+    preemptions: _preemptions,
+    executions: _executions,
+    ...others
+  } = options;
   const { seconds: _seconds, seed: _seed, ...liberties } = others;
   return liberties;
 }

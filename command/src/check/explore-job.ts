@@ -1,6 +1,6 @@
 /**
- * @module One scenario explored and judged, in whatever thread: its findings made small and, where they will be shown,
- * recorded beside the nearest schedule that passes.
+ * @module One scenario explored and judged, in whatever thread: its findings made small and, where
+ * they will be shown, recorded beside the nearest schedule that passes.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
@@ -46,7 +46,10 @@ export interface JobHearing {
   isCancelled(): boolean;
 }
 
-/** Explores and judges. Never throws: what keeps the scenario from being explored is reported as a finding. */
+/**
+ * Explores and judges. Never throws: what keeps the scenario from being explored is reported as a
+ * finding.
+ */
 export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOutcome> {
   const startMs = performance.now();
   let expects: JudgedRow["expects"];
@@ -61,7 +64,8 @@ export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOu
       ...(resumeFrom === undefined ? {} : { resumeFrom }),
       ...hearing,
     });
-    if (exploration.end === "cancelled") return { kind: "stopped", checkpoint: exploration.checkpoint };
+    if (exploration.end === "cancelled")
+      return { kind: "stopped", checkpoint: exploration.checkpoint };
     return judge(scenario, exploration, job, options, startMs);
   } catch (error) {
     return failedOutcome(job, expects, error);
@@ -69,7 +73,11 @@ export async function doJob(job: ExploreJob, hearing: JobHearing): Promise<JobOu
 }
 
 /** The scenario could not be explored. */
-export function failedOutcome(job: ExploreJob, expects: JudgedRow["expects"], error: unknown): JobOutcome {
+export function failedOutcome(
+  job: ExploreJob,
+  expects: JudgedRow["expects"],
+  error: unknown,
+): JobOutcome {
   const message = error instanceof Error ? error.message : String(error);
   const row = failedRow(job.address.name, expects, message);
   return { kind: "judged", judged: { row, expects, coverage: "could not be explored" }, shown: [] };
@@ -91,7 +99,9 @@ export function judge(
   const liberties = libertiesOf(options);
   const isMinimised = job.minimised === "all" || isSurprise;
   const reported = found.slice(0, FINDINGS_REPORTED);
-  const findings = isMinimised ? reported.map((finding) => minimise(scenario, finding, liberties)) : reported;
+  const findings = isMinimised
+    ? reported.map((finding) => minimise(scenario, finding, liberties))
+    : reported;
   const isShown = job.shown === "all" || isSurprise;
   const shown = isShown ? findings.slice(0, FINDINGS_SHOWN) : [];
   const seconds = (performance.now() - startMs) / 1000;

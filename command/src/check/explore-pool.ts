@@ -1,6 +1,7 @@
 /**
- * @module Scenarios explored by a few Workers at once: whoever is free takes the next. A Worker that dies (out of memory, a
- * scenario that ends the process) costs the one scenario that it was at.
+ * @module Scenarios explored by a few Workers at once: whoever is free takes the next. A Worker
+ * that dies (out of memory, a scenario that ends the process) costs the one scenario that it was
+ * at.
  */
 
 import type { Progress } from "../../../src/checker/explore.ts";

@@ -1,6 +1,7 @@
 /**
- * @module One scenario explored by all threads at once, when there is but one to explore and its search can be split. What cannot be
- * split, or is to be kept in a checkpoint, is one Worker's job; so is sampling, which must not depend on how many cores there are.
+ * @module One scenario explored by all threads at once, when there is but one to explore and its
+ * search can be split. What cannot be split, or is to be kept in a checkpoint, is one Worker's job;
+ * so is sampling, which must not depend on how many cores there are.
  */
 
 import { exploreInParallel } from "../../../src/checker/parallel/parallel.ts";
@@ -17,7 +18,10 @@ export function canShare(job: ExploreJob, scenario: AnyScenario): boolean {
   return (exploreOptions(scenario, job.choice).engine ?? "optimal") === "optimal";
 }
 
-/** Explores with `threads` Workers and judges. Never throws: what keeps the scenario from being explored is reported as a finding. */
+/**
+ * Explores with `threads` Workers and judges. Never throws: what keeps the scenario from being
+ * explored is reported as a finding.
+ */
 export async function exploreTogether(
   job: ExploreJob,
   threads: number,

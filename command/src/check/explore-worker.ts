@@ -1,4 +1,7 @@
-/** @module The Worker that explores scenarios for `hmm check`: one job after the other, until it is told that there is no more. */
+/**
+ * @module The Worker that explores scenarios for `hmm check`: one job after the other, until it is
+ * told that there is no more.
+ */
 
 import { answerCall } from "../worker-call.ts";
 import { doJob } from "./explore-job.ts";
@@ -22,7 +25,8 @@ await answerCall<void>(async ({ cancelled }: ExploreWorkerInput, call) => {
     const job = (await call.nextMessage()) as ExploreJob | undefined;
     if (job === undefined) return;
     const outcome = await doJob(job, {
-      onProgress: (progress) => call.report({ kind: "progress", progress } satisfies ExploreWorkerReport),
+      onProgress: (progress) =>
+        call.report({ kind: "progress", progress } satisfies ExploreWorkerReport),
       isCancelled: () => flag[0] !== 0,
     });
     call.report({ kind: "outcome", outcome } satisfies ExploreWorkerReport);

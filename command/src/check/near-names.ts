@@ -1,20 +1,31 @@
-/** @module Which of some names somebody may have meant who wrote another: for the error that says so. */
+/**
+ * @module Which of some names somebody may have meant who wrote another: for the error that says
+ * so.
+ */
 
 const SHOWN = 3;
 
-/** Up to three of `names` that resemble `wanted`, the most alike first: those that contain it, then those that differ by few letters. */
+/**
+ * Up to three of `names` that resemble `wanted`, the most alike first: those that contain it, then
+ * those that differ by few letters.
+ */
 export function nearNames(wanted: string, names: readonly string[]): string[] {
   const word = wanted.toLowerCase();
   const limit = Math.max(2, Math.floor(word.length / 3));
   return names
-    .map((name) => ({ name, distance: name.toLowerCase().includes(word) ? 0 : editDistance(word, name.toLowerCase()) }))
+    .map((name) => ({
+      name,
+      distance: name.toLowerCase().includes(word) ? 0 : editDistance(word, name.toLowerCase()),
+    }))
     .filter(({ distance }) => distance <= limit)
     .toSorted((a, b) => a.distance - b.distance || a.name.length - b.name.length)
     .slice(0, SHOWN)
     .map(({ name }) => name);
 }
 
-/** How many letters must be put in, taken out or replaced to make one of the other (Levenshtein). */
+/**
+ * How many letters must be put in, taken out or replaced to make one of the other (Levenshtein).
+ */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, i) => i);
   for (let i = 1; i <= from.length; i++) {

@@ -1,9 +1,9 @@
 /**
- * @module Scenarios by name: those that ship, and those that a module of the user's exports. A Worker is told an address and
- * imports the scenario itself, since functions cannot be sent.
+ * @module Scenarios by name: those that ship, and those that a module of the user's exports. A
+ * Worker is told an address and imports the scenario itself, since functions cannot be sent.
  *
- * A module's scenario is known by the module's path, and by `path#name` if there are several, so that the tokens of its
- * findings say where to find it again.
+ * A module's scenario is known by the module's path, and by `path#name` if there are several, so
+ * that the tokens of its findings say where to find it again.
  */
 
 import { existsSync } from "node:fs";
@@ -45,7 +45,10 @@ export async function shippedScenarios(): Promise<LocatedScenario[]> {
   return await scenariosOfModule(shippedModule);
 }
 
-/** Every scenario that the user's module at `path` exports. Throws UsageError if there is none, or no module. */
+/**
+ * Every scenario that the user's module at `path` exports. Throws UsageError if there is none, or
+ * no module.
+ */
 export async function scenariosOfPath(path: string): Promise<LocatedScenario[]> {
   const file = path.startsWith("file:") ? fileURLToPath(path) : resolve(path);
   if (!existsSync(file)) throw new UsageError(`Cannot read ${quote(path)}: there is no such file`);
@@ -63,14 +66,17 @@ export async function scenariosOfPath(path: string): Promise<LocatedScenario[]> 
 export async function scenarioAt(address: ScenarioAddress): Promise<AnyScenario> {
   const located = await scenariosOfModule(address.module);
   const found = located.find((one) => one.address.own === address.own);
-  if (found === undefined) throw new Error(`Cannot find the scenario "${address.own}" in ${address.module}`);
+  if (found === undefined)
+    throw new Error(`Cannot find the scenario "${address.own}" in ${address.module}`);
   return { ...found.scenario, name: address.name };
 }
 
 async function scenariosOfModule(module: string): Promise<LocatedScenario[]> {
   const exported = (await import(module)) as Readonly<Record<string, unknown>>;
   const values = "default" in exported ? [exported["default"]] : Object.values(exported);
-  const made = values.flat().map((value) => (isFuzzFile(value) ? fileScenario(readFuzzFile(value)) : value));
+  const made = values
+    .flat()
+    .map((value) => (isFuzzFile(value) ? fileScenario(readFuzzFile(value)) : value));
   const scenarios = Array.from(new Set(made.filter(isScenario)));
   if (scenarios.length === 0) {
     throw new UsageError(
@@ -86,7 +92,12 @@ async function scenariosOfModule(module: string): Promise<LocatedScenario[]> {
 function isScenario(value: unknown): value is AnyScenario {
   if (typeof value !== "object" || value === null) return false;
   const { name, setup, tasks } = value as Readonly<Record<string, unknown>>;
-  return typeof name === "string" && typeof setup === "function" && typeof tasks === "object" && tasks !== null;
+  return (
+    typeof name === "string" &&
+    typeof setup === "function" &&
+    typeof tasks === "object" &&
+    tasks !== null
+  );
 }
 
 function importFailure(path: string, error: unknown): unknown {

@@ -1,6 +1,7 @@
 /**
- * @module A finding for people: one schedule replayed and recorded, the nearest schedule that passes beside it. `hmm check`
- * and `hmm replay` print it with the same function, so that both say the same.
+ * @module A finding for people: one schedule replayed and recorded, the nearest schedule that
+ * passes beside it. `hmm check` and `hmm replay` print it with the same function, so that both say
+ * the same.
  */
 
 import type { ExploreOptions } from "../../../src/checker/explore.ts";
@@ -20,8 +21,15 @@ export interface ShownFinding {
   readonly passing?: Recording;
 }
 
-/** Replays `schedule` (the token without the scenario's name) and looks for the nearest one that passes. */
-export function showFinding(scenario: AnyScenario, schedule: string, liberties: ExploreOptions): ShownFinding {
+/**
+ * Replays `schedule` (the token without the scenario's name) and looks for the nearest one that
+ * passes.
+ */
+export function showFinding(
+  scenario: AnyScenario,
+  schedule: string,
+  liberties: ExploreOptions,
+): ShownFinding {
   const recording = recordRun(scenario, schedule, liberties);
   if (recording.finding === undefined) return { recording };
   const passing = nearestPassing(scenario, recording, liberties);
@@ -29,7 +37,14 @@ export function showFinding(scenario: AnyScenario, schedule: string, liberties: 
 }
 
 /** As text, ended by a line break. */
-export function findingText({ recording, passing }: ShownFinding, { out, outColors }: Terminal): string {
+export function findingText(
+  { recording, passing }: ShownFinding,
+  { out, outColors }: Terminal,
+): string {
   const width = Math.min(out.columns ?? PLAIN_WIDTH, WIDTH_LIMIT);
-  return renderTimeline(recording, { width, paint: outColors, ...(passing === undefined ? {} : { passing }) });
+  return renderTimeline(recording, {
+    width,
+    paint: outColors,
+    ...(passing === undefined ? {} : { passing }),
+  });
 }

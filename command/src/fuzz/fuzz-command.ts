@@ -1,4 +1,7 @@
-/** @module `hmm fuzz`: the options, the progress, and what is told of a finding: the file that repeats it, and its timeline. */
+/**
+ * @module `hmm fuzz`: the options, the progress, and what is told of a finding: the file that
+ * repeats it, and its timeline.
+ */
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -48,23 +51,47 @@ export function addFuzz(parent: Command, context: CommandContext): void {
     .description(
       "look for mistakes in this package: random programs of memory and device calls, under random schedules",
     )
-    .option("--seed <number>", "of the programs and schedules (default: drawn)", wholeNumber("--seed", 0, 2 ** 32 - 1))
-    .option("--seconds <number>", `how long (default: ${SECONDS_DEFAULT})`, secondsReader("--seconds", SECONDS_LIMIT))
+    .option(
+      "--seed <number>",
+      "of the programs and schedules (default: drawn)",
+      wholeNumber("--seed", 0, 2 ** 32 - 1),
+    )
+    .option(
+      "--seconds <number>",
+      `how long (default: ${SECONDS_DEFAULT})`,
+      secondsReader("--seconds", SECONDS_LIMIT),
+    )
     .option(
       "--programs <count>",
       "how many, instead of how long: the same search on any number of threads and machines",
       wholeNumber("--programs", 1, PROGRAMS_LIMIT),
     )
-    .option("--shard <part/of>", "of the programs only a part, such as 3/8; hmm merge adds up", shardReader("--shard"))
-    .option("--jobs <count>", "threads that search", wholeNumber("--jobs", 1, JOBS_LIMIT), availableParallelism())
+    .option(
+      "--shard <part/of>",
+      "of the programs only a part, such as 3/8; hmm merge adds up",
+      shardReader("--shard"),
+    )
+    .option(
+      "--jobs <count>",
+      "threads that search",
+      wholeNumber("--jobs", 1, JOBS_LIMIT),
+      availableParallelism(),
+    )
     .option("--state <file>", "keep in a file what was learned, and go on from it")
     .option("--output <folder>", "where to write the scenario file of a finding", ".")
     .option("--json", "print one JSON object and nothing else on standard output")
     .action(async (flags: FuzzFlags) => await fuzz(flags, shippedOperations, context));
 }
 
-/** What `hmm fuzz` does; `operations` is the address of a module that exports them, so that tests can hand in one with a mistake. */
-export async function fuzz(flags: FuzzFlags, operations: string, context: CommandContext): Promise<void> {
+/**
+ * What `hmm fuzz` does; `operations` is the address of a module that exports them, so that tests
+ * can hand in one with a mistake.
+ */
+export async function fuzz(
+  flags: FuzzFlags,
+  operations: string,
+  context: CommandContext,
+): Promise<void> {
   requireConsistent(flags);
   if (flags.programs === undefined) await fuzzForSeconds(flags, operations, context);
   else await fuzzPrograms(flags, flags.programs, operations, context);
@@ -74,7 +101,9 @@ export async function fuzz(flags: FuzzFlags, operations: string, context: Comman
 function requireConsistent({ programs, seconds, state, shard, seed }: FuzzFlags): void {
   if (programs !== undefined && (seconds !== undefined || state !== undefined)) {
     const other = seconds === undefined ? "--state" : "--seconds";
-    throw new UsageError(`Cannot use --programs with ${other}: what so many programs find depends on the seed alone`);
+    throw new UsageError(
+      `Cannot use --programs with ${other}: what so many programs find depends on the seed alone`,
+    );
   }
   if (shard !== undefined && (programs === undefined || seed === undefined)) {
     throw new UsageError(
@@ -83,7 +112,11 @@ function requireConsistent({ programs, seconds, state, shard, seed }: FuzzFlags)
   }
 }
 
-async function fuzzForSeconds(flags: FuzzFlags, operations: string, context: CommandContext): Promise<void> {
+async function fuzzForSeconds(
+  flags: FuzzFlags,
+  operations: string,
+  context: CommandContext,
+): Promise<void> {
   const { terminal } = context;
   const { seed, seconds = SECONDS_DEFAULT, jobs, state: statePath, output, json } = flags;
   const state = readState(statePath, seed);
@@ -92,7 +125,14 @@ async function fuzzForSeconds(flags: FuzzFlags, operations: string, context: Com
   const kept = result.found.map((found) => keep(found, output, state.seed));
   setExitStatus(context, kept.length, result.isInterrupted);
   const { programs, executions, signals } = result;
-  const said = { seed: state.seed, programs, executions, seconds: result.seconds, signals, findings: kept };
+  const said = {
+    seed: state.seed,
+    programs,
+    executions,
+    seconds: result.seconds,
+    signals,
+    findings: kept,
+  };
   if (json === true) {
     terminal.out.write(`${JSON.stringify(said)}\n`);
     return;
@@ -112,12 +152,23 @@ async function fuzzPrograms(
   const { seed = Math.floor(Math.random() * 2 ** 32), shard = WHOLE, jobs, output, json } = flags;
   const line = new StatusLine(terminal);
   const result = await runSlices({ seed, programs, shard, operations, workers: jobs, line });
-  const kept = result.found.map(({ slice, shrunk }) => ({ ...keep(shrunk, output, seed, slice), slice }));
+  const kept = result.found.map(({ slice, shrunk }) => ({
+    ...keep(shrunk, output, seed, slice),
+    slice,
+  }));
   setExitStatus(context, kept.length, result.isInterrupted);
   const { executions, seconds, signals } = result;
   const counts = { seed, programs: result.programs, executions, seconds };
   const question = JSON.stringify({ seed, programs });
-  const part: FuzzPart = { part: "fuzz", version: 1, shard, question, ...counts, signals, findings: kept };
+  const part: FuzzPart = {
+    part: "fuzz",
+    version: 1,
+    shard,
+    question,
+    ...counts,
+    signals,
+    findings: kept,
+  };
   if (json === true) {
     const whole = { ...counts, signals: signals.length, findings: kept };
     terminal.out.write(`${JSON.stringify(flags.shard === undefined ? whole : part)}\n`);
@@ -163,6 +214,9 @@ function findingReport(
   table: OperationTable,
   { terminal }: CommandContext,
 ): string {
-  const text = findingText(showFinding(programScenario(program, file, table), finding.token, {}), terminal);
+  const text = findingText(
+    showFinding(programScenario(program, file, table), finding.token, {}),
+    terminal,
+  );
   return `${text}\n\`${file}\` is the program: \`hmm check ${file}\` explores it.\n`;
 }

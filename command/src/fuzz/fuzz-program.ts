@@ -1,6 +1,6 @@
 /**
- * @module A random program as data: what each task calls, in order. It is what the fuzzer makes, changes and shrinks, and what stands
- * in the file that it writes, so it is read with suspicion.
+ * @module A random program as data: what each task calls, in order. It is what the fuzzer makes,
+ * changes and shrinks, and what stands in the file that it writes, so it is read with suspicion.
  */
 
 import { UsageError } from "../exit-status.ts";
@@ -27,7 +27,10 @@ export type CallName = (typeof CALLS)[number];
 /** One call. What a call does not need is ignored. */
 export interface FuzzCall {
   readonly op: CallName;
-  /** The page is counted from the address that this earlier call of the task returned; else from the first mapped page. */
+  /**
+   * The page is counted from the address that this earlier call of the task returned; else from the
+   * first mapped page.
+   */
   readonly from?: number;
   /** Default 0. */
   readonly page?: number;
@@ -39,7 +42,10 @@ export interface FuzzCall {
   readonly none?: boolean;
   /** mmap: shared. Default false. */
   readonly shared?: boolean;
-  /** mmap: "fixed" replaces what is there, "noreplace" does not; without it, anywhere. mremap: with "fixed", move to `to`. */
+  /**
+   * mmap: "fixed" replaces what is there, "noreplace" does not; without it, anywhere. mremap: with
+   * "fixed", move to `to`.
+   */
   readonly place?: "fixed" | "noreplace";
   /** mremap: how many pages it becomes. Default 1. */
   readonly newPages?: number;
@@ -76,9 +82,11 @@ export function isFuzzFile(value: unknown): boolean {
 export function readFuzzFile(value: unknown): FuzzFile {
   const file = value as Partial<FuzzFile>;
   if (file.fuzz !== 1) refuse("it is of another version");
-  if (typeof file.name !== "string" || typeof file.tasks !== "object") refuse("it has no name or no tasks");
+  if (typeof file.name !== "string" || typeof file.tasks !== "object")
+    refuse("it has no name or no tasks");
   const names = Object.keys(file.tasks);
-  if (names.length === 0 || names.length > TASKS_MAX) refuse(`it must have 1 to ${TASKS_MAX} tasks`);
+  if (names.length === 0 || names.length > TASKS_MAX)
+    refuse(`it must have 1 to ${TASKS_MAX} tasks`);
   for (const calls of Object.values(file.tasks)) {
     if (!Array.isArray(calls)) refuse("a task must be an array of calls");
     calls.forEach((call, i) => requireCall(call as unknown, i));
@@ -95,8 +103,12 @@ function requireCall(call: unknown, index: number): void {
   if (from !== undefined && !(Number.isSafeInteger(from) && from >= 0 && from < index)) {
     refuse("`from` must be the index of an earlier call");
   }
-  const isSmall = [page, to].every((place) => Number.isSafeInteger(place) && place >= 0 && place < PAGE_LIMIT);
-  const isShort = [pages, newPages].every((count) => Number.isSafeInteger(count) && count > 0 && count <= PAGE_LIMIT);
+  const isSmall = [page, to].every(
+    (place) => Number.isSafeInteger(place) && place >= 0 && place < PAGE_LIMIT,
+  );
+  const isShort = [pages, newPages].every(
+    (count) => Number.isSafeInteger(count) && count > 0 && count <= PAGE_LIMIT,
+  );
   if (!isSmall || !isShort) refuse(`pages and places must be whole numbers below ${PAGE_LIMIT}`);
 }
 

@@ -1,4 +1,7 @@
-/** @module One run of `hmm fuzz`: a few Workers that search, tell each other what they learn, and stop at the first finding. */
+/**
+ * @module One run of `hmm fuzz`: a few Workers that search, tell each other what they learn, and
+ * stop at the first finding.
+ */
 
 import { formatCount, formatThings } from "../quantities.ts";
 import { onInterrupt } from "../interruption.ts";

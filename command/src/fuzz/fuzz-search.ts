@@ -1,6 +1,7 @@
 /**
- * @module The search of one thread: program after program, each a new one or a change of one that showed something new, each under a
- * few schedules of every sampling engine. Program number i is drawn from the seed and i, so a search can go on where another stopped.
+ * @module The search of one thread: program after program, each a new one or a change of one that
+ * showed something new, each under a few schedules of every sampling engine. Program number i is
+ * drawn from the seed and i, so a search can go on where another stopped.
  */
 
 import { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
@@ -60,9 +61,19 @@ export class FuzzSearch {
     let executions = 0;
     let finding: Finding | undefined;
     for (const engine of ENGINES) {
-      const options = { engine, seed: random.next(), executions: SCHEDULES_OF_ENGINE, stopAtFinding: true };
-      // Many programs with few executions each: looking twice at every one would be most of the work.
-      const exploration = explore(scenario, { ...options, secondLooks: false, observer: this.#signals });
+      const options = {
+        engine,
+        seed: random.next(),
+        executions: SCHEDULES_OF_ENGINE,
+        stopAtFinding: true,
+      };
+      // Many programs with few executions each: looking twice at every one would be most of the
+      // work.
+      const exploration = explore(scenario, {
+        ...options,
+        secondLooks: false,
+        observer: this.#signals,
+      });
       executions += exploration.executions;
       finding = exploration.findings[0];
       if (finding !== undefined) break;

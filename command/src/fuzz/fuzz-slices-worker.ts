@@ -10,15 +10,17 @@ import type { SliceOutcome, SlicesInput } from "./fuzz-slice.ts";
 import type { OperationsModule, OperationTable } from "./fuzz-stage.ts";
 import { shrinkProgram } from "./shrink-program.ts";
 
-await answerCall<void>(async ({ seed, programs, slices, operations, cancelled }: SlicesInput, call) => {
-  const { operations: table } = (await import(operations)) as OperationsModule;
-  const flag = new Int32Array(cancelled);
-  for (const slice of slices) {
-    const outcome = doSlice(seed, slice, programs, table, () => flag[0] !== 0);
-    if (outcome === undefined) return;
-    call.report(outcome);
-  }
-});
+await answerCall<void>(
+  async ({ seed, programs, slices, operations, cancelled }: SlicesInput, call) => {
+    const { operations: table } = (await import(operations)) as OperationsModule;
+    const flag = new Int32Array(cancelled);
+    for (const slice of slices) {
+      const outcome = doSlice(seed, slice, programs, table, () => flag[0] !== 0);
+      if (outcome === undefined) return;
+      call.report(outcome);
+    }
+  },
+);
 
 /** Undefined when it was stopped: half a slice is none. */
 function doSlice(

@@ -63,9 +63,12 @@ export async function runSlices(options: SlicesOptions): Promise<SlicesResult> {
     line.clear();
   }
   outcomes.sort((a, b) => a.slice - b.slice);
-  const sum = (of: (outcome: SliceOutcome) => number): number => outcomes.reduce((so, outcome) => so + of(outcome), 0);
+  const sum = (of: (outcome: SliceOutcome) => number): number =>
+    outcomes.reduce((so, outcome) => so + of(outcome), 0);
   return {
-    found: outcomes.flatMap(({ slice, shrunk }) => (shrunk === undefined ? [] : [{ slice, shrunk }])),
+    found: outcomes.flatMap(({ slice, shrunk }) =>
+      shrunk === undefined ? [] : [{ slice, shrunk }],
+    ),
     programs: sum((outcome) => outcome.programs),
     executions: sum((outcome) => outcome.executions),
     seconds: (performance.now() - startMs) / 1000,

@@ -1,7 +1,8 @@
 /**
- * @module What random programs run on: a rig with one address space of a few pages and a registered device, made once for each number
- * of tasks and put back by the explorer. Each task holds an mm user and gives it back at its end, so that the address space goes with the last
- * one, and afterwards as much must be allocated as after a program of no calls.
+ * @module What random programs run on: a rig with one address space of a few pages and a registered
+ * device, made once for each number of tasks and put back by the explorer. Each task holds an mm
+ * user and gives it back at its end, so that the address space goes with the last one, and
+ * afterwards as much must be allocated as after a program of no calls.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
@@ -69,7 +70,12 @@ export class FuzzStage {
   #booksAtEnd = "";
 
   constructor(tasks: number) {
-    this.rig = new HmmRig(tasks, { pages: PAGES, present: PRESENT, arenaWords: ARENA_WORDS, frames: FRAMES });
+    this.rig = new HmmRig(tasks, {
+      pages: PAGES,
+      present: PRESENT,
+      arenaWords: ARENA_WORDS,
+      frames: FRAMES,
+    });
     const { rig } = this;
     const { machine } = rig;
     this.device = RigDevice.registered(rig);
@@ -83,9 +89,16 @@ export class FuzzStage {
   /** Runs a program of no calls to learn what is left when all is well. */
   learnBooks(): void {
     const names = Array.from({ length: this.#tasks }, (_, i) => [`task${i}`, []] as const);
-    const nothing = this.scenario("fuzz/nothing", { tasks: Object.fromEntries(names) }, {} as OperationTable);
+    const nothing = this.scenario(
+      "fuzz/nothing",
+      { tasks: Object.fromEntries(names) },
+      {} as OperationTable,
+    );
     const check = (): void => void (this.#booksAtEnd = this.rig.books());
-    const { findings } = explore({ ...nothing, check }, { engine: "random", executions: 1, secondLooks: false });
+    const { findings } = explore(
+      { ...nothing, check },
+      { engine: "random", executions: 1, secondLooks: false },
+    );
     const [found] = findings;
     if (found !== undefined) bug(`The stage of the fuzzer does not stand: ${found.message}`);
   }
@@ -110,7 +123,8 @@ export class FuzzStage {
       describe: () => this.rig.describe(),
       check: () => {
         const books = this.rig.books();
-        if (books !== this.#booksAtEnd) bug(`The books do not balance: ${books}, must be ${this.#booksAtEnd}`);
+        if (books !== this.#booksAtEnd)
+          bug(`The books do not balance: ${books}, must be ${this.#booksAtEnd}`);
       },
     });
   }
@@ -136,7 +150,10 @@ export class FuzzStage {
     this.#hasOwn[task] = false;
   }
 
-  /** Throws if the device can reach what the page table does not say. Takes the driver lock, under which that must never be so. */
+  /**
+   * Throws if the device can reach what the page table does not say. Takes the driver lock, under
+   * which that must never be so.
+   */
   *requireCoherent(device: RigDevice): Task<void> {
     yield* device.driverLock.lock();
     this.#compare(device);
@@ -148,27 +165,42 @@ export class FuzzStage {
     for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
       const entry = device.record.table.get(page - RIG_PAGE);
       if (entry === 0 || !entryIsWritable(entry, DEFAULT_ENCODING)) continue;
-      if ((this.rig.entryOf(page) & PTE_WRITE) === 0) bug(`The device may write page ${page}, which is read-only`);
+      if ((this.rig.entryOf(page) & PTE_WRITE) === 0)
+        bug(`The device may write page ${page}, which is read-only`);
     }
   }
 
-  /** A task gives back what it has, and its user of the address space; with the last one the address space goes. */
+  /**
+   * A task gives back what it has, and its user of the address space; with the last one the address
+   * space goes.
+   */
   *end(task: number): Task<void> {
     const { machine, mm } = this.rig;
-    for (const child of (this.children[task] ?? []).splice(0)) yield* mmput(machine, Mm.at(machine.memory, child));
+    for (const child of (this.children[task] ?? []).splice(0))
+      yield* mmput(machine, Mm.at(machine.memory, child));
     yield* this.requireCoherent(this.deviceOf(task));
     yield* this.unregister(task);
     yield* mmput(machine, mm);
   }
 }
 
-function* runTask(stage: FuzzStage, task: number, calls: readonly FuzzCall[], operations: OperationTable): Task<void> {
+function* runTask(
+  stage: FuzzStage,
+  task: number,
+  calls: readonly FuzzCall[],
+  operations: OperationTable,
+): Task<void> {
   const { mm } = stage.rig;
   const results: number[] = [];
   for (const call of calls) {
     const operation = operations[call.op];
     const base = pageOfResult(results[call.from ?? -1]) ?? RIG_PAGE;
-    const placed: PlacedCall = { task, call, startPage: base + (call.page ?? 0), pages: call.pages ?? 1 };
+    const placed: PlacedCall = {
+      task,
+      call,
+      startPage: base + (call.page ?? 0),
+      pages: call.pages ?? 1,
+    };
     const child = call.child === true ? stage.children[task]?.at(-1) : undefined;
     stage.watcher?.callBegan(task, call.op);
     const target = child === undefined ? mm : Mm.at(mm.memory, child);

@@ -1,4 +1,7 @@
-/** @module What `hmm fuzz --state FILE` keeps, so that another run goes on: the seed, the next program, and what was learned. */
+/**
+ * @module What `hmm fuzz --state FILE` keeps, so that another run goes on: the seed, the next
+ * program, and what was learned.
+ */
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
@@ -19,9 +22,13 @@ export interface FuzzState {
   readonly lessons: Lesson[];
 }
 
-/** An empty one, or what `path` holds. Throws UsageError if that is no state, or one of another seed than the one asked for. */
+/**
+ * An empty one, or what `path` holds. Throws UsageError if that is no state, or one of another seed
+ * than the one asked for.
+ */
 export function readState(path: string | undefined, seed: number | undefined): FuzzState {
-  if (path === undefined || !existsSync(path)) return emptyState(seed ?? Math.floor(Math.random() * 2 ** 32));
+  if (path === undefined || !existsSync(path))
+    return emptyState(seed ?? Math.floor(Math.random() * 2 ** 32));
   const state = parseState(path);
   if (seed !== undefined && seed !== state.seed) {
     throw new UsageError(
@@ -42,7 +49,9 @@ function emptyState(seed: number): FuzzState {
 }
 
 function parseState(path: string): FuzzState {
-  const broken = new UsageError(`Cannot go on from ${quote(path)}: it is no state of \`hmm fuzz\`; name another file`);
+  const broken = new UsageError(
+    `Cannot go on from ${quote(path)}: it is no state of \`hmm fuzz\`; name another file`,
+  );
   let state: Partial<FuzzState> | null;
   try {
     state = JSON.parse(readFileSync(path, "utf8")) as Partial<FuzzState> | null;

@@ -1,4 +1,7 @@
-/** @module The Worker that fuzzes: every n-th program, until it finds something or is told to stop. What it learns it tells, now and then. */
+/**
+ * @module The Worker that fuzzes: every n-th program, until it finds something or is told to stop.
+ * What it learns it tells, now and then.
+ */
 
 import type { Finding } from "../../../src/checker/findings/finding.ts";
 import { answerCall } from "../worker-call.ts";
@@ -55,7 +58,13 @@ await answerCall<ShrunkProgram | undefined>(async (input: FuzzWorkerInput, call)
     const { finding } = outcome;
     if (finding === undefined && performance.now() - reportedMs < REPORT_MS) continue;
     const told = lessons.map(({ program, signals }) => ({ program, signals }));
-    call.report({ kind: "progress", programs, executions, number, lessons: told } satisfies FuzzReport);
+    call.report({
+      kind: "progress",
+      programs,
+      executions,
+      number,
+      lessons: told,
+    } satisfies FuzzReport);
     if (finding !== undefined) {
       call.report({ kind: "shrinking", finding } satisfies FuzzReport);
       return shrinkProgram(outcome.program, finding, operations);

@@ -1,6 +1,7 @@
 /**
- * @module What the calls of random programs do, and which errors each may answer: the mmap family on an address space, and a device's
- * range fault, snapshot and access. Tests hand in a table with a mistake in it.
+ * @module What the calls of random programs do, and which errors each may answer: the mmap family
+ * on an address space, and a device's range fault, snapshot and access. Tests hand in a table with
+ * a mistake in it.
  */
 
 import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
@@ -13,7 +14,13 @@ import { doFork } from "../../../src/mm/fork.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../src/mm/mm.ts";
-import { MAP_ANYWHERE, MAP_FIXED_REPLACE, MAP_FIXED_NOREPLACE, doMmap, doMunmap } from "../../../src/mm/mmap.ts";
+import {
+  MAP_ANYWHERE,
+  MAP_FIXED_REPLACE,
+  MAP_FIXED_NOREPLACE,
+  doMmap,
+  doMunmap,
+} from "../../../src/mm/mmap.ts";
 import { doMprotect } from "../../../src/mm/mprotect.ts";
 import { doMremap } from "../../../src/mm/mremap.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
@@ -30,7 +37,11 @@ function protectionOf({ write, none }: FuzzCall): number {
   return write === true ? VM_READ | VM_WRITE : VM_READ;
 }
 
-function doMmapCall({ rig }: FuzzStage, mm: Mm, { call, startPage, pages }: PlacedCall): Task<number> {
+function doMmapCall(
+  { rig }: FuzzStage,
+  mm: Mm,
+  { call, startPage, pages }: PlacedCall,
+): Task<number> {
   return doMmap(rig.machine, mm, {
     lengthBytes: pages * PAGE_BYTES,
     address: call.place === undefined ? 0 : startPage * PAGE_BYTES,
@@ -42,24 +53,39 @@ function doMmapCall({ rig }: FuzzStage, mm: Mm, { call, startPage, pages }: Plac
   });
 }
 
-/** The part of the call's pages that the device's table has room for; undefined if there is none. */
-function tablePages({ startPage, pages }: PlacedCall): { readonly start: number; readonly pages: number } | undefined {
+/**
+ * The part of the call's pages that the device's table has room for; undefined if there is none.
+ */
+function tablePages({
+  startPage,
+  pages,
+}: PlacedCall): { readonly start: number; readonly pages: number } | undefined {
   const end = Math.min(startPage + pages, RIG_PAGE + RIG_TABLE_PAGES);
-  return startPage >= RIG_PAGE && startPage < end ? { start: startPage, pages: end - startPage } : undefined;
+  return startPage >= RIG_PAGE && startPage < end
+    ? { start: startPage, pages: end - startPage }
+    : undefined;
 }
 
 function* serve(stage: FuzzStage, _mm: Mm, placed: PlacedCall): Task<number> {
   const part = tablePages(placed);
   if (part === undefined) return 0;
-  return yield* stage.deviceOf(placed.task).serve(part.start, part.pages, { write: placed.call.write === true });
+  return yield* stage
+    .deviceOf(placed.task)
+    .serve(part.start, part.pages, { write: placed.call.write === true });
 }
 
-function* snapshot(stage: FuzzStage, _mm: Mm, { task, startPage, pages }: PlacedCall): Task<number> {
+function* snapshot(
+  stage: FuzzStage,
+  _mm: Mm,
+  { task, startPage, pages }: PlacedCall,
+): Task<number> {
   const range = yield* hmmRangeAlloc(stage.rig.machine, { pfns: new Uint32Array(pages) });
   if (typeof range === "number") return ENOMEM;
   const start = startPage * PAGE_BYTES;
   const end = start + pages * PAGE_BYTES;
-  const result = yield* withHmmRange(range, stage.deviceOf(task).mirror, start, end, () => snapshotOnce(range));
+  const result = yield* withHmmRange(range, stage.deviceOf(task).mirror, start, end, () =>
+    snapshotOnce(range),
+  );
   yield* hmmRangeFree(range);
   return result;
 }
@@ -78,7 +104,10 @@ function* use(stage: FuzzStage, _mm: Mm, { task }: PlacedCall): Task<number> {
   return 0;
 }
 
-/** This module, for Workers to import: they are told which operations they use by the address of a module that exports them. */
+/**
+ * This module, for Workers to import: they are told which operations they use by the address of a
+ * module that exports them.
+ */
 export const shippedOperations: string = import.meta.url;
 
 /** The shipped code. */
@@ -119,7 +148,8 @@ export const operations: OperationTable = {
     answers: [],
   },
   touch: {
-    perform: ({ rig }, mm, { call, startPage }) => cpuFault(rig.machine, mm, startPage, call.write === true),
+    perform: ({ rig }, mm, { call, startPage }) =>
+      cpuFault(rig.machine, mm, startPage, call.write === true),
     answers: [EFAULT, ENOMEM],
   },
   serve: { perform: serve, answers: [EBUSY, EFAULT, EPERM, ENOMEM] },

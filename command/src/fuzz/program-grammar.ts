@@ -1,6 +1,7 @@
 /**
- * @module Random programs, and random changes of programs. A call counts its page from an address that an earlier call of its task
- * returned, or from the few pages that are mapped at the beginning, so that calls meet.
+ * @module Random programs, and random changes of programs. A call counts its page from an address
+ * that an earlier call of its task returned, or from the few pages that are mapped at the
+ * beginning, so that calls meet.
  */
 
 import type { RandomNumbers } from "../../../src/checker/engines/random-numbers.ts";
@@ -14,7 +15,15 @@ const PAGE_CHOICES = [0, 0, 0, 1, 1, 2, 3, 5];
 const PAGES_CHOICES = [1, 1, 1, 2, 2, 3, 4];
 
 /** What is drawn more often than the others, and how often. */
-const EXTRA: readonly CallName[] = ["munmap", "touch", "serve", "serve", "use", "dontneed", "mprotect"];
+const EXTRA: readonly CallName[] = [
+  "munmap",
+  "touch",
+  "serve",
+  "serve",
+  "use",
+  "dontneed",
+  "mprotect",
+];
 const DRAWN: readonly CallName[] = [...CALLS, ...EXTRA];
 
 /** A program of 2 to 4 tasks. */
@@ -25,17 +34,23 @@ export function randomProgram(random: RandomNumbers): FuzzProgram {
 }
 
 /** A neighbour of `program`: a call more, less, another or elsewhere, or a task of `other`. */
-export function changedProgram(program: FuzzProgram, other: FuzzProgram, random: RandomNumbers): FuzzProgram {
+export function changedProgram(
+  program: FuzzProgram,
+  other: FuzzProgram,
+  random: RandomNumbers,
+): FuzzProgram {
   const lists = Object.values(program.tasks).map((calls) => [...calls]);
   for (let changes = 1 + random.below(3); changes > 0; changes--) {
     const task = random.below(lists.length);
     const calls = lists[task] ?? [];
     const at = random.below(calls.length + 1);
     const change = random.below(5);
-    if (change === 0 && calls.length > 1) lists[task] = withoutCall(calls, random.below(calls.length));
+    if (change === 0 && calls.length > 1)
+      lists[task] = withoutCall(calls, random.below(calls.length));
     else if (change === 1 && calls.length > 0)
       calls[Math.min(at, calls.length - 1)] = randomCall(random, Math.min(at, calls.length - 1));
-    else if (change === 2 && lists.length < TASKS_MAX) lists.push([...pick(random, Object.values(other.tasks), [])]);
+    else if (change === 2 && lists.length < TASKS_MAX)
+      lists.push([...pick(random, Object.values(other.tasks), [])]);
     else if (change === 3) lists[task] = [...pick(random, Object.values(other.tasks), calls)];
     else if (calls.length < CALLS_OF_TASK_MAX) calls.push(randomCall(random, calls.length));
   }
@@ -75,7 +90,9 @@ function randomCall(random: RandomNumbers, index: number): FuzzCall {
     ...(op === "mprotect" && isSeldom() ? { none: true } : {}),
     ...(op === "mmap" && isSeldom() ? { shared: true } : {}),
     ...((op === "mmap" || op === "mremap") && place !== undefined ? { place } : {}),
-    ...(op === "mremap" ? { newPages: pick(random, PAGES_CHOICES, 1), to: pick(random, PAGE_CHOICES, 0) } : {}),
+    ...(op === "mremap"
+      ? { newPages: pick(random, PAGES_CHOICES, 1), to: pick(random, PAGE_CHOICES, 0) }
+      : {}),
     ...(!isOfDevice(op) && isSeldom() ? { child: true } : {}),
   };
 }

@@ -1,4 +1,7 @@
-/** @module A random program as a scenario: on a stage that is made once in this thread for each number of tasks. */
+/**
+ * @module A random program as a scenario: on a stage that is made once in this thread for each
+ * number of tasks.
+ */
 
 import type { AnyScenario, ScenarioExploration } from "../../../src/checker/scenario.ts";
 import type { FuzzFile, FuzzProgram } from "./fuzz-program.ts";
@@ -28,7 +31,10 @@ export function programScenario(
   return stageFor(Object.keys(program.tasks).length).scenario(name, program, table);
 }
 
-/** What a file says, as `hmm check` takes it: nothing may be found in it. The stage is made when it is explored. */
+/**
+ * What a file says, as `hmm check` takes it: nothing may be found in it. The stage is made when it
+ * is explored.
+ */
 export function fileScenario(file: FuzzFile): AnyScenario {
   let made: AnyScenario | undefined;
   const get = (): AnyScenario => (made ??= programScenario(file, file.name));
@@ -39,7 +45,9 @@ export function fileScenario(file: FuzzFile): AnyScenario {
     exploration: explorationFor(file.preemptions),
     memory: () => get().memory?.() ?? unreachable(),
     setup: (memory) => get().setup(memory),
-    tasks: Object.fromEntries(names.map((name) => [name, (shared) => get().tasks[name]?.(shared) ?? unreachable()])),
+    tasks: Object.fromEntries(
+      names.map((name) => [name, (shared) => get().tasks[name]?.(shared) ?? unreachable()]),
+    ),
     mayRemain: [],
     describe: (shared) => get().describe?.(shared) ?? [],
     reopen: (memory) => get().reopen?.(memory),
@@ -47,7 +55,9 @@ export function fileScenario(file: FuzzFile): AnyScenario {
   };
 }
 
-/** Of programs whose finding takes more preemptions, there are too many schedules for all of them. */
+/**
+ * Of programs whose finding takes more preemptions, there are too many schedules for all of them.
+ */
 const BOUND_LIMIT = 2;
 const SAMPLES = 20_000;
 

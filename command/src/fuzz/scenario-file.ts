@@ -1,10 +1,17 @@
-/** @module The file that `hmm fuzz` leaves behind: a module without imports, so that it works wherever it is put. */
+/**
+ * @module The file that `hmm fuzz` leaves behind: a module without imports, so that it works
+ * wherever it is put.
+ */
 
 import type { FuzzFile } from "./fuzz-program.ts";
 import type { ShrunkProgram } from "./shrink-program.ts";
 
 /** The text of the module, for a file that is called `fileName`. */
-export function scenarioFileText(fileName: string, { program, finding }: ShrunkProgram, seed: number): string {
+export function scenarioFileText(
+  fileName: string,
+  { program, finding }: ShrunkProgram,
+  seed: number,
+): string {
   const file: FuzzFile = {
     fuzz: 1,
     name: fileName.replace(/\.mjs$/, ""),

@@ -1,6 +1,7 @@
 /**
- * @module Makes a program in which something was found small: without tasks, without calls, with fewer pages and rights, as long as the
- * same is found again; then the schedule. Schedules of one program say nothing of another, so each smaller one is searched anew.
+ * @module Makes a program in which something was found small: without tasks, without calls, with
+ * fewer pages and rights, as long as the same is found again; then the schedule. Schedules of one
+ * program say nothing of another, so each smaller one is searched anew.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
@@ -29,14 +30,19 @@ export interface ShrunkProgram {
 const SHRINK_MS = 40_000;
 
 /** The smallest program found in which the same goes wrong, with its smallest schedule. */
-export function shrinkProgram(program: FuzzProgram, finding: Finding, table: OperationTable): ShrunkProgram {
+export function shrinkProgram(
+  program: FuzzProgram,
+  finding: Finding,
+  table: OperationTable,
+): ShrunkProgram {
   let best: ShrunkProgram = { program, finding };
   let round: FuzzProgram | undefined;
   const endMs = performance.now() + SHRINK_MS;
   while (round !== best.program) {
     round = best.program;
     for (const smaller of [withoutTask, withoutOneCall, withSimplerCall]) {
-      // Places are counted down, so that what was taken out does not move what is still to be tried.
+      // Places are counted down, so that what was taken out does not move what is still to be
+      // tried.
       for (let place = placesIn(best.program) - 1; place >= 0; place--) {
         if (performance.now() > endMs) break;
         for (const candidate of smaller(best.program, place)) {
@@ -51,11 +57,19 @@ export function shrinkProgram(program: FuzzProgram, finding: Finding, table: Ope
   return { program: best.program, finding: minimise(scenario, best.finding) };
 }
 
-function findAgain(program: FuzzProgram, wanted: Finding, table: OperationTable): Finding | undefined {
+function findAgain(
+  program: FuzzProgram,
+  wanted: Finding,
+  table: OperationTable,
+): Finding | undefined {
   const scenario = programScenario(program, "fuzz", table);
   const isSame = (found: Finding): boolean => nature(found) === nature(wanted);
   for (const search of SEARCHES) {
-    const found = explore(scenario, { ...search, secondLooks: false, stopAt: isSame }).findings.find(isSame);
+    const found = explore(scenario, {
+      ...search,
+      secondLooks: false,
+      stopAt: isSame,
+    }).findings.find(isSame);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -72,7 +86,10 @@ function placesIn({ tasks }: FuzzProgram): number {
   return Object.values(tasks).reduce((sum, calls) => sum + calls.length + 1, 0);
 }
 
-function findPlace({ tasks }: FuzzProgram, place: number): { readonly task: number; readonly index: number } {
+function findPlace(
+  { tasks }: FuzzProgram,
+  place: number,
+): { readonly task: number; readonly index: number } {
   let index = place;
   for (const [task, calls] of Object.values(tasks).entries()) {
     if (index <= calls.length) return { task, index };
@@ -100,7 +117,8 @@ function* withSimplerCall(program: FuzzProgram, place: number): Generator<FuzzPr
   const calls = lists[task];
   const call = calls?.[index];
   if (calls === undefined || call === undefined) return;
-  for (const simpler of simplerCalls(call)) yield programOf(lists.with(task, calls.with(index, simpler)));
+  for (const simpler of simplerCalls(call))
+    yield programOf(lists.with(task, calls.with(index, simpler)));
 }
 
 /** The call without one of the things it says, or with half as many pages. */

@@ -1,6 +1,7 @@
 /**
- * @module What an execution has shown that none before it had: a call with an answer, a call that answered while another was under way
- * elsewhere, two calls that met at a word of some kind. A program that shows something new is worth changing further.
+ * @module What an execution has shown that none before it had: a call with an answer, a call that
+ * answered while another was under way elsewhere, two calls that met at a word of some kind. A
+ * program that shows something new is worth changing further.
  */
 
 import type { Execution } from "../../../src/checker/execution/execution.ts";
@@ -65,7 +66,8 @@ export class Signals implements CallWatcher, Observer {
     const op = this.#current[task];
     if (wait === undefined || op === undefined) return;
     const last = this.#touches.get(wait.index);
-    if (last !== undefined && last.task !== task) this.#show(`${last.op}>${op}@${wait.kind} ${wait.label}`);
+    if (last !== undefined && last.task !== task)
+      this.#show(`${last.op}>${op}@${wait.kind} ${wait.label}`);
     this.#touches.set(wait.index, { task, op });
   }
 

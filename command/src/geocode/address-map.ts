@@ -16,13 +16,21 @@ import type { GeocodeMap } from "./layout.ts";
 /** Memory beside the tree that comes and goes. */
 const RESTLESS_BYTES: number = 2 ** 20;
 
-/** Entries of the census log. Its pages take RAM only when they are written; a census that fills it stops rewriting. */
+/**
+ * Entries of the census log. Its pages take RAM only when they are written; a census that fills it
+ * stops rewriting.
+ */
 const LOG_CAPACITY: number = 2 ** 22;
 
-/** For page tables of devices and the like, and for the second copy that a view makes while it gathers its frames. */
+/**
+ * For page tables of devices and the like, and for the second copy that a view makes while it
+ * gathers its frames.
+ */
 const SPARE_BYTES: number = 64 * 2 ** 20;
 
-/** Bytes of the nodes of a tree of `cityCount` cities: what the device's memory is measured against. */
+/**
+ * Bytes of the nodes of a tree of `cityCount` cities: what the device's memory is measured against.
+ */
 export function treeBytes(cityCount: number): number {
   return wholePages(cityCount * NODE_BYTES);
 }
@@ -32,11 +40,17 @@ export function ramBytesNeeded(cityCount: number, questionCount: number): number
   const perCity = NODE_BYTES + CITY_BYTES;
   const perQuestion = QUESTION_BYTES + ANSWER_BYTES;
   const log = LOG_CAPACITY * LOG_BYTES;
-  return wholePages(cityCount * perCity + questionCount * perQuestion + log + RESTLESS_BYTES + SPARE_BYTES);
+  return wholePages(
+    cityCount * perCity + questionCount * perQuestion + log + RESTLESS_BYTES + SPARE_BYTES,
+  );
 }
 
 /** Maps everything, all of it zero. The restless memory begins where the nodes end. */
-export async function mapMemory(space: AddressSpace, cities: CityList, questionCount: number): Promise<GeocodeMap> {
+export async function mapMemory(
+  space: AddressSpace,
+  cities: CityList,
+  questionCount: number,
+): Promise<GeocodeMap> {
   const nodeBytes = treeBytes(cities.count);
   const nodes = await space.mmap(nodeBytes + RESTLESS_BYTES);
   return {

@@ -1,10 +1,11 @@
 /**
- * @module Checks answers one by one against a second opinion and against the census. Pure: it sees copies of the answers
- * and of the log, and would find a wrong one whoever had made it.
+ * @module Checks answers one by one against a second opinion and against the census. Pure: it sees
+ * copies of the answers and of the log, and would find a wrong one whoever had made it.
  *
- * Two cities at the same distance are both right, so distances are compared, not cities: both by the same haversine
- * formula over the published degrees. They may differ by one part in 10^9, and by 10^-12 radian (6 micrometres) where
- * that is more: coordinates on the unit sphere are rounded to 10^-16, which near a city is more than a part in 10^9.
+ * Two cities at the same distance are both right, so distances are compared, not cities: both by
+ * the same haversine formula over the published degrees. They may differ by one part in 10^9, and
+ * by 10^-12 radian (6 micrometres) where that is more: coordinates on the unit sphere are rounded
+ * to 10^-16, which near a city is more than a part in 10^9.
  */
 
 import type { CensusHistory } from "./census-history.ts";
@@ -64,7 +65,10 @@ export class AnswerChecker {
     for (let place = 0; place < block.count; place++) this.checkAnswer(block, place);
   }
 
-  /** Checks one answer's city by `bruteForce` too. Only differences count: {@link checkBlock} has counted the rest. */
+  /**
+   * Checks one answer's city by `bruteForce` too. Only differences count: {@link checkBlock} has
+   * counted the rest.
+   */
   checkByBruteForce(block: AnswerBlock, place: number, bruteForce: NearestCity): void {
     const { verdict } = this;
     const [longitude, latitude] = questionAt(block, place);
@@ -105,7 +109,9 @@ export class AnswerChecker {
   /** The population must be whole, and have been current at some moment of the question. */
   private checkPopulation(block: AnswerBlock, place: number, city: number): boolean {
     const { facts, verdict } = this;
-    const read = decodePopulation(block.answersF64[place * F64_PER_ANSWER + ANSWER_POPULATION / 8]!);
+    const read = decodePopulation(
+      block.answersF64[place * F64_PER_ANSWER + ANSWER_POPULATION / 8]!,
+    );
     const before = block.answersU32[place * U32_PER_ANSWER + ANSWER_BEFORE / 4]!;
     const after = block.answersU32[place * U32_PER_ANSWER + ANSWER_AFTER / 4]!;
     const whole = isWhole(read, facts.cities.populations[city]!);
@@ -137,16 +143,29 @@ export class AnswerChecker {
     if (city === nearest) return true;
     const distance = this.distance(city, longitude, latitude);
     const least = this.distance(nearest, longitude, latitude);
-    return Math.abs(distance - least) <= Math.max(RELATIVE_TOLERANCE * least, ABSOLUTE_TOLERANCE_RADIANS);
+    return (
+      Math.abs(distance - least) <= Math.max(RELATIVE_TOLERANCE * least, ABSOLUTE_TOLERANCE_RADIANS)
+    );
   }
 
   /** Radians. Not a number for a city that is none, which no comparison passes. */
   private distance(city: number, longitude: number, latitude: number): number {
     const { longitudes, latitudes } = this.facts.cities;
-    return greatCircle(longitude, latitude, longitudes[city] ?? Number.NaN, latitudes[city] ?? Number.NaN);
+    return greatCircle(
+      longitude,
+      latitude,
+      longitudes[city] ?? Number.NaN,
+      latitudes[city] ?? Number.NaN,
+    );
   }
 
-  private reportWrongCity(question: number, city: number, nearest: number, longitude: number, latitude: number): void {
+  private reportWrongCity(
+    question: number,
+    city: number,
+    nearest: number,
+    longitude: number,
+    latitude: number,
+  ): void {
     this.verdict.wrongCities++;
     const kilometres = (index: number): string =>
       `${(this.distance(index, longitude, latitude) * EARTH_RADIUS_KM).toFixed(6)} km`;
@@ -162,7 +181,10 @@ const F64_PER_ANSWER: number = ANSWER_BYTES / 8;
 const U32_PER_ANSWER: number = ANSWER_BYTES / 4;
 
 /** Longitude and latitude of the question at `place` of the block, degrees. */
-function questionAt(block: AnswerBlock, place: number): readonly [longitude: number, latitude: number] {
+function questionAt(
+  block: AnswerBlock,
+  place: number,
+): readonly [longitude: number, latitude: number] {
   return [
     block.questions[2 * place]! / QUESTION_UNITS_PER_DEGREE,
     block.questions[2 * place + 1]! / QUESTION_UNITS_PER_DEGREE,

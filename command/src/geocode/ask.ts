@@ -1,5 +1,6 @@
 /**
- * @module The middle of the job: the device answers all questions while the census rewrites what it reads.
+ * @module The middle of the job: the device answers all questions while the census rewrites what it
+ * reads.
  */
 
 import type { AddressSpace, DeviceStats } from "../../../src/index.ts";
@@ -28,17 +29,30 @@ export interface AskReport {
   readonly census: CensusReport;
 }
 
-/** Starts device and census, answers all questions, and takes both down again, also when something fails. */
+/**
+ * Starts device and census, answers all questions, and takes both down again, also when something
+ * fails.
+ */
 export async function askDevice(
   space: AddressSpace,
   map: GeocodeMap,
   cities: CityList,
   { memoryBytes, threads, seed, onProgress }: AskOptions,
 ): Promise<AskReport> {
-  await using device = await SoftwareDevice.create(space, { memoryBytes, threads, name: "geocode" });
-  const kernel = device.kernel({ module: new URL("./nearest-kernel.js", import.meta.url), exportName: "nearest" });
+  await using device = await SoftwareDevice.create(space, {
+    memoryBytes,
+    threads,
+    name: "geocode",
+  });
+  const kernel = device.kernel({
+    module: new URL("./nearest-kernel.js", import.meta.url),
+    exportName: "nearest",
+  });
   const census = startCensus(space, map, cities, seed);
-  const progress = setInterval(() => onProgress(space.u32.load(map.control + CONTROL_ANSWERED)), PROGRESS_MS);
+  const progress = setInterval(
+    () => onProgress(space.u32.load(map.control + CONTROL_ANSWERED)),
+    PROGRESS_MS,
+  );
   try {
     const start = performance.now();
     const dispatch = kernel.dispatch(map.questionCount, { args: kernelArguments(map) });

@@ -9,7 +9,10 @@ import { fillRecords, treeSlots } from "./records.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 import type { Groups, TreeSlots } from "./tree-builder.ts";
 
-/** Runs `work` on the slots `start` to `end` as typed arrays: a write view of the nodes, and one of the cities. */
+/**
+ * Runs `work` on the slots `start` to `end` as typed arrays: a write view of the nodes, and one of
+ * the cities.
+ */
 function withSlots<Result>(
   space: AddressSpace,
   map: GeocodeMap,
@@ -24,7 +27,13 @@ function withSlots<Result>(
 }
 
 /** Builds one half, whose groups begin where the half does. */
-function buildHalf(space: AddressSpace, map: GeocodeMap, groups: Groups, start: number, end: number): void {
+function buildHalf(
+  space: AddressSpace,
+  map: GeocodeMap,
+  groups: Groups,
+  start: number,
+  end: number,
+): void {
   if (start >= end) return;
   withSlots(space, map, start, end, (slots) => {
     const builder = new TreeBuilder(slots);

@@ -24,7 +24,10 @@ import {
 import { encodePopulation, VERSION_LIMIT } from "./population.ts";
 import { Random } from "./random.ts";
 
-/** How far from the city that was answered last an aimed rewrite may go, in slots: about a page of cities. */
+/**
+ * How far from the city that was answered last an aimed rewrite may go, in slots: about a page of
+ * cities.
+ */
 const AIM_SLOTS = 128;
 
 class Census {

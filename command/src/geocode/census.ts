@@ -1,15 +1,18 @@
 /**
- * @module The census: a CPU thread that rewrites populations, and unmaps and maps memory beside the tree, for as long as
- * the device answers. Every rewrite of a page of which the device holds a read copy first takes that copy away.
+ * @module The census: a CPU thread that rewrites populations, and unmaps and maps memory beside the
+ * tree, for as long as the device answers. Every rewrite of a page of which the device holds a read
+ * copy first takes that copy away.
  *
- * Pace. The thread works in rounds, one each millisecond or so that the timer of its event loop grants. A round is
- * REWRITES_PER_ROUND rewrites, half of them anywhere in the world, half aimed at the city that the device answered with
- * last and its neighbours, whose page it is certainly reading: rewrites elsewhere mostly meet pages that the device has
- * no copy of. That is some ten thousand rewrites a second, and leaves most of a core to the device: measured over a
- * million questions, 64 rewrites a round cost a tenth more processor time in all than none, so the rate is not what
- * makes the job fast. The report says how many there were.
+ * Pace. The thread works in rounds, one each millisecond or so that the timer of its event loop
+ * grants. A round is REWRITES_PER_ROUND rewrites, half of them anywhere in the world, half aimed at
+ * the city that the device answered with last and its neighbours, whose page it is certainly
+ * reading: rewrites elsewhere mostly meet pages that the device has no copy of. That is some ten
+ * thousand rewrites a second, and leaves most of a core to the device: measured over a million
+ * questions, 64 rewrites a round cost a tenth more processor time in all than none, so the rate is
+ * not what makes the job fast. The report says how many there were.
  *
- * All rewrites are logged (census-history.ts has what the two ticks mean). When the log is full, rewriting stops.
+ * All rewrites are logged (census-history.ts has what the two ticks mean). When the log is full,
+ * rewriting stops.
  */
 
 import type { AddressSpace, AddressSpaceHandle } from "../../../src/index.ts";

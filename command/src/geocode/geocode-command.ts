@@ -26,16 +26,38 @@ interface Flags {
 export function addGeocode(run: Command, context: CommandContext): void {
   run
     .command("geocode")
-    .description("find the nearest city to a million places, on a device with memory for a quarter of the tree")
-    .option("--points <count>", "questions to ask", wholeNumber("--points", 1, QUESTION_LIMIT), 1_000_000)
+    .description(
+      "find the nearest city to a million places, on a device with memory for a quarter of the tree",
+    )
+    .option(
+      "--points <count>",
+      "questions to ask",
+      wholeNumber("--points", 1, QUESTION_LIMIT),
+      1_000_000,
+    )
     .option(
       "--memory <size>",
       "memory of the device, such as 2MiB (default: a quarter of the tree)",
       sizeBytes("--memory", LEAST_MEMORY_BYTES, GREATEST_MEMORY_BYTES),
     )
-    .option("--threads <count>", "threads of the device", wholeNumber("--threads", 1, THREAD_LIMIT), 2)
-    .option("--seed <number>", "of the questions and of the census", wholeNumber("--seed", 0, 2 ** 32 - 1), 1)
-    .option("--device <name>", "which device answers: software", oneOf("--device", ["software"]), "software")
+    .option(
+      "--threads <count>",
+      "threads of the device",
+      wholeNumber("--threads", 1, THREAD_LIMIT),
+      2,
+    )
+    .option(
+      "--seed <number>",
+      "of the questions and of the census",
+      wholeNumber("--seed", 0, 2 ** 32 - 1),
+      1,
+    )
+    .option(
+      "--device <name>",
+      "which device answers: software",
+      oneOf("--device", ["software"]),
+      "software",
+    )
     .option("--json", "print one JSON object and nothing else on standard output")
     .action(async (flags: Flags) => await runGeocode(flags, context));
 }
@@ -45,9 +67,13 @@ async function runGeocode(flags: Flags, context: CommandContext): Promise<void> 
   const bar = new ProgressBar(terminal);
   const { points, memory: memoryBytes, threads, seed } = flags;
   const onProgress = bar.update.bind(bar);
-  const result = await geocode({ points, memoryBytes, threads, seed, onProgress }).finally(() => bar.clear());
+  const result = await geocode({ points, memoryBytes, threads, seed, onProgress }).finally(() =>
+    bar.clear(),
+  );
   terminal.out.write(
-    flags.json === true ? `${JSON.stringify(geocodeJson(result))}\n` : geocodeReport(result, terminal.outColors),
+    flags.json === true
+      ? `${JSON.stringify(geocodeJson(result))}\n`
+      : geocodeReport(result, terminal.outColors),
   );
   context.exitStatus = result.verified ? EXIT_OK : EXIT_WRONG;
 }

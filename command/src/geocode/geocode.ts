@@ -1,7 +1,8 @@
 /**
- * @module The main job. All cities of the world become a pointer-linked k-d tree in an address space; a device with
- * memory for a quarter of it answers which city is nearest to each of many places by following the same pointers, while
- * a CPU thread rewrites what it reads; then every answer is checked against others.
+ * @module The main job. All cities of the world become a pointer-linked k-d tree in an address
+ * space; a device with memory for a quarter of it answers which city is nearest to each of many
+ * places by following the same pointers, while a CPU thread rewrites what it reads; then every
+ * answer is checked against others.
  */
 
 import { AddressSpace } from "../../../src/index.ts";
@@ -29,7 +30,10 @@ export interface GeocodeOptions {
   readonly cities?: CityList | undefined;
   /** Hears what is going on. A total of 0 says that nobody knows. */
   readonly onProgress?: ((stage: GeocodeStage, done: number, total: number) => void) | undefined;
-  /** Sees the address space when all is answered and nothing checked: the place to put in faults that must be found. */
+  /**
+   * Sees the address space when all is answered and nothing checked: the place to put in faults
+   * that must be found.
+   */
   readonly onAnswered?: ((space: AddressSpace, map: GeocodeMap) => Promise<void>) | undefined;
 }
 
@@ -54,7 +58,10 @@ function quarterOfTree(cityCount: number): number {
   return Math.max(1, Math.floor(treeBytes(cityCount) / 4 / PAGE_BYTES)) * PAGE_BYTES;
 }
 
-/** Does the whole job. Rejects with HmmError when the address space or the device fails; wrong answers are a result. */
+/**
+ * Does the whole job. Rejects with HmmError when the address space or the device fails; wrong
+ * answers are a result.
+ */
 export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
   const { points, threads, seed } = options;
   const progress = options.onProgress ?? (() => {});
@@ -89,7 +96,8 @@ export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
   });
   stages.end("checking");
 
-  const verified = verdict.wrong === 0 && verdict.checked === points && asked.census.dirtyRemaps === 0;
+  const verified =
+    verdict.wrong === 0 && verdict.checked === points && asked.census.dirtyRemaps === 0;
   return {
     options,
     memoryBytes,
@@ -105,7 +113,12 @@ export async function geocode(options: GeocodeOptions): Promise<GeocodeResult> {
 
 /** Seconds by stage: each lasts from the end of the one before. */
 class StageClock {
-  readonly seconds: Record<GeocodeStage, number> = { loading: 0, building: 0, answering: 0, checking: 0 };
+  readonly seconds: Record<GeocodeStage, number> = {
+    loading: 0,
+    building: 0,
+    answering: 0,
+    checking: 0,
+  };
   private readonly startMs: number = performance.now();
   private lastMs: number = this.startMs;
 

@@ -1,9 +1,10 @@
 /**
- * @module The kernel: one work item answers one question by following the tree's pointers through the device's page
- * table. Runs in the device's threads and knows nothing of pages, faults or invalidations.
+ * @module The kernel: one work item answers one question by following the tree's pointers through
+ * the device's page table. Runs in the device's threads and knows nothing of pages, faults or
+ * invalidations.
  *
- * Nodes and cities are plain loads, so they come through read copies in device memory. The clock is an atomic and the
- * answer is stores, so these go to RAM itself.
+ * Nodes and cities are plain loads, so they come through read copies in device memory. The clock is
+ * an atomic and the answer is stores, so these go to RAM itself.
  */
 
 import {
@@ -54,7 +55,10 @@ export interface KernelMemory {
   };
 }
 
-/** More than the nodes that ever wait in one search: one for each level, and 64-bit machines hold no tree of 64. */
+/**
+ * More than the nodes that ever wait in one search: one for each level, and 64-bit machines hold no
+ * tree of 64.
+ */
 const PENDING_LIMIT = 64;
 
 /** Above the square of the longest chord, 2. */
@@ -73,7 +77,10 @@ export function kernelArguments(map: GeocodeMap): readonly number[] {
   return [map.nodes, map.questions, map.answers, map.control];
 }
 
-/** Answers question `item`: which city is nearest, how many live there, and what the clock said before and after. */
+/**
+ * Answers question `item`: which city is nearest, how many live there, and what the clock said
+ * before and after.
+ */
 export function nearest(memory: KernelMemory, item: number, args: readonly number[]): void {
   const [nodes, questions, answers, control] = args as readonly [number, number, number, number];
   const { f64, u32 } = memory;
@@ -97,19 +104,28 @@ export function nearest(memory: KernelMemory, item: number, args: readonly numbe
   u32.store(answer + ANSWER_AFTER, after);
   if ((item & (PROGRESS_STEP - 1)) === PROGRESS_STEP - 1) {
     u32.atomicStore(control + CONTROL_LATEST, item);
-    // Last: a device may give an item up at a fault and run it again, and only what comes after its last fault happens once.
+    // Last: a device may give an item up at a fault and run it again, and only what comes after its
+    // last fault happens once.
     u32.atomicAdd(control + CONTROL_ANSWERED, PROGRESS_STEP);
   }
 }
 
 /**
- * Address of the node nearest to the point (x, y, z) of the unit sphere, in the tree whose root is at `root`: depth first
- * into the half that holds the point (Friedman, Bentley and Finkel 1977), with few loads. On the way down only the split is
- * read. The node itself waits together with the other half: the square of the distance to the plane between the halves
- * bounds both, and most are never read. When their turn has come and the best so far has become good, the node is
- * measured, and the box of the other half bounds that closely before it is entered.
+ * Address of the node nearest to the point (x, y, z) of the unit sphere, in the tree whose root is
+ * at `root`: depth first into the half that holds the point (Friedman, Bentley and Finkel 1977),
+ * with few loads. On the way down only the split is read. The node itself waits together with the
+ * other half: the square of the distance to the plane between the halves bounds both, and most are
+ * never read. When their turn has come and the best so far has become good, the node is measured,
+ * and the box of the other half bounds that closely before it is entered.
  */
-export function nearestNode(f64: Loads, f32: Loads, root: number, x: number, y: number, z: number): number {
+export function nearestNode(
+  f64: Loads,
+  f32: Loads,
+  root: number,
+  x: number,
+  y: number,
+  z: number,
+): number {
   let nearestYet = root;
   let bestSquare = FARTHER_THAN_ALL;
   let pending = 0;
@@ -159,8 +175,18 @@ export function nearestNode(f64: Loads, f32: Loads, root: number, x: number, y: 
   }
 }
 
-/** Square of the distance from the point to the box at `box`, or some part of it that is no less than `enough`. */
-function boxSquare(f32: Loads, box: number, x: number, y: number, z: number, enough: number): number {
+/**
+ * Square of the distance from the point to the box at `box`, or some part of it that is no less
+ * than `enough`.
+ */
+function boxSquare(
+  f32: Loads,
+  box: number,
+  x: number,
+  y: number,
+  z: number,
+  enough: number,
+): number {
   let side = outside(f32, box, x);
   let square = side * side;
   if (square >= enough) return square;

@@ -1,14 +1,25 @@
 /**
- * @module The same search over plain typed arrays: what a program would write that has everything in one
- * SharedArrayBuffer and no device. The baseline of the benchmark, and kept line by line like the kernel's search.
+ * @module The same search over plain typed arrays: what a program would write that has everything
+ * in one SharedArrayBuffer and no device. The baseline of the benchmark, and kept line by line like
+ * the kernel's search.
  */
 
 import type { CityList } from "./city-list.ts";
-import { AXIS_SHIFT, CHILD_COUNT_MASK, CITY_BYTES, LINK_TAG_MASK, NODE_BYTES, wholePages } from "./layout.ts";
+import {
+  AXIS_SHIFT,
+  CHILD_COUNT_MASK,
+  CITY_BYTES,
+  LINK_TAG_MASK,
+  NODE_BYTES,
+  wholePages,
+} from "./layout.ts";
 import { fillRecords, treeSlots } from "./records.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 
-/** The tree in one buffer, nodes from byte 0 on, then cities. Goes to Workers as it is: nothing is copied. */
+/**
+ * The tree in one buffer, nodes from byte 0 on, then cities. Goes to Workers as it is: nothing is
+ * copied.
+ */
 export interface PlainTree {
   readonly nodesF64: Float64Array;
   readonly nodesF32: Float32Array;
@@ -27,7 +38,10 @@ const pendingSlots = new Int32Array(PENDING_LIMIT);
 const pendingHalves = new Int32Array(PENDING_LIMIT);
 const pendingSquares = new Float64Array(PENDING_LIMIT);
 
-/** Builds the tree of `list` by the same builder, in one thread. Links count from the start of the nodes. */
+/**
+ * Builds the tree of `list` by the same builder, in one thread. Links count from the start of the
+ * nodes.
+ */
 export function buildPlainTree(list: CityList): PlainTree {
   const nodes = new Uint8Array(new SharedArrayBuffer(wholePages(list.count * NODE_BYTES)));
   const cities = new Uint8Array(new SharedArrayBuffer(wholePages(list.count * CITY_BYTES)));
@@ -36,10 +50,18 @@ export function buildPlainTree(list: CityList): PlainTree {
   const builder = new TreeBuilder(slots);
   for (const groups of builder.plantRoot(list.count)) builder.buildBelow(groups);
   builder.linkCities(0, list.count);
-  return { nodesF64: slots.nodesF64, nodesF32: slots.nodesF32, citiesF64: slots.citiesF64, citiesU32: slots.citiesU32 };
+  return {
+    nodesF64: slots.nodesF64,
+    nodesF32: slots.nodesF32,
+    citiesF64: slots.citiesF64,
+    citiesU32: slots.citiesU32,
+  };
 }
 
-/** The slot of the node nearest to the point (x, y, z) of the unit sphere. Its city has the same slot. */
+/**
+ * The slot of the node nearest to the point (x, y, z) of the unit sphere. Its city has the same
+ * slot.
+ */
 export function searchPlain(tree: PlainTree, x: number, y: number, z: number): number {
   const f64 = tree.nodesF64;
   const f32 = tree.nodesF32;
@@ -78,7 +100,11 @@ export function searchPlain(tree: PlainTree, x: number, y: number, z: number): n
         bestSquare = square;
         nearestYet = slot;
       }
-      if (half !== 0 && boxSquare(f32, half * F32_PER_NODE + BOX_F32, x, y, z, bestSquare) < bestSquare) break;
+      if (
+        half !== 0 &&
+        boxSquare(f32, half * F32_PER_NODE + BOX_F32, x, y, z, bestSquare) < bestSquare
+      )
+        break;
       do {
         if (pending === 0) return nearestYet;
         pending--;
@@ -94,7 +120,14 @@ function linkOf(f64: Float64Array, slot: number): number {
   return f64[slot * F64_PER_NODE + LINK_F64]! | 0;
 }
 
-function boxSquare(f32: Float32Array, box: number, x: number, y: number, z: number, enough: number): number {
+function boxSquare(
+  f32: Float32Array,
+  box: number,
+  x: number,
+  y: number,
+  z: number,
+  enough: number,
+): number {
   let side = outside(f32, box, x);
   let square = side * side;
   if (square >= enough) return square;

@@ -1,9 +1,10 @@
 /**
- * @module A population that says whether it is whole. One f64 cell holds the number of inhabitants and how often it has
- * been rewritten: `(BIAS + version) * 2^32 + population`. With BIAS = 2^20 and fewer than 2^20 versions the double's
- * exponent never changes, its low word is exactly the population and its high word the version. Every rewrite counts one
- * more inhabitant, so a cell is whole if and only if population = base + version: halves of two different cells, or a
- * byte from elsewhere, never pass.
+ * @module A population that says whether it is whole. One f64 cell holds the number of inhabitants
+ * and how often it has been rewritten: `(BIAS + version) * 2^32 + population`. With BIAS = 2^20 and
+ * fewer than 2^20 versions the double's exponent never changes, its low word is exactly the
+ * population and its high word the version. Every rewrite counts one more inhabitant, so a cell is
+ * whole if and only if population = base + version: halves of two different cells, or a byte from
+ * elsewhere, never pass.
  */
 
 const WORD = 2 ** 32;
@@ -30,5 +31,7 @@ export function decodePopulation(cell: number): Population {
 
 /** True if the halves belong together and to a city of `base` inhabitants. */
 export function isWhole(read: Population, base: number): boolean {
-  return read.version >= 0 && read.version < VERSION_LIMIT && read.population === base + read.version;
+  return (
+    read.version >= 0 && read.version < VERSION_LIMIT && read.population === base + read.version
+  );
 }

@@ -1,8 +1,9 @@
 /**
- * @module The questions: seeded points, uniform over the sphere, in the order of a Hilbert curve. A program that works
- * under a memory budget sorts its work so that neighbours come one after the other and find each other's pages; asked in
- * random order, nearly every question would bring pages in from cold. The curve runs over longitude and the sine of the
- * latitude, on which equal areas of the sphere are equal areas.
+ * @module The questions: seeded points, uniform over the sphere, in the order of a Hilbert curve. A
+ * program that works under a memory budget sorts its work so that neighbours come one after the
+ * other and find each other's pages; asked in random order, nearly every question would bring pages
+ * in from cold. The curve runs over longitude and the sine of the latitude, on which equal areas of
+ * the sphere are equal areas.
  */
 
 import { QUESTION_UNITS_PER_DEGREE } from "./layout.ts";
@@ -26,7 +27,10 @@ export function makeQuestions(seed: number, count: number): Int32Array {
     const latitude = (Math.asin(2 * heightUnit - 1) * 180) / Math.PI;
     unsorted[2 * index] = Math.round((longitudeUnit * 360 - 180) * QUESTION_UNITS_PER_DEGREE);
     unsorted[2 * index + 1] = Math.round(latitude * QUESTION_UNITS_PER_DEGREE);
-    const cell = hilbertIndex(Math.floor(longitudeUnit * CURVE_SIDE), Math.floor(heightUnit * CURVE_SIDE));
+    const cell = hilbertIndex(
+      Math.floor(longitudeUnit * CURVE_SIDE),
+      Math.floor(heightUnit * CURVE_SIDE),
+    );
     keys[index] = cell * QUESTION_LIMIT + index;
   }
   keys.sort();
@@ -39,7 +43,10 @@ export function makeQuestions(seed: number, count: number): Int32Array {
   return sorted;
 }
 
-/** Where on the Hilbert curve the cell (x, y) lies: 0 to CURVE_SIDE² - 1. Cells that follow each other touch. */
+/**
+ * Where on the Hilbert curve the cell (x, y) lies: 0 to CURVE_SIDE² - 1. Cells that follow each
+ * other touch.
+ */
 export function hilbertIndex(x: number, y: number): number {
   let index = 0;
   for (let side = CURVE_SIDE >> 1; side > 0; side >>= 1) {

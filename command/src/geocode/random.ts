@@ -1,6 +1,7 @@
 /**
- * @module Seeded random numbers: xoshiro128** 1.1 by David Blackman and Sebastiano Vigna, its state filled by splitmix32
- * from one 32-bit seed. The same seed gives the same numbers on every machine. Not for secrets.
+ * @module Seeded random numbers: xoshiro128** 1.1 by David Blackman and Sebastiano Vigna, its state
+ * filled by splitmix32 from one 32-bit seed. The same seed gives the same numbers on every machine.
+ * Not for secrets.
  */
 
 export class Random {

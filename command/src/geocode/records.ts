@@ -1,5 +1,6 @@
 /**
- * @module Fills the records before they become a tree: node and city `slot` of the list's city `slot`, unlinked.
+ * @module Fills the records before they become a tree: node and city `slot` of the list's city
+ * `slot`, unlinked.
  */
 
 import { CITY_BYTES, NODE_BYTES } from "./layout.ts";
@@ -31,7 +32,12 @@ export function treeSlots(
 /** Writes one record for each city of `list`. The memory must be zero, as fresh memory is. */
 export function fillRecords(list: CityList, slots: TreeSlots): void {
   for (let slot = 0; slot < list.count; slot++) {
-    writeUnitVector(list.longitudes[slot]!, list.latitudes[slot]!, slots.nodesF64, (slot * NODE_BYTES) / 8);
+    writeUnitVector(
+      list.longitudes[slot]!,
+      list.latitudes[slot]!,
+      slots.nodesF64,
+      (slot * NODE_BYTES) / 8,
+    );
     slots.citiesF64[(slot * CITY_BYTES) / 8] = encodePopulation(list.populations[slot]!, 0);
     slots.citiesU32[(slot * CITY_BYTES) / 4 + 2] = slot;
   }

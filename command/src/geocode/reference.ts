@@ -1,6 +1,7 @@
 /**
- * @module Second opinions on which city is nearest, by code and geometry that share nothing with the job's own:
- * kdbush with geokdbush (a flat index over degrees, haversine bounds), and brute force over all chords.
+ * @module Second opinions on which city is nearest, by code and geometry that share nothing with
+ * the job's own: kdbush with geokdbush (a flat index over degrees, haversine bounds), and brute
+ * force over all chords.
  */
 
 import { around } from "geokdbush";
@@ -9,25 +10,30 @@ import type { CityList } from "./city-list.ts";
 import { writeUnitVector } from "./sphere.ts";
 
 /**
- * Answers with the index of a nearest city to a place in degrees, or -1. It may leave out cities that are farther than
- * `claimedRadians`, the distance of the city that is claimed to be nearest: they cannot prove that wrong.
+ * Answers with the index of a nearest city to a place in degrees, or -1. It may leave out cities
+ * that are farther than `claimedRadians`, the distance of the city that is claimed to be nearest:
+ * they cannot prove that wrong.
  */
 export type NearestCity = (longitude: number, latitude: number, claimedRadians: number) => number;
 
-/** Points in a leaf of the index: the fastest of 8 to 256 for one nearest city, with far ones left out. */
+/**
+ * Points in a leaf of the index: the fastest of 8 to 256 for one nearest city, with far ones left
+ * out.
+ */
 const LEAF_SIZE = 32;
 
 /** Builds the kdbush index once, in memory that all checking threads share. */
 export function buildReferenceIndex(cities: CityList): ArrayBufferLike {
   const index = new KDBush(cities.count, LEAF_SIZE, Float64Array, SharedArrayBuffer);
-  for (let city = 0; city < cities.count; city++) index.add(cities.longitudes[city]!, cities.latitudes[city]!);
+  for (let city = 0; city < cities.count; city++)
+    index.add(cities.longitudes[city]!, cities.latitudes[city]!);
   return index.finish().data;
 }
 
 /**
- * The nearest city by geokdbush, over an index from {@link buildReferenceIndex}. Three quarters of its time go into cities
- * of the leaves that it looks at, so those that are clearly farther than the claim are kept from it: by the chord, and
- * with a margin far above rounding.
+ * The nearest city by geokdbush, over an index from {@link buildReferenceIndex}. Three quarters of
+ * its time go into cities of the leaves that it looks at, so those that are clearly farther than
+ * the claim are kept from it: by the chord, and with a margin far above rounding.
  */
 export function referenceNearest(cities: CityList, index: ArrayBufferLike): NearestCity {
   const kdbush = KDBush.from(index);

@@ -24,9 +24,17 @@ export function geocodeReport(result: GeocodeResult, colors: Colors): string {
 }
 
 /** What was built, asked, moved and disturbed. */
-function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }: GeocodeResult): Row[] {
+function workRows({
+  options,
+  map,
+  memoryBytes,
+  treeBytes,
+  asked,
+  stageSeconds,
+}: GeocodeResult): Row[] {
   const { device, census } = asked;
-  const share = memoryBytes < treeBytes ? `${((100 * memoryBytes) / treeBytes).toFixed(0)} %` : "all";
+  const share =
+    memoryBytes < treeBytes ? `${((100 * memoryBytes) / treeBytes).toFixed(0)} %` : "all";
   return [
     [
       "built",
@@ -47,7 +55,10 @@ function workRows({ options, map, memoryBytes, treeBytes, asked, stageSeconds }:
       `${formatCount(device.faults)} in ${formatThings(device.batches, "batch", "batches")}, ` +
         `${formatThings(device.prefetched, "page")} prefetched besides`,
     ],
-    ["moved", `${formatBytes(device.bytesToDevice)} to the device, ${formatThings(device.evictions, "eviction")}`],
+    [
+      "moved",
+      `${formatBytes(device.bytesToDevice)} to the device, ${formatThings(device.evictions, "eviction")}`,
+    ],
     [
       "meanwhile",
       `${formatThings(census.rewrites, "population")} rewritten (${formatCount(census.rewrites / census.seconds)} a second), ` +
@@ -73,10 +84,17 @@ function checkRows({ verdict, asked }: GeocodeResult, colors: Colors): Row[] {
         [
           good(verdict.tornPopulations, `${formatCount(verdict.tornPopulations)} torn`),
           good(verdict.stalePopulations, `${formatCount(verdict.stalePopulations)} stale`),
-          good(verdict.prematurePopulations, `${formatCount(verdict.prematurePopulations)} premature`),
+          good(
+            verdict.prematurePopulations,
+            `${formatCount(verdict.prematurePopulations)} premature`,
+          ),
         ].join(", "),
       ...(asked.census.dirtyRemaps > 0
-        ? [colors.red(`${formatThings(asked.census.dirtyRemaps, "page")} beside the tree mapped afresh, but not zero`)]
+        ? [
+            colors.red(
+              `${formatThings(asked.census.dirtyRemaps, "page")} beside the tree mapped afresh, but not zero`,
+            ),
+          ]
         : []),
     ],
   ];
@@ -86,8 +104,12 @@ function checkRows({ verdict, asked }: GeocodeResult, colors: Colors): Row[] {
 function timeRow({ stageSeconds, seconds }: GeocodeResult, colors: Colors): Row {
   const marks = ["░", "▒", "█", "▓"];
   const stages = Object.entries(stageSeconds);
-  const bar = stages.map(([, took], place) => marks[place]!.repeat(Math.round((took / seconds) * TIME_BAR_WIDTH))); // one mark a stage
-  const legend = stages.map(([stage, took], place) => `${marks[place]!} ${stage} ${formatSeconds(took)}`); // as above
+  const bar = stages.map(([, took], place) =>
+    marks[place]!.repeat(Math.round((took / seconds) * TIME_BAR_WIDTH)),
+  ); // one mark a stage
+  const legend = stages.map(
+    ([stage, took], place) => `${marks[place]!} ${stage} ${formatSeconds(took)}`,
+  ); // as above
   return ["time", `${formatSeconds(seconds)}  ${colors.cyan(bar.join(""))}`, legend.join("  ")];
 }
 

@@ -1,19 +1,23 @@
 /**
- * @module Builds the k-d tree in place: cities in any order become a linked tree over the same memory, with no second
- * copy and no index beside it. What it is not: a general k-d tree; it knows the records of layout.ts and nothing else.
+ * @module Builds the k-d tree in place: cities in any order become a linked tree over the same
+ * memory, with no second copy and no index beside it. What it is not: a general k-d tree; it knows
+ * the records of layout.ts and nothing else.
  *
- * Each step has two groups of records side by side, the descendants-to-be of one node, takes the median of each along
- * its widest side (quickselect, Hoare), and moves the two medians to the front, where they are siblings:
+ * Each step has two groups of records side by side, the descendants-to-be of one node, takes the
+ * median of each along its widest side (quickselect, Hoare), and moves the two medians to the
+ * front, where they are siblings:
  *
  *     [ lower group          | higher group         ]      before
  *     [ A      | l | B       | C      | h | D       ]      after both quickselects
- *     [ l | h | A      | B   | C      | D           ]      after four swaps; A and B are the two groups below l
+ *     [ l | h | A      | B   | C      | D           ]      after four swaps; A, B: both below l
  *
- * So a subtree's records are contiguous, siblings adjacent, and the step repeats on A, B and on C, D. The extent that
- * decides the widest side is also the box that the search prunes by. A median of a group of `count` has `count >> 1`
- * records below it, so the second group is never larger than the first, and a node with one child has a lower one.
+ * So a subtree's records are contiguous, siblings adjacent, and the step repeats on A, B and on C,
+ * D. The extent that decides the widest side is also the box that the search prunes by. A median of
+ * a group of `count` has `count >> 1` records below it, so the second group is never larger than
+ * the first, and a node with one child has a lower one.
  *
- * Locks: none. Two builders may work at the same time on disjoint runs of slots, each through write views of its own.
+ * Locks: none. Two builders may work at the same time on disjoint runs of slots, each through write
+ * views of its own.
  */
 
 import { AXIS_SHIFT, CITY_BYTES, NODE_BYTES, PAGE_BYTES } from "./layout.ts";
@@ -49,7 +53,10 @@ const CITY_INDEX_U32 = 2;
 /** Slots that fill whole pages of nodes and of cities both. */
 const SLOTS_PER_PAGE: number = PAGE_BYTES / CITY_BYTES;
 
-/** Rounding to f32 moves a coordinate by at most 2^-25, so a box widened by 2^-24 (40 cm) holds what it should. */
+/**
+ * Rounding to f32 moves a coordinate by at most 2^-25, so a box widened by 2^-24 (40 cm) holds what
+ * it should.
+ */
 const BOX_MARGIN = 2 ** -24;
 
 /** Works on the slots that it was given, for one thread. */
@@ -64,9 +71,9 @@ export class TreeBuilder {
   }
 
   /**
-   * Makes slot 0 the root of all `count` records and slots 1 and 2 its children, linked; returns what is left to do, for
-   * two threads. The second half starts on a page boundary where there are pages enough, so that write views of the two
-   * halves share no page.
+   * Makes slot 0 the root of all `count` records and slots 1 and 2 its children, linked; returns
+   * what is left to do, for two threads. The second half starts on a page boundary where there are
+   * pages enough, so that write views of the two halves share no page.
    */
   plantRoot(count: number): readonly [Groups, Groups] {
     const half = count >> 1;
@@ -85,7 +92,9 @@ export class TreeBuilder {
     if (belowHigher.lowerCount > 0) this.buildBelow(belowHigher);
   }
 
-  /** Points the nodes of `start` to `end` to their cities. Last step, when no record moves any more. */
+  /**
+   * Points the nodes of `start` to `end` to their cities. Last step, when no record moves any more.
+   */
   linkCities(start: number, end: number): void {
     const { nodesF64, citiesAddress, firstSlot } = this.slots;
     for (let slot = start; slot < end; slot++) {
@@ -93,7 +102,10 @@ export class TreeBuilder {
     }
   }
 
-  /** Moves the medians of both groups to the front, as children with boxes and links; returns the groups below each. */
+  /**
+   * Moves the medians of both groups to the front, as children with boxes and links; returns the
+   * groups below each.
+   */
   private placeChildren({ slot, lowerCount, higherCount }: Groups): readonly [Groups, Groups] {
     if (lowerCount === 0) return [EMPTY, EMPTY];
     const lowerMedian = lowerCount >> 1;
@@ -104,8 +116,8 @@ export class TreeBuilder {
     let higherAxis = 0;
     if (higherCount > 0) {
       higherAxis = this.takeMedian(higherSlot, higherCount, higherMedian, slot + 1);
-      // The higher median is now first of its group and belongs right after the lower one: A's and B's first records
-      // move to their ends to make room.
+      // The higher median is now first of its group and belongs right after the lower one: A's and
+      // B's first records move to their ends to make room.
       const firstOfB = slot + 1 + lowerMedian;
       this.swap(higherSlot, firstOfB);
       this.swap(firstOfB, slot + 1);
@@ -135,8 +147,9 @@ export class TreeBuilder {
   }
 
   /**
-   * Moves the group's record of rank `rank` along its widest side to `slot`, the lesser ones after it and then the greater
-   * ones. Writes the group's box to the slot where that record will end up. Returns the widest side's axis.
+   * Moves the group's record of rank `rank` along its widest side to `slot`, the lesser ones after
+   * it and then the greater ones. Writes the group's box to the slot where that record will end up.
+   * Returns the widest side's axis.
    */
   private takeMedian(slot: number, count: number, rank: number, boxSlot: number): number {
     this.measure(slot, count);
@@ -175,7 +188,10 @@ export class TreeBuilder {
     }
   }
 
-  /** Hoare's quickselect over the slots `left` to `right`, both included: nothing before `target` is greater. */
+  /**
+   * Hoare's quickselect over the slots `left` to `right`, both included: nothing before `target` is
+   * greater.
+   */
   private select(left: number, right: number, target: number, axis: number): void {
     const { nodesF64, firstSlot } = this.slots;
     const base = axis - firstSlot * F64_PER_NODE;
@@ -194,7 +210,10 @@ export class TreeBuilder {
     }
   }
 
-  /** Exchanges what moves with a city: its coordinates, population cell and index. Boxes and links stay with the slot. */
+  /**
+   * Exchanges what moves with a city: its coordinates, population cell and index. Boxes and links
+   * stay with the slot.
+   */
   private swap(slotA: number, slotB: number): void {
     if (slotA === slotB) return;
     const { nodesF64, citiesF64, citiesU32, firstSlot } = this.slots;

@@ -1,4 +1,7 @@
-/** @module What came out of checking answers: counts, and a few examples in words. Plain data, adds up. */
+/**
+ * @module What came out of checking answers: counts, and a few examples in words. Plain data, adds
+ * up.
+ */
 
 /** How many examples a verdict keeps. */
 const EXAMPLE_LIMIT = 5;
@@ -18,7 +21,9 @@ export interface Verdict {
   stalePopulations: number;
   /** Populations that nobody had written yet when the answer was given. */
   prematurePopulations: number;
-  /** Answers that read a population after its first rewrite: that the check had something to check. */
+  /**
+   * Answers that read a population after its first rewrite: that the check had something to check.
+   */
   rewrittenPopulations: number;
   readonly examples: string[];
 }

@@ -21,7 +21,11 @@ async function readBlock(
   first: number,
   count: number,
 ): Promise<AnswerBlock> {
-  const questions = await readBytes(space, map.questions + first * QUESTION_BYTES, count * QUESTION_BYTES);
+  const questions = await readBytes(
+    space,
+    map.questions + first * QUESTION_BYTES,
+    count * QUESTION_BYTES,
+  );
   const answers = await readBytes(space, map.answers + first * ANSWER_BYTES, count * ANSWER_BYTES);
   return {
     first,
@@ -32,7 +36,11 @@ async function readBlock(
   };
 }
 
-async function readBytes(space: AddressSpace, address: number, lengthBytes: number): Promise<Uint8Array> {
+async function readBytes(
+  space: AddressSpace,
+  address: number,
+  lengthBytes: number,
+): Promise<Uint8Array> {
   const bytes = new Uint8Array(lengthBytes);
   if (lengthBytes > 0) await space.read(address, bytes);
   return bytes;

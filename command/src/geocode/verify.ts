@@ -1,6 +1,7 @@
 /**
- * @module Checks all answers in several Workers, after the device has finished: each has a run of questions, reads its
- * answers out of the address space, and asks the second opinions (reference.ts).
+ * @module Checks all answers in several Workers, after the device has finished: each has a run of
+ * questions, reads its answers out of the address space, and asks the second opinions
+ * (reference.ts).
  */
 
 import { availableParallelism } from "node:os";
@@ -16,7 +17,9 @@ import type { Verdict } from "./verdict.ts";
 /** Answers that brute force checks too, all Workers together. */
 const BRUTE_FORCE_SAMPLE = 1000;
 
-/** Workers that check: as many as there are cores, up to this, and none for a handful of questions. */
+/**
+ * Workers that check: as many as there are cores, up to this, and none for a handful of questions.
+ */
 const THREADS_MAX = 16;
 const QUESTIONS_PER_THREAD = 1000;
 
@@ -48,7 +51,11 @@ export async function verifyAnswers(
   cities: CityList,
   { rewrites, seed, onProgress }: VerifyOptions,
 ): Promise<Verdict> {
-  const threads = Math.min(THREADS_MAX, availableParallelism(), Math.ceil(map.questionCount / QUESTIONS_PER_THREAD));
+  const threads = Math.min(
+    THREADS_MAX,
+    availableParallelism(),
+    Math.ceil(map.questionCount / QUESTIONS_PER_THREAD),
+  );
   const referenceIndex = buildReferenceIndex(cities);
   const doneOf = new Float64Array(threads);
   const calls = Array.from(doneOf, (_done, thread) => {
@@ -63,13 +70,18 @@ export async function verifyAnswers(
       bruteForceSample: Math.ceil(BRUTE_FORCE_SAMPLE / threads),
       seed: seed + thread,
     };
-    return callWorker<Verdict>(new URL("./verify-worker.js", import.meta.url), input, (done: number) => {
-      doneOf[thread] = done;
-      onProgress(doneOf.reduce((sum, part) => sum + part, 0));
-    });
+    return callWorker<Verdict>(
+      new URL("./verify-worker.js", import.meta.url),
+      input,
+      (done: number) => {
+        doneOf[thread] = done;
+        onProgress(doneOf.reduce((sum, part) => sum + part, 0));
+      },
+    );
   });
   const whole = emptyVerdict();
-  await Promise.allSettled(calls.map(async (call) => await call.result)); // none is left behind when one fails
+  // none is left behind when one fails
+  await Promise.allSettled(calls.map(async (call) => await call.result));
   for (const call of calls) addVerdict(whole, await call.result);
   return whole;
 }

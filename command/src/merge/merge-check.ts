@@ -1,4 +1,7 @@
-/** @module The parts of one `hmm check` as the table, or the JSON, that the whole would have printed. */
+/**
+ * @module The parts of one `hmm check` as the table, or the JSON, that the whole would have
+ * printed.
+ */
 
 import type { CommandContext } from "../command.ts";
 import { isAsExpected } from "../check/check-row.ts";
@@ -10,10 +13,16 @@ import { EXIT_OK, EXIT_USAGE, EXIT_WRONG, UsageError } from "../exit-status.ts";
  * Prints it. All parts are there, and of one question. Throws UsageError if a part was stopped
  * before its end.
  */
-export function mergeCheck(parts: readonly CheckPart[], isJson: boolean, context: CommandContext): void {
+export function mergeCheck(
+  parts: readonly CheckPart[],
+  isJson: boolean,
+  context: CommandContext,
+): void {
   const { terminal } = context;
   const scenarios = parts[0]?.scenarios ?? [];
-  const byName = new Map(parts.flatMap(({ rows }) => rows.map((judged) => [judged.row.scenario, judged] as const)));
+  const byName = new Map(
+    parts.flatMap(({ rows }) => rows.map((judged) => [judged.row.scenario, judged] as const)),
+  );
   const rows = scenarios.flatMap((name) => byName.get(name) ?? []);
   const missing = scenarios.filter((name) => !byName.has(name));
   if (missing.length > 0) {

@@ -1,4 +1,7 @@
-/** @module `hmm merge`: adds up what the parts of one run printed, each made with `--shard` and `--json`. */
+/**
+ * @module `hmm merge`: adds up what the parts of one run printed, each made with `--shard` and
+ * `--json`.
+ */
 
 import { existsSync, readFileSync } from "node:fs";
 
@@ -17,7 +20,9 @@ type Part = CheckPart | FuzzPart;
 export function addMerge(parent: Command, context: CommandContext): void {
   parent
     .command("merge")
-    .description("add up the parts of one hmm check or hmm fuzz, each printed with --shard and --json")
+    .description(
+      "add up the parts of one hmm check or hmm fuzz, each printed with --shard and --json",
+    )
     .argument("<file...>", "what each part printed, all of them, in any order")
     .option("--json", "print what the whole would have printed with --json")
     .action((paths: string[], { json }: { readonly json?: true }) => {
@@ -47,7 +52,12 @@ function readPart(path: string): Part {
 
 /** As far as merging relies on it. */
 function isPart(read: Partial<Part> | null): read is Part {
-  if (typeof read !== "object" || read === null || read.version !== 1 || typeof read.question !== "string")
+  if (
+    typeof read !== "object" ||
+    read === null ||
+    read.version !== 1 ||
+    typeof read.question !== "string"
+  )
     return false;
   const { part, of } = { part: undefined, of: undefined, ...read.shard };
   if (!Number.isSafeInteger(part) || !Number.isSafeInteger(of)) return false;
@@ -70,17 +80,24 @@ function isRecord(value: unknown): boolean {
 function isJudged(value: unknown): boolean {
   if (typeof value !== "object" || value === null || !("row" in value)) return false;
   const { row } = value;
-  return typeof row === "object" && row !== null && "findings" in row && Array.isArray(row.findings);
+  return (
+    typeof row === "object" && row !== null && "findings" in row && Array.isArray(row.findings)
+  );
 }
 
 /** Throws UsageError unless the parts are all those of one run, each once. */
 function requireWhole(parts: readonly Part[], paths: readonly string[]): void {
   const [first] = parts;
-  if (first === undefined) throw new UsageError("Cannot merge nothing: name the files of the parts");
+  if (first === undefined)
+    throw new UsageError("Cannot merge nothing: name the files of the parts");
   const from = new Map<number, string>();
   for (const [i, part] of parts.entries()) {
     const path = paths[i] ?? "";
-    if (part.part !== first.part || part.question !== first.question || part.shard.of !== first.shard.of) {
+    if (
+      part.part !== first.part ||
+      part.question !== first.question ||
+      part.shard.of !== first.shard.of
+    ) {
       throw new UsageError(
         `Cannot merge ${quote(path)} with ${quote(paths[0] ?? "")}: they are of runs with other arguments or options`,
       );
@@ -93,7 +110,9 @@ function requireWhole(parts: readonly Part[], paths: readonly string[]): void {
     }
     from.set(part.shard.part, path);
   }
-  const missing = Array.from({ length: first.shard.of }, (_, i) => i + 1).filter((part) => !from.has(part));
+  const missing = Array.from({ length: first.shard.of }, (_, i) => i + 1).filter(
+    (part) => !from.has(part),
+  );
   if (missing.length > 0) {
     throw new UsageError(
       `Cannot merge: of ${first.shard.of} parts there is no ${missing.join(", no ")}; name them all`,

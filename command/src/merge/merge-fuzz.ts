@@ -1,4 +1,7 @@
-/** @module The parts of one `hmm fuzz --programs`, added up to what the whole search would have said. */
+/**
+ * @module The parts of one `hmm fuzz --programs`, added up to what the whole search would have
+ * said.
+ */
 
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
@@ -6,9 +9,14 @@ import type { FuzzPart } from "../fuzz/fuzz-part.ts";
 import { fuzzSummary } from "../fuzz/fuzz-part.ts";
 
 /** Prints the sums. All parts are there, and of one question. */
-export function mergeFuzz(parts: readonly FuzzPart[], isJson: boolean, context: CommandContext): void {
+export function mergeFuzz(
+  parts: readonly FuzzPart[],
+  isJson: boolean,
+  context: CommandContext,
+): void {
   const { terminal } = context;
-  const sum = (of: (part: FuzzPart) => number): number => parts.reduce((all, part) => all + of(part), 0);
+  const sum = (of: (part: FuzzPart) => number): number =>
+    parts.reduce((all, part) => all + of(part), 0);
   const whole = {
     seed: parts[0]?.seed ?? 0,
     programs: sum(({ programs }) => programs),

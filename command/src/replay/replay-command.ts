@@ -1,4 +1,7 @@
-/** @module `hmm replay TOKEN`: the schedule of a finding once more, with what happened in it; it shows what `hmm check` showed. */
+/**
+ * @module `hmm replay TOKEN`: the schedule of a finding once more, with what happened in it; it
+ * shows what `hmm check` showed.
+ */
 
 import { writeFileSync } from "node:fs";
 
@@ -36,9 +39,12 @@ async function replay(token: string, flags: Flags, context: CommandContext): Pro
   const shown = showAgain(scenario, schedule, token);
   if (flags.html !== undefined) writeFileSync(flags.html, renderReport([shown]));
   const { terminal } = context;
-  terminal.out.write(flags.json === true ? `${JSON.stringify(shown.recording)}\n` : findingText(shown, terminal));
+  terminal.out.write(
+    flags.json === true ? `${JSON.stringify(shown.recording)}\n` : findingText(shown, terminal),
+  );
   const { finding } = shown.recording;
-  context.exitStatus = finding === undefined || finding.kind === scenario.expects ? EXIT_OK : EXIT_WRONG;
+  context.exitStatus =
+    finding === undefined || finding.kind === scenario.expects ? EXIT_OK : EXIT_WRONG;
 }
 
 /** `patches/01/before@h1-a5b3`: the scenario before the last `@`, the schedule behind it. */

@@ -34,7 +34,8 @@ interface Priced {
  */
 export type Price = (chosen: number, last: number, able: readonly number[]) => number;
 
-export const preemptionPrice: Price = (chosen, last, able) => (chosen === last || !able.includes(last) ? 0 : 1);
+export const preemptionPrice: Price = (chosen, last, able) =>
+  chosen === last || !able.includes(last) ? 0 : 1;
 
 /**
  * Tasks have their turns in their order, round and round, beginning with the one that went last.
@@ -117,13 +118,19 @@ export class Bounded implements Scheduler {
     if (this.#wasHere(depth, last)) return BLOCKED;
     const enabled = Array.from(run.enabled.subarray(0, count));
     const able = enabled.filter(isGoingOn).map(taskOf);
-    const choices = enabled.map((transition) => ({ transition, cost: this.#price(taskOf(transition), last, able) }));
+    const choices = enabled.map((transition) => ({
+      transition,
+      cost: this.#price(taskOf(transition), last, able),
+    }));
     choices.sort((a, b) => a.cost - b.cost);
     const affordable = choices.filter(({ cost }) => this.#used[depth]! + cost <= this.#bound);
     if (affordable.length < choices.length) this.#wasCut = true;
     // There is one: of whatever is bounded, some choice costs nothing.
     const first = affordable.shift()!;
-    this.#todo[depth] = affordable.map((choice) => ({ ...choice, key: this.#keyAfter(run, choice.transition) }));
+    this.#todo[depth] = affordable.map((choice) => ({
+      ...choice,
+      key: this.#keyAfter(run, choice.transition),
+    }));
     this.#choose(depth, first);
     return first.transition;
   }
@@ -160,7 +167,10 @@ export class Bounded implements Scheduler {
   fraction(): number {
     // The last execution's own end counts as a branch without any left.
     const depths = this.#current.length;
-    return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
+    return fractionOf(
+      [...this.#tried.slice(0, depths), 1],
+      (depth) => this.#todo[depth]?.length ?? 0,
+    );
   }
 
   /**
@@ -171,7 +181,13 @@ export class Bounded implements Scheduler {
     const { depth, trace } = run;
     const task = taskOf(transition);
     const wait = run.pending[task]!; // it is enabled
-    trace.push(transition, run.pendingCode[task]!, wait, 0, run.footprintOf(task, choiceOf(transition)));
+    trace.push(
+      transition,
+      run.pendingCode[task]!,
+      wait,
+      0,
+      run.footprintOf(task, choiceOf(transition)),
+    );
     this.#keys.extend(depth);
     trace.cut(depth);
     return this.#keys.at(depth + 1);

@@ -111,7 +111,10 @@ export class DepthFirst implements Scheduler {
   fraction(): number {
     // The last execution's own end counts as a branch without any left.
     const depths = this.#current.length;
-    return fractionOf([...this.#tried.slice(0, depths), 1], (depth) => this.#todo[depth]?.length ?? 0);
+    return fractionOf(
+      [...this.#tried.slice(0, depths), 1],
+      (depth) => this.#todo[depth]?.length ?? 0,
+    );
   }
 
   #footAt(depth: number): number {

@@ -53,7 +53,9 @@ export function makeScheduler(run: SearchedRun, options: EngineOptions): Schedul
       return new OptimalDpor(run);
     case "source":
       if (run.liberties.deaths > 0) {
-        throw new RangeError('Cannot explore deaths with the engine "source": it knows no deaths; use "optimal"');
+        throw new RangeError(
+          'Cannot explore deaths with the engine "source": it knows no deaths; use "optimal"',
+        );
       }
       return new SourceDpor(run);
     case "sleep":

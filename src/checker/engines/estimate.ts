@@ -41,7 +41,10 @@ export function fractionOf(tried: readonly number[], todoAt: (depth: number) => 
 /**
  * Of a search that has carried out so many executions; undefined as long as nothing can be said.
  */
-export function estimateFrom(executions: number, fraction: number | undefined): Estimate | undefined {
+export function estimateFrom(
+  executions: number,
+  fraction: number | undefined,
+): Estimate | undefined {
   if (fraction === undefined || fraction <= 0) return undefined;
   return { executions: Math.round(executions / fraction), fraction };
 }

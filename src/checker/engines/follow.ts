@@ -55,11 +55,15 @@ export class Follow implements Scheduler {
       }
     }
     // That a sleeper may wake for no reason is nothing to rely on: it is stuck.
-    const isStuck = run.liberties.spuriousWakes === Infinity && enabled.every((each) => choiceOf(each) === SPURIOUS);
+    const isStuck =
+      run.liberties.spuriousWakes === Infinity &&
+      enabled.every((each) => choiceOf(each) === SPURIOUS);
     if (isStuck) return OVER;
     if (!this.#finishes) return STOPPED;
     const willing = enabled.filter((transition) => isGoingOn(transition));
-    return this.#go(willing.find((transition) => taskOf(transition) === this.#last) ?? willing[0] ?? enabled[0]!);
+    return this.#go(
+      willing.find((transition) => taskOf(transition) === this.#last) ?? willing[0] ?? enabled[0]!,
+    );
   }
 
   #go(transition: Transition): Transition {

@@ -10,8 +10,8 @@
  * covered it before may have depended on what came later.
  *
  * It may explore a part only: what begins with the steps before its root. Whoever owns the depths
- * above the root (see parallel/order-split.ts) is told of the sequences that would go there, and owns what
- * sleeps and waits there; copies of that are kept here, so that few are told in vain.
+ * above the root (see parallel/order-split.ts) is told of the sequences that would go there, and
+ * owns what sleeps and waits there; copies of that are kept here, so that few are told in vain.
  *
  * O1. A step that is asleep or was begun, wherever that is, covers every sequence that may begin
  *     with it: whoever explores behind it, with whatever sequences it starts from, explores all
@@ -37,7 +37,12 @@ export interface OutsideReversal {
   readonly steps: readonly Sleeper[];
 }
 
-const NOTHING: WakeupNode = { transition: 0, footprint: 0, children: [], begun: { sleepers: [], tried: 0 } };
+const NOTHING: WakeupNode = {
+  transition: 0,
+  footprint: 0,
+  children: [],
+  begun: { sleepers: [], tried: 0 },
+};
 
 export class OptimalDpor implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
@@ -198,7 +203,10 @@ export class OptimalDpor implements Scheduler {
     if (this.#isFresh) return 0;
     if (!this.#retreat()) return 1;
     const root = this.#root;
-    return fractionOf(this.#tried.slice(root, this.#depth), (depth) => this.#todo[root + depth]!.length);
+    return fractionOf(
+      this.#tried.slice(root, this.#depth),
+      (depth) => this.#todo[root + depth]!.length,
+    );
   }
 
   /** Puts asleep what is done. Returns whether something is left. */

@@ -20,11 +20,30 @@ import { mayTimeOut } from "../../sync/explored.ts";
 import type { Wait } from "../../sync/task.ts";
 import type { SearchedRun } from "../execution/searched-run.ts";
 import { ASLEEP } from "../execution/parking.ts";
-import { COMPLETION_WAIT, CONDITIONAL, MAY_BLOCK, PARK, WAKE_ONE, allows, succeeds } from "../steps/kinds.ts";
+import {
+  COMPLETION_WAIT,
+  CONDITIONAL,
+  MAY_BLOCK,
+  PARK,
+  WAKE_ONE,
+  allows,
+  succeeds,
+} from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { READ, WRITE, modesConflict } from "../steps/access-modes.ts";
 import { fixesOrder } from "../steps/step-order.ts";
-import { CHOICES, DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
+import {
+  CHOICES,
+  DEATH,
+  LOOK,
+  RUN,
+  SPURIOUS,
+  TASK_LIMIT,
+  TIMEOUT,
+  WAKE,
+  choiceOf,
+  taskOf,
+} from "../steps/trace.ts";
 import type { Choice, Trace } from "../steps/trace.ts";
 
 /** The later half of a race. */
@@ -64,7 +83,15 @@ export class Races {
   readonly #footprints: Footprints;
   readonly #clock: Int32Array;
   readonly #candidates: number[] = [];
-  readonly #second: Second = { task: 0, choice: RUN, step: 0, kind: 0, footprint: 0, cause: ASLEEP, isAlone: false };
+  readonly #second: Second = {
+    task: 0,
+    choice: RUN,
+    step: 0,
+    kind: 0,
+    footprint: 0,
+    cause: ASLEEP,
+    isAlone: false,
+  };
   readonly #leaves: boolean;
   readonly #wakesAny: boolean;
   readonly #mayDie: boolean;
@@ -91,12 +118,17 @@ export class Races {
       second.cause = trace.cause[step]!;
       second.choice = choiceOf(transition);
       this.#racesOf(trace.footprint[step]!, visit);
-      if (this.#wakesAny && second.kind === WAKE_ONE) this.#visitWakes(step, visit, choiceOf(transition));
-      if (this.#mayDie || (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT))) {
+      if (this.#wakesAny && second.kind === WAKE_ONE)
+        this.#visitWakes(step, visit, choiceOf(transition));
+      if (
+        this.#mayDie ||
+        (this.#leaves && (second.kind === PARK || second.kind === COMPLETION_WAIT))
+      ) {
         const chosen = choiceOf(transition);
         if (chosen === DEATH) continue;
         for (let choice = RUN; choice < CHOICES; choice++) {
-          if (choice !== chosen && !(choice === RUN && chosen >= WAKE)) this.#alternative(choice, visit);
+          if (choice !== chosen && !(choice === RUN && chosen >= WAKE))
+            this.#alternative(choice, visit);
         }
       }
     }
@@ -128,7 +160,11 @@ export class Races {
     if (choice === DEATH && !(this.#mayDie && this.#run.isMortal(second.task))) return;
     if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
     if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
-    if (choice === SPURIOUS && !(second.kind === PARK && this.#run.mayEverWake(second.task, second.step))) return;
+    if (
+      choice === SPURIOUS &&
+      !(second.kind === PARK && this.#run.mayEverWake(second.task, second.step))
+    )
+      return;
     const footprint = this.#footprintOf(choice, wait);
     if (second.step < this.#trace.length && this.#isPossibleBefore(second.step)) {
       this.#visitFrom(second.step, footprint, visit);
@@ -158,7 +194,8 @@ export class Races {
       const success = succeeds(second.kind, this.#valueBefore(first), wait.expected);
       second.footprint = this.#footprints.of(second.kind, wait, success);
     }
-    if (this.#wakesAny && second.kind === WAKE_ONE && isWaking(second.choice)) this.#visitWakes(first, visit, NONE);
+    if (this.#wakesAny && second.kind === WAKE_ONE && isWaking(second.choice))
+      this.#visitWakes(first, visit, NONE);
     else visit(first, second);
   }
 
@@ -185,7 +222,8 @@ export class Races {
     for (let pair = start; pair < end; pair++) this.#gather(places[pair]!, pairModes[pair]!);
     candidates.sort((a, b) => b - a);
     let last = -1;
-    for (const step of candidates) if (step !== last) this.#consider((last = step), footprint, visit);
+    for (const step of candidates)
+      if (step !== last) this.#consider((last = step), footprint, visit);
   }
 
   #walk(place: number, mode: number, footprint: number, visit: RaceVisitor): void {
@@ -204,7 +242,8 @@ export class Races {
     const { heads, previous, touchStep, touchMode } = this.#trace;
     for (let touch = heads[place] ?? -1; touch !== -1; touch = previous[touch]!) {
       const step = touchStep[touch]!;
-      if (step < this.#second.step && modesConflict(mode, touchMode[touch]!)) this.#candidates.push(step);
+      if (step < this.#second.step && modesConflict(mode, touchMode[touch]!))
+        this.#candidates.push(step);
     }
   }
 
@@ -258,13 +297,19 @@ export class Races {
     const total = counts[trace.length * tasks + task]!;
     const index = trace.index[this.#second.step]!;
     let ordinal = counts[first * tasks + task]! + 1;
-    while (ordinal <= total && this.#isKept(first, trace.positions[ordinal * tasks + task]!)) ordinal++;
+    while (ordinal <= total && this.#isKept(first, trace.positions[ordinal * tasks + task]!))
+      ordinal++;
     if (ordinal > total) {
-      const isParked = this.#run.pendingCode[task] === PARK && this.#run.pending[task]?.index === index;
+      const isParked =
+        this.#run.pendingCode[task] === PARK && this.#run.pending[task]?.index === index;
       return isParked && !this.#isWoken(first, this.#run.wakeOf(task));
     }
     const step = trace.positions[ordinal * tasks + task]!;
-    return trace.kind[step] === PARK && trace.index[step] === index && !this.#isWoken(first, trace.cause[step]!);
+    return (
+      trace.kind[step] === PARK &&
+      trace.index[step] === index &&
+      !this.#isWoken(first, trace.cause[step]!)
+    );
   }
 
   #isWoken(first: number, cause: number): boolean {
@@ -309,7 +354,8 @@ export class Races {
       if (!this.#findsDeathBefore(first)) return false;
     } else {
       const { spuriousWakes, timeouts } = liberties;
-      const budget = second.choice !== SPURIOUS ? timeouts : spuriousWakes === "each" ? Infinity : spuriousWakes;
+      const budget =
+        second.choice !== SPURIOUS ? timeouts : spuriousWakes === "each" ? Infinity : spuriousWakes;
       if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
     }
     // `first` may be in the way by the budget alone: what comes after it and has to do with the
@@ -323,7 +369,8 @@ export class Races {
     const run = this.#run;
     const trace = this.#trace;
     for (let step = 0; step < this.#second.step; step++) {
-      if (run.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step))) return false;
+      if (run.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step)))
+        return false;
     }
     return this.#usedBefore(first, DEATH) < run.liberties.deaths;
   }
@@ -338,10 +385,19 @@ export class Races {
     let isNew = false;
     let hasPanicked = false;
     for (let step = 0; step < trace.length; step++) {
-      if (!trace.isDeath(step) || step === second.step || !(step < first || this.#isKept(first, step))) continue;
+      if (
+        !trace.isDeath(step) ||
+        step === second.step ||
+        !(step < first || this.#isKept(first, step))
+      )
+        continue;
       if (taskOf(trace.transition[step]!) === second.task) continue;
       // It ends the wait.
-      if (step >= first && trace.deathEffects[step]?.words.has(trace.waits[second.step]!.index) === true) return false;
+      if (
+        step >= first &&
+        trace.deathEffects[step]?.words.has(trace.waits[second.step]!.index) === true
+      )
+        return false;
       if (trace.deathEffects[step]?.panics === true) hasPanicked = true;
       if (!this.#isSeen(step)) isNew = true;
     }
@@ -389,12 +445,15 @@ export class Races {
     const second = this.#second;
     const { index } = trace.waits[second.step]!;
     let value =
-      trace.index[first] === index ? trace.before[first]! : trace.valueBefore(index, first, this.#run.initial(index));
+      trace.index[first] === index
+        ? trace.before[first]!
+        : trace.valueBefore(index, first, this.#run.initial(index));
     const place = this.#footprints.placeOf(index);
     for (let touch = trace.heads[place] ?? -1; touch !== -1; touch = trace.previous[touch]!) {
       const step = trace.touchStep[touch]!;
       if (step <= first) break;
-      if (step >= second.step || trace.touchMode[touch] === READ || trace.index[step] !== index) continue;
+      if (step >= second.step || trace.touchMode[touch] === READ || trace.index[step] !== index)
+        continue;
       if (this.#staysIn(first, step)) value += trace.after[step]! - trace.before[step]!;
     }
     return value;

@@ -11,7 +11,16 @@
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
-import { DEATH, LOOK, RUN, SPURIOUS, TASK_LIMIT, WAKE, choiceOf, transitionOf } from "../steps/trace.ts";
+import {
+  DEATH,
+  LOOK,
+  RUN,
+  SPURIOUS,
+  TASK_LIMIT,
+  WAKE,
+  choiceOf,
+  transitionOf,
+} from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
 import { PARK } from "../steps/kinds.ts";
 import type { Second } from "./races.ts";
@@ -68,7 +77,8 @@ export class Reversal {
     const secondOrdinal = trace.counts[second.step * tasks + secondTask]! + 1;
     for (let step = first + 1; step < end; step++) {
       const row = step * tasks;
-      const isIn = clocks[row + firstTask]! < firstOrdinal && clocks[row + secondTask]! < secondOrdinal;
+      const isIn =
+        clocks[row + firstTask]! < firstOrdinal && clocks[row + secondTask]! < secondOrdinal;
       this.#isIn[step] = isIn ? 1 : 0;
       if (isIn) steps.push(step);
     }
@@ -95,7 +105,8 @@ export class Reversal {
     const out: number[] = [];
     for (const step of this.#steps) {
       if (isAlone ? isNeeded(step) : step < second.step) continue;
-      const excludes = this.#excludes(step, second) || (isLike(step) && second.choice !== LOOK && room <= 0);
+      const excludes =
+        this.#excludes(step, second) || (isLike(step) && second.choice !== LOOK && room <= 0);
       if (excludes || out.some((other) => trace.happensBefore(other, step))) {
         out.push(step);
         this.#isIn[step] = 0;
@@ -112,7 +123,8 @@ export class Reversal {
     const trace = this.#trace;
     const { deaths, spuriousWakes, timeouts } = this.#run.liberties;
     if (choice === SPURIOUS && spuriousWakes === "each") return Infinity;
-    let room = (choice === DEATH ? deaths : choice === SPURIOUS ? Number(spuriousWakes) : timeouts) - 1;
+    let room =
+      (choice === DEATH ? deaths : choice === SPURIOUS ? Number(spuriousWakes) : timeouts) - 1;
     if (room === Infinity) return room;
     for (let step = 0; step < end; step++) {
       if (step >= this.#first && this.#isIn[step] === 0) continue;
@@ -125,7 +137,10 @@ export class Reversal {
    * Whether `second` is not possible after a later step. A look up stays behind the deaths that it
    * may see.
    */
-  #excludes(step: number, { choice, footprint, cause, kind, isAlone, step: instead }: Second): boolean {
+  #excludes(
+    step: number,
+    { choice, footprint, cause, kind, isAlone, step: instead }: Second,
+  ): boolean {
     const trace = this.#trace;
     if (isAlone) {
       if (kind === PARK) return step === cause;
@@ -162,7 +177,10 @@ export class Reversal {
   /** Its steps, with the footprints that they have in it. */
   sequence(): Sleeper[] {
     const { transition, footprint } = this.#trace;
-    const steps = this.#steps.map((step) => ({ transition: transition[step]!, footprint: footprint[step]! }));
+    const steps = this.#steps.map((step) => ({
+      transition: transition[step]!,
+      footprint: footprint[step]!,
+    }));
     return [...steps, { transition: this.#second, footprint: this.#secondFootprint }];
   }
 
@@ -220,7 +238,9 @@ export class Reversal {
     const task = transition & TASK_LIMIT;
     const step = this.#nextOf(task);
     if (step !== -1) {
-      return this.#trace.transition[step] === transition && this.#isInitial(step, task) ? TAKES : NO;
+      return this.#trace.transition[step] === transition && this.#isInitial(step, task)
+        ? TAKES
+        : NO;
     }
     if (this.#secondLeft && task === this.#secondTask) {
       return transition === this.#second && this.#secondIsInitial() ? TAKES : NO;
@@ -251,7 +271,8 @@ export class Reversal {
   #isInitial(step: number, task: number): boolean {
     const { tasks, clocks } = this.#trace;
     const row = step * tasks;
-    for (let i = 0; i < tasks; i++) if (i !== task && clocks[row + i]! > this.#done[i]!) return false;
+    for (let i = 0; i < tasks; i++)
+      if (i !== task && clocks[row + i]! > this.#done[i]!) return false;
     return true;
   }
 

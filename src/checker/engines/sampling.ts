@@ -71,7 +71,9 @@ export class Pct implements Scheduler {
   begin(): number {
     for (let task = 0; task < this.#priorities.length; task++)
       this.#priorities[task] = this.#random.next() + this.#depth;
-    this.#changes = Array.from({ length: this.#depth - 1 }, () => this.#random.below(this.#longest));
+    this.#changes = Array.from({ length: this.#depth - 1 }, () =>
+      this.#random.below(this.#longest),
+    );
     return 0;
   }
 
@@ -126,7 +128,8 @@ export class Pos implements Scheduler {
   }
 
   begin(): number {
-    for (let task = 0; task < this.#priorities.length; task++) this.#priorities[task] = this.#random.next();
+    for (let task = 0; task < this.#priorities.length; task++)
+      this.#priorities[task] = this.#random.next();
     return 0;
   }
 
@@ -159,7 +162,8 @@ export class Pos implements Scheduler {
     const footprint = run.footprintOf(taskOf(chosen), choiceOf(chosen));
     for (let task = 0; task < run.tasks; task++) {
       if (run.pending[task] === undefined) continue;
-      const isRival = task === taskOf(chosen) || run.footprints.conflict(run.footprintOf(task, RUN), footprint);
+      const isRival =
+        task === taskOf(chosen) || run.footprints.conflict(run.footprintOf(task, RUN), footprint);
       if (isRival) this.#priorities[task] = this.#random.next();
     }
   }

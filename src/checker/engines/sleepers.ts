@@ -36,7 +36,8 @@ export class Sleepers {
 
   has(depth: number, transition: Transition): boolean {
     const row = depth * WIDTH;
-    for (let i = 0; i < this.#counts[depth]!; i++) if (this.#items[row + i] === transition) return true;
+    for (let i = 0; i < this.#counts[depth]!; i++)
+      if (this.#items[row + i] === transition) return true;
     return false;
   }
 

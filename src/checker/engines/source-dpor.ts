@@ -104,7 +104,12 @@ export class SourceDpor implements Scheduler {
   save(): SourceState {
     const frames = Array.from({ length: this.#depth }, (_, depth): WakeupNode => {
       const begun = { sleepers: this.#sleepers.list(depth), tried: 0 };
-      return { transition: this.#current[depth]!, footprint: this.#footAt(depth), children: [], begun };
+      return {
+        transition: this.#current[depth]!,
+        footprint: this.#footAt(depth),
+        children: [],
+        begun,
+      };
     });
     return {
       frames: exportNodes(frames, this.#run.footprints),

@@ -81,7 +81,10 @@ export function exportNodes(roots: readonly WakeupNode[], footprints: Footprints
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     let place = 0;
     if (node.begun !== undefined) {
-      const sleepers = node.begun.sleepers.flatMap(({ transition, footprint }) => [transition, numberOf(footprint)]);
+      const sleepers = node.begun.sleepers.flatMap(({ transition, footprint }) => [
+        transition,
+        numberOf(footprint),
+      ]);
       place = begun.push({ tried: node.begun.tried, sleepers });
     }
     nodes.push(node.transition, numberOf(node.footprint), node.children.length, place);
@@ -114,7 +117,10 @@ export function importNodes(portable: PortableNodes, footprints: Footprints): Wa
   const roots: WakeupNode[] = [];
   const open: { readonly children: WakeupNode[]; left: number }[] = [];
   for (let at = 0; at < portable.nodes.length; at += FIELDS) {
-    const [transition = 0, footprint = 0, left = 0, place = 0] = portable.nodes.slice(at, at + FIELDS);
+    const [transition = 0, footprint = 0, left = 0, place = 0] = portable.nodes.slice(
+      at,
+      at + FIELDS,
+    );
     const node = { transition, footprint: numberOf(footprint), children: [], ...begunOf(place) };
     while (open.at(-1)?.left === 0) open.pop();
     const parent = open.at(-1);

@@ -21,5 +21,14 @@ export function becomeAgent(memory: SharedMemory, task: number): void {
 /** What a task has and holds when it begins: nothing. */
 export function freshContext(memory: SharedMemory, task: number, name: string): TaskContext {
   const serial = FIRST_SERIAL + task;
-  return { serial, name, memory, mode: memory.mode, isBlocking: false, held: [], shared: [], beneath: undefined };
+  return {
+    serial,
+    name,
+    memory,
+    mode: memory.mode,
+    isBlocking: false,
+    held: [],
+    shared: [],
+    beneath: undefined,
+  };
 }

@@ -16,7 +16,13 @@
  *     mode.
  */
 
-import { AGENT_INSIDE, AGENT_STATE, DEATHS, PROBE_TIME, agentRecord } from "../../sync/control-block.ts";
+import {
+  AGENT_INSIDE,
+  AGENT_STATE,
+  DEATHS,
+  PROBE_TIME,
+  agentRecord,
+} from "../../sync/control-block.ts";
 import { declareDead } from "../../sync/death.ts";
 import { hasPanicked } from "../../sync/panic.ts";
 import { reapTask } from "../../sync/reaper.ts";
@@ -51,7 +57,12 @@ export class Deaths {
   readonly #known = new Map<number, number>();
 
   /** `isMortal`: of each task. */
-  constructor(memory: SharedMemory, footprints: Footprints, budget: number, isMortal: readonly boolean[]) {
+  constructor(
+    memory: SharedMemory,
+    footprints: Footprints,
+    budget: number,
+    isMortal: readonly boolean[],
+  ) {
     this.#memory = memory;
     this.#footprints = footprints;
     this.#budget = budget;

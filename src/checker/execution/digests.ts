@@ -60,7 +60,10 @@ export class Digests {
   /** The task is about to do `wait` now, or is over. */
   isAbout(task: number, code: number, wait: Wait | undefined): void {
     const ofTasks = this.#ofTasks;
-    const part = wait === undefined ? 0 : mix(task * 64 + code + Math.imul(wait.index, 0x85ebca6b), wait.expected);
+    const part =
+      wait === undefined
+        ? 0
+        : mix(task * 64 + code + Math.imul(wait.index, 0x85ebca6b), wait.expected);
     this.value = (this.value + part - ofTasks[task]!) | 0;
     ofTasks[task] = part;
   }
@@ -89,7 +92,8 @@ export class Digests {
     const wait = trace.waits[step]!;
     this.#countWords(wait);
     if (!isRepeated) trace.digest[step] = this.value;
-    else if (trace.digest[step] !== this.value) throw otherOutcome(run, step, this.#memory.words[wait.index]!);
+    else if (trace.digest[step] !== this.value)
+      throw otherOutcome(run, step, this.#memory.words[wait.index]!);
   }
 
   #countWords({ index, words }: Wait): void {

@@ -21,7 +21,11 @@ export function otherStep(run: Compared, step: number, found: string): Uncontrol
 }
 
 /** Step `step` is the same, but what it left is not: `value` stands in its word now. */
-export function otherOutcome(run: Compared, step: number, value: number): UncontrolledNondeterminism {
+export function otherOutcome(
+  run: Compared,
+  step: number,
+  value: number,
+): UncontrolledNondeterminism {
   const { trace } = run;
   const before = trace.after[step]!;
   const what = `"${run.trace.kindName(step)}" of ${trace.waits[step]?.label ?? ""}`;
@@ -43,5 +47,10 @@ export function otherStart(run: Compared): UncontrolledNondeterminism {
 export function otherEnd(run: Compared, word: number, before: number): UncontrolledNondeterminism {
   const last = (value: number): string => `the last, after which word ${word} is ${value}`;
   const now = run.memory.words[word]!;
-  return new UncontrolledNondeterminism(run.scenarioName, run.trace.length - 1, last(before), last(now));
+  return new UncontrolledNondeterminism(
+    run.scenarioName,
+    run.trace.length - 1,
+    last(before),
+    last(now),
+  );
 }

@@ -191,7 +191,9 @@ export class Execution {
   #requireSame(transition: Transition, wait: Wait, code: number): void {
     const { trace, depth: step } = this;
     const isSame =
-      trace.transition[step] === transition && trace.kind[step] === code && trace.index[step] === (wait.index | 0);
+      trace.transition[step] === transition &&
+      trace.kind[step] === code &&
+      trace.index[step] === (wait.index | 0);
     if (!isSame) throw otherStep(this, step, `"${wait.kind}" of ${wait.label}`);
   }
 
@@ -311,7 +313,8 @@ export class Execution {
     const step = this.depth - 1;
     if (step < 0 || this.frontier.weaknesses.has("fuse-sleeping")) return step >= 0;
     const { transition, kind, waits } = this.trace;
-    // Spelled out, the test of a condition is the caller's own code, and the sleep after it compares.
+    // Spelled out, the test of a condition is the caller's own code, and the sleep after it
+    // compares.
     if (this.liberties.spelledOut && kind[step] === TEST_CONDITION) return false;
     return choiceOf(transition[step]!) === RUN && queuesAt(kind[step]!, waits[step]!, word);
   }

@@ -177,7 +177,8 @@ export class Frontier implements SearchedRun, WatchedRun {
 
   /** Whether the task, about to do `wait`, can do it now. */
   mayRun(task: number, wait: Wait): boolean {
-    if (this.#waitsInOrder && !mayStepNow(this.order!, this.trace, this.depth, task)) return false; // there is an order
+    // there is an order
+    if (this.#waitsInOrder && !mayStepNow(this.order!, this.trace, this.depth, task)) return false;
     if (this.isHeldBack(task)) return false;
     const code = this.pendingCode[task]!;
     if (MAY_BLOCK[code] === 0) return true;
@@ -213,7 +214,8 @@ export class Frontier implements SearchedRun, WatchedRun {
     }
     if (choice === LOOK) return this.footprints.looking(code, wait);
     if (choice === DEATH) return this.deaths.footprintOf(task, code, wait);
-    const success = CONDITIONAL[code] === 0 || succeeds(code, this.memory.words[wait.index]!, wait.expected);
+    const success =
+      CONDITIONAL[code] === 0 || succeeds(code, this.memory.words[wait.index]!, wait.expected);
     return this.footprints.of(code, wait, success);
   }
 
@@ -264,7 +266,8 @@ export class Frontier implements SearchedRun, WatchedRun {
   queuedBefore(task: number): number[] {
     const wait = this.pending[task];
     if (wait?.kind !== "downRead" || this.mayRun(task, wait)) return [];
-    const queues = (other: Wait | undefined): boolean => other?.kind === "downWrite" && other.index === wait.index;
+    const queues = (other: Wait | undefined): boolean =>
+      other?.kind === "downWrite" && other.index === wait.index;
     return Array.from(this.pending.keys()).filter((other) => queues(this.pending[other]));
   }
 }

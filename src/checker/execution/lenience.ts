@@ -68,7 +68,8 @@ export class Lenience {
 
   /** Throws DependsOnMore if some word is strict. */
   require(): void {
-    if (this.#found.size > 0 && !this.#isWeak) throw new DependsOnMore({ strict: [...this.#found] });
+    if (this.#found.size > 0 && !this.#isWeak)
+      throw new DependsOnMore({ strict: [...this.#found] });
   }
 
   /** A step of this kind, whose first word this is, is about to be performed. */
@@ -94,7 +95,11 @@ export class Lenience {
     const before = this.#trace.before[step]!;
     const after = this.#trace.after[step]!;
     let balance = this.#balances.get(word);
-    if (balance !== undefined && balance.value !== before && !this.#wasWritten(word, balance.lastStep, step)) {
+    if (
+      balance !== undefined &&
+      balance.value !== before &&
+      !this.#wasWritten(word, balance.lastStep, step)
+    ) {
       this.#found.add(word);
       return;
     }
@@ -131,7 +136,11 @@ export class Lenience {
    */
   #wasWritten(word: number, from: number, to: number): boolean {
     const { footprints, heads, previous, touchStep, touchMode } = this.#trace;
-    for (let touch = heads[footprints.placeOf(word)] ?? -1; touch !== -1; touch = previous[touch]!) {
+    for (
+      let touch = heads[footprints.placeOf(word)] ?? -1;
+      touch !== -1;
+      touch = previous[touch]!
+    ) {
       const step = touchStep[touch]!;
       if (step <= from) return false;
       if (step < to && touchMode[touch] === WRITE) return true;

@@ -8,9 +8,9 @@
  * K2. A wake of one goes to the parked task that queued first.
  * K3. A step of queueing (enqueue, the test of a condition, the release of a condition variable's
  *     mutex) also sees whether the word has changed. From there on every wake counts, so nothing in
- *     between can make a difference. Where primitives are spelled out that is shown, not supposed: the
- *     test of a condition is no such step there. Any other park begins with a step of its own, "sleep", which
- *     compares the word, as a futex does.
+ *     between can make a difference. Where primitives are spelled out that is shown, not supposed:
+ *     the test of a condition is no such step there. Any other park begins with a step of its own,
+ *     "sleep", which compares the word, as a futex does.
  */
 
 import type { Wait } from "../../sync/task.ts";

@@ -80,7 +80,8 @@ export class Spurious {
       if (step === ordinal && !this.#wakesQueues && code === TEST_CONDITION) return false;
       if (choice === SPURIOUS) return false;
       // A wait has ended: the one that is under way is another.
-      if (code === DEQUEUE || (code === PARK && (choice === RUN || choice === TIMEOUT))) return true;
+      if (code === DEQUEUE || (code === PARK && (choice === RUN || choice === TIMEOUT)))
+        return true;
     }
     return true;
   }
@@ -92,6 +93,10 @@ export class Spurious {
     const key = index * (TASK_LIMIT + 1) + task;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
-    this.sleeps.push({ task, index, schedule: Array.from(this.#trace.transition.subarray(0, depth)) });
+    this.sleeps.push({
+      task,
+      index,
+      schedule: Array.from(this.#trace.transition.subarray(0, depth)),
+    });
   }
 }

@@ -72,7 +72,9 @@ export class StartingState {
   }
 
   /** The first word that is not as in the copy, and what it was there; undefined if none is. */
-  differenceFrom(copied: Int32Array): { readonly word: number; readonly before: number } | undefined {
+  differenceFrom(
+    copied: Int32Array,
+  ): { readonly word: number; readonly before: number } | undefined {
     const { words } = this.memory;
     const gap = CONTROL_WORDS - this.#lowWords;
     for (let at = 0; at < copied.length; at++) {
@@ -92,7 +94,12 @@ export class StartingState {
     const { memory } = this;
     const record = agentRecord(task + 1);
     memory.words[record + AGENT_STATE] = AGENT_LIVE;
-    memory.words[record + AGENT_NAME_BYTES] = storeText(memory, record + AGENT_NAME, AGENT_NAME_WORDS, name);
+    memory.words[record + AGENT_NAME_BYTES] = storeText(
+      memory,
+      record + AGENT_NAME,
+      AGENT_NAME_WORDS,
+      name,
+    );
     memory.record = record;
     this.heldNext[task] = nextHeldSlot(memory);
     this.insideMark[task] = memory.words[record + AGENT_INSIDE]!;

@@ -28,7 +28,9 @@ export function taskSetOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: b
   const own = Object.keys(tasks);
   const names = [...own, ...(mayDie ? [REAPER, FATE] : [])];
   if (names.length === 0 || names.length > TASK_LIMIT) {
-    throw new RangeError(`Cannot explore "${name}": it has ${names.length} tasks, must have 1 to ${TASK_LIMIT}`);
+    throw new RangeError(
+      `Cannot explore "${name}": it has ${names.length} tasks, must have 1 to ${TASK_LIMIT}`,
+    );
   }
   return {
     names,

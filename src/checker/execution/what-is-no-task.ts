@@ -8,7 +8,12 @@ import { kindCode } from "../steps/kinds.ts";
 
 /** What the function of a task returned must be a task. Throws TypeError. */
 export function requireTask(made: unknown, scenario: string, name: string): void {
-  if (typeof made === "object" && made !== null && "next" in made && !(Symbol.asyncIterator in made)) {
+  if (
+    typeof made === "object" &&
+    made !== null &&
+    "next" in made &&
+    !(Symbol.asyncIterator in made)
+  ) {
     if (typeof made.next === "function") return;
   }
   throw new TypeError(
@@ -21,7 +26,9 @@ export function requireTask(made: unknown, scenario: string, name: string): void
  * that task.
  */
 export function codeOfYielded(yielded: Wait | undefined): number {
-  const code: number | undefined = kindCode((yielded as Partial<Wait> | undefined)?.kind as WaitKind);
+  const code: number | undefined = kindCode(
+    (yielded as Partial<Wait> | undefined)?.kind as WaitKind,
+  );
   if (code !== undefined) return code;
   throw new TypeError(
     `the task yields ${nameOf(yielded)}, which is no operation: operations are called with yield*, not with yield`,

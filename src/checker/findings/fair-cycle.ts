@@ -48,9 +48,12 @@ export function fairRounds(run: Execution, stem: readonly Transition[]): Round[]
   for (const part of partsOf(states)) {
     const round = roundThrough(states, part);
     const [first] = part;
-    if (round.length > 0 && first !== undefined) rounds.push({ stem: [...stem, ...states[first]!.path], cycle: round });
+    if (round.length > 0 && first !== undefined)
+      rounds.push({ stem: [...stem, ...states[first]!.path], cycle: round });
   }
-  return rounds.toSorted((a, b) => a.stem.length - b.stem.length || a.cycle.length - b.cycle.length);
+  return rounds.toSorted(
+    (a, b) => a.stem.length - b.stem.length || a.cycle.length - b.cycle.length,
+  );
 }
 
 /** Breadth first, so that each path is as short as can be. */
@@ -133,12 +136,19 @@ function partsOf(states: readonly State[]): number[][] {
  */
 function roundThrough(states: readonly State[], part: readonly number[]): Transition[] {
   const inside = new Set(part);
-  const innerEdges = (state: number): Edge[] => states[state]!.edges.filter(({ to }) => inside.has(to));
-  const moving = new Set(part.flatMap((state) => innerEdges(state).map(({ transition }) => taskOf(transition))));
+  const innerEdges = (state: number): Edge[] =>
+    states[state]!.edges.filter(({ to }) => inside.has(to));
+  const moving = new Set(
+    part.flatMap((state) => innerEdges(state).map(({ transition }) => taskOf(transition))),
+  );
   const [home] = part;
   if (home === undefined || moving.size === 0) return [];
-  const able = part.map((state) => new Set(states[state]!.edges.map(({ transition }) => taskOf(transition))));
-  const isLeftOut = [...(able[0] ?? [])].some((task) => !moving.has(task) && able.every((tasks) => tasks.has(task)));
+  const able = part.map(
+    (state) => new Set(states[state]!.edges.map(({ transition }) => taskOf(transition))),
+  );
+  const isLeftOut = [...(able[0] ?? [])].some(
+    (task) => !moving.has(task) && able.every((tasks) => tasks.has(task)),
+  );
   if (isLeftOut) return [];
   const round: Transition[] = [];
   let at = home;
@@ -148,14 +158,19 @@ function roundThrough(states: readonly State[], part: readonly number[]): Transi
     at = way.at(-1)?.to ?? at;
   };
   for (const task of moving) {
-    if (!round.some((transition) => taskOf(transition) === task)) walk(({ transition }) => taskOf(transition) === task);
+    if (!round.some((transition) => taskOf(transition) === task))
+      walk(({ transition }) => taskOf(transition) === task);
   }
   if (at !== home) walk(({ to }) => to === home);
   return round;
 }
 
 /** The fewest edges from a state whose last one is wanted. */
-function shortestWay(from: number, edgesOf: (state: number) => Edge[], isThere: (edge: Edge) => boolean): Edge[] {
+function shortestWay(
+  from: number,
+  edgesOf: (state: number) => Edge[],
+  isThere: (edge: Edge) => boolean,
+): Edge[] {
   const ways: { readonly state: number; readonly way: Edge[] }[] = [{ state: from, way: [] }];
   const seen = new Set([from]);
   for (const { state, way } of ways) {

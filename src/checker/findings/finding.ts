@@ -47,7 +47,9 @@ export interface Finding {
 
 /** Equal for two sightings of one bug: its kind, and the operations it is about. */
 export function findingIdentity(finding: Pick<Finding, "kind" | "message" | "sites">): string {
-  const sites = finding.sites.map(({ task, operation, label }) => `${task} ${operation} ${label}`).toSorted();
+  const sites = finding.sites
+    .map(({ task, operation, label }) => `${task} ${operation} ${label}`)
+    .toSorted();
   return [finding.kind, ...(sites.length > 0 ? sites : [finding.message.split("\n")[0]])].join("|");
 }
 

@@ -63,7 +63,8 @@ export class Lassos {
     const { depth, trace } = run;
     const isLong = isEnd || (depth >= FIRST_LOOK && (depth & (depth - 1)) === 0);
     if (!isLong && depth % LOOK_EVERY !== 0) return undefined;
-    const period = recurrenceOf(trace, depth, isLong ? depth : WINDOW) || (isLong ? periodOf(trace, depth) : 0);
+    const period =
+      recurrenceOf(trace, depth, isLong ? depth : WINDOW) || (isLong ? periodOf(trace, depth) : 0);
     if (period === 0) return undefined;
     const key = `${trace.digest[depth - 1]} ${period}`;
     if (this.#ending.has(key)) return undefined;
@@ -96,7 +97,12 @@ function fairRoundNear(run: Execution, from: readonly Transition[]): Lasso | und
     if (!enters()) continue;
     const { isEndless, leftOut } = goRound(run, cycle);
     if (!isEndless || leftOut.length > 0 || !enters()) continue;
-    return { steps: cycle.length, stem: stem.length, tasks: [...new Set(cycle.map(taskOf))], leftOut };
+    return {
+      steps: cycle.length,
+      stem: stem.length,
+      tasks: [...new Set(cycle.map(taskOf))],
+      leftOut,
+    };
   }
   return undefined;
 }
@@ -117,7 +123,9 @@ function goRound(run: Execution, cycle: readonly Transition[]): Verdict {
       if (!enabled.includes(cycle[i]!)) return ending;
       if (round === 0) {
         const able = new Set(Array.from(enabled, taskOf));
-        leftOut = leftOut.filter((task) => able.has(task) && !cycle.some((step) => taskOf(step) === task));
+        leftOut = leftOut.filter(
+          (task) => able.has(task) && !cycle.some((step) => taskOf(step) === task),
+        );
       }
       run.step(cycle[i]!);
       if (!isLike(run.trace, run.depth - 1, start - cycle.length + i)) return ending;
@@ -146,7 +154,8 @@ function entryOf({ digest }: Trace, depth: number, period: number): number {
 function recurrenceOf({ digest }: Trace, depth: number, window: number): number {
   const last = digest[depth - 1]!;
   for (let period = 1; period * (REPEATED - 1) < Math.min(window, depth); period++) {
-    if (digest[depth - 1 - period] === last && digest[depth - 1 - period * 2] === last) return period;
+    if (digest[depth - 1 - period] === last && digest[depth - 1 - period * 2] === last)
+      return period;
   }
   return 0;
 }

@@ -66,7 +66,10 @@ export class Reporter implements Witness<Execution> {
     this.#add(run, "error", message, [site], [task]);
   }
 
-  /** A task sleeps until a condition holds, which `step` changed; the condition does not say that it reads what that touches. */
+  /**
+   * A task sleeps until a condition holds, which `step` changed; the condition does not say that it
+   * reads what that touches.
+   */
   unread(run: Execution, task: number, step: number): void {
     const name = run.names[task] ?? "";
     const writer = siteOf(run, step);
@@ -91,13 +94,22 @@ export class Reporter implements Witness<Execution> {
       const use = { ...lastSite(run, task), operation: "use", label: life.label, at: life.at };
       const says = `${use.task} uses ${life.label}, which ${freed.task} freed`;
       const tasks = [taskOf(run.trace.transition[life.freeStep]!), task];
-      this.#add(run, "use-after-free", says, [...allocationOf(run, life.at), freed, use], tasks, { stacks });
+      this.#add(run, "use-after-free", says, [...allocationOf(run, life.at), freed, use], tasks, {
+        stacks,
+      });
       return;
     }
     if (error instanceof StaleTranslation) {
       const changes = lastChange(run, error.entryIndex);
       const tasks = changes.map(({ step }) => taskOf(run.trace.transition[step]!));
-      this.#add(run, "stale-translation", message, [...changes, lastSite(run, task)], [...tasks, task], { stacks });
+      this.#add(
+        run,
+        "stale-translation",
+        message,
+        [...changes, lastSite(run, task)],
+        [...tasks, task],
+        { stacks },
+      );
       return;
     }
     this.#add(run, kindOfError(error), message, [lastSite(run, task)], [task], { stacks });
@@ -106,7 +118,9 @@ export class Reporter implements Witness<Execution> {
   lockdep(run: Execution, error: LockdepError): void {
     const task = run.memory.agentId - 1;
     const stacks = this.#stacksOf(error);
-    this.#add(run, lockdepKinds[error.kind], error.message, [lastSite(run, task)], [task], { stacks });
+    this.#add(run, lockdepKinds[error.kind], error.message, [lastSite(run, task)], [task], {
+      stacks,
+    });
   }
 
   badAccess(run: Execution, kind: "use-after-free" | "double-free", freeStep: number): void {
@@ -124,7 +138,10 @@ export class Reporter implements Witness<Execution> {
     const waits = pendingSite(run, task);
     const message = `${waits.task} uses ${waits.label}, which ${freed.task} freed`;
     const sites = [...allocationOf(run, freed.at), freed, waits];
-    this.#add(run, "use-after-free", message, sites, [taskOf(run.trace.transition[freeStep]!), task]);
+    this.#add(run, "use-after-free", message, sites, [
+      taskOf(run.trace.transition[freeStep]!),
+      task,
+    ]);
   }
 
   race(run: Execution, earlier: PlainAccess, later: PlainAccess): void {
@@ -149,9 +166,12 @@ export class Reporter implements Witness<Execution> {
     const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
       (task) => run.pending[task] !== undefined && !run.frontier.isIdle(task),
     );
-    if (stuck.some((task) => run.watchers.freedUnder(task) !== undefined)) return; // told by badWait
+    // told by badWait
+    if (stuck.some((task) => run.watchers.freedUnder(task) !== undefined)) return;
     const waits = stuck.map((task) => waitOf(run, task));
-    const isLostWake = stuck.some((task) => run.pendingCode[task] === PARK) && waits.every(({ holders }) => !holders);
+    const isLostWake =
+      stuck.some((task) => run.pendingCode[task] === PARK) &&
+      waits.every(({ holders }) => !holders);
     const lines = waits.map(({ text }) => text);
     const sites = stuck.map((task) => pendingSite(run, task));
     this.#add(run, isLostWake ? "lost-wakeup" : "deadlock", lines.join("; "), sites, stuck);
@@ -200,7 +220,8 @@ export class Reporter implements Witness<Execution> {
    * go on.
    */
   goesRound(run: Execution, { steps, stem, tasks, leftOut }: Lasso): void {
-    const namesOf = (some: readonly number[]): string => some.map((task) => run.names[task] ?? "").join(" and ");
+    const namesOf = (some: readonly number[]): string =>
+      some.map((task) => run.names[task] ?? "").join(" and ");
     const goes = `${namesOf(tasks)} ${tasks.length > 1 ? "go" : "goes"} round for ever`;
     const loop = `${steps} ${steps > 1 ? "steps lead" : "step leads"} back to where ${steps > 1 ? "they" : "it"} began, from step ${stem + 1} on: ${stepsInWords(run, stem, steps)}`;
     const sites = tasks.map((task) => siteInLoop(run, task, steps));
@@ -218,7 +239,8 @@ export class Reporter implements Witness<Execution> {
 
   #stacksOf(error: unknown): readonly FoundStack[] {
     if (!this.#withStacks || !(error instanceof Error)) return [];
-    if (!(error instanceof LockdepError)) return [{ title: "thrown", frames: formatStack(error.stack ?? "") }];
+    if (!(error instanceof LockdepError))
+      return [{ title: "thrown", frames: formatStack(error.stack ?? "") }];
     const { firstSite, secondSite } = error;
     return [
       { title: "first", frames: formatStack(firstSite) },
@@ -307,7 +329,13 @@ function lastSite(run: Execution, task: number): Site {
 function pendingSite(run: Execution, task: number): Site {
   const wait = run.pending[task];
   const operation = wait?.kind ?? "";
-  return { task: run.names[task] ?? "", step: run.depth, operation, label: wait?.label ?? "", at: wait?.index ?? 0 };
+  return {
+    task: run.names[task] ?? "",
+    step: run.depth,
+    operation,
+    label: wait?.label ?? "",
+    at: wait?.index ?? 0,
+  };
 }
 
 /**
@@ -332,23 +360,34 @@ function stepsInWords(run: Execution, from: number, steps: number): string {
 }
 
 /** What a task waits for, and who could end that. */
-function waitOf(run: Execution, task: number): { readonly text: string; readonly holders: boolean } {
+function waitOf(
+  run: Execution,
+  task: number,
+): { readonly text: string; readonly holders: boolean } {
   const wait = run.pending[task];
   const name = run.names[task] ?? "";
   const text = `${name} waits for ever (${wait?.kind ?? ""} of ${wait?.label ?? ""})`;
   if (wait === undefined) return { text, holders: false };
   const queued = run.frontier.queuedBefore(task);
   if (queued.length > 0) {
-    return { text: `${text}, behind ${queued.map((other) => run.names[other] ?? "").join(" and ")}`, holders: true };
+    return {
+      text: `${text}, behind ${queued.map((other) => run.names[other] ?? "").join(" and ")}`,
+      holders: true,
+    };
   }
-  const holders = run.holdersOf(wait.index).filter((holder) => holder !== task || wait.kind === "lock");
+  const holders = run
+    .holdersOf(wait.index)
+    .filter((holder) => holder !== task || wait.kind === "lock");
   if (holders.length > 0) {
     const names = holders.map((holder) => run.names[holder] ?? "");
     const verb = wait.kind === "srcuWait" ? "reads" : names.length > 1 ? "hold" : "holds";
     return { text: `${text}, which ${names.join(" and ")} ${verb}`, holders: true };
   }
-  if (wait.kind === "completionWait") return { text: `${text}, and nobody is left to complete it`, holders: false };
-  return wait.kind === "park" ? { text: `${text}${lastWake(run, wait)}`, holders: false } : { text, holders: false };
+  if (wait.kind === "completionWait")
+    return { text: `${text}, and nobody is left to complete it`, holders: false };
+  return wait.kind === "park"
+    ? { text: `${text}${lastWake(run, wait)}`, holders: false }
+    : { text, holders: false };
 }
 
 /** What became of the wakes of a queue in which a task sleeps for ever. */

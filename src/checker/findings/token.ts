@@ -44,7 +44,9 @@ export function parseToken(token: string): Transition[] {
     const at = steps.lastIndex;
     const [whole, mark, letter, count] = steps.exec(token) ?? [];
     if (whole === undefined || letter === undefined) {
-      throw new SyntaxError(`Cannot read the token "${token}": nothing known stands at character ${at + 1}`);
+      throw new SyntaxError(
+        `Cannot read the token "${token}": nothing known stands at character ${at + 1}`,
+      );
     }
     const choice = choiceOfMark(mark ?? "");
     const transition = transitionOf(LETTERS.indexOf(letter) & TASK_LIMIT, choice);

@@ -14,17 +14,33 @@ interface Whole {
 }
 
 /** At least one part. Those of a split have no class in common. */
-export function addExplorations(parts: readonly Exploration[], { scenario, isWhole, seconds }: Whole): Exploration {
+export function addExplorations(
+  parts: readonly Exploration[],
+  { scenario, isWhole, seconds }: Whole,
+): Exploration {
   const [first] = parts;
   if (first === undefined) throw new RangeError("an exploration has at least one part");
   const findings = mergeFindings(parts.map((part) => part.findings));
   if (parts.length === 1 && isWhole) return { ...first, findings };
-  const sum = (of: (part: Exploration) => number): number => parts.reduce((total, part) => total + of(part), 0);
-  const keys = first.keys === undefined ? undefined : new Set(parts.flatMap((part) => Array.from(part.keys ?? [])));
+  const sum = (of: (part: Exploration) => number): number =>
+    parts.reduce((total, part) => total + of(part), 0);
+  const keys =
+    first.keys === undefined
+      ? undefined
+      : new Set(parts.flatMap((part) => Array.from(part.keys ?? [])));
   const executions = sum((part) => part.executions);
   const blocked = sum((part) => part.blocked);
-  const ends: readonly (End | undefined)[] = ["endless", "racy", "enough", "seconds", "executions", "cancelled"];
-  const end = ends.find((one) => parts.some((part) => part.end === one)) ?? (isWhole ? "covered" : "cancelled");
+  const ends: readonly (End | undefined)[] = [
+    "endless",
+    "racy",
+    "enough",
+    "seconds",
+    "executions",
+    "cancelled",
+  ];
+  const end =
+    ends.find((one) => parts.some((part) => part.end === one)) ??
+    (isWhole ? "covered" : "cancelled");
   return {
     ...first,
     scenario,
@@ -45,7 +61,10 @@ export function addExplorations(parts: readonly Exploration[], { scenario, isWho
   };
 }
 
-/** Of parts that are done, and of those that are being explored; `parts` of about the same size in all. */
+/**
+ * Of parts that are done, and of those that are being explored; `parts` of about the same size in
+ * all.
+ */
 export function addProgress(
   done: readonly Exploration[],
   running: readonly Progress[],
@@ -57,7 +76,8 @@ export function addProgress(
   const executions = sum((part) => part.executions);
   const blocked = sum((part) => part.blocked);
   const before = done.length === 0 && running.length === 1 && parts === 1 ? running[0] : undefined;
-  const fraction = running.reduce((total, { estimate }) => total + (estimate?.fraction ?? 0), done.length) / parts;
+  const fraction =
+    running.reduce((total, { estimate }) => total + (estimate?.fraction ?? 0), done.length) / parts;
   const isSampling = running.length > 0 && running.every(({ estimate }) => estimate === undefined);
   return {
     executions,
@@ -65,13 +85,17 @@ export function addProgress(
     seconds,
     classes: sum((part) => part.classes),
     findings:
-      mergeFindings(done.map((part) => part.findings)).length + running.reduce((n, part) => n + part.findings, 0),
+      mergeFindings(done.map((part) => part.findings)).length +
+      running.reduce((n, part) => n + part.findings, 0),
     executionsPerSecond: before?.executionsPerSecond ?? (executions + blocked) / seconds,
     estimate: isSampling ? undefined : estimateFrom(executions + blocked, fraction),
   };
 }
 
-/** Of each bug the sighting with the shortest schedule, then the first token; in the order of what they are. */
+/**
+ * Of each bug the sighting with the shortest schedule, then the first token; in the order of what
+ * they are.
+ */
 function mergeFindings(lists: readonly (readonly Finding[])[]): Finding[] {
   const found = new Map<string, Finding>();
   for (const finding of lists.flat()) {

@@ -1,4 +1,7 @@
-/** @module What the threads of a parallel exploration say to each other: parallel.ts to explorer-worker.ts and back. */
+/**
+ * @module What the threads of a parallel exploration say to each other: parallel.ts to
+ * explorer-worker.ts and back.
+ */
 
 import type { Exploration, ExploreOptions, Progress } from "../session/exploration.ts";
 import type { Dependence } from "../steps/dependence.ts";
@@ -21,8 +24,15 @@ export interface ExplorerStart {
 }
 
 export type ToExplorer =
-  /** Explore this part; undefined: everything. With these options instead of those that it was started with. */
-  | { readonly kind: "explore"; readonly part: number | undefined; readonly options: ParallelOptions }
+  /**
+   * Explore this part; undefined: everything. With these options instead of those that it was
+   * started with.
+   */
+  | {
+      readonly kind: "explore";
+      readonly part: number | undefined;
+      readonly options: ParallelOptions;
+    }
   | { readonly kind: "stop" };
 
 export type FromExplorer =
@@ -33,4 +43,9 @@ export type FromExplorer =
   /** An execution was not as the split needs it. */
   | { readonly kind: "needs-whole" }
   | { readonly kind: "depends-on-more"; readonly more: Dependence }
-  | { readonly kind: "failed"; readonly name: string; readonly message: string; readonly stack: string };
+  | {
+      readonly kind: "failed";
+      readonly name: string;
+      readonly message: string;
+      readonly stack: string;
+    };

@@ -1,6 +1,7 @@
 /**
- * @module A thread of a parallel exploration: loads the scenario by the address of its module, and explores the parts that it
- * is told to. Between executions, a few times a second, it looks for messages.
+ * @module A thread of a parallel exploration: loads the scenario by the address of its module, and
+ * explores the parts that it is told to. Between executions, a few times a second, it looks for
+ * messages.
  */
 
 import { enterWorker } from "../../host/worker-scope.ts";
@@ -16,11 +17,19 @@ import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { EqualTasks } from "../steps/equal-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
-import type { ExplorerStart, FromExplorer, ParallelOptions, ToExplorer } from "./explorer-messages.ts";
+import type {
+  ExplorerStart,
+  FromExplorer,
+  ParallelOptions,
+  ToExplorer,
+} from "./explorer-messages.ts";
 import { findSplit, isOrderOfClass, orderOf } from "./order-split.ts";
 import type { Split } from "./order-split.ts";
 
-/** Long, for each pause is lost time: fib(5) by two Workers took 2.4 to 2.9 s with 40 ms, 1.7 to 1.9 s with 200. */
+/**
+ * Long, for each pause is lost time: fib(5) by two Workers took 2.4 to 2.9 s with 40 ms, 1.7 to 1.9
+ * s with 200.
+ */
 const SLICE_MS = 200;
 const PROGRESS_MS = 100;
 
@@ -58,7 +67,10 @@ class Line {
     }
   }
 
-  /** Lets messages come in. By a timer: a message to itself would be followed by the next before anyone else's. */
+  /**
+   * Lets messages come in. By a timer: a message to itself would be followed by the next before
+   * anyone else's.
+   */
   pause(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, 0));
   }
@@ -88,9 +100,18 @@ interface Subject {
   readonly equal: readonly EqualTasks[];
 }
 
-async function exploreWhole(line: Line, subject: Subject, options: ParallelOptions): Promise<Exploration> {
+async function exploreWhole(
+  line: Line,
+  subject: Subject,
+  options: ParallelOptions,
+): Promise<Exploration> {
   const { scenario, dependence, fingerprint, equal } = subject;
-  const session = new Session(scenario, options, { dependence, fingerprint, equal, from: options.resumeFrom });
+  const session = new Session(scenario, options, {
+    dependence,
+    fingerprint,
+    equal,
+    from: options.resumeFrom,
+  });
   try {
     return await finish(line, session);
   } finally {
@@ -114,8 +135,10 @@ async function explorePart(
   try {
     seen = await finish(line, session);
   } catch (error) {
-    // Also what comes of an order that is not one of classes. If it is not that, the whole exploration will tell.
-    if (error instanceof UncontrolledNondeterminism || error instanceof EngineFault) throw new NeedsWhole();
+    // Also what comes of an order that is not one of classes. If it is not that, the whole
+    // exploration will tell.
+    if (error instanceof UncontrolledNondeterminism || error instanceof EngineFault)
+      throw new NeedsWhole();
     throw error;
   } finally {
     session.run.finish();
@@ -126,12 +149,17 @@ async function explorePart(
 
 async function findScenario(module: string, name: string): Promise<AnyScenario> {
   const exported = (await import(module)) as Readonly<Record<string, unknown>>;
-  const all = Object.values(exported).flatMap((value) => (Array.isArray(value) ? (value as unknown[]) : [value]));
+  const all = Object.values(exported).flatMap((value) =>
+    Array.isArray(value) ? (value as unknown[]) : [value],
+  );
   for (const value of all) {
-    if (typeof value !== "object" || value === null || !("tasks" in value) || !("name" in value)) continue;
+    if (typeof value !== "object" || value === null || !("tasks" in value) || !("name" in value))
+      continue;
     if (value.name === name) return value as AnyScenario;
   }
-  throw new Error(`Cannot explore "${name}": ${module} exports no scenario of that name, alone or in an array`);
+  throw new Error(
+    `Cannot explore "${name}": ${module} exports no scenario of that name, alone or in an array`,
+  );
 }
 
 async function work(line: Line, start: ExplorerStart): Promise<void> {
@@ -142,9 +170,15 @@ async function work(line: Line, start: ExplorerStart): Promise<void> {
   const equal = findEqualTasks(scenario, options, dependence);
   // Equal tasks in one order are more than parts of all orders.
   const split =
-    start.maySplit && equal.length === 0 ? findSplit(scenario, libertiesOf(options), dependence) : undefined;
+    start.maySplit && equal.length === 0
+      ? findSplit(scenario, libertiesOf(options), dependence)
+      : undefined;
   const subject: Subject = { scenario, dependence, fingerprint, split, equal };
-  line.say({ kind: "ready", fingerprint, parts: split === undefined ? 0 : split.ordinals.length + 1 });
+  line.say({
+    kind: "ready",
+    fingerprint,
+    parts: split === undefined ? 0 : split.ordinals.length + 1,
+  });
   for (;;) {
     const message = await line.next();
     if (message.kind === "stop") continue;

@@ -36,12 +36,22 @@ const MAX_PARTS = 16;
  * then of about the same size (a task of many steps that begins early leaves more open than one
  * that begins late). Undefined if there is none.
  */
-export function findSplit(scenario: AnyScenario, liberties: Liberties, dependence: Dependence): Split | undefined {
+export function findSplit(
+  scenario: AnyScenario,
+  liberties: Liberties,
+  dependence: Dependence,
+): Split | undefined {
   // A thread that dies takes no first step; a wake that chooses comes with other choices in each
   // order.
   if (liberties.deaths > 0 || liberties.wakeAny) return undefined;
   const witness = new Reporter({ withStacks: false });
-  const run = new Execution(scenario, { liberties, dependence, weaknesses: new Set(), witness, withSites: false });
+  const run = new Execution(scenario, {
+    liberties,
+    dependence,
+    weaknesses: new Set(),
+    witness,
+    withSites: false,
+  });
   try {
     run.restart(0);
     while (run.depth < STEPS && run.frontier.listEnabled() > 0) run.step(run.frontier.enabled[0]!);
@@ -72,7 +82,8 @@ function conflictsOf(run: Execution, placed: number, among: number): number[] {
     const step = trace.positionOf(among, ordinal);
     if (step === undefined) break;
     if (!isPlain(trace.kind[step]!)) continue;
-    if (footprints.conflict(trace.footprint[first]!, trace.footprint[step]!)) ordinals.push(ordinal);
+    if (footprints.conflict(trace.footprint[first]!, trace.footprint[step]!))
+      ordinals.push(ordinal);
   }
   return ordinals;
 }
@@ -98,7 +109,12 @@ export function isOrderOfClass(run: Execution, order: StepOrder): boolean {
   return order.before === Infinity || isConflicting(run, order.among, order.before, first);
 }
 
-function isConflicting({ trace, footprints }: Execution, task: number, ordinal: number, other: number): boolean {
+function isConflicting(
+  { trace, footprints }: Execution,
+  task: number,
+  ordinal: number,
+  other: number,
+): boolean {
   const step = trace.positionOf(task, ordinal);
   return step !== undefined && footprints.conflict(trace.footprint[step]!, trace.footprint[other]!);
 }

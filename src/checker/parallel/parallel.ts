@@ -65,7 +65,9 @@ export async function exploreInParallel(request: ParallelRequest): Promise<Explo
   const given = request.options ?? {};
   const first = await searchAnew(request, given);
   const options = secondSearch(given, first);
-  return options === undefined ? first : addSearches(first, await searchAnew({ ...request, options }, options));
+  return options === undefined
+    ? first
+    : addSearches(first, await searchAnew({ ...request, options }, options));
 }
 
 /** As often as is needed to know what depends on what. */
@@ -74,7 +76,8 @@ async function searchAnew(request: ParallelRequest, given: ParallelOptions): Pro
   if (from !== undefined) requireSameScenario(from, request.scenario);
   let options: ParallelOptions = from === undefined ? given : resumedOptions(from, given);
   let dependence = from?.dependence ?? LEAST;
-  let maySplit = from === undefined && options.resumable !== true && options.collectClasses !== true;
+  let maySplit =
+    from === undefined && options.resumable !== true && options.collectClasses !== true;
   for (;;) {
     try {
       return await new ParallelSearch(request, options, dependence, maySplit).run();
@@ -112,15 +115,23 @@ class ParallelSearch {
   #next = 0;
   #isSplit = false;
   #isStopped = false;
-  #settle: { readonly resolve: (result: Exploration) => void; readonly reject: (error: Error) => void } | undefined;
+  #settle:
+    | { readonly resolve: (result: Exploration) => void; readonly reject: (error: Error) => void }
+    | undefined;
 
-  constructor(request: ParallelRequest, options: ParallelOptions, dependence: Dependence, maySplit: boolean) {
+  constructor(
+    request: ParallelRequest,
+    options: ParallelOptions,
+    dependence: Dependence,
+    maySplit: boolean,
+  ) {
     this.#request = request;
     this.#options = options;
     this.#dependence = dependence;
     const { engine = "optimal" } = options;
     const jobs = Math.max(1, Math.floor(request.jobs));
-    this.#isSampling = maySplit && jobs > 1 && samplingEngines.has(engine) && options.executions !== undefined;
+    this.#isSampling =
+      maySplit && jobs > 1 && samplingEngines.has(engine) && options.executions !== undefined;
     this.#maySplit = maySplit && jobs > 1 && engine === "optimal";
     this.#threads = this.#maySplit || this.#isSampling ? jobs : 1;
     if (this.#isSampling) this.#parts = jobs;
@@ -128,7 +139,10 @@ class ParallelSearch {
 
   async run(): Promise<Exploration> {
     const { signal, onProgress } = this.#request;
-    const timer = onProgress === undefined ? undefined : setInterval(() => onProgress(this.#progress()), PROGRESS_MS);
+    const timer =
+      onProgress === undefined
+        ? undefined
+        : setInterval(() => onProgress(this.#progress()), PROGRESS_MS);
     const onAbort = (): void => this.#stop();
     signal?.addEventListener("abort", onAbort);
     try {
@@ -169,7 +183,8 @@ class ParallelSearch {
         break;
       case "progress":
         explorer.so = message.so;
-        if (this.#isSplit && this.#progress().executions >= (this.#options.executions ?? Infinity)) this.#stop();
+        if (this.#isSplit && this.#progress().executions >= (this.#options.executions ?? Infinity))
+          this.#stop();
         break;
       case "result":
         this.#finished(explorer, message.result);
@@ -181,7 +196,8 @@ class ParallelSearch {
         this.#settle?.reject(new NeedsWhole());
         break;
       case "failed":
-        if (message.name === "CheckpointError") this.#settle?.reject(new CheckpointError(message.message));
+        if (message.name === "CheckpointError")
+          this.#settle?.reject(new CheckpointError(message.message));
         else this.#crash(explorer, message.stack === "" ? message.message : message.stack);
     }
   }
@@ -206,19 +222,35 @@ class ParallelSearch {
     if (this.#next >= this.#parts || (this.#isStopped && this.#next > 0)) return;
     const part = this.#next++;
     explorer.part = part;
-    explorer.worker.post({ kind: "explore", part: this.#isSplit ? part : undefined, options: this.#optionsOf(part) });
+    explorer.worker.post({
+      kind: "explore",
+      part: this.#isSplit ? part : undefined,
+      options: this.#optionsOf(part),
+    });
     if (this.#isStopped) explorer.worker.post({ kind: "stop" });
   }
 
   #optionsOf(part: number): ParallelOptions {
     const { executions, seconds, seed = 1, ...options } = this.#options;
-    const secondsLeft = seconds === undefined ? {} : { seconds: Math.max(0, seconds - this.#seconds()) };
+    const secondsLeft =
+      seconds === undefined ? {} : { seconds: Math.max(0, seconds - this.#seconds()) };
     if (!this.#isSampling) {
-      return { ...options, seed, ...secondsLeft, ...(executions === undefined ? {} : { executions }) };
+      return {
+        ...options,
+        seed,
+        ...secondsLeft,
+        ...(executions === undefined ? {} : { executions }),
+      };
     }
     const share =
-      Math.floor(((part + 1) * (executions ?? 0)) / this.#parts) - Math.floor((part * (executions ?? 0)) / this.#parts);
-    return { ...options, ...secondsLeft, executions: share, seed: (seed + Math.imul(part, SEED_STEP)) | 0 };
+      Math.floor(((part + 1) * (executions ?? 0)) / this.#parts) -
+      Math.floor((part * (executions ?? 0)) / this.#parts);
+    return {
+      ...options,
+      ...secondsLeft,
+      executions: share,
+      seed: (seed + Math.imul(part, SEED_STEP)) | 0,
+    };
   }
 
   #finished(explorer: Explorer, result: Exploration): void {
@@ -233,14 +265,19 @@ class ParallelSearch {
     const seen = this.#results.filter((part) => part !== undefined);
     const isWhole = seen.length === this.#parts;
     this.#settle?.resolve(
-      addExplorations(seen, { scenario: this.#request.scenario, isWhole, seconds: this.#seconds() }),
+      addExplorations(seen, {
+        scenario: this.#request.scenario,
+        isWhole,
+        seconds: this.#seconds(),
+      }),
     );
   }
 
   #stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    for (const { part, worker } of this.#explorers) if (part !== undefined) worker.post({ kind: "stop" });
+    for (const { part, worker } of this.#explorers)
+      if (part !== undefined) worker.post({ kind: "stop" });
   }
 
   #crash(explorer: Explorer, message: string): void {

@@ -1,6 +1,7 @@
 /**
- * @module An allocator for scenarios without a heap of their own. Each task has an arena, so that two allocations are
- * independent, and no address is handed out twice in one execution, so that a use after free is always seen.
+ * @module An allocator for scenarios without a heap of their own. Each task has an arena, so that
+ * two allocations are independent, and no address is handed out twice in one execution, so that a
+ * use after free is always seen.
  */
 
 import { POISON_FREE } from "../../memory/poison.ts";
@@ -13,7 +14,10 @@ import type { Task } from "../../sync/task.ts";
 import { Cell, PlainCell } from "./program.ts";
 import type { Places } from "./program.ts";
 
-/** A heap of its own for a scenario: what is freed is poisoned, and every use of it from then on is a finding. */
+/**
+ * A heap of its own for a scenario: what is freed is poisoned, and every use of it from then on is
+ * a finding.
+ */
 export class Objects {
   readonly #memory: SharedMemory;
   readonly #at: number;
@@ -36,16 +40,22 @@ export class Objects {
     return this.object(yield* this.alloc(words, label), label, words);
   }
 
-  /** The object that a pointer leads to; it was made by {@link create} with the same label and size. */
+  /**
+   * The object that a pointer leads to; it was made by {@link create} with the same label and size.
+   */
   object(at: number, label: string, words: number): HeapObject {
     return new HeapObject(this, this.#memory, { at, label, words });
   }
 
-  /** `words` zeroed words. The arena's first word counts those in use. Throws RangeError when it is full. */
+  /**
+   * `words` zeroed words. The arena's first word counts those in use. Throws RangeError when it is
+   * full.
+   */
   *alloc(words: number, label: string): Task<number> {
     const arena = this.#at + (this.#memory.agentId - 1) * this.#arenaWords;
     const used = this.#memory.words[arena]! + 1;
-    if (used + words > this.#arenaWords) throw new RangeError(`Cannot allocate ${label}: raise arenaWords`);
+    if (used + words > this.#arenaWords)
+      throw new RangeError(`Cannot allocate ${label}: raise arenaWords`);
     this.#memory.words[arena] = used + words - 1;
     const at = arena + used;
     yield describe("alloc", this.#memory, at, words, label);
@@ -60,7 +70,10 @@ export class Objects {
   }
 }
 
-/** An object of a heap, by its words: word 0 is its first. Whoever holds it may use it only while it is not freed. */
+/**
+ * An object of a heap, by its words: word 0 is its first. Whoever holds it may use it only while it
+ * is not freed.
+ */
 export class HeapObject {
   readonly at: number;
   readonly words: number;
@@ -107,6 +120,8 @@ export class HeapObject {
 
   #wordAt(word: number): number {
     if (Number.isInteger(word) && word >= 0 && word < this.words) return this.at + word;
-    throw new RangeError(`Cannot use word ${word} of ${this.label}: it has ${this.words}, the first is 0`);
+    throw new RangeError(
+      `Cannot use word ${word} of ${this.label}: it has ${this.words}, the first is 0`,
+    );
   }
 }

@@ -1,8 +1,9 @@
 /**
- * @module Small shared objects for programs under the checker that have nothing to do with HMM: words that are loaded and
- * stored atomically, gates for spawn and join, a condition variable. Like the primitives of sync/ they work in every
- * runner, so that what was explored can also run.
- * Locks, semaphores, reference counts, wait queues, completions and SRCU are those of sync/: the shipped ones.
+ * @module Small shared objects for programs under the checker that have nothing to do with HMM:
+ * words that are loaded and stored atomically, gates for spawn and join, a condition variable. Like
+ * the primitives of sync/ they work in every runner, so that what was explored can also run. Locks,
+ * semaphores, reference counts, wait queues, completions and SRCU are those of sync/: the shipped
+ * ones.
  */
 
 import {
@@ -32,8 +33,8 @@ import { WaitQueue } from "../../sync/wait-queue.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
 
 /**
- * One word, accessed atomically: each access is a step of an exploration, and an atomic operation anywhere else. A change
- * wakes who waits for it.
+ * One word, accessed atomically: each access is a step of an exploration, and an atomic operation
+ * anywhere else. A change wakes who waits for it.
  */
 export class Cell {
   readonly memory: SharedMemory;
@@ -57,7 +58,10 @@ export class Cell {
     this.#changed();
   }
 
-  /** Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only reads. */
+  /**
+   * Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only
+   * reads.
+   */
   *compareExchange(expected: number, replacement: number): Task<boolean> {
     return (yield* this.compareExchangeValue(expected, replacement)) === expected;
   }
@@ -87,14 +91,20 @@ export class Cell {
     return before;
   }
 
-  /** Adds. Who is not told what the cell held does not care who added first: two of these need be seen in one order only. */
+  /**
+   * Adds. Who is not told what the cell held does not care who added first: two of these need be
+   * seen in one order only.
+   */
   *add(value: number): Task<void> {
     if (isExploring(this.memory)) yield describe("add", this.memory, this.at, 1, this.label);
     atomicAdd(this.memory.words, this.at, value);
     this.#changed();
   }
 
-  /** Waits while the cell holds `value`, and returns what it holds then: what a loop around a load would do. */
+  /**
+   * Waits while the cell holds `value`, and returns what it holds then: what a loop around a load
+   * would do.
+   */
   *waitWhile(value: number): Task<number> {
     const { memory, at, label } = this;
     if (isExploring(memory)) yield describe("waitWhile", memory, at, 1, label, value);
@@ -149,7 +159,10 @@ export class PlainCell {
   }
 }
 
-/** Opened once; whoever passes before that waits. Spawning is opening a gate that the child passes first, joining the reverse. */
+/**
+ * Opened once; whoever passes before that waits. Spawning is opening a gate that the child passes
+ * first, joining the reverse.
+ */
 export class Gate {
   readonly #cell: Cell;
 
@@ -167,8 +180,8 @@ export class Gate {
 }
 
 /**
- * A condition variable with its own mutex, in two words: {mutex, queue}. Waiting releases the mutex and queues in one
- * step, parks, and takes the mutex again.
+ * A condition variable with its own mutex, in two words: {mutex, queue}. Waiting releases the mutex
+ * and queues in one step, parks, and takes the mutex again.
  */
 export class Condition {
   static readonly WORDS = 2;
@@ -182,7 +195,10 @@ export class Condition {
     this.mutex = new Mutex(memory, at, lockClass(label));
   }
 
-  /** Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the condition again. */
+  /**
+   * Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the
+   * condition again.
+   */
   *wait(timeoutMs: number = Infinity): Task<boolean> {
     const memory = this.#memory;
     const queue = this.#at + 1;
@@ -214,8 +230,8 @@ export class Condition {
 }
 
 /**
- * Hands out words of the memory in order, from the first free one, and what is made of them; for the set-up of a
- * scenario. Labels are what findings and timelines call things.
+ * Hands out words of the memory in order, from the first free one, and what is made of them; for
+ * the set-up of a scenario. Labels are what findings and timelines call things.
  */
 export class Places {
   readonly memory: SharedMemory;

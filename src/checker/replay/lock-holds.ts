@@ -24,7 +24,13 @@ export class LockHolds {
 
   /** Who holds the lock at `at` now. */
   holdersOf(at: number): number[] {
-    return [...new Set(this.#holds.filter((hold) => hold.at === at && hold.to === STILL_HELD).map(({ task }) => task))];
+    return [
+      ...new Set(
+        this.#holds
+          .filter((hold) => hold.at === at && hold.to === STILL_HELD)
+          .map(({ task }) => task),
+      ),
+    ];
   }
 
   /**
@@ -43,7 +49,12 @@ export class LockHolds {
   }
 
   /** `step` of `task` performed `wait`, which found `before` in its first word and left `after`. */
-  note(step: number, task: number, wait: Wait, values: { before: number; after: number; label: string }): void {
+  note(
+    step: number,
+    task: number,
+    wait: Wait,
+    values: { before: number; after: number; label: string },
+  ): void {
     const { index: at, kind } = wait;
     const { takes: manner, releases }: StepKind = STEP_KINDS[kind];
     if (manner !== undefined) {
@@ -51,7 +62,9 @@ export class LockHolds {
       this.#holds.push({ task, label: values.label, at, manner, from: step, to: STILL_HELD });
       return;
     }
-    const hold = this.#holds.findLast((open) => open.task === task && open.at === at && open.to === STILL_HELD);
+    const hold = this.#holds.findLast(
+      (open) => open.task === task && open.at === at && open.to === STILL_HELD,
+    );
     if (hold === undefined) return;
     if (kind === "downgrade") {
       hold.to = step;

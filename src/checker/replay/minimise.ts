@@ -1,8 +1,9 @@
 /**
- * @module Makes a finding small, always by replay: fewest preemptions first, then without the steps of tasks that it does
- * not need, then without stretches of steps down to single ones, until none can go (after Zeller and Hildebrandt, "Simplifying
- * and isolating failure-inducing input", 2002); at the end in an order that is the same for equal bugs. What comes out was
- * seen to fail, in the same scenario. A deadlock or a wrong outcome shows only when no task can go on, so of those every
+ * @module Makes a finding small, always by replay: fewest preemptions first, then without the steps
+ * of tasks that it does not need, then without stretches of steps down to single ones, until none
+ * can go (after Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002);
+ * at the end in an order that is the same for equal bugs. What comes out was seen to fail, in the
+ * same scenario. A deadlock or a wrong outcome shows only when no task can go on, so of those every
  * step stays that leads there; what never ends stays as long as it is.
  */
 
@@ -20,13 +21,24 @@ const SEARCH_EXECUTIONS = 5000;
 const PREEMPTIONS_TRIED = 4;
 
 /** Replays a token; its findings are those of that one schedule, with places in the code. */
-export function replay<S>(scenario: Scenario<S>, token: string, options: ExploreOptions = {}): readonly Finding[] {
+export function replay<S>(
+  scenario: Scenario<S>,
+  token: string,
+  options: ExploreOptions = {},
+): readonly Finding[] {
   const schedule = parseToken(token);
   return explore(scenario, { ...options, engine: "replay", schedule, withSites: true }).findings;
 }
 
-/** The smallest sighting of the same bug that is found. `options`: the liberties of the exploration that found it. */
-export function minimise<S>(scenario: Scenario<S>, finding: Finding, options: ExploreOptions = {}): Finding {
+/**
+ * The smallest sighting of the same bug that is found. `options`: the liberties of the exploration
+ * that found it.
+ */
+export function minimise<S>(
+  scenario: Scenario<S>,
+  finding: Finding,
+  options: ExploreOptions = {},
+): Finding {
   return new Minimiser(scenario, finding, options).smallest();
 }
 
@@ -72,7 +84,10 @@ class Minimiser<S> {
     }
   }
 
-  /** Shorter and shorter schedules, each made from the smallest sighting so far: without tasks, then without stretches. */
+  /**
+   * Shorter and shorter schedules, each made from the smallest sighting so far: without tasks, then
+   * without stretches.
+   */
   *#without(): Generator<readonly Transition[], void, undefined> {
     for (let task = 0; task < Object.keys(this.#scenario.tasks).length; task++) {
       const { schedule } = this.#best;
@@ -89,7 +104,10 @@ class Minimiser<S> {
     }
   }
 
-  /** Every sighting of the bug among `schedules` that is smaller becomes the best, before the next one is asked for. */
+  /**
+   * Every sighting of the bug among `schedules` that is smaller becomes the best, before the next
+   * one is asked for.
+   */
   #tryAll(schedules: () => Iterable<readonly Transition[]>): void {
     explore(this.#scenario, {
       ...this.#options,
@@ -99,23 +117,30 @@ class Minimiser<S> {
       executions: Infinity,
       stopAtFinding: false,
       stopAt: (seen) => {
-        if (findingIdentity(seen) === this.#identity && isSmaller(seen, this.#best)) this.#best = seen;
+        if (findingIdentity(seen) === this.#identity && isSmaller(seen, this.#best))
+          this.#best = seen;
         return false;
       },
     });
   }
 
-  /** Of the orders that differ in independent steps only, the one that switches least; of those the first by its token. */
+  /**
+   * Of the orders that differ in independent steps only, the one that switches least; of those the
+   * first by its token.
+   */
   #putInOrder(): void {
     const clocks: number[][] = [];
     const observer: Observer = {
       began: () => void (clocks.length = 0),
       stepped: ({ trace, depth }) => {
-        clocks.push(Array.from(trace.clocks.subarray((depth - 1) * trace.tasks, depth * trace.tasks)));
+        clocks.push(
+          Array.from(trace.clocks.subarray((depth - 1) * trace.tasks, depth * trace.tasks)),
+        );
       },
     };
     const { schedule } = this.#best;
-    if (this.#sightingIn(schedule, observer) === undefined || clocks.length !== schedule.length) return;
+    if (this.#sightingIn(schedule, observer) === undefined || clocks.length !== schedule.length)
+      return;
     const tried = new Set([this.#best.token]);
     for (let first = 0; first < Object.keys(this.#scenario.tasks).length; first++) {
       const ordered = inOrder(schedule, clocks, first);
@@ -143,12 +168,21 @@ class Minimiser<S> {
 
 /** Compares as the number of blocks, then as the token. */
 function orderOf({ schedule, token }: Finding): string {
-  const blocks = schedule.filter((transition, i) => i === 0 || taskOf(transition) !== taskOf(schedule[i - 1]!)).length;
+  const blocks = schedule.filter(
+    (transition, i) => i === 0 || taskOf(transition) !== taskOf(schedule[i - 1]!),
+  ).length;
   return `${String(blocks).padStart(6, "0")} ${token}`;
 }
 
-/** An order of the steps that respects what happens before what, beginning with task `first`, each task for as long as it can. */
-function inOrder(schedule: readonly Transition[], clocks: readonly (readonly number[])[], first: number): Transition[] {
+/**
+ * An order of the steps that respects what happens before what, beginning with task `first`, each
+ * task for as long as it can.
+ */
+function inOrder(
+  schedule: readonly Transition[],
+  clocks: readonly (readonly number[])[],
+  first: number,
+): Transition[] {
   const ordered: Transition[] = [];
   const done = clocks[0]?.map(() => 0) ?? [];
   const left = new Set(schedule.keys());
@@ -156,7 +190,8 @@ function inOrder(schedule: readonly Transition[], clocks: readonly (readonly num
   while (left.size > 0) {
     const ready = [...left].filter((step) => {
       const own = taskOf(schedule[step]!);
-      return clocks[step]!.every((count, task) => count <= done[task]! + (task === own ? 1 : 0)); // one clock a step
+      // one clock a step
+      return clocks[step]!.every((count, task) => count <= done[task]! + (task === own ? 1 : 0));
     });
     const next = ready.find((step) => taskOf(schedule[step]!) === current) ?? ready[0];
     if (next === undefined) break;

@@ -1,9 +1,10 @@
 /**
- * @module The nearest schedule that passes: what would have had to come otherwise. Every candidate takes one step of the
- * failing schedule out of its place and puts it before, or behind, a step of another task that it conflicts with; what
- * no longer fits is left out, and each task then goes on for as long as it can. Candidates are tried by replay, those
- * that part latest from the failing schedule first (after Choi and Zeller, "Isolating failure-inducing thread
- * schedules", ISSTA 2002: the difference between a run that fails and one that passes, made as small as can be).
+ * @module The nearest schedule that passes: what would have had to come otherwise. Every candidate
+ * takes one step of the failing schedule out of its place and puts it before, or behind, a step of
+ * another task that it conflicts with; what no longer fits is left out, and each task then goes on
+ * for as long as it can. Candidates are tried by replay, those that part latest from the failing
+ * schedule first (after Choi and Zeller, "Isolating failure-inducing thread schedules", ISSTA 2002:
+ * the difference between a run that fails and one that passes, made as small as can be).
  */
 
 import { explore } from "../explore.ts";
@@ -17,12 +18,20 @@ import type { Recording } from "./recording.ts";
 
 const CANDIDATES = 400;
 /** Findings about the order of locks, which another order of steps does not take away. */
-const aboutLocks: ReadonlySet<string> = new Set(["lock-order", "lock-recursion", "sleep-in-atomic", "lock-misuse"]);
+const aboutLocks: ReadonlySet<string> = new Set([
+  "lock-order",
+  "lock-recursion",
+  "sleep-in-atomic",
+  "lock-misuse",
+]);
 
 /** A schedule to try. */
 type Candidate = readonly Transition[];
 
-/** Of these only the beginning is varied, and an execution of so many steps is taken for one of them. */
+/**
+ * Of these only the beginning is varied, and an execution of so many steps is taken for one of
+ * them.
+ */
 const neverEnding: ReadonlySet<string> = new Set(["endless", "livelock"]);
 const ENDLESS_STEPS = 60;
 const ENDLESS_LIMIT = 400;
@@ -33,7 +42,8 @@ export function nearestPassing<S>(
   recording: Recording,
   options: ExploreOptions = {},
 ): Recording | undefined {
-  // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep would say.
+  // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep
+  // would say.
   const lockdep = aboutLocks.has(recording.finding?.kind ?? "") && (options.lockdep ?? true);
   const limit = neverEnding.has(recording.finding?.kind ?? "") ? { maxSteps: ENDLESS_LIMIT } : {};
   const trying: ExploreOptions = { ...options, ...limit, lockdep, lenient: true, finish: true };
@@ -66,7 +76,8 @@ function firstThatPasses<S>(
       executions: Infinity,
       stopAtFinding: false,
       *schedules() {
-        for (tried = from; tried < candidates.length && !seen.isFound; tried++) yield candidates[tried]!; // below the length
+        for (tried = from; tried < candidates.length && !seen.isFound; tried++)
+          yield candidates[tried]!; // below the length
       },
       observer: {
         ended: (_, isClean) => {
@@ -80,7 +91,9 @@ function firstThatPasses<S>(
   return tried;
 }
 
-/** Those that part latest first; of those that part at the same step, those that move a step least. */
+/**
+ * Those that part latest first; of those that part at the same step, those that move a step least.
+ */
 function candidatesOf(recording: Recording): Candidate[] {
   const isEndless = neverEnding.has(recording.finding?.kind ?? "");
   const schedule = parseToken(recording.token).slice(0, isEndless ? ENDLESS_STEPS : Infinity);

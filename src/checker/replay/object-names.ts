@@ -1,9 +1,16 @@
 /**
- * @module What lies where in the heap, for people: objects by the headers that the allocator writes and by the allocations
- * of an execution, fields by the tables of their structs, everything else by what the code calls it.
+ * @module What lies where in the heap, for people: objects by the headers that the allocator writes
+ * and by the allocations of an execution, fields by the tables of their structs, everything else by
+ * what the code calls it.
  */
 
-import { HEADER_LIVE, HEADER_WORDS, POISON_FREE, headerState, headerTag } from "../../memory/poison.ts";
+import {
+  HEADER_LIVE,
+  HEADER_WORDS,
+  POISON_FREE,
+  headerState,
+  headerTag,
+} from "../../memory/poison.ts";
 import { declaredStructs } from "../../memory/struct.ts";
 import type { FieldInfo, StructInfo } from "../../memory/struct.ts";
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
@@ -67,7 +74,10 @@ export class ObjectNames {
     if (!this.#labels.has(at)) this.#labels.set(at, label);
   }
 
-  /** The name of a word. Final only when the execution is over: whether objects need numbers shows late. */
+  /**
+   * The name of a word. Final only when the execution is over: whether objects need numbers shows
+   * late.
+   */
   nameOf(word: number, said?: string): string {
     const label = said ?? this.#labels.get(word);
     const object = this.#owner.get(word);
@@ -139,7 +149,10 @@ function titleOf(object: KnownObject, counts: ReadonlyMap<string, number>): stri
   return counts.get(object.title) === 1 ? object.title : `${object.title}#${object.number}`;
 }
 
-/** What the code calls a part of an object, which may or may not begin with what it calls the object. */
+/**
+ * What the code calls a part of an object, which may or may not begin with what it calls the
+ * object.
+ */
 function memberName(name: string, title: string, label: string): string {
   return `${name}.${label.startsWith(`${title}.`) ? label.slice(title.length + 1) : label}`;
 }
@@ -147,7 +160,9 @@ function memberName(name: string, title: string, label: string): string {
 /** A word of a larger field by what the code calls it there, else by its distance. */
 function fieldAt(object: KnownObject, word: number, label: string | undefined): string | undefined {
   const offset = word - object.at;
-  const field = object.fields.find((info) => offset >= info.offset && offset < info.offset + info.words);
+  const field = object.fields.find(
+    (info) => offset >= info.offset && offset < info.offset + info.words,
+  );
   if (field === undefined) return undefined;
   if (field.kind === "array") return `${field.name}[${offset - field.offset}]`;
   if (offset === field.offset) return field.name;

@@ -37,7 +37,12 @@ export function phraseOf(wait: Wait, beforeValue: number, spoken: Spoken): strin
 }
 
 /** A wait that cannot go on: `waits for mmapLock, held by exit`. */
-export function waitPhrase(kind: string, label: string, holders: readonly string[], isQueued: boolean): string {
+export function waitPhrase(
+  kind: string,
+  label: string,
+  holders: readonly string[],
+  isQueued: boolean,
+): string {
   const names = holders.join(", ");
   const isAlone = holders.length === 0;
   const text = rowOf(kind)?.waits ?? PLAIN_WAIT;

@@ -1,6 +1,6 @@
 /**
- * @module Replays one schedule loudly. Searches are silent: nothing is written down while exploring, everything is when
- * the one schedule that matters runs again.
+ * @module Replays one schedule loudly. Searches are silent: nothing is written down while
+ * exploring, everything is when the one schedule that matters runs again.
  */
 
 import { watchDescriptions } from "../../sync/task.ts";
@@ -17,19 +17,29 @@ import type { RecordedFinding, RecordedStep, Recording, TaskState } from "./reco
 
 /** Of {@link recordRun}. The liberties must be those that the schedule was found with. */
 export interface RecordOptions extends ExploreOptions {
-  /** Which of several findings of the one schedule is told: the one of this identity. Default: what the scenario expects, else the last. */
+  /**
+   * Which of several findings of the one schedule is told: the one of this identity. Default: what
+   * the scenario expects, else the last.
+   */
   readonly identity?: string;
 }
 
 /**
- * Replays the schedule of `token` and writes everything down. Throws SyntaxError for what is no token, RangeError for the
- * token of another scenario.
+ * Replays the schedule of `token` and writes everything down. Throws SyntaxError for what is no
+ * token, RangeError for the token of another scenario.
  */
-export function recordRun<S>(scenario: Scenario<S>, token: string, options: RecordOptions = {}): Recording {
+export function recordRun<S>(
+  scenario: Scenario<S>,
+  token: string,
+  options: RecordOptions = {},
+): Recording {
   return recordSchedule(scenario, parseToken(token), options);
 }
 
-/** As {@link recordRun}; with `lenient` and `finish` of its options also of schedules that are not quite possible. */
+/**
+ * As {@link recordRun}; with `lenient` and `finish` of its options also of schedules that are not
+ * quite possible.
+ */
 export function recordSchedule<S>(
   scenario: Scenario<S>,
   schedule: readonly Transition[],
@@ -106,7 +116,9 @@ function chosen(
 
 /** Something did not happen, so all that did happen may be why. */
 const isAboutTheEnd: ReadonlySet<string> = new Set(
-  "assertion lost-wakeup leak refcount-leak livelock endless not-linearizable owner-died".split(" "),
+  "assertion lost-wakeup leak refcount-leak livelock endless not-linearizable owner-died".split(
+    " ",
+  ),
 );
 
 type Parts = Pick<Recording, "tasks" | "steps" | "ends">;
@@ -125,16 +137,27 @@ function tellFinding(finding: Finding, parts: Parts): RecordedFinding {
   }
   const cycle = kind === "deadlock" ? cycleOf(ends) : [];
   for (const [task, end] of ends.entries()) {
-    if (end.state === "waiting" && kind === "deadlock") anchors.add(steps.findLastIndex((step) => step.task === task));
+    if (end.state === "waiting" && kind === "deadlock")
+      anchors.add(steps.findLastIndex((step) => step.task === task));
   }
   if (isAboutTheEnd.has(kind) || anchors.size === 0) {
-    const about = sites.length === 0 ? [...tasks.keys()] : sites.map(({ task }) => tasks.indexOf(task));
-    for (const task of connectedTo(about, steps)) anchors.add(steps.findLastIndex((step) => step.task === task));
+    const about =
+      sites.length === 0 ? [...tasks.keys()] : sites.map(({ task }) => tasks.indexOf(task));
+    for (const task of connectedTo(about, steps))
+      anchors.add(steps.findLastIndex((step) => step.task === task));
     anchors.delete(-1);
   }
   const places = sites.map((site) => toldSite(site, parts));
   const stacks = finding.stacks ?? [];
-  return { kind, message, sites: places, threads, stacks, anchors: [...anchors].toSorted((a, b) => a - b), cycle };
+  return {
+    kind,
+    message,
+    sites: places,
+    threads,
+    stacks,
+    anchors: [...anchors].toSorted((a, b) => a - b),
+    cycle,
+  };
 }
 
 /** Name and place of a site: those of its step, or of the wait that it is about. */
@@ -148,7 +171,10 @@ function toldSite(site: Site, { tasks, steps, ends }: Parts): Site {
   return told.place === undefined ? named : { ...named, place: formatPlace(told.place) };
 }
 
-/** Tasks that wait for each other in a ring, beginning with the first of them; empty if there is none. */
+/**
+ * Tasks that wait for each other in a ring, beginning with the first of them; empty if there is
+ * none.
+ */
 function cycleOf(ends: readonly TaskState[]): number[] {
   for (const start of ends.keys()) {
     const path = [start];

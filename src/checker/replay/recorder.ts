@@ -35,7 +35,11 @@ interface RawStep {
   readonly wait: Wait;
   readonly before: number;
   readonly after: number;
-  readonly changes: readonly { readonly at: number; readonly before: number; readonly after: number }[];
+  readonly changes: readonly {
+    readonly at: number;
+    readonly before: number;
+    readonly after: number;
+  }[];
   readonly states: readonly RawState[];
   readonly clock: readonly number[];
   readonly woken: readonly number[];
@@ -90,14 +94,26 @@ export class Recorder implements Observer {
     const runs = choiceOf(transition) === RUN || choiceOf(transition) >= WAKE;
     if (runs) this.#follow(step, task, wait, { before, after });
     const cause = trace.cause[step]!;
-    if (wait.kind === "park" && runs && cause >= 0) this.#edges.push({ from: cause, to: step, why: "wake" });
+    if (wait.kind === "park" && runs && cause >= 0)
+      this.#edges.push({ from: cause, to: step, why: "wake" });
     const earlier = this.#raw.at(-1)?.states ?? this.#start;
     const states = this.#statesOf(run);
     const woken = states.flatMap((state, other) => (isWoken(earlier[other], state) ? [other] : []));
     const clock = Array.from(trace.clocks.subarray(step * trace.tasks, (step + 1) * trace.tasks));
     const tables = structuredClone(run.describeState());
     const changes = this.#changesIn(run.memory.words);
-    this.#raw.push({ task, choice: choiceOf(transition), wait, before, after, changes, states, clock, woken, tables });
+    this.#raw.push({
+      task,
+      choice: choiceOf(transition),
+      wait,
+      before,
+      after,
+      changes,
+      states,
+      clock,
+      woken,
+      tables,
+    });
   }
 
   /** Everything, in words, once the execution is over. `sites` name words that no step names. */
@@ -105,9 +121,20 @@ export class Recorder implements Observer {
     for (const { at, label } of sites) if (at > 0 && label !== "") this.#names?.label(at, label);
     const steps = this.#raw.map((raw, step) => this.#told(raw, step));
     const ends = (this.#raw.at(-1)?.states ?? this.#start).map((state) => this.#toldState(state));
-    const locks = this.#holds.all.map((hold) => ({ ...hold, label: this.#label(hold.at, hold.label) }));
+    const locks = this.#holds.all.map((hold) => ({
+      ...hold,
+      label: this.#label(hold.at, hold.label),
+    }));
     const { lives = [] } = this.#names ?? {};
-    return { tasks: this.#taskNames, steps, ends, objects: lives, locks, edges: this.#edges, tables: this.#tables };
+    return {
+      tasks: this.#taskNames,
+      steps,
+      ends,
+      objects: lives,
+      locks,
+      edges: this.#edges,
+      tables: this.#tables,
+    };
   }
 
   /** Locks, objects and edges of a step that performed its operation. */
@@ -123,9 +150,14 @@ export class Recorder implements Observer {
     }
     if (kind === "read" || kind === "peek" || kind === "waitWhile" || kind === "compareExchange") {
       const writer = this.#written.get(index);
-      if (writer !== undefined && writer.task !== task) this.#edges.push({ from: writer.step, to: step, why: "value" });
+      if (writer !== undefined && writer.task !== task)
+        this.#edges.push({ from: writer.step, to: step, why: "value" });
     }
-    if (kind === "write" || kind === "update" || (kind === "compareExchange" && values.before === wait.expected)) {
+    if (
+      kind === "write" ||
+      kind === "update" ||
+      (kind === "compareExchange" && values.before === wait.expected)
+    ) {
       this.#written.set(index, { step, task });
     }
     this.#holds.note(step, task, wait, { ...values, label });
@@ -196,7 +228,9 @@ export class Recorder implements Observer {
     // Besides those that sleep: those that have queued and find, when they park, that the wake has
     // been.
     const late = new Set(
-      this.#edges.filter(({ from, why }) => from === step && why === "wake").map(({ to }) => this.#raw[to]?.task),
+      this.#edges
+        .filter(({ from, why }) => from === step && why === "wake")
+        .map(({ to }) => this.#raw[to]?.task),
     );
     const woken = this.#taskNames.filter((_, task) => raw.woken.includes(task) || late.has(task));
     return `${text}: ${woken.length === 0 ? "nobody sleeps" : woken.join(", ")}`;
@@ -210,7 +244,12 @@ export class Recorder implements Observer {
   #toldChange({ at, before, after }: { at: number; before: number; after: number }): WordChange {
     const names = this.#names;
     const format = (value: number): string => names?.formatValue(value) ?? String(value);
-    return { at, name: names?.nameOf(at) ?? String(at), before: format(before), after: format(after) };
+    return {
+      at,
+      name: names?.nameOf(at) ?? String(at),
+      before: format(before),
+      after: format(after),
+    };
   }
 
   #toldState({ task, wait, isWaiting, threw, holders, isQueued }: RawState): TaskState {
@@ -221,8 +260,12 @@ export class Recorder implements Observer {
     }
     const label = this.#label(wait.index, wait.label, wait.kind);
     const { place } = this.#placeOf(wait);
-    const names = holders.map((holder) => (holder === task ? "itself" : (this.#taskNames[holder] ?? "")));
-    const text = isWaiting ? waitPhrase(wait.kind, label, names, isQueued) : `is about to ${wait.kind} ${label}`;
+    const names = holders.map((holder) =>
+      holder === task ? "itself" : (this.#taskNames[holder] ?? ""),
+    );
+    const text = isWaiting
+      ? waitPhrase(wait.kind, label, names, isQueued)
+      : `is about to ${wait.kind} ${label}`;
     return { state: isWaiting ? "waiting" : "ready", text, holders, kind: wait.kind, label, place };
   }
 
@@ -241,7 +284,12 @@ export class Recorder implements Observer {
 }
 
 function isWoken(earlier: RawState | undefined, state: RawState): boolean {
-  return earlier?.isWaiting === true && !state.isWaiting && state.wait === earlier.wait && state.wait?.kind === "park";
+  return (
+    earlier?.isWaiting === true &&
+    !state.isWaiting &&
+    state.wait === earlier.wait &&
+    state.wait?.kind === "park"
+  );
 }
 
 function choiceName(choice: Choice): RecordedStep["choice"] {

@@ -1,7 +1,8 @@
 /**
- * @module One execution, told in full, as data: what `hmm replay` shows and the reports are drawn from. A recording
- * survives JSON and structuredClone. Steps are numbered from 0 in the order in which they were done, tasks from 0 in the
- * order of the scenario. Words are named by what lies there: `mm#1.users`, the label that the code gives, or their index.
+ * @module One execution, told in full, as data: what `hmm replay` shows and the reports are drawn
+ * from. A recording survives JSON and structuredClone. Steps are numbered from 0 in the order in
+ * which they were done, tasks from 0 in the order of the scenario. Words are named by what lies
+ * there: `mm#1.users`, the label that the code gives, or their index.
  */
 
 import type { FindingKind, FoundStack, Site } from "../findings/finding.ts";
@@ -13,7 +14,10 @@ export interface Recording {
   readonly format: "hmm-recording-1";
   readonly scenario: string;
   readonly summary: string;
-  /** The schedule; {@link Recording.replay} is the same with the scenario's name before it, as `hmm replay` takes it. */
+  /**
+   * The schedule; {@link Recording.replay} is the same with the scenario's name before it, as `hmm
+   * replay` takes it.
+   */
   readonly token: string;
   readonly replay: string;
   /** What a person types to see it again. */
@@ -67,11 +71,17 @@ export interface RecordedStep {
   /** Where in the code, and the way there, innermost first. */
   readonly place: SourcePlace | undefined;
   readonly stack: readonly SourcePlace[];
-  /** Words that changed, control block aside: by the operation and by what its task did until its next one. */
+  /**
+   * Words that changed, control block aside: by the operation and by what its task did until its
+   * next one.
+   */
   readonly changes: readonly WordChange[];
   /** Of each task, once the step is done. */
   readonly states: readonly TaskState[];
-  /** Why the task of the step before did not go on; undefined if it did, or if this is the first step. */
+  /**
+   * Why the task of the step before did not go on; undefined if it did, or if this is the first
+   * step.
+   */
   readonly switched: "preempted" | "waiting" | "over" | undefined;
   /** How many steps of each task happen before this one, itself included: its vector clock. */
   readonly clock: readonly number[];

@@ -1,11 +1,14 @@
 /**
- * @module A machine for scenarios about address spaces and devices: small, with one address space of a few pages, and explored tasks
- * that allocate from arenas of their own (memory/arenas.ts). What a scenario about a driver begins with.
+ * @module A machine for scenarios about address spaces and devices: small, with one address space
+ * of a few pages, and explored tasks that allocate from arenas of their own (memory/arenas.ts).
+ * What a scenario about a driver begins with.
  *
- *   G1  The machine is made when the scenario is explored, and serves all its explorations until so many others have been made that
- *       it is given up (a machine takes a megabyte, and there are hundreds of scenarios); then the next exploration makes one anew.
+ *   G1  The machine is made when the scenario is explored, and serves all its explorations until so
+ *       many others have been made that it is given up (a machine takes a megabyte, and there are
+ *       hundreds of scenarios); then the next exploration makes one anew.
  *   G2  Between executions the explorer puts the kernel heap back, and the rig the RAM.
- *   G3  Books (what is allocated, by struct, and frames in use) are taken after the set-up. `balanced` compares.
+ *   G3  Books (what is allocated, by struct, and frames in use) are taken after the set-up.
+ *       `balanced` compares.
  */
 
 import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../hmm/entry.ts";
@@ -48,11 +51,16 @@ import { describeSpace, entryOfPage } from "./rig-state.ts";
 
 /** How much a rig has of everything. All optional. */
 export interface RigOptions {
-  /** Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2. */
+  /**
+   * Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2.
+   */
   readonly pages?: number;
   /** How many of these are present from the beginning. Default all. */
   readonly present?: number;
-  /** Words of kernel heap that each task may allocate: 512 times a power of two, at most 16,384. Default 4096. */
+  /**
+   * Words of kernel heap that each task may allocate: 512 times a power of two, at most 16,384.
+   * Default 4096.
+   */
   readonly arenaWords?: number;
   /** Frames that each task may allocate, at most 62. Default 8. */
   readonly frames?: number;
@@ -65,7 +73,10 @@ export const RIG_PAGE = 64;
 
 /** Pages of RAM for the set-up, beside those of the tasks. */
 const SETUP_PAGES = 64;
-/** Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back before each execution, so it is small. */
+/**
+ * Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back
+ * before each execution, so it is small.
+ */
 const HEAP_PAGES = 48;
 
 /** Rigs that a thread keeps. */
@@ -75,7 +86,9 @@ const ShortageWord: Struct<StructView> = struct<StructView>("rigShortage", {
   word: u32("atomic", "whether allocations of tasks fail"),
 });
 
-/** A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped. */
+/**
+ * A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped.
+ */
 export class HmmRig {
   readonly machine: Machine;
   readonly mm: Mm;
@@ -96,17 +109,23 @@ export class HmmRig {
     this.machine.memory.plainWatch = { note: notePlainAccess };
     this.pages = pages;
     const { machine } = this;
-    const hasRoom = this.run(machine.heap.useArenas(tasks, arenaWords)) && machine.ram.stockRows(tasks, frames);
-    if (!hasRoom) bug(`Cannot make a rig for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`);
+    const hasRoom =
+      this.run(machine.heap.useArenas(tasks, arenaWords)) && machine.ram.stockRows(tasks, frames);
+    if (!hasRoom)
+      bug(
+        `Cannot make a rig for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`,
+      );
     if (shortage) this.#shortage = this.#makeShortage();
     this.mm = Mm.at(machine.memory, this.run(mmCreate(machine)));
     if (pages > 0) this.map(RIG_PAGE, pages);
-    for (let page = RIG_PAGE; page < RIG_PAGE + present; page++) this.run(cpuFault(machine, this.mm, page, true));
+    for (let page = RIG_PAGE; page < RIG_PAGE + present; page++)
+      this.run(cpuFault(machine, this.mm, page, true));
   }
 
   /**
-   * Lets memory run out. A task that does nothing but `rig.shortage.begin()` makes every allocation of the other tasks fail from
-   * some point on, each point in one execution; who was told ENOMEM ends it (`end`) and tries again, which must succeed.
+   * Lets memory run out. A task that does nothing but `rig.shortage.begin()` makes every allocation
+   * of the other tasks fail from some point on, each point in one execution; who was told ENOMEM
+   * ends it (`end`) and tries again, which must succeed.
    */
   get shortage(): Shortage {
     return this.#shortage ?? bug("This rig has no shortage; ask for one: rig: { shortage: true }");
@@ -127,13 +146,24 @@ export class HmmRig {
     return runBlocking(this.machine.memory, task);
   }
 
-  /** In the set-up: maps `pages` pages from page number `startPage` on. `protection` of VM_READ and VM_WRITE. */
-  map(startPage: number, pages: number, protection: number = VM_READ | VM_WRITE, shared: boolean = false): void {
+  /**
+   * In the set-up: maps `pages` pages from page number `startPage` on. `protection` of VM_READ and
+   * VM_WRITE.
+   */
+  map(
+    startPage: number,
+    pages: number,
+    protection: number = VM_READ | VM_WRITE,
+    shared: boolean = false,
+  ): void {
     const address = startPage * PAGE_BYTES;
     const lengthBytes = pages * PAGE_BYTES;
     const place = { lengthBytes, address, placement: MAP_FIXED_NOREPLACE, protection, shared };
-    const mapped = this.run(doMmap(this.machine, this.mm, { ...place, bufferPfn: 0, offsetPages: 0 }));
-    if (mapped !== address) bug(`Cannot map ${pages} pages of the rig at page ${startPage}: the answer was ${mapped}`);
+    const mapped = this.run(
+      doMmap(this.machine, this.mm, { ...place, bufferPfn: 0, offsetPages: 0 }),
+    );
+    if (mapped !== address)
+      bug(`Cannot map ${pages} pages of the rig at page ${startPage}: the answer was ${mapped}`);
   }
 
   /** In the set-up: a zeroed object in the machine's heap. */
@@ -143,7 +173,10 @@ export class HmmRig {
     return ofStruct.at(this.machine.memory, at);
   }
 
-  /** In the set-up: registers a mirror that lies at `record`, with a driver's code from `registerMirrorOps`. */
+  /**
+   * In the set-up: registers a mirror that lies at `record`, with a driver's code from
+   * `registerMirrorOps`.
+   */
   register(record: HmmMirrorRecord, opsId: number): HmmMirror {
     const mirror = new HmmMirror(this.machine, record.at);
     mirror.init(opsId);
@@ -153,8 +186,9 @@ export class HmmRig {
   }
 
   /**
-   * Runs `use` with a range over `pages` pages from `startPage` on, registered on `mirror`; then gives the range back.
-   * `defaultFlags` as in HmmRange. The result is that of `use`, or the errno of making or registering the range.
+   * Runs `use` with a range over `pages` pages from `startPage` on, registered on `mirror`; then
+   * gives the range back. `defaultFlags` as in HmmRange. The result is that of `use`, or the errno
+   * of making or registering the range.
    */
   *withRange(
     mirror: HmmMirror,
@@ -163,7 +197,10 @@ export class HmmRig {
     use: (range: HmmRange) => Task<number>,
     defaultFlags: number = DEFAULT_ENCODING.flags.valid,
   ): Task<number> {
-    const range = yield* hmmRangeAlloc(this.machine, { pfns: new Uint32Array(pages), defaultFlags });
+    const range = yield* hmmRangeAlloc(this.machine, {
+      pfns: new Uint32Array(pages),
+      defaultFlags,
+    });
     if (typeof range === "number") return range;
     const [start, end] = [startPage * PAGE_BYTES, (startPage + pages) * PAGE_BYTES];
     const result = yield* withHmmRange(range, mirror, start, end, () => use(range));
@@ -171,19 +208,32 @@ export class HmmRig {
     return result;
   }
 
-  /** What a CPU thread does that gives pages up: madvise(MADV_DONTNEED). They read as zeros from then on, in new frames. */
+  /**
+   * What a CPU thread does that gives pages up: madvise(MADV_DONTNEED). They read as zeros from
+   * then on, in new frames.
+   */
   discard(startPage: number, pages: number): Task<Errno> {
-    return doMadvise(this.machine, this.mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, MADV_DONTNEED);
+    return doMadvise(
+      this.machine,
+      this.mm,
+      startPage * PAGE_BYTES,
+      pages * PAGE_BYTES,
+      MADV_DONTNEED,
+    );
   }
 
-  /** What a CPU thread does that stores to a page and finds it not there, or not writable: a page fault. */
+  /**
+   * What a CPU thread does that stores to a page and finds it not there, or not writable: a page
+   * fault.
+   */
   touch(page: number): Task<Errno> {
     return cpuFault(this.machine, this.mm, page, true);
   }
 
   /**
-   * Throws if `entry`, as a range gave it to a device, names a frame that is not the page's. An entry that is not valid
-   * passes: the device would fault. To be asked when nothing is in flight, or under the driver lock.
+   * Throws if `entry`, as a range gave it to a device, names a frame that is not the page's. An
+   * entry that is not valid passes: the device would fault. To be asked when nothing is in flight,
+   * or under the driver lock.
    */
   requireCurrent(page: number, entry: number, mm: Mm = this.mm): void {
     if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
@@ -210,7 +260,11 @@ export class HmmRig {
     const { heap, ram } = this.machine;
     const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
     const { references, pins } = ram.references();
-    const counts = [`${ram.usage().usedPages} frames`, `${references} frame references`, `${pins} pins`];
+    const counts = [
+      `${ram.usage().usedPages} frames`,
+      `${references} frame references`,
+      `${pins} pins`,
+    ];
     return [...accounts, ...counts].join(", ");
   }
 }
@@ -223,7 +277,10 @@ function* registerLocked(mirror: HmmMirror, mm: Mm): Task<Errno> {
 }
 
 /** A {@link Scenario} whose tasks run on a rig: a machine with an address space. */
-export interface RigScenario<S> extends Omit<Scenario<S>, "memory" | "setup" | "tasks" | "check" | "reopen" | "words"> {
+export interface RigScenario<S> extends Omit<
+  Scenario<S>,
+  "memory" | "setup" | "tasks" | "check" | "reopen" | "words"
+> {
   readonly rig?: RigOptions;
   /** In the thread that explores, once: what the tasks share. */
   setup(rig: HmmRig): S;
@@ -241,7 +298,8 @@ export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
   let latest: Made<S> | undefined;
   // By memory, since another exploration may have made another machine meanwhile (G1).
   const madeOn = new WeakMap<SharedMemory, Made<S>>();
-  const get = (memory: SharedMemory): Made<S> => madeOn.get(memory) ?? bug("This memory is of no rig of the scenario");
+  const get = (memory: SharedMemory): Made<S> =>
+    madeOn.get(memory) ?? bug("This memory is of no rig of the scenario");
   type Body = (made: Made<S>) => Task<unknown>;
   // One for each function, so that tasks that are equal still are.
   const bodies = new Map<unknown, Body>();
@@ -253,7 +311,9 @@ export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
   const { invariants, ...rest } = parts;
   return defineScenario<Made<S>>({
     ...rest,
-    ...(invariants === undefined ? {} : { invariants: invariants.map((invariant) => onShared(invariant)) }),
+    ...(invariants === undefined
+      ? {}
+      : { invariants: invariants.map((invariant) => onShared(invariant)) }),
     memory: () => {
       if (latest === undefined) {
         const made = make(parts);
@@ -261,7 +321,8 @@ export function rigScenario<S>(parts: RigScenario<S>): AnyScenario {
         madeOn.set(made.rig.machine.memory, made);
         keep(() => {
           if (latest === made) latest = undefined;
-          // Its set-up may own mirrors, so it cannot leave in order; without this nothing would ever let go of its memory.
+          // Its set-up may own mirrors, so it cannot leave in order; without this nothing would
+          // ever let go of its memory.
           abandonMachine(made.rig.machine.memory);
         });
       }
@@ -315,7 +376,10 @@ function make<S>(parts: RigScenario<S>): Made<S> {
   return { rig, shared, ram: rig.machine.ram.snapshot(), books: rig.books() };
 }
 
-/** Whoever takes a page away waits for stores that are under way, so none goes on when its task is over. */
+/**
+ * Whoever takes a page away waits for stores that are under way, so none goes on when its task is
+ * over.
+ */
 function requireNobodyInside({ words }: SharedMemory): void {
   for (let agentId = 0, end = words[AGENTS_USED]!; agentId < end; agentId++) {
     const state = words[agentRecord(agentId) + AGENT_STATE]! & AGENT_STATE_MASK;

@@ -1,7 +1,8 @@
 /**
- * @module A CPU thread of a scenario: loads and stores by value through the shipped TLB, page-table walk and fault
- * handler, each access to shared memory a step of its own (sync/stepping.ts). Make one in each task, when the task begins: it
- * keeps the thread's cached translations, and those must not outlive an execution.
+ * @module A CPU thread of a scenario: loads and stores by value through the shipped TLB, page-table
+ * walk and fault handler, each access to shared memory a step of its own (sync/stepping.ts). Make
+ * one in each task, when the task begins: it keeps the thread's cached translations, and those must
+ * not outlive an execution.
  *
  * @example
  * ```ts no-run

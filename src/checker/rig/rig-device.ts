@@ -1,7 +1,8 @@
 /**
- * @module The driver of a small device, whole in shared memory, for scenarios on a rig: a table of four translations, from {@link RIG_PAGE} on,
- * under the driver lock. Written as every driver should be (hmm/valid.ts). A scenario about a broken driver replaces one part of it:
- * other mirror ops, or another question under the driver lock.
+ * @module The driver of a small device, whole in shared memory, for scenarios on a rig: a table of
+ * four translations, from {@link RIG_PAGE} on, under the driver lock. Written as every driver
+ * should be (hmm/valid.ts). A scenario about a broken driver replaces one part of it: other mirror
+ * ops, or another question under the driver lock.
  *
  * The table is accessed plainly, holding driverLock: who forgets the lock has a data race.
  */
@@ -42,7 +43,11 @@ export interface RigDeviceRecord extends StructView {
 export const RigDeviceRecord: Struct<RigDeviceRecord> = struct<RigDeviceRecord>("rigDevice", {
   mirror: embedStruct(HmmMirrorRecord, "hmm", "the mirror"),
   driverLock: embed(Mutex, "the table", "driverLock"),
-  table: array(RIG_TABLE_PAGES, "driverLock", "entry of page RIG_PAGE + i as hmm gave it, 0 for none"),
+  table: array(
+    RIG_TABLE_PAGES,
+    "driverLock",
+    "entry of page RIG_PAGE + i as hmm gave it, 0 for none",
+  ),
 });
 
 export interface RigService {
@@ -52,7 +57,10 @@ export interface RigService {
   readonly isValid?: (range: HmmRange) => Task<boolean>;
   /** Rounds before EBUSY. Default 3. */
   readonly rounds?: number;
-  /** How long to wait for the end of an invalidation. In an exploration any number may time out, Infinity never does. Default Infinity. */
+  /**
+   * How long to wait for the end of an invalidation. In an exploration any number may time out,
+   * Infinity never does. Default Infinity.
+   */
   readonly timeoutMs?: number;
 }
 
@@ -83,11 +91,17 @@ export class RigDevice {
 
   /** The device that a mirror in a call-back belongs to. */
   static recordOf(mirror: HmmMirror): RigDeviceRecord {
-    return RigDeviceRecord.at(mirror.machine.memory, RigDeviceRecord.containerOf(mirror.at, "mirror"));
+    return RigDeviceRecord.at(
+      mirror.machine.memory,
+      RigDeviceRecord.containerOf(mirror.at, "mirror"),
+    );
   }
 
   /** Takes the pages of `range` out of the table. Holding the driver lock. */
-  static sweep(record: RigDeviceRecord, range: Pick<InvalidateRange, "startPage" | "endPage">): void {
+  static sweep(
+    record: RigDeviceRecord,
+    range: Pick<InvalidateRange, "startPage" | "endPage">,
+  ): void {
     for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
       if (page >= range.startPage && page < range.endPage) setEntry(record, page, 0);
     }
@@ -114,7 +128,10 @@ export class RigDevice {
     return this.rig.machine.heap.free(RigDeviceRecord, this.record.at);
   }
 
-  /** A range that covers `pages` pages from `startPage` on is registered, served, unregistered. 0, EBUSY after all rounds, or what HMM answers. */
+  /**
+   * A range that covers `pages` pages from `startPage` on is registered, served, unregistered. 0,
+   * EBUSY after all rounds, or what HMM answers.
+   */
   *serve(startPage: number, pages: number, options: RigService = {}): Task<Errno> {
     const { machine } = this.rig;
     const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(pages) });
@@ -123,7 +140,9 @@ export class RigDevice {
     range.defaultFlags = options.write === true ? valid | write : valid;
     const start = startPage * PAGE_BYTES;
     const end = (startPage + pages) * PAGE_BYTES;
-    const errno = yield* withHmmRange(range, this.mirror, start, end, () => this.serveRange(range, options));
+    const errno = yield* withHmmRange(range, this.mirror, start, end, () =>
+      this.serveRange(range, options),
+    );
     yield* hmmRangeFree(range);
     return errno;
   }
@@ -181,14 +200,19 @@ export class RigDevice {
       const entry = words[this.record.at + RigDeviceRecord.offset.table + i]!;
       if (entry === POISON_FREE) return { title, columns, rows: [["freed", "", ""]] };
       const rights = entryIsWritable(entry, DEFAULT_ENCODING) ? "read, write" : "read";
-      if (entry !== 0) rows.push([`page ${RIG_PAGE + i}`, `${entryPfn(entry, DEFAULT_ENCODING)}`, rights]);
+      if (entry !== 0)
+        rows.push([`page ${RIG_PAGE + i}`, `${entryPfn(entry, DEFAULT_ENCODING)}`, rights]);
     }
     return { title, columns, rows };
   }
 
-  /** Throws if the table names a frame that is not the page's any more. Asked when nothing is in flight, or under the driver lock. */
+  /**
+   * Throws if the table names a frame that is not the page's any more. Asked when nothing is in
+   * flight, or under the driver lock.
+   */
   requireCoherent(mm: Mm = this.rig.mm): void {
-    for (let i = 0; i < RIG_TABLE_PAGES; i++) this.rig.requireCurrent(RIG_PAGE + i, this.record.table.get(i), mm);
+    for (let i = 0; i < RIG_TABLE_PAGES; i++)
+      this.rig.requireCurrent(RIG_PAGE + i, this.record.table.get(i), mm);
   }
 }
 

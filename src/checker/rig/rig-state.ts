@@ -1,6 +1,6 @@
 /**
- * @module The state of an address space as tables for people: lifetimes, page table. Reads words as they are, so that looking is
- * no access, and says of freed memory that it is freed.
+ * @module The state of an address space as tables for people: lifetimes, page table. Reads words as
+ * they are, so that looking is no access, and says of freed memory that it is freed.
  */
 
 import { Hmm } from "../../hmm/hmm-struct.ts";
@@ -12,7 +12,12 @@ import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "../../mm/p
 import type { StateTable } from "../scenario.ts";
 
 /** Tables of a machine's address space, of whose pages [startPage, endPage) are shown. */
-export function describeSpace(machine: Machine, mm: Mm, startPage: number, endPage: number): StateTable[] {
+export function describeSpace(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): StateTable[] {
   return [lifetimes(machine, mm), pageTable(machine, mm, startPage, endPage)];
 }
 

@@ -61,7 +61,9 @@ export class CheckpointError extends Error {
 }
 
 /** Seals what a session has to say. */
-export function makeCheckpoint(content: Omit<Checkpoint, "format" | "version" | "digest">): Checkpoint {
+export function makeCheckpoint(
+  content: Omit<Checkpoint, "format" | "version" | "digest">,
+): Checkpoint {
   const text = JSON.stringify({ format: FORMAT, version: VERSION, ...content });
   // Through text, so that nothing of it is shared with a search that goes on.
   return { ...(JSON.parse(text) as Omit<Checkpoint, "digest">), digest: textDigest(text) };
@@ -93,8 +95,15 @@ function nameOf(value: unknown): string {
 
 /** The same of a value. */
 export function validCheckpoint(value: unknown): Checkpoint {
-  if (typeof value !== "object" || value === null || !("format" in value) || value.format !== FORMAT) {
-    throw new CheckpointError("Cannot use the checkpoint: it is none; use what a stopped exploration has written");
+  if (
+    typeof value !== "object" ||
+    value === null ||
+    !("format" in value) ||
+    value.format !== FORMAT
+  ) {
+    throw new CheckpointError(
+      "Cannot use the checkpoint: it is none; use what a stopped exploration has written",
+    );
   }
   const { digest, ...content } = value as Checkpoint;
   if (content.version !== VERSION) {

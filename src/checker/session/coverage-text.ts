@@ -7,7 +7,10 @@ const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
 /** Of the search, from when on an estimate is told. */
 const TELLING_FRACTION = 0.005;
 
-/** "complete", "complete to 2 preemptions", "sampled: 1,000 executions", "stopped after 1,234 executions". */
+/**
+ * "complete", "complete to 2 preemptions", "sampled: 1,000 executions", "stopped after 1,234
+ * executions".
+ */
 export function coverageText(seen: Exploration): string {
   const count = numberOf(seen.executions + seen.blocked, "execution");
   if (samplingEngines.has(seen.engine)) return `sampled: ${count}`;
@@ -29,7 +32,8 @@ export function progressText(so: Progress): string {
   if (so.estimate !== undefined && so.estimate.fraction >= TELLING_FRACTION) {
     parts.push(`about ${Math.floor(so.estimate.fraction * 100)} % done`);
     const left = Math.max(0, so.estimate.executions - so.executions - so.blocked);
-    if (so.executionsPerSecond > 0) parts.push(`${durationText(left / so.executionsPerSecond)} left`);
+    if (so.executionsPerSecond > 0)
+      parts.push(`${durationText(left / so.executionsPerSecond)} left`);
   }
   return parts.join(", ");
 }

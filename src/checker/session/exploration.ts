@@ -7,7 +7,10 @@ import type { Finding } from "../findings/finding.ts";
 import type { Liberties, Weakness } from "../scenario.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/** How to explore a scenario, and for how long. All optional: without any, to the end, with the optimal engine. */
+/**
+ * How to explore a scenario, and for how long. All optional: without any, to the end, with the
+ * optimal engine.
+ */
 export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   /** Stop after so many executions. Default Infinity; the sampling engines need an end. */
   readonly executions?: number;
@@ -19,12 +22,14 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   readonly stopAtFinding?: boolean;
   /** Stop once there is a finding of which this is true. */
   readonly stopAt?: (finding: Finding) => boolean;
-  /** Count the classes seen by their keys, not by trusting the engine. Costs memory for each class. */
+  /**
+   * Count the classes seen by their keys, not by trusting the engine. Costs memory for each class.
+   */
   readonly collectClasses?: boolean;
   /**
-   * Do some executions again at once, to notice what does not repeat itself (chance, clocks, state that outlives an execution).
-   * Costs some thirty executions at the beginning, so it may be left out where few of a scenario known to be sound are wanted.
-   * Default true.
+   * Do some executions again at once, to notice what does not repeat itself (chance, clocks, state
+   * that outlives an execution). Costs some thirty executions at the beginning, so it may be left
+   * out where few of a scenario known to be sound are wanted. Default true.
    */
   readonly secondLooks?: boolean;
   /** Call {@link onProgress} every so many executions. Default: about five times a second. */
@@ -34,7 +39,10 @@ export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
   readonly resumable?: boolean;
   /** Go on where this one was made: the result is that of an exploration that was never stopped. */
   readonly resumeFrom?: Checkpoint;
-  /** See tasks that are equal in one of their orders only (Scenario.equalTasks). Default true, with the engines that see everything. */
+  /**
+   * See tasks that are equal in one of their orders only (Scenario.equalTasks). Default true, with
+   * the engines that see everything.
+   */
   readonly symmetry?: boolean;
   /** Sites in lockdep's reports: slow. Default false. */
   readonly withSites?: boolean;
@@ -50,8 +58,9 @@ export interface Observer {
   began?(run: Execution): void;
   stepped?(run: Execution): void;
   /**
-   * No step follows. `isClean`: nothing wrong was seen in this execution. `isAbandoned`: it was given up before its end,
-   * because the rest of it is explored elsewhere; it counts as {@link Progress.blocked}.
+   * No step follows. `isClean`: nothing wrong was seen in this execution. `isAbandoned`: it was
+   * given up before its end, because the rest of it is explored elsewhere; it counts as {@link
+   * Progress.blocked}.
    */
   ended?(run: Execution, isClean: boolean, isAbandoned: boolean): void;
 }
@@ -73,10 +82,18 @@ export interface Progress {
 }
 
 /**
- * Why an exploration ended: everything was seen, or what stopped it. "enough": the finding that was asked for. "racy": what the
- * tasks do depends on accesses that are no steps, so nothing can be planned; the data races are among the findings.
+ * Why an exploration ended: everything was seen, or what stopped it. "enough": the finding that was
+ * asked for. "racy": what the tasks do depends on accesses that are no steps, so nothing can be
+ * planned; the data races are among the findings.
  */
-export type End = "covered" | "enough" | "executions" | "seconds" | "cancelled" | "endless" | "racy";
+export type End =
+  | "covered"
+  | "enough"
+  | "executions"
+  | "seconds"
+  | "cancelled"
+  | "endless"
+  | "racy";
 
 /** What an exploration says. */
 export interface Exploration extends Omit<Progress, "findings" | "estimate"> {
@@ -95,8 +112,8 @@ export interface Exploration extends Omit<Progress, "findings" | "estimate"> {
   /** With collectClasses: their keys. */
   readonly keys: ReadonlySet<number> | undefined;
   /**
-   * Nobody said how many spurious wakes there may be, so there were none; and some task slept in a wait that one would make a
-   * difference to. The result of `explore` has such wakes by then.
+   * Nobody said how many spurious wakes there may be, so there were none; and some task slept in a
+   * wait that one would make a difference to. The result of `explore` has such wakes by then.
    */
   readonly wakesMatter: boolean;
   /** With resumable, unless everything was seen. */

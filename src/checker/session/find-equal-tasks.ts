@@ -37,7 +37,13 @@ export function findEqualTasks(
   const groups = groupsOf(scenario);
   if (groups.length === 0) return [];
   const witness = new Reporter({ withStacks: false });
-  const run = new Execution(scenario, { liberties, dependence, weaknesses: new Set(), witness, withSites: false });
+  const run = new Execution(scenario, {
+    liberties,
+    dependence,
+    weaknesses: new Set(),
+    witness,
+    withSites: false,
+  });
   try {
     const random = new RandomNumbers(1);
     const first = perform(run, () => 0);
@@ -45,9 +51,14 @@ export function findEqualTasks(
       const ordinal = firstConflict(run, tasks);
       return ordinal === undefined ? [] : [{ tasks, ordinal }];
     });
-    const schedules = [first, ...Array.from({ length: TRIES }, () => perform(run, (count) => random.below(count)))];
+    const schedules = [
+      first,
+      ...Array.from({ length: TRIES }, () => perform(run, (count) => random.below(count))),
+    ];
     run.lenience.require();
-    return schedules.every((schedule) => found.every(({ tasks }) => areAlike(run, schedule, tasks))) ? found : [];
+    return schedules.every((schedule) => found.every(({ tasks }) => areAlike(run, schedule, tasks)))
+      ? found
+      : [];
   } finally {
     run.finish();
   }
@@ -70,12 +81,15 @@ function perform(run: Execution, choose: (count: number) => number): Transition[
 }
 
 /** The number of the first step at which the tasks conflict, each with the next. */
-function firstConflict({ trace, footprints }: Execution, tasks: readonly number[]): number | undefined {
+function firstConflict(
+  { trace, footprints }: Execution,
+  tasks: readonly number[],
+): number | undefined {
   for (let ordinal = 0; ; ordinal++) {
     const steps = tasks.map((task) => trace.positionOf(task, ordinal));
-    const feet = steps.map((step) => (step === undefined ? undefined : trace.footprint[step]!));
-    if (feet.includes(undefined)) return undefined;
-    if (feet.every((foot, i) => i === 0 || footprints.conflict(foot!, feet[i - 1]!))) return ordinal; // none is undefined
+    if (steps.includes(undefined)) return undefined;
+    const feet = steps.map((step) => trace.footprint[step ?? 0]!);
+    if (feet.every((foot, i) => i === 0 || footprints.conflict(foot, feet[i - 1]!))) return ordinal;
   }
 }
 
@@ -83,7 +97,11 @@ function firstConflict({ trace, footprints }: Execution, tasks: readonly number[
  * Whether neighbours in the group can change places in an execution, and nothing else changes but
  * where each has its own.
  */
-function areAlike(run: Execution, schedule: readonly Transition[], tasks: readonly number[]): boolean {
+function areAlike(
+  run: Execution,
+  schedule: readonly Transition[],
+  tasks: readonly number[],
+): boolean {
   const steps = stepsOf(run, schedule);
   return tasks.slice(1).every((task, i) => {
     const other = tasks[i]!;
@@ -94,7 +112,9 @@ function areAlike(run: Execution, schedule: readonly Transition[], tasks: readon
     const mirrored = stepsOf(run, exchanged);
     const places = new Map<number, number>();
     return (
-      steps !== undefined && mirrored !== undefined && steps.every((step, at) => isLike(step, mirrored[at]!, places))
+      steps !== undefined &&
+      mirrored !== undefined &&
+      steps.every((step, at) => isLike(step, mirrored[at]!, places))
     );
   });
 }

@@ -12,11 +12,21 @@ import { textDigest } from "./text-digest.ts";
 const STEPS = 5000;
 
 /** Performs the first execution and names it. May throw DependsOnMore. */
-export function fingerprintOf(scenario: Scenario<unknown>, liberties: Liberties, dependence: Dependence): string {
+export function fingerprintOf(
+  scenario: Scenario<unknown>,
+  liberties: Liberties,
+  dependence: Dependence,
+): string {
   const weaknesses = new Set<never>();
   // What goes wrong here goes wrong again in the exploration.
   const witness = new Reporter({ withStacks: false });
-  const run = new Execution(scenario, { liberties, dependence, weaknesses, witness, withSites: false });
+  const run = new Execution(scenario, {
+    liberties,
+    dependence,
+    weaknesses,
+    witness,
+    withSites: false,
+  });
   try {
     run.restart(0);
     while (run.depth < STEPS && run.frontier.listEnabled() > 0) run.step(run.frontier.enabled[0]!);
@@ -25,7 +35,13 @@ export function fingerprintOf(scenario: Scenario<unknown>, liberties: Liberties,
     const { trace } = run;
     for (let step = 0; step < run.depth; step++) {
       const { label, words } = trace.waits[step]!;
-      const values = [trace.transition[step], trace.index[step], words, trace.before[step], trace.after[step]];
+      const values = [
+        trace.transition[step],
+        trace.index[step],
+        words,
+        trace.before[step],
+        trace.after[step],
+      ];
       lines.push(`${trace.kindName(step)} ${label} ${values.join(" ")}`);
     }
     return textDigest(lines.join("\n"));

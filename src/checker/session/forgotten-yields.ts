@@ -1,9 +1,11 @@
 /**
- * @module Operations that were called and never begun: a task is a generator, so `mutex.lock()` without `yield*` does nothing, and
- * what is then found elsewhere (an unlock of what is not held) does not say why. While an execution is done again, the methods of
- * the primitives and of what the scenario's tasks share note each task that they make, and whoever begins it.
+ * @module Operations that were called and never begun: a task is a generator, so `mutex.lock()`
+ * without `yield*` does nothing, and what is then found elsewhere (an unlock of what is not held)
+ * does not say why. While an execution is done again, the methods of the primitives and of what the
+ * scenario's tasks share note each task that they make, and whoever begins it.
  *
- * Y1. A function of the scenario's own that is called without `yield*` is not seen: nothing of a generator's making can be.
+ * Y1. A function of the scenario's own that is called without `yield*` is not seen: nothing of a
+ *     generator's making can be.
  */
 
 import { Completion } from "../../sync/completion.ts";
@@ -36,16 +38,26 @@ interface Noted {
 
 type Method = (this: unknown, ...given: unknown[]) => unknown;
 
-const primitives: readonly object[] = [Completion, Mutex, RefCount, RwSem, SeqCount, Spinlock, Srcu, WaitQueue].map(
-  (primitive): object => primitive.prototype,
-);
+const primitives: readonly object[] = [
+  Completion,
+  Mutex,
+  RefCount,
+  RwSem,
+  SeqCount,
+  Spinlock,
+  Srcu,
+  WaitQueue,
+].map((primitive): object => primitive.prototype);
 /** How far what the tasks share is looked through for objects with methods. */
 const DEPTH = 3;
-const generators = (Object.getPrototypeOf(function* (): Generator {}) as { prototype: Task<unknown> }).prototype;
+const generators = (
+  Object.getPrototypeOf(function* (): Generator {}) as { prototype: Task<unknown> }
+).prototype;
 
 /**
- * Runs `again`, which does an execution once more, and says what was called in it without being begun. Where the calls are
- * takes a stack of each, which is slow: so that is asked only if there is something to tell, by one more execution.
+ * Runs `again`, which does an execution once more, and says what was called in it without being
+ * begun. Where the calls are takes a stack of each, which is slow: so that is asked only if there
+ * is something to tell, by one more execution.
  */
 export function forgottenIn(run: Execution, again: () => void): Forgotten[] {
   if (notedIn(run, again, () => undefined).length === 0) return [];
@@ -60,7 +72,13 @@ function notedIn(run: Execution, again: () => void, mark: () => Error | undefine
     for (const [name, { value, writable, configurable }] of Object.entries(
       Object.getOwnPropertyDescriptors(prototype),
     )) {
-      if (typeof value !== "function" || name === "constructor" || writable !== true || configurable !== true) continue;
+      if (
+        typeof value !== "function" ||
+        name === "constructor" ||
+        writable !== true ||
+        configurable !== true
+      )
+        continue;
       const method = value as Method;
       const noting: Method = function (...given) {
         const result = method.apply(this, given);
@@ -71,9 +89,19 @@ function notedIn(run: Execution, again: () => void, mark: () => Error | undefine
         }
         return result;
       };
-      Object.defineProperty(prototype, name, { value: noting, writable, configurable, enumerable: false });
+      Object.defineProperty(prototype, name, {
+        value: noting,
+        writable,
+        configurable,
+        enumerable: false,
+      });
       undo.push(() =>
-        Object.defineProperty(prototype, name, { value: method, writable, configurable, enumerable: false }),
+        Object.defineProperty(prototype, name, {
+          value: method,
+          writable,
+          configurable,
+          enumerable: false,
+        }),
       );
     }
   }
@@ -86,14 +114,21 @@ function notedIn(run: Execution, again: () => void, mark: () => Error | undefine
 }
 
 function isUnbegun(result: unknown): result is Task<unknown> {
-  return typeof result === "object" && result !== null && Object.prototype.isPrototypeOf.call(generators, result);
+  return (
+    typeof result === "object" &&
+    result !== null &&
+    Object.prototype.isPrototypeOf.call(generators, result)
+  );
 }
 
 function nameOf(object: unknown): string {
   return typeof object === "object" && object !== null ? object.constructor.name : "";
 }
 
-/** Whoever runs the task asks for its iterator, or for its first step. Undefined for one that was noted before, and begun. */
+/**
+ * Whoever runs the task asks for its iterator, or for its first step. Undefined for one that was
+ * noted before, and begun.
+ */
 function note(
   run: Execution,
   task: Task<unknown>,
@@ -121,7 +156,9 @@ function note(
 }
 
 function placeOf(mark: Error | undefined): string | undefined {
-  const place = tellingPlace(placesOf(mark?.stack ?? "").filter(({ file }) => !file.endsWith("forgotten-yields.ts")));
+  const place = tellingPlace(
+    placesOf(mark?.stack ?? "").filter(({ file }) => !file.endsWith("forgotten-yields.ts")),
+  );
   return place === undefined ? undefined : formatPlace(place);
 }
 
@@ -130,9 +167,11 @@ function prototypesOf(shared: unknown): Set<object> {
   const found = new Set<object>(primitives.flatMap(chainOf));
   const seen = new Set<unknown>();
   const look = (value: unknown, depth: number): void => {
-    if (typeof value !== "object" || value === null || seen.has(value) || ArrayBuffer.isView(value)) return;
+    if (typeof value !== "object" || value === null || seen.has(value) || ArrayBuffer.isView(value))
+      return;
     seen.add(value);
-    for (const prototype of chainOf(Object.getPrototypeOf(value) as object | null)) found.add(prototype);
+    for (const prototype of chainOf(Object.getPrototypeOf(value) as object | null))
+      found.add(prototype);
     if (depth > 0) for (const part of Object.values(value)) look(part, depth - 1);
   };
   look(shared, DEPTH);

@@ -9,7 +9,15 @@ import type { ExploreOptions } from "./exploration.ts";
 
 /** The options that a checkpoint records. */
 export function recordOptions(options: ExploreOptions): RecordedOptions {
-  const { engine = "optimal", preemptions, delays, seed, pctDepth, collectClasses, symmetry } = options;
+  const {
+    engine = "optimal",
+    preemptions,
+    delays,
+    seed,
+    pctDepth,
+    collectClasses,
+    symmetry,
+  } = options;
   const recorded: Record<string, string | number | boolean> = {};
   const { weaknesses } = options;
   const all = {
@@ -24,7 +32,8 @@ export function recordOptions(options: ExploreOptions): RecordedOptions {
     weaknesses: weaknesses?.join(" "),
   };
   for (const [name, value] of Object.entries(all)) {
-    const given = name in defaultLiberties ? ((options as Record<string, unknown>)[name] ?? value) : value;
+    const given =
+      name in defaultLiberties ? ((options as Record<string, unknown>)[name] ?? value) : value;
     if (typeof given === "number" || typeof given === "boolean" || typeof given === "string") {
       recorded[name] = given === Infinity ? "Infinity" : given;
     }

@@ -1,12 +1,13 @@
 /**
- * @module Some executions are done again at once, step by step the same, to see whether they come out the same. A search
- * repeats the beginnings of its executions anyway, and what it repeats is compared (digests.ts); but not their ends, and of a
- * program that has one class nothing at all.
+ * @module Some executions are done again at once, step by step the same, to see whether they come
+ * out the same. A search repeats the beginnings of its executions anyway, and what it repeats is
+ * compared (digests.ts); but not their ends, and of a program that has one class nothing at all.
  *
- * S1. It is done often at first, and then for one execution in {@link SPACING}, by chance from a fixed seed: what a search
- *     does depends on its scenario and its options alone.
- * S2. Chance draws other numbers the second time, and the clock is set to another time of day. So chance that leads to one
- *     of two ways is noticed sooner or later, and a program that takes other ways on other days at once.
+ * S1. It is done often at first, and then for one execution in {@link SPACING}, by chance from a
+ *     fixed seed: what a search does depends on its scenario and its options alone.
+ * S2. Chance draws other numbers the second time, and the clock is set to another time of day. So
+ *     chance that leads to one of two ways is noticed sooner or later, and a program that takes
+ *     other ways on other days at once.
  * S3. Nobody looks on: no observer is told, and neither `check` nor the search takes part.
  */
 
@@ -19,7 +20,10 @@ import { UnreadWords } from "./unread-words.ts";
 import { withShiftedClock } from "./shifted-clock.ts";
 
 const SEED = 20_260_611;
-/** How often the first execution is done again: of two ways that chance can lead, both are seen but once in 500 times. */
+/**
+ * How often the first execution is done again: of two ways that chance can lead, both are seen but
+ * once in 500 times.
+ */
 const FIRST_LOOKS = 9;
 /** The same of an execution of few steps: but once in half a million times. */
 const FIRST_LOOKS_AT_FEW = 19;
@@ -32,7 +36,10 @@ const SPACING = 256;
 export interface LooksListener {
   /** An operation was called without its `yield*`. */
   readonly onForgotten: (forgotten: Forgotten) => void;
-  /** The condition of a task that sleeps was changed by a step that touches no word which it says it reads. */
+  /**
+   * The condition of a task that sleeps was changed by a step that touches no word which it says it
+   * reads.
+   */
   readonly onUnread: (task: number, step: number) => void;
 }
 
@@ -52,10 +59,14 @@ export class SecondLooks {
   /** The same of a replay, whose one execution has ended. */
   replayed(): void {
     const words = this.#run.start.copy();
-    for (const forgotten of forgottenIn(this.#run, () => this.#again(words))) this.#listener.onForgotten(forgotten);
+    for (const forgotten of forgottenIn(this.#run, () => this.#again(words)))
+      this.#listener.onForgotten(forgotten);
   }
 
-  /** An execution has ended. Throws UncontrolledNondeterminism if it does not come out the same again. */
+  /**
+   * An execution has ended. Throws UncontrolledNondeterminism if it does not come out the same
+   * again.
+   */
   ended(): void {
     const times = this.#timesFor(++this.#executions);
     if (times === 0) return;

@@ -82,7 +82,8 @@ export class Session {
     });
     this.scheduler = makeScheduler(this.run.frontier, options);
     const { engine } = options;
-    const repeats = !this.scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? "");
+    const repeats =
+      !this.scheduler.coverage.complete || ["naive", "bounded", "delay"].includes(engine ?? "");
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
     this.#stuckKeys = new Set(start.from?.stuckKeys);
     this.#classKeys = new ClassKeys(this.run.trace);
@@ -126,7 +127,8 @@ export class Session {
     const { spuriousWakes, engine } = this.#options;
     if (engine === "replay" || (spuriousWakes !== undefined && spuriousWakes !== "each")) return;
     const makesDifference = !allGoBack(this.run);
-    if (spuriousWakes === undefined) this.#wakesMatter = makesDifference || this.run.frontier.spurious.hasSleptByHand;
+    if (spuriousWakes === undefined)
+      this.#wakesMatter = makesDifference || this.run.frontier.spurious.hasSleptByHand;
     else if (makesDifference) throw new DependsOnMore({ wakesQueues: true });
   }
 
@@ -175,7 +177,8 @@ export class Session {
   result(end: End): Exploration {
     const { complete, bound } = this.scheduler.coverage;
     const { findings: _, estimate: __, ...progress } = this.progress();
-    const mayGoOn = this.#options.resumable === true && !["covered", "endless", "racy"].includes(end);
+    const mayGoOn =
+      this.#options.resumable === true && !["covered", "endless", "racy"].includes(end);
     return {
       ...progress,
       scenario: this.#name,
@@ -195,8 +198,10 @@ export class Session {
 
   #limit(): End | undefined {
     const { executions, seconds, isCancelled } = this.#options;
-    if (executions !== undefined && this.#executions + this.#blocked >= executions) return "executions";
-    if (seconds !== undefined && performance.now() - this.#startMs >= seconds * 1000) return "seconds";
+    if (executions !== undefined && this.#executions + this.#blocked >= executions)
+      return "executions";
+    if (seconds !== undefined && performance.now() - this.#startMs >= seconds * 1000)
+      return "seconds";
     return isCancelled?.() === true ? "cancelled" : undefined;
   }
 
@@ -304,12 +309,15 @@ export class Session {
  */
 function requireOrder(run: Execution): void {
   requireNobodyHeldBack(run);
-  if (!run.frontier.equal.isOfClass(run.trace, run.footprints)) throw new DependsOnMore({ tellsTasks: true });
+  if (!run.frontier.equal.isOfClass(run.trace, run.footprints))
+    throw new DependsOnMore({ tellsTasks: true });
 }
 
 /** Throws DependsOnMore if a task waits for nothing but its turn among its equals. */
 function requireNobodyHeldBack(run: Execution): void {
-  const isWaiting = run.pending.some((wait, task) => wait !== undefined && run.frontier.isHeldBack(task));
+  const isWaiting = run.pending.some(
+    (wait, task) => wait !== undefined && run.frontier.isHeldBack(task),
+  );
   if (isWaiting) throw new DependsOnMore({ tellsTasks: true });
 }
 
@@ -318,7 +326,9 @@ export function libertiesOf(options: ExploreOptions): Liberties {
   return {
     timeouts: options.timeouts ?? defaultLiberties.timeouts,
     // A replay does what its schedule says.
-    spuriousWakes: options.spuriousWakes ?? (options.engine === "replay" ? Infinity : defaultLiberties.spuriousWakes),
+    spuriousWakes:
+      options.spuriousWakes ??
+      (options.engine === "replay" ? Infinity : defaultLiberties.spuriousWakes),
     deaths: options.deaths ?? defaultLiberties.deaths,
     wakeAny: options.wakeAny ?? defaultLiberties.wakeAny,
     maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,

@@ -1,6 +1,7 @@
 /**
- * @module Another time of day, for as long as a function runs: whatever asks `Date` or `performance.now()` meanwhile is told
- * it. So a task that looks at the clock does something else in a second look, although that comes a moment later.
+ * @module Another time of day, for as long as a function runs: whatever asks `Date` or
+ * `performance.now()` meanwhile is told it. So a task that looks at the clock does something else
+ * in a second look, although that comes a moment later.
  *
  * C1. The function runs to its end without waiting, so nobody else ever sees the other time.
  */
@@ -10,7 +11,10 @@ interface Clocks {
   readonly performance: { now(): number };
 }
 
-/** Runs `body` with every clock `shiftMs` late. Where a host forbids it, with the clocks as they are. */
+/**
+ * Runs `body` with every clock `shiftMs` late. Where a host forbids it, with the clocks as they
+ * are.
+ */
 export function withShiftedClock(shiftMs: number, body: () => void): void {
   const clocks: Clocks = globalThis;
   const { Date: realDate, performance } = clocks;
@@ -21,7 +25,8 @@ export function withShiftedClock(shiftMs: number, body: () => void): void {
     construct: (target, given: unknown[], made): object =>
       Reflect.construct(target, given.length === 0 ? [dateNow()] : given, made) as object,
     apply: (): string => new realDate(dateNow()).toString(),
-    get: (target, name, self): unknown => (name === "now" ? dateNow : Reflect.get(target, name, self)),
+    get: (target, name, self): unknown =>
+      name === "now" ? dateNow : Reflect.get(target, name, self),
   });
   const isShifted = Reflect.defineProperty(performance, "now", {
     value: () => now() + shiftMs,

@@ -1,18 +1,28 @@
-/** @module A search without spurious wakes and the one with them that follows, as one: S4 of spurious.ts. */
+/**
+ * @module A search without spurious wakes and the one with them that follows, as one: S4 of
+ * spurious.ts.
+ */
 
 import { findingIdentity } from "../findings/finding.ts";
 import type { Exploration, ExploreOptions } from "./exploration.ts";
 
 /** The options of the second search; undefined if there is none. */
-export function secondSearch<O extends ExploreOptions>(options: O, first: Exploration): O | undefined {
+export function secondSearch<O extends ExploreOptions>(
+  options: O,
+  first: Exploration,
+): O | undefined {
   if (!first.wakesMatter || options.resumeFrom !== undefined) return undefined;
   return { ...options, spuriousWakes: "each" };
 }
 
-/** What both say. Classes of the one may be classes of the other, too, and are counted twice where they are not told apart by keys. */
+/**
+ * What both say. Classes of the one may be classes of the other, too, and are counted twice where
+ * they are not told apart by keys.
+ */
 export function addSearches(first: Exploration, second: Exploration): Exploration {
   const known = new Set(first.findings.map(findingIdentity));
-  const keys = first.keys === undefined ? undefined : new Set([...first.keys, ...(second.keys ?? [])]);
+  const keys =
+    first.keys === undefined ? undefined : new Set([...first.keys, ...(second.keys ?? [])]);
   const seconds = first.seconds + second.seconds;
   const executions = first.executions + second.executions;
   const blocked = first.blocked + second.blocked;
@@ -23,7 +33,10 @@ export function addSearches(first: Exploration, second: Exploration): Exploratio
     blocked,
     seconds,
     executionsPerSecond: seconds > 0 ? (executions + blocked) / seconds : 0,
-    findings: [...first.findings, ...second.findings.filter((finding) => !known.has(findingIdentity(finding)))],
+    findings: [
+      ...first.findings,
+      ...second.findings.filter((finding) => !known.has(findingIdentity(finding))),
+    ],
     classes: keys?.size ?? first.classes + second.classes,
     stuck: first.stuck + second.stuck,
     stuckClasses: first.stuckClasses + second.stuckClasses,

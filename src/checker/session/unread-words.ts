@@ -1,8 +1,9 @@
 /**
- * @module Conditions that read more than they say. A search tests the condition of a sleeper again only where a word is
- * written that is among its `reads`; if it reads another one, what that word does to the sleeper is not explored, and
- * nothing tells. So in executions that are done again, the condition of each sleeper is asked after every step of
- * another task: one that has come true by a step which touches no word of its `reads` is told.
+ * @module Conditions that read more than they say. A search tests the condition of a sleeper again
+ * only where a word is written that is among its `reads`; if it reads another one, what that word
+ * does to the sleeper is not explored, and nothing tells. So in executions that are done again, the
+ * condition of each sleeper is asked after every step of another task: one that has come true by a
+ * step which touches no word of its `reads` is told.
  */
 
 import { conditionOf } from "../../sync/task.ts";
@@ -39,14 +40,23 @@ export class UnreadWords {
     else this.#tested.delete(task);
   }
 
-  /** It was done. Returns the tasks whose conditions it changed although it touches none of their words. */
+  /**
+   * It was done. Returns the tasks whose conditions it changed although it touches none of their
+   * words.
+   */
   after({ pending }: Sleeping, transition: Transition): number[] {
     const found: number[] = [];
     for (const [task, tested] of this.#tested) {
-      if (task === taskOf(transition) || pending[task]?.kind !== "park" || conditionOf(tested)?.() !== true) continue;
+      if (
+        task === taskOf(transition) ||
+        pending[task]?.kind !== "park" ||
+        conditionOf(tested)?.() !== true
+      )
+        continue;
       this.#tested.delete(task); // its wake is on the way, or will never come
       const { reads } = tested;
-      if (reads === undefined || this.#stepping === undefined || touches(this.#stepping, reads)) continue;
+      if (reads === undefined || this.#stepping === undefined || touches(this.#stepping, reads))
+        continue;
       found.push(task);
     }
     return found;

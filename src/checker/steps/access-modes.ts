@@ -74,7 +74,12 @@ const PER_KIND = 4;
 const SUCCESS = 1;
 const STRICT = 2;
 
-function modesOf({ touch, touchFailing = touch, touchLenient, touchStrict }: StepKind): AccessMode[] {
+function modesOf({
+  touch,
+  touchFailing = touch,
+  touchLenient,
+  touchStrict,
+}: StepKind): AccessMode[] {
   const lenient = [touchLenient ?? touchFailing, touchLenient ?? touch];
   const strict = [touchStrict ?? touchFailing, touchStrict ?? touch];
   return [...lenient, ...strict].map((each) => modesByTouch[each]);

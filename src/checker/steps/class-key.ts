@@ -29,8 +29,10 @@ export class ClassKeys {
     if (length + 1 > this.#low.length) this.#grow(length + 1);
     for (let step = from; step < length; step++) {
       const task = transition[step]! & TASK_LIMIT;
-      let low = Math.imul(transition[step]! + 1, 0x9e3779b1) ^ Math.imul(ordinal[step]!, 0x85ebca6b);
-      let high = Math.imul(transition[step]! + 77, 0x27d4eb2f) ^ Math.imul(ordinal[step]!, 0x165667b1);
+      let low =
+        Math.imul(transition[step]! + 1, 0x9e3779b1) ^ Math.imul(ordinal[step]!, 0x85ebca6b);
+      let high =
+        Math.imul(transition[step]! + 77, 0x27d4eb2f) ^ Math.imul(ordinal[step]!, 0x165667b1);
       const row = step * tasks;
       for (let i = 0; i < tasks; i++) {
         if (i === task) continue;

@@ -39,7 +39,12 @@ export const ALL = "all";
  */
 const LEARNT = 64;
 
-export const LEAST: Dependence = { scans: false, strict: [], tellsTasks: false, wakesQueues: false };
+export const LEAST: Dependence = {
+  scans: false,
+  strict: [],
+  tellsTasks: false,
+  wakesQueues: false,
+};
 
 /**
  * An execution has shown that more depends on each other than was supposed: the exploration begins

@@ -55,7 +55,12 @@ export class EqualOrders {
    * Whether it is the order that the next step of `task` after those before `later` comes behind
    * the step `earlier`.
    */
-  fixes({ transition, ordinal, counts, tasks }: Trace, earlier: number, task: number, later: number): boolean {
+  fixes(
+    { transition, ordinal, counts, tasks }: Trace,
+    earlier: number,
+    task: number,
+    later: number,
+  ): boolean {
     if (this.#behind[task] !== taskOf(transition[earlier]!)) return false;
     const own = this.#ordinal[task]!;
     return ordinal[earlier]! - 1 === own && counts[later * tasks + task] === own;

@@ -17,7 +17,16 @@ import type { Wait, WordRange } from "../../sync/task.ts";
 import { ALL } from "./dependence.ts";
 import type { Dependence } from "./dependence.ts";
 import { CHANGES_DATA, KINDS, PARK, TEST_CONDITION, TOUCHES_ALL } from "./kinds.ts";
-import { PUT, QUEUE, READ, SCAN, TEST, WRITE, accessModeOf, modesConflict } from "./access-modes.ts";
+import {
+  PUT,
+  QUEUE,
+  READ,
+  SCAN,
+  TEST,
+  WRITE,
+  accessModeOf,
+  modesConflict,
+} from "./access-modes.ts";
 import type { AccessMode } from "./access-modes.ts";
 
 const CODES = 64;
@@ -228,7 +237,8 @@ export class Footprints {
     else {
       const words = TOUCHES_ALL[code] === 1 ? wait.words : 1;
       for (let i = 0; i < words; i++) pairs.push([this.placeOf(wait.index + i), mode]);
-      if (this.scans && CHANGES_DATA[code] === 1 && mode !== READ && wait.index >= CONTROL_WORDS) pairs.push([0, PUT]);
+      if (this.scans && CHANGES_DATA[code] === 1 && mode !== READ && wait.index >= CONTROL_WORDS)
+        pairs.push([0, PUT]);
     }
     if (mode !== READ) this.#addWatched(pairs, wait);
     return this.#intern(pairs);
@@ -237,7 +247,8 @@ export class Footprints {
   #addWatched(pairs: [number, AccessMode][], { index, words }: Wait): void {
     const end = index + Math.max(words, 1);
     for (const { place, ranges } of this.#watched) {
-      if (ranges.some((range) => range.at < end && index < range.at + range.words)) pairs.push([place, WRITE]);
+      if (ranges.some((range) => range.at < end && index < range.at + range.words))
+        pairs.push([place, WRITE]);
     }
   }
 

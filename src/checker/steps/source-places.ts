@@ -24,15 +24,20 @@ interface HostProcess {
 }
 
 const FRAMES = 60;
-const frame = /^\s*at (?:(?:async )?(.*?) \()?((?:file|https?):\/\/[^)]*?|\/[^)]*?|[A-Za-z]:\\[^)]*?):(\d+):(\d+)\)?$/;
+const frame =
+  /^\s*at (?:(?:async )?(.*?) \()?((?:file|https?):\/\/[^)]*?|\/[^)]*?|[A-Za-z]:\\[^)]*?):(\d+):(\d+)\)?$/;
 const { process: host } = globalThis as { process?: HostProcess };
 /** Compiled files stand below the project in .build or dist, derived ones in `stepped` there. */
-const projectRoot = new URL("../../../", import.meta.url).href.replace(/(?:\.build|dist)\/(?:stepped\/)?$/, "");
+const projectRoot = new URL("../../../", import.meta.url).href.replace(
+  /(?:\.build|dist)\/(?:stepped\/)?$/,
+  "",
+);
 const builtFolder = /^(?:\.build|dist)\/(?:stepped\/)?/;
 /** The explorer itself: what is below it on the stack is the same everywhere. */
 const explorer = /\/checker\/execution\/threads\.[jt]s$/;
 /** What looks on, at the top. */
-const watching = /\/checker\/(?:steps\/source-places|watch\/plain-accesses|replay\/record-run|every-access)\.[jt]s$/;
+const watching =
+  /\/checker\/(?:steps\/source-places|watch\/plain-accesses|replay\/record-run|every-access)\.[jt]s$/;
 const maps = new Map<string, SourceMapReader | undefined>();
 
 /** An error whose stack says where its maker is. */
@@ -52,7 +57,11 @@ export function placesOf(stack: string): SourcePlace[] {
     if (address === undefined) continue;
     const place = sourceOf(hrefOf(address), Number(row), Number(column));
     if (explorer.test(`/${place.file}`)) break;
-    if (watching.test(`/${place.file}`) || call === "describe" || /\/sync\/stepping\.[jt]s$/.test(`/${place.file}`))
+    if (
+      watching.test(`/${place.file}`) ||
+      call === "describe" ||
+      /\/sync\/stepping\.[jt]s$/.test(`/${place.file}`)
+    )
       continue;
     places.push({ ...place, call: call.replace(/^(?:Object|Array)\.|\.next$|\.?\$steps/g, "") });
   }
@@ -78,11 +87,15 @@ export function formatPlace({ file, line }: SourcePlace): string {
 
 /** Each frame as `mmap (src/mm/mmap.ts:41)`. */
 export function formatStack(stack: string): string[] {
-  return placesOf(stack).map((place) => (place.call === "" ? "" : `${place.call} `) + `(${formatPlace(place)})`);
+  return placesOf(stack).map(
+    (place) => (place.call === "" ? "" : `${place.call} `) + `(${formatPlace(place)})`,
+  );
 }
 
 function hrefOf(address: string): string {
-  return /^\w{2,}:/.test(address) ? address : new URL(`file://${address.replaceAll("\\", "/")}`).href;
+  return /^\w{2,}:/.test(address)
+    ? address
+    : new URL(`file://${address.replaceAll("\\", "/")}`).href;
 }
 
 function sourceOf(href: string, line: number, column: number): { file: string; line: number } {
@@ -90,7 +103,10 @@ function sourceOf(href: string, line: number, column: number): { file: string; l
   if (compiled.endsWith(".js")) {
     const entry = mapOf(compiled)?.findEntry(line - 1, column - 1);
     if (entry?.originalSource !== undefined && entry.originalLine !== undefined) {
-      return { file: shorten(new URL(entry.originalSource, compiled).href), line: entry.originalLine + 1 };
+      return {
+        file: shorten(new URL(entry.originalSource, compiled).href),
+        line: entry.originalLine + 1,
+      };
     }
   }
   return { file: shorten(compiled), line };
@@ -100,7 +116,9 @@ function mapOf(compiled: string): SourceMapReader | undefined {
   if (maps.has(compiled)) return maps.get(compiled);
   let reader: SourceMapReader | undefined;
   try {
-    const modules = host?.getBuiltinModule?.("node:module") as typeof import("node:module") | undefined;
+    const modules = host?.getBuiltinModule?.("node:module") as
+      | typeof import("node:module")
+      | undefined;
     const files = host?.getBuiltinModule?.("node:fs") as typeof import("node:fs") | undefined;
     if (modules !== undefined && files !== undefined) {
       const payload: unknown = JSON.parse(files.readFileSync(new URL(`${compiled}.map`), "utf8"));

@@ -52,7 +52,9 @@ export function fixesOrder(
   const earlierTask = taskOf(trace.transition[earlier]!);
   const earlierNumber = trace.ordinal[earlier]! - 1;
   const laterNumber = trace.counts[later.step * trace.tasks + later.task]!;
-  if (earlierTask === among && later.task === placed) return earlierNumber === after && laterNumber === 0;
-  if (earlierTask === placed && later.task === among) return earlierNumber === 0 && laterNumber === before;
+  if (earlierTask === among && later.task === placed)
+    return earlierNumber === after && laterNumber === 0;
+  if (earlierTask === placed && later.task === among)
+    return earlierNumber === 0 && laterNumber === before;
   return false;
 }

@@ -1,4 +1,7 @@
-/** @module Two schedules of one scenario side by side, from shortly before they part: why one fails and the other passes. */
+/**
+ * @module Two schedules of one scenario side by side, from shortly before they part: why one fails
+ * and the other passes.
+ */
 
 import type { RecordedStep, Recording } from "../replay/recording.ts";
 import type { Paint } from "./paint.ts";
@@ -54,7 +57,10 @@ function firstDifference(a: readonly RecordedStep[], b: readonly RecordedStep[])
   return step;
 }
 
-/** The steps that the finding depends on, and of the other schedule all but those that it does not depend on there. */
+/**
+ * The steps that the finding depends on, and of the other schedule all but those that it does not
+ * depend on there.
+ */
 function comparedSteps(failing: Recording, passing: Recording): [RecordedStep[], RecordedStep[]] {
   const independent = new Map<string, RecordedStep>();
   const involved = new Set<number>();
@@ -62,7 +68,9 @@ function comparedSteps(failing: Recording, passing: Recording): [RecordedStep[],
     if (step.isInPast) involved.add(step.task);
     else independent.set(place, step);
   }
-  const others = numbered(passing.steps).filter(([place, step]) => !isSame(independent.get(place), step));
+  const others = numbered(passing.steps).filter(
+    ([place, step]) => !isSame(independent.get(place), step),
+  );
   const shown = others.map(([, step]) => step).filter(({ task }) => involved.has(task));
   return [failing.steps.filter(({ isInPast }) => isInPast), shown];
 }
@@ -73,7 +81,11 @@ function numbered(steps: readonly RecordedStep[]): [string, RecordedStep][] {
 }
 
 /** The comparison as lines; the first row that differs is marked. */
-export function comparisonLines(failing: Recording, passing: Recording, { width, paint }: Drawn): string[] {
+export function comparisonLines(
+  failing: Recording,
+  passing: Recording,
+  { width, paint }: Drawn,
+): string[] {
   const [a, b] = comparedSteps(failing, passing);
   const first = firstDifference(a, b);
   const start = Math.max(first - COMMON, 0);
@@ -85,7 +97,10 @@ export function comparisonLines(failing: Recording, passing: Recording, { width,
     if (step === undefined) return [];
     const [text = "", ...more] = wrap(step.text, Math.max(half - nameWidth - 2, LEAST_TEXT));
     const blank = " ".repeat(nameWidth + 2);
-    return [`${pad(failing.tasks[step.task] ?? "", nameWidth)}  ${text}`, ...more.map((rest) => `${blank}${rest}`)];
+    return [
+      `${pad(failing.tasks[step.task] ?? "", nameWidth)}  ${text}`,
+      ...more.map((rest) => `${blank}${rest}`),
+    ];
   };
   const lines = [
     paint.bold(`The nearest schedule that passes parts from it at step ${first + 1}:`),
@@ -95,13 +110,22 @@ export function comparisonLines(failing: Recording, passing: Recording, { width,
   ];
   if (start > 0)
     lines.push(
-      paint.dim(`${blankMark}${pad(start === 1 ? "the same step" : `the same ${start} steps`, half)}${BETWEEN}`),
+      paint.dim(
+        `${blankMark}${pad(start === 1 ? "the same step" : `the same ${start} steps`, half)}${BETWEEN}`,
+      ),
     );
   for (let row = start; row < end; row++) {
     const [left, right] = [cellOf(a[row]), cellOf(b[row])];
     for (let i = 0; i < Math.max(left.length, right.length); i++) {
-      const cells = [pad(cut(left[i] ?? "", half), half), pad(cut(right[i] ?? "", half), half)].join(BETWEEN);
-      lines.push(row === first ? paint.bold(`${i === 0 ? MARK : blankMark}${cells}`) : `${blankMark}${cells}`);
+      const cells = [
+        pad(cut(left[i] ?? "", half), half),
+        pad(cut(right[i] ?? "", half), half),
+      ].join(BETWEEN);
+      lines.push(
+        row === first
+          ? paint.bold(`${i === 0 ? MARK : blankMark}${cells}`)
+          : `${blankMark}${cells}`,
+      );
     }
   }
   lines.push(...endings(a.length - end, b.length - end, half, paint));
@@ -115,5 +139,11 @@ function endings(failingLeft: number, passingLeft: number, half: number, paint: 
 }
 
 function isSame(a: RecordedStep | undefined, b: RecordedStep | undefined): boolean {
-  return a !== undefined && b !== undefined && a.task === b.task && a.kind === b.kind && a.label === b.label;
+  return (
+    a !== undefined &&
+    b !== undefined &&
+    a.task === b.task &&
+    a.kind === b.kind &&
+    a.label === b.label
+  );
 }

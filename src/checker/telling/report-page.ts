@@ -1,7 +1,7 @@
 /**
- * @module The script of a report, which runs in the page: steps through recordings and draws them. {@link ReportPage} is
- * put into the page as its own text, so it may use nothing of this module or another one but types. It is no part of
- * what runs in Node.
+ * @module The script of a report, which runs in the page: steps through recordings and draws them.
+ * {@link ReportPage} is put into the page as its own text, so it may use nothing of this module or
+ * another one but types. It is no part of what runs in Node.
  */
 
 import type { Recording, RecordedStep, TaskState } from "../replay/recording.ts";
@@ -63,7 +63,10 @@ export interface PageDocument {
   addEventListener(type: string, listener: (event: PageEvent) => void): void;
 }
 
-/** What is written between the lines of a page is in report.ts: the elements whose ids are used here. */
+/**
+ * What is written between the lines of a page is in report.ts: the elements whose ids are used
+ * here.
+ */
 export class ReportPage {
   readonly #page: PageDocument;
   readonly #entries: readonly ReportEntry[];
@@ -82,7 +85,8 @@ export class ReportPage {
   }
 
   start(): void {
-    const on = (id: string, type: string, act: () => void): void => this.#at(id).addEventListener(type, act);
+    const on = (id: string, type: string, act: () => void): void =>
+      this.#at(id).addEventListener(type, act);
     on("first", "click", () => this.#go(0));
     on("back", "click", () => this.#go(this.#position - 1));
     on("forward", "click", () => this.#go(this.#position + 1));
@@ -111,7 +115,8 @@ export class ReportPage {
 
   #at(id: string): PageElement {
     const element = this.#page.getElementById(id);
-    if (element === null) throw new Error(`Cannot show the report: the page has no element "${id}"`);
+    if (element === null)
+      throw new Error(`Cannot show the report: the page has no element "${id}"`);
     return element;
   }
 
@@ -124,7 +129,8 @@ export class ReportPage {
 
   #key(event: PageEvent): void {
     const tag = event.target?.tagName;
-    if (tag === "INPUT" || tag === "SELECT" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (tag === "INPUT" || tag === "SELECT" || event.ctrlKey || event.metaKey || event.altKey)
+      return;
     const moves: Readonly<Record<string, number>> = {
       ArrowRight: this.#position + 1,
       ArrowDown: this.#position + 1,
@@ -162,8 +168,15 @@ export class ReportPage {
   #headline(): void {
     const { recording } = this.#view;
     const { finding, length, preemptions } = recording;
-    const kind = this.#make("span", finding === undefined ? "kind good" : "kind bad", finding?.kind ?? "passes");
-    this.#at("headline").replaceChildren(kind, ` ${finding?.message ?? "nothing is wrong in this schedule"}`);
+    const kind = this.#make(
+      "span",
+      finding === undefined ? "kind good" : "kind bad",
+      finding?.kind ?? "passes",
+    );
+    this.#at("headline").replaceChildren(
+      kind,
+      ` ${finding?.message ?? "nothing is wrong in this schedule"}`,
+    );
     this.#at("summary").textContent = recording.summary;
     const sites = (finding?.sites ?? []).map(({ task, operation, label, place }) =>
       this.#make("li", "", `${task}: ${operation} ${label} `, this.#make("code", "", place ?? "")),
@@ -172,7 +185,13 @@ export class ReportPage {
       (task) => `${recording.tasks[task] ?? ""} waits for ${recording.ends[task]?.label ?? ""} → `,
     );
     if (cycle.length > 0)
-      sites.push(this.#make("li", "bad", `${cycle.join("")}${recording.tasks[finding?.cycle[0] ?? 0] ?? ""}`));
+      sites.push(
+        this.#make(
+          "li",
+          "bad",
+          `${cycle.join("")}${recording.tasks[finding?.cycle[0] ?? 0] ?? ""}`,
+        ),
+      );
     this.#at("sites").replaceChildren(...sites);
     const stacks = (finding?.stacks ?? []).map(({ title, frames }) => {
       const list = this.#make(
@@ -180,7 +199,12 @@ export class ReportPage {
         "stack",
         ...frames.map((frame) => this.#make("li", "", this.#make("code", "", frame))),
       );
-      return this.#make("details", "", this.#make("summary", "", `${title}: ${frames[0] ?? ""}`), list);
+      return this.#make(
+        "details",
+        "",
+        this.#make("summary", "", `${title}: ${frames[0] ?? ""}`),
+        list,
+      );
     });
     this.#at("stacks").replaceChildren(...stacks);
     const effort = `${preemptions} preemption${preemptions === 1 ? "" : "s"}, ${length} steps`;
@@ -195,15 +219,27 @@ export class ReportPage {
     section.hidden = beside === undefined;
     if (beside === undefined) return;
     const rows = beside.rows.map(([left, right], i) => {
-      const row = this.#tableRow(i === beside.first ? "parts" : "", [left?.text ?? "", right?.text ?? ""]);
+      const row = this.#tableRow(i === beside.first ? "parts" : "", [
+        left?.text ?? "",
+        right?.text ?? "",
+      ]);
       row.addEventListener("click", () => {
         const step = this.#isPassing ? right?.step : left?.step;
         if (step !== undefined) this.#go(step + 1);
       });
       return row;
     });
-    const head = this.#make("tr", "", this.#make("th", "bad", "fails"), this.#make("th", "good", "passes"));
-    const title = this.#make("h2", "", `The nearest schedule that passes parts from it at step ${beside.first + 1}`);
+    const head = this.#make(
+      "tr",
+      "",
+      this.#make("th", "bad", "fails"),
+      this.#make("th", "good", "passes"),
+    );
+    const title = this.#make(
+      "h2",
+      "",
+      `The nearest schedule that passes parts from it at step ${beside.first + 1}`,
+    );
     const replay = this.#make("p", "", this.#make("code", "", passing?.recording.command ?? ""));
     section.replaceChildren(title, replay, this.#make("table", "", head, ...rows));
   }
@@ -241,7 +277,11 @@ export class ReportPage {
 
   #row(row: TimelineRow, tasks: readonly number[]): PageElement {
     const isStep = row.kind === "step";
-    const lives = this.#make("div", "lives", ...row.lives.map((part) => this.#make("span", `life ${part}`)));
+    const lives = this.#make(
+      "div",
+      "lives",
+      ...row.lives.map((part) => this.#make("span", `life ${part}`)),
+    );
     const cells = tasks.flatMap((task, column) => {
       const bars = (row.bars[task] ?? []).map(({ part, manner, label }) => {
         const bar = this.#make("span", `bar ${manner} ${part}`);
@@ -257,7 +297,13 @@ export class ReportPage {
     });
     const number = this.#cell(isStep ? String(row.step + 1) : "", "cell");
     number.className = "number";
-    const element = this.#make("div", `row ${row.kind}${row.isBad ? " bad" : ""}`, number, lives, ...cells);
+    const element = this.#make(
+      "div",
+      `row ${row.kind}${row.isBad ? " bad" : ""}`,
+      number,
+      lives,
+      ...cells,
+    );
     element.setAttribute("role", "row");
     if (isStep) {
       const clock = this.#view.recording.steps[row.step]?.clock.join(" ") ?? "";
@@ -271,7 +317,8 @@ export class ReportPage {
   #go(position: number): void {
     this.#show(position);
     for (const { row, element } of this.#rowElements) {
-      if (row.kind === "step" && row.step === this.#position - 1) element.scrollIntoView({ block: "nearest" });
+      if (row.kind === "step" && row.step === this.#position - 1)
+        element.scrollIntoView({ block: "nearest" });
     }
   }
 
@@ -300,7 +347,9 @@ export class ReportPage {
   #spoken(step: number): string {
     const { steps, tasks } = this.#view.recording;
     const told = steps[step];
-    return told === undefined ? "before the first step" : `${step + 1}: ${tasks[told.task] ?? ""} ${told.text}`;
+    return told === undefined
+      ? "before the first step"
+      : `${step + 1}: ${tasks[told.task] ?? ""} ${told.text}`;
   }
 
   #details(step: RecordedStep | undefined): void {
@@ -334,12 +383,16 @@ export class ReportPage {
     const { tasks, steps, locks } = this.#view.recording;
     const states: readonly TaskState[] | undefined = steps[step]?.states;
     const rows = tasks.map((name, task) => {
-      const held = locks.filter((hold) => hold.task === task && hold.from <= step && (hold.to < 0 || hold.to > step));
+      const held = locks.filter(
+        (hold) => hold.task === task && hold.from <= step && (hold.to < 0 || hold.to > step),
+      );
       const state = states?.[task];
       return this.#tableRow(`state ${state?.state ?? "ready"}`, [
         name,
         state?.text ?? "has not begun",
-        held.map(({ label, manner }) => (manner === "exclusive" ? label : `${label} (${manner})`)).join(", "),
+        held
+          .map(({ label, manner }) => (manner === "exclusive" ? label : `${label} (${manner})`))
+          .join(", "),
       ]);
     });
     this.#at("tasks").replaceChildren(this.#table(["task", "", "holds"], rows));
@@ -359,7 +412,9 @@ export class ReportPage {
     const rows = [...values].map(([name, { value, isNew, before }]) =>
       this.#tableRow(isNew ? "changed" : "", [name, isNew ? `${before} → ${value}` : value]),
     );
-    this.#at("words").replaceChildren(rows.length === 0 ? "No word changes." : this.#table(["word", "value"], rows));
+    this.#at("words").replaceChildren(
+      rows.length === 0 ? "No word changes." : this.#table(["word", "value"], rows),
+    );
   }
 
   #tables(step: number): void {
@@ -380,7 +435,12 @@ export class ReportPage {
 
   #table(heads: readonly string[], rows: readonly PageElement[]): PageElement {
     const cells = heads.map((head) => this.#make("th", "", head));
-    return this.#make("table", "", ...(heads.length === 0 ? [] : [this.#make("tr", "", ...cells)]), ...rows);
+    return this.#make(
+      "table",
+      "",
+      ...(heads.length === 0 ? [] : [this.#make("tr", "", ...cells)]),
+      ...rows,
+    );
   }
 
   #tableRow(className: string, cells: readonly string[]): PageElement {
@@ -394,7 +454,13 @@ export class ReportPage {
     const paths = this.#view.recording.edges.flatMap(({ from, to, why }) => {
       const [a, b] = [this.#cells.get(from), this.#cells.get(to)];
       if (a === undefined || b === undefined || to > step) return [];
-      return [this.#path(a, b, `edge ${why.replace(" ", "-")}${from === step || to === step ? " current" : ""}`)];
+      return [
+        this.#path(
+          a,
+          b,
+          `edge ${why.replace(" ", "-")}${from === step || to === step ? " current" : ""}`,
+        ),
+      ];
     });
     const racing = this.#rowElements
       .filter(({ row }) => row.isBad && row.kind === "note")
@@ -408,7 +474,8 @@ export class ReportPage {
   #path(from: PageElement, to: PageElement, className: string): PageElement {
     const y1 = from.offsetTop + from.offsetHeight / 2;
     const y2 = to.offsetTop + to.offsetHeight / 2;
-    // From the near edge of one text to the near edge of the other; within a column, around their left.
+    // From the near edge of one text to the near edge of the other; within a column, around their
+    // left.
     const isRight = from.offsetLeft < to.offsetLeft;
     const isSame = from.offsetLeft === to.offsetLeft;
     const x1 = isRight ? from.offsetLeft + from.offsetWidth + 4 : from.offsetLeft - 4;

@@ -1,4 +1,7 @@
-/** @module The style sheet of a report: light and dark by what the reader's system prefers, nothing loaded from anywhere. */
+/**
+ * @module The style sheet of a report: light and dark by what the reader's system prefers, nothing
+ * loaded from anywhere.
+ */
 
 export const reportStyle: string = `
 :root { color-scheme: light dark;

@@ -1,6 +1,7 @@
 /**
- * @module Recordings as one HTML file that needs nothing else: the timeline to step through, what is held, alive and in the
- * words at each step, the nearest schedule that passes, the text, and the recordings themselves as JSON inside.
+ * @module Recordings as one HTML file that needs nothing else: the timeline to step through, what
+ * is held, alive and in the words at each step, the nearest schedule that passes, the text, and the
+ * recordings themselves as JSON inside.
  */
 
 import type { Recording } from "../replay/recording.ts";
@@ -21,13 +22,22 @@ const TEXT_WIDTH = 110;
 
 /** A page for a browser, whole. `runs` must not be empty. */
 export function renderReport(runs: readonly ReportedRun[]): string {
-  if (runs.length === 0) throw new RangeError("Cannot report: there is no recording; pass at least one");
+  if (runs.length === 0)
+    throw new RangeError("Cannot report: there is no recording; pass at least one");
   const entries = runs.map(({ recording, passing }): ReportEntry => {
-    if (passing === undefined) return { failing: viewOf(recording), passing: undefined, beside: undefined };
-    return { failing: viewOf(recording), passing: viewOf(passing), beside: comparisonOf(recording, passing) };
+    if (passing === undefined)
+      return { failing: viewOf(recording), passing: undefined, beside: undefined };
+    return {
+      failing: viewOf(recording),
+      passing: viewOf(passing),
+      beside: comparisonOf(recording, passing),
+    };
   });
   const texts = runs.map(({ recording, passing }, i) => {
-    const text = renderTimeline(recording, { width: TEXT_WIDTH, ...(passing !== undefined && { passing }) });
+    const text = renderTimeline(recording, {
+      width: TEXT_WIDTH,
+      ...(passing !== undefined && { passing }),
+    });
     return `<pre id="text-${i}">${escaped(text)}</pre>`;
   });
   return `<!doctype html>
@@ -87,17 +97,27 @@ const body = `<header>
 <p class="keys">Arrow keys step, Home and End jump, a click on a step goes there.</p>
 <noscript>Stepping needs JavaScript; the text below does not.</noscript>`;
 
-/** The link that saves the recordings alone: made when the page is there, for its own text is where they are. */
+/**
+ * The link that saves the recordings alone: made when the page is there, for its own text is where
+ * they are.
+ */
 const exporting = `const runs = JSON.parse(json).map(({ failing, passing }) => ({ recording: failing.recording, passing: passing?.recording }));
 document.getElementById("export").href = URL.createObjectURL(new Blob([JSON.stringify(runs, undefined, 2)], { type: "application/json" }));`;
 
 function viewOf(recording: Recording): ReportView {
-  const whole: Recording = { ...recording, steps: recording.steps.map((step) => ({ ...step, isInPast: true })) };
+  const whole: Recording = {
+    ...recording,
+    steps: recording.steps.map((step) => ({ ...step, isInPast: true })),
+  };
   return { recording, rows: timelineRows(recording), allRows: timelineRows(whole) };
 }
 
 function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;");
 }
 
 /** Nothing in a script's text may end the script. */

@@ -1,4 +1,7 @@
-/** @module Text in cells of a fixed width: filled up, cut off, broken into lines. It counts characters, not what a font makes of them. */
+/**
+ * @module Text in cells of a fixed width: filled up, cut off, broken into lines. It counts
+ * characters, not what a font makes of them.
+ */
 
 /** Filled up with blanks. */
 export function pad(text: string, width: number): string {

@@ -1,6 +1,7 @@
 /**
- * @module The rows of a timeline, as data: which steps are shown, where others are folded away, what stands between two
- * steps, and which bars and marks run beside them. The terminal's text and the report's page draw the same rows.
+ * @module The rows of a timeline, as data: which steps are shown, where others are folded away,
+ * what stands between two steps, and which bars and marks run beside them. The terminal's text and
+ * the report's page draw the same rows.
  */
 
 import type { LockHold, RecordedFinding, RecordedObject, Recording } from "../replay/recording.ts";
@@ -14,11 +15,17 @@ export interface Bar {
   readonly label: string;
 }
 
-/** An object beside a row: not there, allocated here, alive, freed here, used here although freed, gone. */
+/**
+ * An object beside a row: not there, allocated here, alive, freed here, used here although freed,
+ * gone.
+ */
 export type LifePart = "none" | "alloc" | "alive" | "free" | "bad" | "gone";
 
 export interface TimelineRow {
-  /** `step`: one step; `note`: what a task did between two steps, or why it did not go on; `fold`: steps not shown. */
+  /**
+   * `step`: one step; `note`: what a task did between two steps, or why it did not go on; `fold`:
+   * steps not shown.
+   */
   readonly kind: "step" | "note" | "fold";
   /** The step that it shows, or after which it stands; -1: before the first. */
   readonly step: number;
@@ -43,7 +50,11 @@ export interface TimelineRows {
 type BareRow = Omit<TimelineRow, "bars" | "lives">;
 
 /** Told before the lock is taken: the operation is the next one. */
-const isAboutLocks: ReadonlySet<string> = new Set(["lock-order", "lock-recursion", "sleep-in-atomic"]);
+const isAboutLocks: ReadonlySet<string> = new Set([
+  "lock-order",
+  "lock-recursion",
+  "sleep-in-atomic",
+]);
 const OBJECTS_SHOWN = 3;
 const PERIOD_LIMIT = 8;
 const REPEATS_FOLDED = 3;
@@ -58,7 +69,13 @@ export function timelineRows(recording: Recording): TimelineRows {
     bare.push({ kind: "fold", step: steps.length - 1, task: -1, text, isBad: false });
   }
   if (finding !== undefined && !bare.some(({ isBad }) => isBad)) {
-    bare.push({ kind: "fold", step: steps.length - 1, task: -1, text: finding.message, isBad: true });
+    bare.push({
+      kind: "fold",
+      step: steps.length - 1,
+      task: -1,
+      text: finding.message,
+      isBad: true,
+    });
   }
   const objects = shownObjects(recording);
   const slots = recording.tasks.map((_, task) => slotsOf(recording, bare, task));
@@ -77,7 +94,8 @@ function stepRows({ steps, finding }: Recording): BareRow[] {
   const about = badStepsOf(finding);
   let hidden = 0;
   const fold = (step: number): void => {
-    if (hidden > 0) rows.push({ kind: "fold", step, task: -1, text: independent(hidden), isBad: false });
+    if (hidden > 0)
+      rows.push({ kind: "fold", step, task: -1, text: independent(hidden), isBad: false });
     hidden = 0;
   };
   for (const [step, { task, text, isInPast }] of steps.entries()) {
@@ -94,7 +112,9 @@ function stepRows({ steps, finding }: Recording): BareRow[] {
 
 /** Of an object that was freed, the use; how it lived and died is shown beside. */
 function badStepsOf(finding: RecordedFinding | undefined): ReadonlySet<number> {
-  const sites = (finding?.sites ?? []).filter(({ operation }) => !isPlain(operation)).map(({ step }) => step);
+  const sites = (finding?.sites ?? [])
+    .filter(({ operation }) => !isPlain(operation))
+    .map(({ step }) => step);
   const isOfLife = finding?.kind === "use-after-free" || finding?.kind === "double-free";
   return new Set(isOfLife ? [Math.max(...sites)] : sites);
 }
@@ -117,14 +137,23 @@ function withRepeatsFolded(rows: readonly BareRow[]): BareRow[] {
     const last = rows[end + period * repeats - 1];
     if (repeats >= REPEATS_FOLDED && last !== undefined) {
       const what = period === 1 ? "the same step" : `the same ${period} steps`;
-      folded.push({ kind: "fold", step: last.step, task: -1, text: `↻ ${what} ${repeats} times more`, isBad: false });
+      folded.push({
+        kind: "fold",
+        step: last.step,
+        task: -1,
+        text: `↻ ${what} ${repeats} times more`,
+        isBad: false,
+      });
       i = end + period * repeats;
     } else i = end;
   }
   return folded;
 }
 
-/** The shortest stretch from `start` on that comes again and again right after itself; else one row and no repeats. */
+/**
+ * The shortest stretch from `start` on that comes again and again right after itself; else one row
+ * and no repeats.
+ */
 function repeatAt(rows: readonly BareRow[], start: number): { period: number; repeats: number } {
   for (let period = 1; period <= PERIOD_LIMIT; period++) {
     let matching = 0;
@@ -147,15 +176,26 @@ function withNotes(recording: Recording, rows: readonly BareRow[]): BareRow[] {
   let plainNext = 0;
   let last: BareRow | undefined;
   const addPlain = (before: number): void => {
-    for (let site = plain[plainNext]; site !== undefined && site.step <= before; site = plain[++plainNext]) {
+    for (
+      let site = plain[plainNext];
+      site !== undefined && site.step <= before;
+      site = plain[++plainNext]
+    ) {
       const task = recording.tasks.indexOf(site.task);
-      noted.push({ kind: "note", step: site.step - 1, task, text: `${site.operation} ${site.label}`, isBad: true });
+      noted.push({
+        kind: "note",
+        step: site.step - 1,
+        task,
+        text: `${site.operation} ${site.label}`,
+        isBad: true,
+      });
     }
   };
   for (const row of rows) {
     addPlain(row.step);
     if (row.kind === "step") {
-      if (last !== undefined && last.task !== row.task) noted.push(leavingNote(recording, last, row.step - 1));
+      if (last !== undefined && last.task !== row.task)
+        noted.push(leavingNote(recording, last, row.step - 1));
       last = row;
     }
     noted.push(row);
@@ -178,10 +218,18 @@ function withEnds({ finding, ends, steps, tasks }: Recording, rows: readonly Bar
     if (end.state === "threw" && steps[last]?.task === task) {
       ended.push({ kind: "note", step: last, task, text: end.text, isBad: true });
     }
-    if (isAboutLocks.has(finding?.kind ?? "") && end.kind !== "" && finding?.threads[0] === tasks[task]) {
+    if (
+      isAboutLocks.has(finding?.kind ?? "") &&
+      end.kind !== "" &&
+      finding?.threads[0] === tasks[task]
+    ) {
       ended.push({ kind: "note", step: last, task, text: end.text, isBad: true });
     }
-    if (end.state !== "waiting" || (finding?.kind !== "deadlock" && finding?.kind !== "lost-wakeup")) continue;
+    if (
+      end.state !== "waiting" ||
+      (finding?.kind !== "deadlock" && finding?.kind !== "lost-wakeup")
+    )
+      continue;
     const said = ended.findLastIndex((row) => row.task === task);
     if (ended[said]?.kind === "note") ended.splice(said, 1);
     const isAlone = end.kind === "park" && end.holders.length === 0;
@@ -193,10 +241,15 @@ function withEnds({ finding, ends, steps, tasks }: Recording, rows: readonly Bar
 
 function shownObjects({ objects }: Recording): RecordedObject[] {
   const told = objects.filter(({ badSteps, freeStep }) => badSteps.length > 0 || freeStep >= 0);
-  return told.toSorted((a, b) => Number(b.badSteps.length > 0) - Number(a.badSteps.length > 0)).slice(0, OBJECTS_SHOWN);
+  return told
+    .toSorted((a, b) => Number(b.badSteps.length > 0) - Number(a.badSteps.length > 0))
+    .slice(0, OBJECTS_SHOWN);
 }
 
-/** The locks of a task in as few bars as can be: each in the leftmost one that is free for as long as it is held. */
+/**
+ * The locks of a task in as few bars as can be: each in the leftmost one that is free for as long
+ * as it is held.
+ */
 function slotsOf({ locks }: Recording, rows: readonly BareRow[], task: number): LockHold[][] {
   const slots: LockHold[][] = [];
   for (const hold of locks) {
@@ -223,7 +276,10 @@ function barAt(slot: readonly LockHold[], row: BareRow): Bar {
   return { part, manner, label };
 }
 
-function lifeAt({ allocStep, freeStep, badSteps }: RecordedObject, { kind, step }: BareRow): LifePart {
+function lifeAt(
+  { allocStep, freeStep, badSteps }: RecordedObject,
+  { kind, step }: BareRow,
+): LifePart {
   if (kind === "step") {
     if (step === allocStep) return "alloc";
     if (step === freeStep) return "free";

@@ -1,7 +1,8 @@
 /**
- * @module A recording as text: a headline, a column for each task with time going down, what is held and what is alive
- * beside it, and at the end the nearest schedule that passes. Equal recordings give equal text, without colours in it
- * unless a {@link Paint} puts them there, so that documents may hold it and tests may compare it.
+ * @module A recording as text: a headline, a column for each task with time going down, what is
+ * held and what is alive beside it, and at the end the nearest schedule that passes. Equal
+ * recordings give equal text, without colours in it unless a {@link Paint} puts them there, so that
+ * documents may hold it and tests may compare it.
  */
 
 import type { RecordedFinding, Recording } from "../replay/recording.ts";
@@ -52,7 +53,8 @@ export function renderTimeline(recording: Recording, options: TimelineOptions = 
     ...new Columns(recording, width, paint).lines(),
     ...footer(recording, width, paint),
   ];
-  if (options.passing !== undefined) lines.push("", ...comparisonLines(recording, options.passing, { width, paint }));
+  if (options.passing !== undefined)
+    lines.push("", ...comparisonLines(recording, options.passing, { width, paint }));
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }
 
@@ -60,7 +62,8 @@ function headline(recording: Recording, width: number, paint: Paint): string[] {
   const { finding, length, preemptions, command } = recording;
   const effort = `${counted(preemptions, "preemption")}, ${counted(length, "step")}`;
   const lines: string[] = [];
-  if (finding === undefined) lines.push(paint.bold(paint.green("passes: nothing is wrong in this schedule")));
+  if (finding === undefined)
+    lines.push(paint.bold(paint.green("passes: nothing is wrong in this schedule")));
   else {
     const [first = "", ...more] = wrap(finding.message, width - finding.kind.length - 2);
     lines.push(`${paint.bold(paint.red(finding.kind))}: ${first}`);
@@ -78,7 +81,8 @@ function siteLines({ sites }: RecordedFinding, width: number, paint: Paint): str
   return sites.flatMap(({ place }, i) => {
     const name = named[i] ?? "";
     if (place === undefined) return [`  ${cut(name, width - 2)}`];
-    if (longest + 4 + place.length <= width) return [`  ${pad(name, longest)}  ${paint.cyan(place)}`];
+    if (longest + 4 + place.length <= width)
+      return [`  ${pad(name, longest)}  ${paint.cyan(place)}`];
     return [`  ${cut(name, width - 2)}`, `    ${paint.cyan(place)}`];
   });
 }
@@ -96,7 +100,9 @@ function footer({ finding, tasks, steps, ends }: Recording, width: number, paint
     const arrows = finding.cycle.map((task) => `${nameOf(task)} ─ ${ends[task]?.label ?? ""} → `);
     lines.push(
       "",
-      ...wrap(`cycle: ${arrows.join("")}${nameOf(finding.cycle[0])}`, width).map((line) => paint.red(line)),
+      ...wrap(`cycle: ${arrows.join("")}${nameOf(finding.cycle[0])}`, width).map((line) =>
+        paint.red(line),
+      ),
     );
   }
   if (finding.kind === "data-race") {
@@ -108,7 +114,11 @@ function footer({ finding, tasks, steps, ends }: Recording, width: number, paint
     lines.push("", ...wrap(text, width).map((line) => paint.red(line)));
   }
   for (const { title, frames } of finding.stacks) {
-    lines.push("", paint.dim(`${title}, at`), ...frames.slice(0, STACK_FRAMES).map((text) => cut(`  ${text}`, width)));
+    lines.push(
+      "",
+      paint.dim(`${title}, at`),
+      ...frames.slice(0, STACK_FRAMES).map((text) => cut(`  ${text}`, width)),
+    );
   }
   return lines;
 }
@@ -145,7 +155,9 @@ class Columns {
     const { rows, objects, tasks } = this.#rows;
     const names = this.#recording.tasks;
     const gutter = " ".repeat(this.#numberWidth + (objects.length === 0 ? 0 : objects.length + 1));
-    const head = tasks.map((task) => this.#paint.bold(pad(cut(names[task] ?? "", this.#room(task)), this.#room(task))));
+    const head = tasks.map((task) =>
+      this.#paint.bold(pad(cut(names[task] ?? "", this.#room(task)), this.#room(task))),
+    );
     const rule = tasks.map((task) => "─".repeat(this.#room(task)));
     return [
       [gutter, ...head].join(GAP),
@@ -188,7 +200,10 @@ class Columns {
     const number = row.kind === "step" ? String(row.step + 1) : "";
     const lives = this.#livesOf(row);
     const gutter = `${this.#paint.dim(number.padStart(this.#numberWidth))}${lives}`;
-    if (row.kind === "fold" && row.text.length + FOLD_MARGIN > (this.#textWidths[this.#rows.tasks[0] ?? 0] ?? 0)) {
+    if (
+      row.kind === "fold" &&
+      row.text.length + FOLD_MARGIN > (this.#textWidths[this.#rows.tasks[0] ?? 0] ?? 0)
+    ) {
       const room = this.#width - this.#numberWidth - lives.length - GAP.length - FOLD_MARGIN;
       const [first = "", ...more] = wrap(row.text, room);
       const mark = row.isBad ? "✗ " : "  ";
@@ -197,13 +212,21 @@ class Columns {
         ...more.map((text) => `${gutter}${GAP}  ${text}`),
       ];
     }
-    if (row.kind === "fold") return [[gutter, ...this.#cells(row, `${row.isBad ? "✗" : ""} ${row.text}`)].join(GAP)];
+    if (row.kind === "fold")
+      return [[gutter, ...this.#cells(row, `${row.isBad ? "✗" : ""} ${row.text}`)].join(GAP)];
     const mark = markOf(row);
     const room = (this.#textWidths[row.task] ?? 0) - mark.length;
     return wrap(row.text, Math.max(room, 8)).map((text, i) => {
       const line = `${i === 0 ? mark : " ".repeat(mark.length)}${text}`;
       const continued: TimelineRow =
-        i === 0 ? row : { ...row, kind: "note", bars: row.bars.map(continueBars), lives: row.lives.map(continueLife) };
+        i === 0
+          ? row
+          : {
+              ...row,
+              kind: "note",
+              bars: row.bars.map(continueBars),
+              lives: row.lives.map(continueLife),
+            };
       const blank = `${" ".repeat(this.#numberWidth)}${this.#livesOf(continued)}`;
       return [i === 0 ? gutter : blank, ...this.#cells(continued, line)].join(GAP);
     });
@@ -238,7 +261,9 @@ class Columns {
     if (row.lives.length === 0) return "";
     const glyphs = row.lives.map((part) => {
       if (part === "bad") return this.#paint.red(lifeGlyphs.bad);
-      return part === "gone" ? this.#paint.dim(lifeGlyphs.gone) : this.#paint.magenta(lifeGlyphs[part]);
+      return part === "gone"
+        ? this.#paint.dim(lifeGlyphs.gone)
+        : this.#paint.magenta(lifeGlyphs[part]);
     });
     return ` ${glyphs.join("")}`;
   }
@@ -256,7 +281,10 @@ class Columns {
     if (absent.length > 0) lines.push(`not involved: ${absent.join(", ")}`);
     return lines.length === 0
       ? []
-      : ["", ...lines.flatMap((line) => wrap(line, this.#width)).map((line) => this.#paint.dim(line))];
+      : [
+          "",
+          ...lines.flatMap((line) => wrap(line, this.#width)).map((line) => this.#paint.dim(line)),
+        ];
   }
 }
 
@@ -266,7 +294,10 @@ function markOf(row: TimelineRow): string {
 }
 
 function continueBars(bars: readonly Bar[]): Bar[] {
-  return bars.map((bar) => ({ ...bar, part: bar.part === "end" ? "none" : bar.part === "start" ? "hold" : bar.part }));
+  return bars.map((bar) => ({
+    ...bar,
+    part: bar.part === "end" ? "none" : bar.part === "start" ? "hold" : bar.part,
+  }));
 }
 
 function continueLife(part: LifePart): LifePart {

@@ -56,7 +56,8 @@ function objectsLeft({ lives, mayRemain }: LeakContext): ObjectLife[] {
     if (allocStep === undefined) spare.set(label, (spare.get(label) ?? 0) + 1);
   }
   return lives.all.filter(({ label, allocStep, freeStep }) => {
-    if (allocStep === undefined || freeStep !== undefined || mayRemain.includes(label)) return false;
+    if (allocStep === undefined || freeStep !== undefined || mayRemain.includes(label))
+      return false;
     const room = spare.get(label) ?? 0;
     spare.set(label, room - 1);
     return room <= 0;

@@ -64,7 +64,15 @@ export class OperationHistory {
     const log = logOf(this);
     const calledAt = log.clock++;
     const { agentId: agent } = this.#memory;
-    const recorded: Recorded = { name, input, output: undefined, agent, key, calledAt, returnedAt: Infinity };
+    const recorded: Recorded = {
+      name,
+      input,
+      output: undefined,
+      agent,
+      key,
+      calledAt,
+      returnedAt: Infinity,
+    };
     log.operations.push(recorded);
     const output = yield* body();
     yield describe("opReturn", this.#memory, word, 1, name);
@@ -124,11 +132,16 @@ interface Search {
   longest: readonly Recorded[];
 }
 
-function search(operations: readonly Recorded[], model: SequentialModel<unknown>): NotLinearizable | undefined {
+function search(
+  operations: readonly Recorded[],
+  model: SequentialModel<unknown>,
+): NotLinearizable | undefined {
   const state: Search = { operations, model, hopeless: new Set(), order: [], longest: [] };
   if (extend(state, 0n, model.initial)) return undefined;
   const left = operations.filter((operation) => !state.longest.includes(operation));
-  const next = left.filter((operation) => mayBeNext(operation, left) && operation.returnedAt !== Infinity);
+  const next = left.filter(
+    (operation) => mayBeNext(operation, left) && operation.returnedAt !== Infinity,
+  );
   const done = state.longest.map(inWords).join(", ");
   const says = done === "" ? "none can be the first" : `at most ${done} can be put in order`;
   const message = `no order of the calls explains the answers: ${says}, and then ${next.map(inWords).join(" or ")} has no place`;
@@ -163,5 +176,7 @@ function mayBeNext({ calledAt }: Recorded, left: readonly Recorded[]): boolean {
 
 function inWords({ name, input, output, returnedAt }: Recorded): string {
   const given = input === undefined ? "" : JSON.stringify(input);
-  return returnedAt === Infinity ? `${name}(${given})` : `${name}(${given}) = ${JSON.stringify(output) ?? "nothing"}`;
+  return returnedAt === Infinity
+    ? `${name}(${given})`
+    : `${name}(${given}) = ${JSON.stringify(output) ?? "nothing"}`;
 }

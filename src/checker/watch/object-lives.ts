@@ -58,7 +58,8 @@ export class ObjectLives {
     } else if (code !== PEEK && (this.anyFreed || code === FREE)) {
       const freeStep = this.freedBefore(wait);
       if (code === FREE && freeStep === undefined) this.#free(wait, step);
-      if (freeStep !== undefined) return { kind: code === FREE ? "double-free" : "use-after-free", freeStep };
+      if (freeStep !== undefined)
+        return { kind: code === FREE ? "double-free" : "use-after-free", freeStep };
     }
     return undefined;
   }

@@ -105,7 +105,8 @@ export class PlainAccesses {
   }
 
   #compare(earlier: PlainAccess | undefined, later: PlainAccess): void {
-    if (earlier === undefined || earlier.task === later.task || (earlier.isStep && later.isStep)) return;
+    if (earlier === undefined || earlier.task === later.task || (earlier.isStep && later.isStep))
+      return;
     const { clocks, tasks, positions } = this.#run.trace;
     if (later.ordinal > 0) {
       const step = positions[later.ordinal * tasks + later.task]!;

@@ -51,7 +51,8 @@ export function* useTranslation(machine: Machine, mm: Mm, use: TranslationUse): 
   const index = leaf === 0 ? mm.at + Mm.offset.pgd : pteIndex(leaf, use.page);
   yield* access(memory, "read", index, 1, "translation");
   const pte = leaf === 0 ? 0 : plainLoad(memory.words, index);
-  if ((pte & PTE_PRESENT) === 0) throw new StaleTranslation(use.page, use.frame, "has no frame any more", index);
+  if ((pte & PTE_PRESENT) === 0)
+    throw new StaleTranslation(use.page, use.frame, "has no frame any more", index);
   if (ptePfn(pte) !== use.frame) {
     throw new StaleTranslation(use.page, use.frame, `is in frame ${ptePfn(pte)} now`, index);
   }

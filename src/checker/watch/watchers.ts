@@ -68,7 +68,8 @@ export class Watchers<Run> {
   /** A step is about to be performed. */
   before(code: number, step: number, wait: Wait): void {
     const bad = this.lives.step(code, step, wait);
-    if (bad !== undefined && !this.#run.hasStopped) this.#witness.badAccess(this.#whole, bad.kind, bad.freeStep);
+    if (bad !== undefined && !this.#run.hasStopped)
+      this.#witness.badAccess(this.#whole, bad.kind, bad.freeStep);
   }
 
   /** A step of `task` was performed. `isNew`: for the first time. */
@@ -113,7 +114,14 @@ export class Watchers<Run> {
     if (!isWhole || this.#mayRemain === undefined) return;
     const { trace, names, memory } = run;
     const initial = (word: number): number => run.initial(word);
-    const context = { trace, names, words: memory.words, lives: this.lives, initial, mayRemain: this.#mayRemain };
+    const context = {
+      trace,
+      names,
+      words: memory.words,
+      lives: this.lives,
+      initial,
+      mayRemain: this.#mayRemain,
+    };
     for (const leak of findLeaks(context)) this.#witness.leaked(this.#whole, leak);
   }
 

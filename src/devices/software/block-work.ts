@@ -1,6 +1,7 @@
 /**
  * @module devices/software/block-work
- * What is to be done in one 2 MiB block of pages, and what is known about it so far: scratch of the thread that has the turn, used for block after block.
+ * What is to be done in one 2 MiB block of pages, and what is known about it so far: scratch of the
+ * thread that has the turn, used for block after block.
  */
 
 import { BLOCK_PAGES } from "../prefetch.ts";
@@ -61,7 +62,8 @@ export class BlockWork {
 
   /** First page of [startPage, endPage) that somebody asked for, or -1. */
   firstDemanded(startPage: number, endPage: number): number {
-    for (let page = startPage; page < endPage; page++) if (this.wantOf(page) >= WANT_READ) return page;
+    for (let page = startPage; page < endPage; page++)
+      if (this.wantOf(page) >= WANT_READ) return page;
     return -1;
   }
 
@@ -83,7 +85,8 @@ export class BlockWork {
    */
   firstFailure(): PageFailure | undefined {
     let first: PageFailure | undefined;
-    for (const failure of this.failures) if (first === undefined || failure.page < first.page) first = failure;
+    for (const failure of this.failures)
+      if (first === undefined || failure.page < first.page) first = failure;
     return first;
   }
 

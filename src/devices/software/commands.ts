@@ -1,14 +1,24 @@
 /**
  * @module devices/software/commands
- * What the host can have the device do without a kernel: the commands of Linux's test device (`lib/test_hmm.c`), with its results and errno values. A command runs as a task in the
- * caller's thread. They stand in a table, so that a new one is an entry.
+ * What the host can have the device do without a kernel: the commands of Linux's test device
+ * (`lib/test_hmm.c`), with its results and errno values. A command runs as a task in the caller's
+ * thread. They stand in a table, so that a new one is an entry.
  *
- * READ and WRITE go through the device's own page table under the driver lock, page by page as far as there are entries; then everything that is missing is faulted in at once, which
- * counts as one `faults`; and on from there. Under the lock no page can be taken away, so nothing has to be checked again.
+ * READ and WRITE go through the device's own page table under the driver lock, page by page as far
+ * as there are entries; then everything that is missing is faulted in at once, which counts as one
+ * `faults`; and on from there. Under the lock no page can be taken away, so nothing has to be
+ * checked again.
  */
 
 import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../../hmm/entry.ts";
-import { HOLES_MARK, type HmmRange, hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../hmm/range.ts";
+import {
+  HOLES_MARK,
+  type HmmRange,
+  hmmRangeAlloc,
+  hmmRangeFree,
+  mmOfRange,
+  withHmmRange,
+} from "../../hmm/range.ts";
 import { hmmRangeSnapshot } from "../../hmm/snapshot.ts";
 import { hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
 import { dataStep } from "../../memory/page-data.ts";
@@ -50,7 +60,10 @@ export type CommandName = "read" | "write" | "snapshot";
 /** The commands. */
 export const COMMANDS: { readonly [N in CommandName]: Command } = {
   read: { access: "read", run: readCommand },
-  write: { access: "write", run: (service, request) => transferThroughTable(service, request, true) },
+  write: {
+    access: "write",
+    run: (service, request) => transferThroughTable(service, request, true),
+  },
   snapshot: { access: "read", run: snapshotCommand },
 };
 
@@ -58,9 +71,16 @@ export const COMMANDS: { readonly [N in CommandName]: Command } = {
 const PAGES_AT_ONCE = 64;
 
 /** Delivers nothing unless it has everything. */
-function* readCommand(service: FaultService, { address, lengthBytes, bytes }: CommandRequest): Task<CommandOutcome> {
+function* readCommand(
+  service: FaultService,
+  { address, lengthBytes, bytes }: CommandRequest,
+): Task<CommandOutcome> {
   const bounce = new Uint8Array(lengthBytes);
-  const outcome = yield* transferThroughTable(service, { address, lengthBytes, bytes: bounce }, false);
+  const outcome = yield* transferThroughTable(
+    service,
+    { address, lengthBytes, bytes: bounce },
+    false,
+  );
   if (outcome.errno === 0) bytes.set(bounce);
   return outcome;
 }
@@ -70,7 +90,11 @@ function* readCommand(service: FaultService, { address, lengthBytes, bytes }: Co
  * since a page before it may still be waited for, and fail first. So the error names the first page
  * that cannot be had, whatever was served with it.
  */
-function* transferThroughTable(service: FaultService, request: CommandRequest, isWrite: boolean): Task<CommandOutcome> {
+function* transferThroughTable(
+  service: FaultService,
+  request: CommandRequest,
+  isWrite: boolean,
+): Task<CommandOutcome> {
   const { address, lengthBytes } = request;
   const startPage = Math.floor(address / PAGE_BYTES);
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
@@ -100,7 +124,10 @@ function* transferThroughTable(service: FaultService, request: CommandRequest, i
   }
 }
 
-/** Copies from `page` on until one has no entry for the access, or `endPage`. Returns the page at which it stopped. */
+/**
+ * Copies from `page` on until one has no entry for the access, or `endPage`. Returns the page at
+ * which it stopped.
+ */
 function* copyWhileMapped(
   service: FaultService,
   request: CommandRequest,
@@ -128,8 +155,16 @@ function* copyWhileMapped(
   return page;
 }
 
-/** The part of the request that lies in `page`. Holding the driver lock, so the frame is the page's. */
-function copyPage(service: FaultService, request: CommandRequest, page: number, pfn: number, isWrite: boolean): void {
+/**
+ * The part of the request that lies in `page`. Holding the driver lock, so the frame is the page's.
+ */
+function copyPage(
+  service: FaultService,
+  request: CommandRequest,
+  page: number,
+  pfn: number,
+  isWrite: boolean,
+): void {
   const { address, lengthBytes, bytes } = request;
   const first = Math.max(address, page * PAGE_BYTES);
   const end = Math.min(address + lengthBytes, (page + 1) * PAGE_BYTES);
@@ -157,7 +192,10 @@ function* snapshotCommand(
   const startPage = address / PAGE_BYTES;
   const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
   const pagesMax = Math.min(endPage - startPage, SNAPSHOT_PAGES_AT_ONCE);
-  const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(pagesMax), holes: HOLES_MARK });
+  const range = yield* hmmRangeAlloc(machine, {
+    pfns: new Uint32Array(pagesMax),
+    holes: HOLES_MARK,
+  });
   if (typeof range === "number") return { errno: range, page: startPage, pages: 0, faults: 0 };
   try {
     let pages = pagesMax;
@@ -169,7 +207,8 @@ function* snapshotCommand(
       );
       if (errno === EBUSY && into.length > 1) pages = Math.ceil(into.length / 2);
       // A snapshot asks for no page, so EFAULT is register's.
-      else if (errno !== 0) return { errno: registerErrno(errno), page, pages: page - startPage, faults: 0 };
+      else if (errno !== 0)
+        return { errno: registerErrno(errno), page, pages: page - startPage, faults: 0 };
       else {
         page = end;
         pages = Math.min(pages * 2, pagesMax);
@@ -196,7 +235,8 @@ function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array)
     yield* mm.mmapLock.upRead();
     if (answer === EBUSY) continue;
     if (answer < 0) return answer;
-    // It was true of all pages when the snapshot ended, which has looked. Nothing is put in (R4), so that is enough.
+    // It was true of all pages when the snapshot ended, which has looked. Nothing is put in (R4),
+    // so that is enough.
     for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);
     return 0;
   }

@@ -1,10 +1,11 @@
 /**
  * @module devices/software/device-list
- * The software devices of a machine. A Worker that is to become a thread of one is told its place in the heap by a message, and its owner, who alone holds a reference for it then, may
- * be dead when it arrives: so it looks here whether there is still that device.
+ * The software devices of a machine. A Worker that is to become a thread of one is told its place
+ * in the heap by a message, and its owner, who alone holds a reference for it then, may be dead
+ * when it arrives: so it looks here whether there is still that device.
  *
- *   L1  A device is listed from before anybody else knows of it until directly before its memory is freed; under devicesLock a listed device is
- *       allocated memory.
+ *   L1  A device is listed from before anybody else knows of it until directly before its memory is
+ *       freed; under devicesLock a listed device is allocated memory.
  *   L2  Its references may have come to 0 already: who finds it takes one unless that is so.
  *
  * Lock: devicesLock, holding nothing else.

@@ -1,18 +1,25 @@
 /**
  * @module devices/software/device-record
- * The software device as it lies in the kernel heap: all that its threads, and the threads that change mappings, must agree on. What the parts mean is said
- * where they are used: device-table.ts (page table), frames.ts (device memory), service-turn.ts, fault-ring.ts, thrash.ts, item-runner.ts, device-stats.ts; its birth and its end are device-state.ts.
+ * The software device as it lies in the kernel heap: all that its threads, and the threads that
+ * change mappings, must agree on. What the parts mean is said where they are used: device-table.ts
+ * (page table), frames.ts (device memory), service-turn.ts, fault-ring.ts, thrash.ts,
+ * item-runner.ts, device-stats.ts; its birth and its end are device-state.ts.
  *
- * Locks, outermost first. The turn is none of sync's locks, for whoever has it drops mm users, which may take an address space down:
+ * Locks, outermost first. The turn is none of sync's locks, for whoever has it drops mm users,
+ * which may take an address space down:
  *
  *     turn            serving faults: one batch at a time, so there is one who adds translations
  *     mmap lock       inside the turn, for reading, while pages are faulted in
- *     driver lock     the page table and the frames; what `invalidate` takes, so never held into anything that may change a mapping
+ *     driver lock     the page table and the frames; `invalidate` takes it, so it is never
+ *                     held into anything that may change a mapping
  *
- *   D1  A translation is added by who has the turn AND the driver lock, and has seen there that no invalidation has run since it was read (R4).
- *   D2  A translation is taken away under the driver lock by anybody, and the shootdown is flushed before that lock is dropped. So whoever takes the driver
- *       lock afterwards knows that no thread of the device uses what is not in the table.
- *   D3  A local entry and the frame that it names know each other, under the driver lock: frame.page leads to the entry and back.
+ *   D1  A translation is added by who has the turn AND the driver lock, and has seen there that no
+ *       invalidation has run since it was read (R4).
+ *   D2  A translation is taken away under the driver lock by anybody, and the shootdown is flushed
+ *       before that lock is dropped. So whoever takes the driver lock afterwards knows that no
+ *       thread of the device uses what is not in the table.
+ *   D3  A local entry and the frame that it names know each other, under the driver lock:
+ *       frame.page leads to the entry and back.
  */
 
 import { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
@@ -37,7 +44,10 @@ import { WaitQueue } from "../../sync/wait-queue.ts";
 /** Threads of one device. */
 export const THREADS_MAX = 32;
 
-/** Blocks of the frame table; each describes FRAMES_PER_BLOCK frames, so device memory is 4 GiB at most. */
+/**
+ * Blocks of the frame table; each describes FRAMES_PER_BLOCK frames, so device memory is 4 GiB at
+ * most.
+ */
 export const FRAME_BLOCKS_MAX = 256;
 
 /** Counters, see device-stats.ts. */
@@ -76,18 +86,30 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("software
   mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
   driverLock: embed(Mutex, "page table, frames, thrash table", "driverLock"),
   shootdown: embed(Shootdown, "generations of the device threads' cached translations"),
-  refs: embed(RefCount, "1 for the mirror's registration, 1 for each device thread; at 0 all of it is freed"),
+  refs: embed(
+    RefCount,
+    "1 for the mirror's registration, 1 for each device thread; at 0 all of it is freed",
+  ),
   node: embed(List, "in the machine's list of devices (device-list.ts); guarded by devicesLock"),
-  serial: u32("const", "number of the device on its machine: tells it from one whose memory it inherited"),
+  serial: u32(
+    "const",
+    "number of the device on its machine: tells it from one whose memory it inherited",
+  ),
   threads: u32("const", "device threads, each with a fault ring"),
   faultTimeoutMs: u32("const", "how long a fault may be retried"),
   pgd: pointer("const", "top page table (device-table.ts)"),
   firstPfn: u32("const", "device memory: the frame number of its frame 0"),
   frames: u32("const", "frames of device memory: the budget"),
-  freeFrames: u32("atomic: written holding driverLock, read without as a hint", "frames on the free list"),
+  freeFrames: u32(
+    "atomic: written holding driverLock, read without as a hint",
+    "frames on the free list",
+  ),
   freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
   hand: u32("driverLock", "where the clock's hand stands"),
-  prefetchScore: i32("none: a hint", "below 0: of the pages prefetched lately, too few were used (frames.ts)"),
+  prefetchScore: i32(
+    "none: a hint",
+    "below 0: of the pages prefetched lately, too few were used (frames.ts)",
+  ),
   frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
   turnOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
   batchesBegun: u32("turn", "rounds of service that began to take faults out of the rings"),

@@ -1,8 +1,9 @@
 /**
  * @module devices/software/device-state
- * The birth and the end of a device's shared state (device-record.ts): what it takes from the kernel heap and from the frame numbers, and giving all of it back. The
- * mirror's registration holds one reference, each device thread one; whoever drops the last one frees everything, be it the owner, a device thread that leaves, or a reaper for
- * one that died.
+ * The birth and the end of a device's shared state (device-record.ts): what it takes from the
+ * kernel heap and from the frame numbers, and giving all of it back. The mirror's registration
+ * holds one reference, each device thread one; whoever drops the last one frees everything, be it
+ * the owner, a device thread that leaves, or a reaper for one that died.
  */
 
 import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror.ts";
@@ -13,7 +14,12 @@ import { PAGE_BYTES } from "../../mm/pte.ts";
 import { atomicAdd } from "../../sync/atomics.ts";
 import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../../sync/resources.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../sync/resources.ts";
 import type { Task } from "../../sync/task.ts";
 import { type DevicePlace, delistDevice, enlistDevice, findDevice } from "./device-list.ts";
 import { DeviceRecord } from "./device-record.ts";
@@ -31,7 +37,10 @@ export interface DeviceStateOptions {
 }
 
 /** A new device with one reference, not registered. ENOMEM. */
-export function* createDevice(machine: Machine, options: DeviceStateOptions): Task<DeviceRecord | Errno> {
+export function* createDevice(
+  machine: Machine,
+  options: DeviceStateOptions,
+): Task<DeviceRecord | Errno> {
   const serials = yield* machine.heap.root("softwareDeviceSerial");
   const at = yield* machine.heap.alloc(DeviceRecord);
   if (at === 0) return ENOMEM;
@@ -44,7 +53,8 @@ export function* createDevice(machine: Machine, options: DeviceStateOptions): Ta
   record.threads = options.threads;
   record.faultTimeoutMs = options.faultTimeoutMs;
   record.frames = options.memoryBytes / PAGE_BYTES;
-  if ((yield* allocParts(machine, record)) && (yield* enlistDevice(machine, record)) === 0) return record;
+  if ((yield* allocParts(machine, record)) && (yield* enlistDevice(machine, record)) === 0)
+    return record;
   yield* freeDevice(machine, record);
   return ENOMEM;
 }
@@ -52,7 +62,11 @@ export function* createDevice(machine: Machine, options: DeviceStateOptions): Ta
 function* allocParts(machine: Machine, record: DeviceRecord): Task<boolean> {
   const { heap, ram } = machine;
   record.thrash = yield* heap.allocWords(THRASH_WORDS);
-  if (record.thrash === 0 || !(yield* allocDeviceTable(machine, record)) || !(yield* allocFrameTable(machine, record)))
+  if (
+    record.thrash === 0 ||
+    !(yield* allocDeviceTable(machine, record)) ||
+    !(yield* allocFrameTable(machine, record))
+  )
     return false;
   for (let i = 0; i < record.threads; i++) {
     const ring = yield* heap.allocWords(RING_WORDS);
@@ -96,7 +110,10 @@ function* freeDevice(machine: Machine, record: DeviceRecord): Task<void> {
   yield* heap.free(DeviceRecord, record.at);
 }
 
-/** A reaper may be a thread that never received the buffer. Its frame numbers then stay taken, which costs numbers and no memory. */
+/**
+ * A reaper may be a thread that never received the buffer. Its frame numbers then stay taken, which
+ * costs numbers and no memory.
+ */
 function* removeDeviceMemory(machine: Machine, firstPfn: number): Task<void> {
   try {
     yield* machine.ram.removeSection(firstPfn);
@@ -105,8 +122,16 @@ function* removeDeviceMemory(machine: Machine, firstPfn: number): Task<void> {
   }
 }
 
-/** Puts the device's mirror on `mm`. Holding the mmap lock for writing, and an mm user. Errno as of hmmMirrorRegister. */
-export function registerDevice(machine: Machine, record: DeviceRecord, mm: Mm, opsId: number): Task<Errno> {
+/**
+ * Puts the device's mirror on `mm`. Holding the mmap lock for writing, and an mm user. Errno as of
+ * hmmMirrorRegister.
+ */
+export function registerDevice(
+  machine: Machine,
+  record: DeviceRecord,
+  mm: Mm,
+  opsId: number,
+): Task<Errno> {
   const mirror = new HmmMirror(machine, record.mirror.at);
   mirror.init(opsId);
   return hmmMirrorRegister(mirror, mm);
@@ -122,7 +147,9 @@ export interface JoinedDevice {
   readonly slot: number;
 }
 
-/** This thread becomes one of the device's. ENODEV when there is no such device any more, EMFILE. */
+/**
+ * This thread becomes one of the device's. ENODEV when there is no such device any more, EMFILE.
+ */
 export function* joinDevice(machine: Machine, place: DevicePlace): Task<JoinedDevice | Errno> {
   const record = yield* findDevice(machine, place);
   if (record === undefined) return ENODEV;
@@ -138,7 +165,9 @@ export function* leaveDevice(machine: Machine, record: DeviceRecord, slot: numbe
   yield* putDevice(machine, record);
 }
 
-registerReleaser(THREAD_RESOURCE, (memory, at) => forgetDead(Machine.of(memory), DeviceRecord.at(memory, at)));
+registerReleaser(THREAD_RESOURCE, (memory, at) =>
+  forgetDead(Machine.of(memory), DeviceRecord.at(memory, at)),
+);
 
 /** What a thread that died leaves of a device: the turn, if it had it, and its reference. */
 export function* forgetDead(machine: Machine, record: DeviceRecord): Task<void> {

@@ -1,7 +1,8 @@
 /**
  * @module devices/software/device-stats
- * What a software device has done so far: 32-bit counters in its record, and how they are read. Each is changed under one lock or atomically, as the table
- * says; readers look without one, so the numbers of a running device belong to slightly different moments.
+ * What a software device has done so far: 32-bit counters in its record, and how they are read.
+ * Each is changed under one lock or atomically, as the table says; readers look without one, so the
+ * numbers of a running device belong to slightly different moments.
  */
 
 import { atomicAdd, plainLoad } from "../../sync/atomics.ts";

@@ -1,19 +1,21 @@
 /**
  * @module devices/software/device-table
- * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its own.
+ * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its
+ * own.
  *
  *     31                                8 7    3  2       1       0
  *     +----------------------------------+------+-------+-------+---------+
  *     | frame number (pfn), 24 bits      |      | LOCAL | WRITE | PRESENT |
  *     +----------------------------------+------+-------+-------+---------+
  *
- * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE only
- * there. A page has one entry, so it is read where it is written as soon as anybody on the device writes
- * it, and the copy is gone.
+ * LOCAL: a read copy in device memory. Else the frame is the CPU's own, reached over the bus; WRITE
+ * only there. A page has one entry, so it is read where it is written as soon as anybody on the
+ * device writes it, and the copy is gone.
  *
- * Changed under the driver lock (D1, D2 of device-record.ts), which is the table's lock. Read without it
- * by the device's threads, as the CPU's table is by CPU threads: they noted the shootdown generation
- * before, and look at it again after the access (mmu/soft-tlb.ts; W3 of mmu/radix-table.ts).
+ * Changed under the driver lock (D1, D2 of device-record.ts), which is the table's lock. Read
+ * without it by the device's threads, as the CPU's table is by CPU threads: they noted the
+ * shootdown generation before, and look at it again after the access (mmu/soft-tlb.ts; W3 of
+ * mmu/radix-table.ts).
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -91,7 +93,8 @@ export class DeviceTable {
   }
 
   /**
-   * The entry of `page`, 0 when there is none. Without the driver lock it is a hint, or is checked by its generation.
+   * The entry of `page`, 0 when there is none. Without the driver lock it is a hint, or is checked
+   * by its generation.
    *
    * @stepped device entry
    */
@@ -107,14 +110,18 @@ export class DeviceTable {
     return leaf === 0 ? 0 : pteIndex(leaf, page);
   }
 
-  /** Word index of the entry of `page`, its leaf made if need be; 0 = ENOMEM. Holding the driver lock. */
+  /**
+   * Word index of the entry of `page`, its leaf made if need be; 0 = ENOMEM. Holding the driver
+   * lock.
+   */
   *makeIndex(page: number): Task<number> {
     const leaf = yield* leafAlloc(this.machine, this.pgd, page);
     return leaf === 0 ? 0 : pteIndex(leaf, page);
   }
 
   /**
-   * Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes before the driver lock is dropped (device-record.ts, D2).
+   * Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes
+   * before the driver lock is dropped (device-record.ts, D2).
    *
    * @stepped device entry
    */
@@ -136,8 +143,8 @@ export class DeviceTable {
   }
 
   /**
-   * Takes every entry of [startPage, endPage) away, and flushes. `onLocal` hears of each copy that is
-   * dropped. Returns how many entries there were. Holding the driver lock.
+   * Takes every entry of [startPage, endPage) away, and flushes. `onLocal` hears of each copy that
+   * is dropped. Returns how many entries there were. Holding the driver lock.
    */
   *dropRange(startPage: number, endPage: number, onLocal?: (page: number) => void): Task<number> {
     const dropped: Dropped = { pages: 0, startPage: endPage, endPage: startPage };
@@ -169,9 +176,9 @@ export class DeviceTable {
   }
 
   /**
-   * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been dropped: a
-   * program that maps and unmaps in ever new places must not fill the heap with empty tables. Holding
-   * the driver lock.
+   * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been dropped:
+   * a program that maps and unmaps in ever new places must not fill the heap with empty tables.
+   * Holding the driver lock.
    */
   freeLeaves(startPage: number, endPage: number): Task<void> {
     return freeEmptyLeaves(this.machine, this, startPage, endPage);

@@ -1,7 +1,8 @@
 /**
  * @module devices/software/device-thread
- * One thread of a device: its fault service, its ring, its view of memory, and the runner of its work items, on a machine that this thread is on. Which thread that is and how it is
- * told to begin is device-worker.ts's business.
+ * One thread of a device: its fault service, its ring, its view of memory, and the runner of its
+ * work items, on a machine that this thread is on. Which thread that is and how it is told to begin
+ * is device-worker.ts's business.
  */
 
 import { HmmMirror } from "../../hmm/mirror-record.ts";
@@ -41,7 +42,13 @@ export class DeviceThread {
   readonly #slot: number;
   readonly #runner: ItemRunner;
 
-  private constructor(machine: Machine, record: DeviceRecord, index: number, slot: number, service: FaultService) {
+  private constructor(
+    machine: Machine,
+    record: DeviceRecord,
+    index: number,
+    slot: number,
+    service: FaultService,
+  ) {
     this.#machine = machine;
     this.#record = record;
     this.#slot = slot;
@@ -53,8 +60,17 @@ export class DeviceThread {
   }
 
   /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE, ENODEV. */
-  static open(machine: Machine, place: DevicePlace, index: number, Spans?: SpanServiceClass): DeviceThread {
-    const thread = runBlocking(machine.memory, DeviceThread.join(machine, place, index, Spans), "device thread");
+  static open(
+    machine: Machine,
+    place: DevicePlace,
+    index: number,
+    Spans?: SpanServiceClass,
+  ): DeviceThread {
+    const thread = runBlocking(
+      machine.memory,
+      DeviceThread.join(machine, place, index, Spans),
+      "device thread",
+    );
     if (typeof thread === "number") throw threadFailure(thread);
     return thread;
   }

@@ -1,7 +1,9 @@
 /**
  * @module devices/software/device-threads
- * The owner's side of a device's Workers: started together, given one dispatch at a time, told to leave together. A Worker that ends by itself, or is ended by somebody else, ends the running
- * dispatch with an error and makes the device unfit for further ones; it never makes anybody wait for ever.
+ * The owner's side of a device's Workers: started together, given one dispatch at a time, told to
+ * leave together. A Worker that ends by itself, or is ended by somebody else, ends the running
+ * dispatch with an error and makes the device unfit for further ones; it never makes anybody wait
+ * for ever.
  */
 
 import { type SpawnedWorker, spawnWorker } from "../../host/spawn-worker.ts";
@@ -13,14 +15,20 @@ import { stopDispatch } from "./item-runner.ts";
 import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
 import { unpackFailure } from "./worker-messages.ts";
 
-/** How long a thread that was told to leave may take, before it is ended where it is: its kernel may be one that never returns. */
+/**
+ * How long a thread that was told to leave may take, before it is ended where it is: its kernel may
+ * be one that never returns.
+ */
 const LEAVE_MS = 2000;
 
 /** One Worker of the device. */
 class ThreadHandle {
   readonly worker: SpawnedWorker;
   isGone = false;
-  /** What the owner waits for: by kind, since it may tell a thread to leave that has not finished its dispatch. */
+  /**
+   * What the owner waits for: by kind, since it may tell a thread to leave that has not finished
+   * its dispatch.
+   */
   readonly #awaited = new Map<ThreadMessage["kind"], (failure: HmmError | undefined) => void>();
 
   constructor(start: ThreadStart, name: string, onGone: () => void) {
@@ -49,7 +57,10 @@ class ThreadHandle {
     resolve?.(failure === undefined ? undefined : unpackFailure(failure));
   }
 
-  /** Ends the Worker where it is, if it has not ended. What is still awaited from it is answered that it is gone. */
+  /**
+   * Ends the Worker where it is, if it has not ended. What is still awaited from it is answered
+   * that it is gone.
+   */
   async end(): Promise<void> {
     this.#lose("its Worker has ended", () => {});
     await this.worker.terminate();
@@ -81,11 +92,24 @@ export class DeviceThreads {
     this.#threads = threads;
   }
 
-  /** Starts the device's Workers and waits until they are ready. Rejects with what kept one from it, and leaves none behind. */
-  static async start(record: DeviceRecord, handle: AddressSpaceHandle, name: string): Promise<DeviceThreads> {
+  /**
+   * Starts the device's Workers and waits until they are ready. Rejects with what kept one from it,
+   * and leaves none behind.
+   */
+  static async start(
+    record: DeviceRecord,
+    handle: AddressSpaceHandle,
+    name: string,
+  ): Promise<DeviceThreads> {
     const { machine, machineId } = handle;
     const handles = Array.from({ length: record.threads }, (_, index) => {
-      const start: ThreadStart = { machine, machineId, recordAt: record.at, serial: record.serial, index };
+      const start: ThreadStart = {
+        machine,
+        machineId,
+        recordAt: record.at,
+        serial: record.serial,
+        index,
+      };
       return new ThreadHandle(start, `${name} ${index}`, () => stopDispatch(record));
     });
     const threads = new DeviceThreads(record, handles);
@@ -104,7 +128,10 @@ export class DeviceThreads {
     return this.#threads.some((thread) => thread.isGone);
   }
 
-  /** Has all threads run it. What ended it early, if anything did: a fault or a failing kernel before a lost thread, which may be only its consequence. */
+  /**
+   * Has all threads run it. What ended it early, if anything did: a fault or a failing kernel
+   * before a lost thread, which may be only its consequence.
+   */
   async run(message: OwnerMessage & { kind: "run" }): Promise<HmmError | undefined> {
     const answers = this.#threads.map((thread) => thread.expect("ran"));
     for (const thread of this.#threads) thread.post(message);
@@ -118,7 +145,10 @@ export class DeviceThreads {
     }
   }
 
-  /** Ends all threads: those that answer in order, the others where they are. No dispatch is running, or it is given up. */
+  /**
+   * Ends all threads: those that answer in order, the others where they are. No dispatch is
+   * running, or it is given up.
+   */
   async leave(): Promise<void> {
     stopDispatch(this.#record);
     await Promise.all(this.#threads.map((thread) => leaveOrEnd(thread)));

@@ -1,15 +1,20 @@
 /**
  * @module devices/software/device-translator
- * What the software TLB of a device thread asks when it has no answer: a walk of the device's page table, and a fault when the walk finds nothing usable. Two ways to take
- * a fault, chosen by what the running work item has done so far:
+ * What the software TLB of a device thread asks when it has no answer: a walk of the device's page
+ * table, and a fault when the walk finds nothing usable. Two ways to take a fault, chosen by what
+ * the running work item has done so far:
  *
- *   - Abandon. A work item that has changed nothing yet may be given up and run again from its start: nobody can tell. Its fault goes into the ring, an exception that was made
- *     beforehand takes the thread out of the kernel (0.2 us), and the next item runs meanwhile; one batch serves the faults of many.
- *   - Stall. The item waits here until its page is there, then goes on. Always after its first store or read-modify-write, which must be neither lost nor made twice; and when
- *     it has been given up so often that another replay promises nothing.
+ *   - Abandon. A work item that has changed nothing yet may be given up and run again from its
+ *     start: nobody can tell. Its fault goes into the ring, an exception that was made beforehand
+ *     takes the thread out of the kernel (0.2 us), and the next item runs meanwhile; one batch
+ *     serves the faults of many.
+ *   - Stall. The item waits here until its page is there, then goes on. Always after its first
+ *     store or read-modify-write, which must be neither lost nor made twice; and when it has been
+ *     given up so often that another replay promises nothing.
  *
- * A stalled access needs one frame at a time, so an item gets through however small device memory is. Should others keep taking that frame away before the access is made
- * (which they can, STEALS_MAX times), the page is used in RAM.
+ * A stalled access needs one frame at a time, so an item gets through however small device memory
+ * is. Should others keep taking that frame away before the access is made (which they can,
+ * STEALS_MAX times), the page is used in RAM.
  */
 
 import type { StoringItem } from "../../mmu/store-tlb.ts";
@@ -24,13 +29,22 @@ import { type DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "./
 import type { FaultRing } from "./fault-ring.ts";
 import { type FaultService, entryAllows } from "./fault-service.ts";
 
-/** Times that a page is brought for one access and is gone again before the access, until it is used in RAM instead. */
+/**
+ * Times that a page is brought for one access and is gone again before the access, until it is used
+ * in RAM instead.
+ */
 export const STEALS_MAX = 4;
 
-/** Faults of one access: each was served, and its page taken away again before the access. Then somebody changes the mapping in a tight loop. */
+/**
+ * Faults of one access: each was served, and its page taken away again before the access. Then
+ * somebody changes the mapping in a tight loop.
+ */
 const ACCESS_FAULTS_MAX = 10_000;
 
-/** What takes a thread out of a kernel whose work item has been given up. Made once: it says nothing but that. */
+/**
+ * What takes a thread out of a kernel whose work item has been given up. Made once: it says nothing
+ * but that.
+ */
 class WorkItemAbandoned extends Error {}
 export const ABANDONED: Error = new WorkItemAbandoned(
   "a work item was given up at a fault and will run again; a kernel must let this pass",
@@ -99,8 +113,11 @@ export class DeviceTranslator implements Translator {
     for (let steals = 0; ; steals++) {
       const entry = table.entryOf(page);
       if (entryAllows(entry, write)) {
-        if ((entry & ENTRY_LOCAL) !== 0) table.frames.touch(entryFrameNumber(entry) - table.firstPfn);
-        return entryFrameNumber(entry) * 2 + ((entry & ENTRY_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE);
+        if ((entry & ENTRY_LOCAL) !== 0)
+          table.frames.touch(entryFrameNumber(entry) - table.firstPfn);
+        return (
+          entryFrameNumber(entry) * 2 + ((entry & ENTRY_WRITE) === 0 ? 0 : TRANSLATION_WRITABLE)
+        );
       }
       if (steals === ACCESS_FAULTS_MAX) this.#fail(EBUSY, page, write, address);
       this.#fault(page, write, address, steals);
@@ -117,7 +134,11 @@ export class DeviceTranslator implements Translator {
     }
     const { machine, record } = this.#table;
     countAtomically(record, STALLS, 1);
-    const errno = runBlocking(machine.memory, this.#service.resolve(page, write, steals >= STEALS_MAX), "device fault");
+    const errno = runBlocking(
+      machine.memory,
+      this.#service.resolve(page, write, steals >= STEALS_MAX),
+      "device fault",
+    );
     if (errno !== 0) this.#fail(errno, page, write, address);
   }
 

@@ -1,7 +1,8 @@
 /**
  * @module devices/software/device-worker
- * The module that a device's Workers run: joins the machine, becomes one of the device's threads, and runs what its owner sends. It needs no address space of its own: whatever it faults on,
- * the device's mirror leads to the address space, and a range keeps that alive meanwhile.
+ * The module that a device's Workers run: joins the machine, becomes one of the device's threads,
+ * and runs what its owner sends. It needs no address space of its own: whatever it faults on, the
+ * device's mirror leads to the address space, and a range keeps that alive meanwhile.
  */
 
 import { enterWorker } from "../../host/worker-scope.ts";
@@ -10,7 +11,12 @@ import { kernelLeftBehind } from "../device-fault.ts";
 import { DeviceThread } from "./device-thread.ts";
 import { loadKernel } from "./kernel-module.ts";
 import "./mirror-ops.ts";
-import { type OwnerMessage, type ThreadMessage, type ThreadStart, packFailure } from "./worker-messages.ts";
+import {
+  type OwnerMessage,
+  type ThreadMessage,
+  type ThreadStart,
+  packFailure,
+} from "./worker-messages.ts";
 
 const scope = enterWorker();
 const post = (message: ThreadMessage): void => scope.post(message);
@@ -41,7 +47,9 @@ async function serve(start: ThreadStart): Promise<void> {
       for (const section of message.sections) seat.machine.ram.adoptSection(section);
       const failure = thread.run({ ...message, kernel }) ?? leftBehind;
       leftBehind = undefined;
-      post(failure === undefined ? { kind: "ran" } : { kind: "ran", failure: packFailure(failure) });
+      post(
+        failure === undefined ? { kind: "ran" } : { kind: "ran", failure: packFailure(failure) },
+      );
     } catch (error) {
       post({ kind: "ran", failure: packFailure(error) });
     }

@@ -1,18 +1,21 @@
 /**
  * @module devices/software/eviction
- * Makes room in device memory: a clock with a second chance, which goes by real use. UVM evicts what was brought in longest ago and AMD what faulted longest ago,
- * so both throw out pages that are hot and therefore never fault; here a page is used when a thread fetches its translation, and the hand takes care that hot pages
- * are fetched again and again:
+ * Makes room in device memory: a clock with a second chance, which goes by real use. UVM evicts
+ * what was brought in longest ago and AMD what faulted longest ago, so both throw out pages that
+ * are hot and therefore never fault; here a page is used when a thread fetches its translation, and
+ * the hand takes care that hot pages are fetched again and again:
  *
  *     device thread                                  hand, in whoever makes room
  *     cache miss: fetches the entry, ACCESSED = 1
  *     hits, hits, hits (no trace)
- *                                                    ACCESSED was 1: clears it, generation of the block + 1
+ *                                                    ACCESSED was 1: clears it, generation of the
+ *                                                    block + 1
  *     generation changed: fetches again, ACCESSED = 1
  *                                                    next time round: still in use
  *
- * A generation belongs to many pages, so raising it costs every thread a few fetches; one raise serves all pages of its block that the hand has passed. Copies are
- * never written, so evicting one moves nothing.
+ * A generation belongs to many pages, so raising it costs every thread a few fetches; one raise
+ * serves all pages of its block that the hand has passed. Copies are never written, so evicting one
+ * moves nothing.
  *
  * Holding the driver lock and the turn.
  */
@@ -35,8 +38,9 @@ export class Evictor {
   }
 
   /**
-   * Takes up to `wanted` frames for the caller, who fills them: free ones first, then those of pages that nobody uses. Puts them into `into` and returns how many: fewer
-   * than `wanted` when the device has no more.
+   * Takes up to `wanted` frames for the caller, who fills them: free ones first, then those of
+   * pages that nobody uses. Puts them into `into` and returns how many: fewer than `wanted` when
+   * the device has no more.
    */
   *reserve(wanted: number, into: Int32Array): Task<number> {
     const free = this.takeFree(wanted, into);
@@ -46,7 +50,10 @@ export class Evictor {
     return taken;
   }
 
-  /** As `reserve`, but takes no page that is in use, nor a chance from one: of the frames before the hand only those that it would take at once, as far as `wanted` frames reach. */
+  /**
+   * As `reserve`, but takes no page that is in use, nor a chance from one: of the frames before the
+   * hand only those that it would take at once, as far as `wanted` frames reach.
+   */
   *reserveCold(wanted: number, into: Int32Array): Task<number> {
     const free = this.takeFree(wanted, into);
     if (free === wanted) return free;
@@ -55,7 +62,10 @@ export class Evictor {
     return taken;
   }
 
-  /** Before a frame gets its new content: readers of its old page look at the generation after they have read. */
+  /**
+   * Before a frame gets its new content: readers of its old page look at the generation after they
+   * have read.
+   */
   *#raise(): Task<void> {
     for (let i = 0; i < this.#raisedCount; i++) {
       const page = this.#raisedPages[i]!;

@@ -1,7 +1,8 @@
 /**
  * @module devices/software/fault-batch
- * The faults of one round of service: taken out of the rings, sorted by address, each page once. Of a page that was wanted for reading and for writing, writing
- * remains, since it allows both (UVM keeps the most intrusive access likewise). Belongs to one thread; no locks.
+ * The faults of one round of service: taken out of the rings, sorted by address, each page once. Of
+ * a page that was wanted for reading and for writing, writing remains, since it allows both (UVM
+ * keeps the most intrusive access likewise). Belongs to one thread; no locks.
  */
 
 import { BLOCK_SHIFT } from "../prefetch.ts";
@@ -14,7 +15,9 @@ export const BATCH_FAULTS_MAX: number = THREADS_MAX * RING_FAULTS + 1;
 const BLOCK_PAGES: number = 2 ** BLOCK_SHIFT;
 
 export class FaultBatch {
-  /** Page times 2, plus 1 for a write: in order of page, and of a page's accesses the write last. */
+  /**
+   * Page times 2, plus 1 for a write: in order of page, and of a page's accesses the write last.
+   */
   readonly #keys = new Float64Array(BATCH_FAULTS_MAX);
   #count = 0;
 
@@ -55,7 +58,10 @@ export class FaultBatch {
     return this.#keys[index]! % 2 === 1;
   }
 
-  /** Index of the first fault, from `index` on, that lies in another 2 MiB block than the one at `index`. */
+  /**
+   * Index of the first fault, from `index` on, that lies in another 2 MiB block than the one at
+   * `index`.
+   */
   endOfBlock(index: number): number {
     const page = this.pageAt(index);
     const nextBlock = page - (page % BLOCK_PAGES) + BLOCK_PAGES;

@@ -1,8 +1,10 @@
 /**
  * @module devices/software/fault-ring
- * The device's fault buffer: one ring for each of its threads, so that recording a fault needs no lock. The thread puts faults in; who has the turn takes out those of
- * all threads, also of such as are still running. A fault that is recorded is not waited for here, and nobody answers it: the work item that made it is run
- * again, and finds the page or faults anew (the replay policy that UVM calls BATCH_FLUSH).
+ * The device's fault buffer: one ring for each of its threads, so that recording a fault needs no
+ * lock. The thread puts faults in; who has the turn takes out those of all threads, also of such as
+ * are still running. A fault that is recorded is not waited for here, and nobody answers it: the
+ * work item that made it is run again, and finds the page or faults anew (the replay policy that
+ * UVM calls BATCH_FLUSH).
  *
  *     word 0   HEAD    faults taken out so far; written by who has the turn
  *     word 1   TAIL    faults put in so far; written by the thread, after the fault

@@ -1,18 +1,31 @@
 /**
  * @module devices/software/fault-service
- * Serves a device's faults: takes what waits in all rings as one batch, sorts it, goes through it block by block (2 MiB), prefetches around what is read, and has
- * span-service.ts bring each stretch. It runs in whichever thread needs it: a device thread whose work items have faulted, or a thread of the host with a
- * command. How UVM does it is the model, as is the rule that a batch answers nobody: what was served is found by trying again.
+ * Serves a device's faults: takes what waits in all rings as one batch, sorts it, goes through it
+ * block by block (2 MiB), prefetches around what is read, and has span-service.ts bring each
+ * stretch. It runs in whichever thread needs it: a device thread whose work items have faulted, or
+ * a thread of the host with a command. How UVM does it is the model, as is the rule that a batch
+ * answers nobody: what was served is found by trying again.
  *
- *   B1  Progress. A stretch that collides is cut in two, down to single pages; a single page that collides is read in RAM, which needs no write protection and so does not
- *       collide with stores any more. What still collides (its mapping is being changed all the time, or a write view is open) ends with EBUSY after the device's fault timeout.
- *   B2  Nobody waits for long while it has the turn: a batch leaves out what cannot be had at once. Only a single fault is waited for (`resolve`), without the turn.
- *   B3  Prefetch takes frames that are free. When none is, device memory is under pressure: then a fault is grown to its 64 KiB and no further, only cold pages make room, few at a
- *       time, and only while enough of what was prefetched lately has been used; every PROBE_BATCHES-th batch tries again. Pages that bounce are left alone.
- *   B4  One batch copies no more than half of device memory, so that what it brings is not pushed out by itself before anybody has used it.
+ *   B1  Progress. A stretch that collides is cut in two, down to single pages; a single page that
+ *       collides is read in RAM, which needs no write protection and so does not collide with
+ *       stores any more. What still collides (its mapping is being changed all the time, or a write
+ *       view is open) ends with EBUSY after the device's fault timeout.
+ *   B2  Nobody waits for long while it has the turn: a batch leaves out what cannot be had at once.
+ *       Only a single fault is waited for (`resolve`), without the turn.
+ *   B3  Prefetch takes frames that are free. When none is, device memory is under pressure: then a
+ *       fault is grown to its 64 KiB and no further, only cold pages make room, few at a time, and
+ *       only while enough of what was prefetched lately has been used; every PROBE_BATCHES-th batch
+ *       tries again. Pages that bounce are left alone.
+ *   B4  One batch copies no more than half of device memory, so that what it brings is not pushed
+ *       out by itself before anybody has used it.
  */
 
-import { hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../../hmm/range.ts";
+import {
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+} from "../../hmm/range.ts";
 import { hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
@@ -21,7 +34,14 @@ import { EBUSY, type Errno } from "../../sync/errno.ts";
 import { access } from "../../sync/task.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../prefetch.ts";
-import { BlockWork, type PageFailure, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
+import {
+  BlockWork,
+  type PageFailure,
+  WANT_PREFETCH,
+  WANT_READ,
+  WANT_REMOTE,
+  WANT_WRITE,
+} from "./block-work.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { BATCHES, DUPLICATES, FAULTS, count } from "./device-stats.ts";
 import { ENTRY_PRESENT, ENTRY_WRITE } from "./device-table.ts";
@@ -32,11 +52,16 @@ import { allocServiceRange, registerErrno, type SpanDevice, SpanService } from "
 
 /** Under pressure, every so many batches prefetch although it has not paid lately. */
 const PROBE_BATCHES = 64;
-/** Under pressure, one block's prefetch takes no more than this part of device memory: one frame in so many. */
+/**
+ * Under pressure, one block's prefetch takes no more than this part of device memory: one frame in
+ * so many.
+ */
 const COLD_SHARE = 16;
 
 /** Makes the service of stretches; tests put in broken ones. */
-export type SpanServiceClass = new (...args: ConstructorParameters<typeof SpanService>) => SpanService;
+export type SpanServiceClass = new (
+  ...args: ConstructorParameters<typeof SpanService>
+) => SpanService;
 
 /** Whether an entry allows the access. */
 export function entryAllows(entry: number, isWrite: boolean): boolean {
@@ -44,7 +69,10 @@ export function entryAllows(entry: number, isWrite: boolean): boolean {
   return (entry & wanted) === wanted;
 }
 
-/** One thread's fault service for one device. Its scratch is used by who has the turn, one task at a time. */
+/**
+ * One thread's fault service for one device. Its scratch is used by who has the turn, one task at a
+ * time.
+ */
 export class FaultService {
   readonly device: SpanDevice;
   readonly #record: DeviceRecord;
@@ -62,11 +90,17 @@ export class FaultService {
     this.#record = record;
     this.#work = work;
     this.#spans = spans;
-    this.#rings = Array.from({ length: record.threads }, (_, i) => new FaultRing(record.memory, record.rings.get(i)));
+    this.#rings = Array.from(
+      { length: record.threads },
+      (_, i) => new FaultRing(record.memory, record.rings.get(i)),
+    );
   }
 
   /** A service for this thread; ENOMEM or EMFILE. */
-  static *open(device: SpanDevice, Spans: SpanServiceClass = SpanService): Task<FaultService | Errno> {
+  static *open(
+    device: SpanDevice,
+    Spans: SpanServiceClass = SpanService,
+  ): Task<FaultService | Errno> {
     const range = yield* allocServiceRange(device.machine);
     if (typeof range === "number") return range;
     const work = new BlockWork();
@@ -78,7 +112,10 @@ export class FaultService {
     return this.#spans.free();
   }
 
-  /** Serves the faults that wait in all rings, and returns when those of `ring`, this thread's own, have been tried. Holding no lock. */
+  /**
+   * Serves the faults that wait in all rings, and returns when those of `ring`, this thread's own,
+   * have been tried. Holding no lock.
+   */
   *serveWaiting(ring: FaultRing): Task<void> {
     if ((yield* takeTurn(this.#record, ring)) === SERVED_BY_ANOTHER) return;
     try {
@@ -89,9 +126,10 @@ export class FaultService {
   }
 
   /**
-   * Serves one fault, and with it what waits in the rings. 0: the page can be accessed, unless it is taken away again; `isRemote`: in RAM, where that does not happen for
-   * lack of frames. EFAULT, EPERM, ENOMEM, ESRCH (the address space is gone), ENODEV: it cannot be
-   * had. EBUSY: not within the device's fault timeout (B1). Holding no lock.
+   * Serves one fault, and with it what waits in the rings. 0: the page can be accessed, unless it
+   * is taken away again; `isRemote`: in RAM, where that does not happen for lack of frames. EFAULT,
+   * EPERM, ENOMEM, ESRCH (the address space is gone), ENODEV: it cannot be had. EBUSY: not within
+   * the device's fault timeout (B1). Holding no lock.
    */
   *resolve(page: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
     const deadlineMs = monotonicMs() + this.#record.faultTimeoutMs;
@@ -166,7 +204,10 @@ export class FaultService {
     if (firstPage < endPage) yield* this.#serveSpan(firstPage, endPage);
   }
 
-  /** One batch. `urgentPage` (or -1) is served with it, and first; returns the errno for it. Holding the turn. */
+  /**
+   * One batch. `urgentPage` (or -1) is served with it, and first; returns the errno for it. Holding
+   * the turn.
+   */
   *#round(urgentPage: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
     const batch = this.#batch;
     const urgentBlock = Math.floor(urgentPage / BLOCK_PAGES);
@@ -216,7 +257,8 @@ export class FaultService {
   }
 
   /**
-   * B3. The free frames are counted without the driver lock: whoever takes them (span-service.ts) takes what there is.
+   * B3. The free frames are counted without the driver lock: whoever takes them (span-service.ts)
+   *     takes what there is.
    */
   *#wantPrefetched(reads: number): Task<void> {
     const { at, memory } = this.#record;
@@ -228,7 +270,8 @@ export class FaultService {
     const { table } = this.device;
     const { words } = table.machine.memory;
     const index = table.indexOf(work.basePage);
-    // Hints, read without the driver lock, also out of a leaf that has just been freed: one step for all of them.
+    // Hints, read without the driver lock, also out of a leaf that has just been freed: one step
+    // for all of them.
     if (index !== 0) yield* access(memory, "peek", index, BLOCK_PAGES, "device entries");
     for (let i = 0; i < BLOCK_PAGES; i++) {
       this.#growing[i] = work.wanted[i] === WANT_READ ? 1 : 0;
@@ -280,7 +323,10 @@ export class FaultService {
     return endPage;
   }
 
-  /** Pages that have been left in RAM for long enough lose their entries: whoever reads them next may get a copy again. */
+  /**
+   * Pages that have been left in RAM for long enough lose their entries: whoever reads them next
+   * may get a copy again.
+   */
   *#retryThrashing(): Task<void> {
     const { thrash, table } = this.device;
     const nowMs = sharedMs();
@@ -307,7 +353,12 @@ export class FaultService {
     const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
     if (typeof range === "number") return range;
     try {
-      const errno = yield* hmmRangeRegister(range, mirror, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+      const errno = yield* hmmRangeRegister(
+        range,
+        mirror,
+        page * PAGE_BYTES,
+        (page + 1) * PAGE_BYTES,
+      );
       if (errno !== 0) return registerErrno(errno);
       try {
         yield* hmmRangeWaitUntilValid(range, timeoutMs);

@@ -1,15 +1,18 @@
 /**
  * @module devices/software/frames
- * Device memory, frame by frame: which are free, which page each holds, and which of them have been used lately. Not who gets one when none is free: that is
- * eviction.ts. The frames themselves are a section of the machine's RAM (memory/sections.ts), so that a device's frame has a number like every other,
- * and one software TLB reaches both.
+ * Device memory, frame by frame: which are free, which page each holds, and which of them have been
+ * used lately. Not who gets one when none is free: that is eviction.ts. The frames themselves are a
+ * section of the machine's RAM (memory/sections.ts), so that a device's frame has a number like
+ * every other, and one software TLB reaches both.
  *
  * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:
  *
  *     0  PAGE      the page it holds, when mapped
- *     1  STATE     free -> loading (who has the turn fills it) -> mapped -> free, or mapped -> loading when it is evicted
- *     2  ACCESSED  1: some thread has fetched its translation since the hand came by; PREFETCHED: nobody has since it was brought unasked. Set
- *                  without a lock, so plainly: a set that is lost to the hand's clearing costs the page one chance
+ *     1  STATE     free -> loading (who has the turn fills it) -> mapped -> free, or
+ *                  mapped -> loading when it is evicted
+ *     2  ACCESSED 1: some thread has fetched its translation since the hand came by; PREFETCHED:
+ *                  nobody has since it was brought unasked. Set without a lock, so plainly: a set
+ *                  that is lost to the hand's clearing costs the page one chance
  *     3  NEXT      of the free list: frame plus 1, or 0
  *
  * All of it under the driver lock, but for ACCESSED.
@@ -37,7 +40,10 @@ export const FRAMES_MAX: number = FRAMES_PER_BLOCK * FRAME_BLOCKS_MAX;
 
 /** ACCESSED of a page that was prefetched and has not been used yet. */
 const PREFETCHED = 2;
-/** Bringing a page that nobody uses costs a copy; one that is used saves a fault, which costs several times as much (measured: 0.5 us, 3 to 7 us). */
+/**
+ * Bringing a page that nobody uses costs a copy; one that is used saves a fault, which costs
+ * several times as much (measured: 0.5 us, 3 to 7 us).
+ */
 const SCORE_USED = 4;
 const SCORE_UNUSED = -1;
 /** The score stays within this, so that it follows a change of what the device does. */
@@ -58,7 +64,10 @@ function blockWords(frames: number, firstFrame: number): number {
   return words;
 }
 
-/** Makes the frame table of a new device, all frames free. False: ENOMEM; `freeFrameTable` gives back what there is of it. */
+/**
+ * Makes the frame table of a new device, all frames free. False: ENOMEM; `freeFrameTable` gives
+ * back what there is of it.
+ */
 export function* allocFrameTable(machine: Machine, record: DeviceRecord): Task<boolean> {
   const { frames, frameBlocks } = record;
   for (let frame = 0; frame < frames; frame += FRAMES_PER_BLOCK) {
@@ -158,10 +167,14 @@ export class Frames {
 
   /** A mapped frame loses its page: tells the score of prefetching if nobody has used it. */
   judge(frame: number): void {
-    if (plainLoad(this.#memory.words, this.#wordOf(frame) + ACCESSED) === PREFETCHED) this.#score(SCORE_UNUSED);
+    if (plainLoad(this.#memory.words, this.#wordOf(frame) + ACCESSED) === PREFETCHED)
+      this.#score(SCORE_UNUSED);
   }
 
-  /** Whether enough of the pages prefetched lately were used. Kept without a lock: two threads at once may count as one. */
+  /**
+   * Whether enough of the pages prefetched lately were used. Kept without a lock: two threads at
+   * once may count as one.
+   */
   get prefetchPays(): boolean {
     return plainLoad(this.#memory.words, this.record.at + SCORE_AT) >= 0;
   }

@@ -1,20 +1,30 @@
 /**
  * @module devices/software/item-runner
- * Runs a kernel's work items on one device thread, as exactly as if each ran once from start to end. The way to that with few stops:
+ * Runs a kernel's work items on one device thread, as exactly as if each ran once from start to
+ * end. The way to that with few stops:
  *
- *   - The thread has a window of items under way. It runs each from its start; one that faults before it has changed anything is given up, its fault recorded, and stays in the
- *     window. After a pass over the window all recorded faults, of all threads, are served as one batch, and the items that are left run again.
- *   - Why that is exact: until its first store or read-modify-write an item has had no effect on memory, so giving it up leaves no trace, and its loads are made anew from the start. From
- *     that store on it is never given up: a fault stalls it in the middle (device-translator.ts). So no store is lost and none is made twice.
- *   - Why it ends: an item that faults on the same page twice running, or REPLAYS_MAX times, runs stalling from then on, and needs one frame at a time only.
+ *   - The thread has a window of items under way. It runs each from its start; one that faults
+ *     before it has changed anything is given up, its fault recorded, and stays in the window.
+ *     After a pass over the window all recorded faults, of all threads, are served as one batch,
+ *     and the items that are left run again.
+ *   - Why that is exact: until its first store or read-modify-write an item has had no effect on
+ *     memory, so giving it up leaves no trace, and its loads are made anew from the start. From
+ *     that store on it is never given up: a fault stalls it in the middle (device-translator.ts).
+ *     So no store is lost and none is made twice.
+ *   - Why it ends: an item that faults on the same page twice running, or REPLAYS_MAX times, runs
+ *     stalling from then on, and needs one frame at a time only.
  *
- * Served pages may be evicted again before their items run, when the window wants more of them than device memory holds. Then the window shrinks, down to one item; it grows
- * again while replays find what they need.
+ * Served pages may be evicted again before their items run, when the window wants more of them than
+ * device memory holds. Then the window shrinks, down to one item; it grows again while replays find
+ * what they need.
  *
- * Giving up does not always pay: when neighbouring items want the same page, a batch has one page in it, and every item given up was run for nothing. So a pass ends when most of its items
- * wait for pages that it has met before, and after a batch of few pages the next items stall. Measured on two cores of a shared machine, a page brought by a batch costs 2 to 3 us, one that is
- * stalled for 6 to 7 us. Searches in a tree of which a quarter fits, in random order: 4.5 us each by replaying, 6.0 us by stalling; along a curve that keeps neighbours together: 1.6 us
- * either way, where giving up without these two rules took 2.2 us.
+ * Giving up does not always pay: when neighbouring items want the same page, a batch has one page
+ * in it, and every item given up was run for nothing. So a pass ends when most of its items wait
+ * for pages that it has met before, and after a batch of few pages the next items stall. Measured
+ * on two cores of a shared machine, a page brought by a batch costs 2 to 3 us, one that is stalled
+ * for 6 to 7 us. Searches in a tree of which a quarter fits, in random order: 4.5 us each by
+ * replaying, 6.0 us by stalling; along a curve that keeps neighbours together: 1.6 us either way,
+ * where giving up without these two rules took 2.2 us.
  */
 
 import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
@@ -33,11 +43,17 @@ import type { FaultService } from "./fault-service.ts";
 export const WINDOW_MAX = 256;
 /** Times that an item is given up, until it runs stalling. */
 export const REPLAYS_MAX = 24;
-/** Faults of one pass on pages that it has met before: with more of them than this, and than a quarter of the pages met, the pass ends. */
+/**
+ * Faults of one pass on pages that it has met before: with more of them than this, and than a
+ * quarter of the pages met, the pass ends.
+ */
 const REPEATS_MIN = 2;
 /** Pages that a batch must have had for giving items up to have been worth it. */
 const WORTHWHILE_PAGES = 4;
-/** After a batch that was not, so many items stall instead; twice as many each time, up to the second number. */
+/**
+ * After a batch that was not, so many items stall instead; twice as many each time, up to the
+ * second number.
+ */
 const STALLING_ITEMS_MIN = 64;
 const STALLING_ITEMS_MAX = 4096;
 /** Most items taken from the dispatch at once. */
@@ -68,7 +84,8 @@ export function beginDispatch({ memory, at }: DeviceRecord): void {
 }
 
 /**
- * Lets the running dispatch end early: its threads finish the items that they are running, and take no more.
+ * Lets the running dispatch end early: its threads finish the items that they are running, and take
+ * no more.
  *
  * @stepped dispatch
  */
@@ -87,7 +104,10 @@ export class ItemRunner {
   readonly #items = new Float64Array(WINDOW_MAX);
   readonly #lastPages = new Float64Array(WINDOW_MAX);
   readonly #replays = new Uint8Array(WINDOW_MAX);
-  /** Pages that this pass has met, direct-mapped: a page that is pushed out counts as new when it comes again. */
+  /**
+   * Pages that this pass has met, direct-mapped: a page that is pushed out counts as new when it
+   * comes again.
+   */
   readonly #metPages = new Float64Array(MET_PAGES).fill(-1);
   readonly #metPasses = new Float64Array(MET_PAGES);
   #passes = 0;
@@ -109,7 +129,8 @@ export class ItemRunner {
   }
 
   /**
-   * Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did: then the others are told to stop too.
+   * Runs items until the dispatch has no more, or is stopped. What ended it early, if anything did:
+   * then the others are told to stop too.
    *
    * @stepped dispatch
    */
@@ -130,7 +151,8 @@ export class ItemRunner {
       if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
       const failure = this.#pass(dispatch);
       if (failure !== undefined) return failure;
-      if (this.#ring.countWaiting() > 0) runBlocking(memory, this.#service.serveWaiting(this.#ring), "device faults");
+      if (this.#ring.countWaiting() > 0)
+        runBlocking(memory, this.#service.serveWaiting(this.#ring), "device faults");
     }
     return undefined;
   }
@@ -144,10 +166,14 @@ export class ItemRunner {
     const { memory, at } = this.#record;
     while (this.#count < this.#windowSize) {
       if (this.#next === this.#end) {
-        const chunk = Math.max(1, Math.min(CHUNK_MAX, Math.ceil(items / (this.#record.threads * 8))));
+        const chunk = Math.max(
+          1,
+          Math.min(CHUNK_MAX, Math.ceil(items / (this.#record.threads * 8))),
+        );
         const first = atomicAdd(memory.words, at + NEXT_ITEM, chunk) >>> 0;
         if (first >= items) {
-          atomicStore(memory.words, at + NEXT_ITEM, items); // does not run over, however often it is asked
+          // does not run over, however often it is asked
+          atomicStore(memory.words, at + NEXT_ITEM, items);
           break;
         }
         this.#next = first;
@@ -162,8 +188,9 @@ export class ItemRunner {
   }
 
   /**
-   * Runs the items of the window, each once, and keeps those that were given up. Ends early when most of them wait for the same pages: then the batch is as large as it will
-   * get, and giving up more items would be work for nothing.
+   * Runs the items of the window, each once, and keeps those that were given up. Ends early when
+   * most of them wait for the same pages: then the batch is as large as it will get, and giving up
+   * more items would be work for nothing.
    *
    * @stepped dispatch
    */
@@ -199,12 +226,16 @@ export class ItemRunner {
     countAtomically(this.#record, ITEMS, ran - kept - (failure === undefined ? 0 : 1));
     countAtomically(this.#record, REPLAYS, kept);
     this.#resize(stuck, kept);
-    for (; ran < this.#count; ran++) this.#keep(kept++, this.#items[ran]!, this.#lastPages[ran]!, this.#replays[ran]!);
+    for (; ran < this.#count; ran++)
+      this.#keep(kept++, this.#items[ran]!, this.#lastPages[ran]!, this.#replays[ran]!);
     this.#count = kept;
     return failure;
   }
 
-  /** A pass has ended early, having met `pages` pages: with few of them a batch saves nothing, and every item given up was run for nothing. */
+  /**
+   * A pass has ended early, having met `pages` pages: with few of them a batch saves nothing, and
+   * every item given up was run for nothing.
+   */
   #judge(pages: number): void {
     if (pages >= WORTHWHILE_PAGES) {
       this.#stallingNext = STALLING_ITEMS_MIN;
@@ -236,7 +267,12 @@ export class ItemRunner {
   }
 
   /** @stepped kernel */
-  #attempt(kernel: Kernel, args: readonly number[], item: number, mustStall: boolean): Error | undefined {
+  #attempt(
+    kernel: Kernel,
+    args: readonly number[],
+    item: number,
+    mustStall: boolean,
+  ): Error | undefined {
     const work = this.#work;
     work.begin(item, mustStall);
     try {
@@ -249,7 +285,9 @@ export class ItemRunner {
     } catch (error) {
       // What an item throws that is over already is its kernel's answer to our own exception.
       if (!work.isOver)
-        return hasPanicked(this.#record.memory) && error instanceof Error ? error : kernelThrew(item, error);
+        return hasPanicked(this.#record.memory) && error instanceof Error
+          ? error
+          : kernelThrew(item, error);
     }
     return work.failure;
   }

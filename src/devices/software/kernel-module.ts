@@ -56,10 +56,18 @@ export function importFailure(url: string, error: unknown): HmmError {
       : failed(ENOENT, `it imports what is not there: ${said}`, "check its imports");
   }
   if (error instanceof SyntaxError && !isThrownByCode(error)) {
-    return failed(EINVAL, `it, or a module that it imports, does not parse: ${said}${placeOf(error)}`, "mend it there");
+    return failed(
+      EINVAL,
+      `it, or a module that it imports, does not parse: ${said}${placeOf(error)}`,
+      "mend it there",
+    );
   }
   const name = error instanceof Error ? `${error.name}: ` : "";
-  return failed(EINVAL, `importing it threw ${name}${said}`, "a kernel's module has to load in a Worker of its own");
+  return failed(
+    EINVAL,
+    `importing it threw ${name}${said}`,
+    "a kernel's module has to load in a Worker of its own",
+  );
 }
 
 /**
@@ -69,7 +77,9 @@ export function importFailure(url: string, error: unknown): HmmError {
 function isNotFound(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if ("code" in error) return error.code === "ERR_MODULE_NOT_FOUND";
-  return error instanceof TypeError && /fetch|load|import/i.test(error.message) && !isThrownByCode(error);
+  return (
+    error instanceof TypeError && /fetch|load|import/i.test(error.message) && !isThrownByCode(error)
+  );
 }
 
 /**
@@ -84,12 +94,14 @@ function otherModule(url: string, error: unknown): string | undefined {
 }
 
 /**
- * Whether the error was thrown by a module's code, and not by who loads modules: by the first frame of
- * its stack that has a place. Of an error of the loader that is none (Node: its own), or ours, who has
- * asked for the import (Chromium).
+ * Whether the error was thrown by a module's code, and not by who loads modules: by the first frame
+ * of its stack that has a place. Of an error of the loader that is none (Node: its own), or ours,
+ * who has asked for the import (Chromium).
  */
 function isThrownByCode({ stack = "" }: Error): boolean {
-  const first = stack.split("\n").find((line) => /^\s+at /.test(line) && !line.includes("<anonymous>)"));
+  const first = stack
+    .split("\n")
+    .find((line) => /^\s+at /.test(line) && !line.includes("<anonymous>)"));
   if (first === undefined || /^\s+at async /.test(first)) return false;
   return !first.includes("node:internal") && !first.includes(import.meta.url);
 }

@@ -5,15 +5,16 @@ import type { TypedAccess } from "../../mmu/access.ts";
 /**
  * A kernel: runs once for each work item, in any order, on any device thread, as far as anybody can
  * see. `memory` is the address space through the device's page table. Until its first store or
- * read-modify-write an item may in truth be given up and begun again, so what a kernel keeps outside of
- * `memory` (variables of its module) must not count runs or carry anything from one item to the next.
+ * read-modify-write an item may in truth be given up and begun again, so what a kernel keeps
+ * outside of `memory` (variables of its module) must not count runs or carry anything from one item
+ * to the next.
  *
- * Loads may be answered by a read copy in device memory. Stores and all atomics, `atomicLoad` included,
- * are made in RAM itself, over a writable translation, so they want the right to write. Atomics are
- * sequentially consistent with those of all CPU threads and devices; plain loads and stores are as a
- * typed array's on a SharedArrayBuffer.
+ * Loads may be answered by a read copy in device memory. Stores and all atomics, `atomicLoad`
+ * included, are made in RAM itself, over a writable translation, so they want the right to write.
+ * Atomics are sequentially consistent with those of all CPU threads and devices; plain loads and
+ * stores are as a typed array's on a SharedArrayBuffer.
  *
- * It is done when it returns: an async function or a generator is refused (KernelFailure), and so is a
- * function that returns a promise or an iterator, which TypeScript lets pass here.
+ * It is done when it returns: an async function or a generator is refused (KernelFailure), and so
+ * is a function that returns a promise or an iterator, which TypeScript lets pass here.
  */
 export type Kernel = (memory: TypedAccess, item: number, args: readonly number[]) => void;

@@ -1,8 +1,9 @@
 /**
  * @module devices/software/open-device
- * A device on an address space, from its owner's side, without its threads: its state is made and its mirror put on the space,
- * and the owner's thread gets a fault service of its own, for commands. Pairs that undo each other in the other order, also where
- * one of them fails. Its Workers, and what users see of all of it, are software-device.ts.
+ * A device on an address space, from its owner's side, without its threads: its state is made and
+ * its mirror put on the space, and the owner's thread gets a fault service of its own, for
+ * commands. Pairs that undo each other in the other order, also where one of them fails. Its
+ * Workers, and what users see of all of it, are software-device.ts.
  */
 
 import { hmmMirrorUnregister } from "../../hmm/mirror.ts";
@@ -11,7 +12,12 @@ import type { Mm } from "../../mm/mm-struct.ts";
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/task.ts";
 import type { DeviceRecord } from "./device-record.ts";
-import { type DeviceStateOptions, createDevice, putDevice, registerDevice } from "./device-state.ts";
+import {
+  type DeviceStateOptions,
+  createDevice,
+  putDevice,
+  registerDevice,
+} from "./device-state.ts";
 import { viewDevice } from "./device-thread.ts";
 import { FaultService } from "./fault-service.ts";
 import { SOFTWARE_DEVICE_OPS } from "./mirror-ops.ts";
@@ -23,10 +29,14 @@ export interface OpenedDevice {
 }
 
 /**
- * Makes a device on `mm`, of which the caller has a user. ENOMEM, EMFILE, EFAULT: there is none, and
- * nothing of it is left. Holding no lock.
+ * Makes a device on `mm`, of which the caller has a user. ENOMEM, EMFILE, EFAULT: there is none,
+ * and nothing of it is left. Holding no lock.
  */
-export function* openDevice(machine: Machine, mm: Mm, options: DeviceStateOptions): Task<OpenedDevice | Errno> {
+export function* openDevice(
+  machine: Machine,
+  mm: Mm,
+  options: DeviceStateOptions,
+): Task<OpenedDevice | Errno> {
   const record = yield* createDevice(machine, options);
   if (typeof record === "number") return record;
   let errno: Errno;
@@ -48,7 +58,10 @@ export function* openDevice(machine: Machine, mm: Mm, options: DeviceStateOption
   return service;
 }
 
-/** Pairs with `openDevice`, in its thread. The mirror's registration held a reference: threads that are there yet keep the record. */
+/**
+ * Pairs with `openDevice`, in its thread. The mirror's registration held a reference: threads that
+ * are there yet keep the record.
+ */
 export function* closeDevice(machine: Machine, { record, service }: OpenedDevice): Task<void> {
   yield* service.close();
   yield* hmmMirrorUnregister(service.device.mirror);

@@ -1,13 +1,19 @@
 /**
  * @module devices/software/service-turn
- * Whose turn it is to serve a device's faults. A mutex by its use, but none of sync's, for two reasons:
+ * Whose turn it is to serve a device's faults. A mutex by its use, but none of sync's, for two
+ * reasons:
  *
- *   - Whoever has the turn registers and unregisters ranges, so drops mm users, and the last one takes an address space down: no lock may be held there.
- *   - Device threads spend much of their time here, and may be terminated at any time. A lock whose owner dies stops the machine; the turn of a thread that died
- *     holding nothing else is given back by a reaper, together with the frames it was filling (those in state loading: only who has the turn fills frames).
+ *   - Whoever has the turn registers and unregisters ranges, so drops mm users, and the last one
+ *     takes an address space down: no lock may be held there.
+ *   - Device threads spend much of their time here, and may be terminated at any time. A lock whose
+ *     owner dies stops the machine; the turn of a thread that died holding nothing else is given
+ *     back by a reaper, together with the frames it was filling (those in state loading: only who
+ *     has the turn fills frames).
  *
- * It is outermost: nobody who holds a lock may wait for it. Words: `turnOwner`, 0 or the owner's thread plus 1, changed by compare-and-swap; `turnQueue`, those who wait;
- * `batchesBegun` and `batchesDone`, by which a thread sees that another one has served its faults, and need not wait for a turn of its own.
+ * It is outermost: nobody who holds a lock may wait for it. Words: `turnOwner`, 0 or the owner's
+ * thread plus 1, changed by compare-and-swap; `turnQueue`, those who wait; `batchesBegun` and
+ * `batchesDone`, by which a thread sees that another one has served its faults, and need not wait
+ * for a turn of its own.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -31,8 +37,9 @@ const DONE_BATCHES: number = DeviceRecord.offset.batchesDone;
 const TURN_WORDS = 3;
 
 /**
- * Waits for the turn: 0. With `ring` (this thread's own), SERVED_BY_ANOTHER as soon as another thread has taken everything out of it and served it. In a thread of the device, or
- * its owner's. Holding no lock.
+ * Waits for the turn: 0. With `ring` (this thread's own), SERVED_BY_ANOTHER as soon as another
+ * thread has taken everything out of it and served it. In a thread of the device, or its owner's.
+ * Holding no lock.
  */
 export function* takeTurn(record: DeviceRecord, ring?: FaultRing): Task<number> {
   const { memory, at, turnQueue } = record;
@@ -58,7 +65,10 @@ function claim({ memory, at }: DeviceRecord): boolean {
   return atomicCompareExchange(memory.words, at + OWNER, 0, memory.agentId + 1) === 0;
 }
 
-/** Whether a round that took this thread's faults has ended. The ring is emptied after `batchesBegun` was raised, so that is looked at second. */
+/**
+ * Whether a round that took this thread's faults has ended. The ring is emptied after
+ * `batchesBegun` was raised, so that is looked at second.
+ */
 function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolean {
   let batch: number | undefined;
   return () => {
@@ -68,10 +78,15 @@ function servedTest({ memory, at }: DeviceRecord, ring: FaultRing): () => boolea
   };
 }
 
-/** This thread has the turn; `what` needs that. A compare, so always on: lockdep knows nothing of the turn. */
+/**
+ * This thread has the turn; `what` needs that. A compare, so always on: lockdep knows nothing of
+ * the turn.
+ */
 export function assertTurn({ memory, at }: DeviceRecord, what: string): void {
   if (atomicLoad(memory.words, at + OWNER) !== memory.agentId + 1)
-    bug(`${what} without the device's turn: another thread may be serving at the same time; take the turn first`);
+    bug(
+      `${what} without the device's turn: another thread may be serving at the same time; take the turn first`,
+    );
 }
 
 /**
@@ -95,8 +110,9 @@ export function* dropTurn({ memory, at, turnQueue }: DeviceRecord): Task<void> {
 }
 
 /**
- * Takes the turn from a thread that has died with it. Called when a thread of the device, or its owner, is reaped: so nothing has to be listed for each turn, and there is no
- * moment at which a dead thread has the turn and nobody knows.
+ * Takes the turn from a thread that has died with it. Called when a thread of the device, or its
+ * owner, is reaped: so nothing has to be listed for each turn, and there is no moment at which a
+ * dead thread has the turn and nobody knows.
  *
  * @stepped device turn
  */
@@ -106,7 +122,8 @@ export function* releaseTurnOfDead(machine: Machine, record: DeviceRecord): Task
   if (!listAgents(memory).some(({ id, isDead }) => id === owner && isDead)) return;
   const { frames } = new DeviceTable(machine, record);
   yield* record.driverLock.lock();
-  for (let frame = 0; frame < frames.frames; frame++) if (frames.stateOf(frame) === FRAME_LOADING) frames.give(frame);
+  for (let frame = 0; frame < frames.frames; frame++)
+    if (frames.stateOf(frame) === FRAME_LOADING) frames.give(frame);
   yield* record.driverLock.unlock();
   yield* dropTurn(record);
 }

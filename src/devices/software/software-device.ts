@@ -1,6 +1,7 @@
 /**
  * @module devices/software/software-device
- * The software device as its owner uses it: made on an address space, given kernels to run and commands, disposed of. All of it is the public face; what a device is made of stands in
+ * The software device as its owner uses it: made on an address space, given kernels to run and
+ * commands, disposed of. All of it is the public face; what a device is made of stands in
  * device-record.ts.
  */
 
@@ -42,17 +43,29 @@ export interface SoftwareDeviceOptions {
   readonly threads?: number;
   /** For messages and debuggers. Default "software device". */
   readonly name?: string;
-  /** How long a fault may be retried while the mapping does not come to rest, until it fails with EBUSY. Default 1000, as in Linux's drivers. */
+  /**
+   * How long a fault may be retried while the mapping does not come to rest, until it fails with
+   * EBUSY. Default 1000, as in Linux's drivers.
+   */
   readonly faultTimeoutMs?: number;
 }
 
 /** Which function a kernel is. */
 export interface SoftwareKernelOptions {
-  /** The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's threads import it. */
+  /**
+   * The ES module that exports it: `new URL("./my-kernel.js", import.meta.url)`. The device's
+   * threads import it.
+   */
   readonly module: URL;
-  /** Its name there. It is called with a TypedAccess, the number of the work item, and the dispatch's arguments. */
+  /**
+   * Its name there. It is called with a TypedAccess, the number of the work item, and the
+   * dispatch's arguments.
+   */
   readonly exportName: string;
-  /** False for a kernel with effects outside of the address space: its work items are never begun twice, and wait for each fault. Default true. */
+  /**
+   * False for a kernel with effects outside of the address space: its work items are never begun
+   * twice, and wait for each fault. Default true.
+   */
   readonly mayReplay?: boolean;
 }
 
@@ -60,7 +73,8 @@ export interface SoftwareKernelOptions {
 const ITEMS_MAX: number = 2 ** 31 - 1;
 
 /**
- * A device made of Workers, with a page table and memory of its own, that follows the same pointers as the CPU.
+ * A device made of Workers, with a page table and memory of its own, that follows the same pointers
+ * as the CPU.
  *
  * @example
  * ```ts
@@ -69,7 +83,8 @@ const ITEMS_MAX: number = 2 ** 31 - 1;
  * await using space = await AddressSpace.create({ ramBytes: 2 ** 24 });
  * const address = await space.mmap(4096);
  * await using device = await SoftwareDevice.create(space, { memoryBytes: 2 ** 20, threads: 2 });
- * const kernel = device.kernel({ module: new URL("./square-kernel.js", import.meta.url), exportName: "square" });
+ * const module = new URL("./square-kernel.js", import.meta.url);
+ * const kernel = device.kernel({ module, exportName: "square" });
  * await kernel.dispatch(1000, { args: [address] });
  * console.log(space.u32.load(address + 4 * 999)); // 998001
  * ```
@@ -79,7 +94,9 @@ const ITEMS_MAX: number = 2 ** 31 - 1;
  * ```ts file=square-kernel.ts
  * import type { TypedAccess } from "hmm-ts";
  *
- * export function square(memory: TypedAccess, item: number, [numbers = 0]: readonly number[]): void {
+ * type Args = readonly number[];
+ *
+ * export function square(memory: TypedAccess, item: number, [numbers = 0]: Args): void {
  *   memory.u32.store(numbers + 4 * item, item * item);
  * }
  * ```
@@ -99,7 +116,12 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   #disposal: Promise<void> | undefined;
   #finalStats: DeviceStats | undefined;
 
-  private constructor(space: AddressSpace, parts: DeviceParts, threads: DeviceThreads, name: string) {
+  private constructor(
+    space: AddressSpace,
+    parts: DeviceParts,
+    threads: DeviceThreads,
+    name: string,
+  ) {
     this.name = name;
     this.#space = space;
     this.#machine = space.machine;
@@ -109,8 +131,14 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     this.#threads = threads;
   }
 
-  /** Makes a device on `space`, with its Workers running. Rejects with HmmError EINVAL, ENOMEM (heap or host), EMFILE. It outlives the AddressSpace object, but not the space. */
-  static async create(space: AddressSpace, options: SoftwareDeviceOptions): Promise<SoftwareDevice> {
+  /**
+   * Makes a device on `space`, with its Workers running. Rejects with HmmError EINVAL, ENOMEM (heap
+   * or host), EMFILE. It outlives the AddressSpace object, but not the space.
+   */
+  static async create(
+    space: AddressSpace,
+    options: SoftwareDeviceOptions,
+  ): Promise<SoftwareDevice> {
     const { memoryBytes, threads = 1, name = "software device", faultTimeoutMs = 1000 } = options;
     checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, FRAMES_MAX * PAGE_BYTES, PAGE_BYTES);
     checkWhole("threads", threads, 1, THREADS_MAX, 1);
@@ -130,12 +158,22 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     const { module, exportName, mayReplay = true } = options;
     const url = new URL(module).href;
     return {
-      dispatch: async (items: number, { args = [] }: DispatchOptions = {}): Promise<DispatchResult> => {
+      dispatch: async (
+        items: number,
+        { args = [] }: DispatchOptions = {},
+      ): Promise<DispatchResult> => {
         checkWhole("items", items, 0, ITEMS_MAX, 1, "dispatch");
         if (!args.every((argument) => typeof argument === "number"))
           throw invalid("dispatch", "an argument is not a number; give numbers");
         this.#check("dispatch");
-        const order = { kind: "run", module: url, exportName, items, args: [...args], mayReplay } as const;
+        const order = {
+          kind: "run",
+          module: url,
+          exportName,
+          items,
+          args: [...args],
+          mayReplay,
+        } as const;
         const dispatch = this.#lastDispatch.then(() => this.#run(order));
         this.#lastDispatch = dispatch.catch(() => {});
         return await dispatch;
@@ -163,19 +201,34 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
 
   async snapshot(address: number, lengthBytes: number): Promise<SnapshotPage[]> {
     checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES, PAGE_BYTES, "snapshot");
-    checkWhole("lengthBytes", lengthBytes, 1, TASK_SIZE_PAGES * PAGE_BYTES - address, 1, "snapshot");
+    checkWhole(
+      "lengthBytes",
+      lengthBytes,
+      1,
+      TASK_SIZE_PAGES * PAGE_BYTES - address,
+      1,
+      "snapshot",
+    );
     const bytes = new Uint8Array(Math.ceil(lengthBytes / PAGE_BYTES));
     await this.#command("snapshot", address, lengthBytes, bytes);
     return snapshotPages(bytes);
   }
 
-  /** Ends the device: a running dispatch is given up (ECANCELED), commands under way end first, its Workers leave. Doing it again does nothing. */
+  /**
+   * Ends the device: a running dispatch is given up (ECANCELED), commands under way end first, its
+   * Workers leave. Doing it again does nothing.
+   */
   [Symbol.asyncDispose](): Promise<void> {
     this.#disposal ??= this.#dispose();
     return this.#disposal;
   }
 
-  async #command(name: CommandName, address: number, lengthBytes: number, bytes: Uint8Array): Promise<CommandResult> {
+  async #command(
+    name: CommandName,
+    address: number,
+    lengthBytes: number,
+    bytes: Uint8Array,
+  ): Promise<CommandResult> {
     this.#check(name);
     if (lengthBytes === 0) return { pages: 0, faults: 0 };
     const command = COMMANDS[name];
@@ -199,14 +252,18 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     });
   }
 
-  async #run(order: Omit<Parameters<DeviceThreads["run"]>[0], "sections">): Promise<DispatchResult> {
+  async #run(
+    order: Omit<Parameters<DeviceThreads["run"]>[0], "sections">,
+  ): Promise<DispatchResult> {
     this.#check("dispatch");
     if (this.#threads.areLost) throw lostDevice();
     const before = readStats(this.#record);
     const startMs = performance.now();
     beginDispatch(this.#record);
     const failure =
-      order.items === 0 ? undefined : await this.#threads.run({ ...order, sections: this.#machine.ram.handles });
+      order.items === 0
+        ? undefined
+        : await this.#threads.run({ ...order, sections: this.#machine.ram.handles });
     if (failure !== undefined) throw failure;
     const seconds = (performance.now() - startMs) / 1000;
     if (this.#disposal !== undefined)
@@ -220,7 +277,11 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
 
   #check(syscall: string): void {
     if (this.#disposal === undefined) return;
-    throw new HmmError(EBADF, syscall, `Cannot ${syscall} on the device: it has been disposed of; make another`);
+    throw new HmmError(
+      EBADF,
+      syscall,
+      `Cannot ${syscall} on the device: it has been disposed of; make another`,
+    );
   }
 
   async #dispose(): Promise<void> {
@@ -235,7 +296,12 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   }
 }
 
-function difference(items: number, seconds: number, before: DeviceStats, after: DeviceStats): DispatchResult {
+function difference(
+  items: number,
+  seconds: number,
+  before: DeviceStats,
+  after: DeviceStats,
+): DispatchResult {
   return {
     items,
     seconds,
@@ -281,7 +347,10 @@ function requireThreads({ memory }: AddressSpace["machine"], threads: number): v
   );
 }
 
-async function closeParts(machine: AddressSpace["machine"], { releaseThread, ...opened }: DeviceParts): Promise<void> {
+async function closeParts(
+  machine: AddressSpace["machine"],
+  { releaseThread, ...opened }: DeviceParts,
+): Promise<void> {
   const { memory } = machine;
   // A machine that has stopped takes its devices with it: nothing is left to be given back.
   if (!hasPanicked(memory)) await runAsync(memory, closeDevice(machine, opened), "dispose");
@@ -305,7 +374,11 @@ function creationFailure(errno: Errno): HmmError {
 }
 
 function invalid(syscall: string, text: string): HmmError {
-  return new HmmError(EINVAL, syscall, `Cannot ${syscall === "device" ? "make the device" : syscall}: ${text}`);
+  return new HmmError(
+    EINVAL,
+    syscall,
+    `Cannot ${syscall === "device" ? "make the device" : syscall}: ${text}`,
+  );
 }
 
 function checkWhole(
@@ -318,10 +391,14 @@ function checkWhole(
 ): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most && value % step === 0) return;
   const multiple = step === 1 ? "" : `, a multiple of ${step}`;
-  throw invalid(syscall, `${name} is ${String(value)}; give a whole number from ${least} to ${most}${multiple}`);
+  throw invalid(
+    syscall,
+    `${name} is ${String(value)}; give a whole number from ${least} to ${most}${multiple}`,
+  );
 }
 
 function checkBytes(syscall: string, address: number, bytes: Uint8Array): void {
-  if (!(bytes instanceof Uint8Array)) throw invalid(syscall, "the bytes are not a Uint8Array; give one");
+  if (!(bytes instanceof Uint8Array))
+    throw invalid(syscall, "the bytes are not a Uint8Array; give one");
   checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES - bytes.length, 1, syscall);
 }

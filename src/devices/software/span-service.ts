@@ -1,21 +1,27 @@
 /**
  * @module devices/software/span-service
- * Brings the wanted pages of one stretch (within a 2 MiB block) to the device: the collision-retry rule (R4; hmm/valid.ts has its two columns), for a device that also
- * keeps copies. Which stretches, and what happens when one cannot be had, is fault-service.ts's business.
+ * Brings the wanted pages of one stretch (within a 2 MiB block) to the device: the collision-retry
+ * rule (R4; hmm/valid.ts has its two columns), for a device that also keeps copies. Which
+ * stretches, and what happens when one cannot be had, is fault-service.ts's business.
  *
  *     1  register a range over the stretch, wait until it is valid
- *     2  mmap lock for reading: fault the pages in, and write-protect those that will be copied (mm/track.ts)
+ *     2  mmap lock for reading: fault the pages in, and write-protect those that will be copied
+ *        (mm/track.ts)
  *     3  driver lock: take frames, evicting what nobody uses; without it: copy
- *     4  driver lock: has no invalidation run since 2 began? then, and only then, put the translations in
+ *     4  driver lock: has no invalidation run since 2 began? then, and only then, put the
+ *        translations in
  *     5  unregister the range, on every path
  *
- * The copy of 3 may be of a frame that was freed and given to somebody else meanwhile. It is then thrown away at 4, like everything else that was read before the
- * invalidation: so no reference to the frame is needed, and none is held (2019's rule: pages are not touched outside the driver lock; a copy that is not used does not
- * count).
+ * The copy of 3 may be of a frame that was freed and given to somebody else meanwhile. It is then
+ * thrown away at 4, like everything else that was read before the invalidation: so no reference to
+ * the frame is needed, and none is held (2019's rule: pages are not touched outside the driver
+ * lock; a copy that is not used does not count).
  *
- *   P1  A page is copied only if it was write-protected and tracked first: from then on a store tells the listeners before it happens, so either 4 finds the range invalid, or the
- *       device is told afterwards and drops the copy.
- *   P2  What 2 asks for is what the device needs: present for a read, writable for a write, nothing for a prefetch, which takes what is there.
+ *   P1  A page is copied only if it was write-protected and tracked first: from then on a store
+ *       tells the listeners before it happens, so either 4 finds the range invalid, or the device
+ *       is told afterwards and drops the copy.
+ *   P2  What 2 asks for is what the device needs: present for a read, writable for a write, nothing
+ *       for a prefetch, which takes what is there.
  *
  * Holding the turn.
  */
@@ -44,7 +50,14 @@ import { assert } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/task.ts";
 import { BLOCK_PAGES } from "../prefetch.ts";
-import { type BlockWork, WANT_NOTHING, WANT_PREFETCH, WANT_READ, WANT_REMOTE, WANT_WRITE } from "./block-work.ts";
+import {
+  type BlockWork,
+  WANT_NOTHING,
+  WANT_PREFETCH,
+  WANT_READ,
+  WANT_REMOTE,
+  WANT_WRITE,
+} from "./block-work.ts";
 import { PAGES_TO_DEVICE, PREFETCHED, REMOTE_MAPS, RETRIES, count } from "./device-stats.ts";
 import {
   type DeviceTable,
@@ -61,12 +74,18 @@ import type { ThrashTable } from "./thrash.ts";
 
 /** Collisions of one stretch before its caller is told; it then cuts the stretch in two. */
 export const SPAN_TRIES_MAX = 2;
-/** How long a stretch waits for an invalidation that is under way. Short: the turn is held, and most are over in microseconds. */
+/**
+ * How long a stretch waits for an invalidation that is under way. Short: the turn is held, and most
+ * are over in microseconds.
+ */
 export const SPAN_WAIT_MS = 1;
 /** Before it sleeps, it looks so many times, about 0.1 us each. */
 const SPAN_LOOKS = 100;
 
-/** hmm writes entries as the device's table has them. The device has no memory of its own that the CPU could not see. */
+/**
+ * hmm writes entries as the device's table has them. The device has no memory of its own that the
+ * CPU could not see.
+ */
 export const DEVICE_ENCODING: HmmEncoding = {
   flags: { valid: ENTRY_PRESENT, write: ENTRY_WRITE, devicePrivate: 0 },
   values: { none: 0, error: 0x40, special: 0x80 },
@@ -100,7 +119,10 @@ export function registerErrno(errno: Errno): Errno {
   return errno === EFAULT ? ESRCH : errno;
 }
 
-/** One thread's service of stretches. Three of its steps can be overridden: so tests show that each is needed. */
+/**
+ * One thread's service of stretches. Three of its steps can be overridden: so tests show that each
+ * is needed.
+ */
 export class SpanService {
   readonly device: SpanDevice;
   readonly work: BlockWork;
@@ -128,14 +150,20 @@ export class SpanService {
   }
 
   /**
-   * Brings the wanted pages of [startPage, endPage). 0: done, as far as it could be done: what failed is in `work`. EBUSY: it collided SPAN_TRIES_MAX times, and nothing
-   * was put in. Another errno: all of it failed, and `work` says so.
+   * Brings the wanted pages of [startPage, endPage). 0: done, as far as it could be done: what
+   * failed is in `work`. EBUSY: it collided SPAN_TRIES_MAX times, and nothing was put in. Another
+   * errno: all of it failed, and `work` says so.
    */
   *serve(startPage: number, endPage: number): Task<Errno> {
     const range = this.#range;
     const { mirror, table } = this.device;
     assertTurn(table.record, "serving a stretch");
-    const answer = yield* hmmRangeRegister(range, mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES);
+    const answer = yield* hmmRangeRegister(
+      range,
+      mirror,
+      startPage * PAGE_BYTES,
+      endPage * PAGE_BYTES,
+    );
     if (answer !== 0) {
       const errno = registerErrno(answer);
       this.#failAll(startPage, endPage, errno);
@@ -148,12 +176,18 @@ export class SpanService {
     }
   }
 
-  /** Takes the right to store away from the pages of [startPage, endPage); `copyable[i]` says which may be copied. True: listeners were told, the range is stale. P1. */
+  /**
+   * Takes the right to store away from the pages of [startPage, endPage); `copyable[i]` says which
+   * may be copied. True: listeners were told, the range is stale. P1.
+   */
   protected track(mm: Mm, startPage: number, endPage: number, copyable: Uint8Array): Task<boolean> {
     return trackRange(this.device.machine, mm, startPage, endPage, copyable);
   }
 
-  /** Copies a page to device memory. Holding no lock, and no reference of the frame: whether the range was valid all the time is asked afterwards. */
+  /**
+   * Copies a page to device memory. Holding no lock, and no reference of the frame: whether the
+   * range was valid all the time is asked afterwards.
+   */
   protected copyFrame(fromPfn: number, toPfn: number): Task<void> {
     return this.device.machine.ram.copyUnheldFrame(fromPfn, toPfn);
   }
@@ -193,11 +227,15 @@ export class SpanService {
   *#waitUntilValid(): Task<boolean> {
     // Explored, looking again is waiting: nothing changes but by a step of somebody else.
     const most = this.device.machine.memory.mode === EXPLORED ? 0 : SPAN_LOOKS;
-    for (let looks = 0; looks < most; looks++) if (yield* hmmRangeWaitUntilValid(this.#range, 0)) return true;
+    for (let looks = 0; looks < most; looks++)
+      if (yield* hmmRangeWaitUntilValid(this.#range, 0)) return true;
     return yield* hmmRangeWaitUntilValid(this.#range, SPAN_WAIT_MS);
   }
 
-  /** Step 2. EAGAIN: tracking has told the listeners, this range among them; read again. Else as hmmRangeFault. */
+  /**
+   * Step 2. EAGAIN: tracking has told the listeners, this range among them; read again. Else as
+   * hmmRangeFault.
+   */
   *#read(startPage: number, endPage: number): Task<number> {
     const mm = mmOfRange(this.#range);
     for (let page = startPage; page < endPage; page++) {
@@ -251,12 +289,16 @@ export class SpanService {
     yield* driverLock.lock();
     const isValid = yield* this.isStillValid(this.#range);
     if (isValid) yield* this.#program(startPage, endPage);
-    for (let i = 0; i < reserved; i++) if (this.#frames[i]! >= 0) table.frames.give(this.#frames[i]!);
+    for (let i = 0; i < reserved; i++)
+      if (this.#frames[i]! >= 0) table.frames.give(this.#frames[i]!);
     yield* driverLock.unlock();
     return isValid;
   }
 
-  /** Frames for the pages to copy: for who waits first, then for all that were asked for, then, from what is free or cold, for prefetched ones. Returns how many. */
+  /**
+   * Frames for the pages to copy: for who waits first, then for all that were asked for, then, from
+   * what is free or cold, for prefetched ones. Returns how many.
+   */
   *#reserve(startPage: number, endPage: number): Task<number> {
     const { work } = this;
     const frameOf = this.#frameOf.fill(-1);
@@ -271,11 +313,18 @@ export class SpanService {
     const forDemand = yield* this.#evictor.reserve(wanted, this.#frames);
     const rest = this.#frames.subarray(forDemand);
     const forPrefetch =
-      forDemand < demanded || prefetched === 0 ? 0 : yield* this.#evictor.reserveCold(prefetched, rest);
+      forDemand < demanded || prefetched === 0
+        ? 0
+        : yield* this.#evictor.reserveCold(prefetched, rest);
     let next = 0;
     let nextPrefetch = forDemand;
     const urgent = work.urgentPage - startPage;
-    if (forDemand > 0 && urgent >= 0 && urgent < endPage - startPage && this.#copyable[urgent] === 1)
+    if (
+      forDemand > 0 &&
+      urgent >= 0 &&
+      urgent < endPage - startPage &&
+      this.#copyable[urgent] === 1
+    )
       frameOf[urgent] = next++;
     for (let i = 0; i < endPage - startPage; i++) {
       if (this.#copyable[i] === 0 || frameOf[i]! >= 0) continue;
@@ -293,11 +342,17 @@ export class SpanService {
     for (let i = 0; i < endPage - startPage; i++) {
       const slot = this.#frameOf[i]!;
       if (slot < 0) continue;
-      yield* this.copyFrame(entryFrameNumber(this.#range.pfns[i]!), table.firstPfn + this.#frames[slot]!);
+      yield* this.copyFrame(
+        entryFrameNumber(this.#range.pfns[i]!),
+        table.firstPfn + this.#frames[slot]!,
+      );
     }
   }
 
-  /** Step 4's second half: the range is valid, and nobody can invalidate it before the driver lock is dropped. */
+  /**
+   * Step 4's second half: the range is valid, and nobody can invalidate it before the driver lock
+   * is dropped.
+   */
   *#program(startPage: number, endPage: number): Task<void> {
     const { table } = this.device;
     const firstIndex = yield* table.makeIndex(startPage);
@@ -338,9 +393,11 @@ export class SpanService {
     if ((entry & ENTRY_PRESENT) === 0 || want === WANT_PREFETCH) return;
     if (this.#copyable[i] === 1) return; // no frame was left: it faults again
     if (old !== 0 && want !== WANT_WRITE) return;
-    // A page with a copy cannot be written (P1): making it writable tells the device, which drops the copy first.
+    // A page with a copy cannot be written (P1): making it writable tells the device, which drops
+    // the copy first.
     assert((old & ENTRY_LOCAL) === 0, "a page that may be written has a copy on the device");
-    // A page that is read in RAM for a while only gets no more than that: its entry must go when the while is over.
+    // A page that is read in RAM for a while only gets no more than that: its entry must go when
+    // the while is over.
     atomicStore(words, index, want === WANT_REMOTE ? entry & ~ENTRY_WRITE : entry);
     count(record, REMOTE_MAPS);
   }

@@ -1,13 +1,16 @@
 /**
  * @module devices/software/thrash
- * Pages that bounce: the CPU stores to them again and again, and each store costs the device its copy and the CPU a fault. After UVM's thrashing control
- * (`uvm_perf_thrashing.c`): a page that has lost THRASH_EVENTS copies in a row, each within THRASH_WINDOW_MS of the one before, is left in RAM for REMOTE_LAPSE_MS and read
- * there over the bus, where stores disturb nobody. Then it gets another chance.
+ * Pages that bounce: the CPU stores to them again and again, and each store costs the device its
+ * copy and the CPU a fault. After UVM's thrashing control (`uvm_perf_thrashing.c`): a page that has
+ * lost THRASH_EVENTS copies in a row, each within THRASH_WINDOW_MS of the one before, is left in
+ * RAM for REMOTE_LAPSE_MS and read there over the bus, where stores disturb nobody. Then it gets
+ * another chance.
  *
- * A table of THRASH_ENTRIES entries, direct-mapped by page: two pages that share an entry push each other out, which costs a little speed and nothing else. Under the
- * driver lock; times are sharedMs of sync/clock.ts.
+ * A table of THRASH_ENTRIES entries, direct-mapped by page: two pages that share an entry push each
+ * other out, which costs a little speed and nothing else. Under the driver lock; times are sharedMs
+ * of sync/clock.ts.
  *
- *     0  PAGE       1  EVENTS, 0 = free entry       2  LAST_MS       3  REMOTE_UNTIL_MS, 0 = not thrashing
+ *     0  PAGE    1  EVENTS, 0 = free entry    2  LAST_MS    3  REMOTE_UNTIL_MS, 0 = not thrashing
  */
 
 import { plainLoad } from "../../sync/atomics.ts";
@@ -60,7 +63,8 @@ export class ThrashTable {
     words[at + LAST_MS] = nowMs;
     if (events < THRASH_EVENTS || plainLoad(words, at + REMOTE_UNTIL_MS) !== 0) return;
     words[at + REMOTE_UNTIL_MS] = timeAfter(nowMs, REMOTE_LAPSE_MS);
-    if (this.#record.thrashExpiryMs === 0) this.#record.thrashExpiryMs = timeAfter(nowMs, REMOTE_LAPSE_MS);
+    if (this.#record.thrashExpiryMs === 0)
+      this.#record.thrashExpiryMs = timeAfter(nowMs, REMOTE_LAPSE_MS);
     count(this.#record, THRASHING);
   }
 
@@ -68,11 +72,14 @@ export class ThrashTable {
   isThrashing(page: number): boolean {
     const { words } = this.#memory;
     const at = this.#entryOf(page);
-    return plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + REMOTE_UNTIL_MS) !== 0;
+    return (
+      plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + REMOTE_UNTIL_MS) !== 0
+    );
   }
 
   /**
-   * Whether `expire` has anything to do. A hint, read without the driver lock: a page whose time is up later waits for the next round.
+   * Whether `expire` has anything to do. A hint, read without the driver lock: a page whose time is
+   * up later waits for the next round.
    *
    * @stepped thrash expiry
    */
@@ -100,7 +107,8 @@ export class ThrashTable {
   }
 
   #entryOf(page: number): number {
-    // Multiplicative hashing: neighbours get entries of their own, and so do equal offsets in different blocks.
+    // Multiplicative hashing: neighbours get entries of their own, and so do equal offsets in
+    // different blocks.
     return this.#at + (Math.imul(page, 0x9e3779b1) >>> 24) * ENTRY_WORDS;
   }
 }

@@ -1,6 +1,7 @@
 /**
  * @module devices/software/worker-messages
- * What a device's owner and its threads say to each other. Plain data; failures are taken apart for the way and put together again.
+ * What a device's owner and its threads say to each other. Plain data; failures are taken apart for
+ * the way and put together again.
  */
 
 import type { MachineHandle } from "../../memory/machine.ts";
@@ -33,7 +34,10 @@ export type OwnerMessage =
       readonly items: number;
       readonly args: readonly number[];
       readonly mayReplay: boolean;
-      /** All sections of RAM that the owner knows: a buffer that was mapped since the last dispatch may not have reached the thread by itself. */
+      /**
+       * All sections of RAM that the owner knows: a buffer that was mapped since the last dispatch
+       * may not have reached the thread by itself.
+       */
       readonly sections: readonly RamSectionHandle[];
     }
   | { readonly kind: "leave" };
@@ -46,9 +50,18 @@ export type ThreadMessage =
 
 /** An error on its way between threads. */
 export type FailureMessage =
-  | { readonly kind: "fault"; readonly errno: number; readonly fields: Omit<DeviceFaultFields, "errno"> }
+  | {
+      readonly kind: "fault";
+      readonly errno: number;
+      readonly fields: Omit<DeviceFaultFields, "errno">;
+    }
   | { readonly kind: "kernel"; readonly fields: KernelFailureFields }
-  | { readonly kind: "error"; readonly code: string; readonly syscall: string; readonly message: string };
+  | {
+      readonly kind: "error";
+      readonly code: string;
+      readonly syscall: string;
+      readonly message: string;
+    };
 
 /** Takes an error apart. */
 export function packFailure(error: unknown): FailureMessage {

@@ -7,7 +7,9 @@ pageTest("passes, but leaves errors behind", async () => {
     throw new Error("nobody caught this");
   });
   check(Worker !== undefined, "browsers have Worker");
-  const worker = new Worker(new URL("./complaining-worker.js", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("./complaining-worker.js", import.meta.url), {
+    type: "module",
+  });
   await new Promise<void>((resolve) => worker.addEventListener("message", () => resolve()));
   // The console's messages travel by another road than the worker's answer.
   await new Promise((resolve) => setTimeout(resolve, 200));

@@ -1,6 +1,7 @@
 /**
- * @module The oracle: everything that a program can do, by brute force. All its states are looked at: how executions end, and which plain
- * accesses race, needs no more. For the classes, all beginnings of executions are made, shortest first; two that are the same but for the order of
+ * @module The oracle: everything that a program can do, by brute force. All its states are looked
+ * at: how executions end, and which plain accesses race, needs no more. For the classes, all
+ * beginnings of executions are made, shortest first; two that are the same but for the order of
  * independent steps are one, and must have led to the same state.
  */
 
@@ -36,8 +37,9 @@ export class TooLarge extends Error {}
 
 /** Throws TooLarge beyond `patience` states, or beginnings. */
 export function answer(program: Program, patience: number): Answer {
-  // Nothing comes of a wait on the queue that ends for no reason but what comes of one that begins later: the states show
-  // that, since they have both, while the classes leave the former out, as the checker does.
+  // Nothing comes of a wait on the queue that ends for no reason but what comes of one that begins
+  // later: the states show that, since they have both, while the classes leave the former out, as
+  // the checker does.
   const states = new States(new Machine(program, true), patience);
   const machine = new Machine(program, false);
   const { outcomes, races, facts } = states;
@@ -63,7 +65,8 @@ class States {
       this.#noteRaces(state);
       const steps = machine.steps(state);
       // That a thread may still die is no reason to go on: perhaps none does.
-      if (steps.every(({ choice }) => choice === DEATH)) this.outcomes.add(outcomeOf(machine, state));
+      if (steps.every(({ choice }) => choice === DEATH))
+        this.outcomes.add(outcomeOf(machine, state));
       for (const step of steps) {
         const after = machine.after(state, step);
         const text = signature(after);
@@ -81,7 +84,8 @@ class States {
       for (const [word, writes] of plain) {
         for (let second = first + 1; second < tasks.length; second++) {
           for (const [other, alsoWrites] of tasks[second]?.plain ?? []) {
-            if (word === other && (writes || alsoWrites)) this.races.add(`p${word} t${first} t${second}`);
+            if (word === other && (writes || alsoWrites))
+              this.races.add(`p${word} t${first} t${second}`);
           }
         }
       }
@@ -144,7 +148,9 @@ class Beginnings {
     const steps = this.#machine.steps(state);
     if (steps.length === 0) return this.#end(beginning);
     // Whoever could go on: to let another go first is to preempt it, or to pass over it.
-    const able = state.tasks.flatMap((_, task) => (this.#machine.mayRun(state, task) ? [task] : []));
+    const able = state.tasks.flatMap((_, task) =>
+      this.#machine.mayRun(state, task) ? [task] : [],
+    );
     for (const step of steps) {
       const after = this.#machine.after(state, step);
       const events = this.#appended(beginning, step);
@@ -152,13 +158,18 @@ class Beginnings {
       let next = longer.get(key);
       if (next === undefined) longer.set(key, (next = { state: after, events, costs: new Map() }));
       else if (this.#compares && signature(next.state) !== signature(after)) {
-        throw new Error(`two orders of independent steps differ: ${signature(next.state)} ${signature(after)}`);
+        throw new Error(
+          `two orders of independent steps differ: ${signature(next.state)} ${signature(after)}`,
+        );
       }
       for (const [last, [preempted, delayed]] of beginning.costs) {
         const preempts = step.task !== last && able.includes(last) ? 1 : 0;
         const passed = able.filter((task) => turn(task, last) < turn(step.task, last)).length;
         const [fewest, least] = next.costs.get(step.task) ?? [Infinity, Infinity];
-        next.costs.set(step.task, [Math.min(fewest, preempted + preempts), Math.min(least, delayed + passed)]);
+        next.costs.set(step.task, [
+          Math.min(fewest, preempted + preempts),
+          Math.min(least, delayed + passed),
+        ]);
       }
     }
   }
@@ -168,8 +179,10 @@ class Beginnings {
     const past = events.map(() => 0);
     for (const [task, own] of events.entries()) {
       // What comes before the latest one that it depends on comes before it anyway.
-      const latest = task === step.task ? own.at(-1) : own.findLast((event) => depend(touches, event.touches));
-      for (const [other, count] of (latest?.past ?? []).entries()) past[other] = Math.max(past[other] ?? 0, count);
+      const latest =
+        task === step.task ? own.at(-1) : own.findLast((event) => depend(touches, event.touches));
+      for (const [other, count] of (latest?.past ?? []).entries())
+        past[other] = Math.max(past[other] ?? 0, count);
     }
     const before = past.map((count, task) => events[task]?.[count - 1]?.id ?? 0);
     past[step.task] = (events[step.task]?.length ?? 0) + 1;

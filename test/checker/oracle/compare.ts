@@ -63,7 +63,8 @@ class Examination {
     const sleep = this.#everything("sleep", {});
     // Where the oracle does not tell classes apart, the engines still must find the same.
     const others = Array.from(sleep?.keys ?? []).filter((key) => optimal?.keys?.has(key) !== true);
-    if (others.length > 0) this.#differ("optimal", `misses ${others.length} classes that sleep sets find`);
+    if (others.length > 0)
+      this.#differ("optimal", `misses ${others.length} classes that sleep sets find`);
     if (this.#program.deaths === 0) this.#everything("source", {});
     // The bounded ones repeat themselves too often where every step may be a death.
     if (classes !== undefined) {
@@ -110,10 +111,16 @@ class Examination {
     if (truth.classes === undefined) return;
     const { count, stuck } = truth.classes;
     if (seen.classes !== count) this.#differ(engine, `${seen.classes} classes, not ${count}`);
-    if (seen.stuckClasses !== stuck) this.#differ(engine, `${seen.stuckClasses} stuck classes, not ${stuck}`);
+    if (seen.stuckClasses !== stuck)
+      this.#differ(engine, `${seen.stuckClasses} stuck classes, not ${stuck}`);
   }
 
-  #bounded(engine: EngineName, options: ExploreOptions, costs: readonly number[], bound: number): void {
+  #bounded(
+    engine: EngineName,
+    options: ExploreOptions,
+    costs: readonly number[],
+    bound: number,
+  ): void {
     const explored = this.#explore(engine, options);
     if (explored === undefined) return;
     const count = costs.filter((cost) => cost <= bound).length;
@@ -121,7 +128,10 @@ class Examination {
     this.#differ(engine, `${explored.seen.classes} classes with at most ${bound}, not ${count}`);
   }
 
-  #explore(engine: EngineName, more: ExploreOptions): { seen: Exploration; outcomes: Set<string> } | undefined {
+  #explore(
+    engine: EngineName,
+    more: ExploreOptions,
+  ): { seen: Exploration; outcomes: Set<string> } | undefined {
     const { timeouts, spurious, deaths, wakeAny } = this.#program;
     const { scenario, outcomeOf } = render(this.#program, "a random program");
     const outcomes = new Set<string>();
@@ -155,9 +165,15 @@ class Examination {
     }
   }
 
-  #compareSets(engine: EngineName, what: string, found: ReadonlySet<string>, truth: ReadonlySet<string>): void {
+  #compareSets(
+    engine: EngineName,
+    what: string,
+    found: ReadonlySet<string>,
+    truth: ReadonlySet<string>,
+  ): void {
     for (const one of truth) if (!found.has(one)) this.#differ(engine, `misses the ${what} ${one}`);
-    for (const one of found) if (!truth.has(one)) this.#differ(engine, `has the ${what} ${one}, which there is not`);
+    for (const one of found)
+      if (!truth.has(one)) this.#differ(engine, `has the ${what} ${one}, which there is not`);
   }
 
   #differ(engine: EngineName, how: string): void {

@@ -34,9 +34,18 @@ export class Dice {
 type Maker = (dice: Dice, inside: () => Op[]) => Op;
 
 const nothing: readonly Op[] = [];
-const maybe = (dice: Dice, inside: () => Op[]): readonly Op[] => (dice.oneIn(3) ? inside() : nothing);
+const maybe = (dice: Dice, inside: () => Op[]): readonly Op[] =>
+  dice.oneIn(3) ? inside() : nothing;
 const word = (dice: Dice): number => dice.below(WORDS);
-const manners: readonly Manner[] = ["read", "read", "write", "write", "tryRead", "tryWrite", "downgrade"];
+const manners: readonly Manner[] = [
+  "read",
+  "read",
+  "write",
+  "write",
+  "tryRead",
+  "tryWrite",
+  "downgrade",
+];
 
 const access: Maker = (dice, inside) => {
   const kind = dice.below(5);
@@ -44,10 +53,20 @@ const access: Maker = (dice, inside) => {
   if (kind === 1) return { op: "add", word: word(dice) };
   if (kind < 4) return { op: "store", word: word(dice), value: dice.below(3) };
   const expected = dice.below(2);
-  return { op: "exchange", word: word(dice), expected, value: expected + 1, inside: maybe(dice, inside) };
+  return {
+    op: "exchange",
+    word: word(dice),
+    expected,
+    value: expected + 1,
+    inside: maybe(dice, inside),
+  };
 };
 
-const plain: Maker = (dice) => ({ op: "plain", word: dice.below(PLAIN_WORDS), writes: dice.oneIn(2) });
+const plain: Maker = (dice) => ({
+  op: "plain",
+  word: dice.below(PLAIN_WORDS),
+  writes: dice.oneIn(2),
+});
 
 const locking: Maker = (dice, inside) => {
   const mutex = dice.below(MUTEXES);
@@ -55,7 +74,11 @@ const locking: Maker = (dice, inside) => {
   return { op: "lock", mutex, keeps: dice.oneIn(8), inside: inside() };
 };
 
-const sharing: Maker = (dice, inside) => ({ op: "semaphore", manner: dice.of(manners), inside: inside() });
+const sharing: Maker = (dice, inside) => ({
+  op: "semaphore",
+  manner: dice.of(manners),
+  inside: inside(),
+});
 
 const queueing: Maker = (dice) => {
   if (dice.oneIn(2)) return { op: "wake", all: dice.oneIn(2) };
@@ -110,13 +133,18 @@ export function generate(seed: number): Program {
   const count = 2 + dice.of([0, 0, 0, 1, 1, 2]);
   let isInSection = false;
   const draw = (depth: number): Op => {
-    const op = (depth > 1 ? dice.of([access, ...kinds.filter((kind) => kind === plain)]) : dice.of(kinds))(dice, () => {
+    const op = (
+      depth > 1 ? dice.of([access, ...kinds.filter((kind) => kind === plain)]) : dice.of(kinds)
+    )(dice, () => {
       return Array.from({ length: dice.below(depth === 0 ? 3 : 2) }, () => draw(depth + 1));
     });
     return op;
   };
-  const length = (): number => (count === 2 ? 1 + dice.below(4) : 1 + dice.below(count === 3 ? 3 : 2));
-  const tasks = Array.from({ length: count }, () => Array.from({ length: length() }, () => draw(0)));
+  const length = (): number =>
+    count === 2 ? 1 + dice.below(4) : 1 + dice.below(count === 3 ? 3 : 2);
+  const tasks = Array.from({ length: count }, () =>
+    Array.from({ length: length() }, () => draw(0)),
+  );
   const clean = (ops: readonly Op[]): Op[] => {
     const kept: Op[] = [];
     for (const op of ops) {

@@ -1,6 +1,7 @@
 /**
- * @module A program as instructions: one for each step that the checker's table of operations knows, and one for each access that is
- * no step. The list is the oracle's own reading of that table.
+ * @module A program as instructions: one for each step that the checker's table of operations
+ * knows, and one for each access that is no step. The list is the oracle's own reading of that
+ * table.
  */
 
 import { firstNumbers, flatten } from "./language.ts";
@@ -111,7 +112,10 @@ class Compiler {
       case "add":
         return void this.#add("add", number, op.word);
       case "exchange":
-        return this.#branch(this.#add("exchange", number, op.word, { a: op.expected, b: op.value }), op.inside);
+        return this.#branch(
+          this.#add("exchange", number, op.word, { a: op.expected, b: op.value }),
+          op.inside,
+        );
       case "plain":
         return void this.#add("plain", number, op.word, { all: op.writes });
       case "lock":

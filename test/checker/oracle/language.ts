@@ -1,9 +1,10 @@
 /**
- * @module The little language in which the oracle and the checker are asked the same question. A program is data: what
- * each task does, and what may happen beside it. machine.ts says what it means; render.ts makes tasks of it.
+ * @module The little language in which the oracle and the checker are asked the same question. A
+ * program is data: what each task does, and what may happen beside it. machine.ts says what it
+ * means; render.ts makes tasks of it.
  *
- * There is one of most things: words 0 to 2, plain words 0 and 1, mutexes 0 and 1, a semaphore, a wait queue, a condition
- * variable, a completion, a reference count, an SRCU domain.
+ * There is one of most things: words 0 to 2, plain words 0 and 1, mutexes 0 and 1, a semaphore, a
+ * wait queue, a condition variable, a completion, a reference count, an SRCU domain.
  */
 
 /** Does something; what it learns goes into a register of its own. */
@@ -17,14 +18,29 @@ export type Op =
   /** An access that is no step. */
   | { readonly op: "plain"; readonly word: number; readonly writes: boolean }
   /** `keeps`: never unlocks. */
-  | { readonly op: "lock"; readonly mutex: number; readonly keeps: boolean; readonly inside: readonly Op[] }
+  | {
+      readonly op: "lock";
+      readonly mutex: number;
+      readonly keeps: boolean;
+      readonly inside: readonly Op[];
+    }
   | { readonly op: "tryLock"; readonly mutex: number; readonly inside: readonly Op[] }
   | { readonly op: "semaphore"; readonly manner: Manner; readonly inside: readonly Op[] }
   /** On the queue, until the word has this value. */
-  | { readonly op: "waitEvent"; readonly word: number; readonly value: number; readonly timed: boolean }
+  | {
+      readonly op: "waitEvent";
+      readonly word: number;
+      readonly value: number;
+      readonly timed: boolean;
+    }
   | { readonly op: "wake"; readonly all: boolean }
   /** Parks on a word as a futex, if it holds `expected`. */
-  | { readonly op: "park"; readonly word: number; readonly expected: number; readonly timed: boolean }
+  | {
+      readonly op: "park";
+      readonly word: number;
+      readonly expected: number;
+      readonly timed: boolean;
+    }
   /** Wakes who parks on the word, and changes nothing. */
   | { readonly op: "rouse"; readonly word: number; readonly all: boolean }
   /** Under the condition's mutex: waits once if the word is 0. */
@@ -55,7 +71,10 @@ export interface Program {
   readonly tasks: readonly (readonly Op[])[];
   /** Conditions say which word they read. */
   readonly names: boolean;
-  /** How many waits may time out, how many sleepers wake for no reason, how many threads die. null: no limit. */
+  /**
+   * How many waits may time out, how many sleepers wake for no reason, how many threads die. null:
+   * no limit.
+   */
   readonly timeouts: number | null;
   /** "each": each wait once. */
   readonly spurious: number | "each";
@@ -80,7 +99,10 @@ export function withInner(op: Op, inside: readonly Op[]): Op {
   return "inside" in op ? { ...op, inside } : op;
 }
 
-/** All operations of a list, each before what is inside it: an operation's place in this order is its number in the task. */
+/**
+ * All operations of a list, each before what is inside it: an operation's place in this order is
+ * its number in the task.
+ */
 export function flatten(ops: readonly Op[]): Op[] {
   return ops.flatMap((op) => [op, ...flatten(inner(op))]);
 }

@@ -1,10 +1,18 @@
 /**
  * @module What a program means: its states, and what each step makes of one. It is written from the
- * table of operations in src/sync/step-kinds.ts and the descriptions of the primitives. It shares no
- * code with them, nor with the checker.
+ * table of operations in src/sync/step-kinds.ts and the descriptions of the primitives. It shares
+ * no code with them, nor with the checker.
  */
 
-import { CONDITION, CONDITION_MUTEX, MUTEX, QUEUE, REFERENCES, compile, registersOf } from "./instructions.ts";
+import {
+  CONDITION,
+  CONDITION_MUTEX,
+  MUTEX,
+  QUEUE,
+  REFERENCES,
+  compile,
+  registersOf,
+} from "./instructions.ts";
 import type { Instruction } from "./instructions.ts";
 import { MUTEXES, PLAIN_WORDS, WORDS } from "./language.ts";
 import type { Program } from "./language.ts";
@@ -101,7 +109,8 @@ export class Machine {
         for (const other of sleepers) add(WAKE + other);
         if (sleepers.length === 0) add(RUN);
       } else if (this.mayRun(state, task)) add(RUN);
-      const mayTimeOut = next.timed && (own.asleep || (next.does === "completion" && state.completions === 0));
+      const mayTimeOut =
+        next.timed && (own.asleep || (next.does === "completion" && state.completions === 0));
       if (mayTimeOut && state.timeouts > 0) add(TIMEOUT);
       if (this.#mayWake(state, own, next)) add(SPURIOUS);
       if (own.asleep && own.looked < state.deaths) add(LOOK);
@@ -177,7 +186,11 @@ export class Machine {
 
   #die(state: State, task: number, next: Instruction): void {
     const own = taskOf(state, task);
-    const holds = state.mutexes.includes(task) || state.writer === task || own.reads > 0 || own.sections.length > 0;
+    const holds =
+      state.mutexes.includes(task) ||
+      state.writer === task ||
+      own.reads > 0 ||
+      own.sections.length > 0;
     if (holds) state.stopped = true;
     if (next.does === "downWrite") state.queuedWriters--;
     unline(state, next.at, task);
@@ -319,7 +332,8 @@ export class Machine {
         state.writer = task;
         return;
       case "tryDownWrite":
-        if (succeed(state.writer === NOBODY && state.queuedWriters === 0 && state.readers === 0)) state.writer = task;
+        if (succeed(state.writer === NOBODY && state.queuedWriters === 0 && state.readers === 0))
+          state.writer = task;
         return;
       case "upWrite":
         state.writer = NOBODY;
@@ -403,7 +417,8 @@ export class Machine {
     const next = this.next(state, task);
     if (next === undefined) own.status = "ended";
     else if (next.does === "park") own.asleep = own.seen === state.wakes[0];
-    else if (next.does === "parked" && next.at === CONDITION) own.asleep = own.seen === state.wakes[1];
+    else if (next.does === "parked" && next.at === CONDITION)
+      own.asleep = own.seen === state.wakes[1];
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * @module The long form of oracle.test.ts: `npm run oracle -- --seed 1 --programs 20000`. Prints the first program on which some
- * engine and the oracle do not agree, made small, with a line that repeats it; then the exit status is 1.
+ * @module The long form of oracle.test.ts: `npm run oracle -- --seed 1 --programs 20000`. Prints
+ * the first program on which some engine and the oracle do not agree, made small, with a line that
+ * repeats it; then the exit status is 1.
  */
 
 import { parseArgs } from "node:util";
@@ -32,7 +33,8 @@ function runOne(text: string): number {
   const program = JSON.parse(text) as Program;
   const { isTooLarge, differences } = compareSafely(program, options);
   if (differences.length > 0) console.log(tellFailure(failureOf(program, undefined, options)));
-  else console.log(isTooLarge ? "too large: raise --patience" : "all engines agree with the oracle");
+  else
+    console.log(isTooLarge ? "too large: raise --patience" : "all engines agree with the oracle");
   return differences.length > 0 || isTooLarge ? 1 : 0;
 }
 

@@ -55,7 +55,10 @@ export function render(program: Program, name: string): Rendered {
     name,
     setup: (memory) => (things = setUp(memory, program)),
     tasks: Object.fromEntries(
-      bodies.map((ops, task) => [`t${task}`, (shared): Task<void> => new Actor(shared, program, task).all(ops)]),
+      bodies.map((ops, task) => [
+        `t${task}`,
+        (shared): Task<void> => new Actor(shared, program, task).all(ops),
+      ]),
     ),
   };
   return {
@@ -178,7 +181,11 @@ class Actor {
     if (!op.keeps) yield* mutex.unlock();
   }
 
-  *#semaphore({ manner }: Of<"semaphore">, number: number, inside: readonly Numbered[]): Task<void> {
+  *#semaphore(
+    { manner }: Of<"semaphore">,
+    number: number,
+    inside: readonly Numbered[],
+  ): Task<void> {
     const { semaphore } = this.#things;
     if (manner === "tryRead" || manner === "tryWrite") {
       const does = yield* manner === "tryRead" ? semaphore.tryDownRead() : semaphore.tryDownWrite();
@@ -193,7 +200,11 @@ class Actor {
     yield* manner === "write" || manner === "tryWrite" ? semaphore.upWrite() : semaphore.upRead();
   }
 
-  *#count(op: Of<"get" | "getNotZero" | "put">, number: number, inside: readonly Numbered[]): Task<void> {
+  *#count(
+    op: Of<"get" | "getNotZero" | "put">,
+    number: number,
+    inside: readonly Numbered[],
+  ): Task<void> {
     const { references } = this.#things;
     if (op.op === "get") {
       yield* references.get();
@@ -212,7 +223,12 @@ class Actor {
         const cell = this.#cell(op.word);
         const reads = this.#names ? { at: cell.at, words: 1 } : undefined;
         const timeoutMs = op.timed ? TIMEOUT_MS : Infinity;
-        const holds = yield* queue.waitEvent(() => cell.peek() === op.value, timeoutMs, undefined, reads);
+        const holds = yield* queue.waitEvent(
+          () => cell.peek() === op.value,
+          timeoutMs,
+          undefined,
+          reads,
+        );
         this.#learn(number, holds ? 1 : 0);
         break;
       }
@@ -221,7 +237,15 @@ class Actor {
         break;
       case "park": {
         const { at, label } = this.#cell(op.word);
-        const wake = yield describe("park", memory, at, 1, label, op.expected, op.timed ? TIMEOUT_MS : Infinity);
+        const wake = yield describe(
+          "park",
+          memory,
+          at,
+          1,
+          label,
+          op.expected,
+          op.timed ? TIMEOUT_MS : Infinity,
+        );
         this.#learn(number, wake === TIMED_OUT ? 1 : 0);
         break;
       }
@@ -274,12 +298,19 @@ function outcomeOf(
   if (run.frontier.hasStopped) return "stopped";
   const { tasks } = program;
   const ends = tasks.map((_, task) => {
-    if (run.pending[task] !== undefined) return `waits in ${(memory.words[registers - tasks.length + task] ?? 0) - 1}`;
+    if (run.pending[task] !== undefined)
+      return `waits in ${(memory.words[registers - tasks.length + task] ?? 0) - 1}`;
     if (run.frontier.deaths.names.includes(`t${task}`)) return "dead";
     return (run.throwers & (1 << task)) !== 0 ? "threw" : "ended";
   });
   const count = registersOf(program);
   const learnt = Array.from(memory.words.subarray(registers, registers + count));
   const words = cells.map((cell) => cell.peek());
-  return [ends.join(", "), words.join(), memory.words[completion.at], references.read(), learnt.join()].join(" | ");
+  return [
+    ends.join(", "),
+    words.join(),
+    memory.words[completion.at],
+    references.read(),
+    learnt.join(),
+  ].join(" | ");
 }

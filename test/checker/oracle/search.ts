@@ -1,4 +1,7 @@
-/** @module Compares the programs of many seeds, and tells of one that fails as a small one and a line that repeats it. */
+/**
+ * @module Compares the programs of many seeds, and tells of one that fails as a small one and a
+ * line that repeats it.
+ */
 
 import type { Comparison, ComparisonOptions } from "./compare.ts";
 import { compare } from "./compare.ts";
@@ -30,7 +33,8 @@ export function search(
   for (let seed = firstSeed; seed < firstSeed + count; seed++) {
     const program = generate(seed);
     const { isTooLarge, differences } = compareSafely(program, options);
-    if (differences.length > 0) return { compared, tooLarge, failure: failureOf(program, seed, options) };
+    if (differences.length > 0)
+      return { compared, tooLarge, failure: failureOf(program, seed, options) };
     if (isTooLarge) tooLarge++;
     else compared++;
     onProgress?.(compared);
@@ -39,8 +43,15 @@ export function search(
 }
 
 /** The program, made small, and what is wrong with that. */
-export function failureOf(program: Program, seed: number | undefined, options: ComparisonOptions): Failure {
-  const smallest = shrink(program, (smaller) => compareSafely(smaller, options).differences.length > 0);
+export function failureOf(
+  program: Program,
+  seed: number | undefined,
+  options: ComparisonOptions,
+): Failure {
+  const smallest = shrink(
+    program,
+    (smaller) => compareSafely(smaller, options).differences.length > 0,
+  );
   return { seed, smallest, differences: compareSafely(smallest, options).differences };
 }
 
@@ -51,7 +62,10 @@ export function tellFailure({ seed, smallest, differences }: Failure): string {
   return [...again, small, ...differences].join("\n");
 }
 
-/** An oracle that throws is a difference, too: it found two orders of independent steps that are not the same. */
+/**
+ * An oracle that throws is a difference, too: it found two orders of independent steps that are not
+ * the same.
+ */
 export function compareSafely(program: Program, options: ComparisonOptions): Comparison {
   try {
     return compare(program, options);

@@ -1,9 +1,15 @@
-/** @module Makes a program that fails as small as it can be: takes away whatever may go while it still fails. */
+/**
+ * @module Makes a program that fails as small as it can be: takes away whatever may go while it
+ * still fails.
+ */
 
 import { inner, withInner } from "./language.ts";
 import type { Op, Program } from "./language.ts";
 
-/** The smallest program that is reached from this one by taking things away, and of which `fails` is true. */
+/**
+ * The smallest program that is reached from this one by taking things away, and of which `fails` is
+ * true.
+ */
 export function shrink(program: Program, fails: (program: Program) => boolean): Program {
   for (let smallest = program; ;) {
     const smaller = smallerOnes(smallest).find((candidate) => fails(candidate));
@@ -15,9 +21,14 @@ export function shrink(program: Program, fails: (program: Program) => boolean): 
 /** Programs with one thing less, those with the most taken away first. */
 function smallerOnes(program: Program): Program[] {
   const { tasks } = program;
-  const withTasks = (changed: readonly (readonly Op[])[]): Program => ({ ...program, tasks: changed });
+  const withTasks = (changed: readonly (readonly Op[])[]): Program => ({
+    ...program,
+    tasks: changed,
+  });
   const fewer = tasks.length > 1 ? tasks.map((_, task) => withTasks(tasks.toSpliced(task, 1))) : [];
-  const shorter = tasks.flatMap((ops, task) => lists(ops).map((less) => withTasks(tasks.with(task, less))));
+  const shorter = tasks.flatMap((ops, task) =>
+    lists(ops).map((less) => withTasks(tasks.with(task, less))),
+  );
   const stricter: Program[] = [];
   if (program.deaths > 0) stricter.push({ ...program, deaths: 0 });
   if (program.spurious !== 0) stricter.push({ ...program, spurious: 0 });

@@ -57,7 +57,10 @@ export interface State {
   stopped: boolean;
 }
 
-/** A grace period begins when one is wanted; it waits for those who may still use the other index, flips, waits for the old. */
+/**
+ * A grace period begins when one is wanted; it waits for those who may still use the other index,
+ * flips, waits for the old.
+ */
 export function push(srcu: Srcu): void {
   for (;;) {
     if (srcu.phase === "idle") {

@@ -1,6 +1,7 @@
 /**
- * @module Which steps depend on each other: what each touches, and in which manner. The oracle's own statement of what the
- * checker promises about classes; where the checker learns that more commutes, this is where it is said again.
+ * @module Which steps depend on each other: what each touches, and in which manner. The oracle's
+ * own statement of what the checker promises about classes; where the checker learns that more
+ * commutes, this is where it is said again.
  */
 
 import { CONDITION, CONDITION_MUTEX, MUTEX, REFERENCES } from "./instructions.ts";
@@ -14,7 +15,15 @@ export const EVERYTHING = 30;
 const TIMEOUTS = 31;
 const SPURIOUS_WAKES = 32;
 
-export type Manner = "reads" | "writes" | "shares" | "tests" | "queues" | "puts" | "scans" | "raises";
+export type Manner =
+  | "reads"
+  | "writes"
+  | "shares"
+  | "tests"
+  | "queues"
+  | "puts"
+  | "scans"
+  | "raises";
 export type Touch = readonly [place: number, manner: Manner];
 
 /** Pairs that commute. Whatever is not here does not. */
@@ -33,11 +42,18 @@ const commuting: ReadonlySet<string> = new Set([
 
 /** Whether two steps that touch this depend on each other. */
 export function depend(a: readonly Touch[], b: readonly Touch[]): boolean {
-  return a.some(([place, manner]) => b.some(([other, how]) => place === other && !commuting.has(`${manner} ${how}`)));
+  return a.some(([place, manner]) =>
+    b.some(([other, how]) => place === other && !commuting.has(`${manner} ${how}`)),
+  );
 }
 
 /** What a step touches in a state. */
-export function touchesOf(machine: Machine, state: State, { task, choice }: Step, facts: Facts): Touch[] {
+export function touchesOf(
+  machine: Machine,
+  state: State,
+  { task, choice }: Step,
+  facts: Facts,
+): Touch[] {
   const next = machine.next(state, task);
   if (next === undefined) return [];
   const { timeouts } = machine.program;
@@ -49,7 +65,8 @@ export function touchesOf(machine: Machine, state: State, { task, choice }: Step
     const leaves: Touch = [next.at, "queues"];
     return machine.program.spurious === "each" ? [leaves] : [leaves, [SPURIOUS_WAKES, "writes"]];
   }
-  if (choice !== RUN && choice < WAKE) throw new RangeError("classes are not told apart where threads die");
+  if (choice !== RUN && choice < WAKE)
+    throw new RangeError("classes are not told apart where threads die");
   const own = ofOperation(machine, state, next, facts.strict);
   const changes = own.some(([place, manner]) => manner !== "reads" && isData(next, place));
   return facts.scans && changes ? [...own, [EVERYTHING, "puts"]] : own;
@@ -62,7 +79,12 @@ function isData({ does }: Instruction, place: number): boolean {
     : ["get", "getNotZero", "put", "complete"].includes(does);
 }
 
-function ofOperation(machine: Machine, state: State, next: Instruction, strict: ReadonlySet<number>): Touch[] {
+function ofOperation(
+  machine: Machine,
+  state: State,
+  next: Instruction,
+  strict: ReadonlySet<number>,
+): Touch[] {
   const { at, does } = next;
   switch (does) {
     case "load":
@@ -127,9 +149,10 @@ function isFree({ writer, readers, queuedWriters }: State): boolean {
 }
 
 /**
- * What the states of a program show. A place is lenient while all that happens to it commutes: a reference count that cannot reach 0 even if
- * each task stopped where it has given back most; a queue on which nobody waits; a completion of whose waits none can end by
- * itself. `strict`: those that are not.
+ * What the states of a program show. A place is lenient while all that happens to it commutes: a
+ * reference count that cannot reach 0 even if each task stopped where it has given back most; a
+ * queue on which nobody waits; a completion of whose waits none can end by itself. `strict`: those
+ * that are not.
  */
 export interface Facts {
   /** Some task tests a condition that does not say what it reads. */
@@ -144,7 +167,8 @@ export function learn(machine: Machine, state: State, facts: Facts): void {
     const pending = machine.next(state, task);
     if (pending === undefined) continue;
     const { does, at, timed } = pending;
-    if (["enqueue", "test", "lastTest", "park", "sleep", "parked"].includes(does)) facts.strict.add(at);
+    if (["enqueue", "test", "lastTest", "park", "sleep", "parked"].includes(does))
+      facts.strict.add(at);
     if (!program.names && (does === "test" || does === "lastTest")) facts.scans = true;
     const mayEnd = program.deaths > 0 || (timed && program.timeouts !== 0);
     if (does === "completion" && mayEnd) facts.strict.add(at);

@@ -13,9 +13,14 @@ function times<T>(count: number, make: (i: number) => T): T[] {
   return Array.from({ length: count }, (_, i) => make(i));
 }
 
-/** lockinc and lock2inc: x++ under a lock, with the load and the store as steps of their own or not. */
+/**
+ * lockinc and lock2inc: x++ under a lock, with the load and the store as steps of their own or not.
+ */
 export function lockinc(n: number, stepsInside: boolean): Program {
-  const start = (places: Places): { m: Mutex; x: Cell } => ({ m: places.mutex("m"), x: places.cell("x") });
+  const start = (places: Places): { m: Mutex; x: Cell } => ({
+    m: places.mutex("m"),
+    x: places.cell("x"),
+  });
   const body: Body<{ m: Mutex; x: Cell }> = function* ({ m, x }) {
     yield* m.lock();
     if (stepsInside) yield* x.store((yield* x.load()) + 1);
@@ -44,7 +49,10 @@ function* casUnderLock({ slots, locks }: Table, h: number, w: number): Task<bool
 }
 
 export function indexer(n: number): Program {
-  const start = (places: Places): Table => ({ slots: places.cells("t", SLOTS), locks: places.mutexes("l", SLOTS) });
+  const start = (places: Places): Table => ({
+    slots: places.cells("t", SLOTS),
+    locks: places.mutexes("l", SLOTS),
+  });
   const body = (tid: number): Body<Table> =>
     function* (table) {
       for (let m = 1; m <= 4; m++) {
@@ -95,7 +103,11 @@ export function filesystem(n: number): Program {
 }
 
 /** Each task takes two of the locks, and gives them back. */
-function pairs(name: string, locks: number, orders: readonly (readonly [number, number])[]): Program {
+function pairs(
+  name: string,
+  locks: number,
+  orders: readonly (readonly [number, number])[],
+): Program {
   const body = ([first, second]: readonly [number, number]): Body<Mutex[]> =>
     function* (m) {
       yield* m[first]!.lock();
@@ -127,7 +139,10 @@ export function mutexOrder(n: number): Program {
 
 /** Who takes the mutex never gives it back; or only the task whose turn it was. */
 export function mutexKept(n: number, hard: boolean): Program {
-  const start = (places: Places): { m: Mutex; x: Cell } => ({ m: places.mutex("m"), x: places.cell("x") });
+  const start = (places: Places): { m: Mutex; x: Cell } => ({
+    m: places.mutex("m"),
+    x: places.cell("x"),
+  });
   const body = (tid: number): Body<{ m: Mutex; x: Cell }> =>
     function* ({ m, x }) {
       yield* m.lock();
@@ -146,7 +161,11 @@ export function tryLocks(trying: number, locking: number, unlocks: boolean): Pro
     if (unlocks) yield* m.unlock();
   };
   const bodies = [...times(locking, () => locks), ...times(trying, () => tries)];
-  return program(`trylock(${trying}+${locking}${unlocks ? ", unlock" : ""})`, (places) => places.mutex("m"), bodies);
+  return program(
+    `trylock(${trying}+${locking}${unlocks ? ", unlock" : ""})`,
+    (places) => places.mutex("m"),
+    bodies,
+  );
 }
 
 interface Ssb {
@@ -156,7 +175,11 @@ interface Ssb {
 }
 
 export function ssbexp(k: number): Program {
-  const start = (places: Places): Ssb => ({ ma: places.mutexes("ma", k), mi: places.mutex("mi"), i: places.cell("i") });
+  const start = (places: Places): Ssb => ({
+    ma: places.mutexes("ma", k),
+    mi: places.mutex("mi"),
+    i: places.cell("i"),
+  });
   const main: Body<Ssb> = function* ({ ma, mi, i }) {
     yield* mi.lock();
     const index = yield* i.load();
@@ -189,7 +212,10 @@ interface Dispatch {
   readonly finish: readonly Gate[];
 }
 
-/** Main sends requests to servers that pickers choose; one picker for each request, joined before the next. */
+/**
+ * Main sends requests to servers that pickers choose; one picker for each request, joined before
+ * the next.
+ */
 export function dispatcher(servers: number, requests: number): Program {
   const start = (places: Places): Dispatch => ({
     servers: places.mutexes("s", servers),
@@ -254,5 +280,9 @@ export function mpat(k: number): Program {
       yield* mi.unlock();
     };
   const bodies = times(k, (i) => [writer(i), reader(i)]).flat();
-  return program(`mpat(${k})`, (places) => ({ ma: places.mutexes("ma", k), mi: places.mutex("mi") }), bodies);
+  return program(
+    `mpat(${k})`,
+    (places) => ({ ma: places.mutexes("ma", k), mi: places.mutex("mi") }),
+    bodies,
+  );
 }

@@ -1,4 +1,7 @@
-/** @module Programs that free what another task may be using: broken, and sound by a lock or an exchange. */
+/**
+ * @module Programs that free what another task may be using: broken, and sound by a lock or an
+ * exchange.
+ */
 
 import { Objects } from "../../../src/checker/pieces/objects.ts";
 import { Cell } from "../../../src/checker/pieces/program.ts";

@@ -7,7 +7,11 @@ import type { Task } from "../../../src/sync/task.ts";
 export type Body<S> = (shared: S) => Task<unknown>;
 
 /** A scenario whose tasks are called t0, t1 ... */
-export function program<S>(name: string, start: (places: Places) => S, bodies: readonly Body<S>[]): Scenario<unknown> {
+export function program<S>(
+  name: string,
+  start: (places: Places) => S,
+  bodies: readonly Body<S>[],
+): Scenario<unknown> {
   const scenario: Scenario<S> = {
     name,
     setup: (memory) => start(new Places(memory)),

@@ -1,4 +1,7 @@
-/** @module Queues made of atomic words: Michael and Scott's, and a ring buffer of many producers and consumers. */
+/**
+ * @module Queues made of atomic words: Michael and Scott's, and a ring buffer of many producers and
+ * consumers.
+ */
 
 import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
@@ -20,7 +23,8 @@ interface MsQueue {
 /** A pointer is a node with a count of changes above it. */
 const COUNT = 0x10000;
 const nodeOf = (pointer: number): number => pointer % COUNT;
-const raised = (node: number, pointer: number): number => (Math.floor(pointer / COUNT) + 1) * COUNT + node;
+const raised = (node: number, pointer: number): number =>
+  (Math.floor(pointer / COUNT) + 1) * COUNT + node;
 const NODES = 4;
 /** A loop that goes round more often is given up. */
 const UNROLLED = 3;
@@ -34,7 +38,10 @@ function* msEnqueue({ tail, values, next, never }: MsQueue, node: number): Task<
     const last = yield* tail.load();
     const after = yield* next[nodeOf(last)]!.load();
     if (last !== (yield* tail.load())) continue;
-    if (nodeOf(after) === 0 && (yield* next[nodeOf(last)]!.compareExchange(after, raised(node, after)))) {
+    if (
+      nodeOf(after) === 0 &&
+      (yield* next[nodeOf(last)]!.compareExchange(after, raised(node, after)))
+    ) {
       yield* tail.compareExchange(last, raised(node, last));
       return;
     }
@@ -43,7 +50,9 @@ function* msEnqueue({ tail, values, next, never }: MsQueue, node: number): Task<
   }
 }
 
-/** A round that changed nothing, and a head that was taken away, are spins: assumed not to happen. */
+/**
+ * A round that changed nothing, and a head that was taken away, are spins: assumed not to happen.
+ */
 function* msDequeue({ head, tail, values, next, never }: MsQueue): Task<void> {
   for (let round = 0; ; round++) {
     if (round === UNROLLED) yield* never.waitWhile(0);
@@ -106,7 +115,8 @@ function* ringEnqueue(ring: Ring, message: number): Task<void> {
 function* ringDequeue(ring: Ring): Task<void> {
   const head = yield* ring.consumerHead.load();
   if (head === (yield* ring.producerTail.load())) return;
-  if (!(yield* ring.consumerHead.compareExchange(head, (head + 1) % SLOTS))) yield* ring.never.waitWhile(0);
+  if (!(yield* ring.consumerHead.compareExchange(head, (head + 1) % SLOTS)))
+    yield* ring.never.waitWhile(0);
   yield* ring.slots[head]!.load();
   yield* assume(ring.consumerTail, (tail) => tail === head, ring.never);
   yield* ring.consumerTail.store((head + 1) % SLOTS);

@@ -1,6 +1,7 @@
 /**
- * @module Small programs on which source-DPOR begins executions that it has to give up, from the tests of Concuerror and the
- * paper on optimal DPOR; and readers whose writer comes first or last, for delay bounds.
+ * @module Small programs on which source-DPOR begins executions that it has to give up, from the
+ * tests of Concuerror and the paper on optimal DPOR; and readers whose writer comes first or last,
+ * for delay bounds.
  */
 
 import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
@@ -13,7 +14,13 @@ type Program = Scenario<unknown>;
 type Cells = Readonly<Record<"v" | "w" | "x" | "y" | "z", Cell>>;
 
 function cells(places: Places): Cells {
-  const [v, w, x, y, z] = ["v", "w", "x", "y", "z"].map((name) => places.cell(name)) as [Cell, Cell, Cell, Cell, Cell];
+  const [v, w, x, y, z] = ["v", "w", "x", "y", "z"].map((name) => places.cell(name)) as [
+    Cell,
+    Cell,
+    Cell,
+    Cell,
+    Cell,
+  ];
   return { v, w, x, y, z };
 }
 

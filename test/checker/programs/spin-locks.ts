@@ -1,4 +1,7 @@
-/** @module Locks made of atomic words, two tasks each: an MCS lock, a queued spinlock, a futex mutex, a reader-writer lock. */
+/**
+ * @module Locks made of atomic words, two tasks each: an MCS lock, a queued spinlock, a futex
+ * mutex, a reader-writer lock.
+ */
 
 import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
@@ -127,10 +130,15 @@ export function futexMutex(): Program {
 const BIAS = 0x100000;
 
 /**
- * Readers take one off the word, a writer all of it. Whoever took too much puts it back and tries again: a round without
- * net effect, which the published counts see as a spin, so such executions are given up too.
+ * Readers take one off the word, a writer all of it. Whoever took too much puts it back and tries
+ * again: a round without net effect, which the published counts see as a spin, so such executions
+ * are given up too.
  */
-function* biasedLock({ lock, never }: Lock, share: number, isFree: (before: number) => boolean): Task<void> {
+function* biasedLock(
+  { lock, never }: Lock,
+  share: number,
+  isFree: (before: number) => boolean,
+): Task<void> {
   if (isFree(yield* lock.fetchAdd(-share))) return;
   yield* lock.fetchAdd(share);
   yield* never.waitWhile(0);

@@ -1,4 +1,7 @@
-/** @module Small broken programs whose timelines are compared letter by letter: nothing else may stand in this file. */
+/**
+ * @module Small broken programs whose timelines are compared letter by letter: nothing else may
+ * stand in this file.
+ */
 
 import assert from "node:assert/strict";
 import { Objects } from "../../../src/checker/pieces/objects.ts";
@@ -61,7 +64,10 @@ export const lostWakeup: AnyScenario = defineScenario<Waiting>({
   expects: "lost-wakeup",
   setup: (memory) => {
     const places = new Places(memory);
-    return { queue: new WaitQueue(memory, places.take(WaitQueue.WORDS)), isReady: places.cell("isReady") };
+    return {
+      queue: new WaitQueue(memory, places.take(WaitQueue.WORDS)),
+      isReady: places.cell("isReady"),
+    };
   },
   tasks: {
     sleeper: lookThenSleep,

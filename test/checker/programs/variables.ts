@@ -1,4 +1,7 @@
-/** @module The shared-variable programs of the counts: loads, stores and atomic updates of a few words. */
+/**
+ * @module The shared-variable programs of the counts: loads, stores and atomic updates of a few
+ * words.
+ */
 
 import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
@@ -42,7 +45,10 @@ export function lastzero(n: number): Program {
     function* (a) {
       yield* a[j]!.store((yield* a[j - 1]!.load()) + 1);
     };
-  return program(`lastzero(${n})`, (places) => places.cells("a", n + 1), [reader, ...times(n, (j) => writer(j + 1))]);
+  return program(`lastzero(${n})`, (places) => places.cells("a", n + 1), [
+    reader,
+    ...times(n, (j) => writer(j + 1)),
+  ]);
 }
 
 const SLOTS = 128;
@@ -52,7 +58,8 @@ export function indexerCas(n: number): Program {
     function* (table) {
       for (let m = 0; m < 4; m++) {
         const w = m * 11 + tid;
-        for (let h = (w * 7) % SLOTS; !(yield* table[h]!.compareExchange(0, w));) h = (h + 1) % SLOTS;
+        for (let h = (w * 7) % SLOTS; !(yield* table[h]!.compareExchange(0, w));)
+          h = (h + 1) % SLOTS;
       }
     };
   return program(`indexer-cas(${n})`, (places) => places.cells("table", SLOTS), times(n, body));
@@ -118,7 +125,11 @@ export function wcas(n: number): Program {
 
 export function coa(n: number): Program {
   const others = times(n - 1, (i) => script(`y=${i} z=${i}`));
-  return program(`CoA(${n})`, cellsOf("x", "y", "z"), [script("x=1 y x"), script("x=2 z x"), ...others]);
+  return program(`CoA(${n})`, cellsOf("x", "y", "z"), [
+    script("x=1 y x"),
+    script("x=2 z x"),
+    ...others,
+  ]);
 }
 
 export function fib(n: number): Program {
@@ -155,7 +166,10 @@ export function publish(n: number): Program {
 
 /** N + 1 writers and a reader of one cell. */
 export function nWriters(n: number): Program {
-  return program(`N-writers(${n})`, cellsOf("x"), [script("x"), ...times(n + 1, (i) => script(`x=${i}`))]);
+  return program(`N-writers(${n})`, cellsOf("x"), [
+    script("x"),
+    ...times(n + 1, (i) => script(`x=${i}`)),
+  ]);
 }
 
 const bigCells: readonly string[] = ["x", "y", "z", "w"];
@@ -180,11 +194,17 @@ export function lastwrite(n: number): Program {
       yield* cells[0]!.store(i + 1);
       yield* cells[i + 1]!.store(1);
     };
-  return program(`lastwrite(${n})`, (places) => places.cells("x", n + 1), [last, ...times(n, writer)]);
+  return program(`lastwrite(${n})`, (places) => places.cells("x", n + 1), [
+    last,
+    ...times(n, writer),
+  ]);
 }
 
 export function floatingRead(n: number): Program {
-  return program(`floating_read(${n})`, cellsOf("x"), [script("x"), ...times(n, (i) => script(`x=${i + 1}`))]);
+  return program(`floating_read(${n})`, cellsOf("x"), [
+    script("x"),
+    ...times(n, (i) => script(`x=${i + 1}`)),
+  ]);
 }
 
 const isZero = (value: number): boolean => value === 0;

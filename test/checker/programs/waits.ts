@@ -1,4 +1,7 @@
-/** @module The programs of the counts that wait: condition variables, wait queues, timeouts, spurious wakes. */
+/**
+ * @module The programs of the counts that wait: condition variables, wait queues, timeouts,
+ * spurious wakes.
+ */
 
 import type { Cell, Condition, Places } from "../../../src/checker/pieces/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
@@ -30,7 +33,8 @@ function waiter(how: Waiting): Body<Conditional> {
   return function* ({ condition, x }) {
     yield* condition.mutex.lock();
     if (how === "loop") while ((yield* x.load()) === 0) yield* condition.wait();
-    else if (how === "blind" || (yield* x.load()) === 0) yield* condition.wait(how === "timed" ? 10 : Infinity);
+    else if (how === "blind" || (yield* x.load()) === 0)
+      yield* condition.wait(how === "timed" ? 10 : Infinity);
     yield* condition.mutex.unlock();
   };
 }
@@ -45,7 +49,10 @@ function waker(wake: "signal" | "broadcast"): Body<Conditional> {
 }
 
 export function cond(n: number, wake: "signal" | "broadcast", how: Waiting): Program {
-  return program(`cond(${n}, ${wake}, ${how})`, conditional, [waker(wake), ...times(n, () => waiter(how))]);
+  return program(`cond(${n}, ${wake}, ${how})`, conditional, [
+    waker(wake),
+    ...times(n, () => waiter(how)),
+  ]);
 }
 
 /** Waits without looking; the broadcast comes without the mutex. */
@@ -99,9 +106,15 @@ function* enqueue({ memory, queue }: Queue): Task<number> {
   return memory.words[queue.at]!;
 }
 
-/** The condition, as one that says what it reads: with the park after it, it is the task's second operation of the queue. */
+/**
+ * The condition, as one that says what it reads: with the park after it, it is the task's second
+ * operation of the queue.
+ */
 function* holds({ memory, queue, c }: Queue): Task<boolean> {
-  yield describe("testCondition", memory, queue.at, 0, "queue", 0, Infinity, { at: c.at, words: 1 });
+  yield describe("testCondition", memory, queue.at, 0, "queue", 0, Infinity, {
+    at: c.at,
+    words: 1,
+  });
   return c.peek() !== 0;
 }
 

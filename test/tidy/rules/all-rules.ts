@@ -6,6 +6,7 @@ import { bareAnnouncements } from "./bare-announcements.ts";
 import { bannedWords } from "./banned-words.ts";
 import { changelog } from "./changelog.ts";
 import { citations } from "./citations.ts";
+import { columns } from "./columns.ts";
 import { cycles } from "./cycles.ts";
 import { deadExports } from "./dead-exports.ts";
 import { layering } from "./layering.ts";
@@ -29,6 +30,7 @@ export const allRules: readonly Rule[] = [
   bareAnnouncements,
   purity,
   sizes,
+  columns,
   bannedWords,
   names,
   moduleHead,

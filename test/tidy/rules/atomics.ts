@@ -1,6 +1,6 @@
 /**
- * @module Nothing but src/sync touches Atomics, so that a scheduler which owns every synchronisation step can take its
- * place there and miss none.
+ * @module Nothing but src/sync touches Atomics, so that a scheduler which owns every
+ * synchronisation step can take its place there and miss none.
  */
 
 import { Visitor } from "oxc-parser";
@@ -12,7 +12,8 @@ function checkFile(file: ProjectFile): Finding[] {
   const message = "touches Atomics; use the primitives of src/sync";
   new Visitor({
     Identifier(node) {
-      if (node.name === "Atomics") findings.push({ path: file.path, line: lineOf(file, node.start), message });
+      if (node.name === "Atomics")
+        findings.push({ path: file.path, line: lineOf(file, node.start), message });
     },
   }).visit(parseFile(file).program);
   return findings;
@@ -20,7 +21,8 @@ function checkFile(file: ProjectFile): Finding[] {
 
 export const atomics: Rule = {
   name: "only src/sync touches Atomics",
-  check: (files) => files.filter((file) => isSource(file) && !file.path.startsWith("src/sync/")).flatMap(checkFile),
+  check: (files) =>
+    files.filter((file) => isSource(file) && !file.path.startsWith("src/sync/")).flatMap(checkFile),
   broken: {
     "a load": [fileFromText("src/mm/pte.ts", `export const x = Atomics.load(words, 0);`)],
     "an alias": [fileFromText("src/devices/a.ts", `const { load } = Atomics;`)],
@@ -28,6 +30,8 @@ export const atomics: Rule = {
   },
   sound: {
     "in sync": [fileFromText("src/sync/mutex.ts", `Atomics.load(words, 0);`)],
-    "in a comment or a string": [fileFromText("src/mm/a.ts", `/* Atomics.load */ const s = "Atomics";`)],
+    "in a comment or a string": [
+      fileFromText("src/mm/a.ts", `/* Atomics.load */ const s = "Atomics";`),
+    ],
   },
 };

@@ -1,10 +1,12 @@
 /**
- * @module An access that another thread may race with is named, for an explorer, where it is made: in a function marked
- * `@stepped`, by `readWord` and its like (src/sync/word-steps.ts), or by an operation of a primitive. A bare announcement, `access(memory, "read", ...)` before an access
- * that something else makes, can name one word and touch another, and hides what comes in between: a page table was
- * once freed under a walk for that.
+ * @module An access that another thread may race with is named, for an explorer, where it is made:
+ * in a function marked `@stepped`, by `readWord` and its like (src/sync/word-steps.ts), or by an
+ * operation of a primitive. A bare announcement, `access(memory, "read", ...)` before an access
+ * that something else makes, can name one word and touch another, and hides what comes in between:
+ * a page table was once freed under a walk for that.
  *
- * The list below is what is left. It may only become shorter: a number that is too high is a finding as well.
+ * The list below is what is left. It may only become shorter: a number that is too high is a
+ * finding as well.
  */
 
 import { Visitor } from "oxc-parser";
@@ -26,7 +28,9 @@ const announcing: ReadonlySet<string> = new Set(["access", "step", "describe"]);
 const lives: ReadonlySet<string> = new Set(["alloc", "free"]);
 
 function isJudged(file: ProjectFile): boolean {
-  return isSource(file) && !file.path.startsWith("src/sync/") && !file.path.startsWith("src/checker/");
+  return (
+    isSource(file) && !file.path.startsWith("src/sync/") && !file.path.startsWith("src/checker/")
+  );
 }
 
 /** The announcing functions that the file imports, by the names that it gives them. */
@@ -51,7 +55,8 @@ function announcementsIn(file: ProjectFile): number[] {
       const called = callee.type === "Identifier" ? imported.get(callee.name) : undefined;
       if (called === undefined) return;
       const kind = given[called === "describe" ? 0 : 1];
-      if (kind?.type === "Literal" && typeof kind.value === "string" && lives.has(kind.value)) return;
+      if (kind?.type === "Literal" && typeof kind.value === "string" && lives.has(kind.value))
+        return;
       lines.push(lineOf(file, start));
     },
   }).visit(parseFile(file).program);
@@ -88,16 +93,26 @@ export const bareAnnouncements: Rule = {
     "one more where some are left": [fileOf("src/devices/software/service-turn.ts", 2)],
     "a list that is longer than what is left": [fileOf("src/devices/software/service-turn.ts", 0)],
     "another function": [
-      fileFromText("src/hmm/a.ts", `${imports}function* f() { yield told("write", memory, at, 1, "x"); }`),
+      fileFromText(
+        "src/hmm/a.ts",
+        `${imports}function* f() { yield told("write", memory, at, 1, "x"); }`,
+      ),
     ],
   },
   sound: {
     "as many as are left": [fileOf("src/devices/software/service-turn.ts", 1)],
     "the life of an object": [
-      fileFromText("src/mm/a.ts", `${imports}function* f() { yield* access(memory, "alloc", at, 4, "x"); }`),
+      fileFromText(
+        "src/mm/a.ts",
+        `${imports}function* f() { yield* access(memory, "alloc", at, 4, "x"); }`,
+      ),
     ],
-    "another one's method": [fileFromText("src/mm/a.ts", `${imports}rights.access(memory, "read", at, 1, "x");`)],
-    "a function of the same name": [fileFromText("src/mm/a.ts", `const step = f; step(memory, "read", at, 1, "x");`)],
+    "another one's method": [
+      fileFromText("src/mm/a.ts", `${imports}rights.access(memory, "read", at, 1, "x");`),
+    ],
+    "a function of the same name": [
+      fileFromText("src/mm/a.ts", `const step = f; step(memory, "read", at, 1, "x");`),
+    ],
     "the primitives": [fileOf("src/sync/new.ts", 1)],
     "the checker's own words": [fileOf("src/checker/pieces/new.ts", 1)],
   },

@@ -1,4 +1,7 @@
-/** @module The changelog: newest version first, the package's own version on top, and four kinds of entries. */
+/**
+ * @module The changelog: newest version first, the package's own version on top, and four kinds of
+ * entries.
+ */
 
 import { fileFromText, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
@@ -16,20 +19,24 @@ function checkFile(file: ProjectFile, version: string | undefined): Finding[] {
   const findings: Finding[] = [];
   let previous: string | undefined;
   for (const [index, text] of file.text.split("\n").entries()) {
-    const blame = (message: string): void => void findings.push({ path: file.path, line: index + 1, message });
+    const blame = (message: string): void =>
+      void findings.push({ path: file.path, line: index + 1, message });
     const kind = /^### (.*)$/.exec(text)?.[1];
-    if (kind !== undefined && !kinds.has(kind)) blame(`"${kind}" is none of ${[...kinds].join(", ")}`);
+    if (kind !== undefined && !kinds.has(kind))
+      blame(`"${kind}" is none of ${[...kinds].join(", ")}`);
     const current = /^## (\d+\.\d+\.\d+)\b/.exec(text)?.[1];
     if (current === undefined) {
       if (text.startsWith("## ")) blame("is no version; write ## 1.2.3");
       continue;
     }
-    if (previous === undefined && current !== version) blame(`tops with ${current}, but the package is ${version}`);
+    if (previous === undefined && current !== version)
+      blame(`tops with ${current}, but the package is ${version}`);
     if (previous !== undefined && compareVersions(current, previous) >= 0)
       blame("is not older than what stands above it");
     previous = current;
   }
-  if (previous === undefined) findings.push({ path: file.path, line: 1, message: "lists no version" });
+  if (previous === undefined)
+    findings.push({ path: file.path, line: 1, message: "lists no version" });
   return findings;
 }
 

@@ -1,9 +1,10 @@
 /**
  * @module What a comment cites is there: a file, a section of docs/, a rule by its label.
  *
- * A rule is a line of a comment that begins with its label. A label belongs to the file that states it, and a comment
- * there cites it alone. Elsewhere it stands beside the file, "W3 of mmu/radix-table.ts"; alone only where no two files
- * have a rule of that label. R1 to R4 are docs/ARCHITECTURE.md's.
+ * A rule is a line of a comment that begins with its label. A label belongs to the file that states
+ * it, and a comment there cites it alone. Elsewhere it stands beside the file, "W3 of
+ * mmu/radix-table.ts"; alone only where no two files have a rule of that label. R1 to R4 are
+ * docs/ARCHITECTURE.md's.
  */
 
 import { posix } from "node:path";
@@ -13,14 +14,16 @@ import type { Finding, Rule } from "../rule.ts";
 /** A line that states a rule. */
 const statement = /^[ \t]*\*?[ \t]+([A-Z]{1,2}\d{1,2})(?:\.| {1,2})[ \t]*\S/gm;
 /** `mm/pte.ts`, `docs/LIMITS.md`, `radix-table.ts`. */
-const citedFile = /(?<![\w/.@=-])((?:\.\.?\/)?(?:[\w-]+\/)*[\w-]+(?:\.(?:test|page))?\.(?:ts|mjs|md))(?:#([\w-]+))?\b/g;
+const citedFile =
+  /(?<![\w/.@=-])((?:\.\.?\/)?(?:[\w-]+\/)*[\w-]+(?:\.(?:test|page))?\.(?:ts|mjs|md))(?:#([\w-]+))?\b/g;
 /** `W3`, and the `X5` of `X1 to X5`. */
 const citedLabel = /(?<![\w$#.`"'-])([A-Z]{1,2}\d{1,2})(?![\w$`"'-])/g;
 /** What follows a label that is cited with its file: more labels, then "of" and the file. */
 const ofFile =
   /^(?:(?:,| and| to|;)? ?\(?[A-Z]{1,2}\d{1,2}(?: \([A-Z]\))?\)?)*,? (?:of|in|are in) ([\w./-]+\.(?:ts|md))/;
 /** The file just before: `(spurious.ts, S2)`, `soft-tlb.ts (X1 to X5)`. */
-const afterFile = /([\w./-]+\.(?:ts|md))[,:]?[ (]{1,2}(?:(?:why, and )?(?:[A-Z]{1,2}\d{1,2}(?:,| to| and) )*)$/;
+const afterFile =
+  /([\w./-]+\.(?:ts|md))[,:]?[ (]{1,2}(?:(?:why, and )?(?:[A-Z]{1,2}\d{1,2}(?:,| to| and) )*)$/;
 
 /** Labels of docs/ARCHITECTURE.md, which everybody cites. */
 const EVERYBODYS = /^R[1-4]$/;
@@ -83,7 +86,10 @@ function projectOf(files: readonly ProjectFile[]): Project {
   return { paths: new Set(files.map(({ path }) => path)), headings, labels, owners };
 }
 
-/** The file that a comment in `from` means by `cited`: beside it, from a root, or the only one that ends so. */
+/**
+ * The file that a comment in `from` means by `cited`: beside it, from a root, or the only one that
+ * ends so.
+ */
 function resolve(from: string, cited: string, { paths }: Project): string | undefined {
   const roots = [posix.dirname(from), "", "src", "command", "command/src", "command/scenarios"];
   for (const root of roots) {
@@ -124,7 +130,8 @@ function checkLabels(file: ProjectFile, { text, start }: Comment, project: Proje
     } else if (!own) {
       const owners = project.owners.get(label) ?? [];
       if (owners.length === 0) blame(`cites ${label}, which no file states`);
-      else if (owners.length > 1) blame(`cites ${label}, which ${owners.join(" and ")} state; say of which file`);
+      else if (owners.length > 1)
+        blame(`cites ${label}, which ${owners.join(" and ")} state; say of which file`);
     }
   }
   return findings;
@@ -146,9 +153,13 @@ const table = fileFromText(
   "src/mm/table.ts",
   "/**\n * @module mm/table\n *\n *   W3  A leaf is unlinked first.\n */\n",
 );
-const other = fileFromText("src/hmm/other.ts", "/**\n * @module hmm/other\n *\n *   W3  Another rule.\n */\n");
+const other = fileFromText(
+  "src/hmm/other.ts",
+  "/**\n * @module hmm/other\n *\n *   W3  Another rule.\n */\n",
+);
 const prose = fileFromText("docs/A.md", "# A\n\n## What is there\n");
-const citing = (text: string): ProjectFile => fileFromText("src/mm/fault.ts", `/** ${text} */\nf();`);
+const citing = (text: string): ProjectFile =>
+  fileFromText("src/mm/fault.ts", `/** ${text} */\nf();`);
 
 export const citations: Rule = {
   name: "what a comment cites is there: files, sections, rules",
@@ -163,10 +174,16 @@ export const citations: Rule = {
   sound: {
     "a file beside it": [table, citing("See table.ts.")],
     "a section": [prose, citing("See docs/A.md#what-is-there.")],
-    "a rule behind its file": [table, other, citing("Kept (table.ts, W3) and seen, table.ts (W3).")],
+    "a rule behind its file": [
+      table,
+      other,
+      citing("Kept (table.ts, W3) and seen, table.ts (W3)."),
+    ],
     "a rule with its file": [table, other, citing("By W3 of mm/table.ts it stays.")],
     "the only rule of that label": [table, citing("By W3 it stays.")],
-    "a rule of its own": [fileFromText("src/a/b.ts", "/**\n * @module b\n *\n *   B1  One.\n */\n// B1\nf();")],
+    "a rule of its own": [
+      fileFromText("src/a/b.ts", "/**\n * @module b\n *\n *   B1  One.\n */\n// B1\nf();"),
+    ],
     "everybody's rules": [citing("By R4 it is seen.")],
   },
 };

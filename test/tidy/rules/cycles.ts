@@ -89,7 +89,10 @@ export const cycles: Rule = {
   },
   sound: {
     "a part that knows an interface of its whole": [
-      fileFromText("src/mm/a.ts", `import { b } from "./b.ts"; import type { View } from "./view.ts";`),
+      fileFromText(
+        "src/mm/a.ts",
+        `import { b } from "./b.ts"; import type { View } from "./view.ts";`,
+      ),
       fileFromText("src/mm/b.ts", `import type { View } from "./view.ts";`),
       fileFromText("src/mm/view.ts", `export interface View {}`),
     ],

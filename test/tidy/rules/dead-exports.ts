@@ -1,9 +1,16 @@
 /**
- * @module No function and no class is exported for nobody. Constants are left out: a table of flags or error numbers is
- * exported whole, used or not.
+ * @module No function and no class is exported for nobody. Constants are left out: a table of flags
+ * or error numbers is exported whole, used or not.
  */
 
-import { fileFromText, isScript, isSource, lineOf, parseFile, type ProjectFile } from "../project-file.ts";
+import {
+  fileFromText,
+  isScript,
+  isSource,
+  lineOf,
+  parseFile,
+  type ProjectFile,
+} from "../project-file.ts";
 import { entryPaths, publicNames } from "../public-names.ts";
 import type { Finding, Rule } from "../rule.ts";
 
@@ -17,20 +24,27 @@ function exportedFunctionsOf(file: ProjectFile): Exported[] {
   for (const statement of parseFile(file).program.body) {
     if (statement.type !== "ExportNamedDeclaration") continue;
     const { declaration } = statement;
-    if (declaration?.type !== "FunctionDeclaration" && declaration?.type !== "ClassDeclaration") continue;
-    if (declaration.id !== null) exported.push({ name: declaration.id.name, line: lineOf(file, statement.start) });
+    if (declaration?.type !== "FunctionDeclaration" && declaration?.type !== "ClassDeclaration")
+      continue;
+    if (declaration.id !== null)
+      exported.push({ name: declaration.id.name, line: lineOf(file, statement.start) });
   }
   return exported;
 }
 
-/** Every word of a script, names in comments included: a rule that asks for less would accuse the innocent. */
+/**
+ * Every word of a script, names in comments included: a rule that asks for less would accuse the
+ * innocent.
+ */
 function wordsOf(file: ProjectFile): ReadonlySet<string> {
   return new Set(file.text.match(/[A-Za-z_$][\w$]*/g));
 }
 
 function check(files: readonly ProjectFile[]): Finding[] {
   const users = files.filter(isScript).map((file) => ({ path: file.path, words: wordsOf(file) }));
-  const isPublic = new Set(entryPaths(files).flatMap((entry) => publicNames(files, entry).map(({ name }) => name)));
+  const isPublic = new Set(
+    entryPaths(files).flatMap((entry) => publicNames(files, entry).map(({ name }) => name)),
+  );
   const findings: Finding[] = [];
   for (const file of files.filter(isSource)) {
     for (const { name, line } of exportedFunctionsOf(file)) {
@@ -54,11 +68,16 @@ export const deadExports: Rule = {
   broken: {
     "a function": [dead],
     "a generator": [fileFromText("src/mm/a.ts", `export function* mmap(): Task<void> {}`)],
-    "a class that only its own file names": [fileFromText("src/mm/a.ts", `export class Mm {}\nnew Mm();`)],
+    "a class that only its own file names": [
+      fileFromText("src/mm/a.ts", `export class Mm {}\nnew Mm();`),
+    ],
   },
   sound: {
     "used by another file": [dead, fileFromText("src/mm/b.ts", `import { mmgrab } from "./a.ts";`)],
-    "used by a test": [dead, fileFromText("test/mm/b.test.ts", `import { mmgrab } from "../../src/mm/a.ts";`)],
+    "used by a test": [
+      dead,
+      fileFromText("test/mm/b.test.ts", `import { mmgrab } from "../../src/mm/a.ts";`),
+    ],
     "exported by the package": [
       dead,
       fileFromText("src/index.ts", `export * from "./mm/a.ts";`),

@@ -1,10 +1,16 @@
-/** @module A folder of src/ imports only itself and what stands below it. Above all of it stands command/: its scenarios, then its own files. */
+/**
+ * @module A folder of src/ imports only itself and what stands below it. Above all of it stands
+ * command/: its scenarios, then its own files.
+ */
 
 import { importsOf, workerEntriesOf } from "../imports.ts";
 import { fileFromText, isPackaged, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
-/** Bottom to top. src/index.ts stands above devices and checker; only the command knows the scenarios. */
+/**
+ * Bottom to top. src/index.ts stands above devices and checker; only the command knows the
+ * scenarios.
+ */
 export const layers: readonly string[] = [
   "sync",
   "memory",
@@ -30,7 +36,11 @@ function checkFile(file: ProjectFile): Finding[] {
   const findings: Finding[] = [];
   const from = layerOf(file.path);
   if (from === -1) {
-    findings.push({ path: file.path, line: 1, message: `stands in no layer; the layers are ${layers.join(" < ")}` });
+    findings.push({
+      path: file.path,
+      line: 1,
+      message: `stands in no layer; the layers are ${layers.join(" < ")}`,
+    });
   }
   const targets = importsOf(file).map(({ path, line }) => ({ path, line }));
   targets.push(...workerEntriesOf(file));
@@ -51,14 +61,25 @@ export const layering: Rule = {
   name: "each layer imports only itself and those below it",
   check: (files) => files.filter(isPackaged).flatMap(checkFile),
   broken: {
-    "upward import": [fileFromText("src/mm/fault.ts", `import { hmmFault } from "../hmm/fault.ts";`)],
-    "upward type import": [fileFromText("src/sync/wait.ts", `import type { Mm } from "../mm/mm.ts";`)],
-    "upward re-export": [fileFromText("src/memory/ram.ts", `export * from "../space/space.ts";`)],
-    "upward dynamic import": [fileFromText("src/hmm/hmm.ts", `await import("../devices/device.ts");`)],
-    "upward worker entry": [
-      fileFromText("src/host/node.ts", `start(new URL("../devices/software/agent.js", import.meta.url));`),
+    "upward import": [
+      fileFromText("src/mm/fault.ts", `import { hmmFault } from "../hmm/fault.ts";`),
     ],
-    "import from the tests": [fileFromText("src/mm/mm.ts", `import { x } from "../../test/mm/x.ts";`)],
+    "upward type import": [
+      fileFromText("src/sync/wait.ts", `import type { Mm } from "../mm/mm.ts";`),
+    ],
+    "upward re-export": [fileFromText("src/memory/ram.ts", `export * from "../space/space.ts";`)],
+    "upward dynamic import": [
+      fileFromText("src/hmm/hmm.ts", `await import("../devices/device.ts");`),
+    ],
+    "upward worker entry": [
+      fileFromText(
+        "src/host/node.ts",
+        `start(new URL("../devices/software/agent.js", import.meta.url));`,
+      ),
+    ],
+    "import from the tests": [
+      fileFromText("src/mm/mm.ts", `import { x } from "../../test/mm/x.ts";`),
+    ],
     "unknown layer": [fileFromText("src/stuff/a.ts", `export const a: number = 1;`)],
     "the checker imports a scenario": [
       fileFromText("src/checker/a.ts", `import { all } from "../../command/scenarios/all.ts";`),
@@ -69,16 +90,25 @@ export const layering: Rule = {
     "a scenario imports a test": [
       fileFromText("command/scenarios/a/b.ts", `import { x } from "../../../test/mm/x.ts";`),
     ],
-    "index imports the command": [fileFromText("src/index.ts", `export { main } from "../command/src/main.ts";`)],
+    "index imports the command": [
+      fileFromText("src/index.ts", `export { main } from "../command/src/main.ts";`),
+    ],
   },
   sound: {
-    "downward import": [fileFromText("src/hmm/fault.ts", `import { fault } from "../mm/fault.ts";`)],
-    "same layer": [fileFromText("src/mm/fault.ts", `import { a } from "./vma.ts"; import fs from "node:fs";`)],
+    "downward import": [
+      fileFromText("src/hmm/fault.ts", `import { fault } from "../mm/fault.ts";`),
+    ],
+    "same layer": [
+      fileFromText("src/mm/fault.ts", `import { a } from "./vma.ts"; import fs from "node:fs";`),
+    ],
     "the command imports the scenarios": [
       fileFromText("command/src/check.ts", `import { all } from "../scenarios/all.ts";`),
     ],
     "a scenario imports what it explores": [
-      fileFromText("command/scenarios/a/b.ts", `import { x } from "../x.ts"; import "../../../src/mm/y.ts";`),
+      fileFromText(
+        "command/scenarios/a/b.ts",
+        `import { x } from "../x.ts"; import "../../../src/mm/y.ts";`,
+      ),
     ],
     "the command imports the index": [
       fileFromText("command/src/main.ts", `import { AddressSpace } from "../../src/index.ts";`),

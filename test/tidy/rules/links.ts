@@ -1,4 +1,7 @@
-/** @module What the prose points at is there: relative links, and paths of this repository that it names in backticks. */
+/**
+ * @module What the prose points at is there: relative links, and paths of this repository that it
+ * names in backticks.
+ */
 
 import { posix } from "node:path";
 import { fileFromText, lineOf, type ProjectFile } from "../project-file.ts";
@@ -22,7 +25,11 @@ function checkFile(file: ProjectFile, exists: (path: string) => boolean): Findin
   for (const match of file.text.matchAll(quotedPath)) {
     const path = match[1] ?? "";
     if (exists(path)) continue;
-    findings.push({ path: file.path, line: lineOf(file, match.index), message: `names ${path}, which is not there` });
+    findings.push({
+      path: file.path,
+      line: lineOf(file, match.index),
+      message: `names ${path}, which is not there`,
+    });
   }
   return findings;
 }
@@ -47,7 +54,10 @@ export const links: Rule = {
     "a path that was renamed": [target, fileFromText("docs/A.md", "see `src/mm/mmap.ts`")],
   },
   sound: {
-    "live links": [target, fileFromText("docs/A.md", "[mm](../src/mm/mm.ts#L3) [folder](../src/mm/) `src/mm/mm.ts`")],
+    "live links": [
+      target,
+      fileFromText("docs/A.md", "[mm](../src/mm/mm.ts#L3) [folder](../src/mm/) `src/mm/mm.ts`"),
+    ],
     "links away": [fileFromText("README.md", "[x](https://example.org/a) [here](#below)")],
     "a pattern": [fileFromText("README.md", "`src/mm/*.ts` and `test/<layer>/x.test.ts`")],
   },

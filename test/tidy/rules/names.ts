@@ -19,7 +19,8 @@ function checkFile({ path }: ProjectFile): Finding[] {
       blame(`"${segment}" is not in kebab-case`);
       break;
     }
-    if (words.some((word) => drawers.test(word))) blame(`"${segment}" names a drawer; name the idea`);
+    if (words.some((word) => drawers.test(word)))
+      blame(`"${segment}" names a drawer; name the idea`);
   }
   return findings;
 }
@@ -36,7 +37,10 @@ export const names: Rule = {
     "shouting code": [fileFromText("src/MM.ts", "")],
   },
   sound: {
-    "kebab case": [fileFromText("test/mmu/radix-table.test.ts", ""), fileFromText(".oxlintrc.json", "")],
+    "kebab case": [
+      fileFromText("test/mmu/radix-table.test.ts", ""),
+      fileFromText(".oxlintrc.json", ""),
+    ],
     "prose that shouts": [fileFromText("docs/LOCKING.md", ""), fileFromText("LICENSE", "")],
     "a word that contains one": [fileFromText("src/mm/utilisation.ts", "")],
   },

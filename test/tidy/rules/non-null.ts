@@ -1,6 +1,7 @@
 /**
- * @module `words[i]!` is how a typed array is read under noUncheckedIndexedAccess: the index was checked, or the array's
- * length is a power of two that masks it. Every other `!` claims something, so a comment beside it says why it is true.
+ * @module `words[i]!` is how a typed array is read under noUncheckedIndexedAccess: the index was
+ * checked, or the array's length is a power of two that masks it. Every other `!` claims something,
+ * so a comment beside it says why it is true.
  */
 
 import { Visitor } from "oxc-parser";
@@ -11,7 +12,8 @@ function checkFile(file: ProjectFile): Finding[] {
   const findings: Finding[] = [];
   const { program, comments } = parseFile(file);
   const commentLines = new Set(comments.map((comment) => lineOf(file, comment.end)));
-  const message = "claims with ! that something is there; say why in a comment beside it, or test it";
+  const message =
+    "claims with ! that something is there; say why in a comment beside it, or test it";
   new Visitor({
     TSNonNullExpression(node) {
       if (node.expression.type === "MemberExpression" && node.expression.computed) return;

@@ -37,7 +37,13 @@ function roomOf(path: string): number {
 function checkFile(file: ProjectFile): Finding[] {
   const from = roomOf(file.path);
   if (from === -1) {
-    return [{ path: file.path, line: 1, message: `stands in no room of the checker; they are ${rooms.join(" < ")}` }];
+    return [
+      {
+        path: file.path,
+        line: 1,
+        message: `stands in no room of the checker; they are ${rooms.join(" < ")}`,
+      },
+    ];
   }
   const targets = importsOf(file).map(({ path, line }) => ({ path, line }));
   targets.push(...workerEntriesOf(file));
@@ -52,23 +58,40 @@ function checkFile(file: ProjectFile): Finding[] {
 
 export const checkerRooms: Rule = {
   name: "each room of the checker imports only itself and those below it",
-  check: (files) => files.filter(({ path }) => path.startsWith(CHECKER) && path.endsWith(".ts")).flatMap(checkFile),
+  check: (files) =>
+    files.filter(({ path }) => path.startsWith(CHECKER) && path.endsWith(".ts")).flatMap(checkFile),
   broken: {
-    "upward import": [fileFromText("src/checker/steps/a.ts", `import { b } from "../engines/b.ts";`)],
+    "upward import": [
+      fileFromText("src/checker/steps/a.ts", `import { b } from "../engines/b.ts";`),
+    ],
     "upward import of a type": [
-      fileFromText("src/checker/watch/a.ts", `import type { Execution } from "../execution/execution.ts";`),
+      fileFromText(
+        "src/checker/watch/a.ts",
+        `import type { Execution } from "../execution/execution.ts";`,
+      ),
     ],
-    "a front door above": [fileFromText("src/checker/session/a.ts", `import { explore } from "../explore.ts";`)],
+    "a front door above": [
+      fileFromText("src/checker/session/a.ts", `import { explore } from "../explore.ts";`),
+    ],
     "upward worker entry": [
-      fileFromText("src/checker/session/a.ts", `start(new URL("../parallel/b-worker.js", import.meta.url));`),
+      fileFromText(
+        "src/checker/session/a.ts",
+        `start(new URL("../parallel/b-worker.js", import.meta.url));`,
+      ),
     ],
-    "a file beside the front doors": [fileFromText("src/checker/a.ts", `export const a: number = 1;`)],
+    "a file beside the front doors": [
+      fileFromText("src/checker/a.ts", `export const a: number = 1;`),
+    ],
     "an unknown room": [fileFromText("src/checker/attic/a.ts", `export const a: number = 1;`)],
   },
   sound: {
-    "downward import": [fileFromText("src/checker/replay/a.ts", `import { explore } from "../explore.ts";`)],
+    "downward import": [
+      fileFromText("src/checker/replay/a.ts", `import { explore } from "../explore.ts";`),
+    ],
     "the same room": [fileFromText("src/checker/steps/a.ts", `import { b } from "./b.ts";`)],
-    "another layer": [fileFromText("src/checker/steps/a.ts", `import { b } from "../../sync/b.ts";`)],
+    "another layer": [
+      fileFromText("src/checker/steps/a.ts", `import { b } from "../../sync/b.ts";`),
+    ],
     "another folder": [fileFromText("src/mm/a.ts", `import { b } from "./b.ts";`)],
   },
 };

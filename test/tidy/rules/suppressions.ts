@@ -19,13 +19,20 @@ export const suppressions: Rule = {
   name: "whoever silences a tool says why",
   check: (files) => files.filter(isScript).flatMap(checkFile),
   broken: {
-    "the linter, bare": [fileFromText("src/mm/a.ts", `// oxlint-disable-next-line no-shadow\nf();`)],
+    "the linter, bare": [
+      fileFromText("src/mm/a.ts", `// oxlint-disable-next-line no-shadow\nf();`),
+    ],
     "the formatter, bare": [fileFromText("src/mm/a.ts", `// oxfmt-ignore\nf();`)],
-    "a reason of one word": [fileFromText("src/mm/a.ts", `// oxlint-disable-next-line no-shadow -- needed\nf();`)],
+    "a reason of one word": [
+      fileFromText("src/mm/a.ts", `// oxlint-disable-next-line no-shadow -- needed\nf();`),
+    ],
   },
   sound: {
     "with a reason": [
-      fileFromText("src/mm/a.ts", `// oxlint-disable-next-line no-shadow -- the interface's twin\nf();`),
+      fileFromText(
+        "src/mm/a.ts",
+        `// oxlint-disable-next-line no-shadow -- the interface's twin\nf();`,
+      ),
     ],
   },
 };

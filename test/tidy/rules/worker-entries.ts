@@ -1,4 +1,7 @@
-/** @module The file that a `new URL("./x.js", import.meta.url)` names is there: no compiler looks inside that string. */
+/**
+ * @module The file that a `new URL("./x.js", import.meta.url)` names is there: no compiler looks
+ * inside that string.
+ */
 
 import { workerEntriesOf } from "../imports.ts";
 import { fileFromText, type ProjectFile } from "../project-file.ts";
@@ -21,7 +24,10 @@ function check(files: readonly ProjectFile[]): Finding[] {
     );
 }
 
-const starter: ProjectFile = fileFromText("src/host/a.ts", `new Worker(new URL("./agent.js", import.meta.url));`);
+const starter: ProjectFile = fileFromText(
+  "src/host/a.ts",
+  `new Worker(new URL("./agent.js", import.meta.url));`,
+);
 
 export const workerEntries: Rule = {
   name: "the worker entries named in strings are there",
@@ -32,6 +38,8 @@ export const workerEntries: Rule = {
   },
   sound: {
     "the source of the built file": [starter, fileFromText("src/host/agent.ts", "")],
-    "another kind of file": [fileFromText("src/host/a.ts", `new URL("./page.html", import.meta.url);`)],
+    "another kind of file": [
+      fileFromText("src/host/a.ts", `new URL("./page.html", import.meta.url);`),
+    ],
   },
 };

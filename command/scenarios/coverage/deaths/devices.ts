@@ -34,12 +34,17 @@ const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, true);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
 
-/** By record: where the list of what the first task's thread owns says that it is one of the device's. */
+/**
+ * By record: where the list of what the first task's thread owns says that it is one of the
+ * device's.
+ */
 const slots = new WeakMap<DeviceRecord, number>();
 /** The frame that it is filling. */
 const FRAME = 1;
 
-/** The first task's thread is filling a frame in its turn. The device has the page in another one. */
+/**
+ * The first task's thread is filling a frame in its turn. The device has the page in another one.
+ */
 const inTurn: Body = function* (world, rig) {
   yield* resolve(world, rig, RIG_PAGE, false);
   const { record } = world;
@@ -64,7 +69,12 @@ const endTurn: Body = function* ({ record }, { machine }) {
 };
 
 /** A death is no preemption: with none, threads still change wherever one waits, ends or dies. */
-const ONE_DEATH: ScenarioExploration = { deaths: 1, timeouts: 1, engine: "bounded", preemptions: 0 };
+const ONE_DEATH: ScenarioExploration = {
+  deaths: 1,
+  timeouts: 1,
+  engine: "bounded",
+  preemptions: 0,
+};
 const ONE_DEATH_BETWEEN: ScenarioExploration = { ...ONE_DEATH, preemptions: 1 };
 const SERVE = [
   "devices/software/device-state.joinDevice",
@@ -121,7 +131,13 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     mortals: ["turn"],
     check: checkReferences,
     tasks: {
-      turn: [["devices/software/device-state.forgetDead", "devices/software/service-turn.releaseTurnOfDead"], endTurn],
+      turn: [
+        [
+          "devices/software/device-state.forgetDead",
+          "devices/software/service-turn.releaseTurnOfDead",
+        ],
+        endTurn,
+      ],
       madvise: [["mm/madvise.doMadvise"], discard],
     },
   }),
@@ -148,6 +164,9 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     pages: 1,
     exploration: ONE_DEATH_BETWEEN,
     mortals: ["exit"],
-    tasks: { exit: [["mm/mm.mmput"], exit], read: [["devices/software/fault-service.resolve"], serveUnlisted] },
+    tasks: {
+      exit: [["mm/mm.mmput"], exit],
+      read: [["devices/software/fault-service.resolve"], serveUnlisted],
+    },
   }),
 ];

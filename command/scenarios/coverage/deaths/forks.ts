@@ -79,13 +79,23 @@ function* hold(_world: World, { mm }: HmmRig): Task<void> {
 }
 
 function* mapShared(_world: World, { machine, mm }: HmmRig): Task<void> {
-  const place = { address: (RIG_PAGE + 1) * PAGE_BYTES, lengthBytes: PAGE_BYTES, placement: MAP_FIXED_NOREPLACE };
+  const place = {
+    address: (RIG_PAGE + 1) * PAGE_BYTES,
+    lengthBytes: PAGE_BYTES,
+    placement: MAP_FIXED_NOREPLACE,
+  };
   const kind = { protection: VM_READ | VM_WRITE, shared: true, bufferPfn: 0, offsetPages: 0 };
   yield* doMmap(machine, mm, { ...place, ...kind });
 }
 
 /** Whoever dies while it waits for the lock has made nothing yet: nothing is left of it. */
-function waiting(name: string, summary: string, task: Body, runs: readonly string[], isLeft: IsLeft): Covered {
+function waiting(
+  name: string,
+  summary: string,
+  task: Body,
+  runs: readonly string[],
+  isLeft: IsLeft,
+): Covered {
   const scenario = rigScenario<World>({
     name: `coverage/mm/death/${name}`,
     summary,
@@ -138,7 +148,8 @@ export const deathsInForks: readonly Covered[] = [
     layer: "mm",
     scenario: rigScenario<World>({
       name: "coverage/mm/death/fork-vs-write",
-      summary: "A thread dies at any point of forking a space and dropping the fork, while another one writes.",
+      summary:
+        "A thread dies at any point of forking a space and dropping the fork, while another one writes.",
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
       mortals: ["fork"],
       rig: { pages: 1, arenaWords: 8192 },

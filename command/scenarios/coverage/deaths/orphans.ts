@@ -1,6 +1,7 @@
 /**
- * @module The thread that registered a device's mirror dies while another thread of the device is about to register a range on it: the range is registered and orphaned, or not registered,
- * and nobody reads a hmm that is gone.
+ * @module The thread that registered a device's mirror dies while another thread of the device is
+ * about to register a range on it: the range is registered and orphaned, or not registered, and
+ * nobody reads a hmm that is gone.
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -73,7 +74,13 @@ interface Parts {
   readonly discards?: boolean;
 }
 
-function make({ name, summary, preemptions, opsId = SOUND_OPS, discards = false }: Parts): AnyScenario {
+function make({
+  name,
+  summary,
+  preemptions,
+  opsId = SOUND_OPS,
+  discards = false,
+}: Parts): AnyScenario {
   return rigScenario<World>({
     name,
     summary,
@@ -104,7 +111,8 @@ export const orphans: readonly Covered[] = [
     layer: "hmm",
     scenario: make({
       name: NAME,
-      summary: "The thread that registered a mirror dies while another one registers a range on it and serves a page.",
+      summary:
+        "The thread that registered a mirror dies while another one registers a range on it and serves a page.",
       preemptions: 2,
     }),
     twins: [
@@ -122,7 +130,8 @@ export const orphans: readonly Covered[] = [
     layer: "hmm",
     scenario: make({
       name: `${NAME}-and-madvise`,
-      summary: "As owner-vs-range, and the page is discarded: a device that nobody tells any more does not get it.",
+      summary:
+        "As owner-vs-range, and the page is discarded: a device that nobody tells any more does not get it.",
       preemptions: 1,
       discards: true,
     }),

@@ -1,8 +1,10 @@
 /**
- * @module A thread that dies at any point of having something: a range, a mirror, a view, a hold of a space. What it had is given back by the shipped releasers
- * while others go on, or the machine stops with EOWNERDEAD, and nobody waits for ever.
+ * @module A thread that dies at any point of having something: a range, a mirror, a view, a hold of
+ * a space. What it had is given back by the shipped releasers while others go on, or the machine
+ * stops with EOWNERDEAD, and nobody waits for ever.
  *
- * The last step of each owner says that it has all that it wants, and lives: so the check knows which of the two must be.
+ * The last step of each owner says that it has all that it wants, and lives: so the check knows
+ * which of the two must be.
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -150,7 +152,10 @@ const owners: readonly Owner[] = [
     unlisted: ownUnlistedMirror,
     check(world, rig) {
       const mirrors = countOf(hmmOf(world, rig).mirrors);
-      assert(mirrors === 1 + world.owns.peek(), `${mirrors} mirrors are registered, one of them by a dead thread`);
+      assert(
+        mirrors === 1 + world.owns.peek(),
+        `${mirrors} mirrors are registered, one of them by a dead thread`,
+      );
     },
   },
   {
@@ -162,7 +167,10 @@ const owners: readonly Owner[] = [
     unlisted: ownUnlistedView,
     check({ owns }, { mm }) {
       const holds = countOf(mm.holds);
-      assert(holds === owns.peek(), `${holds} views are open, and ${owns.peek()} threads look at one`);
+      assert(
+        holds === owns.peek(),
+        `${holds} views are open, and ${owns.peek()} threads look at one`,
+      );
     },
   },
   {
@@ -180,7 +188,10 @@ const owners: readonly Owner[] = [
   },
 ];
 
-const INVALIDATE = ["hmm/invalidate.hmmInvalidateRangeStart", "hmm/invalidate.hmmInvalidateRangeEnd"] as const;
+const INVALIDATE = [
+  "hmm/invalidate.hmmInvalidateRangeStart",
+  "hmm/invalidate.hmmInvalidateRangeEnd",
+] as const;
 
 const others: readonly Other[] = [
   {
@@ -212,7 +223,10 @@ function makeWorld(rig: HmmRig): World {
 function checkUsers({ device, owns }: World, { mm }: HmmRig, holds: number, exits: boolean): void {
   const users = mm.users.read();
   const expected = holds * owns.peek() + (exits ? 0 : 1);
-  assert(users === expected, `the address space has ${users} users, and ${expected} that know of it`);
+  assert(
+    users === expected,
+    `the address space has ${users} users, and ${expected} that know of it`,
+  );
   if (users > 0) return;
   assert(mm.pgd === 0, "nobody uses the space, and it is still there");
   assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
@@ -248,7 +262,10 @@ function dying(owner: Owner, other: Other): Covered {
       `A thread dies at any point of getting ${owner.summary}, or when it has it, during ${other.name}.`,
       false,
     ),
-    twins: unlisted === undefined || other.name !== "madvise" ? [] : [make(`${name}/unlisted`, unlisted, twin, true)],
+    twins:
+      unlisted === undefined || other.name !== "madvise"
+        ? []
+        : [make(`${name}/unlisted`, unlisted, twin, true)],
     runs: { owner: owner.runs, [other.name]: other.runs },
   };
 }

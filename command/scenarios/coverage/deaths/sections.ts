@@ -1,4 +1,7 @@
-/** @module A thread that dies in a critical section of sync/, in a read section, or while it reaps another: nobody waits for ever, and nothing is released twice. */
+/**
+ * @module A thread that dies in a critical section of sync/, in a read section, or while it reaps
+ * another: nobody waits for ever, and nothing is released twice.
+ */
 
 import { Cell, Places } from "../../../../src/checker/pieces/program.ts";
 import { DEATHS } from "../../../../src/sync/control-block.ts";
@@ -6,7 +9,12 @@ import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import { Mutex } from "../../../../src/sync/mutex.ts";
 import { reapTask } from "../../../../src/sync/reaper.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../../../../src/sync/resources.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../../../../src/sync/resources.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { SRCU_CALL_WORDS, registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
 import { PENDING, STATE, isIdle } from "../../../../src/sync/srcu-words.ts";
@@ -41,7 +49,8 @@ const LOCK = ["sync/lock-word.lock", "sync/lock-word.unlock"] as const;
 const sections: Covered = covering<Section>({
   layer: "sync",
   name: "death/in-section",
-  summary: "One of two dies, perhaps inside a lock: then the other is told EOWNERDEAD instead of waiting for ever.",
+  summary:
+    "One of two dies, perhaps inside a lock: then the other is told EOWNERDEAD instead of waiting for ever.",
   exploration: { deaths: 1 },
   setup: (memory) => {
     const places = new Places(memory);
@@ -138,9 +147,19 @@ function deferring(memory: SharedMemory): Deferring {
   };
 }
 
-/** Whoever ended the grace period died before it ran what that was for: the next who comes along does it. */
-function leftCalls(name: string, summary: string, last: (shared: Deferring) => Task<unknown>): Covered {
-  const deferTo = function* (shared: Deferring, end: (shared: Deferring) => Task<unknown>): Task<void> {
+/**
+ * Whoever ended the grace period died before it ran what that was for: the next who comes along
+ * does it.
+ */
+function leftCalls(
+  name: string,
+  summary: string,
+  last: (shared: Deferring) => Task<unknown>,
+): Covered {
+  const deferTo = function* (
+    shared: Deferring,
+    end: (shared: Deferring) => Task<unknown>,
+  ): Task<void> {
     yield* shared.srcu.call(countCall, shared.heads[0]!);
     yield* end(shared);
   };
@@ -175,7 +194,8 @@ function leftCalls(name: string, summary: string, last: (shared: Deferring) => T
         summary: "Nobody comes along.",
         expects: "assertion",
         tasks: {
-          owner: (shared) => deferTo(shared, ({ grace, late }) => (name === "call" ? late.store(1) : grace.load())),
+          owner: (shared) =>
+            deferTo(shared, ({ grace, late }) => (name === "call" ? late.store(1) : grace.load())),
         },
       },
     ],
@@ -185,13 +205,17 @@ function leftCalls(name: string, summary: string, last: (shared: Deferring) => T
 const leftOver: readonly Covered[] = [
   leftCalls("synchronize", "who waits for the readers runs it", ({ srcu }) => srcu.synchronize()),
   leftCalls("barrier", "who waits for the calls runs it", ({ srcu }) => srcu.barrier()),
-  leftCalls("call", "who defers another one afterwards runs both", function* ({ srcu, grace, pending, late, heads }) {
-    const before = yield* grace.load();
-    if ((yield* pending.load()) === 0 || isIdle(before)) return;
-    yield* grace.waitWhile(before); // for the one reader: none comes after it
-    yield* late.store(1);
-    yield* srcu.call(countCall, heads[1]!);
-  }),
+  leftCalls(
+    "call",
+    "who defers another one afterwards runs both",
+    function* ({ srcu, grace, pending, late, heads }) {
+      const before = yield* grace.load();
+      if ((yield* pending.load()) === 0 || isIdle(before)) return;
+      yield* grace.waitWhile(before); // for the one reader: none comes after it
+      yield* late.store(1);
+      yield* srcu.call(countCall, heads[1]!);
+    },
+  ),
 ];
 
 interface Owned {

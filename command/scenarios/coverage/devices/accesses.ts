@@ -1,7 +1,8 @@
 /**
- * @module Loads and stores of a kernel, by the software device's shipped cache, table walk and fault service, each access to shared
- * memory a step, while CPU threads change the mapping: a kernel sees its page as it was or as it is, or a fault, and its stores
- * go to the page or nowhere. In each twin the other side leaves out the one step that this rests on.
+ * @module Loads and stores of a kernel, by the software device's shipped cache, table walk and
+ * fault service, each access to shared memory a step, while CPU threads change the mapping: a
+ * kernel sees its page as it was or as it is, or a fault, and its stores go to the page or nowhere.
+ * In each twin the other side leaves out the one step that this rests on.
  */
 
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
@@ -51,13 +52,15 @@ export function* loadOnce(world: World, rig: HmmRig): Task<void> {
   world.seen.length = 0;
 }
 
-const store: Body = (world, rig) => inKernel(world, rig, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
+const store: Body = (world, rig) =>
+  inKernel(world, rig, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
 
 /** Once it was told that a CPU thread has stored. */
 function* loadAndListen(world: World, rig: HmmRig): Task<void> {
   yield* inKernel(world, rig, function* (memory) {
     yield* callInSteps(memory.u32, "load", ADDRESS);
-    if ((yield* world.flag.load()) === 1) world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
+    if ((yield* world.flag.load()) === 1)
+      world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
   });
 }
 
@@ -67,7 +70,8 @@ function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
 }
 
 export const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
-export const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+export const munmap: Body = (_world, { machine, mm }) =>
+  doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 
 export function without(left: number, body: Body): Body {
   return (world, rig) => withoutFlush(left, body(world, rig));
@@ -91,7 +95,12 @@ interface Parts {
   readonly exploration?: ScenarioExploration;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly check: (world: World) => void;
-  readonly twins: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+  readonly twins: readonly (readonly [
+    name: string,
+    summary: string,
+    FindingKind,
+    Readonly<Record<string, Body>>,
+  ])[];
 }
 
 export function playing({
@@ -114,7 +123,11 @@ export function playing({
       rig.map(PAGE, pages);
       rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
       const at = rig.run(rig.machine.heap.allocWords(512));
-      const world = { ...makeDevice(rig, frames), seen: [], flag: new Cell(rig.machine.memory, at, "flag") };
+      const world = {
+        ...makeDevice(rig, frames),
+        seen: [],
+        flag: new Cell(rig.machine.memory, at, "flag"),
+      };
       rig.run(before(world, rig));
       return world;
     },
@@ -140,8 +153,14 @@ export function playing({
   };
 }
 
-export const LOAD = ["devices/software/device-translator.translate", "devices/software/device-table.entryOf"] as const;
-export const LET_GO = ["devices/software/device-table.dropRange", "devices/software/device-table.drop"] as const;
+export const LOAD = [
+  "devices/software/device-translator.translate",
+  "devices/software/device-table.entryOf",
+] as const;
+export const LET_GO = [
+  "devices/software/device-table.dropRange",
+  "devices/software/device-table.drop",
+] as const;
 export const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
 export const deviceAccesses: readonly Covered[] = [
@@ -152,7 +171,8 @@ export const deviceAccesses: readonly Covered[] = [
     tasks: { kernel: [LOAD, loadTwice], discard: [LET_GO, discard] },
     check: (world) => {
       onlySaw(BEFORE, 0)(world);
-      if (world.seen[0] === 0 && world.seen[1] !== 0) bug("A load saw the page as it was before an earlier load");
+      if (world.seen[0] === 0 && world.seen[1] !== 0)
+        bug("A load saw the page as it was before an earlier load");
     },
     twins: [],
   }),
@@ -161,10 +181,18 @@ export const deviceAccesses: readonly Covered[] = [
     summary: "A kernel loads while the mapping goes, the leaf of the device's table with it.",
     pages: LEAF_PAGES,
     before: loadOnce,
-    tasks: { kernel: [LOAD, loadTwice], munmap: [[...LET_GO, "devices/software/device-table.freeLeaves"], munmap] },
+    tasks: {
+      kernel: [LOAD, loadTwice],
+      munmap: [[...LET_GO, "devices/software/device-table.freeLeaves"], munmap],
+    },
     check: onlySaw(BEFORE, FAULTED),
     twins: [
-      ["without-leaf-flush", "The device's leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+      [
+        "without-leaf-flush",
+        "The device's leaf is freed without a flush.",
+        "error",
+        { munmap: without(2, munmap) },
+      ],
     ],
   }),
   playing({
@@ -174,7 +202,12 @@ export const deviceAccesses: readonly Covered[] = [
     tasks: { kernel: [LOAD, store], discard: [LET_GO, discard] },
     check: () => {},
     twins: [
-      ["without-flush", "The device lets go without a flush.", "use-after-free", { discard: without(1, discard) }],
+      [
+        "without-flush",
+        "The device lets go without a flush.",
+        "use-after-free",
+        { discard: without(1, discard) },
+      ],
     ],
   }),
   playing({
@@ -185,6 +218,13 @@ export const deviceAccesses: readonly Covered[] = [
     exploration: BOUNDED,
     tasks: { kernel: [LOAD, loadAndListen], store: [LET_GO, storeAndSay] },
     check: onlySaw(1),
-    twins: [["without-flush", "The device lets go without a flush.", "assertion", { store: without(1, storeAndSay) }]],
+    twins: [
+      [
+        "without-flush",
+        "The device lets go without a flush.",
+        "assertion",
+        { store: without(1, storeAndSay) },
+      ],
+    ],
   }),
 ];

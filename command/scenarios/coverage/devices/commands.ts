@@ -7,10 +7,17 @@
  */
 
 import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import { COMMANDS, type CommandName, type CommandOutcome } from "../../../../src/devices/software/commands.ts";
+import {
+  COMMANDS,
+  type CommandName,
+  type CommandOutcome,
+} from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
-import { FaultService, type SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
+import {
+  FaultService,
+  type SpanServiceClass,
+} from "../../../../src/devices/software/fault-service.ts";
 import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
 import { mmput } from "../../../../src/mm/mm.ts";
 import { doMunmap } from "../../../../src/mm/mmap.ts";
@@ -75,7 +82,10 @@ function reads(others: readonly number[], Spans?: SpanServiceClass): Body {
 const writeUnmapped: Body = function* (world, rig) {
   const bytes = new Uint8Array(PAGES * PAGE_BYTES).fill(7);
   const { errno, page } = yield* command(world, rig, "write", bytes);
-  assert(errno === 0 || (errno === EFAULT && page === LAST), `the command answered ${errno} for page ${page}`);
+  assert(
+    errno === 0 || (errno === EFAULT && page === LAST),
+    `the command answered ${errno} for page ${page}`,
+  );
   assert(frameBytes(rig, ptePfn(rig.entryOf(RIG_PAGE)))[0] === 7, "the first page was not written");
 };
 
@@ -86,7 +96,8 @@ const snapshots: Body = function* (world, rig) {
 };
 
 const discardLast: Body = (_world, rig) => rig.discard(LAST, 1);
-const unmapLast: Body = (_world, { machine, mm }) => doMunmap(machine, mm, LAST * PAGE_BYTES, PAGE_BYTES);
+const unmapLast: Body = (_world, { machine, mm }) =>
+  doMunmap(machine, mm, LAST * PAGE_BYTES, PAGE_BYTES);
 
 /** A write view of the last page, which stores 9. */
 const writeView: Body = function* (_world, rig) {
@@ -101,7 +112,10 @@ const writeView: Body = function* (_world, rig) {
 const snapshotsBoth: Body = function* (world, rig) {
   const bytes = new Uint8Array(PAGES);
   const { errno } = yield* command(world, rig, "snapshot", bytes);
-  assert(errno === 0 && bytes[0] === bytes[1], `the command answered ${errno}, and that pages are ${bytes.join()}`);
+  assert(
+    errno === 0 && bytes[0] === bytes[1],
+    `the command answered ${errno}, and that pages are ${bytes.join()}`,
+  );
 };
 
 const discardBoth: Body = (_world, rig) => rig.discard(RIG_PAGE, PAGES);
@@ -109,7 +123,9 @@ const discardBoth: Body = (_world, rig) => rig.discard(RIG_PAGE, PAGES);
 /** Asks for the last page, while a view may be open. */
 const resolveLast: Body = (world, rig) => resolve(world, rig, LAST, false);
 
-/** One wait for the stretch, with the turn, and one without it: the third waits as long as it takes. */
+/**
+ * One wait for the stretch, with the turn, and one without it: the third waits as long as it takes.
+ */
 function checkRounds({ record }: DeviceWorld): void {
   const { batches } = readStats(record);
   assert(batches <= 2, `a page that could not be had yet was tried ${batches} times`);
@@ -129,7 +145,10 @@ const writesLate: Body = function* (world, rig) {
 
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 
-const SERVE = ["devices/software/fault-service.serveRange", "devices/software/span-service.serve"] as const;
+const SERVE = [
+  "devices/software/fault-service.serveRange",
+  "devices/software/span-service.serve",
+] as const;
 const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
 const parts = { frames: 2, pages: PAGES, before: stamp } as const;
 
@@ -168,14 +187,20 @@ export const deviceCommands: readonly Covered[] = [
       "The device asks for a page while a write view of it is open: it waits for its end, and does not ask again and again.",
     exploration: { ...BOUNDED, timeouts: 2 },
     check: checkRounds,
-    tasks: { read: [["devices/software/fault-service.resolve"], resolveLast], view: [VIEW, writeView] },
+    tasks: {
+      read: [["devices/software/fault-service.resolve"], resolveLast],
+      view: [VIEW, writeView],
+    },
   }),
   playing({
     ...parts,
     name: "command-write-vs-exit",
     summary: "The owner writes two pages that the device may write while the space goes.",
     before: stampAndWrite,
-    tasks: { write: [["devices/software/commands.transferThroughTable"], writesLate], exit: [["mm/mm.mmput"], exit] },
+    tasks: {
+      write: [["devices/software/commands.transferThroughTable"], writesLate],
+      exit: [["mm/mm.mmput"], exit],
+    },
   }),
   playing({
     ...parts,

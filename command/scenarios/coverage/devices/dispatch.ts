@@ -1,7 +1,7 @@
 /**
- * @module The work items of a dispatch, handed out to the device's threads by the shipped runner (item-runner.ts), each access to
- * shared memory a step: every item has its effects once, whatever is given up and run again meanwhile, and a dispatch that has
- * ended early begins no more of them.
+ * @module The work items of a dispatch, handed out to the device's threads by the shipped runner
+ * (item-runner.ts), each access to shared memory a step: every item has its effects once, whatever
+ * is given up and run again meanwhile, and a dispatch that has ended early begins no more of them.
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -45,7 +45,13 @@ function makeWorld(rig: HmmRig): World {
   record.nextItem = 1;
   record.stop = 1;
   beginDispatch(record);
-  return { ...world, nextItem, stop, ended: new Cell(memory, rig.run(heap.allocWords(512)), "ended"), late: 0 };
+  return {
+    ...world,
+    nextItem,
+    stop,
+    ended: new Cell(memory, rig.run(heap.allocWords(512)), "ended"),
+    late: 0,
+  };
 }
 
 /** As the device's thread `index`; what ended the dispatch early, if anything did. */
@@ -123,7 +129,12 @@ interface Parts {
 }
 
 function dispatching({ name, summary, exploration, check, tasks, twin }: Parts): Covered {
-  const make = (fullName: string, about: string, own: Readonly<Record<string, Body>>, isTwin: boolean): AnyScenario =>
+  const make = (
+    fullName: string,
+    about: string,
+    own: Readonly<Record<string, Body>>,
+    isTwin: boolean,
+  ): AnyScenario =>
     rigScenario<World>({
       name: fullName,
       summary: about,

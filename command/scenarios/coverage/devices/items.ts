@@ -1,6 +1,7 @@
 /**
- * @module One thread of the device alone with its items: what the runner (item-runner.ts) gives up, runs again and stalls, and what a
- * kernel may do that it should not. No other thread comes in; what is looked for is a step that is missing, which shows without one.
+ * @module One thread of the device alone with its items: what the runner (item-runner.ts) gives up,
+ * runs again and stalls, and what a kernel may do that it should not. No other thread comes in;
+ * what is looked for is a step that is missing, which shows without one.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -58,7 +59,11 @@ class Alone {
     const before = readStats(record);
     const failure = yield* this.run(kernel, count);
     const { items: ran, replays, stalls } = readStats(record);
-    const stats = { items: ran - before.items, replays: replays - before.replays, stalls: stalls - before.stalls };
+    const stats = {
+      items: ran - before.items,
+      replays: replays - before.replays,
+      stalls: stalls - before.stalls,
+    };
     return { stats, failure };
   }
 
@@ -68,7 +73,10 @@ class Alone {
 
   requireResults(what: string, wanted: readonly number[]): void {
     const are = wanted.map((_, item) => wordOf(this.rig, RESULTS, item + 1));
-    assert(are.join() === wanted.join(), `after ${what}, the results are ${are.join()}; must be ${wanted.join()}`);
+    assert(
+      are.join() === wanted.join(),
+      `after ${what}, the results are ${are.join()}; must be ${wanted.join()}`,
+    );
   }
 }
 
@@ -76,7 +84,9 @@ function resultOf(item: number): number {
   return RESULTS * PAGE_BYTES + (item + 1) * 4;
 }
 
-/** What a kernel of TypeScript would be: adds what the item's page begins with to the item's result. */
+/**
+ * What a kernel of TypeScript would be: adds what the item's page begins with to the item's result.
+ */
 function adding(pageOf: (item: number) => number): Kernel {
   return steppingKernel(function* ({ u32 }, item) {
     const seen = yield* callInSteps(u32, "load", pageOf(item) * PAGE_BYTES);
@@ -105,8 +115,12 @@ function* tooManyPages(alone: Alone): Task<void> {
   );
   assert(failure === undefined && stats.items === 4, "the dispatch failed");
   alone.requireResults("a dispatch of four pages", [20, 11, 12, 13, 0]);
-  // The first batch brings one page of three, the second one of two: what got no further the last time stalls.
-  assert(stats.replays === 5 && stats.stalls === 1, `${stats.replays} items were run again, ${stats.stalls} stalled`);
+  // The first batch brings one page of three, the second one of two: what got no further the last
+  // time stalls.
+  assert(
+    stats.replays === 5 && stats.stalls === 1,
+    `${stats.replays} items were run again, ${stats.stalls} stalled`,
+  );
 }
 
 /** Many items that want one page: a few are enough to know that. */
@@ -117,7 +131,10 @@ function* onePage(alone: Alone): Task<void> {
   );
   assert(failure === undefined && stats.items === 8, "the dispatch failed");
   alone.requireResults("a dispatch of one page", [34, 25, 26, 27, 14, 14, 14, 14, 0]);
-  assert(stats.replays === 4 && stats.stalls === 0, `${stats.replays} items were run again, ${stats.stalls} stalled`);
+  assert(
+    stats.replays === 4 && stats.stalls === 0,
+    `${stats.replays} items were run again, ${stats.stalls} stalled`,
+  );
 }
 
 /** A dispatch that has ended early, or was stopped, begins no more items. */
@@ -133,15 +150,24 @@ function* endsEarly(alone: Alone): Task<void> {
   );
   assert(stats.items === 1, `${stats.items} items are said to have run to their end`);
   alone.requireResults("a kernel that throws", [134, 125, 26]);
-  assert((yield* alone.run(failing, 3)) === undefined, "a dispatch that has ended was answered a failure");
+  assert(
+    (yield* alone.run(failing, 3)) === undefined,
+    "a dispatch that has ended was answered a failure",
+  );
   const { record } = alone.world;
   beginDispatch(record);
   stopDispatch(record);
-  assert((yield* alone.run(failing, 3)) === undefined, "a dispatch that was stopped was answered a failure");
+  assert(
+    (yield* alone.run(failing, 3)) === undefined,
+    "a dispatch that was stopped was answered a failure",
+  );
   alone.requireResults("a dispatch that was stopped", [134, 125, 26]);
 }
 
-/** A kernel that lets no exception pass: an item that is over has no effect, and one that was given up has its own. */
+/**
+ * A kernel that lets no exception pass: an item that is over has no effect, and one that was given
+ * up has its own.
+ */
 function* swallows(alone: Alone): Task<void> {
   const swallowing = (page: number): Kernel =>
     steppingKernel(function* ({ u32 }, item) {
@@ -158,7 +184,10 @@ function* swallows(alone: Alone): Task<void> {
   alone.requireResults("a kernel that lets nothing pass", [149, 125]);
   const faulting = yield* alone.dispatch(swallowing(RIG_PAGE + PAGES), 1);
   const { failure } = faulting;
-  assert(failure instanceof DeviceFault && failure.code === "EFAULT", `it was answered ${String(failure)}`);
+  assert(
+    failure instanceof DeviceFault && failure.code === "EFAULT",
+    `it was answered ${String(failure)}`,
+  );
   alone.requireResults("a kernel that lets no fault pass", [149, 125]);
 }
 
@@ -195,7 +224,11 @@ function* atomics(alone: Alone): Task<void> {
   alone.requireResults("atomics", [-3]);
 }
 
-function* parts(world: DeviceWorld, rig: HmmRig, ...each: readonly (readonly Part[])[]): Task<void> {
+function* parts(
+  world: DeviceWorld,
+  rig: HmmRig,
+  ...each: readonly (readonly Part[])[]
+): Task<void> {
   for (const together of each) {
     // A runner that has seen nothing yet.
     yield* asThread(world, rig, 0, function* (thread) {
@@ -204,11 +237,20 @@ function* parts(world: DeviceWorld, rig: HmmRig, ...each: readonly (readonly Par
     });
   }
   const { memory } = rig.machine;
-  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
-  assert(world.record.refs.read() === 1, `${world.record.refs.read()} references of the device are left`);
+  assert(
+    listedResources(memory, memory.record).length === 0,
+    "the thread is still said to own something",
+  );
+  assert(
+    world.record.refs.read() === 1,
+    `${world.record.refs.read()} references of the device are left`,
+  );
 }
 
-const RUNS = ["devices/software/item-runner.run", "devices/software/device-translator.translate"] as const;
+const RUNS = [
+  "devices/software/item-runner.run",
+  "devices/software/device-translator.translate",
+] as const;
 
 export const items: readonly Covered[] = [
   {
@@ -223,7 +265,13 @@ export const items: readonly Covered[] = [
       setup: makeWorld,
       tasks: {
         thread: (world, rig) =>
-          parts(world, rig, [warmUp, tooManyPages], [onePage, endsEarly], [swallows, atomics, outlives]),
+          parts(
+            world,
+            rig,
+            [warmUp, tooManyPages],
+            [onePage, endsEarly],
+            [swallows, atomics, outlives],
+          ),
       },
     }),
     twins: [],

@@ -1,4 +1,7 @@
-/** @module A device's owner dies while a Worker is on its way to become a thread of the device: it becomes one, and the device stays for it, or it hears that the device is gone. */
+/**
+ * @module A device's owner dies while a Worker is on its way to become a thread of the device: it
+ * becomes one, and the device stays for it, or it hears that the device is gone.
+ */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
 import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -82,8 +85,20 @@ const NAME = "coverage/devices/death/owner-vs-join";
 export const joining: readonly Covered[] = [
   {
     layer: "devices",
-    scenario: make(NAME, "A device's owner dies while a thread joins the device, and leaves it again.", join, false),
-    twins: [make(`${NAME}/unasked`, "The thread believes that the device is where it was told.", joinUnasked, true)],
+    scenario: make(
+      NAME,
+      "A device's owner dies while a thread joins the device, and leaves it again.",
+      join,
+      false,
+    ),
+    twins: [
+      make(
+        `${NAME}/unasked`,
+        "The thread believes that the device is where it was told.",
+        joinUnasked,
+        true,
+      ),
+    ],
     runs: {
       owner: ["sync/reaper.reapTask", "devices/software/device-state.forgetDead"],
       join: [

@@ -1,6 +1,7 @@
 /**
- * @module Loads of a kernel while the device itself takes its translation away: to make room, because a page has been in RAM for long
- * enough, or because another of its threads writes the page; and loads that are atomic, which go to RAM. Twins as in accesses.ts.
+ * @module Loads of a kernel while the device itself takes its translation away: to make room,
+ * because a page has been in RAM for long enough, or because another of its threads writes the
+ * page; and loads that are atomic, which go to RAM. Twins as in accesses.ts.
  */
 
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -40,7 +41,8 @@ const NEXT: number = PAGE + 1;
 /** Page `PAGE + i` begins with BEFORE + i. */
 function storing(pages: number): Body {
   return function* (_world, rig) {
-    for (let i = 0; i < pages; i++) yield* new RigCpu(rig).store((PAGE + i) * PAGE_BYTES, BEFORE + i);
+    for (let i = 0; i < pages; i++)
+      yield* new RigCpu(rig).store((PAGE + i) * PAGE_BYTES, BEFORE + i);
   };
 }
 
@@ -56,7 +58,8 @@ function bringing(page: number): Body {
 function loading(page: number, times: number): Body {
   return (world, rig) =>
     inKernel(world, rig, function* (memory) {
-      for (let i = 0; i < times; i++) world.seen.push(yield* callInSteps(memory.u32, "load", page * PAGE_BYTES));
+      for (let i = 0; i < times; i++)
+        world.seen.push(yield* callInSteps(memory.u32, "load", page * PAGE_BYTES));
     });
 }
 
@@ -106,14 +109,19 @@ const loadAtomically: Body = (world, rig) =>
 function neverBack({ seen }: World): void {
   onlySaw(BEFORE, 0)({ seen } as World);
   for (let i = 1; i < seen.length; i++)
-    if (seen[i - 1] === 0 && seen[i] !== 0) bug("A load saw the page as it was before an earlier load");
+    if (seen[i - 1] === 0 && seen[i] !== 0)
+      bug("A load saw the page as it was before an earlier load");
 }
 
 /** The owner reads the page, or hears that it is not there. */
 const command: Body = (world, rig) =>
   withService(world, rig, function* (service) {
     const bytes = new Uint8Array(PAGE_BYTES);
-    const { errno } = yield* COMMANDS.read.run(service, { address: ADDRESS, lengthBytes: PAGE_BYTES, bytes });
+    const { errno } = yield* COMMANDS.read.run(service, {
+      address: ADDRESS,
+      lengthBytes: PAGE_BYTES,
+      bytes,
+    });
     assert(errno === 0 || errno === EFAULT, `the command answered ${errno}`);
     if (errno === 0) world.seen.push(bytes[0] ?? -1);
   });
@@ -121,7 +129,8 @@ const command: Body = (world, rig) =>
 export const kernelRaces: readonly Covered[] = [
   playing({
     name: "kernel-load-vs-evict",
-    summary: "A kernel loads from a page whose frame another thread of the device takes for another page.",
+    summary:
+      "A kernel loads from a page whose frame another thread of the device takes for another page.",
     pages: 2,
     frames: 1,
     before: storingAndLoading,
@@ -142,7 +151,8 @@ export const kernelRaces: readonly Covered[] = [
   }),
   playing({
     name: "kernel-load-vs-cold-evict",
-    summary: "A kernel loads for the first time from a page whose frame is taken for one that nobody has asked for.",
+    summary:
+      "A kernel loads for the first time from a page whose frame is taken for one that nobody has asked for.",
     pages: FRAMES + 2,
     frames: FRAMES,
     before: full,
@@ -163,7 +173,8 @@ export const kernelRaces: readonly Covered[] = [
   }),
   playing({
     name: "kernel-load-vs-bounced",
-    summary: "A kernel loads from a page in RAM that has been there for long enough, while the CPU discards the page.",
+    summary:
+      "A kernel loads from a page in RAM that has been there for long enough, while the CPU discards the page.",
     pages: 2,
     before: bounced,
     exploration: SHORT,
@@ -184,12 +195,20 @@ export const kernelRaces: readonly Covered[] = [
   }),
   playing({
     name: "kernel-load-vs-kernel-store",
-    summary: "A kernel loads from a copy while another thread of the device stores to the page, and says so.",
+    summary:
+      "A kernel loads from a copy while another thread of the device stores to the page, and says so.",
     before: loadOnce,
     exploration: SHORT,
     tasks: { load: [LOAD, loadAndListen], store: [LOAD, storeAndSay] },
     check: onlySaw(1),
-    twins: [["without-flush", "The copy goes without a flush.", "assertion", { store: without(1, storeAndSay) }]],
+    twins: [
+      [
+        "without-flush",
+        "The copy goes without a flush.",
+        "assertion",
+        { store: without(1, storeAndSay) },
+      ],
+    ],
   }),
   playing({
     name: "atomic-load-vs-discard",
@@ -198,14 +217,25 @@ export const kernelRaces: readonly Covered[] = [
     exploration: SHORT,
     tasks: { kernel: [["mmu/soft-tlb.find"], loadAtomically], discard: [LET_GO, discard] },
     check: neverBack,
-    twins: [["without-flush", "The device lets go without a flush.", "assertion", { discard: without(1, discard) }]],
+    twins: [
+      [
+        "without-flush",
+        "The device lets go without a flush.",
+        "assertion",
+        { discard: without(1, discard) },
+      ],
+    ],
   }),
   playing({
     name: "command-read-vs-munmap-of-leaf",
-    summary: "The owner reads a page while the mapping goes, the leaf of the device's table with it.",
+    summary:
+      "The owner reads a page while the mapping goes, the leaf of the device's table with it.",
     pages: LEAF_PAGES,
     before: loadOnce,
-    tasks: { command: [["devices/software/fault-service.serveRange"], command], munmap: [LET_GO, munmap] },
+    tasks: {
+      command: [["devices/software/fault-service.serveRange"], command],
+      munmap: [LET_GO, munmap],
+    },
     check: onlySaw(BEFORE),
     twins: [],
   }),

@@ -1,4 +1,7 @@
-/** @module A thread of the software device, played by a task: its fault service, and the memory that a kernel sees. */
+/**
+ * @module A thread of the software device, played by a task: its fault service, and the memory that
+ * a kernel sees.
+ */
 
 import { DeviceFault } from "../../../../src/devices/device-fault.ts";
 import { DeviceThread, viewDevice } from "../../../../src/devices/software/device-thread.ts";
@@ -26,8 +29,15 @@ export function* withService<T>(
   return result;
 }
 
-/** Runs `use` with the memory of a kernel, in a work item that stalls at its faults. A fault that nothing helps ends it. */
-export function* inKernel(world: DeviceWorld, rig: HmmRig, use: (memory: TypedMemory) => Task<void>): Task<void> {
+/**
+ * Runs `use` with the memory of a kernel, in a work item that stalls at its faults. A fault that
+ * nothing helps ends it.
+ */
+export function* inKernel(
+  world: DeviceWorld,
+  rig: HmmRig,
+  use: (memory: TypedMemory) => Task<void>,
+): Task<void> {
   yield* withService(world, rig, function* (service) {
     const work = new WorkItem();
     work.begin(0, true);
@@ -41,7 +51,10 @@ export function* inKernel(world: DeviceWorld, rig: HmmRig, use: (memory: TypedMe
   });
 }
 
-/** A kernel whose body is a task, so that a dispatch is explored with what its items do (`apply` of sync/stepping.ts). */
+/**
+ * A kernel whose body is a task, so that a dispatch is explored with what its items do (`apply` of
+ * sync/stepping.ts).
+ */
 export function steppingKernel(
   body: (memory: TypedAccess, item: number, args: readonly number[]) => Task<void>,
 ): Kernel {
@@ -56,7 +69,11 @@ export function* asThread<T>(
   index: number,
   use: (thread: DeviceThread) => Task<T>,
 ): Task<T> {
-  const thread = yield* DeviceThread.join(machine, { recordAt: record.at, serial: record.serial }, index);
+  const thread = yield* DeviceThread.join(
+    machine,
+    { recordAt: record.at, serial: record.serial },
+    index,
+  );
   if (typeof thread === "number") bug(`The device has no room for a thread: ${thread}`);
   const result = yield* use(thread);
   yield* thread.leave();

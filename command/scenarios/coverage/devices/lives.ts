@@ -1,7 +1,8 @@
 /**
- * @module Devices from their beginning to their end, as their owners open and close them (devices/software/open-device.ts): alone,
- * where each thing that one needs cannot be had, against one another, and against a CPU that takes pages or the whole space away.
- * In the end nothing of a device is left, whatever it came to.
+ * @module Devices from their beginning to their end, as their owners open and close them
+ * (devices/software/open-device.ts): alone, where each thing that one needs cannot be had, against
+ * one another, and against a CPU that takes pages or the whole space away. In the end nothing of a
+ * device is left, whatever it came to.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -10,7 +11,12 @@ import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { DevicePlace } from "../../../../src/devices/software/device-list.ts";
 import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
-import { createDevice, joinDevice, leaveDevice, putDevice } from "../../../../src/devices/software/device-state.ts";
+import {
+  createDevice,
+  joinDevice,
+  leaveDevice,
+  putDevice,
+} from "../../../../src/devices/software/device-state.ts";
 import { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
 import { mmget, mmput } from "../../../../src/mm/mm.ts";
@@ -18,7 +24,12 @@ import { doMunmap } from "../../../../src/mm/mmap.ts";
 import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EFAULT, EMFILE, ENODEV, ESRCH } from "../../../../src/sync/errno.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
-import { addResource, listedResources, removeResource, resourceKind } from "../../../../src/sync/resources.ts";
+import {
+  addResource,
+  listedResources,
+  removeResource,
+  resourceKind,
+} from "../../../../src/sync/resources.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
 import { makeDevice } from "./stage.ts";
@@ -27,7 +38,10 @@ const PAGE_BYTES = 4096;
 const OPTIONS = { memoryBytes: PAGE_BYTES, threads: 1, faultTimeoutMs: 2 ** 30 };
 
 interface World {
-  /** A device that was closed in the set-up: so what a machine makes once is made, and its place names nothing. */
+  /**
+   * A device that was closed in the set-up: so what a machine makes once is made, and its place
+   * names nothing.
+   */
   readonly place: DevicePlace;
   /** One that is there, where the set-up has left one. */
   readonly record?: DeviceRecord;
@@ -86,7 +100,8 @@ const live: Body = function* ({ serials }, rig) {
 };
 
 const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
-const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES);
+const munmap: Body = (_world, { machine, mm }) =>
+  doMunmap(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES);
 
 /** The space has another user, who goes; the device's owner goes before its device. */
 const liveWithoutSpace: Body = function* ({ serials }, rig) {
@@ -111,13 +126,20 @@ const SOMETHING: number = resourceKind("scenario's thing");
 /** Fills the list of what the thread owns, but for `left` places. */
 function fillList({ memory }: HmmRig["machine"], left: number): number[] {
   const slots: number[] = [];
-  for (let slot = addResource(memory, SOMETHING, 1); slot >= 0; slot = addResource(memory, SOMETHING, 1))
+  for (
+    let slot = addResource(memory, SOMETHING, 1);
+    slot >= 0;
+    slot = addResource(memory, SOMETHING, 1)
+  )
     slots.push(slot);
   for (const slot of slots.splice(0, left)) removeResource(memory, slot);
   return slots;
 }
 
-/** A thread that owns as much as it may gets no device, and becomes no thread of one; nothing of either remains. */
+/**
+ * A thread that owns as much as it may gets no device, and becomes no thread of one; nothing of
+ * either remains.
+ */
 const ownsTooMuch: Body = function* (_world, rig) {
   const { machine, mm } = rig;
   // No place for the mirror; then one for the mirror and none for the service's range.
@@ -137,22 +159,34 @@ const joins: Body = function* ({ place, record }, rig) {
   assert(record !== undefined, "the set-up has made a device");
   const here = { recordAt: record.at, serial: record.serial };
   assert(place.serial !== here.serial, "two devices have one number");
-  assert((yield* joinDevice(machine, place)) === ENODEV, "a thread has joined a device that is gone");
+  assert(
+    (yield* joinDevice(machine, place)) === ENODEV,
+    "a thread has joined a device that is gone",
+  );
 
   const other = yield* createDevice(machine, OPTIONS);
   assert(typeof other !== "number", "another device can be had");
   const otherPlace = { recordAt: other.at, serial: other.serial };
   assert(other.serial !== here.serial, "two devices have one number");
   yield* putDevice(machine, other);
-  assert((yield* joinDevice(machine, otherPlace)) === ENODEV, "a thread has joined a device that is gone");
+  assert(
+    (yield* joinDevice(machine, otherPlace)) === ENODEV,
+    "a thread has joined a device that is gone",
+  );
 
   const slots = fillList(machine, 0);
-  assert((yield* joinDevice(machine, here)) === EMFILE, "a thread has joined that owns as much as it may");
+  assert(
+    (yield* joinDevice(machine, here)) === EMFILE,
+    "a thread has joined that owns as much as it may",
+  );
   assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
   for (const slot of slots) removeResource(memory, slot);
 
   const most = fillList(machine, 1);
-  assert((yield* DeviceThread.join(machine, here, 0)) === EMFILE, "a thread of a device has no place for its range");
+  assert(
+    (yield* DeviceThread.join(machine, here, 0)) === EMFILE,
+    "a thread of a device has no place for its range",
+  );
   assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
   for (const slot of most) removeResource(memory, slot);
 
@@ -160,7 +194,10 @@ const joins: Body = function* ({ place, record }, rig) {
   assert(typeof joined !== "number" && record.refs.read() === 2, "the device can be joined");
   yield* leaveDevice(machine, joined.record, joined.slot);
   assert(record.refs.read() === 1, `${record.refs.read()} references of the device are left`);
-  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+  assert(
+    listedResources(memory, memory.record).length === 0,
+    "the thread is still said to own something",
+  );
 };
 
 /** Makes one that nothing is registered of, and lets it go. */
@@ -191,10 +228,23 @@ interface Parts {
   readonly setup?: (rig: HmmRig) => World;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly check?: (world: World, rig: HmmRig) => void;
-  readonly twins?: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+  readonly twins?: readonly (readonly [
+    name: string,
+    summary: string,
+    FindingKind,
+    Readonly<Record<string, Body>>,
+  ])[];
 }
 
-function living({ name, summary, exploration, setup = makeWorld, tasks, check, twins = [] }: Parts): Covered {
+function living({
+  name,
+  summary,
+  exploration,
+  setup = makeWorld,
+  tasks,
+  check,
+  twins = [],
+}: Parts): Covered {
   const entries = Object.entries(tasks);
   const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
   const parts = {
@@ -262,11 +312,17 @@ export const lives: readonly Covered[] = [
     name: "alone/joins",
     summary: "A thread joins a device by its place, among others that have gone.",
     setup: makeWorldWithDevice,
-    tasks: { thread: [["devices/software/device-state.joinDevice", "devices/software/device-list.findDevice"], joins] },
+    tasks: {
+      thread: [
+        ["devices/software/device-state.joinDevice", "devices/software/device-list.findDevice"],
+        joins,
+      ],
+    },
   }),
   living({
     name: "life-vs-life",
-    summary: "Two threads make a device each, and let it go: each has its own number, and none is left.",
+    summary:
+      "Two threads make a device each, and let it go: each has its own number, and none is left.",
     exploration: BOUNDED,
     tasks: {
       first: [["devices/software/device-list.enlistDevice"], makes],

@@ -1,7 +1,14 @@
-/** @module Memory runs out while a device is opened on a space: nothing of it is left, and when there is memory again it can be had. */
+/**
+ * @module Memory runs out while a device is opened on a space: nothing of it is left, and when
+ * there is memory again it can be had.
+ */
 
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { type OpenedDevice, closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
+import {
+  type OpenedDevice,
+  closeDevice,
+  openDevice,
+} from "../../../../src/devices/software/open-device.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import { type Attempt, attempted } from "../attempts.ts";
@@ -45,6 +52,10 @@ const opens: Attempt<Owner> = {
 };
 
 /** The first of its machine, whose list of devices is to be made. */
-const opensFirst: Attempt<Owner> = { ...opens, name: "open-first", setup: () => ({ opened: undefined }) };
+const opensFirst: Attempt<Owner> = {
+  ...opens,
+  name: "open-first",
+  setup: () => ({ opened: undefined }),
+};
 
 export const devicesWithoutMemory: readonly Covered[] = [attempted(opens), attempted(opensFirst)];

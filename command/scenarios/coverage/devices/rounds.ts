@@ -1,14 +1,19 @@
 /**
- * @module One thread of the device alone with its rounds of service: what they bring and what they leave out when device memory is
- * small, when pages bounce, and when a stretch collides. No other thread comes in; what is looked for is a step that is missing or
- * comes too early, which shows without one.
+ * @module One thread of the device alone with its rounds of service: what they bring and what they
+ * leave out when device memory is small, when pages bounce, and when a stretch collides. No other
+ * thread comes in; what is looked for is a step that is missing or comes too early, which shows
+ * without one.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
-import { DeviceTable, ENTRY_LOCAL, ENTRY_WRITE } from "../../../../src/devices/software/device-table.ts";
+import {
+  DeviceTable,
+  ENTRY_LOCAL,
+  ENTRY_WRITE,
+} from "../../../../src/devices/software/device-table.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
 import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
 import { FaultService } from "../../../../src/devices/software/fault-service.ts";
@@ -26,7 +31,10 @@ import type { DeviceWorld } from "./stage.ts";
 
 const PAGE_BYTES = 4096;
 
-/** How each of the first pages is on the device: c copy, r in RAM for reading, w in RAM for writing, - not at all. */
+/**
+ * How each of the first pages is on the device: c copy, r in RAM for reading, w in RAM for writing,
+ * - not at all.
+ */
 function entries({ record }: DeviceWorld, { machine }: HmmRig, pages: number): string {
   const table = new DeviceTable(machine, record);
   const marks = Array.from({ length: pages }, (_, i) => {
@@ -51,7 +59,10 @@ function* resolve(service: FaultService, page: number, isWrite: boolean = false)
 /** Frames of the device, all of them filled by the first fault, whose neighbours come along. */
 const FRAMES = 16;
 
-/** A page beyond what fits: what was used stays, of the rest two make room, for it and for one of its neighbours. */
+/**
+ * A page beyond what fits: what was used stays, of the rest two make room, for it and for one of
+ * its neighbours.
+ */
 function* pressure(world: DeviceWorld, rig: HmmRig): Task<void> {
   yield* withService(world, rig, function* (service) {
     const { frames } = service.device.table;
@@ -62,7 +73,10 @@ function* pressure(world: DeviceWorld, rig: HmmRig): Task<void> {
     requireEntries(world, rig, "a fault too many", "c-c-cccccccccccccc");
     requireCoherent(world, rig, (page) => rig.entryOf(page));
     const { evictions, prefetched } = readStats(world.record);
-    assert(evictions === 2 && prefetched === FRAMES, `${evictions} pages went, ${prefetched} came unasked`);
+    assert(
+      evictions === 2 && prefetched === FRAMES,
+      `${evictions} pages went, ${prefetched} came unasked`,
+    );
     // One was used that had come unasked, two went unused.
     assert(frames.prefetchPays, "it pays to bring pages unasked, and is said not to");
   });
@@ -74,7 +88,10 @@ function* used(world: DeviceWorld, rig: HmmRig): Task<void> {
     yield* resolve(service, RIG_PAGE);
     yield* resolve(service, RIG_PAGE + 1);
     requireEntries(world, rig, "two faults with room for one", "-c");
-    assert(service.device.table.frames.prefetchPays, "a page that was used is taken for one that was not");
+    assert(
+      service.device.table.frames.prefetchPays,
+      "a page that was used is taken for one that was not",
+    );
   });
 }
 
@@ -98,7 +115,11 @@ function* bouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
 const LONG_AGO_MS = -1000;
 
 /** In the set-up: a page is in RAM for a while, which is over. */
-export function* bounceBefore({ record }: DeviceWorld, page: number, service: FaultService): Task<void> {
+export function* bounceBefore(
+  { record }: DeviceWorld,
+  page: number,
+  service: FaultService,
+): Task<void> {
   const errno = yield* service.resolve(page, false, true);
   assert(errno === 0, `page ${page} was answered ${errno}`);
   const thrash = new ThrashTable(record);
@@ -144,10 +165,16 @@ function* collisions({ record }: DeviceWorld, rig: HmmRig): Task<void> {
   yield* service.close();
   requireEntries({ record }, rig, "a round in which one collides", "ccrc");
   const { retries, batches, faults } = readStats(record);
-  assert(retries === 6 && batches === 1 && faults === 4, `${retries} retries, ${batches} batches, ${faults} faults`);
+  assert(
+    retries === 6 && batches === 1 && faults === 4,
+    `${retries} retries, ${batches} batches, ${faults} faults`,
+  );
 }
 
-/** More pages than one section of the driver lock covers, none of them there: all are faulted in at once. */
+/**
+ * More pages than one section of the driver lock covers, none of them there: all are faulted in at
+ * once.
+ */
 const MANY = 70;
 
 function* manyPages(world: DeviceWorld, rig: HmmRig): Task<void> {
@@ -155,7 +182,10 @@ function* manyPages(world: DeviceWorld, rig: HmmRig): Task<void> {
     const bytes = new Uint8Array(MANY * PAGE_BYTES).fill(1);
     const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: bytes.length, bytes };
     const { errno, pages, faults } = yield* COMMANDS.read.run(service, request);
-    assert(errno === 0 && pages === MANY && faults === 1, `answered ${errno}, ${pages} pages, ${faults} faults`);
+    assert(
+      errno === 0 && pages === MANY && faults === 1,
+      `answered ${errno}, ${pages} pages, ${faults} faults`,
+    );
     assert(!bytes.includes(1), "pages that nobody has written are not zeros");
   });
 }
@@ -171,7 +201,16 @@ interface Parts {
   readonly runs: readonly string[];
 }
 
-function alone({ name, summary, pages, present = pages, frames, before, body, runs }: Parts): Covered {
+function alone({
+  name,
+  summary,
+  pages,
+  present = pages,
+  frames,
+  before,
+  body,
+  runs,
+}: Parts): Covered {
   const scenario = rigScenario<DeviceWorld>({
     name: `coverage/devices/alone/${name}`,
     summary,
@@ -189,16 +228,24 @@ function alone({ name, summary, pages, present = pages, frames, before, body, ru
   return { layer: "devices", scenario, twins: [], runs: { thread: runs } };
 }
 
-const RESOLVE = ["devices/software/fault-service.resolve", "devices/software/span-service.serve"] as const;
+const RESOLVE = [
+  "devices/software/fault-service.resolve",
+  "devices/software/span-service.serve",
+] as const;
 
 export const rounds: readonly Covered[] = [
   alone({
     name: "pressure",
-    summary: "Device memory is full: what nobody has used makes room, for the page that faulted and for a neighbour.",
+    summary:
+      "Device memory is full: what nobody has used makes room, for the page that faulted and for a neighbour.",
     pages: FRAMES + 2,
     frames: FRAMES,
     body: pressure,
-    runs: [...RESOLVE, "devices/software/eviction.reserve", "devices/software/eviction.reserveCold"],
+    runs: [
+      ...RESOLVE,
+      "devices/software/eviction.reserve",
+      "devices/software/eviction.reserveCold",
+    ],
   }),
   alone({
     name: "used",
@@ -221,13 +268,15 @@ export const rounds: readonly Covered[] = [
     summary: "A page that was left in RAM for long enough gets a copy again.",
     pages: 2,
     frames: 2,
-    before: (world, rig) => withService(world, rig, (service) => bounceBefore(world, RIG_PAGE, service)),
+    before: (world, rig) =>
+      withService(world, rig, (service) => bounceBefore(world, RIG_PAGE, service)),
     body: afterwards,
     runs: [...RESOLVE, "devices/software/thrash.expire"],
   }),
   alone({
     name: "collisions",
-    summary: "One of four faults collides again and again: the others get their copies, and it is read in RAM.",
+    summary:
+      "One of four faults collides again and again: the others get their copies, and it is read in RAM.",
     pages: 4,
     frames: 8,
     body: collisions,

@@ -1,6 +1,7 @@
 /**
- * @module The software device's own code, its threads played by tasks: two serve faults, or one and a CPU that takes the page away, or an exit. In the end no entry of the
- * device's table names what is not the page's, and frame and entry know each other.
+ * @module The software device's own code, its threads played by tasks: two serve faults, or one and
+ * a CPU that takes the page away, or an exit. In the end no entry of the device's table names what
+ * is not the page's, and frame and entry know each other.
  */
 
 import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -41,7 +42,12 @@ export function* resolve(
 }
 
 /** As a thread of the device that has recorded a fault in its ring. */
-function* serveRing({ record }: DeviceWorld, { machine }: HmmRig, thread: number, page: number): Task<void> {
+function* serveRing(
+  { record }: DeviceWorld,
+  { machine }: HmmRig,
+  thread: number,
+  page: number,
+): Task<void> {
   const service = yield* FaultService.open(viewDevice(machine, record));
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const ring = new FaultRing(machine.memory, record.rings.get(thread));
@@ -65,7 +71,12 @@ export class DoesNotAsk extends SpanService {
 }
 
 class DoesNotTrack extends SpanService {
-  protected override *track(_mm: Mm, _start: number, _end: number, copyable: Uint8Array): Task<boolean> {
+  protected override *track(
+    _mm: Mm,
+    _start: number,
+    _end: number,
+    copyable: Uint8Array,
+  ): Task<boolean> {
     copyable.fill(1);
     return false;
   }
@@ -96,7 +107,10 @@ const reap: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.upRead();
   assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
 };
-/** Both pages have lost two copies in a row, and the device has another one of the second. The first is not there. */
+/**
+ * Both pages have lost two copies in a row, and the device has another one of the second. The first
+ * is not there.
+ */
 function* almostBouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
   yield* rig.discard(RIG_PAGE, 1);
   yield* resolve(world, rig, RIG_PAGE + 1, false);
@@ -145,7 +159,10 @@ export const deviceServices: readonly Covered[] = [
     summary: "The device copies a page that a CPU store makes writable again: it loses the copy.",
     frames: 2,
     pages: 1,
-    tasks: { read: [RESOLVE, read], store: [["mm/cpu-fault.cpuFault"], (_world, rig) => store(rig)] },
+    tasks: {
+      read: [RESOLVE, read],
+      store: [["mm/cpu-fault.cpuFault"], (_world, rig) => store(rig)],
+    },
     twins: [
       [
         "does-not-track",
@@ -163,7 +180,8 @@ export const deviceServices: readonly Covered[] = [
   }),
   playing({
     name: "evict-vs-madvise",
-    summary: "The device has room for one page: it evicts one for another, while the CPU discards the first.",
+    summary:
+      "The device has room for one page: it evicts one for another, while the CPU discards the first.",
     frames: 1,
     pages: 2,
     before: read,
@@ -178,7 +196,8 @@ export const deviceServices: readonly Covered[] = [
   }),
   playing({
     name: "turn-vs-turn",
-    summary: "Two threads of the device have recorded a fault each: one serves both, or each its own.",
+    summary:
+      "Two threads of the device have recorded a fault each: one serves both, or each its own.",
     frames: 4,
     pages: 2,
     tasks: {
@@ -188,7 +207,8 @@ export const deviceServices: readonly Covered[] = [
   }),
   playing({
     name: "bounce-vs-bounce",
-    summary: "A page that the device cannot copy and one that a CPU stores to are found to bounce at the same time.",
+    summary:
+      "A page that the device cannot copy and one that a CPU stores to are found to bounce at the same time.",
     frames: 2,
     pages: 2,
     before: almostBouncing,

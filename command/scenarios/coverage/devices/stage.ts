@@ -15,7 +15,11 @@ import {
   ENTRY_WRITE,
   entryFrameNumber,
 } from "../../../../src/devices/software/device-table.ts";
-import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices/software/frames.ts";
+import {
+  FRAME_FREE,
+  FRAME_LOADING,
+  FRAME_MAPPED,
+} from "../../../../src/devices/software/frames.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -78,25 +82,45 @@ export function requireCoherent(
     assert((pte & PTE_PRESENT) !== 0, `the device has page ${page}, which the space has not`);
     const frame = entryFrameNumber(entry);
     if ((entry & ENTRY_LOCAL) === 0) {
-      assert(frame === ptePfn(pte), `the device reaches frame ${frame} for page ${page}, which is in ${ptePfn(pte)}`);
-      assert((entry & ENTRY_WRITE) === 0 || (pte & PTE_WRITE) !== 0, "the device may write what the CPU may not");
+      assert(
+        frame === ptePfn(pte),
+        `the device reaches frame ${frame} for page ${page}, which is in ${ptePfn(pte)}`,
+      );
+      assert(
+        (entry & ENTRY_WRITE) === 0 || (pte & PTE_WRITE) !== 0,
+        "the device may write what the CPU may not",
+      );
       continue;
     }
     const local = frame - table.firstPfn;
     mapped.add(local);
-    assert((pte & PTE_WRITE) === 0, `page ${page} has a copy on the device, and the CPU may write it without telling`);
-    assert(frames.stateOf(local) === FRAME_MAPPED && frames.pageOf(local) === page, `frame ${local} is not its page's`);
+    assert(
+      (pte & PTE_WRITE) === 0,
+      `page ${page} has a copy on the device, and the CPU may write it without telling`,
+    );
+    assert(
+      frames.stateOf(local) === FRAME_MAPPED && frames.pageOf(local) === page,
+      `frame ${local} is not its page's`,
+    );
     const differ = machine.ram.section(frame).u8[machine.ram.section(frame).wordIndex(frame) * 4];
-    const own = machine.ram.section(ptePfn(pte)).u8[machine.ram.section(ptePfn(pte)).wordIndex(ptePfn(pte)) * 4];
+    const own = machine.ram.section(ptePfn(pte)).u8[
+      machine.ram.section(ptePfn(pte)).wordIndex(ptePfn(pte)) * 4
+    ];
     assert(differ === own, `the copy of page ${page} says ${differ}, the page ${own}`);
   }
   let free = 0;
   for (let frame = 0; frame < frames.frames; frame++) {
     if (frames.stateOf(frame) === FRAME_FREE) free++;
     assert(frames.stateOf(frame) !== FRAME_LOADING, `frame ${frame} of the device is lost`);
-    assert(mapped.has(frame) === (frames.stateOf(frame) === FRAME_MAPPED), `frame ${frame} is mapped by nothing`);
+    assert(
+      mapped.has(frame) === (frames.stateOf(frame) === FRAME_MAPPED),
+      `frame ${frame} is mapped by nothing`,
+    );
   }
-  assert(record.freeFrames === free, `${free} frames of the device are free, and ${record.freeFrames} are said to be`);
+  assert(
+    record.freeFrames === free,
+    `${free} frames of the device are free, and ${record.freeFrames} are said to be`,
+  );
 }
 
 /** Two preemptions, and one wait that times out. */
@@ -127,7 +151,18 @@ export interface Parts {
 }
 
 export function playing(parts: Parts): Covered {
-  const { name, summary, frames, pages, before, exploration = BOUNDED, mortals, tasks, twins = [], check } = parts;
+  const {
+    name,
+    summary,
+    frames,
+    pages,
+    before,
+    exploration = BOUNDED,
+    mortals,
+    tasks,
+    twins = [],
+    check,
+  } = parts;
   const entries = Object.entries(tasks);
   const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
   const make = (
@@ -140,7 +175,8 @@ export function playing(parts: Parts): Covered {
       name: fullName,
       summary: about,
       exploration,
-      // The device's page table grows with what it maps; a thread that dies may lose what it was about to write down.
+      // The device's page table grows with what it maps; a thread that dies may lose what it was
+      // about to write down.
       mayRemain: mortals === undefined ? ["table"] : "anything",
       ...(mortals === undefined ? {} : { mortals }),
       ...(expects === undefined ? {} : { expects }),

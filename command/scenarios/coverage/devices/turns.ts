@@ -1,6 +1,7 @@
 /**
- * @module Whose turn it is to serve (devices/software/service-turn.ts), among three threads of a device that have recorded a fault each. A stretch is
- * only noted as served, which keeps rounds short. Who was told that its fault has been served finds it noted, and nobody waits for ever.
+ * @module Whose turn it is to serve (devices/software/service-turn.ts), among three threads of a
+ * device that have recorded a fault each. A stretch is only noted as served, which keeps rounds
+ * short. Who was told that its fault has been served finds it noted, and nobody waits for ever.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -40,7 +41,8 @@ function noting(served: readonly Cell[]): SpanServiceClass {
   return class extends SpanService {
     override *serve(startPage: number, endPage: number): Task<Errno> {
       for (let page = startPage; page < endPage; page++)
-        if (this.work.demanded(page, page + 1) > 0) yield* served[page - RIG_PAGE]!.store(1); // each has one
+        // each has one
+        if (this.work.demanded(page, page + 1) > 0) yield* served[page - RIG_PAGE]!.store(1);
       return 0;
     }
   };
@@ -117,7 +119,8 @@ export const turns: readonly Covered[] = [
     layer: "devices",
     scenario: make({
       name: NAME,
-      summary: "Three threads of the device have recorded a fault each: one serves all, or each its own.",
+      summary:
+        "Three threads of the device have recorded a fault each: one serves all, or each its own.",
       first: serving(0),
     }),
     twins: [
@@ -134,7 +137,8 @@ export const turns: readonly Covered[] = [
     layer: "devices",
     scenario: make({
       name: "coverage/devices/turn-handed-over",
-      summary: "A round ends that has not taken the faults of two other threads: they are served by one of them.",
+      summary:
+        "A round ends that has not taken the faults of two other threads: they are served by one of them.",
       setup: makeWorldInRound,
       first: drop,
     }),

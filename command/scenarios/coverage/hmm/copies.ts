@@ -30,7 +30,8 @@ interface World {
 
 type Body = (world: World, rig: HmmRig) => Task<unknown>;
 
-const wordOf = ({ machine: { ram } }: HmmRig, pfn: number): number => ram.section(pfn).i32[ram.wordIndex(pfn)]!;
+const wordOf = ({ machine: { ram } }: HmmRig, pfn: number): number =>
+  ram.section(pfn).i32[ram.wordIndex(pfn)]!;
 
 /** One round: true when the page may be copied now. */
 function* mayCopy(range: HmmRange, { machine, mm }: HmmRig): Task<boolean> {
@@ -48,7 +49,8 @@ function* copyPage(world: World, rig: HmmRig, asks: boolean): Task<number> {
   const own = yield* rig.machine.ram.allocFrame(false);
   const answer = yield* rig.withRange(device.mirror, RIG_PAGE, 1, function* (range) {
     for (let round = 0; round < ROUNDS; round++) {
-      if (!(yield* hmmRangeWaitUntilValid(range, Infinity)) || !(yield* mayCopy(range, rig))) continue;
+      if (!(yield* hmmRangeWaitUntilValid(range, Infinity)) || !(yield* mayCopy(range, rig)))
+        continue;
       yield* rig.machine.ram.copyUnheldFrame(ptePfn(rig.entryOf(RIG_PAGE)), own);
       yield* device.driverLock.lock();
       const isGood = !asks || (yield* hmmRangeValid(range));
@@ -74,7 +76,12 @@ function* storeTwice({ isThrough }: World, rig: HmmRig): Task<void> {
   yield* cpu.store(ADDRESS, 2);
 }
 
-function make(name: string, summary: string, tasks: Readonly<Record<string, Body>>, isTwin: boolean): AnyScenario {
+function make(
+  name: string,
+  summary: string,
+  tasks: Readonly<Record<string, Body>>,
+  isTwin: boolean,
+): AnyScenario {
   const exploration: ScenarioExploration = { engine: "bounded", preemptions: 1 };
   return rigScenario<World>({
     name,
@@ -84,7 +91,11 @@ function make(name: string, summary: string, tasks: Readonly<Record<string, Body
     rig: { pages: 1 },
     setup: (rig) => {
       const at = rig.run(rig.machine.heap.allocWords(512));
-      return { device: RigDevice.registered(rig), isThrough: new Gate(rig.machine.memory, at, "through"), copy: 0 };
+      return {
+        device: RigDevice.registered(rig),
+        isThrough: new Gate(rig.machine.memory, at, "through"),
+        copy: 0,
+      };
     },
     reopen: (world) => void (world.copy = 0),
     tasks,
@@ -103,7 +114,12 @@ const COPY = ["hmm/fault.hmmRangeFault", "mm/track.trackRange", "hmm/valid.hmmRa
 export const copies: readonly Covered[] = [
   {
     layer: "hmm",
-    scenario: make(NAME, "A device copies a page while a thread stores to it.", { copy, store: storeTwice }, false),
+    scenario: make(
+      NAME,
+      "A device copies a page while a thread stores to it.",
+      { copy, store: storeTwice },
+      false,
+    ),
     twins: [
       make(
         `${NAME}/does-not-ask`,

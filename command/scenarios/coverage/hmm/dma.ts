@@ -1,4 +1,7 @@
-/** @module A range that is mapped for DMA while the CPU takes its page away: a device is told of what is the page's, and everything that was mapped is unmapped. */
+/**
+ * @module A range that is mapped for DMA while the CPU takes its page away: a device is told of
+ * what is the page's, and everything that was mapped is unmapped.
+ */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -15,7 +18,12 @@ import type { Covered } from "../covered.ts";
 
 type Question = (range: HmmRange) => Task<boolean>;
 
-function* mapAndUnmap(range: HmmRange, device: RigDevice, { mm }: HmmRig, isValid: Question): Task<number> {
+function* mapAndUnmap(
+  range: HmmRange,
+  device: RigDevice,
+  { mm }: HmmRig,
+  isValid: Question,
+): Task<number> {
   const mapped = new Set<number>();
   const iommu = {
     mapPage: (pfn: number): number => {
@@ -41,12 +49,18 @@ function* mapAndUnmap(range: HmmRange, device: RigDevice, { mm }: HmmRig, isVali
 }
 
 function* map(device: RigDevice, rig: HmmRig, isValid: Question): Task<void> {
-  const answer = yield* rig.withRange(device.mirror, RIG_PAGE, 1, (range) => mapAndUnmap(range, device, rig, isValid));
+  const answer = yield* rig.withRange(device.mirror, RIG_PAGE, 1, (range) =>
+    mapAndUnmap(range, device, rig, isValid),
+  );
   assert(answer >= 0 || [EBUSY, EAGAIN, EFAULT].includes(answer), `mapping answered ${answer}`);
 }
 
 const NAME = "coverage/hmm/dma-vs-madvise";
-const RUNS = ["hmm/dma.hmmRangeDmaMap", "hmm/dma.hmmRangeDmaUnmap", "hmm/valid.hmmRangeValid"] as const;
+const RUNS = [
+  "hmm/dma.hmmRangeDmaMap",
+  "hmm/dma.hmmRangeDmaUnmap",
+  "hmm/valid.hmmRangeValid",
+] as const;
 
 /** Discarding takes the mmap lock for reading, so it comes in between. */
 function make(name: string, summary: string, isValid: Question, isTwin: boolean): AnyScenario {
@@ -69,7 +83,17 @@ export const dma: readonly Covered[] = [
   {
     layer: "hmm",
     scenario: make(NAME, "A page is mapped for DMA while it is discarded.", hmmRangeValid, false),
-    twins: [make(`${NAME}/does-not-ask`, "The driver does not ask under its lock.", () => DONE_TRUE, true)],
-    runs: { map: RUNS, discard: ["mm/madvise.doMadvise", "hmm/invalidate.hmmInvalidateRangeStart"] },
+    twins: [
+      make(
+        `${NAME}/does-not-ask`,
+        "The driver does not ask under its lock.",
+        () => DONE_TRUE,
+        true,
+      ),
+    ],
+    runs: {
+      map: RUNS,
+      discard: ["mm/madvise.doMadvise", "hmm/invalidate.hmmInvalidateRangeStart"],
+    },
   },
 ];

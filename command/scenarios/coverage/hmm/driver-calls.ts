@@ -1,6 +1,7 @@
 /**
- * @module What drivers ask and answer beside the pairs of pairs.ts: two wait for one range, a fault that waits by itself, answers that are counted, pages that are marked
- * dirty, names that are looked up, a view that was open before the device came.
+ * @module What drivers ask and answer beside the pairs of pairs.ts: two wait for one range, a fault
+ * that waits by itself, answers that are counted, pages that are marked dirty, names that are
+ * looked up, a view that was open before the device came.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -13,7 +14,12 @@ import { hmmRangeFaultUnlockedTimeout } from "../../../../src/hmm/fault.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { missingMirrorOps, registerMirrorOps } from "../../../../src/hmm/mirror-ops.ts";
 import { hmmMirrorUnregister } from "../../../../src/hmm/mirror.ts";
-import { hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../../../../src/hmm/range.ts";
+import {
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+} from "../../../../src/hmm/range.ts";
 import type { HmmRange } from "../../../../src/hmm/range.ts";
 import { hmmStatistics } from "../../../../src/hmm/statistics.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/valid.ts";
@@ -40,7 +46,11 @@ const SECOND = 1;
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
-function registered(rig: HmmRig, device: RigDevice, defaultFlags: number = DEFAULT_ENCODING.flags.valid): HmmRange {
+function registered(
+  rig: HmmRig,
+  device: RigDevice,
+  defaultFlags: number = DEFAULT_ENCODING.flags.valid,
+): HmmRange {
   const made = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1), defaultFlags }));
   if (typeof made === "number") throw new Error(`no range: ${made}`);
   const errno = rig.run(hmmRangeRegister(made, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES));
@@ -48,7 +58,10 @@ function registered(rig: HmmRig, device: RigDevice, defaultFlags: number = DEFAU
   return made;
 }
 
-function covered(scenario: AnyScenario, runs: Readonly<Record<string, readonly string[]>>): Covered {
+function covered(
+  scenario: AnyScenario,
+  runs: Readonly<Record<string, readonly string[]>>,
+): Covered {
   return { layer: "hmm", scenario, twins: [], runs };
 }
 
@@ -60,7 +73,8 @@ interface Waiting {
 const twoWait: Covered = covered(
   rigScenario<Waiting>({
     name: "coverage/hmm/two-wait",
-    summary: "Two threads wait until the page is valid again, each with a range of its own: its end wakes both.",
+    summary:
+      "Two threads wait until the page is valid again, each with a range of its own: its end wakes both.",
     rig: { pages: 1 },
     setup: (rig) => {
       const device = RigDevice.registered(rig);
@@ -73,7 +87,10 @@ const twoWait: Covered = covered(
       first: ({ ranges: [range] }) => waitFor(range),
       second: ({ ranges: [, range] }) => waitFor(range),
       end: (_world, rig) =>
-        mmuNotifierInvalidateRangeEnd(rig.machine, invalidateRange(rig.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR)),
+        mmuNotifierInvalidateRangeEnd(
+          rig.machine,
+          invalidateRange(rig.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR),
+        ),
     },
   }),
   {
@@ -85,7 +102,10 @@ const twoWait: Covered = covered(
 
 function* waitFor(range: HmmRange | undefined): Task<void> {
   if (range === undefined) return;
-  assert(yield* hmmRangeWaitUntilValid(range, Infinity), "the wait ended, and the range is not valid");
+  assert(
+    yield* hmmRangeWaitUntilValid(range, Infinity),
+    "the wait ended, and the range is not valid",
+  );
 }
 
 interface Faulting {
@@ -123,7 +143,10 @@ const faultVsMadvise: Covered = covered(
     reopen: ({ range }) => void (range.armed = 1),
     check: ({ device }) => device.requireCoherent(),
   }),
-  { fault: ["hmm/fault.hmmRangeFaultUnlockedTimeout", "hmm/fault.hmmRangeFault"], madvise: ["mm/madvise.doMadvise"] },
+  {
+    fault: ["hmm/fault.hmmRangeFaultUnlockedTimeout", "hmm/fault.hmmRangeFault"],
+    madvise: ["mm/madvise.doMadvise"],
+  },
 );
 
 /** Answers what it may not, and EAGAIN where it may. */
@@ -149,7 +172,12 @@ function requireCounts(rig: HmmRig, refusals: number, mirrorErrors: number, star
   );
 }
 
-function counting(name: string, first: "reap" | "discard", second: "reap" | "discard", refusals: number): Covered {
+function counting(
+  name: string,
+  first: "reap" | "discard",
+  second: "reap" | "discard",
+  refusals: number,
+): Covered {
   const bodies = {
     reap: (_device: RigDevice, rig: HmmRig) => reap(rig),
     discard: (_device: RigDevice, rig: HmmRig) => rig.discard(RIG_PAGE, 1),
@@ -181,19 +209,24 @@ const statistics: Covered = covered(
     tasks: {
       *ask(_device, { machine, mm }) {
         const numbers = yield* hmmStatistics(machine, mm);
-        if (numbers !== undefined) assert(numbers.ranges === 0 && numbers.notifiers === 0, "something is in flight");
+        if (numbers !== undefined)
+          assert(numbers.ranges === 0 && numbers.notifiers === 0, "something is in flight");
       },
       unregister: (device) => device.unregister(),
     },
     check: (_device, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
   }),
-  { ask: ["hmm/statistics.hmmStatistics"], unregister: ["hmm/mirror.hmmMirrorUnregister", "hmm/hmm.hmmPut"] },
+  {
+    ask: ["hmm/statistics.hmmStatistics"],
+    unregister: ["hmm/mirror.hmmMirrorUnregister", "hmm/hmm.hmmPut"],
+  },
 );
 
 const missing: Covered = covered(
   rigScenario<readonly RigDevice[]>({
     name: "coverage/hmm/missing-vs-mirrors",
-    summary: "A thread asks whether it has the code of all drivers in use while one comes and another goes.",
+    summary:
+      "A thread asks whether it has the code of all drivers in use while one comes and another goes.",
     rig: { pages: 1 },
     setup: (rig) => [RigDevice.registered(rig), new RigDevice(rig, AWKWARD_OPS)],
     tasks: {
@@ -256,7 +289,9 @@ const dirty: Covered = covered(
   { map: ["hmm/dma.hmmRangeDmaUnmap", "hmm/dma.hmmRangeDmaMap"] },
 );
 
-/** The view excludes the device from the page, although it was opened before anybody could be told. */
+/**
+ * The view excludes the device from the page, although it was opened before anybody could be told.
+ */
 function* registerBesideView(device: RigDevice, rig: HmmRig): Task<void> {
   const { machine, mm } = rig;
   const hold = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
@@ -264,7 +299,10 @@ function* registerBesideView(device: RigDevice, rig: HmmRig): Task<void> {
   assert((yield* device.register()) === 0, "the device could not be registered");
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") throw new Error(`no range: ${range}`);
-  assert((yield* hmmRangeRegister(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES)) === 0, "no range");
+  assert(
+    (yield* hmmRangeRegister(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES)) === 0,
+    "no range",
+  );
   assert(!(yield* hmmRangeValid(range)), "a range is valid over pages of an open write view");
   yield* viewClose(machine, hold);
   assert(yield* hmmRangeWaitUntilValid(range, Infinity), "the range never becomes valid");
@@ -274,12 +312,19 @@ function* registerBesideView(device: RigDevice, rig: HmmRig): Task<void> {
 const besideView: Covered = covered(
   rigScenario<RigDevice>({
     name: "coverage/hmm/device-after-view",
-    summary: "A device comes to a space in which a write view is open: it is kept out until the view is closed.",
+    summary:
+      "A device comes to a space in which a write view is open: it is kept out until the view is closed.",
     rig: { pages: 1 },
     setup: (rig) => new RigDevice(rig),
     tasks: { device: registerBesideView },
   }),
-  { device: ["hmm/get-or-create.hmmGetOrCreate", "mm/view-hold.replayHolds", "mm/view-open.viewClose"] },
+  {
+    device: [
+      "hmm/get-or-create.hmmGetOrCreate",
+      "mm/view-hold.replayHolds",
+      "mm/view-open.viewClose",
+    ],
+  },
 );
 
 /** What the rules forbid is told, and changes nothing. */
@@ -296,28 +341,40 @@ function* mustThrow(what: string, begin: () => Task<unknown>): Task<void> {
 function* rangeOfItsOwn({ mirror }: RigDevice, { machine, mm }: HmmRig): Task<void> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") throw new Error(`no range: ${range}`);
-  const register = (): Task<number> => hmmRangeRegister(range, mirror, ADDRESS, ADDRESS + PAGE_BYTES);
+  const register = (): Task<number> =>
+    hmmRangeRegister(range, mirror, ADDRESS, ADDRESS + PAGE_BYTES);
   for (let round = 0; round < 2; round++) {
     yield* mustThrow("asking a range that is not registered", () => hmmRangeValid(range));
     assert((yield* register()) === 0, "the range could not be registered");
     yield* mustThrow("registering twice", register);
     assert(yield* hmmRangeValid(range), "a fresh range is not valid");
     yield* mustThrow("unregistering a mirror with a range", () => hmmMirrorUnregister(mirror));
-    assert(mm.users.read() === 2, `a range is registered, and the space has ${mm.users.read()} users`);
+    assert(
+      mm.users.read() === 2,
+      `a range is registered, and the space has ${mm.users.read()} users`,
+    );
     yield* hmmRangeUnregister(range);
-    assert(mm.users.read() === 1, `no range is registered, and the space has ${mm.users.read()} users`);
+    assert(
+      mm.users.read() === 1,
+      `no range is registered, and the space has ${mm.users.read()} users`,
+    );
     yield* mustThrow("unregistering twice", () => hmmRangeUnregister(range));
   }
   yield* hmmRangeFree(range);
 }
 
-/** Everything that a device does in its life, and then the end of the space: nothing may be left. */
+/**
+ * Everything that a device does in its life, and then the end of the space: nothing may be left.
+ */
 function* wholeLife(device: RigDevice, rig: HmmRig): Task<void> {
   const { machine, mm } = rig;
   assert((yield* device.register()) === 0, "the device could not be registered");
   assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
   assert(entryIsValid(device.entry(RIG_PAGE), DEFAULT_ENCODING), "the device has no translation");
-  assert(entryPfn(device.entry(RIG_PAGE), DEFAULT_ENCODING) === ptePfn(rig.entryOf(RIG_PAGE)), "it has another page's");
+  assert(
+    entryPfn(device.entry(RIG_PAGE), DEFAULT_ENCODING) === ptePfn(rig.entryOf(RIG_PAGE)),
+    "it has another page's",
+  );
   yield* rig.discard(RIG_PAGE, 1);
   assert(device.entry(RIG_PAGE) === 0, "the device still has what was taken away");
   assert((yield* device.serve(RIG_PAGE, 1, { write: true })) === 0, "the device was not served");
@@ -327,11 +384,17 @@ function* wholeLife(device: RigDevice, rig: HmmRig): Task<void> {
   yield* device.unregister();
   yield* mustThrow("a second unregister", () => device.unregister());
   const { memory } = machine;
-  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+  assert(
+    listedResources(memory, memory.record).length === 0,
+    "the thread is still said to own something",
+  );
   yield* mmput(machine, mm);
   yield* (yield* notifierSrcu(machine)).barrier();
   const left = machine.heap.accounting().filter(({ name }) => /^(hmm|mm|hmmRange|vma)$/.test(name));
-  assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
+  assert(
+    left.length === 0,
+    `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,
+  );
   assert(machine.ram.usage().usedPages === 0, `${machine.ram.usage().usedPages} frames are left`);
 }
 
@@ -344,10 +407,15 @@ const life: Covered = covered(
     setup: (rig) => new RigDevice(rig),
     tasks: { device: wholeLife },
   }),
-  { device: ["hmm/mirror.hmmMirrorRegister", "hmm/hmm.hmmPut", "hmm/hmm.hmmFreeRcu", "mm/mm.mmput"] },
+  {
+    device: ["hmm/mirror.hmmMirrorRegister", "hmm/hmm.hmmPut", "hmm/hmm.hmmFreeRcu", "mm/mm.mmput"],
+  },
 );
 
-/** The space's last user goes while the mirror does: whoever is last frees the hmm, and the struct of the space. */
+/**
+ * The space's last user goes while the mirror does: whoever is last frees the hmm, and the struct
+ * of the space.
+ */
 const lastOfBoth: Covered = covered(
   rigScenario<RigDevice>({
     name: "coverage/hmm/exit-vs-unregister",
@@ -368,7 +436,10 @@ const lastOfBoth: Covered = covered(
     },
     check: (_device, { machine }) => {
       const left = machine.heap.accounting().filter(({ name }) => /^(hmm|mm|vma)$/.test(name));
-      assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
+      assert(
+        left.length === 0,
+        `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,
+      );
     },
   }),
   {

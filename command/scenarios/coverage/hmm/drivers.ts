@@ -17,12 +17,18 @@ import { type Task, doneNumber } from "../../../../src/sync/task.ts";
 const idle = (name: string): number => registerMirrorOps(name, { invalidate: () => doneNumber(0) });
 
 /** As many drivers as a machine can have in use, and one more. */
-const DRIVERS: readonly number[] = Array.from({ length: MIRROR_OPS_IN_USE_MAX }, (_, i) => idle(`rig driver ${i}`));
+const DRIVERS: readonly number[] = Array.from({ length: MIRROR_OPS_IN_USE_MAX }, (_, i) =>
+  idle(`rig driver ${i}`),
+);
 const ONE_MORE: number = idle("one rig driver more");
 
 /** Nobody has a driver in use: there is room for as many as there can be, and not for one more. */
 export function* requireNoDrivers({ machine }: HmmRig): Task<void> {
-  for (const id of DRIVERS) assert((yield* useMirrorOps(machine, id)) === 0, "a driver that has gone is still in use");
-  assert((yield* useMirrorOps(machine, ONE_MORE)) === ENOMEM, "there is room for more drivers than there can be");
+  for (const id of DRIVERS)
+    assert((yield* useMirrorOps(machine, id)) === 0, "a driver that has gone is still in use");
+  assert(
+    (yield* useMirrorOps(machine, ONE_MORE)) === ENOMEM,
+    "there is room for more drivers than there can be",
+  );
   for (const id of DRIVERS) yield* dropMirrorOps(machine, id);
 }

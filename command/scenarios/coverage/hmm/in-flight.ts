@@ -1,6 +1,7 @@
 /**
- * @module More invalidations at once than a hmm has room for: the record of them moves to a larger table, and another invalidation, or a range that is registered, goes on with whichever
- * is there. The old table is freed; nobody looks at it without rangesLock.
+ * @module More invalidations at once than a hmm has room for: the record of them moves to a larger
+ * table, and another invalidation, or a range that is registered, goes on with whichever is there.
+ * The old table is freed; nobody looks at it without rangesLock.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -24,7 +25,10 @@ function fillUp(rig: HmmRig): RigDevice {
   const device = RigDevice.registered(rig);
   for (let i = 0; i < IN_FLIGHT_INLINE; i++) {
     const far = invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR);
-    assert(rig.run(mmuNotifierInvalidateRangeStart(machine, far)) === 0, "a blockable start succeeds");
+    assert(
+      rig.run(mmuNotifierInvalidateRangeStart(machine, far)) === 0,
+      "a blockable start succeeds",
+    );
   }
   return device;
 }
@@ -32,7 +36,10 @@ function fillUp(rig: HmmRig): RigDevice {
 const discard: Body = (_device, rig) => rig.discard(RIG_PAGE, 1);
 const discardNext: Body = (_device, rig) => rig.discard(RIG_PAGE + 1, 1);
 
-/** Asks whether the page is being changed, as whoever registers a range does, but without rangesLock. */
+/**
+ * Asks whether the page is being changed, as whoever registers a range does, but without
+ * rangesLock.
+ */
 function* ask({ rig: { machine, mm } }: RigDevice): Task<void> {
   yield* mm.pageTableLock.lock();
   const hmm = Hmm.at(machine.memory, mm.hmm);
@@ -52,7 +59,10 @@ function make(name: string, summary: string, second: Body, isTwin: boolean): Any
     check(device, { machine, mm }) {
       const hmm = Hmm.at(machine.memory, mm.hmm);
       assert(hmm.notifiers === IN_FLIGHT_INLINE, `${hmm.notifiers} invalidations are in flight`);
-      assert(countInFlight(hmm, RIG_PAGE, RIG_PAGE + 2) === 0, "an invalidation that has ended is still in the table");
+      assert(
+        countInFlight(hmm, RIG_PAGE, RIG_PAGE + 2) === 0,
+        "an invalidation that has ended is still in the table",
+      );
       assert(hmm.overflow === 0, "an invalidation is only counted, although there was memory");
       device.requireCoherent();
     },
@@ -70,7 +80,9 @@ export const inFlight: readonly Covered[] = [
       discardNext,
       false,
     ),
-    twins: [make(`${NAME}/without-lock`, "A thread looks at the record without rangesLock.", ask, true)],
+    twins: [
+      make(`${NAME}/without-lock`, "A thread looks at the record without rangesLock.", ask, true),
+    ],
     runs: {
       madvise: ["hmm/in-flight.growInFlight", "hmm/in-flight.forgetInFlight"],
       second: ["hmm/in-flight.recordInFlight"],

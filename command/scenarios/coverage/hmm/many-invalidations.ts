@@ -1,6 +1,8 @@
 /**
- * @module More invalidations at once than an hmm has room for: those that may wait make room, those that may not are only counted, and then no range is
- * valid until they have ended. In the end nothing is in flight, every range is valid, and the room that was made is given back with the hmm.
+ * @module More invalidations at once than an hmm has room for: those that may wait make room, those
+ * that may not are only counted, and then no range is valid until they have ended. In the end
+ * nothing is in flight, every range is valid, and the room that was made is given back with the
+ * hmm.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -60,7 +62,9 @@ function end(rig: HmmRig, page: number): Task<void> {
 function registered(rig: HmmRig, device: RigDevice, page: number): HmmRange {
   const made = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
   if (typeof made === "number") throw new Error(`no range: ${made}`);
-  const errno = rig.run(hmmRangeRegister(made, device.mirror, page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+  const errno = rig.run(
+    hmmRangeRegister(made, device.mirror, page * PAGE_BYTES, (page + 1) * PAGE_BYTES),
+  );
   assert(errno === 0, `registering answered ${errno}`);
   return made;
 }
@@ -75,15 +79,23 @@ function worldWith(rig: HmmRig, count: number): World {
 
 /** As nobody may ask without a lock but who is alone. */
 function validity({ ranges }: World): string {
-  return ranges.map(({ record }) => (stampIsValid(readStamp(record)) ? "valid" : "invalid")).join(", ");
+  return ranges
+    .map(({ record }) => (stampIsValid(readStamp(record)) ? "valid" : "invalid"))
+    .join(", ");
 }
 
 function requireBooks({ hmm }: World, inFlight: number, overflow: number, capacity: number): void {
   const { notifiers, inFlightCount } = hmm;
   assert(notifiers === inFlight, `${notifiers} invalidations are counted, of ${inFlight}`);
   assert(hmm.overflow === overflow, `${hmm.overflow} have no record, of ${overflow}`);
-  assert(inFlightCount === inFlight - overflow, `${inFlightCount} have a record, of ${inFlight - overflow}`);
-  assert(hmm.inFlightCapacity === capacity, `there is room for ${hmm.inFlightCapacity}, not ${capacity}`);
+  assert(
+    inFlightCount === inFlight - overflow,
+    `${inFlightCount} have a record, of ${inFlight - overflow}`,
+  );
+  assert(
+    hmm.inFlightCapacity === capacity,
+    `there is room for ${hmm.inFlightCapacity}, not ${capacity}`,
+  );
 }
 
 /** The next table's records (in-flight.ts). */
@@ -106,8 +118,13 @@ function* growAndExit(world: World, rig: HmmRig): Task<void> {
   yield* world.device.unregister();
   yield* mmput(machine, mm);
   yield* (yield* notifierSrcu(machine)).barrier();
-  const left = machine.heap.accounting().filter(({ name }) => /^(hmm|words512|words2048)$/.test(name));
-  assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
+  const left = machine.heap
+    .accounting()
+    .filter(({ name }) => /^(hmm|words512|words2048)$/.test(name));
+  assert(
+    left.length === 0,
+    `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,
+  );
 }
 
 /** One that may not wait finds the table full. */
@@ -119,7 +136,12 @@ function* countOnly(world: World, rig: HmmRig): Task<void> {
   const [first] = world.ranges;
   if (first === undefined) return;
   yield* hmmRangeUnregister(first);
-  const errno = yield* hmmRangeRegister(first, world.device.mirror, RIG_PAGE * PAGE_BYTES, (RIG_PAGE + 1) * PAGE_BYTES);
+  const errno = yield* hmmRangeRegister(
+    first,
+    world.device.mirror,
+    RIG_PAGE * PAGE_BYTES,
+    (RIG_PAGE + 1) * PAGE_BYTES,
+  );
   assert(errno === 0, `registering answered ${errno}`);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
   yield* end(rig, FAR);
@@ -132,15 +154,23 @@ function* countOnly(world: World, rig: HmmRig): Task<void> {
 
 function* startAndEnd(world: World, rig: HmmRig, page: number): Task<void> {
   yield* start(rig, page);
-  const record = world.ranges.map(({ record: { at } }) => at).map((at) => HmmRangeRecord.at(rig.machine.memory, at));
+  const record = world.ranges
+    .map(({ record: { at } }) => at)
+    .map((at) => HmmRangeRecord.at(rig.machine.memory, at));
   yield* world.hmm.rangesLock.lock();
   const own = record.find(({ startPage }) => startPage === page);
-  assert(own === undefined || !stampIsValid(readStamp(own)), "a range is valid whose pages are being changed");
+  assert(
+    own === undefined || !stampIsValid(readStamp(own)),
+    "a range is valid whose pages are being changed",
+  );
   yield* world.hmm.rangesLock.unlock();
   yield* end(rig, page);
 }
 
-const START = ["hmm/invalidate.hmmInvalidateRangeStart", "hmm/invalidate.hmmInvalidateRangeEnd"] as const;
+const START = [
+  "hmm/invalidate.hmmInvalidateRangeStart",
+  "hmm/invalidate.hmmInvalidateRangeEnd",
+] as const;
 const GROW = [...START, "hmm/in-flight.growInFlight", "hmm/in-flight.recordInFlight"] as const;
 const EXIT = ["hmm/in-flight.freeInFlight", "mm/mm.mmput", "hmm/range.hmmRangeUnregister"] as const;
 
@@ -177,7 +207,10 @@ const twoGrow: Covered = {
     check: (world, rig) => {
       requireBooks(world, IN_FLIGHT_INLINE, 0, GROWN);
       assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
-      assert(blocksOf(rig) === world.blocks + 1, `there are ${blocksOf(rig) - world.blocks} new tables, not 1`);
+      assert(
+        blocksOf(rig) === world.blocks + 1,
+        `there are ${blocksOf(rig) - world.blocks} new tables, not 1`,
+      );
     },
   }),
   twins: [],
@@ -192,7 +225,13 @@ export const manyInvalidations: readonly Covered[] = [
     [...GROW, ...EXIT],
     growAndExit,
   ),
-  alone("grow-again", "One more than the larger table holds.", GROWN, [...GROW, ...EXIT], growAndExit),
+  alone(
+    "grow-again",
+    "One more than the larger table holds.",
+    GROWN,
+    [...GROW, ...EXIT],
+    growAndExit,
+  ),
   alone(
     "count",
     "One that may not wait finds the table full: until it ends no range is valid, not even a new one.",

@@ -10,7 +10,12 @@ import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { MIRROR_ORPHANED, mirrorStatus } from "../../../../src/hmm/mirror-record.ts";
-import { hmmRangeAlloc, hmmRangeFree, hmmRangeRegister, hmmRangeUnregister } from "../../../../src/hmm/range.ts";
+import {
+  hmmRangeAlloc,
+  hmmRangeFree,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+} from "../../../../src/hmm/range.ts";
 import { hmmRangeValid, hmmRangeWaitUntilValid, isOrphaned } from "../../../../src/hmm/valid.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";
@@ -48,8 +53,12 @@ function* twoComeAndGo([one, other]: readonly RigDevice[], rig: HmmRig): Task<vo
   assert(one !== undefined && other !== undefined, "there are two devices");
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   assert(typeof range !== "number", "there is no memory for a range");
-  for (const device of [one, other]) assert((yield* device.register()) === 0, "a device could not be registered");
-  assert((yield* hmmRangeRegister(range, one.mirror, ADDRESS, ADDRESS + PAGE_BYTES)) === 0, "no range");
+  for (const device of [one, other])
+    assert((yield* device.register()) === 0, "a device could not be registered");
+  assert(
+    (yield* hmmRangeRegister(range, one.mirror, ADDRESS, ADDRESS + PAGE_BYTES)) === 0,
+    "no range",
+  );
   yield* other.unregister();
   // Is listed where the mirror was.
   const late = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
@@ -62,7 +71,10 @@ function* twoComeAndGo([one, other]: readonly RigDevice[], rig: HmmRig): Task<vo
   yield* one.unregister();
   yield* hmmRangeFree(range);
   const { memory } = machine;
-  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+  assert(
+    listedResources(memory, memory.record).length === 0,
+    "the thread is still said to own something",
+  );
   yield* requireNoDrivers(rig);
 }
 
@@ -84,13 +96,17 @@ const comeBesideGo: Covered = {
   layer: "hmm",
   scenario: rigScenario<readonly RigDevice[]>({
     name: "coverage/hmm/mirror-vs-last-unregister",
-    summary: "A mirror comes while the only other one of the space goes: it finds the hmm, or makes one.",
+    summary:
+      "A mirror comes while the only other one of the space goes: it finds the hmm, or makes one.",
     rig: { pages: 1 },
     exploration: { engine: "bounded", preemptions: 1 },
     setup: (rig) => [new RigDevice(rig), deviceOf(rig, 1)],
     tasks: {
       *come([device], rig) {
-        assert(device !== undefined && (yield* device.register()) === 0, "a device could not be registered");
+        assert(
+          device !== undefined && (yield* device.register()) === 0,
+          "a device could not be registered",
+        );
         assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
         yield* rig.discard(RIG_PAGE, 1);
         assert(device.entry(RIG_PAGE) === 0, "the device was not told");
@@ -100,7 +116,10 @@ const comeBesideGo: Covered = {
     check: (_devices, { machine, mm }) => {
       const { mirrors, refs } = Hmm.at(machine.memory, mm.hmm);
       assert([...mirrors.nodes()].length === 1, "there is not one mirror");
-      assert(refs.read() === 1, `one mirror is registered, and the hmm has ${refs.read()} references`);
+      assert(
+        refs.read() === 1,
+        `one mirror is registered, and the hmm has ${refs.read()} references`,
+      );
     },
   }),
   twins: [],
@@ -112,7 +131,8 @@ const mistaken: Covered = {
   layer: "hmm",
   scenario: rigScenario<RigDevice>({
     name: "coverage/hmm/unregister-of-anothers",
-    summary: "A thread unregisters the mirror that another one is registering: it is told, and the mirror stays.",
+    summary:
+      "A thread unregisters the mirror that another one is registering: it is told, and the mirror stays.",
     rig: { pages: 1 },
     exploration: BOUNDED,
     setup: (rig) => new RigDevice(rig),
@@ -124,7 +144,8 @@ const mistaken: Covered = {
         assert(device.entry(RIG_PAGE) === 0, "the device was not told");
         yield* device.unregister();
       },
-      other: (device) => mustBeTold("unregistering another thread's mirror", () => device.unregister()),
+      other: (device) =>
+        mustBeTold("unregistering another thread's mirror", () => device.unregister()),
     },
     check: (_device, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
   }),
@@ -147,9 +168,16 @@ const [STRANGER] = WAITERS;
 function makeOrphans(rig: HmmRig): Orphans {
   const device = deviceOf(rig, OWNER, IDLE_OPS);
   const others = deviceOf(rig, STRANGER, IDLE_OPS);
-  const ranges = [...WAITERS.map((task) => rangeOf(rig, task, device)), rangeOf(rig, STRANGER, others)];
+  const ranges = [
+    ...WAITERS.map((task) => rangeOf(rig, task, device)),
+    rangeOf(rig, STRANGER, others),
+  ];
   rig.run(mmuNotifierInvalidateRangeStart(rig.machine, underWay(rig)));
-  return { device, ranges, idles: new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "idles") };
+  return {
+    device,
+    ranges,
+    idles: new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "idles"),
+  };
 }
 
 const underWay = ({ mm }: HmmRig): ReturnType<typeof invalidateRange> =>
@@ -159,7 +187,10 @@ function* waitFor(range: OwnRange | undefined, { device }: Orphans): Task<void> 
   const { handle } = range ?? assertRange();
   const isValid = yield* hmmRangeWaitUntilValid(handle, Infinity);
   assert(isValid !== isOrphaned(handle), "a range became valid although its mirror is gone");
-  assert(isValid || mirrorStatus(device.mirror.record) === MIRROR_ORPHANED, "a wait ended, and nobody has died");
+  assert(
+    isValid || mirrorStatus(device.mirror.record) === MIRROR_ORPHANED,
+    "a wait ended, and nobody has died",
+  );
 }
 
 function assertRange(): never {
@@ -170,7 +201,8 @@ const orphanedWaiters: Covered = {
   layer: "hmm",
   scenario: rigScenario<Orphans>({
     name: "coverage/hmm/death/owner-vs-waiters",
-    summary: "The thread dies that would end an invalidation, and whose mirror two others wait on: both are told.",
+    summary:
+      "The thread dies that would end an invalidation, and whose mirror two others wait on: both are told.",
     exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
     mortals: ["owner"],
     rig: { pages: 1 },
@@ -187,7 +219,10 @@ const orphanedWaiters: Covered = {
       second: (world) => waitFor(world.ranges[1], world),
     },
     check: ({ device, ranges }, rig) => {
-      assert(!isOrphaned(ranges[2]?.handle ?? assertRange()), "the range of another mirror is orphaned");
+      assert(
+        !isOrphaned(ranges[2]?.handle ?? assertRange()),
+        "the range of another mirror is orphaned",
+      );
       if (mirrorStatus(device.mirror.record) !== MIRROR_ORPHANED) return;
       const { refs } = Hmm.at(rig.machine.memory, rig.mm.hmm);
       // Three ranges and the other mirror.
@@ -198,4 +233,9 @@ const orphanedWaiters: Covered = {
   runs: { owner: [], first: ["hmm/valid.hmmRangeWaitUntilValid"], second: [] },
 };
 
-export const mirrorsBesideEachOther: readonly Covered[] = [two, comeBesideGo, mistaken, orphanedWaiters];
+export const mirrorsBesideEachOther: readonly Covered[] = [
+  two,
+  comeBesideGo,
+  mistaken,
+  orphanedWaiters,
+];

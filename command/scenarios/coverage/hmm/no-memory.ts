@@ -22,7 +22,11 @@ import { type Attempt, attempted, crowded } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import { requireNoDrivers } from "./drivers.ts";
 
-const REGISTER = ["hmm/mirror.hmmMirrorRegister", "hmm/get-or-create.hmmGetOrCreate", "hmm/mirror-ops.useMirrorOps"];
+const REGISTER = [
+  "hmm/mirror.hmmMirrorRegister",
+  "hmm/get-or-create.hmmGetOrCreate",
+  "hmm/mirror-ops.useMirrorOps",
+];
 
 const comes: Attempt<RigDevice> = {
   layer: "hmm",
@@ -72,7 +76,10 @@ function* invalidateMany(rig: HmmRig): Task<number> {
     invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR),
   );
   for (const range of far) {
-    assert((yield* mmuNotifierInvalidateRangeStart(machine, range)) === 0, "a start that may block is refused");
+    assert(
+      (yield* mmuNotifierInvalidateRangeStart(machine, range)) === 0,
+      "a start that may block is refused",
+    );
   }
   for (const range of far) yield* mmuNotifierInvalidateRangeEnd(machine, range);
   return 0;
@@ -83,7 +90,11 @@ const hearsOfMany: Attempt<RigDevice> = {
   name: "in-flight",
   summary:
     "A device comes, and hears of more invalidations at once than fit into the record: without memory they are only counted.",
-  runs: ["hmm/in-flight.growInFlight", "hmm/in-flight.recordInFlight", "hmm/in-flight.forgetInFlight"],
+  runs: [
+    "hmm/in-flight.growInFlight",
+    "hmm/in-flight.recordInFlight",
+    "hmm/in-flight.forgetInFlight",
+  ],
   act: (rig, device) => comeFor(rig, device, () => invalidateMany(rig)),
   undo: unregister,
 };

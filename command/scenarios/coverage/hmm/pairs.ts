@@ -1,6 +1,7 @@
 /**
- * @module Every two of: a device that serves a fault, looks at a snapshot, unregisters; another that registers; a CPU that takes the pages away, may not wait, or forks; an exit. In
- * the end no device reaches a page that is not the space's, and what was registered for a moment is gone.
+ * @module Every two of: a device that serves a fault, looks at a snapshot, unregisters; another
+ * that registers; a CPU that takes the pages away, may not wait, or forks; an exit. In the end no
+ * device reaches a page that is not the space's, and what was registered for a moment is gone.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -41,7 +42,10 @@ const SERVE = [
   "hmm/valid.hmmRangeValid",
   "hmm/valid.hmmRangeWaitUntilValid",
 ] as const;
-const INVALIDATE = ["hmm/invalidate.hmmInvalidateRangeStart", "hmm/invalidate.hmmInvalidateRangeEnd"] as const;
+const INVALIDATE = [
+  "hmm/invalidate.hmmInvalidateRangeStart",
+  "hmm/invalidate.hmmInvalidateRangeEnd",
+] as const;
 
 function* serve({ device }: World): Task<void> {
   const errno = yield* device.serve(RIG_PAGE, 1);
@@ -51,12 +55,18 @@ function* serve({ device }: World): Task<void> {
 function* snapshot({ device }: World, { machine, mm }: HmmRig): Task<void> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") throw new Error(`no range: ${range}`);
-  const errno = yield* withHmmRange(range, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES, function* () {
-    yield* mm.mmapLock.downRead();
-    const answer = yield* hmmRangeSnapshot(range);
-    yield* mm.mmapLock.upRead();
-    return answer < 0 ? answer : 0;
-  });
+  const errno = yield* withHmmRange(
+    range,
+    device.mirror,
+    ADDRESS,
+    ADDRESS + PAGE_BYTES,
+    function* () {
+      yield* mm.mmapLock.downRead();
+      const answer = yield* hmmRangeSnapshot(range);
+      yield* mm.mmapLock.upRead();
+      return answer < 0 ? answer : 0;
+    },
+  );
   assert([0, EBUSY, EAGAIN, EFAULT].includes(errno), `the snapshot answered ${errno}`);
   yield* hmmRangeFree(range);
 }
@@ -79,7 +89,11 @@ const acts: readonly Act[] = [
   { name: "snapshot", runs: [...RANGE, "hmm/snapshot.hmmRangeSnapshot"], body: snapshot },
   {
     name: "mirror",
-    runs: ["hmm/mirror.hmmMirrorRegister", "hmm/mirror.hmmMirrorUnregister", "hmm/get-or-create.hmmGetOrCreate"],
+    runs: [
+      "hmm/mirror.hmmMirrorRegister",
+      "hmm/mirror.hmmMirrorUnregister",
+      "hmm/get-or-create.hmmGetOrCreate",
+    ],
     body: comeAndGo,
   },
   {
@@ -92,7 +106,11 @@ const acts: readonly Act[] = [
     runs: ["mm/mmap.doMunmap", ...INVALIDATE],
     body: (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
   },
-  { name: "reap", runs: ["mm/zap.zapNonBlocking", "hmm/invalidate.hmmInvalidateRangeStart"], body: reap },
+  {
+    name: "reap",
+    runs: ["mm/zap.zapNonBlocking", "hmm/invalidate.hmmInvalidateRangeStart"],
+    body: reap,
+  },
   {
     name: "write",
     runs: ["mm/cpu-fault.cpuFault"],
@@ -118,10 +136,16 @@ function together(first: Act, second: Act): Covered {
       mayRemain: [],
       rig: { pages: 1 },
       setup: (rig) => ({ device: RigDevice.registered(rig), other: new RigDevice(rig) }),
-      tasks: { [one]: (world, rig) => first.body(world, rig), [other]: (world, rig) => second.body(world, rig) },
+      tasks: {
+        [one]: (world, rig) => first.body(world, rig),
+        [other]: (world, rig) => second.body(world, rig),
+      },
       check: ({ device }, rig) => {
         device.requireCoherent();
-        assert(rig.mm.users.read() === 1, `the space has ${rig.mm.users.read()} users, and one thread that uses it`);
+        assert(
+          rig.mm.users.read() === 1,
+          `the space has ${rig.mm.users.read()} users, and one thread that uses it`,
+        );
       },
     });
   return {
@@ -154,7 +178,10 @@ function againstExit(act: Act): Covered {
     check: ({ device }, rig) => {
       assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
       assert(rig.mm.users.read() === 0 && rig.mm.pgd === 0, "the space is still there");
-      const { releasedWithRanges, mirrorErrors, notifiers } = Hmm.at(rig.machine.memory, rig.mm.hmm);
+      const { releasedWithRanges, mirrorErrors, notifiers } = Hmm.at(
+        rig.machine.memory,
+        rig.mm.hmm,
+      );
       const told = `${releasedWithRanges}, ${mirrorErrors}, ${notifiers}`;
       assert(told === "0, 0, 0", `released with ranges, errors, in flight: ${told}`);
     },
@@ -163,7 +190,10 @@ function againstExit(act: Act): Covered {
   return { layer: "hmm", scenario, twins: [], runs: { exit, [act.name]: [...act.runs, ...exit] } };
 }
 
-/** The driver that does not ask whether its range is still valid: each of what takes the page away finds it out. */
+/**
+ * The driver that does not ask whether its range is still valid: each of what takes the page away
+ * finds it out.
+ */
 function carelessTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
   const twin = rigScenario<World>({
     name: `${scenario.name}/does-not-ask`,

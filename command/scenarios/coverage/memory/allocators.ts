@@ -67,7 +67,12 @@ function makeWorld(): () => World {
 }
 
 function build(): World {
-  const machine = Machine.create({ ramBytes: 1 << 18, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const machine = Machine.create({
+    ramBytes: 1 << 18,
+    heapBytes: 1 << 20,
+    debug: true,
+    name: "set-up",
+  });
   const { heap, memory, ram } = machine;
   memory.plainWatch = { note: notePlainAccess };
   const run = <T>(task: Task<T>): T => runBlocking(memory, task);
@@ -146,7 +151,11 @@ interface Act {
 const acts: readonly Act[] = [
   { name: "thing", runs: ["memory/slab-cache.alloc", "memory/slab-cache.free"], body: thing },
   { name: "fresh", runs: ["memory/heap.#openCache", "memory/name-table.add"], body: fresh },
-  { name: "table", runs: ["memory/heap-blocks.allocBlock", "memory/heap-blocks.freeBlock"], body: words(LEAF_WORDS) },
+  {
+    name: "table",
+    runs: ["memory/heap-blocks.allocBlock", "memory/heap-blocks.freeBlock"],
+    body: words(LEAF_WORDS),
+  },
   {
     name: "directory",
     runs: ["memory/heap-blocks.takePages", "memory/heap-blocks.freeBlock"],
@@ -180,7 +189,8 @@ function together(first: Act, second: Act): Covered {
       [other]: { runs: second.runs, body: asThread(second.body) },
     },
     check: ({ heap, machine, books: before }) => {
-      const isCounted = (account: string): boolean => !isCacheNew || !account.endsWith(" heap pages");
+      const isCounted = (account: string): boolean =>
+        !isCacheNew || !account.endsWith(" heap pages");
       const now = books(heap, machine).filter(isCounted).toSorted().join(", ");
       const made = isOneMade ? [ONE_MADE] : [];
       const then = [...before, ...made].filter(isCounted).toSorted().join(", ");
@@ -191,11 +201,17 @@ function together(first: Act, second: Act): Covered {
 
 /** A machine on which threads keep frames of their own, all of whose frames are taken. */
 function buildFull(): World {
-  const machine = Machine.create({ ramBytes: 1 << 21, heapBytes: 1 << 20, debug: true, name: "set-up" });
+  const machine = Machine.create({
+    ramBytes: 1 << 21,
+    heapBytes: 1 << 20,
+    debug: true,
+    name: "set-up",
+  });
   const { heap, memory, ram } = machine;
   const run = <T>(task: Task<T>): T => runBlocking(memory, task);
   let pfn = 0;
-  for (let next = run(ram.allocFrame(false)); next !== 0; next = run(ram.allocFrame(false))) pfn = next;
+  for (let next = run(ram.allocFrame(false)); next !== 0; next = run(ram.allocFrame(false)))
+    pfn = next;
   return { heap, machine, things: [], pfn, books: [], frames: ram.snapshot() };
 }
 
@@ -228,12 +244,18 @@ function stealing(): Covered {
       return world();
     },
     tasks: {
-      owner: { runs: ["memory/frame-allocator.give", "memory/frame-allocator.#pop"], body: giveAndTake },
+      owner: {
+        runs: ["memory/frame-allocator.give", "memory/frame-allocator.#pop"],
+        body: giveAndTake,
+      },
       thief: { runs: ["memory/frame-allocator.#steal"], body: takeOne },
     },
     check: ({ pfn }) => {
       const got = taken.filter((one) => one !== 0);
-      assert(got.length === 1 && got[0] === pfn, `frame ${pfn} was free, and the two got ${taken.join(" and ")}`);
+      assert(
+        got.length === 1 && got[0] === pfn,
+        `frame ${pfn} was free, and the two got ${taken.join(" and ")}`,
+      );
     },
   });
 }

@@ -35,13 +35,28 @@ interface World {
  * each.
  */
 function build(): World {
-  const machine = Machine.create({ ramBytes: 1 << 21, heapBytes: 1 << 20, debug: false, name: "set-up" });
+  const machine = Machine.create({
+    ramBytes: 1 << 21,
+    heapBytes: 1 << 20,
+    debug: false,
+    name: "set-up",
+  });
   const { memory, ram } = machine;
   memory.plainWatch = { note: notePlainAccess };
   const run = <T>(task: Task<T>): T => runBlocking(memory, task);
   const mm = Mm.at(memory, run(mmCreate(machine)));
-  const place = { lengthBytes: 2 * PAGE_BYTES, address: PAGE * PAGE_BYTES, placement: MAP_FIXED_NOREPLACE };
-  const request = { ...place, protection: VM_READ | VM_WRITE, shared: false, bufferPfn: 0, offsetPages: 0 };
+  const place = {
+    lengthBytes: 2 * PAGE_BYTES,
+    address: PAGE * PAGE_BYTES,
+    placement: MAP_FIXED_NOREPLACE,
+  };
+  const request = {
+    ...place,
+    protection: VM_READ | VM_WRITE,
+    shared: false,
+    bufferPfn: 0,
+    offsetPages: 0,
+  };
   if (run(doMmap(machine, mm, request)) < 0) bug("Cannot map two pages");
   const pfn = run(ram.allocRun(2, false));
   const self = memory.agentId;
@@ -70,14 +85,21 @@ function* takeRow({ machine: { ram } }: World): Task<void> {
 
 function requireOneMore({ machine: { ram }, references, usedPages }: World): void {
   const [now, used] = [ram.references().references, ram.usage().usedPages];
-  assert(now === references + 1, `one page was touched, and ${now - references} references are new`);
+  assert(
+    now === references + 1,
+    `one page was touched, and ${now - references} references are new`,
+  );
   assert(used === usedPages + 1, `one page was touched, and ${used - usedPages} frames are taken`);
 }
 
 let made: World | undefined;
 const world = (): World => (made ??= build());
 
-const TOUCH = ["mm/fault.faultAtHand", "memory/ram.allocFrameAtHand", "memory/frame-allocator.takeAtHand"] as const;
+const TOUCH = [
+  "mm/fault.faultAtHand",
+  "memory/ram.allocFrameAtHand",
+  "memory/frame-allocator.takeAtHand",
+] as const;
 
 export const freeLists: readonly Covered[] = [
   covering<World>({
@@ -110,7 +132,10 @@ export const freeLists: readonly Covered[] = [
     },
     tasks: {
       touch: { runs: TOUCH, body: touch },
-      row: { runs: ["memory/frame-allocator.takeRun", "memory/frame-allocator.#giveLocked"], body: takeRow },
+      row: {
+        runs: ["memory/frame-allocator.takeRun", "memory/frame-allocator.#giveLocked"],
+        body: takeRow,
+      },
     },
     check: requireOneMore,
   }),

@@ -29,7 +29,10 @@ function makeWorld(rig: HmmRig): World {
   if (pfn < 0) bug(`Cannot add a section: ${pfn}`);
   rig.run(machine.ram.pageGet(pfn));
   rig.run(machine.ram.pageGet(pfn));
-  return { pfn, removed: new Cell(machine.memory, rig.run(machine.heap.allocWords(512)), "removed") };
+  return {
+    pfn,
+    removed: new Cell(machine.memory, rig.run(machine.heap.allocWords(512)), "removed"),
+  };
 }
 
 function* remove({ pfn, removed }: World, { machine }: HmmRig): Task<void> {
@@ -61,7 +64,8 @@ function make(name: string, summary: string, user: Body, isTwin: boolean): AnySc
     setup: makeWorld,
     tasks: { remove, use: user },
     check({ pfn, removed }, { machine }) {
-      if (removed.peek() === 0) assert(machine.ram.pageCount(pfn) === 0, "the section is counted, and nobody has it");
+      if (removed.peek() === 0)
+        assert(machine.ram.pageCount(pfn) === 0, "the section is counted, and nobody has it");
     },
   });
 }
@@ -96,7 +100,10 @@ function* fillUp({ first }: Full, { machine }: HmmRig): Task<void> {
   assert((yield* ram.removeSection(pfn)) === EBUSY, "a section was removed that is counted");
   const longer = new SharedArrayBuffer(3 * PAGE_BYTES);
   assert((yield* ram.extendSection(pfn, longer)) === EINVAL, "a section outgrew its frame numbers");
-  assert((yield* ram.extendSection(first, longer)) === EINVAL, "the machine's own RAM was extended");
+  assert(
+    (yield* ram.extendSection(first, longer)) === EINVAL,
+    "the machine's own RAM was extended",
+  );
   assert(ram.sectionPages(pfn) === 1, "a section was extended, and that was refused");
   // As another thread does it that unmaps the buffer: who added it finds that out when he needs the
   // place.
@@ -104,7 +111,10 @@ function* fillUp({ first }: Full, { machine }: HmmRig): Task<void> {
   const next = yield* buffers.acquire(new SharedArrayBuffer(PAGE_BYTES));
   assert(next > 0, `the place of a buffer that nobody has mapped is not to be had: ${next}`);
   yield* buffers.release(next);
-  assert((yield* ram.extendSection(next, longer)) === EINVAL, "a section was extended that is gone");
+  assert(
+    (yield* ram.extendSection(next, longer)) === EINVAL,
+    "a section was extended that is gone",
+  );
 }
 
 const NAME = "coverage/memory/section-vs-use";
@@ -114,7 +124,8 @@ export const sections: readonly Covered[] = [
     layer: "memory",
     scenario: rigScenario<Full>({
       name: "coverage/memory/sections-all-taken",
-      summary: "As many buffers as there can be: one more is refused, until nobody has one of them mapped.",
+      summary:
+        "As many buffers as there can be: one more is refused, until nobody has one of them mapped.",
       rig: { pages: 0 },
       setup: makeFull,
       tasks: { task: fillUp },
@@ -139,7 +150,14 @@ export const sections: readonly Covered[] = [
       use,
       false,
     ),
-    twins: [make(`${NAME}/late`, "A thread looks at the buffer after it has given its count back.", useLate, true)],
+    twins: [
+      make(
+        `${NAME}/late`,
+        "A thread looks at the buffer after it has given its count back.",
+        useLate,
+        true,
+      ),
+    ],
     runs: {
       remove: ["memory/ram.removeSection", "memory/sections.remove"],
       use: ["memory/ram.sectionPages", "memory/ram.pagePut"],

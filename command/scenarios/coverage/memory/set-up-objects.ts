@@ -51,7 +51,8 @@ function freeAll(which: 0 | 1): Body {
 }
 
 const freeHalf: Body = ({ halves }, { machine: { heap } }) => heap.freeWords(halves[0], HALF_WORDS);
-const freeBlock: Body = ({ blocks }, { machine: { heap } }) => heap.freeWords(blocks[0], BLOCK_WORDS);
+const freeBlock: Body = ({ blocks }, { machine: { heap } }) =>
+  heap.freeWords(blocks[0], BLOCK_WORDS);
 
 function make(name: string, summary: string, second: Body, expects?: FindingKind): AnyScenario {
   return rigScenario<World>({
@@ -63,7 +64,10 @@ function make(name: string, summary: string, second: Body, expects?: FindingKind
     tasks: { first: freeAll(0), second },
     check: (_world, rig) => {
       for (const kind of [Made.name, "words512"]) {
-        assert(!rig.books().includes(` ${kind}`), `what was freed is still counted: ${rig.books()}`);
+        assert(
+          !rig.books().includes(` ${kind}`),
+          `what was freed is still counted: ${rig.books()}`,
+        );
       }
     },
   });

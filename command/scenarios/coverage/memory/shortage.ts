@@ -1,4 +1,7 @@
-/** @module A shortage of memory, as the scenarios about ENOMEM begin it: all that is asked for is refused, until it is over. */
+/**
+ * @module A shortage of memory, as the scenarios about ENOMEM begin it: all that is asked for is
+ * refused, until it is over.
+ */
 
 import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -9,7 +12,10 @@ import type { Covered } from "../covered.ts";
 
 const LEAF_WORDS = 512;
 
-/** An object, a block, a frame, two frames in a row: 0 for what is refused. What is not is given back. */
+/**
+ * An object, a block, a frame, two frames in a row: 0 for what is refused. What is not is given
+ * back.
+ */
 function* askForAll({ machine: { heap, ram } }: HmmRig): Task<number[]> {
   const object = yield* heap.alloc(Mm);
   const block = yield* heap.allocWords(LEAF_WORDS);
@@ -50,7 +56,12 @@ export const shortages: readonly Covered[] = [
     }),
     twins: [],
     runs: {
-      task: ["memory/shortage.begin", "memory/shortage.isOn", "memory/frame-allocator.takeRun", "memory/arenas.#take"],
+      task: [
+        "memory/shortage.begin",
+        "memory/shortage.isOn",
+        "memory/frame-allocator.takeRun",
+        "memory/arenas.#take",
+      ],
     },
   },
 ];

@@ -62,7 +62,8 @@ function build(): World {
   run(heap.free(Other, run(heap.alloc(Other))));
   const wides = [run(heap.alloc(Wide))];
   const spare = run(heap.allocWords(PAGE_WORDS));
-  for (let words = BLOCK_WORDS_MAX; words >= LEAF_WORDS; words /= 2) while (run(heap.allocWords(words)) !== 0);
+  for (let words = BLOCK_WORDS_MAX; words >= LEAF_WORDS; words /= 2)
+    while (run(heap.allocWords(words)) !== 0);
   run(heap.freeWords(spare, PAGE_WORDS));
   for (let at = run(heap.alloc(Wide)); at !== 0; at = run(heap.alloc(Wide))) wides.push(at);
   const firstPage = pageOf(wides[0] ?? 0);
@@ -111,10 +112,16 @@ function* everything(world: World): Task<void> {
   for (const at of [...more, ...wides]) yield* heap.free(Wide, at);
   const first = yield* heap.allocWords(LEAF_WORDS);
   const second = yield* heap.allocWords(PAGE_WORDS);
-  assert(first !== 0 && second !== 0, "an empty slab, or the page of a further one, is not to be had");
+  assert(
+    first !== 0 && second !== 0,
+    "an empty slab, or the page of a further one, is not to be had",
+  );
   yield* heap.freeWords(first, LEAF_WORDS);
   yield* heap.freeWords(second, PAGE_WORDS);
-  assert(heap.usage().usedBytes === world.usedBytes - 2 * PAGE_WORDS * 4, "pages that are free count as used");
+  assert(
+    heap.usage().usedBytes === world.usedBytes - 2 * PAGE_WORDS * 4,
+    "pages that are free count as used",
+  );
 }
 
 /** Gives back twice what it had once. */
@@ -162,7 +169,10 @@ function usedUp({ name, summary, tasks, isBalanced, twins = [] }: Parts): Covere
 
 const SHRINK = ["memory/slab-cache.shrinkCache", "memory/heap.#shrink"] as const;
 
-const claiming: CoveringTask<World> = { runs: [...SHRINK, "memory/heap-pages.free"], body: asThread(claim) };
+const claiming: CoveringTask<World> = {
+  runs: [...SHRINK, "memory/heap-pages.free"],
+  body: asThread(claim),
+};
 const reusing: CoveringTask<World> = {
   runs: ["memory/slab-cache.alloc", "memory/slab-cache.free"],
   body: asThread(reuse),
@@ -176,7 +186,12 @@ export const usedUpHeaps: readonly Covered[] = [
     isBalanced: false,
     tasks: {
       everything: {
-        runs: [...SHRINK, "memory/heap-pages.free", "memory/slab-cache.free", "memory/heap.allocWords"],
+        runs: [
+          ...SHRINK,
+          "memory/heap-pages.free",
+          "memory/slab-cache.free",
+          "memory/heap.allocWords",
+        ],
         body: asThread(everything),
       },
     },
@@ -203,7 +218,8 @@ export const usedUpHeaps: readonly Covered[] = [
   }),
   usedUp({
     name: "used-up/claim-vs-table",
-    summary: "Two threads need a page, and there is one in reserve: one of them gets it, or both, one after the other.",
+    summary:
+      "Two threads need a page, and there is one in reserve: one of them gets it, or both, one after the other.",
     isBalanced: true,
     tasks: { claim: claiming, table: tabling },
   }),

@@ -1,9 +1,11 @@
 /**
- * @module Loads and stores of CPU threads, by the shipped cache, walk and fault handler, each access to shared memory a step, while
- * other threads change the mapping. What a program must see: a load gives what its page holds, before or after the change, or
- * a fault; a store goes to its page or nowhere, and is lost to nobody. Nothing of another page, another space, a freed frame.
+ * @module Loads and stores of CPU threads, by the shipped cache, walk and fault handler, each
+ * access to shared memory a step, while other threads change the mapping. What a program must see:
+ * a load gives what its page holds, before or after the change, or a fault; a store goes to its
+ * page or nowhere, and is lost to nobody. Nothing of another page, another space, a freed frame.
  *
- * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts, mmu/radix-table.ts W3).
+ * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts,
+ * mmu/radix-table.ts W3).
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -61,7 +63,12 @@ interface Parts {
   readonly prepare?: (rig: HmmRig) => void;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly check: (world: World, rig: HmmRig) => void;
-  readonly twins: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+  readonly twins: readonly (readonly [
+    name: string,
+    summary: string,
+    FindingKind,
+    Readonly<Record<string, Body>>,
+  ])[];
 }
 
 function accessing({
@@ -170,8 +177,10 @@ const FAULT = ["mm/fault.faultAtHand"] as const;
 const ZAP = ["mm/zap.zapRange", "sync/shootdown.flush"] as const;
 
 const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
-const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
-const protect: Body = (_world, { machine, mm }) => doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ);
+const munmap: Body = (_world, { machine, mm }) =>
+  doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+const protect: Body = (_world, { machine, mm }) =>
+  doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ);
 const move: Body = (_world, { machine, mm }) =>
   doMremap(machine, mm, {
     address: ADDRESS,
@@ -206,7 +215,8 @@ function* storeTwice(_world: World, rig: HmmRig): Task<void> {
 /** What was seen when the change was over is what stands there in the end. */
 function requireKept({ seen: [kept = ZEROS] }: World, rig: HmmRig, mm: Mm = rig.mm): void {
   const now = contents(rig, mm);
-  if (now !== kept) bug(`The page held ${kept} when the change was over, and holds ${now} in the end`);
+  if (now !== kept)
+    bug(`The page held ${kept} when the change was over, and holds ${now} in the end`);
 }
 
 /** Writes what another thread then looks for. */
@@ -251,18 +261,34 @@ export const accesses: readonly Covered[] = [
     name: "load-vs-munmap-of-leaf",
     summary: "A CPU thread loads while the mapping goes, its leaf of the page table with it.",
     pages: LEAF_PAGES,
-    tasks: { load: [LOAD, loadTwice], munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap] },
+    tasks: {
+      load: [LOAD, loadTwice],
+      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+    },
     check: onlySaw(BEFORE, FAULTED),
     twins: [
-      ["without-first-flush", "The entries are cleared without a flush.", "assertion", { munmap: without(1, munmap) }],
-      ["without-last-flush", "The leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+      [
+        "without-first-flush",
+        "The entries are cleared without a flush.",
+        "assertion",
+        { munmap: without(1, munmap) },
+      ],
+      [
+        "without-last-flush",
+        "The leaf is freed without a flush.",
+        "error",
+        { munmap: without(2, munmap) },
+      ],
     ],
   }),
   accessing({
     name: "store-vs-munmap-of-leaf",
     summary: "A CPU thread stores while the mapping goes, its leaf of the page table with it.",
     pages: LEAF_PAGES,
-    tasks: { store: [STORE, storeOnce], munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap] },
+    tasks: {
+      store: [STORE, storeOnce],
+      munmap: [[...ZAP, "mmu/radix-table.freeEmptyLeaves"], munmap],
+    },
     check: () => {},
     twins: [
       [
@@ -271,15 +297,24 @@ export const accesses: readonly Covered[] = [
         "use-after-free",
         { munmap: without(1, munmap) },
       ],
-      ["without-last-flush", "The leaf is freed without a flush.", "error", { munmap: without(2, munmap) }],
+      [
+        "without-last-flush",
+        "The leaf is freed without a flush.",
+        "error",
+        { munmap: without(2, munmap) },
+      ],
     ],
   }),
   accessing({
     name: "pagemap-vs-munmap-of-leaf",
-    summary: "A thread asks what the page table says while the mapping goes, its leaf of the page table with it.",
+    summary:
+      "A thread asks what the page table says while the mapping goes, its leaf of the page table with it.",
     pages: LEAF_PAGES,
     tasks: {
-      ask: [["mm/pagemap.readPagemap"], (_world, { machine, mm }) => readPagemap(machine, mm, PAGE, PAGE + 1)],
+      ask: [
+        ["mm/pagemap.readPagemap"],
+        (_world, { machine, mm }) => readPagemap(machine, mm, PAGE, PAGE + 1),
+      ],
       munmap: [[...ZAP], munmap],
     },
     check: () => {},
@@ -287,11 +322,22 @@ export const accesses: readonly Covered[] = [
   }),
   accessing({
     name: "load-vs-mremap-of-leaf",
-    summary: "A CPU thread loads while the mapping is moved away, and the leaf freed from which it was moved.",
+    summary:
+      "A CPU thread loads while the mapping is moved away, and the leaf freed from which it was moved.",
     pages: LEAF_PAGES,
-    tasks: { load: [LOAD, loadTwice], mremap: [["mm/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move] },
+    tasks: {
+      load: [LOAD, loadTwice],
+      mremap: [["mm/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move],
+    },
     check: onlySaw(BEFORE, FAULTED),
-    twins: [["without-last-flush", "The leaf is freed without a flush.", "error", { mremap: without(2, move) }]],
+    twins: [
+      [
+        "without-last-flush",
+        "The leaf is freed without a flush.",
+        "error",
+        { mremap: without(2, move) },
+      ],
+    ],
   }),
   accessing({
     name: "load-vs-discard",
@@ -303,7 +349,14 @@ export const accesses: readonly Covered[] = [
       if (world.seen[0] === ZEROS && world.seen[1] !== ZEROS)
         bug("A load saw the page as it was before an earlier load");
     },
-    twins: [["without-flush", "The page is discarded without a flush.", "assertion", { discard: without(1, discard) }]],
+    twins: [
+      [
+        "without-flush",
+        "The page is discarded without a flush.",
+        "assertion",
+        { discard: without(1, discard) },
+      ],
+    ],
   }),
   accessing({
     name: "store-vs-discard",
@@ -315,12 +368,18 @@ export const accesses: readonly Covered[] = [
       if (now !== 1 && now !== ZEROS) bug(`The page holds ${now}`);
     },
     twins: [
-      ["without-flush", "The page is discarded without a flush.", "use-after-free", { discard: without(1, discard) }],
+      [
+        "without-flush",
+        "The page is discarded without a flush.",
+        "use-after-free",
+        { discard: without(1, discard) },
+      ],
     ],
   }),
   accessing({
     name: "store-vs-mprotect",
-    summary: "A CPU thread stores while the page is write-protected: once that is over, the page does not change.",
+    summary:
+      "A CPU thread stores while the page is write-protected: once that is over, the page does not change.",
     tasks: { store: [STORE, storeTwice], mprotect: [["mm/mprotect.doMprotect"], protectAndLook] },
     check: (world, rig) => requireKept(world, rig),
     twins: [
@@ -334,7 +393,8 @@ export const accesses: readonly Covered[] = [
   }),
   accessing({
     name: "store-vs-fork",
-    summary: "A CPU thread of the parent stores while it forks: the child keeps what it had when fork returned.",
+    summary:
+      "A CPU thread of the parent stores while it forks: the child keeps what it had when fork returned.",
     tasks: { store: [STORE, storeTwice], fork: [["mm/fork.doFork"], forkAndLook] },
     check: (world, rig) => requireKept(world, rig, Mm.at(rig.machine.memory, world.child)),
     twins: [
@@ -355,7 +415,12 @@ export const accesses: readonly Covered[] = [
     tasks: { load: [LOAD, loadAndListen], store: [STORE, storeAndSay] },
     check: onlySaw(1),
     twins: [
-      ["without-flush", "The entry is exchanged without a flush.", "assertion", { store: without(1, storeAndSay) }],
+      [
+        "without-flush",
+        "The entry is exchanged without a flush.",
+        "assertion",
+        { store: without(1, storeAndSay) },
+      ],
     ],
   }),
   accessing({
@@ -371,9 +436,17 @@ export const accesses: readonly Covered[] = [
     },
     check: (_world, rig) => {
       const words = [contents(rig), contents(rig, rig.mm, 1)];
-      if (words[0] !== 2 || words[1] !== 5) bug(`The words hold ${words.join(" and ")}, must hold 2 and 5`);
+      if (words[0] !== 2 || words[1] !== 5)
+        bug(`The words hold ${words.join(" and ")}, must hold 2 and 5`);
     },
-    twins: [["without-flush", "The page is copied without a flush.", "assertion", { other: without(1, storeBeside) }]],
+    twins: [
+      [
+        "without-flush",
+        "The page is copied without a flush.",
+        "assertion",
+        { other: without(1, storeBeside) },
+      ],
+    ],
   }),
   accessing({
     name: "load-vs-store-on-first-touch",
@@ -390,7 +463,8 @@ export const accesses: readonly Covered[] = [
   }),
   accessing({
     name: "add-vs-add-on-first-touch",
-    summary: "Two CPU threads add to one word of a page that nobody has touched: one page comes, and both sums.",
+    summary:
+      "Two CPU threads add to one word of a page that nobody has touched: one page comes, and both sums.",
     present: false,
     tasks: { first: [FAULT, addTo(0)], second: [FAULT, addTo(0)] },
     check: requireSum,
@@ -401,10 +475,20 @@ export const accesses: readonly Covered[] = [
     summary:
       "A CPU thread stores while a view gathers the pages in a row: the store is in the page, wherever it lies now.",
     pages: 2,
-    tasks: { store: [STORE, storeOnce], view: [["mm/view-open.viewOpen", "mm/view-open.viewClose"], viewAndClose] },
+    tasks: {
+      store: [STORE, storeOnce],
+      view: [["mm/view-open.viewOpen", "mm/view-open.viewClose"], viewAndClose],
+    },
     check: (_world, rig) => {
       if (contents(rig) !== 1) bug(`The store is lost: the page holds ${contents(rig)}`);
     },
-    twins: [["without-flush", "The pages are moved without a flush.", "assertion", { view: without(1, viewAndClose) }]],
+    twins: [
+      [
+        "without-flush",
+        "The pages are moved without a flush.",
+        "assertion",
+        { view: without(1, viewAndClose) },
+      ],
+    ],
   }),
 ];

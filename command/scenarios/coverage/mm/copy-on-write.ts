@@ -1,10 +1,12 @@
 /**
- * @module Copy-on-write faults of several threads on one page, while its frame comes and goes: no store is lost. With the frame allocator itself,
- * which hands a freed frame out again; on a rig frames never come back.
+ * @module Copy-on-write faults of several threads on one page, while its frame comes and goes: no
+ * store is lost. With the frame allocator itself, which hands a freed frame out again; on a rig
+ * frames never come back.
  *
- * A store is one step here: the page is found writable and written (a store that is under way while rights are taken is sync/shootdown's matter). No
- * step names that a copy reads what a store writes: of two orders that differ in nothing else one is explored. A frame that is held has no writer, so both are
- * the same for the shipped code; the twin is caught with one preemption.
+ * A store is one step here: the page is found writable and written (a store that is under way while
+ * rights are taken is sync/shootdown's matter). No step names that a copy reads what a store
+ * writes: of two orders that differ in nothing else one is explored. A frame that is held has no
+ * writer, so both are the same for the shipped code; the twin is caught with one preemption.
  */
 
 import { HEAP_BYTES_MIN, Machine } from "../../../../src/memory/machine.ts";
@@ -16,7 +18,14 @@ import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/mmap.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmCreate } from "../../../../src/mm/mm.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
-import { PAGE_BYTES, PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, makePte, ptePfn } from "../../../../src/mm/pte.ts";
+import {
+  PAGE_BYTES,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_WRITE,
+  makePte,
+  ptePfn,
+} from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/track.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
@@ -50,7 +59,12 @@ interface World {
 
 function build(): World {
   const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + TASKS * ARENA_WORDS * 4;
-  const machine = Machine.create({ ramBytes: RAM_PAGES * PAGE_BYTES, heapBytes, debug: true, name: "set-up" });
+  const machine = Machine.create({
+    ramBytes: RAM_PAGES * PAGE_BYTES,
+    heapBytes,
+    debug: true,
+    name: "set-up",
+  });
   const { heap, memory, ram } = machine;
   const run = <T>(task: Task<T>): T => runBlocking(memory, task);
   run(notifierSrcu(machine));
@@ -76,7 +90,8 @@ function* track(machine: Machine, mm: Mm): Task<void> {
   yield* mm.mmapLock.upRead();
 }
 
-const indexOf = ({ machine, mm }: World): number => pteIndex(leafOf(machine.memory, mm.pgd, PAGE), PAGE);
+const indexOf = ({ machine, mm }: World): number =>
+  pteIndex(leafOf(machine.memory, mm.pgd, PAGE), PAGE);
 
 const pteOf = (world: World): number => world.machine.memory.words[indexOf(world)]!;
 
@@ -115,7 +130,10 @@ function* leave({ machine, child }: World): Task<void> {
   yield* doMadvise(machine, child, ADDRESS, PAGE_BYTES, MADV_DONTNEED);
 }
 
-/** The copying fault as it was: nobody holds the frame whose users it judges and whose contents it copies. */
+/**
+ * The copying fault as it was: nobody holds the frame whose users it judges and whose contents it
+ * copies.
+ */
 function* unheldFault({ machine, mm }: World): Task<void> {
   const { memory, ram } = machine;
   yield* mm.mmapLock.downRead();
@@ -143,7 +161,11 @@ function* copyUnheld(machine: Machine, mm: Mm, index: number, pte: number): Task
   yield* ram.pagePut(isReplaced ? pfn : copy);
 }
 
-const FAULTS = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault", "mm/fault.writeProtectedPrivate"] as const;
+const FAULTS = [
+  "mm/cpu-fault.cpuFault",
+  "mm/fault.handleMmFault",
+  "mm/fault.writeProtectedPrivate",
+] as const;
 const world = makeWorld();
 
 /** All of them, on one page. */

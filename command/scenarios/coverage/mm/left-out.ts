@@ -1,12 +1,19 @@
-/** @module The shipped code with one of its flushes left out: what a twin of a scenario runs instead of it. */
+/**
+ * @module The shipped code with one of its flushes left out: what a twin of a scenario runs instead
+ * of it.
+ */
 
 import { Shootdown } from "../../../../src/sync/shootdown.ts";
 import { DONE, WOKEN } from "../../../../src/sync/task.ts";
 import type { Task, Wait } from "../../../../src/sync/task.ts";
 
-/** Runs `task`, in which the flush number `left` (the first is 1) does nothing. Other tasks' flushes are as they are. */
+/**
+ * Runs `task`, in which the flush number `left` (the first is 1) does nothing. Other tasks' flushes
+ * are as they are.
+ */
 export function* withoutFlush<T>(left: number, task: Task<T>): Task<T> {
-  // oxlint-disable-next-line typescript/unbound-method -- called below with the object that the caller meant
+  // Called below with the object that the caller meant.
+  // oxlint-disable-next-line typescript/unbound-method -- see above
   const { flush } = Shootdown.prototype;
   let count = 0;
   function flushUnless(this: Shootdown, startPage: number, endPage: number): Task<void> {

@@ -38,7 +38,10 @@ export const AS_IT_WAS = {
 } as const;
 
 /** What is mapped when some of it has changed: each mapping's text, and what comes behind them. */
-export function changed(parts: Partial<Record<keyof typeof AS_IT_WAS, string>>, ...more: readonly string[]): string {
+export function changed(
+  parts: Partial<Record<keyof typeof AS_IT_WAS, string>>,
+  ...more: readonly string[]
+): string {
   const all = [...Object.values({ ...AS_IT_WAS, ...parts }), ...more];
   return all.filter((text) => text !== "").join(", ");
 }
@@ -52,7 +55,11 @@ export const address = (page: number): number => (RIG_PAGE + page) * PAGE_BYTES;
 
 /** A mapping of `pages` pages, over whatever is there. */
 export function mapping(page: number, pages: number, more: Partial<MmapRequest> = {}): MmapRequest {
-  const place = { address: address(page), lengthBytes: pages * PAGE_BYTES, placement: MAP_FIXED_REPLACE };
+  const place = {
+    address: address(page),
+    lengthBytes: pages * PAGE_BYTES,
+    placement: MAP_FIXED_REPLACE,
+  };
   return { ...place, protection: RW, shared: false, bufferPfn: 0, offsetPages: 0, ...more };
 }
 

@@ -39,9 +39,23 @@ interface Remapping {
 }
 
 function mremaps(name: string, summary: string, remapping: Remapping): Attempt<Stage> {
-  const { from, oldPages, newPages, to, keepOld = false, mayMove = true, wanted, setup = makeStage } = remapping;
+  const {
+    from,
+    oldPages,
+    newPages,
+    to,
+    keepOld = false,
+    mayMove = true,
+    wanted,
+    setup = makeStage,
+  } = remapping;
   const lengths = { oldLengthBytes: oldPages * PAGE_BYTES, newLengthBytes: newPages * PAGE_BYTES };
-  const place = { address: address(from), mayMove, to: to === undefined ? undefined : address(to), keepOld };
+  const place = {
+    address: address(from),
+    mayMove,
+    to: to === undefined ? undefined : address(to),
+    keepOld,
+  };
   const request: MremapRequest = { ...lengths, ...place };
   return onStage({
     name: `mremap-${name}`,
@@ -81,7 +95,10 @@ export const remaps: readonly Attempt<Stage>[] = [
     oldPages: 1,
     newPages: 1,
     to: UNTOUCHED + 3,
-    wanted: changed({ private: "0-1 rw: 100, 2-4 rw: 102 0", untouched: "1024-1028 rw: 0 0 0 101" }),
+    wanted: changed({
+      private: "0-1 rw: 100, 2-4 rw: 102 0",
+      untouched: "1024-1028 rw: 0 0 0 101",
+    }),
   }),
   mremaps("grow-and-move", "A mapping grows, for which it must move.", {
     from: PRIVATE,
@@ -106,16 +123,20 @@ export const remaps: readonly Attempt<Stage>[] = [
       shared: "5-6 rw shared: 0",
     }),
   }),
-  mremaps("over-untouched", "A page moves into the middle of a mapping that has no page table yet.", {
-    from: SHARED,
-    oldPages: 1,
-    newPages: 1,
-    to: UNTOUCHED + 1,
-    wanted: changed({
-      shared: "5-6 rw shared: 0",
-      untouched: "1024-1025 rw: 0, 1025-1026 rw shared: 104, 1026-1027 rw: 0",
-    }),
-  }),
+  mremaps(
+    "over-untouched",
+    "A page moves into the middle of a mapping that has no page table yet.",
+    {
+      from: SHARED,
+      oldPages: 1,
+      newPages: 1,
+      to: UNTOUCHED + 1,
+      wanted: changed({
+        shared: "5-6 rw shared: 0",
+        untouched: "1024-1025 rw: 0, 1025-1026 rw shared: 104, 1026-1027 rw: 0",
+      }),
+    },
+  ),
   mremaps("shrink", "A part of a mapping is cut off where it is.", {
     from: PRIVATE,
     oldPages: 3,
@@ -129,13 +150,17 @@ export const remaps: readonly Attempt<Stage>[] = [
     to: ELSEWHERE,
     wanted: changed({ private: "3-4 rw: 0" }, "4096-4098 rw: 100 101"),
   }),
-  mremaps("shrink-over-border", "A part of a mapping moves; the rest is cut off, and a part of the next one.", {
-    from: PRIVATE,
-    oldPages: 5,
-    newPages: 2,
-    to: ELSEWHERE,
-    wanted: changed({ private: "", shared: "5-6 rw shared: 0" }, "4096-4098 rw: 100 101"),
-  }),
+  mremaps(
+    "shrink-over-border",
+    "A part of a mapping moves; the rest is cut off, and a part of the next one.",
+    {
+      from: PRIVATE,
+      oldPages: 5,
+      newPages: 2,
+      to: ELSEWHERE,
+      wanted: changed({ private: "", shared: "5-6 rw shared: 0" }, "4096-4098 rw: 100 101"),
+    },
+  ),
   mremaps("keep-old", "Private memory moves, and its mapping stays.", {
     from: PRIVATE,
     oldPages: 4,

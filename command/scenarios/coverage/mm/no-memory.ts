@@ -45,7 +45,11 @@ interface Mapping extends Partial<MmapRequest> {
   readonly wanted: string;
 }
 
-function mmaps(name: string, summary: string, { page, pages, wanted, ...more }: Mapping): Attempt<Stage> {
+function mmaps(
+  name: string,
+  summary: string,
+  { page, pages, wanted, ...more }: Mapping,
+): Attempt<Stage> {
   return onStage({
     name,
     summary,
@@ -73,16 +77,23 @@ const maps: readonly Attempt<Stage>[] = [
     protection: VM_READ,
     wanted: changed({ private: "0-1 rw: 100, 1-3 r-: 0 0, 3-4 rw: 0" }),
   }),
-  mmaps("mmap-over-alike", "Fresh memory of the same kind is mapped over the middle of a mapping.", {
-    page: PRIVATE + 1,
-    pages: 2,
-    wanted: changed({ private: "0-4 rw: 100 0 0 0" }),
-  }),
+  mmaps(
+    "mmap-over-alike",
+    "Fresh memory of the same kind is mapped over the middle of a mapping.",
+    {
+      page: PRIVATE + 1,
+      pages: 2,
+      wanted: changed({ private: "0-4 rw: 100 0 0 0" }),
+    },
+  ),
   mmaps("mmap-shared-over", "Shared memory is mapped over parts of two mappings.", {
     page: PRIVATE + 3,
     pages: 2,
     shared: true,
-    wanted: changed({ private: "0-3 rw: 100 101 102", shared: "3-5 rw shared: 0 0, 5-6 rw shared: 0" }),
+    wanted: changed({
+      private: "0-3 rw: 100 101 102",
+      shared: "3-5 rw shared: 0 0, 5-6 rw shared: 0",
+    }),
   }),
   mmaps("mmap-shared-inside", "Shared memory is mapped over the middle of a mapping.", {
     page: PRIVATE + 1,
@@ -103,7 +114,8 @@ const maps: readonly Attempt<Stage>[] = [
     summary: "A buffer is mapped over the middle of a mapping.",
     wanted: changed({ private: "0-1 rw: 100, 1-2 rw buffer: 106, 2-4 rw: 102 0" }),
     runs: ["mm/mmap.doMmap"],
-    act: ({ machine, mm }, { bufferPfn }) => doMmap(machine, mm, mapping(1, 1, { shared: true, bufferPfn })),
+    act: ({ machine, mm }, { bufferPfn }) =>
+      doMmap(machine, mm, mapping(1, 1, { shared: true, bufferPfn })),
   }),
 ];
 
@@ -127,12 +139,15 @@ const protects: readonly Attempt<Stage>[] = [
     summary: "The middle of a mapping is protected, for which it is split twice.",
     wanted: changed({ private: "0-1 rw: 100, 1-3 r-: 101 102, 3-4 rw: 0" }),
     runs: ["mm/mprotect.doMprotect"],
-    act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
+    act: ({ machine, mm }) =>
+      doMprotect(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
   }),
   onStage({
     name: "mprotect-back",
     summary: "A part of a mapping is protected as its neighbours are, and they become one again.",
-    setup: stageWith((rig) => rig.run(doMprotect(rig.machine, rig.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ))),
+    setup: stageWith((rig) =>
+      rig.run(doMprotect(rig.machine, rig.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ)),
+    ),
     wanted: changed({}),
     runs: ["mm/mprotect.doMprotect"],
     act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), PAGE_BYTES * 2, RW),
@@ -159,12 +174,21 @@ const protects: readonly Attempt<Stage>[] = [
 
 const childOf = ({ machine }: HmmRig, answer: number): Mm => Mm.at(machine.memory, answer);
 
-/** A child has what its parent has, page by page, without a fault; where it must not have the frame, a copy. */
+/**
+ * A child has what its parent has, page by page, without a fault; where it must not have the frame,
+ * a copy.
+ */
 function requireAlike(rig: HmmRig, child: Mm): void {
-  assert(mapped(rig, RIG_PAGE, child) === mapped(rig, RIG_PAGE), `the child has ${mapped(rig, RIG_PAGE, child)}`);
+  assert(
+    mapped(rig, RIG_PAGE, child) === mapped(rig, RIG_PAGE),
+    `the child has ${mapped(rig, RIG_PAGE, child)}`,
+  );
   for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + SHARED; page++) {
     const [own, childs] = [rig.entryOf(page), rig.entryOf(page, child)];
-    assert((own === 0) === (childs === 0), `the child's entry of page ${page - RIG_PAGE} is ${childs}`);
+    assert(
+      (own === 0) === (childs === 0),
+      `the child's entry of page ${page - RIG_PAGE} is ${childs}`,
+    );
   }
 }
 
@@ -183,7 +207,10 @@ function* forkBesideView(rig: HmmRig): Task<number> {
   if (answer > 0) {
     const child = childOf(rig, answer);
     for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + PRIVATE + 2; page++) {
-      assert(ptePfn(rig.entryOf(page)) !== ptePfn(rig.entryOf(page, child)), "a child has the frame of an open view");
+      assert(
+        ptePfn(rig.entryOf(page)) !== ptePfn(rig.entryOf(page, child)),
+        "a child has the frame of an open view",
+      );
     }
   }
   yield* viewClose(machine, view);
@@ -229,7 +256,12 @@ const births: readonly Attempt<Stage>[] = [
   }),
 ];
 
-function faults(name: string, summary: string, setup: Attempt<Stage>["setup"], page: number): Attempt<Stage> {
+function faults(
+  name: string,
+  summary: string,
+  setup: Attempt<Stage>["setup"],
+  page: number,
+): Attempt<Stage> {
   return onStage({
     name: `fault-${name}`,
     summary,
@@ -252,7 +284,12 @@ const firstTouches: readonly Attempt<Stage>[] = [
     stageWith((rig) => rig.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
     ELSEWHERE,
   ),
-  faults("shared", "A page is written that is shared, and the second of it.", makeStage, SHARED + 1),
+  faults(
+    "shared",
+    "A page is written that is shared, and the second of it.",
+    makeStage,
+    SHARED + 1,
+  ),
   faults("buffer", "A page of a buffer is written.", makeStage, BUFFER + 1),
   faults("zeros", "A page is written that has been read before.", withZeros, PRIVATE + 3),
 ];
@@ -276,18 +313,27 @@ export const copyOnWrite: Attempt<Forked> = {
   undo: ({ machine }, { child }) => mmput(machine, child),
 };
 
-function views(name: string, summary: string, page: number, pages: number, isWrite: boolean): Attempt<Stage> {
+function views(
+  name: string,
+  summary: string,
+  page: number,
+  pages: number,
+  isWrite: boolean,
+): Attempt<Stage> {
   return onStage({
     name: `view-${name}`,
     summary,
     runs: ["mm/view-open.viewOpen", "mm/view-open.viewClose"],
-    act: ({ machine, mm }) => viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, isWrite),
+    act: ({ machine, mm }) =>
+      viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, isWrite),
     undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
     telling: { withoutEntries: true },
   });
 }
 
-/** Watches a view of the stage's first page. Without memory it is not watched, which is no error. */
+/**
+ * Watches a view of the stage's first page. Without memory it is not watched, which is no error.
+ */
 function* watch(rig: HmmRig): Task<number> {
   const { machine, mm } = rig;
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
@@ -303,7 +349,13 @@ function* watch(rig: HmmRig): Task<number> {
 }
 
 const looks: readonly Attempt<Stage>[] = [
-  views("private", "A view of pages of which some are not there yet, so that their frames move.", PRIVATE, 4, true),
+  views(
+    "private",
+    "A view of pages of which some are not there yet, so that their frames move.",
+    PRIVATE,
+    4,
+    true,
+  ),
   views("shared", "A view of shared pages whose frames move.", SHARED, 2, true),
   views("both", "A view of private and of shared pages, for reading.", PRIVATE + 2, 4, false),
   views("buffer", "A view of a buffer.", BUFFER, 2, true),
@@ -329,7 +381,10 @@ export const onMixedStage: readonly Attempt<Stage>[] = [
 
 export const mmWithoutMemory: readonly Covered[] = [
   ...onMixedStage.map((attempt) =>
-    attempted(attempt, attempt === munmapMiddle ? { name: "by-halves", act: unmapByHalves } : undefined),
+    attempted(
+      attempt,
+      attempt === munmapMiddle ? { name: "by-halves", act: unmapByHalves } : undefined,
+    ),
   ),
   attempted(copyOnWrite),
 ];

@@ -1,6 +1,7 @@
 /**
- * @module What threads do to an address space, each as a task that uses it, gives its user back and must leave nothing behind: so that whoever is
- * last takes the space down, and in the end there must be as much as before it was made.
+ * @module What threads do to an address space, each as a task that uses it, gives its user back and
+ * must leave nothing behind: so that whoever is last takes the space down, and in the end there
+ * must be as much as before it was made.
  */
 
 import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -71,7 +72,8 @@ function* reap({ machine, mm }: HmmRig): Task<void> {
 /** Reads what is mapped, and what the page table says of the page. */
 function* look({ machine, mm }: HmmRig): Task<void> {
   const maps = yield* readMaps(machine, mm);
-  for (const { start, end } of maps) assert(start < end && start % PAGE_BYTES === 0, `a mapping of ${start} to ${end}`);
+  for (const { start, end } of maps)
+    assert(start < end && start % PAGE_BYTES === 0, `a mapping of ${start} to ${end}`);
   const [page] = yield* readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   assert(page !== undefined && page.address === ADDRESS, "the page is not told of");
 }
@@ -82,7 +84,11 @@ function* visit({ mm }: HmmRig): Task<void> {
   yield* mm.users.put();
 }
 
-const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault", "mmu/radix-table.leafAlloc"] as const;
+const FAULT = [
+  "mm/cpu-fault.cpuFault",
+  "mm/fault.handleMmFault",
+  "mmu/radix-table.leafAlloc",
+] as const;
 const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
 
 /** What is tried against what, each pair both ways: all on the first page. */
@@ -90,12 +96,14 @@ export const operations: readonly Operation[] = [
   {
     name: "read",
     runs: FAULT,
-    body: ({ machine, mm }) => requireAnswer(cpuFault(machine, mm, RIG_PAGE, false), isDoneOrUnmapped),
+    body: ({ machine, mm }) =>
+      requireAnswer(cpuFault(machine, mm, RIG_PAGE, false), isDoneOrUnmapped),
   },
   {
     name: "write",
     runs: FAULT,
-    body: ({ machine, mm }) => requireAnswer(cpuFault(machine, mm, RIG_PAGE, true), isDoneOrUnmapped),
+    body: ({ machine, mm }) =>
+      requireAnswer(cpuFault(machine, mm, RIG_PAGE, true), isDoneOrUnmapped),
   },
   {
     name: "munmap",
@@ -129,7 +137,10 @@ export const operations: readonly Operation[] = [
     name: "madvise",
     runs: ["mm/madvise.doMadvise", "mm/zap.zapRange"],
     body: ({ machine, mm }) =>
-      requireAnswer(doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED), (answer) => answer <= 0),
+      requireAnswer(
+        doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
+        (answer) => answer <= 0,
+      ),
   },
   {
     name: "mremap",
@@ -137,7 +148,10 @@ export const operations: readonly Operation[] = [
     body: ({ machine, mm }) => {
       const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
       const request = { address: ADDRESS, ...lengths, mayMove: true, to: ELSEWHERE };
-      return requireAnswer(doMremap(machine, mm, request), (answer) => answer <= 0 || answer === ELSEWHERE);
+      return requireAnswer(
+        doMremap(machine, mm, request),
+        (answer) => answer <= 0 || answer === ELSEWHERE,
+      );
     },
   },
   { name: "fork", runs: ["mm/fork.doFork", "mm/mm.mmput"], body: forkAndExit },

@@ -1,4 +1,7 @@
-/** @module Every two operations of operations.ts at the same time on one page, private or shared, until the address space is gone. */
+/**
+ * @module Every two operations of operations.ts at the same time on one page, private or shared,
+ * until the address space is gone.
+ */
 
 import { HmmRig, RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { RigOptions } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -46,7 +49,9 @@ function together(name: string, ops: readonly Operation[], shared: boolean): Any
     name,
     summary: `${ops.map((operation) => operation.name).join(" and ")} at the same time, on one ${shared ? "shared" : "private"} page; who is last takes the space down.`,
     // Two views are too long for every order.
-    exploration: ops.every(({ name: op }) => op.endsWith("view")) ? { engine: "bounded", preemptions: 2 } : {},
+    exploration: ops.every(({ name: op }) => op.endsWith("view"))
+      ? { engine: "bounded", preemptions: 2 }
+      : {},
     rig: ROOM,
     setup: (rig) => {
       mapOnePage(rig, shared);
@@ -55,14 +60,19 @@ function together(name: string, ops: readonly Operation[], shared: boolean): Any
     },
     tasks: Object.fromEntries(tasks),
     check: ({ books }, rig) => {
-      if (rig.books() !== books) bug(`The space left something behind: ${rig.books()}; must be ${books}`);
+      if (rig.books() !== books)
+        bug(`The space left something behind: ${rig.books()}; must be ${books}`);
     },
   });
 }
 
 function coveredPair(first: Operation, second: Operation, shared: boolean): Covered {
   const kind = shared ? "shared" : "private";
-  const scenario = together(`coverage/mm/${kind}/${first.name}-vs-${second.name}`, [first, second], shared);
+  const scenario = together(
+    `coverage/mm/${kind}/${first.name}-vs-${second.name}`,
+    [first, second],
+    shared,
+  );
   const [one = "", other = ""] = Object.keys(scenario.tasks);
   const exit = ["mm/mm.mmput"];
   return {
@@ -74,10 +84,14 @@ function coveredPair(first: Operation, second: Operation, shared: boolean): Cove
 }
 
 /** What does something else on a shared page. */
-const onSource: ReadonlySet<string> = new Set("read write munmap madvise fork read-view write-view".split(" "));
+const onSource: ReadonlySet<string> = new Set(
+  "read write munmap madvise fork read-view write-view".split(" "),
+);
 
 function pairsOf(ops: readonly Operation[], shared: boolean): Covered[] {
-  return ops.flatMap((first, i) => ops.slice(i).map((second) => coveredPair(first, second, shared)));
+  return ops.flatMap((first, i) =>
+    ops.slice(i).map((second) => coveredPair(first, second, shared)),
+  );
 }
 
 /** All pairs on a private page, and those on a shared one that differ. */

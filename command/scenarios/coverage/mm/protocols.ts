@@ -1,5 +1,6 @@
 /**
- * @module What each step of a fault and a fork is for: the shipped code stands, and the same code with one step left out does not.
+ * @module What each step of a fault and a fork is for: the shipped code stands, and the same code
+ * with one step left out does not.
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -33,7 +34,8 @@ function protocol({ name, summary, present, tasks, check, twins }: Parts): Cover
   const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
   const parts = {
     rig: { pages: 1, present, arenaWords: 8192 },
-    setup: (rig: HmmRig) => new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "shared"),
+    setup: (rig: HmmRig) =>
+      new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "shared"),
     ...(check === undefined ? {} : { check }),
   };
   const fullName = `coverage/mm/${name}`;
@@ -90,12 +92,16 @@ const write: Body = (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE
 export const protocols: readonly Covered[] = [
   protocol({
     name: "fault-vs-fault",
-    summary: "Two threads take the first fault of a page: it gets one frame, and the other one is given back.",
+    summary:
+      "Two threads take the first fault of a page: it gets one frame, and the other one is given back.",
     present: 0,
     tasks: { write: [FAULT, write], other: [FAULT, write] },
     check: (_shared, { machine, mm }) => {
       const rest = machine.ram.usage().usedPages;
-      const own = wordAt(machine.memory.words, pteIndex(leafOf(machine.memory, mm.pgd, RIG_PAGE), RIG_PAGE));
+      const own = wordAt(
+        machine.memory.words,
+        pteIndex(leafOf(machine.memory, mm.pgd, RIG_PAGE), RIG_PAGE),
+      );
       assert(own !== 0 && rest === 1, `${rest} frames are in use for one page`);
     },
     twins: [
@@ -108,14 +114,20 @@ export const protocols: readonly Covered[] = [
   }),
   protocol({
     name: "fork-vs-write",
-    summary: "A fork while another thread writes: afterwards no frame can be written by both spaces.",
+    summary:
+      "A fork while another thread writes: afterwards no frame can be written by both spaces.",
     present: 1,
     tasks: { fork: [["mm/fork.doFork"], fork], write: [FAULT, write] },
     check: (child, rig) => {
-      const [own, copied] = [rig.entryOf(RIG_PAGE), rig.entryOf(RIG_PAGE, Mm.at(rig.machine.memory, child.peek()))];
+      const [own, copied] = [
+        rig.entryOf(RIG_PAGE),
+        rig.entryOf(RIG_PAGE, Mm.at(rig.machine.memory, child.peek())),
+      ];
       const isBoth = (own & copied & PTE_WRITE) !== 0 && ptePfn(own) === ptePfn(copied);
       assert(!isBoth, "parent and child may write the same frame");
     },
-    twins: [["without-protecting", "Fork leaves both entries writable.", { fork: forkWithoutProtecting }]],
+    twins: [
+      ["without-protecting", "Fork leaves both entries writable.", { fork: forkWithoutProtecting }],
+    ],
   }),
 ];

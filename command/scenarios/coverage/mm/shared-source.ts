@@ -1,4 +1,7 @@
-/** @module Two address spaces over one shared source: views that move its frames, faults that find them, forks and exits of either. */
+/**
+ * @module Two address spaces over one shared source: views that move its frames, faults that find
+ * them, forks and exits of either.
+ */
 
 import { HmmRig, RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
@@ -26,8 +29,8 @@ interface Family {
 const ROOM = { pages: 0, arenaWords: 8192, frames: 8 } as const;
 
 /**
- * What there is of the page at the beginning: a frame that the parent has filled, and its entry; the
- * frame alone; or nothing, not even a table of the source.
+ * What there is of the page at the beginning: a frame that the parent has filled, and its entry;
+ * the frame alone; or nothing, not even a table of the source.
  */
 type Beginning = "present" | "filled" | "untouched";
 
@@ -71,7 +74,8 @@ function* viewPage({ machine }: HmmRig, mm: Mm): Task<void> {
 function* readPage(rig: HmmRig, mm: Mm, stamp: number): Task<void> {
   const errno = yield* cpuFault(rig.machine, mm, RIG_PAGE, false);
   assert(errno === 0, `the fault answered ${errno}`);
-  // Nobody takes a space's page while it only uses it itself, so what it says now is what a load would read.
+  // Nobody takes a space's page while it only uses it itself, so what it says now is what a load
+  // would read.
   const { words, at } = wordOf(rig, mm);
   assert(words[at] === stamp, `the page holds ${words[at]}; before the fork it held ${stamp}`);
 }
@@ -95,11 +99,19 @@ const acts: readonly Act[] = [
     fills: ["mm/shmem.shmemMove"],
     body: viewPage,
   },
-  { name: "fault", runs: ["mm/cpu-fault.cpuFault"], fills: ["mm/shmem.shmemFrame"], body: readPage },
+  {
+    name: "fault",
+    runs: ["mm/cpu-fault.cpuFault"],
+    fills: ["mm/shmem.shmemFrame"],
+    body: readPage,
+  },
   { name: "discard", runs: ["mm/madvise.doMadvise"], body: discard },
 ];
 
-/** The parent does one thing and the child another, then both go: whoever is last takes the source with it. */
+/**
+ * The parent does one thing and the child another, then both go: whoever is last takes the source
+ * with it.
+ */
 function together(parentAct: Act, childAct: Act, beginning: Beginning): Covered {
   const stamp = beginning === "untouched" ? 0 : STAMP;
   const parent = `parent's ${parentAct.name}`;
@@ -119,7 +131,8 @@ function together(parentAct: Act, childAct: Act, beginning: Beginning): Covered 
         yield* mmput(rig.machine, family.child);
       },
     },
-    check: ({ books }, rig) => assert(rig.books() === books, `the books do not balance: ${rig.books()}, not ${books}`),
+    check: ({ books }, rig) =>
+      assert(rig.books() === books, `the books do not balance: ${rig.books()}, not ${books}`),
   });
   const filled = (act: Act): readonly string[] =>
     beginning === "present" ? act.runs : [...act.runs, ...(act.fills ?? [])];
@@ -132,7 +145,9 @@ function together(parentAct: Act, childAct: Act, beginning: Beginning): Covered 
   };
 }
 
-/** Two threads of one space: who is second finds what the first has made, and gives its own back. */
+/**
+ * Two threads of one space: who is second finds what the first has made, and gives its own back.
+ */
 function inOneSpace(): Covered {
   const thread = function* (_books: string, rig: HmmRig): Task<void> {
     yield* readPage(rig, rig.mm, 0);
@@ -153,7 +168,8 @@ function inOneSpace(): Covered {
       return other.books();
     },
     tasks: { first: thread, second: thread },
-    check: (books, rig) => assert(rig.books() === books, `the books do not balance: ${rig.books()}, not ${books}`),
+    check: (books, rig) =>
+      assert(rig.books() === books, `the books do not balance: ${rig.books()}, not ${books}`),
   });
   return { layer: "mm", scenario, twins: [], runs: { first: runs, second: runs } };
 }
@@ -164,6 +180,8 @@ export const sharedSources: readonly Covered[] = [
   ...(["present", "filled"] as const).flatMap((beginning) =>
     acts.flatMap((parentAct) => acts.map((childAct) => together(parentAct, childAct, beginning))),
   ),
-  ...untouched.flatMap((parentAct) => untouched.map((childAct) => together(parentAct, childAct, "untouched"))),
+  ...untouched.flatMap((parentAct) =>
+    untouched.map((childAct) => together(parentAct, childAct, "untouched")),
+  ),
   inOneSpace(),
 ];

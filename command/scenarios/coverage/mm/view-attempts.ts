@@ -45,7 +45,10 @@ function* mustBeBusy(rig: HmmRig, page: number, pages: number): Task<number> {
 function requireWritable(rig: HmmRig, page: number): void {
   const pte = rig.entryOf(RIG_PAGE + page);
   const wanted = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
-  assert((pte & (wanted | PTE_TRACKED)) === wanted, `the entry of page ${page} is ${pte}, and a view may write there`);
+  assert(
+    (pte & (wanted | PTE_TRACKED)) === wanted,
+    `the entry of page ${page} is ${pte}, and a view may write there`,
+  );
 }
 
 /** What a second view would have to move is held by a first one. */
@@ -121,7 +124,8 @@ function makeFamily(rig: HmmRig): Family {
 const overBusy: Attempt<Family> = {
   layer: "mm",
   name: "view-over-busy",
-  summary: "A view is refused for a shared page that a child has too; the page behind it is as before.",
+  summary:
+    "A view is refused for a shared page that a child has too; the page behind it is as before.",
   runs: RUNS,
   setup: makeFamily,
   wanted: changed({}, "4096-4097 rw shared: 4196, 4097-4098 rw: 4197"),

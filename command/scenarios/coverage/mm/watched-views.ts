@@ -1,6 +1,7 @@
 /**
- * @module A read view that is watched (mm/view-watch.ts) while CPU threads store to its page, a device tracks it, and a
- * write view opens and stores: whatever the order, none of these stores is taken for a stray one.
+ * @module A read view that is watched (mm/view-watch.ts) while CPU threads store to its page, a
+ * device tracks it, and a write view opens and stores: whatever the order, none of these stores is
+ * taken for a stray one.
  *
  * A store is one step, as in copy-on-write.ts.
  */
@@ -26,7 +27,10 @@ function bytesOf({ machine }: HmmRig, pfn: number): Uint8Array {
   return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
 }
 
-/** Opens a read view, watches it and looks. `isEarly`: its bytes are noted before their page is tracked. */
+/**
+ * Opens a read view, watches it and looks. `isEarly`: its bytes are noted before their page is
+ * tracked.
+ */
 function* watching(rig: HmmRig, isEarly: boolean): Task<void> {
   const { machine, mm } = rig;
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
@@ -80,7 +84,11 @@ function* writeView(rig: HmmRig): Task<void> {
   yield* viewClose(machine, at);
 }
 
-const WATCH = ["mm/view-watch.watchView", "mm/view-watch.findStrayStore", "mm/view-watch.closeWatch"] as const;
+const WATCH = [
+  "mm/view-watch.watchView",
+  "mm/view-watch.findStrayStore",
+  "mm/view-watch.closeWatch",
+] as const;
 const RUNS = {
   store: ["mm/cpu-fault.cpuFault"],
   track: ["mm/track.trackRange"],
@@ -96,7 +104,12 @@ function beside(
 ): Covered {
   const fullName = `coverage/mm/${name}`;
   const bodies = Object.fromEntries(others.map((other) => [other, BODIES[other]]));
-  const make = (ownName: string, about: string, watcher: Body, isTwin: boolean): Covered["scenario"] =>
+  const make = (
+    ownName: string,
+    about: string,
+    watcher: Body,
+    isTwin: boolean,
+  ): Covered["scenario"] =>
     rigScenario<undefined>({
       name: ownName,
       summary: about,
@@ -128,7 +141,11 @@ function beside(
 }
 
 export const watchedViews: readonly Covered[] = [
-  beside("watched-view-vs-store", "A thread stores to the page of a read view while the view is watched.", ["store"]),
+  beside(
+    "watched-view-vs-store",
+    "A thread stores to the page of a read view while the view is watched.",
+    ["store"],
+  ),
   beside(
     "watched-view-vs-store-vs-track",
     "A thread stores to the page of a read view, and a device write-protects it for a copy, while the view is watched.",

@@ -1,6 +1,7 @@
 /**
- * @module One thread alone with a space, from its first mapping to its end: after each call the mappings, the entries and the frames are what they must be. No other thread comes
- * in; what is looked for is a step that is missing or comes too early, which shows without one.
+ * @module One thread alone with a space, from its first mapping to its end: after each call the
+ * mappings, the entries and the frames are what they must be. No other thread comes in; what is
+ * looked for is a step that is missing or comes too early, which shows without one.
  */
 
 import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -10,7 +11,13 @@ import { doFork } from "../../../../src/mm/fork.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../../src/mm/mm.ts";
-import { MAP_ANYWHERE, MAP_FIXED_NOREPLACE, MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../../../src/mm/mmap.ts";
+import {
+  MAP_ANYWHERE,
+  MAP_FIXED_NOREPLACE,
+  MAP_FIXED_REPLACE,
+  doMmap,
+  doMunmap,
+} from "../../../../src/mm/mmap.ts";
 import { doMprotect } from "../../../../src/mm/mprotect.ts";
 import { doMremap } from "../../../../src/mm/mremap.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
@@ -71,10 +78,17 @@ class Life {
 
   require(what: string, state: State): void {
     const { rig, mm } = this;
-    const is = { mappings: mappings(rig, mm), entries: entries(rig, mm), frames: rig.machine.ram.usage().usedPages };
+    const is = {
+      mappings: mappings(rig, mm),
+      entries: entries(rig, mm),
+      frames: rig.machine.ram.usage().usedPages,
+    };
     for (const key of ["mappings", "entries", "frames"] as const) {
       const wanted = state[key];
-      assert(wanted === undefined || is[key] === wanted, `after ${what}, ${key}: ${is[key]}; must be ${wanted}`);
+      assert(
+        wanted === undefined || is[key] === wanted,
+        `after ${what}, ${key}: ${is[key]}; must be ${wanted}`,
+      );
     }
   }
 
@@ -89,7 +103,13 @@ class Life {
   ): Task<number> {
     const { shared = false, placement = MAP_FIXED_NOREPLACE } = options;
     const place = { lengthBytes: pages * PAGE_BYTES, address: address(page), placement };
-    return doMmap(this.rig.machine, this.mm, { ...place, protection: RW, shared, bufferPfn: 0, offsetPages: 0 });
+    return doMmap(this.rig.machine, this.mm, {
+      ...place,
+      protection: RW,
+      shared,
+      bufferPfn: 0,
+      offsetPages: 0,
+    });
   }
 
   unmap(page: number, pages: number): Task<number> {
@@ -109,7 +129,10 @@ class Life {
   }
 
   remap(page: number, oldPages: number, newPages: number, to?: number): Task<number> {
-    const lengths = { oldLengthBytes: oldPages * PAGE_BYTES, newLengthBytes: newPages * PAGE_BYTES };
+    const lengths = {
+      oldLengthBytes: oldPages * PAGE_BYTES,
+      newLengthBytes: newPages * PAGE_BYTES,
+    };
     const target = to === undefined ? undefined : address(to);
     return doMremap(this.rig.machine, this.mm, {
       address: address(page),
@@ -127,7 +150,11 @@ function address(page: number): number {
 /** Mappings are split, joined, taken out of the middle, replaced. */
 function* mapAndSplit(rig: HmmRig): Task<void> {
   const life = new Life(rig);
-  yield* life.step("mmap", life.map(0, 6), address(0), { mappings: "0-6 rw", entries: "----------", frames: 0 });
+  yield* life.step("mmap", life.map(0, 6), address(0), {
+    mappings: "0-6 rw",
+    entries: "----------",
+    frames: 0,
+  });
   for (const page of [0, 1, 2, 3, 4, 5]) yield* life.step("a write", life.touch(page), 0);
   life.require("six writes", { entries: "wwwwww----", frames: 6 });
   yield* life.step("mmap where something is", life.map(5, 2), EEXIST, { mappings: "0-6 rw" });
@@ -138,7 +165,9 @@ function* mapAndSplit(rig: HmmRig): Task<void> {
     mappings: "0-1 rw, 1-3 r, 3-6 rw",
     entries: "wrrwww----",
   });
-  yield* life.step("a write where one may only read", life.touch(1), EFAULT, { entries: "wrrwww----" });
+  yield* life.step("a write where one may only read", life.touch(1), EFAULT, {
+    entries: "wrrwww----",
+  });
   yield* life.step("mprotect over three", life.protect(0, 6, VM_READ), 0, {
     mappings: "0-6 r",
     entries: "rrrrrr----",
@@ -151,20 +180,42 @@ function* mapAndSplit(rig: HmmRig): Task<void> {
     mappings: "0-3 rw, 3-4 , 4-6 rw",
     entries: "wrrnrr----",
   });
-  yield* life.step("a read where nothing may be", life.touch(3, false), EFAULT, { entries: "wrrnrr----" });
+  yield* life.step("a read where nothing may be", life.touch(3, false), EFAULT, {
+    entries: "wrrnrr----",
+  });
   yield* life.step("mprotect back", life.protect(3, 1, RW), 0, { mappings: "0-6 rw", frames: 6 });
   yield* life.step("a read", life.touch(3, false), 0, { entries: "wrrrrr----" });
   assert(life.pfn(3) === kept, "the page has another frame");
-  yield* life.step("munmap", life.unmap(2, 2), 0, { mappings: "0-2 rw, 4-6 rw", entries: "wr--rr----", frames: 4 });
-  yield* life.step("a read of what is gone", life.touch(2, false), EFAULT);
-  yield* life.step("mmap between", life.map(2, 2), address(2), { mappings: "0-6 rw", entries: "wr--rr----" });
-  yield* life.step("madvise", life.discard(0, 3), 0, { mappings: "0-6 rw", entries: "----rr----", frames: 2 });
-  yield* life.step("mmap shared over", life.map(1, 4, { shared: true, placement: MAP_FIXED_REPLACE }), address(1), {
-    mappings: "0-1 rw, 1-5 rw shared, 5-6 rw",
-    entries: "-----r----",
-    frames: 1,
+  yield* life.step("munmap", life.unmap(2, 2), 0, {
+    mappings: "0-2 rw, 4-6 rw",
+    entries: "wr--rr----",
+    frames: 4,
   });
-  yield* life.step("munmap over three", life.unmap(0, 10), 0, { mappings: "", entries: "----------", frames: 0 });
+  yield* life.step("a read of what is gone", life.touch(2, false), EFAULT);
+  yield* life.step("mmap between", life.map(2, 2), address(2), {
+    mappings: "0-6 rw",
+    entries: "wr--rr----",
+  });
+  yield* life.step("madvise", life.discard(0, 3), 0, {
+    mappings: "0-6 rw",
+    entries: "----rr----",
+    frames: 2,
+  });
+  yield* life.step(
+    "mmap shared over",
+    life.map(1, 4, { shared: true, placement: MAP_FIXED_REPLACE }),
+    address(1),
+    {
+      mappings: "0-1 rw, 1-5 rw shared, 5-6 rw",
+      entries: "-----r----",
+      frames: 1,
+    },
+  );
+  yield* life.step("munmap over three", life.unmap(0, 10), 0, {
+    mappings: "",
+    entries: "----------",
+    frames: 0,
+  });
   const anywhere = yield* life.map(0, 1, { placement: MAP_ANYWHERE });
   assert(anywhere > 0 && anywhere % PAGE_BYTES === 0, `mmap answered ${anywhere}`);
   yield* endOf(life);
@@ -177,14 +228,23 @@ function* move(rig: HmmRig): Task<void> {
   yield* life.step("mmap", life.map(8, 1), address(8), { mappings: "0-2 rw, 8-9 rw" });
   for (const page of [0, 1, 8]) yield* life.step("a write", life.touch(page), 0);
   const frames = [life.pfn(0), life.pfn(1)];
-  yield* life.step("growing in place", life.remap(0, 2, 4), address(0), { mappings: "0-4 rw, 8-9 rw", frames: 3 });
-  yield* life.step("shrinking", life.remap(0, 4, 3), address(0), { mappings: "0-3 rw, 8-9 rw", entries: "ww------w-" });
+  yield* life.step("growing in place", life.remap(0, 2, 4), address(0), {
+    mappings: "0-4 rw, 8-9 rw",
+    frames: 3,
+  });
+  yield* life.step("shrinking", life.remap(0, 4, 3), address(0), {
+    mappings: "0-3 rw, 8-9 rw",
+    entries: "ww------w-",
+  });
   yield* life.step("moving over what is there", life.remap(0, 3, 3, 7), address(7), {
     mappings: "7-10 rw",
     entries: "-------ww-",
     frames: 2,
   });
-  assert(life.pfn(7) === frames[0] && life.pfn(8) === frames[1], "the moved pages have other frames");
+  assert(
+    life.pfn(7) === frames[0] && life.pfn(8) === frames[1],
+    "the moved pages have other frames",
+  );
   yield* life.step("moving part of it", life.remap(8, 1, 1, 2), address(2), {
     mappings: "2-3 rw, 7-8 rw, 9-10 rw",
     entries: "--w----w--",
@@ -195,8 +255,12 @@ function* move(rig: HmmRig): Task<void> {
     entries: "--ww------",
     frames: 2,
   });
-  yield* life.step("mprotect", life.protect(2, 1, VM_READ), 0, { mappings: "2-3 r, 3-4 rw, 9-10 rw" });
-  yield* life.step("moving back beside its like", life.remap(9, 1, 1, 4), address(4), { mappings: "2-3 r, 3-5 rw" });
+  yield* life.step("mprotect", life.protect(2, 1, VM_READ), 0, {
+    mappings: "2-3 r, 3-4 rw, 9-10 rw",
+  });
+  yield* life.step("moving back beside its like", life.remap(9, 1, 1, 4), address(4), {
+    mappings: "2-3 r, 3-5 rw",
+  });
   yield* endOf(life);
 }
 
@@ -205,14 +269,19 @@ function* fork(rig: HmmRig): Task<void> {
   const life = new Life(rig);
   const { machine } = rig;
   yield* life.step("mmap", life.map(0, 2), address(0));
-  yield* life.step("mmap shared", life.map(2, 1, { shared: true }), address(2), { mappings: "0-2 rw, 2-3 rw shared" });
+  yield* life.step("mmap shared", life.map(2, 1, { shared: true }), address(2), {
+    mappings: "0-2 rw, 2-3 rw shared",
+  });
   for (const page of [0, 1, 2]) yield* life.step("a write", life.touch(page), 0);
   const at = yield* doFork(machine, rig.mm);
   assert(at > 0, `fork answered ${at}`);
   const child = new Life(rig, Mm.at(machine.memory, at));
   life.require("fork", { entries: "rrw-------", frames: 3 });
   child.require("fork", { mappings: "0-2 rw, 2-3 rw shared", frames: 3 });
-  assert(child.pfn(0) === life.pfn(0) && child.pfn(1) === life.pfn(1), "the child has other frames");
+  assert(
+    child.pfn(0) === life.pfn(0) && child.pfn(1) === life.pfn(1),
+    "the child has other frames",
+  );
   yield* life.step("a write of the parent", life.touch(0), 0, { entries: "wrw-------", frames: 4 });
   assert(child.pfn(0) !== life.pfn(0), "parent and child write the same frame");
   yield* child.step("a write of the child, alone by now", child.touch(0), 0, { frames: 4 });
@@ -233,14 +302,20 @@ function* view(rig: HmmRig): Task<void> {
   const hold = yield* viewOpen(machine, rig.mm, RIG_PAGE, RIG_PAGE + 2, true);
   assert(hold > 0, `the view answered ${hold}`);
   life.require("a view", { entries: "ww--------", frames: 2 });
-  assert(rig.mm.users.read() === 2, `a view is open, and the space has ${rig.mm.users.read()} users`);
+  assert(
+    rig.mm.users.read() === 2,
+    `a view is open, and the space has ${rig.mm.users.read()} users`,
+  );
   const pinned = life.pfn(0);
   yield* life.step("moving what a view holds", life.remap(0, 1, 1, 6), EBUSY);
   const at = yield* doFork(machine, rig.mm);
   assert(at > 0, `fork beside a view answered ${at}`);
   const child = new Life(rig, Mm.at(machine.memory, at));
   child.require("fork beside a view", { entries: "ww--------", frames: 4 });
-  assert(child.pfn(0) !== pinned && life.pfn(0) === pinned, "a fork shares, or moves, a page that a view is writing");
+  assert(
+    child.pfn(0) !== pinned && life.pfn(0) === pinned,
+    "a fork shares, or moves, a page that a view is writing",
+  );
   yield* mmput(machine, child.mm);
   yield* life.step("munmap under a view", life.unmap(0, 1), 0, {
     mappings: "1-2 rw",
@@ -254,21 +329,41 @@ function* view(rig: HmmRig): Task<void> {
 
 function* endOf({ rig, mm }: Life): Task<void> {
   const { machine } = rig;
-  assert(mm.users.read() === 1 && mm.count.read() === 1, `${mm.users.read()} users, ${mm.count.read()} counts`);
+  assert(
+    mm.users.read() === 1 && mm.count.read() === 1,
+    `${mm.users.read()} users, ${mm.count.read()} counts`,
+  );
   const { memory } = machine;
-  assert(listedResources(memory, memory.record).length === 0, "the thread is still said to own something");
+  assert(
+    listedResources(memory, memory.record).length === 0,
+    "the thread is still said to own something",
+  );
   yield* mmput(machine, mm);
   yield* (yield* notifierSrcu(machine)).barrier();
   assert(machine.ram.usage().usedPages === 0, `${machine.ram.usage().usedPages} frames are left`);
   const left = machine.heap
     .accounting()
     .filter(({ name }) => /^(mm|vma|viewHold|shmem|words512|words2048)$/.test(name));
-  assert(left.length === 0, `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`);
+  assert(
+    left.length === 0,
+    `left behind: ${left.map(({ name, live }) => `${live} ${name}`).join(", ")}`,
+  );
 }
 
-const MAP = ["mm/mmap.doMmap", "mm/mmap.doMunmap", "mm/mprotect.doMprotect", "mm/madvise.doMadvise", "mm/mm.mmput"];
+const MAP = [
+  "mm/mmap.doMmap",
+  "mm/mmap.doMunmap",
+  "mm/mprotect.doMprotect",
+  "mm/madvise.doMadvise",
+  "mm/mm.mmput",
+];
 
-function alone(name: string, summary: string, body: (rig: HmmRig) => Task<void>, runs: readonly string[]): Covered {
+function alone(
+  name: string,
+  summary: string,
+  body: (rig: HmmRig) => Task<void>,
+  runs: readonly string[],
+): Covered {
   const scenario = rigScenario({
     name: `coverage/mm/alone/${name}`,
     summary,
@@ -292,10 +387,12 @@ export const wholeLives: readonly Covered[] = [
     "mm/mremap.doMremap",
     "mm/mm.mmput",
   ]),
-  alone("fork", "A fork, copies on write on either side, a shared page, and the end of both.", fork, [
-    "mm/fork.doFork",
-    "mm/mm.mmput",
-  ]),
+  alone(
+    "fork",
+    "A fork, copies on write on either side, a shared page, and the end of both.",
+    fork,
+    ["mm/fork.doFork", "mm/mm.mmput"],
+  ),
   alone("view", "A view, what may not be done beside it, and what may.", view, [
     "mm/view-open.viewOpen",
     "mm/view-open.viewClose",

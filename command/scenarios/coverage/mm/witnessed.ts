@@ -16,7 +16,15 @@ import { access } from "../../../../src/sync/task.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import type { Attempt } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-import { BUFFER, PRIVATE, type Stage, address, changed, onStage, stageWith } from "./mixed-stage.ts";
+import {
+  BUFFER,
+  PRIVATE,
+  type Stage,
+  address,
+  changed,
+  onStage,
+  stageWith,
+} from "./mixed-stage.ts";
 import { withoutFlush } from "./left-out.ts";
 import { type Forked, copyOnWrite, onMixedStage } from "./no-memory.ts";
 import { remaps } from "./no-memory-moves.ts";
@@ -110,7 +118,9 @@ const trackPages: Attempt<Stage> = onStage({
 });
 
 export const witnessedCalls: readonly Covered[] = [
-  ...[...onMixedStage, ...remaps, ...attempts, ...carefulViews].map((attempt) => witnessed(attempt)),
+  ...[...onMixedStage, ...remaps, ...attempts, ...carefulViews].map((attempt) =>
+    witnessed(attempt),
+  ),
   witnessed(trackPages, { "without-flush": (rig) => withoutFlush(1, track(rig)) }),
   witnessed(writeTracked, { untold: writeUntold }),
   witnessed(copyOnWrite),

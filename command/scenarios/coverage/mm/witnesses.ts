@@ -7,7 +7,12 @@
  * else runs: what is looked for is a step that is missing, or comes in the wrong order.
  */
 
-import { type HmmRig, RIG_PAGE, type RigOptions, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import {
+  type HmmRig,
+  RIG_PAGE,
+  type RigOptions,
+  rigScenario,
+} from "../../../../src/checker/rig/hmm-rig.ts";
 import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
@@ -37,7 +42,10 @@ const WitnessRecord: Struct<WitnessRecord> = struct<WitnessRecord>("coveredWitne
   node: embed(MmuNotifier, "first field"),
 });
 
-/** Of an entry, what a device goes by: that it is there, its frame, its rights, and that its copy is good. */
+/**
+ * Of an entry, what a device goes by: that it is there, its frame, its rights, and that its copy is
+ * good.
+ */
 const RELIED_ON: number = PTE_PRESENT | PTE_WRITE | PTE_TRACKED;
 
 /** What a load or a store comes to that is a fault. */
@@ -74,13 +82,17 @@ class Rememberer {
     this.#entries.set(page, pte);
   }
 
-  /** When the end of a change is told, nobody may remember what was before it: whoever is told reads, or copies. */
+  /**
+   * When the end of a change is told, nobody may remember what was before it: whoever is told
+   * reads, or copies.
+   */
   *requireForgotten(range: InvalidateRange): Task<void> {
     this.#asks = true;
     for (const [page, pte] of this.#entries) {
       const now = this.#rig.entryOf(page);
       const isLess = ptePfn(now) !== ptePfn(pte) || (pte & ~now & (PTE_PRESENT | PTE_WRITE)) !== 0;
-      if (isIn(page, range) && isLess) assert(yield* this.#hasForgotten(page), `page ${page - RIG_PAGE} is remembered`);
+      if (isIn(page, range) && isLess)
+        assert(yield* this.#hasForgotten(page), `page ${page - RIG_PAGE} is remembered`);
     }
     this.#asks = false;
   }
@@ -134,7 +146,8 @@ class Witness {
   *end(range: InvalidateRange): Task<void> {
     this.underWay--;
     const pages = [...pagesOf(this.#rig)];
-    for (const page of pages) if (isIn(page, range)) this.#settled.set(page, this.#rig.entryOf(page));
+    for (const page of pages)
+      if (isIn(page, range)) this.#settled.set(page, this.#rig.entryOf(page));
     yield* this.#cpu.requireForgotten(range);
   }
 
@@ -153,13 +166,19 @@ class Witness {
     }
     for (const [page, copy] of this.#copies) {
       const now = saidBy(this.#rig, page);
-      assert(copy === now, `${when}, page ${page - RIG_PAGE} says ${now}, and the device's copy ${copy}`);
+      assert(
+        copy === now,
+        `${when}, page ${page - RIG_PAGE} says ${now}, and the device's copy ${copy}`,
+      );
     }
     for (const [page, settled] of this.#settled) {
       if ((settled & PTE_PRESENT) === 0) continue;
       const now = this.#rig.entryOf(page);
       const isTrue = ptePfn(now) === ptePfn(settled) && (settled & RELIED_ON) === (now & RELIED_ON);
-      assert(isTrue, `${when}, entry ${settled} of page ${page - RIG_PAGE} has become ${now} after the end`);
+      assert(
+        isTrue,
+        `${when}, entry ${settled} of page ${page - RIG_PAGE} has become ${now} after the end`,
+      );
     }
   }
 }
@@ -177,7 +196,8 @@ function* pagesOf({ machine, mm }: HmmRig): Generator<number, void, void> {
 /** Of each rig's memory, in the execution that is under way. */
 const witnesses = new WeakMap<SharedMemory, Witness>();
 
-const witnessOf = ({ memory }: Machine): Witness => witnesses.get(memory) ?? bug("Nobody is a witness here");
+const witnessOf = ({ memory }: Machine): Witness =>
+  witnesses.get(memory) ?? bug("Nobody is a witness here");
 
 const WITNESS_OPS: number = registerNotifierOps("covered witness", {
   *invalidateRangeStart(machine, _at, range): Task<number> {
@@ -210,7 +230,9 @@ function* orFault<T>(access: Task<T>): Task<T | typeof FAULT> {
   }
 }
 
-/** Loads from each page that is there, and stores where it may: from now on both have translations. */
+/**
+ * Loads from each page that is there, and stores where it may: from now on both have translations.
+ */
 function* remember(cpu: RigCpu, rememberer: Rememberer, rig: HmmRig): Task<number[]> {
   const pages = [...pagesOf(rig)].filter((page) => (rig.entryOf(page) & PTE_PRESENT) !== 0);
   for (const page of pages) {
@@ -234,14 +256,23 @@ function* requireCurrent(cpu: RigCpu, rig: HmmRig, pages: readonly number[]): Ta
   for (const page of pages) {
     const value = yield* orFault(cpu.load(page * PAGE_BYTES));
     const said = saidBy(rig, page);
-    assert(value === FAULT || value === said, `page ${page - RIG_PAGE} says ${said}, and a load gives ${value}`);
+    assert(
+      value === FAULT || value === said,
+      `page ${page - RIG_PAGE} says ${said}, and a load gives ${value}`,
+    );
     const stored = yield* orFault(cpu.store(page * PAGE_BYTES, 7));
     const now = saidBy(rig, page);
     const [vma] = vmasIn(rig.machine.memory, rig.mm, page, page + 1);
     const isWritable = vma !== undefined && (vma.flags & VM_WRITE) !== 0 && said !== FAULT;
-    assert(isWritable === (stored !== FAULT), `a store to page ${page - RIG_PAGE} is ${stored ?? "done"}`);
+    assert(
+      isWritable === (stored !== FAULT),
+      `a store to page ${page - RIG_PAGE} is ${stored ?? "done"}`,
+    );
     const wanted = isWritable ? 7 : said;
-    assert(now === wanted, `7 was stored to page ${page - RIG_PAGE} (${stored ?? "done"}), and it says ${now}`);
+    assert(
+      now === wanted,
+      `7 was stored to page ${page - RIG_PAGE} (${stored ?? "done"}), and it says ${now}`,
+    );
   }
 }
 
@@ -266,7 +297,10 @@ function* withWitnesses<S>(attempt: Attempt<S>, rig: HmmRig, shared: S): Task<vo
   const answer = yield* act(rig, shared);
   assert(answer >= 0, `the answer was ${answer}`);
   witness.requireTrue("in the end");
-  assert(mapped(rig, RIG_PAGE) === wanted, `what is mapped is ${mapped(rig, RIG_PAGE)}, and not ${wanted}`);
+  assert(
+    mapped(rig, RIG_PAGE) === wanted,
+    `what is mapped is ${mapped(rig, RIG_PAGE)}, and not ${wanted}`,
+  );
   const child = childOf?.(rig, shared, answer);
   const childs = privateOf(rig, child);
   witness.learn();
@@ -300,8 +334,13 @@ function make<S>(attempt: Attempt<S>, name: string, isTwin: boolean): AnyScenari
 }
 
 /** The attempt, with both looking on; and the same by somebody who does it otherwise, by name. */
-export function witnessed<S>(attempt: Attempt<S>, twins: Readonly<Record<string, Attempt<S>["act"]>> = {}): Covered {
+export function witnessed<S>(
+  attempt: Attempt<S>,
+  twins: Readonly<Record<string, Attempt<S>["act"]>> = {},
+): Covered {
   const { layer, name, runs } = attempt;
-  const broken = Object.entries(twins).map(([twin, act]) => make({ ...attempt, act }, `${name}/${twin}`, true));
+  const broken = Object.entries(twins).map(([twin, act]) =>
+    make({ ...attempt, act }, `${name}/${twin}`, true),
+  );
   return { layer, scenario: make(attempt, name, false), twins: broken, runs: { thread: runs } };
 }

@@ -26,7 +26,8 @@ type Integer = "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
 type Float = "f32" | "f64";
 
 /** Where the code of a width stands. */
-const moduleOf = (width: Integer | Float): string => `mmu/${width === "i32" ? "" : "widths/"}${width}-access`;
+const moduleOf = (width: Integer | Float): string =>
+  `mmu/${width === "i32" ? "" : "widths/"}${width}-access`;
 
 const integer = (memory: TypedAccess, width: Integer): IntegerAccess => memory[width];
 const value = (memory: TypedAccess, width: Integer | Float): ValueAccess => memory[width];
@@ -37,13 +38,15 @@ function countBySwap(width: Integer): Body {
     const access = integer(new RigCpu(rig).memory, width);
     for (;;) {
       const seen = yield* callInSteps(access, "load", ADDRESS);
-      if ((yield* callInSteps(access, "atomicCompareExchange", ADDRESS, seen, seen + 1)) === seen) return;
+      if ((yield* callInSteps(access, "atomicCompareExchange", ADDRESS, seen, seen + 1)) === seen)
+        return;
     }
   };
 }
 
 function countByAdding(width: Integer): Body {
-  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).memory, width), "atomicAdd", ADDRESS, 1);
+  return (_shared, rig) =>
+    callInSteps(integer(new RigCpu(rig).memory, width), "atomicAdd", ADDRESS, 1);
 }
 
 /** Loads and stores: what another one adds in between is lost. */
@@ -60,7 +63,13 @@ const discardUnflushed: Body = (shared, rig) => withoutFlush(1, discard(shared, 
 
 function swap(width: Integer): Body {
   return (_shared, rig) =>
-    callInSteps(integer(new RigCpu(rig).memory, width), "atomicCompareExchange", ADDRESS, BEFORE, 1);
+    callInSteps(
+      integer(new RigCpu(rig).memory, width),
+      "atomicCompareExchange",
+      ADDRESS,
+      BEFORE,
+      1,
+    );
 }
 
 function store(width: Integer | Float): Body {
@@ -68,7 +77,8 @@ function store(width: Integer | Float): Body {
 }
 
 function atomicStore(width: Integer): Body {
-  return (_shared, rig) => callInSteps(integer(new RigCpu(rig).memory, width), "atomicStore", ADDRESS, 1);
+  return (_shared, rig) =>
+    callInSteps(integer(new RigCpu(rig).memory, width), "atomicStore", ADDRESS, 1);
 }
 
 /** Each integer width after the other, by one thread: every operation does what it says. */
@@ -82,8 +92,20 @@ function* useAll(_shared: undefined, rig: HmmRig): Task<void> {
     require(yield* callInSteps(access, "load", at), 5, "load");
     require(yield* callInSteps(access, "atomicLoad", at), 5, "atomicLoad");
     require(yield* callInSteps(access, "atomicAdd", at, 2), 5, "atomicAdd");
-    require(yield* callInSteps(access, "atomicCompareExchange", at, 6, 1), 7, "atomicCompareExchange");
-    require(yield* callInSteps(access, "atomicCompareExchange", at, 7, 0), 7, "atomicCompareExchange");
+    require(yield* callInSteps(
+      access,
+      "atomicCompareExchange",
+      at,
+      6,
+      1,
+    ), 7, "atomicCompareExchange");
+    require(yield* callInSteps(
+      access,
+      "atomicCompareExchange",
+      at,
+      7,
+      0,
+    ), 7, "atomicCompareExchange");
     require(yield* callInSteps(access, "atomicLoad", at), 0, "atomicLoad");
   }
 }
@@ -125,13 +147,18 @@ function counting(width: Integer): Covered {
   const parts = {
     summary: `Two threads count in one ${width}, one by atomicCompareExchange and one by atomicAdd: no count is lost.`,
     width,
-    check: (rig: HmmRig) => assert(now(rig, width) === BEFORE + 2, `two were added to 7, and it is ${now(rig, width)}`),
+    check: (rig: HmmRig) =>
+      assert(now(rig, width) === BEFORE + 2, `two were added to 7, and it is ${now(rig, width)}`),
   };
   const name = `${width}-swap-vs-add`;
   const twin = "One thread counts by a load and a store.";
   return {
     layer: "mmu",
-    scenario: make({ ...parts, name, tasks: { swap: countBySwap(width), add: countByAdding(width) } }),
+    scenario: make({
+      ...parts,
+      name,
+      tasks: { swap: countBySwap(width), add: countByAdding(width) },
+    }),
     twins: [
       make({
         ...parts,
@@ -200,6 +227,11 @@ export const widths: readonly Covered[] = [
       balanced: true,
     }),
     twins: [],
-    runs: { task: INTEGERS.flatMap((width) => [`${moduleOf(width)}.atomicLoad`, `${moduleOf(width)}.atomicStore`]) },
+    runs: {
+      task: INTEGERS.flatMap((width) => [
+        `${moduleOf(width)}.atomicLoad`,
+        `${moduleOf(width)}.atomicStore`,
+      ]),
+    },
   },
 ];

@@ -97,7 +97,11 @@ export function newListener(rig: HmmRig): Listener {
   return listener;
 }
 
-export function* register({ machine, mm }: HmmRig, { node }: Listener, ops: number = LISTENER_OPS): Task<void> {
+export function* register(
+  { machine, mm }: HmmRig,
+  { node }: Listener,
+  ops: number = LISTENER_OPS,
+): Task<void> {
   yield* mmgrab(mm);
   yield* mm.mmapLock.downWrite();
   yield* mmuNotifierRegister(machine, mm.notifiers, node, ops);

@@ -1,4 +1,7 @@
-/** @module A listener that comes to its end while it is called: by unregister, by an unregister that does not wait, by the end of the address space. */
+/**
+ * @module A listener that comes to its end while it is called: by unregister, by an unregister that
+ * does not wait, by the end of the address space.
+ */
 
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
@@ -6,7 +9,10 @@ import type { HmmRig, RigScenario } from "../../../../src/checker/rig/hmm-rig.ts
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Machine } from "../../../../src/memory/machine.ts";
 import { mmput } from "../../../../src/mm/mm.ts";
-import { mmuNotifierUnregisterNoRelease, notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
+import {
+  mmuNotifierUnregisterNoRelease,
+  notifierSrcu,
+} from "../../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
 import type { Task } from "../../../../src/sync/task.ts";
@@ -52,7 +58,8 @@ function listenerScenario(name: string, parts: Parts): AnyScenario {
     name: `coverage/notifier/${name}`,
     rig: { pages: 1 },
     setup: makeWorld,
-    check: (_world, rig) => assert(!rig.books().includes("coveredListener"), "the listener was not freed"),
+    check: (_world, rig) =>
+      assert(!rig.books().includes("coveredListener"), "the listener was not freed"),
   });
 }
 
@@ -70,14 +77,21 @@ export const listeners: readonly Covered[] = [
         tasks: { invalidate: invalidateOnce, unregister: (world, rig) => leave(world, rig, false) },
       }),
     ],
-    runs: { invalidate: INVALIDATE, unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/mm.mmdrop"] },
+    runs: {
+      invalidate: INVALIDATE,
+      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/mm.mmdrop"],
+    },
   },
   {
     layer: "notifier",
     scenario: listenerScenario("two-invalidate", {
       summary: "Two invalidations call a listener that is unregistered and freed.",
       exploration: { engine: "bounded", preemptions: 2 },
-      tasks: { invalidate: invalidateOnce, "invalidate 2": invalidateOnce, unregister: unregisterAndFree },
+      tasks: {
+        invalidate: invalidateOnce,
+        "invalidate 2": invalidateOnce,
+        unregister: unregisterAndFree,
+      },
     }),
     twins: [],
     runs: {
@@ -89,18 +103,25 @@ export const listeners: readonly Covered[] = [
   {
     layer: "notifier",
     scenario: listenerScenario("leave-vs-invalidate", {
-      summary: "A listener leaves without waiting, and a deferred call frees it when nobody calls it any more.",
+      summary:
+        "A listener leaves without waiting, and a deferred call frees it when nobody calls it any more.",
       tasks: { invalidate: invalidateOnce, leave: (world, rig) => leave(world, rig, true) },
     }),
     twins: [],
-    runs: { invalidate: INVALIDATE, leave: ["notifier/mmu-notifier.mmuNotifierUnregisterNoRelease", "sync/srcu.call"] },
+    runs: {
+      invalidate: INVALIDATE,
+      leave: ["notifier/mmu-notifier.mmuNotifierUnregisterNoRelease", "sync/srcu.call"],
+    },
   },
   {
     layer: "notifier",
     scenario: listenerScenario("unregister-vs-exit", {
       summary:
         "A listener is unregistered while the address space dies: it is released once, and nobody calls it after.",
-      tasks: { exit: (_world, { machine, mm }) => mmput(machine, mm), unregister: unregisterAndFree },
+      tasks: {
+        exit: (_world, { machine, mm }) => mmput(machine, mm),
+        unregister: unregisterAndFree,
+      },
     }),
     twins: [],
     runs: {

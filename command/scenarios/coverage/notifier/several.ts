@@ -12,7 +12,15 @@ import { EAGAIN } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
-import { Listener, REFUSING_OPS, invalidate, listening, newListener, register, unregister } from "./listener.ts";
+import {
+  Listener,
+  REFUSING_OPS,
+  invalidate,
+  listening,
+  newListener,
+  register,
+  unregister,
+} from "./listener.ts";
 
 /** In the order in which they registered, or will. */
 type World = readonly Listener[];
@@ -28,7 +36,10 @@ function requireList(wanted: readonly Listener[]): void {
   for (const [i, { node, inside }] of wanted.entries()) {
     const names = `${node.prev()} and ${node.nextLocked()}`;
     const [before, after] = [wanted[i - 1], wanted[i + 1]];
-    assert(node.isLinked() && node.prev() === (before?.at ?? 0), `listener ${i} of the list is between ${names}`);
+    assert(
+      node.isLinked() && node.prev() === (before?.at ?? 0),
+      `listener ${i} of the list is between ${names}`,
+    );
     assert(node.nextLocked() === (after?.at ?? 0), `listener ${i} of the list is between ${names}`);
     assert(inside.read() === 1, "an invalidation is under way for ever");
   }
@@ -43,11 +54,16 @@ const REGISTER = ["notifier/mmu-notifier.mmuNotifierRegister", "notifier/subscri
 const UNREGISTER = ["notifier/mmu-notifier.mmuNotifierUnregister", "notifier/subscriptions.unlink"];
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
-type Parts = Pick<RigScenario<World>, "name" | "summary" | "setup" | "tasks"> & Partial<RigScenario<World>>;
+type Parts = Pick<RigScenario<World>, "name" | "summary" | "setup" | "tasks"> &
+  Partial<RigScenario<World>>;
 
 const several = (parts: Parts, runs: Covered["runs"], twins: Covered["twins"] = []): Covered => ({
   layer: "notifier",
-  scenario: rigScenario<World>({ rig: { pages: 1 }, ...parts, name: `coverage/notifier/${parts.name}` }),
+  scenario: rigScenario<World>({
+    rig: { pages: 1 },
+    ...parts,
+    name: `coverage/notifier/${parts.name}`,
+  }),
   twins,
   runs,
 });
@@ -55,7 +71,8 @@ const several = (parts: Parts, runs: Covered["runs"], twins: Covered["twins"] = 
 const comeBesideGo: Covered = several(
   {
     name: "register-vs-unregister",
-    summary: "A listener registers while the one that would come behind it in the list unregisters.",
+    summary:
+      "A listener registers while the one that would come behind it in the list unregisters.",
     setup: (rig) => [listening(rig), listening(rig), newListener(rig)],
     tasks: {
       *come(world, rig) {
@@ -102,7 +119,8 @@ function* leaveAtOnce(rig: HmmRig, listener: Listener): Task<void> {
 
 const refusal: Omit<Parts, "tasks"> = {
   name: "refused-vs-unregister",
-  summary: "One listener refuses what another one has agreed to, who unregisters meanwhile, and is told the end of it.",
+  summary:
+    "One listener refuses what another one has agreed to, who unregisters meanwhile, and is told the end of it.",
   setup: (rig) => [listening(rig, REFUSING_OPS), listening(rig), listening(rig)],
   check: (world) => requireList([nth(world, 1), nth(world, 0)]),
 };
@@ -124,7 +142,8 @@ const refused: Covered = several(
 const secondLife: Covered = several(
   {
     name: "second-life",
-    summary: "A listener unregisters and registers again in the same memory: it hears, and is released, once more.",
+    summary:
+      "A listener unregisters and registers again in the same memory: it hears, and is released, once more.",
     setup: (rig) => [newListener(rig)],
     tasks: {
       *listener(world, rig) {
@@ -133,7 +152,10 @@ const secondLife: Covered = several(
           yield* register(rig, listener);
           assert((yield* invalidate(rig)) === 0, "a start that may block is refused");
           yield* unregister(rig, listener);
-          assert(listener.heard.read() === 1 + times, "a registered listener is not told, or one that has gone is");
+          assert(
+            listener.heard.read() === 1 + times,
+            "a registered listener is not told, or one that has gone is",
+          );
           assert(listener.released.read() === 1 + times, "a listener was not released once");
           assert((yield* invalidate(rig)) === 0, "a start that may block is refused");
         }

@@ -59,7 +59,8 @@ function* write(world: World, { machine, mm }: HmmRig): Task<void> {
 }
 
 const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
-const munmap: Body = (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
+const munmap: Body = (_world, { machine, mm }) =>
+  doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 
 function* fork({ child }: World, { machine, mm }: HmmRig): Task<void> {
   yield* child.store(yield* doFork(machine, mm));
@@ -79,7 +80,10 @@ function contents(rig: HmmRig, mm: Mm = rig.mm): Uint8Array {
 
 function requireOneOf(bytes: Uint8Array, allowed: readonly number[], what: string): void {
   const [first = 0] = bytes;
-  assert(allowed.includes(first) && bytes.every((byte) => byte === first), `${what} is ${bytes.join(" ")}`);
+  assert(
+    allowed.includes(first) && bytes.every((byte) => byte === first),
+    `${what} is ${bytes.join(" ")}`,
+  );
 }
 
 /** Across two pages, from the middle of the first to that of the second, there and back. */
@@ -107,7 +111,12 @@ interface Parts {
   readonly pages?: number;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly check?: (world: World, rig: HmmRig) => void;
-  readonly twins?: readonly (readonly [name: string, summary: string, FindingKind, Readonly<Record<string, Body>>])[];
+  readonly twins?: readonly (readonly [
+    name: string,
+    summary: string,
+    FindingKind,
+    Readonly<Record<string, Body>>,
+  ])[];
 }
 
 function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts): Covered {
@@ -153,42 +162,64 @@ function checkRead({ seen, isRefused }: World, allowed: readonly number[]): void
 export const bulkCopies: readonly Covered[] = [
   copying({
     name: "alone/copies",
-    summary: "What is written over two pages is read again, what lies beside it stays, and past the end is an error.",
+    summary:
+      "What is written over two pages is read again, what lies beside it stays, and past the end is an error.",
     pages: 2,
     tasks: { task: [COPY, thereAndBack] },
   }),
   copying({
     name: "read-vs-discard",
-    summary: "A thread reads while another gives the page up: it reads what the page held, or zeros.",
+    summary:
+      "A thread reads while another gives the page up: it reads what the page held, or zeros.",
     tasks: { read: [COPY, read], discard: [FLUSH, discard] },
     check: (world) => checkRead(world, [BEFORE, 0]),
     twins: [
-      ["without-flush", "The page is freed without a flush.", "use-after-free", { discard: without(1, discard) }],
+      [
+        "without-flush",
+        "The page is freed without a flush.",
+        "use-after-free",
+        { discard: without(1, discard) },
+      ],
     ],
   }),
   copying({
     name: "read-vs-munmap-of-leaf",
-    summary: "A thread reads while another unmaps the page and all beside it: it reads it all, or is told a fault.",
+    summary:
+      "A thread reads while another unmaps the page and all beside it: it reads it all, or is told a fault.",
     pages: LEAF_PAGES,
-    tasks: { read: [[...COPY, "space/transfer.sectionUnlessMoved"], read], munmap: [FLUSH, munmap] },
+    tasks: {
+      read: [[...COPY, "space/transfer.sectionUnlessMoved"], read],
+      munmap: [FLUSH, munmap],
+    },
     check: (world) => checkRead(world, [BEFORE]),
   }),
   copying({
     name: "write-vs-discard",
-    summary: "A thread writes while another gives the page up: it writes to the page, or to the new one.",
+    summary:
+      "A thread writes while another gives the page up: it writes to the page, or to the new one.",
     tasks: { write: [COPY, write], discard: [FLUSH, discard] },
     check: (_world, rig) => requireOneOf(contents(rig), [WRITTEN, 0], "the page"),
     twins: [
-      ["without-flush", "The page is freed without a flush.", "use-after-free", { discard: without(1, discard) }],
+      [
+        "without-flush",
+        "The page is freed without a flush.",
+        "use-after-free",
+        { discard: without(1, discard) },
+      ],
     ],
   }),
   copying({
     name: "write-vs-fork",
-    summary: "A thread writes while another forks: the child has the page before or after, and the write is not lost.",
+    summary:
+      "A thread writes while another forks: the child has the page before or after, and the write is not lost.",
     tasks: { write: [COPY, write], fork: [FLUSH, fork] },
     check({ child }, rig) {
       requireOneOf(contents(rig), [WRITTEN], "the parent's page");
-      requireOneOf(contents(rig, Mm.at(rig.machine.memory, child.peek())), [BEFORE, WRITTEN], "the child's page");
+      requireOneOf(
+        contents(rig, Mm.at(rig.machine.memory, child.peek())),
+        [BEFORE, WRITTEN],
+        "the child's page",
+      );
     },
   }),
 ];

@@ -57,7 +57,8 @@ export const failures: readonly Covered[] = [
       rigScenario<undefined>({
         ...parts,
         name: "coverage/space/failure/inside",
-        summary: "It throws while it holds the lock: the machine stops, and the lock is never unlocked.",
+        summary:
+          "It throws while it holds the lock: the machine stops, and the lock is never unlocked.",
         expects: "lock-misuse",
         tasks: { fail: failing(failInside, true) },
       }),

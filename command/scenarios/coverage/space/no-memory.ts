@@ -67,7 +67,8 @@ const fork: Attempt<Shared> = {
   // Its pages are write-protected for a child that there is none of: the next store puts that
   // right.
   telling: { withoutEntries: true },
-  act: ({ mm }, shared) => answerOf(shared, forkTask(shared.seat, { record: 0, slot: 0, mm, number: 0 })),
+  act: ({ mm }, shared) =>
+    answerOf(shared, forkTask(shared.seat, { record: 0, slot: 0, mm, number: 0 })),
 };
 
 export const spacesWithoutMemory: readonly Covered[] = [

@@ -41,7 +41,8 @@ function isOnMachine(rig: HmmRig, buffer: SharedArrayBuffer): boolean {
 }
 
 function requireGone(rig: HmmRig, { buffers }: Stage, after: string): void {
-  for (const buffer of buffers) assert(!isOnMachine(rig, buffer), `a buffer is still there after ${after}`);
+  for (const buffer of buffers)
+    assert(!isOnMachine(rig, buffer), `a buffer is still there after ${after}`);
 }
 
 /** The first task's thread maps its buffer at PLACE. */
@@ -82,7 +83,10 @@ function* mapTwice(stage: Stage, rig: HmmRig): Task<void> {
   buffer.grow(2 * PAGE_BYTES);
   yield* mmapTask(seat, hold, mapping(1, BESIDE, 1), buffer);
   yield* new RigCpu(rig).store(BESIDE, 6);
-  assert(new Int32Array(buffer)[PAGE_BYTES / 4] === 6, "what was stored is not in the buffer's new page");
+  assert(
+    new Int32Array(buffer)[PAGE_BYTES / 4] === 6,
+    "what was stored is not in the buffer's new page",
+  );
   yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
   assert(isOnMachine(rig, buffer), "a buffer that is mapped is gone");
   yield* munmapTask(seat, hold, BESIDE, PAGE_BYTES);
@@ -131,13 +135,22 @@ function* look({ holds: [{ mm }] }: Stage, rig: HmmRig): Task<void> {
 function* lookAlone(stage: Stage, rig: HmmRig): Task<void> {
   const [hold] = stage.holds;
   const before = yield* statsTask(rig.machine, hold.mm, 3);
-  assert(before.mappings === 1 && before.mappedBytes === 2 * PAGE_BYTES, "two pages are one mapping");
-  assert(before.residentBytes === PAGE_BYTES, `one page was touched, not ${before.residentBytes / PAGE_BYTES}`);
+  assert(
+    before.mappings === 1 && before.mappedBytes === 2 * PAGE_BYTES,
+    "two pages are one mapping",
+  );
+  assert(
+    before.residentBytes === PAGE_BYTES,
+    `one page was touched, not ${before.residentBytes / PAGE_BYTES}`,
+  );
   assert(before.users === 1 && before.faults === 3, "one thread holds the space");
   yield* mprotectTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, VM_READ);
   yield* madviseTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, MADV_DONTNEED);
   const after = yield* statsTask(rig.machine, hold.mm, 0);
-  assert(after.mappings === 2 && after.residentBytes === 0, "a page that was given up has no frame");
+  assert(
+    after.mappings === 2 && after.residentBytes === 0,
+    "a page that was given up has no frame",
+  );
 }
 
 function* unmapAll({ seats, holds }: Stage): Task<void> {
@@ -169,7 +182,11 @@ interface Parts {
 }
 
 const OPERATIONS = "space/operations";
-const BUFFERS = ["space/user-buffers.acquire", "space/user-buffers.release", "space/user-buffers.sweep"] as const;
+const BUFFERS = [
+  "space/user-buffers.acquire",
+  "space/user-buffers.release",
+  "space/user-buffers.sweep",
+] as const;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 1 };
 
 function operating({ name, summary, exploration, tasks, balanced = true, check }: Parts): Covered {
@@ -200,7 +217,15 @@ export const spaceOperations: readonly Covered[] = [
     name: "alone/buffer-mapped-and-gone",
     summary: "A user's buffer leaves the machine with its last mapping, by munmap, mmap or mremap.",
     tasks: {
-      task: [[...BUFFERS, `${OPERATIONS}.mmapTask`, `${OPERATIONS}.munmapTask`, `${OPERATIONS}.mremapTask`], mapAndEnd],
+      task: [
+        [
+          ...BUFFERS,
+          `${OPERATIONS}.mmapTask`,
+          `${OPERATIONS}.munmapTask`,
+          `${OPERATIONS}.mremapTask`,
+        ],
+        mapAndEnd,
+      ],
     },
   }),
   operating({

@@ -4,7 +4,12 @@ import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
 import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../../src/mm/mm.ts";
-import { createSpaceTable, enlistSpace, holdSpace, releaseSpace } from "../../../../src/space/space-table.ts";
+import {
+  createSpaceTable,
+  enlistSpace,
+  holdSpace,
+  releaseSpace,
+} from "../../../../src/space/space-table.ts";
 import type { SpaceHold, SpaceTable } from "../../../../src/space/space-table.ts";
 import { selectAgent } from "../../../../src/sync/agents.ts";
 import { ESTALE } from "../../../../src/sync/errno.ts";
@@ -36,7 +41,10 @@ function makeTwoHolds(rig: HmmRig): TwoHolds {
 
 const ADDRESS: number = RIG_PAGE * 4096;
 
-/** As an AddressSpace object does: no access through it once it has been disposed of (operation-gate.ts, G1). */
+/**
+ * As an AddressSpace object does: no access through it once it has been disposed of
+ * (operation-gate.ts, G1).
+ */
 function loadThenRelease(which: 0 | 1): (world: TwoHolds, rig: HmmRig) => Task<void> {
   return function* ({ holds }, rig) {
     yield* new RigCpu(rig).load(ADDRESS);
@@ -95,14 +103,19 @@ function checkGone({ table }: World, rig: HmmRig): void {
   assert(!rig.books().includes("spaceRecord"), "a record of the table was not freed");
 }
 
-const LOAD = ["mmu/soft-tlb.find", "mm/cpu-fault.translate", "space/space-table.releaseSpace"] as const;
+const LOAD = [
+  "mmu/soft-tlb.find",
+  "mm/cpu-fault.translate",
+  "space/space-table.releaseSpace",
+] as const;
 
 export const spaces: readonly Covered[] = [
   {
     layer: "space",
     scenario: rigScenario<TwoHolds>({
       name: "coverage/space/load-vs-exit",
-      summary: "Two threads load from a space and let go of it: whoever is last takes it down, its page table with it.",
+      summary:
+        "Two threads load from a space and let go of it: whoever is last takes it down, its page table with it.",
       exploration: { engine: "bounded", preemptions: 2 },
       rig: { pages: 1 },
       setup: makeTwoHolds,
@@ -136,7 +149,8 @@ export const spaces: readonly Covered[] = [
     twins: [
       rigScenario<World>({
         name: "coverage/space/attach-vs-dispose/without-table",
-        summary: "The thread that attaches takes a user of a space that it has heard of, and does not ask the table.",
+        summary:
+          "The thread that attaches takes a user of a space that it has heard of, and does not ask the table.",
         expects: "refcount",
         rig: { pages: 1 },
         setup: makeWorld,
@@ -165,7 +179,10 @@ export const spaces: readonly Covered[] = [
       check: checkGone,
     }),
     twins: [],
-    runs: { dispose: DISPOSE, enlist: ["space/space-table.enlistSpace", "mm/mm.mmgetNotZero", "mm/mm.mmdrop"] },
+    runs: {
+      dispose: DISPOSE,
+      enlist: ["space/space-table.enlistSpace", "mm/mm.mmgetNotZero", "mm/mm.mmdrop"],
+    },
   },
   {
     layer: "space",

@@ -57,7 +57,12 @@ export function makeStage(rig: HmmRig): Stage {
   const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
   const first = holdAs(rig, 1, enlistSpace(machine, table, mm.at));
   const second = holdAs(rig, 2, holdSpace(machine, table, first.number));
-  return { table, holds: [first, second], seats: seatsOn(rig, table), buffers: [makeBuffer(), makeBuffer()] };
+  return {
+    table,
+    holds: [first, second],
+    seats: seatsOn(rig, table),
+    buffers: [makeBuffer(), makeBuffer()],
+  };
 }
 
 /** In the set-up of one task: nobody else holds the space. */

@@ -26,15 +26,24 @@ type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
 function* openAndClose(_shared: undefined, { machine, mm }: HmmRig): Task<void> {
   const view = yield* openView(machine, mm, ADDRESS, LENGTH_BYTES, "write");
   view.bytes[1] = 9;
-  assert((yield* closeView(machine, view, ADDRESS)) === undefined, "a store through a write view is none too many");
+  assert(
+    (yield* closeView(machine, view, ADDRESS)) === undefined,
+    "a store through a write view is none too many",
+  );
 }
 
 function* everyView(shared: undefined, rig: HmmRig): Task<void> {
   const { machine, mm } = rig;
   yield* openAndClose(shared, rig);
-  assert((yield* new RigCpu(rig).load(ADDRESS)) === 9 << 8, "what was stored through a view is not there");
+  assert(
+    (yield* new RigCpu(rig).load(ADDRESS)) === 9 << 8,
+    "what was stored through a view is not there",
+  );
   const view = yield* openView(machine, mm, ADDRESS + 4, LENGTH_BYTES, "read");
-  assert((yield* closeView(machine, view, ADDRESS + 4)) === undefined, "nobody stored through the view");
+  assert(
+    (yield* closeView(machine, view, ADDRESS + 4)) === undefined,
+    "nobody stored through the view",
+  );
   const stray = yield* openView(machine, mm, ADDRESS + 4, LENGTH_BYTES, "read");
   stray.bytes[3] = 1;
   const at = yield* closeView(machine, stray, ADDRESS + 4);
@@ -100,7 +109,11 @@ function viewing({ name, summary, exploration, prepare, tasks }: Parts): Covered
   };
 }
 
-const VIEW = ["space/view-tasks.openView", "space/view-tasks.closeView", "mm/view-open.viewClose"] as const;
+const VIEW = [
+  "space/view-tasks.openView",
+  "space/view-tasks.closeView",
+  "mm/view-open.viewClose",
+] as const;
 
 export const views: readonly Covered[] = [
   viewing({
@@ -110,7 +123,8 @@ export const views: readonly Covered[] = [
   }),
   viewing({
     name: "alone/view-of-what-is-not-here",
-    summary: "A view of a buffer that the thread has not received is refused, and nothing of it is left.",
+    summary:
+      "A view of a buffer that the thread has not received is refused, and nothing of it is left.",
     prepare: mapForeign,
     tasks: { task: [["space/view-tasks.openView", "mm/view-open.viewClose"], viewUnreached] },
   }),

@@ -1,6 +1,7 @@
 /**
- * @module The short ways of the primitives, as a thread takes them that nobody explores: in the mode in which machines run, access
- * by access. Where that differs from what the other scenarios of this folder run, it is here.
+ * @module The short ways of the primitives, as a thread takes them that nobody explores: in the
+ * mode in which machines run, access by access. Where that differs from what the other scenarios of
+ * this folder run, it is here.
  */
 
 import { Places } from "../../../../src/checker/pieces/program.ts";

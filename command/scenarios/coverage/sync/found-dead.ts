@@ -1,6 +1,7 @@
 /**
- * @module A thread is found dead, step by step: by two at once, while others reap, while a new thread gets its record, while some wait
- * for what it was doing (sync/death.ts, sync/reaper.ts). The thread itself has joined before the execution, or goes no further than its first sleep.
+ * @module A thread is found dead, step by step: by two at once, while others reap, while a new
+ * thread gets its record, while some wait for what it was doing (sync/death.ts, sync/reaper.ts).
+ * The thread itself has joined before the execution, or goes no further than its first sleep.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
@@ -56,7 +57,10 @@ interface Dead {
 }
 
 /** A thread joined, owns a thing of the kind, and is perhaps inside a store. */
-function deadThread(kind: number, isInside: boolean): Pick<Parameters<typeof covering<Dead>>[0], "setup" | "reopen"> {
+function deadThread(
+  kind: number,
+  isInside: boolean,
+): Pick<Parameters<typeof covering<Dead>>[0], "setup" | "reopen"> {
   const reopen = (memory: SharedMemory): Dead => {
     const places = new Places(memory);
     const released = places.cell("released");
@@ -106,13 +110,24 @@ function* joinAndStore({ memory, newcomer }: Dead): Task<void> {
   yield* runInSteps(unregisterAgent, newcomer);
 }
 
-const FIND = ["sync/agents.agentDied", "sync/death.declareDead", "sync/death.giveUpPlaces"] as const;
+const FIND = [
+  "sync/agents.agentDied",
+  "sync/death.declareDead",
+  "sync/death.giveUpPlaces",
+] as const;
 const REAP = ["sync/reaper.reapTask", "sync/reaper.releaseList"] as const;
-const JOIN = ["sync/agents.registerAgent", "sync/agents.unregisterAgent", "sync/shootdown.enterStore"] as const;
+const JOIN = [
+  "sync/agents.registerAgent",
+  "sync/agents.unregisterAgent",
+  "sync/shootdown.enterStore",
+] as const;
 
 function oneWasFound({ memory }: Dead): void {
   assert(memory.words[DEATHS] !== 0, "a thread is dead, and nobody is told");
-  assert(memory.words[agentRecord(FIRST) + AGENT_FINDERS] === 0, "somebody is still said to find it");
+  assert(
+    memory.words[agentRecord(FIRST) + AGENT_FINDERS] === 0,
+    "somebody is still said to find it",
+  );
 }
 
 /** D1 without the count of finders: dead first, the rest when the finder comes to it. */
@@ -153,7 +168,11 @@ const reused = covering<Dead>({
 });
 
 function* releaseOnSight({ released, memory }: Dead): Task<void> {
-  if (((yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load()) & 3) !== AGENT_DEAD) return;
+  if (
+    ((yield* new Cell(memory, agentRecord(FIRST) + AGENT_STATE, "agent record").load()) & 3) !==
+    AGENT_DEAD
+  )
+    return;
   yield* released.fetchAdd(1);
 }
 
@@ -166,14 +185,26 @@ const reaped = covering<Dead>({
   ...deadThread(THING, false),
   tasks: {
     one: {
-      runs: [...FIND, ...REAP, "sync/reaper.shouldReap", "sync/reaper.anyDead", "sync/reaper.settleAlert"],
+      runs: [
+        ...FIND,
+        ...REAP,
+        "sync/reaper.shouldReap",
+        "sync/reaper.anyDead",
+        "sync/reaper.settleAlert",
+      ],
       *body(dead) {
         yield* hear(dead);
         yield* lookAfter(dead.one);
       },
     },
     other: {
-      runs: [...FIND, ...REAP, "sync/reaper.shouldReap", "sync/reaper.anyDead", "sync/reaper.settleAlert"],
+      runs: [
+        ...FIND,
+        ...REAP,
+        "sync/reaper.shouldReap",
+        "sync/reaper.anyDead",
+        "sync/reaper.settleAlert",
+      ],
       *body(dead) {
         yield* hear(dead);
         yield* lookAfter(dead.other);
@@ -183,9 +214,18 @@ const reaped = covering<Dead>({
   },
   check: (dead) => {
     oneWasFound(dead);
-    assert(dead.released.peek() === 1, `what the dead thread owned was released ${dead.released.peek()} times`);
-    assert(standing(dead.memory, FIRST) === AGENT_FREE, "nobody has the record, and it is not free");
-    assert(dead.memory.words[ALERT] === 0, "everything is put in order, and everybody is still alerted");
+    assert(
+      dead.released.peek() === 1,
+      `what the dead thread owned was released ${dead.released.peek()} times`,
+    );
+    assert(
+      standing(dead.memory, FIRST) === AGENT_FREE,
+      "nobody has the record, and it is not free",
+    );
+    assert(
+      dead.memory.words[ALERT] === 0,
+      "everything is put in order, and everybody is still alerted",
+    );
   },
   twins: [
     {
@@ -221,7 +261,10 @@ const strange = covering<Dead>({
   },
   check: (dead) => {
     oneWasFound(dead);
-    assert(standing(dead.memory, FIRST) === AGENT_DEAD, "the record is free, and what it listed was not released");
+    assert(
+      standing(dead.memory, FIRST) === AGENT_DEAD,
+      "the record is free, and what it listed was not released",
+    );
     assert(dead.memory.words[ALERT] !== 0, "nobody will look after the dead thread any more");
   },
   twins: [
@@ -262,7 +305,10 @@ const broken = covering<Dead>({
   },
   check: ({ memory, released }) => {
     const text = panicInfo(memory)?.message ?? "";
-    assert(released.peek() === 1 && text.startsWith("Cannot release "), `the machine says: ${text}`);
+    assert(
+      released.peek() === 1 && text.startsWith("Cannot release "),
+      `the machine says: ${text}`,
+    );
   },
   twins: [
     {
@@ -277,7 +323,10 @@ const broken = covering<Dead>({
 function* flushIt({ shootdown, memory }: Dead): Task<void> {
   yield* shootdown.flush(1, 2);
   const isInside = (memory.words[agentRecord(FIRST) + AGENT_INSIDE]! & 1) !== 0;
-  assert(!isInside || standing(memory, FIRST) === AGENT_DEAD, "a thread that may be alive is still inside its store");
+  assert(
+    !isInside || standing(memory, FIRST) === AGENT_DEAD,
+    "a thread that may be alive is still inside its store",
+  );
 }
 
 const flushed = covering<Dead>({

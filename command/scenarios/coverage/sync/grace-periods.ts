@@ -1,6 +1,6 @@
 /**
- * @module Several ask for grace periods at the same time, one of them for the one after that which is under way: access by access, and
- * with no more around it than that.
+ * @module Several ask for grace periods at the same time, one of them for the one after that which
+ * is under way: access by access, and with no more around it than that.
  */
 
 import { Places } from "../../../../src/checker/pieces/program.ts";
@@ -40,12 +40,17 @@ function* readForEver({ srcu }: Asking): Task<void> {
   yield* srcu.readLock();
 }
 
-const ASK = ["sync/srcu-words.requestGracePeriod", "sync/srcu-words.drive", "sync/srcu.waitForGracePeriod"] as const;
+const ASK = [
+  "sync/srcu-words.requestGracePeriod",
+  "sync/srcu-words.drive",
+  "sync/srcu.waitForGracePeriod",
+] as const;
 
 const several = covering<Asking>({
   layer: "sync",
   name: "grace-periods",
-  summary: "One defers a call and then waits for the readers, another one begins to wait for them meanwhile.",
+  summary:
+    "One defers a call and then waits for the readers, another one begins to wait for them meanwhile.",
   exploration: { spelledOut: true, spuriousWakes: 0, engine: "bounded", preemptions: 2 },
   setup,
   tasks: {
@@ -61,7 +66,10 @@ const several = covering<Asking>({
   },
   check: ({ memory, srcu }) => {
     assert(srcu.pendingCalls() === 0, "a deferred call is left over");
-    assert(isIdle(memory.words[srcu.at + STATE]!), "a grace period goes on, and nobody asks for it");
+    assert(
+      isIdle(memory.words[srcu.at + STATE]!),
+      "a grace period goes on, and nobody asks for it",
+    );
   },
   twins: [
     {

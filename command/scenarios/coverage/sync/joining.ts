@@ -1,4 +1,7 @@
-/** @module Threads that join the machine and leave it at the same time, or leave while somebody takes them for dead. */
+/**
+ * @module Threads that join the machine and leave it at the same time, or leave while somebody
+ * takes them for dead.
+ */
 
 import { Cell, Places } from "../../../../src/checker/pieces/program.ts";
 import {
@@ -73,11 +76,18 @@ function* joinBlindly(joining: Joining): Task<void> {
   yield* record.store(AGENT_FREE);
 }
 
-const JOIN = ["sync/agents.registerAgent", "sync/agents.claimRecord", "sync/agents.unregisterAgent"] as const;
+const JOIN = [
+  "sync/agents.registerAgent",
+  "sync/agents.claimRecord",
+  "sync/agents.unregisterAgent",
+] as const;
 
 function nobodyIsLeft({ memory }: Joining): void {
   const left = agentRecordsLeft(memory);
-  assert(left === AGENT_LIMIT - 2, `${AGENT_LIMIT - left} records are taken, by the tasks' two threads`);
+  assert(
+    left === AGENT_LIMIT - 2,
+    `${AGENT_LIMIT - left} records are taken, by the tasks' two threads`,
+  );
   for (const id of [FIRST, RECORDS - 2, RECORDS - 1]) {
     listensNoMore(memory, id);
   }
@@ -86,7 +96,8 @@ function nobodyIsLeft({ memory }: Joining): void {
 const joining = covering<Joining>({
   layer: "sync",
   name: "threads/join",
-  summary: "Two threads join the machine and leave it: each has a record of its own, and gives it back.",
+  summary:
+    "Two threads join the machine and leave it: each has a record of its own, and gives it back.",
   exploration: { engine: "bounded", preemptions: 2 },
   setup: (memory) => {
     reserveRecords(memory);
@@ -102,7 +113,12 @@ const joining = covering<Joining>({
   ],
   tasks: {
     first: {
-      runs: [...JOIN, "sync/liveness.armLiveness", "sync/liveness.addWaiters", "sync/liveness.disarmLiveness"],
+      runs: [
+        ...JOIN,
+        "sync/liveness.armLiveness",
+        "sync/liveness.addWaiters",
+        "sync/liveness.disarmLiveness",
+      ],
       body: (shared) => joinAndLeave(shared, shared.first, "first"),
     },
     second: { runs: JOIN, body: (shared) => joinAndLeave(shared, shared.second, "second") },
@@ -160,7 +176,10 @@ const toldDead = covering<Leaving>({
   setup: (memory) => {
     reserveRecords(memory);
     for (const hostThreadId of [HOST_THREAD, OTHER_HOST_THREAD]) {
-      registerAgent(strangeThread(memory), { name: `of host thread ${hostThreadId}`, hostThreadId });
+      registerAgent(strangeThread(memory), {
+        name: `of host thread ${hostThreadId}`,
+        hostThreadId,
+      });
     }
     return leaving(memory);
   },
@@ -174,11 +193,19 @@ const toldDead = covering<Leaving>({
   },
   check: ({ memory, complained }) => {
     const deaths = memory.words[DEATHS]!;
-    assert(deaths === complained.peek(), `${deaths} were declared dead, ${complained.peek()} heard of it`);
+    assert(
+      deaths === complained.peek(),
+      `${deaths} were declared dead, ${complained.peek()} heard of it`,
+    );
     const expected = deaths === 0 ? AGENT_FREE : AGENT_DEAD;
     assert(standing(memory, FIRST) === expected, "the record says something else");
-    const others = listAgents(memory).filter(({ hostThreadId }) => hostThreadId === OTHER_HOST_THREAD);
-    assert(others.length === 1 && !others[0]!.isDead, "a thread was declared dead that nobody spoke of"); // there is one
+    const others = listAgents(memory).filter(
+      ({ hostThreadId }) => hostThreadId === OTHER_HOST_THREAD,
+    );
+    assert(
+      others.length === 1 && !others[0]!.isDead,
+      "a thread was declared dead that nobody spoke of",
+    ); // there is one
   },
   twins: [
     {

@@ -28,7 +28,12 @@ function counted(memory: SharedMemory): Counted {
   const places = new Places(memory);
   const count = new RefCount(memory, places.take(RefCount.WORDS));
   count.init(1);
-  return { memory, count, objects: new Objects(memory, places.take(1), 1), object: places.take(OBJECT_WORDS) };
+  return {
+    memory,
+    count,
+    objects: new Objects(memory, places.take(1), 1),
+    object: places.take(OBJECT_WORDS),
+  };
 }
 
 function* putAndFree({ count, objects, object }: Counted): Task<void> {
@@ -92,7 +97,10 @@ const SATURATED = -0x40000000;
 
 function isFull({ count }: Counted): void {
   const value = count.read();
-  assert(value === SATURATED, `a count that was full is ${value}, and may come to its end some day`);
+  assert(
+    value === SATURATED,
+    `a count that was full is ${value}, and may come to its end some day`,
+  );
 }
 
 function* getAndPut({ count }: Counted): Task<void> {
@@ -141,7 +149,8 @@ function* putOrHear(count: RefCount, times: number): Task<void> {
 const dropped = covering<Counted>({
   layer: "sync",
   name: "put-too-many",
-  summary: "One drops a reference that it does not have, and goes on: what may have been freed is not freed again.",
+  summary:
+    "One drops a reference that it does not have, and goes on: what may have been freed is not freed again.",
   setup: counted,
   tasks: {
     owner: { runs: ["sync/refcount.put"], body: ({ count }) => putOrHear(count, 1) },
@@ -168,7 +177,10 @@ interface Published {
   readonly freed: Cell;
 }
 
-/** An object that is freed where it lies, by what lies beside it. Layout: {object, freed, lock of the free list}. */
+/**
+ * An object that is freed where it lies, by what lies beside it. Layout: {object, freed, lock of
+ * the free list}.
+ */
 const freeLater: number = registerSrcuCallback("coverage: free later", function* (memory, head) {
   const lock = new Spinlock(memory, head + OBJECT_WORDS + 1, lockClass("covered free list"));
   yield* lock.lock();
@@ -184,7 +196,13 @@ function published(memory: SharedMemory): Published {
   const object = places.take(OBJECT_WORDS);
   const freed = places.cell("freed");
   places.take(Spinlock.WORDS);
-  return { srcu, object, freed, pointer: places.cell("pointer", object), objects: new Objects(memory, object, 1) };
+  return {
+    srcu,
+    object,
+    freed,
+    pointer: places.cell("pointer", object),
+    objects: new Objects(memory, object, 1),
+  };
 }
 
 function* readPublished({ srcu, pointer }: Published): Task<void> {
@@ -194,7 +212,10 @@ function* readPublished({ srcu, pointer }: Published): Task<void> {
   yield* srcu.readUnlock(section);
 }
 
-function* takeBack({ srcu, pointer, objects, object, freed }: Published, waits: boolean): Task<void> {
+function* takeBack(
+  { srcu, pointer, objects, object, freed }: Published,
+  waits: boolean,
+): Task<void> {
   yield* pointer.store(0);
   if (waits) yield* srcu.synchronize();
   yield* objects.free(object, OBJECT_WORDS, "object");
@@ -215,7 +236,10 @@ function expectFreed({ freed, srcu }: Published): void {
   assert(srcu.pendingCalls() === 0, "a deferred call is left over");
   const { words } = srcu.memory;
   const readers = words[srcu.at + ACTIVE]! + words[srcu.at + ACTIVE + 1]!;
-  assert(readers === 0 && isIdle(words[srcu.at + STATE]!), `${readers} are said to read, or a grace period to go on`);
+  assert(
+    readers === 0 && isIdle(words[srcu.at + STATE]!),
+    `${readers} are said to read, or a grace period to go on`,
+  );
 }
 
 /** Once a call is pending, a barrier waits until it was done. */
@@ -293,7 +317,8 @@ const synchronize = covering<Published>({
 const deferred = covering<Published>({
   layer: "sync",
   name: "srcu-call",
-  summary: "What is published is freed by a deferred call while one reads it; a barrier waits until that was done.",
+  summary:
+    "What is published is freed by a deferred call while one reads it; a barrier waits until that was done.",
   setup: published,
   tasks: {
     reader: { runs: SECTION, body: readPublished },
@@ -336,7 +361,10 @@ interface Mapped {
 
 const PAGE = 5;
 
-/** What a CPU store does, in the words of mmu/soft-tlb.ts: mark, look at the generation, write, leave. */
+/**
+ * What a CPU store does, in the words of mmu/soft-tlb.ts: mark, look at the generation, write,
+ * leave.
+ */
 function* storeThrough({ shootdown, entry, memory }: Mapped, marks: boolean): Task<void> {
   const generation = new Cell(memory, shootdown.generationWord(PAGE), "generation");
   const seen = yield* generation.load();
@@ -353,12 +381,17 @@ function* unmap({ shootdown, entry, objects, frame }: Mapped, flushes: boolean):
   yield* objects.free(frame, OBJECT_WORDS, "frame");
 }
 
-const STORE = ["sync/shootdown.enterStore", "sync/shootdown.leaveStore", "sync/shootdown.generationWord"] as const;
+const STORE = [
+  "sync/shootdown.enterStore",
+  "sync/shootdown.leaveStore",
+  "sync/shootdown.generationWord",
+] as const;
 
 const shootdown = covering<Mapped>({
   layer: "sync",
   name: "shootdown",
-  summary: "Two store through a translation that a third takes away: no store reaches the frame once it is free.",
+  summary:
+    "Two store through a translation that a third takes away: no store reaches the frame once it is free.",
   setup: (memory) => {
     const places = new Places(memory);
     const words = new Shootdown(memory, places.take(Shootdown.WORDS));

@@ -1,6 +1,7 @@
 /**
- * @module Who looks whether threads are still there (sync/liveness.ts), at the same time as others look, as the thread leaves, and as a
- * new one gets its record: none that lives is taken for dead, each that is dead is found once.
+ * @module Who looks whether threads are still there (sync/liveness.ts), at the same time as others
+ * look, as the thread leaves, and as a new one gets its record: none that lives is taken for dead,
+ * each that is dead is found once.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
@@ -47,7 +48,10 @@ interface Watched {
 }
 
 /** `tokens`: how often the thread may be probed; as many listeners as `listeners`. */
-function watched(tokens: number, listeners: number): Pick<Parameters<typeof covering<Watched>>[0], "setup" | "reopen"> {
+function watched(
+  tokens: number,
+  listeners: number,
+): Pick<Parameters<typeof covering<Watched>>[0], "setup" | "reopen"> {
   const reopen = (memory: SharedMemory): Watched => {
     const looked = new Gate(memory, new Places(memory).take(1), "the first has looked");
     listensAs(memory, FIRST, listeners);
@@ -71,12 +75,18 @@ function look({ memory }: Watched): Task<void> {
 /** Long after whoever looked before. */
 function* lookLater({ memory }: Watched): Task<void> {
   yield* new Cell(memory, PROBE_TIME, "when somebody looked last").store(0);
-  yield* new Cell(memory, agentRecord(FIRST) + AGENT_PROBE_AGAIN, "when to look at it again").store(0);
+  yield* new Cell(memory, agentRecord(FIRST) + AGENT_PROBE_AGAIN, "when to look at it again").store(
+    0,
+  );
   yield* runInSteps(probeAgents, memory);
 }
 
 const LOOK = ["sync/liveness.probeAgents", "sync/liveness.probeAgent"] as const;
-const LEAVE = ["sync/agents.unregisterAgent", "sync/liveness.disarmLiveness", "sync/agents.registerAgent"] as const;
+const LEAVE = [
+  "sync/agents.unregisterAgent",
+  "sync/liveness.disarmLiveness",
+  "sync/agents.registerAgent",
+] as const;
 
 const l1 = {
   name: "L1",
@@ -95,13 +105,17 @@ function* lookCarelessly({ memory }: Watched): Task<void> {
 const two = covering<Watched>({
   layer: "sync",
   name: "liveness/two-look",
-  summary: "Two look whether a thread is there, one long after the other or at the same time: it is taken for alive.",
+  summary:
+    "Two look whether a thread is there, one long after the other or at the same time: it is taken for alive.",
   ...watched(1, 1),
   invariants: [l1],
   tasks: { one: { runs: LOOK, body: look }, other: { runs: LOOK, body: lookLater } },
   check: ({ memory }) => {
     everybodyLives(memory, FIRST);
-    assert(tokensOf(memory, FIRST) === listenersOf(memory, FIRST), "a listener is left that nobody may wake");
+    assert(
+      tokensOf(memory, FIRST) === listenersOf(memory, FIRST),
+      "a listener is left that nobody may wake",
+    );
   },
   twins: [
     {
@@ -116,7 +130,8 @@ const two = covering<Watched>({
 const rate = covering<Watched>({
   layer: "sync",
   name: "liveness/rate",
-  summary: "Two look at the same time, and a third right after one of them: only one of them spends a token.",
+  summary:
+    "Two look at the same time, and a third right after one of them: only one of them spends a token.",
   ...watched(2, 2),
   invariants: [l1],
   tasks: {
@@ -158,7 +173,8 @@ const rate = covering<Watched>({
 const spared = covering<Watched>({
   layer: "sync",
   name: "liveness/spared",
-  summary: "One looks; another looks some time later, too early for a thread with few tokens: it is spared.",
+  summary:
+    "One looks; another looks some time later, too early for a thread with few tokens: it is spared.",
   ...watched(2, 2),
   tasks: {
     one: {
@@ -177,7 +193,8 @@ const spared = covering<Watched>({
       },
     },
   },
-  check: ({ memory }) => assert(tokensOf(memory, FIRST) === 1, `${tokensOf(memory, FIRST)} of 2 tokens are left`),
+  check: ({ memory }) =>
+    assert(tokensOf(memory, FIRST) === 1, `${tokensOf(memory, FIRST)} of 2 tokens are left`),
   twins: [
     {
       name: "unspared",
@@ -201,7 +218,8 @@ function* leaveAndMakeRoom({ thread, next }: Watched): Task<void> {
 const leaving = covering<Watched>({
   layer: "sync",
   name: "liveness/leave",
-  summary: "A thread leaves, and a new one gets its record, while two look: neither is taken for dead.",
+  summary:
+    "A thread leaves, and a new one gets its record, while two look: neither is taken for dead.",
   ...watched(1, 1),
   exploration: { engine: "bounded", preemptions: 2 },
   invariants: [l1],
@@ -241,7 +259,10 @@ const abandoning = covering<Watched>({
   },
   check: ({ memory }) => {
     assert(memory.words[DEATHS] === 0, "who abandons a machine is taken for dead");
-    assert(standing(memory, FIRST) === AGENT_FREE, "the machine is abandoned, and somebody is there");
+    assert(
+      standing(memory, FIRST) === AGENT_FREE,
+      "the machine is abandoned, and somebody is there",
+    );
     listensNoMore(memory, FIRST);
   },
   twins: [
@@ -271,7 +292,10 @@ const dead = covering<Watched>({
   check: ({ memory }) => {
     assert(memory.words[DEATHS] !== 0, "a thread is dead, and nobody is told");
     assert(standing(memory, FIRST) === AGENT_DEAD, "its record does not say so");
-    assert(memory.words[agentRecord(FIRST) + AGENT_FINDERS] === 0, "somebody is still said to find it");
+    assert(
+      memory.words[agentRecord(FIRST) + AGENT_FINDERS] === 0,
+      "somebody is still said to find it",
+    );
   },
   twins: [
     {
@@ -312,7 +336,8 @@ const joinedAndGone = covering<Watched>({
       },
     },
   },
-  check: ({ memory }) => assert(memory.words[DEATHS] === 1, `${memory.words[DEATHS]} threads were found dead, of one`),
+  check: ({ memory }) =>
+    assert(memory.words[DEATHS] === 1, `${memory.words[DEATHS]} threads were found dead, of one`),
   twins: [
     {
       name: "looked-before",
@@ -323,4 +348,12 @@ const joinedAndGone = covering<Watched>({
   ],
 });
 
-export const liveness: readonly Covered[] = [two, rate, spared, leaving, abandoning, dead, joinedAndGone];
+export const liveness: readonly Covered[] = [
+  two,
+  rate,
+  spared,
+  leaving,
+  abandoning,
+  dead,
+  joinedAndGone,
+];

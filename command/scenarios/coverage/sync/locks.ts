@@ -1,4 +1,7 @@
-/** @module The locks of sync/: what they guard changes whole or not at all, in every order of those who want them. */
+/**
+ * @module The locks of sync/: what they guard changes whole or not at all, in every order of those
+ * who want them.
+ */
 
 import { Places } from "../../../../src/checker/pieces/program.ts";
 import type { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -60,7 +63,10 @@ function exclusion(name: string, summary: string, Lock: typeof Mutex | typeof Sp
       trying: { runs: TRY_LOCK, body: (tried) => tryToAdd(tried, tried.missed) },
     },
     check: ({ count, missed, lock }) => {
-      assert(count.peek() + missed.peek() === 3, `${count.peek()} were added, ${missed.peek()} gave up, of 3`);
+      assert(
+        count.peek() + missed.peek() === 3,
+        `${count.peek()} were added, ${missed.peek()} gave up, of 3`,
+      );
       assert(!lock.isLocked(), "the lock is taken although nobody is left");
     },
     twins: [
@@ -86,7 +92,12 @@ function makePair(memory: ConstructorParameters<typeof Places>[0]): Pair {
   const places = new Places(memory);
   const sem = new RwSem(memory, places.take(RwSem.WORDS), lockClass("covered rwsem"));
   sem.init();
-  return { sem, left: places.cell("left"), right: places.cell("right"), missed: places.cell("missed") };
+  return {
+    sem,
+    left: places.cell("left"),
+    right: places.cell("right"),
+    missed: places.cell("missed"),
+  };
 }
 
 function* compare({ left, right }: Pair): Task<void> {
@@ -133,7 +144,8 @@ const WRITE = ["sync/rwsem.downWrite", "sync/rwsem.upWrite"] as const;
 const readersAndWriters = covering<Pair>({
   layer: "sync",
   name: "rwsem",
-  summary: "Two writers, one of which becomes a reader, and a reader: no reader sees half a change.",
+  summary:
+    "Two writers, one of which becomes a reader, and a reader: no reader sees half a change.",
   setup: makePair,
   tasks: {
     reader: { runs: READ, body: readPair },
@@ -151,7 +163,12 @@ const readersAndWriters = covering<Pair>({
       expects: "assertion",
       tasks: { downgrader: (shared) => writeThenRead(shared, false) },
     },
-    { name: "reader-outside", summary: "The reader takes no lock.", expects: "assertion", tasks: { reader: compare } },
+    {
+      name: "reader-outside",
+      summary: "The reader takes no lock.",
+      expects: "assertion",
+      tasks: { reader: compare },
+    },
   ],
 });
 

@@ -1,7 +1,9 @@
 /**
- * @module The primitives of sync/ access by access: the scenarios of this folder once more, in which a lock is no step any more but the
- * loop that it is, with its compare-and-swap, its mark for those who sleep, its sleeping and its waking. Each is the shipped code,
- * rewritten by the build (scripts/stepping/rewrite.mjs, D4). So what every other scenario takes for one step is shown to be one.
+ * @module The primitives of sync/ access by access: the scenarios of this folder once more, in
+ * which a lock is no step any more but the loop that it is, with its compare-and-swap, its mark for
+ * those who sleep, its sleeping and its waking. Each is the shipped code, rewritten by the build
+ * (scripts/stepping/rewrite.mjs, D4). So what every other scenario takes for one step is shown to
+ * be one.
  */
 
 import { defineScenario } from "../../../../src/checker/scenario.ts";
@@ -12,11 +14,17 @@ import { locks } from "./locks.ts";
 import { waits } from "./waiting.ts";
 
 const COMPLETE: ScenarioExploration = {};
-/** To the end, but nobody wakes for no reason: with one such wake for each wait of these loops there are 2.7 million classes. */
+/**
+ * To the end, but nobody wakes for no reason: with one such wake for each wait of these loops there
+ * are 2.7 million classes.
+ */
 const UNDISTURBED: ScenarioExploration = { spuriousWakes: 0 };
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
-/** Who waits for the end of a store looks again and again, which only a scheduler that is fair comes to an end with. */
+/**
+ * Who waits for the end of a store looks again and again, which only a scheduler that is fair comes
+ * to an end with.
+ */
 const SAMPLED: ScenarioExploration = { engine: "random", executions: 1500 };
 
 /** Of these scenarios, how far, and the functions inside the primitive that they run. */
@@ -25,10 +33,18 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
     UNDISTURBED,
     ["sync/lock-word.lockContended", "sync/lock-word.take", "sync/lock-word.release"],
   ],
-  "coverage/sync/spinlock": [UNDISTURBED, ["sync/lock-word.lockContended", "sync/lock-word.spinWhileTaken"]],
+  "coverage/sync/spinlock": [
+    UNDISTURBED,
+    ["sync/lock-word.lockContended", "sync/lock-word.spinWhileTaken"],
+  ],
   "coverage/sync/rwsem": [
     BOUNDED,
-    ["sync/rwsem.queueRead", "sync/rwsem.queueWrite", "sync/rwsem.leaveWrite", "sync/rwsem-words.wakeForState"],
+    [
+      "sync/rwsem.queueRead",
+      "sync/rwsem.queueWrite",
+      "sync/rwsem.leaveWrite",
+      "sync/rwsem-words.wakeForState",
+    ],
   ],
   "coverage/sync/rwsem-try": [COMPLETE, ["sync/rwsem.tryEnterRead", "sync/rwsem.tryEnterWrite"]],
   "coverage/sync/wait-queue": [BOUNDED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
@@ -36,13 +52,19 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
   "coverage/sync/completion-each": [BOUNDED, ["sync/completion.take", "sync/completion.addOne"]],
   "coverage/sync/completion-all": [BOUNDED, ["sync/completion.take", "sync/completion.addAll"]],
   "coverage/sync/seqcount": [COMPLETE, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],
-  "coverage/sync/refcount": [COMPLETE, ["sync/refcount.incrementNotZero", "sync/refcount.decrement"]],
+  "coverage/sync/refcount": [
+    COMPLETE,
+    ["sync/refcount.incrementNotZero", "sync/refcount.decrement"],
+  ],
   "coverage/sync/one-wake": [UNDISTURBED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
   "coverage/sync/seqcount-asleep": [BOUNDED, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],
   "coverage/sync/words": [COMPLETE, ["sync/word-steps.compareExchangeWord"]],
   "coverage/sync/saturated": [COMPLETE, ["sync/refcount.increment", "sync/refcount.decrement"]],
   "coverage/sync/shootdown": [SAMPLED, ["sync/shootdown.waitForStores", "sync/shootdown.bump"]],
-  "coverage/sync/srcu-two": [BOUNDED, ["sync/srcu-words.drive", "sync/srcu-words.requestGracePeriod"]],
+  "coverage/sync/srcu-two": [
+    BOUNDED,
+    ["sync/srcu-words.drive", "sync/srcu-words.requestGracePeriod"],
+  ],
   "coverage/sync/srcu-barriers": [
     { ...BOUNDED, preemptions: 1 },
     ["sync/srcu.runCall", "sync/srcu-callbacks.sortCalls"],
@@ -64,14 +86,16 @@ function spellOut(scenario: AnyScenario, exploration: ScenarioExploration): AnyS
   });
 }
 
-export const spelledOut: readonly Covered[] = [...locks, ...waits, ...lifetimes].flatMap((covered) => {
-  const [exploration, runs] = spelled[covered.scenario.name] ?? [];
-  if (exploration === undefined || runs === undefined) return [];
-  const [first = ""] = Object.keys(covered.runs);
-  return {
-    layer: covered.layer,
-    scenario: spellOut(covered.scenario, exploration),
-    twins: covered.twins.map((twin) => spellOut(twin, exploration)),
-    runs: { ...covered.runs, [first]: [...(covered.runs[first] ?? []), ...runs] },
-  };
-});
+export const spelledOut: readonly Covered[] = [...locks, ...waits, ...lifetimes].flatMap(
+  (covered) => {
+    const [exploration, runs] = spelled[covered.scenario.name] ?? [];
+    if (exploration === undefined || runs === undefined) return [];
+    const [first = ""] = Object.keys(covered.runs);
+    return {
+      layer: covered.layer,
+      scenario: spellOut(covered.scenario, exploration),
+      twins: covered.twins.map((twin) => spellOut(twin, exploration)),
+      runs: { ...covered.runs, [first]: [...(covered.runs[first] ?? []), ...runs] },
+    };
+  },
+);

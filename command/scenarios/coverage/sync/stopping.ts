@@ -1,6 +1,6 @@
 /**
- * @module The machine stops (sync/panic.ts), step by step: everybody hears the same reason, whole, and who is known to be asleep is
- * woken to hear it.
+ * @module The machine stops (sync/panic.ts), step by step: everybody hears the same reason, whole,
+ * and who is known to be asleep is woken to hear it.
  */
 
 import { Cell, Condition, Places } from "../../../../src/checker/pieces/program.ts";
@@ -15,7 +15,14 @@ import {
 import { ENOTRECOVERABLE, EOWNERDEAD } from "../../../../src/sync/errno.ts";
 import type { Errno } from "../../../../src/sync/errno.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
-import { checkPanic, declarePanic, hasPanicked, isAlerted, panic, panicInfo } from "../../../../src/sync/panic.ts";
+import {
+  checkPanic,
+  declarePanic,
+  hasPanicked,
+  isAlerted,
+  panic,
+  panicInfo,
+} from "../../../../src/sync/panic.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { runInSteps } from "../../../../src/sync/stepping.ts";
 import { park, step } from "../../../../src/sync/task.ts";
@@ -30,7 +37,12 @@ interface Reason {
   readonly agent: number;
 }
 
-const LONG: Reason = { code: EOWNERDEAD, message: "a thread died while it held a lock", lock: 4321, agent: 3 };
+const LONG: Reason = {
+  code: EOWNERDEAD,
+  message: "a thread died while it held a lock",
+  lock: 4321,
+  agent: 3,
+};
 const SHORT: Reason = { code: ENOTRECOVERABLE, message: "broken", lock: 8765, agent: 4 };
 
 interface Stopping {
@@ -42,11 +54,15 @@ interface Stopping {
 /** Stops the machine and says whether this was the first to do so. */
 function* stop({ memory, first }: Stopping, reason: Reason): Task<void> {
   const { code, message, lock, agent } = reason;
-  if (yield* runInSteps(declarePanic, memory, code, message, lock, agent)) yield* first.store(reason === LONG ? 1 : 2);
+  if (yield* runInSteps(declarePanic, memory, code, message, lock, agent))
+    yield* first.store(reason === LONG ? 1 : 2);
 }
 
 /** As {@link stop}, by the function that throws. */
-function* stopAndThrow({ memory, first }: Stopping, { code, message, lock, agent }: Reason): Task<void> {
+function* stopAndThrow(
+  { memory, first }: Stopping,
+  { code, message, lock, agent }: Reason,
+): Task<void> {
   try {
     yield* runInSteps(panic, memory, code, message, lock, agent);
   } catch (error) {
@@ -58,15 +74,21 @@ function* stopAndThrow({ memory, first }: Stopping, { code, message, lock, agent
 
 function isWhole({ memory }: Stopping, { code, message, lock, agent }: Reason): boolean {
   const info = panicInfo(memory);
-  return info?.code === code && info.message === message && info.lock === lock && info.agent === agent;
+  return (
+    info?.code === code && info.message === message && info.lock === lock && info.agent === agent
+  );
 }
 
 function* listen({ memory }: Stopping): Task<void> {
   const info = yield* runInSteps(panicInfo, memory);
   if (info === undefined || info.message === "Cannot go on: the machine is stopping") return;
   const heard = [LONG, SHORT].find(({ message }) => message === info.message);
-  const isThat = heard?.code === info.code && heard.lock === info.lock && heard.agent === info.agent;
-  assert(isThat, `half of a reason is heard: ${info.code} ${info.message} ${info.lock} ${info.agent}`);
+  const isThat =
+    heard?.code === info.code && heard.lock === info.lock && heard.agent === info.agent;
+  assert(
+    isThat,
+    `half of a reason is heard: ${info.code} ${info.message} ${info.lock} ${info.agent}`,
+  );
 }
 
 /** Says that the machine has stopped, and why afterwards. */
@@ -80,17 +102,27 @@ function* stopFirst({ memory, first }: Stopping): Task<void> {
 const twice = covering<Stopping>({
   layer: "sync",
   name: "stopping/two-reasons",
-  summary: "Two stop the machine for different reasons, a third asks why: the first reason stays, and is heard whole.",
+  summary:
+    "Two stop the machine for different reasons, a third asks why: the first reason stays, and is heard whole.",
   setup: (memory) => ({ memory, first: new Places(memory).cell("first") }),
   tasks: {
     one: { runs: ["sync/panic.declarePanic"], body: (shared) => stop(shared, LONG) },
-    other: { runs: ["sync/panic.panic", "sync/panic.declarePanic"], body: (shared) => stopAndThrow(shared, SHORT) },
+    other: {
+      runs: ["sync/panic.panic", "sync/panic.declarePanic"],
+      body: (shared) => stopAndThrow(shared, SHORT),
+    },
     third: { runs: ["sync/panic.panicInfo"], body: listen },
   },
   check: (shared) => {
     const first = shared.first.peek();
-    assert(hasPanicked(shared.memory) && isAlerted(shared.memory), "two have stopped the machine, and it goes on");
-    assert(first !== 0 && isWhole(shared, first === 1 ? LONG : SHORT), "another reason is told than the first one");
+    assert(
+      hasPanicked(shared.memory) && isAlerted(shared.memory),
+      "two have stopped the machine, and it goes on",
+    );
+    assert(
+      first !== 0 && isWhole(shared, first === 1 ? LONG : SHORT),
+      "another reason is told than the first one",
+    );
     try {
       checkPanic(shared.memory);
     } catch {
@@ -123,7 +155,8 @@ function* sleep({ memory, condition, queue }: Sleeping, lists: boolean): Task<vo
   yield* condition.mutex.lock();
   if (!hasPanicked(memory)) {
     if (lists) memory.words[waitingOn] = queue;
-    // As the condition waits, but without taking the mutex again, which would be to wait for the one who stops the machine.
+    // As the condition waits, but without taking the mutex again, which would be to wait for the
+    // one who stops the machine.
     yield* step(memory, "release", condition.mutex.at, Condition.WORDS, "sleepers");
     const sequence = memory.words[queue]!;
     condition.mutex.unlockNow();
@@ -135,7 +168,8 @@ function* sleep({ memory, condition, queue }: Sleeping, lists: boolean): Task<vo
 const asleep = covering<Sleeping>({
   layer: "sync",
   name: "stopping/asleep",
-  summary: "Two sleep on one word, one of which lists it as what it waits on: whoever stops the machine wakes both.",
+  summary:
+    "Two sleep on one word, one of which lists it as what it waits on: whoever stops the machine wakes both.",
   exploration: { spuriousWakes: 0 },
   setup: (memory) => {
     const places = new Places(memory);
@@ -158,7 +192,8 @@ const asleep = covering<Sleeping>({
         const isKnown = shared.memory.words[agentRecord(BLOCKED_AGENT) + AGENT_WAITING_ON] !== 0;
         yield* stop(shared, LONG);
         yield* shared.condition.mutex.unlock();
-        if (!isKnown) yield* shared.condition.broadcast(); // who sleeps and is not known to looks up by itself, later
+        // who sleeps and is not known to looks up by itself, later
+        if (!isKnown) yield* shared.condition.broadcast();
       },
     },
   },

@@ -1,6 +1,7 @@
 /**
- * @module Threads that join and leave the machine while things are explored. Each has a handle of its own, beside the tasks' one, as
- * a thread has; what it keeps there in JavaScript is made anew for every execution.
+ * @module Threads that join and leave the machine while things are explored. Each has a handle of
+ * its own, beside the tasks' one, as a thread has; what it keeps there in JavaScript is made anew
+ * for every execution.
  */
 
 import { selectAgent } from "../../../../src/sync/agents.ts";
@@ -41,7 +42,11 @@ export function strangeThread(memory: SharedMemory): SharedMemory {
 }
 
 /** A handle for a thread that has the record `agentId`. */
-export function threadOf(memory: SharedMemory, agentId: number, mode: Mode = EXPLORED): SharedMemory {
+export function threadOf(
+  memory: SharedMemory,
+  agentId: number,
+  mode: Mode = EXPLORED,
+): SharedMemory {
   const thread = strangeThread(memory);
   selectAgent(thread, agentId);
   thread.mode = mode;
@@ -67,7 +72,10 @@ export function listenersOf(memory: SharedMemory, agentId: number): number {
   return listenersAt(livenessWord(agentRecord(agentId), stateOf(memory, agentId)));
 }
 
-/** The thread that had the record has left: it has no tokens, and nobody listens under any registration of that record. */
+/**
+ * The thread that had the record has left: it has no tokens, and nobody listens under any
+ * registration of that record.
+ */
 export function listensNoMore(memory: SharedMemory, agentId: number): void {
   const word = agentRecord(agentId) + AGENT_LIVENESS;
   const counts = Array.from({ length: LIVENESS_WORDS }, (_, i) => listenersAt(word + i));

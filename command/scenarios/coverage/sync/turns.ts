@@ -1,6 +1,7 @@
 /**
- * @module The insides of a reader-writer semaphore, access by access, where few come together: so all orders are explored. Who waits is
- * woken, whoever else dies in the queue; in the end nobody is inside, queued, or has the turn.
+ * @module The insides of a reader-writer semaphore, access by access, where few come together: so
+ * all orders are explored. Who waits is woken, whoever else dies in the queue; in the end nobody is
+ * inside, queued, or has the turn.
  */
 
 import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
@@ -82,14 +83,21 @@ function* writeForEver({ sem }: Turns): Task<void> {
 
 function nobodyIsQueued({ memory, sem }: Turns, state: number): void {
   const readers = memory.words[sem.at + QUEUED_READERS];
-  assert(state === 0 && readers === 0, `somebody is inside, queued or has the turn: ${state}, ${readers}`);
+  assert(
+    state === 0 && readers === 0,
+    `somebody is inside, queued or has the turn: ${state}, ${readers}`,
+  );
 }
 
 function nobodyIsLeft(turns: Turns): void {
   nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]!);
 }
 
-const READ = ["sync/rwsem.queueRead", "sync/rwsem.enterReaderQueue", "sync/rwsem-words.leaveReaderQueue"] as const;
+const READ = [
+  "sync/rwsem.queueRead",
+  "sync/rwsem.enterReaderQueue",
+  "sync/rwsem-words.leaveReaderQueue",
+] as const;
 const WAKE = ["sync/rwsem-words.wakeForState"] as const;
 const WRITE = [
   "sync/rwsem.queueWrite",
@@ -113,7 +121,10 @@ const few: readonly Covered[] = [
     exploration: COMPLETE,
     setup,
     reopen,
-    tasks: { reader: { runs: [...READ, ...WAKE], body: read }, writer: { runs: WRITE, body: write } },
+    tasks: {
+      reader: { runs: [...READ, ...WAKE], body: read },
+      writer: { runs: WRITE, body: write },
+    },
     check: nobodyIsLeft,
     twins: [{ ...staying, tasks: { writer: writeForEver } }],
   }),
@@ -187,8 +198,8 @@ function* dieAsleep({ dead, dying, inside }: Turns, isReader: boolean): Task<voi
 }
 
 /**
- * When the writer before has gone. If it goes at the same time it may give the turn to the dead reader, and who waits for that
- * goes on when it looks up (endIdleTurn), which nobody does here.
+ * When the writer before has gone. If it goes at the same time it may give the turn to the dead
+ * reader, and who waits for that goes on when it looks up (endIdleTurn), which nobody does here.
  */
 function* find({ memory, dead, left }: Turns): Task<void> {
   yield* dead.pass();
@@ -232,8 +243,10 @@ function queuedDead(name: string, who: "reader" | "writer"): Covered {
         body: find,
       },
     },
-    // A dead reader may have been given the turn while it was found; the next writer takes that away.
-    check: (turns) => nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]! & ~READERS_TURN),
+    // A dead reader may have been given the turn while it was found; the next writer takes that
+    // away.
+    check: (turns) =>
+      nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]! & ~READERS_TURN),
     twins: [
       {
         name: "not-found",
@@ -253,7 +266,11 @@ interface Nested {
 
 function nested(memory: SharedMemory): Nested {
   const places = new Places(memory);
-  return { outer: places.mutex("outer"), inner: places.mutex("inner"), refused: places.cell("refused") };
+  return {
+    outer: places.mutex("outer"),
+    inner: places.mutex("inner"),
+    refused: places.cell("refused"),
+  };
 }
 
 function* takeBoth({ outer, inner }: Nested): Task<void> {
@@ -280,7 +297,10 @@ const selfWait = covering<Nested>({
         try {
           yield* inner.lock();
         } catch (error) {
-          assert(error instanceof HmmError && error.code === "EDEADLK", "it is refused for another reason");
+          assert(
+            error instanceof HmmError && error.code === "EDEADLK",
+            "it is refused for another reason",
+          );
           yield* refused.store(1);
         }
         yield* inner.unlock();

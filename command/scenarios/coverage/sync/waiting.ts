@@ -1,4 +1,7 @@
-/** @module Wait queues, completions and sequence counts: no wake is lost, and what is read belongs together. */
+/**
+ * @module Wait queues, completions and sequence counts: no wake is lost, and what is read belongs
+ * together.
+ */
 
 import { Places } from "../../../../src/checker/pieces/program.ts";
 import type { Cell } from "../../../../src/checker/pieces/program.ts";
@@ -36,7 +39,12 @@ function waiting(memory: ConstructorParameters<typeof Places>[0]): Waiting {
   const queue = new WaitQueue(memory, places.take(WaitQueue.WORDS), { name: "queue" });
   soil(queue);
   queue.init();
-  return { queue, flag: places.cell("flag"), gaveUp: places.cell("gave up"), used: places.cell("used") };
+  return {
+    queue,
+    flag: places.cell("flag"),
+    gaveUp: places.cell("gave up"),
+    used: places.cell("used"),
+  };
 }
 
 function* waitForFlag({ queue, flag }: Waiting): Task<void> {
@@ -144,7 +152,8 @@ function* awaitResult({ done, result }: Once): Task<void> {
 }
 
 function* awaitBriefly({ done, result }: Once): Task<void> {
-  if (yield* done.wait(10)) assert((yield* result.load()) === 7, "the wait ended before there was a result");
+  if (yield* done.wait(10))
+    assert((yield* result.load()) === 7, "the wait ended before there was a result");
 }
 
 const completeAll = covering<Once>({
@@ -225,7 +234,8 @@ function* readSequenced({ sequence, left, right }: Sequenced, retries: boolean):
 const seqCount = covering<Sequenced>({
   layer: "sync",
   name: "seqcount",
-  summary: "A writer changes two words twice; a reader uses them only if no writer came in between.",
+  summary:
+    "A writer changes two words twice; a reader uses them only if no writer came in between.",
   setup: (memory) => {
     const places = new Places(memory);
     const sequence = new SeqCount(memory, places.take(SeqCount.WORDS), { name: "sequence" });
@@ -335,7 +345,14 @@ interface Words {
 function* addByWords({ memory, count }: Words): Task<void> {
   for (;;) {
     const seen = yield* yield* runInSteps(readWord, memory, count, "count");
-    const before = yield* yield* runInSteps(compareExchangeWord, memory, count, seen, seen + 1, "count");
+    const before = yield* yield* runInSteps(
+      compareExchangeWord,
+      memory,
+      count,
+      seen,
+      seen + 1,
+      "count",
+    );
     if (before === seen) return;
   }
 }
@@ -355,7 +372,11 @@ const words = covering<Words>({
   },
   tasks: {
     first: {
-      runs: ["sync/word-steps.readWord", "sync/word-steps.writeWord", "sync/word-steps.compareExchangeWord"],
+      runs: [
+        "sync/word-steps.readWord",
+        "sync/word-steps.writeWord",
+        "sync/word-steps.compareExchangeWord",
+      ],
       *body(shared) {
         yield* yield* runInSteps(writeWord, shared.memory, shared.count, 40, "count");
         yield* shared.ready.store(1);
@@ -370,7 +391,8 @@ const words = covering<Words>({
       },
     },
   },
-  check: ({ memory, count }) => assert(memory.words[count] === 42, `40 and two more are ${memory.words[count]}`),
+  check: ({ memory, count }) =>
+    assert(memory.words[count] === 42, `40 and two more are ${memory.words[count]}`),
   twins: [
     {
       name: "careless",
