@@ -49,7 +49,7 @@ export function addFuzz(parent: Command, context: CommandContext): void {
   parent
     .command("fuzz")
     .description(
-      "look for mistakes in this package: random programs of memory and device calls, under random schedules",
+      "look for mistakes in hmm-ts: random programs of memory and device calls, under random schedules",
     )
     .option(
       "--seed <number>",

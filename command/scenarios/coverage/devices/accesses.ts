@@ -5,9 +5,7 @@
  * In each twin the other side leaves out the one step that this rests on.
  */
 
-import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -16,6 +14,8 @@ import { bug } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/stepping.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
+import { coveringOnRig } from "../on-rig.ts";
+import type { RigTasks, RigTwin } from "../on-rig.ts";
 import { withoutFlush } from "../mm/left-out.ts";
 import { inKernel } from "./kernel.ts";
 import { makeDevice } from "./stage.ts";
@@ -93,14 +93,9 @@ interface Parts {
   /** What the device has done before. */
   readonly before: Body;
   readonly exploration?: ScenarioExploration;
-  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly tasks: RigTasks<World>;
   readonly check: (world: World) => void;
-  readonly twins: readonly (readonly [
-    name: string,
-    summary: string,
-    FindingKind,
-    Readonly<Record<string, Body>>,
-  ])[];
+  readonly twins: readonly RigTwin<World>[];
 }
 
 export function playing({
@@ -114,9 +109,12 @@ export function playing({
   check,
   twins,
 }: Parts): Covered {
-  const entries = Object.entries(tasks);
-  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
-  const parts = {
+  return coveringOnRig<World>({
+    layer: "devices",
+    name,
+    summary,
+    tasks,
+    twins,
     rig: { pages: 0, arenaWords: 8192 },
     exploration: { timeouts: 0, ...exploration },
     setup(rig: HmmRig): World {
@@ -135,22 +133,7 @@ export function playing({
       world.seen.length = 0;
     },
     check,
-  };
-  const fullName = `coverage/devices/${name}`;
-  return {
-    layer: "devices",
-    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
-    twins: twins.map(([twin, about, expects, own]) =>
-      rigScenario<World>({
-        ...parts,
-        name: `${fullName}/${twin}`,
-        summary: about,
-        expects,
-        tasks: { ...bodies, ...own },
-      }),
-    ),
-    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
-  };
+  });
 }
 
 export const LOAD = [

@@ -9,10 +9,8 @@
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
-import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { doFork } from "../../../../src/mm/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
@@ -27,6 +25,8 @@ import { ptePfn } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
+import { coveringOnRig } from "../on-rig.ts";
+import type { RigTasks, RigTwin } from "../on-rig.ts";
 import { withoutFlush } from "./left-out.ts";
 
 /** The first page of a leaf: a mapping of all its pages takes the leaf with it. */
@@ -61,14 +61,9 @@ interface Parts {
   readonly exploration?: ScenarioExploration;
   /** What else is there at the beginning. */
   readonly prepare?: (rig: HmmRig) => void;
-  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly tasks: RigTasks<World>;
   readonly check: (world: World, rig: HmmRig) => void;
-  readonly twins: readonly (readonly [
-    name: string,
-    summary: string,
-    FindingKind,
-    Readonly<Record<string, Body>>,
-  ])[];
+  readonly twins: readonly RigTwin<World>[];
 }
 
 function accessing({
@@ -82,9 +77,12 @@ function accessing({
   check,
   twins,
 }: Parts): Covered {
-  const entries = Object.entries(tasks);
-  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
-  const parts = {
+  return coveringOnRig<World>({
+    layer: "mm",
+    name,
+    summary,
+    tasks,
+    twins,
     rig: { pages: 0, arenaWords: 8192 },
     ...(exploration === undefined ? {} : { exploration }),
     setup(rig: HmmRig): World {
@@ -99,22 +97,7 @@ function accessing({
       world.child = 0;
     },
     check,
-  };
-  const fullName = `coverage/mm/${name}`;
-  return {
-    layer: "mm",
-    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
-    twins: twins.map(([twin, about, expects, own]) =>
-      rigScenario<World>({
-        ...parts,
-        name: `${fullName}/${twin}`,
-        summary: about,
-        expects,
-        tasks: { ...bodies, ...own },
-      }),
-    ),
-    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
-  };
+  });
 }
 
 function* load(cpu: RigCpu): Task<number> {

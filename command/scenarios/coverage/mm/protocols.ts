@@ -4,7 +4,7 @@
  */
 
 import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
 import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
 import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/fork.ts";
@@ -16,6 +16,8 @@ import { assert } from "../../../../src/sync/errors.ts";
 import { access } from "../../../../src/sync/task.ts";
 import type { Task } from "../../../../src/sync/task.ts";
 import type { Covered } from "../covered.ts";
+import { coveringOnRig } from "../on-rig.ts";
+import type { RigTasks } from "../on-rig.ts";
 
 type Body = (shared: Cell, rig: HmmRig) => Task<unknown>;
 type Twin = readonly [name: string, summary: string, tasks: Readonly<Record<string, Body>>];
@@ -24,35 +26,23 @@ interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly present: number;
-  readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
+  readonly tasks: RigTasks<Cell>;
   readonly check?: (shared: Cell, rig: HmmRig) => void;
   readonly twins: readonly Twin[];
 }
 
 function protocol({ name, summary, present, tasks, check, twins }: Parts): Covered {
-  const entries = Object.entries(tasks);
-  const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
-  const parts = {
+  return coveringOnRig<Cell>({
+    layer: "mm",
+    name,
+    summary,
+    tasks,
+    twins: twins.map(([twin, about, own]) => [twin, about, "assertion", own]),
     rig: { pages: 1, present, arenaWords: 8192 },
     setup: (rig: HmmRig) =>
       new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "shared"),
     ...(check === undefined ? {} : { check }),
-  };
-  const fullName = `coverage/mm/${name}`;
-  return {
-    layer: "mm",
-    scenario: rigScenario<Cell>({ ...parts, name: fullName, summary, tasks: bodies }),
-    twins: twins.map(([twin, about, own]) =>
-      rigScenario<Cell>({
-        ...parts,
-        name: `${fullName}/${twin}`,
-        summary: about,
-        expects: "assertion",
-        tasks: { ...bodies, ...own },
-      }),
-    ),
-    runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
-  };
+  });
 }
 
 /** A fault that installs a frame without looking whether the entry is still what it judged. */
