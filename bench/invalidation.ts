@@ -48,7 +48,7 @@ interface Times {
   readonly seen: number;
 }
 
-class Rig {
+class Harness {
   readonly #space: AddressSpace;
   readonly #control: Int32Array;
   readonly #device: SoftwareDevice;
@@ -75,7 +75,7 @@ class Rig {
   }
 
   /** Returns when the kernel waits for its first order. */
-  static async start(space: AddressSpace, device: SoftwareDevice, count: number): Promise<Rig> {
+  static async start(space: AddressSpace, device: SoftwareDevice, count: number): Promise<Harness> {
     const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
     const steady = await space.mmap(PAGE_BYTES);
     const pages = await space.mmap(count * PAGE_BYTES);
@@ -93,10 +93,10 @@ class Rig {
     });
     const dispatch = kernel.dispatch(1, { args: [steady] });
     await Promise.race([isAsked, dispatch]);
-    const rig = new Rig(space, device, control, pages, count, dispatch);
+    const harness = new Harness(space, device, control, pages, count, dispatch);
     channel.close();
-    rig.pingPong();
-    return rig;
+    harness.pingPong();
+    return harness;
   }
 
   async end(): Promise<void> {
@@ -210,24 +210,24 @@ export async function measureInvalidation(options: MeasureOptions): Promise<Meas
   await using device = await SoftwareDevice.create(space, {
     memoryBytes: (count + 16) * PAGE_BYTES,
   });
-  const rig = await Rig.start(space, device, count);
+  const harness = await Harness.start(space, device, count);
   const store = (address: number): void => space.u32.store(address, 2);
   const giveUp = (address: number): void => space.madviseSync(address, PAGE_BYTES, "dontneed");
   const unmap = (address: number): void => space.munmapSync(address, PAGE_BYTES);
   const compare = (label: string, ours: () => number): Promise<Reading> =>
-    measurePairs({ label, unit: "us", rounds, onRound, ours, plain: () => rig.pingPong() });
+    measurePairs({ label, unit: "us", rounds, onRound, ours, plain: () => harness.pingPong() });
   for (let i = 0; i < (options.isQuick ? 1 : WARMING_ROUNDS); i++) {
-    rig.watch(1, store);
-    rig.watch(1, giveUp);
-    rig.loadOnce(unmap);
+    harness.watch(1, store);
+    harness.watch(1, giveUp);
+    harness.loadOnce(unmap);
   }
   const readings = [
-    await compare("a store, until it returned", () => rig.watch(1, store).returned),
-    await compare("a store, until the device saw it", () => rig.watch(1, store).seen),
-    await compare("madvise, until it returned", () => rig.watch(1, giveUp).returned),
-    await compare("madvise, until the device saw it", () => rig.watch(1, giveUp).seen),
-    await compare("munmap, until it returned", () => rig.loadOnce(unmap).returned),
+    await compare("a store, until it returned", () => harness.watch(1, store).returned),
+    await compare("a store, until the device saw it", () => harness.watch(1, store).seen),
+    await compare("madvise, until it returned", () => harness.watch(1, giveUp).returned),
+    await compare("madvise, until the device saw it", () => harness.watch(1, giveUp).seen),
+    await compare("munmap, until it returned", () => harness.loadOnce(unmap).returned),
   ];
-  await rig.end();
+  await harness.end();
   return { readings };
 }

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { HmmRange } from "../src/hmm/range.ts";
+import type { HmmRange } from "../src/hmm/range/range.ts";
 import type { AddressSpace } from "../src/index.ts";
 
 /** From .build/bench/ to the source, which no compiler copies. */

@@ -5,21 +5,21 @@
  */
 
 import { HmmMirror, HmmMirrorRecord } from "../src/hmm/mirror-record.ts";
-import { registerMirrorOps } from "../src/hmm/mirror-ops.ts";
-import { hmmMirrorRegister, hmmMirrorUnregister } from "../src/hmm/mirror.ts";
+import { registerMirrorOps } from "../src/hmm/mirror/mirror-ops.ts";
+import { hmmMirrorRegister, hmmMirrorUnregister } from "../src/hmm/mirror/mirror.ts";
 import {
   type HmmRange,
   hmmRangeAlloc,
   hmmRangeFree,
   hmmRangeRegister,
   hmmRangeUnregister,
-} from "../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../src/hmm/snapshot.ts";
+} from "../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../src/hmm/walk/snapshot.ts";
 import { AddressSpace } from "../src/index.ts";
-import { type Struct, type StructView, embedStruct, struct } from "../src/memory/struct.ts";
-import { cpuFault } from "../src/mm/cpu-fault.ts";
+import { type Struct, type StructView, embedStruct, struct } from "../src/memory/layout/struct.ts";
+import { cpuFault } from "../src/mm/fault/cpu-fault.ts";
 import { errnoName } from "../src/sync/errno.ts";
-import type { Task } from "../src/sync/task.ts";
+import type { Task } from "../src/sync/tasks/task.ts";
 import type { MeasureOptions, Measurement } from "./figure.ts";
 import { NativeWalk } from "./native-walk.ts";
 import { measurePairs } from "./pairs.ts";

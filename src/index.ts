@@ -23,8 +23,8 @@ export {
 } from "./devices/software/software-device.ts";
 export type { ThreadPort } from "./host/section-channel.ts";
 export type { IntegerAccess, TypedAccess, ValueAccess } from "./mmu/access.ts";
-export type { CacheAccount } from "./memory/heap.ts";
-export type { MapsEntry, PagemapEntry } from "./mm/pagemap.ts";
+export type { CacheAccount } from "./memory/heap/heap.ts";
+export type { MapsEntry, PagemapEntry } from "./mm/calls/pagemap.ts";
 export { AddressSpace } from "./space/address-space.ts";
 export type { AddressSpaceHandle } from "./space/handle.ts";
 export type { AddressSpaceStats } from "./space/inspect.ts";

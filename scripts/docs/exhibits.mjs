@@ -149,7 +149,7 @@ async function loadChecker() {
   const { minimise } = await load("replay/minimise");
   const { recordRun } = await load("replay/record-run");
   const { nearestPassing } = await load("replay/nearest");
-  const { renderTimeline } = await load("telling/timeline");
+  const { renderTimeline } = await load("report/timeline");
   return { explore, minimise, recordRun, nearestPassing, renderTimeline };
 }
 

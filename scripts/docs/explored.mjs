@@ -173,7 +173,7 @@ export async function renderExplored() {
     "A cell says how far the functions of its row and its column have been explored against each other, in different tasks of one",
     "scenario: **●** every order of their steps that differs in more than the order of independent steps, **2** or **3** every order",
     "with at most so many preemptions, **○** some orders at random, nothing: not in one scenario of this layer. Functions are named by",
-    "module: `mm/mm.mmput` is `mmput` of `src/mm/mm.ts`.",
+    "module: `mm/lifetime/mm.mmput` is `mmput` of `src/mm/lifetime/mm.ts`.",
     "",
     ...sections,
     "## What is not explored, and why",

@@ -25,7 +25,7 @@ export const freed = {
       by: "munmap and mremap (`freeEmptyLeaves`), the mmap lock held for writing",
       readers: "loads and stores of CPU threads (`walkForAccess`), `read` and `write` of a space",
       apart:
-        "W1, W3 of mmu/radix-table.ts: unlinked, flushed, freed; X1 to X5 of mmu/soft-tlb.ts: the walk is believed only under the generation that was read before it; S1 of sync/shootdown.ts: a store that has begun is waited for",
+        "W1, W3 of mmu/radix-table.ts: unlinked, flushed, freed; X1 to X5 of mmu/soft-tlb.ts: the walk is believed only under the generation that was read before it; S1 of sync/primitives/shootdown.ts: a store that has begun is waited for",
       proof: [
         "coverage/mm/load-vs-munmap-of-leaf",
         "coverage/mm/store-vs-munmap-of-leaf",
@@ -38,7 +38,7 @@ export const freed = {
       by: "exit (`freeTables`, `mmdrop`), in whoever drops the last user",
       readers: "the same, and the software TLBs of all threads",
       apart:
-        "W2 of mmu/radix-table.ts, M1 of mm/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
+        "W2 of mmu/radix-table.ts, M1 of mm/lifetime/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
       proof: [
         "coverage/space/load-vs-exit",
         "coverage/space/attach-vs-dispose",
@@ -77,7 +77,7 @@ export const freed = {
       by: "zap, which takes no lock that the fault holds alone",
       readers: "`writeProtectedPrivate`, which has read the frame's number",
       apart:
-        "F4 of mm/fault.ts: a reference is taken unless the count is 0, then the entry is looked at again",
+        "F4 of mm/fault/fault.ts: a reference is taken unless the count is 0, then the entry is looked at again",
       proof: ["coverage/mm/copy-on-write", "coverage/mm/store-vs-copy-of-tracked"],
     },
     {
@@ -93,7 +93,7 @@ export const freed = {
       by: "its end (`closeHold`), or the reaper's",
       readers: "the program's typed arrays",
       apart:
-        "W1, W3 of mm/view-hold.ts: pinned until then. A typed array that is kept for longer reads what the frame has become: LIMITS.md",
+        "W1, W3 of mm/view/view-hold.ts: pinned until then. A typed array that is kept for longer reads what the frame has become: LIMITS.md",
       proof: [
         "coverage/mm/death/view-vs-madvise",
         "coverage/mm/private/munmap-vs-write-view",
@@ -105,7 +105,7 @@ export const freed = {
       by: "`shmemPut`, with the last vma over it",
       readers: "faults of several spaces, which share no mmap lock",
       apart:
-        "V3 of mm/vma-map.ts: each vma has a reference, and stays while its space's mmap lock is held; H1, H2 of mm/shmem.ts",
+        "V3 of mm/vma/vma-map.ts: each vma has a reference, and stays while its space's mmap lock is held; H1, H2 of mm/vma/shmem.ts",
       proof: [
         "coverage/mm/source/view-vs-fault",
         "coverage/mm/source/fault-vs-discard",
@@ -116,7 +116,7 @@ export const freed = {
       what: "a vma",
       by: "munmap and its kin, the mmap lock held for writing; exit, alone",
       readers: "nobody: faults, `maps`, `pagemap` and every walk of a listener hold the mmap lock",
-      apart: "V1 of mm/vma-map.ts, M4 of mm/mm.ts",
+      apart: "V1 of mm/vma/vma-map.ts, M4 of mm/lifetime/mm.ts",
       proof: [
         "coverage/mm/private/read-vs-munmap",
         "coverage/mm/private/munmap-vs-visit",
@@ -130,7 +130,7 @@ export const freed = {
       by: "whoever frees the object that it is in",
       readers: "who has kept a pointer, and reads before it looks whether that is still good",
       apart:
-        "The heap only grows and pages stay readable (C4 of memory/slab-cache.ts), so a stale read gives a number and no error. A pointer is followed only after `ensure` (sync/shared-memory.ts): past the end of a thread's view there is nothing, and an atomic access goes to word 0",
+        "The heap only grows and pages stay readable (C4 of memory/heap/slab-cache.ts), so a stale read gives a number and no error. A pointer is followed only after `ensure` (sync/shared-memory.ts): past the end of a thread's view there is nothing, and an atomic access goes to word 0",
       proof: [
         "test/mm/grown-heap.test.ts",
         "test/memory/heap.test.ts",
@@ -142,7 +142,7 @@ export const freed = {
       by: "`free`, under slabLock or heapLock",
       readers: "`free` and debug builds' `Struct.at`, which judge a pointer by the words around it",
       apart:
-        "C1 of memory/slab-cache.ts, P2 of memory/heap-pages.ts: of a live object they do not change; of a freed one the answer is an error, whichever they are",
+        "C1 of memory/heap/slab-cache.ts, P2 of memory/heap/heap-pages.ts: of a live object they do not change; of a freed one the answer is an error, whichever they are",
       proof: [
         "coverage/memory/thing-vs-thing",
         "coverage/memory/thing-vs-table",
@@ -153,7 +153,7 @@ export const freed = {
       what: "an entry of a name table (slab caches, well-known pointers)",
       by: "nobody: entries are never removed",
       readers: "`find`",
-      apart: "D1, D2 of memory/name-table.ts",
+      apart: "D1, D2 of memory/layout/name-table.ts",
       proof: ["coverage/memory/only-vs-only"],
     },
     {
@@ -161,14 +161,14 @@ export const freed = {
       by: "`removeSection`, in the thread that had added the user's buffer; a device's end",
       readers: "every thread's `RamSection` objects, and handles that are still on their way",
       apart:
-        "U1, U2 of space/user-buffers.ts: not while a frame is counted. The record's serial tells a later section; numbers rest before they are given out again (memory/sections.ts); `adopt` reads the serial last",
+        "U1, U2 of space/user-buffers.ts: not while a frame is counted. The record's serial tells a later section; numbers rest before they are given out again (memory/frames/sections.ts); `adopt` reads the serial last",
       proof: ["coverage/memory/section-vs-use", "test/memory/sections.test.ts"],
     },
     {
       what: "a frame in another thread's magazine",
       by: "a thread that finds none elsewhere",
       readers: "the magazine's owner, without a lock",
-      apart: "A1 of memory/frame-allocator.ts: a slot changes hands by exchange",
+      apart: "A1 of memory/frames/frame-allocator.ts: a slot changes hands by exchange",
       proof: ["test/memory/threads.test.ts", "coverage/memory/frame-vs-frame"],
     },
   ],
@@ -179,7 +179,7 @@ export const freed = {
       readers:
         "flushers (INSIDE), probers and finders of its death (STATE, TOKENS, the held table), reapers (the resource list)",
       apart:
-        "STATE has a generation, and changes by compare-and-swap. A free record's INSIDE is even; a flusher that goes on waiting for the next owner's store waits for that one store. D1 of sync/death.ts: no reaper frees a record while it is being declared dead. L3 of sync/liveness.ts: a late prober finds none of the next owner's waiters. Names are for messages only",
+        "STATE has a generation, and changes by compare-and-swap. A free record's INSIDE is even; a flusher that goes on waiting for the next owner's store waits for that one store. D1 of sync/death/death.ts: no reaper frees a record while it is being declared dead. L3 of sync/death/liveness.ts: a late prober finds none of the next owner's waiters. Names are for messages only",
       proof: [
         "test/sync/found-dead.test.ts",
         "coverage/sync/shootdown",
@@ -192,7 +192,7 @@ export const freed = {
       by: "whoever frees the object",
       readers: "a waker that is between its store and its wake",
       apart:
-        "A wake writes nothing, and who is woken for nothing looks again (B1 of sync/run-blocking.ts). What does write after it has let go (`upRead`, `upWrite`, `wakeAll`) has a reference of the object until after: a user for the mmap lock, one of the hmm's for its semaphore and queue, one of the device's for the turn",
+        "A wake writes nothing, and who is woken for nothing looks again (B1 of sync/runners/run-blocking.ts). What does write after it has let go (`upRead`, `upWrite`, `wakeAll`) has a reference of the object until after: a user for the mmap lock, one of the hmm's for its semaphore and queue, one of the device's for the turn",
       proof: [
         "coverage/hmm/exit-vs-serve",
         "coverage/devices/read-vs-exit",
@@ -203,7 +203,7 @@ export const freed = {
       what: "the words of a deferred call, in an object that is to be freed",
       by: "the call itself",
       readers: "the queue of the SRCU",
-      apart: "They belong to the queue until the call runs (sync/srcu-callbacks.ts)",
+      apart: "They belong to the queue until the call runs (sync/primitives/srcu-callbacks.ts)",
       proof: ["coverage/sync/srcu-call"],
     },
   ],
@@ -226,7 +226,7 @@ export const freed = {
       by: "`mmdrop`, with the last count",
       readers: "whoever comes from a hmm, a view, a record of the table of spaces",
       apart:
-        "M1 of mm/mm.ts, H3 of hmm/hmm-struct.ts, W1 of mm/view-hold.ts, T1 of space/space-table.ts: each has a count or a user",
+        "M1 of mm/lifetime/mm.ts, H3 of hmm/hmm-struct.ts, W1 of mm/view/view-hold.ts, T1 of space/space-table.ts: each has a count or a user",
       proof: [
         "patches/03/after",
         "coverage/hmm/exit-vs-mirror",
@@ -246,7 +246,7 @@ export const freed = {
       by: "the driver, after unregister; or when its other threads are gone (`hmmMirrorForget`)",
       readers:
         "call-backs in other threads; a thread of the driver that is about to register a range",
-      apart: "K2, K4 of hmm/mirror.ts",
+      apart: "K2, K4 of hmm/mirror/mirror.ts",
       proof: [
         "coverage/hmm/mirror-vs-madvise",
         "coverage/hmm/death/owner-vs-range",
@@ -259,7 +259,7 @@ export const freed = {
       by: "its one user (`hmmRangeFree`), or the reaper",
       readers:
         "the user itself reads the stamp without rangesLock; others have the lock, and it is in the list",
-      apart: "G1, G2 of hmm/range.ts, S3 of hmm/range-record.ts",
+      apart: "G1, G2 of hmm/range/range.ts, S3 of hmm/range-record.ts",
       proof: [
         "coverage/hmm/serve-vs-madvise",
         "coverage/hmm/death/range-vs-madvise",

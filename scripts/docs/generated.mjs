@@ -36,14 +36,16 @@ async function loadStructs() {
 /** @returns {Promise<string>} */
 async function renderLocking() {
   await loadStructs();
-  const order = await import(new URL("../../.build/src/sync/lock-order.js", import.meta.url).href);
+  const order = await import(
+    new URL("../../.build/src/sync/lockdep/lock-order.js", import.meta.url).href
+  );
   const { describeStructs } = await import(
-    new URL("../../.build/src/memory/struct.js", import.meta.url).href
+    new URL("../../.build/src/memory/layout/struct.js", import.meta.url).href
   );
   return [
     "# Locking",
     "",
-    "Written by `npm run docs` from `src/sync/lock-order.ts` and the structs' own tables; a test checks that it is current.",
+    "Written by `npm run docs` from `src/sync/lockdep/lock-order.ts` and the structs' own tables; a test checks that it is current.",
     "",
     "Every lock has a class, and classes are ordered: outermost has the lowest rank. Debug builds (`debug: true`) check every",
     "acquisition against this order. The rule behind it all: **a driver's lock is never held while something is called that may",

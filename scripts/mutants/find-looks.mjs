@@ -101,12 +101,12 @@ export function findLook(visited, text) {
   const leaves = /^(Return|Continue|Break)Statement$/.test(lastOf(consequent)?.type ?? "");
   const fixed = node.type === "WhileStatement" || leaves ? "false" : "true";
   if (textOf(test, text) === fixed || textOf(test, text) === "true") return [];
-  const manner = node.type === "WhileStatement" ? "while" : "if";
+  const mode = node.type === "WhileStatement" ? "while" : "if";
   return [
     {
       at: test,
       edits: [{ start: test.start, end: test.end, text: fixed }],
-      what: `${manner} (${textOf(test, text)}): always ${fixed}`,
+      what: `${mode} (${textOf(test, text)}): always ${fixed}`,
     },
   ];
 }

@@ -61,16 +61,16 @@ export const LAYERS = [
  * own hold to what they say.
  */
 const NO_PART = new Map([
-  ["sync/lockdep", "a watcher of debug builds"],
-  ["sync/lock-order", "a table, and a watcher of debug builds"],
+  ["sync/lockdep/lockdep", "a watcher of debug builds"],
+  ["sync/lockdep/lock-order", "a table, and a watcher of debug builds"],
   ["sync/lock-class", "a table"],
-  ["sync/explored", "the checker's table"],
-  ["sync/task", "what tasks are"],
-  ["sync/stepping", "what an explorer sees of an access"],
+  ["sync/tasks/explored", "the checker's table"],
+  ["sync/tasks/task", "what tasks are"],
+  ["sync/runners/stepping", "what an explorer sees of an access"],
   ["sync/errors", "texts"],
   ["sync/atomics", "thin names of Atomics"],
-  ["memory/poison", "a watcher of debug builds"],
-  ["memory/struct", "accessors, and a watcher of debug builds"],
+  ["memory/layout/poison", "a watcher of debug builds"],
+  ["memory/layout/struct", "accessors, and a watcher of debug builds"],
 ]);
 
 const KEY_TEXT_LIMIT = 160;

@@ -14,27 +14,27 @@
 export const handMade = [
   [
     "flush of a tracked entry before its frame is copied",
-    "mm/fault.writeProtectedPrivate flush: ",
+    "mm/fault/fault.writeProtectedPrivate flush: ",
     "coverage/mm/store-vs-copy-of-tracked",
   ],
   [
     "flush after the exchange of a copy-on-write",
-    "mm/fault.replaceByCopy flush: ",
+    "mm/fault/fault.replaceByCopy flush: ",
     "coverage/mm/load-vs-copy-on-write",
   ],
   [
     "flush at the end of a leaf in fork",
-    "mm/fork.copyEntries flush: ",
+    "mm/lifetime/fork.copyEntries flush: ",
     "coverage/mm/store-vs-fork",
   ],
   [
     "fork leaves the parent's entries writable",
-    "mm/fork.copyEntry mark: atomicExchange(words, from, ",
+    "mm/lifetime/fork.copyEntry mark: atomicExchange(words, from, ",
     "coverage/mm/alone/fork",
   ],
   [
     "poison of an unregistered range",
-    "hmm/range.leaveRegistration mark: record.hmm = RANGE_POISON;",
+    "hmm/range/range.leaveRegistration mark: record.hmm = RANGE_POISON;",
     "coverage/hmm/whole-life",
   ],
   [
@@ -44,25 +44,29 @@ export const handMade = [
   ],
   [
     "`hmmRangeValid` compares nothing",
-    "hmm/valid.isStillArmed answer: ",
+    "hmm/range/valid.isSequenceUnchanged answer: ",
     "coverage/hmm/serve-vs-madvise",
   ],
   [
     "drivers called before the ranges are marked",
-    "hmm/invalidate.hmmInvalidateRangeStart order: const answer = yield* callMirrors",
+    "hmm/mirror/invalidate.hmmInvalidateRangeStart order: const answer = yield* callMirrors",
     "coverage/hmm/serve-vs-munmap",
   ],
   [
     "a refused start does not unwind",
-    "hmm/invalidate.hmmInvalidateRangeStart step: yield* notifiersDecrement(",
+    "hmm/mirror/invalidate.hmmInvalidateRangeStart step: yield* notifiersDecrement(",
     "coverage/hmm/serve-vs-reap",
   ],
   [
     "nobody woken at the end of an invalidation",
-    "hmm/invalidate.notifiersDecrement wake: ",
+    "hmm/mirror/invalidate.notifiersDecrement wake: ",
     "coverage/hmm/serve-vs-munmap",
   ],
-  ["the hmm looked up without its lock", "hmm/get-or-create.hmmGet lock: ", "patches/04/all/after"],
+  [
+    "the hmm looked up without its lock",
+    "hmm/mirror/get-or-create.hmmGet lock: ",
+    "patches/04/all/after",
+  ],
   [
     "frames given back before the flush (zap)",
     "mm/zap.visit order: for (const pfn of frames)",
@@ -70,22 +74,22 @@ export const handMade = [
   ],
   [
     "an unregistered range keeps its mm user",
-    "hmm/range.leaveRegistration reference: yield* mmput(",
+    "hmm/range/range.leaveRegistration reference: yield* mmput(",
     "coverage/hmm/whole-life",
   ],
   [
     "release without the mirrors' lock",
-    "hmm/invalidate.hmmRelease lock: without yield* hmm.mirrorsSem",
+    "hmm/mirror/invalidate.hmmRelease lock: without yield* hmm.mirrorsSem",
     "patches/11/after",
   ],
   [
     "the flusher does not wait for stores",
-    "sync/shootdown.Shootdown.flushExplored flush: yield* this.waitForStores(",
+    "sync/primitives/shootdown.Shootdown.flushExplored flush: yield* this.waitForStores(",
     "coverage/mm/store-vs-munmap-of-leaf",
   ],
   [
     "a flush raises no generation",
-    "sync/shootdown.Shootdown.bump mark: ",
+    "sync/primitives/shootdown.Shootdown.bump mark: ",
     "coverage/mm/load-vs-munmap-of-leaf",
   ],
 ];

@@ -68,14 +68,14 @@ export const OWNING =
 export const NOTICES = /^mmuNotifier/;
 /** Writes a sequence, a mark or a state that others read without the writer's lock. */
 export const MARKERS =
-  /^(invalidateStamp|settleStamp|startStamp|orphanStamp|writeStamp|setMirrorStatus|recordInFlight|forgetInFlight|beginHold|endHold|declarePanic|trackEntry|markDirty|setDirty|setWant|invalidate|clearAccessed)$/;
+  /^(invalidateSequence|settleSequence|startSequence|orphanSequence|writeSequence|setMirrorStatus|recordInFlight|forgetInFlight|beginHold|endHold|declarePanic|trackEntry|markDirty|setDirty|setWant|invalidate|clearAccessed)$/;
 /** Fields that are marks: what a reaper must give back, who is alive, what is in force. */
 export const MARKS =
   /^(owns|stamp|invalidators|notifiers|overflow|armed|hmm|state|ownerAgent|resourceSlot|isOver|slot|generation|sequence|pgd)$/;
 export const STORES = /^atomic(Store|Or|And|Xor)$/;
 export const CHANGES = /^atomic(Exchange|Add|Sub)$/;
 export const SWAPS = /^atomicCompareExchange$/;
-export const LOADS = /^(atomicLoad|plainLoad|speculativeLoad|wordAt|readStamp|loadStamp)$/;
+export const LOADS = /^(atomicLoad|plainLoad|speculativeLoad|wordAt|readSequence|loadSequence)$/;
 /** Looks at what others change, behind a name. */
 export const LOOKS =
   /^(is(Listed|Live|Sole|Pinned|Done|Orphaned|Armed|StillValid|Current|InForce|Idle|Named|Accessed|Inside|Taken)|has(Completed|Changed|Calls|Met|Room)|must[A-Z]\w*|try[A-Z]\w*)$/;

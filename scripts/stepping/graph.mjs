@@ -15,7 +15,7 @@ import { rewrite } from "./rewrite.mjs";
 const copied = /^(?:src|command|test|bench)\/.*\.js$/;
 /** Whose functions may be marked and are rewritten: the layers below the checker. */
 const derived = /^src\/(?:sync|memory|mmu|mm|notifier|hmm|host|space|devices)\//;
-const RUNTIME = "src/sync/stepping.js";
+const RUNTIME = "src/sync/runners/stepping.js";
 
 export class SteppedGraph {
   /** Every module of the graph, from the built root. @type {readonly string[]} */

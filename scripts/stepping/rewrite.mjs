@@ -6,7 +6,8 @@
  * which
  *
  *   D1  each call of an access of sync/atomics.ts is a `yield*` of its stepping form
- *       (src/sync/stepping.ts), which offers the step to the explorer and then makes the access;
+ *       (src/sync/runners/stepping.ts), which offers the step to the explorer and then makes the
+ *       access;
  *   D2  each element that is read, written or changed (`a[i]`) likewise: at run time, an element of
  *       memory that threads share is a step, any other is not;
  *   D3  each call of a marked function or method is a `yield*` of its stepping form.
@@ -58,7 +59,7 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
   ),
   "src/mmu/radix-table.js": { wordAt: "plainLoad" },
   // A thread's way to run a task in plain code: explored, the task is part of the one that runs it.
-  "src/sync/run-blocking.js": { runBlocking: "runBlocking" },
+  "src/sync/runners/run-blocking.js": { runBlocking: "runBlocking" },
 });
 
 /** How far the rewriting goes in a function. */
@@ -81,7 +82,7 @@ const primitives = /^src\/sync\//;
 /**
  * @param {ModuleFacts} facts
  * @param {Marked} marked
- * @param {string} runtime How the module imports src/sync/stepping.js.
+ * @param {string} runtime How the module imports src/sync/runners/stepping.js.
  * @returns {Piece[] | undefined} Undefined where nothing changes.
  */
 export function rewrite(facts, marked, runtime) {

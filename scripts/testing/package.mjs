@@ -141,7 +141,7 @@ function entryTargets(library) {
   const targets = [...JSON.stringify(library.exports).matchAll(/"\.\/(dist\/[^"]+)"/g)].map(
     (match) => match[1] ?? "",
   );
-  return targets.map((target) => target.replace("*", "mm/fault"));
+  return targets.map((target) => target.replace("*", "mm/fault/fault"));
 }
 
 /**

@@ -4,8 +4,8 @@
  * with several threads.
  */
 
-import { divertLockdep } from "../sync/lockdep.ts";
-import { watchPeeks } from "../sync/peeks.ts";
+import { divertLockdep } from "../sync/lockdep/lockdep.ts";
+import { watchPeeks } from "../sync/tasks/peeks.ts";
 import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
 import {
@@ -17,7 +17,7 @@ import type { Exploration, ExploreOptions } from "./session/exploration.ts";
 import { findEqualTasks } from "./session/find-equal-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
 import { resumedOptions } from "./session/recorded-options.ts";
-import { Session, libertiesOf } from "./session/session.ts";
+import { Session, budgetOf } from "./session/session.ts";
 import { addSearches, secondSearch } from "./session/two-searches.ts";
 import { DependsOnMore, LEAST, addDependence } from "./steps/dependence.ts";
 import type { Dependence } from "./steps/dependence.ts";
@@ -90,7 +90,7 @@ function exploreOnce(
   const mayStop = options.resumable === true || from !== undefined;
   let session: Session | undefined;
   try {
-    const fingerprint = mayStop ? fingerprintOf(scenario, libertiesOf(options), dependence) : "";
+    const fingerprint = mayStop ? fingerprintOf(scenario, budgetOf(options), dependence) : "";
     if (from !== undefined) requireSameFingerprint(from, fingerprint);
     const equal = findEqualTasks(scenario, options, dependence);
     session = new Session(scenario, options, { dependence, from, fingerprint, equal });

@@ -13,23 +13,29 @@ export {
   type ParallelOptions,
   type ParallelRequest,
 } from "./parallel/parallel.ts";
-export { HeapObject, Objects } from "./pieces/objects.ts";
-export { Cell, Condition, Gate, Places, PlainCell } from "./pieces/program.ts";
+export { HeapObject, Objects } from "./primitives/objects.ts";
+export { Cell, Condition, Gate, Places, PlainCell } from "./primitives/program.ts";
 export { minimise, replay } from "./replay/minimise.ts";
 export { nearestPassing } from "./replay/nearest.ts";
 export { recordRun, type RecordOptions } from "./replay/record-run.ts";
 export type { Recording } from "./replay/recording.ts";
-export { HmmRig, RIG_PAGE, rigScenario, type RigOptions, type RigScenario } from "./rig/hmm-rig.ts";
+export {
+  HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+  type HarnessOptions,
+  type HarnessScenario,
+} from "./harness/hmm-harness.ts";
 export {
   EngineFault,
   UncontrolledNondeterminism,
-  defaultLiberties,
+  defaultBudget,
   defineScenario,
   type AnyScenario,
   type EngineName,
   type ExecutionEnd,
   type Invariant,
-  type Liberties,
+  type Budget,
   type Scenario,
   type ScenarioExploration,
   type StateTable,
@@ -37,25 +43,25 @@ export {
 export { CheckpointError, parseCheckpoint, type Checkpoint } from "./session/checkpoint.ts";
 export { coverageText, progressText } from "./session/coverage-text.ts";
 export { choiceOf, taskOf, type Choice, type Transition } from "./steps/trace.ts";
-export { plainPaint, type Paint } from "./telling/paint.ts";
-export { renderReport, type ReportedRun } from "./telling/report.ts";
-export { renderTimeline, type TimelineOptions } from "./telling/timeline.ts";
+export { plainPaint, type Paint } from "./report/paint.ts";
+export { renderReport, type ReportedRun } from "./report/report.ts";
+export { renderTimeline, type TimelineOptions } from "./report/timeline.ts";
 export { OperationHistory, type Operation, type SequentialModel } from "./watch/linearizability.ts";
 export { StaleTranslation, useTranslation, type TranslationUse } from "./watch/translations.ts";
 
-export type { Shortage } from "../memory/shortage.ts";
-export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/agents.ts";
-export { Completion } from "../sync/completion.ts";
+export type { Shortage } from "../memory/heap/shortage.ts";
+export { registerAgent, unregisterAgent, type AgentOptions } from "../sync/runners/agents.ts";
+export { Completion } from "../sync/primitives/completion.ts";
 export { lockClass, type LockClass } from "../sync/lock-class.ts";
-export { Mutex } from "../sync/mutex.ts";
-export { RefCount } from "../sync/refcount.ts";
-export { runAsync } from "../sync/run-async.ts";
-export { runBlocking } from "../sync/run-blocking.ts";
-export { RwSem } from "../sync/rwsem.ts";
-export { SeqCount } from "../sync/seqcount.ts";
+export { Mutex } from "../sync/primitives/mutex.ts";
+export { RefCount } from "../sync/primitives/refcount.ts";
+export { runAsync } from "../sync/runners/run-async.ts";
+export { runBlocking } from "../sync/runners/run-blocking.ts";
+export { RwSem } from "../sync/primitives/rwsem.ts";
+export { SeqCount } from "../sync/primitives/seqcount.ts";
 export { SharedMemory, type SharedMemoryOptions } from "../sync/shared-memory.ts";
-export { Spinlock } from "../sync/spinlock.ts";
-export { Srcu } from "../sync/srcu.ts";
+export { Spinlock } from "../sync/primitives/spinlock.ts";
+export { Srcu } from "../sync/primitives/srcu.ts";
 export {
   TIMED_OUT,
   WOKEN,
@@ -67,10 +73,10 @@ export {
   type WaitKind,
   type Wake,
   type WordRange,
-} from "../sync/task.ts";
-export { WaitQueue } from "../sync/wait-queue.ts";
+} from "../sync/tasks/task.ts";
+export { WaitQueue } from "../sync/primitives/wait-queue.ts";
 
-export { RigCpu } from "./rig/rig-cpu.ts";
+export { HarnessCpu } from "./harness/harness-cpu.ts";
 export {
   DEFAULT_ENCODING,
   entryIsValid,
@@ -78,10 +84,10 @@ export {
   entryPfn,
   type HmmEncoding,
 } from "../hmm/entry.ts";
-export { hmmRangeFault } from "../hmm/fault.ts";
-export { registerMirrorOps, type HmmMirrorOps } from "../hmm/mirror-ops.ts";
+export { hmmRangeFault } from "../hmm/walk/fault.ts";
+export { registerMirrorOps, type HmmMirrorOps } from "../hmm/mirror/mirror-ops.ts";
 export { HmmMirror, HmmMirrorRecord } from "../hmm/mirror-record.ts";
-export { hmmMirrorRegister, hmmMirrorUnregister } from "../hmm/mirror.ts";
+export { hmmMirrorRegister, hmmMirrorUnregister } from "../hmm/mirror/mirror.ts";
 export {
   HmmRange,
   hmmRangeAlloc,
@@ -91,9 +97,9 @@ export {
   mmOfRange,
   withHmmRange,
   type HmmRangeOptions,
-} from "../hmm/range.ts";
-export { hmmRangeSnapshot } from "../hmm/snapshot.ts";
-export { hmmRangeValid, hmmRangeWaitUntilValid } from "../hmm/valid.ts";
+} from "../hmm/range/range.ts";
+export { hmmRangeSnapshot } from "../hmm/walk/snapshot.ts";
+export { hmmRangeValid, hmmRangeWaitUntilValid } from "../hmm/range/valid.ts";
 export type { Machine } from "../memory/machine.ts";
 export {
   array,
@@ -105,14 +111,14 @@ export {
   type Struct,
   type StructView,
   type WordArray,
-} from "../memory/struct.ts";
-export { MADV_DONTNEED, doMadvise } from "../mm/madvise.ts";
+} from "../memory/layout/struct.ts";
+export { MADV_DONTNEED, doMadvise } from "../mm/calls/madvise.ts";
 export type { Mm } from "../mm/mm-struct.ts";
-export { mmget, mmgetNotZero, mmput } from "../mm/mm.ts";
-export { doMmap, doMunmap, type MmapRequest } from "../mm/mmap.ts";
-export { doMprotect } from "../mm/mprotect.ts";
+export { mmget, mmgetNotZero, mmput } from "../mm/lifetime/mm.ts";
+export { doMmap, doMunmap, type MmapRequest } from "../mm/calls/mmap.ts";
+export { doMprotect } from "../mm/calls/mprotect.ts";
 export { PAGE_BYTES } from "../mm/pte.ts";
-export { VM_READ, VM_WRITE } from "../mm/vma.ts";
+export { VM_READ, VM_WRITE } from "../mm/vma/vma.ts";
 export type { InvalidateRange } from "../notifier/events.ts";
 export { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, errnoName, type Errno } from "../sync/errno.ts";
 export { HmmError } from "../sync/errors.ts";

@@ -9,7 +9,7 @@
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Task, WordRange } from "../sync/task.ts";
+import type { Task, WordRange } from "../sync/tasks/task.ts";
 
 /**
  * What kind of thing went wrong. docs/CHECKER.md says when each is reported, and what to do about
@@ -141,7 +141,7 @@ export interface ExecutionEnd {
 }
 
 /** What a scenario says about its own exploration. */
-export interface ScenarioExploration extends Partial<Liberties> {
+export interface ScenarioExploration extends Partial<Budget> {
   /** Default "optimal": to the end. */
   readonly engine?: EngineName;
   /** With "bounded". */
@@ -165,7 +165,7 @@ export function defineScenario<S>(scenario: Scenario<S>): AnyScenario {
 export type SpuriousWakes = number | "each";
 
 /** Budgets and rules of what may happen in one execution. */
-export interface Liberties {
+export interface Budget {
   /** How many waits with a timeout may time out in one execution. Default Infinity. */
   readonly timeouts: number;
   /**
@@ -203,7 +203,7 @@ export interface Liberties {
  * What may happen where nobody says otherwise: any number of timeouts, no spurious wakes (but see
  * there), wakes in order.
  */
-export const defaultLiberties: Liberties = {
+export const defaultBudget: Budget = {
   timeouts: Infinity,
   spuriousWakes: 0,
   deaths: 0,

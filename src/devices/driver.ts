@@ -1,9 +1,9 @@
 /**
  * @module devices/driver
  * The contract between a device's driver and the rest. Half of it is code that other threads call:
- * `HmmMirrorOps` (hmm/mirror-ops.ts), by which a driver hears that a mapping changes. This module
- * has the other half, what the host's program calls, and the rules that both obey. software/ is the
- * reference.
+ * `HmmMirrorOps` (hmm/mirror/mirror-ops.ts), by which a driver hears that a mapping changes. This
+ * module has the other half, what the host's program calls, and the rules that both obey. software/
+ * is the reference.
  *
  * A driver is code plus state in shared memory:
  *
@@ -20,8 +20,8 @@
  *      for ever.
  *   6  Frames are not referenced by the driver. What it holds of a page it gives up when it is
  *      told; what it copied before that it throws away.
- *   7  A device that keeps copies has the pages write-protected before it makes them (mm/track.ts),
- *      for stores change no mapping.
+ *   7  A device that keeps copies has the pages write-protected before it makes them
+ *      (mm/fault/track.ts), for stores change no mapping.
  *   8  `release` ends everything, once; the driver unregisters its mirror all the same.
  *   9  An access that no mapping allows ends in an error that names it (DeviceFault), and leaves
  *      the address space and the device usable. Nothing reads as zeros instead.

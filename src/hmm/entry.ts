@@ -7,7 +7,8 @@
  *
  *     entry = (pfn << pfnShift) | flag bits        a page that is there
  *     entry = values.none                          nothing there, or nothing known
- *     entry = values.error   the page at which a call failed; with HOLES_MARK, no readable mapping
+ *     entry = values.error                         the page at which a call failed; with
+ *                                                  HOLES_MARK, no readable mapping
  *     entry = values.special                       there, but no page that a device may use
  */
 

@@ -18,12 +18,12 @@
  *   H5  `notifiers` = starts that returned 0 and have not ended, plus those still inside the
  *       function (patch 12).
  *
- * Locks: rangesLock (leaf spinlock) guards ranges, their stamps, notifiers and the record of
+ * Locks: rangesLock (leaf spinlock) guards ranges, their sequences, notifiers and the record of
  * in-flight invalidations. mirrorsSem guards the list of mirrors: read to call them, write to
  * change it; never taken with rangesLock held, nor the other way round.
  */
 
-import { List } from "../memory/list.ts";
+import { List } from "../memory/layout/list.ts";
 import {
   type Struct,
   type StructView,
@@ -33,13 +33,13 @@ import {
   pointer,
   struct,
   u32,
-} from "../memory/struct.ts";
+} from "../memory/layout/struct.ts";
 import { MmuNotifier } from "../notifier/subscriptions.ts";
-import { RefCount } from "../sync/refcount.ts";
-import { RwSem } from "../sync/rwsem.ts";
-import { Spinlock } from "../sync/spinlock.ts";
-import { SRCU_CALL_WORDS } from "../sync/srcu-callbacks.ts";
-import { WaitQueue } from "../sync/wait-queue.ts";
+import { RefCount } from "../sync/primitives/refcount.ts";
+import { RwSem } from "../sync/primitives/rwsem.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
+import { SRCU_CALL_WORDS } from "../sync/primitives/srcu-callbacks.ts";
+import { WaitQueue } from "../sync/primitives/wait-queue.ts";
 
 /**
  * In-flight invalidations that fit in the struct itself; more go to a table of their own
@@ -78,7 +78,7 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
   notifier: embed(MmuNotifier, "listener on the mm; linked while refs > 0"),
   refs: embed(RefCount, "1 per mirror, 1 per range, 1 per running call-back (H2)"),
   mm: pointer("const", "the address space; holds an mmgrab (H3)"),
-  rangesLock: embed(Spinlock, "ranges, stamps, notifiers, in-flight record", "rangesLock"),
+  rangesLock: embed(Spinlock, "ranges, sequences, notifiers, in-flight record", "rangesLock"),
   ranges: embed(List, "head of the registered ranges; guarded by rangesLock"),
   notifiers: u32("rangesLock", "invalidations in flight, anywhere in the mm (H5)"),
   inFlightCount: u32("rangesLock", "records in use"),

@@ -22,7 +22,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { type Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
 
 /**

@@ -5,13 +5,20 @@
  * mirror.ts.
  */
 
-import { List } from "../memory/list.ts";
+import { List } from "../memory/layout/list.ts";
 import type { Machine } from "../memory/machine.ts";
-import { formatPointer } from "../memory/poison.ts";
-import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { formatPointer } from "../memory/layout/poison.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../memory/layout/struct.ts";
 import { atomicLoad, atomicStore } from "../sync/atomics.ts";
-import { resourceKind } from "../sync/resources.ts";
-import { Spinlock } from "../sync/spinlock.ts";
+import { resourceKind } from "../sync/death/resources.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
 
 /** Zeroed memory: the driver has not called `init` on it. */
 export const MIRROR_RAW = 0;

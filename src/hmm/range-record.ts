@@ -11,52 +11,60 @@
  *     T, faults                                     I, changes the mapping
  *     range valid
  *     snapshot: page V is frame P
- *                                                   start: valid = false; driver's call-back sweeps
- *                                                   V, finds nothing page V becomes frame Q; frame
- *                                                   P is freed end: valid = true
+ *                                                   start: valid = false
+ *                                                   driver's call-back sweeps V, finds nothing
+ *                                                   page V becomes frame Q; frame P is freed
+ *                                                   end: valid = true
  *     takes the driver lock, reads valid: true
  *     programs V -> P                               [never swept: the device reaches a freed frame]
  *
  * The mmap lock held for reading does not keep I away: copy-on-write and madvise run under it too.
- * So the word is a stamp,
+ * So the word is a sequence, as Linux's interval notifiers have one (`mmu_interval_read_begin`):
  *
  *     31                                                        1             0
  *     +---------------------------------------------------------+-------------+
- *     | sequence: a new one for each invalidation that overlaps | invalid now |
+ *     | number: a new one for each invalidation that overlaps   | invalid now |
  *     +---------------------------------------------------------+-------------+
  *
- *   S1  A start that overlaps gives the range a new sequence and sets bit 0, before any driver is
+ *   S1  A start that overlaps gives the range a new number and sets bit 0, before any driver is
  *       called.
  *   S2  Bit 0 is clear iff no invalidation in flight overlaps the range, and none is in flight that
  *       could only be counted.
- *   S3  The user notes the stamp before it reads the page table ("arms" the range), and only a
- *       stamp with bit 0 clear. Under the driver lock the range is valid iff the stamp is still the
- *       noted one. If I's call-back had the driver lock first, T sees the new stamp; if T has it
- *       first, the call-back comes after and sweeps what T programmed.
+ *   S3  Read-begin: the user keeps the sequence (`notifierSeq`) before it reads the page table, and
+ *       only one with bit 0 clear. Under the driver lock the range is valid iff the sequence is
+ *       still the one that was kept. If I's call-back had the driver lock first, T sees the new
+ *       sequence; if T has it first, the call-back comes after and sweeps what T programmed.
  *   S4  ORPHANED is for ever: the mirror is gone, so nobody would be told to sweep.
  *
- * The stamp is written under rangesLock and read without, so always atomically; one word, so no
- * reader can put two moments together. 2^31 overlapping invalidations between noting and asking
- * would bring the same stamp back.
+ * The sequence is written under rangesLock and read without, so always atomically; one word, so no
+ * reader can put two moments together. 2^31 overlapping invalidations between read-begin and the
+ * check would bring the same sequence back.
  */
 
-import { List } from "../memory/list.ts";
-import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
+import { List } from "../memory/layout/list.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../memory/layout/struct.ts";
 import { atomicLoad } from "../sync/atomics.ts";
-import { resourceKind } from "../sync/resources.ts";
-import type { Task } from "../sync/task.ts";
-import { readWord, writeWord } from "../sync/word-steps.ts";
+import { resourceKind } from "../sync/death/resources.ts";
+import type { Task } from "../sync/tasks/task.ts";
+import { readWord, writeWord } from "../sync/primitives/word-steps.ts";
 import type { Hmm } from "./hmm-struct.ts";
 import { countInFlight } from "./in-flight.ts";
 
-/** Bit 0 of a stamp. */
-export const STAMP_INVALID = 1;
+/** Bit 0 of a sequence. */
+export const SEQUENCE_INVALID = 1;
 
-/** The stamp of a range whose mirror is gone (S4). Has bit 0 set. */
-export const STAMP_ORPHANED = -1;
+/** The sequence of a range whose mirror is gone (S4). Has bit 0 set. */
+export const SEQUENCE_ORPHANED = -1;
 
-/** What a user that has noted nothing has noted: equal to no valid stamp. */
-export const NOT_ARMED = 1;
+/** What a user that has noted nothing has noted: equal to no valid sequence. */
+export const NOTHING_READ = 1;
 
 /** Bytes of 0x5a where the hmm pointer was (Linux: POISON_INUSE). No heap is that large. */
 export const RANGE_POISON = 0x5a5a5a5a;
@@ -83,7 +91,7 @@ export interface HmmRangeRecord extends StructView {
   startPage: number;
   endPage: number;
   pageShift: number;
-  stamp: number;
+  sequence: number;
   invalidators: number;
   owns: number;
 }
@@ -95,12 +103,15 @@ export const HmmRangeRecord: Struct<HmmRangeRecord> = struct<HmmRangeRecord>("hm
   startPage: u32("const while registered", "first page; kept after unregister"),
   endPage: u32("const while registered", "one past the last page; kept after unregister"),
   pageShift: u32("const while registered", "log2 of the device's page size"),
-  stamp: u32("rangesLock to write; read atomically without", "sequence and invalid bit (S1 to S4)"),
+  sequence: u32(
+    "rangesLock to write; read atomically without",
+    "sequence and invalid bit (S1 to S4)",
+  ),
   invalidators: u32("rangesLock", "recorded invalidations in flight that overlap"),
   owns: u32("rangesLock; its user", "what a reaper must give back"),
 });
 
-const STAMP = HmmRangeRecord.offset.stamp;
+const SEQUENCE = HmmRangeRecord.offset.sequence;
 
 /** Pointer of the record whose list node is at `node`. */
 export function rangeOfNode(node: number): number {
@@ -108,77 +119,77 @@ export function rangeOfNode(node: number): number {
 }
 
 /** What reports call it. */
-export const STAMP_LABEL = "range stamp";
+export const SEQUENCE_LABEL = "range sequence";
 
-/** Word index of the stamp, for who names what a condition reads. */
-export function stampIndex(record: HmmRangeRecord): number {
-  return record.at + STAMP;
+/** Word index of the sequence, for who names what a condition reads. */
+export function sequenceIndex(record: HmmRangeRecord): number {
+  return record.at + SEQUENCE;
 }
 
-/** The stamp, where it does not change (holding rangesLock), or in a condition that names it. */
-export function readStamp(record: HmmRangeRecord): number {
-  return atomicLoad(record.memory.words, record.at + STAMP);
+/** The sequence, where it does not change (holding rangesLock), or in a condition that names it. */
+export function readSequence(record: HmmRangeRecord): number {
+  return atomicLoad(record.memory.words, record.at + SEQUENCE);
 }
 
-/** The stamp, as whoever holds no rangesLock reads it. */
-export function loadStamp(record: HmmRangeRecord): Task<number> {
-  return readWord(record.memory, record.at + STAMP, STAMP_LABEL);
+/** The sequence, as whoever holds no rangesLock reads it. */
+export function loadSequence(record: HmmRangeRecord): Task<number> {
+  return readWord(record.memory, record.at + SEQUENCE, SEQUENCE_LABEL);
 }
 
 /** Holding rangesLock. */
-function writeStamp(record: HmmRangeRecord, stamp: number): Task<void> {
-  return writeWord(record.memory, record.at + STAMP, stamp, STAMP_LABEL);
+function writeSequence(record: HmmRangeRecord, sequence: number): Task<void> {
+  return writeWord(record.memory, record.at + SEQUENCE, sequence, SEQUENCE_LABEL);
 }
 
-export function stampIsValid(stamp: number): boolean {
-  return (stamp & STAMP_INVALID) === 0;
+export function sequenceIsValid(sequence: number): boolean {
+  return (sequence & SEQUENCE_INVALID) === 0;
 }
 
 /** The next sequence, invalid. Never ORPHANED. */
-export function nextStamp(stamp: number): number {
-  const next = ((stamp | STAMP_INVALID) + 2) | 0;
-  return next === STAMP_ORPHANED ? STAMP_INVALID : next;
+export function nextSequence(sequence: number): number {
+  const next = ((sequence | SEQUENCE_INVALID) + 2) | 0;
+  return next === SEQUENCE_ORPHANED ? SEQUENCE_INVALID : next;
 }
 
 /** S1. Holding rangesLock. `isRecorded`: the end will find the invalidation's interval. */
-export function* invalidateStamp(record: HmmRangeRecord, isRecorded: boolean): Task<void> {
+export function* invalidateSequence(record: HmmRangeRecord, isRecorded: boolean): Task<void> {
   if (isRecorded) record.invalidators++;
-  const stamp = readStamp(record);
-  if (stamp !== STAMP_ORPHANED) yield* writeStamp(record, nextStamp(stamp));
+  const sequence = readSequence(record);
+  if (sequence !== SEQUENCE_ORPHANED) yield* writeSequence(record, nextSequence(sequence));
 }
 
 /**
  * Brings bit 0 in line with what is in flight (S2). True when the range became valid by it. Holding
  * rangesLock.
  */
-export function* settleStamp(hmm: Hmm, record: HmmRangeRecord): Task<boolean> {
-  const stamp = readStamp(record);
-  if (stamp === STAMP_ORPHANED) return false;
-  const settled = settledStamp(hmm, record, stamp);
-  if (settled === stamp) return false;
-  yield* writeStamp(record, settled);
-  return stampIsValid(settled);
+export function* settleSequence(hmm: Hmm, record: HmmRangeRecord): Task<boolean> {
+  const sequence = readSequence(record);
+  if (sequence === SEQUENCE_ORPHANED) return false;
+  const settled = settledSequence(hmm, record, sequence);
+  if (settled === sequence) return false;
+  yield* writeSequence(record, settled);
+  return sequenceIsValid(settled);
 }
 
 /**
- * The stamp of a range that is being listed: a new sequence, so that nothing noted in an earlier
+ * The sequence of a range that is being listed: a new sequence, so that nothing noted in an earlier
  * life fits. Holding rangesLock.
  */
-export function* startStamp(hmm: Hmm, record: HmmRangeRecord): Task<void> {
+export function* startSequence(hmm: Hmm, record: HmmRangeRecord): Task<void> {
   record.invalidators = countInFlight(hmm, record.startPage, record.endPage);
-  const old = readStamp(record);
-  const stamp = nextStamp(old === STAMP_ORPHANED ? 0 : old);
-  yield* writeStamp(record, settledStamp(hmm, record, stamp));
+  const old = readSequence(record);
+  const sequence = nextSequence(old === SEQUENCE_ORPHANED ? 0 : old);
+  yield* writeSequence(record, settledSequence(hmm, record, sequence));
 }
 
-function settledStamp(hmm: Hmm, record: HmmRangeRecord, stamp: number): number {
+function settledSequence(hmm: Hmm, record: HmmRangeRecord, sequence: number): number {
   const isValid = record.invalidators === 0 && hmm.overflow === 0;
-  return isValid ? stamp & ~STAMP_INVALID : stamp | STAMP_INVALID;
+  return isValid ? sequence & ~SEQUENCE_INVALID : sequence | SEQUENCE_INVALID;
 }
 
 /** S4. Holding rangesLock. */
-export function orphanStamp(record: HmmRangeRecord): Task<void> {
-  return writeStamp(record, STAMP_ORPHANED);
+export function orphanSequence(record: HmmRangeRecord): Task<void> {
+  return writeSequence(record, SEQUENCE_ORPHANED);
 }
 
 /** Pointers of the registered ranges, in order of registration. Holding rangesLock. */

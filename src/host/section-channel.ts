@@ -21,7 +21,7 @@
  */
 
 import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "node:worker_threads";
-import type { RamSectionHandle } from "../memory/ram-section.ts";
+import type { RamSectionHandle } from "../memory/frames/ram-section.ts";
 import { futexWait, mayBlock } from "../sync/atomics.ts";
 import { workerThreads } from "./thread-identity.ts";
 

@@ -2,8 +2,8 @@
  * @module host/worker-exits
  * Tells which threads have ended, where the host says so: in Node, of every Worker that this thread
  * starts while somebody watches. Browsers say nothing; there, and for Workers that were started
- * before, a thread's end is found by probing (sync/liveness.ts). Whoever waits probes; so that a
- * death is noticed also when nobody waits, a browser's thread does it now and then.
+ * before, a thread's end is found by probing (sync/death/liveness.ts). Whoever waits probes; so
+ * that a death is noticed also when nobody waits, a browser's thread does it now and then.
  *
  * Node reports a Worker to the thread that started it, so each thread watches for its own children,
  * and those who are attached to a machine tell it. The watching keeps nothing alive: neither the

@@ -6,16 +6,16 @@
  * ends that.
  */
 
-import { registerAgent, unregisterAgent } from "../sync/agents.ts";
+import { registerAgent, unregisterAgent } from "../sync/runners/agents.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import { HmmError, bug } from "../sync/errors.ts";
-import { runBlocking } from "../sync/run-blocking.ts";
+import { runBlocking } from "../sync/runners/run-blocking.ts";
 import { SharedMemory } from "../sync/shared-memory.ts";
-import { Heap } from "./heap.ts";
-import { HeapPages, heapBytesFor } from "./heap-pages.ts";
-import type { RamSectionHandle } from "./ram-section.ts";
+import { Heap } from "./heap/heap.ts";
+import { HeapPages, heapBytesFor } from "./heap/heap-pages.ts";
+import type { RamSectionHandle } from "./frames/ram-section.ts";
 import { PAGE_BYTES, Ram } from "./ram.ts";
-import { PFN_LIMIT } from "./sections.ts";
+import { PFN_LIMIT } from "./frames/sections.ts";
 
 /** How this thread is called in error messages, and how the host calls it. */
 export interface ThreadOptions {
@@ -58,7 +58,7 @@ const machineByMemory = new WeakMap<SharedMemory, Machine>();
 
 /**
  * A machine: kernel heap, RAM, threads. Device drivers get theirs from the address space, or from a
- * rig.
+ * harness.
  */
 export class Machine {
   readonly memory: SharedMemory;
@@ -73,8 +73,8 @@ export class Machine {
   }
 
   /**
-   * This thread's machine on `memory`: for release functions (sync/resources.ts), which are given
-   * no more than the memory.
+   * This thread's machine on `memory`: for release functions (sync/death/resources.ts), which are
+   * given no more than the memory.
    */
   static of(memory: SharedMemory): Machine {
     return (

@@ -3,7 +3,7 @@
  * Page frames as the layers above use them: allocated, counted, pinned, copied, found by number;
  * and users' own buffers as further frames. Follows Linux `struct page` and `include/linux/mm.h`
  * (get_page, put_page, pin_user_pages). What is free is in frame-allocator.ts, which buffers there
- * are in sections.ts.
+ * are in frames/sections.ts.
  *
  *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has
  *       the first reference, whoever drops the last one frees it, in the same step.
@@ -15,7 +15,7 @@
  *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's
  *       buffer are counted all together, and a count of 0 frees none of them.
  *   F5  Over budget is an answer (0 for ENOMEM), exact even when other threads keep frames in their
- *       magazines.
+ *       freeLists.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../sync/atomics.ts";
@@ -24,11 +24,11 @@ import type { Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
 import { EXPLORED, REAL } from "../sync/shared-memory.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { Spinlock } from "../sync/spinlock.ts";
-import { DONE, access, doneBoolean, doneNumber } from "../sync/task.ts";
-import type { Task } from "../sync/task.ts";
-import { FrameAllocator, MAGAZINES_WORDS } from "./frame-allocator.ts";
-import type { Heap } from "./heap.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
+import { DONE, access, doneBoolean, doneNumber } from "../sync/tasks/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
+import { FrameAllocator, FREE_LISTS_WORDS } from "./frames/frame-allocator.ts";
+import type { Heap } from "./heap/heap.ts";
 import {
   FRAME_COUNT,
   FRAME_INDEX,
@@ -41,17 +41,17 @@ import {
   SECTION_OWNED,
   SECTION_PAGES_MAX,
   SECTION_ZERO,
-} from "./ram-section.ts";
-import type { RamSection, RamSectionHandle } from "./ram-section.ts";
-import { PINS_AFTER_COUNT } from "./frame-counts.ts";
-import { copyPage, poisonPage, zeroPage } from "./page-data.ts";
-import { RamSnapshot } from "./ram-snapshot.ts";
-import type { Shortage } from "./shortage.ts";
-import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./sections.ts";
-import type { Struct, StructView } from "./struct.ts";
-import { embed, pointer, struct, u32 } from "./struct.ts";
+} from "./frames/ram-section.ts";
+import type { RamSection, RamSectionHandle } from "./frames/ram-section.ts";
+import { PINS_AFTER_COUNT } from "./frames/frame-counts.ts";
+import { copyPage, poisonPage, zeroPage } from "./frames/page-data.ts";
+import { RamSnapshot } from "./frames/ram-snapshot.ts";
+import type { Shortage } from "./heap/shortage.ts";
+import { type Receiver, SECTION_RECORDS_WORDS, Sections } from "./frames/sections.ts";
+import type { Struct, StructView } from "./layout/struct.ts";
+import { embed, pointer, struct, u32 } from "./layout/struct.ts";
 
-export { PAGE_BYTES, PAGE_WORDS } from "./ram-section.ts";
+export { PAGE_BYTES, PAGE_WORDS } from "./frames/ram-section.ts";
 
 /** The page of zeros (F4). */
 export const ZERO_PFN = 0;
@@ -59,14 +59,14 @@ export const ZERO_PFN = 0;
 interface RamCore extends StructView {
   readonly lock: Spinlock;
   records: number;
-  magazines: number;
+  freeLists: number;
   totalPages: number;
 }
 
 const RamCore: Struct<RamCore> = struct<RamCore>("ramCore", {
   lock: embed(Spinlock, "section records, the buddy lists of all sections", "ramLock"),
   records: pointer("const", "section records"),
-  magazines: pointer("const", "threads' magazines of frames (frame-allocator.ts)"),
+  freeLists: pointer("const", "threads' free lists of frames (frame-allocator.ts)"),
   totalPages: u32("const", "the budget"),
 });
 
@@ -77,7 +77,7 @@ export interface RamUsage {
 }
 
 const RECORDS_BLOCK_WORDS = 4096;
-const MAGAZINES_BLOCK_WORDS = 4096;
+const FREE_LISTS_BLOCK_WORDS = 4096;
 
 export class Ram {
   readonly memory: SharedMemory;
@@ -94,7 +94,7 @@ export class Ram {
     this.memory = core.memory;
     this.#core = core;
     this.#sections = new Sections(core.memory, core.lock, core.records);
-    this.#allocator = new FrameAllocator(core.memory, core.lock, core.magazines, core.totalPages);
+    this.#allocator = new FrameAllocator(core.memory, core.lock, core.freeLists, core.totalPages);
   }
 
   /**
@@ -102,15 +102,15 @@ export class Ram {
    * Before other threads know of the heap.
    */
   static *create(heap: Heap, totalPages: number): Task<Ram | Errno> {
-    if (SECTION_RECORDS_WORDS > RECORDS_BLOCK_WORDS || MAGAZINES_WORDS > MAGAZINES_BLOCK_WORDS)
+    if (SECTION_RECORDS_WORDS > RECORDS_BLOCK_WORDS || FREE_LISTS_WORDS > FREE_LISTS_BLOCK_WORDS)
       bug("Cannot lay out the RAM's tables: raise their blocks");
     const records = yield* heap.allocWords(RECORDS_BLOCK_WORDS);
-    const magazines = yield* heap.allocWords(MAGAZINES_BLOCK_WORDS);
-    if (records === 0 || magazines === 0) return ENOMEM;
+    const freeLists = yield* heap.allocWords(FREE_LISTS_BLOCK_WORDS);
+    if (records === 0 || freeLists === 0) return ENOMEM;
     const core = yield* heap.singleton(RamCore, (view) => {
       view.lock.init();
       view.records = records;
-      view.magazines = magazines;
+      view.freeLists = freeLists;
       view.totalPages = totalPages;
     });
     const ram = new Ram(core);
@@ -165,18 +165,18 @@ export class Ram {
    * @stepped
    */
   allocFrame(zeroed: boolean): Task<number> {
-    const pfn = this.allocFrameAtHand(zeroed);
+    const pfn = this.allocFrameFast(zeroed);
     return pfn === 0 ? this.#allocFrameSlow(zeroed) : doneNumber(pfn);
   }
 
   /**
-   * As `allocFrame`, for code that is no task: 0 may also mean that the thread's magazine is empty,
-   * then ask `allocFrame`.
+   * As `allocFrame`, for code that is no task: 0 may also mean that the thread's free list is
+   * empty, then ask `allocFrame`.
    *
    * @stepped
    */
-  allocFrameAtHand(zeroed: boolean): number {
-    const pfn = this.#allocator.takeAtHand();
+  allocFrameFast(zeroed: boolean): number {
+    const pfn = this.#allocator.takeFast();
     if (pfn === 0) return 0;
     this.nameAllocated(pfn);
     this.#handOut(this.section(pfn), pfn, zeroed);
@@ -192,15 +192,15 @@ export class Ram {
 
   /**
    * As `pagePut`, for code that is no task, of a frame that it has just taken by
-   * `allocFrameAtHand`: the place from which it came is free.
+   * `allocFrameFast`: the place from which it came is free.
    */
-  pagePutAtHand(pfn: number): void {
+  pagePutFast(pfn: number): void {
     if (this.pagePut(pfn) !== DONE)
-      bug(`frame ${pfn} does not fit into the magazine that it came from`);
+      bug(`frame ${pfn} does not fit into the free list that it came from`);
   }
 
   /** What an explorer takes for it. */
-  *pagePutAtHand$steps(pfn: number): Task<void> {
+  *pagePutFast$steps(pfn: number): Task<void> {
     yield* this.pagePut(pfn);
   }
 
@@ -292,7 +292,7 @@ export class Ram {
    * or pins (a frame is pinned only for its sole entry, and fork shares no pinned frame). May say
    * no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
    */
-  *pageIsSole(pfn: number): Task<boolean> {
+  *pageAnonExclusive(pfn: number): Task<boolean> {
     return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
   }
 
@@ -303,8 +303,8 @@ export class Ram {
   }
 
   /**
-   * Where the frame lies. Throws HmmError ENXIO for no frame, BufferNotHere (sections.ts) if this
-   * thread cannot reach it now.
+   * Where the frame lies. Throws HmmError ENXIO for no frame, BufferNotHere (frames/sections.ts) if
+   * this thread cannot reach it now.
    */
   section(pfn: number): RamSection {
     return this.#sections.of(pfn);
@@ -435,7 +435,7 @@ export class Ram {
     return { references, pins };
   }
 
-  /** Free blocks outside the threads' magazines: frame number and order. For tests and reports. */
+  /** Free blocks outside the threads' free lists: frame number and order. For tests and reports. */
   freeBlocks(): { pfn: number; order: number }[] {
     return this.#allocator
       .freeBlocks()

@@ -5,12 +5,19 @@
  */
 
 import { NotifierSubscriptions } from "../notifier/subscriptions.ts";
-import { List } from "../memory/list.ts";
-import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
-import { RefCount } from "../sync/refcount.ts";
-import { RwSem } from "../sync/rwsem.ts";
-import { Shootdown } from "../sync/shootdown.ts";
-import { Spinlock } from "../sync/spinlock.ts";
+import { List } from "../memory/layout/list.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../memory/layout/struct.ts";
+import { RefCount } from "../sync/primitives/refcount.ts";
+import { RwSem } from "../sync/primitives/rwsem.ts";
+import { Shootdown } from "../sync/primitives/shootdown.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
 
 /** An address space: its locks, its counts, its mappings and its page table. */
 export interface Mm extends StructView {
@@ -38,7 +45,11 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   users: embed(RefCount, "users of the address space (M1); 0 means that exit has begun"),
   count: embed(RefCount, "holders of this memory; the users together hold one"),
   mmapLock: embed(RwSem, "vmas and the shape of the page table", "mmapLock"),
-  pageTableLock: embed(Spinlock, "`hmm`; sole users of frames (F4 of mm/fault)", "pageTableLock"),
+  pageTableLock: embed(
+    Spinlock,
+    "`hmm`; sole users of frames (F4 of mm/fault/fault)",
+    "pageTableLock",
+  ),
   notifiers: embed(NotifierSubscriptions, "listeners", "notifierLock"),
   shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),

@@ -20,7 +20,7 @@ import {
 import type { Machine } from "../memory/machine.ts";
 import { atomicExchange } from "../sync/atomics.ts";
 import type { Errno } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import type { Mm } from "./mm-struct.ts";
 import {
   type LeafVisitor,

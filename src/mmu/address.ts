@@ -1,6 +1,6 @@
 /** @module mmu/address: what is checked of every address, and how often an access looks again. */
 
-import { PAGE_BYTES } from "../memory/ram-section.ts";
+import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 

@@ -21,7 +21,7 @@
  * sign, for the same reason.
  */
 
-import { PAGE_BYTES } from "../memory/ram-section.ts";
+import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
 import {
   atomicAdd,
   atomicAnd,
@@ -36,7 +36,7 @@ import {
 } from "../sync/atomics.ts";
 import type { AtomicArray } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { leaveStore } from "../sync/shootdown.ts";
+import { leaveStore } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess } from "./access.ts";
 import { checkRetry, pageOf } from "./address.ts";
 import type { SoftTlb } from "./soft-tlb.ts";

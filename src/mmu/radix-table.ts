@@ -20,8 +20,8 @@
  *       for reading, and back to 0 only where nobody else walks under that lock: it is held for
  *       writing (`freeEmptyLeaves`: leaves only), or the owner has died (`freeTables`: all).
  *   W2  A walker under the lock therefore never meets a freed table. One without it (the CPU's
- *       translation, mm/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no freed mid
- *       or top table: it has a user of the space, or a device of which the table is.
+ *       translation, mm/fault/cpu-fault.ts; a thread of a device) may meet a freed leaf, but no
+ *       freed mid or top table: it has a user of the space, or a device of which the table is.
  *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation
  *       of the leaf's block before it walked. If it did so before the flush, it finds the
  *       generation changed afterwards and throws away whatever it read; if after it, it finds no
@@ -33,8 +33,8 @@
  *                                                  entries cleared, flush
  *      generation g read, leaf found
  *                                                  leaf unlinked, flush [generation := g + 1]
- *                                                  leaf freed, allocated as another space's leaf,
- *                                                  filled
+ *                                                  leaf freed, allocated as another space's
+ *                                                  leaf, filled
  *      entry read: the other space's frame
  *      generation read: g + 1 [not g: thrown away]
  */
@@ -42,8 +42,8 @@
 import type { Machine } from "../memory/machine.ts";
 import { atomicCompareExchange, atomicStore } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Shootdown } from "../sync/shootdown.ts";
-import type { Task } from "../sync/task.ts";
+import type { Shootdown } from "../sync/primitives/shootdown.ts";
+import type { Task } from "../sync/tasks/task.ts";
 
 export const PGD_WORDS = 4096;
 export const MID_WORDS = 2048;

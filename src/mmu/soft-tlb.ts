@@ -4,7 +4,7 @@
  * through it, at nanoseconds when they hit. It serves the CPU's threads (the translator walks the
  * mm's page table) and the software device (its own table). Where a translation comes from, and
  * faults, are the translator's business; when one stops being valid is the shootdown's
- * (sync/shootdown.ts).
+ * (sync/primitives/shootdown.ts).
  *
  * Two levels. Each width remembers one translation for loads and one for stores (i32-access.ts,
  * store-tlb.ts). Behind them all widths share TLB_ENTRIES entries, direct-mapped by page number. An
@@ -36,7 +36,7 @@
  *       reads of shared memory by themselves.
  *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside,
  *       checks the generation, writes and leaves; a flush waits for all who are inside (S1 of
- *       sync/shootdown.ts).
+ *       sync/primitives/shootdown.ts).
  *
  * The generation words are read through the view of the heap that was current when the TLB was
  * made. The heap only grows, so an older, shorter view shows the same words, and it covers these:
@@ -48,12 +48,12 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import type { RamSection } from "../memory/ram-section.ts";
+import type { RamSection } from "../memory/frames/ram-section.ts";
 import type { Ram } from "../memory/ram.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { bug } from "../sync/errors.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Shootdown } from "../sync/shootdown.ts";
+import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import { checkRetry } from "./address.ts";
 import {
   TLB_ENTRIES,

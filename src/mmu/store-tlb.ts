@@ -1,16 +1,16 @@
 /**
  * @module mmu/store-tlb
  * The store side of one width's access: the translation that it used last, and getting inside with
- * it. The protocol is X5 of soft-tlb.ts and S1, S2 of sync/shootdown.ts. One class for all widths,
- * so that its fields are read by monomorphic code; the write itself stands in the width's own
- * class.
+ * it. The protocol is X5 of soft-tlb.ts and S1, S2 of sync/primitives/shootdown.ts. One class for
+ * all widths, so that its fields are read by monomorphic code; the write itself stands in the
+ * width's own class.
  */
 
-import { PAGE_BYTES } from "../memory/ram-section.ts";
-import type { RamSection } from "../memory/ram-section.ts";
+import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
+import type { RamSection } from "../memory/frames/ram-section.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { enterStore, leaveStore } from "../sync/shootdown.ts";
+import { enterStore, leaveStore } from "../sync/primitives/shootdown.ts";
 import { checkRetry, pageOf } from "./address.ts";
 import type { SoftTlb } from "./soft-tlb.ts";
 import {

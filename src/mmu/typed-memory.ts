@@ -4,7 +4,7 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import type { Shootdown } from "../sync/shootdown.ts";
+import type { Shootdown } from "../sync/primitives/shootdown.ts";
 import type { IntegerAccess, TypedAccess, ValueAccess } from "./access.ts";
 import { I32Access } from "./i32-access.ts";
 import { SoftTlb } from "./soft-tlb.ts";

@@ -23,19 +23,19 @@
  */
 
 import type { Machine } from "../memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../memory/struct.ts";
+import { type Struct, type StructView, embed, struct } from "../memory/layout/struct.ts";
 import { EAGAIN, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
-import { Srcu } from "../sync/srcu.ts";
-import type { Task } from "../sync/task.ts";
+import { Srcu } from "../sync/primitives/srcu.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { type InvalidateRange, eventName } from "./events.ts";
 import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
 
 /**
  * A listener's code. Each receives the address of the listener's struct. `invalidateRangeStart`
  * must have ended all access to the range when it returns 0; it may answer EAGAIN only when the
- * range is not blockable, and then must have left its own books as it found them. None of them may
- * take the mmap lock, or drop the last user of the address space.
+ * range is not blockable, and then must have left its own accounting as it found them. None of them
+ * may take the mmap lock, or drop the last user of the address space.
  */
 export interface MmuNotifierOps {
   readonly invalidateRangeStart?: (

@@ -15,9 +15,9 @@
 import { type LockClass, lockClass } from "../sync/lock-class.ts";
 import { atomicLoad, atomicStore } from "../sync/atomics.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import { Spinlock } from "../sync/spinlock.ts";
-import type { Task } from "../sync/task.ts";
-import { compareExchangeWord, readWord, writeWord } from "../sync/word-steps.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
+import type { Task } from "../sync/tasks/task.ts";
+import { compareExchangeWord, readWord, writeWord } from "../sync/primitives/word-steps.ts";
 
 const HEAD_WORD = Spinlock.WORDS;
 

@@ -1,14 +1,14 @@
 /**
  * @module space/cpu-access
  * Single loads and stores through an AddressSpace object: the software TLB of this thread for this
- * space (mmu/soft-tlb.ts), which asks the page table (mm/cpu-fault.ts) when it has no answer, as
- * long as the object has not been disposed of.
+ * space (mmu/soft-tlb.ts), which asks the page table (mm/fault/cpu-fault.ts) when it has no answer,
+ * as long as the object has not been disposed of.
  */
 
 import type { Machine } from "../memory/machine.ts";
 import type { Translator } from "../mmu/translator.ts";
 import { TypedMemory } from "../mmu/typed-memory.ts";
-import { CpuTranslator } from "../mm/cpu-fault.ts";
+import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import type { OperationGate } from "./operation-gate.ts";
 

@@ -1,14 +1,14 @@
 /**
  * @module space/inspect
- * Looking into an address space: its pages and its numbers. The mappings are mm/pagemap.ts's as
- * they are.
+ * Looking into an address space: its pages and its numbers. The mappings are mm/calls/pagemap.ts's
+ * as they are.
  */
 
-import type { CacheAccount } from "../memory/heap.ts";
+import type { CacheAccount } from "../memory/heap/heap.ts";
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { pagesOf } from "../mm/mmap.ts";
+import { pagesOf } from "../mm/calls/mmap.ts";
 import {
   type LeafVisitor,
   TASK_SIZE_PAGES,
@@ -16,11 +16,11 @@ import {
   pteIndex,
   wordAt,
 } from "../mmu/radix-table.ts";
-import { type PagemapEntry, readPagemap } from "../mm/pagemap.ts";
+import { type PagemapEntry, readPagemap } from "../mm/calls/pagemap.ts";
 import { holdsFrame } from "../mm/pte.ts";
-import { vmasIn } from "../mm/vma.ts";
+import { vmasIn } from "../mm/vma/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure } from "./failures.ts";
 
 /**

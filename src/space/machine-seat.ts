@@ -15,15 +15,15 @@
 import { SectionChannel, type ThreadPort } from "../host/section-channel.ts";
 import { hostThreadId, randomWords, threadName } from "../host/thread-identity.ts";
 import { watchWorkerExits } from "../host/worker-exits.ts";
-import { missingMirrorOps } from "../hmm/mirror-ops.ts";
+import { missingMirrorOps } from "../hmm/mirror/mirror-ops.ts";
 import { Machine, type MachineHandle } from "../memory/machine.ts";
 // Loaded for its listener: any thread may change a mapping that a debug build watches.
-import "../mm/view-watch.ts";
-import { agentDied } from "../sync/agents.ts";
+import "../mm/view/view-watch.ts";
+import { agentDied } from "../sync/runners/agents.ts";
 import { EINVAL, ENODEV } from "../sync/errno.ts";
-import { hasPanicked } from "../sync/panic.ts";
-import { lookAfterOthers } from "../sync/run-async.ts";
-import { runBlocking } from "../sync/run-blocking.ts";
+import { hasPanicked } from "../sync/death/panic.ts";
+import { lookAfterOthers } from "../sync/runners/run-async.ts";
+import { runBlocking } from "../sync/runners/run-blocking.ts";
 import { customFailure } from "./failures.ts";
 import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
 import { UserBuffers } from "./user-buffers.ts";

@@ -5,21 +5,21 @@
  *   G1  A task inside holds the object's mm user (R2): closing the door waits, in effect, until all
  *       are out, and only then the user is dropped.
  *   G2  Only operations that read or write a user's buffer need it in this thread, and find out
- *       that it is not there holding no lock (memory/sections.ts). The promise forms then wait for
- *       it outside, and begin again.
+ *       that it is not there holding no lock (memory/frames/sections.ts). The promise forms then
+ *       wait for it outside, and begin again.
  *   G3  A task that is thrown out while it holds a lock stops the machine: what the lock guards may
  *       be half changed, and everyone who wants it would wait for ever.
  */
 
-import { BufferNotHere } from "../memory/sections.ts";
+import { BufferNotHere } from "../memory/frames/sections.ts";
 import { mayBlock } from "../sync/atomics.ts";
 import { EBADF, ENOSYS, ENOTRECOVERABLE, ENXIO, EOPNOTSUPP } from "../sync/errno.ts";
-import { assertNoLockHeld } from "../sync/held-locks.ts";
-import { declarePanic, hasPanicked } from "../sync/panic.ts";
-import { runAsync } from "../sync/run-async.ts";
-import { runBlocking } from "../sync/run-blocking.ts";
+import { assertNoLockHeld } from "../sync/lockdep/held-locks.ts";
+import { declarePanic, hasPanicked } from "../sync/death/panic.ts";
+import { runAsync } from "../sync/runners/run-async.ts";
+import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { SharedMemory } from "../sync/shared-memory.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { type Syscall, customFailure, failure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 

@@ -5,14 +5,14 @@
  * each, is address-space.ts.
  */
 
-import { doFork } from "../mm/fork.ts";
-import { doMadvise } from "../mm/madvise.ts";
-import { type MmapRequest, doMmap, doMunmap, lengthPagesOf } from "../mm/mmap.ts";
-import { type MmLimits, mmCreate } from "../mm/mm.ts";
-import { doMprotect } from "../mm/mprotect.ts";
-import { doMremap, type MremapRequest } from "../mm/mremap.ts";
+import { doFork } from "../mm/lifetime/fork.ts";
+import { doMadvise } from "../mm/calls/madvise.ts";
+import { type MmapRequest, doMmap, doMunmap, lengthPagesOf } from "../mm/calls/mmap.ts";
+import { type MmLimits, mmCreate } from "../mm/lifetime/mm.ts";
+import { doMprotect } from "../mm/calls/mprotect.ts";
+import { doMremap, type MremapRequest } from "../mm/calls/mremap.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure, unwrap } from "./failures.ts";
 import type { Seat } from "./machine-seat.ts";
 import type { MmapOptions } from "./options.ts";

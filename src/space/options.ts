@@ -6,16 +6,16 @@
  */
 
 import { PAGE_BYTES } from "../memory/ram.ts";
-import { MADV_DONTNEED, MADV_NORMAL } from "../mm/madvise.ts";
+import { MADV_DONTNEED, MADV_NORMAL } from "../mm/calls/madvise.ts";
 import {
   MAP_ANYWHERE,
   MAP_FIXED_NOREPLACE,
   MAP_FIXED_REPLACE,
   type MmapRequest,
-} from "../mm/mmap.ts";
-import type { MmLimits } from "../mm/mm.ts";
-import type { MremapRequest } from "../mm/mremap.ts";
-import { VM_READ, VM_WRITE } from "../mm/vma.ts";
+} from "../mm/calls/mmap.ts";
+import type { MmLimits } from "../mm/lifetime/mm.ts";
+import type { MremapRequest } from "../mm/calls/mremap.ts";
+import { VM_READ, VM_WRITE } from "../mm/vma/vma.ts";
 import { EINVAL } from "../sync/errno.ts";
 import { type Syscall, customFailure, formatValue } from "./failures.ts";
 import type { SeatOptions } from "./machine-seat.ts";

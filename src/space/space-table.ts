@@ -14,16 +14,28 @@
  * Lock: spacesLock around the list and the holder counts.
  */
 
-import { List } from "../memory/list.ts";
+import { List } from "../memory/layout/list.ts";
 import { Machine } from "../memory/machine.ts";
-import { type Struct, type StructView, embed, pointer, struct, u32 } from "../memory/struct.ts";
-import { mmget, mmput } from "../mm/mm.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../memory/layout/struct.ts";
+import { mmget, mmput } from "../mm/lifetime/mm.ts";
 import { Mm } from "../mm/mm-struct.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EMFILE, ENOMEM, type Errno, ESTALE } from "../sync/errno.ts";
-import { addResource, registerReleaser, removeResource, resourceKind } from "../sync/resources.ts";
-import { Spinlock } from "../sync/spinlock.ts";
-import type { Task } from "../sync/task.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../sync/death/resources.ts";
+import { Spinlock } from "../sync/primitives/spinlock.ts";
+import type { Task } from "../sync/tasks/task.ts";
 
 interface SpaceTable extends StructView {
   readonly lock: Spinlock;

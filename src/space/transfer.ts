@@ -3,25 +3,25 @@
  * Bulk copies between an address space and the caller's bytes, page by page through the page table.
  * Follows Linux `copy_to_user`, `copy_from_user`.
  *
- * A page is copied from inside a store mark, reads too (S1 of sync/shootdown.ts): whoever takes the
- * page away waits until the copy is over, so the frame is the page's own for all of it. A look at
- * the generation afterwards, as single loads do it, would need a fence between the copy and the
- * look, which JavaScript does not offer.
+ * A page is copied from inside a store mark, reads too (S1 of sync/primitives/shootdown.ts):
+ * whoever takes the page away waits until the copy is over, so the frame is the page's own for all
+ * of it. A look at the generation afterwards, as single loads do it, would need a fence between the
+ * copy and the look, which JavaScript does not offer.
  *
  * A page is not one value: another thread that stores meanwhile may be seen in part.
  */
 
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
-import { dataStep } from "../memory/page-data.ts";
-import type { RamSection } from "../memory/ram-section.ts";
-import { cpuTranslate } from "../mm/cpu-fault.ts";
+import { dataStep } from "../memory/frames/page-data.ts";
+import type { RamSection } from "../memory/frames/ram-section.ts";
+import { cpuTranslate } from "../mm/fault/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
 import { atomicLoad } from "../sync/atomics.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { SegmentationFault } from "../sync/errors.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { customFailure } from "./failures.ts";
 
 /**

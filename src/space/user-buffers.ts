@@ -3,8 +3,8 @@
  * The user's own buffers that this thread has mapped: each is a section of the machine's RAM, made
  * when it is mapped first and forgotten when it is mapped nowhere any more.
  *
- *   U1  A mapping of a buffer holds a count of the section's first frame (mm/vma-map.ts), and so
- *       does `acquire`, until `release`. While the first frame is counted the section stays.
+ *   U1  A mapping of a buffer holds a count of the section's first frame (mm/vma/vma-map.ts), and
+ *       so does `acquire`, until `release`. While the first frame is counted the section stays.
  *   U2  Only the thread that added a section takes that count from 0 up, or removes the section; so
  *       the two cannot meet. (Other threads copy a mapping that exists: then the count is above 0.)
  *
@@ -16,7 +16,7 @@
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 
 /**
  * A WebAssembly.Memory that was made with `shared: true`.

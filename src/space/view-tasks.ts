@@ -1,6 +1,6 @@
 /**
  * @module space/view-tasks
- * Opening and closing a view, as tasks: the hold of mm/view-open.ts, the frames' bytes in this
+ * Opening and closing a view, as tasks: the hold of mm/view/view-open.ts, the frames' bytes in this
  * thread, and in debug builds the watch over a read view. The object that a user has is view.ts's.
  */
 
@@ -8,11 +8,11 @@ import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { TASK_SIZE_PAGES } from "../mmu/radix-table.ts";
-import { ViewHold } from "../mm/view-hold.ts";
-import { viewClose, viewOpen } from "../mm/view-open.ts";
-import { type WatchedView, findStrayStore, watchView } from "../mm/view-watch.ts";
+import { ViewHold } from "../mm/view/view-hold.ts";
+import { viewClose, viewOpen } from "../mm/view/view-open.ts";
+import { type WatchedView, findStrayStore, watchView } from "../mm/view/view-watch.ts";
 import { EFAULT, EINVAL } from "../sync/errno.ts";
-import type { Task } from "../sync/task.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
 
 /**

@@ -1,7 +1,7 @@
 /**
  * @module space/view
  * A range of an address space as typed arrays over the frames themselves, at the speed of any typed
- * array, until it is disposed of. What a view holds and forbids meanwhile is mm/view-hold.ts's
+ * array, until it is disposed of. What a view holds and forbids meanwhile is mm/view/view-hold.ts's
  * business; here is its life in this thread.
  *
  * A view outlives the AddressSpace object that opened it: it has a user of the address space and a
@@ -14,10 +14,10 @@ import type { Mm } from "../mm/mm-struct.ts";
 import { mayBlock } from "../sync/atomics.ts";
 import { EBADF, EINVAL, EPERM } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
-import { hasPanicked } from "../sync/panic.ts";
-import { runAsync } from "../sync/run-async.ts";
-import { runBlocking } from "../sync/run-blocking.ts";
-import type { Task } from "../sync/task.ts";
+import { hasPanicked } from "../sync/death/panic.ts";
+import { runAsync } from "../sync/runners/run-async.ts";
+import { runBlocking } from "../sync/runners/run-blocking.ts";
+import type { Task } from "../sync/tasks/task.ts";
 import { customFailure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
 import { requireBlocking } from "./operation-gate.ts";

@@ -14,12 +14,12 @@
  * | 5 | PANIC_LOCK | word index of the lock, or 0 | same |
  * | 6 | PANIC_AGENT | id of the agent, or -1 | same |
  * | 7 | PANIC_TEXT_BYTES | length of the text | same |
- * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (liveness.ts) |
+ * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (death/liveness.ts) |
  * | 9 | DEATHS | counts up when a dead agent may be reaped: once for each, once more if two found it at once | add (death.ts) |
- * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (agents.ts) |
+ * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (runners/agents.ts) |
  * | 11..15 | - | spare | |
  * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |
- * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, and one that no agent has: {@link NO_RECORD} | agents.ts |
+ * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, and one that no agent has: {@link NO_RECORD} | runners/agents.ts |
  *
  * An agent record:
  *
@@ -37,7 +37,7 @@
  * | 24 | FINDERS | threads that are declaring this agent dead at this moment (death.ts); outlives the registration | those |
  * | 25..28 | LIVENESS | futex words of the thread's liveness waiters, one for each generation of STATE modulo 4; their values never change | nobody |
  * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
- * | 288.. | HELD_TAG | class and manner of the slot beside it | this agent |
+ * | 288.. | HELD_TAG | class and mode of the slot beside it | this agent |
  * | 544.. | HELD_TASK | task serial, or count, of the slot beside it | this agent |
  * | 800.. | RESOURCES | pairs kind, pointer; see resources.ts | this agent; its reaper |
  */

@@ -76,8 +76,8 @@ export class SharedMemory {
   readonly keyBase: number = nextKeyBase();
 
   /**
-   * This thread's id on the machine, -1 while not registered. Written by agents.ts (and by an
-   * explorer).
+   * This thread's id on the machine, -1 while not registered. Written by runners/agents.ts (and by
+   * an explorer).
    */
   agentId: number = -1;
   /** agentId << 20: or-ed with the task's serial it is the owner id in lock words. */

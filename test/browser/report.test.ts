@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import type { Browser, Page } from "playwright-core";
-import { renderReport } from "../../src/checker/telling/report.ts";
+import { renderReport } from "../../src/checker/report/report.ts";
 import { deadlock, lostUpdate, usedAfterFree } from "../checker/programs/told.ts";
-import { tell } from "../checker/telling.ts";
+import { tell } from "../checker/report-text.ts";
 import { launchChromium } from "./chromium-page.ts";
 import { findChromium } from "./find-chromium.ts";
 

@@ -10,7 +10,7 @@ import { explore } from "../../src/checker/explore.ts";
 import type { Exploration, ExploreOptions } from "../../src/checker/explore.ts";
 import { Reporter } from "../../src/checker/findings/reporter.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { libertiesOf } from "../../src/checker/session/session.ts";
+import { budgetOf } from "../../src/checker/session/session.ts";
 import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
 
@@ -44,7 +44,7 @@ export function allOutcomes(
   limit: number,
 ): Set<string> | undefined {
   const run = new Execution(program.scenario, {
-    liberties: libertiesOf(options),
+    budget: budgetOf(options),
     dependence: { scans: true, strict: "all", tellsTasks: true, wakesQueues: false },
     weaknesses: new Set(),
     witness: new Reporter({ withStacks: false }),

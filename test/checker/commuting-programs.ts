@@ -4,17 +4,17 @@
  */
 
 import { RandomNumbers } from "../../src/checker/engines/random-numbers.ts";
-import type { Cell } from "../../src/checker/pieces/program.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
+import type { Cell } from "../../src/checker/primitives/program.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { Completion } from "../../src/sync/completion.ts";
-import type { Mutex } from "../../src/sync/mutex.ts";
-import { RefCount } from "../../src/sync/refcount.ts";
-import { RwSem } from "../../src/sync/rwsem.ts";
+import { Completion } from "../../src/sync/primitives/completion.ts";
+import type { Mutex } from "../../src/sync/primitives/mutex.ts";
+import { RefCount } from "../../src/sync/primitives/refcount.ts";
+import { RwSem } from "../../src/sync/primitives/rwsem.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { Srcu } from "../../src/sync/srcu.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { Srcu } from "../../src/sync/primitives/srcu.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 import type { Recorded } from "./brute-force.ts";
 
 export interface Things {

@@ -8,21 +8,21 @@ import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
 import type { Exploration, ExploreOptions } from "../../src/checker/explore.ts";
 import { formatToken, parseToken } from "../../src/checker/findings/token.ts";
-import { Cell } from "../../src/checker/pieces/program.ts";
-import type { Places } from "../../src/checker/pieces/program.ts";
+import { Cell } from "../../src/checker/primitives/program.ts";
+import type { Places } from "../../src/checker/primitives/program.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
 import {
   addResource,
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../src/sync/resources.ts";
-import { RwSem } from "../../src/sync/rwsem.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+} from "../../src/sync/death/resources.ts";
+import { RwSem } from "../../src/sync/primitives/rwsem.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 
@@ -69,7 +69,7 @@ test("where the machine must survive, that death is the finding, and its token s
   );
 });
 
-test("without deaths among the liberties nothing of it is explored", () => {
+test("without deaths among the budget nothing of it is explored", () => {
   assert.equal(explore(sections(true), { symmetry: false }).classes, 2);
   assert.deepEqual(explore(sections(true)).findings, []);
 });

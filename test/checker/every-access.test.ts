@@ -5,8 +5,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../src/mm/cpu-fault.ts";
+import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
 import { exploreEveryAccess } from "./every-access.ts";
@@ -23,11 +23,11 @@ for (const [i, first] of names.entries()) {
 }
 
 test("an access that no step names is found", () => {
-  const scenario = rigScenario({
+  const scenario = harnessScenario({
     name: "hidden",
-    rig: { pages: 1, present: 0 },
-    setup: (rig) => {
-      rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE, false));
+    harness: { pages: 1, present: 0 },
+    setup: (harness) => {
+      harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE, false));
       return undefined;
     },
     tasks: {

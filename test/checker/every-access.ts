@@ -13,7 +13,7 @@ import type { ExploreOptions, Exploration } from "../../src/checker/explore.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { notePlainAccess } from "../../src/checker/watch/plain-accesses.ts";
 import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
-import type { Task, Wake } from "../../src/sync/task.ts";
+import type { Task, Wake } from "../../src/sync/tasks/task.ts";
 
 /** Functions of `Atomics` that access an element, and whether they write it. */
 const accesses: Readonly<Record<string, boolean>> = {

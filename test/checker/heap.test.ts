@@ -8,12 +8,12 @@ import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { Heap } from "../../src/memory/heap.ts";
+import { Heap } from "../../src/memory/heap/heap.ts";
 import { Machine } from "../../src/memory/machine.ts";
-import { struct, u32 } from "../../src/memory/struct.ts";
-import type { Struct, StructView } from "../../src/memory/struct.ts";
-import { Cell } from "../../src/checker/pieces/program.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { struct, u32 } from "../../src/memory/layout/struct.ts";
+import type { Struct, StructView } from "../../src/memory/layout/struct.ts";
+import { Cell } from "../../src/checker/primitives/program.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 interface Thing extends StructView {
   value: number;

@@ -7,12 +7,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
-import type { Cell } from "../../src/checker/pieces/program.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
+import type { Cell } from "../../src/checker/primitives/program.ts";
 import { replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import type { Mutex } from "../../src/sync/mutex.ts";
-import type { Task } from "../../src/sync/task.ts";
+import type { Mutex } from "../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const engines = [
   "optimal",

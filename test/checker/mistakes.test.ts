@@ -6,12 +6,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Cell, Places } from "../../src/checker/pieces/program.ts";
+import { Cell, Places } from "../../src/checker/primitives/program.ts";
 import { replay } from "../../src/checker/replay/minimise.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
 import { parseCheckpoint } from "../../src/checker/session/checkpoint.ts";
-import type { Mutex } from "../../src/sync/mutex.ts";
-import type { Task } from "../../src/sync/task.ts";
+import type { Mutex } from "../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const cell = (memory: Places["memory"]): Cell => new Places(memory).cell("x");
 

@@ -7,12 +7,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
-import type { Cell } from "../../src/checker/pieces/program.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
+import type { Cell } from "../../src/checker/primitives/program.ts";
 import { UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { monotonicMs, sharedMs } from "../../src/sync/clock.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { monotonicMs, sharedMs } from "../../src/sync/tasks/clock.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const EXPLORATIONS = 100;
 const WANTED = 99;

@@ -4,32 +4,32 @@
  * step.
  */
 
-import { RIG_PAGE, rigScenario } from "../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { RigCpu } from "../../src/checker/rig/rig-cpu.ts";
+import { HarnessCpu } from "../../src/checker/harness/harness-cpu.ts";
 import { inKernel, withService } from "../../command/scenarios/coverage/devices/kernel.ts";
 import { makeDevice } from "../../command/scenarios/coverage/devices/stage.ts";
 import type { DeviceWorld } from "../../command/scenarios/coverage/devices/stage.ts";
 import { COMMANDS } from "../../src/devices/software/commands.ts";
 import type { CommandRequest } from "../../src/devices/software/commands.ts";
-import { cpuFault, cpuTranslate } from "../../src/mm/cpu-fault.ts";
-import { doFork } from "../../src/mm/fork.ts";
-import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
-import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../src/mm/mmap.ts";
-import { doMprotect } from "../../src/mm/mprotect.ts";
-import { doMremap } from "../../src/mm/mremap.ts";
+import { cpuFault, cpuTranslate } from "../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../src/mm/lifetime/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
+import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../src/mm/calls/mremap.ts";
 import { LEAF_WORDS } from "../../src/mmu/radix-table.ts";
-import { readMaps, readPagemap } from "../../src/mm/pagemap.ts";
+import { readMaps, readPagemap } from "../../src/mm/calls/pagemap.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
-import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
 import { transfer } from "../../src/space/transfer.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
-import { callInSteps } from "../../src/sync/stepping.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { callInSteps } from "../../src/sync/runners/stepping.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { exploreEveryAccess } from "./every-access.ts";
 
 const ADDRESS = RIG_PAGE * PAGE_BYTES;
@@ -46,17 +46,17 @@ export const EXECUTIONS = 6;
  * Whether a frame of the device was used lately is a hint for eviction, which a kernel's thread
  * gives without a lock.
  */
-const harmless = ["src/hmm/mirror.ts:", "src/devices/software/frames.ts:"];
+const harmless = ["src/hmm/mirror/mirror.ts:", "src/devices/software/frames.ts:"];
 
 interface Shared {
   /** A software device on the space. */
   readonly world: DeviceWorld;
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** One for each task. */
-  readonly others: readonly [RigDevice, RigDevice];
+  readonly others: readonly [HarnessDevice, HarnessDevice];
 }
 
-type Operation = (shared: Shared, rig: HmmRig, number: 0 | 1) => Task<unknown>;
+type Operation = (shared: Shared, harness: HmmHarness, number: 0 | 1) => Task<unknown>;
 
 const operations: Readonly<Record<string, Operation>> = {
   serve: ({ device }) => device.serve(RIG_PAGE, 2),
@@ -110,13 +110,13 @@ const operations: Readonly<Record<string, Operation>> = {
     }),
   translate: (_shared, { machine, mm }) =>
     orFault(cpuTranslate(machine, mm, RIG_PAGE, false, ADDRESS)),
-  *load(_shared, rig) {
-    const cpu = new RigCpu(rig);
+  *load(_shared, harness) {
+    const cpu = new HarnessCpu(harness);
     yield* orFault(cpu.load(ADDRESS));
     yield* orFault(cpu.load(ADDRESS));
   },
-  store: (_shared, rig) => orFault(new RigCpu(rig).store(ADDRESS, 1)),
-  add: (_shared, rig) => orFault(new RigCpu(rig).add(ADDRESS, 1)),
+  store: (_shared, harness) => orFault(new HarnessCpu(harness).store(ADDRESS, 1)),
+  add: (_shared, harness) => orFault(new HarnessCpu(harness).add(ADDRESS, 1)),
   readBytes: (_shared, { machine, mm }) =>
     orFault(transfer(machine, mm, ADDRESS, new Uint8Array(8), false)),
   writeBytes: (_shared, { machine, mm }) =>
@@ -127,17 +127,17 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   maps: (_shared, { machine, mm }) => readMaps(machine, mm),
   pagemap: (_shared, { machine, mm }) => readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 2),
-  kernelLoad: ({ world }, rig) =>
-    inKernel(world, rig, (cache) => drop(callInSteps(cache.u32, "load", ADDRESS))),
-  kernelStore: ({ world }, rig) =>
-    inKernel(world, rig, (cache) => callInSteps(cache.u32, "store", ADDRESS, 1)),
-  deviceRead: ({ world }, rig) =>
-    withService(world, rig, (service) => COMMANDS.read.run(service, request())),
-  deviceWrite: ({ world }, rig) =>
-    withService(world, rig, (service) => COMMANDS.write.run(service, request())),
-  deviceSnapshot: ({ world }, rig) =>
-    withService(world, rig, (service) => COMMANDS.snapshot.run(service, request())),
-  *mirror({ others }, _rig, number) {
+  kernelLoad: ({ world }, harness) =>
+    inKernel(world, harness, (cache) => drop(callInSteps(cache.u32, "load", ADDRESS))),
+  kernelStore: ({ world }, harness) =>
+    inKernel(world, harness, (cache) => callInSteps(cache.u32, "store", ADDRESS, 1)),
+  deviceRead: ({ world }, harness) =>
+    withService(world, harness, (service) => COMMANDS.read.run(service, request())),
+  deviceWrite: ({ world }, harness) =>
+    withService(world, harness, (service) => COMMANDS.write.run(service, request())),
+  deviceSnapshot: ({ world }, harness) =>
+    withService(world, harness, (service) => COMMANDS.snapshot.run(service, request())),
+  *mirror({ others }, _harness, number) {
     const other = others[number];
     if ((yield* other.register()) === 0) yield* other.unregister();
   },
@@ -163,17 +163,20 @@ function request(): CommandRequest {
 function scenarioOf(names: readonly string[], present: number, shared: boolean): AnyScenario {
   const tasks = names.map((name, i) => {
     const operation = operations[name]!; // a name of the table above
-    return [`${name}${i}`, (s: Shared, rig: HmmRig) => operation(s, rig, i === 0 ? 0 : 1)] as const;
+    return [
+      `${name}${i}`,
+      (s: Shared, harness: HmmHarness) => operation(s, harness, i === 0 ? 0 : 1),
+    ] as const;
   });
-  return rigScenario<Shared>({
+  return harnessScenario<Shared>({
     name: `${names.join(" and ")}, ${present === 0 ? "absent" : "present"}${shared ? ", shared" : ""}`,
-    rig: shared ? { pages: 0, arenaWords: 16_384 } : { pages: 2, present, arenaWords: 16_384 },
-    setup(rig) {
-      if (shared) rig.map(RIG_PAGE, 2, BOTH, true);
+    harness: shared ? { pages: 0, arenaWords: 16_384 } : { pages: 2, present, arenaWords: 16_384 },
+    setup(harness) {
+      if (shared) harness.map(RIG_PAGE, 2, BOTH, true);
       return {
-        world: makeDevice(rig, 2),
-        device: RigDevice.registered(rig),
-        others: [new RigDevice(rig), new RigDevice(rig)] as const,
+        world: makeDevice(harness, 2),
+        device: HarnessDevice.registered(harness),
+        others: [new HarnessDevice(harness), new HarnessDevice(harness)] as const,
       };
     },
     tasks: Object.fromEntries(tasks),

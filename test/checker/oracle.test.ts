@@ -12,7 +12,7 @@ import { answer } from "./oracle/answer.ts";
 import { generate } from "./oracle/generate.ts";
 import type { Op, Program } from "./oracle/language.ts";
 import { flatten } from "./oracle/language.ts";
-import { compareSafely, search, tellFailure } from "./oracle/search.ts";
+import { compareSafely, search, reportFailure } from "./oracle/search.ts";
 
 const SEED = Number(process.env["ORACLE_SEED"] ?? 1);
 const PROGRAMS = 300;
@@ -21,7 +21,7 @@ const PATIENCE = 500;
 test(`every engine agrees with the oracle on the programs of ${PROGRAMS} seeds`, (context) => {
   context.diagnostic(`ORACLE_SEED=${SEED}`);
   const { compared, failure } = search(SEED, PROGRAMS, { patience: PATIENCE });
-  assert.equal(failure, undefined, failure === undefined ? "" : tellFailure(failure));
+  assert.equal(failure, undefined, failure === undefined ? "" : reportFailure(failure));
   assert.ok(compared > PROGRAMS / 2, `${compared} programs were small enough`);
 });
 

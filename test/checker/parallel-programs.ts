@@ -1,8 +1,8 @@
 /** @module Programs that threads load by the address of this module. */
 
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import * as locks from "./programs/locks.ts";
 import { program } from "./programs/program-of.ts";
 import * as variables from "./programs/variables.ts";

@@ -8,12 +8,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
 import type { ExploreOptions } from "../../src/checker/explore.ts";
-import type { Cell, Places, PlainCell } from "../../src/checker/pieces/program.ts";
+import type { Cell, Places, PlainCell } from "../../src/checker/primitives/program.ts";
 import { EngineFault, UncontrolledNondeterminism } from "../../src/checker/scenario.ts";
 import type { Scenario, Weakness } from "../../src/checker/scenario.ts";
-import { TIMED_OUT, describe } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { TIMED_OUT, describe } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 
@@ -156,7 +156,7 @@ const programs: readonly Scenario<unknown>[] = [
 /** Where there are more interleavings, sleep sets say what there is. */
 const NAIVE_EXECUTIONS = 20_000;
 const SLEEP_EXECUTIONS = 5000;
-const liberties: readonly ExploreOptions[] = [
+const budget: readonly ExploreOptions[] = [
   { spuriousWakes: 0 },
   { spuriousWakes: "each" },
   { spuriousWakes: 0, timeouts: 1 },
@@ -165,7 +165,7 @@ const liberties: readonly ExploreOptions[] = [
 
 for (const scenario of programs) {
   test(`${scenario.name}: all interleavings, and what each engine finds`, () => {
-    for (const free of liberties) {
+    for (const free of budget) {
       const options = { lockdep: false, collectClasses: true, ...free };
       const every = explore(scenario, {
         engine: "naive",

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
-import type { Cell, Condition, Gate } from "../../src/checker/pieces/program.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
+import type { Cell, Condition, Gate } from "../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { registerAgent, unregisterAgent } from "../../src/sync/runners/agents.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import type { Task } from "../../src/sync/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 interface Shared {
   readonly condition: Condition;

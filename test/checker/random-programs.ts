@@ -3,24 +3,24 @@
  * each other.
  */
 
-import { Cell } from "../../src/checker/pieces/program.ts";
-import type { Condition, Places } from "../../src/checker/pieces/program.ts";
+import { Cell } from "../../src/checker/primitives/program.ts";
+import type { Condition, Places } from "../../src/checker/primitives/program.ts";
 import { RandomNumbers } from "../../src/checker/engines/random-numbers.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { Completion } from "../../src/sync/completion.ts";
+import { Completion } from "../../src/sync/primitives/completion.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
 import {
   addResource,
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../src/sync/resources.ts";
-import { RefCount } from "../../src/sync/refcount.ts";
-import { RwSem } from "../../src/sync/rwsem.ts";
-import { Srcu } from "../../src/sync/srcu.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+} from "../../src/sync/death/resources.ts";
+import { RefCount } from "../../src/sync/primitives/refcount.ts";
+import { RwSem } from "../../src/sync/primitives/rwsem.ts";
+import { Srcu } from "../../src/sync/primitives/srcu.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 import { program } from "./programs/program-of.ts";
 
 interface Shared {

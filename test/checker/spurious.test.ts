@@ -7,13 +7,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
-import type { Cell, Condition } from "../../src/checker/pieces/program.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
+import type { Cell, Condition } from "../../src/checker/primitives/program.ts";
 import { defineScenario } from "../../src/checker/scenario.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { describe } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { describe } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 import { minimise, replay } from "../../src/checker/replay/minimise.ts";
 import { program } from "./programs/program-of.ts";
 import { handMade } from "./programs/waits.ts";

@@ -8,12 +8,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
 import type { ExploreOptions } from "../../src/checker/explore.ts";
-import type { Cell, Places } from "../../src/checker/pieces/program.ts";
+import type { Cell, Places } from "../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../src/checker/scenario.ts";
-import { Completion } from "../../src/sync/completion.ts";
-import { RefCount } from "../../src/sync/refcount.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { Completion } from "../../src/sync/primitives/completion.ts";
+import { RefCount } from "../../src/sync/primitives/refcount.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 

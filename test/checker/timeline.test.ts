@@ -11,7 +11,7 @@ import { explore } from "../../src/checker/explore.ts";
 import { findingIdentity } from "../../src/checker/findings/finding.ts";
 import { replay } from "../../src/checker/replay/minimise.ts";
 import { recordRun } from "../../src/checker/replay/record-run.ts";
-import { renderTimeline } from "../../src/checker/telling/timeline.ts";
+import { renderTimeline } from "../../src/checker/report/timeline.ts";
 import {
   dataRace,
   deadlock,
@@ -21,7 +21,7 @@ import {
   lostWakeup,
   usedAfterFree,
 } from "./programs/told.ts";
-import { tell } from "./telling.ts";
+import { tell } from "./report-text.ts";
 import { texts } from "./told-texts.ts";
 
 for (const scenario of [
@@ -91,7 +91,10 @@ test("a recording names places in the code, locks, waits, edges and clocks", () 
   const [left, right] = recording.steps;
   assert.equal(left?.place?.file, "test/checker/programs/told.ts");
   assert.ok(
-    left.stack.some(({ file }) => file === "src/sync/mutex.ts" || file === "src/sync/lock-word.ts"),
+    left.stack.some(
+      ({ file }) =>
+        file === "src/sync/primitives/mutex.ts" || file === "src/sync/primitives/lock-word.ts",
+    ),
   );
   assert.deepEqual(recording.finding?.cycle, [0, 1]);
   assert.deepEqual(right?.clock, [0, 1]);

@@ -6,10 +6,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { Places } from "../../src/checker/pieces/program.ts";
+import { Places } from "../../src/checker/primitives/program.ts";
 import { defineScenario } from "../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 
 /** A waiter for two flags that says it reads `words` words from the first one on. */
 function twoFlags(words: number): AnyScenario {

@@ -7,11 +7,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
 import type { ExploreOptions } from "../../src/checker/explore.ts";
-import type { Cell, Places } from "../../src/checker/pieces/program.ts";
+import type { Cell, Places } from "../../src/checker/primitives/program.ts";
 import type { Invariant, Scenario } from "../../src/checker/scenario.ts";
 import { OperationHistory } from "../../src/checker/watch/linearizability.ts";
 import type { SequentialModel } from "../../src/checker/watch/linearizability.ts";
-import type { Task } from "../../src/sync/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { program } from "./programs/program-of.ts";
 import type { Body } from "./programs/program-of.ts";
 

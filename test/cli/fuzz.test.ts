@@ -22,7 +22,7 @@ import { programScenario } from "../../command/src/fuzz/program-scenario.ts";
 import { scenarioFileText } from "../../command/src/fuzz/scenario-file.ts";
 import { shrinkProgram } from "../../command/src/fuzz/shrink-program.ts";
 import { runProgram } from "../../command/src/program.ts";
-import { mmget } from "../../src/mm/mm.ts";
+import { mmget } from "../../src/mm/lifetime/mm.ts";
 import { operations as hastyDevice } from "./hasty-operations.ts";
 import { capturedTerminal } from "./captured-terminal.ts";
 
@@ -67,11 +67,11 @@ test("a device that programs without asking is found, and the program made small
   );
 });
 
-test("a user of an address space that is never given back is found by the books", () => {
+test("a user of an address space that is never given back is found by the accounting", () => {
   const { program, finding } = searchUntilFound(leakyFork, 5);
   assert.ok(finding !== undefined);
   const small = shrinkProgram(program, finding, leakyFork);
-  assert.match(small.finding.message, /books do not balance/);
+  assert.match(small.finding.message, /accounting does not balance/);
   assert.deepEqual(small.program, { tasks: { a: [{ op: "fork" }] } });
 });
 

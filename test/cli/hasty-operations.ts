@@ -3,11 +3,11 @@
  * the range is still valid.
  */
 
-import { RIG_PAGE } from "../../src/checker/rig/hmm-rig.ts";
-import { RIG_TABLE_PAGES } from "../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE } from "../../src/checker/harness/hmm-harness.ts";
+import { RIG_TABLE_PAGES } from "../../src/checker/harness/harness-device.ts";
 import type { OperationTable } from "../../command/src/fuzz/fuzz-stage.ts";
 import { operations as shipped } from "../../command/src/fuzz/operations.ts";
-import { DONE_TRUE } from "../../src/sync/task.ts";
+import { DONE_TRUE } from "../../src/sync/tasks/task.ts";
 
 export const operations: OperationTable = {
   ...shipped,

@@ -4,8 +4,8 @@ import { defineScenario } from "../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { access } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { access } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 function* write(memory: SharedMemory, times: number): Task<void> {
   for (let i = 0; i < times; i++) {

@@ -2,10 +2,10 @@
 
 import { defineScenario } from "../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { access } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { access } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { CONTROL_WORDS } from "../../src/sync/control-block.ts";
 
 interface Counter {

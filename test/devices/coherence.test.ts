@@ -13,8 +13,8 @@ import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_TRACKED, PTE_WRITE } from "../../src/mm/pte.ts";
 import type { AddressSpace } from "../../src/index.ts";
 import { atomicAnd, atomicOr } from "../../src/sync/atomics.ts";
-import { DONE_FALSE, DONE_TRUE, type Task } from "../../src/sync/task.ts";
-import { PAGE, PlayedDevice, stampPages, withSpace } from "./rig.ts";
+import { DONE_FALSE, DONE_TRUE, type Task } from "../../src/sync/tasks/task.ts";
+import { PAGE, PlayedDevice, stampPages, withSpace } from "./harness.ts";
 
 test("a page is read from a copy, until the CPU stores to it", () =>
   withSpace((space) => {

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import type { IntegerAccess } from "../../src/mmu/access.ts";
 import { DeviceFault } from "../../src/index.ts";
-import { PAGE, PlayedDevice, withSpace } from "./rig.ts";
+import { PAGE, PlayedDevice, withSpace } from "./harness.ts";
 
 const INTEGERS = ["u8", "i8", "u16", "i16", "u32", "i32"] as const;
 const BYTES = { u8: 1, i8: 1, u16: 2, i16: 2, u32: 4, i32: 4 } as const;

@@ -23,8 +23,8 @@ import {
   ThrashTable,
 } from "../../src/devices/software/thrash.ts";
 import { AssertionFailure } from "../../src/sync/errors.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { PlayedDevice, withSpace } from "./rig.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { PlayedDevice, withSpace } from "./harness.ts";
 
 test("a ring gives back what was put in, in order, and says when it is full", () =>
   withSpace((space) => {

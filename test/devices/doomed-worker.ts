@@ -12,8 +12,8 @@ import { Frames } from "../../src/devices/software/frames.ts";
 import { takeTurn } from "../../src/devices/software/service-turn.ts";
 import type { MachineHandle } from "../../src/memory/machine.ts";
 import { MachineSeat } from "../../src/space/machine-seat.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 /** What the thread does before it waits. */
 export interface Doom {

@@ -9,7 +9,7 @@ import { describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
 import type { TypedAccess } from "../../src/mmu/access.ts";
 import { ABANDONED } from "../../src/devices/software/device-translator.ts";
-import { MIB, PAGE, PlayedDevice, randomFrom, stampPages, withSpace } from "./rig.ts";
+import { MIB, PAGE, PlayedDevice, randomFrom, stampPages, withSpace } from "./harness.ts";
 
 /** Pages of the data; device memory is smaller in most tests. */
 const PAGES = 64;

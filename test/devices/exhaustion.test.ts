@@ -8,11 +8,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DeviceFault } from "../../src/devices/device-fault.ts";
 import { type AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts";
-import type { StructInfo } from "../../src/memory/struct.ts";
+import type { StructInfo } from "../../src/memory/layout/struct.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
 import { EAGAIN } from "../../src/sync/errno.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { PAGE, PlayedDevice, booksOf, makeSpace, stampPages, withSpace } from "./rig.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { PAGE, PlayedDevice, accountingOf, makeSpace, stampPages, withSpace } from "./harness.ts";
 
 /**
  * Makes the n-th allocation of the kernel heap from now on fail (counted from 0), and counts them.
@@ -45,7 +45,7 @@ test("making a device, at each of its allocations in this thread", async () => {
     SoftwareDevice.create(space, { memoryBytes: 5000 * PAGE, threads: 1 });
   // What is made once and stays: the directory of drivers, slabs.
   await (await make())[Symbol.asyncDispose]();
-  const before = booksOf(space);
+  const before = accountingOf(space);
   let failures = 0;
   for (let index = 0; ; index++) {
     scarcity.failAt(index);
@@ -54,14 +54,14 @@ test("making a device, at each of its allocations in this thread", async () => {
     scarcity.failAt(-1);
     if (outcome instanceof SoftwareDevice) {
       await outcome[Symbol.asyncDispose]();
-      assert.equal(booksOf(space), before);
+      assert.equal(accountingOf(space), before);
       if (asked <= index) break;
       assert.fail(`allocation ${index} failed, and nobody minded`);
     }
     assert.ok(outcome instanceof HmmError, String(outcome));
     assert.equal(outcome.code, "ENOMEM");
     assert.match(outcome.message, /^Cannot make the device: .+; .+/);
-    assert.equal(booksOf(space), before, `after allocation ${index} failed`);
+    assert.equal(accountingOf(space), before, `after allocation ${index} failed`);
     failures++;
   }
   assert.ok(

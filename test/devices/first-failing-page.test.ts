@@ -17,7 +17,7 @@ import {
 import type { FaultService } from "../../src/devices/software/fault-service.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM, errnoName } from "../../src/sync/errno.ts";
-import { MIB, PAGE, PlayedDevice, makeSpace, withSpace } from "./rig.ts";
+import { MIB, PAGE, PlayedDevice, makeSpace, withSpace } from "./harness.ts";
 
 /** What is wrong with a page. */
 const STATES = ["fine", "hole", "none", "read-only", "write view"] as const;

@@ -9,8 +9,8 @@ import { after, before, describe, test } from "node:test";
 import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
-import { listAgents } from "../../src/sync/agents.ts";
-import { PAGE, PlayedDevice, booksOf, makeSpace, withSpace } from "./rig.ts";
+import { listAgents } from "../../src/sync/runners/agents.ts";
+import { PAGE, PlayedDevice, accountingOf, makeSpace, withSpace } from "./harness.ts";
 
 const kernels = new URL("./kernels.js", import.meta.url);
 
@@ -273,7 +273,7 @@ describe("a device without place for its threads", () => {
   test("is refused before a Worker is started, and leaves nothing behind", async () => {
     const space = makeSpace();
     const full = await SoftwareDevice.create(space, { memoryBytes: PAGE, threads: 32 });
-    const books = booksOf(space);
+    const accounting = accountingOf(space);
     const agents = listAgents(space.machine.memory).length;
     assert.equal(agents, 33);
     let started = 0;
@@ -288,7 +288,7 @@ describe("a device without place for its threads", () => {
       /it wants 32 threads, and the machine has room for 31 more \(64 in all\); give it fewer/,
     );
     assert.equal(started, 0);
-    assert.equal(booksOf(space), books);
+    assert.equal(accountingOf(space), accounting);
     assert.equal(listAgents(space.machine.memory).length, agents);
     // Twin: one that fits.
     const small = await SoftwareDevice.create(space, { memoryBytes: PAGE, threads: 1 });

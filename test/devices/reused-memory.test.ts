@@ -15,12 +15,12 @@ import {
   makeDeviceEntry,
 } from "../../src/devices/software/device-table.ts";
 import type { AddressSpace } from "../../src/index.ts";
-import { doMunmap } from "../../src/mm/mmap.ts";
+import { doMunmap } from "../../src/mm/calls/mmap.ts";
 import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
-import { type Task, park } from "../../src/sync/task.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import { type Task, park } from "../../src/sync/tasks/task.ts";
 import { LedTask } from "../mm/led-task.ts";
-import { PAGE, PlayedDevice, makeSpace } from "./rig.ts";
+import { PAGE, PlayedDevice, makeSpace } from "./harness.ts";
 
 const ADDRESS = 2 ** 30;
 const LEAF_BYTES = LEAF_WORDS * PAGE;
@@ -72,7 +72,7 @@ class Leader {
 
 /** A frame of nobody's with FOREIGN in each word. */
 function foreignFrame({ machine }: AddressSpace): number {
-  const pfn = machine.ram.allocFrameAtHand(true);
+  const pfn = machine.ram.allocFrameFast(true);
   assert.notEqual(pfn, 0);
   const first = machine.ram.wordIndex(pfn);
   machine.ram.section(pfn).i32.fill(FOREIGN, first, first + PAGE / 4);

@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { AddressSpace, type CommandResult, HmmError, SoftwareDevice } from "../../src/index.ts";
-import { MIB, PAGE, randomFrom } from "./rig.ts";
+import { MIB, PAGE, randomFrom } from "./harness.ts";
 import type { UnmapOrder } from "./unmap-worker.ts";
 
 const STD: number = 4 * MIB;

@@ -9,8 +9,8 @@ import { DeviceFault, KernelFailure } from "../../src/devices/device-fault.ts";
 import type { DeviceKernel } from "../../src/devices/driver.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
-import { BufferNotHere } from "../../src/memory/sections.ts";
-import { MIB, PAGE, makeSpace, randomFrom, stampPages } from "./rig.ts";
+import { BufferNotHere } from "../../src/memory/frames/sections.ts";
+import { MIB, PAGE, makeSpace, randomFrom, stampPages } from "./harness.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
 const PAGES = 64;

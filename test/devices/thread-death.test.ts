@@ -9,10 +9,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { type AddressSpace, HmmError, SoftwareDevice } from "../../src/index.ts";
-import { probeAgents } from "../../src/sync/agents.ts";
+import { probeAgents } from "../../src/sync/runners/agents.ts";
 import type { Ownership } from "./owner-worker.ts";
 import type { Doom } from "./doomed-worker.ts";
-import { MIB, PAGE, PlayedDevice, makeSpace, randomFrom, stampPages, withSpace } from "./rig.ts";
+import {
+  MIB,
+  PAGE,
+  PlayedDevice,
+  makeSpace,
+  randomFrom,
+  stampPages,
+  withSpace,
+} from "./harness.ts";
 
 const module = new URL("./kernels.js", import.meta.url);
 const PAGES = 64;

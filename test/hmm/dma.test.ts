@@ -5,12 +5,21 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type DmaDevice, NOT_MAPPED, hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../src/hmm/dma.ts";
+import {
+  type DmaDevice,
+  NOT_MAPPED,
+  hmmRangeDmaMap,
+  hmmRangeDmaUnmap,
+} from "../../src/hmm/walk/dma.ts";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
-import { type HmmRange, type HmmRangeOptions, hmmRangeUnregister } from "../../src/hmm/range.ts";
+import {
+  type HmmRange,
+  type HmmRangeOptions,
+  hmmRangeUnregister,
+} from "../../src/hmm/range/range.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_DIRTY } from "../../src/mm/pte.ts";
-import { VM_READ } from "../../src/mm/vma.ts";
+import { VM_READ } from "../../src/mm/vma/vma.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../src/notifier/events.ts";
 import {
@@ -18,7 +27,7 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from "../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EFAULT, EINVAL } from "../../src/sync/errno.ts";
-import { FakeDevice, Rig, isValidNow } from "./rig.ts";
+import { FakeDevice, Harness, isValidNow } from "./harness.ts";
 
 const READ = DEFAULT_ENCODING.flags.valid;
 const WRITE = READ | DEFAULT_ENCODING.flags.write;
@@ -42,40 +51,40 @@ class FakeIommu implements DmaDevice {
 }
 
 interface SetUp {
-  readonly rig: Rig;
+  readonly harness: Harness;
   readonly device: FakeDevice;
   readonly range: HmmRange;
   readonly addresses: Float64Array;
 }
 
 function setUp(options: Partial<HmmRangeOptions>): SetUp {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  rig.map(16, 3);
-  rig.map(19, 1, VM_READ);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  harness.map(16, 3);
+  harness.map(19, 1, VM_READ);
   return {
-    rig,
+    harness,
     device,
-    range: rig.registered(device, 16, 4, options),
+    range: harness.registered(device, 16, 4, options),
     addresses: new Float64Array(4),
   };
 }
 
-function map({ rig, range, addresses }: SetUp, iommu: FakeIommu): number {
-  return rig.reading(() => hmmRangeDmaMap(range, iommu, addresses, true));
+function map({ harness, range, addresses }: SetUp, iommu: FakeIommu): number {
+  return harness.reading(() => hmmRangeDmaMap(range, iommu, addresses, true));
 }
 
-function unmap({ rig, range, addresses }: SetUp, iommu: FakeIommu, isDirty: boolean): number {
-  return rig.reading(function* () {
+function unmap({ harness, range, addresses }: SetUp, iommu: FakeIommu, isDirty: boolean): number {
+  return harness.reading(function* () {
     return hmmRangeDmaUnmap(range, iommu, addresses, isDirty);
   });
 }
 
-function close({ rig, device, range }: SetUp): void {
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+function close({ harness, device, range }: SetUp): void {
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 }
 
 test("every page that came out valid is mapped with its rights, the others are not", () => {
@@ -107,18 +116,18 @@ test("a device that has no address left: EFAULT, and nothing stays mapped", () =
 
 test("an invalidation while mapping: EBUSY, and nothing stays mapped", () => {
   const set = setUp({ defaultFlags: READ });
-  const { rig } = set;
+  const { harness } = set;
   const iommu = new FakeIommu(10);
-  const change = invalidateRange(rig.mm, 17, 18, EVENT_CLEAR);
+  const change = invalidateRange(harness.mm, 17, 18, EVENT_CLEAR);
   const mapPage = iommu.mapPage;
   iommu.mapPage = (pfn, isWritable) => {
     // Another thread, in the middle of the loop.
-    if (iommu.mapped.size === 1) rig.run(pair());
+    if (iommu.mapped.size === 1) harness.run(pair());
     return mapPage(pfn, isWritable);
   };
   function* pair(): ReturnType<typeof mmuNotifierInvalidateRangeEnd> {
-    yield* mmuNotifierInvalidateRangeStart(rig.machine, change);
-    yield* mmuNotifierInvalidateRangeEnd(rig.machine, change);
+    yield* mmuNotifierInvalidateRangeStart(harness.machine, change);
+    yield* mmuNotifierInvalidateRangeEnd(harness.machine, change);
   }
   assert.equal(map(set, iommu), EBUSY);
   assert.equal(iommu.mapped.size, 0);
@@ -138,11 +147,11 @@ test("what the fault answers is passed on, and an array that is too short is EIN
 test("dirty marks pages that were mapped writable and are still the ones that were mapped", () => {
   const request = Uint32Array.of(WRITE, WRITE, READ, READ);
   const set = setUp({ request, pfnFlagsMask: 0xff });
-  const { rig } = set;
-  const { memory } = rig.machine;
+  const { harness } = set;
+  const { memory } = harness.machine;
   const iommu = new FakeIommu(10);
   assert.equal(map(set, iommu), 4);
-  const index = (page: number): number => pteIndex(leafOf(memory, rig.mm.pgd, page), page);
+  const index = (page: number): number => pteIndex(leafOf(memory, harness.mm.pgd, page), page);
   const isDirty = (page: number): boolean => ((memory.words[index(page)] ?? 0) & PTE_DIRTY) !== 0;
   for (const page of [16, 17, 18])
     memory.words[index(page)] = (memory.words[index(page)] ?? 0) & ~PTE_DIRTY;

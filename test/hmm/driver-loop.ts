@@ -1,21 +1,21 @@
 /**
  * @module The fault side of the fake device's driver, as every driver should write it
- * (src/hmm/valid.ts), and the question that all tests with interleavings ask: does the device's
- * table name a frame that is not the page's any more?
+ * (src/hmm/range/valid.ts), and the question that all tests with interleavings ask: does the
+ * device's table name a frame that is not the page's any more?
  */
 
 import assert from "node:assert/strict";
 import { entryIsValid, entryPfn } from "../../src/hmm/entry.ts";
-import { hmmRangeFault } from "../../src/hmm/fault.ts";
-import { type HmmRange, mmOfRange } from "../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { hmmRangeFault } from "../../src/hmm/walk/fault.ts";
+import { type HmmRange, mmOfRange } from "../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../../src/mm/pte.ts";
 import { EBUSY } from "../../src/sync/errno.ts";
-import type { Task } from "../../src/sync/task.ts";
-import type { FakeDevice, Rig } from "./rig.ts";
-import { withMmapRead } from "./rig.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import type { FakeDevice, Harness } from "./harness.ts";
+import { withMmapRead } from "./harness.ts";
 
 export interface ServiceOptions {
   /** Read the page table without faulting. */
@@ -65,10 +65,10 @@ function program(device: FakeDevice, range: HmmRange): void {
 /**
  * Fails when the device can reach a frame that is not the page's. Asked when nothing is in flight.
  */
-export function checkTable(rig: Rig, device: FakeDevice, range: HmmRange): void {
-  const { memory } = rig.machine;
+export function checkTable(harness: Harness, device: FakeDevice, range: HmmRange): void {
+  const { memory } = harness.machine;
   for (const [page, entry] of device.table) {
-    const leaf = rig.mm.pgd === 0 ? 0 : leafOf(memory, rig.mm.pgd, page);
+    const leaf = harness.mm.pgd === 0 ? 0 : leafOf(memory, harness.mm.pgd, page);
     const pte = leaf === 0 ? 0 : (memory.words[pteIndex(leaf, page)] ?? 0);
     const pfn = entryPfn(entry, range.encoding);
     const isThePages = (pte & PTE_PRESENT) !== 0 && ptePfn(pte) === pfn;

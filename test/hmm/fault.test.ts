@@ -10,21 +10,21 @@ import {
   FAULTS_OF_PAGE_MAX,
   hmmRangeFault,
   hmmRangeFaultUnlockedTimeout,
-} from "../../src/hmm/fault.ts";
+} from "../../src/hmm/walk/fault.ts";
 import {
   HOLES_MARK,
   type HmmRange,
   type HmmRangeOptions,
   hmmRangeUnregister,
-} from "../../src/hmm/range.ts";
-import { doMremap } from "../../src/mm/mremap.ts";
+} from "../../src/hmm/range/range.ts";
+import { doMremap } from "../../src/mm/calls/mremap.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";
-import { trackRange } from "../../src/mm/track.ts";
-import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
-import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { trackRange } from "../../src/mm/fault/track.ts";
+import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from "../../src/sync/errno.ts";
-import { FakeDevice, Rig, isValidNow } from "./rig.ts";
+import { FakeDevice, Harness, isValidNow } from "./harness.ts";
 
 const { flags, values } = DEFAULT_ENCODING;
 const READ = flags.valid;
@@ -33,27 +33,27 @@ const N = values.none;
 const E = values.error;
 
 interface SetUp {
-  readonly rig: Rig;
+  readonly harness: Harness;
   readonly device: FakeDevice;
   readonly range: HmmRange;
 }
 
 /** A range over pages 16.. with nothing mapped yet. */
 function setUp(pages: number, options: Partial<HmmRangeOptions> = {}, ramBytes = 2 ** 22): SetUp {
-  const rig = new Rig({ ramBytes });
-  const device = FakeDevice.registered(rig);
-  return { rig, device, range: rig.registered(device, 16, pages, options) };
+  const harness = new Harness({ ramBytes });
+  const device = FakeDevice.registered(harness);
+  return { harness, device, range: harness.registered(device, 16, pages, options) };
 }
 
-function close({ rig, device, range }: SetUp): void {
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+function close({ harness, device, range }: SetUp): void {
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 }
 
-function fault({ rig, range }: SetUp, block = true): number {
-  return rig.reading(() => hmmRangeFault(range, block));
+function fault({ harness, range }: SetUp, block = true): number {
+  return harness.reading(() => hmmRangeFault(range, block));
 }
 
 function kindsOf(range: HmmRange): number[] {
@@ -65,8 +65,8 @@ function kindsOf(range: HmmRange): number[] {
 
 test("a read fault brings zero pages and what is there, a write fault pages that can be written", () => {
   const set = setUp(4, { defaultFlags: READ });
-  set.rig.map(16, 4);
-  set.rig.touch(17, 1);
+  set.harness.map(16, 4);
+  set.harness.touch(17, 1);
   assert.equal(fault(set), 4);
   assert.deepEqual(kindsOf(set.range), [READ, WRITE, READ, READ]);
   set.range.defaultFlags = WRITE;
@@ -82,7 +82,7 @@ test("a read fault brings zero pages and what is there, a write fault pages that
 
 test("block false answers the same where nothing has to wait, and keeps the lock", () => {
   const set = setUp(4, { defaultFlags: WRITE });
-  set.rig.map(16, 4);
+  set.harness.map(16, 4);
   assert.equal(fault(set, false), 4); // withMmapRead gives back a lock that must still be held
   assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE]);
   close(set);
@@ -91,11 +91,11 @@ test("block false answers the same where nothing has to wait, and keeps the lock
 test("each page gets what its own request asks for, after the mask and with the default", () => {
   const request = Uint32Array.of(0, READ, WRITE, 0, WRITE, 0x40 | READ);
   const set = setUp(6, { request, pfnFlagsMask: 0xff });
-  set.rig.map(16, 6);
+  set.harness.map(16, 6);
   assert.equal(fault(set), 6);
   assert.deepEqual(kindsOf(set.range), [N, READ, WRITE, N, WRITE, READ]);
   set.range.pfnFlagsMask = flags.write; // takes `valid` out: nobody asks for anything
-  set.rig.map(100, 1);
+  set.harness.map(100, 1);
   request.fill(WRITE);
   assert.equal(fault(set), 6);
   assert.deepEqual(kindsOf(set.range), [N, READ, WRITE, N, WRITE, READ], "as it was");
@@ -107,7 +107,7 @@ test("each page gets what its own request asks for, after the mask and with the 
 
 test("a mask without an array of requests is EINVAL", () => {
   const set = setUp(2, { pfnFlagsMask: 0xff });
-  set.rig.map(16, 2);
+  set.harness.map(16, 2);
   assert.equal(fault(set), EINVAL);
   assert.deepEqual(kindsOf(set.range), [N, N]);
   close(set);
@@ -115,16 +115,16 @@ test("a mask without an array of requests is EINVAL", () => {
 
 test("no mapping is EFAULT, no read permission and no write permission EPERM", () => {
   const set = setUp(6, { defaultFlags: READ });
-  set.rig.map(16, 2);
+  set.harness.map(16, 2);
   assert.equal(fault(set), EFAULT);
   assert.deepEqual(kindsOf(set.range), [READ, READ, E, N, N, N]);
-  set.rig.map(18, 2, 0);
+  set.harness.map(18, 2, 0);
   assert.equal(fault(set), EPERM);
   assert.deepEqual(kindsOf(set.range), [READ, READ, E, N, N, N]);
   close(set);
   const write = setUp(4, { defaultFlags: WRITE });
-  write.rig.map(16, 2);
-  write.rig.map(18, 2, VM_READ);
+  write.harness.map(16, 2);
+  write.harness.map(18, 2, VM_READ);
   assert.equal(fault(write), EPERM);
   assert.deepEqual(kindsOf(write.range), [WRITE, WRITE, E, N]);
   close(write);
@@ -133,9 +133,9 @@ test("no mapping is EFAULT, no read permission and no write permission EPERM", (
 test("with HOLES_MARK only pages that are requested can fail", () => {
   const request = Uint32Array.of(READ, 0, 0, READ, 0, 0);
   const set = setUp(6, { request, pfnFlagsMask: 0xff, holes: HOLES_MARK });
-  set.rig.map(16, 1);
-  set.rig.map(18, 1, 0);
-  set.rig.map(19, 1);
+  set.harness.map(16, 1);
+  set.harness.map(18, 1, 0);
+  set.harness.map(19, 1);
   assert.equal(fault(set), 6);
   assert.deepEqual(kindsOf(set.range), [READ, E, E, READ, E, E]);
   request[2] = READ;
@@ -145,11 +145,11 @@ test("with HOLES_MARK only pages that are requested can fail", () => {
 });
 
 test("a page beyond the end of a shared source is EFAULT at that page", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
   // the size at which a shared anonymous object ends exactly where its mapping does
   const pages = 2 ** 18;
-  rig.map(16, pages, VM_READ | VM_WRITE, true);
+  harness.map(16, pages, VM_READ | VM_WRITE, true);
   const grow = {
     oldLengthBytes: pages * PAGE_BYTES,
     newLengthBytes: (pages + 1) * PAGE_BYTES,
@@ -157,13 +157,13 @@ test("a page beyond the end of a shared source is EFAULT at that page", () => {
     to: undefined,
   };
   assert.equal(
-    rig.run(doMremap(rig.machine, rig.mm, { address: 16 * PAGE_BYTES, ...grow })),
+    harness.run(doMremap(harness.machine, harness.mm, { address: 16 * PAGE_BYTES, ...grow })),
     16 * PAGE_BYTES,
   );
   const set = {
-    rig,
+    harness,
     device,
-    range: rig.registered(device, 16 + pages - 1, 2, { defaultFlags: READ }),
+    range: harness.registered(device, 16 + pages - 1, 2, { defaultFlags: READ }),
   };
   assert.equal(fault(set), EFAULT);
   assert.deepEqual(kindsOf(set.range), [READ, E]);
@@ -172,10 +172,10 @@ test("a page beyond the end of a shared source is EFAULT at that page", () => {
 
 test("a special page is EFAULT with its own mark, once it is requested", () => {
   const set = setUp(3);
-  set.rig.map(16, 3);
-  set.rig.touch(16, 3);
-  const { memory } = set.rig.machine;
-  const index = pteIndex(leafOf(memory, set.rig.mm.pgd, 17), 17);
+  set.harness.map(16, 3);
+  set.harness.touch(16, 3);
+  const { memory } = set.harness.machine;
+  const index = pteIndex(leafOf(memory, set.harness.mm.pgd, 17), 17);
   const before = memory.words[index] ?? 0;
   memory.words[index] = makePte(77, PTE_SPECIAL);
   assert.equal(fault(set), 3);
@@ -189,7 +189,7 @@ test("a special page is EFAULT with its own mark, once it is requested", () => {
 
 test("out of memory is ENOMEM at the page that got none, and the pages before it stay", () => {
   const set = setUp(400, { defaultFlags: WRITE }, 2 ** 20);
-  set.rig.map(16, 400);
+  set.harness.map(16, 400);
   assert.equal(fault(set), ENOMEM);
   const kinds = kindsOf(set.range);
   const stop = kinds.indexOf(E);
@@ -203,11 +203,11 @@ test("out of memory is ENOMEM at the page that got none, and the pages before it
 
 test("a write fault of pages that the device had copied invalidates its own range, and is read again all the same", () => {
   const set = setUp(64, { defaultFlags: READ });
-  const { rig, range, device } = set;
-  rig.map(16, 64);
-  rig.touch(16, 64);
+  const { harness, range, device } = set;
+  harness.map(16, 64);
+  harness.touch(16, 64);
   const copyable = new Uint8Array(64);
-  rig.reading(() => trackRange(rig.machine, rig.mm, 16, 80, copyable));
+  harness.reading(() => trackRange(harness.machine, harness.mm, 16, 80, copyable));
   assert.equal(fault(set), 64);
   assert.ok(
     kindsOf(range).every((kind) => kind === READ),
@@ -224,29 +224,29 @@ test("a write fault of pages that the device had copied invalidates its own rang
 
 test("EBUSY while an invalidation is in flight: the lock is kept, block or not", () => {
   const set = setUp(4, { defaultFlags: READ });
-  const { rig, range } = set;
-  rig.map(16, 4);
-  rig.touch(16, 4);
-  const hold = rig.run(viewOpen(rig.machine, rig.mm, 18, 19, true));
+  const { harness, range } = set;
+  harness.map(16, 4);
+  harness.touch(16, 4);
+  const hold = harness.run(viewOpen(harness.machine, harness.mm, 18, 19, true));
   assert.ok(hold > 0);
   assert.equal(fault(set, true), EBUSY);
   assert.equal(fault(set, false), EBUSY);
-  assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 5)), EBUSY, "the time is up");
+  assert.equal(harness.run(hmmRangeFaultUnlockedTimeout(range, 5)), EBUSY, "the time is up");
   assert.equal(isValidNow(range), false);
-  rig.run(viewClose(rig.machine, hold));
-  assert.equal(rig.run(hmmRangeFaultUnlockedTimeout(range, 0)), 4);
+  harness.run(viewClose(harness.machine, hold));
+  assert.equal(harness.run(hmmRangeFaultUnlockedTimeout(range, 0)), 4);
   assert.equal(isValidNow(range), true);
   close(set);
 });
 
 test("a page that is changed under every fault ends in EBUSY, not in a loop", () => {
   const set = setUp(1, { defaultFlags: WRITE });
-  const { rig, device } = set;
-  rig.map(16, 1);
-  rig.touch(16, 1);
-  rig.reading(() => trackRange(rig.machine, rig.mm, 16, 17, new Uint8Array(1)));
-  const { memory } = rig.machine;
-  const index = pteIndex(leafOf(memory, rig.mm.pgd, 16), 16);
+  const { harness, device } = set;
+  harness.map(16, 1);
+  harness.touch(16, 1);
+  harness.reading(() => trackRange(harness.machine, harness.mm, 16, 17, new Uint8Array(1)));
+  const { memory } = harness.machine;
+  const index = pteIndex(leafOf(memory, harness.mm.pgd, 16), 16);
   // Another thread is faster each time: between the fault's look at the entry and its change of it.
   device.onInvalidate = function* () {
     memory.words[index] = (memory.words[index] ?? 0) ^ PTE_ACCESSED;
@@ -261,6 +261,6 @@ test("a page that is changed under every fault ends in EBUSY, not in a loop", ()
 
 test("a fault without the mmap lock is an assertion", () => {
   const set = setUp(2);
-  assert.throws(() => set.rig.run(hmmRangeFault(set.range, true)), /mmapLock/);
+  assert.throws(() => set.harness.run(hmmRangeFault(set.range, true)), /mmapLock/);
   close(set);
 });

@@ -3,7 +3,7 @@
 import { parentPort, threadId, workerData } from "node:worker_threads";
 import { Machine } from "../../src/memory/machine.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { roles } from "./roles.ts";
 import type { HmmThreadRequest } from "./threads.ts";
 

@@ -1,14 +1,14 @@
 /**
  * @module Runs several tasks of one thread in a random order of their steps: every operation on a
  * lock, count, queue or marked word is one step, so a seed is an interleaving. A small relative of
- * the exploring scheduler that the core is prepared for (src/sync/explored.ts says when a step is
- * enabled); it proves nothing, it looks often.
+ * the exploring scheduler that the core is prepared for (src/sync/tasks/explored.ts says when a
+ * step is enabled); it proves nothing, it looks often.
  */
 
-import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
-import { isEnabled, mayTimeOut, wakesParked } from "../../src/sync/explored.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
+import { isEnabled, mayTimeOut, wakesParked } from "../../src/sync/tasks/explored.ts";
 import { EXPLORED, type SharedMemory } from "../../src/sync/shared-memory.ts";
-import { TIMED_OUT, type Task, type Wait, type Wake, WOKEN } from "../../src/sync/task.ts";
+import { TIMED_OUT, type Task, type Wait, type Wake, WOKEN } from "../../src/sync/tasks/task.ts";
 
 const STEPS_MAX = 50_000;
 const STEPS_TOLD = 60;

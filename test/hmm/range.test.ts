@@ -5,30 +5,30 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../src/hmm/dma.ts";
+import { hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../src/hmm/walk/dma.ts";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
-import { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
+import { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/walk/fault.ts";
 import {
   hmmRangeAlloc,
   hmmRangeFree,
   hmmRangeRegister,
   hmmRangeUnregister,
   withHmmRange,
-} from "../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
-import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+} from "../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
+import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { EFAULT, EINVAL, EMFILE } from "../../src/sync/errno.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { FakeDevice, Rig, mustHave, isValidNow } from "./rig.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { FakeDevice, Harness, mustHave, isValidNow } from "./harness.ts";
 
 const START = 16 * PAGE_BYTES;
 
 test("hmmRangeRegister takes what fits and refuses the rest with EINVAL", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  const range = rig.range({ pages: 8 });
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  const range = harness.range({ pages: 8 });
   const cases: readonly (readonly [string, number, number, number | undefined, number])[] = [
     ["one page", START, START + PAGE_BYTES, undefined, 0],
     ["as many as pfns has entries", START, START + 8 * PAGE_BYTES, undefined, 0],
@@ -58,110 +58,116 @@ test("hmmRangeRegister takes what fits and refuses the rest with EINVAL", () => 
   ];
   for (const [name, start, end, shift, expected] of cases) {
     assert.equal(
-      rig.run(hmmRangeRegister(range, device.mirror, start, end, shift)),
+      harness.run(hmmRangeRegister(range, device.mirror, start, end, shift)),
       expected,
       name,
     );
     assert.equal(range.isRegistered(), expected === 0, name);
-    if (expected === 0) rig.run(hmmRangeUnregister(range));
+    if (expected === 0) harness.run(hmmRangeUnregister(range));
   }
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("hmmRangeRegister refuses a request array that is too short, and a mirror of another machine", () => {
-  const rig = new Rig();
-  const other = new Rig();
-  const device = FakeDevice.registered(rig);
+  const harness = new Harness();
+  const other = new Harness();
+  const device = FakeDevice.registered(harness);
   const foreign = FakeDevice.registered(other);
-  const range = rig.range({ pages: 8, request: new Uint32Array(4) });
+  const range = harness.range({ pages: 8, request: new Uint32Array(4) });
   assert.equal(
-    rig.run(hmmRangeRegister(range, device.mirror, START, START + 8 * PAGE_BYTES)),
+    harness.run(hmmRangeRegister(range, device.mirror, START, START + 8 * PAGE_BYTES)),
     EINVAL,
   );
-  assert.equal(rig.run(hmmRangeRegister(range, foreign.mirror, START, START + PAGE_BYTES)), EINVAL);
-  assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.ranges, 0);
-  rig.freeRange(range);
+  assert.equal(
+    harness.run(hmmRangeRegister(range, foreign.mirror, START, START + PAGE_BYTES)),
+    EINVAL,
+  );
+  assert.equal(harness.run(hmmStatistics(harness.machine, harness.mm))?.ranges, 0);
+  harness.freeRange(range);
   device.close();
   foreign.close();
-  rig.leave();
+  harness.leave();
   other.leave();
 });
 
 test("a range keeps the address space and the hmm, and gives both back", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  const usersBefore = rig.mm.users.read();
-  const range = rig.registered(device, 16, 4);
-  assert.equal(rig.mm.users.read(), usersBefore + 1);
-  assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.ranges, 1);
-  rig.run(hmmRangeUnregister(range));
-  assert.equal(rig.mm.users.read(), usersBefore);
-  assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.ranges, 0);
-  rig.freeRange(range);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  const usersBefore = harness.mm.users.read();
+  const range = harness.registered(device, 16, 4);
+  assert.equal(harness.mm.users.read(), usersBefore + 1);
+  assert.equal(harness.run(hmmStatistics(harness.machine, harness.mm))?.ranges, 1);
+  harness.run(hmmRangeUnregister(range));
+  assert.equal(harness.mm.users.read(), usersBefore);
+  assert.equal(harness.run(hmmStatistics(harness.machine, harness.mm))?.ranges, 0);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("a range outlives the user who made it: its unregister runs the exit", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  rig.map(16, 4);
-  rig.touch(16, 4);
-  const range = rig.registered(device, 16, 4);
-  rig.end();
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  harness.map(16, 4);
+  harness.touch(16, 4);
+  const range = harness.registered(device, 16, 4);
+  harness.end();
   assert.deepEqual(device.heard, [], "release must wait for the range");
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     4,
   );
-  rig.run(hmmRangeUnregister(range));
+  harness.run(hmmRangeUnregister(range));
   assert.deepEqual(
     device.heard.map(({ call }) => call),
     ["release"],
   );
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("hmmRangeRegister on a dead address space is EFAULT, and the range says so when used all the same", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  rig.end();
-  const range = rig.range();
-  assert.equal(rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)), EFAULT);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  harness.end();
+  const range = harness.range();
+  assert.equal(
+    harness.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)),
+    EFAULT,
+  );
   assert.throws(
-    () => rig.run(hmmRangeWaitUntilValid(range, 1)),
+    () => harness.run(hmmRangeWaitUntilValid(range, 1)),
     /not registered.*look at what register returns/,
   );
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("every use of a range before register and after unregister names the range", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  const range = rig.range({ pages: 4 });
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  const range = harness.range({ pages: 4 });
   const dma = { mapPage: (pfn: number): number => pfn, unmapPage: (): void => undefined };
   const addresses = new Float64Array(4);
   const uses: Readonly<Record<string, () => unknown>> = {
     valid: () => isValidNow(range),
-    wait: () => rig.run(hmmRangeWaitUntilValid(range, 1)),
-    snapshot: () => rig.reading(() => hmmRangeSnapshot(range)),
-    fault: () => rig.reading(() => hmmRangeFault(range, true)),
-    "unlocked fault": () => rig.run(hmmRangeFaultUnlockedTimeout(range, 1)),
-    "dma map": () => rig.reading(() => hmmRangeDmaMap(range, dma, addresses, true)),
+    wait: () => harness.run(hmmRangeWaitUntilValid(range, 1)),
+    snapshot: () => harness.reading(() => hmmRangeSnapshot(range)),
+    fault: () => harness.reading(() => hmmRangeFault(range, true)),
+    "unlocked fault": () => harness.run(hmmRangeFaultUnlockedTimeout(range, 1)),
+    "dma map": () => harness.reading(() => hmmRangeDmaMap(range, dma, addresses, true)),
     "dma unmap": () => hmmRangeDmaUnmap(range, dma, addresses, false),
-    unregister: () => rig.run(hmmRangeUnregister(range)),
+    unregister: () => harness.run(hmmRangeUnregister(range)),
   };
   for (const [name, use] of Object.entries(uses)) {
     assert.throws(use, /AssertionFailure: Cannot .*hmm range at 0x.*it is not registered/, name);
   }
-  rig.must(hmmRangeRegister(range, device.mirror, START, START + 4 * PAGE_BYTES));
-  rig.run(hmmRangeUnregister(range));
+  harness.must(hmmRangeRegister(range, device.mirror, START, START + 4 * PAGE_BYTES));
+  harness.run(hmmRangeUnregister(range));
   for (const [name, use] of Object.entries(uses)) {
     assert.throws(
       use,
@@ -170,65 +176,65 @@ test("every use of a range before register and after unregister names the range"
     );
   }
   assert.deepEqual([range.startPage, range.endPage], [16, 20], "start and end stay readable");
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("registering a range twice and freeing a registered one are assertions; registering it again after unregister is not", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  const range = rig.registered(device, 16, 4);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  const range = harness.registered(device, 16, 4);
   assert.throws(
-    () => rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)),
+    () => harness.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES)),
     /it is registered/,
   );
-  assert.throws(() => rig.run(hmmRangeFree(range)), /it is registered; unregister it first/);
-  rig.run(hmmRangeUnregister(range));
-  rig.must(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
+  assert.throws(() => harness.run(hmmRangeFree(range)), /it is registered; unregister it first/);
+  harness.run(hmmRangeUnregister(range));
+  harness.must(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
   assert.equal(isValidNow(range), true);
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("a range on a mirror that is not registered is an assertion", () => {
-  const rig = new Rig();
-  const device = new FakeDevice(rig);
-  const range = rig.range();
+  const harness = new Harness();
+  const device = new FakeDevice(harness);
+  const range = harness.range();
   const register = (): unknown =>
-    rig.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
+    harness.run(hmmRangeRegister(range, device.mirror, START, START + PAGE_BYTES));
   assert.throws(register, /the mirror is not registered/);
   assert.equal(device.tryRegister(), 0);
   device.unregister();
   assert.throws(register, /the mirror is not registered/);
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("hmmRangeUnregister under the mmap lock is an assertion, since it may run the exit", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  const range = rig.registered(device, 16, 4);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  const range = harness.registered(device, 16, 4);
   assert.throws(
-    () => rig.reading(() => hmmRangeUnregister(range)),
+    () => harness.reading(() => hmmRangeUnregister(range)),
     /hmmRangeUnregister inside a read section or holding a lock for reading.*takes the address space down/,
   );
   assert.equal(range.isRegistered(), true, "nothing has been undone");
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("withHmmRange unregisters on return, on an errno and on a throw", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  const range = rig.range();
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  const range = harness.range();
   const end = START + PAGE_BYTES;
-  const users = rig.mm.users.read();
+  const users = harness.mm.users.read();
   function* good(): Task<number> {
     assert.equal(isValidNow(range), true);
     return 7;
@@ -236,23 +242,23 @@ test("withHmmRange unregisters on return, on an errno and on a throw", () => {
   function* bad(): Task<number> {
     throw new RangeError("the driver's own");
   }
-  assert.equal(rig.run(withHmmRange(range, device.mirror, START, end, good)), 7);
+  assert.equal(harness.run(withHmmRange(range, device.mirror, START, end, good)), 7);
   assert.throws(
-    () => rig.run(withHmmRange(range, device.mirror, START, end, bad)),
+    () => harness.run(withHmmRange(range, device.mirror, START, end, bad)),
     /the driver's own/,
   );
-  assert.equal(rig.run(withHmmRange(range, device.mirror, end, START, bad)), EINVAL);
-  assert.equal(rig.mm.users.read(), users);
-  rig.freeRange(range);
+  assert.equal(harness.run(withHmmRange(range, device.mirror, end, START, bad)), EINVAL);
+  assert.equal(harness.mm.users.read(), users);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("a thread that owns too much gets EMFILE for its next range and loses nothing", () => {
-  const rig = new Rig();
+  const harness = new Harness();
   const ranges = [];
   for (;;) {
-    const range = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
+    const range = harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
     if (typeof range === "number") {
       assert.equal(range, EMFILE);
       break;
@@ -260,14 +266,14 @@ test("a thread that owns too much gets EMFILE for its next range and loses nothi
     ranges.push(range);
     assert.ok(ranges.length < 10_000, "the list of what a thread owns has an end");
   }
-  for (const range of ranges) rig.freeRange(range);
-  const again = mustHave(rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) })));
-  rig.freeRange(again);
-  rig.leave();
+  for (const range of ranges) harness.freeRange(range);
+  const again = mustHave(harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) })));
+  harness.freeRange(again);
+  harness.leave();
 });
 
 test("an encoding that contradicts itself is refused", () => {
-  const rig = new Rig();
+  const harness = new Harness();
   const { flags, values } = DEFAULT_ENCODING;
   const bad = {
     "a flag inside the frame number": { ...DEFAULT_ENCODING, flags: { ...flags, write: 0x100 } },
@@ -282,10 +288,10 @@ test("an encoding that contradicts itself is refused", () => {
   };
   for (const [name, encoding] of Object.entries(bad)) {
     assert.throws(
-      () => rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1), encoding })),
+      () => harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1), encoding })),
       /Cannot use/,
       name,
     );
   }
-  rig.leave();
+  harness.leave();
 });

@@ -7,18 +7,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
-import { hmmRangeFault } from "../../src/hmm/fault.ts";
-import { hmmRangeRegister, hmmRangeUnregister, withHmmRange } from "../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
-import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
-import { NEED_READ, needOf } from "../../src/hmm/walk.ts";
-import { type Struct, type StructView, embed, struct } from "../../src/memory/struct.ts";
-import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
-import { doMprotect } from "../../src/mm/mprotect.ts";
+import { hmmRangeFault } from "../../src/hmm/walk/fault.ts";
+import { hmmRangeRegister, hmmRangeUnregister, withHmmRange } from "../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
+import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
+import { NEED_READ, needOf } from "../../src/hmm/walk/walk.ts";
+import { type Struct, type StructView, embed, struct } from "../../src/memory/layout/struct.ts";
+import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
+import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { KIND_MIGRATION, KIND_SWAP, PAGE_BYTES, makeNonPresent } from "../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
-import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
 import {
   mmuNotifierRegister,
@@ -27,39 +27,39 @@ import {
 } from "../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../src/notifier/subscriptions.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../src/sync/errno.ts";
-import { type Task, access } from "../../src/sync/task.ts";
+import { type Task, access } from "../../src/sync/tasks/task.ts";
 import { service } from "./driver-loop.ts";
 import { Interleaver, forSeeds } from "./interleaver.ts";
-import { FakeDevice, Rig, withMmapRead, withMmapWrite, isValidNow } from "./rig.ts";
+import { FakeDevice, Harness, withMmapRead, withMmapWrite, isValidNow } from "./harness.ts";
 
 const START = 16 * PAGE_BYTES;
 const { flags, values } = DEFAULT_ENCODING;
 
-function discard(rig: Rig, pages: number): Task<number> {
-  return doMadvise(rig.machine, rig.mm, START, pages * PAGE_BYTES, MADV_DONTNEED);
+function discard(harness: Harness, pages: number): Task<number> {
+  return doMadvise(harness.machine, harness.mm, START, pages * PAGE_BYTES, MADV_DONTNEED);
 }
 
-function setUp(pages = 4): { rig: Rig; device: FakeDevice } {
-  const rig = new Rig();
-  rig.map(16, pages);
-  rig.touch(16, pages);
-  return { rig, device: FakeDevice.registered(rig) };
+function setUp(pages = 4): { harness: Harness; device: FakeDevice } {
+  const harness = new Harness();
+  harness.map(16, pages);
+  harness.touch(16, pages);
+  return { harness, device: FakeDevice.registered(harness) };
 }
 
 test("defect 1, ABA on valid: an invalidation that has come and gone since the snapshot is seen", () => {
-  const { rig, device } = setUp();
-  const range = rig.registered(device, 16, 2);
+  const { harness, device } = setUp();
+  const range = harness.registered(device, 16, 2);
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     2,
   );
-  rig.must(discard(rig, 1));
-  assert.equal(rig.run(hmmRangeWaitUntilValid(range, 1)), true, "nothing is running");
+  harness.must(discard(harness, 1));
+  assert.equal(harness.run(hmmRangeWaitUntilValid(range, 1)), true, "nothing is running");
   assert.equal(isValidNow(range), false, "but something has run");
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 interface Refuser extends StructView {
@@ -76,89 +76,92 @@ const REFUSER_OPS: number = registerNotifierOps("a listener that refuses", {
   },
 });
 
-/** Another listener on the rig's address space, in front of those that are there. */
-function* addRefuser(rig: Rig, refuser: Refuser): Task<void> {
-  yield* withMmapWrite(rig.mm, () =>
-    mmuNotifierRegister(rig.machine, rig.mm.notifiers, refuser.node, REFUSER_OPS),
+/** Another listener on the harness's address space, in front of those that are there. */
+function* addRefuser(harness: Harness, refuser: Refuser): Task<void> {
+  yield* withMmapWrite(harness.mm, () =>
+    mmuNotifierRegister(harness.machine, harness.mm.notifiers, refuser.node, REFUSER_OPS),
   );
 }
 
 test("defect 2, two listeners and one refuses: the other's count comes down, wherever each stands in the list", () => {
   forSeeds(60, (seed) => {
-    const rig = new Rig({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
-    rig.map(16, 2);
-    rig.touch(16, 2);
-    const refuser = Refuser.at(rig.machine.memory, rig.run(rig.machine.heap.alloc(Refuser)));
+    const harness = new Harness({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
+    harness.map(16, 2);
+    harness.touch(16, 2);
+    const refuser = Refuser.at(
+      harness.machine.memory,
+      harness.run(harness.machine.heap.alloc(Refuser)),
+    );
     const comesFirst = seed % 2 === 0;
-    if (!comesFirst) rig.run(addRefuser(rig, refuser));
-    const device = FakeDevice.registered(rig);
-    if (comesFirst) rig.run(addRefuser(rig, refuser));
-    const inter = new Interleaver(rig.machine.memory, seed);
+    if (!comesFirst) harness.run(addRefuser(harness, refuser));
+    const device = FakeDevice.registered(harness);
+    if (comesFirst) harness.run(addRefuser(harness, refuser));
+    const inter = new Interleaver(harness.machine.memory, seed);
     inter.spawn(
       "reaps",
-      withMmapRead(rig.mm, () => zapNonBlocking(rig.machine, rig.mm, 16, 18)),
+      withMmapRead(harness.mm, () => zapNonBlocking(harness.machine, harness.mm, 16, 18)),
     );
     inter.spawn(
       "takes the refuser off",
-      mmuNotifierUnregister(rig.machine, rig.mm.notifiers, refuser.node),
+      mmuNotifierUnregister(harness.machine, harness.mm.notifiers, refuser.node),
     );
     inter.run();
-    assert.equal(rig.run(hmmStatistics(rig.machine, rig.mm))?.notifiers, 0);
-    rig.run(rig.machine.heap.free(Refuser, refuser.at));
+    assert.equal(harness.run(hmmStatistics(harness.machine, harness.mm))?.notifiers, 0);
+    harness.run(harness.machine.heap.free(Refuser, refuser.at));
     device.close();
-    rig.leave();
+    harness.leave();
   });
 });
 
 test("defect 3, a fault on an invalid range: EBUSY, and the caller still has the mmap lock", () => {
-  const { rig, device } = setUp();
-  const range = rig.registered(device, 16, 4, { defaultFlags: flags.valid });
-  const hold = rig.run(viewOpen(rig.machine, rig.mm, 16, 17, true));
+  const { harness, device } = setUp();
+  const range = harness.registered(device, 16, 4, { defaultFlags: flags.valid });
+  const hold = harness.run(viewOpen(harness.machine, harness.mm, 16, 17, true));
   assert.ok(hold > 0);
   const faults = (function* (): Task<number> {
-    yield* rig.mm.mmapLock.downRead();
+    yield* harness.mm.mmapLock.downRead();
     const answer = yield* hmmRangeFault(range, true);
-    rig.mm.mmapLock.assertHeld();
-    yield* rig.mm.mmapLock.upRead();
+    harness.mm.mmapLock.assertHeld();
+    yield* harness.mm.mmapLock.upRead();
     return answer;
   })();
-  assert.equal(rig.run(faults), EBUSY);
-  rig.run(viewClose(rig.machine, hold));
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  assert.equal(harness.run(faults), EBUSY);
+  harness.run(viewClose(harness.machine, hold));
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 4, a wait that runs out of time: the range is unregistered on the way out, and keeps nobody alive", () => {
-  const { rig, device } = setUp();
-  const range = rig.range({ pages: 4 });
-  const hold = rig.run(viewOpen(rig.machine, rig.mm, 16, 17, true));
-  const users = rig.mm.users.read();
+  const { harness, device } = setUp();
+  const range = harness.range({ pages: 4 });
+  const hold = harness.run(viewOpen(harness.machine, harness.mm, 16, 17, true));
+  const users = harness.mm.users.read();
   const answer = withHmmRange(range, device.mirror, START, START + 4 * PAGE_BYTES, function* () {
     return (yield* hmmRangeWaitUntilValid(range, 2)) ? 0 : EBUSY;
   });
-  assert.equal(rig.run(answer), EBUSY);
-  assert.deepEqual([range.isRegistered(), rig.mm.users.read()], [false, users]);
-  rig.run(viewClose(rig.machine, hold));
-  rig.freeRange(range);
+  assert.equal(harness.run(answer), EBUSY);
+  assert.deepEqual([range.isRegistered(), harness.mm.users.read()], [false, users]);
+  harness.run(viewClose(harness.machine, hold));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 5, an error path that unregisters a mirror it never registered is told so", () => {
-  const rig = new Rig();
-  const device = new FakeDevice(rig);
+  const harness = new Harness();
+  const device = new FakeDevice(harness);
   assert.throws(() => device.unregister(), /never registered; look at what register returns/);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 6, the last user may go with a range: not under the mmap lock, and not under the driver lock", () => {
-  const { rig, device } = setUp();
-  const range = rig.registered(device, 16, 4);
+  const { harness, device } = setUp();
+  const range = harness.registered(device, 16, 4);
   assert.throws(
-    () => rig.reading(() => hmmRangeUnregister(range)),
+    () => harness.reading(() => hmmRangeUnregister(range)),
     /hmmRangeUnregister inside a read section/,
   );
   const underDriverLock = (function* (): Task<void> {
@@ -170,32 +173,32 @@ test("defect 6, the last user may go with a range: not under the mmap lock, and 
     }
   })();
   assert.throws(
-    () => rig.run(underDriverLock),
+    () => harness.run(underDriverLock),
     /hmmRangeUnregister while holding driverLock.*release it first/,
   );
-  rig.end();
-  rig.run(hmmRangeUnregister(range));
+  harness.end();
+  harness.run(hmmRangeUnregister(range));
   assert.deepEqual(
     device.heard.map(({ call }) => call),
     ["release"],
     "it was the last user, and nothing hung",
   );
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 7, an address space without users cannot be walked: the way to it is a range, and register says EFAULT", () => {
-  const { rig, device } = setUp();
-  rig.end();
-  const range = rig.range({ pages: 4, defaultFlags: flags.valid });
+  const { harness, device } = setUp();
+  harness.end();
+  const range = harness.range({ pages: 4, defaultFlags: flags.valid });
   const answer = withHmmRange(range, device.mirror, START, START + 4 * PAGE_BYTES, () =>
     service(device, range),
   );
-  assert.equal(rig.run(answer), EFAULT);
-  rig.freeRange(range);
+  assert.equal(harness.run(answer), EFAULT);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 8, entries that are not present are faulted when asked for: the decision comes before the test of it", () => {
@@ -204,48 +207,48 @@ test("defect 8, entries that are not present are faulted when asked for: the dec
   }
   // The one such kind that exists today, all the way: a page that was made inaccessible and
   // accessible again.
-  const { rig, device } = setUp();
-  rig.must(doMprotect(rig.machine, rig.mm, START, PAGE_BYTES, 0));
-  rig.must(doMprotect(rig.machine, rig.mm, START, PAGE_BYTES, VM_READ | VM_WRITE));
-  const range = rig.registered(device, 16, 4, { defaultFlags: flags.valid });
+  const { harness, device } = setUp();
+  harness.must(doMprotect(harness.machine, harness.mm, START, PAGE_BYTES, 0));
+  harness.must(doMprotect(harness.machine, harness.mm, START, PAGE_BYTES, VM_READ | VM_WRITE));
+  const range = harness.registered(device, 16, 4, { defaultFlags: flags.valid });
   assert.equal(
-    rig.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range, true)),
     4,
   );
   assert.notEqual((range.pfns[0] ?? 0) & flags.valid, 0);
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 9, an invalidation that ends where a range begins leaves it alone", () => {
-  const { rig, device } = setUp();
-  const range = rig.registered(device, 18, 2);
-  rig.must(discard(rig, 2));
+  const { harness, device } = setUp();
+  const range = harness.registered(device, 18, 2);
+  harness.must(discard(harness, 2));
   assert.equal(isValidNow(range), true);
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 10, a retry asks for what the driver asked for, not for what came back", () => {
-  const { rig, device } = setUp(2);
+  const { harness, device } = setUp(2);
   const request = Uint32Array.of(flags.valid | flags.write, flags.valid);
-  const range = rig.registered(device, 16, 4, {
+  const range = harness.registered(device, 16, 4, {
     request: Uint32Array.of(...request, ...request),
     pfnFlagsMask: 0xff,
   });
   assert.equal(
-    rig.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range, true)),
     EFAULT,
     "the second half is not mapped yet",
   );
   assert.deepEqual(Array.from(range.pfns.subarray(2)), [values.error, values.none]);
-  rig.map(18, 2);
+  harness.map(18, 2);
   assert.equal(
-    rig.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range, true)),
     4,
   );
   assert.deepEqual(
@@ -253,54 +256,54 @@ test("defect 10, a retry asks for what the driver asked for, not for what came b
     [3, 1],
   );
   assert.deepEqual([...(range.request ?? [])], [3, 1, 3, 1]);
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 11, the driver lock held into something that invalidates: lockdep says so before any deadlock", () => {
-  const { rig, device } = setUp();
+  const { harness, device } = setUp();
   const wrong = (function* (): Task<void> {
     yield* device.driver.driverLock.lock();
     try {
-      yield* discard(rig, 1);
+      yield* discard(harness, 1);
     } finally {
       yield* device.driver.driverLock.unlock();
     }
   })();
   assert.throws(
-    () => rig.run(wrong),
+    () => harness.run(wrong),
     /mmapLock is taken while driverLock is held: the lock order does not allow it/,
   );
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 12, the mark of the page that failed survives the clearing of what follows", () => {
-  const { rig, device } = setUp(2);
-  const range = rig.registered(device, 16, 4, { defaultFlags: flags.valid });
+  const { harness, device } = setUp(2);
+  const range = harness.registered(device, 16, 4, { defaultFlags: flags.valid });
   range.pfns.fill(0xffff_ffff);
   assert.equal(
-    rig.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range, true)),
     EFAULT,
   );
   assert.deepEqual(Array.from(range.pfns.subarray(2)), [values.error, values.none]);
-  rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+  harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });
 
 test("defect 13, a driver that ignores a failed register is told at the first use", () => {
-  const { rig, device } = setUp();
-  const range = rig.range({ pages: 4 });
-  rig.run(hmmRangeRegister(range, device.mirror, START + 1, START + PAGE_BYTES));
+  const { harness, device } = setUp();
+  const range = harness.range({ pages: 4 });
+  harness.run(hmmRangeRegister(range, device.mirror, START + 1, START + PAGE_BYTES));
   assert.throws(
-    () => rig.run(hmmRangeWaitUntilValid(range, 1)),
+    () => harness.run(hmmRangeWaitUntilValid(range, 1)),
     /it is not registered; register it, and look at what register returns/,
   );
-  rig.freeRange(range);
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 });

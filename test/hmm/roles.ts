@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
-import { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/fault.ts";
-import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror.ts";
+import { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/walk/fault.ts";
+import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror/mirror.ts";
 import {
   type HmmRange,
   hmmRangeAlloc,
@@ -11,23 +11,23 @@ import {
   hmmRangeRegister,
   hmmRangeUnregister,
   withHmmRange,
-} from "../../src/hmm/range.ts";
-import { readStamp, stampIsValid } from "../../src/hmm/range-record.ts";
-import { hmmRangeValid } from "../../src/hmm/valid.ts";
+} from "../../src/hmm/range/range.ts";
+import { readSequence, sequenceIsValid } from "../../src/hmm/range-record.ts";
+import { hmmRangeValid } from "../../src/hmm/range/valid.ts";
 import type { Machine } from "../../src/memory/machine.ts";
-import { cpuFault } from "../../src/mm/cpu-fault.ts";
-import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
+import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
+import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
-import { MAP_FIXED_REPLACE, doMmap } from "../../src/mm/mmap.ts";
-import { doMprotect } from "../../src/mm/mprotect.ts";
+import { MAP_FIXED_REPLACE, doMmap } from "../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../src/mm/calls/mprotect.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../src/mm/view-open.ts";
-import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";
 import { EBUSY, EFAULT, EPERM } from "../../src/sync/errno.ts";
-import { type Task, doneBoolean } from "../../src/sync/task.ts";
+import { type Task, doneBoolean } from "../../src/sync/tasks/task.ts";
 import { randomFrom } from "./interleaver.ts";
-import { mustHave, withMmapRead, withMmapWrite } from "./rig.ts";
+import { mustHave, withMmapRead, withMmapWrite } from "./harness.ts";
 import {
   FIRST_PAGE,
   SharedDevice,
@@ -203,7 +203,9 @@ export const roles: Readonly<Record<RoleName, (context: RoleContext) => Task<unk
   },
   /** As of 2019. */
   *flawedDevice(context: RoleContext): Task<ServiceReport> {
-    return yield* serve(context, (range) => doneBoolean(stampIsValid(readStamp(range.record))));
+    return yield* serve(context, (range) =>
+      doneBoolean(sequenceIsValid(readSequence(range.record))),
+    );
   },
   *changer(context: RoleContext): Task<number> {
     const random = randomFrom(context.request.seed);

@@ -7,8 +7,8 @@
 import assert from "node:assert/strict";
 import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../src/hmm/entry.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../src/hmm/mirror-record.ts";
-import { registerMirrorOps } from "../../src/hmm/mirror-ops.ts";
-import type { HmmRange } from "../../src/hmm/range.ts";
+import { registerMirrorOps } from "../../src/hmm/mirror/mirror-ops.ts";
+import type { HmmRange } from "../../src/hmm/range/range.ts";
 import type { Machine } from "../../src/memory/machine.ts";
 import {
   type Struct,
@@ -19,14 +19,14 @@ import {
   embedStruct,
   struct,
   u32,
-} from "../../src/memory/struct.ts";
+} from "../../src/memory/layout/struct.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../../src/mm/pte.ts";
 import { EAGAIN } from "../../src/sync/errno.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 
 /** The pages that the tests work on. */
 export const FIRST_PAGE = 64;

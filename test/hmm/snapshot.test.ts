@@ -11,14 +11,14 @@ import {
   type HmmRange,
   hmmRangeRegister,
   hmmRangeUnregister,
-} from "../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
-import { doMprotect } from "../../src/mm/mprotect.ts";
-import { readPagemap } from "../../src/mm/pagemap.ts";
+} from "../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
+import { doMprotect } from "../../src/mm/calls/mprotect.ts";
+import { readPagemap } from "../../src/mm/calls/pagemap.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
-import { VM_IO, VM_READ, VM_WRITE, vmaOf } from "../../src/mm/vma.ts";
+import { VM_IO, VM_READ, VM_WRITE, vmaOf } from "../../src/mm/vma/vma.ts";
 import { EFAULT, EINVAL, EPERM } from "../../src/sync/errno.ts";
-import { FakeDevice, Rig, isValidNow } from "./rig.ts";
+import { FakeDevice, Harness, isValidNow } from "./harness.ts";
 
 const { values } = DEFAULT_ENCODING;
 const R = 1;
@@ -33,121 +33,121 @@ function kindsOf(range: HmmRange): number[] {
   );
 }
 
-function close(rig: Rig, device: FakeDevice, range: HmmRange): void {
-  if (range.isRegistered()) rig.run(hmmRangeUnregister(range));
-  rig.freeRange(range);
+function close(harness: Harness, device: FakeDevice, range: HmmRange): void {
+  if (range.isRegistered()) harness.run(hmmRangeUnregister(range));
+  harness.freeRange(range);
   device.close();
-  rig.leave();
+  harness.leave();
 }
 
-function setUp(pages = 8): { rig: Rig; device: FakeDevice; range: HmmRange } {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
-  return { rig, device, range: rig.registered(device, 16, pages) };
+function setUp(pages = 8): { harness: Harness; device: FakeDevice; range: HmmRange } {
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
+  return { harness, device, range: harness.registered(device, 16, pages) };
 }
 
 test("a snapshot shows pages as they are and makes none present", () => {
-  const { rig, device, range } = setUp(6);
-  rig.map(16, 6);
-  rig.touch(17, 1, false); // the zero page
-  rig.touch(18, 1);
-  rig.touch(20, 2);
-  rig.must(doMprotect(rig.machine, rig.mm, 21 * PAGE_BYTES, PAGE_BYTES, VM_READ));
-  const used = rig.machine.ram.usage().usedPages;
+  const { harness, device, range } = setUp(6);
+  harness.map(16, 6);
+  harness.touch(17, 1, false); // the zero page
+  harness.touch(18, 1);
+  harness.touch(20, 2);
+  harness.must(doMprotect(harness.machine, harness.mm, 21 * PAGE_BYTES, PAGE_BYTES, VM_READ));
+  const used = harness.machine.ram.usage().usedPages;
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     6,
   );
   assert.deepEqual(kindsOf(range), [N, R, W, N, W, R]);
   assert.equal(isValidNow(range), true);
-  const shown = rig.run(readPagemap(rig.machine, rig.mm, 16, 22));
+  const shown = harness.run(readPagemap(harness.machine, harness.mm, 16, 22));
   assert.equal(entryPfn(range.pfns[2] ?? 0, DEFAULT_ENCODING), shown[2]?.pfn);
-  assert.equal(rig.machine.ram.usage().usedPages, used);
-  close(rig, device, range);
+  assert.equal(harness.machine.ram.usage().usedPages, used);
+  close(harness, device, range);
 });
 
 test("a snapshot goes over leaves, 4 GiB borders and neighbouring mappings", () => {
-  const rig = new Rig();
-  const device = FakeDevice.registered(rig);
+  const harness = new Harness();
+  const device = FakeDevice.registered(harness);
   const first = 2 ** 20 - 3;
-  rig.map(first, 2, VM_READ);
-  rig.map(first + 2, 600);
-  rig.touch(first, 1, false);
-  rig.touch(first + 2, 3);
-  rig.touch(first + 601, 1);
-  const range = rig.registered(device, first, 602);
+  harness.map(first, 2, VM_READ);
+  harness.map(first + 2, 600);
+  harness.touch(first, 1, false);
+  harness.touch(first + 2, 3);
+  harness.touch(first + 601, 1);
+  const range = harness.registered(device, first, 602);
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     602,
   );
   assert.deepEqual(kindsOf(range), [R, N, W, W, W, ...Array.from({ length: 596 }, () => N), W]);
-  close(rig, device, range);
+  close(harness, device, range);
 });
 
 test("a hole is EFAULT, a mapping without read permission EPERM; the entry there says error and the rest nothing", () => {
-  const { rig, device, range } = setUp(6);
+  const { harness, device, range } = setUp(6);
   range.pfns.fill(0xdead);
-  rig.map(16, 2);
-  rig.touch(16, 2);
+  harness.map(16, 2);
+  harness.touch(16, 2);
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     EFAULT,
   );
   assert.deepEqual(kindsOf(range), [W, W, E, N, N, N]);
-  rig.map(18, 2, 0);
+  harness.map(18, 2, 0);
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     EPERM,
   );
   assert.deepEqual(kindsOf(range), [W, W, E, N, N, N]);
-  close(rig, device, range);
+  close(harness, device, range);
 });
 
 test("with HOLES_MARK the same places read error and the walk goes on", () => {
-  const { rig, device, range } = setUp(8);
+  const { harness, device, range } = setUp(8);
   range.holes = HOLES_MARK;
-  rig.map(17, 2);
-  rig.touch(17, 2);
-  rig.map(20, 2, 0);
-  rig.map(22, 1);
+  harness.map(17, 2);
+  harness.touch(17, 2);
+  harness.map(20, 2, 0);
+  harness.map(22, 1);
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     8,
   );
   assert.deepEqual(kindsOf(range), [E, W, W, E, E, E, N, E]);
-  close(rig, device, range);
+  close(harness, device, range);
 });
 
 test("device registers are EFAULT", () => {
-  const { rig, device, range } = setUp(2);
-  rig.map(16, 2);
-  const vma = vmaOf(rig.machine.memory, rig.mm, 16);
+  const { harness, device, range } = setUp(2);
+  harness.map(16, 2);
+  const vma = vmaOf(harness.machine.memory, harness.mm, 16);
   assert.ok(vma !== undefined);
   vma.flags |= VM_IO;
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     EFAULT,
   );
   assert.deepEqual(kindsOf(range), [E, N]);
   vma.flags = VM_READ | VM_WRITE;
-  close(rig, device, range);
+  close(harness, device, range);
 });
 
 test("a range of larger pages than the mapping has is EINVAL", () => {
-  const { rig, device, range } = setUp(2);
-  rig.map(16, 2);
-  rig.run(hmmRangeUnregister(range));
-  rig.must(hmmRangeRegister(range, device.mirror, 16 * PAGE_BYTES, 18 * PAGE_BYTES, 13));
+  const { harness, device, range } = setUp(2);
+  harness.map(16, 2);
+  harness.run(hmmRangeUnregister(range));
+  harness.must(hmmRangeRegister(range, device.mirror, 16 * PAGE_BYTES, 18 * PAGE_BYTES, 13));
   assert.equal(
-    rig.reading(() => hmmRangeSnapshot(range)),
+    harness.reading(() => hmmRangeSnapshot(range)),
     EINVAL,
   );
   assert.deepEqual(kindsOf(range), [N, N]);
-  close(rig, device, range);
+  close(harness, device, range);
 });
 
 test("a snapshot without the mmap lock is an assertion", () => {
-  const { rig, device, range } = setUp(2);
-  assert.throws(() => rig.run(hmmRangeSnapshot(range)), /mmapLock/);
-  close(rig, device, range);
+  const { harness, device, range } = setUp(2);
+  assert.throws(() => harness.run(hmmRangeSnapshot(range)), /mmapLock/);
+  close(harness, device, range);
 });

@@ -1,11 +1,11 @@
 /**
- * @module Starts threads that play a role of roles.ts on a rig's machine, and tells what became of
- * them.
+ * @module Starts threads that play a role of roles.ts on a harness's machine, and tells what became
+ * of them.
  */
 
 import { Worker } from "node:worker_threads";
 import type { MachineHandle } from "../../src/memory/machine.ts";
-import type { Rig } from "./rig.ts";
+import type { Harness } from "./harness.ts";
 import type { RoleName } from "./roles.ts";
 
 export interface HmmThreadRequest {
@@ -34,15 +34,15 @@ interface Message {
 }
 
 export function startThread(
-  rig: Rig,
+  harness: Harness,
   role: RoleName,
   options: { readonly driver?: number; readonly seed?: number; readonly rounds?: number } = {},
 ): HmmThread {
   const { driver = 0, seed = 1, rounds = 100 } = options;
   const workerData: HmmThreadRequest = {
-    handle: rig.machine.handle,
+    handle: harness.machine.handle,
     role,
-    mm: rig.mm.at,
+    mm: harness.mm.at,
     driver,
     seed,
     rounds,

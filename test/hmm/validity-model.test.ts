@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { IN_FLIGHT_INLINE } from "../../src/hmm/hmm-struct.ts";
-import { type HmmRange, hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../src/hmm/snapshot.ts";
-import { hmmStatistics } from "../../src/hmm/statistics.ts";
-import { hmmRangeWaitUntilValid } from "../../src/hmm/valid.ts";
+import { type HmmRange, hmmRangeRegister, hmmRangeUnregister } from "../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
+import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
+import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { invalidateRange } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
@@ -20,7 +20,7 @@ import {
 } from "../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY } from "../../src/sync/errno.ts";
 import { forSeeds, randomFrom } from "./interleaver.ts";
-import { FakeDevice, Rig, withMmapWrite, isValidNow } from "./rig.ts";
+import { FakeDevice, Harness, withMmapWrite, isValidNow } from "./harness.ts";
 
 const PAGES = 64;
 const FIRST = 16;
@@ -38,7 +38,7 @@ interface Known {
 }
 
 class Model {
-  readonly rig: Rig;
+  readonly harness: Harness;
   readonly device: FakeDevice;
   readonly random: () => number;
   readonly known: Known[] = [];
@@ -50,9 +50,9 @@ class Model {
 
   constructor(seed: number, isCrowded: boolean) {
     this.#isCrowded = isCrowded;
-    this.rig = new Rig({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
-    this.rig.map(FIRST, PAGES);
-    this.device = FakeDevice.registered(this.rig);
+    this.harness = new Harness({ ramBytes: 2 ** 20, heapBytes: 2 ** 21 });
+    this.harness.map(FIRST, PAGES);
+    this.device = FakeDevice.registered(this.harness);
     this.random = randomFrom(seed);
   }
 
@@ -69,9 +69,9 @@ class Model {
   }
 
   register(): void {
-    const range = this.idle.pop() ?? this.rig.range({ pages: 8 });
+    const range = this.idle.pop() ?? this.harness.range({ pages: 8 });
     const { startPage, endPage } = this.span();
-    this.rig.must(
+    this.harness.must(
       hmmRangeRegister(range, this.device.mirror, startPage * PAGE_BYTES, endPage * PAGE_BYTES),
     );
     const touching = new Set(this.inFlight.filter((one) => touches(one, range)));
@@ -81,18 +81,18 @@ class Model {
   unregister(): void {
     const [gone] = this.known.splice(this.below(this.known.length), 1);
     if (gone === undefined) return;
-    this.rig.run(hmmRangeUnregister(gone.range));
+    this.harness.run(hmmRangeUnregister(gone.range));
     this.idle.push(gone.range);
   }
 
   start(): void {
-    const { rig } = this;
+    const { harness } = this;
     const { startPage, endPage } = this.span();
     const blockable = this.#isCrowded || this.random() < 0.7;
-    const change = invalidateRange(rig.mm, startPage, endPage, EVENT_CLEAR, { blockable });
+    const change = invalidateRange(harness.mm, startPage, endPage, EVENT_CLEAR, { blockable });
     this.device.refusesNonBlockable = this.random() < 0.5;
-    const answer = rig.run(
-      withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeStart(rig.machine, change)),
+    const answer = harness.run(
+      withMmapWrite(harness.mm, () => mmuNotifierInvalidateRangeStart(harness.machine, change)),
     );
     assert.equal(answer, !blockable && this.device.refusesNonBlockable ? EAGAIN : 0);
     for (const one of this.known) {
@@ -106,8 +106,10 @@ class Model {
   end(): void {
     const [change] = this.inFlight.splice(this.below(this.inFlight.length), 1);
     if (change === undefined) return;
-    const { rig } = this;
-    rig.run(withMmapWrite(rig.mm, () => mmuNotifierInvalidateRangeEnd(rig.machine, change)));
+    const { harness } = this;
+    harness.run(
+      withMmapWrite(harness.mm, () => mmuNotifierInvalidateRangeEnd(harness.machine, change)),
+    );
     for (const one of this.known) one.touching.delete(change);
   }
 
@@ -115,13 +117,13 @@ class Model {
     const one = this.known[this.below(this.known.length)];
     if (one === undefined) return;
     const { range } = one;
-    const pages = this.rig.reading(() => hmmRangeSnapshot(range));
+    const pages = this.harness.reading(() => hmmRangeSnapshot(range));
     assert.equal(pages, one.touching.size === 0 ? range.endPage - range.startPage : EBUSY);
     one.isFresh = one.touching.size === 0;
   }
 
   check(): void {
-    const statistics = this.rig.run(hmmStatistics(this.rig.machine, this.rig.mm));
+    const statistics = this.harness.run(hmmStatistics(this.harness.machine, this.harness.mm));
     assert.equal(statistics?.notifiers, this.inFlight.length);
     assert.equal(statistics?.ranges, this.known.length);
     assert.equal(statistics?.overflow, 0);
@@ -130,15 +132,15 @@ class Model {
     }
     const one = this.known[this.below(this.known.length)];
     if (one === undefined) return;
-    assert.equal(this.rig.run(hmmRangeWaitUntilValid(one.range, 0)), one.touching.size === 0);
+    assert.equal(this.harness.run(hmmRangeWaitUntilValid(one.range, 0)), one.touching.size === 0);
   }
 
   finish(): void {
     while (this.inFlight.length > 0) this.end();
     while (this.known.length > 0) this.unregister();
-    for (const range of this.idle) this.rig.freeRange(range);
+    for (const range of this.idle) this.harness.freeRange(range);
     this.device.close();
-    this.rig.leave();
+    this.harness.leave();
   }
 }
 

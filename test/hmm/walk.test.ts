@@ -21,7 +21,7 @@ import {
   faultLeaf,
   needOf,
   snapshotLeaf,
-} from "../../src/hmm/walk.ts";
+} from "../../src/hmm/walk/walk.ts";
 import {
   KIND_DEVICE_EXCLUSIVE,
   KIND_DEVICE_PRIVATE,

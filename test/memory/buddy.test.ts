@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Buddy, MAX_ORDER, orderFor } from "../../src/memory/buddy.ts";
-import { diceOf, seedFor } from "./rig.ts";
+import { Buddy, MAX_ORDER, orderFor } from "../../src/memory/heap/buddy.ts";
+import { diceOf, seedFor } from "./harness.ts";
 
 const STRIDE_WORDS = 4;
 

@@ -3,13 +3,13 @@
 import { workerData } from "node:worker_threads";
 import { Machine, type MachineHandle } from "../../src/memory/machine.ts";
 import { atomicAdd } from "../../src/sync/atomics.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const { handle, progress } = workerData as { handle: MachineHandle; progress: number };
 const machine = Machine.attach(handle, { name: "short-lived" });
 
-/** Bursts, so that the magazine is filled and emptied through the lock all the time. */
+/** Bursts, so that the free list is filled and emptied through the lock all the time. */
 function* burst(): Task<void> {
   const frames: number[] = [];
   for (let i = 0; i < 50; i++) frames.push(yield* machine.ram.allocFrame(false));

@@ -1,5 +1,5 @@
 /**
- * @module Threads that are terminated anywhere: what they had in their magazines is not lost, and
+ * @module Threads that are terminated anywhere: what they had in their free lists is not lost, and
  * nobody hangs.
  */
 
@@ -9,8 +9,8 @@ import { Worker } from "node:worker_threads";
 import type { Machine } from "../../src/memory/machine.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
 import { HmmError } from "../../src/sync/errors.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { diceOf, makeMachine, run, seedFor } from "./rig.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
 const RAM_PAGES = 2048;
 const DEATHS = 16;
@@ -79,7 +79,7 @@ test("a thread that is terminated anywhere leaves all frames but those it held, 
     assert.equal(
       machine.ram.usage().freePages,
       0,
-      `${where}: full is full, magazines of the dead included`,
+      `${where}: full is full, freeLists of the dead included`,
     );
     gone = RAM_PAGES - frames.length;
     run(machine, freeAll(machine, frames));

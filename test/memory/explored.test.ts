@@ -7,12 +7,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { notePlainAccess } from "../../src/checker/watch/plain-accesses.ts";
 import type { Machine } from "../../src/memory/machine.ts";
-import type { Struct, StructView } from "../../src/memory/struct.ts";
-import { struct, u32 } from "../../src/memory/struct.ts";
+import type { Struct, StructView } from "../../src/memory/layout/struct.ts";
+import { struct, u32 } from "../../src/memory/layout/struct.ts";
 import { EXPLORED } from "../../src/sync/shared-memory.ts";
-import { exploreSteps } from "../../src/sync/stepping.ts";
-import { type Task, WOKEN } from "../../src/sync/task.ts";
-import { makeMachine, run } from "./rig.ts";
+import { exploreSteps } from "../../src/sync/runners/stepping.ts";
+import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
+import { makeMachine, run } from "./harness.ts";
 
 interface Seen extends StructView {
   value: number;

@@ -5,11 +5,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Heap } from "../../src/memory/heap.ts";
+import type { Heap } from "../../src/memory/heap/heap.ts";
 import { HEAP_BYTES_MIN, Machine } from "../../src/memory/machine.ts";
-import type { Struct, StructInfo, StructView, WordArray } from "../../src/memory/struct.ts";
-import { array, struct, u32 } from "../../src/memory/struct.ts";
-import { type Dice, diceOf, makeMachine, run, seedFor } from "./rig.ts";
+import type { Struct, StructInfo, StructView, WordArray } from "../../src/memory/layout/struct.ts";
+import { array, struct, u32 } from "../../src/memory/layout/struct.ts";
+import { type Dice, diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
 interface Small extends StructView {
   first: number;

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { List } from "../../src/memory/list.ts";
-import { LIST_POISON_NEXT, LIST_POISON_PREV } from "../../src/memory/poison.ts";
-import { diceOf, makeMachine, run, seedFor } from "./rig.ts";
+import { List } from "../../src/memory/layout/list.ts";
+import { LIST_POISON_NEXT, LIST_POISON_PREV } from "../../src/memory/layout/poison.ts";
+import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
 function makeNodes(count: number): { head: List; nodes: List[]; words: Int32Array } {
   const machine = makeMachine();

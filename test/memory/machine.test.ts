@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HEAP_BYTES_MIN, Machine, type MachineHandle } from "../../src/memory/machine.ts";
-import { MIB, PAGE, makeMachine, run } from "./rig.ts";
+import { MIB, PAGE, makeMachine, run } from "./harness.ts";
 
 test("a machine has the RAM and the heap that were asked for", () => {
   const machine = Machine.create({ ramBytes: 10 * PAGE, heapBytes: HEAP_BYTES_MIN, debug: false });

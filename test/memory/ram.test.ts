@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
-import { POISON_FREE } from "../../src/memory/poison.ts";
+import { POISON_FREE } from "../../src/memory/layout/poison.ts";
 import { PAGE_WORDS } from "../../src/memory/ram.ts";
-import { diceOf, makeMachine, run, seedFor } from "./rig.ts";
+import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
 function allocAll(machine: Machine): number[] {
   const frames: number[] = [];
@@ -74,7 +74,7 @@ test("a frame asked for zeroed is, whether it was used before or not; a freed on
 test("after everything was allocated and freed in any order, the buddy system is back to the blocks it began with", (t) => {
   const seed = seedFor(t);
   const dice = diceOf(seed);
-  const machine = makeMachine({ ramPages: 128 }); // below the size at which threads keep magazines
+  const machine = makeMachine({ ramPages: 128 }); // below the size at which threads keep freeLists
   const { ram } = machine;
   const before = ram.freeBlocks();
   assert.deepEqual(
@@ -92,7 +92,7 @@ test("after everything was allocated and freed in any order, the buddy system is
 test("a run is contiguous, of any length, and each of its frames is freed by itself", () => {
   const machine = makeMachine({ ramPages: 4096 });
   const { ram } = machine;
-  // leaves frames in this thread's magazine
+  // leaves frames in this thread's free list
   run(machine, ram.pagePut(run(machine, ram.allocFrame(false))));
   const lengths = [1, 3, 512, 513, 7, 1024];
   const runs = lengths.map((pages) => ({ pages, pfn: run(machine, ram.allocRun(pages, true)) }));
@@ -108,7 +108,7 @@ test("a run is contiguous, of any length, and each of its frames is freed by its
   for (const pfn of all) run(machine, ram.pagePut(pfn));
   assert.equal(ram.usage().usedPages, 0);
   const whole = run(machine, ram.allocRun(4096, false));
-  assert.notEqual(whole, 0, "also what lay in a magazine joins a run that needs it");
+  assert.notEqual(whole, 0, "also what lay in a free list joins a run that needs it");
   assert.equal(run(machine, ram.allocRun(1, false)), 0);
 });
 
@@ -209,7 +209,7 @@ test("a number that no section has is refused, with what to do", () => {
 test("random frames and runs agree with a model of what is allocated", (t) => {
   const seed = seedFor(t);
   const dice = diceOf(seed);
-  const ramPages = 200 + dice(1500); // without and with magazines
+  const ramPages = 200 + dice(1500); // without and with freeLists
   const machine = makeMachine({ ramPages });
   const { ram } = machine;
   const counts = new Map<number, number>();

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
-import type { RamSectionHandle } from "../../src/memory/ram-section.ts";
+import type { RamSectionHandle } from "../../src/memory/frames/ram-section.ts";
 import { EBUSY, EEXIST, EINVAL, ENOMEM } from "../../src/sync/errno.ts";
-import { PAGE, makeMachine, run } from "./rig.ts";
+import { PAGE, makeMachine, run } from "./harness.ts";
 
 /**
  * What the tests need of the JavaScript API of WebAssembly, which Node's types leave to the DOM's.

@@ -1,7 +1,7 @@
 /** @module Structs that both sides of the thread tests declare. */
 
-import type { Struct, StructView, WordArray } from "../../src/memory/struct.ts";
-import { array, struct, u32 } from "../../src/memory/struct.ts";
+import type { Struct, StructView, WordArray } from "../../src/memory/layout/struct.ts";
+import { array, struct, u32 } from "../../src/memory/layout/struct.ts";
 
 export const Node: Struct<StructView & { mark: number; readonly rest: WordArray }> = struct<
   StructView & { mark: number; readonly rest: WordArray }

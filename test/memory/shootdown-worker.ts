@@ -6,10 +6,10 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { Machine } from "../../src/memory/machine.ts";
-import type { RamSection } from "../../src/memory/ram-section.ts";
+import type { RamSection } from "../../src/memory/frames/ram-section.ts";
 import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { atomicAdd, atomicLoad, atomicStore } from "../../src/sync/atomics.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
 import { GOOD, PAGE_UNDER_FIRE } from "./shootdown-page.ts";
 import type { ShootdownJob } from "./threads.ts";
 

@@ -4,13 +4,13 @@
  */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { FrameAllocator } from "../../src/memory/frame-allocator.ts";
+import { FrameAllocator } from "../../src/memory/frames/frame-allocator.ts";
 import { Machine } from "../../src/memory/machine.ts";
 import { PAGE_WORDS } from "../../src/memory/ram.ts";
 import { atomicCompareExchange, atomicStore } from "../../src/sync/atomics.ts";
-import type { Spinlock } from "../../src/sync/spinlock.ts";
-import { DONE } from "../../src/sync/task.ts";
-import { type Dice, diceOf, run } from "./rig.ts";
+import type { Spinlock } from "../../src/sync/primitives/spinlock.ts";
+import { DONE } from "../../src/sync/tasks/task.ts";
+import { type Dice, diceOf, run } from "./harness.ts";
 import { Node, Wide } from "./shared-structs.ts";
 import type { StressJob, StressReport } from "./threads.ts";
 

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { List } from "../../src/memory/list.ts";
-import type { Struct, StructView, WordArray } from "../../src/memory/struct.ts";
+import { List } from "../../src/memory/layout/list.ts";
+import type { Struct, StructView, WordArray } from "../../src/memory/layout/struct.ts";
 import {
   array,
   describeStructs,
@@ -13,10 +13,10 @@ import {
   pointer,
   struct,
   u32,
-} from "../../src/memory/struct.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { MIB, makeMachine, run } from "./rig.ts";
+} from "../../src/memory/layout/struct.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { MIB, makeMachine, run } from "./harness.ts";
 
 interface Inner extends StructView {
   left: number;

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HEAP_BYTES_MIN, type Machine } from "../../src/memory/machine.ts";
-import { MIB, diceOf, makeMachine, run, seedFor } from "./rig.ts";
+import { MIB, diceOf, makeMachine, run, seedFor } from "./harness.ts";
 import { Node } from "./shared-structs.ts";
 import { type StressJob, type StressReport, startStress } from "./threads.ts";
 
@@ -54,7 +54,7 @@ test("the same in a heap too small for all of them: full is an answer, nobody ha
   assert.notEqual(run(machine, machine.heap.allocWords(4096)), 0, "and the heap works on");
 });
 
-test("threads allocate frames, with magazines and without, plenty and short of them: each has its own", async (t) => {
+test("threads allocate frames, with freeLists and without, plenty and short of them: each has its own", async (t) => {
   const seed = seedFor(t);
   for (const ramPages of [128, 512, 4096]) {
     const machine = makeMachine({ ramPages, debug: false });
@@ -68,7 +68,7 @@ test("threads allocate frames, with magazines and without, plenty and short of t
       { totalPages: ramPages, freePages: ramPages, usedPages: 0 },
       `seed ${seed}`,
     );
-    // Threads that left had frames in their magazines: one that needs all of RAM in a row gets
+    // Threads that left had frames in their free lists: one that needs all of RAM in a row gets
     // those too.
     assert.notEqual(
       run(machine, machine.ram.allocRun(ramPages, false)),
@@ -78,7 +78,7 @@ test("threads allocate frames, with magazines and without, plenty and short of t
   }
 });
 
-test("the same allocator without its lock is caught handing out a frame twice, or losing its books", async (t) => {
+test("the same allocator without its lock is caught handing out a frame twice, or losing its accounting", async (t) => {
   const seed = seedFor(t);
   for (let attempt = 0; attempt < 20; attempt++) {
     const machine = makeMachine({ ramPages: 400, debug: false });

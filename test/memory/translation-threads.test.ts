@@ -8,8 +8,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
 import { atomicLoad, atomicStore } from "../../src/sync/atomics.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
-import { makeMachine, run } from "./rig.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import { makeMachine, run } from "./harness.ts";
 import { BAD, GOOD, PAGE_UNDER_FIRE } from "./shootdown-page.ts";
 import { type ShootdownJob, type ShootdownWords, startShootdown } from "./threads.ts";
 

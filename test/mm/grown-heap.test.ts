@@ -8,16 +8,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
-import { cpuFault } from "../../src/mm/cpu-fault.ts";
-import { MADV_DONTNEED, doMadvise } from "../../src/mm/madvise.ts";
-import { MAP_FIXED_NOREPLACE, doMmap, doMunmap } from "../../src/mm/mmap.ts";
+import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
+import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
+import { MAP_FIXED_NOREPLACE, doMmap, doMunmap } from "../../src/mm/calls/mmap.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
-import { mmCreate, mmput } from "../../src/mm/mm.ts";
-import { readPagemap } from "../../src/mm/pagemap.ts";
-import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { mmCreate, mmput } from "../../src/mm/lifetime/mm.ts";
+import { readPagemap } from "../../src/mm/calls/pagemap.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { MAGIC, MAGIC_VALUE } from "../../src/sync/control-block.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const PAGE = 4096;
 const ADDRESS = 2 ** 30;

@@ -4,8 +4,8 @@
  */
 
 import type { Machine } from "../../src/memory/machine.ts";
-import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
-import { type Task, WOKEN } from "../../src/sync/task.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
+import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 
 /** The task of a thread that is led by hand. */
 export class LedTask {

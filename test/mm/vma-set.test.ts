@@ -6,14 +6,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
-import { doMmap, doMunmap, MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../src/mm/mmap.ts";
+import { doMmap, doMunmap, MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../src/mm/calls/mmap.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
-import { mmCreate, mmput } from "../../src/mm/mm.ts";
-import { doMprotect } from "../../src/mm/mprotect.ts";
-import { FIRST_PAGE, findFreeArea } from "../../src/mm/vma-tree.ts";
-import { VM_READ, VM_WRITE, Vma, findVma, vmaAt } from "../../src/mm/vma.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { mmCreate, mmput } from "../../src/mm/lifetime/mm.ts";
+import { doMprotect } from "../../src/mm/calls/mprotect.ts";
+import { FIRST_PAGE, findFreeArea } from "../../src/mm/vma/vma-tree.ts";
+import { VM_READ, VM_WRITE, Vma, findVma, vmaAt } from "../../src/mm/vma/vma.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const PAGE = 4096;
 const PAGES = 96;

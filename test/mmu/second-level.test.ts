@@ -9,8 +9,8 @@ import { test } from "node:test";
 import { TRANSLATION_WRITABLE } from "../../src/mmu/translator.ts";
 import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { HmmError } from "../../src/sync/errors.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
-import { PAGE, diceOf, makeMachine, run, seedFor } from "../memory/rig.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import { PAGE, diceOf, makeMachine, run, seedFor } from "../memory/harness.ts";
 
 const STEPS = 20_000;
 const WIDTHS = [

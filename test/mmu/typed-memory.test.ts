@@ -7,8 +7,8 @@ import type { IntegerAccess, ValueAccess } from "../../src/mmu/access.ts";
 import { TRANSLATION_WRITABLE, type Translator } from "../../src/mmu/translator.ts";
 import { TypedMemory } from "../../src/mmu/typed-memory.ts";
 import { SegmentationFault } from "../../src/sync/errors.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
-import { PAGE, makeMachine, run } from "../memory/rig.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import { PAGE, makeMachine, run } from "../memory/harness.ts";
 
 /** A page table for tests: a map from page to frame, and the walks that were asked of it. */
 class MapTranslator implements Translator {

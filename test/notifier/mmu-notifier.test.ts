@@ -7,12 +7,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
-import { type Struct, type StructView, embed, struct, u32 } from "../../src/memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  struct,
+  u32,
+} from "../../src/memory/layout/struct.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
-import { mmCreate, mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../src/mm/mm.ts";
-import { MAP_ANYWHERE, doMmap, doMunmap } from "../../src/mm/mmap.ts";
-import { cpuFault } from "../../src/mm/cpu-fault.ts";
-import { VM_READ, VM_WRITE } from "../../src/mm/vma.ts";
+import { mmCreate, mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../src/mm/lifetime/mm.ts";
+import { MAP_ANYWHERE, doMmap, doMunmap } from "../../src/mm/calls/mmap.ts";
+import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
+import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { invalidateRange, zapNonBlocking } from "../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
 import {
@@ -23,11 +29,11 @@ import {
   registerNotifierOps,
 } from "../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../src/notifier/subscriptions.ts";
-import { Completion } from "../../src/sync/completion.ts";
+import { Completion } from "../../src/sync/primitives/completion.ts";
 import { EAGAIN } from "../../src/sync/errno.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 
 const PAGE = 4096;
 

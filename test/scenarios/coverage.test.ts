@@ -16,7 +16,7 @@ import type { AnyScenario } from "../../src/checker/scenario.ts";
 
 const session = new Session();
 
-/** `mm/mm.mmput` for every function of src/ that was called since the last time. */
+/** `mm/lifetime/mm.mmput` for every function of src/ that was called since the last time. */
 function calledSince(): Set<string> {
   const called = new Set<string>();
   session.post("Profiler.takePreciseCoverage", (error, { result }) => {

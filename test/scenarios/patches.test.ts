@@ -79,7 +79,7 @@ const golden: Readonly<Record<string, Golden>> = {
   "patches/11/before": [
     1,
     15,
-    ["close free rigDevice", "exit read mirror->ops"],
+    ["close free harnessDevice", "exit read mirror->ops"],
     /which close freed/,
   ],
   "patches/12/leaked-count/before": [1, 23, [], /^1 invalidation is counted and none is in flight/],

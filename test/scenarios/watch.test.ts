@@ -31,14 +31,14 @@ const MOST_PREEMPTIONS = 2;
 
 const goldens: Readonly<Partial<Record<FindingKind, Golden>>> = {
   "use-after-free": {
-    message: "discard uses rigDevice, which close freed",
-    sites: ["close free rigDevice", "discard use rigDevice"],
+    message: "discard uses harnessDevice, which close freed",
+    sites: ["close free harnessDevice", "discard use harnessDevice"],
     preemptions: 0,
     also: ["assertion"],
   },
   "double-free": {
-    message: "one frees again rigDevice, which two freed",
-    sites: ["two free rigDevice", "one free rigDevice"],
+    message: "one frees again harnessDevice, which two freed",
+    sites: ["two free harnessDevice", "one free harnessDevice"],
     preemptions: 1,
     token: "h1-ab3a2",
     also: ["use-after-free"],

@@ -140,10 +140,10 @@ const FINDS: readonly (readonly [kind: string, body: string, becomes: string])[]
   ["look", "if (atomicLoad(w, i) === 0) yield* g();", "if (true) yield* g();"],
   [
     "answer",
-    "const s = yield* loadStamp(a); return s === b;",
-    "const s = yield* loadStamp(a); return true;",
+    "const s = yield* loadSequence(a); return s === b;",
+    "const s = yield* loadSequence(a); return true;",
   ],
-  ["answer", "return readStamp(a) === b && c;", "return true && c;"],
+  ["answer", "return readSequence(a) === b && c;", "return true && c;"],
   [
     "once",
     "while (atomicLoad(w, i) === 0) yield park(w, i);",
@@ -254,7 +254,11 @@ describe("who notices", () => {
   after(() => lane.remove());
 
   /** A mutant that puts `text` at the beginning of a function. */
-  function madeUp(text: string, module = "hmm/invalidate", name = "function* markRanges("): Mutant {
+  function madeUp(
+    text: string,
+    module = "hmm/mirror/invalidate",
+    name = "function* markRanges(",
+  ): Mutant {
     const whole = readFileSync(`${lane.build}src/${module}.js`, "utf8");
     const start = whole.indexOf("{", whole.indexOf(")", whole.indexOf(name))) + 1;
     const edits = [{ start, end: start, text }];
@@ -267,12 +271,12 @@ describe("who notices", () => {
     "coverage/hmm/madvise-vs-munmap",
     "holes/aba/before",
   ];
-  const stampTest = { name: "test/hmm/stamp.test.js", seconds: 1, reached: [], prepared: [] };
+  const sequenceTest = { name: "test/hmm/sequence.test.js", seconds: 1, reached: [], prepared: [] };
 
   test("nobody, of a mutant that changes nothing: it survives", async () => {
     const nothing = madeUp(" if (machine === undefined) return; ");
     assert.equal((await tool.askCheck(lane, nothing, few)).answer, "silent");
-    assert.equal((await tool.askTests(lane, nothing, [stampTest], 10)).answer, "silent");
+    assert.equal((await tool.askTests(lane, nothing, [sequenceTest], 10)).answer, "silent");
   });
 
   test("nobody, where nothing runs it", async () => {
@@ -293,9 +297,9 @@ describe("who notices", () => {
   });
 
   test("a test, by its file", async () => {
-    const same = madeUp(" return stamp; ", "hmm/range-record", "function nextStamp(");
-    const given = await tool.askTests(lane, same, [stampTest], 10);
-    assert.deepEqual([given.answer, given.by], ["noticed", stampTest.name]);
+    const same = madeUp(" return sequence; ", "hmm/range-record", "function nextSequence(");
+    const given = await tool.askTests(lane, same, [sequenceTest], 10);
+    assert.deepEqual([given.answer, given.by], ["noticed", sequenceTest.name]);
   });
 
   test("by time-out, of one that hangs", async () => {
@@ -304,8 +308,8 @@ describe("who notices", () => {
 
   test("the lane is as it was afterwards", () => {
     for (const module of [
-      "src/hmm/invalidate.js",
-      "stepped/src/hmm/invalidate.js",
+      "src/hmm/mirror/invalidate.js",
+      "stepped/src/hmm/mirror/invalidate.js",
       "src/hmm/range-record.js",
     ]) {
       assert.equal(

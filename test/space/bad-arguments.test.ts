@@ -14,7 +14,7 @@ import {
   FORMS,
   type OperationName,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   mapLines,
@@ -152,7 +152,7 @@ for (const form of FORMS) {
       withSpace(async (space) => {
         furnish(space);
         const lines = mapLines(space);
-        const books = booksOf(space);
+        const accounting = accountingOf(space);
         for (const [code, name, ...args] of TABLE) {
           const error = await failsWith(code, () => call(space, form, name, ...args)).catch(
             (cause: unknown) => {
@@ -166,7 +166,7 @@ for (const form of FORMS) {
           assert.doesNotMatch(error.message, /defect/);
         }
         assert.deepEqual(mapLines(space), lines);
-        assert.deepEqual(booksOf(space), books);
+        assert.deepEqual(accountingOf(space), accounting);
         assert.equal(space.u32.load(FAR), 1234);
       }));
   });

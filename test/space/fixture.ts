@@ -1,6 +1,6 @@
 /**
  * @module What the tests of address spaces share: small machines, both forms of every operation,
- * errors by code, and the books.
+ * errors by code, and the accounting.
  */
 
 import assert from "node:assert/strict";
@@ -115,13 +115,13 @@ export async function failsWith(code: string, body: () => unknown): Promise<HmmE
   return error;
 }
 
-export interface Books {
+export interface Accounting {
   readonly usedPages: number;
   readonly live: Readonly<Record<string, number>>;
 }
 
 /** What is allocated on the space's machine: to compare before and after. */
-export function booksOf(space: AddressSpace): Books {
+export function accountingOf(space: AddressSpace): Accounting {
   const { heap, ram } = space.machine;
   const live = Object.fromEntries(heap.accounting().map((account) => [account.name, account.live]));
   return { usedPages: ram.usage().usedPages, live };

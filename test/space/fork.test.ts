@@ -10,7 +10,7 @@ import {
   FAR,
   FORMS,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   mapLines,
   readStamps,
@@ -62,20 +62,20 @@ for (const form of FORMS) {
       withSpace(async (parent) => {
         const p = (await call(parent, form, "mmap", PAGE)) as number;
         parent.u32.store(p, 1);
-        const before = booksOf(parent).usedPages;
+        const before = accountingOf(parent).usedPages;
         const child = await fork(parent);
-        assert.equal(booksOf(parent).usedPages, before);
+        assert.equal(accountingOf(parent).usedPages, before);
         child.u32.store(p, 2);
         child.u32.store(p + 4, 2);
-        assert.equal(booksOf(parent).usedPages, before + 1);
+        assert.equal(accountingOf(parent).usedPages, before + 1);
         parent.u32.store(p, 3);
         assert.equal(
-          booksOf(parent).usedPages,
+          accountingOf(parent).usedPages,
           before + 1,
           "the parent is the only user of its frame now",
         );
         await child.dispose();
-        assert.equal(booksOf(parent).usedPages, before);
+        assert.equal(accountingOf(parent).usedPages, before);
         assert.equal(parent.u32.load(p), 3);
       }));
 
@@ -141,7 +141,7 @@ for (const form of FORMS) {
     test("nothing is left when all are gone", () =>
       withSpace(async (parent) => {
         const p = (await call(parent, form, "mmap", 40 * PAGE)) as number;
-        const before = booksOf(parent);
+        const before = accountingOf(parent);
         stampPages(parent, p, 20, 1);
         const family = [await fork(parent), await fork(parent)];
         family.push(await fork(family[0]!));
@@ -150,7 +150,7 @@ for (const form of FORMS) {
         await call(parent, form, "madvise", p, 40 * PAGE, "dontneed");
         await using again = await fork(parent);
         assert.equal(again.u32.load(p), 0);
-        assert.equal(booksOf(parent).usedPages, before.usedPages);
+        assert.equal(accountingOf(parent).usedPages, before.usedPages);
       }));
   });
 }

@@ -1,20 +1,20 @@
 /**
  * @module How spaces are made, shared, given up: dispose in every order, handles of every age,
- * limits, and empty books in the end.
+ * limits, and empty accounting in the end.
  */
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { AddressSpace, type AddressSpaceHandle, HmmError } from "../../src/index.ts";
-import { dropMirrorOps, registerMirrorOps, useMirrorOps } from "../../src/hmm/mirror-ops.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { type Task, park } from "../../src/sync/task.ts";
+import { dropMirrorOps, registerMirrorOps, useMirrorOps } from "../../src/hmm/mirror/mirror-ops.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { type Task, park } from "../../src/sync/tasks/task.ts";
 import {
   FAR,
   FORMS,
   MIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   makeSpace,
@@ -86,9 +86,9 @@ for (const form of FORMS) {
       await space[Symbol.asyncDispose]();
     });
 
-    test("a family that comes and goes leaves empty books, in whatever order", async () => {
+    test("a family that comes and goes leaves empty accounting, in whatever order", async () => {
       const witness = makeSpace();
-      const empty = booksOf(witness);
+      const empty = accountingOf(witness);
       for (const order of [
         [0, 1, 2],
         [2, 1, 0],
@@ -106,7 +106,7 @@ for (const form of FORMS) {
         attached.munmapSync(FAR + 70 * PAGE, 10 * PAGE);
         const family = [space, child, attached];
         for (const i of order) await call(family[i]!, form, "dispose");
-        assert.deepEqual(booksOf(witness), empty);
+        assert.deepEqual(accountingOf(witness), empty);
       }
       await witness.dispose();
     });

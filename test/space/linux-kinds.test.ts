@@ -13,7 +13,7 @@ import {
   FORMS,
   type Form,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   mapLines,
@@ -135,7 +135,7 @@ for (const form of FORMS) {
 
     test("D: a move to a place and of the same size takes several mappings, and leaves out holes at both places", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         await lay(space, form, "rw", "r-", "  ", "RW", "rw", "  ");
         await call(space, form, "mmap", 8 * PAGE, {
           address: TO,
@@ -159,7 +159,7 @@ for (const form of FORMS) {
           on(space, TO, 2 * PAGE, 3 * PAGE, { mayMove: true, to: FAR }),
         );
         await call(space, form, "munmap", TO, 8 * PAGE);
-        assert.deepEqual(booksOf(space).usedPages, before.usedPages);
+        assert.deepEqual(accountingOf(space).usedPages, before.usedPages);
       }));
 
     test("E: at the limit of mappings the ends of one can still be unmapped, not its middle", () =>
@@ -216,7 +216,7 @@ for (const form of FORMS) {
 
     test("F: an old length of 0 maps shared memory a second time", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         await lay(space, form, "RW", "rw");
         const again = (await on(space, FAR, 0, 2 * PAGE, { mayMove: true })) as number;
         assert.equal(space.u32.load(again), 1);
@@ -245,7 +245,7 @@ for (const form of FORMS) {
         ] as const) {
           await call(space, form, "munmap", address, pages * PAGE);
         }
-        assert.deepEqual(booksOf(space).usedPages, before.usedPages);
+        assert.deepEqual(accountingOf(space).usedPages, before.usedPages);
       }));
 
     test("G: a length of 0 does nothing in mprotect and madvise, over a hole too; munmap and mmap refuse it", () =>
@@ -395,7 +395,7 @@ for (const form of FORMS) {
 
     test("MREMAP_DONTUNMAP: the old mapping stays, empty if it is private", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         await lay(space, form, "rw", "rw", "RW", "r-");
         const keep = { ...MOVE, keepOld: true };
         assert.equal(await on(space, FAR + PAGE, 3 * PAGE, 3 * PAGE, keep), TO);
@@ -424,7 +424,7 @@ for (const form of FORMS) {
         await failsWith("EINVAL", () => on(space, TO, PAGE, PAGE, { keepOld: true }));
         for (const address of [FAR, TO, moved])
           await call(space, form, "munmap", address, 4 * PAGE);
-        assert.deepEqual(booksOf(space).usedPages, before.usedPages);
+        assert.deepEqual(accountingOf(space).usedPages, before.usedPages);
       }));
 
     test("a protection of writing alone is refused, and says what to give", () =>

@@ -11,7 +11,7 @@ import {
   FORMS,
   MIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   mapLines,
@@ -170,16 +170,16 @@ for (const form of FORMS) {
 
     test("munmap gives the frames back, and the next mapping there is zero again", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         for (let round = 0; round < 3; round++) {
           await call(space, form, "mmap", 700 * PAGE, { address: FAR, fixed: "noreplace" });
           for (let i = 0; i < 700; i += 7) {
             assert.equal(space.u32.load(FAR + i * PAGE + 4), 0);
             space.u32.store(FAR + i * PAGE + 4, 1);
           }
-          assert.equal(booksOf(space).usedPages, before.usedPages + 100);
+          assert.equal(accountingOf(space).usedPages, before.usedPages + 100);
           await call(space, form, "munmap", FAR, 700 * PAGE);
-          assert.equal(booksOf(space).usedPages, before.usedPages);
+          assert.equal(accountingOf(space).usedPages, before.usedPages);
         }
       }));
 

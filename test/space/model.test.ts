@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { booksOf, makeSpace } from "./fixture.ts";
+import { accountingOf, makeSpace } from "./fixture.ts";
 import { ModelRun, WINDOW_PAGES, operationArbitrary } from "./model-run.ts";
 import { ModelSpace } from "./model.ts";
 
@@ -21,7 +21,7 @@ for (const debug of [true, false]) {
         fc.array(operationArbitrary(true), { maxLength: 120, size: "max" }),
         (operations) => {
           using witness = makeSpace({ debug });
-          const before = booksOf(witness);
+          const before = accountingOf(witness);
           {
             using space = witness.forkSync();
             const run = new ModelRun(space, new ModelSpace(), 512 - WINDOW_PAGES / 2, true);
@@ -29,7 +29,7 @@ for (const debug of [true, false]) {
             run.check();
             run.close();
           }
-          assert.deepEqual(booksOf(witness), before, "all is given back");
+          assert.deepEqual(accountingOf(witness), before, "all is given back");
         },
       ),
       { seed, numRuns },

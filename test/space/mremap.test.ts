@@ -11,7 +11,7 @@ import {
   FORMS,
   MIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   mapLines,
@@ -75,7 +75,7 @@ for (const form of FORMS) {
 
       test(`moves exactly there, over what is there, ${kind}`, () =>
         withSpace(async (space) => {
-          const before = booksOf(space);
+          const before = accountingOf(space);
           const to = FAR + 100 * MIB;
           await call(space, form, "mmap", 3 * PAGE, { address: FAR, fixed: "replace", shared });
           await call(space, form, "mmap", 9 * PAGE, { address: to, fixed: "replace" });
@@ -92,19 +92,19 @@ for (const form of FORMS) {
           assert.throws(() => space.u32.load(FAR + 2 * PAGE), SegmentationFault);
           await call(space, form, "munmap", to, 9 * PAGE);
           assert.deepEqual(mapLines(space), []);
-          assert.equal(booksOf(space).usedPages, before.usedPages);
+          assert.equal(accountingOf(space).usedPages, before.usedPages);
         }));
     }
 
     test("shrinks, and gives the rest back", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         await call(space, form, "mmap", 5 * PAGE, { address: FAR, fixed: "replace" });
         stampPages(space, FAR, 5, 1);
         assert.equal(await call(space, form, "mremap", FAR, 5 * PAGE, 2 * PAGE), FAR);
         assert.deepEqual(readStamps(space, FAR, 2), [1, 2]);
         assert.throws(() => space.u32.load(FAR + 2 * PAGE), SegmentationFault);
-        assert.equal(booksOf(space).usedPages, before.usedPages + 2);
+        assert.equal(accountingOf(space).usedPages, before.usedPages + 2);
       }));
 
     test("a part of a mapping moves, and leaves its neighbours", () =>

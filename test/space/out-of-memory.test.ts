@@ -7,14 +7,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { AddressSpace, HmmError } from "../../src/index.ts";
-import type { Task } from "../../src/sync/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import {
   FAR,
   FORMS,
   type Form,
   MIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   makeSpace,
@@ -43,9 +43,9 @@ function failAllocation(space: AddressSpace, index: number): () => boolean {
   // The way past allocFrame for faults that find a frame at hand: the task is taken instead, and
   // counted.
   const shortcuts: object = machine.ram;
-  const ram = shortcuts as { allocFrameAtHand?: () => number };
-  ram.allocFrameAtHand = () => 0;
-  undo.push(() => delete ram.allocFrameAtHand);
+  const ram = shortcuts as { allocFrameFast?: () => number };
+  ram.allocFrameFast = () => 0;
+  undo.push(() => delete ram.allocFrameFast);
   for (const [part, name] of ALLOCATORS) {
     const methods: object = machine[part];
     const owner = methods as Record<string, Allocator>;
@@ -230,7 +230,7 @@ function furnish(space: AddressSpace): AddressSpace {
  * next try.
  */
 function stateOf(space: AddressSpace): unknown {
-  const { live, usedPages } = booksOf(space);
+  const { live, usedPages } = accountingOf(space);
   const objects = Object.entries(live).filter(([name]) => !name.startsWith("words"));
   return [mapLines(space), usedPages, objects];
 }
@@ -239,7 +239,7 @@ async function failEveryAllocation({ act, isLossy }: Scene, form: Form): Promise
   for (let index = 0; ; index++) {
     const sibling = makeSpace();
     const { machine } = sibling;
-    const before = booksOf(sibling);
+    const before = accountingOf(sibling);
     const space = sibling.forkSync();
     const fork = furnish(space);
     const state = stateOf(space);
@@ -266,7 +266,7 @@ async function failEveryAllocation({ act, isLossy }: Scene, form: Form): Promise
     assert.deepEqual(readStamps(fork, FAR, 4), [10, 11, 12, 13]);
     await space.dispose();
     await fork.dispose();
-    assert.deepEqual(booksOf(sibling), before, `allocation ${index}: all is given back`);
+    assert.deepEqual(accountingOf(sibling), before, `allocation ${index}: all is given back`);
     await sibling.dispose();
     assert.equal(machine.memory.agentId, -1);
   }
@@ -314,7 +314,7 @@ function runTwice(options: { readonly ramBytes: number; readonly heapBytes: numb
     return runProgram(fresh);
   });
   assert.equal(results[0], results[1], "the same machine does the same thing twice");
-  assert.equal(booksOf(space).usedPages, 0);
+  assert.equal(accountingOf(space).usedPages, 0);
   return results[0] === true;
 }
 

@@ -10,8 +10,8 @@ Atomics.wait = (): never => {
   throw new TypeError("Atomics.wait cannot be called in this context");
 };
 const { AddressSpace: Space, HmmError } = await import("../../src/index.ts");
-const { runAsync } = await import("../../src/sync/run-async.ts");
-const { park } = await import("../../src/sync/task.ts");
+const { runAsync } = await import("../../src/sync/runners/run-async.ts");
+const { park } = await import("../../src/sync/tasks/task.ts");
 
 /** The code of what `body` throws; "works" if it does not. */
 async function outcomeOf(body: () => unknown): Promise<string> {

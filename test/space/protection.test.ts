@@ -11,7 +11,7 @@ import {
   FORMS,
   MIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   mapLines,
@@ -45,13 +45,13 @@ for (const form of FORMS) {
 
     test("protection none keeps the frames, and unmapping gives them back", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         const p = (await call(space, form, "mmap", 3 * PAGE)) as number;
         stampPages(space, p, 3, 1);
         await call(space, form, "mprotect", p, 3 * PAGE, "none");
-        assert.equal(booksOf(space).usedPages, before.usedPages + 3);
+        assert.equal(accountingOf(space).usedPages, before.usedPages + 3);
         await call(space, form, "munmap", p, 3 * PAGE);
-        assert.equal(booksOf(space).usedPages, before.usedPages);
+        assert.equal(accountingOf(space).usedPages, before.usedPages);
       }));
 
     test("a part splits its mapping, and merges again when it is alike", () =>
@@ -97,12 +97,12 @@ for (const form of FORMS) {
 
     test("dontneed: private memory reads as zeros, and its frames are free", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         const p = (await call(space, form, "mmap", 4 * PAGE)) as number;
         stampPages(space, p, 4, 5);
         await call(space, form, "madvise", p + PAGE, 2 * PAGE, "dontneed");
         assert.deepEqual(readStamps(space, p, 4), [5, 0, 0, 8]);
-        assert.equal(booksOf(space).usedPages, before.usedPages + 2);
+        assert.equal(accountingOf(space).usedPages, before.usedPages + 2);
         space.u32.store(p + PAGE, 6);
         assert.deepEqual(readStamps(space, p, 4), [5, 6, 0, 8]);
       }));
@@ -135,17 +135,17 @@ for (const form of FORMS) {
 
     test("a page that was only read shares the zero frame until it is written", () =>
       withSpace(async (space) => {
-        const before = booksOf(space);
+        const before = accountingOf(space);
         const p = (await call(space, form, "mmap", 2 * PAGE)) as number;
         assert.equal(space.u32.load(p), 0);
-        assert.equal(booksOf(space).usedPages, before.usedPages);
+        assert.equal(accountingOf(space).usedPages, before.usedPages);
         const [page] = (await call(space, form, "pagemap", p, PAGE)) as {
           zero: boolean;
           writable: boolean;
         }[];
         assert.deepEqual([page?.zero, page?.writable], [true, false]);
         space.u32.store(p, 1);
-        assert.equal(booksOf(space).usedPages, before.usedPages + 1);
+        assert.equal(accountingOf(space).usedPages, before.usedPages + 1);
         const [first, second] = (await call(space, form, "pagemap", p, 2 * PAGE)) as {
           zero: boolean;
           present: boolean;

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import { type AddressSpace, HmmError } from "../../src/index.ts";
-import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
+import { FAR, MIB, PAGE, accountingOf, makeSpace } from "./fixture.ts";
 import { type Part, startWorker } from "./space-threads.ts";
 import type { PartName } from "./space-worker.ts";
 
@@ -96,7 +96,7 @@ async function gather(part: PartName, count: number): Promise<Crowd> {
 /**
  * Terminates the Workers one after the other, each at some moment, while the space is used; what
  * each owned must be given back. (One at a time: a thread that dies while it reaps for another one
- * leaves what it had just claimed to nobody, see sync/reaper.ts.)
+ * leaves what it had just claimed to nobody, see sync/death/reaper.ts.)
  */
 async function terminateInTurn({ space, parts }: Crowd, random: () => number): Promise<void> {
   for (const [i, { worker }] of parts.entries()) {
@@ -112,8 +112,8 @@ async function terminateInTurn({ space, parts }: Crowd, random: () => number): P
 async function expectNothingLeft({ space, witness }: Crowd): Promise<void> {
   space.munmapSync(FAR, 2 ** 31);
   assert.deepEqual(space.mapsSync(), []);
-  assert.equal(booksOf(witness).usedPages, 0);
-  assert.equal(booksOf(witness).live["viewHold"], undefined);
+  assert.equal(accountingOf(witness).usedPages, 0);
+  assert.equal(accountingOf(witness).live["viewHold"], undefined);
 }
 
 test(`Workers that loiter with views open are terminated, seed ${seed}`, async () => {
@@ -161,11 +161,11 @@ test(`Workers that do everything are terminated at once, seed ${seed}`, async ()
 test("a Worker that ends in order leaves nothing to reap", async () => {
   const space = makeSpace();
   space.mmapSync(PAGE, { address: FAR, fixed: "replace" });
-  const before = booksOf(space);
+  const before = accountingOf(space);
   const part = startWorker(space, "visit", 0, 100);
   assert.equal(await part.result, 100);
   await untilUsers(space, 1);
   assert.equal(space.u32.load(FAR), 100);
-  assert.deepEqual(booksOf(space).live["spaceRecord"], before.live["spaceRecord"]);
+  assert.deepEqual(accountingOf(space).live["spaceRecord"], before.live["spaceRecord"]);
   await space.dispose();
 });

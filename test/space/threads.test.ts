@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { type AddressSpace, HmmError, SegmentationFault } from "../../src/index.ts";
-import { FAR, MIB, PAGE, booksOf, makeSpace } from "./fixture.ts";
+import { FAR, MIB, PAGE, accountingOf, makeSpace } from "./fixture.ts";
 import { type Operation, operationArbitrary } from "./model-run.ts";
 import { type Part, startModel, startWorker } from "./space-threads.ts";
 import type { ModelRequest } from "./model-worker.ts";
@@ -20,7 +20,7 @@ for (const debug of [true, false]) {
 
   test(`three Workers and this thread storm at once, ${kind} machine`, async () => {
     const witness = makeSpace({ debug, ramBytes: 8 * MIB });
-    const before = booksOf(witness);
+    const before = accountingOf(witness);
     const space = witness.forkSync();
     const rounds = debug ? 60 : 200;
     space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace", shared: true });
@@ -42,7 +42,7 @@ for (const debug of [true, false]) {
     assert.equal(total, own + sums.reduce<number>((sum, one) => sum + Number(one), 0));
     assert.equal((await space.stats()).users, 1);
     await space.dispose();
-    assert.deepEqual(booksOf(witness), before);
+    assert.deepEqual(accountingOf(witness), before);
     await witness.dispose();
   });
 }
@@ -79,7 +79,7 @@ test("bulk copies never touch a frame that has been taken away", async () => {
 
 test("the last to leave takes the space down, whoever it is", async () => {
   const witness = makeSpace();
-  const before = booksOf(witness);
+  const before = accountingOf(witness);
   const space = witness.forkSync();
   space.mmapSync(4 * PAGE, { address: FAR, fixed: "replace" });
   const gate = new Int32Array(new SharedArrayBuffer(4));
@@ -90,7 +90,7 @@ test("the last to leave takes the space down, whoever it is", async () => {
   Atomics.store(gate, 0, 1);
   Atomics.notify(gate, 0);
   await part.result;
-  assert.deepEqual(booksOf(witness), before);
+  assert.deepEqual(accountingOf(witness), before);
   await witness.dispose();
 });
 
@@ -133,7 +133,7 @@ function loadOrCode(space: AddressSpace, address: number): number | string {
 
 test(`random sequences in three threads at once, each against its model, seed ${seed}`, async () => {
   const witness = makeSpace({ debug: false, ramBytes: 32 * MIB });
-  const before = booksOf(witness);
+  const before = accountingOf(witness);
   const space = witness.forkSync();
   const parts = [0, 1, 2].map(() => startModel(space));
   await Promise.all(parts.map((part) => part.next("said")));
@@ -165,6 +165,6 @@ test(`random sequences in three threads at once, each against its model, seed ${
     true,
   );
   await space.dispose();
-  assert.deepEqual(booksOf(witness), before);
+  assert.deepEqual(accountingOf(witness), before);
   await witness.dispose();
 });

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import { type AddressSpace, SegmentationFault } from "../../src/index.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
-import type { Task } from "../../src/sync/task.ts";
-import { FAR, FORMS, MIB, PAGE, booksOf, call, withSpace } from "./fixture.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
+import { FAR, FORMS, MIB, PAGE, accountingOf, call, withSpace } from "./fixture.ts";
 
 for (const form of FORMS) {
   describe(`read and write, ${form} form`, () => {
@@ -48,11 +48,11 @@ for (const form of FORMS) {
     test("reading what was never touched gives zeros and takes no frame", () =>
       withSpace(async (space) => {
         const p = (await call(space, form, "mmap", 16 * MIB)) as number;
-        const before = booksOf(space).usedPages;
+        const before = accountingOf(space).usedPages;
         const bytes = new Uint8Array(5 * MIB).fill(1);
         await call(space, form, "read", p + 3, bytes);
         assert.ok(bytes.every((byte) => byte === 0));
-        assert.equal(booksOf(space).usedPages, before);
+        assert.equal(accountingOf(space).usedPages, before);
       }));
 
     test("a fault in the middle leaves what came before, and says where", () =>

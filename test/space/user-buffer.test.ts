@@ -11,7 +11,7 @@ import {
   FORMS,
   KIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   makeWasmMemory,
@@ -28,7 +28,7 @@ for (const form of FORMS) {
   describe(`the user's buffers, ${form} form`, () => {
     test("stores are seen both ways, and no frame is used", () =>
       withSpace(async (space) => {
-        const before = booksOf(space).usedPages;
+        const before = accountingOf(space).usedPages;
         const buffer = new SharedArrayBuffer(64 * KIB);
         const words = new Uint32Array(buffer);
         words[0] = 1;
@@ -38,7 +38,7 @@ for (const form of FORMS) {
         assert.equal(words[1024], 2);
         words[2048] = 3;
         assert.equal(space.u32.load(p + 2 * PAGE), 3);
-        assert.equal(booksOf(space).usedPages, before);
+        assert.equal(accountingOf(space).usedPages, before);
         assert.deepEqual(mapLines(space), ["10000-20000 rw buffer"]);
       }));
 

@@ -8,10 +8,19 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import { type AddressSpace, HmmError, type View } from "../../src/index.ts";
-import { READ_VIEW_LISTENER } from "../../src/mm/view-watch.ts";
+import { READ_VIEW_LISTENER } from "../../src/mm/view/view-watch.ts";
 import { registerNotifierOps } from "../../src/notifier/mmu-notifier.ts";
-import { PlayedDevice } from "../devices/rig.ts";
-import { FAR, MIB, PAGE, booksOf, makeSpace, stampPages, thrownBy, withSpace } from "./fixture.ts";
+import { PlayedDevice } from "../devices/harness.ts";
+import {
+  FAR,
+  MIB,
+  PAGE,
+  accountingOf,
+  makeSpace,
+  stampPages,
+  thrownBy,
+  withSpace,
+} from "./fixture.ts";
 import { startWorker } from "./space-threads.ts";
 
 /** What disposing of the view throws, if it does: it must be a stray store, at this address. */
@@ -38,12 +47,12 @@ describe("a store through a read view is noticed", () => {
         const p = space.mmapSync(3 * PAGE);
         stampPages(space, p, 3, 1);
         space.viewSync(p, 3 * PAGE, "read").disposeSync(); // what is made once and stays
-        const before = booksOf(space);
+        const before = accountingOf(space);
         const view = space.viewSync(p + 100, 2 * PAGE, "read");
         view.bytes[2 * PAGE - 1] = 9;
         view.as(Uint32Array)[PAGE / 4] = 0x01020000;
         assert.equal(await strayOf(view, form), p + 100 + PAGE + 2, "the low half is as it was");
-        assert.deepEqual(booksOf(space), before);
+        assert.deepEqual(accountingOf(space), before);
         await view.dispose();
         view.disposeSync();
         view[Symbol.dispose]();

@@ -11,7 +11,7 @@ import {
   FORMS,
   MIB,
   PAGE,
-  booksOf,
+  accountingOf,
   call,
   failsWith,
   readStamps,
@@ -99,7 +99,7 @@ for (const form of FORMS) {
 
     test("munmap while a view is open: the mapping is gone, the frames are the view's", () =>
       withSpace(async (space) => {
-        const before = booksOf(space).usedPages;
+        const before = accountingOf(space).usedPages;
         const p = (await call(space, form, "mmap", 2 * PAGE)) as number;
         const view = await open(space, p, 2 * PAGE, "write");
         const words = view.as(Uint32Array);
@@ -109,9 +109,9 @@ for (const form of FORMS) {
         assert.equal(await call(space, form, "mmap", 2 * PAGE), p);
         space.u32.store(p, 2);
         assert.equal(words[0], 1);
-        assert.equal(booksOf(space).usedPages, before + 3);
+        assert.equal(accountingOf(space).usedPages, before + 3);
         await view.dispose();
-        assert.equal(booksOf(space).usedPages, before + 1);
+        assert.equal(accountingOf(space).usedPages, before + 1);
         assert.equal(space.u32.load(p), 2);
       }));
 
@@ -184,7 +184,7 @@ for (const form of FORMS) {
         const p = (await call(space, form, "mmap", 4 * PAGE)) as number;
         space.u32.store(p + PAGE, 1);
         space.u32.store(p, 2);
-        const before = booksOf(space);
+        const before = accountingOf(space);
         {
           using part = await open(space, p + PAGE, PAGE, "read");
           await failsWith("EBUSY", () => open(space, p, 4 * PAGE, "read"));
@@ -192,7 +192,7 @@ for (const form of FORMS) {
         }
         (await open(space, p, 4 * PAGE, "read")).disposeSync();
         assert.deepEqual(readStamps(space, p, 4), [2, 1, 0, 0]);
-        assert.equal(before.live["viewHold"], booksOf(space).live["viewHold"]);
+        assert.equal(before.live["viewHold"], accountingOf(space).live["viewHold"]);
       }));
 
     test("dontneed under a view: the space reads zeros, the view keeps its frames", () =>
@@ -209,10 +209,10 @@ for (const form of FORMS) {
       withSpace(async (space) => {
         const p = (await call(space, form, "mmap", 64 * MIB)) as number;
         stampPages(space, p, 3, 1);
-        const before = booksOf(space);
+        const before = accountingOf(space);
         await failsWith("ENOMEM", () => open(space, p, 64 * MIB, "write"));
         await failsWith("ENOMEM", () => open(space, p, 4 * MIB, "read"));
-        assert.equal(booksOf(space).usedPages, before.usedPages);
+        assert.equal(accountingOf(space).usedPages, before.usedPages);
         assert.deepEqual(readStamps(space, p, 4), [1, 2, 3, 0]);
       }));
 
@@ -238,7 +238,7 @@ test("after it was disposed of a view gives no arrays, and a second time is noth
       assert.equal(error.address, p);
       await failsWith("EBADF", () => view.as(Uint8Array));
     }
-    assert.equal(booksOf(space).live["viewHold"], undefined);
+    assert.equal(accountingOf(space).live["viewHold"], undefined);
   }));
 
 test("a view outlives its space, and takes the space down with it", async () => {

@@ -6,14 +6,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { registerAgent, selectAgent } from "../../src/sync/agents.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
-import { registerSrcuCallback } from "../../src/sync/srcu-callbacks.ts";
-import { STEP_KINDS } from "../../src/sync/step-kinds.ts";
-import { access, describe, park } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
+import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
+import { STEP_KINDS } from "../../src/sync/tasks/step-kinds.ts";
+import { access, describe, park } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture, resetFixture } from "./fixture.ts";
 import type { Fixture } from "./fixture.ts";
 import { findFailure, schedule } from "./random-scheduler.ts";

@@ -3,19 +3,19 @@
  * in every thread.
  */
 
-import { registerAgent, selectAgent } from "../../src/sync/agents.ts";
-import { Completion } from "../../src/sync/completion.ts";
+import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
+import { Completion } from "../../src/sync/primitives/completion.ts";
 import { AGENT_HELD, CONTROL_WORDS, HELD_LIMIT } from "../../src/sync/control-block.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
-import { RefCount } from "../../src/sync/refcount.ts";
-import { RwSem } from "../../src/sync/rwsem.ts";
-import { SeqCount } from "../../src/sync/seqcount.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
+import { RefCount } from "../../src/sync/primitives/refcount.ts";
+import { RwSem } from "../../src/sync/primitives/rwsem.ts";
+import { SeqCount } from "../../src/sync/primitives/seqcount.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { Shootdown } from "../../src/sync/shootdown.ts";
-import { Spinlock } from "../../src/sync/spinlock.ts";
-import { Srcu } from "../../src/sync/srcu.ts";
-import { WaitQueue } from "../../src/sync/wait-queue.ts";
+import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
+import { Spinlock } from "../../src/sync/primitives/spinlock.ts";
+import { Srcu } from "../../src/sync/primitives/srcu.ts";
+import { WaitQueue } from "../../src/sync/primitives/wait-queue.ts";
 
 const SPACING_WORDS = 64;
 export const DATA_WORDS = 256;

@@ -1,12 +1,12 @@
 /**
  * @module A thread is found dead while another thread reaps, and a third one joins the machine: the
- * record of the dead one is nobody else's until its finder is done with it (D1 of sync/death.ts).
- * The finder is stopped where it gives up the dead thread's place in a queue.
+ * record of the dead one is nobody else's until its finder is done with it (D1 of
+ * sync/death/death.ts). The finder is stopped where it gives up the dead thread's place in a queue.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { probeAgents, registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
+import { probeAgents, registerAgent, unregisterAgent } from "../../src/sync/runners/agents.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
 import {
   AGENT_FREE,
@@ -20,15 +20,15 @@ import {
   PROBE_TIME,
   agentRecord,
 } from "../../src/sync/control-block.ts";
-import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
-import { declareDead } from "../../src/sync/death.ts";
-import { hasPanicked } from "../../src/sync/panic.ts";
-import { reapTask } from "../../src/sync/reaper.ts";
-import { addResource, registerReleaser, resourceKind } from "../../src/sync/resources.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
+import { declareDead } from "../../src/sync/death/death.ts";
+import { hasPanicked } from "../../src/sync/death/panic.ts";
+import { reapTask } from "../../src/sync/death/reaper.ts";
+import { addResource, registerReleaser, resourceKind } from "../../src/sync/death/resources.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
-import { type Task, WOKEN } from "../../src/sync/task.ts";
+import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
+import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 import { type Fixture, makeFixture, viewFixture } from "./fixture.ts";
 
 const THING: number = resourceKind("found-dead thing");

@@ -1,25 +1,25 @@
 /**
- * @module The held table of a thread with several async tasks (sync/held-locks.ts): it comes back
- * to empty, whatever order they take and give back in.
+ * @module The held table of a thread with several async tasks (sync/lockdep/held-locks.ts): it
+ * comes back to empty, whatever order they take and give back in.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { registerAgent } from "../../src/sync/agents.ts";
+import { registerAgent } from "../../src/sync/runners/agents.ts";
 import { atomicLoad, futexWake } from "../../src/sync/atomics.ts";
 import { AGENT_HELD, AGENT_STATE, HELD_LIMIT, agentRecord } from "../../src/sync/control-block.ts";
-import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
-import { declareDead } from "../../src/sync/death.ts";
-import { assertNoLockHeld, holdsNothing } from "../../src/sync/held-locks.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
+import { declareDead } from "../../src/sync/death/death.ts";
+import { assertNoLockHeld, holdsNothing } from "../../src/sync/lockdep/held-locks.ts";
 import { lockClass } from "../../src/sync/lock-class.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import { QUEUED_WRITERS_MASK, STATE } from "../../src/sync/rwsem-words.ts";
-import type { RwSem } from "../../src/sync/rwsem.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import { QUEUED_WRITERS_MASK, STATE } from "../../src/sync/words/rwsem-words.ts";
+import type { RwSem } from "../../src/sync/primitives/rwsem.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { type Task, WOKEN } from "../../src/sync/task.ts";
+import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 import { makeFixture, viewFixture } from "./fixture.ts";
 
 const listed = ({ words, record }: SharedMemory): number =>

@@ -5,14 +5,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { registerAgent, selectAgent } from "../../src/sync/agents.ts";
+import { registerAgent, selectAgent } from "../../src/sync/runners/agents.ts";
 import { AGENT_STATE, agentRecord } from "../../src/sync/control-block.ts";
-import { declareDead } from "../../src/sync/death.ts";
-import { addResource, registerReleaser, resourceKind } from "../../src/sync/resources.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { declareDead } from "../../src/sync/death/death.ts";
+import { addResource, registerReleaser, resourceKind } from "../../src/sync/death/resources.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { type Task, doneNumber } from "../../src/sync/task.ts";
+import { type Task, doneNumber } from "../../src/sync/tasks/task.ts";
 
 const KIND: number = resourceKind("kept result");
 let released = 0;

@@ -1,7 +1,7 @@
 /**
- * @module A thread's liveness waiters (sync/liveness.ts): one that a probe used up is replaced,
- * once, and none is added for a thread that has gone. What comes of several who probe is explored
- * (command/scenarios/coverage/sync/liveness.ts).
+ * @module A thread's liveness waiters (sync/death/liveness.ts): one that a probe used up is
+ * replaced, once, and none is added for a thread that has gone. What comes of several who probe is
+ * explored (command/scenarios/coverage/sync/liveness.ts).
  */
 
 import assert from "node:assert/strict";
@@ -12,7 +12,7 @@ import {
   probeAgents,
   registerAgent,
   unregisterAgent,
-} from "../../src/sync/agents.ts";
+} from "../../src/sync/runners/agents.ts";
 import { atomicLoad, wakeListeners } from "../../src/sync/atomics.ts";
 import {
   AGENT_PROBE_AGAIN,
@@ -21,7 +21,7 @@ import {
   PROBE_TIME,
   agentRecord,
 } from "../../src/sync/control-block.ts";
-import { armLiveness, livenessWord, rearmLiveness } from "../../src/sync/liveness.ts";
+import { armLiveness, livenessWord, rearmLiveness } from "../../src/sync/death/liveness.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { makeFixture } from "./fixture.ts";
 

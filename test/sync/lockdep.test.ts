@@ -12,15 +12,15 @@ import {
   lockRanks,
   orderAllows,
   parseLockOrder,
-} from "../../src/sync/lock-order.ts";
-import { LockdepError } from "../../src/sync/lockdep.ts";
-import type { LockdepKind } from "../../src/sync/lockdep.ts";
-import { Mutex } from "../../src/sync/mutex.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+} from "../../src/sync/lockdep/lock-order.ts";
+import { LockdepError } from "../../src/sync/lockdep/lockdep.ts";
+import type { LockdepKind } from "../../src/sync/lockdep/lockdep.ts";
+import { Mutex } from "../../src/sync/primitives/mutex.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { Spinlock } from "../../src/sync/spinlock.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { Spinlock } from "../../src/sync/primitives/spinlock.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture } from "./fixture.ts";
 import type { Fixture } from "./fixture.ts";
 

@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { unregisterAgent } from "../../src/sync/agents.ts";
-import { WRITER } from "../../src/sync/rwsem-words.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import { generationIndex } from "../../src/sync/shootdown.ts";
-import { registerSrcuCallback } from "../../src/sync/srcu-callbacks.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { unregisterAgent } from "../../src/sync/runners/agents.ts";
+import { WRITER } from "../../src/sync/words/rwsem-words.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import { generationIndex } from "../../src/sync/primitives/shootdown.ts";
+import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture } from "./fixture.ts";
 
 for (const debug of [false, true]) {

@@ -4,13 +4,13 @@
  * threw. One seed, one interleaving.
  */
 
-import { enterTask, leaveTask, makeContext } from "../../src/sync/current-task.ts";
-import type { TaskContext } from "../../src/sync/current-task.ts";
-import { isEnabled, mayTimeOut, wakesParked } from "../../src/sync/explored.ts";
+import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
+import type { TaskContext } from "../../src/sync/tasks/current-task.ts";
+import { isEnabled, mayTimeOut, wakesParked } from "../../src/sync/tasks/explored.ts";
 import { EXPLORED } from "../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { TIMED_OUT, WOKEN } from "../../src/sync/task.ts";
-import type { Task, Wait, Wake } from "../../src/sync/task.ts";
+import { TIMED_OUT, WOKEN } from "../../src/sync/tasks/task.ts";
+import type { Task, Wait, Wake } from "../../src/sync/tasks/task.ts";
 import { randomFrom } from "./fixture.ts";
 
 const STEPS_MAX = 2_000;

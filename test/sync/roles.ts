@@ -4,12 +4,12 @@
  */
 
 import { atomicExchange, atomicStore } from "../../src/sync/atomics.ts";
-import { addResource, resourceKind } from "../../src/sync/resources.ts";
+import { addResource, resourceKind } from "../../src/sync/death/resources.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
-import { registerSrcuCallback } from "../../src/sync/srcu-callbacks.ts";
-import { DONE } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
+import { registerSrcuCallback } from "../../src/sync/primitives/srcu-callbacks.ts";
+import { DONE } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import type { Fixture } from "./fixture.ts";
 
 export type Role = (

@@ -2,16 +2,16 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
+import { registerAgent, unregisterAgent } from "../../src/sync/runners/agents.ts";
 import { EINVAL } from "../../src/sync/errno.ts";
 import { HmmError } from "../../src/sync/errors.ts";
-import { checkPanic, hasPanicked, panic, panicInfo } from "../../src/sync/panic.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { checkPanic, hasPanicked, panic, panicInfo } from "../../src/sync/death/panic.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
-import { DONE, DONE_TRUE, access, doneNumber } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
+import { DONE, DONE_TRUE, access, doneNumber } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture, viewFixture } from "./fixture.ts";
 
 test("finished tasks give their value however often they are iterated", () => {

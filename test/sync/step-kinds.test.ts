@@ -5,8 +5,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { STEP_KINDS } from "../../src/sync/step-kinds.ts";
-import type { StepKind } from "../../src/sync/step-kinds.ts";
+import { STEP_KINDS } from "../../src/sync/tasks/step-kinds.ts";
+import type { StepKind } from "../../src/sync/tasks/step-kinds.ts";
 
 const STEP_WORDS: ReadonlySet<string> = new Set(["kind", "label", "before", "after"]);
 const WAIT_WORDS: ReadonlySet<string> = new Set(["label", "held", "readers"]);

@@ -5,10 +5,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { registerAgent } from "../../src/sync/agents.ts";
+import { registerAgent } from "../../src/sync/runners/agents.ts";
 import { AGENT_INSIDE } from "../../src/sync/control-block.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { enterStore, leaveStore } from "../../src/sync/shootdown.ts";
+import { enterStore, leaveStore } from "../../src/sync/primitives/shootdown.ts";
 
 test("2^30 stores later the mark is still what the word holds", () => {
   const memory = SharedMemory.create({ initialBytes: 1 << 18 });

@@ -4,8 +4,8 @@
  */
 
 import { parentPort, threadId, workerData } from "node:worker_threads";
-import { registerAgent, unregisterAgent } from "../../src/sync/agents.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { registerAgent, unregisterAgent } from "../../src/sync/runners/agents.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import { SharedMemory } from "../../src/sync/shared-memory.ts";
 import { viewFixture } from "./fixture.ts";
 import { roles } from "./roles.ts";

@@ -5,13 +5,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { agentDied, agentName, listAgents } from "../../src/sync/agents.ts";
-import { hasPanicked, panicInfo } from "../../src/sync/panic.ts";
-import { registerReleaser } from "../../src/sync/resources.ts";
-import { runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
-import { DONE } from "../../src/sync/task.ts";
-import type { Task } from "../../src/sync/task.ts";
+import { agentDied, agentName, listAgents } from "../../src/sync/runners/agents.ts";
+import { hasPanicked, panicInfo } from "../../src/sync/death/panic.ts";
+import { registerReleaser } from "../../src/sync/death/resources.ts";
+import { runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
+import { DONE } from "../../src/sync/tasks/task.ts";
+import type { Task } from "../../src/sync/tasks/task.ts";
 import { makeFixture, randomFrom } from "./fixture.ts";
 import type { Fixture } from "./fixture.ts";
 import { STOP, testResource } from "./roles.ts";

@@ -6,12 +6,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { listAgents } from "../../src/sync/agents.ts";
+import { listAgents } from "../../src/sync/runners/agents.ts";
 import { futexWake } from "../../src/sync/atomics.ts";
-import { pumpSuspended, runAsync } from "../../src/sync/run-async.ts";
-import { runBlocking } from "../../src/sync/run-blocking.ts";
+import { pumpSuspended, runAsync } from "../../src/sync/runners/run-async.ts";
+import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
 import type { SharedMemory } from "../../src/sync/shared-memory.ts";
-import { type Task, park } from "../../src/sync/task.ts";
+import { type Task, park } from "../../src/sync/tasks/task.ts";
 import { makeFixture } from "./fixture.ts";
 
 /** Far fewer turns of the event loop than come in the time after which a runner looks by itself. */

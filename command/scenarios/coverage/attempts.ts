@@ -6,14 +6,14 @@
  */
 
 import {
-  HmmRig,
+  HmmHarness,
   RIG_PAGE,
-  type RigOptions,
-  rigScenario,
-} from "../../../src/checker/rig/hmm-rig.ts";
+  type HarnessOptions,
+  harnessScenario,
+} from "../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../src/mm/mm.ts";
+import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import { notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
 import { EMFILE, ENOMEM } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
@@ -22,9 +22,9 @@ import {
   listedResources,
   removeResource,
   resourceKind,
-} from "../../../src/sync/resources.ts";
+} from "../../../src/sync/death/resources.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Covered, Layer } from "./covered.ts";
 import { type Telling, mapped, spaceState } from "./space-state.ts";
 
@@ -34,19 +34,19 @@ export interface Attempt<S> {
   readonly name: string;
   readonly summary: string;
   readonly runs: readonly string[];
-  readonly rig?: RigOptions;
-  readonly setup: (rig: HmmRig) => S;
+  readonly harness?: HarnessOptions;
+  readonly setup: (harness: HmmHarness) => S;
   /** Negative: an errno. */
-  readonly act: (rig: HmmRig, shared: S) => Task<number>;
+  readonly act: (harness: HmmHarness, shared: S) => Task<number>;
   /**
    * Of the state beside the space's own, what must be as before too; and what `act` made, given its
    * answer.
    */
-  readonly also?: (rig: HmmRig, shared: S, answer: number) => string;
+  readonly also?: (harness: HmmHarness, shared: S, answer: number) => string;
   /** The child that it made, or that was there. */
-  readonly childOf?: (rig: HmmRig, shared: S, answer: number) => Mm;
+  readonly childOf?: (harness: HmmHarness, shared: S, answer: number) => Mm;
   /** Gives back what a successful `act` answered. */
-  readonly undo?: (rig: HmmRig, shared: S, answer: number) => Task<unknown>;
+  readonly undo?: (harness: HmmHarness, shared: S, answer: number) => Task<unknown>;
   /**
    * What is mapped when it is done, as `mapped` tells it, by pages from RIG_PAGE on. Default: as
    * before.
@@ -56,26 +56,26 @@ export interface Attempt<S> {
   readonly telling?: Telling;
 }
 
-const ROOM: RigOptions = { pages: 0, arenaWords: 16_384, frames: 16, shortage: true };
+const ROOM: HarnessOptions = { pages: 0, arenaWords: 16_384, frames: 16, shortage: true };
 
 /** What the attempt comes to with memory enough, on a machine of its own. */
 interface Model {
   readonly after: string;
-  readonly books: string;
+  readonly accounting: string;
 }
 
-function modelOf<S>({ rig: room, setup, act, also, undo }: Attempt<S>, tasks: number): Model {
-  const rig = new HmmRig(tasks, { ...ROOM, ...room });
-  const shared = setup(rig);
-  const answer = rig.run(act(rig, shared));
+function modelOf<S>({ harness: room, setup, act, also, undo }: Attempt<S>, tasks: number): Model {
+  const harness = new HmmHarness(tasks, { ...ROOM, ...room });
+  const shared = setup(harness);
+  const answer = harness.run(act(harness, shared));
   assert(answer >= 0, `with memory enough the answer is ${answer}`);
-  const after = `${spaceState(rig)}\n${also?.(rig, shared, answer) ?? ""}`;
-  rig.run(leave(rig, undo?.(rig, shared, answer)));
-  return { after, books: rig.books() };
+  const after = `${spaceState(harness)}\n${also?.(harness, shared, answer) ?? ""}`;
+  harness.run(leave(harness, undo?.(harness, shared, answer)));
+  return { after, accounting: harness.accounting() };
 }
 
 /** The space goes, after `undoing`, and its top table with it. */
-export function* leave({ machine, mm }: HmmRig, undoing?: Task<unknown>): Task<void> {
+export function* leave({ machine, mm }: HmmHarness, undoing?: Task<unknown>): Task<void> {
   const topTables = (): number =>
     machine.heap.accounting().find(({ name }) => name === "words4096")?.live ?? 0;
   if (undoing !== undefined) yield* undoing;
@@ -91,7 +91,7 @@ export function* leave({ machine, mm }: HmmRig, undoing?: Task<unknown>): Task<v
 }
 
 /** What a space is made of, and its frames. */
-export function requireNothingLeft({ machine }: HmmRig): void {
+export function requireNothingLeft({ machine }: HmmHarness): void {
   assert(machine.ram.usage().usedPages === 0, `${machine.ram.usage().usedPages} frames are left`);
   const left = machine.heap
     .accounting()
@@ -107,31 +107,32 @@ interface World<S> {
   readonly model: Model;
 }
 
-type Behaviour<S> = (attempt: Attempt<S>, rig: HmmRig, shared: S) => Task<number>;
+type Behaviour<S> = (attempt: Attempt<S>, harness: HmmHarness, shared: S) => Task<number>;
 
-const sound = <S>({ act }: Attempt<S>, rig: HmmRig, shared: S): Task<number> => act(rig, shared);
+const sound = <S>({ act }: Attempt<S>, harness: HmmHarness, shared: S): Task<number> =>
+  act(harness, shared);
 
 function* tryTwice<S>(
   attempt: Attempt<S>,
-  rig: HmmRig,
+  harness: HmmHarness,
   { shared, model }: World<S>,
   act: Behaviour<S>,
 ): Task<void> {
   const { also, undo, telling } = attempt;
-  const { wanted = mapped(rig, RIG_PAGE) } = attempt;
+  const { wanted = mapped(harness, RIG_PAGE) } = attempt;
   const state = (): string =>
-    `${spaceState(rig, rig.mm, telling)}\n${also?.(rig, shared, ENOMEM) ?? ""}`;
+    `${spaceState(harness, harness.mm, telling)}\n${also?.(harness, shared, ENOMEM) ?? ""}`;
   const before = state();
-  let answer = yield* act(attempt, rig, shared);
+  let answer = yield* act(attempt, harness, shared);
   if (answer === ENOMEM) requireSame("after ENOMEM", state(), before);
-  yield* rig.shortage.end();
-  if (answer === ENOMEM) answer = yield* act(attempt, rig, shared);
+  yield* harness.shortage.end();
+  if (answer === ENOMEM) answer = yield* act(attempt, harness, shared);
   assert(answer >= 0, `the answer was ${answer}`);
-  const after = `${spaceState(rig)}\n${also?.(rig, shared, answer) ?? ""}`;
-  requireSame("when it is done", mapped(rig, RIG_PAGE), wanted);
+  const after = `${spaceState(harness)}\n${also?.(harness, shared, answer) ?? ""}`;
+  requireSame("when it is done", mapped(harness, RIG_PAGE), wanted);
   requireSame("when it is done", after, model.after);
-  yield* leave(rig, undo?.(rig, shared, answer));
-  requireNothingLeft(rig);
+  yield* leave(harness, undo?.(harness, shared, answer));
+  requireNothingLeft(harness);
 }
 
 /** Names the lines that differ. */
@@ -146,8 +147,12 @@ function requireSame(when: string, is: string, wanted: string): void {
   );
 }
 
-function requireModelBooks({ model }: World<unknown>, rig: HmmRig): void {
-  requireSame("in the end", rig.books().replaceAll(", ", "\n"), model.books.replaceAll(", ", "\n"));
+function requireModelAccounting({ model }: World<unknown>, harness: HmmHarness): void {
+  requireSame(
+    "in the end",
+    harness.accounting().replaceAll(", ", "\n"),
+    model.accounting.replaceAll(", ", "\n"),
+  );
 }
 
 /** Of something that is nobody's to release. */
@@ -161,54 +166,54 @@ function make<S>(
   act: Behaviour<S>,
   isTwin: boolean,
 ): AnyScenario {
-  return rigScenario<World<S>>({
+  return harnessScenario<World<S>>({
     name,
     summary: attempt.summary,
     ...(isTwin ? { expects: "assertion" } : {}),
-    rig: { ...ROOM, ...attempt.rig },
+    harness: { ...ROOM, ...attempt.harness },
     exploration: { maxSteps: 40_000 },
-    setup: (rig) => ({ shared: attempt.setup(rig), model: modelOf(attempt, 2) }),
+    setup: (harness) => ({ shared: attempt.setup(harness), model: modelOf(attempt, 2) }),
     tasks: {
-      shortage: (_world, rig) => rig.shortage.begin(),
-      thread: (world, rig) => tryTwice(attempt, rig, world, act),
+      shortage: (_world, harness) => harness.shortage.begin(),
+      thread: (world, harness) => tryTwice(attempt, harness, world, act),
     },
-    check: requireModelBooks,
+    check: requireModelAccounting,
   });
 }
 
 /** A thread that owns as much as a thread can is told EMFILE, and that is all. */
 function* tryCrowded<S>(
   { act, also, undo }: Attempt<S>,
-  rig: HmmRig,
+  harness: HmmHarness,
   { shared, model }: World<S>,
 ): Task<void> {
-  const { memory } = rig.machine;
+  const { memory } = harness.machine;
   const filler: number[] = [];
   for (let slot = fill(memory); slot >= 0; slot = fill(memory)) filler.push(slot);
   const state = (answer: number): string =>
-    `${spaceState(rig)}\n${also?.(rig, shared, answer) ?? ""}`;
+    `${spaceState(harness)}\n${also?.(harness, shared, answer) ?? ""}`;
   const before = state(EMFILE);
-  const refused = yield* act(rig, shared);
+  const refused = yield* act(harness, shared);
   assert(refused === EMFILE, `a thread that owns too much is answered ${refused}`);
   requireSame("after EMFILE", state(EMFILE), before);
   for (const slot of filler) removeResource(memory, slot);
-  const answer = yield* act(rig, shared);
+  const answer = yield* act(harness, shared);
   assert(answer >= 0, `the answer was ${answer}`);
   requireSame("when it is done", state(answer), model.after);
-  yield* leave(rig, undo?.(rig, shared, answer));
+  yield* leave(harness, undo?.(harness, shared, answer));
 }
 
 /** The attempt by a thread that owns too much. */
 export function crowded<S>(attempt: Attempt<S>): Covered {
   const { layer, name, runs } = attempt;
-  const scenario = rigScenario<World<S>>({
+  const scenario = harnessScenario<World<S>>({
     name: `coverage/${layer}/no-place/${name}`,
     summary: attempt.summary,
-    rig: { ...ROOM, ...attempt.rig },
+    harness: { ...ROOM, ...attempt.harness },
     exploration: { maxSteps: 40_000 },
-    setup: (rig) => ({ shared: attempt.setup(rig), model: modelOf(attempt, 1) }),
-    tasks: { thread: (world, rig) => tryCrowded(attempt, rig, world) },
-    check: requireModelBooks,
+    setup: (harness) => ({ shared: attempt.setup(harness), model: modelOf(attempt, 1) }),
+    tasks: { thread: (world, harness) => tryCrowded(attempt, harness, world) },
+    check: requireModelAccounting,
   });
   return { layer, scenario, twins: [], runs: { thread: runs } };
 }

@@ -7,7 +7,7 @@
 import { defineScenario } from "../../../src/checker/scenario.ts";
 import type { AnyScenario, Scenario, ScenarioExploration } from "../../../src/checker/scenario.ts";
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 
 /** The layers of src/ that have locks or lifetimes, bottom to top. */
 export const coveredLayers = [
@@ -26,8 +26,8 @@ export type Layer = (typeof coveredLayers)[number];
 /** One task of a scenario. */
 export interface CoveringTask<S> {
   /**
-   * The functions of src/ that it is there for: `mm/mm.mmput` is `mmput` of src/mm/mm.ts, as a
-   * function or as a method.
+   * The functions of src/ that it is there for: `mm/lifetime/mm.mmput` is `mmput` of
+   * src/mm/lifetime/mm.ts, as a function or as a method.
    */
   readonly runs: readonly string[];
   readonly body: (shared: S) => Task<unknown>;
@@ -95,11 +95,11 @@ export function covering<S>({ layer, name, tasks, twins, ...rest }: Covering<S>)
 /** What this group of scenarios cannot say, for docs/EXPLORED.md. */
 export const limitsOfCoverage: Readonly<Record<string, string>> = {
   primitives:
-    "How a primitive of `sync/` does its work is explored access by access in the scenarios `coverage/sync/spelled-out/`, which run the shipped loops with their sleeping and waking. Everywhere else an operation of a primitive is one step: the shipped transition (`tryEnterRead`, `release`, ...), of which `src/sync/explored.ts` says when it is enabled. Not spelled out: the lists of SRCU's deferred calls, which its lock guards. Liveness waiters are counted instead of made.",
+    "How a primitive of `sync/` does its work is explored access by access in the scenarios `coverage/sync/spelled-out/`, which run the shipped loops with their sleeping and waking. Everywhere else an operation of a primitive is one step: the shipped transition (`tryEnterRead`, `release`, ...), of which `src/sync/tasks/explored.ts` says when it is enabled. Not spelled out: the lists of SRCU's deferred calls, which its lock guards. Liveness waiters are counted instead of made.",
   access:
     "Loads and stores by value run as shipped, each access a step (`coverage/mm/load-vs-*`, `store-vs-*`, `coverage/devices/kernel-*`). All words of a page count as one word to the explorer. That no CPU turns the two reads of a load round is a property of hosts, and tested with threads.",
   allocator:
-    "In scenarios on a rig each task allocates from an arena of its own (`src/memory/arenas.ts`), so the slab cache and the buddy system are explored only where a scenario is said to use them.",
+    "In scenarios on a harness each task allocates from an arena of its own (`src/memory/heap/arenas.ts`), so the slab cache and the buddy system are explored only where a scenario is said to use them.",
   plain:
     "Code between two steps runs as one piece. Plain accesses to fields, arrays and lists are checked for data races, and a test sees every access to the kernel heap, plain or atomic, of every two operations at once (`test/checker/every-access.test.ts`). The entries that a device looks at to choose what to prefetch are read in one step.",
   memory: "Memory models: every step is sequentially consistent, which is what Atomics are.",

@@ -5,9 +5,9 @@
  * same. Plain looks, no steps.
  */
 
-import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import type { List } from "../../../src/memory/list.ts";
+import type { List } from "../../../src/memory/layout/list.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { LEAF_WORDS, TASK_SIZE_PAGES, wordAt } from "../../../src/mmu/radix-table.ts";
@@ -19,10 +19,17 @@ import {
   holdsFrame,
   ptePfn,
 } from "../../../src/mm/pte.ts";
-import { Shmem } from "../../../src/mm/shmem.ts";
-import { isBeyondSource } from "../../../src/mm/vma-map.ts";
-import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, type Vma, vmasIn } from "../../../src/mm/vma.ts";
-import { listedResources } from "../../../src/sync/resources.ts";
+import { Shmem } from "../../../src/mm/vma/shmem.ts";
+import { isBeyondSource } from "../../../src/mm/vma/vma-map.ts";
+import {
+  VM_BUFFER,
+  VM_READ,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+  vmasIn,
+} from "../../../src/mm/vma/vma.ts";
+import { listedResources } from "../../../src/sync/death/resources.ts";
 
 /** How much of a state is told. */
 export interface Telling {
@@ -31,15 +38,19 @@ export interface Telling {
 }
 
 /** The state of `mm`, a line for each mapping, page and count. */
-export function spaceState(rig: HmmRig, mm: Mm = rig.mm, telling: Telling = {}): string {
-  const { machine } = rig;
+export function spaceState(
+  harness: HmmHarness,
+  mm: Mm = harness.mm,
+  telling: Telling = {},
+): string {
+  const { machine } = harness;
   const { memory } = machine;
   const lines: string[] = [];
   for (const vma of vmasIn(memory, mm, 0, TASK_SIZE_PAGES)) {
     lines.push(mapping(machine, vma));
     for (let page = vma.startPage; page < vma.endPage; page++) {
-      const entry = telling.withoutEntries === true ? "" : ` ${entryText(rig, mm, page)}`;
-      lines.push(`  ${page}: ${contentsOf(rig, mm, vma, page)}${entry}`);
+      const entry = telling.withoutEntries === true ? "" : ` ${entryText(harness, mm, page)}`;
+      lines.push(`  ${page}: ${contentsOf(harness, mm, vma, page)}${entry}`);
     }
   }
   lines.push(
@@ -56,13 +67,13 @@ export function spaceState(rig: HmmRig, mm: Mm = rig.mm, telling: Telling = {}):
  * What is mapped in `mm`, by pages from `firstPage` on, with the first word of each page: `0-2 rw:
  * 100 0, 8-9 r buffer: 7`.
  */
-export function mapped(rig: HmmRig, firstPage: number, mm: Mm = rig.mm): string {
-  const { machine } = rig;
+export function mapped(harness: HmmHarness, firstPage: number, mm: Mm = harness.mm): string {
+  const { machine } = harness;
   const all = [...vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)].map((vma) => {
     const { startPage, endPage, flags } = vma;
     const words = Array.from(
       { length: endPage - startPage },
-      (_, i) => contentsOf(rig, mm, vma, startPage + i) ?? "x",
+      (_, i) => contentsOf(harness, mm, vma, startPage + i) ?? "x",
     );
     const source =
       (flags & VM_SHARED) === 0 ? "" : (flags & VM_BUFFER) === 0 ? " shared" : " buffer";
@@ -76,10 +87,15 @@ function rightsOf({ flags }: Vma): string {
 }
 
 /** The first word of a page, as a load would read it; nothing where what is mapped ends before. */
-export function contentsOf(rig: HmmRig, mm: Mm, vma: Vma, page: number): number | undefined {
-  const { machine } = rig;
+export function contentsOf(
+  harness: HmmHarness,
+  mm: Mm,
+  vma: Vma,
+  page: number,
+): number | undefined {
+  const { machine } = harness;
   if (isBeyondSource(machine, vma, page)) return undefined;
-  const pte = rig.entryOf(page, mm);
+  const pte = harness.entryOf(page, mm);
   const pfn = holdsFrame(pte)
     ? ptePfn(pte)
     : frameOfSource(machine, vma, vma.offsetPages + (page - vma.startPage));
@@ -106,13 +122,13 @@ function mapping({ memory, ram }: Machine, vma: Vma): string {
 }
 
 /** What may be done with the page, and how many have its frame. */
-function entryText(rig: HmmRig, mm: Mm, page: number): string {
-  const pte = rig.entryOf(page, mm);
+function entryText(harness: HmmHarness, mm: Mm, page: number): string {
+  const pte = harness.entryOf(page, mm);
   if (pte === 0) return "no entry";
   if ((pte & PTE_SPECIAL) !== 0) return "zeros";
   const rights = (pte & PTE_PRESENT) === 0 ? "none" : (pte & PTE_WRITE) === 0 ? "read" : "write";
   const tracked = (pte & PTE_TRACKED) === 0 ? "" : " tracked";
-  return `${rights}${tracked}, ${rig.machine.ram.pageCount(ptePfn(pte))} have its frame`;
+  return `${rights}${tracked}, ${harness.machine.ram.pageCount(ptePfn(pte))} have its frame`;
 }
 
 function mirrors({ memory }: Machine, mm: Mm): string {

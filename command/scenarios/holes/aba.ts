@@ -3,17 +3,17 @@
  * was read.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { useTranslation } from "../../../src/checker/watch/translations.ts";
 import { DEFAULT_ENCODING, entryPfn } from "../../../src/hmm/entry.ts";
-import { readStamp, stampIndex, stampIsValid } from "../../../src/hmm/range-record.ts";
-import type { HmmRange } from "../../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
-import { hmmRangeValid } from "../../../src/hmm/valid.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { readSequence, sequenceIndex, sequenceIsValid } from "../../../src/hmm/range-record.ts";
+import type { HmmRange } from "../../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
+import { hmmRangeValid } from "../../../src/hmm/range/valid.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type DeviceAndRange, deviceOf, discard, registeredRange, reopenRange } from "./setting.ts";
 
@@ -21,12 +21,12 @@ const FAULTS = 0;
 
 /** "Is an invalidation running?" */
 function* validAsOf2019({ machine, record }: HmmRange): Task<boolean> {
-  yield* access(machine.memory, "read", stampIndex(record), 1, "range->valid");
-  return stampIsValid(readStamp(record));
+  yield* access(machine.memory, "read", sequenceIndex(record), 1, "range->valid");
+  return sequenceIsValid(readSequence(record));
 }
 
 /** The device goes where its table says, if it says anything. Holding the driver lock. */
-function* useEntry(device: RigDevice, { machine, mm }: HmmRig): Task<void> {
+function* useEntry(device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const entry = device.entry(RIG_PAGE);
   if (entry !== 0) {
     yield* useTranslation(machine, mm, {
@@ -42,10 +42,10 @@ function* useEntry(device: RigDevice, { machine, mm }: HmmRig): Task<void> {
  */
 function* faultOnce(
   { device, range }: DeviceAndRange,
-  rig: HmmRig,
+  harness: HmmHarness,
   isValid: (range: HmmRange) => Task<boolean>,
 ): Task<void> {
-  const { mm } = rig;
+  const { mm } = harness;
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeSnapshot(range);
   yield* mm.mmapLock.upRead();
@@ -53,24 +53,24 @@ function* faultOnce(
   yield* device.driverLock.lock();
   if (yield* isValid(range)) {
     device.program(range);
-    yield* useEntry(device, rig);
+    yield* useEntry(device, harness);
   }
   yield* device.driverLock.unlock();
 }
 
 function scenario(
-  about: Pick<RigScenario<DeviceAndRange>, "name" | "summary" | "expects">,
+  about: Pick<HarnessScenario<DeviceAndRange>, "name" | "summary" | "expects">,
   isValid: (range: HmmRange) => Task<boolean>,
 ): AnyScenario {
-  return rigScenario<DeviceAndRange>({
+  return harnessScenario<DeviceAndRange>({
     ...about,
-    rig: { pages: 1 },
-    setup: (rig) => {
-      const device = deviceOf(rig, FAULTS);
-      return { device, range: registeredRange(rig, device) };
+    harness: { pages: 1 },
+    setup: (harness) => {
+      const device = deviceOf(harness, FAULTS);
+      return { device, range: registeredRange(harness, device) };
     },
     reopen: reopenRange,
-    tasks: { fault: (shared, rig) => faultOnce(shared, rig, isValid), discard },
+    tasks: { fault: (shared, harness) => faultOnce(shared, harness, isValid), discard },
     check: ({ device }) => device.requireCoherent(),
   });
 }
@@ -95,8 +95,8 @@ has not changed. The mmap lock does not help. Who gives up pages, copies them on
 reading at most, as the driver does.
 `,
   now: `
-The flag has become the lowest bit of a *stamp*, the rest of which is a sequence number (\`src/hmm/range-record.ts\`, S1
-to S4). A start gives the range a new number before it calls any driver. The driver notes the stamp before it reads
+The flag has become the lowest bit of a *sequence* number (\`src/hmm/range-record.ts\`, S1
+to S4). A start gives the range a new number before it calls any driver. The driver notes the sequence before it reads
 the page table, and under its lock asks whether it is still the same one. Either the invalidator's call-back had the
 driver lock first, and then the driver sees a new number; or the driver had it first, and then the call-back comes
 after it and sweeps what it has programmed.

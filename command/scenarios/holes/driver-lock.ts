@@ -1,13 +1,13 @@
 /** @module A driver's lock that is held while something is called that tells the drivers. */
 
-import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
-import { registerMirrorOps } from "../../../src/hmm/mirror-ops.ts";
+import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
+import { registerMirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { invalidateRange, zapRange } from "../../../src/mm/zap.ts";
 import { EVENT_MIGRATE } from "../../../src/notifier/events.ts";
 import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { ABSENT, deviceOf, discard } from "./setting.ts";
 
@@ -18,10 +18,10 @@ import { ABSENT, deviceOf, discard } from "./setting.ts";
 const MIGRATING_OPS: number = registerMirrorOps("exhibit migrating device", {
   *invalidate(mirror, range): Task<Errno> {
     if (range.owner === mirror.at) return 0;
-    const record = RigDevice.recordOf(mirror);
+    const record = HarnessDevice.recordOf(mirror);
     if (range.blockable) yield* record.driverLock.lock();
     else if (!(yield* record.driverLock.tryLock())) return EAGAIN;
-    RigDevice.sweep(record, range);
+    HarnessDevice.sweep(record, range);
     yield* record.driverLock.unlock();
     return 0;
   },
@@ -31,21 +31,21 @@ const MIGRATES = 0;
 const CLOSES = 1;
 
 interface Shared {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** Of a device that goes. */
-  readonly second: RigDevice;
+  readonly second: HarnessDevice;
 }
 
-const parts: Pick<RigScenario<Shared>, "rig" | "setup"> = {
-  rig: ABSENT,
-  setup: (rig) => ({
-    device: deviceOf(rig, MIGRATES, MIGRATING_OPS),
-    second: deviceOf(rig, CLOSES),
+const parts: Pick<HarnessScenario<Shared>, "harness" | "setup"> = {
+  harness: ABSENT,
+  setup: (harness) => ({
+    device: deviceOf(harness, MIGRATES, MIGRATING_OPS),
+    second: deviceOf(harness, CLOSES),
   }),
 };
 
 /** Takes a page away from the CPU: so the migration to device memory begins. */
-function* takeFromCpu({ device }: Shared, { machine, mm }: HmmRig): Task<void> {
+function* takeFromCpu({ device }: Shared, { machine, mm }: HmmHarness): Task<void> {
   const range = invalidateRange(mm, RIG_PAGE + 1, RIG_PAGE + 2, EVENT_MIGRATE, {
     owner: device.mirror.at,
   });
@@ -54,14 +54,14 @@ function* takeFromCpu({ device }: Shared, { machine, mm }: HmmRig): Task<void> {
   yield* mm.mmapLock.upRead();
 }
 
-function* migrateHolding(shared: Shared, rig: HmmRig): Task<void> {
+function* migrateHolding(shared: Shared, harness: HmmHarness): Task<void> {
   yield* shared.device.driverLock.lock();
-  yield* takeFromCpu(shared, rig);
+  yield* takeFromCpu(shared, harness);
   yield* shared.device.driverLock.unlock();
 }
 
-function* migrate(shared: Shared, rig: HmmRig): Task<void> {
-  yield* takeFromCpu(shared, rig);
+function* migrate(shared: Shared, harness: HmmHarness): Task<void> {
+  yield* takeFromCpu(shared, harness);
   yield* shared.device.driverLock.lock();
   yield* shared.device.driverLock.unlock();
 }
@@ -94,7 +94,7 @@ is checked, and not only the deadlock.
 `,
   now: `
 The rule: **a driver's lock is never held while something is called that may change a mapping.** It is one line of the
-lock order (\`src/sync/lock-order.ts\`), and debug builds check it at each acquisition. The driver in the second
+lock order (\`src/sync/lockdep/lock-order.ts\`), and debug builds check it at each acquisition. The driver in the second
 scenario tells everybody first, and takes its lock when that is done.
 
 Three such threads have hundreds of thousands of interleavings that differ in which of them began or ended a read
@@ -102,7 +102,7 @@ section first, or had a reference first. Nobody can tell these apart, so the che
 done in a second.
 `,
   before: [
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/driver-lock/before",
       summary:
         "a driver migrates with its lock held while another device closes and the CPU gives up a page",
@@ -113,7 +113,7 @@ done in a second.
     }),
   ],
   after: [
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/driver-lock/after",
       summary: "the same, but the driver lock is taken when the migration has told everybody",
       ...parts,

@@ -1,20 +1,20 @@
 /** @module The last user of an address space goes under a lock that its teardown needs. */
 
-import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import { OWNS_NOTHING, RANGE_POISON } from "../../../src/hmm/range-record.ts";
 import {
   type HmmRange,
   hmmOfRange,
   hmmRangeUnregister,
   mmOfRange,
-} from "../../../src/hmm/range.ts";
+} from "../../../src/hmm/range/range.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmdrop, mmput } from "../../../src/mm/mm.ts";
+import { mmdrop, mmput } from "../../../src/mm/lifetime/mm.ts";
 import { mmuNotifierRelease } from "../../../src/notifier/mmu-notifier.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type DeviceAndRange, deviceOf, registeredRange, reopenRange } from "./setting.ts";
 
@@ -56,11 +56,11 @@ function* finish({ device, range }: DeviceAndRange): Task<void> {
   yield* hmmRangeUnregister(range);
 }
 
-const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen"> = {
-  rig: { pages: 1 },
-  setup: (rig) => {
-    const device = deviceOf(rig, 0);
-    return { device, range: registeredRange(rig, device) };
+const parts: Pick<HarnessScenario<DeviceAndRange>, "harness" | "setup" | "reopen"> = {
+  harness: { pages: 1 },
+  setup: (harness) => {
+    const device = deviceOf(harness, 0);
+    return { device, range: registeredRange(harness, device) };
   },
   reopen: reopenRange,
 };
@@ -84,12 +84,12 @@ to go first. In a test it hardly ever does.
   now: `
 \`hmmRangeUnregister\` may be called holding nothing, and says so when it is not, in every build and whether or not it
 would have been the last: "dropping the last mm user takes the address space down; release it first"
-(\`src/hmm/range.ts\`, \`src/mm/mm.ts\`). The driver asks under its lock whether the range is valid, drops the lock, and
+(\`src/hmm/range/range.ts\`, \`src/mm/lifetime/mm.ts\`). The driver asks under its lock whether the range is valid, drops the lock, and
 unregisters then. In the second scenario the whole teardown runs: the devices are released, the pages given back, the
 tables freed.
 `,
   before: [
-    rigScenario<DeviceAndRange>({
+    harnessScenario<DeviceAndRange>({
       name: "holes/last-user/before",
       summary: "a driver unregisters its range under its lock while the process ends",
       expects: "deadlock",
@@ -101,7 +101,7 @@ tables freed.
     }),
   ],
   after: [
-    rigScenario<DeviceAndRange>({
+    harnessScenario<DeviceAndRange>({
       name: "holes/last-user/after",
       summary: "the same, but the lock is dropped first; the whole teardown runs",
       ...parts,

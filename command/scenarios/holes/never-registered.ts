@@ -1,15 +1,21 @@
 /** @module An error path that unregisters a mirror which it never registered. */
 
-import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import type { HmmMirror } from "../../../src/hmm/mirror-record.ts";
-import { type Struct, type StructView, embed, struct, u32 } from "../../../src/memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  struct,
+  u32,
+} from "../../../src/memory/layout/struct.ts";
 import { EBUSY, type Errno } from "../../../src/sync/errno.ts";
-import { Mutex } from "../../../src/sync/mutex.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 
 /** The card that both callers switch on. */
@@ -24,17 +30,17 @@ const Card: Struct<Card> = struct<Card>("exhibitCard", {
 
 interface Shared {
   readonly card: Card;
-  readonly first: RigDevice;
-  readonly second: RigDevice;
+  readonly first: HarnessDevice;
+  readonly second: HarnessDevice;
 }
 
-const parts: Pick<RigScenario<Shared>, "rig" | "setup"> = {
-  rig: { pages: 0 },
-  setup: (rig) => {
-    const { machine } = rig;
-    const card = Card.at(machine.memory, rig.run(machine.heap.alloc(Card)));
+const parts: Pick<HarnessScenario<Shared>, "harness" | "setup"> = {
+  harness: { pages: 0 },
+  setup: (harness) => {
+    const { machine } = harness;
+    const card = Card.at(machine.memory, harness.run(machine.heap.alloc(Card)));
     card.lock.init();
-    return { card, first: new RigDevice(rig), second: new RigDevice(rig) };
+    return { card, first: new HarnessDevice(harness), second: new HarnessDevice(harness) };
   },
 };
 
@@ -57,7 +63,7 @@ function* unregisterTrusting({ machine, record }: HmmMirror): Task<void> {
 }
 
 /** One clean-up for whatever went wrong. */
-function* openTrusting(card: Card, device: RigDevice): Task<Errno> {
+function* openTrusting(card: Card, device: HarnessDevice): Task<Errno> {
   let errno = yield* claim(card);
   if (errno === 0) errno = yield* device.register();
   if (errno !== 0) yield* unregisterTrusting(device.mirror);
@@ -65,7 +71,7 @@ function* openTrusting(card: Card, device: RigDevice): Task<Errno> {
 }
 
 /** Each way out undoes what was done. */
-function* open(card: Card, device: RigDevice): Task<Errno> {
+function* open(card: Card, device: HarnessDevice): Task<Errno> {
   const errno = yield* claim(card);
   if (errno !== 0) return errno; // nothing is registered yet
   const answer = yield* device.register();
@@ -74,8 +80,8 @@ function* open(card: Card, device: RigDevice): Task<Errno> {
 }
 
 function tasks(
-  body: (card: Card, device: RigDevice) => Task<Errno>,
-): Readonly<Record<string, (shared: Shared, rig: HmmRig) => Task<Errno>>> {
+  body: (card: Card, device: HarnessDevice) => Task<Errno>,
+): Readonly<Record<string, (shared: Shared, harness: HmmHarness) => Task<Errno>>> {
   return {
     open1: ({ card, first }) => body(card, first),
     open2: ({ card, second }) => body(card, second),
@@ -101,11 +107,11 @@ for the one let the other through.
   now: `
 A mirror knows its state: set up, registered, unregistered. Exactly one thread wins the transition from registered to
 unregistered, under a lock of its own, and every other call is an error that says which of the mistakes was made: "it
-was never registered; look at what register returns" (\`src/hmm/mirror.ts\`, K3). The driver in the second scenario
+was never registered; look at what register returns" (\`src/hmm/mirror/mirror.ts\`, K3). The driver in the second scenario
 takes back what it has done and no more, which is all that one has to do.
 `,
   before: [
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/never-registered/before",
       summary: "two callers switch the same card on, and the one that comes too late cleans up",
       expects: "assertion",
@@ -114,7 +120,7 @@ takes back what it has done and no more, which is all that one has to do.
     }),
   ],
   after: [
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/never-registered/after",
       summary: "the same, but each way out undoes what was done, and no more",
       ...parts,

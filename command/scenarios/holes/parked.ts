@@ -3,13 +3,13 @@
  * woken it looked.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { countInFlight } from "../../../src/hmm/in-flight.ts";
-import { settleStamp, startStamp } from "../../../src/hmm/range-record.ts";
-import { hmmRangeRegister, hmmRangeUnregister } from "../../../src/hmm/range.ts";
-import { hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import { settleSequence, startSequence } from "../../../src/hmm/range-record.ts";
+import { hmmRangeRegister, hmmRangeUnregister } from "../../../src/hmm/range/range.ts";
+import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import {
   ABSENT,
@@ -24,8 +24,11 @@ import {
 } from "./setting.ts";
 
 /** Looks whether anything is in flight, and lists the range in a section of its own. */
-function* registerInTwoSteps({ range: { record } }: DeviceAndRange, rig: HmmRig): Task<void> {
-  const hmm = hmmOf(rig);
+function* registerInTwoSteps(
+  { range: { record } }: DeviceAndRange,
+  harness: HmmHarness,
+): Task<void> {
+  const hmm = hmmOf(harness);
   yield* hmm.rangesLock.lock();
   const seen = countInFlight(hmm, RIG_PAGE, RIG_PAGE + 1);
   yield* hmm.rangesLock.unlock();
@@ -35,14 +38,14 @@ function* registerInTwoSteps({ range: { record } }: DeviceAndRange, rig: HmmRig)
   record.startPage = RIG_PAGE;
   record.endPage = RIG_PAGE + 1;
   hmm.ranges.addTail(record.node);
-  yield* startStamp(hmm, record);
+  yield* startSequence(hmm, record);
   record.invalidators = seen;
-  yield* settleStamp(hmm, record);
+  yield* settleSequence(hmm, record);
   yield* hmm.rangesLock.unlock();
 }
 
-function* openInTwoSteps(shared: DeviceAndRange, rig: HmmRig): Task<void> {
-  yield* registerInTwoSteps(shared, rig);
+function* openInTwoSteps(shared: DeviceAndRange, harness: HmmHarness): Task<void> {
+  yield* registerInTwoSteps(shared, harness);
   yield* hmmRangeWaitUntilValid(shared.range, Infinity);
 }
 
@@ -52,9 +55,9 @@ function* open({ device, range }: DeviceAndRange): Task<void> {
   yield* hmmRangeUnregister(range);
 }
 
-const parts: Pick<RigScenario<DeviceAndRange>, "rig" | "setup" | "reopen"> = {
-  rig: ABSENT,
-  setup: (rig) => ({ device: deviceOf(rig, 0), range: rangeOf(rig) }),
+const parts: Pick<HarnessScenario<DeviceAndRange>, "harness" | "setup" | "reopen"> = {
+  harness: ABSENT,
+  setup: (harness) => ({ device: deviceOf(harness, 0), range: rangeOf(harness) }),
   reopen: reopenRange,
 };
 
@@ -79,15 +82,15 @@ To test and then to act on the test must be one step, or whoever would have woke
 oldest mistake there is with waiting, and both halves of it were under a lock.
 `,
   now: `
-\`hmmRangeRegister\` looks and lists in one section of \`rangesLock\`, and an end takes its invalidation out of the books
-and looks at the list in one section of the same lock (\`src/hmm/range.ts\`, \`src/hmm/invalidate.ts\`). Whichever comes
+\`hmmRangeRegister\` looks and lists in one section of \`rangesLock\`, and an end takes its invalidation out of the accounting
+and looks at the list in one section of the same lock (\`src/hmm/range/range.ts\`, \`src/hmm/mirror/invalidate.ts\`). Whichever comes
 first, the other sees it.
 `,
   notes: `
 Removed from Linux in 2018 (ca748c39ea3f).
 `,
   before: [
-    rigScenario<DeviceAndRange>({
+    harnessScenario<DeviceAndRange>({
       name: "holes/parked/before",
       summary: "a region is registered while an invalidation ends",
       expects: "lost-wakeup",
@@ -96,7 +99,7 @@ Removed from Linux in 2018 (ca748c39ea3f).
     }),
   ],
   after: [
-    rigScenario<DeviceAndRange>({
+    harnessScenario<DeviceAndRange>({
       name: "holes/parked/after",
       summary: "the same with hmmRangeRegister, which looks and lists in one section",
       ...parts,

@@ -3,19 +3,19 @@
  * end gives back.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../../../src/memory/struct.ts";
+import { type Struct, type StructView, embed, struct } from "../../../src/memory/layout/struct.ts";
 import { zapNonBlocking } from "../../../src/mm/zap.ts";
 import type { InvalidateRange } from "../../../src/notifier/events.ts";
 import { mmuNotifierRegister, registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../../src/notifier/subscriptions.ts";
 import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
-import { Mutex } from "../../../src/sync/mutex.ts";
-import { RwSem } from "../../../src/sync/rwsem.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import { RwSem } from "../../../src/sync/primitives/rwsem.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { ABSENT, deviceOf } from "./setting.ts";
 
@@ -54,18 +54,18 @@ const REGIONS_OPS: number = registerNotifierOps("exhibit regions", {
   invalidateRangeEnd: regionsEnd,
 });
 
-function* subscribe({ machine, mm }: HmmRig, regions: Regions): Task<void> {
+function* subscribe({ machine, mm }: HmmHarness, regions: Regions): Task<void> {
   yield* mm.mmapLock.downWrite();
   yield* mmuNotifierRegister(machine, mm.notifiers, regions.node, REGIONS_OPS);
   yield* mm.mmapLock.upWrite();
 }
 
-function setUpRegions(rig: HmmRig): Regions {
-  const { machine } = rig;
-  const regions = Regions.at(machine.memory, rig.run(machine.heap.alloc(Regions)));
+function setUpRegions(harness: HmmHarness): Regions {
+  const { machine } = harness;
+  const regions = Regions.at(machine.memory, harness.run(machine.heap.alloc(Regions)));
   regions.regionsSem.init();
   regions.cardLock.init();
-  rig.run(subscribe(rig, regions));
+  harness.run(subscribe(harness, regions));
   return regions;
 }
 
@@ -80,15 +80,15 @@ function* send(lock: Mutex): Task<void> {
 }
 
 /** The out-of-memory reaper, which may not wait for anybody. */
-function* reap(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
+function* reap(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   yield* mm.mmapLock.upRead();
 }
 
 interface Devices {
-  readonly device: RigDevice;
-  readonly second: RigDevice;
+  readonly device: HarnessDevice;
+  readonly second: HarnessDevice;
 }
 
 export const readHeld: Exhibit = {
@@ -109,37 +109,37 @@ when somebody waits for it.
 `,
   now: `
 hmm's start holds its semaphore, \`mirrorsSem\`, only while it calls the drivers, and gives it back on the way out,
-whatever they say; and when one of them refuses, it takes the invalidation out of the books as well
-(\`src/hmm/invalidate.ts\`, V2). What must last until the end is a count, and a count can be taken down by anybody.
+whatever they say; and when one of them refuses, it takes the invalidation out of the accounting as well
+(\`src/hmm/mirror/invalidate.ts\`, V2). What must last until the end is a count, and a count can be taken down by anybody.
 `,
   notes: `
 Mended in Linux in June 2019 (7608bf40cf24).
 `,
   before: [
-    rigScenario<Regions>({
+    harnessScenario<Regions>({
       name: "holes/read-held/before",
       summary: "the reaper is refused because the card is busy",
       expects: "lock-misuse",
-      rig: ABSENT,
+      harness: ABSENT,
       setup: setUpRegions,
       tasks: { reap, send: ({ cardLock }) => send(cardLock) },
     }),
-    rigScenario<Regions>({
+    harnessScenario<Regions>({
       name: "holes/read-held/open/before",
       summary: "the same, and then somebody wants to register a region",
       expects: "deadlock",
-      rig: ABSENT,
+      harness: ABSENT,
       setup: setUpRegions,
       tasks: { reap, send: ({ cardLock }) => send(cardLock), open: openRegion },
     }),
   ],
   after: [
-    rigScenario<Devices>({
+    harnessScenario<Devices>({
       name: "holes/read-held/after",
       summary:
         "all three with the shipped hmm: the reaper is refused, and another mirror is registered",
-      rig: ABSENT,
-      setup: (rig) => ({ device: deviceOf(rig, 0), second: new RigDevice(rig) }),
+      harness: ABSENT,
+      setup: (harness) => ({ device: deviceOf(harness, 0), second: new HarnessDevice(harness) }),
       tasks: {
         reap,
         send: ({ device }) => send(device.driverLock),

@@ -3,34 +3,34 @@
  * ranges, and a CPU that gives up a page.
  */
 
-import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
-import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
+import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
+import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
-import { selectAgent } from "../../../src/sync/agents.ts";
+import { selectAgent } from "../../../src/sync/runners/agents.ts";
 import { type Errno, errnoName } from "../../../src/sync/errno.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 
 /** What each range covers: the first page. */
 export const START: number = RIG_PAGE * PAGE_BYTES;
 export const END: number = START + PAGE_BYTES;
 
-/** Of rigs whose pages need not be present: fewer steps. */
+/** Of harnesses whose pages need not be present: fewer steps. */
 export const ABSENT = { pages: 2, present: 0 } as const;
 
 /**
  * Runs `task` in the set-up as the thread that the scenario's task number `index` plays: it owns
  * what `task` registers.
  */
-function runAs<T>(rig: HmmRig, index: number, task: Task<T>): T {
-  const { memory } = rig.machine;
+function runAs<T>(harness: HmmHarness, index: number, task: Task<T>): T {
+  const { memory } = harness.machine;
   const own = memory.agentId;
   selectAgent(memory, index + 1);
   try {
-    return rig.run(task);
+    return harness.run(task);
   } finally {
     selectAgent(memory, own);
   }
@@ -41,23 +41,23 @@ function must(answer: Errno): void {
 }
 
 /** A device whose mirror the thread of task `owner` has registered. */
-export function deviceOf(rig: HmmRig, owner: number, opsId?: number): RigDevice {
-  const device = new RigDevice(rig, opsId);
-  must(runAs(rig, owner, device.register()));
+export function deviceOf(harness: HmmHarness, owner: number, opsId?: number): HarnessDevice {
+  const device = new HarnessDevice(harness, opsId);
+  must(runAs(harness, owner, device.register()));
   return device;
 }
 
 /** A range that is not registered. */
-export function rangeOf(rig: HmmRig): HmmRange {
-  const range = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
+export function rangeOf(harness: HmmHarness): HmmRange {
+  const range = harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
   if (typeof range === "number") throw new RangeError(`Cannot set the scene: ${errnoName(range)}`);
   return range;
 }
 
 /** A range over the first page that is registered. */
-export function registeredRange(rig: HmmRig, device: RigDevice): HmmRange {
-  const range = rangeOf(rig);
-  must(rig.run(hmmRangeRegister(range, device.mirror, START, END)));
+export function registeredRange(harness: HmmHarness, device: HarnessDevice): HmmRange {
+  const range = rangeOf(harness);
+  must(harness.run(hmmRangeRegister(range, device.mirror, START, END)));
   return range;
 }
 
@@ -68,7 +68,7 @@ function freshRange({ machine, record, resourceSlot }: HmmRange): HmmRange {
 
 /** What the tasks of most exhibits share. */
 export interface DeviceAndRange {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   range: HmmRange;
 }
 
@@ -77,12 +77,12 @@ export function reopenRange(shared: DeviceAndRange): void {
   shared.range = freshRange(shared.range);
 }
 
-/** The hmm of the rig's address space. */
-export function hmmOf({ machine, mm }: HmmRig): Hmm {
+/** The hmm of the harness's address space. */
+export function hmmOf({ machine, mm }: HmmHarness): Hmm {
   return Hmm.at(machine.memory, mm.hmm);
 }
 
 /** The CPU gives up the first page. */
-export function* discard(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
+export function* discard(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* doMadvise(machine, mm, START, PAGE_BYTES, MADV_DONTNEED);
 }

@@ -1,11 +1,15 @@
 /** @module A wait that runs out of time, and the way out that forgets the range. */
 
-import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { hmmRangeRegister, hmmRangeUnregister, withHmmRange } from "../../../src/hmm/range.ts";
-import { hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
+import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import {
+  hmmRangeRegister,
+  hmmRangeUnregister,
+  withHmmRange,
+} from "../../../src/hmm/range/range.ts";
+import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
 import { EBUSY, type Errno } from "../../../src/sync/errno.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import {
   ABSENT,
@@ -33,18 +37,18 @@ function* fault({ device, range }: DeviceAndRange): Task<Errno> {
 }
 
 const parts: Pick<
-  RigScenario<DeviceAndRange>,
-  "rig" | "setup" | "reopen" | "exploration" | "check"
+  HarnessScenario<DeviceAndRange>,
+  "harness" | "setup" | "reopen" | "exploration" | "check"
 > = {
-  rig: ABSENT,
+  harness: ABSENT,
   exploration: { timeouts: 1 },
-  setup: (rig) => ({ device: deviceOf(rig, 0), range: rangeOf(rig) }),
+  setup: (harness) => ({ device: deviceOf(harness, 0), range: rangeOf(harness) }),
   reopen: reopenRange,
-  check: (_shared, rig) => checkUsers(rig),
+  check: (_shared, harness) => checkUsers(harness),
 };
 
 /** Whoever is left over keeps the address space alive when its process ends. */
-function checkUsers({ mm }: HmmRig): void {
+function checkUsers({ mm }: HmmHarness): void {
   const users = mm.users.read();
   if (users !== 1)
     throw new Error(`the address space has ${users} users, and only one thread that knows of it`);
@@ -69,11 +73,11 @@ for a second, and no need for luck.
 `,
   now: `
 \`withHmmRange\` registers a range, runs what it was given, and unregisters whatever happens: a result, an error, an
-exception (\`src/hmm/range.ts\`). Who uses ranges through it cannot forget one. A thread that dies in the middle leaves
+exception (\`src/hmm/range/range.ts\`). Who uses ranges through it cannot forget one. A thread that dies in the middle leaves
 its range on its list of resources, from which the next thread that looks takes it off.
 `,
   before: [
-    rigScenario<DeviceAndRange>({
+    harnessScenario<DeviceAndRange>({
       name: "holes/timeout/before",
       summary: "a fault waits for its range to become valid, and the wait runs out of time",
       expects: "assertion",
@@ -82,7 +86,7 @@ its range on its list of resources, from which the next thread that looks takes 
     }),
   ],
   after: [
-    rigScenario<DeviceAndRange>({
+    harnessScenario<DeviceAndRange>({
       name: "holes/timeout/after",
       summary: "the same with withHmmRange, which unregisters on every way out",
       ...parts,

@@ -1,11 +1,11 @@
 /** @module Two listeners on one address space, and one of them refuses. */
 
-import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { HMM_NOTIFIER_OPS, hmmInvalidateRangeStart } from "../../../src/hmm/invalidate.ts";
-import { hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
+import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HMM_NOTIFIER_OPS, hmmInvalidateRangeStart } from "../../../src/hmm/mirror/invalidate.ts";
+import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../../../src/memory/struct.ts";
+import { type Struct, type StructView, embed, struct } from "../../../src/memory/layout/struct.ts";
 import { invalidateRange, zapNonBlocking } from "../../../src/mm/zap.ts";
 import { EVENT_CLEAR, type InvalidateRange } from "../../../src/notifier/events.ts";
 import {
@@ -16,8 +16,8 @@ import {
 } from "../../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../../src/notifier/subscriptions.ts";
 import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
-import { Mutex } from "../../../src/sync/mutex.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import {
   ABSENT,
@@ -58,22 +58,22 @@ interface Shared extends DeviceAndRange {
   readonly camera: Camera;
 }
 
-function* subscribe({ machine, mm }: HmmRig, camera: Camera): Task<void> {
+function* subscribe({ machine, mm }: HmmHarness, camera: Camera): Task<void> {
   yield* mm.mmapLock.downWrite();
   yield* mmuNotifierRegister(machine, mm.notifiers, camera.node, CAMERA_OPS);
   yield* mm.mmapLock.upWrite();
 }
 
-const parts: Pick<RigScenario<Shared>, "rig" | "setup" | "reopen"> = {
-  rig: ABSENT,
+const parts: Pick<HarnessScenario<Shared>, "harness" | "setup" | "reopen"> = {
+  harness: ABSENT,
   /** The camera subscribes first and the hmm after it, so the hmm is asked first. */
-  setup: (rig) => {
-    const { machine } = rig;
-    const camera = Camera.at(machine.memory, rig.run(machine.heap.alloc(Camera)));
+  setup: (harness) => {
+    const { machine } = harness;
+    const camera = Camera.at(machine.memory, harness.run(machine.heap.alloc(Camera)));
     camera.lock.init();
-    rig.run(subscribe(rig, camera));
-    const device = deviceOf(rig, 0);
-    return { camera, device, range: registeredRange(rig, device) };
+    harness.run(subscribe(harness, camera));
+    const device = deviceOf(harness, 0);
+    return { camera, device, range: registeredRange(harness, device) };
   },
   reopen: reopenRange,
 };
@@ -100,7 +100,7 @@ function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
  * The out-of-memory reaper, which may not wait for anybody. What lies between start and end is left
  * out.
  */
-function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
+function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmHarness): Task<void> {
   const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable: false });
   yield* mm.mmapLock.downRead();
   if ((yield* startAsOf2019(machine, range)) === 0)
@@ -108,7 +108,7 @@ function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
   yield* mm.mmapLock.upRead();
 }
 
-function* reap(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
+function* reap(_shared: Shared, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   yield* mm.mmapLock.upRead();
@@ -124,8 +124,8 @@ function* fault({ range }: Shared): Task<void> {
 }
 
 /** When nothing runs any more. */
-function checkInFlight(_shared: Shared, rig: HmmRig): void {
-  const { notifiers } = hmmOf(rig);
+function checkInFlight(_shared: Shared, harness: HmmHarness): void {
+  const { notifiers } = hmmOf(harness);
   if (notifiers !== 0)
     throw new Error(`hmm counts ${notifiers} invalidation in flight, and nobody will end it`);
 }
@@ -137,7 +137,7 @@ export const twoNotifiers: Exhibit = {
 When memory runs out, Linux takes pages from a process that is about to be killed, and the thread that does so, the
 reaper, may not wait for anybody. So a listener that would have to wait may refuse: it answers \`EAGAIN\` to the start,
 and the reaper comes back later. The rule since patch 12: a start that has failed gets no end, so a listener that
-refuses leaves its books as it found them.
+refuses leaves its accounting as it found them.
 `,
   wrong: `
 With one listener that is enough. With two it is not. The first agrees and counts one more invalidation in flight. The
@@ -158,7 +158,7 @@ in flight, and that as much is allocated as at the beginning.
 The author found it two months after the series. Linux got the unwinding in 2021.
 `,
   before: [
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/two-notifiers/before",
       summary: "the reaper asks two listeners, and the second refuses because its lock is busy",
       expects: "assertion",
@@ -166,7 +166,7 @@ The author found it two months after the series. Linux got the unwinding in 2021
       tasks: { reap: reapAsOf2019, camera: record },
       check: checkInFlight,
     }),
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/two-notifiers/fault/before",
       summary: "the same, and a device faults",
       expects: "lost-wakeup",
@@ -175,7 +175,7 @@ The author found it two months after the series. Linux got the unwinding in 2021
     }),
   ],
   after: [
-    rigScenario<Shared>({
+    harnessScenario<Shared>({
       name: "holes/two-notifiers/after",
       summary: "all three with the shipped walk, which ends for the first what the second refused",
       ...parts,

@@ -10,18 +10,18 @@
  *     refs get-unless-zero, in freed memory
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmdrop } from "../../../src/mm/mm.ts";
+import { mmdrop } from "../../../src/mm/lifetime/mm.ts";
 import {
   mmuNotifierUnregisterNoRelease,
   notifierSrcu,
 } from "../../../src/notifier/mmu-notifier.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { deviceOf, invalidate } from "./stage.ts";
 
@@ -49,7 +49,7 @@ function* oldStart(machine: Machine, mm: Mm): Task<void> {
  * Of the notifiers' walk: the read section, and the call of the one listener that it has found in
  * there.
  */
-function* oldInvalidate(_device: RigDevice, { machine, mm }: HmmRig): Task<void> {
+function* oldInvalidate(_device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   yield* oldStart(machine, mm);
@@ -67,7 +67,7 @@ function* oldPut(machine: Machine, mm: Mm, hmm: Hmm): Task<void> {
   yield* machine.heap.free(Hmm, hmm.at); // at once
 }
 
-function* oldClose({ record }: RigDevice, { machine, mm }: HmmRig): Task<void> {
+function* oldClose({ record }: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const hmm = Hmm.at(machine.memory, record.mirror.hmm);
   yield* hmm.mirrorsSem.downWrite();
   record.mirror.node.del();
@@ -77,22 +77,25 @@ function* oldClose({ record }: RigDevice, { machine, mm }: HmmRig): Task<void> {
 
 const CLOSE = 1;
 
-const before: AnyScenario = rigScenario({
+const before: AnyScenario = harnessScenario({
   name: "patches/01/before",
   summary:
     "a page is invalidated while the last mirror is taken off: the call-back uses an hmm that has been freed",
   expects: "use-after-free",
-  rig: { pages: 0 },
-  setup: (rig) => deviceOf(rig, CLOSE),
+  harness: { pages: 0 },
+  setup: (harness) => deviceOf(harness, CLOSE),
   tasks: { invalidate: oldInvalidate, close: oldClose },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   name: "patches/01/after",
   summary: "a page is invalidated while the last mirror is taken off",
-  rig: { pages: 0 },
-  setup: (rig) => deviceOf(rig, CLOSE),
-  tasks: { invalidate: (_device, rig) => invalidate(rig), close: (device) => device.unregister() },
+  harness: { pages: 0 },
+  setup: (harness) => deviceOf(harness, CLOSE),
+  tasks: {
+    invalidate: (_device, harness) => invalidate(harness),
+    close: (device) => device.unregister(),
+  },
 });
 
 export const freedInCallback: Exhibit = {

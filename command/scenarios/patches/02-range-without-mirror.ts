@@ -10,21 +10,25 @@
  *     [the device still reaches the frame]
  */
 
-import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import {
+  type HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { hmmGetOrCreate } from "../../../src/hmm/get-or-create.ts";
+import { hmmGetOrCreate } from "../../../src/hmm/mirror/get-or-create.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { readStamp, startStamp } from "../../../src/hmm/range-record.ts";
-import type { HmmRange } from "../../../src/hmm/range.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
+import { readSequence, startSequence } from "../../../src/hmm/range-record.ts";
+import type { HmmRange } from "../../../src/hmm/range/range.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, freshRange } from "./stage.ts";
 
 interface Shared {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly range: OwnRange;
 }
 
@@ -32,7 +36,7 @@ interface Shared {
  * By the mm. (That creation needs the mmap lock was overlooked as well; it is held here, so that
  * one defect is left.)
  */
-function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmRig, page: number): Task<void> {
+function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmHarness, page: number): Task<void> {
   const { record } = range;
   yield* mm.mmapLock.downWrite();
   const at = yield* hmmGetOrCreate(machine, mm);
@@ -44,40 +48,40 @@ function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmRig, page: numbe
   yield* hmm.rangesLock.lock();
   record.hmm = at;
   hmm.ranges.addTail(record.node);
-  yield* startStamp(hmm, record);
-  range.armed = readStamp(record);
+  yield* startSequence(hmm, record);
+  range.notifierSeq = readSequence(record);
   yield* hmm.rangesLock.unlock();
 }
 
 /** The driver's mirror is not registered, and nothing tells it so. */
-function* oldFault({ device, range: { handle } }: Shared, rig: HmmRig): Task<void> {
-  yield* oldRangeRegister(handle, rig, RIG_PAGE);
+function* oldFault({ device, range: { handle } }: Shared, harness: HmmHarness): Task<void> {
+  yield* oldRangeRegister(handle, harness, RIG_PAGE);
   yield* device.serveRange(handle);
 }
 
-function discard(_shared: unknown, { machine, mm }: HmmRig): Task<number> {
+function discard(_shared: unknown, { machine, mm }: HmmHarness): Task<number> {
   return doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
 }
 
 const FAULTER = 0;
 
-const before: AnyScenario = rigScenario<Shared>({
+const before: AnyScenario = harnessScenario<Shared>({
   name: "patches/02/before",
   summary:
     "a device uses a page through a range that hangs on no mirror; then the page is given up, and nobody is told",
   expects: "assertion",
-  rig: { pages: 1 },
-  setup: (rig) => ({ device: new RigDevice(rig), range: freshRange(rig, FAULTER) }),
+  harness: { pages: 1 },
+  setup: (harness) => ({ device: new HarnessDevice(harness), range: freshRange(harness, FAULTER) }),
   tasks: { faulter: oldFault, discard },
   check: ({ device }) => device.requireCoherent(),
   reopen: ({ range }) => range.reopen(),
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   name: "patches/02/after",
   summary: "a device uses a page through a range on its mirror, while the page is given up",
-  rig: { pages: 1 },
-  setup: (rig) => deviceOf(rig, FAULTER),
+  harness: { pages: 1 },
+  setup: (harness) => deviceOf(harness, FAULTER),
   tasks: { faulter: (device) => device.serve(RIG_PAGE, 1), discard },
   check: (device) => device.requireCoherent(),
 });

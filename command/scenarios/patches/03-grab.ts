@@ -5,26 +5,27 @@
  *     last user gone: listeners released,
  *     everything unmapped, users' count dropped
  *     [the notifier's count is the only one left]
- *                                                    last mirror off: unlinks the notifier, drops
- *                                                    its count [the mm is freed] locks
- *                                                    mm->page_table_lock, in freed memory
+ *                                                    last mirror off: unlinks the notifier,
+ *                                                    drops its count
+ *                                                    [the mm is freed]
+ *                                                    locks mm->page_table_lock, in freed memory
  *
  * No second thread is needed.
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmdrop, mmput } from "../../../src/mm/mm.ts";
+import { mmdrop, mmput } from "../../../src/mm/lifetime/mm.ts";
 import {
   mmuNotifierUnregisterNoRelease,
   registerNotifierOps,
 } from "../../../src/notifier/mmu-notifier.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { IDLE_OPS, deviceOf, listenWith } from "./stage.ts";
 
@@ -39,13 +40,13 @@ function* oldFree(machine: Machine, hmm: Hmm): Task<void> {
   yield* machine.heap.free(Hmm, hmm.at);
 }
 
-function* oldClose({ record }: RigDevice, { machine }: HmmRig): Task<void> {
+function* oldClose({ record }: HarnessDevice, { machine }: HmmHarness): Task<void> {
   const hmm = Hmm.at(machine.memory, record.mirror.hmm);
   if (yield* hmm.refs.put()) yield* oldFree(machine, hmm);
 }
 
 /** The reference is the mirror's; that the mirror itself is taken off plays no part. */
-function close({ record }: RigDevice, { machine }: HmmRig): Task<void> {
+function close({ record }: HarnessDevice, { machine }: HmmHarness): Task<void> {
   return hmmPut(machine, Hmm.at(machine.memory, record.mirror.hmm));
 }
 
@@ -54,26 +55,26 @@ const OLD_OPS: number = registerNotifierOps("hmm before patch 3", {});
 
 const CLOSE = 1;
 
-const before: AnyScenario = rigScenario({
+const before: AnyScenario = harnessScenario({
   name: "patches/03/before",
   summary:
     "a process exits, then its device file is closed: the hmm drops the last count of the mm, and then locks it",
   expects: "use-after-free",
-  rig: { pages: 0 },
-  setup(rig) {
+  harness: { pages: 0 },
+  setup(harness) {
     // the shipped hmm's grab stands for the count of its notifier
-    const device = deviceOf(rig, CLOSE, IDLE_OPS);
-    listenWith(rig, OLD_OPS);
+    const device = deviceOf(harness, CLOSE, IDLE_OPS);
+    listenWith(harness, OLD_OPS);
     return device;
   },
   tasks: { exit: (_device, { machine, mm }) => mmput(machine, mm), close: oldClose },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   name: "patches/03/after",
   summary: "a process exits while its device file is closed",
-  rig: { pages: 0 },
-  setup: (rig) => deviceOf(rig, CLOSE, IDLE_OPS),
+  harness: { pages: 0 },
+  setup: (harness) => deviceOf(harness, CLOSE, IDLE_OPS),
   tasks: { exit: (_device, { machine, mm }) => mmput(machine, mm), close },
 });
 

@@ -17,35 +17,35 @@
  * would wait for.
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm, hmmInit } from "../../../src/hmm/hmm-struct.ts";
-import { HMM_NOTIFIER_OPS } from "../../../src/hmm/invalidate.ts";
+import { HMM_NOTIFIER_OPS } from "../../../src/hmm/mirror/invalidate.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmdrop, mmgrab } from "../../../src/mm/mm.ts";
+import { mmdrop, mmgrab } from "../../../src/mm/lifetime/mm.ts";
 import {
   mmuNotifierRegister,
   mmuNotifierUnregisterNoRelease,
 } from "../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { deviceOf } from "./stage.ts";
 
 interface Two {
-  readonly first: RigDevice;
-  readonly second: RigDevice;
+  readonly first: HarnessDevice;
+  readonly second: HarnessDevice;
 }
 
-function pointerIs(kind: "read" | "write", { machine, mm }: HmmRig): Task<void> {
+function pointerIs(kind: "read" | "write", { machine, mm }: HmmHarness): Task<void> {
   return access(machine.memory, kind, mm.at + Mm.offset.hmm, 1, "mm->hmm");
 }
 
 /** 0 is "no memory". */
-function* oldGetOrCreate(rig: HmmRig): Task<number> {
-  const { machine, mm } = rig;
-  yield* pointerIs("read", rig); // no lock
+function* oldGetOrCreate(harness: HmmHarness): Task<number> {
+  const { machine, mm } = harness;
+  yield* pointerIs("read", harness); // no lock
   const found = mm.hmm;
   if (found !== 0 && (yield* Hmm.at(machine.memory, found).refs.getNotZero())) return found;
   const at = yield* machine.heap.alloc(Hmm);
@@ -53,7 +53,7 @@ function* oldGetOrCreate(rig: HmmRig): Task<number> {
   yield* mm.pageTableLock.lock();
   const isFirst = mm.hmm === 0;
   if (isFirst) {
-    yield* pointerIs("write", rig);
+    yield* pointerIs("write", harness);
     mm.hmm = at;
   }
   yield* mm.pageTableLock.unlock();
@@ -74,11 +74,11 @@ function* oldGetOrCreate(rig: HmmRig): Task<number> {
 /**
  * Patch 1 is in, so the memory goes after a grace period; but the pointer to it was cleared last.
  */
-function* oldFree(rig: HmmRig, hmm: Hmm): Task<void> {
-  const { machine, mm } = rig;
+function* oldFree(harness: HmmHarness, hmm: Hmm): Task<void> {
+  const { machine, mm } = harness;
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
   yield* mm.pageTableLock.lock();
-  yield* pointerIs("write", rig);
+  yield* pointerIs("write", harness);
   mm.hmm = 0;
   yield* mm.pageTableLock.unlock();
   yield* mmdrop(machine, mm);
@@ -87,77 +87,77 @@ function* oldFree(rig: HmmRig, hmm: Hmm): Task<void> {
 }
 
 /** What a driver that registers its mirror needs. */
-function* oldOpen(_two: Two, rig: HmmRig): Task<void> {
-  assert((yield* oldGetOrCreate(rig)) !== 0, "register answers ENOMEM, and there is memory");
+function* oldOpen(_two: Two, harness: HmmHarness): Task<void> {
+  assert((yield* oldGetOrCreate(harness)) !== 0, "register answers ENOMEM, and there is memory");
 }
 
-function* oldClose({ first: { record } }: Two, rig: HmmRig): Task<void> {
-  const hmm = Hmm.at(rig.machine.memory, record.mirror.hmm);
-  if (yield* hmm.refs.put()) yield* oldFree(rig, hmm);
+function* oldClose({ first: { record } }: Two, harness: HmmHarness): Task<void> {
+  const hmm = Hmm.at(harness.machine.memory, record.mirror.hmm);
+  if (yield* hmm.refs.put()) yield* oldFree(harness, hmm);
 }
 
-function* open(device: RigDevice): Task<void> {
+function* open(device: HarnessDevice): Task<void> {
   assert((yield* device.register()) === 0, "register answers ENOMEM, and there is memory");
 }
 
-function checkOneHmm({ first, second }: Two, { mm }: HmmRig): void {
+function checkOneHmm({ first, second }: Two, { mm }: HmmHarness): void {
   const areOn = first.record.mirror.hmm === mm.hmm && second.record.mirror.hmm === mm.hmm;
   assert(areOn, "the two mirrors are not on the one hmm of the address space");
 }
 
-const refused: AnyScenario = rigScenario<Two>({
+const refused: AnyScenario = harnessScenario<Two>({
   name: "patches/04/two-creators/before",
   summary:
     "two devices are opened at once, the first on this address space: one is told that there is no memory",
   expects: "assertion",
-  rig: { pages: 0 },
-  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
+  harness: { pages: 0 },
+  setup: (harness) => ({ first: new HarnessDevice(harness), second: new HarnessDevice(harness) }),
   tasks: { open: oldOpen, openToo: oldOpen },
 });
 
-const agreed: AnyScenario = rigScenario<Two>({
+const agreed: AnyScenario = harnessScenario<Two>({
   name: "patches/04/two-creators/after",
   summary:
     "two devices are opened at once, the first on this address space: both are on the same hmm",
-  rig: { pages: 0 },
-  setup: (rig) => ({ first: new RigDevice(rig), second: new RigDevice(rig) }),
+  harness: { pages: 0 },
+  setup: (harness) => ({ first: new HarnessDevice(harness), second: new HarnessDevice(harness) }),
   tasks: { open: ({ first }) => open(first), openToo: ({ second }) => open(second) },
   check: checkOneHmm,
 });
 
 const CLOSE = 1;
 
-const freed: AnyScenario = rigScenario<Two>({
+const freed: AnyScenario = harnessScenario<Two>({
   name: "patches/04/dying/before",
   summary:
     "a device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
   expects: "use-after-free",
-  rig: { pages: 0 },
-  setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
-  tasks: { open: (_two, rig) => oldGetOrCreate(rig), close: oldClose },
+  harness: { pages: 0 },
+  setup: (harness) => ({ first: deviceOf(harness, CLOSE), second: new HarnessDevice(harness) }),
+  tasks: { open: (_two, harness) => oldGetOrCreate(harness), close: oldClose },
 });
 
-const found: AnyScenario = rigScenario<Two>({
+const found: AnyScenario = harnessScenario<Two>({
   name: "patches/04/dying/after",
   summary:
     "a device is opened while the only other one is closed: it gets the old hmm or a new one, never a failure",
-  rig: { pages: 0 },
-  setup: (rig) => ({ first: deviceOf(rig, CLOSE), second: new RigDevice(rig) }),
+  harness: { pages: 0 },
+  setup: (harness) => ({ first: deviceOf(harness, CLOSE), second: new HarnessDevice(harness) }),
   tasks: { open: ({ second }) => open(second), close: ({ first }) => first.unregister() },
   check({ second }, { mm }) {
     assert(second.record.mirror.hmm === mm.hmm, "the mirror is not on the address space's hmm");
   },
 });
 
-const all: AnyScenario = rigScenario<Two & { readonly last: RigDevice }>({
+const all: AnyScenario = harnessScenario<Two & { readonly last: HarnessDevice }>({
   name: "patches/04/all/after",
   summary:
     "two devices are opened while the last other one is closed: both are on the same hmm, an old or a new one",
-  rig: { pages: 0 },
-  setup: (rig) => ({
-    first: new RigDevice(rig),
-    second: new RigDevice(rig),
-    last: deviceOf(rig, 2),
+  harness: { pages: 0 },
+  setup: (harness) => ({
+    first: new HarnessDevice(harness),
+    second: new HarnessDevice(harness),
+    last: deviceOf(harness, 2),
   }),
   tasks: {
     open: ({ first }) => open(first),

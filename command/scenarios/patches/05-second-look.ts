@@ -7,21 +7,21 @@
  *     range->valid? no: "it timed out"
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { readStamp, stampIndex, stampIsValid } from "../../../src/hmm/range-record.ts";
-import { type HmmRange, hmmOfRange } from "../../../src/hmm/range.ts";
-import { hmmRangeWaitUntilValid } from "../../../src/hmm/valid.ts";
+import { readSequence, sequenceIndex, sequenceIsValid } from "../../../src/hmm/range-record.ts";
+import { type HmmRange, hmmOfRange } from "../../../src/hmm/range/range.ts";
+import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, invalidate, rangeOf } from "./stage.ts";
 
 function* oldWaitUntilValid(range: HmmRange, timeoutMs: number): Task<boolean> {
   const { record, machine } = range;
-  yield* hmmOfRange(range).wq.waitEvent(() => stampIsValid(readStamp(record)), timeoutMs);
-  yield* access(machine.memory, "read", stampIndex(record), 1, "range->valid");
-  return stampIsValid(readStamp(record));
+  yield* hmmOfRange(range).wq.waitEvent(() => sequenceIsValid(readSequence(record)), timeoutMs);
+  yield* access(machine.memory, "read", sequenceIndex(record), 1, "range->valid");
+  return sequenceIsValid(readSequence(record));
 }
 
 /** Without a limit, so the one answer that there can be is "valid". */
@@ -32,12 +32,12 @@ function* wait(waiting: Task<boolean>): Task<void> {
 const WAIT = 0;
 
 const situation = {
-  rig: { pages: 0 },
-  setup: (rig: HmmRig): OwnRange => rangeOf(rig, WAIT, deviceOf(rig, WAIT)),
+  harness: { pages: 0 },
+  setup: (harness: HmmHarness): OwnRange => rangeOf(harness, WAIT, deviceOf(harness, WAIT)),
   reopen: (range: OwnRange): void => range.reopen(),
 };
 
-const before: AnyScenario = rigScenario({
+const before: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/05/before",
   summary:
@@ -45,21 +45,21 @@ const before: AnyScenario = rigScenario({
   expects: "assertion",
   tasks: {
     wait: ({ handle }) => wait(oldWaitUntilValid(handle, Infinity)),
-    invalidate: (_range, rig) => invalidate(rig),
+    invalidate: (_range, harness) => invalidate(harness),
   },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/05/after",
   summary: "a wait for a range to become valid, while its pages are invalidated",
   tasks: {
     wait: ({ handle }) => wait(hmmRangeWaitUntilValid(handle, Infinity)),
-    invalidate: (_range, rig) => invalidate(rig),
+    invalidate: (_range, harness) => invalidate(harness),
   },
 });
 
-const noticed: AnyScenario = rigScenario({
+const noticed: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/05/noticed/before",
   summary:

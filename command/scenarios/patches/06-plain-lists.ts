@@ -9,16 +9,25 @@
  *     reads range->next, in freed memory
  */
 
-import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import {
+  type HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import type { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import { HmmRangeRecord, rangeOfNode } from "../../../src/hmm/range-record.ts";
-import { hmmOfRange, hmmRangeFree, hmmRangeUnregister, mmOfRange } from "../../../src/hmm/range.ts";
-import { List } from "../../../src/memory/list.ts";
-import { mmput } from "../../../src/mm/mm.ts";
+import {
+  hmmOfRange,
+  hmmRangeFree,
+  hmmRangeUnregister,
+  mmOfRange,
+} from "../../../src/hmm/range/range.ts";
+import { List } from "../../../src/memory/layout/list.ts";
+import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import { notifierSrcu } from "../../../src/notifier/mmu-notifier.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, hmmOf, invalidate, rangeOf } from "./stage.ts";
 
@@ -34,15 +43,15 @@ function* isWatched({ memory, ranges }: Hmm, page: number): Task<boolean> {
   return false;
 }
 
-function* look(_range: OwnRange, rig: HmmRig): Task<void> {
-  const srcu = yield* notifierSrcu(rig.machine);
+function* look(_range: OwnRange, harness: HmmHarness): Task<void> {
+  const srcu = yield* notifierSrcu(harness.machine);
   const section = yield* srcu.readLock();
-  yield* isWatched(hmmOf(rig), RIG_PAGE);
+  yield* isWatched(hmmOf(harness), RIG_PAGE);
   yield* srcu.readUnlock(section);
 }
 
 /** list_del_rcu, and nobody waits for a grace period. */
-function* oldUnregisterAndFree({ handle: range }: OwnRange, { machine }: HmmRig): Task<void> {
+function* oldUnregisterAndFree({ handle: range }: OwnRange, { machine }: HmmHarness): Task<void> {
   const hmm = hmmOfRange(range);
   const mm = mmOfRange(range);
   yield* hmm.rangesLock.lock();
@@ -61,23 +70,23 @@ function* unregisterAndFree({ handle: range }: OwnRange): Task<void> {
 
 const DRIVER = 1;
 
-const before: AnyScenario = rigScenario({
+const before: AnyScenario = harnessScenario({
   name: "patches/06/before",
   summary: "the list of ranges is read as an RCU list, while a range is unregistered and freed",
   expects: "use-after-free",
-  rig: { pages: 0 },
-  setup: (rig) => rangeOf(rig, DRIVER, deviceOf(rig, DRIVER)),
+  harness: { pages: 0 },
+  setup: (harness) => rangeOf(harness, DRIVER, deviceOf(harness, DRIVER)),
   reopen: (range) => range.reopen(),
   tasks: { look, driver: oldUnregisterAndFree },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   name: "patches/06/after",
   summary: "the list of ranges is read by an invalidation, while a range is unregistered and freed",
-  rig: { pages: 0 },
-  setup: (rig) => rangeOf(rig, DRIVER, deviceOf(rig, DRIVER)),
+  harness: { pages: 0 },
+  setup: (harness) => rangeOf(harness, DRIVER, deviceOf(harness, DRIVER)),
   reopen: (range) => range.reopen(),
-  tasks: { invalidate: (_range, rig) => invalidate(rig), driver: unregisterAndFree },
+  tasks: { invalidate: (_range, harness) => invalidate(harness), driver: unregisterAndFree },
 });
 
 export const plainLists: Exhibit = {

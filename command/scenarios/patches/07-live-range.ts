@@ -6,23 +6,22 @@
  *     takes the mmap lock, finds the page table
  *                                                    last user gone: hmm->dead = true, too late
  *                                                    unmaps, frees vmas and page tables
- *                                                    [it takes no mmap lock: it believes it is
- *                                                    alone]
+ *                                                    [takes no mmap lock: believes it is alone]
  *     reads the page table, freed memory
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { type HmmRange, hmmRangeUnregister } from "../../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
+import { type HmmRange, hmmRangeUnregister } from "../../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
-import { mmput } from "../../../src/mm/mm.ts";
+import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
 import { EFAULT } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import {
   type OwnRange,
@@ -35,7 +34,7 @@ import {
 } from "./stage.ts";
 
 interface Shared {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly range: OwnRange;
 }
 
@@ -52,30 +51,30 @@ function* oldRelease(machine: Machine, listener: number): Task<void> {
 
 const OLD_OPS: number = registerNotifierOps("hmm before patch 7", { release: oldRelease });
 
-function* snapshot(range: HmmRange, { mm }: HmmRig): Task<void> {
+function* snapshot(range: HmmRange, { mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* hmmRangeSnapshot(range);
   yield* mm.mmapLock.upRead();
 }
 
-function* oldWork({ range }: Shared, rig: HmmRig): Task<void> {
-  const hmm = hmmOf(rig);
+function* oldWork({ range }: Shared, harness: HmmHarness): Task<void> {
+  const hmm = hmmOf(harness);
   yield* deadIs("read", hmm);
-  if (hmm.releasedWithRanges === 0) yield* snapshot(range.handle, rig);
+  if (hmm.releasedWithRanges === 0) yield* snapshot(range.handle, harness);
 }
 
-function* work({ device, range: { handle } }: Shared, rig: HmmRig): Task<void> {
+function* work({ device, range: { handle } }: Shared, harness: HmmHarness): Task<void> {
   const errno = yield* registerOver(handle, device);
   assert(
     errno === 0 || errno === EFAULT,
     "register answers something else than that the address space is dead",
   );
   if (errno !== 0) return;
-  yield* snapshot(handle, rig);
+  yield* snapshot(handle, harness);
   yield* hmmRangeUnregister(handle);
 }
 
-function exit(_shared: Shared, { machine, mm }: HmmRig): Task<void> {
+function exit(_shared: Shared, { machine, mm }: HmmHarness): Task<void> {
   return mmput(machine, mm);
 }
 
@@ -85,31 +84,31 @@ function reopen({ range }: Shared): void {
 
 const WORKER = 0;
 
-const before: AnyScenario = rigScenario<Shared>({
+const before: AnyScenario = harnessScenario<Shared>({
   name: "patches/07/before",
   summary: "a driver reads the page table through a registered range, while the process exits",
   expects: "use-after-free",
-  rig: { pages: 1 },
-  setup(rig) {
-    const device = deviceOf(rig, WORKER);
-    const range = rangeOf(rig, WORKER, device);
-    rig.run(rig.mm.users.put()); // the user that a range did not hold
-    listenWith(rig, OLD_OPS);
+  harness: { pages: 1 },
+  setup(harness) {
+    const device = deviceOf(harness, WORKER);
+    const range = rangeOf(harness, WORKER, device);
+    harness.run(harness.mm.users.put()); // the user that a range did not hold
+    listenWith(harness, OLD_OPS);
     return { device, range };
   },
   tasks: { worker: oldWork, exit },
   reopen,
 });
 
-const after: AnyScenario = rigScenario<Shared>({
+const after: AnyScenario = harnessScenario<Shared>({
   name: "patches/07/after",
   summary:
     "a driver registers a range and reads the page table through it, while the process exits",
-  rig: { pages: 1 },
-  setup: (rig) => ({ device: deviceOf(rig, WORKER), range: freshRange(rig, WORKER) }),
+  harness: { pages: 1 },
+  setup: (harness) => ({ device: deviceOf(harness, WORKER), range: freshRange(harness, WORKER) }),
   tasks: { worker: work, exit },
-  check(_shared, rig) {
-    assert(hmmOf(rig).releasedWithRanges === 0, "release has met a registered range");
+  check(_shared, harness) {
+    assert(hmmOf(harness).releasedWithRanges === 0, "release has met a registered range");
   },
   reopen,
 });

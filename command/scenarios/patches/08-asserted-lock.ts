@@ -9,21 +9,21 @@
  *     has not heard the start of
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm, hmmInit } from "../../../src/hmm/hmm-struct.ts";
-import { HMM_NOTIFIER_OPS } from "../../../src/hmm/invalidate.ts";
-import { hmmMirrorRegister } from "../../../src/hmm/mirror.ts";
-import { mmgrab } from "../../../src/mm/mm.ts";
+import { HMM_NOTIFIER_OPS } from "../../../src/hmm/mirror/invalidate.ts";
+import { hmmMirrorRegister } from "../../../src/hmm/mirror/mirror.ts";
+import { mmgrab } from "../../../src/mm/lifetime/mm.ts";
 import { mmuNotifierRegister } from "../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { invalidate } from "./stage.ts";
 
 /** "To be called with the mmap lock held for writing." The mirror's own part is left out. */
-function* oldRegister(_device: RigDevice, { machine, mm }: HmmRig): Task<void> {
+function* oldRegister(_device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const at = yield* machine.heap.alloc(Hmm);
   const hmm = Hmm.at(machine.memory, at);
   hmmInit(hmm, mm.at);
@@ -35,24 +35,27 @@ function* oldRegister(_device: RigDevice, { machine, mm }: HmmRig): Task<void> {
 }
 
 /** A driver that did not read that far. */
-function carelessly(register: (device: RigDevice, rig: HmmRig) => Task<unknown>) {
-  return function* (device: RigDevice, rig: HmmRig): Task<void> {
-    yield* rig.mm.mmapLock.downRead();
-    yield* register(device, rig);
-    yield* rig.mm.mmapLock.upRead();
+function carelessly(register: (device: HarnessDevice, harness: HmmHarness) => Task<unknown>) {
+  return function* (device: HarnessDevice, harness: HmmHarness): Task<void> {
+    yield* harness.mm.mmapLock.downRead();
+    yield* register(device, harness);
+    yield* harness.mm.mmapLock.upRead();
   };
 }
 
 /** As any change under the mmap lock for reading. */
-function* madvise(_device: RigDevice, rig: HmmRig): Task<void> {
-  yield* rig.mm.mmapLock.downRead();
-  yield* invalidate(rig);
-  yield* rig.mm.mmapLock.upRead();
+function* madvise(_device: HarnessDevice, harness: HmmHarness): Task<void> {
+  yield* harness.mm.mmapLock.downRead();
+  yield* invalidate(harness);
+  yield* harness.mm.mmapLock.upRead();
 }
 
-const situation = { rig: { pages: 0 }, setup: (rig: HmmRig): RigDevice => new RigDevice(rig) };
+const situation = {
+  harness: { pages: 0 },
+  setup: (harness: HmmHarness): HarnessDevice => new HarnessDevice(harness),
+};
 
-const silent: AnyScenario = rigScenario({
+const silent: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/08/silent/before",
   summary:
@@ -61,7 +64,7 @@ const silent: AnyScenario = rigScenario({
   tasks: { madvise, open: carelessly(oldRegister) },
 });
 
-const noticed: AnyScenario = rigScenario({
+const noticed: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/08/noticed/before",
   summary:
@@ -70,7 +73,7 @@ const noticed: AnyScenario = rigScenario({
   tasks: { open: carelessly((device, { mm }) => hmmMirrorRegister(device.mirror, mm)) },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/08/after",
   summary: "a driver that holds the lock registers while a page is invalidated",

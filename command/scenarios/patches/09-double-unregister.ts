@@ -9,20 +9,23 @@
  *                                                    locks hmm->mirrors_sem, in freed memory
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import { HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
 import { AssertionFailure, assert } from "../../../src/sync/errors.ts";
-import { type Task, access } from "../../../src/sync/task.ts";
+import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { deviceOf } from "./stage.ts";
 
 const HMM: number = HmmMirrorRecord.offset.hmm;
 
-function* oldUnregister({ record: { mirror } }: RigDevice, { machine }: HmmRig): Task<void> {
+function* oldUnregister(
+  { record: { mirror } }: HarnessDevice,
+  { machine }: HmmHarness,
+): Task<void> {
   yield* access(machine.memory, "read", mirror.at + HMM, 1, "mirror->hmm");
   if (mirror.hmm === 0) return; // "unregistered already"
   const hmm = Hmm.at(machine.memory, mirror.hmm);
@@ -35,7 +38,7 @@ function* oldUnregister({ record: { mirror } }: RigDevice, { machine }: HmmRig):
 }
 
 interface Count {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** Who was told that he was wrong. */
   told: number;
 }
@@ -55,21 +58,21 @@ function* unregister(count: Count): Task<void> {
 
 const CLOSE = 0;
 
-const before: AnyScenario = rigScenario({
+const before: AnyScenario = harnessScenario({
   name: "patches/09/before",
   summary:
     "two threads unregister one mirror: both pass the guard, and the second uses an hmm that has been freed",
   expects: "use-after-free",
-  rig: { pages: 0 },
-  setup: (rig) => deviceOf(rig, CLOSE),
+  harness: { pages: 0 },
+  setup: (harness) => deviceOf(harness, CLOSE),
   tasks: { close: oldUnregister, closeToo: oldUnregister },
 });
 
-const after: AnyScenario = rigScenario<Count>({
+const after: AnyScenario = harnessScenario<Count>({
   name: "patches/09/after",
   summary: "two threads unregister one mirror: one of them does it, and the other is told, always",
-  rig: { pages: 0 },
-  setup: (rig) => ({ device: deviceOf(rig, CLOSE), told: 0 }),
+  harness: { pages: 0 },
+  setup: (harness) => ({ device: deviceOf(harness, CLOSE), told: 0 }),
   tasks: { close: unregister, closeToo: unregister },
   check({ told }) {
     assert(told === 1, `${told} of two callers were told that they were wrong`);

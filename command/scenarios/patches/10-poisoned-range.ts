@@ -4,39 +4,44 @@
  *     faulter                                        discard
  *     reads the page table through the range
  *     unregisters it (too early)
- *                                                    start: the range is not on the list, nobody
- *                                                    marks it sweeps the device: nothing there yet
+ *                                                    start: the range is not on the list,
+ *                                                    nobody marks it
+ *                                                    sweeps the device: nothing there yet
  *                                                    takes the page out, frees its frame
  *     takes the driver lock; range->valid? yes
  *     programs the page: a freed frame
  */
 
-import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import {
+  type HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import {
   type HmmRange,
   hmmOfRange,
   hmmRangeUnregister,
   mmOfRange,
-} from "../../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
-import { hmmRangeValid } from "../../../src/hmm/valid.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
-import { mmput } from "../../../src/mm/mm.ts";
+} from "../../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
+import { hmmRangeValid } from "../../../src/hmm/range/valid.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
+import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, rangeOf } from "./stage.ts";
 
 interface Shared {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly range: OwnRange;
 }
 
 /** All that it owned is given back, and everything stays written in it as it was. */
-function* oldUnregister(range: HmmRange, { machine }: HmmRig): Task<void> {
+function* oldUnregister(range: HmmRange, { machine }: HmmHarness): Task<void> {
   const hmm = hmmOfRange(range);
   const mm = mmOfRange(range);
   yield* hmm.rangesLock.lock();
@@ -46,7 +51,7 @@ function* oldUnregister(range: HmmRange, { machine }: HmmRig): Task<void> {
   yield* hmmPut(machine, hmm);
 }
 
-function* snapshot(range: HmmRange, { mm }: HmmRig): Task<boolean> {
+function* snapshot(range: HmmRange, { mm }: HmmHarness): Task<boolean> {
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeSnapshot(range);
   yield* mm.mmapLock.upRead();
@@ -60,36 +65,36 @@ function* programIfValid({ device, range: { handle } }: Shared): Task<void> {
 }
 
 /** A driver's mistake: the question comes after unregister. */
-function unregisterThenAsk(unregister: (range: HmmRange, rig: HmmRig) => Task<void>) {
-  return function* (shared: Shared, rig: HmmRig): Task<void> {
-    const isRead = yield* snapshot(shared.range.handle, rig);
-    yield* unregister(shared.range.handle, rig);
+function unregisterThenAsk(unregister: (range: HmmRange, harness: HmmHarness) => Task<void>) {
+  return function* (shared: Shared, harness: HmmHarness): Task<void> {
+    const isRead = yield* snapshot(shared.range.handle, harness);
+    yield* unregister(shared.range.handle, harness);
     if (isRead) yield* programIfValid(shared);
   };
 }
 
-function* askThenUnregister(shared: Shared, rig: HmmRig): Task<void> {
-  if (yield* snapshot(shared.range.handle, rig)) yield* programIfValid(shared);
+function* askThenUnregister(shared: Shared, harness: HmmHarness): Task<void> {
+  if (yield* snapshot(shared.range.handle, harness)) yield* programIfValid(shared);
   yield* hmmRangeUnregister(shared.range.handle);
 }
 
-function discard(_shared: Shared, { machine, mm }: HmmRig): Task<number> {
+function discard(_shared: Shared, { machine, mm }: HmmHarness): Task<number> {
   return doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
 }
 
 const FAULTER = 0;
 
 const situation = {
-  rig: { pages: 1 },
-  setup(rig: HmmRig): Shared {
-    const device = deviceOf(rig, FAULTER);
-    return { device, range: rangeOf(rig, FAULTER, device) };
+  harness: { pages: 1 },
+  setup(harness: HmmHarness): Shared {
+    const device = deviceOf(harness, FAULTER);
+    return { device, range: rangeOf(harness, FAULTER, device) };
   },
   check: ({ device }: Shared): void => device.requireCoherent(),
   reopen: ({ range }: Shared): void => range.reopen(),
 };
 
-const silent: AnyScenario = rigScenario({
+const silent: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/10/silent/before",
   summary:
@@ -98,7 +103,7 @@ const silent: AnyScenario = rigScenario({
   tasks: { faulter: unregisterThenAsk(oldUnregister), discard },
 });
 
-const noticed: AnyScenario = rigScenario({
+const noticed: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/10/noticed/before",
   summary:
@@ -107,7 +112,7 @@ const noticed: AnyScenario = rigScenario({
   tasks: { faulter: unregisterThenAsk(hmmRangeUnregister) },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/10/after",
   summary:

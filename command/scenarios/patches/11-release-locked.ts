@@ -8,18 +8,18 @@
  *     calls mirror->ops->release, from freed memory
  */
 
-import { type HmmRig, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
-import { mirrorOpsOf } from "../../../src/hmm/mirror-ops.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
+import { mirrorOpsOf } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
-import { List } from "../../../src/memory/list.ts";
+import { List } from "../../../src/memory/layout/list.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
-import { mmput } from "../../../src/mm/mm.ts";
+import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
-import { DONE, type Task, access } from "../../../src/sync/task.ts";
+import { DONE, type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { IDLE_OPS, deviceOf, hmmOf, listenWith } from "./stage.ts";
 
@@ -44,48 +44,48 @@ function* oldRelease(machine: Machine, listener: number): Task<void> {
 const OLD_OPS: number = registerNotifierOps("hmm before patch 11", { release: oldRelease });
 
 /** The driver's mirror is part of its own struct. */
-function* oldClose(device: RigDevice, rig: HmmRig): Task<void> {
-  const hmm = hmmOf(rig);
+function* oldClose(device: HarnessDevice, harness: HmmHarness): Task<void> {
+  const hmm = hmmOf(harness);
   const { node } = device.record.mirror;
   yield* hmm.mirrorsSem.downWrite();
   if (node.isListed()) node.del();
   yield* hmm.mirrorsSem.upWrite();
-  yield* hmmPut(rig.machine, hmm);
+  yield* hmmPut(harness.machine, hmm);
   yield* device.free();
 }
 
-function* close(device: RigDevice): Task<void> {
+function* close(device: HarnessDevice): Task<void> {
   yield* device.unregister();
   yield* device.free();
 }
 
-function exit(_device: RigDevice, { machine, mm }: HmmRig): Task<void> {
+function exit(_device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   return mmput(machine, mm);
 }
 
 const CLOSE = 1;
 
-const before: AnyScenario = rigScenario({
+const before: AnyScenario = harnessScenario({
   name: "patches/11/before",
   summary:
     "a process exits while its device is closed: release is called on a mirror that its driver has freed",
   expects: "use-after-free",
   exploration: { engine: "bounded", preemptions: 1 },
-  rig: { pages: 0 },
-  setup(rig) {
-    const device = deviceOf(rig, CLOSE, IDLE_OPS);
-    listenWith(rig, OLD_OPS);
+  harness: { pages: 0 },
+  setup(harness) {
+    const device = deviceOf(harness, CLOSE, IDLE_OPS);
+    listenWith(harness, OLD_OPS);
     return device;
   },
   tasks: { exit, close: oldClose },
 });
 
-const after: AnyScenario = rigScenario({
+const after: AnyScenario = harnessScenario({
   name: "patches/11/after",
   summary:
     "a process exits while its device is closed: release is called on a mirror that is there, or not at all",
-  rig: { pages: 0 },
-  setup: (rig) => deviceOf(rig, CLOSE),
+  harness: { pages: 0 },
+  setup: (harness) => deviceOf(harness, CLOSE),
   tasks: { exit, close },
 });
 

@@ -15,30 +15,34 @@
  *     start returns 0: frees the page
  */
 
-import { type HmmRig, RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import {
+  type HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { hmmPut } from "../../../src/hmm/hmm.ts";
+import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import { recordInFlight } from "../../../src/hmm/in-flight.ts";
-import { hmmInvalidateRangeEnd } from "../../../src/hmm/invalidate.ts";
-import { mirrorOpsOf } from "../../../src/hmm/mirror-ops.ts";
+import { hmmInvalidateRangeEnd } from "../../../src/hmm/mirror/invalidate.ts";
+import { mirrorOpsOf } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
-import { HmmRangeRecord, invalidateStamp, rangesOf } from "../../../src/hmm/range-record.ts";
-import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
-import { hmmRangeValid } from "../../../src/hmm/valid.ts";
+import { HmmRangeRecord, invalidateSequence, rangesOf } from "../../../src/hmm/range-record.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
+import { hmmRangeValid } from "../../../src/hmm/range/valid.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
 import { zapNonBlocking } from "../../../src/mm/zap.ts";
 import type { InvalidateRange } from "../../../src/notifier/events.ts";
 import { registerNotifierOps } from "../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, type Errno } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, hmmOf, listenWith, rangeOf } from "./stage.ts";
 
 interface Shared {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly range: OwnRange;
 }
 
@@ -52,7 +56,7 @@ function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   recordInFlight(hmm, startPage, endPage);
   for (const at of rangesOf(hmm)) {
     const range = HmmRangeRecord.at(hmm.memory, at);
-    yield* invalidateStamp(range, true);
+    yield* invalidateSequence(range, true);
   }
   yield* hmm.rangesLock.unlock();
 }
@@ -96,7 +100,7 @@ const SWALLOWING_OPS: number = registerNotifierOps("hmm before patch 12, swallow
 });
 
 /** The out-of-memory reaper takes a page away if nobody has to be waited for. */
-function* reap(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
+function* reap(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   yield* mm.mmapLock.upRead();
@@ -106,45 +110,45 @@ function* reap(_shared: unknown, { machine, mm }: HmmRig): Task<void> {
 const CLOSE = 1;
 
 /** One device stays, with the hmm; the other one is closed. */
-function closing(rig: HmmRig): RigDevice {
-  deviceOf(rig, CLOSE);
-  return deviceOf(rig, CLOSE);
+function closing(harness: HmmHarness): HarnessDevice {
+  deviceOf(harness, CLOSE);
+  return deviceOf(harness, CLOSE);
 }
 
-function checkCount(_device: RigDevice, rig: HmmRig): void {
-  const { notifiers } = hmmOf(rig);
+function checkCount(_device: HarnessDevice, harness: HmmHarness): void {
+  const { notifiers } = hmmOf(harness);
   assert(
     notifiers === 0,
     `${notifiers} invalidation is counted and none is in flight: no range is valid ever again`,
   );
 }
 
-const leaked: AnyScenario = rigScenario({
+const leaked: AnyScenario = harnessScenario({
   name: "patches/12/leaked-count/before",
   summary:
     "the reaper's start gives up because a device is being closed, and leaves its count raised",
   expects: "assertion",
-  rig: { pages: 1 },
-  setup(rig) {
-    const device = closing(rig);
-    listenWith(rig, LEAKING_OPS);
+  harness: { pages: 1 },
+  setup(harness) {
+    const device = closing(harness);
+    listenWith(harness, LEAKING_OPS);
     return device;
   },
   tasks: { reaper: reap, close: (device) => device.unregister() },
   check: checkCount,
 });
 
-const lowered: AnyScenario = rigScenario({
+const lowered: AnyScenario = harnessScenario({
   name: "patches/12/leaked-count/after",
   summary: "the reaper's start gives up because a device is being closed",
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   setup: closing,
   tasks: { reaper: reap, close: (device) => device.unregister() },
   check: checkCount,
 });
 
 /** What a driver does with a page that is there. */
-function* fault({ device, range: { handle } }: Shared, { mm }: HmmRig): Task<void> {
+function* fault({ device, range: { handle } }: Shared, { mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeSnapshot(handle);
   yield* mm.mmapLock.upRead();
@@ -156,24 +160,24 @@ function* fault({ device, range: { handle } }: Shared, { mm }: HmmRig): Task<voi
 
 const FAULTER = 1;
 
-function faulting(rig: HmmRig): Shared {
-  const device = deviceOf(rig, FAULTER);
-  return { device, range: rangeOf(rig, FAULTER, device) };
+function faulting(harness: HmmHarness): Shared {
+  const device = deviceOf(harness, FAULTER);
+  return { device, range: rangeOf(harness, FAULTER, device) };
 }
 
 function reopen({ range }: Shared): void {
   range.reopen();
 }
 
-const swallowed: AnyScenario = rigScenario<Shared>({
+const swallowed: AnyScenario = harnessScenario<Shared>({
   name: "patches/12/swallowed-eagain/before",
   summary:
     "a driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
   expects: "assertion",
-  rig: { pages: 1 },
-  setup(rig) {
-    const shared = faulting(rig);
-    listenWith(rig, SWALLOWING_OPS);
+  harness: { pages: 1 },
+  setup(harness) {
+    const shared = faulting(harness);
+    listenWith(harness, SWALLOWING_OPS);
     return shared;
   },
   tasks: { reaper: reap, faulter: fault },
@@ -181,11 +185,11 @@ const swallowed: AnyScenario = rigScenario<Shared>({
   reopen,
 });
 
-const heard: AnyScenario = rigScenario<Shared>({
+const heard: AnyScenario = harnessScenario<Shared>({
   name: "patches/12/swallowed-eagain/after",
   summary:
     "a driver that cannot let go without waiting says so to the reaper, which comes back later",
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   setup: faulting,
   tasks: { reaper: reap, faulter: fault },
   check: ({ device }) => device.requireCoherent(),

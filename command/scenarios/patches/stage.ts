@@ -1,14 +1,14 @@
 /**
- * @module What the exhibits of this folder have in common beside the rig (src/checker/rig/): things
- * that belong to a task. What a task unregisters or frees must have been registered by the thread
- * that the task plays, so the set-up acts for it.
+ * @module What the exhibits of this folder have in common beside the harness
+ * (src/checker/harness/): things that belong to a task. What a task unregisters or frees must have
+ * been registered by the thread that the task plays, so the set-up acts for it.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import { RIG_DEVICE_OPS, RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { RIG_DEVICE_OPS, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { registerMirrorOps } from "../../../src/hmm/mirror-ops.ts";
-import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range.ts";
+import { registerMirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
+import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../src/mm/zap.ts";
@@ -19,18 +19,18 @@ import {
   mmuNotifierRegister,
   mmuNotifierUnregisterNoRelease,
 } from "../../../src/notifier/mmu-notifier.ts";
-import { selectAgent } from "../../../src/sync/agents.ts";
+import { selectAgent } from "../../../src/sync/runners/agents.ts";
 import type { Errno } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
-import { DONE, type Task, doneNumber } from "../../../src/sync/task.ts";
+import { DONE, type Task, doneNumber } from "../../../src/sync/tasks/task.ts";
 
 /** Runs `task` in the set-up as the thread that task number `owner` of the scenario will play. */
-function runAs<T>(rig: HmmRig, owner: number, task: Task<T>): T {
-  const { memory } = rig.machine;
+function runAs<T>(harness: HmmHarness, owner: number, task: Task<T>): T {
+  const { memory } = harness.machine;
   const own = memory.agentId;
   selectAgent(memory, owner + 1);
   try {
-    return rig.run(task);
+    return harness.run(task);
   } finally {
     selectAgent(memory, own);
   }
@@ -43,10 +43,14 @@ export const IDLE_OPS: number = registerMirrorOps("idle driver", {
 });
 
 /** In the set-up: a device whose mirror task number `owner` has registered. */
-export function deviceOf(rig: HmmRig, owner: number, opsId: number = RIG_DEVICE_OPS): RigDevice {
-  const device = new RigDevice(rig, opsId);
+export function deviceOf(
+  harness: HmmHarness,
+  owner: number,
+  opsId: number = RIG_DEVICE_OPS,
+): HarnessDevice {
+  const device = new HarnessDevice(harness, opsId);
   assert(
-    runAs(rig, owner, device.register()) === 0,
+    runAs(harness, owner, device.register()) === 0,
     "Cannot set the stage: the mirror was not registered",
   );
   return device;
@@ -58,55 +62,55 @@ export function deviceOf(rig: HmmRig, owner: number, opsId: number = RIG_DEVICE_
  */
 export class OwnRange {
   handle: HmmRange;
-  readonly #armed: number;
+  readonly #notifierSeq: number;
 
   constructor(handle: HmmRange) {
     this.handle = handle;
-    this.#armed = handle.armed;
+    this.#notifierSeq = handle.notifierSeq;
   }
 
   /** The handle is as the set-up left it. */
   reopen(): void {
     const { machine, record, resourceSlot } = this.handle;
     this.handle = new HmmRange(machine, record, resourceSlot, { pfns: new Uint32Array(1) });
-    this.handle.armed = this.#armed;
+    this.handle.notifierSeq = this.#notifierSeq;
   }
 }
 
 /** In the set-up: a range of task number `owner`, not registered. */
-export function freshRange(rig: HmmRig, owner: number): OwnRange {
-  const range = runAs(rig, owner, hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
+export function freshRange(harness: HmmHarness, owner: number): OwnRange {
+  const range = runAs(harness, owner, hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
   if (!(range instanceof HmmRange))
     throw new RangeError("Cannot set the stage: no memory for a range");
   return new OwnRange(range);
 }
 
 /** In the set-up: a range over the first page that task number `owner` has registered. */
-export function rangeOf(rig: HmmRig, owner: number, device: RigDevice): OwnRange {
-  const { handle } = freshRange(rig, owner);
+export function rangeOf(harness: HmmHarness, owner: number, device: HarnessDevice): OwnRange {
+  const { handle } = freshRange(harness, owner);
   assert(
-    runAs(rig, owner, registerOver(handle, device)) === 0,
+    runAs(harness, owner, registerOver(handle, device)) === 0,
     "Cannot set the stage: the range was not registered",
   );
   return new OwnRange(handle);
 }
 
 /** Registers over the first page. */
-export function registerOver(range: HmmRange, device: RigDevice): Task<Errno> {
+export function registerOver(range: HmmRange, device: HarnessDevice): Task<Errno> {
   return hmmRangeRegister(range, device.mirror, RIG_PAGE * PAGE_BYTES, (RIG_PAGE + 1) * PAGE_BYTES);
 }
 
-/** The hmm of the rig's address space. */
-export function hmmOf({ machine, mm }: HmmRig): Hmm {
+/** The hmm of the harness's address space. */
+export function hmmOf({ machine, mm }: HmmHarness): Hmm {
   return Hmm.at(machine.memory, mm.hmm);
 }
 
 /** In the set-up: from now on the notifiers find the call-backs of `opsId` on the hmm. */
-export function listenWith(rig: HmmRig, opsId: number): void {
-  const { machine, mm } = rig;
-  const { notifier } = hmmOf(rig);
-  rig.run(mmuNotifierUnregisterNoRelease(mm.notifiers, notifier));
-  rig.run(mmuNotifierRegister(machine, mm.notifiers, notifier, opsId));
+export function listenWith(harness: HmmHarness, opsId: number): void {
+  const { machine, mm } = harness;
+  const { notifier } = hmmOf(harness);
+  harness.run(mmuNotifierUnregisterNoRelease(mm.notifiers, notifier));
+  harness.run(mmuNotifierRegister(machine, mm.notifiers, notifier, opsId));
 }
 
 /** An invalidation of the first page, for its start and its end. */
@@ -117,7 +121,7 @@ export function invalidationOf(mm: Mm, blockable: boolean = true): InvalidateRan
 /**
  * What any change of the first page's entry begins and ends with; the change itself is left out.
  */
-export function* invalidate({ machine, mm }: HmmRig): Task<void> {
+export function* invalidate({ machine, mm }: HmmHarness): Task<void> {
   const range = invalidationOf(mm);
   if ((yield* mmuNotifierInvalidateRangeStart(machine, range)) === 0) {
     yield* mmuNotifierInvalidateRangeEnd(machine, range);

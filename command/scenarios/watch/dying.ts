@@ -1,32 +1,35 @@
 /**
  * @module A thread that dies at any point of a fault: what it had is given back by the shipped
  * releasers, or the machine stops. Not of what it was just giving back itself: one thing may then
- * be left (sync/resources.ts), never released twice.
+ * be left (sync/death/resources.ts), never released twice.
  */
 
-import { Cell } from "../../../src/checker/pieces/program.ts";
-import { RIG_PAGE, rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { Cell } from "../../../src/checker/primitives/program.ts";
+import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range.ts";
+import { hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
 
 interface Owning {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** 1 once the thread has all that it wants, and lives. */
   readonly owns: Cell;
 }
 
 export const dying: readonly AnyScenario[] = [
-  rigScenario<Owning>({
+  harnessScenario<Owning>({
     name: "watch/dying/fault",
     summary:
       "a thread dies somewhere in a device fault: its range goes, and with it the user of the address space",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     exploration: { deaths: 1 },
-    setup(rig) {
-      const at = rig.run(rig.machine.heap.allocWords(512));
-      return { device: RigDevice.registered(rig), owns: new Cell(rig.machine.memory, at, "owns") };
+    setup(harness) {
+      const at = harness.run(harness.machine.heap.allocWords(512));
+      return {
+        device: HarnessDevice.registered(harness),
+        owns: new Cell(harness.machine.memory, at, "owns"),
+      };
     },
     tasks: {
       *fault({ device, owns }, { machine }) {

@@ -1,22 +1,22 @@
 /** @module Seeded bugs in lifetimes: who frees what, who counts what, and what is left. */
 
-import { Cell } from "../../../src/checker/pieces/program.ts";
-import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
-import { hmmRangeAlloc, hmmRangeFree } from "../../../src/hmm/range.ts";
+import { Cell } from "../../../src/checker/primitives/program.ts";
+import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
+import { hmmRangeAlloc, hmmRangeFree } from "../../../src/hmm/range/range.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { mmgetNotZero, mmput } from "../../../src/mm/mm.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import { mmgetNotZero, mmput } from "../../../src/mm/lifetime/mm.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import { discard } from "./discard.ts";
 import { twins } from "./twins.ts";
 
 /** The device's memory goes before its mirror has left the list that an invalidation walks. */
-const usedAfterFree = twins<RigDevice>("use-after-free", (isBroken) => ({
+const usedAfterFree = twins<HarnessDevice>("use-after-free", (isBroken) => ({
   summary:
     "a driver closes its device while pages are taken away: unregister, then free, in the wrong order",
-  rig: { pages: 1, present: 0 },
-  setup: (rig) => new RigDevice(rig),
+  harness: { pages: 1, present: 0 },
+  setup: (harness) => new HarnessDevice(harness),
   tasks: {
     *close(device) {
       if ((yield* device.register()) !== 0) return;
@@ -24,12 +24,12 @@ const usedAfterFree = twins<RigDevice>("use-after-free", (isBroken) => ({
       yield* device.unregister();
       if (!isBroken) yield* device.free();
     },
-    discard: (_device, rig) => discard(rig),
+    discard: (_device, harness) => discard(harness),
   },
 }));
 
 interface Closing {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly closed: Cell;
 }
 
@@ -44,10 +44,13 @@ const freedTwice = twins<Closing>("double-free", (isBroken) => {
   };
   return {
     summary: "two threads close one device, and each looks whether the other one has",
-    rig: { pages: 0 },
-    setup(rig) {
-      const at = rig.run(rig.machine.heap.allocWords(512));
-      return { device: new RigDevice(rig), closed: new Cell(rig.machine.memory, at, "closed") };
+    harness: { pages: 0 },
+    setup(harness) {
+      const at = harness.run(harness.machine.heap.allocWords(512));
+      return {
+        device: new HarnessDevice(harness),
+        closed: new Cell(harness.machine.memory, at, "closed"),
+      };
     },
     tasks: { one: close, two: close },
   };
@@ -56,7 +59,7 @@ const freedTwice = twins<Closing>("double-free", (isBroken) => {
 /** Up the chain without asking whether the address space is still used (R2). */
 const gotOnZero = twins<undefined>("refcount", (isBroken) => ({
   summary: "a driver takes a user of an address space whose process is exiting",
-  rig: { pages: 0 },
+  harness: { pages: 0 },
   setup: () => undefined,
   tasks: {
     *exit(_shared, { mm }) {
@@ -71,35 +74,35 @@ const gotOnZero = twins<undefined>("refcount", (isBroken) => ({
 }));
 
 /** What every change of mappings does. */
-function* writeLocked({ mm }: HmmRig): Task<void> {
+function* writeLocked({ mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downWrite();
   yield* mm.mmapLock.upWrite();
 }
 
 /** The way out when the address space is busy. */
-const rangeLeft = twins<RigDevice>("leak", (isBroken) => ({
+const rangeLeft = twins<HarnessDevice>("leak", (isBroken) => ({
   summary: "a fault that finds the address space busy returns, and does not give its range back",
-  rig: { pages: 0 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 0 },
+  setup: (harness) => HarnessDevice.registered(harness),
   mayRemain: [],
   tasks: {
-    *fault(_device, rig) {
-      const range = yield* hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) });
+    *fault(_device, harness) {
+      const range = yield* hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) });
       if (typeof range === "number") return;
-      const isIdle = yield* rig.mm.mmapLock.tryDownRead();
+      const isIdle = yield* harness.mm.mmapLock.tryDownRead();
       if (!isIdle && isBroken) return;
-      if (isIdle) yield* rig.mm.mmapLock.upRead();
+      if (isIdle) yield* harness.mm.mmapLock.upRead();
       yield* hmmRangeFree(range);
     },
-    unmap: (_device, rig) => writeLocked(rig),
+    unmap: (_device, harness) => writeLocked(harness),
   },
 }));
 
 /** A user taken for a walk, and one way out without the put. */
-const userLeft = twins<RigDevice>("refcount-leak", (isBroken) => ({
+const userLeft = twins<HarnessDevice>("refcount-leak", (isBroken) => ({
   summary: "a walk that finds the address space busy returns with the user that it took",
-  rig: { pages: 1, present: 0 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 1, present: 0 },
+  setup: (harness) => HarnessDevice.registered(harness),
   mayRemain: [],
   tasks: {
     *walk(_device, { machine, mm }) {
@@ -109,23 +112,23 @@ const userLeft = twins<RigDevice>("refcount-leak", (isBroken) => ({
       if (isIdle) yield* mm.mmapLock.upRead();
       yield* mmput(machine, mm);
     },
-    unmap: (_device, rig) => writeLocked(rig),
+    unmap: (_device, harness) => writeLocked(harness),
   },
 }));
 
 /** A program that gets an errno and does not look at it. */
-const thrown = twins<RigDevice>("error", (isBroken) => ({
+const thrown = twins<HarnessDevice>("error", (isBroken) => ({
   summary:
     "a thread takes for granted that its device has a translation, which an invalidation may have taken",
-  rig: { pages: 1 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 1 },
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *device(device) {
       yield* device.serve(RIG_PAGE, 1);
       const frame = yield* device.use(RIG_PAGE);
       if (frame < 0 && isBroken) throw new RangeError("there is no frame for the page");
     },
-    discard: (_device, rig) => discard(rig),
+    discard: (_device, harness) => discard(harness),
   },
 }));
 

@@ -3,10 +3,10 @@
  * ends.
  */
 
-import { Cell } from "../../../src/checker/pieces/program.ts";
-import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { Cell } from "../../../src/checker/primitives/program.ts";
+import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import {
@@ -14,15 +14,15 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../../src/sync/resources.ts";
+} from "../../../src/sync/death/resources.ts";
 import { lockClass } from "../../../src/sync/lock-class.ts";
-import { Spinlock } from "../../../src/sync/spinlock.ts";
-import type { Task } from "../../../src/sync/task.ts";
-import { WaitQueue } from "../../../src/sync/wait-queue.ts";
+import { Spinlock } from "../../../src/sync/primitives/spinlock.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../../src/sync/primitives/wait-queue.ts";
 import { discard } from "./discard.ts";
 import { twins } from "./twins.ts";
 
-function* underBoth(device: RigDevice, { mm }: HmmRig, driverFirst: boolean): Task<void> {
+function* underBoth(device: HarnessDevice, { mm }: HmmHarness, driverFirst: boolean): Task<void> {
   const { driverLock } = device;
   if (driverFirst) yield* driverLock.lock();
   yield* mm.mmapLock.downRead();
@@ -32,13 +32,13 @@ function* underBoth(device: RigDevice, { mm }: HmmRig, driverFirst: boolean): Ta
 }
 
 /** The driver lock is what an invalidation waits for, with the mmap lock held. */
-const heldAcross = twins<RigDevice>("deadlock", (isBroken) => ({
+const heldAcross = twins<HarnessDevice>("deadlock", (isBroken) => ({
   summary: "a driver takes the mmap lock with its own lock held, while pages are taken away",
-  rig: { pages: 1, present: 0 },
+  harness: { pages: 1, present: 0 },
   exploration: { lockdep: false },
-  setup: (rig) => RigDevice.registered(rig),
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
-    program: (device, rig) => underBoth(device, rig, isBroken),
+    program: (device, harness) => underBoth(device, harness, isBroken),
     *unmap(device, { mm }) {
       yield* mm.mmapLock.downWrite();
       yield* device.driverLock.lock();
@@ -49,17 +49,17 @@ const heldAcross = twins<RigDevice>("deadlock", (isBroken) => ({
 }));
 
 /** One thread alone never deadlocks: only the order tells. */
-const inverted = twins<RigDevice>("lock-order", (isBroken) => ({
+const inverted = twins<HarnessDevice>("lock-order", (isBroken) => ({
   summary: "one thread takes the mmap lock with the driver lock held",
-  rig: { pages: 0 },
-  setup: (rig) => RigDevice.registered(rig),
-  tasks: { program: (device, rig) => underBoth(device, rig, isBroken) },
+  harness: { pages: 0 },
+  setup: (harness) => HarnessDevice.registered(harness),
+  tasks: { program: (device, harness) => underBoth(device, harness, isBroken) },
 }));
 
-const recursive = twins<RigDevice>("lock-recursion", (isBroken) => ({
+const recursive = twins<HarnessDevice>("lock-recursion", (isBroken) => ({
   summary: "a driver asks its own table with its own lock held, and the question takes that lock",
-  rig: { pages: 0 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 0 },
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *program(device) {
       yield* device.driverLock.lock();
@@ -71,11 +71,11 @@ const recursive = twins<RigDevice>("lock-recursion", (isBroken) => ({
 }));
 
 /** The ranges' lock is a spinlock; drivers' locks are mutexes. */
-const sleeping = twins<RigDevice>("sleep-in-atomic", (isBroken) => ({
+const sleeping = twins<HarnessDevice>("sleep-in-atomic", (isBroken) => ({
   summary:
     "the ranges of an address space are marked, and the driver is called before their spinlock is released",
-  rig: { pages: 0 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 0 },
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *mark(device, { machine, mm }) {
       const { rangesLock } = Hmm.at(machine.memory, mm.hmm);
@@ -89,10 +89,10 @@ const sleeping = twins<RigDevice>("sleep-in-atomic", (isBroken) => ({
 }));
 
 /** A translation is there already: the short way out. */
-const forgotten = twins<RigDevice>("lock-misuse", (isBroken) => ({
+const forgotten = twins<HarnessDevice>("lock-misuse", (isBroken) => ({
   summary: "a fault finds the page in the device's table already, and returns with the driver lock",
-  rig: { pages: 1 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 1 },
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *first(device) {
       yield* device.serve(RIG_PAGE, 1);
@@ -105,17 +105,17 @@ const forgotten = twins<RigDevice>("lock-misuse", (isBroken) => ({
   },
 }));
 
-const racing = twins<RigDevice>("data-race", (isBroken) => ({
+const racing = twins<HarnessDevice>("data-race", (isBroken) => ({
   summary: "a driver looks into its table without its lock while an invalidation sweeps it",
-  rig: { pages: 1 },
-  setup: (rig) => RigDevice.registered(rig),
+  harness: { pages: 1 },
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *look(device) {
       if (!isBroken) yield* device.driverLock.lock();
       device.entry(RIG_PAGE);
       if (!isBroken) yield* device.driverLock.unlock();
     },
-    discard: (_device, rig) => discard(rig),
+    discard: (_device, harness) => discard(harness),
   },
 }));
 
@@ -126,15 +126,16 @@ interface Waiting {
 }
 
 /**
- * The end of an invalidation as it is in hmm/invalidate.ts, but for the order of its two halves.
+ * The end of an invalidation as it is in hmm/mirror/invalidate.ts, but for the order of its two
+ * halves.
  */
 const wokenEarly = twins<Waiting>("lost-wakeup", (isBroken) => ({
   summary:
-    "the end of an invalidation wakes who waits for it, and takes it off the books after that",
-  rig: { pages: 0 },
-  setup(rig) {
-    const { memory } = rig.machine;
-    const at = rig.run(rig.machine.heap.allocWords(512));
+    "the end of an invalidation wakes who waits for it, and takes it out of the accounting after that",
+  harness: { pages: 0 },
+  setup(harness) {
+    const { memory } = harness.machine;
+    const at = harness.run(harness.machine.heap.allocWords(512));
     const inFlight = new Cell(memory, at + 8, "notifiers");
     inFlight.init(1);
     return {
@@ -173,12 +174,12 @@ interface Pinning {
  */
 const diedHolding = twins<Pinning>("owner-died", (isBroken) => ({
   summary: "a thread that holds a pin is terminated, and the machine must go on",
-  rig: { pages: 0 },
+  harness: { pages: 0 },
   exploration: { deaths: 1 },
   mustSurvive: true,
-  setup(rig) {
-    const { memory } = rig.machine;
-    const at = rig.run(rig.machine.heap.allocWords(512));
+  setup(harness) {
+    const { memory } = harness.machine;
+    const at = harness.run(harness.machine.heap.allocWords(512));
     return {
       lock: new Spinlock(memory, at, lockClass("pinLock")),
       pins: new Cell(memory, at + 2, "pins"),

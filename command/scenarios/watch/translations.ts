@@ -5,25 +5,29 @@
 
 import { OperationHistory } from "../../../src/checker/watch/linearizability.ts";
 import type { SequentialModel } from "../../../src/checker/watch/linearizability.ts";
-import { Cell } from "../../../src/checker/pieces/program.ts";
-import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../src/checker/rig/rig-device.ts";
-import type { RigService } from "../../../src/checker/rig/rig-device.ts";
+import { Cell } from "../../../src/checker/primitives/program.ts";
+import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
+import type { HarnessService } from "../../../src/checker/harness/harness-device.ts";
 import { useTranslation } from "../../../src/checker/watch/translations.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { DEFAULT_ENCODING, entryPfn } from "../../../src/hmm/entry.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
-import { mmgetNotZero } from "../../../src/mm/mm.ts";
-import { DONE_TRUE } from "../../../src/sync/task.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import { mmgetNotZero } from "../../../src/mm/lifetime/mm.ts";
+import { DONE_TRUE } from "../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import { discard } from "./discard.ts";
 import { twins } from "./twins.ts";
 
 /** What a driver that does not ask takes for the answer. */
-const unasked: RigService = { isValid: () => DONE_TRUE };
+const unasked: HarnessService = { isValid: () => DONE_TRUE };
 
-function* serveAndUse(device: RigDevice, { machine, mm }: HmmRig, options: RigService): Task<void> {
+function* serveAndUse(
+  device: HarnessDevice,
+  { machine, mm }: HmmHarness,
+  options: HarnessService,
+): Task<void> {
   yield* device.serve(RIG_PAGE, 1, options);
   yield* device.driverLock.lock();
   const entry = device.entry(RIG_PAGE);
@@ -33,46 +37,46 @@ function* serveAndUse(device: RigDevice, { machine, mm }: HmmRig, options: RigSe
 }
 
 /** The rule of R4: under the driver lock, ask whether an invalidation has come since. */
-const stale = twins<RigDevice>("stale-translation", (isBroken) => ({
+const stale = twins<HarnessDevice>("stale-translation", (isBroken) => ({
   summary:
     "a device reaches a page through what its driver put into its table, while the page is taken away",
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   exploration: { engine: "bounded", preemptions: 2 },
-  setup: (rig) => RigDevice.registered(rig),
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
-    device: (device, rig) => serveAndUse(device, rig, isBroken ? unasked : {}),
-    discard: (_device, rig) => discard(rig),
+    device: (device, harness) => serveAndUse(device, harness, isBroken ? unasked : {}),
+    discard: (_device, harness) => discard(harness),
   },
 }));
 
-const incoherent = twins<RigDevice>("assertion", (isBroken) => ({
+const incoherent = twins<HarnessDevice>("assertion", (isBroken) => ({
   summary: "what the device's table names in the end is what the CPU's page table names",
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   exploration: { engine: "bounded", preemptions: 2 },
-  setup: (rig) => RigDevice.registered(rig),
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     device: (device) => device.serve(RIG_PAGE, 1, isBroken ? unasked : {}),
-    discard: (_device, rig) => discard(rig),
+    discard: (_device, harness) => discard(harness),
   },
   check: (device) => device.requireCoherent(),
 }));
 
 /** While nothing is in flight and nobody holds the driver lock, the two tables agree. */
-const violated = twins<RigDevice>("invariant", (isBroken) => ({
+const violated = twins<HarnessDevice>("invariant", (isBroken) => ({
   summary:
     "whenever nothing is in flight, the device's table names what the CPU's page table names",
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   exploration: { engine: "bounded", preemptions: 2 },
-  setup: (rig) => RigDevice.registered(rig),
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     device: (device) => device.serve(RIG_PAGE, 1, isBroken ? unasked : {}),
-    discard: (_device, rig) => discard(rig),
+    discard: (_device, harness) => discard(harness),
   },
   invariants: [
     {
       name: "the tables agree",
       words(device) {
-        const { machine, mm } = device.rig;
+        const { machine, mm } = device.harness;
         const { rangesLock } = Hmm.at(machine.memory, mm.hmm);
         return [
           { at: device.driverLock.at, words: 1 },
@@ -80,7 +84,7 @@ const violated = twins<RigDevice>("invariant", (isBroken) => ({
         ];
       },
       holds(device) {
-        const { machine, mm } = device.rig;
+        const { machine, mm } = device.harness;
         const hmm = Hmm.at(machine.memory, mm.hmm);
         if (device.driverLock.isLocked() || hmm.rangesLock.isLocked() || hmm.notifiers > 0) return;
         device.requireCoherent();
@@ -106,7 +110,7 @@ const users: SequentialModel<number> = {
 };
 
 /** Get-unless-zero that reads first and adds later. */
-function* getInTwoSteps({ machine, mm }: HmmRig): Task<boolean> {
+function* getInTwoSteps({ machine, mm }: HmmHarness): Task<boolean> {
   const count = new Cell(machine.memory, mm.users.at, "mm users");
   const seen = yield* count.load();
   if (seen === 0) return false;
@@ -116,18 +120,19 @@ function* getInTwoSteps({ machine, mm }: HmmRig): Task<boolean> {
 
 const torn = twins<Counted>("not-linearizable", (isBroken) => ({
   summary: "two threads take users of one address space, with a get-unless-zero that is two steps",
-  rig: { pages: 0 },
-  setup(rig) {
-    const at = rig.run(rig.machine.heap.allocWords(512));
-    return { history: new OperationHistory(rig.machine.memory, at, users) };
+  harness: { pages: 0 },
+  setup(harness) {
+    const at = harness.run(harness.machine.heap.allocWords(512));
+    return { history: new OperationHistory(harness.machine.memory, at, users) };
   },
   tasks: Object.fromEntries(
     ["one", "two"].map((name) => [
       name,
-      function* ({ history }: Counted, rig: HmmRig): Task<void> {
-        const take = (): Task<boolean> => (isBroken ? getInTwoSteps(rig) : mmgetNotZero(rig.mm));
+      function* ({ history }: Counted, harness: HmmHarness): Task<void> {
+        const take = (): Task<boolean> =>
+          isBroken ? getInTwoSteps(harness) : mmgetNotZero(harness.mm);
         if (yield* history.call("get", undefined, take)) {
-          yield* history.call("put", undefined, () => rig.mm.users.put());
+          yield* history.call("put", undefined, () => harness.mm.users.put());
         }
       },
     ]),
@@ -135,7 +140,7 @@ const torn = twins<Counted>("not-linearizable", (isBroken) => ({
 }));
 
 interface Handing {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly mapped: Cell;
 }
 
@@ -145,12 +150,12 @@ interface Handing {
  */
 const pingPong = twins<Handing>("livelock", (isBroken) => ({
   summary: "a device takes a page as soon as it is free, a reclaimer as soon as the device has it",
-  rig: { pages: 0 },
-  setup(rig) {
-    const at = rig.run(rig.machine.heap.allocWords(512));
+  harness: { pages: 0 },
+  setup(harness) {
+    const at = harness.run(harness.machine.heap.allocWords(512));
     return {
-      device: RigDevice.registered(rig),
-      mapped: new Cell(rig.machine.memory, at, "mapped"),
+      device: HarnessDevice.registered(harness),
+      mapped: new Cell(harness.machine.memory, at, "mapped"),
     };
   },
   tasks: {
@@ -167,7 +172,7 @@ const pingPong = twins<Handing>("livelock", (isBroken) => ({
       for (;;) {
         yield* mapped.waitWhile(0);
         yield* device.driverLock.lock();
-        RigDevice.sweep(device.record, { startPage: RIG_PAGE, endPage: RIG_PAGE + 1 });
+        HarnessDevice.sweep(device.record, { startPage: RIG_PAGE, endPage: RIG_PAGE + 1 });
         yield* device.driverLock.unlock();
         yield* mapped.store(0);
         if (!isBroken) return;
@@ -177,12 +182,12 @@ const pingPong = twins<Handing>("livelock", (isBroken) => ({
 }));
 
 /** Polling instead of waiting. */
-const polling = twins<RigDevice>("endless", (isBroken) => ({
+const polling = twins<HarnessDevice>("endless", (isBroken) => ({
   summary:
     "a fault loop looks again and again whether an invalidation has ended, and does not wait for it",
-  rig: { pages: 0 },
+  harness: { pages: 0 },
   exploration: { maxSteps: 100 },
-  setup: (rig) => RigDevice.registered(rig),
+  setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *fault(_device, { machine, mm }) {
       const { wq, at } = Hmm.at(machine.memory, mm.hmm);

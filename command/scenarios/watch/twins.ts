@@ -1,7 +1,7 @@
-/** @module A seeded bug and its sound twin: the same scenario twice, in the form of a rig's. */
+/** @module A seeded bug and its sound twin: the same scenario twice, in the form of a harness's. */
 
-import { rigScenario } from "../../../src/checker/rig/hmm-rig.ts";
-import type { RigScenario } from "../../../src/checker/rig/hmm-rig.ts";
+import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 
@@ -11,10 +11,10 @@ import type { AnyScenario } from "../../../src/checker/scenario.ts";
  */
 export function twins<S>(
   kind: FindingKind,
-  make: (isBroken: boolean) => Omit<RigScenario<S>, "name" | "expects">,
+  make: (isBroken: boolean) => Omit<HarnessScenario<S>, "name" | "expects">,
 ): AnyScenario[] {
   return [
-    rigScenario<S>({ ...make(true), name: `watch/${kind}/broken`, expects: kind }),
-    rigScenario<S>({ ...make(false), name: `watch/${kind}/sound` }),
+    harnessScenario<S>({ ...make(true), name: `watch/${kind}/broken`, expects: kind }),
+    harnessScenario<S>({ ...make(false), name: `watch/${kind}/sound` }),
   ];
 }

@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 
 import type { Command } from "commander";
 
-import { renderReport } from "../../../src/checker/telling/report.ts";
+import { renderReport } from "../../../src/checker/report/report.ts";
 import type { CommandContext } from "../command.ts";
 import { EXIT_OK, EXIT_WRONG } from "../exit-status.ts";
 import { EXIT_INTERRUPTED } from "../interruption.ts";

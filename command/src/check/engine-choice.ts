@@ -66,13 +66,13 @@ export function exploreOptions(scenario: AnyScenario, choice: EngineChoice): Exp
  * What replays need of the options of an exploration: all that says what may happen in one
  * execution.
  */
-export function libertiesOf(options: ExploreOptions): ExploreOptions {
+export function budgetOf(options: ExploreOptions): ExploreOptions {
   const {
     engine: _engine,
     preemptions: _preemptions,
     executions: _executions,
     ...others
   } = options;
-  const { seconds: _seconds, seed: _seed, ...liberties } = others;
-  return liberties;
+  const { seconds: _seconds, seed: _seed, ...budget } = others;
+  return budget;
 }

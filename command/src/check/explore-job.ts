@@ -12,7 +12,7 @@ import type { Checkpoint } from "../../../src/checker/session/checkpoint.ts";
 import { coverageText } from "../../../src/checker/session/coverage-text.ts";
 import { failedRow, isAsExpected, rowOf } from "./check-row.ts";
 import type { JudgedRow } from "./check-row.ts";
-import { exploreOptions, libertiesOf } from "./engine-choice.ts";
+import { exploreOptions, budgetOf } from "./engine-choice.ts";
 import type { EngineChoice } from "./engine-choice.ts";
 import { scenarioAt } from "./scenario-modules.ts";
 import type { ScenarioAddress } from "./scenario-modules.ts";
@@ -96,11 +96,11 @@ export function judge(
   const coverage = coverageText(exploration);
   const judgedSoFar = { row: rowOf(scenario, exploration, found, 0), expects };
   const isSurprise = !isAsExpected(judgedSoFar);
-  const liberties = libertiesOf(options);
+  const budget = budgetOf(options);
   const isMinimised = job.minimised === "all" || isSurprise;
   const reported = found.slice(0, FINDINGS_REPORTED);
   const findings = isMinimised
-    ? reported.map((finding) => minimise(scenario, finding, liberties))
+    ? reported.map((finding) => minimise(scenario, finding, budget))
     : reported;
   const isShown = job.shown === "all" || isSurprise;
   const shown = isShown ? findings.slice(0, FINDINGS_SHOWN) : [];
@@ -108,7 +108,7 @@ export function judge(
   return {
     kind: "judged",
     judged: { row: rowOf(scenario, exploration, findings, seconds), expects, coverage },
-    shown: shown.map((finding) => showFinding(scenario, finding.token, liberties)),
+    shown: shown.map((finding) => showFinding(scenario, finding.token, budget)),
   };
 }
 

@@ -9,7 +9,7 @@ import { nearestPassing } from "../../../src/checker/replay/nearest.ts";
 import { recordRun } from "../../../src/checker/replay/record-run.ts";
 import type { Recording } from "../../../src/checker/replay/recording.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { renderTimeline } from "../../../src/checker/telling/timeline.ts";
+import { renderTimeline } from "../../../src/checker/report/timeline.ts";
 import type { Terminal } from "../terminal.ts";
 
 const PLAIN_WIDTH = 100;
@@ -28,11 +28,11 @@ export interface ShownFinding {
 export function showFinding(
   scenario: AnyScenario,
   schedule: string,
-  liberties: ExploreOptions,
+  budget: ExploreOptions,
 ): ShownFinding {
-  const recording = recordRun(scenario, schedule, liberties);
+  const recording = recordRun(scenario, schedule, budget);
   if (recording.finding === undefined) return { recording };
-  const passing = nearestPassing(scenario, recording, liberties);
+  const passing = nearestPassing(scenario, recording, budget);
   return passing === undefined ? { recording } : { recording, passing };
 }
 

@@ -1,24 +1,24 @@
 /**
- * @module What random programs run on: a rig with one address space of a few pages and a registered
- * device, made once for each number of tasks and put back by the explorer. Each task holds an mm
- * user and gives it back at its end, so that the address space goes with the last one, and
- * afterwards as much must be allocated as after a program of no calls.
+ * @module What random programs run on: a harness with one address space of a few pages and a
+ * registered device, made once for each number of tasks and put back by the explorer. Each task
+ * holds an mm user and gives it back at its end, so that the address space goes with the last one,
+ * and afterwards as much must be allocated as after a program of no calls.
  */
 
 import { explore } from "../../../src/checker/explore.ts";
-import { HmmRig, RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import { RIG_TABLE_PAGES, RigDevice } from "../../../src/checker/rig/rig-device.ts";
+import { HmmHarness, RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { RIG_TABLE_PAGES, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { defineScenario } from "../../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { DEFAULT_ENCODING, entryIsWritable } from "../../../src/hmm/entry.ts";
-import type { RamSnapshot } from "../../../src/memory/ram-snapshot.ts";
+import type { RamSnapshot } from "../../../src/memory/frames/ram-snapshot.ts";
 import { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmget, mmput } from "../../../src/mm/mm.ts";
+import { mmget, mmput } from "../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES, PTE_WRITE } from "../../../src/mm/pte.ts";
 import { errnoName } from "../../../src/sync/errno.ts";
 import type { Errno } from "../../../src/sync/errno.ts";
 import { bug } from "../../../src/sync/errors.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { CallName, FuzzCall, FuzzProgram } from "./fuzz-program.ts";
 
 const PAGES = 3;
@@ -55,46 +55,46 @@ export interface CallWatcher {
 }
 
 export class FuzzStage {
-  readonly rig: HmmRig;
+  readonly harness: HmmHarness;
   /** Registered by the set-up, for good: only who registers a mirror may unregister it. */
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly #tasks: number;
   readonly #ram: RamSnapshot;
-  readonly #own: readonly RigDevice[];
+  readonly #own: readonly HarnessDevice[];
   // JavaScript state, made anew for each execution.
   readonly #hasOwn: boolean[] = [];
   /** By task: its living children, the youngest last. */
   children: number[][] = [];
   watcher: CallWatcher | undefined;
   /** What is allocated after a program of no calls. */
-  #booksAtEnd = "";
+  #accountingAtEnd = "";
 
   constructor(tasks: number) {
-    this.rig = new HmmRig(tasks, {
+    this.harness = new HmmHarness(tasks, {
       pages: PAGES,
       present: PRESENT,
       arenaWords: ARENA_WORDS,
       frames: FRAMES,
     });
-    const { rig } = this;
-    const { machine } = rig;
-    this.device = RigDevice.registered(rig);
-    this.#own = Array.from({ length: tasks }, () => new RigDevice(rig));
+    const { harness } = this;
+    const { machine } = harness;
+    this.device = HarnessDevice.registered(harness);
+    this.#own = Array.from({ length: tasks }, () => new HarnessDevice(harness));
     this.#tasks = tasks;
     // The set-up's own user becomes that of the first task.
-    for (let task = 1; task < tasks; task++) rig.run(mmget(rig.mm));
+    for (let task = 1; task < tasks; task++) harness.run(mmget(harness.mm));
     this.#ram = machine.ram.snapshot();
   }
 
   /** Runs a program of no calls to learn what is left when all is well. */
-  learnBooks(): void {
+  learnAccounting(): void {
     const names = Array.from({ length: this.#tasks }, (_, i) => [`task${i}`, []] as const);
     const nothing = this.scenario(
       "fuzz/nothing",
       { tasks: Object.fromEntries(names) },
       {} as OperationTable,
     );
-    const check = (): void => void (this.#booksAtEnd = this.rig.books());
+    const check = (): void => void (this.#accountingAtEnd = this.harness.accounting());
     const { findings } = explore(
       { ...nothing, check },
       { engine: "random", executions: 1, secondLooks: false },
@@ -110,7 +110,7 @@ export class FuzzStage {
     });
     return defineScenario<FuzzStage>({
       name,
-      memory: () => this.rig.machine.memory,
+      memory: () => this.harness.machine.memory,
       setup: () => this,
       tasks: Object.fromEntries(tasks),
       reopen: () => {
@@ -120,17 +120,17 @@ export class FuzzStage {
         return this;
       },
       mayRemain: [],
-      describe: () => this.rig.describe(),
+      describe: () => this.harness.describe(),
       check: () => {
-        const books = this.rig.books();
-        if (books !== this.#booksAtEnd)
-          bug(`The books do not balance: ${books}, must be ${this.#booksAtEnd}`);
+        const accounting = this.harness.accounting();
+        if (accounting !== this.#accountingAtEnd)
+          bug(`The accounting does not balance: ${accounting}, must be ${this.#accountingAtEnd}`);
       },
     });
   }
 
   /** The device that the task uses: its own if it has registered it, else that of the set-up. */
-  deviceOf(task: number): RigDevice {
+  deviceOf(task: number): HarnessDevice {
     return (this.#hasOwn[task] === true ? this.#own[task] : undefined) ?? this.device;
   }
 
@@ -154,18 +154,18 @@ export class FuzzStage {
    * Throws if the device can reach what the page table does not say. Takes the driver lock, under
    * which that must never be so.
    */
-  *requireCoherent(device: RigDevice): Task<void> {
+  *requireCoherent(device: HarnessDevice): Task<void> {
     yield* device.driverLock.lock();
     this.#compare(device);
     yield* device.driverLock.unlock();
   }
 
-  #compare(device: RigDevice): void {
+  #compare(device: HarnessDevice): void {
     device.requireCoherent();
     for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
       const entry = device.record.table.get(page - RIG_PAGE);
       if (entry === 0 || !entryIsWritable(entry, DEFAULT_ENCODING)) continue;
-      if ((this.rig.entryOf(page) & PTE_WRITE) === 0)
+      if ((this.harness.entryOf(page) & PTE_WRITE) === 0)
         bug(`The device may write page ${page}, which is read-only`);
     }
   }
@@ -175,7 +175,7 @@ export class FuzzStage {
    * space goes.
    */
   *end(task: number): Task<void> {
-    const { machine, mm } = this.rig;
+    const { machine, mm } = this.harness;
     for (const child of (this.children[task] ?? []).splice(0))
       yield* mmput(machine, Mm.at(machine.memory, child));
     yield* this.requireCoherent(this.deviceOf(task));
@@ -190,7 +190,7 @@ function* runTask(
   calls: readonly FuzzCall[],
   operations: OperationTable,
 ): Task<void> {
-  const { mm } = stage.rig;
+  const { mm } = stage.harness;
   const results: number[] = [];
   for (const call of calls) {
     const operation = operations[call.op];
@@ -221,7 +221,7 @@ function* runTask(
 function* exitChild(stage: FuzzStage, task: number, operation: Operation): Task<number> {
   const child = stage.children[task]?.pop();
   if (child === undefined) return 0;
-  return yield* operation.perform(stage, Mm.at(stage.rig.machine.memory, child), {
+  return yield* operation.perform(stage, Mm.at(stage.harness.machine.memory, child), {
     task,
     call: { op: "exit-child" },
     startPage: 0,

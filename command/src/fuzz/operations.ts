@@ -4,29 +4,34 @@
  * a mistake in it.
  */
 
-import { RIG_PAGE } from "../../../src/checker/rig/hmm-rig.ts";
-import { RIG_TABLE_PAGES } from "../../../src/checker/rig/rig-device.ts";
-import { hmmRangeAlloc, hmmRangeFree, mmOfRange, withHmmRange } from "../../../src/hmm/range.ts";
-import type { HmmRange } from "../../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../../src/hmm/snapshot.ts";
-import { cpuFault } from "../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../src/mm/fork.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../src/mm/madvise.ts";
+import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { RIG_TABLE_PAGES } from "../../../src/checker/harness/harness-device.ts";
+import {
+  hmmRangeAlloc,
+  hmmRangeFree,
+  mmOfRange,
+  withHmmRange,
+} from "../../../src/hmm/range/range.ts";
+import type { HmmRange } from "../../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
+import { cpuFault } from "../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../src/mm/lifetime/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../src/mm/calls/madvise.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../src/mm/mm.ts";
+import { mmput } from "../../../src/mm/lifetime/mm.ts";
 import {
   MAP_ANYWHERE,
   MAP_FIXED_REPLACE,
   MAP_FIXED_NOREPLACE,
   doMmap,
   doMunmap,
-} from "../../../src/mm/mmap.ts";
-import { doMprotect } from "../../../src/mm/mprotect.ts";
-import { doMremap } from "../../../src/mm/mremap.ts";
+} from "../../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../../src/mm/calls/mremap.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
-import { VM_READ, VM_WRITE } from "../../../src/mm/vma.ts";
+import { VM_READ, VM_WRITE } from "../../../src/mm/vma/vma.ts";
 import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM } from "../../../src/sync/errno.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { FuzzCall } from "./fuzz-program.ts";
 import type { FuzzStage, OperationTable, PlacedCall } from "./fuzz-stage.ts";
 
@@ -38,11 +43,11 @@ function protectionOf({ write, none }: FuzzCall): number {
 }
 
 function doMmapCall(
-  { rig }: FuzzStage,
+  { harness }: FuzzStage,
   mm: Mm,
   { call, startPage, pages }: PlacedCall,
 ): Task<number> {
-  return doMmap(rig.machine, mm, {
+  return doMmap(harness.machine, mm, {
     lengthBytes: pages * PAGE_BYTES,
     address: call.place === undefined ? 0 : startPage * PAGE_BYTES,
     placement: call.place === undefined ? MAP_ANYWHERE : placements[call.place],
@@ -79,7 +84,7 @@ function* snapshot(
   _mm: Mm,
   { task, startPage, pages }: PlacedCall,
 ): Task<number> {
-  const range = yield* hmmRangeAlloc(stage.rig.machine, { pfns: new Uint32Array(pages) });
+  const range = yield* hmmRangeAlloc(stage.harness.machine, { pfns: new Uint32Array(pages) });
   if (typeof range === "number") return ENOMEM;
   const start = startPage * PAGE_BYTES;
   const end = start + pages * PAGE_BYTES;
@@ -114,18 +119,24 @@ export const shippedOperations: string = import.meta.url;
 export const operations: OperationTable = {
   mmap: { perform: doMmapCall, answers: [ENOMEM, EEXIST, EINVAL] },
   munmap: {
-    perform: ({ rig }, mm, { startPage, pages }) =>
-      doMunmap(rig.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES),
+    perform: ({ harness }, mm, { startPage, pages }) =>
+      doMunmap(harness.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES),
     answers: [ENOMEM, EINVAL],
   },
   mprotect: {
-    perform: ({ rig }, mm, { call, startPage, pages }) =>
-      doMprotect(rig.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, protectionOf(call)),
+    perform: ({ harness }, mm, { call, startPage, pages }) =>
+      doMprotect(
+        harness.machine,
+        mm,
+        startPage * PAGE_BYTES,
+        pages * PAGE_BYTES,
+        protectionOf(call),
+      ),
     answers: [ENOMEM, EINVAL],
   },
   mremap: {
-    perform: ({ rig }, mm, { call, startPage, pages }) =>
-      doMremap(rig.machine, mm, {
+    perform: ({ harness }, mm, { call, startPage, pages }) =>
+      doMremap(harness.machine, mm, {
         address: startPage * PAGE_BYTES,
         oldLengthBytes: pages * PAGE_BYTES,
         newLengthBytes: (call.newPages ?? 1) * PAGE_BYTES,
@@ -135,21 +146,21 @@ export const operations: OperationTable = {
     answers: [EINVAL, EFAULT, ENOMEM],
   },
   dontneed: {
-    perform: ({ rig }, mm, { startPage, pages }) =>
-      doMadvise(rig.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, MADV_DONTNEED),
+    perform: ({ harness }, mm, { startPage, pages }) =>
+      doMadvise(harness.machine, mm, startPage * PAGE_BYTES, pages * PAGE_BYTES, MADV_DONTNEED),
     answers: [ENOMEM, EINVAL],
   },
-  fork: { perform: ({ rig }, mm) => doFork(rig.machine, mm), answers: [ENOMEM] },
+  fork: { perform: ({ harness }, mm) => doFork(harness.machine, mm), answers: [ENOMEM] },
   "exit-child": {
-    *perform({ rig }, mm) {
-      yield* mmput(rig.machine, mm);
+    *perform({ harness }, mm) {
+      yield* mmput(harness.machine, mm);
       return 0;
     },
     answers: [],
   },
   touch: {
-    perform: ({ rig }, mm, { call, startPage }) =>
-      cpuFault(rig.machine, mm, startPage, call.write === true),
+    perform: ({ harness }, mm, { call, startPage }) =>
+      cpuFault(harness.machine, mm, startPage, call.write === true),
     answers: [EFAULT, ENOMEM],
   },
   serve: { perform: serve, answers: [EBUSY, EFAULT, EPERM, ENOMEM] },

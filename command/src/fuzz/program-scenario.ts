@@ -16,7 +16,7 @@ export function stageFor(tasks: number): FuzzStage {
   let stage = stages.get(tasks);
   if (stage === undefined) {
     stage = new FuzzStage(tasks);
-    stage.learnBooks();
+    stage.learnAccounting();
     stages.set(tasks, stage);
   }
   return stage;

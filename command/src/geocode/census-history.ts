@@ -8,7 +8,7 @@
  * seen version v unless
  *
  *     stale       the rewrite to v + 1 had ended when the question began: afterOf(v + 1) <= before
- *     premature   the rewrite to v had not begun when the question ended:   beforeOf(v) > after
+ *     premature   the rewrite to v had not begun when the question ended: beforeOf(v) > after
  */
 
 import { LOG_AFTER, LOG_BEFORE, LOG_BYTES, LOG_CITY, LOG_VERSION } from "./layout.ts";

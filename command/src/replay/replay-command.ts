@@ -9,9 +9,9 @@ import type { Command } from "commander";
 
 import { parseToken } from "../../../src/checker/findings/token.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import { renderReport } from "../../../src/checker/telling/report.ts";
+import { renderReport } from "../../../src/checker/report/report.ts";
 import { namedScenario } from "../check/chosen-scenarios.ts";
-import { libertiesOf } from "../check/engine-choice.ts";
+import { budgetOf } from "../check/engine-choice.ts";
 import { findingText, showFinding } from "../check/shown-finding.ts";
 import type { ShownFinding } from "../check/shown-finding.ts";
 import type { CommandContext } from "../command.ts";
@@ -67,7 +67,7 @@ function partsOf(token: string): { readonly name: string; readonly schedule: str
 
 function showAgain(scenario: AnyScenario, schedule: string, token: string): ShownFinding {
   try {
-    return showFinding(scenario, schedule, libertiesOf(scenario.exploration ?? {}));
+    return showFinding(scenario, schedule, budgetOf(scenario.exploration ?? {}));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const reason = error.message.replace(/^Cannot replay: /, "");

@@ -52,7 +52,7 @@ export function makeScheduler(run: SearchedRun, options: EngineOptions): Schedul
     case "optimal":
       return new OptimalDpor(run);
     case "source":
-      if (run.liberties.deaths > 0) {
+      if (run.budget.deaths > 0) {
         throw new RangeError(
           'Cannot explore deaths with the engine "source": it knows no deaths; use "optimal"',
         );

@@ -56,8 +56,7 @@ export class Follow implements Scheduler {
     }
     // That a sleeper may wake for no reason is nothing to rely on: it is stuck.
     const isStuck =
-      run.liberties.spuriousWakes === Infinity &&
-      enabled.every((each) => choiceOf(each) === SPURIOUS);
+      run.budget.spuriousWakes === Infinity && enabled.every((each) => choiceOf(each) === SPURIOUS);
     if (isStuck) return OVER;
     if (!this.#finishes) return STOPPED;
     const willing = enabled.filter((transition) => isGoingOn(transition));

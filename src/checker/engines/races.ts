@@ -13,11 +13,11 @@
  * - Another end of a wait that happened: by its timeout, for no reason, by looking up after a
  *   death.
  * - The death of its task instead of a step. The step instead of a death needs no race of its own:
- *   it comes when the death is turned round with fate's step (deaths.ts, E3).
+ *   it comes when the death is put before the step that ends them (deaths.ts, E3).
  */
 
-import { mayTimeOut } from "../../sync/explored.ts";
-import type { Wait } from "../../sync/task.ts";
+import { mayTimeOut } from "../../sync/tasks/explored.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { SearchedRun } from "../execution/searched-run.ts";
 import { ASLEEP } from "../execution/parking.ts";
 import {
@@ -101,9 +101,9 @@ export class Races {
     this.#trace = run.trace;
     this.#footprints = run.footprints;
     this.#clock = new Int32Array(run.tasks);
-    this.#wakesAny = run.liberties.wakeAny;
+    this.#wakesAny = run.budget.wakeAny;
     this.#leaves = run.waitsMayEnd;
-    this.#mayDie = run.liberties.deaths > 0;
+    this.#mayDie = run.budget.deaths > 0;
   }
 
   /** All races of the execution whose later half is at `from` or after. */
@@ -155,11 +155,11 @@ export class Races {
   #alternative(choice: Choice, visit: RaceVisitor): void {
     const second = this.#second;
     const wait = this.#trace.waits[second.step]!;
-    const { liberties } = this.#run;
+    const { budget } = this.#run;
     second.choice = choice;
     if (choice === DEATH && !(this.#mayDie && this.#run.isMortal(second.task))) return;
     if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
-    if (choice === TIMEOUT && (liberties.timeouts === 0 || !mayTimeOut(wait))) return;
+    if (choice === TIMEOUT && (budget.timeouts === 0 || !mayTimeOut(wait))) return;
     if (
       choice === SPURIOUS &&
       !(second.kind === PARK && this.#run.mayEverWake(second.task, second.step))
@@ -349,14 +349,13 @@ export class Races {
 
   #mayLeaveNow(first: number): boolean {
     const second = this.#second;
-    const { liberties } = this.#run;
     if (second.choice === LOOK) {
       if (!this.#findsDeathBefore(first)) return false;
     } else {
-      const { spuriousWakes, timeouts } = liberties;
-      const budget =
+      const { spuriousWakes, timeouts } = this.#run.budget;
+      const most =
         second.choice !== SPURIOUS ? timeouts : spuriousWakes === "each" ? Infinity : spuriousWakes;
-      if (budget !== Infinity && this.#usedBefore(first, second.choice) >= budget) return false;
+      if (most !== Infinity && this.#usedBefore(first, second.choice) >= most) return false;
     }
     // `first` may be in the way by the budget alone: what comes after it and has to do with the
     // wait is kept.
@@ -369,10 +368,10 @@ export class Races {
     const run = this.#run;
     const trace = this.#trace;
     for (let step = 0; step < this.#second.step; step++) {
-      if (run.isFate(trace.transition[step]!) && (step < first || this.#isKept(first, step)))
+      if (run.isDeathsOver(trace.transition[step]!) && (step < first || this.#isKept(first, step)))
         return false;
     }
-    return this.#usedBefore(first, DEATH) < run.liberties.deaths;
+    return this.#usedBefore(first, DEATH) < run.budget.deaths;
   }
 
   /**

@@ -121,7 +121,7 @@ export class Reversal {
   /** How many more of its kind there may be beside `second`. */
   #roomFor({ choice }: Second, end: number): number {
     const trace = this.#trace;
-    const { deaths, spuriousWakes, timeouts } = this.#run.liberties;
+    const { deaths, spuriousWakes, timeouts } = this.#run.budget;
     if (choice === SPURIOUS && spuriousWakes === "each") return Infinity;
     let room =
       (choice === DEATH ? deaths : choice === SPURIOUS ? Number(spuriousWakes) : timeouts) - 1;
@@ -149,7 +149,7 @@ export class Reversal {
         this.#run.footprints.conflict(footprint, trace.footprint[step]!)
       );
     }
-    if (choice === DEATH) return this.#run.isFate(trace.transition[step]!);
+    if (choice === DEATH) return this.#run.isDeathsOver(trace.transition[step]!);
     if (choice !== LOOK || trace.isDeath(step)) return false;
     return this.#run.footprints.conflict(footprint, trace.footprint[step]!);
   }

@@ -4,7 +4,7 @@
  */
 
 import { agentRecord } from "../../sync/control-block.ts";
-import type { TaskContext } from "../../sync/current-task.ts";
+import type { TaskContext } from "../../sync/tasks/current-task.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 
 const OWNER_AGENT_SHIFT = 20;

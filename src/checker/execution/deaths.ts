@@ -9,7 +9,7 @@
  * E2. After a death a blocked task may look up, as the runners do after a slice: once for each
  *     death. If the machine has stopped, the task is thrown that error. Otherwise a parked task is
  *     woken for no reason, which heals a wake that died on its way.
- * E3. That nobody dies any more is a step too, of a task called fate. It comes first and depends on
+ * E3. That nobody dies any more is a step too, of a task of its own. It comes first and depends on
  *     deaths alone. So the classes without deaths stay as they are, each with that one step more.
  *     And a deadlock is the end of an execution although its tasks could still be killed.
  * E4. The held table says what the dead thread held and where it queued. The locks fill it in every
@@ -23,12 +23,12 @@ import {
   PROBE_TIME,
   agentRecord,
 } from "../../sync/control-block.ts";
-import { declareDead } from "../../sync/death.ts";
-import { hasPanicked } from "../../sync/panic.ts";
-import { reapTask } from "../../sync/reaper.ts";
+import { declareDead } from "../../sync/death/death.ts";
+import { hasPanicked } from "../../sync/death/panic.ts";
+import { reapTask } from "../../sync/death/reaper.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { describe } from "../../sync/task.ts";
-import type { Task, Wait } from "../../sync/task.ts";
+import { describe } from "../../sync/tasks/task.ts";
+import type { Task, Wait } from "../../sync/tasks/task.ts";
 import { PARK, kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { QUEUE, WRITE } from "../steps/access-modes.ts";
@@ -39,7 +39,7 @@ const DOWN_WRITE = kindCode("downWrite");
 /** The name of the task that releases what dead threads owned. */
 export const REAPER = "reaper";
 /** The name of the task whose only step is that nobody dies any more. */
-export const FATE = "fate";
+export const DEATHS_OVER = "no more deaths";
 /** Nobody probes here: the word stands for what is left of the budget. */
 const BUDGET = PROBE_TIME;
 const IDLE = "a death";
@@ -135,7 +135,7 @@ export class Deaths {
 }
 
 /** The task that decides that nobody dies any more. */
-export function* fate(memory: SharedMemory): Task<void> {
+export function* deathsOver(memory: SharedMemory): Task<void> {
   yield describe("update", memory, BUDGET, 1, "nobody dies any more");
 }
 

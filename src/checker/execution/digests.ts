@@ -13,7 +13,7 @@
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import { otherOutcome, otherStart } from "./divergence.ts";
 import type { Compared } from "./divergence.ts";
 

@@ -9,11 +9,11 @@
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
-import { divertLockdep } from "../../sync/lockdep.ts";
-import { watchPeeks } from "../../sync/peeks.ts";
+import { divertLockdep } from "../../sync/lockdep/lockdep.ts";
+import { watchPeeks } from "../../sync/tasks/peeks.ts";
 import { DEBUG, EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
-import type { Wait } from "../../sync/task.ts";
-import type { Liberties, Scenario, StateTable } from "../scenario.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
+import type { Budget, Scenario, StateTable } from "../scenario.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import { Footprints } from "../steps/footprint.ts";
 import { ENQUEUE, PARK, SLEEP, TEST_CONDITION } from "../steps/kinds.ts";
@@ -49,7 +49,7 @@ export class Execution {
   readonly memory: SharedMemory;
   readonly footprints: Footprints;
   readonly trace: Trace;
-  readonly liberties: Liberties;
+  readonly budget: Budget;
   readonly frontier: Frontier;
   /** What each task is about to do, undefined when it is over; and the code of that operation. */
   readonly pending: readonly (Wait | undefined)[];
@@ -73,11 +73,11 @@ export class Execution {
   #incumbent = NOBODY;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
-    const { liberties, dependence, weaknesses } = options;
+    const { budget, dependence, weaknesses } = options;
     this.#scenario = scenario;
     this.#options = options;
-    this.liberties = liberties;
-    this.#taskSet = taskSetOf(scenario, liberties.deaths > 0);
+    this.budget = budget;
+    this.#taskSet = taskSetOf(scenario, budget.deaths > 0);
     this.names = this.#taskSet.names;
     this.tasks = this.names.length;
     const initialBytes = (CONTROL_WORDS + (scenario.words ?? DEFAULT_WORDS)) * 4;
@@ -88,18 +88,18 @@ export class Execution {
     this.footprints = new Footprints(this.memory.words.length, {
       dependence,
       freeCommutes: weaknesses.has("drop-free"),
-      timeoutsAreScarce: Number.isFinite(liberties.timeouts),
-      spuriousWakesAreScarce: liberties.spuriousWakes !== "each",
+      timeoutsAreScarce: Number.isFinite(budget.timeouts),
+      spuriousWakesAreScarce: budget.spuriousWakes !== "each",
       watched: (scenario.invariants ?? []).map((invariant) => invariant.words(this.#setupShared)),
     });
     this.trace = new Trace(this.tasks, this.footprints);
     this.frontier = new Frontier(this.#taskSet, this.start, this.trace, options);
     this.pending = this.frontier.pending;
     this.pendingCode = this.frontier.pendingCode;
-    this.lenience = new Lenience(this.trace, liberties, weaknesses);
+    this.lenience = new Lenience(this.trace, budget, weaknesses);
     this.#threads = new Threads(this.start, {
       names: this.names,
-      lockdep: liberties.lockdep,
+      lockdep: budget.lockdep,
       onThrow: (task, error) => this.#threw(task, error),
     });
     this.digests = new Digests(this.memory, this.tasks, this.start.snapshot);
@@ -122,7 +122,7 @@ export class Execution {
 
   /** Begins an execution whose first `keep` steps are those of the last one. */
   restart(keep: number): void {
-    const { memory, liberties, frontier } = this;
+    const { memory, budget, frontier } = this;
     this.trace.cut(keep);
     this.start.putBack();
     frontier.forget();
@@ -131,13 +131,13 @@ export class Execution {
     this.#incumbent = NOBODY;
     this.watchers.forget();
     this.digests.forget();
-    memory.mode = liberties.spelledOut ? DEBUG : EXPLORED;
-    memory.isSpelledOut = liberties.spelledOut;
+    memory.mode = budget.spelledOut ? DEBUG : EXPLORED;
+    memory.isSpelledOut = budget.spelledOut;
     memory.spinsMost = 1;
     watchPeeks((word) => this.lenience.peeked(word));
     divertLockdep({
       report: (error) => {
-        if (liberties.lockdep && this.depth >= keep) this.#options.witness.lockdep(this, error);
+        if (budget.lockdep && this.depth >= keep) this.#options.witness.lockdep(this, error);
       },
       withSites: this.#options.withSites,
     });
@@ -249,7 +249,7 @@ export class Execution {
     const effects = deaths.die(task, this.names[task] ?? "", wait);
     this.trace.deathEffects[this.depth - 1] = effects;
     this.#isOver(task);
-    if (deaths.left === 0) this.#isOver(this.#taskSet.fate);
+    if (deaths.left === 0) this.#isOver(this.#taskSet.deathsOver);
     if (effects.panics && this.#scenario.mustSurvive === true) {
       this.#options.witness.stopped(this, task);
     }
@@ -315,7 +315,7 @@ export class Execution {
     const { transition, kind, waits } = this.trace;
     // Spelled out, the test of a condition is the caller's own code, and the sleep after it
     // compares.
-    if (this.liberties.spelledOut && kind[step] === TEST_CONDITION) return false;
+    if (this.budget.spelledOut && kind[step] === TEST_CONDITION) return false;
     return choiceOf(transition[step]!) === RUN && queuesAt(kind[step]!, waits[step]!, word);
   }
 }

@@ -3,11 +3,11 @@
  * who sleeps, and what is left of the budgets. It performs nothing.
  */
 
-import { mayTimeOut } from "../../sync/explored.ts";
-import { hasPanicked } from "../../sync/panic.ts";
+import { mayTimeOut } from "../../sync/tasks/explored.ts";
+import { hasPanicked } from "../../sync/death/panic.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Wait } from "../../sync/task.ts";
-import type { Liberties, Weakness } from "../scenario.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
+import type { Budget, Weakness } from "../scenario.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import { EqualOrders } from "../steps/equal-tasks.ts";
 import type { EqualTasks } from "../steps/equal-tasks.ts";
@@ -37,7 +37,7 @@ import { Spurious } from "./spurious.ts";
 import type { StartingState } from "./starting-state.ts";
 
 export interface FrontierOptions {
-  readonly liberties: Liberties;
+  readonly budget: Budget;
   readonly dependence: Dependence;
   readonly weaknesses: ReadonlySet<Weakness>;
   /** Explore only executions in this order. */
@@ -52,7 +52,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   readonly memory: SharedMemory;
   readonly trace: Trace;
   readonly footprints: Footprints;
-  readonly liberties: Liberties;
+  readonly budget: Budget;
   readonly weaknesses: ReadonlySet<Weakness>;
   readonly order: StepOrder | undefined;
   readonly equal: EqualOrders;
@@ -72,7 +72,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   #waitsInOrder = false;
 
   constructor(taskSet: TaskSet, start: StartingState, trace: Trace, options: FrontierOptions) {
-    const { liberties, weaknesses, dependence } = options;
+    const { budget, weaknesses, dependence } = options;
     this.#taskSet = taskSet;
     this.#start = start;
     this.names = taskSet.names;
@@ -80,22 +80,22 @@ export class Frontier implements SearchedRun, WatchedRun {
     this.memory = start.memory;
     this.trace = trace;
     this.footprints = trace.footprints;
-    this.liberties = liberties;
+    this.budget = budget;
     this.weaknesses = weaknesses;
     this.order = options.order;
     this.equal = new EqualOrders(options.equal ?? [], this.tasks);
     this.pendingCode = new Uint8Array(this.tasks);
     this.parking = new Parking(trace, this.pending, this.pendingCode, weaknesses);
-    this.spurious = new Spurious(trace, liberties.spuriousWakes, dependence.wakesQueues);
-    this.deaths = new Deaths(this.memory, this.footprints, liberties.deaths, taskSet.isMortal);
-    this.#mayEndEarly = liberties.deaths > 0 || this.waitsMayEnd;
+    this.spurious = new Spurious(trace, budget.spuriousWakes, dependence.wakesQueues);
+    this.deaths = new Deaths(this.memory, this.footprints, budget.deaths, taskSet.isMortal);
+    this.#mayEndEarly = budget.deaths > 0 || this.waitsMayEnd;
   }
 
   /** A new execution begins. */
   forget(): void {
     this.depth = 0;
     this.#alive = this.tasks;
-    this.#timeoutsLeft = this.liberties.timeouts;
+    this.#timeoutsLeft = this.budget.timeouts;
     this.#waitsInOrder = this.order !== undefined;
     this.spurious.forget();
     this.deaths.forget();
@@ -120,18 +120,19 @@ export class Frontier implements SearchedRun, WatchedRun {
     if (task === this.order?.placed) this.#waitsInOrder = false;
     if (choice === TIMEOUT) this.#timeoutsLeft--;
     else if (choice === SPURIOUS) this.spurious.happens();
-    if (task === this.#taskSet.fate) this.deaths.left = 0;
+    if (task === this.#taskSet.deathsOver) this.deaths.left = 0;
   }
 
   listEnabled(): number {
-    const { fate } = this.#taskSet;
+    const { deathsOver } = this.#taskSet;
     let count = 0;
-    // Fate first: what happens without deaths is explored first.
-    if (fate >= 0 && this.pending[fate] !== undefined) this.enabled[count++] = fate;
+    // That no thread dies any more comes first: what happens without deaths is explored first.
+    if (deathsOver >= 0 && this.pending[deathsOver] !== undefined)
+      this.enabled[count++] = deathsOver;
     for (let task = 0; task < this.tasks; task++) {
       const wait = this.pending[task];
-      if (wait === undefined || task === fate) continue;
-      if (this.liberties.wakeAny && this.pendingCode[task] === WAKE_ONE) {
+      if (wait === undefined || task === deathsOver) continue;
+      if (this.budget.wakeAny && this.pendingCode[task] === WAKE_ONE) {
         count = this.#listWakes(task, wait, count);
       } else if (this.mayRun(task, wait)) this.enabled[count++] = task;
       if (!this.#mayEndEarly) continue;
@@ -220,7 +221,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   }
 
   get waitsMayEnd(): boolean {
-    return this.liberties.timeouts > 0 || this.spurious.isPossible;
+    return this.budget.timeouts > 0 || this.spurious.isPossible;
   }
 
   wakeOf(task: number): number {
@@ -235,8 +236,8 @@ export class Frontier implements SearchedRun, WatchedRun {
     return this.deaths.isMortal(task);
   }
 
-  isFate(transition: Transition): boolean {
-    return transition === this.#taskSet.fate;
+  isDeathsOver(transition: Transition): boolean {
+    return transition === this.#taskSet.deathsOver;
   }
 
   initial(word: number): number {

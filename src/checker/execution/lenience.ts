@@ -8,9 +8,9 @@
  * the same steps, and only falls when steps are added.
  */
 
-import { mayTimeOut } from "../../sync/explored.ts";
-import type { Wait } from "../../sync/task.ts";
-import type { Liberties, Weakness } from "../scenario.ts";
+import { mayTimeOut } from "../../sync/tasks/explored.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
+import type { Budget, Weakness } from "../scenario.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import { COMPLETION_WAIT, COUNTS_REFERENCES, IS_BLIND, QUEUES, kindCode } from "../steps/kinds.ts";
 import { WRITE } from "../steps/access-modes.ts";
@@ -44,10 +44,10 @@ export class Lenience {
   #word = NO_WORD;
   readonly #balances = new Map<number, Balance>();
 
-  constructor(trace: Trace, liberties: Liberties, weaknesses: ReadonlySet<Weakness>) {
+  constructor(trace: Trace, budget: Budget, weaknesses: ReadonlySet<Weakness>) {
     this.#trace = trace;
-    this.#endsWaits = liberties.timeouts > 0;
-    this.#mayDie = liberties.deaths > 0;
+    this.#endsWaits = budget.timeouts > 0;
+    this.#mayDie = budget.deaths > 0;
     this.#isWeak = weaknesses.has("never-strict");
   }
 

@@ -13,7 +13,7 @@
  *     "sleep", which compares the word, as a futex does.
  */
 
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { Weakness } from "../scenario.ts";
 import { ENQUEUE, PARK, TEST_CONDITION, WAKES, kindCode } from "../steps/kinds.ts";
 import type { Trace } from "../steps/trace.ts";

@@ -3,8 +3,8 @@
  * each would touch. An engine chooses; it performs nothing.
  */
 
-import type { Wait } from "../../sync/task.ts";
-import type { Liberties, Weakness } from "../scenario.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
+import type { Budget, Weakness } from "../scenario.ts";
 import type { EqualOrders } from "../steps/equal-tasks.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import type { StepOrder } from "../steps/step-order.ts";
@@ -15,7 +15,7 @@ export interface SearchedRun {
   readonly tasks: number;
   readonly trace: Trace;
   readonly footprints: Footprints;
-  readonly liberties: Liberties;
+  readonly budget: Budget;
   readonly weaknesses: ReadonlySet<Weakness>;
   /** What only executions in this order are explored of. */
   readonly order: StepOrder | undefined;
@@ -51,5 +51,5 @@ export interface SearchedRun {
   /** Whether the thread of a task may die. */
   isMortal(task: number): boolean;
   /** Whether a step is that nobody dies any more. */
-  isFate(transition: Transition): boolean;
+  isDeathsOver(transition: Transition): boolean;
 }

@@ -18,7 +18,7 @@
  *     task slept by hand in that one, another in which each wait may end so once.
  */
 
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { SpuriousWakes } from "../scenario.ts";
 import { PARK, TEST_CONDITION, kindCode } from "../steps/kinds.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf } from "../steps/trace.ts";

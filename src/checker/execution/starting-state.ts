@@ -4,7 +4,7 @@
  * whoever set up.
  */
 
-import { selectAgent } from "../../sync/agents.ts";
+import { selectAgent } from "../../sync/runners/agents.ts";
 import {
   AGENTS_USED,
   AGENT_INSIDE,
@@ -16,7 +16,7 @@ import {
   CONTROL_WORDS,
   agentRecord,
 } from "../../sync/control-block.ts";
-import { nextHeldSlot } from "../../sync/held-locks.ts";
+import { nextHeldSlot } from "../../sync/lockdep/held-locks.ts";
 import type { Mode, SharedMemory } from "../../sync/shared-memory.ts";
 import { storeText } from "../../sync/shared-text.ts";
 

@@ -1,13 +1,13 @@
 /**
  * @module The tasks of an execution: those of the scenario, and where threads may die two more, the
- * reaper and fate (deaths.ts).
+ * reaper and deathsOver (deaths.ts).
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import type { Scenario } from "../scenario.ts";
 import { TASK_LIMIT } from "../steps/trace.ts";
-import { FATE, REAPER, fate, reaper } from "./deaths.ts";
+import { DEATHS_OVER, REAPER, deathsOver, reaper } from "./deaths.ts";
 
 const NOBODY = -1;
 
@@ -19,14 +19,14 @@ export interface TaskSet {
   readonly isMortal: readonly boolean[];
   /** The place of the reaper among the tasks, -1 if no thread may die. */
   readonly reaper: number;
-  /** The place of fate among the tasks, -1 if no thread may die. */
-  readonly fate: number;
+  /** The place of deathsOver among the tasks, -1 if no thread may die. */
+  readonly deathsOver: number;
 }
 
 /** Throws RangeError if the scenario has no tasks or too many. */
 export function taskSetOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: boolean): TaskSet {
   const own = Object.keys(tasks);
-  const names = [...own, ...(mayDie ? [REAPER, FATE] : [])];
+  const names = [...own, ...(mayDie ? [REAPER, DEATHS_OVER] : [])];
   if (names.length === 0 || names.length > TASK_LIMIT) {
     throw new RangeError(
       `Cannot explore "${name}": it has ${names.length} tasks, must have 1 to ${TASK_LIMIT}`,
@@ -39,12 +39,12 @@ export function taskSetOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: b
       ...(mayDie
         ? [
             (_: unknown, memory: SharedMemory): Task<void> => reaper(memory),
-            (_: unknown, memory: SharedMemory): Task<void> => fate(memory),
+            (_: unknown, memory: SharedMemory): Task<void> => deathsOver(memory),
           ]
         : []),
     ],
     isMortal: names.map((task, i) => i < own.length && (mortals?.includes(task) ?? true)),
     reaper: mayDie ? own.length : NOBODY,
-    fate: mayDie ? own.length + 1 : NOBODY,
+    deathsOver: mayDie ? own.length + 1 : NOBODY,
   };
 }

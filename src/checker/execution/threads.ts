@@ -5,15 +5,15 @@
  * A task that throws is over. What it threw is told; the others go on.
  */
 
-import { enterTask, leaveTask } from "../../sync/current-task.ts";
-import type { TaskContext } from "../../sync/current-task.ts";
-import { TAG, heldClassName } from "../../sync/held-locks.ts";
-import { heldAtEnd } from "../../sync/lockdep.ts";
-import { hasPanicked, panicError } from "../../sync/panic.ts";
+import { enterTask, leaveTask } from "../../sync/tasks/current-task.ts";
+import type { TaskContext } from "../../sync/tasks/current-task.ts";
+import { TAG, heldClassName } from "../../sync/lockdep/held-locks.ts";
+import { heldAtEnd } from "../../sync/lockdep/lockdep.ts";
+import { hasPanicked, panicError } from "../../sync/death/panic.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { exploreSteps } from "../../sync/stepping.ts";
-import { TIMED_OUT, WOKEN } from "../../sync/task.ts";
-import type { Task, Wait } from "../../sync/task.ts";
+import { exploreSteps } from "../../sync/runners/stepping.ts";
+import { TIMED_OUT, WOKEN } from "../../sync/tasks/task.ts";
+import type { Task, Wait } from "../../sync/tasks/task.ts";
 import { LOOK, TIMEOUT } from "../steps/trace.ts";
 import type { Choice } from "../steps/trace.ts";
 import { becomeAgent, freshContext } from "./agents.ts";
@@ -97,9 +97,10 @@ export class Threads {
   }
 
   /**
-   * The class of a lock that the held table of a task's thread (sync/held-locks.ts) lists at the
-   * end and did not at the beginning; undefined if there is none. With one left, the thread would
-   * never look after the dead again, nor leave the machine, and its death would stop the machine.
+   * The class of a lock that the held table of a task's thread (sync/lockdep/held-locks.ts) lists
+   * at the end and did not at the beginning; undefined if there is none. With one left, the thread
+   * would never look after the dead again, nor leave the machine, and its death would stop the
+   * machine.
    */
   leftListed(task: number): string | undefined {
     if (!this.#options.lockdep) return undefined;

@@ -3,7 +3,7 @@
  * whoever wrote it. They come before a generator's own messages (`next is not a function`) can.
  */
 
-import type { Wait, WaitKind } from "../../sync/task.ts";
+import type { Wait, WaitKind } from "../../sync/tasks/task.ts";
 import { kindCode } from "../steps/kinds.ts";
 
 /** What the function of a task returned must be a task. Throws TypeError. */

@@ -1,10 +1,10 @@
 /** @module Turns what goes wrong in an execution into findings, one for each bug. */
 
-import { FreedObjectUse } from "../../memory/poison.ts";
-import { LockdepError } from "../../sync/lockdep.ts";
-import type { LockdepKind } from "../../sync/lockdep.ts";
-import { panicInfo } from "../../sync/panic.ts";
-import type { Wait } from "../../sync/task.ts";
+import { FreedObjectUse } from "../../memory/layout/poison.ts";
+import { LockdepError } from "../../sync/lockdep/lockdep.ts";
+import type { LockdepKind } from "../../sync/lockdep/lockdep.ts";
+import { panicInfo } from "../../sync/death/panic.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { Execution } from "../execution/execution.ts";
 import type { FindingKind } from "../scenario.ts";
 import { PARK, WAKES } from "../steps/kinds.ts";

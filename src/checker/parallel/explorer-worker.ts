@@ -12,7 +12,7 @@ import { requireSameFingerprint } from "../session/checkpoint.ts";
 import type { Exploration } from "../session/exploration.ts";
 import { findEqualTasks } from "../session/find-equal-tasks.ts";
 import { fingerprintOf } from "../session/fingerprint.ts";
-import { Session, libertiesOf } from "../session/session.ts";
+import { Session, budgetOf } from "../session/session.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { EqualTasks } from "../steps/equal-tasks.ts";
@@ -165,13 +165,13 @@ async function findScenario(module: string, name: string): Promise<AnyScenario> 
 async function work(line: Line, start: ExplorerStart): Promise<void> {
   const { options, dependence } = start;
   const scenario = await findScenario(start.module, start.scenario);
-  const fingerprint = fingerprintOf(scenario, libertiesOf(options), dependence);
+  const fingerprint = fingerprintOf(scenario, budgetOf(options), dependence);
   if (options.resumeFrom !== undefined) requireSameFingerprint(options.resumeFrom, fingerprint);
   const equal = findEqualTasks(scenario, options, dependence);
   // Equal tasks in one order are more than parts of all orders.
   const split =
     start.maySplit && equal.length === 0
-      ? findSplit(scenario, libertiesOf(options), dependence)
+      ? findSplit(scenario, budgetOf(options), dependence)
       : undefined;
   const subject: Subject = { scenario, dependence, fingerprint, split, equal };
   line.say({

@@ -13,7 +13,7 @@
 
 import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
-import type { AnyScenario, Liberties } from "../scenario.ts";
+import type { AnyScenario, Budget } from "../scenario.ts";
 import { CONDITIONAL, MAY_BLOCK } from "../steps/kinds.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
@@ -38,15 +38,15 @@ const MAX_PARTS = 16;
  */
 export function findSplit(
   scenario: AnyScenario,
-  liberties: Liberties,
+  budget: Budget,
   dependence: Dependence,
 ): Split | undefined {
   // A thread that dies takes no first step; a wake that chooses comes with other choices in each
   // order.
-  if (liberties.deaths > 0 || liberties.wakeAny) return undefined;
+  if (budget.deaths > 0 || budget.wakeAny) return undefined;
   const witness = new Reporter({ withStacks: false });
   const run = new Execution(scenario, {
-    liberties,
+    budget,
     dependence,
     weaknesses: new Set(),
     witness,

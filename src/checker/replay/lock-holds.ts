@@ -3,9 +3,9 @@
  * Lockdep's own list loses a lock when its release begins: one step too early for a picture.
  */
 
-import { STEP_KINDS } from "../../sync/step-kinds.ts";
-import type { StepKind } from "../../sync/step-kinds.ts";
-import type { Wait } from "../../sync/task.ts";
+import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
+import type { StepKind } from "../../sync/tasks/step-kinds.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { LockHold } from "./recording.ts";
 
 type OpenHold = { -readonly [K in keyof LockHold]: LockHold[K] };
@@ -56,10 +56,10 @@ export class LockHolds {
     values: { before: number; after: number; label: string },
   ): void {
     const { index: at, kind } = wait;
-    const { takes: manner, releases }: StepKind = STEP_KINDS[kind];
-    if (manner !== undefined) {
+    const { takes: mode, releases }: StepKind = STEP_KINDS[kind];
+    if (mode !== undefined) {
       if (!this.isTaking(wait, values.before)) return;
-      this.#holds.push({ task, label: values.label, at, manner, from: step, to: STILL_HELD });
+      this.#holds.push({ task, label: values.label, at, mode, from: step, to: STILL_HELD });
       return;
     }
     const hold = this.#holds.findLast(
@@ -68,7 +68,7 @@ export class LockHolds {
     if (hold === undefined) return;
     if (kind === "downgrade") {
       hold.to = step;
-      this.#holds.push({ ...hold, manner: "shared", from: step, to: STILL_HELD });
+      this.#holds.push({ ...hold, mode: "shared", from: step, to: STILL_HELD });
     } else if (releases === true) {
       hold.to = step;
       this.#released.set(at, { step, task });

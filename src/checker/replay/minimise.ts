@@ -31,7 +31,7 @@ export function replay<S>(
 }
 
 /**
- * The smallest sighting of the same bug that is found. `options`: the liberties of the exploration
+ * The smallest sighting of the same bug that is found. `options`: the budget of the exploration
  * that found it.
  */
 export function minimise<S>(

@@ -36,7 +36,7 @@ const neverEnding: ReadonlySet<string> = new Set(["endless", "livelock"]);
 const ENDLESS_STEPS = 60;
 const ENDLESS_LIMIT = 400;
 
-/** Undefined: none among the candidates. `options`: the liberties of the exploration. */
+/** Undefined: none among the candidates. `options`: the budget of the exploration. */
 export function nearestPassing<S>(
   scenario: Scenario<S>,
   recording: Recording,

@@ -10,9 +10,9 @@ import {
   POISON_FREE,
   headerState,
   headerTag,
-} from "../../memory/poison.ts";
-import { declaredStructs } from "../../memory/struct.ts";
-import type { FieldInfo, StructInfo } from "../../memory/struct.ts";
+} from "../../memory/layout/poison.ts";
+import { declaredStructs } from "../../memory/layout/struct.ts";
+import type { FieldInfo, StructInfo } from "../../memory/layout/struct.ts";
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import type { RecordedObject } from "./recording.ts";
 

@@ -1,12 +1,12 @@
 /**
  * @module Steps and waits in words, as the timelines and reports print them. The words of each kind
- * stand in its row of the table (sync/step-kinds.ts); this fills in labels, values and names.
+ * stand in its row of the table (sync/tasks/step-kinds.ts); this fills in labels, values and names.
  */
 
-import { POISON_FREE } from "../../memory/poison.ts";
-import { STEP_KINDS } from "../../sync/step-kinds.ts";
-import type { StepKind } from "../../sync/step-kinds.ts";
-import type { Wait } from "../../sync/task.ts";
+import { POISON_FREE } from "../../memory/layout/poison.ts";
+import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
+import type { StepKind } from "../../sync/tasks/step-kinds.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 
 /** Values that operations find and leave, in words. */
 export interface Spoken {

@@ -3,7 +3,7 @@
  * exploring, everything is when the one schedule that matters runs again.
  */
 
-import { watchDescriptions } from "../../sync/task.ts";
+import { watchDescriptions } from "../../sync/tasks/task.ts";
 import { explore } from "../explore.ts";
 import type { ExploreOptions } from "../explore.ts";
 import { findingIdentity, isSmaller } from "../findings/finding.ts";
@@ -15,7 +15,7 @@ import type { Transition } from "../steps/trace.ts";
 import { Recorder } from "./recorder.ts";
 import type { RecordedFinding, RecordedStep, Recording, TaskState } from "./recording.ts";
 
-/** Of {@link recordRun}. The liberties must be those that the schedule was found with. */
+/** Of {@link recordRun}. The budget must be that which the schedule was found with. */
 export interface RecordOptions extends ExploreOptions {
   /**
    * Which of several findings of the one schedule is told: the one of this identity. Default: what
@@ -73,7 +73,7 @@ export function recordSchedule<S>(
   }
   const finding = chosen(scenario, findings, options.identity);
   const parts = recorder.finish(finding?.sites ?? []);
-  const told = finding === undefined ? undefined : tellFinding(finding, parts);
+  const told = finding === undefined ? undefined : reportFinding(finding, parts);
   const token = formatToken(done);
   const replay = `${scenario.name}@${token}`;
   return {
@@ -123,7 +123,7 @@ const isAboutTheEnd: ReadonlySet<string> = new Set(
 
 type Parts = Pick<Recording, "tasks" | "steps" | "ends">;
 
-function tellFinding(finding: Finding, parts: Parts): RecordedFinding {
+function reportFinding(finding: Finding, parts: Parts): RecordedFinding {
   const { tasks, steps, ends } = parts;
   const { kind, message, sites, threads } = finding;
   const anchors = new Set<number>();

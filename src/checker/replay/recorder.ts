@@ -4,7 +4,7 @@
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { Execution } from "../execution/execution.ts";
 import type { Observer } from "../explore.ts";
 import type { Site } from "../findings/finding.ts";

@@ -55,7 +55,7 @@ export interface RecordedFinding {
 
 export interface RecordedStep {
   readonly task: number;
-  /** Its operation: a {@link "../../sync/task.ts" | WaitKind}. */
+  /** Its operation: a {@link "../../sync/tasks/task.ts" | WaitKind}. */
   readonly kind: string;
   /** How its wait ended. */
   readonly choice: "run" | "timeout" | "spurious" | "wake" | "death" | "look";
@@ -125,7 +125,7 @@ export interface LockHold {
   readonly task: number;
   readonly label: string;
   readonly at: number;
-  readonly manner: "exclusive" | "shared" | "srcu";
+  readonly mode: "exclusive" | "shared" | "srcu";
   /** The step that took it, and the one that gave it back; -1 if none did. */
   readonly from: number;
   readonly to: number;

@@ -4,14 +4,14 @@ import type { EngineOptions } from "../engines/engines.ts";
 import type { Estimate } from "../engines/estimate.ts";
 import type { Execution } from "../execution/execution.ts";
 import type { Finding } from "../findings/finding.ts";
-import type { Liberties, Weakness } from "../scenario.ts";
+import type { Budget, Weakness } from "../scenario.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
 /**
  * How to explore a scenario, and for how long. All optional: without any, to the end, with the
  * optimal engine.
  */
-export interface ExploreOptions extends Partial<Liberties>, EngineOptions {
+export interface ExploreOptions extends Partial<Budget>, EngineOptions {
   /** Stop after so many executions. Default Infinity; the sampling engines need an end. */
   readonly executions?: number;
   /** Stop between two executions once so much time has passed. */

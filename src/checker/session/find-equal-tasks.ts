@@ -14,7 +14,7 @@ import { choiceOf, taskOf, transitionOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 import { groupsOf } from "./equal-groups.ts";
 import type { ExploreOptions } from "./exploration.ts";
-import { libertiesOf } from "./session.ts";
+import { budgetOf } from "./session.ts";
 
 const STEPS = 2000;
 /** Executions in which tasks change places, beside the first one. */
@@ -30,15 +30,15 @@ export function findEqualTasks(
   dependence: Dependence,
 ): readonly EqualTasks[] {
   const { symmetry = true, engine = "optimal" } = options;
-  const liberties = libertiesOf(options);
+  const budget = budgetOf(options);
   if (!symmetry || !engines.has(engine)) return [];
   // A thread that dies leaves those behind it waiting; a wake that chooses tells by name.
-  if (dependence.tellsTasks || liberties.deaths > 0 || liberties.wakeAny) return [];
+  if (dependence.tellsTasks || budget.deaths > 0 || budget.wakeAny) return [];
   const groups = groupsOf(scenario);
   if (groups.length === 0) return [];
   const witness = new Reporter({ withStacks: false });
   const run = new Execution(scenario, {
-    liberties,
+    budget,
     dependence,
     weaknesses: new Set(),
     witness,

@@ -5,7 +5,7 @@
 
 import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
-import type { Liberties, Scenario } from "../scenario.ts";
+import type { Budget, Scenario } from "../scenario.ts";
 import type { Dependence } from "../steps/dependence.ts";
 import { textDigest } from "./text-digest.ts";
 
@@ -14,14 +14,14 @@ const STEPS = 5000;
 /** Performs the first execution and names it. May throw DependsOnMore. */
 export function fingerprintOf(
   scenario: Scenario<unknown>,
-  liberties: Liberties,
+  budget: Budget,
   dependence: Dependence,
 ): string {
   const weaknesses = new Set<never>();
   // What goes wrong here goes wrong again in the exploration.
   const witness = new Reporter({ withStacks: false });
   const run = new Execution(scenario, {
-    liberties,
+    budget,
     dependence,
     weaknesses,
     witness,

@@ -8,15 +8,15 @@
  *     generator's making can be.
  */
 
-import { Completion } from "../../sync/completion.ts";
-import { Mutex } from "../../sync/mutex.ts";
-import { RefCount } from "../../sync/refcount.ts";
-import { RwSem } from "../../sync/rwsem.ts";
-import { SeqCount } from "../../sync/seqcount.ts";
-import { Spinlock } from "../../sync/spinlock.ts";
-import { Srcu } from "../../sync/srcu.ts";
-import type { Task } from "../../sync/task.ts";
-import { WaitQueue } from "../../sync/wait-queue.ts";
+import { Completion } from "../../sync/primitives/completion.ts";
+import { Mutex } from "../../sync/primitives/mutex.ts";
+import { RefCount } from "../../sync/primitives/refcount.ts";
+import { RwSem } from "../../sync/primitives/rwsem.ts";
+import { SeqCount } from "../../sync/primitives/seqcount.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import { Srcu } from "../../sync/primitives/srcu.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 import type { Execution } from "../execution/execution.ts";
 import { formatPlace, markPlace, placesOf, tellingPlace } from "../steps/source-places.ts";
 

@@ -2,7 +2,7 @@
  * @module The options that a checkpoint records, and those with which a search goes on from it.
  */
 
-import { defaultLiberties } from "../scenario.ts";
+import { defaultBudget } from "../scenario.ts";
 import { CheckpointError } from "./checkpoint.ts";
 import type { Checkpoint, RecordedOptions } from "./checkpoint.ts";
 import type { ExploreOptions } from "./exploration.ts";
@@ -21,7 +21,7 @@ export function recordOptions(options: ExploreOptions): RecordedOptions {
   const recorded: Record<string, string | number | boolean> = {};
   const { weaknesses } = options;
   const all = {
-    ...defaultLiberties,
+    ...defaultBudget,
     engine,
     preemptions,
     delays,
@@ -33,7 +33,7 @@ export function recordOptions(options: ExploreOptions): RecordedOptions {
   };
   for (const [name, value] of Object.entries(all)) {
     const given =
-      name in defaultLiberties ? ((options as Record<string, unknown>)[name] ?? value) : value;
+      name in defaultBudget ? ((options as Record<string, unknown>)[name] ?? value) : value;
     if (typeof given === "number" || typeof given === "boolean" || typeof given === "string") {
       recorded[name] = given === Infinity ? "Infinity" : given;
     }

@@ -12,8 +12,8 @@ import type { Scheduler } from "../engines/scheduler.ts";
 import { Execution } from "../execution/execution.ts";
 import { Lassos } from "../findings/lasso.ts";
 import { Reporter } from "../findings/reporter.ts";
-import { defaultLiberties } from "../scenario.ts";
-import type { Liberties, Scenario } from "../scenario.ts";
+import { defaultBudget } from "../scenario.ts";
+import type { Budget, Scenario } from "../scenario.ts";
 import { ClassKeys } from "../steps/class-key.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
@@ -72,7 +72,7 @@ export class Session {
     this.#start = start;
     this.reporter = new Reporter({ withStacks: options.withSites ?? false });
     this.run = new Execution(scenario, {
-      liberties: libertiesOf(options),
+      budget: budgetOf(options),
       dependence: start.dependence,
       weaknesses: new Set(options.weaknesses),
       witness: this.reporter,
@@ -249,7 +249,7 @@ export class Session {
     while (transition >= 0) {
       run.step(transition);
       observer?.stepped?.(run);
-      const isLong = run.depth === run.liberties.maxSteps && run.frontier.listEnabled() > 0;
+      const isLong = run.depth === run.budget.maxSteps && run.frontier.listEnabled() > 0;
       const isNew = run.depth === run.trace.length; // else it was looked at before
       const isLookedAt = isLong || (isNew && this.#secondLooks !== undefined);
       if (isLookedAt && this.#goesRound(isLong, isLong)) return "endless";
@@ -322,17 +322,17 @@ function requireNobodyHeldBack(run: Execution): void {
 }
 
 /** With defaults for what the options leave out. */
-export function libertiesOf(options: ExploreOptions): Liberties {
+export function budgetOf(options: ExploreOptions): Budget {
   return {
-    timeouts: options.timeouts ?? defaultLiberties.timeouts,
+    timeouts: options.timeouts ?? defaultBudget.timeouts,
     // A replay does what its schedule says.
     spuriousWakes:
       options.spuriousWakes ??
-      (options.engine === "replay" ? Infinity : defaultLiberties.spuriousWakes),
-    deaths: options.deaths ?? defaultLiberties.deaths,
-    wakeAny: options.wakeAny ?? defaultLiberties.wakeAny,
-    maxSteps: options.maxSteps ?? defaultLiberties.maxSteps,
-    lockdep: options.lockdep ?? defaultLiberties.lockdep,
-    spelledOut: options.spelledOut ?? defaultLiberties.spelledOut,
+      (options.engine === "replay" ? Infinity : defaultBudget.spuriousWakes),
+    deaths: options.deaths ?? defaultBudget.deaths,
+    wakeAny: options.wakeAny ?? defaultBudget.wakeAny,
+    maxSteps: options.maxSteps ?? defaultBudget.maxSteps,
+    lockdep: options.lockdep ?? defaultBudget.lockdep,
+    spelledOut: options.spelledOut ?? defaultBudget.spelledOut,
   };
 }

@@ -6,8 +6,8 @@
  * step which touches no word of its `reads` is told.
  */
 
-import { conditionOf } from "../../sync/task.ts";
-import type { Wait, WordRange } from "../../sync/task.ts";
+import { conditionOf } from "../../sync/tasks/task.ts";
+import type { Wait, WordRange } from "../../sync/tasks/task.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 

@@ -7,8 +7,8 @@
  * search takes such a word for lenient until an execution shows that it is not: see dependence.ts.
  */
 
-import { STEP_KINDS } from "../../sync/step-kinds.ts";
-import type { StepKind, Touch } from "../../sync/step-kinds.ts";
+import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
+import type { StepKind, Touch } from "../../sync/tasks/step-kinds.ts";
 import { KINDS } from "./kinds.ts";
 
 export type AccessMode = number;

@@ -13,7 +13,7 @@
  */
 
 import { CONTROL_WORDS, DEATHS } from "../../sync/control-block.ts";
-import type { Wait, WordRange } from "../../sync/task.ts";
+import type { Wait, WordRange } from "../../sync/tasks/task.ts";
 import { ALL } from "./dependence.ts";
 import type { Dependence } from "./dependence.ts";
 import { CHANGES_DATA, KINDS, PARK, TEST_CONDITION, TOUCHES_ALL } from "./kinds.ts";

@@ -1,10 +1,10 @@
 /**
  * @module What a search asks of a kind of step, again and again: arrays by the kind's code, made
- * from the table of sync/step-kinds.ts when this module is loaded.
+ * from the table of sync/tasks/step-kinds.ts when this module is loaded.
  */
 
-import { STEP_KINDS } from "../../sync/step-kinds.ts";
-import type { StepKind, WaitKind } from "../../sync/step-kinds.ts";
+import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
+import type { StepKind, WaitKind } from "../../sync/tasks/step-kinds.ts";
 
 /** All kinds, in a fixed order: the code of a kind is its place here. */
 export const KINDS: readonly WaitKind[] = Object.keys(STEP_KINDS) as WaitKind[];

@@ -80,12 +80,12 @@ export function tellingPlace(places: readonly SourcePlace[]): SourcePlace | unde
   );
 }
 
-/** `src/mm/mmap.ts:41` */
+/** `src/mm/calls/mmap.ts:41` */
 export function formatPlace({ file, line }: SourcePlace): string {
   return `${file}:${line}`;
 }
 
-/** Each frame as `mmap (src/mm/mmap.ts:41)`. */
+/** Each frame as `mmap (src/mm/calls/mmap.ts:41)`. */
 export function formatStack(stack: string): string[] {
   return placesOf(stack).map(
     (place) => (place.call === "" ? "" : `${place.call} `) + `(${formatPlace(place)})`,

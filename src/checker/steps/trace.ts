@@ -10,7 +10,7 @@
  *     executions is computed once.
  */
 
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { Footprints } from "./footprint.ts";
 import { KINDS } from "./kinds.ts";
 import { READ, WRITE, modesConflict } from "./access-modes.ts";

@@ -11,8 +11,8 @@
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { describe } from "../../sync/task.ts";
-import type { Task } from "../../sync/task.ts";
+import { describe } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 
 /** An operation that was called, with its answer. */
 export interface Operation {

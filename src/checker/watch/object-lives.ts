@@ -3,7 +3,7 @@
  * object is noticed when it happens, and what is left at the end is known.
  */
 
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import { kindCode } from "../steps/kinds.ts";
 import type { Footprints } from "../steps/footprint.ts";
 

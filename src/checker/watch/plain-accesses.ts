@@ -15,7 +15,7 @@
  * first.
  */
 
-import { currentTask } from "../../sync/current-task.ts";
+import { currentTask } from "../../sync/tasks/current-task.ts";
 import { TEST_CONDITION } from "../steps/kinds.ts";
 import { markPlace } from "../steps/source-places.ts";
 import type { WatchedRun } from "./watched-run.ts";

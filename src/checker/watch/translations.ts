@@ -13,8 +13,8 @@ import { Mm } from "../../mm/mm-struct.ts";
 import { leafOf, pteIndex } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
 import { plainLoad } from "../../sync/atomics.ts";
-import { access } from "../../sync/task.ts";
-import type { Task } from "../../sync/task.ts";
+import { access } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 
 /** A device used a translation that is no longer true. */
 export class StaleTranslation extends Error {

@@ -3,7 +3,7 @@
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Wait } from "../../sync/task.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import type { Trace } from "../steps/trace.ts";
 

@@ -7,8 +7,8 @@
  * explored. Where plain stores change words under a lock, the invariant names the lock's word.
  */
 
-import { forgetListeners } from "../../sync/stepping.ts";
-import type { Wait } from "../../sync/task.ts";
+import { forgetListeners } from "../../sync/runners/stepping.ts";
+import type { Wait } from "../../sync/tasks/task.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";
 import { findLeaks } from "./leaks.ts";

@@ -4,7 +4,7 @@
  * which watchers hand on and do not know.
  */
 
-import type { LockdepError } from "../../sync/lockdep.ts";
+import type { LockdepError } from "../../sync/lockdep/lockdep.ts";
 import type { Leak } from "./leaks.ts";
 import type { NotLinearizable } from "./linearizability.ts";
 import type { PlainAccess } from "./plain-accesses.ts";

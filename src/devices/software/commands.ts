@@ -18,14 +18,14 @@ import {
   hmmRangeFree,
   mmOfRange,
   withHmmRange,
-} from "../../hmm/range.ts";
-import { hmmRangeSnapshot } from "../../hmm/snapshot.ts";
-import { hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
-import { dataStep } from "../../memory/page-data.ts";
+} from "../../hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../hmm/walk/snapshot.ts";
+import { hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
+import { dataStep } from "../../memory/frames/page-data.ts";
 import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
-import { monotonicMs } from "../../sync/clock.ts";
+import { monotonicMs } from "../../sync/tasks/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import type { SnapshotPage } from "../driver.ts";
 import { entryFrameNumber } from "./device-table.ts";
 import { type FaultService, entryAllows } from "./fault-service.ts";

@@ -11,14 +11,14 @@
  * Lock: devicesLock, holding nothing else.
  */
 
-import { List } from "../../memory/list.ts";
+import { List } from "../../memory/layout/list.ts";
 import type { Machine } from "../../memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../../memory/struct.ts";
+import { type Struct, type StructView, embed, struct } from "../../memory/layout/struct.ts";
 import { atomicLoad } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
-import { Spinlock } from "../../sync/spinlock.ts";
-import type { Task } from "../../sync/task.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 
 interface DeviceList extends StructView {

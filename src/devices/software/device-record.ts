@@ -23,7 +23,7 @@
  */
 
 import { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
-import { List } from "../../memory/list.ts";
+import { List } from "../../memory/layout/list.ts";
 import {
   type Struct,
   type StructView,
@@ -35,11 +35,11 @@ import {
   pointer,
   struct,
   u32,
-} from "../../memory/struct.ts";
-import { Mutex } from "../../sync/mutex.ts";
-import { RefCount } from "../../sync/refcount.ts";
-import { Shootdown } from "../../sync/shootdown.ts";
-import { WaitQueue } from "../../sync/wait-queue.ts";
+} from "../../memory/layout/struct.ts";
+import { Mutex } from "../../sync/primitives/mutex.ts";
+import { RefCount } from "../../sync/primitives/refcount.ts";
+import { Shootdown } from "../../sync/primitives/shootdown.ts";
+import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 
 /** Threads of one device. */
 export const THREADS_MAX = 32;

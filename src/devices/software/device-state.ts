@@ -6,7 +6,7 @@
  * the owner, a device thread that leaves, or a reaper for one that died.
  */
 
-import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror.ts";
+import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror/mirror.ts";
 import { HmmMirror } from "../../hmm/mirror-record.ts";
 import { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
@@ -19,8 +19,8 @@ import {
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../sync/resources.ts";
-import type { Task } from "../../sync/task.ts";
+} from "../../sync/death/resources.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { type DevicePlace, delistDevice, enlistDevice, findDevice } from "./device-list.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";

@@ -31,9 +31,9 @@ import {
 } from "../../mmu/radix-table.ts";
 import type { LeafVisitor } from "../../mmu/radix-table.ts";
 import { atomicStore, speculativeLoad } from "../../sync/atomics.ts";
-import type { Mutex } from "../../sync/mutex.ts";
-import type { Shootdown } from "../../sync/shootdown.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Mutex } from "../../sync/primitives/mutex.ts";
+import type { Shootdown } from "../../sync/primitives/shootdown.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { DROPPED, count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { Frames } from "./frames.ts";

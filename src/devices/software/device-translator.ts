@@ -23,7 +23,7 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";
-import { runBlocking } from "../../sync/run-blocking.ts";
+import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { STALLS, countAtomically } from "./device-stats.ts";
 import { type DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "./device-table.ts";
 import type { FaultRing } from "./fault-ring.ts";

@@ -8,8 +8,8 @@
  *     device thread                                  hand, in whoever makes room
  *     cache miss: fetches the entry, ACCESSED = 1
  *     hits, hits, hits (no trace)
- *                                                    ACCESSED was 1: clears it, generation of the
- *                                                    block + 1
+ *                                                    ACCESSED was 1: clears it,
+ *                                                    generation of the block + 1
  *     generation changed: fetches again, ACCESSED = 1
  *                                                    next time round: still in use
  *
@@ -20,8 +20,8 @@
  * Holding the driver lock and the turn.
  */
 
-import { GENERATIONS, generationIndex } from "../../sync/shootdown.ts";
-import type { Task } from "../../sync/task.ts";
+import { GENERATIONS, generationIndex } from "../../sync/primitives/shootdown.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { EVICTIONS, count } from "./device-stats.ts";
 import type { DeviceTable } from "./device-table.ts";
 import { FRAME_MAPPED } from "./frames.ts";

@@ -25,14 +25,14 @@ import {
   hmmRangeFree,
   hmmRangeRegister,
   hmmRangeUnregister,
-} from "../../hmm/range.ts";
-import { hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
+} from "../../hmm/range/range.ts";
+import { hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
-import { monotonicMs, sharedMs } from "../../sync/clock.ts";
+import { monotonicMs, sharedMs } from "../../sync/tasks/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
-import { access } from "../../sync/task.ts";
-import type { Task } from "../../sync/task.ts";
+import { access } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../prefetch.ts";
 import {
   BlockWork,

@@ -2,15 +2,15 @@
  * @module devices/software/frames
  * Device memory, frame by frame: which are free, which page each holds, and which of them have been
  * used lately. Not who gets one when none is free: that is eviction.ts. The frames themselves are a
- * section of the machine's RAM (memory/sections.ts), so that a device's frame has a number like
- * every other, and one software TLB reaches both.
+ * section of the machine's RAM (memory/frames/sections.ts), so that a device's frame has a number
+ * like every other, and one software TLB reaches both.
  *
  * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:
  *
  *     0  PAGE      the page it holds, when mapped
  *     1  STATE     free -> loading (who has the turn fills it) -> mapped -> free, or
  *                  mapped -> loading when it is evicted
- *     2  ACCESSED 1: some thread has fetched its translation since the hand came by; PREFETCHED:
+ *     2  ACCESSED  1: some thread has fetched its translation since the hand came by; PREFETCHED:
  *                  nobody has since it was brought unasked. Set without a lock, so plainly: a set
  *                  that is lost to the hand's clearing costs the page one chance
  *     3  NEXT      of the free list: frame plus 1, or 0
@@ -22,7 +22,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { bug } from "../../sync/errors.ts";
 import { plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceRecord, FRAME_BLOCKS_MAX } from "./device-record.ts";
 
 const PAGE = 0;

@@ -28,8 +28,8 @@
  */
 
 import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
-import { hasPanicked } from "../../sync/panic.ts";
-import { runBlocking } from "../../sync/run-blocking.ts";
+import { hasPanicked } from "../../sync/death/panic.ts";
+import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
 import type { TypedAccess } from "../../mmu/access.ts";
 import type { Kernel } from "./kernel.ts";

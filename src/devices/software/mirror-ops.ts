@@ -1,13 +1,13 @@
 /**
  * @module devices/software/mirror-ops
- * What the device does when it is told to let go: the driver's side of hmm/mirror-ops.ts. Runs in
- * the thread that changes the mapping, which takes the device's own lock and nothing else, and
- * finds all it needs in the kernel heap. So importing this module is what makes a thread fit to
+ * What the device does when it is told to let go: the driver's side of hmm/mirror/mirror-ops.ts.
+ * Runs in the thread that changes the mapping, which takes the device's own lock and nothing else,
+ * and finds all it needs in the kernel heap. So importing this module is what makes a thread fit to
  * change mappings that a software device mirrors.
  */
 
 import type { HmmMirror } from "../../hmm/mirror-record.ts";
-import { registerMirrorOps } from "../../hmm/mirror-ops.ts";
+import { registerMirrorOps } from "../../hmm/mirror/mirror-ops.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import {
@@ -16,9 +16,9 @@ import {
   EVENT_UNMAP,
   type InvalidateRange,
 } from "../../notifier/events.ts";
-import { sharedMs } from "../../sync/clock.ts";
+import { sharedMs } from "../../sync/tasks/clock.ts";
 import { EAGAIN, type Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { INVALIDATIONS, count } from "./device-stats.ts";
 import { DeviceTable } from "./device-table.ts";

@@ -6,11 +6,11 @@
  * Workers, and what users see of all of it, are software-device.ts.
  */
 
-import { hmmMirrorUnregister } from "../../hmm/mirror.ts";
+import { hmmMirrorUnregister } from "../../hmm/mirror/mirror.ts";
 import type { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import type { Errno } from "../../sync/errno.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import {
   type DeviceStateOptions,

@@ -17,11 +17,11 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { listAgents } from "../../sync/agents.ts";
+import { listAgents } from "../../sync/runners/agents.ts";
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { bug } from "../../sync/errors.ts";
-import { assertNoLockHeld } from "../../sync/held-locks.ts";
-import { type Task, access } from "../../sync/task.ts";
+import { assertNoLockHeld } from "../../sync/lockdep/held-locks.ts";
+import { type Task, access } from "../../sync/tasks/task.ts";
 import { DeviceRecord } from "./device-record.ts";
 import { DeviceTable } from "./device-table.ts";
 import type { FaultRing } from "./fault-ring.ts";

@@ -9,12 +9,12 @@ import { PAGE_BYTES } from "../../mm/pte.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import type { AddressSpace } from "../../space/address-space.ts";
 import { EBADF, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
-import { agentRecordsLeft } from "../../sync/agents.ts";
+import { agentRecordsLeft } from "../../sync/runners/agents.ts";
 import { AGENT_LIMIT } from "../../sync/control-block.ts";
 import { HmmError } from "../../sync/errors.ts";
-import { hasPanicked } from "../../sync/panic.ts";
-import { runAsync } from "../../sync/run-async.ts";
-import type { Task } from "../../sync/task.ts";
+import { hasPanicked } from "../../sync/death/panic.ts";
+import { runAsync } from "../../sync/runners/run-async.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceFault } from "../device-fault.ts";
 import type {
   CommandResult,

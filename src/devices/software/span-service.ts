@@ -1,12 +1,12 @@
 /**
  * @module devices/software/span-service
  * Brings the wanted pages of one stretch (within a 2 MiB block) to the device: the collision-retry
- * rule (R4; hmm/valid.ts has its two columns), for a device that also keeps copies. Which
+ * rule (R4; hmm/range/valid.ts has its two columns), for a device that also keeps copies. Which
  * stretches, and what happens when one cannot be had, is fault-service.ts's business.
  *
  *     1  register a range over the stretch, wait until it is valid
  *     2  mmap lock for reading: fault the pages in, and write-protect those that will be copied
- *        (mm/track.ts)
+ *        (mm/fault/track.ts)
  *     3  driver lock: take frames, evicting what nobody uses; without it: copy
  *     4  driver lock: has no invalidation run since 2 began? then, and only then, put the
  *        translations in
@@ -27,7 +27,7 @@
  */
 
 import type { HmmEncoding } from "../../hmm/entry.ts";
-import { hmmRangeFault } from "../../hmm/fault.ts";
+import { hmmRangeFault } from "../../hmm/walk/fault.ts";
 import type { HmmMirror } from "../../hmm/mirror-record.ts";
 import {
   HOLES_MARK,
@@ -37,18 +37,18 @@ import {
   hmmRangeRegister,
   hmmRangeUnregister,
   mmOfRange,
-} from "../../hmm/range.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/valid.ts";
+} from "../../hmm/range/range.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
 import type { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
-import { trackRange } from "../../mm/track.ts";
+import { trackRange } from "../../mm/fault/track.ts";
 import { wordAt } from "../../mmu/radix-table.ts";
 import { atomicStore } from "../../sync/atomics.ts";
 import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/errno.ts";
 import { assert } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
-import type { Task } from "../../sync/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
 import { BLOCK_PAGES } from "../prefetch.ts";
 import {
   type BlockWork,

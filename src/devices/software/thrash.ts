@@ -8,7 +8,7 @@
  *
  * A table of THRASH_ENTRIES entries, direct-mapped by page: two pages that share an entry push each
  * other out, which costs a little speed and nothing else. Under the driver lock; times are sharedMs
- * of sync/clock.ts.
+ * of sync/tasks/clock.ts.
  *
  *     0  PAGE    1  EVENTS, 0 = free entry    2  LAST_MS    3  REMOTE_UNTIL_MS, 0 = not thrashing
  */

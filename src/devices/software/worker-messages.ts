@@ -5,7 +5,7 @@
  */
 
 import type { MachineHandle } from "../../memory/machine.ts";
-import type { RamSectionHandle } from "../../memory/ram-section.ts";
+import type { RamSectionHandle } from "../../memory/frames/ram-section.ts";
 import { HmmError } from "../../sync/errors.ts";
 import {
   DeviceFault,

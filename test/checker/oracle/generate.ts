@@ -1,7 +1,7 @@
 /** @module Programs drawn from a seed. */
 
 import { MUTEXES, PLAIN_WORDS, WORDS } from "./language.ts";
-import type { Manner, Op, Program } from "./language.ts";
+import type { Mode, Op, Program } from "./language.ts";
 
 /** Numbers from a seed (Marsaglia's xorshift). */
 export class Dice {
@@ -37,7 +37,7 @@ const nothing: readonly Op[] = [];
 const maybe = (dice: Dice, inside: () => Op[]): readonly Op[] =>
   dice.oneIn(3) ? inside() : nothing;
 const word = (dice: Dice): number => dice.below(WORDS);
-const manners: readonly Manner[] = [
+const modes: readonly Mode[] = [
   "read",
   "read",
   "write",
@@ -76,7 +76,7 @@ const locking: Maker = (dice, inside) => {
 
 const sharing: Maker = (dice, inside) => ({
   op: "semaphore",
-  manner: dice.of(manners),
+  mode: dice.of(modes),
   inside: inside(),
 });
 

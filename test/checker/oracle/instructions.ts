@@ -5,7 +5,7 @@
  */
 
 import { firstNumbers, flatten } from "./language.ts";
-import type { Manner, Op, Program } from "./language.ts";
+import type { Mode, Op, Program } from "./language.ts";
 
 /** Where a step happens. */
 export const MUTEX = 10;
@@ -129,7 +129,7 @@ class Compiler {
         return this.#land(tries);
       }
       case "semaphore":
-        return this.#semaphore(op.manner, op.inside, number);
+        return this.#semaphore(op.mode, op.inside, number);
       default:
         return this.#waiting(op, number);
     }
@@ -140,23 +140,23 @@ class Compiler {
     this.#land(from);
   }
 
-  #semaphore(manner: Manner, inside: readonly Op[], number: number): void {
+  #semaphore(mode: Mode, inside: readonly Op[], number: number): void {
     const add = (does: Does): number => this.#add(does, number, SEMAPHORE);
-    if (manner === "tryRead" || manner === "tryWrite") {
-      const tries = add(manner === "tryRead" ? "tryDownRead" : "tryDownWrite");
+    if (mode === "tryRead" || mode === "tryWrite") {
+      const tries = add(mode === "tryRead" ? "tryDownRead" : "tryDownWrite");
       this.ops(inside);
-      add(manner === "tryRead" ? "upRead" : "upWrite");
+      add(mode === "tryRead" ? "upRead" : "upWrite");
       this.#land(tries);
       return;
     }
-    if (manner === "read") add("downRead");
+    if (mode === "read") add("downRead");
     else {
       add("queueWrite");
       add("downWrite");
     }
     this.ops(inside);
-    if (manner === "downgrade") add("downgrade");
-    add(manner === "write" ? "upWrite" : "upRead");
+    if (mode === "downgrade") add("downgrade");
+    add(mode === "write" ? "upWrite" : "upRead");
   }
 
   #waiting(op: Op, number: number): void {

@@ -25,7 +25,7 @@ export type Op =
       readonly inside: readonly Op[];
     }
   | { readonly op: "tryLock"; readonly mutex: number; readonly inside: readonly Op[] }
-  | { readonly op: "semaphore"; readonly manner: Manner; readonly inside: readonly Op[] }
+  | { readonly op: "semaphore"; readonly mode: Mode; readonly inside: readonly Op[] }
   /** On the queue, until the word has this value. */
   | {
       readonly op: "waitEvent";
@@ -65,7 +65,7 @@ interface Exchange {
 }
 
 /** How a semaphore is taken; "downgrade": for writing, and given back as a reader. */
-export type Manner = "read" | "write" | "tryRead" | "tryWrite" | "downgrade";
+export type Mode = "read" | "write" | "tryRead" | "tryWrite" | "downgrade";
 
 export interface Program {
   readonly tasks: readonly (readonly Op[])[];

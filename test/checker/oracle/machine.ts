@@ -1,7 +1,7 @@
 /**
  * @module What a program means: its states, and what each step makes of one. It is written from the
- * table of operations in src/sync/step-kinds.ts and the descriptions of the primitives. It shares
- * no code with them, nor with the checker.
+ * table of operations in src/sync/tasks/step-kinds.ts and the descriptions of the primitives. It
+ * shares no code with them, nor with the checker.
  */
 
 import {

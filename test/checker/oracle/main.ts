@@ -6,7 +6,7 @@
 
 import { parseArgs } from "node:util";
 import type { Program } from "./language.ts";
-import { compareSafely, failureOf, search, tellFailure } from "./search.ts";
+import { compareSafely, failureOf, search, reportFailure } from "./search.ts";
 
 const PROGRESS_MS = 10_000;
 
@@ -32,7 +32,7 @@ function wholeNumber(name: string, text: string): number {
 function runOne(text: string): number {
   const program = JSON.parse(text) as Program;
   const { isTooLarge, differences } = compareSafely(program, options);
-  if (differences.length > 0) console.log(tellFailure(failureOf(program, undefined, options)));
+  if (differences.length > 0) console.log(reportFailure(failureOf(program, undefined, options)));
   else
     console.log(isTooLarge ? "too large: raise --patience" : "all engines agree with the oracle");
   return differences.length > 0 || isTooLarge ? 1 : 0;
@@ -51,7 +51,7 @@ function runMany(): number {
   console.log(
     `${compared.toLocaleString("en")} programs compared in ${seconds} s, ${tooLarge.toLocaleString("en")} too large`,
   );
-  if (failure !== undefined) console.log(tellFailure(failure));
+  if (failure !== undefined) console.log(reportFailure(failure));
   return failure === undefined ? 0 : 1;
 }
 

@@ -4,18 +4,18 @@
  */
 
 import type { Execution } from "../../../src/checker/execution/execution.ts";
-import { Places } from "../../../src/checker/pieces/program.ts";
-import type { Cell, Condition, PlainCell } from "../../../src/checker/pieces/program.ts";
+import { Places } from "../../../src/checker/primitives/program.ts";
+import type { Cell, Condition, PlainCell } from "../../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
-import { Completion } from "../../../src/sync/completion.ts";
-import type { Mutex } from "../../../src/sync/mutex.ts";
-import { RefCount } from "../../../src/sync/refcount.ts";
-import { RwSem } from "../../../src/sync/rwsem.ts";
+import { Completion } from "../../../src/sync/primitives/completion.ts";
+import type { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import { RefCount } from "../../../src/sync/primitives/refcount.ts";
+import { RwSem } from "../../../src/sync/primitives/rwsem.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
-import { Srcu } from "../../../src/sync/srcu.ts";
-import { TIMED_OUT, describe } from "../../../src/sync/task.ts";
-import type { Task } from "../../../src/sync/task.ts";
-import { WaitQueue } from "../../../src/sync/wait-queue.ts";
+import { Srcu } from "../../../src/sync/primitives/srcu.ts";
+import { TIMED_OUT, describe } from "../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../../src/sync/primitives/wait-queue.ts";
 import { registersOf } from "./instructions.ts";
 import { MUTEXES, PLAIN_WORDS, WORDS, numbered } from "./language.ts";
 import type { Numbered, Op, Program } from "./language.ts";
@@ -181,23 +181,19 @@ class Actor {
     if (!op.keeps) yield* mutex.unlock();
   }
 
-  *#semaphore(
-    { manner }: Of<"semaphore">,
-    number: number,
-    inside: readonly Numbered[],
-  ): Task<void> {
+  *#semaphore({ mode }: Of<"semaphore">, number: number, inside: readonly Numbered[]): Task<void> {
     const { semaphore } = this.#things;
-    if (manner === "tryRead" || manner === "tryWrite") {
-      const does = yield* manner === "tryRead" ? semaphore.tryDownRead() : semaphore.tryDownWrite();
+    if (mode === "tryRead" || mode === "tryWrite") {
+      const does = yield* mode === "tryRead" ? semaphore.tryDownRead() : semaphore.tryDownWrite();
       this.#learn(number, does ? 1 : 0);
       if (does) yield* this.all(inside);
       if (!does) return;
     } else {
-      yield* manner === "read" ? semaphore.downRead() : semaphore.downWrite();
+      yield* mode === "read" ? semaphore.downRead() : semaphore.downWrite();
       yield* this.all(inside);
     }
-    if (manner === "downgrade") yield* semaphore.downgradeWrite();
-    yield* manner === "write" || manner === "tryWrite" ? semaphore.upWrite() : semaphore.upRead();
+    if (mode === "downgrade") yield* semaphore.downgradeWrite();
+    yield* mode === "write" || mode === "tryWrite" ? semaphore.upWrite() : semaphore.upRead();
   }
 
   *#count(

@@ -56,7 +56,7 @@ export function failureOf(
 }
 
 /** Lines that tell of a failure. */
-export function tellFailure({ seed, smallest, differences }: Failure): string {
+export function reportFailure({ seed, smallest, differences }: Failure): string {
   const again = seed === undefined ? [] : [`again: npm run oracle -- --seed ${seed} --programs 1`];
   const small = `small: npm run oracle -- --program '${JSON.stringify(smallest)}'`;
   return [...again, small, ...differences].join("\n");

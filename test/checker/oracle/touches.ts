@@ -1,5 +1,5 @@
 /**
- * @module Which steps depend on each other: what each touches, and in which manner. The oracle's
+ * @module Which steps depend on each other: what each touches, and in which mode. The oracle's
  * own statement of what the checker promises about classes; where the checker learns that more
  * commutes, this is where it is said again.
  */
@@ -15,16 +15,8 @@ export const EVERYTHING = 30;
 const TIMEOUTS = 31;
 const SPURIOUS_WAKES = 32;
 
-export type Manner =
-  | "reads"
-  | "writes"
-  | "shares"
-  | "tests"
-  | "queues"
-  | "puts"
-  | "scans"
-  | "raises";
-export type Touch = readonly [place: number, manner: Manner];
+export type Mode = "reads" | "writes" | "shares" | "tests" | "queues" | "puts" | "scans" | "raises";
+export type Touch = readonly [place: number, mode: Mode];
 
 /** Pairs that commute. Whatever is not here does not. */
 const commuting: ReadonlySet<string> = new Set([
@@ -42,8 +34,8 @@ const commuting: ReadonlySet<string> = new Set([
 
 /** Whether two steps that touch this depend on each other. */
 export function depend(a: readonly Touch[], b: readonly Touch[]): boolean {
-  return a.some(([place, manner]) =>
-    b.some(([other, how]) => place === other && !commuting.has(`${manner} ${how}`)),
+  return a.some(([place, mode]) =>
+    b.some(([other, how]) => place === other && !commuting.has(`${mode} ${how}`)),
   );
 }
 
@@ -68,7 +60,7 @@ export function touchesOf(
   if (choice !== RUN && choice < WAKE)
     throw new RangeError("classes are not told apart where threads die");
   const own = ofOperation(machine, state, next, facts.strict);
-  const changes = own.some(([place, manner]) => manner !== "reads" && isData(next, place));
+  const changes = own.some(([place, mode]) => mode !== "reads" && isData(next, place));
   return facts.scans && changes ? [...own, [EVERYTHING, "puts"]] : own;
 }
 

@@ -5,8 +5,8 @@
  * preemption.
  */
 
-import type { Cell } from "../../../src/checker/pieces/program.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Cell } from "../../../src/checker/primitives/program.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 
 /**
  * Loads `cell`; goes on, with what it found, only if `holds` of it. `never` is a cell that stays

@@ -1,9 +1,9 @@
 /** @module The programs of the counts that use mutexes. */
 
-import type { Cell, Gate, Places } from "../../../src/checker/pieces/program.ts";
+import type { Cell, Gate, Places } from "../../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
-import type { Mutex } from "../../../src/sync/mutex.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import { program } from "./program-of.ts";
 import type { Body } from "./program-of.ts";
 

@@ -3,12 +3,12 @@
  * exchange.
  */
 
-import { Objects } from "../../../src/checker/pieces/objects.ts";
-import { Cell } from "../../../src/checker/pieces/program.ts";
-import type { Places } from "../../../src/checker/pieces/program.ts";
+import { Objects } from "../../../src/checker/primitives/objects.ts";
+import { Cell } from "../../../src/checker/primitives/program.ts";
+import type { Places } from "../../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
-import type { Mutex } from "../../../src/sync/mutex.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import { program } from "./program-of.ts";
 import type { Body } from "./program-of.ts";
 

@@ -1,8 +1,8 @@
 /** @module Makes a scenario of a list of task bodies. */
 
-import { Places } from "../../../src/checker/pieces/program.ts";
+import { Places } from "../../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 
 export type Body<S> = (shared: S) => Task<unknown>;
 

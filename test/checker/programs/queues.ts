@@ -3,9 +3,9 @@
  * consumers.
  */
 
-import type { Cell, Places } from "../../../src/checker/pieces/program.ts";
+import type { Cell, Places } from "../../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
-import type { Task } from "../../../src/sync/task.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
 import { assume } from "./assume.ts";
 import { program } from "./program-of.ts";
 import type { Body } from "./program-of.ts";

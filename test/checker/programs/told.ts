@@ -4,15 +4,15 @@
  */
 
 import assert from "node:assert/strict";
-import { Objects } from "../../../src/checker/pieces/objects.ts";
-import { Cell, Places } from "../../../src/checker/pieces/program.ts";
-import type { PlainCell } from "../../../src/checker/pieces/program.ts";
+import { Objects } from "../../../src/checker/primitives/objects.ts";
+import { Cell, Places } from "../../../src/checker/primitives/program.ts";
+import type { PlainCell } from "../../../src/checker/primitives/program.ts";
 import { defineScenario } from "../../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
-import type { Mutex } from "../../../src/sync/mutex.ts";
-import { RefCount } from "../../../src/sync/refcount.ts";
-import type { Task } from "../../../src/sync/task.ts";
-import { WaitQueue } from "../../../src/sync/wait-queue.ts";
+import type { Mutex } from "../../../src/sync/primitives/mutex.ts";
+import { RefCount } from "../../../src/sync/primitives/refcount.ts";
+import type { Task } from "../../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../../src/sync/primitives/wait-queue.ts";
 
 interface TwoLocks {
   readonly a: Mutex;

@@ -3,12 +3,12 @@
  * spurious wakes.
  */
 
-import type { Cell, Condition, Places } from "../../../src/checker/pieces/program.ts";
+import type { Cell, Condition, Places } from "../../../src/checker/primitives/program.ts";
 import type { Scenario } from "../../../src/checker/scenario.ts";
 import type { SharedMemory } from "../../../src/sync/shared-memory.ts";
-import { TIMED_OUT, describe } from "../../../src/sync/task.ts";
-import type { Task, Wake } from "../../../src/sync/task.ts";
-import { WaitQueue } from "../../../src/sync/wait-queue.ts";
+import { TIMED_OUT, describe } from "../../../src/sync/tasks/task.ts";
+import type { Task, Wake } from "../../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../../src/sync/primitives/wait-queue.ts";
 import { program } from "./program-of.ts";
 import type { Body } from "./program-of.ts";
 

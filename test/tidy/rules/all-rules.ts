@@ -16,7 +16,7 @@ import { names } from "./names.ts";
 import { nonNull } from "./non-null.ts";
 import { publicDocs } from "./public-docs.ts";
 import { purity } from "./purity.ts";
-import { checkerRooms } from "./rooms.ts";
+import { rooms } from "./rooms.ts";
 import { sizes } from "./sizes.ts";
 import { suppressions } from "./suppressions.ts";
 import { trackedFiles } from "./tracked-files.ts";
@@ -24,7 +24,7 @@ import { workerEntries } from "./worker-entries.ts";
 
 export const allRules: readonly Rule[] = [
   layering,
-  checkerRooms,
+  rooms,
   cycles,
   atomics,
   bareAnnouncements,

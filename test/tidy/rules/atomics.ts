@@ -29,7 +29,7 @@ export const atomics: Rule = {
     "over globalThis": [fileFromText("src/hmm/a.ts", `globalThis.Atomics.load(words, 0);`)],
   },
   sound: {
-    "in sync": [fileFromText("src/sync/mutex.ts", `Atomics.load(words, 0);`)],
+    "in sync": [fileFromText("src/sync/primitives/mutex.ts", `Atomics.load(words, 0);`)],
     "in a comment or a string": [
       fileFromText("src/mm/a.ts", `/* Atomics.load */ const s = "Atomics";`),
     ],

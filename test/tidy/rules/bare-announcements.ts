@@ -1,9 +1,9 @@
 /**
  * @module An access that another thread may race with is named, for an explorer, where it is made:
- * in a function marked `@stepped`, by `readWord` and its like (src/sync/word-steps.ts), or by an
- * operation of a primitive. A bare announcement, `access(memory, "read", ...)` before an access
- * that something else makes, can name one word and touch another, and hides what comes in between:
- * a page table was once freed under a walk for that.
+ * in a function marked `@stepped`, by `readWord` and its like (src/sync/primitives/word-steps.ts),
+ * or by an operation of a primitive. A bare announcement, `access(memory, "read", ...)` before an
+ * access that something else makes, can name one word and touch another, and hides what comes in
+ * between: a page table was once freed under a walk for that.
  *
  * The list below is what is left. It may only become shorter: a number that is too high is a
  * finding as well.
@@ -16,9 +16,9 @@ import type { Finding, Rule } from "../rule.ts";
 /** How often each file may still announce. */
 const left: ReadonlyMap<string, number> = new Map([
   // Words outside the heap, and whole pages: each is followed by the function that all modes run.
-  ["src/memory/page-data.ts", 1],
+  ["src/memory/frames/page-data.ts", 1],
   // Several words at a time.
-  ["src/mm/view-watch.ts", 1],
+  ["src/mm/view/view-watch.ts", 1],
   ["src/devices/software/fault-service.ts", 2],
   ["src/devices/software/service-turn.ts", 1],
 ]);
@@ -37,7 +37,7 @@ function isJudged(file: ProjectFile): boolean {
 function importedIn(file: ProjectFile): ReadonlyMap<string, string> {
   const names = new Map<string, string>();
   for (const { moduleRequest, entries } of parseFile(file).module.staticImports) {
-    if (!moduleRequest.value.endsWith("/sync/task.ts")) continue;
+    if (!moduleRequest.value.endsWith("/sync/tasks/task.ts")) continue;
     for (const { importName, localName } of entries) {
       const { name } = importName;
       if (typeof name === "string" && announcing.has(name)) names.set(localName.value, name);
@@ -71,14 +71,14 @@ function checkFile(file: ProjectFile): Finding[] {
     path,
     line,
     message:
-      "announces an access that is made elsewhere; mark the function @stepped, or use readWord and its like (src/sync/word-steps.ts)",
+      "announces an access that is made elsewhere; mark the function @stepped, or use readWord and its like (src/sync/primitives/word-steps.ts)",
   }));
   if (lines.length >= allowed) return tooMany;
   const message = `announces ${lines.length} accesses, and test/tidy/rules/bare-announcements.ts allows ${allowed}: lower the number`;
   return [{ path, line: 1, message }];
 }
 
-const imports = `import { access, describe as told } from "../sync/task.ts";\n`;
+const imports = `import { access, describe as told } from "../sync/tasks/task.ts";\n`;
 const one = `yield* access(memory, "read", at, 1, "pte");`;
 
 function fileOf(path: string, times: number): ProjectFile {

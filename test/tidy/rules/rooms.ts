@@ -1,5 +1,5 @@
 /**
- * @module The checker's folders, its rooms, stand in an order. Each is made of what stands below
+ * @module The folders of a layer, its rooms, stand in an order. Each is made of what stands below
  * it, types included: what a part must know of its whole is an interface in the part's own room.
  */
 
@@ -7,59 +7,76 @@ import { importsOf, workerEntriesOf } from "../imports.ts";
 import { fileFromText, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
-const CHECKER = "src/checker/";
+/** In an order: the files that lie beside the rooms, but for those that are named. */
+const FILES = "*.ts";
 
-/**
- * Bottom to top, as docs/ARCHITECTURE.md draws them. The files are the front doors, and there are
- * no others.
- */
-const rooms: readonly string[] = [
-  "steps",
-  "scenario.ts",
-  "watch",
-  "execution",
-  "findings",
-  "engines",
-  "session",
-  "explore.ts",
-  "parallel",
-  "replay",
-  "telling",
-  "pieces",
-  "rig",
-  "index.ts",
-];
+/** Of each layer that has rooms: bottom to top, as docs/ARCHITECTURE.md draws them. */
+const orders: ReadonlyMap<string, readonly string[]> = new Map([
+  ["src/sync/", [FILES, "words", "tasks", "lockdep", "primitives", "death", "runners"]],
+  ["src/memory/", ["layout", "heap", "frames", FILES]],
+  ["src/mm/", [FILES, "vma", "lifetime", "fault", "view", "calls"]],
+  ["src/hmm/", [FILES, "mirror", "range", "walk"]],
+  [
+    "src/checker/",
+    [
+      "steps",
+      "scenario.ts",
+      "watch",
+      "execution",
+      "findings",
+      "engines",
+      "session",
+      "explore.ts",
+      "parallel",
+      "replay",
+      "report",
+      "primitives",
+      "harness",
+      "index.ts",
+    ],
+  ],
+]);
 
-function roomOf(path: string): number {
-  return rooms.indexOf(path.slice(CHECKER.length).split("/", 1)[0] ?? "");
+interface Layer {
+  readonly folder: string;
+  readonly order: readonly string[];
+}
+
+function layerOf(path: string): Layer | undefined {
+  for (const [folder, order] of orders) if (path.startsWith(folder)) return { folder, order };
+  return undefined;
+}
+
+/** The place of a file's room in the order, -1 if it is in none. */
+function roomOf({ folder, order }: Layer, path: string): number {
+  const rest = path.slice(folder.length);
+  const named = order.indexOf(rest.split("/", 1)[0] ?? "");
+  return named === -1 && !rest.includes("/") ? order.indexOf(FILES) : named;
 }
 
 function checkFile(file: ProjectFile): Finding[] {
-  const from = roomOf(file.path);
+  const layer = layerOf(file.path);
+  if (layer === undefined) return [];
+  const { folder, order } = layer;
+  const from = roomOf(layer, file.path);
   if (from === -1) {
-    return [
-      {
-        path: file.path,
-        line: 1,
-        message: `stands in no room of the checker; they are ${rooms.join(" < ")}`,
-      },
-    ];
+    const message = `stands in no room of ${folder}; they are ${order.join(" < ")}`;
+    return [{ path: file.path, line: 1, message }];
   }
   const targets = importsOf(file).map(({ path, line }) => ({ path, line }));
   targets.push(...workerEntriesOf(file));
   const findings: Finding[] = [];
   for (const { path, line } of targets) {
-    if (path === undefined || !path.startsWith(CHECKER) || roomOf(path) <= from) continue;
-    const message = `imports ${path}, whose room stands above (${rooms.join(" < ")}); turn the dependency round`;
+    if (path === undefined || !path.startsWith(folder) || roomOf(layer, path) <= from) continue;
+    const message = `imports ${path}, whose room stands above (${order.join(" < ")}); turn the dependency round`;
     findings.push({ path: file.path, line, message });
   }
   return findings;
 }
 
-export const checkerRooms: Rule = {
-  name: "each room of the checker imports only itself and those below it",
-  check: (files) =>
-    files.filter(({ path }) => path.startsWith(CHECKER) && path.endsWith(".ts")).flatMap(checkFile),
+export const rooms: Rule = {
+  name: "each room of a layer imports only itself and those below it",
+  check: (files) => files.filter(({ path }) => path.endsWith(".ts")).flatMap(checkFile),
   broken: {
     "upward import": [
       fileFromText("src/checker/steps/a.ts", `import { b } from "../engines/b.ts";`),
@@ -83,6 +100,9 @@ export const checkerRooms: Rule = {
       fileFromText("src/checker/a.ts", `export const a: number = 1;`),
     ],
     "an unknown room": [fileFromText("src/checker/attic/a.ts", `export const a: number = 1;`)],
+    "from a layer's own files into a room above": [
+      fileFromText("src/mm/mm-struct.ts", `import { b } from "./vma/b.ts";`),
+    ],
   },
   sound: {
     "downward import": [
@@ -92,6 +112,12 @@ export const checkerRooms: Rule = {
     "another layer": [
       fileFromText("src/checker/steps/a.ts", `import { b } from "../../sync/b.ts";`),
     ],
-    "another folder": [fileFromText("src/mm/a.ts", `import { b } from "./b.ts";`)],
+    "a layer without rooms": [fileFromText("src/notifier/a.ts", `import { b } from "./b.ts";`)],
+    "a layer's own files below its rooms": [
+      fileFromText("src/mm/fault/a.ts", `import { b } from "../b.ts";`),
+    ],
+    "a layer's own files above its rooms": [
+      fileFromText("src/memory/ram.ts", `import { b } from "./frames/b.ts";`),
+    ],
   },
 };

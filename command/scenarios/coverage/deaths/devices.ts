@@ -4,35 +4,35 @@
  * back, and another thread of the device, or a CPU that takes the page away, goes on.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { joinDevice, leaveDevice } from "../../../../src/devices/software/device-state.ts";
 import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
 import { Frames } from "../../../../src/devices/software/frames.ts";
 import { dropTurn, takeTurn } from "../../../../src/devices/software/service-turn.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
-import { selectAgent } from "../../../../src/sync/agents.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { resolve } from "../devices/service.ts";
 import { type Body, type DeviceWorld, playing } from "../devices/stage.ts";
 
 /** Joins the device as one of its threads, serves a fault, and leaves. */
-const serve: Body = function* (world: DeviceWorld, rig: HmmRig): Task<void> {
+const serve: Body = function* (world: DeviceWorld, harness: HmmHarness): Task<void> {
   const { at: recordAt, serial } = world.record;
-  const joined = yield* joinDevice(rig.machine, { recordAt, serial });
+  const joined = yield* joinDevice(harness.machine, { recordAt, serial });
   assert(typeof joined !== "number", "the device is there, and its thread owns little");
-  yield* resolve(world, rig, RIG_PAGE, false);
-  yield* leaveDevice(rig.machine, joined.record, joined.slot);
+  yield* resolve(world, harness, RIG_PAGE, false);
+  yield* leaveDevice(harness.machine, joined.record, joined.slot);
 };
 
 /** Nobody knows that it is one of the device's threads. */
-const serveUnlisted: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false);
+const serveUnlisted: Body = (world, harness) => resolve(world, harness, RIG_PAGE, false);
 
-const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, true);
+const write: Body = (world, harness) => resolve(world, harness, RIG_PAGE + 1, true);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
-const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
 
 /**
  * By record: where the list of what the first task's thread owns says that it is one of the
@@ -45,13 +45,13 @@ const FRAME = 1;
 /**
  * The first task's thread is filling a frame in its turn. The device has the page in another one.
  */
-const inTurn: Body = function* (world, rig) {
-  yield* resolve(world, rig, RIG_PAGE, false);
+const inTurn: Body = function* (world, harness) {
+  yield* resolve(world, harness, RIG_PAGE, false);
   const { record } = world;
-  const { memory } = rig.machine;
+  const { memory } = harness.machine;
   const self = memory.agentId;
   selectAgent(memory, 1);
-  const joined = yield* joinDevice(rig.machine, { recordAt: record.at, serial: record.serial });
+  const joined = yield* joinDevice(harness.machine, { recordAt: record.at, serial: record.serial });
   assert(typeof joined !== "number", "the device is there, and its thread owns little");
   slots.set(record, joined.slot);
   yield* takeTurn(record);
@@ -118,7 +118,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     exploration: ONE_DEATH_BETWEEN,
     mortals: ["serve"],
     check: checkReferences,
-    tasks: { serve: [SERVE, serve], madvise: [["mm/madvise.doMadvise"], discard] },
+    tasks: { serve: [SERVE, serve], madvise: [["mm/calls/madvise.doMadvise"], discard] },
   }),
   playing({
     name: "death/turn-vs-madvise",
@@ -138,7 +138,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
         ],
         endTurn,
       ],
-      madvise: [["mm/madvise.doMadvise"], discard],
+      madvise: [["mm/calls/madvise.doMadvise"], discard],
     },
   }),
   playing({
@@ -153,7 +153,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     check: checkReferences,
     tasks: {
       turn: [["devices/software/service-turn.releaseTurnOfDead"], endTurn],
-      exit: [["mm/mm.mmput"], exit],
+      exit: [["mm/lifetime/mm.mmput"], exit],
     },
   }),
   playing({
@@ -165,7 +165,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     exploration: ONE_DEATH_BETWEEN,
     mortals: ["exit"],
     tasks: {
-      exit: [["mm/mm.mmput"], exit],
+      exit: [["mm/lifetime/mm.mmput"], exit],
       read: [["devices/software/fault-service.resolve"], serveUnlisted],
     },
   }),

@@ -4,21 +4,21 @@
  * has listed yet may stay behind; then no frame can be written by both.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
-import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/mmap.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { atomicOr } from "../../../../src/sync/atomics.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { type Task, access } from "../../../../src/sync/task.ts";
+import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 interface World {
@@ -26,34 +26,34 @@ interface World {
   readonly child: Cell;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
-type IsLeft = (rig: HmmRig) => boolean;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
+type IsLeft = (harness: HmmHarness) => boolean;
 
-function makeWorld(rig: HmmRig): World {
-  const at = rig.run(rig.machine.heap.allocWords(512));
-  return { child: new Cell(rig.machine.memory, at, "child") };
+function makeWorld(harness: HmmHarness): World {
+  const at = harness.run(harness.machine.heap.allocWords(512));
+  return { child: new Cell(harness.machine.memory, at, "child") };
 }
 
-function* fork({ child }: World, { machine }: HmmRig, mm: Mm): Task<void> {
+function* fork({ child }: World, { machine }: HmmHarness, mm: Mm): Task<void> {
   const at = yield* doFork(machine, mm);
   assert(at > 0, `the fork answered ${at}`);
   yield* child.store(at);
 }
 
 /** Forks, and drops the fork. */
-function* forkAndDrop(world: World, rig: HmmRig): Task<void> {
-  yield* fork(world, rig, rig.mm);
+function* forkAndDrop(world: World, harness: HmmHarness): Task<void> {
+  yield* fork(world, harness, harness.mm);
   const at = yield* world.child.load();
   yield* world.child.store(0);
-  yield* mmput(rig.machine, Mm.at(rig.machine.memory, at));
+  yield* mmput(harness.machine, Mm.at(harness.machine.memory, at));
 }
 
-function* write(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* write(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* cpuFault(machine, mm, RIG_PAGE, true);
 }
 
 /** Gives a right to write back that the fork has taken, without asking who else has the frame. */
-function* writeBlindly(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* writeBlindly(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const index = pteIndex(leafOf(machine.memory, mm.pgd, RIG_PAGE), RIG_PAGE);
   yield* access(machine.memory, "update", index, 1, "pte");
@@ -61,24 +61,24 @@ function* writeBlindly(_world: World, { machine, mm }: HmmRig): Task<void> {
   yield* mm.mmapLock.upRead();
 }
 
-function check({ child }: World, rig: HmmRig): void {
-  const { machine, mm } = rig;
+function check({ child }: World, harness: HmmHarness): void {
+  const { machine, mm } = harness;
   assert(mm.users.read() === 1, `the parent has ${mm.users.read()} users`);
-  const own = rig.entryOf(RIG_PAGE);
+  const own = harness.entryOf(RIG_PAGE);
   assert((own & PTE_PRESENT) !== 0, "the parent has lost its page");
   if (child.peek() === 0) return;
-  const other = rig.entryOf(RIG_PAGE, Mm.at(machine.memory, child.peek()));
+  const other = harness.entryOf(RIG_PAGE, Mm.at(machine.memory, child.peek()));
   const areShared = (other & PTE_PRESENT) !== 0 && ptePfn(other) === ptePfn(own);
   assert(!areShared || ((own | other) & PTE_WRITE) === 0, "a frame that both have can be written");
 }
 
 /** Holds the space's lock for a while. */
-function* hold(_world: World, { mm }: HmmRig): Task<void> {
+function* hold(_world: World, { mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downWrite();
   yield* mm.mmapLock.upWrite();
 }
 
-function* mapShared(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* mapShared(_world: World, { machine, mm }: HmmHarness): Task<void> {
   const place = {
     address: (RIG_PAGE + 1) * PAGE_BYTES,
     lengthBytes: PAGE_BYTES,
@@ -96,40 +96,41 @@ function waiting(
   runs: readonly string[],
   isLeft: IsLeft,
 ): Covered {
-  const scenario = rigScenario<World>({
+  const scenario = harnessScenario<World>({
     name: `coverage/mm/death/${name}`,
     summary,
     exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
     mortals: ["waits"],
-    rig: { pages: 1, arenaWords: 8192 },
+    harness: { pages: 1, arenaWords: 8192 },
     setup: makeWorld,
     tasks: { waits: task, hold },
-    check: (_world, rig) => assert(!isLeft(rig), "something is left of a call that was never made"),
+    check: (_world, harness) =>
+      assert(!isLeft(harness), "something is left of a call that was never made"),
   });
   return { layer: "mm", scenario, twins: [], runs: { waits: runs, hold: [] } };
 }
 
-const live = ({ machine }: HmmRig, name: string): number =>
+const live = ({ machine }: HmmHarness, name: string): number =>
   machine.heap.accounting().find((account) => account.name === name)?.live ?? 0;
 
 const forkWaits: Covered = waiting(
   "fork-waits",
   "A thread dies while it waits for the lock under which it would fork.",
-  (world, rig) => fork(world, rig, rig.mm),
-  ["mm/fork.doFork"],
+  (world, harness) => fork(world, harness, harness.mm),
+  ["mm/lifetime/fork.doFork"],
   // The parent's page can be written as long as nobody has forked.
-  (rig) => (rig.entryOf(RIG_PAGE) & PTE_WRITE) !== 0 && live(rig, "mm") > 1,
+  (harness) => (harness.entryOf(RIG_PAGE) & PTE_WRITE) !== 0 && live(harness, "mm") > 1,
 );
 
 const mmapWaits: Covered = waiting(
   "mmap-waits",
   "A thread dies while it waits for the lock under which it would map shared memory.",
   mapShared,
-  ["mm/mmap.doMmap"],
-  (rig) => rig.mm.vmaCount === 1 && live(rig, "shmem") > 0,
+  ["mm/calls/mmap.doMmap"],
+  (harness) => harness.mm.vmaCount === 1 && live(harness, "shmem") > 0,
 );
 
-function* openAndClose(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* openAndClose(_world: World, { machine, mm }: HmmHarness): Task<void> {
   const view = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
   assert(view > 0, `the view answered ${view}`);
   yield* viewClose(machine, view);
@@ -139,38 +140,41 @@ const closeWaits: Covered = waiting(
   "view-close-waits",
   "A thread dies while it waits for the lock under which it would open or close a view: the reaper closes it.",
   openAndClose,
-  ["mm/view-open.viewOpen", "mm/view-open.viewClose"],
+  ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"],
   ({ mm }) => !mm.holds.isEmpty(),
 );
 
 export const deathsInForks: readonly Covered[] = [
   {
     layer: "mm",
-    scenario: rigScenario<World>({
+    scenario: harnessScenario<World>({
       name: "coverage/mm/death/fork-vs-write",
       summary:
         "A thread dies at any point of forking a space and dropping the fork, while another one writes.",
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
       mortals: ["fork"],
-      rig: { pages: 1, arenaWords: 8192 },
+      harness: { pages: 1, arenaWords: 8192 },
       setup: makeWorld,
       tasks: { fork: forkAndDrop, write },
       check,
     }),
     twins: [
-      rigScenario<World>({
+      harnessScenario<World>({
         name: "coverage/mm/death/fork-vs-write/blind",
         summary: "The writer makes its entry writable without asking who else has the frame.",
         expects: "assertion",
         exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
         mortals: ["fork"],
-        rig: { pages: 1, arenaWords: 8192 },
+        harness: { pages: 1, arenaWords: 8192 },
         setup: makeWorld,
         tasks: { fork: forkAndDrop, write: writeBlindly },
         check,
       }),
     ],
-    runs: { fork: ["mm/fork.doFork", "mm/mm.mmput"], write: ["mm/cpu-fault.cpuFault"] },
+    runs: {
+      fork: ["mm/lifetime/fork.doFork", "mm/lifetime/mm.mmput"],
+      write: ["mm/fault/cpu-fault.cpuFault"],
+    },
   },
   forkWaits,
   mmapWaits,

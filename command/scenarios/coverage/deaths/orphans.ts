@@ -4,51 +4,51 @@
  * nobody reads a hmm that is gone.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { registerMirrorOps } from "../../../../src/hmm/mirror-ops.ts";
-import type { HmmMirrorOps } from "../../../../src/hmm/mirror-ops.ts";
+import { registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
+import type { HmmMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
 import type { HmmMirror } from "../../../../src/hmm/mirror-record.ts";
-import { hmmMirrorForget } from "../../../../src/hmm/mirror.ts";
-import { selectAgent } from "../../../../src/sync/agents.ts";
+import { hmmMirrorForget } from "../../../../src/hmm/mirror/mirror.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 interface World {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** What the owner does until it dies. */
   readonly idles: Cell;
 }
 
 /** The set-up registers the mirror in the name of the first task's thread. */
-function makeWorld(rig: HmmRig, opsId: number): World {
-  const { memory } = rig.machine;
-  const idles = new Cell(memory, rig.run(rig.machine.heap.allocWords(512)), "idles");
-  const device = new RigDevice(rig, opsId);
+function makeWorld(harness: HmmHarness, opsId: number): World {
+  const { memory } = harness.machine;
+  const idles = new Cell(memory, harness.run(harness.machine.heap.allocWords(512)), "idles");
+  const device = new HarnessDevice(harness, opsId);
   const self = memory.agentId;
   selectAgent(memory, 1);
-  const errno = rig.run(device.register());
+  const errno = harness.run(device.register());
   selectAgent(memory, self);
   if (errno !== 0) bug(`Cannot register the device: ${errno}`);
   return { device, idles };
 }
 
 function* sweepAll(mirror: HmmMirror): Task<void> {
-  const record = RigDevice.recordOf(mirror);
+  const record = HarnessDevice.recordOf(mirror);
   yield* record.driverLock.lock();
-  RigDevice.sweep(record, { startPage: 0, endPage: Infinity });
+  HarnessDevice.sweep(record, { startPage: 0, endPage: Infinity });
   yield* record.driverLock.unlock();
 }
 
 const shared: Omit<HmmMirrorOps, "orphaned"> = {
   *invalidate(mirror, range) {
-    const record = RigDevice.recordOf(mirror);
+    const record = HarnessDevice.recordOf(mirror);
     yield* record.driverLock.lock();
-    RigDevice.sweep(record, range);
+    HarnessDevice.sweep(record, range);
     yield* record.driverLock.unlock();
     return 0;
   },
@@ -81,20 +81,22 @@ function make({
   opsId = SOUND_OPS,
   discards = false,
 }: Parts): AnyScenario {
-  return rigScenario<World>({
+  return harnessScenario<World>({
     name,
     summary,
     exploration: { deaths: 1, engine: "bounded", preemptions },
     ...(opsId === SOUND_OPS ? {} : { expects: "use-after-free" }),
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     mortals: ["owner"],
-    setup: (rig) => makeWorld(rig, opsId),
+    setup: (harness) => makeWorld(harness, opsId),
     tasks: {
       *owner({ idles }) {
         yield* idles.load();
       },
       other: ({ device }) => device.serve(RIG_PAGE, 1),
-      ...(discards ? { discard: (_world: World, rig: HmmRig) => rig.discard(RIG_PAGE, 1) } : {}),
+      ...(discards
+        ? { discard: (_world: World, harness: HmmHarness) => harness.discard(RIG_PAGE, 1) }
+        : {}),
     },
     check: ({ device }) => device.requireCoherent(),
   });
@@ -102,8 +104,16 @@ function make({
 
 const NAME = "coverage/hmm/death/owner-vs-range";
 const RUNS = {
-  owner: ["sync/death.declareDead", "sync/reaper.reapTask", "hmm/mirror.orphanRanges"],
-  other: ["hmm/range.hmmRangeRegister", "hmm/fault.hmmRangeFault", "hmm/valid.hmmRangeValid"],
+  owner: [
+    "sync/death/death.declareDead",
+    "sync/death/reaper.reapTask",
+    "hmm/mirror/mirror.orphanRanges",
+  ],
+  other: [
+    "hmm/range/range.hmmRangeRegister",
+    "hmm/walk/fault.hmmRangeFault",
+    "hmm/range/valid.hmmRangeValid",
+  ],
 } as const;
 
 export const orphans: readonly Covered[] = [
@@ -136,6 +146,9 @@ export const orphans: readonly Covered[] = [
       discards: true,
     }),
     twins: [],
-    runs: { ...RUNS, discard: ["mm/madvise.doMadvise", "hmm/invalidate.hmmInvalidateRangeStart"] },
+    runs: {
+      ...RUNS,
+      discard: ["mm/calls/madvise.doMadvise", "hmm/mirror/invalidate.hmmInvalidateRangeStart"],
+    },
   },
 ];

@@ -7,36 +7,36 @@
  * which of the two must be.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { hmmRangeAlloc, hmmRangeRegister } from "../../../../src/hmm/range.ts";
-import type { HmmRange } from "../../../../src/hmm/range.ts";
+import { hmmRangeAlloc, hmmRangeRegister } from "../../../../src/hmm/range/range.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { ViewHold } from "../../../../src/mm/view-hold.ts";
-import { viewOpen } from "../../../../src/mm/view-open.ts";
-import { watchView } from "../../../../src/mm/view-watch.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
+import { viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { watchView } from "../../../../src/mm/view/view-watch.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { removeResource } from "../../../../src/sync/resources.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { removeResource } from "../../../../src/sync/death/resources.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered, Layer } from "../covered.ts";
 
 interface World {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** Not registered at the beginning. */
-  readonly other: RigDevice;
+  readonly other: HarnessDevice;
   /** 1 once the owner has all that it wants, and lives. */
   readonly owns: Cell;
   /** The range, while the execution goes on: its slot is what a twin takes off the list. */
   range: HmmRange | undefined;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 interface Owner {
   readonly layer: Layer;
@@ -44,7 +44,7 @@ interface Owner {
   readonly summary: string;
   readonly runs: readonly string[];
   readonly body: Body;
-  readonly check: (world: World, rig: HmmRig) => void;
+  readonly check: (world: World, harness: HmmHarness) => void;
   /** The same owner, that does not list what it has. */
   readonly unlisted?: Body;
 }
@@ -59,20 +59,20 @@ interface Other {
 
 const START: number = RIG_PAGE * PAGE_BYTES;
 
-function* registerRange(world: World, { machine }: HmmRig): Task<boolean> {
+function* registerRange(world: World, { machine }: HmmHarness): Task<boolean> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") return false;
   world.range = range;
   return (yield* hmmRangeRegister(range, world.device.mirror, START, START + PAGE_BYTES)) === 0;
 }
 
-function* ownRange(world: World, rig: HmmRig): Task<void> {
-  if (yield* registerRange(world, rig)) yield* world.owns.store(1);
+function* ownRange(world: World, harness: HmmHarness): Task<void> {
+  if (yield* registerRange(world, harness)) yield* world.owns.store(1);
 }
 
-function* ownUnlistedRange(world: World, rig: HmmRig): Task<void> {
-  if (!(yield* registerRange(world, rig)) || world.range === undefined) return;
-  removeResource(rig.machine.memory, world.range.resourceSlot);
+function* ownUnlistedRange(world: World, harness: HmmHarness): Task<void> {
+  if (!(yield* registerRange(world, harness)) || world.range === undefined) return;
+  removeResource(harness.machine.memory, world.range.resourceSlot);
   yield* world.owns.store(1);
 }
 
@@ -80,17 +80,17 @@ function* ownMirror({ other, owns }: World): Task<void> {
   if ((yield* other.register()) === 0) yield* owns.store(1);
 }
 
-function* ownUnlistedMirror({ other, owns }: World, { machine }: HmmRig): Task<void> {
+function* ownUnlistedMirror({ other, owns }: World, { machine }: HmmHarness): Task<void> {
   if ((yield* other.register()) !== 0) return;
   removeResource(machine.memory, other.record.mirror.resourceSlot);
   yield* owns.store(1);
 }
 
-function* ownView({ owns }: World, { machine, mm }: HmmRig): Task<void> {
+function* ownView({ owns }: World, { machine, mm }: HmmHarness): Task<void> {
   if ((yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true)) > 0) yield* owns.store(1);
 }
 
-function* ownUnlistedView({ owns }: World, { machine, mm }: HmmRig): Task<void> {
+function* ownUnlistedView({ owns }: World, { machine, mm }: HmmHarness): Task<void> {
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
   if (at < 0) return;
   removeResource(machine.memory, ViewHold.at(machine.memory, at).slot);
@@ -98,7 +98,7 @@ function* ownUnlistedView({ owns }: World, { machine, mm }: HmmRig): Task<void> 
 }
 
 /** Opens a read view and watches it, as a debug build does. Returns its hold, or undefined. */
-function* watchedView({ machine, mm }: HmmRig): Task<ViewHold | undefined> {
+function* watchedView({ machine, mm }: HmmHarness): Task<ViewHold | undefined> {
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
   if (at < 0) return undefined;
   const hold = ViewHold.at(machine.memory, at);
@@ -108,18 +108,18 @@ function* watchedView({ machine, mm }: HmmRig): Task<ViewHold | undefined> {
   return hold;
 }
 
-function* ownWatchedView({ owns }: World, rig: HmmRig): Task<void> {
-  if ((yield* watchedView(rig)) !== undefined) yield* owns.store(1);
+function* ownWatchedView({ owns }: World, harness: HmmHarness): Task<void> {
+  if ((yield* watchedView(harness)) !== undefined) yield* owns.store(1);
 }
 
-function* ownUnlistedWatchedView({ owns }: World, rig: HmmRig): Task<void> {
-  const hold = yield* watchedView(rig);
+function* ownUnlistedWatchedView({ owns }: World, harness: HmmHarness): Task<void> {
+  const hold = yield* watchedView(harness);
   if (hold === undefined) return;
-  removeResource(rig.machine.memory, hold.slot);
+  removeResource(harness.machine.memory, hold.slot);
   yield* owns.store(1);
 }
 
-function hmmOf({ device }: World, { machine }: HmmRig): Hmm {
+function hmmOf({ device }: World, { machine }: HmmHarness): Hmm {
   return Hmm.at(machine.memory, device.record.mirror.hmm);
 }
 
@@ -132,11 +132,15 @@ const owners: readonly Owner[] = [
     layer: "hmm",
     name: "range",
     summary: "a registered range",
-    runs: ["hmm/range.hmmRangeAlloc", "hmm/range.hmmRangeRegister", "sync/reaper.reapTask"],
+    runs: [
+      "hmm/range/range.hmmRangeAlloc",
+      "hmm/range/range.hmmRangeRegister",
+      "sync/death/reaper.reapTask",
+    ],
     body: ownRange,
     unlisted: ownUnlistedRange,
-    check(world, rig) {
-      const ranges = countOf(hmmOf(world, rig).ranges);
+    check(world, harness) {
+      const ranges = countOf(hmmOf(world, harness).ranges);
       assert(
         ranges === world.owns.peek(),
         `${ranges} ranges are registered, and ${world.owns.peek()} threads have one`,
@@ -147,11 +151,11 @@ const owners: readonly Owner[] = [
     layer: "hmm",
     name: "mirror",
     summary: "a registered mirror",
-    runs: ["hmm/mirror.hmmMirrorRegister", "sync/reaper.reapTask"],
+    runs: ["hmm/mirror/mirror.hmmMirrorRegister", "sync/death/reaper.reapTask"],
     body: ownMirror,
     unlisted: ownUnlistedMirror,
-    check(world, rig) {
-      const mirrors = countOf(hmmOf(world, rig).mirrors);
+    check(world, harness) {
+      const mirrors = countOf(hmmOf(world, harness).mirrors);
       assert(
         mirrors === 1 + world.owns.peek(),
         `${mirrors} mirrors are registered, one of them by a dead thread`,
@@ -162,7 +166,7 @@ const owners: readonly Owner[] = [
     layer: "mm",
     name: "view",
     summary: "a view that keeps devices out",
-    runs: ["mm/view-open.viewOpen", "sync/reaper.reapTask"],
+    runs: ["mm/view/view-open.viewOpen", "sync/death/reaper.reapTask"],
     body: ownView,
     unlisted: ownUnlistedView,
     check({ owns }, { mm }) {
@@ -177,11 +181,15 @@ const owners: readonly Owner[] = [
     layer: "mm",
     name: "watched-view",
     summary: "a read view that is watched for stray stores",
-    runs: ["mm/view-open.viewOpen", "mm/view-watch.watchView", "sync/reaper.reapTask"],
+    runs: [
+      "mm/view/view-open.viewOpen",
+      "mm/view/view-watch.watchView",
+      "sync/death/reaper.reapTask",
+    ],
     body: ownWatchedView,
     unlisted: ownUnlistedWatchedView,
-    check({ owns }, rig) {
-      const isWatched = rig.books().includes("viewWatch");
+    check({ owns }, harness) {
+      const isWatched = harness.accounting().includes("viewWatch");
       // A page that was not there could not be watched, so there may be none.
       assert(!isWatched || owns.peek() === 1, "the view of a dead thread is still watched");
     },
@@ -189,38 +197,48 @@ const owners: readonly Owner[] = [
 ];
 
 const INVALIDATE = [
-  "hmm/invalidate.hmmInvalidateRangeStart",
-  "hmm/invalidate.hmmInvalidateRangeEnd",
+  "hmm/mirror/invalidate.hmmInvalidateRangeStart",
+  "hmm/mirror/invalidate.hmmInvalidateRangeEnd",
 ] as const;
 
 const others: readonly Other[] = [
   {
     name: "madvise",
-    runs: ["mm/madvise.doMadvise", ...INVALIDATE],
-    body: (_world, rig) => rig.discard(RIG_PAGE, 1),
+    runs: ["mm/calls/madvise.doMadvise", ...INVALIDATE],
+    body: (_world, harness) => harness.discard(RIG_PAGE, 1),
     exits: false,
   },
   {
     name: "write",
-    runs: ["mm/cpu-fault.cpuFault"],
+    runs: ["mm/fault/cpu-fault.cpuFault"],
     body: (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
     exits: false,
   },
   {
     name: "exit",
-    runs: ["mm/mm.mmput"],
+    runs: ["mm/lifetime/mm.mmput"],
     body: (_world, { machine, mm }) => mmput(machine, mm),
     exits: true,
   },
 ];
 
-function makeWorld(rig: HmmRig): World {
-  const at = rig.run(rig.machine.heap.allocWords(512));
-  const owns = new Cell(rig.machine.memory, at, "owns");
-  return { device: RigDevice.registered(rig), other: new RigDevice(rig), owns, range: undefined };
+function makeWorld(harness: HmmHarness): World {
+  const at = harness.run(harness.machine.heap.allocWords(512));
+  const owns = new Cell(harness.machine.memory, at, "owns");
+  return {
+    device: HarnessDevice.registered(harness),
+    other: new HarnessDevice(harness),
+    owns,
+    range: undefined,
+  };
 }
 
-function checkUsers({ device, owns }: World, { mm }: HmmRig, holds: number, exits: boolean): void {
+function checkUsers(
+  { device, owns }: World,
+  { mm }: HmmHarness,
+  holds: number,
+  exits: boolean,
+): void {
   const users = mm.users.read();
   const expected = holds * owns.peek() + (exits ? 0 : 1);
   assert(
@@ -238,18 +256,18 @@ function dying(owner: Owner, other: Other): Covered {
   // Of a mirror's owner the space's users hear nothing.
   const holds = owner.name === "mirror" ? 0 : 1;
   const make = (fullName: string, body: Body, summary: string, isTwin: boolean): AnyScenario =>
-    rigScenario<World>({
+    harnessScenario<World>({
       name: fullName,
       summary,
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
       ...(isTwin ? { expects: "assertion" } : {}),
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       mortals: ["owner"],
       setup: makeWorld,
       tasks: { owner: body, [other.name]: other.body },
-      check(world, rig) {
-        checkUsers(world, rig, holds, other.exits);
-        if (!other.exits) owner.check(world, rig);
+      check(world, harness) {
+        checkUsers(world, harness, holds, other.exits);
+        if (!other.exits) owner.check(world, harness);
       },
     });
   const { unlisted } = owner;

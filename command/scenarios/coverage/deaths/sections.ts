@@ -3,23 +3,26 @@
  * another: nobody waits for ever, and nothing is released twice.
  */
 
-import { Cell, Places } from "../../../../src/checker/pieces/program.ts";
+import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
 import { DEATHS } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
-import { Mutex } from "../../../../src/sync/mutex.ts";
-import { reapTask } from "../../../../src/sync/reaper.ts";
+import { Mutex } from "../../../../src/sync/primitives/mutex.ts";
+import { reapTask } from "../../../../src/sync/death/reaper.ts";
 import {
   addResource,
   registerReleaser,
   removeResource,
   resourceKind,
-} from "../../../../src/sync/resources.ts";
+} from "../../../../src/sync/death/resources.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { SRCU_CALL_WORDS, registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
-import { PENDING, STATE, isIdle } from "../../../../src/sync/srcu-words.ts";
-import { Srcu } from "../../../../src/sync/srcu.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import {
+  SRCU_CALL_WORDS,
+  registerSrcuCallback,
+} from "../../../../src/sync/primitives/srcu-callbacks.ts";
+import { PENDING, STATE, isIdle } from "../../../../src/sync/words/srcu-words.ts";
+import { Srcu } from "../../../../src/sync/primitives/srcu.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -44,7 +47,7 @@ function* passHomemade({ homemade, inside }: Section): Task<void> {
   yield* homemade.store(0);
 }
 
-const LOCK = ["sync/lock-word.lock", "sync/lock-word.unlock"] as const;
+const LOCK = ["sync/primitives/lock-word.lock", "sync/primitives/lock-word.unlock"] as const;
 
 const sections: Covered = covering<Section>({
   layer: "sync",
@@ -89,12 +92,12 @@ const readSection: Covered = covering<Reading>({
   },
   tasks: {
     reader: {
-      runs: ["sync/srcu.readLock", "sync/srcu.readUnlock"],
+      runs: ["sync/primitives/srcu.readLock", "sync/primitives/srcu.readUnlock"],
       *body({ srcu }) {
         yield* srcu.readUnlock(yield* srcu.readLock());
       },
     },
-    owner: { runs: ["sync/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
+    owner: { runs: ["sync/primitives/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
   },
   twins: [
     {
@@ -172,13 +175,17 @@ function leftCalls(
     setup: deferring,
     tasks: {
       reader: {
-        runs: ["sync/srcu.readLock", "sync/srcu.readUnlock"],
+        runs: ["sync/primitives/srcu.readLock", "sync/primitives/srcu.readUnlock"],
         *body({ srcu }) {
           yield* srcu.readUnlock(yield* srcu.readLock());
         },
       },
       owner: {
-        runs: ["sync/srcu.call", "sync/srcu.settle", `sync/srcu.${name}`],
+        runs: [
+          "sync/primitives/srcu.call",
+          "sync/primitives/srcu.settle",
+          `sync/primitives/srcu.${name}`,
+        ],
         body: (shared) => deferTo(shared, last),
       },
     },
@@ -269,8 +276,11 @@ const reapers: Covered = covering<Owned>({
     return { memory, had: places.cell("had"), released: places.cell("released") };
   },
   tasks: {
-    owner: { runs: ["sync/resources.addResource", "sync/resources.removeResource"], body: own },
-    reaping: { runs: ["sync/reaper.reapTask"], body: alsoReap },
+    owner: {
+      runs: ["sync/death/resources.addResource", "sync/death/resources.removeResource"],
+      body: own,
+    },
+    reaping: { runs: ["sync/death/reaper.reapTask"], body: alsoReap },
   },
   check: ({ released }) => {
     assert(released.peek() <= 1, `what one thread owned was released ${released.peek()} times`);

@@ -5,17 +5,17 @@
  * In each twin the other side leaves out the one step that this rests on.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { coveringOnRig } from "../on-rig.ts";
-import type { RigTasks, RigTwin } from "../on-rig.ts";
+import { coveringOnHarness } from "../on-harness.ts";
+import type { HarnessTasks, HarnessTwin } from "../on-harness.ts";
 import { withoutFlush } from "../mm/left-out.ts";
 import { inKernel } from "./kernel.ts";
 import { makeDevice } from "./stage.ts";
@@ -34,10 +34,10 @@ export interface World extends DeviceWorld {
   readonly flag: Cell;
 }
 
-export type Body = (world: World, rig: HmmRig) => Task<unknown>;
+export type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-function* load(world: World, rig: HmmRig, times: number): Task<void> {
-  yield* inKernel(world, rig, function* (memory) {
+function* load(world: World, harness: HmmHarness, times: number): Task<void> {
+  yield* inKernel(world, harness, function* (memory) {
     for (let i = 0; i < times; i++) {
       world.seen.push(FAULTED);
       world.seen[world.seen.length - 1] = yield* callInSteps(memory.u32, "load", ADDRESS);
@@ -45,36 +45,36 @@ function* load(world: World, rig: HmmRig, times: number): Task<void> {
   });
 }
 
-const loadTwice: Body = (world, rig) => load(world, rig, 2);
+const loadTwice: Body = (world, harness) => load(world, harness, 2);
 
-export function* loadOnce(world: World, rig: HmmRig): Task<void> {
-  yield* load(world, rig, 1);
+export function* loadOnce(world: World, harness: HmmHarness): Task<void> {
+  yield* load(world, harness, 1);
   world.seen.length = 0;
 }
 
-const store: Body = (world, rig) =>
-  inKernel(world, rig, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
+const store: Body = (world, harness) =>
+  inKernel(world, harness, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
 
 /** Once it was told that a CPU thread has stored. */
-function* loadAndListen(world: World, rig: HmmRig): Task<void> {
-  yield* inKernel(world, rig, function* (memory) {
+function* loadAndListen(world: World, harness: HmmHarness): Task<void> {
+  yield* inKernel(world, harness, function* (memory) {
     yield* callInSteps(memory.u32, "load", ADDRESS);
     if ((yield* world.flag.load()) === 1)
       world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
   });
 }
 
-function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
-  yield* new RigCpu(rig).store(ADDRESS, 1);
+function* storeAndSay({ flag }: World, harness: HmmHarness): Task<void> {
+  yield* new HarnessCpu(harness).store(ADDRESS, 1);
   yield* flag.store(1);
 }
 
-export const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+export const discard: Body = (_world, harness) => harness.discard(PAGE, 1);
 export const munmap: Body = (_world, { machine, mm }) =>
   doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 
 export function without(left: number, body: Body): Body {
-  return (world, rig) => withoutFlush(left, body(world, rig));
+  return (world, harness) => withoutFlush(left, body(world, harness));
 }
 
 export function onlySaw(...allowed: readonly number[]): (world: World) => void {
@@ -93,9 +93,9 @@ interface Parts {
   /** What the device has done before. */
   readonly before: Body;
   readonly exploration?: ScenarioExploration;
-  readonly tasks: RigTasks<World>;
+  readonly tasks: HarnessTasks<World>;
   readonly check: (world: World) => void;
-  readonly twins: readonly RigTwin<World>[];
+  readonly twins: readonly HarnessTwin<World>[];
 }
 
 export function playing({
@@ -109,24 +109,24 @@ export function playing({
   check,
   twins,
 }: Parts): Covered {
-  return coveringOnRig<World>({
+  return coveringOnHarness<World>({
     layer: "devices",
     name,
     summary,
     tasks,
     twins,
-    rig: { pages: 0, arenaWords: 8192 },
+    harness: { pages: 0, arenaWords: 8192 },
     exploration: { timeouts: 0, ...exploration },
-    setup(rig: HmmRig): World {
-      rig.map(PAGE, pages);
-      rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
-      const at = rig.run(rig.machine.heap.allocWords(512));
+    setup(harness: HmmHarness): World {
+      harness.map(PAGE, pages);
+      harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
+      const at = harness.run(harness.machine.heap.allocWords(512));
       const world = {
-        ...makeDevice(rig, frames),
+        ...makeDevice(harness, frames),
         seen: [],
-        flag: new Cell(rig.machine.memory, at, "flag"),
+        flag: new Cell(harness.machine.memory, at, "flag"),
       };
-      rig.run(before(world, rig));
+      harness.run(before(world, harness));
       return world;
     },
     reopen(world: World): void {

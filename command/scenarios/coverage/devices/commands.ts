@@ -6,7 +6,7 @@
  * The pages hold 1 and 2 in the beginning; a page that was discarded reads as zeros.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import {
   COMMANDS,
   type CommandName,
@@ -18,15 +18,15 @@ import {
   FaultService,
   type SpanServiceClass,
 } from "../../../../src/devices/software/fault-service.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
-import { ViewHold } from "../../../../src/mm/view-hold.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { DoesNotAsk, resolve } from "./service.ts";
 import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
@@ -34,16 +34,16 @@ import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
 const PAGES = 2;
 const LAST: number = RIG_PAGE + PAGES - 1;
 
-function frameBytes({ machine }: HmmRig, pfn: number): Uint8Array {
+function frameBytes({ machine }: HmmHarness, pfn: number): Uint8Array {
   const start = machine.ram.wordIndex(pfn) * 4;
   return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
 }
 
 /** The pages' first bytes, in the set-up. */
-function* stamp(_world: DeviceWorld, rig: HmmRig): Task<void> {
+function* stamp(_world: DeviceWorld, harness: HmmHarness): Task<void> {
   for (let page = RIG_PAGE; page <= LAST; page++) {
-    yield* cpuFault(rig.machine, rig.mm, page, true);
-    frameBytes(rig, ptePfn(rig.entryOf(page)))[0] = 1 + page - RIG_PAGE;
+    yield* cpuFault(harness.machine, harness.mm, page, true);
+    frameBytes(harness, ptePfn(harness.entryOf(page)))[0] = 1 + page - RIG_PAGE;
   }
 }
 
@@ -53,7 +53,7 @@ function* stamp(_world: DeviceWorld, rig: HmmRig): Task<void> {
  */
 function* command(
   { record }: DeviceWorld,
-  { machine }: HmmRig,
+  { machine }: HmmHarness,
   name: CommandName,
   bytes: Uint8Array,
   Spans?: SpanServiceClass,
@@ -68,9 +68,9 @@ function* command(
 
 /** Reads both pages. What may come of the last one beside what it held: `others`. */
 function reads(others: readonly number[], Spans?: SpanServiceClass): Body {
-  return function* (world, rig) {
+  return function* (world, harness) {
     const bytes = new Uint8Array(PAGES * PAGE_BYTES);
-    const { errno } = yield* command(world, rig, "read", bytes, Spans);
+    const { errno } = yield* command(world, harness, "read", bytes, Spans);
     assert(errno === 0, `the command answered ${errno}`);
     const [first, last = -1] = [bytes[0], bytes[PAGE_BYTES]];
     assert(first === 1, `the first page reads ${first}`);
@@ -79,49 +79,52 @@ function reads(others: readonly number[], Spans?: SpanServiceClass): Body {
 }
 
 /** Writes both pages, or says that it could not have the last. */
-const writeUnmapped: Body = function* (world, rig) {
+const writeUnmapped: Body = function* (world, harness) {
   const bytes = new Uint8Array(PAGES * PAGE_BYTES).fill(7);
-  const { errno, page } = yield* command(world, rig, "write", bytes);
+  const { errno, page } = yield* command(world, harness, "write", bytes);
   assert(
     errno === 0 || (errno === EFAULT && page === LAST),
     `the command answered ${errno} for page ${page}`,
   );
-  assert(frameBytes(rig, ptePfn(rig.entryOf(RIG_PAGE)))[0] === 7, "the first page was not written");
+  assert(
+    frameBytes(harness, ptePfn(harness.entryOf(RIG_PAGE)))[0] === 7,
+    "the first page was not written",
+  );
 };
 
-const snapshots: Body = function* (world, rig) {
+const snapshots: Body = function* (world, harness) {
   const bytes = new Uint8Array(PAGES);
-  const { errno, pages } = yield* command(world, rig, "snapshot", bytes);
+  const { errno, pages } = yield* command(world, harness, "snapshot", bytes);
   assert(errno === 0 && pages === PAGES, `the command answered ${errno} after ${pages} pages`);
 };
 
-const discardLast: Body = (_world, rig) => rig.discard(LAST, 1);
+const discardLast: Body = (_world, harness) => harness.discard(LAST, 1);
 const unmapLast: Body = (_world, { machine, mm }) =>
   doMunmap(machine, mm, LAST * PAGE_BYTES, PAGE_BYTES);
 
 /** A write view of the last page, which stores 9. */
-const writeView: Body = function* (_world, rig) {
-  const { machine, mm } = rig;
+const writeView: Body = function* (_world, harness) {
+  const { machine, mm } = harness;
   const at = yield* viewOpen(machine, mm, LAST, LAST + 1, true);
   assert(at > 0, `the view answered ${at}`);
-  frameBytes(rig, ViewHold.at(machine.memory, at).pfn)[0] = 9;
+  frameBytes(harness, ViewHold.at(machine.memory, at).pfn)[0] = 9;
   yield* viewClose(machine, at);
 };
 
 /** Looks at both pages while somebody discards both: they are there, or not. */
-const snapshotsBoth: Body = function* (world, rig) {
+const snapshotsBoth: Body = function* (world, harness) {
   const bytes = new Uint8Array(PAGES);
-  const { errno } = yield* command(world, rig, "snapshot", bytes);
+  const { errno } = yield* command(world, harness, "snapshot", bytes);
   assert(
     errno === 0 && bytes[0] === bytes[1],
     `the command answered ${errno}, and that pages are ${bytes.join()}`,
   );
 };
 
-const discardBoth: Body = (_world, rig) => rig.discard(RIG_PAGE, PAGES);
+const discardBoth: Body = (_world, harness) => harness.discard(RIG_PAGE, PAGES);
 
 /** Asks for the last page, while a view may be open. */
-const resolveLast: Body = (world, rig) => resolve(world, rig, LAST, false);
+const resolveLast: Body = (world, harness) => resolve(world, harness, LAST, false);
 
 /**
  * One wait for the stretch, with the turn, and one without it: the third waits as long as it takes.
@@ -132,14 +135,19 @@ function checkRounds({ record }: DeviceWorld): void {
 }
 
 /** The device may write both pages before the space goes. */
-function* stampAndWrite(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* stamp(world, rig);
-  yield* writesLate(world, rig);
+function* stampAndWrite(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* stamp(world, harness);
+  yield* writesLate(world, harness);
 }
 
 /** Both, in RAM, or the space is gone. */
-const writesLate: Body = function* (world, rig) {
-  const { errno } = yield* command(world, rig, "write", new Uint8Array(PAGES * PAGE_BYTES).fill(7));
+const writesLate: Body = function* (world, harness) {
+  const { errno } = yield* command(
+    world,
+    harness,
+    "write",
+    new Uint8Array(PAGES * PAGE_BYTES).fill(7),
+  );
   assert(errno === 0 || errno === ESRCH, `the command answered ${errno}`);
 };
 
@@ -149,7 +157,7 @@ const SERVE = [
   "devices/software/fault-service.serveRange",
   "devices/software/span-service.serve",
 ] as const;
-const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
+const VIEW = ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"] as const;
 const parts = { frames: 2, pages: PAGES, before: stamp } as const;
 
 export const deviceCommands: readonly Covered[] = [
@@ -157,7 +165,7 @@ export const deviceCommands: readonly Covered[] = [
     ...parts,
     name: "command-read-vs-madvise",
     summary: "The owner reads two pages through the device while the CPU discards the last.",
-    tasks: { read: [SERVE, reads([0])], madvise: [["mm/madvise.doMadvise"], discardLast] },
+    tasks: { read: [SERVE, reads([0])], madvise: [["mm/calls/madvise.doMadvise"], discardLast] },
     twins: [
       [
         "does-not-ask",
@@ -171,7 +179,7 @@ export const deviceCommands: readonly Covered[] = [
     name: "command-write-vs-munmap",
     summary:
       "The owner writes two pages through the device while the CPU unmaps the last: both, or the error names it.",
-    tasks: { write: [SERVE, writeUnmapped], munmap: [["mm/mmap.doMunmap"], unmapLast] },
+    tasks: { write: [SERVE, writeUnmapped], munmap: [["mm/calls/mmap.doMunmap"], unmapLast] },
   }),
   playing({
     ...parts,
@@ -199,7 +207,7 @@ export const deviceCommands: readonly Covered[] = [
     before: stampAndWrite,
     tasks: {
       write: [["devices/software/commands.transferThroughTable"], writesLate],
-      exit: [["mm/mm.mmput"], exit],
+      exit: [["mm/lifetime/mm.mmput"], exit],
     },
   }),
   playing({
@@ -207,14 +215,17 @@ export const deviceCommands: readonly Covered[] = [
     name: "command-snapshot-vs-madvise",
     summary: "The owner looks at two pages that the CPU discards together: it sees both, or none.",
     tasks: {
-      snapshot: [["hmm/snapshot.hmmRangeSnapshot"], snapshotsBoth],
-      madvise: [["mm/madvise.doMadvise"], discardBoth],
+      snapshot: [["hmm/walk/snapshot.hmmRangeSnapshot"], snapshotsBoth],
+      madvise: [["mm/calls/madvise.doMadvise"], discardBoth],
     },
   }),
   playing({
     ...parts,
     name: "command-snapshot-vs-write-view",
     summary: "The owner looks at two pages while a write view of the last is open.",
-    tasks: { snapshot: [["hmm/snapshot.hmmRangeSnapshot"], snapshots], view: [VIEW, writeView] },
+    tasks: {
+      snapshot: [["hmm/walk/snapshot.hmmRangeSnapshot"], snapshots],
+      view: [VIEW, writeView],
+    },
   }),
 ];

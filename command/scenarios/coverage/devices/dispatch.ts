@@ -4,17 +4,17 @@
  * is given up and run again meanwhile, and a dispatch that has ended early begins no more of them.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
 import { beginDispatch } from "../../../../src/devices/software/item-runner.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { asThread, steppingKernel } from "./kernel.ts";
 import { makeDevice, wordOf } from "./stage.ts";
@@ -32,11 +32,11 @@ interface World extends DeviceWorld {
   late: number;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-function makeWorld(rig: HmmRig): World {
-  const { memory, heap } = rig.machine;
-  const world = makeDevice(rig, 2);
+function makeWorld(harness: HmmHarness): World {
+  const { memory, heap } = harness.machine;
+  const world = makeDevice(harness, 2);
   const { record } = world;
   const [nextItem, stop] = (["nextItem", "stop"] as const).map(
     (field) => new Cell(memory, record.at + DeviceRecord.offset[field], field),
@@ -49,7 +49,7 @@ function makeWorld(rig: HmmRig): World {
     ...world,
     nextItem,
     stop,
-    ended: new Cell(memory, rig.run(heap.allocWords(512)), "ended"),
+    ended: new Cell(memory, harness.run(heap.allocWords(512)), "ended"),
     late: 0,
   };
 }
@@ -57,12 +57,12 @@ function makeWorld(rig: HmmRig): World {
 /** As the device's thread `index`; what ended the dispatch early, if anything did. */
 function dispatch(
   world: DeviceWorld,
-  rig: HmmRig,
+  harness: HmmHarness,
   index: number,
   kernel: Kernel,
   items: number,
 ): Task<Error | undefined> {
-  return asThread(world, rig, index, (thread) =>
+  return asThread(world, harness, index, (thread) =>
     callInSteps(thread, "run", { kernel, args: [ADDRESS], items, mayReplay: true }),
   );
 }
@@ -75,21 +75,21 @@ const addOne: Kernel = steppingKernel(function* ({ u32 }, item, [address = 0]) {
 });
 
 function adding(index: number): Body {
-  return function* (world, rig) {
-    const failure = yield* dispatch(world, rig, index, addOne, ITEMS);
+  return function* (world, harness) {
+    const failure = yield* dispatch(world, harness, index, addOne, ITEMS);
     if (failure !== undefined) throw failure;
   };
 }
 
 /** Another thread may have begun with it. */
-const beginAndAdd: Body = function* (world, rig) {
+const beginAndAdd: Body = function* (world, harness) {
   yield* world.nextItem.store(0);
-  yield* adding(1)(world, rig);
+  yield* adding(1)(world, harness);
 };
 
-function checkEachOnce({ record }: World, rig: HmmRig): void {
+function checkEachOnce({ record }: World, harness: HmmHarness): void {
   for (let item = 0; item < ITEMS; item++) {
-    const times = wordOf(rig, RIG_PAGE, item);
+    const times = wordOf(harness, RIG_PAGE, item);
     assert(times === 1, `item ${item} ran ${times} times`);
   }
   const { items } = readStats(record);
@@ -106,8 +106,8 @@ function failing(world: World): Kernel {
 }
 
 function ending(index: number, after?: (world: World) => Task<void>): Body {
-  return function* (world, rig) {
-    const failure = yield* dispatch(world, rig, index, failing(world), 4);
+  return function* (world, harness) {
+    const failure = yield* dispatch(world, harness, index, failing(world), 4);
     if (failure === undefined) return;
     if (after !== undefined) yield* after(world);
     yield* world.ended.store(1);
@@ -123,7 +123,7 @@ interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly exploration: ScenarioExploration;
-  readonly check: (world: World, rig: HmmRig) => void;
+  readonly check: (world: World, harness: HmmHarness) => void;
   readonly tasks: Readonly<Record<string, Body>>;
   readonly twin: readonly [name: string, summary: string, Readonly<Record<string, Body>>];
 }
@@ -135,13 +135,13 @@ function dispatching({ name, summary, exploration, check, tasks, twin }: Parts):
     own: Readonly<Record<string, Body>>,
     isTwin: boolean,
   ): AnyScenario =>
-    rigScenario<World>({
+    harnessScenario<World>({
       name: fullName,
       summary: about,
       exploration,
       ...(isTwin ? { expects: "assertion" } : {}),
       mayRemain: ["table"],
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       setup: makeWorld,
       reopen: (world) => {
         world.late = 0;

@@ -4,19 +4,19 @@
  * what is looked for is a step that is missing, which shows without one.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { DeviceFault, KernelFailure } from "../../../../src/devices/device-fault.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
 import type { DeviceStats } from "../../../../src/devices/driver.ts";
 import type { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { beginDispatch, stopDispatch } from "../../../../src/devices/software/item-runner.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/resources.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { asThread, steppingKernel } from "./kernel.ts";
 import { makeDevice, setWordOf, wordOf } from "./stage.ts";
@@ -28,12 +28,12 @@ const PAGES = 8;
 const RESULTS: number = RIG_PAGE + PAGES - 1;
 
 /** Page `i` begins with 10 + i. The page of results is there for writing. */
-function makeWorld(rig: HmmRig): DeviceWorld {
+function makeWorld(harness: HmmHarness): DeviceWorld {
   for (let i = 0; i < PAGES; i++) {
-    rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + i, true));
-    setWordOf(rig, RIG_PAGE + i, 0, 10 + i);
+    harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + i, true));
+    setWordOf(harness, RIG_PAGE + i, 0, 10 + i);
   }
-  return makeDevice(rig, 1);
+  return makeDevice(harness, 1);
 }
 
 interface Outcome {
@@ -42,12 +42,12 @@ interface Outcome {
 }
 
 class Alone {
-  readonly rig: HmmRig;
+  readonly harness: HmmHarness;
   readonly world: DeviceWorld;
   readonly thread: DeviceThread;
 
-  constructor(rig: HmmRig, world: DeviceWorld, thread: DeviceThread) {
-    this.rig = rig;
+  constructor(harness: HmmHarness, world: DeviceWorld, thread: DeviceThread) {
+    this.harness = harness;
     this.world = world;
     this.thread = thread;
   }
@@ -72,7 +72,7 @@ class Alone {
   }
 
   requireResults(what: string, wanted: readonly number[]): void {
-    const are = wanted.map((_, item) => wordOf(this.rig, RESULTS, item + 1));
+    const are = wanted.map((_, item) => wordOf(this.harness, RESULTS, item + 1));
     assert(
       are.join() === wanted.join(),
       `after ${what}, the results are ${are.join()}; must be ${wanted.join()}`,
@@ -226,17 +226,17 @@ function* atomics(alone: Alone): Task<void> {
 
 function* parts(
   world: DeviceWorld,
-  rig: HmmRig,
+  harness: HmmHarness,
   ...each: readonly (readonly Part[])[]
 ): Task<void> {
   for (const together of each) {
     // A runner that has seen nothing yet.
-    yield* asThread(world, rig, 0, function* (thread) {
-      const alone = new Alone(rig, world, thread);
+    yield* asThread(world, harness, 0, function* (thread) {
+      const alone = new Alone(harness, world, thread);
       for (const part of together) yield* part(alone);
     });
   }
-  const { memory } = rig.machine;
+  const { memory } = harness.machine;
   assert(
     listedResources(memory, memory.record).length === 0,
     "the thread is still said to own something",
@@ -255,19 +255,19 @@ const RUNS = [
 export const items: readonly Covered[] = [
   {
     layer: "devices",
-    scenario: rigScenario<DeviceWorld>({
+    scenario: harnessScenario<DeviceWorld>({
       name: "coverage/devices/alone/items",
       summary:
         "One thread of a device runs dispatches: what is given up, run again and stalled, and kernels that swallow.",
       exploration: { maxSteps: 20_000 },
       mayRemain: ["table"],
-      rig: { pages: PAGES, present: 0, arenaWords: 16_384 },
+      harness: { pages: PAGES, present: 0, arenaWords: 16_384 },
       setup: makeWorld,
       tasks: {
-        thread: (world, rig) =>
+        thread: (world, harness) =>
           parts(
             world,
-            rig,
+            harness,
             [warmUp, tooManyPages],
             [onePage, endsEarly],
             [swallows, atomics, outlives],

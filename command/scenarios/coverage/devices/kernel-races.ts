@@ -5,13 +5,13 @@
  */
 
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
 import { EFAULT } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
   ADDRESS,
@@ -40,67 +40,67 @@ const NEXT: number = PAGE + 1;
 
 /** Page `PAGE + i` begins with BEFORE + i. */
 function storing(pages: number): Body {
-  return function* (_world, rig) {
+  return function* (_world, harness) {
     for (let i = 0; i < pages; i++)
-      yield* new RigCpu(rig).store((PAGE + i) * PAGE_BYTES, BEFORE + i);
+      yield* new HarnessCpu(harness).store((PAGE + i) * PAGE_BYTES, BEFORE + i);
   };
 }
 
 /** Another thread of the device brings the page. */
 function bringing(page: number): Body {
-  return (world, rig) =>
-    withService(world, rig, function* (service) {
+  return (world, harness) =>
+    withService(world, harness, function* (service) {
       const errno = yield* service.resolve(page, false, false);
       assert(errno === 0, `page ${page} was answered ${errno}`);
     });
 }
 
 function loading(page: number, times: number): Body {
-  return (world, rig) =>
-    inKernel(world, rig, function* (memory) {
+  return (world, harness) =>
+    inKernel(world, harness, function* (memory) {
       for (let i = 0; i < times; i++)
         world.seen.push(yield* callInSteps(memory.u32, "load", page * PAGE_BYTES));
     });
 }
 
-function* storingAndLoading(world: World, rig: HmmRig): Task<void> {
-  yield* storing(2)(world, rig);
-  yield* loadOnce(world, rig);
+function* storingAndLoading(world: World, harness: HmmHarness): Task<void> {
+  yield* storing(2)(world, harness);
+  yield* loadOnce(world, harness);
 }
 
 /** Of the device's frames; the first fault fills them all. */
 const FRAMES = 16;
 
-function* full(world: World, rig: HmmRig): Task<void> {
-  yield* storing(FRAMES + 2)(world, rig);
-  yield* bringing(PAGE)(world, rig);
+function* full(world: World, harness: HmmHarness): Task<void> {
+  yield* storing(FRAMES + 2)(world, harness);
+  yield* bringing(PAGE)(world, harness);
 }
 
-function* bounced(world: World, rig: HmmRig): Task<void> {
-  yield* storing(2)(world, rig);
-  yield* withService(world, rig, (service) => bounceBefore(world, PAGE, service));
+function* bounced(world: World, harness: HmmHarness): Task<void> {
+  yield* storing(2)(world, harness);
+  yield* withService(world, harness, (service) => bounceBefore(world, PAGE, service));
 }
 
 /** Loads, and loads again once it was told that the page is another one. */
-const loadAndListen: Body = (world, rig) =>
-  inKernel(world, rig, function* (memory) {
+const loadAndListen: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
     yield* callInSteps(memory.u32, "load", ADDRESS);
     yield* world.flag.waitWhile(0);
     world.seen.push(yield* callInSteps(memory.u32, "load", ADDRESS));
   });
 
-function* discardAndSay(world: World, rig: HmmRig): Task<void> {
-  yield* discard(world, rig);
+function* discardAndSay(world: World, harness: HmmHarness): Task<void> {
+  yield* discard(world, harness);
   yield* world.flag.store(1);
 }
 
-function* storeAndSay(world: World, rig: HmmRig): Task<void> {
-  yield* inKernel(world, rig, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
+function* storeAndSay(world: World, harness: HmmHarness): Task<void> {
+  yield* inKernel(world, harness, (memory) => callInSteps(memory.u32, "store", ADDRESS, 1));
   yield* world.flag.store(1);
 }
 
-const loadAtomically: Body = (world, rig) =>
-  inKernel(world, rig, function* (memory) {
+const loadAtomically: Body = (world, harness) =>
+  inKernel(world, harness, function* (memory) {
     world.seen.push(yield* callInSteps(memory.u32, "atomicLoad", ADDRESS));
     world.seen.push(yield* callInSteps(memory.u16, "atomicLoad", ADDRESS));
     world.seen.push(yield* callInSteps(memory.u8, "atomicLoad", ADDRESS));
@@ -114,8 +114,8 @@ function neverBack({ seen }: World): void {
 }
 
 /** The owner reads the page, or hears that it is not there. */
-const command: Body = (world, rig) =>
-  withService(world, rig, function* (service) {
+const command: Body = (world, harness) =>
+  withService(world, harness, function* (service) {
     const bytes = new Uint8Array(PAGE_BYTES);
     const { errno } = yield* COMMANDS.read.run(service, {
       address: ADDRESS,

@@ -11,15 +11,15 @@ import { FaultService } from "../../../../src/devices/software/fault-service.ts"
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import type { TypedAccess } from "../../../../src/mmu/access.ts";
 import { TypedMemory } from "../../../../src/mmu/typed-memory.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { DeviceWorld } from "./stage.ts";
 
 /** Runs `use` with a fault service of the device. */
 export function* withService<T>(
   { record }: DeviceWorld,
-  { machine }: HmmRig,
+  { machine }: HmmHarness,
   use: (service: FaultService) => Task<T>,
 ): Task<T> {
   const service = yield* FaultService.open(viewDevice(machine, record));
@@ -35,16 +35,16 @@ export function* withService<T>(
  */
 export function* inKernel(
   world: DeviceWorld,
-  rig: HmmRig,
+  harness: HmmHarness,
   use: (memory: TypedMemory) => Task<void>,
 ): Task<void> {
-  yield* withService(world, rig, function* (service) {
+  yield* withService(world, harness, function* (service) {
     const work = new WorkItem();
     work.begin(0, true);
-    const ring = new FaultRing(rig.machine.memory, world.record.rings.get(0));
+    const ring = new FaultRing(harness.machine.memory, world.record.rings.get(0));
     const translator = new DeviceTranslator(service, ring, work);
     try {
-      yield* use(new TypedMemory(rig.machine, world.record.shootdown, translator, work));
+      yield* use(new TypedMemory(harness.machine, world.record.shootdown, translator, work));
     } catch (error) {
       if (!(error instanceof DeviceFault)) throw error;
     }
@@ -53,7 +53,7 @@ export function* inKernel(
 
 /**
  * A kernel whose body is a task, so that a dispatch is explored with what its items do (`apply` of
- * sync/stepping.ts).
+ * sync/runners/stepping.ts).
  */
 export function steppingKernel(
   body: (memory: TypedAccess, item: number, args: readonly number[]) => Task<void>,
@@ -65,7 +65,7 @@ export function steppingKernel(
 /** As the device's thread `index`, from joining it to leaving it. */
 export function* asThread<T>(
   { record }: DeviceWorld,
-  { machine }: HmmRig,
+  { machine }: HmmHarness,
   index: number,
   use: (thread: DeviceThread) => Task<T>,
 ): Task<T> {

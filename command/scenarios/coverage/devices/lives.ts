@@ -5,8 +5,8 @@
  * device is left, whatever it came to.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { DevicePlace } from "../../../../src/devices/software/device-list.ts";
@@ -19,8 +19,8 @@ import {
 } from "../../../../src/devices/software/device-state.ts";
 import { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
-import { mmget, mmput } from "../../../../src/mm/mm.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
 import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EFAULT, EMFILE, ENODEV, ESRCH } from "../../../../src/sync/errno.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
@@ -29,8 +29,8 @@ import {
   listedResources,
   removeResource,
   resourceKind,
-} from "../../../../src/sync/resources.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+} from "../../../../src/sync/death/resources.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { makeDevice } from "./stage.ts";
 
@@ -49,32 +49,32 @@ interface World {
   readonly serials: number[];
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-function makeWorld(rig: HmmRig): World {
-  const opened = rig.run(openDevice(rig.machine, rig.mm, OPTIONS));
+function makeWorld(harness: HmmHarness): World {
+  const opened = harness.run(openDevice(harness.machine, harness.mm, OPTIONS));
   if (typeof opened === "number") throw new Error(`no device: ${opened}`);
   const { at: recordAt, serial } = opened.record;
-  rig.run(closeDevice(rig.machine, opened));
+  harness.run(closeDevice(harness.machine, opened));
   return { place: { recordAt, serial }, serials: [] };
 }
 
-function makeWorldWithDevice(rig: HmmRig): World {
-  return { ...makeWorld(rig), ...makeDevice(rig, 1) };
+function makeWorldWithDevice(harness: HmmHarness): World {
+  return { ...makeWorld(harness), ...makeDevice(harness, 1) };
 }
 
-function makeWorldWithUser(rig: HmmRig): World {
-  rig.run(mmget(rig.mm));
-  return makeWorld(rig);
+function makeWorldWithUser(harness: HmmHarness): World {
+  harness.run(mmget(harness.mm));
+  return makeWorld(harness);
 }
 
 /** What was freed when nobody looks any more is free by now. */
-function* settle({ machine }: HmmRig): Task<void> {
+function* settle({ machine }: HmmHarness): Task<void> {
   yield* (yield* notifierSrcu(machine)).barrier();
 }
 
 /** The frames of a device that is gone are no frames. */
-function requireNoMemory({ machine }: HmmRig, firstPfn: number): void {
+function requireNoMemory({ machine }: HmmHarness, firstPfn: number): void {
   try {
     machine.ram.section(firstPfn);
   } catch (error) {
@@ -85,8 +85,8 @@ function requireNoMemory({ machine }: HmmRig, firstPfn: number): void {
 }
 
 /** Opens a device, has it bring a page, and closes it. */
-const live: Body = function* ({ serials }, rig) {
-  const { machine, mm } = rig;
+const live: Body = function* ({ serials }, harness) {
+  const { machine, mm } = harness;
   const opened = yield* openDevice(machine, mm, OPTIONS);
   assert(typeof opened !== "number", "the device can be had");
   const { record, service } = opened;
@@ -95,17 +95,17 @@ const live: Body = function* ({ serials }, rig) {
   const errno = yield* service.resolve(RIG_PAGE, false, false);
   assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
   yield* closeDevice(machine, opened);
-  yield* settle(rig);
-  requireNoMemory(rig, firstPfn);
+  yield* settle(harness);
+  requireNoMemory(harness, firstPfn);
 };
 
-const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
 const munmap: Body = (_world, { machine, mm }) =>
   doMunmap(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES);
 
 /** The space has another user, who goes; the device's owner goes before its device. */
-const liveWithoutSpace: Body = function* ({ serials }, rig) {
-  const { machine, mm } = rig;
+const liveWithoutSpace: Body = function* ({ serials }, harness) {
+  const { machine, mm } = harness;
   const opened = yield* openDevice(machine, mm, OPTIONS);
   assert(typeof opened !== "number", "the device can be had");
   serials.push(opened.record.serial);
@@ -113,18 +113,18 @@ const liveWithoutSpace: Body = function* ({ serials }, rig) {
   const errno = yield* opened.service.resolve(RIG_PAGE, false, false);
   assert([0, ESRCH].includes(errno), `the fault was answered ${errno}`);
   yield* closeDevice(machine, opened);
-  yield* settle(rig);
+  yield* settle(harness);
 };
 
-function* exit(_world: World, rig: HmmRig): Task<void> {
-  yield* mmput(rig.machine, rig.mm);
-  yield* settle(rig);
+function* exit(_world: World, harness: HmmHarness): Task<void> {
+  yield* mmput(harness.machine, harness.mm);
+  yield* settle(harness);
 }
 
 const SOMETHING: number = resourceKind("scenario's thing");
 
 /** Fills the list of what the thread owns, but for `left` places. */
-function fillList({ memory }: HmmRig["machine"], left: number): number[] {
+function fillList({ memory }: HmmHarness["machine"], left: number): number[] {
   const slots: number[] = [];
   for (
     let slot = addResource(memory, SOMETHING, 1);
@@ -140,8 +140,8 @@ function fillList({ memory }: HmmRig["machine"], left: number): number[] {
  * A thread that owns as much as it may gets no device, and becomes no thread of one; nothing of
  * either remains.
  */
-const ownsTooMuch: Body = function* (_world, rig) {
-  const { machine, mm } = rig;
+const ownsTooMuch: Body = function* (_world, harness) {
+  const { machine, mm } = harness;
   // No place for the mirror; then one for the mirror and none for the service's range.
   for (const left of [0, 1]) {
     const slots = fillList(machine, left);
@@ -149,12 +149,12 @@ const ownsTooMuch: Body = function* (_world, rig) {
     assert(opened === EMFILE, `with ${left} places a device was answered otherwise`);
     for (const slot of slots) removeResource(machine.memory, slot);
   }
-  yield* settle(rig);
+  yield* settle(harness);
 };
 
 /** Joins the device of the set-up. Another one was there before, and a third comes and goes. */
-const joins: Body = function* ({ place, record }, rig) {
-  const { machine } = rig;
+const joins: Body = function* ({ place, record }, harness) {
+  const { machine } = harness;
   const { memory } = machine;
   assert(record !== undefined, "the set-up has made a device");
   const here = { recordAt: record.at, serial: record.serial };
@@ -213,8 +213,8 @@ function checkSerials({ serials }: World): void {
 }
 
 /** The owner lets go of its device, whose mirror is registered. */
-const leavesMirror: Body = function* (_world, rig) {
-  const { machine, mm } = rig;
+const leavesMirror: Body = function* (_world, harness) {
+  const { machine, mm } = harness;
   const opened = yield* openDevice(machine, mm, OPTIONS);
   assert(typeof opened !== "number", "the device can be had");
   yield* opened.service.close();
@@ -225,9 +225,9 @@ interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly exploration?: ScenarioExploration;
-  readonly setup?: (rig: HmmRig) => World;
+  readonly setup?: (harness: HmmHarness) => World;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
-  readonly check?: (world: World, rig: HmmRig) => void;
+  readonly check?: (world: World, harness: HmmHarness) => void;
   readonly twins?: readonly (readonly [
     name: string,
     summary: string,
@@ -250,22 +250,22 @@ function living({
   const parts = {
     ...(exploration === undefined ? {} : { exploration }),
     mayRemain: [],
-    rig: { pages: 1, arenaWords: 16_384 },
+    harness: { pages: 1, arenaWords: 16_384 },
     setup,
     reopen: ({ serials }: World): void => {
       serials.length = 0;
     },
-    check: (world: World, rig: HmmRig): void => {
+    check: (world: World, harness: HmmHarness): void => {
       checkSerials(world);
-      check?.(world, rig);
+      check?.(world, harness);
     },
   };
   const fullName = `coverage/devices/${name}`;
   return {
     layer: "devices",
-    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    scenario: harnessScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
     twins: twins.map(([twin, about, expects, own]): AnyScenario =>
-      rigScenario<World>({
+      harnessScenario<World>({
         ...parts,
         name: `${fullName}/${twin}`,
         summary: about,
@@ -295,9 +295,9 @@ export const lives: readonly Covered[] = [
         "The owner lets go of a device whose mirror is registered, and discards a page.",
         "use-after-free",
         {
-          *owner(world, rig) {
-            yield* leavesMirror(world, rig);
-            yield* discard(world, rig);
+          *owner(world, harness) {
+            yield* leavesMirror(world, harness);
+            yield* discard(world, harness);
           },
         },
       ],
@@ -333,13 +333,13 @@ export const lives: readonly Covered[] = [
     name: "life-vs-discard",
     summary: "A device is opened, brings a page and is closed while the CPU discards the page.",
     exploration: BOUNDED,
-    tasks: { owner: [LIVE, live], discard: [["mm/madvise.doMadvise"], discard] },
+    tasks: { owner: [LIVE, live], discard: [["mm/calls/madvise.doMadvise"], discard] },
   }),
   living({
     name: "life-vs-munmap",
     summary: "A device is opened, brings a page and is closed while the CPU unmaps the page.",
     exploration: BOUNDED,
-    tasks: { owner: [LIVE, live], munmap: [["mm/mmap.doMunmap"], munmap] },
+    tasks: { owner: [LIVE, live], munmap: [["mm/calls/mmap.doMunmap"], munmap] },
   }),
   living({
     name: "life-vs-exit",
@@ -347,7 +347,8 @@ export const lives: readonly Covered[] = [
       "A device is opened and closed by a thread that has let go of the space, whose last user may go meanwhile.",
     exploration: BOUNDED,
     setup: makeWorldWithUser,
-    tasks: { owner: [LIVE, liveWithoutSpace], exit: [["mm/mm.mmput"], exit] },
-    check: (_world, rig) => assert(!rig.books().includes(" mm"), "the space is still there"),
+    tasks: { owner: [LIVE, liveWithoutSpace], exit: [["mm/lifetime/mm.mmput"], exit] },
+    check: (_world, harness) =>
+      assert(!harness.accounting().includes(" mm"), "the space is still there"),
   }),
 ];

@@ -3,14 +3,14 @@
  * there is memory again it can be had.
  */
 
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import {
   type OpenedDevice,
   closeDevice,
   openDevice,
 } from "../../../../src/devices/software/open-device.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 
@@ -20,23 +20,23 @@ interface Owner {
   opened: OpenedDevice | undefined;
 }
 
-function* open({ machine, mm }: HmmRig, owner: Owner): Task<number> {
+function* open({ machine, mm }: HmmHarness, owner: Owner): Task<number> {
   const opened = yield* openDevice(machine, mm, OPTIONS);
   if (typeof opened === "number") return opened;
   owner.opened = opened;
   return 0;
 }
 
-function* close({ machine }: HmmRig, { opened }: Owner): Task<void> {
+function* close({ machine }: HmmHarness, { opened }: Owner): Task<void> {
   assert(opened !== undefined, "the device was opened");
   yield* closeDevice(machine, opened);
 }
 
 /** What a machine makes once is made. */
-function makeOwner(rig: HmmRig): Owner {
+function makeOwner(harness: HmmHarness): Owner {
   const owner: Owner = { opened: undefined };
-  rig.run(open(rig, owner));
-  rig.run(close(rig, owner));
+  harness.run(open(harness, owner));
+  harness.run(close(harness, owner));
   return owner;
 }
 
@@ -45,7 +45,7 @@ const opens: Attempt<Owner> = {
   name: "open",
   summary: "A device is opened, and the heap has no room for one of its parts.",
   runs: ["devices/software/open-device.openDevice", "devices/software/device-state.createDevice"],
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   setup: makeOwner,
   act: open,
   undo: close,

@@ -5,8 +5,8 @@
  * without one.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
 import {
@@ -20,10 +20,10 @@ import { FaultService } from "../../../../src/devices/software/fault-service.ts"
 import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
 import { SpanService } from "../../../../src/devices/software/span-service.ts";
 import { ThrashTable } from "../../../../src/devices/software/thrash.ts";
-import type { HmmRange } from "../../../../src/hmm/range.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { withService } from "./kernel.ts";
 import { makeDevice, requireCoherent } from "./stage.ts";
@@ -35,7 +35,7 @@ const PAGE_BYTES = 4096;
  * How each of the first pages is on the device: c copy, r in RAM for reading, w in RAM for writing,
  * - not at all.
  */
-function entries({ record }: DeviceWorld, { machine }: HmmRig, pages: number): string {
+function entries({ record }: DeviceWorld, { machine }: HmmHarness, pages: number): string {
   const table = new DeviceTable(machine, record);
   const marks = Array.from({ length: pages }, (_, i) => {
     const entry = table.entryOf(RIG_PAGE + i);
@@ -46,8 +46,13 @@ function entries({ record }: DeviceWorld, { machine }: HmmRig, pages: number): s
   return marks.join("");
 }
 
-function requireEntries(world: DeviceWorld, rig: HmmRig, what: string, wanted: string): void {
-  const are = entries(world, rig, wanted.length);
+function requireEntries(
+  world: DeviceWorld,
+  harness: HmmHarness,
+  what: string,
+  wanted: string,
+): void {
+  const are = entries(world, harness, wanted.length);
   assert(are === wanted, `after ${what} the pages are ${are}; must be ${wanted}`);
 }
 
@@ -63,15 +68,15 @@ const FRAMES = 16;
  * A page beyond what fits: what was used stays, of the rest two make room, for it and for one of
  * its neighbours.
  */
-function* pressure(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* withService(world, rig, function* (service) {
+function* pressure(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* withService(world, harness, function* (service) {
     const { frames } = service.device.table;
     yield* resolve(service, RIG_PAGE);
-    requireEntries(world, rig, "the first fault", "cccccccccccccccc--");
+    requireEntries(world, harness, "the first fault", "cccccccccccccccc--");
     yield* callInSteps(frames, "touch", 2);
     yield* resolve(service, RIG_PAGE + FRAMES);
-    requireEntries(world, rig, "a fault too many", "c-c-cccccccccccccc");
-    requireCoherent(world, rig, (page) => rig.entryOf(page));
+    requireEntries(world, harness, "a fault too many", "c-c-cccccccccccccc");
+    requireCoherent(world, harness, (page) => harness.entryOf(page));
     const { evictions, prefetched } = readStats(world.record);
     assert(
       evictions === 2 && prefetched === FRAMES,
@@ -83,11 +88,11 @@ function* pressure(world: DeviceWorld, rig: HmmRig): Task<void> {
 }
 
 /** What was used and goes says nothing against bringing pages unasked. */
-function* used(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* withService(world, rig, function* (service) {
+function* used(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* withService(world, harness, function* (service) {
     yield* resolve(service, RIG_PAGE);
     yield* resolve(service, RIG_PAGE + 1);
-    requireEntries(world, rig, "two faults with room for one", "-c");
+    requireEntries(world, harness, "two faults with room for one", "-c");
     assert(
       service.device.table.frames.prefetchPays,
       "a page that was used is taken for one that was not",
@@ -96,16 +101,16 @@ function* used(world: DeviceWorld, rig: HmmRig): Task<void> {
 }
 
 /** A page that the CPU stores to again and again is left in RAM after its third copy was lost. */
-function* bouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* withService(world, rig, function* (service) {
+function* bouncing(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* withService(world, harness, function* (service) {
     for (const times of [1, 2, 3]) {
       yield* resolve(service, RIG_PAGE);
-      requireEntries(world, rig, `losing it ${times - 1} times`, "c");
-      assert((yield* rig.touch(RIG_PAGE)) === 0, "the CPU may store");
-      requireEntries(world, rig, "a store of the CPU", "-");
+      requireEntries(world, harness, `losing it ${times - 1} times`, "c");
+      assert((yield* harness.touch(RIG_PAGE)) === 0, "the CPU may store");
+      requireEntries(world, harness, "a store of the CPU", "-");
     }
     yield* resolve(service, RIG_PAGE);
-    requireEntries(world, rig, "losing it three times", "r");
+    requireEntries(world, harness, "losing it three times", "r");
     const { thrashing } = readStats(world.record);
     assert(thrashing === 1, `${thrashing} pages bounce`);
   });
@@ -127,13 +132,13 @@ export function* bounceBefore(
 }
 
 /** A page that was left in RAM for long enough gets a copy again; one that may be written stays. */
-function* afterwards(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* withService(world, rig, function* (service) {
-    requireEntries(world, rig, "the set-up", "r-");
+function* afterwards(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* withService(world, harness, function* (service) {
+    requireEntries(world, harness, "the set-up", "r-");
     yield* resolve(service, RIG_PAGE + 1, true);
-    requireEntries(world, rig, "a round when its time is up", "-w");
+    requireEntries(world, harness, "a round when its time is up", "-w");
     yield* resolve(service, RIG_PAGE);
-    requireEntries(world, rig, "a fault", "cw");
+    requireEntries(world, harness, "a fault", "cw");
   });
 }
 
@@ -151,8 +156,8 @@ export function colliding(page: number, times: number): SpanServiceClass {
 }
 
 /** Four faults, one of which collides until it is read in RAM: the others get their copies. */
-function* collisions({ record }: DeviceWorld, rig: HmmRig): Task<void> {
-  const { machine } = rig;
+function* collisions({ record }: DeviceWorld, harness: HmmHarness): Task<void> {
+  const { machine } = harness;
   // Twice as one of four, twice as one of two, twice alone.
   const service = yield* FaultService.open(viewDevice(machine, record), colliding(RIG_PAGE + 2, 6));
   assert(typeof service !== "number", "a service can be had");
@@ -163,7 +168,7 @@ function* collisions({ record }: DeviceWorld, rig: HmmRig): Task<void> {
   assert((yield* callInSteps(ring, "countWaiting")) === 4, "four faults wait");
   yield* service.serveWaiting(ring);
   yield* service.close();
-  requireEntries({ record }, rig, "a round in which one collides", "ccrc");
+  requireEntries({ record }, harness, "a round in which one collides", "ccrc");
   const { retries, batches, faults } = readStats(record);
   assert(
     retries === 6 && batches === 1 && faults === 4,
@@ -177,8 +182,8 @@ function* collisions({ record }: DeviceWorld, rig: HmmRig): Task<void> {
  */
 const MANY = 70;
 
-function* manyPages(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* withService(world, rig, function* (service) {
+function* manyPages(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* withService(world, harness, function* (service) {
     const bytes = new Uint8Array(MANY * PAGE_BYTES).fill(1);
     const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: bytes.length, bytes };
     const { errno, pages, faults } = yield* COMMANDS.read.run(service, request);
@@ -196,8 +201,8 @@ interface Parts {
   readonly pages: number;
   readonly present?: number;
   readonly frames: number;
-  readonly before?: (world: DeviceWorld, rig: HmmRig) => Task<void>;
-  readonly body: (world: DeviceWorld, rig: HmmRig) => Task<void>;
+  readonly before?: (world: DeviceWorld, harness: HmmHarness) => Task<void>;
+  readonly body: (world: DeviceWorld, harness: HmmHarness) => Task<void>;
   readonly runs: readonly string[];
 }
 
@@ -211,15 +216,15 @@ function alone({
   body,
   runs,
 }: Parts): Covered {
-  const scenario = rigScenario<DeviceWorld>({
+  const scenario = harnessScenario<DeviceWorld>({
     name: `coverage/devices/alone/${name}`,
     summary,
     exploration: { maxSteps: 20_000 },
     mayRemain: ["table"],
-    rig: { pages, present, arenaWords: 8192 },
-    setup: (rig) => {
-      const world = makeDevice(rig, frames);
-      if (before !== undefined) rig.run(before(world, rig));
+    harness: { pages, present, arenaWords: 8192 },
+    setup: (harness) => {
+      const world = makeDevice(harness, frames);
+      if (before !== undefined) harness.run(before(world, harness));
       return world;
     },
     tasks: { thread: body },
@@ -268,8 +273,8 @@ export const rounds: readonly Covered[] = [
     summary: "A page that was left in RAM for long enough gets a copy again.",
     pages: 2,
     frames: 2,
-    before: (world, rig) =>
-      withService(world, rig, (service) => bounceBefore(world, RIG_PAGE, service)),
+    before: (world, harness) =>
+      withService(world, harness, (service) => bounceBefore(world, RIG_PAGE, service)),
     body: afterwards,
     runs: [...RESOLVE, "devices/software/thrash.expire"],
   }),

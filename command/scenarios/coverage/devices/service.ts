@@ -4,8 +4,8 @@
  * is not the page's, and frame and entry know each other.
  */
 
-import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
 import { readStats } from "../../../../src/devices/software/device-stats.ts";
 import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
@@ -13,15 +13,15 @@ import { FaultService } from "../../../../src/devices/software/fault-service.ts"
 import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
 import { SpanService } from "../../../../src/devices/software/span-service.ts";
 import { ThrashTable } from "../../../../src/devices/software/thrash.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import type { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EAGAIN, EBUSY, EFAULT, ESRCH } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
-import { DONE_TRUE } from "../../../../src/sync/task.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import { DONE_TRUE } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { colliding } from "./rounds.ts";
 import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
@@ -29,12 +29,12 @@ import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
 /** As a thread of the device whose work item has faulted and must wait. */
 export function* resolve(
   world: DeviceWorld,
-  rig: HmmRig,
+  harness: HmmHarness,
   page: number,
   isWrite: boolean,
   Spans?: SpanServiceClass,
 ): Task<void> {
-  const service = yield* FaultService.open(viewDevice(rig.machine, world.record), Spans);
+  const service = yield* FaultService.open(viewDevice(harness.machine, world.record), Spans);
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const errno = yield* service.resolve(page, isWrite, false);
   assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
@@ -44,7 +44,7 @@ export function* resolve(
 /** As a thread of the device that has recorded a fault in its ring. */
 function* serveRing(
   { record }: DeviceWorld,
-  { machine }: HmmRig,
+  { machine }: HmmHarness,
   thread: number,
   page: number,
 ): Task<void> {
@@ -59,7 +59,7 @@ function* serveRing(
   yield* service.close();
 }
 
-function* store({ machine, mm }: HmmRig): Task<void> {
+function* store({ machine, mm }: HmmHarness): Task<void> {
   yield* cpuFault(machine, mm, RIG_PAGE, true);
 }
 
@@ -96,10 +96,10 @@ const WAITING = [
   ...RESOLVE.slice(1),
 ] as const;
 const LET_GO = ["devices/software/device-table.dropRange"] as const;
-const read: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false);
-const readNext: Body = (world, rig) => resolve(world, rig, RIG_PAGE + 1, false);
-const write: Body = (world, rig) => resolve(world, rig, RIG_PAGE, true);
-const discard: Body = (_world, rig) => rig.discard(RIG_PAGE, 1);
+const read: Body = (world, harness) => resolve(world, harness, RIG_PAGE, false);
+const readNext: Body = (world, harness) => resolve(world, harness, RIG_PAGE + 1, false);
+const write: Body = (world, harness) => resolve(world, harness, RIG_PAGE, true);
+const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const reap: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.downRead();
@@ -111,18 +111,19 @@ const reap: Body = function* (_world, { machine, mm }) {
  * Both pages have lost two copies in a row, and the device has another one of the second. The first
  * is not there.
  */
-function* almostBouncing(world: DeviceWorld, rig: HmmRig): Task<void> {
-  yield* rig.discard(RIG_PAGE, 1);
-  yield* resolve(world, rig, RIG_PAGE + 1, false);
+function* almostBouncing(world: DeviceWorld, harness: HmmHarness): Task<void> {
+  yield* harness.discard(RIG_PAGE, 1);
+  yield* resolve(world, harness, RIG_PAGE + 1, false);
   const thrash = new ThrashTable(world.record);
   for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.noteLoss(page, 0);
 }
 
 /** Its page cannot be copied: each time somebody comes in between. */
-const collide: Body = (world, rig) => resolve(world, rig, RIG_PAGE, false, colliding(RIG_PAGE, 2));
+const collide: Body = (world, harness) =>
+  resolve(world, harness, RIG_PAGE, false, colliding(RIG_PAGE, 2));
 const storeNext: Body = (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE + 1, true);
 
-const MADVISE = ["mm/madvise.doMadvise", ...LET_GO] as const;
+const MADVISE = ["mm/calls/madvise.doMadvise", ...LET_GO] as const;
 
 export const deviceServices: readonly Covered[] = [
   playing({
@@ -135,7 +136,7 @@ export const deviceServices: readonly Covered[] = [
       [
         "does-not-ask",
         "Under the driver lock it does not ask whether the range is still valid.",
-        { read: (world, rig) => resolve(world, rig, RIG_PAGE, false, DoesNotAsk) },
+        { read: (world, harness) => resolve(world, harness, RIG_PAGE, false, DoesNotAsk) },
       ],
     ],
   }),
@@ -161,13 +162,13 @@ export const deviceServices: readonly Covered[] = [
     pages: 1,
     tasks: {
       read: [RESOLVE, read],
-      store: [["mm/cpu-fault.cpuFault"], (_world, rig) => store(rig)],
+      store: [["mm/fault/cpu-fault.cpuFault"], (_world, harness) => store(harness)],
     },
     twins: [
       [
         "does-not-track",
         "It copies a page without taking the right to store away first.",
-        { read: (world, rig) => resolve(world, rig, RIG_PAGE, false, DoesNotTrack) },
+        { read: (world, harness) => resolve(world, harness, RIG_PAGE, false, DoesNotTrack) },
       ],
     ],
   }),
@@ -201,8 +202,8 @@ export const deviceServices: readonly Covered[] = [
     frames: 4,
     pages: 2,
     tasks: {
-      first: [WAITING, (world, rig) => serveRing(world, rig, 0, RIG_PAGE)],
-      second: [WAITING, (world, rig) => serveRing(world, rig, 1, RIG_PAGE + 1)],
+      first: [WAITING, (world, harness) => serveRing(world, harness, 0, RIG_PAGE)],
+      second: [WAITING, (world, harness) => serveRing(world, harness, 1, RIG_PAGE + 1)],
     },
   }),
   playing({
@@ -228,6 +229,6 @@ export const deviceServices: readonly Covered[] = [
       "The space's last user goes while the device brings a page: the device lets go, or is the last to use the space.",
     frames: 2,
     pages: 1,
-    tasks: { read: [RESOLVE.slice(0, -1), read], exit: [["mm/mm.mmput"], exit] },
+    tasks: { read: [RESOLVE.slice(0, -1), read], exit: [["mm/lifetime/mm.mmput"], exit] },
   }),
 ];

@@ -1,10 +1,10 @@
 /**
- * @module What the scenarios of the software device stand on: a rig with a device whose threads are
- * played by tasks, and what must be true of it in the end.
+ * @module What the scenarios of the software device stand on: a harness with a device whose threads
+ * are played by tasks, and what must be true of it in the end.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
@@ -23,52 +23,52 @@ import {
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 export interface DeviceWorld {
   readonly record: DeviceRecord;
 }
 
-export type Body = (world: DeviceWorld, rig: HmmRig) => Task<unknown>;
+export type Body = (world: DeviceWorld, harness: HmmHarness) => Task<unknown>;
 
 /** No clock decides anything. */
 const FOR_EVER_MS = 2 ** 30;
 
-function* registered({ machine, mm }: HmmRig, record: DeviceRecord): Task<number> {
+function* registered({ machine, mm }: HmmHarness, record: DeviceRecord): Task<number> {
   yield* mm.mmapLock.downWrite();
   const errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
   yield* mm.mmapLock.upWrite();
   return errno;
 }
 
-export function makeDevice(rig: HmmRig, frames: number, threads: number = 2): DeviceWorld {
+export function makeDevice(harness: HmmHarness, frames: number, threads: number = 2): DeviceWorld {
   const options = { memoryBytes: frames * PAGE_BYTES, threads, faultTimeoutMs: FOR_EVER_MS };
-  const record = rig.run(createDevice(rig.machine, options));
+  const record = harness.run(createDevice(harness.machine, options));
   if (typeof record === "number") throw new Error(`no device: ${record}`);
-  const errno = rig.run(registered(rig, record));
+  const errno = harness.run(registered(harness, record));
   assert(errno === 0, `registering the device answered ${errno}`);
   return { record };
 }
 
 /** A word of a page that is present, in its frame in RAM. */
-export function wordOf(rig: HmmRig, page: number, index: number): number {
-  const pfn = ptePfn(rig.entryOf(page));
-  const section = rig.machine.ram.section(pfn);
+export function wordOf(harness: HmmHarness, page: number, index: number): number {
+  const pfn = ptePfn(harness.entryOf(page));
+  const section = harness.machine.ram.section(pfn);
   return section.i32[section.wordIndex(pfn) + index]!; // a page has that many words
 }
 
 /** In the set-up. */
-export function setWordOf(rig: HmmRig, page: number, index: number, value: number): void {
-  const pfn = ptePfn(rig.entryOf(page));
-  const section = rig.machine.ram.section(pfn);
+export function setWordOf(harness: HmmHarness, page: number, index: number, value: number): void {
+  const pfn = ptePfn(harness.entryOf(page));
+  const section = harness.machine.ram.section(pfn);
   section.i32[section.wordIndex(pfn) + index] = value;
 }
 
 /** Nothing is in flight. */
 export function requireCoherent(
   { record }: DeviceWorld,
-  { machine, mm, pages }: HmmRig,
+  { machine, mm, pages }: HmmHarness,
   entryOfCpu: (page: number) => number,
 ): void {
   const table = new DeviceTable(machine, record);
@@ -145,7 +145,7 @@ export interface Parts {
   /** Tasks that may die, where `exploration` says that one does. */
   readonly mortals?: readonly string[];
   /** Further things to be true in the end. */
-  readonly check?: (world: DeviceWorld, rig: HmmRig) => void;
+  readonly check?: (world: DeviceWorld, harness: HmmHarness) => void;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly twins?: readonly Twin[];
 }
@@ -171,7 +171,7 @@ export function playing(parts: Parts): Covered {
     own: Readonly<Record<string, Body>>,
     expects?: FindingKind,
   ): AnyScenario =>
-    rigScenario<DeviceWorld>({
+    harnessScenario<DeviceWorld>({
       name: fullName,
       summary: about,
       exploration,
@@ -180,16 +180,16 @@ export function playing(parts: Parts): Covered {
       mayRemain: mortals === undefined ? ["table"] : "anything",
       ...(mortals === undefined ? {} : { mortals }),
       ...(expects === undefined ? {} : { expects }),
-      rig: { pages },
-      setup: (rig) => {
-        const world = makeDevice(rig, frames);
-        if (before !== undefined) rig.run(before(world, rig));
+      harness: { pages },
+      setup: (harness) => {
+        const world = makeDevice(harness, frames);
+        if (before !== undefined) harness.run(before(world, harness));
         return world;
       },
       tasks: own,
-      check: (world, rig) => {
-        requireCoherent(world, rig, (page) => rig.entryOf(page));
-        check?.(world, rig);
+      check: (world, harness) => {
+        requireCoherent(world, harness, (page) => harness.entryOf(page));
+        check?.(world, harness);
       },
     });
   const fullName = `coverage/devices/${name}`;

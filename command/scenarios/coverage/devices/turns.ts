@@ -4,9 +4,9 @@
  * short. Who was told that its fault has been served finds it noted, and nobody waits for ever.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { Cell } from "../../../../src/checker/pieces/program.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
@@ -18,7 +18,7 @@ import { dropTurn } from "../../../../src/devices/software/service-turn.ts";
 import { SpanService } from "../../../../src/devices/software/span-service.ts";
 import type { Errno } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { makeDevice } from "./stage.ts";
 import type { DeviceWorld } from "./stage.ts";
@@ -34,7 +34,7 @@ interface World extends DeviceWorld {
   readonly turnOwner: Cell;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 /** Notes which pages it was asked for. */
 function noting(served: readonly Cell[]): SpanServiceClass {
@@ -49,17 +49,17 @@ function noting(served: readonly Cell[]): SpanServiceClass {
 }
 
 /** Each thread's fault waits in its ring. */
-function makeWorld(rig: HmmRig): World {
-  const { machine } = rig;
+function makeWorld(harness: HmmHarness): World {
+  const { machine } = harness;
   const { memory, heap } = machine;
-  const at = rig.run(heap.allocWords(512));
+  const at = harness.run(heap.allocWords(512));
   const served = Array.from({ length: THREADS }, (_, i) => new Cell(memory, at + i, `served ${i}`));
-  const { record } = makeDevice(rig, 1, THREADS);
+  const { record } = makeDevice(harness, 1, THREADS);
   const turnOwner = new Cell(memory, record.at + DeviceRecord.offset.turnOwner, "turn owner");
   const rings = served.map((_, i) => new FaultRing(memory, record.rings.get(i)));
   const services = rings.map((ring, i) => {
     ring.put(RIG_PAGE + i, false);
-    const service = rig.run(FaultService.open(viewDevice(machine, record), noting(served)));
+    const service = harness.run(FaultService.open(viewDevice(machine, record), noting(served)));
     assert(typeof service !== "number", "a service can be had");
     return service;
   });
@@ -82,8 +82,8 @@ const RUNS = [
 ] as const;
 
 /** The first thread has the turn, and has taken out its own fault only: the others came later. */
-function makeWorldInRound(rig: HmmRig): World {
-  const world = makeWorld(rig);
+function makeWorldInRound(harness: HmmHarness): World {
+  const world = makeWorld(harness);
   world.rings[0]?.drain(() => {});
   world.record.batchesBegun = 1;
   world.record.turnOwner = 2; // of agent 1, which the first task plays
@@ -96,16 +96,16 @@ const drop: Body = ({ record }) => dropTurn(record);
 interface Parts {
   readonly name: string;
   readonly summary: string;
-  readonly setup?: (rig: HmmRig) => World;
+  readonly setup?: (harness: HmmHarness) => World;
   readonly first: Body;
   readonly expects?: FindingKind;
 }
 
 function make({ setup = makeWorld, first, ...rest }: Parts): AnyScenario {
-  return rigScenario<World>({
+  return harnessScenario<World>({
     ...rest,
     exploration: { engine: "bounded", preemptions: 2, timeouts: 0 },
-    rig: { pages: THREADS },
+    harness: { pages: THREADS },
     setup,
     tasks: { first, second: serving(1), third: serving(2) },
     check: ({ record }) => assert(record.turnOwner === 0, "somebody has kept the turn"),

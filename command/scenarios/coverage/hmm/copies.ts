@@ -4,37 +4,41 @@
  * every driver does that copies: arms its range, tracks, copies, and asks under its lock.
  */
 
-import { Gate } from "../../../../src/checker/pieces/program.ts";
-import { type HmmRig, RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { Gate } from "../../../../src/checker/primitives/program.ts";
+import {
+  type HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { hmmRangeFault } from "../../../../src/hmm/fault.ts";
-import type { HmmRange } from "../../../../src/hmm/range.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/valid.ts";
+import { hmmRangeFault } from "../../../../src/hmm/walk/fault.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const ROUNDS = 3;
 
 interface World {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly isThrough: Gate;
   /** What the device's copy says: good while the device has a translation. */
   copy: number;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-const wordOf = ({ machine: { ram } }: HmmRig, pfn: number): number =>
+const wordOf = ({ machine: { ram } }: HmmHarness, pfn: number): number =>
   ram.section(pfn).i32[ram.wordIndex(pfn)]!;
 
 /** One round: true when the page may be copied now. */
-function* mayCopy(range: HmmRange, { machine, mm }: HmmRig): Task<boolean> {
+function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
   const copyable = new Uint8Array(1);
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeFault(range, true);
@@ -44,33 +48,33 @@ function* mayCopy(range: HmmRange, { machine, mm }: HmmRig): Task<boolean> {
 }
 
 /** `asks`: whether it asks under its lock. */
-function* copyPage(world: World, rig: HmmRig, asks: boolean): Task<number> {
+function* copyPage(world: World, harness: HmmHarness, asks: boolean): Task<number> {
   const { device } = world;
-  const own = yield* rig.machine.ram.allocFrame(false);
-  const answer = yield* rig.withRange(device.mirror, RIG_PAGE, 1, function* (range) {
+  const own = yield* harness.machine.ram.allocFrame(false);
+  const answer = yield* harness.withRange(device.mirror, RIG_PAGE, 1, function* (range) {
     for (let round = 0; round < ROUNDS; round++) {
-      if (!(yield* hmmRangeWaitUntilValid(range, Infinity)) || !(yield* mayCopy(range, rig)))
+      if (!(yield* hmmRangeWaitUntilValid(range, Infinity)) || !(yield* mayCopy(range, harness)))
         continue;
-      yield* rig.machine.ram.copyUnheldFrame(ptePfn(rig.entryOf(RIG_PAGE)), own);
+      yield* harness.machine.ram.copyUnheldFrame(ptePfn(harness.entryOf(RIG_PAGE)), own);
       yield* device.driverLock.lock();
       const isGood = !asks || (yield* hmmRangeValid(range));
       if (isGood) {
         device.program(range);
-        world.copy = wordOf(rig, own);
+        world.copy = wordOf(harness, own);
       }
       yield* device.driverLock.unlock();
       if (isGood) return 0;
     }
     return 0;
   });
-  yield* rig.machine.ram.pagePut(own);
+  yield* harness.machine.ram.pagePut(own);
   yield* world.isThrough.open();
   return answer;
 }
 
 /** At any time, and once more, by what it remembers, when the device is through. */
-function* storeTwice({ isThrough }: World, rig: HmmRig): Task<void> {
-  const cpu = new RigCpu(rig);
+function* storeTwice({ isThrough }: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
   yield* cpu.store(ADDRESS, 1);
   yield* isThrough.pass();
   yield* cpu.store(ADDRESS, 2);
@@ -83,33 +87,37 @@ function make(
   isTwin: boolean,
 ): AnyScenario {
   const exploration: ScenarioExploration = { engine: "bounded", preemptions: 1 };
-  return rigScenario<World>({
+  return harnessScenario<World>({
     name,
     summary,
     exploration,
     ...(isTwin ? { expects: "assertion" } : {}),
-    rig: { pages: 1 },
-    setup: (rig) => {
-      const at = rig.run(rig.machine.heap.allocWords(512));
+    harness: { pages: 1 },
+    setup: (harness) => {
+      const at = harness.run(harness.machine.heap.allocWords(512));
       return {
-        device: RigDevice.registered(rig),
-        isThrough: new Gate(rig.machine.memory, at, "through"),
+        device: HarnessDevice.registered(harness),
+        isThrough: new Gate(harness.machine.memory, at, "through"),
         copy: 0,
       };
     },
     reopen: (world) => void (world.copy = 0),
     tasks,
-    check: ({ device, copy }, rig) => {
+    check: ({ device, copy }, harness) => {
       if (device.entry(RIG_PAGE) === 0) return;
-      const now = wordOf(rig, ptePfn(rig.entryOf(RIG_PAGE)));
+      const now = wordOf(harness, ptePfn(harness.entryOf(RIG_PAGE)));
       assert(copy === now, `the page says ${now}, and the device's copy ${copy}`);
     },
   });
 }
 
-const copy: Body = (world, rig) => copyPage(world, rig, true);
+const copy: Body = (world, harness) => copyPage(world, harness, true);
 const NAME = "coverage/hmm/copy-vs-store";
-const COPY = ["hmm/fault.hmmRangeFault", "mm/track.trackRange", "hmm/valid.hmmRangeValid"];
+const COPY = [
+  "hmm/walk/fault.hmmRangeFault",
+  "mm/fault/track.trackRange",
+  "hmm/range/valid.hmmRangeValid",
+];
 
 export const copies: readonly Covered[] = [
   {
@@ -124,7 +132,7 @@ export const copies: readonly Covered[] = [
       make(
         `${NAME}/does-not-ask`,
         "The device keeps its copy without asking under its lock.",
-        { copy: (world, rig) => copyPage(world, rig, false), store: storeTwice },
+        { copy: (world, harness) => copyPage(world, harness, false), store: storeTwice },
         true,
       ),
     ],

@@ -3,25 +3,25 @@
  * what is the page's, and everything that was mapped is unmapped.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../../../src/hmm/dma.ts";
-import type { HmmRange } from "../../../../src/hmm/range.ts";
-import { hmmRangeValid } from "../../../../src/hmm/valid.ts";
+import { hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../../../src/hmm/walk/dma.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmRangeValid } from "../../../../src/hmm/range/valid.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { DONE_TRUE } from "../../../../src/sync/task.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { DONE_TRUE } from "../../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 type Question = (range: HmmRange) => Task<boolean>;
 
 function* mapAndUnmap(
   range: HmmRange,
-  device: RigDevice,
-  { mm }: HmmRig,
+  device: HarnessDevice,
+  { mm }: HmmHarness,
   isValid: Question,
 ): Task<number> {
   const mapped = new Set<number>();
@@ -39,7 +39,7 @@ function* mapAndUnmap(
   const pages = yield* hmmRangeDmaMap(range, iommu, addresses, true);
   if (pages > 0) {
     yield* device.driverLock.lock();
-    if (yield* isValid(range)) device.rig.requireCurrent(RIG_PAGE, range.pfns[0] ?? 0);
+    if (yield* isValid(range)) device.harness.requireCurrent(RIG_PAGE, range.pfns[0] ?? 0);
     hmmRangeDmaUnmap(range, iommu, addresses, false);
     yield* device.driverLock.unlock();
   }
@@ -48,33 +48,33 @@ function* mapAndUnmap(
   return pages;
 }
 
-function* map(device: RigDevice, rig: HmmRig, isValid: Question): Task<void> {
-  const answer = yield* rig.withRange(device.mirror, RIG_PAGE, 1, (range) =>
-    mapAndUnmap(range, device, rig, isValid),
+function* map(device: HarnessDevice, harness: HmmHarness, isValid: Question): Task<void> {
+  const answer = yield* harness.withRange(device.mirror, RIG_PAGE, 1, (range) =>
+    mapAndUnmap(range, device, harness, isValid),
   );
   assert(answer >= 0 || [EBUSY, EAGAIN, EFAULT].includes(answer), `mapping answered ${answer}`);
 }
 
 const NAME = "coverage/hmm/dma-vs-madvise";
 const RUNS = [
-  "hmm/dma.hmmRangeDmaMap",
-  "hmm/dma.hmmRangeDmaUnmap",
-  "hmm/valid.hmmRangeValid",
+  "hmm/walk/dma.hmmRangeDmaMap",
+  "hmm/walk/dma.hmmRangeDmaUnmap",
+  "hmm/range/valid.hmmRangeValid",
 ] as const;
 
 /** Discarding takes the mmap lock for reading, so it comes in between. */
 function make(name: string, summary: string, isValid: Question, isTwin: boolean): AnyScenario {
-  return rigScenario<RigDevice>({
+  return harnessScenario<HarnessDevice>({
     name,
     summary,
     exploration: { engine: "bounded", preemptions: 2 },
     ...(isTwin ? { expects: "assertion" } : {}),
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     mayRemain: [],
-    setup: (rig) => RigDevice.registered(rig),
+    setup: (harness) => HarnessDevice.registered(harness),
     tasks: {
-      map: (device, rig) => map(device, rig, isValid),
-      discard: (_device, rig) => rig.discard(RIG_PAGE, 1),
+      map: (device, harness) => map(device, harness, isValid),
+      discard: (_device, harness) => harness.discard(RIG_PAGE, 1),
     },
   });
 }
@@ -93,7 +93,7 @@ export const dma: readonly Covered[] = [
     ],
     runs: {
       map: RUNS,
-      discard: ["mm/madvise.doMadvise", "hmm/invalidate.hmmInvalidateRangeStart"],
+      discard: ["mm/calls/madvise.doMadvise", "hmm/mirror/invalidate.hmmInvalidateRangeStart"],
     },
   },
 ];

@@ -4,28 +4,28 @@
  * looked up, a view that was open before the device came.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../../../src/hmm/dma.ts";
+import { hmmRangeDmaMap, hmmRangeDmaUnmap } from "../../../../src/hmm/walk/dma.ts";
 import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../../../src/hmm/entry.ts";
-import { hmmRangeFaultUnlockedTimeout } from "../../../../src/hmm/fault.ts";
+import { hmmRangeFaultUnlockedTimeout } from "../../../../src/hmm/walk/fault.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
-import { missingMirrorOps, registerMirrorOps } from "../../../../src/hmm/mirror-ops.ts";
-import { hmmMirrorUnregister } from "../../../../src/hmm/mirror.ts";
+import { missingMirrorOps, registerMirrorOps } from "../../../../src/hmm/mirror/mirror-ops.ts";
+import { hmmMirrorUnregister } from "../../../../src/hmm/mirror/mirror.ts";
 import {
   hmmRangeAlloc,
   hmmRangeFree,
   hmmRangeRegister,
   hmmRangeUnregister,
-} from "../../../../src/hmm/range.ts";
-import type { HmmRange } from "../../../../src/hmm/range.ts";
-import { hmmStatistics } from "../../../../src/hmm/statistics.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/valid.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+} from "../../../../src/hmm/range/range.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmStatistics } from "../../../../src/hmm/mirror/statistics.ts";
+import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range/valid.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { invalidateRange, zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
 import {
@@ -35,8 +35,8 @@ import {
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN, EBUSY, EFAULT, EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/resources.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { deviceOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
 
@@ -47,13 +47,15 @@ const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
 function registered(
-  rig: HmmRig,
-  device: RigDevice,
+  harness: HmmHarness,
+  device: HarnessDevice,
   defaultFlags: number = DEFAULT_ENCODING.flags.valid,
 ): HmmRange {
-  const made = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1), defaultFlags }));
+  const made = harness.run(
+    hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1), defaultFlags }),
+  );
   if (typeof made === "number") throw new Error(`no range: ${made}`);
-  const errno = rig.run(hmmRangeRegister(made, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES));
+  const errno = harness.run(hmmRangeRegister(made, device.mirror, ADDRESS, ADDRESS + PAGE_BYTES));
   assert(errno === 0, `registering answered ${errno}`);
   return made;
 }
@@ -71,32 +73,32 @@ interface Waiting {
 
 /** An invalidation of the page is in flight from the set-up on. */
 const twoWait: Covered = covered(
-  rigScenario<Waiting>({
+  harnessScenario<Waiting>({
     name: "coverage/hmm/two-wait",
     summary:
       "Two threads wait until the page is valid again, each with a range of its own: its end wakes both.",
-    rig: { pages: 1 },
-    setup: (rig) => {
-      const device = RigDevice.registered(rig);
-      const ranges = [registered(rig, device), registered(rig, device)];
-      const range = invalidateRange(rig.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR);
-      rig.run(mmuNotifierInvalidateRangeStart(rig.machine, range));
+    harness: { pages: 1 },
+    setup: (harness) => {
+      const device = HarnessDevice.registered(harness);
+      const ranges = [registered(harness, device), registered(harness, device)];
+      const range = invalidateRange(harness.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR);
+      harness.run(mmuNotifierInvalidateRangeStart(harness.machine, range));
       return { ranges };
     },
     tasks: {
       first: ({ ranges: [range] }) => waitFor(range),
       second: ({ ranges: [, range] }) => waitFor(range),
-      end: (_world, rig) =>
+      end: (_world, harness) =>
         mmuNotifierInvalidateRangeEnd(
-          rig.machine,
-          invalidateRange(rig.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR),
+          harness.machine,
+          invalidateRange(harness.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR),
         ),
     },
   }),
   {
-    first: ["hmm/valid.hmmRangeWaitUntilValid"],
-    second: ["hmm/valid.hmmRangeWaitUntilValid"],
-    end: ["hmm/invalidate.hmmInvalidateRangeEnd"],
+    first: ["hmm/range/valid.hmmRangeWaitUntilValid"],
+    second: ["hmm/range/valid.hmmRangeWaitUntilValid"],
+    end: ["hmm/mirror/invalidate.hmmInvalidateRangeEnd"],
   },
 );
 
@@ -109,13 +111,13 @@ function* waitFor(range: HmmRange | undefined): Task<void> {
 }
 
 interface Faulting {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   readonly range: HmmRange;
 }
 
-function faulting(rig: HmmRig): Faulting {
-  const device = RigDevice.registered(rig);
-  return { device, range: registered(rig, device) };
+function faulting(harness: HmmHarness): Faulting {
+  const device = HarnessDevice.registered(harness);
+  return { device, range: registered(harness, device) };
 }
 
 /** 0: for ever. */
@@ -132,39 +134,44 @@ function* faultForEver({ device, range }: Faulting): Task<void> {
 }
 
 const faultVsMadvise: Covered = covered(
-  rigScenario<Faulting>({
+  harnessScenario<Faulting>({
     name: "coverage/hmm/fault-unlocked-vs-madvise",
     summary:
       "A device's fault that takes the mmap lock itself and begins again while it is busy; the CPU discards the page.",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     exploration: BOUNDED,
     setup: faulting,
-    tasks: { fault: faultForEver, madvise: (_world, rig) => rig.discard(RIG_PAGE, 1) },
-    reopen: ({ range }) => void (range.armed = 1),
+    tasks: { fault: faultForEver, madvise: (_world, harness) => harness.discard(RIG_PAGE, 1) },
+    reopen: ({ range }) => void (range.notifierSeq = 1),
     check: ({ device }) => device.requireCoherent(),
   }),
   {
-    fault: ["hmm/fault.hmmRangeFaultUnlockedTimeout", "hmm/fault.hmmRangeFault"],
-    madvise: ["mm/madvise.doMadvise"],
+    fault: ["hmm/walk/fault.hmmRangeFaultUnlockedTimeout", "hmm/walk/fault.hmmRangeFault"],
+    madvise: ["mm/calls/madvise.doMadvise"],
   },
 );
 
 /** Answers what it may not, and EAGAIN where it may. */
-const AWKWARD_OPS: number = registerMirrorOps("awkward rig device", {
+const AWKWARD_OPS: number = registerMirrorOps("awkward harness device", {
   *invalidate(_mirror, { blockable }) {
     return blockable ? EINVAL : EAGAIN;
   },
 });
 
-function* reap({ machine, mm }: HmmRig): Task<void> {
+function* reap({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   yield* mm.mmapLock.upRead();
   assert(errno === EAGAIN, `the reaper was answered ${errno}`);
 }
 
-function requireCounts(rig: HmmRig, refusals: number, mirrorErrors: number, starts: number): void {
-  const hmm = Hmm.at(rig.machine.memory, rig.mm.hmm);
+function requireCounts(
+  harness: HmmHarness,
+  refusals: number,
+  mirrorErrors: number,
+  starts: number,
+): void {
+  const hmm = Hmm.at(harness.machine.memory, harness.mm.hmm);
   const told = `${hmm.refusals}, ${hmm.mirrorErrors}, ${hmm.starts}, ${hmm.notifiers}, ${hmm.releasedWithRanges}`;
   assert(
     told === `${refusals}, ${mirrorErrors}, ${starts}, 0, 0`,
@@ -179,20 +186,20 @@ function counting(
   refusals: number,
 ): Covered {
   const bodies = {
-    reap: (_device: RigDevice, rig: HmmRig) => reap(rig),
-    discard: (_device: RigDevice, rig: HmmRig) => rig.discard(RIG_PAGE, 1),
+    reap: (_device: HarnessDevice, harness: HmmHarness) => reap(harness),
+    discard: (_device: HarnessDevice, harness: HmmHarness) => harness.discard(RIG_PAGE, 1),
   };
-  const runs = ["hmm/invalidate.hmmInvalidateRangeStart"];
+  const runs = ["hmm/mirror/invalidate.hmmInvalidateRangeStart"];
   return covered(
-    rigScenario<RigDevice>({
+    harnessScenario<HarnessDevice>({
       name: `coverage/hmm/${name}`,
       summary: "Refusals, and answers that no driver may give, are counted each.",
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       exploration: BOUNDED,
       mayRemain: [],
-      setup: (rig) => RigDevice.registered(rig, AWKWARD_OPS),
+      setup: (harness) => HarnessDevice.registered(harness, AWKWARD_OPS),
       tasks: { first: bodies[first], second: bodies[second] },
-      check: (_device, rig) => requireCounts(rig, refusals, 2 - refusals, 2),
+      check: (_device, harness) => requireCounts(harness, refusals, 2 - refusals, 2),
     }),
     { first: runs, second: runs },
   );
@@ -200,12 +207,12 @@ function counting(
 
 /** Numbers are read while they change. */
 const statistics: Covered = covered(
-  rigScenario<RigDevice>({
+  harnessScenario<HarnessDevice>({
     name: "coverage/hmm/statistics-vs-last-unregister",
     summary: "The numbers of an hmm are asked for while its last mirror goes, and the hmm with it.",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     mayRemain: [],
-    setup: (rig) => deviceOf(rig, SECOND),
+    setup: (harness) => deviceOf(harness, SECOND),
     tasks: {
       *ask(_device, { machine, mm }) {
         const numbers = yield* hmmStatistics(machine, mm);
@@ -214,44 +221,50 @@ const statistics: Covered = covered(
       },
       unregister: (device) => device.unregister(),
     },
-    check: (_device, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
+    check: (_device, harness) => assert(harness.mm.hmm === 0, "the space still names its hmm"),
   }),
   {
-    ask: ["hmm/statistics.hmmStatistics"],
-    unregister: ["hmm/mirror.hmmMirrorUnregister", "hmm/hmm.hmmPut"],
+    ask: ["hmm/mirror/statistics.hmmStatistics"],
+    unregister: ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/hmm.hmmPut"],
   },
 );
 
 const missing: Covered = covered(
-  rigScenario<readonly RigDevice[]>({
+  harnessScenario<readonly HarnessDevice[]>({
     name: "coverage/hmm/missing-vs-mirrors",
     summary:
       "A thread asks whether it has the code of all drivers in use while one comes and another goes.",
-    rig: { pages: 1 },
-    setup: (rig) => [RigDevice.registered(rig), new RigDevice(rig, AWKWARD_OPS)],
+    harness: { pages: 1 },
+    setup: (harness) => [
+      HarnessDevice.registered(harness),
+      new HarnessDevice(harness, AWKWARD_OPS),
+    ],
     tasks: {
       *ask(_devices, { machine }) {
         const names = yield* missingMirrorOps(machine);
         assert(names.length === 0, `this thread lacks ${names.join(", ")}`);
       },
-      *comeAndGo([, device], rig) {
+      *comeAndGo([, device], harness) {
         if (device === undefined) return;
         const errno = yield* device.register();
         assert(errno === 0, `registering answered ${errno}`);
         yield* device.unregister();
-        assert((yield* missingMirrorOps(rig.machine)).length === 0, "this thread lacks something");
+        assert(
+          (yield* missingMirrorOps(harness.machine)).length === 0,
+          "this thread lacks something",
+        );
       },
     },
     exploration: BOUNDED,
   }),
   {
-    ask: ["hmm/mirror-ops.missingMirrorOps"],
-    comeAndGo: ["hmm/mirror-ops.useMirrorOps", "hmm/mirror-ops.dropMirrorOps"],
+    ask: ["hmm/mirror/mirror-ops.missingMirrorOps"],
+    comeAndGo: ["hmm/mirror/mirror-ops.useMirrorOps", "hmm/mirror/mirror-ops.dropMirrorOps"],
   },
 );
 
 /** Maps the page for writing by DMA, and says afterwards that it was written. */
-function* mapAndDirty({ range, device }: Faulting, { mm }: HmmRig): Task<void> {
+function* mapAndDirty({ range, device }: Faulting, { mm }: HmmHarness): Task<void> {
   const iommu = { mapPage: (pfn: number): number => pfn, unmapPage: (): void => {} };
   const addresses = new Float64Array(1);
   yield* mm.mmapLock.downRead();
@@ -266,34 +279,34 @@ function* mapAndDirty({ range, device }: Faulting, { mm }: HmmRig): Task<void> {
   assert(pages >= 0 || [EBUSY, EAGAIN, EFAULT].includes(pages), `mapping answered ${pages}`);
 }
 
-function writable(rig: HmmRig): Faulting {
-  const device = RigDevice.registered(rig);
+function writable(harness: HmmHarness): Faulting {
+  const device = HarnessDevice.registered(harness);
   const { valid, write } = DEFAULT_ENCODING.flags;
-  return { device, range: registered(rig, device, valid | write) };
+  return { device, range: registered(harness, device, valid | write) };
 }
 
 const dirty: Covered = covered(
-  rigScenario<Faulting>({
+  harnessScenario<Faulting>({
     name: "coverage/hmm/dirty",
     summary: "A page that a device has written by DMA is dirty afterwards.",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     setup: writable,
-    reopen: ({ range }) => void (range.armed = 1),
+    reopen: ({ range }) => void (range.notifierSeq = 1),
     tasks: {
-      *map(world, rig) {
-        yield* mapAndDirty(world, rig);
-        assert((rig.entryOf(RIG_PAGE) & PTE_DIRTY) !== 0, "the entry is not dirty");
+      *map(world, harness) {
+        yield* mapAndDirty(world, harness);
+        assert((harness.entryOf(RIG_PAGE) & PTE_DIRTY) !== 0, "the entry is not dirty");
       },
     },
   }),
-  { map: ["hmm/dma.hmmRangeDmaUnmap", "hmm/dma.hmmRangeDmaMap"] },
+  { map: ["hmm/walk/dma.hmmRangeDmaUnmap", "hmm/walk/dma.hmmRangeDmaMap"] },
 );
 
 /**
  * The view excludes the device from the page, although it was opened before anybody could be told.
  */
-function* registerBesideView(device: RigDevice, rig: HmmRig): Task<void> {
-  const { machine, mm } = rig;
+function* registerBesideView(device: HarnessDevice, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
   const hold = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
   assert(hold > 0, `the view answered ${hold}`);
   assert((yield* device.register()) === 0, "the device could not be registered");
@@ -306,23 +319,23 @@ function* registerBesideView(device: RigDevice, rig: HmmRig): Task<void> {
   assert(!(yield* hmmRangeValid(range)), "a range is valid over pages of an open write view");
   yield* viewClose(machine, hold);
   assert(yield* hmmRangeWaitUntilValid(range, Infinity), "the range never becomes valid");
-  requireCounts(rig, 0, 0, 1);
+  requireCounts(harness, 0, 0, 1);
 }
 
 const besideView: Covered = covered(
-  rigScenario<RigDevice>({
+  harnessScenario<HarnessDevice>({
     name: "coverage/hmm/device-after-view",
     summary:
       "A device comes to a space in which a write view is open: it is kept out until the view is closed.",
-    rig: { pages: 1 },
-    setup: (rig) => new RigDevice(rig),
+    harness: { pages: 1 },
+    setup: (harness) => new HarnessDevice(harness),
     tasks: { device: registerBesideView },
   }),
   {
     device: [
-      "hmm/get-or-create.hmmGetOrCreate",
-      "mm/view-hold.replayHolds",
-      "mm/view-open.viewClose",
+      "hmm/mirror/get-or-create.hmmGetOrCreate",
+      "mm/view/view-hold.replayHolds",
+      "mm/view/view-open.viewClose",
     ],
   },
 );
@@ -338,7 +351,7 @@ function* mustThrow(what: string, begin: () => Task<unknown>): Task<void> {
 }
 
 /** A range is used, unregistered, of no use, registered again, and mistakes with it are told. */
-function* rangeOfItsOwn({ mirror }: RigDevice, { machine, mm }: HmmRig): Task<void> {
+function* rangeOfItsOwn({ mirror }: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") throw new Error(`no range: ${range}`);
   const register = (): Task<number> =>
@@ -366,21 +379,21 @@ function* rangeOfItsOwn({ mirror }: RigDevice, { machine, mm }: HmmRig): Task<vo
 /**
  * Everything that a device does in its life, and then the end of the space: nothing may be left.
  */
-function* wholeLife(device: RigDevice, rig: HmmRig): Task<void> {
-  const { machine, mm } = rig;
+function* wholeLife(device: HarnessDevice, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
   assert((yield* device.register()) === 0, "the device could not be registered");
   assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
   assert(entryIsValid(device.entry(RIG_PAGE), DEFAULT_ENCODING), "the device has no translation");
   assert(
-    entryPfn(device.entry(RIG_PAGE), DEFAULT_ENCODING) === ptePfn(rig.entryOf(RIG_PAGE)),
+    entryPfn(device.entry(RIG_PAGE), DEFAULT_ENCODING) === ptePfn(harness.entryOf(RIG_PAGE)),
     "it has another page's",
   );
-  yield* rig.discard(RIG_PAGE, 1);
+  yield* harness.discard(RIG_PAGE, 1);
   assert(device.entry(RIG_PAGE) === 0, "the device still has what was taken away");
   assert((yield* device.serve(RIG_PAGE, 1, { write: true })) === 0, "the device was not served");
-  const written = rig.entryOf(RIG_PAGE) & (PTE_PRESENT | PTE_WRITE);
+  const written = harness.entryOf(RIG_PAGE) & (PTE_PRESENT | PTE_WRITE);
   assert(written === (PTE_PRESENT | PTE_WRITE), "the page cannot be written");
-  yield* rangeOfItsOwn(device, rig);
+  yield* rangeOfItsOwn(device, harness);
   yield* device.unregister();
   yield* mustThrow("a second unregister", () => device.unregister());
   const { memory } = machine;
@@ -399,16 +412,21 @@ function* wholeLife(device: RigDevice, rig: HmmRig): Task<void> {
 }
 
 const life: Covered = covered(
-  rigScenario<RigDevice>({
+  harnessScenario<HarnessDevice>({
     name: "coverage/hmm/whole-life",
     summary:
       "A device comes, is served, is told, goes, and the space ends: each answer and entry, and nothing is left.",
-    rig: { pages: 1 },
-    setup: (rig) => new RigDevice(rig),
+    harness: { pages: 1 },
+    setup: (harness) => new HarnessDevice(harness),
     tasks: { device: wholeLife },
   }),
   {
-    device: ["hmm/mirror.hmmMirrorRegister", "hmm/hmm.hmmPut", "hmm/hmm.hmmFreeRcu", "mm/mm.mmput"],
+    device: [
+      "hmm/mirror/mirror.hmmMirrorRegister",
+      "hmm/mirror/hmm.hmmPut",
+      "hmm/mirror/hmm.hmmFreeRcu",
+      "mm/lifetime/mm.mmput",
+    ],
   },
 );
 
@@ -417,13 +435,13 @@ const life: Covered = covered(
  * of the space.
  */
 const lastOfBoth: Covered = covered(
-  rigScenario<RigDevice>({
+  harnessScenario<HarnessDevice>({
     name: "coverage/hmm/exit-vs-unregister",
     summary:
       "The last user and the last mirror go at once: the hmm and the space's struct are freed once, by who is last.",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     exploration: BOUNDED,
-    setup: (rig) => deviceOf(rig, SECOND),
+    setup: (harness) => deviceOf(harness, SECOND),
     tasks: {
       *exit(_device, { machine, mm }) {
         yield* mmput(machine, mm);
@@ -443,8 +461,8 @@ const lastOfBoth: Covered = covered(
     },
   }),
   {
-    exit: ["mm/mm.mmput", "hmm/invalidate.hmmRelease"],
-    unregister: ["hmm/mirror.hmmMirrorUnregister", "hmm/hmm.hmmPut"],
+    exit: ["mm/lifetime/mm.mmput", "hmm/mirror/invalidate.hmmRelease"],
+    unregister: ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/hmm.hmmPut"],
   },
 );
 

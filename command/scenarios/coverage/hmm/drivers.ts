@@ -3,27 +3,27 @@
  * there is room for more.
  */
 
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import {
   MIRROR_OPS_IN_USE_MAX,
   dropMirrorOps,
   registerMirrorOps,
   useMirrorOps,
-} from "../../../../src/hmm/mirror-ops.ts";
+} from "../../../../src/hmm/mirror/mirror-ops.ts";
 import { ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { type Task, doneNumber } from "../../../../src/sync/task.ts";
+import { type Task, doneNumber } from "../../../../src/sync/tasks/task.ts";
 
 const idle = (name: string): number => registerMirrorOps(name, { invalidate: () => doneNumber(0) });
 
 /** As many drivers as a machine can have in use, and one more. */
 const DRIVERS: readonly number[] = Array.from({ length: MIRROR_OPS_IN_USE_MAX }, (_, i) =>
-  idle(`rig driver ${i}`),
+  idle(`harness driver ${i}`),
 );
-const ONE_MORE: number = idle("one rig driver more");
+const ONE_MORE: number = idle("one harness driver more");
 
 /** Nobody has a driver in use: there is room for as many as there can be, and not for one more. */
-export function* requireNoDrivers({ machine }: HmmRig): Task<void> {
+export function* requireNoDrivers({ machine }: HmmHarness): Task<void> {
   for (const id of DRIVERS)
     assert((yield* useMirrorOps(machine, id)) === 0, "a driver that has gone is still in use");
   assert(

@@ -4,9 +4,9 @@
  * The old table is freed; nobody looks at it without rangesLock.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
 import { countInFlight } from "../../../../src/hmm/in-flight.ts";
@@ -14,33 +14,33 @@ import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
 import { mmuNotifierInvalidateRangeStart } from "../../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
-type Body = (device: RigDevice, rig: HmmRig) => Task<unknown>;
+type Body = (device: HarnessDevice, harness: HmmHarness) => Task<unknown>;
 
 /** Far from what the tasks do: as many as fit, and none of them ends. */
-function fillUp(rig: HmmRig): RigDevice {
-  const { machine, mm } = rig;
-  const device = RigDevice.registered(rig);
+function fillUp(harness: HmmHarness): HarnessDevice {
+  const { machine, mm } = harness;
+  const device = HarnessDevice.registered(harness);
   for (let i = 0; i < IN_FLIGHT_INLINE; i++) {
     const far = invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR);
     assert(
-      rig.run(mmuNotifierInvalidateRangeStart(machine, far)) === 0,
+      harness.run(mmuNotifierInvalidateRangeStart(machine, far)) === 0,
       "a blockable start succeeds",
     );
   }
   return device;
 }
 
-const discard: Body = (_device, rig) => rig.discard(RIG_PAGE, 1);
-const discardNext: Body = (_device, rig) => rig.discard(RIG_PAGE + 1, 1);
+const discard: Body = (_device, harness) => harness.discard(RIG_PAGE, 1);
+const discardNext: Body = (_device, harness) => harness.discard(RIG_PAGE + 1, 1);
 
 /**
  * Asks whether the page is being changed, as whoever registers a range does, but without
  * rangesLock.
  */
-function* ask({ rig: { machine, mm } }: RigDevice): Task<void> {
+function* ask({ harness: { machine, mm } }: HarnessDevice): Task<void> {
   yield* mm.pageTableLock.lock();
   const hmm = Hmm.at(machine.memory, mm.hmm);
   yield* mm.pageTableLock.unlock();
@@ -48,12 +48,12 @@ function* ask({ rig: { machine, mm } }: RigDevice): Task<void> {
 }
 
 function make(name: string, summary: string, second: Body, isTwin: boolean): AnyScenario {
-  return rigScenario<RigDevice>({
+  return harnessScenario<HarnessDevice>({
     name,
     summary,
     exploration: { engine: "bounded", preemptions: 1 },
     ...(isTwin ? { expects: "data-race" } : {}),
-    rig: { pages: 2, arenaWords: 8192 },
+    harness: { pages: 2, arenaWords: 8192 },
     setup: fillUp,
     tasks: { madvise: discard, second },
     check(device, { machine, mm }) {

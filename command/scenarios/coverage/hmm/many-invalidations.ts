@@ -5,14 +5,18 @@
  * hmm.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
-import { hmmRangeAlloc, hmmRangeRegister, hmmRangeUnregister } from "../../../../src/hmm/range.ts";
-import type { HmmRange } from "../../../../src/hmm/range.ts";
-import { HmmRangeRecord, readStamp, stampIsValid } from "../../../../src/hmm/range-record.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+import {
+  hmmRangeAlloc,
+  hmmRangeRegister,
+  hmmRangeUnregister,
+} from "../../../../src/hmm/range/range.ts";
+import type { HmmRange } from "../../../../src/hmm/range/range.ts";
+import { HmmRangeRecord, readSequence, sequenceIsValid } from "../../../../src/hmm/range-record.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
@@ -23,7 +27,7 @@ import {
   notifierSrcu,
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { deviceOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
 
@@ -31,7 +35,7 @@ import type { Covered } from "../covered.ts";
 const FIRST = 0;
 
 interface World {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** Registered on the first page and on the second. */
   readonly ranges: readonly HmmRange[];
   readonly hmm: Hmm;
@@ -39,30 +43,33 @@ interface World {
   readonly blocks: number;
 }
 
-function blocksOf({ machine }: HmmRig): number {
+function blocksOf({ machine }: HmmHarness): number {
   return machine.heap.accounting().find(({ name }) => name === "words512")?.live ?? 0;
 }
 
 /** Pages of which nothing is mapped or watched. */
 const FAR = RIG_PAGE + 1000;
 
-function range(rig: HmmRig, page: number, blockable: boolean = true): InvalidateRange {
-  return invalidateRange(rig.mm, page, page + 1, EVENT_CLEAR, { blockable });
+function range(harness: HmmHarness, page: number, blockable: boolean = true): InvalidateRange {
+  return invalidateRange(harness.mm, page, page + 1, EVENT_CLEAR, { blockable });
 }
 
-function* start(rig: HmmRig, page: number, blockable?: boolean): Task<void> {
-  const answer = yield* mmuNotifierInvalidateRangeStart(rig.machine, range(rig, page, blockable));
+function* start(harness: HmmHarness, page: number, blockable?: boolean): Task<void> {
+  const answer = yield* mmuNotifierInvalidateRangeStart(
+    harness.machine,
+    range(harness, page, blockable),
+  );
   assert(answer === 0, `a start was answered ${answer}`);
 }
 
-function end(rig: HmmRig, page: number): Task<void> {
-  return mmuNotifierInvalidateRangeEnd(rig.machine, range(rig, page));
+function end(harness: HmmHarness, page: number): Task<void> {
+  return mmuNotifierInvalidateRangeEnd(harness.machine, range(harness, page));
 }
 
-function registered(rig: HmmRig, device: RigDevice, page: number): HmmRange {
-  const made = rig.run(hmmRangeAlloc(rig.machine, { pfns: new Uint32Array(1) }));
+function registered(harness: HmmHarness, device: HarnessDevice, page: number): HmmRange {
+  const made = harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
   if (typeof made === "number") throw new Error(`no range: ${made}`);
-  const errno = rig.run(
+  const errno = harness.run(
     hmmRangeRegister(made, device.mirror, page * PAGE_BYTES, (page + 1) * PAGE_BYTES),
   );
   assert(errno === 0, `registering answered ${errno}`);
@@ -70,21 +77,31 @@ function registered(rig: HmmRig, device: RigDevice, page: number): HmmRange {
 }
 
 /** `count` invalidations of far pages are in flight, the first of page FAR. */
-function worldWith(rig: HmmRig, count: number): World {
-  const device = deviceOf(rig, FIRST);
-  const ranges = [registered(rig, device, RIG_PAGE), registered(rig, device, RIG_PAGE + 1)];
-  for (let i = 0; i < count; i++) rig.run(start(rig, FAR + i));
-  return { device, ranges, hmm: Hmm.at(rig.machine.memory, rig.mm.hmm), blocks: blocksOf(rig) };
+function worldWith(harness: HmmHarness, count: number): World {
+  const device = deviceOf(harness, FIRST);
+  const ranges = [registered(harness, device, RIG_PAGE), registered(harness, device, RIG_PAGE + 1)];
+  for (let i = 0; i < count; i++) harness.run(start(harness, FAR + i));
+  return {
+    device,
+    ranges,
+    hmm: Hmm.at(harness.machine.memory, harness.mm.hmm),
+    blocks: blocksOf(harness),
+  };
 }
 
 /** As nobody may ask without a lock but who is alone. */
 function validity({ ranges }: World): string {
   return ranges
-    .map(({ record }) => (stampIsValid(readStamp(record)) ? "valid" : "invalid"))
+    .map(({ record }) => (sequenceIsValid(readSequence(record)) ? "valid" : "invalid"))
     .join(", ");
 }
 
-function requireBooks({ hmm }: World, inFlight: number, overflow: number, capacity: number): void {
+function requireAccounting(
+  { hmm }: World,
+  inFlight: number,
+  overflow: number,
+  capacity: number,
+): void {
   const { notifiers, inFlightCount } = hmm;
   assert(notifiers === inFlight, `${notifiers} invalidations are counted, of ${inFlight}`);
   assert(hmm.overflow === overflow, `${hmm.overflow} have no record, of ${overflow}`);
@@ -102,17 +119,17 @@ function requireBooks({ hmm }: World, inFlight: number, overflow: number, capaci
 const GROWN = 256;
 const GROWN_AGAIN = 1024;
 
-function* growAndExit(world: World, rig: HmmRig): Task<void> {
-  const { machine, mm } = rig;
+function* growAndExit(world: World, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
   const count = world.hmm.inFlightCount;
-  yield* start(rig, RIG_PAGE);
-  requireBooks(world, count + 1, 0, count === GROWN ? GROWN_AGAIN : GROWN);
+  yield* start(harness, RIG_PAGE);
+  requireAccounting(world, count + 1, 0, count === GROWN ? GROWN_AGAIN : GROWN);
   assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
-  yield* end(rig, FAR);
-  yield* end(rig, FAR + count - 1);
+  yield* end(harness, FAR);
+  yield* end(harness, FAR + count - 1);
   assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
-  yield* end(rig, RIG_PAGE);
-  requireBooks(world, count - 2, 0, count === GROWN ? GROWN_AGAIN : GROWN);
+  yield* end(harness, RIG_PAGE);
+  requireAccounting(world, count - 2, 0, count === GROWN ? GROWN_AGAIN : GROWN);
   assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
   for (const one of world.ranges) yield* hmmRangeUnregister(one);
   yield* world.device.unregister();
@@ -128,10 +145,10 @@ function* growAndExit(world: World, rig: HmmRig): Task<void> {
 }
 
 /** One that may not wait finds the table full. */
-function* countOnly(world: World, rig: HmmRig): Task<void> {
+function* countOnly(world: World, harness: HmmHarness): Task<void> {
   const count = world.hmm.inFlightCount;
-  yield* start(rig, FAR - 1, false);
-  requireBooks(world, count + 1, 1, IN_FLIGHT_INLINE);
+  yield* start(harness, FAR - 1, false);
+  requireAccounting(world, count + 1, 1, IN_FLIGHT_INLINE);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
   const [first] = world.ranges;
   if (first === undefined) return;
@@ -144,49 +161,53 @@ function* countOnly(world: World, rig: HmmRig): Task<void> {
   );
   assert(errno === 0, `registering answered ${errno}`);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
-  yield* end(rig, FAR);
-  requireBooks(world, count, 1, IN_FLIGHT_INLINE);
+  yield* end(harness, FAR);
+  requireAccounting(world, count, 1, IN_FLIGHT_INLINE);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
-  yield* end(rig, FAR - 1);
-  requireBooks(world, count - 1, 0, IN_FLIGHT_INLINE);
+  yield* end(harness, FAR - 1);
+  requireAccounting(world, count - 1, 0, IN_FLIGHT_INLINE);
   assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
 }
 
-function* startAndEnd(world: World, rig: HmmRig, page: number): Task<void> {
-  yield* start(rig, page);
+function* startAndEnd(world: World, harness: HmmHarness, page: number): Task<void> {
+  yield* start(harness, page);
   const record = world.ranges
     .map(({ record: { at } }) => at)
-    .map((at) => HmmRangeRecord.at(rig.machine.memory, at));
+    .map((at) => HmmRangeRecord.at(harness.machine.memory, at));
   yield* world.hmm.rangesLock.lock();
   const own = record.find(({ startPage }) => startPage === page);
   assert(
-    own === undefined || !stampIsValid(readStamp(own)),
+    own === undefined || !sequenceIsValid(readSequence(own)),
     "a range is valid whose pages are being changed",
   );
   yield* world.hmm.rangesLock.unlock();
-  yield* end(rig, page);
+  yield* end(harness, page);
 }
 
 const START = [
-  "hmm/invalidate.hmmInvalidateRangeStart",
-  "hmm/invalidate.hmmInvalidateRangeEnd",
+  "hmm/mirror/invalidate.hmmInvalidateRangeStart",
+  "hmm/mirror/invalidate.hmmInvalidateRangeEnd",
 ] as const;
 const GROW = [...START, "hmm/in-flight.growInFlight", "hmm/in-flight.recordInFlight"] as const;
-const EXIT = ["hmm/in-flight.freeInFlight", "mm/mm.mmput", "hmm/range.hmmRangeUnregister"] as const;
+const EXIT = [
+  "hmm/in-flight.freeInFlight",
+  "mm/lifetime/mm.mmput",
+  "hmm/range/range.hmmRangeUnregister",
+] as const;
 
 function alone(
   name: string,
   summary: string,
   inFlight: number,
   runs: readonly string[],
-  body: (world: World, rig: HmmRig) => Task<void>,
+  body: (world: World, harness: HmmHarness) => Task<void>,
 ): Covered {
-  const scenario = rigScenario<World>({
+  const scenario = harnessScenario<World>({
     name: `coverage/hmm/in-flight/${name}`,
     summary,
-    rig: { pages: 2, arenaWords: 8192 },
+    harness: { pages: 2, arenaWords: 8192 },
     exploration: { maxSteps: 40_000 },
-    setup: (rig) => worldWith(rig, inFlight),
+    setup: (harness) => worldWith(harness, inFlight),
     tasks: { start: body },
   });
   return { layer: "hmm", scenario, twins: [], runs: { start: runs } };
@@ -194,22 +215,22 @@ function alone(
 
 const twoGrow: Covered = {
   layer: "hmm",
-  scenario: rigScenario<World>({
+  scenario: harnessScenario<World>({
     name: "coverage/hmm/in-flight/two-grow",
     summary: "Two invalidations find the table full at the same time: one makes room for both.",
-    rig: { pages: 2 },
+    harness: { pages: 2 },
     exploration: { engine: "bounded", preemptions: 2 },
-    setup: (rig) => worldWith(rig, IN_FLIGHT_INLINE),
+    setup: (harness) => worldWith(harness, IN_FLIGHT_INLINE),
     tasks: {
-      first: (world, rig) => startAndEnd(world, rig, RIG_PAGE),
-      second: (world, rig) => startAndEnd(world, rig, RIG_PAGE + 1),
+      first: (world, harness) => startAndEnd(world, harness, RIG_PAGE),
+      second: (world, harness) => startAndEnd(world, harness, RIG_PAGE + 1),
     },
-    check: (world, rig) => {
-      requireBooks(world, IN_FLIGHT_INLINE, 0, GROWN);
+    check: (world, harness) => {
+      requireAccounting(world, IN_FLIGHT_INLINE, 0, GROWN);
       assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
       assert(
-        blocksOf(rig) === world.blocks + 1,
-        `there are ${blocksOf(rig) - world.blocks} new tables, not 1`,
+        blocksOf(harness) === world.blocks + 1,
+        `there are ${blocksOf(harness) - world.blocks} new tables, not 1`,
       );
     },
   }),
@@ -236,7 +257,7 @@ export const manyInvalidations: readonly Covered[] = [
     "count",
     "One that may not wait finds the table full: until it ends no range is valid, not even a new one.",
     IN_FLIGHT_INLINE,
-    [...START, "hmm/range.hmmRangeRegister", "hmm/in-flight.forgetInFlight"],
+    [...START, "hmm/range/range.hmmRangeRegister", "hmm/in-flight.forgetInFlight"],
     countOnly,
   ),
   twoGrow,

@@ -4,9 +4,13 @@
  * and change nothing. And a thread dies on whose mirror others wait.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { type HmmRig, RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import {
+  type HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { MIRROR_ORPHANED, mirrorStatus } from "../../../../src/hmm/mirror-record.ts";
@@ -15,8 +19,12 @@ import {
   hmmRangeFree,
   hmmRangeRegister,
   hmmRangeUnregister,
-} from "../../../../src/hmm/range.ts";
-import { hmmRangeValid, hmmRangeWaitUntilValid, isOrphaned } from "../../../../src/hmm/valid.ts";
+} from "../../../../src/hmm/range/range.ts";
+import {
+  hmmRangeValid,
+  hmmRangeWaitUntilValid,
+  isOrphaned,
+} from "../../../../src/hmm/range/valid.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
@@ -25,16 +33,16 @@ import {
   mmuNotifierInvalidateRangeStart,
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { AssertionFailure, assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/resources.ts";
-import { DONE, type Task } from "../../../../src/sync/task.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import { DONE, type Task } from "../../../../src/sync/tasks/task.ts";
 import { IDLE_OPS, type OwnRange, deviceOf, rangeOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
 import { requireNoDrivers } from "./drivers.ts";
 
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
-const REGISTER = ["hmm/mirror.hmmMirrorRegister", "hmm/mirror-ops.useMirrorOps"];
-const UNREGISTER = ["hmm/mirror.hmmMirrorUnregister", "hmm/mirror-ops.dropMirrorOps"];
+const REGISTER = ["hmm/mirror/mirror.hmmMirrorRegister", "hmm/mirror/mirror-ops.useMirrorOps"];
+const UNREGISTER = ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/mirror-ops.dropMirrorOps"];
 
 /** The mistake is told. */
 function* mustBeTold(what: string, mistake: () => Task<unknown>): Task<void> {
@@ -48,8 +56,8 @@ function* mustBeTold(what: string, mistake: () => Task<unknown>): Task<void> {
 }
 
 /** Two of one driver, in the thread that owns a range already. */
-function* twoComeAndGo([one, other]: readonly RigDevice[], rig: HmmRig): Task<void> {
-  const { machine } = rig;
+function* twoComeAndGo([one, other]: readonly HarnessDevice[], harness: HmmHarness): Task<void> {
+  const { machine } = harness;
   assert(one !== undefined && other !== undefined, "there are two devices");
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   assert(typeof range !== "number", "there is no memory for a range");
@@ -75,18 +83,18 @@ function* twoComeAndGo([one, other]: readonly RigDevice[], rig: HmmRig): Task<vo
     listedResources(memory, memory.record).length === 0,
     "the thread is still said to own something",
   );
-  yield* requireNoDrivers(rig);
+  yield* requireNoDrivers(harness);
 }
 
 const two: Covered = {
   layer: "hmm",
-  scenario: rigScenario<readonly RigDevice[]>({
+  scenario: harnessScenario<readonly HarnessDevice[]>({
     name: "coverage/hmm/two-mirrors",
     summary: "Two mirrors of one driver come and go, and mistakes with them are told.",
-    rig: { pages: 1 },
-    setup: (rig) => [new RigDevice(rig), new RigDevice(rig)],
+    harness: { pages: 1 },
+    setup: (harness) => [new HarnessDevice(harness), new HarnessDevice(harness)],
     tasks: { devices: twoComeAndGo },
-    check: (_devices, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
+    check: (_devices, harness) => assert(harness.mm.hmm === 0, "the space still names its hmm"),
   }),
   twins: [],
   runs: { devices: [...REGISTER, ...UNREGISTER] },
@@ -94,21 +102,21 @@ const two: Covered = {
 
 const comeBesideGo: Covered = {
   layer: "hmm",
-  scenario: rigScenario<readonly RigDevice[]>({
+  scenario: harnessScenario<readonly HarnessDevice[]>({
     name: "coverage/hmm/mirror-vs-last-unregister",
     summary:
       "A mirror comes while the only other one of the space goes: it finds the hmm, or makes one.",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     exploration: { engine: "bounded", preemptions: 1 },
-    setup: (rig) => [new RigDevice(rig), deviceOf(rig, 1)],
+    setup: (harness) => [new HarnessDevice(harness), deviceOf(harness, 1)],
     tasks: {
-      *come([device], rig) {
+      *come([device], harness) {
         assert(
           device !== undefined && (yield* device.register()) === 0,
           "a device could not be registered",
         );
         assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
-        yield* rig.discard(RIG_PAGE, 1);
+        yield* harness.discard(RIG_PAGE, 1);
         assert(device.entry(RIG_PAGE) === 0, "the device was not told");
       },
       go: ([, device]) => device?.unregister() ?? DONE,
@@ -123,38 +131,38 @@ const comeBesideGo: Covered = {
     },
   }),
   twins: [],
-  runs: { come: [...REGISTER, "hmm/get-or-create.hmmGetOrCreate"], go: UNREGISTER },
+  runs: { come: [...REGISTER, "hmm/mirror/get-or-create.hmmGetOrCreate"], go: UNREGISTER },
 };
 
 /** Whatever it sees of the other thread's mirror, it may not unregister it. */
 const mistaken: Covered = {
   layer: "hmm",
-  scenario: rigScenario<RigDevice>({
+  scenario: harnessScenario<HarnessDevice>({
     name: "coverage/hmm/unregister-of-anothers",
     summary:
       "A thread unregisters the mirror that another one is registering: it is told, and the mirror stays.",
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     exploration: BOUNDED,
-    setup: (rig) => new RigDevice(rig),
+    setup: (harness) => new HarnessDevice(harness),
     tasks: {
-      *owner(device, rig) {
+      *owner(device, harness) {
         assert((yield* device.register()) === 0, "the device could not be registered");
         assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
-        yield* rig.discard(RIG_PAGE, 1);
+        yield* harness.discard(RIG_PAGE, 1);
         assert(device.entry(RIG_PAGE) === 0, "the device was not told");
         yield* device.unregister();
       },
       other: (device) =>
         mustBeTold("unregistering another thread's mirror", () => device.unregister()),
     },
-    check: (_device, rig) => assert(rig.mm.hmm === 0, "the space still names its hmm"),
+    check: (_device, harness) => assert(harness.mm.hmm === 0, "the space still names its hmm"),
   }),
   twins: [],
-  runs: { owner: [...REGISTER, ...UNREGISTER], other: ["hmm/mirror.claimUnregister"] },
+  runs: { owner: [...REGISTER, ...UNREGISTER], other: ["hmm/mirror/mirror.claimUnregister"] },
 };
 
 interface Orphans {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** Two of the mirror of the thread that dies, and one of another mirror. */
   readonly ranges: readonly OwnRange[];
   readonly idles: Cell;
@@ -165,22 +173,26 @@ const WAITERS = [1, 2] as const;
 const [STRANGER] = WAITERS;
 
 /** An invalidation of the page is under way that only the owner would end. */
-function makeOrphans(rig: HmmRig): Orphans {
-  const device = deviceOf(rig, OWNER, IDLE_OPS);
-  const others = deviceOf(rig, STRANGER, IDLE_OPS);
+function makeOrphans(harness: HmmHarness): Orphans {
+  const device = deviceOf(harness, OWNER, IDLE_OPS);
+  const others = deviceOf(harness, STRANGER, IDLE_OPS);
   const ranges = [
-    ...WAITERS.map((task) => rangeOf(rig, task, device)),
-    rangeOf(rig, STRANGER, others),
+    ...WAITERS.map((task) => rangeOf(harness, task, device)),
+    rangeOf(harness, STRANGER, others),
   ];
-  rig.run(mmuNotifierInvalidateRangeStart(rig.machine, underWay(rig)));
+  harness.run(mmuNotifierInvalidateRangeStart(harness.machine, underWay(harness)));
   return {
     device,
     ranges,
-    idles: new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "idles"),
+    idles: new Cell(
+      harness.machine.memory,
+      harness.run(harness.machine.heap.allocWords(512)),
+      "idles",
+    ),
   };
 }
 
-const underWay = ({ mm }: HmmRig): ReturnType<typeof invalidateRange> =>
+const underWay = ({ mm }: HmmHarness): ReturnType<typeof invalidateRange> =>
   invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR);
 
 function* waitFor(range: OwnRange | undefined, { device }: Orphans): Task<void> {
@@ -199,38 +211,38 @@ function assertRange(): never {
 
 const orphanedWaiters: Covered = {
   layer: "hmm",
-  scenario: rigScenario<Orphans>({
+  scenario: harnessScenario<Orphans>({
     name: "coverage/hmm/death/owner-vs-waiters",
     summary:
       "The thread dies that would end an invalidation, and whose mirror two others wait on: both are told.",
     exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
     mortals: ["owner"],
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     setup: makeOrphans,
     reopen: ({ ranges }) => {
       for (const range of ranges) range.reopen();
     },
     tasks: {
-      *owner({ idles }, rig) {
+      *owner({ idles }, harness) {
         yield* idles.load();
-        yield* mmuNotifierInvalidateRangeEnd(rig.machine, underWay(rig));
+        yield* mmuNotifierInvalidateRangeEnd(harness.machine, underWay(harness));
       },
       first: (world) => waitFor(world.ranges[0], world),
       second: (world) => waitFor(world.ranges[1], world),
     },
-    check: ({ device, ranges }, rig) => {
+    check: ({ device, ranges }, harness) => {
       assert(
         !isOrphaned(ranges[2]?.handle ?? assertRange()),
         "the range of another mirror is orphaned",
       );
       if (mirrorStatus(device.mirror.record) !== MIRROR_ORPHANED) return;
-      const { refs } = Hmm.at(rig.machine.memory, rig.mm.hmm);
+      const { refs } = Hmm.at(harness.machine.memory, harness.mm.hmm);
       // Three ranges and the other mirror.
       assert(refs.read() === 4, `the hmm has ${refs.read()} references`);
     },
   }),
   twins: [],
-  runs: { owner: [], first: ["hmm/valid.hmmRangeWaitUntilValid"], second: [] },
+  runs: { owner: [], first: ["hmm/range/valid.hmmRangeWaitUntilValid"], second: [] },
 };
 
 export const mirrorsBesideEachOther: readonly Covered[] = [

@@ -4,11 +4,11 @@
  * range, opens a view.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RIG_DEVICE_OPS, RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { RIG_DEVICE_OPS, HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
-import { hmmRangeAlloc, hmmRangeFree } from "../../../../src/hmm/range.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { hmmRangeAlloc, hmmRangeFree } from "../../../../src/hmm/range/range.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
 import {
@@ -17,61 +17,66 @@ import {
   notifierSrcu,
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { type Task, doneNumber } from "../../../../src/sync/task.ts";
+import { type Task, doneNumber } from "../../../../src/sync/tasks/task.ts";
 import { type Attempt, attempted, crowded } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import { requireNoDrivers } from "./drivers.ts";
 
 const REGISTER = [
-  "hmm/mirror.hmmMirrorRegister",
-  "hmm/get-or-create.hmmGetOrCreate",
-  "hmm/mirror-ops.useMirrorOps",
+  "hmm/mirror/mirror.hmmMirrorRegister",
+  "hmm/mirror/get-or-create.hmmGetOrCreate",
+  "hmm/mirror/mirror-ops.useMirrorOps",
 ];
 
-const comes: Attempt<RigDevice> = {
+const comes: Attempt<HarnessDevice> = {
   layer: "hmm",
   name: "register",
   summary: "A device comes, the first of its space and of its machine.",
   runs: REGISTER,
-  rig: { pages: 1 },
-  setup: (rig) => new RigDevice(rig),
-  act: (_rig, device) => device.register(),
-  *undo(rig, device) {
+  harness: { pages: 1 },
+  setup: (harness) => new HarnessDevice(harness),
+  act: (_harness, device) => device.register(),
+  *undo(harness, device) {
     yield* device.unregister();
-    yield* requireNoDrivers(rig);
+    yield* requireNoDrivers(harness);
   },
 };
 
-function* unregister({ machine }: HmmRig, device: RigDevice): Task<void> {
+function* unregister({ machine }: HmmHarness, device: HarnessDevice): Task<void> {
   yield* device.unregister();
   yield* (yield* notifierSrcu(machine)).barrier();
 }
 
 /** The device comes, and goes again where `use` cannot be done. */
-function* comeFor(rig: HmmRig, device: RigDevice, use: () => Task<number>): Task<number> {
+function* comeFor(
+  harness: HmmHarness,
+  device: HarnessDevice,
+  use: () => Task<number>,
+): Task<number> {
   const errno = yield* device.register();
   if (errno !== 0) return errno;
   const answer = yield* use();
   if (answer >= 0) return answer;
-  yield* unregister(rig, device);
+  yield* unregister(harness, device);
   device.mirror.init(RIG_DEVICE_OPS);
   assert(device.mirror.record.hmm === 0, "a mirror that is not registered names a hmm");
   return answer;
 }
 
-const isServed: Attempt<RigDevice> = {
+const isServed: Attempt<HarnessDevice> = {
   ...comes,
   name: "serve",
   summary: "A device comes and writes to a page that is not there yet.",
-  runs: [...REGISTER, "hmm/range.hmmRangeAlloc", "hmm/fault.hmmRangeFault"],
-  rig: { pages: 1, present: 0 },
+  runs: [...REGISTER, "hmm/range/range.hmmRangeAlloc", "hmm/walk/fault.hmmRangeFault"],
+  harness: { pages: 1, present: 0 },
   undo: unregister,
-  act: (rig, device) => comeFor(rig, device, () => device.serve(RIG_PAGE, 1, { write: true })),
+  act: (harness, device) =>
+    comeFor(harness, device, () => device.serve(RIG_PAGE, 1, { write: true })),
 };
 
 /** Far from everything: as many as there is room for, and one more. */
-function* invalidateMany(rig: HmmRig): Task<number> {
-  const { machine, mm } = rig;
+function* invalidateMany(harness: HmmHarness): Task<number> {
+  const { machine, mm } = harness;
   const far = Array.from({ length: IN_FLIGHT_INLINE + 1 }, (_, i) =>
     invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR),
   );
@@ -85,7 +90,7 @@ function* invalidateMany(rig: HmmRig): Task<number> {
   return 0;
 }
 
-const hearsOfMany: Attempt<RigDevice> = {
+const hearsOfMany: Attempt<HarnessDevice> = {
   ...comes,
   name: "in-flight",
   summary:
@@ -95,41 +100,45 @@ const hearsOfMany: Attempt<RigDevice> = {
     "hmm/in-flight.recordInFlight",
     "hmm/in-flight.forgetInFlight",
   ],
-  act: (rig, device) => comeFor(rig, device, () => invalidateMany(rig)),
+  act: (harness, device) => comeFor(harness, device, () => invalidateMany(harness)),
   undo: unregister,
 };
 
 /** Of somebody who has no driver. */
-function* makeRange({ machine }: HmmRig): Task<number> {
+function* makeRange({ machine }: HmmHarness): Task<number> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") return range;
   yield* hmmRangeFree(range);
   return 0;
 }
 
-const range: Attempt<RigDevice> = {
+const range: Attempt<HarnessDevice> = {
   ...comes,
   name: "range",
   summary: "A range is made, and given back.",
-  runs: ["hmm/range.hmmRangeAlloc", "hmm/range.hmmRangeFree"],
+  runs: ["hmm/range/range.hmmRangeAlloc", "hmm/range/range.hmmRangeFree"],
   act: makeRange,
   undo: () => doneNumber(0),
 };
 
-const view: Attempt<RigDevice> = {
+const view: Attempt<HarnessDevice> = {
   ...comes,
   name: "view",
   summary: "A view is opened.",
-  runs: ["mm/view-open.viewOpen"],
+  runs: ["mm/view/view-open.viewOpen"],
   act: ({ machine, mm }) => viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true),
   undo: ({ machine }, _device, answer) => viewClose(machine, answer),
 };
 
 /** Goes on without the device. */
-function* neverGoes(attempt: Attempt<RigDevice>, rig: HmmRig, device: RigDevice): Task<number> {
-  const answer = yield* attempt.act(rig, device);
+function* neverGoes(
+  attempt: Attempt<HarnessDevice>,
+  harness: HmmHarness,
+  device: HarnessDevice,
+): Task<number> {
+  const answer = yield* attempt.act(harness, device);
   if (answer >= 0) return answer;
-  yield* rig.shortage.end();
+  yield* harness.shortage.end();
   assert((yield* device.register()) === 0, "the device could not be registered");
   return answer;
 }

@@ -4,47 +4,47 @@
  * device reaches a page that is not the space's, and what was registered for a moment is gone.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigDevice } from "../../../../src/checker/rig/rig-device.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
-import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../../../src/hmm/range.ts";
-import { hmmRangeSnapshot } from "../../../../src/hmm/snapshot.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
-import { mmget, mmput } from "../../../../src/mm/mm.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../../../src/hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../../../src/hmm/walk/snapshot.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { DONE_TRUE, type Task } from "../../../../src/sync/task.ts";
+import { DONE_TRUE, type Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 interface World {
-  readonly device: RigDevice;
+  readonly device: HarnessDevice;
   /** Not registered at the beginning. */
-  readonly other: RigDevice;
+  readonly other: HarnessDevice;
 }
 
 interface Act {
   readonly name: string;
   readonly runs: readonly string[];
-  readonly body: (world: World, rig: HmmRig) => Task<unknown>;
+  readonly body: (world: World, harness: HmmHarness) => Task<unknown>;
 }
 
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
-const RANGE = ["hmm/range.hmmRangeRegister", "hmm/range.hmmRangeUnregister"] as const;
+const RANGE = ["hmm/range/range.hmmRangeRegister", "hmm/range/range.hmmRangeUnregister"] as const;
 const SERVE = [
   ...RANGE,
-  "hmm/fault.hmmRangeFault",
-  "hmm/valid.hmmRangeValid",
-  "hmm/valid.hmmRangeWaitUntilValid",
+  "hmm/walk/fault.hmmRangeFault",
+  "hmm/range/valid.hmmRangeValid",
+  "hmm/range/valid.hmmRangeWaitUntilValid",
 ] as const;
 const INVALIDATE = [
-  "hmm/invalidate.hmmInvalidateRangeStart",
-  "hmm/invalidate.hmmInvalidateRangeEnd",
+  "hmm/mirror/invalidate.hmmInvalidateRangeStart",
+  "hmm/mirror/invalidate.hmmInvalidateRangeEnd",
 ] as const;
 
 function* serve({ device }: World): Task<void> {
@@ -52,7 +52,7 @@ function* serve({ device }: World): Task<void> {
   assert([0, EBUSY, EFAULT].includes(errno), `the device's fault answered ${errno}`);
 }
 
-function* snapshot({ device }: World, { machine, mm }: HmmRig): Task<void> {
+function* snapshot({ device }: World, { machine, mm }: HmmHarness): Task<void> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") throw new Error(`no range: ${range}`);
   const errno = yield* withHmmRange(
@@ -77,7 +77,7 @@ function* comeAndGo({ other }: World): Task<void> {
   yield* other.unregister();
 }
 
-function* reap(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* reap(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
   assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
@@ -86,34 +86,34 @@ function* reap(_world: World, { machine, mm }: HmmRig): Task<void> {
 
 const acts: readonly Act[] = [
   { name: "serve", runs: SERVE, body: serve },
-  { name: "snapshot", runs: [...RANGE, "hmm/snapshot.hmmRangeSnapshot"], body: snapshot },
+  { name: "snapshot", runs: [...RANGE, "hmm/walk/snapshot.hmmRangeSnapshot"], body: snapshot },
   {
     name: "mirror",
     runs: [
-      "hmm/mirror.hmmMirrorRegister",
-      "hmm/mirror.hmmMirrorUnregister",
-      "hmm/get-or-create.hmmGetOrCreate",
+      "hmm/mirror/mirror.hmmMirrorRegister",
+      "hmm/mirror/mirror.hmmMirrorUnregister",
+      "hmm/mirror/get-or-create.hmmGetOrCreate",
     ],
     body: comeAndGo,
   },
   {
     name: "madvise",
-    runs: ["mm/madvise.doMadvise", ...INVALIDATE],
+    runs: ["mm/calls/madvise.doMadvise", ...INVALIDATE],
     body: (_world, { machine, mm }) => doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
   },
   {
     name: "munmap",
-    runs: ["mm/mmap.doMunmap", ...INVALIDATE],
+    runs: ["mm/calls/mmap.doMunmap", ...INVALIDATE],
     body: (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
   },
   {
     name: "reap",
-    runs: ["mm/zap.zapNonBlocking", "hmm/invalidate.hmmInvalidateRangeStart"],
+    runs: ["mm/zap.zapNonBlocking", "hmm/mirror/invalidate.hmmInvalidateRangeStart"],
     body: reap,
   },
   {
     name: "write",
-    runs: ["mm/cpu-fault.cpuFault"],
+    runs: ["mm/fault/cpu-fault.cpuFault"],
     body: (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
   },
 ];
@@ -129,22 +129,25 @@ function together(first: Act, second: Act): Covered {
   const [one = "", other = ""] = tasks;
   const isLong = [devices, takers].some((names) => names.has(first.name) && names.has(second.name));
   const make = (exploration: ScenarioExploration): AnyScenario =>
-    rigScenario<World>({
+    harnessScenario<World>({
       name,
       summary: `${first.name} and ${second.name} at the same time, on one page of a mirrored space.`,
       exploration,
       mayRemain: [],
-      rig: { pages: 1 },
-      setup: (rig) => ({ device: RigDevice.registered(rig), other: new RigDevice(rig) }),
+      harness: { pages: 1 },
+      setup: (harness) => ({
+        device: HarnessDevice.registered(harness),
+        other: new HarnessDevice(harness),
+      }),
       tasks: {
-        [one]: (world, rig) => first.body(world, rig),
-        [other]: (world, rig) => second.body(world, rig),
+        [one]: (world, harness) => first.body(world, harness),
+        [other]: (world, harness) => second.body(world, harness),
       },
-      check: ({ device }, rig) => {
+      check: ({ device }, harness) => {
         device.requireCoherent();
         assert(
-          rig.mm.users.read() === 1,
-          `the space has ${rig.mm.users.read()} users, and one thread that uses it`,
+          harness.mm.users.read() === 1,
+          `the space has ${harness.mm.users.read()} users, and one thread that uses it`,
         );
       },
     });
@@ -158,35 +161,35 @@ function together(first: Act, second: Act): Covered {
 
 /** The space dies, or does not yet, while `act` goes on. Whoever is last takes it down. */
 function againstExit(act: Act): Covered {
-  const scenario = rigScenario<World>({
+  const scenario = harnessScenario<World>({
     name: `coverage/hmm/exit-vs-${act.name}`,
     summary: `The last user but one goes, and the other does its ${act.name} and goes: the device is released once, and reaches nothing.`,
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     mayRemain: [],
     exploration: act.name === "mirror" ? BOUNDED : {},
-    setup: (rig) => {
-      rig.run(mmget(rig.mm));
-      return { device: RigDevice.registered(rig), other: new RigDevice(rig) };
+    setup: (harness) => {
+      harness.run(mmget(harness.mm));
+      return { device: HarnessDevice.registered(harness), other: new HarnessDevice(harness) };
     },
     tasks: {
       exit: (_world, { machine, mm }) => mmput(machine, mm),
-      *[act.name](world, rig) {
-        yield* act.body(world, rig);
-        yield* mmput(rig.machine, rig.mm);
+      *[act.name](world, harness) {
+        yield* act.body(world, harness);
+        yield* mmput(harness.machine, harness.mm);
       },
     },
-    check: ({ device }, rig) => {
+    check: ({ device }, harness) => {
       assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
-      assert(rig.mm.users.read() === 0 && rig.mm.pgd === 0, "the space is still there");
+      assert(harness.mm.users.read() === 0 && harness.mm.pgd === 0, "the space is still there");
       const { releasedWithRanges, mirrorErrors, notifiers } = Hmm.at(
-        rig.machine.memory,
-        rig.mm.hmm,
+        harness.machine.memory,
+        harness.mm.hmm,
       );
       const told = `${releasedWithRanges}, ${mirrorErrors}, ${notifiers}`;
       assert(told === "0, 0, 0", `released with ranges, errors, in flight: ${told}`);
     },
   });
-  const exit = ["mm/mm.mmput", "hmm/invalidate.hmmRelease"];
+  const exit = ["mm/lifetime/mm.mmput", "hmm/mirror/invalidate.hmmRelease"];
   return { layer: "hmm", scenario, twins: [], runs: { exit, [act.name]: [...act.runs, ...exit] } };
 }
 
@@ -195,15 +198,18 @@ function againstExit(act: Act): Covered {
  * finds it out.
  */
 function carelessTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
-  const twin = rigScenario<World>({
+  const twin = harnessScenario<World>({
     name: `${scenario.name}/does-not-ask`,
     summary: "The driver does not ask under its lock whether the range is still valid.",
     expects: "assertion",
-    rig: { pages: 1 },
-    setup: (rig) => ({ device: RigDevice.registered(rig), other: new RigDevice(rig) }),
+    harness: { pages: 1 },
+    setup: (harness) => ({
+      device: HarnessDevice.registered(harness),
+      other: new HarnessDevice(harness),
+    }),
     tasks: {
       serve: ({ device }) => device.serve(RIG_PAGE, 1, { isValid: () => DONE_TRUE }),
-      [act.name]: (world, rig) => act.body(world, rig),
+      [act.name]: (world, harness) => act.body(world, harness),
     },
     check: ({ device }) => device.requireCoherent(),
   });

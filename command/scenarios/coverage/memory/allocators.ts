@@ -4,15 +4,15 @@
  */
 
 import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
-import { Heap } from "../../../../src/memory/heap.ts";
+import { Heap } from "../../../../src/memory/heap/heap.ts";
 import { Machine } from "../../../../src/memory/machine.ts";
-import type { RamSnapshot } from "../../../../src/memory/ram-snapshot.ts";
-import { struct, u32 } from "../../../../src/memory/struct.ts";
-import type { Struct, StructView } from "../../../../src/memory/struct.ts";
+import type { RamSnapshot } from "../../../../src/memory/frames/ram-snapshot.ts";
+import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
+import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { runBlocking } from "../../../../src/sync/run-blocking.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -39,7 +39,7 @@ interface World {
   readonly things: readonly number[];
   /** A frame with one count for each task. */
   readonly pfn: number;
-  readonly books: readonly string[];
+  readonly accounting: readonly string[];
   readonly frames: RamSnapshot;
 }
 
@@ -50,7 +50,7 @@ const DIRECTORY_WORDS = 4096;
 /** What is made once stays, and so does the page of a cache that is new. */
 const ONE_MADE = `1 ${Only.name}`;
 
-function books(heap: Heap, { ram }: Machine): string[] {
+function accounting(heap: Heap, { ram }: Machine): string[] {
   const { references, pins } = ram.references();
   return [
     ...heap.accounting().map(({ name, live }) => `${live} ${name}`),
@@ -79,7 +79,14 @@ function build(): World {
   const things = Array.from({ length: THINGS }, () => run(heap.alloc(Thing)));
   const pfn = run(ram.allocFrame(true));
   for (let i = 1; i < TASKS; i++) run(ram.pageGet(pfn));
-  return { heap, machine, things, pfn, books: books(heap, machine), frames: ram.snapshot() };
+  return {
+    heap,
+    machine,
+    things,
+    pfn,
+    accounting: accounting(heap, machine),
+    frames: ram.snapshot(),
+  };
 }
 
 type Body = (world: World) => Task<unknown>;
@@ -149,19 +156,27 @@ interface Act {
 }
 
 const acts: readonly Act[] = [
-  { name: "thing", runs: ["memory/slab-cache.alloc", "memory/slab-cache.free"], body: thing },
-  { name: "fresh", runs: ["memory/heap.#openCache", "memory/name-table.add"], body: fresh },
+  {
+    name: "thing",
+    runs: ["memory/heap/slab-cache.alloc", "memory/heap/slab-cache.free"],
+    body: thing,
+  },
+  {
+    name: "fresh",
+    runs: ["memory/heap/heap.#openCache", "memory/layout/name-table.add"],
+    body: fresh,
+  },
   {
     name: "table",
-    runs: ["memory/heap-blocks.allocBlock", "memory/heap-blocks.freeBlock"],
+    runs: ["memory/heap/heap-blocks.allocBlock", "memory/heap/heap-blocks.freeBlock"],
     body: words(LEAF_WORDS),
   },
   {
     name: "directory",
-    runs: ["memory/heap-blocks.takePages", "memory/heap-blocks.freeBlock"],
+    runs: ["memory/heap/heap-blocks.takePages", "memory/heap/heap-blocks.freeBlock"],
     body: words(DIRECTORY_WORDS),
   },
-  { name: "only", runs: ["memory/heap.singleton"], body: only },
+  { name: "only", runs: ["memory/heap/heap.singleton"], body: only },
   { name: "frame", runs: ["memory/ram.allocFrame", "memory/ram.pagePut"], body: frame },
   { name: "frames", runs: ["memory/ram.allocRun", "memory/ram.pagePut"], body: frames },
   { name: "pin", runs: ["memory/ram.pagePin", "memory/ram.pageUnpin"], body: pin },
@@ -188,13 +203,13 @@ function together(first: Act, second: Act): Covered {
       [first.name]: { runs: first.runs, body: asThread(first.body) },
       [other]: { runs: second.runs, body: asThread(second.body) },
     },
-    check: ({ heap, machine, books: before }) => {
+    check: ({ heap, machine, accounting: before }) => {
       const isCounted = (account: string): boolean =>
         !isCacheNew || !account.endsWith(" heap pages");
-      const now = books(heap, machine).filter(isCounted).toSorted().join(", ");
+      const now = accounting(heap, machine).filter(isCounted).toSorted().join(", ");
       const made = isOneMade ? [ONE_MADE] : [];
       const then = [...before, ...made].filter(isCounted).toSorted().join(", ");
-      assert(now === then, `the books do not balance: ${now}, not ${then}`);
+      assert(now === then, `the accounting does not balance: ${now}, not ${then}`);
     },
   });
 }
@@ -212,7 +227,7 @@ function buildFull(): World {
   let pfn = 0;
   for (let next = run(ram.allocFrame(false)); next !== 0; next = run(ram.allocFrame(false)))
     pfn = next;
-  return { heap, machine, things: [], pfn, books: [], frames: ram.snapshot() };
+  return { heap, machine, things: [], pfn, accounting: [], frames: ram.snapshot() };
 }
 
 /** What each of the two got. */
@@ -245,10 +260,10 @@ function stealing(): Covered {
     },
     tasks: {
       owner: {
-        runs: ["memory/frame-allocator.give", "memory/frame-allocator.#pop"],
+        runs: ["memory/frames/frame-allocator.give", "memory/frames/frame-allocator.#pop"],
         body: giveAndTake,
       },
-      thief: { runs: ["memory/frame-allocator.#steal"], body: takeOne },
+      thief: { runs: ["memory/frames/frame-allocator.#steal"], body: takeOne },
     },
     check: ({ pfn }) => {
       const got = taken.filter((one) => one !== 0);

@@ -1,22 +1,22 @@
 /**
  * @module Threads that keep free frames of their own, on a machine that is no debug build: first
- * touches that take no lock, as they are in a program. In scenarios on a rig a task's frames come
- * from a stock, past these lists.
+ * touches that take no lock, as they are in a program. In scenarios on a harness a task's frames
+ * come from a stock, past these lists.
  */
 
 import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
 import { Machine } from "../../../../src/memory/machine.ts";
 import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
-import type { RamSnapshot } from "../../../../src/memory/ram-snapshot.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
+import type { RamSnapshot } from "../../../../src/memory/frames/ram-snapshot.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmCreate } from "../../../../src/mm/mm.ts";
-import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/mmap.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
-import { selectAgent } from "../../../../src/sync/agents.ts";
+import { mmCreate } from "../../../../src/mm/lifetime/mm.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
-import { runBlocking } from "../../../../src/sync/run-blocking.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -96,9 +96,9 @@ let made: World | undefined;
 const world = (): World => (made ??= build());
 
 const TOUCH = [
-  "mm/fault.faultAtHand",
-  "memory/ram.allocFrameAtHand",
-  "memory/frame-allocator.takeAtHand",
+  "mm/fault/fault.faultFast",
+  "memory/ram.allocFrameFast",
+  "memory/frames/frame-allocator.takeFast",
 ] as const;
 
 export const freeLists: readonly Covered[] = [
@@ -114,7 +114,7 @@ export const freeLists: readonly Covered[] = [
       return world();
     },
     tasks: {
-      first: { runs: [...TOUCH, "memory/ram.pagePutAtHand"], body: touch },
+      first: { runs: [...TOUCH, "memory/ram.pagePutFast"], body: touch },
       second: { runs: TOUCH, body: touch },
     },
     check: requireOneMore,
@@ -133,7 +133,10 @@ export const freeLists: readonly Covered[] = [
     tasks: {
       touch: { runs: TOUCH, body: touch },
       row: {
-        runs: ["memory/frame-allocator.takeRun", "memory/frame-allocator.#giveLocked"],
+        runs: [
+          "memory/frames/frame-allocator.takeRun",
+          "memory/frames/frame-allocator.#giveLocked",
+        ],
         body: takeRow,
       },
     },

@@ -3,14 +3,14 @@
  * off the machine when nobody counts any more, while another one, which has it mapped too, lets go.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { UserBuffers } from "../../../../src/space/user-buffers.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 interface World {
@@ -19,23 +19,23 @@ interface World {
   readonly removed: Cell;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 const PAGE_BYTES = 4096;
 
-function makeWorld(rig: HmmRig): World {
-  const { machine } = rig;
-  const pfn = rig.run(machine.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+function makeWorld(harness: HmmHarness): World {
+  const { machine } = harness;
+  const pfn = harness.run(machine.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
   if (pfn < 0) bug(`Cannot add a section: ${pfn}`);
-  rig.run(machine.ram.pageGet(pfn));
-  rig.run(machine.ram.pageGet(pfn));
+  harness.run(machine.ram.pageGet(pfn));
+  harness.run(machine.ram.pageGet(pfn));
   return {
     pfn,
-    removed: new Cell(machine.memory, rig.run(machine.heap.allocWords(512)), "removed"),
+    removed: new Cell(machine.memory, harness.run(machine.heap.allocWords(512)), "removed"),
   };
 }
 
-function* remove({ pfn, removed }: World, { machine }: HmmRig): Task<void> {
+function* remove({ pfn, removed }: World, { machine }: HmmHarness): Task<void> {
   yield* machine.ram.pagePut(pfn);
   const errno = yield* machine.ram.removeSection(pfn);
   assert(errno === 0 || errno === EBUSY, `removing the section answered ${errno}`);
@@ -43,24 +43,24 @@ function* remove({ pfn, removed }: World, { machine }: HmmRig): Task<void> {
 }
 
 /** Looks at its mapping's buffer while it counts it. */
-function* use({ pfn }: World, { machine }: HmmRig): Task<void> {
+function* use({ pfn }: World, { machine }: HmmHarness): Task<void> {
   yield* machine.ram.pageHas(pfn, 1);
   assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
   yield* machine.ram.pagePut(pfn);
 }
 
-function* useLate({ pfn }: World, { machine }: HmmRig): Task<void> {
+function* useLate({ pfn }: World, { machine }: HmmHarness): Task<void> {
   yield* machine.ram.pagePut(pfn);
   yield* machine.ram.pageHas(pfn, 1);
   assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
 }
 
 function make(name: string, summary: string, user: Body, isTwin: boolean): AnyScenario {
-  return rigScenario<World>({
+  return harnessScenario<World>({
     name,
     summary,
     ...(isTwin ? { expects: "error" } : {}),
-    rig: { pages: 0 },
+    harness: { pages: 0 },
     setup: makeWorld,
     tasks: { remove, use: user },
     check({ pfn, removed }, { machine }) {
@@ -75,19 +75,19 @@ interface Full {
   readonly first: number;
 }
 
-function makeFull(rig: HmmRig): Full {
-  const { ram } = rig.machine;
+function makeFull(harness: HmmHarness): Full {
+  const { ram } = harness.machine;
   const first = ram.handles.find(({ basePfn }) => basePfn !== 0)?.basePfn ?? bug("There is no RAM");
   const added: number[] = [];
-  const add = (): number => rig.run(ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+  const add = (): number => harness.run(ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
   for (let pfn = add(); pfn > 0; pfn = add()) added.push(pfn);
   const last = added.pop() ?? bug("Cannot fill the table: it was full");
-  if (rig.run(ram.removeSection(last)) !== 0) bug("Cannot take a section off again");
+  if (harness.run(ram.removeSection(last)) !== 0) bug("Cannot take a section off again");
   return { first };
 }
 
 /** What is asked of a table that is nearly full, and what no user's section may do. */
-function* fillUp({ first }: Full, { machine }: HmmRig): Task<void> {
+function* fillUp({ first }: Full, { machine }: HmmHarness): Task<void> {
   const { ram } = machine;
   const buffers = new UserBuffers(machine);
   const growable = new SharedArrayBuffer(PAGE_BYTES, { maxByteLength: 2 * PAGE_BYTES });
@@ -122,11 +122,11 @@ const NAME = "coverage/memory/section-vs-use";
 export const sections: readonly Covered[] = [
   {
     layer: "memory",
-    scenario: rigScenario<Full>({
+    scenario: harnessScenario<Full>({
       name: "coverage/memory/sections-all-taken",
       summary:
         "As many buffers as there can be: one more is refused, until nobody has one of them mapped.",
-      rig: { pages: 0 },
+      harness: { pages: 0 },
       setup: makeFull,
       tasks: { task: fillUp },
       balanced: true,
@@ -134,9 +134,9 @@ export const sections: readonly Covered[] = [
     twins: [],
     runs: {
       task: [
-        "memory/sections.#add",
-        "memory/sections.extend",
-        "memory/sections.remove",
+        "memory/frames/sections.#add",
+        "memory/frames/sections.extend",
+        "memory/frames/sections.remove",
         "space/user-buffers.#add",
         "space/user-buffers.sweep",
       ],
@@ -159,7 +159,7 @@ export const sections: readonly Covered[] = [
       ),
     ],
     runs: {
-      remove: ["memory/ram.removeSection", "memory/sections.remove"],
+      remove: ["memory/ram.removeSection", "memory/frames/sections.remove"],
       use: ["memory/ram.sectionPages", "memory/ram.pagePut"],
     },
   },

@@ -1,16 +1,17 @@
 /**
- * @module What the set-up of a scenario on a rig has allocated, freed by its tasks: it is poisoned
- * and never handed out again, so that whoever frees or uses it once more is found, however late.
+ * @module What the set-up of a scenario on a harness has allocated, freed by its tasks: it is
+ * poisoned and never handed out again, so that whoever frees or uses it once more is found, however
+ * late.
  */
 
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { struct, u32 } from "../../../../src/memory/struct.ts";
-import type { Struct, StructView } from "../../../../src/memory/struct.ts";
+import { struct, u32 } from "../../../../src/memory/layout/struct.ts";
+import type { Struct, StructView } from "../../../../src/memory/layout/struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 interface Made extends StructView {
@@ -28,10 +29,10 @@ interface World {
 const HALF_WORDS = 512;
 const BLOCK_WORDS = 4096;
 
-function makeWorld(rig: HmmRig): World {
-  const { heap } = rig.machine;
-  const object = (): number => rig.alloc(Made).at;
-  const words = (count: number): number => rig.run(heap.allocWords(count));
+function makeWorld(harness: HmmHarness): World {
+  const { heap } = harness.machine;
+  const object = (): number => harness.alloc(Made).at;
+  const words = (count: number): number => harness.run(heap.allocWords(count));
   return {
     objects: [object(), object()],
     halves: [words(HALF_WORDS), words(HALF_WORDS)],
@@ -39,7 +40,7 @@ function makeWorld(rig: HmmRig): World {
   };
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 /** Frees what is its own. */
 function freeAll(which: 0 | 1): Body {
@@ -55,18 +56,18 @@ const freeBlock: Body = ({ blocks }, { machine: { heap } }) =>
   heap.freeWords(blocks[0], BLOCK_WORDS);
 
 function make(name: string, summary: string, second: Body, expects?: FindingKind): AnyScenario {
-  return rigScenario<World>({
+  return harnessScenario<World>({
     name,
     summary,
     ...(expects === undefined ? {} : { expects }),
-    rig: { pages: 0 },
+    harness: { pages: 0 },
     setup: makeWorld,
     tasks: { first: freeAll(0), second },
-    check: (_world, rig) => {
+    check: (_world, harness) => {
       for (const kind of [Made.name, "words512"]) {
         assert(
-          !rig.books().includes(` ${kind}`),
-          `what was freed is still counted: ${rig.books()}`,
+          !harness.accounting().includes(` ${kind}`),
+          `what was freed is still counted: ${harness.accounting()}`,
         );
       }
     },
@@ -74,7 +75,10 @@ function make(name: string, summary: string, second: Body, expects?: FindingKind
 }
 
 const NAME = "coverage/memory/set-up-objects";
-const FREE = ["memory/heap-blocks.quarantineBlock", "memory/slab-cache.quarantine"] as const;
+const FREE = [
+  "memory/heap/heap-blocks.quarantineBlock",
+  "memory/heap/slab-cache.quarantine",
+] as const;
 
 export const setUpObjects: readonly Covered[] = [
   {

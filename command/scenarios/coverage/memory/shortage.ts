@@ -3,11 +3,11 @@
  * refused, until it is over.
  */
 
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 const LEAF_WORDS = 512;
@@ -16,7 +16,7 @@ const LEAF_WORDS = 512;
  * An object, a block, a frame, two frames in a row: 0 for what is refused. What is not is given
  * back.
  */
-function* askForAll({ machine: { heap, ram } }: HmmRig): Task<number[]> {
+function* askForAll({ machine: { heap, ram } }: HmmHarness): Task<number[]> {
   const object = yield* heap.alloc(Mm);
   const block = yield* heap.allocWords(LEAF_WORDS);
   const frame = yield* ram.allocFrame(false);
@@ -28,28 +28,28 @@ function* askForAll({ machine: { heap, ram } }: HmmRig): Task<number[]> {
   return [object, block, frame, row];
 }
 
-function* fallShort(_shared: undefined, rig: HmmRig): Task<void> {
-  const before = yield* askForAll(rig);
+function* fallShort(_shared: undefined, harness: HmmHarness): Task<void> {
+  const before = yield* askForAll(harness);
   assert(!before.includes(0), `something is refused before the shortage: ${before.join(" ")}`);
-  yield* rig.shortage.begin();
-  const during = yield* askForAll(rig);
+  yield* harness.shortage.begin();
+  const during = yield* askForAll(harness);
   assert(
     during.every((answer) => answer === 0),
     `something can be had in a shortage: ${during.join(" ")}`,
   );
-  yield* rig.shortage.end();
-  yield* rig.shortage.begin();
-  const after = yield* askForAll(rig);
+  yield* harness.shortage.end();
+  yield* harness.shortage.begin();
+  const after = yield* askForAll(harness);
   assert(!after.includes(0), `something is refused after the shortage: ${after.join(" ")}`);
 }
 
 export const shortages: readonly Covered[] = [
   {
     layer: "memory",
-    scenario: rigScenario<undefined>({
+    scenario: harnessScenario<undefined>({
       name: "coverage/memory/alone/shortage",
       summary: "While memory has run out nothing of it can be had; before and after all of it can.",
-      rig: { pages: 0, shortage: true },
+      harness: { pages: 0, shortage: true },
       setup: () => undefined,
       tasks: { task: fallShort },
       balanced: true,
@@ -57,10 +57,10 @@ export const shortages: readonly Covered[] = [
     twins: [],
     runs: {
       task: [
-        "memory/shortage.begin",
-        "memory/shortage.isOn",
-        "memory/frame-allocator.takeRun",
-        "memory/arenas.#take",
+        "memory/heap/shortage.begin",
+        "memory/heap/shortage.isOn",
+        "memory/frames/frame-allocator.takeRun",
+        "memory/heap/arenas.#take",
       ],
     },
   },

@@ -5,13 +5,13 @@
  */
 
 import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
-import { Heap } from "../../../../src/memory/heap.ts";
+import { Heap } from "../../../../src/memory/heap/heap.ts";
 import { HEAP_BYTES_MIN, Machine } from "../../../../src/memory/machine.ts";
-import { array, struct, u32 } from "../../../../src/memory/struct.ts";
-import type { Struct, StructView, WordArray } from "../../../../src/memory/struct.ts";
+import { array, struct, u32 } from "../../../../src/memory/layout/struct.ts";
+import type { Struct, StructView, WordArray } from "../../../../src/memory/layout/struct.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { runBlocking } from "../../../../src/sync/run-blocking.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { BrokenTwin, Covered, CoveringTask } from "../covered.ts";
 
@@ -36,10 +36,10 @@ interface World {
   /** What lives in the slab that is not empty, in which one slot is free. */
   readonly wides: readonly number[];
   readonly usedBytes: number;
-  readonly books: string;
+  readonly accounting: string;
 }
 
-function books({ heap }: Machine): string {
+function accounting({ heap }: Machine): string {
   return heap
     .accounting()
     .map(({ name, live }) => `${live} ${name}`)
@@ -70,7 +70,13 @@ function build(): World {
   const seconds = wides.filter((at) => pageOf(at) !== firstPage);
   wides.length -= seconds.length;
   for (const at of [...wides.splice(-1), ...seconds]) run(heap.free(Wide, at));
-  return { machine, heap, wides, usedBytes: heap.usage().usedBytes, books: books(machine) };
+  return {
+    machine,
+    heap,
+    wides,
+    usedBytes: heap.usage().usedBytes,
+    accounting: accounting(machine),
+  };
 }
 
 type Body = (world: World) => Task<unknown>;
@@ -158,26 +164,29 @@ function usedUp({ name, summary, tasks, isBalanced, twins = [] }: Parts): Covere
     setup: world,
     reopen: world,
     tasks,
-    check: ({ machine, books: before }) => {
+    check: ({ machine, accounting: before }) => {
       if (!isBalanced) return;
-      const now = books(machine);
-      assert(now === before, `the books do not balance: ${now}, not ${before}`);
+      const now = accounting(machine);
+      assert(now === before, `the accounting does not balance: ${now}, not ${before}`);
     },
     twins,
   });
 }
 
-const SHRINK = ["memory/slab-cache.shrinkCache", "memory/heap.#shrink"] as const;
+const SHRINK = ["memory/heap/slab-cache.shrinkCache", "memory/heap/heap.#shrink"] as const;
 
 const claiming: CoveringTask<World> = {
-  runs: [...SHRINK, "memory/heap-pages.free"],
+  runs: [...SHRINK, "memory/heap/heap-pages.free"],
   body: asThread(claim),
 };
 const reusing: CoveringTask<World> = {
-  runs: ["memory/slab-cache.alloc", "memory/slab-cache.free"],
+  runs: ["memory/heap/slab-cache.alloc", "memory/heap/slab-cache.free"],
   body: asThread(reuse),
 };
-const tabling: CoveringTask<World> = { runs: ["memory/heap.allocWords"], body: asThread(table) };
+const tabling: CoveringTask<World> = {
+  runs: ["memory/heap/heap.allocWords"],
+  body: asThread(table),
+};
 
 export const usedUpHeaps: readonly Covered[] = [
   usedUp({
@@ -188,9 +197,9 @@ export const usedUpHeaps: readonly Covered[] = [
       everything: {
         runs: [
           ...SHRINK,
-          "memory/heap-pages.free",
-          "memory/slab-cache.free",
-          "memory/heap.allocWords",
+          "memory/heap/heap-pages.free",
+          "memory/heap/slab-cache.free",
+          "memory/heap/heap.allocWords",
         ],
         body: asThread(everything),
       },

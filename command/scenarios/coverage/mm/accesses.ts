@@ -8,25 +8,25 @@
  * mmu/radix-table.ts W3).
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
-import { doMprotect } from "../../../../src/mm/mprotect.ts";
-import { doMremap } from "../../../../src/mm/mremap.ts";
-import { readPagemap } from "../../../../src/mm/pagemap.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
-import { VM_READ } from "../../../../src/mm/vma.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
+import { readPagemap } from "../../../../src/mm/calls/pagemap.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
 import { SegmentationFault, bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { coveringOnRig } from "../on-rig.ts";
-import type { RigTasks, RigTwin } from "../on-rig.ts";
+import { coveringOnHarness } from "../on-harness.ts";
+import type { HarnessTasks, HarnessTwin } from "../on-harness.ts";
 import { withoutFlush } from "./left-out.ts";
 
 /** The first page of a leaf: a mapping of all its pages takes the leaf with it. */
@@ -49,7 +49,7 @@ interface World {
   child: number;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 interface Parts {
   readonly name: string;
@@ -60,10 +60,10 @@ interface Parts {
   readonly present?: boolean;
   readonly exploration?: ScenarioExploration;
   /** What else is there at the beginning. */
-  readonly prepare?: (rig: HmmRig) => void;
-  readonly tasks: RigTasks<World>;
-  readonly check: (world: World, rig: HmmRig) => void;
-  readonly twins: readonly RigTwin<World>[];
+  readonly prepare?: (harness: HmmHarness) => void;
+  readonly tasks: HarnessTasks<World>;
+  readonly check: (world: World, harness: HmmHarness) => void;
+  readonly twins: readonly HarnessTwin<World>[];
 }
 
 function accessing({
@@ -77,20 +77,20 @@ function accessing({
   check,
   twins,
 }: Parts): Covered {
-  return coveringOnRig<World>({
+  return coveringOnHarness<World>({
     layer: "mm",
     name,
     summary,
     tasks,
     twins,
-    rig: { pages: 0, arenaWords: 8192 },
+    harness: { pages: 0, arenaWords: 8192 },
     ...(exploration === undefined ? {} : { exploration }),
-    setup(rig: HmmRig): World {
-      rig.map(PAGE, pages);
-      if (present) rig.run(new RigCpu(rig).store(ADDRESS, BEFORE));
-      prepare?.(rig);
-      const at = rig.run(rig.machine.heap.allocWords(512));
-      return { seen: [], flag: new Cell(rig.machine.memory, at, "flag"), child: 0 };
+    setup(harness: HmmHarness): World {
+      harness.map(PAGE, pages);
+      if (present) harness.run(new HarnessCpu(harness).store(ADDRESS, BEFORE));
+      prepare?.(harness);
+      const at = harness.run(harness.machine.heap.allocWords(512));
+      return { seen: [], flag: new Cell(harness.machine.memory, at, "flag"), child: 0 };
     },
     reopen(world: World): void {
       world.seen.length = 0;
@@ -100,7 +100,7 @@ function accessing({
   });
 }
 
-function* load(cpu: RigCpu): Task<number> {
+function* load(cpu: HarnessCpu): Task<number> {
   try {
     return yield* cpu.load(ADDRESS);
   } catch (error) {
@@ -109,7 +109,7 @@ function* load(cpu: RigCpu): Task<number> {
   }
 }
 
-function* store(cpu: RigCpu, value: number): Task<boolean> {
+function* store(cpu: HarnessCpu, value: number): Task<boolean> {
   try {
     yield* cpu.store(ADDRESS, value);
     return true;
@@ -120,20 +120,20 @@ function* store(cpu: RigCpu, value: number): Task<boolean> {
 }
 
 /** A thread that loads the word twice: the second time by what it remembers. */
-function* loadTwice(world: World, rig: HmmRig): Task<void> {
-  const cpu = new RigCpu(rig);
+function* loadTwice(world: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
   world.seen.push(yield* load(cpu));
   world.seen.push(yield* load(cpu));
 }
 
-function* storeOnce(_world: World, rig: HmmRig): Task<void> {
-  yield* store(new RigCpu(rig), 1);
+function* storeOnce(_world: World, harness: HmmHarness): Task<void> {
+  yield* store(new HarnessCpu(harness), 1);
 }
 
 /** What the page holds now, of whoever's page table. A plain look, once everybody has ended. */
-function contents(rig: HmmRig, mm: Mm = rig.mm, word: number = 0): number {
-  const { ram } = rig.machine;
-  const pfn = ptePfn(rig.entryOf(PAGE, mm));
+function contents(harness: HmmHarness, mm: Mm = harness.mm, word: number = 0): number {
+  const { ram } = harness.machine;
+  const pfn = ptePfn(harness.entryOf(PAGE, mm));
   return pfn === 0 ? ZEROS : ram.section(pfn).i32[ram.wordIndex(pfn) + word]!;
 }
 
@@ -148,18 +148,18 @@ const LOAD = [
   "mmu/widths/u32-access.load",
 
   "mmu/soft-tlb.find",
-  "mm/cpu-fault.translate",
+  "mm/fault/cpu-fault.translate",
 ] as const;
 const STORE = [
   "mmu/widths/u32-access.store",
   "mmu/store-tlb.enter",
-  "mm/cpu-fault.translate",
+  "mm/fault/cpu-fault.translate",
   "mmu/radix-table.leafOf",
 ] as const;
-const FAULT = ["mm/fault.faultAtHand"] as const;
-const ZAP = ["mm/zap.zapRange", "sync/shootdown.flush"] as const;
+const FAULT = ["mm/fault/fault.faultFast"] as const;
+const ZAP = ["mm/zap.zapRange", "sync/primitives/shootdown.flush"] as const;
 
-const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(PAGE, 1);
 const munmap: Body = (_world, { machine, mm }) =>
   doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 const protect: Body = (_world, { machine, mm }) =>
@@ -174,68 +174,72 @@ const move: Body = (_world, { machine, mm }) =>
   });
 
 function without(left: number, body: Body): Body {
-  return (world, rig) => withoutFlush(left, body(world, rig));
+  return (world, harness) => withoutFlush(left, body(world, harness));
 }
 
 /** A write-protected page is what it was when mprotect returned. */
-function* protectAndLook(world: World, rig: HmmRig): Task<void> {
-  yield* protect(world, rig);
-  world.seen.push(yield* load(new RigCpu(rig)));
+function* protectAndLook(world: World, harness: HmmHarness): Task<void> {
+  yield* protect(world, harness);
+  world.seen.push(yield* load(new HarnessCpu(harness)));
 }
 
 /** The child's page is what it was when fork returned. */
-function* forkAndLook(world: World, rig: HmmRig): Task<void> {
-  world.child = yield* doFork(rig.machine, rig.mm);
-  world.seen.push(yield* load(new RigCpu(rig, Mm.at(rig.machine.memory, world.child))));
+function* forkAndLook(world: World, harness: HmmHarness): Task<void> {
+  world.child = yield* doFork(harness.machine, harness.mm);
+  world.seen.push(yield* load(new HarnessCpu(harness, Mm.at(harness.machine.memory, world.child))));
 }
 
-function* storeTwice(_world: World, rig: HmmRig): Task<void> {
-  const cpu = new RigCpu(rig);
+function* storeTwice(_world: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
   yield* store(cpu, 1);
   yield* store(cpu, 2);
 }
 
 /** What was seen when the change was over is what stands there in the end. */
-function requireKept({ seen: [kept = ZEROS] }: World, rig: HmmRig, mm: Mm = rig.mm): void {
-  const now = contents(rig, mm);
+function requireKept(
+  { seen: [kept = ZEROS] }: World,
+  harness: HmmHarness,
+  mm: Mm = harness.mm,
+): void {
+  const now = contents(harness, mm);
   if (now !== kept)
     bug(`The page held ${kept} when the change was over, and holds ${now} in the end`);
 }
 
 /** Writes what another thread then looks for. */
-function* storeAndSay({ flag }: World, rig: HmmRig): Task<void> {
-  yield* new RigCpu(rig).store(ADDRESS, 1);
+function* storeAndSay({ flag }: World, harness: HmmHarness): Task<void> {
+  yield* new HarnessCpu(harness).store(ADDRESS, 1);
   yield* flag.store(1);
 }
 
 /** Loads; and once it was told of the store, loads again. */
-function* loadAndListen(world: World, rig: HmmRig): Task<void> {
-  const cpu = new RigCpu(rig);
+function* loadAndListen(world: World, harness: HmmHarness): Task<void> {
+  const cpu = new HarnessCpu(harness);
   yield* load(cpu);
   if ((yield* world.flag.load()) === 1) world.seen.push(yield* load(cpu));
 }
 
-function* viewAndClose(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* viewAndClose(_world: World, { machine, mm }: HmmHarness): Task<void> {
   const hold = yield* viewOpen(machine, mm, PAGE, PAGE + 2, true);
   if (hold > 0) yield* viewClose(machine, hold);
 }
 
-function* track(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* track(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, PAGE, PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
 }
 
-function* storeBeside(_world: World, rig: HmmRig): Task<void> {
-  yield* new RigCpu(rig).store(ADDRESS + 4, 5);
+function* storeBeside(_world: World, harness: HmmHarness): Task<void> {
+  yield* new HarnessCpu(harness).store(ADDRESS + 4, 5);
 }
 
 function addTo(index: number): Body {
-  return (_world, rig) => new RigCpu(rig).add(ADDRESS + index * 4, 1);
+  return (_world, harness) => new HarnessCpu(harness).add(ADDRESS + index * 4, 1);
 }
 
-function requireSum(_world: World, rig: HmmRig): void {
-  const sum = contents(rig);
+function requireSum(_world: World, harness: HmmHarness): void {
+  const sum = contents(harness);
   if (sum !== 2) bug(`Two threads added 1 each, and the word holds ${sum}`);
 }
 
@@ -295,7 +299,7 @@ export const accesses: readonly Covered[] = [
     pages: LEAF_PAGES,
     tasks: {
       ask: [
-        ["mm/pagemap.readPagemap"],
+        ["mm/calls/pagemap.readPagemap"],
         (_world, { machine, mm }) => readPagemap(machine, mm, PAGE, PAGE + 1),
       ],
       munmap: [[...ZAP], munmap],
@@ -310,7 +314,7 @@ export const accesses: readonly Covered[] = [
     pages: LEAF_PAGES,
     tasks: {
       load: [LOAD, loadTwice],
-      mremap: [["mm/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move],
+      mremap: [["mm/calls/mremap.doMremap", "mmu/radix-table.freeEmptyLeaves"], move],
     },
     check: onlySaw(BEFORE, FAULTED),
     twins: [
@@ -346,8 +350,8 @@ export const accesses: readonly Covered[] = [
     summary:
       "A CPU thread stores while its page is discarded: the store goes to the page, or to the one that comes after it.",
     tasks: { store: [STORE, storeOnce], discard: [ZAP, discard] },
-    check: (_world, rig) => {
-      const now = contents(rig);
+    check: (_world, harness) => {
+      const now = contents(harness);
       if (now !== 1 && now !== ZEROS) bug(`The page holds ${now}`);
     },
     twins: [
@@ -363,8 +367,11 @@ export const accesses: readonly Covered[] = [
     name: "store-vs-mprotect",
     summary:
       "A CPU thread stores while the page is write-protected: once that is over, the page does not change.",
-    tasks: { store: [STORE, storeTwice], mprotect: [["mm/mprotect.doMprotect"], protectAndLook] },
-    check: (world, rig) => requireKept(world, rig),
+    tasks: {
+      store: [STORE, storeTwice],
+      mprotect: [["mm/calls/mprotect.doMprotect"], protectAndLook],
+    },
+    check: (world, harness) => requireKept(world, harness),
     twins: [
       [
         "without-flush",
@@ -378,8 +385,9 @@ export const accesses: readonly Covered[] = [
     name: "store-vs-fork",
     summary:
       "A CPU thread of the parent stores while it forks: the child keeps what it had when fork returned.",
-    tasks: { store: [STORE, storeTwice], fork: [["mm/fork.doFork"], forkAndLook] },
-    check: (world, rig) => requireKept(world, rig, Mm.at(rig.machine.memory, world.child)),
+    tasks: { store: [STORE, storeTwice], fork: [["mm/lifetime/fork.doFork"], forkAndLook] },
+    check: (world, harness) =>
+      requireKept(world, harness, Mm.at(harness.machine.memory, world.child)),
     twins: [
       [
         "without-flush",
@@ -411,14 +419,14 @@ export const accesses: readonly Covered[] = [
     summary:
       "A CPU thread stores by what it remembers while a device begins to track the page, and another thread's store copies the page, for somebody holds the frame: no store is lost.",
     exploration: { engine: "bounded", preemptions: 1 },
-    prepare: (rig) => rig.run(rig.machine.ram.pageGet(ptePfn(rig.entryOf(PAGE)))),
+    prepare: (harness) => harness.run(harness.machine.ram.pageGet(ptePfn(harness.entryOf(PAGE)))),
     tasks: {
       store: [STORE, storeTwice],
-      track: [["mm/track.trackRange"], track],
+      track: [["mm/fault/track.trackRange"], track],
       other: [[...FAULT, "memory/ram.copyFrame"], storeBeside],
     },
-    check: (_world, rig) => {
-      const words = [contents(rig), contents(rig, rig.mm, 1)];
+    check: (_world, harness) => {
+      const words = [contents(harness), contents(harness, harness.mm, 1)];
       if (words[0] !== 2 || words[1] !== 5)
         bug(`The words hold ${words.join(" and ")}, must hold 2 and 5`);
     },
@@ -438,9 +446,9 @@ export const accesses: readonly Covered[] = [
     present: false,
     exploration: { engine: "bounded", preemptions: 1 },
     tasks: { load: [LOAD, loadTwice], store: [STORE, storeOnce] },
-    check: (world, rig) => {
+    check: (world, harness) => {
       onlySaw(ZEROS, 1)(world);
-      if (contents(rig) !== 1) bug(`The page holds ${contents(rig)}`);
+      if (contents(harness) !== 1) bug(`The page holds ${contents(harness)}`);
     },
     twins: [],
   }),
@@ -460,10 +468,10 @@ export const accesses: readonly Covered[] = [
     pages: 2,
     tasks: {
       store: [STORE, storeOnce],
-      view: [["mm/view-open.viewOpen", "mm/view-open.viewClose"], viewAndClose],
+      view: [["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"], viewAndClose],
     },
-    check: (_world, rig) => {
-      if (contents(rig) !== 1) bug(`The store is lost: the page holds ${contents(rig)}`);
+    check: (_world, harness) => {
+      if (contents(harness) !== 1) bug(`The store is lost: the page holds ${contents(harness)}`);
     },
     twins: [
       [

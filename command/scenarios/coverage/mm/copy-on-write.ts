@@ -1,22 +1,22 @@
 /**
  * @module Copy-on-write faults of several threads on one page, while its frame comes and goes: no
- * store is lost. With the frame allocator itself, which hands a freed frame out again; on a rig
+ * store is lost. With the frame allocator itself, which hands a freed frame out again; on a harness
  * frames never come back.
  *
  * A store is one step here: the page is found writable and written (a store that is under way while
- * rights are taken is sync/shootdown's matter). No step names that a copy reads what a store
- * writes: of two orders that differ in nothing else one is explored. A frame that is held has no
- * writer, so both are the same for the shipped code; the twin is caught with one preemption.
+ * rights are taken is sync/primitives/shootdown's matter). No step names that a copy reads what a
+ * store writes: of two orders that differ in nothing else one is explored. A frame that is held has
+ * no writer, so both are the same for the shipped code; the twin is caught with one preemption.
  */
 
 import { HEAP_BYTES_MIN, Machine } from "../../../../src/memory/machine.ts";
-import type { RamSnapshot } from "../../../../src/memory/ram-snapshot.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
-import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/mmap.ts";
+import type { RamSnapshot } from "../../../../src/memory/frames/ram-snapshot.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmCreate } from "../../../../src/mm/mm.ts";
+import { mmCreate } from "../../../../src/mm/lifetime/mm.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import {
   PAGE_BYTES,
@@ -26,8 +26,8 @@ import {
   makePte,
   ptePfn,
 } from "../../../../src/mm/pte.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
@@ -37,8 +37,8 @@ import {
 import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { atomicCompareExchange } from "../../../../src/sync/atomics.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { runBlocking } from "../../../../src/sync/run-blocking.ts";
-import { type Task, access } from "../../../../src/sync/task.ts";
+import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
+import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -140,7 +140,8 @@ function* unheldFault({ machine, mm }: World): Task<void> {
   const index = pteIndex(leafOf(memory, mm.pgd, PAGE), PAGE);
   yield* access(memory, "read", index, 1, "pte");
   const pte = memory.words[index]!;
-  const isCopied = pte !== 0 && (pte & PTE_WRITE) === 0 && !(yield* ram.pageIsSole(ptePfn(pte)));
+  const isCopied =
+    pte !== 0 && (pte & PTE_WRITE) === 0 && !(yield* ram.pageAnonExclusive(ptePfn(pte)));
   if (isCopied) yield* copyUnheld(machine, mm, index, pte);
   yield* mm.mmapLock.upRead();
   if (!isCopied) yield* cpuFault(machine, mm, PAGE, true);
@@ -162,9 +163,9 @@ function* copyUnheld(machine: Machine, mm: Mm, index: number, pte: number): Task
 }
 
 const FAULTS = [
-  "mm/cpu-fault.cpuFault",
-  "mm/fault.handleMmFault",
-  "mm/fault.writeProtectedPrivate",
+  "mm/fault/cpu-fault.cpuFault",
+  "mm/fault/fault.handleMmFault",
+  "mm/fault/fault.writeProtectedPrivate",
 ] as const;
 const world = makeWorld();
 
@@ -184,8 +185,11 @@ export const copiesOnWrite: readonly Covered[] = [
     },
     tasks: {
       writer: { runs: FAULTS, body: (shared) => store(shared, 0) },
-      renewer: { runs: [...FAULTS, "mm/madvise.doMadvise", "mm/track.trackRange"], body: renew },
-      child: { runs: ["mm/madvise.doMadvise"], body: leave },
+      renewer: {
+        runs: [...FAULTS, "mm/calls/madvise.doMadvise", "mm/fault/track.trackRange"],
+        body: renew,
+      },
+      child: { runs: ["mm/calls/madvise.doMadvise"], body: leave },
     },
     check: (shared) => {
       const { words, at } = wordOf(shared, 1);

@@ -3,9 +3,9 @@
  * of it.
  */
 
-import { Shootdown } from "../../../../src/sync/shootdown.ts";
-import { DONE, WOKEN } from "../../../../src/sync/task.ts";
-import type { Task, Wait } from "../../../../src/sync/task.ts";
+import { Shootdown } from "../../../../src/sync/primitives/shootdown.ts";
+import { DONE, WOKEN } from "../../../../src/sync/tasks/task.ts";
+import type { Task, Wait } from "../../../../src/sync/tasks/task.ts";
 
 /**
  * Runs `task`, in which the flush number `left` (the first is 1) does nothing. Other tasks' flushes

@@ -4,11 +4,11 @@
  * attempts of this folder begin with.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { MAP_FIXED_REPLACE, type MmapRequest, doMmap } from "../../../../src/mm/mmap.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { MAP_FIXED_REPLACE, type MmapRequest, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import type { Attempt } from "../attempts.ts";
 
@@ -64,38 +64,38 @@ export function mapping(page: number, pages: number, more: Partial<MmapRequest> 
 }
 
 /** The page, which is there, says its number and 100. */
-export function stamp(rig: HmmRig, page: number): void {
-  const pfn = ptePfn(rig.entryOf(RIG_PAGE + page));
-  rig.machine.ram.section(pfn).i32[rig.machine.ram.wordIndex(pfn)] = 100 + page;
+export function stamp(harness: HmmHarness, page: number): void {
+  const pfn = ptePfn(harness.entryOf(RIG_PAGE + page));
+  harness.machine.ram.section(pfn).i32[harness.machine.ram.wordIndex(pfn)] = 100 + page;
 }
 
 /** Every page that is there says its number and 100. */
-export function makeStage(rig: HmmRig): Stage {
-  const { machine, mm } = rig;
-  const bufferPfn = rig.run(machine.ram.addSection(new SharedArrayBuffer(2 * PAGE_BYTES)));
+export function makeStage(harness: HmmHarness): Stage {
+  const { machine, mm } = harness;
+  const bufferPfn = harness.run(machine.ram.addSection(new SharedArrayBuffer(2 * PAGE_BYTES)));
   if (bufferPfn < 0) bug(`Cannot add a section: ${bufferPfn}`);
-  rig.map(RIG_PAGE + PRIVATE, 4);
-  rig.map(RIG_PAGE + SHARED, 2, RW, true);
-  rig.run(doMmap(machine, mm, mapping(BUFFER, 2, { shared: true, bufferPfn })));
-  rig.map(RIG_PAGE + UNTOUCHED, 3);
+  harness.map(RIG_PAGE + PRIVATE, 4);
+  harness.map(RIG_PAGE + SHARED, 2, RW, true);
+  harness.run(doMmap(machine, mm, mapping(BUFFER, 2, { shared: true, bufferPfn })));
+  harness.map(RIG_PAGE + UNTOUCHED, 3);
   for (const page of PRESENT) {
-    rig.run(cpuFault(machine, mm, RIG_PAGE + page, true));
-    stamp(rig, page);
+    harness.run(cpuFault(machine, mm, RIG_PAGE + page, true));
+    stamp(harness, page);
   }
   return { bufferPfn };
 }
 
 /** The stage, and something more. */
-export function stageWith(more: (rig: HmmRig) => unknown): (rig: HmmRig) => Stage {
-  return (rig) => {
-    const stage = makeStage(rig);
-    more(rig);
+export function stageWith(more: (harness: HmmHarness) => unknown): (harness: HmmHarness) => Stage {
+  return (harness) => {
+    const stage = makeStage(harness);
+    more(harness);
     return stage;
   };
 }
 
 /** How many count the buffer. */
-export const bufferCount = ({ machine }: HmmRig, { bufferPfn }: Stage): string =>
+export const bufferCount = ({ machine }: HmmHarness, { bufferPfn }: Stage): string =>
   `${machine.ram.pageCount(bufferPfn)} count the buffer`;
 
 type Parts = Pick<Attempt<Stage>, "name" | "summary" | "act"> & Partial<Attempt<Stage>>;

@@ -3,9 +3,9 @@
  * each call is as Linux has it.
  */
 
-import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { type MremapRequest, doMremap } from "../../../../src/mm/mremap.ts";
+import { type MremapRequest, doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -62,7 +62,7 @@ function mremaps(name: string, summary: string, remapping: Remapping): Attempt<S
     summary,
     wanted,
     setup,
-    runs: ["mm/mremap.doMremap"],
+    runs: ["mm/calls/mremap.doMremap"],
     act: ({ machine, mm }) => doMremap(machine, mm, request),
   });
 }
@@ -80,7 +80,7 @@ export const remaps: readonly Attempt<Stage>[] = [
     oldPages: 1,
     newPages: 2,
     mayMove: false,
-    setup: stageWith((rig) => rig.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
+    setup: stageWith((harness) => harness.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
     wanted: changed({}, "4096-4098 rw shared: 0 x"),
   }),
   mremaps("across", "A mapping moves to where two page tables are needed for it.", {

@@ -4,21 +4,21 @@
  * buffer, all with something in it.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmCreate, mmput } from "../../../../src/mm/mm.ts";
-import { type MmapRequest, doMmap, doMunmap } from "../../../../src/mm/mmap.ts";
-import { doMprotect } from "../../../../src/mm/mprotect.ts";
+import { mmCreate, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { type MmapRequest, doMmap, doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
-import { ViewHold } from "../../../../src/mm/view-hold.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
-import { watchView } from "../../../../src/mm/view-watch.ts";
-import { VM_READ } from "../../../../src/mm/vma.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { watchView } from "../../../../src/mm/view/view-watch.ts";
+import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { ENOMEM } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { type Attempt, attempted } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import { mapped, spaceState } from "../space-state.ts";
@@ -54,7 +54,7 @@ function mmaps(
     name,
     summary,
     wanted,
-    runs: ["mm/mmap.doMmap"],
+    runs: ["mm/calls/mmap.doMmap"],
     act: ({ machine, mm }) => doMmap(machine, mm, mapping(page, pages, more)),
   });
 }
@@ -105,7 +105,7 @@ const maps: readonly Attempt<Stage>[] = [
     name: "mmap-buffer",
     summary: "A buffer is mapped a second time.",
     wanted: changed({ buffer: "6-8 rw buffer: 106 0, 10-11 rw buffer: 0" }),
-    runs: ["mm/mmap.doMmap"],
+    runs: ["mm/calls/mmap.doMmap"],
     act: ({ machine, mm }, { bufferPfn }) =>
       doMmap(machine, mm, mapping(10, 1, { shared: true, bufferPfn, offsetPages: 1 })),
   }),
@@ -113,7 +113,7 @@ const maps: readonly Attempt<Stage>[] = [
     name: "mmap-buffer-over",
     summary: "A buffer is mapped over the middle of a mapping.",
     wanted: changed({ private: "0-1 rw: 100, 1-2 rw buffer: 106, 2-4 rw: 102 0" }),
-    runs: ["mm/mmap.doMmap"],
+    runs: ["mm/calls/mmap.doMmap"],
     act: ({ machine, mm }, { bufferPfn }) =>
       doMmap(machine, mm, mapping(1, 1, { shared: true, bufferPfn })),
   }),
@@ -123,14 +123,14 @@ const munmapMiddle: Attempt<Stage> = onStage({
   name: "munmap",
   summary: "The middle of a mapping is unmapped.",
   wanted: changed({ private: "0-1 rw: 100, 3-4 rw: 0" }),
-  runs: ["mm/mmap.doMunmap"],
+  runs: ["mm/calls/mmap.doMunmap"],
   act: ({ machine, mm }) => doMunmap(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES),
 });
 
 /** Gives the pages up before it knows that their mapping can be split. */
-function* unmapByHalves({ act }: Attempt<Stage>, rig: HmmRig, stage: Stage): Task<number> {
-  yield* rig.discard(RIG_PAGE + PRIVATE + 1, 2);
-  return yield* act(rig, stage);
+function* unmapByHalves({ act }: Attempt<Stage>, harness: HmmHarness, stage: Stage): Task<number> {
+  yield* harness.discard(RIG_PAGE + PRIVATE + 1, 2);
+  return yield* act(harness, stage);
 }
 
 const protects: readonly Attempt<Stage>[] = [
@@ -138,25 +138,27 @@ const protects: readonly Attempt<Stage>[] = [
     name: "mprotect",
     summary: "The middle of a mapping is protected, for which it is split twice.",
     wanted: changed({ private: "0-1 rw: 100, 1-3 r-: 101 102, 3-4 rw: 0" }),
-    runs: ["mm/mprotect.doMprotect"],
+    runs: ["mm/calls/mprotect.doMprotect"],
     act: ({ machine, mm }) =>
       doMprotect(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
   }),
   onStage({
     name: "mprotect-back",
     summary: "A part of a mapping is protected as its neighbours are, and they become one again.",
-    setup: stageWith((rig) =>
-      rig.run(doMprotect(rig.machine, rig.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ)),
+    setup: stageWith((harness) =>
+      harness.run(
+        doMprotect(harness.machine, harness.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
+      ),
     ),
     wanted: changed({}),
-    runs: ["mm/mprotect.doMprotect"],
+    runs: ["mm/calls/mprotect.doMprotect"],
     act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 1), PAGE_BYTES * 2, RW),
   }),
   onStage({
     name: "mprotect-buffer",
     summary: "A part of a buffer's mapping is protected.",
     wanted: changed({ buffer: "6-7 rw buffer: 106, 7-8 r- buffer: 0" }),
-    runs: ["mm/mprotect.doMprotect"],
+    runs: ["mm/calls/mprotect.doMprotect"],
     act: ({ machine, mm }) => doMprotect(machine, mm, address(BUFFER + 1), PAGE_BYTES, VM_READ),
   }),
   onStage({
@@ -167,24 +169,24 @@ const protects: readonly Attempt<Stage>[] = [
       shared: "4-6 -- shared: 104 0",
       buffer: "6-7 -- buffer: 106, 7-8 rw buffer: 0",
     }),
-    runs: ["mm/mprotect.doMprotect"],
+    runs: ["mm/calls/mprotect.doMprotect"],
     act: ({ machine, mm }) => doMprotect(machine, mm, address(PRIVATE + 3), 4 * PAGE_BYTES, 0),
   }),
 ];
 
-const childOf = ({ machine }: HmmRig, answer: number): Mm => Mm.at(machine.memory, answer);
+const childOf = ({ machine }: HmmHarness, answer: number): Mm => Mm.at(machine.memory, answer);
 
 /**
  * A child has what its parent has, page by page, without a fault; where it must not have the frame,
  * a copy.
  */
-function requireAlike(rig: HmmRig, child: Mm): void {
+function requireAlike(harness: HmmHarness, child: Mm): void {
   assert(
-    mapped(rig, RIG_PAGE, child) === mapped(rig, RIG_PAGE),
-    `the child has ${mapped(rig, RIG_PAGE, child)}`,
+    mapped(harness, RIG_PAGE, child) === mapped(harness, RIG_PAGE),
+    `the child has ${mapped(harness, RIG_PAGE, child)}`,
   );
   for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + SHARED; page++) {
-    const [own, childs] = [rig.entryOf(page), rig.entryOf(page, child)];
+    const [own, childs] = [harness.entryOf(page), harness.entryOf(page, child)];
     assert(
       (own === 0) === (childs === 0),
       `the child's entry of page ${page - RIG_PAGE} is ${childs}`,
@@ -192,23 +194,23 @@ function requireAlike(rig: HmmRig, child: Mm): void {
   }
 }
 
-function* fork(rig: HmmRig): Task<number> {
-  const answer = yield* doFork(rig.machine, rig.mm);
-  if (answer > 0) requireAlike(rig, childOf(rig, answer));
+function* fork(harness: HmmHarness): Task<number> {
+  const answer = yield* doFork(harness.machine, harness.mm);
+  if (answer > 0) requireAlike(harness, childOf(harness, answer));
   return answer;
 }
 
 /** What a view may be writing is copied at once. */
-function* forkBesideView(rig: HmmRig): Task<number> {
-  const { machine, mm } = rig;
+function* forkBesideView(harness: HmmHarness): Task<number> {
+  const { machine, mm } = harness;
   const view = yield* viewOpen(machine, mm, RIG_PAGE + PRIVATE, RIG_PAGE + PRIVATE + 2, true);
   if (view < 0) return view;
-  const answer = yield* fork(rig);
+  const answer = yield* fork(harness);
   if (answer > 0) {
-    const child = childOf(rig, answer);
+    const child = childOf(harness, answer);
     for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + PRIVATE + 2; page++) {
       assert(
-        ptePfn(rig.entryOf(page)) !== ptePfn(rig.entryOf(page, child)),
+        ptePfn(harness.entryOf(page)) !== ptePfn(harness.entryOf(page, child)),
         "a child has the frame of an open view",
       );
     }
@@ -218,41 +220,41 @@ function* forkBesideView(rig: HmmRig): Task<number> {
 }
 
 /** The last private page has been read. */
-const withZeros: Attempt<Stage>["setup"] = stageWith((rig) =>
-  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + PRIVATE + 3, false)),
+const withZeros: Attempt<Stage>["setup"] = stageWith((harness) =>
+  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + PRIVATE + 3, false)),
 );
 
 const births: readonly Attempt<Stage>[] = [
   onStage({
     name: "fork",
     summary: "A space with memory of all kinds forks.",
-    runs: ["mm/fork.doFork"],
+    runs: ["mm/lifetime/fork.doFork"],
     setup: withZeros,
     act: fork,
-    also: (rig, stage, answer) =>
-      `${bufferCount(rig, stage)} ${answer < 0 ? "" : spaceState(rig, childOf(rig, answer))}`,
-    childOf: (rig, _stage, answer) => childOf(rig, answer),
-    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+    also: (harness, stage, answer) =>
+      `${bufferCount(harness, stage)} ${answer < 0 ? "" : spaceState(harness, childOf(harness, answer))}`,
+    childOf: (harness, _stage, answer) => childOf(harness, answer),
+    undo: (harness, _stage, answer) => mmput(harness.machine, childOf(harness, answer)),
     telling: { withoutEntries: true },
   }),
   onStage({
     name: "fork-beside-view",
     summary: "A space forks in which a write view is open.",
-    runs: ["mm/fork.doFork", "mm/view-open.viewOpen"],
+    runs: ["mm/lifetime/fork.doFork", "mm/view/view-open.viewOpen"],
     setup: withZeros,
     act: forkBesideView,
-    childOf: (rig, _stage, answer) => childOf(rig, answer),
-    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+    childOf: (harness, _stage, answer) => childOf(harness, answer),
+    undo: (harness, _stage, answer) => mmput(harness.machine, childOf(harness, answer)),
     telling: { withoutEntries: true },
   }),
   onStage({
     name: "create",
     summary: "A further space is made.",
-    runs: ["mm/mm.mmCreate"],
+    runs: ["mm/lifetime/mm.mmCreate"],
     *act({ machine }) {
       return (yield* mmCreate(machine)) || ENOMEM;
     },
-    undo: (rig, _stage, answer) => mmput(rig.machine, childOf(rig, answer)),
+    undo: (harness, _stage, answer) => mmput(harness.machine, childOf(harness, answer)),
   }),
 ];
 
@@ -265,7 +267,7 @@ function faults(
   return onStage({
     name: `fault-${name}`,
     summary,
-    runs: ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"],
+    runs: ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault.handleMmFault"],
     setup,
     act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE + page, true),
   });
@@ -275,13 +277,13 @@ const firstTouches: readonly Attempt<Stage>[] = [
   faults(
     "first",
     "A page is written that is the first of its part.",
-    stageWith((rig) => rig.map(RIG_PAGE + FAR, 1)),
+    stageWith((harness) => harness.map(RIG_PAGE + FAR, 1)),
     FAR,
   ),
   faults(
     "first-shared",
     "A page is written that is the first of what is shared.",
-    stageWith((rig) => rig.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
+    stageWith((harness) => harness.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
     ELSEWHERE,
   ),
   faults(
@@ -302,14 +304,14 @@ export const copyOnWrite: Attempt<Forked> = {
   layer: "mm",
   name: "fault-copy",
   summary: "A page is written that a child has too.",
-  runs: ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"],
-  setup: (rig) => ({
-    ...makeStage(rig),
-    child: Mm.at(rig.machine.memory, rig.run(doFork(rig.machine, rig.mm))),
+  runs: ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault.handleMmFault"],
+  setup: (harness) => ({
+    ...makeStage(harness),
+    child: Mm.at(harness.machine.memory, harness.run(doFork(harness.machine, harness.mm))),
   }),
   act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
-  also: (rig, stage) => `${bufferCount(rig, stage)} ${spaceState(rig, stage.child)}`,
-  childOf: (_rig, { child }) => child,
+  also: (harness, stage) => `${bufferCount(harness, stage)} ${spaceState(harness, stage.child)}`,
+  childOf: (_harness, { child }) => child,
   undo: ({ machine }, { child }) => mmput(machine, child),
 };
 
@@ -323,7 +325,7 @@ function views(
   return onStage({
     name: `view-${name}`,
     summary,
-    runs: ["mm/view-open.viewOpen", "mm/view-open.viewClose"],
+    runs: ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"],
     act: ({ machine, mm }) =>
       viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, isWrite),
     undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
@@ -334,8 +336,8 @@ function views(
 /**
  * Watches a view of the stage's first page. Without memory it is not watched, which is no error.
  */
-function* watch(rig: HmmRig): Task<number> {
-  const { machine, mm } = rig;
+function* watch(harness: HmmHarness): Task<number> {
+  const { machine, mm } = harness;
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
   if (at < 0) return at;
   const hold = ViewHold.at(machine.memory, at);
@@ -362,7 +364,11 @@ const looks: readonly Attempt<Stage>[] = [
   onStage({
     name: "view-watched",
     summary: "A view of a page, which is watched.",
-    runs: ["mm/view-open.viewOpen", "mm/view-watch.watchView", "mm/view-watch.closeWatch"],
+    runs: [
+      "mm/view/view-open.viewOpen",
+      "mm/view/view-watch.watchView",
+      "mm/view/view-watch.closeWatch",
+    ],
     act: watch,
     undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
     telling: { withoutEntries: true },

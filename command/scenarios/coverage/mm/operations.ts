@@ -4,25 +4,25 @@
  * must be as much as before it was made.
  */
 
-import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
+import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmgetNotZero, mmput } from "../../../../src/mm/mm.ts";
-import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../../../src/mm/mmap.ts";
-import { doMprotect } from "../../../../src/mm/mprotect.ts";
-import { doMremap } from "../../../../src/mm/mremap.ts";
-import { readMaps, readPagemap } from "../../../../src/mm/pagemap.ts";
+import { mmgetNotZero, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
+import { readMaps, readPagemap } from "../../../../src/mm/calls/pagemap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const ELSEWHERE: number = (RIG_PAGE + 4) * PAGE_BYTES;
@@ -31,7 +31,7 @@ const ELSEWHERE: number = (RIG_PAGE + 4) * PAGE_BYTES;
 export interface Operation {
   readonly name: string;
   readonly runs: readonly string[];
-  readonly body: (rig: HmmRig) => Task<unknown>;
+  readonly body: (harness: HmmHarness) => Task<unknown>;
 }
 
 function* requireAnswer(task: Task<number>, allowed: (answer: number) => boolean): Task<void> {
@@ -43,7 +43,7 @@ const isDone = (answer: number): boolean => answer === 0;
 const isDoneOrUnmapped = (answer: number): boolean => answer === 0 || answer === EFAULT;
 const isAddress = (answer: number): boolean => answer === ADDRESS;
 
-function* forkAndExit({ machine, mm }: HmmRig): Task<void> {
+function* forkAndExit({ machine, mm }: HmmHarness): Task<void> {
   const child = yield* doFork(machine, mm);
   assert(child > 0, `fork answered ${child}`);
   const childMm = Mm.at(machine.memory, child);
@@ -51,26 +51,26 @@ function* forkAndExit({ machine, mm }: HmmRig): Task<void> {
   yield* mmput(machine, childMm);
 }
 
-function* view({ machine, mm }: HmmRig, isWrite: boolean): Task<void> {
+function* view({ machine, mm }: HmmHarness, isWrite: boolean): Task<void> {
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, isWrite);
   if (at < 0) assert(at === EFAULT || at === EBUSY, `the view answered ${at}`);
   else yield* viewClose(machine, at);
 }
 
-function* track({ machine, mm }: HmmRig): Task<void> {
+function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
 }
 
-function* reap({ machine, mm }: HmmRig): Task<void> {
+function* reap({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* requireAnswer(zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1), isDone);
   yield* mm.mmapLock.upRead();
 }
 
 /** Reads what is mapped, and what the page table says of the page. */
-function* look({ machine, mm }: HmmRig): Task<void> {
+function* look({ machine, mm }: HmmHarness): Task<void> {
   const maps = yield* readMaps(machine, mm);
   for (const { start, end } of maps)
     assert(start < end && start % PAGE_BYTES === 0, `a mapping of ${start} to ${end}`);
@@ -79,17 +79,17 @@ function* look({ machine, mm }: HmmRig): Task<void> {
 }
 
 /** One who only has a count, and asks for a user. */
-function* visit({ mm }: HmmRig): Task<void> {
+function* visit({ mm }: HmmHarness): Task<void> {
   assert(yield* mmgetNotZero(mm), "somebody with a user is told that there is none");
   yield* mm.users.put();
 }
 
 const FAULT = [
-  "mm/cpu-fault.cpuFault",
-  "mm/fault.handleMmFault",
+  "mm/fault/cpu-fault.cpuFault",
+  "mm/fault/fault.handleMmFault",
   "mmu/radix-table.leafAlloc",
 ] as const;
-const VIEW = ["mm/view-open.viewOpen", "mm/view-open.viewClose"] as const;
+const VIEW = ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"] as const;
 
 /** What is tried against what, each pair both ways: all on the first page. */
 export const operations: readonly Operation[] = [
@@ -107,12 +107,12 @@ export const operations: readonly Operation[] = [
   },
   {
     name: "munmap",
-    runs: ["mm/mmap.doMunmap", "mm/zap.zapRange"],
+    runs: ["mm/calls/mmap.doMunmap", "mm/zap.zapRange"],
     body: ({ machine, mm }) => requireAnswer(doMunmap(machine, mm, ADDRESS, PAGE_BYTES), isDone),
   },
   {
     name: "mmap",
-    runs: ["mm/mmap.doMmap"],
+    runs: ["mm/calls/mmap.doMmap"],
     body: ({ machine, mm }) =>
       requireAnswer(
         doMmap(machine, mm, {
@@ -129,13 +129,13 @@ export const operations: readonly Operation[] = [
   },
   {
     name: "mprotect",
-    runs: ["mm/mprotect.doMprotect"],
+    runs: ["mm/calls/mprotect.doMprotect"],
     body: ({ machine, mm }) =>
       requireAnswer(doMprotect(machine, mm, ADDRESS, PAGE_BYTES, VM_READ), (answer) => answer <= 0),
   },
   {
     name: "madvise",
-    runs: ["mm/madvise.doMadvise", "mm/zap.zapRange"],
+    runs: ["mm/calls/madvise.doMadvise", "mm/zap.zapRange"],
     body: ({ machine, mm }) =>
       requireAnswer(
         doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
@@ -144,7 +144,7 @@ export const operations: readonly Operation[] = [
   },
   {
     name: "mremap",
-    runs: ["mm/mremap.doMremap"],
+    runs: ["mm/calls/mremap.doMremap"],
     body: ({ machine, mm }) => {
       const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
       const request = { address: ADDRESS, ...lengths, mayMove: true, to: ELSEWHERE };
@@ -154,15 +154,15 @@ export const operations: readonly Operation[] = [
       );
     },
   },
-  { name: "fork", runs: ["mm/fork.doFork", "mm/mm.mmput"], body: forkAndExit },
-  { name: "read-view", runs: VIEW, body: (rig) => view(rig, false) },
+  { name: "fork", runs: ["mm/lifetime/fork.doFork", "mm/lifetime/mm.mmput"], body: forkAndExit },
+  { name: "read-view", runs: VIEW, body: (harness) => view(harness, false) },
   {
     name: "write-view",
-    runs: [...VIEW, "mm/view-hold.beginHold", "mm/view-hold.endHold"],
-    body: (rig) => view(rig, true),
+    runs: [...VIEW, "mm/view/view-hold.beginHold", "mm/view/view-hold.endHold"],
+    body: (harness) => view(harness, true),
   },
-  { name: "track", runs: ["mm/track.trackRange"], body: track },
+  { name: "track", runs: ["mm/fault/track.trackRange"], body: track },
   { name: "reap", runs: ["mm/zap.zapNonBlocking"], body: reap },
-  { name: "look", runs: ["mm/pagemap.readMaps", "mm/pagemap.readPagemap"], body: look },
-  { name: "visit", runs: ["mm/mm.mmgetNotZero"], body: visit },
+  { name: "look", runs: ["mm/calls/pagemap.readMaps", "mm/calls/pagemap.readPagemap"], body: look },
+  { name: "visit", runs: ["mm/lifetime/mm.mmgetNotZero"], body: visit },
 ];

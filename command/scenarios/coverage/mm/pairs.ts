@@ -3,12 +3,16 @@
  * until the address space is gone.
  */
 
-import { HmmRig, RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { RigOptions } from "../../../../src/checker/rig/hmm-rig.ts";
+import {
+  HmmHarness,
+  RIG_PAGE,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HarnessOptions } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { mmget, mmput } from "../../../../src/mm/mm.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import type { Covered } from "../covered.ts";
 import { operations } from "./operations.ts";
@@ -16,22 +20,22 @@ import type { Operation } from "./operations.ts";
 
 interface World {
   /** What must be left when the address space is gone. */
-  readonly books: string;
+  readonly accounting: string;
 }
 
-const ROOM: RigOptions = { pages: 0, arenaWords: 8192, frames: 8 };
+const ROOM: HarnessOptions = { pages: 0, arenaWords: 8192, frames: 8 };
 
-function mapOnePage(rig: HmmRig, shared: boolean): void {
-  rig.map(RIG_PAGE, 1, VM_READ | VM_WRITE, shared);
-  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE, true));
+function mapOnePage(harness: HmmHarness, shared: boolean): void {
+  harness.map(RIG_PAGE, 1, VM_READ | VM_WRITE, shared);
+  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE, true));
 }
 
-/** The books of a rig whose address space came and went. */
-function booksOfEmpty(tasks: number, shared: boolean): string {
-  const rig = new HmmRig(tasks, ROOM);
-  mapOnePage(rig, shared);
-  rig.run(mmput(rig.machine, rig.mm));
-  return rig.books();
+/** The accounting of a harness whose address space came and went. */
+function accountingOfEmpty(tasks: number, shared: boolean): string {
+  const harness = new HmmHarness(tasks, ROOM);
+  mapOnePage(harness, shared);
+  harness.run(mmput(harness.machine, harness.mm));
+  return harness.accounting();
 }
 
 function together(name: string, ops: readonly Operation[], shared: boolean): AnyScenario {
@@ -39,29 +43,29 @@ function together(name: string, ops: readonly Operation[], shared: boolean): Any
     const task = ops.indexOf(operation) === i ? operation.name : `${operation.name} ${i + 1}`;
     return [
       task,
-      function* (_world: World, rig: HmmRig) {
-        yield* operation.body(rig);
-        yield* mmput(rig.machine, rig.mm);
+      function* (_world: World, harness: HmmHarness) {
+        yield* operation.body(harness);
+        yield* mmput(harness.machine, harness.mm);
       },
     ] as const;
   });
-  return rigScenario<World>({
+  return harnessScenario<World>({
     name,
     summary: `${ops.map((operation) => operation.name).join(" and ")} at the same time, on one ${shared ? "shared" : "private"} page; who is last takes the space down.`,
     // Two views are too long for every order.
     exploration: ops.every(({ name: op }) => op.endsWith("view"))
       ? { engine: "bounded", preemptions: 2 }
       : {},
-    rig: ROOM,
-    setup: (rig) => {
-      mapOnePage(rig, shared);
-      for (let i = 1; i < ops.length; i++) rig.run(mmget(rig.mm));
-      return { books: booksOfEmpty(ops.length, shared) };
+    harness: ROOM,
+    setup: (harness) => {
+      mapOnePage(harness, shared);
+      for (let i = 1; i < ops.length; i++) harness.run(mmget(harness.mm));
+      return { accounting: accountingOfEmpty(ops.length, shared) };
     },
     tasks: Object.fromEntries(tasks),
-    check: ({ books }, rig) => {
-      if (rig.books() !== books)
-        bug(`The space left something behind: ${rig.books()}; must be ${books}`);
+    check: ({ accounting }, harness) => {
+      if (harness.accounting() !== accounting)
+        bug(`The space left something behind: ${harness.accounting()}; must be ${accounting}`);
     },
   });
 }
@@ -74,7 +78,7 @@ function coveredPair(first: Operation, second: Operation, shared: boolean): Cove
     shared,
   );
   const [one = "", other = ""] = Object.keys(scenario.tasks);
-  const exit = ["mm/mm.mmput"];
+  const exit = ["mm/lifetime/mm.mmput"];
   return {
     layer: "mm",
     scenario,

@@ -3,50 +3,50 @@
  * with one step left out does not.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { leafAlloc, leafOf, pteIndex, wordAt } from "../../../../src/mmu/radix-table.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_WRITE, makePte, ptePfn } from "../../../../src/mm/pte.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { access } from "../../../../src/sync/task.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { access } from "../../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
-import { coveringOnRig } from "../on-rig.ts";
-import type { RigTasks } from "../on-rig.ts";
+import { coveringOnHarness } from "../on-harness.ts";
+import type { HarnessTasks } from "../on-harness.ts";
 
-type Body = (shared: Cell, rig: HmmRig) => Task<unknown>;
+type Body = (shared: Cell, harness: HmmHarness) => Task<unknown>;
 type Twin = readonly [name: string, summary: string, tasks: Readonly<Record<string, Body>>];
 
 interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly present: number;
-  readonly tasks: RigTasks<Cell>;
-  readonly check?: (shared: Cell, rig: HmmRig) => void;
+  readonly tasks: HarnessTasks<Cell>;
+  readonly check?: (shared: Cell, harness: HmmHarness) => void;
   readonly twins: readonly Twin[];
 }
 
 function protocol({ name, summary, present, tasks, check, twins }: Parts): Covered {
-  return coveringOnRig<Cell>({
+  return coveringOnHarness<Cell>({
     layer: "mm",
     name,
     summary,
     tasks,
     twins: twins.map(([twin, about, own]) => [twin, about, "assertion", own]),
-    rig: { pages: 1, present, arenaWords: 8192 },
-    setup: (rig: HmmRig) =>
-      new Cell(rig.machine.memory, rig.run(rig.machine.heap.allocWords(512)), "shared"),
+    harness: { pages: 1, present, arenaWords: 8192 },
+    setup: (harness: HmmHarness) =>
+      new Cell(harness.machine.memory, harness.run(harness.machine.heap.allocWords(512)), "shared"),
     ...(check === undefined ? {} : { check }),
   });
 }
 
 /** A fault that installs a frame without looking whether the entry is still what it judged. */
-function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmRig): Task<void> {
+function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmHarness): Task<void> {
   const { memory, ram } = machine;
   yield* mm.mmapLock.downRead();
   const index = pteIndex(yield* leafAlloc(machine, mm.pgd, RIG_PAGE), RIG_PAGE);
@@ -59,23 +59,23 @@ function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmRig): Task<void
   yield* mm.mmapLock.upRead();
 }
 
-function* fork(child: Cell, { machine, mm }: HmmRig): Task<void> {
+function* fork(child: Cell, { machine, mm }: HmmHarness): Task<void> {
   child.init(yield* doFork(machine, mm));
 }
 
 /** The child's entry gets back the right to write that fork took away from both. */
-function* forkWithoutProtecting(child: Cell, rig: HmmRig): Task<void> {
-  const { memory } = rig.machine;
-  yield* fork(child, rig);
+function* forkWithoutProtecting(child: Cell, harness: HmmHarness): Task<void> {
+  const { memory } = harness.machine;
+  yield* fork(child, harness);
   const { pgd } = Mm.at(memory, child.peek());
-  for (const table of [pgd, rig.mm.pgd]) {
+  for (const table of [pgd, harness.mm.pgd]) {
     const index = pteIndex(leafOf(memory, table, RIG_PAGE), RIG_PAGE);
     yield* access(memory, "update", index, 1, "pte");
     atomicStore(memory.words, index, wordAt(memory.words, index) | PTE_WRITE);
   }
 }
 
-const FAULT = ["mm/cpu-fault.cpuFault", "mm/fault.handleMmFault"] as const;
+const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault.handleMmFault"] as const;
 
 const write: Body = (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true);
 
@@ -107,11 +107,11 @@ export const protocols: readonly Covered[] = [
     summary:
       "A fork while another thread writes: afterwards no frame can be written by both spaces.",
     present: 1,
-    tasks: { fork: [["mm/fork.doFork"], fork], write: [FAULT, write] },
-    check: (child, rig) => {
+    tasks: { fork: [["mm/lifetime/fork.doFork"], fork], write: [FAULT, write] },
+    check: (child, harness) => {
       const [own, copied] = [
-        rig.entryOf(RIG_PAGE),
-        rig.entryOf(RIG_PAGE, Mm.at(rig.machine.memory, child.peek())),
+        harness.entryOf(RIG_PAGE),
+        harness.entryOf(RIG_PAGE, Mm.at(harness.machine.memory, child.peek())),
       ];
       const isBoth = (own & copied & PTE_WRITE) !== 0 && ptePfn(own) === ptePfn(copied);
       assert(!isBoth, "parent and child may write the same frame");

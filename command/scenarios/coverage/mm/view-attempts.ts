@@ -3,17 +3,17 @@
  * over what a device has copied.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../../../../src/mm/pte.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
 import { EBUSY } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Attempt } from "../attempts.ts";
 import {
   ELSEWHERE,
@@ -28,22 +28,22 @@ import {
   stageWith,
 } from "./mixed-stage.ts";
 
-const RUNS = ["mm/view-open.viewOpen"];
+const RUNS = ["mm/view/view-open.viewOpen"];
 
 /** Of `pages` pages, for writing. */
-function open({ machine, mm }: HmmRig, page: number, pages: number): Task<number> {
+function open({ machine, mm }: HmmHarness, page: number, pages: number): Task<number> {
   return viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, true);
 }
 
-function* mustBeBusy(rig: HmmRig, page: number, pages: number): Task<number> {
-  const answer = yield* open(rig, page, pages);
+function* mustBeBusy(harness: HmmHarness, page: number, pages: number): Task<number> {
+  const answer = yield* open(harness, page, pages);
   assert(answer === EBUSY, `a view of what cannot be moved answered ${answer}`);
   return 0;
 }
 
 /** The pages of an open write view may be written, and count as written. */
-function requireWritable(rig: HmmRig, page: number): void {
-  const pte = rig.entryOf(RIG_PAGE + page);
+function requireWritable(harness: HmmHarness, page: number): void {
+  const pte = harness.entryOf(RIG_PAGE + page);
   const wanted = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
   assert(
     (pte & (wanted | PTE_TRACKED)) === wanted,
@@ -56,11 +56,11 @@ const overPinned: Attempt<Stage> = onStage({
   name: "view-over-pinned",
   summary: "A view is refused whose pages would have to move, for another view holds one of them.",
   runs: RUNS,
-  *act(rig) {
-    const first = yield* open(rig, PRIVATE, 1);
+  *act(harness) {
+    const first = yield* open(harness, PRIVATE, 1);
     assert(first > 0, `the first view answered ${first}`);
-    yield* mustBeBusy(rig, PRIVATE, 4);
-    yield* viewClose(rig.machine, first);
+    yield* mustBeBusy(harness, PRIVATE, 4);
+    yield* viewClose(harness.machine, first);
     return 0;
   },
 });
@@ -70,16 +70,16 @@ const overTracked: Attempt<Stage> = onStage({
   name: "view-over-tracked",
   summary: "A write view opens over a page that a device has copied.",
   runs: RUNS,
-  setup: stageWith((rig) => rig.run(track(rig))),
-  *act(rig) {
-    const view = yield* open(rig, PRIVATE, 1);
-    if (view > 0) requireWritable(rig, PRIVATE);
+  setup: stageWith((harness) => harness.run(track(harness))),
+  *act(harness) {
+    const view = yield* open(harness, PRIVATE, 1);
+    if (view > 0) requireWritable(harness, PRIVATE);
     return view;
   },
   undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
 });
 
-function* track({ machine, mm }: HmmRig): Task<void> {
+function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
@@ -89,16 +89,17 @@ interface Family extends Stage {
   readonly child: Mm;
 }
 
-const forked = (rig: HmmRig): Mm => Mm.at(rig.machine.memory, rig.run(doFork(rig.machine, rig.mm)));
+const forked = (harness: HmmHarness): Mm =>
+  Mm.at(harness.machine.memory, harness.run(doFork(harness.machine, harness.mm)));
 
 const overForked: Attempt<Family> = {
   layer: "mm",
   name: "view-over-forked",
   summary: "A write view opens over a page that a child has too: it gets a frame of its own.",
   runs: RUNS,
-  setup: (rig) => ({ ...makeStage(rig), child: forked(rig) }),
-  act: (rig) => open(rig, PRIVATE, 1),
-  childOf: (_rig, { child }) => child,
+  setup: (harness) => ({ ...makeStage(harness), child: forked(harness) }),
+  act: (harness) => open(harness, PRIVATE, 1),
+  childOf: (_harness, { child }) => child,
   *undo({ machine }, { child }, answer) {
     yield* viewClose(machine, answer);
     yield* mmput(machine, child);
@@ -106,18 +107,18 @@ const overForked: Attempt<Family> = {
 };
 
 /** A shared page that a child has touched too, and behind it a private one. */
-function makeFamily(rig: HmmRig): Family {
-  const stage = makeStage(rig);
-  rig.map(RIG_PAGE + ELSEWHERE, 1, RW, true);
-  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + ELSEWHERE, true));
-  stamp(rig, ELSEWHERE);
-  const child = forked(rig);
-  rig.run(cpuFault(rig.machine, child, RIG_PAGE + ELSEWHERE, true));
+function makeFamily(harness: HmmHarness): Family {
+  const stage = makeStage(harness);
+  harness.map(RIG_PAGE + ELSEWHERE, 1, RW, true);
+  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + ELSEWHERE, true));
+  stamp(harness, ELSEWHERE);
+  const child = forked(harness);
+  harness.run(cpuFault(harness.machine, child, RIG_PAGE + ELSEWHERE, true));
   // Takes the frame in between, so that the two pages are not in a row.
-  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + UNTOUCHED, true));
-  rig.map(RIG_PAGE + ELSEWHERE + 1, 1);
-  rig.run(cpuFault(rig.machine, rig.mm, RIG_PAGE + ELSEWHERE + 1, true));
-  stamp(rig, ELSEWHERE + 1);
+  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + UNTOUCHED, true));
+  harness.map(RIG_PAGE + ELSEWHERE + 1, 1);
+  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + ELSEWHERE + 1, true));
+  stamp(harness, ELSEWHERE + 1);
   return { ...stage, child };
 }
 
@@ -129,8 +130,8 @@ const overBusy: Attempt<Family> = {
   runs: RUNS,
   setup: makeFamily,
   wanted: changed({}, "4096-4097 rw shared: 4196, 4097-4098 rw: 4197"),
-  act: (rig) => mustBeBusy(rig, ELSEWHERE, 2),
-  childOf: (_rig, { child }) => child,
+  act: (harness) => mustBeBusy(harness, ELSEWHERE, 2),
+  childOf: (_harness, { child }) => child,
   undo: ({ machine }, { child }) => mmput(machine, child),
 };
 

@@ -1,28 +1,28 @@
 /**
- * @module A read view that is watched (mm/view-watch.ts) while CPU threads store to its page, a
- * device tracks it, and a write view opens and stores: whatever the order, none of these stores is
- * taken for a stray one.
+ * @module A read view that is watched (mm/view/view-watch.ts) while CPU threads store to its page,
+ * a device tracks it, and a write view opens and stores: whatever the order, none of these stores
+ * is taken for a stray one.
  *
  * A store is one step, as in copy-on-write.ts.
  */
 
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
-import { ViewHold } from "../../../../src/mm/view-hold.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
-import { findStrayStore, watchView } from "../../../../src/mm/view-watch.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
+import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { findStrayStore, watchView } from "../../../../src/mm/view/view-watch.ts";
 import { EBUSY } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { type Task, access } from "../../../../src/sync/task.ts";
+import { type Task, access } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
-type Body = (rig: HmmRig) => Task<void>;
+type Body = (harness: HmmHarness) => Task<void>;
 
-function bytesOf({ machine }: HmmRig, pfn: number): Uint8Array {
+function bytesOf({ machine }: HmmHarness, pfn: number): Uint8Array {
   const start = machine.ram.wordIndex(pfn) * 4;
   return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
 }
@@ -31,13 +31,13 @@ function bytesOf({ machine }: HmmRig, pfn: number): Uint8Array {
  * Opens a read view, watches it and looks. `isEarly`: its bytes are noted before their page is
  * tracked.
  */
-function* watching(rig: HmmRig, isEarly: boolean): Task<void> {
-  const { machine, mm } = rig;
+function* watching(harness: HmmHarness, isEarly: boolean): Task<void> {
+  const { machine, mm } = harness;
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
   assert(at > 0 || at === EBUSY, `the view answered ${at}`);
   if (at < 0) return;
   const hold = ViewHold.at(machine.memory, at);
-  const bytes = bytesOf(rig, hold.pfn);
+  const bytes = bytesOf(harness, hold.pfn);
   const early = bytes.slice();
   const watch = yield* watchView(machine, hold, bytes, 0);
   if (watch !== undefined) {
@@ -48,51 +48,51 @@ function* watching(rig: HmmRig, isEarly: boolean): Task<void> {
   yield* viewClose(machine, at);
 }
 
-const view: Body = (rig) => watching(rig, false);
+const view: Body = (harness) => watching(harness, false);
 
 /** Stores to the page as a CPU thread does. */
-function* store(rig: HmmRig): Task<void> {
-  const { machine, mm } = rig;
+function* store(harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
   const { memory } = machine;
   for (;;) {
     const index = pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE);
     // "update": what it writes lies in the frame, and is named by the entry.
     yield* access(memory, "update", index, 1, "pte");
-    const pte = rig.entryOf(RIG_PAGE);
+    const pte = harness.entryOf(RIG_PAGE);
     if ((pte & PTE_WRITE) === 0) {
-      yield* rig.touch(RIG_PAGE);
+      yield* harness.touch(RIG_PAGE);
       continue;
     }
-    bytesOf(rig, ptePfn(pte))[8] = 1;
+    bytesOf(harness, ptePfn(pte))[8] = 1;
     return;
   }
 }
 
 /** As a device that makes a copy of the page. */
-function* track({ machine, mm }: HmmRig): Task<void> {
+function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
 }
 
-function* writeView(rig: HmmRig): Task<void> {
-  const { machine, mm } = rig;
+function* writeView(harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
   assert(at > 0 || at === EBUSY, `the view answered ${at}`);
   if (at < 0) return;
-  bytesOf(rig, ViewHold.at(machine.memory, at).pfn)[4] = 1;
+  bytesOf(harness, ViewHold.at(machine.memory, at).pfn)[4] = 1;
   yield* viewClose(machine, at);
 }
 
 const WATCH = [
-  "mm/view-watch.watchView",
-  "mm/view-watch.findStrayStore",
-  "mm/view-watch.closeWatch",
+  "mm/view/view-watch.watchView",
+  "mm/view/view-watch.findStrayStore",
+  "mm/view/view-watch.closeWatch",
 ] as const;
 const RUNS = {
-  store: ["mm/cpu-fault.cpuFault"],
-  track: ["mm/track.trackRange"],
-  "write view": ["mm/view-open.viewOpen", "mm/view-hold.beginHold"],
+  store: ["mm/fault/cpu-fault.cpuFault"],
+  track: ["mm/fault/track.trackRange"],
+  "write view": ["mm/view/view-open.viewOpen", "mm/view/view-hold.beginHold"],
 } as const;
 const BODIES: Readonly<Record<keyof typeof RUNS, Body>> = { store, track, "write view": writeView };
 
@@ -110,18 +110,18 @@ function beside(
     watcher: Body,
     isTwin: boolean,
   ): Covered["scenario"] =>
-    rigScenario<undefined>({
+    harnessScenario<undefined>({
       name: ownName,
       summary: about,
       exploration,
       ...(isTwin ? { expects: "assertion" } : {}),
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       balanced: true,
       setup: () => undefined,
       tasks: Object.fromEntries(
         Object.entries({ view: watcher, ...bodies }).map(([task, body]) => [
           task,
-          (_: undefined, rig: HmmRig) => body(rig),
+          (_: undefined, harness: HmmHarness) => body(harness),
         ]),
       ),
     });
@@ -132,7 +132,7 @@ function beside(
       make(
         `${fullName}/noted-early`,
         "The view's bytes are noted before its page is write-protected.",
-        (rig) => watching(rig, true),
+        (harness) => watching(harness, true),
         true,
       ),
     ],

@@ -4,37 +4,37 @@
  * looked for is a step that is missing or comes too early, which shows without one.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
-import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/madvise.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
+import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import {
   MAP_ANYWHERE,
   MAP_FIXED_NOREPLACE,
   MAP_FIXED_REPLACE,
   doMmap,
   doMunmap,
-} from "../../../../src/mm/mmap.ts";
-import { doMprotect } from "../../../../src/mm/mprotect.ts";
-import { doMremap } from "../../../../src/mm/mremap.ts";
+} from "../../../../src/mm/calls/mmap.ts";
+import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
+import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
-import { viewClose, viewOpen } from "../../../../src/mm/view-open.ts";
-import { VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../../../../src/mm/vma.ts";
+import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
+import { VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../../../../src/mm/vma/vma.ts";
 import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EEXIST, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { listedResources } from "../../../../src/sync/resources.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { listedResources } from "../../../../src/sync/death/resources.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 const RW: number = VM_READ | VM_WRITE;
 const END = RIG_PAGE + 2048;
 
 /** Mappings as `0-4 rw, 8-9 r shared`, by pages from RIG_PAGE on. */
-function mappings({ machine }: HmmRig, mm: Mm): string {
+function mappings({ machine }: HmmHarness, mm: Mm): string {
   const all = [...vmasIn(machine.memory, mm, 0, END)].map(({ startPage, endPage, flags }) => {
     const rights = `${(flags & VM_READ) === 0 ? "" : "r"}${(flags & VM_WRITE) === 0 ? "" : "w"}`;
     return `${startPage - RIG_PAGE}-${endPage - RIG_PAGE} ${rights}${(flags & VM_SHARED) === 0 ? "" : " shared"}`;
@@ -43,9 +43,9 @@ function mappings({ machine }: HmmRig, mm: Mm): string {
 }
 
 /** Entries of pages 0 to 9: w writable, r present, n another kind, - none. */
-function entries(rig: HmmRig, mm: Mm): string {
+function entries(harness: HmmHarness, mm: Mm): string {
   const marks = Array.from({ length: 10 }, (_, i) => {
-    const pte = rig.entryOf(RIG_PAGE + i, mm);
+    const pte = harness.entryOf(RIG_PAGE + i, mm);
     if (pte === 0) return "-";
     if ((pte & PTE_PRESENT) === 0) return "n";
     return (pte & PTE_WRITE) === 0 ? "r" : "w";
@@ -61,11 +61,11 @@ interface State {
 }
 
 class Life {
-  readonly rig: HmmRig;
+  readonly harness: HmmHarness;
   readonly mm: Mm;
 
-  constructor(rig: HmmRig, mm: Mm = rig.mm) {
-    this.rig = rig;
+  constructor(harness: HmmHarness, mm: Mm = harness.mm) {
+    this.harness = harness;
     this.mm = mm;
   }
 
@@ -77,11 +77,11 @@ class Life {
   }
 
   require(what: string, state: State): void {
-    const { rig, mm } = this;
+    const { harness, mm } = this;
     const is = {
-      mappings: mappings(rig, mm),
-      entries: entries(rig, mm),
-      frames: rig.machine.ram.usage().usedPages,
+      mappings: mappings(harness, mm),
+      entries: entries(harness, mm),
+      frames: harness.machine.ram.usage().usedPages,
     };
     for (const key of ["mappings", "entries", "frames"] as const) {
       const wanted = state[key];
@@ -93,7 +93,7 @@ class Life {
   }
 
   pfn(page: number): number {
-    return ptePfn(this.rig.entryOf(RIG_PAGE + page, this.mm));
+    return ptePfn(this.harness.entryOf(RIG_PAGE + page, this.mm));
   }
 
   map(
@@ -103,7 +103,7 @@ class Life {
   ): Task<number> {
     const { shared = false, placement = MAP_FIXED_NOREPLACE } = options;
     const place = { lengthBytes: pages * PAGE_BYTES, address: address(page), placement };
-    return doMmap(this.rig.machine, this.mm, {
+    return doMmap(this.harness.machine, this.mm, {
       ...place,
       protection: RW,
       shared,
@@ -113,19 +113,25 @@ class Life {
   }
 
   unmap(page: number, pages: number): Task<number> {
-    return doMunmap(this.rig.machine, this.mm, address(page), pages * PAGE_BYTES);
+    return doMunmap(this.harness.machine, this.mm, address(page), pages * PAGE_BYTES);
   }
 
   protect(page: number, pages: number, protection: number): Task<number> {
-    return doMprotect(this.rig.machine, this.mm, address(page), pages * PAGE_BYTES, protection);
+    return doMprotect(this.harness.machine, this.mm, address(page), pages * PAGE_BYTES, protection);
   }
 
   discard(page: number, pages: number): Task<number> {
-    return doMadvise(this.rig.machine, this.mm, address(page), pages * PAGE_BYTES, MADV_DONTNEED);
+    return doMadvise(
+      this.harness.machine,
+      this.mm,
+      address(page),
+      pages * PAGE_BYTES,
+      MADV_DONTNEED,
+    );
   }
 
   touch(page: number, isWrite: boolean = true): Task<number> {
-    return cpuFault(this.rig.machine, this.mm, RIG_PAGE + page, isWrite);
+    return cpuFault(this.harness.machine, this.mm, RIG_PAGE + page, isWrite);
   }
 
   remap(page: number, oldPages: number, newPages: number, to?: number): Task<number> {
@@ -134,7 +140,7 @@ class Life {
       newLengthBytes: newPages * PAGE_BYTES,
     };
     const target = to === undefined ? undefined : address(to);
-    return doMremap(this.rig.machine, this.mm, {
+    return doMremap(this.harness.machine, this.mm, {
       address: address(page),
       ...lengths,
       mayMove: to !== undefined,
@@ -148,8 +154,8 @@ function address(page: number): number {
 }
 
 /** Mappings are split, joined, taken out of the middle, replaced. */
-function* mapAndSplit(rig: HmmRig): Task<void> {
-  const life = new Life(rig);
+function* mapAndSplit(harness: HmmHarness): Task<void> {
+  const life = new Life(harness);
   yield* life.step("mmap", life.map(0, 6), address(0), {
     mappings: "0-6 rw",
     entries: "----------",
@@ -222,8 +228,8 @@ function* mapAndSplit(rig: HmmRig): Task<void> {
 }
 
 /** Mappings grow, shrink and move, with their frames. */
-function* move(rig: HmmRig): Task<void> {
-  const life = new Life(rig);
+function* move(harness: HmmHarness): Task<void> {
+  const life = new Life(harness);
   yield* life.step("mmap", life.map(0, 2), address(0));
   yield* life.step("mmap", life.map(8, 1), address(8), { mappings: "0-2 rw, 8-9 rw" });
   for (const page of [0, 1, 8]) yield* life.step("a write", life.touch(page), 0);
@@ -265,17 +271,17 @@ function* move(rig: HmmRig): Task<void> {
 }
 
 /** A fork, copies on write on either side, a shared page, and the end of both. */
-function* fork(rig: HmmRig): Task<void> {
-  const life = new Life(rig);
-  const { machine } = rig;
+function* fork(harness: HmmHarness): Task<void> {
+  const life = new Life(harness);
+  const { machine } = harness;
   yield* life.step("mmap", life.map(0, 2), address(0));
   yield* life.step("mmap shared", life.map(2, 1, { shared: true }), address(2), {
     mappings: "0-2 rw, 2-3 rw shared",
   });
   for (const page of [0, 1, 2]) yield* life.step("a write", life.touch(page), 0);
-  const at = yield* doFork(machine, rig.mm);
+  const at = yield* doFork(machine, harness.mm);
   assert(at > 0, `fork answered ${at}`);
-  const child = new Life(rig, Mm.at(machine.memory, at));
+  const child = new Life(harness, Mm.at(machine.memory, at));
   life.require("fork", { entries: "rrw-------", frames: 3 });
   child.require("fork", { mappings: "0-2 rw, 2-3 rw shared", frames: 3 });
   assert(
@@ -294,23 +300,23 @@ function* fork(rig: HmmRig): Task<void> {
 }
 
 /** A view holds its page where it is; a fork beside it copies. */
-function* view(rig: HmmRig): Task<void> {
-  const life = new Life(rig);
-  const { machine } = rig;
+function* view(harness: HmmHarness): Task<void> {
+  const life = new Life(harness);
+  const { machine } = harness;
   yield* life.step("mmap", life.map(0, 2), address(0));
   yield* life.step("a write", life.touch(0), 0, { entries: "w---------", frames: 1 });
-  const hold = yield* viewOpen(machine, rig.mm, RIG_PAGE, RIG_PAGE + 2, true);
+  const hold = yield* viewOpen(machine, harness.mm, RIG_PAGE, RIG_PAGE + 2, true);
   assert(hold > 0, `the view answered ${hold}`);
   life.require("a view", { entries: "ww--------", frames: 2 });
   assert(
-    rig.mm.users.read() === 2,
-    `a view is open, and the space has ${rig.mm.users.read()} users`,
+    harness.mm.users.read() === 2,
+    `a view is open, and the space has ${harness.mm.users.read()} users`,
   );
   const pinned = life.pfn(0);
   yield* life.step("moving what a view holds", life.remap(0, 1, 1, 6), EBUSY);
-  const at = yield* doFork(machine, rig.mm);
+  const at = yield* doFork(machine, harness.mm);
   assert(at > 0, `fork beside a view answered ${at}`);
-  const child = new Life(rig, Mm.at(machine.memory, at));
+  const child = new Life(harness, Mm.at(machine.memory, at));
   child.require("fork beside a view", { entries: "ww--------", frames: 4 });
   assert(
     child.pfn(0) !== pinned && life.pfn(0) === pinned,
@@ -327,8 +333,8 @@ function* view(rig: HmmRig): Task<void> {
   yield* endOf(life);
 }
 
-function* endOf({ rig, mm }: Life): Task<void> {
-  const { machine } = rig;
+function* endOf({ harness, mm }: Life): Task<void> {
+  const { machine } = harness;
   assert(
     mm.users.read() === 1 && mm.count.read() === 1,
     `${mm.users.read()} users, ${mm.count.read()} counts`,
@@ -351,27 +357,27 @@ function* endOf({ rig, mm }: Life): Task<void> {
 }
 
 const MAP = [
-  "mm/mmap.doMmap",
-  "mm/mmap.doMunmap",
-  "mm/mprotect.doMprotect",
-  "mm/madvise.doMadvise",
-  "mm/mm.mmput",
+  "mm/calls/mmap.doMmap",
+  "mm/calls/mmap.doMunmap",
+  "mm/calls/mprotect.doMprotect",
+  "mm/calls/madvise.doMadvise",
+  "mm/lifetime/mm.mmput",
 ];
 
 function alone(
   name: string,
   summary: string,
-  body: (rig: HmmRig) => Task<void>,
+  body: (harness: HmmHarness) => Task<void>,
   runs: readonly string[],
 ): Covered {
-  const scenario = rigScenario({
+  const scenario = harnessScenario({
     name: `coverage/mm/alone/${name}`,
     summary,
-    rig: { pages: 0, arenaWords: 16_384, frames: 16 },
+    harness: { pages: 0, arenaWords: 16_384, frames: 16 },
     exploration: { maxSteps: 40_000 },
     mayRemain: [],
     setup: () => undefined,
-    tasks: { thread: (_shared, rig) => body(rig) },
+    tasks: { thread: (_shared, harness) => body(harness) },
   });
   return { layer: "mm", scenario, twins: [], runs: { thread: runs } };
 }
@@ -384,18 +390,18 @@ export const wholeLives: readonly Covered[] = [
     MAP,
   ),
   alone("move", "Mappings grow, shrink and move, and their frames with them.", move, [
-    "mm/mremap.doMremap",
-    "mm/mm.mmput",
+    "mm/calls/mremap.doMremap",
+    "mm/lifetime/mm.mmput",
   ]),
   alone(
     "fork",
     "A fork, copies on write on either side, a shared page, and the end of both.",
     fork,
-    ["mm/fork.doFork", "mm/mm.mmput"],
+    ["mm/lifetime/fork.doFork", "mm/lifetime/mm.mmput"],
   ),
   alone("view", "A view, what may not be done beside it, and what may.", view, [
-    "mm/view-open.viewOpen",
-    "mm/view-open.viewClose",
-    "mm/fork.doFork",
+    "mm/view/view-open.viewOpen",
+    "mm/view/view-open.viewClose",
+    "mm/lifetime/fork.doFork",
   ]),
 ];

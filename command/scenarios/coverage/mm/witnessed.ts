@@ -3,17 +3,17 @@
  * the middle of, and what needs none.
  */
 
-import { type HmmRig, RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
-import { cpuFault } from "../../../../src/mm/cpu-fault.ts";
-import { MADV_DONTNEED, MADV_NORMAL, doMadvise } from "../../../../src/mm/madvise.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
+import { MADV_DONTNEED, MADV_NORMAL, doMadvise } from "../../../../src/mm/calls/madvise.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
 import { leafOf, pteIndex, wordAt } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE } from "../../../../src/mm/pte.ts";
-import { trackRange } from "../../../../src/mm/track.ts";
+import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { atomicStore } from "../../../../src/sync/atomics.ts";
-import { access } from "../../../../src/sync/task.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { access } from "../../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Attempt } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -32,28 +32,28 @@ import { carefulViews, viewsOfFamilies } from "./view-attempts.ts";
 import { witnessed } from "./witnesses.ts";
 
 /** The private pages are write-protected for a device that copies them. */
-function* track({ machine, mm }: HmmRig): Task<number> {
+function* track({ machine, mm }: HmmHarness): Task<number> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + BUFFER, new Uint8Array(BUFFER));
   yield* mm.mmapLock.upRead();
   return 0;
 }
 
-function* reap({ machine, mm }: HmmRig): Task<number> {
+function* reap({ machine, mm }: HmmHarness): Task<number> {
   yield* mm.mmapLock.downRead();
   const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 2);
   yield* mm.mmapLock.upRead();
   return answer;
 }
 
-const write = ({ machine, mm }: HmmRig): Task<number> => cpuFault(machine, mm, RIG_PAGE, true);
+const write = ({ machine, mm }: HmmHarness): Task<number> => cpuFault(machine, mm, RIG_PAGE, true);
 
 function madvises(name: string, summary: string, advice: number, wanted: string): Attempt<Stage> {
   return onStage({
     name,
     summary,
     wanted,
-    runs: ["mm/madvise.doMadvise"],
+    runs: ["mm/calls/madvise.doMadvise"],
     act: ({ machine, mm }) => doMadvise(machine, mm, address(PRIVATE + 1), 6 * PAGE_BYTES, advice),
   });
 }
@@ -70,7 +70,7 @@ const attempts: readonly Attempt<Stage>[] = [
     name: "munmap-all",
     summary: "A whole leaf of the page table is unmapped, with what is mapped there.",
     wanted: "1024-1027 rw: 0 0 0",
-    runs: ["mm/mmap.doMunmap", "mm/zap.zapRange"],
+    runs: ["mm/calls/mmap.doMunmap", "mm/zap.zapRange"],
     act: ({ machine, mm }) => doMunmap(machine, mm, 0, 1024 * PAGE_BYTES),
   }),
   onStage({
@@ -86,9 +86,9 @@ const trackedCopy: Attempt<Forked> = {
   ...copyOnWrite,
   name: "fault-tracked-copy",
   summary: "A page is written that a child has too, and a device has copied.",
-  setup: (rig) => {
-    const stage = copyOnWrite.setup(rig);
-    rig.run(track(rig));
+  setup: (harness) => {
+    const stage = copyOnWrite.setup(harness);
+    harness.run(track(harness));
     return stage;
   },
 };
@@ -96,13 +96,13 @@ const trackedCopy: Attempt<Forked> = {
 const writeTracked: Attempt<Stage> = onStage({
   name: "fault-tracked",
   summary: "A page is written that a device has copied.",
-  runs: ["mm/fault.handleMmFault"],
-  setup: stageWith((rig) => rig.run(track(rig))),
+  runs: ["mm/fault/fault.handleMmFault"],
+  setup: stageWith((harness) => harness.run(track(harness))),
   act: write,
 });
 
 /** Makes the copied page writable, and tells nobody. */
-function* writeUntold({ machine, mm }: HmmRig): Task<number> {
+function* writeUntold({ machine, mm }: HmmHarness): Task<number> {
   const { memory } = machine;
   const index = pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE);
   yield* access(memory, "update", index, 1, "pte");
@@ -113,7 +113,7 @@ function* writeUntold({ machine, mm }: HmmRig): Task<number> {
 const trackPages: Attempt<Stage> = onStage({
   name: "track",
   summary: "Pages are write-protected for a copy.",
-  runs: ["mm/track.trackRange"],
+  runs: ["mm/fault/track.trackRange"],
   act: track,
 });
 
@@ -121,7 +121,7 @@ export const witnessedCalls: readonly Covered[] = [
   ...[...onMixedStage, ...remaps, ...attempts, ...carefulViews].map((attempt) =>
     witnessed(attempt),
   ),
-  witnessed(trackPages, { "without-flush": (rig) => withoutFlush(1, track(rig)) }),
+  witnessed(trackPages, { "without-flush": (harness) => withoutFlush(1, track(harness)) }),
   witnessed(writeTracked, { untold: writeUntold }),
   witnessed(copyOnWrite),
   witnessed(trackedCopy),

@@ -8,29 +8,34 @@
  */
 
 import {
-  type HmmRig,
+  type HmmHarness,
   RIG_PAGE,
-  type RigOptions,
-  rigScenario,
-} from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+  type HarnessOptions,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
-import { type Struct, type StructView, embed, struct } from "../../../../src/memory/struct.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  struct,
+} from "../../../../src/memory/layout/struct.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_TRACKED, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { TASK_SIZE_PAGES } from "../../../../src/mmu/radix-table.ts";
 import type { Mm } from "../../../../src/mm/mm-struct.ts";
-import { mmdrop, mmgrab } from "../../../../src/mm/mm.ts";
-import { VM_WRITE, vmasIn } from "../../../../src/mm/vma.ts";
-import { CpuTranslator } from "../../../../src/mm/cpu-fault.ts";
+import { mmdrop, mmgrab } from "../../../../src/mm/lifetime/mm.ts";
+import { VM_WRITE, vmasIn } from "../../../../src/mm/vma/vma.ts";
+import { CpuTranslator } from "../../../../src/mm/fault/cpu-fault.ts";
 import { TypedMemory } from "../../../../src/mmu/typed-memory.ts";
 import type { InvalidateRange } from "../../../../src/notifier/events.ts";
 import { mmuNotifierRegister, registerNotifierOps } from "../../../../src/notifier/mmu-notifier.ts";
 import { MmuNotifier } from "../../../../src/notifier/subscriptions.ts";
 import { SegmentationFault, assert, bug } from "../../../../src/sync/errors.ts";
-import { SteppingRunner, callInSteps } from "../../../../src/sync/stepping.ts";
+import { SteppingRunner, callInSteps } from "../../../../src/sync/runners/stepping.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { type Attempt, leave, requireNothingLeft } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
 import { contentsOf, mapped } from "../space-state.ts";
@@ -56,15 +61,15 @@ class Forgotten extends Error {}
 
 /** The translations that a CPU thread remembers, and what the entries were when it took them. */
 class Rememberer {
-  readonly #rig: HmmRig;
+  readonly #harness: HmmHarness;
   readonly #memory: TypedMemory;
   readonly #entries = new Map<number, number>();
   #asks = false;
 
-  constructor(rig: HmmRig) {
-    const { machine, mm } = rig;
+  constructor(harness: HmmHarness) {
+    const { machine, mm } = harness;
     const translator = new CpuTranslator(machine, mm, new SteppingRunner());
-    this.#rig = rig;
+    this.#harness = harness;
     this.#memory = new TypedMemory(machine, mm.shootdown, {
       translate: (page, write, address) => {
         if (this.#asks) throw new Forgotten();
@@ -77,7 +82,7 @@ class Rememberer {
   *remember(page: number): Task<void> {
     const { u32 } = this.#memory;
     const value = yield* callInSteps(u32, "load", page * PAGE_BYTES);
-    const pte = this.#rig.entryOf(page);
+    const pte = this.#harness.entryOf(page);
     if ((pte & PTE_WRITE) !== 0) yield* callInSteps(u32, "store", page * PAGE_BYTES, value);
     this.#entries.set(page, pte);
   }
@@ -89,7 +94,7 @@ class Rememberer {
   *requireForgotten(range: InvalidateRange): Task<void> {
     this.#asks = true;
     for (const [page, pte] of this.#entries) {
-      const now = this.#rig.entryOf(page);
+      const now = this.#harness.entryOf(page);
       const isLess = ptePfn(now) !== ptePfn(pte) || (pte & ~now & (PTE_PRESENT | PTE_WRITE)) !== 0;
       if (isIn(page, range) && isLess)
         assert(yield* this.#hasForgotten(page), `page ${page - RIG_PAGE} is remembered`);
@@ -108,9 +113,9 @@ class Rememberer {
   }
 }
 
-/** A device that knows entries of the rig's space. */
+/** A device that knows entries of the harness's space. */
 class Witness {
-  readonly #rig: HmmRig;
+  readonly #harness: HmmHarness;
   readonly #cpu: Rememberer;
   /** By page. */
   readonly #known = new Map<number, number>();
@@ -120,18 +125,18 @@ class Witness {
   underWay = 0;
   releases = 0;
 
-  constructor(rig: HmmRig, cpu: Rememberer) {
-    this.#rig = rig;
+  constructor(harness: HmmHarness, cpu: Rememberer) {
+    this.#harness = harness;
     this.#cpu = cpu;
   }
 
   /** Learns every entry, and copies what is write-protected for that. */
   learn(): void {
     this.#settled.clear();
-    for (const page of pagesOf(this.#rig)) {
-      const pte = this.#rig.entryOf(page);
+    for (const page of pagesOf(this.#harness)) {
+      const pte = this.#harness.entryOf(page);
       if ((pte & PTE_PRESENT) !== 0) this.#known.set(page, pte);
-      if ((pte & PTE_TRACKED) !== 0) this.#copies.set(page, saidBy(this.#rig, page));
+      if ((pte & PTE_TRACKED) !== 0) this.#copies.set(page, saidBy(this.#harness, page));
     }
   }
 
@@ -145,9 +150,9 @@ class Witness {
 
   *end(range: InvalidateRange): Task<void> {
     this.underWay--;
-    const pages = [...pagesOf(this.#rig)];
+    const pages = [...pagesOf(this.#harness)];
     for (const page of pages)
-      if (isIn(page, range)) this.#settled.set(page, this.#rig.entryOf(page));
+      if (isIn(page, range)) this.#settled.set(page, this.#harness.entryOf(page));
     yield* this.#cpu.requireForgotten(range);
   }
 
@@ -160,12 +165,12 @@ class Witness {
   /** What it knows is so; what was over has not gone on. */
   requireTrue(when: string): void {
     for (const [page, known] of this.#known) {
-      const now = this.#rig.entryOf(page);
+      const now = this.#harness.entryOf(page);
       const isTrue = ptePfn(now) === ptePfn(known) && (known & RELIED_ON & ~now) === 0;
       assert(isTrue, `${when}, entry ${known} of page ${page - RIG_PAGE} is ${now}`);
     }
     for (const [page, copy] of this.#copies) {
-      const now = saidBy(this.#rig, page);
+      const now = saidBy(this.#harness, page);
       assert(
         copy === now,
         `${when}, page ${page - RIG_PAGE} says ${now}, and the device's copy ${copy}`,
@@ -173,7 +178,7 @@ class Witness {
     }
     for (const [page, settled] of this.#settled) {
       if ((settled & PTE_PRESENT) === 0) continue;
-      const now = this.#rig.entryOf(page);
+      const now = this.#harness.entryOf(page);
       const isTrue = ptePfn(now) === ptePfn(settled) && (settled & RELIED_ON) === (now & RELIED_ON);
       assert(
         isTrue,
@@ -187,13 +192,13 @@ function isIn(page: number, { startPage, endPage }: InvalidateRange): boolean {
   return page >= startPage && page < endPage;
 }
 
-function* pagesOf({ machine, mm }: HmmRig): Generator<number, void, void> {
+function* pagesOf({ machine, mm }: HmmHarness): Generator<number, void, void> {
   for (const { startPage, endPage } of vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)) {
     for (let page = startPage; page < endPage; page++) yield page;
   }
 }
 
-/** Of each rig's memory, in the execution that is under way. */
+/** Of each harness's memory, in the execution that is under way. */
 const witnesses = new WeakMap<SharedMemory, Witness>();
 
 const witnessOf = ({ memory }: Machine): Witness =>
@@ -213,7 +218,7 @@ const WITNESS_OPS: number = registerNotifierOps("covered witness", {
 });
 
 /** In the set-up. */
-function* listen({ machine, mm }: HmmRig): Task<void> {
+function* listen({ machine, mm }: HmmHarness): Task<void> {
   const { node } = WitnessRecord.at(machine.memory, yield* machine.heap.alloc(WitnessRecord));
   yield* mmgrab(mm);
   yield* mm.mmapLock.downWrite();
@@ -233,36 +238,40 @@ function* orFault<T>(access: Task<T>): Task<T | typeof FAULT> {
 /**
  * Loads from each page that is there, and stores where it may: from now on both have translations.
  */
-function* remember(cpu: RigCpu, rememberer: Rememberer, rig: HmmRig): Task<number[]> {
-  const pages = [...pagesOf(rig)].filter((page) => (rig.entryOf(page) & PTE_PRESENT) !== 0);
+function* remember(cpu: HarnessCpu, rememberer: Rememberer, harness: HmmHarness): Task<number[]> {
+  const pages = [...pagesOf(harness)].filter((page) => (harness.entryOf(page) & PTE_PRESENT) !== 0);
   for (const page of pages) {
     const value = yield* cpu.load(page * PAGE_BYTES);
-    if ((rig.entryOf(page) & PTE_WRITE) !== 0) yield* cpu.store(page * PAGE_BYTES, value);
+    if ((harness.entryOf(page) & PTE_WRITE) !== 0) yield* cpu.store(page * PAGE_BYTES, value);
     yield* rememberer.remember(page);
   }
   return pages;
 }
 
 /** What a page says, by the mappings and entries of now. */
-function saidBy(rig: HmmRig, page: number): number | typeof FAULT {
-  for (const vma of vmasIn(rig.machine.memory, rig.mm, page, page + 1)) {
-    return contentsOf(rig, rig.mm, vma, page) ?? FAULT;
+function saidBy(harness: HmmHarness, page: number): number | typeof FAULT {
+  for (const vma of vmasIn(harness.machine.memory, harness.mm, page, page + 1)) {
+    return contentsOf(harness, harness.mm, vma, page) ?? FAULT;
   }
   return FAULT;
 }
 
 /** Loads and stores by what it remembers come to what the mappings say now. */
-function* requireCurrent(cpu: RigCpu, rig: HmmRig, pages: readonly number[]): Task<void> {
+function* requireCurrent(
+  cpu: HarnessCpu,
+  harness: HmmHarness,
+  pages: readonly number[],
+): Task<void> {
   for (const page of pages) {
     const value = yield* orFault(cpu.load(page * PAGE_BYTES));
-    const said = saidBy(rig, page);
+    const said = saidBy(harness, page);
     assert(
       value === FAULT || value === said,
       `page ${page - RIG_PAGE} says ${said}, and a load gives ${value}`,
     );
     const stored = yield* orFault(cpu.store(page * PAGE_BYTES, 7));
-    const now = saidBy(rig, page);
-    const [vma] = vmasIn(rig.machine.memory, rig.mm, page, page + 1);
+    const now = saidBy(harness, page);
+    const [vma] = vmasIn(harness.machine.memory, harness.mm, page, page + 1);
     const isWritable = vma !== undefined && (vma.flags & VM_WRITE) !== 0 && said !== FAULT;
     assert(
       isWritable === (stored !== FAULT),
@@ -277,59 +286,59 @@ function* requireCurrent(cpu: RigCpu, rig: HmmRig, pages: readonly number[]): Ta
 }
 
 /** What a child has of its own, which no store of its parent may change. */
-function privateOf(rig: HmmRig, child: Mm | undefined): string {
+function privateOf(harness: HmmHarness, child: Mm | undefined): string {
   if (child === undefined) return "";
-  return mapped(rig, RIG_PAGE, child)
+  return mapped(harness, RIG_PAGE, child)
     .split(", ")
     .filter((text) => !/shared|buffer/.test(text))
     .join(", ");
 }
 
 /** A call, and what must be so after it beside what the witnesses know. */
-function* withWitnesses<S>(attempt: Attempt<S>, rig: HmmRig, shared: S): Task<void> {
-  const { act, childOf, undo, wanted = mapped(rig, RIG_PAGE) } = attempt;
-  const cpu = new RigCpu(rig);
-  const rememberer = new Rememberer(rig);
-  const pages = yield* remember(cpu, rememberer, rig);
-  const witness = new Witness(rig, rememberer);
+function* withWitnesses<S>(attempt: Attempt<S>, harness: HmmHarness, shared: S): Task<void> {
+  const { act, childOf, undo, wanted = mapped(harness, RIG_PAGE) } = attempt;
+  const cpu = new HarnessCpu(harness);
+  const rememberer = new Rememberer(harness);
+  const pages = yield* remember(cpu, rememberer, harness);
+  const witness = new Witness(harness, rememberer);
   witness.learn();
-  witnesses.set(rig.machine.memory, witness);
-  const answer = yield* act(rig, shared);
+  witnesses.set(harness.machine.memory, witness);
+  const answer = yield* act(harness, shared);
   assert(answer >= 0, `the answer was ${answer}`);
   witness.requireTrue("in the end");
   assert(
-    mapped(rig, RIG_PAGE) === wanted,
-    `what is mapped is ${mapped(rig, RIG_PAGE)}, and not ${wanted}`,
+    mapped(harness, RIG_PAGE) === wanted,
+    `what is mapped is ${mapped(harness, RIG_PAGE)}, and not ${wanted}`,
   );
-  const child = childOf?.(rig, shared, answer);
-  const childs = privateOf(rig, child);
+  const child = childOf?.(harness, shared, answer);
+  const childs = privateOf(harness, child);
   witness.learn();
-  yield* requireCurrent(cpu, rig, pages);
+  yield* requireCurrent(cpu, harness, pages);
   witness.requireTrue("after stores");
-  assert(privateOf(rig, child) === childs, "a child sees what its parent has stored");
-  if (undo !== undefined) yield* undo(rig, shared, answer);
+  assert(privateOf(harness, child) === childs, "a child sees what its parent has stored");
+  if (undo !== undefined) yield* undo(harness, shared, answer);
   assert(witness.underWay === 0, `${witness.underWay} invalidations are not over`);
-  yield* leave(rig);
-  yield* mmdrop(rig.machine, rig.mm); // pairs with the listener's grab
+  yield* leave(harness);
+  yield* mmdrop(harness.machine, harness.mm); // pairs with the listener's grab
   assert(witness.releases === 1, `the device was released ${witness.releases} times`);
-  requireNothingLeft(rig);
+  requireNothingLeft(harness);
 }
 
-const ROOM: RigOptions = { pages: 0, arenaWords: 16_384, frames: 32 };
+const ROOM: HarnessOptions = { pages: 0, arenaWords: 16_384, frames: 32 };
 
 function make<S>(attempt: Attempt<S>, name: string, isTwin: boolean): AnyScenario {
-  return rigScenario<S>({
+  return harnessScenario<S>({
     name: `coverage/${attempt.layer}/witnessed/${name}`,
     summary: `${attempt.summary} A device and a CPU thread that remember what they knew look on.`,
     ...(isTwin ? { expects: "assertion" } : {}),
-    rig: { ...ROOM, ...attempt.rig },
+    harness: { ...ROOM, ...attempt.harness },
     exploration: { maxSteps: 40_000 },
-    setup: (rig) => {
-      const shared = attempt.setup(rig);
-      rig.run(listen(rig));
+    setup: (harness) => {
+      const shared = attempt.setup(harness);
+      harness.run(listen(harness));
       return shared;
     },
-    tasks: { thread: (shared, rig) => withWitnesses(attempt, rig, shared) },
+    tasks: { thread: (shared, harness) => withWitnesses(attempt, harness, shared) },
   });
 }
 

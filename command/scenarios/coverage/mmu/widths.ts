@@ -4,24 +4,24 @@
  * coverage/mm/accesses.ts has of 32 bits, for those that are written out once more.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { PAGE_BYTES } from "../../../../src/memory/ram.ts";
 import type { IntegerAccess, TypedAccess, ValueAccess } from "../../../../src/mmu/access.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { withoutFlush } from "../mm/left-out.ts";
 
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const BEFORE = 7;
 
-type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
+type Body = (shared: undefined, harness: HmmHarness) => Task<unknown>;
 type Integer = "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
 type Float = "f32" | "f64";
 
@@ -34,8 +34,8 @@ const value = (memory: TypedAccess, width: Integer | Float): ValueAccess => memo
 
 /** As lock-free code counts: loads, and puts one more there if it is still what was loaded. */
 function countBySwap(width: Integer): Body {
-  return function* (_shared, rig) {
-    const access = integer(new RigCpu(rig).memory, width);
+  return function* (_shared, harness) {
+    const access = integer(new HarnessCpu(harness).memory, width);
     for (;;) {
       const seen = yield* callInSteps(access, "load", ADDRESS);
       if ((yield* callInSteps(access, "atomicCompareExchange", ADDRESS, seen, seen + 1)) === seen)
@@ -45,26 +45,26 @@ function countBySwap(width: Integer): Body {
 }
 
 function countByAdding(width: Integer): Body {
-  return (_shared, rig) =>
-    callInSteps(integer(new RigCpu(rig).memory, width), "atomicAdd", ADDRESS, 1);
+  return (_shared, harness) =>
+    callInSteps(integer(new HarnessCpu(harness).memory, width), "atomicAdd", ADDRESS, 1);
 }
 
 /** Loads and stores: what another one adds in between is lost. */
 function countByStoring(width: Integer): Body {
-  return function* (_shared, rig) {
-    const access = integer(new RigCpu(rig).memory, width);
+  return function* (_shared, harness) {
+    const access = integer(new HarnessCpu(harness).memory, width);
     const seen = yield* callInSteps(access, "load", ADDRESS);
     yield* callInSteps(access, "store", ADDRESS, seen + 1);
   };
 }
 
-const discard: Body = (_shared, rig) => rig.discard(RIG_PAGE, 1);
-const discardUnflushed: Body = (shared, rig) => withoutFlush(1, discard(shared, rig));
+const discard: Body = (_shared, harness) => harness.discard(RIG_PAGE, 1);
+const discardUnflushed: Body = (shared, harness) => withoutFlush(1, discard(shared, harness));
 
 function swap(width: Integer): Body {
-  return (_shared, rig) =>
+  return (_shared, harness) =>
     callInSteps(
-      integer(new RigCpu(rig).memory, width),
+      integer(new HarnessCpu(harness).memory, width),
       "atomicCompareExchange",
       ADDRESS,
       BEFORE,
@@ -73,18 +73,19 @@ function swap(width: Integer): Body {
 }
 
 function store(width: Integer | Float): Body {
-  return (_shared, rig) => callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, 1);
+  return (_shared, harness) =>
+    callInSteps(value(new HarnessCpu(harness).memory, width), "store", ADDRESS, 1);
 }
 
 function atomicStore(width: Integer): Body {
-  return (_shared, rig) =>
-    callInSteps(integer(new RigCpu(rig).memory, width), "atomicStore", ADDRESS, 1);
+  return (_shared, harness) =>
+    callInSteps(integer(new HarnessCpu(harness).memory, width), "atomicStore", ADDRESS, 1);
 }
 
 /** Each integer width after the other, by one thread: every operation does what it says. */
-function* useAll(_shared: undefined, rig: HmmRig): Task<void> {
+function* useAll(_shared: undefined, harness: HmmHarness): Task<void> {
   for (const width of INTEGERS) {
-    const access = integer(new RigCpu(rig).memory, width);
+    const access = integer(new HarnessCpu(harness).memory, width);
     const at = ADDRESS + 64;
     const require = (is: number, wanted: number, what: string): void =>
       assert(is === wanted, `${what} of ${width} gave ${is}, not ${wanted}`);
@@ -111,10 +112,10 @@ function* useAll(_shared: undefined, rig: HmmRig): Task<void> {
 }
 
 /** What the page holds in the end: a plain look, once everybody has ended. */
-function now(rig: HmmRig, width: Integer | Float): number {
-  const pfn = ptePfn(rig.entryOf(RIG_PAGE));
+function now(harness: HmmHarness, width: Integer | Float): number {
+  const pfn = ptePfn(harness.entryOf(RIG_PAGE));
   if (pfn === 0) return 0;
-  const section = rig.machine.ram.section(pfn);
+  const section = harness.machine.ram.section(pfn);
   const elements = section[width];
   return elements[((pfn - section.basePfn) * PAGE_BYTES) / elements.BYTES_PER_ELEMENT]!;
 }
@@ -124,22 +125,24 @@ interface Parts {
   readonly summary: string;
   readonly width: Integer | Float;
   readonly tasks: Readonly<Record<string, Body>>;
-  readonly check: (rig: HmmRig) => void;
+  readonly check: (harness: HmmHarness) => void;
   readonly expects?: FindingKind;
 }
 
 function make({ name, summary, width, tasks, check, expects }: Parts): AnyScenario {
-  return rigScenario<undefined>({
+  return harnessScenario<undefined>({
     name: `coverage/mmu/${name}`,
     summary,
     ...(expects === undefined ? {} : { expects }),
-    rig: { pages: 1 },
-    setup: (rig) => {
-      rig.run(callInSteps(value(new RigCpu(rig).memory, width), "store", ADDRESS, BEFORE));
+    harness: { pages: 1 },
+    setup: (harness) => {
+      harness.run(
+        callInSteps(value(new HarnessCpu(harness).memory, width), "store", ADDRESS, BEFORE),
+      );
       return undefined;
     },
     tasks,
-    check: (_shared, rig) => check(rig),
+    check: (_shared, harness) => check(harness),
   });
 }
 
@@ -147,8 +150,11 @@ function counting(width: Integer): Covered {
   const parts = {
     summary: `Two threads count in one ${width}, one by atomicCompareExchange and one by atomicAdd: no count is lost.`,
     width,
-    check: (rig: HmmRig) =>
-      assert(now(rig, width) === BEFORE + 2, `two were added to 7, and it is ${now(rig, width)}`),
+    check: (harness: HmmHarness) =>
+      assert(
+        now(harness, width) === BEFORE + 2,
+        `two were added to 7, and it is ${now(harness, width)}`,
+      ),
   };
   const name = `${width}-swap-vs-add`;
   const twin = "One thread counts by a load and a store.";
@@ -183,10 +189,10 @@ function losing(width: Integer | Float, operation: keyof typeof METHODS, body: B
   const parts = {
     summary: `A thread's ${method} of a ${width} while another gives the page up: it goes to the page, or to the new one.`,
     width,
-    check: (rig: HmmRig) => {
+    check: (harness: HmmHarness) => {
       // Past the page that it was meant for a compareExchange finds a zero, and leaves it.
       const allowed = operation === "swap" ? [0] : [0, 1];
-      assert(allowed.includes(now(rig, width)), `the new page holds ${now(rig, width)}`);
+      assert(allowed.includes(now(harness, width)), `the new page holds ${now(harness, width)}`);
     },
   };
   const name = `${width}-${operation}-vs-discard`;
@@ -204,7 +210,7 @@ function losing(width: Integer | Float, operation: keyof typeof METHODS, body: B
     ],
     runs: {
       [operation]: [`${moduleOf(width)}.${method}`, "mmu/store-tlb.enter"],
-      discard: ["sync/shootdown.flush"],
+      discard: ["sync/primitives/shootdown.flush"],
     },
   };
 }
@@ -218,10 +224,10 @@ export const widths: readonly Covered[] = [
   ...([...INTEGERS, "f32", "f64"] as const).map((width) => losing(width, "store", store(width))),
   {
     layer: "mmu",
-    scenario: rigScenario<undefined>({
+    scenario: harnessScenario<undefined>({
       name: "coverage/mmu/alone/every-width",
       summary: "One thread stores, loads, adds and exchanges in every width.",
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       setup: () => undefined,
       tasks: { task: useAll },
       balanced: true,

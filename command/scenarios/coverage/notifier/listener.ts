@@ -3,8 +3,8 @@
  * released. It is a device that reaches a frame of the space until it has been released.
  */
 
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RIG_PAGE } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
 import {
   type Struct,
@@ -14,8 +14,8 @@ import {
   embed,
   struct,
   u32,
-} from "../../../../src/memory/struct.ts";
-import { mmdrop, mmgrab } from "../../../../src/mm/mm.ts";
+} from "../../../../src/memory/layout/struct.ts";
+import { mmdrop, mmgrab } from "../../../../src/mm/lifetime/mm.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
 import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
@@ -29,9 +29,9 @@ import {
 import { MmuNotifier } from "../../../../src/notifier/subscriptions.ts";
 import { EAGAIN } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { RefCount } from "../../../../src/sync/refcount.ts";
-import { SRCU_CALL_WORDS } from "../../../../src/sync/srcu-callbacks.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { RefCount } from "../../../../src/sync/primitives/refcount.ts";
+import { SRCU_CALL_WORDS } from "../../../../src/sync/primitives/srcu-callbacks.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 
 export interface Listener extends StructView {
   readonly node: MmuNotifier;
@@ -89,16 +89,16 @@ export const REFUSING_OPS: number = registerNotifierOps("covered refusing listen
 });
 
 /** In the set-up: one that is not registered. */
-export function newListener(rig: HmmRig): Listener {
-  const { machine } = rig;
-  const listener = Listener.at(machine.memory, rig.run(machine.heap.alloc(Listener)));
+export function newListener(harness: HmmHarness): Listener {
+  const { machine } = harness;
+  const listener = Listener.at(machine.memory, harness.run(machine.heap.alloc(Listener)));
   for (const count of [listener.inside, listener.heard, listener.released]) count.init(1);
-  listener.pfn = ptePfn(rig.entryOf(RIG_PAGE));
+  listener.pfn = ptePfn(harness.entryOf(RIG_PAGE));
   return listener;
 }
 
 export function* register(
-  { machine, mm }: HmmRig,
+  { machine, mm }: HmmHarness,
   { node }: Listener,
   ops: number = LISTENER_OPS,
 ): Task<void> {
@@ -109,20 +109,20 @@ export function* register(
 }
 
 /** In the set-up: a registered one. */
-export function listening(rig: HmmRig, ops?: number): Listener {
-  const listener = newListener(rig);
-  rig.run(register(rig, listener, ops));
+export function listening(harness: HmmHarness, ops?: number): Listener {
+  const listener = newListener(harness);
+  harness.run(register(harness, listener, ops));
   return listener;
 }
 
 /** Pairs with `register`. */
-export function* unregister({ machine, mm }: HmmRig, { node }: Listener): Task<void> {
+export function* unregister({ machine, mm }: HmmHarness, { node }: Listener): Task<void> {
   yield* mmuNotifierUnregister(machine, mm.notifiers, node);
   yield* mmdrop(machine, mm);
 }
 
 /** The answer of the start. */
-export function* invalidate({ machine, mm }: HmmRig, blockable: boolean = true): Task<number> {
+export function* invalidate({ machine, mm }: HmmHarness, blockable: boolean = true): Task<number> {
   const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable });
   yield* mm.mmapLock.downRead();
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);

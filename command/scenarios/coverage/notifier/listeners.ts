@@ -4,18 +4,18 @@
  */
 
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig, RigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness, HarnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Machine } from "../../../../src/memory/machine.ts";
-import { mmput } from "../../../../src/mm/mm.ts";
+import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import {
   mmuNotifierUnregisterNoRelease,
   notifierSrcu,
 } from "../../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { registerSrcuCallback } from "../../../../src/sync/primitives/srcu-callbacks.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { Listener, invalidate, listening, unregister } from "./listener.ts";
 
@@ -27,17 +27,17 @@ interface World {
   readonly listener: Listener;
 }
 
-const makeWorld = (rig: HmmRig): World => ({ listener: listening(rig) });
+const makeWorld = (harness: HmmHarness): World => ({ listener: listening(harness) });
 
-const invalidateOnce = (_world: World, rig: HmmRig): Task<number> => invalidate(rig);
+const invalidateOnce = (_world: World, harness: HmmHarness): Task<number> => invalidate(harness);
 
-function* unregisterAndFree({ listener }: World, rig: HmmRig): Task<void> {
-  yield* unregister(rig, listener);
+function* unregisterAndFree({ listener }: World, harness: HmmHarness): Task<void> {
+  yield* unregister(harness, listener);
   assert(listener.released.read() === 2, "the listener was not released once");
-  yield* rig.machine.heap.free(Listener, listener.at);
+  yield* harness.machine.heap.free(Listener, listener.at);
 }
 
-function* leave({ listener }: World, { machine, mm }: HmmRig, defers: boolean): Task<void> {
+function* leave({ listener }: World, { machine, mm }: HmmHarness, defers: boolean): Task<void> {
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, listener.node);
   if (defers) yield* (yield* notifierSrcu(machine)).call(freeLater, listener.call.at);
   else yield* machine.heap.free(Listener, listener.at);
@@ -48,18 +48,18 @@ const INVALIDATE = [
   "notifier/mmu-notifier.mmuNotifierInvalidateRangeEnd",
 ] as const;
 
-interface Parts extends Pick<RigScenario<World>, "tasks" | "summary" | "exploration"> {
+interface Parts extends Pick<HarnessScenario<World>, "tasks" | "summary" | "exploration"> {
   readonly expects?: FindingKind;
 }
 
 function listenerScenario(name: string, parts: Parts): AnyScenario {
-  return rigScenario<World>({
+  return harnessScenario<World>({
     ...parts,
     name: `coverage/notifier/${name}`,
-    rig: { pages: 1 },
+    harness: { pages: 1 },
     setup: makeWorld,
-    check: (_world, rig) =>
-      assert(!rig.books().includes("coveredListener"), "the listener was not freed"),
+    check: (_world, harness) =>
+      assert(!harness.accounting().includes("coveredListener"), "the listener was not freed"),
   });
 }
 
@@ -74,12 +74,15 @@ export const listeners: readonly Covered[] = [
       listenerScenario("unregister-vs-invalidate/frees-at-once", {
         summary: "It is taken off the list and freed without waiting for those who call it.",
         expects: "use-after-free",
-        tasks: { invalidate: invalidateOnce, unregister: (world, rig) => leave(world, rig, false) },
+        tasks: {
+          invalidate: invalidateOnce,
+          unregister: (world, harness) => leave(world, harness, false),
+        },
       }),
     ],
     runs: {
       invalidate: INVALIDATE,
-      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/mm.mmdrop"],
+      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/lifetime/mm.mmdrop"],
     },
   },
   {
@@ -97,7 +100,7 @@ export const listeners: readonly Covered[] = [
     runs: {
       invalidate: INVALIDATE,
       "invalidate 2": INVALIDATE,
-      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/mm.mmdrop"],
+      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/lifetime/mm.mmdrop"],
     },
   },
   {
@@ -105,12 +108,12 @@ export const listeners: readonly Covered[] = [
     scenario: listenerScenario("leave-vs-invalidate", {
       summary:
         "A listener leaves without waiting, and a deferred call frees it when nobody calls it any more.",
-      tasks: { invalidate: invalidateOnce, leave: (world, rig) => leave(world, rig, true) },
+      tasks: { invalidate: invalidateOnce, leave: (world, harness) => leave(world, harness, true) },
     }),
     twins: [],
     runs: {
       invalidate: INVALIDATE,
-      leave: ["notifier/mmu-notifier.mmuNotifierUnregisterNoRelease", "sync/srcu.call"],
+      leave: ["notifier/mmu-notifier.mmuNotifierUnregisterNoRelease", "sync/primitives/srcu.call"],
     },
   },
   {
@@ -125,8 +128,8 @@ export const listeners: readonly Covered[] = [
     }),
     twins: [],
     runs: {
-      exit: ["mm/mm.mmput", "notifier/mmu-notifier.mmuNotifierRelease"],
-      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/mm.mmdrop"],
+      exit: ["mm/lifetime/mm.mmput", "notifier/mmu-notifier.mmuNotifierRelease"],
+      unregister: ["notifier/mmu-notifier.mmuNotifierUnregister", "mm/lifetime/mm.mmdrop"],
     },
   },
 ];

@@ -3,14 +3,17 @@
  * refuses what another one has agreed to, and one comes a second time.
  */
 
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { type RigScenario, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import {
+  type HarnessScenario,
+  harnessScenario,
+} from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { mmdrop } from "../../../../src/mm/mm.ts";
+import { mmdrop } from "../../../../src/mm/lifetime/mm.ts";
 import { mmuNotifierUnregisterNoRelease } from "../../../../src/notifier/mmu-notifier.ts";
 import { EAGAIN } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import {
   Listener,
@@ -45,22 +48,22 @@ function requireList(wanted: readonly Listener[]): void {
   }
 }
 
-function* leaveAndFree(rig: HmmRig, listener: Listener): Task<void> {
-  yield* unregister(rig, listener);
-  yield* rig.machine.heap.free(Listener, listener.at);
+function* leaveAndFree(harness: HmmHarness, listener: Listener): Task<void> {
+  yield* unregister(harness, listener);
+  yield* harness.machine.heap.free(Listener, listener.at);
 }
 
 const REGISTER = ["notifier/mmu-notifier.mmuNotifierRegister", "notifier/subscriptions.link"];
 const UNREGISTER = ["notifier/mmu-notifier.mmuNotifierUnregister", "notifier/subscriptions.unlink"];
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
-type Parts = Pick<RigScenario<World>, "name" | "summary" | "setup" | "tasks"> &
-  Partial<RigScenario<World>>;
+type Parts = Pick<HarnessScenario<World>, "name" | "summary" | "setup" | "tasks"> &
+  Partial<HarnessScenario<World>>;
 
 const several = (parts: Parts, runs: Covered["runs"], twins: Covered["twins"] = []): Covered => ({
   layer: "notifier",
-  scenario: rigScenario<World>({
-    rig: { pages: 1 },
+  scenario: harnessScenario<World>({
+    harness: { pages: 1 },
     ...parts,
     name: `coverage/notifier/${parts.name}`,
   }),
@@ -73,14 +76,14 @@ const comeBesideGo: Covered = several(
     name: "register-vs-unregister",
     summary:
       "A listener registers while the one that would come behind it in the list unregisters.",
-    setup: (rig) => [listening(rig), listening(rig), newListener(rig)],
+    setup: (harness) => [listening(harness), listening(harness), newListener(harness)],
     tasks: {
-      *come(world, rig) {
-        yield* register(rig, nth(world, 2));
-        assert((yield* invalidate(rig)) === 0, "a start that may block is refused");
+      *come(world, harness) {
+        yield* register(harness, nth(world, 2));
+        assert((yield* invalidate(harness)) === 0, "a start that may block is refused");
         assert(nth(world, 2).heard.read() === 2, "a listener that has just come is not told");
       },
-      go: (world, rig) => leaveAndFree(rig, nth(world, 1)),
+      go: (world, harness) => leaveAndFree(harness, nth(world, 1)),
     },
     exploration: BOUNDED,
     check: (world) => requireList([nth(world, 2), nth(world, 0)]),
@@ -92,10 +95,15 @@ const goBesideGo: Covered = several(
   {
     name: "unregister-vs-unregister",
     summary: "Two listeners unregister that are neighbours in the list, between two that stay.",
-    setup: (rig) => [listening(rig), listening(rig), listening(rig), listening(rig)],
+    setup: (harness) => [
+      listening(harness),
+      listening(harness),
+      listening(harness),
+      listening(harness),
+    ],
     tasks: {
-      first: (world, rig) => leaveAndFree(rig, nth(world, 1)),
-      second: (world, rig) => leaveAndFree(rig, nth(world, 2)),
+      first: (world, harness) => leaveAndFree(harness, nth(world, 1)),
+      second: (world, harness) => leaveAndFree(harness, nth(world, 2)),
     },
     exploration: BOUNDED,
     check: (world) => requireList([nth(world, 3), nth(world, 0)]),
@@ -104,14 +112,14 @@ const goBesideGo: Covered = several(
 );
 
 /** Somebody who may not wait. */
-function* reap(_world: World, rig: HmmRig): Task<void> {
-  const answer = yield* invalidate(rig, false);
+function* reap(_world: World, harness: HmmHarness): Task<void> {
+  const answer = yield* invalidate(harness, false);
   assert(answer === EAGAIN, `the start was answered ${answer}`);
 }
 
 /** Gives the listener's memory back although call-backs may run. */
-function* leaveAtOnce(rig: HmmRig, listener: Listener): Task<void> {
-  const { machine, mm } = rig;
+function* leaveAtOnce(harness: HmmHarness, listener: Listener): Task<void> {
+  const { machine, mm } = harness;
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, listener.node);
   yield* machine.heap.free(Listener, listener.at);
   yield* mmdrop(machine, mm);
@@ -121,20 +129,20 @@ const refusal: Omit<Parts, "tasks"> = {
   name: "refused-vs-unregister",
   summary:
     "One listener refuses what another one has agreed to, who unregisters meanwhile, and is told the end of it.",
-  setup: (rig) => [listening(rig, REFUSING_OPS), listening(rig), listening(rig)],
+  setup: (harness) => [listening(harness, REFUSING_OPS), listening(harness), listening(harness)],
   check: (world) => requireList([nth(world, 1), nth(world, 0)]),
 };
 
 const refused: Covered = several(
-  { ...refusal, tasks: { reap, go: (world, rig) => leaveAndFree(rig, nth(world, 2)) } },
+  { ...refusal, tasks: { reap, go: (world, harness) => leaveAndFree(harness, nth(world, 2)) } },
   { reap: ["notifier/mmu-notifier.mmuNotifierInvalidateRangeStart"], go: UNREGISTER },
   [
-    rigScenario<World>({
+    harnessScenario<World>({
       ...refusal,
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       name: "coverage/notifier/refused-vs-unregister/frees-at-once",
       expects: "use-after-free",
-      tasks: { reap, go: (world, rig) => leaveAtOnce(rig, nth(world, 2)) },
+      tasks: { reap, go: (world, harness) => leaveAtOnce(harness, nth(world, 2)) },
     }),
   ],
 );
@@ -144,23 +152,23 @@ const secondLife: Covered = several(
     name: "second-life",
     summary:
       "A listener unregisters and registers again in the same memory: it hears, and is released, once more.",
-    setup: (rig) => [newListener(rig)],
+    setup: (harness) => [newListener(harness)],
     tasks: {
-      *listener(world, rig) {
+      *listener(world, harness) {
         const listener = nth(world, 0);
         for (const times of [1, 2]) {
-          yield* register(rig, listener);
-          assert((yield* invalidate(rig)) === 0, "a start that may block is refused");
-          yield* unregister(rig, listener);
+          yield* register(harness, listener);
+          assert((yield* invalidate(harness)) === 0, "a start that may block is refused");
+          yield* unregister(harness, listener);
           assert(
             listener.heard.read() === 1 + times,
             "a registered listener is not told, or one that has gone is",
           );
           assert(listener.released.read() === 1 + times, "a listener was not released once");
-          assert((yield* invalidate(rig)) === 0, "a start that may block is refused");
+          assert((yield* invalidate(harness)) === 0, "a start that may block is refused");
         }
         assert(listener.inside.read() === 1, "an invalidation is under way for ever");
-        yield* rig.machine.heap.free(Listener, listener.at);
+        yield* harness.machine.heap.free(Listener, listener.at);
       },
     },
   },

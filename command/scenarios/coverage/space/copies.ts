@@ -4,18 +4,18 @@
  * that fails had not come to is as it was.
  */
 
-import { Cell } from "../../../../src/checker/pieces/program.ts";
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { Cell } from "../../../../src/checker/primitives/program.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
-import { doFork } from "../../../../src/mm/fork.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { doMunmap } from "../../../../src/mm/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { transfer } from "../../../../src/space/transfer.ts";
 import { assert, SegmentationFault } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { withoutFlush } from "../mm/left-out.ts";
 
@@ -36,7 +36,7 @@ interface World {
   readonly child: Cell;
 }
 
-type Body = (world: World, rig: HmmRig) => Task<unknown>;
+type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 /** Whether the copy came to its end. */
 function* isCopied(copy: Task<void>): Task<boolean> {
@@ -49,31 +49,31 @@ function* isCopied(copy: Task<void>): Task<boolean> {
   }
 }
 
-function* read(world: World, { machine, mm }: HmmRig): Task<void> {
+function* read(world: World, { machine, mm }: HmmHarness): Task<void> {
   world.isRefused = !(yield* isCopied(transfer(machine, mm, ADDRESS, world.seen, false)));
 }
 
-function* write(world: World, { machine, mm }: HmmRig): Task<void> {
+function* write(world: World, { machine, mm }: HmmHarness): Task<void> {
   const from = new Uint8Array(LENGTH_BYTES).fill(WRITTEN);
   world.isRefused = !(yield* isCopied(transfer(machine, mm, ADDRESS, from, true)));
 }
 
-const discard: Body = (_world, rig) => rig.discard(PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(PAGE, 1);
 const munmap: Body = (_world, { machine, mm }) =>
   doMunmap(machine, mm, ADDRESS, LEAF_PAGES * PAGE_BYTES);
 
-function* fork({ child }: World, { machine, mm }: HmmRig): Task<void> {
+function* fork({ child }: World, { machine, mm }: HmmHarness): Task<void> {
   yield* child.store(yield* doFork(machine, mm));
 }
 
 function without(left: number, body: Body): Body {
-  return (world, rig) => withoutFlush(left, body(world, rig));
+  return (world, harness) => withoutFlush(left, body(world, harness));
 }
 
 /** The first bytes of the page now: a plain look, once everybody has ended. */
-function contents(rig: HmmRig, mm: Mm = rig.mm): Uint8Array {
-  const { ram } = rig.machine;
-  const pfn = ptePfn(rig.entryOf(PAGE, mm));
+function contents(harness: HmmHarness, mm: Mm = harness.mm): Uint8Array {
+  const { ram } = harness.machine;
+  const pfn = ptePfn(harness.entryOf(PAGE, mm));
   const { u8, basePfn } = ram.section(pfn);
   return u8.slice((pfn - basePfn) * PAGE_BYTES, (pfn - basePfn) * PAGE_BYTES + LENGTH_BYTES);
 }
@@ -87,7 +87,7 @@ function requireOneOf(bytes: Uint8Array, allowed: readonly number[], what: strin
 }
 
 /** Across two pages, from the middle of the first to that of the second, there and back. */
-function* thereAndBack(_world: World, { machine, mm }: HmmRig): Task<void> {
+function* thereAndBack(_world: World, { machine, mm }: HmmHarness): Task<void> {
   const at = ADDRESS + PAGE_BYTES / 2;
   const from = Uint8Array.from({ length: PAGE_BYTES }, (_, i) => i % 251);
   yield* transfer(machine, mm, at, from, true);
@@ -110,7 +110,7 @@ interface Parts {
   readonly summary: string;
   readonly pages?: number;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
-  readonly check?: (world: World, rig: HmmRig) => void;
+  readonly check?: (world: World, harness: HmmHarness) => void;
   readonly twins?: readonly (readonly [
     name: string,
     summary: string,
@@ -124,14 +124,18 @@ function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts):
   const bodies = Object.fromEntries(entries.map(([task, [, body]]) => [task, body]));
   const unread = (): Uint8Array => new Uint8Array(LENGTH_BYTES).fill(UNREAD);
   const parts = {
-    rig: { pages: 0, arenaWords: 8192 },
-    setup(rig: HmmRig): World {
-      rig.map(PAGE, pages);
+    harness: { pages: 0, arenaWords: 8192 },
+    setup(harness: HmmHarness): World {
+      harness.map(PAGE, pages);
       const filled = BEFORE * 0x01_01_01_01;
-      rig.run(new RigCpu(rig).store(ADDRESS, filled));
-      rig.run(new RigCpu(rig).store(ADDRESS + 4, filled));
-      const at = rig.run(rig.machine.heap.allocWords(512));
-      return { seen: unread(), isRefused: false, child: new Cell(rig.machine.memory, at, "child") };
+      harness.run(new HarnessCpu(harness).store(ADDRESS, filled));
+      harness.run(new HarnessCpu(harness).store(ADDRESS + 4, filled));
+      const at = harness.run(harness.machine.heap.allocWords(512));
+      return {
+        seen: unread(),
+        isRefused: false,
+        child: new Cell(harness.machine.memory, at, "child"),
+      };
     },
     reopen(world: World): void {
       world.seen = unread();
@@ -142,17 +146,17 @@ function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts):
   const fullName = `coverage/space/${name}`;
   return {
     layer: "space",
-    scenario: rigScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
+    scenario: harnessScenario<World>({ ...parts, name: fullName, summary, tasks: bodies }),
     twins: twins.map(([twin, about, expects, own]) => {
       const its = { name: `${fullName}/${twin}`, summary: about, expects };
-      return rigScenario<World>({ ...parts, ...its, tasks: { ...bodies, ...own } });
+      return harnessScenario<World>({ ...parts, ...its, tasks: { ...bodies, ...own } });
     }),
     runs: Object.fromEntries(entries.map(([task, [runs]]) => [task, runs])),
   };
 }
 
 const COPY = ["space/transfer.transfer", "space/transfer.copyPart"] as const;
-const FLUSH = ["sync/shootdown.flush"] as const;
+const FLUSH = ["sync/primitives/shootdown.flush"] as const;
 
 /** Refused: the bytes are as they were. Else they are all of one state of the page. */
 function checkRead({ seen, isRefused }: World, allowed: readonly number[]): void {
@@ -198,7 +202,7 @@ export const bulkCopies: readonly Covered[] = [
     summary:
       "A thread writes while another gives the page up: it writes to the page, or to the new one.",
     tasks: { write: [COPY, write], discard: [FLUSH, discard] },
-    check: (_world, rig) => requireOneOf(contents(rig), [WRITTEN, 0], "the page"),
+    check: (_world, harness) => requireOneOf(contents(harness), [WRITTEN, 0], "the page"),
     twins: [
       [
         "without-flush",
@@ -213,10 +217,10 @@ export const bulkCopies: readonly Covered[] = [
     summary:
       "A thread writes while another forks: the child has the page before or after, and the write is not lost.",
     tasks: { write: [COPY, write], fork: [FLUSH, fork] },
-    check({ child }, rig) {
-      requireOneOf(contents(rig), [WRITTEN], "the parent's page");
+    check({ child }, harness) {
+      requireOneOf(contents(harness), [WRITTEN], "the parent's page");
       requireOneOf(
-        contents(rig, Mm.at(rig.machine.memory, child.peek())),
+        contents(harness, Mm.at(harness.machine.memory, child.peek())),
         [BEFORE, WRITTEN],
         "the child's page",
       );

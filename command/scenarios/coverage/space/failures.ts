@@ -3,35 +3,35 @@
  * that nobody waits for that lock for ever.
  */
 
-import { rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { stopIfLockHeld } from "../../../../src/space/operation-gate.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { hasPanicked } from "../../../../src/sync/panic.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { hasPanicked } from "../../../../src/sync/death/panic.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 class Defect extends Error {}
 
-type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
+type Body = (shared: undefined, harness: HmmHarness) => Task<unknown>;
 
-function* failInside({ mm }: HmmRig): Task<void> {
+function* failInside({ mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downWrite();
   throw new Defect("a defect");
 }
 
-function* failAfterwards({ mm }: HmmRig): Task<void> {
+function* failAfterwards({ mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downWrite();
   yield* mm.mmapLock.upWrite();
   throw new Defect("a defect");
 }
 
 /** Runs what fails as an address space runs its operations. */
-function failing(operation: (rig: HmmRig) => Task<void>, stops: boolean): Body {
-  return function* (_shared, rig) {
-    const { memory } = rig.machine;
+function failing(operation: (harness: HmmHarness) => Task<void>, stops: boolean): Body {
+  return function* (_shared, harness) {
+    const { memory } = harness.machine;
     try {
-      yield* stopIfLockHeld(memory, operation(rig));
+      yield* stopIfLockHeld(memory, operation(harness));
     } catch (error) {
       if (!(error instanceof Defect)) throw error;
       const goesOn = hasPanicked(memory) ? "stopped" : "goes on";
@@ -40,21 +40,21 @@ function failing(operation: (rig: HmmRig) => Task<void>, stops: boolean): Body {
   };
 }
 
-const other: Body = (_shared, rig) => rig.discard(64, 1);
+const other: Body = (_shared, harness) => harness.discard(64, 1);
 
-const parts = { rig: { pages: 1 }, setup: () => undefined };
+const parts = { harness: { pages: 1 }, setup: () => undefined };
 
 export const failures: readonly Covered[] = [
   {
     layer: "space",
-    scenario: rigScenario<undefined>({
+    scenario: harnessScenario<undefined>({
       ...parts,
       name: "coverage/space/failure",
       summary: "An operation throws after it has unlocked what it had locked: the others go on.",
       tasks: { fail: failing(failAfterwards, false), other },
     }),
     twins: [
-      rigScenario<undefined>({
+      harnessScenario<undefined>({
         ...parts,
         name: "coverage/space/failure/inside",
         summary:
@@ -63,6 +63,6 @@ export const failures: readonly Covered[] = [
         tasks: { fail: failing(failInside, true) },
       }),
     ],
-    runs: { fail: ["space/operation-gate.stopIfLockHeld"], other: ["mm/madvise.doMadvise"] },
+    runs: { fail: ["space/operation-gate.stopIfLockHeld"], other: ["mm/calls/madvise.doMadvise"] },
   },
 ];

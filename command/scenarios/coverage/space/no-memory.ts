@@ -3,7 +3,7 @@
  * does so: the space that cannot be listed is given back, whole.
  */
 
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { createTask, disposeTask, forkTask } from "../../../../src/space/operations.ts";
 import { createSpaceTable } from "../../../../src/space/space-table.ts";
 import type { SpaceHold } from "../../../../src/space/space-table.ts";
@@ -11,7 +11,7 @@ import type { Seat } from "../../../../src/space/machine-seat.ts";
 import { UserBuffers } from "../../../../src/space/user-buffers.ts";
 import { EMFILE, ENOMEM } from "../../../../src/sync/errno.ts";
 import { bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { attempted, crowded } from "../attempts.ts";
 import type { Attempt } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
@@ -23,9 +23,9 @@ interface Shared {
   hold: SpaceHold | undefined;
 }
 
-function setup(rig: HmmRig): Shared {
-  const { machine } = rig;
-  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+function setup(harness: HmmHarness): Shared {
+  const { machine } = harness;
+  const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
   return { seat: { machine, table, buffers: new UserBuffers(machine) }, hold: undefined };
 }
 
@@ -42,7 +42,7 @@ function* keep(shared: Shared, task: Task<SpaceHold>): Task<void> {
   shared.hold = yield* task;
 }
 
-function* dispose(_rig: HmmRig, { seat, hold }: Shared): Task<void> {
+function* dispose(_harness: HmmHarness, { seat, hold }: Shared): Task<void> {
   if (hold !== undefined) yield* disposeTask(seat, hold);
 }
 
@@ -51,14 +51,14 @@ const create: Attempt<Shared> = {
   name: "create",
   summary: "An address space is made and listed.",
   runs: ["space/operations.createTask", "space/space-table.enlistSpace"],
-  rig: { pages: 1 },
+  harness: { pages: 1 },
   setup,
-  act: (_rig, shared) => answerOf(shared, createTask(shared.seat, {})),
-  also: (_rig, { seat: { table } }) => `${[...table.live.nodes()].length} spaces listed`,
+  act: (_harness, shared) => answerOf(shared, createTask(shared.seat, {})),
+  also: (_harness, { seat: { table } }) => `${[...table.live.nodes()].length} spaces listed`,
   undo: dispose,
 };
 
-/** The rig's space, which nobody has listed: for `fork`, any hold that names it will do. */
+/** The harness's space, which nobody has listed: for `fork`, any hold that names it will do. */
 const fork: Attempt<Shared> = {
   ...create,
   name: "fork",
@@ -75,5 +75,5 @@ export const spacesWithoutMemory: readonly Covered[] = [
   attempted(create),
   attempted(fork),
   crowded(create),
-  crowded({ ...fork, rig: { pages: 1, present: 0 } }),
+  crowded({ ...fork, harness: { pages: 1, present: 0 } }),
 ];

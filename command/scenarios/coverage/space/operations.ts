@@ -4,11 +4,11 @@
  * looked at is what is there.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { readMaps } from "../../../../src/mm/pagemap.ts";
+import { readMaps } from "../../../../src/mm/calls/pagemap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { pagemapTask, statsTask } from "../../../../src/space/inspect.ts";
 import {
@@ -22,10 +22,10 @@ import {
   mremapTask,
   munmapTask,
 } from "../../../../src/space/operations.ts";
-import { MADV_DONTNEED } from "../../../../src/mm/madvise.ts";
-import { VM_READ } from "../../../../src/mm/vma.ts";
+import { MADV_DONTNEED } from "../../../../src/mm/calls/madvise.ts";
+import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { codeOf, makeStage, makeStageForOne, mapping, reopenStage } from "./stage.ts";
 import type { Body, Stage } from "./stage.ts";
@@ -33,16 +33,16 @@ import type { Body, Stage } from "./stage.ts";
 /** Where buffers are mapped, and something else beside them. */
 const PLACE: number = 128 * PAGE_BYTES;
 const BESIDE: number = 160 * PAGE_BYTES;
-/** What the rig has mapped and touched. */
+/** What the harness has mapped and touched. */
 const TOUCHED: number = RIG_PAGE * PAGE_BYTES;
 
-function isOnMachine(rig: HmmRig, buffer: SharedArrayBuffer): boolean {
-  return rig.machine.ram.sectionOfBuffer(buffer) !== 0;
+function isOnMachine(harness: HmmHarness, buffer: SharedArrayBuffer): boolean {
+  return harness.machine.ram.sectionOfBuffer(buffer) !== 0;
 }
 
-function requireGone(rig: HmmRig, { buffers }: Stage, after: string): void {
+function requireGone(harness: HmmHarness, { buffers }: Stage, after: string): void {
   for (const buffer of buffers)
-    assert(!isOnMachine(rig, buffer), `a buffer is still there after ${after}`);
+    assert(!isOnMachine(harness, buffer), `a buffer is still there after ${after}`);
 }
 
 /** The first task's thread maps its buffer at PLACE. */
@@ -51,60 +51,60 @@ function mapBuffer({ seats, holds, buffers }: Stage, pages: number = 1): Task<nu
 }
 
 /** Whatever ends the last mapping of a buffer ends its stay. */
-function* mapAndEnd(stage: Stage, rig: HmmRig): Task<void> {
+function* mapAndEnd(stage: Stage, harness: HmmHarness): Task<void> {
   const [seat] = stage.seats;
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
   yield* mapBuffer(stage);
-  yield* new RigCpu(rig).store(PLACE, 5);
+  yield* new HarnessCpu(harness).store(PLACE, 5);
   assert(new Int32Array(buffer)[0] === 5, "what was stored is not in the buffer");
   yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
-  requireGone(rig, stage, "munmap");
+  requireGone(harness, stage, "munmap");
   yield* mapBuffer(stage);
   yield* mmapTask(seat, hold, mapping(1, PLACE), undefined);
-  requireGone(rig, stage, "mmap in its place");
+  requireGone(harness, stage, "mmap in its place");
   yield* mmapTask(seat, hold, mapping(1, BESIDE), undefined);
   yield* mapBuffer(stage);
   const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
   yield* mremapTask(seat, hold, { address: BESIDE, ...lengths, mayMove: true, to: PLACE });
-  requireGone(rig, stage, "mremap to its place");
+  requireGone(harness, stage, "mremap to its place");
   yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
 }
 
 /** Mapped twice, grown meanwhile, and mapped where it does not reach. */
-function* mapTwice(stage: Stage, rig: HmmRig): Task<void> {
+function* mapTwice(stage: Stage, harness: HmmHarness): Task<void> {
   const [seat] = stage.seats;
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
   const beyond = yield* codeOf(mmapTask(seat, hold, mapping(1, PLACE, 1), buffer));
   assert(beyond === "EINVAL", `mapping a buffer past its end answered ${beyond}`);
-  requireGone(rig, stage, "a mapping that failed");
+  requireGone(harness, stage, "a mapping that failed");
   yield* mapBuffer(stage);
   buffer.grow(2 * PAGE_BYTES);
   yield* mmapTask(seat, hold, mapping(1, BESIDE, 1), buffer);
-  yield* new RigCpu(rig).store(BESIDE, 6);
+  yield* new HarnessCpu(harness).store(BESIDE, 6);
   assert(
     new Int32Array(buffer)[PAGE_BYTES / 4] === 6,
     "what was stored is not in the buffer's new page",
   );
   yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
-  assert(isOnMachine(rig, buffer), "a buffer that is mapped is gone");
+  assert(isOnMachine(harness, buffer), "a buffer that is mapped is gone");
   yield* munmapTask(seat, hold, BESIDE, PAGE_BYTES);
-  requireGone(rig, stage, "the last munmap");
+  requireGone(harness, stage, "the last munmap");
 }
 
-function* mapAndDispose(stage: Stage, rig: HmmRig): Task<void> {
+function* mapAndDispose(stage: Stage, harness: HmmHarness): Task<void> {
   yield* mapBuffer(stage);
   yield* disposeTask(stage.seats[0], stage.holds[0]);
-  requireGone(rig, stage, "the end of the space");
+  requireGone(harness, stage, "the end of the space");
 }
 
 /** What `which` does with its own buffer, at its own place. */
 function mapOwn(which: 0 | 1): Body {
-  return function* ({ seats, holds, buffers }, rig) {
+  return function* ({ seats, holds, buffers }, harness) {
     const at = PLACE + which * PAGE_BYTES;
     yield* mmapTask(seats[which], holds[which], mapping(1, at), buffers[which]);
-    yield* new RigCpu(rig).store(at, which + 1);
+    yield* new HarnessCpu(harness).store(at, which + 1);
     assert(new Int32Array(buffers[which])[0] === which + 1, "what was stored is not in the buffer");
     yield* munmapTask(seats[which], holds[which], at, PAGE_BYTES);
   };
@@ -122,8 +122,8 @@ function acquire(which: 0 | 1): Body {
   };
 }
 
-function* look({ holds: [{ mm }] }: Stage, rig: HmmRig): Task<void> {
-  const { machine } = rig;
+function* look({ holds: [{ mm }] }: Stage, harness: HmmHarness): Task<void> {
+  const { machine } = harness;
   const stats = yield* statsTask(machine, mm, 0);
   assert(stats.residentBytes <= stats.mappedBytes, "more pages have frames than are mapped");
   const maps = yield* readMaps(machine, mm);
@@ -132,9 +132,9 @@ function* look({ holds: [{ mm }] }: Stage, rig: HmmRig): Task<void> {
 }
 
 /** Alone: the numbers are the right ones. */
-function* lookAlone(stage: Stage, rig: HmmRig): Task<void> {
+function* lookAlone(stage: Stage, harness: HmmHarness): Task<void> {
   const [hold] = stage.holds;
-  const before = yield* statsTask(rig.machine, hold.mm, 3);
+  const before = yield* statsTask(harness.machine, hold.mm, 3);
   assert(
     before.mappings === 1 && before.mappedBytes === 2 * PAGE_BYTES,
     "two pages are one mapping",
@@ -146,7 +146,7 @@ function* lookAlone(stage: Stage, rig: HmmRig): Task<void> {
   assert(before.users === 1 && before.faults === 3, "one thread holds the space");
   yield* mprotectTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, VM_READ);
   yield* madviseTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, MADV_DONTNEED);
-  const after = yield* statsTask(rig.machine, hold.mm, 0);
+  const after = yield* statsTask(harness.machine, hold.mm, 0);
   assert(
     after.mappings === 2 && after.residentBytes === 0,
     "a page that was given up has no frame",
@@ -178,7 +178,7 @@ interface Parts {
   /** Pages that are there, of two that are mapped. Default 1. */
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly balanced?: boolean;
-  readonly check?: (stage: Stage, rig: HmmRig) => void;
+  readonly check?: (stage: Stage, harness: HmmHarness) => void;
 }
 
 const OPERATIONS = "space/operations";
@@ -193,18 +193,18 @@ function operating({ name, summary, exploration, tasks, balanced = true, check }
   const entries = Object.entries(tasks);
   return {
     layer: "space",
-    scenario: rigScenario<Stage>({
+    scenario: harnessScenario<Stage>({
       name: `coverage/space/${name}`,
       summary,
-      rig: { pages: 2, present: 1, arenaWords: 8192 },
+      harness: { pages: 2, present: 1, arenaWords: 8192 },
       ...(exploration === undefined ? {} : { exploration }),
       setup: entries.length === 1 ? makeStageForOne : makeStage,
       reopen: reopenStage,
       tasks: Object.fromEntries(entries.map(([task, [, body]]) => [task, body])),
       balanced,
-      check: (stage, rig) => {
-        requireGone(rig, stage, "everything");
-        check?.(stage, rig);
+      check: (stage, harness) => {
+        requireGone(harness, stage, "everything");
+        check?.(stage, harness);
       },
     }),
     twins: [],
@@ -231,14 +231,17 @@ export const spaceOperations: readonly Covered[] = [
   operating({
     name: "alone/buffer-mapped-twice",
     summary: "A user's buffer grows and is mapped twice: it stays as long as either mapping.",
-    tasks: { task: [[...BUFFERS, `${OPERATIONS}.mmapBuffer`, "memory/sections.extend"], mapTwice] },
+    tasks: {
+      task: [[...BUFFERS, `${OPERATIONS}.mmapBuffer`, "memory/frames/sections.extend"], mapTwice],
+    },
   }),
   operating({
     name: "alone/buffer-and-dispose",
     summary: "A user's buffer leaves the machine with the space that has it mapped.",
     balanced: false,
     tasks: { task: [[`${OPERATIONS}.disposeTask`, "space/user-buffers.sweep"], mapAndDispose] },
-    check: (_stage, rig) => assert(!rig.books().includes(" mm"), "the space is still there"),
+    check: (_stage, harness) =>
+      assert(!harness.accounting().includes(" mm"), "the space is still there"),
   }),
   operating({
     name: "alone/look",
@@ -251,16 +254,28 @@ export const spaceOperations: readonly Covered[] = [
     summary: "Two threads map a buffer each, store to it and unmap it.",
     exploration: BOUNDED,
     tasks: {
-      first: [[...BUFFERS, "memory/sections.#add", "memory/sections.remove"], mapOwn(0)],
-      second: [[...BUFFERS, "memory/sections.#add", "memory/sections.remove"], mapOwn(1)],
+      first: [
+        [...BUFFERS, "memory/frames/sections.#add", "memory/frames/sections.remove"],
+        mapOwn(0),
+      ],
+      second: [
+        [...BUFFERS, "memory/frames/sections.#add", "memory/frames/sections.remove"],
+        mapOwn(1),
+      ],
     },
   }),
   operating({
     name: "grow-vs-grow",
     summary: "Two threads put a buffer each on the machine, let it grow, and take it off.",
     tasks: {
-      first: [[...BUFFERS, "memory/sections.extend", "memory/sections.remove"], acquire(0)],
-      second: [[...BUFFERS, "memory/sections.extend", "memory/sections.remove"], acquire(1)],
+      first: [
+        [...BUFFERS, "memory/frames/sections.extend", "memory/frames/sections.remove"],
+        acquire(0),
+      ],
+      second: [
+        [...BUFFERS, "memory/frames/sections.extend", "memory/frames/sections.remove"],
+        acquire(1),
+      ],
     },
   }),
   operating({
@@ -269,7 +284,10 @@ export const spaceOperations: readonly Covered[] = [
     balanced: false,
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: {
-      look: [["space/inspect.statsTask", "mm/pagemap.readMaps", "mm/pagemap.readPagemap"], look],
+      look: [
+        ["space/inspect.statsTask", "mm/calls/pagemap.readMaps", "mm/calls/pagemap.readPagemap"],
+        look,
+      ],
       munmap: [[`${OPERATIONS}.munmapTask`], unmapAll],
     },
   }),

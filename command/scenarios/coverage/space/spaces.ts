@@ -1,9 +1,9 @@
 /** @module The table of spaces: threads attach by a number that may be old, while others let go. */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
-import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../../src/mm/mm.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
+import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../../src/mm/lifetime/mm.ts";
 import {
   createSpaceTable,
   enlistSpace,
@@ -11,10 +11,10 @@ import {
   releaseSpace,
 } from "../../../../src/space/space-table.ts";
 import type { SpaceHold, SpaceTable } from "../../../../src/space/space-table.ts";
-import { selectAgent } from "../../../../src/sync/agents.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { ESTALE } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 /** The holds of the threads that the tasks play. */
@@ -22,21 +22,21 @@ interface TwoHolds {
   readonly holds: readonly [SpaceHold, SpaceHold];
 }
 
-function holdAs(rig: HmmRig, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
-  const { memory } = rig.machine;
+function holdAs(harness: HmmHarness, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
+  const { memory } = harness.machine;
   const self = memory.agentId;
   selectAgent(memory, agentId);
-  const hold = rig.run(open);
+  const hold = harness.run(open);
   selectAgent(memory, self);
   if (typeof hold === "number") throw new Error(`Cannot hold the space: ${hold}`);
   return hold;
 }
 
-function makeTwoHolds(rig: HmmRig): TwoHolds {
-  const { machine, mm } = rig;
-  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
-  const first = holdAs(rig, 1, enlistSpace(machine, table, mm.at));
-  return { holds: [first, holdAs(rig, 2, holdSpace(machine, table, first.number))] };
+function makeTwoHolds(harness: HmmHarness): TwoHolds {
+  const { machine, mm } = harness;
+  const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+  const first = holdAs(harness, 1, enlistSpace(machine, table, mm.at));
+  return { holds: [first, holdAs(harness, 2, holdSpace(machine, table, first.number))] };
 }
 
 const ADDRESS: number = RIG_PAGE * 4096;
@@ -45,16 +45,16 @@ const ADDRESS: number = RIG_PAGE * 4096;
  * As an AddressSpace object does: no access through it once it has been disposed of
  * (operation-gate.ts, G1).
  */
-function loadThenRelease(which: 0 | 1): (world: TwoHolds, rig: HmmRig) => Task<void> {
-  return function* ({ holds }, rig) {
-    yield* new RigCpu(rig).load(ADDRESS);
-    yield* releaseSpace(rig.machine, holds[which]);
+function loadThenRelease(which: 0 | 1): (world: TwoHolds, harness: HmmHarness) => Task<void> {
+  return function* ({ holds }, harness) {
+    yield* new HarnessCpu(harness).load(ADDRESS);
+    yield* releaseSpace(harness.machine, holds[which]);
   };
 }
 
-function* releaseThenLoad({ holds }: TwoHolds, rig: HmmRig): Task<void> {
-  yield* releaseSpace(rig.machine, holds[1]);
-  yield* new RigCpu(rig).load(ADDRESS);
+function* releaseThenLoad({ holds }: TwoHolds, harness: HmmHarness): Task<void> {
+  yield* releaseSpace(harness.machine, holds[1]);
+  yield* new HarnessCpu(harness).load(ADDRESS);
 }
 
 interface World {
@@ -63,29 +63,29 @@ interface World {
   readonly hold: SpaceHold;
 }
 
-function makeWorld(rig: HmmRig): World {
-  const { machine } = rig;
-  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+function makeWorld(harness: HmmHarness): World {
+  const { machine } = harness;
+  const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
   const self = machine.memory.agentId;
   selectAgent(machine.memory, 1);
-  const hold = rig.run(enlistSpace(machine, table, rig.mm.at));
+  const hold = harness.run(enlistSpace(machine, table, harness.mm.at));
   selectAgent(machine.memory, self);
   if (typeof hold === "number") throw new Error(`Cannot enlist the space: ${hold}`);
   return { table, hold };
 }
 
-function* attach({ table, hold }: World, { machine }: HmmRig): Task<void> {
+function* attach({ table, hold }: World, { machine }: HmmHarness): Task<void> {
   const mine = yield* holdSpace(machine, table, hold.number);
   if (typeof mine === "number") assert(mine === ESTALE, `attaching answered ${mine}`);
   else yield* releaseSpace(machine, mine);
 }
 
-function* dispose({ hold }: World, { machine }: HmmRig): Task<void> {
+function* dispose({ hold }: World, { machine }: HmmHarness): Task<void> {
   yield* releaseSpace(machine, hold);
 }
 
 /** Has a count of the space (the set-up took it), and asks for a user. */
-function* enlistAnother({ table }: World, { machine, mm }: HmmRig): Task<void> {
+function* enlistAnother({ table }: World, { machine, mm }: HmmHarness): Task<void> {
   const isAlive = yield* mmgetNotZero(mm);
   yield* mmdrop(machine, mm);
   if (!isAlive) return;
@@ -95,40 +95,41 @@ function* enlistAnother({ table }: World, { machine, mm }: HmmRig): Task<void> {
 }
 
 const ATTACH = ["space/space-table.holdSpace", "space/space-table.releaseSpace"] as const;
-const DISPOSE = ["space/space-table.releaseSpace", "mm/mm.mmput"] as const;
+const DISPOSE = ["space/space-table.releaseSpace", "mm/lifetime/mm.mmput"] as const;
 
-function checkGone({ table }: World, rig: HmmRig): void {
-  assert(!rig.books().includes(" mm"), "the space is still there");
+function checkGone({ table }: World, harness: HmmHarness): void {
+  assert(!harness.accounting().includes(" mm"), "the space is still there");
   assert(table.live.first() === 0, "the table lists a space that is gone");
-  assert(!rig.books().includes("spaceRecord"), "a record of the table was not freed");
+  assert(!harness.accounting().includes("spaceRecord"), "a record of the table was not freed");
 }
 
 const LOAD = [
   "mmu/soft-tlb.find",
-  "mm/cpu-fault.translate",
+  "mm/fault/cpu-fault.translate",
   "space/space-table.releaseSpace",
 ] as const;
 
 export const spaces: readonly Covered[] = [
   {
     layer: "space",
-    scenario: rigScenario<TwoHolds>({
+    scenario: harnessScenario<TwoHolds>({
       name: "coverage/space/load-vs-exit",
       summary:
         "Two threads load from a space and let go of it: whoever is last takes it down, its page table with it.",
       exploration: { engine: "bounded", preemptions: 2 },
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       setup: makeTwoHolds,
       tasks: { first: loadThenRelease(0), second: loadThenRelease(1) },
-      check: (_world, rig) => assert(!rig.books().includes(" mm"), "the space is still there"),
+      check: (_world, harness) =>
+        assert(!harness.accounting().includes(" mm"), "the space is still there"),
     }),
     twins: [
-      rigScenario<TwoHolds>({
+      harnessScenario<TwoHolds>({
         name: "coverage/space/load-vs-exit/late",
         summary: "A thread loads after it has let go of the space.",
         expects: "use-after-free",
         exploration: { engine: "bounded", preemptions: 2 },
-        rig: { pages: 1 },
+        harness: { pages: 1 },
         setup: makeTwoHolds,
         tasks: { first: loadThenRelease(0), second: releaseThenLoad },
       }),
@@ -137,22 +138,22 @@ export const spaces: readonly Covered[] = [
   },
   {
     layer: "space",
-    scenario: rigScenario<World>({
+    scenario: harnessScenario<World>({
       name: "coverage/space/attach-vs-dispose",
       summary:
         "Two threads attach to a space whose owner disposes of it: they get a user of it, or hear that it is gone.",
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       setup: makeWorld,
       tasks: { dispose, attach, "attach 2": attach },
       check: checkGone,
     }),
     twins: [
-      rigScenario<World>({
+      harnessScenario<World>({
         name: "coverage/space/attach-vs-dispose/without-table",
         summary:
           "The thread that attaches takes a user of a space that it has heard of, and does not ask the table.",
         expects: "refcount",
-        rig: { pages: 1 },
+        harness: { pages: 1 },
         setup: makeWorld,
         tasks: {
           dispose,
@@ -167,13 +168,13 @@ export const spaces: readonly Covered[] = [
   },
   {
     layer: "space",
-    scenario: rigScenario<World>({
+    scenario: harnessScenario<World>({
       name: "coverage/space/enlist-vs-dispose",
       summary: "A space is listed under a second number while its first hold ends.",
-      rig: { pages: 1 },
-      setup: (rig) => {
-        rig.run(mmgrab(rig.mm));
-        return makeWorld(rig);
+      harness: { pages: 1 },
+      setup: (harness) => {
+        harness.run(mmgrab(harness.mm));
+        return makeWorld(harness);
       },
       tasks: { dispose, enlist: enlistAnother },
       check: checkGone,
@@ -181,18 +182,22 @@ export const spaces: readonly Covered[] = [
     twins: [],
     runs: {
       dispose: DISPOSE,
-      enlist: ["space/space-table.enlistSpace", "mm/mm.mmgetNotZero", "mm/mm.mmdrop"],
+      enlist: [
+        "space/space-table.enlistSpace",
+        "mm/lifetime/mm.mmgetNotZero",
+        "mm/lifetime/mm.mmdrop",
+      ],
     },
   },
   {
     layer: "space",
-    scenario: rigScenario<World>({
+    scenario: harnessScenario<World>({
       name: "coverage/space/death/attached-vs-dispose",
       summary:
         "A thread attaches and dies at any point; the owner disposes of the space, which goes when the dead thread's hold has.",
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
       mortals: ["attach"],
-      rig: { pages: 1 },
+      harness: { pages: 1 },
       setup: makeWorld,
       tasks: { dispose, attach },
       check: ({ table }) => {
@@ -200,6 +205,6 @@ export const spaces: readonly Covered[] = [
       },
     }),
     twins: [],
-    runs: { dispose: DISPOSE, attach: [...ATTACH, "sync/reaper.reapTask"] },
+    runs: { dispose: DISPOSE, attach: [...ATTACH, "sync/death/reaper.reapTask"] },
   },
 ];

@@ -1,23 +1,23 @@
 /**
  * @module What the scenarios of the space layer share: the operations of an address space as its
- * objects run them, on a rig, each task with a seat of its own, as threads have. Only what needs a
- * host is left out: messages, exits, the event loop.
+ * objects run them, on a harness, each task with a seat of its own, as threads have. Only what
+ * needs a host is left out: messages, exits, the event loop.
  */
 
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../../../src/mm/mmap.ts";
-import type { MmapRequest } from "../../../../src/mm/mmap.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../../../src/mm/calls/mmap.ts";
+import type { MmapRequest } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { VM_READ, VM_WRITE } from "../../../../src/mm/vma.ts";
+import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import type { Seat } from "../../../../src/space/machine-seat.ts";
 import { createSpaceTable, enlistSpace, holdSpace } from "../../../../src/space/space-table.ts";
 import type { SpaceHold, SpaceTable } from "../../../../src/space/space-table.ts";
 import { UserBuffers } from "../../../../src/space/user-buffers.ts";
-import { selectAgent } from "../../../../src/sync/agents.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { HmmError } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 
-/** Two threads' holds on the rig's address space, and their seats. */
+/** Two threads' holds on the harness's address space, and their seats. */
 export interface Stage {
   readonly table: SpaceTable;
   /** By task. The space goes with the last. */
@@ -30,19 +30,19 @@ export interface Stage {
   buffers: readonly [SharedArrayBuffer, SharedArrayBuffer];
 }
 
-export type Body = (stage: Stage, rig: HmmRig) => Task<unknown>;
+export type Body = (stage: Stage, harness: HmmHarness) => Task<unknown>;
 
-function holdAs(rig: HmmRig, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
-  const { memory } = rig.machine;
+function holdAs(harness: HmmHarness, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
+  const { memory } = harness.machine;
   const self = memory.agentId;
   selectAgent(memory, agentId);
-  const hold = rig.run(open);
+  const hold = harness.run(open);
   selectAgent(memory, self);
   if (typeof hold === "number") throw new Error(`Cannot hold the space: ${hold}`);
   return hold;
 }
 
-function seatsOn({ machine }: HmmRig, table: SpaceTable): Stage["seats"] {
+function seatsOn({ machine }: HmmHarness, table: SpaceTable): Stage["seats"] {
   const seat = (): Seat => ({ machine, table, buffers: new UserBuffers(machine) });
   return [seat(), seat()];
 }
@@ -51,35 +51,35 @@ export function makeBuffer(): SharedArrayBuffer {
   return new SharedArrayBuffer(PAGE_BYTES, { maxByteLength: 2 * PAGE_BYTES });
 }
 
-/** In the set-up of two tasks. The rig's own user of the space becomes the first task's. */
-export function makeStage(rig: HmmRig): Stage {
-  const { machine, mm } = rig;
-  const table = rig.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
-  const first = holdAs(rig, 1, enlistSpace(machine, table, mm.at));
-  const second = holdAs(rig, 2, holdSpace(machine, table, first.number));
+/** In the set-up of two tasks. The harness's own user of the space becomes the first task's. */
+export function makeStage(harness: HmmHarness): Stage {
+  const { machine, mm } = harness;
+  const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
+  const first = holdAs(harness, 1, enlistSpace(machine, table, mm.at));
+  const second = holdAs(harness, 2, holdSpace(machine, table, first.number));
   return {
     table,
     holds: [first, second],
-    seats: seatsOn(rig, table),
+    seats: seatsOn(harness, table),
     buffers: [makeBuffer(), makeBuffer()],
   };
 }
 
 /** In the set-up of one task: nobody else holds the space. */
-export function makeStageForOne(rig: HmmRig): Stage {
-  const table = rig.run(createSpaceTable(rig.machine, Uint32Array.of(1, 2)));
-  const only = holdAs(rig, 1, enlistSpace(rig.machine, table, rig.mm.at));
+export function makeStageForOne(harness: HmmHarness): Stage {
+  const table = harness.run(createSpaceTable(harness.machine, Uint32Array.of(1, 2)));
+  const only = holdAs(harness, 1, enlistSpace(harness.machine, table, harness.mm.at));
   return {
     table,
     holds: [only, only],
-    seats: seatsOn(rig, table),
+    seats: seatsOn(harness, table),
     buffers: [makeBuffer(), makeBuffer()],
   };
 }
 
 /** Before each execution. */
-export function reopenStage(stage: Stage, rig: HmmRig): void {
-  stage.seats = seatsOn(rig, stage.table);
+export function reopenStage(stage: Stage, harness: HmmHarness): void {
+  stage.seats = seatsOn(harness, stage.table);
   stage.buffers = [makeBuffer(), makeBuffer()];
 }
 

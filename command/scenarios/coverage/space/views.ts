@@ -3,16 +3,16 @@
  * that has not arrived in the thread is given back, a store through a read view is told.
  */
 
-import { RIG_PAGE, rigScenario } from "../../../../src/checker/rig/hmm-rig.ts";
-import type { HmmRig } from "../../../../src/checker/rig/hmm-rig.ts";
-import { RigCpu } from "../../../../src/checker/rig/rig-cpu.ts";
+import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { Machine } from "../../../../src/memory/machine.ts";
-import { doMmap } from "../../../../src/mm/mmap.ts";
+import { doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { closeView, openView } from "../../../../src/space/view-tasks.ts";
 import { assert, bug } from "../../../../src/sync/errors.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { codeOf, mapping } from "./stage.ts";
 
@@ -21,9 +21,9 @@ const LENGTH_BYTES = 16;
 /** Where a buffer is mapped that this thread has not been given. */
 const FOREIGN: number = 128 * PAGE_BYTES;
 
-type Body = (shared: undefined, rig: HmmRig) => Task<unknown>;
+type Body = (shared: undefined, harness: HmmHarness) => Task<unknown>;
 
-function* openAndClose(_shared: undefined, { machine, mm }: HmmRig): Task<void> {
+function* openAndClose(_shared: undefined, { machine, mm }: HmmHarness): Task<void> {
   const view = yield* openView(machine, mm, ADDRESS, LENGTH_BYTES, "write");
   view.bytes[1] = 9;
   assert(
@@ -32,11 +32,11 @@ function* openAndClose(_shared: undefined, { machine, mm }: HmmRig): Task<void> 
   );
 }
 
-function* everyView(shared: undefined, rig: HmmRig): Task<void> {
-  const { machine, mm } = rig;
-  yield* openAndClose(shared, rig);
+function* everyView(shared: undefined, harness: HmmHarness): Task<void> {
+  const { machine, mm } = harness;
+  yield* openAndClose(shared, harness);
   assert(
-    (yield* new RigCpu(rig).load(ADDRESS)) === 9 << 8,
+    (yield* new HarnessCpu(harness).load(ADDRESS)) === 9 << 8,
     "what was stored through a view is not there",
   );
   const view = yield* openView(machine, mm, ADDRESS + 4, LENGTH_BYTES, "read");
@@ -51,7 +51,7 @@ function* everyView(shared: undefined, rig: HmmRig): Task<void> {
 }
 
 /** The mapping can be counted, pinned and viewed; only its bytes cannot be had. */
-function* viewUnreached(_shared: undefined, { machine, mm }: HmmRig): Task<void> {
+function* viewUnreached(_shared: undefined, { machine, mm }: HmmHarness): Task<void> {
   for (const mode of ["read", "write"] as const) {
     const code = yield* codeOf(openView(machine, mm, FOREIGN, LENGTH_BYTES, mode));
     assert(code === "ENXIO", `a view of a buffer that is not here answered "${code}"`);
@@ -62,19 +62,21 @@ function* viewUnreached(_shared: undefined, { machine, mm }: HmmRig): Task<void>
  * In the set-up: a buffer that another thread has added and mapped, and this one has not
  * received.
  */
-function mapForeign(rig: HmmRig): void {
-  const other = Machine.attach(rig.machine.handle, { name: "other" });
-  const bufferPfn = rig.run(other.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+function mapForeign(harness: HmmHarness): void {
+  const other = Machine.attach(harness.machine.handle, { name: "other" });
+  const bufferPfn = harness.run(other.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
   other.detach();
-  const at = rig.run(doMmap(rig.machine, rig.mm, { ...mapping(1, FOREIGN), bufferPfn }));
+  const at = harness.run(
+    doMmap(harness.machine, harness.mm, { ...mapping(1, FOREIGN), bufferPfn }),
+  );
   if (at !== FOREIGN) bug(`Cannot map another thread's buffer: ${at}`);
 }
 
-function* loadBeside(_shared: undefined, rig: HmmRig): Task<void> {
-  yield* new RigCpu(rig).store(ADDRESS, 3);
+function* loadBeside(_shared: undefined, harness: HmmHarness): Task<void> {
+  yield* new HarnessCpu(harness).store(ADDRESS, 3);
 }
 
-function* readView(_shared: undefined, { machine, mm }: HmmRig): Task<void> {
+function* readView(_shared: undefined, { machine, mm }: HmmHarness): Task<void> {
   const view = yield* openView(machine, mm, ADDRESS, LENGTH_BYTES, "read");
   const stray = yield* closeView(machine, view, ADDRESS);
   assert(stray === undefined, "a store that a mapping allowed counts as a stray one");
@@ -84,7 +86,7 @@ interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly exploration?: ScenarioExploration;
-  readonly prepare?: (rig: HmmRig) => void;
+  readonly prepare?: (harness: HmmHarness) => void;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
 }
 
@@ -92,13 +94,13 @@ function viewing({ name, summary, exploration, prepare, tasks }: Parts): Covered
   const entries = Object.entries(tasks);
   return {
     layer: "space",
-    scenario: rigScenario<undefined>({
+    scenario: harnessScenario<undefined>({
       name: `coverage/space/${name}`,
       summary,
-      rig: { pages: 1, arenaWords: 8192 },
+      harness: { pages: 1, arenaWords: 8192 },
       ...(exploration === undefined ? {} : { exploration }),
-      setup(rig) {
-        prepare?.(rig);
+      setup(harness) {
+        prepare?.(harness);
         return undefined;
       },
       tasks: Object.fromEntries(entries.map(([task, [, body]]) => [task, body])),
@@ -112,21 +114,21 @@ function viewing({ name, summary, exploration, prepare, tasks }: Parts): Covered
 const VIEW = [
   "space/view-tasks.openView",
   "space/view-tasks.closeView",
-  "mm/view-open.viewClose",
+  "mm/view/view-open.viewClose",
 ] as const;
 
 export const views: readonly Covered[] = [
   viewing({
     name: "alone/views",
     summary: "Views are opened and closed; a store through a read view is found where it was made.",
-    tasks: { task: [[...VIEW, "mm/view-watch.findStrayStore"], everyView] },
+    tasks: { task: [[...VIEW, "mm/view/view-watch.findStrayStore"], everyView] },
   }),
   viewing({
     name: "alone/view-of-what-is-not-here",
     summary:
       "A view of a buffer that the thread has not received is refused, and nothing of it is left.",
     prepare: mapForeign,
-    tasks: { task: [["space/view-tasks.openView", "mm/view-open.viewClose"], viewUnreached] },
+    tasks: { task: [["space/view-tasks.openView", "mm/view/view-open.viewClose"], viewUnreached] },
   }),
   viewing({
     name: "read-view-vs-store",

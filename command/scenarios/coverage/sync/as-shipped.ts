@@ -4,14 +4,14 @@
  * this folder run, it is here.
  */
 
-import { Places } from "../../../../src/checker/pieces/program.ts";
-import type { Cell } from "../../../../src/checker/pieces/program.ts";
+import { Places } from "../../../../src/checker/primitives/program.ts";
+import type { Cell } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { REAL } from "../../../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { callInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
-import { WaitQueue } from "../../../../src/sync/wait-queue.ts";
+import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../../../src/sync/primitives/wait-queue.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import { threadOf } from "./threads.ts";
@@ -39,7 +39,10 @@ function* waitForFlag({ flag }: Waiting, queue: WaitQueue): Task<void> {
   assert((yield* flag.load()) !== 0, "the wait ended before the condition held");
 }
 
-const WAIT = ["sync/wait-queue.waitEvent", "sync/wait-queue.waitSlow"] as const;
+const WAIT = [
+  "sync/primitives/wait-queue.waitEvent",
+  "sync/primitives/wait-queue.waitSlow",
+] as const;
 
 function wakes(name: "wakeAll" | "wakeOne"): Covered {
   const wake = function* ({ waker }: Waiting): Task<void> {
@@ -56,7 +59,7 @@ function wakes(name: "wakeAll" | "wakeOne"): Covered {
       first: { runs: WAIT, body: (shared) => waitForFlag(shared, shared.first) },
       second: { runs: WAIT, body: (shared) => waitForFlag(shared, shared.second) },
       waker: {
-        runs: [`sync/wait-queue.${name}`, "sync/wait-queue.wake"],
+        runs: [`sync/primitives/wait-queue.${name}`, "sync/primitives/wait-queue.wake"],
         *body(shared) {
           yield* shared.flag.store(1);
           yield* wake(shared);

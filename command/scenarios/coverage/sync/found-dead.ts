@@ -1,11 +1,12 @@
 /**
  * @module A thread is found dead, step by step: by two at once, while others reap, while a new
- * thread gets its record, while some wait for what it was doing (sync/death.ts, sync/reaper.ts).
- * The thread itself has joined before the execution, or goes no further than its first sleep.
+ * thread gets its record, while some wait for what it was doing (sync/death/death.ts,
+ * sync/death/reaper.ts). The thread itself has joined before the execution, or goes no further than
+ * its first sleep.
  */
 
-import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
-import { agentDied, registerAgent, unregisterAgent } from "../../../../src/sync/agents.ts";
+import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
+import { agentDied, registerAgent, unregisterAgent } from "../../../../src/sync/runners/agents.ts";
 import {
   AGENT_DEAD,
   AGENT_FINDERS,
@@ -17,13 +18,17 @@ import {
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { hasPanicked, panicInfo } from "../../../../src/sync/panic.ts";
-import { reapTask, shouldReap } from "../../../../src/sync/reaper.ts";
-import { addResource, registerReleaser, resourceKind } from "../../../../src/sync/resources.ts";
+import { hasPanicked, panicInfo } from "../../../../src/sync/death/panic.ts";
+import { reapTask, shouldReap } from "../../../../src/sync/death/reaper.ts";
+import {
+  addResource,
+  registerReleaser,
+  resourceKind,
+} from "../../../../src/sync/death/resources.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { Shootdown, enterStore, leaveStore } from "../../../../src/sync/shootdown.ts";
-import { runInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { Shootdown, enterStore, leaveStore } from "../../../../src/sync/primitives/shootdown.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import { FIRST, reserveRecords, standing, strangeThread, threadOf } from "./threads.ts";
@@ -111,15 +116,15 @@ function* joinAndStore({ memory, newcomer }: Dead): Task<void> {
 }
 
 const FIND = [
-  "sync/agents.agentDied",
-  "sync/death.declareDead",
-  "sync/death.giveUpPlaces",
+  "sync/runners/agents.agentDied",
+  "sync/death/death.declareDead",
+  "sync/death/death.giveUpPlaces",
 ] as const;
-const REAP = ["sync/reaper.reapTask", "sync/reaper.releaseList"] as const;
+const REAP = ["sync/death/reaper.reapTask", "sync/death/reaper.releaseList"] as const;
 const JOIN = [
-  "sync/agents.registerAgent",
-  "sync/agents.unregisterAgent",
-  "sync/shootdown.enterStore",
+  "sync/runners/agents.registerAgent",
+  "sync/runners/agents.unregisterAgent",
+  "sync/primitives/shootdown.enterStore",
 ] as const;
 
 function oneWasFound({ memory }: Dead): void {
@@ -188,9 +193,9 @@ const reaped = covering<Dead>({
       runs: [
         ...FIND,
         ...REAP,
-        "sync/reaper.shouldReap",
-        "sync/reaper.anyDead",
-        "sync/reaper.settleAlert",
+        "sync/death/reaper.shouldReap",
+        "sync/death/reaper.anyDead",
+        "sync/death/reaper.settleAlert",
       ],
       *body(dead) {
         yield* hear(dead);
@@ -201,9 +206,9 @@ const reaped = covering<Dead>({
       runs: [
         ...FIND,
         ...REAP,
-        "sync/reaper.shouldReap",
-        "sync/reaper.anyDead",
-        "sync/reaper.settleAlert",
+        "sync/death/reaper.shouldReap",
+        "sync/death/reaper.anyDead",
+        "sync/death/reaper.settleAlert",
       ],
       *body(dead) {
         yield* hear(dead);
@@ -252,7 +257,7 @@ const strange = covering<Dead>({
   tasks: {
     finder: { runs: FIND, body: hear },
     reaping: {
-      runs: [...REAP, "sync/reaper.anyDead", "sync/reaper.settleAlert"],
+      runs: [...REAP, "sync/death/reaper.anyDead", "sync/death/reaper.settleAlert"],
       *body({ one, memory }) {
         yield* new Cell(memory, DEATHS, "deaths").waitWhile(0);
         yield* reapTask(one);
@@ -337,8 +342,14 @@ const flushed = covering<Dead>({
   exploration: { spelledOut: true, timeouts: 1, spuriousWakes: 0 },
   ...deadThread(0, true),
   tasks: {
-    one: { runs: ["sync/shootdown.flush", "sync/shootdown.waitForStores"], body: flushIt },
-    other: { runs: ["sync/shootdown.flush", "sync/shootdown.waitForStores"], body: flushIt },
+    one: {
+      runs: ["sync/primitives/shootdown.flush", "sync/primitives/shootdown.waitForStores"],
+      body: flushIt,
+    },
+    other: {
+      runs: ["sync/primitives/shootdown.flush", "sync/primitives/shootdown.waitForStores"],
+      body: flushIt,
+    },
     finder: { runs: FIND, body: hear },
   },
   check: oneWasFound,

@@ -3,14 +3,17 @@
  * is under way: access by access, and with no more around it than that.
  */
 
-import { Places } from "../../../../src/checker/pieces/program.ts";
+import { Places } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { SRCU_CALL_WORDS, registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
-import { STATE, isIdle } from "../../../../src/sync/srcu-words.ts";
-import { Srcu } from "../../../../src/sync/srcu.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import {
+  SRCU_CALL_WORDS,
+  registerSrcuCallback,
+} from "../../../../src/sync/primitives/srcu-callbacks.ts";
+import { STATE, isIdle } from "../../../../src/sync/words/srcu-words.ts";
+import { Srcu } from "../../../../src/sync/primitives/srcu.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -41,9 +44,9 @@ function* readForEver({ srcu }: Asking): Task<void> {
 }
 
 const ASK = [
-  "sync/srcu-words.requestGracePeriod",
-  "sync/srcu-words.drive",
-  "sync/srcu.waitForGracePeriod",
+  "sync/words/srcu-words.requestGracePeriod",
+  "sync/words/srcu-words.drive",
+  "sync/primitives/srcu.waitForGracePeriod",
 ] as const;
 
 const several = covering<Asking>({
@@ -54,15 +57,18 @@ const several = covering<Asking>({
   exploration: { spelledOut: true, spuriousWakes: 0, engine: "bounded", preemptions: 2 },
   setup,
   tasks: {
-    reader: { runs: ["sync/srcu.readLock", "sync/srcu.readUnlock"], body: read },
+    reader: {
+      runs: ["sync/primitives/srcu.readLock", "sync/primitives/srcu.readUnlock"],
+      body: read,
+    },
     owner: {
-      runs: ["sync/srcu.call", ...ASK],
+      runs: ["sync/primitives/srcu.call", ...ASK],
       *body({ srcu, head }) {
         yield* srcu.call(nothing, head);
         yield* srcu.synchronize();
       },
     },
-    other: { runs: ["sync/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
+    other: { runs: ["sync/primitives/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
   },
   check: ({ memory, srcu }) => {
     assert(srcu.pendingCalls() === 0, "a deferred call is left over");

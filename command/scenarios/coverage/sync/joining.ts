@@ -3,14 +3,14 @@
  * takes them for dead.
  */
 
-import { Cell, Places } from "../../../../src/checker/pieces/program.ts";
+import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
 import {
   agentDied,
   agentRecordsLeft,
   listAgents,
   registerAgent,
   unregisterAgent,
-} from "../../../../src/sync/agents.ts";
+} from "../../../../src/sync/runners/agents.ts";
 import {
   AGENT_DEAD,
   AGENT_FREE,
@@ -21,8 +21,8 @@ import {
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -77,9 +77,9 @@ function* joinBlindly(joining: Joining): Task<void> {
 }
 
 const JOIN = [
-  "sync/agents.registerAgent",
-  "sync/agents.claimRecord",
-  "sync/agents.unregisterAgent",
+  "sync/runners/agents.registerAgent",
+  "sync/runners/agents.claimRecord",
+  "sync/runners/agents.unregisterAgent",
 ] as const;
 
 function nobodyIsLeft({ memory }: Joining): void {
@@ -115,9 +115,9 @@ const joining = covering<Joining>({
     first: {
       runs: [
         ...JOIN,
-        "sync/liveness.armLiveness",
-        "sync/liveness.addWaiters",
-        "sync/liveness.disarmLiveness",
+        "sync/death/liveness.armLiveness",
+        "sync/death/liveness.addWaiters",
+        "sync/death/liveness.disarmLiveness",
       ],
       body: (shared) => joinAndLeave(shared, shared.first, "first"),
     },
@@ -185,9 +185,12 @@ const toldDead = covering<Leaving>({
   },
   reopen: leaving,
   tasks: {
-    leaver: { runs: ["sync/agents.unregisterAgent", "sync/liveness.disarmLiveness"], body: leave },
+    leaver: {
+      runs: ["sync/runners/agents.unregisterAgent", "sync/death/liveness.disarmLiveness"],
+      body: leave,
+    },
     host: {
-      runs: ["sync/agents.agentDied", "sync/death.declareDead"],
+      runs: ["sync/runners/agents.agentDied", "sync/death/death.declareDead"],
       body: ({ teller }) => runInSteps(agentDied, teller, HOST_THREAD),
     },
   },

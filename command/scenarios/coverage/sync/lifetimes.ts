@@ -1,17 +1,17 @@
 /** @module Reference counts, SRCU and shootdown: what is used is there as long as it is used. */
 
-import { Objects } from "../../../../src/checker/pieces/objects.ts";
-import { Cell, Places } from "../../../../src/checker/pieces/program.ts";
+import { Objects } from "../../../../src/checker/primitives/objects.ts";
+import { Cell, Places } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
-import { RefCount } from "../../../../src/sync/refcount.ts";
+import { RefCount } from "../../../../src/sync/primitives/refcount.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { Shootdown } from "../../../../src/sync/shootdown.ts";
-import { Spinlock } from "../../../../src/sync/spinlock.ts";
-import { registerSrcuCallback } from "../../../../src/sync/srcu-callbacks.ts";
-import { ACTIVE, PENDING, STATE, isIdle } from "../../../../src/sync/srcu-words.ts";
-import { Srcu } from "../../../../src/sync/srcu.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { Shootdown } from "../../../../src/sync/primitives/shootdown.ts";
+import { Spinlock } from "../../../../src/sync/primitives/spinlock.ts";
+import { registerSrcuCallback } from "../../../../src/sync/primitives/srcu-callbacks.ts";
+import { ACTIVE, PENDING, STATE, isIdle } from "../../../../src/sync/words/srcu-words.ts";
+import { Srcu } from "../../../../src/sync/primitives/srcu.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -52,7 +52,7 @@ function* lend(shared: Counted): Task<void> {
   yield* putAndFree(shared);
 }
 
-const NOT_ZERO = ["sync/refcount.getNotZero", "sync/refcount.put"] as const;
+const NOT_ZERO = ["sync/primitives/refcount.getNotZero", "sync/primitives/refcount.put"] as const;
 
 const refCount = covering<Counted>({
   layer: "sync",
@@ -61,7 +61,7 @@ const refCount = covering<Counted>({
     "An owner takes and drops references; two others get one only while the count is not zero. The last one frees.",
   setup: counted,
   tasks: {
-    owner: { runs: ["sync/refcount.get", "sync/refcount.put"], body: lend },
+    owner: { runs: ["sync/primitives/refcount.get", "sync/primitives/refcount.put"], body: lend },
     first: { runs: NOT_ZERO, body: useIfAlive },
     second: { runs: NOT_ZERO, body: useIfAlive },
   },
@@ -118,8 +118,11 @@ const saturated = covering<Counted>({
     return shared;
   },
   tasks: {
-    one: { runs: ["sync/refcount.get", "sync/refcount.put"], body: getAndPut },
-    other: { runs: ["sync/refcount.get"], body: ({ count }) => count.get() },
+    one: {
+      runs: ["sync/primitives/refcount.get", "sync/primitives/refcount.put"],
+      body: getAndPut,
+    },
+    other: { runs: ["sync/primitives/refcount.get"], body: ({ count }) => count.get() },
   },
   check: isFull,
   twins: [
@@ -153,8 +156,8 @@ const dropped = covering<Counted>({
     "One drops a reference that it does not have, and goes on: what may have been freed is not freed again.",
   setup: counted,
   tasks: {
-    owner: { runs: ["sync/refcount.put"], body: ({ count }) => putOrHear(count, 1) },
-    confused: { runs: ["sync/refcount.put"], body: ({ count }) => putOrHear(count, 2) },
+    owner: { runs: ["sync/primitives/refcount.put"], body: ({ count }) => putOrHear(count, 1) },
+    confused: { runs: ["sync/primitives/refcount.put"], body: ({ count }) => putOrHear(count, 2) },
   },
   check: ({ count }) => assert(count.read() <= SATURATED, `the count is ${count.read()}`),
   twins: [
@@ -229,7 +232,7 @@ function* takeBackLater({ srcu, pointer, object }: Published): Task<boolean> {
   return true;
 }
 
-const SECTION = ["sync/srcu.readLock", "sync/srcu.readUnlock"] as const;
+const SECTION = ["sync/primitives/srcu.readLock", "sync/primitives/srcu.readUnlock"] as const;
 
 function expectFreed({ freed, srcu }: Published): void {
   assert(freed.peek() === 1, `the object was freed ${freed.peek()} times`);
@@ -257,9 +260,9 @@ const twoBarriers = covering<Published>({
   summary: "Two wait at a barrier while a deferred call is queued and run.",
   setup: published,
   tasks: {
-    owner: { runs: ["sync/srcu.call"], body: takeBackLater },
-    one: { runs: ["sync/srcu.barrier"], body: (shared) => waitForCalls(shared, true) },
-    other: { runs: ["sync/srcu.barrier"], body: (shared) => waitForCalls(shared, true) },
+    owner: { runs: ["sync/primitives/srcu.call"], body: takeBackLater },
+    one: { runs: ["sync/primitives/srcu.barrier"], body: (shared) => waitForCalls(shared, true) },
+    other: { runs: ["sync/primitives/srcu.barrier"], body: (shared) => waitForCalls(shared, true) },
   },
   check: expectFreed,
   twins: [
@@ -279,8 +282,8 @@ const twoOwners = covering<Published>({
   setup: published,
   tasks: {
     reader: { runs: SECTION, body: readPublished },
-    owner: { runs: ["sync/srcu.synchronize"], body: (shared) => takeBack(shared, true) },
-    other: { runs: ["sync/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
+    owner: { runs: ["sync/primitives/srcu.synchronize"], body: (shared) => takeBack(shared, true) },
+    other: { runs: ["sync/primitives/srcu.synchronize"], body: ({ srcu }) => srcu.synchronize() },
   },
   check: expectFreed,
   twins: [
@@ -301,7 +304,7 @@ const synchronize = covering<Published>({
   tasks: {
     reader: { runs: SECTION, body: readPublished },
     other: { runs: SECTION, body: readPublished },
-    owner: { runs: ["sync/srcu.synchronize"], body: (shared) => takeBack(shared, true) },
+    owner: { runs: ["sync/primitives/srcu.synchronize"], body: (shared) => takeBack(shared, true) },
   },
   check: expectFreed,
   twins: [
@@ -322,9 +325,9 @@ const deferred = covering<Published>({
   setup: published,
   tasks: {
     reader: { runs: SECTION, body: readPublished },
-    owner: { runs: ["sync/srcu.call"], body: takeBackLater },
+    owner: { runs: ["sync/primitives/srcu.call"], body: takeBackLater },
     barrier: {
-      runs: ["sync/srcu.barrier"],
+      runs: ["sync/primitives/srcu.barrier"],
       *body(shared) {
         const isMine = yield* takeBackLater(shared);
         yield* shared.srcu.barrier();
@@ -382,9 +385,9 @@ function* unmap({ shootdown, entry, objects, frame }: Mapped, flushes: boolean):
 }
 
 const STORE = [
-  "sync/shootdown.enterStore",
-  "sync/shootdown.leaveStore",
-  "sync/shootdown.generationWord",
+  "sync/primitives/shootdown.enterStore",
+  "sync/primitives/shootdown.leaveStore",
+  "sync/primitives/shootdown.generationWord",
 ] as const;
 
 const shootdown = covering<Mapped>({
@@ -403,7 +406,7 @@ const shootdown = covering<Mapped>({
   tasks: {
     storer: { runs: STORE, body: (shared) => storeThrough(shared, true) },
     other: { runs: STORE, body: (shared) => storeThrough(shared, true) },
-    unmapper: { runs: ["sync/shootdown.flush"], body: (shared) => unmap(shared, true) },
+    unmapper: { runs: ["sync/primitives/shootdown.flush"], body: (shared) => unmap(shared, true) },
   },
   twins: [
     {

@@ -1,11 +1,15 @@
 /**
- * @module Who looks whether threads are still there (sync/liveness.ts), at the same time as others
- * look, as the thread leaves, and as a new one gets its record: none that lives is taken for dead,
- * each that is dead is found once.
+ * @module Who looks whether threads are still there (sync/death/liveness.ts), at the same time as
+ * others look, as the thread leaves, and as a new one gets its record: none that lives is taken for
+ * dead, each that is dead is found once.
  */
 
-import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
-import { abandonMachine, registerAgent, unregisterAgent } from "../../../../src/sync/agents.ts";
+import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
+import {
+  abandonMachine,
+  registerAgent,
+  unregisterAgent,
+} from "../../../../src/sync/runners/agents.ts";
 import {
   AGENT_DEAD,
   AGENT_FINDERS,
@@ -17,10 +21,10 @@ import {
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { disarmLiveness, probeAgents } from "../../../../src/sync/liveness.ts";
+import { disarmLiveness, probeAgents } from "../../../../src/sync/death/liveness.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import {
@@ -81,11 +85,11 @@ function* lookLater({ memory }: Watched): Task<void> {
   yield* runInSteps(probeAgents, memory);
 }
 
-const LOOK = ["sync/liveness.probeAgents", "sync/liveness.probeAgent"] as const;
+const LOOK = ["sync/death/liveness.probeAgents", "sync/death/liveness.probeAgent"] as const;
 const LEAVE = [
-  "sync/agents.unregisterAgent",
-  "sync/liveness.disarmLiveness",
-  "sync/agents.registerAgent",
+  "sync/runners/agents.unregisterAgent",
+  "sync/death/liveness.disarmLiveness",
+  "sync/runners/agents.registerAgent",
 ] as const;
 
 const l1 = {
@@ -252,7 +256,7 @@ const abandoning = covering<Watched>({
   ...watched(1, 1),
   tasks: {
     last: {
-      runs: ["sync/agents.abandonMachine", "sync/liveness.disarmLiveness"],
+      runs: ["sync/runners/agents.abandonMachine", "sync/death/liveness.disarmLiveness"],
       body: ({ thread }) => runInSteps(abandonMachine, thread),
     },
     one: { runs: LOOK, body: look },
@@ -286,8 +290,8 @@ const dead = covering<Watched>({
   summary: "A thread is gone, and its listeners with it: of two that look, one finds it dead.",
   ...watched(2, 0),
   tasks: {
-    one: { runs: [...LOOK, "sync/death.declareDead"], body: look },
-    later: { runs: [...LOOK, "sync/death.declareDead"], body: lookLater },
+    one: { runs: [...LOOK, "sync/death/death.declareDead"], body: look },
+    later: { runs: [...LOOK, "sync/death/death.declareDead"], body: lookLater },
   },
   check: ({ memory }) => {
     assert(memory.words[DEATHS] !== 0, "a thread is dead, and nobody is told");
@@ -320,7 +324,11 @@ const joinedAndGone = covering<Watched>({
   ...watched(1, 1),
   tasks: {
     thread: {
-      runs: ["sync/agents.registerAgent", "sync/liveness.armLiveness", "sync/liveness.addWaiters"],
+      runs: [
+        "sync/runners/agents.registerAgent",
+        "sync/death/liveness.armLiveness",
+        "sync/death/liveness.addWaiters",
+      ],
       *body({ memory, thread, next, looked }) {
         yield* runInSteps(unregisterAgent, thread);
         yield* runInSteps(registerAgent, next, { name: "short-lived" });

@@ -3,14 +3,14 @@
  * who want them.
  */
 
-import { Places } from "../../../../src/checker/pieces/program.ts";
-import type { Cell } from "../../../../src/checker/pieces/program.ts";
+import { Places } from "../../../../src/checker/primitives/program.ts";
+import type { Cell } from "../../../../src/checker/primitives/program.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
-import { Mutex } from "../../../../src/sync/mutex.ts";
-import { RwSem } from "../../../../src/sync/rwsem.ts";
-import { Spinlock } from "../../../../src/sync/spinlock.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { Mutex } from "../../../../src/sync/primitives/mutex.ts";
+import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
+import { Spinlock } from "../../../../src/sync/primitives/spinlock.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -39,8 +39,8 @@ function* tryToAdd({ lock, count }: Counter<Mutex | Spinlock>, missed: Cell): Ta
   } else yield* missed.store(1);
 }
 
-const LOCK = ["sync/lock-word.lock", "sync/lock-word.unlock"] as const;
-const TRY_LOCK = ["sync/lock-word.tryLock", "sync/lock-word.unlock"] as const;
+const LOCK = ["sync/primitives/lock-word.lock", "sync/primitives/lock-word.unlock"] as const;
+const TRY_LOCK = ["sync/primitives/lock-word.tryLock", "sync/primitives/lock-word.unlock"] as const;
 
 interface Tried extends Counter<Mutex | Spinlock> {
   readonly missed: Cell;
@@ -138,8 +138,8 @@ function* writeThenRead(pair: Pair, keeps: boolean): Task<void> {
   yield* sem.upRead();
 }
 
-const READ = ["sync/rwsem.downRead", "sync/rwsem.upRead"] as const;
-const WRITE = ["sync/rwsem.downWrite", "sync/rwsem.upWrite"] as const;
+const READ = ["sync/primitives/rwsem.downRead", "sync/primitives/rwsem.upRead"] as const;
+const WRITE = ["sync/primitives/rwsem.downWrite", "sync/primitives/rwsem.upWrite"] as const;
 
 const readersAndWriters = covering<Pair>({
   layer: "sync",
@@ -151,7 +151,11 @@ const readersAndWriters = covering<Pair>({
     reader: { runs: READ, body: readPair },
     writer: { runs: WRITE, body: writePair },
     downgrader: {
-      runs: ["sync/rwsem.downWrite", "sync/rwsem.downgradeWrite", "sync/rwsem.upRead"],
+      runs: [
+        "sync/primitives/rwsem.downWrite",
+        "sync/primitives/rwsem.downgradeWrite",
+        "sync/primitives/rwsem.upRead",
+      ],
       body: (shared) => writeThenRead(shared, true),
     },
   },
@@ -191,8 +195,14 @@ const tries = covering<Pair>({
   summary: "A reader and a writer that do not wait, beside a writer that does.",
   setup: makePair,
   tasks: {
-    reader: { runs: ["sync/rwsem.tryDownRead", "sync/rwsem.upRead"], body: tryRead },
-    writer: { runs: ["sync/rwsem.tryDownWrite", "sync/rwsem.upWrite"], body: tryWrite },
+    reader: {
+      runs: ["sync/primitives/rwsem.tryDownRead", "sync/primitives/rwsem.upRead"],
+      body: tryRead,
+    },
+    writer: {
+      runs: ["sync/primitives/rwsem.tryDownWrite", "sync/primitives/rwsem.upWrite"],
+      body: tryWrite,
+    },
     waiting: { runs: WRITE, body: writePair },
   },
   check: ({ left, missed }) => assert(left.peek() + missed.peek() === 2, "a change was lost"),

@@ -31,47 +31,85 @@ const SAMPLED: ScenarioExploration = { engine: "random", executions: 1500 };
 const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly string[]]>> = {
   "coverage/sync/mutex": [
     UNDISTURBED,
-    ["sync/lock-word.lockContended", "sync/lock-word.take", "sync/lock-word.release"],
+    [
+      "sync/primitives/lock-word.lockContended",
+      "sync/primitives/lock-word.take",
+      "sync/primitives/lock-word.release",
+    ],
   ],
   "coverage/sync/spinlock": [
     UNDISTURBED,
-    ["sync/lock-word.lockContended", "sync/lock-word.spinWhileTaken"],
+    ["sync/primitives/lock-word.lockContended", "sync/primitives/lock-word.spinWhileTaken"],
   ],
   "coverage/sync/rwsem": [
     BOUNDED,
     [
-      "sync/rwsem.queueRead",
-      "sync/rwsem.queueWrite",
-      "sync/rwsem.leaveWrite",
-      "sync/rwsem-words.wakeForState",
+      "sync/primitives/rwsem.queueRead",
+      "sync/primitives/rwsem.queueWrite",
+      "sync/primitives/rwsem.leaveWrite",
+      "sync/words/rwsem-words.wakeForState",
     ],
   ],
-  "coverage/sync/rwsem-try": [COMPLETE, ["sync/rwsem.tryEnterRead", "sync/rwsem.tryEnterWrite"]],
-  "coverage/sync/wait-queue": [BOUNDED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
-  "coverage/sync/wake-one": [BOUNDED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
-  "coverage/sync/completion-each": [BOUNDED, ["sync/completion.take", "sync/completion.addOne"]],
-  "coverage/sync/completion-all": [BOUNDED, ["sync/completion.take", "sync/completion.addAll"]],
-  "coverage/sync/seqcount": [COMPLETE, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],
+  "coverage/sync/rwsem-try": [
+    COMPLETE,
+    ["sync/primitives/rwsem.tryEnterRead", "sync/primitives/rwsem.tryEnterWrite"],
+  ],
+  "coverage/sync/wait-queue": [
+    BOUNDED,
+    ["sync/primitives/wait-queue.waitSlow", "sync/primitives/wait-queue.wake"],
+  ],
+  "coverage/sync/wake-one": [
+    BOUNDED,
+    ["sync/primitives/wait-queue.waitSlow", "sync/primitives/wait-queue.wake"],
+  ],
+  "coverage/sync/completion-each": [
+    BOUNDED,
+    ["sync/primitives/completion.take", "sync/primitives/completion.addOne"],
+  ],
+  "coverage/sync/completion-all": [
+    BOUNDED,
+    ["sync/primitives/completion.take", "sync/primitives/completion.addAll"],
+  ],
+  "coverage/sync/seqcount": [
+    COMPLETE,
+    ["sync/primitives/seqcount.readBeginSlow", "sync/primitives/seqcount.step"],
+  ],
   "coverage/sync/refcount": [
     COMPLETE,
-    ["sync/refcount.incrementNotZero", "sync/refcount.decrement"],
+    ["sync/primitives/refcount.incrementNotZero", "sync/primitives/refcount.decrement"],
   ],
-  "coverage/sync/one-wake": [UNDISTURBED, ["sync/wait-queue.waitSlow", "sync/wait-queue.wake"]],
-  "coverage/sync/seqcount-asleep": [BOUNDED, ["sync/seqcount.readBeginSlow", "sync/seqcount.step"]],
-  "coverage/sync/words": [COMPLETE, ["sync/word-steps.compareExchangeWord"]],
-  "coverage/sync/saturated": [COMPLETE, ["sync/refcount.increment", "sync/refcount.decrement"]],
-  "coverage/sync/shootdown": [SAMPLED, ["sync/shootdown.waitForStores", "sync/shootdown.bump"]],
+  "coverage/sync/one-wake": [
+    UNDISTURBED,
+    ["sync/primitives/wait-queue.waitSlow", "sync/primitives/wait-queue.wake"],
+  ],
+  "coverage/sync/seqcount-asleep": [
+    BOUNDED,
+    ["sync/primitives/seqcount.readBeginSlow", "sync/primitives/seqcount.step"],
+  ],
+  "coverage/sync/words": [COMPLETE, ["sync/primitives/word-steps.compareExchangeWord"]],
+  "coverage/sync/saturated": [
+    COMPLETE,
+    ["sync/primitives/refcount.increment", "sync/primitives/refcount.decrement"],
+  ],
+  "coverage/sync/shootdown": [
+    SAMPLED,
+    ["sync/primitives/shootdown.waitForStores", "sync/primitives/shootdown.bump"],
+  ],
   "coverage/sync/srcu-two": [
     BOUNDED,
-    ["sync/srcu-words.drive", "sync/srcu-words.requestGracePeriod"],
+    ["sync/words/srcu-words.drive", "sync/words/srcu-words.requestGracePeriod"],
   ],
   "coverage/sync/srcu-barriers": [
     { ...BOUNDED, preemptions: 1 },
-    ["sync/srcu.runCall", "sync/srcu-callbacks.sortCalls"],
+    ["sync/primitives/srcu.runCall", "sync/primitives/srcu-callbacks.sortCalls"],
   ],
   "coverage/sync/srcu": [
     BOUNDED,
-    ["sync/srcu-words.drive", "sync/srcu-words.nextState", "sync/srcu.waitForGracePeriod"],
+    [
+      "sync/words/srcu-words.drive",
+      "sync/words/srcu-words.nextState",
+      "sync/primitives/srcu.waitForGracePeriod",
+    ],
   ],
 };
 

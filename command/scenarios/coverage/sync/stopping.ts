@@ -1,9 +1,9 @@
 /**
- * @module The machine stops (sync/panic.ts), step by step: everybody hears the same reason, whole,
- * and who is known to be asleep is woken to hear it.
+ * @module The machine stops (sync/death/panic.ts), step by step: everybody hears the same reason,
+ * whole, and who is known to be asleep is woken to hear it.
  */
 
-import { Cell, Condition, Places } from "../../../../src/checker/pieces/program.ts";
+import { Cell, Condition, Places } from "../../../../src/checker/primitives/program.ts";
 import {
   AGENT_WAITING_ON,
   ALERT,
@@ -22,11 +22,11 @@ import {
   isAlerted,
   panic,
   panicInfo,
-} from "../../../../src/sync/panic.ts";
+} from "../../../../src/sync/death/panic.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/stepping.ts";
-import { park, step } from "../../../../src/sync/task.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { park, step } from "../../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -106,12 +106,12 @@ const twice = covering<Stopping>({
     "Two stop the machine for different reasons, a third asks why: the first reason stays, and is heard whole.",
   setup: (memory) => ({ memory, first: new Places(memory).cell("first") }),
   tasks: {
-    one: { runs: ["sync/panic.declarePanic"], body: (shared) => stop(shared, LONG) },
+    one: { runs: ["sync/death/panic.declarePanic"], body: (shared) => stop(shared, LONG) },
     other: {
-      runs: ["sync/panic.panic", "sync/panic.declarePanic"],
+      runs: ["sync/death/panic.panic", "sync/death/panic.declarePanic"],
       body: (shared) => stopAndThrow(shared, SHORT),
     },
-    third: { runs: ["sync/panic.panicInfo"], body: listen },
+    third: { runs: ["sync/death/panic.panicInfo"], body: listen },
   },
   check: (shared) => {
     const first = shared.first.peek();
@@ -186,7 +186,7 @@ const asleep = covering<Sleeping>({
     blocked: { runs: [], body: (shared) => sleep(shared, true) },
     waiting: { runs: [], body: (shared) => sleep(shared, false) },
     stopper: {
-      runs: ["sync/panic.declarePanic"],
+      runs: ["sync/death/panic.declarePanic"],
       *body(shared) {
         yield* shared.condition.mutex.lock();
         const isKnown = shared.memory.words[agentRecord(BLOCKED_AGENT) + AGENT_WAITING_ON] !== 0;

@@ -4,7 +4,7 @@
  * for every execution.
  */
 
-import { selectAgent } from "../../../../src/sync/agents.ts";
+import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import {
   AGENTS_USED,
   AGENT_LIVENESS,
@@ -17,10 +17,10 @@ import {
   agentRecord,
 } from "../../../../src/sync/control-block.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { livenessWord } from "../../../../src/sync/liveness.ts";
+import { livenessWord } from "../../../../src/sync/death/liveness.ts";
 import { EXPLORED, SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Mode } from "../../../../src/sync/shared-memory.ts";
-import { listenersAt, setListeners } from "../../../../src/sync/stepping.ts";
+import { listenersAt, setListeners } from "../../../../src/sync/runners/stepping.ts";
 
 /** The record that a thread gets which joins before the tasks' threads. */
 export const FIRST = 0;
@@ -87,7 +87,7 @@ export function tokensOf({ words }: SharedMemory, agentId: number): number {
   return words[agentRecord(agentId) + AGENT_TOKENS]!;
 }
 
-/** L1 of sync/liveness.ts. */
+/** L1 of sync/death/liveness.ts. */
 export function tokensAreCovered(memory: SharedMemory, agentId: number): void {
   const [tokens, listeners] = [tokensOf(memory, agentId), listenersOf(memory, agentId)];
   assert(tokens <= listeners, `${tokens} listeners may be woken, and there are ${listeners}`);

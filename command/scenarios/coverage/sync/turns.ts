@@ -4,21 +4,21 @@
  * inside, queued, or has the turn.
  */
 
-import { Cell, Gate, Places } from "../../../../src/checker/pieces/program.ts";
+import { Cell, Gate, Places } from "../../../../src/checker/primitives/program.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { registerAgent } from "../../../../src/sync/agents.ts";
+import { registerAgent } from "../../../../src/sync/runners/agents.ts";
 import { AGENT_STATE, agentRecord } from "../../../../src/sync/control-block.ts";
-import { declareDead } from "../../../../src/sync/death.ts";
+import { declareDead } from "../../../../src/sync/death/death.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
-import type { Mutex } from "../../../../src/sync/mutex.ts";
-import { RwSem } from "../../../../src/sync/rwsem.ts";
-import { QUEUED_READERS, READERS_TURN, STATE } from "../../../../src/sync/rwsem-words.ts";
+import type { Mutex } from "../../../../src/sync/primitives/mutex.ts";
+import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
+import { QUEUED_READERS, READERS_TURN, STATE } from "../../../../src/sync/words/rwsem-words.ts";
 import { DEBUG } from "../../../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/stepping.ts";
-import { WOKEN } from "../../../../src/sync/task.ts";
-import type { Task } from "../../../../src/sync/task.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import { WOKEN } from "../../../../src/sync/tasks/task.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 import { FIRST, reserveRecords, strangeThread, threadOf } from "./threads.ts";
@@ -94,16 +94,16 @@ function nobodyIsLeft(turns: Turns): void {
 }
 
 const READ = [
-  "sync/rwsem.queueRead",
-  "sync/rwsem.enterReaderQueue",
-  "sync/rwsem-words.leaveReaderQueue",
+  "sync/primitives/rwsem.queueRead",
+  "sync/primitives/rwsem.enterReaderQueue",
+  "sync/words/rwsem-words.leaveReaderQueue",
 ] as const;
-const WAKE = ["sync/rwsem-words.wakeForState"] as const;
+const WAKE = ["sync/words/rwsem-words.wakeForState"] as const;
 const WRITE = [
-  "sync/rwsem.queueWrite",
-  "sync/rwsem.tryQueueWrite",
-  "sync/rwsem.tryEnterQueued",
-  "sync/rwsem.leaveWrite",
+  "sync/primitives/rwsem.queueWrite",
+  "sync/primitives/rwsem.tryQueueWrite",
+  "sync/primitives/rwsem.tryEnterQueued",
+  "sync/primitives/rwsem.leaveWrite",
 ] as const;
 
 /** A writer that never leaves is told at once as the lock that it holds. */
@@ -136,7 +136,7 @@ const few: readonly Covered[] = [
     setup,
     reopen,
     tasks: {
-      writer: { runs: [...WRITE, ...WAKE, "sync/rwsem-words.wakeWriter"], body: write },
+      writer: { runs: [...WRITE, ...WAKE, "sync/words/rwsem-words.wakeWriter"], body: write },
       other: { runs: WRITE, body: write },
     },
     check: nobodyIsLeft,
@@ -150,7 +150,7 @@ const few: readonly Covered[] = [
     setup,
     reopen,
     tasks: {
-      writer: { runs: [...WRITE, ...WAKE, "sync/rwsem-words.wakeReaders"], body: write },
+      writer: { runs: [...WRITE, ...WAKE, "sync/words/rwsem-words.wakeReaders"], body: write },
       reader: { runs: READ, body: read },
       other: { runs: READ, body: read },
     },
@@ -175,7 +175,7 @@ const idleTurn = covering<Turns>({
   setup: setupIdleTurn,
   reopen,
   tasks: {
-    writer: { runs: ["sync/rwsem-words.endIdleTurn", ...WRITE], body: write },
+    writer: { runs: ["sync/words/rwsem-words.endIdleTurn", ...WRITE], body: write },
     other: { runs: WRITE, body: write },
     reader: { runs: READ, body: read },
   },
@@ -208,7 +208,7 @@ function* find({ memory, dead, left }: Turns): Task<void> {
   yield* runInSteps(declareDead, memory, FIRST, state);
 }
 
-const FIND = ["sync/death.declareDead", "sync/death.giveUpPlaces"] as const;
+const FIND = ["sync/death/death.declareDead", "sync/death/death.giveUpPlaces"] as const;
 
 function queuedDead(name: string, who: "reader" | "writer"): Covered {
   const isReader = who === "reader";
@@ -239,7 +239,10 @@ function queuedDead(name: string, who: "reader" | "writer"): Covered {
         },
       },
       finder: {
-        runs: [...FIND, `sync/rwsem-words.${isReader ? "leaveReaderQueue" : "leaveWriterQueue"}`],
+        runs: [
+          ...FIND,
+          `sync/words/rwsem-words.${isReader ? "leaveReaderQueue" : "leaveWriterQueue"}`,
+        ],
         body: find,
       },
     },
@@ -289,9 +292,12 @@ const selfWait = covering<Nested>({
   exploration: { ...COMPLETE, lockdep: false },
   setup: nested,
   tasks: {
-    both: { runs: ["sync/lock-word.lockContended", "sync/held-locks.heldBeneath"], body: takeBoth },
+    both: {
+      runs: ["sync/primitives/lock-word.lockContended", "sync/lockdep/held-locks.heldBeneath"],
+      body: takeBoth,
+    },
     again: {
-      runs: ["sync/lock-word.lockContended", "sync/held-locks.heldBeneath"],
+      runs: ["sync/primitives/lock-word.lockContended", "sync/lockdep/held-locks.heldBeneath"],
       *body({ inner, refused }) {
         yield* inner.lock();
         try {

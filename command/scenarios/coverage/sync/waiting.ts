@@ -3,16 +3,20 @@
  * together.
  */
 
-import { Places } from "../../../../src/checker/pieces/program.ts";
-import type { Cell } from "../../../../src/checker/pieces/program.ts";
-import { Completion } from "../../../../src/sync/completion.ts";
+import { Places } from "../../../../src/checker/primitives/program.ts";
+import type { Cell } from "../../../../src/checker/primitives/program.ts";
+import { Completion } from "../../../../src/sync/primitives/completion.ts";
 import { assert } from "../../../../src/sync/errors.ts";
-import { SeqCount } from "../../../../src/sync/seqcount.ts";
+import { SeqCount } from "../../../../src/sync/primitives/seqcount.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
-import { runInSteps } from "../../../../src/sync/stepping.ts";
-import type { Task } from "../../../../src/sync/task.ts";
-import { WaitQueue } from "../../../../src/sync/wait-queue.ts";
-import { compareExchangeWord, readWord, writeWord } from "../../../../src/sync/word-steps.ts";
+import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
+import type { Task } from "../../../../src/sync/tasks/task.ts";
+import { WaitQueue } from "../../../../src/sync/primitives/wait-queue.ts";
+import {
+  compareExchangeWord,
+  readWord,
+  writeWord,
+} from "../../../../src/sync/primitives/word-steps.ts";
 import { covering } from "../covered.ts";
 import type { Covered } from "../covered.ts";
 
@@ -63,7 +67,7 @@ function* setAndWake({ queue, flag }: Waiting): Task<void> {
   yield* queue.wakeAll();
 }
 
-const WAIT = ["sync/wait-queue.waitEvent"] as const;
+const WAIT = ["sync/primitives/wait-queue.waitEvent"] as const;
 
 const waitQueue = covering<Waiting>({
   layer: "sync",
@@ -75,7 +79,7 @@ const waitQueue = covering<Waiting>({
   tasks: {
     waiter: { runs: WAIT, body: waitForFlag },
     impatient: { runs: WAIT, body: waitAWhile },
-    waker: { runs: ["sync/wait-queue.wakeAll"], body: setAndWake },
+    waker: { runs: ["sync/primitives/wait-queue.wakeAll"], body: setAndWake },
   },
   check: ({ queue }) => nobodyWaits(queue),
   twins: [
@@ -119,7 +123,7 @@ const wakeOne = covering<Waiting>({
   tasks: {
     first: { runs: WAIT, body: takeOne },
     second: { runs: WAIT, body: takeOne },
-    giver: { runs: ["sync/wait-queue.wakeOne"], body: (shared) => giveTwo(shared, 2) },
+    giver: { runs: ["sync/primitives/wait-queue.wakeOne"], body: (shared) => giveTwo(shared, 2) },
   },
   check: ({ flag, used }) =>
     assert(flag.peek() === 0 && used.peek() === 2, "something was used up twice or not at all"),
@@ -162,10 +166,10 @@ const completeAll = covering<Once>({
   summary: "One waits for a result, one for a while, and a third gives it to all.",
   setup: once,
   tasks: {
-    waiter: { runs: ["sync/completion.wait"], body: awaitResult },
-    impatient: { runs: ["sync/completion.wait"], body: awaitBriefly },
+    waiter: { runs: ["sync/primitives/completion.wait"], body: awaitResult },
+    impatient: { runs: ["sync/primitives/completion.wait"], body: awaitBriefly },
     worker: {
-      runs: ["sync/completion.completeAll"],
+      runs: ["sync/primitives/completion.completeAll"],
       *body({ done, result }) {
         yield* result.store(7);
         yield* done.completeAll();
@@ -206,10 +210,10 @@ const completeEach = covering<Once>({
   summary: "Two wait for one completion each; each of the two completions lets exactly one go.",
   setup: once,
   tasks: {
-    first: { runs: ["sync/completion.wait"], body: ({ done }) => done.wait() },
-    second: { runs: ["sync/completion.wait"], body: ({ done }) => done.wait() },
-    worker: { runs: ["sync/completion.complete"], body: ({ done }) => done.complete() },
-    other: { runs: ["sync/completion.complete"], body: ({ done }) => done.complete() },
+    first: { runs: ["sync/primitives/completion.wait"], body: ({ done }) => done.wait() },
+    second: { runs: ["sync/primitives/completion.wait"], body: ({ done }) => done.wait() },
+    worker: { runs: ["sync/primitives/completion.complete"], body: ({ done }) => done.complete() },
+    other: { runs: ["sync/primitives/completion.complete"], body: ({ done }) => done.complete() },
   },
   check: ({ done }) => assert(!done.isDone(), "a completion was not used up"),
 });
@@ -245,7 +249,7 @@ const seqCount = covering<Sequenced>({
   },
   tasks: {
     writer: {
-      runs: ["sync/seqcount.writeBegin", "sync/seqcount.writeEnd"],
+      runs: ["sync/primitives/seqcount.writeBegin", "sync/primitives/seqcount.writeEnd"],
       *body({ sequence, left, right }) {
         for (let i = 1; i <= 2; i++) {
           yield* sequence.writeBegin();
@@ -256,7 +260,7 @@ const seqCount = covering<Sequenced>({
       },
     },
     reader: {
-      runs: ["sync/seqcount.readBegin", "sync/seqcount.readRetry"],
+      runs: ["sync/primitives/seqcount.readBegin", "sync/primitives/seqcount.readRetry"],
       body: (shared) => readSequenced(shared, true),
     },
   },
@@ -280,7 +284,7 @@ const oneWake = covering<Waiting>({
   tasks: {
     waiter: { runs: WAIT, body: waitForFlag },
     waker: {
-      runs: ["sync/wait-queue.wakeOne"],
+      runs: ["sync/primitives/wait-queue.wakeOne"],
       *body({ queue, flag }) {
         yield* flag.store(1);
         yield* queue.wakeOne();
@@ -321,9 +325,18 @@ const readersAsleep = covering<Sequenced>({
     return { sequence, left: places.cell("left"), right: places.cell("right") };
   },
   tasks: {
-    writer: { runs: ["sync/seqcount.writeBegin", "sync/seqcount.writeEnd"], body: writeOnce },
-    reader: { runs: ["sync/seqcount.readBegin"], body: (shared) => readSequenced(shared, true) },
-    other: { runs: ["sync/seqcount.readBegin"], body: (shared) => readSequenced(shared, true) },
+    writer: {
+      runs: ["sync/primitives/seqcount.writeBegin", "sync/primitives/seqcount.writeEnd"],
+      body: writeOnce,
+    },
+    reader: {
+      runs: ["sync/primitives/seqcount.readBegin"],
+      body: (shared) => readSequenced(shared, true),
+    },
+    other: {
+      runs: ["sync/primitives/seqcount.readBegin"],
+      body: (shared) => readSequenced(shared, true),
+    },
   },
   check: ({ sequence }) => nobodyWaits(sequence),
   twins: [
@@ -373,9 +386,9 @@ const words = covering<Words>({
   tasks: {
     first: {
       runs: [
-        "sync/word-steps.readWord",
-        "sync/word-steps.writeWord",
-        "sync/word-steps.compareExchangeWord",
+        "sync/primitives/word-steps.readWord",
+        "sync/primitives/word-steps.writeWord",
+        "sync/primitives/word-steps.compareExchangeWord",
       ],
       *body(shared) {
         yield* yield* runInSteps(writeWord, shared.memory, shared.count, 40, "count");
@@ -384,7 +397,7 @@ const words = covering<Words>({
       },
     },
     second: {
-      runs: ["sync/word-steps.compareExchangeWord"],
+      runs: ["sync/primitives/word-steps.compareExchangeWord"],
       *body(shared) {
         yield* shared.ready.waitWhile(0);
         yield* addByWords(shared);

@@ -1,0 +1,407 @@
+/**
+ * @module A machine for scenarios about address spaces and devices: small, with one address space
+ * of a few pages, and explored tasks that allocate from arenas of their own
+ * (memory/heap/arenas.ts). What a scenario about a driver begins with.
+ *
+ *   G1  The machine is made when the scenario is explored, and serves all its explorations until so
+ *       many others have been made that it is given up (a machine takes a megabyte, and there are
+ *       hundreds of scenarios); then the next exploration makes one anew.
+ *   G2  Between executions the explorer puts the kernel heap back, and the harness the RAM.
+ *   G3  Accounting (what is allocated, by struct, and frames in use) is taken after the set-up.
+ *       `balanced` compares.
+ */
+
+import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../hmm/entry.ts";
+import { HmmMirror } from "../../hmm/mirror-record.ts";
+import type { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
+import { hmmMirrorRegister } from "../../hmm/mirror/mirror.ts";
+import { hmmRangeAlloc, hmmRangeFree, withHmmRange } from "../../hmm/range/range.ts";
+import type { HmmRange } from "../../hmm/range/range.ts";
+import { HEAP_BYTES_MIN, Machine } from "../../memory/machine.ts";
+import type { RamSnapshot } from "../../memory/frames/ram-snapshot.ts";
+import { Shortage } from "../../memory/heap/shortage.ts";
+import { struct, u32 } from "../../memory/layout/struct.ts";
+import type { Struct, StructView } from "../../memory/layout/struct.ts";
+import { cpuFault } from "../../mm/fault/cpu-fault.ts";
+import { MADV_DONTNEED, doMadvise } from "../../mm/calls/madvise.ts";
+import { Mm } from "../../mm/mm-struct.ts";
+import { mmCreate } from "../../mm/lifetime/mm.ts";
+import { MAP_FIXED_NOREPLACE, doMmap } from "../../mm/calls/mmap.ts";
+import { PAGE_BYTES, PTE_PRESENT, ptePfn } from "../../mm/pte.ts";
+import { VM_READ, VM_WRITE } from "../../mm/vma/vma.ts";
+import { abandonMachine } from "../../sync/runners/agents.ts";
+import {
+  AGENTS_USED,
+  AGENT_INSIDE,
+  AGENT_LIVE,
+  AGENT_STATE,
+  AGENT_STATE_MASK,
+  agentRecord,
+} from "../../sync/control-block.ts";
+import { errnoName } from "../../sync/errno.ts";
+import type { Errno } from "../../sync/errno.ts";
+import { bug } from "../../sync/errors.ts";
+import { runBlocking } from "../../sync/runners/run-blocking.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { defineScenario } from "../scenario.ts";
+import type { AnyScenario, Invariant, Scenario, StateTable } from "../scenario.ts";
+import { notePlainAccess } from "../watch/plain-accesses.ts";
+import { describeSpace, entryOfPage } from "./harness-state.ts";
+
+/** How much a harness has of everything. All optional. */
+export interface HarnessOptions {
+  /**
+   * Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2.
+   */
+  readonly pages?: number;
+  /** How many of these are present from the beginning. Default all. */
+  readonly present?: number;
+  /**
+   * Words of kernel heap that each task may allocate: 512 times a power of two, at most 16,384.
+   * Default 4096.
+   */
+  readonly arenaWords?: number;
+  /** Frames that each task may allocate, at most 62. Default 8. */
+  readonly frames?: number;
+  /** Whether a task may make memory run out: see {@link HmmHarness.shortage}. Default false. */
+  readonly shortage?: boolean;
+}
+
+/** The first mapped page of a harness's address space. */
+export const RIG_PAGE = 64;
+
+/** Pages of RAM for the set-up, beside those of the tasks. */
+const SETUP_PAGES = 64;
+/**
+ * Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back
+ * before each execution, so it is small.
+ */
+const HEAP_PAGES = 48;
+
+/** Harnesss that a thread keeps. */
+const RIGS_KEPT = 8;
+
+const ShortageWord: Struct<StructView> = struct<StructView>("harnessShortage", {
+  word: u32("atomic", "whether allocations of tasks fail"),
+});
+
+/**
+ * A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped.
+ */
+export class HmmHarness {
+  readonly machine: Machine;
+  readonly mm: Mm;
+  /** Mapped pages, from {@link RIG_PAGE} on. */
+  readonly pages: number;
+
+  readonly #shortage: Shortage | undefined;
+
+  /** Further tables for {@link describe}: a device adds its own. */
+  readonly tables: (() => StateTable)[] = [];
+
+  /** For scenarios of `tasks` tasks. */
+  constructor(tasks: number, options: HarnessOptions = {}) {
+    const { pages = 2, present = pages, arenaWords = 4096, frames = 8, shortage = false } = options;
+    const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
+    const heapBytes = HEAP_BYTES_MIN + HEAP_PAGES * PAGE_BYTES + tasks * arenaWords * 4;
+    this.machine = Machine.create({ ramBytes, heapBytes, debug: true, name: "set-up" });
+    this.machine.memory.plainWatch = { note: notePlainAccess };
+    this.pages = pages;
+    const { machine } = this;
+    const hasRoom =
+      this.run(machine.heap.useArenas(tasks, arenaWords)) && machine.ram.stockRows(tasks, frames);
+    if (!hasRoom)
+      bug(
+        `Cannot make a harness for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`,
+      );
+    if (shortage) this.#shortage = this.#makeShortage();
+    this.mm = Mm.at(machine.memory, this.run(mmCreate(machine)));
+    if (pages > 0) this.map(RIG_PAGE, pages);
+    for (let page = RIG_PAGE; page < RIG_PAGE + present; page++)
+      this.run(cpuFault(machine, this.mm, page, true));
+  }
+
+  /**
+   * Lets memory run out. A task that does nothing but `harness.shortage.begin()` makes every
+   * allocation of the other tasks fail from some point on, each point in one execution; who was
+   * told ENOMEM ends it (`end`) and tries again, which must succeed.
+   */
+  get shortage(): Shortage {
+    return (
+      this.#shortage ??
+      bug("This harness has no shortage; ask for one: harness: { shortage: true }")
+    );
+  }
+
+  #makeShortage(): Shortage {
+    const { memory, heap, ram } = this.machine;
+    const at = this.run(heap.alloc(ShortageWord));
+    if (at === 0) bug("Cannot make the harness's shortage: its heap is full");
+    const shortage = new Shortage(memory, at);
+    heap.useShortage(shortage);
+    ram.useShortage(shortage);
+    return shortage;
+  }
+
+  /** Runs a task of the set-up to its end. Not from a scenario's tasks. */
+  run<T>(task: Task<T>): T {
+    return runBlocking(this.machine.memory, task);
+  }
+
+  /**
+   * In the set-up: maps `pages` pages from page number `startPage` on. `protection` of VM_READ and
+   * VM_WRITE.
+   */
+  map(
+    startPage: number,
+    pages: number,
+    protection: number = VM_READ | VM_WRITE,
+    shared: boolean = false,
+  ): void {
+    const address = startPage * PAGE_BYTES;
+    const lengthBytes = pages * PAGE_BYTES;
+    const place = { lengthBytes, address, placement: MAP_FIXED_NOREPLACE, protection, shared };
+    const mapped = this.run(
+      doMmap(this.machine, this.mm, { ...place, bufferPfn: 0, offsetPages: 0 }),
+    );
+    if (mapped !== address)
+      bug(
+        `Cannot map ${pages} pages of the harness at page ${startPage}: the answer was ${mapped}`,
+      );
+  }
+
+  /** In the set-up: a zeroed object in the machine's heap. */
+  alloc<T extends StructView>(ofStruct: Struct<T>): T {
+    const at = this.run(this.machine.heap.alloc(ofStruct));
+    if (at === 0) bug(`Cannot allocate a ${ofStruct.name} for the harness: its heap is full`);
+    return ofStruct.at(this.machine.memory, at);
+  }
+
+  /**
+   * In the set-up: registers a mirror that lies at `record`, with a driver's code from
+   * `registerMirrorOps`.
+   */
+  register(record: HmmMirrorRecord, opsId: number): HmmMirror {
+    const mirror = new HmmMirror(this.machine, record.at);
+    mirror.init(opsId);
+    const errno = this.run(registerLocked(mirror, this.mm));
+    if (errno !== 0) bug(`Cannot register ${String(mirror)} on the harness: ${errnoName(errno)}`);
+    return mirror;
+  }
+
+  /**
+   * Runs `use` with a range over `pages` pages from `startPage` on, registered on `mirror`; then
+   * gives the range back. `defaultFlags` as in HmmRange. The result is that of `use`, or the errno
+   * of making or registering the range.
+   */
+  *withRange(
+    mirror: HmmMirror,
+    startPage: number,
+    pages: number,
+    use: (range: HmmRange) => Task<number>,
+    defaultFlags: number = DEFAULT_ENCODING.flags.valid,
+  ): Task<number> {
+    const range = yield* hmmRangeAlloc(this.machine, {
+      pfns: new Uint32Array(pages),
+      defaultFlags,
+    });
+    if (typeof range === "number") return range;
+    const [start, end] = [startPage * PAGE_BYTES, (startPage + pages) * PAGE_BYTES];
+    const result = yield* withHmmRange(range, mirror, start, end, () => use(range));
+    yield* hmmRangeFree(range);
+    return result;
+  }
+
+  /**
+   * What a CPU thread does that gives pages up: madvise(MADV_DONTNEED). They read as zeros from
+   * then on, in new frames.
+   */
+  discard(startPage: number, pages: number): Task<Errno> {
+    return doMadvise(
+      this.machine,
+      this.mm,
+      startPage * PAGE_BYTES,
+      pages * PAGE_BYTES,
+      MADV_DONTNEED,
+    );
+  }
+
+  /**
+   * What a CPU thread does that stores to a page and finds it not there, or not writable: a page
+   * fault.
+   */
+  touch(page: number): Task<Errno> {
+    return cpuFault(this.machine, this.mm, page, true);
+  }
+
+  /**
+   * Throws if `entry`, as a range gave it to a device, names a frame that is not the page's. An
+   * entry that is not valid passes: the device would fault. To be asked when nothing is in flight,
+   * or under the driver lock.
+   */
+  requireCurrent(page: number, entry: number, mm: Mm = this.mm): void {
+    if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
+    const pte = this.entryOf(page, mm);
+    const pfn = entryPfn(entry, DEFAULT_ENCODING);
+    if ((pte & PTE_PRESENT) !== 0 && ptePfn(pte) === pfn) return;
+    const now = (pte & PTE_PRESENT) === 0 ? "has no frame any more" : `is in frame ${ptePfn(pte)}`;
+    bug(`The device reaches frame ${pfn} for page ${page}, which ${now}`);
+  }
+
+  /** The page's entry in the page table of `mm`; 0 where there is none. A plain look, no step. */
+  entryOf(page: number, mm: Mm = this.mm): number {
+    return entryOfPage(this.machine, mm, page);
+  }
+
+  /** The state for people. Reads words as they are, so that looking is no access. */
+  describe(): StateTable[] {
+    const space = describeSpace(this.machine, this.mm, RIG_PAGE, RIG_PAGE + this.pages);
+    return [...space, ...this.tables.map((table) => table())];
+  }
+
+  /** What is allocated: objects by struct, frames in use, and references to frames. */
+  accounting(): string {
+    const { heap, ram } = this.machine;
+    const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
+    const { references, pins } = ram.references();
+    const counts = [
+      `${ram.usage().usedPages} frames`,
+      `${references} frame references`,
+      `${pins} pins`,
+    ];
+    return [...accounts, ...counts].join(", ");
+  }
+}
+
+function* registerLocked(mirror: HmmMirror, mm: Mm): Task<Errno> {
+  yield* mm.mmapLock.downWrite();
+  const errno = yield* hmmMirrorRegister(mirror, mm);
+  yield* mm.mmapLock.upWrite();
+  return errno;
+}
+
+/** A {@link Scenario} whose tasks run on a harness: a machine with an address space. */
+export interface HarnessScenario<S> extends Omit<
+  Scenario<S>,
+  "memory" | "setup" | "tasks" | "check" | "reopen" | "words"
+> {
+  readonly harness?: HarnessOptions;
+  /** In the thread that explores, once: what the tasks share. */
+  setup(harness: HmmHarness): S;
+  readonly tasks: Readonly<Record<string, (shared: S, harness: HmmHarness) => Task<unknown>>>;
+  /** After an execution in which every task returned. Throws what is wrong. */
+  check?(shared: S, harness: HmmHarness): void;
+  /** Before each execution: what of the shared state is JavaScript and must be made anew. */
+  reopen?(shared: S, harness: HmmHarness): void;
+  /** Whether in the end as much must be allocated as after the set-up. Default false. */
+  readonly balanced?: boolean;
+}
+
+/** The scenario, as {@link explore} takes it. */
+export function harnessScenario<S>(parts: HarnessScenario<S>): AnyScenario {
+  let latest: Made<S> | undefined;
+  // By memory, since another exploration may have made another machine meanwhile (G1).
+  const madeOn = new WeakMap<SharedMemory, Made<S>>();
+  const get = (memory: SharedMemory): Made<S> =>
+    madeOn.get(memory) ?? bug("This memory is of no harness of the scenario");
+  type Body = (made: Made<S>) => Task<unknown>;
+  // One for each function, so that tasks that are equal still are.
+  const bodies = new Map<unknown, Body>();
+  const entries = Object.entries(parts.tasks).map(([name, task]) => {
+    const body: Body =
+      bodies.get(task) ?? (({ shared, harness }): Task<unknown> => task(shared, harness));
+    bodies.set(task, body);
+    return [name, body] as const;
+  });
+  const { invariants, ...rest } = parts;
+  return defineScenario<Made<S>>({
+    ...rest,
+    ...(invariants === undefined
+      ? {}
+      : { invariants: invariants.map((invariant) => onShared(invariant)) }),
+    memory: () => {
+      if (latest === undefined) {
+        const made = make(parts);
+        latest = made;
+        madeOn.set(made.harness.machine.memory, made);
+        keep(() => {
+          if (latest === made) latest = undefined;
+          // Its set-up may own mirrors, so it cannot leave in order; without this nothing would
+          // ever let go of its memory.
+          abandonMachine(made.harness.machine.memory);
+        });
+      }
+      return latest.harness.machine.memory;
+    },
+    setup: get,
+    tasks: Object.fromEntries(entries),
+    check: ({ harness, shared, accounting }) => {
+      requireNobodyInside(harness.machine.memory);
+      parts.check?.(shared, harness);
+      if (parts.balanced === true) requireAccounting(accounting, harness.accounting());
+    },
+    describe: ({ harness }) => harness.describe(),
+    reopen: (memory) => {
+      const made = get(memory);
+      made.ram.restore();
+      parts.reopen?.(made.shared, made.harness);
+      return made;
+    },
+  });
+}
+
+function onShared<S>(invariant: Invariant<S>): Invariant<Made<S>> {
+  return {
+    name: invariant.name,
+    words: ({ shared }) => invariant.words(shared),
+    holds: ({ shared }) => invariant.holds(shared),
+  };
+}
+
+const kept: (() => void)[] = [];
+
+/** G1. `drop` is called when enough others have been made. */
+function keep(drop: () => void): void {
+  kept.push(drop);
+  if (kept.length > RIGS_KEPT) kept.shift()?.();
+}
+
+interface Made<S> {
+  readonly harness: HmmHarness;
+  readonly shared: S;
+  readonly ram: RamSnapshot;
+  readonly accounting: string;
+}
+
+function make<S>(parts: HarnessScenario<S>): Made<S> {
+  // The reaper of dead threads is a task, too.
+  const tasks = Object.keys(parts.tasks).length + (parts.exploration?.deaths === undefined ? 0 : 1);
+  const harness = new HmmHarness(tasks, parts.harness);
+  const shared = parts.setup(harness);
+  return { harness, shared, ram: harness.machine.ram.snapshot(), accounting: harness.accounting() };
+}
+
+/**
+ * Whoever takes a page away waits for stores that are under way, so none goes on when its task is
+ * over.
+ */
+function requireNobodyInside({ words }: SharedMemory): void {
+  for (let agentId = 0, end = words[AGENTS_USED]!; agentId < end; agentId++) {
+    const state = words[agentRecord(agentId) + AGENT_STATE]! & AGENT_STATE_MASK;
+    const isInside = (words[agentRecord(agentId) + AGENT_INSIDE]! & 1) !== 0;
+    if (isInside && state === AGENT_LIVE)
+      bug(`Thread ${agentId} has not left its store: enterStore without leaveStore`);
+  }
+}
+
+function requireAccounting(before: string, after: string): void {
+  if (before === after) return;
+  const known = new Set(before.split(", "));
+  const left = new Set(after.split(", "));
+  const gone = [...known].filter((account) => !left.has(account));
+  const more = [...left].filter((account) => !known.has(account));
+  bug(
+    `The accounting does not balance: ${gone.join(", ") || "nothing"} at the beginning, ${more.join(", ") || "nothing"} at the end`,
+  );
+}

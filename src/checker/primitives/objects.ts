@@ -1,0 +1,127 @@
+/**
+ * @module An allocator for scenarios without a heap of their own. Each task has an arena, so that
+ * two allocations are independent, and no address is handed out twice in one execution, so that a
+ * use after free is always seen.
+ */
+
+import { POISON_FREE } from "../../memory/layout/poison.ts";
+import { lockClass } from "../../sync/lock-class.ts";
+import { Mutex } from "../../sync/primitives/mutex.ts";
+import { RefCount } from "../../sync/primitives/refcount.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { describe } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { Cell, PlainCell } from "./program.ts";
+import type { Places } from "./program.ts";
+
+/**
+ * A heap of its own for a scenario: what is freed is poisoned, and every use of it from then on is
+ * a finding.
+ */
+export class Objects {
+  readonly #memory: SharedMemory;
+  readonly #at: number;
+  readonly #arenaWords: number;
+
+  /** Of a scenario's set-up: `tasks` arenas of `arenaWords` words each, from `at` on. */
+  constructor(memory: SharedMemory, at: number, arenaWords: number) {
+    this.#memory = memory;
+    this.#at = at;
+    this.#arenaWords = arenaWords;
+  }
+
+  /** The same, of words that `places` hands out. Any task of the scenario may allocate. */
+  static from(places: Places, tasks: number, arenaWords: number): Objects {
+    return new Objects(places.memory, places.take(tasks * arenaWords), arenaWords);
+  }
+
+  /** A new object of zeroed words. Its {@link HeapObject.at} is what a pointer to it holds. */
+  *create(label: string, words: number): Task<HeapObject> {
+    return this.object(yield* this.alloc(words, label), label, words);
+  }
+
+  /**
+   * The object that a pointer leads to; it was made by {@link create} with the same label and size.
+   */
+  object(at: number, label: string, words: number): HeapObject {
+    return new HeapObject(this, this.#memory, { at, label, words });
+  }
+
+  /**
+   * `words` zeroed words. The arena's first word counts those in use. Throws RangeError when it is
+   * full.
+   */
+  *alloc(words: number, label: string): Task<number> {
+    const arena = this.#at + (this.#memory.agentId - 1) * this.#arenaWords;
+    const used = this.#memory.words[arena]! + 1;
+    if (used + words > this.#arenaWords)
+      throw new RangeError(`Cannot allocate ${label}: raise arenaWords`);
+    this.#memory.words[arena] = used + words - 1;
+    const at = arena + used;
+    yield describe("alloc", this.#memory, at, words, label);
+    this.#memory.words.fill(0, at, at + words);
+    return at;
+  }
+
+  /** Poisons them. A second free, or a use from now on, is a finding. */
+  *free(at: number, words: number, label: string): Task<void> {
+    yield describe("free", this.#memory, at, words, label);
+    this.#memory.words.fill(POISON_FREE, at, at + words);
+  }
+}
+
+/**
+ * An object of a heap, by its words: word 0 is its first. Whoever holds it may use it only while it
+ * is not freed.
+ */
+export class HeapObject {
+  readonly at: number;
+  readonly words: number;
+  readonly label: string;
+  readonly #objects: Objects;
+  readonly #memory: SharedMemory;
+
+  /** Of {@link Objects.object}. */
+  constructor(
+    objects: Objects,
+    memory: SharedMemory,
+    what: { readonly at: number; readonly label: string; readonly words: number },
+  ) {
+    this.#objects = objects;
+    this.#memory = memory;
+    this.at = what.at;
+    this.label = what.label;
+    this.words = what.words;
+  }
+
+  /** Word `word` as one that is accessed atomically. */
+  cell(word: number, name: string): Cell {
+    return new Cell(this.#memory, this.#wordAt(word), `${this.label}.${name}`);
+  }
+
+  /** Word `word` as one that is accessed plainly. */
+  plainCell(word: number, name: string): PlainCell {
+    return new PlainCell(this.#memory, this.#wordAt(word), `${this.label}.${name}`);
+  }
+
+  /** Word `word` as a reference count. A new object's is 0: whoever creates it calls its `init`. */
+  refCount(word: number): RefCount {
+    return new RefCount(this.#memory, this.#wordAt(word));
+  }
+
+  /** Word `word` as a mutex. Those of one name are one class of locks. */
+  mutex(word: number, name: string): Mutex {
+    return new Mutex(this.#memory, this.#wordAt(word), lockClass(`${this.label}.${name}`));
+  }
+
+  free(): Task<void> {
+    return this.#objects.free(this.at, this.words, this.label);
+  }
+
+  #wordAt(word: number): number {
+    if (Number.isInteger(word) && word >= 0 && word < this.words) return this.at + word;
+    throw new RangeError(
+      `Cannot use word ${word} of ${this.label}: it has ${this.words}, the first is 0`,
+    );
+  }
+}

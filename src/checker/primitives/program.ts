@@ -1,0 +1,330 @@
+/**
+ * @module Small shared objects for programs under the checker that have nothing to do with HMM:
+ * words that are loaded and stored atomically, gates for spawn and join, a condition variable. Like
+ * the primitives of sync/ they work in every runner, so that what was explored can also run. Locks,
+ * semaphores, reference counts, wait queues, completions and SRCU are those of sync/: the shipped
+ * ones.
+ */
+
+import {
+  atomicAdd,
+  atomicCompareExchange,
+  atomicExchange,
+  atomicLoad,
+  atomicStore,
+  futexWake,
+  plainLoad,
+} from "../../sync/atomics.ts";
+import { Completion } from "../../sync/primitives/completion.ts";
+import { CONTROL_WORDS } from "../../sync/control-block.ts";
+import { lockClass } from "../../sync/lock-class.ts";
+import { Mutex } from "../../sync/primitives/mutex.ts";
+import { notePeek } from "../../sync/tasks/peeks.ts";
+import { RefCount } from "../../sync/primitives/refcount.ts";
+import { RwSem } from "../../sync/primitives/rwsem.ts";
+import { SeqCount } from "../../sync/primitives/seqcount.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import { Srcu } from "../../sync/primitives/srcu.ts";
+import { isExploring } from "../../sync/runners/stepping.ts";
+import { TIMED_OUT, describe, park, step } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
+import { notePlainAccess } from "../watch/plain-accesses.ts";
+
+/**
+ * One word, accessed atomically: each access is a step of an exploration, and an atomic operation
+ * anywhere else. A change wakes who waits for it.
+ */
+export class Cell {
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly label: string;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.memory = memory;
+    this.at = at;
+    this.label = label;
+  }
+
+  *load(): Task<number> {
+    if (isExploring(this.memory)) yield describe("read", this.memory, this.at, 1, this.label);
+    return atomicLoad(this.memory.words, this.at);
+  }
+
+  *store(value: number): Task<void> {
+    if (isExploring(this.memory)) yield describe("write", this.memory, this.at, 1, this.label);
+    atomicStore(this.memory.words, this.at, value);
+    this.#changed();
+  }
+
+  /**
+   * Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only
+   * reads.
+   */
+  *compareExchange(expected: number, replacement: number): Task<boolean> {
+    return (yield* this.compareExchangeValue(expected, replacement)) === expected;
+  }
+
+  /** As {@link compareExchange}, but returns what the cell held before. */
+  *compareExchangeValue(expected: number, replacement: number): Task<number> {
+    const { memory, at } = this;
+    if (isExploring(memory)) yield describe("compareExchange", memory, at, 1, this.label, expected);
+    const before = atomicCompareExchange(memory.words, at, expected, replacement);
+    if (before === expected) this.#changed();
+    return before;
+  }
+
+  /** Stores, and returns the value from before. */
+  *exchange(value: number): Task<number> {
+    if (isExploring(this.memory)) yield describe("update", this.memory, this.at, 1, this.label);
+    const before = atomicExchange(this.memory.words, this.at, value);
+    this.#changed();
+    return before;
+  }
+
+  /** Adds, and returns the value from before. */
+  *fetchAdd(value: number): Task<number> {
+    if (isExploring(this.memory)) yield describe("update", this.memory, this.at, 1, this.label);
+    const before = atomicAdd(this.memory.words, this.at, value);
+    this.#changed();
+    return before;
+  }
+
+  /**
+   * Adds. Who is not told what the cell held does not care who added first: two of these need be
+   * seen in one order only.
+   */
+  *add(value: number): Task<void> {
+    if (isExploring(this.memory)) yield describe("add", this.memory, this.at, 1, this.label);
+    atomicAdd(this.memory.words, this.at, value);
+    this.#changed();
+  }
+
+  /**
+   * Waits while the cell holds `value`, and returns what it holds then: what a loop around a load
+   * would do.
+   */
+  *waitWhile(value: number): Task<number> {
+    const { memory, at, label } = this;
+    if (isExploring(memory)) yield describe("waitWhile", memory, at, 1, label, value);
+    for (;;) {
+      const found = atomicLoad(memory.words, at);
+      if (found !== value) return found;
+      yield park(memory, at, value, Infinity, label);
+    }
+  }
+
+  /** The value, outside any task or as part of the step under way. */
+  peek(): number {
+    notePeek(this.memory, this.at);
+    return plainLoad(this.memory.words, this.at);
+  }
+
+  /** Sets the value before anybody else uses it. */
+  init(value: number): void {
+    this.memory.words[this.at] = value;
+  }
+
+  #changed(): void {
+    if (!isExploring(this.memory)) futexWake(this.memory.words, this.at, Infinity);
+  }
+}
+
+/** One word, accessed plainly: no step, but two accesses that nothing orders are a data race. */
+export class PlainCell {
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly label: string;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.memory = memory;
+    this.at = at;
+    this.label = label;
+  }
+
+  load(): number {
+    notePlainAccess(this.at, false, this.label);
+    return plainLoad(this.memory.words, this.at);
+  }
+
+  store(value: number): void {
+    notePlainAccess(this.at, true, this.label);
+    this.memory.words[this.at] = value;
+  }
+
+  /** The value, outside any task: not watched. */
+  peek(): number {
+    return plainLoad(this.memory.words, this.at);
+  }
+}
+
+/**
+ * Opened once; whoever passes before that waits. Spawning is opening a gate that the child passes
+ * first, joining the reverse.
+ */
+export class Gate {
+  readonly #cell: Cell;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.#cell = new Cell(memory, at, label);
+  }
+
+  open(): Task<void> {
+    return this.#cell.store(1);
+  }
+
+  *pass(): Task<void> {
+    yield* this.#cell.waitWhile(0);
+  }
+}
+
+/**
+ * A condition variable with its own mutex, in two words: {mutex, queue}. Waiting releases the mutex
+ * and queues in one step, parks, and takes the mutex again.
+ */
+export class Condition {
+  static readonly WORDS = 2;
+  readonly mutex: Mutex;
+  readonly #memory: SharedMemory;
+  readonly #at: number;
+
+  constructor(memory: SharedMemory, at: number, label: string) {
+    this.#memory = memory;
+    this.#at = at;
+    this.mutex = new Mutex(memory, at, lockClass(label));
+  }
+
+  /**
+   * Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the
+   * condition again.
+   */
+  *wait(timeoutMs: number = Infinity): Task<boolean> {
+    const memory = this.#memory;
+    const queue = this.#at + 1;
+    yield* step(memory, "release", this.#at, Condition.WORDS, "condition");
+    const sequence = atomicLoad(memory.words, queue);
+    this.mutex.unlockNow();
+    const wake = yield park(memory, queue, sequence, timeoutMs, "condition");
+    yield* this.mutex.lock();
+    return wake !== TIMED_OUT;
+  }
+
+  /** Wakes all who wait. */
+  broadcast(): Task<void> {
+    return this.#wake("wakeAll");
+  }
+
+  /** Wakes one who waits. */
+  signal(): Task<void> {
+    return this.#wake("wakeOne");
+  }
+
+  *#wake(kind: "wakeAll" | "wakeOne"): Task<void> {
+    const queue = this.#at + 1;
+    const isExplored = isExploring(this.#memory);
+    if (isExplored) yield describe(kind, this.#memory, queue, 1, "condition");
+    atomicAdd(this.#memory.words, queue, 1);
+    if (!isExplored) futexWake(this.#memory.words, queue, kind === "wakeAll" ? Infinity : 1);
+  }
+}
+
+/**
+ * Hands out words of the memory in order, from the first free one, and what is made of them; for
+ * the set-up of a scenario. Labels are what findings and timelines call things.
+ */
+export class Places {
+  readonly memory: SharedMemory;
+  #next: number = CONTROL_WORDS;
+
+  constructor(memory: SharedMemory) {
+    this.memory = memory;
+  }
+
+  /** The index of the first of so many words. Throws RangeError when the memory has no more. */
+  take(words: number): number {
+    const at = this.#next;
+    const end = at + words;
+    if (end > this.memory.words.length) this.memory.refresh();
+    const { length } = this.memory.words;
+    if (end > length) {
+      const free = Math.max(length - CONTROL_WORDS, 0);
+      throw new RangeError(
+        `Cannot take ${words} words: of the memory's ${free}, ${at - CONTROL_WORDS} are taken; raise \`words\` of the scenario, or initialBytes of its own memory`,
+      );
+    }
+    this.#next = end;
+    return at;
+  }
+
+  cell(label: string, value: number = 0): Cell {
+    const cell = new Cell(this.memory, this.take(1), label);
+    cell.init(value);
+    return cell;
+  }
+
+  plainCell(label: string): PlainCell {
+    return new PlainCell(this.memory, this.take(1), label);
+  }
+
+  cells(label: string, count: number): Cell[] {
+    return Array.from({ length: count }, (_, i) => this.cell(`${label}[${i}]`));
+  }
+
+  mutex(label: string): Mutex {
+    return new Mutex(this.memory, this.take(Mutex.WORDS), lockClass(label));
+  }
+
+  mutexes(label: string, count: number): Mutex[] {
+    return Array.from({ length: count }, (_, i) => this.mutex(`${label}[${i}]`));
+  }
+
+  spinlock(label: string): Spinlock {
+    return new Spinlock(this.memory, this.take(Spinlock.WORDS), lockClass(label));
+  }
+
+  rwsem(label: string): RwSem {
+    const semaphore = new RwSem(this.memory, this.take(RwSem.WORDS), lockClass(label));
+    semaphore.init();
+    return semaphore;
+  }
+
+  srcu(label: string): Srcu {
+    const domain = new Srcu(this.memory, this.take(Srcu.WORDS), lockClass(label));
+    domain.init();
+    return domain;
+  }
+
+  /** With so many references to begin with. */
+  refCount(references: number = 1): RefCount {
+    const count = new RefCount(this.memory, this.take(RefCount.WORDS));
+    count.init(references);
+    return count;
+  }
+
+  seqCount(label: string): SeqCount {
+    const sequence = new SeqCount(this.memory, this.take(SeqCount.WORDS), { name: label });
+    sequence.init();
+    return sequence;
+  }
+
+  waitQueue(label: string): WaitQueue {
+    const queue = new WaitQueue(this.memory, this.take(WaitQueue.WORDS), { name: label });
+    queue.init();
+    return queue;
+  }
+
+  completion(label: string): Completion {
+    const completion = new Completion(this.memory, this.take(Completion.WORDS), { name: label });
+    completion.init();
+    return completion;
+  }
+
+  gate(label: string): Gate {
+    return new Gate(this.memory, this.take(1), label);
+  }
+
+  condition(label: string): Condition {
+    return new Condition(this.memory, this.take(Condition.WORDS), label);
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * @module hmm/mirror/get-or-create
+ * The one live hmm of an address space: found, or made. Follows Linux 5.3 `hmm_get_or_create` after
+ * patch 4, which made it reliable: the mmap lock for writing keeps creators apart, pageTableLock
+ * keeps the one who looks from the one who frees, and the listener is registered before the hmm is
+ * published, so that nobody can have found one that fails after all.
+ *
+ *     the old way                                why it failed
+ *     look, allocate, publish, then register     two creators: one got "no memory"
+ *     mm.hmm read without a lock                 freed between the read and the get
+ *     published before registered                registration failed: the finder held freed memory
+ *
+ * Invariants H1 to H4 are in hmm-struct.ts.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import type { Mm } from "../../mm/mm-struct.ts";
+import { mmgrab } from "../../mm/lifetime/mm.ts";
+import { replayHolds } from "../../mm/view/view-hold.ts";
+import { mmuNotifierRegister } from "../../notifier/mmu-notifier.ts";
+import { ENOMEM } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { Hmm, hmmInit } from "../hmm-struct.ts";
+import { HMM_NOTIFIER_OPS } from "./invalidate.ts";
+
+/**
+ * The hmm of `mm` with one reference for the caller (hmmPut), or ENOMEM. Holding the mmap lock for
+ * writing, which serialises creation, and an mm user.
+ */
+export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
+  mm.mmapLock.assertHeldWrite();
+  const found = yield* hmmGet(machine, mm);
+  if (found !== 0) return found;
+
+  const at = yield* machine.heap.alloc(Hmm);
+  if (at === 0) return ENOMEM;
+  const hmm = Hmm.at(machine.memory, at);
+  hmmInit(hmm, mm.at);
+  yield* mmgrab(mm); // H3 of hmm-struct.ts; pairs with the mmdrop in hmmFreeRcu
+  yield* mmuNotifierRegister(machine, mm.notifiers, hmm.notifier, HMM_NOTIFIER_OPS);
+  yield* replayHolds(machine, mm, hmm.notifier);
+
+  yield* mm.pageTableLock.lock();
+  mm.hmm = at; // over 0, or over a dying one (H4)
+  yield* mm.pageTableLock.unlock();
+  return at;
+}
+
+/**
+ * The hmm of `mm` with one more reference, or 0. The pointer is never one of freed memory: hmmFree
+ * clears it under the same lock before the grace period begins.
+ */
+function* hmmGet(machine: Machine, mm: Mm): Task<number> {
+  yield* mm.pageTableLock.lock();
+  const at = mm.hmm;
+  const isLive = at !== 0 && (yield* Hmm.at(machine.memory, at).refs.getNotZero());
+  yield* mm.pageTableLock.unlock();
+  return isLive ? at : 0;
+}

@@ -1,0 +1,55 @@
+/**
+ * @module hmm/mirror/hmm
+ * The end of a hmm: dropping references, and what the last one sets off. Follows Linux 5.3
+ * `hmm_put`, `hmm_free` and `hmm_free_rcu` after patches 1, 3 and 4. Invariants H1 to H4 are in
+ * hmm-struct.ts.
+ */
+
+import { Machine } from "../../memory/machine.ts";
+import { Mm } from "../../mm/mm-struct.ts";
+import { mmdrop } from "../../mm/lifetime/mm.ts";
+import { mmuNotifierUnregisterNoRelease, notifierSrcu } from "../../notifier/mmu-notifier.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { registerSrcuCallback } from "../../sync/primitives/srcu-callbacks.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { Hmm } from "../hmm-struct.ts";
+import { freeInFlight } from "../in-flight.ts";
+
+/**
+ * Drops a reference; the last one ends the hmm. Legal inside a call-back: nothing here waits for
+ * SRCU. Linux: `hmm_put`.
+ */
+export function* hmmPut(machine: Machine, hmm: Hmm): Task<void> {
+  if (yield* hmm.refs.put()) yield* hmmFree(machine, hmm);
+}
+
+/**
+ * Patch 4's order: first nobody can find it any more, then nobody is called any more, then, after a
+ * grace period, the memory goes. Linux: `hmm_free`.
+ */
+function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
+  const mm = Mm.at(machine.memory, hmm.mm); // H3 of hmm-struct.ts: the grab is still ours
+  yield* mm.pageTableLock.lock();
+  if (mm.hmm === hmm.at) mm.hmm = 0; // a successor may already stand there (H4)
+  yield* mm.pageTableLock.unlock();
+
+  yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
+  const srcu = yield* notifierSrcu(machine);
+  // H1 of hmm-struct.ts: a call-back may still be reading it
+  yield* srcu.call(HMM_FREE_RCU, hmm.rcu.at);
+}
+
+/**
+ * A grace period after hmmFree: nobody reads the memory any more. Pairs with the mmgrab of
+ * hmmGetOrCreate. Linux: `hmm_free_rcu`.
+ */
+function* hmmFreeRcu(memory: SharedMemory, head: number): Task<void> {
+  const machine = Machine.of(memory);
+  const hmm = Hmm.at(memory, Hmm.containerOf(head, "rcu"));
+  const mm = Mm.at(memory, hmm.mm);
+  yield* freeInFlight(machine, hmm);
+  yield* machine.heap.free(Hmm, hmm.at);
+  yield* mmdrop(machine, mm);
+}
+
+const HMM_FREE_RCU: number = registerSrcuCallback("hmm free", hmmFreeRcu);

@@ -1,0 +1,158 @@
+/**
+ * @module hmm/walk/dma
+ * A range's pages as addresses that a device understands: fault them in, then map each through the
+ * device's own translation (its IOMMU, so to speak). Follows Linux 5.3 `hmm_range_dma_map` and
+ * `hmm_range_dma_unmap`.
+ *
+ * Takes no driver lock, so its tests of validity are early outs and prove nothing: ask
+ * `hmmRangeValid` under the driver lock before the device is told. Which pages are mapped stands in
+ * pfns (valid entries), so any number, 0 too, may be a device address.
+ */
+
+import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
+import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { atomicCompareExchange } from "../../sync/atomics.ts";
+import { EBUSY, EFAULT, EINVAL } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { entryIsValid, entryIsWritable, entryPfn } from "../entry.ts";
+import { hmmRangeFault } from "./fault.ts";
+import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
+import { isSequenceUnchanged } from "../range/valid.ts";
+
+/** The device's side. Both are plain calls that do not wait. */
+export interface DmaDevice {
+  /** A device address for frame `pfn`, for reading or for both ways; -1 when there is none left. */
+  readonly mapPage: (pfn: number, isWritable: boolean) => number;
+  readonly unmapPage: (deviceAddress: number) => void;
+}
+
+/** What stands in `deviceAddresses` for a page that is not mapped. */
+export const NOT_MAPPED = -1;
+
+/**
+ * Faults the range (as `hmmRangeFault` with `block`: locks, requests and results are its) and maps
+ * every page that came out valid. `deviceAddresses[i]` becomes the address of page i, or
+ * NOT_MAPPED. Returns how many pages were mapped, or, with nothing left mapped:
+ *
+ * | result | meaning |
+ * | --- | --- |
+ * | EINVAL | `deviceAddresses` is shorter than the range |
+ * | EFAULT | the device has no address for a page |
+ * | EBUSY | the range was invalidated while mapping |
+ * | any other | as of `hmmRangeFault` |
+ */
+export function* hmmRangeDmaMap(
+  range: HmmRange,
+  device: DmaDevice,
+  deviceAddresses: Float64Array,
+  block: boolean,
+): Task<number> {
+  checkRegistered(range, "map for DMA");
+  if (deviceAddresses.length < range.endPage - range.startPage) return EINVAL;
+  const pages = yield* hmmRangeFault(range, block);
+  if (pages < 0) return pages;
+  deviceAddresses.fill(NOT_MAPPED, 0, pages);
+  const mapped = mapPages(range, device, deviceAddresses, pages);
+  const failure = mapped < 0 ? EFAULT : (yield* isSequenceUnchanged(range)) ? 0 : EBUSY;
+  if (failure === 0) return mapped;
+  for (let i = 0; i < pages; i++) unmapOne(range, device, deviceAddresses, i);
+  return failure;
+}
+
+/** How many were mapped, or -1 when the device refused one. */
+function mapPages(
+  { pfns, encoding }: HmmRange,
+  device: DmaDevice,
+  deviceAddresses: Float64Array,
+  pages: number,
+): number {
+  let mapped = 0;
+  for (let i = 0; i < pages; i++) {
+    const entry = pfns[i]!;
+    if (!entryIsValid(entry, encoding)) continue;
+    const address = device.mapPage(entryPfn(entry, encoding), entryIsWritable(entry, encoding));
+    if (address === NOT_MAPPED) return -1;
+    deviceAddresses[i] = address;
+    mapped++;
+  }
+  return mapped;
+}
+
+/** True when page i was mapped. Its entry becomes `values.none`. */
+function unmapOne(
+  range: HmmRange,
+  device: DmaDevice,
+  deviceAddresses: Float64Array,
+  i: number,
+): boolean {
+  const address = deviceAddresses[i]!;
+  if (address === NOT_MAPPED) return false;
+  device.unmapPage(address);
+  deviceAddresses[i] = NOT_MAPPED;
+  range.pfns[i] = range.encoding.values.none;
+  return true;
+}
+
+/**
+ * Takes back what `hmmRangeDmaMap` mapped, and says of pages that were mapped writable that they
+ * are dirty when `isDirty`. Returns how many pages were mapped, or EINVAL when `deviceAddresses` is
+ * shorter than the range. Holding the mmap lock at least for reading; and the caller excludes
+ * invalidations of the range (it holds the driver lock, or is in one), so that the frames are still
+ * the pages'. Linux: `hmm_range_dma_unmap`.
+ *
+ * @stepped
+ */
+export function hmmRangeDmaUnmap(
+  range: HmmRange,
+  device: DmaDevice,
+  deviceAddresses: Float64Array,
+  isDirty: boolean,
+): number {
+  checkRegistered(range, "unmap from DMA");
+  const pages = range.endPage - range.startPage;
+  if (deviceAddresses.length < pages) return EINVAL;
+  if (isDirty) markDirty(range, deviceAddresses, pages);
+  let unmapped = 0;
+  for (let i = 0; i < pages; i++) if (unmapOne(range, device, deviceAddresses, i)) unmapped++;
+  return unmapped;
+}
+
+/**
+ * The DIRTY bit of the page-table entry stands for Linux's `set_page_dirty`: set where the entry
+ * still is writable and names the frame.
+ *
+ * @stepped pte
+ */
+function markDirty(range: HmmRange, deviceAddresses: Float64Array, pages: number): void {
+  const { pfns, encoding, startPage, machine } = range;
+  const mm = mmOfRange(range);
+  mm.mmapLock.assertHeld();
+  const { memory } = machine;
+  for (let i = 0; i < pages;) {
+    const page = startPage + i;
+    const stop = Math.min(nextLeafPage(page) - startPage, pages);
+    const leaf = leafOf(memory, mm.pgd, page);
+    for (; i < stop; i++) {
+      const entry = pfns[i]!;
+      if (leaf === 0 || deviceAddresses[i] === NOT_MAPPED || !entryIsWritable(entry, encoding))
+        continue;
+      setDirty(memory.words, pteIndex(leaf, startPage + i), entryPfn(entry, encoding));
+    }
+  }
+}
+
+/**
+ * Loses only to changes that add rights, each of which happens once (mm/pte.ts, P3), or to one that
+ * takes the page away, and then there is nothing to mark.
+ *
+ * @stepped pte
+ */
+function setDirty(words: Int32Array, index: number, pfn: number): void {
+  for (;;) {
+    const pte = wordAt(words, index);
+    const isOurs =
+      (pte & (PTE_PRESENT | PTE_WRITE)) === (PTE_PRESENT | PTE_WRITE) && ptePfn(pte) === pfn;
+    if (!isOurs || (pte & PTE_DIRTY) !== 0) return;
+    if (atomicCompareExchange(words, index, pte, pte | PTE_DIRTY) === pte) return;
+  }
+}

@@ -1,0 +1,353 @@
+/**
+ * @module memory/frames/frame-allocator
+ * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page
+ * lists): a buddy system for each section under one lock, and in front of it a free list for each
+ * thread, so that threads which fault in at the same time do not queue.
+ *
+ * A free list is a row of words, one for each thread of the machine: TOP (a hint that only its
+ * owner writes) and slots that hold a frame or 0. The owner takes and puts without a lock, so every
+ * slot changes hands by an atomic exchange:
+ *
+ *     owner (pop)                        a thread that found nothing else (steal, holding ramLock)
+ *     -----------                        ---------------------------------------------------------
+ *     x = exchange(slot[TOP - 1], 0)     y = exchange(slot[i], 0)
+ *     [one of x and y is the frame, the other is 0]
+ *
+ *   A1  A free frame is in exactly one place: a buddy list or a slot. Between the two it moves
+ *       under ramLock only. So who holds ramLock and finds neither has seen that there is none:
+ *       ENOMEM is exact, however full other threads' free lists are.
+ *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for
+ *       the next thread with its id.
+ *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than
+ *       speed.
+ *   A4  In EXPLORED mode after `stockRows`, a task takes from its own row alone and frames never
+ *       come back (as in arenas.ts, and for the same reasons). The row's last slot then counts
+ *       those that its task has freed.
+ */
+
+import { atomicExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
+import { AGENTS_USED, AGENT_LIMIT } from "../../sync/control-block.ts";
+import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { bug } from "../../sync/errors.ts";
+import type { Spinlock } from "../../sync/primitives/spinlock.ts";
+import { DONE, DONE_TRUE, doneNumber } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { Buddy, orderFor } from "../heap/buddy.ts";
+import { FRAME_WORDS, SectionRecord } from "./ram-section.ts";
+import type { RamSection } from "./ram-section.ts";
+import type { Shortage } from "../heap/shortage.ts";
+
+/** A row: TOP and up to 63 slots. */
+const ROW_WORDS = 64;
+const SLOTS_MAX: number = ROW_WORDS - 1;
+/** One slot for so many pages of RAM. */
+const SLOTS_SHARE = 256;
+/** A free list is filled with 2^5 frames at a time, and emptied by half. */
+const REFILL_ORDER = 5;
+
+export const FREE_LISTS_WORDS: number = AGENT_LIMIT * ROW_WORDS;
+
+/** Slots of each thread's free list on a machine with so many pages. */
+function freeListSlots(totalPages: number): number {
+  return Math.min(SLOTS_MAX, Math.floor(totalPages / SLOTS_SHARE));
+}
+
+interface Zone {
+  readonly section: RamSection;
+  readonly buddy: Buddy;
+}
+
+export class FrameAllocator {
+  readonly #memory: SharedMemory;
+  readonly #lock: Spinlock;
+  readonly #freeListsAt: number;
+  readonly #slots: number;
+  /** A4: rows 1 to this are stocked. */
+  #stocked = 0;
+  #zones: readonly Zone[] = [];
+  /** Asked before each allocation of a task with a stocked row, if there is one. */
+  shortage: Shortage | undefined;
+
+  constructor(memory: SharedMemory, lock: Spinlock, freeListsAt: number, totalPages: number) {
+    this.#memory = memory;
+    this.#lock = lock;
+    this.#freeListsAt = freeListsAt;
+    this.#slots = freeListSlots(totalPages);
+  }
+
+  /** The sections that frames are taken from, in this order. Set once, when the thread attaches. */
+  setZones(owned: readonly RamSection[]): void {
+    this.#zones = owned.map((section) => {
+      const record = SectionRecord.at(this.#memory, section.handle.recordAt);
+      const table = { words: section.frames };
+      return {
+        section,
+        buddy: new Buddy({
+          heads: this.#memory,
+          headsAt: record.buddy.at,
+          table,
+          tableAt: 0,
+          strideWords: FRAME_WORDS,
+          debug: this.#memory.debug,
+        }),
+      };
+    });
+  }
+
+  /** All of a new section's frames are free. Before any other thread knows of it. */
+  fill(section: RamSection): void {
+    for (const zone of this.#zones) if (zone.section === section) zone.buddy.extend(section.pages);
+  }
+
+  /** A free frame, taken, or 0. Its table entry and contents are as its last user left them. */
+  take(): Task<number> {
+    if (this.#isStocked())
+      return this.shortage === undefined ? doneNumber(this.#pop()) : this.#popUnless(this.shortage);
+    const pfn = this.takeFast();
+    return pfn === 0 ? this.#takeLocked() : doneNumber(pfn);
+  }
+
+  /**
+   * As `take`, out of this thread's own free list, for code that is no task: never waits, and 0
+   * says nothing but that the free list is empty.
+   *
+   * @stepped free list
+   */
+  takeFast(): number {
+    if (!this.#hasRow()) return 0;
+    const pfn = this.#pop();
+    return pfn === 0 ? this.#refillAtOnce() : pfn;
+  }
+
+  /**
+   * Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns.
+   */
+  #refillAtOnce(): number {
+    if (this.#memory.mode !== REAL || this.#lock.tryLock() !== DONE_TRUE) return 0;
+    const pfn = this.#refill();
+    this.#lock.unlock();
+    return pfn;
+  }
+
+  /**
+   * A4. False when there are not enough frames. Takes no lock: nobody else is on the machine yet.
+   */
+  stockRows(count: number, pages: number): boolean {
+    if (pages >= SLOTS_MAX) bug(`Cannot give a task ${pages} frames: a row holds ${SLOTS_MAX - 1}`);
+    const { words } = this.#memory;
+    let isEnough = true;
+    for (let row = 1; row <= count; row++) {
+      const at = this.#freeListsAt + row * ROW_WORDS;
+      for (let slot = pages; slot > 0; slot--) {
+        const pfn = this.#fromBuddies((buddy) => buddy.allocBlock(0));
+        words[at + slot] = pfn;
+        isEnough &&= pfn !== 0;
+      }
+      words[at] = pages;
+    }
+    this.#stocked = count;
+    return isEnough;
+  }
+
+  /** First of `pages` free frames in a row, taken, or 0. */
+  *takeRun(pages: number): Task<number> {
+    if (this.#isStocked() && this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
+    yield* this.#lock.lock();
+    let pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
+    if (pfn === 0 && this.#collectRows()) pfn = this.#fromBuddies((buddy) => buddy.allocRun(pages));
+    yield* this.#lock.unlock();
+    return pfn;
+  }
+
+  /**
+   * The frame is free.
+   *
+   * @stepped free list
+   */
+  give(pfn: number): Task<void> {
+    if (this.#isStocked()) {
+      this.#memory.words[this.#row() + SLOTS_MAX]!++;
+      return DONE;
+    }
+    return this.#hasRow() && this.#push(pfn) ? DONE : this.#giveLocked(pfn);
+  }
+
+  /** Exact while nobody allocates. */
+  freePages(): number {
+    const { words } = this.#memory;
+    let pages = 0;
+    for (const { buddy } of this.#zones) pages += buddy.freePages;
+    for (let i = 0; i < FREE_LISTS_WORDS; i++)
+      if (i % ROW_WORDS !== 0 && words[this.#freeListsAt + i] !== 0) pages++;
+    for (let row = 1; row <= this.#stocked; row++) {
+      const freed = words[this.#freeListsAt + row * ROW_WORDS + SLOTS_MAX]!;
+      if (freed > 0) pages += freed - 1; // one of them was counted as a slot
+    }
+    return pages;
+  }
+
+  /** Free blocks of each section in the buddy system. For tests and reports. */
+  freeBlocks(): { basePfn: number; page: number; order: number }[] {
+    return this.#zones.flatMap(({ section: { basePfn }, buddy }) =>
+      buddy.freeBlocks().map((block) => ({ basePfn, ...block })),
+    );
+  }
+
+  *#popUnless(shortage: Shortage): Task<number> {
+    return (yield* shortage.isOn()) ? 0 : this.#pop();
+  }
+
+  *#takeLocked(): Task<number> {
+    yield* this.#lock.lock();
+    let pfn = this.#hasRow() ? this.#refill() : this.#fromBuddies((buddy) => buddy.allocBlock(0));
+    if (pfn === 0) pfn = this.#steal();
+    yield* this.#lock.unlock();
+    return pfn;
+  }
+
+  *#giveLocked(pfn: number): Task<void> {
+    yield* this.#lock.lock();
+    if (this.#hasRow()) this.#lower(this.#slots >> 1);
+    if (!this.#hasRow() || !this.#push(pfn)) this.#toBuddy(pfn, pfn + 1);
+    yield* this.#lock.unlock();
+  }
+
+  /**
+   * A frame, and as many after it as the row has room for, from the biggest block of at most
+   * 2^REFILL_ORDER. Holding ramLock.
+   */
+  #refill(): number {
+    const room = this.#slots - this.#memory.words[this.#row()]!;
+    let order = Math.min(REFILL_ORDER, orderFor(room + 2) - 1);
+    let pfn = 0;
+    for (; order >= 0 && pfn === 0; order--)
+      pfn = this.#fromBuddies((buddy) => buddy.allocBlock(order));
+    if (pfn === 0) return 0;
+    // Highest first, so that frames leave the free list in rising order: neighbours in memory go to
+    // neighbouring addresses.
+    for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
+      if (!this.#push(next)) this.#toBuddy(next, next + 1);
+    return pfn;
+  }
+
+  #fromBuddies(alloc: (buddy: Buddy) => number): number {
+    for (const { section, buddy } of this.#zones) {
+      if (buddy.freePages === 0) continue;
+      const page = alloc(buddy);
+      if (page >= 0) return section.basePfn + page;
+    }
+    return 0;
+  }
+
+  /** Frees frames [startPfn, endPfn), which may lie in neighbouring sections. Holding ramLock. */
+  #toBuddy(startPfn: number, endPfn: number): void {
+    for (const { section, buddy } of this.#zones) {
+      const start = Math.max(startPfn - section.basePfn, 0);
+      const end = Math.min(endPfn - section.basePfn, section.pages);
+      if (start < end) buddy.freeRange(start, end);
+    }
+  }
+
+  /**
+   * A frame out of any thread's free list, or 0. Holding ramLock (A1).
+   *
+   * @stepped free list
+   */
+  #steal(): number {
+    if (this.#isStocked()) return 0;
+    const { words } = this.#memory;
+    for (let row = 0, end = atomicLoad(words, AGENTS_USED); row < end; row++) {
+      const at = this.#freeListsAt + row * ROW_WORDS;
+      for (let slot = at + this.#slots; slot > at; slot--) {
+        if (words[slot] === 0) continue;
+        const pfn = atomicExchange(words, slot, 0);
+        if (pfn !== 0) return pfn;
+      }
+    }
+    return 0;
+  }
+
+  /**
+   * All free lists' frames to the buddy system. Returns whether there were any. Holding ramLock.
+   *
+   * @stepped free list
+   */
+  #collectRows(): boolean {
+    let found = false;
+    for (let pfn = this.#steal(); pfn !== 0; pfn = this.#steal()) {
+      this.#toBuddy(pfn, pfn + 1);
+      found = true;
+    }
+    return found;
+  }
+
+  #hasRow(): boolean {
+    return this.#slots > 0 && this.#memory.agentId >= 0 && !this.#isStocked();
+  }
+
+  #isStocked(): boolean {
+    return (
+      this.#memory.mode === EXPLORED &&
+      this.#memory.agentId <= this.#stocked &&
+      this.#memory.agentId > 0
+    );
+  }
+
+  #row(): number {
+    return this.#freeListsAt + this.#memory.agentId * ROW_WORDS;
+  }
+
+  /**
+   * From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no
+   * frame above it.
+   *
+   * @stepped free list
+   */
+  #pop(): number {
+    const { words } = this.#memory;
+    const row = this.#row();
+    for (let top = words[row]!; top > 0; top--) {
+      const pfn = atomicExchange(words, row + top, 0);
+      words[row] = top - 1;
+      if (pfn !== 0) return pfn;
+    }
+    return 0;
+  }
+
+  /**
+   * Into this thread's row; false when it is full. TOP is raised first, for the same reason.
+   *
+   * @stepped free list
+   */
+  #push(pfn: number): boolean {
+    const { words } = this.#memory;
+    const row = this.#row();
+    const top = words[row]! + 1;
+    if (top > this.#slots) return false;
+    words[row] = top;
+    atomicStore(words, row + top, pfn);
+    return true;
+  }
+
+  /**
+   * Lowers this thread's row to `keep` slots. What was freed together often lies together: sorted,
+   * it goes back as a few blocks instead of page by page, which takes a third of the time for which
+   * the others wait. Holding ramLock, so no thief is at the slots.
+   */
+  #lower(keep: number): void {
+    const { words } = this.#memory;
+    const row = this.#row();
+    const top = words[row]!;
+    if (top <= keep) return;
+    const frames = words.slice(row + keep + 1, row + top + 1).toSorted();
+    words.fill(0, row + keep + 1, row + top + 1);
+    words[row] = keep;
+    for (let start = 0; start < frames.length;) {
+      let end = start + 1;
+      while (end < frames.length && frames[end] === frames[start]! + end - start) end++;
+      if (frames[start] !== 0) this.#toBuddy(frames[start]!, frames[start]! + end - start);
+      start = end;
+    }
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * @module memory/frames/ram-section
+ * A section: one SharedArrayBuffer whose pages are frames `basePfn`, `basePfn + 1`, ... , and its
+ * frame table (Linux: `struct mem_section` and its `struct page`s). Which frames are free is
+ * frame-allocator.ts's business; which sections there are, sections.ts's.
+ *
+ * A section has three parts. Its record in the kernel heap says what it is, the same for all
+ * threads. Its buffers reach a thread by message only, so each thread has a RamSection of its own,
+ * made from a RamSectionHandle.
+ *
+ * A user's buffer has no frame table: its references are counted all together, in the record
+ * (frame-counts.ts).
+ *
+ * Frame table, FRAME_WORDS words for each frame:
+ *
+ *     0..2  STATE, NEXT, PREV   the buddy system's (ramLock); STATE bit 8: it was handed out before
+ *     3, 4  MAPPING, INDEX      for the layers above, by their rules; zeroed when it is handed out
+ *     5     spare
+ *     6     COUNT               references (atomic)
+ *     7     PINS                of these, pins: the frame stays where and what it is (atomic)
+ *
+ * The counts of a free frame may be asked (ram.ts, F2); what is before them ends with the frame.
+ *
+ * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index
+ * of every frame then is a small integer also where V8 compresses pointers (31 bits).
+ */
+
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { numberWords } from "../../sync/runners/stepping.ts";
+import { Buddy } from "../heap/buddy.ts";
+import { FrameCounts, PINS_AFTER_COUNT } from "./frame-counts.ts";
+import type { Struct, StructView, WordArray } from "../layout/struct.ts";
+import { array, struct, u32 } from "../layout/struct.ts";
+
+export const PAGE_BYTES = 4096;
+/** 32-bit words of a page. */
+export const PAGE_WORDS = 1024;
+export const SECTION_PAGES_MAX: number = 2 ** 18;
+
+const FRAME_SHIFT = 3;
+export const FRAME_WORDS: number = 1 << FRAME_SHIFT;
+export const FRAME_STATE = 0;
+export const FRAME_MAPPING = 3;
+export const FRAME_INDEX = 4;
+const FRAME_SPARE = 5;
+export const FRAME_COUNT = 6;
+export const FRAME_PINS: number = FRAME_COUNT + PINS_AFTER_COUNT;
+/** STATE: the frame has been handed out before, so it may hold anything. */
+export const FRAME_USED_BEFORE = 0x100;
+
+export type SectionKind = 0 | 1 | 2 | 3;
+/** The record is free. */
+export const SECTION_NONE: SectionKind = 0;
+/** The one page of zeros, frame 0. */
+export const SECTION_ZERO: SectionKind = 1;
+/** The machine's own RAM. */
+export const SECTION_OWNED: SectionKind = 2;
+/** A user's buffer: its frames are counted, all together, but never allocated and never freed. */
+export const SECTION_USER: SectionKind = 3;
+
+export interface SectionRecord extends StructView {
+  kind: number;
+  serial: number;
+  basePfn: number;
+  pages: number;
+  reservedPages: number;
+  born: number;
+  users: number;
+  pins: number;
+  readonly buddy: WordArray;
+}
+
+export const SectionRecord: Struct<SectionRecord> = struct<SectionRecord>(
+  "ramSection",
+  {
+    kind: u32("ramLock", "0 free record, 1 zero page, 2 the machine's own RAM, 3 a user's buffer"),
+    serial: u32(
+      "ramLock",
+      "changes when the record is freed, so that a thread's remembered section is known to be stale",
+    ),
+    basePfn: u32("ramLock", "first frame; a multiple of 512"),
+    pages: u32("ramLock", "frames that are there; a user's section may be extended"),
+    reservedPages: u32("ramLock", "frames that have a number"),
+    born: u32(
+      "ramLock",
+      "1 for the machine's first section, then counting; kept when the record is freed",
+    ),
+    users: u32(
+      "atomic",
+      "of a user's buffer: references to its frames, all together; kept when the record is freed (0)",
+    ),
+    pins: u32("atomic", "of these, pins; right behind `users`, as in a frame table"),
+    buddy: array(Buddy.WORDS, "ramLock", "free frames; of the machine's own RAM only"),
+  },
+  { embedded: true },
+);
+
+/** What another thread needs in order to use a section. Structured-cloneable. */
+export interface RamSectionHandle {
+  /** Pointer of the section's record. */
+  readonly recordAt: number;
+  readonly serial: number;
+  readonly basePfn: number;
+  readonly buffer: SharedArrayBuffer;
+  /** The frame table; undefined for a user's buffer, which has none. */
+  readonly frames: SharedArrayBuffer | undefined;
+}
+
+/** Where references to the frames of a user's buffer are counted. */
+export function countsOfRecord(memory: SharedMemory, record: SectionRecord): FrameCounts {
+  return FrameCounts.together(memory, record.at + SectionRecord.offset.users);
+}
+
+/**
+ * The number by which an explorer knows a word of a frame table: these tables lie outside the heap,
+ * so below 0, and the words of a higher frame lie lower.
+ */
+export function frameWord(pfn: number, word: number): number {
+  return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
+}
+
+/**
+ * The same of all data of a frame together: the spare word of its table, so that freeing the frame
+ * touches its data, too.
+ */
+export function dataNumber(pfn: number): number {
+  return frameWord(pfn, FRAME_SPARE);
+}
+
+/** Bytes of the frame table of a section. */
+export function frameTableBytes(pages: number): number {
+  return pages * FRAME_WORDS * 4;
+}
+
+/** One thread's view of a section. Immutable: an extended section gets a new one. */
+export class RamSection {
+  readonly handle: RamSectionHandle;
+  readonly basePfn: number;
+  /** Frames that this view reaches. */
+  readonly pages: number;
+  /**
+   * False for the zero page and users' buffers: their frames are never allocated and never freed.
+   */
+  readonly owned: boolean;
+  readonly buffer: SharedArrayBuffer;
+  readonly u8: Uint8Array;
+  readonly i8: Int8Array;
+  readonly u16: Uint16Array;
+  readonly i16: Int16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly f32: Float32Array;
+  readonly f64: Float64Array;
+  /** The frame table; empty for a user's buffer. */
+  readonly frames: Int32Array;
+  readonly counts: FrameCounts;
+
+  constructor(memory: SharedMemory, handle: RamSectionHandle) {
+    const record = SectionRecord.at(memory, handle.recordAt);
+    const { buffer } = handle;
+    // A growable buffer may be longer by now than the section is; fixed-length views are also the
+    // fast ones.
+    const pages = Math.min(record.pages, Math.floor(buffer.byteLength / PAGE_BYTES));
+    this.handle = handle;
+    this.basePfn = handle.basePfn;
+    this.pages = pages;
+    this.owned = record.kind === SECTION_OWNED;
+    this.buffer = buffer;
+    this.u8 = new Uint8Array(buffer, 0, pages * PAGE_BYTES);
+    this.i8 = new Int8Array(buffer, 0, pages * PAGE_BYTES);
+    this.u16 = new Uint16Array(buffer, 0, pages * (PAGE_BYTES / 2));
+    this.i16 = new Int16Array(buffer, 0, pages * (PAGE_BYTES / 2));
+    this.u32 = new Uint32Array(buffer, 0, pages * PAGE_WORDS);
+    this.i32 = new Int32Array(buffer, 0, pages * PAGE_WORDS);
+    this.f32 = new Float32Array(buffer, 0, pages * PAGE_WORDS);
+    this.f64 = new Float64Array(buffer, 0, pages * (PAGE_BYTES / 8));
+    numberWords(buffer, (word) => dataNumber(this.basePfn + Math.floor(word / PAGE_WORDS)));
+    if (handle.frames !== undefined)
+      numberWords(handle.frames, (word) =>
+        frameWord(this.basePfn + (word >> FRAME_SHIFT), word & (FRAME_WORDS - 1)),
+      );
+    this.frames = handle.frames === undefined ? new Int32Array(0) : new Int32Array(handle.frames);
+    this.counts =
+      handle.frames === undefined
+        ? countsOfRecord(memory, record)
+        : FrameCounts.each(this.frames, FRAME_COUNT, FRAME_WORDS, this.basePfn, this.owned);
+  }
+
+  /** Index of the frame's words in `frames`. Not of a user's buffer. */
+  frameIndex(pfn: number): number {
+    return (pfn - this.basePfn) * FRAME_WORDS;
+  }
+
+  /** Index of the frame's first word in `i32`, `u32` and `f32`. */
+  wordIndex(pfn: number): number {
+    return (pfn - this.basePfn) * PAGE_WORDS;
+  }
+}

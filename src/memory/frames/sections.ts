@@ -1,0 +1,401 @@
+/**
+ * @module memory/frames/sections
+ * Which sections the machine has and which of them this thread has been given: from a frame number
+ * to the buffer that it lies in. Not which frames are free (frame-allocator.ts).
+ *
+ * Frame numbers have 24 bits. A section starts at a multiple of GRANULE_PAGES, so the granule of a
+ * frame names its section. Numbers of removed sections are not given out again before all others
+ * have been, and a record's serial tells a remembered section from one that took its place.
+ *
+ * A section's buffers reach a thread by message only. Whoever counts, maps or unmaps frames of a
+ * user's buffer therefore needs no more than the record, which is in the heap; only who reads or
+ * writes them needs the buffer itself, and does so holding no lock.
+ *
+ * Lock: ramLock around the records. A record of a section that somebody uses does not change, but
+ * for `pages`, which only rises, and its counts.
+ */
+
+import { atomicLoad } from "../../sync/atomics.ts";
+import { EBUSY, EEXIST, EINVAL, ENOMEM, ENXIO } from "../../sync/errno.ts";
+import type { Errno } from "../../sync/errno.ts";
+import { HmmError } from "../../sync/errors.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Spinlock } from "../../sync/primitives/spinlock.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { FrameCounts } from "./frame-counts.ts";
+import type { RamSectionHandle, SectionKind } from "./ram-section.ts";
+import {
+  PAGE_BYTES,
+  RamSection,
+  SECTION_NONE,
+  SECTION_USER,
+  SectionRecord,
+  countsOfRecord,
+  frameTableBytes,
+} from "./ram-section.ts";
+
+/** Frame numbers are below this. */
+export const PFN_LIMIT: number = 2 ** 24;
+const GRANULE_SHIFT = 9;
+const GRANULE_PAGES: number = 2 ** GRANULE_SHIFT;
+/** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
+const USER_PAGES_MAX: number = 2 ** 21;
+/** Sections of a machine at one time. */
+const SECTION_LIMIT = 128;
+
+/** Words of all records. */
+export const SECTION_RECORDS_WORDS: number = SECTION_LIMIT * SectionRecord.sizeWords;
+
+/**
+ * A user's buffer that another thread mapped has not arrived in this thread, or not in its present
+ * length. Nothing has happened; ENXIO.
+ */
+export class BufferNotHere extends HmmError {
+  /** First frame of its section. */
+  readonly basePfn: number;
+
+  constructor(basePfn: number) {
+    super(
+      ENXIO,
+      "access",
+      "Cannot access memory: a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again, and in a browser connect the threads",
+    );
+    this.basePfn = basePfn;
+  }
+}
+
+/** Lets what other threads sent arrive, until `isHere` or no longer than the host allows. */
+export type Receiver = (isHere: () => boolean) => void;
+
+/** A section that this thread has not been given, or not that far. */
+interface UnreachedSection {
+  readonly record: SectionRecord;
+  readonly serial: number;
+  readonly basePfn: number;
+  readonly counts: FrameCounts;
+}
+
+export class Sections {
+  readonly #memory: SharedMemory;
+  readonly #lock: Spinlock;
+  readonly #recordsAt: number;
+  readonly #byGranule: (RamSection | undefined)[] = [];
+  #lastUnreached: UnreachedSection | undefined;
+  /**
+   * Called when this thread needs a section that it was not given, or not in its present length.
+   */
+  receive: Receiver | undefined;
+
+  constructor(memory: SharedMemory, lock: Spinlock, recordsAt: number) {
+    this.#memory = memory;
+    this.#lock = lock;
+    this.#recordsAt = recordsAt;
+  }
+
+  /**
+   * The section of a frame. Throws HmmError ENXIO for a frame that does not exist, BufferNotHere
+   * where its section cannot be had in this thread now.
+   */
+  of(pfn: number): RamSection {
+    return this.#reached(pfn) ?? this.#receive(pfn);
+  }
+
+  /**
+   * Where references to the frame are counted: known for every frame that exists, whether this
+   * thread has its buffer or not. Throws HmmError ENXIO for others.
+   */
+  countsOf(pfn: number): FrameCounts {
+    const section = this.#reached(pfn);
+    if (section !== undefined) return section.counts;
+    const { record, counts } = this.#unreached(pfn);
+    return record.kind === SECTION_USER ? counts : this.#receive(pfn).counts;
+  }
+
+  /**
+   * Pages of the section that begins at `basePfn`, which is in use and so stays; they may become
+   * more. Throws HmmError ENXIO where there is none.
+   */
+  pagesAt(basePfn: number): number {
+    const recordAt = this.#reached(basePfn)?.handle.recordAt ?? this.#unreached(basePfn).record.at;
+    return this.#memory.words[recordAt + SectionRecord.offset.pages]! >>> 0;
+  }
+
+  /**
+   * Whether this thread has all of the section that begins at `basePfn`; true also when there is
+   * none any more.
+   */
+  isHere(basePfn: number): boolean {
+    const record = this.#recordOf(basePfn);
+    return record === undefined || this.#reachedNow(basePfn + record.pages - 1) !== undefined;
+  }
+
+  /** All that this thread has, by frame number. */
+  known(): RamSection[] {
+    return [...new Set(this.#byGranule)].filter((section) => section !== undefined);
+  }
+
+  /** What this thread has now; the function that is returned makes it that again. */
+  remember(): () => void {
+    const before = [...this.#byGranule];
+    return () => {
+      this.#byGranule.splice(0, Infinity, ...before);
+      this.#lastUnreached = undefined;
+    };
+  }
+
+  /** The section that this very buffer object was added as, or undefined. */
+  ofBuffer(buffer: SharedArrayBuffer): RamSection | undefined {
+    return this.known().find((section) => section.buffer === buffer && this.#isCurrent(section));
+  }
+
+  /**
+   * This thread can use the section from now on. False: it could before, or the section has been
+   * removed meanwhile.
+   */
+  adopt(handle: RamSectionHandle): boolean {
+    const record = SectionRecord.at(this.#memory, handle.recordAt);
+    const { words } = this.#memory;
+    // Before the serial is looked at, which is another one if the record has been freed, and
+    // perhaps used again: without ramLock nothing else tells.
+    const recordPages = atomicLoad(words, record.at + SectionRecord.offset.pages) >>> 0;
+    const reservedPages = atomicLoad(words, record.at + SectionRecord.offset.reservedPages) >>> 0;
+    if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
+    const pages = Math.min(recordPages, Math.floor(handle.buffer.byteLength / PAGE_BYTES));
+    if (this.#reached(handle.basePfn + pages - 1) !== undefined) return false;
+    const section = new RamSection(this.#memory, handle);
+    const first = handle.basePfn >>> GRANULE_SHIFT;
+    while (this.#byGranule.length < first) this.#byGranule.push(undefined);
+    for (let i = 0; i * GRANULE_PAGES < reservedPages; i++) this.#byGranule[first + i] = section;
+    return true;
+  }
+
+  /**
+   * A section of a new buffer: the page of zeros, or RAM. ENOMEM when the host or the frame numbers
+   * have no room.
+   */
+  *make(kind: SectionKind, pages: number): Task<RamSection | Errno> {
+    const buffer = tryMake(pages * PAGE_BYTES);
+    return buffer === undefined
+      ? ENOMEM
+      : yield* this.#add(kind, buffer, { pages, reservedPages: pages });
+  }
+
+  /** A section of a user's buffer. EINVAL, EEXIST, ENOMEM: see Ram.addSection. */
+  *addBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): Task<RamSection | Errno> {
+    const measured = measureBuffer(buffer, maxPages);
+    if (typeof measured === "number") return measured;
+    if (this.ofBuffer(buffer) !== undefined) return EEXIST;
+    return yield* this.#add(SECTION_USER, buffer, measured);
+  }
+
+  /**
+   * The same user's section, longer: it only ever grows, and not past the numbers kept for it.
+   * EINVAL otherwise.
+   */
+  *extend(basePfn: number, buffer: SharedArrayBuffer): Task<RamSection | Errno> {
+    const measured = measureBuffer(buffer, undefined);
+    if (typeof measured === "number") return measured;
+    yield* this.#lock.lock();
+    const record = this.#recordOf(basePfn);
+    const { pages } = measured;
+    const fits =
+      record?.kind === SECTION_USER && pages >= record.pages && pages <= record.reservedPages;
+    if (fits) record.pages = pages;
+    yield* this.#lock.unlock();
+    if (!fits) return EINVAL;
+    this.adopt({ ...this.of(basePfn).handle, buffer });
+    return this.of(basePfn);
+  }
+
+  /**
+   * Frees the record and the numbers of a user's section; what threads remember of it is stale from
+   * now on. EINVAL, EBUSY: see Ram.
+   */
+  *remove(basePfn: number): Task<Errno> {
+    yield* this.#lock.lock();
+    const record = this.#recordOf(basePfn);
+    let result = EINVAL;
+    if (record?.kind === SECTION_USER) result = isCounted(this.#memory, record) ? EBUSY : 0;
+    if (record !== undefined && result === 0) {
+      record.kind = SECTION_NONE;
+      record.serial += 1;
+    }
+    yield* this.#lock.unlock();
+    return result;
+  }
+
+  /** What may fail is made outside the lock: then nothing else has happened. */
+  *#add(
+    kind: SectionKind,
+    buffer: SharedArrayBuffer,
+    { pages, reservedPages }: BufferPages,
+  ): Task<RamSection | Errno> {
+    const frames = kind === SECTION_USER ? undefined : tryMake(frameTableBytes(reservedPages));
+    if (kind !== SECTION_USER && frames === undefined) return ENOMEM;
+    yield* this.#lock.lock();
+    const record = this.#reserve(reservedPages);
+    if (record !== undefined) {
+      record.pages = pages;
+      record.kind = kind;
+    }
+    yield* this.#lock.unlock();
+    if (record === undefined) return ENOMEM;
+    const { at: recordAt, serial, basePfn } = record;
+    this.adopt({ recordAt, serial, basePfn, buffer, frames });
+    return this.of(basePfn);
+  }
+
+  /** A free record with numbers for so many frames, or undefined. Holding ramLock. */
+  #reserve(reservedPages: number): SectionRecord | undefined {
+    const records = this.#records();
+    const free = records.find((record) => record.kind === SECTION_NONE);
+    if (free === undefined) return undefined;
+    // From where the newest section ended: so a removed one's numbers rest for as long as there are
+    // others.
+    const newest = records.reduce((a, b) => (b.born > a.born ? b : a));
+    const basePfn =
+      findHole(records, reservedPages, newest.basePfn + newest.reservedPages) ??
+      findHole(records, reservedPages, 0);
+    if (basePfn === undefined) return undefined;
+    free.basePfn = basePfn;
+    free.reservedPages = reservedPages;
+    free.born = newest.born + 1;
+    return free;
+  }
+
+  /** The record of a section by its first frame, or undefined. Holding ramLock. */
+  #recordOf(basePfn: number): SectionRecord | undefined {
+    return this.#records().find(
+      (record) => record.kind !== SECTION_NONE && record.basePfn === basePfn,
+    );
+  }
+
+  #records(): SectionRecord[] {
+    return Array.from({ length: SECTION_LIMIT }, (_, i) =>
+      SectionRecord.at(this.#memory, this.#recordsAt + i * SectionRecord.sizeWords),
+    );
+  }
+
+  /** The section of a frame if this thread has it, that far. */
+  #reached(pfn: number): RamSection | undefined {
+    const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
+    return section !== undefined &&
+      pfn - section.basePfn < section.pages &&
+      this.#isCurrent(section)
+      ? section
+      : undefined;
+  }
+
+  #isCurrent(section: RamSection): boolean {
+    return (
+      this.#memory.words[section.handle.recordAt + SectionRecord.offset.serial]! >>> 0 ===
+      section.handle.serial
+    );
+  }
+
+  #receive(pfn: number): RamSection {
+    const { basePfn } = this.#recordOfFrame(pfn);
+    if (this.#reachedNow(pfn) === undefined)
+      this.receive?.(() => this.#reachedNow(pfn) !== undefined);
+    const section = this.#reached(pfn);
+    if (section === undefined) throw new BufferNotHere(basePfn);
+    return section;
+  }
+
+  /** As `#reached`, but a growable buffer that this thread has may be longer by now. */
+  #reachedNow(pfn: number): RamSection | undefined {
+    const known = this.#byGranule[pfn >>> GRANULE_SHIFT];
+    if (known !== undefined) this.adopt(known.handle);
+    return this.#reached(pfn);
+  }
+
+  /**
+   * The record of a frame whose section this thread has not. Frames come one after the other when a
+   * mapping goes: the last record is looked at first.
+   */
+  #unreached(pfn: number): UnreachedSection {
+    const last = this.#lastUnreached;
+    if (last !== undefined && last.record.serial === last.serial) {
+      if (pfn >= last.basePfn && pfn < last.basePfn + last.record.pages) return last;
+    }
+    const record = this.#recordOfFrame(pfn);
+    const { serial, basePfn } = record;
+    this.#lastUnreached = { record, serial, basePfn, counts: countsOfRecord(this.#memory, record) };
+    return this.#lastUnreached;
+  }
+
+  #recordOfFrame(pfn: number): SectionRecord {
+    const record = this.#records().find(
+      ({ kind, basePfn, pages }) =>
+        kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
+    );
+    if (record !== undefined) return record;
+    throw new HmmError(
+      ENXIO,
+      "section",
+      `Cannot reach frame ${pfn}: no section has it; the number is stale or damaged`,
+    );
+  }
+}
+
+/**
+ * Lowest multiple of a granule from `fromPfn` on at which `pages` frame numbers are free, or
+ * undefined.
+ */
+function findHole(
+  records: readonly SectionRecord[],
+  pages: number,
+  fromPfn: number,
+): number | undefined {
+  const taken = records
+    .filter(({ kind }) => kind !== SECTION_NONE)
+    .toSorted((a, b) => a.basePfn - b.basePfn);
+  let start = roundUpGranule(fromPfn);
+  for (const { basePfn, reservedPages } of taken) {
+    if (basePfn >= start + pages) break;
+    start = Math.max(start, roundUpGranule(basePfn + reservedPages));
+  }
+  return start + pages <= PFN_LIMIT ? start : undefined;
+}
+
+function roundUpGranule(pfn: number): number {
+  return Math.ceil(pfn / GRANULE_PAGES) * GRANULE_PAGES;
+}
+
+interface BufferPages {
+  readonly pages: number;
+  readonly reservedPages: number;
+}
+
+/**
+ * What a user's buffer offers: pages that are there, and pages that it may grow to. EINVAL for what
+ * cannot be a section.
+ */
+function measureBuffer(
+  buffer: SharedArrayBuffer,
+  maxPages: number | undefined,
+): BufferPages | Errno {
+  if (!(buffer instanceof SharedArrayBuffer)) return EINVAL;
+  const pages = Math.floor(buffer.byteLength / PAGE_BYTES);
+  const ownMaxPages = buffer.growable ? Math.floor(buffer.maxByteLength / PAGE_BYTES) : pages;
+  const reservedPages = Math.max(pages, ownMaxPages, maxPages ?? 0);
+  return pages === 0 || reservedPages > USER_PAGES_MAX || !Number.isInteger(reservedPages)
+    ? EINVAL
+    : { pages, reservedPages };
+}
+
+/** A new buffer, or undefined when the host has no more memory or no address space. */
+function tryMake(bytes: number): SharedArrayBuffer | undefined {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether any frame of a user's section is referred to. */
+function isCounted(memory: SharedMemory, record: SectionRecord): boolean {
+  const counts = countsOfRecord(memory, record);
+  return atomicLoad(counts.words, counts.index(record.basePfn)) !== 0;
+}

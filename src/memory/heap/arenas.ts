@@ -1,0 +1,147 @@
+/**
+ * @module memory/heap/arenas
+ * Where explored tasks get kernel heap from. Not an allocator for programs: nothing comes back.
+ *
+ * The slab caches are right for threads and wrong for a search. Under them two allocations that
+ * have nothing to do with each other meet at a lock and at a free list, so a search would tell
+ * their orders apart; and a slot that is handed out again hides the pointer that somebody kept. So
+ * on a heap that was told to (`Heap.useArenas`) each task of an exploration allocates from an arena
+ * of its own:
+ *
+ *   N1  An address depends on what the task itself has allocated before, and on nothing else: two
+ *       allocations commute.
+ *   N2  No address is handed out twice in one execution, so a use of what was freed is seen,
+ *       however late it comes.
+ *   N3  An allocation is one step, "alloc" of its words; a free is one step, "free" of its words.
+ *
+ *     arena:  USED | size, header, object ... | size, header, object ... |
+ *
+ * Sizes are even, and USED counts the words in use.
+ *
+ * What the set-up of a scenario allocated came from the slab caches and blocks, in real mode. When
+ * a task frees that, it is poisoned and struck out of the accounting, and stays where it is. The
+ * allocators themselves are explored on a heap without arenas.
+ */
+
+import { bug } from "../../sync/errors.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { access } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import {
+  HEADER_FREE,
+  HEADER_LIVE,
+  HEADER_WORDS,
+  POISON_FREE,
+  headerState,
+  headerTag,
+} from "../layout/poison.ts";
+import type { Shortage } from "./shortage.ts";
+import type { StructInfo } from "../layout/struct.ts";
+import { structOfTag, throwBadObject } from "../layout/struct.ts";
+
+/** USED, and one to make it even. */
+const ARENA_HEAD_WORDS = 2;
+/** Size and header. An object begins at an even word, like everything on the heap. */
+const OBJECT_HEAD_WORDS: number = 1 + HEADER_WORDS;
+/** The tag of a block of words, which belongs to no struct. */
+const BLOCK_TAG = 0;
+
+/** What a task allocated and nobody has freed. */
+export interface ArenaObject {
+  /** Pointer. */
+  readonly at: number;
+  /** The struct's name, or `words<count>` for a block of words. */
+  readonly name: string;
+  readonly words: number;
+}
+
+export class Arenas {
+  readonly memory: SharedMemory;
+  /** Pointer of each arena; that of the task with agent id 1 first. */
+  readonly #arenas: readonly number[];
+  readonly #arenaWords: number;
+  /** Asked before each allocation, if there is one. */
+  shortage: Shortage | undefined;
+
+  /** In zeroed blocks of `arenaWords` words. */
+  constructor(memory: SharedMemory, blocks: readonly number[], arenaWords: number) {
+    this.memory = memory;
+    this.#arenas = blocks;
+    this.#arenaWords = arenaWords;
+  }
+
+  /** A zeroed object, or 0 when the arena is full. */
+  alloc(info: StructInfo): Task<number> {
+    return this.#take(info.sizeWords, info.tag, info.name);
+  }
+
+  /** `count` zeroed words, or 0. */
+  allocWords(count: number): Task<number> {
+    return this.#take(count, BLOCK_TAG, "table");
+  }
+
+  /** Whether the pointer is of an object from here. */
+  has(at: number): boolean {
+    return this.#arenas.some((start) => at >= start && at < start + this.#arenaWords);
+  }
+
+  /** Gives back an object of `info` that came from here. */
+  free(info: StructInfo, at: number): Task<void> {
+    return this.#give(at, info.sizeWords, info.tag, info.name);
+  }
+
+  freeWords(at: number, count: number): Task<void> {
+    return this.#give(at, count, BLOCK_TAG, "table");
+  }
+
+  /** Everything from here that is alive, in order of tasks, then of age. */
+  live(): ArenaObject[] {
+    const { words } = this.memory;
+    const objects: ArenaObject[] = [];
+    for (const start of this.#arenas) {
+      const end = start + words[start]!;
+      for (
+        let head = start + ARENA_HEAD_WORDS;
+        head < end;
+        head += OBJECT_HEAD_WORDS + evenWords(words[head]!)
+      ) {
+        const header = words[head + 1]!;
+        if (headerState(header) !== HEADER_LIVE) continue;
+        const name = structOfTag(headerTag(header))?.name ?? `words${words[head]!}`;
+        objects.push({ at: head + OBJECT_HEAD_WORDS, name, words: words[head]! });
+      }
+    }
+    return objects;
+  }
+
+  *#take(count: number, tag: number, name: string): Task<number> {
+    if (this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
+    const { words, agentId } = this.memory;
+    const arena =
+      this.#arenas[agentId - 1] ?? bug(`Cannot allocate ${name}: thread ${agentId} has no arena`);
+    const used = Math.max(words[arena]!, ARENA_HEAD_WORDS);
+    const next = used + OBJECT_HEAD_WORDS + evenWords(count);
+    if (next > this.#arenaWords) return 0;
+    // Belongs to the step before: the arena is this task's alone, so nobody can tell.
+    words[arena] = next;
+    words[arena + used] = count;
+    const at = arena + used + OBJECT_HEAD_WORDS;
+    yield* access(this.memory, "alloc", at, count, name);
+    words.fill(0, at, at + count);
+    words[at - HEADER_WORDS] = tag | HEADER_LIVE;
+    return at;
+  }
+
+  *#give(at: number, count: number, tag: number, name: string): Task<void> {
+    yield* access(this.memory, "free", at, count, name);
+    const { words } = this.memory;
+    const header = words[at - HEADER_WORDS]!;
+    if (header !== (tag | HEADER_LIVE)) throwBadObject(name, tag, at, header, "free");
+    words[at - HEADER_WORDS] = tag | HEADER_FREE;
+    words.fill(POISON_FREE, at, at + count);
+  }
+}
+
+function evenWords(count: number): number {
+  return count + (count % 2);
+}

@@ -1,0 +1,242 @@
+/**
+ * @module memory/heap/buddy
+ * The buddy system (Knuth, TAOCP 1, 2.5; Linux `mm/page_alloc.c`): which pages of a range are free,
+ * kept as blocks of 2^order pages that split and join. It serves twice: for the frames of a RAM
+ * section and for the pages of the kernel heap itself. It knows pages by number only, never touches
+ * their contents, and takes no lock: every function is called with the owner's lock held (ramLock,
+ * heapLock).
+ *
+ * State lies in shared words: a head block (counts, and the first free block of each order) and
+ * three words for each page in the owner's table:
+ *
+ *     STATE   order of the block (bits 0..4) | FREE (bit 5) | bits 8..31: the owner's, kept
+ *     NEXT, PREV   neighbours in the list of free blocks of that order, as page + 1; 0 is none
+ *
+ *   B1  FREE stands on the first page of a free block and nowhere else, and then the order beside
+ *       it is the block's.
+ *   B2  A free block starts at a multiple of its size.
+ *   B3  No two free blocks that could be one are two: buddies of the same order join on the spot.
+ */
+
+import { bug } from "../../sync/errors.ts";
+import type { PlainWatch } from "../../sync/shared-memory.ts";
+
+/** Largest block: 2^18 pages, 1 GiB. */
+export const MAX_ORDER = 18;
+
+const ORDER_MASK = 0x1f;
+const FREE = 0x20;
+/** Bits of STATE that the owner of the table may use. */
+export const OWNER_STATE_MASK: number = ~0xff;
+
+const STATE = 0;
+const NEXT = 1;
+const PREV = 2;
+
+const PAGES = 0;
+const FREE_PAGES = 1;
+const LISTS = 2;
+
+/** Something whose view of shared words may be made anew: a SharedMemory, or a frame table. */
+export interface WordsHolder {
+  readonly words: Int32Array;
+}
+
+/** Such words, of which an explorer may want to hear. */
+interface WatchedWords extends WordsHolder {
+  readonly plainWatch?: PlainWatch | undefined;
+}
+
+export interface BuddyPlace {
+  /** Where the head block lies: `Buddy.WORDS` words, zeroed. */
+  readonly heads: WatchedWords;
+  readonly headsAt: number;
+  /** Where page 0's STATE lies, and from one page's to the next. */
+  readonly table: WordsHolder;
+  readonly tableAt: number;
+  readonly strideWords: number;
+  /** Look, at every free, whether the page lies anywhere in a free block. */
+  readonly debug: boolean;
+}
+
+export interface FreeBlock {
+  readonly page: number;
+  readonly order: number;
+}
+
+/** Smallest order whose blocks hold `pages`. */
+export function orderFor(pages: number): number {
+  return pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
+}
+
+export class Buddy {
+  static readonly WORDS: number = LISTS + MAX_ORDER + 1;
+
+  readonly #heads: WatchedWords;
+  readonly #headsAt: number;
+  readonly #table: WordsHolder;
+  readonly #tableAt: number;
+  readonly #strideWords: number;
+  readonly #debug: boolean;
+
+  constructor(place: BuddyPlace) {
+    this.#heads = place.heads;
+    this.#headsAt = place.headsAt;
+    this.#table = place.table;
+    this.#tableAt = place.tableAt;
+    this.#strideWords = place.strideWords;
+    this.#debug = place.debug;
+  }
+
+  /** Pages that the buddy knows, free or not. */
+  get pages(): number {
+    return this.#heads.words[this.#headsAt + PAGES]!;
+  }
+
+  /** May be read without the lock: then it is a number that was true a moment ago. */
+  get freePages(): number {
+    return this.#heads.words[this.#headsAt + FREE_PAGES]!;
+  }
+
+  /** Pages below `pages` are the owner's and will never be free. On a new buddy. */
+  skip(pages: number): void {
+    this.#heads.words[this.#headsAt + PAGES] = pages;
+  }
+
+  /** The range now reaches to `pages`; what is new is free. */
+  extend(pages: number): void {
+    const startPage = this.pages;
+    this.#heads.words[this.#headsAt + PAGES] = pages;
+    this.freeRange(startPage, pages);
+  }
+
+  /** First page of a block of 2^order pages, or -1. The lowest-order block that fits is split. */
+  allocBlock(order: number): number {
+    this.#heads.plainWatch?.note(this.#headsAt + FREE_PAGES, false, "free pages");
+    for (let k = order; k <= MAX_ORDER; k++) {
+      const first = this.#heads.words[this.#headsAt + LISTS + k]!;
+      if (first === 0) continue;
+      const page = first - 1;
+      this.#unlink(page, k);
+      for (let half = k - 1; half >= order; half--) this.#link(page + 2 ** half, half);
+      this.#count(-(2 ** order));
+      return page;
+    }
+    return -1;
+  }
+
+  /**
+   * First of `pages` pages in a row, or -1. What the next power of two is too much is given back.
+   */
+  allocRun(pages: number): number {
+    const order = orderFor(pages);
+    if (order > MAX_ORDER) return -1;
+    const page = this.allocBlock(order);
+    if (page >= 0) this.freeRange(page + pages, page + 2 ** order);
+    return page;
+  }
+
+  /** Frees [startPage, endPage), which need not be what one allocation returned. */
+  freeRange(startPage: number, endPage: number): void {
+    for (let page = startPage; page < endPage;) {
+      const alignedOrder =
+        page === 0 ? MAX_ORDER : Math.min(31 - Math.clz32(page & -page), MAX_ORDER);
+      const order = Math.min(alignedOrder, 31 - Math.clz32(endPage - page));
+      this.freeBlock(page, order);
+      page += 2 ** order;
+    }
+  }
+
+  /**
+   * Frees one block, joining it with its buddy for as long as that is free (B3). The owners keep
+   * accounting that catches a second free before it comes here (frame counts, page kinds); the full
+   * look is for debug builds, because its scattered reads would cost four times the rest.
+   */
+  freeBlock(startPage: number, startOrder: number): void {
+    if (this.#debug ? this.isFree(startPage) : (this.#state(startPage) & FREE) !== 0) {
+      bug(`Cannot free page ${startPage}: it is free already; free it once`);
+    }
+    this.#count(2 ** startOrder);
+    let page = startPage;
+    let order = startOrder;
+    while (order < MAX_ORDER) {
+      const buddy = page ^ (2 ** order);
+      if (
+        buddy + 2 ** order > this.pages ||
+        (this.#state(buddy) & (FREE | ORDER_MASK)) !== (FREE | order)
+      )
+        break;
+      this.#unlink(buddy, order);
+      page = Math.min(page, buddy);
+      order++;
+    }
+    this.#link(page, order);
+  }
+
+  /**
+   * Whether the page lies in a free block. Such a block starts at the page with some of its low
+   * bits cleared (B2): one look for each bit that is set.
+   */
+  isFree(page: number): boolean {
+    for (let startPage = page; ; startPage &= startPage - 1) {
+      const state = this.#state(startPage);
+      if ((state & FREE) !== 0 && startPage + 2 ** (state & ORDER_MASK) > page) return true;
+      if (startPage === 0) return false;
+    }
+  }
+
+  /** All free blocks, by address. For tests and reports. */
+  freeBlocks(): FreeBlock[] {
+    const blocks: FreeBlock[] = [];
+    for (let order = 0; order <= MAX_ORDER; order++) {
+      for (
+        let link = this.#heads.words[this.#headsAt + LISTS + order]!;
+        link !== 0;
+        link = this.#read(link - 1, NEXT)
+      ) {
+        blocks.push({ page: link - 1, order });
+      }
+    }
+    return blocks.toSorted((a, b) => a.page - b.page);
+  }
+
+  #link(page: number, order: number): void {
+    const head = this.#headsAt + LISTS + order;
+    const { words } = this.#heads;
+    const first = words[head]!;
+    this.#write(page, STATE, (this.#state(page) & OWNER_STATE_MASK) | FREE | order);
+    this.#write(page, NEXT, first);
+    this.#write(page, PREV, 0);
+    if (first !== 0) this.#write(first - 1, PREV, page + 1);
+    words[head] = page + 1;
+  }
+
+  #unlink(page: number, order: number): void {
+    const next = this.#read(page, NEXT);
+    const prev = this.#read(page, PREV);
+    if (next !== 0) this.#write(next - 1, PREV, prev);
+    if (prev !== 0) this.#write(prev - 1, NEXT, next);
+    else this.#heads.words[this.#headsAt + LISTS + order] = next;
+    this.#write(page, STATE, this.#state(page) & OWNER_STATE_MASK);
+  }
+
+  #count(pages: number): void {
+    const index = this.#headsAt + FREE_PAGES;
+    // Of all that an operation changes under the owner's lock this word is one, so it stands for
+    // the rest.
+    this.#heads.plainWatch?.note(index, true, "free pages");
+    this.#heads.words[index] = this.#heads.words[index]! + pages;
+  }
+
+  #state(page: number): number {
+    return this.#read(page, STATE);
+  }
+
+  #read(page: number, word: number): number {
+    return this.#table.words[this.#tableAt + page * this.#strideWords + word]!;
+  }
+
+  #write(page: number, word: number, value: number): void {
+    this.#table.words[this.#tableAt + page * this.#strideWords + word] = value;
+  }
+}

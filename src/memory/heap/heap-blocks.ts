@@ -1,0 +1,145 @@
+/**
+ * @module memory/heap/heap-blocks
+ * Blocks of plain words for page tables: half a page (a leaf of 512 entries), or a power of two of
+ * pages. No header in front of them, so that two leaves fit a page and a table of 4096 entries
+ * takes four pages, not five; what they are stands in the page map (heap-pages.ts).
+ *
+ *   K1  A block is zeroed when it is handed out and POISON_FREE throughout when it is given back.
+ *   K2  A HALVES page carries in its OWNER word which halves are allocated (bits 0 and 1), and is
+ *       in `halves` while exactly one is.
+ *
+ * Lock: heapLock.
+ */
+
+import { bug } from "../../sync/errors.ts";
+import { access } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { orderFor } from "./buddy.ts";
+import type { HeapPages } from "./heap-pages.ts";
+import { BLOCK_CLASSES, HEAP_PAGE_WORDS, KIND_BLOCK, KIND_HALVES } from "./heap-pages.ts";
+import { POISON_FREE, formatPointer } from "../layout/poison.ts";
+
+const HALF_WORDS: number = HEAP_PAGE_WORDS / 2;
+const BOTH_HALVES = 3;
+
+/** Index into `blocksLive`: 0 for halves, 1 + order for whole pages. */
+function classOf(count: number): number {
+  const order = count === HALF_WORDS ? -1 : orderFor(count / HEAP_PAGE_WORDS);
+  if (count !== classWords(order + 1) || order + 1 >= BLOCK_CLASSES) {
+    bug(
+      `Cannot handle a block of ${count} words: use ${HALF_WORDS} times a power of two up to ${classWords(BLOCK_CLASSES - 1)}`,
+    );
+  }
+  return order + 1;
+}
+
+/** Words of a block of the class. */
+export function classWords(sizeClass: number): number {
+  return HALF_WORDS * 2 ** sizeClass;
+}
+
+/** A zeroed block that starts at an even word, or 0 when the budget is spent. */
+export function* allocBlock(pages: HeapPages, count: number): Task<number> {
+  const sizeClass = classOf(count);
+  yield* pages.lock.lock();
+  const at = sizeClass === 0 ? takeHalf(pages) : takePages(pages, sizeClass);
+  if (at !== 0) countBlocks(pages, sizeClass, 1);
+  yield* pages.lock.unlock();
+  if (at === 0) return 0;
+  yield* access(pages.memory, "alloc", at, count, "table");
+  // A half whose page another thread brought in may lie past this thread's view, and a fill past
+  // the end of an array does nothing.
+  pages.memory.ensure(at + count);
+  pages.memory.words.fill(0, at, at + count);
+  return at;
+}
+
+/** Throws AssertionFailure for anything but a live block of `count` words. */
+export function* freeBlock(pages: HeapPages, at: number, count: number): Task<void> {
+  const sizeClass = classOf(count);
+  yield* access(pages.memory, "free", at, count, "table");
+  yield* pages.lock.lock();
+  const isLive = isLiveBlock(pages, at, sizeClass);
+  if (isLive) {
+    pages.memory.ensure(at + count);
+    pages.memory.words.fill(POISON_FREE, at, at + count);
+    if (sizeClass === 0) putHalf(pages, at);
+    else pages.freeLocked(at / HEAP_PAGE_WORDS, sizeClass - 1);
+    countBlocks(pages, sizeClass, -1);
+  }
+  yield* pages.lock.unlock();
+  if (!isLive)
+    bug(
+      `Cannot free the table at ${formatPointer(at)}: no block of ${count} words lives there; free it once, with its own size`,
+    );
+}
+
+/**
+ * As `freeBlock`, but never handed out again: see SlabCache.quarantine. The page map stays as it
+ * is; a second free is seen by the explorer that has seen the first.
+ */
+export function* quarantineBlock(pages: HeapPages, at: number, count: number): Task<void> {
+  yield* access(pages.memory, "free", at, count, "table");
+  const sizeClass = classOf(count);
+  if (!isLiveBlock(pages, at, sizeClass))
+    bug(`Cannot free the table at ${formatPointer(at)}: no block lives there`);
+  pages.memory.words.fill(POISON_FREE, at, at + count);
+  pages.memory.words[pages.header.blocksLive.at + sizeClass]!--; // past the watch, as there
+}
+
+function isLiveBlock(pages: HeapPages, at: number, sizeClass: number): boolean {
+  const page = Math.floor(at / HEAP_PAGE_WORDS);
+  const offset = at % HEAP_PAGE_WORDS;
+  if (sizeClass === 0) {
+    return (
+      offset % HALF_WORDS === 0 &&
+      pages.kindOf(page) === KIND_HALVES &&
+      (pages.ownerOf(page) & halfBit(at)) !== 0
+    );
+  }
+  return offset === 0 && pages.kindOf(page) === KIND_BLOCK && pages.ownerOf(page) === sizeClass;
+}
+
+function halfBit(at: number): number {
+  return at % HEAP_PAGE_WORDS === 0 ? 1 : 2;
+}
+
+function takePages(pages: HeapPages, sizeClass: number): number {
+  const page = pages.allocLocked(sizeClass - 1, KIND_BLOCK);
+  if (page !== 0) pages.setOwner(page, sizeClass);
+  return page * HEAP_PAGE_WORDS;
+}
+
+function takeHalf(pages: HeapPages): number {
+  const { halves } = pages.header;
+  const node = halves.first();
+  if (node !== 0) {
+    const page = pages.pageOfNode(node);
+    const taken = pages.ownerOf(page);
+    pages.nodeOf(page).del();
+    pages.setOwner(page, BOTH_HALVES);
+    return page * HEAP_PAGE_WORDS + (taken === 1 ? HALF_WORDS : 0);
+  }
+  const page = pages.allocLocked(0, KIND_HALVES);
+  if (page === 0) return 0;
+  pages.setOwner(page, 1);
+  halves.add(pages.nodeOf(page));
+  return page * HEAP_PAGE_WORDS;
+}
+
+function putHalf(pages: HeapPages, at: number): void {
+  const page = Math.floor(at / HEAP_PAGE_WORDS);
+  const left = pages.ownerOf(page) & ~halfBit(at);
+  if (left !== 0) {
+    pages.setOwner(page, left);
+    pages.header.halves.add(pages.nodeOf(page));
+    return;
+  }
+  pages.nodeOf(page).del();
+  pages.freeLocked(page, 0);
+}
+
+function countBlocks(pages: HeapPages, sizeClass: number, by: number): void {
+  const live = pages.header.blocksLive;
+  live.set(sizeClass, live.get(sizeClass) + by);
+}

@@ -1,0 +1,263 @@
+/**
+ * @module memory/heap/heap-pages
+ * The kernel heap as pages of 4 KiB (1024 words): who owns which, and getting more from the host
+ * when they run out. On it stand the slab caches (slab-cache.ts) and the blocks for page tables
+ * (heap-blocks.ts). The buddy system is buddy.ts.
+ *
+ *     page 0 ...        control block of sync/ | HeapHeader | names | page map | pages for all
+ *
+ * The page map has four words for each page that the heap can ever have: the buddy's three, and
+ * OWNER. The owner's bits of STATE say what a page is, so that any pointer at all can be judged:
+ *
+ *   P1  kind NONE: free, or never handed out. RESERVED: the heap's own. SLAB, BLOCK, HALVES: first
+ *       page of such. TAIL: a later page of one. OWNER is the first page, but on the first page of
+ *       BLOCK the size class and of HALVES the halves that live.
+ *   P2  Kinds change under heapLock, by who owns the page; they may be read without it by who owns
+ *       an object on the page.
+ *
+ * Lock: heapLock (a leaf but for slabLock, inside which it may be taken). The heap only grows: a
+ * page's words stay readable for ever, whatever they come to mean.
+ */
+
+import { CONTROL_WORDS } from "../../sync/control-block.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { Buddy, OWNER_STATE_MASK } from "./buddy.ts";
+import { List } from "../layout/list.ts";
+import { NameTable } from "../layout/name-table.ts";
+import type { Struct, StructView, WordArray } from "../layout/struct.ts";
+import { array, embed, pointer, struct, u32 } from "../layout/struct.ts";
+
+/** Words of a heap page. */
+export const HEAP_PAGE_WORDS = 1024;
+export const HEAP_PAGE_BYTES = 4096;
+
+export type PageKind = 0 | 1 | 2 | 3 | 4 | 5;
+export const KIND_NONE: PageKind = 0;
+export const KIND_RESERVED: PageKind = 1;
+export const KIND_SLAB: PageKind = 2;
+export const KIND_BLOCK: PageKind = 3;
+export const KIND_HALVES: PageKind = 4;
+export const KIND_TAIL: PageKind = 5;
+
+const KIND_SHIFT = 8;
+const KIND_MASK = 0xf;
+
+/** Words of the page map for one page: the buddy's three and OWNER. */
+const MAP_WORDS = 4;
+const MAP_STATE = 0;
+const MAP_LINK = 1;
+const MAP_OWNER = 3;
+
+/** Size classes of heap-blocks.ts: half a page, then 2^0 .. 2^4 pages. */
+export const BLOCK_CLASSES = 6;
+/** Structs that a program may have objects of, and well-known pointers. */
+const NAME_CAPACITY = 128;
+/** Payload of a cache's name: the slab cache's record (slab-cache.ts checks that it fits). */
+export const CACHE_RECORD_WORDS = 24;
+
+export interface HeapHeader extends StructView {
+  readonly lock: Spinlock;
+  mapAt: number;
+  maxPages: number;
+  peakPages: number;
+  readonly halves: List;
+  readonly blocksLive: WordArray;
+  readonly buddy: WordArray;
+  readonly caches: WordArray;
+  readonly roots: WordArray;
+}
+
+export const HeapHeader: Struct<HeapHeader> = struct<HeapHeader>(
+  "heapHeader",
+  {
+    lock: embed(Spinlock, "the page map, the buddy's lists, growth, both name tables", "heapLock"),
+    mapAt: pointer("const", "the page map"),
+    maxPages: u32("const", "pages that the budget allows in all"),
+    peakPages: u32("heapLock", "most pages that were ever in use at once"),
+    halves: embed(List, "pages that have one free half; guarded by heapLock"),
+    blocksLive: array(BLOCK_CLASSES, "heapLock", "blocks alive by size class"),
+    buddy: array(Buddy.WORDS, "heapLock", "free pages"),
+    caches: array(
+      NameTable.wordsFor(NAME_CAPACITY, CACHE_RECORD_WORDS),
+      "heapLock to add",
+      "slab caches by name",
+    ),
+    roots: array(
+      NameTable.wordsFor(NAME_CAPACITY, 1),
+      "heapLock to add",
+      "well-known pointers by name",
+    ),
+  },
+  { embedded: true },
+);
+
+/** Even, so that everything on it can be. */
+const HEADER_AT: number = CONTROL_WORDS + (CONTROL_WORDS % 2);
+
+/** Pages that a heap of at most `maxPages` needs for itself. */
+function reservedPages(maxPages: number): number {
+  return Math.ceil((HEADER_AT + HeapHeader.sizeWords + maxPages * MAP_WORDS) / HEAP_PAGE_WORDS);
+}
+
+/** Smallest heap budget that leaves `pages` pages for objects, in bytes. */
+export function heapBytesFor(pages: number): number {
+  let maxPages = pages;
+  while (maxPages - reservedPages(maxPages) < pages) maxPages++;
+  return maxPages * HEAP_PAGE_BYTES;
+}
+
+export class HeapPages {
+  readonly memory: SharedMemory;
+  readonly lock: Spinlock;
+  readonly header: HeapHeader;
+  readonly caches: NameTable;
+  readonly roots: NameTable;
+  readonly #buddy: Buddy;
+  readonly #mapAt: number;
+
+  /** On a heap that `HeapPages.format` has prepared, here or in another thread. */
+  constructor(memory: SharedMemory) {
+    this.memory = memory;
+    this.header = HeapHeader.at(memory, HEADER_AT);
+    this.lock = this.header.lock;
+    this.#mapAt = this.header.mapAt;
+    this.caches = new NameTable(memory, this.header.caches.at, NAME_CAPACITY, CACHE_RECORD_WORDS);
+    this.roots = new NameTable(memory, this.header.roots.at, NAME_CAPACITY, 1);
+    this.#buddy = new Buddy({
+      heads: memory,
+      headsAt: this.header.buddy.at,
+      table: memory,
+      tableAt: this.#mapAt,
+      strideWords: MAP_WORDS,
+      debug: memory.debug,
+    });
+  }
+
+  /** Bytes that the heap must have before `format`. */
+  static initialBytes(maxBytes: number): number {
+    const maxPages = Math.floor(maxBytes / HEAP_PAGE_BYTES);
+    return Math.min(reservedPages(maxPages) + 16, maxPages) * HEAP_PAGE_BYTES;
+  }
+
+  /**
+   * Prepares a new heap of at least `initialBytes(maxBytes)`. Before any other thread knows of it.
+   */
+  static format(memory: SharedMemory): void {
+    const maxPages = Math.floor(memory.maxBytes / HEAP_PAGE_BYTES);
+    const header = HeapHeader.at(memory, HEADER_AT);
+    header.lock.init();
+    header.halves.init();
+    header.maxPages = maxPages;
+    header.mapAt = HEADER_AT + HeapHeader.sizeWords;
+    const pages = new HeapPages(memory);
+    const reserved = reservedPages(maxPages);
+    pages.#buddy.skip(reserved);
+    pages.#buddy.extend(Math.floor(memory.words.length / HEAP_PAGE_WORDS));
+    pages.#mark(0, reserved, KIND_RESERVED);
+  }
+
+  /**
+   * First of 2^order pages marked `kind`, or 0 when the budget is spent. Their words hold anything.
+   */
+  *alloc(order: number, kind: PageKind): Task<number> {
+    yield* this.lock.lock();
+    const page = this.allocLocked(order, kind);
+    yield* this.lock.unlock();
+    return page;
+  }
+
+  /** Holding heapLock. */
+  allocLocked(order: number, kind: PageKind): number {
+    const buddy = this.#buddy;
+    this.memory.ensure(buddy.pages * HEAP_PAGE_WORDS); // another thread may have grown the heap
+    let page = buddy.allocBlock(order);
+    while (page < 0 && this.#grow(2 ** order)) page = buddy.allocBlock(order);
+    if (page < 0) return 0;
+    this.#mark(page, page + 2 ** order, kind);
+    const used = buddy.pages - buddy.freePages;
+    if (used > this.header.peakPages) this.header.peakPages = used;
+    return page;
+  }
+
+  *free(page: number, order: number): Task<void> {
+    yield* this.lock.lock();
+    this.freeLocked(page, order);
+    yield* this.lock.unlock();
+  }
+
+  /** Holding heapLock. */
+  freeLocked(page: number, order: number): void {
+    this.memory.ensure(this.#buddy.pages * HEAP_PAGE_WORDS);
+    this.#mark(page, page + 2 ** order, KIND_NONE);
+    this.#buddy.freeBlock(page, order);
+  }
+
+  /** What the page is (P1). KIND_NONE for pages that the heap does not have. */
+  kindOf(page: number): PageKind {
+    if (!(page >= 0 && page < this.#buddy.pages)) return KIND_NONE;
+    return ((this.#state(page) >>> KIND_SHIFT) & KIND_MASK) as PageKind; // written by #mark only
+  }
+
+  /**
+   * OWNER word: after `alloc` the first page of the block; of a first page it may be set to
+   * something else by who owns the block.
+   */
+  ownerOf(page: number): number {
+    return this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_OWNER]!;
+  }
+
+  setOwner(page: number, value: number): void {
+    this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_OWNER] = value;
+  }
+
+  /** The page's list node: two words that its owner may use while it is not free. */
+  nodeOf(page: number): List {
+    return new List(this.memory, this.#mapAt + page * MAP_WORDS + MAP_LINK);
+  }
+
+  pageOfNode(node: number): number {
+    return (node - MAP_LINK - this.#mapAt) / MAP_WORDS;
+  }
+
+  get usedPages(): number {
+    return this.#buddy.pages - this.#buddy.freePages;
+  }
+
+  /**
+   * Doubles the heap, or takes what the budget still allows. False when that is less than
+   * `neededPages` more. Holding heapLock.
+   */
+  #grow(neededPages: number): boolean {
+    const { pages } = this.#buddy;
+    const wanted = Math.max(pages * 2, pages + neededPages);
+    for (const target of [wanted, pages + neededPages]) {
+      const newPages = Math.min(target, this.header.maxPages);
+      if (newPages <= pages) return false;
+      if (this.memory.grow(newPages * HEAP_PAGE_BYTES)) {
+        this.#buddy.extend(newPages);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #mark(startPage: number, endPage: number, kind: PageKind): void {
+    const { words } = this.memory;
+    for (let page = startPage; page < endPage; page++) {
+      const entry = this.#mapAt + page * MAP_WORDS;
+      const pageKind =
+        page === startPage || kind === KIND_NONE || kind === KIND_RESERVED ? kind : KIND_TAIL;
+      words[entry + MAP_STATE] =
+        (words[entry + MAP_STATE]! & ~OWNER_STATE_MASK) | (pageKind << KIND_SHIFT);
+      words[entry + MAP_OWNER] = startPage;
+      words[entry + MAP_LINK] = 0;
+      words[entry + MAP_LINK + 1] = 0;
+    }
+  }
+
+  #state(page: number): number {
+    return this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_STATE]!;
+  }
+}

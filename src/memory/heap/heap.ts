@@ -1,0 +1,238 @@
+/**
+ * @module memory/heap/heap
+ * The kernel heap as the layers above use it: objects of structs, blocks for page tables,
+ * well-known pointers, and the accounting. What allocates is in slab-cache.ts and heap-blocks.ts
+ * over heap-pages.ts.
+ *
+ *   H1  Memory is handed out zeroed and poisoned when it comes back.
+ *   H2  Out of budget is an answer (0), not an error: nothing has changed then, and the same call
+ *       may succeed later.
+ *   H3  Freeing anything but what was allocated, or twice, is an AssertionFailure that names struct
+ *       and address, in all builds. Using it after that is one in debug builds (struct.ts, S3).
+ *
+ * Every function that is a task takes slabLock or heapLock for a moment and never waits for
+ * anything else.
+ */
+
+import { ENOMEM } from "../../sync/errno.ts";
+import { HmmError, bug } from "../../sync/errors.ts";
+import { EXPLORED } from "../../sync/shared-memory.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { compareExchangeWord, readWord } from "../../sync/primitives/word-steps.ts";
+import { Arenas } from "./arenas.ts";
+import { allocBlock, classWords, freeBlock, quarantineBlock } from "./heap-blocks.ts";
+import { BLOCK_CLASSES, HEAP_PAGE_BYTES, HeapPages } from "./heap-pages.ts";
+import type { Shortage } from "./shortage.ts";
+import { SlabCache, shrinkCache } from "./slab-cache.ts";
+import type { Struct, StructInfo, StructView } from "../layout/struct.ts";
+
+/**
+ * What of one cache is alive.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * space.mmapSync(4096);
+ * const vmas = space.statsSync().heap.objects.find(({ name }) => name === "vma");
+ * console.log(vmas?.live); // 1
+ * ```
+ */
+export interface CacheAccount {
+  /** The struct's name, or `words<count>` for blocks of that size. */
+  readonly name: string;
+  /** Objects alive. */
+  readonly live: number;
+  readonly bytes: number;
+}
+
+/** How full the kernel heap is. */
+export interface HeapUsage {
+  /** Pages in use, in bytes: the heap's own tables, slabs (empty ones included) and blocks. */
+  readonly usedBytes: number;
+  readonly peakBytes: number;
+  readonly budgetBytes: number;
+}
+
+export class Heap {
+  readonly memory: SharedMemory;
+  readonly #pages: HeapPages;
+  readonly #caches = new Map<StructInfo, SlabCache>();
+  #arenas: Arenas | undefined;
+
+  /** On a heap that `HeapPages.format` has prepared. */
+  constructor(memory: SharedMemory) {
+    this.memory = memory;
+    this.#pages = new HeapPages(memory);
+  }
+
+  /**
+   * From now on explored tasks 1 to `count` allocate from arenas of `arenaWords` words each
+   * (arenas.ts), at most 16,384. For who sets up an exploration. False when the budget is spent.
+   */
+  *useArenas(count: number, arenaWords: number): Task<boolean> {
+    const blocks: number[] = [];
+    for (let i = 0; i < count; i++) blocks.push(yield* allocBlock(this.#pages, arenaWords));
+    if (blocks.includes(0)) return false;
+    this.#arenas = new Arenas(this.memory, blocks, arenaWords);
+    return true;
+  }
+
+  /** On a heap with arenas: explored tasks get nothing while `shortage` is on. */
+  useShortage(shortage: Shortage): void {
+    if (this.#arenas === undefined)
+      bug("Cannot use a shortage: the heap has no arenas; call useArenas first");
+    this.#arenas.shortage = shortage;
+  }
+
+  /** Where the running task allocates: undefined for the caches and blocks. */
+  get #arena(): Arenas | undefined {
+    return this.memory.mode === EXPLORED ? this.#arenas : undefined;
+  }
+
+  /** A zeroed object, or 0 (H2). */
+  *alloc(info: StructInfo): Task<number> {
+    const arena = this.#arena;
+    if (arena !== undefined) return yield* arena.alloc(info);
+    const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
+    const at = yield* cache.alloc();
+    if (at !== 0 || !(yield* this.#shrink())) return at;
+    return yield* cache.alloc();
+  }
+
+  /** Gives an object back. Nobody else may reach it any more. */
+  *free(info: StructInfo, at: number): Task<void> {
+    const arena = this.#arena;
+    if (arena?.has(at) === true) {
+      yield* arena.free(info, at);
+      return;
+    }
+    const cache = this.#caches.get(info) ?? (yield* this.#openCache(info));
+    yield* arena === undefined ? cache.free(at) : cache.quarantine(at);
+  }
+
+  /**
+   * `count` zeroed words that start at an even word, or 0 (H2). `count` is 512 times a power of
+   * two, up to 16,384.
+   */
+  *allocWords(count: number): Task<number> {
+    const arena = this.#arena;
+    if (arena !== undefined) return yield* arena.allocWords(count);
+    const at = yield* allocBlock(this.#pages, count);
+    if (at !== 0 || !(yield* this.#shrink())) return at;
+    return yield* allocBlock(this.#pages, count);
+  }
+
+  /** Gives a block of `allocWords(count)` back. */
+  freeWords(at: number, count: number): Task<void> {
+    const arena = this.#arena;
+    if (arena?.has(at) === true) return arena.freeWords(at, count);
+    if (arena !== undefined) return quarantineBlock(this.#pages, at, count);
+    return freeBlock(this.#pages, at, count);
+  }
+
+  /**
+   * Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there
+   * (atomically). Made by who asks first.
+   */
+  *root(name: string): Task<number> {
+    const found = yield* this.#pages.roots.find(name);
+    if (found !== 0) return found;
+    yield* this.#pages.lock.lock();
+    const slot = yield* this.#pages.roots.add(name);
+    yield* this.#pages.lock.unlock();
+    return slot;
+  }
+
+  /**
+   * The machine's one object of a struct, kept in the root slot of its name. Whoever comes first
+   * allocates it and runs `init`; a thread that raced with it frees its own again. Throws HmmError
+   * ENOMEM.
+   */
+  *singleton<T extends StructView>(info: Struct<T>, init: (view: T) => void): Task<T> {
+    const { memory } = this;
+    const slot = yield* this.root(info.name);
+    const known = yield* readWord(memory, slot, info.name);
+    if (known !== 0) return info.at(memory, known);
+    const at = yield* this.alloc(info);
+    if (at === 0) {
+      throw new HmmError(
+        ENOMEM,
+        "singleton",
+        `Cannot make the machine's ${info.name}: the kernel heap is full; raise heapBytes`,
+      );
+    }
+    init(info.at(memory, at));
+    const winner = yield* compareExchangeWord(memory, slot, 0, at, info.name);
+    if (winner === 0) return info.at(memory, at);
+    yield* this.free(info, at);
+    return info.at(memory, winner);
+  }
+
+  /**
+   * Everything alive, by cache: only what lives is listed, in order of name. Exact while nobody
+   * allocates.
+   */
+  accounting(): CacheAccount[] {
+    const { caches, header } = this.#pages;
+    const accounts: CacheAccount[] = caches.entries().map(({ name, at }) => {
+      const { live, sizeWords } = SlabCache.liveOf(this.memory, at);
+      return { name, live, bytes: live * sizeWords * 4 };
+    });
+    for (let sizeClass = 0; sizeClass < BLOCK_CLASSES; sizeClass++) {
+      const live = header.blocksLive.get(sizeClass);
+      accounts.push({
+        name: `words${classWords(sizeClass)}`,
+        live,
+        bytes: live * classWords(sizeClass) * 4,
+      });
+    }
+    for (const { name, words } of this.#arenas?.live() ?? [])
+      accounts.push({ name, live: 1, bytes: words * 4 });
+    return addUp(accounts.filter(({ live }) => live !== 0)).toSorted((a, b) =>
+      a.name < b.name ? -1 : 1,
+    );
+  }
+
+  usage(): HeapUsage {
+    const { header, usedPages } = this.#pages;
+    return {
+      usedBytes: usedPages * HEAP_PAGE_BYTES,
+      peakBytes: header.peakPages * HEAP_PAGE_BYTES,
+      budgetBytes: header.maxPages * HEAP_PAGE_BYTES,
+    };
+  }
+
+  *#openCache(info: StructInfo): Task<SlabCache> {
+    const { caches, lock } = this.#pages;
+    let record = yield* caches.find(info.name);
+    if (record === 0) {
+      yield* lock.lock();
+      record = yield* caches.add(info.name, (at) => SlabCache.format(this.memory, info, at));
+      yield* lock.unlock();
+    }
+    const cache = new SlabCache(this.#pages, info, record);
+    this.#caches.set(info, cache);
+    return cache;
+  }
+
+  /** Takes back the pages that caches keep in reserve. */
+  *#shrink(): Task<boolean> {
+    let found = false;
+    for (const { at } of this.#pages.caches.entries())
+      if (yield* shrinkCache(this.#pages, at)) found = true;
+    return found;
+  }
+}
+
+/** One account for each name. */
+function addUp(accounts: readonly CacheAccount[]): CacheAccount[] {
+  const byName = new Map<string, CacheAccount>();
+  for (const { name, live, bytes } of accounts) {
+    const known = byName.get(name);
+    byName.set(name, { name, live: live + (known?.live ?? 0), bytes: bytes + (known?.bytes ?? 0) });
+  }
+  return [...byName.values()];
+}

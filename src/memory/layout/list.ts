@@ -1,0 +1,125 @@
+/**
+ * @module memory/layout/list
+ * Intrusive doubly linked lists (Linux `include/linux/list.h`). A node is two words, `next` and
+ * `prev`, embedded in the object that is listed; the list's head is such a node too, pointing at
+ * itself when the list is empty. Which lock guards a list is said by the struct that embeds its
+ * head; every function here is called with it held.
+ *
+ *   L1  A node is in at most one list. A node that was never listed is {0, 0}, one that was taken
+ *       off is poisoned; `add` of anything else is an assertion, and so is `del` of a node that is
+ *       in no list or whose neighbours disagree with it.
+ *   L2  Iteration may take off the node that it has just handed out, nothing else.
+ */
+
+import { bug } from "../../sync/errors.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { LIST_POISON_NEXT, LIST_POISON_PREV, formatPointer } from "./poison.ts";
+
+const NEXT = 0;
+const PREV = 1;
+
+/** A list's head, or a listed object's node: `embed(List, "...")` either way. */
+export class List {
+  static readonly WORDS = 2;
+
+  readonly memory: SharedMemory;
+  /** Pointer of the node itself; `Struct.containerOf` leads to the object. */
+  readonly at: number;
+
+  constructor(memory: SharedMemory, at: number) {
+    this.memory = memory;
+    this.at = at;
+  }
+
+  /** Makes this node the head of an empty list. */
+  init(): void {
+    this.#link(this.at, this.at);
+  }
+
+  /** Pointer of the node after this one; of the head itself at the end of the list. */
+  get next(): number {
+    return this.#read(this.at + NEXT);
+  }
+
+  get prev(): number {
+    return this.#read(this.at + PREV);
+  }
+
+  /** Only of a head. */
+  isEmpty(): boolean {
+    return this.next === this.at;
+  }
+
+  /** Only of an object's node: whether it is in a list now. */
+  isListed(): boolean {
+    return this.next !== 0 && this.next !== LIST_POISON_NEXT;
+  }
+
+  /** First node's pointer, or 0. Only of a head. */
+  first(): number {
+    return this.isEmpty() ? 0 : this.next;
+  }
+
+  /** Puts `node` in front. */
+  add(node: List): void {
+    this.#insert(node, this.at, this.next);
+  }
+
+  /** Puts `node` last. */
+  addTail(node: List): void {
+    this.#insert(node, this.prev, this.at);
+  }
+
+  /** Takes this node off its list and poisons it. */
+  del(): void {
+    const { next, prev } = this;
+    if (next === 0 || next === LIST_POISON_NEXT || prev === LIST_POISON_PREV) {
+      bug(`Cannot take node ${formatPointer(this.at)} off a list: it is in none; take it off once`);
+    }
+    if (this.#read(next + PREV) !== this.at || this.#read(prev + NEXT) !== this.at) {
+      bug(
+        `Cannot take node ${formatPointer(this.at)} off its list: its neighbours are not linked to it; hold the list's lock`,
+      );
+    }
+    this.#write(next + PREV, prev);
+    this.#write(prev + NEXT, next);
+    this.#link(LIST_POISON_NEXT, LIST_POISON_PREV);
+  }
+
+  /** Node pointers from first to last (L2). */
+  *nodes(): Generator<number, void, undefined> {
+    for (let node = this.next; node !== this.at;) {
+      const next = this.#read(node + NEXT);
+      yield node;
+      node = next;
+    }
+  }
+
+  #insert(node: List, prev: number, next: number): void {
+    const old = node.next;
+    if (old !== 0 && old !== LIST_POISON_NEXT) {
+      bug(`Cannot list node ${formatPointer(node.at)}: it is in a list already; take it off first`);
+    }
+    node.#link(next, prev);
+    this.#write(next + PREV, node.at);
+    this.#write(prev + NEXT, node.at);
+  }
+
+  #link(next: number, prev: number): void {
+    this.#write(this.at + NEXT, next);
+    this.#write(this.at + PREV, prev);
+  }
+
+  #read(index: number): number {
+    // a node beyond a heap that grew meanwhile
+    if (index >= this.memory.words.length) this.memory.ensure(index + 1);
+    this.memory.plainWatch?.note(index, false, "list");
+    return this.memory.words[index]!;
+  }
+
+  #write(index: number, value: number): void {
+    if (index >= this.memory.words.length) this.memory.ensure(index + 1);
+    this.memory.plainWatch?.note(index, true, "list");
+    this.memory.words[index] = value;
+  }
+}

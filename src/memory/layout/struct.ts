@@ -1,0 +1,438 @@
+/**
+ * @module memory/layout/struct
+ * Layouts of the kernel heap as data: a struct is a table of fields (name, word offset, kind, what
+ * guards it), from which come the view classes that all code uses and the tables of the documents.
+ * Not the allocator (heap.ts), and not how a field is ordered against other threads: a plain field
+ * is read and written with plain 32-bit accesses under the guard that its table names; whatever
+ * needs more is an embedded primitive of sync/.
+ *
+ *   S1  A pointer is a word index into the heap; 0 is null. A pointer that was read from shared
+ *       memory becomes usable through `Struct.at`, which makes sure that this thread's view of the
+ *       heap reaches as far as the object does.
+ *   S2  A view is two numbers' worth of state and owns nothing: it keeps nothing alive.
+ *   S3  In debug builds `at` reads the object's header: a freed object, a foreign pointer or an
+ *       object of another struct throws.
+ */
+
+import { bug } from "../../sync/errors.ts";
+import type { LockClass } from "../../sync/lock-class.ts";
+import { lockClass } from "../../sync/lock-class.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import {
+  FreedObjectUse,
+  HEADER_FREE,
+  HEADER_LIVE,
+  HEADER_WORDS,
+  POISON_FREE,
+  formatPointer,
+  headerState,
+  headerTag,
+  structTag,
+} from "./poison.ts";
+
+/** What every view of an object of the kernel heap has. */
+export interface StructView {
+  /** Pointer: word index of the object's first word. */
+  readonly at: number;
+  readonly memory: SharedMemory;
+}
+
+export type FieldKind = "u32" | "i32" | "pointer" | "array" | "embedded";
+
+/** A view as its accessors see it. */
+interface Parts extends StructView {
+  /**
+   * Embedded primitives that this view has been asked for, by number of the field: making one takes
+   * longer than most of what is done with it.
+   */
+  parts: unknown[] | undefined;
+}
+
+interface Accessor<V> {
+  get(this: Parts): V;
+  set?(this: Parts, value: V): void;
+}
+
+/** One field before it has a name and a place. Made by the makers below. */
+export interface Field<V> {
+  readonly kind: FieldKind;
+  readonly words: number;
+  readonly guardedBy: string;
+  readonly note: string;
+  /** `number` is the field's place among the struct's fields. */
+  accessor(offset: number, number: number): Accessor<V>;
+}
+
+/** One row of a struct's table. */
+export interface FieldInfo {
+  readonly name: string;
+  /** Words from the start of the object. */
+  readonly offset: number;
+  readonly words: number;
+  readonly kind: FieldKind;
+  readonly guardedBy: string;
+  readonly note: string;
+}
+
+type FieldNames<T extends StructView> = Exclude<keyof T, keyof StructView> & string;
+export type FieldTable<T extends StructView> = { readonly [K in FieldNames<T>]: Field<T[K]> };
+
+export interface StructOptions {
+  /**
+   * The struct is only ever part of another one and has no header of its own. `at` then checks for
+   * poison instead, and it may be embedded with `embed(Struct, ...)`. Default false.
+   */
+  readonly embedded?: boolean;
+}
+
+/** The table's face without the view type: what registries and allocators need. */
+export interface StructInfo {
+  readonly name: string;
+  readonly sizeWords: number;
+  readonly tag: number;
+  readonly embedded: boolean;
+  readonly fields: readonly FieldInfo[];
+}
+
+/** A layout of the kernel heap: {@link Struct.at} makes a view of an object from its pointer. */
+export interface Struct<T extends StructView> extends StructInfo {
+  readonly offset: { readonly [K in FieldNames<T>]: number };
+  /**
+   * The view of the object at `pointer`. Throws AssertionFailure on null, and in debug builds on
+   * anything but a live object (S3).
+   */
+  at(memory: SharedMemory, pointer: number): T;
+  /** From the pointer of an embedded field to its object (Linux: container_of). */
+  containerOf(fieldPointer: number, field: FieldNames<T>): number;
+}
+
+/** What can be embedded: a primitive of sync/ or memory/, over WORDS words. */
+export interface Embeddable<P> {
+  readonly WORDS: number;
+  new (memory: SharedMemory, at: number, lockedBy?: LockClass): P;
+}
+
+/**
+ * Unsigned field, 0..2^32-1. `guardedBy` names the lock (or "const": set before the object is
+ * published).
+ */
+export function u32(guardedBy: string, note: string): Field<number> {
+  return {
+    kind: "u32",
+    words: 1,
+    guardedBy,
+    note,
+    accessor: (offset) => ({
+      get() {
+        return this.memory.words[this.at + offset]! >>> 0;
+      },
+      set(value) {
+        this.memory.words[this.at + offset] = value;
+      },
+    }),
+  };
+}
+
+/** Signed field, for results and counts that may be negative. */
+export function i32(guardedBy: string, note: string): Field<number> {
+  return signedField("i32", guardedBy, note);
+}
+
+/** Word index of another object, 0 for none. */
+export function pointer(guardedBy: string, note: string): Field<number> {
+  return signedField("pointer", guardedBy, note);
+}
+
+function signedField(kind: FieldKind, guardedBy: string, note: string): Field<number> {
+  return {
+    kind,
+    words: 1,
+    guardedBy,
+    note,
+    accessor: (offset) => ({
+      get() {
+        return this.memory.words[this.at + offset]!;
+      },
+      set(value) {
+        this.memory.words[this.at + offset] = value;
+      },
+    }),
+  };
+}
+
+/**
+ * `words` consecutive words inside the object. Indices are checked: a wrong one would reach the
+ * neighbour.
+ */
+export class WordArray {
+  readonly memory: SharedMemory;
+  /** Word index of element 0, for code that indexes `memory.words` itself. */
+  readonly at: number;
+  readonly length: number;
+
+  constructor(memory: SharedMemory, at: number, length: number) {
+    this.memory = memory;
+    this.at = at;
+    this.length = length;
+  }
+
+  get(index: number): number {
+    this.#check(index);
+    this.memory.plainWatch?.note(this.at + index, false, "array");
+    return this.memory.words[this.at + index]!;
+  }
+
+  set(index: number, value: number): void {
+    this.#check(index);
+    this.memory.plainWatch?.note(this.at + index, true, "array");
+    this.memory.words[this.at + index] = value;
+  }
+
+  #check(index: number): void {
+    if (index >= 0 && index < this.length) return;
+    bug(`Cannot access element ${index}: the array has ${this.length}; check the index`);
+  }
+}
+
+/** A field of so many words, read and written one at a time. */
+export function array(words: number, guardedBy: string, note: string): Field<WordArray> {
+  return {
+    kind: "array",
+    words,
+    guardedBy,
+    note,
+    accessor: (offset) => ({
+      get() {
+        return new WordArray(this.memory, this.at + offset, words);
+      },
+    }),
+  };
+}
+
+/**
+ * A primitive (its own words are guarded by its own rules). `lockClassName` is the name in
+ * sync/lockdep/lock-order.ts for locks.
+ */
+export function embed<P>(Primitive: Embeddable<P>, note: string, lockClassName?: string): Field<P> {
+  const lockedBy = lockClassName === undefined ? undefined : lockClass(lockClassName);
+  return {
+    kind: "embedded",
+    words: Primitive.WORDS,
+    guardedBy: "itself",
+    note,
+    accessor: (offset, number) => ({
+      get() {
+        const parts = (this.parts ??= []);
+        // The slot is only ever filled here.
+        return (parts[number] ??= new Primitive(this.memory, this.at + offset, lockedBy)) as P;
+      },
+    }),
+  };
+}
+
+/** A struct that was declared with `embedded: true`, as a field of another one. */
+export function embedStruct<V extends StructView>(
+  inner: Struct<V>,
+  guardedBy: string,
+  note: string,
+): Field<V> {
+  if (!inner.embedded)
+    bug(`Cannot embed ${inner.name}: it is a struct of its own; declare it embedded`);
+  return {
+    kind: "embedded",
+    words: inner.sizeWords,
+    guardedBy,
+    note,
+    accessor: (offset) => ({
+      get() {
+        return inner.at(this.memory, this.at + offset);
+      },
+    }),
+  };
+}
+
+const structs = new Map<string, StructInfo>();
+
+function layOut(fields: readonly (readonly [string, Field<unknown>])[]): FieldInfo[] {
+  let offset = 0;
+  return fields.map(([name, { words, kind, guardedBy, note }]) => {
+    const info: FieldInfo = { name, offset, words, kind, guardedBy, note };
+    offset += words;
+    return info;
+  });
+}
+
+/**
+ * Declares a struct. Field order is the order in `fields`. Names are unique in a program:
+ * allocators, debug checks and other threads find a struct by its name.
+ */
+export function struct<T extends StructView>(
+  name: string,
+  fields: FieldTable<T>,
+  options?: StructOptions,
+): Struct<T> {
+  if (structs.has(name))
+    bug(`Cannot declare struct ${name}: it exists already; choose another name`);
+  const tag = structTag(name);
+  for (const other of structs.values()) {
+    if (other.tag === tag)
+      bug(`Cannot declare struct ${name}: its tag is that of ${other.name}; choose another name`);
+  }
+  const entries = Object.entries<Field<unknown>>(fields);
+  const infos = layOut(entries);
+  const last = infos.at(-1);
+  const sizeWords = last === undefined ? 0 : last.offset + last.words;
+  if (sizeWords === 0) bug(`Cannot declare struct ${name}: it has no fields; add one`);
+  const embedded = options?.embedded === true;
+
+  // `declare`, or each field would be defined by an initializer that all structs share and that V8
+  // therefore never inlines.
+  class View implements Parts {
+    declare readonly at: number;
+    declare readonly memory: SharedMemory;
+    declare parts: unknown[] | undefined;
+    constructor(memory: SharedMemory, at: number) {
+      this.memory = memory;
+      this.at = at;
+      this.parts = undefined;
+    }
+  }
+  entries.forEach(([fieldName, field], index) => {
+    const { offset } = infos[index]!; // infos was mapped from entries
+    Object.defineProperty(View.prototype, fieldName, {
+      ...field.accessor(offset, index),
+      enumerable: true,
+    });
+  });
+
+  let watched: ViewClass | undefined;
+
+  const declared: Struct<T> = {
+    name,
+    sizeWords,
+    tag,
+    embedded,
+    fields: infos,
+    // The one place where the table becomes the type that it was checked against by FieldTable<T>.
+    offset: Object.fromEntries(
+      infos.map((info) => [info.name, info.offset]),
+    ) as Struct<T>["offset"],
+    at(memory, at) {
+      if (at + sizeWords > memory.words.length) memory.ensure(at + sizeWords);
+      if (at === 0) bug(`Cannot use ${name} at null: check the pointer before using it`);
+      if (memory.debug) checkLive(memory, declared, at);
+      const Made =
+        memory.plainWatch === undefined ? View : (watched ??= watchedView(View, name, infos));
+      return new Made(memory, at) as StructView as T;
+    },
+    containerOf(fieldPointer, field) {
+      return fieldPointer - declared.offset[field];
+    },
+  };
+  structs.set(name, declared);
+  return declared;
+}
+
+type ViewClass = new (memory: SharedMemory, at: number) => Parts;
+
+/**
+ * The view whose plain fields tell the memory's plainWatch of each access. What is atomic is no
+ * plain access. A class of its own, so that the views of every other machine cost nothing more.
+ */
+function watchedView(View: ViewClass, structName: string, infos: readonly FieldInfo[]): ViewClass {
+  class Watched extends View {}
+  for (const { name, offset, kind, guardedBy } of infos) {
+    if (kind === "array" || kind === "embedded" || guardedBy.startsWith("atomic")) continue;
+    const label = `${structName}.${name}`;
+    const { get, set } = Object.getOwnPropertyDescriptor(View.prototype, name) as Required<
+      Accessor<number>
+    >; // all of these are numbers
+    Object.defineProperty(Watched.prototype, name, {
+      get(this: Parts): number {
+        this.memory.plainWatch?.note(this.at + offset, false, label);
+        return get.call(this);
+      },
+      set(this: Parts, value: number) {
+        this.memory.plainWatch?.note(this.at + offset, true, label);
+        set.call(this, value);
+      },
+      enumerable: true,
+    });
+  }
+  return Watched;
+}
+
+/** All structs that the loaded modules declared. */
+export function declaredStructs(): IterableIterator<StructInfo> {
+  return structs.values();
+}
+
+/** S3. Embedded structs have no header: they count as freed when every word is poison. */
+function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
+  const { words } = memory;
+  if (!info.embedded) {
+    const header = words[at - HEADER_WORDS]!;
+    if (header !== (info.tag | HEADER_LIVE)) throwBadObject(info.name, info.tag, at, header, "use");
+    return;
+  }
+  for (let i = 0; i < info.sizeWords; i++) if (words[at + i] !== POISON_FREE) return;
+  throw new FreedObjectUse(
+    `Cannot use ${info.name} at ${formatPointer(at)}: its object was freed; keep a reference while using it`,
+    at,
+  );
+}
+
+/** The struct that this program calls so. */
+export function structOfTag(tag: number): StructInfo | undefined {
+  return [...structs.values()].find((info) => info.tag === tag);
+}
+
+/**
+ * Throws the error for an object that is not a live `structName`. `header` is what stood in front
+ * of it.
+ */
+export function throwBadObject(
+  structName: string,
+  tag: number,
+  at: number,
+  header: number,
+  access: string,
+): never {
+  const where = `${structName} at ${formatPointer(at)}`;
+  if (headerState(header) === HEADER_FREE)
+    throw new FreedObjectUse(
+      `Cannot ${access} ${where}: it was freed; keep a reference while using it`,
+      at,
+    );
+  if (headerState(header) !== HEADER_LIVE) {
+    bug(`Cannot ${access} ${where}: no object starts there; pass a pointer that the heap returned`);
+  }
+  if (headerTag(header) !== tag) {
+    const found = structOfTag(headerTag(header))?.name ?? "object of another program";
+    bug(`Cannot ${access} ${where}: a ${found} lives there; check the pointer's type`);
+  }
+  bug(
+    `Cannot ${access} ${where}: its header is damaged; look for a write past the object before it`,
+  );
+}
+
+/**
+ * One Markdown section with a table of fields for each struct, by default all that the loaded
+ * modules declared: the source of the layout tables in the documents.
+ */
+export function describeStructs(infos: readonly StructInfo[] = [...structs.values()]): string {
+  return infos.map(describeStruct).join("\n");
+}
+
+function describeStruct(info: StructInfo): string {
+  const rows = info.fields.map(
+    ({ name, offset, words, kind, guardedBy, note }) =>
+      `| ${offset} | ${words} | ${name} | ${kind} | ${guardedBy} | ${note} |`,
+  );
+  const size = `${info.sizeWords} words${info.embedded ? ", embedded in other structs" : ""}`;
+  const head = [
+    "| word | words | field | kind | guarded by | note |",
+    "| --- | --- | --- | --- | --- | --- |",
+  ];
+  return [`### ${info.name} (${size})`, "", ...head, ...rows, ""].join("\n");
+}

@@ -1,0 +1,59 @@
+/**
+ * @module mm/calls/madvise
+ * Advice about a range. Follows Linux `do_madvise` and `madvise_dontneed_single_vma` in
+ * `mm/calls/madvise.c`.
+ */
+
+import { EVENT_CLEAR } from "../../notifier/events.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { alignedPageOf, isLengthOrZero } from "./mmap.ts";
+import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
+import { PAGE_BYTES } from "../pte.ts";
+import { isFullyMapped, vmasIn } from "../vma/vma.ts";
+import { invalidateRange, zapRange } from "../zap.ts";
+
+/** No special treatment. */
+export const MADV_NORMAL = 0;
+/**
+ * Give the pages up: private memory reads as zeros afterwards, shared memory and buffers as what
+ * their source holds.
+ */
+export const MADV_DONTNEED = 4;
+
+/**
+ * 0, EINVAL (address, length or advice), or ENOMEM when part of the range is not mapped, or lies
+ * past the last address; the advice is taken for what is mapped all the same, as in Linux. A length
+ * of 0 is no error, even over a hole.
+ */
+export function* doMadvise(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+  advice: number,
+): Task<Errno> {
+  const startPage = alignedPageOf(address);
+  if (startPage < 0 || !isLengthOrZero(lengthBytes)) return EINVAL;
+  if (advice !== MADV_NORMAL && advice !== MADV_DONTNEED) return EINVAL;
+  if (lengthBytes === 0) return 0;
+  const wantedEndPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
+  const endPage = Math.min(wantedEndPage, TASK_SIZE_PAGES);
+  if (startPage >= endPage) return ENOMEM;
+  // For reading is enough: entries go, mappings stay, and faulters of other threads go on beside
+  // us.
+  yield* mm.mmapLock.downRead();
+  const isWhole =
+    wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);
+  if (advice === MADV_DONTNEED) {
+    for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
+      const first = Math.max(vma.startPage, startPage);
+      const end = Math.min(vma.endPage, endPage);
+      yield* zapRange(machine, mm, invalidateRange(mm, first, end, EVENT_CLEAR));
+    }
+  }
+  yield* mm.mmapLock.upRead();
+  return isWhole ? 0 : ENOMEM;
+}

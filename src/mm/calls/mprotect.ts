@@ -1,0 +1,158 @@
+/**
+ * @module mm/calls/mprotect
+ * Changes the protection of mappings. Follows Linux `do_mprotect_pkey` and `change_protection` in
+ * `mm/calls/mprotect.c`.
+ *
+ * Rights are taken from the entries at once, inside an invalidation; rights that are given come
+ * later, page by page, by faults (which also know whether a frame must be copied first). Protection
+ * "none" keeps the frames: the entry becomes non-present of a kind of its own.
+ */
+
+import { EVENT_PROTECTION_VMA } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { atomicCompareExchange, atomicExchange } from "../../sync/atomics.ts";
+import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { alignedPageOf, isLengthOrZero, splitAtBoth } from "./mmap.ts";
+import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import {
+  KIND_PROT_NONE,
+  PAGE_BYTES,
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_WRITE,
+  makeNonPresent,
+  ptePfn,
+} from "../pte.ts";
+import { isSameSource, mergeVmas } from "../vma/vma-map.ts";
+import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "../vma/vma.ts";
+import { invalidateRange } from "../zap.ts";
+
+/**
+ * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM:
+ * a hole in the range, or its end past the last address (then nothing has changed; Linux changes
+ * what lies before the hole), or a mapping that cannot be split. A length of 0 is no error, even
+ * over a hole.
+ */
+export function* doMprotect(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+  protection: number,
+): Task<Errno> {
+  const startPage = alignedPageOf(address);
+  if (startPage < 0 || !isLengthOrZero(lengthBytes)) return EINVAL;
+  if (lengthBytes === 0) return 0;
+  const endPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
+  if (endPage > TASK_SIZE_PAGES) return ENOMEM;
+  yield* mm.mmapLock.downWrite();
+  const result = yield* mprotectLocked(machine, mm, startPage, endPage, protection);
+  yield* mm.mmapLock.upWrite();
+  return result;
+}
+
+function* mprotectLocked(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  protection: number,
+): Task<Errno> {
+  const { memory } = machine;
+  if (!isFullyMapped(memory, mm, startPage, endPage)) return ENOMEM;
+  if (countAfter(memory, mm, startPage, endPage, protection) > mm.limitVmas) return ENOMEM;
+  const result = yield* splitAtBoth(machine, mm, startPage, endPage, "unlimited");
+  if (result !== 0) return result;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    vma.flags = withProtection(vma.flags, protection);
+  }
+  yield* takeRights(machine, mm, startPage, endPage, protection);
+  yield* mergeVmas(machine, mm, startPage, endPage);
+  return 0;
+}
+
+const withProtection = (flags: number, protection: number): number =>
+  (flags & ~(VM_READ | VM_WRITE)) | protection;
+
+/**
+ * How many vmas the space will have. What splits may merge again with a neighbour that is alike by
+ * then, so at the limit too a border can be moved.
+ */
+function countAfter(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  protection: number,
+): number {
+  let count = mm.vmaCount;
+  let before: { readonly flags: number; readonly vma: Vma; readonly endPage: number } | undefined;
+  const meet = (vma: Vma, first: number, end: number): void => {
+    if (first >= end) return;
+    const isInside = first >= startPage && end <= endPage;
+    const flags = isInside ? withProtection(vma.flags, protection) : vma.flags;
+    if (vma.startPage < first) count++;
+    if (before?.flags === flags && before.endPage === first && isSameSource(before.vma, vma))
+      count--;
+    before = { flags, vma, endPage: end };
+  };
+  for (const vma of vmasIn(memory, mm, Math.max(startPage - 1, 0), endPage + 1)) {
+    meet(vma, vma.startPage, Math.min(vma.endPage, startPage));
+    meet(vma, Math.max(vma.startPage, startPage), Math.min(vma.endPage, endPage));
+    meet(vma, Math.max(vma.startPage, endPage), vma.endPage);
+  }
+  return count;
+}
+
+/**
+ * Reduces the entries to the protection. The vmas have it already, so a fault that comes now gives
+ * no more than it allows.
+ */
+function* takeRights(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  protection: number,
+): Task<void> {
+  const { memory } = machine;
+  const range = invalidateRange(mm, startPage, endPage, EVENT_PROTECTION_VMA);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* forEachLeaf(
+    memory,
+    mm.pgd,
+    startPage,
+    endPage,
+    function* (leaf, first, end): Task<number> {
+      for (let page = first; page < end; page++)
+        reduceEntry(memory.words, pteIndex(leaf, page), protection);
+      yield* mm.shootdown.flush(first, end);
+      return 0;
+    },
+  );
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/** @stepped pte */
+function reduceEntry(words: Int32Array, index: number, protection: number): void {
+  const pte = wordAt(words, index);
+  if ((pte & PTE_PRESENT) === 0) return;
+  if ((protection & VM_READ) === 0) {
+    // The mmap lock is held for writing: no fault changes the entry under us, so what is exchanged
+    // is what was read.
+    atomicExchange(
+      words,
+      index,
+      (pte & PTE_SPECIAL) === 0 ? makeNonPresent(KIND_PROT_NONE, ptePfn(pte)) : 0,
+    );
+  } else if ((protection & VM_WRITE) === 0 && (pte & PTE_WRITE) !== 0) {
+    atomicCompareExchange(words, index, pte, pte & ~PTE_WRITE);
+  }
+}

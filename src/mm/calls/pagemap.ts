@@ -1,0 +1,126 @@
+/**
+ * @module mm/calls/pagemap
+ * Looks into an address space: its mappings (Linux `/proc/pid/maps`) and its pages
+ * (`/proc/pid/pagemap`, `fs/proc/task_mmu.c`).
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import {
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_SPECIAL,
+  PTE_TRACKED,
+  PTE_WRITE,
+  pteKind,
+  ptePfn,
+} from "../pte.ts";
+import { VM_BUFFER, VM_READ, VM_SHARED, VM_WRITE, vmasIn } from "../vma/vma.ts";
+
+/**
+ * One mapping of an address space. Addresses in bytes, `end` exclusive.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * space.mmapSync(8192, { shared: true });
+ * for (const { start, end, protection } of space.mapsSync()) {
+ *   const place = `${start.toString(16)}-${end.toString(16)}`;
+ *   console.log(place, protection); // 10000-12000 read-write
+ * }
+ * ```
+ */
+export interface MapsEntry {
+  readonly start: number;
+  readonly end: number;
+  readonly protection: "none" | "read" | "read-write";
+  readonly shared: boolean;
+  readonly source: "anonymous" | "buffer";
+}
+
+/**
+ * What the page table says of one page.
+ *
+ * @example
+ * ```ts
+ * import { AddressSpace } from "hmm-ts";
+ *
+ * using space = AddressSpace.createSync();
+ * const p = space.mmapSync(8192);
+ * space.u8.store(p, 1);
+ * console.log(space.pagemapSync(p, 8192).map(({ dirty }) => dirty)); // [ true, false ]
+ * ```
+ */
+export interface PagemapEntry {
+  readonly address: number;
+  readonly present: boolean;
+  readonly writable: boolean;
+  readonly dirty: boolean;
+  readonly accessed: boolean;
+  /** Write-protected because a device may hold a copy. */
+  readonly tracked: boolean;
+  /** The page reads as zeros and has no frame of its own yet. */
+  readonly zero: boolean;
+  /** Frame number, -1 when there is none. */
+  readonly pfn: number;
+}
+
+/** The mappings in order of address. Takes the mmap lock for reading. */
+export function* readMaps(machine: Machine, mm: Mm): Task<MapsEntry[]> {
+  const entries: MapsEntry[] = [];
+  yield* mm.mmapLock.downRead();
+  for (const vma of vmasIn(machine.memory, mm, 0, TASK_SIZE_PAGES)) {
+    const isReadable = (vma.flags & VM_READ) !== 0;
+    entries.push({
+      start: vma.startPage * 4096,
+      end: vma.endPage * 4096,
+      protection: isReadable ? ((vma.flags & VM_WRITE) === 0 ? "read" : "read-write") : "none",
+      shared: (vma.flags & VM_SHARED) !== 0,
+      source: (vma.flags & VM_BUFFER) === 0 ? "anonymous" : "buffer",
+    });
+  }
+  yield* mm.mmapLock.upRead();
+  return entries;
+}
+
+/**
+ * One entry for each page of the range, mapped or not. Takes the mmap lock for reading.
+ *
+ * @stepped pte
+ */
+export function* readPagemap(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<PagemapEntry[]> {
+  const entries: PagemapEntry[] = [];
+  yield* mm.mmapLock.downRead();
+  for (let page = startPage; page < endPage; page++) {
+    const leaf = leafOf(machine.memory, mm.pgd, page);
+    const pte = leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
+    entries.push(entryOf(page, pte));
+  }
+  yield* mm.mmapLock.upRead();
+  return entries;
+}
+
+function entryOf(page: number, pte: number): PagemapEntry {
+  const present = (pte & PTE_PRESENT) !== 0;
+  const has = (bit: number): boolean => present && (pte & bit) !== 0;
+  return {
+    address: page * 4096,
+    present,
+    writable: has(PTE_WRITE),
+    dirty: has(PTE_DIRTY),
+    accessed: has(PTE_ACCESSED),
+    tracked: has(PTE_TRACKED),
+    zero: has(PTE_SPECIAL),
+    pfn: present || pteKind(pte) !== 0 ? ptePfn(pte) : -1,
+  };
+}

@@ -1,0 +1,141 @@
+/**
+ * @module mm/lifetime/fork
+ * A copy of an address space that shares every private frame until one side writes. Follows Linux
+ * `dup_mmap` and `copy_page_range`.
+ *
+ *   - Shared mappings share their source; the child's entries come by faults.
+ *   - Private entries are copied. A writable one loses WRITE on both sides first, inside an
+ *     invalidation of the parent (copy-on-write).
+ *   - A pinned frame is written through a view that knows nothing of entries: the child gets a copy
+ *     at once and the parent keeps its entry as it is (Linux: `page_needs_cow_for_dma`).
+ *
+ * The child is nobody else's until this returns, so its lock is not taken.
+ */
+
+import { EVENT_PROTECTION_PAGE } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
+import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { Mm } from "../mm-struct.ts";
+import { mmCreate, mmput } from "./mm.ts";
+import {
+  TASK_SIZE_PAGES,
+  forEachLeaf,
+  leafAlloc,
+  pteIndex,
+  wordAt,
+} from "../../mmu/radix-table.ts";
+import {
+  KIND_PROT_NONE,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PRESENT,
+  PTE_TRACKED,
+  PTE_WRITE,
+  holdsFrame,
+  makeNonPresent,
+  makePte,
+  ptePfn,
+} from "../pte.ts";
+import { getSource, insertVma } from "../vma/vma-map.ts";
+import { VM_SHARED, type Vma, vmasIn } from "../vma/vma.ts";
+import { invalidateRange } from "../zap.ts";
+
+/**
+ * A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but
+ * for pages that will be found writable again by a fault).
+ */
+export function* doFork(machine: Machine, parent: Mm): Task<number> {
+  yield* parent.mmapLock.downWrite();
+  // Made while the lock is held: a thread that dies while it waits for the lock leaves no child
+  // behind.
+  const at = yield* mmCreate(machine, { pages: parent.limitPages, vmas: parent.limitVmas });
+  const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
+  yield* parent.mmapLock.upWrite();
+  if (result !== 0 && at !== 0) yield* mmput(machine, Mm.at(machine.memory, at));
+  return result === 0 ? at : result;
+}
+
+function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
+  const range = invalidateRange(parent, 0, TASK_SIZE_PAGES, EVENT_PROTECTION_PAGE);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  const result = yield* copyVmas(machine, parent, child);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  return result;
+}
+
+function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
+  for (const vma of vmasIn(machine.memory, parent, 0, TASK_SIZE_PAGES)) {
+    const kind = { flags: vma.flags, source: vma.source, offsetPages: vma.offsetPages };
+    yield* getSource(machine, kind);
+    let result = yield* insertVma(machine, child, vma.startPage, vma.endPage, kind);
+    if (result === 0 && (vma.flags & VM_SHARED) === 0)
+      result = yield* copyEntries(machine, parent, child, vma);
+    if (result !== 0) return result;
+  }
+  return 0;
+}
+
+/** @stepped pte */
+function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<number> {
+  const { memory } = machine;
+  return forEachLeaf(
+    memory,
+    parent.pgd,
+    vma.startPage,
+    vma.endPage,
+    function* (leaf, first, end): Task<number> {
+      let childLeaf = 0;
+      let result: Errno = 0;
+      for (let page = first; page < end && result === 0; page++) {
+        if (wordAt(memory.words, pteIndex(leaf, page)) === 0) continue;
+        if (childLeaf === 0) childLeaf = yield* leafAlloc(machine, child.pgd, page);
+        if (childLeaf === 0) result = ENOMEM;
+        else result = yield* copyEntry(machine, pteIndex(leaf, page), pteIndex(childLeaf, page));
+      }
+      // Only now may the parent's writers be sure to fault; the child runs later than this.
+      yield* parent.shootdown.flush(first, end);
+      return result;
+    },
+  );
+}
+
+/**
+ * Holding the parent's mmap lock for writing: no fault changes `from` meanwhile.
+ *
+ * @stepped pte
+ */
+function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
+  const { words } = machine.memory;
+  const pte = wordAt(words, from);
+  if (!holdsFrame(pte)) {
+    atomicStore(words, to, pte & ~PTE_TRACKED);
+    return 0;
+  }
+  const pfn = ptePfn(pte);
+  if (yield* machine.ram.pagePinned(pfn)) return yield* copyPinned(machine, pfn, pte, to);
+  yield* machine.ram.pageGet(pfn);
+  const isPresent = (pte & PTE_PRESENT) !== 0;
+  if (isPresent && (pte & PTE_WRITE) !== 0) atomicExchange(words, from, pte & ~PTE_WRITE);
+  atomicStore(words, to, isPresent ? pte & ~(PTE_WRITE | PTE_TRACKED) : pte);
+  return 0;
+}
+
+/** @stepped pte */
+function* copyPinned(machine: Machine, pfn: number, pte: number, to: number): Task<Errno> {
+  const copy = yield* machine.ram.allocFrame(false);
+  if (copy === 0) return ENOMEM;
+  yield* machine.ram.copyFrame(pfn, copy);
+  const present = makePte(copy, PTE_ACCESSED | PTE_DIRTY | (pte & PTE_WRITE));
+  atomicStore(
+    machine.memory.words,
+    to,
+    (pte & PTE_PRESENT) === 0 ? makeNonPresent(KIND_PROT_NONE, copy) : present,
+  );
+  return 0;
+}

@@ -1,0 +1,236 @@
+/**
+ * @module mm/view/view-watch
+ * For debug builds: finds out whether bytes of a read view were changed by a store that no mapping
+ * allowed. Such a store goes through the view's typed array, so no entry is asked: it passes a
+ * protection, and no device hears of it. JavaScript has no typed array that cannot be stored to.
+ *
+ *   V1  What is watched was write-protected, flushed and TRACKED first (track.ts). So whoever may
+ *       store there afterwards, a CPU thread, a device or a write view, has told the listeners
+ *       before: this watch is one, and marks the pages. It is a copy that goes stale, as a
+ *       device's.
+ *   V2  Set up holding the mmap lock for writing. Then no fault adds rights and nobody else tracks;
+ *       after the flush no store is under way, and what is copied is what the mappings say.
+ *   V3  Looked at in the same way. What has no mark then has not been writable since V2, so what
+ *       differs was changed past the entries. There is no false alarm.
+ *   V4  What has a mark may have changed in any way, and is left alone from then on. So is what was
+ *       never watched: shared mappings and users' buffers, which are written through other spaces'
+ *       entries or without any, and pages that a write view holds.
+ *
+ * Every thread on a machine must have loaded this module, for it may change a mapping that is
+ * watched (space/machine-seat.ts sees to it).
+ */
+
+import {
+  type MmuNotifierOps,
+  mmuNotifierRegister,
+  mmuNotifierUnregister,
+  registerNotifierOps,
+} from "../../notifier/mmu-notifier.ts";
+import type { InvalidateRange } from "../../notifier/events.ts";
+import { MmuNotifier } from "../../notifier/subscriptions.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { PAGE_BYTES } from "../../memory/ram.ts";
+import {
+  type Struct,
+  type StructView,
+  type WordArray,
+  array,
+  embed,
+  struct,
+  u32,
+} from "../../memory/layout/struct.ts";
+import { atomicLoad, atomicOr } from "../../sync/atomics.ts";
+import type { Errno } from "../../sync/errno.ts";
+import { type Task, access } from "../../sync/tasks/task.ts";
+import { Mm } from "../mm-struct.ts";
+import { leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { PTE_PRESENT, ptePfn } from "../pte.ts";
+import { trackRange } from "../fault/track.ts";
+import { type ViewHold, replayHolds } from "./view-hold.ts";
+
+/**
+ * A view of up to so many pages has a mark for each; of a larger one several pages share a mark.
+ */
+const MARKS = 1024;
+const MARK_WORDS: number = MARKS / 32;
+
+interface ViewWatch extends StructView {
+  readonly node: MmuNotifier;
+  startPage: number;
+  endPage: number;
+  pagesPerMark: number;
+  readonly marks: WordArray;
+}
+
+const ViewWatch: Struct<ViewWatch> = struct<ViewWatch>("viewWatch", {
+  node: embed(MmuNotifier, "listener on the mm, from its making until the view is closed"),
+  startPage: u32("const", "first page of the view"),
+  endPage: u32("const", "one past the last"),
+  pagesPerMark: u32("const", "pages that share a mark"),
+  marks: array(MARK_WORDS, "atomic: only ever set", "a bit for pages that may have changed"),
+});
+
+const MARKS_AT: number = ViewWatch.offset.marks;
+
+/** V1: in whichever thread changes the mapping, before the change. */
+function* mark(
+  { memory }: Machine,
+  at: number,
+  { startPage, endPage }: InvalidateRange,
+): Task<Errno> {
+  const watch = ViewWatch.at(memory, at);
+  const first = Math.max(startPage, watch.startPage);
+  const end = Math.min(endPage, watch.endPage);
+  if (first >= end) return 0;
+  const firstMark = Math.floor((first - watch.startPage) / watch.pagesPerMark);
+  const lastMark = Math.floor((end - 1 - watch.startPage) / watch.pagesPerMark);
+  yield* access(memory, "update", at + MARKS_AT, MARK_WORDS, "view watch");
+  for (let i = firstMark; i <= lastMark; i++)
+    atomicOr(memory.words, at + MARKS_AT + (i >>> 5), 1 << (i & 31));
+  return 0;
+}
+
+/** The code of a watch at the mmu notifiers; a test puts in a broken one and then this again. */
+export const READ_VIEW_LISTENER: MmuNotifierOps = { invalidateRangeStart: mark };
+const WATCH_OPS: number = registerNotifierOps("read view", READ_VIEW_LISTENER);
+
+/** What the thread that opened a view knows of its watch. */
+export interface WatchedView {
+  /** 1 for each page of the view that is watched. */
+  readonly watched: Uint8Array;
+  /** The view's bytes when it was opened; meaningless where they are not watched. */
+  readonly before: Uint8Array;
+}
+
+/**
+ * Watches a read view that this thread has just opened: `bytes` are its bytes, which begin at
+ * `offsetBytes` of its first page. Undefined: nothing of it can be watched, or there is no room for
+ * the watch or for the copy. Takes the mmap lock; the view holds an mm user. The watch belongs to
+ * the hold from here on, and ends with it.
+ */
+export function* watchView(
+  machine: Machine,
+  hold: ViewHold,
+  bytes: Uint8Array,
+  offsetBytes: number,
+): Task<WatchedView | undefined> {
+  const before = makeCopy(bytes.length);
+  if (before === undefined) return undefined;
+  const mm = Mm.at(machine.memory, hold.mm);
+  const watched = new Uint8Array(hold.endPage - hold.startPage);
+  yield* mm.mmapLock.downWrite();
+  yield* trackRange(machine, mm, hold.startPage, hold.endPage, watched);
+  yield* dropOthers(machine, mm, hold, watched);
+  const isWatched = watched.includes(1) && (yield* openWatch(machine, mm, hold));
+  if (isWatched) {
+    for (const part of partsOf(bytes, offsetBytes, watched)) before.set(part.bytes, part.at);
+  }
+  yield* mm.mmapLock.upWrite();
+  return isWatched ? { watched, before } : undefined;
+}
+
+function makeCopy(lengthBytes: number): Uint8Array | undefined {
+  try {
+    return new Uint8Array(lengthBytes);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // the host has no room
+    throw error;
+  }
+}
+
+/**
+ * Between opening the view and watching it its pages may have been mapped anew: those are not the
+ * view's frames.
+ */
+function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8Array): Task<void> {
+  for (let i = 0; i < watched.length; i++) {
+    if (watched[i] === 0) continue;
+    const page = hold.startPage + i;
+    const leaf = leafOf(memory, mm.pgd, page);
+    const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+    if ((pte & PTE_PRESENT) === 0 || ptePfn(pte) !== hold.pfn + i) watched[i] = 0;
+  }
+}
+
+/**
+ * Links the listener; holds that are open mark their pages at once (V4). False: the heap is used
+ * up.
+ */
+function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {
+  const at = yield* machine.heap.alloc(ViewWatch);
+  if (at === 0) return false;
+  const watch = ViewWatch.at(machine.memory, at);
+  watch.startPage = hold.startPage;
+  watch.endPage = hold.endPage;
+  watch.pagesPerMark = Math.ceil((hold.endPage - hold.startPage) / MARKS);
+  yield* mmuNotifierRegister(machine, mm.notifiers, watch.node, WATCH_OPS);
+  yield* replayHolds(machine, mm, watch.node);
+  hold.watch = at;
+  return true;
+}
+
+/**
+ * Index in `bytes` of the first that was changed past every entry since `watchView`, or -1. Takes
+ * the mmap lock. V3.
+ */
+export function* findStrayStore(
+  machine: Machine,
+  hold: ViewHold,
+  bytes: Uint8Array,
+  offsetBytes: number,
+  { watched, before }: WatchedView,
+): Task<number> {
+  const mm = Mm.at(machine.memory, hold.mm);
+  yield* mm.mmapLock.downWrite();
+  const unmarked = watched.map((isWatched, i) =>
+    isWatched === 1 && !isMarked(machine, hold, i) ? 1 : 0,
+  );
+  let found = -1;
+  for (const part of partsOf(bytes, offsetBytes, unmarked)) {
+    const difference = part.bytes.findIndex((byte, i) => byte !== before[part.at + i]);
+    if (difference < 0) continue;
+    found = part.at + difference;
+    break;
+  }
+  yield* mm.mmapLock.upWrite();
+  return found;
+}
+
+function isMarked({ memory }: Machine, hold: ViewHold, page: number): boolean {
+  const { at, pagesPerMark } = ViewWatch.at(memory, hold.watch);
+  const index = Math.floor(page / pagesPerMark);
+  return (atomicLoad(memory.words, at + MARKS_AT + (index >>> 5)) & (1 << (index & 31))) !== 0;
+}
+
+interface Part {
+  /** Where in the view's bytes it begins. */
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The view's bytes, page by page, of the pages that are `chosen`. */
+function* partsOf(
+  bytes: Uint8Array,
+  offsetBytes: number,
+  chosen: Uint8Array,
+): Generator<Part, void, void> {
+  for (let i = 0; i < chosen.length; i++) {
+    if (chosen[i] === 0) continue;
+    const at = Math.max(0, i * PAGE_BYTES - offsetBytes);
+    const end = Math.min(bytes.length, (i + 1) * PAGE_BYTES - offsetBytes);
+    yield { at, bytes: bytes.subarray(at, end) };
+  }
+}
+
+/**
+ * Ends the watch of a hold that has one; no lock may be held. May be done again by a reaper, should
+ * this thread die in here.
+ */
+export function* closeWatch(machine: Machine, hold: ViewHold): Task<void> {
+  const at = hold.watch;
+  if (at === 0) return;
+  const { node } = ViewWatch.at(machine.memory, at);
+  yield* mmuNotifierUnregister(machine, Mm.at(machine.memory, hold.mm).notifiers, node);
+  hold.watch = 0;
+  yield* machine.heap.free(ViewWatch, at);
+}

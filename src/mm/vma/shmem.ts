@@ -1,0 +1,201 @@
+/**
+ * @module mm/vma/shmem
+ * The source of a shared anonymous mapping: frames by offset, the same for every space that maps it
+ * (a parent and its forked children). Follows the role of Linux `mm/vma/shmem.c`; there is no file
+ * system and no swap behind it. A directory of tables of 512 frame numbers, so at most 2 M pages (8
+ * GiB) an object. An object keeps the size that it was made with: a mapping that mremap grows past
+ * it shows nothing there (SIGBUS), as in Linux.
+ *
+ *   H1  A nonzero entry holds one count of its frame until the object dies; each page-table entry
+ *       that maps it holds another.
+ *   H2  An entry goes from 0 to a frame once, and stays, but for a view that moves the frame while
+ *       nobody else uses it. So who finds a frame takes its count before another can move it: both
+ *       under shmemLock, for the spaces that share an object have no other lock in common.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import {
+  type Struct,
+  type StructView,
+  embed,
+  pointer,
+  struct,
+  u32,
+} from "../../memory/layout/struct.ts";
+import { atomicCompareExchange, atomicStore } from "../../sync/atomics.ts";
+import { ENOMEM } from "../../sync/errno.ts";
+import { RefCount } from "../../sync/primitives/refcount.ts";
+import { Spinlock } from "../../sync/primitives/spinlock.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
+
+export interface Shmem extends StructView {
+  readonly refs: RefCount;
+  readonly lock: Spinlock;
+  directory: number;
+  directoryWords: number;
+  pages: number;
+}
+
+export const Shmem: Struct<Shmem> = struct<Shmem>("shmem", {
+  refs: embed(RefCount, "one for each vma over it"),
+  lock: embed(Spinlock, "the entries (H2)", "shmemLock"),
+  directory: pointer("const", "tables of 512 frame numbers each"),
+  directoryWords: u32("const", "512, 2048 or 4096"),
+  pages: u32("const", "its size: there is nothing at or past this offset"),
+});
+
+const DIRECTORY_SIZES = [512, 2048, 4096];
+
+/** Pages that the largest object holds (8 GiB). */
+export const SHMEM_MAX_PAGES: number = 4096 * LEAF_WORDS;
+
+/** An empty object of `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). */
+export function* shmemCreate(machine: Machine, pages: number): Task<number> {
+  const directoryWords = DIRECTORY_SIZES.find((size) => size * LEAF_WORDS >= pages);
+  if (directoryWords === undefined) return 0;
+  const at = yield* machine.heap.alloc(Shmem);
+  if (at === 0) return 0;
+  const directory = yield* machine.heap.allocWords(directoryWords);
+  if (directory === 0) {
+    yield* machine.heap.free(Shmem, at);
+    return 0;
+  }
+  const shmem = Shmem.at(machine.memory, at);
+  shmem.refs.init(1);
+  shmem.lock.init();
+  shmem.directory = directory;
+  shmem.directoryWords = directoryWords;
+  shmem.pages = pages;
+  return at;
+}
+
+/** One more reference; pairs with `shmemPut`. The caller has one, through a vma. */
+export function shmemGet(machine: Machine, at: number): Task<void> {
+  return Shmem.at(machine.memory, at).refs.get();
+}
+
+/** The object's size. The caller has a reference, through a vma. */
+export function shmemPages(machine: Machine, at: number): number {
+  return Shmem.at(machine.memory, at).pages;
+}
+
+/** Drops a reference; the last one gives back every frame. */
+export function* shmemPut(machine: Machine, at: number): Task<void> {
+  const { memory, heap, ram } = machine;
+  const shmem = Shmem.at(memory, at);
+  if (!(yield* shmem.refs.put())) return;
+  const { directory, directoryWords } = shmem;
+  memory.ensure(directory + directoryWords);
+  for (let i = 0; i < directoryWords; i++) {
+    const table = wordAt(memory.words, directory + i);
+    if (table === 0) continue;
+    memory.ensure(table + LEAF_WORDS);
+    for (let k = 0; k < LEAF_WORDS; k++) {
+      const pfn = wordAt(memory.words, table + k);
+      if (pfn !== 0) yield* ram.pagePut(pfn);
+    }
+    yield* heap.freeWords(table, LEAF_WORDS);
+  }
+  yield* heap.freeWords(directory, directoryWords);
+  yield* heap.free(Shmem, at);
+}
+
+/**
+ * Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the
+ * object's end.
+ *
+ * @stepped shmem directory
+ */
+function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
+  const { memory, heap } = machine;
+  if (offset >= shmem.pages) return -1;
+  const top = Math.floor(offset / LEAF_WORDS);
+  // another thread may have made it, and grown the heap for it
+  memory.ensure(shmem.directory + shmem.directoryWords);
+  let table = wordAt(memory.words, shmem.directory + top);
+  if (table === 0) {
+    const fresh = yield* heap.allocWords(LEAF_WORDS);
+    if (fresh === 0) return 0;
+    const winner = atomicCompareExchange(memory.words, shmem.directory + top, 0, fresh);
+    if (winner !== 0) yield* heap.freeWords(fresh, LEAF_WORDS);
+    table = winner === 0 ? fresh : winner;
+  }
+  memory.ensure(table + LEAF_WORDS);
+  return table + (offset % LEAF_WORDS);
+}
+
+/** What `shmemFrame` answers beyond the object's end. */
+export const SHMEM_BEYOND_END = -1;
+
+/**
+ * The frame at page `offset`, made (zeroed) on first touch, with a count for the caller's entry. 0
+ * = ENOMEM, SHMEM_BEYOND_END.
+ */
+export function* shmemFrame(machine: Machine, at: number, offset: number): Task<number> {
+  const { memory, ram } = machine;
+  const shmem = Shmem.at(memory, at);
+  const slot = yield* slotOf(machine, shmem, offset);
+  if (slot === 0) return 0;
+  if (slot < 0) return SHMEM_BEYOND_END;
+  const found = yield* takeEntry(machine, shmem, slot, 0);
+  if (found !== 0) return found;
+  const fresh = yield* ram.allocFrame(true);
+  if (fresh === 0) return 0;
+  const pfn = yield* takeEntry(machine, shmem, slot, fresh);
+  if (pfn !== fresh) yield* ram.pagePut(fresh);
+  return pfn;
+}
+
+/**
+ * H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count
+ * for the object, where there is none.
+ *
+ * @stepped shmem page
+ */
+function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number): Task<number> {
+  const { memory, ram } = machine;
+  yield* shmem.lock.lock();
+  const pfn = wordAt(memory.words, slot) || fresh;
+  if (pfn !== 0) {
+    atomicStore(memory.words, slot, pfn);
+    yield* ram.pageGet(pfn);
+  }
+  yield* shmem.lock.unlock();
+  return pfn;
+}
+
+/** What `shmemMove` answers when somebody else uses the frame. */
+export const SHMEM_BUSY = -2;
+
+/**
+ * Moves page `offset`, contents and all, into frame `pfn`. Its count goes to the object; it gets
+ * another one for the caller's entry, before anybody can find it and move it on. The frame that was
+ * there, or 0; its count for the object is the caller's now. SHMEM_BUSY when that one has more
+ * references than the object's and those of the caller's own `entries`: then nothing has changed.
+ * ENOMEM. For views.
+ *
+ * @stepped shmem page
+ */
+export function* shmemMove(
+  machine: Machine,
+  at: number,
+  offset: number,
+  pfn: number,
+  entries: number,
+): Task<number> {
+  const { memory, ram } = machine;
+  const shmem = Shmem.at(memory, at);
+  const slot = yield* slotOf(machine, shmem, offset);
+  if (slot <= 0) return ENOMEM;
+  yield* shmem.lock.lock();
+  const from = wordAt(memory.words, slot);
+  const isOurs = from === 0 || (yield* ram.pageHas(from, 1 + entries));
+  if (isOurs) {
+    if (from !== 0) yield* ram.copyFrame(from, pfn);
+    yield* ram.pageGet(pfn);
+    atomicStore(memory.words, slot, pfn);
+  }
+  yield* shmem.lock.unlock();
+  return isOurs ? from : SHMEM_BUSY;
+}

@@ -1,0 +1,358 @@
+/**
+ * @module mm/vma/vma-map
+ * Changes of the set of vmas: insert, split, merge, remove. Follows the parts of Linux
+ * `mm/vma/vma.c` of those names. Everything here holds the mmap lock for writing, except at exit,
+ * which is alone.
+ *
+ *   V1  Vmas of a space do not overlap, are not empty, and `next`/`prev` follow the addresses.
+ *   V2  Neighbours that could be one are one: insertion merges (same flags, same source, offsets
+ *       that go on).
+ *   V3  A vma with a shared source holds one reference of it; of a user's buffer, a count of the
+ *       section's first frame, so that the section stays for as long as it is mapped anywhere.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { type Task, doneNumber } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
+import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
+import { VM_BUFFER, Vma, type VmaKind, findVma, vmaAt, vmaOf, vmasIn } from "./vma.ts";
+
+/**
+ * The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`.
+ * Meaningless for private memory.
+ */
+function offsetAt(kind: VmaKind, startPage: number, page: number): number {
+  return kind.source === 0 ? 0 : kind.offsetPages + (page - startPage);
+}
+
+function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
+  return vma.flags === kind.flags && goesOnIn(vma, kind, kindStartPage);
+}
+
+/** True when both are private, or of one source at offsets that go on. */
+function goesOnIn(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
+  if (vma.source !== kind.source) return false;
+  return kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage;
+}
+
+/** True when two neighbours could be one, were their flags the same (V2). Holding the mmap lock. */
+export function isSameSource(vma: Vma, next: Vma): boolean {
+  return goesOnIn(vma, next, next.startPage);
+}
+
+/**
+ * Gives back one reference of the source that the caller holds: one that no vma took over, or that
+ * a merge made superfluous (V3).
+ */
+export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
+  if (source === 0) return;
+  if ((flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
+  else yield* machine.ram.pagePut(source);
+}
+
+/** One more reference of the source, for a second vma over it (V3). */
+export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
+  if (source === 0) return;
+  if ((flags & VM_BUFFER) === 0) yield* shmemGet(machine, source);
+  else yield* machine.ram.pageGet(source);
+}
+
+/**
+ * True where a mapping goes on past the end of what it maps: an access there is Linux's SIGBUS.
+ * Holding the mmap lock.
+ */
+export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
+  const { flags, source, offsetPages, startPage } = vma;
+  if (source === 0) return false;
+  const pages =
+    (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sectionPages(source);
+  return offsetPages + (page - startPage) >= pages;
+}
+
+/**
+ * Inserts [startPage, endPage), merging with neighbours (V2). The range is free. Owns the caller's
+ * reference of the source in any case. ENOMEM when no vma can be had; then nothing has changed but
+ * that the reference is dropped. Holding the mmap lock for writing. Linux: `mmap_region`'s merge
+ * and link.
+ */
+export function* insertVma(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): Task<Errno> {
+  if (yield* mergeInto(machine, mm, startPage, endPage, kind)) return 0;
+  const at = mm.vmaCount < mm.limitVmas ? yield* machine.heap.alloc(Vma) : 0;
+  if (at === 0) {
+    yield* dropSource(machine, kind);
+    return ENOMEM;
+  }
+  linkVma(machine, mm, at, startPage, endPage, kind);
+  return 0;
+}
+
+/**
+ * As `insertVma`, with a vma that was allocated before: cannot fail for lack of memory. Frees it
+ * where a merge makes it superfluous.
+ */
+export function* insertSpareVma(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+  spare: number,
+): Task<void> {
+  if (yield* mergeInto(machine, mm, startPage, endPage, kind)) yield* machine.heap.free(Vma, spare);
+  else linkVma(machine, mm, spare, startPage, endPage, kind);
+}
+
+/**
+ * Lets a neighbour grow over the range, if one is alike; then the caller's reference of the source
+ * has been dropped.
+ */
+function* mergeInto(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): Task<boolean> {
+  const { memory } = machine;
+  const above = vmaAt(memory, findVma(memory, mm, startPage));
+  const below = above === undefined ? lastVma(memory, mm) : vmaAt(memory, above.prev);
+  const joinsBelow =
+    below !== undefined && below.endPage === startPage && isSameKind(below, kind, startPage);
+  const joinsAbove =
+    above !== undefined && above.startPage === endPage && isSameKind(above, kind, startPage);
+  if (!joinsBelow && !joinsAbove) return false;
+  mm.mappedPages += endPage - startPage;
+  yield* dropSource(machine, kind);
+  if (joinsBelow) {
+    const newEndPage = joinsAbove ? above.endPage : endPage;
+    if (joinsAbove) yield* unlinkAndFree(machine, mm, above);
+    below.endPage = newEndPage;
+    touchVma(memory, mm, below);
+  } else if (joinsAbove) {
+    above.offsetPages = offsetAt(kind, startPage, startPage);
+    above.startPage = startPage;
+    touchVma(memory, mm, above);
+  }
+  return true;
+}
+
+/**
+ * How many vmas the space will have when a mapping of `kind` has taken the place of all that is in
+ * [startPage, endPage). Holding the mmap lock.
+ */
+export function countWith(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): number {
+  let count = mm.vmaCount + 1;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    if (vma.startPage >= startPage && vma.endPage <= endPage) count--;
+    else if (vma.startPage < startPage && vma.endPage > endPage) count++;
+  }
+  const below = vmaOf(memory, mm, startPage - 1);
+  const above = vmaOf(memory, mm, endPage);
+  if (below !== undefined && isSameKind(below, kind, startPage)) count--;
+  if (above !== undefined && isSameKind(above, kind, startPage)) count--;
+  return count;
+}
+
+/**
+ * Makes a vma of `at`, an allocated struct, without merging it (V2 is then the caller's to
+ * restore), and without a look at the limits. Owns the caller's reference of the source.
+ */
+export function linkVma(
+  machine: Machine,
+  mm: Mm,
+  at: number,
+  startPage: number,
+  endPage: number,
+  kind: VmaKind,
+): void {
+  const vma = Vma.at(machine.memory, at);
+  vma.startPage = startPage;
+  vma.endPage = endPage;
+  vma.flags = kind.flags;
+  vma.source = kind.source;
+  vma.offsetPages = offsetAt(kind, startPage, startPage);
+  treeInsert(machine.memory, mm, vma);
+  mm.vmaCount++;
+  mm.mappedPages += endPage - startPage;
+}
+
+function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
+  let vma = vmaAt(memory, mm.vmaRoot);
+  while (vma !== undefined && vma.right !== 0) vma = Vma.at(memory, vma.right);
+  return vma;
+}
+
+/** After a vma's bounds changed in place: the holes around it are other ones now. */
+function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
+  treeUpdate(memory, mm, vma);
+  const next = vmaAt(memory, vma.next);
+  if (next !== undefined) treeUpdate(memory, mm, next);
+}
+
+function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
+  const { at, flags, source, offsetPages } = vma;
+  treeRemove(machine.memory, mm, vma);
+  mm.vmaCount--;
+  yield* machine.heap.free(Vma, at);
+  yield* dropSource(machine, { flags, source, offsetPages });
+}
+
+/**
+ * Splits the vma of which removing [startPage, endPage) would leave two, if there is one: all of a
+ * removal that can fail. ENOMEM at the limit or without memory; then nothing has changed. Undone by
+ * `mergeVmas`. Holding the mmap lock for writing.
+ */
+export function splitAround(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
+  const vma = vmaOf(machine.memory, mm, startPage);
+  const isInside = vma !== undefined && vma.startPage < startPage && vma.endPage > endPage;
+  return isInside ? splitVmaAt(machine, mm, endPage) : doneNumber(0);
+}
+
+/**
+ * Takes [startPage, endPage) from the vmas, whole ones with their references of their sources. Vmas
+ * that reach into the range become shorter, for which no memory is needed and no limit counts. The
+ * entries have been zapped, and no vma reaches past both ends (`splitAround`). Holding the mmap
+ * lock for writing.
+ */
+export function* removeVmas(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  const { memory } = machine;
+  let vma = vmaAt(memory, findVma(memory, mm, startPage));
+  while (vma !== undefined && vma.startPage < endPage) {
+    const next = vmaAt(memory, vma.next);
+    mm.mappedPages -= Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+    if (vma.startPage < startPage) {
+      vma.endPage = startPage;
+      touchVma(memory, mm, vma);
+    } else if (vma.endPage > endPage) {
+      vma.offsetPages = offsetAt(vma, vma.startPage, endPage);
+      vma.startPage = endPage;
+      touchVma(memory, mm, vma);
+    } else {
+      yield* unlinkAndFree(machine, mm, vma);
+    }
+    vma = next;
+  }
+}
+
+/**
+ * Lets a whole vma be at `startPage` instead, with `pages` pages, of the same source from the same
+ * offset on. Its entries have been or will be moved. The place is free but for the vma itself; what
+ * it can merge with there, it does not (V2 is the caller's to restore). Holding the mmap lock for
+ * writing.
+ */
+export function relocateVma(
+  machine: Machine,
+  mm: Mm,
+  vma: Vma,
+  startPage: number,
+  pages: number,
+): void {
+  treeRemove(machine.memory, mm, vma);
+  mm.mappedPages += pages - (vma.endPage - vma.startPage);
+  vma.startPage = startPage;
+  vma.endPage = startPage + pages;
+  treeInsert(machine.memory, mm, vma);
+}
+
+/**
+ * Whether a split looks at the limit of vmas, or its caller has seen that there will not be too
+ * many.
+ */
+export type SplitLimit = "limited" | "unlimited";
+
+/**
+ * Makes `page` a border: a vma that spans it becomes two. ENOMEM at the limit or without memory;
+ * then nothing has changed. Holding the mmap lock for writing. Linux: `split_vma`.
+ */
+export function* splitVmaAt(
+  machine: Machine,
+  mm: Mm,
+  page: number,
+  limit: SplitLimit = "limited",
+): Task<Errno> {
+  const vma = vmaOf(machine.memory, mm, page);
+  if (vma === undefined || vma.startPage === page) return 0;
+  const { endPage } = vma;
+  const upper: VmaKind = {
+    flags: vma.flags,
+    source: vma.source,
+    offsetPages: offsetAt(vma, vma.startPage, page),
+  };
+  const isAllowed = limit === "unlimited" || mm.vmaCount < mm.limitVmas;
+  const at = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
+  if (at === 0) return ENOMEM;
+  yield* getSource(machine, upper);
+  vma.endPage = page;
+  mm.mappedPages -= endPage - page;
+  touchVma(machine.memory, mm, vma);
+  linkVma(machine, mm, at, page, endPage, upper);
+  return 0;
+}
+
+/**
+ * Joins the vmas that meet at the borders inside and around [startPage, endPage] where they have
+ * become alike (V2). Mmap lock for writing.
+ */
+export function* mergeVmas(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<void> {
+  const { memory } = machine;
+  let vma = vmaAt(memory, findVma(memory, mm, Math.max(startPage - 1, 0)));
+  while (vma !== undefined && vma.startPage <= endPage) {
+    const next = vmaAt(memory, vma.next);
+    if (
+      next !== undefined &&
+      next.startPage === vma.endPage &&
+      isSameKind(vma, next, next.startPage)
+    ) {
+      const { endPage: newEndPage } = next;
+      yield* unlinkAndFree(machine, mm, next);
+      vma.endPage = newEndPage;
+      touchVma(memory, mm, vma);
+    } else {
+      vma = next;
+    }
+  }
+}
+
+/** Exit: frees every vma and its reference of its source. Alone. */
+export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
+  for (let vma = vmaAt(machine.memory, mm.vmaFirst); vma !== undefined;) {
+    const { at, next, flags, source, offsetPages } = vma;
+    yield* machine.heap.free(Vma, at);
+    yield* dropSource(machine, { flags, source, offsetPages });
+    vma = vmaAt(machine.memory, next);
+  }
+  mm.vmaRoot = 0;
+  mm.vmaFirst = 0;
+  mm.vmaCount = 0;
+  mm.mappedPages = 0;
+}

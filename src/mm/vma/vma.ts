@@ -1,0 +1,152 @@
+/**
+ * @module mm/vma/vma
+ * One mapping: a run of pages with one protection and one source; and how to find it. Follows Linux
+ * `struct vm_area_struct` and `find_vma`. Changing the set of vmas is in vma-map.ts, the tree in
+ * vma-tree.ts. Everything here holds the mmap lock at least for reading.
+ */
+
+import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import type { Mm } from "../mm-struct.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
+
+/** Protection of a mapping: it may be read. */
+export const VM_READ = 0x01;
+/** Protection of a mapping: it may be written. */
+export const VM_WRITE = 0x02;
+/**
+ * Stores are seen by all who map the source; without it they are the space's own (copy-on-write).
+ */
+export const VM_SHARED = 0x04;
+/** Device registers: never faulted by devices (EFAULT). */
+export const VM_IO = 0x08;
+/** Frames without a count. */
+export const VM_PFNMAP = 0x10;
+/** Frames with and without a count. */
+export const VM_MIXEDMAP = 0x20;
+/**
+ * The source is a user's own buffer, mapped in place: `offsetPages` counts from frame `sourcePfn`.
+ */
+export const VM_BUFFER = 0x40;
+/** What a listener's walk cannot mirror. */
+export const VM_SPECIAL: number = VM_IO | VM_PFNMAP | VM_MIXEDMAP;
+
+export interface Vma extends StructView {
+  startPage: number;
+  endPage: number;
+  flags: number;
+  /**
+   * Shmem object of a shared anonymous mapping; first frame of the buffer with VM_BUFFER; 0 for
+   * private memory.
+   */
+  source: number;
+  offsetPages: number;
+  prev: number;
+  next: number;
+  left: number;
+  right: number;
+  height: number;
+  maxGapPages: number;
+}
+
+export const Vma: Struct<Vma> = struct<Vma>("vma", {
+  startPage: u32("mmapLock", "first page"),
+  endPage: u32("mmapLock", "one past the last page"),
+  flags: u32("mmapLock", "VM_ bits"),
+  source: pointer("mmapLock", "shmem, or first frame of a user's buffer, or 0"),
+  offsetPages: u32("mmapLock", "where in the source `startPage` lies"),
+  prev: pointer("mmapLock", "next lower vma"),
+  next: pointer("mmapLock", "next higher vma"),
+  left: pointer("mmapLock", "tree: lower addresses"),
+  right: pointer("mmapLock", "tree: higher addresses"),
+  height: u32("mmapLock", "tree: of the subtree here, a leaf has 1"),
+  maxGapPages: u32("mmapLock", "tree: widest hole below any vma of the subtree"),
+});
+
+/** What distinguishes a mapping from its neighbours; all of it but the place. */
+export interface VmaKind {
+  readonly flags: number;
+  readonly source: number;
+  readonly offsetPages: number;
+}
+
+const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
+
+/**
+ * The first vma that ends above `page` (it may start above it too), or 0. Linux: `find_vma`.
+ * Holding the mmap lock.
+ */
+export function findVma(memory: SharedMemory, mm: Mm, page: number): number {
+  let best = 0;
+  for (let node = mm.vmaRoot; node !== 0;) {
+    memory.ensure(node + Vma.sizeWords);
+    const { words } = memory;
+    if (wordAt(words, node + END) >>> 0 > page) {
+      best = node;
+      if (wordAt(words, node + START) >>> 0 <= page) break;
+      node = wordAt(words, node + LEFT);
+    } else {
+      node = wordAt(words, node + RIGHT);
+    }
+  }
+  return best;
+}
+
+/** The vma that contains `page`, or undefined. Holding the mmap lock. */
+export function vmaOf(memory: SharedMemory, mm: Mm, page: number): Vma | undefined {
+  const at = findVma(memory, mm, page);
+  if (at === 0) return undefined;
+  const vma = Vma.at(memory, at);
+  return vma.startPage <= page ? vma : undefined;
+}
+
+/** The view of a vma pointer, or undefined for 0. */
+export function vmaAt(memory: SharedMemory, at: number): Vma | undefined {
+  return at === 0 ? undefined : Vma.at(memory, at);
+}
+
+/**
+ * The vmas that touch [startPage, endPage), in order. The tree must not change while iterating.
+ * Holding the mmap lock.
+ */
+export function* vmasIn(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Generator<Vma, void, void> {
+  let vma = vmaAt(memory, findVma(memory, mm, startPage));
+  while (vma !== undefined && vma.startPage < endPage) {
+    yield vma;
+    vma = vmaAt(memory, vma.next);
+  }
+}
+
+/** True when every page of the range is mapped. Holding the mmap lock. */
+export function isFullyMapped(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): boolean {
+  let page = startPage;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    if (vma.startPage > page) return false;
+    page = vma.endPage;
+  }
+  return page >= endPage;
+}
+
+/** How many pages of the range are mapped. Holding the mmap lock. */
+export function mappedPagesIn(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): number {
+  let pages = 0;
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    pages += Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+  }
+  return pages;
+}

@@ -1,0 +1,243 @@
+/**
+ * @module The held table: which locks each agent holds, in its record, in all modes, so that the
+ * others can tell how it died (reaper.ts). It also holds read sections of an Srcu and places in an
+ * RwSem's queue.
+ *
+ * A slot is three words: word index of the lock (0: free), tag (class and mode), and for an
+ * exclusive lock the serial of the task, for any other mode how often: all readers of one lock in
+ * one thread share a slot, for there may be thousands of async tasks.
+ *
+ * H1. A slot's first word is nonzero from directly after the acquiring atomic operation until
+ *     directly after the releasing one, with no call in between. JavaScript engines stop a
+ *     terminated thread only at function entries and loop ends, and returning from the small
+ *     function around an atomic operation is neither; so no thread dies between taking a lock and
+ *     saying so. This is why callers store the first word themselves:
+ *
+ *       exclusive:  if (atomicCompareExchange(words, at, 0, owner) === 0) {
+ *                     words[memory.heldNext + TAG] = tag;
+ *                     words[memory.heldNext] = at;
+ *                     noteExclusive(memory);
+ *                   }
+ *                   const slot = findHeld(memory, at, tag);
+ *                   (release) words[slot] = 0; dropHeld(memory, slot);
+ *
+ *       counted:    const slot = countedSlot(memory, at, tag);
+ *                   if (acquired) { words[slot] = at; noteCounted(memory, slot); }
+ *                   const slot = findHeld(memory, at, tag);
+ *                   (release) if (--words[slot + COUNT] === 0) words[slot] = 0;
+ *                             dropHeld(memory, slot);
+ *
+ * H2. All used slots lie below `memory.heldNext`, and the slot there is free.
+ *
+ * Only the agent itself writes its table (plain stores); others read it after it died.
+ */
+
+import { plainLoad } from "../atomics.ts";
+import { AGENT_HELD, HELD_LIMIT } from "../control-block.ts";
+import { currentTask, isBeneath } from "../tasks/current-task.ts";
+import { bug } from "../errors.ts";
+import { lockClassName } from "../lock-class.ts";
+import type { LockClass } from "../lock-class.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+
+/** How a slot holds its lock: bits 24.. of its tag. */
+export const HELD_EXCLUSIVE = 0;
+export const HELD_SHARED = 1;
+export const HELD_SRCU = 2;
+export const HELD_CALLBACK = 3;
+/** Not held: places in an RwSem's queue, given back by the reaper. */
+export const QUEUED_READ = 4;
+export const QUEUED_WRITE = 5;
+
+const MODE_SHIFT = 24;
+const CLASS_MASK = 0xffffff;
+/** From a slot's first word to its tag. */
+export const TAG: number = HELD_LIMIT;
+const TASK: number = HELD_LIMIT * 2;
+/** From a slot's first word to its count. */
+export const COUNT: number = HELD_LIMIT * 2;
+
+export function heldTag(lock: LockClass, mode: number): number {
+  return (mode << MODE_SHIFT) | lock.id;
+}
+
+export function heldMode(tag: number): number {
+  return tag >>> MODE_SHIFT;
+}
+
+export function heldClassName(tag: number): string {
+  return lockClassName(tag & CLASS_MASK);
+}
+
+/**
+ * Completes the slot at `memory.heldNext`, whose tag and first word the caller has just stored
+ * (H1).
+ */
+export function noteExclusive(memory: SharedMemory): void {
+  const slot = memory.heldNext;
+  memory.words[slot + TASK] = currentTask.serial;
+  useSlot(memory, slot);
+}
+
+/** The slot to count a hold of this mode in: the one there is, or the free one. */
+export function countedSlot(memory: SharedMemory, at: number, tag: number): number {
+  const slot = findHeld(memory, at, tag);
+  if (slot !== 0) return slot;
+  const free = memory.heldNext;
+  memory.words[free + TAG] = tag;
+  memory.words[free + COUNT] = 0;
+  return free;
+}
+
+/** Counts one hold in `slot`, whose first word the caller has just stored (H1). */
+export function noteCounted(memory: SharedMemory, slot: number): void {
+  const words = memory.words;
+  words[slot + COUNT] = plainLoad(words, slot + COUNT) + 1;
+  if (slot === memory.heldNext) useSlot(memory, slot);
+}
+
+/** The slot in which this agent holds the lock at `at` in the mode of `tag`; 0 if it does not. */
+export function findHeld(memory: SharedMemory, at: number, tag: number): number {
+  const words = memory.words;
+  const base = memory.record + AGENT_HELD;
+  for (let slot = memory.heldNext - 1; slot >= base; slot--) {
+    if (words[slot] === at && words[slot + TAG] === tag) return slot;
+  }
+  return 0;
+}
+
+/** Gives back a slot if the caller has just cleared its first word (H1). */
+export function dropHeld(memory: SharedMemory, slot: number): void {
+  const words = memory.words;
+  if (slot + 1 !== memory.heldNext || words[slot] !== 0) return;
+  const base = memory.record + AGENT_HELD;
+  let next = slot;
+  while (next > base && words[next - 1] === 0) next--;
+  memory.heldNext = next;
+}
+
+/** The free slot above all used ones of `memory.record` (H2). */
+export function nextHeldSlot(memory: SharedMemory): number {
+  const base = memory.record + AGENT_HELD;
+  let next = base + HELD_LIMIT;
+  while (next > base && memory.words[next - 1] === 0) next--;
+  return next;
+}
+
+/** Whether this agent holds (or queues for) anything at all. */
+export function holdsNothing(memory: SharedMemory): boolean {
+  return memory.heldNext === memory.record + AGENT_HELD;
+}
+
+/**
+ * The running task now shares the lock at `at`: for {@link heldBeneath}, which the table's counts
+ * cannot tell.
+ */
+export function pushShared(memory: SharedMemory, at: number): void {
+  currentTask.shared.push(memory.keyBase + at);
+}
+
+/** Undoes one {@link pushShared}, in whatever order. */
+export function popShared(memory: SharedMemory, at: number): void {
+  const { shared } = currentTask;
+  const key = memory.keyBase + at;
+  if (shared[shared.length - 1] === key) {
+    shared.pop();
+    return;
+  }
+  const index = shared.lastIndexOf(key);
+  if (index >= 0) shared.splice(index, 1);
+}
+
+/**
+ * Whether the running task or one suspended under it on this thread holds the lock at `at` in any
+ * mode: then a wait for that lock would wait for the caller itself.
+ */
+export function heldBeneath(memory: SharedMemory, at: number): boolean {
+  const words = memory.words;
+  for (let slot = memory.heldNext - 1; slot >= memory.record + AGENT_HELD; slot--) {
+    if (words[slot] !== at || heldMode(plainLoad(words, slot + TAG)) !== HELD_EXCLUSIVE) continue;
+    if (isBeneath(plainLoad(words, slot + TASK))) return true;
+  }
+  return sharesBeneath(memory, at);
+}
+
+/** As {@link heldBeneath}, for shared holds alone. */
+export function sharesBeneath(memory: SharedMemory, at: number): boolean {
+  const key = memory.keyBase + at;
+  if (currentTask.shared.includes(key)) return true;
+  if (!currentTask.isBlocking) return false;
+  for (let context = currentTask.beneath; context !== undefined; context = context.beneath) {
+    if (context.shared.includes(key)) return true;
+  }
+  return false;
+}
+
+/** One slot of any agent's table, for the reaper. */
+export interface HeldSlot {
+  readonly at: number;
+  readonly tag: number;
+  /** How often; 1 for an exclusive lock. */
+  readonly count: number;
+}
+
+/** What an agent's table says. Call it for a dead agent or for one's own. */
+export function heldSlots(memory: SharedMemory, record: number): HeldSlot[] {
+  const { words } = memory;
+  const slots: HeldSlot[] = [];
+  for (let slot = record + AGENT_HELD; slot < record + AGENT_HELD + HELD_LIMIT; slot++) {
+    const at = plainLoad(words, slot);
+    if (at === 0) continue;
+    const tag = plainLoad(words, slot + TAG);
+    // A thread that died between a slot's first word and its count: 0 stands for 1.
+    const count =
+      heldMode(tag) === HELD_EXCLUSIVE ? 1 : Math.max(1, plainLoad(words, slot + COUNT));
+    slots.push({ at, tag, count });
+  }
+  return slots;
+}
+
+function useSlot(memory: SharedMemory, slot: number): void {
+  memory.heldNext = slot + 1;
+  if (slot + 1 === memory.record + AGENT_HELD + HELD_LIMIT) compact(memory);
+}
+
+/**
+ * Slots freed out of order leave holes: closes them. Copies before it clears, so that H1 holds
+ * throughout.
+ */
+function compact(memory: SharedMemory): void {
+  const words = memory.words;
+  const base = memory.record + AGENT_HELD;
+  let next = base;
+  for (let slot = base; slot < base + HELD_LIMIT; slot++) {
+    if (words[slot] === 0) continue;
+    if (slot !== next) {
+      words[next + TAG] = plainLoad(words, slot + TAG);
+      words[next + TASK] = plainLoad(words, slot + TASK);
+      words[next] = plainLoad(words, slot);
+      words[slot] = 0;
+    }
+    next++;
+  }
+  memory.heldNext = next;
+  if (next === base + HELD_LIMIT)
+    bug(`a thread holds more than ${HELD_LIMIT - 1} locks: the held table is full`);
+}
+
+/**
+ * The running task holds no lock and is in no read section. `why` completes the message: what
+ * `what` does that needs this. Always on: a compare or two when nothing is held.
+ */
+export function assertNoLockHeld(memory: SharedMemory, what: string, why: string): void {
+  const words = memory.words;
+  const base = memory.record + AGENT_HELD;
+  for (let slot = memory.heldNext - 1; slot >= base; slot--) {
+    if (words[slot] === 0 || plainLoad(words, slot + TASK) !== currentTask.serial) continue;
+    const tag = plainLoad(words, slot + TAG);
+    if (heldMode(tag) === HELD_EXCLUSIVE)
+      bug(`${what} while holding ${heldClassName(tag)}: ${why}; release it first`);
+  }
+  if (currentTask.shared.length > 0)
+    bug(`${what} inside a read section or holding a lock for reading: ${why}; leave it first`);
+}

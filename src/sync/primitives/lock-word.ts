@@ -1,0 +1,231 @@
+/**
+ * @module The lock word, which spinlocks and mutexes share: 0 free, else the owner, with WAITERS if
+ * somebody may sleep.
+ *
+ *      bits 0..19   serial of the owning task
+ *      bits 20..25  id of the owning agent
+ *      bit 30       WAITERS: the releaser must wake one
+ *
+ *      free --CAS--> owned --CAS by a waiter--> owned+WAITERS --exchange 0, wake one--> free
+ *
+ * Owner and state are one word, so that one compare-exchange sets both, and a waiter that sleeps on
+ * the value it saw does not sleep through a change of owner. Who slept takes the lock with WAITERS
+ * set, for it cannot know whether it was the only one; at worst one wake is for nothing. This is
+ * the mutex of U. Drepper, "Futexes are tricky" (2011).
+ *
+ * Not fair: a running thread may overtake a sleeping one. Where fairness matters there is RwSem.
+ */
+
+import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake } from "../atomics.ts";
+import { currentTask } from "../tasks/current-task.ts";
+import { EDEADLK } from "../errno.ts";
+import { HmmError, bug } from "../errors.ts";
+import {
+  HELD_EXCLUSIVE,
+  TAG,
+  dropHeld,
+  findHeld,
+  heldBeneath,
+  heldTag,
+  noteExclusive,
+} from "../lockdep/held-locks.ts";
+import type { LockClass } from "../lock-class.ts";
+import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
+import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+import { DONE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
+import type { Task } from "../tasks/task.ts";
+
+export const WAITERS = 0x40000000;
+const FREE = 0;
+const OWNER_MASK = 0x3ffffff;
+const OWNER_AGENT_SHIFT = 20;
+
+/** Common part of Spinlock and Mutex. One word. */
+export abstract class OwnedLock {
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly lockClass: LockClass;
+  abstract readonly isSpinlock: boolean;
+  /** Looks at the word this often before it sleeps. */
+  protected abstract readonly spins: number;
+  protected readonly tag: number;
+
+  constructor(memory: SharedMemory, at: number, lockClass: LockClass) {
+    this.memory = memory;
+    this.at = at;
+    this.lockClass = lockClass;
+    this.tag = heldTag(lockClass, HELD_EXCLUSIVE);
+  }
+
+  /** Free. Only while nobody else can know the word. */
+  init(): void {
+    this.memory.words[this.at] = 0;
+  }
+
+  /**
+   * Takes the lock; waits while another task has it. Throws EDEADLK if that is the caller or
+   * suspended under it.
+   */
+  lock(): Task<void> {
+    return this.memory.mode === REAL && this.take(0) === FREE ? DONE : this.lockSlow();
+  }
+
+  /** Takes the lock if it is free; never waits. */
+  tryLock(): Task<boolean> {
+    return this.memory.mode === REAL && this.take(0) === FREE ? DONE_TRUE : this.tryLockSlow();
+  }
+
+  /** Releases the lock, which the running task holds. */
+  unlock(): Task<void> {
+    if (this.memory.mode !== REAL) return this.unlockChecked();
+    this.release();
+    return DONE;
+  }
+
+  /**
+   * As {@link unlock}, as a part of the step under way: for an operation that releases and does
+   * something else at once.
+   */
+  unlockNow(): void {
+    this.requireAgent();
+    if (this.memory.mode !== REAL) beforeRelease(this, HELD_EXCLUSIVE);
+    this.release();
+  }
+
+  /**
+   * Throws unless the lock is held by the caller: exact in DEBUG and EXPLORED mode, by this thread
+   * otherwise. For the first line of functions that need it.
+   */
+  assertHeld(): void {
+    const { memory, at } = this;
+    if (memory.mode === DEBUG || memory.mode === EXPLORED) {
+      requireHeld(this, [HELD_EXCLUSIVE]);
+    } else if (
+      ownerAgent(atomicLoad(memory.words, at)) !== memory.agentId ||
+      atomicLoad(memory.words, at) === 0
+    ) {
+      bug(`${this.lockClass.name} must be held here`);
+    }
+  }
+
+  /** Whether anybody holds it: for reports, never for decisions. */
+  isLocked(): boolean {
+    return atomicLoad(this.memory.words, this.at) !== 0;
+  }
+
+  private *lockSlow(): Task<void> {
+    const { memory } = this;
+    this.requireAgent();
+    if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
+    if (memory.mode === EXPLORED) {
+      const wait = describe("lock", memory, this.at, 1, this.lockClass.name);
+      yield wait;
+      mustSucceed(this.take(0) === FREE, wait);
+    } else {
+      yield* this.lockContended();
+    }
+    if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
+  }
+
+  /** @spelled lock */
+  private *lockContended(): Task<void> {
+    const { memory, at } = this;
+    this.spinWhileTaken();
+    for (let mark = 0; ; mark = WAITERS) {
+      const seen = this.take(mark);
+      if (seen === FREE) return;
+      this.refuseSelfWait();
+      if (
+        (seen & WAITERS) === 0 &&
+        atomicCompareExchange(memory.words, at, seen, seen | WAITERS) !== seen
+      )
+        continue;
+      yield park(memory, at, seen | WAITERS, Infinity, this.lockClass.name);
+    }
+  }
+
+  /**
+   * Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is
+   * success.
+   *
+   * @spelled lock
+   */
+  private take(mark: number): number {
+    const { memory, at } = this;
+    const { words } = memory;
+    const seen = atomicCompareExchange(
+      words,
+      at,
+      FREE,
+      memory.ownerBase | currentTask.serial | mark,
+    );
+    if (seen === FREE) {
+      words[memory.heldNext + TAG] = this.tag; // H1 of held-locks.ts
+      words[memory.heldNext] = at;
+      noteExclusive(memory);
+    }
+    return seen;
+  }
+
+  /** @spelled lock */
+  private spinWhileTaken(): void {
+    const { words } = this.memory;
+    for (
+      let spins = Math.min(this.spins, this.memory.spinsMost);
+      spins > 0 && atomicLoad(words, this.at) !== 0;
+      spins--
+    );
+  }
+
+  private *tryLockSlow(): Task<boolean> {
+    const { memory } = this;
+    this.requireAgent();
+    if (memory.mode === REAL) return false; // tryLock has tried
+    if (memory.mode === EXPLORED)
+      yield describe("tryLock", memory, this.at, 1, this.lockClass.name);
+    if (this.take(0) !== FREE) return false;
+    afterAcquire(this, HELD_EXCLUSIVE);
+    return true;
+  }
+
+  private *unlockChecked(): Task<void> {
+    const { memory } = this;
+    this.requireAgent();
+    beforeRelease(this, HELD_EXCLUSIVE);
+    if (memory.mode === EXPLORED) yield describe("unlock", memory, this.at, 1, this.lockClass.name);
+    this.release();
+  }
+
+  /** @spelled lock */
+  private release(): void {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot =
+      words[memory.heldNext - 1] === at ? memory.heldNext - 1 : findHeld(memory, at, this.tag);
+    if (slot === 0) bug(`${this.lockClass.name} is released by a thread that does not hold it`);
+    const seen = atomicExchange(words, at, FREE);
+    words[slot] = 0; // H1 of held-locks.ts
+    dropHeld(memory, slot);
+    if ((seen & WAITERS) !== 0) futexWake(words, at, 1);
+  }
+
+  private refuseSelfWait(): void {
+    if (!heldBeneath(this.memory, this.at)) return;
+    const { name } = this.lockClass;
+    throw new HmmError(
+      EDEADLK,
+      "lock",
+      `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`,
+    );
+  }
+
+  private requireAgent(): void {
+    if (this.memory.mode === DETACHED)
+      bug("this thread is not registered on the machine: call registerAgent first");
+  }
+}
+
+function ownerAgent(word: number): number {
+  return (word & OWNER_MASK) >>> OWNER_AGENT_SHIFT;
+}

@@ -1,0 +1,27 @@
+/**
+ * @module Mutex: for sections that may wait. One owner, not recursive, not fair.
+ * kernel/locking/mutex.c is the model for its rules: only the owner unlocks, and a task does not
+ * end while it holds one.
+ */
+
+import { lockClass } from "../lock-class.ts";
+import type { LockClass } from "../lock-class.ts";
+import { OwnedLock } from "./lock-word.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+
+const SPINS = 40;
+const unnamed = lockClass("mutex");
+
+/**
+ * One word: one owner at a time, who may wait while it holds it. Not recursive. See lock-word.ts
+ * for the word.
+ */
+export class Mutex extends OwnedLock {
+  static readonly WORDS = 1;
+  readonly isSpinlock = false;
+  protected readonly spins: number = SPINS;
+
+  constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
+    super(memory, at, ofClass);
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * @module Reference count that saturates instead of wrapping, after Linux's refcount_t
+ * (include/linux/refcount.h).
+ *
+ * One word: 0 dead, 1 .. 2^31 - 1 references, negative saturated: such an object is leaked for
+ * ever, which is better than freed while it is used. Misuse (get on 0, put on 0) saturates it too
+ * and is an assertion failure that names the address.
+ */
+
+import {
+  atomicAdd,
+  atomicCompareExchange,
+  atomicLoad,
+  atomicStore,
+  atomicSub,
+} from "../atomics.ts";
+import { bug } from "../errors.ts";
+import { notePeek } from "../tasks/peeks.ts";
+import { REAL } from "../shared-memory.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+import { DONE, doneBoolean, step } from "../tasks/task.ts";
+import type { Task } from "../tasks/task.ts";
+
+/** Far from both ends, so that racing adds and subtracts do not lead out of it. */
+const SATURATED = -0x40000000;
+
+/**
+ * One word that counts references. Getting from 0 and putting at 0 are errors; a count that would
+ * wrap stays full.
+ */
+export class RefCount {
+  static readonly WORDS = 1;
+  readonly memory: SharedMemory;
+  readonly at: number;
+
+  constructor(memory: SharedMemory, at: number) {
+    this.memory = memory;
+    this.at = at;
+  }
+
+  /** Only while nobody else can know the word. */
+  init(references: number): void {
+    atomicStore(this.memory.words, this.at, references);
+  }
+
+  /** One more reference; the caller already has one. */
+  get(): Task<void> {
+    if (this.memory.mode !== REAL) return this.getInSteps();
+    this.increment();
+    return DONE;
+  }
+
+  /** One more reference, unless the count is 0: false means the object is being freed. */
+  getNotZero(): Task<boolean> {
+    if (this.memory.mode !== REAL) return this.getNotZeroInSteps();
+    return doneBoolean(this.incrementNotZero());
+  }
+
+  /** One reference less; true: that was the last one, and the caller frees the object. */
+  put(): Task<boolean> {
+    if (this.memory.mode !== REAL) return this.putInSteps();
+    return doneBoolean(this.decrement());
+  }
+
+  /** A momentary value, for reports and assertions. */
+  read(): number {
+    notePeek(this.memory, this.at);
+    return atomicLoad(this.memory.words, this.at);
+  }
+
+  private *getInSteps(): Task<void> {
+    yield* step(this.memory, "refGet", this.at, 1, "refcount");
+    this.increment();
+  }
+
+  private *getNotZeroInSteps(): Task<boolean> {
+    yield* step(this.memory, "refGetNotZero", this.at, 1, "refcount");
+    return this.incrementNotZero();
+  }
+
+  private *putInSteps(): Task<boolean> {
+    yield* step(this.memory, "refPut", this.at, 1, "refcount");
+    return this.decrement();
+  }
+
+  /** @spelled refcount */
+  private increment(): void {
+    const before = atomicAdd(this.memory.words, this.at, 1);
+    if (before > 0 && before !== 0x7fffffff) return;
+    atomicStore(this.memory.words, this.at, SATURATED);
+    if (before === 0)
+      bug(`refcount at word ${this.at}: get on 0, the object is already being freed`);
+  }
+
+  /** @spelled refcount */
+  private incrementNotZero(): boolean {
+    const { at } = this;
+    const words = this.memory.words;
+    for (let seen = atomicLoad(words, at); seen !== 0;) {
+      if (seen < 0) return true;
+      const next = seen === 0x7fffffff ? SATURATED : seen + 1;
+      const before = atomicCompareExchange(words, at, seen, next);
+      if (before === seen) return true;
+      seen = before;
+    }
+    return false;
+  }
+
+  /** @spelled refcount */
+  private decrement(): boolean {
+    const before = atomicSub(this.memory.words, this.at, 1);
+    if (before > 1) return false;
+    if (before === 1) return true;
+    atomicStore(this.memory.words, this.at, SATURATED);
+    if (before === 0)
+      bug(`refcount at word ${this.at}: put on 0, somebody gave back a reference too many`);
+    return false;
+  }
+}

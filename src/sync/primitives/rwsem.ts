@@ -1,0 +1,451 @@
+/**
+ * @module Reader-writer semaphore: many readers or one writer, fair in both directions.
+ * rwsem-words.ts has the words, the states, the fairness rule and the races. The model is
+ * kernel/locking/rwsem.c; two of its rules are relied upon: a queued writer stops new readers (so
+ * taking it for reading twice in one task can deadlock), and downgrade lets waiting readers in at
+ * once.
+ *
+ * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A
+ * reader is enabled while it may come in, and so never queues: QUEUED_READERS stays 0 and nobody is
+ * given the turn. That a waiting reader comes in before a queued writer is the same as that the
+ * writer queued later.
+ */
+
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../atomics.ts";
+import { EDEADLK } from "../errno.ts";
+import { HmmError, assert, bug } from "../errors.ts";
+import {
+  HELD_EXCLUSIVE,
+  HELD_SHARED,
+  QUEUED_READ,
+  QUEUED_WRITE,
+  TAG,
+  COUNT,
+  countedSlot,
+  dropHeld,
+  heldBeneath,
+  findHeld,
+  heldTag,
+  noteCounted,
+  noteExclusive,
+  popShared,
+  pushShared,
+} from "../lockdep/held-locks.ts";
+import { lockClass } from "../lock-class.ts";
+import type { LockClass } from "../lock-class.ts";
+import { afterAcquire, beforeAcquire, beforeRelease, requireHeld } from "../lockdep/lockdep.ts";
+import {
+  NOBODY,
+  QUEUED_READERS,
+  QUEUED_WRITER,
+  QUEUED_WRITERS_MASK,
+  READER,
+  READERS_MASK,
+  READERS_TURN,
+  READER_SEQUENCE,
+  RWSEM_WORDS,
+  STATE,
+  WRITER,
+  WRITER_SEQUENCE,
+  endIdleTurn,
+  isQueueFull,
+  leaveReaderQueue,
+  mayRead,
+  mayWrite,
+  wakeForState,
+} from "../words/rwsem-words.ts";
+import { DEBUG, DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+import { DONE, DONE_TRUE, describe, mustSucceed, park } from "../tasks/task.ts";
+import type { Task, Wait, WaitKind } from "../tasks/task.ts";
+
+const unnamed = lockClass("rwsem");
+
+/**
+ * Many readers or one writer, who may wait while they hold it. A writer that waits lets no new
+ * reader in.
+ */
+export class RwSem {
+  static readonly WORDS: number = RWSEM_WORDS;
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly lockClass: LockClass;
+  readonly isSpinlock = false;
+  private readonly sharedTag: number;
+  private readonly exclusiveTag: number;
+  private readonly queuedReadTag: number;
+  private readonly queuedWriteTag: number;
+
+  constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
+    this.memory = memory;
+    this.at = at;
+    this.lockClass = ofClass;
+    this.sharedTag = heldTag(ofClass, HELD_SHARED);
+    this.exclusiveTag = heldTag(ofClass, HELD_EXCLUSIVE);
+    this.queuedReadTag = heldTag(ofClass, QUEUED_READ);
+    this.queuedWriteTag = heldTag(ofClass, QUEUED_WRITE);
+  }
+
+  /** Free. Only while nobody else can know the words. */
+  init(): void {
+    this.memory.words.fill(0, this.at, this.at + RWSEM_WORDS);
+  }
+
+  /** Enters as a reader; waits while a writer is inside or queued. */
+  downRead(): Task<void> {
+    return this.memory.mode === REAL && this.tryEnterRead() ? DONE : this.downReadSlow();
+  }
+
+  /** Enters as a reader if that needs no waiting. */
+  tryDownRead(): Task<boolean> {
+    return this.memory.mode === REAL && this.tryEnterRead() ? DONE_TRUE : this.tryDownReadSlow();
+  }
+
+  /** Enters as the writer; waits for everybody inside. */
+  downWrite(): Task<void> {
+    return this.memory.mode === REAL && this.tryEnterWrite() ? DONE : this.downWriteSlow();
+  }
+
+  /** Enters as the writer if nobody is inside or queued. */
+  tryDownWrite(): Task<boolean> {
+    return this.memory.mode === REAL && this.tryEnterWrite() ? DONE_TRUE : this.tryDownWriteSlow();
+  }
+
+  /**
+   * As {@link tryDownRead}, for plain code: false also in a debug build, where the task must be run
+   * for its checks.
+   */
+  tryDownReadNow(): boolean {
+    return this.memory.mode === REAL && this.tryEnterRead();
+  }
+
+  /** What an explorer takes for it. */
+  *tryDownReadNow$steps(): Task<boolean> {
+    return yield* this.tryDownRead();
+  }
+
+  /** Pairs with {@link tryDownReadNow}. */
+  upReadNow(): void {
+    this.leaveRead();
+  }
+
+  /** What an explorer takes for it. */
+  *upReadNow$steps(): Task<void> {
+    yield* this.upRead();
+  }
+
+  upRead(): Task<void> {
+    if (this.memory.mode !== REAL) return this.upChecked(HELD_SHARED);
+    this.leaveRead();
+    return DONE;
+  }
+
+  upWrite(): Task<void> {
+    if (this.memory.mode !== REAL) return this.upChecked(HELD_EXCLUSIVE);
+    this.leaveWrite(0);
+    return DONE;
+  }
+
+  /** The writer becomes a reader, without letting another writer in between. Ends with upRead. */
+  downgradeWrite(): Task<void> {
+    if (this.memory.mode !== REAL) return this.downgradeChecked();
+    this.leaveWrite(READER);
+    return DONE;
+  }
+
+  /** Throws unless somebody is inside; in DEBUG and EXPLORED mode unless the running task is. */
+  assertHeld(): void {
+    if (this.isChecked()) requireHeld(this, [HELD_SHARED, HELD_EXCLUSIVE]);
+    else if ((this.state() & (READERS_MASK | WRITER)) === 0)
+      bug(`${this.lockClass.name} must be held here`);
+  }
+
+  /** Throws unless a writer is inside; in DEBUG and EXPLORED mode unless the running task is it. */
+  assertHeldWrite(): void {
+    if (this.isChecked()) requireHeld(this, [HELD_EXCLUSIVE]);
+    else if ((this.state() & WRITER) === 0)
+      bug(`${this.lockClass.name} must be held for writing here`);
+  }
+
+  private isChecked(): boolean {
+    return this.memory.mode === DEBUG || this.memory.mode === EXPLORED;
+  }
+
+  /** @spelled semaphore */
+  private state(): number {
+    return atomicLoad(this.memory.words, this.at + STATE);
+  }
+
+  /** @spelled semaphore */
+  private tryEnterRead(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = countedSlot(memory, at, this.sharedTag);
+    for (let state = atomicLoad(words, at); mayRead(state);) {
+      const seen = atomicCompareExchange(words, at, state, withReader(state));
+      if (seen === state) {
+        words[slot] = at; // H1 of held-locks.ts
+        noteCounted(memory, slot);
+        pushShared(memory, at);
+        return true;
+      }
+      state = seen;
+    }
+    return false;
+  }
+
+  /** @spelled semaphore */
+  private tryEnterWrite(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    if (atomicCompareExchange(words, at, NOBODY, WRITER) !== NOBODY) return false;
+    words[memory.heldNext + TAG] = this.exclusiveTag; // H1 of held-locks.ts
+    words[memory.heldNext] = at;
+    noteExclusive(memory);
+    return true;
+  }
+
+  /**
+   * A waiting reader announces itself before it looks at STATE.
+   *
+   * @spelled semaphore
+   */
+  private enterReaderQueue(): void {
+    const { memory, at } = this;
+    const words = memory.words;
+    const place = countedSlot(memory, at, this.queuedReadTag);
+    atomicAdd(words, at + QUEUED_READERS, 1);
+    words[place] = at; // H1 of held-locks.ts
+    noteCounted(memory, place);
+  }
+
+  /**
+   * A writer takes a place in the queue: false if that is full.
+   *
+   * @spelled semaphore
+   */
+  private tryQueueWrite(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    const place = countedSlot(memory, at, this.queuedWriteTag);
+    for (let state = atomicLoad(words, at); !isQueueFull(state);) {
+      const seen = atomicCompareExchange(words, at, state, state + QUEUED_WRITER);
+      if (seen === state) {
+        words[place] = at; // H1 of held-locks.ts
+        noteCounted(memory, place);
+        return true;
+      }
+      state = seen;
+    }
+    return false;
+  }
+
+  /**
+   * The writer, which is in the queue, enters if it may.
+   *
+   * @spelled semaphore
+   */
+  private tryEnterQueued(): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    const place = findHeld(memory, at, this.queuedWriteTag);
+    if (place === 0)
+      bug(`${this.lockClass.name} is entered from the queue by a thread that is not in it`);
+    for (let state = atomicLoad(words, at); mayWrite(state);) {
+      const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
+      if (seen === state) {
+        words[memory.heldNext + TAG] = this.exclusiveTag;
+        // H1 of held-locks.ts, and the place in the queue is given up as directly
+        words[memory.heldNext] = at;
+        if (--words[place + COUNT]! === 0) words[place] = 0;
+        noteExclusive(memory);
+        return true;
+      }
+      state = seen;
+    }
+    return false;
+  }
+
+  private *downReadSlow(): Task<void> {
+    const { memory } = this;
+    this.requireAgent();
+    if (memory.mode !== REAL) beforeAcquire(this, HELD_SHARED);
+    if (memory.mode === EXPLORED) {
+      const wait = this.describe("downRead");
+      yield wait;
+      mustSucceed(this.tryEnterRead(), wait);
+    } else if (!this.tryEnterRead()) {
+      yield* this.queueRead();
+    }
+    if (memory.mode !== REAL) afterAcquire(this, HELD_SHARED);
+  }
+
+  /** @spelled semaphore */
+  private *queueRead(): Task<void> {
+    const { memory, at } = this;
+    this.refuseSelfWait();
+    this.enterReaderQueue();
+    for (;;) {
+      const sequence = atomicLoad(memory.words, at + READER_SEQUENCE);
+      if (this.tryEnterRead()) break;
+      yield park(memory, at + READER_SEQUENCE, sequence, Infinity, this.lockClass.name);
+    }
+    leaveReaderQueue(memory.words, at, 1);
+    this.dropPlace(this.queuedReadTag);
+  }
+
+  private *downWriteSlow(): Task<void> {
+    const { memory } = this;
+    this.requireAgent();
+    if (memory.mode !== REAL) beforeAcquire(this, HELD_EXCLUSIVE);
+    if (memory.mode === EXPLORED) {
+      const queueing = this.describe("queueWrite");
+      yield queueing;
+      mustSucceed(this.tryQueueWrite(), queueing);
+      const entering = this.describe("downWrite");
+      yield entering;
+      mustSucceed(this.tryEnterQueued(), entering);
+    } else if (!this.tryEnterWrite()) {
+      yield* this.queueWrite();
+    }
+    if (memory.mode !== REAL) afterAcquire(this, HELD_EXCLUSIVE);
+  }
+
+  /** @spelled semaphore */
+  private *queueWrite(): Task<void> {
+    const { memory, at } = this;
+    this.refuseSelfWait();
+    while (!this.tryQueueWrite()) {
+      const state = this.state();
+      if (isQueueFull(state)) yield park(memory, at, state, Infinity, this.lockClass.name);
+    }
+    for (;;) {
+      const sequence = atomicLoad(memory.words, at + WRITER_SEQUENCE);
+      if (this.tryEnterQueued()) return;
+      if (!endIdleTurn(memory.words, at, this.state())) {
+        yield park(memory, at + WRITER_SEQUENCE, sequence, Infinity, this.lockClass.name);
+      }
+    }
+  }
+
+  private *tryDownReadSlow(): Task<boolean> {
+    const { memory } = this;
+    this.requireAgent();
+    if (memory.mode === REAL) return false; // tryDownRead has tried
+    if (memory.mode === EXPLORED) yield this.describe("tryDownRead");
+    if (!this.tryEnterRead()) return false;
+    afterAcquire(this, HELD_SHARED);
+    return true;
+  }
+
+  private *tryDownWriteSlow(): Task<boolean> {
+    const { memory } = this;
+    this.requireAgent();
+    if (memory.mode === REAL) return false; // tryDownWrite has tried
+    if (memory.mode === EXPLORED) yield this.describe("tryDownWrite");
+    if (!this.tryEnterWrite()) return false;
+    afterAcquire(this, HELD_EXCLUSIVE);
+    return true;
+  }
+
+  private *upChecked(mode: number): Task<void> {
+    this.requireAgent();
+    beforeRelease(this, mode);
+    const isReader = mode === HELD_SHARED;
+    if (this.memory.mode === EXPLORED) yield this.describe(isReader ? "upRead" : "upWrite");
+    if (isReader) this.leaveRead();
+    else this.leaveWrite(0);
+  }
+
+  private *downgradeChecked(): Task<void> {
+    this.requireAgent();
+    beforeRelease(this, HELD_EXCLUSIVE);
+    if (this.memory.mode === EXPLORED) yield this.describe("downgrade");
+    this.leaveWrite(READER);
+    afterAcquire(this, HELD_SHARED);
+  }
+
+  private describe(kind: WaitKind): Wait {
+    return describe(kind, this.memory, this.at, RWSEM_WORDS, this.lockClass.name);
+  }
+
+  /** @spelled semaphore */
+  private leaveRead(): void {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = findHeld(memory, at, this.sharedTag);
+    if (slot === 0) bug(`${this.lockClass.name} is released by a reader that does not hold it`);
+    const state = atomicSub(words, at, READER) - READER;
+    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
+    dropHeld(memory, slot);
+    popShared(memory, at);
+    // Only the last reader has anybody to wake: readers wait for writers alone.
+    if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeForState(words, at, state);
+  }
+
+  /**
+   * `stay`: READER to remain inside as one, 0 to go. Readers that wait get the turn.
+   *
+   * @spelled semaphore
+   */
+  private leaveWrite(stay: number): void {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = findHeld(memory, at, this.exclusiveTag);
+    if (slot === 0) bug(`${this.lockClass.name} is released by a writer that does not hold it`);
+    const readerSlot = countedSlot(memory, at, this.sharedTag);
+    let state = atomicLoad(words, at);
+    for (;;) {
+      const turn = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_TURN : 0;
+      const after = ((state & ~WRITER) + stay) | turn;
+      const seen = atomicCompareExchange(words, at, state, after);
+      if (seen === state) {
+        if (stay !== 0) words[readerSlot] = at; // H1 of held-locks.ts
+        words[slot] = 0;
+        state = after;
+        break;
+      }
+      state = seen;
+    }
+    if (stay !== 0) {
+      noteCounted(memory, readerSlot);
+      pushShared(memory, at);
+    }
+    dropHeld(memory, slot);
+    wakeForState(words, at, state);
+  }
+
+  /** Gives up one place in the queue that this agent's table counts. */
+  private dropPlace(queuedTag: number): void {
+    const { memory, at } = this;
+    const place = findHeld(memory, at, queuedTag);
+    if (place === 0)
+      bug(`a place in the queue of ${this.lockClass.name} is given up by a thread that has none`);
+    if (--memory.words[place + COUNT]! === 0) memory.words[place] = 0;
+    dropHeld(memory, place);
+  }
+
+  private refuseSelfWait(): void {
+    if (!heldBeneath(this.memory, this.at)) return;
+    const { name } = this.lockClass;
+    throw new HmmError(
+      EDEADLK,
+      "lock",
+      `Cannot wait for ${name}: this task, or one that waits for it to return, holds it; release it first`,
+    );
+  }
+
+  private requireAgent(): void {
+    if (this.memory.mode === DETACHED)
+      bug("this thread is not registered on the machine: call registerAgent first");
+  }
+}
+
+/** STATE with one reader more. 32767 of them fit; more are a leak of read locks. */
+function withReader(state: number): number {
+  assert(
+    (state & READERS_MASK) !== READERS_MASK,
+    "too many readers inside a reader-writer semaphore",
+  );
+  return state + READER;
+}

@@ -1,0 +1,122 @@
+/**
+ * @module Deferred calls of an Srcu: the code by kind, and the three lists that a call goes
+ * through.
+ *
+ * A call is two words that its caller embeds in the object concerned: {next, kind}. The queue links
+ * those words, so queueing allocates nothing and cannot fail. What is run is code, registered by
+ * name in each thread; a thread that lacks a kind leaves that call to another one.
+ *
+ *      NEXT --(WAITING is empty: takes all, asks for a grace period)--> WAITING --(it is over)-->
+ *      READY --> run
+ */
+
+import { atomicLoad, plainLoad } from "../atomics.ts";
+import { bug } from "../errors.ts";
+import { nameHash } from "../lock-class.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+import {
+  NEXT,
+  READY,
+  STATE,
+  WAITING,
+  WAITING_TARGET,
+  hasCompleted,
+  requestGracePeriod,
+} from "../words/srcu-words.ts";
+import type { Task } from "../tasks/task.ts";
+
+/** Words that an object embeds to be the subject of a deferred call: {next, kind}. */
+export const SRCU_CALL_WORDS = 2;
+
+/**
+ * `head`: the word index that was given to Srcu.call. May take leaf spinlocks, must not wait for
+ * the same Srcu.
+ */
+export type SrcuCallback = (memory: SharedMemory, head: number) => Task<void>;
+
+const KIND = 1;
+const TAIL = 1;
+
+const callbacks = new Map<number, SrcuCallback>();
+const names = new Map<number, string>();
+
+/**
+ * Registers the code of a deferred call under a fixed name; returns its kind, equal in all threads.
+ */
+export function registerSrcuCallback(name: string, callback: SrcuCallback): number {
+  const kind = nameHash(name);
+  const known = names.get(kind);
+  if (known !== undefined && known !== name)
+    bug(`deferred calls ${name} and ${known} have the same hash: rename one`);
+  names.set(kind, name);
+  callbacks.set(kind, callback);
+  return kind;
+}
+
+export function srcuCallback(kind: number): SrcuCallback {
+  return (
+    callbacks.get(kind) ?? bug(`no deferred call of kind ${kind} is registered in this thread`)
+  );
+}
+
+/** Queues the call at `head`. Under the queue's lock, as everything below. */
+export function queueCall(memory: SharedMemory, at: number, head: number, kind: number): void {
+  memory.words[head] = 0;
+  memory.words[head + KIND] = kind;
+  append(memory, at + NEXT, head, head);
+}
+
+/**
+ * Moves calls on; returns whether a grace period was asked for, which the caller must drive.
+ *
+ * @spelled grace period
+ */
+export function sortCalls(memory: SharedMemory, at: number): boolean {
+  const { words } = memory;
+  const state = atomicLoad(words, at + STATE);
+  if (words[at + WAITING] !== 0 && hasCompleted(state, plainLoad(words, at + WAITING_TARGET))) {
+    move(memory, at + WAITING, at + READY);
+  }
+  if (words[at + WAITING] !== 0 || words[at + NEXT] === 0) return false;
+  move(memory, at + NEXT, at + WAITING);
+  words[at + WAITING_TARGET] = requestGracePeriod(words, at, state);
+  return true;
+}
+
+/** Takes the first ready call that this thread can run off the list; 0 if there is none. */
+export function takeReady(memory: SharedMemory, at: number): number {
+  let previous = 0;
+  for (let head = plainLoad(memory.words, at + READY); head !== 0;) {
+    memory.ensure(head + SRCU_CALL_WORDS);
+    const { words } = memory;
+    const next = plainLoad(words, head);
+    if (callbacks.has(plainLoad(words, head + KIND))) {
+      words[previous === 0 ? at + READY : previous] = next;
+      if (next === 0) words[at + READY + TAIL] = previous;
+      return head;
+    }
+    previous = head;
+    head = next;
+  }
+  return 0;
+}
+
+/** The kind that {@link queueCall} stored. */
+export function callKind(memory: SharedMemory, head: number): number {
+  return plainLoad(memory.words, head + KIND);
+}
+
+function move(memory: SharedMemory, from: number, to: number): void {
+  const { words } = memory;
+  append(memory, to, plainLoad(words, from), plainLoad(words, from + TAIL));
+  words[from] = 0;
+  words[from + TAIL] = 0;
+}
+
+function append(memory: SharedMemory, list: number, first: number, last: number): void {
+  const { words } = memory;
+  const tail = plainLoad(words, list + TAIL);
+  memory.ensure(Math.max(tail, last) + SRCU_CALL_WORDS);
+  memory.words[tail === 0 ? list : tail] = first;
+  memory.words[list + TAIL] = last;
+}

@@ -1,0 +1,318 @@
+/**
+ * @module SRCU: readers that may wait, and writers that wait for them. What a reader found inside
+ * its section stays allocated until the section ends, if whoever takes it away waits for a grace
+ * period before freeing it. After include/linux/srcu.h; the words and the grace periods are in
+ * srcu-words.ts, deferred calls in srcu-callbacks.ts.
+ *
+ * Who may do what:
+ *
+ * | | in a read section | holding locks | holding a spinlock |
+ * | --- | --- | --- | --- |
+ * | readLock | yes, nests | yes | yes |
+ * | readUnlock | - | yes, but none that a deferred call takes | no |
+ * | call | yes | yes, but none that a deferred call takes | no |
+ * | synchronize, barrier | no: it would wait for itself | none that a reader may wait for | no |
+ *
+ * readUnlock, call and synchronize may run deferred calls (whoever ends the grace period does),
+ * never while holding the lock of the queue. Whoever asks for a grace period drives it, and so does
+ * the reader that was the last one in its way: so nobody else need. A deferred call runs as a
+ * critical section: a thread that dies inside one stops the machine.
+ */
+
+import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
+import { EDEADLK } from "../errno.ts";
+import { HmmError, bug } from "../errors.ts";
+import {
+  HELD_CALLBACK,
+  HELD_SRCU,
+  COUNT,
+  countedSlot,
+  dropHeld,
+  findHeld,
+  heldTag,
+  noteCounted,
+  popShared,
+  pushShared,
+  sharesBeneath,
+} from "../lockdep/held-locks.ts";
+import { lockClass } from "../lock-class.ts";
+import type { LockClass } from "../lock-class.ts";
+import { afterAcquire, beforeAcquire, beforeRelease, beforeSleep } from "../lockdep/lockdep.ts";
+import { DETACHED, EXPLORED, REAL } from "../shared-memory.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+import { Spinlock } from "./spinlock.ts";
+import {
+  SRCU_CALL_WORDS,
+  callKind,
+  queueCall,
+  sortCalls,
+  srcuCallback,
+  takeReady,
+} from "./srcu-callbacks.ts";
+import {
+  ACTIVE,
+  PENDING,
+  QUEUE_LOCK,
+  SRCU_WORDS,
+  STATE,
+  WANTED,
+  drive,
+  hasCompleted,
+  isIdle,
+  readerIndex,
+  requestGracePeriod,
+} from "../words/srcu-words.ts";
+import { DONE, describe, doneNumber, mustSucceed, park, step } from "../tasks/task.ts";
+import type { Task } from "../tasks/task.ts";
+
+const unnamed = lockClass("srcu");
+const queueLockClass = lockClass("srcuQueueLock");
+
+/**
+ * Readers that may wait, and grace periods: what a reader found in its section lives until the
+ * section ends.
+ */
+export class Srcu {
+  static readonly WORDS: number = SRCU_WORDS;
+  readonly memory: SharedMemory;
+  readonly at: number;
+  readonly lockClass: LockClass;
+  readonly isSpinlock = false;
+  private readonly tag: number;
+  private readonly callTag: number;
+  private readonly queueLock: Spinlock;
+
+  constructor(memory: SharedMemory, at: number, ofClass: LockClass = unnamed) {
+    this.memory = memory;
+    this.at = at;
+    this.lockClass = ofClass;
+    this.tag = heldTag(ofClass, HELD_SRCU);
+    this.callTag = heldTag(ofClass, HELD_CALLBACK);
+    this.queueLock = new Spinlock(memory, at + QUEUE_LOCK, queueLockClass);
+  }
+
+  /** No readers, nothing queued. Only while nobody else can know the words. */
+  init(): void {
+    this.memory.words.fill(0, this.at, this.at + SRCU_WORDS);
+  }
+
+  /**
+   * Begins a read section; the result is for {@link readUnlock}, in the same thread. Never waits.
+   */
+  readLock(): Task<number> {
+    return this.memory.mode === REAL ? doneNumber(this.beginSection()) : this.readLockChecked();
+  }
+
+  /** Ends a read section. May run deferred calls. */
+  readUnlock(index: number): Task<void> {
+    if (this.memory.mode !== REAL) return this.readUnlockChecked(index);
+    return this.endSection(index) ? this.driveAndSettle() : DONE;
+  }
+
+  /**
+   * Waits until every read section that is under way now has ended.
+   *
+   * @spelled srcu
+   */
+  *synchronize(): Task<void> {
+    const { memory, at } = this;
+    const { name } = this.lockClass;
+    this.refuseSelfWait();
+    if (memory.mode !== REAL) beforeSleep(name);
+    yield* step(memory, "srcuStart", at, SRCU_WORDS, name);
+    const target = requestGracePeriod(memory.words, at, atomicLoad(memory.words, at + STATE));
+    drive(memory.words, at);
+    if (memory.mode === EXPLORED) {
+      const wait = describe("srcuWait", memory, at, SRCU_WORDS, name, target);
+      yield wait;
+      mustSucceed(hasCompleted(atomicLoad(memory.words, at + STATE), target), wait);
+    } else yield* this.waitForGracePeriod(target);
+    yield* this.settle();
+  }
+
+  /**
+   * Runs the callback registered as `kind` with `head` after a grace period. `head` is the first of
+   * SRCU_CALL_WORDS words that the caller embeds in the object; they belong to the queue until the
+   * callback runs.
+   *
+   * @spelled srcu
+   */
+  *call(kind: number, head: number): Task<void> {
+    const { memory, at } = this;
+    yield* step(memory, "update", at + PENDING, 1, this.lockClass.name);
+    atomicAdd(memory.words, at + PENDING, 1);
+    yield* this.queueLock.lock();
+    queueCall(memory, at, head, kind);
+    if (yield* this.runNext()) yield* this.settle();
+  }
+
+  /** Waits until no deferred call is queued or running. */
+  *barrier(): Task<void> {
+    const { memory, at } = this;
+    const { name } = this.lockClass;
+    for (;;) {
+      yield* this.synchronize();
+      if (memory.mode === EXPLORED) {
+        const wait = describe("srcuBarrier", memory, at + PENDING, 1, name);
+        yield wait;
+        mustSucceed(this.pendingCalls() === 0, wait);
+      }
+      const pending = this.pendingCalls();
+      if (pending === 0) return;
+      yield park(memory, at + PENDING, pending, Infinity, name);
+    }
+  }
+
+  /**
+   * Deferred calls queued and not finished: for leak checks.
+   *
+   * @spelled srcu
+   */
+  pendingCalls(): number {
+    return atomicLoad(this.memory.words, this.at + PENDING);
+  }
+
+  /** Throws unless this thread is in a read section. */
+  assertReadHeld(): void {
+    if (findHeld(this.memory, this.at, this.tag) === 0) {
+      bug(`a read section of ${this.lockClass.name} is needed here`);
+    }
+  }
+
+  /** @spelled srcu */
+  private beginSection(): number {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = countedSlot(memory, at, this.tag);
+    const index = readerIndex(atomicLoad(words, at + STATE));
+    atomicAdd(words, at + ACTIVE + index, 1);
+    words[slot] = at; // H1 of held-locks.ts
+    noteCounted(memory, slot);
+    pushShared(memory, at);
+    return index;
+  }
+
+  /**
+   * True: this was the last reader of its index, and a grace period is under way.
+   *
+   * @spelled srcu
+   */
+  private endSection(index: number): boolean {
+    const { memory, at } = this;
+    const words = memory.words;
+    const slot = findHeld(memory, at, this.tag);
+    if (slot === 0)
+      bug(`a read section of ${this.lockClass.name} is ended by a thread that is in none`);
+    const before = atomicSub(words, at + ACTIVE + index, 1);
+    if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
+    dropHeld(memory, slot);
+    popShared(memory, at);
+    return before === 1 && !isIdle(atomicLoad(words, at + STATE));
+  }
+
+  private *readLockChecked(): Task<number> {
+    const { memory, at } = this;
+    if (memory.mode === DETACHED)
+      bug("this thread is not registered on the machine: call registerAgent first");
+    beforeAcquire(this, HELD_SRCU);
+    yield* step(memory, "srcuReadLock", at, WANTED, this.lockClass.name);
+    const index = this.beginSection();
+    afterAcquire(this, HELD_SRCU);
+    return index;
+  }
+
+  private *readUnlockChecked(index: number): Task<void> {
+    beforeRelease(this, HELD_SRCU);
+    yield* step(this.memory, "srcuReadUnlock", this.at, WANTED, this.lockClass.name);
+    if (this.endSection(index)) yield* this.driveAndSettle();
+  }
+
+  /** @spelled srcu */
+  private *waitForGracePeriod(target: number): Task<void> {
+    const { memory, at } = this;
+    for (;;) {
+      const state = atomicLoad(memory.words, at + STATE);
+      if (hasCompleted(state, target)) return;
+      yield park(memory, at + STATE, state, Infinity, this.lockClass.name);
+      drive(memory.words, at);
+    }
+  }
+
+  /**
+   * The last reader has left: the grace period that waits for it goes on, and what it frees is run.
+   */
+  private *driveAndSettle(): Task<void> {
+    drive(this.memory.words, this.at); // part of the reader's step
+    yield* this.settle();
+  }
+
+  /** Runs the deferred calls that are ready. */
+  private *settle(): Task<void> {
+    for (;;) {
+      yield* step(this.memory, "read", this.at + PENDING, 1, this.lockClass.name);
+      if (this.pendingCalls() === 0) return;
+      yield* this.queueLock.lock();
+      if (!(yield* this.runNext())) return;
+    }
+  }
+
+  /**
+   * Holding the queue's lock, which it releases: moves the calls on as far as the readers allow,
+   * and runs one that is ready. False: there is none that this thread can run.
+   */
+  private *runNext(): Task<boolean> {
+    const { memory, at } = this;
+    yield* step(memory, "update", at, 1, this.lockClass.name);
+    while (sortCalls(memory, at)) drive(memory.words, at);
+    const head = takeReady(memory, at);
+    // Before the lock is given back: at no time is a call off the list, not done, and in nobody's
+    // table.
+    if (head !== 0) this.noteCall();
+    yield* this.queueLock.unlock();
+    if (head !== 0) yield* this.runCall(head);
+    return head !== 0;
+  }
+
+  /**
+   * This thread is about to run a deferred call: if it dies before that is done, the machine stops.
+   */
+  private noteCall(): void {
+    const { memory, at } = this;
+    const place = countedSlot(memory, at, this.callTag);
+    memory.words[place] = at;
+    noteCounted(memory, place);
+  }
+
+  /**
+   * Pairs with {@link noteCall}.
+   *
+   * @spelled srcu
+   */
+  private *runCall(head: number): Task<void> {
+    const { memory, at } = this;
+    const { name } = this.lockClass;
+    try {
+      yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, name);
+      yield* srcuCallback(callKind(memory, head))(memory, head);
+      yield* step(memory, "update", at + PENDING, 1, name);
+    } finally {
+      const slot = findHeld(memory, at, this.callTag);
+      if (slot === 0)
+        bug(`a deferred call of ${name} ends in a thread that is not listed as running one`);
+      if (--memory.words[slot + COUNT]! === 0) memory.words[slot] = 0;
+      dropHeld(memory, slot);
+      if (atomicSub(memory.words, at + PENDING, 1) === 1)
+        futexWake(memory.words, at + PENDING, Infinity);
+    }
+  }
+
+  private refuseSelfWait(): void {
+    if (!sharesBeneath(this.memory, this.at)) return;
+    const { name } = this.lockClass;
+    throw new HmmError(
+      EDEADLK,
+      "synchronize",
+      `Cannot wait for the readers of ${name}: this task is one of them; end the read section first`,
+    );
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * @module The async runner: tasks that wait without blocking their thread.
+ *
+ * A task runs synchronously until its first wait. While it waits it is one of this thread's
+ * suspended runs, which are stepped by whatever comes first: the `waitAsync` waiter on its word,
+ * the ticker (one timer that the thread keeps while anything is suspended; it also keeps a Node
+ * process alive), or the pump of a blocking run (run-blocking.ts), so that a blocking operation
+ * never waits in vain for a lock that an async one of the same thread holds.
+ *
+ * A wait that was ended otherwise leaves its waitAsync waiter behind; should that one swallow a
+ * wake meant for another thread, it passes it on.
+ */
+
+import { atomicLoad, futexWaitAsync, futexWake, hasWaitAsync } from "../atomics.ts";
+import { monotonicMs } from "../tasks/clock.ts";
+import { ALERT } from "../control-block.ts";
+import { enterTask, leaveTask, makeContext } from "../tasks/current-task.ts";
+import type { TaskContext } from "../tasks/current-task.ts";
+import { assert } from "../errors.ts";
+import { armLiveness, probeAgents } from "../death/liveness.ts";
+import { heldAtEnd } from "../lockdep/lockdep.ts";
+import { checkPanic, hasPanicked, panicError } from "../death/panic.ts";
+import { reapTask, shouldReap } from "../death/reaper.ts";
+import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
+import type { Task, Wait, Wake } from "../tasks/task.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+
+/** No task waits longer than this without looking again: run-blocking.ts, B1. */
+export const SLICE_MS = 200;
+/** The slice where the host has no waitAsync: words are polled. */
+const POLL_MS = 4;
+
+/** Something that a runner can step: a task that has waited. */
+interface SuspendedRun {
+  readonly memory: SharedMemory;
+  /** What it waits for. */
+  readonly wait: Wait;
+  /** When it looks again, on this thread's monotonic clock. */
+  readonly untilMs: number;
+  /** Runs it up to its next wait. */
+  resume(wake: Wake): void;
+  /** Throws into it; it may wait again while it cleans up. */
+  abort(error: unknown): void;
+}
+
+const suspended = new Set<SuspendedRun>();
+let ticker: ReturnType<typeof setTimeout> | undefined;
+
+/** Runs `task`; the promise is settled with its result. Rejects if the machine has stopped. */
+export function runAsync<T>(
+  memory: SharedMemory,
+  task: Task<T>,
+  name: string = "async",
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    let kept = task;
+    if (atomicLoad(memory.words, ALERT) !== 0) {
+      kept = keepTask(task);
+      checkPanic(memory);
+      reapAsync(memory);
+    }
+    new AsyncRun(memory, kept, makeContext(memory, name, false), resolve, reject).resume(WOKEN);
+  });
+}
+
+const drop = (): void => {};
+
+/**
+ * Lets a task that has begun elsewhere go on under this runner: it waits for `wait`. Its result is
+ * dropped.
+ */
+export function adoptTask(task: Task<unknown>, context: TaskContext, wait: Wait): void {
+  context.isBlocking = false;
+  new AsyncRun(wait.memory, task, context, drop, drop).suspend(wait);
+}
+
+/** Whether this thread has suspended async tasks. */
+export function hasSuspended(): boolean {
+  return suspended.size > 0;
+}
+
+/** Steps every suspended task whose wait is over. */
+export function pumpSuspended(): void {
+  // A copy: a step takes its run out of the set and may put it, or others, back in.
+  for (const run of Array.from(suspended)) {
+    if (suspended.has(run)) look(run);
+  }
+}
+
+/** Reaps dead agents in the background, if there are any that this thread can reap. */
+export function reapAsync(memory: SharedMemory): void {
+  if (!shouldReap(memory)) return;
+  memory.reaping = true;
+  const finished = (): void => {
+    memory.reaping = false;
+  };
+  // Its failure is the machine's panic already: every other task will tell.
+  new AsyncRun(
+    memory,
+    reapTask(memory),
+    makeContext(memory, "reaper", false),
+    finished,
+    finished,
+  ).resume(WOKEN);
+}
+
+/**
+ * Finds threads that have died, and cleans up after them in the background. Cheap, and rate-limited
+ * for the whole machine.
+ */
+export function lookAfterOthers(memory: SharedMemory): void {
+  armLiveness(memory);
+  probeAgents(memory);
+  reapAsync(memory);
+}
+
+class AsyncRun<T> implements SuspendedRun {
+  readonly memory: SharedMemory;
+  readonly #task: Task<T>;
+  readonly #context: TaskContext;
+  readonly #resolve: (value: T) => void;
+  readonly #reject: (error: unknown) => void;
+  #wait: Wait | undefined;
+  /** Counts waits, so that a late promise of an earlier one is told apart. */
+  #epoch = 0;
+  untilMs = 0;
+
+  constructor(
+    memory: SharedMemory,
+    task: Task<T>,
+    context: TaskContext,
+    resolve: (value: T) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.memory = memory;
+    this.#task = task;
+    this.#context = context;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  get wait(): Wait {
+    assert(this.#wait !== undefined, "a running task waits for nothing");
+    return this.#wait;
+  }
+
+  resume(wake: Wake): void {
+    this.#step(() => this.#task.next(wake));
+  }
+
+  abort(error: unknown): void {
+    this.#step(() => this.#task.throw(error));
+  }
+
+  #step(proceed: () => IteratorResult<Wait, T>): void {
+    suspended.delete(this);
+    this.#epoch++;
+    const previous = enterTask(this.#context);
+    let result: IteratorResult<Wait, T>;
+    try {
+      result = proceed();
+    } catch (error) {
+      this.#reject(error);
+      return;
+    } finally {
+      leaveTask(previous);
+    }
+    if (result.done !== true) this.suspend(result.value);
+    else if (this.#context.held.length > 0) this.#reject(heldAtEnd(this.#context));
+    else this.#resolve(result.value);
+  }
+
+  suspend(wait: Wait): void {
+    assert(
+      wait.kind === "park",
+      "a task yielded an explored operation to the async runner: is memory.mode right?",
+    );
+    this.#wait = wait;
+    this.untilMs = monotonicMs() + Math.min(wait.timeoutMs, SLICE_MS);
+    suspended.add(this);
+    keepTicking();
+    this.arm();
+  }
+
+  /** Starts listening on the word, or goes on when its timer was early. */
+  arm(): void {
+    const { memory, index, expected } = this.wait;
+    const epoch = this.#epoch;
+    const isCurrent = (): boolean => this.#epoch === epoch && suspended.has(this);
+    if (hasPanicked(memory) || !hasWaitAsync) {
+      if (hasPanicked(memory)) queueMicrotask(() => isCurrent() && look(this));
+      return;
+    }
+    const leftMs = Math.max(0, this.untilMs - monotonicMs());
+    const armed = futexWaitAsync(memory.words, index, expected, leftMs);
+    if (!armed.async) {
+      queueMicrotask(
+        () => isCurrent() && (armed.value === "not-equal" ? this.resume(WOKEN) : look(this)),
+      );
+      return;
+    }
+    void armed.value.then((how) => {
+      if (isCurrent()) this.#hear(how);
+      else if (how === "ok") futexWake(memory.words, index, 1);
+      return undefined;
+    });
+  }
+
+  #hear(how: "ok" | "timed-out"): void {
+    if (how === "ok") this.resume(WOKEN);
+    else if (!look(this)) this.arm();
+  }
+}
+
+/** Steps `run` if its wait is over; returns whether it did. */
+function look(run: SuspendedRun): boolean {
+  const { wait, memory } = run;
+  if (hasPanicked(memory)) run.abort(panicError(memory));
+  else if (atomicLoad(memory.words, wait.index) !== wait.expected) run.resume(WOKEN);
+  else if (monotonicMs() >= run.untilMs) run.resume(wait.timeoutMs <= SLICE_MS ? TIMED_OUT : WOKEN);
+  else return false;
+  return true;
+}
+
+function keepTicking(): void {
+  ticker ??= setTimeout(tick, hasWaitAsync ? SLICE_MS : POLL_MS);
+}
+
+function tick(): void {
+  ticker = undefined;
+  const memories = new Set(Array.from(suspended, (run) => run.memory));
+  pumpSuspended();
+  for (const memory of memories) lookAfterOthers(memory);
+  if (suspended.size > 0) keepTicking();
+}

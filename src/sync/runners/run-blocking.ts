@@ -1,0 +1,160 @@
+/**
+ * @module The blocking runner: runs a task to its end on this thread, sleeping in the kernel while
+ * it waits.
+ *
+ * B1. Every wait can end: after a slice the machine's panic and the other threads' lives are looked
+ *     at, and the task is woken, for no reason as it were, so that it looks again at what it waits
+ *     for. That heals the one wake that a lock cannot guarantee: its releaser was terminated after
+ *     it released and before it woke anybody.
+ * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock
+ *     that one of them holds comes free. A lock that a task suspended BENEATH this one holds never
+ *     would: the primitives refuse that wait with EDEADLK before it begins (held-locks.ts,
+ *     heldBeneath). Code inside a task therefore never starts a blocking run of its own: it would
+ *     run on top of whatever task pumped it.
+ * B3. Where the host forbids blocking (a browser page's main thread) a wait spins for a bounded
+ *     time; then the unfinished task goes on under the async runner and the caller gets EAGAIN.
+ */
+
+import { atomicLoad, atomicStore, futexWait, mayBlock } from "../atomics.ts";
+import { monotonicMs } from "../tasks/clock.ts";
+import { AGENT_WAITING_ON, ALERT } from "../control-block.ts";
+import { currentTask, enterTask, leaveTask, makeContext } from "../tasks/current-task.ts";
+import type { TaskContext } from "../tasks/current-task.ts";
+import { EAGAIN } from "../errno.ts";
+import { HmmError, assert } from "../errors.ts";
+import { holdsNothing } from "../lockdep/held-locks.ts";
+import { probeAgents, rearmLiveness } from "../death/liveness.ts";
+import { heldAtEnd } from "../lockdep/lockdep.ts";
+import { checkPanic } from "../death/panic.ts";
+import { reapTask, shouldReap } from "../death/reaper.ts";
+import { SLICE_MS, adoptTask, hasSuspended, pumpSuspended } from "./run-async.ts";
+import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
+import type { Task, Wait, Wake } from "../tasks/task.ts";
+import { DETACHED } from "../shared-memory.ts";
+import type { SharedMemory } from "../shared-memory.ts";
+
+/** Slice while async tasks of this thread are suspended. */
+const PUMP_SLICE_MS = 1;
+/** How long a wait may spin where the host forbids blocking. */
+const SPIN_LIMIT_MS = 30;
+
+/**
+ * Runs `task` and returns its result. Throws what it throws; the machine's error if it has stopped.
+ */
+export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string = "blocking"): T {
+  if (atomicLoad(memory.words, ALERT) !== 0) {
+    const kept = keepTask(task);
+    checkPanic(memory);
+    reapBlocking(memory);
+    return runNow(memory, kept, name);
+  }
+  return runNow(memory, task, name);
+}
+
+function runNow<T>(memory: SharedMemory, task: Task<T>, name: string): T {
+  const context = makeContext(memory, name, true);
+  const previous = enterTask(context);
+  try {
+    let result = task.next(WOKEN);
+    while (result.done !== true) {
+      const outcome = waitOrFail(result.value, task, context);
+      result = typeof outcome === "number" ? task.next(outcome) : task.throw(outcome.error);
+    }
+    if (context.held.length > 0) throw heldAtEnd(context);
+    return result.value;
+  } finally {
+    leaveTask(previous);
+  }
+}
+
+/**
+ * A wait that must not go on throws into the task, so that its finally blocks run. They may wait in
+ * turn.
+ */
+function waitOrFail(
+  wait: Wait,
+  task: Task<unknown>,
+  context: TaskContext,
+): Wake | { readonly error: unknown } {
+  assert(
+    wait.kind === "park",
+    "a task yielded an explored operation to the blocking runner: is memory.mode right?",
+  );
+  if (!mayBlock()) return waitSpinning(wait, task, context);
+  try {
+    return waitSleeping(wait);
+  } catch (error) {
+    return { error };
+  }
+}
+
+function waitSleeping(wait: Wait): Wake {
+  const { memory, index, expected } = wait;
+  assert(
+    memory.mode !== DETACHED,
+    "this thread is not registered on the machine: call registerAgent first",
+  );
+  const startMs = monotonicMs();
+  const timeoutMs = Math.min(wait.timeoutMs, SLICE_MS);
+  if (memory.lookAroundMs === 0) memory.lookAroundMs = startMs + SLICE_MS;
+  for (;;) {
+    if (hasSuspended()) pumpSuspended();
+    checkPanic(memory);
+    if (atomicLoad(memory.words, index) !== expected) return WOKEN;
+    const leftMs = startMs + timeoutMs - monotonicMs();
+    if (leftMs <= 0) return wait.timeoutMs <= SLICE_MS ? TIMED_OUT : WOKEN;
+    const waitingOn = memory.record + AGENT_WAITING_ON;
+    atomicStore(memory.words, waitingOn, index);
+    const how = futexWait(
+      memory.words,
+      index,
+      expected,
+      hasSuspended() ? Math.min(leftMs, PUMP_SLICE_MS) : leftMs,
+    );
+    atomicStore(memory.words, waitingOn, 0);
+    // Not once per wait but by the clock: a caller may wait in many short steps.
+    if (monotonicMs() >= memory.lookAroundMs) lookAround(memory);
+    checkPanic(memory);
+    if (how !== "timed-out") return WOKEN;
+  }
+}
+
+function lookAround(memory: SharedMemory): void {
+  memory.lookAroundMs = monotonicMs() + SLICE_MS;
+  rearmLiveness(memory);
+  probeAgents(memory);
+  checkPanic(memory);
+  reapBlocking(memory);
+}
+
+/** See reaper.ts: only where nothing that this thread holds can be in the way. */
+function reapBlocking(memory: SharedMemory): void {
+  if (!shouldReap(memory) || !(currentTask.memory === undefined || holdsNothing(memory))) return;
+  memory.reaping = true;
+  try {
+    runBlocking(memory, reapTask(memory), "reaper");
+  } finally {
+    memory.reaping = false;
+  }
+}
+
+/** B3. Throws EAGAIN past the task, which goes on elsewhere. */
+function waitSpinning(wait: Wait, task: Task<unknown>, context: TaskContext): Wake {
+  const { memory, index, expected } = wait;
+  const startMs = monotonicMs();
+  for (;;) {
+    if (hasSuspended()) pumpSuspended();
+    checkPanic(memory);
+    if (atomicLoad(memory.words, index) !== expected) return WOKEN;
+    const waitedMs = monotonicMs() - startMs;
+    if (waitedMs >= wait.timeoutMs) return TIMED_OUT; // SPIN_LIMIT_MS is below a slice
+    if (waitedMs >= SPIN_LIMIT_MS) {
+      adoptTask(task, context, wait);
+      throw new HmmError(
+        EAGAIN,
+        context.name,
+        `Cannot wait for ${wait.label}: this thread may not block; the operation goes on by itself, use the form that returns a promise`,
+      );
+    }
+  }
+}

@@ -1,0 +1,205 @@
+/** @module The harness: shipped hmm under the checker, with tasks that allocate from arenas. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explore } from "../../src/checker/explore.ts";
+import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import type { HmmHarness } from "../../src/checker/harness/hmm-harness.ts";
+import { HarnessDevice, HarnessDeviceRecord } from "../../src/checker/harness/harness-device.ts";
+import type { AnyScenario } from "../../src/checker/scenario.ts";
+import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
+import { PAGE_BYTES, ptePfn } from "../../src/mm/pte.ts";
+import { DONE_TRUE, type Task } from "../../src/sync/tasks/task.ts";
+
+function serveAgainstUnmap(options: { readonly asks: boolean }): AnyScenario {
+  return harnessScenario({
+    name: "harness/serve-vs-dontneed",
+    harness: { pages: 1 },
+    setup: (harness) => HarnessDevice.registered(harness),
+    tasks: {
+      device: (device) =>
+        device.serve(RIG_PAGE, 1, options.asks ? {} : { isValid: () => DONE_TRUE }),
+      cpu: (_device, { machine, mm }) =>
+        doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED),
+    },
+    check: (device) => device.requireCoherent(),
+  });
+}
+
+test("a device's fault races with an unmap in every order and never keeps a frame", () => {
+  const { complete, blocked, findings } = explore(serveAgainstUnmap({ asks: true }));
+  assert.ok(complete);
+  assert.equal(blocked, 0);
+  assert.deepEqual(findings, []);
+});
+
+test("a driver that does not ask under its lock whether the range is valid is found", () => {
+  const { findings } = explore(serveAgainstUnmap({ asks: false }), { stopAtFinding: true });
+  assert.match(findings[0]?.message ?? "", /device reaches frame/);
+});
+
+test("the engines agree on the shipped code", () => {
+  const scenario = serveAgainstUnmap({ asks: true });
+  const { keys } = explore(scenario, { collectClasses: true });
+  assert.deepEqual(keys, explore(scenario, { collectClasses: true, engine: "source" }).keys);
+});
+
+function allocatesMuch(balances: boolean): AnyScenario {
+  function* allocate(_shared: undefined, { machine: { heap, ram } }: HmmHarness): Task<void> {
+    yield* ram.pagePut(yield* ram.allocFrame(true));
+    const words = yield* heap.allocWords(512);
+    const at = yield* heap.alloc(HarnessDeviceRecord);
+    yield* heap.freeWords(words, 512);
+    if (balances) yield* heap.free(HarnessDeviceRecord, at);
+  }
+  return harnessScenario({
+    name: "harness/accounting",
+    balanced: true,
+    setup: () => undefined,
+    tasks: { a: allocate, b: allocate },
+  });
+}
+
+test("tasks that allocate from arenas do not depend on each other", () => {
+  const { classes, findings } = explore(allocatesMuch(true));
+  assert.equal(classes, 1);
+  assert.deepEqual(findings, []);
+});
+
+test("two tasks that count one frame depend on each other", () => {
+  const scenario = harnessScenario({
+    name: "harness/frame",
+    harness: { pages: 1 },
+    setup: (harness) => ptePfn(harness.entryOf(RIG_PAGE)),
+    tasks: {
+      a: (pfn, { machine }) => machine.ram.pageGet(pfn),
+      b: (pfn, { machine }) => machine.ram.pageGet(pfn),
+    },
+  });
+  assert.equal(explore(scenario).classes, 2);
+});
+
+test("what a task leaves behind is missed", () => {
+  const { findings } = explore(allocatesMuch(false));
+  assert.match(findings[0]?.message ?? "", /do not balance: .*2 harnessDevice/);
+});
+
+function unmapsTwice(frees: "object" | "table"): AnyScenario {
+  return harnessScenario({
+    name: "harness/double-free",
+    setup: (harness) => ({
+      object: harness.run(harness.machine.heap.alloc(HarnessDeviceRecord)),
+      table: harness.run(harness.machine.heap.allocWords(1024)),
+    }),
+    tasks: {
+      *twice(shared, { machine: { heap } }) {
+        for (let i = 0; i < 2; i++) {
+          if (frees === "object") yield* heap.free(HarnessDeviceRecord, shared.object);
+          else yield* heap.freeWords(shared.table, 1024);
+        }
+      },
+    },
+  });
+}
+
+test("what the set-up allocated can be freed by a task, once", () => {
+  for (const frees of ["object", "table"] as const) {
+    assert.ok(explore(unmapsTwice(frees)).findings.some(({ kind }) => kind === "double-free"));
+  }
+});
+
+test("every execution begins with the RAM of the set-up", () => {
+  const scenario = harnessScenario({
+    name: "harness/ram",
+    harness: { pages: 1 },
+    setup: () => undefined,
+    tasks: {
+      *writer(_shared, harness) {
+        yield* harness.mm.mmapLock.downRead();
+        const pfn = ptePfn(harness.entryOf(RIG_PAGE));
+        const { i32 } = harness.machine.ram.section(pfn);
+        const at = harness.machine.ram.wordIndex(pfn);
+        assert.equal(i32[at], 0);
+        i32[at] = 7;
+        const own = yield* harness.machine.ram.allocFrame(true);
+        const words = harness.machine.ram.section(own).i32;
+        assert.equal(words[harness.machine.ram.wordIndex(own)], 0);
+        words[harness.machine.ram.wordIndex(own)] = 9;
+        yield* harness.machine.ram.pagePut(own);
+        yield* harness.mm.mmapLock.upRead();
+      },
+      *other(_shared, harness) {
+        yield* harness.mm.mmapLock.downWrite();
+        yield* harness.mm.mmapLock.upWrite();
+      },
+    },
+    balanced: true,
+  });
+  const { executions, findings } = explore(scenario, { engine: "naive" });
+  assert.ok(executions > 2);
+  assert.deepEqual(findings, []);
+});
+
+/** Takes two frames, or none. */
+function takesTwo(givesBack: boolean): AnyScenario {
+  function* takeTwo({ machine: { ram } }: HmmHarness): Task<boolean> {
+    const first = yield* ram.allocFrame(true);
+    const second = first === 0 ? 0 : yield* ram.allocFrame(true);
+    if (second !== 0) {
+      yield* ram.pagePut(second);
+      yield* ram.pagePut(first);
+      return true;
+    }
+    if (first !== 0 && givesBack) yield* ram.pagePut(first);
+    return false;
+  }
+  return harnessScenario({
+    name: "harness/shortage",
+    harness: { pages: 0, shortage: true },
+    balanced: true,
+    setup: () => undefined,
+    tasks: {
+      shortage: (_shared, harness) => harness.shortage.begin(),
+      *takes(_shared, harness) {
+        const isDone = yield* takeTwo(harness);
+        yield* harness.shortage.end();
+        if (!isDone) assert.ok(yield* takeTwo(harness), "there is memory again");
+      },
+    },
+  });
+}
+
+test("memory runs out before each allocation, and whoever then keeps something is found", () => {
+  const { findings, complete, executions } = explore(takesTwo(true));
+  assert.ok(complete);
+  // Before the first allocation, before the second, after that, and not at all.
+  assert.equal(executions, 4);
+  assert.deepEqual(findings, []);
+  const { findings: ofTwin } = explore(takesTwo(false));
+  assert.match(ofTwin[0]?.message ?? "", /accounting does not balance|never freed/);
+});
+
+function looksAtTheHmm(locks: boolean): AnyScenario {
+  return harnessScenario({
+    name: "harness/race",
+    harness: { pages: 0 },
+    setup: (harness) => new HarnessDevice(harness),
+    tasks: {
+      registers: (device) => device.register(),
+      *looks(_device, { mm }) {
+        if (locks) yield* mm.pageTableLock.lock();
+        assert.ok(mm.hmm >= 0);
+        if (locks) yield* mm.pageTableLock.unlock();
+      },
+    },
+  });
+}
+
+test("a field of a shipped struct that is read without its lock is a data race", () => {
+  const { findings } = explore(looksAtTheHmm(false));
+  assert.deepEqual(
+    findings.map(({ kind, sites }) => `${kind} of ${sites[0]?.label ?? ""}`),
+    ["data-race of mm.hmm"],
+  );
+  assert.deepEqual(explore(looksAtTheHmm(true)).findings, []);
+});
