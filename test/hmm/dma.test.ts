@@ -71,7 +71,7 @@ function setUp(options: Partial<HmmRangeOptions>): SetUp {
 }
 
 function map({ harness, range, addresses }: SetUp, iommu: FakeIommu): number {
-  return harness.reading(() => hmmRangeDmaMap(range, iommu, addresses, true));
+  return harness.reading(() => hmmRangeDmaMap(range, iommu, addresses));
 }
 
 function unmap({ harness, range, addresses }: SetUp, iommu: FakeIommu, isDirty: boolean): number {

@@ -41,7 +41,7 @@ export function* service(
   for (let round = 0; round < rounds; round++) {
     if (!(yield* hmmRangeWaitUntilValid(range, 1000))) continue;
     const pages = yield* withMmapRead(mm, () =>
-      looksOnly ? hmmRangeSnapshot(range) : hmmRangeFault(range, true),
+      looksOnly ? hmmRangeSnapshot(range) : hmmRangeFault(range),
     );
     if (pages === EBUSY) continue;
     if (pages < 0) return pages;

@@ -52,8 +52,8 @@ function close({ harness, device, range }: SetUp): void {
   harness.leave();
 }
 
-function fault({ harness, range }: SetUp, block = true): number {
-  return harness.reading(() => hmmRangeFault(range, block));
+function fault({ harness, range }: SetUp): number {
+  return harness.reading(() => hmmRangeFault(range));
 }
 
 function kindsOf(range: HmmRange): number[] {
@@ -77,14 +77,6 @@ test("a read fault brings zero pages and what is there, a write fault pages that
     true,
     "what the faults themselves invalidated was read again",
   );
-  close(set);
-});
-
-test("block false answers the same where nothing has to wait, and keeps the lock", () => {
-  const set = setUp(4, { defaultFlags: WRITE });
-  set.harness.map(16, 4);
-  assert.equal(fault(set, false), 4); // withMmapRead gives back a lock that must still be held
-  assert.deepEqual(kindsOf(set.range), [WRITE, WRITE, WRITE, WRITE]);
   close(set);
 });
 
@@ -222,15 +214,14 @@ test("a write fault of pages that the device had copied invalidates its own rang
   close(set);
 });
 
-test("EBUSY while an invalidation is in flight: the lock is kept, block or not", () => {
+test("EBUSY while an invalidation is in flight: the lock is kept", () => {
   const set = setUp(4, { defaultFlags: READ });
   const { harness, range } = set;
   harness.map(16, 4);
   harness.touch(16, 4);
   const hold = harness.run(viewOpen(harness.machine, harness.mm, 18, 19, true));
   assert.ok(hold > 0);
-  assert.equal(fault(set, true), EBUSY);
-  assert.equal(fault(set, false), EBUSY);
+  assert.equal(fault(set), EBUSY); // `reading` gives back a lock that must still be held
   assert.equal(harness.run(hmmRangeFaultUnlockedTimeout(range, 5)), EBUSY, "the time is up");
   assert.equal(isValidNow(range), false);
   harness.run(viewClose(harness.machine, hold));
@@ -261,6 +252,6 @@ test("a page that is changed under every fault ends in EBUSY, not in a loop", ()
 
 test("a fault without the mmap lock is an assertion", () => {
   const set = setUp(2);
-  assert.throws(() => set.harness.run(hmmRangeFault(set.range, true)), /mmapLock/);
+  assert.throws(() => set.harness.run(hmmRangeFault(set.range)), /mmapLock/);
   close(set);
 });

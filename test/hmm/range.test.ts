@@ -157,9 +157,9 @@ test("every use of a range before register and after unregister names the range"
     valid: () => isValidNow(range),
     wait: () => harness.run(hmmRangeWaitUntilValid(range, 1)),
     snapshot: () => harness.reading(() => hmmRangeSnapshot(range)),
-    fault: () => harness.reading(() => hmmRangeFault(range, true)),
+    fault: () => harness.reading(() => hmmRangeFault(range)),
     "unlocked fault": () => harness.run(hmmRangeFaultUnlockedTimeout(range, 1)),
-    "dma map": () => harness.reading(() => hmmRangeDmaMap(range, dma, addresses, true)),
+    "dma map": () => harness.reading(() => hmmRangeDmaMap(range, dma, addresses)),
     "dma unmap": () => hmmRangeDmaUnmap(range, dma, addresses, false),
     unregister: () => harness.run(hmmRangeUnregister(range)),
   };

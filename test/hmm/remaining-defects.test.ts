@@ -120,7 +120,7 @@ test("defect 3, a fault on an invalid range: EBUSY, and the caller still has the
   assert.ok(hold > 0);
   const faults = (function* (): Task<number> {
     yield* harness.mm.mmapLock.downRead();
-    const answer = yield* hmmRangeFault(range, true);
+    const answer = yield* hmmRangeFault(range);
     harness.mm.mmapLock.assertHeld();
     yield* harness.mm.mmapLock.upRead();
     return answer;
@@ -212,7 +212,7 @@ test("defect 8, entries that are not present are faulted when asked for: the dec
   harness.must(doMprotect(harness.machine, harness.mm, START, PAGE_BYTES, VM_READ | VM_WRITE));
   const range = harness.registered(device, 16, 4, { defaultFlags: flags.valid });
   assert.equal(
-    harness.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range)),
     4,
   );
   assert.notEqual((range.pfns[0] ?? 0) & flags.valid, 0);
@@ -241,14 +241,14 @@ test("defect 10, a retry asks for what the driver asked for, not for what came b
     pfnFlagsMask: 0xff,
   });
   assert.equal(
-    harness.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range)),
     EFAULT,
     "the second half is not mapped yet",
   );
   assert.deepEqual(Array.from(range.pfns.subarray(2)), [values.error, values.none]);
   harness.map(18, 2);
   assert.equal(
-    harness.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range)),
     4,
   );
   assert.deepEqual(
@@ -285,7 +285,7 @@ test("defect 12, the mark of the page that failed survives the clearing of what 
   const range = harness.registered(device, 16, 4, { defaultFlags: flags.valid });
   range.pfns.fill(0xffff_ffff);
   assert.equal(
-    harness.reading(() => hmmRangeFault(range, true)),
+    harness.reading(() => hmmRangeFault(range)),
     EFAULT,
   );
   assert.deepEqual(Array.from(range.pfns.subarray(2)), [values.error, values.none]);

@@ -186,7 +186,7 @@ function* churn(context: RoleContext): Task<void> {
         0,
       );
       range.defaultFlags = READ;
-      const answer = yield* withMmapRead(mm, () => hmmRangeFault(range, true));
+      const answer = yield* withMmapRead(mm, () => hmmRangeFault(range));
       assert.ok(answer === endPage - startPage || answer === EBUSY, `the fault answered ${answer}`);
       yield* hmmRangeUnregister(range);
     }

@@ -170,7 +170,7 @@ test("both walks over random leaves say page by page what the decision says", ()
       { length: count },
       () => [0, READ, WRITE, WRITE | flags.devicePrivate][Math.floor(random() * 4)] ?? 0,
     );
-    const requests = { block: true, perPage, mask: 0xff, always: 0 };
+    const requests = { perPage, mask: 0xff, always: 0 };
     const needs = Array.from(perPage, (request, i) =>
       needOf(leaf[first + i] ?? 0, request, DEFAULT_ENCODING),
     );

@@ -157,7 +157,7 @@ export class HarnessDevice {
     for (let round = 0; round < rounds; round++) {
       if (!(yield* hmmRangeWaitUntilValid(range, timeoutMs))) continue;
       yield* mm.mmapLock.downRead();
-      const pages = yield* hmmRangeFault(range, true);
+      const pages = yield* hmmRangeFault(range);
       yield* mm.mmapLock.upRead();
       if (pages === EBUSY) continue;
       if (pages < 0) return pages;

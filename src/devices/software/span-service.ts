@@ -245,7 +245,7 @@ export class SpanService {
     }
     yield* mm.mmapLock.downRead();
     try {
-      const answer = yield* hmmRangeFault(this.#range, true);
+      const answer = yield* hmmRangeFault(this.#range);
       if (answer < 0) return answer;
       return (yield* this.#trackWanted(mm, startPage, endPage)) ? EAGAIN : answer;
     } finally {

@@ -30,7 +30,7 @@ export interface DmaDevice {
 export const NOT_MAPPED = -1;
 
 /**
- * Faults the range (as `hmmRangeFault` with `block`: locks, requests and results are its) and maps
+ * Faults the range (as `hmmRangeFault`: locks, requests and results are its) and maps
  * every page that came out valid. `deviceAddresses[i]` becomes the address of page i, or
  * NOT_MAPPED. Returns how many pages were mapped, or, with nothing left mapped:
  *
@@ -45,11 +45,10 @@ export function* hmmRangeDmaMap(
   range: HmmRange,
   device: DmaDevice,
   deviceAddresses: Float64Array,
-  block: boolean,
 ): Task<number> {
   checkRegistered(range, "map for DMA");
   if (deviceAddresses.length < range.endPage - range.startPage) return EINVAL;
-  const pages = yield* hmmRangeFault(range, block);
+  const pages = yield* hmmRangeFault(range);
   if (pages < 0) return pages;
   deviceAddresses.fill(NOT_MAPPED, 0, pages);
   const mapped = mapPages(range, device, deviceAddresses, pages);

@@ -8,17 +8,16 @@
  *       from it. A fault may itself invalidate the range (copy-on-write, a page that a device had
  *       copied), and then what was read before is stale, so another pass follows: it finds those
  *       pages ready. Passes and faults of one page are bounded.
- *   F2  The mmap lock is kept in every case but one: `block` false, and the fault gave it up
- *       instead of waiting (EAGAIN).
+ *   F2  The mmap lock is kept in every case.
  *   F3  pfns is only written. A retry asks for what the driver asked for.
  */
 
-import { FAULT_ALLOW_RETRY, FAULT_WRITE, handleMmFault } from "../../mm/fault/fault.ts";
+import { handleMmFault } from "../../mm/fault/fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { VM_WRITE } from "../../mm/vma/vma.ts";
 import { monotonicMs } from "../../sync/tasks/clock.ts";
-import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../../sync/errno.ts";
+import { EBUSY, EFAULT, EINVAL, EPERM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import {
@@ -67,7 +66,6 @@ export const FAULTS_OF_PAGE_MAX = 16;
  * | --- | --- | --- |
  * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all written |
  * | EBUSY | an invalidation of the range is in flight, or kept coming: wait until valid, and again | to be thrown away |
- * | EAGAIN | `block` false only: the fault would have waited, and has DROPPED THE MMAP LOCK instead | to be thrown away |
  * | EFAULT | a requested page is not mapped, beyond the end of its source, or device registers | good up to there, then one `values.error` (or `special`), then `values.none` |
  * | EPERM | no read permission, or a write was requested where writing is not permitted | as EFAULT |
  * | ENOMEM | no frame or no table for a page | as EFAULT |
@@ -77,7 +75,7 @@ export const FAULTS_OF_PAGE_MAX = 16;
  * With `holes` HOLES_MARK, pages that are neither mapped nor requested read `values.error`, and a
  * requested page without read permission is EFAULT. Linux: `hmm_range_fault`.
  */
-export function* hmmRangeFault(range: HmmRange, block: boolean): Task<number> {
+export function* hmmRangeFault(range: HmmRange): Task<number> {
   checkRegistered(range, "fault");
   const mm = mmOfRange(range);
   mm.mmapLock.assertHeld();
@@ -85,7 +83,7 @@ export function* hmmRangeFault(range: HmmRange, block: boolean): Task<number> {
   const errno =
     range.pfnFlagsMask !== 0 && range.request === undefined
       ? EINVAL
-      : yield* passes(range, mm, cursor, block);
+      : yield* passes(range, mm, cursor);
   if (errno !== 0) {
     clearFromCursor(range, cursor, errno);
     return errno;
@@ -94,9 +92,8 @@ export function* hmmRangeFault(range: HmmRange, block: boolean): Task<number> {
 }
 
 /** F1. */
-function* passes(range: HmmRange, mm: Mm, cursor: Cursor, block: boolean): Task<Errno> {
+function* passes(range: HmmRange, mm: Mm, cursor: Cursor): Task<Errno> {
   const requests: Requests = {
-    block,
     perPage: range.pfnFlagsMask === 0 ? undefined : range.request,
     mask: range.pfnFlagsMask,
     always: range.defaultFlags,
@@ -141,7 +138,6 @@ function* faultPage(
   part: LeafPart,
   requests: Requests,
 ): Task<Errno> {
-  const { block } = requests;
   const { machine, encoding } = range;
   const { page } = cursor;
   const need = needOf(
@@ -157,10 +153,7 @@ function* faultPage(
   const isWrite = need === NEED_WRITE;
   if (isWrite && (part.vma.flags & VM_WRITE) === 0) return EPERM;
   if (!mayFaultAgain(cursor)) return EBUSY;
-  const flags = (isWrite ? FAULT_WRITE : 0) | (block ? 0 : FAULT_ALLOW_RETRY);
-  const answer = yield* handleMmFault(machine, mm, part.vma, page, flags);
-  if (answer === 0 || answer === ENOMEM) return answer;
-  return answer === EAGAIN ? (block ? 0 : EAGAIN) : EFAULT;
+  return yield* handleMmFault(machine, mm, part.vma, page, isWrite);
 }
 
 /**
@@ -186,7 +179,7 @@ function mayFaultAgain(cursor: Cursor): boolean {
 /**
  * The normal entry: waits until the range is valid, takes the mmap lock, faults, gives the lock
  * back, and begins again as long as it is busy. `timeoutMs` bounds the whole; 0 is for ever.
- * Holding no lock. Results as of `hmmRangeFault` without EAGAIN; EBUSY means that the time is up.
+ * Holding no lock. Results as of `hmmRangeFault`; EBUSY means that the time is up.
  * After it the driver takes its lock and asks `hmmRangeValid`. Linux:
  * `hmm_range_fault_unlocked_timeout`.
  */
@@ -201,7 +194,7 @@ export function* hmmRangeFaultUnlockedTimeout(range: HmmRange, timeoutMs: number
     yield* mm.mmapLock.downRead();
     let result: number;
     try {
-      result = yield* hmmRangeFault(range, true);
+      result = yield* hmmRangeFault(range);
     } finally {
       yield* mm.mmapLock.upRead();
     }

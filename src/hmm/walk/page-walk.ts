@@ -18,7 +18,7 @@ import { HOLES_FAIL, type HmmRange } from "../range/range.ts";
 import { type Requests, anyRequested } from "./walk.ts";
 
 /** Nobody asks for anything: a snapshot. */
-export const NO_REQUESTS: Requests = { block: false, perPage: undefined, mask: 0, always: 0 };
+export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0 };
 
 /** Where a walk stands. Entries below `page` have been written. */
 export interface Cursor {

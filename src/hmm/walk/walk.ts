@@ -33,8 +33,6 @@ export const NEED_IMPOSSIBLE: Need = 3;
 
 /** Requests for the pages of a walk: `(perPage[i] & mask) | always`. */
 export interface Requests {
-  /** Whether a fault may wait; else EAGAIN. */
-  readonly block: boolean;
   readonly perPage: Uint32Array | undefined;
   readonly mask: number;
   readonly always: number;

@@ -17,7 +17,7 @@ import { EAGAIN, EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError, SegmentationFault } from "../../sync/errors.ts";
 import { isAlerted } from "../../sync/death/panic.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { FAULT_WRITE, faultFast, handleMmFault } from "./fault.ts";
+import { faultFast, handleMmFault } from "./fault.ts";
 import type { Mm } from "../mm-struct.ts";
 import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_WRITE, ptePfn } from "../pte.ts";
@@ -31,10 +31,7 @@ import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "../vma/vma.ts";
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
   const vma = vmaOf(machine.memory, mm, page);
-  const result =
-    vma === undefined
-      ? EFAULT
-      : yield* handleMmFault(machine, mm, vma, page, isWrite ? FAULT_WRITE : 0);
+  const result = vma === undefined ? EFAULT : yield* handleMmFault(machine, mm, vma, page, isWrite);
   yield* mm.mmapLock.upRead();
   return result;
 }

@@ -83,15 +83,6 @@ import { invalidateRange } from "../zap.ts";
 /** What a page gets that is written first. */
 const FRESH_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
 
-/** The access is a write. */
-export const FAULT_WRITE = 1;
-
-/**
- * The caller copes with EAGAIN, which means that the handler gave the mmap lock up instead of
- * waiting. No handler of this layer waits long enough to do so.
- */
-export const FAULT_ALLOW_RETRY = 2;
-
 /**
  * The commonest faults without a generator: a private page that has nothing yet, its leaf there and
  * a frame at hand in this thread's free list. True: handled. False: nothing was done,
@@ -136,9 +127,8 @@ export function handleMmFault(
   mm: Mm,
   vma: Vma,
   page: number,
-  flags: number,
+  isWrite: boolean,
 ): Task<Errno> {
-  const isWrite = (flags & FAULT_WRITE) !== 0;
   return faultFast(machine, mm, vma.flags, page, isWrite)
     ? doneNumber(0)
     : faultAsTask(machine, mm, vma, page, isWrite);

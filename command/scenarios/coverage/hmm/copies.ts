@@ -41,7 +41,7 @@ const wordOf = ({ machine: { ram } }: HmmHarness, pfn: number): number =>
 function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
   const copyable = new Uint8Array(1);
   yield* mm.mmapLock.downRead();
-  const pages = yield* hmmRangeFault(range, true);
+  const pages = yield* hmmRangeFault(range);
   const wereTold = pages > 0 && (yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, copyable));
   yield* mm.mmapLock.upRead();
   return pages > 0 && !wereTold && copyable[0] === 1;

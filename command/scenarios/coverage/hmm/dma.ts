@@ -36,7 +36,7 @@ function* mapAndUnmap(
   };
   const addresses = new Float64Array(1);
   yield* mm.mmapLock.downRead();
-  const pages = yield* hmmRangeDmaMap(range, iommu, addresses, true);
+  const pages = yield* hmmRangeDmaMap(range, iommu, addresses);
   if (pages > 0) {
     yield* device.driverLock.lock();
     if (yield* isValid(range)) device.harness.requireCurrent(RIG_PAGE, range.pfns[0] ?? 0);

@@ -268,7 +268,7 @@ function* mapAndDirty({ range, device }: Faulting, { mm }: HmmHarness): Task<voi
   const iommu = { mapPage: (pfn: number): number => pfn, unmapPage: (): void => {} };
   const addresses = new Float64Array(1);
   yield* mm.mmapLock.downRead();
-  const pages = yield* hmmRangeDmaMap(range, iommu, addresses, true);
+  const pages = yield* hmmRangeDmaMap(range, iommu, addresses);
   if (pages > 0) {
     yield* device.driverLock.lock();
     const isValid = yield* hmmRangeValid(range);
