@@ -26,6 +26,7 @@ import type { Machine } from "../memory/machine.ts";
 import { type Struct, type StructView, embed, struct } from "../memory/layout/struct.ts";
 import { EAGAIN, type Errno } from "../sync/errno.ts";
 import { bug } from "../sync/errors.ts";
+import { NameRegistry } from "../sync/name-registry.ts";
 import { Srcu } from "../sync/primitives/srcu.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { type InvalidateRange, eventName } from "./events.ts";
@@ -51,39 +52,21 @@ export interface MmuNotifierOps {
   readonly release?: (machine: Machine, listener: number) => Task<void>;
 }
 
-const opsById = new Map<number, { readonly name: string; readonly ops: MmuNotifierOps }>();
-
-/**
- * FNV-1a, kept positive and nonzero, so that every thread derives the same id from a name without
- * talking to the others.
- */
-export function opsIdOf(name: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return (hash >>> 1) | 1;
-}
+const notifierOps: NameRegistry<MmuNotifierOps> = new NameRegistry(
+  "notifier operations",
+  "import their module before attaching",
+);
 
 /**
  * Makes `ops` callable in this thread under `name`; the id is the same in every thread. Registering
  * a name again replaces its code.
  */
 export function registerNotifierOps(name: string, ops: MmuNotifierOps): number {
-  const id = opsIdOf(name);
-  const known = opsById.get(id);
-  if (known !== undefined && known.name !== name) {
-    bug(`notifier operations "${name}" and "${known.name}" have the same id; rename one of them`);
-  }
-  opsById.set(id, { name, ops });
-  return id;
+  return notifierOps.register(name, ops);
 }
 
 function opsOf(node: MmuNotifier): MmuNotifierOps {
-  return (
-    opsById.get(node.opsId())?.ops ??
-    bug(
-      `this thread has no code for the mmu notifier at ${node.at}; import its module before attaching`,
-    )
-  );
+  return notifierOps.get(node.opsId());
 }
 
 interface NotifierCore extends StructView {

@@ -13,7 +13,7 @@ import type { HarnessDevice } from "../../../src/checker/harness/harness-device.
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
-import { mirrorOpsOf } from "../../../src/hmm/mirror/mirror-ops.ts";
+import { mirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
 import { List } from "../../../src/memory/layout/list.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
@@ -34,7 +34,7 @@ function* oldRelease(machine: Machine, listener: number): Task<void> {
     yield* hmm.mirrorsSem.upWrite(); // "to avoid a deadlock"
     yield* access(memory, "read", at + HmmMirrorRecord.offset.opsId, 1, "mirror->ops");
     const mirror = new HmmMirror(machine, at);
-    yield* mirrorOpsOf(mirror.record.opsId).ops.release?.(mirror) ?? DONE;
+    yield* mirrorOps.get(mirror.record.opsId).release?.(mirror) ?? DONE;
     yield* hmm.mirrorsSem.downWrite();
   }
   yield* hmm.mirrorsSem.upWrite();

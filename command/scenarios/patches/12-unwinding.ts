@@ -26,7 +26,7 @@ import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { hmmPut } from "../../../src/hmm/mirror/hmm.ts";
 import { recordInFlight } from "../../../src/hmm/in-flight.ts";
 import { hmmInvalidateRangeEnd } from "../../../src/hmm/mirror/invalidate.ts";
-import { mirrorOpsOf } from "../../../src/hmm/mirror/mirror-ops.ts";
+import { mirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../../../src/hmm/mirror-record.ts";
 import { HmmRangeRecord, invalidateSequence, rangesOf } from "../../../src/hmm/range-record.ts";
 import { hmmRangeSnapshot } from "../../../src/hmm/walk/snapshot.ts";
@@ -81,7 +81,7 @@ function* swallowingStart(machine: Machine, listener: number, range: InvalidateR
   for (const node of hmm.mirrors.nodes()) {
     const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
     // seen by nobody else
-    const ret = yield* mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range);
+    const ret = yield* mirrorOps.get(mirror.record.opsId).invalidate(mirror, range);
     if (ret !== 0) break;
   }
   yield* hmm.mirrorsSem.upRead();

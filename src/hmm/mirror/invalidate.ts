@@ -37,7 +37,7 @@ import {
   pagesOverlap,
   recordInFlight,
 } from "../in-flight.ts";
-import { mirrorOpsOf } from "./mirror-ops.ts";
+import { mirrorOps } from "./mirror-ops.ts";
 import { HmmMirror, HmmMirrorRecord } from "../mirror-record.ts";
 import { HmmRangeRecord, invalidateSequence, rangesOf, settleSequence } from "../range-record.ts";
 
@@ -96,7 +96,7 @@ function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<
   for (const node of hmm.mirrors.nodes()) {
     const mirror = mirrorOfNode(machine, node);
     const answer = yield* guarded(mirror, "invalidate", () =>
-      mirrorOpsOf(mirror.record.opsId).ops.invalidate(mirror, range),
+      mirrorOps.get(mirror.record.opsId).invalidate(mirror, range),
     );
     if (answer === 0) continue;
     if (!range.blockable && answer === EAGAIN) {
@@ -186,7 +186,7 @@ function* hmmRelease(machine: Machine, listener: number): Task<void> {
     yield* guarded(
       mirror,
       "release",
-      () => mirrorOpsOf(mirror.record.opsId).ops.release?.(mirror) ?? DONE,
+      () => mirrorOps.get(mirror.record.opsId).release?.(mirror) ?? DONE,
     );
   }
   yield* hmm.mirrorsSem.upRead();

@@ -2,14 +2,15 @@
  * @module hmm/mirror/mirror-ops
  * A driver's code, and which thread has it. A mirror lies in shared memory and is called by
  * whichever thread changes a mapping, so every thread that attaches to the address space must have
- * loaded the code of every driver in use: Linux's `struct hmm_mirror_ops` pointer becomes a name,
- * and its number the same hash in all threads. A directory in the kernel heap knows the names in
- * use, so that an attaching thread can be told which ones it lacks before anything goes wrong.
+ * loaded the code of every driver in use. Linux's `struct hmm_mirror_ops` pointer is a name here
+ * (sync/name-registry.ts), and a mirror stores its number. A directory in the kernel heap lists the
+ * drivers in use by name, so that a thread which attaches finds out which ones it lacks.
  *
- * Lock: mirrorOpsLock (leaf spinlock) guards the directory.
+ * Lock: mirrorOpsLock (leaf spinlock) guards the directory, searches of it included.
  */
 
 import type { Machine } from "../../memory/machine.ts";
+import { NameTable, type NameTableShape } from "../../memory/layout/name-table.ts";
 import {
   type Struct,
   type StructView,
@@ -17,12 +18,13 @@ import {
   array,
   embed,
   struct,
+  u32,
 } from "../../memory/layout/struct.ts";
 import type { InvalidateRange } from "../../notifier/events.ts";
-import { opsIdOf } from "../../notifier/mmu-notifier.ts";
 import { atomicLoad } from "../../sync/atomics.ts";
 import { ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError, bug } from "../../sync/errors.ts";
+import { NameRegistry } from "../../sync/name-registry.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { HmmMirror } from "../mirror-record.ts";
@@ -63,12 +65,11 @@ export const MIRROR_OPS_NAME_MAX = 64;
 /** Different drivers in use on one machine. */
 export const MIRROR_OPS_IN_USE_MAX = 32;
 
-interface KnownOps {
-  readonly name: string;
-  readonly ops: HmmMirrorOps;
-}
-
-const opsById = new Map<number, KnownOps>();
+/** The drivers' code that this thread has. */
+export const mirrorOps: NameRegistry<HmmMirrorOps> = new NameRegistry(
+  "mirror operations",
+  "import the driver's module before attaching",
+);
 
 /**
  * Makes `ops` callable in this thread under `name` (ASCII, at most 64 characters) and returns the
@@ -81,29 +82,25 @@ export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
       `Cannot register mirror operations "${name}": a name has 1 to 64 ASCII characters; shorten it`,
     );
   }
-  const id = opsIdOf(name);
-  const known = opsById.get(id);
-  if (known !== undefined && known.name !== name) {
-    bug(`Cannot register mirror operations "${name}": "${known.name}" has the same id; rename one`);
-  }
-  opsById.set(id, { name, ops });
-  return id;
+  return mirrorOps.register(name, ops);
 }
 
-/**
- * The code behind `id` in this thread. Throws AssertionFailure when the thread has not loaded it.
- */
-export function mirrorOpsOf(id: number): KnownOps {
-  const lacking = "this thread has not loaded them; import the driver's module before attaching";
-  return opsById.get(id) ?? bug(`Cannot call the mirror operations with id ${id}: ${lacking}`);
+/** What the directory keeps for each name. */
+interface DriverUse extends StructView {
+  users: number;
 }
 
-/** Entry of the directory: id, users, length of the name, its characters four to a word. */
-const ENTRY_ID = 0;
-const ENTRY_USERS = 1;
-const ENTRY_NAME_LENGTH = 2;
-const ENTRY_NAME = 3;
-const ENTRY_WORDS: number = ENTRY_NAME + MIRROR_OPS_NAME_MAX / 4;
+const DriverUse: Struct<DriverUse> = struct<DriverUse>(
+  "driverUse",
+  { users: u32("mirrorOpsLock", "mirrors that use the driver") },
+  { embedded: true },
+);
+
+const DIRECTORY: NameTableShape = {
+  capacity: MIRROR_OPS_IN_USE_MAX,
+  nameWords: MIRROR_OPS_NAME_MAX / 4,
+  payloadWords: DriverUse.sizeWords,
+};
 
 interface MirrorOpsDirectory extends StructView {
   readonly lock: Spinlock;
@@ -113,14 +110,14 @@ interface MirrorOpsDirectory extends StructView {
 const MirrorOpsDirectory: Struct<MirrorOpsDirectory> = struct<MirrorOpsDirectory>(
   "mirrorOpsDirectory",
   {
-    lock: embed(Spinlock, "entries", "mirrorOpsLock"),
-    entries: array(
-      ENTRY_WORDS * MIRROR_OPS_IN_USE_MAX,
-      "mirrorOpsLock",
-      "id, users, length of name, name",
-    ),
+    lock: embed(Spinlock, "the drivers in use", "mirrorOpsLock"),
+    entries: array(NameTable.wordsFor(DIRECTORY), "mirrorOpsLock", "driverUse by name"),
   },
 );
+
+function namesOf({ memory, entries }: MirrorOpsDirectory): NameTable {
+  return new NameTable(memory, entries.at, DIRECTORY);
+}
 
 /** The machine's directory, if anybody has needed one yet. */
 function* directoryOf({ heap, memory }: Machine): Task<MirrorOpsDirectory | undefined> {
@@ -143,35 +140,29 @@ function* makeDirectory({ heap }: Machine): Task<MirrorOpsDirectory | undefined>
  * memory, or too many drivers.
  */
 export function* useMirrorOps(machine: Machine, id: number): Task<Errno> {
-  const { name } = mirrorOpsOf(id);
+  mirrorOps.get(id); // throws where this thread has not loaded it
   const directory = yield* makeDirectory(machine);
   if (directory === undefined) return ENOMEM;
-  const { entries } = directory;
+  const { memory } = machine;
+  const isUnused = (use: number): boolean => DriverUse.at(memory, use).users === 0;
   yield* directory.lock.lock();
-  const at = findEntry(entries, id) ?? findEntry(entries, 0);
-  if (at !== undefined) {
-    entries.set(at + ENTRY_ID, id);
-    entries.set(at + ENTRY_USERS, entries.get(at + ENTRY_USERS) + 1);
-    writeName(entries, at, name);
-  }
+  const at = yield* namesOf(directory).add(mirrorOps.nameOf(id), undefined, isUnused);
+  if (at !== 0) DriverUse.at(memory, at).users += 1;
   yield* directory.lock.unlock();
-  return at === undefined ? ENOMEM : 0;
+  return at === 0 ? ENOMEM : 0;
 }
 
 /** Pairs with useMirrorOps. */
 export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
   const directory = yield* directoryOf(machine);
   if (directory === undefined) bug("Cannot drop mirror operations: nobody uses any");
-  const { entries } = directory;
   yield* directory.lock.lock();
-  const at = findEntry(entries, id);
-  if (at !== undefined) {
-    const users = entries.get(at + ENTRY_USERS) - 1;
-    entries.set(at + ENTRY_USERS, users);
-    if (users === 0) entries.set(at + ENTRY_ID, 0);
-  }
+  const at = namesOf(directory).findLocked(mirrorOps.nameOf(id));
+  const use = at === 0 ? undefined : DriverUse.at(machine.memory, at);
+  const isUsed = use !== undefined && use.users > 0;
+  if (isUsed) use.users -= 1;
   yield* directory.lock.unlock();
-  if (at === undefined) bug(`Cannot drop mirror operations ${id}: nobody uses them`);
+  if (!isUsed) bug(`Cannot drop ${mirrorOps.nameOf(id)}: no mirror uses it`);
 }
 
 /**
@@ -181,37 +172,10 @@ export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
 export function* missingMirrorOps(machine: Machine): Task<string[]> {
   const directory = yield* directoryOf(machine);
   if (directory === undefined) return []; // no mirror was ever registered
-  const { entries } = directory;
-  const missing: string[] = [];
   yield* directory.lock.lock();
-  for (let at = 0; at < entries.length; at += ENTRY_WORDS) {
-    const id = entries.get(at + ENTRY_ID);
-    if (id !== 0 && !opsById.has(id)) missing.push(readName(entries, at));
-  }
+  const inUse = namesOf(directory)
+    .entries()
+    .filter(({ at }) => DriverUse.at(machine.memory, at).users > 0);
   yield* directory.lock.unlock();
-  return missing;
-}
-
-/** Index of the entry with `id`; of a free one for id 0. */
-function findEntry(entries: WordArray, id: number): number | undefined {
-  for (let at = 0; at < entries.length; at += ENTRY_WORDS)
-    if (entries.get(at + ENTRY_ID) === id) return at;
-  return undefined;
-}
-
-function writeName(entries: WordArray, at: number, name: string): void {
-  entries.set(at + ENTRY_NAME_LENGTH, name.length);
-  for (let word = 0; word * 4 < name.length; word++) {
-    let packed = 0;
-    for (let i = 0; i < 4; i++) packed |= (name.charCodeAt(word * 4 + i) & 0x7f) << (8 * i);
-    entries.set(at + ENTRY_NAME + word, packed);
-  }
-}
-
-function readName(entries: WordArray, at: number): string {
-  let name = "";
-  for (let i = 0; i < entries.get(at + ENTRY_NAME_LENGTH); i++) {
-    name += String.fromCharCode((entries.get(at + ENTRY_NAME + (i >> 2)) >>> (8 * (i & 3))) & 0x7f);
-  }
-  return name;
+  return inUse.map(({ name }) => name).filter((name) => !mirrorOps.has(name));
 }

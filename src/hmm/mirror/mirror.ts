@@ -57,7 +57,7 @@ import {
   mirrorStatus,
   setMirrorStatus,
 } from "../mirror-record.ts";
-import { dropMirrorOps, mirrorOpsOf, useMirrorOps } from "./mirror-ops.ts";
+import { dropMirrorOps, mirrorOps, useMirrorOps } from "./mirror-ops.ts";
 import { HmmRangeRecord, orphanSequence, rangesOf } from "../range-record.ts";
 
 /**
@@ -256,7 +256,7 @@ registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);
   const { record } = mirror;
   if ((record.owns & OWNS_HMM_REFERENCE) === 0) return;
-  const { ops } = mirrorOpsOf(record.opsId);
+  const ops = mirrorOps.get(record.opsId);
   const hmm = Hmm.at(memory, record.hmm);
   yield* setStatus(mirror, MIRROR_ORPHANED);
   yield* orphanRanges(mirror, hmm);

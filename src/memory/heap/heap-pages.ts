@@ -20,12 +20,13 @@
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
+import { bug } from "../../sync/errors.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { Buddy, OWNER_STATE_MASK } from "./buddy.ts";
 import { List } from "../layout/list.ts";
-import { NameTable } from "../layout/name-table.ts";
+import { NameTable, type NameTableShape } from "../layout/name-table.ts";
 import type { Struct, StructView, WordArray } from "../layout/struct.ts";
 import { array, embed, pointer, struct, u32 } from "../layout/struct.ts";
 
@@ -52,10 +53,16 @@ const MAP_OWNER = 3;
 
 /** Size classes of heap-blocks.ts: half a page, then 2^0 .. 2^4 pages. */
 export const BLOCK_CLASSES = 6;
-/** Structs that a program may have objects of, and well-known pointers. */
-const NAME_CAPACITY = 128;
 /** Payload of a cache's name: the slab cache's record (slab-cache.ts checks that it fits). */
 export const CACHE_RECORD_WORDS = 24;
+/** Structs that a program may have objects of, by name. */
+const CACHE_TABLE: NameTableShape = {
+  capacity: 128,
+  nameWords: 8,
+  payloadWords: CACHE_RECORD_WORDS,
+};
+/** Well-known pointers, by name. */
+const ROOT_TABLE: NameTableShape = { capacity: 128, nameWords: 8, payloadWords: 1 };
 
 export interface HeapHeader extends StructView {
   readonly lock: Spinlock;
@@ -79,16 +86,8 @@ export const HeapHeader: Struct<HeapHeader> = struct<HeapHeader>(
     halves: embed(List, "pages that have one free half; guarded by heapLock"),
     blocksLive: array(BLOCK_CLASSES, "heapLock", "blocks alive by size class"),
     buddy: array(Buddy.WORDS, "heapLock", "free pages"),
-    caches: array(
-      NameTable.wordsFor(NAME_CAPACITY, CACHE_RECORD_WORDS),
-      "heapLock to add",
-      "slab caches by name",
-    ),
-    roots: array(
-      NameTable.wordsFor(NAME_CAPACITY, 1),
-      "heapLock to add",
-      "well-known pointers by name",
-    ),
+    caches: array(NameTable.wordsFor(CACHE_TABLE), "heapLock to add", "slab caches by name"),
+    roots: array(NameTable.wordsFor(ROOT_TABLE), "heapLock to add", "well-known pointers by name"),
   },
   { embedded: true },
 );
@@ -123,8 +122,8 @@ export class HeapPages {
     this.header = HeapHeader.at(memory, HEADER_AT);
     this.lock = this.header.lock;
     this.#mapAt = this.header.mapAt;
-    this.caches = new NameTable(memory, this.header.caches.at, NAME_CAPACITY, CACHE_RECORD_WORDS);
-    this.roots = new NameTable(memory, this.header.roots.at, NAME_CAPACITY, 1);
+    this.caches = new NameTable(memory, this.header.caches.at, CACHE_TABLE);
+    this.roots = new NameTable(memory, this.header.roots.at, ROOT_TABLE);
     this.#buddy = new Buddy({
       heads: memory,
       headsAt: this.header.buddy.at,
@@ -219,6 +218,17 @@ export class HeapPages {
 
   pageOfNode(node: number): number {
     return (node - MAP_LINK - this.#mapAt) / MAP_WORDS;
+  }
+
+  /** The payload of `name` in `table`, added if need be. `init`: see NameTable.add. */
+  *named(table: NameTable, name: string, init?: (at: number) => void): Task<number> {
+    const found = yield* table.find(name);
+    if (found !== 0) return found;
+    yield* this.lock.lock();
+    const at = yield* table.add(name, init);
+    yield* this.lock.unlock();
+    if (at === 0) bug(`Cannot enter the name "${name}": the table is full; use fewer names`);
+    return at;
   }
 
   get usedPages(): number {

@@ -137,13 +137,8 @@ export class Heap {
    * Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there
    * (atomically). Made by who asks first.
    */
-  *root(name: string): Task<number> {
-    const found = yield* this.#pages.roots.find(name);
-    if (found !== 0) return found;
-    yield* this.#pages.lock.lock();
-    const slot = yield* this.#pages.roots.add(name);
-    yield* this.#pages.lock.unlock();
-    return slot;
+  root(name: string): Task<number> {
+    return this.#pages.named(this.#pages.roots, name);
   }
 
   /**
@@ -206,13 +201,9 @@ export class Heap {
   }
 
   *#openCache(info: StructInfo): Task<SlabCache> {
-    const { caches, lock } = this.#pages;
-    let record = yield* caches.find(info.name);
-    if (record === 0) {
-      yield* lock.lock();
-      record = yield* caches.add(info.name, (at) => SlabCache.format(this.memory, info, at));
-      yield* lock.unlock();
-    }
+    const record = yield* this.#pages.named(this.#pages.caches, info.name, (at) =>
+      SlabCache.format(this.memory, info, at),
+    );
     const cache = new SlabCache(this.#pages, info, record);
     this.#caches.set(info, cache);
     return cache;

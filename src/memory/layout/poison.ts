@@ -12,7 +12,6 @@
  */
 
 import { AssertionFailure } from "../../sync/errors.ts";
-import { nameHash } from "../../sync/lock-class.ts";
 
 /**
  * Every byte of freed heap memory (Linux: POISON_FREE). As a page number, a pointer or a count it
@@ -33,9 +32,15 @@ export const HEADER_LIVE = 0xa5;
 export const HEADER_FREE = 0x5a;
 const STATE_MASK = 0xff;
 
-/** The type tag of a struct as it stands in the header of its objects. */
-export function structTag(name: string): number {
-  return nameHash(name) << 8;
+const TAG_SHIFT = 8;
+
+/** The type tag of the struct with this number, as it stands in the header of its objects. */
+export function tagOfNumber(id: number): number {
+  return id << TAG_SHIFT;
+}
+
+export function numberOfTag(tag: number): number {
+  return tag >>> TAG_SHIFT;
 }
 
 export function headerTag(header: number): number {

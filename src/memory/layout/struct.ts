@@ -17,6 +17,7 @@
 import { bug } from "../../sync/errors.ts";
 import type { LockClass } from "../../sync/lock-class.ts";
 import { lockClass } from "../../sync/lock-class.ts";
+import { NameRegistry } from "../../sync/name-registry.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import {
   FreedObjectUse,
@@ -27,7 +28,8 @@ import {
   formatPointer,
   headerState,
   headerTag,
-  structTag,
+  numberOfTag,
+  tagOfNumber,
 } from "./poison.ts";
 
 /** What every view of an object of the kernel heap has. */
@@ -251,7 +253,10 @@ export function embedStruct<V extends StructView>(
   };
 }
 
-const structs = new Map<string, StructInfo>();
+const structs: NameRegistry<StructInfo> = new NameRegistry(
+  "structs",
+  "import the module that declares it",
+);
 
 function layOut(fields: readonly (readonly [string, Field<unknown>])[]): FieldInfo[] {
   let offset = 0;
@@ -271,13 +276,10 @@ export function struct<T extends StructView>(
   fields: FieldTable<T>,
   options?: StructOptions,
 ): Struct<T> {
-  if (structs.has(name))
+  const id = structs.declare(name);
+  if (structs.find(id) !== undefined)
     bug(`Cannot declare struct ${name}: it exists already; choose another name`);
-  const tag = structTag(name);
-  for (const other of structs.values()) {
-    if (other.tag === tag)
-      bug(`Cannot declare struct ${name}: its tag is that of ${other.name}; choose another name`);
-  }
+  const tag = tagOfNumber(id);
   const entries = Object.entries<Field<unknown>>(fields);
   const infos = layOut(entries);
   const last = infos.at(-1);
@@ -329,7 +331,7 @@ export function struct<T extends StructView>(
       return fieldPointer - declared.offset[field];
     },
   };
-  structs.set(name, declared);
+  structs.set(id, declared);
   return declared;
 }
 
@@ -384,7 +386,7 @@ function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
 
 /** The struct that this program calls so. */
 export function structOfTag(tag: number): StructInfo | undefined {
-  return [...structs.values()].find((info) => info.tag === tag);
+  return structs.find(numberOfTag(tag));
 }
 
 /**

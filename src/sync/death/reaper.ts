@@ -27,7 +27,7 @@ import {
 } from "../control-block.ts";
 import { ENOTRECOVERABLE } from "../errno.ts";
 import { declarePanic, hasPanicked } from "./panic.ts";
-import { releaserCount, releaserOf, resourceKindName } from "./resources.ts";
+import { releasers } from "./resources.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { access } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
@@ -47,7 +47,7 @@ export function shouldReap(memory: SharedMemory): boolean {
   if ((atomicLoad(memory.words, ALERT) & ALERT_DEAD) === 0 || memory.reaping || hasPanicked(memory))
     return false;
   const last = lastTry.get(memory);
-  return last?.deaths !== atomicLoad(memory.words, DEATHS) || last.releasers !== releaserCount();
+  return last?.deaths !== atomicLoad(memory.words, DEATHS) || last.releasers !== releasers.size;
 }
 
 /**
@@ -57,7 +57,7 @@ export function shouldReap(memory: SharedMemory): boolean {
  * @spelled reaper
  */
 export function* reapTask(memory: SharedMemory): Task<void> {
-  lastTry.set(memory, { deaths: atomicLoad(memory.words, DEATHS), releasers: releaserCount() });
+  lastTry.set(memory, { deaths: atomicLoad(memory.words, DEATHS), releasers: releasers.size });
   for (let agentId = 0, end = atomicLoad(memory.words, AGENTS_USED); agentId < end; agentId++) {
     const record = agentRecord(agentId);
     yield* access(memory, "read", DEATHS, 1, "deaths");
@@ -117,7 +117,7 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
     yield* access(memory, "update", at, RESOURCE_WORDS, "what a dead thread owned");
     const kind = atomicLoad(memory.words, at);
     if (kind === 0) continue; // another reaper has it
-    const releaser = releaserOf(kind);
+    const releaser = releasers.find(kind);
     if (releaser === undefined) {
       isEmpty = false;
       continue;
@@ -131,7 +131,7 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
       declarePanic(
         memory,
         ENOTRECOVERABLE,
-        `Cannot release ${resourceKindName(kind)} of a dead thread: ${String(error)}`,
+        `Cannot release ${releasers.nameOf(kind)} of a dead thread: ${String(error)}`,
       );
       throw error;
     }

@@ -11,28 +11,22 @@
 import { plainLoad } from "../atomics.ts";
 import { AGENT_RESOURCES, RESOURCE_LIMIT, RESOURCE_WORDS } from "../control-block.ts";
 import { bug } from "../errors.ts";
-import { nameHash } from "../lock-class.ts";
+import { NameRegistry } from "../name-registry.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import type { Task } from "../tasks/task.ts";
 
 /** Gives back what a dead thread owned. Runs in another thread, holding no lock; may wait. */
 export type Releaser = (memory: SharedMemory, pointer: number) => Task<void>;
 
-const names = new Map<number, string>();
-const releasers = new Map<number, Releaser>();
+/** The kinds, and how this thread releases each. */
+export const releasers: NameRegistry<Releaser> = new NameRegistry(
+  "resources of kind",
+  "import the module that owns them",
+);
 
 /** The number of a kind: equal in all threads. */
 export function resourceKind(name: string): number {
-  const kind = nameHash(name);
-  const known = names.get(kind);
-  if (known !== undefined && known !== name)
-    bug(`resource kinds ${name} and ${known} have the same hash: rename one`);
-  names.set(kind, name);
-  return kind;
-}
-
-export function resourceKindName(kind: number): string {
-  return names.get(kind) ?? `resource kind #${kind}`;
+  return releasers.declare(name);
 }
 
 /**
@@ -41,15 +35,6 @@ export function resourceKindName(kind: number): string {
  */
 export function registerReleaser(kind: number, releaser: Releaser): void {
   releasers.set(kind, releaser);
-}
-
-export function releaserOf(kind: number): Releaser | undefined {
-  return releasers.get(kind);
-}
-
-/** How many kinds this thread can release: lets a reaper see that another look is worth while. */
-export function releaserCount(): number {
-  return releasers.size;
 }
 
 /**
@@ -86,7 +71,7 @@ export function listedResources(memory: SharedMemory, record: number): string[] 
   const kinds: string[] = [];
   for (let slot = 0; slot < RESOURCE_LIMIT; slot++) {
     const kind = plainLoad(memory.words, record + AGENT_RESOURCES + slot * RESOURCE_WORDS);
-    if (kind !== 0) kinds.push(resourceKindName(kind));
+    if (kind !== 0) kinds.push(releasers.nameOf(kind));
   }
   return kinds;
 }

@@ -36,7 +36,7 @@ import { plainLoad } from "../atomics.ts";
 import { AGENT_HELD, HELD_LIMIT } from "../control-block.ts";
 import { currentTask, isBeneath } from "../tasks/current-task.ts";
 import { bug } from "../errors.ts";
-import { lockClassName } from "../lock-class.ts";
+import { lockClasses } from "../lock-class.ts";
 import type { LockClass } from "../lock-class.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
@@ -66,7 +66,7 @@ export function heldMode(tag: number): number {
 }
 
 export function heldClassName(tag: number): string {
-  return lockClassName(tag & CLASS_MASK);
+  return lockClasses.nameOf(tag & CLASS_MASK);
 }
 
 /**

@@ -11,8 +11,7 @@
  */
 
 import { atomicLoad, plainLoad } from "../atomics.ts";
-import { bug } from "../errors.ts";
-import { nameHash } from "../lock-class.ts";
+import { NameRegistry } from "../name-registry.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import {
   NEXT,
@@ -37,26 +36,17 @@ export type SrcuCallback = (memory: SharedMemory, head: number) => Task<void>;
 const KIND = 1;
 const TAIL = 1;
 
-const callbacks = new Map<number, SrcuCallback>();
-const names = new Map<number, string>();
+/** The code of deferred calls, by kind. */
+export const srcuCallbacks: NameRegistry<SrcuCallback> = new NameRegistry(
+  "deferred calls",
+  "import the module that queues them",
+);
 
 /**
  * Registers the code of a deferred call under a fixed name; returns its kind, equal in all threads.
  */
 export function registerSrcuCallback(name: string, callback: SrcuCallback): number {
-  const kind = nameHash(name);
-  const known = names.get(kind);
-  if (known !== undefined && known !== name)
-    bug(`deferred calls ${name} and ${known} have the same hash: rename one`);
-  names.set(kind, name);
-  callbacks.set(kind, callback);
-  return kind;
-}
-
-export function srcuCallback(kind: number): SrcuCallback {
-  return (
-    callbacks.get(kind) ?? bug(`no deferred call of kind ${kind} is registered in this thread`)
-  );
+  return srcuCallbacks.register(name, callback);
 }
 
 /** Queues the call at `head`. Under the queue's lock, as everything below. */
@@ -90,7 +80,7 @@ export function takeReady(memory: SharedMemory, at: number): number {
     memory.ensure(head + SRCU_CALL_WORDS);
     const { words } = memory;
     const next = plainLoad(words, head);
-    if (callbacks.has(plainLoad(words, head + KIND))) {
+    if (srcuCallbacks.find(plainLoad(words, head + KIND)) !== undefined) {
       words[previous === 0 ? at + READY : previous] = next;
       if (next === 0) words[at + READY + TAIL] = previous;
       return head;

@@ -46,7 +46,7 @@ import {
   callKind,
   queueCall,
   sortCalls,
-  srcuCallback,
+  srcuCallbacks,
   takeReady,
 } from "./srcu-callbacks.ts";
 import {
@@ -293,7 +293,7 @@ export class Srcu {
     const { name } = this.lockClass;
     try {
       yield* step(memory, "srcuCallback", head, SRCU_CALL_WORDS, name);
-      yield* srcuCallback(callKind(memory, head))(memory, head);
+      yield* srcuCallbacks.get(callKind(memory, head))(memory, head);
       yield* step(memory, "update", at + PENDING, 1, name);
     } finally {
       const slot = findHeld(memory, at, this.callTag);
