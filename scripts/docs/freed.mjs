@@ -289,11 +289,11 @@ export const freed = {
       readers:
         "loads, stores and atomics of the device's threads; hints of its fault service (what is resident, what is missing)",
       apart:
-        "W3 of mmu/radix-table.ts and X1 to X5, with the device's own generations. A hint may be wrong: what follows from it is looked at again under the driver lock (D1 of devices/software/device-record.ts)",
+        "W3 of mmu/radix-table.ts and X1 to X5, with the device's own generations. A hint may be wrong: what follows from it is looked at again under the driver lock (D1 of devices/service/device-record.ts)",
       proof: [
         "test/devices/reused-memory.test.ts",
         "coverage/devices/read-vs-madvise",
-        "coverage/devices/turn-vs-turn",
+        "coverage/devices/serve-vs-serve",
       ],
     },
     {
@@ -302,7 +302,7 @@ export const freed = {
       readers:
         "the device's threads, through translations that they remember; `touch`, which marks it used",
       apart:
-        "D2, D3 of devices/software/device-record.ts: flushed before the frame holds something else. A mark that comes late goes to the frame's next page, which costs that one nothing but a chance to be evicted",
+        "D2, D3 of devices/service/device-record.ts: flushed before the frame holds something else. A mark that comes late goes to the frame's next page, which costs that one nothing but a chance to be evicted",
       proof: [
         "coverage/devices/kernel-load-vs-discard",
         "coverage/devices/kernel-store-vs-discard",
@@ -315,7 +315,7 @@ export const freed = {
       readers:
         "the device's threads, Workers that are about to become such, what a kernel has left behind in them; the owner's statistics",
       apart:
-        "The mirror's registration and each thread hold a reference (devices/software/device-state.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/software/device-list.ts). A thread's memory is closed before it gives its own up, and finds nothing from then on; the owner keeps the last numbers",
+        "The mirror's registration and each thread hold a reference (devices/software/device-state.ts); a Worker takes one under the lock of the list of devices (L1, L2 of devices/service/device-list.ts). A thread's memory is closed before it gives its own up, and finds nothing from then on; the owner keeps the last numbers",
       proof: [
         "coverage/devices/death/owner-vs-join",
         "coverage/devices/read-vs-exit",

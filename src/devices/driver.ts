@@ -88,8 +88,8 @@ export interface DeviceStats {
   /** Translations to frames in RAM: for stores and atomics, and for pages that cannot be copied. */
   readonly remoteMaps: number;
   /**
-   * Times that a page was found to bounce between the CPU's stores and the device's copies, and
-   * left in RAM for a while.
+   * Times that a page was found to thrash (the CPU's stores and the device's copies took turns),
+   * and was left in RAM for a while.
    */
   readonly thrashing: number;
   /** Work items that were run, to their end. */

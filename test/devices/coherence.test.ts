@@ -7,7 +7,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SpanService } from "../../src/devices/software/span-service.ts";
+import { SpanService } from "../../src/devices/service/span-service.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_TRACKED, PTE_WRITE } from "../../src/mm/pte.ts";

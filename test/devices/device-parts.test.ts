@@ -1,27 +1,27 @@
 /**
- * @module The parts of the software device one by one: fault rings, batches, the table of bouncing
+ * @module The parts of the software device one by one: fault rings, batches, the table of thrashing
  * pages, frames and the clock.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { DeviceTable } from "../../src/devices/software/device-table.ts";
-import { Evictor } from "../../src/devices/software/eviction.ts";
-import { FaultBatch } from "../../src/devices/software/fault-batch.ts";
-import { FaultRing, RING_FAULTS } from "../../src/devices/software/fault-ring.ts";
+import { DeviceTable } from "../../src/devices/service/device-table.ts";
+import { Evictor } from "../../src/devices/service/eviction.ts";
+import { FaultBatch } from "../../src/devices/service/fault-batch.ts";
+import { FaultRing, RING_FAULTS } from "../../src/devices/service/fault-ring.ts";
 import {
   FRAME_FREE,
   FRAME_LOADING,
   FRAME_MAPPED,
   Frames,
-} from "../../src/devices/software/frames.ts";
+} from "../../src/devices/service/frames.ts";
 import {
   REMOTE_LAPSE_MS,
   THRASH_EVENTS,
   THRASH_WINDOW_MS,
   ThrashTable,
-} from "../../src/devices/software/thrash.ts";
+} from "../../src/devices/service/thrash.ts";
 import { AssertionFailure } from "../../src/sync/errors.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { PlayedDevice, withSpace } from "./harness.ts";
@@ -78,7 +78,7 @@ test("a batch sorts, keeps each page once, and the write of a page that was read
   fc.assert(check, { numRuns: 300 });
 });
 
-test("a page bounces after so many lost copies within the window, and gets another chance after the lapse", () =>
+test("a page thrashes after so many lost copies within the window, and gets another chance after the lapse", () =>
   withSpace((space) => {
     const device = new PlayedDevice(space, { frames: 4 });
     const thrash = new ThrashTable(device.record);

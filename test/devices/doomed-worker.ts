@@ -4,12 +4,12 @@
  */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { DeviceRecord } from "../../src/devices/software/device-record.ts";
+import { DeviceRecord } from "../../src/devices/service/device-record.ts";
 // A thread on the machine has the code of every driver in use there.
 import "../../src/devices/software/mirror-ops.ts";
 import { joinDevice } from "../../src/devices/software/device-state.ts";
-import { Frames } from "../../src/devices/software/frames.ts";
-import { takeTurn } from "../../src/devices/software/service-turn.ts";
+import { Frames } from "../../src/devices/service/frames.ts";
+import { becomeServiceOwner } from "../../src/devices/service/service-owner.ts";
 import type { MachineHandle } from "../../src/memory/machine.ts";
 import { MachineSeat } from "../../src/space/machine-seat.ts";
 import { runBlocking } from "../../src/sync/runners/run-blocking.ts";
@@ -31,14 +31,14 @@ const record = DeviceRecord.at(memory, recordAt);
 
 function* stop(): Task<void> {
   yield* joinDevice(seat.machine, { recordAt, serial: record.serial });
-  yield* takeTurn(record);
+  yield* becomeServiceOwner(record);
   yield* record.driverLock.lock();
   const frames = new Frames(record);
   frames.take();
   frames.take();
   if (!holdsDriverLock) yield* record.driverLock.unlock();
   parentPort?.postMessage("there");
-  yield* record.turnQueue.waitEvent(() => false);
+  yield* record.ownerQueue.waitEvent(() => false);
 }
 
 runBlocking(memory, stop());

@@ -14,7 +14,7 @@ import {
   type CommandName,
   type CommandOutcome,
 } from "../../src/devices/software/commands.ts";
-import type { FaultService } from "../../src/devices/software/fault-service.ts";
+import type { FaultService } from "../../src/devices/service/fault-service.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM, errnoName } from "../../src/sync/errno.ts";
 import { MIB, PAGE, PlayedDevice, makeSpace, withSpace } from "./harness.ts";
@@ -180,7 +180,7 @@ describe("commands name the first page that cannot be had", () => {
     });
   }
 
-  test("a stretch longer than a block, with one bad page in the third", () =>
+  test("a span longer than a block, with one bad page in the third", () =>
     withSpace(
       (space) => {
         const pages = 1200;

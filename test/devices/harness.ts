@@ -6,17 +6,17 @@
 
 import assert from "node:assert/strict";
 import type { Kernel } from "../../src/devices/software/kernel.ts";
-import type { DeviceRecord } from "../../src/devices/software/device-record.ts";
+import type { DeviceRecord } from "../../src/devices/service/device-record.ts";
 import {
   createDevice,
   putDevice,
   registerDevice,
 } from "../../src/devices/software/device-state.ts";
 import type { DeviceStats } from "../../src/devices/driver.ts";
-import { readStats } from "../../src/devices/software/device-stats.ts";
-import { DeviceTable } from "../../src/devices/software/device-table.ts";
+import { readStats } from "../../src/devices/service/device-stats.ts";
+import { DeviceTable } from "../../src/devices/service/device-table.ts";
 import { DeviceThread, viewDevice } from "../../src/devices/software/device-thread.ts";
-import type { SpanServiceClass } from "../../src/devices/software/fault-service.ts";
+import type { SpanServiceClass } from "../../src/devices/service/fault-service.ts";
 import { beginDispatch } from "../../src/devices/software/item-runner.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../src/devices/software/mirror-ops.ts";
 import { hmmMirrorUnregister } from "../../src/hmm/mirror/mirror.ts";

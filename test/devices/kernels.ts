@@ -52,7 +52,7 @@ export function suicide(memory: TypedAccess, item: number, args: readonly number
 }
 
 /**
- * A stretch of `pages` pages holds in each page's first two words a stamp and its complement, or
+ * A span of `pages` pages holds in each page's first two words a stamp and its complement, or
  * zeros where it has been mapped anew. Stores into the item's place 1 if it has met a pair that
  * never was, else 2.
  */

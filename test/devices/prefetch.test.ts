@@ -11,7 +11,7 @@ import {
   DENSITY_PERCENT,
   GROWN_PAGES,
   growBlock,
-} from "../../src/devices/prefetch.ts";
+} from "../../src/devices/policy/prefetch.ts";
 
 function grow(
   wanted: readonly number[],

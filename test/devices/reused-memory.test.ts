@@ -13,7 +13,7 @@ import {
   DeviceTable,
   ENTRY_WRITE,
   makeDeviceEntry,
-} from "../../src/devices/software/device-table.ts";
+} from "../../src/devices/service/device-table.ts";
 import type { AddressSpace } from "../../src/index.ts";
 import { doMunmap } from "../../src/mm/calls/mmap.ts";
 import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";

@@ -106,7 +106,7 @@ test(`${ROUNDS} device threads terminated at random moments`, async () => {
   console.log(`${ROUNDS} deaths, ${stops} of them inside a critical section`);
 });
 
-/** Lets a thread take the device's turn and two frames, and ends it there. */
+/** Lets a thread become the service owner and take two frames, and ends it there. */
 async function doom(
   space: AddressSpace,
   recordAt: number,
@@ -119,13 +119,13 @@ async function doom(
   await worker.terminate();
 }
 
-test("a thread that dies while it serves faults leaves its turn and its frames to the reaper", () =>
+test("a thread that dies while it serves faults is replaced, and its frames are freed, by a reaper", () =>
   withSpace(async (space) => {
     const data = space.mmapSync(8 * PAGE);
     stampPages(space, data, 8, 20);
     const device = new PlayedDevice(space, { frames: 3 });
     await doom(space, device.record.at, false);
-    assert.equal(device.load(data), 20, "the turn came free");
+    assert.equal(device.load(data), 20, "the device has a service owner again");
     for (let i = 0; i < 8; i++) assert.equal(device.load(data + i * PAGE), 20 + i);
     assert.equal(device.stats.residentPages, 3, "so did its frames");
     device.close();

@@ -13,7 +13,7 @@ import { items } from "./devices/items.ts";
 import { joining } from "./devices/joining.ts";
 import { kernelRaces } from "./devices/kernel-races.ts";
 import { lives } from "./devices/lives.ts";
-import { turns } from "./devices/turns.ts";
+import { serviceOwners } from "./devices/owners.ts";
 import { devicesWithoutMemory } from "./devices/no-memory.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
@@ -116,7 +116,7 @@ export const covered: readonly Covered[] = [
   ...lives,
   ...devicesWithoutMemory,
   ...rounds,
-  ...turns,
+  ...serviceOwners,
   ...joining,
   ...deathsInSections,
   ...deathsOfOwners,

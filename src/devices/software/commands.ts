@@ -27,9 +27,9 @@ import { monotonicMs } from "../../sync/tasks/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { SnapshotPage } from "../driver.ts";
-import { entryFrameNumber } from "./device-table.ts";
-import { type FaultService, entryAllows } from "./fault-service.ts";
-import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "./span-service.ts";
+import { entryFrameNumber } from "../service/device-table.ts";
+import { type FaultService, entryAllows } from "../service/fault-service.ts";
+import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "../service/span-service.ts";
 
 /** How a command ended. */
 export interface CommandOutcome {
@@ -180,7 +180,7 @@ function copyPage(
 const SNAPSHOT_PAGES_AT_ONCE = 512;
 
 /**
- * A stretch that does not come to rest at once is cut in two, down to single pages, and only a
+ * A span that does not come to rest at once is cut in two, down to single pages, and only a
  * single page is waited for: so what is answered EBUSY is the first page that does not come to
  * rest, and whatever lies before it does not wait.
  */

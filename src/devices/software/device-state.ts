@@ -21,13 +21,18 @@ import {
   resourceKind,
 } from "../../sync/death/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { type DevicePlace, delistDevice, enlistDevice, findDevice } from "./device-list.ts";
-import { DeviceRecord } from "./device-record.ts";
-import { allocDeviceTable, freeDeviceTable } from "./device-table.ts";
-import { RING_WORDS } from "./fault-ring.ts";
-import { allocFrameTable, freeFrameTable } from "./frames.ts";
-import { releaseTurnOfDead } from "./service-turn.ts";
-import { THRASH_WORDS } from "./thrash.ts";
+import {
+  type DevicePlace,
+  delistDevice,
+  enlistDevice,
+  findDevice,
+} from "../service/device-list.ts";
+import { DeviceRecord } from "../service/device-record.ts";
+import { allocDeviceTable, freeDeviceTable } from "../service/device-table.ts";
+import { RING_WORDS } from "../service/fault-ring.ts";
+import { allocFrameTable, freeFrameTable } from "../service/frames.ts";
+import { resignForDead } from "../service/service-owner.ts";
+import { THRASH_WORDS } from "../service/thrash.ts";
 
 export interface DeviceStateOptions {
   /** The budget of device memory: whole pages. */
@@ -47,7 +52,7 @@ export function* createDevice(
   const record = DeviceRecord.at(machine.memory, at);
   record.driverLock.init();
   record.shootdown.init();
-  record.turnQueue.init();
+  record.ownerQueue.init();
   record.refs.init(1);
   record.serial = atomicAdd(machine.memory.words, serials, 1) + 1;
   record.threads = options.threads;
@@ -169,8 +174,10 @@ registerReleaser(THREAD_RESOURCE, (memory, at) =>
   forgetDead(Machine.of(memory), DeviceRecord.at(memory, at)),
 );
 
-/** What a thread that died leaves of a device: the turn, if it had it, and its reference. */
+/**
+ * What a thread that died leaves of a device: it may be the service owner, and it has a reference.
+ */
 export function* forgetDead(machine: Machine, record: DeviceRecord): Task<void> {
-  yield* releaseTurnOfDead(machine, record);
+  yield* resignForDead(record);
   yield* putDevice(machine, record);
 }

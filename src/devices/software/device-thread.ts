@@ -12,16 +12,16 @@ import { EMFILE, ENODEV, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import type { DevicePlace } from "./device-list.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import type { DevicePlace } from "../service/device-list.ts";
+import type { DeviceRecord } from "../service/device-record.ts";
 import { joinDevice, leaveDevice } from "./device-state.ts";
-import { DeviceTable } from "./device-table.ts";
+import { DeviceTable } from "../service/device-table.ts";
 import { DeviceTranslator, WorkItem } from "./device-translator.ts";
-import { FaultRing } from "./fault-ring.ts";
-import { FaultService, type SpanServiceClass } from "./fault-service.ts";
+import { FaultRing } from "../service/fault-ring.ts";
+import { FaultService, type SpanServiceClass } from "../service/fault-service.ts";
 import { type Dispatch, ItemRunner } from "./item-runner.ts";
-import { type SpanDevice, SpanService } from "./span-service.ts";
-import { ThrashTable } from "./thrash.ts";
+import { type SpanDevice, SpanService } from "../service/span-service.ts";
+import { ThrashTable } from "../service/thrash.ts";
 
 /** This thread's views of a device's parts. */
 export function viewDevice(machine: Machine, record: DeviceRecord): SpanDevice {

@@ -10,7 +10,7 @@ import { type SpawnedWorker, spawnWorker } from "../../host/spawn-worker.ts";
 import type { AddressSpaceHandle } from "../../space/handle.ts";
 import { ENODEV } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import type { DeviceRecord } from "../service/device-record.ts";
 import { stopDispatch } from "./item-runner.ts";
 import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
 import { unpackFailure } from "./worker-messages.ts";

@@ -24,10 +24,15 @@ import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
-import { STALLS, countAtomically } from "./device-stats.ts";
-import { type DeviceTable, ENTRY_LOCAL, ENTRY_WRITE, entryFrameNumber } from "./device-table.ts";
-import type { FaultRing } from "./fault-ring.ts";
-import { type FaultService, entryAllows } from "./fault-service.ts";
+import { STALLS, countAtomically } from "../service/device-stats.ts";
+import {
+  type DeviceTable,
+  ENTRY_LOCAL,
+  ENTRY_WRITE,
+  entryFrameNumber,
+} from "../service/device-table.ts";
+import type { FaultRing } from "../service/fault-ring.ts";
+import { type FaultService, entryAllows } from "../service/fault-service.ts";
 
 /**
  * Times that a page is brought for one access and is gone again before the access, until it is used

@@ -33,11 +33,11 @@ import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
 import type { TypedAccess } from "../../mmu/access.ts";
 import type { Kernel } from "./kernel.ts";
-import { DeviceRecord } from "./device-record.ts";
-import { ITEMS, REPLAYS, countAtomically } from "./device-stats.ts";
+import { DeviceRecord } from "../service/device-record.ts";
+import { ITEMS, REPLAYS, countAtomically } from "../service/device-stats.ts";
 import type { WorkItem } from "./device-translator.ts";
-import type { FaultRing } from "./fault-ring.ts";
-import type { FaultService } from "./fault-service.ts";
+import type { FaultRing } from "../service/fault-ring.ts";
+import type { FaultService } from "../service/fault-service.ts";
 
 /** Items under way at most. */
 export const WINDOW_MAX = 256;

@@ -19,15 +19,15 @@ import {
 import { sharedMs } from "../../sync/tasks/clock.ts";
 import { EAGAIN, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { DeviceRecord } from "./device-record.ts";
-import { INVALIDATIONS, count } from "./device-stats.ts";
-import { DeviceTable } from "./device-table.ts";
+import { DeviceRecord } from "../service/device-record.ts";
+import { INVALIDATIONS, count } from "../service/device-stats.ts";
+import { DeviceTable } from "../service/device-table.ts";
 import { forgetDead } from "./device-state.ts";
-import { ThrashTable } from "./thrash.ts";
+import { ThrashTable } from "../service/thrash.ts";
 
 /**
  * A store of the CPU invalidates one page; what invalidates more than this is no store, and says
- * nothing about bouncing.
+ * nothing about thrashing.
  */
 const STORE_PAGES_MAX = 1;
 

@@ -11,7 +11,7 @@ import type { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import type { DeviceRecord } from "./device-record.ts";
+import type { DeviceRecord } from "../service/device-record.ts";
 import {
   type DeviceStateOptions,
   createDevice,
@@ -19,7 +19,7 @@ import {
   registerDevice,
 } from "./device-state.ts";
 import { viewDevice } from "./device-thread.ts";
-import { FaultService } from "./fault-service.ts";
+import { FaultService } from "../service/fault-service.ts";
 import { SOFTWARE_DEVICE_OPS } from "./mirror-ops.ts";
 
 /** What the owner's thread has of a device. */

@@ -26,12 +26,12 @@ import type {
   SnapshotPage,
 } from "../driver.ts";
 import { COMMANDS, type CommandName, type CommandOutcome, snapshotPages } from "./commands.ts";
-import { type DeviceRecord, THREADS_MAX } from "./device-record.ts";
+import { type DeviceRecord, THREADS_MAX } from "../service/device-record.ts";
 import type { DeviceStateOptions } from "./device-state.ts";
-import { readStats } from "./device-stats.ts";
+import { readStats } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
-import type { FaultService } from "./fault-service.ts";
-import { FRAMES_MAX } from "./frames.ts";
+import type { FaultService } from "../service/fault-service.ts";
+import { FRAMES_MAX } from "../service/frames.ts";
 import { beginDispatch } from "./item-runner.ts";
 import { type OpenedDevice, closeDevice, openDevice } from "./open-device.ts";
 

@@ -14,7 +14,7 @@ import {
   type KernelFailureFields,
   textOf,
 } from "../device-fault.ts";
-import type { DevicePlace } from "./device-list.ts";
+import type { DevicePlace } from "../service/device-list.ts";
 
 /** The start data of a device thread. */
 export interface ThreadStart extends DevicePlace {

@@ -19,8 +19,8 @@ const left: ReadonlyMap<string, number> = new Map([
   ["src/memory/frames/page-data.ts", 1],
   // Several words at a time.
   ["src/mm/view/view-watch.ts", 1],
-  ["src/devices/software/fault-service.ts", 2],
-  ["src/devices/software/service-turn.ts", 1],
+  ["src/devices/service/fault-service.ts", 2],
+  ["src/devices/service/service-owner.ts", 1],
 ]);
 
 const announcing: ReadonlySet<string> = new Set(["access", "step", "describe"]);
@@ -90,8 +90,8 @@ export const bareAnnouncements: Rule = {
   check: (files) => files.filter(isJudged).flatMap(checkFile),
   broken: {
     "a new file that announces": [fileOf("src/mm/new.ts", 1)],
-    "one more where some are left": [fileOf("src/devices/software/service-turn.ts", 2)],
-    "a list that is longer than what is left": [fileOf("src/devices/software/service-turn.ts", 0)],
+    "one more where some are left": [fileOf("src/devices/service/service-owner.ts", 2)],
+    "a list that is longer than what is left": [fileOf("src/devices/service/service-owner.ts", 0)],
     "another function": [
       fileFromText(
         "src/hmm/a.ts",
@@ -100,7 +100,7 @@ export const bareAnnouncements: Rule = {
     ],
   },
   sound: {
-    "as many as are left": [fileOf("src/devices/software/service-turn.ts", 1)],
+    "as many as are left": [fileOf("src/devices/service/service-owner.ts", 1)],
     "the life of an object": [
       fileFromText(
         "src/mm/a.ts",

@@ -16,6 +16,7 @@ const orders: ReadonlyMap<string, readonly string[]> = new Map([
   ["src/memory/", ["layout", "heap", "frames", FILES]],
   ["src/mm/", [FILES, "vma", "lifetime", "fault", "view", "calls"]],
   ["src/hmm/", [FILES, "mirror", "range", "walk"]],
+  ["src/devices/", [FILES, "policy", "service", "software"]],
   [
     "src/checker/",
     [

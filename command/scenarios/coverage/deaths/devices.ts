@@ -1,15 +1,19 @@
 /**
  * @module A thread of the software device that dies at any point of serving a fault. A lock that it
- * holds stops the machine; else its turn, the frames that it was filling and its ranges are given
- * back, and another thread of the device, or a CPU that takes the page away, goes on.
+ * holds stops the machine. Else it is replaced as the service owner, and the frames that it was
+ * filling and its ranges are freed; another thread of the device, or a CPU that discards the page,
+ * goes on.
  */
 
 import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { joinDevice, leaveDevice } from "../../../../src/devices/software/device-state.ts";
-import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
-import { Frames } from "../../../../src/devices/software/frames.ts";
-import { dropTurn, takeTurn } from "../../../../src/devices/software/service-turn.ts";
+import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
+import { Frames } from "../../../../src/devices/service/frames.ts";
+import {
+  resignServiceOwner,
+  becomeServiceOwner,
+} from "../../../../src/devices/service/service-owner.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -43,9 +47,10 @@ const slots = new WeakMap<DeviceRecord, number>();
 const FRAME = 1;
 
 /**
- * The first task's thread is filling a frame in its turn. The device has the page in another one.
+ * The first task's thread is the service owner and is filling a frame. The device has the page in
+ * another one.
  */
-const inTurn: Body = function* (world, harness) {
+const whileServing: Body = function* (world, harness) {
   yield* resolve(world, harness, RIG_PAGE, false);
   const { record } = world;
   const { memory } = harness.machine;
@@ -54,17 +59,17 @@ const inTurn: Body = function* (world, harness) {
   const joined = yield* joinDevice(harness.machine, { recordAt: record.at, serial: record.serial });
   assert(typeof joined !== "number", "the device is there, and its thread owns little");
   slots.set(record, joined.slot);
-  yield* takeTurn(record);
+  yield* becomeServiceOwner(record);
   assert(new Frames(record).take() === FRAME, "the device has a free frame");
   selectAgent(memory, self);
 };
 
-/** Ends its turn, and leaves. */
-const endTurn: Body = function* ({ record }, { machine }) {
+/** Resigns as the service owner, and leaves. */
+const endService: Body = function* ({ record }, { machine }) {
   yield* record.driverLock.lock();
   new Frames(record).give(FRAME);
   yield* record.driverLock.unlock();
-  yield* dropTurn(record);
+  yield* resignServiceOwner(record);
   yield* leaveDevice(machine, record, slots.get(record) ?? -1);
 };
 
@@ -79,7 +84,7 @@ const ONE_DEATH_BETWEEN: ScenarioExploration = { ...ONE_DEATH, preemptions: 1 };
 const SERVE = [
   "devices/software/device-state.joinDevice",
   "devices/software/device-state.leaveDevice",
-  "devices/software/fault-service.resolve",
+  "devices/service/fault-service.resolve",
 ] as const;
 
 /**
@@ -100,11 +105,14 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     exploration: ONE_DEATH,
     mortals: ["serve"],
     check: checkReferences,
-    tasks: { serve: [SERVE, serve], write: [["devices/software/service-turn.takeTurn"], write] },
+    tasks: {
+      serve: [SERVE, serve],
+      write: [["devices/service/service-owner.becomeServiceOwner"], write],
+    },
     twins: [
       [
         "unlisted",
-        "The thread does not list that it is one of the device's: its turn is nobody's to give back.",
+        "The thread does not list that it is one of the device's: nobody replaces it as the service owner.",
         { serve: serveUnlisted },
         "lost-wakeup",
       ],
@@ -121,38 +129,35 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     tasks: { serve: [SERVE, serve], madvise: [["mm/calls/madvise.doMadvise"], discard] },
   }),
   playing({
-    name: "death/turn-vs-madvise",
+    name: "death/filling-vs-madvise",
     summary:
-      "A thread of the device dies in its turn, while it fills a frame; another frame comes free meanwhile, whose page the CPU discards.",
+      "A thread of the device dies as the service owner, while it fills a frame; another frame comes free meanwhile, whose page the CPU discards.",
     frames: 2,
     pages: 1,
-    before: inTurn,
+    before: whileServing,
     exploration: { ...ONE_DEATH_BETWEEN, timeouts: 0 },
-    mortals: ["turn"],
+    mortals: ["serve"],
     check: checkReferences,
     tasks: {
-      turn: [
-        [
-          "devices/software/device-state.forgetDead",
-          "devices/software/service-turn.releaseTurnOfDead",
-        ],
-        endTurn,
+      serve: [
+        ["devices/software/device-state.forgetDead", "devices/service/service-owner.resignForDead"],
+        endService,
       ],
       madvise: [["mm/calls/madvise.doMadvise"], discard],
     },
   }),
   playing({
-    name: "death/turn-vs-exit",
+    name: "death/filling-vs-exit",
     summary:
-      "A thread of the device dies in its turn, while it fills a frame; the space goes, and with it what another frame holds.",
+      "A thread of the device dies as the service owner, while it fills a frame; the space goes, and with it what another frame holds.",
     frames: 2,
     pages: 1,
-    before: inTurn,
+    before: whileServing,
     exploration: { ...ONE_DEATH_BETWEEN, timeouts: 0 },
-    mortals: ["turn"],
+    mortals: ["serve"],
     check: checkReferences,
     tasks: {
-      turn: [["devices/software/service-turn.releaseTurnOfDead"], endTurn],
+      serve: [["devices/service/service-owner.resignForDead"], endService],
       exit: [["mm/lifetime/mm.mmput"], exit],
     },
   }),
@@ -166,7 +171,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     mortals: ["exit"],
     tasks: {
       exit: [["mm/lifetime/mm.mmput"], exit],
-      read: [["devices/software/fault-service.resolve"], serveUnlisted],
+      read: [["devices/service/fault-service.resolve"], serveUnlisted],
     },
   }),
 ];

@@ -138,11 +138,11 @@ export function playing({
 
 export const LOAD = [
   "devices/software/device-translator.translate",
-  "devices/software/device-table.entryOf",
+  "devices/service/device-table.entryOf",
 ] as const;
 export const LET_GO = [
-  "devices/software/device-table.dropRange",
-  "devices/software/device-table.drop",
+  "devices/service/device-table.dropRange",
+  "devices/service/device-table.drop",
 ] as const;
 export const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
@@ -166,7 +166,7 @@ export const deviceAccesses: readonly Covered[] = [
     before: loadOnce,
     tasks: {
       kernel: [LOAD, loadTwice],
-      munmap: [[...LET_GO, "devices/software/device-table.freeLeaves"], munmap],
+      munmap: [[...LET_GO, "devices/service/device-table.freeLeaves"], munmap],
     },
     check: onlySaw(BEFORE, FAULTED),
     twins: [

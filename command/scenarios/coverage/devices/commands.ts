@@ -12,12 +12,12 @@ import {
   type CommandName,
   type CommandOutcome,
 } from "../../../../src/devices/software/commands.ts";
-import { readStats } from "../../../../src/devices/software/device-stats.ts";
+import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
 import {
   FaultService,
   type SpanServiceClass,
-} from "../../../../src/devices/software/fault-service.ts";
+} from "../../../../src/devices/service/fault-service.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
@@ -127,7 +127,8 @@ const discardBoth: Body = (_world, harness) => harness.discard(RIG_PAGE, PAGES);
 const resolveLast: Body = (world, harness) => resolve(world, harness, LAST, false);
 
 /**
- * One wait for the stretch, with the turn, and one without it: the third waits as long as it takes.
+ * One wait for the span, as the service owner, and one as none: the third waits as long as it
+ * takes.
  */
 function checkRounds({ record }: DeviceWorld): void {
   const { batches } = readStats(record);
@@ -154,8 +155,8 @@ const writesLate: Body = function* (world, harness) {
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 
 const SERVE = [
-  "devices/software/fault-service.serveRange",
-  "devices/software/span-service.serve",
+  "devices/service/fault-service.serveRange",
+  "devices/service/span-service.serve",
 ] as const;
 const VIEW = ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"] as const;
 const parts = { frames: 2, pages: PAGES, before: stamp } as const;
@@ -196,7 +197,7 @@ export const deviceCommands: readonly Covered[] = [
     exploration: { ...BOUNDED, timeouts: 2 },
     check: checkRounds,
     tasks: {
-      read: [["devices/software/fault-service.resolve"], resolveLast],
+      read: [["devices/service/fault-service.resolve"], resolveLast],
       view: [VIEW, writeView],
     },
   }),

@@ -8,7 +8,7 @@ import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { DeviceFault, KernelFailure } from "../../../../src/devices/device-fault.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
-import { readStats } from "../../../../src/devices/software/device-stats.ts";
+import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import type { DeviceStats } from "../../../../src/devices/driver.ts";
 import type { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { beginDispatch, stopDispatch } from "../../../../src/devices/software/item-runner.ts";

@@ -7,8 +7,8 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import type { DevicePlace } from "../../../../src/devices/software/device-list.ts";
-import { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import type { DevicePlace } from "../../../../src/devices/service/device-list.ts";
+import { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
 import { joinDevice, leaveDevice } from "../../../../src/devices/software/device-state.ts";
 import { Hmm } from "../../../../src/hmm/hmm-struct.ts";
 import { POISON_FREE } from "../../../../src/memory/layout/poison.ts";
@@ -102,8 +102,8 @@ export const joining: readonly Covered[] = [
     runs: {
       owner: ["sync/death/reaper.reapTask", "devices/software/device-state.forgetDead"],
       join: [
-        "devices/software/device-list.findDevice",
-        "devices/software/device-list.delistDevice",
+        "devices/service/device-list.findDevice",
+        "devices/service/device-list.delistDevice",
         "devices/software/device-state.putDevice",
       ],
     },

@@ -30,7 +30,7 @@ import {
 } from "./accesses.ts";
 import type { Body, World } from "./accesses.ts";
 import { inKernel, withService } from "./kernel.ts";
-import { bounceBefore } from "./rounds.ts";
+import { thrashBefore } from "./rounds.ts";
 
 /** A kernel that waits to be told gives way without being preempted. */
 const SHORT: ScenarioExploration = { engine: "bounded", preemptions: 1 };
@@ -76,9 +76,9 @@ function* full(world: World, harness: HmmHarness): Task<void> {
   yield* bringing(PAGE)(world, harness);
 }
 
-function* bounced(world: World, harness: HmmHarness): Task<void> {
+function* thrashed(world: World, harness: HmmHarness): Task<void> {
   yield* storing(2)(world, harness);
-  yield* withService(world, harness, (service) => bounceBefore(world, PAGE, service));
+  yield* withService(world, harness, (service) => thrashBefore(world, PAGE, service));
 }
 
 /** Loads, and loads again once it was told that the page is another one. */
@@ -137,7 +137,7 @@ export const kernelRaces: readonly Covered[] = [
     exploration: SHORT,
     tasks: {
       kernel: [LOAD, loading(PAGE, 2)],
-      evict: [["devices/software/eviction.reserve"], bringing(NEXT)],
+      evict: [["devices/service/eviction.reserve"], bringing(NEXT)],
     },
     check: onlySaw(BEFORE),
     twins: [
@@ -159,7 +159,7 @@ export const kernelRaces: readonly Covered[] = [
     exploration: BOUNDED,
     tasks: {
       kernel: [LOAD, loading(PAGE + 2, 1)],
-      evict: [["devices/software/eviction.reserveCold"], bringing(PAGE + FRAMES)],
+      evict: [["devices/service/eviction.reserveCold"], bringing(PAGE + FRAMES)],
     },
     check: onlySaw(BEFORE + 2),
     twins: [
@@ -172,15 +172,15 @@ export const kernelRaces: readonly Covered[] = [
     ],
   }),
   playing({
-    name: "kernel-load-vs-bounced",
+    name: "kernel-load-vs-thrashed",
     summary:
       "A kernel loads from a page in RAM that has been there for long enough, while the CPU discards the page.",
     pages: 2,
-    before: bounced,
+    before: thrashed,
     exploration: SHORT,
     tasks: {
       kernel: [LOAD, loadAndListen],
-      round: [["devices/software/thrash.expire"], bringing(NEXT)],
+      round: [["devices/service/thrash.expire"], bringing(NEXT)],
       discard: [LET_GO, discardAndSay],
     },
     check: onlySaw(0),
@@ -233,7 +233,7 @@ export const kernelRaces: readonly Covered[] = [
     pages: LEAF_PAGES,
     before: loadOnce,
     tasks: {
-      command: [["devices/software/fault-service.serveRange"], command],
+      command: [["devices/service/fault-service.serveRange"], command],
       munmap: [LET_GO, munmap],
     },
     check: onlySaw(BEFORE),

@@ -6,8 +6,8 @@
 import { DeviceFault } from "../../../../src/devices/device-fault.ts";
 import { DeviceThread, viewDevice } from "../../../../src/devices/software/device-thread.ts";
 import { DeviceTranslator, WorkItem } from "../../../../src/devices/software/device-translator.ts";
-import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
-import { FaultService } from "../../../../src/devices/software/fault-service.ts";
+import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/service/fault-service.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import type { TypedAccess } from "../../../../src/mmu/access.ts";
 import { TypedMemory } from "../../../../src/mmu/typed-memory.ts";

@@ -9,8 +9,8 @@ import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import type { DevicePlace } from "../../../../src/devices/software/device-list.ts";
-import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import type { DevicePlace } from "../../../../src/devices/service/device-list.ts";
+import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
 import {
   createDevice,
   joinDevice,
@@ -314,7 +314,7 @@ export const lives: readonly Covered[] = [
     setup: makeWorldWithDevice,
     tasks: {
       thread: [
-        ["devices/software/device-state.joinDevice", "devices/software/device-list.findDevice"],
+        ["devices/software/device-state.joinDevice", "devices/service/device-list.findDevice"],
         joins,
       ],
     },
@@ -325,8 +325,8 @@ export const lives: readonly Covered[] = [
       "Two threads make a device each, and let it go: each has its own number, and none is left.",
     exploration: BOUNDED,
     tasks: {
-      first: [["devices/software/device-list.enlistDevice"], makes],
-      second: [["devices/software/device-list.delistDevice"], makes],
+      first: [["devices/service/device-list.enlistDevice"], makes],
+      second: [["devices/service/device-list.delistDevice"], makes],
     },
   }),
   living({

@@ -1,6 +1,6 @@
 /**
  * @module One thread of the device alone with its rounds of service: what they bring and what they
- * leave out when device memory is small, when pages bounce, and when a stretch collides. No other
+ * leave out when device memory is small, when pages thrash, and when a span collides. No other
  * thread comes in; what is looked for is a step that is missing or comes too early, which shows
  * without one.
  */
@@ -8,18 +8,18 @@
 import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
-import { readStats } from "../../../../src/devices/software/device-stats.ts";
+import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import {
   DeviceTable,
   ENTRY_LOCAL,
   ENTRY_WRITE,
-} from "../../../../src/devices/software/device-table.ts";
+} from "../../../../src/devices/service/device-table.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
-import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
-import { FaultService } from "../../../../src/devices/software/fault-service.ts";
-import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
-import { SpanService } from "../../../../src/devices/software/span-service.ts";
-import { ThrashTable } from "../../../../src/devices/software/thrash.ts";
+import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/service/fault-service.ts";
+import type { SpanServiceClass } from "../../../../src/devices/service/fault-service.ts";
+import { SpanService } from "../../../../src/devices/service/span-service.ts";
+import { ThrashTable } from "../../../../src/devices/service/thrash.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
@@ -101,7 +101,7 @@ function* used(world: DeviceWorld, harness: HmmHarness): Task<void> {
 }
 
 /** A page that the CPU stores to again and again is left in RAM after its third copy was lost. */
-function* bouncing(world: DeviceWorld, harness: HmmHarness): Task<void> {
+function* thrashes(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* withService(world, harness, function* (service) {
     for (const times of [1, 2, 3]) {
       yield* resolve(service, RIG_PAGE);
@@ -112,7 +112,7 @@ function* bouncing(world: DeviceWorld, harness: HmmHarness): Task<void> {
     yield* resolve(service, RIG_PAGE);
     requireEntries(world, harness, "losing it three times", "r");
     const { thrashing } = readStats(world.record);
-    assert(thrashing === 1, `${thrashing} pages bounce`);
+    assert(thrashing === 1, `${thrashing} pages thrash`);
   });
 }
 
@@ -120,7 +120,7 @@ function* bouncing(world: DeviceWorld, harness: HmmHarness): Task<void> {
 const LONG_AGO_MS = -1000;
 
 /** In the set-up: a page is in RAM for a while, which is over. */
-export function* bounceBefore(
+export function* thrashBefore(
   { record }: DeviceWorld,
   page: number,
   service: FaultService,
@@ -228,14 +228,15 @@ function alone({
       return world;
     },
     tasks: { thread: body },
-    check: ({ record }) => assert(record.turnOwner === 0, "somebody has kept the turn"),
+    check: ({ record }) =>
+      assert(record.serviceOwner === 0, "a thread has stayed the service owner"),
   });
   return { layer: "devices", scenario, twins: [], runs: { thread: runs } };
 }
 
 const RESOLVE = [
-  "devices/software/fault-service.resolve",
-  "devices/software/span-service.serve",
+  "devices/service/fault-service.resolve",
+  "devices/service/span-service.serve",
 ] as const;
 
 export const rounds: readonly Covered[] = [
@@ -246,11 +247,7 @@ export const rounds: readonly Covered[] = [
     pages: FRAMES + 2,
     frames: FRAMES,
     body: pressure,
-    runs: [
-      ...RESOLVE,
-      "devices/software/eviction.reserve",
-      "devices/software/eviction.reserveCold",
-    ],
+    runs: [...RESOLVE, "devices/service/eviction.reserve", "devices/service/eviction.reserveCold"],
   }),
   alone({
     name: "used",
@@ -258,25 +255,25 @@ export const rounds: readonly Covered[] = [
     pages: 2,
     frames: 1,
     body: used,
-    runs: [...RESOLVE, "devices/software/frames.judge"],
+    runs: [...RESOLVE, "devices/service/frames.judge"],
   }),
   alone({
-    name: "bouncing",
+    name: "thrashing",
     summary: "The CPU stores to a page after each copy of it: the device leaves it in RAM.",
     pages: 1,
     frames: 1,
-    body: bouncing,
-    runs: [...RESOLVE, "devices/software/thrash.noteLoss", "devices/software/thrash.isThrashing"],
+    body: thrashes,
+    runs: [...RESOLVE, "devices/service/thrash.noteLoss", "devices/service/thrash.isThrashing"],
   }),
   alone({
-    name: "bounced",
+    name: "thrashed",
     summary: "A page that was left in RAM for long enough gets a copy again.",
     pages: 2,
     frames: 2,
     before: (world, harness) =>
-      withService(world, harness, (service) => bounceBefore(world, RIG_PAGE, service)),
+      withService(world, harness, (service) => thrashBefore(world, RIG_PAGE, service)),
     body: afterwards,
-    runs: [...RESOLVE, "devices/software/thrash.expire"],
+    runs: [...RESOLVE, "devices/service/thrash.expire"],
   }),
   alone({
     name: "collisions",
@@ -285,7 +282,7 @@ export const rounds: readonly Covered[] = [
     pages: 4,
     frames: 8,
     body: collisions,
-    runs: ["devices/software/fault-service.serveWaiting", "devices/software/span-service.serve"],
+    runs: ["devices/service/fault-service.serveWaiting", "devices/service/span-service.serve"],
   }),
   alone({
     name: "many-pages",
@@ -294,6 +291,6 @@ export const rounds: readonly Covered[] = [
     present: 0,
     frames: 1,
     body: manyPages,
-    runs: ["devices/software/fault-service.serveRange"],
+    runs: ["devices/service/fault-service.serveRange"],
   }),
 ];

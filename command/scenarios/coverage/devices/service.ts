@@ -7,12 +7,12 @@
 import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
-import { readStats } from "../../../../src/devices/software/device-stats.ts";
-import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
-import { FaultService } from "../../../../src/devices/software/fault-service.ts";
-import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
-import { SpanService } from "../../../../src/devices/software/span-service.ts";
-import { ThrashTable } from "../../../../src/devices/software/thrash.ts";
+import { readStats } from "../../../../src/devices/service/device-stats.ts";
+import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/service/fault-service.ts";
+import type { SpanServiceClass } from "../../../../src/devices/service/fault-service.ts";
+import { SpanService } from "../../../../src/devices/service/span-service.ts";
+import { ThrashTable } from "../../../../src/devices/service/thrash.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import type { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
@@ -83,19 +83,19 @@ class DoesNotTrack extends SpanService {
 }
 
 const RESOLVE = [
-  "devices/software/fault-service.resolve",
-  "devices/software/span-service.serve",
-  "devices/software/service-turn.takeTurn",
-  "devices/software/service-turn.dropTurn",
-  "devices/software/eviction.reserve",
+  "devices/service/fault-service.resolve",
+  "devices/service/span-service.serve",
+  "devices/service/service-owner.becomeServiceOwner",
+  "devices/service/service-owner.resignServiceOwner",
+  "devices/service/eviction.reserve",
 ] as const;
 const WAITING = [
-  "devices/software/fault-service.serveWaiting",
-  "devices/software/fault-ring.put",
-  "devices/software/fault-ring.drain",
+  "devices/service/fault-service.serveWaiting",
+  "devices/service/fault-ring.put",
+  "devices/service/fault-ring.drain",
   ...RESOLVE.slice(1),
 ] as const;
-const LET_GO = ["devices/software/device-table.dropRange"] as const;
+const LET_GO = ["devices/service/device-table.dropRange"] as const;
 const read: Body = (world, harness) => resolve(world, harness, RIG_PAGE, false);
 const readNext: Body = (world, harness) => resolve(world, harness, RIG_PAGE + 1, false);
 const write: Body = (world, harness) => resolve(world, harness, RIG_PAGE, true);
@@ -111,7 +111,7 @@ const reap: Body = function* (_world, { machine, mm }) {
  * Both pages have lost two copies in a row, and the device has another one of the second. The first
  * is not there.
  */
-function* almostBouncing(world: DeviceWorld, harness: HmmHarness): Task<void> {
+function* almostThrashing(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* harness.discard(RIG_PAGE, 1);
   yield* resolve(world, harness, RIG_PAGE + 1, false);
   const thrash = new ThrashTable(world.record);
@@ -196,7 +196,7 @@ export const deviceServices: readonly Covered[] = [
     tasks: { read: [RESOLVE, read], other: [RESOLVE, readNext] },
   }),
   playing({
-    name: "turn-vs-turn",
+    name: "serve-vs-serve",
     summary:
       "Two threads of the device have recorded a fault each: one serves both, or each its own.",
     frames: 4,
@@ -207,20 +207,20 @@ export const deviceServices: readonly Covered[] = [
     },
   }),
   playing({
-    name: "bounce-vs-bounce",
+    name: "thrash-vs-thrash",
     summary:
-      "A page that the device cannot copy and one that a CPU stores to are found to bounce at the same time.",
+      "A page that the device cannot copy and one that a CPU stores to are found to thrash at the same time.",
     frames: 2,
     pages: 2,
-    before: almostBouncing,
+    before: almostThrashing,
     exploration: { ...BOUNDED, preemptions: 1 },
     tasks: {
-      read: [["devices/software/thrash.noteLoss"], collide],
-      store: [["devices/software/thrash.noteLoss", ...LET_GO], storeNext],
+      read: [["devices/service/thrash.noteLoss"], collide],
+      store: [["devices/service/thrash.noteLoss", ...LET_GO], storeNext],
     },
     check: ({ record }) => {
       const { thrashing } = readStats(record);
-      assert(thrashing === 2, `${thrashing} pages bounce`);
+      assert(thrashing === 2, `${thrashing} pages thrash`);
     },
   }),
   playing({

@@ -7,19 +7,15 @@ import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import type { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
 import { createDevice, registerDevice } from "../../../../src/devices/software/device-state.ts";
 import {
   DeviceTable,
   ENTRY_LOCAL,
   ENTRY_WRITE,
   entryFrameNumber,
-} from "../../../../src/devices/software/device-table.ts";
-import {
-  FRAME_FREE,
-  FRAME_LOADING,
-  FRAME_MAPPED,
-} from "../../../../src/devices/software/frames.ts";
+} from "../../../../src/devices/service/device-table.ts";
+import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices/service/frames.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -73,7 +69,7 @@ export function requireCoherent(
 ): void {
   const table = new DeviceTable(machine, record);
   const { frames } = table;
-  assert(record.turnOwner === 0, "somebody has kept the turn");
+  assert(record.serviceOwner === 0, "a thread has stayed the service owner");
   const mapped = new Set<number>();
   for (let page = RIG_PAGE; page < RIG_PAGE + Math.max(2, pages); page++) {
     const entry = table.entryOf(page);

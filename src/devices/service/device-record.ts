@@ -1,20 +1,20 @@
 /**
- * @module devices/software/device-record
+ * @module devices/service/device-record
  * The software device as it lies in the kernel heap: all that its threads, and the threads that
  * change mappings, must agree on. What the parts mean is said where they are used: device-table.ts
- * (page table), frames.ts (device memory), service-turn.ts, fault-ring.ts, thrash.ts,
+ * (page table), frames.ts (device memory), service-owner.ts, fault-ring.ts, thrash.ts,
  * item-runner.ts, device-stats.ts; its birth and its end are device-state.ts.
  *
- * Locks, outermost first. The turn is none of sync's locks, for whoever has it drops mm users,
- * which may take an address space down:
+ * Locks, outermost first. The service owner is no lock of sync/, for it drops mm users, which may
+ * take an address space down:
  *
- *     turn            serving faults: one batch at a time, so there is one who adds translations
- *     mmap lock       inside the turn, for reading, while pages are faulted in
+ *     service owner   serves faults, one batch at a time: so one thread alone adds translations
+ *     mmap lock       taken by the service owner, for reading, while pages are faulted in
  *     driver lock     the page table and the frames; `invalidate` takes it, so it is never
  *                     held into anything that may change a mapping
  *
- *   D1  A translation is added by who has the turn AND the driver lock, and has seen there that no
- *       invalidation has run since it was read (R4).
+ *   D1  A translation is added by the service owner, which holds the driver lock and has seen there
+ *       that no invalidation has run since it was read (R4).
  *   D2  A translation is taken away under the driver lock by anybody, and the shootdown is flushed
  *       before that lock is dropped. So whoever takes the driver lock afterwards knows that no
  *       thread of the device uses what is not in the table.
@@ -70,10 +70,10 @@ export interface DeviceRecord extends StructView {
   hand: number;
   prefetchScore: number;
   readonly frameBlocks: WordArray;
-  turnOwner: number;
+  serviceOwner: number;
   batchesBegun: number;
   batchesDone: number;
-  readonly turnQueue: WaitQueue;
+  readonly ownerQueue: WaitQueue;
   readonly rings: WordArray;
   thrash: number;
   thrashExpiryMs: number;
@@ -111,14 +111,21 @@ export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("software
     "below 0: of the pages prefetched lately, too few were used (frames.ts)",
   ),
   frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
-  turnOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
-  batchesBegun: u32("turn", "rounds of service that began to take faults out of the rings"),
-  batchesDone: u32("turn", "rounds of service that have ended"),
-  turnQueue: embed(WaitQueue, "those who wait for the turn"),
+  serviceOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
+  batchesBegun: u32(
+    "service owner",
+    "rounds of service that began to take faults out of the rings",
+  ),
+  batchesDone: u32("service owner", "rounds of service that have ended"),
+  ownerQueue: embed(WaitQueue, "those who wait to become it"),
   rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
-  thrash: pointer("const", "table of pages that bounce (thrash.ts)"),
+  thrash: pointer("const", "table of pages that thrash (thrash.ts)"),
   thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
   nextItem: u32("atomic", "first work item that no thread has taken yet"),
   stop: u32("atomic", "1: the running dispatch is to end"),
-  counters: array(COUNTERS, "driverLock or turn, by counter", "statistics (device-stats.ts)"),
+  counters: array(
+    COUNTERS,
+    "driverLock or service owner, by counter",
+    "statistics (device-stats.ts)",
+  ),
 });

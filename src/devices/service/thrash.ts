@@ -1,5 +1,5 @@
 /**
- * @module devices/software/thrash
+ * @module devices/service/thrash
  * Pages that bounce: the CPU stores to them again and again, and each store costs the device its
  * copy and the CPU a fault. After UVM's thrashing control (`uvm_perf_thrashing.c`): a page that has
  * lost THRASH_EVENTS copies in a row, each within THRASH_WINDOW_MS of the one before, is left in

@@ -1,6 +1,6 @@
 /**
- * @module Whose turn it is to serve (devices/software/service-turn.ts), among three threads of a
- * device that have recorded a fault each. A stretch is only noted as served, which keeps rounds
+ * @module Who is the service owner (devices/service/service-owner.ts), among three threads of a
+ * device that have recorded a fault each. A span is only noted as served, which keeps rounds
  * short. Who was told that its fault has been served finds it noted, and nobody waits for ever.
  */
 
@@ -9,13 +9,13 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
-import { DeviceRecord } from "../../../../src/devices/software/device-record.ts";
+import { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
 import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
-import { FaultRing } from "../../../../src/devices/software/fault-ring.ts";
-import { FaultService } from "../../../../src/devices/software/fault-service.ts";
-import type { SpanServiceClass } from "../../../../src/devices/software/fault-service.ts";
-import { dropTurn } from "../../../../src/devices/software/service-turn.ts";
-import { SpanService } from "../../../../src/devices/software/span-service.ts";
+import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
+import { FaultService } from "../../../../src/devices/service/fault-service.ts";
+import type { SpanServiceClass } from "../../../../src/devices/service/fault-service.ts";
+import { resignServiceOwner } from "../../../../src/devices/service/service-owner.ts";
+import { SpanService } from "../../../../src/devices/service/span-service.ts";
 import type { Errno } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -31,7 +31,7 @@ interface World extends DeviceWorld {
   readonly rings: readonly FaultRing[];
   /** By thread and so by page, 1 when its fault has been served. */
   readonly served: readonly Cell[];
-  readonly turnOwner: Cell;
+  readonly serviceOwner: Cell;
 }
 
 type Body = (world: World, harness: HmmHarness) => Task<unknown>;
@@ -55,7 +55,11 @@ function makeWorld(harness: HmmHarness): World {
   const at = harness.run(heap.allocWords(512));
   const served = Array.from({ length: THREADS }, (_, i) => new Cell(memory, at + i, `served ${i}`));
   const { record } = makeDevice(harness, 1, THREADS);
-  const turnOwner = new Cell(memory, record.at + DeviceRecord.offset.turnOwner, "turn owner");
+  const serviceOwner = new Cell(
+    memory,
+    record.at + DeviceRecord.offset.serviceOwner,
+    "service owner",
+  );
   const rings = served.map((_, i) => new FaultRing(memory, record.rings.get(i)));
   const services = rings.map((ring, i) => {
     ring.put(RIG_PAGE + i, false);
@@ -63,7 +67,7 @@ function makeWorld(harness: HmmHarness): World {
     assert(typeof service !== "number", "a service can be had");
     return service;
   });
-  return { record, services, rings, served, turnOwner };
+  return { record, services, rings, served, serviceOwner };
 }
 
 function serving(thread: number, before?: (world: World) => Task<void>): Body {
@@ -76,22 +80,25 @@ function serving(thread: number, before?: (world: World) => Task<void>): Body {
 }
 
 const RUNS = [
-  "devices/software/service-turn.takeTurn",
-  "devices/software/service-turn.dropTurn",
-  "devices/software/fault-service.serveWaiting",
+  "devices/service/service-owner.becomeServiceOwner",
+  "devices/service/service-owner.resignServiceOwner",
+  "devices/service/fault-service.serveWaiting",
 ] as const;
 
-/** The first thread has the turn, and has taken out its own fault only: the others came later. */
+/**
+ * The first thread is the service owner, and has taken out its own fault only: the others came
+ * later.
+ */
 function makeWorldInRound(harness: HmmHarness): World {
   const world = makeWorld(harness);
   world.rings[0]?.drain(() => {});
   world.record.batchesBegun = 1;
-  world.record.turnOwner = 2; // of agent 1, which the first task plays
+  world.record.serviceOwner = 2; // of agent 1, which the first task plays
   return world;
 }
 
 /** As at the end of a round. */
-const drop: Body = ({ record }) => dropTurn(record);
+const drop: Body = ({ record }) => resignServiceOwner(record);
 
 interface Parts {
   readonly name: string;
@@ -108,13 +115,14 @@ function make({ setup = makeWorld, first, ...rest }: Parts): AnyScenario {
     harness: { pages: THREADS },
     setup,
     tasks: { first, second: serving(1), third: serving(2) },
-    check: ({ record }) => assert(record.turnOwner === 0, "somebody has kept the turn"),
+    check: ({ record }) =>
+      assert(record.serviceOwner === 0, "a thread has stayed the service owner"),
   });
 }
 
-const NAME = "coverage/devices/turn-of-three";
+const NAME = "coverage/devices/service-of-three";
 
-export const turns: readonly Covered[] = [
+export const serviceOwners: readonly Covered[] = [
   {
     layer: "devices",
     scenario: make({
@@ -126,8 +134,8 @@ export const turns: readonly Covered[] = [
     twins: [
       make({
         name: `${NAME}/takes-anyway`,
-        summary: "A thread says that nobody has the turn, whoever has it.",
-        first: serving(0, ({ turnOwner }) => turnOwner.store(0)),
+        summary: "A thread says that there is no service owner, whoever it is.",
+        first: serving(0, ({ serviceOwner }) => serviceOwner.store(0)),
         expects: "assertion",
       }),
     ],
@@ -136,13 +144,17 @@ export const turns: readonly Covered[] = [
   {
     layer: "devices",
     scenario: make({
-      name: "coverage/devices/turn-handed-over",
+      name: "coverage/devices/service-handed-over",
       summary:
         "A round ends that has not taken the faults of two other threads: they are served by one of them.",
       setup: makeWorldInRound,
       first: drop,
     }),
     twins: [],
-    runs: { first: ["devices/software/service-turn.dropTurn"], second: RUNS, third: RUNS },
+    runs: {
+      first: ["devices/service/service-owner.resignServiceOwner"],
+      second: RUNS,
+      third: RUNS,
+    },
   },
 ];

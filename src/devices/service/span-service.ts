@@ -1,10 +1,10 @@
 /**
- * @module devices/software/span-service
- * Brings the wanted pages of one stretch (within a 2 MiB block) to the device: the collision-retry
+ * @module devices/service/span-service
+ * Brings the wanted pages of one span (within a 2 MiB block) to the device: the collision-retry
  * rule (R4; hmm/range/valid.ts has its two columns), for a device that also keeps copies. Which
- * stretches, and what happens when one cannot be had, is fault-service.ts's business.
+ * spans, and what happens when one cannot be had, is fault-service.ts's business.
  *
- *     1  register a range over the stretch, wait until it is valid
+ *     1  register a range over the span, wait until it is valid
  *     2  mmap lock for reading: fault the pages in, and write-protect those that will be copied
  *        (mm/fault/track.ts)
  *     3  driver lock: take frames, evicting what nobody uses; without it: copy
@@ -23,7 +23,7 @@
  *   P2  What 2 asks for is what the device needs: present for a read, writable for a write, nothing
  *       for a prefetch, which takes what is there.
  *
- * Holding the turn.
+ * As the service owner.
  */
 
 import type { HmmEncoding } from "../../hmm/entry.ts";
@@ -49,7 +49,7 @@ import { EAGAIN, EBUSY, EFAULT, ENOMEM, ESRCH, type Errno } from "../../sync/err
 import { assert } from "../../sync/errors.ts";
 import { EXPLORED } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { BLOCK_PAGES } from "../prefetch.ts";
+import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import {
   type BlockWork,
   WANT_NOTHING,
@@ -69,14 +69,14 @@ import {
   makeDeviceEntry,
 } from "./device-table.ts";
 import { Evictor } from "./eviction.ts";
-import { assertTurn } from "./service-turn.ts";
+import { assertServiceOwner } from "./service-owner.ts";
 import type { ThrashTable } from "./thrash.ts";
 
-/** Collisions of one stretch before its caller is told; it then cuts the stretch in two. */
+/** Collisions of one span before its caller is told; it then cuts the span in two. */
 export const SPAN_TRIES_MAX = 2;
 /**
- * How long a stretch waits for an invalidation that is under way. Short: the turn is held, and most
- * are over in microseconds.
+ * How long a span waits for an invalidation that is under way. Short: this is the service owner,
+ * and most are over in microseconds.
  */
 export const SPAN_WAIT_MS = 1;
 /** Before it sleeps, it looks so many times, about 0.1 us each. */
@@ -92,7 +92,7 @@ export const DEVICE_ENCODING: HmmEncoding = {
   pfnShift: ENTRY_PFN_SHIFT,
 };
 
-/** What the stretch service needs to know of its device. */
+/** What the span service needs to know of its device. */
 export interface SpanDevice {
   readonly machine: Machine;
   readonly mirror: HmmMirror;
@@ -120,7 +120,7 @@ export function registerErrno(errno: Errno): Errno {
 }
 
 /**
- * One thread's service of stretches. Three of its steps can be overridden: so tests show that each
+ * One thread's service of spans. Three of its steps can be overridden: so tests show that each
  * is needed.
  */
 export class SpanService {
@@ -130,9 +130,9 @@ export class SpanService {
   readonly #range: HmmRange;
   readonly #request: Uint32Array;
   readonly #copyable = new Uint8Array(BLOCK_PAGES);
-  /** Device frames of this stretch, as reserved. */
+  /** Device frames of this span, as reserved. */
   readonly #frames = new Int32Array(BLOCK_PAGES);
-  /** For each page of the stretch: its device frame, or -1. */
+  /** For each page of the span: its device frame, or -1. */
   readonly #frameOf = new Int32Array(BLOCK_PAGES);
 
   /** `range` is from `allocServiceRange`. */
@@ -157,7 +157,7 @@ export class SpanService {
   *serve(startPage: number, endPage: number): Task<Errno> {
     const range = this.#range;
     const { mirror, table } = this.device;
-    assertTurn(table.record, "serving a stretch");
+    assertServiceOwner(table.record, "serving a span");
     const answer = yield* hmmRangeRegister(
       range,
       mirror,

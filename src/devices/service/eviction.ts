@@ -1,5 +1,5 @@
 /**
- * @module devices/software/eviction
+ * @module devices/service/eviction
  * Makes room in device memory: a clock with a second chance, which goes by real use. UVM evicts
  * what was brought in longest ago and AMD what faulted longest ago, so both throw out pages that
  * are hot and therefore never fault; here a page is used when a thread fetches its translation, and
@@ -17,7 +17,7 @@
  * serves all pages of its block that the hand has passed. Copies are never written, so evicting one
  * moves nothing.
  *
- * Holding the driver lock and the turn.
+ * As the service owner, holding the driver lock.
  */
 
 import { GENERATIONS, generationIndex } from "../../sync/primitives/shootdown.ts";

@@ -1,5 +1,5 @@
 /**
- * @module devices/software/device-stats
+ * @module devices/service/device-stats
  * What a software device has done so far: 32-bit counters in its record, and how they are read.
  * Each is changed under one lock or atomically, as the table says; readers look without one, so the
  * numbers of a running device belong to slightly different moments.
@@ -13,7 +13,7 @@ import { DeviceRecord } from "./device-record.ts";
 
 /** Index of a counter. */
 export type Counter = number;
-/** Changed by who has the turn. */
+/** Changed by the service owner. */
 export const FAULTS: Counter = 0;
 export const BATCHES: Counter = 1;
 export const DUPLICATES: Counter = 2;

@@ -1,5 +1,5 @@
 /**
- * @module devices/software/frames
+ * @module devices/service/frames
  * Device memory, frame by frame: which are free, which page each holds, and which of them have been
  * used lately. Not who gets one when none is free: that is eviction.ts. The frames themselves are a
  * section of the machine's RAM (memory/frames/sections.ts), so that a device's frame has a number
@@ -8,7 +8,7 @@
  * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:
  *
  *     0  PAGE      the page it holds, when mapped
- *     1  STATE     free -> loading (who has the turn fills it) -> mapped -> free, or
+ *     1  STATE     free -> loading (the service owner fills it) -> mapped -> free, or
  *                  mapped -> loading when it is evicted
  *     2  ACCESSED  1: some thread has fetched its translation since the hand came by; PREFETCHED:
  *                  nobody has since it was brought unasked. Set without a lock, so plainly: a set

@@ -1,10 +1,10 @@
 /**
- * @module devices/software/block-work
+ * @module devices/service/block-work
  * What is to be done in one 2 MiB block of pages, and what is known about it so far: scratch of the
- * thread that has the turn, used for block after block.
+ * service owner, used for block after block.
  */
 
-import { BLOCK_PAGES } from "../prefetch.ts";
+import { BLOCK_PAGES } from "../policy/prefetch.ts";
 import type { Errno } from "../../sync/errno.ts";
 
 /** What is wanted of a page. */

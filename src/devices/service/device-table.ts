@@ -1,5 +1,5 @@
 /**
- * @module devices/software/device-table
+ * @module devices/service/device-table
  * The device's page table: a radix table (mmu/radix-table.ts) as the CPU's, with entries of its
  * own.
  *

@@ -1,12 +1,12 @@
 /**
- * @module devices/software/fault-ring
+ * @module devices/service/fault-ring
  * The device's fault buffer: one ring for each of its threads, so that recording a fault needs no
- * lock. The thread puts faults in; who has the turn takes out those of all threads, also of such as
- * are still running. A fault that is recorded is not waited for here, and nobody answers it: the
+ * lock. The thread puts faults in; the service owner takes out those of all threads, also of such
+ * as are still running. A fault that is recorded is not waited for here, and nobody answers it: the
  * work item that made it is run again, and finds the page or faults anew (the replay policy that
  * UVM calls BATCH_FLUSH).
  *
- *     word 0   HEAD    faults taken out so far; written by who has the turn
+ *     word 0   HEAD    faults taken out so far; written by the service owner
  *     word 1   TAIL    faults put in so far; written by the thread, after the fault
  *     2, 3     page and DeviceAccess of the first entry, and so on
  *
@@ -64,13 +64,13 @@ export class FaultRing {
   }
 
   /**
-   * Hands every waiting fault to `use` and takes it out. Holding the turn. Returns how many.
+   * Hands every waiting fault to `use` and takes it out. As the service owner. Returns how many.
    *
    * @stepped fault ring
    */
   drain(use: (page: number, isWrite: boolean) => void): number {
     const { words } = this.#memory;
-    const head = plainLoad(words, this.#at + HEAD); // the turn is ours
+    const head = plainLoad(words, this.#at + HEAD); // written by the service owner alone
     const waiting = this.countWaiting();
     for (let i = 0; i < waiting; i++) {
       const at = this.#entry(head + i);

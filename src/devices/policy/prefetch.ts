@@ -1,5 +1,5 @@
 /**
- * @module devices/prefetch
+ * @module devices/policy/prefetch
  * Which pages to bring to a device beside those that faulted. After NVIDIA's UVM
  * (`uvm_perf_prefetch.c`): a fault is grown to its 64 KiB, and then to the largest power-of-two
  * part of its 2 MiB block more than 51 % of whose pages would be on the device anyway. The tree of

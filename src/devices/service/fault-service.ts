@@ -1,21 +1,21 @@
 /**
- * @module devices/software/fault-service
+ * @module devices/service/fault-service
  * Serves a device's faults: takes what waits in all rings as one batch, sorts it, goes through it
  * block by block (2 MiB), prefetches around what is read, and has span-service.ts bring each
- * stretch. It runs in whichever thread needs it: a device thread whose work items have faulted, or
+ * span. It runs in whichever thread needs it: a device thread whose work items have faulted, or
  * a thread of the host with a command. How UVM does it is the model, as is the rule that a batch
  * answers nobody: what was served is found by trying again.
  *
- *   B1  Progress. A stretch that collides is cut in two, down to single pages; a single page that
+ *   B1  Progress. A span that collides is cut in two, down to single pages; a single page that
  *       collides is read in RAM, which needs no write protection and so does not collide with
  *       stores any more. What still collides (its mapping is being changed all the time, or a write
  *       view is open) ends with EBUSY after the device's fault timeout.
- *   B2  Nobody waits for long while it has the turn: a batch leaves out what cannot be had at once.
- *       Only a single fault is waited for (`resolve`), without the turn.
+ *   B2  The service owner does not wait for long: a batch leaves out what cannot be had at once.
+ *       Only a single fault is waited for (`resolve`), not as the service owner.
  *   B3  Prefetch takes frames that are free. When none is, device memory is under pressure: then a
  *       fault is grown to its 64 KiB and no further, only cold pages make room, few at a time, and
  *       only while enough of what was prefetched lately has been used; every PROBE_BATCHES-th batch
- *       tries again. Pages that bounce are left alone.
+ *       tries again. Pages that thrash are left alone.
  *   B4  One batch copies no more than half of device memory, so that what it brings is not pushed
  *       out by itself before anybody has used it.
  */
@@ -33,7 +33,7 @@ import { monotonicMs, sharedMs } from "../../sync/tasks/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../prefetch.ts";
+import { BLOCK_PAGES, GROWN_PAGES, growBlock } from "../policy/prefetch.ts";
 import {
   BlockWork,
   type PageFailure,
@@ -47,7 +47,12 @@ import { BATCHES, DUPLICATES, FAULTS, count } from "./device-stats.ts";
 import { ENTRY_PRESENT, ENTRY_WRITE } from "./device-table.ts";
 import { FaultBatch } from "./fault-batch.ts";
 import { FaultRing } from "./fault-ring.ts";
-import { beginBatch, dropTurn, SERVED_BY_ANOTHER, takeTurn } from "./service-turn.ts";
+import {
+  beginBatch,
+  resignServiceOwner,
+  SERVED_BY_ANOTHER,
+  becomeServiceOwner,
+} from "./service-owner.ts";
 import { allocServiceRange, registerErrno, type SpanDevice, SpanService } from "./span-service.ts";
 
 /** Under pressure, every so many batches prefetch although it has not paid lately. */
@@ -58,7 +63,7 @@ const PROBE_BATCHES = 64;
  */
 const COLD_SHARE = 16;
 
-/** Makes the service of stretches; tests put in broken ones. */
+/** Makes the service of spans; tests put in broken ones. */
 export type SpanServiceClass = new (
   ...args: ConstructorParameters<typeof SpanService>
 ) => SpanService;
@@ -70,8 +75,8 @@ export function entryAllows(entry: number, isWrite: boolean): boolean {
 }
 
 /**
- * One thread's fault service for one device. Its scratch is used by who has the turn, one task at a
- * time.
+ * One thread's fault service for one device. Its scratch is used by the service owner, one task at
+ * a time.
  */
 export class FaultService {
   readonly device: SpanDevice;
@@ -107,7 +112,7 @@ export class FaultService {
     return new FaultService(device, work, new Spans(device, work, range));
   }
 
-  /** In the thread that opened it, when none of its tasks has the turn. */
+  /** In the thread that opened it, when none of its tasks is the service owner. */
   close(): Task<void> {
     return this.#spans.free();
   }
@@ -117,11 +122,11 @@ export class FaultService {
    * have been tried. Holding no lock.
    */
   *serveWaiting(ring: FaultRing): Task<void> {
-    if ((yield* takeTurn(this.#record, ring)) === SERVED_BY_ANOTHER) return;
+    if ((yield* becomeServiceOwner(this.#record, ring)) === SERVED_BY_ANOTHER) return;
     try {
       yield* this.#round(-1, false, false);
     } finally {
-      yield* dropTurn(this.#record);
+      yield* resignServiceOwner(this.#record);
     }
   }
 
@@ -144,7 +149,7 @@ export class FaultService {
   }
 
   *#resolveOnce(page: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
-    yield* takeTurn(this.#record);
+    yield* becomeServiceOwner(this.#record);
     try {
       const { table } = this.device;
       if (entryAllows(table.entryOf(page), isWrite)) return 0;
@@ -152,7 +157,7 @@ export class FaultService {
       if (errno !== 0) return errno;
       return entryAllows(table.entryOf(page), isWrite) ? 0 : EBUSY;
     } finally {
-      yield* dropTurn(this.#record);
+      yield* resignServiceOwner(this.#record);
     }
   }
 
@@ -163,7 +168,7 @@ export class FaultService {
    * Holding no lock.
    */
   *serveRange(startPage: number, endPage: number, isWrite: boolean): Task<PageFailure | undefined> {
-    yield* takeTurn(this.#record);
+    yield* becomeServiceOwner(this.#record);
     try {
       count(this.#record, BATCHES);
       this.#work.copiesLeft = isWrite ? 0 : this.#record.freeFrames;
@@ -179,7 +184,7 @@ export class FaultService {
       }
       return undefined;
     } finally {
-      yield* dropTurn(this.#record);
+      yield* resignServiceOwner(this.#record);
     }
   }
 
@@ -205,8 +210,8 @@ export class FaultService {
   }
 
   /**
-   * One batch. `urgentPage` (or -1) is served with it, and first; returns the errno for it. Holding
-   * the turn.
+   * One batch. `urgentPage` (or -1) is served with it, and first; returns the errno for it. As
+   * the service owner.
    */
   *#round(urgentPage: number, isWrite: boolean, isRemote: boolean): Task<Errno> {
     const batch = this.#batch;

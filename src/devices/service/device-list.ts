@@ -1,5 +1,5 @@
 /**
- * @module devices/software/device-list
+ * @module devices/service/device-list
  * The software devices of a machine. A Worker that is to become a thread of one is told its place
  * in the heap by a message, and its owner, who alone holds a reference for it then, may be dead
  * when it arrives: so it looks here whether there is still that device.
