@@ -33,7 +33,7 @@ export function findFewerWakes({ node }, text) {
   }
   const [, , count] = children(node, "arguments");
   if (
-    !/^(futexWake|wakeListeners)$/.test(calleeName(node)) ||
+    !/^(futexWake|wakeAsyncWaiters)$/.test(calleeName(node)) ||
     count === undefined ||
     textOf(count, text) !== "Infinity"
   )

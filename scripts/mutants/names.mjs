@@ -54,7 +54,7 @@ export const FLUSHES =
   /^(flush|flushAll|bump|synchronize|synchronizeSrcu|barrier|waitForStores|waitUntilQuiet)$/;
 /** Wakes others. */
 export const WAKES =
-  /^(wake|wakeOne|wakeAll|wakeReaders|wakeWriter|wakeForState|complete|completeAll|futexWake|wakeListeners|atomicNotify|notifyAll|completeBatch)$/;
+  /^(wake|wakeOne|wakeAll|wakeReaders|wakeWriter|wakeForState|complete|completeAll|futexWake|wakeAsyncWaiters|atomicNotify|notifyAll|completeBatch)$/;
 /** One more. */
 export const GETS =
   /^(get|getNotZero|pageGet|pageGetNotZero|pagePin|mmget|mmgetNotZero|mmgrab|hmmGet|shmemGet|getSource|useMirrorOps|addHolder|mmGrab)$/;

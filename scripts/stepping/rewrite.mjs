@@ -54,7 +54,7 @@ const accessModules = /** @type {Record<string, Record<string, string>>} */ ({
         "speculativeAtomicLoad",
         "futexWake",
       ])
-      .concat(["futexWaitAsync", "wakeListeners"])
+      .concat(["futexWaitAsync", "wakeAsyncWaiters"])
       .map((name) => [name, name]),
   ),
   "src/mmu/radix-table.js": { wordAt: "plainLoad" },

@@ -5,7 +5,7 @@
  */
 
 import { divertLockdep } from "../sync/lockdep/lockdep.ts";
-import { watchPeeks } from "../sync/tasks/peeks.ts";
+import { watchExtraReads } from "../sync/tasks/extra-reads.ts";
 import { defineScenario } from "./scenario.ts";
 import type { Scenario } from "./scenario.ts";
 import {
@@ -75,7 +75,7 @@ function searchAnew(any: Scenario<unknown>, options: ExploreOptions): Exploratio
     }
   } finally {
     divertLockdep(undefined);
-    watchPeeks(undefined);
+    watchExtraReads(undefined);
     watchPlainAccesses(undefined);
   }
 }

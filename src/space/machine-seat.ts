@@ -22,7 +22,7 @@ import "../mm/view/view-watch.ts";
 import { agentDied } from "../sync/runners/agents.ts";
 import { EINVAL, ENODEV } from "../sync/errno.ts";
 import { hasPanicked } from "../sync/death/panic.ts";
-import { lookAfterOthers } from "../sync/runners/run-async.ts";
+import { probeAndReapAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import { customFailure } from "./failures.ts";
 import { type SpaceTable, createSpaceTable, findSpaceTable, machineIdOf } from "./space-table.ts";
@@ -76,7 +76,7 @@ export class MachineSeat implements Seat {
         if (!hasPanicked(memory)) agentDied(memory, threadId);
       },
       onLook: () => {
-        if (!hasPanicked(memory)) lookAfterOthers(memory);
+        if (!hasPanicked(memory)) probeAndReapAsync(memory);
       },
     });
     seats.set(this.machineId, this);

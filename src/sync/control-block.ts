@@ -9,17 +9,17 @@
  * | 0 | MAGIC | identifies a machine | create |
  * | 1 | VERSION | layout version | create |
  * | 2 | FLAGS | bit 0: debug | create |
- * | 3 | ALERT | 0, or bits: ALERT_PANIC_CLAIMED, ALERT_PANIC (panic.ts), ALERT_DEAD (reaper.ts); one load tells all is well | CAS, or, and |
+ * | 3 | ALERT | 0, or bits: ALERT_PANIC_CLAIMED, ALERT_PANIC (panic.ts), ALERT_DEAD (reaper.ts); one load of 0 means that all is well | CAS, or, and |
  * | 4 | PANIC_CODE | negative errno | who claimed the panic |
  * | 5 | PANIC_LOCK | word index of the lock, or 0 | same |
  * | 6 | PANIC_AGENT | id of the agent, or -1 | same |
  * | 7 | PANIC_TEXT_BYTES | length of the text | same |
  * | 8 | PROBE_TIME | ms timestamp (wrapping i32) of the last machine-wide probe | CAS (death/liveness.ts) |
- * | 9 | DEATHS | counts up when a dead agent may be reaped: once for each, once more if two found it at once | add (death.ts) |
+ * | 9 | DEATHS | counts the dead agents that may be reaped; an agent that two finders declared dead at once may count twice | add (death.ts) |
  * | 10 | AGENTS_USED | ids below this have been in use at some time | CAS up (runners/agents.ts) |
  * | 11..15 | - | spare | |
  * | 16..143 | PANIC_TEXT | UTF-8 | who claimed the panic |
- * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, and one that no agent has: {@link NO_RECORD} | runners/agents.ts |
+ * | 144.. | AGENTS | {@link AGENT_LIMIT} records of {@link AGENT_WORDS} words, then one that belongs to no agent: {@link NO_RECORD} | runners/agents.ts |
  *
  * An agent record:
  *
@@ -34,7 +34,7 @@
  * | 6 | NAME_BYTES | length of the name | this agent |
  * | 7 | PROBE_AGAIN | ms timestamp before which no probe should spend a token | probers |
  * | 8..23 | NAME | UTF-8, at most 64 bytes | this agent |
- * | 24 | FINDERS | threads that are declaring this agent dead at this moment (death.ts); outlives the registration | those |
+ * | 24 | FINDERS | threads that are declaring this agent dead now (death.ts); not reset by a new registration | those threads |
  * | 25..28 | LIVENESS | futex words of the thread's liveness waiters, one for each generation of STATE modulo 4; their values never change | nobody |
  * | 32.. | HELD | word index of each lock held (0 = free slot), see held-locks.ts | this agent |
  * | 288.. | HELD_TAG | class and mode of the slot beside it | this agent |
@@ -98,8 +98,8 @@ export const AGENTS: number = PANIC_TEXT + PANIC_TEXT_WORDS;
 export const CONTROL_WORDS: number = AGENTS + (AGENT_LIMIT + 1) * AGENT_WORDS;
 
 /**
- * Low two bits of AGENT_STATE; the rest is a generation, so that a record's reuse is seen by a
- * compare-exchange.
+ * Low two bits of AGENT_STATE. The other bits are a generation: a compare-exchange fails if the
+ * record has been reused.
  */
 export const AGENT_FREE = 0;
 export const AGENT_STARTING = 1;
@@ -108,8 +108,8 @@ export const AGENT_DEAD = 3;
 export const AGENT_STATE_MASK = 3;
 
 /**
- * What a handle without an agent takes for its record: what it marks there (a store after dispose,
- * say) harms nobody.
+ * The record of a handle that has no agent. What it writes there (the mark of a store after
+ * dispose, for example) has no effect on others.
  */
 export const NO_RECORD: number = AGENTS + AGENT_LIMIT * AGENT_WORDS;
 

@@ -1,9 +1,9 @@
 /**
  * @module The errors that leave the core.
  *
- * Three kinds of trouble, never mixed: errno results inside the core (errno.ts), {@link HmmError}
- * for what a caller may want to catch, {@link AssertionFailure} for a programmer's error, which is
- * always checked. Messages read "Cannot <verb> <thing>: <state>; <remedy>".
+ * Three kinds of failure are kept apart: errno results inside the core (errno.ts), {@link HmmError}
+ * for what a caller may want to catch, and {@link AssertionFailure} for a programmer's error, which
+ * is checked in every mode. Messages have the form "Cannot <verb> <thing>: <state>; <remedy>".
  */
 
 import { errnoName } from "./errno.ts";
@@ -41,9 +41,9 @@ export class HmmError extends Error {
 }
 
 /**
- * A load or store that no mapping allows: `signal` is what Linux would send. "SIGSEGV": nothing is
- * mapped there, or not with that right. "SIGBUS": a mapping allows it, but what it maps ends before
- * that page.
+ * A load or store that no mapping allows. `signal` is what Linux would send. "SIGSEGV": nothing is
+ * mapped there, or the mapping does not permit the access. "SIGBUS": the mapping permits it, but
+ * the mapped source ends before that page.
  *
  * @example
  * ```ts
@@ -83,7 +83,7 @@ export class SegmentationFault extends HmmError {
   }
 }
 
-/** A rule of the core was broken by the code that called it. Nobody is meant to catch this. */
+/** The calling code broke a rule of the core. It is a bug: do not catch it. */
 export class AssertionFailure extends Error {
   constructor(message: string) {
     super(message);
@@ -97,8 +97,8 @@ export function bug(message: string): never {
 }
 
 /**
- * Always on, in every mode. Keep `message` a constant on hot paths: an argument is built even when
- * all is well.
+ * Active in every mode. On hot paths `message` must be a constant: arguments are evaluated even
+ * when the condition holds.
  */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) bug(message);

@@ -2,11 +2,11 @@
  * @module One thread's handle on a machine's kernel heap: a growable SharedArrayBuffer seen as
  * 32-bit words.
  *
- * Every thread keeps a FIXED-LENGTH Int32Array over the buffer, re-made after growth: a
- * length-tracking array over a growable SharedArrayBuffer costs 15 to 30 ns an access on Node 20, a
- * fixed-length one 0.5 ns. Hence the one rule: a word index read from shared memory is usable only
- * after {@link SharedMemory.ensure} saw it, because another thread may have grown the heap since
- * this thread made its view. A word index is a pointer; 0 is null.
+ * Every thread keeps a FIXED-LENGTH Int32Array over the buffer and makes a new one after growth. On
+ * Node 20 an access costs 0.5 ns through it, and 15 to 30 ns through a length-tracking array over a
+ * growable SharedArrayBuffer. Another thread may have grown the heap since this thread made its
+ * view. Hence the one rule: pass a word index that was read from shared memory to
+ * {@link SharedMemory.ensure} before using it. A word index is a pointer; 0 is null.
  *
  * Not here: what the words mean (control-block.ts for the first ones, memory/ for the rest).
  */
@@ -30,11 +30,11 @@ import { HmmError } from "./errors.ts";
 export type Mode = 0 | 1 | 2 | 3;
 /** Fast paths, no checks beyond assertions. */
 export const REAL: Mode = 0;
-/** As REAL, with lockdep looking at every operation. */
+/** As REAL, and lockdep checks every operation. */
 export const DEBUG: Mode = 1;
-/** Each operation is first offered to an exploring scheduler (task.ts). */
+/** Each operation is first offered to the scheduler of an explorer (task.ts). */
 export const EXPLORED: Mode = 2;
-/** No agent registered: every operation that waits or locks is refused. */
+/** No agent is registered: every operation that waits or locks is refused. */
 export const DETACHED: Mode = 3;
 
 /** How large a shared memory is, and whether its locks are checked. */
@@ -45,9 +45,7 @@ export interface SharedMemoryOptions {
   readonly debug?: boolean;
 }
 
-/**
- * Who wants to know of plain accesses to words of the heap: a checker that looks for data races.
- */
+/** An observer of plain accesses to words of the heap: a checker that looks for data races. */
 export interface PlainWatch {
   /** The running task reads or writes word `at`, which the code calls `label`. */
   note(at: number, isWrite: boolean, label: string): void;
@@ -72,7 +70,7 @@ export class SharedMemory {
    */
   words: Int32Array;
   mode: Mode = DETACHED;
-  /** Added to a word index, it is a key that no other handle of this thread shares. */
+  /** `keyBase` + word index is a key that no other handle of this thread uses. */
   readonly keyBase: number = nextKeyBase();
 
   /**
@@ -80,7 +78,7 @@ export class SharedMemory {
    * an explorer).
    */
   agentId: number = -1;
-  /** agentId << 20: or-ed with the task's serial it is the owner id in lock words. */
+  /** agentId << 20. Lock words hold `ownerBase | serial of the task`. */
   ownerBase: number = 0;
   /** First word of this agent's record. */
   record: number = NO_RECORD;
@@ -89,21 +87,22 @@ export class SharedMemory {
   /** This thread's own copy of its INSIDE word (shootdown.ts), which only it writes. */
   insideMark: number = 0;
   /**
-   * How often a loop may look at a word before it sleeps: an explorer needs no more than one look.
+   * How often a loop may read a word before it sleeps. An explorer sets 1: more reads only add
+   * steps.
    */
-  spinsMost: number = Infinity;
+  spinsMax: number = Infinity;
   /**
-   * How many liveness waiters an agent may have: an explorer tells 1 from 2, and 2 from 64 only by
-   * more steps.
+   * How many liveness waiters an agent may have. An explorer sets a small number: 64 instead of 2
+   * only add steps.
    */
-  listenersMost: number = Infinity;
-  /** An explorer takes the primitives of sync/ access by access (stepping.ts). */
+  livenessWaitersMax: number = Infinity;
+  /** An explorer makes each access inside the primitives of sync/ a step (stepping.ts). */
   isSpelledOut: boolean = false;
   /** Where to look first for a free resource slot (resources.ts). */
   resourceNext: number = 0;
-  /** When this thread should next look after the others while it blocks (run-blocking.ts). */
-  lookAroundMs: number = 0;
-  /** Set while executions are explored. Struct fields and lists tell it of their plain accesses. */
+  /** When this thread, while it blocks, next probes the other threads (run-blocking.ts). */
+  nextProbeMs: number = 0;
+  /** Set while executions are explored. Struct fields and lists report plain accesses to it. */
   plainWatch: PlainWatch | undefined = undefined;
   /** A reaping task of this thread is running (reaper.ts). */
   reaping: boolean = false;
@@ -170,8 +169,8 @@ export class SharedMemory {
   }
 
   /**
-   * Grows the heap to at least `bytes` in all. False: over the limit given at creation. Other
-   * threads may race.
+   * Grows the heap to at least `bytes` in total. False: this exceeds the limit given at creation.
+   * Other threads may grow it at the same time.
    */
   grow(bytes: number): boolean {
     const wantedBytes = roundUpWords(bytes);
@@ -180,8 +179,7 @@ export class SharedMemory {
       try {
         this.buffer.grow(wantedBytes);
       } catch (error) {
-        // Another thread grew it further in between: then there is nothing left to do. Anything
-        // else is real.
+        // Another thread may have grown it further in between: then nothing is left to do.
         if (this.buffer.byteLength < wantedBytes) {
           if (error instanceof RangeError) return false;
           throw error;
@@ -208,7 +206,8 @@ function roundUpWords(bytes: number): number {
 }
 
 /**
- * Hosts without growable buffers get the whole limit at once: it is only reserved until touched.
+ * On hosts without growable buffers the buffer has its maximum size at once. The host only
+ * reserves the memory until it is touched.
  */
 function allocateBuffer(initialBytes: number, maxBytes: number): SharedArrayBuffer {
   const canGrow = typeof (SharedArrayBuffer.prototype as { grow?: unknown }).grow === "function";

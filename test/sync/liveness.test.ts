@@ -13,7 +13,7 @@ import {
   registerAgent,
   unregisterAgent,
 } from "../../src/sync/runners/agents.ts";
-import { atomicLoad, wakeListeners } from "../../src/sync/atomics.ts";
+import { atomicLoad, wakeAsyncWaiters } from "../../src/sync/atomics.ts";
 import {
   AGENT_PROBE_AGAIN,
   AGENT_STATE,
@@ -77,7 +77,7 @@ test("nobody listens any more on a machine that was abandoned", async () => {
   await setImmediate();
   assert.equal(tokensOf(memory, agentId), 0);
   assert.equal(
-    wakeListeners(memory.words, word, Infinity),
+    wakeAsyncWaiters(memory.words, word, Infinity),
     0,
     "a waiter would keep the memory for ever",
   );

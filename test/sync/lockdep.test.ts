@@ -229,7 +229,7 @@ test("a release by a stranger names the holder and where it took the lock", asyn
     (function* (): Task<void> {
       yield* mutex.unlock();
     })(),
-    "stranger",
+    "not-owner",
   );
   assert.match(error.message, /task "the holder" does/);
   assert.match(error.firstSite, /takeHereFirst/);

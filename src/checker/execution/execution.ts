@@ -10,7 +10,7 @@
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { divertLockdep } from "../../sync/lockdep/lockdep.ts";
-import { watchPeeks } from "../../sync/tasks/peeks.ts";
+import { watchExtraReads } from "../../sync/tasks/extra-reads.ts";
 import { DEBUG, EXPLORED, SharedMemory } from "../../sync/shared-memory.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Budget, Scenario, StateTable } from "../scenario.ts";
@@ -133,8 +133,8 @@ export class Execution {
     this.digests.forget();
     memory.mode = budget.spelledOut ? DEBUG : EXPLORED;
     memory.isSpelledOut = budget.spelledOut;
-    memory.spinsMost = 1;
-    watchPeeks((word) => this.lenience.peeked(word));
+    memory.spinsMax = 1;
+    watchExtraReads((word) => this.lenience.peeked(word));
     divertLockdep({
       report: (error) => {
         if (budget.lockdep && this.depth >= keep) this.#options.witness.lockdep(this, error);

@@ -29,7 +29,7 @@ const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
   order: "lock-order",
   recursion: "lock-recursion",
   sleep: "sleep-in-atomic",
-  stranger: "lock-misuse",
+  "not-owner": "lock-misuse",
   "held-at-end": "lock-misuse",
   "not-held": "lock-misuse",
 };

@@ -19,7 +19,7 @@ import { Completion } from "../../sync/primitives/completion.ts";
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
 import { lockClass } from "../../sync/lock-class.ts";
 import { Mutex } from "../../sync/primitives/mutex.ts";
-import { notePeek } from "../../sync/tasks/peeks.ts";
+import { noteExtraRead } from "../../sync/tasks/extra-reads.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
 import { RwSem } from "../../sync/primitives/rwsem.ts";
 import { SeqCount } from "../../sync/primitives/seqcount.ts";
@@ -117,7 +117,7 @@ export class Cell {
 
   /** The value, outside any task or as part of the step under way. */
   peek(): number {
-    notePeek(this.memory, this.at);
+    noteExtraRead(this.memory, this.at);
     return plainLoad(this.memory.words, this.at);
   }
 

@@ -7,7 +7,7 @@
  * explored. Where plain stores change words under a lock, the invariant names the lock's word.
  */
 
-import { forgetListeners } from "../../sync/runners/stepping.ts";
+import { clearAsyncWaiters } from "../../sync/runners/stepping.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";
@@ -61,7 +61,7 @@ export class Watchers<Run> {
     this.lives.forget();
     this.#plain.forget();
     forgetOperations();
-    forgetListeners();
+    clearAsyncWaiters();
     watchPlainAccesses(this.#plain);
   }
 

@@ -1,31 +1,37 @@
 /**
- * @module A thread was found dead. What must happen at once, in whatever thread found it, even deep
- * in a wait:
+ * @module A thread was found dead. The thread that found it, the finder, does the following at
+ * once, even deep in a wait:
  *
- * 1. Its record goes from live to dead, by one compare-exchange, so that one finder does the rest.
- * 2. If it held a lock, the machine stops (panic.ts): what the lock guards may be half changed.
- * 3. If it was inside a store, it is taken as having left: no instruction of it runs any more.
- * 4. Its places in queues are given up, so that those behind it go on.
+ * 1. It changes the record from live to dead by a compare-exchange. So only one finder does the
+ *    rest.
+ * 2. If the dead thread held a lock, it stops the machine (panic.ts): what the lock guards may be
+ *    half changed.
+ * 3. If the dead thread was inside a store, it ends the store: that thread runs no more
+ *    instructions.
+ * 4. It gives up the dead thread's places in queues, so that waiters behind them go on.
  *
- * What it owned is released later, by a task that holds no lock: reaper.ts.
+ * What the thread owned is released later, by a task that holds no lock: reaper.ts.
  *
- * D1. From before 1 until after 4 the finder counts itself in the record's FINDERS, and no reaper
- *     touches a record whose FINDERS is not 0. So the record is the dead thread's until then, and
- *     what it kept alive (the address space whose lock it queued for) is there:
+ * D1. From before 1 until after 4 the finder counts itself in the record's FINDERS. No reaper
+ *     touches a record whose FINDERS is not 0. So until then the record still describes the dead
+ *     thread, and what the thread kept alive (the address space whose lock it queued for) exists.
+ *     Without D1:
  *
  *      finder                                 another thread, which reaps for an earlier death
  *      record live -> dead
- *                                             record dead: releases what is listed, record free
- *      (preempted)                            a new thread claims it, locks, begins a store
- *      the held table names locks: stops the machine; the mark is odd: takes the new thread as
- *      having left its store
+ *      (preempted)                            record dead: releases what is listed, record free
+ *                                             a new thread claims the record, locks, begins a store
+ *      the held table names a lock:
+ *      stops the machine
+ *      the mark is odd: ends the
+ *      store of the new thread
  *
- *     Two may find the same death at the same time, and then a reaper passes the record over
- *     although the first of them is done: for the other's sake. So whoever takes the count to 0
- *     says that there is somebody to be reaped, first or not.
+ *     Two finders may find the same death at the same time. A reaper may then skip the record
+ *     because of the second, after the first has finished. So a finder that takes the count to 0
+ *     announces the record to the reapers again, even if it was not the first.
  *
- *     A finder that dies in between leaves the record, and what is listed in it, for ever: one
- *     thing lost rather than taken from somebody else.
+ *     A finder that dies in between leaves the record, and what is listed in it, for ever. This is
+ *     better than to release what belongs to another thread.
  */
 
 import {
@@ -64,8 +70,8 @@ import { loadText } from "../shared-text.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
 /**
- * The agent whose state word was seen as `state` (live) is dead. False: it left by itself, or
- * another thread was first.
+ * The agent, whose state word was `state` (live), is dead. False: it has unregistered, or another
+ * finder was first.
  *
  * @stepped death
  */
@@ -85,7 +91,7 @@ export function declareDead(memory: SharedMemory, agentId: number, state: number
 }
 
 /**
- * 2 to 4 of the head.
+ * Points 2 to 4 above.
  *
  * @stepped death
  */

@@ -1,24 +1,23 @@
 /**
- * @module Is a thread still there? Found out through waiters that only its own life keeps.
+ * @module Liveness: how a thread finds out whether another thread still exists.
  *
- * Each agent keeps LIVENESS_WAITERS endless `waitAsync` waiters on a LIVENESS word of its record.
- * The engine drops the waiters of a thread that is gone, so waking one of them succeeds exactly as
- * long as the thread exists, whether or not its event loop turns. This does not keep a Node process
- * alive.
+ * Each agent keeps LIVENESS_WAITERS `waitAsync` waiters without a timeout on a LIVENESS word of its
+ * record. The engine drops the waiters of a thread that is gone. So a probe, which wakes one of
+ * them, succeeds exactly as long as the thread exists. The thread's event loop need not run. The
+ * waiters do not keep a Node process alive.
  *
- * L1. TOKENS never exceeds the number of waiters there are: the agent adds waiters first, then
- *     tokens; a prober takes a token first, then a waiter; an agent that leaves takes all tokens,
- *     then lets go of its waiters.
- * L2. So a prober that took a token and woke nobody knows that the thread died (or left: the state
- *     word's generation tells the two apart).
- * L3. Which word it is depends on that generation. A prober that is late, when the record is
- *     another thread's, wakes none of that one's waiters: else those would be fewer than its
- *     tokens, and one day it would be taken for dead.
+ * L1. TOKENS never exceeds the number of waiters. The agent adds waiters first and tokens after. A
+ *     prober takes a token first and wakes a waiter after. An agent that leaves takes all tokens
+ *     first and removes its waiters after.
+ * L2. So if a prober took a token and woke nobody, the thread has died or unregistered. The
+ *     generation of the state word tells which.
+ * L3. The generation selects the LIVENESS word. If a prober is late, the record may belong to
+ *     another thread. The prober then wakes none of the new thread's waiters. Otherwise the new
+ *     thread would have fewer waiters than tokens, and would later be declared dead while it lives.
  *
- * A thread that neither turns its event loop nor waits in a runner for very long can run out of
- * tokens; probes spend them more and more sparingly, and at 0 the thread counts as alive. Hosts
- * without waitAsync have no tokens at all and rely on their host's exit events (runners/agents.ts,
- * agentDied).
+ * A thread that for long neither runs its event loop nor waits in a runner can run out of tokens.
+ * The fewer tokens are left, the less often it is probed. At 0 it counts as alive. Hosts without
+ * waitAsync have no tokens and rely on exit events of the host (runners/agents.ts, agentDied).
  */
 
 import {
@@ -29,7 +28,7 @@ import {
   atomicStore,
   futexWaitAsync,
   hasWaitAsync,
-  wakeListeners,
+  wakeAsyncWaiters,
 } from "../atomics.ts";
 import { sharedMs } from "../tasks/clock.ts";
 import {
@@ -50,18 +49,18 @@ import type { SharedMemory } from "../shared-memory.ts";
 const LIVENESS_WAITERS = 64;
 /** The state word's generation begins at this bit. */
 const GENERATION_SHIFT = 2;
-/** Below this a thread that waits in a runner adds waiters by itself. */
+/** A thread that blocks in a runner adds waiters if it has fewer tokens than this. */
 const REARM_BELOW: number = LIVENESS_WAITERS / 2;
 /** The whole machine probes at most this often. */
 const PROBE_INTERVAL_MS = 200;
-/** How long a thread with few tokens left is spared: [tokens below, ms]. */
-const SPARING: readonly (readonly [number, number])[] = [
+/** How long a thread with few tokens is not probed again: [tokens below, ms]. */
+const PROBE_BACKOFF: readonly (readonly [number, number])[] = [
   [4, 60_000],
   [16, 10_000],
   [40, 1_000],
 ];
 
-/** L3. Where the waiters wait of the registration that `state` names. */
+/** L3. The word of the waiters of the registration with this state word. */
 export function livenessWord(record: number, state: number): number {
   return record + AGENT_LIVENESS + ((state >>> GENERATION_SHIFT) & (LIVENESS_WORDS - 1));
 }
@@ -73,17 +72,17 @@ export function livenessWord(record: number, state: number): number {
  */
 export function armLiveness(memory: SharedMemory): void {
   if (!hasWaitAsync) return;
-  const wanted = Math.min(LIVENESS_WAITERS, memory.listenersMost);
+  const wanted = Math.min(LIVENESS_WAITERS, memory.livenessWaitersMax);
   addWaiters(memory, wanted - atomicLoad(memory.words, memory.record + AGENT_TOKENS));
 }
 
-/** For a thread that blocks and so turns no event loop: call it now and then. */
+/** A thread that blocks runs no event loop: it calls this from time to time. */
 export function rearmLiveness(memory: SharedMemory): void {
   if (atomicLoad(memory.words, memory.record + AGENT_TOKENS) < REARM_BELOW) armLiveness(memory);
 }
 
 /**
- * Lets go of this agent's waiters. Its state word must no longer say live, and still have its
+ * Removes this agent's waiters. Its state word must no longer be live, and still have its
  * generation.
  *
  * @stepped liveness
@@ -91,13 +90,13 @@ export function rearmLiveness(memory: SharedMemory): void {
 export function disarmLiveness(memory: SharedMemory): void {
   const { words, record } = memory;
   atomicExchange(words, record + AGENT_TOKENS, 0);
-  wakeListeners(words, livenessWord(record, atomicLoad(words, record + AGENT_STATE)), Infinity);
+  wakeAsyncWaiters(words, livenessWord(record, atomicLoad(words, record + AGENT_STATE)), Infinity);
 }
 
 /** @stepped liveness */
 function addWaiters(memory: SharedMemory, count: number): void {
   const state = atomicLoad(memory.words, memory.record + AGENT_STATE);
-  // The waiters must not keep a machine from being collected that nobody uses any more.
+  // The waiters must not prevent the garbage collection of a machine that nobody uses.
   const weak = new WeakRef(memory);
   const word = livenessWord(memory.record, state);
   for (let i = 0; i < count; i++) {
@@ -108,8 +107,8 @@ function addWaiters(memory: SharedMemory, count: number): void {
 }
 
 /**
- * A probe used up one waiter of the registration that `state` names: adds one, unless that
- * registration is over.
+ * A probe used up one waiter of the registration with this state word: adds one, unless that
+ * registration has ended.
  */
 function replaceWaiter(weak: WeakRef<SharedMemory>, state: number): void {
   const memory = weak.deref();
@@ -120,8 +119,8 @@ function replaceWaiter(weak: WeakRef<SharedMemory>, state: number): void {
 }
 
 /**
- * Probes all other agents, unless somebody on this machine did so a moment ago. Declares the dead
- * ones dead.
+ * Probes all other agents, unless a thread of this machine did so within PROBE_INTERVAL_MS.
+ * Declares the dead ones dead.
  *
  * @stepped liveness
  */
@@ -143,11 +142,11 @@ function probeAgent(memory: SharedMemory, agentId: number, now: number): void {
   if ((state & AGENT_STATE_MASK) !== AGENT_LIVE) return;
   const tokens = atomicLoad(words, record + AGENT_TOKENS);
   if (tokens <= 0) return;
-  const sparedMs = SPARING.find(([below]) => tokens < below)?.[1] ?? 0;
-  const again = atomicLoad(words, record + AGENT_PROBE_AGAIN);
-  if (sparedMs > 0 && ((again - now) | 0) > 0 && ((again - now) | 0) <= sparedMs) return;
+  const backoffMs = PROBE_BACKOFF.find(([below]) => tokens < below)?.[1] ?? 0;
+  const leftMs = (atomicLoad(words, record + AGENT_PROBE_AGAIN) - now) | 0;
+  if (leftMs > 0 && leftMs <= backoffMs) return;
   if (atomicCompareExchange(words, record + AGENT_TOKENS, tokens, tokens - 1) !== tokens) return;
-  atomicStore(words, record + AGENT_PROBE_AGAIN, (now + sparedMs) | 0);
-  if (wakeListeners(words, livenessWord(record, state), 1) === 0)
+  atomicStore(words, record + AGENT_PROBE_AGAIN, (now + backoffMs) | 0);
+  if (wakeAsyncWaiters(words, livenessWord(record, state), 1) === 0)
     declareDead(memory, agentId, state); // L2
 }

@@ -1,9 +1,9 @@
 /**
  * @module The machine's panic: one clear error everywhere instead of a hang or a corrupted heap.
  *
- * The first panic wins and is written once; from then on every task that starts or waits on this
- * machine throws the same HmmError. Nobody is interrupted: sliced waits see it within a slice, and
- * threads known to block are woken.
+ * Only the first panic is recorded. From then on every task that starts or waits on this machine
+ * throws the same HmmError. No running code is interrupted. Threads that are known to block are
+ * woken; any other wait sees the panic after its slice.
  */
 
 import { atomicLoad, atomicOr, atomicStore, futexWake, plainLoad } from "../atomics.ts";
@@ -28,7 +28,7 @@ import { HmmError } from "../errors.ts";
 import { loadText, storeText } from "../shared-text.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
-/** What the machine stopped for. */
+/** Why the machine stopped. */
 export interface PanicInfo {
   readonly code: Errno;
   readonly message: string;
@@ -39,15 +39,15 @@ export interface PanicInfo {
 }
 
 /**
- * Whether a thread has died or the machine has stopped: then only a runner, which looks into it,
- * may go on.
+ * Whether a thread has died or the machine has stopped. Then no fast path is taken: a runner must
+ * handle it first.
  */
 export function isAlerted(memory: SharedMemory): boolean {
   return atomicLoad(memory.words, ALERT) !== 0;
 }
 
 /**
- * Stops the machine, unless it has already stopped. Returns whether this call did it. Does not
+ * Stops the machine, unless it has already stopped. Returns whether this call stopped it. Does not
  * throw.
  *
  * @stepped panic
@@ -99,7 +99,7 @@ export function hasPanicked(memory: SharedMemory): boolean {
 }
 
 /**
- * What the machine stopped for, undefined while it runs.
+ * Why the machine stopped; undefined while it runs.
  *
  * @stepped panic
  */

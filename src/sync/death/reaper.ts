@@ -2,12 +2,13 @@
  * @module Releases what dead threads owned, by the release functions that the upper layers
  * registered (resources.ts).
  *
- * Each entry is claimed by a compare-exchange before it is released: if the reaper dies on the way,
- * that one thing is leaked, never released twice. A thread that has no release function for a kind
- * leaves the entry to one that has. The record becomes free when its list is empty.
+ * A reaper claims each entry by a compare-exchange before it releases it. If the reaper dies in
+ * between, that resource leaks, but it is never released twice. A thread that has no release
+ * function for a kind leaves the entry to a thread that has one. The record becomes free when its
+ * list is empty.
  *
- * A releaser may need any lock, so reaping runs as a task of its own and only where no task
- * suspended beneath it could hold one: the runners see to that.
+ * A release function may need any lock. So reaping is a task of its own, and the runners start it
+ * only if no task suspended beneath it holds a lock.
  */
 
 import { atomicAnd, atomicCompareExchange, atomicLoad, atomicOr, plainLoad } from "../atomics.ts";
@@ -33,13 +34,12 @@ import { access } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
 
 /**
- * What this thread knew when it last tried in vain, so that it does not try again before something
- * changed.
+ * What this thread knew at its last attempt. It does not try again before one of them has changed.
  */
 const lastTry = new WeakMap<SharedMemory, { deaths: number; releasers: number }>();
 
 /**
- * Whether there is something that this thread could reap. Cheap when nobody is dead.
+ * Whether there may be something that this thread can reap. Cheap if no thread is dead.
  *
  * @spelled reaper
  */
@@ -63,26 +63,26 @@ export function* reapTask(memory: SharedMemory): Task<void> {
     yield* access(memory, "read", DEATHS, 1, "deaths");
     const state = atomicLoad(memory.words, record + AGENT_STATE);
     if ((state & AGENT_STATE_MASK) !== AGENT_DEAD) continue;
-    // D1 of death.ts. The last of those that found it raises DEATHS and ALERT_DEAD, and it is
-    // looked at again.
+    // D1 of death.ts. The last finder will raise DEATHS and set ALERT_DEAD, and then a reaper
+    // checks this record again.
     if (atomicLoad(memory.words, record + AGENT_FINDERS) !== 0) continue;
     const isEmpty = yield* releaseList(memory, record + AGENT_RESOURCES);
-    // + 1: from dead to free, and on to the next generation.
+    // + 1: from dead to free, in the next generation.
     if (isEmpty) atomicCompareExchange(memory.words, record + AGENT_STATE, state, (state + 1) | 0);
   }
   yield* access(memory, "read", DEATHS, 1, "deaths");
-  settleAlert(memory);
+  clearDeadAlert(memory);
 }
 
 /**
- * Takes ALERT_DEAD away unless there is still somebody dead. Clear first, look after: an agent
- * declared dead in between has set the flag again, or is found here. Look once more after setting
- * it, for the one that was found may have been reaped and the flag cleared by another thread before
- * it was set here; then nobody would ever clear it, and no fast path be taken.
+ * Clears ALERT_DEAD unless a dead agent is left. It clears first and checks after: an agent that is
+ * declared dead in between has set the flag again, or is found here. It checks again after it has
+ * set the flag: before that, another thread may have reaped the agent and cleared the flag. Then
+ * nobody would clear it again, and no fast path would ever be taken.
  *
  * @spelled reaper
  */
-function settleAlert(memory: SharedMemory): void {
+function clearDeadAlert(memory: SharedMemory): void {
   for (;;) {
     atomicAnd(memory.words, ALERT, ~ALERT_DEAD);
     if (!anyDead(memory)) return;
@@ -92,8 +92,8 @@ function settleAlert(memory: SharedMemory): void {
 }
 
 /**
- * The first entry of a list from `start` on, its end if there is none. Others only take entries
- * away.
+ * The first entry of a list at or after `start`; `end` if there is none. Other threads only remove
+ * entries.
  */
 function nextListed(memory: SharedMemory, start: number, end: number): number {
   let at = start;
@@ -127,7 +127,7 @@ function* releaseList(memory: SharedMemory, list: number): Task<boolean> {
     try {
       yield* releaser(memory, pointer);
     } catch (error) {
-      // Ignored, this would be a silent leak; if the machine has stopped, that error says more.
+      // To ignore it would be a silent leak. If the machine has stopped, the first panic stays.
       declarePanic(
         memory,
         ENOTRECOVERABLE,

@@ -1,11 +1,11 @@
 /**
- * @module What a thread owns on a machine beyond locks: mm users, pins, views, ranges. Listed in
- * its agent record, so that the others can release it when the thread dies (reaper.ts).
+ * @module What a thread owns on a machine besides locks: mm users, pins, views, ranges. Its agent
+ * record lists them, so that other threads can release them when it dies (reaper.ts).
  *
- * Kinds are names; the release function of a kind is code and so registered in each thread. Only
- * the owner writes its list while it lives. Add an entry directly after taking what it stands for,
- * and remove it directly before giving that back: a thread that is terminated in between leaks that
- * one thing, which is better than releasing it twice.
+ * A kind of resource is a name. Its release function is code, so each thread registers it. Only the
+ * owner writes its list while it lives. Add an entry directly after taking the resource, and remove
+ * it directly before giving the resource back. A thread that is terminated in between leaks that
+ * resource; this is better than to release it twice.
  */
 
 import { plainLoad } from "../atomics.ts";
@@ -30,16 +30,16 @@ export function resourceKind(name: string): number {
 }
 
 /**
- * Says how this thread releases a kind. Once for each kind, normally when the module that owns it
- * is loaded.
+ * Registers how this thread releases a kind. Once for each kind, normally when the module that owns
+ * it is loaded.
  */
 export function registerReleaser(kind: number, releaser: Releaser): void {
   releasers.set(kind, releaser);
 }
 
 /**
- * Lists that this agent owns one `kind` at `pointer`. Returns the slot for {@link removeResource},
- * -1 if the list is full.
+ * Lists a resource of this `kind` at `pointer` as owned by this agent. Returns the slot for
+ * {@link removeResource}; -1 if the list is full.
  */
 export function addResource(memory: SharedMemory, kind: number, pointer: number): number {
   const words = memory.words;
@@ -58,7 +58,7 @@ export function addResource(memory: SharedMemory, kind: number, pointer: number)
   return -1;
 }
 
-/** Takes back what {@link addResource} listed. */
+/** Removes an entry that {@link addResource} made. */
 export function removeResource(memory: SharedMemory, slot: number): void {
   const at = memory.record + AGENT_RESOURCES + slot * RESOURCE_WORDS;
   if (plainLoad(memory.words, at) === 0) bug(`resource slot ${slot} is free already`);
@@ -66,7 +66,7 @@ export function removeResource(memory: SharedMemory, slot: number): void {
   memory.resourceNext = slot;
 }
 
-/** Names of the kinds still on this agent's list, for the complaint when it leaves with some. */
+/** Names of the kinds on an agent's list: for the error if it unregisters while it owns some. */
 export function listedResources(memory: SharedMemory, record: number): string[] {
   const kinds: string[] = [];
   for (let slot = 0; slot < RESOURCE_LIMIT; slot++) {

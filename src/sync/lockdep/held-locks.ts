@@ -1,17 +1,17 @@
 /**
- * @module The held table: which locks each agent holds, in its record, in all modes, so that the
- * others can tell how it died (reaper.ts). It also holds read sections of an Srcu and places in an
- * RwSem's queue.
+ * @module The held table: the locks that an agent holds, in its record, in all modes. If the agent
+ * dies, other threads read there what it held (death.ts). The table also has read sections of an
+ * Srcu and places in an RwSem's queue.
  *
- * A slot is three words: word index of the lock (0: free), tag (class and mode), and for an
- * exclusive lock the serial of the task, for any other mode how often: all readers of one lock in
- * one thread share a slot, for there may be thousands of async tasks.
+ * A slot is three words: the word index of the lock (0: free); the tag (class and mode); and the
+ * serial of the task for an exclusive lock, a count for any other mode. A thread may have thousands
+ * of async tasks, so all its readers of one lock share a slot.
  *
- * H1. A slot's first word is nonzero from directly after the acquiring atomic operation until
+ * H1. A slot's first word is set directly after the acquiring atomic operation, and cleared
  *     directly after the releasing one, with no call in between. JavaScript engines stop a
- *     terminated thread only at function entries and loop ends, and returning from the small
- *     function around an atomic operation is neither; so no thread dies between taking a lock and
- *     saying so. This is why callers store the first word themselves:
+ *     terminated thread only at function entries and loop ends. The return from the small function
+ *     around an atomic operation is neither. So no thread dies between taking a lock and recording
+ *     it. For this reason callers store the first word themselves:
  *
  *       exclusive:  if (atomicCompareExchange(words, at, 0, owner) === 0) {
  *                     words[memory.heldNext + TAG] = tag;
@@ -29,7 +29,8 @@
  *
  * H2. All used slots lie below `memory.heldNext`, and the slot there is free.
  *
- * Only the agent itself writes its table (plain stores); others read it after it died.
+ * Only the agent itself writes its table, by plain stores. Other threads read it after the agent
+ * died.
  */
 
 import { plainLoad } from "../atomics.ts";
@@ -45,7 +46,7 @@ export const HELD_EXCLUSIVE = 0;
 export const HELD_SHARED = 1;
 export const HELD_SRCU = 2;
 export const HELD_CALLBACK = 3;
-/** Not held: places in an RwSem's queue, given back by the reaper. */
+/** Not held: places in an RwSem's queue. death.ts gives up those of a dead thread. */
 export const QUEUED_READ = 4;
 export const QUEUED_WRITE = 5;
 
@@ -79,7 +80,7 @@ export function noteExclusive(memory: SharedMemory): void {
   useSlot(memory, slot);
 }
 
-/** The slot to count a hold of this mode in: the one there is, or the free one. */
+/** The slot that counts holds of this lock and mode: the existing one, or a free one. */
 export function countedSlot(memory: SharedMemory, at: number, tag: number): number {
   const slot = findHeld(memory, at, tag);
   if (slot !== 0) return slot;
@@ -124,14 +125,14 @@ export function nextHeldSlot(memory: SharedMemory): number {
   return next;
 }
 
-/** Whether this agent holds (or queues for) anything at all. */
+/** Whether this agent holds no lock and is in no queue. */
 export function holdsNothing(memory: SharedMemory): boolean {
   return memory.heldNext === memory.record + AGENT_HELD;
 }
 
 /**
- * The running task now shares the lock at `at`: for {@link heldBeneath}, which the table's counts
- * cannot tell.
+ * The running task now holds the lock at `at` shared. For {@link heldBeneath}: the counts of the
+ * table do not tell which task holds it.
  */
 export function pushShared(memory: SharedMemory, at: number): void {
   currentTask.shared.push(memory.keyBase + at);
@@ -150,8 +151,8 @@ export function popShared(memory: SharedMemory, at: number): void {
 }
 
 /**
- * Whether the running task or one suspended under it on this thread holds the lock at `at` in any
- * mode: then a wait for that lock would wait for the caller itself.
+ * Whether the running task, or a task suspended under it on this thread, holds the lock at `at` in
+ * any mode. A wait for that lock would then wait for the caller itself.
  */
 export function heldBeneath(memory: SharedMemory, at: number): boolean {
   const words = memory.words;
@@ -177,11 +178,11 @@ export function sharesBeneath(memory: SharedMemory, at: number): boolean {
 export interface HeldSlot {
   readonly at: number;
   readonly tag: number;
-  /** How often; 1 for an exclusive lock. */
+  /** How many holds; 1 for an exclusive lock. */
   readonly count: number;
 }
 
-/** What an agent's table says. Call it for a dead agent or for one's own. */
+/** The used slots of an agent's table. Exact for a dead agent and for the caller's own. */
 export function heldSlots(memory: SharedMemory, record: number): HeldSlot[] {
   const { words } = memory;
   const slots: HeldSlot[] = [];
@@ -189,7 +190,7 @@ export function heldSlots(memory: SharedMemory, record: number): HeldSlot[] {
     const at = plainLoad(words, slot);
     if (at === 0) continue;
     const tag = plainLoad(words, slot + TAG);
-    // A thread that died between a slot's first word and its count: 0 stands for 1.
+    // A thread that died between storing the first word and the count leaves 0: it means 1.
     const count =
       heldMode(tag) === HELD_EXCLUSIVE ? 1 : Math.max(1, plainLoad(words, slot + COUNT));
     slots.push({ at, tag, count });
@@ -203,8 +204,8 @@ function useSlot(memory: SharedMemory, slot: number): void {
 }
 
 /**
- * Slots freed out of order leave holes: closes them. Copies before it clears, so that H1 holds
- * throughout.
+ * Closes the holes that slots freed out of order left. Copies before it clears, so that H1 holds at
+ * every moment.
  */
 function compact(memory: SharedMemory): void {
   const words = memory.words;
@@ -226,8 +227,9 @@ function compact(memory: SharedMemory): void {
 }
 
 /**
- * The running task holds no lock and is in no read section. `why` completes the message: what
- * `what` does that needs this. Always on: a compare or two when nothing is held.
+ * Asserts, in every mode, that the running task holds no lock and is in no read section. `what` is
+ * what it is about to do, `why` the reason in the message. It costs one or two compares if nothing
+ * is held.
  */
 export function assertNoLockHeld(memory: SharedMemory, what: string, why: string): void {
   const words = memory.words;

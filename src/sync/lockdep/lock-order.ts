@@ -1,11 +1,17 @@
 /**
- * @module The order of locks, as one text. Ranks, the table and the picture in docs/ are generated
- * from it, and lockdep checks every acquisition against it.
+ * @module The lock order, as one text. The ranks, the table and the graph in docs/ are generated
+ * from it. Lockdep checks every acquisition against it.
  *
- * Two kinds of line. `lock name: kind: what it guards` declares a class. `order a, b < c < d` says
- * that c may be taken while a or b is held and d while c is, and so on transitively; `a < a` that
- * two locks of one class may nest. Locks without a path between them may not be held together. A
- * class that is not declared here is checked against the orders seen so far (lockdep.ts).
+ * The text has two kinds of lines:
+ *
+ * | line | meaning |
+ * | --- | --- |
+ * | `lock name: kind: what it guards` | declares a class |
+ * | `order a, b < c < d` | c may be taken while a or b is held, d while c is held; transitive |
+ * | `order a < a` | two locks of class a may nest |
+ *
+ * Two locks without a path between them may not be held together. A class that is not declared here
+ * is checked against the orders seen so far (lockdep.ts).
  */
 
 /** The text. Outermost first. */
@@ -41,10 +47,10 @@ export interface DeclaredLock {
   readonly guards: string;
 }
 
-/** The text, read. */
+/** The parsed text. */
 interface LockOrder {
   readonly locks: readonly DeclaredLock[];
-  /** Direct edges as written, for the picture. */
+  /** Direct edges as written, for the graph. */
   readonly edges: readonly (readonly [string, string])[];
   /** Everything that may be taken while the key is held, transitively. */
   readonly inside: ReadonlyMap<string, ReadonlySet<string>>;
@@ -121,7 +127,7 @@ function reachable(
 
 const order = parseLockOrder(LOCK_ORDER);
 
-/** May `inner` be taken while `outer` is held? Undefined if the text does not know one of them. */
+/** May `inner` be taken while `outer` is held? Undefined if one of them is not declared. */
 export function orderAllows(outer: string, inner: string): boolean | undefined {
   const inside = order.inside.get(outer);
   return inside === undefined || !order.inside.has(inner) ? undefined : inside.has(inner);

@@ -1,15 +1,22 @@
 /**
  * @module Lockdep: checks every acquisition while it happens, in DEBUG and EXPLORED mode.
  *
- * It reports what could deadlock in some timing, not only what did: an order that the text of
- * lock-order.ts does not allow, an inversion of an order seen before (for classes that the text
- * does not know), taking a lock twice, sleeping while a spinlock is held, a release by somebody who
- * does not hold the lock, a task that ends while it holds one. Every report has both places. It
- * follows kernel/locking/lockdep.c in judging lock CLASSES and in remembering the chains already
- * judged; orders are learned by each thread for itself.
+ * It reports what could deadlock in some timing, not only what did:
  *
- * A try-lock cannot wait, so its own acquisition breaks no order; what is taken under it is judged
- * as usual.
+ * | kind | rule that was broken |
+ * | --- | --- |
+ * | order | an order that lock-order.ts does not allow; for undeclared classes, an inversion of an order seen before |
+ * | recursion | a task takes a lock that it holds |
+ * | sleep | a task that holds a spinlock may sleep |
+ * | not-owner | a task releases a lock that it does not hold |
+ * | not-held | a task must hold a lock here, and does not |
+ * | held-at-end | a task ends while it holds a lock |
+ *
+ * Every report has both places. As in kernel/locking/lockdep.c, it checks lock CLASSES, and it
+ * remembers the chains that it has checked. Each thread learns orders for itself.
+ *
+ * A try-lock cannot wait, so its own acquisition breaks no order. Locks that are taken under it are
+ * checked as usual.
  */
 
 import { currentTask } from "../tasks/current-task.ts";
@@ -19,7 +26,13 @@ import { orderAllows } from "./lock-order.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
 /** What kind of rule was broken. */
-export type LockdepKind = "order" | "recursion" | "sleep" | "stranger" | "held-at-end" | "not-held";
+export type LockdepKind =
+  | "order"
+  | "recursion"
+  | "sleep"
+  | "not-owner"
+  | "held-at-end"
+  | "not-held";
 
 /** A rule of locking was broken. `firstSite` is the earlier of the two places, if there is one. */
 export class LockdepError extends Error {
@@ -46,45 +59,48 @@ export class LockdepError extends Error {
   }
 }
 
-/** A learned order: `inner` was taken under `outer` there. */
+/** A learned order: where the outer lock was taken, and where the inner one was taken under it. */
 interface LearnedOrder {
   readonly outerSite: Site;
   readonly innerSite: Site;
 }
 
 const learned = new Map<string, Map<string, LearnedOrder>>();
-const judgedChains = new Set<string>();
-/** Who holds what in this thread: for the second place of a report about a stranger. */
+const checkedChains = new Set<string>();
+/** The holder of each lock that this thread holds: for the other place of a "not-owner" report. */
 const holders = new WeakMap<SharedMemory, Map<number, HeldLock>>();
 
 /**
- * Where an explorer wants the reports, instead of having them thrown into the task that breaks the
- * rule: an inversion is then noted, and the task goes on into the deadlock that it may lead to.
+ * Where an explorer receives the reports. They are then not thrown into the task that breaks the
+ * rule: the task goes on, possibly into the deadlock.
  */
 export interface LockdepSink {
   report(error: LockdepError): void;
-  /** Without them (an exhaustive search tells places by replaying) an acquisition costs a tenth. */
+  /**
+   * Whether reports have places. Without them an acquisition costs a tenth; an exhaustive search
+   * gets the places by a replay.
+   */
   readonly withSites: boolean;
 }
 
 let sink: LockdepSink | undefined;
 
 /**
- * Sends this thread's reports of order, recursion and sleep to `next`; undefined throws them again.
- * Forgets learned orders.
+ * Sends this thread's reports of order, recursion and sleep to `next`. Undefined: they are thrown
+ * again. Forgets the learned orders.
  */
 export function divertLockdep(next: LockdepSink | undefined): void {
   sink = next;
   if (learned.size > 0) learned.clear();
-  if (judgedChains.size > 0) judgedChains.clear();
+  if (checkedChains.size > 0) checkedChains.clear();
 }
 
-function complain(error: LockdepError): void {
+function report(error: LockdepError): void {
   if (sink === undefined) throw error;
   sink.report(error);
 }
 
-/** Before a wait for `lock` may begin. Throws what it finds. */
+/** The running task is about to take `lock`, and may wait for it. */
 export function beforeAcquire(lock: LockIdentity, mode: number): void {
   const held = currentTask.held;
   if (!lock.isSpinlock && mode !== HELD_SRCU) beforeSleep(lock.lockClass.name);
@@ -93,15 +109,15 @@ export function beforeAcquire(lock: LockIdentity, mode: number): void {
     const isSame = other.lock.at === lock.at && other.lock.memory === lock.memory;
     if (isSame && !(mode === HELD_SRCU && other.mode === HELD_SRCU)) {
       const message = `${lock.lockClass.name} is taken by a task that holds it`;
-      complain(new LockdepError("recursion", lock.lockClass.name, message, other.site, callSite()));
+      report(new LockdepError("recursion", lock.lockClass.name, message, other.site, callSite()));
       return;
     }
   }
   const chain = `${held.map((other) => `${other.lock.lockClass.id}.${other.mode}`).join(">")}>${lock.lockClass.id}.${mode}`;
-  if (judgedChains.has(chain)) return;
+  if (checkedChains.has(chain)) return;
   const site = callSite();
-  for (const other of held) judgeOrder(other, lock, mode, site);
-  judgedChains.add(chain);
+  for (const other of held) checkOrder(other, lock, mode, site);
+  checkedChains.add(chain);
 }
 
 /** The lock is taken. */
@@ -121,7 +137,7 @@ export function beforeRelease(lock: LockIdentity, mode: number): void {
     const holder = holders.get(lock.memory)?.get(lock.at);
     const who = holder === undefined ? "no task of this thread" : `task "${holder.taskName}"`;
     throw new LockdepError(
-      "stranger",
+      "not-owner",
       lock.lockClass.name,
       `task "${currentTask.name}" releases ${lock.lockClass.name}, which it does not hold: ${who} does`,
       holder?.site ?? "    (not in this thread)",
@@ -133,13 +149,13 @@ export function beforeRelease(lock: LockIdentity, mode: number): void {
   if (here !== undefined && !held.some((other) => other.lock.at === lock.at)) here.delete(lock.at);
 }
 
-/** The running task is about to wait otherwise than by spinning, or might. */
+/** The running task may be about to sleep. */
 export function beforeSleep(what: string): void {
   const spinlock = currentTask.held.find((other) => other.lock.isSpinlock);
   if (spinlock === undefined) return;
   const name = spinlock.lock.lockClass.name;
   const message = `a task that holds the spinlock ${name} may sleep on ${what}`;
-  complain(new LockdepError("sleep", name, message, spinlock.site, callSite()));
+  report(new LockdepError("sleep", name, message, spinlock.site, callSite()));
 }
 
 /** Throws unless the running task holds `lock` in one of `modes`. */
@@ -173,7 +189,7 @@ function isHeldAs(held: HeldLock, lock: LockIdentity, mode: number): boolean {
   return held.lock.at === lock.at && held.lock.memory === lock.memory && held.mode === mode;
 }
 
-function judgeOrder(outer: HeldLock, inner: LockIdentity, mode: number, site: Site): void {
+function checkOrder(outer: HeldLock, inner: LockIdentity, mode: number, site: Site): void {
   const outerName = outer.lock.lockClass.name;
   const innerName = inner.lockClass.name;
   if (outerName === innerName && mode === HELD_SRCU && outer.mode === HELD_SRCU) return;
@@ -185,13 +201,13 @@ function judgeOrder(outer: HeldLock, inner: LockIdentity, mode: number, site: Si
         ? "the lock order does not allow it"
         : "the opposite order was seen before";
     const message = `${innerName} is taken while ${outerName} is held: ${reason}`;
-    complain(new LockdepError("order", innerName, message, seen?.innerSite ?? outer.site, site));
+    report(new LockdepError("order", innerName, message, seen?.innerSite ?? outer.site, site));
     return;
   }
   learnOrder(outerName, innerName, { outerSite: outer.site, innerSite: site });
 }
 
-/** For classes that the text does not know: true, or the opposite order as it was learned. */
+/** For undeclared classes: true, or the opposite order as it was learned. */
 function learnedAllows(outer: string, inner: string): true | false | LearnedOrder {
   if (outer === inner) return false;
   const seen = new Set<string>([inner]);
@@ -215,8 +231,8 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
 }
 
 /**
- * Where this layer is compiled to, and where its source is: a stack names the latter where source
- * maps are applied.
+ * The folder of this layer's compiled files, and that of its sources. With source maps a stack
+ * names the latter.
  */
 const compiledFolder = new URL(".", import.meta.url).pathname;
 const sourceFolder = compiledFolder.replace(
@@ -228,7 +244,7 @@ const SITE_FRAMES = 6;
 const nowhere: Site = new Error("nowhere");
 nowhere.stack = "";
 
-/** Where the caller of this layer is. */
+/** The place in the code that called this layer. */
 function callSite(): Site {
   return sink !== undefined && !sink.withSites ? nowhere : new Error("site");
 }

@@ -1,14 +1,14 @@
 /**
- * @module Completion: something that happens once, or n times, and may happen before anybody waits
- * for it. After kernel/sched/completion.c.
+ * @module Completion: an event that happens once, or n times, possibly before anybody waits for it.
+ * After kernel/sched/completion.c.
  *
- * One word: how often it was completed and not yet waited for; ALL once
- * {@link Completion.completeAll} was called.
+ * One word: how many completions no waiter has used up yet; ALL after
+ * {@link Completion.completeAll}.
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore, futexWake } from "../atomics.ts";
 import { beforeSleep } from "../lockdep/lockdep.ts";
-import { notePeek } from "../tasks/peeks.ts";
+import { noteExtraRead } from "../tasks/extra-reads.ts";
 import { EXPLORED, REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { DONE, DONE_TRUE, TIMED_OUT, describe, mustSucceed, park, taskMs } from "../tasks/task.ts";
@@ -17,7 +17,7 @@ import { isComplete } from "../words/word-states.ts";
 
 const ALL = 0x3fffffff;
 
-/** One word that counts what is complete: waiters come before or after it, and each takes one. */
+/** One word that counts completions. Each waiter uses one up, and may come before or after it. */
 export class Completion {
   static readonly WORDS = 1;
   readonly memory: SharedMemory;
@@ -34,7 +34,7 @@ export class Completion {
     this.label = label.name;
   }
 
-  /** Not done. Only while nobody waits. */
+  /** Sets the count to 0. Only while nobody waits. */
   init(): void {
     atomicStore(this.memory.words, this.at, 0);
   }
@@ -53,7 +53,7 @@ export class Completion {
     return DONE;
   }
 
-  /** Waits for one completion and uses it up: true; false after `timeoutMs` without. */
+  /** Waits for one completion and uses it up: true. False: there was none for `timeoutMs`. */
   wait(timeoutMs: number = Infinity): Task<boolean> {
     if (this.memory.mode === REAL && this.take()) return DONE_TRUE;
     return this.waitSlow(timeoutMs);
@@ -61,7 +61,7 @@ export class Completion {
 
   /** Whether a wait would return at once. */
   isDone(): boolean {
-    notePeek(this.memory, this.at);
+    noteExtraRead(this.memory, this.at);
     return isComplete(atomicLoad(this.memory.words, this.at));
   }
 
@@ -111,7 +111,7 @@ export class Completion {
     while (!this.take()) {
       const leftMs = deadlineMs === Infinity ? Infinity : deadlineMs - taskMs(memory);
       if (leftMs <= 0) return false;
-      // After a time-out comes one last look.
+      // After a timeout it tries once more.
       if ((yield park(memory, at, 0, leftMs, label)) === TIMED_OUT) return this.take();
     }
     return true;

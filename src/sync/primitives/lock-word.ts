@@ -1,6 +1,6 @@
 /**
- * @module The lock word, which spinlocks and mutexes share: 0 free, else the owner, with WAITERS if
- * somebody may sleep.
+ * @module The lock word of spinlocks and mutexes: 0 if free, otherwise the owner, with WAITERS set
+ * if somebody may sleep.
  *
  *      bits 0..19   serial of the owning task
  *      bits 20..25  id of the owning agent
@@ -8,12 +8,12 @@
  *
  *      free --CAS--> owned --CAS by a waiter--> owned+WAITERS --exchange 0, wake one--> free
  *
- * Owner and state are one word, so that one compare-exchange sets both, and a waiter that sleeps on
- * the value it saw does not sleep through a change of owner. Who slept takes the lock with WAITERS
- * set, for it cannot know whether it was the only one; at worst one wake is for nothing. This is
- * the mutex of U. Drepper, "Futexes are tricky" (2011).
+ * Owner and state are one word, so that one compare-exchange sets both. A waiter sleeps on the
+ * value that it saw, so it does not sleep through a change of owner. A waiter that slept takes the
+ * lock with WAITERS set, because it cannot know whether others still sleep; at worst one wake is
+ * needless. This is the mutex of U. Drepper, "Futexes are tricky" (2011).
  *
- * Not fair: a running thread may overtake a sleeping one. Where fairness matters there is RwSem.
+ * Not fair: a running thread may overtake a sleeping one. RwSem is fair.
  */
 
 import { atomicCompareExchange, atomicExchange, atomicLoad, futexWake } from "../atomics.ts";
@@ -47,7 +47,7 @@ export abstract class OwnedLock {
   readonly at: number;
   readonly lockClass: LockClass;
   abstract readonly isSpinlock: boolean;
-  /** Looks at the word this often before it sleeps. */
+  /** How often it reads the word before it sleeps. */
   protected abstract readonly spins: number;
   protected readonly tag: number;
 
@@ -64,7 +64,7 @@ export abstract class OwnedLock {
   }
 
   /**
-   * Takes the lock; waits while another task has it. Throws EDEADLK if that is the caller or
+   * Takes the lock; waits while a task holds it. Throws EDEADLK if that is the caller, or a task
    * suspended under it.
    */
   lock(): Task<void> {
@@ -84,8 +84,8 @@ export abstract class OwnedLock {
   }
 
   /**
-   * As {@link unlock}, as a part of the step under way: for an operation that releases and does
-   * something else at once.
+   * As {@link unlock}, as a part of the current step: for an operation that releases the lock and
+   * does something else in one step.
    */
   unlockNow(): void {
     this.requireAgent();
@@ -94,8 +94,8 @@ export abstract class OwnedLock {
   }
 
   /**
-   * Throws unless the lock is held by the caller: exact in DEBUG and EXPLORED mode, by this thread
-   * otherwise. For the first line of functions that need it.
+   * Throws unless the running task holds the lock. Outside DEBUG and EXPLORED mode: unless this
+   * thread does. For the first line of functions that need the lock.
    */
   assertHeld(): void {
     const { memory, at } = this;
@@ -109,7 +109,7 @@ export abstract class OwnedLock {
     }
   }
 
-  /** Whether anybody holds it: for reports, never for decisions. */
+  /** Whether it is held: for reports, never for decisions. */
   isLocked(): boolean {
     return atomicLoad(this.memory.words, this.at) !== 0;
   }
@@ -146,8 +146,8 @@ export abstract class OwnedLock {
   }
 
   /**
-   * Takes the lock if it is free, with `mark` beside the owner. Returns what the word was: FREE is
-   * success.
+   * Takes the lock if it is free, with `mark` (0 or WAITERS) beside the owner. Returns the word
+   * from before: FREE means success.
    *
    * @spelled lock
    */
@@ -172,7 +172,7 @@ export abstract class OwnedLock {
   private spinWhileTaken(): void {
     const { words } = this.memory;
     for (
-      let spins = Math.min(this.spins, this.memory.spinsMost);
+      let spins = Math.min(this.spins, this.memory.spinsMax);
       spins > 0 && atomicLoad(words, this.at) !== 0;
       spins--
     );

@@ -1,7 +1,7 @@
 /**
- * @module Mutex: for sections that may wait. One owner, not recursive, not fair.
- * kernel/locking/mutex.c is the model for its rules: only the owner unlocks, and a task does not
- * end while it holds one.
+ * @module Mutex: for critical sections that may wait. One owner, not recursive, not fair. Its rules
+ * are those of kernel/locking/mutex.c: only the owner unlocks, and a task does not end while it
+ * holds one.
  */
 
 import { lockClass } from "../lock-class.ts";

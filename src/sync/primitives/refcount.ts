@@ -2,9 +2,16 @@
  * @module Reference count that saturates instead of wrapping, after Linux's refcount_t
  * (include/linux/refcount.h).
  *
- * One word: 0 dead, 1 .. 2^31 - 1 references, negative saturated: such an object is leaked for
- * ever, which is better than freed while it is used. Misuse (get on 0, put on 0) saturates it too
- * and is an assertion failure that names the address.
+ * One word:
+ *
+ * | value | meaning |
+ * | --- | --- |
+ * | 0 | dead: the object is being freed |
+ * | 1 .. 2^31 - 1 | references |
+ * | negative | saturated: the object is never freed. A leak is better than a use after free |
+ *
+ * Misuse (get on 0, put on 0) saturates the count, too. It is an assertion failure that names the
+ * word.
  */
 
 import {
@@ -15,18 +22,18 @@ import {
   atomicSub,
 } from "../atomics.ts";
 import { bug } from "../errors.ts";
-import { notePeek } from "../tasks/peeks.ts";
+import { noteExtraRead } from "../tasks/extra-reads.ts";
 import { REAL } from "../shared-memory.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 import { DONE, doneBoolean, step } from "../tasks/task.ts";
 import type { Task } from "../tasks/task.ts";
 
-/** Far from both ends, so that racing adds and subtracts do not lead out of it. */
+/** Far from both ends of the negative numbers: concurrent adds and subtracts do not leave them. */
 const SATURATED = -0x40000000;
 
 /**
- * One word that counts references. Getting from 0 and putting at 0 are errors; a count that would
- * wrap stays full.
+ * One word that counts references. A get on 0 and a put on 0 are errors. A count that would wrap
+ * saturates.
  */
 export class RefCount {
   static readonly WORDS = 1;
@@ -50,13 +57,13 @@ export class RefCount {
     return DONE;
   }
 
-  /** One more reference, unless the count is 0: false means the object is being freed. */
+  /** One more reference, unless the count is 0. False: the object is being freed. */
   getNotZero(): Task<boolean> {
     if (this.memory.mode !== REAL) return this.getNotZeroInSteps();
     return doneBoolean(this.incrementNotZero());
   }
 
-  /** One reference less; true: that was the last one, and the caller frees the object. */
+  /** One reference less. True: that was the last one, and the caller frees the object. */
   put(): Task<boolean> {
     if (this.memory.mode !== REAL) return this.putInSteps();
     return doneBoolean(this.decrement());
@@ -64,7 +71,7 @@ export class RefCount {
 
   /** A momentary value, for reports and assertions. */
   read(): number {
-    notePeek(this.memory, this.at);
+    noteExtraRead(this.memory, this.at);
     return atomicLoad(this.memory.words, this.at);
   }
 

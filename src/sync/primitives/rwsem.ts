@@ -1,14 +1,14 @@
 /**
  * @module Reader-writer semaphore: many readers or one writer, fair in both directions.
  * rwsem-words.ts has the words, the states, the fairness rule and the races. The model is
- * kernel/locking/rwsem.c; two of its rules are relied upon: a queued writer stops new readers (so
- * taking it for reading twice in one task can deadlock), and downgrade lets waiting readers in at
- * once.
+ * kernel/locking/rwsem.c. Callers rely on two of its rules: a queued writer stops new readers (so
+ * taking it for reading twice in one task can deadlock), and downgrade admits the waiting readers
+ * at once.
  *
  * EXPLORED mode: a writer first queues ("queueWrite", always enabled), then enters ("downWrite"). A
- * reader is enabled while it may come in, and so never queues: QUEUED_READERS stays 0 and nobody is
- * given the turn. That a waiting reader comes in before a queued writer is the same as that the
- * writer queued later.
+ * reader is enabled while it may enter, so it never queues: QUEUED_READERS stays 0, and there is no
+ * reader phase. No behaviour is lost: an execution in which a waiting reader enters before a queued
+ * writer equals one in which the writer queued later.
  */
 
 import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../atomics.ts";
@@ -41,13 +41,13 @@ import {
   QUEUED_WRITERS_MASK,
   READER,
   READERS_MASK,
-  READERS_TURN,
+  READERS_PHASE,
   READER_SEQUENCE,
   RWSEM_WORDS,
   STATE,
   WRITER,
   WRITER_SEQUENCE,
-  endIdleTurn,
+  endEmptyPhase,
   isQueueFull,
   leaveReaderQueue,
   mayRead,
@@ -62,8 +62,7 @@ import type { Task, Wait, WaitKind } from "../tasks/task.ts";
 const unnamed = lockClass("rwsem");
 
 /**
- * Many readers or one writer, who may wait while they hold it. A writer that waits lets no new
- * reader in.
+ * Many readers or one writer, who may wait while they hold it. A queued writer stops new readers.
  */
 export class RwSem {
   static readonly WORDS: number = RWSEM_WORDS;
@@ -101,7 +100,7 @@ export class RwSem {
     return this.memory.mode === REAL && this.tryEnterRead() ? DONE_TRUE : this.tryDownReadSlow();
   }
 
-  /** Enters as the writer; waits for everybody inside. */
+  /** Enters as the writer; waits until all readers and writers inside have left. */
   downWrite(): Task<void> {
     return this.memory.mode === REAL && this.tryEnterWrite() ? DONE : this.downWriteSlow();
   }
@@ -112,14 +111,14 @@ export class RwSem {
   }
 
   /**
-   * As {@link tryDownRead}, for plain code: false also in a debug build, where the task must be run
-   * for its checks.
+   * As {@link tryDownRead}, for plain code. Always false in a debug build: there the task must be
+   * run, for its checks.
    */
   tryDownReadNow(): boolean {
     return this.memory.mode === REAL && this.tryEnterRead();
   }
 
-  /** What an explorer takes for it. */
+  /** The stepping form of it (stepping.ts). */
   *tryDownReadNow$steps(): Task<boolean> {
     return yield* this.tryDownRead();
   }
@@ -129,7 +128,7 @@ export class RwSem {
     this.leaveRead();
   }
 
-  /** What an explorer takes for it. */
+  /** The stepping form of it. */
   *upReadNow$steps(): Task<void> {
     yield* this.upRead();
   }
@@ -153,14 +152,14 @@ export class RwSem {
     return DONE;
   }
 
-  /** Throws unless somebody is inside; in DEBUG and EXPLORED mode unless the running task is. */
+  /** Throws if nobody is inside; in DEBUG and EXPLORED mode, if the running task is not. */
   assertHeld(): void {
     if (this.isChecked()) requireHeld(this, [HELD_SHARED, HELD_EXCLUSIVE]);
     else if ((this.state() & (READERS_MASK | WRITER)) === 0)
       bug(`${this.lockClass.name} must be held here`);
   }
 
-  /** Throws unless a writer is inside; in DEBUG and EXPLORED mode unless the running task is it. */
+  /** Throws if no writer is inside; in DEBUG and EXPLORED mode, if the running task is not it. */
   assertHeldWrite(): void {
     if (this.isChecked()) requireHeld(this, [HELD_EXCLUSIVE]);
     else if ((this.state() & WRITER) === 0)
@@ -206,7 +205,7 @@ export class RwSem {
   }
 
   /**
-   * A waiting reader announces itself before it looks at STATE.
+   * A waiting reader counts itself in QUEUED_READERS before it reads STATE.
    *
    * @spelled semaphore
    */
@@ -220,7 +219,7 @@ export class RwSem {
   }
 
   /**
-   * A writer takes a place in the queue: false if that is full.
+   * A writer takes a place in the queue. False: the queue is full.
    *
    * @spelled semaphore
    */
@@ -241,7 +240,7 @@ export class RwSem {
   }
 
   /**
-   * The writer, which is in the queue, enters if it may.
+   * A queued writer enters if STATE allows it.
    *
    * @spelled semaphore
    */
@@ -255,7 +254,7 @@ export class RwSem {
       const seen = atomicCompareExchange(words, at, state, state - QUEUED_WRITER + WRITER);
       if (seen === state) {
         words[memory.heldNext + TAG] = this.exclusiveTag;
-        // H1 of held-locks.ts, and the place in the queue is given up as directly
+        // H1 of held-locks.ts; it holds for giving up the place in the queue, too
         words[memory.heldNext] = at;
         if (--words[place + COUNT]! === 0) words[place] = 0;
         noteExclusive(memory);
@@ -322,7 +321,7 @@ export class RwSem {
     for (;;) {
       const sequence = atomicLoad(memory.words, at + WRITER_SEQUENCE);
       if (this.tryEnterQueued()) return;
-      if (!endIdleTurn(memory.words, at, this.state())) {
+      if (!endEmptyPhase(memory.words, at, this.state())) {
         yield park(memory, at + WRITER_SEQUENCE, sequence, Infinity, this.lockClass.name);
       }
     }
@@ -379,12 +378,12 @@ export class RwSem {
     if (--words[slot + COUNT]! === 0) words[slot] = 0; // H1 of held-locks.ts
     dropHeld(memory, slot);
     popShared(memory, at);
-    // Only the last reader has anybody to wake: readers wait for writers alone.
+    // Only the last reader may have to wake a waiter: readers wait only for writers.
     if ((state & QUEUED_WRITERS_MASK) !== 0 && mayWrite(state)) wakeForState(words, at, state);
   }
 
   /**
-   * `stay`: READER to remain inside as one, 0 to go. Readers that wait get the turn.
+   * `stay`: READER to remain inside as a reader, 0 to leave. Waiting readers get a reader phase.
    *
    * @spelled semaphore
    */
@@ -396,8 +395,8 @@ export class RwSem {
     const readerSlot = countedSlot(memory, at, this.sharedTag);
     let state = atomicLoad(words, at);
     for (;;) {
-      const turn = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_TURN : 0;
-      const after = ((state & ~WRITER) + stay) | turn;
+      const phase = atomicLoad(words, at + QUEUED_READERS) > 0 ? READERS_PHASE : 0;
+      const after = ((state & ~WRITER) + stay) | phase;
       const seen = atomicCompareExchange(words, at, state, after);
       if (seen === state) {
         if (stay !== 0) words[readerSlot] = at; // H1 of held-locks.ts
@@ -415,7 +414,7 @@ export class RwSem {
     wakeForState(words, at, state);
   }
 
-  /** Gives up one place in the queue that this agent's table counts. */
+  /** Gives up one place in the queue that this agent's held table counts. */
   private dropPlace(queuedTag: number): void {
     const { memory, at } = this;
     const place = findHeld(memory, at, queuedTag);
@@ -441,7 +440,7 @@ export class RwSem {
   }
 }
 
-/** STATE with one reader more. 32767 of them fit; more are a leak of read locks. */
+/** STATE with one more reader. There is room for 32767; more mean that read locks leak. */
 function withReader(state: number): number {
   assert(
     (state & READERS_MASK) !== READERS_MASK,

@@ -1,15 +1,15 @@
 /**
- * @module Sequence count: readers that never write look whether a writer came in between, and read
- * again if so. After include/linux/seqlock.h. Writers exclude each other by a lock that they hold
- * around writeBegin and writeEnd.
+ * @module Sequence count: readers never write. They check whether a writer came in between, and
+ * then read again. After include/linux/seqlock.h. Writers exclude each other by a lock that they
+ * hold around writeBegin and writeEnd.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
  * | 0 | SEQUENCE | odd while a writer is inside |
  * | 1 | WAITERS | readers that may sleep until it is even |
  *
- * What is read in between may be torn: use it only after {@link SeqCount.readRetry} said false. The
- * reads in between may be plain ones of 32-bit words.
+ * What is read in between may be inconsistent: use it only after {@link SeqCount.readRetry}
+ * returned false. The reads in between may be plain reads of 32-bit words.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
@@ -26,8 +26,8 @@ const WAITERS = 1;
 const SPINS = 100;
 
 /**
- * Two words: readers that never write, and read again when a writer came in between. Writers
- * exclude each other by a lock.
+ * Two words. Readers never write, and read again if a writer came in between. Writers exclude each
+ * other by a lock.
  */
 export class SeqCount {
   static readonly WORDS = 2;
@@ -45,7 +45,7 @@ export class SeqCount {
     this.label = label.name;
   }
 
-  /** Even, nobody inside. Only while nobody else can know the words. */
+  /** No writer inside. Only while nobody else can know the words. */
   init(): void {
     this.memory.words.fill(0, this.at, this.at + SeqCount.WORDS);
   }
@@ -73,7 +73,7 @@ export class SeqCount {
     return this.readBeginSlow();
   }
 
-  /** Whether a writer came since {@link readBegin} returned `sequence`: then read again. */
+  /** Whether a writer came since {@link readBegin} returned `sequence`. If so, read again. */
   readRetry(sequence: number): Task<boolean> {
     if (this.memory.mode !== REAL) return this.retryInSteps(sequence);
     return doneBoolean(this.hasChanged(sequence));
@@ -111,7 +111,7 @@ export class SeqCount {
       mustSucceed(mayReadAt(sequence), wait);
       return sequence;
     }
-    for (let spins = Math.min(SPINS, memory.spinsMost); spins > 0; spins--) {
+    for (let spins = Math.min(SPINS, memory.spinsMax); spins > 0; spins--) {
       const sequence = this.sequence();
       if (mayReadAt(sequence)) return sequence;
     }

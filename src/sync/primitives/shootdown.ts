@@ -1,24 +1,24 @@
 /**
- * @module Shootdown: how an invalidator gets every thread to stop using a translation that it has
- * just taken away.
+ * @module TLB shootdown: how an invalidator makes every thread stop using a translation that it has
+ * just cleared.
  *
- * 64 words per address space, one generation for each 2 MiB block of pages modulo 64. Accesses are
- *    not tasks, for they
- * take nanoseconds:
+ * 64 words per address space: one generation for each 2 MiB block of pages modulo 64. An access
+ * takes nanoseconds, so it is no task:
  *
- * - A LOAD through a cached translation reads the data and then, plainly, the block's generation.
- *   Unchanged: the value was read while the translation was in force. Loads are never waited for.
- * - A STORE (or read-modify-write) marks its thread as inside, checks the generation, writes,
- *   leaves. The mark is the INSIDE word of the thread's agent record, odd while inside; only the
- *   thread itself writes it, until it is dead.
+ * - A LOAD through a cached translation reads the data, and then the block's generation by a plain
+ *   read. If that is unchanged, the value was read while the translation was valid. Nobody waits
+ *   for loads.
+ * - A STORE (or read-modify-write) marks its thread as inside, checks the generation, writes, and
+ *   leaves. The mark is the INSIDE word of the thread's agent record, odd while inside. Only the
+ *   thread itself writes it while it lives.
  *
  * S1. The invalidator changes the page table first and calls {@link Shootdown.flush} after. When
- *     flush returns, no store through a translation read before the change is under way or will
- *     come.
+ *     flush returns, no store through a translation read before the change is in progress, and none
+ *     will begin.
  *
  *      storer                                 invalidator
  *      INSIDE odd
- *                                             entry taken away
+ *                                             entry cleared
  *                                             generation += 1
  *      generation? changed -> INSIDE even,    INSIDE odd? yes -> waits until it changes
  *      takes the slow path
@@ -26,7 +26,7 @@
  *      storer                                 invalidator
  *      INSIDE odd
  *      generation? unchanged
- *                                             entry taken away
+ *                                             entry cleared
  *                                             generation += 1
  *      writes the data                        INSIDE odd? yes -> waits
  *      INSIDE even                            goes on: the data is written
@@ -55,23 +55,23 @@ import type { Task, Wait } from "../tasks/task.ts";
 export const GENERATIONS = 64;
 /** log2 of the pages in a block: 2 MiB of 4 KiB pages. */
 export const GENERATION_PAGE_SHIFT = 9;
-/** A store takes far less than this many looks, unless its thread has lost the processor. */
+/** A store ends long before this many spins, unless its thread has lost the processor. */
 const SPINS = 2000;
 /**
- * Leaving wakes nobody (it would cost every store more than the store), so a flusher looks again
+ * A leaving store wakes nobody, because a wake would cost more than the store. So a flush rechecks
  * this often.
  */
-const LOOK_AGAIN_MS = 1;
+const RECHECK_MS = 1;
 const STORE_LABEL = "a store to end";
 
-/** Which of an address space's generation words stands for `page`. */
+/** The index of the generation word that `page` belongs to. */
 export function generationIndex(page: number): number {
   return (page >>> GENERATION_PAGE_SHIFT) & (GENERATIONS - 1);
 }
 
 /**
- * Marks this thread as inside a store. Pairs with {@link leaveStore}, before anything else happens
- * (S2).
+ * Marks this thread as inside a store. Pairs with {@link leaveStore}; nothing but the store comes
+ * in between (S2).
  *
  * @stepped store mark
  */
@@ -106,19 +106,19 @@ export class Shootdown {
     this.memory.words.fill(0, this.at, this.at + GENERATIONS);
   }
 
-  /** The word whose value says which translations of `page` are in force. */
+  /** The word whose value tells which translations of `page` are valid. */
   generationWord(page: number): number {
     return this.at + generationIndex(page);
   }
 
-  /** See {@link enterStore}. As a scheduling point for explored accessors. */
+  /** As {@link enterStore}, as a task. */
   enterStore(): Task<void> {
     if (this.memory.mode === EXPLORED) return this.markExplored("shootdownEnter");
     enterStore(this.memory);
     return DONE;
   }
 
-  /** See {@link leaveStore}. */
+  /** As {@link leaveStore}, as a task. */
   leaveStore(): Task<void> {
     if (this.memory.mode === EXPLORED) return this.markExplored("shootdownLeave");
     leaveStore(this.memory);
@@ -127,7 +127,7 @@ export class Shootdown {
 
   /**
    * S1, for pages [startPage, endPage). May be called with spinlocks held: it waits only for stores
-   * that are under way, which wait for nothing. Not from inside a store.
+   * in progress, which wait for nothing. Not from inside a store.
    */
   flush(startPage: number, endPage: number): Task<void> {
     const { memory } = this;
@@ -172,22 +172,22 @@ export class Shootdown {
       if (!this.mustWaitFor(agentId)) continue;
       this.spinWhileInside(inside, mark);
       while (atomicLoad(memory.words, inside) === mark && this.mustWaitFor(agentId)) {
-        yield this.untilLeft(inside, mark);
+        yield this.storeEndWait(inside, mark);
       }
     }
   }
 
   private spinWhileInside(inside: number, mark: number): void {
     const { words, mode } = this.memory;
-    if (mode === EXPLORED) return; // nobody else runs meanwhile
+    if (mode === EXPLORED) return; // no other task runs during a spin
     for (let spins = 0; spins < SPINS && atomicLoad(words, inside) === mark; spins++);
   }
 
-  private untilLeft(inside: number, mark: number): Wait {
+  private storeEndWait(inside: number, mark: number): Wait {
     const { memory } = this;
     if (memory.mode === EXPLORED)
       return describe("shootdownWait", memory, inside, 1, STORE_LABEL, mark);
-    return park(memory, inside, mark, LOOK_AGAIN_MS, STORE_LABEL);
+    return park(memory, inside, mark, RECHECK_MS, STORE_LABEL);
   }
 
   private *flushExplored(startPage: number, endPage: number): Task<void> {

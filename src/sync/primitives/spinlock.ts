@@ -1,8 +1,8 @@
 /**
- * @module Spinlock: for a few words and a few instructions. A task that holds one must not wait for
- * anything else but another spinlock (lockdep checks). A JS thread may lose its processor at any
- * instruction, so a waiter spins for a bounded time and then sleeps; it is called a spinlock for
- * the discipline, not for the waiting.
+ * @module Spinlock: for a few words and a few instructions. A task that holds one must wait for
+ * nothing but another spinlock (lockdep checks this). A JS thread may lose its processor at any
+ * instruction, so a waiter spins for a bounded time and then sleeps. The name stands for this rule,
+ * not for the way of waiting.
  */
 
 import { lockClass } from "../lock-class.ts";

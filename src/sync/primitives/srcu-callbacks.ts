@@ -1,13 +1,13 @@
 /**
- * @module Deferred calls of an Srcu: the code by kind, and the three lists that a call goes
+ * @module Deferred calls of an Srcu: the code of each kind, and the three lists that a call passes
  * through.
  *
- * A call is two words that its caller embeds in the object concerned: {next, kind}. The queue links
- * those words, so queueing allocates nothing and cannot fail. What is run is code, registered by
- * name in each thread; a thread that lacks a kind leaves that call to another one.
+ * A call is two words that its caller embeds in the object concerned: {next, kind}. The lists link
+ * those words, so queueing allocates nothing and cannot fail. Each thread registers the code of a
+ * kind by name. A thread that lacks a kind leaves such calls to other threads.
  *
- *      NEXT --(WAITING is empty: takes all, asks for a grace period)--> WAITING --(it is over)-->
- *      READY --> run
+ *      NEXT --(WAITING is empty: moves all, requests a grace period)--> WAITING
+ *      WAITING --(the grace period is over)--> READY --> run
  */
 
 import { atomicLoad, plainLoad } from "../atomics.ts";
@@ -28,8 +28,8 @@ import type { Task } from "../tasks/task.ts";
 export const SRCU_CALL_WORDS = 2;
 
 /**
- * `head`: the word index that was given to Srcu.call. May take leaf spinlocks, must not wait for
- * the same Srcu.
+ * `head`: the word index that was given to Srcu.call. The callback may take leaf spinlocks. It must
+ * not wait for the same Srcu.
  */
 export type SrcuCallback = (memory: SharedMemory, head: number) => Task<void>;
 
@@ -43,13 +43,14 @@ export const srcuCallbacks: NameRegistry<SrcuCallback> = new NameRegistry(
 );
 
 /**
- * Registers the code of a deferred call under a fixed name; returns its kind, equal in all threads.
+ * Registers the code of a deferred call under a fixed name. Returns its kind, which is the same in
+ * all threads.
  */
 export function registerSrcuCallback(name: string, callback: SrcuCallback): number {
   return srcuCallbacks.register(name, callback);
 }
 
-/** Queues the call at `head`. Under the queue's lock, as everything below. */
+/** Queues the call at `head`. The caller of this and of all below holds the queue's lock. */
 export function queueCall(memory: SharedMemory, at: number, head: number, kind: number): void {
   memory.words[head] = 0;
   memory.words[head + KIND] = kind;
@@ -57,11 +58,12 @@ export function queueCall(memory: SharedMemory, at: number, head: number, kind: 
 }
 
 /**
- * Moves calls on; returns whether a grace period was asked for, which the caller must drive.
+ * Moves calls from list to list. True: it requested a grace period, and the caller must call
+ * advanceGracePeriods.
  *
  * @spelled grace period
  */
-export function sortCalls(memory: SharedMemory, at: number): boolean {
+export function advanceCalls(memory: SharedMemory, at: number): boolean {
   const { words } = memory;
   const state = atomicLoad(words, at + STATE);
   if (words[at + WAITING] !== 0 && hasCompleted(state, plainLoad(words, at + WAITING_TARGET))) {
@@ -73,7 +75,7 @@ export function sortCalls(memory: SharedMemory, at: number): boolean {
   return true;
 }
 
-/** Takes the first ready call that this thread can run off the list; 0 if there is none. */
+/** Unlinks the first ready call that this thread can run; 0 if there is none. */
 export function takeReady(memory: SharedMemory, at: number): number {
   let previous = 0;
   for (let head = plainLoad(memory.words, at + READY); head !== 0;) {

@@ -1,10 +1,10 @@
 /**
- * @module SRCU: readers that may wait, and writers that wait for them. What a reader found inside
- * its section stays allocated until the section ends, if whoever takes it away waits for a grace
- * period before freeing it. After include/linux/srcu.h; the words and the grace periods are in
- * srcu-words.ts, deferred calls in srcu-callbacks.ts.
+ * @module SRCU: readers that may wait, and updaters that wait for them. An updater unlinks an
+ * object, waits for a grace period, and then frees the object. So what a reader finds in its read
+ * section stays allocated until the section ends. After include/linux/srcu.h. The words and the
+ * grace periods are in srcu-words.ts, deferred calls in srcu-callbacks.ts.
  *
- * Who may do what:
+ * What may be called where:
  *
  * | | in a read section | holding locks | holding a spinlock |
  * | --- | --- | --- | --- |
@@ -13,10 +13,12 @@
  * | call | yes | yes, but none that a deferred call takes | no |
  * | synchronize, barrier | no: it would wait for itself | none that a reader may wait for | no |
  *
- * readUnlock, call and synchronize may run deferred calls (whoever ends the grace period does),
- * never while holding the lock of the queue. Whoever asks for a grace period drives it, and so does
- * the reader that was the last one in its way: so nobody else need. A deferred call runs as a
- * critical section: a thread that dies inside one stops the machine.
+ * The thread that ends a grace period runs the deferred calls that are ready. So readUnlock, call
+ * and synchronize may run deferred calls; they never hold the queue's lock while they do.
+ *
+ * No thread exists only to advance grace periods. The thread that requests one advances it; so does
+ * the last reader that it waits for. A deferred call is a critical section: a thread that dies
+ * inside one stops the machine.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
@@ -45,7 +47,7 @@ import {
   SRCU_CALL_WORDS,
   callKind,
   queueCall,
-  sortCalls,
+  advanceCalls,
   srcuCallbacks,
   takeReady,
 } from "./srcu-callbacks.ts";
@@ -56,7 +58,7 @@ import {
   SRCU_WORDS,
   STATE,
   WANTED,
-  drive,
+  advanceGracePeriods,
   hasCompleted,
   isIdle,
   readerIndex,
@@ -69,8 +71,8 @@ const unnamed = lockClass("srcu");
 const queueLockClass = lockClass("srcuQueueLock");
 
 /**
- * Readers that may wait, and grace periods: what a reader found in its section lives until the
- * section ends.
+ * Readers that may wait, and grace periods: what a reader finds in its read section stays allocated
+ * until the section ends.
  */
 export class Srcu {
   static readonly WORDS: number = SRCU_WORDS;
@@ -106,11 +108,11 @@ export class Srcu {
   /** Ends a read section. May run deferred calls. */
   readUnlock(index: number): Task<void> {
     if (this.memory.mode !== REAL) return this.readUnlockChecked(index);
-    return this.endSection(index) ? this.driveAndSettle() : DONE;
+    return this.endSection(index) ? this.advanceAndRunCalls() : DONE;
   }
 
   /**
-   * Waits until every read section that is under way now has ended.
+   * Waits until every read section that has begun before this call has ended.
    *
    * @spelled srcu
    */
@@ -121,13 +123,13 @@ export class Srcu {
     if (memory.mode !== REAL) beforeSleep(name);
     yield* step(memory, "srcuStart", at, SRCU_WORDS, name);
     const target = requestGracePeriod(memory.words, at, atomicLoad(memory.words, at + STATE));
-    drive(memory.words, at);
+    advanceGracePeriods(memory.words, at);
     if (memory.mode === EXPLORED) {
       const wait = describe("srcuWait", memory, at, SRCU_WORDS, name, target);
       yield wait;
       mustSucceed(hasCompleted(atomicLoad(memory.words, at + STATE), target), wait);
     } else yield* this.waitForGracePeriod(target);
-    yield* this.settle();
+    yield* this.runReadyCalls();
   }
 
   /**
@@ -143,10 +145,10 @@ export class Srcu {
     atomicAdd(memory.words, at + PENDING, 1);
     yield* this.queueLock.lock();
     queueCall(memory, at, head, kind);
-    if (yield* this.runNext()) yield* this.settle();
+    if (yield* this.runNext()) yield* this.runReadyCalls();
   }
 
-  /** Waits until no deferred call is queued or running. */
+  /** Waits until no deferred call is queued and none is running. */
   *barrier(): Task<void> {
     const { memory, at } = this;
     const { name } = this.lockClass;
@@ -164,7 +166,7 @@ export class Srcu {
   }
 
   /**
-   * Deferred calls queued and not finished: for leak checks.
+   * The number of deferred calls that have been queued and have not finished. For leak checks.
    *
    * @spelled srcu
    */
@@ -193,7 +195,7 @@ export class Srcu {
   }
 
   /**
-   * True: this was the last reader of its index, and a grace period is under way.
+   * True: this was the last reader of its index, and a grace period is in progress.
    *
    * @spelled srcu
    */
@@ -224,7 +226,7 @@ export class Srcu {
   private *readUnlockChecked(index: number): Task<void> {
     beforeRelease(this, HELD_SRCU);
     yield* step(this.memory, "srcuReadUnlock", this.at, WANTED, this.lockClass.name);
-    if (this.endSection(index)) yield* this.driveAndSettle();
+    if (this.endSection(index)) yield* this.advanceAndRunCalls();
   }
 
   /** @spelled srcu */
@@ -234,20 +236,21 @@ export class Srcu {
       const state = atomicLoad(memory.words, at + STATE);
       if (hasCompleted(state, target)) return;
       yield park(memory, at + STATE, state, Infinity, this.lockClass.name);
-      drive(memory.words, at);
+      advanceGracePeriods(memory.words, at);
     }
   }
 
   /**
-   * The last reader has left: the grace period that waits for it goes on, and what it frees is run.
+   * The last reader has left: advances the grace period that waited for it, and runs the calls that
+   * are then ready.
    */
-  private *driveAndSettle(): Task<void> {
-    drive(this.memory.words, this.at); // part of the reader's step
-    yield* this.settle();
+  private *advanceAndRunCalls(): Task<void> {
+    advanceGracePeriods(this.memory.words, this.at); // part of the reader's step
+    yield* this.runReadyCalls();
   }
 
   /** Runs the deferred calls that are ready. */
-  private *settle(): Task<void> {
+  private *runReadyCalls(): Task<void> {
     for (;;) {
       yield* step(this.memory, "read", this.at + PENDING, 1, this.lockClass.name);
       if (this.pendingCalls() === 0) return;
@@ -257,16 +260,16 @@ export class Srcu {
   }
 
   /**
-   * Holding the queue's lock, which it releases: moves the calls on as far as the readers allow,
-   * and runs one that is ready. False: there is none that this thread can run.
+   * The caller holds the queue's lock; this releases it. Advances the calls as far as the readers
+   * allow, and runs one that is ready. False: none is ready that this thread can run.
    */
   private *runNext(): Task<boolean> {
     const { memory, at } = this;
     yield* step(memory, "update", at, 1, this.lockClass.name);
-    while (sortCalls(memory, at)) drive(memory.words, at);
+    while (advanceCalls(memory, at)) advanceGracePeriods(memory.words, at);
     const head = takeReady(memory, at);
-    // Before the lock is given back: at no time is a call off the list, not done, and in nobody's
-    // table.
+    // Before the unlock: a call that is off the list and has not finished is always in the held
+    // table of some thread.
     if (head !== 0) this.noteCall();
     yield* this.queueLock.unlock();
     if (head !== 0) yield* this.runCall(head);
@@ -274,7 +277,8 @@ export class Srcu {
   }
 
   /**
-   * This thread is about to run a deferred call: if it dies before that is done, the machine stops.
+   * This thread is about to run a deferred call. If it dies before the call returns, the machine
+   * stops.
    */
   private noteCall(): void {
     const { memory, at } = this;

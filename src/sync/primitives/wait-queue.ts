@@ -4,9 +4,9 @@
  * | word | name | meaning |
  * | --- | --- | --- |
  * | 0 | SEQUENCE | futex of the sleepers, counts the wakes |
- * | 1 | WAITERS | about how many wait; a thread that died while it waited stays counted, which costs wakes for nothing |
+ * | 1 | WAITERS | how many wait, or more: a thread that died while it waited stays counted, which only costs needless wakes |
  *
- * The waker changes what the condition reads FIRST and wakes AFTER; the waiter announces itself and
+ * The waker changes what the condition reads FIRST and wakes AFTER. The waiter counts itself and
  * reads SEQUENCE FIRST and tests AFTER. So a wake is never lost:
  *
  *      waiter                                waker
@@ -17,11 +17,11 @@
  *                                            SEQUENCE = s + 1, wakes
  *      sleeps while SEQUENCE = s: not at all
  *
- * EXPLORED mode: the same loop, whose steps are described: "enqueue" (announces itself and reads
- * SEQUENCE), "testCondition", "park" (enabled once woken since it was enqueued; the scheduler may
- * also send TIMED_OUT, or WOKEN for no reason), back to "enqueue"; "dequeue" at the end. The first
- * look of waitEvent is left out there: it finds nothing that the second, after "enqueue", would
- * not.
+ * EXPLORED mode: the same loop, in described steps: "enqueue" (counts itself and reads SEQUENCE),
+ * "testCondition", "park", and back to "enqueue"; "dequeue" at the end. "park" is enabled after a
+ * wake that came since "enqueue"; the scheduler may also send TIMED_OUT, or a spurious WOKEN. The
+ * first test of waitEvent is left out in this mode: it finds nothing that the test after "enqueue"
+ * does not find.
  */
 
 import { atomicAdd, atomicLoad, atomicSub, futexWake } from "../atomics.ts";
@@ -48,7 +48,7 @@ import type { Task, WaitKind, Wake, WordRange } from "../tasks/task.ts";
 const SEQUENCE = 0;
 const WAITERS = 1;
 
-/** Two words on which tasks sleep until a condition over shared words holds, or a time is over. */
+/** Two words on which tasks sleep until a condition over shared words holds, or a timeout. */
 export class WaitQueue {
   static readonly WORDS = 2;
   readonly memory: SharedMemory;
@@ -71,15 +71,15 @@ export class WaitQueue {
   }
 
   /**
-   * Waits until `condition` holds: true; or `timeoutMs` went by and it still does not: false. 0
-   * only tests, Infinity waits for ever. The condition is tested at any time and must change
-   * nothing; it takes no lock.
+   * Waits until `condition` holds: true. False: `timeoutMs` have passed and it still does not hold.
+   * 0 only tests; Infinity waits for ever. The condition may be tested at any time. It changes
+   * nothing and takes no lock.
    *
-   * `selfWait`: says that only this thread's own JavaScript could make the condition true. If it
-   * does when a blocking wait is about to begin, that wait would never end: throws EDEADLK.
+   * `selfWait` returns true if only JavaScript of this thread could make the condition true. A
+   * blocking wait would then never end: it throws EDEADLK before it begins.
    *
-   * `reads`: the words that the condition reads, for an explorer; else it takes the condition to
-   * read everything. Their writers mark their writes (task.ts, access).
+   * `reads`: the words that the condition reads, for an explorer. Their writers mark their writes
+   * (task.ts, access). Without it an explorer must assume that the condition reads every word.
    */
   waitEvent(
     condition: () => boolean,
@@ -97,7 +97,7 @@ export class WaitQueue {
   }
 
   /**
-   * Lets every waiter test its condition. Call it after the change. Holding a spinlock is allowed.
+   * Lets every waiter test its condition. Call it after the change; a spinlock may be held.
    *
    * @spelled wait queue
    */
@@ -108,8 +108,8 @@ export class WaitQueue {
   }
 
   /**
-   * Lets one waiter test its condition: the one that sleeps longest. For conditions that one waiter
-   * uses up.
+   * Lets one waiter test its condition: the one that sleeps longest. For conditions that the first
+   * waiter to see them makes false again.
    *
    * @spelled wait queue
    */
@@ -123,7 +123,7 @@ export class WaitQueue {
   private wake(count: number): void {
     const { at } = this;
     const words = this.memory.words;
-    // SEQUENCE changes even when nobody seems to wait: the order above needs it before WAITERS is
+    // SEQUENCE changes even if nobody seems to wait: the race above needs that before WAITERS is
     // read.
     atomicAdd(words, at + SEQUENCE, 1);
     if (atomicLoad(words, at + WAITERS) > 0) futexWake(words, at + SEQUENCE, count);
@@ -152,7 +152,7 @@ export class WaitQueue {
         }
         if (currentTask.isBlocking && selfWait?.() === true) this.refuseSelfWait();
         wake = yield park(memory, at + SEQUENCE, sequence, leftMs, label);
-        // After a time-out comes one last look, for which nobody needs to queue.
+        // After a timeout the condition is tested once more. That needs no place in the queue.
         if (wake !== TIMED_OUT) yield* step(memory, "enqueue", at, WaitQueue.WORDS, label);
       }
     } finally {

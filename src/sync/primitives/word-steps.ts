@@ -1,10 +1,10 @@
 /**
- * @module Accesses to single words of the heap that another thread may race with. Each is named,
- * for an explorer, and made in one place, so that the name cannot be of one word and the access to
- * another, and nothing comes in between.
+ * @module Accesses to single words of the heap that other threads may access at the same time. One
+ * function describes the access to an explorer and makes it. So description and access cannot name
+ * different words, and no other step comes in between.
  *
- * Outside EXPLORED mode they are the atomic operation and nothing else. Not here: the words of the
- * primitives, which name their own operations, and words outside the heap (memory/ram.ts).
+ * Outside EXPLORED mode they are the atomic operation alone. Not here: the words of the primitives,
+ * which describe their own operations, and words outside the heap (memory/ram.ts).
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../atomics.ts";
@@ -36,8 +36,8 @@ export function writeWord(
 }
 
 /**
- * Stores `replacement` if the word is `expected`; the value from before, so success is `===
- * expected`. `yield*` it at once.
+ * Stores `replacement` if the word is `expected`. Returns the value from before, so success is
+ * `=== expected`. `yield*` it at once.
  *
  * @spelled word
  */

@@ -1,9 +1,13 @@
 /**
- * @module A JS thread's registration on a machine. Everything that locks or waits needs one.
+ * @module A JS thread's registration on a machine: the thread is then an agent. All code that locks
+ * or waits needs one.
  *
- * States of a record: free -> starting -> live -> (starting ->) free when it leaves by itself, live
- * -> dead -> free when it is found dead. Each way back to free starts a new generation of the state
- * word.
+ * States of an agent's record:
+ *
+ *      free --register--> starting --> live --unregister--> starting --> free
+ *                                      live --declared dead--> dead --reaped--> free
+ *
+ * Each transition to free begins a new generation of the state word.
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore, plainLoad } from "../atomics.ts";
@@ -47,7 +51,7 @@ export { probeAgents } from "../death/liveness.ts";
 const OWNER_AGENT_SHIFT = 20;
 const GENERATION_MASK: number = ~AGENT_STATE_MASK;
 
-/** What is told of a thread that joins a machine. */
+/** Describes a thread that registers on a machine. */
 export interface AgentOptions {
   /** For error messages; at most 64 bytes of UTF-8 are kept. */
   readonly name: string;
@@ -56,8 +60,8 @@ export interface AgentOptions {
 }
 
 /**
- * Registers this thread on the machine; returns its agent id. Throws EMFILE when AGENT_LIMIT
- * threads are there.
+ * Registers this thread on the machine and returns its agent id. Throws EMFILE if AGENT_LIMIT
+ * threads are registered.
  *
  * @stepped agent record
  */
@@ -74,7 +78,7 @@ export function registerAgent(memory: SharedMemory, options: AgentOptions): numb
   }
   const record = agentRecord(agentId);
   const words = memory.words;
-  // but for that one: who counted himself there takes himself off again
+  // Not FINDERS: a finder that has counted itself there will subtract itself.
   words.fill(0, record + AGENT_TOKENS, record + AGENT_FINDERS);
   words.fill(0, record + AGENT_FINDERS + 1, record + AGENT_WORDS);
   words[record + AGENT_NAME_BYTES] = storeText(
@@ -93,8 +97,8 @@ export function registerAgent(memory: SharedMemory, options: AgentOptions): numb
 }
 
 /**
- * Makes `memory` act for `agentId`. An explorer that plays several threads on one handle switches
- * by this.
+ * Makes `memory` act for `agentId`. An explorer runs several threads on one handle and switches
+ * between them by this.
  */
 export function selectAgent(memory: SharedMemory, agentId: number): void {
   memory.agentId = agentId;
@@ -106,7 +110,7 @@ export function selectAgent(memory: SharedMemory, agentId: number): void {
 }
 
 /**
- * This thread leaves the machine. It must hold no lock and own nothing any more.
+ * This thread leaves the machine. It must hold no lock and own no resource.
  *
  * @stepped agent record
  */
@@ -122,8 +126,8 @@ export function unregisterAgent(memory: SharedMemory): void {
     bug(`thread "${agentName(memory, agentId)}" leaves while it owns ${resources.join(", ")}`);
 
   const state = atomicLoad(words, record + AGENT_STATE);
-  // No longer live first, so that a probe which finds the waiters gone does not take it for dead
-  // (death/liveness.ts, L2).
+  // First the state is no longer live: then a probe that finds no waiters does not declare this
+  // thread dead (L2 of death/liveness.ts).
   const leaving = (state & GENERATION_MASK) | AGENT_STARTING;
   if (
     (state & AGENT_STATE_MASK) !== AGENT_LIVE ||
@@ -145,8 +149,8 @@ export function unregisterAgent(memory: SharedMemory): void {
 }
 
 /**
- * This thread was alone on a machine that nobody will use again, whatever it may own there: lets go
- * of the memory, which its waiters would keep for ever. Nothing else is put in order.
+ * This thread was alone on a machine that nobody will use again, and may still own resources there.
+ * Removes its waiters, which would keep the memory for ever, and does nothing else.
  *
  * @stepped agent record
  */
@@ -162,8 +166,8 @@ export function abandonMachine(memory: SharedMemory): void {
 }
 
 /**
- * The host says that a thread ended (a Worker's exit event). Harmless if it had left in order. What
- * it owned is released in the background.
+ * The host reports that a thread ended (a Worker's exit event). No effect if it had unregistered.
+ * What it owned is released in the background.
  *
  * @stepped agent record
  */
@@ -185,14 +189,14 @@ export interface AgentInfo {
   readonly name: string;
   readonly hostThreadId: number;
   readonly isDead: boolean;
-  /** Word index of what it blocks on, 0 if it does not. */
+  /** Index of the word that it blocks on, 0 if none. */
   readonly waitingOn: number;
   readonly holds: readonly string[];
 }
 
 /**
- * The machine's threads, for people. Others' held locks are read while they run: a snapshot at
- * best.
+ * The machine's threads, for reports. The held locks of other threads are read while they run, so
+ * they may be out of date.
  */
 export function listAgents(memory: SharedMemory): AgentInfo[] {
   const agents: AgentInfo[] = [];
@@ -213,8 +217,8 @@ export function listAgents(memory: SharedMemory): AgentInfo[] {
 }
 
 /**
- * How many more threads could register, as soon as the dead ones are reaped; a hint, for others
- * register too.
+ * How many more threads could register after the dead ones are reaped. A hint: other threads may
+ * register at the same time.
  */
 export function agentRecordsLeft({ words }: SharedMemory): number {
   let left = 0;

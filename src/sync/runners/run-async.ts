@@ -1,14 +1,17 @@
 /**
  * @module The async runner: tasks that wait without blocking their thread.
  *
- * A task runs synchronously until its first wait. While it waits it is one of this thread's
- * suspended runs, which are stepped by whatever comes first: the `waitAsync` waiter on its word,
- * the ticker (one timer that the thread keeps while anything is suspended; it also keeps a Node
- * process alive), or the pump of a blocking run (run-blocking.ts), so that a blocking operation
- * never waits in vain for a lock that an async one of the same thread holds.
+ * A task runs synchronously until its first wait. While it waits, it is one of this thread's
+ * suspended runs. Whichever of these comes first steps it:
  *
- * A wait that was ended otherwise leaves its waitAsync waiter behind; should that one swallow a
- * wake meant for another thread, it passes it on.
+ * - the `waitAsync` waiter on its word;
+ * - the ticker, a timer that the thread keeps while it has suspended runs (it also keeps a Node
+ *   process alive);
+ * - a blocking run of the same thread (run-blocking.ts, B2), which may wait for a lock that the
+ *   suspended task holds.
+ *
+ * If a wait ends in another way, its `waitAsync` waiter remains. If that waiter then receives a
+ * wake that was meant for another thread, it passes the wake on.
  */
 
 import { atomicLoad, futexWaitAsync, futexWake, hasWaitAsync } from "../atomics.ts";
@@ -25,7 +28,7 @@ import { keepTask, TIMED_OUT, WOKEN } from "../tasks/task.ts";
 import type { Task, Wait, Wake } from "../tasks/task.ts";
 import type { SharedMemory } from "../shared-memory.ts";
 
-/** No task waits longer than this without looking again: run-blocking.ts, B1. */
+/** A waiting task rechecks at least this often: B1 of run-blocking.ts. */
 export const SLICE_MS = 200;
 /** The slice where the host has no waitAsync: words are polled. */
 const POLL_MS = 4;
@@ -35,7 +38,7 @@ interface SuspendedRun {
   readonly memory: SharedMemory;
   /** What it waits for. */
   readonly wait: Wait;
-  /** When it looks again, on this thread's monotonic clock. */
+  /** When it rechecks at the latest, on this thread's monotonic clock. */
   readonly untilMs: number;
   /** Runs it up to its next wait. */
   resume(wake: Wake): void;
@@ -66,8 +69,8 @@ export function runAsync<T>(
 const drop = (): void => {};
 
 /**
- * Lets a task that has begun elsewhere go on under this runner: it waits for `wait`. Its result is
- * dropped.
+ * Lets a task that began under another runner go on under this one. It waits for `wait`. Its result
+ * is dropped.
  */
 export function adoptTask(task: Task<unknown>, context: TaskContext, wait: Wait): void {
   context.isBlocking = false;
@@ -81,9 +84,9 @@ export function hasSuspended(): boolean {
 
 /** Steps every suspended task whose wait is over. */
 export function pumpSuspended(): void {
-  // A copy: a step takes its run out of the set and may put it, or others, back in.
+  // A copy: a step removes its run from the set, and may add it or others again.
   for (const run of Array.from(suspended)) {
-    if (suspended.has(run)) look(run);
+    if (suspended.has(run)) stepIfDue(run);
   }
 }
 
@@ -94,7 +97,7 @@ export function reapAsync(memory: SharedMemory): void {
   const finished = (): void => {
     memory.reaping = false;
   };
-  // Its failure is the machine's panic already: every other task will tell.
+  // If it fails, it has declared a panic, and every other task throws that.
   new AsyncRun(
     memory,
     reapTask(memory),
@@ -105,10 +108,10 @@ export function reapAsync(memory: SharedMemory): void {
 }
 
 /**
- * Finds threads that have died, and cleans up after them in the background. Cheap, and rate-limited
- * for the whole machine.
+ * Finds threads that have died, and releases in the background what they owned. Cheap, and
+ * rate-limited for the whole machine.
  */
-export function lookAfterOthers(memory: SharedMemory): void {
+export function probeAndReapAsync(memory: SharedMemory): void {
   armLiveness(memory);
   probeAgents(memory);
   reapAsync(memory);
@@ -121,7 +124,7 @@ class AsyncRun<T> implements SuspendedRun {
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: unknown) => void;
   #wait: Wait | undefined;
-  /** Counts waits, so that a late promise of an earlier one is told apart. */
+  /** Counts waits, so that the promise of an earlier wait is recognised when it settles late. */
   #epoch = 0;
   untilMs = 0;
 
@@ -179,41 +182,41 @@ class AsyncRun<T> implements SuspendedRun {
     this.untilMs = monotonicMs() + Math.min(wait.timeoutMs, SLICE_MS);
     suspended.add(this);
     keepTicking();
-    this.arm();
+    this.addWaiter();
   }
 
-  /** Starts listening on the word, or goes on when its timer was early. */
-  arm(): void {
+  /** Adds a waiter on the word; again if the timer of the last one was early. */
+  addWaiter(): void {
     const { memory, index, expected } = this.wait;
     const epoch = this.#epoch;
     const isCurrent = (): boolean => this.#epoch === epoch && suspended.has(this);
     if (hasPanicked(memory) || !hasWaitAsync) {
-      if (hasPanicked(memory)) queueMicrotask(() => isCurrent() && look(this));
+      if (hasPanicked(memory)) queueMicrotask(() => isCurrent() && stepIfDue(this));
       return;
     }
     const leftMs = Math.max(0, this.untilMs - monotonicMs());
-    const armed = futexWaitAsync(memory.words, index, expected, leftMs);
-    if (!armed.async) {
+    const waiter = futexWaitAsync(memory.words, index, expected, leftMs);
+    if (!waiter.async) {
       queueMicrotask(
-        () => isCurrent() && (armed.value === "not-equal" ? this.resume(WOKEN) : look(this)),
+        () => isCurrent() && (waiter.value === "not-equal" ? this.resume(WOKEN) : stepIfDue(this)),
       );
       return;
     }
-    void armed.value.then((how) => {
-      if (isCurrent()) this.#hear(how);
+    void waiter.value.then((how) => {
+      if (isCurrent()) this.#onWaiterEnd(how);
       else if (how === "ok") futexWake(memory.words, index, 1);
       return undefined;
     });
   }
 
-  #hear(how: "ok" | "timed-out"): void {
+  #onWaiterEnd(how: "ok" | "timed-out"): void {
     if (how === "ok") this.resume(WOKEN);
-    else if (!look(this)) this.arm();
+    else if (!stepIfDue(this)) this.addWaiter();
   }
 }
 
-/** Steps `run` if its wait is over; returns whether it did. */
-function look(run: SuspendedRun): boolean {
+/** Steps `run` if its wait is over. Returns whether it did. */
+function stepIfDue(run: SuspendedRun): boolean {
   const { wait, memory } = run;
   if (hasPanicked(memory)) run.abort(panicError(memory));
   else if (atomicLoad(memory.words, wait.index) !== wait.expected) run.resume(WOKEN);
@@ -230,6 +233,6 @@ function tick(): void {
   ticker = undefined;
   const memories = new Set(Array.from(suspended, (run) => run.memory));
   pumpSuspended();
-  for (const memory of memories) lookAfterOthers(memory);
+  for (const memory of memories) probeAndReapAsync(memory);
   if (suspended.size > 0) keepTicking();
 }

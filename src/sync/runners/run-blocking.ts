@@ -1,18 +1,18 @@
 /**
- * @module The blocking runner: runs a task to its end on this thread, sleeping in the kernel while
- * it waits.
+ * @module The blocking runner: runs a task to its end on this thread. The thread sleeps while the
+ * task waits.
  *
- * B1. Every wait can end: after a slice the machine's panic and the other threads' lives are looked
- *     at, and the task is woken, for no reason as it were, so that it looks again at what it waits
- *     for. That heals the one wake that a lock cannot guarantee: its releaser was terminated after
- *     it released and before it woke anybody.
- * B2. While this thread has suspended async tasks they are stepped between short slices, so a lock
- *     that one of them holds comes free. A lock that a task suspended BENEATH this one holds never
- *     would: the primitives refuse that wait with EDEADLK before it begins (held-locks.ts,
- *     heldBeneath). Code inside a task therefore never starts a blocking run of its own: it would
- *     run on top of whatever task pumped it.
- * B3. Where the host forbids blocking (a browser page's main thread) a wait spins for a bounded
- *     time; then the unfinished task goes on under the async runner and the caller gets EAGAIN.
+ * B1. Every wait is cut into slices. After a slice the runner checks for a panic, probes the other
+ *     threads, and wakes the task, which rechecks its condition. This covers the one wake that a
+ *     lock cannot guarantee: the releaser was terminated after the release and before the wake.
+ * B2. While this thread has suspended async tasks, the slices are short, and the runner steps those
+ *     tasks in between. So they can release a lock that this task waits for. A task that is
+ *     suspended BENEATH this one can not: the primitives refuse such a wait with EDEADLK before it
+ *     begins (held-locks.ts, heldBeneath). Code inside a task must never start a blocking run of
+ *     its own: it would run on top of any task that happened to step it.
+ * B3. Where the host forbids blocking (the main thread of a browser page), a wait spins for a
+ *     bounded time. Then the unfinished task goes on under the async runner, and the caller gets
+ *     EAGAIN.
  */
 
 import { atomicLoad, atomicStore, futexWait, mayBlock } from "../atomics.ts";
@@ -39,7 +39,8 @@ const PUMP_SLICE_MS = 1;
 const SPIN_LIMIT_MS = 30;
 
 /**
- * Runs `task` and returns its result. Throws what it throws; the machine's error if it has stopped.
+ * Runs `task` and returns its result. Throws what the task throws, or the machine's error if the
+ * machine has stopped.
  */
 export function runBlocking<T>(memory: SharedMemory, task: Task<T>, name: string = "blocking"): T {
   if (atomicLoad(memory.words, ALERT) !== 0) {
@@ -68,8 +69,8 @@ function runNow<T>(memory: SharedMemory, task: Task<T>, name: string): T {
 }
 
 /**
- * A wait that must not go on throws into the task, so that its finally blocks run. They may wait in
- * turn.
+ * If the wait fails, the caller throws the error into the task, so that its finally blocks run.
+ * These may wait, too.
  */
 function waitOrFail(
   wait: Wait,
@@ -96,7 +97,7 @@ function waitSleeping(wait: Wait): Wake {
   );
   const startMs = monotonicMs();
   const timeoutMs = Math.min(wait.timeoutMs, SLICE_MS);
-  if (memory.lookAroundMs === 0) memory.lookAroundMs = startMs + SLICE_MS;
+  if (memory.nextProbeMs === 0) memory.nextProbeMs = startMs + SLICE_MS;
   for (;;) {
     if (hasSuspended()) pumpSuspended();
     checkPanic(memory);
@@ -112,22 +113,22 @@ function waitSleeping(wait: Wait): Wake {
       hasSuspended() ? Math.min(leftMs, PUMP_SLICE_MS) : leftMs,
     );
     atomicStore(memory.words, waitingOn, 0);
-    // Not once per wait but by the clock: a caller may wait in many short steps.
-    if (monotonicMs() >= memory.lookAroundMs) lookAround(memory);
+    // By the clock and not once for each wait: a caller may wait in many short steps.
+    if (monotonicMs() >= memory.nextProbeMs) probeAndReap(memory);
     checkPanic(memory);
     if (how !== "timed-out") return WOKEN;
   }
 }
 
-function lookAround(memory: SharedMemory): void {
-  memory.lookAroundMs = monotonicMs() + SLICE_MS;
+function probeAndReap(memory: SharedMemory): void {
+  memory.nextProbeMs = monotonicMs() + SLICE_MS;
   rearmLiveness(memory);
   probeAgents(memory);
   checkPanic(memory);
   reapBlocking(memory);
 }
 
-/** See reaper.ts: only where nothing that this thread holds can be in the way. */
+/** Only if this thread holds nothing that a releaser may need (see reaper.ts). */
 function reapBlocking(memory: SharedMemory): void {
   if (!shouldReap(memory) || !(currentTask.memory === undefined || holdsNothing(memory))) return;
   memory.reaping = true;
@@ -138,7 +139,7 @@ function reapBlocking(memory: SharedMemory): void {
   }
 }
 
-/** B3. Throws EAGAIN past the task, which goes on elsewhere. */
+/** B3. Throws EAGAIN to the caller; the task goes on under the async runner. */
 function waitSpinning(wait: Wait, task: Task<unknown>, context: TaskContext): Wake {
   const { memory, index, expected } = wait;
   const startMs = monotonicMs();

@@ -1,16 +1,18 @@
 /**
- * @module Stepping forms: how a plain function is explored access by access, although it is written
- * once and runs as it is.
+ * @module Stepping forms: a plain function is written once, and is still explored access by access.
  *
- * What must be fast (a page-table walk, a load that hits) is a plain function, in which no
- * scheduler can come in. So a step of the build (scripts/derive-steps.mjs) derives from each
- * function marked `@stepped` a generator made of the same text, in which every access to memory
- * that threads share is one of the functions below: it offers the access to the explorer as a step,
- * and makes it when the explorer resumes the task. The derived graph of modules is what the checker
- * runs; nobody else loads it. There is no second body to keep in step with the first.
+ * What must be fast (a page-table walk, a load that hits) is a plain function, which no scheduler
+ * can interrupt. So a step of the build (scripts/derive-steps.mjs) derives a generator, the
+ * stepping form, from each function marked `@stepped`. It has the same text, but every access to
+ * memory that threads share is one of the functions below. Such a function offers the access to the
+ * explorer as a step, and makes it when the explorer resumes the task. Only the checker runs the
+ * derived graph of modules. Nobody writes a second body, so the two cannot differ.
  *
- * Where no execution is under way (a set-up, a thread of its own), nothing is offered and every
- * access is made at once.
+ * `@spelled` marks functions inside a primitive. An explorer normally performs an operation of a
+ * primitive as one step. It uses their stepping forms only if the scenario asks for that.
+ *
+ * While no execution is in progress (a set-up, for example) nothing is offered, and every access is
+ * made at once.
  */
 
 import {
@@ -25,7 +27,7 @@ import {
   atomicXor as nativeXor,
   futexWaitAsync as nativeWaitAsync,
   futexWake as nativeWake,
-  wakeListeners as nativeListeners,
+  wakeAsyncWaiters as nativeWakeAsync,
 } from "../atomics.ts";
 import type { AtomicArray, FutexAsync } from "../atomics.ts";
 import { bug } from "../errors.ts";
@@ -38,33 +40,32 @@ const WORD_SHIFT = 2;
 
 let explored: SharedMemory | undefined;
 
-/** Whether the primitives of sync/ are explored access by access, instead of as one step each. */
+/** Whether the primitives of sync/ are explored access by access, not as one step each. */
 export function isSpelledOut(): boolean {
   return explored !== undefined && explored.isSpelledOut;
 }
 
 /**
- * Whether an access to `memory` is offered to an explorer now, for those who name theirs
- * themselves.
+ * Whether accesses to `memory` are offered to an explorer now. For code that describes its own
+ * accesses.
  */
 export function isExploring(memory: SharedMemory): boolean {
   return memory.mode === EXPLORED || memory === explored;
 }
 
-/** Whose execution is under way in this thread: accesses are steps until it is undefined again. */
+/** An execution on `memory` begins in this thread: its accesses are steps. Undefined: it ends. */
 export function exploreSteps(memory: SharedMemory | undefined): void {
   explored = memory;
 }
 
 /**
- * The number by which an explorer knows a word of a buffer beside the heap: below 0, and of no
- * other word.
+ * Gives a word of a buffer other than the heap its number for explorers: negative, and unique.
  */
 export type WordNumber = (wordIndex: number) => number;
 
 const numbered = new WeakMap<ArrayBufferLike, WordNumber>();
 
-/** Gives the words of a buffer that is not the heap their numbers. */
+/** Sets how the words of a buffer other than the heap are numbered. */
 export function numberWords(buffer: SharedArrayBuffer, numbers: WordNumber): void {
   numbered.set(buffer, numbers);
 }
@@ -72,8 +73,8 @@ export function numberWords(buffer: SharedArrayBuffer, numbers: WordNumber): voi
 type Elements = ArrayLike<number> & { [index: number]: number };
 
 /**
- * The explorer's number of the word in which element `index` lies; undefined if no other thread can
- * reach it.
+ * The explorer's number of the word that has element `index`; undefined if no other thread can
+ * access it.
  */
 function numberOf(memory: SharedMemory, array: Elements, index: number): number | undefined {
   if (array === memory.words) return index;
@@ -98,13 +99,13 @@ function* offer(
   if (number !== undefined) yield describe(kind, memory, number, 1, label, expected);
 }
 
-/** Of plainLoad. */
+/** The stepping form of plainLoad. */
 export function* plainLoad(label: string, words: Int32Array, index: number): Task<number> {
   yield* offer("read", label, words, index);
   return words[index] as number; // in bounds by contract
 }
 
-/** Of speculativeLoad: memory that may have been freed is no mistake here. */
+/** The stepping form of speculativeLoad: to read freed memory is no error here. */
 export function* speculativeLoad(label: string, words: Int32Array, index: number): Task<number> {
   yield* offer("peek", label, words, index);
   return words[index] as number; // in bounds by contract
@@ -201,16 +202,16 @@ export function* atomicCompareExchange(
   expected: number,
   replacement: number,
 ): Task<number> {
-  // Whether it will write can be foretold of words of the heap alone.
+  // Whether it will write is known in advance only for words of the heap.
   const isWord = explored !== undefined && array === explored.words;
   yield* offer(isWord ? "compareExchange" : "update", label, array, index, expected);
   return nativeCompareExchange(array, index, expected, replacement);
 }
 
 /**
- * `array[index]`, of whatever array. Plain reads beside the heap are loads of a program's data
- * through a translation that may have been shot down: a value that comes of that is thrown away, so
- * a frame that has been freed is no mistake.
+ * `array[index]`, for any array. A plain read outside the heap loads data of a program, through a
+ * translation that may have been shot down. The reader then discards the value, so to read a freed
+ * frame is no error.
  */
 export function* get(label: string, array: Elements, index: number): Task<number> {
   yield* offer(array === explored?.words ? "read" : "peek", label, array, index);
@@ -218,8 +219,8 @@ export function* get(label: string, array: Elements, index: number): Task<number
 }
 
 /**
- * Of futexWake: nobody sleeps for real while things are explored. The explorer wakes whom the step
- * wakes.
+ * The stepping form of futexWake. In an execution no thread really sleeps: the explorer wakes the
+ * tasks that the step wakes.
  */
 export function* futexWake(
   label: string,
@@ -232,28 +233,28 @@ export function* futexWake(
   return 0;
 }
 
-/** Of an execution: how many listen to a word, for ever, as {@link futexWaitAsync} makes them. */
-const listeners = new Map<number, number>();
+/** In an execution: how many asynchronous waiters a word has. */
+const asyncWaiters = new Map<number, number>();
 
-/** An execution begins: nobody listens. */
-export function forgetListeners(): void {
-  if (listeners.size > 0) listeners.clear();
+/** An execution begins: no word has asynchronous waiters. */
+export function clearAsyncWaiters(): void {
+  if (asyncWaiters.size > 0) asyncWaiters.clear();
 }
 
-/** How many listen to the word. */
-export function listenersAt(index: number): number {
-  return listeners.get(index) ?? 0;
+/** How many asynchronous waiters the word has. */
+export function asyncWaitersAt(index: number): number {
+  return asyncWaiters.get(index) ?? 0;
 }
 
 /**
- * So many listen to the word from now on: of a thread that has joined before the execution began,
- * or (none) that is gone.
+ * Sets how many asynchronous waiters the word has: those of a thread that registered before the
+ * execution began, or 0 for a thread that is gone.
  */
-export function setListeners(index: number, count: number): void {
-  listeners.set(index, count);
+export function setAsyncWaiters(index: number, count: number): void {
+  asyncWaiters.set(index, count);
 }
 
-/** Of futexWaitAsync: while things are explored, listeners are counted, and hear nothing. */
+/** The stepping form of futexWaitAsync. In an execution it counts the waiter, which never wakes. */
 export function* futexWaitAsync(
   label: string,
   words: Int32Array,
@@ -264,21 +265,21 @@ export function* futexWaitAsync(
   if (explored === undefined) return nativeWaitAsync(words, index, expected, timeoutMs);
   yield* offer("update", label, words, index);
   if (words[index] !== expected) return { async: false, value: "not-equal" };
-  setListeners(index, listenersAt(index) + 1);
+  setAsyncWaiters(index, asyncWaitersAt(index) + 1);
   return { async: true, value: new Promise(() => {}) };
 }
 
-/** Of wakeListeners: how many there were to wake. */
-export function* wakeListeners(
+/** The stepping form of wakeAsyncWaiters. Returns how many there were to wake. */
+export function* wakeAsyncWaiters(
   label: string,
   words: Int32Array,
   index: number,
   count: number,
 ): Task<number> {
-  if (explored === undefined) return nativeListeners(words, index, count);
+  if (explored === undefined) return nativeWakeAsync(words, index, count);
   yield* offer("update", label, words, index);
-  const woken = Math.min(count, listenersAt(index));
-  setListeners(index, listenersAt(index) - woken);
+  const woken = Math.min(count, asyncWaitersAt(index));
+  setAsyncWaiters(index, asyncWaitersAt(index) - woken);
   return woken;
 }
 
@@ -290,8 +291,8 @@ export function* set(label: string, array: Elements, index: number, value: numbe
 }
 
 /**
- * `array[index] op= operand`; the new value, or the old one for `array[index]++`. A plain read and
- * write: one step.
+ * `array[index] op= operand`. Returns the new value, or the old one for `array[index]++`. The plain
+ * read and write are one step.
  */
 export function* change(
   label: string,
@@ -325,7 +326,7 @@ const formOf = new Map<unknown, Access>([
   [nativeExchange, atomicExchange],
 ]);
 
-/** `operation(...)`, of a function that was passed in: by its stepping form, if it has one. */
+/** `operation(...)`, for a function that was passed in: by its stepping form, if it has one. */
 export function* apply(
   label: string,
   operation: (...given: readonly unknown[]) => unknown,
@@ -345,7 +346,7 @@ export function* apply(
 type Method = (...rest: readonly unknown[]) => unknown;
 type Stepping = (...rest: readonly unknown[]) => Task<unknown>;
 
-/** `object[name](...)`: by its stepping form where it has one. The name alone says that it may. */
+/** `object[name](...)`: by its stepping form, if it has one. */
 export function* call(object: object, name: string, ...given: readonly unknown[]): Task<unknown> {
   // Made by the derivation, or undefined.
   const stepping = Reflect.get(object, `${name}$steps`) as Stepping | undefined;
@@ -362,8 +363,8 @@ type Given<M> = M extends (...given: infer A) => unknown ? A : never;
 type Result<M> = M extends (...given: never[]) => infer R ? R : never;
 
 /**
- * For explored tasks: calls a method by its stepping form. Throws where the modules are not those
- * that were derived.
+ * For explored tasks: calls a method by its stepping form. Throws if the modules are not the
+ * derived ones.
  *
  *     const value = yield* callInSteps(cache.u32, "load", address);
  */
@@ -379,7 +380,7 @@ export function callInSteps<O extends object, K extends MethodsOf<O, unknown>>(
   return stepping.apply(object, given);
 }
 
-/** As {@link callInSteps}, of a function. */
+/** As {@link callInSteps}, for a function. */
 export function runInSteps<A extends readonly unknown[], R>(
   operation: (...given: A) => R,
   ...given: A
@@ -390,13 +391,13 @@ export function runInSteps<A extends readonly unknown[], R>(
   return stepping(...given);
 }
 
-/** Of runBlocking: the task becomes part of the one that runs it. */
+/** The stepping form of runBlocking: the task becomes part of the task that runs it. */
 export function* runBlocking<T>(_label: string, _memory: SharedMemory, task: Task<T>): Task<T> {
   return yield* task;
 }
 
 /**
- * Stands for a thread's way to run a task to its end, where the task is part of an explored one.
+ * Runs a task to its end inside an explored task. It takes the place of a thread's runner there.
  */
 export class SteppingRunner {
   runToEnd<T>(_task: Task<T>): T {

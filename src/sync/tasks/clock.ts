@@ -1,13 +1,13 @@
 /**
- * @module Two clocks: one for this thread's own waits, one whose readings threads may compare
- * through shared words. For a task that is explored time stands still: how its waits end is the
- * explorer's to choose, and a clock would make two executions of one schedule differ.
+ * @module Two clocks: one for this thread's own waits, and one whose readings threads may compare
+ * through shared words. For an explored task both stand still: the explorer chooses how its waits
+ * end, and with a real clock two executions of one schedule could differ.
  */
 
 import { currentTask } from "./current-task.ts";
 import { EXPLORED } from "../shared-memory.ts";
 
-/** Not 0, which stands for a time that never was. */
+/** Not 0: a 0 in shared words means "never". */
 const STANDSTILL_MS = 1;
 
 /** Milliseconds, monotonic, of this thread only. */

@@ -1,17 +1,17 @@
 /**
- * @module Which task this thread is running now. Set by the runners around every step; read by
- * locks (owner ids), lockdep (what is held) and whoever must know that a wait would wait for its
+ * @module Which task this thread is running now. The runners set it around every step. Its readers
+ * are locks (owner ids), lockdep (what is held), and the check whether a wait would wait for its
  * own thread.
  *
- * Contexts stack: a runBlocking called from within a task suspends the task below it until it
- * returns, so nothing that a context `beneath` holds can be released while the upper one waits.
+ * Contexts stack: a runBlocking called from within a task suspends that task until it returns. So
+ * nothing that a context `beneath` holds can be released while the upper one waits.
  */
 
 import type { LockClass } from "../lock-class.ts";
 import { DETACHED } from "../shared-memory.ts";
 import type { Mode, SharedMemory } from "../shared-memory.ts";
 
-/** A lock as lockdep sees it: which one, of which class, and whether waiting for it is spinning. */
+/** A lock as lockdep sees it: which one, its class, and whether its waiters spin. */
 export interface LockIdentity {
   readonly memory: SharedMemory;
   readonly at: number;
@@ -20,8 +20,7 @@ export interface LockIdentity {
 }
 
 /**
- * A place in the code: an error that is never thrown, whose stack is put into words only for a
- * report.
+ * A place in the code: an error that is never thrown. Its stack is formatted only for a report.
  */
 export type Site = Error;
 
@@ -41,11 +40,11 @@ export interface TaskContext {
   readonly name: string;
   readonly memory: SharedMemory | undefined;
   readonly mode: Mode;
-  /** Whether its waits block the thread, and so everything suspended under it. */
+  /** Whether its waits block the thread, and so all tasks suspended under it. */
   isBlocking: boolean;
   /** Locks held, innermost last. Kept by lockdep in DEBUG and EXPLORED mode only. */
   readonly held: HeldLock[];
-  /** What it shares (RwSem readers, Srcu read sections), as keys, in all modes: held-locks.ts. */
+  /** Its shared holds (RwSem readers, Srcu read sections) as keys, in all modes: held-locks.ts. */
   readonly shared: number[];
   /** The context suspended under this one on the JS stack while this one runs. */
   beneath: TaskContext | undefined;
@@ -54,7 +53,7 @@ export interface TaskContext {
 const SERIAL_LIMIT = 1 << 20;
 const OUTSIDE_SERIAL = 1;
 
-/** What code runs as that no runner started. */
+/** The context of code that no runner started. */
 const outside: TaskContext = {
   serial: OUTSIDE_SERIAL,
   name: "outside any task",
@@ -105,9 +104,9 @@ export function leaveTask(previous: TaskContext): void {
 }
 
 /**
- * Whether a wait of the running task for something that task `serial` of this thread holds would
- * never end: it is the running task itself, or one that is suspended under it until it returns. An
- * async task's wait suspends only itself.
+ * Whether task `serial` of this thread is the running task, or is suspended under it until it
+ * returns. If so, a wait of the running task for what that task holds would never end. The wait of
+ * an async task suspends only itself.
  */
 export function isBeneath(serial: number): boolean {
   if (serial === currentTask.serial) return true;

@@ -1,6 +1,6 @@
 /**
- * @module When an operation may run, and what its step does to others, as a scheduler asks it. The
- * answers stand in the table of step-kinds.ts.
+ * @module What a scheduler asks of an operation: whether it may run now, whether it may time out,
+ * and whom its step wakes. The answers come from the table of step-kinds.ts.
  */
 
 import { atomicLoad } from "../atomics.ts";
@@ -11,22 +11,22 @@ import type { Wait } from "./task.ts";
 const table: Readonly<Record<WaitKind, StepKind>> = STEP_KINDS;
 
 /**
- * Whether the operation may be performed now, by its words. Always false for "park": wakes are
- * events and not states, and the scheduler performs them; see {@link wakesParked}.
+ * Whether the values of its words allow the operation now. Always false for "park": a wake is an
+ * event and not a state, and the scheduler performs it; see {@link wakesParked}.
  */
 export function isEnabled(wait: Wait): boolean {
   const { enabled } = table[wait.kind];
   return enabled === undefined || enabled(atomicLoad(wait.memory.words, wait.index), wait.expected);
 }
 
-/** Whether the scheduler may resume it with TIMED_OUT instead of waiting until it is enabled. */
+/** Whether the scheduler may resume it with TIMED_OUT while it is not enabled. */
 export function mayTimeOut(wait: Wait): boolean {
   return wait.timeoutMs !== Infinity && table[wait.kind].timeout === true;
 }
 
 /**
- * How many tasks parked on the same index performing `wait` enables: the longest parked first;
- * those already woken are not counted.
+ * How many of the tasks parked on the same index the operation wakes, those that parked first
+ * before the others. Tasks that are already woken do not count.
  */
 export function wakesParked(wait: Wait): number {
   const { wakes } = table[wait.kind];

@@ -1,19 +1,22 @@
 /**
- * @module The kinds of steps: one row for each, with all that an exploring scheduler must know of
- * it. What is asked for elsewhere is made from this table: explored.ts (may it run, does it
- * succeed), the checker's steps/kinds.ts (arrays by code), steps/access-modes.ts (what commutes)
- * and replay/phrases.ts (words).
+ * @module The kinds of steps, one row for each, with all that the scheduler of an explorer must
+ * know about it. Other files derive what they need from this table: explored.ts (may it run, does
+ * it succeed), and in the checker steps/kinds.ts (arrays by code), steps/access-modes.ts (what
+ * commutes) and replay/phrases.ts (words).
  *
- * In EXPLORED mode a task yields the description of its next operation and performs it, in one
- * atomic step, when it is resumed. Between two yields no other task comes in. So the order of the
- * resumptions is the interleaving.
+ * In EXPLORED mode a task yields the description of its next operation. When it is resumed it
+ * performs the operation, in one atomic step. Between two yields no other task runs. So the order
+ * of the resumptions is the interleaving.
  *
- * Beside the order there are choices. A wait with `timeout` may be resumed with TIMED_OUT although
- * it is not enabled. A park may be resumed with WOKEN for no reason (a spurious wake). The code
- * must stand both. A waiter that timed out got nothing from any waker. A task that could time out
- * is never part of a deadlock. A thread may also die before any operation of its task. It is then
- * declared dead (death.ts), and each waiter may look up once, as the runners do after a slice: it
- * throws if the machine has stopped; a parked one is woken for no reason.
+ * The scheduler has further choices:
+ *
+ * - It may resume a wait that has a `timeout` with TIMED_OUT although the wait is not enabled. A
+ *   waiter that timed out took nothing from any waker. A task that could time out is never part of
+ *   a deadlock.
+ * - It may resume a park with WOKEN without a wake (a spurious wake).
+ * - It may let a thread die before any operation of its task. The thread is then declared dead
+ *   (death.ts). Each waiter may recheck once, as the runners do after a slice: it throws if the
+ *   machine has stopped, and a parked one gets a spurious wake.
  */
 
 import { mayRead, mayWrite, mayWriteAtOnce } from "../words/rwsem-words.ts";
@@ -22,28 +25,29 @@ import { isComplete, mayReadAt, mayTake } from "../words/word-states.ts";
 
 /**
  * How a step touches its words. Two steps that touch a common word depend on each other, except
- * where both only look (`read`) and in the cases that the words below name.
+ * where this list says that they commute.
  *
- * - `read`: it looks. Commutes with `read` and `test`.
+ * - `read`: reads the word. Commutes with `read` and `test`.
  * - `write`: commutes with nothing.
- * - `share`: it goes in or out of what many may be in. Commutes with itself.
- * - `test`: it tests a condition, after which its task may park. Commutes with `test`, `read` and
- *   `queue`: what it depends on at the queue's word is a wake of one.
- * - `queue`: it joins or leaves a queue, or wakes all of it. Commutes with `test`.
- * - `count`: it adds to a word and is not told what the word held. Commutes with itself.
- * - `call`, `return`: a recorded operation begins, ends. Calls commute, and so do returns.
+ * - `share`: enters or leaves a shared section. Commutes with itself.
+ * - `test`: tests a condition, after which its task may park. Commutes with `test`, `read` and
+ *   `queue`: at the queue's word it depends only on a wake of one.
+ * - `queue`: joins or leaves a queue, or wakes all of it. Commutes with `test`.
+ * - `count`: adds to a word and does not learn what the word held. Commutes with itself.
+ * - `call`, `return`: a recorded operation begins or ends. Calls commute with calls, and returns
+ *   with returns.
  */
 export type Touch = "read" | "write" | "share" | "test" | "queue" | "count" | "call" | "return";
 
 /**
- * What a row says. `word` is what the operation's first word holds; `expected` is the operation's
- * own.
+ * One row. `word` is the value of the operation's first word; `expected` is that of the operation.
  */
 export interface StepKind {
   /** Whether it can be performed now. Left out: always. */
   readonly enabled?: (word: number, expected: number) => boolean;
   /**
-   * Whether it will succeed, where that makes a difference to what it touches. Left out: always.
+   * Whether it will succeed, where the way in which it touches its words depends on that. Left out:
+   * always.
    */
   readonly succeeds?: (word: number, expected: number) => boolean;
   /** How it touches its words if it succeeds. */
@@ -51,16 +55,18 @@ export interface StepKind {
   /** The same if it does not succeed. Left out: as `touch`. */
   readonly touchFailing?: Touch;
   /**
-   * The same while no execution has shown that the word is strict (dependence.ts of the checker).
+   * The same as long as no execution has shown that the word is strict (see dependence.ts of the
+   * checker).
    */
   readonly touchLenient?: Touch;
-  /** The same once one has. */
+  /** The same after one has. */
   readonly touchStrict?: Touch;
   /**
-   * It touches every word that it names. Left out: the first one, which stands for the primitive.
+   * It touches all words that it names. Left out: the first one alone, which stands for the whole
+   * primitive.
    */
   readonly whole?: true;
-  /** A condition may see what it writes. */
+  /** A condition may read what it writes. */
   readonly data?: true;
   /** It waits, and its wait may have a timeout. */
   readonly timeout?: true;
@@ -68,13 +74,13 @@ export interface StepKind {
   readonly refcount?: true;
   /** Its task queues, or sleeps in a queue. */
   readonly queues?: true;
-  /** It commutes with its like unless its task looks at the word in the same step. */
+  /** It commutes with itself unless its task reads the word in the same step (extra-reads.ts). */
   readonly blind?: true;
   /** It takes a lock (if it succeeds), and how its task then holds it. */
   readonly takes?: "exclusive" | "shared" | "srcu";
-  /** It gives one back. */
+  /** It releases a lock. */
   readonly releases?: true;
-  /** Which of those that are parked on its word it wakes: the one that parked first, or all. */
+  /** Which tasks parked on its word it wakes: the one that parked first, or all. */
   readonly wakes?: "one" | "all";
   /**
    * The step in words. `{kind}`, `{label}`, and the values `{before}` and `{after}` are filled in.
@@ -96,9 +102,9 @@ export interface StepKind {
 
 const rows = {
   /**
-   * Sleeps until a wake of its word. Wakes are events and not states, so the word does not enable
-   * it: the scheduler notes who was woken. The step itself does nothing; the task queues again and
-   * tests again.
+   * Sleeps until a wake of its word. A wake is an event and not a state, so no value of the word
+   * enables it: the scheduler records which tasks were woken. The step itself does nothing; then
+   * the task queues again and rechecks.
    */
   park: {
     enabled: (): boolean => false,
@@ -121,9 +127,9 @@ const rows = {
   unlock: { touch: "write", releases: true },
   /** Waits while a writer is inside or queued. Readers + 1. */
   downRead: { enabled: (word: number): boolean => mayRead(word), touch: "share", takes: "shared" },
-  /** Queued writers + 1: from here on no reader comes in. */
+  /** Queued writers + 1: from now on no reader enters. */
   queueWrite: { touch: "write" },
-  /** Waits while anybody is inside. Queued writers - 1, writer inside. */
+  /** Waits while any reader or writer is inside. Queued writers - 1, writer inside. */
   downWrite: {
     enabled: (word: number): boolean => mayWrite(word),
     touch: "write",
@@ -149,7 +155,7 @@ const rows = {
   upWrite: { touch: "write", releases: true },
   /** Writer no longer inside, readers + 1. */
   downgrade: { touch: "write" },
-  /** Count + 1. A reference that is taken from nothing leaves a spoilt count. */
+  /** Count + 1. A get on a count of 0 leaves a saturated count. */
   refGet: {
     succeeds: (word: number): boolean => word > 0,
     touch: "count",
@@ -180,8 +186,7 @@ const rows = {
   /** Reads the queue's sequence, waiters + 1. */
   enqueue: { touch: "queue", queues: true },
   /**
-   * Reads the words that the operation names in `reads`; if it names none, whatever the condition
-   * reads.
+   * Reads the words that the operation names in `reads`. If it names none, it may read any word.
    */
   testCondition: { touch: "test", queues: true, says: "tests the condition of {label}" },
   /** Waiters - 1. */
@@ -200,7 +205,7 @@ const rows = {
   },
   /** Count = all. */
   completeAll: { touch: "write", data: true, says: "{kind} {label} {before} → {after}" },
-  /** Uses one up. */
+  /** Count - 1, unless it is that of completeAll. */
   completionWait: {
     enabled: (word: number): boolean => isComplete(word),
     touch: "write",
@@ -208,9 +213,9 @@ const rows = {
     waits: "waits for {label} to be completed",
   },
   /**
-   * Readers + 1. It succeeds where no grace period is under way: then sections have nothing to do
-   * with each other. Inside a grace period it matters which index a section takes and which section
-   * is the last one.
+   * Readers + 1. Here "succeeds" means that no grace period is in progress: then sections commute
+   * with each other. During a grace period it matters which index a section takes, and which
+   * section is the last one.
    */
   srcuReadLock: {
     succeeds: (word: number): boolean => isIdle(word),
@@ -218,14 +223,14 @@ const rows = {
     touchFailing: "write",
     takes: "srcu",
   },
-  /** Readers - 1; pushes the grace period on. Success as of srcuReadLock. */
+  /** Readers - 1; advances the grace period. "Succeeds" as for srcuReadLock. */
   srcuReadUnlock: {
     succeeds: (word: number): boolean => isIdle(word),
     touch: "share",
     touchFailing: "write",
     releases: true,
   },
-  /** Asks for a grace period. */
+  /** Requests a grace period. */
   srcuStart: { touch: "write" },
   /** Waits until grace period number `expected` is over. */
   srcuWait: {
@@ -239,7 +244,7 @@ const rows = {
     touch: "read",
     waits: "waits for the calls of {label}",
   },
-  /** Begins to run the deferred call at its words. */
+  /** Starts the deferred call at its words. */
   srcuCallback: { touch: "write", data: true },
   /** Sequence + 1. */
   seqWriteBegin: { touch: "write", data: true, takes: "exclusive" },
@@ -283,9 +288,9 @@ const rows = {
   /** Of a condition variable: its mutex = 0, and its task queues at the word behind it. */
   release: { touch: "write", whole: true, releases: true },
   /**
-   * The scheduler's, not the task's: a park begins with it unless the task's last step queued at
-   * its word. It compares the word. If that is not `expected`, the wait is over; else the task is
-   * parked, in the order of these steps.
+   * A step of the scheduler, not of the task. A park begins with it, unless the last step of the
+   * task queued at its word. It compares the word with `expected`. If they differ, the wait is
+   * over; otherwise the task is parked. Tasks are parked in the order of these steps.
    */
   sleep: {
     succeeds: (word: number, expected: number): boolean => word === expected,
@@ -295,11 +300,11 @@ const rows = {
     says: "goes to sleep on {label}",
     saysFailing: "does not sleep on {label}: it has changed",
   },
-  // From here on: what callers of access() name.
+  // The kinds that callers of access() name.
   read: { touch: "read", whole: true, says: "read {label}", saysOfWord: "read {label} = {before}" },
   /**
-   * Reads a word whose memory may have been freed. The reader finds that out, and throws the value
-   * away.
+   * Speculative read: the memory of the word may have been freed. The reader checks that
+   * afterwards, and then discards the value.
    */
   peek: { touch: "read", whole: true, says: "read {label}", saysOfWord: "read {label} = {before}" },
   write: { touch: "write", whole: true, data: true, saysOfWord: "write {label} = {after}" },
@@ -309,7 +314,7 @@ const rows = {
     data: true,
     saysOfChange: "update {label} {before} → {after}",
   },
-  /** Adds to the word. Its task does not learn what the word held. */
+  /** Adds to the word; its task does not learn what the word held. */
   add: { touch: "count", touchStrict: "write", whole: true, data: true, blind: true },
   alloc: { touch: "write", whole: true, data: true },
   free: { touch: "write", whole: true, data: true },
@@ -318,7 +323,7 @@ const rows = {
 /** What a task waits for, or (EXPLORED) is about to do. */
 export type WaitKind = keyof typeof rows;
 
-/** The table, in a fixed order: the place of a row is the code of its kind. */
+/** The table, in a fixed order: the position of a row is the code of its kind. */
 export const STEP_KINDS: Readonly<Record<WaitKind, StepKind>> = rows;
 
 /** Scheduling points that upper layers mark by `access` of task.ts. */

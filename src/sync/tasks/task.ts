@@ -1,28 +1,28 @@
 /**
- * @module Tasks: what everything that may wait is written as, and the seam where a scheduler comes
- * in.
+ * @module Tasks: all code that may wait is written as a task. It is the seam where a scheduler
+ * takes control.
  *
- * A task is a generator that yields {@link Wait}s and is sent {@link Wake}s. Everything blocks
- * through one thing, a futex-like wait on one word of the heap. `yield*` therefore marks every
- * place where another thread may come in between. Three runners execute the same code:
- * run-blocking.ts, run-async.ts, and a deterministic scheduler.
+ * A task is a generator that yields {@link Wait}s and is sent {@link Wake}s. There is one way to
+ * block: a futex-like wait on one word of the heap. So `yield*` marks every place where another
+ * thread may run in between. Three runners execute the same code: run-blocking.ts, run-async.ts,
+ * and a deterministic scheduler.
  *
  * REAL and DEBUG mode: the only kind of Wait is "park". An operation that need not wait returns
- * {@link DONE} (or DONE_TRUE, DONE_FALSE, {@link doneNumber}): one preallocated finished iterator,
- * because on Node 20 a fresh generator costs 16 ns and `yield*` of a finished iterator 4 ns. Such
- * an operation acts when it is CALLED, so always write `yield* lock.lock()`: never call an
+ * {@link DONE} (or DONE_TRUE, DONE_FALSE, {@link doneNumber}), a preallocated finished iterator: on
+ * Node 20 a fresh generator costs 16 ns, and `yield*` of a finished iterator 4 ns. Such an
+ * operation takes effect when it is CALLED. So always write `yield* lock.lock()`; never call an
  * operation and iterate it later.
  *
  * Measured on Node 20, uncontended, with the `yield*`: mutex or spinlock lock + unlock 35 ns, of
  * which two atomic operations are 18; RwSem read pair 53, write pair 60; Srcu read section 57;
  * refcount get + put 29; wakeAll that wakes nobody 18; seqcount read 18; both marks of a store 21;
- * a shootdown with nobody inside 23; runBlocking of a finished task 45. So a fast path is worth its
- * plain function (a generator would double it), and the atomic operations are what is left to save.
+ * a shootdown with nobody inside 23; runBlocking of a finished task 45. So a fast path is a
+ * plain function: a generator would double its cost, and most of the rest is atomic operations.
  *
- * EXPLORED mode: every operation first yields the Wait that describes what it is ABOUT to do, and
- * does it, as one atomic step, when the scheduler sends the next Wake. A blocking operation is
- * never a spin: it is not enabled until its predicate holds. step-kinds.ts has the table of kinds:
- * when each may run, what it does and what depends on it.
+ * EXPLORED mode: every operation first yields the Wait that describes what it is ABOUT to do. It
+ * does it, as one atomic step, when the scheduler sends the next Wake. A blocking operation never
+ * spins: it is not enabled until its predicate holds. step-kinds.ts has the table of kinds: when
+ * each may run, what it does and what depends on it.
  */
 
 import { monotonicMs } from "./clock.ts";
@@ -35,12 +35,12 @@ export type { AccessKind, WaitKind } from "./step-kinds.ts";
 
 /** Why a wait ended: {@link WOKEN} or {@link TIMED_OUT}. */
 export type Wake = 0 | 1;
-/** The word changed, somebody woke us, or no reason at all: the task looks again. */
+/** The word changed, somebody woke the task, or the wake is spurious: the task rechecks. */
 export const WOKEN: Wake = 0;
 /** The wait is over because its `timeoutMs` went by. */
 export const TIMED_OUT: Wake = 1;
 
-/** What a task yields: the one operation that it is about to do, or waits for. */
+/** What a task yields: the operation that it is about to do or waits for. */
 export interface Wait {
   readonly kind: WaitKind;
   readonly memory: SharedMemory;
@@ -52,13 +52,13 @@ export interface Wait {
   readonly expected: number;
   /** Infinity: until woken. */
   readonly timeoutMs: number;
-  /** For people: lock class, or what the caller named. */
+  /** For reports: the lock class, or the name that the caller gave. */
   readonly label: string;
-  /** Of testCondition: the words that the condition reads; undefined if nobody says. */
+  /** Of testCondition: the words that the condition reads; undefined if they are not declared. */
   readonly reads: WordRange | undefined;
 }
 
-/** A stretch of words of the memory. */
+/** A span of words of the memory. */
 export interface WordRange {
   readonly at: number;
   readonly words: number;
@@ -106,8 +106,8 @@ export function doneBoolean(value: boolean): Task<boolean> {
 const number = new Finished<number>(0);
 
 /**
- * The task itself, or a copy of a finished one: for who runs something else first, which may reuse
- * that of {@link doneNumber}.
+ * The task itself, or a copy of it if it has finished. For callers that run other code before they
+ * iterate it: that code may reuse the object of {@link doneNumber}.
  */
 export function keepTask<T>(task: Task<T>): Task<T> {
   // a task of T that has finished holds a T
@@ -134,8 +134,8 @@ export function park(
 let onDescribe: ((wait: Wait) => void) | undefined;
 
 /**
- * Tells `watcher` of every operation that is described from now on, while the code that is about to
- * do it is on the stack.
+ * Calls `watcher` with every operation that is described from now on. The code that is about to do
+ * it is then on the stack.
  */
 export function watchDescriptions(watcher: ((wait: Wait) => void) | undefined): void {
   onDescribe = watcher;
@@ -158,8 +158,8 @@ export function describe(
 }
 
 /**
- * The time by which a task waits. In EXPLORED mode no time passes: that a wait has taken too long
- * is the scheduler's choice, and {@link TIMED_OUT} alone says so.
+ * The clock of a task's deadlines. In EXPLORED mode no time passes: the scheduler chooses which
+ * waits time out, and sends them {@link TIMED_OUT}.
  */
 export function taskMs(memory: SharedMemory): number {
   return memory.mode === EXPLORED || memory.isSpelledOut ? 0 : monotonicMs();
@@ -167,8 +167,8 @@ export function taskMs(memory: SharedMemory): number {
 
 /**
  * EXPLORED: the operation that `wait` describes has just been tried, by the code that runs in every
- * mode. It must have succeeded, since step-kinds.ts calls it enabled. If it has not, the table and
- * the code differ.
+ * mode. It must have succeeded, because the table of step-kinds.ts says that it is enabled. If it
+ * has failed, the table and the code differ.
  */
 export function mustSucceed(success: boolean, wait: Wait): void {
   if (!success)
@@ -176,8 +176,8 @@ export function mustSucceed(success: boolean, wait: Wait): void {
 }
 
 /**
- * EXPLORED: yields the description of what the caller does next. In other modes nothing. For the
- * bodies that are one for all modes.
+ * EXPLORED: yields the description of what the caller does next. In other modes it does nothing.
+ * For code that all modes share.
  */
 export function step(
   memory: SharedMemory,
@@ -193,8 +193,8 @@ export function step(
 }
 
 /**
- * As {@link step}, of the test of a condition: a step also where the primitives are spelled out
- * (stepping.ts), since it is the caller's own code, in which nothing else is one.
+ * As {@link step}, for the test of a condition. It is a step even where the primitives are spelled
+ * out (stepping.ts): the condition is code of the caller, in which no access is a step.
  */
 export function conditionStep(
   memory: SharedMemory,
@@ -209,12 +209,12 @@ export function conditionStep(
   return offer(wait);
 }
 
-/** What is about to be tested, where the test says which words it reads. */
+/** The conditions about to be tested, of those tests that declare which words they read. */
 const conditions = new WeakMap<Wait, () => boolean>();
 
 /**
- * The condition of a {@link conditionStep} that says what it reads: for an explorer, to see that it
- * says all.
+ * The condition of a {@link conditionStep} that declares what it reads. An explorer checks that the
+ * declaration is complete.
  */
 export function conditionOf(wait: Wait): (() => boolean) | undefined {
   return conditions.get(wait);
@@ -222,7 +222,7 @@ export function conditionOf(wait: Wait): (() => boolean) | undefined {
 
 /**
  * Marks a scheduling point that is not an operation of this layer: an access to `words` words at
- * `index`, an allocation, a free. Costs nothing but a compare outside EXPLORED mode.
+ * `index`, an allocation, a free. Outside EXPLORED mode it costs one compare.
  */
 export function access(
   memory: SharedMemory,

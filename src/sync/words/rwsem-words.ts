@@ -1,29 +1,29 @@
 /**
- * @module The words of a reader-writer semaphore and what may be done to them. The semaphore itself
- * is rwsem.ts; the reaper also needs to take a dead thread out of the queue.
+ * @module The words of a reader-writer semaphore, and the operations on them. The semaphore itself
+ * is rwsem.ts. death.ts uses them, too: it takes dead threads out of the queue.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
- * | 0 | STATE | bits 0..14 readers inside; bit 15 WRITER inside; bits 16..29 writers queued; bit 30 READERS_TURN |
+ * | 0 | STATE | bits 0..14 readers inside; bit 15 WRITER inside; bits 16..29 writers queued; bit 30 READERS_PHASE |
  * | 1 | QUEUED_READERS | readers that wait |
  * | 2 | READER_SEQUENCE | futex of waiting readers, counts their wakes |
  * | 3 | WRITER_SEQUENCE | futex of waiting writers, counts their wakes |
  *
  * Who may come in, given STATE:
  *
- * | | no writer queued | writers queued | writers queued, READERS_TURN |
+ * | | no writer queued | writers queued | writers queued, READERS_PHASE |
  * | --- | --- | --- | --- |
  * | nobody inside | reader, writer | writer | reader |
  * | readers inside | reader | nobody | reader |
  * | writer inside | nobody | nobody | (cannot be) |
  *
- * Fairness is phase by phase. A queued writer stops new readers, so readers cannot starve it. A
- * leaving writer that finds readers waiting gives them the turn, and no writer comes in before all
- * of those have, so writers cannot starve readers. A reader that arrives during the turn slips in
- * too; the turn ends with the last of the waiting ones, so this cannot go on.
+ * It is phase-fair. A queued writer stops new readers, so readers cannot starve it. A leaving
+ * writer that finds readers waiting starts a reader phase: no writer enters before all of those
+ * readers have, so writers cannot starve readers. A reader that arrives during the phase may enter,
+ * too. The phase ends when the last waiting reader has entered, so later readers cannot prolong it.
  *
- * Every waiter raises its count first and looks at STATE after; every leaver changes STATE first
- * and looks at the counts after. So one of the two sees the other:
+ * Every waiter raises its count first and reads STATE after. A thread that leaves changes STATE
+ * first and reads the counts after. So one of the two sees the other:
  *
  *      reader                                   writer leaving
  *      QUEUED_READERS += 1
@@ -59,27 +59,27 @@ export const READERS_MASK = 0x7fff;
 export const WRITER = 0x8000;
 export const QUEUED_WRITER = 0x10000;
 export const QUEUED_WRITERS_MASK = 0x3fff0000;
-export const READERS_TURN = 0x40000000;
+export const READERS_PHASE = 0x40000000;
 
-/** STATE of a semaphore that nobody is in and no writer waits for. */
+/** STATE if nobody is inside and no writer is queued. */
 export const NOBODY = 0;
 
 export function mayRead(state: number): boolean {
   if ((state & WRITER) !== 0) return false;
-  return (state & QUEUED_WRITERS_MASK) === 0 || (state & READERS_TURN) !== 0;
+  return (state & QUEUED_WRITERS_MASK) === 0 || (state & READERS_PHASE) !== 0;
 }
 
-/** For a writer that is in the queue. */
+/** Whether a queued writer may enter. */
 export function mayWrite(state: number): boolean {
-  return (state & (READERS_MASK | WRITER | READERS_TURN)) === 0;
+  return (state & (READERS_MASK | WRITER | READERS_PHASE)) === 0;
 }
 
-/** For a writer that comes along: it is not let in past those in the queue. */
+/** Whether a writer may enter without queueing: it must not overtake queued writers. */
 export function mayWriteAtOnce(state: number): boolean {
   return state === NOBODY;
 }
 
-/** STATE has room for 16383 queued writers; whoever comes when it is full waits for it to move. */
+/** STATE has room for 16383 queued writers. A further writer waits until STATE changes. */
 export function isQueueFull(state: number): boolean {
   return (state & QUEUED_WRITERS_MASK) === QUEUED_WRITERS_MASK;
 }
@@ -97,18 +97,19 @@ function wakeWriter(words: Int32Array, at: number): void {
 }
 
 /**
- * Queued readers go (inside, or because their thread died). The last one ends the readers' turn.
+ * `count` queued readers leave the queue: they have entered, or their thread died. The last one
+ * ends the reader phase.
  *
  * @spelled semaphore
  */
 export function leaveReaderQueue(words: Int32Array, at: number, count: number): void {
   if (atomicSub(words, at + QUEUED_READERS, count) !== count) return;
-  const before = atomicAnd(words, at + STATE, ~READERS_TURN);
-  if ((before & READERS_TURN) !== 0) wakeForState(words, at, before & ~READERS_TURN);
+  const before = atomicAnd(words, at + STATE, ~READERS_PHASE);
+  if ((before & READERS_PHASE) !== 0) wakeForState(words, at, before & ~READERS_PHASE);
 }
 
 /**
- * Queued writers' thread died: what waited behind them goes on.
+ * The thread of `count` queued writers died: those that waited behind them go on.
  *
  * @spelled semaphore
  */
@@ -118,7 +119,7 @@ export function leaveWriterQueue(words: Int32Array, at: number, count: number): 
 }
 
 /**
- * Wakes whoever may come in now.
+ * Wakes those that may enter now.
  *
  * @spelled semaphore
  */
@@ -128,12 +129,12 @@ export function wakeForState(words: Int32Array, at: number, state: number): void
 }
 
 /**
- * A turn that nobody is left to take (its reader died while the writer was leaving) must not stop
- * writers for ever.
+ * Ends a reader phase without waiting readers: the reader died while the writer was leaving. Such a
+ * phase would stop writers for ever.
  *
  * @spelled semaphore
  */
-export function endIdleTurn(words: Int32Array, at: number, state: number): boolean {
-  if ((state & READERS_TURN) === 0 || atomicLoad(words, at + QUEUED_READERS) > 0) return false;
-  return atomicCompareExchange(words, at + STATE, state, state & ~READERS_TURN) === state;
+export function endEmptyPhase(words: Int32Array, at: number, state: number): boolean {
+  if ((state & READERS_PHASE) === 0 || atomicLoad(words, at + QUEUED_READERS) > 0) return false;
+  return atomicCompareExchange(words, at + STATE, state, state & ~READERS_PHASE) === state;
 }

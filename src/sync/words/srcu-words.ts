@@ -1,7 +1,7 @@
 /**
- * @module The words of an Srcu and its grace periods, as a state machine that any thread may push
- * on. No lock and no owner: a thread that dies while it waits for a grace period is missed by
- * nobody.
+ * @module The words of an Srcu, and its grace periods: a state machine that any thread may advance.
+ * It has no lock and no owner, so the death of a thread that waits for a grace period delays no
+ * other thread.
  *
  * | word | name | meaning |
  * | --- | --- | --- |
@@ -15,21 +15,20 @@
  * | 10, 11 | READY | list of calls whose grace period is over |
  * | 12 | PENDING | calls queued and not yet finished |
  *
- *      IDLE --wanted--> DRAIN --other index has no readers--> (index flips) FLIPPED
- *      FLIPPED --old index has no readers--> IDLE, + 1
+ *      IDLE --wanted--> DRAIN --other index has no readers--> FLIPPED, index flipped
+ *      FLIPPED --old index has no readers--> IDLE, completed + 1
  *
- * After kernel/rcu/srcutree.c: a reader may read the index, lose its processor, and count itself
- * under it long after. That is harmless to the grace period which missed it, for what it goes on to
- * read was changed before; but it must be gone from that index before the index is used again,
- * hence DRAIN.
+ * After kernel/rcu/srcutree.c. A reader may read the index, lose its processor, and count itself
+ * under that index much later. The grace period that missed it need not wait for it: the reader
+ * begins to read after the change. But it must have left before the index is used again. So the
+ * next grace period begins with DRAIN:
  *
  *      reader                              grace period
  *      index? 0
  *                                          index 1; ACTIVE[0] = 0: over
  *      ACTIVE[0] += 1
- *      reads: already without what was     next one: DRAIN waits for ACTIVE[0] before the
- *                                          index becomes 0 again
- *      taken away
+ *      reads: sees the change              next one: DRAIN waits until ACTIVE[0] = 0,
+ *                                          then the index becomes 0 again
  */
 
 import { atomicCompareExchange, atomicLoad, futexWake } from "../atomics.ts";
@@ -67,13 +66,13 @@ export function hasCompleted(state: number, target: number): boolean {
 }
 
 /**
- * Asks for a grace period that begins after STATE was seen as `state`; returns its number. The
- * caller must {@link drive} it.
+ * Requests a grace period that begins after STATE was seen as `state`. Returns its number. The
+ * caller must call {@link advanceGracePeriods}.
  *
  * @spelled grace period
  */
 export function requestGracePeriod(words: Int32Array, at: number, state: number): number {
-  // One that is under way may have begun before what the caller changed: then the one after it.
+  // One in progress may have begun before the caller's change: then it takes the next one.
   const target = (state >>> COUNT_SHIFT) + (isIdle(state) ? 1 : 2);
   for (;;) {
     const wanted = atomicLoad(words, at + WANTED);
@@ -83,11 +82,12 @@ export function requestGracePeriod(words: Int32Array, at: number, state: number)
 }
 
 /**
- * Pushes the grace periods as far as the readers allow. Any thread, at any time, holding anything.
+ * Advances the grace periods as far as the readers allow. Any thread may call it, at any time, with
+ * any locks held.
  *
  * @spelled grace period
  */
-export function drive(words: Int32Array, at: number): void {
+export function advanceGracePeriods(words: Int32Array, at: number): void {
   for (;;) {
     const state = atomicLoad(words, at + STATE);
     const next = nextState(words, at, state);

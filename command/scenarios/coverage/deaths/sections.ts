@@ -183,7 +183,7 @@ function leftCalls(
       owner: {
         runs: [
           "sync/primitives/srcu.call",
-          "sync/primitives/srcu.settle",
+          "sync/primitives/srcu.runReadyCalls",
           `sync/primitives/srcu.${name}`,
         ],
         body: (shared) => deferTo(shared, last),

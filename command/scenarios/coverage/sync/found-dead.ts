@@ -195,7 +195,7 @@ const reaped = covering<Dead>({
         ...REAP,
         "sync/death/reaper.shouldReap",
         "sync/death/reaper.anyDead",
-        "sync/death/reaper.settleAlert",
+        "sync/death/reaper.clearDeadAlert",
       ],
       *body(dead) {
         yield* hear(dead);
@@ -208,7 +208,7 @@ const reaped = covering<Dead>({
         ...REAP,
         "sync/death/reaper.shouldReap",
         "sync/death/reaper.anyDead",
-        "sync/death/reaper.settleAlert",
+        "sync/death/reaper.clearDeadAlert",
       ],
       *body(dead) {
         yield* hear(dead);
@@ -257,7 +257,7 @@ const strange = covering<Dead>({
   tasks: {
     finder: { runs: FIND, body: hear },
     reaping: {
-      runs: [...REAP, "sync/death/reaper.anyDead", "sync/death/reaper.settleAlert"],
+      runs: [...REAP, "sync/death/reaper.anyDead", "sync/death/reaper.clearDeadAlert"],
       *body({ one, memory }) {
         yield* new Cell(memory, DEATHS, "deaths").waitWhile(0);
         yield* reapTask(one);

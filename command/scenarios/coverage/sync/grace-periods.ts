@@ -45,7 +45,7 @@ function* readForEver({ srcu }: Asking): Task<void> {
 
 const ASK = [
   "sync/words/srcu-words.requestGracePeriod",
-  "sync/words/srcu-words.drive",
+  "sync/words/srcu-words.advanceGracePeriods",
   "sync/primitives/srcu.waitForGracePeriod",
 ] as const;
 

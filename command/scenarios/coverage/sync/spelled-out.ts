@@ -97,16 +97,16 @@ const spelled: Readonly<Record<string, readonly [ScenarioExploration, readonly s
   ],
   "coverage/sync/srcu-two": [
     BOUNDED,
-    ["sync/words/srcu-words.drive", "sync/words/srcu-words.requestGracePeriod"],
+    ["sync/words/srcu-words.advanceGracePeriods", "sync/words/srcu-words.requestGracePeriod"],
   ],
   "coverage/sync/srcu-barriers": [
     { ...BOUNDED, preemptions: 1 },
-    ["sync/primitives/srcu.runCall", "sync/primitives/srcu-callbacks.sortCalls"],
+    ["sync/primitives/srcu.runCall", "sync/primitives/srcu-callbacks.advanceCalls"],
   ],
   "coverage/sync/srcu": [
     BOUNDED,
     [
-      "sync/words/srcu-words.drive",
+      "sync/words/srcu-words.advanceGracePeriods",
       "sync/words/srcu-words.nextState",
       "sync/primitives/srcu.waitForGracePeriod",
     ],

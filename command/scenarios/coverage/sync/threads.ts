@@ -20,7 +20,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import { livenessWord } from "../../../../src/sync/death/liveness.ts";
 import { EXPLORED, SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import type { Mode } from "../../../../src/sync/shared-memory.ts";
-import { listenersAt, setListeners } from "../../../../src/sync/runners/stepping.ts";
+import { asyncWaitersAt, setAsyncWaiters } from "../../../../src/sync/runners/stepping.ts";
 
 /** The record that a thread gets which joins before the tasks' threads. */
 export const FIRST = 0;
@@ -35,8 +35,8 @@ export function reserveRecords({ words }: SharedMemory): void {
 /** A handle for a thread that has not joined. */
 export function strangeThread(memory: SharedMemory): SharedMemory {
   const thread = SharedMemory.attach(memory.buffer);
-  thread.spinsMost = 1;
-  thread.listenersMost = 2;
+  thread.spinsMax = 1;
+  thread.livenessWaitersMax = 2;
   thread.isSpelledOut = memory.isSpelledOut;
   return thread;
 }
@@ -64,12 +64,12 @@ export function standing(memory: SharedMemory, agentId: number): number {
 
 /** Before an execution: a thread that joined in the set-up has so many listeners. */
 export function listensAs(memory: SharedMemory, agentId: number, count: number): void {
-  setListeners(livenessWord(agentRecord(agentId), stateOf(memory, agentId)), count);
+  setAsyncWaiters(livenessWord(agentRecord(agentId), stateOf(memory, agentId)), count);
 }
 
 /** How many listeners the registration has that the record is about now. */
 export function listenersOf(memory: SharedMemory, agentId: number): number {
-  return listenersAt(livenessWord(agentRecord(agentId), stateOf(memory, agentId)));
+  return asyncWaitersAt(livenessWord(agentRecord(agentId), stateOf(memory, agentId)));
 }
 
 /**
@@ -78,7 +78,7 @@ export function listenersOf(memory: SharedMemory, agentId: number): number {
  */
 export function listensNoMore(memory: SharedMemory, agentId: number): void {
   const word = agentRecord(agentId) + AGENT_LIVENESS;
-  const counts = Array.from({ length: LIVENESS_WORDS }, (_, i) => listenersAt(word + i));
+  const counts = Array.from({ length: LIVENESS_WORDS }, (_, i) => asyncWaitersAt(word + i));
   const isSilent = tokensOf(memory, agentId) === 0 && counts.every((count) => count === 0);
   assert(isSilent, `a thread that has left still listens: ${counts.join(", ")}`);
 }

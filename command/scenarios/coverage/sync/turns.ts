@@ -13,7 +13,7 @@ import { HmmError, assert } from "../../../../src/sync/errors.ts";
 import { lockClass } from "../../../../src/sync/lock-class.ts";
 import type { Mutex } from "../../../../src/sync/primitives/mutex.ts";
 import { RwSem } from "../../../../src/sync/primitives/rwsem.ts";
-import { QUEUED_READERS, READERS_TURN, STATE } from "../../../../src/sync/words/rwsem-words.ts";
+import { QUEUED_READERS, READERS_PHASE, STATE } from "../../../../src/sync/words/rwsem-words.ts";
 import { DEBUG } from "../../../../src/sync/shared-memory.ts";
 import type { SharedMemory } from "../../../../src/sync/shared-memory.ts";
 import { runInSteps } from "../../../../src/sync/runners/stepping.ts";
@@ -162,7 +162,7 @@ const few: readonly Covered[] = [
 /** The turn is with readers of whom none is left: one died while the writer before was leaving. */
 function setupIdleTurn(memory: SharedMemory): Turns {
   const turns = setup(memory);
-  memory.words[turns.sem.at + STATE] = READERS_TURN;
+  memory.words[turns.sem.at + STATE] = READERS_PHASE;
   return turns;
 }
 
@@ -175,7 +175,7 @@ const idleTurn = covering<Turns>({
   setup: setupIdleTurn,
   reopen,
   tasks: {
-    writer: { runs: ["sync/words/rwsem-words.endIdleTurn", ...WRITE], body: write },
+    writer: { runs: ["sync/words/rwsem-words.endEmptyPhase", ...WRITE], body: write },
     other: { runs: WRITE, body: write },
     reader: { runs: READ, body: read },
   },
@@ -199,7 +199,7 @@ function* dieAsleep({ dead, dying, inside }: Turns, isReader: boolean): Task<voi
 
 /**
  * When the writer before has gone. If it goes at the same time it may give the turn to the dead
- * reader, and who waits for that goes on when it looks up (endIdleTurn), which nobody does here.
+ * reader, and who waits for that goes on when it looks up (endEmptyPhase), which nobody does here.
  */
 function* find({ memory, dead, left }: Turns): Task<void> {
   yield* dead.pass();
@@ -249,7 +249,7 @@ function queuedDead(name: string, who: "reader" | "writer"): Covered {
     // A dead reader may have been given the turn while it was found; the next writer takes that
     // away.
     check: (turns) =>
-      nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]! & ~READERS_TURN),
+      nobodyIsQueued(turns, turns.memory.words[turns.sem.at + STATE]! & ~READERS_PHASE),
     twins: [
       {
         name: "not-found",
