@@ -1,12 +1,12 @@
 /**
- * @module sync/name-registry
- * What a thread knows by name: lock classes, structs, the code of drivers and call-backs. Shared
- * memory cannot hold code, so it holds a number, and each thread finds its own code by it.
+ * @module Registries by name: lock classes, structs, the code of drivers and callbacks. Shared
+ * memory cannot hold code. It holds a number, by which each thread finds its own code.
  *
- *   G1  The number of a name is a hash, so all threads derive the same one and nobody allocates it.
- *   G2  Two names with one number are refused when the second is declared.
- *   G3  A name may be declared before it has a value. A thread that has not loaded the module which
- *       gives the value finds none: `get` then says what to load.
+ * G1. The number of a name is a hash of it. So all threads compute the same number, and nobody
+ *     allocates it.
+ * G2. The second of two names with one number is refused when it is declared.
+ * G3. A name may be declared before it has a value. If a thread has not loaded the module that sets
+ *     the value, `get` throws and says what to load.
  */
 
 import { bug } from "./errors.ts";
@@ -27,7 +27,7 @@ export class NameRegistry<T> {
   readonly #names = new Map<number, string>();
   readonly #values = new Map<number, T>();
 
-  /** For messages: `kind` in the plural, and what to do where a value is missing (G3). */
+  /** For messages: `kind` in the plural, and what to do if a value is missing (G3). */
   constructor(kind: string, remedy: string) {
     this.#kind = kind;
     this.#remedy = remedy;
@@ -66,7 +66,7 @@ export class NameRegistry<T> {
     return this.#names.get(id) === name && this.#values.has(id);
   }
 
-  /** Throws AssertionFailure where this thread has no value (G3). */
+  /** Throws AssertionFailure if this thread has no value (G3). */
   get(id: number): T {
     return (
       this.#values.get(id) ??
@@ -76,7 +76,7 @@ export class NameRegistry<T> {
     );
   }
 
-  /** For messages: of any number, also of one that only another thread has declared. */
+  /** For messages. The number may be one that only another thread has declared. */
   nameOf(id: number): string {
     return this.#names.get(id) ?? `${this.#kind} ${id}`;
   }
