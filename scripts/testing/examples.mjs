@@ -56,7 +56,7 @@ function writeSnippets() {
  * @param {readonly string[]} errors What the compiler printed, by line.
  * @returns {Promise<Check>}
  */
-async function checkSnippet({ path, line, writtenPath, runs }, errors) {
+async function checkSnippet({ path, line, writtenPath, runs, explores }, errors) {
   const name = `${path}:${line}`;
   const own = errors.filter((error) => error.startsWith(`${writtenPath}(`));
   if (own.length > 0) {
@@ -65,7 +65,10 @@ async function checkSnippet({ path, line, writtenPath, runs }, errors) {
   }
   if (!runs) return { name: `${name} compiles`, result: "passed" };
   const built = `${snippetsPath}${writtenPath.replace(/\.ts$/, ".js")}`;
-  const result = await runCommand(process.execPath, [built], { timeoutMs: snippetTimeoutMs });
+  const conditions = explores ? ["--conditions=hmm-explore"] : [];
+  const result = await runCommand(process.execPath, [...conditions, built], {
+    timeoutMs: snippetTimeoutMs,
+  });
   return checkFromCommand(`${name} compiles and runs`, result);
 }
 

@@ -59,7 +59,27 @@ const scenario: Scenario<Mutex[]> = {
 };
 const { findings, complete } = explore(scenario);
 if (!complete || !findings.some(({ kind }) => kind === "deadlock")) throw new Error("the deadlock was not found");
+import { DriverThread, registerMirrorOps, type HmmMirrorOps, type Task } from "hmm-ts/driver";
+const ops: HmmMirrorOps = { *invalidate() { return 0; } };
+if (registerMirrorOps("a driver", ops) === 0) throw new Error("an id is not 0");
+await using driven = await AddressSpace.create({ ramBytes: 1 << 20 });
+using driver = DriverThread.open(driven);
+const users = await driver.runOnSpace(driven, function* (mm): Task<number> {
+  return mm.users.read();
+});
+if (users !== 1) throw new Error(users + " users");
 console.log("program ran");
+`;
+
+/**
+ * With the condition under which a driver is explored, all entries are of one graph of modules:
+ * what one of them registers, the others have.
+ */
+const oneGraph = `
+const { HmmError } = await import("hmm-ts");
+const driver = await import("hmm-ts/driver");
+const checker = await import("hmm-ts/checker");
+if (driver.HmmError !== HmmError || checker.HmmError !== HmmError) throw new Error("two graphs");
 `;
 
 /** A driver's author writes such a file, and has it checked. */
@@ -175,6 +195,25 @@ async function pack(folder, which) {
   return { packed, tarball };
 }
 
+/** @param {string} folder In which the packages are installed. */
+async function checkImports(folder) {
+  const face = (/** @type {string} */ entry, /** @type {string} */ name) =>
+    `if (typeof (await import("${entry}")).${name} !== "function") throw "no ${name}";`;
+  const programs = {
+    "the entry imports": [face("hmm-ts", "AddressSpace")],
+    "the driver's entry imports": [face("hmm-ts/driver", "DriverThread")],
+    "the checker imports": [face("hmm-ts/checker", "explore")],
+    "with a condition all entries are of one graph": [oneGraph, "--conditions=hmm-explore"],
+  };
+  /** @type {Check[]} */
+  const checks = [];
+  for (const [name, [text = "", ...options]] of Object.entries(programs)) {
+    const args = [...options, "--input-type=module", "-e", text];
+    checks.push(checkFromCommand(name, await runNode(args, folder)));
+  }
+  return checks;
+}
+
 /**
  * @param {string} folder Empty, outside of the repository.
  * @returns {Promise<Check[]>}
@@ -207,22 +246,7 @@ async function checkInstalled(folder) {
   checks.push(checkFromCommand("the tarballs install", install));
   if (!install.ok) return checks;
 
-  const list =
-    'const names = Object.keys(await import("hmm-ts")); if (!names.includes("AddressSpace")) throw names;';
-  checks.push(
-    checkFromCommand(
-      "the entry imports",
-      await runNode(["--input-type=module", "-e", list], folder),
-    ),
-  );
-  const faces =
-    'const { explore } = await import("hmm-ts/checker"); if (typeof explore !== "function") throw explore;';
-  checks.push(
-    checkFromCommand(
-      "the checker imports",
-      await runNode(["--input-type=module", "-e", faces], folder),
-    ),
-  );
+  checks.push(...(await checkImports(folder)));
 
   const version = await npm(["exec", "--offline", "--", "hmm", "--version"], folder);
   const isRight = version.stdout.trim() === library.version;

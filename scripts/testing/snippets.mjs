@@ -2,7 +2,8 @@
  * @module Finds the TypeScript in the documentation: fenced blocks of README.md and docs/*.md, and
  * those under `@example` in the doc comments of src/. A fence says ```ts and may add:
  * `file=child.ts` (a file that the document's other blocks may start or import, not run by itself),
- * `no-run` (compiled only, say because it needs a GPU) or `fragment` (neither).
+ * `no-run` (compiled only, say because it needs a GPU), `fragment` (neither), or `explores` (run
+ * with the condition under which all entries of the package are those of the checker).
  */
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -15,6 +16,7 @@ import { rootPath } from "./run-command.mjs";
  * @property {string} code
  * @property {string | undefined} fileName
  * @property {boolean} runs
+ * @property {boolean} explores
  */
 
 /** @returns {string[]} */
@@ -81,7 +83,8 @@ function snippetsIn(path, text) {
       const code = lines.slice(start + 1, end).map((line) => line.slice(margin.length));
       const fileName = words.find((word) => word.startsWith("file="))?.slice("file=".length);
       const runs = fileName === undefined && !words.includes("no-run");
-      snippets.push({ path, line: start + 1, code: code.join("\n"), fileName, runs });
+      const explores = words.includes("explores");
+      snippets.push({ path, line: start + 1, code: code.join("\n"), fileName, runs, explores });
     }
     start = end;
   }

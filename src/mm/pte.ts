@@ -20,6 +20,7 @@
  *       judged.
  */
 
+/** Binary logarithm of PAGE_BYTES. */
 export const PAGE_SHIFT = 12;
 /** Bytes of a page, and the factor between page numbers and addresses. */
 export const PAGE_BYTES = 4096;

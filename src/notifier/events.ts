@@ -22,7 +22,7 @@ export const EVENT_PROTECTION_VMA = 2;
  * device had copied.
  */
 export const EVENT_PROTECTION_PAGE = 3;
-/** The address space dies. */
+/** The address space dies, and all its mappings with it. */
 export const EVENT_RELEASE = 4;
 /**
  * Pages move to or from a device; carries the device as owner, so that it may skip its own call.

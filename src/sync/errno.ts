@@ -7,11 +7,13 @@
 /** 0, a positive result, or one of the negative constants of this module. */
 export type Errno = number;
 
+/** The mapping does not allow that access. */
 export const EPERM: Errno = -1;
 export const ENOENT: Errno = -2;
 export const ESRCH: Errno = -3;
 export const EINTR: Errno = -4;
 export const EIO: Errno = -5;
+/** A buffer of the user that has not arrived in this thread. */
 export const ENXIO: Errno = -6;
 export const E2BIG: Errno = -7;
 export const EBADF: Errno = -9;
@@ -26,9 +28,11 @@ export const EFAULT: Errno = -14;
 export const EBUSY: Errno = -16;
 export const EEXIST: Errno = -17;
 export const EXDEV: Errno = -18;
+/** The device is gone: the thread that had registered its mirror has died. */
 export const ENODEV: Errno = -19;
 /** An argument that cannot be right. */
 export const EINVAL: Errno = -22;
+/** The thread owns as many things as it may. */
 export const EMFILE: Errno = -24;
 export const ENOTTY: Errno = -25;
 export const EFBIG: Errno = -27;

@@ -10,6 +10,7 @@ import { Hmm } from "../hmm-struct.ts";
 import { hmmPut } from "./hmm.ts";
 import { rangesOf } from "../range-record.ts";
 
+/** Counts of one hmm: what is there now, and what has happened since it was made. */
 export interface HmmStatistics {
   /** Registered ranges. */
   readonly ranges: number;

@@ -1,18 +1,22 @@
 /**
  * @module hmm/walk/dma
  * A range's pages as addresses that a device understands: fault them in, then map each through the
- * device's own translation (its IOMMU, so to speak). Follows Linux 5.3 `hmm_range_dma_map` and
- * `hmm_range_dma_unmap`.
+ * device's IOMMU. Follows Linux 5.3 `hmm_range_dma_map` and `hmm_range_dma_unmap`. And what a
+ * device reads or writes of a frame.
  *
- * Takes no driver lock, so its tests of validity are early outs and prove nothing: ask
- * `hmmRangeValid` under the driver lock before the device is told. Which pages are mapped stands in
- * pfns (valid entries), so any number, 0 too, may be a device address.
+ * Mapping takes no driver lock, so its own test of validity is an early out only: the driver asks
+ * `hmmRangeValid` under its lock before it programs the device. A page is mapped if its entry in
+ * pfns is valid, so any number, 0 too, may be a device address.
  */
 
-import { PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
+import { dataStep } from "../../memory/frames/page-data.ts";
+import { BufferNotHere } from "../../memory/frames/sections.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../mm/pte.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { atomicCompareExchange } from "../../sync/atomics.ts";
-import { EBUSY, EFAULT, EINVAL } from "../../sync/errno.ts";
+import { EBUSY, EFAULT, EINVAL, ENXIO, type Errno } from "../../sync/errno.ts";
+import { bug } from "../../sync/errors.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { entryIsValid, entryIsWritable, entryPfn } from "../entry.ts";
 import { hmmRangeFault } from "./fault.ts";
@@ -153,5 +157,66 @@ function setDirty(words: Int32Array, index: number, pfn: number): void {
       (pte & (PTE_PRESENT | PTE_WRITE)) === (PTE_PRESENT | PTE_WRITE) && ptePfn(pte) === pfn;
     if (!isOurs || (pte & PTE_DIRTY) !== 0) return;
     if (atomicCompareExchange(words, index, pte, pte | PTE_DIRTY) === pte) return;
+  }
+}
+
+/**
+ * The device reads `into.length` bytes of frame `pfn`, from byte `offsetBytes` of it on, as over a
+ * bus. Holding the driver lock, under which the driver has found the frame in its table: then the
+ * frame is the page's (R4). 0, or ENXIO: the frame lies in a buffer of the user's that has not
+ * arrived in this thread; let the event loop turn, and try again. Throws AssertionFailure beyond
+ * the frame's end.
+ */
+export function readFrame(
+  machine: Machine,
+  pfn: number,
+  offsetBytes: number,
+  into: Uint8Array,
+): Task<Errno> {
+  return transferFrame(machine, pfn, offsetBytes, into, "read");
+}
+
+/**
+ * As {@link readFrame}, from `from` into the frame. The entry in the driver's table is writable.
+ * CPU threads may see the bytes of one value in part.
+ */
+export function writeFrame(
+  machine: Machine,
+  pfn: number,
+  offsetBytes: number,
+  from: Uint8Array,
+): Task<Errno> {
+  return transferFrame(machine, pfn, offsetBytes, from, "write");
+}
+
+function* transferFrame(
+  machine: Machine,
+  pfn: number,
+  offsetBytes: number,
+  bytes: Uint8Array,
+  kind: "read" | "write",
+): Task<Errno> {
+  if (!(offsetBytes >= 0 && offsetBytes + bytes.length <= PAGE_BYTES)) {
+    const span = `bytes ${offsetBytes} to ${offsetBytes + bytes.length}`;
+    bug(`Cannot ${kind} ${span} of a frame: it has ${PAGE_BYTES}; go page by page`);
+  }
+  const frame = frameOf(machine, pfn);
+  if (frame === undefined) return ENXIO;
+  const part = frame.subarray(offsetBytes, offsetBytes + bytes.length);
+  yield* dataStep(machine.memory, kind, pfn);
+  if (kind === "read") bytes.set(part);
+  else part.set(bytes);
+  return 0;
+}
+
+/** The frame's bytes, or undefined when this thread lacks the buffer that they lie in. */
+function frameOf({ ram }: Machine, pfn: number): Uint8Array | undefined {
+  try {
+    const { u8, basePfn } = ram.section(pfn);
+    const start = (pfn - basePfn) * PAGE_BYTES;
+    return u8.subarray(start, start + PAGE_BYTES);
+  } catch (error) {
+    if (error instanceof BufferNotHere) return undefined;
+    throw error;
   }
 }

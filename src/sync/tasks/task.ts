@@ -95,6 +95,7 @@ class Finished<T> implements Generator<Wait, T, Wake> {
   [Symbol.dispose](): void {}
 }
 
+/** The finished task of an operation that had nothing to wait for. Shared. */
 export const DONE: Task<void> = new Finished<void>(undefined);
 export const DONE_TRUE: Task<boolean> = new Finished<boolean>(true);
 export const DONE_FALSE: Task<boolean> = new Finished<boolean>(false);

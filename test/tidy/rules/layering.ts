@@ -8,8 +8,8 @@ import { fileFromText, isPackaged, type ProjectFile } from "../project-file.ts";
 import type { Finding, Rule } from "../rule.ts";
 
 /**
- * Bottom to top. src/index.ts stands above devices and checker; only the command knows the
- * scenarios.
+ * Bottom to top. src/driver.ts stands below the devices, which may be made of it alone;
+ * src/index.ts above devices and checker. Only the command knows the scenarios.
  */
 export const layers: readonly string[] = [
   "sync",
@@ -20,6 +20,7 @@ export const layers: readonly string[] = [
   "hmm",
   "host",
   "space",
+  "driver.ts",
   "devices",
   "checker",
   "index.ts",
