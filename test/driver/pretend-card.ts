@@ -206,7 +206,7 @@ export class PretendCard {
     if (!(yield* hmmRangeWaitUntilValid(range, Infinity))) return EBUSY;
     const { mmapLock } = mmOfRange(range);
     yield* mmapLock.downRead();
-    const pages = yield* hmmRangeDmaMap(range, this.#bus, this.#addresses, true);
+    const pages = yield* hmmRangeDmaMap(range, this.#bus, this.#addresses);
     yield* mmapLock.upRead();
     if (pages < 0) return pages === EBUSY ? 0 : pages;
     const { driverLock } = this.record;
