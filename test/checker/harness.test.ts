@@ -81,7 +81,7 @@ test("two tasks that count one frame depend on each other", () => {
 
 test("what a task leaves behind is missed", () => {
   const { findings } = explore(allocatesMuch(false));
-  assert.match(findings[0]?.message ?? "", /do not balance: .*2 harnessDevice/);
+  assert.match(findings[0]?.message ?? "", /does not balance: .*2 harnessDevice/);
 });
 
 function unmapsTwice(frees: "object" | "table"): AnyScenario {

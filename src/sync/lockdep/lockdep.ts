@@ -234,7 +234,7 @@ function learnOrder(outer: string, inner: string, order: LearnedOrder): void {
  * The folder of this layer's compiled files, and that of its sources. With source maps a stack
  * names the latter.
  */
-const compiledFolder = new URL(".", import.meta.url).pathname;
+const compiledFolder = new URL("..", import.meta.url).pathname;
 const sourceFolder = compiledFolder.replace(
   /\/(?:\.build|dist)\/(?:stepped\/)?src\/sync\/$/,
   "/src/sync/",
