@@ -77,7 +77,7 @@ export const freed = {
       by: "zap, which takes no lock that the fault holds alone",
       readers: "`writeProtectedPrivate`, which has read the frame's number",
       apart:
-        "F4 of mm/fault/fault.ts: a reference is taken unless the count is 0, then the entry is looked at again",
+        "C3 of mm/fault/copy-on-write.ts: a reference is taken unless the count is 0, then the entry is rechecked",
       proof: ["coverage/mm/copy-on-write", "coverage/mm/store-vs-copy-of-tracked"],
     },
     {

@@ -14,12 +14,12 @@
 export const handMade = [
   [
     "flush of a tracked entry before its frame is copied",
-    "mm/fault/fault.writeProtectedPrivate flush: ",
+    "mm/fault/copy-on-write.writeProtectedPrivate flush: ",
     "coverage/mm/store-vs-copy-of-tracked",
   ],
   [
     "flush after the exchange of a copy-on-write",
-    "mm/fault/fault.replaceByCopy flush: ",
+    "mm/fault/copy-on-write.replaceByCopy flush: ",
     "coverage/mm/load-vs-copy-on-write",
   ],
   [

@@ -47,7 +47,7 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
   mmapLock: embed(RwSem, "vmas and the shape of the page table", "mmapLock"),
   pageTableLock: embed(
     Spinlock,
-    "`hmm`; sole users of frames (F4 of mm/fault/fault)",
+    "`hmm`; exclusive frames (C2, C3 of mm/fault/copy-on-write.ts)",
     "pageTableLock",
   ),
   notifiers: embed(NotifierSubscriptions, "listeners", "notifierLock"),

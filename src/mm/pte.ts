@@ -29,15 +29,17 @@ export const PTE_PRESENT = 0x01;
 export const PTE_WRITE = 0x02;
 export const PTE_DIRTY = 0x04;
 export const PTE_ACCESSED = 0x08;
-/** The frame has no count of its own (the zero page). */
+/** The entry owns no count of the frame: the page of zeros, or memory that is not RAM. */
 export const PTE_SPECIAL = 0x10;
 /**
- * Write-protected because a device may hold a read copy: a CPU write must tell the listeners first.
+ * Write-protected because a device may hold a read copy: a CPU write must call the notifiers first.
  * The vma may well be writable.
  */
 export const PTE_TRACKED = 0x20;
 
-export const PTE_FLAGS_MASK = 0xff;
+/** What an entry has whose page is written first. */
+export const WRITTEN_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
+
 export const PFN_SHIFT = 8;
 
 /** Kinds of a non-present entry, bits 1..3. */
@@ -47,10 +49,25 @@ export const KIND_MIGRATION = 2;
 export const KIND_DEVICE_PRIVATE = 3;
 export const KIND_DEVICE_EXCLUSIVE = 4;
 /**
- * The frame is here, but the vma allows no access (mprotect to none). Payload: the frame, which the
- * entry goes on counting.
+ * The frame is here, but the vma allows no access (mprotect to none). Payload: the frame, of which
+ * the entry keeps its count.
  */
 export const KIND_PROT_NONE = 5;
+/** Present, and the entry owns a count of its frame. No bits 1..3 have this value, nor the next. */
+export const KIND_FRAME = 8;
+/** Present, with PTE_SPECIAL. */
+export const KIND_SPECIAL = 9;
+
+/** What an entry stands for. What it allows beside that is in its bits. */
+export type PteKind =
+  | typeof KIND_NONE
+  | typeof KIND_SWAP
+  | typeof KIND_MIGRATION
+  | typeof KIND_DEVICE_PRIVATE
+  | typeof KIND_DEVICE_EXCLUSIVE
+  | typeof KIND_PROT_NONE
+  | typeof KIND_FRAME
+  | typeof KIND_SPECIAL;
 
 /** The frame that reads as zeros everywhere and is never written. */
 export const ZERO_PFN = 0;
@@ -65,20 +82,32 @@ export function ptePfn(pte: number): number {
   return pte >>> PFN_SHIFT;
 }
 
-/** The kind of a non-present entry; KIND_NONE for the word zero. */
-export function pteKind(pte: number): number {
-  return (pte >>> 1) & 7;
+/** The kind of any entry. */
+export function pteKind(pte: number): PteKind {
+  if ((pte & PTE_PRESENT) !== 0) return (pte & PTE_SPECIAL) === 0 ? KIND_FRAME : KIND_SPECIAL;
+  return ((pte >>> 1) & 7) as PteKind; // only makeNonPresent makes such entries
 }
 
 /** A non-present entry of `kind`. */
-export function makeNonPresent(kind: number, payload: number): number {
+export function makeNonPresent(kind: PteKind, payload: number): number {
   return (payload << PFN_SHIFT) | (kind << 1);
+}
+
+/** Whether the entry lets the CPU read, or write, the frame. */
+export function isAccessible(pte: number, isWrite: boolean): boolean {
+  const wanted = isWrite ? PTE_PRESENT | PTE_WRITE : PTE_PRESENT;
+  return (pte & wanted) === wanted;
 }
 
 /** True when the entry owns one count of the frame `ptePfn(pte)`. */
 export function holdsFrame(pte: number): boolean {
-  if ((pte & PTE_PRESENT) !== 0) return (pte & PTE_SPECIAL) === 0;
-  return pteKind(pte) === KIND_PROT_NONE;
+  const kind = pteKind(pte);
+  return kind === KIND_FRAME || kind === KIND_PROT_NONE;
+}
+
+/** A present entry as it is once its frame is written: no device has a copy to drop. */
+export function withWrite(pte: number): number {
+  return (pte & ~PTE_TRACKED) | WRITTEN_RIGHTS;
 }
 
 /** One page of the shared zero frame, readable only. */

@@ -12,7 +12,12 @@
  * Frames wait in a batch between clearing and flushing, so that one flush serves many pages.
  */
 
-import { EVENT_CLEAR, EVENT_UNMAP, type InvalidateRange } from "../notifier/events.ts";
+import {
+  EVENT_CLEAR,
+  EVENT_UNMAP,
+  type InvalidateRange,
+  invalidateRange,
+} from "../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -31,18 +36,6 @@ import {
   wordAt,
 } from "../mmu/radix-table.ts";
 import { holdsFrame, ptePfn } from "./pte.ts";
-
-/** The object that start and end of one invalidation of `mm` share. */
-export function invalidateRange(
-  mm: Mm,
-  startPage: number,
-  endPage: number,
-  event: number,
-  options: { readonly blockable?: boolean; readonly owner?: number } = {},
-): InvalidateRange {
-  const { blockable = true, owner = 0 } = options;
-  return { subscriptions: mm.notifiers, startPage, endPage, event, blockable, owner };
-}
 
 /**
  * Empties the entry at `index` and returns what it held.

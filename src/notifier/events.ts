@@ -62,3 +62,18 @@ export interface InvalidateRange {
    */
   readonly owner: number;
 }
+
+/**
+ * The object that the start and the end of one invalidation share. `space` is the mm whose pages
+ * they are.
+ */
+export function invalidateRange(
+  space: { readonly notifiers: NotifierSubscriptions },
+  startPage: number,
+  endPage: number,
+  event: number,
+  options: { readonly blockable?: boolean; readonly owner?: number } = {},
+): InvalidateRange {
+  const { blockable = true, owner = 0 } = options;
+  return { subscriptions: space.notifiers, startPage, endPage, event, blockable, owner };
+}

@@ -20,8 +20,7 @@ import {
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PTE_DIRTY } from "../../src/mm/pte.ts";
 import { VM_READ } from "../../src/mm/vma/vma.ts";
-import { invalidateRange } from "../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

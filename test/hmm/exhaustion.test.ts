@@ -9,8 +9,7 @@ import { HmmRangeRecord } from "../../src/hmm/range-record.ts";
 import { hmmRangeAlloc } from "../../src/hmm/range/range.ts";
 import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import type { StructInfo } from "../../src/memory/layout/struct.ts";
-import { invalidateRange } from "../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

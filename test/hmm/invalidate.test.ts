@@ -18,8 +18,8 @@ import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { Machine } from "../../src/memory/machine.ts";
 import { viewClose, viewOpen } from "../../src/mm/view/view-open.ts";
-import { invalidateRange, zapNonBlocking } from "../../src/mm/zap.ts";
-import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
+import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

@@ -202,7 +202,7 @@ test("defect 7, an address space without users cannot be walked: the way to it i
 });
 
 test("defect 8, entries that are not present are faulted when asked for: the decision comes before the test of it", () => {
-  for (const kind of [KIND_SWAP, KIND_MIGRATION]) {
+  for (const kind of [KIND_SWAP, KIND_MIGRATION] as const) {
     assert.equal(needOf(makeNonPresent(kind, 9), flags.valid, DEFAULT_ENCODING), NEED_READ);
   }
   // The one such kind that exists today, all the way: a page that was made inaccessible and

@@ -12,8 +12,7 @@ import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
-import { invalidateRange } from "../../src/mm/zap.ts";
-import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
+import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

@@ -19,8 +19,8 @@ import { mmCreate, mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../src/
 import { MAP_ANYWHERE, doMmap, doMunmap } from "../../src/mm/calls/mmap.ts";
 import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
-import { invalidateRange, zapNonBlocking } from "../../src/mm/zap.ts";
-import { EVENT_CLEAR, type InvalidateRange } from "../../src/notifier/events.ts";
+import { zapNonBlocking } from "../../src/mm/zap.ts";
+import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

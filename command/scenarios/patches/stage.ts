@@ -11,8 +11,11 @@ import { registerMirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
 import type { Mm } from "../../../src/mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";
-import { invalidateRange } from "../../../src/mm/zap.ts";
-import { EVENT_CLEAR, type InvalidateRange } from "../../../src/notifier/events.ts";
+import {
+  EVENT_CLEAR,
+  type InvalidateRange,
+  invalidateRange,
+} from "../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

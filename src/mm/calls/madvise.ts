@@ -4,7 +4,7 @@
  * `mm/calls/madvise.c`.
  */
 
-import { EVENT_CLEAR } from "../../notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -13,7 +13,7 @@ import { alignedPageOf, isLengthOrZero } from "./mmap.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { isFullyMapped, vmasIn } from "../vma/vma.ts";
-import { invalidateRange, zapRange } from "../zap.ts";
+import { zapRange } from "../zap.ts";
 
 /** No special treatment. */
 export const MADV_NORMAL = 0;

@@ -5,7 +5,7 @@
  * The caller holds an mm user (R2); the tasks take the mmap lock themselves.
  */
 
-import { EVENT_UNMAP } from "../../notifier/events.ts";
+import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { EEXIST, EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
@@ -36,7 +36,7 @@ import {
   Vma,
   mappedPagesIn,
 } from "../vma/vma.ts";
-import { invalidateRange, zapRange } from "../zap.ts";
+import { zapRange } from "../zap.ts";
 
 /** Place the mapping anywhere; `address` is a hint. */
 export const MAP_ANYWHERE = 0;

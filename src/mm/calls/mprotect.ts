@@ -8,7 +8,7 @@
  * "none" keeps the frames: the entry becomes non-present of a kind of its own.
  */
 
-import { EVENT_PROTECTION_VMA } from "../../notifier/events.ts";
+import { EVENT_PROTECTION_VMA, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -32,7 +32,6 @@ import {
 } from "../pte.ts";
 import { isSameSource, mergeVmas } from "../vma/vma-map.ts";
 import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "../vma/vma.ts";
-import { invalidateRange } from "../zap.ts";
 
 /**
  * Gives [address, address + length) the protection (VM_READ | VM_WRITE bits). 0, EINVAL, or ENOMEM:

@@ -12,7 +12,7 @@
  * new vmas, and the tables of the new place. Linux unmaps the new place first.
  */
 
-import { EVENT_UNMAP } from "../../notifier/events.ts";
+import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -56,7 +56,6 @@ import {
 import { findFreeArea } from "../vma/vma-tree.ts";
 import { VM_SHARED, Vma, type VmaKind, mappedPagesIn, vmaOf, vmasIn } from "../vma/vma.ts";
 import { overlapsHold } from "../view/view-hold.ts";
-import { invalidateRange } from "../zap.ts";
 
 export interface MremapRequest {
   readonly address: number;

@@ -9,6 +9,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import {
+  KIND_NONE,
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_PRESENT,
@@ -121,6 +122,6 @@ function entryOf(page: number, pte: number): PagemapEntry {
     accessed: has(PTE_ACCESSED),
     tracked: has(PTE_TRACKED),
     zero: has(PTE_SPECIAL),
-    pfn: present || pteKind(pte) !== 0 ? ptePfn(pte) : -1,
+    pfn: pteKind(pte) === KIND_NONE ? -1 : ptePfn(pte),
   };
 }

@@ -21,7 +21,7 @@
  */
 
 import type { Machine } from "../../memory/machine.ts";
-import { EVENT_PROTECTION_PAGE } from "../../notifier/events.ts";
+import { EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -32,7 +32,6 @@ import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../pte.ts";
 import { VM_SHARED, vmasIn } from "../vma/vma.ts";
-import { invalidateRange } from "../zap.ts";
 
 /**
  * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]`

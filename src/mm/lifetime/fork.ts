@@ -12,7 +12,7 @@
  * The child is nobody else's until this returns, so its lock is not taken.
  */
 
-import { EVENT_PROTECTION_PAGE } from "../../notifier/events.ts";
+import { EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -44,7 +44,6 @@ import {
 } from "../pte.ts";
 import { getSource, insertVma } from "../vma/vma-map.ts";
 import { VM_SHARED, type Vma, vmasIn } from "../vma/vma.ts";
-import { invalidateRange } from "../zap.ts";
 
 /**
  * A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but

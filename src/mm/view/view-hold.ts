@@ -13,7 +13,7 @@
  *       closed, as with Linux's pins.
  */
 
-import { EVENT_CLEAR, type InvalidateRange } from "../../notifier/events.ts";
+import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -34,7 +34,6 @@ import {
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { invalidateRange } from "../zap.ts";
 
 export interface ViewHold extends StructView {
   readonly node: List;

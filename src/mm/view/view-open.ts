@@ -5,7 +5,7 @@
  * copied, so that no store is lost.
  */
 
-import { EVENT_CLEAR } from "../../notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
@@ -49,7 +49,6 @@ import {
   vmasIn,
 } from "../vma/vma.ts";
 import { isBeyondSource } from "../vma/vma-map.ts";
-import { invalidateRange } from "../zap.ts";
 
 const VIEW_RESOURCE: number = resourceKind("view");
 

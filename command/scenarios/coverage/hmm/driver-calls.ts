@@ -26,8 +26,8 @@ import { hmmRangeValid, hmmRangeWaitUntilValid } from "../../../../src/hmm/range
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES, PTE_DIRTY, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
-import { invalidateRange, zapNonBlocking } from "../../../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { zapNonBlocking } from "../../../../src/mm/zap.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

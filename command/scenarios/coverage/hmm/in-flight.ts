@@ -10,8 +10,7 @@ import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
 import { countInFlight } from "../../../../src/hmm/in-flight.ts";
-import { invalidateRange } from "../../../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import { mmuNotifierInvalidateRangeStart } from "../../../../src/notifier/mmu-notifier.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";

@@ -18,8 +18,7 @@ import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { HmmRangeRecord, readSequence, sequenceIsValid } from "../../../../src/hmm/range-record.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { invalidateRange } from "../../../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import type { InvalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,

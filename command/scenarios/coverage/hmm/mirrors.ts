@@ -26,8 +26,7 @@ import {
   isOrphaned,
 } from "../../../../src/hmm/range/valid.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
-import { invalidateRange } from "../../../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

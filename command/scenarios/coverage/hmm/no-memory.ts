@@ -9,8 +9,7 @@ import { RIG_DEVICE_OPS, HarnessDevice } from "../../../../src/checker/harness/h
 import { IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
 import { hmmRangeAlloc, hmmRangeFree } from "../../../../src/hmm/range/range.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
-import { invalidateRange } from "../../../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

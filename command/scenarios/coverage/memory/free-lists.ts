@@ -96,7 +96,7 @@ let made: World | undefined;
 const world = (): World => (made ??= build());
 
 const TOUCH = [
-  "mm/fault/fault.faultFast",
+  "mm/fault/anonymous.faultFast",
   "memory/ram.allocFrameFast",
   "memory/frames/frame-allocator.takeFast",
 ] as const;

@@ -156,7 +156,7 @@ const STORE = [
   "mm/fault/cpu-fault.translate",
   "mmu/radix-table.leafOf",
 ] as const;
-const FAULT = ["mm/fault/fault.faultFast"] as const;
+const FAULT = ["mm/fault/anonymous.faultFast"] as const;
 const ZAP = ["mm/zap.zapRange", "sync/primitives/shootdown.flush"] as const;
 
 const discard: Body = (_world, harness) => harness.discard(PAGE, 1);

@@ -28,13 +28,12 @@ import {
 } from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,
   notifierSrcu,
 } from "../../../../src/notifier/mmu-notifier.ts";
-import { invalidateRange } from "../../../../src/mm/zap.ts";
 import { atomicCompareExchange } from "../../../../src/sync/atomics.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { runBlocking } from "../../../../src/sync/runners/run-blocking.ts";
@@ -165,7 +164,7 @@ function* copyUnheld(machine: Machine, mm: Mm, index: number, pte: number): Task
 const FAULTS = [
   "mm/fault/cpu-fault.cpuFault",
   "mm/fault/fault.handleMmFault",
-  "mm/fault/fault.writeProtectedPrivate",
+  "mm/fault/copy-on-write.writeProtectedPrivate",
 ] as const;
 const world = makeWorld();
 

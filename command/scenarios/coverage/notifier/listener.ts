@@ -17,8 +17,7 @@ import {
 } from "../../../../src/memory/layout/struct.ts";
 import { mmdrop, mmgrab } from "../../../../src/mm/lifetime/mm.ts";
 import { ptePfn } from "../../../../src/mm/pte.ts";
-import { invalidateRange } from "../../../../src/mm/zap.ts";
-import { EVENT_CLEAR } from "../../../../src/notifier/events.ts";
+import { EVENT_CLEAR, invalidateRange } from "../../../../src/notifier/events.ts";
 import {
   mmuNotifierInvalidateRangeEnd,
   mmuNotifierInvalidateRangeStart,

@@ -1,0 +1,123 @@
+/**
+ * @module mm/fault/copy-on-write
+ * A write to private memory whose entry is read-only. Follows Linux `do_wp_page` and `wp_page_copy`
+ * in `mm/memory.c`.
+ *
+ *   C1  A frame is exclusive (`Ram.pageAnonExclusive`) when the entry is its only user. Only fork
+ *       adds an entry, holding the mmap lock for writing; so a frame that is found exclusive stays
+ *       so while F1 of vm-fault.ts holds. Other references than entries (C3) come and go. They may
+ *       cause a copy that was not necessary, which does no harm.
+ *   C2  An exclusive frame is written in place. The check and the exchange of the entry are one
+ *       section of `pageTableLock`. A TRACKED entry needs its notifiers called first, which may
+ *       wait, so the check is made again after that.
+ *   C3  Any other frame is copied. The fault gets a reference of the frame under `pageTableLock`,
+ *       rechecks the entry, and keeps the reference until it has exchanged the entry. Zap does not
+ *       take this lock, so at the get the frame may be free, or belong to another page. If the
+ *       entry is unchanged after the get, the frame is the entry's. From then on the frame cannot
+ *       be freed and come back, and every C2 sees two users and leaves the entry read-only. A C2
+ *       before the get has exchanged the entry, which the recheck sees.
+ *   C4  A TRACKED entry may have lost its right to write a moment ago (track.ts), while the last
+ *       stores are under way. It is flushed before its frame is copied.
+ *
+ * Without C3:
+ *
+ *     thread 1                                         thread 2
+ *     entry is frame 7, shared since a fork
+ *                                                      child exits; madvise(DONTNEED):
+ *                                                      entry none, frame 7 free
+ *                                                      stores: entry is frame 7 again,
+ *                                                      fresh, writable
+ *     copies frame 7 to frame 8
+ *                                                      stores once more, into frame 7
+ *                                                      device tracks: entry is frame 7,
+ *                                                      read-only, as it was
+ *     entry was frame 7: now frame 8                   its second store is lost
+ */
+
+import { EVENT_CLEAR, EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
+import {
+  mmuNotifierInvalidateRangeEnd,
+  mmuNotifierInvalidateRangeStart,
+} from "../../notifier/mmu-notifier.ts";
+import { wordAt } from "../../mmu/radix-table.ts";
+import { ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { PTE_TRACKED, WRITTEN_RIGHTS, ZERO_PFN, makePte, ptePfn, withWrite } from "../pte.ts";
+import { type VmFault, replacePte } from "./vm-fault.ts";
+
+/** Of a present entry with a frame of its own, which is read-only. */
+export function* writeProtectedPrivate(fault: VmFault): Task<Errno> {
+  const { machine, mm, page, pte } = fault;
+  const isTracked = (pte & PTE_TRACKED) !== 0;
+  const users = yield* judgeUsers(fault, isTracked);
+  if (users === EXCLUSIVE && isTracked) yield* notifyAndReuse(fault);
+  if (users !== HELD) return 0;
+  if (isTracked) yield* mm.shootdown.flush(page, page + 1); // C4
+  const result = yield* replaceByCopy(fault);
+  yield* machine.ram.pagePut(ptePfn(pte));
+  return result;
+}
+
+/** Another thread has changed the entry: the access is tried again (F2 of vm-fault.ts). */
+const OVERTAKEN = 0;
+/** The entry is the only user of the frame. */
+const EXCLUSIVE = 1;
+/** The frame may have other users. The caller has a reference of it. */
+const HELD = 2;
+
+/**
+ * C2, of an entry that is not tracked, and the first half of C3.
+ *
+ * @stepped pte
+ */
+function* judgeUsers(
+  fault: VmFault,
+  isTracked: boolean,
+): Task<typeof OVERTAKEN | typeof EXCLUSIVE | typeof HELD> {
+  const { mm, index, pte } = fault;
+  const { memory, ram } = fault.machine;
+  const pfn = ptePfn(pte);
+  yield* mm.pageTableLock.lock();
+  const isExclusive = yield* ram.pageAnonExclusive(pfn);
+  if (isExclusive && !isTracked) yield* replacePte(fault, withWrite(pte));
+  const isHeld = !isExclusive && (yield* ram.pageGetNotZero(pfn));
+  yield* mm.pageTableLock.unlock();
+  if (isExclusive) return EXCLUSIVE;
+  if (!isHeld) return OVERTAKEN;
+  if (wordAt(memory.words, index) === pte) return HELD;
+  yield* ram.pagePut(pfn);
+  return OVERTAKEN;
+}
+
+/** C2, of a tracked entry: a device with a read copy drops it before the frame is written. */
+function* notifyAndReuse(fault: VmFault): Task<void> {
+  const { machine, mm, page, pte } = fault;
+  const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  yield* mm.pageTableLock.lock();
+  if (yield* machine.ram.pageAnonExclusive(ptePfn(pte))) yield* replacePte(fault, withWrite(pte));
+  yield* mm.pageTableLock.unlock();
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+}
+
+/**
+ * Of the page of zeros, which is constant and never freed: there is nothing to judge. For others
+ * the caller holds the frame (C3). Linux: `wp_page_copy`.
+ */
+export function* replaceByCopy(fault: VmFault): Task<Errno> {
+  const { machine, mm, page, pte } = fault;
+  const pfn = ptePfn(pte);
+  const copy = yield* machine.ram.allocFrame(pfn === ZERO_PFN);
+  if (copy === 0) return ENOMEM;
+  if (pfn !== ZERO_PFN) yield* machine.ram.copyFrame(pfn, copy);
+  const range = invalidateRange(mm, page, page + 1, EVENT_CLEAR);
+  yield* mmuNotifierInvalidateRangeStart(machine, range);
+  const replaced = yield* replacePte(fault, makePte(copy, WRITTEN_RIGHTS));
+  // Readers of this space may still have the old, read-only translation. After the flush nobody
+  // has, and everybody sees a store that is made through the new one.
+  if (replaced) yield* mm.shootdown.flush(page, page + 1);
+  yield* mmuNotifierInvalidateRangeEnd(machine, range);
+  const surplus = replaced ? pfn : copy;
+  if (surplus !== ZERO_PFN) yield* machine.ram.pagePut(surplus);
+  return 0;
+}

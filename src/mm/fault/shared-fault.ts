@@ -1,0 +1,41 @@
+/**
+ * @module mm/fault/shared-fault
+ * Faults on shared memory, whose frames belong to a source: a shmem object, or a user's buffer.
+ * Follows Linux `do_shared_fault` and `wp_page_shared` in `mm/memory.c`.
+ */
+
+import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import { PTE_ACCESSED, WRITTEN_RIGHTS, withWrite } from "../pte.ts";
+import { SHMEM_BEYOND_END, shmemFrame } from "../vma/shmem.ts";
+import { VM_BUFFER } from "../vma/vma.ts";
+import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
+
+/** Of an empty entry: maps the frame that the source has there. */
+export function* sharedFault(fault: VmFault): Task<Errno> {
+  const pfn = yield* frameOfSource(fault);
+  if (pfn === SHMEM_BEYOND_END) return EFAULT;
+  if (pfn === 0) return ENOMEM;
+  yield* installFrame(fault, pfn, fault.isWrite ? WRITTEN_RIGHTS : PTE_ACCESSED);
+  return 0;
+}
+
+/** The source's frame, with a count for the entry; 0 = ENOMEM; SHMEM_BEYOND_END. */
+function* frameOfSource({ machine, vma, page }: VmFault): Task<number> {
+  const offset = vma.offsetPages + (page - vma.startPage);
+  if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
+  // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
+  if (offset >= machine.ram.sectionPages(vma.source)) return SHMEM_BEYOND_END;
+  const pfn = vma.source + offset;
+  yield* machine.ram.pageGet(pfn);
+  return pfn;
+}
+
+/**
+ * Of a present entry that is read-only: every entry may write a frame of the source. No notifier is
+ * called, because no shared entry is TRACKED (track.ts).
+ */
+export function* sharedWriteFault(fault: VmFault): Task<Errno> {
+  yield* replacePte(fault, withWrite(fault.pte));
+  return 0;
+}
