@@ -85,7 +85,7 @@ export const freed = {
       by: "zap",
       readers: "`SpanService`, which copies without a lock and without a reference",
       apart:
-        "R4: under the driver lock the copy is thrown away if an invalidation has come since; frame tables and buffers stay where they are (F2 of memory/ram.ts)",
+        "R4: under the driver lock the copy is thrown away if an invalidation has come since; frame tables and buffers stay where they are (F2 of memory/frames/frame-refs.ts)",
       proof: ["coverage/devices/read-vs-madvise", "coverage/devices/read-vs-store"],
     },
     {

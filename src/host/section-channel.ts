@@ -25,11 +25,11 @@ import type { RamSectionHandle } from "../memory/frames/ram-section.ts";
 import { futexWait, mayBlock } from "../sync/atomics.ts";
 import { workerThreads } from "./thread-identity.ts";
 
-/** Where sections come from and go to: the part of the machine's RAM that this module needs. */
+/** The sections that this thread knows: what this module needs of memory/frames/sections.ts. */
 export interface SectionStore {
   readonly handles: readonly RamSectionHandle[];
   /** Whether it was news. */
-  adoptSection(handle: RamSectionHandle): boolean;
+  adopt(handle: RamSectionHandle): boolean;
 }
 
 /**
@@ -202,7 +202,7 @@ export class SectionChannel {
   #receive(data: unknown, from: Road): void {
     const message = parseMessage(data, this.#machineId);
     if (message?.kind === "sections") {
-      const news = message.handles.filter((handle) => this.#store.adoptSection(handle));
+      const news = message.handles.filter((handle) => this.#store.adopt(handle));
       if (news.length > 0) this.#tell(news, from);
     } else if (message?.kind === "question") {
       const known = new Set(message.known);

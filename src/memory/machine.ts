@@ -15,7 +15,7 @@ import { Heap } from "./heap/heap.ts";
 import { HeapPages, heapBytesFor } from "./heap/heap-pages.ts";
 import type { RamSectionHandle } from "./frames/ram-section.ts";
 import { PAGE_BYTES, Ram } from "./ram.ts";
-import { PFN_LIMIT } from "./frames/sections.ts";
+import { PFN_LIMIT } from "./frames/section-records.ts";
 
 /** How this thread is called in error messages, and how the host calls it. */
 export interface ThreadOptions {
@@ -127,7 +127,7 @@ export class Machine {
 
   /** For other threads. Taken anew after a user's buffer was added, it contains that too. */
   get handle(): MachineHandle {
-    return { kind: KIND, heap: this.memory.buffer, sections: this.ram.handles };
+    return { kind: KIND, heap: this.memory.buffer, sections: this.ram.sections.handles };
   }
 
   /** This thread leaves. It must hold no lock and own nothing on the machine. */

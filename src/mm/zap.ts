@@ -73,7 +73,7 @@ function* clearRange(
       if (holdsFrame(pte)) frames.push(ptePfn(pte));
     }
     yield* mm.shootdown.flush(first, end);
-    for (const pfn of frames) yield* ram.pagePut(pfn);
+    for (const pfn of frames) yield* ram.refs.pagePut(pfn);
     return 0;
   };
   yield* forEachLeaf(memory, mm.pgd, startPage, endPage, visit, isAlone);

@@ -185,7 +185,7 @@ export class SoftTlb {
    */
   #sectionUnless(pfn: number, generationWord: number, generation: number): RamSection | undefined {
     try {
-      return this.#ram.section(pfn);
+      return this.#ram.sections.of(pfn);
     } catch (error) {
       if (atomicLoad(this.words, generationWord) !== generation) return undefined;
       throw error;

@@ -67,10 +67,10 @@ export class MachineSeat implements Seat {
     this.table = table;
     this.machineId = machineIdOf(table);
     this.buffers = new UserBuffers(machine);
-    const channel = new SectionChannel(this.machineId, ram);
+    const channel = new SectionChannel(this.machineId, ram.sections);
     this.#channel = channel;
-    ram.onSection = (handle) => channel.announce(handle);
-    ram.receiveSections = (isHere) => void channel.lookUntil(isHere);
+    ram.sections.onSection = (handle) => channel.announce(handle);
+    ram.sections.receive = (isHere) => void channel.lookUntil(isHere);
     this.#stopWatching = watchWorkerExits({
       onExit: (threadId) => {
         if (!hasPanicked(memory)) agentDied(memory, threadId);
@@ -104,7 +104,7 @@ export class MachineSeat implements Seat {
   static attach(handle: MachineHandle, machineId: string): MachineSeat {
     const known = seats.get(machineId);
     if (known !== undefined) {
-      for (const section of handle.sections) known.machine.ram.adoptSection(section);
+      for (const section of handle.sections) known.machine.ram.sections.adopt(section);
       return known;
     }
     const machine = Machine.attach(handle, { name: threadName, hostThreadId });
@@ -138,7 +138,10 @@ export class MachineSeat implements Seat {
    * ever; returns whether it has.
    */
   awaitSection(basePfn: number): Promise<boolean> {
-    return this.#channel.waitUntil(() => this.machine.ram.isSectionHere(basePfn), SECTION_WAIT_MS);
+    return this.#channel.waitUntil(
+      () => this.machine.ram.sections.isHere(basePfn),
+      SECTION_WAIT_MS,
+    );
   }
 
   /**
@@ -160,8 +163,8 @@ export class MachineSeat implements Seat {
     seats.delete(this.machineId);
     this.#stopWatching();
     this.#channel.close();
-    ram.onSection = undefined;
-    ram.receiveSections = undefined;
+    ram.sections.onSection = undefined;
+    ram.sections.receive = undefined;
     // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for
     // the thread there.
     if (!hasPanicked(memory)) this.machine.detach();

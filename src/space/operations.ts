@@ -67,7 +67,7 @@ function* mmapBuffer(
     throw customFailure("mmap", EINVAL, text);
   }
   unwrap("mmap", basePfn);
-  const { pages } = seat.machine.ram.section(basePfn);
+  const { pages } = seat.machine.ram.sections.of(basePfn);
   const isInside = request.offsetPages + Math.max(lengthPagesOf(request.lengthBytes), 0) <= pages;
   const result = isInside
     ? yield* doMmap(seat.machine, hold.mm, { ...request, bufferPfn: basePfn })

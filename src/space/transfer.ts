@@ -121,7 +121,7 @@ function sectionUnlessMoved(
   generation: number,
 ): RamSection | undefined {
   try {
-    return machine.ram.section(pfn);
+    return machine.ram.sections.of(pfn);
   } catch (error) {
     if (atomicLoad(machine.memory.words, generationWord) !== generation) return undefined;
     throw error;

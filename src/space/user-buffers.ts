@@ -73,13 +73,13 @@ export class UserBuffers {
       basePfn = yield* this.#add(source, buffer);
       if (basePfn < 0) return basePfn;
     }
-    yield* this.#machine.ram.pageGet(basePfn);
+    yield* this.#machine.ram.refs.pageGet(basePfn);
     return basePfn;
   }
 
   /** Gives back what `acquire` gave. */
   *release(basePfn: number): Task<void> {
-    yield* this.#machine.ram.pagePut(basePfn);
+    yield* this.#machine.ram.refs.pagePut(basePfn);
     yield* this.sweep();
   }
 
@@ -87,31 +87,31 @@ export class UserBuffers {
   *sweep(): Task<void> {
     const { ram } = this.#machine;
     for (const basePfn of this.#added) {
-      if (ram.pageCount(basePfn) !== 0) continue;
+      if (ram.refs.pageCount(basePfn) !== 0) continue;
       // Busy while a view of it is still open.
-      if ((yield* ram.removeSection(basePfn)) === 0) this.#added.delete(basePfn);
+      if ((yield* ram.sections.remove(basePfn)) === 0) this.#added.delete(basePfn);
     }
   }
 
   #find(source: object, buffer: SharedArrayBuffer): number {
-    const known = this.#machine.ram.sectionOfBuffer(buffer);
-    if (known !== 0) return known;
+    const known = this.#machine.ram.sections.ofBuffer(buffer);
+    if (known !== undefined) return known.basePfn;
     const before = this.#byMemory.get(source) ?? 0;
     return this.#added.has(before) ? before : 0;
   }
 
   *#extend(basePfn: number, buffer: SharedArrayBuffer): Task<number> {
     const pages = Math.floor(buffer.byteLength / PAGE_BYTES);
-    if (pages <= this.#machine.ram.section(basePfn).pages) return 0;
-    return yield* this.#machine.ram.extendSection(basePfn, buffer);
+    if (pages <= this.#machine.ram.sections.of(basePfn).pages) return 0;
+    return yield* this.#machine.ram.sections.extend(basePfn, buffer);
   }
 
   *#add(source: object, buffer: SharedArrayBuffer): Task<number> {
     const { ram } = this.#machine;
     yield* this.sweep();
     const isMemory = source !== buffer;
-    let basePfn: number = isMemory ? yield* ram.addSection(buffer, WASM_PAGES_MAX) : ENOMEM;
-    if (basePfn === ENOMEM) basePfn = yield* ram.addSection(buffer);
+    let basePfn: number = isMemory ? yield* ram.sections.add(buffer, WASM_PAGES_MAX) : ENOMEM;
+    if (basePfn === ENOMEM) basePfn = yield* ram.sections.add(buffer);
     if (basePfn < 0) return basePfn;
     this.#added.add(basePfn);
     if (isMemory) this.#byMemory.set(source, basePfn);

@@ -114,7 +114,7 @@ function bytesOf(
   const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
   // The last page first: should this thread know the section in a shorter length, it gets the
   // longer one.
-  const { buffer, basePfn } = machine.ram.section(pfn + (endPage - startPage) - 1);
+  const { buffer, basePfn } = machine.ram.sections.of(pfn + (endPage - startPage) - 1);
   return new Uint8Array(buffer, (pfn - basePfn) * PAGE_BYTES + (address % PAGE_BYTES), lengthBytes);
 }
 

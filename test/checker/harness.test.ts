@@ -46,7 +46,7 @@ test("the engines agree on the shipped code", () => {
 
 function allocatesMuch(balances: boolean): AnyScenario {
   function* allocate(_shared: undefined, { machine: { heap, ram } }: HmmHarness): Task<void> {
-    yield* ram.pagePut(yield* ram.allocFrame(true));
+    yield* ram.refs.pagePut(yield* ram.allocFrame(true));
     const words = yield* heap.allocWords(512);
     const at = yield* heap.alloc(HarnessDeviceRecord);
     yield* heap.freeWords(words, 512);
@@ -72,8 +72,8 @@ test("two tasks that count one frame depend on each other", () => {
     harness: { pages: 1 },
     setup: (harness) => ptePfn(harness.entryOf(RIG_PAGE)),
     tasks: {
-      a: (pfn, { machine }) => machine.ram.pageGet(pfn),
-      b: (pfn, { machine }) => machine.ram.pageGet(pfn),
+      a: (pfn, { machine }) => machine.ram.refs.pageGet(pfn),
+      b: (pfn, { machine }) => machine.ram.refs.pageGet(pfn),
     },
   });
   assert.equal(explore(scenario).classes, 2);
@@ -117,15 +117,15 @@ test("every execution begins with the RAM of the set-up", () => {
       *writer(_shared, harness) {
         yield* harness.mm.mmapLock.downRead();
         const pfn = ptePfn(harness.entryOf(RIG_PAGE));
-        const { i32 } = harness.machine.ram.section(pfn);
-        const at = harness.machine.ram.wordIndex(pfn);
+        const { i32 } = harness.machine.ram.sections.of(pfn);
+        const at = harness.machine.ram.sections.wordIndex(pfn);
         assert.equal(i32[at], 0);
         i32[at] = 7;
         const own = yield* harness.machine.ram.allocFrame(true);
-        const words = harness.machine.ram.section(own).i32;
-        assert.equal(words[harness.machine.ram.wordIndex(own)], 0);
-        words[harness.machine.ram.wordIndex(own)] = 9;
-        yield* harness.machine.ram.pagePut(own);
+        const words = harness.machine.ram.sections.of(own).i32;
+        assert.equal(words[harness.machine.ram.sections.wordIndex(own)], 0);
+        words[harness.machine.ram.sections.wordIndex(own)] = 9;
+        yield* harness.machine.ram.refs.pagePut(own);
         yield* harness.mm.mmapLock.upRead();
       },
       *other(_shared, harness) {
@@ -146,11 +146,11 @@ function takesTwo(givesBack: boolean): AnyScenario {
     const first = yield* ram.allocFrame(true);
     const second = first === 0 ? 0 : yield* ram.allocFrame(true);
     if (second !== 0) {
-      yield* ram.pagePut(second);
-      yield* ram.pagePut(first);
+      yield* ram.refs.pagePut(second);
+      yield* ram.refs.pagePut(first);
       return true;
     }
-    if (first !== 0 && givesBack) yield* ram.pagePut(first);
+    if (first !== 0 && givesBack) yield* ram.refs.pagePut(first);
     return false;
   }
   return harnessScenario({

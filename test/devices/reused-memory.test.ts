@@ -74,13 +74,13 @@ class Leader {
 function foreignFrame({ machine }: AddressSpace): number {
   const pfn = machine.ram.allocFrameFast(true);
   assert.notEqual(pfn, 0);
-  const first = machine.ram.wordIndex(pfn);
-  machine.ram.section(pfn).i32.fill(FOREIGN, first, first + PAGE / 4);
+  const first = machine.ram.sections.wordIndex(pfn);
+  machine.ram.sections.of(pfn).i32.fill(FOREIGN, first, first + PAGE / 4);
   return pfn;
 }
 
 function foreignWord({ machine }: AddressSpace, pfn: number): number {
-  return machine.ram.section(pfn).u32[machine.ram.wordIndex(pfn)] ?? 0;
+  return machine.ram.sections.of(pfn).u32[machine.ram.sections.wordIndex(pfn)] ?? 0;
 }
 
 /**
@@ -129,7 +129,7 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
   }
   assert.ok(isFound, "the device never found the leaf");
   for (const block of blocks) space.runSync(heap.freeWords(block, LEAF_WORDS));
-  space.runSync(machine.ram.pagePut(pfn));
+  space.runSync(machine.ram.refs.pagePut(pfn));
   device.close();
   space.disposeSync();
 }

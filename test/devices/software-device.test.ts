@@ -367,13 +367,13 @@ describe("commands", () => {
       const buffer = new SharedArrayBuffer(PAGE);
       new Uint8Array(buffer).fill(5);
       const address = space.mmapSync(PAGE, { buffer });
-      const { ram } = space.machine;
-      const section = ram.section.bind(ram);
+      const { sections } = space.machine.ram;
+      const sectionOf = sections.of.bind(sections);
       for (const access of ["read", "write"] as const) {
         const bytes = new Uint8Array(4).fill(5);
         let misses = 0;
-        ram.section = (pfn) => {
-          const found = section(pfn);
+        sections.of = (pfn) => {
+          const found = sectionOf(pfn);
           // As if it had not been there the first time, which is found out under the driver lock.
           if (found.buffer === buffer && misses++ === 0) throw new BufferNotHere(found.basePfn);
           return found;
@@ -382,7 +382,7 @@ describe("commands", () => {
         assert.ok(misses > 1);
         assert.deepEqual([...bytes], [5, 5, 5, 5]);
       }
-      ram.section = section;
+      sections.of = sectionOf;
       space.munmapSync(address, PAGE);
     }));
 

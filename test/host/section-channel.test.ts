@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { SectionChannel, type SectionStore } from "../../src/host/section-channel.ts";
 
 /** Of a thread that has nothing and wants nothing. */
-const EMPTY: SectionStore = { handles: [], adoptSection: () => false };
+const EMPTY: SectionStore = { handles: [], adopt: () => false };
 
 let machines = 0;
 

@@ -13,7 +13,7 @@ const machine = Machine.attach(handle, { name: "short-lived" });
 function* burst(): Task<void> {
   const frames: number[] = [];
   for (let i = 0; i < 50; i++) frames.push(yield* machine.ram.allocFrame(false));
-  for (const pfn of frames) if (pfn !== 0) yield* machine.ram.pagePut(pfn);
+  for (const pfn of frames) if (pfn !== 0) yield* machine.ram.refs.pagePut(pfn);
 }
 
 for (;;) {

@@ -90,5 +90,5 @@ test("a thread that is terminated anywhere leaves all frames but those it held, 
 });
 
 function* freeAll(machine: Machine, frames: readonly number[]): Task<void> {
-  for (const pfn of frames) yield* machine.ram.pagePut(pfn);
+  for (const pfn of frames) yield* machine.ram.refs.pagePut(pfn);
 }

@@ -63,9 +63,9 @@ test("a frame's life is offered step by step; on big machines it ends in the thr
     const { ram } = makeExplored(ramPages);
     const born = explore(ram.allocFrame(true));
     assert.deepEqual(born.offered, ["lock ramLock", "unlock ramLock", "alloc frame"]);
-    assert.deepEqual(explore(ram.pageGet(born.result)).offered, ["update frame count"]);
-    assert.deepEqual(explore(ram.pagePut(born.result)).offered, ["update frame count"]);
-    const died = explore(ram.pagePut(born.result));
+    assert.deepEqual(explore(ram.refs.pageGet(born.result)).offered, ["update frame count"]);
+    assert.deepEqual(explore(ram.refs.pagePut(born.result)).offered, ["update frame count"]);
+    const died = explore(ram.refs.pagePut(born.result));
     assert.deepEqual(died.offered, ["update frame count", "free frame", ...place]);
     assert.equal(ram.usage().usedPages, 0);
   }

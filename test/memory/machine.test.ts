@@ -27,12 +27,12 @@ test("RAM of several sections is one budget", () => {
   const first = run(machine, machine.ram.allocRun(2 ** 18, false));
   const second = run(machine, machine.ram.allocRun(2 ** 18, false));
   assert.ok(first !== 0 && second !== 0);
-  assert.notEqual(machine.ram.section(first), machine.ram.section(second));
+  assert.notEqual(machine.ram.sections.of(first), machine.ram.sections.of(second));
   const rest = Array.from({ length: 6 }, () => run(machine, machine.ram.allocFrame(false)));
   assert.equal(rest.filter((pfn) => pfn !== 0).length, 5);
-  machine.ram.section(first).i32[machine.ram.wordIndex(first)] = 9;
+  machine.ram.sections.of(first).i32[machine.ram.sections.wordIndex(first)] = 9;
   machine.ram.copyFrame(first, second + 1);
-  assert.equal(machine.ram.section(second).i32[machine.ram.wordIndex(second + 1)], 9);
+  assert.equal(machine.ram.sections.of(second).i32[machine.ram.sections.wordIndex(second + 1)], 9);
 });
 
 test("sizes out of range are refused with the range", () => {
@@ -66,9 +66,9 @@ test("a second thread on the machine shares heap and RAM, and leaves again", () 
   const slot = run(machine, machine.heap.root("fromOne"));
   assert.equal(run(other, other.heap.root("fromOne")), slot);
   const pfn = run(machine, machine.ram.allocFrame(true));
-  other.ram.section(pfn).i32[other.ram.wordIndex(pfn)] = 31;
-  assert.equal(machine.ram.section(pfn).i32[machine.ram.wordIndex(pfn)], 31);
-  run(other, other.ram.pagePut(pfn));
+  other.ram.sections.of(pfn).i32[other.ram.sections.wordIndex(pfn)] = 31;
+  assert.equal(machine.ram.sections.of(pfn).i32[machine.ram.sections.wordIndex(pfn)], 31);
+  run(other, other.ram.refs.pagePut(pfn));
   assert.equal(machine.ram.usage().usedPages, 0);
   other.detach();
   assert.throws(

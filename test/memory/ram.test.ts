@@ -1,5 +1,6 @@
 /** @module Frames in one thread: allocation, contiguity, counts, pins, budgets. */
 
+import { zeroPage } from "../../src/memory/frames/page-data.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Machine } from "../../src/memory/machine.ts";
@@ -19,12 +20,12 @@ function allocAll(machine: Machine): number[] {
 }
 
 function fillFrame(machine: Machine, pfn: number, value: number): void {
-  const section = machine.ram.section(pfn);
+  const section = machine.ram.sections.of(pfn);
   section.i32.fill(value, section.wordIndex(pfn), section.wordIndex(pfn) + PAGE_WORDS);
 }
 
 function isFilledWith(machine: Machine, pfn: number, value: number): boolean {
-  const section = machine.ram.section(pfn);
+  const section = machine.ram.sections.of(pfn);
   const index = section.wordIndex(pfn);
   return section.i32.subarray(index, index + PAGE_WORDS).every((word) => word === value);
 }
@@ -42,7 +43,7 @@ test("every page of the budget can be had, also of a tiny one, and no more", () 
       freePages: 0,
       usedPages: ramPages,
     });
-    for (const pfn of frames) run(machine, machine.ram.pagePut(pfn));
+    for (const pfn of frames) run(machine, machine.ram.refs.pagePut(pfn));
     assert.deepEqual(machine.ram.usage(), {
       totalPages: ramPages,
       freePages: ramPages,
@@ -59,7 +60,7 @@ test("a frame asked for zeroed is, whether it was used before or not; a freed on
   for (const pfn of frames) {
     assert.ok(isFilledWith(machine, pfn, 0), "never used: zero, without a fill");
     fillFrame(machine, pfn, 0x5eadbeef);
-    run(machine, ram.pagePut(pfn));
+    run(machine, ram.refs.pagePut(pfn));
   }
   assert.ok(
     isFilledWith(machine, run(machine, ram.allocFrame(false)), POISON_FREE),
@@ -76,7 +77,7 @@ test("after everything was allocated and freed in any order, the buddy system is
   const dice = diceOf(seed);
   const machine = makeMachine({ ramPages: 128 }); // below the size at which threads keep freeLists
   const { ram } = machine;
-  const before = ram.freeBlocks();
+  const before = ram.allocator.freeBlocks();
   assert.deepEqual(
     before.map(({ order }) => order),
     [7],
@@ -84,28 +85,28 @@ test("after everything was allocated and freed in any order, the buddy system is
   const frames = allocAll(machine);
   while (frames.length > 0) {
     const [pfn] = frames.splice(dice(frames.length), 1);
-    if (pfn !== undefined) run(machine, ram.pagePut(pfn));
+    if (pfn !== undefined) run(machine, ram.refs.pagePut(pfn));
   }
-  assert.deepEqual(ram.freeBlocks(), before, `seed ${seed}`);
+  assert.deepEqual(ram.allocator.freeBlocks(), before, `seed ${seed}`);
 });
 
 test("a run is contiguous, of any length, and each of its frames is freed by itself", () => {
   const machine = makeMachine({ ramPages: 4096 });
   const { ram } = machine;
   // leaves frames in this thread's free list
-  run(machine, ram.pagePut(run(machine, ram.allocFrame(false))));
+  run(machine, ram.refs.pagePut(run(machine, ram.allocFrame(false))));
   const lengths = [1, 3, 512, 513, 7, 1024];
   const runs = lengths.map((pages) => ({ pages, pfn: run(machine, ram.allocRun(pages, true)) }));
   const all = runs.flatMap(({ pages, pfn }) => Array.from({ length: pages }, (_, i) => pfn + i));
   assert.ok(runs.every(({ pfn }) => pfn !== 0));
   assert.equal(new Set(all).size, all.length);
-  assert.ok(all.every((pfn) => ram.pageCount(pfn) === 1));
+  assert.ok(all.every((pfn) => ram.refs.pageCount(pfn) === 1));
   const huge = runs[2];
   assert.ok(
     huge !== undefined && huge.pfn % 512 === 0,
     "a power of two is aligned to its size: 2 MiB pages need that",
   );
-  for (const pfn of all) run(machine, ram.pagePut(pfn));
+  for (const pfn of all) run(machine, ram.refs.pagePut(pfn));
   assert.equal(ram.usage().usedPages, 0);
   const whole = run(machine, ram.allocRun(4096, false));
   assert.notEqual(whole, 0, "also what lay in a free list joins a run that needs it");
@@ -116,7 +117,7 @@ test("a run longer than any hole is 0 although as many frames are free, and so i
   const machine = makeMachine({ ramPages: 64 });
   const { ram } = machine;
   const frames = allocAll(machine);
-  for (const pfn of frames.filter((p) => p % 2 === 0)) run(machine, ram.pagePut(pfn));
+  for (const pfn of frames.filter((p) => p % 2 === 0)) run(machine, ram.refs.pagePut(pfn));
   assert.equal(ram.usage().freePages, 32);
   assert.equal(run(machine, ram.allocRun(2, false)), 0);
   assert.notEqual(run(machine, ram.allocRun(1, false)), 0);
@@ -128,60 +129,73 @@ test("a frame lives while it is counted", () => {
   const machine = makeMachine({ ramPages: 2 });
   const { ram } = machine;
   const pfn = run(machine, ram.allocFrame(true));
-  run(machine, ram.pageGet(pfn));
-  assert.equal(run(machine, ram.pageGetNotZero(pfn)), true);
-  assert.equal(ram.pageCount(pfn), 3);
+  run(machine, ram.refs.pageGet(pfn));
+  assert.equal(run(machine, ram.refs.pageGetNotZero(pfn)), true);
+  assert.equal(ram.refs.pageCount(pfn), 3);
   for (let left = 2; left >= 0; left--) {
     assert.equal(ram.usage().usedPages, 1);
-    run(machine, ram.pagePut(pfn));
-    assert.equal(ram.pageCount(pfn), left);
+    run(machine, ram.refs.pagePut(pfn));
+    assert.equal(ram.refs.pageCount(pfn), left);
   }
   assert.equal(ram.usage().usedPages, 0);
-  assert.equal(run(machine, ram.pageGetNotZero(pfn)), false, "a free frame is not brought back");
+  assert.equal(
+    run(machine, ram.refs.pageGetNotZero(pfn)),
+    false,
+    "a free frame is not brought back",
+  );
 });
 
 test("one put too many, a get of a free frame, an unpin without pin, freeing a pinned frame: each is caught", () => {
   const machine = makeMachine({ ramPages: 4 });
   const { ram } = machine;
   const pfn = run(machine, ram.allocFrame(true));
-  assert.throws(() => run(machine, ram.pageUnpin(pfn)), /Cannot unpin frame \d+: it has no pins/);
+  assert.throws(
+    () => run(machine, ram.refs.pageUnpin(pfn)),
+    /Cannot unpin frame \d+: it has no pins/,
+  );
   const pinned = run(machine, ram.allocFrame(true));
-  run(machine, ram.pagePin(pinned));
-  run(machine, ram.pagePut(pinned));
-  assert.throws(() => run(machine, ram.pagePut(pinned)), /Cannot free frame \d+: it is pinned/);
-  run(machine, ram.pagePut(pfn));
-  assert.throws(() => run(machine, ram.pagePut(pfn)), /Cannot put frame \d+: it is free already/);
+  run(machine, ram.refs.pagePin(pinned));
+  run(machine, ram.refs.pagePut(pinned));
+  assert.throws(
+    () => run(machine, ram.refs.pagePut(pinned)),
+    /Cannot free frame \d+: it is pinned/,
+  );
+  run(machine, ram.refs.pagePut(pfn));
+  assert.throws(
+    () => run(machine, ram.refs.pagePut(pfn)),
+    /Cannot put frame \d+: it is free already/,
+  );
   const free = run(machine, ram.allocFrame(true));
-  run(machine, ram.pagePut(free));
-  assert.throws(() => run(machine, ram.pageGet(free)), /Cannot get frame \d+: it is free/);
+  run(machine, ram.refs.pagePut(free));
+  assert.throws(() => run(machine, ram.refs.pageGet(free)), /Cannot get frame \d+: it is free/);
 });
 
 test("a pin is a reference that shows", () => {
   const machine = makeMachine();
   const { ram } = machine;
   const pfn = run(machine, ram.allocFrame(true));
-  assert.equal(run(machine, ram.pagePinned(pfn)), false);
-  run(machine, ram.pagePin(pfn));
-  run(machine, ram.pagePin(pfn));
-  assert.equal(ram.pageCount(pfn), 3);
-  run(machine, ram.pageUnpin(pfn));
-  assert.equal(run(machine, ram.pagePinned(pfn)), true);
-  run(machine, ram.pageUnpin(pfn));
-  assert.equal(run(machine, ram.pagePinned(pfn)), false);
-  assert.equal(ram.pageCount(pfn), 1);
+  assert.equal(run(machine, ram.refs.pagePinned(pfn)), false);
+  run(machine, ram.refs.pagePin(pfn));
+  run(machine, ram.refs.pagePin(pfn));
+  assert.equal(ram.refs.pageCount(pfn), 3);
+  run(machine, ram.refs.pageUnpin(pfn));
+  assert.equal(run(machine, ram.refs.pagePinned(pfn)), true);
+  run(machine, ram.refs.pageUnpin(pfn));
+  assert.equal(run(machine, ram.refs.pagePinned(pfn)), false);
+  assert.equal(ram.refs.pageCount(pfn), 1);
 });
 
 test("the page of zeros is there, is counted by nobody and never freed", () => {
   const machine = makeMachine();
   const { ram } = machine;
   assert.ok(isFilledWith(machine, 0, 0));
-  run(machine, ram.pageGet(0));
-  run(machine, ram.pagePin(0));
-  for (let i = 0; i < 5; i++) run(machine, ram.pagePut(0));
-  run(machine, ram.pageUnpin(0));
-  assert.equal(ram.pageCount(0), 1);
-  assert.equal(run(machine, ram.pagePinned(0)), false);
-  assert.equal(ram.section(0).owned, false);
+  run(machine, ram.refs.pageGet(0));
+  run(machine, ram.refs.pagePin(0));
+  for (let i = 0; i < 5; i++) run(machine, ram.refs.pagePut(0));
+  run(machine, ram.refs.pageUnpin(0));
+  assert.equal(ram.refs.pageCount(0), 1);
+  assert.equal(run(machine, ram.refs.pagePinned(0)), false);
+  assert.equal(ram.sections.of(0).owned, false);
 });
 
 test("a page is copied and zeroed", () => {
@@ -193,17 +207,17 @@ test("a page is copied and zeroed", () => {
   assert.ok(isFilledWith(machine, to, 123));
   ram.copyFrame(0, to);
   assert.ok(isFilledWith(machine, to, 0), "from another section");
-  ram.zeroFrame(from);
+  zeroPage(ram.sections.of(from), from);
   assert.ok(isFilledWith(machine, from, 0));
 });
 
 test("a number that no section has is refused, with what to do", () => {
   const { ram } = makeMachine();
-  assert.throws(() => ram.section(5), {
+  assert.throws(() => ram.sections.of(5), {
     code: "ENXIO",
     message: /Cannot reach frame 5: no section has it/,
   });
-  assert.throws(() => ram.section(2 ** 24 - 1), { code: "ENXIO" });
+  assert.throws(() => ram.sections.of(2 ** 24 - 1), { code: "ENXIO" });
 });
 
 test("random frames and runs agree with a model of what is allocated", (t) => {
@@ -220,12 +234,12 @@ test("random frames and runs agree with a model of what is allocated", (t) => {
     const picked = known[dice(known.length || 1)];
     const what = dice(10);
     if (picked !== undefined && what < 4) {
-      run(machine, ram.pagePut(picked));
+      run(machine, ram.refs.pagePut(picked));
       const left = counts.get(picked)! - 1; // picked from its keys
       if (left === 0) counts.delete(picked);
       else counts.set(picked, left);
     } else if (picked !== undefined && what === 4) {
-      run(machine, ram.pageGet(picked));
+      run(machine, ram.refs.pageGet(picked));
       counts.set(picked, counts.get(picked)! + 1); // picked from its keys
     } else {
       const pages = what === 9 ? 1 + dice(40) : 1;
@@ -246,6 +260,6 @@ test("random frames and runs agree with a model of what is allocated", (t) => {
     if (step % 100 === 0) assert.equal(ram.usage().usedPages, counts.size, where);
   }
   for (const [pfn, count] of counts)
-    assert.equal(ram.pageCount(pfn), count, `seed ${seed}: frame ${pfn}`);
+    assert.equal(ram.refs.pageCount(pfn), count, `seed ${seed}: frame ${pfn}`);
   t.diagnostic(`${full} times full`);
 });

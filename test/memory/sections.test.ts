@@ -21,7 +21,7 @@ const host: unknown = globalThis;
 const { Memory } = (host as { WebAssembly: WasmApi }).WebAssembly;
 
 function addBuffer(machine: Machine, buffer: SharedArrayBuffer, maxPages?: number): number {
-  return run(machine, machine.ram.addSection(buffer, maxPages));
+  return run(machine, machine.ram.sections.add(buffer, maxPages));
 }
 
 test("a user's buffer is mapped in place: what is stored in it is read through its frames, and the other way round", () => {
@@ -31,14 +31,14 @@ test("a user's buffer is mapped in place: what is stored in it is read through i
   mine[1024 + 5] = 55;
   const basePfn = addBuffer(machine, buffer);
   assert.ok(basePfn > 0 && basePfn % 512 === 0);
-  const section = machine.ram.section(basePfn + 1);
+  const section = machine.ram.sections.of(basePfn + 1);
   assert.equal(section.owned, false);
   assert.equal(section.pages, 3);
   assert.equal(section.i32[section.wordIndex(basePfn + 1) + 5], 55);
   section.i32[section.wordIndex(basePfn + 2)] = 66;
   assert.equal(mine[2048], 66);
   assert.throws(
-    () => machine.ram.section(basePfn + 3),
+    () => machine.ram.sections.of(basePfn + 3),
     { code: "ENXIO" },
     "the page after the last",
   );
@@ -50,11 +50,11 @@ test("frames of a user's buffer are counted from 0 and never freed to the machin
   const before = ram.usage();
   const basePfn = addBuffer(machine, new SharedArrayBuffer(2 * PAGE));
   assert.deepEqual(ram.usage(), before, "a user's pages are no part of the budget");
-  assert.equal(ram.pageCount(basePfn), 0);
-  run(machine, ram.pageGet(basePfn));
-  run(machine, ram.pagePut(basePfn));
-  assert.equal(ram.pageCount(basePfn), 0);
-  assert.throws(() => run(machine, ram.pagePut(basePfn)), /it is free already/);
+  assert.equal(ram.refs.pageCount(basePfn), 0);
+  run(machine, ram.refs.pageGet(basePfn));
+  run(machine, ram.refs.pagePut(basePfn));
+  assert.equal(ram.refs.pageCount(basePfn), 0);
+  assert.throws(() => run(machine, ram.refs.pagePut(basePfn)), /it is free already/);
   assert.deepEqual(ram.usage(), before);
 });
 
@@ -68,8 +68,8 @@ test("what cannot be a section is refused: no shared buffer, less than a page, a
   const buffer = new SharedArrayBuffer(PAGE);
   const basePfn = addBuffer(machine, buffer);
   assert.equal(addBuffer(machine, buffer), EEXIST);
-  assert.equal(machine.ram.sectionOfBuffer(buffer), basePfn);
-  assert.equal(machine.ram.sectionOfBuffer(new SharedArrayBuffer(PAGE)), 0);
+  assert.equal(machine.ram.sections.ofBuffer(buffer)?.basePfn, basePfn);
+  assert.equal(machine.ram.sections.ofBuffer(new SharedArrayBuffer(PAGE)), undefined);
 });
 
 test("a shared WebAssembly.Memory is a section, and grows", () => {
@@ -77,25 +77,25 @@ test("a shared WebAssembly.Memory is a section, and grows", () => {
   const { ram } = machine;
   const memory = new Memory({ initial: 1, maximum: 4, shared: true });
   const basePfn = addBuffer(machine, memory.buffer, 64);
-  assert.equal(ram.section(basePfn).pages, 16);
-  assert.throws(() => ram.section(basePfn + 16), { code: "ENXIO" });
+  assert.equal(ram.sections.of(basePfn).pages, 16);
+  assert.throws(() => ram.sections.of(basePfn + 16), { code: "ENXIO" });
   memory.grow(2);
-  assert.equal(run(machine, ram.extendSection(basePfn, memory.buffer)), 0);
-  const section = ram.section(basePfn + 47);
+  assert.equal(run(machine, ram.sections.extend(basePfn, memory.buffer)), 0);
+  const section = ram.sections.of(basePfn + 47);
   section.i32[section.wordIndex(basePfn + 47)] = 4711;
   assert.equal(new Int32Array(memory.buffer)[47 * 1024], 4711);
   assert.equal(
-    run(machine, ram.extendSection(basePfn, new SharedArrayBuffer(65 * PAGE))),
+    run(machine, ram.sections.extend(basePfn, new SharedArrayBuffer(65 * PAGE))),
     EINVAL,
     "past what was reserved",
   );
   assert.equal(
-    run(machine, ram.extendSection(basePfn, new SharedArrayBuffer(PAGE))),
+    run(machine, ram.sections.extend(basePfn, new SharedArrayBuffer(PAGE))),
     EINVAL,
     "shorter than it was",
   );
   assert.equal(
-    run(machine, ram.extendSection(12_345, new SharedArrayBuffer(PAGE))),
+    run(machine, ram.sections.extend(12_345, new SharedArrayBuffer(PAGE))),
     EINVAL,
     "no section",
   );
@@ -105,15 +105,15 @@ test("a growable buffer has numbers for all that it may become, and pages for wh
   const machine = makeMachine();
   const buffer = new SharedArrayBuffer(PAGE, { maxByteLength: 8 * PAGE });
   const basePfn = addBuffer(machine, buffer);
-  assert.equal(machine.ram.section(basePfn).pages, 1);
+  assert.equal(machine.ram.sections.of(basePfn).pages, 1);
   buffer.grow(8 * PAGE);
   assert.throws(
-    () => machine.ram.section(basePfn + 1),
+    () => machine.ram.sections.of(basePfn + 1),
     { code: "ENXIO" },
     "nobody told the machine yet",
   );
-  assert.equal(run(machine, machine.ram.extendSection(basePfn, buffer)), 0);
-  assert.equal(machine.ram.section(basePfn + 7).pages, 8);
+  assert.equal(run(machine, machine.ram.sections.extend(basePfn, buffer)), 0);
+  assert.equal(machine.ram.sections.of(basePfn + 7).pages, 8);
 });
 
 test("a section is removed when nothing of it is in use, its numbers then name nothing, and others take other numbers", () => {
@@ -121,16 +121,16 @@ test("a section is removed when nothing of it is in use, its numbers then name n
   const { ram } = machine;
   const buffer = new SharedArrayBuffer(2 * PAGE);
   const basePfn = addBuffer(machine, buffer);
-  run(machine, ram.pageGet(basePfn + 1));
-  assert.equal(run(machine, ram.removeSection(basePfn)), EBUSY);
-  run(machine, ram.pagePut(basePfn + 1));
-  assert.equal(run(machine, ram.removeSection(basePfn)), 0);
-  assert.equal(run(machine, ram.removeSection(basePfn)), EINVAL);
-  assert.throws(() => ram.section(basePfn), { code: "ENXIO" });
+  run(machine, ram.refs.pageGet(basePfn + 1));
+  assert.equal(run(machine, ram.sections.remove(basePfn)), EBUSY);
+  run(machine, ram.refs.pagePut(basePfn + 1));
+  assert.equal(run(machine, ram.sections.remove(basePfn)), 0);
+  assert.equal(run(machine, ram.sections.remove(basePfn)), EINVAL);
+  assert.throws(() => ram.sections.of(basePfn), { code: "ENXIO" });
   const again = addBuffer(machine, buffer);
   assert.ok(again > basePfn, "numbers are not used again at once");
-  assert.equal(run(machine, ram.removeSection(0)), EINVAL, "the page of zeros stays");
-  assert.equal(run(machine, ram.removeSection(512)), EINVAL, "so does the machine's own RAM");
+  assert.equal(run(machine, ram.sections.remove(0)), EINVAL, "the page of zeros stays");
+  assert.equal(run(machine, ram.sections.remove(512)), EINVAL, "so does the machine's own RAM");
 });
 
 test("too many sections are ENOMEM, and numbers come round after all have been used", () => {
@@ -141,13 +141,13 @@ test("too many sections are ENOMEM, and numbers come round after all have been u
   while ((last = addBuffer(machine, new SharedArrayBuffer(PAGE))) > 0) bases.push(last);
   assert.equal(last, ENOMEM);
   assert.equal(bases.length, 126, "128 less the page of zeros and the machine's RAM");
-  for (const base of bases) assert.equal(run(machine, ram.removeSection(base)), 0);
+  for (const base of bases) assert.equal(run(machine, ram.sections.remove(base)), 0);
   const size = 2 ** 21; // pages: 8 GiB of numbers each
   const rounds: number[] = [];
   for (let i = 0; i < 20; i++) {
     const base = addBuffer(machine, new SharedArrayBuffer(PAGE), size);
     rounds.push(base);
-    assert.equal(run(machine, ram.removeSection(base)), 0);
+    assert.equal(run(machine, ram.sections.remove(base)), 0);
   }
   assert.ok(rounds.every((base) => base > 0));
   assert.ok(new Set(rounds).size < rounds.length, "64 GiB of numbers have been round");
@@ -157,37 +157,40 @@ test("a thread that was not given a section asks for it, once, and says so where
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });
   const sent: RamSectionHandle[] = [];
-  machine.ram.onSection = (handle) => sent.push(handle);
+  machine.ram.sections.onSection = (handle) => sent.push(handle);
   const basePfn = addBuffer(machine, new SharedArrayBuffer(2 * PAGE));
   assert.equal(sent.length, 1);
 
-  assert.throws(() => other.ram.section(basePfn), {
+  assert.throws(() => other.ram.sections.of(basePfn), {
     code: "ENXIO",
     message: /a buffer that another thread mapped has not arrived/,
   });
-  assert.equal(other.ram.isSectionHere(basePfn), false);
+  assert.equal(other.ram.sections.isHere(basePfn), false);
   let asked = 0;
-  other.ram.receiveSections = (isHere) => {
+  other.ram.sections.receive = (isHere) => {
     assert.equal(isHere(), false);
     asked++;
-    for (const handle of sent) assert.equal(other.ram.adoptSection(handle), true, "it is news");
+    for (const handle of sent) assert.equal(other.ram.sections.adopt(handle), true, "it is news");
     assert.equal(isHere(), true);
   };
-  assert.equal(other.ram.section(basePfn + 1).basePfn, basePfn);
-  assert.equal(other.ram.section(basePfn).basePfn, basePfn);
+  assert.equal(other.ram.sections.of(basePfn + 1).basePfn, basePfn);
+  assert.equal(other.ram.sections.of(basePfn).basePfn, basePfn);
   assert.equal(asked, 1);
-  assert.equal(other.ram.isSectionHere(basePfn), true);
+  assert.equal(other.ram.sections.isHere(basePfn), true);
   for (const handle of sent)
-    assert.equal(other.ram.adoptSection(handle), false, "it is no news any more");
+    assert.equal(other.ram.sections.adopt(handle), false, "it is no news any more");
 
   // Removed here: what the other thread remembers of it is no longer believed there.
-  assert.equal(run(machine, machine.ram.removeSection(basePfn)), 0);
-  assert.throws(() => other.ram.section(basePfn), { code: "ENXIO", message: /no section has it/ });
+  assert.equal(run(machine, machine.ram.sections.remove(basePfn)), 0);
+  assert.throws(() => other.ram.sections.of(basePfn), {
+    code: "ENXIO",
+    message: /no section has it/,
+  });
   const [stale] = sent;
   assert.ok(stale !== undefined);
-  other.ram.adoptSection(stale);
+  other.ram.sections.adopt(stale);
   assert.throws(
-    () => other.ram.section(basePfn),
+    () => other.ram.sections.of(basePfn),
     { code: "ENXIO" },
     "a handle that came late is ignored",
   );
@@ -198,13 +201,13 @@ test("a handle that arrives while its record is freed and used again for a longe
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });
   const sent: RamSectionHandle[] = [];
-  machine.ram.onSection = (handle) => sent.push(handle);
+  machine.ram.sections.onSection = (handle) => sent.push(handle);
   const first = addBuffer(machine, new SharedArrayBuffer(PAGE));
   const neighbour = addBuffer(machine, new SharedArrayBuffer(PAGE));
   assert.equal(neighbour, first + 512, "in the granule behind it");
   const [handle, ofNeighbour] = sent;
   assert.ok(handle !== undefined && ofNeighbour !== undefined);
-  assert.equal(other.ram.adoptSection(ofNeighbour), true);
+  assert.equal(other.ram.sections.adopt(ofNeighbour), true);
   let isReused = false;
   // The first thread is as fast as can be: it does both while the other one compares the serials.
   const racing = {
@@ -212,16 +215,16 @@ test("a handle that arrives while its record is freed and used again for a longe
     get serial(): number {
       if (isReused) return handle.serial;
       isReused = true;
-      assert.equal(run(machine, machine.ram.removeSection(first)), 0);
+      assert.equal(run(machine, machine.ram.sections.remove(first)), 0);
       addBuffer(machine, new SharedArrayBuffer(PAGE), 2048);
       assert.equal(sent.at(-1)?.recordAt, handle.recordAt, "the record is another section's");
       return handle.serial;
     },
   };
-  other.ram.adoptSection(racing);
+  other.ram.sections.adopt(racing);
   assert.ok(isReused);
-  assert.equal(other.ram.section(neighbour).basePfn, neighbour);
-  assert.throws(() => other.ram.section(first), { code: "ENXIO" });
+  assert.equal(other.ram.sections.of(neighbour).basePfn, neighbour);
+  assert.throws(() => other.ram.sections.of(first), { code: "ENXIO" });
   other.detach();
 });
 
@@ -229,16 +232,16 @@ test("a thread that was not given a section counts its frames all the same, toge
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });
   const basePfn = addBuffer(machine, new SharedArrayBuffer(3 * PAGE));
-  assert.equal(other.ram.sectionPages(basePfn), 3);
-  run(other, other.ram.pageGet(basePfn + 2));
-  run(machine, machine.ram.pagePin(basePfn));
-  assert.equal(machine.ram.pageCount(basePfn + 1), 2, "of all its frames");
-  assert.equal(run(other, other.ram.pagePinned(basePfn + 2)), true);
-  run(other, other.ram.pageUnpin(basePfn));
-  assert.equal(run(other, other.ram.removeSection(basePfn)), EBUSY);
-  run(machine, machine.ram.pagePut(basePfn + 2));
-  assert.throws(() => run(other, other.ram.pagePut(basePfn)), /it is free already/);
-  assert.throws(() => run(other, other.ram.pageGet(basePfn + 3)), {
+  assert.equal(other.ram.sections.pagesAt(basePfn), 3);
+  run(other, other.ram.refs.pageGet(basePfn + 2));
+  run(machine, machine.ram.refs.pagePin(basePfn));
+  assert.equal(machine.ram.refs.pageCount(basePfn + 1), 2, "of all its frames");
+  assert.equal(run(other, other.ram.refs.pagePinned(basePfn + 2)), true);
+  run(other, other.ram.refs.pageUnpin(basePfn));
+  assert.equal(run(other, other.ram.sections.remove(basePfn)), EBUSY);
+  run(machine, machine.ram.refs.pagePut(basePfn + 2));
+  assert.throws(() => run(other, other.ram.refs.pagePut(basePfn)), /it is free already/);
+  assert.throws(() => run(other, other.ram.refs.pageGet(basePfn + 3)), {
     code: "ENXIO",
     message: /no section has it/,
   });
@@ -252,27 +255,27 @@ test("a growable buffer that grew elsewhere needs no message: a thread has all o
   const other = Machine.attach(machine.handle, { name: "other" });
   buffer.grow(4 * PAGE);
   assert.throws(
-    () => other.ram.section(basePfn + 3),
+    () => other.ram.sections.of(basePfn + 3),
     { code: "ENXIO" },
     "nobody told the machine yet",
   );
-  assert.equal(run(machine, machine.ram.extendSection(basePfn, buffer)), 0);
-  assert.equal(other.ram.isSectionHere(basePfn), true);
-  assert.equal(other.ram.section(basePfn + 3).pages, 4);
+  assert.equal(run(machine, machine.ram.sections.extend(basePfn, buffer)), 0);
+  assert.equal(other.ram.sections.isHere(basePfn), true);
+  assert.equal(other.ram.sections.of(basePfn + 3).pages, 4);
   other.detach();
 });
 
 test("a thread learns of an extended section in the same way", () => {
   const machine = makeMachine();
   const sent: RamSectionHandle[] = [];
-  machine.ram.onSection = (handle) => sent.push(handle);
+  machine.ram.sections.onSection = (handle) => sent.push(handle);
   const memory = new Memory({ initial: 1, maximum: 2, shared: true });
   const basePfn = addBuffer(machine, memory.buffer, 32);
   const other = Machine.attach(machine.handle, { name: "other" });
-  assert.equal(other.ram.section(basePfn).pages, 16);
+  assert.equal(other.ram.sections.of(basePfn).pages, 16);
   memory.grow(1);
-  assert.equal(run(machine, machine.ram.extendSection(basePfn, memory.buffer)), 0);
-  other.ram.receiveSections = () => sent.forEach((handle) => other.ram.adoptSection(handle));
-  assert.equal(other.ram.section(basePfn + 31).pages, 32);
+  assert.equal(run(machine, machine.ram.sections.extend(basePfn, memory.buffer)), 0);
+  other.ram.sections.receive = () => sent.forEach((handle) => other.ram.sections.adopt(handle));
+  assert.equal(other.ram.sections.of(basePfn + 31).pages, 32);
   other.detach();
 });

@@ -48,7 +48,7 @@ let generation = -1;
 function remember(): RamSection {
   generation = atomicLoad(words, generationWord);
   const pfn = walk() >>> 1;
-  section = ram.section(pfn);
+  section = ram.sections.of(pfn);
   index = section.wordIndex(pfn);
   return section;
 }

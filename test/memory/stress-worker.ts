@@ -92,7 +92,7 @@ class Stress {
     const { me } = this;
     const owner = atomicCompareExchange(owners, pfn, 0, me);
     if (owner !== 0) return `frame ${pfn} was handed out while thread ${owner} has it`;
-    const section = this.machine.ram.section(pfn);
+    const section = this.machine.ram.sections.of(pfn);
     const index = section.wordIndex(pfn);
     section.i32.fill(me, index, index + PAGE_WORDS);
     return {
@@ -121,7 +121,7 @@ function allocatorWithoutLock(machine: Machine): FrameAllocator {
   );
   allocator.setZones(
     machine.handle.sections
-      .map(({ basePfn }) => machine.ram.section(basePfn))
+      .map(({ basePfn }) => machine.ram.sections.of(basePfn))
       .filter((section) => section.owned),
   );
   return allocator;
@@ -136,7 +136,7 @@ function work(machine: Machine, job: StressJob): StressReport {
   if (job.kind === "heap") wrong = stress.loop(job.steps, () => stress.heapObject());
   if (job.kind === "frames") {
     const take = (): number => run(machine, ram.allocFrame(false));
-    const give = (pfn: number): void => run(machine, ram.pagePut(pfn));
+    const give = (pfn: number): void => run(machine, ram.refs.pagePut(pfn));
     wrong = stress.loop(job.steps, () => stress.frame(owners, take, give));
   }
   if (job.kind === "frames-without-lock") {

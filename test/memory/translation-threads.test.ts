@@ -40,11 +40,18 @@ class Duel {
   }
 
   frame(pfn: number): number {
-    return atomicLoad(this.machine.ram.section(pfn).i32, this.machine.ram.wordIndex(pfn));
+    return atomicLoad(
+      this.machine.ram.sections.of(pfn).i32,
+      this.machine.ram.sections.wordIndex(pfn),
+    );
   }
 
   setFrame(pfn: number, value: number): void {
-    atomicStore(this.machine.ram.section(pfn).i32, this.machine.ram.wordIndex(pfn), value);
+    atomicStore(
+      this.machine.ram.sections.of(pfn).i32,
+      this.machine.ram.sections.wordIndex(pfn),
+      value,
+    );
   }
 
   map(pfn: number): void {

@@ -69,13 +69,13 @@ class World {
   poke(address: number, value: number, mm: Mm = this.mm): void {
     assert.equal(this.touch(address, true, mm), 0);
     const { pfn } = this.page(address - (address % PAGE), mm);
-    this.machine.ram.section(pfn).i32[this.machine.ram.wordIndex(pfn)] = value;
+    this.machine.ram.sections.of(pfn).i32[this.machine.ram.sections.wordIndex(pfn)] = value;
   }
 
   peek(address: number, mm: Mm = this.mm): number | undefined {
     assert.equal(this.touch(address, false, mm), 0);
     const { pfn } = this.page(address - (address % PAGE), mm);
-    return this.machine.ram.section(pfn).i32[this.machine.ram.wordIndex(pfn)];
+    return this.machine.ram.sections.of(pfn).i32[this.machine.ram.sections.wordIndex(pfn)];
   }
 
   /** Ends the space and checks that every frame came back. */
@@ -260,7 +260,7 @@ test("fork copies what a view has pinned: the child never sees the view's later 
   const { pfn } = ViewHold.at(world.machine.memory, at);
   const child = Mm.at(world.machine.memory, world.run(doFork(world.machine, world.mm)));
   // a store through the view
-  world.machine.ram.section(pfn).i32[world.machine.ram.wordIndex(pfn)] = 77;
+  world.machine.ram.sections.of(pfn).i32[world.machine.ram.sections.wordIndex(pfn)] = 77;
   assert.equal(world.peek(address), 77);
   assert.equal(world.peek(address, child), 1);
   world.run(viewClose(world.machine, at));

@@ -50,11 +50,11 @@ const PAGES = [
 function countWrong(seed: number, isFlushed: boolean): number {
   const machine = makeMachine({ ramPages: 64, debug: false });
   const { ram } = machine;
-  const userPfn = run(machine, ram.addSection(new SharedArrayBuffer(32 * PAGE)));
+  const userPfn = run(machine, ram.sections.add(new SharedArrayBuffer(32 * PAGE)));
   const frames = [userPfn, userPfn + 31];
   for (let i = 0; i < 30; i++) frames.push(run(machine, ram.allocFrame(true)));
   for (const pfn of frames) {
-    const section = ram.section(pfn);
+    const section = ram.sections.of(pfn);
     const start = section.wordIndex(pfn);
     for (let i = 0; i < PAGE / 4; i++)
       section.i32[start + i] = Math.imul(pfn, 0x9e3779b1) ^ Math.imul(i, 0x85ebca6b);
@@ -77,7 +77,7 @@ function countWrong(seed: number, isFlushed: boolean): number {
     const [width, widthBytes] = WIDTHS[dice(WIDTHS.length)]!;
     const index = dice(PAGE / widthBytes);
     const pfn = table.get(page)!; // every page is in the table
-    const section = ram.section(pfn);
+    const section = ram.sections.of(pfn);
     const expected = section[width][(section.wordIndex(pfn) * 4) / widthBytes + index];
     for (let again = dice(3); again >= 0; again--) {
       if (!Object.is(cache[width].load(page * PAGE + index * widthBytes), expected)) wrong++;

@@ -57,7 +57,7 @@ function makeMmu(ramPages = 64): Mmu {
       const pfn = table.frames.get(page)?.pfn ?? 0;
       table.frames.delete(page);
       run(machine, shootdown.flush(page, page + 1));
-      run(machine, machine.ram.pagePut(pfn));
+      run(machine, machine.ram.refs.pagePut(pfn));
     },
   };
 }
@@ -79,7 +79,7 @@ test("each width loads and stores what a typed array would", () => {
   const { machine, cache, map } = makeMmu();
   const page = 2 ** 31 + 7; // far above what a small integer holds
   const pfn = map(page);
-  const section = machine.ram.section(pfn);
+  const section = machine.ram.sections.of(pfn);
   const values = [
     0,
     1,
@@ -252,10 +252,10 @@ test("without the shootdown the cache would go on with the old frame: it is the 
   const pfn = map(10);
   cache.u32.store(10 * PAGE, 1);
   table.frames.delete(10);
-  run(machine, machine.ram.pagePut(pfn));
+  run(machine, machine.ram.refs.pagePut(pfn));
   const stranger = run(machine, machine.ram.allocFrame(true));
   assert.equal(stranger, pfn, "the frame was given to somebody else");
-  machine.ram.section(pfn).i32[machine.ram.wordIndex(pfn)] = 666;
+  machine.ram.sections.of(pfn).i32[machine.ram.sections.wordIndex(pfn)] = 666;
   assert.equal(cache.u32.load(10 * PAGE), 666, "who forgets to flush hands out strangers' data");
 });
 
@@ -278,8 +278,8 @@ test("a shootdown in the middle of a walk is noticed: the generation was read be
   table.duringWalk = () => {
     if (++walks > 1) return;
     const fresh = run(machine, machine.ram.allocFrame(true));
-    machine.ram.section(fresh).i32[machine.ram.wordIndex(fresh)] = 2;
-    machine.ram.section(old).i32[machine.ram.wordIndex(old)] = 666;
+    machine.ram.sections.of(fresh).i32[machine.ram.sections.wordIndex(fresh)] = 2;
+    machine.ram.sections.of(old).i32[machine.ram.sections.wordIndex(old)] = 666;
     table.frames.set(20, { pfn: fresh, writable: true });
     run(machine, shootdown.flush(20, 21));
   };
@@ -325,7 +325,7 @@ test("a value whose conversion throws leaves no store begun: a later shootdown d
 test("a section of a user is reached through the cache as the machine's own RAM is", () => {
   const { machine, cache, table } = makeMmu();
   const buffer = new SharedArrayBuffer(2 * PAGE);
-  const basePfn = run(machine, machine.ram.addSection(buffer));
+  const basePfn = run(machine, machine.ram.sections.add(buffer));
   table.frames.set(0, { pfn: basePfn + 1, writable: true });
   cache.f64.store(8, Math.PI);
   assert.equal(new Float64Array(buffer)[512 + 1], Math.PI);

@@ -21,7 +21,7 @@ import {
 } from "./fixture.ts";
 
 function sectionsOf(space: AddressSpace): number {
-  return space.machine.ram.handles.filter(({ buffer }) => buffer.byteLength > 0).length;
+  return space.machine.ram.sections.handles.filter(({ buffer }) => buffer.byteLength > 0).length;
 }
 
 for (const form of FORMS) {
@@ -207,7 +207,7 @@ for (const form of FORMS) {
 test("an open view of an unmapped buffer keeps its section until it is disposed of", () =>
   withSpace(async (space) => {
     const sectionCount = (): number =>
-      space.machine.ram.handles.filter(({ basePfn }) => isListed(space, basePfn)).length;
+      space.machine.ram.sections.handles.filter(({ basePfn }) => isListed(space, basePfn)).length;
     const before = sectionCount();
     const buffer = new SharedArrayBuffer(2 * PAGE);
     const p = space.mmapSync(2 * PAGE, { buffer });
@@ -222,7 +222,7 @@ test("an open view of an unmapped buffer keeps its section until it is disposed 
 
 function isListed(space: AddressSpace, basePfn: number): boolean {
   try {
-    space.machine.ram.section(basePfn);
+    space.machine.ram.sections.of(basePfn);
     return true;
   } catch {
     return false;
@@ -246,9 +246,8 @@ test("a space that is disposed of lets go of its buffers", async () => {
   const sibling = space.forkSync();
   const buffer = new SharedArrayBuffer(PAGE);
   space.mmapSync(PAGE, { buffer });
-  const basePfn = space.machine.ram.sectionOfBuffer(buffer);
-  assert.notEqual(basePfn, 0);
+  assert.ok(space.machine.ram.sections.ofBuffer(buffer) !== undefined);
   await space.dispose();
-  assert.equal(sibling.machine.ram.sectionOfBuffer(buffer), 0);
+  assert.equal(sibling.machine.ram.sections.ofBuffer(buffer), undefined);
   await sibling.dispose();
 });

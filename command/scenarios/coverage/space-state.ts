@@ -99,7 +99,7 @@ export function contentsOf(
   const pfn = holdsFrame(pte)
     ? ptePfn(pte)
     : frameOfSource(machine, vma, vma.offsetPages + (page - vma.startPage));
-  return pfn === 0 ? 0 : machine.ram.section(pfn).i32[machine.ram.wordIndex(pfn)]!;
+  return pfn === 0 ? 0 : machine.ram.sections.of(pfn).i32[machine.ram.sections.wordIndex(pfn)]!;
 }
 
 /** The frame of a shared source, 0 where it has none yet. */
@@ -117,7 +117,7 @@ function mapping({ memory, ram }: Machine, vma: Vma): string {
   const place = `${startPage}-${endPage} ${rightsOf(vma)}`;
   if ((flags & VM_SHARED) === 0) return place;
   const isBuffer = (flags & VM_BUFFER) !== 0;
-  const references = isBuffer ? ram.pageCount(source) : Shmem.at(memory, source).refs.read();
+  const references = isBuffer ? ram.refs.pageCount(source) : Shmem.at(memory, source).refs.read();
   return `${place} ${isBuffer ? "buffer" : "shared"} from ${offsetPages}, ${references} references`;
 }
 
@@ -128,7 +128,7 @@ function entryText(harness: HmmHarness, mm: Mm, page: number): string {
   if ((pte & PTE_SPECIAL) !== 0) return "zeros";
   const rights = (pte & PTE_PRESENT) === 0 ? "none" : (pte & PTE_WRITE) === 0 ? "read" : "write";
   const tracked = (pte & PTE_TRACKED) === 0 ? "" : " tracked";
-  return `${rights}${tracked}, ${harness.machine.ram.pageCount(ptePfn(pte))} have its frame`;
+  return `${rights}${tracked}, ${harness.machine.ram.refs.pageCount(ptePfn(pte))} have its frame`;
 }
 
 function mirrors({ memory }: Machine, mm: Mm): string {

@@ -110,7 +110,8 @@ export class HmmHarness {
     this.pages = pages;
     const { machine } = this;
     const hasRoom =
-      this.run(machine.heap.useArenas(tasks, arenaWords)) && machine.ram.stockRows(tasks, frames);
+      this.run(machine.heap.useArenas(tasks, arenaWords)) &&
+      machine.ram.allocator.stockRows(tasks, frames);
     if (!hasRoom)
       bug(
         `Cannot make a harness for ${tasks} tasks: too much was asked for each; lower arenaWords or frames`,
@@ -140,7 +141,7 @@ export class HmmHarness {
     if (at === 0) bug("Cannot make the harness's shortage: its heap is full");
     const shortage = new Shortage(memory, at);
     heap.useShortage(shortage);
-    ram.useShortage(shortage);
+    ram.allocator.shortage = shortage;
     return shortage;
   }
 
@@ -264,7 +265,7 @@ export class HmmHarness {
   accounting(): string {
     const { heap, ram } = this.machine;
     const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
-    const { references, pins } = ram.references();
+    const { references, pins } = ram.refs.total();
     const counts = [
       `${ram.usage().usedPages} frames`,
       `${references} frame references`,

@@ -57,7 +57,7 @@ export class Footprints {
   #placeOf: Int32Array;
   /**
    * The same of words that lie outside the heap and are named by numbers below 0 (frame tables:
-   * memory/ram.ts).
+   * memory/frames/).
    */
   readonly #placeOutside = new Map<number, number>();
   /** The reverse; nothing for a place that is no word. */

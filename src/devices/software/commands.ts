@@ -168,7 +168,7 @@ function copyPage(
   const { address, lengthBytes, bytes } = request;
   const first = Math.max(address, page * PAGE_BYTES);
   const end = Math.min(address + lengthBytes, (page + 1) * PAGE_BYTES);
-  const section = service.device.machine.ram.section(pfn);
+  const section = service.device.machine.ram.sections.of(pfn);
   const at = section.wordIndex(pfn) * 4 + (first % PAGE_BYTES);
   const inFrame = section.u8.subarray(at, at + end - first);
   const inRequest = bytes.subarray(first - address, end - address);

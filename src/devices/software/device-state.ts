@@ -80,7 +80,7 @@ function* allocParts(machine: Machine, record: DeviceRecord): Task<boolean> {
   }
   const buffer = makeBuffer(record.frames * PAGE_BYTES);
   if (buffer === undefined) return false;
-  const pfn = yield* ram.addSection(buffer);
+  const pfn = yield* ram.sections.add(buffer);
   if (pfn < 0) return false;
   record.firstPfn = pfn;
   return true;
@@ -121,7 +121,7 @@ function* freeDevice(machine: Machine, record: DeviceRecord): Task<void> {
  */
 function* removeDeviceMemory(machine: Machine, firstPfn: number): Task<void> {
   try {
-    yield* machine.ram.removeSection(firstPfn);
+    yield* machine.ram.sections.remove(firstPfn);
   } catch (error) {
     if (!(error instanceof HmmError && error.code === "ENXIO")) throw error;
   }

@@ -44,7 +44,7 @@ async function serve(start: ThreadStart): Promise<void> {
   const run = async (message: OwnerMessage & { kind: "run" }): Promise<void> => {
     try {
       const kernel = await loadKernel(message.module, message.exportName);
-      for (const section of message.sections) seat.machine.ram.adoptSection(section);
+      for (const section of message.sections) seat.machine.ram.sections.adopt(section);
       const failure = thread.run({ ...message, kernel }) ?? leftBehind;
       leftBehind = undefined;
       post(

@@ -263,7 +263,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     const failure =
       order.items === 0
         ? undefined
-        : await this.#threads.run({ ...order, sections: this.#machine.ram.handles });
+        : await this.#threads.run({ ...order, sections: this.#machine.ram.sections.handles });
     if (failure !== undefined) throw failure;
     const seconds = (performance.now() - startMs) / 1000;
     if (this.#disposal !== undefined)

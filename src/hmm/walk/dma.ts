@@ -212,7 +212,7 @@ function* transferFrame(
 /** The frame's bytes, or undefined when this thread lacks the buffer that they lie in. */
 function frameOf({ ram }: Machine, pfn: number): Uint8Array | undefined {
   try {
-    const { u8, basePfn } = ram.section(pfn);
+    const { u8, basePfn } = ram.sections.of(pfn);
     const start = (pfn - basePfn) * PAGE_BYTES;
     return u8.subarray(start, start + PAGE_BYTES);
   } catch (error) {

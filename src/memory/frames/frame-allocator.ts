@@ -187,10 +187,10 @@ export class FrameAllocator {
     return pages;
   }
 
-  /** Free blocks of each section in the buddy system. For tests and reports. */
-  freeBlocks(): { basePfn: number; page: number; order: number }[] {
+  /** Free blocks outside the threads' free lists. For tests and reports. */
+  freeBlocks(): { pfn: number; order: number }[] {
     return this.#zones.flatMap(({ section: { basePfn }, buddy }) =>
-      buddy.freeBlocks().map((block) => ({ basePfn, ...block })),
+      buddy.freeBlocks().map(({ page, order }) => ({ pfn: basePfn + page, order })),
     );
   }
 

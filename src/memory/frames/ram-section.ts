@@ -19,7 +19,8 @@
  *     6     COUNT               references (atomic)
  *     7     PINS                of these, pins: the frame stays where and what it is (atomic)
  *
- * The counts of a free frame may be asked (ram.ts, F2); what is before them ends with the frame.
+ * The counts of a free frame may be read (frame-refs.ts, F2); what is before them ends with the
+ * frame.
  *
  * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index
  * of every frame then is a small integer also where V8 compresses pointers (31 bits).
@@ -35,6 +36,8 @@ import { array, struct, u32 } from "../layout/struct.ts";
 export const PAGE_BYTES = 4096;
 /** 32-bit words of a page. */
 export const PAGE_WORDS = 1024;
+/** The page of zeros (F4 of frame-refs.ts). */
+export const ZERO_PFN = 0;
 export const SECTION_PAGES_MAX: number = 2 ** 18;
 
 const FRAME_SHIFT = 3;

@@ -3,16 +3,11 @@
  * Which sections the machine has and which of them this thread has been given: from a frame number
  * to the buffer that it lies in. Not which frames are free (frame-allocator.ts).
  *
- * Frame numbers have 24 bits. A section starts at a multiple of GRANULE_PAGES, so the granule of a
- * frame names its section. Numbers of removed sections are not given out again before all others
- * have been, and a record's serial tells a remembered section from one that took its place.
- *
  * A section's buffers reach a thread by message only. Whoever counts, maps or unmaps frames of a
  * user's buffer therefore needs no more than the record, which is in the heap; only who reads or
  * writes them needs the buffer itself, and does so holding no lock.
  *
- * Lock: ramLock around the records. A record of a section that somebody uses does not change, but
- * for `pages`, which only rises, and its counts.
+ * Lock: ramLock around the records (section-records.ts).
  */
 
 import { atomicLoad } from "../../sync/atomics.ts";
@@ -33,19 +28,10 @@ import {
   countsOfRecord,
   frameTableBytes,
 } from "./ram-section.ts";
+import { GRANULE_PAGES, GRANULE_SHIFT, SectionRecords } from "./section-records.ts";
 
-/** Frame numbers are below this. */
-export const PFN_LIMIT: number = 2 ** 24;
-const GRANULE_SHIFT = 9;
-const GRANULE_PAGES: number = 2 ** GRANULE_SHIFT;
 /** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
 const USER_PAGES_MAX: number = 2 ** 21;
-/** Sections of a machine at one time. */
-const SECTION_LIMIT = 128;
-
-/** Words of all records. */
-export const SECTION_RECORDS_WORDS: number = SECTION_LIMIT * SectionRecord.sizeWords;
-
 /**
  * A user's buffer that another thread mapped has not arrived in this thread, or not in its present
  * length. Nothing has happened; ENXIO.
@@ -78,18 +64,24 @@ interface UnreachedSection {
 export class Sections {
   readonly #memory: SharedMemory;
   readonly #lock: Spinlock;
-  readonly #recordsAt: number;
+  readonly #records: SectionRecords;
   readonly #byGranule: (RamSection | undefined)[] = [];
   #lastUnreached: UnreachedSection | undefined;
   /**
-   * Called when this thread needs a section that it was not given, or not in its present length.
+   * Called when this thread needs a section that it was not given, or not in its present length:
+   * may adopt what arrives meanwhile.
    */
   receive: Receiver | undefined;
+  /**
+   * Called in the thread that added or extended a user's section: the other threads need this
+   * handle (`adopt`).
+   */
+  onSection: ((handle: RamSectionHandle) => void) | undefined;
 
   constructor(memory: SharedMemory, lock: Spinlock, recordsAt: number) {
     this.#memory = memory;
     this.#lock = lock;
-    this.#recordsAt = recordsAt;
+    this.#records = new SectionRecords(memory, recordsAt);
   }
 
   /**
@@ -125,8 +117,18 @@ export class Sections {
    * none any more.
    */
   isHere(basePfn: number): boolean {
-    const record = this.#recordOf(basePfn);
+    const record = this.#records.at(basePfn);
     return record === undefined || this.#reachedNow(basePfn + record.pages - 1) !== undefined;
+  }
+
+  /** Index of the frame's first word in its section's `i32`, `u32` and `f32`. */
+  wordIndex(pfn: number): number {
+    return this.of(pfn).wordIndex(pfn);
+  }
+
+  /** Handles of all sections that this thread knows. */
+  get handles(): RamSectionHandle[] {
+    return this.known().map(({ handle }) => handle);
   }
 
   /** All that this thread has, by frame number. */
@@ -180,23 +182,31 @@ export class Sections {
       : yield* this.#add(kind, buffer, { pages, reservedPages: pages });
   }
 
-  /** A section of a user's buffer. EINVAL, EEXIST, ENOMEM: see Ram.addSection. */
-  *addBuffer(buffer: SharedArrayBuffer, maxPages: number | undefined): Task<RamSection | Errno> {
+  /**
+   * A user's own buffer becomes a section, in place; whole pages only, a rest at the end stays
+   * outside. Frame numbers are kept for `maxPages`, or what a growable buffer can grow to. Returns
+   * the first frame, or EINVAL (no shared buffer, less than a page), EEXIST (added before: see
+   * `ofBuffer`), ENOMEM.
+   */
+  *add(buffer: SharedArrayBuffer, maxPages?: number): Task<number> {
     const measured = measureBuffer(buffer, maxPages);
     if (typeof measured === "number") return measured;
     if (this.ofBuffer(buffer) !== undefined) return EEXIST;
-    return yield* this.#add(SECTION_USER, buffer, measured);
+    const section = yield* this.#add(SECTION_USER, buffer, measured);
+    if (typeof section === "number") return section;
+    this.onSection?.(section.handle);
+    return section.basePfn;
   }
 
   /**
-   * The same user's section, longer: it only ever grows, and not past the numbers kept for it.
-   * EINVAL otherwise.
+   * A user's section has grown to the length of `buffer` (a WebAssembly.Memory has a new buffer
+   * object then). EINVAL if it may not: it only ever grows, and not past the numbers kept for it.
    */
-  *extend(basePfn: number, buffer: SharedArrayBuffer): Task<RamSection | Errno> {
+  *extend(basePfn: number, buffer: SharedArrayBuffer): Task<Errno> {
     const measured = measureBuffer(buffer, undefined);
     if (typeof measured === "number") return measured;
     yield* this.#lock.lock();
-    const record = this.#recordOf(basePfn);
+    const record = this.#records.at(basePfn);
     const { pages } = measured;
     const fits =
       record?.kind === SECTION_USER && pages >= record.pages && pages <= record.reservedPages;
@@ -204,18 +214,20 @@ export class Sections {
     yield* this.#lock.unlock();
     if (!fits) return EINVAL;
     this.adopt({ ...this.of(basePfn).handle, buffer });
-    return this.of(basePfn);
+    this.onSection?.(this.of(basePfn).handle);
+    return 0;
   }
 
   /**
-   * Frees the record and the numbers of a user's section; what threads remember of it is stale from
-   * now on. EINVAL, EBUSY: see Ram.
+   * Forgets a user's section: frees its record and its numbers, and what threads remember of it is
+   * stale from now on. The buffer is the user's again. EBUSY while one of its frames is counted,
+   * EINVAL if there is no such section.
    */
   *remove(basePfn: number): Task<Errno> {
     yield* this.#lock.lock();
-    const record = this.#recordOf(basePfn);
+    const record = this.#records.at(basePfn);
     let result = EINVAL;
-    if (record?.kind === SECTION_USER) result = isCounted(this.#memory, record) ? EBUSY : 0;
+    if (record?.kind === SECTION_USER) result = this.#records.isCounted(record) ? EBUSY : 0;
     if (record !== undefined && result === 0) {
       record.kind = SECTION_NONE;
       record.serial += 1;
@@ -233,7 +245,7 @@ export class Sections {
     const frames = kind === SECTION_USER ? undefined : tryMake(frameTableBytes(reservedPages));
     if (kind !== SECTION_USER && frames === undefined) return ENOMEM;
     yield* this.#lock.lock();
-    const record = this.#reserve(reservedPages);
+    const record = this.#records.reserve(reservedPages);
     if (record !== undefined) {
       record.pages = pages;
       record.kind = kind;
@@ -243,37 +255,6 @@ export class Sections {
     const { at: recordAt, serial, basePfn } = record;
     this.adopt({ recordAt, serial, basePfn, buffer, frames });
     return this.of(basePfn);
-  }
-
-  /** A free record with numbers for so many frames, or undefined. Holding ramLock. */
-  #reserve(reservedPages: number): SectionRecord | undefined {
-    const records = this.#records();
-    const free = records.find((record) => record.kind === SECTION_NONE);
-    if (free === undefined) return undefined;
-    // From where the newest section ended: so a removed one's numbers rest for as long as there are
-    // others.
-    const newest = records.reduce((a, b) => (b.born > a.born ? b : a));
-    const basePfn =
-      findHole(records, reservedPages, newest.basePfn + newest.reservedPages) ??
-      findHole(records, reservedPages, 0);
-    if (basePfn === undefined) return undefined;
-    free.basePfn = basePfn;
-    free.reservedPages = reservedPages;
-    free.born = newest.born + 1;
-    return free;
-  }
-
-  /** The record of a section by its first frame, or undefined. Holding ramLock. */
-  #recordOf(basePfn: number): SectionRecord | undefined {
-    return this.#records().find(
-      (record) => record.kind !== SECTION_NONE && record.basePfn === basePfn,
-    );
-  }
-
-  #records(): SectionRecord[] {
-    return Array.from({ length: SECTION_LIMIT }, (_, i) =>
-      SectionRecord.at(this.#memory, this.#recordsAt + i * SectionRecord.sizeWords),
-    );
   }
 
   /** The section of a frame if this thread has it, that far. */
@@ -294,7 +275,7 @@ export class Sections {
   }
 
   #receive(pfn: number): RamSection {
-    const { basePfn } = this.#recordOfFrame(pfn);
+    const { basePfn } = this.#records.ofFrame(pfn);
     if (this.#reachedNow(pfn) === undefined)
       this.receive?.(() => this.#reachedNow(pfn) !== undefined);
     const section = this.#reached(pfn);
@@ -318,48 +299,11 @@ export class Sections {
     if (last !== undefined && last.record.serial === last.serial) {
       if (pfn >= last.basePfn && pfn < last.basePfn + last.record.pages) return last;
     }
-    const record = this.#recordOfFrame(pfn);
+    const record = this.#records.ofFrame(pfn);
     const { serial, basePfn } = record;
     this.#lastUnreached = { record, serial, basePfn, counts: countsOfRecord(this.#memory, record) };
     return this.#lastUnreached;
   }
-
-  #recordOfFrame(pfn: number): SectionRecord {
-    const record = this.#records().find(
-      ({ kind, basePfn, pages }) =>
-        kind !== SECTION_NONE && pfn >= basePfn && pfn < basePfn + pages,
-    );
-    if (record !== undefined) return record;
-    throw new HmmError(
-      ENXIO,
-      "section",
-      `Cannot reach frame ${pfn}: no section has it; the number is stale or damaged`,
-    );
-  }
-}
-
-/**
- * Lowest multiple of a granule from `fromPfn` on at which `pages` frame numbers are free, or
- * undefined.
- */
-function findHole(
-  records: readonly SectionRecord[],
-  pages: number,
-  fromPfn: number,
-): number | undefined {
-  const taken = records
-    .filter(({ kind }) => kind !== SECTION_NONE)
-    .toSorted((a, b) => a.basePfn - b.basePfn);
-  let start = roundUpGranule(fromPfn);
-  for (const { basePfn, reservedPages } of taken) {
-    if (basePfn >= start + pages) break;
-    start = Math.max(start, roundUpGranule(basePfn + reservedPages));
-  }
-  return start + pages <= PFN_LIMIT ? start : undefined;
-}
-
-function roundUpGranule(pfn: number): number {
-  return Math.ceil(pfn / GRANULE_PAGES) * GRANULE_PAGES;
 }
 
 interface BufferPages {
@@ -392,10 +336,4 @@ function tryMake(bytes: number): SharedArrayBuffer | undefined {
     if (error instanceof RangeError) return undefined;
     throw error;
   }
-}
-
-/** Whether any frame of a user's section is referred to. */
-function isCounted(memory: SharedMemory, record: SectionRecord): boolean {
-  const counts = countsOfRecord(memory, record);
-  return atomicLoad(counts.words, counts.index(record.basePfn)) !== 0;
 }

@@ -131,7 +131,7 @@ export function* doMmap(machine: Machine, mm: Mm, request: MmapRequest): Task<nu
 /** The source with a reference for the vma-to-be: 0 for private memory; ENOMEM. */
 function* makeSource(machine: Machine, request: MmapRequest, pages: number): Task<number> {
   if (request.bufferPfn !== 0) {
-    yield* machine.ram.pageGet(request.bufferPfn);
+    yield* machine.ram.refs.pageGet(request.bufferPfn);
     return request.bufferPfn;
   }
   if (!request.shared) return 0;

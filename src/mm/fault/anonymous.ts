@@ -44,7 +44,7 @@ export function faultFast(
   if (pfn === 0) return false;
   const fresh = makePte(pfn, WRITTEN_RIGHTS);
   if (atomicCompareExchange(memory.words, index, 0, fresh) === 0) return true;
-  ram.pagePutFast(pfn);
+  ram.refs.pagePutFast(pfn);
   return true;
 }
 

@@ -3,7 +3,7 @@
  * A write to private memory whose entry is read-only. Follows Linux `do_wp_page` and `wp_page_copy`
  * in `mm/memory.c`.
  *
- *   C1  A frame is exclusive (`Ram.pageAnonExclusive`) when the entry is its only user. Only fork
+ *   C1  A frame is exclusive (`FrameRefs.pageAnonExclusive`) when the entry is its only user. Only fork
  *       adds an entry, holding the mmap lock for writing; so a frame that is found exclusive stays
  *       so while F1 of vm-fault.ts holds. Other references than entries (C3) come and go. They may
  *       cause a copy that was not necessary, which does no harm.
@@ -54,7 +54,7 @@ export function* writeProtectedPrivate(fault: VmFault): Task<Errno> {
   if (users !== HELD) return 0;
   if (isTracked) yield* mm.shootdown.flush(page, page + 1); // C4
   const result = yield* replaceByCopy(fault);
-  yield* machine.ram.pagePut(ptePfn(pte));
+  yield* machine.ram.refs.pagePut(ptePfn(pte));
   return result;
 }
 
@@ -78,14 +78,14 @@ function* judgeUsers(
   const { memory, ram } = fault.machine;
   const pfn = ptePfn(pte);
   yield* mm.pageTableLock.lock();
-  const isExclusive = yield* ram.pageAnonExclusive(pfn);
+  const isExclusive = yield* ram.refs.pageAnonExclusive(pfn);
   if (isExclusive && !isTracked) yield* replacePte(fault, withWrite(pte));
-  const isHeld = !isExclusive && (yield* ram.pageGetNotZero(pfn));
+  const isHeld = !isExclusive && (yield* ram.refs.pageGetNotZero(pfn));
   yield* mm.pageTableLock.unlock();
   if (isExclusive) return EXCLUSIVE;
   if (!isHeld) return OVERTAKEN;
   if (wordAt(memory.words, index) === pte) return HELD;
-  yield* ram.pagePut(pfn);
+  yield* ram.refs.pagePut(pfn);
   return OVERTAKEN;
 }
 
@@ -95,7 +95,8 @@ function* notifyAndReuse(fault: VmFault): Task<void> {
   const range = invalidateRange(mm, page, page + 1, EVENT_PROTECTION_PAGE);
   yield* mmuNotifierInvalidateRangeStart(machine, range);
   yield* mm.pageTableLock.lock();
-  if (yield* machine.ram.pageAnonExclusive(ptePfn(pte))) yield* replacePte(fault, withWrite(pte));
+  if (yield* machine.ram.refs.pageAnonExclusive(ptePfn(pte)))
+    yield* replacePte(fault, withWrite(pte));
   yield* mm.pageTableLock.unlock();
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
 }
@@ -118,6 +119,6 @@ export function* replaceByCopy(fault: VmFault): Task<Errno> {
   if (replaced) yield* mm.shootdown.flush(page, page + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
   const surplus = replaced ? pfn : copy;
-  if (surplus !== ZERO_PFN) yield* machine.ram.pagePut(surplus);
+  if (surplus !== ZERO_PFN) yield* machine.ram.refs.pagePut(surplus);
   return 0;
 }

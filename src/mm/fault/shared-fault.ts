@@ -25,9 +25,9 @@ function* frameOfSource({ machine, vma, page }: VmFault): Task<number> {
   const offset = vma.offsetPages + (page - vma.startPage);
   if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
   // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
-  if (offset >= machine.ram.sectionPages(vma.source)) return SHMEM_BEYOND_END;
+  if (offset >= machine.ram.sections.pagesAt(vma.source)) return SHMEM_BEYOND_END;
   const pfn = vma.source + offset;
-  yield* machine.ram.pageGet(pfn);
+  yield* machine.ram.refs.pageGet(pfn);
   return pfn;
 }
 

@@ -45,5 +45,5 @@ export function* replacePte({ machine, index, pte }: VmFault, fresh: number): Ta
 
 /** Installs a frame. The caller's count of it goes to the entry, or is given back (F2). */
 export function* installFrame(fault: VmFault, pfn: number, rights: number): Task<void> {
-  if (!(yield* replacePte(fault, makePte(pfn, rights)))) yield* fault.machine.ram.pagePut(pfn);
+  if (!(yield* replacePte(fault, makePte(pfn, rights)))) yield* fault.machine.ram.refs.pagePut(pfn);
 }

@@ -117,8 +117,8 @@ function* copyEntry(machine: Machine, from: number, to: number): Task<Errno> {
     return 0;
   }
   const pfn = ptePfn(pte);
-  if (yield* machine.ram.pagePinned(pfn)) return yield* copyPinned(machine, pfn, pte, to);
-  yield* machine.ram.pageGet(pfn);
+  if (yield* machine.ram.refs.pagePinned(pfn)) return yield* copyPinned(machine, pfn, pte, to);
+  yield* machine.ram.refs.pageGet(pfn);
   const isPresent = (pte & PTE_PRESENT) !== 0;
   if (isPresent && (pte & PTE_WRITE) !== 0) atomicExchange(words, from, pte & ~PTE_WRITE);
   atomicStore(words, to, isPresent ? pte & ~(PTE_WRITE | PTE_TRACKED) : pte);

@@ -105,7 +105,7 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
     disown();
   }
   const pages = hold.endPage - hold.startPage;
-  for (let i = 0; i < pages; i++) yield* ram.pageUnpin(hold.pfn + i);
+  for (let i = 0; i < pages; i++) yield* ram.refs.pageUnpin(hold.pfn + i);
   yield* heap.free(ViewHold, at);
   yield* mmput(machine, mm);
 }
@@ -128,7 +128,7 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   }
   // the caller's user keeps it from 0 (R2); this one is the view's own (W1 of view-hold.ts)
   yield* mmget(mm);
-  for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.pagePin(hold.pfn + i);
+  for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.refs.pagePin(hold.pfn + i);
   if (hold.isWrite !== 0) {
     yield* beginHold(machine, mm, hold);
     allowWrites(machine, mm, startPage, endPage);
@@ -181,7 +181,7 @@ function pteOf(machine: Machine, mm: Mm, page: number): number {
 function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<number> {
   const pfn = ptePfn(pteOf(machine, mm, startPage));
   if (pfn === ZERO_PFN) return 0;
-  const section = machine.ram.section(pfn);
+  const section = machine.ram.sections.of(pfn);
   if (pfn + (endPage - startPage) > section.basePfn + section.pages) return 0;
   for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
     const isPrivate = (vma.flags & VM_SHARED) === 0;
@@ -190,7 +190,7 @@ function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: numbe
       const pte = pteOf(machine, mm, page);
       const expected = pfn + (page - startPage);
       if ((pte & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT || ptePfn(pte) !== expected) return 0;
-      if (isPrivate && !(yield* machine.ram.pageAnonExclusive(expected))) return 0;
+      if (isPrivate && !(yield* machine.ram.refs.pageAnonExclusive(expected))) return 0;
     }
   }
   return pfn;
@@ -258,13 +258,13 @@ function* refill(
         yield* putBack(machine, mm, hold, page, old, run);
         return from === SHMEM_BUSY ? EBUSY : from;
       }
-      if (from !== ZERO_PFN) yield* ram.pagePut(from);
+      if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);
     } else if (holdsFrame(pte)) yield* ram.copyFrame(ptePfn(pte), run + i);
     const index = pteIndex(leafOf(memory, mm.pgd, page), page);
     const rights =
       (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
     atomicStore(memory.words, index, makePte(run + i, rights));
-    if (holdsFrame(pte)) yield* ram.pagePut(ptePfn(pte));
+    if (holdsFrame(pte)) yield* ram.refs.pagePut(ptePfn(pte));
   }
   return 0;
 }
@@ -286,7 +286,7 @@ function* putBack(
   for (let page = startPage; page < hold.endPage; page++) {
     const i = page - hold.startPage;
     atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, page), page), wordAt(old, i));
-    yield* ram.pagePut(run + i);
+    yield* ram.refs.pagePut(run + i);
   }
 }
 
@@ -302,8 +302,8 @@ function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number):
     for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
       const pte = pteOf(machine, mm, page);
       if (!holdsFrame(pte)) continue;
-      // One that a fork shares is copied out of, not moved; it has no pins (Ram.pageAnonExclusive).
-      if (yield* ram.pagePinned(ptePfn(pte))) return false;
+      // One that a fork shares is copied out of, not moved; it has no pins (pageAnonExclusive).
+      if (yield* ram.refs.pagePinned(ptePfn(pte))) return false;
     }
   }
   return true;

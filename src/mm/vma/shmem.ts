@@ -93,7 +93,7 @@ export function* shmemPut(machine: Machine, at: number): Task<void> {
     memory.ensure(table + LEAF_WORDS);
     for (let k = 0; k < LEAF_WORDS; k++) {
       const pfn = wordAt(memory.words, table + k);
-      if (pfn !== 0) yield* ram.pagePut(pfn);
+      if (pfn !== 0) yield* ram.refs.pagePut(pfn);
     }
     yield* heap.freeWords(table, LEAF_WORDS);
   }
@@ -143,7 +143,7 @@ export function* shmemFrame(machine: Machine, at: number, offset: number): Task<
   const fresh = yield* ram.allocFrame(true);
   if (fresh === 0) return 0;
   const pfn = yield* takeEntry(machine, shmem, slot, fresh);
-  if (pfn !== fresh) yield* ram.pagePut(fresh);
+  if (pfn !== fresh) yield* ram.refs.pagePut(fresh);
   return pfn;
 }
 
@@ -159,7 +159,7 @@ function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number)
   const pfn = wordAt(memory.words, slot) || fresh;
   if (pfn !== 0) {
     atomicStore(memory.words, slot, pfn);
-    yield* ram.pageGet(pfn);
+    yield* ram.refs.pageGet(pfn);
   }
   yield* shmem.lock.unlock();
   return pfn;
@@ -190,10 +190,10 @@ export function* shmemMove(
   if (slot <= 0) return ENOMEM;
   yield* shmem.lock.lock();
   const from = wordAt(memory.words, slot);
-  const isOurs = from === 0 || (yield* ram.pageHas(from, 1 + entries));
+  const isOurs = from === 0 || (yield* ram.refs.pageHas(from, 1 + entries));
   if (isOurs) {
     if (from !== 0) yield* ram.copyFrame(from, pfn);
-    yield* ram.pageGet(pfn);
+    yield* ram.refs.pageGet(pfn);
     atomicStore(memory.words, slot, pfn);
   }
   yield* shmem.lock.unlock();

@@ -50,14 +50,14 @@ export function isSameSource(vma: Vma, next: Vma): boolean {
 export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
   if ((flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
-  else yield* machine.ram.pagePut(source);
+  else yield* machine.ram.refs.pagePut(source);
 }
 
 /** One more reference of the source, for a second vma over it (V3). */
 export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
   if ((flags & VM_BUFFER) === 0) yield* shmemGet(machine, source);
-  else yield* machine.ram.pageGet(source);
+  else yield* machine.ram.refs.pageGet(source);
 }
 
 /**
@@ -68,7 +68,7 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
   const { flags, source, offsetPages, startPage } = vma;
   if (source === 0) return false;
   const pages =
-    (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sectionPages(source);
+    (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sections.pagesAt(source);
   return offsetPages + (page - startPage) >= pages;
 }
 

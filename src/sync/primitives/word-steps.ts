@@ -4,7 +4,7 @@
  * different words, and no other step comes in between.
  *
  * Outside EXPLORED mode they are the atomic operation alone. Not here: the words of the primitives,
- * which describe their own operations, and words outside the heap (memory/ram.ts).
+ * which describe their own operations, and words outside the heap (memory/frames/).
  */
 
 import { atomicCompareExchange, atomicLoad, atomicStore } from "../atomics.ts";

@@ -102,8 +102,8 @@ function* watchedView({ machine, mm }: HmmHarness): Task<ViewHold | undefined> {
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
   if (at < 0) return undefined;
   const hold = ViewHold.at(machine.memory, at);
-  const start = machine.ram.wordIndex(hold.pfn) * 4;
-  const bytes = machine.ram.section(hold.pfn).u8.subarray(start, start + PAGE_BYTES);
+  const start = machine.ram.sections.wordIndex(hold.pfn) * 4;
+  const bytes = machine.ram.sections.of(hold.pfn).u8.subarray(start, start + PAGE_BYTES);
   yield* watchView(machine, hold, bytes, 0);
   return hold;
 }

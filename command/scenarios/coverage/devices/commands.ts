@@ -35,8 +35,8 @@ const PAGES = 2;
 const LAST: number = RIG_PAGE + PAGES - 1;
 
 function frameBytes({ machine }: HmmHarness, pfn: number): Uint8Array {
-  const start = machine.ram.wordIndex(pfn) * 4;
-  return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
+  const start = machine.ram.sections.wordIndex(pfn) * 4;
+  return machine.ram.sections.of(pfn).u8.subarray(start, start + PAGE_BYTES);
 }
 
 /** The pages' first bytes, in the set-up. */

@@ -76,7 +76,7 @@ function* settle({ machine }: HmmHarness): Task<void> {
 /** The frames of a device that is gone are no frames. */
 function requireNoMemory({ machine }: HmmHarness, firstPfn: number): void {
   try {
-    machine.ram.section(firstPfn);
+    machine.ram.sections.of(firstPfn);
   } catch (error) {
     if (error instanceof HmmError && error.code === "ENXIO") return;
     throw error;

@@ -50,14 +50,14 @@ export function makeDevice(harness: HmmHarness, frames: number, threads: number 
 /** A word of a page that is present, in its frame in RAM. */
 export function wordOf(harness: HmmHarness, page: number, index: number): number {
   const pfn = ptePfn(harness.entryOf(page));
-  const section = harness.machine.ram.section(pfn);
+  const section = harness.machine.ram.sections.of(pfn);
   return section.i32[section.wordIndex(pfn) + index]!; // a page has that many words
 }
 
 /** In the set-up. */
 export function setWordOf(harness: HmmHarness, page: number, index: number, value: number): void {
   const pfn = ptePfn(harness.entryOf(page));
-  const section = harness.machine.ram.section(pfn);
+  const section = harness.machine.ram.sections.of(pfn);
   section.i32[section.wordIndex(pfn) + index] = value;
 }
 
@@ -98,9 +98,10 @@ export function requireCoherent(
       frames.stateOf(local) === FRAME_MAPPED && frames.pageOf(local) === page,
       `frame ${local} is not its page's`,
     );
-    const differ = machine.ram.section(frame).u8[machine.ram.section(frame).wordIndex(frame) * 4];
-    const own = machine.ram.section(ptePfn(pte)).u8[
-      machine.ram.section(ptePfn(pte)).wordIndex(ptePfn(pte)) * 4
+    const differ =
+      machine.ram.sections.of(frame).u8[machine.ram.sections.of(frame).wordIndex(frame) * 4];
+    const own = machine.ram.sections.of(ptePfn(pte)).u8[
+      machine.ram.sections.of(ptePfn(pte)).wordIndex(ptePfn(pte)) * 4
     ];
     assert(differ === own, `the copy of page ${page} says ${differ}, the page ${own}`);
   }

@@ -35,7 +35,7 @@ interface World {
 type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
 const wordOf = ({ machine: { ram } }: HmmHarness, pfn: number): number =>
-  ram.section(pfn).i32[ram.wordIndex(pfn)]!;
+  ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)]!;
 
 /** One round: true when the page may be copied now. */
 function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
@@ -67,7 +67,7 @@ function* copyPage(world: World, harness: HmmHarness, asks: boolean): Task<numbe
     }
     return 0;
   });
-  yield* harness.machine.ram.pagePut(own);
+  yield* harness.machine.ram.refs.pagePut(own);
   yield* world.isThrough.open();
   return answer;
 }

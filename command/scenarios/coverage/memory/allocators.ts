@@ -51,7 +51,7 @@ const DIRECTORY_WORDS = 4096;
 const ONE_MADE = `1 ${Only.name}`;
 
 function accounting(heap: Heap, { ram }: Machine): string[] {
-  const { references, pins } = ram.references();
+  const { references, pins } = ram.refs.total();
   return [
     ...heap.accounting().map(({ name, live }) => `${live} ${name}`),
     `${heap.usage().usedBytes / 4096} heap pages`,
@@ -78,7 +78,7 @@ function build(): World {
   const run = <T>(task: Task<T>): T => runBlocking(memory, task);
   const things = Array.from({ length: THINGS }, () => run(heap.alloc(Thing)));
   const pfn = run(ram.allocFrame(true));
-  for (let i = 1; i < TASKS; i++) run(ram.pageGet(pfn));
+  for (let i = 1; i < TASKS; i++) run(ram.refs.pageGet(pfn));
   return {
     heap,
     machine,
@@ -129,24 +129,24 @@ function* only({ heap }: World): Task<void> {
 function* frame({ machine: { ram } }: World): Task<void> {
   const pfn = yield* ram.allocFrame(false);
   assert(pfn !== 0, "no frame");
-  yield* ram.pagePut(pfn);
+  yield* ram.refs.pagePut(pfn);
 }
 
 function* frames({ machine: { ram } }: World): Task<void> {
   const pfn = yield* ram.allocRun(2, false);
   assert(pfn !== 0, "no frames in a row");
-  for (let i = 0; i < 2; i++) yield* ram.pagePut(pfn + i);
+  for (let i = 0; i < 2; i++) yield* ram.refs.pagePut(pfn + i);
 }
 
 function* pin({ machine: { ram }, pfn }: World): Task<void> {
-  yield* ram.pagePin(pfn);
-  assert(yield* ram.pagePinned(pfn), "a pinned frame does not show it");
-  yield* ram.pageUnpin(pfn);
+  yield* ram.refs.pagePin(pfn);
+  assert(yield* ram.refs.pagePinned(pfn), "a pinned frame does not show it");
+  yield* ram.refs.pageUnpin(pfn);
 }
 
 function* tryGet({ machine: { ram }, pfn }: World): Task<void> {
-  assert(yield* ram.pageGetNotZero(pfn), "a frame that somebody holds is free");
-  yield* ram.pagePut(pfn);
+  assert(yield* ram.refs.pageGetNotZero(pfn), "a frame that somebody holds is free");
+  yield* ram.refs.pagePut(pfn);
 }
 
 interface Act {
@@ -177,10 +177,22 @@ const acts: readonly Act[] = [
     body: words(DIRECTORY_WORDS),
   },
   { name: "only", runs: ["memory/heap/heap.singleton"], body: only },
-  { name: "frame", runs: ["memory/ram.allocFrame", "memory/ram.pagePut"], body: frame },
-  { name: "frames", runs: ["memory/ram.allocRun", "memory/ram.pagePut"], body: frames },
-  { name: "pin", runs: ["memory/ram.pagePin", "memory/ram.pageUnpin"], body: pin },
-  { name: "try", runs: ["memory/ram.pageGetNotZero"], body: tryGet },
+  {
+    name: "frame",
+    runs: ["memory/ram.allocFrame", "memory/frames/frame-refs.pagePut"],
+    body: frame,
+  },
+  {
+    name: "frames",
+    runs: ["memory/ram.allocRun", "memory/frames/frame-refs.pagePut"],
+    body: frames,
+  },
+  {
+    name: "pin",
+    runs: ["memory/frames/frame-refs.pagePin", "memory/frames/frame-refs.pageUnpin"],
+    body: pin,
+  },
+  { name: "try", runs: ["memory/frames/frame-refs.pageGetNotZero"], body: tryGet },
 ];
 
 function together(first: Act, second: Act): Covered {
@@ -239,7 +251,7 @@ function* takeOne({ machine: { ram } }: World): Task<void> {
 }
 
 function* giveAndTake(world: World): Task<void> {
-  yield* world.machine.ram.pagePut(world.pfn);
+  yield* world.machine.ram.refs.pagePut(world.pfn);
   yield* takeOne(world);
 }
 

@@ -62,13 +62,13 @@ function build(): World {
   const self = memory.agentId;
   for (const agentId of [1, 2]) {
     selectAgent(memory, agentId);
-    run(ram.pagePut(pfn + agentId - 1));
+    run(ram.refs.pagePut(pfn + agentId - 1));
   }
   selectAgent(memory, self);
   // The last that the set-up does: its own list is filled at once, for a moment under the lock of
   // all.
   run(cpuFault(machine, mm, PAGE + 1, true));
-  const { references } = ram.references();
+  const { references } = ram.refs.total();
   return { machine, mm, frames: ram.snapshot(), references, usedPages: ram.usage().usedPages };
 }
 
@@ -80,11 +80,11 @@ function* touch({ machine, mm }: World): Task<void> {
 function* takeRow({ machine: { ram } }: World): Task<void> {
   const pfn = yield* ram.allocRun(4, false);
   assert(pfn !== 0, "no four frames in a row, and there are hundreds");
-  for (let i = 0; i < 4; i++) yield* ram.pagePut(pfn + i);
+  for (let i = 0; i < 4; i++) yield* ram.refs.pagePut(pfn + i);
 }
 
 function requireOneMore({ machine: { ram }, references, usedPages }: World): void {
-  const [now, used] = [ram.references().references, ram.usage().usedPages];
+  const [now, used] = [ram.refs.total().references, ram.usage().usedPages];
   assert(
     now === references + 1,
     `one page was touched, and ${now - references} references are new`,
@@ -114,7 +114,7 @@ export const freeLists: readonly Covered[] = [
       return world();
     },
     tasks: {
-      first: { runs: [...TOUCH, "memory/ram.pagePutFast"], body: touch },
+      first: { runs: [...TOUCH, "memory/frames/frame-refs.pagePutFast"], body: touch },
       second: { runs: TOUCH, body: touch },
     },
     check: requireOneMore,

@@ -25,10 +25,10 @@ const PAGE_BYTES = 4096;
 
 function makeWorld(harness: HmmHarness): World {
   const { machine } = harness;
-  const pfn = harness.run(machine.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+  const pfn = harness.run(machine.ram.sections.add(new SharedArrayBuffer(PAGE_BYTES)));
   if (pfn < 0) bug(`Cannot add a section: ${pfn}`);
-  harness.run(machine.ram.pageGet(pfn));
-  harness.run(machine.ram.pageGet(pfn));
+  harness.run(machine.ram.refs.pageGet(pfn));
+  harness.run(machine.ram.refs.pageGet(pfn));
   return {
     pfn,
     removed: new Cell(machine.memory, harness.run(machine.heap.allocWords(512)), "removed"),
@@ -36,23 +36,23 @@ function makeWorld(harness: HmmHarness): World {
 }
 
 function* remove({ pfn, removed }: World, { machine }: HmmHarness): Task<void> {
-  yield* machine.ram.pagePut(pfn);
-  const errno = yield* machine.ram.removeSection(pfn);
+  yield* machine.ram.refs.pagePut(pfn);
+  const errno = yield* machine.ram.sections.remove(pfn);
   assert(errno === 0 || errno === EBUSY, `removing the section answered ${errno}`);
   if (errno === 0) yield* removed.store(1);
 }
 
 /** Looks at its mapping's buffer while it counts it. */
 function* use({ pfn }: World, { machine }: HmmHarness): Task<void> {
-  yield* machine.ram.pageHas(pfn, 1);
-  assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
-  yield* machine.ram.pagePut(pfn);
+  yield* machine.ram.refs.pageHas(pfn, 1);
+  assert(machine.ram.sections.pagesAt(pfn) === 1, "the section has one page");
+  yield* machine.ram.refs.pagePut(pfn);
 }
 
 function* useLate({ pfn }: World, { machine }: HmmHarness): Task<void> {
-  yield* machine.ram.pagePut(pfn);
-  yield* machine.ram.pageHas(pfn, 1);
-  assert(machine.ram.sectionPages(pfn) === 1, "the section has one page");
+  yield* machine.ram.refs.pagePut(pfn);
+  yield* machine.ram.refs.pageHas(pfn, 1);
+  assert(machine.ram.sections.pagesAt(pfn) === 1, "the section has one page");
 }
 
 function make(name: string, summary: string, user: Body, isTwin: boolean): AnyScenario {
@@ -65,7 +65,7 @@ function make(name: string, summary: string, user: Body, isTwin: boolean): AnySc
     tasks: { remove, use: user },
     check({ pfn, removed }, { machine }) {
       if (removed.peek() === 0)
-        assert(machine.ram.pageCount(pfn) === 0, "the section is counted, and nobody has it");
+        assert(machine.ram.refs.pageCount(pfn) === 0, "the section is counted, and nobody has it");
     },
   });
 }
@@ -77,12 +77,13 @@ interface Full {
 
 function makeFull(harness: HmmHarness): Full {
   const { ram } = harness.machine;
-  const first = ram.handles.find(({ basePfn }) => basePfn !== 0)?.basePfn ?? bug("There is no RAM");
+  const first =
+    ram.sections.handles.find(({ basePfn }) => basePfn !== 0)?.basePfn ?? bug("There is no RAM");
   const added: number[] = [];
-  const add = (): number => harness.run(ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+  const add = (): number => harness.run(ram.sections.add(new SharedArrayBuffer(PAGE_BYTES)));
   for (let pfn = add(); pfn > 0; pfn = add()) added.push(pfn);
   const last = added.pop() ?? bug("Cannot fill the table: it was full");
-  if (harness.run(ram.removeSection(last)) !== 0) bug("Cannot take a section off again");
+  if (harness.run(ram.sections.remove(last)) !== 0) bug("Cannot take a section off again");
   return { first };
 }
 
@@ -95,24 +96,27 @@ function* fillUp({ first }: Full, { machine }: HmmHarness): Task<void> {
   assert(pfn > 0, `the last place is not to be had: ${pfn}`);
   const refused = yield* buffers.acquire(new SharedArrayBuffer(PAGE_BYTES));
   assert(refused === ENOMEM, `a section more than there can be was answered ${refused}`);
-  assert((yield* ram.removeSection(0)) === EINVAL, "the page of zeros was removed");
-  assert((yield* ram.removeSection(first)) === EINVAL, "the machine's own RAM was removed");
-  assert((yield* ram.removeSection(pfn)) === EBUSY, "a section was removed that is counted");
+  assert((yield* ram.sections.remove(0)) === EINVAL, "the page of zeros was removed");
+  assert((yield* ram.sections.remove(first)) === EINVAL, "the machine's own RAM was removed");
+  assert((yield* ram.sections.remove(pfn)) === EBUSY, "a section was removed that is counted");
   const longer = new SharedArrayBuffer(3 * PAGE_BYTES);
-  assert((yield* ram.extendSection(pfn, longer)) === EINVAL, "a section outgrew its frame numbers");
   assert(
-    (yield* ram.extendSection(first, longer)) === EINVAL,
+    (yield* ram.sections.extend(pfn, longer)) === EINVAL,
+    "a section outgrew its frame numbers",
+  );
+  assert(
+    (yield* ram.sections.extend(first, longer)) === EINVAL,
     "the machine's own RAM was extended",
   );
-  assert(ram.sectionPages(pfn) === 1, "a section was extended, and that was refused");
+  assert(ram.sections.pagesAt(pfn) === 1, "a section was extended, and that was refused");
   // As another thread does it that unmaps the buffer: who added it finds that out when he needs the
   // place.
-  yield* ram.pagePut(pfn);
+  yield* ram.refs.pagePut(pfn);
   const next = yield* buffers.acquire(new SharedArrayBuffer(PAGE_BYTES));
   assert(next > 0, `the place of a buffer that nobody has mapped is not to be had: ${next}`);
   yield* buffers.release(next);
   assert(
-    (yield* ram.extendSection(next, longer)) === EINVAL,
+    (yield* ram.sections.extend(next, longer)) === EINVAL,
     "a section was extended that is gone",
   );
 }
@@ -159,8 +163,8 @@ export const sections: readonly Covered[] = [
       ),
     ],
     runs: {
-      remove: ["memory/ram.removeSection", "memory/frames/sections.remove"],
-      use: ["memory/ram.sectionPages", "memory/ram.pagePut"],
+      remove: ["memory/frames/sections.remove", "memory/frames/sections.remove"],
+      use: ["memory/frames/sections.pagesAt", "memory/frames/frame-refs.pagePut"],
     },
   },
 ];

@@ -23,8 +23,8 @@ function* askForAll({ machine: { heap, ram } }: HmmHarness): Task<number[]> {
   const row = yield* ram.allocRun(2, false);
   if (object !== 0) yield* heap.free(Mm, object);
   if (block !== 0) yield* heap.freeWords(block, LEAF_WORDS);
-  if (frame !== 0) yield* ram.pagePut(frame);
-  if (row !== 0) for (const pfn of [row, row + 1]) yield* ram.pagePut(pfn);
+  if (frame !== 0) yield* ram.refs.pagePut(frame);
+  if (row !== 0) for (const pfn of [row, row + 1]) yield* ram.refs.pagePut(pfn);
   return [object, block, frame, row];
 }
 

@@ -134,7 +134,7 @@ function* storeOnce(_world: World, harness: HmmHarness): Task<void> {
 function contents(harness: HmmHarness, mm: Mm = harness.mm, word: number = 0): number {
   const { ram } = harness.machine;
   const pfn = ptePfn(harness.entryOf(PAGE, mm));
-  return pfn === 0 ? ZEROS : ram.section(pfn).i32[ram.wordIndex(pfn) + word]!;
+  return pfn === 0 ? ZEROS : ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn) + word]!;
 }
 
 function onlySaw(...allowed: readonly number[]): (world: World) => void {
@@ -419,7 +419,8 @@ export const accesses: readonly Covered[] = [
     summary:
       "A CPU thread stores by what it remembers while a device begins to track the page, and another thread's store copies the page, for somebody holds the frame: no store is lost.",
     exploration: { engine: "bounded", preemptions: 1 },
-    prepare: (harness) => harness.run(harness.machine.ram.pageGet(ptePfn(harness.entryOf(PAGE)))),
+    prepare: (harness) =>
+      harness.run(harness.machine.ram.refs.pageGet(ptePfn(harness.entryOf(PAGE)))),
     tasks: {
       store: [STORE, storeTwice],
       track: [["mm/fault/track.trackRange"], track],

@@ -98,7 +98,7 @@ const pteOf = (world: World): number => world.machine.memory.words[indexOf(world
 function wordOf(world: World, word: number): { readonly words: Int32Array; readonly at: number } {
   const { ram } = world.machine;
   const pfn = ptePfn(pteOf(world));
-  return { words: ram.section(pfn).i32, at: ram.wordIndex(pfn) + word };
+  return { words: ram.sections.of(pfn).i32, at: ram.sections.wordIndex(pfn) + word };
 }
 
 type Fault = (world: World) => Task<unknown>;
@@ -140,7 +140,7 @@ function* unheldFault({ machine, mm }: World): Task<void> {
   yield* access(memory, "read", index, 1, "pte");
   const pte = memory.words[index]!;
   const isCopied =
-    pte !== 0 && (pte & PTE_WRITE) === 0 && !(yield* ram.pageAnonExclusive(ptePfn(pte)));
+    pte !== 0 && (pte & PTE_WRITE) === 0 && !(yield* ram.refs.pageAnonExclusive(ptePfn(pte)));
   if (isCopied) yield* copyUnheld(machine, mm, index, pte);
   yield* mm.mmapLock.upRead();
   if (!isCopied) yield* cpuFault(machine, mm, PAGE, true);
@@ -158,7 +158,7 @@ function* copyUnheld(machine: Machine, mm: Mm, index: number, pte: number): Task
   const isReplaced = atomicCompareExchange(memory.words, index, pte, fresh) === pte;
   if (isReplaced) yield* mm.shootdown.flush(PAGE, PAGE + 1);
   yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  yield* ram.pagePut(isReplaced ? pfn : copy);
+  yield* ram.refs.pagePut(isReplaced ? pfn : copy);
 }
 
 const FAULTS = [

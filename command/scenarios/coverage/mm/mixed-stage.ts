@@ -66,13 +66,14 @@ export function mapping(page: number, pages: number, more: Partial<MmapRequest> 
 /** The page, which is there, says its number and 100. */
 export function stamp(harness: HmmHarness, page: number): void {
   const pfn = ptePfn(harness.entryOf(RIG_PAGE + page));
-  harness.machine.ram.section(pfn).i32[harness.machine.ram.wordIndex(pfn)] = 100 + page;
+  harness.machine.ram.sections.of(pfn).i32[harness.machine.ram.sections.wordIndex(pfn)] =
+    100 + page;
 }
 
 /** Every page that is there says its number and 100. */
 export function makeStage(harness: HmmHarness): Stage {
   const { machine, mm } = harness;
-  const bufferPfn = harness.run(machine.ram.addSection(new SharedArrayBuffer(2 * PAGE_BYTES)));
+  const bufferPfn = harness.run(machine.ram.sections.add(new SharedArrayBuffer(2 * PAGE_BYTES)));
   if (bufferPfn < 0) bug(`Cannot add a section: ${bufferPfn}`);
   harness.map(RIG_PAGE + PRIVATE, 4);
   harness.map(RIG_PAGE + SHARED, 2, RW, true);
@@ -96,7 +97,7 @@ export function stageWith(more: (harness: HmmHarness) => unknown): (harness: Hmm
 
 /** How many count the buffer. */
 export const bufferCount = ({ machine }: HmmHarness, { bufferPfn }: Stage): string =>
-  `${machine.ram.pageCount(bufferPfn)} count the buffer`;
+  `${machine.ram.refs.pageCount(bufferPfn)} count the buffer`;
 
 type Parts = Pick<Attempt<Stage>, "name" | "summary" | "act"> & Partial<Attempt<Stage>>;
 

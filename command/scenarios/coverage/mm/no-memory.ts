@@ -341,8 +341,8 @@ function* watch(harness: HmmHarness): Task<number> {
   const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
   if (at < 0) return at;
   const hold = ViewHold.at(machine.memory, at);
-  const start = machine.ram.wordIndex(hold.pfn) * 4;
-  const bytes = machine.ram.section(hold.pfn).u8.subarray(start, start + PAGE_BYTES);
+  const start = machine.ram.sections.wordIndex(hold.pfn) * 4;
+  const bytes = machine.ram.sections.of(hold.pfn).u8.subarray(start, start + PAGE_BYTES);
   const watched = yield* watchView(machine, hold, bytes, 0);
   if (watched !== undefined) return at;
   assert(hold.watch === 0, "a view is not watched, and has a watch");

@@ -56,7 +56,10 @@ function makeFamily(harness: HmmHarness, beginning: Beginning): Mm {
 /** The first word of the page, as `mm` sees it. */
 function wordOf(harness: HmmHarness, mm: Mm): { readonly words: Int32Array; readonly at: number } {
   const pfn = ptePfn(harness.entryOf(RIG_PAGE, mm));
-  return { words: harness.machine.ram.section(pfn).i32, at: harness.machine.ram.wordIndex(pfn) };
+  return {
+    words: harness.machine.ram.sections.of(pfn).i32,
+    at: harness.machine.ram.sections.wordIndex(pfn),
+  };
 }
 
 /** What is left when both spaces are gone. */

@@ -23,8 +23,8 @@ import type { Covered } from "../covered.ts";
 type Body = (harness: HmmHarness) => Task<void>;
 
 function bytesOf({ machine }: HmmHarness, pfn: number): Uint8Array {
-  const start = machine.ram.wordIndex(pfn) * 4;
-  return machine.ram.section(pfn).u8.subarray(start, start + PAGE_BYTES);
+  const start = machine.ram.sections.wordIndex(pfn) * 4;
+  return machine.ram.sections.of(pfn).u8.subarray(start, start + PAGE_BYTES);
 }
 
 /**

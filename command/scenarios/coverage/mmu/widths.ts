@@ -115,7 +115,7 @@ function* useAll(_shared: undefined, harness: HmmHarness): Task<void> {
 function now(harness: HmmHarness, width: Integer | Float): number {
   const pfn = ptePfn(harness.entryOf(RIG_PAGE));
   if (pfn === 0) return 0;
-  const section = harness.machine.ram.section(pfn);
+  const section = harness.machine.ram.sections.of(pfn);
   const elements = section[width];
   return elements[((pfn - section.basePfn) * PAGE_BYTES) / elements.BYTES_PER_ELEMENT]!;
 }

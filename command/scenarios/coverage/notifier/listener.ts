@@ -53,8 +53,11 @@ export const Listener: Struct<Listener> = struct<Listener>("coveredListener", {
 /** The first page's frame is there until the device has let go. */
 function* letGo(machine: Machine, { released, pfn }: Listener): Task<void> {
   yield* released.get();
-  yield* machine.ram.pageHas(pfn, 1);
-  assert(machine.ram.pageCount(pfn) > 0, "the frame was given back before the device had let go");
+  yield* machine.ram.refs.pageHas(pfn, 1);
+  assert(
+    machine.ram.refs.pageCount(pfn) > 0,
+    "the frame was given back before the device had let go",
+  );
 }
 
 /** Agrees to everything. */

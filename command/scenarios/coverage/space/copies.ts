@@ -74,7 +74,7 @@ function without(left: number, body: Body): Body {
 function contents(harness: HmmHarness, mm: Mm = harness.mm): Uint8Array {
   const { ram } = harness.machine;
   const pfn = ptePfn(harness.entryOf(PAGE, mm));
-  const { u8, basePfn } = ram.section(pfn);
+  const { u8, basePfn } = ram.sections.of(pfn);
   return u8.slice((pfn - basePfn) * PAGE_BYTES, (pfn - basePfn) * PAGE_BYTES + LENGTH_BYTES);
 }
 

@@ -37,7 +37,7 @@ const BESIDE: number = 160 * PAGE_BYTES;
 const TOUCHED: number = RIG_PAGE * PAGE_BYTES;
 
 function isOnMachine(harness: HmmHarness, buffer: SharedArrayBuffer): boolean {
-  return harness.machine.ram.sectionOfBuffer(buffer) !== 0;
+  return harness.machine.ram.sections.ofBuffer(buffer) !== undefined;
 }
 
 function requireGone(harness: HmmHarness, { buffers }: Stage, after: string): void {

@@ -64,7 +64,7 @@ function* viewUnreached(_shared: undefined, { machine, mm }: HmmHarness): Task<v
  */
 function mapForeign(harness: HmmHarness): void {
   const other = Machine.attach(harness.machine.handle, { name: "other" });
-  const bufferPfn = harness.run(other.ram.addSection(new SharedArrayBuffer(PAGE_BYTES)));
+  const bufferPfn = harness.run(other.ram.sections.add(new SharedArrayBuffer(PAGE_BYTES)));
   other.detach();
   const at = harness.run(
     doMmap(harness.machine, harness.mm, { ...mapping(1, FOREIGN), bufferPfn }),

@@ -1,0 +1,231 @@
+/**
+ * @module memory/frames/frame-refs
+ * References to page frames, and pins (Linux `include/linux/mm.h`: get_page, put_page,
+ * pin_user_pages). Where the counts lie is frame-counts.ts.
+ *
+ *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has
+ *       the first reference; whoever drops the last one frees it, in the same step.
+ *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other
+ *       than 0. Anybody may ask for the counts of a frame that he holds no reference of, even of a
+ *       free one: they stay where they are. What the answer is worth depends on what else the
+ *       caller knows of the frame.
+ *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced
+ *       or taken away meanwhile.
+ *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's
+ *       buffer are counted all together, and a count of 0 frees none of them.
+ */
+
+import { atomicAdd, atomicCompareExchange, atomicLoad, atomicSub } from "../../sync/atomics.ts";
+import { bug } from "../../sync/errors.ts";
+import { EXPLORED, REAL } from "../../sync/shared-memory.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
+import { DONE, access, doneBoolean } from "../../sync/tasks/task.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { FrameAllocator } from "./frame-allocator.ts";
+import { PINS_AFTER_COUNT } from "./frame-counts.ts";
+import { poisonPage } from "./page-data.ts";
+import { FRAME_COUNT, ZERO_PFN, frameWord } from "./ram-section.ts";
+import type { Sections } from "./sections.ts";
+
+export class FrameRefs {
+  readonly memory: SharedMemory;
+  readonly #sections: Sections;
+  readonly #allocator: FrameAllocator;
+
+  constructor(memory: SharedMemory, sections: Sections, allocator: FrameAllocator) {
+    this.memory = memory;
+    this.#sections = sections;
+    this.#allocator = allocator;
+  }
+
+  /** One more reference (F2). */
+  pageGet(pfn: number): Task<void> {
+    if (pfn === ZERO_PFN) return DONE;
+    if (this.memory.mode === EXPLORED) return this.#getExplored(pfn);
+    this.#get(pfn);
+    return DONE;
+  }
+
+  /** One more reference, unless the frame is free. */
+  pageGetNotZero(pfn: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.#getNotZeroExplored(pfn);
+    return doneBoolean(this.#getNotZero(pfn));
+  }
+
+  /** Drops a reference. The last one frees the frame (F1, F4). */
+  pagePut(pfn: number): Task<void> {
+    if (pfn === ZERO_PFN) return DONE;
+    if (this.memory.mode === EXPLORED) return this.#putExplored(pfn);
+    return this.#isFreed(pfn, this.#drop(pfn)) ? this.#free(pfn) : DONE;
+  }
+
+  /**
+   * References, pins included: a number that was true a moment ago, but who holds the only
+   * reference reads 1. Of a frame of a user's buffer: those of all its frames, here and in the
+   * functions below.
+   *
+   * @stepped frame count
+   */
+  pageCount(pfn: number): number {
+    if (pfn === ZERO_PFN) return 1;
+    const counts = this.#sections.countsOf(pfn);
+    return atomicLoad(counts.words, counts.index(pfn));
+  }
+
+  /** Whether the frame has exactly so many references, pins included. */
+  pageHas(pfn: number, references: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED) return this.#hasExplored(pfn, references);
+    return doneBoolean(this.pageCount(pfn) === references);
+  }
+
+  /** A reference that is a pin (F3). Only for who holds a reference. Pairs with `pageUnpin`. */
+  *pagePin(pfn: number): Task<void> {
+    if (pfn === ZERO_PFN) return;
+    yield* this.pageGet(pfn);
+    this.#pin(pfn);
+  }
+
+  *pageUnpin(pfn: number): Task<void> {
+    if (pfn === ZERO_PFN) return;
+    const pins = this.#unpin(pfn);
+    if (pins <= 0) bug(`Cannot unpin frame ${pfn}: it has no pins; unpin once for each pin`);
+    yield* this.pagePut(pfn);
+  }
+
+  /**
+   * Whether one page-table entry, the asker's, has a frame of private memory: it has one reference,
+   * or pins (a frame is pinned only for its sole entry, and fork shares no pinned frame). May say
+   * no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
+   */
+  *pageAnonExclusive(pfn: number): Task<boolean> {
+    return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
+  }
+
+  /** Whether the frame has pins, a moment ago. */
+  pagePinned(pfn: number): Task<boolean> {
+    if (this.memory.mode === EXPLORED && pfn !== ZERO_PFN) return this.#pinnedExplored(pfn);
+    return doneBoolean(this.#pins(pfn) > 0);
+  }
+
+  /**
+   * As `pagePut`, for code that is no task, of a frame that it has just taken by
+   * `allocFrameFast`: the place from which it came is free.
+   */
+  pagePutFast(pfn: number): void {
+    if (this.pagePut(pfn) !== DONE)
+      bug(`frame ${pfn} does not fit into the free list that it came from`);
+  }
+
+  /** What an explorer takes for it. */
+  *pagePutFast$steps(pfn: number): Task<void> {
+    yield* this.pagePut(pfn);
+  }
+
+  /** References to all frames, pins included, and pins. Exact while nobody counts. For reports. */
+  total(): { references: number; pins: number } {
+    let references = 0;
+    let pins = 0;
+    for (const { basePfn, pages, counts } of this.#sections.known()) {
+      if (basePfn === ZERO_PFN) continue;
+      for (let pfn = basePfn; pfn < basePfn + (counts.areShared ? 1 : pages); pfn++) {
+        references += counts.words[counts.index(pfn)]!;
+        pins += counts.words[counts.index(pfn) + PINS_AFTER_COUNT]!;
+      }
+    }
+    return { references, pins };
+  }
+
+  /** @stepped frame count */
+  #get(pfn: number): void {
+    const counts = this.#sections.countsOf(pfn);
+    const count = atomicAdd(counts.words, counts.index(pfn), 1);
+    if (count <= 0 && counts.isOwned)
+      bug(`Cannot get frame ${pfn}: it is free; hold a reference while using it`);
+  }
+
+  /** @stepped frame count */
+  #getNotZero(pfn: number): boolean {
+    if (pfn === ZERO_PFN) return true;
+    const counts = this.#sections.countsOf(pfn);
+    const { words } = counts;
+    const index = counts.index(pfn);
+    for (let count = atomicLoad(words, index); count > 0;) {
+      const seen = atomicCompareExchange(words, index, count, count + 1);
+      if (seen === count) return true;
+      count = seen;
+    }
+    return false;
+  }
+
+  /** Returns how many there were. @stepped frame count */
+  #drop(pfn: number): number {
+    const counts = this.#sections.countsOf(pfn);
+    return atomicSub(counts.words, counts.index(pfn), 1);
+  }
+
+  /**
+   * Whether the frame, of which there were `count` references, is to be freed by who dropped one.
+   */
+  #isFreed(pfn: number, count: number): boolean {
+    if (count > 1) return false;
+    if (count <= 0) bug(`Cannot put frame ${pfn}: it is free already; put once for each get`);
+    const counts = this.#sections.countsOf(pfn);
+    if (!counts.isOwned) return false;
+    if (atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT) > 0)
+      bug(`Cannot free frame ${pfn}: it is pinned; unpin before the last put`);
+    return true;
+  }
+
+  /** @stepped frame pins */
+  #pin(pfn: number): void {
+    const counts = this.#sections.countsOf(pfn);
+    atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
+  }
+
+  /** Returns how many there were. @stepped frame pins */
+  #unpin(pfn: number): number {
+    const counts = this.#sections.countsOf(pfn);
+    return atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
+  }
+
+  /** @stepped frame pins */
+  #pins(pfn: number): number {
+    if (pfn === ZERO_PFN) return 0;
+    const counts = this.#sections.countsOf(pfn);
+    return atomicLoad(counts.words, counts.index(pfn) + PINS_AFTER_COUNT);
+  }
+
+  *#pinnedExplored(pfn: number): Task<boolean> {
+    return this.#pins(pfn) > 0;
+  }
+
+  *#hasExplored(pfn: number, references: number): Task<boolean> {
+    return this.pageCount(pfn) === references;
+  }
+
+  *#putExplored(pfn: number): Task<void> {
+    if (!this.#isFreed(pfn, this.#drop(pfn))) return;
+    // F2: not the counts.
+    yield* access(this.memory, "free", frameWord(pfn, 0), FRAME_COUNT, "frame");
+    yield* this.#free(pfn);
+  }
+
+  /**
+   * Debug builds and explorers make what a frame held unreadable, so that a load through a stale
+   * translation shows.
+   *
+   * @stepped
+   */
+  #free(pfn: number): Task<void> {
+    if (this.memory.mode !== REAL) poisonPage(this.#sections.of(pfn), pfn);
+    return this.#allocator.give(pfn);
+  }
+
+  *#getExplored(pfn: number): Task<void> {
+    this.#get(pfn);
+  }
+
+  *#getNotZeroExplored(pfn: number): Task<boolean> {
+    return this.#getNotZero(pfn);
+  }
+}
