@@ -6,17 +6,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_ENCODING } from "../../src/hmm/entry.ts";
-import {
-  FAULTS_OF_PAGE_MAX,
-  hmmRangeFault,
-  hmmRangeFaultUnlockedTimeout,
-} from "../../src/hmm/walk/fault.ts";
+import { hmmRangeFault, hmmRangeFaultUnlockedTimeout } from "../../src/hmm/walk/fault.ts";
 import {
   HOLES_MARK,
   type HmmRange,
   type HmmRangeOptions,
   hmmRangeUnregister,
 } from "../../src/hmm/range/range.ts";
+import { FAULTS_OF_PAGE_MAX } from "../../src/hmm/walk/page-walk.ts";
 import { doMremap } from "../../src/mm/calls/mremap.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_ACCESSED, PTE_SPECIAL, makePte } from "../../src/mm/pte.ts";

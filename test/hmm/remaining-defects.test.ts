@@ -12,7 +12,7 @@ import { hmmRangeRegister, hmmRangeUnregister, withHmmRange } from "../../src/hm
 import { hmmRangeSnapshot } from "../../src/hmm/walk/snapshot.ts";
 import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
 import { hmmRangeWaitUntilValid } from "../../src/hmm/range/valid.ts";
-import { NEED_READ, needOf } from "../../src/hmm/walk/walk.ts";
+import { NEED_READ, needOf } from "../../src/hmm/walk/leaf.ts";
 import { type Struct, type StructView, embed, struct } from "../../src/memory/layout/struct.ts";
 import { MADV_DONTNEED, doMadvise } from "../../src/mm/calls/madvise.ts";
 import { doMprotect } from "../../src/mm/calls/mprotect.ts";

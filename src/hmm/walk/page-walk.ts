@@ -1,74 +1,99 @@
 /**
  * @module hmm/walk/page-walk
- * The way through a range: vma by vma, leaf by leaf, from a cursor on. Shared by snapshot.ts, which
- * only looks, and fault.ts, which makes pages present; what is done with one leaf is walk.ts.
- * Follows the loop over vmas in Linux 5.3 `hmm_range_snapshot` and `hmm_range_fault`.
+ * The way through a range, vma by vma and leaf by leaf: shared by snapshot.ts, which requests
+ * nothing, and fault.ts, which makes requested pages present. Reading one leaf is leaf.ts. Follows
+ * Linux 5.3 `hmm_range_snapshot` and `hmm_range_fault`.
  *
- * Holding the mmap lock at least for reading, which keeps vmas and tables; entries change all the
- * same.
+ *   F1  One pass: read-begin, then walk. A page that needs a fault gets one, and the walk goes on
+ *       from it. A fault may itself invalidate the range (copy-on-write, a page that a device had
+ *       copied). Then what was read before is stale, and another pass follows, which finds those
+ *       pages ready. Passes and faults of one page are bounded.
+ *   F2  The mmap lock is held at least for reading, and kept in every case. It keeps vmas and
+ *       tables; entries change all the same.
+ *   F3  pfns is only written. A retry asks for what the driver asked for.
  */
 
+import { handleMmFault } from "../../mm/fault/fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
-import { leafOf, nextLeafPage, pteIndex } from "../../mmu/radix-table.ts";
 import { PAGE_SHIFT } from "../../mm/pte.ts";
-import { VM_READ, VM_SPECIAL, Vma, findVma } from "../../mm/vma/vma.ts";
-import { EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../../sync/errno.ts";
+import { VM_READ, VM_SPECIAL, VM_WRITE, Vma, findVma } from "../../mm/vma/vma.ts";
+import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../../sync/errno.ts";
+import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { HOLES_FAIL, type HmmRange } from "../range/range.ts";
-import { type Requests, anyRequested } from "./walk.ts";
+import { HOLES_FAIL, type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
+import { isSequenceUnchanged, rangeReadBegin } from "../range/valid.ts";
+import {
+  NEED_IMPOSSIBLE,
+  NEED_NOTHING,
+  NEED_WRITE,
+  type Requests,
+  anyRequested,
+  needOf,
+  readLeaf,
+  requestOf,
+} from "./leaf.ts";
 
-/** Nobody asks for anything: a snapshot. */
-export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0 };
+/** Faults in a row of one page that others keep taking away. */
+export const FAULTS_OF_PAGE_MAX = 16;
 
-/** Where a walk stands. Entries below `page` have been written. */
-export interface Cursor {
+/** One call: what it asks for, and where it stands. */
+interface Walk {
+  readonly range: HmmRange;
+  readonly mm: Mm;
+  readonly requests: Requests;
+  /** Entries of the pages below have been written. */
   page: number;
-  /** Faults in a row at `faultedPage`, for the limit in fault.ts. */
+  /** Faults in a row at `faultedPage`. */
   faultedPage: number;
   faults: number;
-  /** The page is there but no page for a device (walk.ts, NEED_IMPOSSIBLE). */
+  /** The page is present, but no page for a device. */
   isSpecial: boolean;
 }
 
-export function startOf(range: HmmRange): Cursor {
-  return { page: range.startPage, faultedPage: -1, faults: 0, isSpecial: false };
-}
-
-/** Index of the cursor's page in pfns. */
-export function cursorIndex(range: HmmRange, cursor: Cursor): number {
-  return cursor.page - range.startPage;
-}
-
-/** The part of a leaf that a step has before it. */
-export interface LeafPart {
-  readonly vma: Vma;
-  /**
-   * Page-table entries: `count` of them from `pteAt` on; of an empty leaf when the space has none
-   * there.
-   */
-  readonly words: Int32Array;
-  readonly pteAt: number;
-  readonly count: number;
-}
-
 /**
- * Writes the entries of the part's pages, which begin at the cursor, and moves the cursor past
- * those that it wrote: all of them, or it has to be called again. Nonzero ends the walk. A plain
- * function that returns a finished task in the usual case: it runs once for each leaf.
+ * Fills `pfns` of a registered range in at most `passesMax` passes (F1). How many pages, or an
+ * errno: the table is at hmmRangeFault. `verb` is what the caller wanted.
  */
-export type LeafStep = (
+export function* readRange(
   range: HmmRange,
-  mm: Mm,
-  cursor: Cursor,
-  part: LeafPart,
+  verb: string,
   requests: Requests,
-) => Task<Errno>;
+  passesMax: number,
+): Task<number> {
+  checkRegistered(range, verb);
+  const mm = mmOfRange(range);
+  mm.mmapLock.assertHeld();
+  const page = range.startPage;
+  const walk: Walk = { range, mm, requests, page, faultedPage: -1, faults: 0, isSpecial: false };
+  const lacksRequests = requests.mask !== 0 && requests.perPage === undefined;
+  const errno = lacksRequests ? EINVAL : yield* passes(walk, passesMax);
+  if (errno === 0) return pfnIndex(walk);
+  clearRest(walk, errno);
+  return errno;
+}
 
-/** What stands for a leaf that does not exist: 512 empty entries. */
-const EMPTY_LEAF = new Int32Array(512);
+/** Index of the walk's page in pfns. */
+function pfnIndex({ page, range }: Walk): number {
+  return page - range.startPage;
+}
+
+function* passes(walk: Walk, passesMax: number): Task<Errno> {
+  const { range } = walk;
+  for (let pass = 0; pass < passesMax; pass++) {
+    walk.page = range.startPage;
+    const begun = yield* rangeReadBegin(range);
+    if (begun !== 0) return begun;
+    const walked = yield* walkRange(walk);
+    if (walked !== 0) return walked;
+    if (yield* isSequenceUnchanged(range)) return 0;
+  }
+  walk.page = range.startPage;
+  return EBUSY;
+}
 
 /**
- * Walks from the cursor to the end of the range. At a place that no device may read:
+ * One pass, to the end of the range. At a place that no device may read:
  *
  *     no vma, or VM_IO, VM_PFNMAP, VM_MIXEDMAP     EFAULT
  *     no VM_READ                                   EPERM; EFAULT with HOLES_MARK, as in later Linux
@@ -77,26 +102,21 @@ const EMPTY_LEAF = new Int32Array(512);
  * and with HOLES_MARK, when none of its pages is requested, the entries become `values.error` and
  * the walk goes on.
  */
-export function* walkRange(
-  range: HmmRange,
-  mm: Mm,
-  cursor: Cursor,
-  requests: Requests,
-  step: LeafStep,
-): Task<Errno> {
+function* walkRange(walk: Walk): Task<Errno> {
+  const { range, mm } = walk;
   const { memory } = range.machine;
   const { endPage } = range;
-  while (cursor.page < endPage) {
-    const at = findVma(memory, mm, cursor.page);
+  while (walk.page < endPage) {
+    const at = findVma(memory, mm, walk.page);
     const vma = at === 0 ? undefined : Vma.at(memory, at);
-    const isInside = vma !== undefined && vma.startPage <= cursor.page;
+    const isInside = vma !== undefined && vma.startPage <= walk.page;
     const errno = isInside ? judgeVma(range, vma) : EFAULT;
     const edge = vma === undefined ? endPage : isInside ? vma.endPage : vma.startPage;
     const stopPage = Math.min(edge, endPage);
     const answer =
       errno === 0 && vma !== undefined
-        ? yield* walkVma(range, mm, vma, cursor, stopPage, requests, step)
-        : passHole(range, cursor, stopPage, requests, errno);
+        ? yield* walkVma(walk, vma, stopPage)
+        : passHole(walk, stopPage, errno);
     if (answer !== 0) return answer;
   }
   return 0;
@@ -109,60 +129,93 @@ function judgeVma(range: HmmRange, vma: Vma): Errno {
   return 0;
 }
 
-/** Marks a stretch that cannot be read, or refuses it. */
-function passHole(
-  range: HmmRange,
-  cursor: Cursor,
-  stopPage: number,
-  requests: Requests,
-  errno: Errno,
-): Errno {
-  const first = cursorIndex(range, cursor);
-  const count = stopPage - cursor.page;
-  if (errno === EINVAL || range.holes === HOLES_FAIL) return errno;
-  if (anyRequested(requests, first, count, range.encoding)) return errno;
-  range.pfns.fill(range.encoding.values.error, first, first + count);
-  cursor.page = stopPage;
+/** Marks a span that cannot be read, or refuses it. */
+function passHole(walk: Walk, stopPage: number, errno: Errno): Errno {
+  const { holes, pfns, encoding } = walk.range;
+  const first = pfnIndex(walk);
+  const count = stopPage - walk.page;
+  if (errno === EINVAL || holes === HOLES_FAIL) return errno;
+  if (anyRequested(walk.requests, first, count, encoding)) return errno;
+  pfns.fill(encoding.values.error, first, first + count);
+  walk.page = stopPage;
   return 0;
 }
 
-/** @stepped */
-function* walkVma(
-  range: HmmRange,
-  mm: Mm,
-  vma: Vma,
-  cursor: Cursor,
-  stopPage: number,
-  requests: Requests,
-  step: LeafStep,
-): Task<Errno> {
+/** What stands for a leaf that does not exist: 512 empty entries. */
+const EMPTY_LEAF = new Int32Array(512);
+
+/**
+ * Each leaf as far as it goes without a fault, then one fault, then the leaf again from there.
+ *
+ * @stepped
+ */
+function* walkVma(walk: Walk, vma: Vma, stopPage: number): Task<Errno> {
+  const { range, mm, requests } = walk;
   const { memory } = range.machine;
-  while (cursor.page < stopPage) {
-    const { page } = cursor;
+  const { pfns, encoding } = range;
+  while (walk.page < stopPage) {
+    const { page } = walk;
     const count = Math.min(nextLeafPage(page), stopPage) - page;
     const leaf = leafOf(memory, mm.pgd, page);
-    const part =
-      leaf === 0
-        ? { vma, words: EMPTY_LEAF, pteAt: 0, count }
-        : { vma, words: memory.words, pteAt: pteIndex(leaf, page), count };
-    const answer = yield* step(range, mm, cursor, part, requests);
-    if (answer !== 0) return answer;
+    const words = leaf === 0 ? EMPTY_LEAF : memory.words;
+    const pteAt = leaf === 0 ? 0 : pteIndex(leaf, page);
+    const done = readLeaf(words, pteAt, count, pfns, pfnIndex(walk), encoding, requests);
+    walk.page += done;
+    if (done === count) continue;
+    const errno = yield* faultPage(walk, vma);
+    if (errno !== 0) return errno;
   }
   return 0;
 }
 
+/** Faults the walk's page in; the walk then reads it again. */
+function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
+  const { range, mm, page } = walk;
+  const { machine, encoding } = range;
+  const request = requestOf(walk.requests, pfnIndex(walk));
+  const need = needOf(pteOf(machine.memory, mm, page), request, encoding);
+  if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
+  if (need === NEED_IMPOSSIBLE) {
+    walk.isSpecial = true;
+    return EFAULT;
+  }
+  const isWrite = need === NEED_WRITE;
+  if (isWrite && (vma.flags & VM_WRITE) === 0) return EPERM;
+  if (!mayFaultAgain(walk)) return EBUSY;
+  return yield* handleMmFault(machine, mm, vma, page, isWrite);
+}
+
 /**
- * Ends a call that failed with the cursor where it is: the entry there says `values.error` when the
- * failure is that page's (and stays `special` when it is that), everything after it `values.none`.
- * In Linux 5.3 the clearing overwrote the mark.
+ * The page's entry now; 0 when the space has no leaf there.
+ *
+ * @stepped pte
  */
-export function clearFromCursor(range: HmmRange, cursor: Cursor, errno: Errno): void {
-  const { pfns, encoding } = range;
+function pteOf(memory: SharedMemory, mm: Mm, page: number): number {
+  const leaf = leafOf(memory, mm.pgd, page);
+  return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+}
+
+/** Counts the faults of one page in a row. */
+function mayFaultAgain(walk: Walk): boolean {
+  if (walk.faultedPage !== walk.page) {
+    walk.faultedPage = walk.page;
+    walk.faults = 0;
+  }
+  walk.faults++;
+  return walk.faults <= FAULTS_OF_PAGE_MAX;
+}
+
+/**
+ * Ends a call that failed at the walk's page. The entry there becomes `values.error` (`special` for
+ * a special page) if the failure is that page's, everything after it `values.none`. In Linux 5.3
+ * the clearing overwrote the mark.
+ */
+function clearRest(walk: Walk, errno: Errno): void {
+  const { pfns, encoding, startPage, endPage } = walk.range;
   const { none, error, special } = encoding.values;
-  const stop = cursorIndex(range, cursor);
-  const pages = range.endPage - range.startPage;
+  const stop = pfnIndex(walk);
   const isPagesFault = errno === EFAULT || errno === EPERM || errno === ENOMEM;
-  const isMarked = isPagesFault && stop < pages;
-  if (isMarked) pfns[stop] = cursor.isSpecial ? special : error;
-  pfns.fill(none, isMarked ? stop + 1 : stop, pages);
+  const isMarked = isPagesFault && walk.page < endPage;
+  if (isMarked) pfns[stop] = walk.isSpecial ? special : error;
+  pfns.fill(none, isMarked ? stop + 1 : stop, endPage - startPage);
 }

@@ -4,21 +4,10 @@
  * 5.3 `hmm_range_snapshot`.
  */
 
-import type { Mm } from "../../mm/mm-struct.ts";
-import { EBUSY, type Errno } from "../../sync/errno.ts";
-import { type Task, doneNumber } from "../../sync/tasks/task.ts";
-import {
-  type Cursor,
-  type LeafPart,
-  NO_REQUESTS,
-  clearFromCursor,
-  cursorIndex,
-  startOf,
-  walkRange,
-} from "./page-walk.ts";
-import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
-import { rangeReadBegin, isSequenceUnchanged } from "../range/valid.ts";
-import { snapshotLeaf } from "./walk.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { HmmRange } from "../range/range.ts";
+import { NO_REQUESTS } from "./leaf.ts";
+import { readRange } from "./page-walk.ts";
 
 /**
  * Fills `pfns` with an entry for each page of the registered range: the page, read-only or
@@ -38,35 +27,6 @@ import { snapshotLeaf } from "./walk.ts";
  * 5.3 answers EAGAIN for EBUSY here; that is kept for "the mmap lock was dropped", which a snapshot
  * never does.
  */
-export function* hmmRangeSnapshot(range: HmmRange): Task<number> {
-  checkRegistered(range, "snapshot");
-  const mm = mmOfRange(range);
-  mm.mmapLock.assertHeld();
-  const cursor = startOf(range);
-  const errno = yield* snapshotFrom(range, cursor);
-  if (errno !== 0) {
-    clearFromCursor(range, cursor, errno);
-    return errno;
-  }
-  return cursorIndex(range, cursor);
-}
-
-function* snapshotFrom(range: HmmRange, cursor: Cursor): Task<Errno> {
-  const begun = yield* rangeReadBegin(range);
-  if (begun !== 0) return begun;
-  const walked = yield* walkRange(range, mmOfRange(range), cursor, NO_REQUESTS, snapshotStep);
-  if (walked !== 0) return walked;
-  return (yield* isSequenceUnchanged(range)) ? 0 : EBUSY;
-}
-
-/** @stepped */
-function snapshotStep(
-  range: HmmRange,
-  _mm: Mm,
-  cursor: Cursor,
-  { words, pteAt, count }: LeafPart,
-): Task<Errno> {
-  snapshotLeaf(words, pteAt, count, range.pfns, cursorIndex(range, cursor), range.encoding);
-  cursor.page += count;
-  return doneNumber(0);
+export function hmmRangeSnapshot(range: HmmRange): Task<number> {
+  return readRange(range, "snapshot", NO_REQUESTS, 1);
 }

@@ -1,14 +1,13 @@
 /**
- * @module hmm/walk/walk
- * Reading page-table entries into a range's pfns, one leaf (up to 512 pages) at a time, and
- * deciding which pages need a fault. Follows Linux `hmm_pte_need_fault` and `hmm_vma_handle_pte`.
- * Plain functions on typed arrays: no locks, no allocation, nothing that waits. A gigabyte is
- * 262,144 of these entries. Who walks, and what happens at a page that needs a fault: snapshot.ts
- * and fault.ts.
+ * @module hmm/walk/leaf
+ * Reads the page-table entries of one leaf (up to 512 pages) into a range's pfns, and decides which
+ * pages need a fault. Follows Linux `hmm_pte_need_fault` and `hmm_vma_handle_pte`. Plain functions
+ * on typed arrays: no locks, no allocation, nothing that waits. A gigabyte is 262,144 of these
+ * entries. The way from leaf to leaf, and the faults: page-walk.ts.
  *
- * Entries are read without atomics, each once: the caller has begun to read the range before
- * (hmm/range/valid.ts) (range-record.ts, S3), so a word that changes under the walk is found out
- * under the driver lock, whichever of its values was read.
+ * Entries are read without atomics, each once. The caller has done read-begin before (S3 of
+ * range-record.ts). So the recheck under the driver lock notices an entry that changed under the
+ * walk, whichever of its values was read.
  */
 
 import {
@@ -38,6 +37,9 @@ export interface Requests {
   readonly always: number;
 }
 
+/** No page is requested: a snapshot. */
+export const NO_REQUESTS: Requests = { perPage: undefined, mask: 0, always: 0 };
+
 export function requestOf({ perPage, mask, always }: Requests, index: number): number {
   return perPage === undefined ? always : (perPage[index]! & mask) | always;
 }
@@ -55,16 +57,16 @@ export function anyRequested(
 }
 
 /**
- * What the page behind `pte` needs, given its request. The decision is made before anything is
- * tested on it; in Linux 5.3 the two were the wrong way round for swapped and migrating pages,
- * which were therefore never faulted in. Linux: `hmm_pte_need_fault`.
+ * What the page behind `pte` needs, given its request. Linux 5.3 tested the need of a swapped or
+ * migrating page before it had computed it, so such pages were never faulted in. Linux:
+ * `hmm_pte_need_fault`.
  */
 export function needOf(pte: number, request: number, { flags }: HmmEncoding): Need {
   if ((request & flags.valid) === 0) return NEED_NOTHING;
   const wantsWrite = (request & flags.write) !== 0;
   if ((pte & PTE_PRESENT) === 0) {
-    // A device's own memory stays where it is unless the request says otherwise; a driver that
-    // cannot tell it apart must not get it.
+    // A page in a device's own memory stays there unless the request asks for it back. A driver
+    // that cannot tell such pages apart must not get one.
     const mayStay = pteKind(pte) === KIND_DEVICE_PRIVATE && flags.devicePrivate !== 0;
     if (mayStay && (request & flags.devicePrivate) === 0) return NEED_NOTHING;
     return wantsWrite ? NEED_WRITE : NEED_READ;
@@ -73,7 +75,7 @@ export function needOf(pte: number, request: number, { flags }: HmmEncoding): Ne
   return wantsWrite && (pte & PTE_WRITE) === 0 ? NEED_WRITE : NEED_NOTHING;
 }
 
-/** A present page that has no frame of its own; the zero page is one that any device may read. */
+/** A present page without a frame of its own. Any device may read the zero page. */
 function isNoDevicePage(pte: number): boolean {
   return (pte & PTE_SPECIAL) !== 0 && ptePfn(pte) !== ZERO_PFN;
 }
@@ -89,14 +91,14 @@ export function entryOf(pte: number, encoding: HmmEncoding): number {
   return isKnownPrivate ? makeEntry(ptePfn(pte), flags.devicePrivate, encoding) : values.none;
 }
 
-/** The bits that two pages must have in common to be written by one piece of code. */
+/** Bits that the pages of one eight have in common. */
 const KIND_MASK: number = PTE_PRESENT | PTE_WRITE | PTE_SPECIAL;
 
 /**
- * Writes entries from `words[at]` to `pfns[pfnAt]` and on in eights, while all of an eight are
- * ordinary pages with the rights of the first. Returns how many: 0 or a multiple of 8. Eight at a
- * time because V8 (of Node 20) loads length and place of both arrays anew for each access that
- * stands alone: 2.9 ns an entry one by one, 1.0 so, and 0.8 in C.
+ * Writes entries from `words[at]` to `pfns[pfnAt]` and on, eight at a time, while all eight are
+ * ordinary pages with the rights of the first. Returns how many: 0 or a multiple of 8. V8 of Node
+ * 20 loads length and place of both arrays anew for each single access: 2.9 ns an entry one by one,
+ * 1.0 in eights, 0.8 in C.
  *
  * @stepped pte
  */
@@ -140,32 +142,12 @@ function writeAlike(
 
 /**
  * Writes the entries of `count` pages, whose page-table entries start at `words[pteAt]`, to
- * `pfns[pfnAt]` and on.
+ * `pfns[pfnAt]` and on. Stops before the first page that needs a fault, or that no fault will help.
+ * Returns how many entries were written: `count`, or the index of that page.
  *
  * @stepped pte
  */
-export function snapshotLeaf(
-  words: Int32Array,
-  pteAt: number,
-  count: number,
-  pfns: Uint32Array,
-  pfnAt: number,
-  encoding: HmmEncoding,
-): void {
-  for (let i = 0; i < count;) {
-    i += writeAlike(words, pteAt + i, count - i, pfns, pfnAt + i, encoding);
-    for (const stop = Math.min(i + 8, count); i < stop; i++)
-      pfns[pfnAt + i] = entryOf(words[pteAt + i]!, encoding);
-  }
-}
-
-/**
- * As `snapshotLeaf`, but stops before the first page that needs a fault, or that no fault will
- * help. Returns how many entries were written: `count`, or the index of that page.
- *
- * @stepped pte
- */
-export function faultLeaf(
+export function readLeaf(
   words: Int32Array,
   pteAt: number,
   count: number,
@@ -174,9 +156,12 @@ export function faultLeaf(
   encoding: HmmEncoding,
   requests: Requests,
 ): number {
+  const { perPage, mask, always } = requests;
+  const mayRequest = perPage === undefined ? always : mask | always;
+  const asksToWrite = (mayRequest & encoding.flags.write) !== 0;
   for (let i = 0; i < count;) {
-    // A page that may be written needs nothing, whatever is requested.
-    if ((words[pteAt + i]! & PTE_WRITE) !== 0)
+    // A present page needs nothing if it may be written, or if nobody asks to write.
+    if (!asksToWrite || (words[pteAt + i]! & PTE_WRITE) !== 0)
       i += writeAlike(words, pteAt + i, count - i, pfns, pfnAt + i, encoding);
     for (const stop = Math.min(i + 8, count); i < stop; i++) {
       const pte = words[pteAt + i]!;
