@@ -103,6 +103,16 @@ export function pteIndex(leaf: number, page: number): number {
 }
 
 /**
+ * The entry of `page`, 0 where there is no leaf. Holding the lock.
+ *
+ * @stepped pte
+ */
+export function pteAt(memory: SharedMemory, pgd: number, page: number): number {
+  const leaf = leafOf(memory, pgd, page);
+  return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+}
+
+/**
  * First page that another leaf covers. In plain numbers: pages go up to 2^32, past signed 32-bit
  * arithmetic.
  */

@@ -17,9 +17,8 @@ import { handleMmFault } from "../../mm/fault/fault.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import { PAGE_SHIFT } from "../../mm/pte.ts";
 import { VM_READ, VM_SPECIAL, VM_WRITE, Vma, findVma } from "../../mm/vma/vma.ts";
-import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { leafOf, nextLeafPage, pteAt, pteIndex } from "../../mmu/radix-table.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM, type Errno } from "../../sync/errno.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { HOLES_FAIL, type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
 import { isSequenceUnchanged, rangeReadBegin } from "../range/valid.ts";
@@ -158,8 +157,8 @@ function* walkVma(walk: Walk, vma: Vma, stopPage: number): Task<Errno> {
     const count = Math.min(nextLeafPage(page), stopPage) - page;
     const leaf = leafOf(memory, mm.pgd, page);
     const words = leaf === 0 ? EMPTY_LEAF : memory.words;
-    const pteAt = leaf === 0 ? 0 : pteIndex(leaf, page);
-    const done = readLeaf(words, pteAt, count, pfns, pfnIndex(walk), encoding, requests);
+    const ptesAt = leaf === 0 ? 0 : pteIndex(leaf, page);
+    const done = readLeaf(words, ptesAt, count, pfns, pfnIndex(walk), encoding, requests);
     walk.page += done;
     if (done === count) continue;
     const errno = yield* faultPage(walk, vma);
@@ -173,7 +172,7 @@ function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
   const { range, mm, page } = walk;
   const { machine, encoding } = range;
   const request = requestOf(walk.requests, pfnIndex(walk));
-  const need = needOf(pteOf(machine.memory, mm, page), request, encoding);
+  const need = needOf(pteAt(machine.memory, mm.pgd, page), request, encoding);
   if (need === NEED_NOTHING) return 0; // another thread has faulted it in meanwhile
   if (need === NEED_IMPOSSIBLE) {
     walk.isSpecial = true;
@@ -183,16 +182,6 @@ function* faultPage(walk: Walk, vma: Vma): Task<Errno> {
   if (isWrite && (vma.flags & VM_WRITE) === 0) return EPERM;
   if (!mayFaultAgain(walk)) return EBUSY;
   return yield* handleMmFault(machine, mm, vma, page, isWrite);
-}
-
-/**
- * The page's entry now; 0 when the space has no leaf there.
- *
- * @stepped pte
- */
-function pteOf(memory: SharedMemory, mm: Mm, page: number): number {
-  const leaf = leafOf(memory, mm.pgd, page);
-  return leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
 }
 
 /** Counts the faults of one page in a row. */

@@ -12,7 +12,7 @@ import type { Mm } from "../mm-struct.ts";
 import { alignedPageOf, isLengthOrZero } from "./mmap.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../pte.ts";
-import { isFullyMapped, vmasIn } from "../vma/vma.ts";
+import { isFullyMapped, partsIn } from "../vma/vma.ts";
 import { zapRange } from "../zap.ts";
 
 /** No special treatment. */
@@ -48,10 +48,8 @@ export function* doMadvise(
   const isWhole =
     wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);
   if (advice === MADV_DONTNEED) {
-    for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
-      const first = Math.max(vma.startPage, startPage);
-      const end = Math.min(vma.endPage, endPage);
-      yield* zapRange(machine, mm, invalidateRange(mm, first, end, EVENT_CLEAR));
+    for (const part of partsIn(machine.memory, mm, startPage, endPage)) {
+      yield* zapRange(machine, mm, invalidateRange(mm, part.startPage, part.endPage, EVENT_CLEAR));
     }
   }
   yield* mm.mmapLock.upRead();

@@ -54,7 +54,15 @@ import {
   splitVmaAt,
 } from "../vma/vma-map.ts";
 import { findFreeArea } from "../vma/vma-tree.ts";
-import { VM_SHARED, Vma, type VmaKind, mappedPagesIn, vmaOf, vmasIn } from "../vma/vma.ts";
+import {
+  VM_SHARED,
+  Vma,
+  type VmaKind,
+  mappedPagesIn,
+  offsetOf,
+  partsIn,
+  vmaOf,
+} from "../vma/vma.ts";
 import { overlapsHold } from "../view/view-hold.ts";
 
 export interface MremapRequest {
@@ -178,7 +186,7 @@ function* grow(machine: Machine, mm: Mm, remap: Remap, vma: Vma): Task<number> {
 
 /** What a mapping would be that starts at `page` of `vma` (or right behind it). */
 function kindAt(vma: Vma, page: number): VmaKind {
-  const offsetPages = vma.source === 0 ? 0 : vma.offsetPages + (page - vma.startPage);
+  const offsetPages = vma.source === 0 ? 0 : offsetOf(vma, page);
   return { flags: vma.flags, source: vma.source, offsetPages };
 }
 
@@ -237,10 +245,10 @@ function* piecesIn(
   endPage: number,
   target: number,
 ): Generator<Piece, void, void> {
-  for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
-    const first = Math.max(vma.startPage, startPage);
-    const pages = Math.min(vma.endPage, endPage) - first;
-    yield { startPage: first, pages, target: target + (first - startPage), newPages: pages };
+  for (const part of partsIn(machine.memory, mm, startPage, endPage)) {
+    const pages = part.endPage - part.startPage;
+    const place = target + (part.startPage - startPage);
+    yield { startPage: part.startPage, pages, target: place, newPages: pages };
   }
 }
 

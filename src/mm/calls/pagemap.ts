@@ -7,7 +7,7 @@
 import type { Machine } from "../../memory/machine.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { TASK_SIZE_PAGES, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { TASK_SIZE_PAGES, pteAt } from "../../mmu/radix-table.ts";
 import {
   KIND_NONE,
   PTE_ACCESSED,
@@ -103,9 +103,7 @@ export function* readPagemap(
   const entries: PagemapEntry[] = [];
   yield* mm.mmapLock.downRead();
   for (let page = startPage; page < endPage; page++) {
-    const leaf = leafOf(machine.memory, mm.pgd, page);
-    const pte = leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
-    entries.push(entryOf(page, pte));
+    entries.push(entryOf(page, pteAt(machine.memory, mm.pgd, page)));
   }
   yield* mm.mmapLock.upRead();
   return entries;

@@ -8,7 +8,7 @@ import { EFAULT, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { PTE_ACCESSED, WRITTEN_RIGHTS, withWrite } from "../pte.ts";
 import { SHMEM_BEYOND_END, shmemFrame } from "../vma/shmem.ts";
-import { VM_BUFFER } from "../vma/vma.ts";
+import { VM_BUFFER, offsetOf } from "../vma/vma.ts";
 import { type VmFault, installFrame, replacePte } from "./vm-fault.ts";
 
 /** Of an empty entry: maps the frame that the source has there. */
@@ -22,7 +22,7 @@ export function* sharedFault(fault: VmFault): Task<Errno> {
 
 /** The source's frame, with a count for the entry; 0 = ENOMEM; SHMEM_BEYOND_END. */
 function* frameOfSource({ machine, vma, page }: VmFault): Task<number> {
-  const offset = vma.offsetPages + (page - vma.startPage);
+  const offset = offsetOf(vma, page);
   if ((vma.flags & VM_BUFFER) === 0) return yield* shmemFrame(machine, vma.source, offset);
   // mremap may have grown the mapping past the buffer's end (Linux: SIGBUS).
   if (offset >= machine.ram.sections.pagesAt(vma.source)) return SHMEM_BEYOND_END;

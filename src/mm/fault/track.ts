@@ -31,7 +31,7 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { leafOf, nextLeafPage, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE } from "../pte.ts";
-import { VM_SHARED, vmasIn } from "../vma/vma.ts";
+import { VM_SHARED, partsIn } from "../vma/vma.ts";
 
 /**
  * Write-protects and tracks the present private pages of [startPage, endPage). `copyable[i]`
@@ -54,11 +54,10 @@ export function* trackRange(
   mm.mmapLock.assertHeld();
   const { memory } = machine;
   let wereTold = false;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    if ((vma.flags & VM_SHARED) !== 0) continue;
-    const last = Math.min(vma.endPage, endPage);
-    for (let page = Math.max(vma.startPage, startPage); page < last;) {
-      const to = Math.min(nextLeafPage(page), last);
+  for (const part of partsIn(memory, mm, startPage, endPage)) {
+    if ((part.vma.flags & VM_SHARED) !== 0) continue;
+    for (let page = part.startPage; page < part.endPage;) {
+      const to = Math.min(nextLeafPage(page), part.endPage);
       const leaf = leafOf(memory, mm.pgd, page);
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
         yield* takeWrite(machine, mm, leaf, page, to);

@@ -1,43 +1,25 @@
 /**
  * @module mm/view/view-open
- * Opens and closes views (view-hold.ts has what they are). Follows Linux `pin_user_pages`; the
- * gathering follows `migrate_pages` in that entries are emptied and flushed before anything is
- * copied, so that no store is lost.
+ * Opens and closes views (view-hold.ts says what they are). Follows Linux `pin_user_pages` in
+ * `mm/gup.c`. Where the frames are not in a row, they are migrated to some that are.
  */
 
-import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
-import {
-  mmuNotifierInvalidateRangeEnd,
-  mmuNotifierInvalidateRangeStart,
-} from "../../notifier/mmu-notifier.ts";
 import { Machine } from "../../memory/machine.ts";
-import { atomicExchange, atomicStore } from "../../sync/atomics.ts";
-import { EBUSY, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
+import { leafOf, pteAt, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { atomicStore } from "../../sync/atomics.ts";
 import {
   addResource,
   registerReleaser,
   removeResource,
   resourceKind,
 } from "../../sync/death/resources.ts";
+import { EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { Mm } from "../mm-struct.ts";
 import { mmget, mmput } from "../lifetime/mm.ts";
-import { LEAF_WORDS, leafAlloc, leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
-import {
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_PRESENT,
-  PTE_SPECIAL,
-  PTE_TRACKED,
-  PTE_WRITE,
-  ZERO_PFN,
-  holdsFrame,
-  makePte,
-  ptePfn,
-} from "../pte.ts";
-import { SHMEM_BUSY, shmemMove } from "../vma/shmem.ts";
-import { ViewHold, beginHold, endHold } from "./view-hold.ts";
-import { closeWatch } from "./view-watch.ts";
+import { migrateToRun } from "../migrate/migrate-to-run.ts";
+import { Mm } from "../mm-struct.ts";
+import { KIND_FRAME, PTE_PRESENT, ZERO_PFN, pteKind, ptePfn, withWrite } from "../pte.ts";
+import { isBeyondSource } from "../vma/vma-map.ts";
 import {
   VM_BUFFER,
   VM_READ,
@@ -45,10 +27,11 @@ import {
   VM_WRITE,
   type Vma,
   isFullyMapped,
-  vmaOf,
-  vmasIn,
+  offsetOf,
+  partsIn,
 } from "../vma/vma.ts";
-import { isBeyondSource } from "../vma/vma-map.ts";
+import { ViewHold, beginHold, endHold } from "./view-hold.ts";
+import { closeWatch } from "./view-watch.ts";
 
 const VIEW_RESOURCE: number = resourceKind("view");
 
@@ -121,11 +104,12 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
   hold.slot = addResource(machine.memory, VIEW_RESOURCE, hold.at);
   if (hold.slot < 0) return EMFILE;
-  const result = yield* findRun(machine, mm, hold);
-  if (result !== 0) {
+  const pfn = yield* findRun(machine, mm, hold);
+  if (pfn < 0) {
     removeResource(machine.memory, hold.slot);
-    return result;
+    return pfn;
   }
+  hold.pfn = pfn;
   // the caller's user keeps it from 0 (R2); this one is the view's own (W1 of view-hold.ts)
   yield* mmget(mm);
   for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.refs.pagePin(hold.pfn + i);
@@ -136,177 +120,51 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   return 0;
 }
 
-/** Sets `hold.pfn` to the first of the range's frames, which are in a row when this returns 0. */
-function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
+/** First of the range's frames, which are in a row then, or what `viewOpen` answers. */
+function* findRun(machine: Machine, mm: Mm, hold: ViewHold): Task<number> {
   const { startPage, endPage } = hold;
   const { memory } = machine;
   const right = hold.isWrite === 0 ? VM_READ : VM_READ | VM_WRITE;
   if (!isFullyMapped(memory, mm, startPage, endPage)) return EFAULT;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    if (
-      (vma.flags & right) !== right ||
-      isBeyondSource(machine, vma, Math.min(vma.endPage, endPage) - 1)
-    )
+  let buffer: Vma | undefined;
+  for (const { vma, endPage: partEndPage } of partsIn(memory, mm, startPage, endPage)) {
+    if ((vma.flags & right) !== right || isBeyondSource(machine, vma, partEndPage - 1))
       return EFAULT;
+    if ((vma.flags & VM_BUFFER) !== 0) buffer ??= vma;
   }
-  const first = vmaOf(memory, mm, startPage);
-  if (first === undefined) return EFAULT;
-  if ((first.flags & VM_BUFFER) !== 0) {
-    if (first.endPage < endPage) return EINVAL;
-    const offset = first.offsetPages + (startPage - first.startPage);
-    hold.pfn = first.source + offset;
-    return 0;
+  if (buffer !== undefined) {
+    const isWhole = buffer.startPage <= startPage && buffer.endPage >= endPage;
+    return isWhole ? buffer.source + offsetOf(buffer, startPage) : EINVAL;
   }
-  for (const vma of vmasIn(memory, mm, startPage, endPage))
-    if ((vma.flags & VM_BUFFER) !== 0) return EINVAL;
-  const pfn = yield* runAlready(machine, mm, startPage, endPage);
-  if (pfn !== 0) {
-    hold.pfn = pfn;
-    return 0;
-  }
-  return yield* gather(machine, mm, hold);
-}
-
-/** @stepped pte */
-function pteOf(machine: Machine, mm: Mm, page: number): number {
-  const leaf = leafOf(machine.memory, mm.pgd, page);
-  return leaf === 0 ? 0 : wordAt(machine.memory.words, pteIndex(leaf, page));
+  const pfn = yield* findRunInPlace(machine, mm, startPage, endPage);
+  return pfn === 0 ? yield* migrateToRun(machine, mm, startPage, endPage) : pfn;
 }
 
 /**
- * First frame when the range's frames exist, are in a row in one section, and are this space's own;
- * else 0. Holding the mmap lock for writing: entries stay, so they hold the frames that are judged,
- * and who is found to be sole stays so.
+ * First frame when the range's frames exist, are in a row in one section, and belong to this space
+ * alone; else 0. Holding the mmap lock for writing: entries stay, so they hold the frames that are
+ * judged, and a frame that is found exclusive stays so.
  */
-function* runAlready(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<number> {
-  const pfn = ptePfn(pteOf(machine, mm, startPage));
+function* findRunInPlace(
+  { memory, ram }: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<number> {
+  const pfn = ptePfn(pteAt(memory, mm.pgd, startPage));
   if (pfn === ZERO_PFN) return 0;
-  const section = machine.ram.sections.of(pfn);
+  const section = ram.sections.of(pfn);
   if (pfn + (endPage - startPage) > section.basePfn + section.pages) return 0;
-  for (const vma of vmasIn(machine.memory, mm, startPage, endPage)) {
-    const isPrivate = (vma.flags & VM_SHARED) === 0;
-    const end = Math.min(vma.endPage, endPage);
-    for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
-      const pte = pteOf(machine, mm, page);
+  for (const part of partsIn(memory, mm, startPage, endPage)) {
+    const isPrivate = (part.vma.flags & VM_SHARED) === 0;
+    for (let page = part.startPage; page < part.endPage; page++) {
+      const pte = pteAt(memory, mm.pgd, page);
       const expected = pfn + (page - startPage);
-      if ((pte & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT || ptePfn(pte) !== expected) return 0;
-      if (isPrivate && !(yield* machine.ram.refs.pageAnonExclusive(expected))) return 0;
+      if (pteKind(pte) !== KIND_FRAME || ptePfn(pte) !== expected) return 0;
+      if (isPrivate && !(yield* ram.refs.pageAnonExclusive(expected))) return 0;
     }
   }
   return pfn;
-}
-
-/**
- * Gives the range frames in a row, with the contents that it has. Holding the mmap lock for
- * writing: no fault fills what we empty.
- *
- * @stepped pte
- */
-function* gather(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
-  const { startPage, endPage } = hold;
-  const { memory, ram } = machine;
-  // Said before the range is walked, which may be the whole address space.
-  if (endPage - startPage > ram.usage().totalPages) return ENOMEM;
-  if (!(yield* canMove(machine, mm, startPage, endPage))) return EBUSY;
-  for (let page = startPage; page < endPage; page += LEAF_WORDS - (page % LEAF_WORDS)) {
-    if ((yield* leafAlloc(machine, mm.pgd, page)) === 0) return ENOMEM;
-  }
-  const run = yield* ram.allocRun(endPage - startPage, true);
-  if (run === 0) return ENOMEM;
-  const range = invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
-  yield* mmuNotifierInvalidateRangeStart(machine, range);
-  const old = new Int32Array(endPage - startPage);
-  for (let page = startPage; page < endPage; page++) {
-    const index = pteIndex(leafOf(memory, mm.pgd, page), page);
-    old[page - startPage] = atomicExchange(memory.words, index, 0);
-  }
-  yield* mm.shootdown.flush(startPage, endPage);
-  let result: Errno = 0;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    if (result === 0) result = yield* refill(machine, mm, hold, vma, old, run);
-  }
-  yield* mmuNotifierInvalidateRangeEnd(machine, range);
-  hold.pfn = run;
-  return result;
-}
-
-/**
- * Copies one vma's part of the range into the run and puts the entries back, now of the run's
- * frames. EBUSY, ENOMEM: a shared page could not be moved. What was moved before it stays moved,
- * which nobody notices; it and all behind it is as it was.
- *
- * @stepped pte
- */
-function* refill(
-  machine: Machine,
-  mm: Mm,
-  hold: ViewHold,
-  vma: Vma,
-  old: Int32Array,
-  run: number,
-): Task<Errno> {
-  const { memory, ram } = machine;
-  const isShared = (vma.flags & VM_SHARED) !== 0;
-  const end = Math.min(vma.endPage, hold.endPage);
-  for (let page = Math.max(vma.startPage, hold.startPage); page < end; page++) {
-    const i = page - hold.startPage;
-    const pte = wordAt(old, i);
-    if (isShared) {
-      const offset = vma.offsetPages + (page - vma.startPage);
-      const from = yield* shmemMove(machine, vma.source, offset, run + i, holdsFrame(pte) ? 1 : 0);
-      if (from < 0) {
-        yield* putBack(machine, mm, hold, page, old, run);
-        return from === SHMEM_BUSY ? EBUSY : from;
-      }
-      if (from !== ZERO_PFN) yield* ram.refs.pagePut(from);
-    } else if (holdsFrame(pte)) yield* ram.copyFrame(ptePfn(pte), run + i);
-    const index = pteIndex(leafOf(memory, mm.pgd, page), page);
-    const rights =
-      (vma.flags & VM_WRITE) === 0 ? PTE_ACCESSED : PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
-    atomicStore(memory.words, index, makePte(run + i, rights));
-    if (holdsFrame(pte)) yield* ram.refs.pagePut(ptePfn(pte));
-  }
-  return 0;
-}
-
-/**
- * From `startPage` on the entries are as they were, and the run's frames are free.
- *
- * @stepped pte
- */
-function* putBack(
-  machine: Machine,
-  mm: Mm,
-  hold: ViewHold,
-  startPage: number,
-  old: Int32Array,
-  run: number,
-): Task<void> {
-  const { memory, ram } = machine;
-  for (let page = startPage; page < hold.endPage; page++) {
-    const i = page - hold.startPage;
-    atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, page), page), wordAt(old, i));
-    yield* ram.refs.pagePut(run + i);
-  }
-}
-
-/**
- * A private frame that others look at directly (pins) cannot be moved under them. Of shared ones
- * `shmemMove` decides.
- */
-function* canMove(machine: Machine, mm: Mm, startPage: number, endPage: number): Task<boolean> {
-  const { memory, ram } = machine;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    if ((vma.flags & VM_SHARED) !== 0) continue;
-    const end = Math.min(vma.endPage, endPage);
-    for (let page = Math.max(vma.startPage, startPage); page < end; page++) {
-      const pte = pteOf(machine, mm, page);
-      if (!holdsFrame(pte)) continue;
-      // One that a fork shares is copied out of, not moved; it has no pins (pageAnonExclusive).
-      if (yield* ram.refs.pagePinned(ptePfn(pte))) return false;
-    }
-  }
-  return true;
 }
 
 /**
@@ -323,6 +181,6 @@ function allowWrites(machine: Machine, mm: Mm, startPage: number, endPage: numbe
     const index = pteIndex(leaf, page);
     const pte = wordAt(memory.words, index);
     if ((pte & PTE_PRESENT) === 0) continue;
-    atomicStore(memory.words, index, (pte & ~PTE_TRACKED) | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED);
+    atomicStore(memory.words, index, withWrite(pte));
   }
 }

@@ -43,7 +43,7 @@ import { atomicLoad, atomicOr } from "../../sync/atomics.ts";
 import type { Errno } from "../../sync/errno.ts";
 import { type Task, access } from "../../sync/tasks/task.ts";
 import { Mm } from "../mm-struct.ts";
-import { leafOf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
+import { pteAt } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, ptePfn } from "../pte.ts";
 import { trackRange } from "../fault/track.ts";
 import { type ViewHold, replayHolds } from "./view-hold.ts";
@@ -145,9 +145,7 @@ function makeCopy(lengthBytes: number): Uint8Array | undefined {
 function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8Array): Task<void> {
   for (let i = 0; i < watched.length; i++) {
     if (watched[i] === 0) continue;
-    const page = hold.startPage + i;
-    const leaf = leafOf(memory, mm.pgd, page);
-    const pte = leaf === 0 ? 0 : wordAt(memory.words, pteIndex(leaf, page));
+    const pte = pteAt(memory, mm.pgd, hold.startPage + i);
     if ((pte & PTE_PRESENT) === 0 || ptePfn(pte) !== hold.pfn + i) watched[i] = 0;
   }
 }

@@ -18,7 +18,7 @@ import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
 import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
-import { VM_BUFFER, Vma, type VmaKind, findVma, vmaAt, vmaOf, vmasIn } from "./vma.ts";
+import { VM_BUFFER, Vma, type VmaKind, findVma, offsetOf, vmaAt, vmaOf, vmasIn } from "./vma.ts";
 
 /**
  * The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`.
@@ -65,11 +65,11 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
  * Holding the mmap lock.
  */
 export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
-  const { flags, source, offsetPages, startPage } = vma;
+  const { flags, source } = vma;
   if (source === 0) return false;
   const pages =
     (flags & VM_BUFFER) === 0 ? shmemPages(machine, source) : machine.ram.sections.pagesAt(source);
-  return offsetPages + (page - startPage) >= pages;
+  return offsetOf(vma, page) >= pages;
 }
 
 /**

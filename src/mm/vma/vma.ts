@@ -63,6 +63,11 @@ export const Vma: Struct<Vma> = struct<Vma>("vma", {
   maxGapPages: u32("mmapLock", "tree: widest hole below any vma of the subtree"),
 });
 
+/** Where `page`, or the end of the vma, lies in its source. */
+export function offsetOf(vma: Vma, page: number): number {
+  return vma.offsetPages + (page - vma.startPage);
+}
+
 /** What distinguishes a mapping from its neighbours; all of it but the place. */
 export interface VmaKind {
   readonly flags: number;
@@ -122,6 +127,29 @@ export function* vmasIn(
   }
 }
 
+/** What one vma has of a range. */
+export interface VmaPart {
+  readonly vma: Vma;
+  readonly startPage: number;
+  readonly endPage: number;
+}
+
+/** The range's mapped pages, vma by vma. As `vmasIn`. */
+export function* partsIn(
+  memory: SharedMemory,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Generator<VmaPart, void, void> {
+  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
+    yield {
+      vma,
+      startPage: Math.max(vma.startPage, startPage),
+      endPage: Math.min(vma.endPage, endPage),
+    };
+  }
+}
+
 /** True when every page of the range is mapped. Holding the mmap lock. */
 export function isFullyMapped(
   memory: SharedMemory,
@@ -145,8 +173,8 @@ export function mappedPagesIn(
   endPage: number,
 ): number {
   let pages = 0;
-  for (const vma of vmasIn(memory, mm, startPage, endPage)) {
-    pages += Math.min(vma.endPage, endPage) - Math.max(vma.startPage, startPage);
+  for (const part of partsIn(memory, mm, startPage, endPage)) {
+    pages += part.endPage - part.startPage;
   }
   return pages;
 }
