@@ -1,9 +1,8 @@
 /**
  * @module hmm/entry
- * What one element of a range's `pfns` says. Follows the `flags`, `values` and `pfn_shift` of Linux
- * 5.3's `struct hmm_range`: the driver chooses the bits, so that what hmm writes can go into the
- * device's page table as it is. Not the page-table entry of the CPU: that is mm/pte.ts. No locks:
- * numbers only.
+ * The format of one element of a range's `pfns`. Follows the `flags`, `values` and `pfn_shift` of
+ * Linux 5.3's `struct hmm_range`. The driver chooses the bits, so an entry can go into the device's
+ * page table as it is. The CPU's page-table entry is mm/pte.ts. No locks: numbers only.
  *
  *     entry = (pfn << pfnShift) | flag bits        a page that is there
  *     entry = values.none                          nothing there, or nothing known
@@ -15,8 +14,8 @@
 import { bug } from "../sync/errors.ts";
 
 /**
- * The driver's bits, and so the words of a request. `devicePrivate` 0: the driver does not tell
- * device memory apart.
+ * The driver's bits, in entries and in requests. `devicePrivate` 0: the driver does not distinguish
+ * device memory.
  */
 export interface HmmFlags {
   readonly valid: number;
@@ -25,8 +24,8 @@ export interface HmmFlags {
 }
 
 /**
- * The driver's words for entries without a page. `error` and `special` may be equal; `none` differs
- * from both.
+ * The driver's entries for a page that it cannot use. `error` and `special` may be equal; `none`
+ * differs from both.
  */
 export interface HmmValues {
   readonly none: number;
@@ -34,11 +33,11 @@ export interface HmmValues {
   readonly special: number;
 }
 
-/** How the words look that hmm writes into `pfns`: the driver chooses. */
+/** The format of the entries that hmm writes into `pfns`. */
 export interface HmmEncoding {
   readonly flags: HmmFlags;
   readonly values: HmmValues;
-  /** Where the frame number sits in an entry, 0..8: an entry has 32 bits and a frame number 24. */
+  /** Lowest bit of the frame number, 0 to 8: an entry has 32 bits, a frame number 24. */
   readonly pfnShift: number;
 }
 
@@ -47,7 +46,7 @@ export const PFN_BITS = 24;
 
 const PFN_SHIFT_MAX = 32 - PFN_BITS;
 
-/** Fits a driver that has no page-table format of its own. */
+/** For a driver without a page-table format of its own: flags in bits 0 to 4, frame from bit 8. */
 export const DEFAULT_ENCODING: HmmEncoding = {
   flags: { valid: 0x01, write: 0x02, devicePrivate: 0x04 },
   values: { none: 0, error: 0x08, special: 0x10 },
@@ -55,8 +54,8 @@ export const DEFAULT_ENCODING: HmmEncoding = {
 };
 
 /**
- * Throws AssertionFailure on an encoding that would make two different answers look alike: a flag
- * inside the frame number, a value that reads as a valid page, or `none` equal to another value.
+ * Throws AssertionFailure on an ambiguous encoding: a flag inside the frame number, a value that
+ * reads as a valid page, or `none` equal to another value.
  */
 export function checkEncoding({ flags, values, pfnShift }: HmmEncoding): void {
   if (!Number.isInteger(pfnShift) || pfnShift < 0 || pfnShift > PFN_SHIFT_MAX) {

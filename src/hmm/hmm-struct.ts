@@ -1,22 +1,22 @@
 /**
  * @module hmm/hmm-struct
- * `struct hmm`: what the mirrors and ranges of one address space hang on. Follows Linux 5.3 `struct
- * hmm` after the twelve patches of June 2019. Finding or making one is get-or-create.ts, its end
- * hmm.ts, what happens to it in an invalidation invalidate.ts.
+ * `struct hmm`: the mirrors and ranges of one address space. Follows Linux 5.3 `struct hmm` after
+ * the twelve patches of June 2019. Finding or making one is get-or-create.ts, its end hmm.ts, its
+ * part in an invalidation invalidate.ts.
  *
- *   H1  Memory: whoever stands in a call-back of its notifier, inside the notifier's SRCU read
- *       section, may read a hmm whatever its count: it is freed only a grace period after it was
+ *   H1  Memory: a call-back of its notifier runs in an SRCU read section, and there may read the
+ *       hmm whatever its count is. The memory is freed a grace period after the notifier was
  *       unlinked (patch 1).
- *   H2  Use: only who holds one of `refs`. Every registered mirror and every registered range holds
- *       one, a running call-back holds one for itself, taken with get-unless-zero. At 0 there are
- *       no mirrors and no ranges, so a call-back that fails to get one has nothing to do.
- *   H3  A hmm's memory implies its mm's memory: it holds an mmgrab until its own memory goes (patch
- *       3).
- *   H4  `mm.hmm` is weak, and read and written only under pageTableLock. Creation is serialised by
- *       the mmap lock (write), so an mm has at most one hmm with `refs` above 0; a dying one may
- *       stand beside it for a while, each with a notifier of its own (patch 4).
- *   H5  `notifiers` = starts that returned 0 and have not ended, plus those still inside the
- *       function (patch 12).
+ *   H2  Use: only with one of `refs`. Each registered mirror and each registered range holds one. A
+ *       running call-back holds one, taken with get-unless-zero. At 0 there is no mirror and no
+ *       range, so a call-back that fails to get one has nothing to do.
+ *   H3  A hmm's memory implies its mm's memory: the hmm holds an mmgrab until its own memory is
+ *       freed (patch 3).
+ *   H4  `mm.hmm` holds no reference, and is read and written only under pageTableLock. The mmap
+ *       lock (write) serialises creation, so an mm has at most one hmm with `refs` above 0. A dying
+ *       one may exist beside it for a while, with a notifier of its own (patch 4).
+ *   H5  `notifiers` = starts that returned 0 and have not ended, plus starts that have not returned
+ *       yet (patch 12).
  *
  * Locks: rangesLock (leaf spinlock) guards ranges, their sequences, notifiers and the record of
  * in-flight invalidations. mirrorsSem guards the list of mirrors: read to call them, write to
@@ -41,17 +41,14 @@ import { Spinlock } from "../sync/primitives/spinlock.ts";
 import { SRCU_CALL_WORDS } from "../sync/primitives/srcu-callbacks.ts";
 import { WaitQueue } from "../sync/primitives/wait-queue.ts";
 
-/**
- * In-flight invalidations that fit in the struct itself; more go to a table of their own
- * (in-flight.ts).
- */
+/** In-flight invalidations that fit in the struct itself; more go to a table (in-flight.ts). */
 export const IN_FLIGHT_INLINE = 32;
 
 /** Words of one in-flight record: startPage, endPage. */
 export const IN_FLIGHT_WORDS = 2;
 
 export interface Hmm extends StructView {
-  /** First field: its address is the listener's address, so the hmm's. */
+  /** The first field: its address is the hmm's. */
   readonly notifier: MmuNotifier;
   readonly refs: RefCount;
   mm: number;
@@ -75,14 +72,14 @@ export interface Hmm extends StructView {
 }
 
 export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
-  notifier: embed(MmuNotifier, "listener on the mm; linked while refs > 0"),
+  notifier: embed(MmuNotifier, "notifier of the mm; linked while refs > 0"),
   refs: embed(RefCount, "1 per mirror, 1 per range, 1 per running call-back (H2)"),
   mm: pointer("const", "the address space; holds an mmgrab (H3)"),
   rangesLock: embed(Spinlock, "ranges, sequences, notifiers, in-flight record", "rangesLock"),
   ranges: embed(List, "head of the registered ranges; guarded by rangesLock"),
   notifiers: u32("rangesLock", "invalidations in flight, anywhere in the mm (H5)"),
   inFlightCount: u32("rangesLock", "records in use"),
-  inFlightCapacity: u32("rangesLock", "records that there is room for"),
+  inFlightCapacity: u32("rangesLock", "records that fit"),
   inFlightTable: pointer(
     "rangesLock",
     "table of records when the inline ones did not suffice, or 0",
@@ -102,11 +99,11 @@ export const Hmm: Struct<Hmm> = struct<Hmm>("hmm", {
     "mirrorsSem",
   ),
   mirrors: embed(List, "head of the registered mirrors; guarded by mirrorsSem"),
-  wq: embed(WaitQueue, "those who wait for a range to become valid"),
+  wq: embed(WaitQueue, "tasks that wait for a range to become valid"),
   rcu: array(SRCU_CALL_WORDS, "SRCU", "for the deferred call that frees the memory"),
   starts: u32("rangesLock", "statistics: invalidations begun"),
-  refusals: u32("rangesLock", "statistics: non-blockable starts given up with EAGAIN"),
-  overflows: u32("rangesLock", "statistics: invalidations that found no room for a record"),
+  refusals: u32("rangesLock", "statistics: non-blockable starts that ended with EAGAIN"),
+  overflows: u32("rangesLock", "statistics: invalidations without a record"),
   mirrorErrors: u32("rangesLock", "statistics: answers of mirrors that were wrong and ignored"),
   releasedWithRanges: u32(
     "rangesLock",

@@ -1,22 +1,20 @@
 /**
  * @module hmm/in-flight
- * Which pages are being invalidated at this moment: for each hmm the intervals of all invalidations
- * that have started and not ended. Linux 5.3 keeps their number only (`hmm->notifiers`), so one of
- * them anywhere makes every range of the address space wait; with the intervals a range waits for
- * those that concern it, and a write view that stays open for long keeps devices out of its own
- * pages alone.
+ * The pages that are being invalidated now: for each hmm the intervals of all invalidations that
+ * have started and not ended. Linux 5.3 keeps only their number (`hmm->notifiers`), so one
+ * invalidation makes every range of the address space wait. With the intervals a range waits for
+ * those that overlap it, and an open write view keeps devices out of its own pages alone.
  *
- * A start must never fail for lack of memory, and one that may not block must not allocate at all.
- * So:
+ * A start must not fail for lack of memory, and a non-blockable start must not allocate:
  *
- *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are used up, a start that may block
- *       moves them to a larger table first (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
- *   I2  If there is no memory, or no time, the invalidation is only counted (`overflow`), and the
- *       rule of 2019 holds until all those have ended: no range of the address space is valid.
- *       Coarse, never wrong.
- *   I3  Records are a multiset of intervals and have no identity: an end removes any record equal
- *       to its range, or, when there is none, one of the overflow. The multiset is right either
- *       way, since equal intervals invalidate equal ranges.
+ *   I1  IN_FLIGHT_INLINE records are part of the hmm. When they are full, a blockable start first
+ *       moves them to a larger table (`growInFlight`), up to IN_FLIGHT_RECORDS_MAX.
+ *   I2  An invalidation that finds no room is only counted (`overflow`). Until all of these have
+ *       ended, the rule of 2019 holds: no range of the address space is valid. That is coarse, and
+ *       never wrong.
+ *   I3  Records are a multiset of intervals. An end removes any record equal to its range, or, when
+ *       there is none, one of the overflow. Equal intervals invalidate equal ranges, so it does not
+ *       matter which one.
  *
  * Everything but `growInFlight` is called with rangesLock held.
  */
@@ -25,20 +23,17 @@ import type { Machine } from "../memory/machine.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { type Hmm, IN_FLIGHT_INLINE, IN_FLIGHT_WORDS } from "./hmm-struct.ts";
 
-/**
- * Sizes of the tables that replace the inline records, smallest first: sizes that the heap has for
- * page tables.
- */
+/** Sizes of the tables that replace the inline records: sizes that the heap has for page tables. */
 const TABLE_WORDS: readonly number[] = [512, 2048, 4096];
 
-/** More invalidations at once than this are counted, not recorded (I2). */
+/** Further invalidations in flight have no record (I2). */
 export const IN_FLIGHT_RECORDS_MAX: number = 4096 / IN_FLIGHT_WORDS;
 
 /** Word index of record 0. */
 function recordsAt(hmm: Hmm): number {
   const table = hmm.inFlightTable;
   if (table === 0) return hmm.inFlightInline.at;
-  // may have been made by another thread
+  // another thread may have allocated it
   hmm.memory.ensure(table + hmm.inFlightCapacity * IN_FLIGHT_WORDS);
   return table;
 }
@@ -47,7 +42,7 @@ export function inFlightIsFull(hmm: Hmm): boolean {
   return hmm.inFlightCount === hmm.inFlightCapacity;
 }
 
-/** Notes an invalidation. False: no room, counted as overflow instead (I2). */
+/** Records an invalidation. False: there is no room, so it is counted (I2). */
 export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): boolean {
   if (inFlightIsFull(hmm)) {
     hmm.overflow++;
@@ -62,15 +57,15 @@ export function recordInFlight(hmm: Hmm, startPage: number, endPage: number): bo
   return true;
 }
 
-/** What `forgetInFlight` found. */
+/** What `forgetInFlight` removed. */
 export type Forgotten = 0 | 1 | 2;
-/** Nothing that fits: somebody ends what nobody began. */
+/** Nothing: no such invalidation is in flight. */
 export const NOT_IN_FLIGHT: Forgotten = 0;
 export const WAS_RECORDED: Forgotten = 1;
 /** One of the overflow (I3). */
 export const WAS_COUNTED: Forgotten = 2;
 
-/** Strikes an invalidation off. */
+/** Removes an invalidation that ends. */
 export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): Forgotten {
   const first = recordsAt(hmm);
   const { words } = hmm.memory; // after recordsAt, which may have made the view longer
@@ -87,7 +82,7 @@ export function forgetInFlight(hmm: Hmm, startPage: number, endPage: number): Fo
   return WAS_COUNTED;
 }
 
-/** How many recorded invalidations touch [startPage, endPage). */
+/** How many recorded invalidations overlap [startPage, endPage). */
 export function countInFlight(hmm: Hmm, startPage: number, endPage: number): number {
   const first = recordsAt(hmm);
   const { words } = hmm.memory; // after recordsAt, which may have made the view longer
@@ -100,8 +95,8 @@ export function countInFlight(hmm: Hmm, startPage: number, endPage: number): num
 }
 
 /**
- * Both ends exclusive: ranges that only touch do not overlap (Linux 5.3 was off by one here, on the
- * safe side).
+ * Ends are exclusive: ranges that only touch do not overlap. (Linux 5.3 was off by one here, on the
+ * safe side.)
  */
 export function pagesOverlap(
   startPage: number,
@@ -112,10 +107,7 @@ export function pagesOverlap(
   return startPage < otherEndPage && otherStartPage < endPage;
 }
 
-/**
- * Makes room for more records if there is memory for it; without the rangesLock, where waiting is
- * allowed.
- */
+/** Makes room for more records, if there is memory for it. May wait; not holding rangesLock. */
 export function* growInFlight(machine: Machine, hmm: Hmm, fullCapacity: number): Task<void> {
   const tableWords = TABLE_WORDS.find((words) => words / IN_FLIGHT_WORDS > fullCapacity);
   if (tableWords === undefined) return;

@@ -1,8 +1,8 @@
 /**
  * @module hmm/mirror-record
- * One device's view of one address space, as it lies in shared memory, and the handle by which a
- * thread speaks of it. Follows Linux `struct hmm_mirror`. Registering and unregistering are in
- * mirror.ts.
+ * A mirror: one device's registration on one address space. Its record lies in shared memory; each
+ * thread makes a handle of its own on it. Follows Linux `struct hmm_mirror`. Registering and
+ * unregistering are in mirror.ts.
  */
 
 import { List } from "../memory/layout/list.ts";
@@ -25,25 +25,22 @@ export const MIRROR_RAW = 0;
 /** Set up, never registered. */
 export const MIRROR_READY = 0x6d69_7201;
 export const MIRROR_REGISTERED = 0x6d69_7202;
-/** Unregistered, or being so by the one thread that is allowed to. */
+/** Unregistered, or on the way to it. */
 export const MIRROR_UNREGISTERED = 0x6d69_7203;
 /** Unregistered by a reaper: the thread that had registered it has died (K4 of mirror.ts). */
 export const MIRROR_ORPHANED = 0x6d69_7204;
 
 /**
- * Bits of `owns`: what a reaper must give back for a thread that died. Each is given up directly
- * before the thing itself: lost at worst, never dropped twice.
+ * Bits of `owns`: what a reaper drops for a thread that died. Each is cleared directly before the
+ * drop. So a thread that dies in between leaks one at worst, and none is dropped twice.
  */
 export const OWNS_OPS_USE = 1;
 export const OWNS_HMM_REFERENCE = 2;
 
-/** What a thread's resource list calls a record while it is registered. */
+/** A registered mirror, in the list of what a thread owns. */
 export const MIRROR_RESOURCE: number = resourceKind("hmm mirror");
 
-/**
- * A mirror as it lies in shared memory: embed it in the struct of your driver. Its fields are
- * hmm's.
- */
+/** A mirror in shared memory, as a part of a driver's struct. Only hmm uses its fields. */
 export interface HmmMirrorRecord extends StructView {
   hmm: number;
   opsId: number;
@@ -56,8 +53,8 @@ export interface HmmMirrorRecord extends StructView {
 }
 
 /**
- * A driver embeds it in the struct of its own device: `embedStruct(HmmMirrorRecord, ...)`;
- * `containerOf` leads back from `mirror.at`.
+ * A driver embeds it in the struct of its device, `embedStruct(HmmMirrorRecord, ...)`, in zeroed
+ * memory; `containerOf` leads from `mirror.at` back to that struct.
  */
 export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
   "hmmMirror",
@@ -73,8 +70,8 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
     ),
     claim: embed(Spinlock, "status: who may unregister", "mirrorClaim"),
     node: embed(List, "in the hmm's mirrors; guarded by mirrorsSem"),
-    owns: u32("mirrorsSem, then who has unregistered", "what a reaper must give back"),
-    resourceSlot: u32("claim", "where the registering thread's record lists it"),
+    owns: u32("mirrorsSem, then who has unregistered", "what a reaper drops"),
+    resourceSlot: u32("claim", "its slot in the list of the registering thread"),
     ownerAgent: u32("claim", "id of the thread that registered it"),
   },
   { embedded: true },
@@ -82,26 +79,23 @@ export const HmmMirrorRecord: Struct<HmmMirrorRecord> = struct<HmmMirrorRecord>(
 
 const STATUS = HmmMirrorRecord.offset.status;
 
-/** One of the constants above, for as long as {@link isMirror}. */
+/** One of the constants above, if {@link isMirror}. */
 export function mirrorStatus(record: HmmMirrorRecord): number {
   return atomicLoad(record.memory.words, record.at + STATUS);
 }
 
-/** Whether a mirror lives there: asked before `claim` is taken, which else is no lock. */
+/** Whether a mirror lives there. If not, `claim` is no lock. */
 export function isMirror(record: HmmMirrorRecord): boolean {
   const status = mirrorStatus(record);
   return status >= MIRROR_READY && status <= MIRROR_ORPHANED;
 }
 
-/** Holding `claim`, or before anybody else knows of the record. */
+/** Holding `claim`, or before the record is published. */
 export function setMirrorStatus(record: HmmMirrorRecord, status: number): void {
   atomicStore(record.memory.words, record.at + STATUS, status);
 }
 
-/**
- * A thread's handle on a mirror: the record plus the machine. Costs nothing to make and owns
- * nothing.
- */
+/** A thread's handle on a mirror: its record and the machine. It owns nothing. */
 export class HmmMirror {
   readonly machine: Machine;
   readonly record: HmmMirrorRecord;
@@ -112,14 +106,14 @@ export class HmmMirror {
     this.record = HmmMirrorRecord.at(machine.memory, at);
   }
 
-  /** Pointer of the record: for `containerOf`, and equal in all threads. */
+  /** Pointer of the record, equal in all threads. */
   get at(): number {
     return this.record.at;
   }
 
   /**
-   * Makes zeroed memory, or a mirror that was unregistered, ready for `hmmMirrorRegister`. `opsId`
-   * from `registerMirrorOps`.
+   * Prepares zeroed memory, or a mirror that was unregistered, for `hmmMirrorRegister`. `opsId` is
+   * that of `registerMirrorOps`.
    */
   init(opsId: number): void {
     const { record } = this;
@@ -129,7 +123,7 @@ export class HmmMirror {
     setMirrorStatus(record, MIRROR_READY);
   }
 
-  /** For messages. */
+  /** The mirror in messages. */
   toString(): string {
     return `hmm mirror at ${formatPointer(this.record.at)}`;
   }

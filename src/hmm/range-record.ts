@@ -1,12 +1,12 @@
 /**
  * @module hmm/range-record
- * One watched stretch of an address space as it lies in shared memory, and the one word of it that
- * says whether what was read there may still be used. Follows the shared part of Linux `struct
- * hmm_range`; the rest of it, which only the range's one user touches, is the handle in range.ts.
- * In the kernel heap because the thread that invalidates marks it while its user runs elsewhere.
+ * A range: a span of an address space that one device watches, and the word of it that says whether
+ * what was read there may still be used. Follows the shared part of Linux `struct hmm_range`. It
+ * lies in the kernel heap, because the thread that invalidates marks it while its user runs in
+ * another thread. The part that only the user touches is the handle in range.ts.
  *
- * Why a boolean is not enough (the flaw that the series of 2019 still had). `valid` answers "is an
- * invalidation running?"; the question is "has one run since I read the page table?":
+ * A boolean is not enough: that is the flaw of the series of 2019. `valid` says whether an
+ * invalidation is in flight. The user must know whether one has run since it read the page table:
  *
  *     T, faults                                     I, changes the mapping
  *     range valid
@@ -18,27 +18,27 @@
  *     takes the driver lock, reads valid: true
  *     programs V -> P                               [never swept: the device reaches a freed frame]
  *
- * The mmap lock held for reading does not keep I away: copy-on-write and madvise run under it too.
- * So the word is a sequence, as Linux's interval notifiers have one (`mmu_interval_read_begin`):
+ * The mmap lock held for reading does not exclude I: copy-on-write and madvise run under it too. So
+ * the word is a sequence, as Linux's interval notifiers have one (`mmu_interval_read_begin`):
  *
  *     31                                                        1             0
  *     +---------------------------------------------------------+-------------+
  *     | number: a new one for each invalidation that overlaps   | invalid now |
  *     +---------------------------------------------------------+-------------+
  *
- *   S1  A start that overlaps gives the range a new number and sets bit 0, before any driver is
+ *   S1  A start that overlaps the range gives it a new number and sets bit 0, before any driver is
  *       called.
- *   S2  Bit 0 is clear iff no invalidation in flight overlaps the range, and none is in flight that
- *       could only be counted.
- *   S3  Read-begin: the user keeps the sequence (`notifierSeq`) before it reads the page table, and
- *       only one with bit 0 clear. Under the driver lock the range is valid iff the sequence is
- *       still the one that was kept. If I's call-back had the driver lock first, T sees the new
- *       sequence; if T has it first, the call-back comes after and sweeps what T programmed.
- *   S4  ORPHANED is for ever: the mirror is gone, so nobody would be told to sweep.
+ *   S2  Bit 0 is clear iff no recorded invalidation in flight overlaps the range, and no
+ *       invalidation without a record is in flight.
+ *   S3  Read-begin: before the user reads the page table, it reads the sequence and keeps it
+ *       (`notifierSeq`), if bit 0 is clear. Recheck: under the driver lock the range is valid iff
+ *       the sequence equals the one that was kept. If I's call-back took the driver lock first, T
+ *       sees the new sequence. If T took it first, the call-back comes later and clears what T
+ *       programmed.
+ *   S4  ORPHANED never changes: the mirror is gone, so no call-back would clear translations.
  *
- * The sequence is written under rangesLock and read without, so always atomically; one word, so no
- * reader can put two moments together. 2^31 overlapping invalidations between read-begin and the
- * check would bring the same sequence back.
+ * The sequence is written under rangesLock and read without it, so all accesses are atomic. After
+ * 2^31 overlapping invalidations between read-begin and the recheck, the same sequence returns.
  */
 
 import { List } from "../memory/layout/list.ts";
@@ -63,25 +63,25 @@ export const SEQUENCE_INVALID = 1;
 /** The sequence of a range whose mirror is gone (S4). Has bit 0 set. */
 export const SEQUENCE_ORPHANED = -1;
 
-/** What a user that has noted nothing has noted: equal to no valid sequence. */
+/** `notifierSeq` without a read-begin that succeeded: equal to no valid sequence. */
 export const NOTHING_READ = 1;
 
 /** Bytes of 0x5a where the hmm pointer was (Linux: POISON_INUSE). No heap is that large. */
 export const RANGE_POISON = 0x5a5a5a5a;
 
 /**
- * `owns`: what a reaper must give back for a thread that died. Each is given up directly before the
- * thing itself: lost at worst, never dropped twice.
+ * `owns`: what a reaper drops for a thread that died. It is lowered directly before each drop. So a
+ * thread that dies in between leaks one at worst, and none is dropped twice.
  */
 export const OWNS_NOTHING = 0;
 /** A reference of the hmm. */
 export const OWNS_HMM = 1;
 /** That and an mm user. */
 export const OWNS_USER = 2;
-/** Those and a place in the hmm's list: registered. */
+/** Those, and the range is in the hmm's list: registered. */
 export const OWNS_REGISTRATION = 3;
 
-/** What a thread's resource list calls a record, from hmmRangeAlloc to hmmRangeFree. */
+/** A record from hmmRangeAlloc to hmmRangeFree, in the list of what a thread owns. */
 export const RANGE_RESOURCE: number = resourceKind("hmm range");
 
 export interface HmmRangeRecord extends StructView {
@@ -98,7 +98,7 @@ export interface HmmRangeRecord extends StructView {
 
 export const HmmRangeRecord: Struct<HmmRangeRecord> = struct<HmmRangeRecord>("hmmRange", {
   hmm: pointer("its user", "0 when not registered, poison after unregister"),
-  mirror: pointer("const while registered", "the mirror that hears the invalidations"),
+  mirror: pointer("const while registered", "the mirror whose driver is called"),
   node: embed(List, "in the hmm's ranges; guarded by rangesLock"),
   startPage: u32("const while registered", "first page; kept after unregister"),
   endPage: u32("const while registered", "one past the last page; kept after unregister"),
@@ -108,7 +108,7 @@ export const HmmRangeRecord: Struct<HmmRangeRecord> = struct<HmmRangeRecord>("hm
     "sequence and invalid bit (S1 to S4)",
   ),
   invalidators: u32("rangesLock", "recorded invalidations in flight that overlap"),
-  owns: u32("rangesLock; its user", "what a reaper must give back"),
+  owns: u32("rangesLock; its user", "what a reaper drops"),
 });
 
 const SEQUENCE = HmmRangeRecord.offset.sequence;
@@ -118,20 +118,20 @@ export function rangeOfNode(node: number): number {
   return HmmRangeRecord.containerOf(node, "node");
 }
 
-/** What reports call it. */
+/** The sequence in reports. */
 export const SEQUENCE_LABEL = "range sequence";
 
-/** Word index of the sequence, for who names what a condition reads. */
+/** Word index of the sequence: what a condition on it `reads`. */
 export function sequenceIndex(record: HmmRangeRecord): number {
   return record.at + SEQUENCE;
 }
 
-/** The sequence, where it does not change (holding rangesLock), or in a condition that names it. */
+/** The sequence. Holding rangesLock, or in a condition that declares {@link sequenceIndex}. */
 export function readSequence(record: HmmRangeRecord): number {
   return atomicLoad(record.memory.words, record.at + SEQUENCE);
 }
 
-/** The sequence, as whoever holds no rangesLock reads it. */
+/** The sequence, read without rangesLock. */
 export function loadSequence(record: HmmRangeRecord): Task<number> {
   return readWord(record.memory, record.at + SEQUENCE, SEQUENCE_LABEL);
 }
@@ -145,23 +145,20 @@ export function sequenceIsValid(sequence: number): boolean {
   return (sequence & SEQUENCE_INVALID) === 0;
 }
 
-/** The next sequence, invalid. Never ORPHANED. */
+/** The next sequence, with bit 0 set. Never ORPHANED. */
 export function nextSequence(sequence: number): number {
   const next = ((sequence | SEQUENCE_INVALID) + 2) | 0;
   return next === SEQUENCE_ORPHANED ? SEQUENCE_INVALID : next;
 }
 
-/** S1. Holding rangesLock. `isRecorded`: the end will find the invalidation's interval. */
+/** S1. Holding rangesLock. `isRecorded`: the invalidation has a record. */
 export function* invalidateSequence(record: HmmRangeRecord, isRecorded: boolean): Task<void> {
   if (isRecorded) record.invalidators++;
   const sequence = readSequence(record);
   if (sequence !== SEQUENCE_ORPHANED) yield* writeSequence(record, nextSequence(sequence));
 }
 
-/**
- * Brings bit 0 in line with what is in flight (S2). True when the range became valid by it. Holding
- * rangesLock.
- */
+/** Sets or clears bit 0 (S2). True: the range became valid. Holding rangesLock. */
 export function* settleSequence(hmm: Hmm, record: HmmRangeRecord): Task<boolean> {
   const sequence = readSequence(record);
   if (sequence === SEQUENCE_ORPHANED) return false;
@@ -172,8 +169,8 @@ export function* settleSequence(hmm: Hmm, record: HmmRangeRecord): Task<boolean>
 }
 
 /**
- * The sequence of a range that is being listed: a new sequence, so that nothing noted in an earlier
- * life fits. Holding rangesLock.
+ * The sequence of a range that is being registered: a new number, so that no sequence of an earlier
+ * registration equals it. Holding rangesLock.
  */
 export function* startSequence(hmm: Hmm, record: HmmRangeRecord): Task<void> {
   record.invalidators = countInFlight(hmm, record.startPage, record.endPage);

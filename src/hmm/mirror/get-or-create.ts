@@ -1,9 +1,9 @@
 /**
  * @module hmm/mirror/get-or-create
  * The one live hmm of an address space: found, or made. Follows Linux 5.3 `hmm_get_or_create` after
- * patch 4, which made it reliable: the mmap lock for writing keeps creators apart, pageTableLock
- * keeps the one who looks from the one who frees, and the listener is registered before the hmm is
- * published, so that nobody can have found one that fails after all.
+ * patch 4. The mmap lock for writing serialises creators. pageTableLock excludes the last put, so a
+ * hmm that is found is not freed. The notifier is registered before the hmm is published, so nobody
+ * finds a hmm whose creation fails.
  *
  *     the old way                                why it failed
  *     look, allocate, publish, then register     two creators: one got "no memory"
@@ -47,10 +47,10 @@ export function* hmmGetOrCreate(machine: Machine, mm: Mm): Task<number> {
 }
 
 /**
- * The hmm of `mm` with one more reference, or 0. The pointer is never one of freed memory: hmmFree
- * clears it under the same lock before the grace period begins.
+ * The live hmm of `mm` with one more reference for the caller (hmmPut), or 0. `mm.hmm` never points
+ * to freed memory: hmmFree clears it under the same lock before the grace period begins.
  */
-function* hmmGet(machine: Machine, mm: Mm): Task<number> {
+export function* hmmGet(machine: Machine, mm: Mm): Task<number> {
   yield* mm.pageTableLock.lock();
   const at = mm.hmm;
   const isLive = at !== 0 && (yield* Hmm.at(machine.memory, at).refs.getNotZero());

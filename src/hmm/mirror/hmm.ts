@@ -1,6 +1,6 @@
 /**
  * @module hmm/mirror/hmm
- * The end of a hmm: dropping references, and what the last one sets off. Follows Linux 5.3
+ * The end of a hmm: references are dropped, and the last one frees it. Follows Linux 5.3
  * `hmm_put`, `hmm_free` and `hmm_free_rcu` after patches 1, 3 and 4. Invariants H1 to H4 are in
  * hmm-struct.ts.
  */
@@ -24,11 +24,11 @@ export function* hmmPut(machine: Machine, hmm: Hmm): Task<void> {
 }
 
 /**
- * Patch 4's order: first nobody can find it any more, then nobody is called any more, then, after a
- * grace period, the memory goes. Linux: `hmm_free`.
+ * Patch 4's order: clear `mm.hmm`, so that nobody finds it; unlink the notifier, so that nobody is
+ * called; free the memory after a grace period. Linux: `hmm_free`.
  */
 function* hmmFree(machine: Machine, hmm: Hmm): Task<void> {
-  const mm = Mm.at(machine.memory, hmm.mm); // H3 of hmm-struct.ts: the grab is still ours
+  const mm = Mm.at(machine.memory, hmm.mm); // H3 of hmm-struct.ts: we hold the mmgrab
   yield* mm.pageTableLock.lock();
   if (mm.hmm === hmm.at) mm.hmm = 0; // a successor may already stand there (H4)
   yield* mm.pageTableLock.unlock();

@@ -1,22 +1,22 @@
 /**
  * @module hmm/mirror/invalidate
- * What happens at a hmm when the CPU's page tables change, and when the address space dies. Follows
+ * What a hmm does when the CPU's page tables change, and when the address space dies. Follows
  * Linux 5.3 `hmm_invalidate_range_start`, `hmm_invalidate_range_end`, `notifiers_decrement` and
  * `hmm_release` after patches 1, 11 and 12.
  *
- *   V1  A start marks the ranges first (new sequence, invalid) and calls the drivers then. The
- *       count stays raised across those calls and until the end: an unrelated pair that ends in
- *       between must not make a range valid whose pages are about to change.
+ *   V1  A start first marks the ranges invalid, with a new sequence, and then calls the drivers.
+ *       The counts stay raised until the end. So an unrelated invalidation that ends in between
+ *       does not make a range valid whose pages are about to change.
  *   V2  A start that does not return 0 leaves every count as it found it, since no end follows
- *       (patch 12). Ranges that it marked keep their new sequence: their users look again, no more.
- *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem cannot be had at
- *       once, or a driver says so. Any other answer of a driver is counted (`mirrorErrors`) and
+ *       (patch 12). Ranges that it marked keep their new sequence: their users have to retry.
+ *   V3  Only a non-blockable start fails, and only with EAGAIN: when mirrorsSem is not free, or
+ *       when a driver answers so. Any other answer of a driver is counted (`mirrorErrors`) and
  *       taken for 0, as Linux warns and goes on.
- *   V4  Drivers are called with mirrorsSem held for reading, so a mirror's unregister waits for the
+ *   V4  Drivers are called with mirrorsSem held for reading. So a mirror's unregister waits for the
  *       call (patch 11 for release).
  *
- * Of the three, none takes the mmap lock or drops the last mm user. They may drop the last
- * reference of the hmm.
+ * None of start, end and release takes the mmap lock or drops the last mm user. Each may drop the
+ * last reference of the hmm.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -44,23 +44,23 @@ import { HmmRangeRecord, invalidateSequence, rangesOf, settleSequence } from "..
 /** Pages are about to change. 0, or EAGAIN when the range is not blockable (V3). */
 export function* hmmInvalidateRangeStart(
   machine: Machine,
-  listener: number,
+  notifier: number,
   range: InvalidateRange,
 ): Task<Errno> {
-  const hmm = Hmm.at(machine.memory, listener); // its memory: H1 of hmm-struct.ts
-  // H2 of hmm-struct.ts: being freed, so nobody is left to tell
+  const hmm = Hmm.at(machine.memory, notifier); // its memory: H1 of hmm-struct.ts
+  // H2 of hmm-struct.ts: it is being freed, so no mirror is left to notify
   if (!(yield* hmm.refs.getNotZero())) return 0;
   yield* markRanges(machine, hmm, range);
   const answer = yield* callMirrors(machine, hmm, range);
   if (answer !== 0) {
     yield* notifiersDecrement(hmm, range);
-    yield* countRefusal(hmm);
+    yield* count(hmm, "refusals");
   }
   yield* hmmPut(machine, hmm);
   return answer;
 }
 
-/** V1's first half. */
+/** V1: marks the ranges, before any driver is called. */
 function* markRanges(
   machine: Machine,
   hmm: Hmm,
@@ -86,15 +86,14 @@ function* markRanges(
 }
 
 /**
- * Calls every driver (V4). Stops at the first that may refuse and does; those called before have
- * swept in vain, which is harmless.
+ * Calls every driver (V4). Stops at the first that refuses a non-blockable range. Drivers that were
+ * called before it have dropped translations for nothing, which is harmless.
  */
 function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<Errno> {
   if (range.blockable) yield* hmm.mirrorsSem.downRead();
   else if (!(yield* hmm.mirrorsSem.tryDownRead())) return EAGAIN;
   let refusal: Errno = 0;
-  for (const node of hmm.mirrors.nodes()) {
-    const mirror = mirrorOfNode(machine, node);
+  for (const mirror of mirrorsOf(machine, hmm)) {
     const answer = yield* guarded(mirror, "invalidate", () =>
       mirrorOps.get(mirror.record.opsId).invalidate(mirror, range),
     );
@@ -103,20 +102,22 @@ function* callMirrors(machine: Machine, hmm: Hmm, range: InvalidateRange): Task<
       refusal = EAGAIN;
       break;
     }
-    yield* countMirrorError(hmm);
+    yield* count(hmm, "mirrorErrors");
   }
   yield* hmm.mirrorsSem.upRead();
   return refusal;
 }
 
-function mirrorOfNode(machine: Machine, node: number): HmmMirror {
-  return new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
+/** The registered mirrors. Holding mirrorsSem. */
+function* mirrorsOf(machine: Machine, hmm: Hmm): Generator<HmmMirror, void, undefined> {
+  for (const node of hmm.mirrors.nodes())
+    yield new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
 }
 
 /**
- * Runs a driver's call-back. One that throws, or whose code this thread has not loaded, leaves a
- * device that may still reach pages which are about to become somebody else's, and there is no way
- * back from here: the machine stops, with one clear error everywhere.
+ * Runs a driver's call-back. If it throws, or this thread has not loaded its code, the device may
+ * still reach pages that are about to become another mapping's. The change of the mapping cannot be
+ * undone here, so the machine stops, with one error in every thread.
  */
 function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<T> {
   try {
@@ -132,19 +133,20 @@ function* guarded<T>(mirror: HmmMirror, call: string, run: () => Task<T>): Task<
 /** Pages have changed. Pairs with a start that returned 0. */
 export function* hmmInvalidateRangeEnd(
   machine: Machine,
-  listener: number,
+  notifier: number,
   range: InvalidateRange,
 ): Task<void> {
-  const hmm = Hmm.at(machine.memory, listener);
+  const hmm = Hmm.at(machine.memory, notifier);
   if (!(yield* hmm.refs.getNotZero())) return; // H2 of hmm-struct.ts
   yield* notifiersDecrement(hmm, range);
   yield* hmmPut(machine, hmm);
 }
 
 /**
- * Takes an invalidation back out of the accounting and wakes whoever waited for it. A spinlock, so
- * that a start that may not wait can unwind too (patch 12). Linux makes all ranges valid when the
- * count reaches 0; here each becomes valid with the last invalidation that overlaps it.
+ * Takes an invalidation out of the accounting, and wakes those who wait for it. rangesLock is a
+ * spinlock, so a start that may not wait can unwind too (patch 12). Linux makes all ranges valid
+ * when the count reaches 0; here a range becomes valid with the end of the last invalidation that
+ * overlaps it.
  */
 function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   let becameValid = false;
@@ -170,19 +172,18 @@ function* notifiersDecrement(hmm: Hmm, { startPage, endPage }: InvalidateRange):
 }
 
 /**
- * The address space dies: every mirror's release, once each, under mirrorsSem. The mirrors stay
- * listed: their drivers must still unregister them. By R2 there is no range any more; one that is
- * there all the same is counted.
+ * The address space dies: calls each mirror's release once, under mirrorsSem. The mirrors stay
+ * listed until their drivers unregister them. By R2 no range is registered any more; a release that
+ * finds one is counted.
  */
-function* hmmRelease(machine: Machine, listener: number): Task<void> {
-  const hmm = Hmm.at(machine.memory, listener);
+function* hmmRelease(machine: Machine, notifier: number): Task<void> {
+  const hmm = Hmm.at(machine.memory, notifier);
   if (!(yield* hmm.refs.getNotZero())) return;
   yield* hmm.rangesLock.lock();
   if (!hmm.ranges.isEmpty()) hmm.releasedWithRanges++;
   yield* hmm.rangesLock.unlock();
   yield* hmm.mirrorsSem.downRead();
-  for (const node of hmm.mirrors.nodes()) {
-    const mirror = mirrorOfNode(machine, node);
+  for (const mirror of mirrorsOf(machine, hmm)) {
     yield* guarded(
       mirror,
       "release",
@@ -193,15 +194,9 @@ function* hmmRelease(machine: Machine, listener: number): Task<void> {
   yield* hmmPut(machine, hmm);
 }
 
-function* countRefusal(hmm: Hmm): Task<void> {
+function* count(hmm: Hmm, counter: "refusals" | "mirrorErrors"): Task<void> {
   yield* hmm.rangesLock.lock();
-  hmm.refusals++;
-  yield* hmm.rangesLock.unlock();
-}
-
-function* countMirrorError(hmm: Hmm): Task<void> {
-  yield* hmm.rangesLock.lock();
-  hmm.mirrorErrors++;
+  hmm[counter]++;
   yield* hmm.rangesLock.unlock();
 }
 

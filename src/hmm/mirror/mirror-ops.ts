@@ -30,31 +30,31 @@ import type { Task } from "../../sync/tasks/task.ts";
 import type { HmmMirror } from "../mirror-record.ts";
 
 /**
- * What a driver must be able to do. All are called in the thread that changes the mapping, or ends
- * the address space, with mirrorsSem held for reading; they may run at the same time as each other
- * and as themselves. None may take the mmap lock, or register or unregister a mirror or a range, or
- * wait for somebody who does.
+ * A driver's call-backs. `invalidate` and `release` run in the thread that changes the mapping, or
+ * ends the address space, with mirrorsSem held for reading; any number of them may run at once.
+ * They may not take the mmap lock, register or unregister a mirror or a range, or wait for a thread
+ * that does. A call-back that throws stops the machine.
  */
 export interface HmmMirrorOps {
   /**
-   * When it returns 0 the device can no longer reach [startPage, endPage), and nothing that it
-   * reads there later comes from before. It takes the driver's own lock, the one under which the
-   * driver asks `hmmRangeValid`; that lock is never held while calling what may change a mapping.
-   * When the range is not blockable it may answer EAGAIN instead of waiting, and then must have
-   * left its own accounting as it found them. Any other answer is counted as a defect of the driver
-   * and taken for 0. Linux: `sync_cpu_device_pagetables`.
+   * The pages [startPage, endPage) are about to change. When it returns 0, the device cannot reach
+   * them by an old translation any more. It takes the driver lock, under which the driver calls
+   * `hmmRangeValid`. That lock is never held into a call that may change a mapping. If the range is
+   * not blockable, it may answer EAGAIN instead of waiting, and then has changed nothing (R3). Any
+   * other answer is counted as a defect of the driver and taken for 0. Linux:
+   * `sync_cpu_device_pagetables`.
    */
   readonly invalidate: (mirror: HmmMirror, range: InvalidateRange) => Task<Errno>;
   /**
-   * The address space dies: end all access of the device. Once for each mirror, unless it is
-   * unregistered before.
+   * The address space dies: ends all access of the device. Called once for each mirror that is
+   * registered then. The driver unregisters the mirror all the same.
    */
   readonly release?: (mirror: HmmMirror) => Task<void>;
   /**
-   * The thread that had registered the mirror has died and the mirror has been unregistered for it:
-   * free the driver's state, now or when its other threads are gone, which may still try to
-   * register a range (ENODEV). Directly before the mirror's memory is freed comes
-   * `hmmMirrorForget`. A driver without this has no thread but that one. No lock held.
+   * The thread that had registered the mirror has died, and a reaper has unregistered the mirror.
+   * Frees the driver's state, now or when the driver's other threads are gone; those may still try
+   * to register a range (ENODEV). Call `hmmMirrorForget` directly before the mirror's memory is
+   * freed. A driver without this call-back has no other thread. No lock is held.
    */
   readonly orphaned?: (mirror: HmmMirror) => Task<void>;
 }
@@ -72,9 +72,10 @@ export const mirrorOps: NameRegistry<HmmMirrorOps> = new NameRegistry(
 );
 
 /**
- * Makes `ops` callable in this thread under `name` (ASCII, at most 64 characters) and returns the
- * id to store in mirrors: the same in every thread. Registering a name again replaces its code.
- * Throws AssertionFailure on a bad name.
+ * Makes `ops` callable in this thread under `name` (1 to 64 ASCII characters), and returns the id
+ * for `HmmMirror.init`, which is the same in every thread. Call it where the driver's module is
+ * loaded, in each thread, before the thread attaches to an address space. Registering a name again
+ * replaces its code. Throws AssertionFailure on a bad name.
  */
 export function registerMirrorOps(name: string, ops: HmmMirrorOps): number {
   if (!/^[\x20-\x7e]{1,64}$/.test(name)) {
@@ -136,8 +137,8 @@ function* makeDirectory({ heap }: Machine): Task<MirrorOpsDirectory | undefined>
 }
 
 /**
- * Notes that one more mirror uses `id`, so that threads without its code are found. ENOMEM: no
- * memory, or too many drivers.
+ * One more mirror uses `id`, so threads without its code are refused. ENOMEM: no memory, or more
+ * than MIRROR_OPS_IN_USE_MAX drivers.
  */
 export function* useMirrorOps(machine: Machine, id: number): Task<Errno> {
   mirrorOps.get(id); // throws where this thread has not loaded it
@@ -166,8 +167,9 @@ export function* dropMirrorOps(machine: Machine, id: number): Task<void> {
 }
 
 /**
- * Names of the mirror operations that are in use on the machine and whose code this thread has not
- * loaded. Empty: this thread may change mappings. To be asked when a thread attaches.
+ * Names of the drivers that are in use on the machine and whose code this thread has not loaded.
+ * Empty: this thread may change mappings. `AddressSpace.attach` refuses a thread for which it is
+ * not (ENODEV).
  */
 export function* missingMirrorOps(machine: Machine): Task<string[]> {
   const directory = yield* directoryOf(machine);

@@ -1,23 +1,23 @@
 /**
  * @module hmm/mirror/mirror
- * Registering a device's mirror on an address space, and taking it off again. Follows Linux 5.3
+ * Registers a device's mirror on an address space, and unregisters it. Follows Linux 5.3
  * `hmm_mirror_register` and `hmm_mirror_unregister` after patches 4, 8 and 9.
  *
- *   K1  A registered mirror owns one reference of its hmm, so whoever keeps it registered may use
- *       `record.hmm` without asking (patch 2).
+ *   K1  A registered mirror owns one reference of its hmm. So whoever keeps it registered may use
+ *       `record.hmm` without taking one (patch 2).
  *   K2  After `hmmMirrorUnregister` returned, no call-back of the mirror runs or will run: it waits
- *       on mirrorsSem for those that do, and release runs under that lock too (patch 11). Only then
- *       may the driver free the memory.
- *   K3  A mirror is unregistered exactly once for each time that it was registered. Linux leaves
- *       the second time to chance (patch 9 removed a test that only looked like protection); here
- *       one thread wins `claim`, and every other call is an assertion, as is one on a mirror that
- *       was never registered.
- *   K4  A mirror whose thread has died is orphaned: unregistered by a reaper, while other threads
- *       of its driver may be about to register a range on it. So it keeps its reference of the hmm
- *       until the driver, which alone knows when they are gone, calls `hmmMirrorForget`; and who
- *       registers a range looks at the status once more under rangesLock, which the reaper takes
- *       after it has changed it. Either that range is refused, or it is in the list when the reaper
- *       makes the mirror's ranges invalid for ever.
+ *       on mirrorsSem for those that run, and release runs under that lock too (patch 11). Only
+ *       then may the driver free the memory.
+ *   K3  A mirror is unregistered exactly once for each time that it was registered. In Linux the
+ *       second time is undefined (patch 9 removed a test that did not protect). Here the status is
+ *       changed under `claim`: one thread succeeds, and every other call is an assertion, as is a
+ *       call on a mirror that was never registered.
+ *   K4  A mirror whose thread has died is orphaned: a reaper unregisters it. Other threads of its
+ *       driver may be about to register a range on it. So it keeps its reference of the hmm until
+ *       the driver, which knows when they are gone, calls `hmmMirrorForget`. And hmmRangeRegister
+ *       rechecks the status under rangesLock, which the reaper takes after it has changed the
+ *       status. Either that range is refused, or it is in the list when the reaper makes the
+ *       mirror's ranges invalid for ever.
  *
  *       a driver's other thread                 reaper
  *       status? registered
@@ -61,17 +61,17 @@ import { dropMirrorOps, mirrorOps, useMirrorOps } from "./mirror-ops.ts";
 import { HmmRangeRecord, orphanSequence, rangesOf } from "../range-record.ts";
 
 /**
- * Puts `mirror` on `mm`: from now on its driver is called for every change there, even before this
+ * Registers `mirror` on `mm`: its driver is called for every change of a mapping, even before this
  * returns. The mirror has been `init`ed and is not registered. Holding the mmap lock of `mm` for
- * writing, and an mm user (patch 8: asserted). The thread owns it: when the thread dies, a reaper
- * unregisters it.
+ * writing, and an mm user (patch 8: asserted). The calling thread owns the registration: when the
+ * thread dies, a reaper unregisters the mirror.
  *
  * | result | meaning |
  * | --- | --- |
  * | 0 | registered |
  * | ENOMEM | no memory for the hmm, or more drivers in use than MIRROR_OPS_IN_USE_MAX |
  * | EINVAL | `mm` belongs to another machine than the mirror |
- * | EMFILE | the thread owns too much already |
+ * | EMFILE | the thread owns as many things as it may |
  *
  * After an error the mirror is as before and its `record.hmm` is 0. Linux: `hmm_mirror_register`.
  */
@@ -103,7 +103,7 @@ export function* hmmMirrorRegister(mirror: HmmMirror, mm: Mm): Task<Errno> {
   return 0;
 }
 
-/** Lists the mirror with what this thread owns. */
+/** Adds the mirror to the list of what this thread owns. */
 function* ownMirror({ machine, record }: HmmMirror): Task<boolean> {
   const slot = addResource(machine.memory, MIRROR_RESOURCE, record.at);
   if (slot < 0) return false;
@@ -127,10 +127,10 @@ function* linkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * Takes `mirror` off. When it returns, no call-back of it runs or will run, and the driver may free
- * its memory (K2); release is not called. In the thread that registered it, exactly once (K3), with
- * no range of the mirror registered, not from its own call-backs, and holding no lock: neither one
- * that the driver's call-backs take nor the mmap lock. May wait. Linux: `hmm_mirror_unregister`.
+ * Unregisters `mirror`. When it returns, no call-back of it runs or will run, and the driver may
+ * free its memory (K2). Release is not called. Call it in the thread that registered the mirror,
+ * once (K3), with no range of the mirror registered, not from a call-back, holding no lock. May
+ * wait. Misuse throws AssertionFailure. Linux: `hmm_mirror_unregister`.
  */
 export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   const { machine, record } = mirror;
@@ -144,13 +144,14 @@ export function* hmmMirrorUnregister(mirror: HmmMirror): Task<void> {
   yield* checkNoRanges(mirror, hmm);
   yield* unlinkMirror(mirror, hmm);
   removeResource(machine.memory, record.resourceSlot);
-  yield* dropOwned(mirror, hmm);
+  yield* dropOpsUse(mirror);
+  yield* dropHmm(mirror, hmm);
 }
 
-/** K3: of all who call for one registration, one passes; the others throw. */
+/** K3: of all calls for one registration, one returns; the others throw. */
 function* claimUnregister(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
-  if (!isMirror(record)) checkMirrorStatus(mirror, MIRROR_RAW); // it has no lock either
+  if (!isMirror(record)) checkMirrorStatus(mirror, MIRROR_RAW); // `claim` is no lock there
   yield* record.claim.lock();
   const status = mirrorStatus(record);
   const { ownerAgent } = record;
@@ -165,26 +166,18 @@ function* claimUnregister(mirror: HmmMirror): Task<void> {
   }
 }
 
+/** Why a mirror of that status cannot be unregistered. */
+const NOT_REGISTERED: ReadonlyMap<number, string> = new Map([
+  [MIRROR_ORPHANED, "the thread that registered it has died, so a reaper did it; only free it"],
+  [MIRROR_UNREGISTERED, "it was unregistered already; do it once for each register"],
+  [MIRROR_READY, "it was never registered; look at what register returns"],
+]);
+
 function checkMirrorStatus(mirror: HmmMirror, status: number): void {
   if (status === MIRROR_REGISTERED) return;
-  if (status === MIRROR_ORPHANED) {
-    bug(
-      `Cannot unregister ${String(mirror)}: the thread that registered it has died, so a reaper did it; only free it`,
-    );
-  }
-  if (status === MIRROR_UNREGISTERED) {
-    bug(
-      `Cannot unregister ${String(mirror)}: it was unregistered already; do it once for each register`,
-    );
-  }
-  if (status === MIRROR_READY) {
-    bug(
-      `Cannot unregister ${String(mirror)}: it was never registered; look at what register returns`,
-    );
-  }
-  bug(
-    `Cannot unregister ${String(mirror)}: no mirror lives there; keep its memory until unregister`,
-  );
+  const why =
+    NOT_REGISTERED.get(status) ?? "no mirror lives there; keep its memory until unregister";
+  bug(`Cannot unregister ${String(mirror)}: ${why}`);
 }
 
 function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
@@ -194,7 +187,7 @@ function* checkNoRanges(mirror: HmmMirror, hmm: Hmm): Task<void> {
   ).length;
   yield* hmm.rangesLock.unlock();
   if (left > 0) {
-    // the claim back, so that the driver may do it right
+    // registered again, so that the driver can unregister its ranges first
     yield* setStatus(mirror, MIRROR_REGISTERED);
     bug(
       `Cannot unregister ${String(mirror)}: it has ${left} registered ranges; unregister those first`,
@@ -208,20 +201,11 @@ function* setStatus({ record }: HmmMirror, status: number): Task<void> {
   yield* record.claim.unlock();
 }
 
-/**
- * Waits for running call-backs (they hold mirrorsSem for reading) and takes the mirror off the
- * list.
- */
+/** Unlinks the mirror. Waits for running call-backs, which hold mirrorsSem for reading. */
 function* unlinkMirror({ record }: HmmMirror, hmm: Hmm): Task<void> {
   yield* hmm.mirrorsSem.downWrite();
   if (record.node.isListed()) record.node.del();
   yield* hmm.mirrorsSem.upWrite();
-}
-
-/** Ends what `hmmMirrorRegister` began. */
-function* dropOwned(mirror: HmmMirror, hmm: Hmm): Task<void> {
-  yield* dropOpsUse(mirror);
-  yield* dropHmm(mirror, hmm);
 }
 
 function* dropOpsUse({ machine, record }: HmmMirror): Task<void> {
@@ -237,9 +221,9 @@ function* dropHmm({ machine, record }: HmmMirror, hmm: Hmm): Task<void> {
 }
 
 /**
- * The last thing before a driver that has `orphaned` frees the memory of a mirror: gives up what an
- * orphan has kept (K4). None of the driver's threads will register a range on it. Does nothing for
- * other mirrors. Holding no lock.
+ * Drops what an orphaned mirror has kept (K4). A driver with an `orphaned` call-back calls it
+ * directly before it frees a mirror's memory, when none of its threads can register a range on the
+ * mirror any more. Does nothing for other mirrors. Holding no lock.
  */
 export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
   const { record, machine } = mirror;
@@ -248,9 +232,10 @@ export function* hmmMirrorForget(mirror: HmmMirror): Task<void> {
 }
 
 /**
- * The thread that owned the mirror has died, perhaps half way through unregister. Ranges of it that
- * other threads still hold become invalid for ever: nobody would sweep what they program. Then the
- * driver, whose code this thread has, frees its state, now or when its other threads are gone (K4).
+ * The thread that owned the mirror has died, perhaps in the middle of unregister. Ranges of the
+ * mirror that other threads hold become invalid for ever, since no call-back would clear what they
+ * program. Then the driver, whose code this thread has, frees its state, now or when its other
+ * threads are gone (K4).
  */
 registerReleaser(MIRROR_RESOURCE, function* (memory, at) {
   const mirror = new HmmMirror(Machine.of(memory), at);

@@ -1,21 +1,20 @@
 /**
  * @module hmm/range/range
- * Watching a stretch of an address space for one device: the handle that a driver's thread works
- * with, register and unregister. Follows Linux 5.3 `hmm_range_register` and `hmm_range_unregister`
- * after patches 2, 6, 7 and 10. Whether it is valid: valid.ts. Reading the page table through it:
- * snapshot.ts and hmm/walk/fault.ts.
+ * The handle of a range, and registering and unregistering it. Follows Linux 5.3
+ * `hmm_range_register` and `hmm_range_unregister` after patches 2, 6, 7 and 10. Whether a range is
+ * valid is valid.ts; reading the page table through it is hmm/walk/.
  *
  *   G1  A registered range holds an mm user (patch 7) and a reference of the hmm. So the address
- *       space cannot die under a walk, release never meets a range, and a range that is never
- *       unregistered keeps the address space for ever: the thread's resource list knows it, and a
- *       reaper unregisters what a dead thread left.
+ *       space does not die during a walk, and release finds no range. A range that is never
+ *       unregistered keeps the address space alive for ever; if its thread dies, a reaper
+ *       unregisters it.
  *   G2  A range has one user, a task of one thread. Others only mark its record, under rangesLock.
  *   G3  Between unregister and the next register every use throws: the hmm pointer is poison (patch
  *       10). Start, end and pfns stay readable.
  *
- * `pfns` is output only. Requests for single pages stand in an array of their own, so that a retry
- * asks for what the driver wanted and not for what came back the first time, as it would in Linux,
- * where one array serves for both.
+ * `pfns` is output only. Requests for single pages are in an array of their own, so a retry
+ * requests what the driver wanted. In Linux one array serves for both, and a retry would request
+ * what came back the first time.
  */
 
 import { Machine } from "../../memory/machine.ts";
@@ -52,38 +51,36 @@ import {
   startSequence,
 } from "../range-record.ts";
 
-/** What a walk does at pages that no readable mapping covers and that no request asks for. */
+/** What a walk does at a page that is neither mapped readable nor requested. */
 export type HolesRule = 0 | 1;
 /** As in 2019: the call fails there, with EFAULT or EPERM. */
 export const HOLES_FAIL: HolesRule = 0;
 /** As in Linux since 5.6: the entry becomes `values.error` and the walk goes on. */
 export const HOLES_MARK: HolesRule = 1;
 
-/** Largest device page: 2 MiB, the next level of the page table. */
+/** Largest device page: 2 MiB. */
 export const PAGE_SHIFT_MAX = 21;
 
-/** What a range is made with. */
+/** The arrays and requests of a range. */
 export interface HmmRangeOptions {
-  /** Results, one entry for each 4 KiB page; its length is the most that the range can span. */
+  /** Results, one entry for each 4 KiB page. The range spans at most so many pages. */
   readonly pfns: Uint32Array;
-  /** Requests, as many as `pfns`; read where `pfnFlagsMask` has bits. */
+  /** Requests, one for each page; read if `pfnFlagsMask` is not 0. */
   readonly request?: Uint32Array;
   /** Default: DEFAULT_ENCODING. */
   readonly encoding?: HmmEncoding;
-  /** OR-ed into every page's request. Default 0: nothing is asked for. */
+  /** OR-ed into every page's request, in the bits of `encoding.flags`. Default 0: no request. */
   readonly defaultFlags?: number;
-  /**
-   * AND-ed onto every page's entry in `request`. Default 0: no page asks for anything of its own.
-   */
+  /** AND-ed with every page's entry in `request`. Default 0: `request` is not read. */
   readonly pfnFlagsMask?: number;
   /** Default HOLES_FAIL. */
   readonly holes?: HolesRule;
 }
 
 /**
- * A range as its user sees it. Made by `hmmRangeAlloc`, given back by `hmmRangeFree`, registered as
- * often as wanted in between. The request of page i is `(request[i] & pfnFlagsMask) |
- * defaultFlags`, in the bits of `encoding.flags`; all of them may be changed between two calls.
+ * A range as its user has it: made by `hmmRangeAlloc`, freed by `hmmRangeFree`, registered any
+ * number of times in between. The request of page i is `(request[i] & pfnFlagsMask) |
+ * defaultFlags`, in the bits of `encoding.flags`. These may be changed between two calls.
  */
 export class HmmRange {
   readonly machine: Machine;
@@ -94,7 +91,7 @@ export class HmmRange {
   defaultFlags: number;
   pfnFlagsMask: number;
   holes: HolesRule;
-  /** The sequence that the user noted (range-record.ts, S3). */
+  /** The sequence of the last read-begin (S3 of range-record.ts). */
   notifierSeq: number = NOTHING_READ;
   readonly resourceSlot: number;
 
@@ -126,12 +123,13 @@ export class HmmRange {
     return this.record.endPage;
   }
 
+  /** Whether it is between a register that returned 0 and its unregister. */
   isRegistered(): boolean {
     const { hmm } = this.record;
     return hmm !== 0 && hmm !== RANGE_POISON;
   }
 
-  /** For messages. */
+  /** The range in messages. */
   toString(): string {
     const { at, startPage, endPage } = this.record;
     const pages = `pages 0x${startPage.toString(16)} to 0x${endPage.toString(16)}`;
@@ -140,8 +138,8 @@ export class HmmRange {
 }
 
 /**
- * A range in the kernel heap, owned by this thread, not registered. ENOMEM, or EMFILE when the
- * thread owns too much already. Throws AssertionFailure on an encoding that contradicts itself.
+ * A new range, owned by this thread, not registered. ENOMEM: the kernel heap is full. EMFILE: the
+ * thread owns as many things as it may. Throws AssertionFailure on an ambiguous encoding.
  */
 export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task<HmmRange | Errno> {
   checkEncoding(options.encoding ?? DEFAULT_ENCODING);
@@ -155,10 +153,7 @@ export function* hmmRangeAlloc(machine: Machine, options: HmmRangeOptions): Task
   return new HmmRange(machine, HmmRangeRecord.at(machine.memory, at), resourceSlot, options);
 }
 
-/**
- * Gives the record back. The range is not registered; in the thread that made it. Any later use
- * throws.
- */
+/** Frees a range that is not registered, in the thread that made it. Do not use it afterwards. */
 export function* hmmRangeFree(range: HmmRange): Task<void> {
   if (range.isRegistered())
     bug(`Cannot free ${String(range)}: it is registered; unregister it first`);
@@ -168,8 +163,9 @@ export function* hmmRangeFree(range: HmmRange): Task<void> {
 }
 
 /**
- * Watches [start, end) for `mirror`. The range holds an mm user until `hmmRangeUnregister` (G1). No
- * lock needed; the mirror stays registered during the call and until the range is unregistered.
+ * Registers `range` over the bytes [start, end) for `mirror`. The range holds an mm user until
+ * `hmmRangeUnregister` (G1). No lock is needed. The mirror stays registered until the range is
+ * unregistered. `pageShift` is log2 of the device's page size.
  *
  * | result | meaning |
  * | --- | --- |
@@ -178,8 +174,8 @@ export function* hmmRangeFree(range: HmmRange): Task<void> {
  * | EFAULT | the address space is dead |
  * | ENODEV | the thread that had registered the mirror has died |
  *
- * After an error the range is not registered, and every use but another register throws.
- * Registering it twice throws. Linux: `hmm_range_register`.
+ * After an error the range is not registered. To register a registered range throws
+ * AssertionFailure. Linux: `hmm_range_register`.
  */
 export function* hmmRangeRegister(
   range: HmmRange,
@@ -202,7 +198,7 @@ export function* hmmRangeRegister(
     );
   }
   if (!isGoodSpan(range, start, end, pageShift)) return EINVAL;
-  // The mirror's reference keeps it (patch 2), also when its thread dies meanwhile (K4 of
+  // The mirror's reference keeps it (patch 2), even if the mirror's thread dies now (K4 of
   // mirror.ts).
   const hmm = Hmm.at(machine.memory, mirror.record.hmm);
   const mm = Mm.at(machine.memory, hmm.mm);
@@ -211,8 +207,8 @@ export function* hmmRangeRegister(
   record.endPage = end / PAGE_BYTES;
   record.pageShift = pageShift;
 
-  // All that the range owns is taken in one critical section, so a thread that dies in the middle
-  // stops the machine and leaks nothing.
+  // All that the range owns is taken in one critical section: a thread that dies in it stops the
+  // machine, and leaks nothing.
   yield* hmm.rangesLock.lock();
   const hasMirror = mirrorStatus(mirror.record) === MIRROR_REGISTERED; // K4
   // pairs with the mmput in hmmRangeUnregister
@@ -245,10 +241,10 @@ function isGoodSpan(range: HmmRange, start: number, end: number, pageShift: numb
 }
 
 /**
- * Stops watching, drops the mm user and the hmm, poisons the range (patch 10). Exactly once for
- * each register that returned 0. Dropping the mm user may be the last and then runs the whole exit
- * here: so no lock may be held, neither the mmap lock nor the driver's, and no call-back may be
- * running in the caller. Ask `hmmRangeValid` before, under the driver lock. Linux:
+ * Unregisters `range`: drops its mm user and its hmm, and poisons it (patch 10). Once for each
+ * register that returned 0; a second time throws AssertionFailure. The mm user may be the last, and
+ * then the whole exit runs here. So hold no lock, neither the mmap lock nor the driver's, and do
+ * not call it from a call-back. Call `hmmRangeValid` before, under the driver lock. Linux:
  * `hmm_range_unregister`.
  */
 export function* hmmRangeUnregister(range: HmmRange): Task<void> {
@@ -263,7 +259,7 @@ export function* hmmRangeUnregister(range: HmmRange): Task<void> {
   yield* leaveRegistration(machine, record);
 }
 
-/** What unregister does to the record, from wherever a thread that died has left it. */
+/** Unregisters the record; for a thread that died in here, goes on where it ended. */
 function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void> {
   const hmm = Hmm.at(machine.memory, record.hmm); // our reference keeps it until the hmmPut below
   if (record.owns === OWNS_REGISTRATION) {
@@ -282,7 +278,7 @@ function* leaveRegistration(machine: Machine, record: HmmRangeRecord): Task<void
   yield* hmmPut(machine, hmm);
 }
 
-/** G3. Throws AssertionFailure naming the range, or goes on. `verb` is what the caller wanted. */
+/** G3. Throws AssertionFailure that names the range and `verb`, what the caller wanted. */
 export function checkRegistered(range: HmmRange, verb: string): void {
   const { hmm } = range.record;
   if (hmm === RANGE_POISON) {
@@ -295,20 +291,20 @@ export function checkRegistered(range: HmmRange, verb: string): void {
   }
 }
 
-/** The range's address space. Alive for as long as the range is registered (G1). */
+/** The range's address space, which is alive as long as the range is registered (G1). */
 export function mmOfRange(range: HmmRange): Mm {
   const { memory } = range.machine;
   return Mm.at(memory, Hmm.at(memory, range.record.hmm).mm);
 }
 
-/** The range's hmm, which the range keeps. */
+/** The range's hmm, of which the registered range holds a reference. */
 export function hmmOfRange(range: HmmRange): Hmm {
   return Hmm.at(range.machine.memory, range.record.hmm);
 }
 
 /**
- * Registers `range`, runs `use`, and unregisters whatever happens: the way not to leak a range, and
- * with it the address space, on an early return (Linux 5.3's nouveau did so when its wait timed
+ * Registers `range`, runs `use`, and unregisters the range in every case, so that an early return
+ * does not leak it, and with it the address space (Linux 5.3's nouveau did that when its wait timed
  * out). `use` returns holding no lock. The result is that of `use`, or the errno of register.
  */
 export function* withHmmRange(
@@ -327,8 +323,7 @@ export function* withHmmRange(
     try {
       yield* hmmRangeUnregister(range);
     } catch {
-      // `use` threw with a lock held, or the machine has stopped: its own error says more than
-      // ours.
+      // `use` threw holding a lock, or the machine has stopped: the error of `use` says more.
     }
     throw error;
   }
@@ -336,7 +331,7 @@ export function* withHmmRange(
   return result;
 }
 
-/** A thread died and left a range: G1 must not keep the address space alive for nobody. */
+/** A thread died and left a range, which would keep the address space alive for ever (G1). */
 registerReleaser(RANGE_RESOURCE, function* (memory, at) {
   const machine = Machine.of(memory);
   const record = HmmRangeRecord.at(memory, at);

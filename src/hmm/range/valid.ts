@@ -1,8 +1,8 @@
 /**
  * @module hmm/range/valid
- * Whether what was read through a range may still be used, and waiting until reading makes sense.
+ * Whether what was read through a range may still be used, and the wait until it can be read.
  * Follows Linux 5.3 `hmm_range_valid` and `hmm_range_wait_until_valid` after patch 5, with a
- * sequence in place of the boolean (range-record.ts: why, and S1 to S4).
+ * sequence in place of the boolean (S1 to S4 of range-record.ts).
  *
  * The rule for drivers (R4; Linux calls it the collision-retry lock):
  *
@@ -15,8 +15,8 @@
  *     5 program the device
  *     6 drop the driver lock
  *
- * 4 and 5 are one section of the driver lock. There is no promise of progress: bound the number of
- *   rounds or the time.
+ * 4 and 5 are one section of the driver lock. Progress is not guaranteed: bound the rounds or the
+ * time.
  */
 
 import { EBUSY, ENODEV, type Errno } from "../../sync/errno.ts";
@@ -31,14 +31,14 @@ import {
 } from "../range-record.ts";
 import { type HmmRange, checkRegistered, hmmOfRange } from "./range.ts";
 
-/** Longest wait of those who give no time of their own, as in Linux's drivers. */
+/** Default timeout of a wait, as in Linux's drivers. */
 export const WAIT_UNTIL_VALID_MS = 1000;
 
 /**
- * True when no invalidation has overlapped the range since its last `hmmRangeFault` or
- * `hmmRangeSnapshot` began (since register, before the first of them). Means something only under
- * the driver lock, the one that the driver's `invalidate` takes; false then means: throw the pfns
- * away. Linux: `hmm_range_valid`.
+ * The recheck: whether no invalidation has overlapped the range since its last read-begin, with
+ * which `hmmRangeFault` and `hmmRangeSnapshot` begin (since register, before the first of them).
+ * The answer holds only under the driver lock, which the driver's `invalidate` takes. If it is
+ * false, throw the pfns away. Linux: `hmm_range_valid`.
  */
 export function hmmRangeValid(range: HmmRange): Task<boolean> {
   checkRegistered(range, "ask for the validity of");
@@ -46,11 +46,11 @@ export function hmmRangeValid(range: HmmRange): Task<boolean> {
 }
 
 /**
- * Waits until no invalidation in flight overlaps the range. False: `timeoutMs` went by, or the
- * range's mirror is gone. True is a hint, not a promise: a fault or snapshot may find it invalid
- * again. Do not hold the driver lock, which the invalidator needs to get on. The condition is one
- * variable, so what ended the wait is what is answered (patch 5). Linux:
- * `hmm_range_wait_until_valid`.
+ * Waits until no invalidation in flight overlaps the range, at most `timeoutMs` milliseconds
+ * (default 1000; Infinity: for ever). False: the time went by, or the range's mirror is gone. True
+ * is a hint only: a fault or snapshot may find the range invalid again. Do not hold the driver
+ * lock, which the invalidating thread needs. The result is that of the condition's last evaluation
+ * (patch 5). Linux: `hmm_range_wait_until_valid`.
  */
 export function* hmmRangeWaitUntilValid(
   range: HmmRange,
@@ -71,8 +71,9 @@ export function* hmmRangeWaitUntilValid(
 }
 
 /**
- * Notes the sequence (S3 of range-record.ts), before anything is read. EBUSY: an invalidation of
- * the range is in flight, so what would be read is about to change. ENODEV: the mirror is gone.
+ * Read-begin: keeps the sequence before anything is read (S3 of range-record.ts). EBUSY: an
+ * invalidation of the range is in flight, so what would be read is about to change. ENODEV: the
+ * mirror is gone.
  */
 export function* rangeReadBegin(range: HmmRange): Task<Errno> {
   const { record } = range;
@@ -82,15 +83,12 @@ export function* rangeReadBegin(range: HmmRange): Task<Errno> {
   return sequenceIsValid(sequence) ? 0 : EBUSY;
 }
 
-/** The mirror's thread died: the range will never be valid again (S4 of range-record.ts). */
+/** Whether the mirror's thread died: the range is never valid again (S4 of range-record.ts). */
 export function isOrphaned(range: HmmRange): boolean {
   return readSequence(range.record) === SEQUENCE_ORPHANED;
 }
 
-/**
- * Whether the sequence is still the noted one: `hmmRangeValid` as an early out, without the driver
- * lock and so without its meaning.
- */
+/** Whether the sequence equals that of read-begin: an early out, unless under the driver lock. */
 export function* isSequenceUnchanged(range: HmmRange): Task<boolean> {
   const sequence = yield* loadSequence(range.record);
   return sequence === range.notifierSeq && sequenceIsValid(sequence);

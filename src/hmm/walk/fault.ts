@@ -13,24 +13,21 @@ import { type HmmRange, checkRegistered, mmOfRange } from "../range/range.ts";
 import { hmmRangeWaitUntilValid, isOrphaned } from "../range/valid.ts";
 import { readRange } from "./page-walk.ts";
 
-/**
- * Passes over a range before its user is asked to come again: the second already finds what the
- * first has faulted in.
- */
+/** Passes over a range before EBUSY. The second pass finds what the first has faulted in. */
 export const FAULT_PASSES_MAX = 4;
 
 /**
  * Makes the pages of the registered range present as requested, and fills `pfns` as
  * `hmmRangeSnapshot` does. The request of a page is `(request[i] & pfnFlagsMask) | defaultFlags`:
- * `flags.valid` to have it present, with `flags.write` to have it writable, with
- * `flags.devicePrivate` to have it back from a device's own memory; without `valid` the page is
- * only looked at. Holding the mmap lock at least for reading, and neither the driver lock nor any
- * other that a driver's call-back takes.
+ * `flags.valid` for a present page, with `flags.write` for a writable one, with
+ * `flags.devicePrivate` to bring it back from a device's own memory. A page without `valid` is read
+ * as it is. Holding the mmap lock at least for reading, which is kept in every case, and no lock
+ * that a driver's call-back takes.
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |
  * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all written |
- * | EBUSY | an invalidation of the range is in flight, or kept coming: wait until valid, and again | to be thrown away |
+ * | EBUSY | an invalidation of the range is in flight, or kept coming: wait until valid, and retry | to be thrown away |
  * | EFAULT | a requested page is not mapped, beyond the end of its source, or device registers | good up to there, then one `values.error` (or `special`), then `values.none` |
  * | EPERM | no read permission, or a write was requested where writing is not permitted | as EFAULT |
  * | ENOMEM | no frame or no table for a page | as EFAULT |
@@ -48,10 +45,10 @@ export function hmmRangeFault(range: HmmRange): Task<number> {
 }
 
 /**
- * The normal entry: waits until the range is valid, takes the mmap lock, faults, gives the lock
- * back, and begins again as long as it is busy. `timeoutMs` bounds the whole; 0 is for ever.
- * Holding no lock. Results as of `hmmRangeFault`; EBUSY means that the time is up.
- * After it the driver takes its lock and asks `hmmRangeValid`. Linux:
+ * The normal entry: waits until the range is valid, takes the mmap lock, faults, drops the lock,
+ * and repeats that while the answer is EBUSY, for at most `timeoutMs` milliseconds; 0 is for ever.
+ * Holding no lock. Results are those of `hmmRangeFault`; EBUSY means that the time went by.
+ * Afterwards the driver takes its lock and rechecks (`hmmRangeValid`). Linux:
  * `hmm_range_fault_unlocked_timeout`.
  */
 export function* hmmRangeFaultUnlockedTimeout(range: HmmRange, timeoutMs: number): Task<number> {

@@ -11,13 +11,13 @@ import { readRange } from "./page-walk.ts";
 
 /**
  * Fills `pfns` with an entry for each page of the registered range: the page, read-only or
- * writable, or `values.none` where nothing is present. No request is looked at. Holding the mmap
+ * writable, or `values.none` where nothing is present. Requests are not read. Holding the mmap
  * lock at least for reading; it is kept in every case.
  *
  * | result | meaning | pfns |
  * | --- | --- | --- |
  * | pages of the range | done; use them only after `hmmRangeValid` under the driver lock | all written |
- * | EBUSY | an invalidation of the range is in flight, or came while walking: wait until valid, and again | to be thrown away |
+ * | EBUSY | an invalidation of the range is in flight, or came while walking: wait until valid, and retry | to be thrown away |
  * | EFAULT | a page is not mapped, or is device registers | good up to there, then one `values.error`, then `values.none` |
  * | EPERM | a page is mapped without read permission | as EFAULT |
  * | EINVAL | the range has larger pages than the mapping | `values.none` from there on |
