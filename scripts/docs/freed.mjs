@@ -38,7 +38,7 @@ export const freed = {
       by: "exit (`freeTables`, `mmdrop`), in whoever drops the last user",
       readers: "the same, and the software TLBs of all threads",
       apart:
-        "W2 of mmu/radix-table.ts, M1 of mm/lifetime/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (G1 of space/operation-gate.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
+        "W2 of mmu/radix-table.ts, M1 of mm/lifetime/mm.ts: who loads has a user. An AddressSpace object forgets its translations and lets nobody in before it gives its user up (L4, L5 of space/space-hold.ts); a thread that died runs no more before its user is dropped for it (death.ts)",
       proof: [
         "coverage/space/load-vs-exit",
         "coverage/space/attach-vs-dispose",

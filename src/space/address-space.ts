@@ -11,24 +11,23 @@
 
 import type { ThreadPort } from "../host/section-channel.ts";
 import type { IntegerAccess, TypedAccess, ValueAccess } from "../mmu/access.ts";
+import { TypedMemory } from "../mmu/typed-memory.ts";
 import type { Machine } from "../memory/machine.ts";
+import { CpuTranslator } from "../mm/fault/cpu-fault.ts";
 import type { Mm } from "../mm/mm-struct.ts";
 import { type MapsEntry, type PagemapEntry, readMaps } from "../mm/calls/pagemap.ts";
 import { mayBlock } from "../sync/atomics.ts";
-import { hasPanicked } from "../sync/death/panic.ts";
 import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
-import { CpuAccess } from "./cpu-access.ts";
 import type { Syscall } from "./failures.ts";
 import { type AddressSpaceHandle, makeHandle, parseHandle } from "./handle.ts";
 import { type AddressSpaceStats, pagemapTask, statsTask } from "./inspect.ts";
 import { MachineSeat } from "./machine-seat.ts";
-import { OperationGate, requireBlocking, requireSharedMemory } from "./operation-gate.ts";
+import { requireBlocking, requireSharedMemory } from "./requirements.ts";
 import {
   attachTask,
   createTask,
-  disposeTask,
   forkTask,
   madviseTask,
   mmapTask,
@@ -49,7 +48,7 @@ import {
   protectionBits,
   seatOptions,
 } from "./options.ts";
-import type { SpaceHold } from "./space-table.ts";
+import { type SpaceHold, endedFailure } from "./space-hold.ts";
 import { checkTransfer, transfer } from "./transfer.ts";
 import { View, type ViewMode } from "./view.ts";
 
@@ -87,17 +86,16 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
 
   readonly #seat: MachineSeat;
   readonly #hold: SpaceHold;
-  readonly #gate: OperationGate;
-  readonly #cpu: CpuAccess;
-  #disposal: Promise<void> | undefined;
+  readonly #translator: CpuTranslator;
+  readonly #access: TypedMemory;
 
-  /** Takes over the hold, and one place on the seat. */
+  /** Takes over the hold, and one use of the seat. */
   private constructor(seat: MachineSeat, hold: SpaceHold) {
     this.#seat = seat;
     this.#hold = hold;
-    this.#gate = new OperationGate(seat);
-    this.#cpu = new CpuAccess(seat.machine, hold.mm, this.#gate);
-    const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#cpu.memory;
+    this.#translator = new CpuTranslator(seat.machine, hold.mm, hold);
+    this.#access = new TypedMemory(seat.machine, hold.mm.shootdown, this.#translator);
+    const { u8, i8, u16, i16, u32, i32, f32, f64 } = this.#access;
     this.u8 = u8;
     this.i8 = i8;
     this.u16 = u16;
@@ -154,7 +152,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     task: Task<SpaceHold>,
     syscall: Syscall,
   ): Promise<AddressSpace> {
-    seat.hold();
+    seat.use();
     try {
       return new AddressSpace(seat, await runAsync(seat.machine.memory, task, syscall));
     } catch (error) {
@@ -164,7 +162,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   static #openSync(seat: MachineSeat, task: Task<SpaceHold>, syscall: Syscall): AddressSpace {
-    seat.hold();
+    seat.use();
     try {
       return new AddressSpace(seat, runBlocking(seat.machine.memory, task, syscall));
     } catch (error) {
@@ -179,8 +177,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * object until the others have attached. Take it anew after mapping a buffer.
    */
   get handle(): AddressSpaceHandle {
-    this.#gate.check("attach");
-    return makeHandle(this.#seat.machine.handle, this.#seat.machineId, this.#hold.number);
+    this.#hold.requireOpen("attach");
+    return makeHandle(this.#seat.machine.handle, this.#seat.machineId, this.#hold.place.number);
   }
 
   /**
@@ -191,7 +189,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * The port must not be used for anything else from now on. Throws HmmError EBADF.
    */
   connect(port: ThreadPort): void {
-    this.#gate.check("connect");
+    this.#hold.requireOpen("connect");
     this.#seat.connect(port);
   }
 
@@ -202,17 +200,13 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async mmap(lengthBytes: number, options: MmapOptions = {}): Promise<number> {
     const request = mmapRequest(lengthBytes, options);
-    return await this.#gate.run("mmap", () =>
-      mmapTask(this.#seat, this.#hold, request, options.buffer),
-    );
+    return await this.#hold.run("mmap", () => mmapTask(this.#hold, request, options.buffer));
   }
 
   /** As {@link AddressSpace.mmap}, blocking. */
   mmapSync(lengthBytes: number, options: MmapOptions = {}): number {
     const request = mmapRequest(lengthBytes, options);
-    return this.#gate.runSync("mmap", () =>
-      mmapTask(this.#seat, this.#hold, request, options.buffer),
-    );
+    return this.#hold.runSync("mmap", () => mmapTask(this.#hold, request, options.buffer));
   }
 
   /**
@@ -220,12 +214,12 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * one mapping would become two and there is no room for the second: then nothing has changed.
    */
   munmap(address: number, lengthBytes: number): Promise<void> {
-    return this.#gate.run("munmap", () => munmapTask(this.#seat, this.#hold, address, lengthBytes));
+    return this.#hold.run("munmap", () => munmapTask(this.#hold, address, lengthBytes));
   }
 
   /** As {@link AddressSpace.munmap}, blocking. */
   munmapSync(address: number, lengthBytes: number): void {
-    this.#gate.runSync("munmap", () => munmapTask(this.#seat, this.#hold, address, lengthBytes));
+    this.#hold.runSync("munmap", () => munmapTask(this.#hold, address, lengthBytes));
   }
 
   /**
@@ -235,17 +229,13 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async mprotect(address: number, lengthBytes: number, protection: Protection): Promise<void> {
     const bits = protectionBits("mprotect", protection);
-    await this.#gate.run("mprotect", () =>
-      mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits),
-    );
+    await this.#hold.run("mprotect", () => mprotectTask(this.#hold, address, lengthBytes, bits));
   }
 
   /** As {@link AddressSpace.mprotect}, blocking. */
   mprotectSync(address: number, lengthBytes: number, protection: Protection): void {
     const bits = protectionBits("mprotect", protection);
-    this.#gate.runSync("mprotect", () =>
-      mprotectTask(this.#seat, this.#hold, address, lengthBytes, bits),
-    );
+    this.#hold.runSync("mprotect", () => mprotectTask(this.#hold, address, lengthBytes, bits));
   }
 
   /**
@@ -263,7 +253,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     options: MremapOptions = {},
   ): Promise<number> {
     const request = mremapRequest(address, oldLengthBytes, newLengthBytes, options);
-    return await this.#gate.run("mremap", () => mremapTask(this.#seat, this.#hold, request));
+    return await this.#hold.run("mremap", () => mremapTask(this.#hold, request));
   }
 
   /** As {@link AddressSpace.mremap}, blocking. */
@@ -274,7 +264,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     options: MremapOptions = {},
   ): number {
     const request = mremapRequest(address, oldLengthBytes, newLengthBytes, options);
-    return this.#gate.runSync("mremap", () => mremapTask(this.#seat, this.#hold, request));
+    return this.#hold.runSync("mremap", () => mremapTask(this.#hold, request));
   }
 
   /**
@@ -284,17 +274,13 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async madvise(address: number, lengthBytes: number, advice: Advice): Promise<void> {
     const number = adviceNumber(advice);
-    await this.#gate.run("madvise", () =>
-      madviseTask(this.#seat, this.#hold, address, lengthBytes, number),
-    );
+    await this.#hold.run("madvise", () => madviseTask(this.#hold, address, lengthBytes, number));
   }
 
   /** As {@link AddressSpace.madvise}, blocking. */
   madviseSync(address: number, lengthBytes: number, advice: Advice): void {
     const number = adviceNumber(advice);
-    this.#gate.runSync("madvise", () =>
-      madviseTask(this.#seat, this.#hold, address, lengthBytes, number),
-    );
+    this.#hold.runSync("madvise", () => madviseTask(this.#hold, address, lengthBytes, number));
   }
 
   /**
@@ -302,12 +288,12 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * shared memory stays shared. Throws HmmError ENOMEM.
    */
   fork(): Promise<AddressSpace> {
-    return this.#gate.run("fork", () => this.#forkTask());
+    return this.#hold.run("fork", () => this.#forkTask());
   }
 
   /** As {@link AddressSpace.fork}, blocking. */
   forkSync(): AddressSpace {
-    return this.#gate.runSync("fork", () => this.#forkTask());
+    return this.#hold.runSync("fork", () => this.#forkTask());
   }
 
   /**
@@ -316,7 +302,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async read(address: number, into: Uint8Array): Promise<void> {
     checkTransfer("read", address, into);
-    await this.#gate.runOnMemory("read", address, () =>
+    await this.#hold.runOnMemory("read", address, () =>
       transfer(this.machine, this.mm, address, into, false),
     );
   }
@@ -324,7 +310,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   /** As {@link AddressSpace.read}, blocking. */
   readSync(address: number, into: Uint8Array): void {
     checkTransfer("read", address, into);
-    this.#gate.runOnMemorySync("read", address, () =>
+    this.#hold.runOnMemorySync("read", address, () =>
       transfer(this.machine, this.mm, address, into, false),
     );
   }
@@ -335,7 +321,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   async write(address: number, from: Uint8Array): Promise<void> {
     checkTransfer("write", address, from);
-    await this.#gate.runOnMemory("write", address, () =>
+    await this.#hold.runOnMemory("write", address, () =>
       transfer(this.machine, this.mm, address, from, true),
     );
   }
@@ -343,7 +329,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   /** As {@link AddressSpace.write}, blocking. */
   writeSync(address: number, from: Uint8Array): void {
     checkTransfer("write", address, from);
-    this.#gate.runOnMemorySync("write", address, () =>
+    this.#hold.runOnMemorySync("write", address, () =>
       transfer(this.machine, this.mm, address, from, true),
     );
   }
@@ -359,23 +345,23 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    */
   view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
     const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
-    return this.#gate.runOnMemory("view", address, open);
+    return this.#hold.runOnMemory("view", address, open);
   }
 
   /** As {@link AddressSpace.view}, blocking. */
   viewSync(address: number, lengthBytes: number, mode: ViewMode): View {
     const open = (): Task<View> => View.open(this.#seat, this.mm, address, lengthBytes, mode);
-    return this.#gate.runOnMemorySync("view", address, open);
+    return this.#hold.runOnMemorySync("view", address, open);
   }
 
   /** The mappings, by address (Linux: /proc/pid/maps). */
   maps(): Promise<MapsEntry[]> {
-    return this.#gate.run("maps", () => readMaps(this.machine, this.mm));
+    return this.#hold.run("maps", () => readMaps(this.machine, this.mm));
   }
 
   /** As {@link AddressSpace.maps}, blocking. */
   mapsSync(): MapsEntry[] {
-    return this.#gate.runSync("maps", () => readMaps(this.machine, this.mm));
+    return this.#hold.runSync("maps", () => readMaps(this.machine, this.mm));
   }
 
   /**
@@ -383,26 +369,28 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * for more than 4 GiB at once.
    */
   pagemap(address: number, lengthBytes: number): Promise<PagemapEntry[]> {
-    return this.#gate.run("pagemap", () =>
+    return this.#hold.run("pagemap", () =>
       pagemapTask(this.machine, this.mm, address, lengthBytes),
     );
   }
 
   /** As {@link AddressSpace.pagemap}, blocking. */
   pagemapSync(address: number, lengthBytes: number): PagemapEntry[] {
-    return this.#gate.runSync("pagemap", () =>
+    return this.#hold.runSync("pagemap", () =>
       pagemapTask(this.machine, this.mm, address, lengthBytes),
     );
   }
 
   /** What the space and its machine amount to now. */
   stats(): Promise<AddressSpaceStats> {
-    return this.#gate.run("stats", () => statsTask(this.machine, this.mm, this.#cpu.faults));
+    return this.#hold.run("stats", () => statsTask(this.machine, this.mm, this.#translator.faults));
   }
 
   /** As {@link AddressSpace.stats}, blocking. */
   statsSync(): AddressSpaceStats {
-    return this.#gate.runSync("stats", () => statsTask(this.machine, this.mm, this.#cpu.faults));
+    return this.#hold.runSync("stats", () =>
+      statsTask(this.machine, this.mm, this.#translator.faults),
+    );
   }
 
   /**
@@ -411,8 +399,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * it again does nothing. Open views stay good until they are disposed of themselves.
    */
   dispose(): Promise<void> {
-    this.#disposal ??= this.#disposeAsync();
-    return this.#disposal;
+    this.#closeAccess();
+    return this.#hold.end();
   }
 
   /**
@@ -420,18 +408,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * way, the end of the space waits for them in the background.
    */
   disposeSync(): void {
-    if (this.#disposal !== undefined) return;
+    if (this.#hold.isEnding) return;
     requireBlocking("dispose");
-    this.#cpu.close();
-    const { promise, resolve } = makeSignal();
-    if (!this.#gate.close(resolve)) {
-      this.#disposal = promise.then(() => this.#release());
-      return;
-    }
-    this.#disposal = Promise.resolve();
-    if (!hasPanicked(this.machine.memory))
-      runBlocking(this.machine.memory, disposeTask(this.#seat, this.#hold), "dispose");
-    this.#seat.drop();
+    this.#closeAccess();
+    this.#hold.endSync();
   }
 
   /**
@@ -460,7 +440,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
 
   /** @internal Runs a task that needs the space alive, such as a device's. */
   run<T>(task: Task<T>): Promise<T> {
-    return this.#gate.run("run", () => task);
+    return this.#hold.run("run", () => task);
   }
 
   /**
@@ -468,12 +448,12 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * that may begin again when it needs a user's buffer that has not arrived in this thread yet.
    */
   runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
-    return this.#gate.runOnMemory(syscall, address, makeTask);
+    return this.#hold.runOnMemory(syscall, address, makeTask);
   }
 
   /** @internal As {@link AddressSpace.run}, blocking. */
   runSync<T>(task: Task<T>): T {
-    return this.#gate.runSync("run", () => task);
+    return this.#hold.runSync("run", () => task);
   }
 
   /**
@@ -481,10 +461,10 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * function that is returned is called.
    */
   retainThread(): () => void {
-    this.#gate.check("run");
+    this.#hold.requireOpen("run");
     const seat = this.#seat;
     let isRetained = true;
-    seat.hold();
+    seat.use();
     return () => {
       if (isRetained) seat.drop();
       isRetained = false;
@@ -492,35 +472,18 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * The child's object is made inside the gate, while this one still keeps the thread on the
-   * machine.
+   * The child's object is made inside the operation: until then this object keeps the thread on
+   * the machine.
    */
   *#forkTask(): Task<AddressSpace> {
-    const child = yield* forkTask(this.#seat, this.#hold);
-    this.#seat.hold();
+    const child = yield* forkTask(this.#hold);
+    this.#seat.use();
     return new AddressSpace(this.#seat, child);
   }
 
-  async #disposeAsync(): Promise<void> {
-    this.#cpu.close();
-    const { promise, resolve } = makeSignal();
-    if (!this.#gate.close(resolve)) await promise;
-    await this.#release();
+  /** L5 of space-hold.ts. */
+  #closeAccess(): void {
+    this.#access.forget();
+    this.#translator.close(() => endedFailure("access"));
   }
-
-  async #release(): Promise<void> {
-    const { memory } = this.machine;
-    // A machine that has stopped takes its spaces with it: nothing is left to be given back.
-    if (!hasPanicked(memory))
-      await runAsync(memory, disposeTask(this.#seat, this.#hold), "dispose");
-    this.#seat.drop();
-  }
-}
-
-function makeSignal(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = (): void => {};
-  const promise = new Promise<void>((resolvePromise) => {
-    resolve = resolvePromise;
-  });
-  return { promise, resolve };
 }

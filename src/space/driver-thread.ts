@@ -19,7 +19,7 @@ import { runAsync } from "../sync/runners/run-async.ts";
 import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import type { AddressSpace } from "./address-space.ts";
-import { stopIfLockHeld } from "./operation-gate.ts";
+import { stopIfLockHeld } from "./space-hold.ts";
 
 /** What errors and debuggers call a driver's task. */
 const TASK_NAME = "driver";

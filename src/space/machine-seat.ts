@@ -1,11 +1,10 @@
 /**
  * @module space/machine-seat
- * This thread's place on a machine, shared by all that it has there: AddressSpace objects, open
- * views, devices. A thread is registered once on a machine, however many handles of it arrive, and
- * leaves when the last of these goes.
+ * This thread's place on a machine, shared by all that it has there (L1 of space-hold.ts). A thread
+ * is registered once on a machine, however many handles of it arrive.
  *
- *   S1  `#holders` counts them; at 0 the thread is unregistered, and what it hears from its host
- *       and from other threads about this machine ends.
+ *   S1  `#users` counts what uses the seat. At 0 the thread is unregistered, and it listens no more
+ *       to its host and to other threads for this machine.
  *   S2  A machine is known by its id, not by its buffer: each message brings a new buffer object
  *       for the same memory.
  *
@@ -34,15 +33,19 @@ export interface SeatOptions {
   readonly debug: boolean;
 }
 
-/**
- * What the operations of an address space use of the seat: where they work, and what of it is this
- * thread's own.
- */
+/** What a hold of an address space needs of its seat. */
 export interface Seat {
   readonly machine: Machine;
   readonly table: SpaceTable;
   /** The user's buffers that this thread has mapped. */
   readonly buffers: UserBuffers;
+  /** One user less; the last one takes the thread off the machine (S1). Pairs with `use`. */
+  drop(): void;
+  /**
+   * Lets the event loop turn until the section that begins at `basePfn` has arrived, but not for
+   * ever; returns whether it has.
+   */
+  awaitSection(basePfn: number): Promise<boolean>;
 }
 
 const seats = new Map<string, MachineSeat>();
@@ -59,7 +62,7 @@ export class MachineSeat implements Seat {
   readonly buffers: UserBuffers;
   readonly #channel: SectionChannel;
   readonly #stopWatching: () => void;
-  #holders = 0;
+  #users = 0;
 
   private constructor(machine: Machine, table: SpaceTable) {
     const { memory, ram } = machine;
@@ -82,7 +85,7 @@ export class MachineSeat implements Seat {
     seats.set(this.machineId, this);
   }
 
-  /** A new machine with this thread on it. Call `hold` at once. */
+  /** A new machine with this thread on it. Call `use` at once. */
   static create(options: SeatOptions): MachineSeat {
     const machine = Machine.create({ ...options, name: threadName, hostThreadId });
     return detachIfThrown(machine, () => {
@@ -97,7 +100,7 @@ export class MachineSeat implements Seat {
 
   /**
    * The seat on another thread's machine, or the one that this thread has there already. Call
-   * `hold` at once. Throws HmmError EINVAL for a handle that does not fit together, EMFILE when the
+   * `use` at once. Throws HmmError EINVAL for a handle that does not fit together, EMFILE when the
    * machine has too many threads, ENODEV when a driver is in use whose code this thread has not
    * loaded: it could change no mapping, for that calls every driver in the thread that does it.
    */
@@ -122,21 +125,16 @@ export class MachineSeat implements Seat {
     });
   }
 
-  /** One more thing needs this thread on the machine. Pairs with `drop`. */
-  hold(): void {
-    this.#holders++;
+  /** One more user. Pairs with `drop`. */
+  use(): void {
+    this.#users++;
   }
 
-  /** One thing less; the last one takes the thread off the machine (S1). */
   drop(): void {
-    this.#holders--;
-    if (this.#holders === 0) this.#leave();
+    this.#users--;
+    if (this.#users === 0) this.#leave();
   }
 
-  /**
-   * Lets the event loop turn until the section that begins at `basePfn` has arrived, but not for
-   * ever; returns whether it has.
-   */
   awaitSection(basePfn: number): Promise<boolean> {
     return this.#channel.waitUntil(
       () => this.machine.ram.sections.isHere(basePfn),
@@ -156,7 +154,7 @@ export class MachineSeat implements Seat {
     const { memory, ram } = this.machine;
     if (memory.reaping && !hasPanicked(memory)) {
       // This thread is giving back what a dead one owned, and holds locks for it now and then.
-      setTimeout(() => this.#holders === 0 && this.#leave(), LEAVE_AGAIN_MS);
+      setTimeout(() => this.#users === 0 && this.#leave(), LEAVE_AGAIN_MS);
       return;
     }
     if (seats.get(this.machineId) !== this) return;

@@ -11,52 +11,52 @@ import { type MmapRequest, doMmap, doMunmap, lengthPagesOf } from "../mm/calls/m
 import { type MmLimits, mmCreate } from "../mm/lifetime/mm.ts";
 import { doMprotect } from "../mm/calls/mprotect.ts";
 import { doMremap, type MremapRequest } from "../mm/calls/mremap.ts";
+import type { Mm } from "../mm/mm-struct.ts";
 import { EINVAL, ENOMEM } from "../sync/errno.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure, unwrap } from "./failures.ts";
 import type { Seat } from "./machine-seat.ts";
 import type { MmapOptions } from "./options.ts";
-import { type SpaceHold, enlistSpace, holdSpace, releaseSpace } from "./space-table.ts";
+import { type SpaceHold, enlistSpace, holdSpace } from "./space-hold.ts";
 
 /** A new, empty space on the machine. */
-export function* createTask({ machine, table }: Seat, limits: MmLimits): Task<SpaceHold> {
-  const mm = yield* mmCreate(machine, limits);
+export function* createTask(seat: Seat, limits: MmLimits): Task<SpaceHold> {
+  const mm = yield* mmCreate(seat.machine, limits);
   if (mm === 0) throw failure("create", ENOMEM);
-  const hold = yield* enlistSpace(machine, table, mm);
+  const hold = yield* enlistSpace(seat, mm);
   if (typeof hold === "number") throw failure("create", hold);
   return hold;
 }
 
 /** A further hold on the space of that number. */
-export function* attachTask({ machine, table }: Seat, space: number): Task<SpaceHold> {
-  const hold = yield* holdSpace(machine, table, space);
+export function* attachTask(seat: Seat, space: number): Task<SpaceHold> {
+  const hold = yield* holdSpace(seat, space);
   if (typeof hold === "number") throw failure("attach", hold);
   return hold;
 }
 
 /** A copy-on-write copy of the space. */
-export function* forkTask({ machine, table }: Seat, parent: SpaceHold): Task<SpaceHold> {
-  const child = unwrap("fork", yield* doFork(machine, parent.mm));
-  const hold = yield* enlistSpace(machine, table, child);
+export function* forkTask({ seat, mm }: SpaceHold): Task<SpaceHold> {
+  const child = unwrap("fork", yield* doFork(seat.machine, mm));
+  const hold = yield* enlistSpace(seat, child);
   if (typeof hold === "number") throw failure("fork", hold);
   return hold;
 }
 
 export function* mmapTask(
-  seat: Seat,
-  hold: SpaceHold,
+  { seat, mm }: SpaceHold,
   request: MmapRequest,
   buffer: MmapOptions["buffer"],
 ): Task<number> {
-  if (buffer !== undefined) return yield* mmapBuffer(seat, hold, request, buffer);
-  const result = yield* doMmap(seat.machine, hold.mm, request);
+  if (buffer !== undefined) return yield* mmapBuffer(seat, mm, request, buffer);
+  const result = yield* doMmap(seat.machine, mm, request);
   yield* seat.buffers.sweep();
   return unwrap("mmap", result, request.address === 0 ? undefined : request.address);
 }
 
 function* mmapBuffer(
   seat: Seat,
-  hold: SpaceHold,
+  mm: Mm,
   request: MmapRequest,
   buffer: NonNullable<MmapOptions["buffer"]>,
 ): Task<number> {
@@ -70,7 +70,7 @@ function* mmapBuffer(
   const { pages } = seat.machine.ram.sections.of(basePfn);
   const isInside = request.offsetPages + Math.max(lengthPagesOf(request.lengthBytes), 0) <= pages;
   const result = isInside
-    ? yield* doMmap(seat.machine, hold.mm, { ...request, bufferPfn: basePfn })
+    ? yield* doMmap(seat.machine, mm, { ...request, bufferPfn: basePfn })
     : EINVAL;
   yield* seat.buffers.release(basePfn);
   if (!isInside) {
@@ -81,8 +81,7 @@ function* mmapBuffer(
 }
 
 export function* munmapTask(
-  seat: Seat,
-  { mm }: SpaceHold,
+  { seat, mm }: SpaceHold,
   address: number,
   lengthBytes: number,
 ): Task<void> {
@@ -91,36 +90,29 @@ export function* munmapTask(
 }
 
 export function* mprotectTask(
-  { machine }: Seat,
-  { mm }: SpaceHold,
+  { seat, mm }: SpaceHold,
   address: number,
   lengthBytes: number,
   protection: number,
 ): Task<void> {
-  unwrap("mprotect", yield* doMprotect(machine, mm, address, lengthBytes, protection), address);
+  unwrap(
+    "mprotect",
+    yield* doMprotect(seat.machine, mm, address, lengthBytes, protection),
+    address,
+  );
 }
 
-export function* mremapTask(seat: Seat, { mm }: SpaceHold, request: MremapRequest): Task<number> {
+export function* mremapTask({ seat, mm }: SpaceHold, request: MremapRequest): Task<number> {
   const result = unwrap("mremap", yield* doMremap(seat.machine, mm, request), request.address);
   yield* seat.buffers.sweep();
   return result;
 }
 
 export function* madviseTask(
-  { machine }: Seat,
-  { mm }: SpaceHold,
+  { seat, mm }: SpaceHold,
   address: number,
   lengthBytes: number,
   advice: number,
 ): Task<void> {
-  unwrap("madvise", yield* doMadvise(machine, mm, address, lengthBytes, advice), address);
-}
-
-/**
- * Ends the hold; the last one takes the space down, and with it what kept this thread's buffers on
- * the machine.
- */
-export function* disposeTask({ machine, buffers }: Seat, hold: SpaceHold): Task<void> {
-  yield* releaseSpace(machine, hold);
-  yield* buffers.sweep();
+  unwrap("madvise", yield* doMadvise(seat.machine, mm, address, lengthBytes, advice), address);
 }

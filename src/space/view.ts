@@ -20,7 +20,7 @@ import { runBlocking } from "../sync/runners/run-blocking.ts";
 import type { Task } from "../sync/tasks/task.ts";
 import { customFailure } from "./failures.ts";
 import type { MachineSeat } from "./machine-seat.ts";
-import { requireBlocking } from "./operation-gate.ts";
+import { requireBlocking } from "./requirements.ts";
 import { type OpenView, type ViewMode, closeView, openView } from "./view-tasks.ts";
 
 export type { ViewMode } from "./view-tasks.ts";
@@ -88,7 +88,7 @@ export class View implements Disposable, AsyncDisposable {
     this.address = address;
     this.lengthBytes = open.bytes.length;
     this.mode = mode;
-    seat.hold();
+    seat.use();
   }
 
   /** @internal Opens a view of a space that the caller keeps alive. */

@@ -1,7 +1,7 @@
 /**
- * @module Lock classes: all locks of one role share a class. Lockdep orders and reports classes. The
- * id of a class is that of its name (name-registry.ts). So a thread can name the lock that another
- * thread held when it died.
+ * @module Lock classes: all locks of one role share a class. Lockdep orders and reports classes.
+ * The id of a class is that of its name (name-registry.ts). So a thread can name the lock that
+ * another thread held when it died.
  */
 
 import { NameRegistry } from "./name-registry.ts";

@@ -25,7 +25,7 @@ export interface Doom {
 
 const { machine, machineId, recordAt, holdsDriverLock } = workerData as Doom;
 const seat = MachineSeat.attach(machine, machineId);
-seat.hold();
+seat.use();
 const { memory } = seat.machine;
 const record = DeviceRecord.at(memory, recordAt);
 

@@ -24,7 +24,7 @@ const post = (message: ThreadMessage): void => scope.post(message);
 function openThread(start: ThreadStart): { seat: MachineSeat; thread: DeviceThread } {
   const { machine, machineId, index } = start;
   const seat = MachineSeat.attach(machine, machineId);
-  seat.hold();
+  seat.use();
   try {
     return { seat, thread: DeviceThread.open(seat.machine, start, index) };
   } catch (error) {

@@ -176,6 +176,7 @@ export class CpuTranslator implements Translator {
   readonly #machine: Machine;
   readonly #mm: Mm;
   readonly #runner: TaskRunner;
+  #refusal: (() => Error) | undefined;
   /** Faults that were taken, also those that found another thread had been faster. */
   faults = 0;
 
@@ -185,8 +186,14 @@ export class CpuTranslator implements Translator {
     this.#runner = runner;
   }
 
+  /** The owner is about to give up its mm user: from now on every access throws. */
+  close(refusal: () => Error): void {
+    this.#refusal = refusal;
+  }
+
   /** @stepped */
   translate(page: number, write: boolean, address: number): number {
+    if (this.#refusal !== undefined) throw this.#refusal();
     if (page >= TASK_SIZE_PAGES) {
       throw new SegmentationFault(
         address,

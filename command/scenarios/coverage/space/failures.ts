@@ -5,7 +5,7 @@
 
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { stopIfLockHeld } from "../../../../src/space/operation-gate.ts";
+import { stopIfLockHeld } from "../../../../src/space/space-hold.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { hasPanicked } from "../../../../src/sync/death/panic.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -63,6 +63,6 @@ export const failures: readonly Covered[] = [
         tasks: { fail: failing(failInside, true) },
       }),
     ],
-    runs: { fail: ["space/operation-gate.stopIfLockHeld"], other: ["mm/calls/madvise.doMadvise"] },
+    runs: { fail: ["space/space-hold.stopIfLockHeld"], other: ["mm/calls/madvise.doMadvise"] },
   },
 ];

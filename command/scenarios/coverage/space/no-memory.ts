@@ -4,18 +4,17 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { createTask, disposeTask, forkTask } from "../../../../src/space/operations.ts";
+import { createTask, forkTask } from "../../../../src/space/operations.ts";
 import { createSpaceTable } from "../../../../src/space/space-table.ts";
-import type { SpaceHold } from "../../../../src/space/space-table.ts";
+import { SpaceHold, releaseSpace } from "../../../../src/space/space-hold.ts";
 import type { Seat } from "../../../../src/space/machine-seat.ts";
-import { UserBuffers } from "../../../../src/space/user-buffers.ts";
 import { EMFILE, ENOMEM } from "../../../../src/sync/errno.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import { attempted, crowded } from "../attempts.ts";
 import type { Attempt } from "../attempts.ts";
 import type { Covered } from "../covered.ts";
-import { codeOf } from "./stage.ts";
+import { codeOf, makeSeat } from "./stage.ts";
 
 interface Shared {
   readonly seat: Seat;
@@ -26,7 +25,7 @@ interface Shared {
 function setup(harness: HmmHarness): Shared {
   const { machine } = harness;
   const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
-  return { seat: { machine, table, buffers: new UserBuffers(machine) }, hold: undefined };
+  return { seat: makeSeat(machine, table), hold: undefined };
 }
 
 /** As the core answers: 0, or the errno that stands in the error. */
@@ -42,15 +41,15 @@ function* keep(shared: Shared, task: Task<SpaceHold>): Task<void> {
   shared.hold = yield* task;
 }
 
-function* dispose(_harness: HmmHarness, { seat, hold }: Shared): Task<void> {
-  if (hold !== undefined) yield* disposeTask(seat, hold);
+function* dispose(_harness: HmmHarness, { hold }: Shared): Task<void> {
+  if (hold !== undefined) yield* releaseSpace(hold);
 }
 
 const create: Attempt<Shared> = {
   layer: "space",
   name: "create",
   summary: "An address space is made and listed.",
-  runs: ["space/operations.createTask", "space/space-table.enlistSpace"],
+  runs: ["space/operations.createTask", "space/space-hold.enlistSpace"],
   harness: { pages: 1 },
   setup,
   act: (_harness, shared) => answerOf(shared, createTask(shared.seat, {})),
@@ -63,12 +62,12 @@ const fork: Attempt<Shared> = {
   ...create,
   name: "fork",
   summary: "An address space is forked and its copy listed.",
-  runs: ["space/operations.forkTask", "space/space-table.enlistSpace"],
+  runs: ["space/operations.forkTask", "space/space-hold.enlistSpace"],
   // Its pages are write-protected for a child that there is none of: the next store puts that
   // right.
   telling: { withoutEntries: true },
   act: ({ mm }, shared) =>
-    answerOf(shared, forkTask(shared.seat, { record: 0, slot: 0, mm, number: 0 })),
+    answerOf(shared, forkTask(new SpaceHold(shared.seat, { record: 0, slot: 0, mm, number: 0 }))),
 };
 
 export const spacesWithoutMemory: readonly Covered[] = [

@@ -14,7 +14,6 @@ import { pagemapTask, statsTask } from "../../../../src/space/inspect.ts";
 import {
   attachTask,
   createTask,
-  disposeTask,
   forkTask,
   madviseTask,
   mmapTask,
@@ -22,6 +21,7 @@ import {
   mremapTask,
   munmapTask,
 } from "../../../../src/space/operations.ts";
+import { releaseSpace } from "../../../../src/space/space-hold.ts";
 import { MADV_DONTNEED } from "../../../../src/mm/calls/madvise.ts";
 import { VM_READ } from "../../../../src/mm/vma/vma.ts";
 import { assert } from "../../../../src/sync/errors.ts";
@@ -46,74 +46,72 @@ function requireGone(harness: HmmHarness, { buffers }: Stage, after: string): vo
 }
 
 /** The first task's thread maps its buffer at PLACE. */
-function mapBuffer({ seats, holds, buffers }: Stage, pages: number = 1): Task<number> {
-  return mmapTask(seats[0], holds[0], mapping(pages, PLACE), buffers[0]);
+function mapBuffer({ holds, buffers }: Stage, pages: number = 1): Task<number> {
+  return mmapTask(holds[0], mapping(pages, PLACE), buffers[0]);
 }
 
 /** Whatever ends the last mapping of a buffer ends its stay. */
 function* mapAndEnd(stage: Stage, harness: HmmHarness): Task<void> {
-  const [seat] = stage.seats;
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
   yield* mapBuffer(stage);
   yield* new HarnessCpu(harness).store(PLACE, 5);
   assert(new Int32Array(buffer)[0] === 5, "what was stored is not in the buffer");
-  yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
+  yield* munmapTask(hold, PLACE, PAGE_BYTES);
   requireGone(harness, stage, "munmap");
   yield* mapBuffer(stage);
-  yield* mmapTask(seat, hold, mapping(1, PLACE), undefined);
+  yield* mmapTask(hold, mapping(1, PLACE), undefined);
   requireGone(harness, stage, "mmap in its place");
-  yield* mmapTask(seat, hold, mapping(1, BESIDE), undefined);
+  yield* mmapTask(hold, mapping(1, BESIDE), undefined);
   yield* mapBuffer(stage);
   const lengths = { oldLengthBytes: PAGE_BYTES, newLengthBytes: PAGE_BYTES };
-  yield* mremapTask(seat, hold, { address: BESIDE, ...lengths, mayMove: true, to: PLACE });
+  yield* mremapTask(hold, { address: BESIDE, ...lengths, mayMove: true, to: PLACE });
   requireGone(harness, stage, "mremap to its place");
-  yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
+  yield* munmapTask(hold, PLACE, PAGE_BYTES);
 }
 
 /** Mapped twice, grown meanwhile, and mapped where it does not reach. */
 function* mapTwice(stage: Stage, harness: HmmHarness): Task<void> {
-  const [seat] = stage.seats;
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
-  const beyond = yield* codeOf(mmapTask(seat, hold, mapping(1, PLACE, 1), buffer));
+  const beyond = yield* codeOf(mmapTask(hold, mapping(1, PLACE, 1), buffer));
   assert(beyond === "EINVAL", `mapping a buffer past its end answered ${beyond}`);
   requireGone(harness, stage, "a mapping that failed");
   yield* mapBuffer(stage);
   buffer.grow(2 * PAGE_BYTES);
-  yield* mmapTask(seat, hold, mapping(1, BESIDE, 1), buffer);
+  yield* mmapTask(hold, mapping(1, BESIDE, 1), buffer);
   yield* new HarnessCpu(harness).store(BESIDE, 6);
   assert(
     new Int32Array(buffer)[PAGE_BYTES / 4] === 6,
     "what was stored is not in the buffer's new page",
   );
-  yield* munmapTask(seat, hold, PLACE, PAGE_BYTES);
+  yield* munmapTask(hold, PLACE, PAGE_BYTES);
   assert(isOnMachine(harness, buffer), "a buffer that is mapped is gone");
-  yield* munmapTask(seat, hold, BESIDE, PAGE_BYTES);
+  yield* munmapTask(hold, BESIDE, PAGE_BYTES);
   requireGone(harness, stage, "the last munmap");
 }
 
 function* mapAndDispose(stage: Stage, harness: HmmHarness): Task<void> {
   yield* mapBuffer(stage);
-  yield* disposeTask(stage.seats[0], stage.holds[0]);
+  yield* releaseSpace(stage.holds[0]);
   requireGone(harness, stage, "the end of the space");
 }
 
 /** What `which` does with its own buffer, at its own place. */
 function mapOwn(which: 0 | 1): Body {
-  return function* ({ seats, holds, buffers }, harness) {
+  return function* ({ holds, buffers }, harness) {
     const at = PLACE + which * PAGE_BYTES;
-    yield* mmapTask(seats[which], holds[which], mapping(1, at), buffers[which]);
+    yield* mmapTask(holds[which], mapping(1, at), buffers[which]);
     yield* new HarnessCpu(harness).store(at, which + 1);
     assert(new Int32Array(buffers[which])[0] === which + 1, "what was stored is not in the buffer");
-    yield* munmapTask(seats[which], holds[which], at, PAGE_BYTES);
+    yield* munmapTask(holds[which], at, PAGE_BYTES);
   };
 }
 
 /** Has its buffer on the machine, longer and longer, without mapping it. */
 function acquire(which: 0 | 1): Body {
-  return function* ({ seats, buffers }) {
-    const own = seats[which].buffers;
+  return function* ({ holds, buffers }) {
+    const own = holds[which].seat.buffers;
     const basePfn = yield* own.acquire(buffers[which]);
     buffers[which].grow(2 * PAGE_BYTES);
     assert((yield* own.acquire(buffers[which])) === basePfn, "a buffer that grew is another one");
@@ -144,8 +142,8 @@ function* lookAlone(stage: Stage, harness: HmmHarness): Task<void> {
     `one page was touched, not ${before.residentBytes / PAGE_BYTES}`,
   );
   assert(before.users === 1 && before.faults === 3, "one thread holds the space");
-  yield* mprotectTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, VM_READ);
-  yield* madviseTask(stage.seats[0], hold, TOUCHED, PAGE_BYTES, MADV_DONTNEED);
+  yield* mprotectTask(hold, TOUCHED, PAGE_BYTES, VM_READ);
+  yield* madviseTask(hold, TOUCHED, PAGE_BYTES, MADV_DONTNEED);
   const after = yield* statsTask(harness.machine, hold.mm, 0);
   assert(
     after.mappings === 2 && after.residentBytes === 0,
@@ -153,21 +151,21 @@ function* lookAlone(stage: Stage, harness: HmmHarness): Task<void> {
   );
 }
 
-function* unmapAll({ seats, holds }: Stage): Task<void> {
-  yield* munmapTask(seats[1], holds[1], TOUCHED, 512 * PAGE_BYTES);
+function* unmapAll({ holds }: Stage): Task<void> {
+  yield* munmapTask(holds[1], TOUCHED, 512 * PAGE_BYTES);
 }
 
-function* forkAndDispose({ seats: [seat], holds: [hold] }: Stage): Task<void> {
-  const child = yield* forkTask(seat, hold);
-  yield* disposeTask(seat, child);
+function* forkAndDispose({ holds: [hold] }: Stage): Task<void> {
+  yield* releaseSpace(yield* forkTask(hold));
 }
 
-function* createAndDispose({ seats: [, seat] }: Stage): Task<void> {
+function* createAndDispose({ holds: [, { seat }] }: Stage): Task<void> {
   const hold = yield* createTask(seat, {});
-  const again = yield* attachTask(seat, hold.number);
-  yield* disposeTask(seat, hold);
-  yield* disposeTask(seat, again);
-  const code = yield* codeOf(attachTask(seat, hold.number));
+  const { number } = hold.place;
+  const again = yield* attachTask(seat, number);
+  yield* releaseSpace(hold);
+  yield* releaseSpace(again);
+  const code = yield* codeOf(attachTask(seat, number));
   assert(code === "ESTALE", `attaching to a space that is gone answered ${code}`);
 }
 
@@ -182,6 +180,7 @@ interface Parts {
 }
 
 const OPERATIONS = "space/operations";
+const RELEASE = "space/space-hold.releaseSpace";
 const BUFFERS = [
   "space/user-buffers.acquire",
   "space/user-buffers.release",
@@ -239,7 +238,7 @@ export const spaceOperations: readonly Covered[] = [
     name: "alone/buffer-and-dispose",
     summary: "A user's buffer leaves the machine with the space that has it mapped.",
     balanced: false,
-    tasks: { task: [[`${OPERATIONS}.disposeTask`, "space/user-buffers.sweep"], mapAndDispose] },
+    tasks: { task: [[RELEASE, "space/user-buffers.sweep"], mapAndDispose] },
     check: (_stage, harness) =>
       assert(!harness.accounting().includes(" mm"), "the space is still there"),
   }),
@@ -296,9 +295,9 @@ export const spaceOperations: readonly Covered[] = [
     summary: "A space is forked while another one is made, attached to and disposed of.",
     exploration: BOUNDED,
     tasks: {
-      fork: [[`${OPERATIONS}.forkTask`, `${OPERATIONS}.disposeTask`], forkAndDispose],
+      fork: [[`${OPERATIONS}.forkTask`, RELEASE], forkAndDispose],
       create: [
-        [`${OPERATIONS}.createTask`, `${OPERATIONS}.attachTask`, "space/space-table.dropHolder"],
+        [`${OPERATIONS}.createTask`, `${OPERATIONS}.attachTask`, "space/space-hold.dropHolder"],
         createAndDispose,
       ],
     },

@@ -4,109 +4,90 @@ import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../../src/mm/lifetime/mm.ts";
-import {
-  createSpaceTable,
-  enlistSpace,
-  holdSpace,
-  releaseSpace,
-} from "../../../../src/space/space-table.ts";
-import type { SpaceHold, SpaceTable } from "../../../../src/space/space-table.ts";
-import { selectAgent } from "../../../../src/sync/runners/agents.ts";
+import { enlistSpace, holdSpace, releaseSpace } from "../../../../src/space/space-hold.ts";
+import type { SpaceHold } from "../../../../src/space/space-hold.ts";
+import { createSpaceTable } from "../../../../src/space/space-table.ts";
 import { ESTALE } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
+import { holdAs, makeSeat } from "./stage.ts";
 
 /** The holds of the threads that the tasks play. */
 interface TwoHolds {
   readonly holds: readonly [SpaceHold, SpaceHold];
 }
 
-function holdAs(harness: HmmHarness, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
-  const { memory } = harness.machine;
-  const self = memory.agentId;
-  selectAgent(memory, agentId);
-  const hold = harness.run(open);
-  selectAgent(memory, self);
-  if (typeof hold === "number") throw new Error(`Cannot hold the space: ${hold}`);
-  return hold;
-}
-
 function makeTwoHolds(harness: HmmHarness): TwoHolds {
   const { machine, mm } = harness;
   const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
-  const first = holdAs(harness, 1, enlistSpace(machine, table, mm.at));
-  return { holds: [first, holdAs(harness, 2, holdSpace(machine, table, first.number))] };
+  const seat = makeSeat(machine, table);
+  const first = holdAs(harness, 1, enlistSpace(seat, mm.at));
+  return { holds: [first, holdAs(harness, 2, holdSpace(seat, first.place.number))] };
 }
 
 const ADDRESS: number = RIG_PAGE * 4096;
 
 /**
- * As an AddressSpace object does: no access through it once it has been disposed of
- * (operation-gate.ts, G1).
+ * As an AddressSpace object does: no access through it once it has been disposed of (L5 of
+ * space/space-hold.ts).
  */
 function loadThenRelease(which: 0 | 1): (world: TwoHolds, harness: HmmHarness) => Task<void> {
   return function* ({ holds }, harness) {
     yield* new HarnessCpu(harness).load(ADDRESS);
-    yield* releaseSpace(harness.machine, holds[which]);
+    yield* releaseSpace(holds[which]);
   };
 }
 
 function* releaseThenLoad({ holds }: TwoHolds, harness: HmmHarness): Task<void> {
-  yield* releaseSpace(harness.machine, holds[1]);
+  yield* releaseSpace(holds[1]);
   yield* new HarnessCpu(harness).load(ADDRESS);
 }
 
+/** Of the thread that the first task plays. */
 interface World {
-  readonly table: SpaceTable;
-  /** Of the thread that the first task plays. */
   readonly hold: SpaceHold;
 }
 
 function makeWorld(harness: HmmHarness): World {
-  const { machine } = harness;
+  const { machine, mm } = harness;
   const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
-  const self = machine.memory.agentId;
-  selectAgent(machine.memory, 1);
-  const hold = harness.run(enlistSpace(machine, table, harness.mm.at));
-  selectAgent(machine.memory, self);
-  if (typeof hold === "number") throw new Error(`Cannot enlist the space: ${hold}`);
-  return { table, hold };
+  return { hold: holdAs(harness, 1, enlistSpace(makeSeat(machine, table), mm.at)) };
 }
 
-function* attach({ table, hold }: World, { machine }: HmmHarness): Task<void> {
-  const mine = yield* holdSpace(machine, table, hold.number);
+function* attach({ hold: { seat, place } }: World): Task<void> {
+  const mine = yield* holdSpace(seat, place.number);
   if (typeof mine === "number") assert(mine === ESTALE, `attaching answered ${mine}`);
-  else yield* releaseSpace(machine, mine);
+  else yield* releaseSpace(mine);
 }
 
-function* dispose({ hold }: World, { machine }: HmmHarness): Task<void> {
-  yield* releaseSpace(machine, hold);
+function* dispose({ hold }: World): Task<void> {
+  yield* releaseSpace(hold);
 }
 
 /** Has a count of the space (the set-up took it), and asks for a user. */
-function* enlistAnother({ table }: World, { machine, mm }: HmmHarness): Task<void> {
+function* enlistAnother({ hold: { seat } }: World, { machine, mm }: HmmHarness): Task<void> {
   const isAlive = yield* mmgetNotZero(mm);
   yield* mmdrop(machine, mm);
   if (!isAlive) return;
-  const hold = yield* enlistSpace(machine, table, mm.at);
+  const hold = yield* enlistSpace(seat, mm.at);
   if (typeof hold === "number") throw new Error(`Cannot list the space once more: ${hold}`);
-  yield* releaseSpace(machine, hold);
+  yield* releaseSpace(hold);
 }
 
-const ATTACH = ["space/space-table.holdSpace", "space/space-table.releaseSpace"] as const;
-const DISPOSE = ["space/space-table.releaseSpace", "mm/lifetime/mm.mmput"] as const;
+const ATTACH = ["space/space-hold.holdSpace", "space/space-hold.releaseSpace"] as const;
+const DISPOSE = ["space/space-hold.releaseSpace", "mm/lifetime/mm.mmput"] as const;
 
-function checkGone({ table }: World, harness: HmmHarness): void {
+function checkGone({ hold: { seat } }: World, harness: HmmHarness): void {
   assert(!harness.accounting().includes(" mm"), "the space is still there");
-  assert(table.live.first() === 0, "the table lists a space that is gone");
+  assert(seat.table.live.first() === 0, "the table lists a space that is gone");
   assert(!harness.accounting().includes("spaceRecord"), "a record of the table was not freed");
 }
 
 const LOAD = [
   "mmu/soft-tlb.find",
   "mm/fault/cpu-fault.translate",
-  "space/space-table.releaseSpace",
+  "space/space-hold.releaseSpace",
 ] as const;
 
 export const spaces: readonly Covered[] = [
@@ -183,7 +164,7 @@ export const spaces: readonly Covered[] = [
     runs: {
       dispose: DISPOSE,
       enlist: [
-        "space/space-table.enlistSpace",
+        "space/space-hold.enlistSpace",
         "mm/lifetime/mm.mmgetNotZero",
         "mm/lifetime/mm.mmdrop",
       ],
@@ -200,8 +181,8 @@ export const spaces: readonly Covered[] = [
       harness: { pages: 1 },
       setup: makeWorld,
       tasks: { dispose, attach },
-      check: ({ table }) => {
-        assert(table.live.first() === 0, "the table lists a space that nobody holds");
+      check: ({ hold: { seat } }) => {
+        assert(seat.table.live.first() === 0, "the table lists a space that nobody holds");
       },
     }),
     twins: [],

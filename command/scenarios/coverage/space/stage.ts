@@ -5,34 +5,51 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
+import type { Machine } from "../../../../src/memory/machine.ts";
 import { MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../../../src/mm/calls/mmap.ts";
 import type { MmapRequest } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { VM_READ, VM_WRITE } from "../../../../src/mm/vma/vma.ts";
 import type { Seat } from "../../../../src/space/machine-seat.ts";
-import { createSpaceTable, enlistSpace, holdSpace } from "../../../../src/space/space-table.ts";
-import type { SpaceHold, SpaceTable } from "../../../../src/space/space-table.ts";
+import { SpaceHold, enlistSpace, holdSpace } from "../../../../src/space/space-hold.ts";
+import { createSpaceTable } from "../../../../src/space/space-table.ts";
+import type { SpaceTable } from "../../../../src/space/space-table.ts";
 import { UserBuffers } from "../../../../src/space/user-buffers.ts";
 import { selectAgent } from "../../../../src/sync/runners/agents.ts";
 import { HmmError } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 
-/** Two threads' holds on the harness's address space, and their seats. */
+/** Two threads' holds on the harness's address space. */
 export interface Stage {
   readonly table: SpaceTable;
-  /** By task. The space goes with the last. */
-  readonly holds: readonly [SpaceHold, SpaceHold];
   /**
-   * By task; made anew for each execution, for a seat knows which buffers its thread has mapped.
+   * By task. The space goes with the last. Made anew for each execution, each on a seat of its
+   * own, for a seat knows which buffers its thread has mapped.
    */
-  seats: readonly [Seat, Seat];
+  holds: readonly [SpaceHold, SpaceHold];
   /** Two buffers of the user's, of one page and room for another; new ones for each execution. */
   buffers: readonly [SharedArrayBuffer, SharedArrayBuffer];
 }
 
 export type Body = (stage: Stage, harness: HmmHarness) => Task<unknown>;
 
-function holdAs(harness: HmmHarness, agentId: number, open: Task<SpaceHold | number>): SpaceHold {
+/** A thread's seat without a host: no message arrives, and the thread never leaves. */
+export function makeSeat(machine: Machine, table: SpaceTable): Seat {
+  return {
+    machine,
+    table,
+    buffers: new UserBuffers(machine),
+    drop: () => {},
+    awaitSection: () => Promise.resolve(false),
+  };
+}
+
+/** What `open` gives to the thread that plays `agentId`. */
+export function holdAs(
+  harness: HmmHarness,
+  agentId: number,
+  open: Task<SpaceHold | number>,
+): SpaceHold {
   const { memory } = harness.machine;
   const self = memory.agentId;
   selectAgent(memory, agentId);
@@ -40,11 +57,6 @@ function holdAs(harness: HmmHarness, agentId: number, open: Task<SpaceHold | num
   selectAgent(memory, self);
   if (typeof hold === "number") throw new Error(`Cannot hold the space: ${hold}`);
   return hold;
-}
-
-function seatsOn({ machine }: HmmHarness, table: SpaceTable): Stage["seats"] {
-  const seat = (): Seat => ({ machine, table, buffers: new UserBuffers(machine) });
-  return [seat(), seat()];
 }
 
 export function makeBuffer(): SharedArrayBuffer {
@@ -55,31 +67,25 @@ export function makeBuffer(): SharedArrayBuffer {
 export function makeStage(harness: HmmHarness): Stage {
   const { machine, mm } = harness;
   const table = harness.run(createSpaceTable(machine, Uint32Array.of(1, 2)));
-  const first = holdAs(harness, 1, enlistSpace(machine, table, mm.at));
-  const second = holdAs(harness, 2, holdSpace(machine, table, first.number));
-  return {
-    table,
-    holds: [first, second],
-    seats: seatsOn(harness, table),
-    buffers: [makeBuffer(), makeBuffer()],
-  };
+  const seat = makeSeat(machine, table);
+  const first = holdAs(harness, 1, enlistSpace(seat, mm.at));
+  const second = holdAs(harness, 2, holdSpace(seat, first.place.number));
+  return { table, holds: [first, second], buffers: [makeBuffer(), makeBuffer()] };
 }
 
 /** In the set-up of one task: nobody else holds the space. */
 export function makeStageForOne(harness: HmmHarness): Stage {
   const table = harness.run(createSpaceTable(harness.machine, Uint32Array.of(1, 2)));
-  const only = holdAs(harness, 1, enlistSpace(harness.machine, table, harness.mm.at));
-  return {
-    table,
-    holds: [only, only],
-    seats: seatsOn(harness, table),
-    buffers: [makeBuffer(), makeBuffer()],
-  };
+  const only = holdAs(harness, 1, enlistSpace(makeSeat(harness.machine, table), harness.mm.at));
+  return { table, holds: [only, only], buffers: [makeBuffer(), makeBuffer()] };
 }
 
 /** Before each execution. */
-export function reopenStage(stage: Stage, harness: HmmHarness): void {
-  stage.seats = seatsOn(harness, stage.table);
+export function reopenStage(stage: Stage, { machine }: HmmHarness): void {
+  const again = ({ place }: SpaceHold): SpaceHold =>
+    new SpaceHold(makeSeat(machine, stage.table), place);
+  const [first, second] = stage.holds;
+  stage.holds = [again(first), again(second)];
   stage.buffers = [makeBuffer(), makeBuffer()];
 }
 

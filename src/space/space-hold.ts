@@ -1,0 +1,314 @@
+/**
+ * @module space/space-hold
+ * One thread's use of one address space: what an AddressSpace object stands for. Here are the rules
+ * of how long everything lasts that a thread has on a machine.
+ *
+ *     AddressSpace ---> SpaceHold ---> MachineSeat ---> the thread's registration (sync/runners)
+ *                          |               ^
+ *                          v               |
+ *                       mm user       View, device
+ *
+ *   L1  A thread is registered on a machine exactly while its MachineSeat has users: holds of
+ *       address spaces, open views, devices.
+ *   L2  A hold owns one mm user (R2), from `enlistSpace` or `holdSpace` to `releaseSpace`. The
+ *       space lives as long as anybody has a user of it.
+ *   L3  A hold is listed among its thread's resources: when the thread dies, the reaper releases
+ *       it. So what ends by L4 ends in the same order without the thread.
+ *   L4  An operation runs inside the hold or not at all. `end` lets no further operation in, waits
+ *       until all are out, releases the hold, and leaves the seat: in this order, for an operation
+ *       needs the mm, and the release needs a registered thread.
+ *   L5  Single loads and stores are not counted. The AddressSpace object forgets its translations
+ *       and closes its translator before `end`, in the same turn of the event loop.
+ *   L6  A view and a device outlive the AddressSpace object that opened them: each has its own mm
+ *       user, and its own use of the seat.
+ *
+ * What an operation can meet:
+ *
+ *   O1  Only operations that read or write a user's buffer need it in this thread, and find out
+ *       that it is not there holding no lock (memory/frames/sections.ts). The promise forms then
+ *       wait for it outside, and begin again.
+ *   O2  A task that throws while it holds a lock stops the machine: what the lock guards may be
+ *       half changed, and everyone who wants the lock would wait for ever.
+ */
+
+import { Machine } from "../memory/machine.ts";
+import { BufferNotHere } from "../memory/frames/sections.ts";
+import type { TaskRunner } from "../mm/fault/cpu-fault.ts";
+import { mmget, mmput } from "../mm/lifetime/mm.ts";
+import { Mm } from "../mm/mm-struct.ts";
+import {
+  EBADF,
+  EMFILE,
+  ENOMEM,
+  ENOTRECOVERABLE,
+  ENXIO,
+  type Errno,
+  ESTALE,
+} from "../sync/errno.ts";
+import { assertNoLockHeld } from "../sync/lockdep/held-locks.ts";
+import { declarePanic, hasPanicked } from "../sync/death/panic.ts";
+import {
+  addResource,
+  registerReleaser,
+  removeResource,
+  resourceKind,
+} from "../sync/death/resources.ts";
+import { runAsync } from "../sync/runners/run-async.ts";
+import { runBlocking } from "../sync/runners/run-blocking.ts";
+import type { SharedMemory } from "../sync/shared-memory.ts";
+import type { Task } from "../sync/tasks/task.ts";
+import { type Syscall, customFailure, failure } from "./failures.ts";
+import type { Seat } from "./machine-seat.ts";
+import { requireBlocking } from "./requirements.ts";
+import { SpaceRecord, findSpaceTable, recordOfNumber } from "./space-table.ts";
+
+const SPACE_RESOURCE: number = resourceKind("address space");
+
+/** Where a hold is written down in shared memory. */
+export interface HoldPlace {
+  readonly mm: Mm;
+  /** The space's number on its machine. */
+  readonly number: number;
+  /** Pointer of the space's record. */
+  readonly record: number;
+  /** Slot in the thread's list of resources. */
+  readonly slot: number;
+}
+
+export class SpaceHold implements TaskRunner {
+  readonly seat: Seat;
+  readonly place: HoldPlace;
+  readonly mm: Mm;
+  readonly #memory: SharedMemory;
+  #inside = 0;
+  #onEmpty: (() => void) | undefined;
+  #ending: Promise<void> | undefined;
+
+  constructor(seat: Seat, place: HoldPlace) {
+    this.seat = seat;
+    this.place = place;
+    this.mm = place.mm;
+    this.#memory = seat.machine.memory;
+  }
+
+  /**
+   * Runs the task that `makeTask` gives, on the async runner; it begins at once. Rejects, never
+   * throws.
+   */
+  async run<T>(syscall: Syscall, makeTask: () => Task<T>): Promise<T> {
+    this.requireOpen(syscall);
+    return runAsync(this.#memory, this.#counted(makeTask()), syscall);
+  }
+
+  /**
+   * As `run`, for a task that reads or writes memory at `address`, and may be begun again when it
+   * threw BufferNotHere (O1).
+   */
+  async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
+    try {
+      return await this.run(syscall, makeTask);
+    } catch (error) {
+      if (!(error instanceof BufferNotHere)) throw error;
+      if (!(await this.seat.awaitSection(error.basePfn))) throw failure(syscall, ENXIO, address);
+    }
+    return await this.run(syscall, makeTask);
+  }
+
+  /**
+   * Runs the task that `makeTask` gives to its end. Throws EOPNOTSUPP where the thread may not
+   * block.
+   */
+  runSync<T>(syscall: Syscall, makeTask: () => Task<T>): T {
+    this.requireOpen(syscall);
+    requireBlocking(syscall);
+    return runBlocking(this.#memory, this.#counted(makeTask()), syscall);
+  }
+
+  /**
+   * As `runOnMemory`, blocking; what is not there after a moment will not come while the thread
+   * blocks.
+   */
+  runOnMemorySync<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): T {
+    try {
+      return this.runSync(syscall, makeTask);
+    } catch (error) {
+      throw error instanceof BufferNotHere ? failure(syscall, ENXIO, address) : error;
+    }
+  }
+
+  /**
+   * The fault of a single load or store. Where the thread may not block it waits for a moment all
+   * the same, then throws EAGAIN. Not after `end`: the translator has been closed (L5).
+   */
+  runToEnd<T>(task: Task<T>): T {
+    return runBlocking(this.#memory, this.#counted(task), "access");
+  }
+
+  /** Throws EBADF once `end` has been called. */
+  requireOpen(syscall: Syscall): void {
+    if (this.#ending !== undefined) throw endedFailure(syscall);
+  }
+
+  get isEnding(): boolean {
+    return this.#ending !== undefined;
+  }
+
+  /** Ends the hold (L4). Called again, it does nothing more. */
+  end(): Promise<void> {
+    this.#ending ??= this.#end();
+    return this.#ending;
+  }
+
+  /**
+   * As `end`, blocking; where promise forms of operations are inside, the rest happens when they
+   * are out.
+   */
+  endSync(): void {
+    if (this.#inside > 0) void this.end();
+    if (this.#ending !== undefined) return;
+    this.#ending = Promise.resolve();
+    // A machine that has stopped takes its spaces with it: nothing is left to be given back.
+    if (!hasPanicked(this.#memory)) runBlocking(this.#memory, releaseSpace(this), "dispose");
+    this.seat.drop();
+  }
+
+  async #end(): Promise<void> {
+    if (this.#inside > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
+    if (!hasPanicked(this.#memory)) await runAsync(this.#memory, releaseSpace(this), "dispose");
+    this.seat.drop();
+  }
+
+  /** The body begins with the runner's first step: a task that never begins never counts. */
+  *#counted<T>(task: Task<T>): Task<T> {
+    this.#inside++;
+    try {
+      return yield* stopIfLockHeld(this.#memory, task);
+    } finally {
+      this.#inside--;
+      // Not from in here: this task is still running.
+      if (this.#inside === 0 && this.#onEmpty !== undefined) queueMicrotask(this.#onEmpty);
+    }
+  }
+}
+
+/** The error of whoever uses an AddressSpace object that has been disposed of. */
+export function endedFailure(syscall: Syscall): Error {
+  return customFailure(
+    syscall,
+    EBADF,
+    "the address space has been disposed of; create another, or attach while it lives",
+  );
+}
+
+/** O2: runs the task; if it throws while this thread holds a lock, the machine stops. */
+export function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T> {
+  try {
+    return yield* task;
+  } catch (error) {
+    if (!hasPanicked(memory)) {
+      try {
+        assertNoLockHeld(
+          memory,
+          "an operation that fails",
+          "what the lock guards may be half changed",
+        );
+      } catch (held) {
+        declarePanic(
+          memory,
+          ENOTRECOVERABLE,
+          `Cannot go on: ${String(held)}; it failed with ${String(error)}`,
+        );
+      }
+    }
+    throw error;
+  }
+}
+
+/**
+ * Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is
+ * dropped.
+ */
+export function* enlistSpace(seat: Seat, mmAt: number): Task<SpaceHold | Errno> {
+  const { machine, table } = seat;
+  const mm = Mm.at(machine.memory, mmAt);
+  const at = yield* machine.heap.alloc(SpaceRecord);
+  if (at === 0) {
+    yield* mmput(machine, mm);
+    return ENOMEM;
+  }
+  const record = SpaceRecord.at(machine.memory, at);
+  record.mm = mmAt;
+  yield* table.lock.lock();
+  const slot = addHolder(machine, record);
+  if (slot >= 0) {
+    table.lastNumber += 1;
+    record.number = table.lastNumber;
+    table.live.addTail(record.node);
+  }
+  yield* table.lock.unlock();
+  if (slot >= 0) return new SpaceHold(seat, { mm, number: record.number, record: at, slot });
+  yield* machine.heap.free(SpaceRecord, at);
+  yield* mmput(machine, mm);
+  return EMFILE;
+}
+
+/**
+ * Counts a holder and lists it among what this thread owns (L3): the slot, or -1 when that is too
+ * much. Holding spacesLock, and a user for the holder.
+ */
+function addHolder(machine: Machine, record: SpaceRecord): number {
+  const slot = addResource(machine.memory, SPACE_RESOURCE, record.at);
+  if (slot >= 0) record.holders += 1;
+  return slot;
+}
+
+/** A further hold on a listed space. ESTALE when it is gone (T2 of space-table.ts), EMFILE. */
+export function* holdSpace(seat: Seat, number: number): Task<SpaceHold | Errno> {
+  yield* seat.table.lock.lock();
+  const result = yield* holdLocked(seat, number);
+  yield* seat.table.lock.unlock();
+  return result;
+}
+
+/**
+ * The record's holders have users, so the mm's count is not 0 (T1 of space-table.ts). Holding
+ * spacesLock.
+ */
+function* holdLocked(seat: Seat, number: number): Task<SpaceHold | Errno> {
+  const record = recordOfNumber(seat.table, number);
+  if (record === undefined) return ESTALE;
+  const mm = Mm.at(seat.machine.memory, record.mm);
+  const slot = addHolder(seat.machine, record);
+  if (slot < 0) return EMFILE;
+  yield* mmget(mm);
+  return new SpaceHold(seat, { mm, number, record: record.at, slot });
+}
+
+/**
+ * Releases a hold: drops its user, and with the last one the address space, and what this thread's
+ * buffers were kept on the machine by. Once for each hold; nobody is inside.
+ */
+export function* releaseSpace({ seat, place }: SpaceHold): Task<void> {
+  const { machine, buffers } = seat;
+  yield* dropHolder(machine, place.record, () => removeResource(machine.memory, place.slot));
+  yield* buffers.sweep();
+}
+
+/** `disown` takes the hold off its thread's list, directly before anything is given back. */
+function* dropHolder(machine: Machine, at: number, disown: () => void): Task<void> {
+  const table = yield* findSpaceTable(machine);
+  if (table === undefined) return;
+  const record = SpaceRecord.at(machine.memory, at);
+  const mm = Mm.at(machine.memory, record.mm);
+  yield* table.lock.lock();
+  disown();
+  record.holders -= 1;
+  const isLast = record.holders === 0;
+  if (isLast) record.node.del();
+  yield* table.lock.unlock();
+  if (isLast) yield* machine.heap.free(SpaceRecord, at);
+  yield* mmput(machine, mm);
+}
+
+/** L3. */
+registerReleaser(SPACE_RESOURCE, (memory, at) => dropHolder(Machine.of(memory), at, () => {}));
