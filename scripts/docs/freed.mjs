@@ -47,7 +47,7 @@ export const freed = {
     },
     {
       what: "a table that lost the race to be linked",
-      by: "the thread that made it (`tableAt`, `shmem`'s `slotOf`)",
+      by: "the thread that made it (`tableAt`)",
       readers: "nobody: it was never linked",
       apart:
         "W1 of mmu/radix-table.ts: linked by compare-and-swap; the loser's number is known to nobody else",

@@ -115,7 +115,8 @@ export {
 export { MADV_DONTNEED, doMadvise } from "../mm/calls/madvise.ts";
 export type { Mm } from "../mm/mm-struct.ts";
 export { mmget, mmgetNotZero, mmput } from "../mm/lifetime/mm.ts";
-export { doMmap, doMunmap, type MmapRequest } from "../mm/calls/mmap.ts";
+export { doMmap, type MmapRequest } from "../mm/calls/mmap.ts";
+export { doMunmap } from "../mm/calls/munmap.ts";
 export { doMprotect } from "../mm/calls/mprotect.ts";
 export { PAGE_BYTES } from "../mm/pte.ts";
 export { VM_READ, VM_WRITE } from "../mm/vma/vma.ts";

@@ -137,7 +137,7 @@ export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<nu
  *
  * @stepped page table
  */
-function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
+export function* tableAt(machine: Machine, index: number, tableWords: number): Task<number> {
   const { memory, heap } = machine;
   let table = wordAt(memory.words, index);
   if (table === 0) {

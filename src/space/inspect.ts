@@ -8,7 +8,7 @@ import type { CacheAccount } from "../memory/heap/heap.ts";
 import type { Machine } from "../memory/machine.ts";
 import { PAGE_BYTES } from "../memory/ram.ts";
 import type { Mm } from "../mm/mm-struct.ts";
-import { pagesOf } from "../mm/calls/mmap.ts";
+import { pagesOf } from "../mm/calls/page-arguments.ts";
 import {
   type LeafVisitor,
   TASK_SIZE_PAGES,

@@ -7,7 +7,9 @@
 
 import { doFork } from "../mm/lifetime/fork.ts";
 import { doMadvise } from "../mm/calls/madvise.ts";
-import { type MmapRequest, doMmap, doMunmap, lengthPagesOf } from "../mm/calls/mmap.ts";
+import { type MmapRequest, doMmap } from "../mm/calls/mmap.ts";
+import { doMunmap } from "../mm/calls/munmap.ts";
+import { lengthPagesOf } from "../mm/calls/page-arguments.ts";
 import { type MmLimits, mmCreate } from "../mm/lifetime/mm.ts";
 import { doMprotect } from "../mm/calls/mprotect.ts";
 import { doMremap, type MremapRequest } from "../mm/calls/mremap.ts";

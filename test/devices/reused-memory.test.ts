@@ -15,7 +15,7 @@ import {
   makeDeviceEntry,
 } from "../../src/devices/service/device-table.ts";
 import type { AddressSpace } from "../../src/index.ts";
-import { doMunmap } from "../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";
 import { Shootdown } from "../../src/sync/primitives/shootdown.ts";
 import { type Task, park } from "../../src/sync/tasks/task.ts";

@@ -10,7 +10,7 @@ import { missingMirrorOps, registerMirrorOps } from "../../src/hmm/mirror/mirror
 import { hmmMirrorRegister, hmmMirrorUnregister } from "../../src/hmm/mirror/mirror.ts";
 import { hmmRangeUnregister } from "../../src/hmm/range/range.ts";
 import { hmmStatistics } from "../../src/hmm/mirror/statistics.ts";
-import { doMunmap } from "../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../src/mm/pte.ts";
 import { EINVAL } from "../../src/sync/errno.ts";
 import { FakeDevice, Harness, withMmapWrite } from "./harness.ts";

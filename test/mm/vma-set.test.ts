@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Machine } from "../../src/memory/machine.ts";
-import { doMmap, doMunmap, MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../src/mm/calls/mmap.ts";
+import { doMmap, MAP_ANYWHERE, MAP_FIXED_REPLACE } from "../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
 import { mmCreate, mmput } from "../../src/mm/lifetime/mm.ts";
 import { doMprotect } from "../../src/mm/calls/mprotect.ts";

@@ -16,7 +16,8 @@ import {
 } from "../../src/memory/layout/struct.ts";
 import { Mm } from "../../src/mm/mm-struct.ts";
 import { mmCreate, mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../src/mm/lifetime/mm.ts";
-import { MAP_ANYWHERE, doMmap, doMunmap } from "../../src/mm/calls/mmap.ts";
+import { MAP_ANYWHERE, doMmap } from "../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
 import { VM_READ, VM_WRITE } from "../../src/mm/vma/vma.ts";
 import { zapNonBlocking } from "../../src/mm/zap.ts";

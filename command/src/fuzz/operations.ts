@@ -24,8 +24,8 @@ import {
   MAP_FIXED_REPLACE,
   MAP_FIXED_NOREPLACE,
   doMmap,
-  doMunmap,
 } from "../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../src/mm/calls/mremap.ts";
 import { PAGE_BYTES } from "../../../src/mm/pte.ts";

@@ -1,7 +1,7 @@
 /**
  * @module mm/calls/madvise
  * Advice about a range. Follows Linux `do_madvise` and `madvise_dontneed_single_vma` in
- * `mm/calls/madvise.c`.
+ * `mm/madvise.c`.
  */
 
 import { EVENT_CLEAR, invalidateRange } from "../../notifier/events.ts";
@@ -9,7 +9,7 @@ import type { Machine } from "../../memory/machine.ts";
 import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { alignedPageOf, isLengthOrZero } from "./mmap.ts";
+import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { PAGE_BYTES } from "../pte.ts";
 import { isFullyMapped, partsIn } from "../vma/vma.ts";

@@ -1,7 +1,7 @@
 /**
  * @module mm/calls/mprotect
  * Changes the protection of mappings. Follows Linux `do_mprotect_pkey` and `change_protection` in
- * `mm/calls/mprotect.c`.
+ * `mm/mprotect.c`.
  *
  * Rights are taken from the entries at once, inside an invalidation; rights that are given come
  * later, page by page, by faults (which also know whether a frame must be copied first). Protection
@@ -19,7 +19,7 @@ import { EINVAL, ENOMEM, type Errno } from "../../sync/errno.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
-import { alignedPageOf, isLengthOrZero, splitAtBoth } from "./mmap.ts";
+import { alignedPageOf, isLengthOrZero } from "./page-arguments.ts";
 import { TASK_SIZE_PAGES, forEachLeaf, pteIndex, wordAt } from "../../mmu/radix-table.ts";
 import {
   KIND_PROT_NONE,
@@ -30,7 +30,7 @@ import {
   makeNonPresent,
   ptePfn,
 } from "../pte.ts";
-import { isSameSource, mergeVmas } from "../vma/vma-map.ts";
+import { isSameSource, mergeVmas, splitAtBoth } from "../vma/vma-map.ts";
 import { VM_READ, VM_WRITE, type Vma, isFullyMapped, vmasIn } from "../vma/vma.ts";
 
 /**

@@ -43,7 +43,7 @@ import {
   ptePfn,
 } from "../pte.ts";
 import { getSource, insertVma } from "../vma/vma-map.ts";
-import { VM_SHARED, type Vma, vmasIn } from "../vma/vma.ts";
+import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**
  * A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but
@@ -70,7 +70,7 @@ function* copyInto(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
 
 function* copyVmas(machine: Machine, parent: Mm, child: Mm): Task<Errno> {
   for (const vma of vmasIn(machine.memory, parent, 0, TASK_SIZE_PAGES)) {
-    const kind = { flags: vma.flags, source: vma.source, offsetPages: vma.offsetPages };
+    const kind = kindAt(vma);
     yield* getSource(machine, kind);
     let result = yield* insertVma(machine, child, vma.startPage, vma.endPage, kind);
     if (result === 0 && (vma.flags & VM_SHARED) === 0)

@@ -1,7 +1,7 @@
 /**
  * @module mm/lifetime/mm
  * The life of an address space: its two counts, its birth and its end. Follows Linux `struct
- * mm_struct`, `kernel/fork.c` (mm_init, mmput, __mmdrop) and `exit_mmap` in `mm/calls/mmap.c`. Not
+ * mm_struct`, `kernel/fork.c` (mm_init, mmput, __mmdrop) and `exit_mmap` in `mm/mmap.c`. Not
  * what is mapped in it: see vma.ts, mm/fault/fault.ts and the mmap family.
  *
  *   M1  `users` counts those who use the address space (R2); `count` those who only need the
@@ -23,7 +23,7 @@ import { freeAllVmas } from "../vma/vma-map.ts";
 import { zapEverything } from "../zap.ts";
 
 /** Linux's default for `vm.max_map_count`. */
-export const DEFAULT_LIMIT_VMAS = 65_530;
+const DEFAULT_LIMIT_VMAS = 65_530;
 
 export interface MmLimits {
   /** Pages that all mappings together may span. Default: the whole address range. */

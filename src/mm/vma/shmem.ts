@@ -22,12 +22,12 @@ import {
   struct,
   u32,
 } from "../../memory/layout/struct.ts";
-import { atomicCompareExchange, atomicStore } from "../../sync/atomics.ts";
+import { atomicStore } from "../../sync/atomics.ts";
 import { ENOMEM } from "../../sync/errno.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
 import { Spinlock } from "../../sync/primitives/spinlock.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { LEAF_WORDS, wordAt } from "../../mmu/radix-table.ts";
+import { LEAF_WORDS, tableAt, wordAt } from "../../mmu/radix-table.ts";
 
 export interface Shmem extends StructView {
   readonly refs: RefCount;
@@ -46,9 +46,6 @@ export const Shmem: Struct<Shmem> = struct<Shmem>("shmem", {
 });
 
 const DIRECTORY_SIZES = [512, 2048, 4096];
-
-/** Pages that the largest object holds (8 GiB). */
-export const SHMEM_MAX_PAGES: number = 4096 * LEAF_WORDS;
 
 /** An empty object of `pages` pages, with one reference. 0 = ENOMEM (too large, or no memory). */
 export function* shmemCreate(machine: Machine, pages: number): Task<number> {
@@ -102,27 +99,16 @@ export function* shmemPut(machine: Machine, at: number): Task<void> {
 }
 
 /**
- * Word index of the entry of page `offset`, its table made if need be; 0 = ENOMEM, -1 = beyond the
- * object's end.
- *
- * @stepped shmem directory
+ * Word index of the entry of page `offset`, its table made if there is none; 0 = ENOMEM,
+ * SHMEM_BEYOND_END.
  */
 function* slotOf(machine: Machine, shmem: Shmem, offset: number): Task<number> {
-  const { memory, heap } = machine;
-  if (offset >= shmem.pages) return -1;
+  if (offset >= shmem.pages) return SHMEM_BEYOND_END;
+  // Another thread may have made the directory, and grown the heap for it.
+  machine.memory.ensure(shmem.directory + shmem.directoryWords);
   const top = Math.floor(offset / LEAF_WORDS);
-  // another thread may have made it, and grown the heap for it
-  memory.ensure(shmem.directory + shmem.directoryWords);
-  let table = wordAt(memory.words, shmem.directory + top);
-  if (table === 0) {
-    const fresh = yield* heap.allocWords(LEAF_WORDS);
-    if (fresh === 0) return 0;
-    const winner = atomicCompareExchange(memory.words, shmem.directory + top, 0, fresh);
-    if (winner !== 0) yield* heap.freeWords(fresh, LEAF_WORDS);
-    table = winner === 0 ? fresh : winner;
-  }
-  memory.ensure(table + LEAF_WORDS);
-  return table + (offset % LEAF_WORDS);
+  const table = yield* tableAt(machine, shmem.directory + top, LEAF_WORDS);
+  return table === 0 ? 0 : table + (offset % LEAF_WORDS);
 }
 
 /** What `shmemFrame` answers beyond the object's end. */
@@ -136,8 +122,7 @@ export function* shmemFrame(machine: Machine, at: number, offset: number): Task<
   const { memory, ram } = machine;
   const shmem = Shmem.at(memory, at);
   const slot = yield* slotOf(machine, shmem, offset);
-  if (slot === 0) return 0;
-  if (slot < 0) return SHMEM_BEYOND_END;
+  if (slot <= 0) return slot;
   const found = yield* takeEntry(machine, shmem, slot, 0);
   if (found !== 0) return found;
   const fresh = yield* ram.allocFrame(true);

@@ -18,15 +18,17 @@ import { type Task, doneNumber } from "../../sync/tasks/task.ts";
 import type { Mm } from "../mm-struct.ts";
 import { shmemGet, shmemPages, shmemPut } from "./shmem.ts";
 import { treeInsert, treeRemove, treeUpdate } from "./vma-tree.ts";
-import { VM_BUFFER, Vma, type VmaKind, findVma, offsetOf, vmaAt, vmaOf, vmasIn } from "./vma.ts";
-
-/**
- * The source's offset that belongs to `page` of a mapping that starts at `startPage` with `kind`.
- * Meaningless for private memory.
- */
-function offsetAt(kind: VmaKind, startPage: number, page: number): number {
-  return kind.source === 0 ? 0 : kind.offsetPages + (page - startPage);
-}
+import {
+  VM_BUFFER,
+  Vma,
+  type VmaKind,
+  findVma,
+  kindAt,
+  offsetOf,
+  vmaAt,
+  vmaOf,
+  vmasIn,
+} from "./vma.ts";
 
 function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
   return vma.flags === kind.flags && goesOnIn(vma, kind, kindStartPage);
@@ -138,7 +140,7 @@ function* mergeInto(
     below.endPage = newEndPage;
     touchVma(memory, mm, below);
   } else if (joinsAbove) {
-    above.offsetPages = offsetAt(kind, startPage, startPage);
+    above.offsetPages = kind.offsetPages;
     above.startPage = startPage;
     touchVma(memory, mm, above);
   }
@@ -185,7 +187,7 @@ export function linkVma(
   vma.endPage = endPage;
   vma.flags = kind.flags;
   vma.source = kind.source;
-  vma.offsetPages = offsetAt(kind, startPage, startPage);
+  vma.offsetPages = kind.offsetPages;
   treeInsert(machine.memory, mm, vma);
   mm.vmaCount++;
   mm.mappedPages += endPage - startPage;
@@ -205,11 +207,11 @@ function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
 }
 
 function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
-  const { at, flags, source, offsetPages } = vma;
+  const kind = kindAt(vma);
   treeRemove(machine.memory, mm, vma);
   mm.vmaCount--;
-  yield* machine.heap.free(Vma, at);
-  yield* dropSource(machine, { flags, source, offsetPages });
+  yield* machine.heap.free(Vma, vma.at);
+  yield* dropSource(machine, kind);
 }
 
 /**
@@ -249,7 +251,7 @@ export function* removeVmas(
       vma.endPage = startPage;
       touchVma(memory, mm, vma);
     } else if (vma.endPage > endPage) {
-      vma.offsetPages = offsetAt(vma, vma.startPage, endPage);
+      vma.offsetPages = kindAt(vma, endPage).offsetPages;
       vma.startPage = endPage;
       touchVma(memory, mm, vma);
     } else {
@@ -298,11 +300,7 @@ export function* splitVmaAt(
   const vma = vmaOf(machine.memory, mm, page);
   if (vma === undefined || vma.startPage === page) return 0;
   const { endPage } = vma;
-  const upper: VmaKind = {
-    flags: vma.flags,
-    source: vma.source,
-    offsetPages: offsetAt(vma, vma.startPage, page),
-  };
+  const upper = kindAt(vma, page);
   const isAllowed = limit === "unlimited" || mm.vmaCount < mm.limitVmas;
   const at = isAllowed ? yield* machine.heap.alloc(Vma) : 0;
   if (at === 0) return ENOMEM;
@@ -343,12 +341,31 @@ export function* mergeVmas(
   }
 }
 
+/**
+ * Makes both ends of a range borders of vmas, or neither: on ENOMEM a split that was made is merged
+ * again. Holding the mmap lock for writing.
+ */
+export function* splitAtBoth(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  limit: SplitLimit = "limited",
+): Task<Errno> {
+  let result = yield* splitVmaAt(machine, mm, startPage, limit);
+  if (result !== 0) return result;
+  result = yield* splitVmaAt(machine, mm, endPage, limit);
+  if (result !== 0) yield* mergeVmas(machine, mm, startPage, endPage);
+  return result;
+}
+
 /** Exit: frees every vma and its reference of its source. Alone. */
 export function* freeAllVmas(machine: Machine, mm: Mm): Task<void> {
   for (let vma = vmaAt(machine.memory, mm.vmaFirst); vma !== undefined;) {
-    const { at, next, flags, source, offsetPages } = vma;
+    const { at, next } = vma;
+    const kind = kindAt(vma);
     yield* machine.heap.free(Vma, at);
-    yield* dropSource(machine, { flags, source, offsetPages });
+    yield* dropSource(machine, kind);
     vma = vmaAt(machine.memory, next);
   }
   mm.vmaRoot = 0;

@@ -68,11 +68,18 @@ export function offsetOf(vma: Vma, page: number): number {
   return vma.offsetPages + (page - vma.startPage);
 }
 
-/** What distinguishes a mapping from its neighbours; all of it but the place. */
+/** What distinguishes a mapping from its neighbours, apart from its place. */
 export interface VmaKind {
   readonly flags: number;
   readonly source: number;
+  /** 0 for private memory. */
   readonly offsetPages: number;
+}
+
+/** The kind of a mapping that starts at `page` of `vma`, or right behind it. */
+export function kindAt(vma: Vma, page: number = vma.startPage): VmaKind {
+  const { flags, source } = vma;
+  return { flags, source, offsetPages: source === 0 ? 0 : offsetOf(vma, page) };
 }
 
 const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
@@ -148,6 +155,12 @@ export function* partsIn(
       endPage: Math.min(vma.endPage, endPage),
     };
   }
+}
+
+/** True when nothing is mapped in the range. Holding the mmap lock. */
+export function isFree(memory: SharedMemory, mm: Mm, startPage: number, endPage: number): boolean {
+  const vma = vmaAt(memory, findVma(memory, mm, startPage));
+  return vma === undefined || vma.startPage >= endPage;
 }
 
 /** True when every page of the range is mapped. Holding the mmap lock. */

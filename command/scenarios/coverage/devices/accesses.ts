@@ -9,7 +9,7 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { bug } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";

@@ -20,7 +20,7 @@ import {
 } from "../../../../src/devices/service/fault-service.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
@@ -180,7 +180,7 @@ export const deviceCommands: readonly Covered[] = [
     name: "command-write-vs-munmap",
     summary:
       "The owner writes two pages through the device while the CPU unmaps the last: both, or the error names it.",
-    tasks: { write: [SERVE, writeUnmapped], munmap: [["mm/calls/mmap.doMunmap"], unmapLast] },
+    tasks: { write: [SERVE, writeUnmapped], munmap: [["mm/calls/munmap.doMunmap"], unmapLast] },
   }),
   playing({
     ...parts,

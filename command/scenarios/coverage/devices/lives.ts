@@ -20,7 +20,7 @@ import {
 import { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
 import { closeDevice, openDevice } from "../../../../src/devices/software/open-device.ts";
 import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { notifierSrcu } from "../../../../src/notifier/mmu-notifier.ts";
 import { EBUSY, EFAULT, EMFILE, ENODEV, ESRCH } from "../../../../src/sync/errno.ts";
 import { HmmError, assert } from "../../../../src/sync/errors.ts";
@@ -339,7 +339,7 @@ export const lives: readonly Covered[] = [
     name: "life-vs-munmap",
     summary: "A device is opened, brings a page and is closed while the CPU unmaps the page.",
     exploration: BOUNDED,
-    tasks: { owner: [LIVE, live], munmap: [["mm/calls/mmap.doMunmap"], munmap] },
+    tasks: { owner: [LIVE, live], munmap: [["mm/calls/munmap.doMunmap"], munmap] },
   }),
   living({
     name: "life-vs-exit",

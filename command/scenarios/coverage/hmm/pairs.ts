@@ -14,7 +14,7 @@ import { hmmRangeSnapshot } from "../../../../src/hmm/walk/snapshot.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { mmget, mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { zapNonBlocking } from "../../../../src/mm/zap.ts";
 import { EAGAIN, EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
@@ -103,7 +103,7 @@ const acts: readonly Act[] = [
   },
   {
     name: "munmap",
-    runs: ["mm/calls/mmap.doMunmap", ...INVALIDATE],
+    runs: ["mm/calls/munmap.doMunmap", ...INVALIDATE],
     body: (_world, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
   },
   {

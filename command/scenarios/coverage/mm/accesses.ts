@@ -14,7 +14,7 @@ import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { readPagemap } from "../../../../src/mm/calls/pagemap.ts";

@@ -9,7 +9,8 @@ import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmCreate, mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { type MmapRequest, doMmap, doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { type MmapRequest, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { ViewHold } from "../../../../src/mm/view/view-hold.ts";
@@ -123,7 +124,7 @@ const munmapMiddle: Attempt<Stage> = onStage({
   name: "munmap",
   summary: "The middle of a mapping is unmapped.",
   wanted: changed({ private: "0-1 rw: 100, 3-4 rw: 0" }),
-  runs: ["mm/calls/mmap.doMunmap"],
+  runs: ["mm/calls/munmap.doMunmap"],
   act: ({ machine, mm }) => doMunmap(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES),
 });
 

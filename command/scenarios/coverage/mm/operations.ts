@@ -11,7 +11,8 @@ import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { MADV_DONTNEED, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmgetNotZero, mmput } from "../../../../src/mm/lifetime/mm.ts";
-import { MAP_FIXED_REPLACE, doMmap, doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { MAP_FIXED_REPLACE, doMmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { readMaps, readPagemap } from "../../../../src/mm/calls/pagemap.ts";
@@ -107,7 +108,7 @@ export const operations: readonly Operation[] = [
   },
   {
     name: "munmap",
-    runs: ["mm/calls/mmap.doMunmap", "mm/zap.zapRange"],
+    runs: ["mm/calls/munmap.doMunmap", "mm/zap.zapRange"],
     body: ({ machine, mm }) => requireAnswer(doMunmap(machine, mm, ADDRESS, PAGE_BYTES), isDone),
   },
   {

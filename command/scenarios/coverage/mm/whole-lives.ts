@@ -16,8 +16,8 @@ import {
   MAP_FIXED_NOREPLACE,
   MAP_FIXED_REPLACE,
   doMmap,
-  doMunmap,
 } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { doMprotect } from "../../../../src/mm/calls/mprotect.ts";
 import { doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
@@ -358,7 +358,7 @@ function* endOf({ harness, mm }: Life): Task<void> {
 
 const MAP = [
   "mm/calls/mmap.doMmap",
-  "mm/calls/mmap.doMunmap",
+  "mm/calls/munmap.doMunmap",
   "mm/calls/mprotect.doMprotect",
   "mm/calls/madvise.doMadvise",
   "mm/lifetime/mm.mmput",

@@ -6,7 +6,7 @@
 import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { MADV_DONTNEED, MADV_NORMAL, doMadvise } from "../../../../src/mm/calls/madvise.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { leafOf, pteIndex, wordAt } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_TRACKED, PTE_WRITE } from "../../../../src/mm/pte.ts";
 import { trackRange } from "../../../../src/mm/fault/track.ts";
@@ -70,7 +70,7 @@ const attempts: readonly Attempt<Stage>[] = [
     name: "munmap-all",
     summary: "A whole leaf of the page table is unmapped, with what is mapped there.",
     wanted: "1024-1027 rw: 0 0 0",
-    runs: ["mm/calls/mmap.doMunmap", "mm/zap.zapRange"],
+    runs: ["mm/calls/munmap.doMunmap", "mm/zap.zapRange"],
     act: ({ machine, mm }) => doMunmap(machine, mm, 0, 1024 * PAGE_BYTES),
   }),
   onStage({

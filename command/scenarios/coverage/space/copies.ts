@@ -11,7 +11,7 @@ import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
-import { doMunmap } from "../../../../src/mm/calls/mmap.ts";
+import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
 import { transfer } from "../../../../src/space/transfer.ts";
 import { assert, SegmentationFault } from "../../../../src/sync/errors.ts";

@@ -1,0 +1,61 @@
+/**
+ * @module mm/calls/munmap
+ * munmap, whole and in parts for other calls. Follows Linux `do_vmi_munmap` in `mm/vma.c`.
+ */
+
+import type { Machine } from "../../memory/machine.ts";
+import { EVENT_UNMAP, invalidateRange } from "../../notifier/events.ts";
+import { EINVAL, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { Mm } from "../mm-struct.ts";
+import { removeVmas, splitAround } from "../vma/vma-map.ts";
+import { isFree } from "../vma/vma.ts";
+import { zapRange } from "../zap.ts";
+import { pagesOf } from "./page-arguments.ts";
+
+/**
+ * Unmaps [address, address + length). 0, EINVAL, or ENOMEM when the range lies inside one mapping,
+ * of which two would be left, at the limit or without memory for the second. Holes are no error.
+ * Takes the mmap lock; the caller holds an mm user (R2).
+ */
+export function* doMunmap(
+  machine: Machine,
+  mm: Mm,
+  address: number,
+  lengthBytes: number,
+): Task<Errno> {
+  const range = pagesOf(address, lengthBytes);
+  if (range === undefined) return EINVAL;
+  yield* mm.mmapLock.downWrite();
+  const result = yield* munmapLocked(machine, mm, range.startPage, range.endPage);
+  yield* mm.mmapLock.upWrite();
+  return result;
+}
+
+/** Holding the mmap lock for writing. ENOMEM leaves the mappings as they were. */
+export function* munmapLocked(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+): Task<Errno> {
+  const result = yield* splitAround(machine, mm, startPage, endPage);
+  if (result === 0) yield* unmapSplit(machine, mm, startPage, endPage);
+  return result;
+}
+
+/**
+ * The part of munmap that cannot fail, after `splitAround`. With `keepsTables`, tables stay that
+ * are empty then: the caller is about to fill them. Holding the mmap lock for writing.
+ */
+export function* unmapSplit(
+  machine: Machine,
+  mm: Mm,
+  startPage: number,
+  endPage: number,
+  keepsTables: boolean = false,
+): Task<void> {
+  if (isFree(machine.memory, mm, startPage, endPage)) return;
+  yield* zapRange(machine, mm, invalidateRange(mm, startPage, endPage, EVENT_UNMAP), keepsTables);
+  yield* removeVmas(machine, mm, startPage, endPage);
+}
