@@ -1,9 +1,9 @@
 /**
  * @module memory/machine
- * One machine: the kernel heap and the RAM, and this thread's place on it. Everything above
- * (address spaces, mirrors, devices) lives in these two. A thread makes one with `create` or gets
- * one with `attach` and a handle that came by message; either registers the thread, and `detach`
- * ends that.
+ * One machine: the kernel heap and the RAM, as one thread sees them. Everything above (address
+ * spaces, mirrors, devices) lives in these two. `create` makes a machine; `attach` opens another
+ * thread's machine from a handle that came by message. Both register the thread, and `detach`
+ * unregisters it.
  */
 
 import { registerAgent, unregisterAgent } from "../sync/runners/agents.ts";
@@ -17,7 +17,7 @@ import type { RamSectionHandle } from "./frames/ram-section.ts";
 import { PAGE_BYTES, Ram } from "./ram.ts";
 import { PFN_LIMIT } from "./frames/section-records.ts";
 
-/** How this thread is called in error messages, and how the host calls it. */
+/** The thread's name in error messages, and the host's id of it. */
 export interface ThreadOptions {
   readonly name?: string;
   readonly hostThreadId?: number;
@@ -46,18 +46,18 @@ export interface MachineHandle {
 }
 
 const KIND = "hmm-ts/machine";
-/** What the machine itself keeps in the heap, and a little to begin with. */
+/** Room for the machine's own structs, and for a few objects more. */
 const HEAP_PAGES_MIN = 32;
 /** Smallest `heapBytes` with which a machine can be made. */
 export const HEAP_BYTES_MIN: number = heapBytesFor(HEAP_PAGES_MIN);
 const HEAP_BYTES_MAX: number = 2 ** 32;
-/** Room for the page of zeros and some users' buffers stays. */
+/** Leaves frame numbers for the page of zeros and for users' buffers. */
 const RAM_BYTES_MAX: number = (PFN_LIMIT - 2 ** 18) * PAGE_BYTES;
 
 const machineByMemory = new WeakMap<SharedMemory, Machine>();
 
 /**
- * A machine: kernel heap, RAM, threads. Device drivers get theirs from the address space, or from a
+ * A machine: kernel heap, RAM, threads. A device driver gets it from the address space, or from a
  * harness.
  */
 export class Machine {
@@ -73,8 +73,8 @@ export class Machine {
   }
 
   /**
-   * This thread's machine on `memory`: for release functions (sync/death/resources.ts), which are
-   * given no more than the memory.
+   * This thread's machine on `memory`. For release functions (sync/death/resources.ts), whose only
+   * argument is the memory.
    */
   static of(memory: SharedMemory): Machine {
     return (
@@ -107,8 +107,8 @@ export class Machine {
   }
 
   /**
-   * Another thread's machine, with this thread on it. Throws HmmError EINVAL for what is no handle,
-   * EMFILE when there are too many threads.
+   * Another thread's machine, with this thread on it. Throws HmmError EINVAL for anything but a
+   * handle, EMFILE when there are too many threads.
    */
   static attach(handle: MachineHandle, options: ThreadOptions = {}): Machine {
     if (handle?.kind !== KIND) {
@@ -125,7 +125,7 @@ export class Machine {
     return new Machine(memory, heap, ram);
   }
 
-  /** For other threads. Taken anew after a user's buffer was added, it contains that too. */
+  /** For other threads. It contains the users' buffers that this thread knows when it is taken. */
   get handle(): MachineHandle {
     return { kind: KIND, heap: this.memory.buffer, sections: this.ram.sections.handles };
   }

@@ -85,8 +85,8 @@ export class Ram {
   }
 
   /**
-   * The RAM of a new machine, all of it free. Buffers are reserved, not committed, until touched.
-   * Before other threads know of the heap.
+   * The RAM of a new machine, all of it free. The host commits a buffer's pages when they are
+   * touched. Before other threads know of the heap.
    */
   static *create(heap: Heap, totalPages: number): Task<Ram | Errno> {
     if (SECTION_RECORDS_WORDS > RECORDS_BLOCK_WORDS || FREE_LISTS_WORDS > FREE_LISTS_BLOCK_WORDS)
@@ -130,8 +130,8 @@ export class Ram {
   }
 
   /**
-   * As `allocFrame`, for code that is no task: 0 may also mean that the thread's free list is
-   * empty, then ask `allocFrame`.
+   * As `allocFrame`, for code that is not a task. 0 may also mean that the thread's free list is
+   * empty; then call `allocFrame`.
    *
    * @stepped
    */
@@ -143,7 +143,7 @@ export class Ram {
     return pfn;
   }
 
-  /** Says to an explorer that the frame's life begins; else nothing. */
+  /** Tells an explorer that the frame is allocated; does nothing else. */
   nameAllocated(_pfn: number): void {}
 
   *nameAllocated$steps(pfn: number): Task<void> {
@@ -159,8 +159,8 @@ export class Ram {
   }
 
   /**
-   * The first of `pages` frames in a row, each with a count of 1 of its own, or 0: also when so
-   * many are free but not in one aligned block of the next power of two.
+   * The first of `pages` contiguous frames, each with a count of 1. Returns 0 also when enough
+   * frames are free, but not in one aligned block of the next power of two.
    */
   *allocRun(pages: number, zeroed: boolean): Task<number> {
     if (!Number.isInteger(pages) || pages <= 0)
@@ -180,8 +180,8 @@ export class Ram {
   }
 
   /**
-   * Copies a page with plain accesses. Who calls it keeps writers away from both, and holds a
-   * reference of both.
+   * Copies a page with plain accesses. The caller keeps writers away from both frames, and holds a
+   * reference to each.
    */
   copyFrame(fromPfn: number, toPfn: number): Task<void> {
     return copyPage(
@@ -195,9 +195,9 @@ export class Ram {
   }
 
   /**
-   * As `copyFrame`, without a reference of the frame that is read: it may be freed and reused
-   * meanwhile. The caller finds that out afterwards (a range that is not valid any more), and then
-   * throws the copy away.
+   * As `copyFrame`, without a reference to the frame that is read: it may be freed and reused
+   * meanwhile. The caller notices that afterwards (its range is not valid any more) and discards
+   * the copy.
    */
   copyUnheldFrame(fromPfn: number, toPfn: number): Task<void> {
     return copyPage(
@@ -217,7 +217,7 @@ export class Ram {
     return { totalPages, freePages, usedPages: totalPages - freePages };
   }
 
-  /** All that the RAM holds, to be put back. While no other thread uses it. */
+  /** All that the RAM holds, to be restored later. While no other thread uses it. */
   snapshot(): RamSnapshot {
     const sections = this.sections.known().filter(({ basePfn }) => basePfn !== ZERO_PFN);
     return new RamSnapshot(sections, this.sections.remember());
@@ -242,7 +242,7 @@ export class Ram {
     return owned;
   }
 
-  /** The frame is ours alone: nobody else has its number yet. */
+  /** Prepares an allocated frame. No other thread has its number yet. */
   #handOut(section: RamSection, pfn: number, zeroed: boolean): void {
     const { frames } = section;
     const index = section.frameIndex(pfn);

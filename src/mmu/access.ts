@@ -1,8 +1,8 @@
 /**
  * @module mmu/access
  * Single loads and stores, as a program sees them: the same two interfaces for CPU threads and for
- * the kernels of a device. The code is in i32-access.ts, from which the build makes all widths; the
- * protocol in soft-tlb.ts.
+ * the kernels of a device. The code is in i32-access.ts, from which the build makes all widths. The
+ * protocol is in soft-tlb.ts.
  */
 
 /**
@@ -28,8 +28,8 @@ export interface ValueAccess {
 
 /**
  * Integers also have sequentially consistent loads, stores and read-modify-writes. A
- * read-modify-write returns the value from before. All but `atomicLoad` need the right to write; of
- * a device, all of them are made in RAM, never in a copy, and need it.
+ * read-modify-write returns the value from before. All but `atomicLoad` need the right to write. A
+ * device makes all of them in RAM, never in a copy, and for `atomicLoad` it needs that right too.
  *
  * @example
  * ```ts
@@ -54,8 +54,8 @@ export interface IntegerAccess extends ValueAccess {
 }
 
 /**
- * Typed access of every width: what an AddressSpace is for a thread of the CPU, and what a kernel
- * gets for a device. A function of it runs on both.
+ * Typed access of every width. An AddressSpace has it for a thread of the CPU, and a kernel gets it
+ * on a device. So a function that takes it runs on both.
  *
  * @example
  * ```ts

@@ -1,12 +1,12 @@
-/** @module mmu/address: what is checked of every address, and how often an access looks again. */
+/** @module mmu/address: the check of every address, and the limit of an access's retries. */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
 import { EAGAIN, EINVAL } from "../sync/errno.ts";
 import { HmmError } from "../sync/errors.ts";
 
 /**
- * An access looks again when its translation was shot down at that very moment. So often means that
- * somebody invalidates in a loop.
+ * An access is retried when its translation was shot down meanwhile. So many retries mean that
+ * another thread invalidates in a loop.
  */
 const RETRY_LIMIT = 1_000_000;
 /** Pages of safe integers are below this. */
@@ -14,8 +14,7 @@ const PAGE_LIMIT: number = 2 ** 41;
 
 /**
  * The page of an address that is a safe integer and a multiple of `widthBytes`. Throws HmmError
- * EINVAL otherwise. It may lie beyond every address space: the translator says so, as of any place
- * where nothing can be.
+ * EINVAL otherwise. The page may lie beyond every address space: the translator refuses it then.
  */
 export function pageOf(address: number, widthBytes: number): number {
   const page = Math.floor(address / PAGE_BYTES);
@@ -34,7 +33,7 @@ export function pageOf(address: number, widthBytes: number): number {
   );
 }
 
-/** Counts a try of one access or one fill; throws EAGAIN when there were absurdly many. */
+/** Checks the number of tries of one access or one fill; throws EAGAIN at the limit. */
 export function checkRetry(tries: number, address: number): void {
   if (tries >= RETRY_LIMIT) throwContended(address);
 }

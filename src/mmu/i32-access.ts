@@ -1,8 +1,8 @@
 /**
  * @module mmu/i32-access
- * Loads, stores and atomic operations of one width, through a software TLB. This is the code that
- * must be fast: a load that hits is a subtraction, two compares and three reads. The protocol and
- * its races are in soft-tlb.ts (X1 to X5).
+ * Loads, stores and atomic operations of one width, through a software TLB. This code must be fast:
+ * a load that hits is a subtraction, two compares and three reads. The protocol and its races are
+ * in soft-tlb.ts (X1 to X5).
  *
  * This file is the class for 32-bit integers, and the template of all others: the build copies it
  * for each width, with other numbers, another typed array, and other bodies of `converted` and
@@ -11,14 +11,14 @@
  * slow generic path. Made at build time, because a class that a function returns shares its
  * feedback, too.
  *
- * The test of an address is one subtraction and two compares: the distance from the page's start is
- * a small whole number, and none of its bits stand outside those that an aligned offset in a page
- * has (4092 for words). A fraction, a negative number, NaN or another page fail it.
+ * The check of an address is one subtraction and two compares: the distance from the page's start
+ * must be a small whole number, and must have no bits but those of an aligned offset in a page
+ * (4092 for words). A fraction, a negative number, NaN or another page fails it.
  *
- * An integer load whose translation is not the one remembered gets its value from the function that
- * looks it up. A float's load remembers the translation and tries again: a double that comes back
- * from a call is an allocation, 5 ns and garbage. A word without a sign comes back as one with a
- * sign, for the same reason.
+ * When the remembered translation does not serve, an integer load gets its value from the function
+ * that looks the translation up. A float load remembers the new translation and tries again: a
+ * double that is returned from a call is an allocation, 5 ns and garbage. An unsigned word is
+ * returned as a signed one, for the same reason.
  */
 
 import { PAGE_BYTES } from "../memory/frames/ram-section.ts";
@@ -56,11 +56,11 @@ import {
 type Modify = (array: AtomicArray, index: number, value: number) => number;
 
 /**
- * What a typed field holds until its constructor is done: V8 then knows what kind of array it has.
+ * The first value of a typed field: so V8 knows the kind of the array.
  */
 const NO_WORDS: Int32Array = new Int32Array(0);
 
-/** What a store writes. Converts before the store is entered: that may run anything. */
+/** What a store writes. Called before enterStore, for the conversion may run any code. */
 function converted(value: number): number {
   return value | 0;
 }
@@ -76,7 +76,7 @@ export class I32Access implements IntegerAccess {
   readonly #words: Int32Array = NO_WORDS;
   readonly #entries: Int32Array = NO_WORDS;
   readonly #store: StoreTlb;
-  /** Whether an atomic load wants a translation that is good for stores: a copy is not. */
+  /** Whether an atomic load needs a translation for stores: then it is not made in a copy. */
   readonly #loadsInRam: boolean;
   #data: Int32Array = new Int32Array(0);
   #base = 0;
@@ -127,9 +127,9 @@ export class I32Access implements IntegerAccess {
   }
 
   /**
-   * Remembers the translation of `address`; `tries`: how often that has been done for this access
-   * already. All in one function on purpose: with less than 460 bytes of bytecode V8 would put it
-   * into every loop that loads, where it takes the place of other loads.
+   * Remembers the translation of `address`; `tries`: how often this access has done that already.
+   * One function on purpose: with less than 460 bytes of bytecode V8 would inline it into every
+   * loop that loads, at the cost of inlining other loads.
    *
    * @stepped data
    */
@@ -166,8 +166,8 @@ export class I32Access implements IntegerAccess {
   // Integers only, from here to the end of the class.
 
   /**
-   * The second level. First a quick look, of integers alone, for an address below 2^31 in the
-   * section that was met last: loads that go from page to page take 4 ns by it and 5 without.
+   * The second level. First a quick check, with integers alone, for an address below 2^31 in the
+   * section that was used last: loads that go from page to page take 4 ns with it and 5 without.
    * Returns the bits.
    *
    * @stepped data

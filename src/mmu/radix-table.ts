@@ -1,7 +1,7 @@
 /**
  * @module mmu/radix-table
  * A radix page table in the kernel heap: of an address space, or of a device. Follows the shape of
- * Linux's page tables with three levels; what an entry of a leaf means is its owner's business.
+ * Linux's page tables with three levels. The owner defines what an entry of a leaf means.
  *
  *     page number   31          20 19           9 8         0
  *                  +--------------+--------------+-----------+
@@ -9,9 +9,8 @@
  *                  +--------------+--------------+-----------+
  *
  * An upper entry is the word index of the next table, or 0. Every table, the top one too, may lie
- * past the end of this thread's view of the heap, so whoever follows a pointer to one calls
- * `ensure` first. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB
- * page".
+ * beyond the end of this thread's view of the heap, so `ensure` is called before a pointer to one
+ * is followed. Tables start at even words, so bit 0 of a mid entry is free to mean "a 2 MiB page".
  *
  * The table's lock is the mmap lock of a space (for reading, others may add tables at the same
  * time), the driver lock of a device.
@@ -25,8 +24,8 @@
  *   W3  A leaf is unlinked, then flushed, then freed. The walker without a lock read the generation
  *       of the leaf's block before it walked. If it did so before the flush, it finds the
  *       generation changed afterwards and throws away whatever it read; if after it, it finds no
- *       leaf. (X1 to X5 of mmu/soft-tlb.ts; a store's mark makes the flush wait.) Heap memory stays
- *       readable for ever, so reading does no harm.
+ *       leaf. (X1 to X5 of mmu/soft-tlb.ts; the flush waits for stores.) Heap memory stays readable
+ *       for ever, so the read of a freed leaf is harmless.
  *
  *      walking thread                              unmapping thread
  *      --------------                              ----------------
@@ -91,8 +90,8 @@ export function leafOf(memory: SharedMemory, pgd: number, page: number): number 
 }
 
 /**
- * The same for who is alone with the tables: nobody else looks, so no look is a step of the
- * explorer.
+ * The same for a caller who is alone with the tables: no other thread reads them, so these reads
+ * are no steps of the explorer.
  */
 const midOfAlone: typeof midOf = midOf;
 const leafOfAlone: typeof leafOf = leafOf;
@@ -121,7 +120,7 @@ export function nextLeafPage(page: number): number {
 }
 
 /**
- * The leaf that covers `page`, made if need be. 0 = ENOMEM. Holding the lock at least for reading.
+ * The leaf that covers `page`, made if needed. 0 = ENOMEM. Holding the lock at least for reading.
  */
 export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<number> {
   const found = leafOf(machine.memory, pgd, page);
@@ -132,8 +131,8 @@ export function* leafAlloc(machine: Machine, pgd: number, page: number): Task<nu
 }
 
 /**
- * The table that the entry at `index` names, made if it is 0. Two may try at once: the loser frees
- * its table and takes the winner's.
+ * The table that the entry at `index` points to, made if it is 0. If two threads make it at once,
+ * the loser frees its table and uses the winner's.
  *
  * @stepped page table
  */
@@ -206,7 +205,7 @@ export function* freeTables(machine: Machine, pgd: number): Task<void> {
 /** Leaves that one flush serves. Bounds what is unlinked at once and not yet given back. */
 const LEAVES_PER_FLUSH = 512;
 
-/** A table that leaves are taken out of, and what says so to those who walk it without a lock. */
+/** A table that leaves are removed from, and the shootdown of those who walk it without a lock. */
 export interface FlushedTable {
   readonly pgd: number;
   readonly shootdown: Shootdown;
@@ -214,9 +213,9 @@ export interface FlushedTable {
 
 /**
  * Frees the leaves that lie wholly inside [startPage, endPage), whose entries have been cleared.
- * Holding the lock for writing. Keeps a program that maps and unmaps in ever new places from
- * filling the heap with empty tables. The flush of whoever cleared the entries does not do for
- * this: see the head, W3.
+ * Holding the lock for writing. Without this, a program that maps and unmaps at ever new addresses
+ * would fill the heap with empty tables. The flush after the entries were cleared is not enough for
+ * this: see W3.
  *
  * @stepped page table
  */
@@ -253,8 +252,7 @@ export function* freeEmptyLeaves(
 }
 
 /**
- * W3: `leaves` of [startPage, endPage) are in no table any more; frees them once no walk that found
- * one is believed.
+ * Frees `leaves` of [startPage, endPage), which are unlinked already, after the flush of W3.
  */
 function* freeUnlinked(
   machine: Machine,

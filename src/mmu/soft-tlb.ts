@@ -1,18 +1,17 @@
 /**
  * @module mmu/soft-tlb
  * The software TLB: one thread's translations from pages to frames. Typed loads and stores go
- * through it, at nanoseconds when they hit. It serves the CPU's threads (the translator walks the
- * mm's page table) and the software device (its own table). Where a translation comes from, and
- * faults, are the translator's business; when one stops being valid is the shootdown's
- * (sync/primitives/shootdown.ts).
+ * through it; a hit takes nanoseconds. It serves the CPU's threads (the translator walks the mm's
+ * page table) and the software device (its own table). The translator finds translations and takes
+ * faults; the shootdown ends the validity of a translation (sync/primitives/shootdown.ts).
  *
  * Two levels. Each width remembers one translation for loads and one for stores (i32-access.ts,
  * store-tlb.ts). Behind them all widths share TLB_ENTRIES entries, direct-mapped by page number. An
  * entry carries the generation that its block of pages had BEFORE the table was walked, and serves
  * while the block still has it:
  *
- *   X1  The invalidator takes the entry out of the page table, then raises the generation (flush),
- *       and only after that may the frame be given to someone else.
+ *   X1  The invalidator clears the entry of the page table, then raises the generation (flush).
+ *       Only after that may the frame be reused.
  *   X2  A translator reads the page table after the TLB has read the generation.
  *   X3  A load reads the data, then the generation. Equal to the entry's: the value was read while
  *       the frame was still the page's.
@@ -29,22 +28,22 @@
  *      The other order of the two reads would be wrong: generation read (g), everything on the
  *      right, data read, value believed.
  *
- *   X4  The second read must not overtake the first, on any CPU, and no fence can be had for
- *       nanoseconds. So its index is computed from the value: `words[generationWord + (bits &
- *       zero)]`, where `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of
- *       reads of which one's address depends on the other's value. Compilers keep the order of
- *       reads of shared memory by themselves.
+ *   X4  The second read must not overtake the first, on any CPU, and a fence would cost too much.
+ *       So the index is computed from the value: `words[generationWord + (bits & zero)]`, where
+ *       `zero` is 0 but the compiler cannot know it. Every CPU keeps the order of two reads when
+ *       the address of the second depends on the value of the first. Compilers keep the order of
+ *       reads of shared memory.
  *   X5  A store, and a read-modify-write, cannot be taken back. It marks its thread as inside,
  *       checks the generation, writes and leaves; a flush waits for all who are inside (S1 of
  *       sync/primitives/shootdown.ts).
  *
  * The generation words are read through the view of the heap that was current when the TLB was
- * made. The heap only grows, so an older, shorter view shows the same words, and it covers these:
- * they existed already. A generation that wraps around by exactly 2^32 between two reads would go
- * unnoticed.
+ * made. The heap only grows, so an older, shorter view has the same words; and it covers these,
+ * which existed already. A generation that wraps around by exactly 2^32 between two reads would not
+ * be noticed.
  *
- * Not for use by two threads: each makes its own. Not for use after the space or this thread's
- * place on the machine is gone: the owner sees to that.
+ * Each thread makes a TLB of its own. The owner ends its use before the space goes, or this
+ * thread's place on the machine.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -95,7 +94,7 @@ export class SoftTlb {
     () => undefined,
   );
   readonly #writable: Uint8Array = new Uint8Array(TLB_ENTRIES);
-  /** For quick keys (tlb-entry.ts): a number for each section object met, never given again. */
+  /** For quick keys (tlb-entry.ts): a number for each section object, never used twice. */
   readonly #numbers: WeakMap<RamSection, number> = new WeakMap<RamSection, number>();
   #numberCount = 0;
   #lastSection: RamSection | undefined = undefined;
@@ -113,8 +112,8 @@ export class SoftTlb {
   }
 
   /**
-   * Drops every translation. For the end of the owner's use of the space, after which the
-   * generation words may belong to somebody else. The widths forget theirs, too (typed-memory.ts).
+   * Drops every translation. For the end of the owner's use of the space: after it, the generation
+   * words may belong to another object. The widths forget theirs, too (typed-memory.ts).
    */
   forget(): void {
     this.pages.fill(-1);
@@ -123,8 +122,8 @@ export class SoftTlb {
   }
 
   /**
-   * An entry that translated `page` a moment ago, and for stores if `write`. Throws what the
-   * translator throws.
+   * The entry with a translation of `page`, writable if `write`. It was valid when it was checked
+   * here; the caller checks its generation again. Throws what the translator throws.
    *
    * @stepped generation
    */
@@ -178,8 +177,8 @@ export class SoftTlb {
   }
 
   /**
-   * A number that was read from a table which changed meanwhile may name no frame: undefined then,
-   * and look again.
+   * Undefined if the table has changed since the walk: then `pfn` may be no frame, and the caller
+   * walks again.
    *
    * @stepped generation
    */

@@ -1,8 +1,8 @@
 /**
  * @module mmu/store-tlb
- * The store side of one width's access: the translation that it used last, and getting inside with
- * it. The protocol is X5 of soft-tlb.ts and S1, S2 of sync/primitives/shootdown.ts. One class for
- * all widths, so that its fields are read by monomorphic code; the write itself stands in the
+ * The store side of one width's access: the translation that it used last, and entering a store
+ * with it. The protocol is X5 of soft-tlb.ts and S1, S2 of sync/primitives/shootdown.ts. One class
+ * for all widths, so that the code that reads its fields is monomorphic. The write itself is in the
  * width's own class.
  */
 
@@ -21,13 +21,13 @@ import {
   NOT_A_GENERATION,
 } from "./tlb-entry.ts";
 
-/** For whom the stores are made, if not for the thread: a work item of a device. */
+/** A work item of a device, for which stores are made. */
 export interface StoringItem {
-  /** Its stores are refused. */
+  /** Whether its stores are refused. */
   readonly isOver: boolean;
-  /** Why. */
+  /** The error of a refused store. */
   refusal(): Error;
-  /** It has changed memory, so it cannot be run again. */
+  /** Whether it has changed memory: then it cannot be run again. */
   hasStored: boolean;
 }
 
@@ -65,10 +65,10 @@ export class StoreTlb {
   }
 
   /**
-   * Enters: on return this thread is inside, with a writable translation in force. The caller
-   * writes the element of the section's array that is returned, calls leaveStore, and between does
-   * nothing that could throw or wait. Throws, and is not inside, as `find` and `pageOf` do, and for
-   * an item that is over.
+   * Enters a store: on return this thread is inside, with a valid writable translation. The caller
+   * writes the element of the section's array that is returned, then calls leaveStore. Between the
+   * two it does nothing that could throw or wait. Throws as `find` and `pageOf` do, and for an item
+   * that is over; then this thread is not inside.
    *
    * @stepped generation
    */
@@ -92,7 +92,8 @@ export class StoreTlb {
   /** @stepped generation */
   #enterSlow(address: number): number {
     const page = pageOf(address, this.#widthBytes);
-    // Before the mark: an address that is an object runs its valueOf, and that must not run inside.
+    // Before enterStore: if the address is an object, this runs its valueOf, which must not run
+    // inside.
     const offset = address - page * PAGE_BYTES;
     for (let tries = 0; ; tries++) {
       checkRetry(tries, address);

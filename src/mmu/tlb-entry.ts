@@ -1,13 +1,13 @@
 /**
  * @module mmu/tlb-entry
- * How an entry of the software TLB lies in memory. All entries stand in one Int32Array, four words
- * each: compiled code then checks the type and the place of one array.
+ * The layout of an entry of the software TLB. All entries are in one Int32Array, four words each:
+ * so compiled code checks the type and the address of one array only.
  */
 
 /**
- * Stands for a generation word where no translation is remembered yet: the heap's first word, which
- * is never 0, while the generation that is remembered is. So the first access fails the check of
- * the generation and takes the slow path.
+ * In the place of a generation word while no translation is remembered. It is the index of the
+ * heap's first word, which is never 0, and the generation that is remembered is 0. So the first
+ * access fails the check of the generation and takes the slow path.
  */
 export const NOT_A_GENERATION = 0;
 
@@ -18,19 +18,19 @@ export const TLB_ENTRY_MASK: number = TLB_ENTRIES - 1;
 
 export const ENTRY_SHIFT = 2;
 export const ENTRY_WORDS: number = 2 ** ENTRY_SHIFT;
-/** For the quick look at an address below 2^31: `quickKey` of page and section, or NO_QUICK_KEY. */
+/** For the quick check of an address below 2^31: `quickKey`, or NO_QUICK_KEY. */
 export const ENTRY_KEY = 0;
 /** Index of the frame's first 32-bit word in its section. */
 export const ENTRY_INDEX = 1;
 /** Word of the generation of the page's block. */
 export const ENTRY_GENERATION_WORD = 2;
-/** That generation before the page's table was walked. */
+/** That generation, read before the page table was walked. */
 export const ENTRY_GENERATION = 3;
 
-/** Pages of addresses below 2^31 have so many bits. */
+/** Bits of the page of an address below 2^31. */
 const QUICK_PAGE_BITS = 19;
 const QUICK_SECTIONS: number = 2 ** (32 - QUICK_PAGE_BITS) - 1;
-/** Of no page and section. */
+/** The key of no page and section. */
 export const NO_QUICK_KEY = -1;
 
 /**

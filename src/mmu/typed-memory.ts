@@ -28,10 +28,10 @@ export class TypedMemory implements TypedAccess {
   readonly f32: ValueAccess;
   readonly f64: ValueAccess;
   readonly tlb: SoftTlb;
-  /** Those that remember a translation of their own. */
+  /** The widths: each remembers a translation of its own. */
   readonly #widths: readonly { forget(): void }[];
 
-  /** `item`: the work item of a device that it is for; none for a thread of the CPU. */
+  /** `item`: the work item of a device that uses it; none for a thread of the CPU. */
   constructor(machine: Machine, shootdown: Shootdown, translator: Translator, item?: StoringItem) {
     const tlb = new SoftTlb(machine, shootdown, translator);
     const u8 = new U8Access(tlb, item);
@@ -55,8 +55,8 @@ export class TypedMemory implements TypedAccess {
   }
 
   /**
-   * Drops every translation: each access asks the translator again. For the end of the owner's use
-   * of the space, after which the generation words may belong to somebody else.
+   * Drops every translation, so that each access calls the translator again. For the end of the
+   * owner's use of the space: after it, the generation words may belong to another object.
    */
   forget(): void {
     this.tlb.forget();

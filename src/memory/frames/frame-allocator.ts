@@ -1,8 +1,8 @@
 /**
  * @module memory/frames/frame-allocator
  * Which frames of the machine's own RAM are free (Linux `mm/page_alloc.c`, with its per-cpu page
- * lists): a buddy system for each section under one lock, and in front of it a free list for each
- * thread, so that threads which fault in at the same time do not queue.
+ * lists): a buddy system for each section under one lock, and before it a free list for each
+ * thread, so that threads which fault at the same time do not contend for the lock.
  *
  * A free list is a row of words, one for each thread of the machine: TOP (a hint that only its
  * owner writes) and slots that hold a frame or 0. The owner takes and puts without a lock, so every
@@ -14,15 +14,15 @@
  *     [one of x and y is the frame, the other is 0]
  *
  *   A1  A free frame is in exactly one place: a buddy list or a slot. Between the two it moves
- *       under ramLock only. So who holds ramLock and finds neither has seen that there is none:
- *       ENOMEM is exact, however full other threads' free lists are.
- *   A2  A thread that dies leaves its row as it is: the frames in it are free, for thieves and for
- *       the next thread with its id.
- *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguity is worth more than
- *       speed.
- *   A4  In EXPLORED mode after `stockRows`, a task takes from its own row alone and frames never
- *       come back (as in arenas.ts, and for the same reasons). The row's last slot then counts
- *       those that its task has freed.
+ *       under ramLock only. So a thread that holds ramLock and finds none in either place knows
+ *       that no frame is free: ENOMEM is exact, however full other threads' free lists are.
+ *   A2  A thread that dies leaves its row as it is. The frames in it are free: other threads may
+ *       steal them, and the next thread with its id may take them.
+ *   A3  Rows have no slots on small machines (SLOTS_SHARE), where contiguous frames matter more
+ *       than speed.
+ *   A4  In EXPLORED mode after `stockRows`, a task takes frames from its own row only, and a freed
+ *       frame is not reused (as in arenas.ts, for the same reasons). The row's last slot then
+ *       counts the frames that its task has freed.
  */
 
 import { atomicExchange, atomicLoad, atomicStore } from "../../sync/atomics.ts";
@@ -66,7 +66,7 @@ export class FrameAllocator {
   /** A4: rows 1 to this are stocked. */
   #stocked = 0;
   #zones: readonly Zone[] = [];
-  /** Asked before each allocation of a task with a stocked row, if there is one. */
+  /** Checked before each allocation of a task with a stocked row, if there is one. */
   shortage: Shortage | undefined;
 
   constructor(memory: SharedMemory, lock: Spinlock, freeListsAt: number, totalPages: number) {
@@ -76,7 +76,7 @@ export class FrameAllocator {
     this.#slots = freeListSlots(totalPages);
   }
 
-  /** The sections that frames are taken from, in this order. Set once, when the thread attaches. */
+  /** The sections to allocate from, in this order. Set once, when the thread attaches. */
   setZones(owned: readonly RamSection[]): void {
     this.#zones = owned.map((section) => {
       const record = SectionRecord.at(this.#memory, section.handle.recordAt);
@@ -95,12 +95,12 @@ export class FrameAllocator {
     });
   }
 
-  /** All of a new section's frames are free. Before any other thread knows of it. */
+  /** Makes all frames of a new section free, before another thread knows of it. */
   fill(section: RamSection): void {
     for (const zone of this.#zones) if (zone.section === section) zone.buddy.extend(section.pages);
   }
 
-  /** A free frame, taken, or 0. Its table entry and contents are as its last user left them. */
+  /** Takes a free frame, or 0. Its table entry and its contents are those of its last user. */
   take(): Task<number> {
     if (this.#isStocked())
       return this.shortage === undefined ? doneNumber(this.#pop()) : this.#popUnless(this.shortage);
@@ -109,8 +109,8 @@ export class FrameAllocator {
   }
 
   /**
-   * As `take`, out of this thread's own free list, for code that is no task: never waits, and 0
-   * says nothing but that the free list is empty.
+   * As `take`, from this thread's own free list, for code that is not a task. It never waits. 0
+   * means only that the free list is empty.
    *
    * @stepped free list
    */
@@ -121,7 +121,7 @@ export class FrameAllocator {
   }
 
   /**
-   * Only in REAL mode, where an operation of sync/ that need not wait has acted when it returns.
+   * Only in REAL mode: there an operation of sync/ that need not wait is done when it returns.
    */
   #refillAtOnce(): number {
     if (this.#memory.mode !== REAL || this.#lock.tryLock() !== DONE_TRUE) return 0;
@@ -131,7 +131,8 @@ export class FrameAllocator {
   }
 
   /**
-   * A4. False when there are not enough frames. Takes no lock: nobody else is on the machine yet.
+   * Gives explored tasks 1 to `count` a row of `pages` frames each (A4). False when there are not
+   * enough frames. Takes no lock: no other thread is on the machine yet.
    */
   stockRows(count: number, pages: number): boolean {
     if (pages >= SLOTS_MAX) bug(`Cannot give a task ${pages} frames: a row holds ${SLOTS_MAX - 1}`);
@@ -150,7 +151,7 @@ export class FrameAllocator {
     return isEnough;
   }
 
-  /** First of `pages` free frames in a row, taken, or 0. */
+  /** Takes `pages` contiguous free frames: the first, or 0. */
   *takeRun(pages: number): Task<number> {
     if (this.#isStocked() && this.shortage !== undefined && (yield* this.shortage.isOn())) return 0;
     yield* this.#lock.lock();
@@ -161,7 +162,7 @@ export class FrameAllocator {
   }
 
   /**
-   * The frame is free.
+   * Makes the frame free.
    *
    * @stepped free list
    */
@@ -214,8 +215,8 @@ export class FrameAllocator {
   }
 
   /**
-   * A frame, and as many after it as the row has room for, from the biggest block of at most
-   * 2^REFILL_ORDER. Holding ramLock.
+   * Takes a frame, and fills the row with the frames after it: from the biggest block that fits, of
+   * at most 2^REFILL_ORDER frames. Holding ramLock.
    */
   #refill(): number {
     const room = this.#slots - this.#memory.words[this.#row()]!;
@@ -224,8 +225,8 @@ export class FrameAllocator {
     for (; order >= 0 && pfn === 0; order--)
       pfn = this.#fromBuddies((buddy) => buddy.allocBlock(order));
     if (pfn === 0) return 0;
-    // Highest first, so that frames leave the free list in rising order: neighbours in memory go to
-    // neighbouring addresses.
+    // Highest first, so that frames leave the free list in rising order: adjacent frames then go to
+    // adjacent pages.
     for (let next = pfn + 2 ** (order + 1) - 1; next > pfn; next--)
       if (!this.#push(next)) this.#toBuddy(next, next + 1);
     return pfn;
@@ -250,7 +251,7 @@ export class FrameAllocator {
   }
 
   /**
-   * A frame out of any thread's free list, or 0. Holding ramLock (A1).
+   * Takes a frame from any thread's free list, or 0. Holding ramLock (A1).
    *
    * @stepped free list
    */
@@ -269,7 +270,8 @@ export class FrameAllocator {
   }
 
   /**
-   * All free lists' frames to the buddy system. Returns whether there were any. Holding ramLock.
+   * Moves the frames of all free lists to the buddy system. Returns whether there were any. Holding
+   * ramLock.
    *
    * @stepped free list
    */
@@ -299,8 +301,8 @@ export class FrameAllocator {
   }
 
   /**
-   * From this thread's row, or 0. TOP is lowered last: a thread that dies in between leaves no
-   * frame above it.
+   * Takes a frame from this thread's row, or 0. TOP is lowered last: a thread that dies in between
+   * leaves no frame above it.
    *
    * @stepped free list
    */
@@ -316,7 +318,8 @@ export class FrameAllocator {
   }
 
   /**
-   * Into this thread's row; false when it is full. TOP is raised first, for the same reason.
+   * Puts a frame into this thread's row; false when it is full. TOP is raised first, for the same
+   * reason.
    *
    * @stepped free list
    */
@@ -331,9 +334,9 @@ export class FrameAllocator {
   }
 
   /**
-   * Lowers this thread's row to `keep` slots. What was freed together often lies together: sorted,
-   * it goes back as a few blocks instead of page by page, which takes a third of the time for which
-   * the others wait. Holding ramLock, so no thief is at the slots.
+   * Moves all but `keep` frames of this thread's row to the buddy system. Frames that were freed
+   * together are often adjacent: sorted, they go back as a few blocks, which takes a third of the
+   * time and so of the wait for the lock. Holding ramLock, so no thread steals from the slots.
    */
   #lower(keep: number): void {
     const { words } = this.#memory;

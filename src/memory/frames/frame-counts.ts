@@ -1,10 +1,10 @@
 /**
  * @module memory/frames/frame-counts
  * Where the references to a section's frames are counted: two words, COUNT and PINS. Each frame of
- * the machine's own RAM has its own, in the section's frame table. All frames of a user's buffer
- * share two in the section's record, in the kernel heap: nobody asks for the count of one such
- * frame, since none is ever freed, copied or moved. So a thread that has not been given the buffer
- * can count all the same, and no operation that holds a lock ever has to have it.
+ * the machine's own RAM has a pair of its own, in the section's frame table. All frames of a user's
+ * buffer share one pair in the section's record, in the kernel heap. No operation needs the count
+ * of a single such frame, for none is ever freed, copied or moved. So a thread can count without
+ * the buffer, and no operation that holds a lock needs the buffer.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -14,10 +14,11 @@ export const PINS_AFTER_COUNT = 1;
 
 export class FrameCounts {
   /**
-   * The words' array. For a record the heap as it is now: it only grows, and the record is there.
+   * The array of the words. For a record it is the present view of the heap: the heap only grows,
+   * and the view covers the record.
    */
   readonly words: Int32Array;
-  /** Whether a count of 0 frees the frame: so in the machine's own RAM only. */
+  /** Whether a count of 0 frees the frame: only in the machine's own RAM. */
   readonly isOwned: boolean;
   readonly #start: number;
   readonly #stride: number;

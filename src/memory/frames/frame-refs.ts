@@ -5,10 +5,10 @@
  *
  *   F1  A frame of the machine's RAM is free exactly when its count is 0. Whoever allocates it has
  *       the first reference; whoever drops the last one frees it, in the same step.
- *   F2  A count is raised only by who holds a reference, or (`pageGetNotZero`) from a number other
- *       than 0. Anybody may ask for the counts of a frame that he holds no reference of, even of a
- *       free one: they stay where they are. What the answer is worth depends on what else the
- *       caller knows of the frame.
+ *   F2  To raise a count, a caller holds a reference already, or uses `pageGetNotZero`, which
+ *       raises no count of 0. To read a count needs no reference: the counts stay where they are,
+ *       also those of a free frame. What the number means depends on what else the caller knows of
+ *       the frame.
  *   F3  A pin is a reference that is also counted as a pin: the frame must not be moved, replaced
  *       or taken away meanwhile.
  *   F4  Frame 0 is the page of zeros: never written, not counted, always there. Frames of a user's
@@ -60,9 +60,9 @@ export class FrameRefs {
   }
 
   /**
-   * References, pins included: a number that was true a moment ago, but who holds the only
-   * reference reads 1. Of a frame of a user's buffer: those of all its frames, here and in the
-   * functions below.
+   * References, pins included. The number may be old when it is returned; the holder of the only
+   * reference reads 1. For a frame of a user's buffer this counts all frames of the buffer, here
+   * and in the functions below.
    *
    * @stepped frame count
    */
@@ -78,7 +78,7 @@ export class FrameRefs {
     return doneBoolean(this.pageCount(pfn) === references);
   }
 
-  /** A reference that is a pin (F3). Only for who holds a reference. Pairs with `pageUnpin`. */
+  /** Adds a reference that is a pin (F3). The caller holds a reference. Pairs with `pageUnpin`. */
   *pagePin(pfn: number): Task<void> {
     if (pfn === ZERO_PFN) return;
     yield* this.pageGet(pfn);
@@ -93,35 +93,36 @@ export class FrameRefs {
   }
 
   /**
-   * Whether one page-table entry, the asker's, has a frame of private memory: it has one reference,
-   * or pins (a frame is pinned only for its sole entry, and fork shares no pinned frame). May say
-   * no for a moment while somebody holds a reference that is no entry's, never yes by mistake.
+   * Whether the caller's page-table entry is the only one that has a frame of private memory. So it
+   * is if the frame has one reference, or pins: a frame is pinned only while it has one entry, and
+   * fork shares no pinned frame. The answer may be no while another thread holds a reference for a
+   * short time; it is never yes by mistake.
    */
   *pageAnonExclusive(pfn: number): Task<boolean> {
     return (yield* this.pagePinned(pfn)) || (yield* this.pageHas(pfn, 1));
   }
 
-  /** Whether the frame has pins, a moment ago. */
+  /** Whether the frame has pins; the answer may be old. */
   pagePinned(pfn: number): Task<boolean> {
     if (this.memory.mode === EXPLORED && pfn !== ZERO_PFN) return this.#pinnedExplored(pfn);
     return doneBoolean(this.#pins(pfn) > 0);
   }
 
   /**
-   * As `pagePut`, for code that is no task, of a frame that it has just taken by
-   * `allocFrameFast`: the place from which it came is free.
+   * As `pagePut`, for code that is not a task, for a frame that it has just got from
+   * `allocFrameFast`: its place in the free list is still free.
    */
   pagePutFast(pfn: number): void {
     if (this.pagePut(pfn) !== DONE)
       bug(`frame ${pfn} does not fit into the free list that it came from`);
   }
 
-  /** What an explorer takes for it. */
+  /** The same for an explorer. */
   *pagePutFast$steps(pfn: number): Task<void> {
     yield* this.pagePut(pfn);
   }
 
-  /** References to all frames, pins included, and pins. Exact while nobody counts. For reports. */
+  /** References to all frames, pins included, and pins. Exact while they do not change. */
   total(): { references: number; pins: number } {
     let references = 0;
     let pins = 0;
@@ -157,14 +158,14 @@ export class FrameRefs {
     return false;
   }
 
-  /** Returns how many there were. @stepped frame count */
+  /** Returns the number from before. @stepped frame count */
   #drop(pfn: number): number {
     const counts = this.#sections.countsOf(pfn);
     return atomicSub(counts.words, counts.index(pfn), 1);
   }
 
   /**
-   * Whether the frame, of which there were `count` references, is to be freed by who dropped one.
+   * Whether the caller, who has dropped one of `count` references, must free the frame.
    */
   #isFreed(pfn: number, count: number): boolean {
     if (count > 1) return false;
@@ -182,7 +183,7 @@ export class FrameRefs {
     atomicAdd(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
   }
 
-  /** Returns how many there were. @stepped frame pins */
+  /** Returns the number from before. @stepped frame pins */
   #unpin(pfn: number): number {
     const counts = this.#sections.countsOf(pfn);
     return atomicSub(counts.words, counts.index(pfn) + PINS_AFTER_COUNT, 1);
@@ -211,8 +212,8 @@ export class FrameRefs {
   }
 
   /**
-   * Debug builds and explorers make what a frame held unreadable, so that a load through a stale
-   * translation shows.
+   * Debug builds and explorers poison the frame, so that a load through a stale translation is
+   * noticed.
    *
    * @stepped
    */

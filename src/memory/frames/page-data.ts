@@ -1,8 +1,8 @@
 /**
- * @module What a page holds, as a whole: copied, zeroed, made unreadable. Plain accesses; the
- * caller keeps writers away. To an explorer all data of a page is one word (`dataNumber` of
- * ram-section.ts), and a copy is a read of one page and a write of another: what is stored into the
- * old page after the read is lost.
+ * @module The data of a whole page: copied, zeroed, poisoned. With plain accesses; the caller keeps
+ * writers away. To an explorer all data of a page is one word (`dataNumber` of ram-section.ts), and
+ * a copy is a read of one page and a write of another: a store to the old page after the read is
+ * lost.
  */
 
 import { EXPLORED } from "../../sync/shared-memory.ts";
@@ -13,23 +13,23 @@ import { POISON_FREE } from "../layout/poison.ts";
 import { PAGE_WORDS, dataNumber } from "./ram-section.ts";
 import type { RamSection } from "./ram-section.ts";
 
-/** A page to copy from: 190 ns, where `fill` on shared memory goes word by word and takes 350. */
+/** To copy from: 190 ns; `fill` on shared memory goes word by word and takes 350. */
 const ZEROS = new Int32Array(PAGE_WORDS);
 
 /**
- * How data is looked at: `peek` where the frame may have been freed, which the caller finds out
+ * The kind of access. `peek`: the frame may have been freed, and the caller notices that
  * afterwards.
  */
 export type DataAccess = "read" | "peek" | "write";
 
-/** Says to an explorer that the caller is about to access the data of a page; else nothing. */
+/** Tells an explorer that the caller is about to access the data of a page. */
 export function dataStep(memory: SharedMemory, kind: DataAccess, pfn: number): Task<void> {
   return access(memory, kind, dataNumber(pfn), 1, "page data");
 }
 
 /**
- * Copies page `fromPfn`, of section `from`, to `toPfn`, of section `to`. `kind`: how the first is
- * looked at.
+ * Copies page `fromPfn`, of section `from`, to `toPfn`, of section `to`. `kind`: how the first one
+ * is read.
  */
 export function copyPage(
   memory: SharedMemory,
@@ -69,8 +69,8 @@ export function zeroPage(section: RamSection, pfn: number): void {
 }
 
 /**
- * What debug builds and explorers do with a page that is freed, so that a load through a stale
- * translation shows.
+ * For debug builds and explorers: poisons a page that is freed, so that a load through a stale
+ * translation is noticed.
  */
 export function poisonPage(section: RamSection, pfn: number): void {
   const start = section.wordIndex(pfn);

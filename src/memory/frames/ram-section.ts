@@ -4,9 +4,8 @@
  * frame table (Linux: `struct mem_section` and its `struct page`s). Which frames are free is
  * frame-allocator.ts's business; which sections there are, sections.ts's.
  *
- * A section has three parts. Its record in the kernel heap says what it is, the same for all
- * threads. Its buffers reach a thread by message only, so each thread has a RamSection of its own,
- * made from a RamSectionHandle.
+ * A section's record lies in the kernel heap, the same for all threads. Its buffers reach a thread
+ * by message only, so each thread makes a RamSection of its own from a RamSectionHandle.
  *
  * A user's buffer has no frame table: its references are counted all together, in the record
  * (frame-counts.ts).
@@ -19,11 +18,10 @@
  *     6     COUNT               references (atomic)
  *     7     PINS                of these, pins: the frame stays where and what it is (atomic)
  *
- * The counts of a free frame may be read (frame-refs.ts, F2); what is before them ends with the
- * frame.
+ * The counts of a free frame may be read (F2 of frame-refs.ts), the words before them not.
  *
- * Sections are 1 GiB at most: measured on Node 20, bigger buffers are no faster, and the byte index
- * of every frame then is a small integer also where V8 compresses pointers (31 bits).
+ * Sections have at most 1 GiB. Measured on Node 20, bigger buffers are not faster; and the byte
+ * index of every frame is then a small integer also where V8 compresses pointers (31 bits).
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -48,7 +46,7 @@ export const FRAME_INDEX = 4;
 const FRAME_SPARE = 5;
 export const FRAME_COUNT = 6;
 export const FRAME_PINS: number = FRAME_COUNT + PINS_AFTER_COUNT;
-/** STATE: the frame has been handed out before, so it may hold anything. */
+/** STATE: the frame has been allocated before, so it may hold anything. */
 export const FRAME_USED_BEFORE = 0x100;
 
 export type SectionKind = 0 | 1 | 2 | 3;
@@ -58,7 +56,7 @@ export const SECTION_NONE: SectionKind = 0;
 export const SECTION_ZERO: SectionKind = 1;
 /** The machine's own RAM. */
 export const SECTION_OWNED: SectionKind = 2;
-/** A user's buffer: its frames are counted, all together, but never allocated and never freed. */
+/** A user's buffer. Its frames are counted, all together, but never allocated and never freed. */
 export const SECTION_USER: SectionKind = 3;
 
 export interface SectionRecord extends StructView {
@@ -115,16 +113,16 @@ export function countsOfRecord(memory: SharedMemory, record: SectionRecord): Fra
 }
 
 /**
- * The number by which an explorer knows a word of a frame table: these tables lie outside the heap,
- * so below 0, and the words of a higher frame lie lower.
+ * An explorer's number for a word of a frame table. These tables lie outside the heap, so the
+ * numbers are below 0; a higher frame has lower ones.
  */
 export function frameWord(pfn: number, word: number): number {
   return -(pfn * FRAME_WORDS + FRAME_WORDS) + word;
 }
 
 /**
- * The same of all data of a frame together: the spare word of its table, so that freeing the frame
- * touches its data, too.
+ * An explorer's number for all data of a frame: that of the spare word in its table. So a step that
+ * frees the frame touches its data, too.
  */
 export function dataNumber(pfn: number): number {
   return frameWord(pfn, FRAME_SPARE);
@@ -161,8 +159,7 @@ export class RamSection {
   constructor(memory: SharedMemory, handle: RamSectionHandle) {
     const record = SectionRecord.at(memory, handle.recordAt);
     const { buffer } = handle;
-    // A growable buffer may be longer by now than the section is; fixed-length views are also the
-    // fast ones.
+    // Views of fixed length: a growable buffer may be longer than the section, and they are fast.
     const pages = Math.min(record.pages, Math.floor(buffer.byteLength / PAGE_BYTES));
     this.handle = handle;
     this.basePfn = handle.basePfn;

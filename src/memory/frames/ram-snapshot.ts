@@ -1,11 +1,10 @@
 /**
  * @module memory/frames/ram-snapshot
- * The RAM as it is now, to be put back again and again: between the executions of an exploration
- * everything is as the set-up left it. The kernel heap is put back by whoever explores; this is the
- * rest, frame tables and frames.
+ * The RAM as it is now, to be restored many times: each execution of an exploration begins with the
+ * state that the set-up has left. The explorer restores the kernel heap; this file restores frame
+ * tables and frames.
  *
- * Few frames of a section are ever touched, so contents are copied only for those that have been
- * handed out, then or since.
+ * Few frames of a section are ever touched, so only those that have been allocated are copied.
  */
 
 import { FRAME_STATE, FRAME_USED_BEFORE, FRAME_WORDS, PAGE_WORDS } from "./ram-section.ts";
@@ -16,8 +15,8 @@ export class RamSnapshot {
   readonly #forgetNewer: () => void;
 
   /**
-   * Of these sections, while no thread uses them. `forgetNewer` makes the thread forget those that
-   * it has been given since: their records are gone when the heap has been put back.
+   * Of these sections, while no thread uses them. `forgetNewer` makes the thread forget sections
+   * that it has been given since: restoring the heap removes their records.
    */
   constructor(sections: readonly RamSection[], forgetNewer: () => void) {
     this.#parts = sections.map((section) => new Part(section));
@@ -35,8 +34,7 @@ class Part {
   readonly #section: RamSection;
   readonly #frames: Int32Array;
   /**
-   * Contents of what had been handed out, by number of the page; of a user's buffer everything, as
-   * one.
+   * The data of pages that had been allocated, by page; of a user's buffer all data, as page 0.
    */
   readonly #contents = new Map<number, Int32Array>();
 
@@ -54,7 +52,7 @@ class Part {
   restore(): void {
     const { frames, i32 } = this.#section;
     for (let page = 0; page * FRAME_WORDS < frames.length; page++) {
-      // New since: as the host gave it, which is what "not used before" promises.
+      // Allocated since: zeroed again, for a page that is marked as never used must hold zeros.
       if (wasUsed(frames, page) && !wasUsed(this.#frames, page)) {
         i32.fill(0, page * PAGE_WORDS, (page + 1) * PAGE_WORDS);
       }

@@ -4,8 +4,8 @@
  * sections this thread has been given is sections.ts's business.
  *
  * Frame numbers have 24 bits. A section starts at a multiple of GRANULE_PAGES, so the granule of a
- * frame names its section. Numbers of removed sections are not given out again before all others
- * have been, and a record's serial tells a remembered section from one that took its place.
+ * frame identifies its section. The numbers of a removed section are reused as late as possible. A
+ * record's serial distinguishes a section from a later one in the same record.
  *
  * Lock: ramLock around the records. A record of a section that somebody uses does not change, but
  * for `pages`, which only rises, and its counts.
@@ -67,8 +67,7 @@ export class SectionRecords {
     const records = this.all();
     const free = records.find((record) => record.kind === SECTION_NONE);
     if (free === undefined) return undefined;
-    // From where the newest section ended: so a removed one's numbers rest for as long as there are
-    // others.
+    // From the end of the newest section on: so the numbers of a removed one are reused last.
     const newest = records.reduce((a, b) => (b.born > a.born ? b : a));
     const basePfn =
       findHole(records, reservedPages, newest.basePfn + newest.reservedPages) ??

@@ -1,10 +1,10 @@
 /**
  * @module memory/frames/sections
- * Which sections the machine has and which of them this thread has been given: from a frame number
- * to the buffer that it lies in. Not which frames are free (frame-allocator.ts).
+ * From a frame number to the buffer that it lies in, as far as this thread has been given the
+ * buffers. Not which frames are free (frame-allocator.ts).
  *
- * A section's buffers reach a thread by message only. Whoever counts, maps or unmaps frames of a
- * user's buffer therefore needs no more than the record, which is in the heap; only who reads or
+ * A section's buffers reach a thread by message only. So an operation that counts, maps or unmaps
+ * frames of a user's buffer needs only the record, which is in the heap. An operation that reads or
  * writes them needs the buffer itself, and does so holding no lock.
  *
  * Lock: ramLock around the records (section-records.ts).
@@ -32,9 +32,10 @@ import { GRANULE_PAGES, GRANULE_SHIFT, SectionRecords } from "./section-records.
 
 /** Largest user's buffer: 8 GiB, so that word indices stay 31-bit numbers. */
 const USER_PAGES_MAX: number = 2 ** 21;
+
 /**
  * A user's buffer that another thread mapped has not arrived in this thread, or not in its present
- * length. Nothing has happened; ENXIO.
+ * length (ENXIO). The operation has changed nothing.
  */
 export class BufferNotHere extends HmmError {
   /** First frame of its section. */
@@ -50,10 +51,10 @@ export class BufferNotHere extends HmmError {
   }
 }
 
-/** Lets what other threads sent arrive, until `isHere` or no longer than the host allows. */
+/** Receives what other threads have sent, until `isHere`, but no longer than the host allows. */
 export type Receiver = (isHere: () => boolean) => void;
 
-/** A section that this thread has not been given, or not that far. */
+/** A section that this thread has not been given, or not in that length. */
 interface UnreachedSection {
   readonly record: SectionRecord;
   readonly serial: number;
@@ -68,8 +69,8 @@ export class Sections {
   readonly #byGranule: (RamSection | undefined)[] = [];
   #lastUnreached: UnreachedSection | undefined;
   /**
-   * Called when this thread needs a section that it was not given, or not in its present length:
-   * may adopt what arrives meanwhile.
+   * Called when this thread needs a section that it was not given, or not in its present length. It
+   * may adopt what arrives.
    */
   receive: Receiver | undefined;
   /**
@@ -86,15 +87,15 @@ export class Sections {
 
   /**
    * The section of a frame. Throws HmmError ENXIO for a frame that does not exist, BufferNotHere
-   * where its section cannot be had in this thread now.
+   * where this thread lacks the buffer.
    */
   of(pfn: number): RamSection {
     return this.#reached(pfn) ?? this.#receive(pfn);
   }
 
   /**
-   * Where references to the frame are counted: known for every frame that exists, whether this
-   * thread has its buffer or not. Throws HmmError ENXIO for others.
+   * Where references to the frame are counted, also where this thread lacks the buffer. Throws
+   * HmmError ENXIO for a frame that does not exist.
    */
   countsOf(pfn: number): FrameCounts {
     const section = this.#reached(pfn);
@@ -104,8 +105,8 @@ export class Sections {
   }
 
   /**
-   * Pages of the section that begins at `basePfn`, which is in use and so stays; they may become
-   * more. Throws HmmError ENXIO where there is none.
+   * Pages of the section that begins at `basePfn`, also where this thread lacks the buffer. The
+   * section is in use, so it stays, but it may grow. Throws HmmError ENXIO where there is none.
    */
   pagesAt(basePfn: number): number {
     const recordAt = this.#reached(basePfn)?.handle.recordAt ?? this.#unreached(basePfn).record.at;
@@ -136,7 +137,7 @@ export class Sections {
     return [...new Set(this.#byGranule)].filter((section) => section !== undefined);
   }
 
-  /** What this thread has now; the function that is returned makes it that again. */
+  /** Remembers what this thread has now; the function that is returned restores it. */
   remember(): () => void {
     const before = [...this.#byGranule];
     return () => {
@@ -151,14 +152,13 @@ export class Sections {
   }
 
   /**
-   * This thread can use the section from now on. False: it could before, or the section has been
-   * removed meanwhile.
+   * Lets this thread use the section. False: it could already, or the section has been removed.
    */
   adopt(handle: RamSectionHandle): boolean {
     const record = SectionRecord.at(this.#memory, handle.recordAt);
     const { words } = this.#memory;
-    // Before the serial is looked at, which is another one if the record has been freed, and
-    // perhaps used again: without ramLock nothing else tells.
+    // Read before the serial, which has changed if the record has been freed and perhaps used
+    // again: without ramLock nothing else shows that.
     const recordPages = atomicLoad(words, record.at + SectionRecord.offset.pages) >>> 0;
     const reservedPages = atomicLoad(words, record.at + SectionRecord.offset.reservedPages) >>> 0;
     if (record.kind === SECTION_NONE || record.serial !== handle.serial) return false;
@@ -236,7 +236,7 @@ export class Sections {
     return result;
   }
 
-  /** What may fail is made outside the lock: then nothing else has happened. */
+  /** What may fail is done before the lock is taken, so a failure changes nothing. */
   *#add(
     kind: SectionKind,
     buffer: SharedArrayBuffer,
@@ -257,7 +257,7 @@ export class Sections {
     return this.of(basePfn);
   }
 
-  /** The section of a frame if this thread has it, that far. */
+  /** The section of a frame, if this thread has it in that length. */
   #reached(pfn: number): RamSection | undefined {
     const section = this.#byGranule[pfn >>> GRANULE_SHIFT];
     return section !== undefined &&
@@ -283,7 +283,7 @@ export class Sections {
     return section;
   }
 
-  /** As `#reached`, but a growable buffer that this thread has may be longer by now. */
+  /** As `#reached`, after a growable buffer's new length has been read. */
   #reachedNow(pfn: number): RamSection | undefined {
     const known = this.#byGranule[pfn >>> GRANULE_SHIFT];
     if (known !== undefined) this.adopt(known.handle);
@@ -291,8 +291,8 @@ export class Sections {
   }
 
   /**
-   * The record of a frame whose section this thread has not. Frames come one after the other when a
-   * mapping goes: the last record is looked at first.
+   * The record of a frame whose section this thread lacks. When a mapping is unmapped, frames of
+   * one section follow each other, so the last record is tried first.
    */
   #unreached(pfn: number): UnreachedSection {
     const last = this.#lastUnreached;
@@ -312,8 +312,8 @@ interface BufferPages {
 }
 
 /**
- * What a user's buffer offers: pages that are there, and pages that it may grow to. EINVAL for what
- * cannot be a section.
+ * The pages of a user's buffer, and the pages that it may grow to. EINVAL for what cannot be a
+ * section.
  */
 function measureBuffer(
   buffer: SharedArrayBuffer,

@@ -1,26 +1,25 @@
 /**
  * @module memory/heap/arenas
- * Where explored tasks get kernel heap from. Not an allocator for programs: nothing comes back.
+ * The kernel heap of explored tasks. Not an allocator for programs: memory is never reused.
  *
- * The slab caches are right for threads and wrong for a search. Under them two allocations that
- * have nothing to do with each other meet at a lock and at a free list, so a search would tell
- * their orders apart; and a slot that is handed out again hides the pointer that somebody kept. So
- * on a heap that was told to (`Heap.useArenas`) each task of an exploration allocates from an arena
- * of its own:
+ * Slab caches do not suit a search. Two unrelated allocations contend for a lock and a free list,
+ * so the search would explore both orders. And a slot that is allocated again hides a stale pointer
+ * to its former object. So after `Heap.useArenas` each task of an exploration allocates from an
+ * arena of its own:
  *
  *   N1  An address depends on what the task itself has allocated before, and on nothing else: two
  *       allocations commute.
- *   N2  No address is handed out twice in one execution, so a use of what was freed is seen,
- *       however late it comes.
+ *   N2  No address is allocated twice in one execution, so every use after free is noticed, however
+ *       late it comes.
  *   N3  An allocation is one step, "alloc" of its words; a free is one step, "free" of its words.
  *
  *     arena:  USED | size, header, object ... | size, header, object ... |
  *
  * Sizes are even, and USED counts the words in use.
  *
- * What the set-up of a scenario allocated came from the slab caches and blocks, in real mode. When
- * a task frees that, it is poisoned and struck out of the accounting, and stays where it is. The
- * allocators themselves are explored on a heap without arenas.
+ * The set-up of a scenario allocates from the slab caches and blocks, in real mode. When a task
+ * frees such an object, it is poisoned and leaves the accounting, but is not reused. The allocators
+ * themselves are explored on a heap without arenas.
  */
 
 import { bug } from "../../sync/errors.ts";
@@ -46,7 +45,7 @@ const OBJECT_HEAD_WORDS: number = 1 + HEADER_WORDS;
 /** The tag of a block of words, which belongs to no struct. */
 const BLOCK_TAG = 0;
 
-/** What a task allocated and nobody has freed. */
+/** An object that a task has allocated and nobody has freed. */
 export interface ArenaObject {
   /** Pointer. */
   readonly at: number;
@@ -57,10 +56,10 @@ export interface ArenaObject {
 
 export class Arenas {
   readonly memory: SharedMemory;
-  /** Pointer of each arena; that of the task with agent id 1 first. */
+  /** Pointer of each arena, by agent id from 1 on. */
   readonly #arenas: readonly number[];
   readonly #arenaWords: number;
-  /** Asked before each allocation, if there is one. */
+  /** Checked before each allocation, if there is one. */
   shortage: Shortage | undefined;
 
   /** In zeroed blocks of `arenaWords` words. */
@@ -80,12 +79,12 @@ export class Arenas {
     return this.#take(count, BLOCK_TAG, "table");
   }
 
-  /** Whether the pointer is of an object from here. */
+  /** Whether the object lies in an arena. */
   has(at: number): boolean {
     return this.#arenas.some((start) => at >= start && at < start + this.#arenaWords);
   }
 
-  /** Gives back an object of `info` that came from here. */
+  /** Frees an object of `info` that lies in an arena. */
   free(info: StructInfo, at: number): Task<void> {
     return this.#give(at, info.sizeWords, info.tag, info.name);
   }
@@ -94,7 +93,7 @@ export class Arenas {
     return this.#give(at, count, BLOCK_TAG, "table");
   }
 
-  /** Everything from here that is alive, in order of tasks, then of age. */
+  /** All live objects of the arenas, by task, then in the order of allocation. */
   live(): ArenaObject[] {
     const { words } = this.memory;
     const objects: ArenaObject[] = [];
@@ -122,7 +121,7 @@ export class Arenas {
     const used = Math.max(words[arena]!, ARENA_HEAD_WORDS);
     const next = used + OBJECT_HEAD_WORDS + evenWords(count);
     if (next > this.#arenaWords) return 0;
-    // Belongs to the step before: the arena is this task's alone, so nobody can tell.
+    // Part of the step before: only this task uses the arena, so no other task can notice.
     words[arena] = next;
     words[arena + used] = count;
     const at = arena + used + OBJECT_HEAD_WORDS;

@@ -1,8 +1,8 @@
 /**
  * @module memory/heap/buddy
  * The buddy system (Knuth, TAOCP 1, 2.5; Linux `mm/page_alloc.c`): which pages of a range are free,
- * kept as blocks of 2^order pages that split and join. It serves twice: for the frames of a RAM
- * section and for the pages of the kernel heap itself. It knows pages by number only, never touches
+ * kept as blocks of 2^order pages that split and join. It has two users: the frames of a RAM
+ * section, and the pages of the kernel heap itself. It knows pages by number only, never touches
  * their contents, and takes no lock: every function is called with the owner's lock held (ramLock,
  * heapLock).
  *
@@ -12,10 +12,10 @@
  *     STATE   order of the block (bits 0..4) | FREE (bit 5) | bits 8..31: the owner's, kept
  *     NEXT, PREV   neighbours in the list of free blocks of that order, as page + 1; 0 is none
  *
- *   B1  FREE stands on the first page of a free block and nowhere else, and then the order beside
- *       it is the block's.
+ *   B1  FREE is set on the first page of a free block and on no other page. The order beside it is
+ *       the block's.
  *   B2  A free block starts at a multiple of its size.
- *   B3  No two free blocks that could be one are two: buddies of the same order join on the spot.
+ *   B3  Two free buddies of the same order are joined at once.
  */
 
 import { bug } from "../../sync/errors.ts";
@@ -37,12 +37,12 @@ const PAGES = 0;
 const FREE_PAGES = 1;
 const LISTS = 2;
 
-/** Something whose view of shared words may be made anew: a SharedMemory, or a frame table. */
+/** Shared words whose view may be replaced: a SharedMemory, or a frame table. */
 export interface WordsHolder {
   readonly words: Int32Array;
 }
 
-/** Such words, of which an explorer may want to hear. */
+/** Such words, whose plain accesses an explorer may watch. */
 interface WatchedWords extends WordsHolder {
   readonly plainWatch?: PlainWatch | undefined;
 }
@@ -55,7 +55,7 @@ export interface BuddyPlace {
   readonly table: WordsHolder;
   readonly tableAt: number;
   readonly strideWords: number;
-  /** Look, at every free, whether the page lies anywhere in a free block. */
+  /** Check, at every free, that the page lies in no free block. */
   readonly debug: boolean;
 }
 
@@ -93,7 +93,7 @@ export class Buddy {
     return this.#heads.words[this.#headsAt + PAGES]!;
   }
 
-  /** May be read without the lock: then it is a number that was true a moment ago. */
+  /** May be read without the lock; then it may be old. */
   get freePages(): number {
     return this.#heads.words[this.#headsAt + FREE_PAGES]!;
   }
@@ -103,7 +103,7 @@ export class Buddy {
     this.#heads.words[this.#headsAt + PAGES] = pages;
   }
 
-  /** The range now reaches to `pages`; what is new is free. */
+  /** The range now reaches to `pages`; the new pages are free. */
   extend(pages: number): void {
     const startPage = this.pages;
     this.#heads.words[this.#headsAt + PAGES] = pages;
@@ -126,7 +126,8 @@ export class Buddy {
   }
 
   /**
-   * First of `pages` pages in a row, or -1. What the next power of two is too much is given back.
+   * First of `pages` contiguous pages, or -1. A block of the next power of two is taken, and its
+   * end is given back.
    */
   allocRun(pages: number): number {
     const order = orderFor(pages);
@@ -136,7 +137,7 @@ export class Buddy {
     return page;
   }
 
-  /** Frees [startPage, endPage), which need not be what one allocation returned. */
+  /** Frees [startPage, endPage), which need not be one allocation. */
   freeRange(startPage: number, endPage: number): void {
     for (let page = startPage; page < endPage;) {
       const alignedOrder =
@@ -148,9 +149,9 @@ export class Buddy {
   }
 
   /**
-   * Frees one block, joining it with its buddy for as long as that is free (B3). The owners keep
-   * accounting that catches a second free before it comes here (frame counts, page kinds); the full
-   * look is for debug builds, because its scattered reads would cost four times the rest.
+   * Frees one block, joining it with its buddy for as long as that is free (B3). The owners notice
+   * a double free before it gets here (frame counts, page kinds). The full check is for debug
+   * builds: its scattered reads would cost four times as much as the rest.
    */
   freeBlock(startPage: number, startOrder: number): void {
     if (this.#debug ? this.isFree(startPage) : (this.#state(startPage) & FREE) !== 0) {
@@ -175,7 +176,7 @@ export class Buddy {
 
   /**
    * Whether the page lies in a free block. Such a block starts at the page with some of its low
-   * bits cleared (B2): one look for each bit that is set.
+   * bits cleared (B2): one read for each bit that is set.
    */
   isFree(page: number): boolean {
     for (let startPage = page; ; startPage &= startPage - 1) {
@@ -222,8 +223,7 @@ export class Buddy {
 
   #count(pages: number): void {
     const index = this.#headsAt + FREE_PAGES;
-    // Of all that an operation changes under the owner's lock this word is one, so it stands for
-    // the rest.
+    // Every operation changes this word under the owner's lock, so it stands for all the others.
     this.#heads.plainWatch?.note(index, true, "free pages");
     this.#heads.words[index] = this.#heads.words[index]! + pages;
   }

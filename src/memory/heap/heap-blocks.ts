@@ -1,10 +1,10 @@
 /**
  * @module memory/heap/heap-blocks
  * Blocks of plain words for page tables: half a page (a leaf of 512 entries), or a power of two of
- * pages. No header in front of them, so that two leaves fit a page and a table of 4096 entries
- * takes four pages, not five; what they are stands in the page map (heap-pages.ts).
+ * pages. They have no header, so that two leaves fit a page, and a table of 4096 entries takes four
+ * pages, not five. The page map (heap-pages.ts) says what they are.
  *
- *   K1  A block is zeroed when it is handed out and POISON_FREE throughout when it is given back.
+ *   K1  A block is zeroed when it is allocated, and filled with POISON_FREE when it is freed.
  *   K2  A HALVES page carries in its OWNER word which halves are allocated (bits 0 and 1), and is
  *       in `halves` while exactly one is.
  *
@@ -47,8 +47,8 @@ export function* allocBlock(pages: HeapPages, count: number): Task<number> {
   yield* pages.lock.unlock();
   if (at === 0) return 0;
   yield* access(pages.memory, "alloc", at, count, "table");
-  // A half whose page another thread brought in may lie past this thread's view, and a fill past
-  // the end of an array does nothing.
+  // Another thread may have grown the heap for the page of this half: it may lie beyond this
+  // thread's view, and a fill beyond the end of an array does nothing.
   pages.memory.ensure(at + count);
   pages.memory.words.fill(0, at, at + count);
   return at;
@@ -75,8 +75,8 @@ export function* freeBlock(pages: HeapPages, at: number, count: number): Task<vo
 }
 
 /**
- * As `freeBlock`, but never handed out again: see SlabCache.quarantine. The page map stays as it
- * is; a second free is seen by the explorer that has seen the first.
+ * As `freeBlock`, but the block is never allocated again: see SlabCache.quarantine. The page map
+ * stays as it is; the explorer has seen the first free and notices a second one.
  */
 export function* quarantineBlock(pages: HeapPages, at: number, count: number): Task<void> {
   yield* access(pages.memory, "free", at, count, "table");
@@ -84,7 +84,7 @@ export function* quarantineBlock(pages: HeapPages, at: number, count: number): T
   if (!isLiveBlock(pages, at, sizeClass))
     bug(`Cannot free the table at ${formatPointer(at)}: no block lives there`);
   pages.memory.words.fill(POISON_FREE, at, at + count);
-  pages.memory.words[pages.header.blocksLive.at + sizeClass]!--; // past the watch, as there
+  pages.memory.words[pages.header.blocksLive.at + sizeClass]!--; // unwatched, as there
 }
 
 function isLiveBlock(pages: HeapPages, at: number, sizeClass: number): boolean {

@@ -1,22 +1,22 @@
 /**
  * @module memory/heap/heap-pages
- * The kernel heap as pages of 4 KiB (1024 words): who owns which, and getting more from the host
- * when they run out. On it stand the slab caches (slab-cache.ts) and the blocks for page tables
- * (heap-blocks.ts). The buddy system is buddy.ts.
+ * The kernel heap as pages of 4 KiB (1024 words): which of them are used for what, and how the heap
+ * grows. The slab caches (slab-cache.ts) and the blocks for page tables (heap-blocks.ts) are made
+ * of these pages. The buddy system is buddy.ts.
  *
  *     page 0 ...        control block of sync/ | HeapHeader | names | page map | pages for all
  *
  * The page map has four words for each page that the heap can ever have: the buddy's three, and
- * OWNER. The owner's bits of STATE say what a page is, so that any pointer at all can be judged:
+ * OWNER. The owner's bits of STATE say what a page is, so that any pointer can be checked:
  *
- *   P1  kind NONE: free, or never handed out. RESERVED: the heap's own. SLAB, BLOCK, HALVES: first
- *       page of such. TAIL: a later page of one. OWNER is the first page, but on the first page of
- *       BLOCK the size class and of HALVES the halves that live.
- *   P2  Kinds change under heapLock, by who owns the page; they may be read without it by who owns
- *       an object on the page.
+ *   P1  kind NONE: free, or never allocated. RESERVED: the heap's own. SLAB, BLOCK, HALVES: first
+ *       page of such. TAIL: a later page of one. OWNER is the first page; on the first page of
+ *       BLOCK it is the size class, and on that of HALVES the allocated halves.
+ *   P2  The page's owner changes its kind, under heapLock. Whoever owns an object on the page may
+ *       read it without the lock.
  *
- * Lock: heapLock (a leaf but for slabLock, inside which it may be taken). The heap only grows: a
- * page's words stay readable for ever, whatever they come to mean.
+ * Lock: heapLock (a leaf; it may be taken inside slabLock). The heap only grows: a page's words
+ * stay readable for ever, whatever they are used for later.
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
@@ -134,14 +134,14 @@ export class HeapPages {
     });
   }
 
-  /** Bytes that the heap must have before `format`. */
+  /** Bytes that the heap needs before `format`. */
   static initialBytes(maxBytes: number): number {
     const maxPages = Math.floor(maxBytes / HEAP_PAGE_BYTES);
     return Math.min(reservedPages(maxPages) + 16, maxPages) * HEAP_PAGE_BYTES;
   }
 
   /**
-   * Prepares a new heap of at least `initialBytes(maxBytes)`. Before any other thread knows of it.
+   * Prepares a new heap of at least `initialBytes(maxBytes)`, before another thread knows of it.
    */
   static format(memory: SharedMemory): void {
     const maxPages = Math.floor(memory.maxBytes / HEAP_PAGE_BYTES);
@@ -158,7 +158,7 @@ export class HeapPages {
   }
 
   /**
-   * First of 2^order pages marked `kind`, or 0 when the budget is spent. Their words hold anything.
+   * First of 2^order pages of that kind, or 0 when the budget is spent. Their words hold anything.
    */
   *alloc(order: number, kind: PageKind): Task<number> {
     yield* this.lock.lock();
@@ -200,8 +200,8 @@ export class HeapPages {
   }
 
   /**
-   * OWNER word: after `alloc` the first page of the block; of a first page it may be set to
-   * something else by who owns the block.
+   * OWNER word: after `alloc` the first page of the block. The block's owner may set that of the
+   * first page to something else.
    */
   ownerOf(page: number): number {
     return this.memory.words[this.#mapAt + page * MAP_WORDS + MAP_OWNER]!;

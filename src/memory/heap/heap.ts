@@ -1,17 +1,18 @@
 /**
  * @module memory/heap/heap
  * The kernel heap as the layers above use it: objects of structs, blocks for page tables,
- * well-known pointers, and the accounting. What allocates is in slab-cache.ts and heap-blocks.ts
+ * well-known pointers, and the accounting. The allocators are slab-cache.ts and heap-blocks.ts,
  * over heap-pages.ts.
  *
- *   H1  Memory is handed out zeroed and poisoned when it comes back.
- *   H2  Out of budget is an answer (0), not an error: nothing has changed then, and the same call
- *       may succeed later.
- *   H3  Freeing anything but what was allocated, or twice, is an AssertionFailure that names struct
- *       and address, in all builds. Using it after that is one in debug builds (struct.ts, S3).
+ *   H1  Memory is zeroed when it is allocated and poisoned when it is freed.
+ *   H2  An allocation over the budget returns 0 and changes nothing. The same call may succeed
+ *       later.
+ *   H3  To free anything but a live object, or to free twice, is an AssertionFailure that names
+ *       struct and address, in all builds. A use after free is one in debug builds (S3 of
+ *       layout/struct.ts).
  *
- * Every function that is a task takes slabLock or heapLock for a moment and never waits for
- * anything else.
+ * Every function that is a task takes slabLock or heapLock for a short time, and waits for nothing
+ * else.
  */
 
 import { ENOMEM } from "../../sync/errno.ts";
@@ -28,7 +29,7 @@ import { SlabCache, shrinkCache } from "./slab-cache.ts";
 import type { Struct, StructInfo, StructView } from "../layout/struct.ts";
 
 /**
- * What of one cache is alive.
+ * The live objects of one cache.
  *
  * @example
  * ```ts
@@ -43,7 +44,7 @@ import type { Struct, StructInfo, StructView } from "../layout/struct.ts";
 export interface CacheAccount {
   /** The struct's name, or `words<count>` for blocks of that size. */
   readonly name: string;
-  /** Objects alive. */
+  /** Live objects. */
   readonly live: number;
   readonly bytes: number;
 }
@@ -70,7 +71,7 @@ export class Heap {
 
   /**
    * From now on explored tasks 1 to `count` allocate from arenas of `arenaWords` words each
-   * (arenas.ts), at most 16,384. For who sets up an exploration. False when the budget is spent.
+   * (arenas.ts), at most 16,384. For the set-up of an exploration. False when the budget is spent.
    */
   *useArenas(count: number, arenaWords: number): Task<boolean> {
     const blocks: number[] = [];
@@ -87,7 +88,7 @@ export class Heap {
     this.#arenas.shortage = shortage;
   }
 
-  /** Where the running task allocates: undefined for the caches and blocks. */
+  /** The arenas, where the running task allocates from one; undefined: from caches and blocks. */
   get #arena(): Arenas | undefined {
     return this.memory.mode === EXPLORED ? this.#arenas : undefined;
   }
@@ -102,7 +103,7 @@ export class Heap {
     return yield* cache.alloc();
   }
 
-  /** Gives an object back. Nobody else may reach it any more. */
+  /** Frees an object. Nobody else may reach it any more. */
   *free(info: StructInfo, at: number): Task<void> {
     const arena = this.#arena;
     if (arena?.has(at) === true) {
@@ -125,7 +126,7 @@ export class Heap {
     return yield* allocBlock(this.#pages, count);
   }
 
-  /** Gives a block of `allocWords(count)` back. */
+  /** Frees a block that came from `allocWords(count)`. */
   freeWords(at: number, count: number): Task<void> {
     const arena = this.#arena;
     if (arena?.has(at) === true) return arena.freeWords(at, count);
@@ -134,17 +135,17 @@ export class Heap {
   }
 
   /**
-   * Word index of the well-known slot `name`: one word, 0 until someone stores a pointer there
-   * (atomically). Made by who asks first.
+   * Word index of the well-known slot `name`: one word, 0 until some thread stores a pointer there
+   * (atomically). The first call makes it.
    */
   root(name: string): Task<number> {
     return this.#pages.named(this.#pages.roots, name);
   }
 
   /**
-   * The machine's one object of a struct, kept in the root slot of its name. Whoever comes first
-   * allocates it and runs `init`; a thread that raced with it frees its own again. Throws HmmError
-   * ENOMEM.
+   * The machine's one object of a struct, kept in the root slot of its name. The first thread
+   * allocates it and runs `init`; a thread that loses the race frees its own object. Throws
+   * HmmError ENOMEM.
    */
   *singleton<T extends StructView>(info: Struct<T>, init: (view: T) => void): Task<T> {
     const { memory } = this;

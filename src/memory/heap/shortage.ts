@@ -1,10 +1,9 @@
 /**
  * @module memory/heap/shortage
- * Memory that runs out in the middle of an operation. Not for programs: on the machine of an
- * exploration that has a shortage, each allocation of a task, of kernel heap or of frames,
- * reads a word first and fails while it says so. One task begins the shortage; when that is,
- * before which allocation of another one, is then a choice of the scheduler like any other
- * order of two steps, and all of them are tried.
+ * Memory that runs out in the middle of an operation. Not for programs. On the machine of an
+ * exploration with a shortage, each allocation of a task, of kernel heap or of frames, first reads
+ * a word, and fails while the word says so. One task begins the shortage. The scheduler tries
+ * all orders of that step and the allocations of other tasks.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -13,17 +12,17 @@ import { compareExchangeWord, readWord, writeWord } from "../../sync/primitives/
 
 const PLENTY = 0;
 const SHORT = 1;
-/** It has been, and will not be again. */
+/** It has ended and does not begin again. */
 const OVER = 2;
 
 const LABEL = "shortage";
 
-/** Whether the memory of a machine that is explored has run out. Shared by its tasks. */
+/** Whether the memory of an explored machine has run out. Shared by its tasks. */
 export class Shortage {
   readonly memory: SharedMemory;
   readonly at: number;
 
-  /** `at`: a zeroed word of the heap that nobody else uses. */
+  /** `at`: a zeroed word of the heap with no other use. */
   constructor(memory: SharedMemory, at: number) {
     this.memory = memory;
     this.at = at;
@@ -39,7 +38,7 @@ export class Shortage {
     return writeWord(this.memory, this.at, OVER, LABEL);
   }
 
-  /** Whether an allocation that is asked for now must fail. */
+  /** Whether an allocation must fail now. */
   *isOn(): Task<boolean> {
     return (yield* readWord(this.memory, this.at, LABEL)) === SHORT;
   }

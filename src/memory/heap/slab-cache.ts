@@ -1,21 +1,21 @@
 /**
  * @module memory/heap/slab-cache
- * The objects of one struct (Bonwick, "The Slab Allocator", 1994; Linux `mm/slub.c`): pages cut
- * into equal slots, a free list through the slots that are free, and enough written into them to
- * catch whoever uses one after freeing it.
+ * The objects of one struct (Bonwick, "The Slab Allocator", 1994; Linux `mm/slub.c`). Pages are cut
+ * into equal slots. A free list links the free slots, and their words are poisoned, so that a use
+ * after free is noticed.
  *
  *     slab:  Slab header | HEADER object ... | HEADER object ... | slots never used yet
  *
- *   C1  A slot's HEADER word is tag | LIVE while it is allocated and tag | FREE once it was
- *       freed (poison.ts). It changes under slabLock.
- *   C2  A free slot is POISON_FREE throughout, but for its first word: the next free slot, xor
- *       POISON_FREE, so that the last one of a list is poison throughout and a link is no pointer
- *       to who reads it by mistake.
+ *   C1  A slot's HEADER word is tag | LIVE while it is allocated and tag | FREE after it was freed
+ *       (poison.ts). It changes under slabLock.
+ *   C2  All words of a free slot but the first are POISON_FREE. The first is the next free slot,
+ *       xor POISON_FREE. So the last slot of a list is all poison, and a stale reader does not find
+ *       a valid pointer.
  *   C3  A slab with a free slot is in `partial`, one without is in no list. At most one slab of a
- *       cache is empty; further ones go back to the page allocator. So a cache's memory is judged
- *       by the objects that live, not by the pages that it holds.
- *   C4  Memory once of a slab stays readable for ever, so that a check of a stale pointer reads
- *       words, not nothing.
+ *       cache is empty; further ones go back to the page allocator. So leak checks count live
+ *       objects, not pages.
+ *   C4  Memory that was ever part of a slab stays readable, so a check of a stale pointer can read
+ *       it.
  *
  * Lock: slabLock, one for each cache; heapLock is taken inside it.
  */
@@ -91,7 +91,7 @@ const Slab: Struct<Slab> = struct<Slab>(
 /** Where the first object lies in its slab. Even, and so is the stride: so are all objects. */
 const FIRST_SLOT: number = Math.ceil((Slab.sizeWords + HEADER_WORDS) / 2) * 2;
 const SLAB_ORDER_MAX = 4;
-/** A slab should hold this many objects, if SLAB_ORDER_MAX allows. */
+/** A slab should hold this many objects, if SLAB_ORDER_MAX allows it. */
 const SLOTS_WANTED = 8;
 
 interface SlabShape {
@@ -139,7 +139,7 @@ export class SlabCache {
     }
   }
 
-  /** Fills a zeroed record of CACHE_RECORD_WORDS words. Before anyone else can find it. */
+  /** Fills a zeroed record of CACHE_RECORD_WORDS words, before another thread can find it. */
   static format(memory: SharedMemory, info: StructInfo, recordAt: number): void {
     if (info.embedded)
       bug(
@@ -158,15 +158,15 @@ export class SlabCache {
   }
 
   /**
-   * Objects alive, as a number that was true a moment ago. Of any cache's record, also of structs
-   * that this thread has not loaded.
+   * Live objects, without a lock: the number may be old. For the record of any cache, also of
+   * structs that this thread has not loaded.
    */
   static liveOf(memory: SharedMemory, recordAt: number): { live: number; sizeWords: number } {
     const { live, sizeWords } = CacheRecord.at(memory, recordAt);
     return { live, sizeWords };
   }
 
-  /** A zeroed object, or 0 when no page is to be had. */
+  /** A zeroed object, or 0 when there is no page for it. */
   *alloc(): Task<number> {
     const { memory, info } = this;
     yield* this.#lock.lock();
@@ -175,7 +175,7 @@ export class SlabCache {
     yield* this.#lock.unlock();
     if (at === 0) return 0;
     yield* access(memory, "alloc", at, info.sizeWords, info.name);
-    // Ours alone now, so no lock is needed.
+    // No other thread can reach the object yet, so no lock is needed.
     for (let i = 0; i < info.sizeWords; i++) memory.words[at + i] = 0;
     return at;
   }
@@ -195,8 +195,9 @@ export class SlabCache {
   }
 
   /**
-   * Frees an object for a task whose allocations come from arenas (arenas.ts, N2): poisoned and off
-   * the accounting, never handed out again. One step of an exploration, so no lock.
+   * Frees an object for a task whose allocations come from arenas (N2 of arenas.ts): it is
+   * poisoned, leaves the accounting, and is never allocated again. One step of an exploration, so
+   * no lock.
    */
   *quarantine(at: number): Task<void> {
     const { memory, info } = this;
@@ -207,8 +208,8 @@ export class SlabCache {
       throwBadObject(info.name, info.tag, at, header, "free");
     memory.words[at - HEADER_WORDS] = info.tag | HEADER_FREE;
     memory.words.fill(POISON_FREE, at, at + info.sizeWords);
-    // Past the watch over plain accesses: a quarantine's accounting are an explorer's affair, and
-    // nobody else looks at them meanwhile.
+    // Not reported to the watch over plain accesses: only the explorer's task changes the
+    // accounting here, and no other task reads it in this step.
     memory.words[this.#record.at + CacheRecord.offset.live]!--;
   }
 
@@ -217,7 +218,7 @@ export class SlabCache {
     const page = yield* this.#pages.alloc(this.#shape.slabOrder, KIND_SLAB);
     if (page === 0) return 0;
     const at = page * HEAP_PAGE_WORDS;
-    // the page's last owner may have left poison
+    // the page may hold poison of its last owner
     this.memory.words.fill(0, at, at + Slab.sizeWords);
     const slab = Slab.at(this.memory, at);
     slab.cache = this.#record.at;
@@ -229,8 +230,8 @@ export class SlabCache {
 
   /** A slot of a slab that has one. Holding slabLock. */
   #take(slab: Slab): number {
-    // Another thread may have grown the heap, and the slab may begin before the end of this
-    // thread's view and end after it.
+    // Another thread may have grown the heap: the slab may reach beyond the end of this thread's
+    // view.
     this.memory.ensure(slab.at + HEAP_PAGE_WORDS * 2 ** this.#shape.slabOrder);
     const { words } = this.memory;
     let at = slab.firstFree;
@@ -250,7 +251,7 @@ export class SlabCache {
   }
 
   /**
-   * Returns true when the slab became empty and was taken out of the cache: the caller frees its
+   * Returns true when the slab became empty and was removed from the cache: the caller frees its
    * pages. Holding slabLock.
    */
   #put(slab: Slab, at: number): boolean {
@@ -283,8 +284,8 @@ export class SlabCache {
   }
 
   /**
-   * The slab that a pointer handed to `free` lies in; throws when there is none of this cache or no
-   * slot starts there.
+   * The slab of a pointer that was passed to `free`. Throws when the pointer lies in no slab of
+   * this cache, or not at the start of a slot.
    */
   #slabOf(at: number): Slab {
     const page = Math.floor(at / HEAP_PAGE_WORDS);
@@ -294,7 +295,7 @@ export class SlabCache {
       const slabAt = this.#pages.ownerOf(page) * HEAP_PAGE_WORDS;
       const slab = Slab.at(this.memory, slabAt);
       const offset = at - slabAt - FIRST_SLOT;
-      // Without slabLock: it only rises, so a slot that was ever handed out is below it.
+      // Without slabLock: it only rises, so every slot that was ever allocated is below it.
       const carved = atomicLoad(this.memory.words, slabAt + Slab.offset.carved);
       const isSlot =
         offset >= 0 &&
@@ -308,7 +309,7 @@ export class SlabCache {
   }
 }
 
-/** Takes an empty slab out of its cache. Holding slabLock. */
+/** Removes an empty slab from its cache. Holding slabLock. */
 function dropSlab(record: CacheRecord, slab: Slab): void {
   slab.node.del();
   record.slabs--;
@@ -316,8 +317,8 @@ function dropSlab(record: CacheRecord, slab: Slab): void {
 }
 
 /**
- * Gives a cache's empty slab back to the page allocator. Returns whether it had one. Of any cache's
- * record, as `liveOf`.
+ * Gives a cache's empty slab back to the page allocator. Returns whether there was one. For the
+ * record of any cache, as `liveOf`.
  */
 export function* shrinkCache(pages: HeapPages, recordAt: number): Task<boolean> {
   const record = CacheRecord.at(pages.memory, recordAt);

@@ -5,10 +5,10 @@
  * itself when the list is empty. Which lock guards a list is said by the struct that embeds its
  * head; every function here is called with it held.
  *
- *   L1  A node is in at most one list. A node that was never listed is {0, 0}, one that was taken
- *       off is poisoned; `add` of anything else is an assertion, and so is `del` of a node that is
- *       in no list or whose neighbours disagree with it.
- *   L2  Iteration may take off the node that it has just handed out, nothing else.
+ *   L1  A node is in at most one list. A node that was never listed is {0, 0}; one that was removed
+ *       is poisoned. To `add` any other node is an assertion failure. So is to `del` a node that is
+ *       in no list, or whose neighbours do not link to it.
+ *   L2  During an iteration only the node that was yielded last may be removed.
  */
 
 import { bug } from "../../sync/errors.ts";
@@ -70,7 +70,7 @@ export class List {
     this.#insert(node, this.prev, this.at);
   }
 
-  /** Takes this node off its list and poisons it. */
+  /** Removes this node from its list and poisons it. */
   del(): void {
     const { next, prev } = this;
     if (next === 0 || next === LIST_POISON_NEXT || prev === LIST_POISON_PREV) {

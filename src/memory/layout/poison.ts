@@ -1,30 +1,30 @@
 /**
  * @module memory/layout/poison
- * The bit patterns that mark memory which must not be used, and the error that says so. Not the
- * allocator: that is heap.ts. Follows Linux `include/linux/poison.h`. Every object of a slab cache
- * has one header word in front of it,
+ * The bit patterns of memory that must not be used, and the error for its use. The allocator is
+ * heap.ts. Follows Linux `include/linux/poison.h`. Every object of a slab cache has one header word
+ * in front of it,
  *
  *     header = tag (bits 8..31, from the struct's name) | state (bits 0..7: LIVE or FREE)
  *
- * written by the allocator under the cache's lock and read without it: a live object's header does
- * not change, so a reader that may use the object at all reads it whole, and one that may not use
- * it gets the error that it deserves.
+ * written by the allocator under the cache's lock, and read without it. A live object's header does
+ * not change, so whoever may use the object reads the right header. Whoever may not use it may read
+ * either value.
  */
 
 import { AssertionFailure } from "../../sync/errors.ts";
 
 /**
- * Every byte of freed heap memory (Linux: POISON_FREE). As a page number, a pointer or a count it
- * is absurd.
+ * Every byte of freed heap memory (Linux: POISON_FREE). It is no valid page number, pointer or
+ * count.
  */
 export const POISON_FREE = 0x6b6b6b6b;
 
 /**
- * `next` of a node that was taken off its list. Odd and negative: no pointer, and not 0, which is a
- * node never listed.
+ * `next` of a node that was removed from its list. Odd and negative, so it is no pointer; and not
+ * 0, which stands in a node that was never listed.
  */
 export const LIST_POISON_NEXT: number = 0xdead_0101 | 0;
-/** `prev` of a node that was taken off its list. */
+/** `prev` of a node that was removed from its list. */
 export const LIST_POISON_PREV: number = 0xdead_0203 | 0;
 
 export const HEADER_WORDS = 1;

@@ -1,17 +1,17 @@
 /**
  * @module memory/layout/struct
- * Layouts of the kernel heap as data: a struct is a table of fields (name, word offset, kind, what
- * guards it), from which come the view classes that all code uses and the tables of the documents.
- * Not the allocator (heap.ts), and not how a field is ordered against other threads: a plain field
- * is read and written with plain 32-bit accesses under the guard that its table names; whatever
- * needs more is an embedded primitive of sync/.
+ * Layouts of the kernel heap as data. A struct is a table of fields: name, word offset, kind, and
+ * what guards it. The view classes that all code uses are made from the table, and so are the
+ * tables of the documents. A plain field is read and written with plain 32-bit accesses under the
+ * guard that its table names; what needs more is an embedded primitive of sync/. The allocator is
+ * heap.ts.
  *
  *   S1  A pointer is a word index into the heap; 0 is null. A pointer that was read from shared
- *       memory becomes usable through `Struct.at`, which makes sure that this thread's view of the
- *       heap reaches as far as the object does.
- *   S2  A view is two numbers' worth of state and owns nothing: it keeps nothing alive.
- *   S3  In debug builds `at` reads the object's header: a freed object, a foreign pointer or an
- *       object of another struct throws.
+ *       memory is used through `Struct.at`, which extends this thread's view of the heap to the end
+ *       of the object.
+ *   S2  A view is a memory and a pointer. It owns nothing and keeps nothing alive.
+ *   S3  In debug builds `at` reads the object's header, and throws for a freed object, a foreign
+ *       pointer or an object of another struct.
  */
 
 import { bug } from "../../sync/errors.ts";
@@ -44,8 +44,8 @@ export type FieldKind = "u32" | "i32" | "pointer" | "array" | "embedded";
 /** A view as its accessors see it. */
 interface Parts extends StructView {
   /**
-   * Embedded primitives that this view has been asked for, by number of the field: making one takes
-   * longer than most of what is done with it.
+   * Embedded primitives that were used through this view, by number of the field: to make one takes
+   * longer than most operations on it.
    */
   parts: unknown[] | undefined;
 }
@@ -87,7 +87,7 @@ export interface StructOptions {
   readonly embedded?: boolean;
 }
 
-/** The table's face without the view type: what registries and allocators need. */
+/** A struct without its view type: what registries and allocators need. */
 export interface StructInfo {
   readonly name: string;
   readonly sizeWords: number;
@@ -108,7 +108,7 @@ export interface Struct<T extends StructView> extends StructInfo {
   containerOf(fieldPointer: number, field: FieldNames<T>): number;
 }
 
-/** What can be embedded: a primitive of sync/ or memory/, over WORDS words. */
+/** A class that can be embedded: a primitive of sync/ or memory/, over WORDS words. */
 export interface Embeddable<P> {
   readonly WORDS: number;
   new (memory: SharedMemory, at: number, lockedBy?: LockClass): P;
@@ -287,8 +287,8 @@ export function struct<T extends StructView>(
   if (sizeWords === 0) bug(`Cannot declare struct ${name}: it has no fields; add one`);
   const embedded = options?.embedded === true;
 
-  // `declare`, or each field would be defined by an initializer that all structs share and that V8
-  // therefore never inlines.
+  // `declare`, or an initializer would define each field. All structs share it, so V8 would never
+  // inline it.
   class View implements Parts {
     declare readonly at: number;
     declare readonly memory: SharedMemory;
@@ -315,7 +315,7 @@ export function struct<T extends StructView>(
     tag,
     embedded,
     fields: infos,
-    // The one place where the table becomes the type that it was checked against by FieldTable<T>.
+    // Of the type T: FieldTable<T> has checked the table against it.
     offset: Object.fromEntries(
       infos.map((info) => [info.name, info.offset]),
     ) as Struct<T>["offset"],
@@ -338,8 +338,8 @@ export function struct<T extends StructView>(
 type ViewClass = new (memory: SharedMemory, at: number) => Parts;
 
 /**
- * The view whose plain fields tell the memory's plainWatch of each access. What is atomic is no
- * plain access. A class of its own, so that the views of every other machine cost nothing more.
+ * The view class that reports each access to a plain field to the memory's plainWatch; atomic
+ * fields have none. A class of its own, so that views of other machines cost nothing more.
  */
 function watchedView(View: ViewClass, structName: string, infos: readonly FieldInfo[]): ViewClass {
   class Watched extends View {}
@@ -384,14 +384,13 @@ function checkLive(memory: SharedMemory, info: StructInfo, at: number): void {
   );
 }
 
-/** The struct that this program calls so. */
+/** The struct of that tag, if this thread has declared it. */
 export function structOfTag(tag: number): StructInfo | undefined {
   return structs.find(numberOfTag(tag));
 }
 
 /**
- * Throws the error for an object that is not a live `structName`. `header` is what stood in front
- * of it.
+ * Throws the error for an object that is not a live `structName`. `header` is the word before it.
  */
 export function throwBadObject(
   structName: string,
