@@ -326,7 +326,7 @@ export const freed = {
     {
       what: "the place of a device's record",
       by: "the next device on the machine",
-      readers: "views of devices that threads keep by place (devices/software/mirror-ops.ts)",
+      readers: "views of devices that threads keep by place (devices/service/mirror-ops.ts)",
       apart: "A device has a serial number, which is looked at each time",
       proof: ["test/devices/reused-memory.test.ts"],
     },

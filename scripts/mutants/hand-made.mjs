@@ -39,7 +39,7 @@ export const handMade = [
   ],
   [
     "the device's invalidate does nothing",
-    "devices/software/mirror-ops.invalidate callback: ",
+    "devices/service/mirror-ops.invalidate callback: ",
     "coverage/devices/read-vs-madvise",
   ],
   [

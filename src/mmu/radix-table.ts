@@ -208,7 +208,7 @@ const LEAVES_PER_FLUSH = 512;
 /** A table that leaves are removed from, and the shootdown of those who walk it without a lock. */
 export interface FlushedTable {
   readonly pgd: number;
-  readonly shootdown: Shootdown;
+  readonly shootdown: Pick<Shootdown, "flush">;
 }
 
 /**

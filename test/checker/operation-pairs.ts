@@ -47,7 +47,7 @@ export const EXECUTIONS = 6;
  * Whether a frame of the device was used lately is a hint for eviction, which a kernel's thread
  * gives without a lock.
  */
-const harmless = ["src/hmm/mirror/mirror.ts:", "src/devices/software/frames.ts:"];
+const harmless = ["src/hmm/mirror/mirror.ts:", "src/devices/service/frames.ts:"];
 
 interface Shared {
   /** A software device on the space. */

@@ -7,6 +7,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { CopyBatch } from "../../src/devices/service/device-hardware.ts";
 import { SpanService } from "../../src/devices/service/span-service.ts";
 import type { Mm } from "../../src/mm/mm-struct.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
@@ -61,8 +62,8 @@ test("BROKEN: a device that does not track reads what the CPU has long replaced"
 function disturbed(disturb: () => void, isBlind: boolean): typeof SpanService {
   let isDone = false;
   return class extends SpanService {
-    protected override *copyFrame(fromPfn: number, toPfn: number): Task<void> {
-      yield* super.copyFrame(fromPfn, toPfn);
+    protected override *copy(batch: CopyBatch): Task<void> {
+      yield* super.copy(batch);
       if (!isDone) {
         isDone = true;
         disturb();

@@ -7,18 +7,16 @@
 import assert from "node:assert/strict";
 import type { Kernel } from "../../src/devices/software/kernel.ts";
 import type { DeviceRecord } from "../../src/devices/service/device-record.ts";
-import {
-  createDevice,
-  putDevice,
-  registerDevice,
-} from "../../src/devices/software/device-state.ts";
+import { registerDevice } from "../../src/devices/service/device-parts.ts";
+import { createDevice, putDevice } from "../../src/devices/software/device-state.ts";
 import type { DeviceStats } from "../../src/devices/driver.ts";
 import { readStats } from "../../src/devices/service/device-stats.ts";
-import { DeviceTable } from "../../src/devices/service/device-table.ts";
-import { DeviceThread, viewDevice } from "../../src/devices/software/device-thread.ts";
+import { DeviceThread } from "../../src/devices/software/device-thread.ts";
 import type { SpanServiceClass } from "../../src/devices/service/fault-service.ts";
-import { beginDispatch } from "../../src/devices/software/item-runner.ts";
+import { beginDispatch } from "../../src/devices/software/dispatch-state.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../src/devices/software/mirror-ops.ts";
+import type { SoftwareRecord } from "../../src/devices/software/software-record.ts";
+import { viewDevice } from "../../src/devices/software/view-device.ts";
 import { hmmMirrorUnregister } from "../../src/hmm/mirror/mirror.ts";
 import { AddressSpace, type AddressSpaceOptions } from "../../src/index.ts";
 import { notifierSrcu } from "../../src/notifier/mmu-notifier.ts";
@@ -47,6 +45,8 @@ export interface PlayedDeviceOptions {
 /** A device whose threads the test plays. */
 export class PlayedDevice {
   readonly space: AddressSpace;
+  readonly software: SoftwareRecord;
+  /** What the service keeps of it. */
   readonly record: DeviceRecord;
   readonly threads: readonly DeviceThread[];
 
@@ -56,10 +56,12 @@ export class PlayedDevice {
   ) {
     const { machine, mm } = space;
     this.space = space;
-    const record = space.runSync(
+    const software = space.runSync(
       createDevice(machine, { memoryBytes: frames * PAGE, threads, faultTimeoutMs }),
     );
-    if (typeof record === "number") assert.fail(`no device: ${record}`);
+    if (typeof software === "number") assert.fail(`no device: ${software}`);
+    const record = software.device;
+    this.software = software;
     this.record = record;
     const registering = function* (): Task<number> {
       yield* mm.mmapLock.downWrite();
@@ -90,7 +92,7 @@ export class PlayedDevice {
     args: readonly number[] = [],
     mayReplay = true,
   ): Error | undefined {
-    beginDispatch(this.record);
+    beginDispatch(this.software);
     return this.thread.run({ kernel, args, items, mayReplay });
   }
 
@@ -115,9 +117,8 @@ export class PlayedDevice {
 
   /** Of the device's page table: "" none, "local", "remote", "remote write". */
   entry(address: number): string {
-    const entry = new DeviceTable(this.space.machine, this.record).entryOf(
-      Math.floor(address / PAGE),
-    );
+    const { table } = viewDevice(this.space.machine, this.software);
+    const entry = table.entryOf(Math.floor(address / PAGE));
     if (entry === 0) return "";
     if ((entry & 4) !== 0) return "local";
     return (entry & 2) !== 0 ? "remote write" : "remote";
@@ -130,11 +131,11 @@ export class PlayedDevice {
   /** As `close`, by another space on the machine: the device's own is gone. */
   closeOn(space: AddressSpace): void {
     for (const thread of this.threads) thread.close();
-    space.runSync(closing(space.machine, this.record));
+    space.runSync(closing(space.machine, this.software));
   }
 }
 
-function* closing(machine: AddressSpace["machine"], record: DeviceRecord): Task<void> {
+function* closing(machine: AddressSpace["machine"], record: SoftwareRecord): Task<void> {
   yield* hmmMirrorUnregister(viewDevice(machine, record).mirror);
   yield* putDevice(machine, record);
 }

@@ -9,11 +9,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  DeviceTable,
-  ENTRY_WRITE,
-  makeDeviceEntry,
-} from "../../src/devices/service/device-table.ts";
+import { ENTRY_WRITE, makeDeviceEntry } from "../../src/devices/service/device-table.ts";
+import { viewDevice } from "../../src/devices/software/view-device.ts";
 import type { AddressSpace } from "../../src/index.ts";
 import { doMunmap } from "../../src/mm/calls/munmap.ts";
 import { LEAF_WORDS, leafOf } from "../../src/mmu/radix-table.ts";
@@ -97,10 +94,10 @@ function race(forgets: boolean, body: (device: PlayedDevice, pfn: number) => voi
   // so that there is a leaf, and the page itself is unknown to the thread
   device.store(ADDRESS + PAGE, 2);
   device.load(ADDRESS);
-  const table = new DeviceTable(machine, device.record);
+  const { table } = viewDevice(machine, device.software);
   const leaf = leafOf(memory, table.pgd, ADDRESS / PAGE);
   const pfn = foreignFrame(space);
-  const leader = new Leader(device.record.shootdown, forgets);
+  const leader = new Leader(device.software.shootdown, forgets);
   const led = new LedTask(machine, doMunmap(machine, mm, ADDRESS, LEAF_BYTES));
   leader.lead(led);
   assert.equal(

@@ -1,9 +1,10 @@
 /**
  * @module devices/service/device-record
- * The software device as it lies in the kernel heap: all that its threads, and the threads that
- * change mappings, must agree on. What the parts mean is said where they are used: device-table.ts
- * (page table), frames.ts (device memory), service-owner.ts, fault-ring.ts, thrash.ts,
- * item-runner.ts, device-stats.ts; its birth and its end are device-state.ts.
+ * What the service keeps of a device in the kernel heap: all that the threads of the device, and
+ * the threads that change mappings, must agree on. Part of a larger struct of the device's driver,
+ * which makes and frees it. Each part is explained where it is used: device-table.ts (page table),
+ * frames.ts (device memory), service-owner.ts, fault-ring.ts, device-stats.ts, device-list.ts,
+ * policy/thrash.ts. device-parts.ts allocates and frees them.
  *
  * Locks, outermost first. The service owner is no lock of sync/, for it drops mm users, which may
  * take an address space down:
@@ -15,11 +16,11 @@
  *
  *   D1  A translation is added by the service owner, which holds the driver lock and has seen there
  *       that no invalidation has run since it was read (R4).
- *   D2  A translation is taken away under the driver lock by anybody, and the shootdown is flushed
- *       before that lock is dropped. So whoever takes the driver lock afterwards knows that no
- *       thread of the device uses what is not in the table.
- *   D3  A local entry and the frame that it names know each other, under the driver lock:
- *       frame.page leads to the entry and back.
+ *   D2  A translation is cleared under the driver lock, by any thread, and flushed before that lock
+ *       is dropped (TranslationUnit in device-hardware.ts). So whoever takes the driver lock
+ *       afterwards knows that the device does not use what is not in the table.
+ *   D3  A local entry and the frame that it names lead to each other, under the driver lock:
+ *       frame.page is the page of the entry.
  */
 
 import { HmmMirrorRecord } from "../../hmm/mirror-record.ts";
@@ -38,7 +39,6 @@ import {
 } from "../../memory/layout/struct.ts";
 import { Mutex } from "../../sync/primitives/mutex.ts";
 import { RefCount } from "../../sync/primitives/refcount.ts";
-import { Shootdown } from "../../sync/primitives/shootdown.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 
 /** Threads of one device. */
@@ -56,7 +56,6 @@ export const COUNTERS = 16;
 export interface DeviceRecord extends StructView {
   readonly mirror: HmmMirrorRecord;
   readonly driverLock: Mutex;
-  readonly shootdown: Shootdown;
   readonly refs: RefCount;
   readonly node: List;
   serial: number;
@@ -77,55 +76,50 @@ export interface DeviceRecord extends StructView {
   readonly rings: WordArray;
   thrash: number;
   thrashExpiryMs: number;
-  nextItem: number;
-  stop: number;
   readonly counters: WordArray;
 }
 
-export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>("softwareDevice", {
-  mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
-  driverLock: embed(Mutex, "page table, frames, thrash table", "driverLock"),
-  shootdown: embed(Shootdown, "generations of the device threads' cached translations"),
-  refs: embed(
-    RefCount,
-    "1 for the mirror's registration, 1 for each device thread; at 0 all of it is freed",
-  ),
-  node: embed(List, "in the machine's list of devices (device-list.ts); guarded by devicesLock"),
-  serial: u32(
-    "const",
-    "number of the device on its machine: tells it from one whose memory it inherited",
-  ),
-  threads: u32("const", "device threads, each with a fault ring"),
-  faultTimeoutMs: u32("const", "how long a fault may be retried"),
-  pgd: pointer("const", "top page table (device-table.ts)"),
-  firstPfn: u32("const", "device memory: the frame number of its frame 0"),
-  frames: u32("const", "frames of device memory: the budget"),
-  freeFrames: u32(
-    "atomic: written holding driverLock, read without as a hint",
-    "frames on the free list",
-  ),
-  freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
-  hand: u32("driverLock", "where the clock's hand stands"),
-  prefetchScore: i32(
-    "none: a hint",
-    "below 0: of the pages prefetched lately, too few were used (frames.ts)",
-  ),
-  frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
-  serviceOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
-  batchesBegun: u32(
-    "service owner",
-    "rounds of service that began to take faults out of the rings",
-  ),
-  batchesDone: u32("service owner", "rounds of service that have ended"),
-  ownerQueue: embed(WaitQueue, "those who wait to become it"),
-  rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
-  thrash: pointer("const", "table of pages that thrash (thrash.ts)"),
-  thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
-  nextItem: u32("atomic", "first work item that no thread has taken yet"),
-  stop: u32("atomic", "1: the running dispatch is to end"),
-  counters: array(
-    COUNTERS,
-    "driverLock or service owner, by counter",
-    "statistics (device-stats.ts)",
-  ),
-});
+export const DeviceRecord: Struct<DeviceRecord> = struct<DeviceRecord>(
+  "device",
+  {
+    mirror: embedStruct(HmmMirrorRecord, "hmm", "its place among the address space's listeners"),
+    driverLock: embed(Mutex, "page table, frames, thrash table", "driverLock"),
+    refs: embed(
+      RefCount,
+      "1 for the mirror's registration, 1 for each thread of the device; at 0 all is freed",
+    ),
+    node: embed(List, "in the machine's list of devices (device-list.ts); guarded by devicesLock"),
+    serial: u32(
+      "const",
+      "number of the device on its machine: tells it from one whose memory it inherited",
+    ),
+    threads: u32("const", "threads of the device, each with a fault ring"),
+    faultTimeoutMs: u32("const", "how long a fault may be retried"),
+    pgd: pointer("const", "top page table (device-table.ts)"),
+    firstPfn: u32("const", "what a frame of device memory 0 is called in entries of the table"),
+    frames: u32("const", "frames of device memory: the budget"),
+    freeFrames: u32(
+      "atomic: written holding driverLock, read without as a hint",
+      "frames on the free list",
+    ),
+    freeHead: u32("driverLock", "first of the free list, plus 1; 0 at its end"),
+    hand: u32("driverLock", "where the clock's hand stands"),
+    prefetchScore: i32(
+      "none: a hint",
+      "below 0: of the pages prefetched lately, too few were used (policy/prefetch.ts)",
+    ),
+    frameBlocks: array(FRAME_BLOCKS_MAX, "const", "frame table, block by block"),
+    serviceOwner: u32("atomic", "thread that serves faults, plus 1; 0 nobody"),
+    batchesBegun: u32(
+      "service owner",
+      "rounds of service that began to take faults out of the rings",
+    ),
+    batchesDone: u32("service owner", "rounds of service that have ended"),
+    ownerQueue: embed(WaitQueue, "those who wait to become it"),
+    rings: array(THREADS_MAX, "const", "fault rings, by device thread"),
+    thrash: pointer("const", "table of pages that thrash (policy/thrash.ts)"),
+    thrashExpiryMs: u32("driverLock", "when the next of them may be tried again; 0 none"),
+    counters: array(COUNTERS, "by counter: see device-stats.ts", "statistics"),
+  },
+  { embedded: true },
+);

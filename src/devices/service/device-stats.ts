@@ -1,42 +1,60 @@
 /**
  * @module devices/service/device-stats
- * What a software device has done so far: 32-bit counters in its record, and how they are read.
- * Each is changed under one lock or atomically, as the table says; readers look without one, so the
- * numbers of a running device belong to slightly different moments.
+ * What a device has done so far: 32-bit counters in its record. One table names them: a counter's
+ * place in it is its place in the record, its name is its name in DeviceStats. Readers take no
+ * lock, so the numbers of a running device belong to slightly different moments.
  */
 
 import { atomicAdd, plainLoad } from "../../sync/atomics.ts";
-import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import type { DeviceStats } from "../driver.ts";
 import { DeviceRecord } from "./device-record.ts";
 
-/** Index of a counter. */
-export type Counter = number;
-/** Changed by the service owner. */
-export const FAULTS: Counter = 0;
-export const BATCHES: Counter = 1;
-export const DUPLICATES: Counter = 2;
-export const RETRIES: Counter = 3;
-/** Changed under the driver lock. */
-export const PREFETCHED: Counter = 4;
-export const PAGES_TO_DEVICE: Counter = 5;
-export const EVICTIONS: Counter = 6;
-export const INVALIDATIONS: Counter = 7;
-export const DROPPED: Counter = 8;
-export const REMOTE_MAPS: Counter = 9;
-export const THRASHING: Counter = 10;
-/** Changed atomically by the device's threads. */
-export const REPLAYS: Counter = 11;
-export const STALLS: Counter = 12;
-export const ITEMS: Counter = 13;
+/**
+ * Changed by the service owner, or holding the driver lock: each always in the same of the ways.
+ */
+const GUARDED = [
+  // by the service owner
+  "faults",
+  "batches",
+  "duplicates",
+  "retries",
+  // holding the driver lock
+  "prefetched",
+  "pagesToDevice",
+  "evictions",
+  "invalidations",
+  "dropped",
+  "remoteMaps",
+  "thrashing",
+] as const;
 
-const COUNTERS_AT: number = DeviceRecord.offset.counters;
+/** Changed atomically, by any thread of the device. */
+const ATOMIC = ["items", "replays", "stalls"] as const;
 
-/** Adds to a counter under its lock. */
-export function count(record: DeviceRecord, counter: Counter, by: number = 1): void {
+export type GuardedCounter = (typeof GUARDED)[number];
+export type AtomicCounter = (typeof ATOMIC)[number];
+
+const COUNTERS: readonly (GuardedCounter | AtomicCounter)[] = [...GUARDED, ...ATOMIC];
+
+type ByCounter<T> = { readonly [N in GuardedCounter | AtomicCounter]: T };
+
+/** Makes a value for each counter. */
+function forEachCounter<T>(make: (name: GuardedCounter | AtomicCounter, place: number) => T) {
+  return Object.fromEntries(
+    COUNTERS.map((name, place) => [name, make(name, place)]),
+  ) as ByCounter<T>;
+}
+
+/** Word of each counter, from the start of the record. */
+const WORD: ByCounter<number> = forEachCounter(
+  (_name, place) => DeviceRecord.offset.counters + place,
+);
+
+/** Adds to a counter, as its table says. */
+export function count(record: DeviceRecord, counter: GuardedCounter, by: number = 1): void {
   const { words } = record.memory;
-  const at = record.at + COUNTERS_AT + counter;
+  const at = record.at + WORD[counter];
   words[at] = plainLoad(words, at) + by;
 }
 
@@ -45,36 +63,27 @@ export function count(record: DeviceRecord, counter: Counter, by: number = 1): v
  *
  * @stepped statistics
  */
-export function countAtomically(record: DeviceRecord, counter: Counter, by: number): void {
-  if (by > 0) atomicAdd(record.memory.words, record.at + COUNTERS_AT + counter, by);
-}
-
-function counterOf(memory: SharedMemory, at: number, counter: Counter): number {
-  return plainLoad(memory.words, at + COUNTERS_AT + counter) >>> 0;
+export function countAtomically(record: DeviceRecord, counter: AtomicCounter, by: number): void {
+  if (by > 0) atomicAdd(record.memory.words, record.at + WORD[counter], by);
 }
 
 /** The device's counters now. */
 export function readStats(record: DeviceRecord): DeviceStats {
-  const { memory, at } = record;
-  const read = (counter: Counter): number => counterOf(memory, at, counter);
-  const pagesToDevice = read(PAGES_TO_DEVICE);
+  const { words } = record.memory;
+  const counters = forEachCounter((name) => plainLoad(words, record.at + WORD[name]) >>> 0);
   return {
-    faults: read(FAULTS),
-    batches: read(BATCHES),
-    duplicates: read(DUPLICATES),
-    prefetched: read(PREFETCHED),
-    pagesToDevice,
-    bytesToDevice: pagesToDevice * PAGE_BYTES,
-    evictions: read(EVICTIONS),
-    invalidations: read(INVALIDATIONS),
-    dropped: read(DROPPED),
-    retries: read(RETRIES),
-    remoteMaps: read(REMOTE_MAPS),
-    thrashing: read(THRASHING),
-    items: read(ITEMS),
-    replays: read(REPLAYS),
-    stalls: read(STALLS),
+    ...counters,
+    bytesToDevice: counters.pagesToDevice * PAGE_BYTES,
     residentPages: record.frames - record.freeFrames,
     memoryPages: record.frames,
   };
+}
+
+/** What was counted between two readings. */
+export function statsBetween(
+  before: DeviceStats,
+  after: DeviceStats,
+): Omit<DeviceStats, "residentPages" | "memoryPages"> {
+  const counters = forEachCounter((name) => after[name] - before[name]);
+  return { ...counters, bytesToDevice: counters.pagesToDevice * PAGE_BYTES };
 }

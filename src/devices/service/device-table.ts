@@ -13,9 +13,9 @@
  * device writes it, and the copy is gone.
  *
  * Changed under the driver lock (D1, D2 of device-record.ts), which is the table's lock. Read
- * without it by the device's threads, as the CPU's table is by CPU threads: they noted the
- * shootdown generation before, and look at it again after the access (mmu/soft-tlb.ts; W3 of
- * mmu/radix-table.ts).
+ * without it as hints, and by device threads that check afterwards whether the entry was flushed
+ * (mmu/soft-tlb.ts; W3 of mmu/radix-table.ts). A device with a table of its own besides hears of
+ * each change through its TranslationUnit.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -32,9 +32,9 @@ import {
 import type { LeafVisitor } from "../../mmu/radix-table.ts";
 import { atomicStore, speculativeLoad } from "../../sync/atomics.ts";
 import type { Mutex } from "../../sync/primitives/mutex.ts";
-import type { Shootdown } from "../../sync/primitives/shootdown.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import { DROPPED, count } from "./device-stats.ts";
+import type { TranslationUnit } from "./device-hardware.ts";
+import { count } from "./device-stats.ts";
 import type { DeviceRecord } from "./device-record.ts";
 import { Frames } from "./frames.ts";
 
@@ -42,6 +42,12 @@ export const ENTRY_PRESENT = 0x01;
 export const ENTRY_WRITE = 0x02;
 export const ENTRY_LOCAL = 0x04;
 export const ENTRY_PFN_SHIFT = 8;
+
+/** Whether an entry allows the access. */
+export function entryAllows(entry: number, isWrite: boolean): boolean {
+  const wanted = isWrite ? ENTRY_PRESENT | ENTRY_WRITE : ENTRY_PRESENT;
+  return (entry & wanted) === wanted;
+}
 
 /** The entry of a frame. */
 export function makeDeviceEntry(pfn: number, flags: number): number {
@@ -63,7 +69,7 @@ export function* freeDeviceTable(machine: Machine, record: DeviceRecord): Task<v
   if (record.pgd !== 0) yield* freeTables(machine, record.pgd);
 }
 
-/** What a walk has taken away so far, and the pages between the first and the last of it. */
+/** What a walk has cleared so far, and the pages between the first and the last of it. */
 interface Dropped {
   pages: number;
   startPage: number;
@@ -77,18 +83,18 @@ export class DeviceTable {
   readonly frames: Frames;
   readonly pgd: number;
   readonly firstPfn: number;
-  /** The record's lock and shootdown, made once. */
+  /** The record's lock, made once. */
   readonly driverLock: Mutex;
-  readonly shootdown: Shootdown;
+  readonly unit: TranslationUnit;
 
-  constructor(machine: Machine, record: DeviceRecord) {
+  constructor(machine: Machine, record: DeviceRecord, unit: TranslationUnit) {
     this.machine = machine;
     this.record = record;
     this.frames = new Frames(record);
     this.pgd = record.pgd;
     this.firstPfn = record.firstPfn;
     this.driverLock = record.driverLock;
-    this.shootdown = record.shootdown;
+    this.unit = unit;
     machine.memory.ensure(this.pgd + PGD_WORDS);
   }
 
@@ -120,8 +126,18 @@ export class DeviceTable {
   }
 
   /**
-   * Takes the entry at `index` away and gives its frame, if it has one, back. The caller flushes
-   * before the driver lock is dropped (device-record.ts, D2).
+   * Sets the entry at `index`. The caller has the device install it (TranslationUnit); D1 of
+   * device-record.ts.
+   *
+   * @stepped device entry
+   */
+  setEntry(index: number, entry: number): void {
+    atomicStore(this.machine.memory.words, index, entry);
+  }
+
+  /**
+   * Clears the entry at `index` and frees its frame, if it has one. The caller flushes before the
+   * driver lock is dropped (D2 of device-record.ts).
    *
    * @stepped device entry
    */
@@ -133,7 +149,7 @@ export class DeviceTable {
   }
 
   /**
-   * The page's frame is taken from it. The caller flushes.
+   * Clears the page's entry; its frame is the caller's. The caller flushes.
    *
    * @stepped device entry
    */
@@ -143,15 +159,15 @@ export class DeviceTable {
   }
 
   /**
-   * Takes every entry of [startPage, endPage) away, and flushes. `onLocal` hears of each copy that
+   * Clears every entry of [startPage, endPage), and flushes. `onLocal` is called for each copy that
    * is dropped. Returns how many entries there were. Holding the driver lock.
    */
   *dropRange(startPage: number, endPage: number, onLocal?: (page: number) => void): Task<number> {
     const dropped: Dropped = { pages: 0, startPage: endPage, endPage: startPage };
     const visit: LeafVisitor = (leaf, from, to) => this.#dropLeaf(leaf, from, to, dropped, onLocal);
     yield* forEachLeaf(this.machine.memory, this.pgd, startPage, endPage, visit, true);
-    if (dropped.pages > 0) yield* this.shootdown.flush(dropped.startPage, dropped.endPage);
-    count(this.record, DROPPED, dropped.pages);
+    if (dropped.pages > 0) yield* this.unit.flush(dropped.startPage, dropped.endPage);
+    count(this.record, "dropped", dropped.pages);
     return dropped.pages;
   }
 
@@ -181,6 +197,11 @@ export class DeviceTable {
    * Holding the driver lock.
    */
   freeLeaves(startPage: number, endPage: number): Task<void> {
-    return freeEmptyLeaves(this.machine, this, startPage, endPage);
+    return freeEmptyLeaves(
+      this.machine,
+      { pgd: this.pgd, shootdown: this.unit },
+      startPage,
+      endPage,
+    );
   }
 }

@@ -1,9 +1,8 @@
 /**
  * @module devices/service/frames
  * Device memory, frame by frame: which are free, which page each holds, and which of them have been
- * used lately. Not who gets one when none is free: that is eviction.ts. The frames themselves are a
- * section of the machine's RAM (memory/frames/sections.ts), so that a device's frame has a number
- * like every other, and one software TLB reaches both.
+ * used lately. Not which page leaves when none is free: that is policy/eviction.ts. The bytes
+ * themselves are wherever the device has its memory; here a frame is a number from 0 on.
  *
  * Frame table, FRAME_WORDS words for each frame, in blocks of FRAMES_PER_BLOCK:
  *
@@ -23,6 +22,7 @@ import { bug } from "../../sync/errors.ts";
 import { plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Task } from "../../sync/tasks/task.ts";
+import { nextScore } from "../policy/prefetch.ts";
 import { DeviceRecord, FRAME_BLOCKS_MAX } from "./device-record.ts";
 
 const PAGE = 0;
@@ -40,14 +40,6 @@ export const FRAMES_MAX: number = FRAMES_PER_BLOCK * FRAME_BLOCKS_MAX;
 
 /** ACCESSED of a page that was prefetched and has not been used yet. */
 const PREFETCHED = 2;
-/**
- * Bringing a page that nobody uses costs a copy; one that is used saves a fault, which costs
- * several times as much (measured: 0.5 us, 3 to 7 us).
- */
-const SCORE_USED = 4;
-const SCORE_UNUSED = -1;
-/** The score stays within this, so that it follows a change of what the device does. */
-const SCORE_MAX = 256;
 
 export const FRAME_FREE = 0;
 export const FRAME_LOADING = 1;
@@ -162,27 +154,25 @@ export class Frames {
     // A store only where it changes something: all threads of the device look at these words.
     if (before === 1) return;
     words[at] = 1;
-    if (before === PREFETCHED) this.#score(SCORE_USED);
+    if (before === PREFETCHED) this.#score(true);
   }
 
-  /** A mapped frame loses its page: tells the score of prefetching if nobody has used it. */
+  /** A mapped frame loses its page: counts against prefetching if it came unasked and unused. */
   judge(frame: number): void {
     if (plainLoad(this.#memory.words, this.#wordOf(frame) + ACCESSED) === PREFETCHED)
-      this.#score(SCORE_UNUSED);
+      this.#score(false);
   }
 
   /**
-   * Whether enough of the pages prefetched lately were used. Kept without a lock: two threads at
+   * How well prefetching has paid lately (policy/prefetch.ts). Kept without a lock: two threads at
    * once may count as one.
    */
-  get prefetchPays(): boolean {
-    return plainLoad(this.#memory.words, this.record.at + SCORE_AT) >= 0;
+  get prefetchScore(): number {
+    return plainLoad(this.#memory.words, this.record.at + SCORE_AT);
   }
 
-  #score(by: number): void {
-    const { words } = this.#memory;
-    const at = this.record.at + SCORE_AT;
-    words[at] = Math.max(-SCORE_MAX, Math.min(SCORE_MAX, plainLoad(words, at) + by));
+  #score(wasUsed: boolean): void {
+    this.#memory.words[this.record.at + SCORE_AT] = nextScore(this.prefetchScore, wasUsed);
   }
 
   pageOf(frame: number): number {

@@ -27,8 +27,8 @@ import { monotonicMs } from "../../sync/tasks/clock.ts";
 import { EBUSY, type Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { SnapshotPage } from "../driver.ts";
-import { entryFrameNumber } from "../service/device-table.ts";
-import { type FaultService, entryAllows } from "../service/fault-service.ts";
+import { entryAllows, entryFrameNumber } from "../service/device-table.ts";
+import type { FaultService } from "../service/fault-service.ts";
 import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "../service/span-service.ts";
 
 /** How a command ended. */

@@ -1,17 +1,12 @@
 /**
  * @module devices/software/device-state
- * The birth and the end of a device's shared state (device-record.ts): what it takes from the
- * kernel heap and from the frame numbers, and giving all of it back. The mirror's registration
- * holds one reference, each device thread one; whoever drops the last one frees everything, be it
- * the owner, a device thread that leaves, or a reaper for one that died.
+ * The birth and the end of a software device's shared state (software-record.ts), and who keeps it:
+ * the mirror's registration holds one reference, each device thread one. Whoever drops the last one
+ * frees everything, be it the owner, a device thread that leaves, or a reaper for one that died.
  */
 
-import { hmmMirrorForget, hmmMirrorRegister } from "../../hmm/mirror/mirror.ts";
-import { HmmMirror } from "../../hmm/mirror-record.ts";
 import { Machine } from "../../memory/machine.ts";
-import type { Mm } from "../../mm/mm-struct.ts";
 import { PAGE_BYTES } from "../../mm/pte.ts";
-import { atomicAdd } from "../../sync/atomics.ts";
 import { EMFILE, ENODEV, ENOMEM, type Errno } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
 import {
@@ -21,18 +16,10 @@ import {
   resourceKind,
 } from "../../sync/death/resources.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import {
-  type DevicePlace,
-  delistDevice,
-  enlistDevice,
-  findDevice,
-} from "../service/device-list.ts";
-import { DeviceRecord } from "../service/device-record.ts";
-import { allocDeviceTable, freeDeviceTable } from "../service/device-table.ts";
-import { RING_WORDS } from "../service/fault-ring.ts";
-import { allocFrameTable, freeFrameTable } from "../service/frames.ts";
+import { type DevicePlace, findDevice } from "../service/device-list.ts";
+import { allocDeviceParts, freeDeviceParts } from "../service/device-parts.ts";
 import { resignForDead } from "../service/service-owner.ts";
-import { THRASH_WORDS } from "../service/thrash.ts";
+import { SoftwareRecord, softwareRecordOf } from "./software-record.ts";
 
 export interface DeviceStateOptions {
   /** The budget of device memory: whole pages. */
@@ -44,46 +31,36 @@ export interface DeviceStateOptions {
 /** A new device with one reference, not registered. ENOMEM. */
 export function* createDevice(
   machine: Machine,
-  options: DeviceStateOptions,
-): Task<DeviceRecord | Errno> {
-  const serials = yield* machine.heap.root("softwareDeviceSerial");
-  const at = yield* machine.heap.alloc(DeviceRecord);
+  { memoryBytes, threads, faultTimeoutMs }: DeviceStateOptions,
+): Task<SoftwareRecord | Errno> {
+  const at = yield* machine.heap.alloc(SoftwareRecord);
   if (at === 0) return ENOMEM;
-  const record = DeviceRecord.at(machine.memory, at);
-  record.driverLock.init();
+  const record = SoftwareRecord.at(machine.memory, at);
   record.shootdown.init();
-  record.ownerQueue.init();
-  record.refs.init(1);
-  record.serial = atomicAdd(machine.memory.words, serials, 1) + 1;
-  record.threads = options.threads;
-  record.faultTimeoutMs = options.faultTimeoutMs;
-  record.frames = options.memoryBytes / PAGE_BYTES;
-  if ((yield* allocParts(machine, record)) && (yield* enlistDevice(machine, record)) === 0)
-    return record;
+  const firstPfn = yield* addDeviceMemory(machine, memoryBytes);
+  const options = { frames: memoryBytes / PAGE_BYTES, threads, faultTimeoutMs, firstPfn };
+  if (firstPfn !== 0 && (yield* allocDeviceParts(machine, record.device, options))) return record;
   yield* freeDevice(machine, record);
   return ENOMEM;
 }
 
-function* allocParts(machine: Machine, record: DeviceRecord): Task<boolean> {
-  const { heap, ram } = machine;
-  record.thrash = yield* heap.allocWords(THRASH_WORDS);
-  if (
-    record.thrash === 0 ||
-    !(yield* allocDeviceTable(machine, record)) ||
-    !(yield* allocFrameTable(machine, record))
-  )
-    return false;
-  for (let i = 0; i < record.threads; i++) {
-    const ring = yield* heap.allocWords(RING_WORDS);
-    if (ring === 0) return false;
-    record.rings.set(i, ring);
-  }
-  const buffer = makeBuffer(record.frames * PAGE_BYTES);
-  if (buffer === undefined) return false;
-  const pfn = yield* ram.sections.add(buffer);
-  if (pfn < 0) return false;
-  record.firstPfn = pfn;
-  return true;
+/** Drops a reference. The last one frees the device; its mirror is unregistered by then. */
+export function* putDevice(machine: Machine, record: SoftwareRecord): Task<void> {
+  if (yield* record.device.refs.put()) yield* freeDevice(machine, record);
+}
+
+function* freeDevice(machine: Machine, record: SoftwareRecord): Task<void> {
+  const { device } = record;
+  const { firstPfn } = device;
+  yield* freeDeviceParts(machine, device);
+  if (firstPfn !== 0) yield* removeDeviceMemory(machine, firstPfn);
+  yield* machine.heap.free(SoftwareRecord, record.at);
+}
+
+/** Its first frame number; 0 when heap or host has no room. */
+function* addDeviceMemory(machine: Machine, lengthBytes: number): Task<number> {
+  const buffer = makeBuffer(lengthBytes);
+  return buffer === undefined ? 0 : Math.max(0, yield* machine.ram.sections.add(buffer));
 }
 
 function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
@@ -93,26 +70,6 @@ function makeBuffer(lengthBytes: number): SharedArrayBuffer | undefined {
     if (error instanceof RangeError) return undefined; // the host has no room
     throw error;
   }
-}
-
-/** Drops a reference. The last one frees the device; its mirror is unregistered by then. */
-export function* putDevice(machine: Machine, record: DeviceRecord): Task<void> {
-  if (yield* record.refs.put()) yield* freeDevice(machine, record);
-}
-
-function* freeDevice(machine: Machine, record: DeviceRecord): Task<void> {
-  const { heap } = machine;
-  yield* delistDevice(machine, record);
-  for (let i = 0; i < record.threads; i++) {
-    const ring = record.rings.get(i);
-    if (ring !== 0) yield* heap.freeWords(ring, RING_WORDS);
-  }
-  yield* freeFrameTable(machine, record);
-  yield* freeDeviceTable(machine, record);
-  if (record.thrash !== 0) yield* heap.freeWords(record.thrash, THRASH_WORDS);
-  if (record.firstPfn !== 0) yield* removeDeviceMemory(machine, record.firstPfn);
-  yield* hmmMirrorForget(new HmmMirror(machine, record.mirror.at));
-  yield* heap.free(DeviceRecord, record.at);
 }
 
 /**
@@ -127,27 +84,12 @@ function* removeDeviceMemory(machine: Machine, firstPfn: number): Task<void> {
   }
 }
 
-/**
- * Puts the device's mirror on `mm`. Holding the mmap lock for writing, and an mm user. Errno as of
- * hmmMirrorRegister.
- */
-export function registerDevice(
-  machine: Machine,
-  record: DeviceRecord,
-  mm: Mm,
-  opsId: number,
-): Task<Errno> {
-  const mirror = new HmmMirror(machine, record.mirror.at);
-  mirror.init(opsId);
-  return hmmMirrorRegister(mirror, mm);
-}
-
 /** A device whose thread this is. */
 const THREAD_RESOURCE: number = resourceKind("software device thread");
 
 /** A device, and where the list of what this thread owns says that it is one of its threads. */
 export interface JoinedDevice {
-  readonly record: DeviceRecord;
+  readonly record: SoftwareRecord;
   /** For `leaveDevice`. */
   readonly slot: number;
 }
@@ -156,8 +98,9 @@ export interface JoinedDevice {
  * This thread becomes one of the device's. ENODEV when there is no such device any more, EMFILE.
  */
 export function* joinDevice(machine: Machine, place: DevicePlace): Task<JoinedDevice | Errno> {
-  const record = yield* findDevice(machine, place);
-  if (record === undefined) return ENODEV;
+  const device = yield* findDevice(machine, place);
+  if (device === undefined) return ENODEV;
+  const record = softwareRecordOf(device);
   const slot = addResource(record.memory, THREAD_RESOURCE, record.at);
   if (slot >= 0) return { record, slot };
   yield* putDevice(machine, record);
@@ -165,19 +108,17 @@ export function* joinDevice(machine: Machine, place: DevicePlace): Task<JoinedDe
 }
 
 /** Pairs with `joinDevice`. */
-export function* leaveDevice(machine: Machine, record: DeviceRecord, slot: number): Task<void> {
+export function* leaveDevice(machine: Machine, record: SoftwareRecord, slot: number): Task<void> {
   removeResource(machine.memory, slot);
   yield* putDevice(machine, record);
 }
 
 registerReleaser(THREAD_RESOURCE, (memory, at) =>
-  forgetDead(Machine.of(memory), DeviceRecord.at(memory, at)),
+  forgetDead(Machine.of(memory), SoftwareRecord.at(memory, at)),
 );
 
-/**
- * What a thread that died leaves of a device: it may be the service owner, and it has a reference.
- */
-export function* forgetDead(machine: Machine, record: DeviceRecord): Task<void> {
-  yield* resignForDead(record);
+/** A thread of the device has died: it may be the service owner, and it has a reference. */
+export function* forgetDead(machine: Machine, record: SoftwareRecord): Task<void> {
+  yield* resignForDead(record.device);
   yield* putDevice(machine, record);
 }

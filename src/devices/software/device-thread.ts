@@ -5,7 +5,6 @@
  * is device-worker.ts's business.
  */
 
-import { HmmMirror } from "../../hmm/mirror-record.ts";
 import type { Machine } from "../../memory/machine.ts";
 import { TypedMemory } from "../../mmu/typed-memory.ts";
 import { EMFILE, ENODEV, type Errno } from "../../sync/errno.ts";
@@ -13,38 +12,27 @@ import { HmmError } from "../../sync/errors.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { DevicePlace } from "../service/device-list.ts";
-import type { DeviceRecord } from "../service/device-record.ts";
 import { joinDevice, leaveDevice } from "./device-state.ts";
-import { DeviceTable } from "../service/device-table.ts";
 import { DeviceTranslator, WorkItem } from "./device-translator.ts";
 import { FaultRing } from "../service/fault-ring.ts";
 import { FaultService, type SpanServiceClass } from "../service/fault-service.ts";
 import { type Dispatch, ItemRunner } from "./item-runner.ts";
-import { type SpanDevice, SpanService } from "../service/span-service.ts";
-import { ThrashTable } from "../service/thrash.ts";
-
-/** This thread's views of a device's parts. */
-export function viewDevice(machine: Machine, record: DeviceRecord): SpanDevice {
-  return {
-    machine,
-    mirror: new HmmMirror(machine, record.mirror.at),
-    table: new DeviceTable(machine, record),
-    thrash: new ThrashTable(record),
-  };
-}
+import { SpanService } from "../service/span-service.ts";
+import type { SoftwareRecord } from "./software-record.ts";
+import { viewDevice } from "./view-device.ts";
 
 export class DeviceThread {
   readonly memory: TypedMemory;
   readonly service: FaultService;
   readonly work: WorkItem = new WorkItem();
   readonly #machine: Machine;
-  readonly #record: DeviceRecord;
+  readonly #record: SoftwareRecord;
   readonly #slot: number;
   readonly #runner: ItemRunner;
 
   private constructor(
     machine: Machine,
-    record: DeviceRecord,
+    record: SoftwareRecord,
     index: number,
     slot: number,
     service: FaultService,
@@ -53,10 +41,10 @@ export class DeviceThread {
     this.#record = record;
     this.#slot = slot;
     this.service = service;
-    const ring = new FaultRing(machine.memory, record.rings.get(index));
+    const ring = new FaultRing(machine.memory, record.device.rings.get(index));
     const translator = new DeviceTranslator(service, ring, this.work);
     this.memory = new TypedMemory(machine, record.shootdown, translator, this.work);
-    this.#runner = new ItemRunner(service, ring, this.work, this.memory);
+    this.#runner = new ItemRunner(record, service, ring, this.work, this.memory);
   }
 
   /** Makes this thread the device's thread `index`. Throws HmmError ENOMEM, EMFILE, ENODEV. */

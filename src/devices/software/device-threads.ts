@@ -10,8 +10,8 @@ import { type SpawnedWorker, spawnWorker } from "../../host/spawn-worker.ts";
 import type { AddressSpaceHandle } from "../../space/handle.ts";
 import { ENODEV } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
-import type { DeviceRecord } from "../service/device-record.ts";
-import { stopDispatch } from "./item-runner.ts";
+import { stopDispatch } from "./dispatch-state.ts";
+import type { SoftwareRecord } from "./software-record.ts";
 import type { OwnerMessage, ThreadMessage, ThreadStart } from "./worker-messages.ts";
 import { unpackFailure } from "./worker-messages.ts";
 
@@ -84,10 +84,10 @@ function lostThread(why: string): HmmError {
 }
 
 export class DeviceThreads {
-  readonly #record: DeviceRecord;
+  readonly #record: SoftwareRecord;
   readonly #threads: ThreadHandle[];
 
-  private constructor(record: DeviceRecord, threads: ThreadHandle[]) {
+  private constructor(record: SoftwareRecord, threads: ThreadHandle[]) {
     this.#record = record;
     this.#threads = threads;
   }
@@ -97,17 +97,18 @@ export class DeviceThreads {
    * and leaves none behind.
    */
   static async start(
-    record: DeviceRecord,
+    record: SoftwareRecord,
     handle: AddressSpaceHandle,
     name: string,
   ): Promise<DeviceThreads> {
     const { machine, machineId } = handle;
-    const handles = Array.from({ length: record.threads }, (_, index) => {
+    const { device } = record;
+    const handles = Array.from({ length: device.threads }, (_, index) => {
       const start: ThreadStart = {
         machine,
         machineId,
-        recordAt: record.at,
-        serial: record.serial,
+        recordAt: device.at,
+        serial: device.serial,
         index,
       };
       return new ThreadHandle(start, `${name} ${index}`, () => stopDispatch(record));

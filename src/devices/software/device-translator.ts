@@ -24,15 +24,16 @@ import { PAGE_BYTES } from "../../mm/pte.ts";
 import { EBUSY, EFAULT, type Errno } from "../../sync/errno.ts";
 import { DeviceFault, outsideItem } from "../device-fault.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
-import { STALLS, countAtomically } from "../service/device-stats.ts";
+import { countAtomically } from "../service/device-stats.ts";
 import {
   type DeviceTable,
   ENTRY_LOCAL,
   ENTRY_WRITE,
+  entryAllows,
   entryFrameNumber,
 } from "../service/device-table.ts";
 import type { FaultRing } from "../service/fault-ring.ts";
-import { type FaultService, entryAllows } from "../service/fault-service.ts";
+import type { FaultService } from "../service/fault-service.ts";
 
 /**
  * Times that a page is brought for one access and is gone again before the access, until it is used
@@ -138,7 +139,7 @@ export class DeviceTranslator implements Translator {
       throw ABANDONED;
     }
     const { machine, record } = this.#table;
-    countAtomically(record, STALLS, 1);
+    countAtomically(record, "stalls", 1);
     const errno = runBlocking(
       machine.memory,
       this.#service.resolve(page, write, steals >= STEALS_MAX),

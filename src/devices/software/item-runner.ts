@@ -27,17 +27,18 @@
  * where giving up without these two rules took 2.2 us.
  */
 
-import { atomicAdd, atomicLoad, atomicStore } from "../../sync/atomics.ts";
 import { hasPanicked } from "../../sync/death/panic.ts";
 import { runBlocking } from "../../sync/runners/run-blocking.ts";
 import { type KernelFailure, kernelThrew, refusedKernel, refusedResult } from "../device-fault.ts";
 import type { TypedAccess } from "../../mmu/access.ts";
 import type { Kernel } from "./kernel.ts";
-import { DeviceRecord } from "../service/device-record.ts";
-import { ITEMS, REPLAYS, countAtomically } from "../service/device-stats.ts";
+import { countAtomically } from "../service/device-stats.ts";
 import type { WorkItem } from "./device-translator.ts";
+import { chunkOf, isStopped, stopDispatch, takeItems } from "./dispatch-state.ts";
+import type { DeviceRecord } from "../service/device-record.ts";
 import type { FaultRing } from "../service/fault-ring.ts";
 import type { FaultService } from "../service/fault-service.ts";
+import type { SoftwareRecord } from "./software-record.ts";
 
 /** Items under way at most. */
 export const WINDOW_MAX = 256;
@@ -56,13 +57,7 @@ const WORTHWHILE_PAGES = 4;
  */
 const STALLING_ITEMS_MIN = 64;
 const STALLING_ITEMS_MAX = 4096;
-/** Most items taken from the dispatch at once. */
-const CHUNK_MAX = 256;
-
 const MET_PAGES = 1024;
-
-const NEXT_ITEM: number = DeviceRecord.offset.nextItem;
-const STOP: number = DeviceRecord.offset.stop;
 
 /** One dispatch, as its threads see it. */
 export interface Dispatch {
@@ -73,29 +68,10 @@ export interface Dispatch {
   readonly mayReplay: boolean;
 }
 
-/**
- * Makes the record ready for a dispatch. Before any thread has begun with it.
- *
- * @stepped dispatch
- */
-export function beginDispatch({ memory, at }: DeviceRecord): void {
-  atomicStore(memory.words, at + NEXT_ITEM, 0);
-  atomicStore(memory.words, at + STOP, 0);
-}
-
-/**
- * Lets the running dispatch end early: its threads finish the items that they are running, and take
- * no more.
- *
- * @stepped dispatch
- */
-export function stopDispatch({ memory, at }: DeviceRecord): void {
-  atomicStore(memory.words, at + STOP, 1);
-}
-
 /** One thread's runner. */
 export class ItemRunner {
-  readonly #record: DeviceRecord;
+  readonly #record: SoftwareRecord;
+  readonly #device: DeviceRecord;
   readonly #service: FaultService;
   readonly #ring: FaultRing;
   readonly #work: WorkItem;
@@ -120,8 +96,15 @@ export class ItemRunner {
   #next = 0;
   #end = 0;
 
-  constructor(service: FaultService, ring: FaultRing, work: WorkItem, memory: TypedAccess) {
-    this.#record = service.device.table.record;
+  constructor(
+    record: SoftwareRecord,
+    service: FaultService,
+    ring: FaultRing,
+    work: WorkItem,
+    memory: TypedAccess,
+  ) {
+    this.#record = record;
+    this.#device = service.device.record;
     this.#service = service;
     this.#ring = ring;
     this.#work = work;
@@ -146,9 +129,9 @@ export class ItemRunner {
     this.#count = 0;
     this.#next = 0;
     this.#end = 0;
-    const { memory, at } = this.#record;
+    const { memory } = this.#record;
     while (this.#refill(dispatch)) {
-      if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
+      if (isStopped(this.#record)) return undefined;
       const failure = this.#pass(dispatch);
       if (failure !== undefined) return failure;
       if (this.#ring.countWaiting() > 0)
@@ -163,19 +146,11 @@ export class ItemRunner {
    * @stepped dispatch
    */
   #refill({ items }: Dispatch): boolean {
-    const { memory, at } = this.#record;
     while (this.#count < this.#windowSize) {
       if (this.#next === this.#end) {
-        const chunk = Math.max(
-          1,
-          Math.min(CHUNK_MAX, Math.ceil(items / (this.#record.threads * 8))),
-        );
-        const first = atomicAdd(memory.words, at + NEXT_ITEM, chunk) >>> 0;
-        if (first >= items) {
-          // does not run over, however often it is asked
-          atomicStore(memory.words, at + NEXT_ITEM, items);
-          break;
-        }
+        const chunk = chunkOf(items, this.#device.threads);
+        const first = takeItems(this.#record, items, chunk);
+        if (first === items) break;
         this.#next = first;
         this.#end = Math.min(first + chunk, items);
       }
@@ -195,7 +170,6 @@ export class ItemRunner {
    * @stepped dispatch
    */
   #pass(dispatch: Dispatch): Error | undefined {
-    const { memory, at } = this.#record;
     this.#passes++;
     let kept = 0;
     let ran = 0;
@@ -203,7 +177,7 @@ export class ItemRunner {
     let repeats = 0;
     let failure: Error | undefined;
     for (; ran < this.#count && failure === undefined; ran++) {
-      if (atomicLoad(memory.words, at + STOP) !== 0) return undefined;
+      if (isStopped(this.#record)) return undefined;
       const lastPage = this.#lastPages[ran]!;
       const replays = this.#replays[ran]!;
       const item = this.#items[ran]!;
@@ -223,8 +197,8 @@ export class ItemRunner {
         break;
       }
     }
-    countAtomically(this.#record, ITEMS, ran - kept - (failure === undefined ? 0 : 1));
-    countAtomically(this.#record, REPLAYS, kept);
+    countAtomically(this.#device, "items", ran - kept - (failure === undefined ? 0 : 1));
+    countAtomically(this.#device, "replays", kept);
     this.#resize(stuck, kept);
     for (; ran < this.#count; ran++)
       this.#keep(kept++, this.#items[ran]!, this.#lastPages[ran]!, this.#replays[ran]!);

@@ -11,20 +11,16 @@ import type { Machine } from "../../memory/machine.ts";
 import type { Mm } from "../../mm/mm-struct.ts";
 import type { Errno } from "../../sync/errno.ts";
 import type { Task } from "../../sync/tasks/task.ts";
-import type { DeviceRecord } from "../service/device-record.ts";
-import {
-  type DeviceStateOptions,
-  createDevice,
-  putDevice,
-  registerDevice,
-} from "./device-state.ts";
-import { viewDevice } from "./device-thread.ts";
+import { registerDevice } from "../service/device-parts.ts";
+import { type DeviceStateOptions, createDevice, putDevice } from "./device-state.ts";
 import { FaultService } from "../service/fault-service.ts";
 import { SOFTWARE_DEVICE_OPS } from "./mirror-ops.ts";
+import type { SoftwareRecord } from "./software-record.ts";
+import { viewDevice } from "./view-device.ts";
 
 /** What the owner's thread has of a device. */
 export interface OpenedDevice {
-  readonly record: DeviceRecord;
+  readonly record: SoftwareRecord;
   readonly service: FaultService;
 }
 
@@ -42,7 +38,7 @@ export function* openDevice(
   let errno: Errno;
   yield* mm.mmapLock.downWrite();
   try {
-    errno = yield* registerDevice(machine, record, mm, SOFTWARE_DEVICE_OPS);
+    errno = yield* registerDevice(machine, record.device, mm, SOFTWARE_DEVICE_OPS);
   } finally {
     yield* mm.mmapLock.upWrite();
   }

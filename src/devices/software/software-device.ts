@@ -26,14 +26,15 @@ import type {
   SnapshotPage,
 } from "../driver.ts";
 import { COMMANDS, type CommandName, type CommandOutcome, snapshotPages } from "./commands.ts";
-import { type DeviceRecord, THREADS_MAX } from "../service/device-record.ts";
+import { THREADS_MAX } from "../service/device-record.ts";
 import type { DeviceStateOptions } from "./device-state.ts";
-import { readStats } from "../service/device-stats.ts";
+import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
 import type { FaultService } from "../service/fault-service.ts";
 import { FRAMES_MAX } from "../service/frames.ts";
-import { beginDispatch } from "./item-runner.ts";
+import { beginDispatch } from "./dispatch-state.ts";
 import { type OpenedDevice, closeDevice, openDevice } from "./open-device.ts";
+import type { SoftwareRecord } from "./software-record.ts";
 
 /** How a software device is made. */
 export interface SoftwareDeviceOptions {
@@ -105,7 +106,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   readonly name: string;
   readonly #space: AddressSpace;
   readonly #machine: AddressSpace["machine"];
-  readonly #record: DeviceRecord;
+  readonly #record: SoftwareRecord;
   readonly #service: FaultService;
   readonly #releaseThread: () => void;
   readonly #threads: DeviceThreads;
@@ -186,7 +187,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   }
 
   statsSync(): DeviceStats {
-    return this.#finalStats ?? readStats(this.#record);
+    return this.#finalStats ?? readStats(this.#record.device);
   }
 
   async read(address: number, into: Uint8Array): Promise<CommandResult> {
@@ -257,7 +258,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   ): Promise<DispatchResult> {
     this.#check("dispatch");
     if (this.#threads.areLost) throw lostDevice();
-    const before = readStats(this.#record);
+    const before = readStats(this.#record.device);
     const startMs = performance.now();
     beginDispatch(this.#record);
     const failure =
@@ -272,7 +273,20 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
         "dispatch",
         "Cannot finish the dispatch: the device was disposed of; await the dispatch before that",
       );
-    return difference(order.items, seconds, before, readStats(this.#record));
+    const { faults, batches, bytesToDevice, evictions, invalidations, retries, replays } =
+      statsBetween(before, readStats(this.#record.device));
+    const { items } = order;
+    return {
+      items,
+      seconds,
+      faults,
+      batches,
+      bytesToDevice,
+      evictions,
+      invalidations,
+      retries,
+      replays,
+    };
   }
 
   #check(syscall: string): void {
@@ -287,32 +301,13 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   async #dispose(): Promise<void> {
     await this.#threads.leave();
     await Promise.allSettled([this.#lastDispatch, ...this.#commands]);
-    this.#finalStats = readStats(this.#record);
+    this.#finalStats = readStats(this.#record.device);
     await closeParts(this.#machine, {
       record: this.#record,
       service: this.#service,
       releaseThread: this.#releaseThread,
     });
   }
-}
-
-function difference(
-  items: number,
-  seconds: number,
-  before: DeviceStats,
-  after: DeviceStats,
-): DispatchResult {
-  return {
-    items,
-    seconds,
-    faults: after.faults - before.faults,
-    batches: after.batches - before.batches,
-    bytesToDevice: after.bytesToDevice - before.bytesToDevice,
-    evictions: after.evictions - before.evictions,
-    invalidations: after.invalidations - before.invalidations,
-    retries: after.retries - before.retries,
-    replays: after.replays - before.replays,
-  };
 }
 
 /** What the owner's thread has of a device. */

@@ -19,7 +19,7 @@ const left: ReadonlyMap<string, number> = new Map([
   ["src/memory/frames/page-data.ts", 1],
   // Several words at a time.
   ["src/mm/view/view-watch.ts", 1],
-  ["src/devices/service/fault-service.ts", 2],
+  ["src/devices/service/block-service.ts", 2],
   ["src/devices/service/service-owner.ts", 1],
 ]);
 

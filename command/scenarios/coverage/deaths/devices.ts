@@ -65,12 +65,12 @@ const whileServing: Body = function* (world, harness) {
 };
 
 /** Resigns as the service owner, and leaves. */
-const endService: Body = function* ({ record }, { machine }) {
+const endService: Body = function* ({ software, record }, { machine }) {
   yield* record.driverLock.lock();
   new Frames(record).give(FRAME);
   yield* record.driverLock.unlock();
   yield* resignServiceOwner(record);
-  yield* leaveDevice(machine, record, slots.get(record) ?? -1);
+  yield* leaveDevice(machine, software, slots.get(record) ?? -1);
 };
 
 /** A death is no preemption: with none, threads still change wherever one waits, ends or dies. */

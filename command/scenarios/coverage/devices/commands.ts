@@ -13,7 +13,7 @@ import {
   type CommandOutcome,
 } from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
-import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import {
   FaultService,
   type SpanServiceClass,
@@ -52,13 +52,13 @@ function* stamp(_world: DeviceWorld, harness: HmmHarness): Task<void> {
  * whole pages.
  */
 function* command(
-  { record }: DeviceWorld,
+  { software }: DeviceWorld,
   { machine }: HmmHarness,
   name: CommandName,
   bytes: Uint8Array,
   Spans?: SpanServiceClass,
 ): Task<CommandOutcome> {
-  const service = yield* FaultService.open(viewDevice(machine, record), Spans);
+  const service = yield* FaultService.open(viewDevice(machine, software), Spans);
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: PAGES * PAGE_BYTES, bytes };
   const outcome = yield* COMMANDS[name].run(service, request);

@@ -8,10 +8,10 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
-import { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
+import { SoftwareRecord } from "../../../../src/devices/software/software-record.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
-import { beginDispatch } from "../../../../src/devices/software/item-runner.ts";
+import { beginDispatch } from "../../../../src/devices/software/dispatch-state.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
@@ -37,14 +37,14 @@ type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 function makeWorld(harness: HmmHarness): World {
   const { memory, heap } = harness.machine;
   const world = makeDevice(harness, 2);
-  const { record } = world;
+  const { software } = world;
   const [nextItem, stop] = (["nextItem", "stop"] as const).map(
-    (field) => new Cell(memory, record.at + DeviceRecord.offset[field], field),
+    (field) => new Cell(memory, software.at + SoftwareRecord.offset[field], field),
   ) as [Cell, Cell];
   // As an earlier dispatch that was stopped has left it.
-  record.nextItem = 1;
-  record.stop = 1;
-  beginDispatch(record);
+  software.nextItem = 1;
+  software.stop = 1;
+  beginDispatch(software);
   return {
     ...world,
     nextItem,
@@ -87,14 +87,14 @@ const beginAndAdd: Body = function* (world, harness) {
   yield* adding(1)(world, harness);
 };
 
-function checkEachOnce({ record }: World, harness: HmmHarness): void {
+function checkEachOnce({ software, record }: World, harness: HmmHarness): void {
   for (let item = 0; item < ITEMS; item++) {
     const times = wordOf(harness, RIG_PAGE, item);
     assert(times === 1, `item ${item} ran ${times} times`);
   }
   const { items } = readStats(record);
   assert(items === ITEMS, `${items} items are said to have run`);
-  assert(record.nextItem === ITEMS, `after the last item the next one is ${record.nextItem}`);
+  assert(software.nextItem === ITEMS, `after the last item the next one is ${software.nextItem}`);
 }
 
 /** The first item fails. The others look whether the dispatch has ended. */

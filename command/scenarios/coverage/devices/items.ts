@@ -11,7 +11,7 @@ import type { Kernel } from "../../../../src/devices/software/kernel.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import type { DeviceStats } from "../../../../src/devices/driver.ts";
 import type { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
-import { beginDispatch, stopDispatch } from "../../../../src/devices/software/item-runner.ts";
+import { beginDispatch, stopDispatch } from "../../../../src/devices/software/dispatch-state.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { listedResources } from "../../../../src/sync/death/resources.ts";
@@ -54,8 +54,8 @@ class Alone {
 
   /** Begins a dispatch and runs it. What has changed of the statistics, and what ended it early. */
   *dispatch(kernel: Kernel, count: number): Task<Outcome> {
-    const { record } = this.world;
-    beginDispatch(record);
+    const { record, software } = this.world;
+    beginDispatch(software);
     const before = readStats(record);
     const failure = yield* this.run(kernel, count);
     const { items: ran, replays, stalls } = readStats(record);
@@ -154,9 +154,9 @@ function* endsEarly(alone: Alone): Task<void> {
     (yield* alone.run(failing, 3)) === undefined,
     "a dispatch that has ended was answered a failure",
   );
-  const { record } = alone.world;
-  beginDispatch(record);
-  stopDispatch(record);
+  const { software } = alone.world;
+  beginDispatch(software);
+  stopDispatch(software);
   assert(
     (yield* alone.run(failing, 3)) === undefined,
     "a dispatch that was stopped was answered a failure",

@@ -78,7 +78,7 @@ function* full(world: World, harness: HmmHarness): Task<void> {
 
 function* thrashed(world: World, harness: HmmHarness): Task<void> {
   yield* storing(2)(world, harness);
-  yield* withService(world, harness, (service) => thrashBefore(world, PAGE, service));
+  yield* withService(world, harness, (service) => thrashBefore(PAGE, service));
 }
 
 /** Loads, and loads again once it was told that the page is another one. */
@@ -137,7 +137,7 @@ export const kernelRaces: readonly Covered[] = [
     exploration: SHORT,
     tasks: {
       kernel: [LOAD, loading(PAGE, 2)],
-      evict: [["devices/service/eviction.reserve"], bringing(NEXT)],
+      evict: [["devices/service/frame-reserve.reserve"], bringing(NEXT)],
     },
     check: onlySaw(BEFORE),
     twins: [
@@ -159,7 +159,7 @@ export const kernelRaces: readonly Covered[] = [
     exploration: BOUNDED,
     tasks: {
       kernel: [LOAD, loading(PAGE + 2, 1)],
-      evict: [["devices/service/eviction.reserveCold"], bringing(PAGE + FRAMES)],
+      evict: [["devices/service/frame-reserve.reserveCold"], bringing(PAGE + FRAMES)],
     },
     check: onlySaw(BEFORE + 2),
     twins: [
@@ -180,7 +180,7 @@ export const kernelRaces: readonly Covered[] = [
     exploration: SHORT,
     tasks: {
       kernel: [LOAD, loadAndListen],
-      round: [["devices/service/thrash.expire"], bringing(NEXT)],
+      round: [["devices/policy/thrash.expire"], bringing(NEXT)],
       discard: [LET_GO, discardAndSay],
     },
     check: onlySaw(0),

@@ -4,7 +4,8 @@
  */
 
 import { DeviceFault } from "../../../../src/devices/device-fault.ts";
-import { DeviceThread, viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { DeviceThread } from "../../../../src/devices/software/device-thread.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { DeviceTranslator, WorkItem } from "../../../../src/devices/software/device-translator.ts";
 import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
 import { FaultService } from "../../../../src/devices/service/fault-service.ts";
@@ -18,11 +19,11 @@ import type { DeviceWorld } from "./stage.ts";
 
 /** Runs `use` with a fault service of the device. */
 export function* withService<T>(
-  { record }: DeviceWorld,
+  { software }: DeviceWorld,
   { machine }: HmmHarness,
   use: (service: FaultService) => Task<T>,
 ): Task<T> {
-  const service = yield* FaultService.open(viewDevice(machine, record));
+  const service = yield* FaultService.open(viewDevice(machine, software));
   if (typeof service === "number") bug(`The device has no service: ${service}`);
   const result = yield* use(service);
   yield* service.close();
@@ -44,7 +45,7 @@ export function* inKernel(
     const ring = new FaultRing(harness.machine.memory, world.record.rings.get(0));
     const translator = new DeviceTranslator(service, ring, work);
     try {
-      yield* use(new TypedMemory(harness.machine, world.record.shootdown, translator, work));
+      yield* use(new TypedMemory(harness.machine, world.software.shootdown, translator, work));
     } catch (error) {
       if (!(error instanceof DeviceFault)) throw error;
     }

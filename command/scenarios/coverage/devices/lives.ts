@@ -54,7 +54,7 @@ type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 function makeWorld(harness: HmmHarness): World {
   const opened = harness.run(openDevice(harness.machine, harness.mm, OPTIONS));
   if (typeof opened === "number") throw new Error(`no device: ${opened}`);
-  const { at: recordAt, serial } = opened.record;
+  const { at: recordAt, serial } = opened.record.device;
   harness.run(closeDevice(harness.machine, opened));
   return { place: { recordAt, serial }, serials: [] };
 }
@@ -89,9 +89,9 @@ const live: Body = function* ({ serials }, harness) {
   const { machine, mm } = harness;
   const opened = yield* openDevice(machine, mm, OPTIONS);
   assert(typeof opened !== "number", "the device can be had");
-  const { record, service } = opened;
-  const { firstPfn } = record;
-  serials.push(record.serial);
+  const { service } = opened;
+  const { firstPfn, serial } = opened.record.device;
+  serials.push(serial);
   const errno = yield* service.resolve(RIG_PAGE, false, false);
   assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
   yield* closeDevice(machine, opened);
@@ -108,7 +108,7 @@ const liveWithoutSpace: Body = function* ({ serials }, harness) {
   const { machine, mm } = harness;
   const opened = yield* openDevice(machine, mm, OPTIONS);
   assert(typeof opened !== "number", "the device can be had");
-  serials.push(opened.record.serial);
+  serials.push(opened.record.device.serial);
   yield* mmput(machine, mm);
   const errno = yield* opened.service.resolve(RIG_PAGE, false, false);
   assert([0, ESRCH].includes(errno), `the fault was answered ${errno}`);
@@ -166,8 +166,9 @@ const joins: Body = function* ({ place, record }, harness) {
 
   const other = yield* createDevice(machine, OPTIONS);
   assert(typeof other !== "number", "another device can be had");
-  const otherPlace = { recordAt: other.at, serial: other.serial };
-  assert(other.serial !== here.serial, "two devices have one number");
+  const { at: recordAt, serial } = other.device;
+  const otherPlace = { recordAt, serial };
+  assert(serial !== here.serial, "two devices have one number");
   yield* putDevice(machine, other);
   assert(
     (yield* joinDevice(machine, otherPlace)) === ENODEV,
@@ -204,7 +205,7 @@ const joins: Body = function* ({ place, record }, harness) {
 const makes: Body = function* ({ serials }, { machine }) {
   const record = yield* createDevice(machine, OPTIONS);
   assert(typeof record !== "number", "the device can be had");
-  serials.push(record.serial);
+  serials.push(record.device.serial);
   yield* putDevice(machine, record);
 };
 

@@ -10,13 +10,14 @@ import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
 import { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
-import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
 import { FaultService } from "../../../../src/devices/service/fault-service.ts";
 import type { SpanServiceClass } from "../../../../src/devices/service/fault-service.ts";
 import { resignServiceOwner } from "../../../../src/devices/service/service-owner.ts";
 import { SpanService } from "../../../../src/devices/service/span-service.ts";
-import type { Errno } from "../../../../src/sync/errno.ts";
+import type { SpanRequest, SpanResult } from "../../../../src/devices/service/span-service.ts";
+import { WANT_READ } from "../../../../src/devices/service/wants.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
@@ -39,11 +40,11 @@ type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 /** Notes which pages it was asked for. */
 function noting(served: readonly Cell[]): SpanServiceClass {
   return class extends SpanService {
-    override *serve(startPage: number, endPage: number): Task<Errno> {
-      for (let page = startPage; page < endPage; page++)
+    override *serve({ startPage, wants }: SpanRequest): Task<SpanResult> {
+      for (const [i, want] of wants.entries())
         // each has one
-        if (this.work.demanded(page, page + 1) > 0) yield* served[page - RIG_PAGE]!.store(1);
-      return 0;
+        if (want >= WANT_READ) yield* served[startPage + i - RIG_PAGE]!.store(1);
+      return { hasCollided: false, failures: [], copies: 0 };
     }
   };
 }
@@ -54,7 +55,7 @@ function makeWorld(harness: HmmHarness): World {
   const { memory, heap } = machine;
   const at = harness.run(heap.allocWords(512));
   const served = Array.from({ length: THREADS }, (_, i) => new Cell(memory, at + i, `served ${i}`));
-  const { record } = makeDevice(harness, 1, THREADS);
+  const { software, record } = makeDevice(harness, 1, THREADS);
   const serviceOwner = new Cell(
     memory,
     record.at + DeviceRecord.offset.serviceOwner,
@@ -63,11 +64,11 @@ function makeWorld(harness: HmmHarness): World {
   const rings = served.map((_, i) => new FaultRing(memory, record.rings.get(i)));
   const services = rings.map((ring, i) => {
     ring.put(RIG_PAGE + i, false);
-    const service = harness.run(FaultService.open(viewDevice(machine, record), noting(served)));
+    const service = harness.run(FaultService.open(viewDevice(machine, software), noting(served)));
     assert(typeof service !== "number", "a service can be had");
     return service;
   });
-  return { record, services, rings, served, serviceOwner };
+  return { software, record, services, rings, served, serviceOwner };
 }
 
 function serving(thread: number, before?: (world: World) => Task<void>): Body {

@@ -9,17 +9,13 @@ import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-h
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
-import {
-  DeviceTable,
-  ENTRY_LOCAL,
-  ENTRY_WRITE,
-} from "../../../../src/devices/service/device-table.ts";
-import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { ENTRY_LOCAL, ENTRY_WRITE } from "../../../../src/devices/service/device-table.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
 import { FaultService } from "../../../../src/devices/service/fault-service.ts";
 import type { SpanServiceClass } from "../../../../src/devices/service/fault-service.ts";
 import { SpanService } from "../../../../src/devices/service/span-service.ts";
-import { ThrashTable } from "../../../../src/devices/service/thrash.ts";
+import { prefetchPays } from "../../../../src/devices/policy/prefetch.ts";
 import type { HmmRange } from "../../../../src/hmm/range/range.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { callInSteps } from "../../../../src/sync/runners/stepping.ts";
@@ -35,8 +31,8 @@ const PAGE_BYTES = 4096;
  * How each of the first pages is on the device: c copy, r in RAM for reading, w in RAM for writing,
  * - not at all.
  */
-function entries({ record }: DeviceWorld, { machine }: HmmHarness, pages: number): string {
-  const table = new DeviceTable(machine, record);
+function entries({ software }: DeviceWorld, { machine }: HmmHarness, pages: number): string {
+  const { table } = viewDevice(machine, software);
   const marks = Array.from({ length: pages }, (_, i) => {
     const entry = table.entryOf(RIG_PAGE + i);
     if (entry === 0) return "-";
@@ -83,7 +79,10 @@ function* pressure(world: DeviceWorld, harness: HmmHarness): Task<void> {
       `${evictions} pages went, ${prefetched} came unasked`,
     );
     // One was used that had come unasked, two went unused.
-    assert(frames.prefetchPays, "it pays to bring pages unasked, and is said not to");
+    assert(
+      prefetchPays(frames.prefetchScore),
+      "it pays to bring pages unasked, and is said not to",
+    );
   });
 }
 
@@ -94,7 +93,7 @@ function* used(world: DeviceWorld, harness: HmmHarness): Task<void> {
     yield* resolve(service, RIG_PAGE + 1);
     requireEntries(world, harness, "two faults with room for one", "-c");
     assert(
-      service.device.table.frames.prefetchPays,
+      prefetchPays(service.device.table.frames.prefetchScore),
       "a page that was used is taken for one that was not",
     );
   });
@@ -120,14 +119,10 @@ function* thrashes(world: DeviceWorld, harness: HmmHarness): Task<void> {
 const LONG_AGO_MS = -1000;
 
 /** In the set-up: a page is in RAM for a while, which is over. */
-export function* thrashBefore(
-  { record }: DeviceWorld,
-  page: number,
-  service: FaultService,
-): Task<void> {
+export function* thrashBefore(page: number, service: FaultService): Task<void> {
   const errno = yield* service.resolve(page, false, true);
   assert(errno === 0, `page ${page} was answered ${errno}`);
-  const thrash = new ThrashTable(record);
+  const { thrash } = service.device;
   for (let times = 0; times < 3; times++) thrash.noteLoss(page, LONG_AGO_MS);
 }
 
@@ -156,20 +151,23 @@ export function colliding(page: number, times: number): SpanServiceClass {
 }
 
 /** Four faults, one of which collides until it is read in RAM: the others get their copies. */
-function* collisions({ record }: DeviceWorld, harness: HmmHarness): Task<void> {
+function* collisions(world: DeviceWorld, harness: HmmHarness): Task<void> {
   const { machine } = harness;
   // Twice as one of four, twice as one of two, twice alone.
-  const service = yield* FaultService.open(viewDevice(machine, record), colliding(RIG_PAGE + 2, 6));
+  const service = yield* FaultService.open(
+    viewDevice(machine, world.software),
+    colliding(RIG_PAGE + 2, 6),
+  );
   assert(typeof service !== "number", "a service can be had");
-  const ring = new FaultRing(machine.memory, record.rings.get(0));
+  const ring = new FaultRing(machine.memory, world.record.rings.get(0));
   for (let page = RIG_PAGE; page < RIG_PAGE + 4; page++) {
     assert(yield* callInSteps(ring, "put", page, false), "the ring has room");
   }
   assert((yield* callInSteps(ring, "countWaiting")) === 4, "four faults wait");
   yield* service.serveWaiting(ring);
   yield* service.close();
-  requireEntries({ record }, harness, "a round in which one collides", "ccrc");
-  const { retries, batches, faults } = readStats(record);
+  requireEntries(world, harness, "a round in which one collides", "ccrc");
+  const { retries, batches, faults } = readStats(world.record);
   assert(
     retries === 6 && batches === 1 && faults === 4,
     `${retries} retries, ${batches} batches, ${faults} faults`,
@@ -247,7 +245,11 @@ export const rounds: readonly Covered[] = [
     pages: FRAMES + 2,
     frames: FRAMES,
     body: pressure,
-    runs: [...RESOLVE, "devices/service/eviction.reserve", "devices/service/eviction.reserveCold"],
+    runs: [
+      ...RESOLVE,
+      "devices/service/frame-reserve.reserve",
+      "devices/service/frame-reserve.reserveCold",
+    ],
   }),
   alone({
     name: "used",
@@ -263,7 +265,7 @@ export const rounds: readonly Covered[] = [
     pages: 1,
     frames: 1,
     body: thrashes,
-    runs: [...RESOLVE, "devices/service/thrash.noteLoss", "devices/service/thrash.isThrashing"],
+    runs: [...RESOLVE, "devices/policy/thrash.noteLoss", "devices/policy/thrash.isThrashing"],
   }),
   alone({
     name: "thrashed",
@@ -271,9 +273,9 @@ export const rounds: readonly Covered[] = [
     pages: 2,
     frames: 2,
     before: (world, harness) =>
-      withService(world, harness, (service) => thrashBefore(world, RIG_PAGE, service)),
+      withService(world, harness, (service) => thrashBefore(RIG_PAGE, service)),
     body: afterwards,
-    runs: [...RESOLVE, "devices/service/thrash.expire"],
+    runs: [...RESOLVE, "devices/policy/thrash.expire"],
   }),
   alone({
     name: "collisions",

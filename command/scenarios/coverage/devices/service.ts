@@ -6,13 +6,12 @@
 
 import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { viewDevice } from "../../../../src/devices/software/device-thread.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import { FaultRing } from "../../../../src/devices/service/fault-ring.ts";
 import { FaultService } from "../../../../src/devices/service/fault-service.ts";
 import type { SpanServiceClass } from "../../../../src/devices/service/fault-service.ts";
 import { SpanService } from "../../../../src/devices/service/span-service.ts";
-import { ThrashTable } from "../../../../src/devices/service/thrash.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import type { Mm } from "../../../../src/mm/mm-struct.ts";
 import { mmput } from "../../../../src/mm/lifetime/mm.ts";
@@ -34,7 +33,7 @@ export function* resolve(
   isWrite: boolean,
   Spans?: SpanServiceClass,
 ): Task<void> {
-  const service = yield* FaultService.open(viewDevice(harness.machine, world.record), Spans);
+  const service = yield* FaultService.open(viewDevice(harness.machine, world.software), Spans);
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const errno = yield* service.resolve(page, isWrite, false);
   assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
@@ -43,12 +42,12 @@ export function* resolve(
 
 /** As a thread of the device that has recorded a fault in its ring. */
 function* serveRing(
-  { record }: DeviceWorld,
+  { software, record }: DeviceWorld,
   { machine }: HmmHarness,
   thread: number,
   page: number,
 ): Task<void> {
-  const service = yield* FaultService.open(viewDevice(machine, record));
+  const service = yield* FaultService.open(viewDevice(machine, software));
   if (typeof service === "number") throw new Error(`no service: ${service}`);
   const ring = new FaultRing(machine.memory, record.rings.get(thread));
   yield* callInSteps(ring, "put", page, false);
@@ -87,7 +86,7 @@ const RESOLVE = [
   "devices/service/span-service.serve",
   "devices/service/service-owner.becomeServiceOwner",
   "devices/service/service-owner.resignServiceOwner",
-  "devices/service/eviction.reserve",
+  "devices/service/frame-reserve.reserve",
 ] as const;
 const WAITING = [
   "devices/service/fault-service.serveWaiting",
@@ -114,7 +113,7 @@ const reap: Body = function* (_world, { machine, mm }) {
 function* almostThrashing(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* harness.discard(RIG_PAGE, 1);
   yield* resolve(world, harness, RIG_PAGE + 1, false);
-  const thrash = new ThrashTable(world.record);
+  const { thrash } = viewDevice(harness.machine, world.software);
   for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.noteLoss(page, 0);
 }
 
@@ -215,8 +214,8 @@ export const deviceServices: readonly Covered[] = [
     before: almostThrashing,
     exploration: { ...BOUNDED, preemptions: 1 },
     tasks: {
-      read: [["devices/service/thrash.noteLoss"], collide],
-      store: [["devices/service/thrash.noteLoss", ...LET_GO], storeNext],
+      read: [["devices/policy/thrash.noteLoss"], collide],
+      store: [["devices/policy/thrash.noteLoss", ...LET_GO], storeNext],
     },
     check: ({ record }) => {
       const { thrashing } = readStats(record);

@@ -8,21 +8,25 @@ import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts"
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
-import { createDevice, registerDevice } from "../../../../src/devices/software/device-state.ts";
+import { registerDevice } from "../../../../src/devices/service/device-parts.ts";
+import { createDevice } from "../../../../src/devices/software/device-state.ts";
 import {
-  DeviceTable,
   ENTRY_LOCAL,
   ENTRY_WRITE,
   entryFrameNumber,
 } from "../../../../src/devices/service/device-table.ts";
 import { FRAME_FREE, FRAME_LOADING, FRAME_MAPPED } from "../../../../src/devices/service/frames.ts";
 import { SOFTWARE_DEVICE_OPS } from "../../../../src/devices/software/mirror-ops.ts";
+import type { SoftwareRecord } from "../../../../src/devices/software/software-record.ts";
+import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { PAGE_BYTES, PTE_PRESENT, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 export interface DeviceWorld {
+  readonly software: SoftwareRecord;
+  /** What the service keeps of it. */
   readonly record: DeviceRecord;
 }
 
@@ -40,11 +44,12 @@ function* registered({ machine, mm }: HmmHarness, record: DeviceRecord): Task<nu
 
 export function makeDevice(harness: HmmHarness, frames: number, threads: number = 2): DeviceWorld {
   const options = { memoryBytes: frames * PAGE_BYTES, threads, faultTimeoutMs: FOR_EVER_MS };
-  const record = harness.run(createDevice(harness.machine, options));
-  if (typeof record === "number") throw new Error(`no device: ${record}`);
+  const software = harness.run(createDevice(harness.machine, options));
+  if (typeof software === "number") throw new Error(`no device: ${software}`);
+  const record = software.device;
   const errno = harness.run(registered(harness, record));
   assert(errno === 0, `registering the device answered ${errno}`);
-  return { record };
+  return { software, record };
 }
 
 /** A word of a page that is present, in its frame in RAM. */
@@ -63,11 +68,11 @@ export function setWordOf(harness: HmmHarness, page: number, index: number, valu
 
 /** Nothing is in flight. */
 export function requireCoherent(
-  { record }: DeviceWorld,
+  { software, record }: DeviceWorld,
   { machine, mm, pages }: HmmHarness,
   entryOfCpu: (page: number) => number,
 ): void {
-  const table = new DeviceTable(machine, record);
+  const { table } = viewDevice(machine, software);
   const { frames } = table;
   assert(record.serviceOwner === 0, "a thread has stayed the service owner");
   const mapped = new Set<number>();

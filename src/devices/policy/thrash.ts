@@ -1,6 +1,6 @@
 /**
- * @module devices/service/thrash
- * Pages that bounce: the CPU stores to them again and again, and each store costs the device its
+ * @module devices/policy/thrash
+ * Pages that thrash: the CPU stores to them again and again, and each store costs the device its
  * copy and the CPU a fault. After UVM's thrashing control (`uvm_perf_thrashing.c`): a page that has
  * lost THRASH_EVENTS copies in a row, each within THRASH_WINDOW_MS of the one before, is left in
  * RAM for REMOTE_LAPSE_MS and read there over the bus, where stores disturb nobody. Then it gets
@@ -15,8 +15,6 @@
 
 import { plainLoad } from "../../sync/atomics.ts";
 import type { SharedMemory } from "../../sync/shared-memory.ts";
-import { THRASHING, count } from "./device-stats.ts";
-import { DeviceRecord } from "./device-record.ts";
 
 export const THRASH_EVENTS = 3;
 export const THRASH_WINDOW_MS = 50;
@@ -29,29 +27,31 @@ const LAST_MS = 2;
 const REMOTE_UNTIL_MS = 3;
 const ENTRY_WORDS = 4;
 
-const EXPIRY_AT: number = DeviceRecord.offset.thrashExpiryMs;
-
 /** Words of the table: a size that the heap has. */
 export const THRASH_WORDS: number = THRASH_ENTRIES * ENTRY_WORDS;
 
 export class ThrashTable {
-  readonly #record: DeviceRecord;
   readonly #memory: SharedMemory;
   readonly #at: number;
+  readonly #expiryAt: number;
 
-  constructor(record: DeviceRecord) {
-    this.#record = record;
-    this.#memory = record.memory;
-    this.#at = record.thrash;
-    record.memory.ensure(this.#at + THRASH_WORDS);
+  /**
+   * The table at `at`, and the word at `expiryAt`: when the next page may be tried again, 0 none.
+   */
+  constructor(memory: SharedMemory, at: number, expiryAt: number) {
+    this.#memory = memory;
+    this.#at = at;
+    this.#expiryAt = expiryAt;
+    memory.ensure(at + THRASH_WORDS);
   }
 
   /**
-   * A copy of the page was lost to a store of the CPU, or could not be made because of one.
+   * A copy of the page was lost to a store of the CPU, or could not be made because of one. True:
+   * from now on the page thrashes.
    *
    * @stepped thrash
    */
-  noteLoss(page: number, nowMs: number): void {
+  noteLoss(page: number, nowMs: number): boolean {
     const { words } = this.#memory;
     const at = this.#entryOf(page);
     const isKnown = plainLoad(words, at + PAGE) >>> 0 === page && plainLoad(words, at + EVENTS) > 0;
@@ -61,11 +61,11 @@ export class ThrashTable {
     words[at + PAGE] = page;
     words[at + EVENTS] = events;
     words[at + LAST_MS] = nowMs;
-    if (events < THRASH_EVENTS || plainLoad(words, at + REMOTE_UNTIL_MS) !== 0) return;
+    if (events < THRASH_EVENTS || plainLoad(words, at + REMOTE_UNTIL_MS) !== 0) return false;
     words[at + REMOTE_UNTIL_MS] = timeAfter(nowMs, REMOTE_LAPSE_MS);
-    if (this.#record.thrashExpiryMs === 0)
-      this.#record.thrashExpiryMs = timeAfter(nowMs, REMOTE_LAPSE_MS);
-    count(this.#record, THRASHING);
+    if (plainLoad(words, this.#expiryAt) === 0)
+      words[this.#expiryAt] = timeAfter(nowMs, REMOTE_LAPSE_MS);
+    return true;
   }
 
   /** Whether the page is to be left in RAM. */
@@ -79,12 +79,12 @@ export class ThrashTable {
 
   /**
    * Whether `expire` has anything to do. A hint, read without the driver lock: a page whose time is
-   * up later waits for the next round.
+   * up later waits for the next batch.
    *
    * @stepped thrash expiry
    */
   hasExpired(nowMs: number): boolean {
-    const expiryMs = plainLoad(this.#memory.words, this.#record.at + EXPIRY_AT);
+    const expiryMs = plainLoad(this.#memory.words, this.#expiryAt);
     return expiryMs !== 0 && ((nowMs - expiryMs) | 0) >= 0;
   }
 
@@ -103,7 +103,7 @@ export class ThrashTable {
       words.fill(0, at, at + ENTRY_WORDS);
       release(page);
     }
-    this.#record.thrashExpiryMs = nextMs;
+    words[this.#expiryAt] = nextMs;
   }
 
   #entryOf(page: number): number {

@@ -1,0 +1,49 @@
+/**
+ * @module devices/service/device
+ * A device as one thread's service uses it: the driver's hardware, and this thread's views of the
+ * parts that the device has in the kernel heap.
+ */
+
+import { HmmMirror } from "../../hmm/mirror-record.ts";
+import type { Machine } from "../../memory/machine.ts";
+import { ThrashTable } from "../policy/thrash.ts";
+import type { CopyEngine, TranslationUnit } from "./device-hardware.ts";
+import { DeviceRecord } from "./device-record.ts";
+import { DeviceTable } from "./device-table.ts";
+import { count } from "./device-stats.ts";
+
+const THRASH_EXPIRY: number = DeviceRecord.offset.thrashExpiryMs;
+
+export interface ServedDevice {
+  readonly machine: Machine;
+  readonly mirror: HmmMirror;
+  readonly record: DeviceRecord;
+  readonly table: DeviceTable;
+  readonly thrash: ThrashTable;
+  readonly engine: CopyEngine;
+}
+
+/** This thread's views of a device. */
+export function serveDevice(
+  machine: Machine,
+  record: DeviceRecord,
+  engine: CopyEngine,
+  unit: TranslationUnit,
+): ServedDevice {
+  return {
+    machine,
+    mirror: new HmmMirror(machine, record.mirror.at),
+    record,
+    table: new DeviceTable(machine, record, unit),
+    thrash: new ThrashTable(machine.memory, record.thrash, record.at + THRASH_EXPIRY),
+    engine,
+  };
+}
+
+/**
+ * The device has lost its copy of the page to a store of the CPU, or could not make one because of
+ * it. Holding the driver lock.
+ */
+export function noteLoss({ record, thrash }: ServedDevice, page: number, nowMs: number): void {
+  if (thrash.noteLoss(page, nowMs)) count(record, "thrashing");
+}

@@ -1,0 +1,28 @@
+/** @module devices/service/wants: what is wanted of a page, and what is said of one that failed. */
+
+import type { Errno } from "../../sync/errno.ts";
+
+/** What is wanted of a page. From WANT_READ on somebody has asked for it. */
+export type Want = 0 | 1 | 2 | 3 | 4;
+export const WANT_NOTHING: Want = 0;
+/** A copy, if it costs nothing: it is present, and there is a free frame. */
+export const WANT_PREFETCH: Want = 1;
+/** To be read: a copy if it may be copied, else the frame in RAM. */
+export const WANT_READ: Want = 2;
+/** To be read where it is, in RAM. */
+export const WANT_REMOTE: Want = 3;
+/** To be written, in RAM. */
+export const WANT_WRITE: Want = 4;
+
+/** A page that cannot be had, and why. */
+export interface PageFailure {
+  readonly page: number;
+  readonly errno: Errno;
+}
+
+/** What came of bringing pages. */
+export interface Brought {
+  readonly failures: readonly PageFailure[];
+  /** Copies that were made of pages that somebody had asked for. */
+  readonly copies: number;
+}
