@@ -1,23 +1,24 @@
 /**
  * @module host/section-channel
- * How a user's buffer that one thread adds to a machine reaches the machine's other threads: a
- * SharedArrayBuffer travels by message only. There are two roads. A broadcast channel that is named
- * after the machine reaches every thread in Node; Chromium's loses what has a SharedArrayBuffer in
- * it, so there messages take the ports by which the program has joined its threads.
+ * How a user's buffer that one thread adds to a machine reaches the machine's other threads. A
+ * SharedArrayBuffer can be passed by message only. There are two routes. In Node a broadcast
+ * channel that is named after the machine reaches every thread. Chromium's drops messages that
+ * contain a SharedArrayBuffer; there, messages take the ports by which the program has connected
+ * its threads.
  *
- *   C1  Whoever adds or extends a section announces it. A thread that begins to listen, on either
- *       road, asks for what was announced before; whoever knows more than its question says
- *       answers.
- *   C2  A thread that needs a section that it does not have looks for messages that have arrived.
- *       In Node that can be done at once, in the middle of anything; in a browser a message arrives
- *       with a later turn of the event loop only, and until then the access fails (ENXIO).
- *   C3  If none has arrived it asks for that section and looks for a short while: the thread that
- *       has it answers when it turns its event loop, or looks for messages itself.
- *   C4  What a port brings that is news goes on to all other ports, so it reaches all threads that
- *       are joined through each other, however they are; what is no news ends.
+ *   C1  A thread that adds or extends a section announces it. A thread that begins to listen, on
+ *       either route, sends a question with the sections that it knows; every thread that knows
+ *       others answers.
+ *   C2  A thread that lacks a section that it needs first receives the messages that have arrived.
+ *       In Node it can do so at any time. In a browser a message arrives only with a later turn of
+ *       the event loop; until then the access fails (ENXIO).
+ *   C3  If the section is not among them, it sends a question and receives for a short time. The
+ *       thread that has the section answers when its event loop turns, or when it receives.
+ *   C4  A section that is new to a thread is forwarded to all its other ports. So it reaches all
+ *       threads that are connected through each other. A section that is known is not forwarded.
  *
- * Neither road keeps a Node process alive. Messages are not trusted: what is not of the right
- * shape, or of another machine, is dropped.
+ * Neither route keeps a Node process alive. Messages are not trusted: a message of another shape,
+ * or of another machine, is dropped.
  */
 
 import type { BroadcastChannel as NodeChannel, MessagePort as NodePort } from "node:worker_threads";
@@ -28,13 +29,13 @@ import { workerThreads } from "./thread-identity.ts";
 /** The sections that this thread knows: what this module needs of memory/frames/sections.ts. */
 export interface SectionStore {
   readonly handles: readonly RamSectionHandle[];
-  /** Whether it was news. */
+  /** Whether the section was new to this thread. */
   adopt(handle: RamSectionHandle): boolean;
 }
 
 /**
- * A MessagePort, one end of a MessageChannel: of it only what the declarations for browsers and for
- * Node agree on.
+ * A MessagePort, one end of a MessageChannel: the members that the declarations for browsers and
+ * for Node have in common.
  */
 export interface ThreadPort {
   postMessage(message: unknown): void;
@@ -43,12 +44,12 @@ export interface ThreadPort {
   unref?(): void;
 }
 
-/** A port, where messages are listened to. */
+/** A port with events. */
 interface ListeningPort extends ThreadPort {
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
 }
 
-/** All sections that somebody knows, or a question for those that are not in `known`. */
+/** Sections that the sender knows, or a question for those that are not in `known`. */
 type ChannelMessage =
   | {
       readonly kind: "sections";
@@ -57,10 +58,10 @@ type ChannelMessage =
     }
   | { readonly kind: "question"; readonly machineId: string; readonly known: readonly string[] };
 
-/** How long a thread that may block looks for an answer, a millisecond at a time. */
+/** How long a thread that may block waits for an answer. It receives once a millisecond. */
 const LOOK_LIMIT_MS = 250;
 
-/** Names one state of one section: its record, the record's use, and how long it is. */
+/** Identifies a section in one length: its record, the record's serial, the length. */
 function keyOf(handle: RamSectionHandle): string {
   return `${handle.recordAt}/${handle.serial}/${handle.buffer.byteLength}`;
 }
@@ -93,11 +94,11 @@ function parseMessage(data: unknown, machineId: string): ChannelMessage | undefi
 }
 
 /** Something that messages can be sent on. */
-interface Road {
+interface Route {
   postMessage(message: ChannelMessage): void;
 }
 
-/** One thread's end of both of a machine's roads. */
+/** One thread's end of both routes of a machine. */
 export class SectionChannel {
   readonly #machineId: string;
   readonly #store: SectionStore;
@@ -105,10 +106,10 @@ export class SectionChannel {
   readonly #ports = new Set<ThreadPort>();
   /** Called after every message. */
   readonly #watchers = new Set<() => void>();
-  /** A word of our own to sleep on. */
+  /** A private word to sleep on. */
   readonly #pause: Int32Array = new Int32Array(new SharedArrayBuffer(4));
 
-  /** Begins to listen, and asks for what this thread was not given (C1). */
+  /** Begins to listen, and asks for the sections that this thread lacks (C1). */
   constructor(machineId: string, store: SectionStore) {
     this.#machineId = machineId;
     this.#store = store;
@@ -121,7 +122,7 @@ export class SectionChannel {
     this.#ask(channel);
   }
 
-  /** Listens to one more thread, and asks it (C1, C4). */
+  /** Listens to one more port, and sends a question on it (C1, C4). */
   connect(port: ThreadPort): void {
     this.#ports.add(port);
     (port as ListeningPort).addEventListener("message", ({ data }) => this.#receive(data, port));
@@ -130,12 +131,12 @@ export class SectionChannel {
     this.#ask(port);
   }
 
-  /** Gives a section to all other threads (C1). */
+  /** Sends a section to all other threads (C1). */
   announce(handle: RamSectionHandle): void {
     this.#tell([handle], undefined);
   }
 
-  /** Receives until `isDone`, at most for a moment; returns whether it is (C2, C3). */
+  /** Receives until `isDone`, at most for a short time; returns whether it is done (C2, C3). */
   lookUntil(isDone: () => boolean): boolean {
     if (workerThreads === undefined) return isDone();
     this.#lookNow(workerThreads);
@@ -181,8 +182,8 @@ export class SectionChannel {
     for (const port of this.#ports) this.#ask(port);
   }
 
-  #ask(road: Road): void {
-    road.postMessage({
+  #ask(route: Route): void {
+    route.postMessage({
       kind: "question",
       machineId: this.#machineId,
       known: this.#store.handles.map(keyOf),
@@ -190,16 +191,16 @@ export class SectionChannel {
   }
 
   /**
-   * On every road but the one that it came by; what came by a broadcast has reached all whom one
-   * reaches.
+   * Sends sections on every route but `from`. What came by the broadcast channel is not broadcast
+   * again: it has reached all its listeners.
    */
-  #tell(handles: readonly RamSectionHandle[], from: Road | undefined): void {
+  #tell(handles: readonly RamSectionHandle[], from: Route | undefined): void {
     const message: ChannelMessage = { kind: "sections", machineId: this.#machineId, handles };
     if (from === undefined) this.#channel.postMessage(message);
     for (const port of this.#ports) if (port !== from) port.postMessage(message);
   }
 
-  #receive(data: unknown, from: Road): void {
+  #receive(data: unknown, from: Route): void {
     const message = parseMessage(data, this.#machineId);
     if (message?.kind === "sections") {
       const news = message.handles.filter((handle) => this.#store.adopt(handle));
@@ -213,9 +214,9 @@ export class SectionChannel {
     for (const watch of Array.from(this.#watchers)) watch();
   }
 
-  /** Receives what has arrived, without a turn of the event loop. */
+  /** Receives the messages that have arrived, without a turn of the event loop. */
   #lookNow({ receiveMessageOnPort }: typeof import("node:worker_threads")): void {
-    // Documented to be received from as a port is, but typed for ports only.
+    // receiveMessageOnPort is documented for channels too, but typed for ports only.
     const channel: object = this.#channel;
     for (;;) {
       const arrived = receiveMessageOnPort(channel as NodePort);

@@ -1,30 +1,29 @@
 /**
  * @module host/spawn-worker
- * Starting a Worker from the address of its module, the same in Node and in browsers. What happens
- * inside the Worker is its module's business; worker-scope.ts is the other end of the line.
+ * Starts a Worker from the URL of its module, the same way in Node and in browsers. worker-scope.ts
+ * is the Worker's end of the connection.
  *
- * The first message that a Worker gets is its start data (Node: `workerData`, which is there at
- * once).
+ * The first message to a Worker is its start data (in Node it is `workerData`).
  */
 
 import { workerThreads } from "./thread-identity.ts";
 
-/** A Worker as the thread sees it that started it. */
+/** A Worker, as seen by the thread that started it. */
 export interface SpawnedWorker {
-  /** The host's id of the thread; -1 in browsers, which do not tell. */
+  /** The host's id of the thread; -1 in browsers, which have none. */
   readonly hostThreadId: number;
   /** Sends a message; SharedArrayBuffers in it are shared, not copied. */
   post(message: unknown): void;
   /** Calls `listener` with every message from the Worker. */
   onMessage(listener: (message: unknown) => void): void;
-  /** Calls `listener` when the Worker ends by an error that nobody caught, or cannot be loaded. */
+  /** Calls `listener` when the Worker ends by an uncaught error, or cannot be loaded. */
   onError(listener: (error: Error) => void): void;
   /**
-   * Calls `listener` when the Worker has ended. Browsers tell only of those that `terminate` ended.
+   * Calls `listener` when the Worker has ended. In browsers only for those that `terminate` ended.
    */
   onExit(listener: () => void): void;
   /**
-   * Ends the Worker wherever it is. Resolves when it has ended (browsers: when it has been told).
+   * Ends the Worker at any point of its code. Resolves when it has ended; in browsers, at once.
    */
   terminate(): Promise<void>;
   /** Lets a Node process end although this Worker runs. */

@@ -1,11 +1,11 @@
 /**
  * @module host/thread-identity
- * Who this JS thread is: a number by which its host reports its end, a name for messages, and
- * Node's own modules where this is Node.
+ * The identity of this JS thread: the number by which its host reports its end, a name for
+ * messages, and Node's own modules where this is Node.
  *
- * No module of this project imports a `node:` module statically on a path that a browser loads:
- * Node is asked for them at run time (`process.getBuiltinModule`, Node 20.16), which costs no
- * await, so that attaching to a machine can be synchronous.
+ * No module that a browser loads imports a `node:` module statically. It gets them at run time
+ * (`process.getBuiltinModule`, Node 20.16). That needs no await, so a thread can attach to a
+ * machine synchronously.
  */
 
 type WorkerThreads = typeof import("node:worker_threads");
@@ -25,8 +25,8 @@ export function randomWords(count: number): Uint32Array {
 }
 
 /**
- * In Node the thread id that a Worker's owner knows it by; in browsers, where nobody reports a
- * thread's end by number, a random number that no Node thread has.
+ * In Node the id that a Worker's owner has of it. Browsers report no thread's end by number; there
+ * it is a random number that no Node thread has.
  */
 export const hostThreadId: number = workerThreads?.threadId ?? 2 ** 30 + (randomWords(1)[0]! >>> 3);
 
@@ -38,5 +38,5 @@ function nameThread(): string {
   return ownName === "" ? `worker ${hostThreadId.toString(36)}` : `worker ${ownName}`;
 }
 
-/** What this thread is called in messages: "main", "page", "worker 3". */
+/** This thread's name in messages: "main", "page", "worker 3". */
 export const threadName: string = nameThread();

@@ -1,28 +1,27 @@
 /**
  * @module host/worker-exits
- * Tells which threads have ended, where the host says so: in Node, of every Worker that this thread
- * starts while somebody watches. Browsers say nothing; there, and for Workers that were started
- * before, a thread's end is found by probing (sync/death/liveness.ts). Whoever waits probes; so
- * that a death is noticed also when nobody waits, a browser's thread does it now and then.
+ * Reports which threads have ended, where the host says so: in Node, every Worker that this thread
+ * starts while there is a watcher. Browsers say nothing. There, and for Workers that were started
+ * before, a thread's end is found by probing (sync/death/liveness.ts). A thread that waits probes.
+ * A browser's thread also probes in intervals, so that a death is noticed when no thread waits.
  *
- * Node reports a Worker to the thread that started it, so each thread watches for its own children,
- * and those who are attached to a machine tell it. The watching keeps nothing alive: neither the
- * process nor a Worker.
+ * Node reports a Worker to the thread that started it. So each thread watches its own Workers, and
+ * reports to the machines that it is attached to. This keeps neither the process nor a Worker
+ * alive.
  */
 
 import { workerThreads } from "./thread-identity.ts";
 
-/** What is to be done about threads that may have ended. */
+/** What to do when threads may have ended. */
 export interface ExitWatcher {
-  /** Told the host's thread id of a Worker that has ended. */
+  /** Called with the host's thread id of a Worker that has ended. */
   onExit(hostThreadId: number): void;
-  /** Called now and then where the host tells nothing. */
+  /** Called in intervals where the host reports nothing. */
   onLook(): void;
 }
 
 /**
- * How often, where the host tells nothing. A browser takes up to two seconds to let a terminated
- * Worker die.
+ * The interval of `onLook`. In a browser a terminated Worker may run on for two seconds.
  */
 const LOOK_INTERVAL_MS = 1000;
 

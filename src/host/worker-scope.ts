@@ -3,31 +3,31 @@
  * The inside of a Worker that spawn-worker.ts started: its start data, and messages to and from the
  * thread that started it.
  *
- * A browser drops a message that comes while nobody listens, so a Worker's module calls {@link
- * enterWorker} while it loads, before its first await.
+ * A browser drops a message that comes before there is a listener. So a Worker's module calls
+ * {@link enterWorker} while it loads, before its first await.
  */
 
 import { workerThreads } from "./thread-identity.ts";
 
-/** This Worker's line to the thread that started it. */
+/** This Worker's connection to the thread that started it. */
 export interface WorkerScope {
-  /** What `spawnWorker` was given as data. */
+  /** The data that was passed to `spawnWorker`. */
   readonly start: Promise<unknown>;
   /** Sends a message to the thread that started this one. */
   post(message: unknown): void;
   /**
-   * Calls `listener` with every message after the start data. Messages that came before wait for
-   * the first listener.
+   * Calls `listener` with every message after the start data. Earlier messages are kept for the
+   * first listener.
    */
   onMessage(listener: (message: unknown) => void): void;
   /**
-   * Calls `listener` with the reason of every rejection that nobody handles, which then does not
-   * end the Worker.
+   * Calls `listener` with the reason of every unhandled rejection, which then does not end the
+   * Worker.
    */
   onUnhandledRejection(listener: (reason: unknown) => void): void;
 }
 
-/** Begins to listen. Once in a Worker; throws where this is none. */
+/** Begins to listen. Once in a Worker; throws in any other thread. */
 export function enterWorker(): WorkerScope {
   if (workerThreads !== undefined) return enterNodeWorker(workerThreads);
   if (typeof self === "undefined" || typeof document !== "undefined") throw notInWorker();

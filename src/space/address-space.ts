@@ -1,10 +1,10 @@
 /**
  * @module space/address-space
- * The public face of an address space. One object is one thread's hold on one space: it owns an mm
- * user (R2) from `create`, `attach` or `fork` until it is disposed of, and the space lives as long
- * as anybody holds it. What the operations do is in operations.ts and below it.
+ * The public face of an address space. One object is one thread's hold of one space, from `create`,
+ * `attach` or `fork` until it is disposed of. space-hold.ts has the rules of its lifetime,
+ * operations.ts the operations.
  *
- * Each operation has two forms with one meaning: one returns a promise and never blocks the thread,
+ * Each operation has two forms with one meaning. One returns a promise and never blocks the thread;
  * its `...Sync` twin blocks. Both throw HmmError (the first as a rejection) with `code` (such as
  * "ENOMEM"), `syscall` and `address`.
  */
@@ -89,7 +89,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   readonly #translator: CpuTranslator;
   readonly #access: TypedMemory;
 
-  /** Takes over the hold, and one use of the seat. */
+  /** Owns the hold, and one use of the seat, from now on. */
   private constructor(seat: MachineSeat, hold: SpaceHold) {
     this.#seat = seat;
     this.#hold = hold;
@@ -128,9 +128,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * An object of this thread for an address space that another thread sent the handle of. Throws
-   * HmmError EINVAL for what is no handle, ESTALE when the space is gone, EMFILE when the machine
-   * has 64 threads.
+   * This thread's object for an address space whose handle another thread has sent. Throws HmmError
+   * EINVAL for anything but a handle, ESTALE when the space is gone, EMFILE when the machine has 64
+   * threads.
    */
   static async attach(handle: AddressSpaceHandle): Promise<AddressSpace> {
     requireSharedMemory("attach");
@@ -172,9 +172,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Names this space to other threads: goes into `workerData` or a message, for {@link
-   * AddressSpace.attach} over there. It does not keep the space alive: whoever sends it keeps an
-   * object until the others have attached. Take it anew after mapping a buffer.
+   * Names this space to other threads. It goes into `workerData` or a message, for {@link
+   * AddressSpace.attach} in the other thread. It does not keep the space alive: the sender keeps an
+   * object until the others have attached. Take a new handle after a buffer has been mapped.
    */
   get handle(): AddressSpaceHandle {
     this.#hold.requireOpen("attach");
@@ -182,11 +182,11 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Joins this thread with another one on the same machine, by a MessageChannel of which each has
-   * one port: a buffer of yours that is mapped anywhere reaches all threads that are joined,
-   * directly or through others, with the next turn of their event loops. In browsers, threads that
-   * map buffers after others have attached need it; in Node threads find each other by themselves.
-   * The port must not be used for anything else from now on. Throws HmmError EBADF.
+   * Connects this thread with another one on the same machine, by a MessageChannel of which each
+   * has one port. A buffer that one thread maps then reaches all threads that are connected,
+   * directly or through others, with the next turn of their event loops. Browsers need this where a
+   * thread maps buffers after others have attached; in Node threads find each other. The port must
+   * not be used for anything else from now on. Throws HmmError EBADF.
    */
   connect(port: ThreadPort): void {
     this.#hold.requireOpen("connect");
@@ -195,8 +195,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
 
   /**
    * Maps memory and returns its address. Fresh memory reads as zeros. Throws HmmError EINVAL,
-   * EEXIST (fixed: "noreplace" where something is), ENOMEM (no room, a limit, or no memory for the
-   * bookkeeping; not for lack of RAM, which is found out when pages are touched).
+   * EEXIST (fixed: "noreplace" where something is mapped), ENOMEM (no room, a limit, or no memory
+   * for the bookkeeping; a lack of RAM is noticed only when pages are touched).
    */
   async mmap(lengthBytes: number, options: MmapOptions = {}): Promise<number> {
     const request = mmapRequest(lengthBytes, options);
@@ -210,8 +210,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Unmaps a range; what is not mapped in it is no error. Throws HmmError EINVAL, or ENOMEM when
-   * one mapping would become two and there is no room for the second: then nothing has changed.
+   * Unmaps a range. Parts of it may be unmapped already. Throws HmmError EINVAL, or ENOMEM when one
+   * mapping would become two and there is no room for the second: then nothing has changed.
    */
   munmap(address: number, lengthBytes: number): Promise<void> {
     return this.#hold.run("munmap", () => munmapTask(this.#hold, address, lengthBytes));
@@ -240,11 +240,12 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
 
   /**
    * Resizes or moves a mapping with its contents; returns its address. Shared memory keeps the size
-   * that it was mapped with: what is grown past it is there, but an access is a SegmentationFault
-   * with signal "SIGBUS". An old length of 0, with `mayMove`, maps the same shared memory a second
-   * time. A move with `to` to the same length takes along all mappings of the range, and its holes.
-   * Throws HmmError EINVAL, EFAULT (nothing is mapped at its start, or what grows or moves is not
-   * inside one mapping), ENOMEM, EBUSY (a write view of it is open); then nothing has changed.
+   * that it was mapped with: a mapping may grow beyond it, but an access there is a
+   * SegmentationFault with signal "SIGBUS". An old length of 0, with `mayMove`, maps the same
+   * shared memory a second time. A move with `to` to the same length moves all mappings of the
+   * range, and its holes. Throws HmmError EINVAL, EFAULT (nothing is mapped at its start, or what
+   * grows or moves is not inside one mapping), ENOMEM, EBUSY (a write view of it is open); then
+   * nothing has changed.
    */
   async mremap(
     address: number,
@@ -268,9 +269,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Says how a range will be used. "dontneed" gives its pages up: private memory reads as zeros
-   * afterwards. Throws HmmError EINVAL, ENOMEM (part of the range is not mapped; the advice is
-   * taken for the rest). A length of 0 does nothing.
+   * Says how a range will be used. "dontneed" discards its pages: private memory reads as zeros
+   * afterwards. Throws HmmError EINVAL, ENOMEM (part of the range is not mapped; the rest has been
+   * advised). A length of 0 does nothing.
    */
   async madvise(address: number, lengthBytes: number, advice: Advice): Promise<void> {
     const number = adviceNumber(advice);
@@ -339,8 +340,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
    * EINVAL, EFAULT (not mapped, or not with that right), EBUSY (its pages must be gathered and
    * another view or space uses some), ENOMEM (not so many frames in a row).
    *
-   * Nothing keeps anybody from storing through a view for "read", but nobody should: such a store
-   * goes past `mprotect`, and leaves a device's copy of the page stale. Debug builds notice ({@link
+   * Do not store through a view for "read", though nothing prevents it: such a store bypasses
+   * `mprotect`, and leaves a device's copy of the page stale. Debug builds notice it ({@link
    * ViewMode}).
    */
   view(address: number, lengthBytes: number, mode: ViewMode): Promise<View> {
@@ -381,7 +382,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     );
   }
 
-  /** What the space and its machine amount to now. */
+  /** Statistics of the space and its machine. */
   stats(): Promise<AddressSpaceStats> {
     return this.#hold.run("stats", () => statsTask(this.machine, this.mm, this.#translator.faults));
   }
@@ -394,9 +395,9 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * Gives this object's hold up; the last one takes the address space down. Operations that are
-   * under way end first. Every use of the object afterwards throws HmmError EBADF, but disposing of
-   * it again does nothing. Open views stay good until they are disposed of themselves.
+   * Ends this object's hold; the end of the last hold destroys the address space. Operations that
+   * are under way end first. Every use of the object afterwards throws HmmError EBADF, but to
+   * dispose of it again does nothing. Open views stay valid until they are disposed of themselves.
    */
   dispose(): Promise<void> {
     this.#closeAccess();
@@ -404,8 +405,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * As {@link AddressSpace.dispose}, blocking; only where promise forms of operations are under
-   * way, the end of the space waits for them in the background.
+   * As {@link AddressSpace.dispose}, blocking. Where promise forms of operations are under way, the
+   * hold ends in the background, after them.
    */
   disposeSync(): void {
     if (this.#hold.isEnding) return;
@@ -415,8 +416,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * At the end of a `using` block. Where the thread may not block, the rest happens in the
-   * background.
+   * At the end of a `using` block. Where the thread may not block, the hold ends in the background.
    */
   [Symbol.dispose](): void {
     if (mayBlock()) this.disposeSync();
@@ -433,19 +433,19 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
     return this.#seat.machine;
   }
 
-  /** @internal The space itself; alive until this object is disposed of. */
+  /** @internal The mm; alive until this object is disposed of. */
   get mm(): Mm {
     return this.#hold.mm;
   }
 
-  /** @internal Runs a task that needs the space alive, such as a device's. */
+  /** @internal Runs a task, such as a device's, during which the space stays alive. */
   run<T>(task: Task<T>): Promise<T> {
     return this.#hold.run("run", () => task);
   }
 
   /**
-   * @internal As {@link AddressSpace.run}, for a task that reads or writes memory at `address`, and
-   * that may begin again when it needs a user's buffer that has not arrived in this thread yet.
+   * @internal As {@link AddressSpace.run}, for a task that reads or writes memory at `address`. It
+   * begins again when it needs a user's buffer that has not arrived in this thread yet.
    */
   runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
     return this.#hold.runOnMemory(syscall, address, makeTask);
@@ -457,8 +457,8 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * @internal Keeps this thread on the machine, though every space may be disposed of, until the
-   * function that is returned is called.
+   * @internal Keeps this thread on the machine until the function that is returned is called, also
+   * when every space has been disposed of.
    */
   retainThread(): () => void {
     this.#hold.requireOpen("run");
@@ -472,7 +472,7 @@ export class AddressSpace implements TypedAccess, Disposable, AsyncDisposable {
   }
 
   /**
-   * The child's object is made inside the operation: until then this object keeps the thread on
+   * The child's object is made inside the operation, while this object still keeps the thread on
    * the machine.
    */
   *#forkTask(): Task<AddressSpace> {

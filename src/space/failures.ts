@@ -1,8 +1,7 @@
 /**
  * @module space/failures
- * From the core's errno results to what the user reads: for every operation and every errno that it
- * can answer, the state that it means and what to do about it. The one place where those texts
- * stand; the form is "Cannot <verb>: <state>; <remedy>".
+ * The texts of errors: for every operation and every errno that it can return, the state that it
+ * means and the remedy. All such texts are here. The form is "Cannot <verb>: <state>; <remedy>".
  */
 
 import {
@@ -155,7 +154,7 @@ const UNREACHABLE =
   "a buffer that another thread mapped has not arrived in this thread; let its event loop turn and try again, and in a browser connect the threads with connect()";
 
 /**
- * How a value of the user's is shown that may be anything, even what cannot be converted to a
+ * A value of the user's for a message. It may be anything, even what cannot be converted to a
  * string.
  */
 export function formatValue(value: unknown): string {
@@ -167,7 +166,7 @@ export function formatValue(value: unknown): string {
       : String(value);
 }
 
-/** How the user's argument is shown: addresses in hexadecimal, as maps and debuggers show them. */
+/** An address of the user's for a message: in hexadecimal, as maps and debuggers show them. */
 function formatAddress(address: number): string {
   return Number.isSafeInteger(address) && address >= 0
     ? `0x${address.toString(16)}`
@@ -186,8 +185,8 @@ export function failure(syscall: Syscall, errno: Errno, address?: number): HmmEr
 }
 
 /**
- * The error of an operation for which the table's text would say too little. `text` is "<state>;
- * <remedy>".
+ * The error of an operation with a text of its own, where that of the table would not do. `text` is
+ * "<state>; <remedy>".
  */
 export function customFailure(
   syscall: Syscall,
@@ -199,15 +198,14 @@ export function customFailure(
   return new HmmError(errno, syscall, `Cannot ${VERBS[syscall]}${where}: ${text}`, address);
 }
 
-/** Hands a result of 0 or more through; throws for a negative errno. */
+/** Returns a result of 0 or more; throws for a negative errno. */
 export function unwrap(syscall: Syscall, result: number, address?: number): number {
   if (result < 0) throw failure(syscall, result, address);
   return result;
 }
 
 /**
- * Whether the table has a text of its own for this failure: for the test that no errno is without
- * one.
+ * Whether the table has a text for this failure: for the test that every errno has one.
  */
 export function isExplained(syscall: Syscall, errno: Errno): boolean {
   return TEXTS[syscall]?.has(errno) === true;

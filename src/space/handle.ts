@@ -1,8 +1,8 @@
 /**
  * @module space/handle
- * What one thread gives another so that it can attach to an address space: structured-cloneable,
- * for `workerData` or a message. It keeps the machine's buffers reachable, not the address space
- * alive; it may be old, damaged or of another machine, and `attach` finds that out.
+ * What one thread sends another so that it can attach to an address space: structured-cloneable,
+ * for `workerData` or a message. It keeps the machine's buffers reachable, but not the address
+ * space alive. It may be old, damaged or of another machine; `attach` checks it.
  */
 
 import type { MachineHandle } from "../memory/machine.ts";
@@ -59,8 +59,7 @@ function isMachineHandle(value: unknown): value is MachineHandle {
 }
 
 /**
- * Throws HmmError EINVAL for anything but a handle of this version. Whether its space still lives
- * is not known yet.
+ * Throws HmmError EINVAL for anything but a handle of this version. Its space may be gone.
  */
 export function parseHandle(value: unknown): AddressSpaceHandle {
   const fields = (typeof value === "object" && value !== null ? value : {}) as Partial<

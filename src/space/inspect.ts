@@ -1,7 +1,7 @@
 /**
  * @module space/inspect
- * Looking into an address space: its pages and its numbers. The mappings are mm/calls/pagemap.ts's
- * as they are.
+ * The pages and the statistics of an address space, for inspection. The mappings are listed by
+ * mm/calls/pagemap.ts.
  */
 
 import type { CacheAccount } from "../memory/heap/heap.ts";
@@ -24,7 +24,7 @@ import type { Task } from "../sync/tasks/task.ts";
 import { customFailure, failure } from "./failures.ts";
 
 /**
- * What an address space, and the machine below it, amount to now: see `AddressSpace.stats`.
+ * Statistics of an address space and its machine: see `AddressSpace.stats`.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ export interface AddressSpaceStats {
     readonly usedBytes: number;
     readonly freeBytes: number;
   };
-  /** The machine's kernel heap. `objects` lists what is alive in it, by kind. */
+  /** The machine's kernel heap. `objects` counts the live objects, by kind. */
   readonly heap: {
     readonly usedBytes: number;
     readonly peakBytes: number;

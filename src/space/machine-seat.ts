@@ -16,7 +16,7 @@ import { hostThreadId, randomWords, threadName } from "../host/thread-identity.t
 import { watchWorkerExits } from "../host/worker-exits.ts";
 import { missingMirrorOps } from "../hmm/mirror/mirror-ops.ts";
 import { Machine, type MachineHandle } from "../memory/machine.ts";
-// Loaded for its listener: any thread may change a mapping that a debug build watches.
+// Loaded for its notifier: any thread may change a mapping that a debug build watches.
 import "../mm/view/view-watch.ts";
 import { agentDied } from "../sync/runners/agents.ts";
 import { EINVAL, ENODEV } from "../sync/errno.ts";
@@ -50,7 +50,7 @@ export interface Seat {
 
 const seats = new Map<string, MachineSeat>();
 
-/** How soon a thread tries again to leave a machine while it still reaps for others. */
+/** Until a thread that reaps for others tries again to leave the machine. */
 const LEAVE_AGAIN_MS = 5;
 /** How long a thread that may not block waits for a buffer that another thread has mapped. */
 const SECTION_WAIT_MS = 5000;
@@ -102,7 +102,7 @@ export class MachineSeat implements Seat {
    * The seat on another thread's machine, or the one that this thread has there already. Call
    * `use` at once. Throws HmmError EINVAL for a handle that does not fit together, EMFILE when the
    * machine has too many threads, ENODEV when a driver is in use whose code this thread has not
-   * loaded: it could change no mapping, for that calls every driver in the thread that does it.
+   * loaded: a thread that changes a mapping calls the code of every driver in use.
    */
   static attach(handle: MachineHandle, machineId: string): MachineSeat {
     const known = seats.get(machineId);
@@ -143,8 +143,8 @@ export class MachineSeat implements Seat {
   }
 
   /**
-   * Joins this thread with the one that has the port's other end. The port belongs to the seat from
-   * now on.
+   * Connects this thread with the one that has the port's other end. The port belongs to the seat
+   * from now on.
    */
   connect(port: ThreadPort): void {
     this.#channel.connect(port);
@@ -153,7 +153,7 @@ export class MachineSeat implements Seat {
   #leave(): void {
     const { memory, ram } = this.machine;
     if (memory.reaping && !hasPanicked(memory)) {
-      // This thread is giving back what a dead one owned, and holds locks for it now and then.
+      // This thread is releasing what a dead one owned, and may hold locks meanwhile.
       setTimeout(() => this.#users === 0 && this.#leave(), LEAVE_AGAIN_MS);
       return;
     }
@@ -163,8 +163,7 @@ export class MachineSeat implements Seat {
     this.#channel.close();
     ram.sections.onSection = undefined;
     ram.sections.receive = undefined;
-    // A machine that has stopped may have stopped with a lock of this thread held; nobody waits for
-    // the thread there.
+    // On a machine that has stopped, this thread may still hold a lock. Nobody waits for it there.
     if (!hasPanicked(memory)) this.machine.detach();
   }
 }

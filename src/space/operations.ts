@@ -1,8 +1,8 @@
 /**
  * @module space/operations
- * The operations of an address space as tasks that throw: the core's answers (mm/) turned into
- * errors, and what of them concerns this thread's objects. The face itself, with both forms of
- * each, is address-space.ts.
+ * The operations of an address space as tasks that throw. They turn the core's errno results (mm/)
+ * into errors, and keep account of the buffers that this thread has mapped. Both public forms of
+ * each operation are in address-space.ts.
  */
 
 import { doFork } from "../mm/lifetime/fork.ts";

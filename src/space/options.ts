@@ -1,8 +1,8 @@
 /**
  * @module space/options
- * What the operations of an address space may be told, and its translation into the core's
- * requests. The core checks addresses and lengths itself, with Linux's answers; here is checked
- * what only JavaScript can get wrong.
+ * The options of an address space's operations, and how they become the core's requests. The core
+ * checks addresses and lengths itself, as Linux does; here are the checks that only JavaScript
+ * needs.
  */
 
 import { PAGE_BYTES } from "../memory/ram.ts";
@@ -22,9 +22,9 @@ import type { SeatOptions } from "./machine-seat.ts";
 import type { SharedWasmMemory } from "./user-buffers.ts";
 
 /**
- * What a mapping's pages may be used for. There is no "write" alone: x86 gives PROT_WRITE the right
- * to read as well, other machines do not, and whether Linux's HMM lets a device read such a page is
- * a third answer. It is refused with EINVAL rather than made to mean "read-write".
+ * What a mapping's pages may be used for. There is no "write" alone, for it has no one meaning: on
+ * x86 PROT_WRITE includes the right to read, on other machines it does not, and for a device
+ * Linux's HMM decides again differently. So it is refused with EINVAL.
  *
  * @example
  * ```ts
@@ -38,8 +38,8 @@ import type { SharedWasmMemory } from "./user-buffers.ts";
 export type Protection = "none" | "read" | "read-write";
 
 /**
- * What is said about memory by `AddressSpace.madvise`: nothing special, or that its contents are
- * not needed any more.
+ * Advice about memory for `AddressSpace.madvise`: nothing special, or that its contents are not
+ * needed any more.
  *
  * @example
  * ```ts
@@ -129,13 +129,12 @@ export interface MmapOptions {
    * it is fixed.
    */
   readonly address?: number | undefined;
-  /** Exactly at `address`: unmapping what is there, or failing with EEXIST if anything is. */
+  /** Exactly at `address`: what is there is unmapped, or the call fails with EEXIST. */
   readonly fixed?: "replace" | "noreplace" | undefined;
   /** Default "read-write". */
   readonly protection?: Protection | undefined;
   /**
-   * Stores are seen by forked children and the other way round. Default false; of a `buffer` always
-   * true.
+   * Parent and forked children see each other's stores. Default false; of a `buffer` always true.
    */
   readonly shared?: boolean | undefined;
   /** Maps this memory of the caller's in place, without a copy, instead of fresh zeroed memory. */
@@ -164,9 +163,9 @@ export interface MremapOptions {
   /** Move exactly there (with `mayMove`), unmapping what is there. */
   readonly to?: number | undefined;
   /**
-   * Move (with `mayMove`, and old and new length the same), but leave the old mapping as well
-   * (Linux: MREMAP_DONTUNMAP): of private memory with no page in it, so that it reads as zeros; of
-   * shared memory and buffers with what they hold, like the new one. Default false.
+   * Move (with `mayMove`, and the same old and new length), but keep the old mapping as well
+   * (Linux: MREMAP_DONTUNMAP). In private memory the old mapping has no page left and reads as
+   * zeros; in shared memory and buffers it has the same contents as the new one. Default false.
    */
   readonly keepOld?: boolean | undefined;
 }

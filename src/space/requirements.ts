@@ -1,6 +1,6 @@
 /**
  * @module space/requirements
- * What an operation needs of its host and of its thread, with errors that say what to do.
+ * What an operation needs of its host and its thread, and the errors where it lacks that.
  */
 
 import { mayBlock } from "../sync/atomics.ts";

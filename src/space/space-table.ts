@@ -1,8 +1,8 @@
 /**
  * @module space/space-table
- * The live address spaces of a machine, by number. A handle may be old, foreign or made up, so it
- * names a space by number and not by pointer, and nobody follows a pointer to a space that the
- * table does not list. One table for each machine, in the kernel heap.
+ * The live address spaces of a machine, by number. A handle may be old, of another machine or made
+ * up. So it names a space by number, and a thread follows only pointers that stand in the table.
+ * One table for each machine, in the kernel heap.
  *
  *   T1  A record is listed exactly while it has holders (space-hold.ts). Each holder owns one mm
  *       user (R2). So the mm of a listed record is allocated memory and has users.
@@ -37,7 +37,7 @@ export interface SpaceTable extends StructView {
 const SpaceTable: Struct<SpaceTable> = struct<SpaceTable>("spaceTable", {
   lock: embed(Spinlock, "the list of live spaces and their holder counts", "spacesLock"),
   live: embed(List, "head of the records"),
-  idLow: u32("const", "the machine's id: random, so that a handle of another machine is known"),
+  idLow: u32("const", "the machine's id: random, so that another machine's handle is noticed"),
   idHigh: u32("const", "its other half"),
   lastNumber: u32("spacesLock", "number given to a space last (T2)"),
 });

@@ -3,12 +3,12 @@
  * Bulk copies between an address space and the caller's bytes, page by page through the page table.
  * Follows Linux `copy_to_user`, `copy_from_user`.
  *
- * A page is copied from inside a store mark, reads too (S1 of sync/primitives/shootdown.ts):
- * whoever takes the page away waits until the copy is over, so the frame is the page's own for all
- * of it. A look at the generation afterwards, as single loads do it, would need a fence between the
- * copy and the look, which JavaScript does not offer.
+ * A page is copied inside a store (S1 of sync/primitives/shootdown.ts), also for reads. A thread
+ * that takes the page away waits until the copy has ended, so the frame is the page's during all of
+ * it. To check the generation afterwards, as single loads do, would need a fence between copy and
+ * check, which JavaScript does not have.
  *
- * A page is not one value: another thread that stores meanwhile may be seen in part.
+ * A copy of a page is not atomic: it may have part of what another thread stores meanwhile.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -25,12 +25,12 @@ import type { Task } from "../sync/tasks/task.ts";
 import { customFailure } from "./failures.ts";
 
 /**
- * Tries of one page: each failure means that the page was taken away between the walk and the copy.
+ * Tries of one page. A try fails when the page is taken away between the walk and the copy.
  */
 const COPY_TRIES_MAX = 1_000_000;
 
 /**
- * Throws HmmError EINVAL unless address and bytes are of the right kind, SegmentationFault where no
+ * Throws HmmError EINVAL for an address or bytes of the wrong kind, SegmentationFault where no
  * mapping can be.
  */
 export function checkTransfer(syscall: "read" | "write", address: number, bytes: Uint8Array): void {
@@ -110,7 +110,7 @@ function* copyPart(
 }
 
 /**
- * A number that was read from a table which changed meanwhile may name no frame: undefined then.
+ * Undefined if the table has changed since the walk: then `pfn` may be no frame.
  *
  * @stepped generation
  */

@@ -1,16 +1,17 @@
 /**
  * @module space/user-buffers
- * The user's own buffers that this thread has mapped: each is a section of the machine's RAM, made
- * when it is mapped first and forgotten when it is mapped nowhere any more.
+ * The user's own buffers that this thread has mapped. Each is a section of the machine's RAM, from
+ * its first mapping to the end of its last one.
  *
  *   U1  A mapping of a buffer holds a count of the section's first frame (mm/vma/vma-map.ts), and
  *       so does `acquire`, until `release`. While the first frame is counted the section stays.
- *   U2  Only the thread that added a section takes that count from 0 up, or removes the section; so
- *       the two cannot meet. (Other threads copy a mapping that exists: then the count is above 0.)
+ *   U2  Only the thread that added a section raises that count from 0, or removes the section; so
+ *       the two cannot happen at once. (Another thread copies a mapping that exists: then the count
+ *       is above 0.)
  *
- * A SharedArrayBuffer is known by its object: another thread that got the same memory in a message
- * has another object, and maps a further section over the same memory. That is harmless, since
- * nothing ever copies such pages.
+ * A SharedArrayBuffer is known by its object. Another thread that received the same memory in a
+ * message has another object, and maps a further section over the same memory. That is harmless,
+ * for such pages are never copied.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -36,12 +37,12 @@ export interface SharedWasmMemory {
 }
 
 /**
- * Pages of 4 KiB that a 32-bit WebAssembly.Memory can grow to: frame numbers are kept for them, so
- * that it may grow in place.
+ * Pages of 4 KiB that a 32-bit WebAssembly.Memory can grow to. They get frame numbers at once, so
+ * that it can grow in place.
  */
 const WASM_PAGES_MAX = 2 ** 20;
 
-/** The buffer of what a user may map, or undefined. */
+/** The buffer of what the user wants to map, or undefined. */
 function bufferOf(source: unknown): SharedArrayBuffer | undefined {
   if (source instanceof SharedArrayBuffer) return source;
   if (typeof source !== "object" || source === null) return undefined;
@@ -61,8 +62,8 @@ export class UserBuffers {
   }
 
   /**
-   * First frame of the buffer's section, in its present length, with a count of it (U1). EINVAL for
-   * what cannot be mapped, ENOMEM.
+   * The first frame of the buffer's section, in its present length, with a reference (U1). EINVAL
+   * for what cannot be mapped, ENOMEM.
    */
   *acquire(source: SharedArrayBuffer | SharedWasmMemory): Task<number> {
     const buffer = bufferOf(source);
@@ -77,18 +78,18 @@ export class UserBuffers {
     return basePfn;
   }
 
-  /** Gives back what `acquire` gave. */
+  /** Drops the reference of `acquire`. */
   *release(basePfn: number): Task<void> {
     yield* this.#machine.ram.refs.pagePut(basePfn);
     yield* this.sweep();
   }
 
-  /** Forgets what is mapped nowhere any more. Cheap when this thread has added nothing. */
+  /** Removes sections that are not mapped any more. Cheap when this thread has added none. */
   *sweep(): Task<void> {
     const { ram } = this.#machine;
     for (const basePfn of this.#added) {
       if (ram.refs.pageCount(basePfn) !== 0) continue;
-      // Busy while a view of it is still open.
+      // EBUSY while a view of it is still open.
       if ((yield* ram.sections.remove(basePfn)) === 0) this.#added.delete(basePfn);
     }
   }

@@ -1,7 +1,7 @@
 /**
  * @module space/view-tasks
- * Opening and closing a view, as tasks: the hold of mm/view/view-open.ts, the frames' bytes in this
- * thread, and in debug builds the watch over a read view. The object that a user has is view.ts's.
+ * To open and close a view, as tasks: the hold of mm/view/view-open.ts, the frames' bytes in this
+ * thread, and in debug builds the watch over a read view. The user's object is in view.ts.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -19,12 +19,11 @@ import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
  * What a view is for: a "read" view shares its pages with devices, a "write" view keeps them out
  * until it is disposed of.
  *
- * Do not store through a "read" view: JavaScript has no typed array that refuses it. The store
- * lands in the frame all the same, past every protection (also where `mprotect` forbids stores),
- * and nobody hears of it: a device that has a copy of the page goes on with the old bytes. In a
- * debug build (the option `debug` of the space) disposing of the view throws HmmError EPERM, with
- * the address of the first byte that was changed so, unless other stores to the page were allowed
- * meanwhile.
+ * Do not store through a "read" view, though JavaScript has no typed array that refuses it. The
+ * store changes the frame, also where `mprotect` forbids stores, and no device is notified: one
+ * that has a copy of the page keeps the old bytes. In a debug build (the option `debug` of the
+ * space) disposing of the view throws HmmError EPERM, with the address of the first byte that was
+ * changed so, unless other stores to the page were allowed meanwhile.
  *
  * @example
  * ```ts
@@ -38,7 +37,7 @@ import { customFailure, failure, formatValue, unwrap } from "./failures.ts";
  */
 export type ViewMode = "read" | "write";
 
-/** Where the bytes of an open view lie, and what finds stray stores to them, if anything does. */
+/** An open view: its hold, its bytes, and in debug builds what finds stray stores to them. */
 export interface OpenView {
   readonly at: number;
   readonly bytes: Uint8Array<SharedArrayBuffer>;
@@ -112,15 +111,14 @@ function bytesOf(
   lengthBytes: number,
 ): Uint8Array<SharedArrayBuffer> {
   const { pfn, startPage, endPage } = ViewHold.at(machine.memory, at);
-  // The last page first: should this thread know the section in a shorter length, it gets the
-  // longer one.
+  // By the last page: if this thread knows the section in a shorter length, it gets the longer one.
   const { buffer, basePfn } = machine.ram.sections.of(pfn + (endPage - startPage) - 1);
   return new Uint8Array(buffer, (pfn - basePfn) * PAGE_BYTES + (address % PAGE_BYTES), lengthBytes);
 }
 
 /**
- * Closes a view. Returns the address of the first byte that a stray store was found to have
- * changed, or undefined.
+ * Closes a view. Returns the address of the first byte that a stray store has changed, or
+ * undefined.
  */
 export function* closeView(
   machine: Machine,

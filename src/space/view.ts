@@ -1,13 +1,12 @@
 /**
  * @module space/view
  * A range of an address space as typed arrays over the frames themselves, at the speed of any typed
- * array, until it is disposed of. What a view holds and forbids meanwhile is mm/view/view-hold.ts's
- * business; here is its life in this thread.
+ * array, until it is disposed of. mm/view/view-hold.ts says what a view holds and forbids
+ * meanwhile; here is its life in this thread.
  *
- * A view outlives the AddressSpace object that opened it: it has a user of the address space and a
- * place on the machine of its own. When its thread dies the reaper closes it. JavaScript cannot
- * take a typed array back: one that was got from a view must not be used after the view was
- * disposed of, when its frames belong to others.
+ * A view outlives the AddressSpace object that opened it (L6 of space-hold.ts). When its thread
+ * dies, the reaper closes it. JavaScript cannot revoke a typed array: one that came from a view
+ * must not be used after the view was disposed of, for its frames may have other users then.
  */
 
 import type { Mm } from "../mm/mm-struct.ts";
@@ -135,14 +134,14 @@ export class View implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Gives the range back. Disposing of a view again does nothing. In a debug build it rejects with
-   * HmmError EPERM where a stray store was made through a read view ({@link ViewMode}); the range
-   * has been given back all the same.
+   * Closes the view. To dispose of it again does nothing. In a debug build it rejects with HmmError
+   * EPERM where a stray store was made through a read view ({@link ViewMode}); the view is closed
+   * all the same.
    */
   dispose(): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
     const closing = this.#closeAsync();
-    // Who disposes again waits for the end as well, but what it found has been told.
+    // A second call waits for the end too, but a stray store is reported once.
     this.#closing = closing.catch(() => {});
     return closing;
   }
@@ -163,7 +162,7 @@ export class View implements Disposable, AsyncDisposable {
   }
 
   /**
-   * At the end of a `using` block. Where the thread may not block, the view is given back in the
+   * At the end of a `using` block. Where the thread may not block, the view is closed in the
    * background.
    */
   [Symbol.dispose](): void {
