@@ -1,7 +1,7 @@
 /**
- * @module The checker's front door: explores a scenario under an engine until everything is covered
- * or a limit is reached, and says what was found and what was covered. parallel.ts does the same
- * with several threads.
+ * @module The entry of the checker: explores a scenario with an engine until everything is covered
+ * or a limit is reached, and returns what it found and covered. parallel.ts does the same with
+ * several threads.
  */
 
 import { divertLockdep } from "../sync/lockdep/lockdep.ts";
@@ -14,7 +14,7 @@ import {
   validCheckpoint,
 } from "./session/checkpoint.ts";
 import type { Exploration, ExploreOptions } from "./session/exploration.ts";
-import { findEqualTasks } from "./session/find-equal-tasks.ts";
+import { findSymmetricTasks } from "./session/find-symmetric-tasks.ts";
 import { fingerprintOf } from "./session/fingerprint.ts";
 import { resumedOptions } from "./session/recorded-options.ts";
 import { Session, budgetOf } from "./session/session.ts";
@@ -28,9 +28,9 @@ export type { Exploration, ExploreOptions, Observer, Progress } from "./session/
 /**
  * Explores a scenario. The result is data; {@link Exploration.findings} is empty if all is well.
  * Throws {@link UncontrolledNondeterminism} if the scenario depends on more than the order of its
- * steps, {@link EngineFault} if the checker itself goes wrong, RangeError if it has no tasks or too
- * many, CheckpointError when it cannot go on from options.resumeFrom.
- * @example Two tasks count, and one of them may not be noticed.
+ * steps, {@link EngineFault} if the checker has a bug, RangeError if it has no tasks or too many,
+ * and CheckpointError if it cannot go on from options.resumeFrom.
+ * @example Two tasks count, and one count may be lost.
  * ```ts
  * import { Places, defineScenario, explore } from "hmm-ts/checker";
  * import type { Cell } from "hmm-ts/checker";
@@ -59,7 +59,7 @@ export function explore<S>(scenario: Scenario<S>, options: ExploreOptions = {}):
   return more === undefined ? first : addSearches(first, searchAnew(any, more));
 }
 
-/** As often as is needed to know what depends on what. */
+/** Searches, and begins again with more dependences as often as an execution shows them. */
 function searchAnew(any: Scenario<unknown>, options: ExploreOptions): Exploration {
   const from = options.resumeFrom === undefined ? undefined : validCheckpoint(options.resumeFrom);
   if (from !== undefined) requireSameScenario(from, any.name);
@@ -80,7 +80,7 @@ function searchAnew(any: Scenario<unknown>, options: ExploreOptions): Exploratio
   }
 }
 
-/** May not know enough of what depends on what: then that. */
+/** One search. Returns DependsOnMore if an execution shows that more steps depend on each other. */
 function exploreOnce(
   scenario: Scenario<unknown>,
   options: ExploreOptions,
@@ -92,7 +92,7 @@ function exploreOnce(
   try {
     const fingerprint = mayStop ? fingerprintOf(scenario, budgetOf(options), dependence) : "";
     if (from !== undefined) requireSameFingerprint(from, fingerprint);
-    const equal = findEqualTasks(scenario, options, dependence);
+    const equal = findSymmetricTasks(scenario, options, dependence);
     session = new Session(scenario, options, { dependence, from, fingerprint, equal });
     const end = session.search() ?? "cancelled";
     return session.result(end);

@@ -1,7 +1,7 @@
 /**
- * @module hmm-ts/checker The checker's public face: explore every interleaving of a few tasks, and
- * the pieces that such tasks are made of. docs/CHECKER.md is its guide. Everything that a user
- * needs is exported here, and nothing else.
+ * @module hmm-ts/checker The public interface of the checker: it explores every interleaving of a
+ * few tasks, and has the primitives that such tasks are written with. docs/CHECKER.md is its guide.
+ * Everything that a user needs is exported here, and nothing else.
  */
 
 export type { EngineOptions } from "./engines/engines.ts";

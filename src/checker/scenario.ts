@@ -2,18 +2,17 @@
  * @module What is explored: a few tasks over a fresh shared memory, and what must hold when they
  * are done.
  *
- * A scenario is deterministic but for the order of its tasks' steps and the ends of their waits: no
- * clock, no chance, no state that outlives one execution, except the words of the memory, which are
- * put back before each. An execution that does not repeat what its beginning did before is reported
- * as {@link UncontrolledNondeterminism}.
+ * A scenario must be deterministic, except for the order of its tasks' steps and how their waits
+ * end: no clock, no random numbers, no state that outlives an execution. The words of the memory
+ * are restored before each execution. If an execution repeats the beginning of an earlier one and
+ * behaves differently, that is reported as {@link UncontrolledNondeterminism}.
  */
 
 import type { SharedMemory } from "../sync/shared-memory.ts";
 import type { Task, WordRange } from "../sync/tasks/task.ts";
 
 /**
- * What kind of thing went wrong. docs/CHECKER.md says when each is reported, and what to do about
- * it.
+ * The kinds of findings. docs/CHECKER.md says when each is reported, and what to do about it.
  */
 export type FindingKind =
   | "assertion"
@@ -38,9 +37,16 @@ export type FindingKind =
   | "endless";
 
 /**
- * How executions are chosen. "optimal" performs one of each class, "source" and "sleep" too, with
- * waste; "naive" all interleavings; "bounded" and "delay" all classes up to a bound; "random",
- * "pct" and "pos" draw from a seed; "replay" follows a schedule.
+ * How executions are chosen.
+ *
+ * | engine | executions |
+ * | --- | --- |
+ * | optimal | one of each class |
+ * | source, sleep | one of each class, and others that are given up before their end |
+ * | naive | all interleavings |
+ * | bounded, delay | all classes up to a bound |
+ * | random, pct, pos | samples, drawn from a seed |
+ * | replay | the given schedule |
  */
 export type EngineName =
   | "optimal"
@@ -56,68 +62,69 @@ export type EngineName =
 
 /** `S` is what `setup` returns: the shared objects. */
 export interface Scenario<S> {
-  /** With `/` between groups: `patches/01/before`. */
+  /** With `/` between groups, for example `patches/01/before`. */
   readonly name: string;
-  /** One line: what happens at the same time, and what must not come of it. */
+  /** One line: what runs concurrently, and what must not happen. */
   readonly summary?: string;
-  /** Of a broken scenario: what must be found in it. Without it, nothing may be found. */
+  /** For a broken scenario: the kind of finding that it must have. Left out: none may be found. */
   readonly expects?: FindingKind;
-  /** How far to explore it, and what may happen, where nobody says otherwise. */
+  /** Defaults for how far to explore it, and for what may happen. */
   readonly exploration?: ScenarioExploration;
   /**
-   * Called once. Builds the shared objects on `memory`; their words are what every execution begins
-   * with.
+   * Called once. Builds the shared objects on `memory`. Every execution begins with the words as
+   * they are after it.
    */
   setup(memory: SharedMemory): S;
-  /** By name, in order. Each is started anew in every execution. At most 31. */
+  /** The tasks by name, in order, at most 31. Each is created anew in every execution. */
   readonly tasks: Readonly<Record<string, (shared: S) => Task<unknown>>>;
   /**
-   * After an execution in which every task returned or died, and the machine has not stopped.
-   * Throws what is wrong with the outcome.
+   * Called after an execution in which every task returned or died, unless the machine has stopped.
+   * Throws if the outcome is wrong.
    */
   check?(shared: S, end: ExecutionEnd): void;
   /**
-   * Labels of objects (structs) that may be left at the end although they were not there at the
-   * beginning, or "anything". Default: "anything" where `memory` is given, else none. What is left
-   * beyond it is a leak.
+   * Labels of objects (structs) that may be left at the end although they did not exist at the
+   * beginning, or "anything". Default: "anything" if `memory` is given, otherwise none. All other
+   * objects that are left are leaks.
    */
   readonly mayRemain?: "anything" | readonly string[];
   /** What must hold after every step. */
   readonly invariants?: readonly Invariant<S>[];
-  /** Where threads may die: the tasks whose threads may. Default: all. */
-  readonly mortals?: readonly string[];
+  /** With deaths: the tasks whose threads may die. Default: all. */
+  readonly killable?: readonly string[];
   /**
-   * Groups of tasks that nothing tells apart, neither `check` nor an invariant nor their own code:
-   * each group one function under several names. Their orders are not all explored. Default: tasks
-   * that are the same function, in a scenario without `check`, `invariants`, `reopen` and
-   * `mortals`. False: no task is like another.
+   * Groups of symmetric tasks. The tasks of a group are one function under several names, and
+   * neither `check` nor an invariant nor their own code distinguishes them. Executions that differ
+   * only in which of them does what are explored once. Default: tasks that are the same function,
+   * in a scenario without `check`, `invariants`, `reopen` and `killable`. False: no tasks are
+   * symmetric.
    */
-  readonly equalTasks?: readonly (readonly string[])[] | false;
+  readonly symmetricTasks?: readonly (readonly string[])[] | false;
   /**
-   * No death may stop the machine. Default false: one that comes while a lock is held does, as it
+   * No death may stop the machine. Default false: a death while a lock is held stops it, as it
    * must.
    */
   readonly mustSurvive?: boolean;
-  /** The memory to use; else a fresh one with `words` free words. */
+  /** The memory to use. Default: a fresh one with `words` free words. */
   memory?(): SharedMemory;
   /** Free words behind the control block of the memory that the explorer makes. Default 1024. */
   readonly words?: number;
   /**
-   * Before each execution: fresh handles, for objects that keep state in JavaScript. Its result
-   * replaces `setup`'s.
+   * Called before each execution: makes fresh handles, for objects that keep state in JavaScript.
+   * Its result replaces that of `setup`.
    */
   reopen?(memory: SharedMemory): S;
   /**
-   * In a replay, after each step: what a report shows of the state besides the words. It must
+   * Called in a replay after each step: what a report shows of the state besides the words. It must
    * change nothing.
    */
   describe?(shared: S): readonly StateTable[];
 }
 
-/** A part of a scenario's state, for people: a page table, a device's table, a list. */
+/** A part of a scenario's state, for reports: a page table, a device's table, a list. */
 export interface StateTable {
   readonly title: string;
-  /** Heads of the columns, if they need any. */
+  /** Headings of the columns, if there are any. */
   readonly columns?: readonly string[];
   readonly rows: readonly (readonly string[])[];
 }
@@ -126,53 +133,52 @@ export interface StateTable {
 export interface Invariant<S> {
   readonly name: string;
   /**
-   * The words that it reads; steps that write one of them then depend on each other. Of data that
-   * is changed plainly under a lock, the lock's word.
+   * The words that it reads. Steps that write one of them depend on each other. For data that plain
+   * stores change under a lock, name the lock's word.
    */
   words(shared: S): readonly WordRange[];
   /** Throws if it does not hold. Changes nothing. */
   holds(shared: S): void;
 }
 
-/** How an execution ended, for the verdict on its outcome. */
+/** How an execution ended, for `check`. */
 export interface ExecutionEnd {
   /** The tasks whose threads died, in that order. */
   readonly deaths: readonly string[];
 }
 
-/** What a scenario says about its own exploration. */
+/** A scenario's defaults for its exploration. */
 export interface ScenarioExploration extends Partial<Budget> {
   /** Default "optimal": to the end. */
   readonly engine?: EngineName;
   /** With "bounded". */
   readonly preemptions?: number;
-  /** With an engine that samples: how many executions. */
+  /** With a sampling engine: how many executions. */
   readonly executions?: number;
 }
 
-/** A scenario of whatever shared objects: what a list of scenarios holds. */
+/** A scenario with shared objects of any type: for lists of scenarios. */
 export type AnyScenario = Scenario<unknown>;
 
 /**
- * Takes the type of the shared objects away. They never leave the scenario: what its setup makes,
- * its own tasks get.
+ * Erases the type of the shared objects. This is sound: only the scenario's own tasks get what its
+ * setup makes.
  */
 export function defineScenario<S>(scenario: Scenario<S>): AnyScenario {
   return scenario as AnyScenario;
 }
 
-/** How many in one execution, or one for each wait. */
+/** How many in one execution; "each": one for each wait. */
 export type SpuriousWakes = number | "each";
 
-/** Budgets and rules of what may happen in one execution. */
+/** What may happen in one execution. */
 export interface Budget {
   /** How many waits with a timeout may time out in one execution. Default Infinity. */
   readonly timeouts: number;
   /**
-   * How many parked tasks may wake for no reason in one execution; "each": each wait once. If
-   * nobody says, there are two searches: one without, and, if some task sleeps in a wait that is
-   * not one on a queue, one with "each", for the runners look up from every sleep after a while
-   * (spurious.ts).
+   * How many spurious wakes of parked tasks may happen in one execution; "each": one for each wait.
+   * Left out: the first search has none. If a task sleeps in a wait that is not on a wait queue, a
+   * second search has "each", because the runners recheck every wait after a slice (spurious.ts).
    */
   readonly spuriousWakes: SpuriousWakes;
   /**
@@ -180,28 +186,28 @@ export interface Budget {
    */
   readonly deaths: number;
   /**
-   * A wake of one may wake any of those that sleep (as POSIX allows), not the one that queued
-   * first. Default false.
+   * A wake of one may wake any sleeping task, as POSIX allows. Default false: it wakes the one that
+   * queued first.
    */
   readonly wakeAny: boolean;
   /**
-   * An execution longer than this is a finding: a loop that no other way was seen to have no end.
-   * Default 2000.
+   * An execution with more steps is a finding: a loop without an end that was not recognised in
+   * another way. Default 2000.
    */
   readonly maxSteps: number;
-  /** Whether lockdep judges the order of locks (its reports become findings). Default true. */
+  /** Whether lockdep is on; its reports are findings. Default true. */
   readonly lockdep: boolean;
   /**
-   * The primitives of sync/ are explored access by access, their loops and their sleeping included,
-   * instead of as one step each: for scenarios about the primitives themselves. Waits have no
-   * time-outs then. Default false.
+   * The primitives of sync/ are explored access by access, with their loops and sleeps. Default
+   * false: each of their operations is one step. For scenarios about the primitives themselves.
+   * Waits then have no timeouts.
    */
   readonly spelledOut: boolean;
 }
 
 /**
- * What may happen where nobody says otherwise: any number of timeouts, no spurious wakes (but see
- * there), wakes in order.
+ * The defaults: any number of timeouts, no spurious wakes (but see {@link Budget.spuriousWakes}),
+ * wakes in the order of queueing.
  */
 export const defaultBudget: Budget = {
   timeouts: Infinity,
@@ -214,11 +220,17 @@ export const defaultBudget: Budget = {
 };
 
 /**
- * Ways to break the checker, for the tests that must notice: without reports about blocked tasks,
- * without conflicts of frees, with the test of a condition and the parking after it in one step,
- * with wakeup sequences of one step, with a park put down to the latest change of its word, with
- * the comparison of a park in the step before it, with every word taken for lenient whatever
- * happens to it.
+ * Faults that tests of the checker inject, and must notice.
+ *
+ * | weakness | what is wrong |
+ * | --- | --- |
+ * | drop-blocked | races with tasks that are blocked at the end are ignored |
+ * | drop-free | frees conflict with nothing |
+ * | fuse-parking | the test of a condition and the park after it are one step |
+ * | shorten-wakeups | wakeup sequences have one step |
+ * | latest-change | a park is attributed to the latest change of its word, not to the first |
+ * | fuse-sleeping | the compare of a park is part of the step before it |
+ * | never-ordering | every word is taken for a commuting one |
  */
 export type Weakness =
   | "drop-blocked"
@@ -227,14 +239,14 @@ export type Weakness =
   | "shorten-wakeups"
   | "latest-change"
   | "fuse-sleeping"
-  | "never-strict";
+  | "never-ordering";
 
 /**
- * The checker has planned a step that is not possible, of a scenario that repeats itself. It is a
- * fault of the checker, unless the scenario's tasks share words that no step names.
+ * The checker has planned a step that is not possible, although the scenario is deterministic. It
+ * is a bug of the checker, unless the scenario's tasks share words that no step names.
  */
 export class EngineFault extends Error {
-  /** What leads to the step: for replay. */
+  /** A replay of it leads to the step. */
   readonly token: string;
 
   constructor(scenario: string, step: number, planned: string, token: string) {
@@ -246,7 +258,7 @@ export class EngineFault extends Error {
   }
 }
 
-/** An execution did not repeat its beginning. */
+/** An execution did not repeat what its beginning did before. */
 export class UncontrolledNondeterminism extends Error {
   constructor(scenario: string, step: number, expected: string, found: string) {
     super(

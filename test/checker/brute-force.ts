@@ -26,7 +26,7 @@ export interface Recorded {
  * on. Equal tasks have no names in it.
  */
 function outcomeOf(run: Execution, program: Recorded): string {
-  const [group = []] = program.scenario.equalTasks || [];
+  const [group = []] = program.scenario.symmetricTasks || [];
   const words = Array.from(run.memory.words.subarray(CONTROL_WORDS));
   const tasks = run.names.map((_, task) => {
     const threw = (run.throwers & (1 << task)) !== 0;
@@ -45,9 +45,14 @@ export function allOutcomes(
 ): Set<string> | undefined {
   const run = new Execution(program.scenario, {
     budget: budgetOf(options),
-    dependence: { scans: true, strict: "all", tellsTasks: true, wakesQueues: false },
+    dependence: {
+      scans: true,
+      ordering: "all",
+      distinguishesTasks: true,
+      spuriousQueueWakes: false,
+    },
     weaknesses: new Set(),
-    witness: new Reporter({ withStacks: false }),
+    sink: new Reporter({ withStacks: false }),
     withSites: false,
   });
   const outcomes = new Set<string>();

@@ -92,7 +92,7 @@ test("a waiter tells wakes apart", () => {
 });
 
 test("a search that takes every word for lenient misses outcomes", () => {
-  const weak: ExploreOptions = { ...options, weaknesses: ["never-strict"] };
+  const weak: ExploreOptions = { ...options, weaknesses: ["never-ordering"] };
   const waits: Act = ({ queue, flag }) => queue.waitEvent(() => flag.peek() !== 0, 5);
   const sets: Act = ({ flag }) => flag.store(1);
   const broken = [

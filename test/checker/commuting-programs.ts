@@ -93,7 +93,7 @@ export function recordedEqual(
   const names = Object.keys(scenario.tasks).slice(0, equal);
   const same = Object.fromEntries(names.map((task) => [task, body]));
   return {
-    scenario: { ...scenario, tasks: { ...scenario.tasks, ...same }, equalTasks: [names] },
+    scenario: { ...scenario, tasks: { ...scenario.tasks, ...same }, symmetricTasks: [names] },
     told: () => program.told(),
   };
 }

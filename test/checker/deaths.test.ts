@@ -121,7 +121,7 @@ test("a waker that dies before it wakes, or after it was woken itself, loses no 
   };
   const taker: Body<ReturnType<typeof start>> = ({ queue, tokens }) =>
     queue.waitEvent(() => tokens.peek() !== 0);
-  const scenario = { ...program("wakes", start, [giver, taker, taker]), mortals: ["t1"] };
+  const scenario = { ...program("wakes", start, [giver, taker, taker]), killable: ["t1"] };
   // Two takers and one wake of one: stuck without a death, but not because of one.
   const without = explore(scenario);
   const deathsOf = new Set<number>();
@@ -132,13 +132,13 @@ test("a waker that dies before it wakes, or after it was woken itself, loses no 
   assert.ok(!deathsOf.has(3), "no finding needs a death");
 });
 
-test("mortals limits who may die", () => {
+test("killable limits who may die", () => {
   const base = program(
     "mortal",
     (places) => new Mutex(places.cell("x").memory, places.take(1), lockClass("m")),
     [section, section],
   );
-  const scenario = { ...base, mortals: ["t1"], mustSurvive: true };
+  const scenario = { ...base, killable: ["t1"], mustSurvive: true };
   const found = agreed(scenario, { deaths: 1 }).findings;
   assert.ok(found.length > 0);
   for (const { threads } of found) assert.deepEqual(threads, ["t1"]);

@@ -89,14 +89,14 @@ test("a scenario with a verdict may tell tasks apart, unless it says that it doe
   const { findings, classes } = explore(three(last, { check }));
   assert.deepEqual([findings[0]?.kind, classes], ["assertion", 6]);
   const isSum = ({ cell }: Shared): void => assert.equal(cell.peek(), 3);
-  const equal = three(locks, { check: isSum, equalTasks: [["a", "b", "c"]] });
+  const equal = three(locks, { check: isSum, symmetricTasks: [["a", "b", "c"]] });
   assert.equal(explore(equal).classes, 1);
-  assert.equal(explore(three(locks, { equalTasks: false })).classes, 6);
+  assert.equal(explore(three(locks, { symmetricTasks: false })).classes, 6);
 });
 
 test("what goes wrong among equals goes wrong in the order that is seen", () => {
   const isSum = ({ cell }: Shared): void => assert.equal(cell.peek(), 3, "an increment was lost");
-  const lost = explore(three(increments, { check: isSum, equalTasks: [["a", "b", "c"]] }));
+  const lost = explore(three(increments, { check: isSum, symmetricTasks: [["a", "b", "c"]] }));
   assert.deepEqual([lost.findings[0]?.kind, lost.classes], ["assertion", 6]);
   const hangs: Body = function* ({ mutex, other, cell }) {
     const turn = yield* cell.fetchAdd(1);
@@ -135,11 +135,11 @@ test("where the steps of equals need not conflict, all orders are seen", () => {
   for (const key of seen.keys ?? []) assert.ok(plain.keys?.has(key));
 });
 
-test("equalTasks that are no tasks, or not of one function, are refused", () => {
+test("symmetricTasks that are no tasks, or not of one function, are refused", () => {
   const other: Body = (shared) => locks(shared);
   const tasks = { a: locks, b: other };
-  for (const equalTasks of [[["a", "b"]], [["a", "x"]]]) {
-    const scenario = defineScenario<Shared>({ name: "odd", setup, tasks, equalTasks });
+  for (const symmetricTasks of [[["a", "b"]], [["a", "x"]]]) {
+    const scenario = defineScenario<Shared>({ name: "odd", setup, tasks, symmetricTasks });
     assert.throws(() => explore(scenario), {
       name: "RangeError",
       message: /which are not tasks of one function/,

@@ -205,7 +205,7 @@ export function hiddenIn(first: string, second: string, situation?: number): str
   const hidden = new Set<string>();
   for (const [present, shared] of chosen) {
     const scenario = scenarioOf([first, second], present, shared);
-    const options = { engine: "random", executions: EXECUTIONS, secondLooks: false } as const;
+    const options = { engine: "random", executions: EXECUTIONS, checkDeterminism: false } as const;
     for (const { kind, message, sites } of exploreEveryAccess(scenario, options).findings) {
       const places = sites.map(({ place }) => place ?? "").join(" and ");
       if (harmless.some((place) => places.includes(place))) continue;

@@ -31,7 +31,7 @@ const weaknesses: readonly Weakness[] = [
   "fuse-parking",
   "drop-blocked",
   "shorten-wakeups",
-  "never-strict",
+  "never-ordering",
 ];
 for (const weakness of weaknesses) {
   test(`the oracle notices an engine that is broken by "${weakness}"`, () => {

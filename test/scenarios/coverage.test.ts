@@ -50,7 +50,7 @@ test("every scenario runs the functions that it names", () => {
       const { deaths = 0, spelledOut = false } = scenario.exploration ?? {};
       explore(scenario, {
         ...scenario.exploration,
-        secondLooks: false,
+        checkDeterminism: false,
         ...(deaths > 0 || spelledOut ? FEW_AT_RANDOM : { executions: FEW }),
       });
       const called = calledSince();

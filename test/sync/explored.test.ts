@@ -330,7 +330,7 @@ test("SRCU: what a reader found stays until it has left; freed without a grace p
   mustBeFound(player(program("nothing"), allFreed), /a freed object was read/);
 });
 
-test("a refcount reaches 0 once; looking at it before taking a reference is found", () => {
+test("a refcount reaches 0 once; rechecking at it before taking a reference is found", () => {
   const program =
     (isSound: boolean): Program =>
     ({ memory, refcount, data }) => {

@@ -14,12 +14,12 @@ const WAIT_WORDS: ReadonlySet<string> = new Set(["label", "held", "readers"]);
 /** What is wrong with a row. */
 function contradictionsIn(row: StepKind): string[] {
   const found: string[] = [];
-  const { enabled, succeeds, touch, touchFailing, touchLenient, touchStrict } = row;
+  const { enabled, succeeds, touch, touchFailing, touchCommuting, touchOrdering } = row;
   const unless = (isSound: boolean, message: string): void => {
     if (!isSound) found.push(message);
   };
   unless(
-    succeeds !== undefined || (touchFailing === undefined && row.saysFailing === undefined),
+    succeeds !== undefined || (touchFailing === undefined && row.textFailing === undefined),
     "says what a failure is, and never fails",
   );
   unless(
@@ -32,14 +32,14 @@ function contradictionsIn(row: StepKind): string[] {
     "says what its wait is, and never waits",
   );
   unless(row.timeout !== true || enabled !== undefined, "may time out, and never waits");
-  unless(row.blind !== true || touch !== "read", "adds without looking, and only looks");
+  unless(row.blind !== true || touch !== "read", "adds without rechecking, and only looks");
   unless(
-    row.blind !== true || touchLenient === "count" || touchStrict === "write",
+    row.blind !== true || touchCommuting === "count" || touchOrdering === "write",
     "commutes with its like, and is never strict",
   );
   unless(row.takes === undefined || row.releases === undefined, "takes a lock and gives it back");
   unless(row.data !== true || touch !== "read", "changes what conditions see, and only looks");
-  const texts = [row.says, row.saysFailing, row.saysOfWord, row.saysOfChange];
+  const texts = [row.says, row.textFailing, row.textOfWord, row.textOfChange];
   for (const text of texts) unless(isFilled(text, STEP_WORDS), `says "${text}"`);
   unless(isFilled(row.waits, WAIT_WORDS), `waits as "${row.waits}"`);
   return found;
@@ -59,12 +59,12 @@ test("no row of the table contradicts itself", () => {
 const never = (): boolean => false;
 const broken: Readonly<Record<string, StepKind>> = {
   "a failure that cannot be": { touch: "write", touchFailing: "read" },
-  "words for a failure that cannot be": { touch: "write", saysFailing: "{label}: busy" },
+  "words for a failure that cannot be": { touch: "write", textFailing: "{label}: busy" },
   "a success that makes no difference": { touch: "write", succeeds: never },
   "a wait that fails": { touch: "write", enabled: never, succeeds: never, touchFailing: "read" },
   "words for a wait that cannot be": { touch: "write", waits: "waits for {label}" },
   "a timeout without a wait": { touch: "write", timeout: true },
-  "a blind look": { touch: "read", blind: true, touchStrict: "write" },
+  "a blind look": { touch: "read", blind: true, touchOrdering: "write" },
   "blind and never strict": { touch: "write", blind: true },
   "a lock that is taken and given back": { touch: "write", takes: "shared", releases: true },
   "a look that changes data": { touch: "read", data: true },

@@ -71,7 +71,7 @@ export class FuzzSearch {
       // work.
       const exploration = explore(scenario, {
         ...options,
-        secondLooks: false,
+        checkDeterminism: false,
         observer: this.#signals,
       });
       executions += exploration.executions;

@@ -97,7 +97,7 @@ export class FuzzStage {
     const check = (): void => void (this.#accountingAtEnd = this.harness.accounting());
     const { findings } = explore(
       { ...nothing, check },
-      { engine: "random", executions: 1, secondLooks: false },
+      { engine: "random", executions: 1, checkDeterminism: false },
     );
     const [found] = findings;
     if (found !== undefined) bug(`The stage of the fuzzer does not stand: ${found.message}`);

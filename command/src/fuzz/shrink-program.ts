@@ -67,7 +67,7 @@ function findAgain(
   for (const search of SEARCHES) {
     const found = explore(scenario, {
       ...search,
-      secondLooks: false,
+      checkDeterminism: false,
       stopAt: isSame,
     }).findings.find(isSame);
     if (found !== undefined) return found;

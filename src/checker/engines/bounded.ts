@@ -1,15 +1,16 @@
 /**
- * @module Every class that has an execution within a bound, exactly. What is bounded is one of two:
+ * @module Bounded search: it sees exactly the classes that have an execution within a bound. The
+ * bound is on one of two costs:
  *
  * - preemptions: switches away from a task that could have gone on;
- * - delays (Emmi, Qadeer, Rakamaric, POPL 2011): there is one schedule that costs nothing, in which
- *   each task goes on until it has to wait or is over and then the next one has its turn; passing
- *   over a task that could go on costs one each.
+ * - delays (Emmi, Qadeer, Rakamaric, POPL 2011). One schedule costs nothing: each task goes on
+ *   until it blocks or is over, and then the next task runs, round-robin. Each task that could go
+ *   on and is skipped costs one delay.
  *
- * Cutting a partial-order reduction at the bound would lose classes (Coons, Musuvathi, McKinley,
- * OOPSLA 2013), so this is a plain search over schedules, made affordable otherwise: a beginning is
- * given up if an equivalent one that ended in the same task was there before at no higher cost.
- * What can follow, and at what cost, depends on nothing else.
+ * If a partial-order reduction is cut at the bound, it loses classes (Coons, Musuvathi, McKinley,
+ * OOPSLA 2013). So this is a plain search over schedules, with another reduction: a prefix is given
+ * up if the search has seen an equivalent prefix that ended in the same task at no higher cost.
+ * What can follow a prefix, and at what cost, depends on nothing else.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -25,12 +26,13 @@ const NOBODY = -1;
 interface Priced {
   readonly transition: Transition;
   readonly cost: number;
-  /** Of the beginning that ends with this step. */
+  /** The class key of the prefix that ends with this step. */
   readonly key: number;
 }
 
 /**
- * What a choice costs: `last` did the step before (or nobody), `able` are the tasks that can go on.
+ * The cost of a choice. `last`: the task of the step before, or NOBODY. `able`: the tasks that can
+ * go on.
  */
 export type Price = (chosen: number, last: number, able: readonly number[]) => number;
 
@@ -38,7 +40,7 @@ export const preemptionPrice: Price = (chosen, last, able) =>
   chosen === last || !able.includes(last) ? 0 : 1;
 
 /**
- * Tasks have their turns in their order, round and round, beginning with the one that went last.
+ * The number of able tasks that are skipped, in round-robin order from the last task on.
  */
 export const delayPrice: Price = (chosen, last, able) => {
   const first = Math.max(last, 0);
@@ -47,7 +49,7 @@ export const delayPrice: Price = (chosen, last, able) => {
 };
 
 interface BoundedState {
-  /** By last task: class, preemptions, and so on. */
+  /** For each last task: class, cost, class, cost, ... */
   readonly visited: readonly (readonly number[])[];
   readonly current: readonly Transition[];
   readonly todo: readonly (readonly Priced[])[];
@@ -60,18 +62,18 @@ export class Bounded implements Scheduler {
   readonly #bound: number;
   readonly #price: Price;
   readonly #keys: ClassKeys;
-  /** By last task, then by class of the beginning: the lowest cost at which it was reached. */
+  /** For each last task, by class of the prefix: the lowest cost at which it was reached. */
   readonly #visited: Map<number, number>[];
   readonly #current: Transition[] = [];
   readonly #todo: Priced[][] = [];
-  /** What the steps before each depth cost. */
+  /** The cost of the steps before each depth. */
   readonly #used: number[] = [0];
   /** At each depth, how many branches are done. */
   readonly #tried: number[] = [];
   #repeat = 0;
   #isFirst = true;
   #wasCut = false;
-  /** The keys of the beginning that the next execution repeats are known. */
+  /** The class keys of the repeated prefix are known. */
   #isKeyed = true;
 
   constructor(run: SearchedRun, bound: number, price: Price) {
@@ -115,7 +117,7 @@ export class Bounded implements Scheduler {
     const count = run.listEnabled();
     if (count === 0) return OVER;
     const last = depth === 0 ? NOBODY : taskOf(this.#current[depth - 1]!);
-    if (this.#wasHere(depth, last)) return BLOCKED;
+    if (this.#wasReached(depth, last)) return BLOCKED;
     const enabled = Array.from(run.enabled.subarray(0, count));
     const able = enabled.filter(isGoingOn).map(taskOf);
     const choices = enabled.map((transition) => ({
@@ -125,7 +127,7 @@ export class Bounded implements Scheduler {
     choices.sort((a, b) => a.cost - b.cost);
     const affordable = choices.filter(({ cost }) => this.#used[depth]! + cost <= this.#bound);
     if (affordable.length < choices.length) this.#wasCut = true;
-    // There is one: of whatever is bounded, some choice costs nothing.
+    // There is one: for each kind of bound some choice costs nothing.
     const first = affordable.shift()!;
     this.#todo[depth] = affordable.map((choice) => ({
       ...choice,
@@ -174,7 +176,7 @@ export class Bounded implements Scheduler {
   }
 
   /**
-   * The key of the beginning that a step would make: what it touches is known before it is
+   * The class key of the prefix that a step would make. Its footprint is known before it is
    * performed.
    */
   #keyAfter(run: SearchedRun, transition: Transition): number {
@@ -194,8 +196,7 @@ export class Bounded implements Scheduler {
   }
 
   /**
-   * Whether the beginning that ends with this step was there at no higher cost: then it need not
-   * even be begun.
+   * Whether the prefix that ends with this step was reached before at no higher cost.
    */
   #isKnown(depth: number, { transition, cost, key }: Priced): boolean {
     const before = this.#visited[taskOf(transition) + 1]!.get(key);
@@ -207,7 +208,7 @@ export class Bounded implements Scheduler {
     this.#used[depth + 1] = this.#used[depth]! + cost;
   }
 
-  #wasHere(depth: number, last: number): boolean {
+  #wasReached(depth: number, last: number): boolean {
     const visited = this.#visited[last + 1]!;
     const key = this.#keys.at(depth);
     const before = visited.get(key);

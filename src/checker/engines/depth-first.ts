@@ -1,6 +1,7 @@
 /**
- * @module The two oracles: every interleaving, and one execution of each class by sleep sets alone.
- * Neither is clever, which is what they are for: each cleverer engine must agree with them.
+ * @module Two simple engines that serve as oracles: one performs every interleaving, the other one
+ * execution of each class by sleep sets alone. The results of every other engine must agree with
+ * theirs.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -9,12 +10,12 @@ import type { Transition } from "../steps/trace.ts";
 import { fractionOf } from "./estimate.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
-import { Sleepers } from "./sleepers.ts";
+import { SleepSets } from "./sleep-sets.ts";
 import { exportNodes, importNodes } from "./wakeup-tree.ts";
 import type { PortableNodes, WakeupNode } from "./wakeup-tree.ts";
 
 interface DepthFirstState {
-  /** The steps of the last execution, and who sleeps at each. */
+  /** The steps of the last execution, with the sleep set at each. */
   readonly frames: PortableNodes;
   readonly todo: readonly (readonly Transition[])[];
 }
@@ -23,19 +24,19 @@ interface DepthFirstState {
 export class DepthFirst implements Scheduler {
   readonly coverage: Coverage = EVERYTHING;
   readonly #run: SearchedRun;
-  readonly #sleepers: Sleepers | undefined;
+  readonly #sleepers: SleepSets | undefined;
   readonly #current: Transition[] = [];
   readonly #todo: Transition[][] = [];
   /** At each depth, how many branches are done. */
   readonly #tried: number[] = [];
-  /** Footprints of the current steps, of a search that goes on from elsewhere. */
-  #feet: number[] = [];
+  /** Footprints of the current steps, if the search was restored from a saved state. */
+  #plannedFootprints: number[] = [];
   #repeat = 0;
   #isFirst = true;
 
   constructor(run: SearchedRun, options: { readonly sleepSets: boolean }) {
     this.#run = run;
-    if (options.sleepSets) this.#sleepers = new Sleepers(run.footprints);
+    if (options.sleepSets) this.#sleepers = new SleepSets(run.footprints);
   }
 
   begin(): number | undefined {
@@ -45,12 +46,12 @@ export class DepthFirst implements Scheduler {
     }
     while (this.#current.length > 0) {
       const depth = this.#current.length - 1;
-      this.#sleepers?.add(depth, this.#current[depth]!, this.#footAt(depth));
+      this.#sleepers?.add(depth, this.#current[depth]!, this.#footprintAt(depth));
       this.#tried[depth] = this.#tried[depth]! + 1;
       const next = this.#todo[depth]!.shift();
       if (next !== undefined) {
         this.#current[depth] = next;
-        this.#feet.length = Math.min(this.#feet.length, depth);
+        this.#plannedFootprints.length = Math.min(this.#plannedFootprints.length, depth);
         this.#repeat = depth + 1;
         return depth;
       }
@@ -63,7 +64,8 @@ export class DepthFirst implements Scheduler {
   next(run: SearchedRun): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
-      if (depth < this.#feet.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);
+      if (depth < this.#plannedFootprints.length)
+        requirePlanned(run, this.#current[depth]!, this.#plannedFootprints[depth]!);
       return this.#current[depth]!;
     }
     this.#tried[depth] = 0;
@@ -84,13 +86,13 @@ export class DepthFirst implements Scheduler {
   }
 
   end(): void {
-    this.#feet = [];
+    this.#plannedFootprints = [];
   }
 
   save(): DepthFirstState {
     const frames = this.#current.map((transition, depth): WakeupNode => {
       const begun = { sleepers: this.#sleepers?.list(depth) ?? [], tried: this.#tried[depth]! };
-      return { transition, footprint: this.#footAt(depth), children: [], begun };
+      return { transition, footprint: this.#footprintAt(depth), children: [], begun };
     });
     return { frames: exportNodes(frames, this.#run.footprints), todo: this.#todo };
   }
@@ -100,7 +102,7 @@ export class DepthFirst implements Scheduler {
     const nodes = importNodes(frames, this.#run.footprints);
     for (const [depth, { transition, footprint, begun }] of nodes.entries()) {
       this.#current[depth] = transition;
-      this.#feet[depth] = footprint;
+      this.#plannedFootprints[depth] = footprint;
       this.#tried[depth] = begun?.tried ?? 0;
       this.#sleepers?.replace(depth, begun?.sleepers ?? []);
       this.#todo[depth] = Array.from(todo[depth] ?? []);
@@ -117,7 +119,7 @@ export class DepthFirst implements Scheduler {
     );
   }
 
-  #footAt(depth: number): number {
-    return this.#feet[depth] ?? this.#run.trace.footprint[depth]!;
+  #footprintAt(depth: number): number {
+    return this.#plannedFootprints[depth] ?? this.#run.trace.footprint[depth]!;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * @module The engines by name, and what can be told to each. Those that cover everything: optimal,
- * source, sleep, naive, and bounded and delay up to their bounds. Those that sample until they are
- * stopped: random, pct, pos. How each works stands in its file.
+ * @module The engines by name, and the options of each. Some cover everything: optimal, source,
+ * sleep, naive; and bounded and delay up to their bounds. Others sample until they are stopped:
+ * random, pct, pos. The file of each engine says how it works.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -16,28 +16,28 @@ import { Pct, Pos, RandomWalk } from "./sampling.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { SourceDpor } from "./source-dpor.ts";
 
-/** Which engine, and what it needs to know. */
+/** The engine and its options. */
 export interface EngineOptions {
   /** Default "optimal". */
   readonly engine?: EngineName;
-  /** Of "bounded": at most so many. Default 2. */
+  /** For "bounded": the bound. Default 2. */
   readonly preemptions?: number;
-  /** Of "delay": at most so many. Default 2. */
+  /** For "delay": the bound. Default 2. */
   readonly delays?: number;
-  /** Of the sampling engines. Default 1. */
+  /** For the sampling engines. Default 1. */
   readonly seed?: number;
-  /** Of "pct": how many orderings a bug may need. Default 3. */
+  /** For "pct": the depth of bugs, that is, how many orderings they need. Default 3. */
   readonly pctDepth?: number;
-  /** Of "replay". */
+  /** For "replay". */
   readonly schedule?: readonly Transition[];
   /**
-   * Of "replay": several instead, each begun when the one before has ended. Called anew when the
-   * search begins anew.
+   * For "replay": several schedules instead of one. Each begins when the one before has ended.
+   * Called again if the search begins again.
    */
   readonly schedules?: () => Iterable<readonly Transition[]>;
-  /** Of "replay": leave out steps that are not possible. */
+  /** For "replay": skip steps that are not possible. */
   readonly lenient?: boolean;
-  /** Of "replay": go on after its end, each task for as long as it can. */
+  /** For "replay": go on after the end of the schedule, each task for as long as it can. */
   readonly finish?: boolean;
 }
 

@@ -1,31 +1,34 @@
 /**
- * @module How much of a search is done, and so how much is left. The weighted backtrack estimator
- * of Kilby, Slaney, Thiebaux and Walsh ("Estimating Search Tree Size", AAAI 2006), which is Knuth's
- * ("Estimating the Efficiency of Backtrack Programs", 1975) for a search that goes through the tree
- * in order: a leaf whose ancestors have b1, b2, ... branches stands for a part 1 / (b1 b2 ...) of
- * the tree; n leaves that together stand for a part f of it lead to the estimate n / f.
+ * @module Estimates how much of a search is done, and so how much is left. It is the weighted
+ * backtrack estimator of Kilby, Slaney, Thiebaux and Walsh ("Estimating Search Tree Size", AAAI
+ * 2006): the estimator of Knuth ("Estimating the Efficiency of Backtrack Programs", 1975) for a
+ * search that visits the tree in order. A leaf whose ancestors have b1, b2, ... branches has the
+ * weight 1 / (b1 b2 ...). If n leaves have a total weight of f, the estimate is n / f.
  *
- * It would be without bias if the order of the branches were random and their number known. Neither
- * is so here: an engine that reduces finds branches while it goes, which makes the estimate too
- * small at the beginning (a hundredth of the way on by up to fifty times), and later branches are
- * smaller because more sleeps in them, which makes it too large. On the programs of the counts it
- * was between a seventh and twenty times the truth from a tenth of the way on, mostly within a
- * factor of three, and is exact at the end. A branch that is found takes the part that is done back
- * a little.
+ * The estimator is unbiased if the order of the branches is random and their number is known. Here
+ * neither is true:
+ *
+ * - A reducing engine finds branches during the search. So the estimate is too small at the
+ *   beginning: up to fifty times after a hundredth of the search.
+ * - Later branches are smaller, because their sleep sets are larger. So it becomes too large.
+ *
+ * For the programs with published counts, after a tenth of the search the estimate was between 1/7
+ * and 20 times the true number, mostly within a factor of three. At the end it is exact. When a
+ * branch is found, the fraction goes down a little.
  */
 
 /** What is left of an exploration, estimated. */
 export interface Estimate {
-  /** Executions of the whole exploration, with those that are given up. */
+  /** Executions of the whole exploration, including those that are given up. */
   readonly executions: number;
-  /** Part of the search that is done, from 0 to 1. */
+  /** The fraction of the search that is done, from 0 to 1. */
   readonly fraction: number;
 }
 
 /**
- * The part of a depth-first search that is done, between two executions: at each depth `tried`
- * branches are done and `todoAt` of it are known to be left, and one is being explored, except at
- * the last depth.
+ * The fraction of a depth-first search that is done, between two executions. At each depth, `tried`
+ * branches are done and `todoAt(depth)` branches are known to be left. One more is being explored,
+ * except at the last depth.
  */
 export function fractionOf(tried: readonly number[], todoAt: (depth: number) => number): number {
   let fraction = 0;
@@ -39,7 +42,7 @@ export function fractionOf(tried: readonly number[], todoAt: (depth: number) => 
 }
 
 /**
- * Of a search that has carried out so many executions; undefined as long as nothing can be said.
+ * The estimate after this many executions; undefined as long as there is no basis for one.
  */
 export function estimateFrom(
   executions: number,

@@ -1,7 +1,7 @@
 /**
- * @module Follows given schedules, each once: the one that a token names, or those that minimising
- * tries. The next one is asked for only when the one before it has ended, so it may depend on what
- * that one showed.
+ * @module Follows given schedules, each once: the schedule of a token, or those that the minimiser
+ * tries. It asks for the next schedule only after the one before has ended. So the next one may
+ * depend on the result.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -20,8 +20,8 @@ export class Follow implements Scheduler {
   #next = 0;
 
   /**
-   * A lenient one leaves out steps that are not possible; otherwise they are an error. One that
-   * finishes goes on after each schedule, each task for as long as it can.
+   * `lenient`: it skips steps that are not possible; otherwise they are an error. `finish`: it goes
+   * on after each schedule, each task for as long as it can.
    */
   constructor(
     schedules: Iterable<readonly Transition[]>,
@@ -54,7 +54,7 @@ export class Follow implements Scheduler {
         );
       }
     }
-    // That a sleeper may wake for no reason is nothing to rely on: it is stuck.
+    // A spurious wake may come, but need not: a task that only one could wake is stuck.
     const isStuck =
       run.budget.spuriousWakes === Infinity && enabled.every((each) => choiceOf(each) === SPURIOUS);
     if (isStuck) return OVER;

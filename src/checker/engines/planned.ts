@@ -1,6 +1,5 @@
 /**
- * @module Steps that a search has planned, because an earlier execution has shown them to be
- * possible where they are.
+ * @module Planned steps: an earlier execution has shown that they are possible at their position.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -8,14 +7,13 @@ import { choiceOf, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 
 /**
- * A planned step is not possible, or is another: the tasks are not deterministic, or the engine is
- * wrong. See judge.ts.
+ * A planned step is not possible, or is a different one: the tasks are not deterministic, or the
+ * engine has a bug. See plan-failure.ts.
  */
 export class PlanFailed extends Error {}
 
 /**
- * The step must be possible now, and touch what it was planned to touch. Else throws
- * {@link PlanFailed}.
+ * Throws {@link PlanFailed} unless the step is possible now and has the planned footprint.
  */
 export function requirePlanned(run: SearchedRun, transition: Transition, footprint: number): void {
   const task = taskOf(transition);

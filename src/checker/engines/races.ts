@@ -1,19 +1,20 @@
 /**
- * @module Which pairs of steps of an execution could come in the other order.
+ * @module Races in the sense of DPOR: pairs of steps of an execution that could come in the other
+ * order.
  *
  * A race is a step `first` and an operation `second` of another task that conflicts with it.
  * Nothing in between orders the two, and `second` could be performed just before `first`. The last
- * condition is what makes locks work. An unlock and the next lock conflict, but that lock cannot
- * come before the unlock. It can come before the lock that the unlock belongs to. The value that
- * its first word had there says whether it could.
+ * condition is needed for locks. An unlock and the next lock conflict, but that lock cannot come
+ * before the unlock. It can come before the lock that precedes the unlock. The value that the lock
+ * word had there decides.
  *
  * `second` need not have happened. It may be one of these:
- * - What a task still waits for at the end ("lock fail"). Without these, only one deadlock of AB-BA
- *   is found.
- * - Another end of a wait that happened: by its timeout, for no reason, by looking up after a
- *   death.
- * - The death of its task instead of a step. The step instead of a death needs no race of its own:
- *   it comes when the death is put before the step that ends them (deaths.ts, E3).
+ *
+ * - The operation on which a task is blocked at the end ("lock fail"). Without these, only one
+ *   deadlock of an AB-BA pair is found.
+ * - Another end of a wait: by its timeout, by a spurious wake, or by a recheck after a death.
+ * - The death of its task instead of a step. The reverse, a step instead of a death, needs no race
+ *   of its own: it comes when the step of deathsOver (E3 of deaths.ts) is reversed with the death.
  */
 
 import { mayTimeOut } from "../../sync/tasks/explored.ts";
@@ -35,7 +36,7 @@ import { fixesOrder } from "../steps/step-order.ts";
 import {
   CHOICES,
   DEATH,
-  LOOK,
+  RECHECK,
   RUN,
   SPURIOUS,
   TASK_LIMIT,
@@ -51,19 +52,19 @@ export interface Second {
   task: number;
   choice: Choice;
   /**
-   * Its position, also of the step that happened instead of it; the trace's length if it is still
-   * waited for.
+   * Its position, or that of the step that happened instead of it; the trace's length if its task
+   * is blocked on it at the end.
    */
   step: number;
   kind: number;
-  /** Its footprint, were it performed just before `first`. */
+  /** Its footprint if it is performed just before `first`. */
   footprint: number;
-  /** The wake that ended a park before `step`, ASLEEP for none. */
+  /** For a park: the step that woke it, or ASLEEP. */
   cause: number;
   /**
-   * The wait ends by itself, and more than `first` is in the way: others that use the budget up, or
-   * end the wait. What did not lead to the wait and is in the way is then left out of the reversal.
-   * Only then: a shorter one is more easily found superfluous.
+   * `second` is a timeout or a spurious wake, and not only `first` prevents it: other steps use up
+   * the budget, or end the wait. Steps that prevent it and did not lead to the wait are then left
+   * out of the reversal. Only in this case, because a shorter reversal is more often covered.
    */
   isAlone: boolean;
 }
@@ -151,14 +152,14 @@ export class Races {
     }
   }
 
-  /** `second` with another choice than what happened, if its operation has it. */
+  /** Considers `second` with another choice than the one that happened, if there is one. */
   #alternative(choice: Choice, visit: RaceVisitor): void {
     const second = this.#second;
     const wait = this.#trace.waits[second.step]!;
     const { budget } = this.#run;
     second.choice = choice;
-    if (choice === DEATH && !(this.#mayDie && this.#run.isMortal(second.task))) return;
-    if (choice === LOOK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
+    if (choice === DEATH && !(this.#mayDie && this.#run.isKillable(second.task))) return;
+    if (choice === RECHECK && !(this.#mayDie && MAY_BLOCK[second.kind] === 1)) return;
     if (choice === TIMEOUT && (budget.timeouts === 0 || !mayTimeOut(wait))) return;
     if (
       choice === SPURIOUS &&
@@ -176,15 +177,15 @@ export class Races {
   #footprintOf(choice: Choice, wait: Wait): number {
     const second = this.#second;
     if (choice === RUN) return this.#footprints.of(second.kind, wait, true);
-    if (choice === LOOK) return this.#footprints.looking(second.kind, wait);
+    if (choice === RECHECK) return this.#footprints.rechecking(second.kind, wait);
     if (choice !== DEATH) return this.#footprints.leaving(second.kind, wait, choice === SPURIOUS);
     if (second.step < this.#trace.length) return this.#trace.deathFootprint[second.step]!;
     return this.#run.footprintOf(second.task, DEATH);
   }
 
   /**
-   * `second` can be performed just before `first`: with that choice, or with each that it has
-   * there.
+   * `second` can be performed just before `first`: visits it with its choice, or with each choice
+   * that it has there.
    */
   #visitFrom(first: number, footprint: number, visit: RaceVisitor): void {
     const second = this.#second;
@@ -247,7 +248,7 @@ export class Races {
     }
   }
 
-  /** Returns whether `step`, and so all that happens before it, needs no further look. */
+  /** Returns whether `step`, and so all that happens before it, is dealt with. */
   #consider(step: number, footprint: number, visit: RaceVisitor): boolean {
     const trace = this.#trace;
     const { tasks, clocks } = trace;
@@ -268,8 +269,8 @@ export class Races {
   }
 
   /**
-   * `second`, a wake that chooses, before `first`: once for each that it could wake there, but for
-   * the choice `except`.
+   * `second` is a wake with a choice: visits it once for each task that it could wake before
+   * `first`, except the choice `except`.
    */
   #visitWakes(first: number, visit: RaceVisitor, except: Choice): void {
     const second = this.#second;
@@ -288,8 +289,8 @@ export class Races {
   }
 
   /**
-   * Whether the task sleeps where `second` would wake it, had what is before `first` or independent
-   * of it happened.
+   * Whether the task sleeps on the queue of `second` after the steps that come before `first` or
+   * are independent of it.
    */
   #sleepsBefore(first: number, task: number): boolean {
     const trace = this.#trace;
@@ -317,7 +318,7 @@ export class Races {
     return this.#isKept(first, cause) && this.#staysIn(first, cause);
   }
 
-  /** Whether a step from `first` on is independent of it, and of `second`. */
+  /** Whether a step after `first` happens neither after `first` nor after `second`. */
   #isKept(first: number, step: number): boolean {
     const trace = this.#trace;
     if (trace.happensBefore(first, step)) return false;
@@ -326,8 +327,8 @@ export class Races {
   }
 
   /**
-   * Whether `second` could be performed just before `first`, after what comes later but does not
-   * depend on it.
+   * Whether `second` could be performed instead of `first`, after the later steps that do not
+   * happen after `first`.
    */
   #isPossibleBefore(first: number): boolean {
     const second = this.#second;
@@ -343,13 +344,13 @@ export class Races {
   #mayLeaveBefore(first: number): boolean {
     const second = this.#second;
     if (this.#mayLeaveNow(first)) return true;
-    second.isAlone = second.choice !== LOOK;
+    second.isAlone = second.choice !== RECHECK;
     return second.isAlone && this.#mayLeaveNow(first);
   }
 
   #mayLeaveNow(first: number): boolean {
     const second = this.#second;
-    if (second.choice === LOOK) {
+    if (second.choice === RECHECK) {
       if (!this.#findsDeathBefore(first)) return false;
     } else {
       const { spuriousWakes, timeouts } = this.#run.budget;
@@ -357,8 +358,7 @@ export class Races {
         second.choice !== SPURIOUS ? timeouts : spuriousWakes === "each" ? Infinity : spuriousWakes;
       if (most !== Infinity && this.#usedBefore(first, second.choice) >= most) return false;
     }
-    // `first` may be in the way by the budget alone: what comes after it and has to do with the
-    // wait is kept.
+    // `first` may prevent it by the budget alone. Later steps that concern the wait are kept.
     if (second.kind === PARK) return !this.#isWoken(first, second.cause);
     const wait = this.#trace.waits[second.step]!;
     return !allows(second.kind, this.#valueBefore(first), wait.expected);
@@ -375,8 +375,7 @@ export class Races {
   }
 
   /**
-   * Whether a look up before `first` finds a death that its task has not seen, or the machine
-   * stopped.
+   * Whether a recheck before `first` finds a death that its task has not seen, and has an effect.
    */
   #findsDeathBefore(first: number): boolean {
     const trace = this.#trace;
@@ -403,7 +402,7 @@ export class Races {
     return isNew && (hasPanicked || second.kind === PARK);
   }
 
-  /** Whether the task of `second` has looked up after the death `death`, before `second`. */
+  /** Whether the task of `second` has rechecked between the death `death` and `second`. */
   #isSeen(death: number): boolean {
     const trace = this.#trace;
     const second = this.#second;
@@ -411,12 +410,12 @@ export class Races {
     for (let ordinal = trace.counts[second.step * tasks + second.task]!; ordinal > 0; ordinal--) {
       const step = positions[ordinal * tasks + second.task]!;
       if (step < death) return false;
-      if (choiceOf(trace.transition[step]!) === LOOK) return true;
+      if (choiceOf(trace.transition[step]!) === RECHECK) return true;
     }
     return false;
   }
 
-  /** Whether a step from `first` on stays in the reversal before `second`. */
+  /** Whether a step after `first` stays in the reversal, before `second`. */
   #staysIn(first: number, step: number): boolean {
     const trace = this.#trace;
     if (trace.happensBefore(first, step)) return false;
@@ -424,7 +423,7 @@ export class Races {
     return !isAlone || trace.leadsTo(step, task, instead);
   }
 
-  /** How much of a budget is used up before `first` and by what stays in. */
+  /** How much of the budget the steps before `first`, and those that stay in, use. */
   #usedBefore(first: number, choice: Choice): number {
     const trace = this.#trace;
     let used = 0;
@@ -436,8 +435,9 @@ export class Races {
   }
 
   /**
-   * What the first word of `second` would hold: before `first`, and after what comes later but
-   * stays in. That commutes with what is left out, so what each step changed is added up.
+   * The value that the first word of `second` would have: its value before `first`, changed by the
+   * later steps that stay in. These commute with those that are left out, so the differences that
+   * they made are added up.
    */
   #valueBefore(first: number): number {
     const trace = this.#trace;

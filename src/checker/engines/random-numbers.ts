@@ -1,7 +1,7 @@
-/** @module Chance that can be repeated: numbers from a seed (Mulberry32). */
+/** @module Repeatable random numbers from a seed (Mulberry32). */
 
 export class RandomNumbers {
-  /** All that the numbers to come depend on. */
+  /** The state of the generator: all further numbers depend on it alone. */
   state: number;
 
   constructor(seed: number) {
@@ -16,7 +16,7 @@ export class RandomNumbers {
     return (mixed ^ (mixed >>> 14)) >>> 0;
   }
 
-  /** A whole number from 0 up to, without, `limit`. */
+  /** An integer from 0 to `limit` - 1. */
   below(limit: number): number {
     return Math.floor((this.next() / 2 ** 32) * limit);
   }

@@ -1,19 +1,19 @@
 /**
- * @module The sequence that turns a race round, and whether another sequence makes it superfluous.
+ * @module The sequence that reverses a race, and whether it needs to be explored.
  *
  * Take an execution E with a race (first, second). The sequence is all steps after `first` that do
- * not happen after it, then `second`. All of them, to the end of E: a shorter sequence is more
- * easily found superfluous, and so loses executions.
+ * not happen after it, then `second`. It has all such steps up to the end of E: a shorter sequence
+ * is more often found to be covered, and so executions would be lost.
  *
  * A transition is a weak initial of the sequence if the sequence could begin with it, or if it is
- * independent of all of it. A sequence need not be added if one of its weak initials sleeps (it was
- * explored already) or waits to be explored.
+ * independent of the whole sequence. A sequence need not be added if one of its weak initials is in
+ * the sleep set (it was explored already) or in the wakeup tree (it will be explored).
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
 import {
   DEATH,
-  LOOK,
+  RECHECK,
   RUN,
   SPURIOUS,
   TASK_LIMIT,
@@ -24,9 +24,9 @@ import {
 import type { Trace, Transition } from "../steps/trace.ts";
 import { PARK } from "../steps/kinds.ts";
 import type { Second } from "./races.ts";
-import type { Sleepers } from "./sleepers.ts";
+import type { SleepSets } from "./sleep-sets.ts";
 import { wakeupNode } from "./wakeup-tree.ts";
-import type { Sleeper, WakeupNode } from "./wakeup-tree.ts";
+import type { WakeupNode } from "./wakeup-tree.ts";
 
 export class Reversal {
   readonly #run: SearchedRun;
@@ -34,11 +34,11 @@ export class Reversal {
   readonly #tasks: number;
   /** Positions of the steps of the sequence, without `second`. */
   readonly #steps: number[] = [];
-  /** By position, whether the step is in the sequence and not yet taken off. */
+  /** For each position: whether the step is in the sequence and has not been taken off. */
   #isIn: Uint8Array = new Uint8Array(256);
-  /** How many steps of each task lie before the beginning of what is left of the sequence. */
+  /** For each task: how many of its steps come before what is left of the sequence. */
   readonly #done: Int32Array;
-  /** Clock of `second` within the sequence. */
+  /** The clock of `second` within the sequence. */
   readonly #secondClock: Int32Array;
   #left = 0;
   #secondLeft = true;
@@ -56,7 +56,7 @@ export class Reversal {
     this.#secondClock = new Int32Array(run.tasks);
   }
 
-  /** Makes it the reversal of this race, with steps up to `end`. */
+  /** Makes this the reversal of the given race, with steps up to `end`. */
   load(first: number, second: Second, end: number): void {
     const trace = this.#trace;
     const { tasks, clocks, ordinal } = trace;
@@ -73,7 +73,7 @@ export class Reversal {
     const firstTask = trace.transition[first]! & TASK_LIMIT;
     const firstOrdinal = ordinal[first]!;
     const secondTask = second.task;
-    // What happened in the place of `second`, and after that, is left out too.
+    // The step that happened instead of `second`, and what happens after it, is left out, too.
     const secondOrdinal = trace.counts[second.step * tasks + secondTask]! + 1;
     for (let step = first + 1; step < end; step++) {
       const row = step * tasks;
@@ -89,9 +89,9 @@ export class Reversal {
   }
 
   /**
-   * `second` did not happen as it is meant now, so other steps may leave no room for it: what would
-   * use up its budget, and what would end the wait. They are left out, and what happens after them:
-   * if `second` is alone, also those before it.
+   * `second` did not happen in this form, so other steps may prevent it: they use up its budget or
+   * end the wait. Such steps are left out, with all that happens after them; if `second.isAlone`,
+   * also those before it.
    */
   #leaveOut(second: Second): void {
     const trace = this.#trace;
@@ -106,7 +106,7 @@ export class Reversal {
     for (const step of this.#steps) {
       if (isAlone ? isNeeded(step) : step < second.step) continue;
       const excludes =
-        this.#excludes(step, second) || (isLike(step) && second.choice !== LOOK && room <= 0);
+        this.#excludes(step, second) || (isLike(step) && second.choice !== RECHECK && room <= 0);
       if (excludes || out.some((other) => trace.happensBefore(other, step))) {
         out.push(step);
         this.#isIn[step] = 0;
@@ -118,7 +118,7 @@ export class Reversal {
     this.#steps.push(...kept);
   }
 
-  /** How many more of its kind there may be beside `second`. */
+  /** How many more steps with the choice of `second` the budget allows besides it. */
   #roomFor({ choice }: Second, end: number): number {
     const trace = this.#trace;
     const { deaths, spuriousWakes, timeouts } = this.#run.budget;
@@ -134,8 +134,8 @@ export class Reversal {
   }
 
   /**
-   * Whether `second` is not possible after a later step. A look up stays behind the deaths that it
-   * may see.
+   * Whether `second` is impossible after the step. A recheck stays after the deaths that it may
+   * see.
    */
   #excludes(
     step: number,
@@ -150,12 +150,12 @@ export class Reversal {
       );
     }
     if (choice === DEATH) return this.#run.isDeathsOver(trace.transition[step]!);
-    if (choice !== LOOK || trace.isDeath(step)) return false;
+    if (choice !== RECHECK || trace.isDeath(step)) return false;
     return this.#run.footprints.conflict(footprint, trace.footprint[step]!);
   }
 
-  /** Whether some sleeper at the depth of `first` is a weak initial. */
-  isSuperfluous(sleepers: Sleepers): boolean {
+  /** Whether the sleep set at the depth of `first` has a weak initial. */
+  isAsleep(sleepers: SleepSets): boolean {
     const depth = this.#first;
     for (let i = 0, count = sleepers.count(depth); i < count; i++) {
       if (this.#match(sleepers.item(depth, i), sleepers.footprint(depth, i)) !== NO) return true;
@@ -163,28 +163,13 @@ export class Reversal {
     return false;
   }
 
-  /** Adds the sequence to what is to be tried, unless something there covers it. */
+  /** Adds the sequence to the wakeup tree, unless the tree covers it. */
   insert(todo: WakeupNode[], isShort: boolean): void {
     const list = this.#descend(todo);
     if (list !== undefined) this.#append(list, isShort);
   }
 
-  /** Whether {@link insert} would add nothing. Uses the sequence up: load it again. */
-  isCoveredBy(todo: WakeupNode[]): boolean {
-    return this.#descend(todo) === undefined;
-  }
-
-  /** Its steps, with the footprints that they have in it. */
-  sequence(): Sleeper[] {
-    const { transition, footprint } = this.#trace;
-    const steps = this.#steps.map((step) => ({
-      transition: transition[step]!,
-      footprint: footprint[step]!,
-    }));
-    return [...steps, { transition: this.#second, footprint: this.#secondFootprint }];
-  }
-
-  /** The tasks whose step could come first: their transitions, `second`'s preferred. */
+  /** The transitions that could come first; that of `second` before the others. */
   initials(): Transition[] {
     const { tasks, transition } = this.#trace;
     const initials: Transition[] = [];
@@ -197,8 +182,8 @@ export class Reversal {
   }
 
   /**
-   * Takes off what is in the tree; the list that has to get the rest, undefined if something covers
-   * the sequence.
+   * Follows the tree and takes off the steps that it has. Returns the list to which the rest must
+   * be added; undefined if the tree covers the sequence.
    */
   #descend(todo: WakeupNode[]): WakeupNode[] | undefined {
     let list = todo;
@@ -212,8 +197,7 @@ export class Reversal {
         break;
       }
       if (found === undefined) return list;
-      // The end of a sequence: everything behind it will be explored. So it will behind what was
-      // begun.
+      // After the end of a sequence everything will be explored; likewise after a begun node (O1).
       if (found.children.length === 0 || found.begun !== undefined) return undefined;
       list = found.children;
     }
@@ -233,7 +217,7 @@ export class Reversal {
     if (this.#secondLeft) to.push(wakeupNode(this.#second, this.#secondFootprint));
   }
 
-  /** Whether `transition`, whose step would have `footprint`, is a weak initial of what is left. */
+  /** Whether `transition`, with this footprint, is a weak initial of what is left. */
   #match(transition: Transition, footprint: number): Match {
     const task = transition & TASK_LIMIT;
     const step = this.#nextOf(task);
@@ -259,7 +243,7 @@ export class Reversal {
     }
   }
 
-  /** The task's first step that is left, -1 for none. */
+  /** The task's first step that is left, -1 if there is none. */
   #nextOf(task: number): number {
     const trace = this.#trace;
     const next = this.#done[task]! + 1;
@@ -286,9 +270,10 @@ export class Reversal {
   #isIndependent(footprint: number): boolean {
     const { footprints } = this.#run;
     if (this.#secondLeft && footprints.conflict(footprint, this.#secondFootprint)) return false;
-    const feet = this.#trace.footprint;
+    const footprintAt = this.#trace.footprint;
     for (const step of this.#steps) {
-      if (this.#isIn[step] === 1 && footprints.conflict(footprint, feet[step]!)) return false;
+      if (this.#isIn[step] === 1 && footprints.conflict(footprint, footprintAt[step]!))
+        return false;
     }
     return true;
   }
@@ -314,5 +299,5 @@ type Match = 0 | 1 | 2;
 const NO: Match = 0;
 /** It is the next step of its task in the sequence. */
 const TAKES: Match = 1;
-/** It is not in the sequence and independent of it. */
+/** It is not in the sequence, and independent of it. */
 const BESIDE: Match = 2;

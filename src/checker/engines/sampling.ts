@@ -1,13 +1,15 @@
 /**
- * @module The sampling engines: they find most bugs soonest, and prove nothing. Each draws from a
- * seed.
+ * @module The sampling engines: they find most bugs fastest, and prove nothing. Each uses random
+ * numbers from a seed.
  *
- * - Random: any enabled transition, all alike.
+ * - Random: each enabled transition has the same probability.
  * - PCT (Burckhardt, Kothari, Musuvathi, Nagarakatte, ASPLOS 2010): tasks have random priorities,
- *   the highest runs; at d - 1 random steps the running task drops to the lowest. A bug that needs
- *   d orderings is found with a probability of at least 1 / (n k^(d-1)) for n tasks and k steps.
- * - POS (Yuan, Yang, Gu, CAV 2018): every operation has a random priority, the highest runs; those
- *   that conflict with it draw again, so that each order of conflicting operations has its chance.
+ *   and the task with the highest one runs. At d - 1 random steps the running task gets the lowest
+ *   priority. A bug of depth d is found with a probability of at least 1 / (n k^(d-1)), for n tasks
+ *   and k steps.
+ * - POS (Yuan, Yang, Gu, CAV 2018): operations have random priorities, and the one with the highest
+ *   runs. The operations that conflict with it then get new priorities. So every order of
+ *   conflicting operations has a chance.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -19,7 +21,7 @@ import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
 
 interface SamplingState {
   readonly random: number;
-  /** Of "pct": the longest execution so far. */
+  /** For "pct": the length of the longest execution so far. */
   readonly longest: number;
 }
 
@@ -61,7 +63,7 @@ export class Pct implements Scheduler {
   #changes: number[] = [];
   #longest = 1;
 
-  /** `depth`: how many orderings a bug may need. */
+  /** `depth`: the bug depth d. */
   constructor(run: SearchedRun, random: RandomNumbers, depth: number) {
     this.#random = random;
     this.#depth = depth;
@@ -105,7 +107,7 @@ export class Pct implements Scheduler {
 
   fraction(): undefined {}
 
-  /** Of a task that may run or time out, either, by chance. */
+  /** If the task has several transitions (run, time out), one of them at random. */
   #highest(run: SearchedRun, count: number): Transition {
     let best = run.enabled[0]!;
     for (let i = 1; i < count; i++) {

@@ -1,16 +1,16 @@
-/** @module What drives an exploration: every strategy is a Scheduler of three methods. */
+/** @module The interface of an engine: it chooses the executions and their steps. */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
 
 /** {@link Scheduler.next}: no task can go on. */
 export const OVER = -1;
 /**
- * What follows was, or will be, explored elsewhere: given up. In an optimal search this never
- * happens.
+ * The execution is given up: what follows was explored elsewhere, or will be. This never happens in
+ * an optimal search.
  */
 export const BLOCKED = -2;
 
-/** Enough seen, although tasks could go on. */
+/** The schedule has ended, although tasks could go on. */
 export const STOPPED = -3;
 
 /** A transition, or (negative) one of the three above. */
@@ -18,23 +18,23 @@ export type Decision = number;
 
 export interface Scheduler {
   /**
-   * Whether there is another execution to do. If so, how many of the last one's steps it begins
-   * with.
+   * Begins the next execution. Returns how many steps of the last one it repeats; undefined if
+   * there is no further execution.
    */
   begin(): number | undefined;
-  /** The next step; one that is enabled. Or OVER, BLOCKED, STOPPED. */
+  /** The next step, which is enabled; or OVER, BLOCKED, STOPPED. */
   next(run: SearchedRun): Decision;
   /** The execution has ended; `run.trace` holds it. */
   end(run: SearchedRun): void;
-  /** What has been covered when begin() says that there is nothing left. */
+  /** What has been covered when begin() returns undefined. */
   readonly coverage: Coverage;
-  /** Between two executions: all that it has to remember, as plain JSON. Undefined for a replay. */
+  /** Between two executions: its whole state, as plain JSON. Undefined for a replay. */
   save(): unknown;
-  /** Before its first execution: goes on where {@link save} was called. */
+  /** Before its first execution: goes on from a state that {@link save} returned. */
   restore(state: unknown): void;
   /**
-   * Which part of the search is done, as far as it can tell: see estimate.ts. Undefined for one
-   * that has no end.
+   * Which fraction of the search is done, estimated (estimate.ts). Undefined for an engine without
+   * an end.
    */
   fraction(): number | undefined;
 }

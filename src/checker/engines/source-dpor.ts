@@ -1,7 +1,7 @@
 /**
- * @module Source-DPOR with sleep sets (the same paper, algorithm 1): keeps no sequences, only which
- * tasks to try at each depth, and so begins executions that it has to give up. Kept as a second
- * opinion between the oracles and the optimal engine.
+ * @module Source-DPOR with sleep sets (the paper of optimal-dpor.ts, algorithm 1). It keeps no
+ * sequences, only which transitions to try at each depth. So it begins executions that it has to
+ * give up. It serves as a further oracle for the optimal engine.
  */
 
 import type { SearchedRun } from "../execution/searched-run.ts";
@@ -13,12 +13,12 @@ import type { RaceVisitor } from "./races.ts";
 import { Reversal } from "./reversal.ts";
 import { BLOCKED, EVERYTHING, OVER } from "./scheduler.ts";
 import type { Coverage, Decision, Scheduler } from "./scheduler.ts";
-import { Sleepers } from "./sleepers.ts";
+import { SleepSets } from "./sleep-sets.ts";
 import { exportNodes, importNodes } from "./wakeup-tree.ts";
 import type { PortableNodes, WakeupNode } from "./wakeup-tree.ts";
 
 interface SourceState {
-  /** The steps of the last execution, and who sleeps at each. */
+  /** The steps of the last execution, with the sleep set at each. */
   readonly frames: PortableNodes;
   readonly backtrack: readonly (readonly Transition[])[];
   readonly tried: readonly (readonly Transition[])[];
@@ -29,14 +29,14 @@ export class SourceDpor implements Scheduler {
   readonly #run: SearchedRun;
   readonly #races: Races;
   readonly #reversal: Reversal;
-  readonly #sleepers: Sleepers;
+  readonly #sleepers: SleepSets;
   readonly #current: Transition[] = [];
-  /** At each depth, what was tried or is to be. */
+  /** At each depth: the transitions that were tried or must be. */
   readonly #backtrack: Set<Transition>[] = [];
   readonly #tried: Set<Transition>[] = [];
   readonly #onRace: RaceVisitor;
-  /** Footprints of the current steps, of a search that goes on from elsewhere. */
-  #feet: number[] = [];
+  /** Footprints of the current steps, if the search was restored from a saved state. */
+  #plannedFootprints: number[] = [];
   #repeat = 0;
   #depth = 0;
   #isFirst = true;
@@ -45,7 +45,7 @@ export class SourceDpor implements Scheduler {
     this.#run = run;
     this.#races = new Races(run);
     this.#reversal = new Reversal(run);
-    this.#sleepers = new Sleepers(run.footprints);
+    this.#sleepers = new SleepSets(run.footprints);
     this.#onRace = (first, second): void => {
       this.#reversal.load(first, second, Math.min(second.step, run.trace.length));
       const initials = this.#reversal.initials();
@@ -62,12 +62,12 @@ export class SourceDpor implements Scheduler {
       return 0;
     }
     for (let depth = this.#depth - 1; depth >= 0; depth--) {
-      this.#sleepers.add(depth, this.#current[depth]!, this.#footAt(depth));
+      this.#sleepers.add(depth, this.#current[depth]!, this.#footprintAt(depth));
       for (const transition of this.#backtrack[depth]!) {
         if (this.#tried[depth]!.has(transition) || this.#sleepers.has(depth, transition)) continue;
         this.#tried[depth]!.add(transition);
         this.#current[depth] = transition;
-        this.#feet.length = Math.min(this.#feet.length, depth);
+        this.#plannedFootprints.length = Math.min(this.#plannedFootprints.length, depth);
         this.#repeat = depth + 1;
         return depth;
       }
@@ -78,7 +78,8 @@ export class SourceDpor implements Scheduler {
   next(run: SearchedRun): Decision {
     const { depth } = run;
     if (depth < this.#repeat) {
-      if (depth < this.#feet.length) requirePlanned(run, this.#current[depth]!, this.#feet[depth]!);
+      if (depth < this.#plannedFootprints.length)
+        requirePlanned(run, this.#current[depth]!, this.#plannedFootprints[depth]!);
       return this.#current[depth]!;
     }
     this.#depth = depth;
@@ -98,7 +99,7 @@ export class SourceDpor implements Scheduler {
 
   end(): void {
     this.#races.forEach(0, this.#onRace);
-    this.#feet = [];
+    this.#plannedFootprints = [];
   }
 
   save(): SourceState {
@@ -106,7 +107,7 @@ export class SourceDpor implements Scheduler {
       const begun = { sleepers: this.#sleepers.list(depth), tried: 0 };
       return {
         transition: this.#current[depth]!,
-        footprint: this.#footAt(depth),
+        footprint: this.#footprintAt(depth),
         children: [],
         begun,
       };
@@ -123,7 +124,7 @@ export class SourceDpor implements Scheduler {
     const nodes = importNodes(frames, this.#run.footprints);
     for (const [depth, { transition, footprint, begun }] of nodes.entries()) {
       this.#current[depth] = transition;
-      this.#feet[depth] = footprint;
+      this.#plannedFootprints[depth] = footprint;
       this.#sleepers.replace(depth, begun?.sleepers ?? []);
       this.#backtrack[depth] = new Set(backtrack[depth]);
       this.#tried[depth] = new Set(tried[depth]);
@@ -146,7 +147,7 @@ export class SourceDpor implements Scheduler {
     return count;
   }
 
-  #footAt(depth: number): number {
-    return this.#feet[depth] ?? this.#run.trace.footprint[depth]!;
+  #footprintAt(depth: number): number {
+    return this.#plannedFootprints[depth] ?? this.#run.trace.footprint[depth]!;
   }
 }

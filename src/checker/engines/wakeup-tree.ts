@@ -1,37 +1,35 @@
 /**
- * @module Wakeup trees: what an optimal search still has to try at a depth, as sequences of steps
- * that are sure to lead to executions of classes not yet seen (Abdulla, Aronis, Jonsson, Sagonas,
+ * @module Wakeup trees: the sequences of steps that an optimal search still has to try at a depth.
+ * Each leads to executions of classes that were not seen yet (Abdulla, Aronis, Jonsson, Sagonas,
  * "Source Sets", JACM 2017, section 6).
  *
- * A search can be taken apart between two executions and go on elsewhere, since what it still has
- * to do is such a tree as well: a node that was {@link Begun} says who sleeps behind its step, and
- * its children are what is left to try there. The same form goes into checkpoints and to other
- * threads.
+ * Between two executions, all that a search still has to do is such a tree, too: a node that was
+ * {@link Begun} has the sleep set after its step, and its children are what is left to try there.
+ * Checkpoints have this form.
  */
 
 import type { Footprints } from "../steps/footprint.ts";
 import type { Transition } from "../steps/trace.ts";
 
 /**
- * One step of a sequence. A node without children is the end of one: from there on any order will
- * do.
+ * One step of a sequence. A node without children ends a sequence: after it, any order is tried.
  */
 export interface WakeupNode {
   readonly transition: Transition;
   readonly footprint: number;
   readonly children: WakeupNode[];
-  /** Part of what begins with this step was explored already; the children are all that is left. */
+  /** If set, a part of what begins with this step was explored; the children are what is left. */
   readonly begun?: Begun;
 }
 
 export interface Begun {
-  /** What is not to be explored after the step. */
-  readonly sleepers: readonly Sleeper[];
-  /** How many continuations of the step were explored to the end. */
+  /** The sleep set after the step. */
+  readonly sleepers: readonly SleepEntry[];
+  /** How many continuations of the step have been explored completely. */
   readonly tried: number;
 }
 
-export interface Sleeper {
+export interface SleepEntry {
   readonly transition: Transition;
   readonly footprint: number;
 }
@@ -41,15 +39,15 @@ export function wakeupNode(transition: Transition, footprint: number): WakeupNod
 }
 
 /**
- * Nodes without numbers that mean something in one exploration only, and flat, since a sequence may
- * be long.
+ * Nodes in a form that does not depend on one exploration's numbers of footprints. It is flat,
+ * because a sequence may be long.
  */
 export interface PortableNodes {
-  /** What the footprints touch, by their number in the other lists. */
+  /** What each footprint touches. The other lists refer to footprints by their index here. */
   readonly footprints: readonly (readonly number[])[];
   /**
-   * In depth-first order: transition, footprint, how many children follow, which of `begun` + 1 or
-   * 0.
+   * In depth-first order, for each node: transition, footprint, number of children, index in
+   * `begun` + 1 or 0.
    */
   readonly nodes: readonly number[];
   readonly begun: readonly PortableBegun[];
@@ -57,13 +55,13 @@ export interface PortableNodes {
 
 interface PortableBegun {
   readonly tried: number;
-  /** Transition, footprint, and so on. */
+  /** Transition, footprint, transition, footprint, ... */
   readonly sleepers: readonly number[];
 }
 
 const FIELDS = 4;
 
-/** Takes nodes, with all below them, out of an exploration. */
+/** Exports nodes, with all nodes below them, from an exploration. */
 export function exportNodes(roots: readonly WakeupNode[], footprints: Footprints): PortableNodes {
   const numbers = new Map<number, number>();
   const described: number[][] = [];
@@ -94,8 +92,8 @@ export function exportNodes(roots: readonly WakeupNode[], footprints: Footprints
 }
 
 /**
- * Brings them into another exploration of the same scenario. Throws RangeError for numbers that
- * make no sense.
+ * Imports them into another exploration of the same scenario. Throws RangeError if the numbers are
+ * not consistent.
  */
 export function importNodes(portable: PortableNodes, footprints: Footprints): WakeupNode[] {
   const numbers = portable.footprints.map((described) => footprints.adopt(described));
@@ -108,7 +106,7 @@ export function importNodes(portable: PortableNodes, footprints: Footprints): Wa
     if (place === 0) return {};
     const from = portable.begun[place - 1];
     if (from === undefined) throw new RangeError(`there is no beginning ${place}`);
-    const sleepers: Sleeper[] = [];
+    const sleepers: SleepEntry[] = [];
     for (let i = 0; i < from.sleepers.length; i += 2) {
       sleepers.push({ transition: from.sleepers[i]!, footprint: numberOf(from.sleepers[i + 1]!) });
     }

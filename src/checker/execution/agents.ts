@@ -1,6 +1,6 @@
 /**
- * @module The thread that a task of an execution runs as: each is an agent of the machine, with a
- * task of that agent.
+ * @module Each task of an execution runs in a thread of its own: as an agent of the machine, with a
+ * task context of that agent.
  */
 
 import { agentRecord } from "../../sync/control-block.ts";
@@ -10,7 +10,7 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 const OWNER_AGENT_SHIFT = 20;
 const FIRST_SERIAL = 2;
 
-/** Until the next call, the memory is used by the agent of `task`. */
+/** From now until the next call the agent of `task` uses the memory. */
 export function becomeAgent(memory: SharedMemory, task: number): void {
   memory.agentId = task + 1;
   memory.ownerBase = (task + 1) << OWNER_AGENT_SHIFT;
@@ -18,7 +18,7 @@ export function becomeAgent(memory: SharedMemory, task: number): void {
   memory.resourceNext = 0;
 }
 
-/** What a task has and holds when it begins: nothing. */
+/** The context of a task that begins: it holds nothing. */
 export function freshContext(memory: SharedMemory, task: number, name: string): TaskContext {
   const serial = FIRST_SERIAL + task;
   return {

@@ -1,18 +1,19 @@
 /**
  * @module The death of a thread as a choice: between any two steps of its task, within the budget.
- * What happens then is done by the code that ships. The dead agent is declared dead (death.ts of
- * sync), which stops the machine if it held a lock. What else it owned is released by the reaper
- * (reaper.ts of sync), which runs as a task of its own.
+ * The shipped code does what follows. It declares the agent dead (sync/death/death.ts), which stops
+ * the machine if the agent held a lock. The reaper (sync/death/reaper.ts) runs as a task of its own
+ * and releases what else the agent owned.
  *
- * E1. Death and its discovery are one step. Between the two, others would see a thread that does
- *     nothing. They see that before its death, too.
- * E2. After a death a blocked task may look up, as the runners do after a slice: once for each
- *     death. If the machine has stopped, the task is thrown that error. Otherwise a parked task is
- *     woken for no reason, which heals a wake that died on its way.
- * E3. That nobody dies any more is a step too, of a task of its own. It comes first and depends on
- *     deaths alone. So the classes without deaths stay as they are, each with that one step more.
- *     And a deadlock is the end of an execution although its tasks could still be killed.
- * E4. The held table says what the dead thread held and where it queued. The locks fill it in every
+ * E1. A death and its discovery are one step. Between the two, other threads would see a thread
+ *     that does nothing. They also see that if the death comes later.
+ * E2. After a death a blocked task may recheck, as the runners do after a slice: once for each
+ *     death. If the machine has stopped, the machine's error is thrown into the task. Otherwise a
+ *     parked task gets a spurious wake. It replaces a wake that the dead thread no longer made.
+ * E3. A task of its own has one step, after which no thread dies any more. It comes first and
+ *     depends only on deaths. So the classes without deaths are the same as without a budget of
+ *     deaths, each with that one step more. It also makes a deadlock the end of an execution,
+ *     although tasks could otherwise still be killed.
+ * E4. The held table has what the dead thread held and where it queued. Locks fill it in every
  *     mode.
  */
 
@@ -38,9 +39,9 @@ import type { DeathEffects } from "../steps/trace.ts";
 const DOWN_WRITE = kindCode("downWrite");
 /** The name of the task that releases what dead threads owned. */
 export const REAPER = "reaper";
-/** The name of the task whose only step is that nobody dies any more. */
+/** The name of the task after whose step no thread dies any more. */
 export const DEATHS_OVER = "no more deaths";
-/** Nobody probes here: the word stands for what is left of the budget. */
+/** In an execution nobody probes, so this word can stand for the budget that is left. */
 const BUDGET = PROBE_TIME;
 const IDLE = "a death";
 
@@ -51,45 +52,45 @@ export class Deaths {
   readonly #memory: SharedMemory;
   readonly #footprints: Footprints;
   readonly #budget: number;
-  readonly #isMortal: readonly boolean[];
-  /** How many deaths each task has seen when it looked up last. */
+  readonly #isKillable: readonly boolean[];
+  /** For each task: how many deaths there were when it last rechecked. */
   readonly #seen: Int32Array;
   readonly #known = new Map<number, number>();
 
-  /** `isMortal`: of each task. */
+  /** `isKillable`: whether the thread of each task may die. */
   constructor(
     memory: SharedMemory,
     footprints: Footprints,
     budget: number,
-    isMortal: readonly boolean[],
+    isKillable: readonly boolean[],
   ) {
     this.#memory = memory;
     this.#footprints = footprints;
     this.#budget = budget;
-    this.#isMortal = isMortal;
-    this.#seen = new Int32Array(isMortal.length);
+    this.#isKillable = isKillable;
+    this.#seen = new Int32Array(isKillable.length);
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     this.left = this.#budget;
     this.names.length = 0;
     this.#seen.fill(0);
   }
 
-  isMortal(task: number): boolean {
-    return this.#isMortal[task] ?? false;
+  isKillable(task: number): boolean {
+    return this.#isKillable[task] ?? false;
   }
 
   /**
-   * Whether a task that cannot go on may look up: somebody has died since it last did, and it would
-   * find something.
+   * Whether a blocked task may recheck: there was a death since it last did, and a recheck would
+   * have an effect.
    */
-  mayLook(task: number, code: number): boolean {
+  mayRecheck(task: number, code: number): boolean {
     return this.names.length > this.#seen[task]! && (code === PARK || hasPanicked(this.#memory));
   }
 
-  look(task: number): void {
+  noteRecheck(task: number): void {
     this.#seen[task] = this.names.length;
   }
 
@@ -134,7 +135,7 @@ export class Deaths {
   }
 }
 
-/** The task that decides that nobody dies any more. */
+/** The task after whose step no thread dies any more. */
 export function* deathsOver(memory: SharedMemory): Task<void> {
   yield describe("update", memory, BUDGET, 1, "nobody dies any more");
 }

@@ -1,14 +1,14 @@
 /**
- * @module One number for the state that an execution has come to, updated with each step. It shows
- * an execution that does not repeat its beginning although it does the same operations. The number
- * covers the words that steps named, the words that watched plain stores wrote, and what each task
- * is about to do.
+ * @module A digest of the state that an execution has reached, updated with each step. It reveals
+ * an execution that does not repeat its beginning although it does the same operations. The digest
+ * covers the words that steps named, the words that watched plain stores wrote, and the pending
+ * operation of each task.
  *
- * D1. It is a sum: one number for each word, less what the word's value at the beginning would
- *     give, and one for each task. So what is as it was at the beginning adds nothing, and two
- *     equal states have one number.
- * D2. Plain stores that nobody watches are not in it, nor what tasks keep in JavaScript. They show
- *     when they get into a word or an operation. A second look (second-looks.ts) compares the whole
+ * D1. It is a sum. Each word adds the hash of its value minus the hash of its initial value, and
+ *     each task adds the hash of its pending operation. So an unchanged word adds nothing, and
+ *     equal states have equal digests.
+ * D2. It does not cover plain stores that are not watched, nor what tasks keep in JavaScript. These
+ *     show when they affect a covered word or an operation. determinism-check.ts compares the whole
  *     memory.
  */
 
@@ -17,23 +17,23 @@ import type { Wait } from "../../sync/tasks/task.ts";
 import { otherOutcome, otherStart } from "./divergence.ts";
 import type { Compared } from "./divergence.ts";
 
-/** A step that names more is the allocation or the end of an object: its first words will do. */
+/** A step that names more words allocates or frees an object: its first words are enough. */
 const WORDS_AT_ONCE = 16;
 
 export class Digests {
   value = 0;
-  /** What every execution begins with. */
+  /** The digest at the beginning of every execution. */
   #first: number | undefined;
   readonly #memory: SharedMemory;
   /** The words when an execution begins. */
   readonly #initial: Int32Array;
-  /** As they have been counted. */
+  /** The values that the digest counts. */
   #counted: Int32Array;
-  /** Which of them are not as at the beginning, or were not. */
+  /** The words whose counted value has changed in this execution. */
   readonly #changed: number[] = [];
-  /** Watched plain stores since the latest step. */
+  /** Words that watched plain stores have written since the latest step. */
   readonly #stored: number[] = [];
-  /** What each task adds. */
+  /** What each task adds to the digest. */
   readonly #ofTasks: Int32Array;
 
   constructor(memory: SharedMemory, tasks: number, initial: Int32Array) {
@@ -44,7 +44,7 @@ export class Digests {
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     for (const word of this.#changed) this.#counted[word] = this.#initial[word] ?? 0;
     this.#changed.length = 0;
     this.#stored.length = 0;
@@ -52,13 +52,13 @@ export class Digests {
     this.value = 0;
   }
 
-  /** A task writes a word plainly; what it writes is looked at after the step. */
-  stores(word: number): void {
+  /** A task is about to write a word by a plain store. Its value is counted after the step. */
+  noteStore(word: number): void {
     this.#stored.push(word);
   }
 
-  /** The task is about to do `wait` now, or is over. */
-  isAbout(task: number, code: number, wait: Wait | undefined): void {
+  /** The pending operation of the task is `wait`; undefined: the task is over. */
+  setPending(task: number, code: number, wait: Wait | undefined): void {
     const ofTasks = this.#ofTasks;
     const part =
       wait === undefined
@@ -68,24 +68,24 @@ export class Digests {
     ofTasks[task] = part;
   }
 
-  /** No execution has begun before this one. */
+  /** This is the first execution. */
   get isFirst(): boolean {
     return this.#first === undefined;
   }
 
   /**
-   * Each task is about to do its first operation. Throws UncontrolledNondeterminism if that was
-   * otherwise before.
+   * Each task has its first operation pending. Throws UncontrolledNondeterminism if an earlier
+   * execution began differently.
    */
   started(run: Compared): void {
-    this.#settle();
+    this.#countStores();
     this.#first ??= this.value;
     if (this.#first !== this.value) throw otherStart(run);
   }
 
   /**
-   * A step of the trace is done. Throws UncontrolledNondeterminism if it is repeated and was
-   * otherwise before.
+   * A step of the trace was performed. Throws UncontrolledNondeterminism if it repeats an earlier
+   * one with a different outcome.
    */
   stepped(run: Compared, step: number, isRepeated: boolean): void {
     const { trace } = run;
@@ -102,11 +102,11 @@ export class Digests {
       const end = index + Math.min(words, WORDS_AT_ONCE);
       for (let word = Math.max(index, 0); word < end; word++) this.#count(word);
     }
-    if (this.#stored.length > 0) this.#settle();
+    if (this.#stored.length > 0) this.#countStores();
   }
 
-  /** Looks at what was stored plainly. */
-  #settle(): void {
+  /** Counts the words that plain stores have written. */
+  #countStores(): void {
     for (const word of this.#stored) this.#count(word);
     this.#stored.length = 0;
   }

@@ -1,26 +1,26 @@
 /**
- * @module The messages about an execution that does not repeat its beginning: which step it is, and
- * what is different now.
+ * @module The errors about an execution that does not repeat what its beginning did before: at
+ * which step, and what is different.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { UncontrolledNondeterminism } from "../scenario.ts";
 import type { Trace } from "../steps/trace.ts";
 
-/** What two executions of one schedule are compared by. */
+/** What these errors need of an execution. */
 export interface Compared {
   readonly scenarioName: string;
   readonly memory: SharedMemory;
   readonly trace: Trace;
 }
 
-/** Step `step` is `found` now. */
+/** Step `step` was another one before, and is `found` now. */
 export function otherStep(run: Compared, step: number, found: string): UncontrolledNondeterminism {
   const expected = step < run.trace.length ? `"${run.trace.kindName(step)}"` : "another";
   return new UncontrolledNondeterminism(run.scenarioName, step, expected, found);
 }
 
-/** Step `step` is the same, but what it left is not: `value` stands in its word now. */
+/** Step `step` is the same, but its outcome is not: its word now holds `value`. */
 export function otherOutcome(
   run: Compared,
   step: number,

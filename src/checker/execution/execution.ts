@@ -1,11 +1,11 @@
 /**
  * @module Runs the tasks of a scenario once, step by step, in the order that a scheduler chooses.
- * Which steps may come next says frontier.ts; what runs the code of the tasks is threads.ts.
+ * frontier.ts says which steps may come next. threads.ts runs the code of the tasks.
  *
- * X1. Between two executions everything is put back: the words, the tasks (generators cannot be
- *     rewound, so they are made anew), the queues. A search therefore repeats the beginning of each
- *     execution. What it did is checked on the way.
- * X2. A task that throws is over. What it threw is a finding; the others go on.
+ * X1. Before each execution everything is restored: the words, the queues, and the tasks, which are
+ *     created anew, because generators cannot be rewound. So a search repeats the beginning of an
+ *     earlier execution. It checks that the beginning does the same again.
+ * X2. A task that throws is over. What it threw is a finding; the other tasks go on.
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
@@ -17,29 +17,29 @@ import type { Budget, Scenario, StateTable } from "../scenario.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import { Footprints } from "../steps/footprint.ts";
 import { ENQUEUE, PARK, SLEEP, TEST_CONDITION } from "../steps/kinds.ts";
-import { DEATH, LOOK, RUN, Trace, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
+import { DEATH, RECHECK, RUN, Trace, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
 import type { Choice, Transition } from "../steps/trace.ts";
 import { watchPlainAccesses } from "../watch/plain-accesses.ts";
 import { Watchers } from "../watch/watchers.ts";
-import type { Witness } from "../watch/witness.ts";
+import type { ErrorSink } from "../watch/error-sink.ts";
 import { taskSetOf } from "./task-set.ts";
 import type { TaskSet } from "./task-set.ts";
 import { Digests } from "./digests.ts";
 import { otherStep } from "./divergence.ts";
 import { Frontier } from "./frontier.ts";
 import type { FrontierOptions } from "./frontier.ts";
-import { Lenience } from "./lenience.ts";
+import { CommutingWords } from "./commuting-words.ts";
 import { ASLEEP, parkOf, queuesAt, sleepOf } from "./parking.ts";
 import { StartingState } from "./starting-state.ts";
 import { Threads } from "./threads.ts";
-import { requireTask } from "./what-is-no-task.ts";
+import { requireTask } from "./require-task.ts";
 
 const DEFAULT_WORDS = 1024;
 const NOBODY = -1;
 
 export interface ExecutionOptions extends FrontierOptions {
-  readonly witness: Witness<Execution>;
-  /** Places in the code are wanted: slow, for replays. */
+  readonly sink: ErrorSink<Execution>;
+  /** Findings get places in the code. It is slow, so only replays use it. */
   readonly withSites: boolean;
 }
 
@@ -51,16 +51,16 @@ export class Execution {
   readonly trace: Trace;
   readonly budget: Budget;
   readonly frontier: Frontier;
-  /** What each task is about to do, undefined when it is over; and the code of that operation. */
+  /** The pending operation of each task, undefined if it is over; and the code of its kind. */
   readonly pending: readonly (Wait | undefined)[];
   readonly pendingCode: Uint8Array;
-  readonly lenience: Lenience;
+  readonly commutingWords: CommutingWords;
   readonly start: StartingState;
   readonly watchers: Watchers<Execution>;
   readonly digests: Digests;
-  /** Those that threw, a bit for each. */
+  /** The tasks that threw, one bit for each. */
   throwers = 0;
-  /** Switches so far away from a task that could have gone on. */
+  /** How often so far it has switched away from a task that could have gone on. */
   preemptions = 0;
   /** What the tasks of this execution share. */
   shared: unknown;
@@ -69,7 +69,7 @@ export class Execution {
   readonly #taskSet: TaskSet;
   readonly #threads: Threads;
   readonly #setupShared: unknown;
-  /** Whose step the latest one was. */
+  /** The task of the latest step. */
   #incumbent = NOBODY;
 
   constructor(scenario: Scenario<unknown>, options: ExecutionOptions) {
@@ -96,7 +96,7 @@ export class Execution {
     this.frontier = new Frontier(this.#taskSet, this.start, this.trace, options);
     this.pending = this.frontier.pending;
     this.pendingCode = this.frontier.pendingCode;
-    this.lenience = new Lenience(this.trace, budget, weaknesses);
+    this.commutingWords = new CommutingWords(this.trace, budget, weaknesses);
     this.#threads = new Threads(this.start, {
       names: this.names,
       lockdep: budget.lockdep,
@@ -105,9 +105,9 @@ export class Execution {
     this.digests = new Digests(this.memory, this.tasks, this.start.snapshot);
     this.watchers = new Watchers<Execution>(this, this.frontier, {
       scenario,
-      witness: options.witness,
+      sink: options.sink,
       withSites: options.withSites,
-      onPlainStore: (word) => this.digests.stores(word),
+      onPlainStore: (word) => this.digests.noteStore(word),
     });
   }
 
@@ -120,30 +120,30 @@ export class Execution {
     return this.frontier.depth;
   }
 
-  /** Begins an execution whose first `keep` steps are those of the last one. */
+  /** Begins an execution. Its first `keep` steps are those of the last one. */
   restart(keep: number): void {
     const { memory, budget, frontier } = this;
     this.trace.cut(keep);
     this.start.putBack();
-    frontier.forget();
+    frontier.reset();
     this.throwers = 0;
     this.preemptions = 0;
     this.#incumbent = NOBODY;
-    this.watchers.forget();
-    this.digests.forget();
+    this.watchers.reset();
+    this.digests.reset();
     memory.mode = budget.spelledOut ? DEBUG : EXPLORED;
     memory.isSpelledOut = budget.spelledOut;
     memory.spinsMax = 1;
-    watchExtraReads((word) => this.lenience.peeked(word));
+    watchExtraReads((word) => this.commutingWords.extraRead(word));
     divertLockdep({
       report: (error) => {
-        if (budget.lockdep && this.depth >= keep) this.#options.witness.lockdep(this, error);
+        if (budget.lockdep && this.depth >= keep) this.#options.sink.lockdep(this, error);
       },
       withSites: this.#options.withSites,
     });
     if (this.#scenario.reopen !== undefined) this.shared = this.#scenario.reopen(memory);
-    this.lenience.forget();
-    this.#threads.forget();
+    this.commutingWords.reset();
+    this.#threads.reset();
     for (let task = 0; task < this.tasks; task++) {
       const made = this.#taskSet.makers[task]!(this.shared, memory);
       if (this.digests.isFirst) requireTask(made, this.scenarioName, this.names[task]!);
@@ -151,10 +151,10 @@ export class Execution {
       this.#resume(task, RUN);
     }
     this.digests.started(this);
-    if (keep === 0) this.watchers.lookAtInvariants(this.shared);
+    if (keep === 0) this.watchers.checkInvariants(this.shared);
   }
 
-  /** The exploration is over: the memory is as `setup` left it, for the next one. */
+  /** The exploration is over: restores the memory for the next one, as `setup` left it. */
   finish(): void {
     this.start.putBack();
     this.start.leave();
@@ -174,7 +174,7 @@ export class Execution {
     if (isRepeated) this.#requireSame(transition, wait, code);
     else this.#record(transition, wait, code);
     this.watchers.before(code, step, wait);
-    this.lenience.begins(code, wait.index);
+    this.commutingWords.begins(code, wait.index);
     frontier.advances(task, choice);
     if (choice === DEATH) this.#die(task, wait);
     else if (code === SLEEP && memory.words[wait.index] === wait.expected) {
@@ -182,12 +182,12 @@ export class Execution {
     } else this.#resume(task, choice);
     if (!isRepeated) trace.after[step] = memory.words[wait.index]!;
     this.digests.stepped(this, step, isRepeated);
-    this.lenience.ends(task, choice === DEATH ? -1 : step);
-    if (choice !== DEATH) this.#settle(task, choice, wait, step);
+    this.commutingWords.ends(task, choice === DEATH ? -1 : step);
+    if (choice !== DEATH) this.#updateSleep(task, choice, wait, step);
     this.watchers.after(code, task, !isRepeated, this.shared);
   }
 
-  /** A step of an earlier execution is done again. */
+  /** A repeated step must be the same as before. */
   #requireSame(transition: Transition, wait: Wait, code: number): void {
     const { trace, depth: step } = this;
     const isSame =
@@ -207,8 +207,8 @@ export class Execution {
     if (this.#taskSet.reaper >= 0) trace.deathFootprint[step] = frontier.footprintOf(task, DEATH);
   }
 
-  /** What a step does to the sleep of tasks. */
-  #settle(task: number, choice: Choice, wait: Wait, step: number): void {
+  /** What a step changes about which tasks sleep. */
+  #updateSleep(task: number, choice: Choice, wait: Wait, step: number): void {
     const { parking, pending, pendingCode, spurious, depth, weaknesses } = this.frontier;
     const code = this.trace.kind[step]!;
     if (choice >= WAKE) parking.wokenBy[choice - WAKE] = step;
@@ -235,14 +235,13 @@ export class Execution {
     this.#incumbent = task;
   }
 
-  /** What the scenario shows of its state, between two steps. */
+  /** What the scenario's `describe` shows of its state, between two steps. */
   describeState(): readonly StateTable[] {
     return this.#scenario.describe?.(this.shared) ?? [];
   }
 
   /**
-   * The thread of a task dies. Its generator is left where it is: nothing of it runs any more, no
-   * finally block either.
+   * The thread of a task dies. Its generator is never resumed, so not even its finally blocks run.
    */
   #die(task: number, wait: Wait): void {
     const { deaths } = this.frontier;
@@ -251,36 +250,36 @@ export class Execution {
     this.#isOver(task);
     if (deaths.left === 0) this.#isOver(this.#taskSet.deathsOver);
     if (effects.panics && this.#scenario.mustSurvive === true) {
-      this.#options.witness.stopped(this, task);
+      this.#options.sink.stopped(this, task);
     }
   }
 
-  /** The scenario's own verdict, once every task has returned. */
+  /** Runs the scenario's `check`, after every task has returned or died. */
   checkOutcome(): void {
     const { deaths, hasStopped } = this.frontier;
-    // Every task has returned, so what the verdict reads comes after all of it.
+    // Every task has returned, so the reads of `check` come after all accesses.
     watchPlainAccesses(undefined);
     if (hasStopped) return;
     this.watchers.atEnd(deaths.names.length === 0);
-    if (deaths.names.length === 0) this.#lookAtTables();
+    if (deaths.names.length === 0) this.#checkHeldTables();
     this.#scenario.check?.(this.shared, { deaths: deaths.names });
   }
 
-  /** Every task returned, and none died: so no thread's held table lists anything. */
-  #lookAtTables(): void {
+  /** Every task returned, and none died: so the held table of each thread must be empty. */
+  #checkHeldTables(): void {
     for (let task = 0; task < this.tasks; task++) {
       const lock = this.#threads.leftListed(task);
-      if (lock !== undefined) this.#options.witness.stillListed(this, task, lock);
+      if (lock !== undefined) this.#options.sink.stillListed(this, task, lock);
     }
   }
 
-  /** The tasks that hold the lock at a word: also dead ones and those that are over. */
+  /** The tasks that hold the lock at a word. They may be dead or over. */
   holdersOf(at: number): number[] {
     return this.#threads.holdersOf(at);
   }
 
   #resume(task: number, choice: Choice): void {
-    if (choice === LOOK) this.frontier.deaths.look(task);
+    if (choice === RECHECK) this.frontier.deaths.noteRecheck(task);
     const wait = this.#threads.resume(task, choice);
     const code = this.#threads.yieldedCode;
     if (wait === undefined) this.#isOver(task);
@@ -291,30 +290,30 @@ export class Execution {
 
   #threw(task: number, error: unknown): void {
     this.throwers |= 1 << task;
-    if (!this.frontier.hasStopped) this.#options.witness.threw(this, task, error);
+    if (!this.frontier.hasStopped) this.#options.sink.threw(this, task, error);
   }
 
   #isOver(task: number): void {
     this.frontier.ends(task);
-    this.digests.isAbout(task, 0, undefined);
+    this.digests.setPending(task, 0, undefined);
   }
 
   #expect(task: number, wait: Wait, code: number): void {
     this.frontier.expects(task, wait, code);
-    this.digests.isAbout(task, code, wait);
-    this.lenience.pends(code, wait);
+    this.digests.setPending(task, code, wait);
+    this.commutingWords.expects(code, wait);
     if (code === TEST_CONDITION && wait.reads === undefined && !this.footprints.scans) {
       throw new DependsOnMore({ scans: true });
     }
   }
 
-  /** Whether the step that was just done queued its task at a word: K3 of parking.ts. */
+  /** Whether the latest step queued its task at this word: K3 of parking.ts. */
   #hasQueuedAt(word: number): boolean {
     const step = this.depth - 1;
     if (step < 0 || this.frontier.weaknesses.has("fuse-sleeping")) return step >= 0;
     const { transition, kind, waits } = this.trace;
-    // Spelled out, the test of a condition is the caller's own code, and the sleep after it
-    // compares.
+    // If the primitives are spelled out, the test of a condition is code of the caller. The park
+    // after it then begins with a sleep step of its own.
     if (this.budget.spelledOut && kind[step] === TEST_CONDITION) return false;
     return choiceOf(transition[step]!) === RUN && queuesAt(kind[step]!, waits[step]!, word);
   }

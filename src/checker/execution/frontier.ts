@@ -1,6 +1,6 @@
 /**
- * @module Where an execution stands, and which steps may come next: what each task is about to do,
- * who sleeps, and what is left of the budgets. It performs nothing.
+ * @module The frontier of an execution: the pending operation of each task, which tasks sleep, what
+ * is left of the budgets, and so which steps may come next. It performs no step.
  */
 
 import { mayTimeOut } from "../../sync/tasks/explored.ts";
@@ -9,15 +9,15 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Budget, Weakness } from "../scenario.ts";
 import type { Dependence } from "../steps/dependence.ts";
-import { EqualOrders } from "../steps/equal-tasks.ts";
-import type { EqualTasks } from "../steps/equal-tasks.ts";
+import { SymmetricOrders } from "../steps/symmetric-tasks.ts";
+import type { SymmetricTasks } from "../steps/symmetric-tasks.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import { CONDITIONAL, MAY_BLOCK, PARK, WAKE_ONE, allows, succeeds } from "../steps/kinds.ts";
 import { mayStepNow } from "../steps/step-order.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import {
   DEATH,
-  LOOK,
+  RECHECK,
   RUN,
   SPURIOUS,
   TASK_LIMIT,
@@ -42,8 +42,8 @@ export interface FrontierOptions {
   readonly weaknesses: ReadonlySet<Weakness>;
   /** Explore only executions in this order. */
   readonly order?: StepOrder;
-  /** Of these tasks, only executions in which they keep their order. */
-  readonly equal?: readonly EqualTasks[];
+  /** Symmetric tasks: explore only executions in which they keep their order. */
+  readonly equal?: readonly SymmetricTasks[];
 }
 
 export class Frontier implements SearchedRun, WatchedRun {
@@ -55,7 +55,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   readonly budget: Budget;
   readonly weaknesses: ReadonlySet<Weakness>;
   readonly order: StepOrder | undefined;
-  readonly equal: EqualOrders;
+  readonly equal: SymmetricOrders;
   depth = 0;
   readonly pending: (Wait | undefined)[] = [];
   readonly pendingCode: Uint8Array;
@@ -68,7 +68,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   readonly #mayEndEarly: boolean;
   #alive = 0;
   #timeoutsLeft = 0;
-  /** The step that has a place in the order has not come yet. */
+  /** The step that the order places has not come yet. */
   #waitsInOrder = false;
 
   constructor(taskSet: TaskSet, start: StartingState, trace: Trace, options: FrontierOptions) {
@@ -83,26 +83,26 @@ export class Frontier implements SearchedRun, WatchedRun {
     this.budget = budget;
     this.weaknesses = weaknesses;
     this.order = options.order;
-    this.equal = new EqualOrders(options.equal ?? [], this.tasks);
+    this.equal = new SymmetricOrders(options.equal ?? [], this.tasks);
     this.pendingCode = new Uint8Array(this.tasks);
     this.parking = new Parking(trace, this.pending, this.pendingCode, weaknesses);
-    this.spurious = new Spurious(trace, budget.spuriousWakes, dependence.wakesQueues);
-    this.deaths = new Deaths(this.memory, this.footprints, budget.deaths, taskSet.isMortal);
+    this.spurious = new Spurious(trace, budget.spuriousWakes, dependence.spuriousQueueWakes);
+    this.deaths = new Deaths(this.memory, this.footprints, budget.deaths, taskSet.isKillable);
     this.#mayEndEarly = budget.deaths > 0 || this.waitsMayEnd;
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     this.depth = 0;
     this.#alive = this.tasks;
     this.#timeoutsLeft = this.budget.timeouts;
     this.#waitsInOrder = this.order !== undefined;
-    this.spurious.forget();
-    this.deaths.forget();
-    this.parking.forget();
+    this.spurious.reset();
+    this.deaths.reset();
+    this.parking.reset();
   }
 
-  /** The task is about to do `wait` now. */
+  /** The pending operation of the task is now `wait`. */
   expects(task: number, wait: Wait, code: number): void {
     this.pending[task] = wait;
     this.pendingCode[task] = code;
@@ -114,7 +114,7 @@ export class Frontier implements SearchedRun, WatchedRun {
     this.#alive--;
   }
 
-  /** A step is being performed: it counts from now on. */
+  /** A step begins: it counts from now on. */
   advances(task: number, choice: Choice): void {
     this.depth++;
     if (task === this.order?.placed) this.#waitsInOrder = false;
@@ -126,7 +126,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   listEnabled(): number {
     const { deathsOver } = this.#taskSet;
     let count = 0;
-    // That no thread dies any more comes first: what happens without deaths is explored first.
+    // deathsOver comes first, so that executions without deaths are explored first.
     if (deathsOver >= 0 && this.pending[deathsOver] !== undefined)
       this.enabled[count++] = deathsOver;
     for (let task = 0; task < this.tasks; task++) {
@@ -139,14 +139,14 @@ export class Frontier implements SearchedRun, WatchedRun {
       if (MAY_BLOCK[this.pendingCode[task]!] === 1) {
         if (this.#mayLeave(task, TIMEOUT)) this.enabled[count++] = transitionOf(task, TIMEOUT);
         if (this.#mayLeave(task, SPURIOUS)) this.enabled[count++] = transitionOf(task, SPURIOUS);
-        if (this.#mayLeave(task, LOOK)) this.enabled[count++] = transitionOf(task, LOOK);
+        if (this.#mayLeave(task, RECHECK)) this.enabled[count++] = transitionOf(task, RECHECK);
       }
       if (this.#mayDie(task)) this.enabled[count++] = transitionOf(task, DEATH);
     }
     return count;
   }
 
-  /** The transitions that may come next: good until the next listing. */
+  /** The transitions that may come next. Valid until the next call. */
   enabledNow(): Int32Array {
     return this.enabled.subarray(0, this.listEnabled());
   }
@@ -162,7 +162,7 @@ export class Frontier implements SearchedRun, WatchedRun {
   }
 
   #mayDie(task: number): boolean {
-    return this.deaths.left > 0 && this.deaths.isMortal(task);
+    return this.deaths.left > 0 && this.deaths.isKillable(task);
   }
 
   mayCome(transition: Transition): boolean {
@@ -187,33 +187,33 @@ export class Frontier implements SearchedRun, WatchedRun {
     return allows(code, this.memory.words[wait.index]!, wait.expected);
   }
 
-  /** Whether the task waits for nothing but its turn among its equals. */
+  /** Whether only the order of symmetric tasks holds the task back. */
   isHeldBack(task: number): boolean {
     return !this.equal.isEmpty && !this.equal.mayStepNow(this.trace, this.depth, task);
   }
 
-  /** Whether the task's wait may end by itself now: it sleeps, and the budget is not used up. */
+  /** Whether the task's wait may end without a wake now: it blocks, and the budget allows it. */
   #mayLeave(task: number, choice: Choice): boolean {
     const wait = this.pending[task];
     if (wait === undefined || !this.#couldLeave(task, choice, wait)) return false;
     return !this.isHeldBack(task) && !this.mayRun(task, wait);
   }
 
-  /** The same of a wait that may be being woken. */
+  /** The same, without the condition that the task blocks. */
   #couldLeave(task: number, choice: Choice, wait: Wait): boolean {
     const code = this.pendingCode[task]!;
-    if (choice === LOOK) return this.deaths.mayLook(task, code);
+    if (choice === RECHECK) return this.deaths.mayRecheck(task, code);
     if (choice === SPURIOUS) return code === PARK && this.spurious.mayWake(task, this.depth);
     return this.#timeoutsLeft > 0 && mayTimeOut(wait);
   }
 
   footprintOf(task: number, choice: Choice): number {
-    const wait = this.pending[task]!; // asked only for tasks that are not over
+    const wait = this.pending[task]!; // called only for tasks that are not over
     const code = this.pendingCode[task]!;
     if (choice === TIMEOUT || choice === SPURIOUS) {
       return this.footprints.leaving(code, wait, choice === SPURIOUS);
     }
-    if (choice === LOOK) return this.footprints.looking(code, wait);
+    if (choice === RECHECK) return this.footprints.rechecking(code, wait);
     if (choice === DEATH) return this.deaths.footprintOf(task, code, wait);
     const success =
       CONDITIONAL[code] === 0 || succeeds(code, this.memory.words[wait.index]!, wait.expected);
@@ -232,8 +232,8 @@ export class Frontier implements SearchedRun, WatchedRun {
     return this.spurious.mayEverWake(task, depth);
   }
 
-  isMortal(task: number): boolean {
-    return this.deaths.isMortal(task);
+  isKillable(task: number): boolean {
+    return this.deaths.isKillable(task);
   }
 
   isDeathsOver(transition: Transition): boolean {
@@ -249,20 +249,20 @@ export class Frontier implements SearchedRun, WatchedRun {
     return reaper >= 0 && this.isIdle(reaper) ? this.#alive - 1 : this.#alive;
   }
 
-  /** Whether a task that is not over has nothing to do: the reaper without a death. */
+  /** Whether the task is the reaper and waits for a death. */
   isIdle(task: number): boolean {
     const wait = this.pending[task];
     return task === this.#taskSet.reaper && wait !== undefined && this.deaths.isIdle(wait);
   }
 
-  /** The machine has stopped: nothing holds any more but that nobody waits for ever. */
+  /** The machine has stopped. From then on only one rule holds: no task waits for ever. */
   get hasStopped(): boolean {
     return this.deaths.names.length > 0 && hasPanicked(this.memory);
   }
 
   /**
-   * Whom a reader waits behind whom the readers inside would let in: those who queue to write.
-   * Nobody for another wait.
+   * If the task is a reader that waits only because writers are queued: those writers. Otherwise
+   * none.
    */
   queuedBefore(task: number): number[] {
     const wait = this.pending[task];

@@ -1,16 +1,16 @@
 /**
  * @module Which parked tasks sleep, and what woke the others.
  *
- * K1. An event wakes a parked task, not a state: `wokenBy` is the step that did it. As with a
- *     futex, a task whose word has changed does not sleep. It counts as woken by the first step
- *     from which on the word was not what the task expects. The first one matters, not the last: if
- *     any later one came after the park, the task would still park in vain.
+ * K1. A parked task is woken by an event, not by a state: `wokenBy` is the step that woke it. As
+ *     with a futex, a task whose word has changed does not sleep. It counts as woken by the first
+ *     step after which the word was no longer what the task expects. It must be the first and not
+ *     the last: if a later change came after the park, the task would still not sleep.
  * K2. A wake of one goes to the parked task that queued first.
- * K3. A step of queueing (enqueue, the test of a condition, the release of a condition variable's
- *     mutex) also sees whether the word has changed. From there on every wake counts, so nothing in
- *     between can make a difference. Where primitives are spelled out that is shown, not supposed:
- *     the test of a condition is no such step there. Any other park begins with a step of its own,
- *     "sleep", which compares the word, as a futex does.
+ * K3. A queueing step (enqueue, the test of a condition, the release of a condition variable's
+ *     mutex) also determines whether the word has changed. Every later wake counts, so what happens
+ *     between that step and the park makes no difference. If primitives are spelled out, this is
+ *     not assumed: there the test of a condition is no such step. Any other park begins with a step
+ *     of its own, "sleep", which compares the word as a futex does.
  */
 
 import type { Wait } from "../../sync/tasks/task.ts";
@@ -23,19 +23,19 @@ export const ASLEEP = -1;
 const RELEASE = kindCode("release");
 
 /**
- * Whether an operation is one that queues its task at a word, or is done while it is queued: K3.
+ * Whether an operation is a queueing step at a word: K3.
  */
 export function queuesAt(code: number, { index, words }: Wait, word: number): boolean {
   if (code === ENQUEUE || code === TEST_CONDITION) return index === word;
   return code === RELEASE && index < word && word < index + words;
 }
 
-/** What a park begins with where the step before it does not compare: K3. */
+/** The sleep step with which a park begins if the step before it is no queueing step: K3. */
 export function sleepOf(park: Wait): Wait {
   return { ...park, kind: "sleep" };
 }
 
-/** The park that was begun so. */
+/** The park that this sleep step begins. */
 export function parkOf(sleep: Wait): Wait {
   return { ...sleep, kind: "park" };
 }
@@ -48,7 +48,7 @@ export class Parking {
   readonly #queuedAt: Int32Array;
   readonly #isLatest: boolean;
 
-  /** `pending`, `pendingCode`: what each task is about to do, kept up by the execution. */
+  /** `pending`, `pendingCode`: the pending operation of each task. The execution updates them. */
   constructor(
     trace: Trace,
     pending: readonly (Wait | undefined)[],
@@ -64,19 +64,18 @@ export class Parking {
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     this.wokenBy.fill(ASLEEP);
     this.#queuedAt.fill(-1);
   }
 
-  /** The task's place in the order of those that wait is that of `step`. */
+  /** The task queued at `step`: this is its place among the waiting tasks. */
   queue(task: number, step: number): void {
     this.#queuedAt[task] = step;
   }
 
   /**
-   * The task is about to park: it sleeps, unless its word has changed since it queued. `depth`:
-   * steps done so far.
+   * The task parks: it sleeps, unless its word has changed since it queued. `depth`: steps so far.
    */
   park(task: number, wait: Wait, depth: number): void {
     this.wokenBy[task] = ASLEEP;
@@ -85,8 +84,8 @@ export class Parking {
   }
 
   /**
-   * The step from which on the word of `wait` is not what it expects. One that no step named is put
-   * down to the latest step.
+   * The first step after which the word of `wait` is not what it expects. A change that no step
+   * named is attributed to the latest step.
    */
   #changeOf({ index, expected }: Wait, depth: number): number {
     const trace = this.#trace;

@@ -1,11 +1,11 @@
 /**
- * @module An execution as an engine sees it: where it stands, which steps may come next, and what
- * each would touch. An engine chooses; it performs nothing.
+ * @module An execution as an engine sees it: its frontier, which steps may come next, and what each
+ * would touch. An engine chooses steps; it does not perform them.
  */
 
 import type { Wait } from "../../sync/tasks/task.ts";
 import type { Budget, Weakness } from "../scenario.ts";
-import type { EqualOrders } from "../steps/equal-tasks.ts";
+import type { SymmetricOrders } from "../steps/symmetric-tasks.ts";
 import type { Footprints } from "../steps/footprint.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import type { Choice, Trace, Transition } from "../steps/trace.ts";
@@ -17,13 +17,13 @@ export interface SearchedRun {
   readonly footprints: Footprints;
   readonly budget: Budget;
   readonly weaknesses: ReadonlySet<Weakness>;
-  /** What only executions in this order are explored of. */
+  /** Explore only executions in this order. */
   readonly order: StepOrder | undefined;
-  readonly equal: EqualOrders;
+  readonly equal: SymmetricOrders;
 
   /** Steps done in this execution. */
   readonly depth: number;
-  /** What each task is about to do, undefined when it is over; and the code of that operation. */
+  /** The pending operation of each task, undefined if it is over; and the code of its kind. */
   readonly pending: readonly (Wait | undefined)[];
   readonly pendingCode: Uint8Array;
   /** How many tasks are not over. */
@@ -31,25 +31,25 @@ export interface SearchedRun {
   /** The value of a word when an execution begins. */
   initial(word: number): number;
 
-  /** Fills {@link enabled} with what may come next, and returns how many that are. */
+  /** Fills {@link enabled} with the transitions that may come next, and returns their number. */
   listEnabled(): number;
   readonly enabled: Int32Array;
-  /** Whether a transition may come next: as {@link listEnabled}, of one alone. */
+  /** Whether this transition may come next. */
   mayCome(transition: Transition): boolean;
   /** The footprint of a task's next step. The task must not be over. */
   footprintOf(task: number, choice: Choice): number;
 
-  /** Some wait may end by itself: by its timeout, or for no reason. */
+  /** Whether waits may end by a timeout or a spurious wake. */
   readonly waitsMayEnd: boolean;
   /** The step that woke the parked task, ASLEEP if none did. */
   wakeOf(task: number): number;
   /**
-   * Whether the wait that a task is in before step `depth` may end for no reason, whatever other
-   * waits have used up.
+   * Whether the task's wait before step `depth` may end by a spurious wake, if the budget allows
+   * it.
    */
   mayEverWake(task: number, depth: number): boolean;
   /** Whether the thread of a task may die. */
-  isMortal(task: number): boolean;
-  /** Whether a step is that nobody dies any more. */
+  isKillable(task: number): boolean;
+  /** Whether the step is that of deathsOver (E3 of deaths.ts). */
   isDeathsOver(transition: Transition): boolean;
 }

@@ -1,21 +1,20 @@
 /**
- * @module Wakes for no reason. The runners look up from every sleep after a while, so each wait of
- * a task may end although nobody woke it. Sound code then tests its condition again.
+ * @module Spurious wakes. The runners wake every waiting task after a slice, so any wait may end
+ * without a wake by another task. Sound code then rechecks its condition.
  *
- * S1. By default each wait may end so once. A wait by hand (a park, a condition variable) is over
- *     when somebody wakes the task, or when it times out. What the task parks for after a spurious
- *     wake is still the same wait, so a loop ends.
- * S2. A task that waits on a queue (enqueue, test of the condition, park) and is woken for no
- *     reason goes straight back: it enqueues, tests, parks. The same outcomes come of a wait that
- *     begins later. To see it, leave out all that the task did from enqueue to the wake. Others do
- *     not see it, because a wake that would have chosen the task would have woken it. So these
- *     wakes are not tried. Whether the task does go back is tried at the end of a search, once for
- *     each task and queue. If it does not, the search begins again and tries these wakes.
- * S3. A number instead is a budget of the execution, for all waits together, those on queues among
- *     them.
- * S4. A sleeper that may wake for no reason is not stuck. So a search with such wakes sees no lost
- *     wake-up. By default there are therefore two searches: one without these wakes, and, if some
- *     task slept by hand in that one, another in which each wait may end so once.
+ * S1. With "each", one spurious wake may end each wait. A wait that is not on a wait queue (a park,
+ *     a condition variable) ends when somebody wakes the task, or at its timeout. After a spurious
+ *     wake the next park belongs to the same wait. So a loop around a park comes to an end.
+ * S2. A task that waits on a wait queue does enqueue, test of the condition, park. After a spurious
+ *     wake it does the same again at once. The outcomes are those of a wait that begins later:
+ *     leave out what the task did between the first enqueue and the spurious wake. Other tasks
+ *     cannot notice it, because a wake that had chosen the task would have woken it. So these wakes
+ *     are not explored. At the end of a search, each task is tested once on each queue: does it
+ *     queue again at once? If not, the search begins again and explores these wakes, too.
+ * S3. A number is a budget of the execution, for all waits together, those on queues included.
+ * S4. A sleeping task that may get a spurious wake is not stuck. So a search with such wakes finds
+ *     no lost wakeup. By default there are therefore two searches: one without spurious wakes, and,
+ *     if some task slept outside a wait queue in it, one with "each".
  */
 
 import type { Wait } from "../../sync/tasks/task.ts";
@@ -24,7 +23,7 @@ import { PARK, TEST_CONDITION, kindCode } from "../steps/kinds.ts";
 import { RUN, SPURIOUS, TASK_LIMIT, TIMEOUT, choiceOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
 
-/** A task sleeps on a queue after these steps. */
+/** After these steps a task sleeps on a wait queue. */
 export interface QueueSleep {
   readonly task: number;
   /** The queue's word. */
@@ -35,27 +34,27 @@ export interface QueueSleep {
 const DEQUEUE = kindCode("dequeue");
 
 export class Spurious {
-  /** S2: one for each task and queue. */
+  /** For S2: one for each task and queue. */
   readonly sleeps: QueueSleep[] = [];
-  /** Some may happen. */
+  /** The budget allows some. */
   readonly isPossible: boolean;
-  /** Some task has slept otherwise than on a queue. */
-  hasSleptByHand = false;
+  /** Some task has slept outside a wait queue. */
+  hasSleptOutsideQueue = false;
   readonly #seen = new Set<number>();
   readonly #trace: Trace;
   readonly #budget: SpuriousWakes;
-  readonly #wakesQueues: boolean;
+  readonly #spuriousQueueWakes: boolean;
   #left = 0;
 
-  constructor(trace: Trace, budget: SpuriousWakes, wakesQueues: boolean) {
+  constructor(trace: Trace, budget: SpuriousWakes, spuriousQueueWakes: boolean) {
     this.#trace = trace;
     this.#budget = budget;
-    this.#wakesQueues = wakesQueues || (budget !== "each" && budget > 0);
+    this.#spuriousQueueWakes = spuriousQueueWakes || (budget !== "each" && budget > 0);
     this.isPossible = budget !== 0;
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     this.#left = this.#budget === "each" ? Infinity : this.#budget;
   }
 
@@ -63,12 +62,12 @@ export class Spurious {
     this.#left--;
   }
 
-  /** Whether the wait that the task is in, before step `depth`, may end so now. */
+  /** Whether a spurious wake may end the task's wait before step `depth` now. */
   mayWake(task: number, depth: number): boolean {
     return this.#left > 0 && this.mayEverWake(task, depth);
   }
 
-  /** The same, but for what other waits have used up. */
+  /** The same, if the budget were not used up. */
   mayEverWake(task: number, depth: number): boolean {
     if (this.#budget !== "each") return this.#budget > 0;
     const { counts, kind, positions, tasks, transition } = this.#trace;
@@ -77,9 +76,9 @@ export class Spurious {
       const position = positions[step * tasks + task]!;
       const choice = choiceOf(transition[position]!);
       const code = kind[position]!;
-      if (step === ordinal && !this.#wakesQueues && code === TEST_CONDITION) return false;
+      if (step === ordinal && !this.#spuriousQueueWakes && code === TEST_CONDITION) return false;
       if (choice === SPURIOUS) return false;
-      // A wait has ended: the one that is under way is another.
+      // An earlier wait has ended here: the current one is another.
       if (code === DEQUEUE || (code === PARK && (choice === RUN || choice === TIMEOUT)))
         return true;
     }
@@ -88,8 +87,8 @@ export class Spurious {
 
   /** The task has gone to sleep at the end of step `depth - 1`, of kind `code`. */
   note(task: number, { index }: Wait, code: number, depth: number): void {
-    if (code !== TEST_CONDITION) this.hasSleptByHand = true;
-    if (this.#wakesQueues || code !== TEST_CONDITION) return;
+    if (code !== TEST_CONDITION) this.hasSleptOutsideQueue = true;
+    if (this.#spuriousQueueWakes || code !== TEST_CONDITION) return;
     const key = index * (TASK_LIMIT + 1) + task;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);

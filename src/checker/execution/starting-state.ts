@@ -1,7 +1,7 @@
 /**
- * @module What every execution begins with: the memory's words as the scenario's set-up left them,
- * and an agent record for each task, since each plays a thread of its own. Agent 0 is left to
- * whoever set up.
+ * @module The state at the beginning of every execution: the memory's words as the scenario's
+ * set-up left them, and an agent record for each task, because each runs as a thread of its own.
+ * Agent 0 is the thread that ran the set-up.
  */
 
 import { selectAgent } from "../../sync/runners/agents.ts";
@@ -24,16 +24,16 @@ export class StartingState {
   readonly memory: SharedMemory;
   /** The words when an execution begins. */
   readonly snapshot: Int32Array;
-  /** Words of the control block that an execution can change. */
+  /** The number of words of the control block that an execution can change. */
   readonly #lowWords: number;
-  /** As whom, and how, the thread that explores uses the memory itself. */
+  /** The agent and the mode with which the exploring thread itself uses the memory. */
   readonly #ownAgent: number;
   readonly #ownMode: Mode;
-  /** Of each task: where its held table is free, and its mark of being inside a store. */
+  /** For each task: the free slot of its held table, and its INSIDE mark. */
   readonly heldNext: Int32Array;
   readonly insideMark: Int32Array;
 
-  /** Once the scenario has set up. `names`: of the tasks. */
+  /** Call it after the scenario's set-up. `names`: those of the tasks. */
   constructor(memory: SharedMemory, names: readonly string[]) {
     this.memory = memory;
     this.#ownAgent = memory.agentId;
@@ -54,7 +54,7 @@ export class StartingState {
     return this.snapshot[word] ?? 0;
   }
 
-  /** The words are as they were. */
+  /** Restores the words. */
   putBack(): void {
     const { words } = this.memory;
     words.set(this.snapshot.subarray(0, this.#lowWords));
@@ -62,7 +62,7 @@ export class StartingState {
     if (words.length > this.snapshot.length) words.fill(0, this.snapshot.length);
   }
 
-  /** All that an execution can have changed, as it is now. */
+  /** A copy of all words that an execution can have changed. */
   copy(): Int32Array {
     const { words } = this.memory;
     const copied = new Int32Array(this.#lowWords + Math.max(words.length - CONTROL_WORDS, 0));
@@ -71,7 +71,7 @@ export class StartingState {
     return copied;
   }
 
-  /** The first word that is not as in the copy, and what it was there; undefined if none is. */
+  /** The first word that differs from the copy, and its value there; undefined if none does. */
   differenceFrom(
     copied: Int32Array,
   ): { readonly word: number; readonly before: number } | undefined {
@@ -84,7 +84,7 @@ export class StartingState {
     return undefined;
   }
 
-  /** The exploration is over: the thread that explores is itself again. */
+  /** The exploration is over: the exploring thread gets its own agent and mode back. */
   leave(): void {
     this.memory.mode = this.#ownMode;
     if (this.#ownAgent >= 0) selectAgent(this.memory, this.#ownAgent);

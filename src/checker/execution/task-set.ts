@@ -1,5 +1,5 @@
 /**
- * @module The tasks of an execution: those of the scenario, and where threads may die two more, the
+ * @module The tasks of an execution: those of the scenario, and, if threads may die, two more: the
  * reaper and deathsOver (deaths.ts).
  */
 
@@ -13,18 +13,18 @@ const NOBODY = -1;
 
 export interface TaskSet {
   readonly names: readonly string[];
-  /** Of each task: what makes it, from what the tasks share. */
+  /** For each task: the function that creates it from the shared objects. */
   readonly makers: readonly ((shared: unknown, memory: SharedMemory) => Task<unknown>)[];
-  /** Of each task: whether its thread may die. */
-  readonly isMortal: readonly boolean[];
-  /** The place of the reaper among the tasks, -1 if no thread may die. */
+  /** For each task: whether its thread may die. */
+  readonly isKillable: readonly boolean[];
+  /** The index of the reaper among the tasks, -1 if no thread may die. */
   readonly reaper: number;
-  /** The place of deathsOver among the tasks, -1 if no thread may die. */
+  /** The index of deathsOver among the tasks, -1 if no thread may die. */
   readonly deathsOver: number;
 }
 
 /** Throws RangeError if the scenario has no tasks or too many. */
-export function taskSetOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: boolean): TaskSet {
+export function taskSetOf({ name, tasks, killable }: Scenario<unknown>, mayDie: boolean): TaskSet {
   const own = Object.keys(tasks);
   const names = [...own, ...(mayDie ? [REAPER, DEATHS_OVER] : [])];
   if (names.length === 0 || names.length > TASK_LIMIT) {
@@ -43,7 +43,7 @@ export function taskSetOf({ name, tasks, mortals }: Scenario<unknown>, mayDie: b
           ]
         : []),
     ],
-    isMortal: names.map((task, i) => i < own.length && (mortals?.includes(task) ?? true)),
+    isKillable: names.map((task, i) => i < own.length && (killable?.includes(task) ?? true)),
     reaper: mayDie ? own.length : NOBODY,
     deathsOver: mayDie ? own.length + 1 : NOBODY,
   };

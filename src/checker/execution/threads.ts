@@ -1,8 +1,8 @@
 /**
- * @module The threads that the tasks of an execution run in. Each task is a generator with an agent
- * of its own. It is resumed as that agent, runs up to its next operation, and is left there.
+ * @module The threads of an execution, one for each task. A task is a generator with an agent of
+ * its own. It is resumed as that agent, and suspended again at its next operation.
  *
- * A task that throws is over. What it threw is told; the others go on.
+ * A task that throws is over. What it threw is reported; the other tasks go on.
  */
 
 import { enterTask, leaveTask } from "../../sync/tasks/current-task.ts";
@@ -14,15 +14,15 @@ import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { exploreSteps } from "../../sync/runners/stepping.ts";
 import { TIMED_OUT, WOKEN } from "../../sync/tasks/task.ts";
 import type { Task, Wait } from "../../sync/tasks/task.ts";
-import { LOOK, TIMEOUT } from "../steps/trace.ts";
+import { RECHECK, TIMEOUT } from "../steps/trace.ts";
 import type { Choice } from "../steps/trace.ts";
 import { becomeAgent, freshContext } from "./agents.ts";
 import type { StartingState } from "./starting-state.ts";
-import { codeOfYielded } from "./what-is-no-task.ts";
+import { codeOfYielded } from "./require-task.ts";
 
 export interface ThreadsOptions {
   readonly names: readonly string[];
-  /** A task that ends with locks held has thrown. */
+  /** A task that ends with locks held counts as one that throws. */
   readonly lockdep: boolean;
   readonly onThrow: (task: number, error: unknown) => void;
 }
@@ -35,7 +35,7 @@ export class Threads {
   readonly #options: ThreadsOptions;
   readonly #generators: Task<unknown>[] = [];
   readonly #contexts: TaskContext[] = [];
-  /** Of each task: where its held table is free, and its mark of being inside a store. */
+  /** For each task: the free slot of its held table, and its INSIDE mark. */
   readonly #heldNext: Int32Array;
   readonly #insideMark: Int32Array;
 
@@ -48,20 +48,20 @@ export class Threads {
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     this.#heldNext.set(this.#start.heldNext);
     this.#insideMark.set(this.#start.insideMark);
   }
 
-  /** The task begins anew, from `made`: resume it to have its first operation. */
+  /** The task begins as `made`. Resume it to get its first operation. */
   begin(task: number, made: Task<unknown>): void {
     this.#generators[task] = made;
     this.#contexts[task] = freshContext(this.#memory, task, this.#options.names[task] ?? "");
   }
 
   /**
-   * The task goes on. Returns the operation that it is about to do then, with its code in
-   * {@link yieldedCode}; undefined if it is over.
+   * The task goes on. Returns its next pending operation, with its code in {@link yieldedCode};
+   * undefined if the task is over.
    */
   resume(task: number, choice: Choice): Wait | undefined {
     const memory = this.#memory;
@@ -90,17 +90,16 @@ export class Threads {
   }
 
   #goOn(generator: Task<unknown>, choice: Choice): IteratorResult<Wait, unknown> {
-    if (choice === LOOK && hasPanicked(this.#memory)) {
+    if (choice === RECHECK && hasPanicked(this.#memory)) {
       return generator.throw(panicError(this.#memory));
     }
     return generator.next(choice === TIMEOUT ? TIMED_OUT : WOKEN);
   }
 
   /**
-   * The class of a lock that the held table of a task's thread (sync/lockdep/held-locks.ts) lists
-   * at the end and did not at the beginning; undefined if there is none. With one left, the thread
-   * would never look after the dead again, nor leave the machine, and its death would stop the
-   * machine.
+   * The class of a lock that is in the held table of the task's thread (sync/lockdep/held-locks.ts)
+   * at the end and was not at the beginning; undefined if there is none. Such a thread would never
+   * reap again and could not unregister, and its death would stop the machine.
    */
   leftListed(task: number): string | undefined {
     if (!this.#options.lockdep) return undefined;
@@ -113,8 +112,7 @@ export class Threads {
   }
 
   /**
-   * The tasks that hold the lock at a word, in any access mode: also dead ones and those that are
-   * over.
+   * The tasks that hold the lock at a word, in any mode. They may be dead or over.
    */
   holdersOf(at: number): number[] {
     const holds = ({ held }: TaskContext): boolean => held.some(({ lock }) => lock.at === at);

@@ -1,12 +1,11 @@
 /**
- * @module Where one task goes round and another could go on, this looks for a way to go round for
- * ever that leaves nobody out. It searches the states that the tasks can come to from there, finds
- * the parts in which each state can be reached from each other one, and looks for a round through
- * such a part. It does not see what a task has in its variables. So two states count as one if
- * three things are equal: the memory, what comes next, and the latest few steps of each task with
- * what they found.
+ * @module Looks for a fair cycle near an unfair one, in which a task loops while another could go
+ * on. It searches the states that can be reached from there, finds the strongly connected
+ * components, and looks for a cycle through a component. It cannot see a task's local variables. So
+ * two states count as one if three things are equal: the memory, the pending operations, and the
+ * latest few steps of each task with the values that they found.
  *
- * The result is a suggestion. Whether it can be gone round for ever, lasso.ts tries out.
+ * The result is a candidate. lasso.ts tests whether it can be repeated for ever.
  */
 
 import type { Execution } from "../execution/execution.ts";
@@ -14,11 +13,11 @@ import { isGoingOn, taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 
 /**
- * The search is given up after so many steps, replayed ones among them: some tenths of a second.
+ * The search stops after this many steps, replayed ones included: some tenths of a second.
  */
 const STEPS = 200_000;
 const STATES = 4000;
-/** Of each task, how many of its latest steps belong to a state. */
+/** How many of each task's latest steps belong to a state. */
 const REMEMBERED = 3;
 const NO_STEP = -1;
 
@@ -28,25 +27,25 @@ interface Edge {
 }
 
 interface State {
-  /** How it was reached first. */
+  /** The steps by which it was first reached. */
   readonly path: readonly Transition[];
   readonly edges: Edge[];
 }
 
-/** A way into the round, and the round. */
-export interface Round {
+/** The steps that lead into the cycle, and the cycle. */
+export interface FairCycle {
   readonly stem: readonly Transition[];
   readonly cycle: readonly Transition[];
 }
 
 /**
- * Rounds that leave nobody out, behind the steps of `stem`. The execution is afterwards elsewhere.
+ * Fair cycles that can be reached after the steps of `stem`. Moves the execution.
  */
-export function fairRounds(run: Execution, stem: readonly Transition[]): Round[] {
-  const states = statesBehind(run, stem);
-  const rounds: Round[] = [];
-  for (const part of partsOf(states)) {
-    const round = roundThrough(states, part);
+export function fairCycles(run: Execution, stem: readonly Transition[]): FairCycle[] {
+  const states = statesAfter(run, stem);
+  const rounds: FairCycle[] = [];
+  for (const part of componentsOf(states)) {
+    const round = cycleThrough(states, part);
     const [first] = part;
     if (round.length > 0 && first !== undefined)
       rounds.push({ stem: [...stem, ...states[first]!.path], cycle: round });
@@ -56,8 +55,8 @@ export function fairRounds(run: Execution, stem: readonly Transition[]): Round[]
   );
 }
 
-/** Breadth first, so that each path is as short as can be. */
-function statesBehind(run: Execution, stem: readonly Transition[]): State[] {
+/** Breadth first, so that each path is a shortest one. */
+function statesAfter(run: Execution, stem: readonly Transition[]): State[] {
   const states: State[] = [];
   const known = new Map<string, number>();
   let steps = 0;
@@ -103,10 +102,9 @@ function keyOf(run: Execution): string {
 }
 
 /**
- * The parts in which each state leads to each other one (Tarjan's algorithm), each from its first
- * state on.
+ * The strongly connected components (Tarjan's algorithm), with the states of each in order.
  */
-function partsOf(states: readonly State[]): number[][] {
+function componentsOf(states: readonly State[]): number[][] {
   const parts: number[][] = [];
   const order = new Map<number, number>();
   const low = new Int32Array(states.length);
@@ -131,10 +129,10 @@ function partsOf(states: readonly State[]): number[][] {
 }
 
 /**
- * A round from the part's first state, in which every task that moves in the part has a step; empty
- * if that leaves one out.
+ * A cycle from the component's first state, in which every task that has a step in the component
+ * takes one. Empty if it leaves out a task that could go on in all its states.
  */
-function roundThrough(states: readonly State[], part: readonly number[]): Transition[] {
+function cycleThrough(states: readonly State[], part: readonly number[]): Transition[] {
   const inside = new Set(part);
   const innerEdges = (state: number): Edge[] =>
     states[state]!.edges.filter(({ to }) => inside.has(to));
@@ -165,7 +163,7 @@ function roundThrough(states: readonly State[], part: readonly number[]): Transi
   return round;
 }
 
-/** The fewest edges from a state whose last one is wanted. */
+/** A shortest path from a state whose last edge is a wanted one. */
 function shortestWay(
   from: number,
   edgesOf: (state: number) => Edge[],

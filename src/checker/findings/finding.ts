@@ -1,4 +1,4 @@
-/** @module What the checker reports, as data. Text, JSON and pages are views of it. */
+/** @module Findings: what the checker reports, as data. Text, JSON and pages are made from it. */
 
 import type { FindingKind } from "../scenario.ts";
 import type { Transition } from "../steps/trace.ts";
@@ -8,24 +8,24 @@ export type { FindingKind } from "../scenario.ts";
 /** One operation that a finding is about. */
 export interface Site {
   readonly task: string;
-  /** Which step of the execution, from 0; its length for an operation that is still waited for. */
+  /** The step of the execution, from 0; its length for an operation that still waits. */
   readonly step: number;
   readonly operation: string;
-  /** What the code calls it: a lock class, a struct, a cell. */
+  /** The name that the code gives: a lock class, a struct, a cell. */
   readonly label: string;
-  /** File and line, in what a replay found. */
+  /** File and line; in findings of a replay. */
   readonly place?: string;
   /** Word index. */
   readonly at: number;
 }
 
-/** A place in the code and the way there, innermost frame first. */
+/** A stack, innermost frame first. */
 export interface FoundStack {
   readonly title: string;
   readonly frames: readonly string[];
 }
 
-/** Something that must not be, and the schedule that leads there. */
+/** Something that went wrong, and the schedule that leads to it. */
 export interface Finding {
   readonly kind: FindingKind;
   /** One line. */
@@ -33,19 +33,19 @@ export interface Finding {
   readonly sites: readonly Site[];
   /** Names of the tasks concerned. */
   readonly threads: readonly string[];
-  /** In what a replay found: where it was thrown, where two locks were taken. */
+  /** In findings of a replay: where the error was thrown, where two locks were taken. */
   readonly stacks?: readonly FoundStack[];
-  /** From the beginning up to where it showed. */
+  /** From the beginning up to where the finding showed. */
   readonly schedule: readonly Transition[];
-  /** How long that is. */
+  /** The length of the schedule. */
   readonly steps: number;
-  /** Switches in it away from a task that could have gone on. */
+  /** How often it switches away from a task that could have gone on. */
   readonly preemptions: number;
-  /** The schedule, printable: replay.ts shows the same finding again. */
+  /** The schedule as text (token.ts). A replay of it shows the finding again. */
   readonly token: string;
 }
 
-/** Equal for two sightings of one bug: its kind, and the operations it is about. */
+/** Equal for two sightings of one bug. It is made of the kind and the operations concerned. */
 export function findingIdentity(finding: Pick<Finding, "kind" | "message" | "sites">): string {
   const sites = finding.sites
     .map(({ task, operation, label }) => `${task} ${operation} ${label}`)
@@ -53,7 +53,7 @@ export function findingIdentity(finding: Pick<Finding, "kind" | "message" | "sit
   return [finding.kind, ...(sites.length > 0 ? sites : [finding.message.split("\n")[0]])].join("|");
 }
 
-/** Whether a sighting of a bug is easier to follow than another one of the same bug. */
+/** Whether sighting `a` of a bug is easier to follow than sighting `b` of the same bug. */
 export function isSmaller(
   a: Pick<Finding, "preemptions" | "steps">,
   b: Pick<Finding, "preemptions" | "steps">,

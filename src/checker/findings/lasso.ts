@@ -1,68 +1,67 @@
 /**
- * @module Loops without an end: tasks that go on for ever and get nowhere. Such a loop is found as
- * a lasso: the last steps of an execution are a cycle that leads back to the same state.
+ * @module Endless loops: tasks take steps for ever without progress. Such a loop is found as a
+ * lasso: the last steps of an execution are a cycle that leads back to the same state.
  *
  * L1. The memory is compared word by word. A word that grows by the same amount in every round is a
- *     counter (of wakes, of invalidations, for statistics) and may differ by that amount. A task's
- *     local variables are not seen. So a cycle counts only if the same steps can go round it ROUNDS
- *     times more. A loop that counts its rounds is over by then, unless it means to make more of
- *     them.
- * L2. A livelock is a fair cycle: it leaves out no task that could go on at every moment of it. A
- *     task that goes round while it leaves another out waits without saying so. But near such a
- *     loop there may be a fair cycle. So one is looked for (fair-cycle.ts) before the loop is taken
- *     for a spin.
+ *     counter (of wakes, of invalidations, for statistics), and may differ by that amount. A task's
+ *     local variables are not visible. So a cycle counts only if its steps can be repeated ROUNDS
+ *     times. Then a loop that counts its rounds has ended, unless its limit is higher.
+ * L2. A livelock is a fair cycle: no task is left out that could go on in all its states. If a task
+ *     loops while another one could go on, it is a spin: a wait that the code does not declare.
+ *     Near a spin there may be a fair cycle. So fair-cycle.ts looks for one before the loop is
+ *     reported as a spin.
  */
 
 import type { Execution } from "../execution/execution.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Trace, Transition } from "../steps/trace.ts";
-import { fairRounds } from "./fair-cycle.ts";
+import { fairCycles } from "./fair-cycle.ts";
 
 /**
- * How often a cycle is gone round before it is believed: loops that count to a hundred are no
- * livelocks.
+ * How often a cycle must be repeated before it counts: a loop that counts to a hundred is no
+ * livelock.
  */
 const ROUNDS = 1000;
 /**
- * Steps after which cycles of any length are looked for, and again whenever an execution is twice
- * as long.
+ * After this many steps, and whenever an execution is twice as long as before, cycles of any length
+ * are looked for.
  */
-const FIRST_LOOK = 64;
-/** Those of up to half a window are looked for every so many steps. */
-const LOOK_EVERY = 8;
+const FIRST_CHECK = 64;
+/** Every so many steps, cycles of at most half a window are looked for. */
+const CHECK_EVERY = 8;
 const WINDOW = 64;
 const REPEATED = 3;
 const ROUNDS_TRIED = 4;
 
-/** A cycle, which the execution has gone round twice: its latest steps. */
+/** A cycle: the latest steps of the execution, which has repeated it. */
 export interface Lasso {
   readonly steps: number;
   /** Steps before the cycle is entered. */
   readonly stem: number;
-  /** Which tasks make its steps. */
+  /** The tasks that take its steps. */
   readonly tasks: readonly number[];
-  /** Tasks that are left out although they could go on: none, if it is a livelock. */
+  /** Tasks that take no step in it although they could go on. Empty for a livelock. */
   readonly leftOut: readonly number[];
 }
 
-/** What going round has shown. */
+/** What the repetition of a cycle has shown. */
 interface Verdict {
   readonly isEndless: boolean;
   readonly leftOut: readonly number[];
 }
 
 export class Lassos {
-  /** Cycles that come to an end, by digest and length. */
+  /** Cycles that have ended, by digest and length. */
   readonly #ending = new Set<string>();
 
   /**
-   * The cycle that the execution is in. Looks only now and then, unless `isEnd`. The execution is
-   * then where it was, or at its end.
+   * The cycle that the execution is in. Unless `isEnd`, it looks only at some depths. Afterwards
+   * the execution is where it was, or in the cycle that is returned.
    */
   find(run: Execution, isEnd: boolean): Lasso | undefined {
     const { depth, trace } = run;
-    const isLong = isEnd || (depth >= FIRST_LOOK && (depth & (depth - 1)) === 0);
-    if (!isLong && depth % LOOK_EVERY !== 0) return undefined;
+    const isLong = isEnd || (depth >= FIRST_CHECK && (depth & (depth - 1)) === 0);
+    if (!isLong && depth % CHECK_EVERY !== 0) return undefined;
     const period =
       recurrenceOf(trace, depth, isLong ? depth : WINDOW) || (isLong ? periodOf(trace, depth) : 0);
     if (period === 0) return undefined;
@@ -70,11 +69,11 @@ export class Lassos {
     if (this.#ending.has(key)) return undefined;
     const before = Array.from(trace.transition.subarray(0, depth));
     const cycle = before.slice(depth - period);
-    const { isEndless, leftOut } = goRound(run, cycle);
+    const { isEndless, leftOut } = repeatCycle(run, cycle);
     if (!isEndless) this.#ending.add(key);
     const stem = before.slice(0, entryOf(trace, depth, period));
     const isSpin = isEndless && leftOut.length > 0;
-    const round = isSpin ? (fairRoundNear(run, []) ?? fairRoundNear(run, stem)) : undefined;
+    const round = isSpin ? (fairCycleNear(run, []) ?? fairCycleNear(run, stem)) : undefined;
     if (round !== undefined) return round;
     run.restart(0);
     for (const transition of before) run.step(transition);
@@ -83,9 +82,12 @@ export class Lassos {
   }
 }
 
-/** A livelock behind the steps of the stem, if one is found; the execution is then in it. */
-function fairRoundNear(run: Execution, from: readonly Transition[]): Lasso | undefined {
-  for (const { stem, cycle } of fairRounds(run, from).slice(0, ROUNDS_TRIED)) {
+/**
+ * A livelock that can be reached after the steps of `from`, if one is found. The execution is then
+ * in it.
+ */
+function fairCycleNear(run: Execution, from: readonly Transition[]): Lasso | undefined {
+  for (const { stem, cycle } of fairCycles(run, from).slice(0, ROUNDS_TRIED)) {
     const enters = (): boolean => {
       run.restart(0);
       return [...stem, ...cycle, ...cycle].every((transition) => {
@@ -95,7 +97,7 @@ function fairRoundNear(run: Execution, from: readonly Transition[]): Lasso | und
       });
     };
     if (!enters()) continue;
-    const { isEndless, leftOut } = goRound(run, cycle);
+    const { isEndless, leftOut } = repeatCycle(run, cycle);
     if (!isEndless || leftOut.length > 0 || !enters()) continue;
     return {
       steps: cycle.length,
@@ -108,10 +110,10 @@ function fairRoundNear(run: Execution, from: readonly Transition[]): Lasso | und
 }
 
 /**
- * Goes round the cycle: whether that leads back each time, and whom it leaves out who could go on
- * all the while.
+ * Repeats the cycle. Finds whether that leads back to the same state each time, and which tasks
+ * take no step although they could go on in all its states.
  */
-function goRound(run: Execution, cycle: readonly Transition[]): Verdict {
+function repeatCycle(run: Execution, cycle: readonly Transition[]): Verdict {
   const ending: Verdict = { isEndless: false, leftOut: [] };
   const state = run.start.copy();
   const growth = new Int32Array(state.length);
@@ -140,7 +142,7 @@ function goRound(run: Execution, cycle: readonly Transition[]): Verdict {
   return { isEndless: true, leftOut };
 }
 
-/** How many steps come before the cycle of which an execution has made the latest rounds. */
+/** How many steps come before the cycle that the execution has repeated. */
 function entryOf({ digest }: Trace, depth: number, period: number): number {
   let entry = depth - period * (REPEATED - 1);
   while (entry > 1 && digest[entry - 2] === digest[entry - 2 + period]) entry--;
@@ -148,8 +150,8 @@ function entryOf({ digest }: Trace, depth: number, period: number): number {
 }
 
 /**
- * The number of steps after which the state has come again, twice over, among the last `window`
- * ones; 0 if it has not.
+ * The number of steps after which the state has recurred, twice in a row, within the last `window`
+ * steps; 0 if it has not.
  */
 function recurrenceOf({ digest }: Trace, depth: number, window: number): number {
   const last = digest[depth - 1]!;
@@ -160,7 +162,7 @@ function recurrenceOf({ digest }: Trace, depth: number, window: number): number 
   return 0;
 }
 
-/** The number of steps after which the last ones have repeated themselves, 0 if they have not. */
+/** The period with which the last steps have repeated; 0 if they have not. */
 function periodOf(trace: Trace, depth: number): number {
   for (let period = 1; period * REPEATED <= depth; period++) {
     let step = depth - 1;

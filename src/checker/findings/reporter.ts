@@ -8,21 +8,21 @@ import type { Wait } from "../../sync/tasks/task.ts";
 import type { Execution } from "../execution/execution.ts";
 import type { FindingKind } from "../scenario.ts";
 import { PARK, WAKES } from "../steps/kinds.ts";
-import { formatPlace, formatStack, placesOf, tellingPlace } from "../steps/source-places.ts";
+import { formatPlace, formatStack, placesOf, relevantPlace } from "../steps/source-places.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Leak } from "../watch/leaks.ts";
 import type { NotLinearizable } from "../watch/linearizability.ts";
 import type { PlainAccess } from "../watch/plain-accesses.ts";
 import { StaleTranslation } from "../watch/translations.ts";
-import type { Witness } from "../watch/witness.ts";
+import type { ErrorSink } from "../watch/error-sink.ts";
 import { findingIdentity, isSmaller } from "./finding.ts";
 import type { Finding, FoundStack, Site } from "./finding.ts";
 import type { Lasso } from "./lasso.ts";
 import { formatToken } from "./token.ts";
 
-/** The operation of a site at which a call without its `yield*` stands. */
+/** The operation of a site at which a call lacks its `yield*`. */
 const FORGOTTEN = "call without yield*";
-/** Of a loop, so many steps are told. */
+/** How many steps of a loop a message has. */
 const STEPS_IN_WORDS = 12;
 
 const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
@@ -34,10 +34,10 @@ const lockdepKinds: Readonly<Record<LockdepKind, FindingKind>> = {
   "not-held": "lock-misuse",
 };
 
-export class Reporter implements Witness<Execution> {
+export class Reporter implements ErrorSink<Execution> {
   readonly #found = new Map<string, Finding>();
   readonly #withStacks: boolean;
-  /** How often something was seen, known or not. */
+  /** How many sightings there were, of known and of new findings. */
   sightings = 0;
 
   /** With stacks: slow, for replays. */
@@ -45,14 +45,14 @@ export class Reporter implements Witness<Execution> {
     this.#withStacks = options.withStacks;
   }
 
-  /** What explains the others comes first: an operation that never began. */
+  /** A finding that may explain the others comes first: an operation that was never run. */
   get findings(): readonly Finding[] {
     const all = Array.from(this.#found.values());
     const isCause = ({ sites }: Finding): boolean => sites[0]?.operation === FORGOTTEN;
     return [...all.filter(isCause), ...all.filter((finding) => !isCause(finding))];
   }
 
-  /** A task called an operation and did not begin it. */
+  /** A task called an operation and did not run it. */
   forgotten(run: Execution, task: number, call: string, place: string | undefined): void {
     const name = run.names[task] ?? "";
     const where = place === undefined ? "" : ` at ${place}`;
@@ -67,17 +67,17 @@ export class Reporter implements Witness<Execution> {
   }
 
   /**
-   * A task sleeps until a condition holds, which `step` changed; the condition does not say that it
-   * reads what that touches.
+   * `step` changed the condition of a sleeping task, but the condition does not declare that it
+   * reads a word that the step touches.
    */
-  unread(run: Execution, task: number, step: number): void {
+  undeclaredRead(run: Execution, task: number, step: number): void {
     const name = run.names[task] ?? "";
     const writer = siteOf(run, step);
     const message = `the condition that ${name} waits for reads what ${writer.task} changes by "${writer.operation}" of ${writer.label}, which is not among its \`reads\`: name every word that it reads, or none`;
     this.#add(run, "error", message, [writer, pendingSite(run, task)], [task]);
   }
 
-  /** A finding of an earlier part of the exploration. */
+  /** Adds a finding of an earlier part of the exploration. */
   adopt(finding: Finding): void {
     const known = this.#found.get(findingIdentity(finding));
     if (known === undefined || known.schedule.length > finding.schedule.length) {
@@ -132,7 +132,7 @@ export class Reporter implements Witness<Execution> {
     this.#add(run, kind, message, sites, tasks, { length: run.depth + 1 });
   }
 
-  /** The task waits for something in freed memory. */
+  /** The task waits on a word in freed memory. */
   badWait(run: Execution, task: number, freeStep: number): void {
     const freed = siteOf(run, freeStep);
     const waits = pendingSite(run, task);
@@ -148,7 +148,7 @@ export class Reporter implements Witness<Execution> {
     const accesses = [earlier, later];
     const sites = accesses.map(({ task, depth, isWrite, label, at, mark }): Site => {
       const operation = isWrite ? "plain write" : "plain read";
-      const place = tellingPlace(placesOf(mark?.stack ?? ""));
+      const place = relevantPlace(placesOf(mark?.stack ?? ""));
       const site: Site = { task: run.names[task] ?? "", step: depth, operation, label, at };
       return place === undefined ? site : { ...site, place: formatPlace(place) };
     });
@@ -161,12 +161,12 @@ export class Reporter implements Witness<Execution> {
     this.#add(run, "data-race", message, sites, tasks);
   }
 
-  /** The end of an execution in which some tasks are not over and none can go on. */
+  /** An execution has ended: some tasks are not over, and none can go on. */
   stuck(run: Execution): void {
     const stuck = Array.from({ length: run.tasks }, (_, task) => task).filter(
       (task) => run.pending[task] !== undefined && !run.frontier.isIdle(task),
     );
-    // told by badWait
+    // badWait has reported it
     if (stuck.some((task) => run.watchers.freedUnder(task) !== undefined)) return;
     const waits = stuck.map((task) => waitOf(run, task));
     const isLostWake =
@@ -203,7 +203,7 @@ export class Reporter implements Witness<Execution> {
     this.#add(run, "lock-misuse", message, [lastSite(run, task)], [task]);
   }
 
-  /** A death has stopped the machine, and the scenario says that none may. */
+  /** A death has stopped the machine, and the scenario forbids that. */
   stopped(run: Execution, task: number): void {
     const message = panicInfo(run.memory)?.message ?? "";
     this.#add(run, "owner-died", message, [lastSite(run, task)], [task]);
@@ -216,10 +216,10 @@ export class Reporter implements Witness<Execution> {
   }
 
   /**
-   * The execution goes round in a cycle: a livelock, or a spin if it leaves somebody out who could
+   * The execution is in an endless cycle: a livelock, or a spin if it leaves out a task that could
    * go on.
    */
-  goesRound(run: Execution, { steps, stem, tasks, leftOut }: Lasso): void {
+  reportLoop(run: Execution, { steps, stem, tasks, leftOut }: Lasso): void {
     const namesOf = (some: readonly number[]): string =>
       some.map((task) => run.names[task] ?? "").join(" and ");
     const goes = `${namesOf(tasks)} ${tasks.length > 1 ? "go" : "goes"} round for ever`;
@@ -294,13 +294,13 @@ function siteOf(run: Execution, step: number): Site {
   return { task, step, operation: run.trace.kindName(step), label, at: index };
 }
 
-/** Where the object at `at` was allocated, if a step did it. */
+/** The allocation of the object at `at`, if a step allocated it. */
 function allocationOf(run: Execution, at: number): Site[] {
   const step = run.watchers.lives.holding(at)?.allocStep;
   return step === undefined ? [] : [siteOf(run, step)];
 }
 
-/** The last step that wrote a word, if one did. */
+/** The last step that wrote the word, if there is one. */
 function lastChange(run: Execution, word: number): Site[] {
   const { trace } = run;
   for (let step = run.depth - 1; step >= 0; step--) {
@@ -318,7 +318,7 @@ function lastChange(run: Execution, word: number): Site[] {
   return [];
 }
 
-/** The last step of a task, if it has done one. */
+/** The last step of the task; its start if it has taken none. */
 function lastSite(run: Execution, task: number): Site {
   for (let step = run.depth - 1; step >= 0; step--) {
     if (taskOf(run.trace.transition[step]!) === task) return siteOf(run, step);
@@ -339,8 +339,8 @@ function pendingSite(run: Execution, task: number): Site {
 }
 
 /**
- * A task's step in the loop that the execution ends with: the same one wherever the loop is
- * entered.
+ * A step of the task in the loop at the end of the execution. It is the same one wherever the loop
+ * is entered.
  */
 function siteInLoop(run: Execution, task: number, steps: number): Site {
   const sites = Array.from({ length: steps }, (_, i) => run.depth - steps + i)
@@ -359,7 +359,7 @@ function stepsInWords(run: Execution, from: number, steps: number): string {
   return words.join(", ") + (steps > words.length ? ", ..." : "");
 }
 
-/** What a task waits for, and who could end that. */
+/** What the task waits for, and whether other tasks hold it. */
 function waitOf(
   run: Execution,
   task: number,
@@ -390,7 +390,7 @@ function waitOf(
     : { text, holders: false };
 }
 
-/** What became of the wakes of a queue in which a task sleeps for ever. */
+/** The last wake of a queue in which a task sleeps for ever. */
 function lastWake(run: Execution, { index }: Wait): string {
   const { trace } = run;
   for (let step = run.depth - 1; step >= 0; step--) {

@@ -1,8 +1,15 @@
 /**
- * @module A schedule as a short printable word: `h1-a5b3~ab`. Tasks are letters in their order (a
- * to z, then A to E); a number is how many steps that task takes in a row; `~` before a letter says
- * that the task's wait times out, `!` that it wakes for no reason, `X` that its thread dies, `?`
- * that it looks up from its wait after a death, `^c` that of those that it could wake it wakes c.
+ * @module A schedule as a short printable token, for example `h1-a5b3~ab`.
+ *
+ * | in a token | meaning |
+ * | --- | --- |
+ * | a letter | a step of that task; tasks in their order are a to z, then A to E |
+ * | a number | how many steps the task before it takes in a row |
+ * | `~a` | the wait of task a times out |
+ * | `!a` | task a gets a spurious wake |
+ * | `Xa` | the thread of task a dies |
+ * | `?a` | task a rechecks its wait after a death |
+ * | `^ca` | a step of task a that wakes c, of the tasks that it could wake |
  */
 
 import { TASK_LIMIT, WAKE, choiceOf, taskOf, transitionOf } from "../steps/trace.ts";

@@ -1,8 +1,8 @@
 /**
- * @module A CPU thread of a scenario: loads and stores by value through the shipped TLB, page-table
- * walk and fault handler, each access to shared memory a step of its own
- * (sync/runners/stepping.ts). Make one in each task, when the task begins: it keeps the thread's
- * cached translations, and those must not outlive an execution.
+ * @module A CPU thread of a scenario. Its loads and stores use the shipped TLB, page-table walk and
+ * fault handler, and each access to shared memory is a step (sync/runners/stepping.ts). Make one at
+ * the beginning of each task: it has the cached translations of the thread, which must not outlive
+ * an execution.
  *
  * @example
  * ```ts no-run
@@ -28,9 +28,9 @@ import { SteppingRunner, callInSteps } from "../../sync/runners/stepping.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { HmmHarness } from "./hmm-harness.ts";
 
-/** One thread's accesses to one address space, by value, 32 bits wide. */
+/** 32-bit accesses of one thread to one address space. */
 export class HarnessCpu {
-  /** All widths, for {@link callInSteps}. */
+  /** Accesses of all widths, for {@link callInSteps}. */
   readonly memory: TypedMemory;
 
   constructor({ machine, mm }: HmmHarness, ofMm: Mm = mm) {
@@ -38,17 +38,17 @@ export class HarnessCpu {
     this.memory = new TypedMemory(machine, ofMm.shootdown, translator);
   }
 
-  /** Throws SegmentationFault where no mapping may be read. */
+  /** Throws SegmentationFault if no mapping allows the read. */
   load(address: number): Task<number> {
     return callInSteps(this.memory.u32, "load", address);
   }
 
-  /** Throws SegmentationFault where no mapping may be written. */
+  /** Throws SegmentationFault if no mapping allows the write. */
   store(address: number, value: number): Task<void> {
     return callInSteps(this.memory.u32, "store", address, value);
   }
 
-  /** Adds atomically; the value from before. */
+  /** Adds atomically. Returns the value from before. */
   add(address: number, value: number): Task<number> {
     return callInSteps(this.memory.u32, "atomicAdd", address, value);
   }

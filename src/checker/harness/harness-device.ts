@@ -1,10 +1,11 @@
 /**
- * @module The driver of a small device, whole in shared memory, for scenarios on a harness: a table
- * of four translations, from {@link RIG_PAGE} on, under the driver lock. Written as every driver
- * should be (hmm/range/valid.ts). A scenario about a broken driver replaces one part of it: other
- * mirror ops, or another question under the driver lock.
+ * @module The driver of a small device for scenarios on a harness. The device is a table of four
+ * translations in shared memory, from {@link RIG_PAGE} on, guarded by the driver lock. It is
+ * written as every driver should be (hmm/range/valid.ts). A scenario about a broken driver replaces
+ * one part of it: the mirror ops, or the check under the driver lock.
  *
- * The table is accessed plainly, holding driverLock: who forgets the lock has a data race.
+ * Plain accesses under driverLock read and write the table. So code that forgets the lock has a
+ * data race.
  */
 
 import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../../hmm/entry.ts";
@@ -54,15 +55,15 @@ export const HarnessDeviceRecord: Struct<HarnessDeviceRecord> = struct<HarnessDe
 );
 
 export interface HarnessService {
-  /** Read-only translations unless set. */
+  /** Fault for writing. Default: read-only translations. */
   readonly write?: boolean;
-  /** What is asked under the driver lock. Default {@link hmmRangeValid}. */
+  /** The check under the driver lock. Default {@link hmmRangeValid}. */
   readonly isValid?: (range: HmmRange) => Task<boolean>;
   /** Rounds before EBUSY. Default 3. */
   readonly rounds?: number;
   /**
-   * How long to wait for the end of an invalidation. In an exploration any number may time out,
-   * Infinity never does. Default Infinity.
+   * How long to wait for the end of an invalidation. In an exploration any finite time may time
+   * out. Default Infinity, which never does.
    */
   readonly timeoutMs?: number;
 }
@@ -72,7 +73,7 @@ export class HarnessDevice {
   readonly record: HarnessDeviceRecord;
   readonly mirror: HmmMirror;
 
-  /** In the set-up. `opsId` from {@link registerMirrorOps}; the default is the sound driver. */
+  /** For the set-up. `opsId` is from {@link registerMirrorOps}. Default: the correct driver. */
   constructor(harness: HmmHarness, opsId: number = RIG_DEVICE_OPS) {
     const { machine } = harness;
     this.harness = harness;
@@ -92,7 +93,7 @@ export class HarnessDevice {
     return device;
   }
 
-  /** The device that a mirror in a call-back belongs to. */
+  /** The device of the mirror in a callback. */
   static recordOf(mirror: HmmMirror): HarnessDeviceRecord {
     return HarnessDeviceRecord.at(
       mirror.machine.memory,
@@ -100,7 +101,7 @@ export class HarnessDevice {
     );
   }
 
-  /** Takes the pages of `range` out of the table. Holding the driver lock. */
+  /** Clears the entries of the pages of `range`. The caller holds the driver lock. */
   static sweep(
     record: HarnessDeviceRecord,
     range: Pick<InvalidateRange, "startPage" | "endPage">,
@@ -126,14 +127,14 @@ export class HarnessDevice {
     return hmmMirrorUnregister(this.mirror);
   }
 
-  /** Gives the struct back; the mirror is not registered. */
+  /** Frees the struct. The mirror must not be registered. */
   free(): Task<void> {
     return this.harness.machine.heap.free(HarnessDeviceRecord, this.record.at);
   }
 
   /**
-   * A range that covers `pages` pages from `startPage` on is registered, served, unregistered. 0,
-   * EBUSY after all rounds, or what HMM answers.
+   * Registers a range over `pages` pages from `startPage` on, serves it, and unregisters it.
+   * Returns 0, EBUSY after all rounds, or an errno of HMM.
    */
   *serve(startPage: number, pages: number, options: HarnessService = {}): Task<Errno> {
     const { machine } = this.harness;
@@ -170,7 +171,7 @@ export class HarnessDevice {
     return EBUSY;
   }
 
-  /** Puts what the range holds into the table. Holding the driver lock. */
+  /** Installs the translations of the range. The caller holds the driver lock. */
   program(range: HmmRange): void {
     for (let page = range.startPage; page < range.endPage; page++) {
       const entry = range.pfns[page - range.startPage] ?? 0;
@@ -178,7 +179,7 @@ export class HarnessDevice {
     }
   }
 
-  /** The device uses its translation of a page: the frame, or -1 if it has none. */
+  /** The device uses its translation of a page. Returns the frame, or -1 if it has none. */
   *use(page: number): Task<number> {
     yield* this.driverLock.lock();
     const entry = this.entry(page);
@@ -186,14 +187,14 @@ export class HarnessDevice {
     return entry === 0 ? -1 : entryPfn(entry, DEFAULT_ENCODING);
   }
 
-  /** Holding the driver lock. */
+  /** The caller holds the driver lock. */
   entry(page: number): number {
     const { table } = this.record;
     notePlainAccess(table.at + page - RIG_PAGE, false, "device table");
     return table.get(page - RIG_PAGE);
   }
 
-  /** The table, for people. */
+  /** The table, for reports. */
   describe(): StateTable {
     const { words } = this.harness.machine.memory;
     const title = "device";
@@ -210,8 +211,8 @@ export class HarnessDevice {
   }
 
   /**
-   * Throws if the table names a frame that is not the page's any more. Asked when nothing is in
-   * flight, or under the driver lock.
+   * Throws if the table names a frame that is no longer the page's. Call it when no operation is in
+   * progress, or under the driver lock.
    */
   requireCoherent(mm: Mm = this.harness.mm): void {
     for (let i = 0; i < RIG_TABLE_PAGES; i++)
@@ -224,7 +225,7 @@ function setEntry({ table }: HarnessDeviceRecord, page: number, entry: number): 
   table.set(page - RIG_PAGE, entry);
 }
 
-/** The sound driver's code. */
+/** The mirror ops of the correct driver. */
 export const RIG_DEVICE_OPS: number = registerMirrorOps("harness device", {
   *invalidate(mirror, range) {
     const record = HarnessDevice.recordOf(mirror);

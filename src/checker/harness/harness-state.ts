@@ -1,6 +1,6 @@
 /**
- * @module The state of an address space as tables for people: lifetimes, page table. Reads words as
- * they are, so that looking is no access, and says of freed memory that it is freed.
+ * @module The state of an address space as tables for reports: lifetimes, page table. Its reads are
+ * no accesses for the checker. It shows that memory is freed.
  */
 
 import { Hmm } from "../../hmm/hmm-struct.ts";
@@ -11,7 +11,7 @@ import { leafOf, pteIndex } from "../../mmu/radix-table.ts";
 import { PTE_PRESENT, PTE_TRACKED, PTE_WRITE, pteKind, ptePfn } from "../../mm/pte.ts";
 import type { StateTable } from "../scenario.ts";
 
-/** Tables of a machine's address space, of whose pages [startPage, endPage) are shown. */
+/** The tables of an address space, for pages [startPage, endPage). */
 export function describeSpace(
   machine: Machine,
   mm: Mm,
@@ -21,7 +21,7 @@ export function describeSpace(
   return [lifetimes(machine, mm), pageTable(machine, mm, startPage, endPage)];
 }
 
-/** The page's entry in the page table, 0 where there is none. */
+/** The page's entry in the page table, 0 if there is none. */
 export function entryOfPage({ memory }: Machine, mm: Mm, page: number): number {
   const pgd = memory.words[mm.at + Mm.offset.pgd]!;
   const leaf = pgd === 0 ? 0 : leafOf(memory, pgd, page);

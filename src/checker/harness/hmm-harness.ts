@@ -1,14 +1,14 @@
 /**
- * @module A machine for scenarios about address spaces and devices: small, with one address space
- * of a few pages, and explored tasks that allocate from arenas of their own
- * (memory/heap/arenas.ts). What a scenario about a driver begins with.
+ * @module A small machine for scenarios about address spaces and devices. It has one address space
+ * of a few pages. Each explored task allocates from an arena of its own (memory/heap/arenas.ts).
+ * Scenarios about a driver begin with it.
  *
- *   G1  The machine is made when the scenario is explored, and serves all its explorations until so
- *       many others have been made that it is given up (a machine takes a megabyte, and there are
- *       hundreds of scenarios); then the next exploration makes one anew.
- *   G2  Between executions the explorer puts the kernel heap back, and the harness the RAM.
- *   G3  Accounting (what is allocated, by struct, and frames in use) is taken after the set-up.
- *       `balanced` compares.
+ * G1. The machine is made when the scenario is explored for the first time, and serves all its
+ *     explorations. A machine takes a megabyte, and there are hundreds of scenarios. So a thread
+ *     keeps HARNESSES_KEPT of them, and drops the oldest; a later exploration then makes a new one.
+ * G2. Between executions the explorer restores the kernel heap, and the harness the RAM.
+ * G3. The accounting (allocated objects by struct, frames in use) is recorded after the set-up.
+ *     `balanced` compares it.
  */
 
 import { DEFAULT_ENCODING, entryIsValid, entryPfn } from "../../hmm/entry.ts";
@@ -49,13 +49,13 @@ import type { AnyScenario, Invariant, Scenario, StateTable } from "../scenario.t
 import { notePlainAccess } from "../watch/plain-accesses.ts";
 import { describeSpace, entryOfPage } from "./harness-state.ts";
 
-/** How much a harness has of everything. All optional. */
+/** The sizes of a harness. All are optional. */
 export interface HarnessOptions {
   /**
    * Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2.
    */
   readonly pages?: number;
-  /** How many of these are present from the beginning. Default all. */
+  /** How many of these are present at the beginning. Default: all. */
   readonly present?: number;
   /**
    * Words of kernel heap that each task may allocate: 512 times a power of two, at most 16,384.
@@ -64,23 +64,23 @@ export interface HarnessOptions {
   readonly arenaWords?: number;
   /** Frames that each task may allocate, at most 62. Default 8. */
   readonly frames?: number;
-  /** Whether a task may make memory run out: see {@link HmmHarness.shortage}. Default false. */
+  /** Tasks may cause a shortage of memory: see {@link HmmHarness.shortage}. Default false. */
   readonly shortage?: boolean;
 }
 
 /** The first mapped page of a harness's address space. */
 export const RIG_PAGE = 64;
 
-/** Pages of RAM for the set-up, beside those of the tasks. */
+/** Pages of RAM for the set-up, besides those of the tasks. */
 const SETUP_PAGES = 64;
 /**
- * Pages of kernel heap, beside the least that a machine needs and the arenas. All of it is put back
+ * Pages of kernel heap, besides the minimum of a machine and the arenas. The whole heap is restored
  * before each execution, so it is small.
  */
 const HEAP_PAGES = 48;
 
-/** Harnesss that a thread keeps. */
-const RIGS_KEPT = 8;
+/** How many harnesses a thread keeps (G1). */
+const HARNESSES_KEPT = 8;
 
 const ShortageWord: Struct<StructView> = struct<StructView>("harnessShortage", {
   word: u32("atomic", "whether allocations of tasks fail"),
@@ -97,10 +97,10 @@ export class HmmHarness {
 
   readonly #shortage: Shortage | undefined;
 
-  /** Further tables for {@link describe}: a device adds its own. */
+  /** More tables for {@link describe}: a device adds its own. */
   readonly tables: (() => StateTable)[] = [];
 
-  /** For scenarios of `tasks` tasks. */
+  /** For a scenario with `tasks` tasks. */
   constructor(tasks: number, options: HarnessOptions = {}) {
     const { pages = 2, present = pages, arenaWords = 4096, frames = 8, shortage = false } = options;
     const ramBytes = (SETUP_PAGES + tasks * frames) * PAGE_BYTES;
@@ -124,9 +124,9 @@ export class HmmHarness {
   }
 
   /**
-   * Lets memory run out. A task that does nothing but `harness.shortage.begin()` makes every
-   * allocation of the other tasks fail from some point on, each point in one execution; who was
-   * told ENOMEM ends it (`end`) and tries again, which must succeed.
+   * A shortage of memory. If a task only calls `harness.shortage.begin()`, all allocations of the
+   * other tasks fail from some point on, and each such point is explored. A task that gets ENOMEM
+   * ends the shortage (`end`) and tries again, which must succeed.
    */
   get shortage(): Shortage {
     return (
@@ -145,14 +145,14 @@ export class HmmHarness {
     return shortage;
   }
 
-  /** Runs a task of the set-up to its end. Not from a scenario's tasks. */
+  /** Runs a task of the set-up to its end. Not for use in a scenario's tasks. */
   run<T>(task: Task<T>): T {
     return runBlocking(this.machine.memory, task);
   }
 
   /**
-   * In the set-up: maps `pages` pages from page number `startPage` on. `protection` of VM_READ and
-   * VM_WRITE.
+   * For the set-up: maps `pages` pages from page number `startPage` on. `protection` is of VM_READ
+   * and VM_WRITE.
    */
   map(
     startPage: number,
@@ -172,7 +172,7 @@ export class HmmHarness {
       );
   }
 
-  /** In the set-up: a zeroed object in the machine's heap. */
+  /** For the set-up: a zeroed object in the machine's heap. */
   alloc<T extends StructView>(ofStruct: Struct<T>): T {
     const at = this.run(this.machine.heap.alloc(ofStruct));
     if (at === 0) bug(`Cannot allocate a ${ofStruct.name} for the harness: its heap is full`);
@@ -180,7 +180,7 @@ export class HmmHarness {
   }
 
   /**
-   * In the set-up: registers a mirror that lies at `record`, with a driver's code from
+   * For the set-up: registers the mirror at `record`, with the ops of a driver from
    * `registerMirrorOps`.
    */
   register(record: HmmMirrorRecord, opsId: number): HmmMirror {
@@ -192,9 +192,9 @@ export class HmmHarness {
   }
 
   /**
-   * Runs `use` with a range over `pages` pages from `startPage` on, registered on `mirror`; then
-   * gives the range back. `defaultFlags` as in HmmRange. The result is that of `use`, or the errno
-   * of making or registering the range.
+   * Registers a range over `pages` pages from `startPage` on with `mirror`, runs `use` with it, and
+   * frees it. `defaultFlags` as in HmmRange. Returns the result of `use`, or the errno of the
+   * allocation or the registration.
    */
   *withRange(
     mirror: HmmMirror,
@@ -215,8 +215,8 @@ export class HmmHarness {
   }
 
   /**
-   * What a CPU thread does that gives pages up: madvise(MADV_DONTNEED). They read as zeros from
-   * then on, in new frames.
+   * A CPU thread gives pages up: madvise(MADV_DONTNEED). From then on they read as zeros, in new
+   * frames.
    */
   discard(startPage: number, pages: number): Task<Errno> {
     return doMadvise(
@@ -229,17 +229,16 @@ export class HmmHarness {
   }
 
   /**
-   * What a CPU thread does that stores to a page and finds it not there, or not writable: a page
-   * fault.
+   * A CPU thread stores to a page that is not present or not writable: a page fault.
    */
   touch(page: number): Task<Errno> {
     return cpuFault(this.machine, this.mm, page, true);
   }
 
   /**
-   * Throws if `entry`, as a range gave it to a device, names a frame that is not the page's. An
-   * entry that is not valid passes: the device would fault. To be asked when nothing is in flight,
-   * or under the driver lock.
+   * Throws if `entry`, which a range gave to a device, names a frame that is not the page's. An
+   * invalid entry passes: the device would fault. Call it when no operation is in progress, or
+   * under the driver lock.
    */
   requireCurrent(page: number, entry: number, mm: Mm = this.mm): void {
     if (!entryIsValid(entry, DEFAULT_ENCODING)) return;
@@ -250,18 +249,18 @@ export class HmmHarness {
     bug(`The device reaches frame ${pfn} for page ${page}, which ${now}`);
   }
 
-  /** The page's entry in the page table of `mm`; 0 where there is none. A plain look, no step. */
+  /** The page's entry in the page table of `mm`; 0 if there is none. It is no step. */
   entryOf(page: number, mm: Mm = this.mm): number {
     return entryOfPage(this.machine, mm, page);
   }
 
-  /** The state for people. Reads words as they are, so that looking is no access. */
+  /** The state for reports. Its reads are no accesses for the checker. */
   describe(): StateTable[] {
     const space = describeSpace(this.machine, this.mm, RIG_PAGE, RIG_PAGE + this.pages);
     return [...space, ...this.tables.map((table) => table())];
   }
 
-  /** What is allocated: objects by struct, frames in use, and references to frames. */
+  /** The accounting: allocated objects by struct, frames in use, references to frames. */
   accounting(): string {
     const { heap, ram } = this.machine;
     const accounts = heap.accounting().map(({ name, live }) => `${live} ${name}`);
@@ -288,26 +287,26 @@ export interface HarnessScenario<S> extends Omit<
   "memory" | "setup" | "tasks" | "check" | "reopen" | "words"
 > {
   readonly harness?: HarnessOptions;
-  /** In the thread that explores, once: what the tasks share. */
+  /** Called once, in the exploring thread: makes what the tasks share. */
   setup(harness: HmmHarness): S;
   readonly tasks: Readonly<Record<string, (shared: S, harness: HmmHarness) => Task<unknown>>>;
-  /** After an execution in which every task returned. Throws what is wrong. */
+  /** Called after an execution in which every task returned. Throws if the outcome is wrong. */
   check?(shared: S, harness: HmmHarness): void;
-  /** Before each execution: what of the shared state is JavaScript and must be made anew. */
+  /** Called before each execution: resets the part of the shared state that is in JavaScript. */
   reopen?(shared: S, harness: HmmHarness): void;
-  /** Whether in the end as much must be allocated as after the set-up. Default false. */
+  /** The accounting must be the same at the end as after the set-up. Default false. */
   readonly balanced?: boolean;
 }
 
-/** The scenario, as {@link explore} takes it. */
+/** Makes a scenario for {@link explore}. */
 export function harnessScenario<S>(parts: HarnessScenario<S>): AnyScenario {
   let latest: Made<S> | undefined;
-  // By memory, since another exploration may have made another machine meanwhile (G1).
+  // By memory, because another exploration may have made another machine meanwhile (G1).
   const madeOn = new WeakMap<SharedMemory, Made<S>>();
   const get = (memory: SharedMemory): Made<S> =>
     madeOn.get(memory) ?? bug("This memory is of no harness of the scenario");
   type Body = (made: Made<S>) => Task<unknown>;
-  // One for each function, so that tasks that are equal still are.
+  // One for each function, so that symmetric tasks stay symmetric.
   const bodies = new Map<unknown, Body>();
   const entries = Object.entries(parts.tasks).map(([name, task]) => {
     const body: Body =
@@ -328,8 +327,8 @@ export function harnessScenario<S>(parts: HarnessScenario<S>): AnyScenario {
         madeOn.set(made.harness.machine.memory, made);
         keep(() => {
           if (latest === made) latest = undefined;
-          // Its set-up may own mirrors, so it cannot leave in order; without this nothing would
-          // ever let go of its memory.
+          // The set-up may own mirrors, so its agent cannot unregister. Without this the memory
+          // would never be freed.
           abandonMachine(made.harness.machine.memory);
         });
       }
@@ -362,10 +361,10 @@ function onShared<S>(invariant: Invariant<S>): Invariant<Made<S>> {
 
 const kept: (() => void)[] = [];
 
-/** G1. `drop` is called when enough others have been made. */
+/** G1. `drop` is called when HARNESSES_KEPT others have been made. */
 function keep(drop: () => void): void {
   kept.push(drop);
-  if (kept.length > RIGS_KEPT) kept.shift()?.();
+  if (kept.length > HARNESSES_KEPT) kept.shift()?.();
 }
 
 interface Made<S> {
@@ -384,8 +383,7 @@ function make<S>(parts: HarnessScenario<S>): Made<S> {
 }
 
 /**
- * Whoever takes a page away waits for stores that are under way, so none goes on when its task is
- * over.
+ * A shootdown waits for stores in progress. So every task must have left its store when it is over.
  */
 function requireNobodyInside({ words }: SharedMemory): void {
   for (let agentId = 0, end = words[AGENTS_USED]!; agentId < end; agentId++) {

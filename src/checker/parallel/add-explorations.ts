@@ -1,11 +1,11 @@
-/** @module What the parts of an exploration say, as what the whole says. */
+/** @module Combines the results of the parts of an exploration. */
 
 import { estimateFrom } from "../engines/estimate.ts";
 import { findingIdentity } from "../findings/finding.ts";
 import type { Finding } from "../findings/finding.ts";
 import type { End, Exploration, Progress } from "../session/exploration.ts";
 
-/** About the whole. */
+/** The whole exploration. */
 interface Whole {
   readonly scenario: string;
   /** No part is missing. */
@@ -13,7 +13,7 @@ interface Whole {
   readonly seconds: number;
 }
 
-/** At least one part. Those of a split have no class in common. */
+/** The result of the whole. There is at least one part. Parts of a split have no common class. */
 export function addExplorations(
   parts: readonly Exploration[],
   { scenario, isWhole, seconds }: Whole,
@@ -62,8 +62,8 @@ export function addExplorations(
 }
 
 /**
- * Of parts that are done, and of those that are being explored; `parts` of about the same size in
- * all.
+ * The progress of the whole, from finished and running parts. There are `parts` in total, of about
+ * the same size.
  */
 export function addProgress(
   done: readonly Exploration[],
@@ -93,8 +93,8 @@ export function addProgress(
 }
 
 /**
- * Of each bug the sighting with the shortest schedule, then the first token; in the order of what
- * they are.
+ * For each bug the sighting with the shortest schedule, and among these the one with the first
+ * token. In the order of their identities.
  */
 function mergeFindings(lists: readonly (readonly Finding[])[]): Finding[] {
   const found = new Map<string, Finding>();

@@ -1,12 +1,12 @@
 /**
- * @module What the threads of a parallel exploration say to each other: parallel.ts to
- * explorer-worker.ts and back.
+ * @module The messages between the threads of a parallel exploration: from parallel.ts to
+ * explorer-worker.ts, and back.
  */
 
 import type { Exploration, ExploreOptions, Progress } from "../session/exploration.ts";
 import type { Dependence } from "../steps/dependence.ts";
 
-/** Of the options of an exploration: what can be sent to another thread. */
+/** The options of an exploration that can be sent to another thread. */
 export type ParallelOptions = Omit<
   ExploreOptions,
   "isCancelled" | "stopAt" | "onProgress" | "progressEvery" | "observer" | "withSites"
@@ -14,19 +14,18 @@ export type ParallelOptions = Omit<
 
 /** The start data of a thread. */
 export interface ExplorerStart {
-  /** Of the module whose exports list the scenario. */
+  /** Address of the module that exports the scenario. */
   readonly module: string;
   readonly scenario: string;
   readonly options: ParallelOptions;
   readonly dependence: Dependence;
-  /** Look for a split. */
+  /** The thread may look for a split. */
   readonly maySplit: boolean;
 }
 
 export type ToExplorer =
   /**
-   * Explore this part; undefined: everything. With these options instead of those that it was
-   * started with.
+   * Explore this part; undefined: everything. These options replace those of the start.
    */
   | {
       readonly kind: "explore";
@@ -38,10 +37,10 @@ export type ToExplorer =
 export type FromExplorer =
   /** How many parts there are; 0: it cannot be split. */
   | { readonly kind: "ready"; readonly fingerprint: string; readonly parts: number }
-  | { readonly kind: "progress"; readonly so: Progress }
+  | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "result"; readonly result: Exploration }
-  /** An execution was not as the split needs it. */
-  | { readonly kind: "needs-whole" }
+  /** An execution has shown that the split is not possible. */
+  | { readonly kind: "split-invalid" }
   | { readonly kind: "depends-on-more"; readonly more: Dependence }
   | {
       readonly kind: "failed";

@@ -1,7 +1,6 @@
 /**
- * @module A thread of a parallel exploration: loads the scenario by the address of its module, and
- * explores the parts that it is told to. Between executions, a few times a second, it looks for
- * messages.
+ * @module A thread of a parallel exploration. It loads the scenario from its module and explores
+ * the parts that it is sent. A few times a second, between two executions, it receives messages.
  */
 
 import { enterWorker } from "../../host/worker-scope.ts";
@@ -10,12 +9,12 @@ import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
 import type { AnyScenario } from "../scenario.ts";
 import { requireSameFingerprint } from "../session/checkpoint.ts";
 import type { Exploration } from "../session/exploration.ts";
-import { findEqualTasks } from "../session/find-equal-tasks.ts";
+import { findSymmetricTasks } from "../session/find-symmetric-tasks.ts";
 import { fingerprintOf } from "../session/fingerprint.ts";
 import { Session, budgetOf } from "../session/session.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
-import type { EqualTasks } from "../steps/equal-tasks.ts";
+import type { SymmetricTasks } from "../steps/symmetric-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import type {
   ExplorerStart,
@@ -27,17 +26,17 @@ import { findSplit, isOrderOfClass, orderOf } from "./order-split.ts";
 import type { Split } from "./order-split.ts";
 
 /**
- * Long, for each pause is lost time: fib(5) by two Workers took 2.4 to 2.9 s with 40 ms, 1.7 to 1.9
- * s with 200.
+ * It is long because every pause costs time: fib(5) with two Workers took 2.4 to 2.9 s with 40 ms,
+ * and 1.7 to 1.9 s with 200 ms.
  */
 const SLICE_MS = 200;
 const PROGRESS_MS = 100;
 
-/** An execution was not as the split needs it. */
-class NeedsWhole extends Error {}
+/** An execution has shown that the split is not possible. */
+class SplitInvalid extends Error {}
 
-/** Messages, and the pause in which they come in. */
-class Line {
+/** The messages of this thread, and the pause in which they arrive. */
+class Mailbox {
   readonly #scope: WorkerScope;
   readonly #waiting: ToExplorer[] = [];
   #wake: (() => void) | undefined;
@@ -50,11 +49,11 @@ class Line {
     });
   }
 
-  say(message: FromExplorer): void {
+  post(message: FromExplorer): void {
     this.#scope.post(message);
   }
 
-  /** One that has come in. */
+  /** A message that has arrived, if there is one. */
   take(): ToExplorer | undefined {
     return this.#waiting.shift();
   }
@@ -68,26 +67,26 @@ class Line {
   }
 
   /**
-   * Lets messages come in. By a timer: a message to itself would be followed by the next before
-   * anyone else's.
+   * Lets messages arrive. It uses a timer: a message to itself would arrive before those of other
+   * threads.
    */
   pause(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, 0));
   }
 }
 
-/** Goes on to the end, or until it is told to stop. */
-async function finish(line: Line, session: Session): Promise<Exploration> {
+/** Searches to the end, or until a stop message. */
+async function finish(mailbox: Mailbox, session: Session): Promise<Exploration> {
   let nextProgressMs = performance.now() + PROGRESS_MS;
   for (;;) {
     const sliceEndMs = performance.now() + SLICE_MS;
     const end = session.search(() => performance.now() >= sliceEndMs);
     if (end !== undefined) return session.result(end);
-    await line.pause();
-    if (line.take()?.kind === "stop") return session.result("cancelled");
+    await mailbox.pause();
+    if (mailbox.take()?.kind === "stop") return session.result("cancelled");
     if (performance.now() < nextProgressMs) continue;
     nextProgressMs = performance.now() + PROGRESS_MS;
-    line.say({ kind: "progress", so: session.progress() });
+    mailbox.post({ kind: "progress", progress: session.progress() });
   }
 }
 
@@ -97,11 +96,11 @@ interface Subject {
   readonly dependence: Dependence;
   readonly fingerprint: string;
   readonly split: Split | undefined;
-  readonly equal: readonly EqualTasks[];
+  readonly equal: readonly SymmetricTasks[];
 }
 
 async function exploreWhole(
-  line: Line,
+  mailbox: Mailbox,
   subject: Subject,
   options: ParallelOptions,
 ): Promise<Exploration> {
@@ -113,14 +112,14 @@ async function exploreWhole(
     from: options.resumeFrom,
   });
   try {
-    return await finish(line, session);
+    return await finish(mailbox, session);
   } finally {
     session.run.finish();
   }
 }
 
 async function explorePart(
-  line: Line,
+  mailbox: Mailbox,
   { scenario, dependence, fingerprint }: Subject,
   order: StepOrder,
   options: ParallelOptions,
@@ -133,17 +132,17 @@ async function explorePart(
   const session = new Session(scenario, { ...options, observer: { ended } }, start);
   let seen: Exploration;
   try {
-    seen = await finish(line, session);
+    seen = await finish(mailbox, session);
   } catch (error) {
-    // Also what comes of an order that is not one of classes. If it is not that, the whole
-    // exploration will tell.
+    // These errors may also mean that the order does not hold in whole classes. If not, the
+    // exploration of the whole reports them.
     if (error instanceof UncontrolledNondeterminism || error instanceof EngineFault)
-      throw new NeedsWhole();
+      throw new SplitInvalid();
     throw error;
   } finally {
     session.run.finish();
   }
-  if (!isSplit) throw new NeedsWhole();
+  if (!isSplit) throw new SplitInvalid();
   return seen;
 }
 
@@ -162,46 +161,46 @@ async function findScenario(module: string, name: string): Promise<AnyScenario> 
   );
 }
 
-async function work(line: Line, start: ExplorerStart): Promise<void> {
+async function work(mailbox: Mailbox, start: ExplorerStart): Promise<void> {
   const { options, dependence } = start;
   const scenario = await findScenario(start.module, start.scenario);
   const fingerprint = fingerprintOf(scenario, budgetOf(options), dependence);
   if (options.resumeFrom !== undefined) requireSameFingerprint(options.resumeFrom, fingerprint);
-  const equal = findEqualTasks(scenario, options, dependence);
-  // Equal tasks in one order are more than parts of all orders.
+  const equal = findSymmetricTasks(scenario, options, dependence);
+  // Symmetry reduction saves more than a split.
   const split =
     start.maySplit && equal.length === 0
       ? findSplit(scenario, budgetOf(options), dependence)
       : undefined;
   const subject: Subject = { scenario, dependence, fingerprint, split, equal };
-  line.say({
+  mailbox.post({
     kind: "ready",
     fingerprint,
     parts: split === undefined ? 0 : split.ordinals.length + 1,
   });
   for (;;) {
-    const message = await line.next();
+    const message = await mailbox.next();
     if (message.kind === "stop") continue;
     const { part } = message;
     const result =
       part === undefined || split === undefined
-        ? await exploreWhole(line, subject, message.options)
-        : await explorePart(line, subject, orderOf(split, part), message.options);
-    line.say({ kind: "result", result });
+        ? await exploreWhole(mailbox, subject, message.options)
+        : await explorePart(mailbox, subject, orderOf(split, part), message.options);
+    mailbox.post({ kind: "result", result });
   }
 }
 
 async function main(): Promise<void> {
   const scope = enterWorker();
-  const line = new Line(scope);
+  const mailbox = new Mailbox(scope);
   try {
-    await work(line, (await scope.start) as ExplorerStart);
+    await work(mailbox, (await scope.start) as ExplorerStart);
   } catch (error) {
-    if (error instanceof DependsOnMore) line.say({ kind: "depends-on-more", more: error.more });
-    else if (error instanceof NeedsWhole) line.say({ kind: "needs-whole" });
+    if (error instanceof DependsOnMore) mailbox.post({ kind: "depends-on-more", more: error.more });
+    else if (error instanceof SplitInvalid) mailbox.post({ kind: "split-invalid" });
     else {
       const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-      line.say({ kind: "failed", name, message, stack: stack ?? "" });
+      mailbox.post({ kind: "failed", name, message, stack: stack ?? "" });
     }
   }
 }

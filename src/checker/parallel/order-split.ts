@@ -1,14 +1,18 @@
 /**
- * @module Splits an exploration into parts that have no class in common: by when the first step of
- * one task (`placed`) comes among certain steps of another (`among`) that all conflict with it. A
- * class settles that order, so each class is in one part, and a part is an exploration that keeps
- * to one order (step-order.ts). Threads that explore the parts have nothing to tell each other, and
- * together do no more work than one would.
+ * @module Splits an exploration into parts that have no class in common. The first step of one task
+ * (`placed`) conflicts with certain steps of another task (`among`). The parts differ in where
+ * among them that first step comes. All executions of a class have conflicting steps in the same
+ * order. So each class is in exactly one part, and a part is an exploration that keeps one order
+ * (step-order.ts). The threads that explore the parts need not communicate, and together they do no
+ * more work than one thread.
  *
- * The steps were seen in one execution; {@link isOrderOfClass} looks in every one whether they are
- * there and conflict. If not, nothing is split. Why branches of the search are not handed out
- * instead: what a race in one branch finds may belong into the middle of a later one that another
- * thread has half explored; ignored there, classes are lost (of 1698, 45).
+ * The conflicting steps are those of one execution. {@link isOrderOfClass} checks in every
+ * execution that they exist and conflict. If they do not, the exploration begins again without a
+ * split.
+ *
+ * Why threads do not take branches of the search tree instead: a race in one branch may require a
+ * sequence in the middle of a later branch, of which another thread has explored a part. Without
+ * that sequence classes are lost (45 of 1698).
  */
 
 import { Execution } from "../execution/execution.ts";
@@ -19,12 +23,13 @@ import type { Dependence } from "../steps/dependence.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 
 /**
- * What is put in order. Part k of `ordinals.length + 1`: after k of the steps, before the others.
+ * A split into `ordinals.length + 1` parts. In part k the placed step comes after k of the steps,
+ * and before the others.
  */
 export interface Split {
   readonly placed: number;
   readonly among: number;
-  /** Which steps of `among`, from 0. */
+  /** The numbers of the steps of `among`, from 0. */
   readonly ordinals: readonly number[];
 }
 
@@ -32,24 +37,24 @@ const STEPS = 5000;
 const MAX_PARTS = 16;
 
 /**
- * The split with the most parts, and among those one that places a task of few steps: the parts are
- * then of about the same size (a task of many steps that begins early leaves more open than one
- * that begins late). Undefined if there is none.
+ * The split with the most parts. If there are several, one that places a task of few steps: then
+ * the parts have about the same size, because a task of many steps leaves more orders open if it
+ * begins early than if it begins late. Undefined if there is none.
  */
 export function findSplit(
   scenario: AnyScenario,
   budget: Budget,
   dependence: Dependence,
 ): Split | undefined {
-  // A thread that dies takes no first step; a wake that chooses comes with other choices in each
+  // A thread that dies may have no first step. A wake with a choice has other choices in each
   // order.
   if (budget.deaths > 0 || budget.wakeAny) return undefined;
-  const witness = new Reporter({ withStacks: false });
+  const sink = new Reporter({ withStacks: false });
   const run = new Execution(scenario, {
     budget,
     dependence,
     weaknesses: new Set(),
-    witness,
+    sink,
     withSites: false,
   });
   try {
@@ -88,19 +93,19 @@ function conflictsOf(run: Execution, placed: number, among: number): number[] {
   return ordinals;
 }
 
-/** Steps of a kind that never waits, and touches the same whether or not it succeeds. */
+/** Whether steps of this kind never wait, and always have the same footprint. */
 function isPlain(kind: number): boolean {
   return MAY_BLOCK[kind] === 0 && CONDITIONAL[kind] === 0;
 }
 
-/** What part `part` of the split keeps to. */
+/** The order that part `part` of the split keeps. */
 export function orderOf({ placed, among, ordinals }: Split, part: number): StepOrder {
   return { placed, among, after: ordinals[part - 1] ?? -1, before: ordinals[part] ?? Infinity };
 }
 
 /**
- * Whether an execution that kept to the order had its steps, and they conflict: else the order is
- * not that of a class. Asked of each execution.
+ * Whether the execution, which kept the order, has the ordered steps and they conflict. If not, the
+ * order is not the same in the whole class. Checked for each execution.
  */
 export function isOrderOfClass(run: Execution, order: StepOrder): boolean {
   const first = run.trace.positionOf(order.placed, 0);

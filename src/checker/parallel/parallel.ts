@@ -1,15 +1,17 @@
 /**
- * @module Explores one scenario with several threads, by parts that have no class in common
- * (order-split.ts): in an optimal search the classes that the threads see add up to those that one
- * thread would see, none is seen twice and no execution is given up. A thread that is done with a
- * part takes the next one. The sampling engines are split by seeds.
+ * @module Explores one scenario with several threads. They explore parts that have no class in
+ * common (order-split.ts). In an optimal search the threads together see the classes that one
+ * thread would see, each once, and give up no execution. A thread that has finished a part takes
+ * the next one. Sampling engines are split by seeds.
  *
- * What cannot be split gets one thread, which keeps the caller's thread free: a scenario none of
- * whose tasks begins with a step that others' steps conflict with, an exploration that goes on from
- * a checkpoint or is to have one, the other engines.
+ * One thread explores what cannot be split; the caller's thread stays free:
  *
- * Counts do not depend on who was faster, and neither do findings: they are kept by part and put in
- * the order of what they are.
+ * - a scenario without a split;
+ * - an exploration that goes on from a checkpoint, or may make one;
+ * - an exploration with another engine.
+ *
+ * Neither counts nor findings depend on the speed of the threads: they are kept by part, and
+ * findings are sorted by their identities.
  */
 
 import { spawnWorker } from "../../host/spawn-worker.ts";
@@ -35,7 +37,7 @@ export interface ParallelRequest {
   readonly jobs: number;
   readonly options?: ParallelOptions;
   /** Called about five times a second. */
-  readonly onProgress?: (so: Progress) => void;
+  readonly onProgress?: (progress: Progress) => void;
   /** Stops the exploration; with options.resumable it then has a checkpoint. */
   readonly signal?: AbortSignal;
 }
@@ -48,18 +50,18 @@ export class ExplorerCrash extends Error {
   }
 }
 
-/** It has to begin again, without a split. */
-class NeedsWhole extends Error {}
+/** The exploration must begin again without a split. */
+class SplitInvalid extends Error {}
 
 const PROGRESS_MS = 200;
-/** Between the seeds of threads. */
+/** The difference between the seeds of two threads. */
 const SEED_STEP = 0x9e3779b1;
 const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
 
 /**
- * Explores a scenario with several threads; otherwise as `explore`. Limits hold for each thread; a
- * limit on executions is looked at by one, so a few more may be done. Rejects with
- * {@link ExplorerCrash} when a thread fails, and CheckpointError.
+ * As `explore`, with several threads. Limits of time hold for each thread. A limit on executions is
+ * checked between messages, so a few more may be performed. Rejects with {@link ExplorerCrash} if a
+ * thread fails, and with CheckpointError.
  */
 export async function exploreInParallel(request: ParallelRequest): Promise<Exploration> {
   const given = request.options ?? {};
@@ -70,7 +72,7 @@ export async function exploreInParallel(request: ParallelRequest): Promise<Explo
     : addSearches(first, await searchAnew({ ...request, options }, options));
 }
 
-/** As often as is needed to know what depends on what. */
+/** Searches, and begins again with more dependences as often as an execution shows them. */
 async function searchAnew(request: ParallelRequest, given: ParallelOptions): Promise<Exploration> {
   const from = given.resumeFrom === undefined ? undefined : validCheckpoint(given.resumeFrom);
   if (from !== undefined) requireSameScenario(from, request.scenario);
@@ -83,7 +85,7 @@ async function searchAnew(request: ParallelRequest, given: ParallelOptions): Pro
       return await new ParallelSearch(request, options, dependence, maySplit).run();
     } catch (error) {
       if (error instanceof DependsOnMore) dependence = addDependence(dependence, error.more);
-      else if (error instanceof NeedsWhole) maySplit = false;
+      else if (error instanceof SplitInvalid) maySplit = false;
       else throw error;
       const { resumeFrom: _, ...fromTheBeginning } = options;
       options = fromTheBeginning;
@@ -96,7 +98,7 @@ interface Explorer {
   readonly worker: SpawnedWorker;
   /** Which part it explores. */
   part: number | undefined;
-  so: Progress | undefined;
+  progress: Progress | undefined;
 }
 
 class ParallelSearch {
@@ -110,7 +112,7 @@ class ParallelSearch {
   readonly #results: (Exploration | undefined)[] = [];
   readonly #startMs = performance.now();
   #fingerprint: string | undefined;
-  /** How many there are: 1 if it cannot be split; 0 while nobody knows. */
+  /** The number of parts: 1 if there is no split; 0 as long as it is not known. */
   #parts = 0;
   #next = 0;
   #isSplit = false;
@@ -169,20 +171,20 @@ class ParallelSearch {
     };
     const url = new URL("./explorer-worker.js", import.meta.url);
     const worker = spawnWorker(url, start, { name: `explorer ${number}` });
-    const explorer: Explorer = { number, worker, part: undefined, so: undefined };
+    const explorer: Explorer = { number, worker, part: undefined, progress: undefined };
     this.#explorers.push(explorer);
-    worker.onMessage((message) => this.#hear(explorer, message as FromExplorer));
+    worker.onMessage((message) => this.#onMessage(explorer, message as FromExplorer));
     worker.onError((error) => this.#crash(explorer, error.message));
     worker.onExit(() => this.#crash(explorer, "it has ended"));
   }
 
-  #hear(explorer: Explorer, message: FromExplorer): void {
+  #onMessage(explorer: Explorer, message: FromExplorer): void {
     switch (message.kind) {
       case "ready":
         this.#ready(explorer, message.fingerprint, message.parts);
         break;
       case "progress":
-        explorer.so = message.so;
+        explorer.progress = message.progress;
         if (this.#isSplit && this.#progress().executions >= (this.#options.executions ?? Infinity))
           this.#stop();
         break;
@@ -192,8 +194,8 @@ class ParallelSearch {
       case "depends-on-more":
         this.#settle?.reject(new DependsOnMore(message.more));
         break;
-      case "needs-whole":
-        this.#settle?.reject(new NeedsWhole());
+      case "split-invalid":
+        this.#settle?.reject(new SplitInvalid());
         break;
       case "failed":
         if (message.name === "CheckpointError")
@@ -256,7 +258,7 @@ class ParallelSearch {
   #finished(explorer: Explorer, result: Exploration): void {
     this.#results[explorer.part ?? 0] = result;
     explorer.part = undefined;
-    explorer.so = undefined;
+    explorer.progress = undefined;
     if (result.end !== "covered" && result.end !== "executions") this.#stop();
     else if (this.#isSplit && result.end === "executions") this.#stop();
     this.#handOut(explorer);
@@ -289,7 +291,9 @@ class ParallelSearch {
   }
 
   #progress(): Progress {
-    const running = this.#explorers.flatMap(({ so }) => (so === undefined ? [] : [so]));
+    const running = this.#explorers.flatMap(({ progress }) =>
+      progress === undefined ? [] : [progress],
+    );
     const done = this.#results.filter((part) => part !== undefined);
     return addProgress(done, running, Math.max(1, this.#parts), this.#seconds());
   }

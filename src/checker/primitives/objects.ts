@@ -1,7 +1,7 @@
 /**
- * @module An allocator for scenarios without a heap of their own. Each task has an arena, so that
- * two allocations are independent, and no address is handed out twice in one execution, so that a
- * use after free is always seen.
+ * @module An allocator for scenarios without a machine. Each task has an arena, so that two
+ * allocations are independent. No address is reused in one execution, so that a use after free is
+ * always found.
  */
 
 import { POISON_FREE } from "../../memory/layout/poison.ts";
@@ -15,41 +15,40 @@ import { Cell, PlainCell } from "./program.ts";
 import type { Places } from "./program.ts";
 
 /**
- * A heap of its own for a scenario: what is freed is poisoned, and every use of it from then on is
- * a finding.
+ * The heap of a scenario. A free poisons the object, and every later use of it is a finding.
  */
 export class Objects {
   readonly #memory: SharedMemory;
   readonly #at: number;
   readonly #arenaWords: number;
 
-  /** Of a scenario's set-up: `tasks` arenas of `arenaWords` words each, from `at` on. */
+  /** For the set-up of a scenario: `tasks` arenas of `arenaWords` words each, from `at` on. */
   constructor(memory: SharedMemory, at: number, arenaWords: number) {
     this.#memory = memory;
     this.#at = at;
     this.#arenaWords = arenaWords;
   }
 
-  /** The same, of words that `places` hands out. Any task of the scenario may allocate. */
+  /** The same, with words from `places`. Any task of the scenario may allocate. */
   static from(places: Places, tasks: number, arenaWords: number): Objects {
     return new Objects(places.memory, places.take(tasks * arenaWords), arenaWords);
   }
 
-  /** A new object of zeroed words. Its {@link HeapObject.at} is what a pointer to it holds. */
+  /** A new object of zeroed words. A pointer to it holds its {@link HeapObject.at}. */
   *create(label: string, words: number): Task<HeapObject> {
     return this.object(yield* this.alloc(words, label), label, words);
   }
 
   /**
-   * The object that a pointer leads to; it was made by {@link create} with the same label and size.
+   * The object at a pointer. It was made by {@link create} with the same label and size.
    */
   object(at: number, label: string, words: number): HeapObject {
     return new HeapObject(this, this.#memory, { at, label, words });
   }
 
   /**
-   * `words` zeroed words. The arena's first word counts those in use. Throws RangeError when it is
-   * full.
+   * Allocates `words` zeroed words. The first word of the arena counts those in use. Throws
+   * RangeError if the arena is full.
    */
   *alloc(words: number, label: string): Task<number> {
     const arena = this.#at + (this.#memory.agentId - 1) * this.#arenaWords;
@@ -63,7 +62,7 @@ export class Objects {
     return at;
   }
 
-  /** Poisons them. A second free, or a use from now on, is a finding. */
+  /** Poisons the words. A second free, or a later use, is a finding. */
   *free(at: number, words: number, label: string): Task<void> {
     yield describe("free", this.#memory, at, words, label);
     this.#memory.words.fill(POISON_FREE, at, at + words);
@@ -71,8 +70,7 @@ export class Objects {
 }
 
 /**
- * An object of a heap, by its words: word 0 is its first. Whoever holds it may use it only while it
- * is not freed.
+ * The words of an object of a heap; word 0 is the first. It may be used only until it is freed.
  */
 export class HeapObject {
   readonly at: number;
@@ -81,7 +79,7 @@ export class HeapObject {
   readonly #objects: Objects;
   readonly #memory: SharedMemory;
 
-  /** Of {@link Objects.object}. */
+  /** Use {@link Objects.object}. */
   constructor(
     objects: Objects,
     memory: SharedMemory,
@@ -94,22 +92,22 @@ export class HeapObject {
     this.words = what.words;
   }
 
-  /** Word `word` as one that is accessed atomically. */
+  /** Word `word` for atomic accesses. */
   cell(word: number, name: string): Cell {
     return new Cell(this.#memory, this.#wordAt(word), `${this.label}.${name}`);
   }
 
-  /** Word `word` as one that is accessed plainly. */
+  /** Word `word` for plain accesses. */
   plainCell(word: number, name: string): PlainCell {
     return new PlainCell(this.#memory, this.#wordAt(word), `${this.label}.${name}`);
   }
 
-  /** Word `word` as a reference count. A new object's is 0: whoever creates it calls its `init`. */
+  /** Word `word` as a reference count. In a new object it is 0: the creator calls its `init`. */
   refCount(word: number): RefCount {
     return new RefCount(this.#memory, this.#wordAt(word));
   }
 
-  /** Word `word` as a mutex. Those of one name are one class of locks. */
+  /** Word `word` as a mutex. Mutexes of one name are of one lock class. */
   mutex(word: number, name: string): Mutex {
     return new Mutex(this.#memory, this.#wordAt(word), lockClass(`${this.label}.${name}`));
   }

@@ -1,9 +1,8 @@
 /**
- * @module Small shared objects for programs under the checker that have nothing to do with HMM:
- * words that are loaded and stored atomically, gates for spawn and join, a condition variable. Like
- * the primitives of sync/ they work in every runner, so that what was explored can also run. Locks,
- * semaphores, reference counts, wait queues, completions and SRCU are those of sync/: the shipped
- * ones.
+ * @module Small shared objects for explored programs that do not use HMM: atomic words, gates for
+ * spawn and join, a condition variable. Like the primitives of sync/ they work with every runner,
+ * so an explored program can also run. Locks, semaphores, reference counts, wait queues,
+ * completions and SRCU are the shipped ones of sync/.
  */
 
 import {
@@ -33,8 +32,8 @@ import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
 
 /**
- * One word, accessed atomically: each access is a step of an exploration, and an atomic operation
- * anywhere else. A change wakes who waits for it.
+ * One word with atomic accesses. In an exploration each access is a step; otherwise it is an atomic
+ * operation. A change wakes the tasks that wait for it.
  */
 export class Cell {
   readonly memory: SharedMemory;
@@ -59,14 +58,14 @@ export class Cell {
   }
 
   /**
-   * Stores `replacement` if the cell holds `expected`, and returns whether it did. A failure only
+   * Stores `replacement` if the cell holds `expected`. Returns whether it did. A failure only
    * reads.
    */
   *compareExchange(expected: number, replacement: number): Task<boolean> {
     return (yield* this.compareExchangeValue(expected, replacement)) === expected;
   }
 
-  /** As {@link compareExchange}, but returns what the cell held before. */
+  /** As {@link compareExchange}, but returns the value from before. */
   *compareExchangeValue(expected: number, replacement: number): Task<number> {
     const { memory, at } = this;
     if (isExploring(memory)) yield describe("compareExchange", memory, at, 1, this.label, expected);
@@ -92,8 +91,7 @@ export class Cell {
   }
 
   /**
-   * Adds. Who is not told what the cell held does not care who added first: two of these need be
-   * seen in one order only.
+   * Adds, without a result. Two such additions commute, so they are explored in one order only.
    */
   *add(value: number): Task<void> {
     if (isExploring(this.memory)) yield describe("add", this.memory, this.at, 1, this.label);
@@ -102,8 +100,8 @@ export class Cell {
   }
 
   /**
-   * Waits while the cell holds `value`, and returns what it holds then: what a loop around a load
-   * would do.
+   * Waits while the cell holds `value`, and returns its next value. It replaces a loop around a
+   * load.
    */
   *waitWhile(value: number): Task<number> {
     const { memory, at, label } = this;
@@ -115,13 +113,13 @@ export class Cell {
     }
   }
 
-  /** The value, outside any task or as part of the step under way. */
+  /** The value, outside any task or as an extra read in the current step. */
   peek(): number {
     noteExtraRead(this.memory, this.at);
     return plainLoad(this.memory.words, this.at);
   }
 
-  /** Sets the value before anybody else uses it. */
+  /** Sets the value. Only while no other task can use the cell. */
   init(value: number): void {
     this.memory.words[this.at] = value;
   }
@@ -131,7 +129,7 @@ export class Cell {
   }
 }
 
-/** One word, accessed plainly: no step, but two accesses that nothing orders are a data race. */
+/** One word with plain accesses. They are no steps; two unordered ones are a data race. */
 export class PlainCell {
   readonly memory: SharedMemory;
   readonly at: number;
@@ -153,15 +151,15 @@ export class PlainCell {
     this.memory.words[this.at] = value;
   }
 
-  /** The value, outside any task: not watched. */
+  /** The value, outside any task. It is no access for the checker. */
   peek(): number {
     return plainLoad(this.memory.words, this.at);
   }
 }
 
 /**
- * Opened once; whoever passes before that waits. Spawning is opening a gate that the child passes
- * first, joining the reverse.
+ * A gate is opened once. A task that passes it earlier waits. To spawn a child, open a gate that
+ * the child passes first; to join it, pass a gate that the child opens last.
  */
 export class Gate {
   readonly #cell: Cell;
@@ -180,7 +178,7 @@ export class Gate {
 }
 
 /**
- * A condition variable with its own mutex, in two words: {mutex, queue}. Waiting releases the mutex
+ * A condition variable with its own mutex, in two words: {mutex, queue}. A wait releases the mutex
  * and queues in one step, parks, and takes the mutex again.
  */
 export class Condition {
@@ -196,8 +194,8 @@ export class Condition {
   }
 
   /**
-   * Holding the mutex. False: `timeoutMs` went by. May return true for no reason, so test the
-   * condition again.
+   * The caller holds the mutex. False: `timeoutMs` have passed. It may return true without a
+   * signal, so test the condition again.
    */
   *wait(timeoutMs: number = Infinity): Task<boolean> {
     const memory = this.#memory;
@@ -210,12 +208,12 @@ export class Condition {
     return wake !== TIMED_OUT;
   }
 
-  /** Wakes all who wait. */
+  /** Wakes all waiting tasks. */
   broadcast(): Task<void> {
     return this.#wake("wakeAll");
   }
 
-  /** Wakes one who waits. */
+  /** Wakes one waiting task. */
   signal(): Task<void> {
     return this.#wake("wakeOne");
   }
@@ -230,8 +228,8 @@ export class Condition {
 }
 
 /**
- * Hands out words of the memory in order, from the first free one, and what is made of them; for
- * the set-up of a scenario. Labels are what findings and timelines call things.
+ * Allocates words of the memory in order, from the first free one, and makes objects of them. For
+ * the set-up of a scenario. Findings and timelines show the labels.
  */
 export class Places {
   readonly memory: SharedMemory;
@@ -241,7 +239,7 @@ export class Places {
     this.memory = memory;
   }
 
-  /** The index of the first of so many words. Throws RangeError when the memory has no more. */
+  /** Takes `words` words. Returns the index of the first. Throws RangeError if too few are left. */
   take(words: number): number {
     const at = this.#next;
     const end = at + words;
@@ -295,7 +293,7 @@ export class Places {
     return domain;
   }
 
-  /** With so many references to begin with. */
+  /** A reference count with this many references. */
   refCount(references: number = 1): RefCount {
     const count = new RefCount(this.memory, this.take(RefCount.WORDS));
     count.init(references);

@@ -1,6 +1,6 @@
 /**
- * @module Which task holds which lock after each step of an execution, from the steps themselves.
- * Lockdep's own list loses a lock when its release begins: one step too early for a picture.
+ * @module Which task holds which lock after each step of an execution, computed from the steps.
+ * Lockdep's own list loses a lock when its release begins, one step too early for a timeline.
  */
 
 import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
@@ -14,7 +14,7 @@ const STILL_HELD = -1;
 
 export class LockHolds {
   readonly #holds: OpenHold[] = [];
-  /** By word: the step that gave a lock back last, and whose it was. */
+  /** For each lock's word: the last step that released it, and its task. */
   readonly #released = new Map<number, { step: number; task: number }>();
 
   /** All holds so far, in the order in which they began. */
@@ -22,7 +22,7 @@ export class LockHolds {
     return this.#holds;
   }
 
-  /** Who holds the lock at `at` now. */
+  /** The tasks that hold the lock at `at` now. */
   holdersOf(at: number): number[] {
     return [
       ...new Set(
@@ -34,21 +34,21 @@ export class LockHolds {
   }
 
   /**
-   * The step with which another task last gave back what `task` now takes or waits for; -1 if none
-   * did.
+   * The step by which another task last released the lock that `task` now takes or waits for; -1 if
+   * there is none.
    */
   releasedBefore(at: number, task: number): number {
     const released = this.#released.get(at);
     return released === undefined || released.task === task ? -1 : released.step;
   }
 
-  /** Whether an operation that found `before` in its first word has taken a lock. */
+  /** Whether an operation whose first word held `before` has taken a lock. */
   isTaking({ kind, expected }: Wait, before: number): boolean {
     const { takes, succeeds }: StepKind = STEP_KINDS[kind];
     return takes !== undefined && (succeeds === undefined || succeeds(before, expected));
   }
 
-  /** `step` of `task` performed `wait`, which found `before` in its first word and left `after`. */
+  /** `step` of `task` performed `wait`; its first word held `before`, and then `after`. */
   note(
     step: number,
     task: number,

@@ -1,10 +1,15 @@
 /**
- * @module Makes a finding small, always by replay: fewest preemptions first, then without the steps
- * of tasks that it does not need, then without stretches of steps down to single ones, until none
- * can go (after Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002);
- * at the end in an order that is the same for equal bugs. What comes out was seen to fail, in the
- * same scenario. A deadlock or a wrong outcome shows only when no task can go on, so of those every
- * step stays that leads there; what never ends stays as long as it is.
+ * @module Minimises the schedule of a finding. Every candidate is replayed, so the result is a
+ * schedule that was seen to fail in the same scenario.
+ *
+ * 1. It searches for a schedule with the fewest preemptions.
+ * 2. It removes the steps of whole tasks that are not needed.
+ * 3. It removes spans of steps, down to single steps, until none can be removed (after Zeller and
+ *    Hildebrandt, "Simplifying and isolating failure-inducing input", 2002).
+ * 4. It brings the steps into an order that is the same for equal bugs.
+ *
+ * A deadlock or a wrong outcome shows only when no task can go on, so all steps that lead there
+ * stay. An endless loop keeps its length.
  */
 
 import { explore } from "../explore.ts";
@@ -16,11 +21,11 @@ import type { Scenario } from "../scenario.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 
-/** Executions that the search for fewer preemptions may take at each bound. */
+/** How many executions the search for fewer preemptions may take at each bound. */
 const SEARCH_EXECUTIONS = 5000;
 const PREEMPTIONS_TRIED = 4;
 
-/** Replays a token; its findings are those of that one schedule, with places in the code. */
+/** Replays a token. Returns the findings of that schedule, with places in the code. */
 export function replay<S>(
   scenario: Scenario<S>,
   token: string,
@@ -31,8 +36,8 @@ export function replay<S>(
 }
 
 /**
- * The smallest sighting of the same bug that is found. `options`: the budget of the exploration
- * that found it.
+ * The smallest sighting of the same bug that it finds. `options` must have the budget of the
+ * exploration that found the bug.
  */
 export function minimise<S>(
   scenario: Scenario<S>,
@@ -57,14 +62,14 @@ class Minimiser<S> {
 
   smallest(): Finding {
     this.#searchFewerPreemptions();
-    // What goes round and round is as long as it is allowed to be, and each try would be.
+    // An endless loop is as long as the limit allows, and so would be each attempt.
     if (this.#best.kind === "endless" || this.#best.kind === "livelock") return this.#best;
     this.#tryAll(() => this.#without());
     this.#putInOrder();
     return this.#best;
   }
 
-  /** From none on, so that whatever sighting it began with, the same one is found first. */
+  /** It begins with 0, so that the result does not depend on the sighting that it began with. */
   #searchFewerPreemptions(): void {
     const most = Math.min(this.#best.preemptions, PREEMPTIONS_TRIED);
     for (let preemptions = 0; preemptions <= most; preemptions++) {
@@ -85,8 +90,8 @@ class Minimiser<S> {
   }
 
   /**
-   * Shorter and shorter schedules, each made from the smallest sighting so far: without tasks, then
-   * without stretches.
+   * Shorter schedules, each made from the smallest sighting so far: without whole tasks, then
+   * without spans of steps.
    */
   *#without(): Generator<readonly Transition[], void, undefined> {
     for (let task = 0; task < Object.keys(this.#scenario.tasks).length; task++) {
@@ -105,8 +110,8 @@ class Minimiser<S> {
   }
 
   /**
-   * Every sighting of the bug among `schedules` that is smaller becomes the best, before the next
-   * one is asked for.
+   * Replays the schedules. A smaller sighting of the bug becomes the best one before the next
+   * schedule is made.
    */
   #tryAll(schedules: () => Iterable<readonly Transition[]>): void {
     explore(this.#scenario, {
@@ -125,8 +130,8 @@ class Minimiser<S> {
   }
 
   /**
-   * Of the orders that differ in independent steps only, the one that switches least; of those the
-   * first by its token.
+   * Of all orders that differ only in independent steps: one with the fewest switches, and of these
+   * the one with the first token.
    */
   #putInOrder(): void {
     const clocks: number[][] = [];
@@ -153,7 +158,7 @@ class Minimiser<S> {
     }
   }
 
-  /** The bug, if this schedule shows it, as far as it is possible. */
+  /** The bug, if this schedule shows it. Steps that are not possible are skipped. */
   #sightingIn(schedule: readonly Transition[], observer?: Observer): Finding | undefined {
     const found = explore(this.#scenario, {
       ...this.#options,
@@ -166,7 +171,7 @@ class Minimiser<S> {
   }
 }
 
-/** Compares as the number of blocks, then as the token. */
+/** A key that sorts by the number of switches, then by the token. */
 function orderOf({ schedule, token }: Finding): string {
   const blocks = schedule.filter(
     (transition, i) => i === 0 || taskOf(transition) !== taskOf(schedule[i - 1]!),
@@ -175,8 +180,8 @@ function orderOf({ schedule, token }: Finding): string {
 }
 
 /**
- * An order of the steps that respects what happens before what, beginning with task `first`, each
- * task for as long as it can.
+ * An order of the steps that respects happens-before. It begins with task `first`, and each task
+ * goes on for as long as it can.
  */
 function inOrder(
   schedule: readonly Transition[],
@@ -190,7 +195,7 @@ function inOrder(
   while (left.size > 0) {
     const ready = [...left].filter((step) => {
       const own = taskOf(schedule[step]!);
-      // one clock a step
+      // there is one clock for each step
       return clocks[step]!.every((count, task) => count <= done[task]! + (task === own ? 1 : 0));
     });
     const next = ready.find((step) => taskOf(schedule[step]!) === current) ?? ready[0];

@@ -1,10 +1,11 @@
 /**
- * @module The nearest schedule that passes: what would have had to come otherwise. Every candidate
- * takes one step of the failing schedule out of its place and puts it before, or behind, a step of
- * another task that it conflicts with; what no longer fits is left out, and each task then goes on
- * for as long as it can. Candidates are tried by replay, those that part latest from the failing
- * schedule first (after Choi and Zeller, "Isolating failure-inducing thread schedules", ISSTA 2002:
- * the difference between a run that fails and one that passes, made as small as can be).
+ * @module The nearest schedule that passes. It shows which steps had to come in another order
+ * (after Choi and Zeller, "Isolating failure-inducing thread schedules", ISSTA 2002: the smallest
+ * difference between a failing and a passing run).
+ *
+ * Every candidate moves a step of the failing schedule before or after a step of another task.
+ * Steps that are then impossible are skipped, and each task goes on for as long as it can.
+ * Candidates are replayed in order: those that diverge latest from the failing schedule first.
  */
 
 import { explore } from "../explore.ts";
@@ -17,7 +18,7 @@ import { recordSchedule } from "./record-run.ts";
 import type { Recording } from "./recording.ts";
 
 const CANDIDATES = 400;
-/** Findings about the order of locks, which another order of steps does not take away. */
+/** Findings about locks, which another order of steps does not remove. */
 const aboutLocks: ReadonlySet<string> = new Set([
   "lock-order",
   "lock-recursion",
@@ -29,21 +30,21 @@ const aboutLocks: ReadonlySet<string> = new Set([
 type Candidate = readonly Transition[];
 
 /**
- * Of these only the beginning is varied, and an execution of so many steps is taken for one of
- * them.
+ * Findings of endless executions. Only the beginning of their schedules is varied, and an execution
+ * of ENDLESS_LIMIT steps counts as endless.
  */
 const neverEnding: ReadonlySet<string> = new Set(["endless", "livelock"]);
 const ENDLESS_STEPS = 60;
 const ENDLESS_LIMIT = 400;
 
-/** Undefined: none among the candidates. `options`: the budget of the exploration. */
+/** Undefined: no candidate passes. `options` must have the budget of the exploration. */
 export function nearestPassing<S>(
   scenario: Scenario<S>,
   recording: Recording,
   options: ExploreOptions = {},
 ): Recording | undefined {
-  // A schedule that leads into no deadlock still takes the locks in both orders, which lockdep
-  // would say.
+  // A schedule without the deadlock still takes the locks in both orders, and lockdep would report
+  // that.
   const lockdep = aboutLocks.has(recording.finding?.kind ?? "") && (options.lockdep ?? true);
   const limit = neverEnding.has(recording.finding?.kind ?? "") ? { maxSteps: ENDLESS_LIMIT } : {};
   const trying: ExploreOptions = { ...options, ...limit, lockdep, lenient: true, finish: true };
@@ -58,7 +59,7 @@ export function nearestPassing<S>(
   return undefined;
 }
 
-/** The first candidate from `start` on that passes; their number if none does. */
+/** The index of the first candidate from `start` on that passes; their number if none does. */
 function firstThatPasses<S>(
   scenario: Scenario<S>,
   candidates: readonly Candidate[],
@@ -67,7 +68,7 @@ function firstThatPasses<S>(
 ): number {
   let tried = start;
   const seen = { isFound: false };
-  // An execution that does not end gives up the search: it goes on behind that one.
+  // An execution without an end stops the search: the next search begins after it.
   while (!seen.isFound && tried < candidates.length) {
     const from = tried;
     explore(scenario, {
@@ -92,7 +93,8 @@ function firstThatPasses<S>(
 }
 
 /**
- * Those that part latest first; of those that part at the same step, those that move a step least.
+ * Those that diverge latest first; of those that diverge at the same step, those that move a step
+ * least.
  */
 function candidatesOf(recording: Recording): Candidate[] {
   const isEndless = neverEnding.has(recording.finding?.kind ?? "");
@@ -109,16 +111,16 @@ function candidatesOf(recording: Recording): Candidate[] {
   for (let from = schedule.length - 1; from >= 0 && candidates.length < CANDIDATES; from--) {
     for (let to = from + 1; to < schedule.length && candidates.length < CANDIDATES; to++) {
       if (tasks[from] === tasks[to]) continue;
-      // The later one before the earlier one, and everything of its task up to it with it.
+      // The later step before the earlier one, together with its task's steps in between.
       const between = schedule.slice(from, to + 1);
       const first = between.filter((_, i) => tasks[from + i] === tasks[to]);
       const rest = between.filter((_, i) => tasks[from + i] !== tasks[to]);
       add([...schedule.slice(0, from), ...first, ...rest, ...schedule.slice(to + 1)]);
     }
-    // The task of the step before goes on instead, to its end.
+    // The task of the step before goes on to its end instead.
     if (from > 0 && tasks[from] !== tasks[from - 1]) add(schedule.slice(0, from));
   }
-  // As a last resort each task goes first, for as long as it can.
+  // Last: each task goes first, for as long as it can.
   for (const task of recording.tasks.keys()) add([transitionOf(task, RUN)]);
   return candidates;
 }

@@ -1,7 +1,7 @@
 /**
- * @module What lies where in the heap, for people: objects by the headers that the allocator writes
- * and by the allocations of an execution, fields by the tables of their structs, everything else by
- * what the code calls it.
+ * @module Names of words in the heap, for reports. Objects are known by the headers that the
+ * allocator writes and by the allocations of the execution, fields by the tables of their structs,
+ * and all other words by the labels of the code.
  */
 
 import {
@@ -18,7 +18,7 @@ import type { RecordedObject } from "./recording.ts";
 
 interface KnownObject {
   readonly title: string;
-  /** Among those of its title, from 1. */
+  /** The number among the objects with this title, from 1. */
   readonly number: number;
   readonly at: number;
   readonly words: number;
@@ -34,12 +34,12 @@ const LARGEST_DECIMAL = 999_999;
 export class ObjectNames {
   readonly #byName = new Map<string, StructInfo>();
   readonly #objects: KnownObject[] = [];
-  /** By word. An address that is handed out again belongs to the later object. */
+  /** The object of each word. A reused address belongs to the later object. */
   readonly #owner = new Map<number, KnownObject>();
   readonly #counts = new Map<string, number>();
   readonly #labels = new Map<number, string>();
 
-  /** Finds what is alive in `words`. */
+  /** Finds the live objects in `words`. */
   constructor(words: Int32Array) {
     const byTag = new Map<number, StructInfo>();
     for (const info of declaredStructs()) {
@@ -69,14 +69,14 @@ export class ObjectNames {
     else if (isFree) object.freeStep = step;
   }
 
-  /** What the code calls the word there, unless that is known. */
+  /** Sets the label of a word, unless it has one. */
   label(at: number, label: string): void {
     if (!this.#labels.has(at)) this.#labels.set(at, label);
   }
 
   /**
-   * The name of a word. Final only when the execution is over: whether objects need numbers shows
-   * late.
+   * The name of a word. It is final only after the execution: before that it is not known whether
+   * objects need numbers.
    */
   nameOf(word: number, said?: string): string {
     const label = said ?? this.#labels.get(word);
@@ -91,13 +91,13 @@ export class ObjectNames {
       : `${titleOf(object, this.#counts)}[${word - object.at}]`;
   }
 
-  /** The name of the object that lies there, or `label`. */
+  /** The name of the object at the word; `label` if there is none. */
   objectAt(word: number, label: string): string {
     const object = this.#owner.get(word);
     return object === undefined ? label : titleOf(object, this.#counts);
   }
 
-  /** A value as a person reads it: a pointer by the name of its object. */
+  /** A value as text: a pointer as the name of its object. */
   formatValue(value: number): string {
     const object = this.#owner.get(value);
     if (object !== undefined && object.at === value) return titleOf(object, this.#counts);
@@ -106,7 +106,7 @@ export class ObjectNames {
     return `0x${(value >>> 0).toString(16)}`;
   }
 
-  /** Those that the execution had to do with. */
+  /** The objects that the execution allocated or touched. */
   get lives(): RecordedObject[] {
     return this.#objects
       .filter((object) => object.isTouched || object.allocStep >= 0)
@@ -150,14 +150,14 @@ function titleOf(object: KnownObject, counts: ReadonlyMap<string, number>): stri
 }
 
 /**
- * What the code calls a part of an object, which may or may not begin with what it calls the
- * object.
+ * The name of a part of an object. The label of the part may or may not begin with the object's
+ * title.
  */
 function memberName(name: string, title: string, label: string): string {
   return `${name}.${label.startsWith(`${title}.`) ? label.slice(title.length + 1) : label}`;
 }
 
-/** A word of a larger field by what the code calls it there, else by its distance. */
+/** The field of a word. A word inside a larger field has its label, or its offset. */
 function fieldAt(object: KnownObject, word: number, label: string | undefined): string | undefined {
   const offset = word - object.at;
   const field = object.fields.find(

@@ -1,6 +1,6 @@
 /**
- * @module Steps and waits in words, as the timelines and reports print them. The words of each kind
- * stand in its row of the table (sync/tasks/step-kinds.ts); this fills in labels, values and names.
+ * @module Text for steps and waits, for timelines and reports. The text of each kind is in its row
+ * of the table (sync/tasks/step-kinds.ts). This module fills in labels, values and names.
  */
 
 import { POISON_FREE } from "../../memory/layout/poison.ts";
@@ -8,8 +8,8 @@ import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
 import type { StepKind } from "../../sync/tasks/step-kinds.ts";
 import type { Wait } from "../../sync/tasks/task.ts";
 
-/** Values that operations find and leave, in words. */
-export interface Spoken {
+/** What is filled into the text of a step. */
+export interface PhraseValues {
   /** What is operated on. */
   readonly label: string;
   readonly before: string;
@@ -19,8 +19,8 @@ export interface Spoken {
 const PLAIN_STEP = "{kind} {label}";
 const PLAIN_WAIT = "waits for {label}{held}";
 
-/** A step that ran: `refPut mm.users 2 → 1`. `beforeValue` is what its first word held. */
-export function phraseOf(wait: Wait, beforeValue: number, spoken: Spoken): string {
+/** Text for a performed step: `refPut mm.users 2 → 1`. `beforeValue`: its first word before it. */
+export function phraseOf(wait: Wait, beforeValue: number, spoken: PhraseValues): string {
   const { kind } = wait;
   const isOneWord = wait.words === 1;
   if (beforeValue === POISON_FREE && isOneWord) return `${kind} ${spoken.label}: poison`;
@@ -28,15 +28,15 @@ export function phraseOf(wait: Wait, beforeValue: number, spoken: Spoken): strin
   const hasFailed = row.succeeds !== undefined && !row.succeeds(beforeValue, wait.expected);
   const isChange = isOneWord && spoken.before !== spoken.after;
   const text =
-    (hasFailed ? row.saysFailing : undefined) ??
-    (isOneWord ? row.saysOfWord : undefined) ??
-    (isChange ? row.saysOfChange : undefined) ??
+    (hasFailed ? row.textFailing : undefined) ??
+    (isOneWord ? row.textOfWord : undefined) ??
+    (isChange ? row.textOfChange : undefined) ??
     row.says ??
     PLAIN_STEP;
   return filled(text, { kind, ...spoken });
 }
 
-/** A wait that cannot go on: `waits for mmapLock, held by exit`. */
+/** Text for a blocked operation: `waits for mmapLock, held by exit`. */
 export function waitPhrase(
   kind: string,
   label: string,
@@ -50,7 +50,7 @@ export function waitPhrase(
   return filled(text, { label, held, readers: isAlone ? "" : `: ${names}` });
 }
 
-/** Recordings are data, so the kind may be any word. */
+/** A recording is data, so its kinds are not checked. */
 function rowOf(kind: string): StepKind | undefined {
   return (STEP_KINDS as Readonly<Partial<Record<string, StepKind>>>)[kind];
 }

@@ -1,6 +1,5 @@
 /**
- * @module Replays one schedule loudly. Searches are silent: nothing is written down while
- * exploring, everything is when the one schedule that matters runs again.
+ * @module Replays one schedule and records everything. A search records nothing.
  */
 
 import { watchDescriptions } from "../../sync/tasks/task.ts";
@@ -15,18 +14,18 @@ import type { Transition } from "../steps/trace.ts";
 import { Recorder } from "./recorder.ts";
 import type { RecordedFinding, RecordedStep, Recording, TaskState } from "./recording.ts";
 
-/** Of {@link recordRun}. The budget must be that which the schedule was found with. */
+/** Options of {@link recordRun}. The budget must be that of the exploration. */
 export interface RecordOptions extends ExploreOptions {
   /**
-   * Which of several findings of the one schedule is told: the one of this identity. Default: what
-   * the scenario expects, else the last.
+   * If the schedule has several findings: the identity of the one to record. Default: the expected
+   * kind, otherwise the first.
    */
   readonly identity?: string;
 }
 
 /**
- * Replays the schedule of `token` and writes everything down. Throws SyntaxError for what is no
- * token, RangeError for the token of another scenario.
+ * Replays the schedule of `token` and records everything. Throws SyntaxError if it is no token, and
+ * RangeError if it is the token of another scenario.
  */
 export function recordRun<S>(
   scenario: Scenario<S>,
@@ -37,8 +36,8 @@ export function recordRun<S>(
 }
 
 /**
- * As {@link recordRun}; with `lenient` and `finish` of its options also of schedules that are not
- * quite possible.
+ * As {@link recordRun}, for a schedule. With the options `lenient` and `finish` some of its steps
+ * may be impossible.
  */
 export function recordSchedule<S>(
   scenario: Scenario<S>,
@@ -73,7 +72,7 @@ export function recordSchedule<S>(
   }
   const finding = chosen(scenario, findings, options.identity);
   const parts = recorder.finish(finding?.sites ?? []);
-  const told = finding === undefined ? undefined : reportFinding(finding, parts);
+  const recorded = finding === undefined ? undefined : recordedFinding(finding, parts);
   const token = formatToken(done);
   const replay = `${scenario.name}@${token}`;
   return {
@@ -83,15 +82,15 @@ export function recordSchedule<S>(
     token,
     replay,
     command: `hmm replay ${quoted(replay)}`,
-    finding: told,
+    finding: recorded,
     preemptions,
     length: done.length,
     ...parts,
-    steps: told === undefined ? parts.steps : inPastOf(told.anchors, parts.steps),
+    steps: recorded === undefined ? parts.steps : inPastOf(recorded.anchors, parts.steps),
   };
 }
 
-/** As a shell takes it. */
+/** Quoted for a shell. */
 function quoted(word: string): string {
   return /^[\w@/.~#-]+$/.test(word) ? word : `'${word}'`;
 }
@@ -106,7 +105,7 @@ function chosen(
     if (same !== undefined) return same;
   }
   const expected = findings.filter(({ kind }) => kind === scenario.expects);
-  // The one that shows first; of those that show at once, the one that was told first.
+  // The one that shows first; if several do, the one that was reported first.
   const candidates = expected.length > 0 ? expected : findings;
   return candidates.reduce<Finding | undefined>(
     (best, finding) => (best === undefined || isSmaller(finding, best) ? finding : best),
@@ -114,7 +113,7 @@ function chosen(
   );
 }
 
-/** Something did not happen, so all that did happen may be why. */
+/** Findings about something that did not happen: every step may be the cause. */
 const isAboutTheEnd: ReadonlySet<string> = new Set(
   "assertion lost-wakeup leak refcount-leak livelock endless not-linearizable owner-died".split(
     " ",
@@ -123,13 +122,13 @@ const isAboutTheEnd: ReadonlySet<string> = new Set(
 
 type Parts = Pick<Recording, "tasks" | "steps" | "ends">;
 
-function reportFinding(finding: Finding, parts: Parts): RecordedFinding {
+function recordedFinding(finding: Finding, parts: Parts): RecordedFinding {
   const { tasks, steps, ends } = parts;
   const { kind, message, sites, threads } = finding;
   const anchors = new Set<number>();
   for (const site of sites) {
     const task = tasks.indexOf(site.task);
-    // A plain access follows its task's step before it; what is still waited for, the last one.
+    // A plain access belongs to its task's step before it; a blocked operation to the last one.
     const isPlain = site.operation.startsWith("plain ");
     const end = isPlain ? site.step : site.step + 1;
     const step = steps.findLastIndex((other, i) => i < end && other.task === task);
@@ -147,7 +146,7 @@ function reportFinding(finding: Finding, parts: Parts): RecordedFinding {
       anchors.add(steps.findLastIndex((step) => step.task === task));
     anchors.delete(-1);
   }
-  const places = sites.map((site) => toldSite(site, parts));
+  const places = sites.map((site) => recordedSite(site, parts));
   const stacks = finding.stacks ?? [];
   return {
     kind,
@@ -160,20 +159,19 @@ function reportFinding(finding: Finding, parts: Parts): RecordedFinding {
   };
 }
 
-/** Name and place of a site: those of its step, or of the wait that it is about. */
-function toldSite(site: Site, { tasks, steps, ends }: Parts): Site {
+/** The name and the place of a site: those of its step, or of its blocked operation. */
+function recordedSite(site: Site, { tasks, steps, ends }: Parts): Site {
   if (site.operation.startsWith("plain ")) return site;
   const task = tasks.indexOf(site.task);
   const step = steps[site.step];
-  const told = step === undefined ? ends[task] : step.task === task ? step : undefined;
-  if (told === undefined || told.kind !== site.operation) return site;
-  const named = { ...site, label: told.label };
-  return told.place === undefined ? named : { ...named, place: formatPlace(told.place) };
+  const recorded = step === undefined ? ends[task] : step.task === task ? step : undefined;
+  if (recorded === undefined || recorded.kind !== site.operation) return site;
+  const named = { ...site, label: recorded.label };
+  return recorded.place === undefined ? named : { ...named, place: formatPlace(recorded.place) };
 }
 
 /**
- * Tasks that wait for each other in a ring, beginning with the first of them; empty if there is
- * none.
+ * A cycle of tasks that wait for each other; empty if there is none.
  */
 function cycleOf(ends: readonly TaskState[]): number[] {
   for (const start of ends.keys()) {
@@ -187,7 +185,7 @@ function cycleOf(ends: readonly TaskState[]): number[] {
   return [];
 }
 
-/** The tasks of which a step happens before or after one of these, over any number of others. */
+/** The tasks that are connected with these by happens-before, possibly through other tasks. */
 function connectedTo(tasks: readonly number[], steps: readonly RecordedStep[]): number[] {
   const connected = new Set(tasks);
   for (let before = -1; before !== connected.size;) {
@@ -202,7 +200,7 @@ function connectedTo(tasks: readonly number[], steps: readonly RecordedStep[]): 
   return [...connected];
 }
 
-/** Marks the steps that happen before an anchor, or are one. */
+/** Marks the anchors and the steps that happen before one. */
 function inPastOf(anchors: readonly number[], steps: readonly RecordedStep[]): RecordedStep[] {
   const ordinals = new Map<number, number>();
   return steps.map((step) => {

@@ -1,6 +1,6 @@
 /**
- * @module Looks on while one schedule is replayed, and writes down what a {@link Recording} is made
- * of. Names are put in at the end: only then is known which objects there were.
+ * @module Observes the replay of one schedule and collects the parts of a {@link Recording}. Names
+ * are filled in at the end, when all objects are known.
  */
 
 import { CONTROL_WORDS } from "../../sync/control-block.ts";
@@ -9,23 +9,23 @@ import type { Execution } from "../execution/execution.ts";
 import type { Observer } from "../explore.ts";
 import type { Site } from "../findings/finding.ts";
 import type { StateTable } from "../scenario.ts";
-import { placesOf, tellingPlace } from "../steps/source-places.ts";
+import { placesOf, relevantPlace } from "../steps/source-places.ts";
 import type { SourcePlace } from "../steps/source-places.ts";
-import { DEATH, LOOK, RUN, SPURIOUS, TIMEOUT, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
+import { DEATH, RECHECK, RUN, SPURIOUS, TIMEOUT, WAKE, choiceOf, taskOf } from "../steps/trace.ts";
 import type { Choice } from "../steps/trace.ts";
 import { LockHolds } from "./lock-holds.ts";
 import { ObjectNames } from "./object-names.ts";
 import { phraseOf, waitPhrase } from "./phrases.ts";
 import type { Edge, RecordedStep, Recording, TaskState, WordChange } from "./recording.ts";
 
-/** A task after a step, before it has words. */
+/** The state of a task after a step, without text. */
 interface RawState {
   readonly task: number;
   readonly wait: Wait | undefined;
   readonly isWaiting: boolean;
   readonly threw: boolean;
   readonly holders: readonly number[];
-  /** The holders are none: they came first to the queue. */
+  /** The holders hold nothing: they are before the task in the queue. */
   readonly isQueued: boolean;
 }
 
@@ -49,15 +49,15 @@ interface RawStep {
 type Parts = Pick<Recording, "tasks" | "steps" | "ends" | "objects" | "locks" | "edges" | "tables">;
 
 const ALLOC = "alloc";
-/** Of what goes on without an end, the beginning is enough. */
-const STEPS_TOLD = 1000;
+/** Of an endless execution only the beginning is recorded. */
+const STEPS_RECORDED = 1000;
 
 export class Recorder implements Observer {
   #raw: RawStep[] = [];
   #edges: Edge[] = [];
   #holds = new LockHolds();
   readonly #marks = new WeakMap<Wait, Error>();
-  /** Who wrote a word last: step and task. */
+  /** For each word: the last step that wrote it, and its task. */
   #written = new Map<number, { step: number; task: number }>();
   #names: ObjectNames | undefined;
   #words: Int32Array = new Int32Array(0);
@@ -65,12 +65,12 @@ export class Recorder implements Observer {
   #start: readonly RawState[] = [];
   #taskNames: readonly string[] = [];
 
-  /** Of every operation that is described, while its code is on the stack. */
+  /** Called for every described operation, while its code is on the stack. */
   mark(wait: Wait, place: Error): void {
     this.#marks.set(wait, place);
   }
 
-  /** Begins anew: an exploration may find out late that it has to start over. */
+  /** Begins a recording. An exploration may begin again several times. */
   began(run: Execution): void {
     this.#raw = [];
     this.#edges = [];
@@ -84,7 +84,7 @@ export class Recorder implements Observer {
   }
 
   stepped(run: Execution): void {
-    if (this.#raw.length === STEPS_TOLD) return;
+    if (this.#raw.length === STEPS_RECORDED) return;
     const { trace } = run;
     const step = run.depth - 1;
     const transition = trace.transition[step]!;
@@ -116,11 +116,11 @@ export class Recorder implements Observer {
     });
   }
 
-  /** Everything, in words, once the execution is over. `sites` name words that no step names. */
+  /** The parts, after the execution. `sites` have labels of words that no step names. */
   finish(sites: readonly Pick<Site, "at" | "label">[]): Parts {
     for (const { at, label } of sites) if (at > 0 && label !== "") this.#names?.label(at, label);
-    const steps = this.#raw.map((raw, step) => this.#told(raw, step));
-    const ends = (this.#raw.at(-1)?.states ?? this.#start).map((state) => this.#toldState(state));
+    const steps = this.#raw.map((raw, step) => this.#recordedStep(raw, step));
+    const ends = (this.#raw.at(-1)?.states ?? this.#start).map((state) => this.#taskState(state));
     const locks = this.#holds.all.map((hold) => ({
       ...hold,
       label: this.#label(hold.at, hold.label),
@@ -137,7 +137,7 @@ export class Recorder implements Observer {
     };
   }
 
-  /** Locks, objects and edges of a step that performed its operation. */
+  /** Updates locks, objects and edges for a step that performed its operation. */
   #follow(step: number, task: number, wait: Wait, values: { before: number; after: number }): void {
     const { index, words, kind, label } = wait;
     if (kind === "lock" || this.#holds.isTaking(wait, values.before)) {
@@ -191,7 +191,7 @@ export class Recorder implements Observer {
     return changes;
   }
 
-  #told(raw: RawStep, step: number): RecordedStep {
+  #recordedStep(raw: RawStep, step: number): RecordedStep {
     const { task, wait, before, after, clock, tables } = raw;
     const { place, stack } = this.#placeOf(wait);
     const label = this.#label(wait.index, wait.label, wait.kind);
@@ -207,8 +207,8 @@ export class Recorder implements Observer {
       after,
       place,
       stack,
-      changes: raw.changes.map((change) => this.#toldChange(change)),
-      states: raw.states.map((state) => this.#toldState(state)),
+      changes: raw.changes.map((change) => this.#wordChange(change)),
+      states: raw.states.map((state) => this.#taskState(state)),
       switched: this.#switchBefore(raw, step),
       clock,
       isInPast: true,
@@ -219,14 +219,14 @@ export class Recorder implements Observer {
   #phrase(raw: RawStep, step: number, label: string): string {
     const { wait, before, after } = raw;
     if (raw.choice === TIMEOUT) return `times out on ${label}`;
-    if (raw.choice === SPURIOUS) return `wakes up on ${label} for no reason`;
+    if (raw.choice === SPURIOUS) return `wakes up on ${label} spuriously`;
     if (raw.choice === DEATH) return `dies, about to ${wait.kind} ${label}`;
-    if (raw.choice === LOOK) return `${wait.kind} ${label}: looks up after a death`;
+    if (raw.choice === RECHECK) return `${wait.kind} ${label}: rechecks after a death`;
     const format = (value: number): string => this.#names?.formatValue(value) ?? String(value);
     const text = phraseOf(wait, before, { label, before: format(before), after: format(after) });
     if (wait.kind !== "wakeAll" && wait.kind !== "wakeOne") return text;
-    // Besides those that sleep: those that have queued and find, when they park, that the wake has
-    // been.
+    // Besides sleeping tasks: those that have queued, and find at their park that the wake has
+    // come.
     const late = new Set(
       this.#edges
         .filter(({ from, why }) => from === step && why === "wake")
@@ -241,7 +241,7 @@ export class Recorder implements Observer {
     return this.#names?.nameOf(at, label) ?? label;
   }
 
-  #toldChange({ at, before, after }: { at: number; before: number; after: number }): WordChange {
+  #wordChange({ at, before, after }: { at: number; before: number; after: number }): WordChange {
     const names = this.#names;
     const format = (value: number): string => names?.formatValue(value) ?? String(value);
     return {
@@ -252,7 +252,7 @@ export class Recorder implements Observer {
     };
   }
 
-  #toldState({ task, wait, isWaiting, threw, holders, isQueued }: RawState): TaskState {
+  #taskState({ task, wait, isWaiting, threw, holders, isQueued }: RawState): TaskState {
     if (wait === undefined) {
       const state = threw ? "threw" : "over";
       const text = threw ? "throws" : "returns";
@@ -279,7 +279,7 @@ export class Recorder implements Observer {
 
   #placeOf(wait: Wait): { place: SourcePlace | undefined; stack: SourcePlace[] } {
     const stack = placesOf(this.#marks.get(wait)?.stack ?? "");
-    return { place: tellingPlace(stack), stack };
+    return { place: relevantPlace(stack), stack };
   }
 }
 
@@ -297,5 +297,5 @@ function choiceName(choice: Choice): RecordedStep["choice"] {
   if (choice === TIMEOUT) return "timeout";
   if (choice === SPURIOUS) return "spurious";
   if (choice === DEATH) return "death";
-  return choice === LOOK ? "look" : "wake";
+  return choice === RECHECK ? "recheck" : "wake";
 }

@@ -1,42 +1,42 @@
 /**
- * @module One execution, told in full, as data: what `hmm replay` shows and the reports are drawn
- * from. A recording survives JSON and structuredClone. Steps are numbered from 0 in the order in
- * which they were done, tasks from 0 in the order of the scenario. Words are named by what lies
- * there: `mm#1.users`, the label that the code gives, or their index.
+ * @module A recording: one execution in full detail, as data. `hmm replay` and the reports show it.
+ * It can be converted to JSON and back. Steps are numbered from 0 in the order in which they were
+ * performed, tasks from 0 in the order of the scenario. The name of a word is that of its object
+ * and field (`mm#1.users`), the label that the code gives, or its index.
  */
 
 import type { FindingKind, FoundStack, Site } from "../findings/finding.ts";
 import type { StateTable } from "../scenario.ts";
 import type { SourcePlace } from "../steps/source-places.ts";
 
-/** One schedule of one scenario, replayed with everything written down. */
+/** One schedule of one scenario, replayed and recorded. */
 export interface Recording {
   readonly format: "hmm-recording-1";
   readonly scenario: string;
   readonly summary: string;
   /**
-   * The schedule; {@link Recording.replay} is the same with the scenario's name before it, as `hmm
-   * replay` takes it.
+   * The schedule. {@link Recording.replay} is the same with the scenario's name before it, for
+   * `hmm replay`.
    */
   readonly token: string;
   readonly replay: string;
-  /** What a person types to see it again. */
+  /** The command that shows it again. */
   readonly command: string;
-  /** Names. */
+  /** The names of the tasks. */
   readonly tasks: readonly string[];
   /** Undefined: this schedule passes. */
   readonly finding: RecordedFinding | undefined;
-  /** Of the whole schedule. */
+  /** The number of preemptions in the whole schedule. */
   readonly preemptions: number;
-  /** Its steps; more than {@link Recording.steps} where it goes on without an end. */
+  /** The number of steps. An endless schedule has more than {@link Recording.steps}. */
   readonly length: number;
   readonly steps: readonly RecordedStep[];
-  /** How each task stands after the last step. */
+  /** The state of each task after the last step. */
   readonly ends: readonly TaskState[];
   readonly objects: readonly RecordedObject[];
   readonly locks: readonly LockHold[];
   readonly edges: readonly Edge[];
-  /** What a scenario shows of its state before the first step. */
+  /** The state that the scenario's `describe` shows before the first step. */
   readonly tables: readonly StateTable[];
 }
 
@@ -45,11 +45,11 @@ export interface RecordedFinding {
   readonly message: string;
   readonly sites: readonly Site[];
   readonly threads: readonly string[];
-  /** Where it was thrown, where two locks were taken. */
+  /** Where the error was thrown, where two locks were taken. */
   readonly stacks: readonly FoundStack[];
   /** Steps that the finding is about. */
   readonly anchors: readonly number[];
-  /** Of a deadlock: tasks, each waiting for the next, the last for the first. */
+  /** For a deadlock: tasks, each of which waits for the next, and the last for the first. */
   readonly cycle: readonly number[];
 }
 
@@ -57,35 +57,35 @@ export interface RecordedStep {
   readonly task: number;
   /** Its operation: a {@link "../../sync/tasks/task.ts" | WaitKind}. */
   readonly kind: string;
-  /** How its wait ended. */
-  readonly choice: "run" | "timeout" | "spurious" | "wake" | "death" | "look";
+  /** How the task went on. */
+  readonly choice: "run" | "timeout" | "spurious" | "wake" | "death" | "recheck";
   /** What it operates on, by name. */
   readonly label: string;
-  /** The whole step in words: `refPut mm.users 2 → 1`. */
+  /** The step as text: `refPut mm.users 2 → 1`. */
   readonly text: string;
-  /** First word that it touches, how many, and what the first holds before and after. */
+  /** The first word that it names, the number of words, and the first word before and after. */
   readonly at: number;
   readonly words: number;
   readonly before: number;
   readonly after: number;
-  /** Where in the code, and the way there, innermost first. */
+  /** The place in the code; and the stack, innermost frame first. */
   readonly place: SourcePlace | undefined;
   readonly stack: readonly SourcePlace[];
   /**
-   * Words that changed, control block aside: by the operation and by what its task did until its
-   * next one.
+   * Words outside the control block that the operation changed, or its task up to its next
+   * operation.
    */
   readonly changes: readonly WordChange[];
-  /** Of each task, once the step is done. */
+  /** The state of each task after the step. */
   readonly states: readonly TaskState[];
   /**
-   * Why the task of the step before did not go on; undefined if it did, or if this is the first
+   * Why the task of the previous step did not go on; undefined if it did, or if this is the first
    * step.
    */
   readonly switched: "preempted" | "waiting" | "over" | undefined;
-  /** How many steps of each task happen before this one, itself included: its vector clock. */
+  /** Its vector clock: for each task, how many of its steps happen before this one or are it. */
   readonly clock: readonly number[];
-  /** Whether the finding depends on it. In a schedule that passes: true. */
+  /** Whether the finding depends on it. Always true in a schedule that passes. */
   readonly isInPast: boolean;
   readonly tables: readonly StateTable[];
 }
@@ -99,11 +99,11 @@ export interface WordChange {
 
 export interface TaskState {
   readonly state: "ready" | "waiting" | "over" | "threw";
-  /** In words: `waits for mmapLock, held by exit`. */
+  /** The state as text: `waits for mmapLock, held by exit`. */
   readonly text: string;
   /** Tasks that hold what it waits for. */
   readonly holders: readonly number[];
-  /** What it is about to do: a kind, and the name of what it operates on. */
+  /** The pending operation: its kind, and the name of what it operates on. */
   readonly kind: string;
   readonly label: string;
   readonly place: SourcePlace | undefined;
@@ -114,10 +114,10 @@ export interface RecordedObject {
   readonly name: string;
   readonly at: number;
   readonly words: number;
-  /** Steps; -1: none. An object without an allocating step was there before. */
+  /** Steps; -1: none. An object without an allocating step is one of the set-up. */
   readonly allocStep: number;
   readonly freeStep: number;
-  /** Uses after that: steps. */
+  /** The steps that used it after the free. */
   readonly badSteps: readonly number[];
 }
 
@@ -126,12 +126,12 @@ export interface LockHold {
   readonly label: string;
   readonly at: number;
   readonly mode: "exclusive" | "shared" | "srcu";
-  /** The step that took it, and the one that gave it back; -1 if none did. */
+  /** The step that took it, and the step that released it; -1 if there is none. */
   readonly from: number;
   readonly to: number;
 }
 
-/** One thing comes before another, for a reason that a person can see. */
+/** One step comes before another, for the given reason. */
 export interface Edge {
   readonly from: number;
   readonly to: number;

@@ -1,6 +1,6 @@
 /**
- * @module Two schedules of one scenario side by side, from shortly before they part: why one fails
- * and the other passes.
+ * @module Two schedules of one scenario side by side, one that fails and one that passes, from
+ * shortly before they diverge.
  */
 
 import type { RecordedStep, Recording } from "../replay/recording.ts";
@@ -12,7 +12,7 @@ interface Drawn {
   readonly paint: Paint;
 }
 
-/** Steps that both begin with and that are shown. */
+/** How many common steps are shown before the first difference. */
 const COMMON = 2;
 const ROWS = 12;
 const BETWEEN = " │ ";
@@ -20,33 +20,36 @@ const MARK = "▶ ";
 const blankMark = " ".repeat(MARK.length);
 const LEAST_TEXT = 12;
 
-/** One row of {@link Comparison}: the steps at the same place in both, in words. */
+/** One row of a {@link Comparison}: the steps at the same position in both. */
 export type ComparedPair = readonly [ComparedStep | undefined, ComparedStep | undefined];
 
 export interface ComparedStep {
-  /** In its own recording. */
+  /** The number of the step in its own recording. */
   readonly step: number;
   readonly task: number;
-  /** With its task's name. */
+  /** The step as text, with the name of its task. */
   readonly text: string;
 }
 
 export interface Comparison {
   readonly rows: readonly ComparedPair[];
-  /** The first row that is not the same in both. */
+  /** The first row that differs. */
   readonly first: number;
 }
 
 /** Two schedules, row by row. */
 export function comparisonOf(failing: Recording, passing: Recording): Comparison {
   const [a, b] = comparedSteps(failing, passing);
-  const told = (recording: Recording, step: RecordedStep | undefined): ComparedStep | undefined => {
+  const compared = (
+    recording: Recording,
+    step: RecordedStep | undefined,
+  ): ComparedStep | undefined => {
     if (step === undefined) return undefined;
     const text = `${recording.tasks[step.task] ?? ""}: ${step.text}`;
     return { step: recording.steps.indexOf(step), task: step.task, text };
   };
   const rows = Array.from({ length: Math.max(a.length, b.length) }, (_, i): ComparedPair => {
-    return [told(failing, a[i]), told(passing, b[i])];
+    return [compared(failing, a[i]), compared(passing, b[i])];
   });
   return { rows, first: firstDifference(a, b) };
 }
@@ -58,8 +61,8 @@ function firstDifference(a: readonly RecordedStep[], b: readonly RecordedStep[])
 }
 
 /**
- * The steps that the finding depends on, and of the other schedule all but those that it does not
- * depend on there.
+ * The steps of the failing schedule that the finding depends on; and those of the passing schedule
+ * without the ones that the finding did not depend on.
  */
 function comparedSteps(failing: Recording, passing: Recording): [RecordedStep[], RecordedStep[]] {
   const independent = new Map<string, RecordedStep>();
@@ -75,7 +78,7 @@ function comparedSteps(failing: Recording, passing: Recording): [RecordedStep[],
   return [failing.steps.filter(({ isInPast }) => isInPast), shown];
 }
 
-/** Each step with its task and its place among that task's steps. */
+/** Each step with its task and its number among that task's steps. */
 function numbered(steps: readonly RecordedStep[]): [string, RecordedStep][] {
   return steps.map((step) => [`${step.task}.${step.clock[step.task] ?? 0}`, step]);
 }

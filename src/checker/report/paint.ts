@@ -1,8 +1,8 @@
-/** @module Colours as the timeline needs them: any terminal library's functions will do. */
+/** @module The colours of a timeline, as functions. Those of any terminal library fit. */
 
 type Brush = (text: string) => string;
 
-/** picocolors' colours are one. */
+/** The functions of picocolors fit. */
 export interface Paint {
   readonly bold: Brush;
   readonly dim: Brush;
@@ -15,7 +15,7 @@ export interface Paint {
 
 const same: Brush = (text) => text;
 
-/** No colours: for files, for documents, and where NO_COLOR is set. */
+/** No colours: for files, for documents, and if NO_COLOR is set. */
 export const plainPaint: Paint = {
   bold: same,
   dim: same,

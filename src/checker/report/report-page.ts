@@ -1,7 +1,7 @@
 /**
- * @module The script of a report, which runs in the page: steps through recordings and draws them.
- * {@link ReportPage} is put into the page as its own text, so it may use nothing of this module or
- * another one but types. It is no part of what runs in Node.
+ * @module The script of a report's page: it steps through recordings and draws them. The source
+ * text of {@link ReportPage} is inserted into the page. So it may use nothing but types of this
+ * module and of others. It does not run in Node.
  */
 
 import type { Recording, RecordedStep, TaskState } from "../replay/recording.ts";
@@ -11,7 +11,7 @@ import type { TimelineRow, TimelineRows } from "./timeline-rows.ts";
 /** One schedule, as the page shows it. */
 export interface ReportView {
   readonly recording: Recording;
-  /** Only what the finding depends on. */
+  /** Show only what the finding depends on. */
   readonly rows: TimelineRows;
   readonly allRows: TimelineRows;
 }
@@ -22,7 +22,7 @@ export interface ReportEntry {
   readonly beside: Comparison | undefined;
 }
 
-/** The little of a DOM element that the page uses. */
+/** The parts of a DOM element that the page uses. */
 interface PageElement {
   textContent: string | null;
   className: string;
@@ -64,8 +64,7 @@ export interface PageDocument {
 }
 
 /**
- * What is written between the lines of a page is in report.ts: the elements whose ids are used
- * here.
+ * Draws recordings into the elements of the page. report.ts makes the elements with these ids.
  */
 export class ReportPage {
   readonly #page: PageDocument;
@@ -73,9 +72,9 @@ export class ReportPage {
   #entry = 0;
   #isPassing = false;
   #isAll = false;
-  /** How many steps are done. */
+  /** How many steps have been performed. */
   #position = 0;
-  /** The element of each row that shows a step, by step. */
+  /** For each step, the element of its row. */
   readonly #cells = new Map<number, PageElement>();
   #rowElements: { row: TimelineRow; element: PageElement }[] = [];
 
@@ -145,7 +144,7 @@ export class ReportPage {
     this.#go(target);
   }
 
-  /** Shows a finding, as it fails or as its neighbour passes, from its last step. */
+  /** Shows the failing schedule of a finding, or the nearest one that passes, at its last step. */
   #choose(entry: number, isPassing: boolean): void {
     this.#entry = entry;
     this.#isAll = this.#at("all").checked;
@@ -212,7 +211,7 @@ export class ReportPage {
     this.#page.title = `${recording.scenario}: ${finding?.kind ?? "passes"}`;
   }
 
-  /** The failing schedule and its neighbour in two columns; a click goes to the step. */
+  /** The failing and the passing schedule in two columns. A click goes to the step. */
   #beside(): void {
     const { beside, passing } = this.#entries[this.#entry]!; // the chooser lists them
     const section = this.#at("beside");
@@ -244,7 +243,7 @@ export class ReportPage {
     section.replaceChildren(title, replay, this.#make("table", "", head, ...rows));
   }
 
-  /** The grid of rows; its columns are number, lives, and for each task its bars and its text. */
+  /** The grid of rows. Columns: number, lifetimes, and for each task its bars and its text. */
   #timeline(): void {
     const { recording, rows: shown, allRows } = this.#view;
     const { rows, objects, tasks } = this.#isAll ? allRows : shown;
@@ -378,7 +377,7 @@ export class ReportPage {
     return switched === "over" ? `${before} was over.` : "";
   }
 
-  /** What each task does now, and what it holds. */
+  /** What each task does at this point, and what it holds. */
   #tasks(step: number): void {
     const { tasks, steps, locks } = this.#view.recording;
     const states: readonly TaskState[] | undefined = steps[step]?.states;
@@ -398,7 +397,7 @@ export class ReportPage {
     this.#at("tasks").replaceChildren(this.#table(["task", "", "holds"], rows));
   }
 
-  /** Every word that changes anywhere in the schedule, with its value now. */
+  /** Every word that changes in the schedule, with its value at this point. */
   #words(step: number): void {
     const values = new Map<string, { value: string; isNew: boolean; before: string }>();
     for (const [i, { changes }] of this.#view.recording.steps.entries()) {
@@ -447,7 +446,7 @@ export class ReportPage {
     return this.#make("tr", className, ...cells.map((cell) => this.#make("td", "", cell)));
   }
 
-  /** What happens before what, and why; the arrows of the current step stand out. */
+  /** The edges of happens-before, as arrows. Those of the current step stand out. */
   #arrows(step: number): void {
     const svg = this.#page.getElementById("arrows");
     if (svg === null) return;

@@ -1,6 +1,6 @@
 /**
- * @module The style sheet of a report: light and dark by what the reader's system prefers, nothing
- * loaded from anywhere.
+ * @module The style sheet of a report. It is light or dark as the reader's system prefers, and
+ * loads nothing.
  */
 
 export const reportStyle: string = `

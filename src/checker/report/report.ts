@@ -1,7 +1,7 @@
 /**
- * @module Recordings as one HTML file that needs nothing else: the timeline to step through, what
- * is held, alive and in the words at each step, the nearest schedule that passes, the text, and the
- * recordings themselves as JSON inside.
+ * @module Recordings as one self-contained HTML file. It has the timeline to step through, with the
+ * held locks, the live objects and the words at each step, the nearest schedule that passes, the
+ * text form, and the recordings as JSON.
  */
 
 import type { Recording } from "../replay/recording.ts";
@@ -20,7 +20,7 @@ export interface ReportedRun {
 
 const TEXT_WIDTH = 110;
 
-/** A page for a browser, whole. `runs` must not be empty. */
+/** The HTML page. `runs` must not be empty. */
 export function renderReport(runs: readonly ReportedRun[]): string {
   if (runs.length === 0)
     throw new RangeError("Cannot report: there is no recording; pass at least one");
@@ -98,8 +98,7 @@ const body = `<header>
 <noscript>Stepping needs JavaScript; the text below does not.</noscript>`;
 
 /**
- * The link that saves the recordings alone: made when the page is there, for its own text is where
- * they are.
+ * The script of the link that saves the recordings. It takes them from the text of the page.
  */
 const exporting = `const runs = JSON.parse(json).map(({ failing, passing }) => ({ recording: failing.recording, passing: passing?.recording }));
 document.getElementById("export").href = URL.createObjectURL(new Blob([JSON.stringify(runs, undefined, 2)], { type: "application/json" }));`;
@@ -120,7 +119,7 @@ function escaped(text: string): string {
     .replaceAll('"', "&quot;");
 }
 
-/** Nothing in a script's text may end the script. */
+/** Escapes what could end a script element. */
 function inScript(json: string): string {
   return json.replaceAll("<", "\\u003c");
 }

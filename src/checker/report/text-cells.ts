@@ -1,19 +1,19 @@
 /**
- * @module Text in cells of a fixed width: filled up, cut off, broken into lines. It counts
- * characters, not what a font makes of them.
+ * @module Text in cells of a fixed width: padded, cut, broken into lines. The width is a number of
+ * characters.
  */
 
-/** Filled up with blanks. */
+/** Padded with spaces. */
 export function pad(text: string, width: number): string {
   return text.padEnd(width);
 }
 
-/** At most `width` characters; what is missing is shown by an ellipsis. */
+/** Cut to `width` characters; an ellipsis marks the cut. */
 export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(width - 1, 0))}…`;
 }
 
-/** Broken between words; a word that is too long is broken behind a dot, or where the line ends. */
+/** Broken between words. A word that is too long is broken after a dot, or at the width. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = "";

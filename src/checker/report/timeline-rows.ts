@@ -1,12 +1,12 @@
 /**
- * @module The rows of a timeline, as data: which steps are shown, where others are folded away,
- * what stands between two steps, and which bars and marks run beside them. The terminal's text and
- * the report's page draw the same rows.
+ * @module The rows of a timeline, as data: the steps that are shown, folds for the others, notes
+ * between steps, and the bars of locks and the marks of objects beside them. The text form and the
+ * page of a report draw the same rows.
  */
 
 import type { LockHold, RecordedFinding, RecordedObject, Recording } from "../replay/recording.ts";
 
-/** A place in a bar: nothing, its first row, a row between, its last row. */
+/** A row's part of a bar: no bar, its first row, a row in between, its last row. */
 export type BarPart = "none" | "start" | "hold" | "end";
 
 export interface Bar {
@@ -16,27 +16,27 @@ export interface Bar {
 }
 
 /**
- * An object beside a row: not there, allocated here, alive, freed here, used here although freed,
- * gone.
+ * The state of an object at a row: not allocated, allocated here, alive, freed here, used here
+ * after the free, freed.
  */
 export type LifePart = "none" | "alloc" | "alive" | "free" | "bad" | "gone";
 
 export interface TimelineRow {
   /**
-   * `step`: one step; `note`: what a task did between two steps, or why it did not go on; `fold`:
-   * steps not shown.
+   * `step`: a step; `note`: what a task did between two steps, or why it did not go on; `fold`:
+   * steps that are not shown.
    */
   readonly kind: "step" | "note" | "fold";
-  /** The step that it shows, or after which it stands; -1: before the first. */
+  /** The step that it shows or follows; -1: before the first. */
   readonly step: number;
-  /** Whose column it is in; -1 for a fold. */
+  /** The task in whose column it is; -1 for a fold. */
   readonly task: number;
   readonly text: string;
-  /** It is what the finding is about. */
+  /** The finding is about it. */
   readonly isBad: boolean;
-  /** Of each task, its bars from left to right. */
+  /** For each task, its bars from left to right. */
   readonly bars: readonly (readonly Bar[])[];
-  /** Of each object of {@link TimelineRows.objects}. */
+  /** For each object of {@link TimelineRows.objects}. */
   readonly lives: readonly LifePart[];
 }
 
@@ -49,7 +49,7 @@ export interface TimelineRows {
 
 type BareRow = Omit<TimelineRow, "bars" | "lives">;
 
-/** Told before the lock is taken: the operation is the next one. */
+/** Kinds that are reported before the lock is taken: the operation is still pending. */
 const isAboutLocks: ReadonlySet<string> = new Set([
   "lock-order",
   "lock-recursion",
@@ -63,9 +63,9 @@ const REPEATS_FOLDED = 3;
 export function timelineRows(recording: Recording): TimelineRows {
   const bare = withEnds(recording, withNotes(recording, withRepeatsFolded(stepRows(recording))));
   const { finding, steps } = recording;
-  const untold = recording.length - steps.length;
-  if (untold > 0) {
-    const text = `and so on: ${untold} more steps`;
+  const notRecorded = recording.length - steps.length;
+  if (notRecorded > 0) {
+    const text = `and so on: ${notRecorded} more steps`;
     bare.push({ kind: "fold", step: steps.length - 1, task: -1, text, isBad: false });
   }
   if (finding !== undefined && !bare.some(({ isBad }) => isBad)) {
@@ -88,7 +88,7 @@ export function timelineRows(recording: Recording): TimelineRows {
   return { rows, objects, tasks };
 }
 
-/** The steps that the finding depends on, and folds for the others. */
+/** Rows for the steps that the finding depends on, and folds for the others. */
 function stepRows({ steps, finding }: Recording): BareRow[] {
   const rows: BareRow[] = [];
   const about = badStepsOf(finding);
@@ -110,7 +110,7 @@ function stepRows({ steps, finding }: Recording): BareRow[] {
   return rows;
 }
 
-/** Of an object that was freed, the use; how it lived and died is shown beside. */
+/** For a use after free only the use; the lifetime of the object is shown beside the rows. */
 function badStepsOf(finding: RecordedFinding | undefined): ReadonlySet<number> {
   const sites = (finding?.sites ?? [])
     .filter(({ operation }) => !isPlain(operation))
@@ -127,7 +127,7 @@ function isPlain(operation: string): boolean {
   return operation.startsWith("plain ");
 }
 
-/** A loop that goes round and round is shown once. */
+/** Shows the steps of a loop once, and folds the repetitions. */
 function withRepeatsFolded(rows: readonly BareRow[]): BareRow[] {
   const folded: BareRow[] = [];
   for (let i = 0; i < rows.length;) {
@@ -151,8 +151,8 @@ function withRepeatsFolded(rows: readonly BareRow[]): BareRow[] {
 }
 
 /**
- * The shortest stretch from `start` on that comes again and again right after itself; else one row
- * and no repeats.
+ * The shortest span of rows at `start` that is repeated directly after itself; one row and no
+ * repeats if there is none.
  */
 function repeatAt(rows: readonly BareRow[], start: number): { period: number; repeats: number } {
   for (let period = 1; period <= PERIOD_LIMIT; period++) {
@@ -169,7 +169,7 @@ function isSame(a: BareRow | undefined, b: BareRow | undefined): boolean {
   return a.kind === "step" && b.kind === "step" && a.task === b.task && a.text === b.text;
 }
 
-/** Why a task did not go on, and plain accesses, which are no steps. */
+/** Adds notes: why a task did not go on, and plain accesses, which are no steps. */
 function withNotes(recording: Recording, rows: readonly BareRow[]): BareRow[] {
   const noted: BareRow[] = [];
   const plain = (recording.finding?.sites ?? []).filter(({ operation }) => isPlain(operation));
@@ -210,7 +210,7 @@ function leavingNote({ steps }: Recording, last: BareRow, step: number): BareRow
   return { kind: "note", step, task: last.task, text, isBad: false };
 }
 
-/** What the tasks that a deadlock is about wait for; a note that said so already is moved there. */
+/** Adds what blocked tasks wait for at the end. An earlier note of such a task is removed. */
 function withEnds({ finding, ends, steps, tasks }: Recording, rows: readonly BareRow[]): BareRow[] {
   const last = steps.length - 1;
   const ended: BareRow[] = [...rows];
@@ -247,8 +247,8 @@ function shownObjects({ objects }: Recording): RecordedObject[] {
 }
 
 /**
- * The locks of a task in as few bars as can be: each in the leftmost one that is free for as long
- * as it is held.
+ * The locks of a task in as few bars as possible: each is in the leftmost bar that is free while it
+ * is held.
  */
 function slotsOf({ locks }: Recording, rows: readonly BareRow[], task: number): LockHold[][] {
   const slots: LockHold[][] = [];
@@ -267,7 +267,7 @@ function isBeside({ from, to }: LockHold, { kind, step }: BareRow): boolean {
 }
 
 function barAt(slot: readonly LockHold[], row: BareRow): Bar {
-  // Of two that meet in one step, a downgrade, the new one is shown.
+  // In a downgrade two holds meet in one step: the new one is shown.
   const hold = slot.findLast((candidate) => isBeside(candidate, row));
   if (hold === undefined) return { part: "none", mode: "exclusive", label: "" };
   const { mode, label, from, to } = hold;

@@ -1,8 +1,8 @@
 /**
- * @module A recording as text: a headline, a column for each task with time going down, what is
- * held and what is alive beside it, and at the end the nearest schedule that passes. Equal
- * recordings give equal text, without colours in it unless a {@link Paint} puts them there, so that
- * documents may hold it and tests may compare it.
+ * @module A recording as text: a headline, a column for each task with time going down, held locks
+ * and live objects beside them, and at the end the nearest schedule that passes. Equal recordings
+ * give equal text, and it has colours only if a {@link Paint} adds them. So documents may contain
+ * it, and tests may compare it.
  */
 
 import type { RecordedFinding, Recording } from "../replay/recording.ts";
@@ -15,11 +15,11 @@ import type { Bar, LifePart, TimelineRow, TimelineRows } from "./timeline-rows.t
 
 /** How {@link renderTimeline} draws. */
 export interface TimelineOptions {
-  /** In characters. Default 80; less than 40 is taken for 40. */
+  /** In characters. Default 80, at least 40. */
   readonly width?: number;
   /** Default: none. */
   readonly paint?: Paint;
-  /** The nearest schedule that passes, to be shown beside the failing one. */
+  /** The nearest schedule that passes, to show beside the failing one. */
   readonly passing?: Recording;
 }
 
@@ -171,7 +171,7 @@ class Columns {
     return (this.#barWidths[task] ?? 0) + (this.#textWidths[task] ?? 0);
   }
 
-  /** Each column gets what its longest text needs, or its share of what there is. */
+  /** Each column gets what its longest text needs, or its share of the width. */
   #share(left: number): number[] {
     const { tasks } = this.#recording;
     const needs = tasks.map((name, task) => {
@@ -232,7 +232,7 @@ class Columns {
     });
   }
 
-  /** What stands in each column; a fold's text in the first. */
+  /** The content of each column; the text of a fold is in the first. */
   #cells(row: TimelineRow, text: string): string[] {
     return this.#rows.tasks.map((task, column) => {
       const bars = (row.bars[task] ?? []).map((bar) => this.#bar(bar)).join("");
@@ -268,7 +268,7 @@ class Columns {
     return ` ${glyphs.join("")}`;
   }
 
-  /** What the marks beside the columns stand for, and who has no column. */
+  /** The meaning of the marks beside the columns, and the tasks without a column. */
   #legend(): string[] {
     const { objects, tasks } = this.#rows;
     const lines: string[] = [];

@@ -1,12 +1,11 @@
 /**
- * @module Stopping an exploration and going on another day: a checkpoint is plain JSON that says of
- * which scenario it is, under which engine and options, what was seen so far, and what is left. It
- * is made between two executions, so nothing of the scenario's own state is in it: going on repeats
- * the beginning of the next execution.
+ * @module Checkpoints: an exploration can stop and go on later. A checkpoint is plain JSON with the
+ * scenario, the engine, the options, what was seen so far, and what is left. It is made between two
+ * executions, so it has no state of the scenario itself: the next execution repeats its beginning.
  *
- * It is refused when it was changed, cut off or written by another version, when the options are
- * others, and when the scenario is not the one that it was made of: its first execution is
- * performed again and compared.
+ * A checkpoint is refused if it was changed, cut off or written by another version, if the options
+ * are different, or if the scenario is. To check the scenario, its first execution is performed
+ * again and compared.
  */
 
 import type { Finding } from "../findings/finding.ts";
@@ -24,23 +23,23 @@ export interface Checkpoint {
   readonly format: typeof FORMAT;
   readonly version: number;
   readonly scenario: string;
-  /** Of its first execution: see fingerprint.ts. */
+  /** The fingerprint of its first execution: see fingerprint.ts. */
   readonly fingerprint: string;
   readonly options: RecordedOptions;
-  /** What the search has found out about the scenario. */
+  /** What the search has learned about the scenario. */
   readonly dependence: Dependence;
   readonly counts: Counts;
   readonly findings: readonly Finding[];
-  /** Of the classes seen, if they are collected. */
+  /** The keys of the classes seen, if they are collected. */
   readonly keys: readonly number[] | undefined;
   readonly stuckKeys: readonly number[] | undefined;
-  /** The engine's own. */
+  /** The state of the engine. */
   readonly state: unknown;
-  /** Over all the rest. */
+  /** A digest of all other fields. */
   readonly digest: string;
 }
 
-/** What adds up over the parts of an exploration. */
+/** Counts that are added up over the parts of an exploration. */
 export interface Counts {
   readonly executions: number;
   readonly blocked: number;
@@ -49,7 +48,7 @@ export interface Counts {
   readonly seconds: number;
 }
 
-/** Those on which it depends what is explored. JSON knows no Infinity, so that is a word. */
+/** The options that determine what is explored. JSON has no Infinity: it is written as a word. */
 export type RecordedOptions = Readonly<Record<string, string | number | boolean>>;
 
 /** The checkpoint cannot be used; the message says why. */
@@ -60,18 +59,18 @@ export class CheckpointError extends Error {
   }
 }
 
-/** Seals what a session has to say. */
+/** Makes a checkpoint of its content: adds format, version and digest. */
 export function makeCheckpoint(
   content: Omit<Checkpoint, "format" | "version" | "digest">,
 ): Checkpoint {
   const text = JSON.stringify({ format: FORMAT, version: VERSION, ...content });
-  // Through text, so that nothing of it is shared with a search that goes on.
+  // Through text: a copy, because the search may go on.
   return { ...(JSON.parse(text) as Omit<Checkpoint, "digest">), digest: textDigest(text) };
 }
 
 /** Reads what `JSON.stringify` wrote of a checkpoint. Throws {@link CheckpointError}. */
 export function parseCheckpoint(text: string): Checkpoint {
-  // Who has read the file as JSON already holds the value itself, whatever the types say.
+  // A caller without type checks may pass the parsed value.
   const given: unknown = text;
   if (typeof given !== "string") {
     throw new CheckpointError(
@@ -93,7 +92,7 @@ function nameOf(value: unknown): string {
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
-/** The same of a value. */
+/** Checks a parsed checkpoint. Throws {@link CheckpointError}. */
 export function validCheckpoint(value: unknown): Checkpoint {
   if (
     typeof value !== "object" ||
@@ -117,7 +116,7 @@ export function validCheckpoint(value: unknown): Checkpoint {
   return { ...content, digest };
 }
 
-/** Throws CheckpointError unless it was made of this scenario. */
+/** Throws CheckpointError unless the checkpoint is of this scenario. */
 export function requireSameScenario(checkpoint: Checkpoint, scenario: string): void {
   if (checkpoint.scenario === scenario) return;
   throw new CheckpointError(
@@ -125,7 +124,7 @@ export function requireSameScenario(checkpoint: Checkpoint, scenario: string): v
   );
 }
 
-/** Throws CheckpointError unless the scenario is as it was. */
+/** Throws CheckpointError if the scenario has changed. */
 export function requireSameFingerprint(checkpoint: Checkpoint, fingerprint: string): void {
   if (checkpoint.fingerprint === fingerprint) return;
   throw new CheckpointError(

@@ -1,11 +1,11 @@
-/** @module What an exploration covered, and how far one is, in words. */
+/** @module Text for what an exploration covered, and for its progress. */
 
 import type { Exploration, Progress } from "./exploration.ts";
 
 const samplingEngines: ReadonlySet<string> = new Set(["random", "pct", "pos"]);
 
-/** Of the search, from when on an estimate is told. */
-const TELLING_FRACTION = 0.005;
+/** An estimate is shown after this fraction of the search. */
+const ESTIMATE_FRACTION_MIN = 0.005;
 
 /**
  * "complete", "complete to 2 preemptions", "sampled: 1,000 executions", "stopped after 1,234
@@ -21,19 +21,19 @@ export function coverageText(seen: Exploration): string {
 }
 
 /** One line: "12,345 classes, 61,000 executions/s, 0 blocked, about 40 % done, 3 s left". */
-export function progressText(so: Progress): string {
+export function progressText(progress: Progress): string {
   const parts = [
-    numberOf(so.classes, "class"),
-    `${Math.round(so.executionsPerSecond).toLocaleString("en")} executions/s`,
-    `${so.blocked.toLocaleString("en")} blocked`,
+    numberOf(progress.classes, "class"),
+    `${Math.round(progress.executionsPerSecond).toLocaleString("en")} executions/s`,
+    `${progress.blocked.toLocaleString("en")} blocked`,
   ];
-  if (so.findings > 0) parts.push(numberOf(so.findings, "finding"));
-  // In the first branches of a large tree an estimate is off by so much that it says nothing.
-  if (so.estimate !== undefined && so.estimate.fraction >= TELLING_FRACTION) {
-    parts.push(`about ${Math.floor(so.estimate.fraction * 100)} % done`);
-    const left = Math.max(0, so.estimate.executions - so.executions - so.blocked);
-    if (so.executionsPerSecond > 0)
-      parts.push(`${durationText(left / so.executionsPerSecond)} left`);
+  if (progress.findings > 0) parts.push(numberOf(progress.findings, "finding"));
+  // In the first branches of a large tree an estimate is too inaccurate to be of use.
+  if (progress.estimate !== undefined && progress.estimate.fraction >= ESTIMATE_FRACTION_MIN) {
+    parts.push(`about ${Math.floor(progress.estimate.fraction * 100)} % done`);
+    const left = Math.max(0, progress.estimate.executions - progress.executions - progress.blocked);
+    if (progress.executionsPerSecond > 0)
+      parts.push(`${durationText(left / progress.executionsPerSecond)} left`);
   }
   return parts.join(", ");
 }

@@ -1,4 +1,4 @@
-/** @module What can be asked of an exploration, and what it says: data that leaves it. */
+/** @module The options and the results of an exploration. */
 
 import type { EngineOptions } from "../engines/engines.ts";
 import type { Estimate } from "../engines/estimate.ts";
@@ -8,66 +8,65 @@ import type { Budget, Weakness } from "../scenario.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
 /**
- * How to explore a scenario, and for how long. All optional: without any, to the end, with the
+ * How to explore a scenario, and for how long. All are optional. Default: to the end, with the
  * optimal engine.
  */
 export interface ExploreOptions extends Partial<Budget>, EngineOptions {
-  /** Stop after so many executions. Default Infinity; the sampling engines need an end. */
+  /** Stop after this many executions. Default Infinity; the sampling engines need a limit. */
   readonly executions?: number;
-  /** Stop between two executions once so much time has passed. */
+  /** Stop between two executions after this time. */
   readonly seconds?: number;
-  /** Asked between executions: stop? */
+  /** Called between executions: true stops. */
   readonly isCancelled?: () => boolean;
   /** Stop at the first finding. Default false. */
   readonly stopAtFinding?: boolean;
-  /** Stop once there is a finding of which this is true. */
+  /** Stop after a finding for which this returns true. */
   readonly stopAt?: (finding: Finding) => boolean;
   /**
-   * Count the classes seen by their keys, not by trusting the engine. Costs memory for each class.
+   * Count the classes by their keys and do not rely on the engine. Needs memory for each class.
    */
   readonly collectClasses?: boolean;
   /**
-   * Do some executions again at once, to notice what does not repeat itself (chance, clocks, state
-   * that outlives an execution). Costs some thirty executions at the beginning, so it may be left
-   * out where few of a scenario known to be sound are wanted. Default true.
+   * Repeat some executions at once, to find nondeterminism (random numbers, clocks, state that
+   * outlives an execution). It costs about thirty executions at the beginning. Turn it off if you
+   * want few executions of a scenario that is known to be deterministic. Default true.
    */
-  readonly secondLooks?: boolean;
-  /** Call {@link onProgress} every so many executions. Default: about five times a second. */
+  readonly checkDeterminism?: boolean;
+  /** Call {@link onProgress} after every so many executions. Default: about five times a second. */
   readonly progressEvery?: number;
-  readonly onProgress?: (so: Progress) => void;
-  /** Make a {@link Checkpoint} when stopped before everything was seen. Default false. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Make a {@link Checkpoint} if it stops before everything was seen. Default false. */
   readonly resumable?: boolean;
-  /** Go on where this one was made: the result is that of an exploration that was never stopped. */
+  /** Go on from this checkpoint: the result is that of an exploration that never stopped. */
   readonly resumeFrom?: Checkpoint;
   /**
-   * See tasks that are equal in one of their orders only (Scenario.equalTasks). Default true, with
-   * the engines that see everything.
+   * Explore symmetric tasks (Scenario.symmetricTasks) in one of their orders only. Default true;
+   * only for engines that see everything.
    */
   readonly symmetry?: boolean;
-  /** Sites in lockdep's reports: slow. Default false. */
+  /** Record places in the code for findings. It is slow. Default false. */
   readonly withSites?: boolean;
-  /** Watches every step: slow, for replays. */
+  /** Is called for every step. It is slow, so only replays use it. */
   readonly observer?: Observer;
-  /** For the tests of the checker. */
+  /** Injected faults, for the tests of the checker. */
   readonly weaknesses?: readonly Weakness[];
 }
 
-/** Who looks on while executions are carried out. */
+/** Observes the executions. */
 export interface Observer {
-  /** Every task has run up to its first operation. */
+  /** An execution has begun: every task has run up to its first operation. */
   began?(run: Execution): void;
   stepped?(run: Execution): void;
   /**
-   * No step follows. `isClean`: nothing wrong was seen in this execution. `isAbandoned`: it was
-   * given up before its end, because the rest of it is explored elsewhere; it counts as {@link
-   * Progress.blocked}.
+   * The execution has ended. `isClean`: nothing was found in it. `isAbandoned`: it was given up,
+   * because the rest of it is explored elsewhere; it counts as {@link Progress.blocked}.
    */
   ended?(run: Execution, isClean: boolean, isAbandoned: boolean): void;
 }
 
-/** How far an exploration is, with what was done before the checkpoint that it goes on from. */
+/** The progress of an exploration, including what was done before its checkpoint. */
 export interface Progress {
-  /** Executions that were carried to their end. */
+  /** Executions that were performed to their end. */
   readonly executions: number;
   /** Classes of executions that differ in more than the order of independent steps. */
   readonly classes: number;
@@ -75,16 +74,23 @@ export interface Progress {
   readonly blocked: number;
   readonly findings: number;
   readonly seconds: number;
-  /** Since it began or went on. */
+  /** Since it began, or went on from a checkpoint. */
   readonly executionsPerSecond: number;
-  /** Undefined while nothing can be said, and for an engine that samples. */
+  /** Undefined as long as there is no basis for one, and for sampling engines. */
   readonly estimate: Estimate | undefined;
 }
 
 /**
- * Why an exploration ended: everything was seen, or what stopped it. "enough": the finding that was
- * asked for. "racy": what the tasks do depends on accesses that are no steps, so nothing can be
- * planned; the data races are among the findings.
+ * Why an exploration ended.
+ *
+ * | end | reason |
+ * | --- | --- |
+ * | covered | everything was seen |
+ * | enough | the finding that `stopAt` or `stopAtFinding` asks for |
+ * | executions, seconds | the limit was reached |
+ * | cancelled | `isCancelled` returned true |
+ * | endless | an execution has no end |
+ * | racy | what tasks do depends on a data race, so no further step can be planned; the race is a finding |
  */
 export type End =
   | "covered"
@@ -95,27 +101,28 @@ export type End =
   | "endless"
   | "racy";
 
-/** What an exploration says. */
+/** The result of an exploration. */
 export interface Exploration extends Omit<Progress, "findings" | "estimate"> {
   readonly scenario: string;
   readonly engine: string;
-  /** Executions in which some task could not go on. */
+  /** Executions at whose end some task could not go on. */
   readonly stuck: number;
-  /** Classes of these. */
+  /** The classes of these executions. */
   readonly stuckClasses: number;
-  /** Every class was seen, with at most `bound` preemptions (of engine "delay": delays). */
+  /** Every class was seen, up to `bound` preemptions (engine "delay": delays). */
   readonly complete: boolean;
   readonly bound: number;
   readonly end: End;
   readonly steps: number;
   readonly findings: readonly Finding[];
-  /** With collectClasses: their keys. */
+  /** With collectClasses: the keys of the classes. */
   readonly keys: ReadonlySet<number> | undefined;
   /**
-   * Nobody said how many spurious wakes there may be, so there were none; and some task slept in a
-   * wait that one would make a difference to. The result of `explore` has such wakes by then.
+   * The options do not say how many spurious wakes there may be, so the first search had none; but
+   * some task slept in a wait for which one could make a difference. `explore` then makes a second
+   * search, which has them.
    */
   readonly wakesMatter: boolean;
-  /** With resumable, unless everything was seen. */
+  /** With `resumable`, if it stopped before everything was seen. */
   readonly checkpoint: Checkpoint | undefined;
 }

@@ -1,6 +1,7 @@
 /**
- * @module What tells a scenario from one that was changed: its tasks, and its first execution
- * (always the first task that can go on), step by step with what each touches, finds and leaves.
+ * @module The fingerprint of a scenario, which differs if the scenario was changed. It is made of
+ * its tasks and its first execution, in which always the first task that can go on does. For each
+ * step it has the words and their values before and after.
  */
 
 import { Execution } from "../execution/execution.ts";
@@ -11,26 +12,26 @@ import { textDigest } from "./text-digest.ts";
 
 const STEPS = 5000;
 
-/** Performs the first execution and names it. May throw DependsOnMore. */
+/** Performs the first execution and returns its fingerprint. May throw DependsOnMore. */
 export function fingerprintOf(
   scenario: Scenario<unknown>,
   budget: Budget,
   dependence: Dependence,
 ): string {
   const weaknesses = new Set<never>();
-  // What goes wrong here goes wrong again in the exploration.
-  const witness = new Reporter({ withStacks: false });
+  // Findings of this execution are ignored: the exploration finds them again.
+  const sink = new Reporter({ withStacks: false });
   const run = new Execution(scenario, {
     budget,
     dependence,
     weaknesses,
-    witness,
+    sink,
     withSites: false,
   });
   try {
     run.restart(0);
     while (run.depth < STEPS && run.frontier.listEnabled() > 0) run.step(run.frontier.enabled[0]!);
-    run.lenience.require();
+    run.commutingWords.require();
     const lines = run.names.map((name, task) => `${name} ${run.pending[task]?.kind ?? "over"}`);
     const { trace } = run;
     for (let step = 0; step < run.depth; step++) {

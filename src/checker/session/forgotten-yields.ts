@@ -1,11 +1,11 @@
 /**
- * @module Operations that were called and never begun: a task is a generator, so `mutex.lock()`
- * without `yield*` does nothing, and what is then found elsewhere (an unlock of what is not held)
- * does not say why. While an execution is done again, the methods of the primitives and of what the
- * scenario's tasks share note each task that they make, and whoever begins it.
+ * @module Operations that were called and never run. A task is a generator, so `mutex.lock()`
+ * without `yield*` does nothing. The finding that follows (an unlock of a lock that is not held)
+ * does not name the cause. So an execution is repeated, and in it the methods of the primitives and
+ * of the shared objects record each task that they return, and whether it is run.
  *
- * Y1. A function of the scenario's own that is called without `yield*` is not seen: nothing of a
- *     generator's making can be.
+ * Y1. A call of a plain function of the scenario without `yield*` is not found: the creation of a
+ *     generator cannot be observed.
  */
 
 import { Completion } from "../../sync/primitives/completion.ts";
@@ -18,9 +18,9 @@ import { Srcu } from "../../sync/primitives/srcu.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { WaitQueue } from "../../sync/primitives/wait-queue.ts";
 import type { Execution } from "../execution/execution.ts";
-import { formatPlace, markPlace, placesOf, tellingPlace } from "../steps/source-places.ts";
+import { formatPlace, markPlace, placesOf, relevantPlace } from "../steps/source-places.ts";
 
-/** An operation that was called and not begun. */
+/** An operation that was called and not run. */
 export interface Forgotten {
   readonly task: number;
   /** `Mutex.lock` */
@@ -29,7 +29,7 @@ export interface Forgotten {
   readonly place: string | undefined;
 }
 
-/** As it is noted. The mark says where it was called. */
+/** A recorded call. The mark has its place in the code. */
 interface Noted {
   readonly task: number;
   readonly call: string;
@@ -48,16 +48,16 @@ const primitives: readonly object[] = [
   Srcu,
   WaitQueue,
 ].map((primitive): object => primitive.prototype);
-/** How far what the tasks share is looked through for objects with methods. */
+/** How deep the shared objects are searched for objects with methods. */
 const DEPTH = 3;
 const generators = (
   Object.getPrototypeOf(function* (): Generator {}) as { prototype: Task<unknown> }
 ).prototype;
 
 /**
- * Runs `again`, which does an execution once more, and says what was called in it without being
- * begun. Where the calls are takes a stack of each, which is slow: so that is asked only if there
- * is something to tell, by one more execution.
+ * Runs `again`, which repeats an execution, and returns the operations that were called in it and
+ * not run. The places of the calls need a stack for each call, which is slow. So they are recorded
+ * only if there is such an operation, in a further repetition.
  */
 export function forgottenIn(run: Execution, again: () => void): Forgotten[] {
   if (notedIn(run, again, () => undefined).length === 0) return [];
@@ -83,7 +83,7 @@ function notedIn(run: Execution, again: () => void, mark: () => Error | undefine
       const noting: Method = function (...given) {
         const result = method.apply(this, given);
         if (isUnbegun(result)) {
-          // The outermost call comes back last, and is the one that the task's code names.
+          // The outermost call returns last. It is the one in the code of the task.
           const known = made.get(result) ?? note(run, result, made, mark);
           if (known !== undefined) made.set(result, { ...known, call: `${nameOf(this)}.${name}` });
         }
@@ -126,8 +126,8 @@ function nameOf(object: unknown): string {
 }
 
 /**
- * Whoever runs the task asks for its iterator, or for its first step. Undefined for one that was
- * noted before, and begun.
+ * Records a task. To run it means to get its iterator or its first step. Undefined if it was
+ * recorded before and has been run.
  */
 function note(
   run: Execution,
@@ -156,13 +156,13 @@ function note(
 }
 
 function placeOf(mark: Error | undefined): string | undefined {
-  const place = tellingPlace(
+  const place = relevantPlace(
     placesOf(mark?.stack ?? "").filter(({ file }) => !file.endsWith("forgotten-yields.ts")),
   );
   return place === undefined ? undefined : formatPlace(place);
 }
 
-/** Of the primitives, and of the classes whose objects the tasks share. */
+/** The prototypes of the primitives, and of the classes of the shared objects. */
 function prototypesOf(shared: unknown): Set<object> {
   const found = new Set<object>(primitives.flatMap(chainOf));
   const seen = new Set<unknown>();
@@ -178,7 +178,7 @@ function prototypesOf(shared: unknown): Set<object> {
   return found;
 }
 
-/** The prototypes of a class and of those that it extends, the language's own excepted. */
+/** The prototypes of a class and of its base classes, without those of the language itself. */
 function chainOf(prototype: object | null): object[] {
   const chain: object[] = [];
   for (let at = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {

@@ -42,8 +42,8 @@ export function recordOptions(options: ExploreOptions): RecordedOptions {
 }
 
 /**
- * Options with which the checkpoint goes on: its own, and of those given what it does not record.
- * Throws CheckpointError.
+ * The options with which a search goes on from a checkpoint: those that it records, and the given
+ * ones that it does not record. Throws CheckpointError if a given option contradicts it.
  */
 export function resumedOptions(checkpoint: Checkpoint, options: ExploreOptions): ExploreOptions {
   const recorded: Record<string, unknown> = {};

@@ -1,7 +1,7 @@
 /**
- * @module One search through a scenario under an engine, execution by execution, with what it has
- * counted and found. It can be left between any two executions and go on later, here (call
- * {@link Session.search} again) or elsewhere (a checkpoint).
+ * @module A session: one search of a scenario with an engine, execution by execution, with its
+ * counts and findings. Between any two executions it can stop and go on later, in the same session
+ * (call {@link Session.search} again) or from a checkpoint.
  */
 
 import { makeScheduler } from "../engines/engines.ts";
@@ -17,30 +17,30 @@ import type { Budget, Scenario } from "../scenario.ts";
 import { ClassKeys } from "../steps/class-key.ts";
 import { DependsOnMore } from "../steps/dependence.ts";
 import type { Dependence } from "../steps/dependence.ts";
-import type { EqualTasks } from "../steps/equal-tasks.ts";
+import type { SymmetricTasks } from "../steps/symmetric-tasks.ts";
 import type { StepOrder } from "../steps/step-order.ts";
 import { makeCheckpoint } from "./checkpoint.ts";
 import type { Checkpoint, Counts } from "./checkpoint.ts";
-import { judgePlan } from "./judge.ts";
-import { allGoBack } from "./queue-sleeps.ts";
+import { explainPlanFailure } from "./plan-failure.ts";
+import { allRequeue } from "./queue-wakes.ts";
 import type { End, Exploration, ExploreOptions, Progress } from "./exploration.ts";
 import { recordOptions } from "./recorded-options.ts";
-import { SecondLooks } from "./second-looks.ts";
+import { DeterminismCheck } from "./determinism-check.ts";
 
 const PROGRESS_MS = 200;
 const NOTHING: Counts = { executions: 0, blocked: 0, stuck: 0, steps: 0, seconds: 0 };
 
-/** What else a session needs to know. */
+/** From where a session starts. */
 export interface SessionStart {
   readonly dependence: Dependence;
-  /** With the options that it recorded. */
+  /** The checkpoint to go on from. */
   readonly from: Checkpoint | undefined;
-  /** Of the scenario; needed for making checkpoints. */
+  /** The fingerprint of the scenario; needed for checkpoints. */
   readonly fingerprint: string;
   /** Explore only executions in this order. */
   readonly order?: StepOrder;
-  /** Of these tasks, only executions in which they keep their order. */
-  readonly equal?: readonly EqualTasks[];
+  /** Symmetric tasks: explore only executions in which they keep their order. */
+  readonly equal?: readonly SymmetricTasks[];
 }
 
 export class Session {
@@ -53,9 +53,9 @@ export class Session {
   readonly #keys: Set<number> | undefined;
   readonly #stuckKeys: Set<number>;
   readonly #classKeys: ClassKeys;
-  /** Undefined for a replay, which is a second look itself. */
-  readonly #secondLooks: SecondLooks | undefined;
-  readonly #replayLooks: SecondLooks | undefined;
+  /** Undefined for a replay, which repeats an execution itself. */
+  readonly #determinismCheck: DeterminismCheck | undefined;
+  readonly #replayCheck: DeterminismCheck | undefined;
   readonly #lassos = new Lassos();
   readonly #before: Counts;
   readonly #startMs = performance.now();
@@ -75,7 +75,7 @@ export class Session {
       budget: budgetOf(options),
       dependence: start.dependence,
       weaknesses: new Set(options.weaknesses),
-      witness: this.reporter,
+      sink: this.reporter,
       withSites: options.withSites ?? false,
       ...(start.order === undefined ? {} : { order: start.order }),
       ...(start.equal === undefined ? {} : { equal: start.equal }),
@@ -87,12 +87,13 @@ export class Session {
     this.#keys = options.collectClasses === true || repeats ? new Set(start.from?.keys) : undefined;
     this.#stuckKeys = new Set(start.from?.stuckKeys);
     this.#classKeys = new ClassKeys(this.run.trace);
-    const looks = new SecondLooks(this.run, {
+    const check = new DeterminismCheck(this.run, {
       onForgotten: ({ task, call, place }) => this.reporter.forgotten(this.run, task, call, place),
-      onUnread: (task, step) => this.reporter.unread(this.run, task, step),
+      onUndeclaredRead: (task, step) => this.reporter.undeclaredRead(this.run, task, step),
     });
-    this.#secondLooks = engine === "replay" || options.secondLooks === false ? undefined : looks;
-    this.#replayLooks = engine === "replay" && options.withSites === true ? looks : undefined;
+    this.#determinismCheck =
+      engine === "replay" || options.checkDeterminism === false ? undefined : check;
+    this.#replayCheck = engine === "replay" && options.withSites === true ? check : undefined;
     this.#before = start.from?.counts ?? NOTHING;
     this.#executions = this.#before.executions;
     this.#blocked = this.#before.blocked;
@@ -103,7 +104,8 @@ export class Session {
   }
 
   /**
-   * Goes on until there is a reason to end, or `isDue` says so after an execution: then undefined.
+   * Searches until there is a reason to end, which it returns. Undefined: `isDue` returned true
+   * after an execution.
    */
   search(isDue?: () => boolean): End | undefined {
     for (;;) {
@@ -111,25 +113,25 @@ export class Session {
       if (limit !== undefined) return limit;
       const keep = this.scheduler.begin();
       if (keep === undefined) {
-        this.#lookAtWakes();
+        this.#checkSpuriousWakes();
         return "covered";
       }
       const trouble = this.#execute(keep);
       if (trouble !== undefined) return trouble;
       if (this.#hasEnough()) return "enough";
-      this.#tell();
+      this.#reportProgress();
       if (isDue?.() === true) return undefined;
     }
   }
 
-  /** After a search: whether wakes for no reason make a difference. Throws DependsOnMore. */
-  #lookAtWakes(): void {
+  /** After a search: whether spurious wakes make a difference. May throw DependsOnMore. */
+  #checkSpuriousWakes(): void {
     const { spuriousWakes, engine } = this.#options;
     if (engine === "replay" || (spuriousWakes !== undefined && spuriousWakes !== "each")) return;
-    const makesDifference = !allGoBack(this.run);
+    const makesDifference = !allRequeue(this.run);
     if (spuriousWakes === undefined)
-      this.#wakesMatter = makesDifference || this.run.frontier.spurious.hasSleptByHand;
-    else if (makesDifference) throw new DependsOnMore({ wakesQueues: true });
+      this.#wakesMatter = makesDifference || this.run.frontier.spurious.hasSleptOutsideQueue;
+    else if (makesDifference) throw new DependsOnMore({ spuriousQueueWakes: true });
   }
 
   progress(): Progress {
@@ -152,7 +154,7 @@ export class Session {
     return { executions, blocked, seconds, stuck: this.#stuck, steps: this.#steps };
   }
 
-  /** Of the classes seen, if they are collected; those in which some task could not go on apart. */
+  /** Keys of the classes seen, if they are collected; and of those with a stuck task. */
   keys(): { readonly all: ReadonlySet<number> | undefined; readonly stuck: ReadonlySet<number> } {
     return { all: this.#keys, stuck: this.#stuckKeys };
   }
@@ -211,7 +213,7 @@ export class Session {
     return this.reporter.findings.some((finding) => stopAt?.(finding) ?? true);
   }
 
-  #tell(): void {
+  #reportProgress(): void {
     const { onProgress, progressEvery } = this.#options;
     if (onProgress === undefined) return;
     if (progressEvery !== undefined) {
@@ -224,18 +226,18 @@ export class Session {
     onProgress(this.progress());
   }
 
-  /** Returns why, when there is no sense in going on. Throws DependsOnMore. */
+  /** Performs an execution. Returns a reason to end the search. May throw DependsOnMore. */
   #execute(keep: number): End | undefined {
     try {
       return this.#perform(keep);
     } catch (error) {
       if (!(error instanceof PlanFailed)) throw error;
-      const fault = judgePlan(this.run, this.#name, error);
+      const fault = explainPlanFailure(this.run, this.#name, error);
       if (this.reporter.findings.some(({ kind }) => kind === "data-race")) return "racy";
       throw fault;
     } finally {
-      // What else the execution came to is of a search that supposed too little.
-      this.run.lenience.require();
+      // If the search assumed too few dependences, this error replaces any other.
+      this.run.commutingWords.require();
     }
   }
 
@@ -250,34 +252,34 @@ export class Session {
       run.step(transition);
       observer?.stepped?.(run);
       const isLong = run.depth === run.budget.maxSteps && run.frontier.listEnabled() > 0;
-      const isNew = run.depth === run.trace.length; // else it was looked at before
-      const isLookedAt = isLong || (isNew && this.#secondLooks !== undefined);
-      if (isLookedAt && this.#goesRound(isLong, isLong)) return "endless";
+      const isNew = run.depth === run.trace.length; // otherwise it was checked before
+      const isChecked = isLong || (isNew && this.#determinismCheck !== undefined);
+      if (isChecked && this.#isInLoop(isLong, isLong)) return "endless";
       transition = scheduler.next(run.frontier);
     }
-    // A replay is looked at where its schedule ends: that of a loop has gone round it.
-    if (transition === STOPPED && this.#goesRound(true, false)) return "endless";
+    // A replay is checked where its schedule ends: the schedule of a loop repeats the loop.
+    if (transition === STOPPED && this.#isInLoop(true, false)) return "endless";
     this.#steps += run.depth;
     if (transition === BLOCKED) this.#blocked++;
     else this.#count(run, transition === OVER);
     scheduler.end(run.frontier);
     observer?.ended?.(run, this.reporter.sightings === sightings, transition === BLOCKED);
-    if (transition !== BLOCKED) this.#secondLooks?.ended();
-    this.#replayLooks?.replayed();
+    if (transition !== BLOCKED) this.#determinismCheck?.ended();
+    this.#replayCheck?.replayed();
     return undefined;
   }
 
   /**
-   * Whether the execution has no end, as far as anyone can tell; says so. `isEnd`: nothing follows,
-   * so any loop is looked for.
+   * Whether the execution seems to have no end; then it reports that. `isEnd`: nothing follows, so
+   * loops of any length are looked for.
    */
-  #goesRound(isEnd: boolean, isLong: boolean): boolean {
+  #isInLoop(isEnd: boolean, isLong: boolean): boolean {
     const { run } = this;
     const lasso = this.#lassos.find(run, isEnd);
     if (lasso === undefined && !isLong) return false;
     requireNobodyHeldBack(run);
     if (lasso === undefined) this.reporter.endless(run);
-    else this.reporter.goesRound(run, lasso);
+    else this.reporter.reportLoop(run, lasso);
     return true;
   }
 
@@ -304,28 +306,28 @@ export class Session {
 }
 
 /**
- * Throws DependsOnMore if the execution, which is over, shows that equal tasks cannot keep to an
+ * Throws DependsOnMore if the execution, which has ended, shows that symmetric tasks cannot keep an
  * order.
  */
 function requireOrder(run: Execution): void {
   requireNobodyHeldBack(run);
   if (!run.frontier.equal.isOfClass(run.trace, run.footprints))
-    throw new DependsOnMore({ tellsTasks: true });
+    throw new DependsOnMore({ distinguishesTasks: true });
 }
 
-/** Throws DependsOnMore if a task waits for nothing but its turn among its equals. */
+/** Throws DependsOnMore if only the order of symmetric tasks holds a task back. */
 function requireNobodyHeldBack(run: Execution): void {
   const isWaiting = run.pending.some(
     (wait, task) => wait !== undefined && run.frontier.isHeldBack(task),
   );
-  if (isWaiting) throw new DependsOnMore({ tellsTasks: true });
+  if (isWaiting) throw new DependsOnMore({ distinguishesTasks: true });
 }
 
-/** With defaults for what the options leave out. */
+/** The budget of the options, with defaults. */
 export function budgetOf(options: ExploreOptions): Budget {
   return {
     timeouts: options.timeouts ?? defaultBudget.timeouts,
-    // A replay does what its schedule says.
+    // A replay follows its schedule.
     spuriousWakes:
       options.spuriousWakes ??
       (options.engine === "replay" ? Infinity : defaultBudget.spuriousWakes),

@@ -1,9 +1,9 @@
 /**
- * @module Another time of day, for as long as a function runs: whatever asks `Date` or
- * `performance.now()` meanwhile is told it. So a task that looks at the clock does something else
- * in a second look, although that comes a moment later.
+ * @module A shifted clock: while a function runs, `Date` and `performance.now()` return another
+ * time of day. So a task that reads the clock behaves differently when an execution is repeated a
+ * moment later.
  *
- * C1. The function runs to its end without waiting, so nobody else ever sees the other time.
+ * C1. The function runs to its end without waiting, so no other code sees the shifted time.
  */
 
 interface Clocks {
@@ -12,8 +12,7 @@ interface Clocks {
 }
 
 /**
- * Runs `body` with every clock `shiftMs` late. Where a host forbids it, with the clocks as they
- * are.
+ * Runs `body` with every clock `shiftMs` ahead. If the host forbids that, the clocks are unchanged.
  */
 export function withShiftedClock(shiftMs: number, body: () => void): void {
   const clocks: Clocks = globalThis;

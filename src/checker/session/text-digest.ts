@@ -1,4 +1,4 @@
-/** @module A short name for a text, equal for equal texts: notices accidents, keeps nobody out. */
+/** @module A digest of a text. It detects accidental changes and gives no security. */
 
 /** 53 bits in base 36. */
 export function textDigest(text: string): string {

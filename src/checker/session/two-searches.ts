@@ -1,5 +1,5 @@
 /**
- * @module A search without spurious wakes and the one with them that follows, as one: S4 of
+ * @module Combines a search without spurious wakes and the search with them that follows: S4 of
  * spurious.ts.
  */
 
@@ -16,8 +16,8 @@ export function secondSearch<O extends ExploreOptions>(
 }
 
 /**
- * What both say. Classes of the one may be classes of the other, too, and are counted twice where
- * they are not told apart by keys.
+ * The results of both. A class that both searches have seen counts twice, unless the classes are
+ * counted by their keys.
  */
 export function addSearches(first: Exploration, second: Exploration): Exploration {
   const known = new Set(first.findings.map(findingIdentity));

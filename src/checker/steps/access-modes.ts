@@ -2,9 +2,9 @@
  * @module How a step touches a place, and which of these access modes commute. Two steps that touch
  * one place in modes that commute lead to the same state and the same answers in either order.
  *
- * Some modes commute only under a condition. A reference that is put back is like any other as long
- * as the count cannot reach 0. A wake of a queue on which nobody ever waits does nothing. The
- * search takes such a word for lenient until an execution shows that it is not: see dependence.ts.
+ * Some modes commute only under a condition. Puts of references commute as long as the count cannot
+ * reach 0. A wake of a queue on which nobody ever waits does nothing. The search assumes this of a
+ * word until an execution shows otherwise: see dependence.ts.
  */
 
 import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
@@ -13,24 +13,24 @@ import { KINDS } from "./kinds.ts";
 
 export type AccessMode = number;
 export const READ: AccessMode = 0;
-/** Conflicts with everything. */
+/** Conflicts with every mode. */
 export const WRITE: AccessMode = 1;
 /**
- * Going in and out of what many may be in: readers of a semaphore, read sections outside any grace
+ * Entering and leaving a shared section: readers of a semaphore, read sections outside any grace
  * period.
  */
 export const SHARE: AccessMode = 2;
-/** The test of a condition, after which the task may be parked: matters to a wake of one only. */
+/** The test of a condition, after which the task may park: depends only on a wake of one. */
 export const TEST: AccessMode = 3;
 /** Queueing, leaving the queue, waking all. */
 export const QUEUE: AccessMode = 4;
-/** A write, as conditions see it (place 0); the return of a recorded operation. */
+/** A write that conditions may see (place 0); the return of a recorded operation. */
 export const PUT: AccessMode = 5;
-/** A condition, which may read anything (place 0); the call of a recorded operation. */
+/** A condition that may read any word (place 0); the call of a recorded operation. */
 export const SCAN: AccessMode = 6;
 /**
- * Adding to a word without being told what it held: a reference, a completion, a count, a wake on
- * which nobody waits.
+ * Adding to a word without learning what it held: a reference, a completion, a count, a wake of a
+ * queue on which nobody waits.
  */
 export const RAISE: AccessMode = 7;
 export const ACCESS_MODES = 8;
@@ -68,24 +68,24 @@ const modesByTouch: Readonly<Record<Touch, AccessMode>> = {
   return: PUT,
 };
 
-/** By code: of a step that succeeds or not, on a word that is strict or not. */
+/** Four modes for each kind: of a step that fails or succeeds, on a commuting or ordering word. */
 const modes: Uint8Array = Uint8Array.from(KINDS.flatMap((kind) => modesOf(STEP_KINDS[kind])));
 const PER_KIND = 4;
 const SUCCESS = 1;
-const STRICT = 2;
+const ORDERING = 2;
 
 function modesOf({
   touch,
   touchFailing = touch,
-  touchLenient,
-  touchStrict,
+  touchCommuting,
+  touchOrdering,
 }: StepKind): AccessMode[] {
-  const lenient = [touchLenient ?? touchFailing, touchLenient ?? touch];
-  const strict = [touchStrict ?? touchFailing, touchStrict ?? touch];
-  return [...lenient, ...strict].map((each) => modesByTouch[each]);
+  const commutingTouches = [touchCommuting ?? touchFailing, touchCommuting ?? touch];
+  const ordering = [touchOrdering ?? touchFailing, touchOrdering ?? touch];
+  return [...commutingTouches, ...ordering].map((each) => modesByTouch[each]);
 }
 
 /** How an operation of this kind touches its words. */
-export function accessModeOf(code: number, succeeds: boolean, isStrict: boolean): AccessMode {
-  return modes[code * PER_KIND + (succeeds ? SUCCESS : 0) + (isStrict ? STRICT : 0)]!;
+export function accessModeOf(code: number, succeeds: boolean, isOrdering: boolean): AccessMode {
+  return modes[code * PER_KIND + (succeeds ? SUCCESS : 0) + (isOrdering ? ORDERING : 0)]!;
 }

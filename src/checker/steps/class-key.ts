@@ -1,9 +1,9 @@
 /**
  * @module A number for the class (Mazurkiewicz trace) of an execution: equal for all executions
- * that differ only in the order of independent steps. It is a sum over the steps of a hash of
- * (task, ordinal, choice, clock), so it does not depend on their order and can be kept up step by
- * step. 52 bits: among a million classes two fall together once in ten thousand searches, which
- * would make a count too small, never too large.
+ * that differ only in the order of independent steps. It is the sum over the steps of a hash of
+ * (task, ordinal, choice, clock). So it does not depend on the order, and each step updates it. It
+ * has 52 bits: of ten thousand searches with a million classes each, one has a collision. A
+ * collision makes a count of classes too small, never too large.
  */
 
 import { TASK_LIMIT } from "./trace.ts";
@@ -13,7 +13,7 @@ const HIGH_BITS = 0x100000;
 
 export class ClassKeys {
   readonly #trace: Trace;
-  /** By depth, two sums of hashes over the steps before it. */
+  /** At each depth, two sums of hashes over the steps before it. */
   #low: Int32Array = new Int32Array(256);
   #high: Int32Array = new Int32Array(256);
 
@@ -22,7 +22,7 @@ export class ClassKeys {
   }
 
   /**
-   * Computes the sums for depths from + 1 to the trace's length. Those up to `from` must be there.
+   * Computes the sums for depths `from` + 1 to the trace's length. Those up to `from` are known.
    */
   extend(from: number): void {
     const { length, tasks, clocks, transition, ordinal } = this.#trace;

@@ -2,9 +2,9 @@
  * @module What a step touches, and so which steps depend on each other.
  *
  * A footprint is a list of (place, access mode). A place is a word that some operation named;
- * places are numbered from 1 in the order of first sight. Place 0 stands for all data words
- * together. Only conditions look at it, where they do not say what they read. Two steps are
- * independent when their modes commute at every common place. Footprints are interned: equal ones
+ * places are numbered from 1 in the order in which they are first named. Place 0 stands for all
+ * data words together; only conditions that do not declare what they read touch it. Two steps are
+ * independent if their modes commute at every common place. Footprints are interned: equal ones
  * have one number, and whether two of them conflict is computed once.
  *
  * An operation of a primitive touches its first word, which stands for the whole primitive. An
@@ -33,7 +33,7 @@ const CODES = 64;
 const MATRIX = 512;
 const READ_ONLY = 0;
 const SUCCESS = 1;
-/** How a task leaves a queue when it times out or wakes for no reason. */
+/** The variant of a wait that ends by its timeout or by a spurious wake. */
 const LEAVES = 2;
 const VARIANTS = 3;
 
@@ -41,26 +41,25 @@ export interface FootprintOptions {
   readonly dependence: Dependence;
   /** Broken on purpose by the tests of the checker. */
   readonly freeCommutes: boolean;
-  /** The timeouts of an execution have a budget. */
+  /** Timeouts have a finite budget. */
   readonly timeoutsAreScarce: boolean;
-  /** So have its spurious wakes. */
+  /** Spurious wakes have one. */
   readonly spuriousWakesAreScarce: boolean;
   /** The words that each invariant reads. */
   readonly watched: readonly (readonly WordRange[])[];
 }
 
-/** In descriptions: numbers from here on are places that are no words. */
+/** In descriptions: numbers from here on are places that stand for no word. */
 const NO_WORD = 2 ** 40;
 
 export class Footprints {
   /** Place of each word index, 0 for none yet. */
   #placeOf: Int32Array;
   /**
-   * The same of words that lie outside the heap and are named by numbers below 0 (frame tables:
-   * memory/frames/).
+   * The same for words outside the heap, which have negative numbers (frame tables: memory/frames/).
    */
   readonly #placeOutside = new Map<number, number>();
-  /** The reverse; nothing for a place that is no word. */
+  /** The word of each place; undefined for a place that stands for no word. */
   readonly #wordOf: (number | undefined)[] = [];
   #places = 1;
   /** Footprint number + 1 by (place of the first word, code, variant), for the usual length. */
@@ -68,7 +67,7 @@ export class Footprints {
   readonly #knownLengths: number[] = [];
   readonly #tests = new Map<string, number>();
   readonly #byContent = new Map<string, number>();
-  /** Of each footprint, where its pairs begin in {@link places}; one more entry than footprints. */
+  /** Where the pairs of each footprint begin in {@link places}; one more entry than footprints. */
   starts: Int32Array = new Int32Array(64);
   places: Int32Array = new Int32Array(256);
   pairModes: Uint8Array = new Uint8Array(256);
@@ -77,8 +76,8 @@ export class Footprints {
   readonly #matrix = new Uint8Array(MATRIX * MATRIX);
   /** Whether place 0 is in use: some task tests conditions. */
   readonly scans: boolean;
-  readonly #strict: ReadonlySet<number>;
-  readonly #allStrict: boolean;
+  readonly #ordering: ReadonlySet<number>;
+  readonly #allOrdering: boolean;
   /** Broken on purpose by the tests of the checker. */
   readonly #freeCommutes: boolean;
   /** Invariants: what they read, and the place that stands for all of it. */
@@ -86,24 +85,24 @@ export class Footprints {
   /** The budget of spurious wakes, as a place of its own. */
   readonly #spuriousPlace: number;
 
-  /** Likewise of timeouts; 0 if that has no end. */
+  /** The budget of timeouts; 0 if it is infinite. */
   readonly #timeoutPlace: number;
 
   constructor(words: number, options: FootprintOptions) {
     this.#placeOf = new Int32Array(words);
     this.scans = options.dependence.scans;
-    const { strict } = options.dependence;
-    this.#allStrict = strict === ALL;
-    this.#strict = new Set(strict === ALL ? [] : strict);
+    const { ordering } = options.dependence;
+    this.#allOrdering = ordering === ALL;
+    this.#ordering = new Set(ordering === ALL ? [] : ordering);
     this.#freeCommutes = options.freeCommutes;
     this.#spuriousPlace = options.spuriousWakesAreScarce ? this.#places++ : 0;
     for (const ranges of options.watched) this.#watched.push({ place: this.#places++, ranges });
     this.#timeoutPlace = options.timeoutsAreScarce ? this.#places++ : 0;
   }
 
-  /** Whether a word is known to be strict (dependence.ts, D1). */
-  isStrict(word: number): boolean {
-    return this.#allStrict || this.#strict.has(word);
+  /** Whether a word is an ordering one (D1 of dependence.ts). */
+  isOrdering(word: number): boolean {
+    return this.#allOrdering || this.#ordering.has(word);
   }
 
   placeOf(word: number): number {
@@ -129,8 +128,8 @@ export class Footprints {
   }
 
   /**
-   * What a footprint touches, in a form that means the same in every exploration of the scenario:
-   * word, mode, ...
+   * What a footprint touches, as (word, mode) pairs that mean the same in every exploration of the
+   * scenario.
    */
   describe(footprint: number): number[] {
     const described: number[] = [];
@@ -141,7 +140,7 @@ export class Footprints {
     return described;
   }
 
-  /** The number here of what {@link describe} wrote there. */
+  /** The number in this exploration of a footprint that {@link describe} wrote in another one. */
   adopt(described: readonly number[]): number {
     const pairs: [number, AccessMode][] = [];
     for (let i = 0; i < described.length; i += 2) {
@@ -151,7 +150,7 @@ export class Footprints {
     return this.#intern(pairs);
   }
 
-  /** The footprint of performing `wait`; `success` matters to conditional kinds only. */
+  /** The footprint of performing `wait`. Only for conditional kinds does `success` matter. */
   of(code: number, wait: Wait, success: boolean): number {
     if (code === TEST_CONDITION && wait.reads !== undefined) return this.#ofTest(wait, wait.reads);
     const variant = success ? SUCCESS : READ_ONLY;
@@ -161,7 +160,7 @@ export class Footprints {
     return this.#remember(slot, wait.words, this.#make(code, wait, success));
   }
 
-  /** The test of a condition that says what it reads. */
+  /** The test of a condition that declares what it reads. */
   #ofTest(wait: Wait, { at, words }: WordRange): number {
     const key = `${wait.index} ${at} ${words}`;
     const known = this.#tests.get(key);
@@ -173,7 +172,7 @@ export class Footprints {
     return made;
   }
 
-  /** The footprint of leaving a wait by itself: by its timeout, or for no reason. */
+  /** The footprint of a wait that ends by its timeout or by a spurious wake. */
   leaving(code: number, wait: Wait, isSpurious: boolean): number {
     const place = this.placeOf(wait.index);
     const pairs: [number, AccessMode][] = [[place, code === PARK ? QUEUE : READ]];
@@ -184,8 +183,8 @@ export class Footprints {
     return known !== 0 ? known - 1 : this.#remember(slot, wait.words, this.#intern(pairs));
   }
 
-  /** The footprint of looking up from a wait after a death. */
-  looking(code: number, wait: Wait): number {
+  /** The footprint of a recheck after a death (E2 of deaths.ts). */
+  rechecking(code: number, wait: Wait): number {
     const place = this.placeOf(wait.index);
     return this.#intern([
       [place, code === PARK ? QUEUE : READ],
@@ -231,7 +230,7 @@ export class Footprints {
 
   #make(code: number, wait: Wait, success: boolean): number {
     const pairs: [number, AccessMode][] = [];
-    const mode = accessModeOf(code, success, this.isStrict(wait.index));
+    const mode = accessModeOf(code, success, this.isOrdering(wait.index));
     if (code === TEST_CONDITION) pairs.push([this.placeOf(wait.index), TEST], [0, SCAN]);
     else if (this.#freeCommutes && KINDS[code] === "free") return this.#intern([]);
     else {

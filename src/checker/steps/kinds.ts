@@ -1,17 +1,17 @@
 /**
- * @module What a search asks of a kind of step, again and again: arrays by the kind's code, made
- * from the table of sync/tasks/step-kinds.ts when this module is loaded.
+ * @module The table of step kinds as a search needs it: arrays indexed by the kind's code, made
+ * from sync/tasks/step-kinds.ts when this module is loaded.
  */
 
 import { STEP_KINDS } from "../../sync/tasks/step-kinds.ts";
 import type { StepKind, WaitKind } from "../../sync/tasks/step-kinds.ts";
 
-/** All kinds, in a fixed order: the code of a kind is its place here. */
+/** All kinds, in a fixed order: the code of a kind is its index here. */
 export const KINDS: readonly WaitKind[] = Object.keys(STEP_KINDS) as WaitKind[];
 const table: readonly StepKind[] = KINDS.map((kind) => STEP_KINDS[kind]);
 /**
- * A map, because it is asked for each operation that a task yields: with a plain object a search
- * takes 5 % longer on Node 20.
+ * A map, because each operation that a task yields is looked up: with a plain object a search takes
+ * 5 % longer on Node 20.
  */
 const codes: ReadonlyMap<WaitKind, number> = new Map(KINDS.map((kind, code) => [kind, code]));
 
@@ -30,18 +30,18 @@ export const MAY_BLOCK: Uint8Array = flags(({ enabled }) => enabled !== undefine
 export const CONDITIONAL: Uint8Array = flags(({ succeeds: test }) => test !== undefined);
 /** Kinds that touch every word that they name. */
 export const TOUCHES_ALL: Uint8Array = flags(({ whole }) => whole === true);
-/** Kinds whose writes a condition may see. */
+/** Kinds whose writes a condition may read. */
 export const CHANGES_DATA: Uint8Array = flags(({ data }) => data === true);
 /** Kinds that take or give back a reference. */
 export const COUNTS_REFERENCES: Uint8Array = flags(({ refcount }) => refcount === true);
 /** Kinds whose task queues, or sleeps in a queue. */
 export const QUEUES: Uint8Array = flags(({ queues }) => queues === true);
-/** Kinds that commute with their like unless their task looks at the word, too. */
+/** Kinds that commute with themselves unless their task reads the word, too. */
 export const IS_BLIND: Uint8Array = flags(({ blind }) => blind === true);
 
-/** More than there are tasks. */
+/** More than there can be tasks. */
 const EVERYBODY = 255;
-/** How many of those that are parked on its word a kind wakes. */
+/** How many of the tasks parked on its word a kind wakes. */
 export const WAKES: Uint8Array = Uint8Array.from(table, ({ wakes }) =>
   wakes === undefined ? 0 : wakes === "all" ? EVERYBODY : 1,
 );
@@ -54,7 +54,7 @@ export const WAKE_ONE: number = kindCode("wakeOne");
 export const COMPLETION_WAIT: number = kindCode("completionWait");
 
 /**
- * Whether an operation may be performed where its first word has this value. A park never may: see
+ * Whether an operation may be performed if its first word has this value. Never for a park: see
  * parking.ts.
  */
 export function allows(code: number, value: number, expected: number): boolean {
@@ -62,7 +62,7 @@ export function allows(code: number, value: number, expected: number): boolean {
   return enabled === undefined || enabled(value, expected);
 }
 
-/** Whether an operation succeeds where its first word has this value. */
+/** Whether an operation succeeds if its first word has this value. */
 export function succeeds(code: number, value: number, expected: number): boolean {
   const { succeeds: test } = table[code]!; // every code has a row
   return test === undefined || test(value, expected);

@@ -1,8 +1,8 @@
 /**
- * @module Places in the code, for people: file and line of the source, from the stack of an error
- * that is never thrown. Slow, so only replays ask. Where the host applies source maps itself its
- * stacks are taken as they are; in Node without that, the maps that lie beside the compiled files
- * are read here. A browser's stacks name compiled files.
+ * @module Places in the code, for reports: file and line of the source, from the stack of an error
+ * that is never thrown. It is slow, so only replays use it. If the host applies source maps, its
+ * stacks are used as they are. In Node without source maps, the maps beside the compiled files are
+ * read here. In a browser the places are in compiled files.
  */
 
 /** One frame of a stack. */
@@ -33,14 +33,14 @@ const projectRoot = new URL("../../../", import.meta.url).href.replace(
   "",
 );
 const builtFolder = /^(?:\.build|dist)\/(?:stepped\/)?/;
-/** The explorer itself: what is below it on the stack is the same everywhere. */
+/** The explorer itself. The frames below it are the same in every stack. */
 const explorer = /\/checker\/execution\/threads\.[jt]s$/;
-/** What looks on, at the top. */
+/** The watchers, at the top of a stack. */
 const watching =
   /\/checker\/(?:steps\/source-places|watch\/plain-accesses|replay\/record-run|every-access)\.[jt]s$/;
 const maps = new Map<string, SourceMapReader | undefined>();
 
-/** An error whose stack says where its maker is. */
+/** An error whose stack has the place of the caller. */
 export function markPlace(): Error {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = FRAMES;
@@ -69,10 +69,9 @@ export function placesOf(stack: string): SourcePlace[] {
 }
 
 /**
- * The frame that a person looks for: the first that is not the inside of a primitive, of an
- * allocator, or of the checker.
+ * The frame to show: the first that is not inside a primitive, an allocator, or the checker.
  */
-export function tellingPlace(places: readonly SourcePlace[]): SourcePlace | undefined {
+export function relevantPlace(places: readonly SourcePlace[]): SourcePlace | undefined {
   return (
     places.find(({ file }) => !/^src\/(?:sync|memory|checker)\//.test(file)) ??
     places.find(({ file }) => !/^src\/(?:sync|checker)\//.test(file)) ??
@@ -125,7 +124,7 @@ function mapOf(compiled: string): SourceMapReader | undefined {
       reader = new modules.SourceMap(payload as import("node:module").SourceMapPayload);
     }
   } catch {
-    // No map beside it: the compiled file is all there is to name.
+    // There is no map: the place is in the compiled file.
   }
   maps.set(compiled, reader);
   return reader;

@@ -1,8 +1,8 @@
 /**
- * @module An order of some steps that conflict, to which an exploration keeps: the first step of
- * one task comes after one step of another task and before a later one. A class settles in which
- * order steps come that conflict, so an order holds in all of a class or in none, and a search that
- * never turns those steps round sees exactly the classes in which it holds.
+ * @module An order of conflicting steps that an exploration keeps: the first step of one task comes
+ * after a certain step of another task, and before a later one. All executions of a class have
+ * conflicting steps in the same order. So the order holds in all executions of a class or in none,
+ * and a search that never reverses those steps sees exactly the classes in which it holds.
  */
 
 import { taskOf } from "./trace.ts";
@@ -15,9 +15,9 @@ import type { Trace } from "./trace.ts";
 export interface StepOrder {
   readonly placed: number;
   readonly among: number;
-  /** -1: it may come at once. */
+  /** -1: no lower limit. */
   readonly after: number;
-  /** Infinity: it may come as late as it wants. */
+  /** Infinity: no upper limit. */
   readonly before: number;
 }
 
@@ -36,13 +36,13 @@ export function mayStepNow(
   return task === placed ? done > after : done !== before;
 }
 
-/** A step that a search may want to turn round with an earlier one. */
+/** A step that a search may want to reverse with an earlier one. */
 interface LaterStep {
   readonly task: number;
   readonly step: number;
 }
 
-/** Whether it is the order that `later` comes behind the step `earlier` of the trace. */
+/** Whether the order requires that `later` comes after the step `earlier` of the trace. */
 export function fixesOrder(
   { placed, among, after, before }: StepOrder,
   trace: Trace,

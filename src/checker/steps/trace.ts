@@ -2,11 +2,11 @@
  * @module One execution as a partial order: its steps, and which of them happen before which.
  *
  * T1. Steps are in the order in which they were performed. A step happens after the earlier steps
- *     of its own task and after every earlier step that its footprint conflicts with, and
+ *     of its own task, after every earlier step that its footprint conflicts with, and
  *     transitively.
- * T2. `clocks[step * tasks + task]` is how many steps of `task` happen before or are `step`.
- * T3. The steps that touch a place form a chain, latest first, through `heads` and `previous`.
- *     Cutting the trace at a depth takes the touches off again, so a common beginning of two
+ * T2. `clocks[step * tasks + task]` is how many steps of `task` happen before `step` or are it.
+ * T3. The touches of a place form a chain, latest first, through `heads` and `previous`. If the
+ *     trace is cut at a depth, the touches after it are removed. So the common beginning of two
  *     executions is computed once.
  */
 
@@ -16,18 +16,18 @@ import { KINDS } from "./kinds.ts";
 import { READ, WRITE, modesConflict } from "./access-modes.ts";
 
 /**
- * How a task goes on: performs its operation; its wait times out; it wakes for no reason; its
- * thread dies; it looks up from its wait after a death (deaths.ts); it wakes a certain other.
+ * How a task goes on: it performs its operation; its wait times out; it gets a spurious wake; its
+ * thread dies; it rechecks its wait after a death (E2 of deaths.ts); it wakes a certain task.
  */
 export type Choice = number;
 export const RUN: Choice = 0;
 export const TIMEOUT: Choice = 1;
 export const SPURIOUS: Choice = 2;
 export const DEATH: Choice = 3;
-export const LOOK: Choice = 4;
-/** The choices of an operation. */
+export const RECHECK: Choice = 4;
+/** The number of choices before WAKE. */
 export const CHOICES = 5;
-/** A wake of one that chooses: WAKE + the task that it wakes. */
+/** A wake of one, with the choice whom it wakes: WAKE + that task. */
 export const WAKE: Choice = 5;
 
 /** A task and its choice in one number. */
@@ -39,13 +39,13 @@ export function transitionOf(task: number, choice: Choice): Transition {
   return (choice << TASK_BITS) | task;
 }
 
-/** Number of the task that a transition is of, in the order of the scenario. */
+/** The number of the transition's task, in the order of the scenario. */
 export function taskOf(transition: Transition): number {
   return transition & TASK_LIMIT;
 }
 
 /**
- * Whether a step is what its task was about to do, not the end of a wait by itself nor of the task.
+ * Whether a step performs its task's operation: it is no timeout, spurious wake, recheck or death.
  */
 export function isGoingOn(transition: Transition): boolean {
   const choice = choiceOf(transition);
@@ -57,7 +57,7 @@ export function choiceOf(transition: Transition): Choice {
   return transition >> TASK_BITS;
 }
 
-/** What one death did to words beside those of the operation that was to come. */
+/** The words that a death changed, besides those of the task's pending operation. */
 export interface DeathEffects {
   readonly words: ReadonlyMap<number, number>;
   /** It stopped the machine. */
@@ -71,24 +71,23 @@ export class Trace {
   #capacity = 256;
   transition: Uint16Array = new Uint16Array(this.#capacity);
   kind: Uint8Array = new Uint8Array(this.#capacity);
-  /** First word that the operation names, and what it holds before and after the step. */
+  /** The first word that the operation names, and its values before and after the step. */
   index: Int32Array = new Int32Array(this.#capacity);
   before: Int32Array = new Int32Array(this.#capacity);
   after: Int32Array = new Int32Array(this.#capacity);
-  /** What the execution has come to after the step (digests.ts of the room above). */
+  /** The digest of the state after the step (execution/digests.ts). */
   digest: Int32Array = new Int32Array(this.#capacity);
   footprint: Int32Array = new Int32Array(this.#capacity);
   readonly waits: Wait[] = [];
-  /** Of steps that are deaths. */
+  /** For steps that are deaths. */
   readonly deathEffects: DeathEffects[] = [];
   /**
-   * Footprint of the death that the task could have died instead of a step; 0 where no death is
-   * possible.
+   * Footprint of the death of the step's task at this step; 0 if no death was possible.
    */
   deathFootprint: Int32Array = new Int32Array(this.#capacity);
-  /** Of a woken park: the wake. */
+  /** For a park that was woken: the step that woke it. */
   cause: Int32Array = new Int32Array(this.#capacity);
-  /** Of a step: which one of its task, from 1. */
+  /** The number of a step among those of its task, from 1. */
   ordinal: Int32Array = new Int32Array(this.#capacity);
   clocks: Int32Array;
   /** Row `depth`: how many steps of each task lie before `depth`. */
@@ -98,7 +97,7 @@ export class Trace {
   /** Latest touch of each place, -1 for none. */
   heads: Int32Array = new Int32Array(0);
   #touches = 0;
-  /** Where a step's touches begin; a step touches its footprint's places in their order. */
+  /** Where a step's touches begin. They are in the order of the places of its footprint. */
   touchStart: Int32Array = new Int32Array(this.#capacity + 1);
   touchStep: Int32Array = new Int32Array(this.#capacity);
   touchMode: Uint8Array = new Uint8Array(this.#capacity);
@@ -113,25 +112,25 @@ export class Trace {
     this.positions = new Int32Array((this.#capacity + 1) * tasks);
   }
 
-  /** Whether `earlier` happens before `later` or is it. */
+  /** Whether `earlier` happens before `later`, or is the same step. */
   happensBefore(earlier: number, later: number): boolean {
     const task = this.transition[earlier]! & TASK_LIMIT;
     return this.clocks[later * this.tasks + task]! >= this.ordinal[earlier]!;
   }
 
-  /** Where a task's step number `ordinal` (from 0) is; undefined if it has not come to it. */
+  /** The position of a task's step number `ordinal` (from 0); undefined if there is none. */
   positionOf(task: number, ordinal: number): number | undefined {
     if (ordinal >= this.counts[this.length * this.tasks + task]!) return undefined;
     return this.positions[(ordinal + 1) * this.tasks + task];
   }
 
-  /** Whether `step` happens before what the task had done by `depth`. */
+  /** Whether `step` happens before the last step of `task` before `depth`, or is it. */
   leadsTo(step: number, task: number, depth: number): boolean {
     const ordinal = this.counts[depth * this.tasks + task]!;
     return ordinal > 0 && this.happensBefore(step, this.positions[ordinal * this.tasks + task]!);
   }
 
-  /** What a step was, for people. */
+  /** The name of a step's kind. */
   kindName(step: number): string {
     return KINDS[this.kind[step]!] ?? "";
   }
@@ -151,7 +150,7 @@ export class Trace {
     this.length = depth;
   }
 
-  /** Adds a step. `after` and `cause` are the caller's to fill in. */
+  /** Adds a step. The caller sets `after` and `cause`. */
   push(transition: Transition, kind: number, wait: Wait, before: number, footprint: number): void {
     const step = this.length;
     if (step === this.#capacity) this.#grow();
@@ -182,8 +181,8 @@ export class Trace {
   }
 
   /**
-   * Joins into `clock` (at `row` of `into`) the clocks of the steps from `touch` on down that
-   * `mode` conflicts with.
+   * Joins into the clock at `row` of `into` the clocks of the steps in the chain from `head` on
+   * that conflict with `mode`.
    */
   joinChain(into: Int32Array, row: number, head: number, mode: number): void {
     const { tasks, touchMode, touchStep, previous, clocks, transition, ordinal } = this;
@@ -202,9 +201,10 @@ export class Trace {
   }
 
   /**
-   * The value of `word` just before step `depth`: what the latest step that names it left. If that
-   * one names it as one of many (it allocated the object, say, which was then set up by plain
-   * stores), or if there is none, it is what the first step after that found; else `initial`.
+   * The value of `word` just before step `depth`. Normally the latest earlier step that names it as
+   * its first word left it. That step may name it as one of many (an allocation, for example, after
+   * which plain stores set up the object), or there may be none. Then it is the value that the next
+   * step which names the word found; `initial` if there is none either.
    */
   valueBefore(word: number, depth: number, initial: number): number {
     const place = this.footprints.placeOf(word);

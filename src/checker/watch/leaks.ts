@@ -1,27 +1,27 @@
 /**
- * @module What is left at the end of an execution in which every task returned: objects that were
- * allocated and not freed, and reference counts that are too high. The scenario says what may be
- * left. If it does not, there may be no more of each kind than at the beginning.
+ * @module Leaks: what is left at the end of an execution in which every task returned. A leak is an
+ * object that was allocated and not freed, or a reference count that is too high. The scenario says
+ * what may be left. All other objects must not be more, of each kind, than at the beginning.
  */
 
 import { COUNTS_REFERENCES, kindCode } from "../steps/kinds.ts";
 import { taskOf } from "../steps/trace.ts";
 import type { Trace } from "../steps/trace.ts";
-import type { ObjectLife, ObjectLives } from "./object-lives.ts";
+import type { ObjectLifetime, ObjectLifetimes } from "./object-lifetimes.ts";
 
 const REF_PUT = kindCode("refPut");
 
 export interface Leak {
   readonly kind: "leak" | "refcount-leak";
   readonly message: string;
-  /** The steps that it is about: who allocated, or who took a reference last. */
+  /** The steps concerned: the allocation, or the last get of a reference. */
   readonly steps: readonly number[];
 }
 
-/** Who wants to know what is left of an execution. */
+/** What {@link findLeaks} needs to know of an execution. */
 export interface LeakContext {
   readonly trace: Trace;
-  readonly lives: ObjectLives;
+  readonly lives: ObjectLifetimes;
   readonly words: Int32Array;
   readonly names: readonly string[];
   /** The value of a word at the beginning. */
@@ -30,7 +30,7 @@ export interface LeakContext {
   readonly mayRemain: readonly string[];
 }
 
-/** The leaks of an execution that has ended well. */
+/** The leaks of an execution in which every task returned. */
 export function findLeaks(context: LeakContext): Leak[] {
   const counts = countsTouched(context.trace);
   const left = objectsLeft(context);
@@ -47,10 +47,10 @@ export function findLeaks(context: LeakContext): Leak[] {
 }
 
 /**
- * Objects that the execution allocated and that are more of their kind than the set-up's that it
- * freed.
+ * Objects that the execution allocated and did not free. Of each kind, one is allowed for each
+ * object of the set-up that the execution freed.
  */
-function objectsLeft({ lives, mayRemain }: LeakContext): ObjectLife[] {
+function objectsLeft({ lives, mayRemain }: LeakContext): ObjectLifetime[] {
   const spare = new Map<string, number>();
   for (const { label, allocStep } of lives.all) {
     if (allocStep === undefined) spare.set(label, (spare.get(label) ?? 0) + 1);
@@ -64,7 +64,11 @@ function objectsLeft({ lives, mayRemain }: LeakContext): ObjectLife[] {
   });
 }
 
-function leakOf(context: LeakContext, life: ObjectLife, counts: ReadonlyMap<number, number>): Leak {
+function leakOf(
+  context: LeakContext,
+  life: ObjectLifetime,
+  counts: ReadonlyMap<number, number>,
+): Leak {
   const allocStep = life.allocStep ?? 0;
   const what = `${life.label}, which ${nameOf(context, allocStep)} allocated, is never freed`;
   for (const [word, step] of counts) {
@@ -77,8 +81,8 @@ function leakOf(context: LeakContext, life: ObjectLife, counts: ReadonlyMap<numb
 }
 
 /**
- * The reference counts that steps touched, with the last step that took one; its first touch if
- * none did.
+ * The reference counts that steps touched, with the last step that got a reference; if there is
+ * none, with the first step that touched the count.
  */
 function countsTouched(trace: Trace): Map<number, number> {
   const counts = new Map<number, number>();

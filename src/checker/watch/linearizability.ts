@@ -1,20 +1,19 @@
 /**
- * @module Linearizability: whether each operation on an object can be thought to happen at one
- * moment between its call and its return. The scenario records the operations and gives a
- * sequential model; every execution's history is searched for an order that the model allows (J.
- * Wing, C. Gong, JPDC 1993, with the memory of G. Lowe, 2017). Operations on different keys are
- * searched apart (A. Horn, D. Kroening, FORTE 2015: P-compositionality).
+ * @module Linearizability: each operation on an object must appear to take effect at one moment
+ * between its call and its return. The scenario records the operations and has a sequential model.
+ * The history of each execution is searched for an order that the model allows (J. Wing, C. Gong,
+ * JPDC 1993, with the memoization of G. Lowe, 2017). Operations on different keys are searched
+ * separately (P-compositionality: A. Horn, D. Kroening, FORTE 2015).
  *
- * What matters is which operation returned before which was called. So a call and a return are
- * steps, and a return depends on every call of its key; calls commute with each other, and so do
- * returns.
+ * It matters which operations returned before which were called. So calls and returns are steps. A
+ * return depends on every call of its key. Calls commute with calls, and returns with returns.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
 import { describe } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 
-/** An operation that was called, with its answer. */
+/** An operation that was called, with its result. */
 export interface Operation {
   readonly name: string;
   readonly input: unknown;
@@ -23,12 +22,11 @@ export interface Operation {
 }
 
 /**
- * What the object does, one operation after the other. States are not changed: each step makes
- * another one.
+ * The sequential specification of the object. States are immutable: each step makes a new one.
  */
 export interface SequentialModel<State> {
   readonly initial: State;
-  /** The state after it; undefined if it cannot give that answer in `state`. */
+  /** The state after the operation; undefined if it cannot have that result in `state`. */
   step(state: State, operation: Operation): State | undefined;
 }
 
@@ -49,7 +47,7 @@ export class OperationHistory {
   readonly #model: SequentialModel<unknown>;
   readonly #keys: number;
 
-  /** Of a scenario's set-up: `keys` words at `at` that nothing else uses. */
+  /** For the set-up of a scenario. The `keys` words at `at` must have no other use. */
   constructor(memory: SharedMemory, at: number, model: SequentialModel<unknown>, keys: number = 1) {
     this.#memory = memory;
     this.#at = at;
@@ -57,7 +55,7 @@ export class OperationHistory {
     this.#keys = keys;
   }
 
-  /** Runs `body`, an operation on the object, and records its call, its answer and its return. */
+  /** Runs `body`, an operation on the object, and records its call, its result and its return. */
   *call<T>(name: string, input: unknown, body: () => Task<T>, key: number = 0): Task<T> {
     const word = this.#at + key;
     yield describe("opCall", this.#memory, word, 1, name);
@@ -81,7 +79,7 @@ export class OperationHistory {
     return output;
   }
 
-  /** Why no order explains the answers of the execution under way; undefined if one does. */
+  /** Why no order explains the results of this execution; undefined if one does. */
   judge(): NotLinearizable | undefined {
     const { operations } = logOf(this);
     for (let key = 0; key < this.#keys; key++) {
@@ -94,9 +92,9 @@ export class OperationHistory {
 }
 
 export interface NotLinearizable {
-  /** The longest order that the model allows, and what has no place in it, in words. */
+  /** Names the longest order that the model allows, and the operations that do not fit into it. */
   readonly message: string;
-  /** Agent ids of those whose operations have no place. */
+  /** The agents of those operations. */
   readonly agents: readonly number[];
 }
 
@@ -112,7 +110,7 @@ export function forgetOperations(): void {
   if (logs.size > 0) logs = new Map();
 }
 
-/** The histories that the execution under way has recorded something in. */
+/** The histories that have operations of this execution. */
 export function recordedHistories(): OperationHistory[] {
   return [...logs.keys()];
 }
@@ -126,7 +124,7 @@ function logOf(history: OperationHistory): Log {
 interface Search {
   readonly operations: readonly Recorded[];
   readonly model: SequentialModel<unknown>;
-  /** (done, state) from which no order leads to the end. */
+  /** The (done, state) pairs from which no order leads to the end. */
   readonly hopeless: Set<string>;
   readonly order: Recorded[];
   longest: readonly Recorded[];
@@ -148,7 +146,7 @@ function search(
   return { message, agents: [...new Set(next.map(({ agent }) => agent))] };
 }
 
-/** Whether what is not `done` can be put in order after `model` came to `state`. */
+/** Whether the operations not in `done` have an order that the model allows from `state` on. */
 function extend(searching: Search, done: bigint, state: unknown): boolean {
   const { operations, model, hopeless, order } = searching;
   const left = operations.filter((_, i) => (done & (1n << BigInt(i))) === 0n);
@@ -169,7 +167,7 @@ function extend(searching: Search, done: bigint, state: unknown): boolean {
   return false;
 }
 
-/** None of the others returned before it was called. */
+/** Whether none of the others returned before this one was called. */
 function mayBeNext({ calledAt }: Recorded, left: readonly Recorded[]): boolean {
   return left.every(({ returnedAt }) => returnedAt > calledAt);
 }

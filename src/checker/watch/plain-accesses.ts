@@ -1,18 +1,18 @@
 /**
- * @module Data races: two accesses to one word that nothing orders, at least one of them a write,
- * and not both steps. Plain accesses are no scheduling points. That loses nothing: a program
- * without data races behaves as if its plain accesses were sequentially consistent, and a race is
- * reported.
+ * @module Data races: two accesses to one word that happens-before does not order. At least one is
+ * a write, and at least one is no step. Plain accesses are no scheduling points. This loses
+ * nothing: without data races a program behaves as if its plain accesses were sequentially
+ * consistent, and with one the race is reported.
  *
- * P1. An access belongs to the time after its task's latest step, number n. It happens before what
- *     comes after the task's step n + 1, if anything orders the two at all.
+ * P1. A plain access comes after its task's latest step, number n. It happens before all that
+ *     happens after the task's step n + 1.
  * P2. An access that the task's latest step names is that step. Two such accesses are no race,
- *     because the search tries both orders. One of them and an access that is no step are a race:
- *     the search does not know that their order matters.
+ *     because the search tries both orders. Such an access and one that is no step are a race: the
+ *     search does not know that their order matters.
  *
- * The order is that of the trace, in which a load also comes before a later store of the same word.
- * So a race may be hidden in one class of executions. It shows in the class where the store comes
- * first.
+ * The happens-before relation is that of the trace. In it a load also happens before a later store
+ * of the same word. So a race may be hidden in some classes of executions; it shows in a class
+ * where the store comes first.
  */
 
 import { currentTask } from "../../sync/tasks/current-task.ts";
@@ -25,28 +25,28 @@ export interface PlainAccess {
   readonly task: number;
   /** How many steps its task had done. */
   readonly ordinal: number;
-  /** Depth of the execution when it came. */
+  /** Depth of the execution at the access. */
   readonly depth: number;
   readonly isWrite: boolean;
   /** P2. */
   readonly isStep: boolean;
   readonly label: string;
   readonly at: number;
-  /** In a replay: an error whose stack says where in the code. */
+  /** In a replay: an error whose stack has the place in the code. */
   readonly mark: Error | undefined;
   /** Names of the locks that its task held. */
   readonly held: readonly string[];
 }
 
 export interface PlainAccessesOptions {
-  /** Note where in the code each access is: slow, for replays. */
+  /** Record the place in the code of each access. It is slow, so only replays do. */
   readonly withSites: boolean;
   readonly onRace: (earlier: PlainAccess, later: PlainAccess) => void;
   /** A task is about to write this word plainly. */
   readonly onStore: (word: number) => void;
 }
 
-/** The latest write and, of each task, the latest read since. */
+/** The shadow of a word: its latest write, and each task's latest read since then. */
 interface Shadow {
   write: PlainAccess | undefined;
   readonly reads: (PlainAccess | undefined)[];
@@ -62,7 +62,7 @@ export class PlainAccesses {
     this.#options = options;
   }
 
-  forget(): void {
+  reset(): void {
     if (this.#shadows.size > 0) this.#shadows.clear();
   }
 
@@ -94,7 +94,7 @@ export class PlainAccesses {
     } else shadow.reads[task] = access;
   }
 
-  /** P2. The test of a condition is about whatever the condition reads. */
+  /** P2. All reads of a condition belong to its test. */
   #isOwnStep(task: number, ordinal: number, at: number): boolean {
     if (ordinal === 0) return false;
     const { kind, positions, tasks, waits } = this.#run.trace;
@@ -119,12 +119,12 @@ export class PlainAccesses {
 
 let active: PlainAccesses | undefined;
 
-/** Whose execution is under way. */
+/** Sets the execution whose accesses are recorded; undefined: none are. */
 export function watchPlainAccesses(accesses: PlainAccesses | undefined): void {
   active = accesses;
 }
 
-/** A plain access of the running task. */
+/** Records a plain access of the running task. */
 export function notePlainAccess(at: number, isWrite: boolean, label: string): void {
   active?.note(at, isWrite, label);
 }

@@ -1,11 +1,12 @@
 /**
- * @module Uses of translations by devices: what HMM exists to make right. A device that reaches a
- * page through a frame which the CPU's page table no longer names reads or spoils what belongs to
- * somebody else. Nothing else shows that: the device takes no lock, and the memory is there.
+ * @module Uses of stale translations by devices: the bug that HMM exists to prevent. The device
+ * uses a frame for a page, and the CPU's page table no longer maps the page to it. So the device
+ * reads or overwrites data of another owner. No other check finds that: the device takes no lock,
+ * and the memory is allocated.
  *
- * A use is a step that depends on the page's entry in the CPU's page table, which an invalidation
- * changes between its start and its end: so each order of the two is explored, whatever the driver
- * does or forgets.
+ * A use is a step on the page's entry in the CPU's page table. An invalidation changes that entry
+ * between its start and its end. So both orders of the two are explored, whatever the driver does
+ * or forgets.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -16,11 +17,11 @@ import { plainLoad } from "../../sync/atomics.ts";
 import { access } from "../../sync/tasks/task.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 
-/** A device used a translation that is no longer true. */
+/** A device used a translation that is no longer valid. */
 export class StaleTranslation extends Error {
   readonly page: number;
   readonly frame: number;
-  /** Word index of the entry in the CPU's page table (of the table's root if it has none). */
+  /** Word index of the entry in the CPU's page table; of the table's root if there is no entry. */
   readonly entryIndex: number;
 
   constructor(page: number, frame: number, now: string, entryIndex: number) {
@@ -41,8 +42,9 @@ export interface TranslationUse {
 }
 
 /**
- * The device uses a translation now. A step of the device's task; throws {@link StaleTranslation}
- * if the page table of `mm` does not say so any more. The address space must be allocated memory.
+ * The device uses a translation now. This is a step of the device's task. Throws
+ * {@link StaleTranslation} if the page table of `mm` does not have that translation any more. The
+ * memory of `mm` must be allocated.
  */
 export function* useTranslation(machine: Machine, mm: Mm, use: TranslationUse): Task<void> {
   const { memory } = machine;

@@ -1,5 +1,5 @@
 /**
- * @module An execution as those see it who look on: where it stands, and nothing that changes it.
+ * @module An execution as watchers see it: its frontier, and nothing that changes it.
  */
 
 import type { SharedMemory } from "../../sync/shared-memory.ts";
@@ -15,12 +15,12 @@ export interface WatchedRun {
   readonly trace: Trace;
   /** Steps done so far. */
   readonly depth: number;
-  /** What each task is about to do, undefined when it is over; and the code of that operation. */
+  /** The pending operation of each task, undefined if it is over; and the code of its kind. */
   readonly pending: readonly (Wait | undefined)[];
   readonly pendingCode: Uint8Array;
-  /** The machine has stopped: nothing holds any more but that nobody waits for ever. */
+  /** The machine has stopped. From then on only one rule holds: no task waits for ever. */
   readonly hasStopped: boolean;
-  /** Whether a task, about to do `wait`, can do it now. */
+  /** Whether the task's pending operation `wait` may be performed now. */
   mayRun(task: number, wait: Wait): boolean;
   /** The value of a word when an execution begins. */
   initial(word: number): number;

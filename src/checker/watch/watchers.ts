@@ -1,10 +1,11 @@
 /**
- * @module What looks on during an execution: at freed memory, at the scenario's invariants, at
- * recorded operations, and at the end at what is left. None of it changes what can happen next.
+ * @module The watchers of an execution. They check accesses to freed memory, the scenario's
+ * invariants and recorded operations, and at the end look for leaks. They do not change what can
+ * happen next.
  *
  * An invariant is checked after every step. It names the words that it reads. Steps that write one
- * of them depend on each other (footprint.ts), so each order in which those words can change is
- * explored. Where plain stores change words under a lock, the invariant names the lock's word.
+ * of them depend on each other (footprint.ts). So each order in which those words can change is
+ * explored. If plain stores change words under a lock, the invariant names the lock's word.
  */
 
 import { clearAsyncWaiters } from "../../sync/runners/stepping.ts";
@@ -13,42 +14,42 @@ import type { Invariant, Scenario } from "../scenario.ts";
 import { MAY_BLOCK, kindCode } from "../steps/kinds.ts";
 import { findLeaks } from "./leaks.ts";
 import { forgetOperations, recordedHistories } from "./linearizability.ts";
-import { ObjectLives } from "./object-lives.ts";
+import { ObjectLifetimes } from "./object-lifetimes.ts";
 import { PlainAccesses, watchPlainAccesses } from "./plain-accesses.ts";
 import type { WatchedRun } from "./watched-run.ts";
-import type { Witness } from "./witness.ts";
+import type { ErrorSink } from "./error-sink.ts";
 
 const FREE = kindCode("free");
 
 export interface WatchersOptions<Run> {
   readonly scenario: Scenario<unknown>;
-  readonly witness: Witness<Run>;
-  /** Places in the code are wanted: slow, for replays. */
+  readonly sink: ErrorSink<Run>;
+  /** Record places in the code. It is slow, so only replays do. */
   readonly withSites: boolean;
-  /** A task is about to write this word plainly. */
+  /** A task is about to write this word by a plain store. */
   readonly onPlainStore: (word: number) => void;
 }
 
 export class Watchers<Run> {
-  readonly lives: ObjectLives;
+  readonly lives: ObjectLifetimes;
   readonly #plain: PlainAccesses;
   readonly #whole: Run;
   readonly #run: WatchedRun;
-  readonly #witness: Witness<Run>;
+  readonly #sink: ErrorSink<Run>;
   readonly #invariants: readonly Invariant<unknown>[];
-  /** Labels of what may be left, undefined for anything. */
+  /** Labels of objects that may be left; undefined: any may. */
   readonly #mayRemain: readonly string[] | undefined;
 
-  /** `whole`: what the witness is told of it as. `run`: the same, as watchers see it. */
+  /** `whole`: the execution as it is passed to the sink. `run`: the same, as watchers see it. */
   constructor(whole: Run, run: WatchedRun, options: WatchersOptions<Run>) {
-    const { scenario, witness, withSites, onPlainStore } = options;
+    const { scenario, sink, withSites, onPlainStore } = options;
     this.#whole = whole;
     this.#run = run;
-    this.#witness = witness;
-    this.lives = new ObjectLives(run.footprints);
+    this.#sink = sink;
+    this.lives = new ObjectLifetimes(run.footprints);
     this.#plain = new PlainAccesses(run, {
       withSites,
-      onRace: (earlier, later) => witness.race(whole, earlier, later),
+      onRace: (earlier, later) => sink.race(whole, earlier, later),
       onStore: onPlainStore,
     });
     this.#invariants = scenario.invariants ?? [];
@@ -57,9 +58,9 @@ export class Watchers<Run> {
   }
 
   /** A new execution begins. */
-  forget(): void {
-    this.lives.forget();
-    this.#plain.forget();
+  reset(): void {
+    this.lives.reset();
+    this.#plain.reset();
     forgetOperations();
     clearAsyncWaiters();
     watchPlainAccesses(this.#plain);
@@ -69,47 +70,46 @@ export class Watchers<Run> {
   before(code: number, step: number, wait: Wait): void {
     const bad = this.lives.step(code, step, wait);
     if (bad !== undefined && !this.#run.hasStopped)
-      this.#witness.badAccess(this.#whole, bad.kind, bad.freeStep);
+      this.#sink.badAccess(this.#whole, bad.kind, bad.freeStep);
   }
 
-  /** A step of `task` was performed. `isNew`: for the first time. */
+  /** A step of `task` was performed. `isNew`: it does not repeat an earlier execution. */
   after(code: number, task: number, isNew: boolean, shared: unknown): void {
-    if (this.lives.anyFreed) this.#lookAtWaits(code === FREE ? undefined : task);
-    if (isNew && this.#invariants.length > 0) this.lookAtInvariants(shared);
+    if (this.lives.anyFreed) this.#checkWaits(code === FREE ? undefined : task);
+    if (isNew && this.#invariants.length > 0) this.checkInvariants(shared);
   }
 
-  lookAtInvariants(shared: unknown): void {
+  checkInvariants(shared: unknown): void {
     if (this.#run.hasStopped) return;
     watchPlainAccesses(undefined);
     for (const invariant of this.#invariants) {
       try {
         invariant.holds(shared);
       } catch (error) {
-        this.#witness.broken(this.#whole, invariant.name, error);
+        this.#sink.broken(this.#whole, invariant.name, error);
       }
     }
     watchPlainAccesses(this.#plain);
   }
 
-  /** Looks at something for the checker itself: no access of `look` is a task's. */
-  unwatched<T>(look: () => T): T {
+  /** Runs code of the checker itself: its accesses are not recorded as a task's. */
+  unwatched<T>(read: () => T): T {
     watchPlainAccesses(undefined);
     try {
-      return look();
+      return read();
     } finally {
       watchPlainAccesses(this.#plain);
     }
   }
 
   /**
-   * The execution is over, and the machine has not stopped. `isWhole`: every task returned, and
-   * none died.
+   * The execution has ended, and the machine has not stopped. `isWhole`: no task died.
    */
   atEnd(isWhole: boolean): void {
     const run = this.#run;
     for (const history of recordedHistories()) {
       const bad = history.judge();
-      if (bad !== undefined) this.#witness.notLinearizable(this.#whole, bad);
+      if (bad !== undefined) this.#sink.notLinearizable(this.#whole, bad);
     }
     if (!isWhole || this.#mayRemain === undefined) return;
     const { trace, names, memory } = run;
@@ -122,10 +122,10 @@ export class Watchers<Run> {
       initial,
       mayRemain: this.#mayRemain,
     };
-    for (const leak of findLeaks(context)) this.#witness.leaked(this.#whole, leak);
+    for (const leak of findLeaks(context)) this.#sink.leaked(this.#whole, leak);
   }
 
-  /** The step that freed what the task waits for, if it cannot go on and one did. */
+  /** If the task is blocked on freed memory: the step that freed it. */
   freedUnder(task: number): number | undefined {
     const run = this.#run;
     const wait = run.pending[task];
@@ -134,15 +134,15 @@ export class Watchers<Run> {
   }
 
   /**
-   * A wait for something in freed memory may never end, and so never be seen as a step: it is told
-   * when it begins.
+   * A wait on freed memory may never end, and then never be a step. So it is reported when it
+   * begins.
    */
-  #lookAtWaits(only: number | undefined): void {
+  #checkWaits(only: number | undefined): void {
     const run = this.#run;
     if (run.hasStopped) return;
     for (let task = only ?? 0; task < (only === undefined ? run.tasks : only + 1); task++) {
       const freeStep = MAY_BLOCK[run.pendingCode[task]!] === 0 ? undefined : this.freedUnder(task);
-      if (freeStep !== undefined) this.#witness.badWait(this.#whole, task, freeStep);
+      if (freeStep !== undefined) this.#sink.badWait(this.#whole, task, freeStep);
     }
   }
 }

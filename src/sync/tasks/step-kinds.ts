@@ -58,9 +58,9 @@ export interface StepKind {
    * The same as long as no execution has shown that the word is strict (see dependence.ts of the
    * checker).
    */
-  readonly touchLenient?: Touch;
+  readonly touchCommuting?: Touch;
   /** The same after one has. */
-  readonly touchStrict?: Touch;
+  readonly touchOrdering?: Touch;
   /**
    * It touches all words that it names. Left out: the first one alone, which stands for the whole
    * primitive.
@@ -88,11 +88,11 @@ export interface StepKind {
    */
   readonly says?: string;
   /** The same of a step that did not succeed. */
-  readonly saysFailing?: string;
+  readonly textFailing?: string;
   /** The same of a step that names one word. */
-  readonly saysOfWord?: string;
+  readonly textOfWord?: string;
   /** The same of a step that names one word and changed it. */
-  readonly saysOfChange?: string;
+  readonly textOfChange?: string;
   /**
    * The wait in words. `{held}` becomes who holds the lock, or who is queued before; `{readers}`
    * who reads. Left out: `waits for {label}{held}`.
@@ -122,7 +122,7 @@ const rows = {
     touch: "write",
     touchFailing: "read",
     takes: "exclusive",
-    saysFailing: "{kind} {label}: busy",
+    textFailing: "{kind} {label}: busy",
   },
   unlock: { touch: "write", releases: true },
   /** Waits while a writer is inside or queued. Readers + 1. */
@@ -141,7 +141,7 @@ const rows = {
     touch: "share",
     touchFailing: "read",
     takes: "shared",
-    saysFailing: "{kind} {label}: busy",
+    textFailing: "{kind} {label}: busy",
   },
   /** Success: writer inside. */
   tryDownWrite: {
@@ -149,7 +149,7 @@ const rows = {
     touch: "write",
     touchFailing: "read",
     takes: "exclusive",
-    saysFailing: "{kind} {label}: busy",
+    textFailing: "{kind} {label}: busy",
   },
   upRead: { touch: "share", releases: true },
   upWrite: { touch: "write", releases: true },
@@ -172,12 +172,12 @@ const rows = {
     data: true,
     refcount: true,
     says: "{kind} {label} {before} → {after}",
-    saysFailing: "{kind} {label}: is 0",
+    textFailing: "{kind} {label}: is 0",
   },
   /** Count - 1. */
   refPut: {
     touch: "write",
-    touchLenient: "count",
+    touchCommuting: "count",
     data: true,
     refcount: true,
     blind: true,
@@ -192,13 +192,13 @@ const rows = {
   /** Waiters - 1. */
   dequeue: { touch: "queue" },
   /** Sequence + 1. */
-  wakeOne: { touch: "write", touchLenient: "count", wakes: "one" },
+  wakeOne: { touch: "write", touchCommuting: "count", wakes: "one" },
   /** Sequence + 1. */
-  wakeAll: { touch: "queue", touchLenient: "count", wakes: "all" },
+  wakeAll: { touch: "queue", touchCommuting: "count", wakes: "all" },
   /** Count + 1. */
   complete: {
     touch: "count",
-    touchStrict: "write",
+    touchOrdering: "write",
     data: true,
     blind: true,
     says: "{kind} {label} {before} → {after}",
@@ -279,7 +279,7 @@ const rows = {
     whole: true,
     data: true,
     says: "exchange {label} {before} → {after}",
-    saysFailing: "exchange {label}: is {before}",
+    textFailing: "exchange {label}: is {before}",
   },
   /** An operation of a recorded history begins. */
   opCall: { touch: "call" },
@@ -298,24 +298,24 @@ const rows = {
     touchFailing: "read",
     queues: true,
     says: "goes to sleep on {label}",
-    saysFailing: "does not sleep on {label}: it has changed",
+    textFailing: "does not sleep on {label}: it has changed",
   },
   // The kinds that callers of access() name.
-  read: { touch: "read", whole: true, says: "read {label}", saysOfWord: "read {label} = {before}" },
+  read: { touch: "read", whole: true, says: "read {label}", textOfWord: "read {label} = {before}" },
   /**
    * Speculative read: the memory of the word may have been freed. The reader checks that
    * afterwards, and then discards the value.
    */
-  peek: { touch: "read", whole: true, says: "read {label}", saysOfWord: "read {label} = {before}" },
-  write: { touch: "write", whole: true, data: true, saysOfWord: "write {label} = {after}" },
+  peek: { touch: "read", whole: true, says: "read {label}", textOfWord: "read {label} = {before}" },
+  write: { touch: "write", whole: true, data: true, textOfWord: "write {label} = {after}" },
   update: {
     touch: "write",
     whole: true,
     data: true,
-    saysOfChange: "update {label} {before} → {after}",
+    textOfChange: "update {label} {before} → {after}",
   },
   /** Adds to the word; its task does not learn what the word held. */
-  add: { touch: "count", touchStrict: "write", whole: true, data: true, blind: true },
+  add: { touch: "count", touchOrdering: "write", whole: true, data: true, blind: true },
   alloc: { touch: "write", whole: true, data: true },
   free: { touch: "write", whole: true, data: true },
 } as const;

@@ -25,7 +25,7 @@ export const RUN: Choice = 0;
 export const TIMEOUT: Choice = 1;
 export const SPURIOUS: Choice = 2;
 export const DEATH: Choice = 3;
-export const LOOK: Choice = 4;
+export const RECHECK: Choice = 4;
 export const WAKE: Choice = 5;
 
 export interface Step {
@@ -41,12 +41,12 @@ export class Machine {
   readonly program: Program;
   readonly code: readonly (readonly Instruction[])[];
 
-  readonly #wakesQueues: boolean;
+  readonly #spuriousQueueWakes: boolean;
 
-  /** `wakesQueues`: where each wait may end for no reason, those on the queue may, too. */
-  constructor(program: Program, wakesQueues: boolean) {
+  /** `spuriousQueueWakes`: where each wait may end for no reason, those on the queue may, too. */
+  constructor(program: Program, spuriousQueueWakes: boolean) {
     this.program = program;
-    this.#wakesQueues = wakesQueues;
+    this.#spuriousQueueWakes = spuriousQueueWakes;
     this.code = compile(program);
   }
 
@@ -113,7 +113,7 @@ export class Machine {
         next.timed && (own.asleep || (next.does === "completion" && state.completions === 0));
       if (mayTimeOut && state.timeouts > 0) add(TIMEOUT);
       if (this.#mayWake(state, own, next)) add(SPURIOUS);
-      if (own.asleep && own.looked < state.deaths) add(LOOK);
+      if (own.asleep && own.looked < state.deaths) add(RECHECK);
       if (state.deaths < this.program.deaths) add(DEATH);
     }
     return found;
@@ -147,7 +147,7 @@ export class Machine {
   #mayWake(state: State, own: TaskState, { does }: Instruction): boolean {
     if (!own.asleep || state.spurious === 0) return false;
     if (this.program.spurious !== "each") return true;
-    return !own.hasWoken && (does !== "park" || this.#wakesQueues);
+    return !own.hasWoken && (does !== "park" || this.#spuriousQueueWakes);
   }
 
   /** The state after a step. */
@@ -170,7 +170,7 @@ export class Machine {
     own.asleep = false;
     if (choice === TIMEOUT) state.timeouts--;
     else if (choice === SPURIOUS) state.spurious--;
-    if (choice !== LOOK) own.hasWoken = choice === SPURIOUS;
+    if (choice !== RECHECK) own.hasWoken = choice === SPURIOUS;
     else own.looked = state.deaths;
     unline(state, next.at, task);
     own.result = choice === TIMEOUT ? 2 : 1;

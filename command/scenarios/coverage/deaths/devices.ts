@@ -103,7 +103,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     frames: 1,
     pages: 2,
     exploration: ONE_DEATH,
-    mortals: ["serve"],
+    killable: ["serve"],
     check: checkReferences,
     tasks: {
       serve: [SERVE, serve],
@@ -124,7 +124,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     frames: 1,
     pages: 1,
     exploration: ONE_DEATH_BETWEEN,
-    mortals: ["serve"],
+    killable: ["serve"],
     check: checkReferences,
     tasks: { serve: [SERVE, serve], madvise: [["mm/calls/madvise.doMadvise"], discard] },
   }),
@@ -136,7 +136,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     pages: 1,
     before: whileServing,
     exploration: { ...ONE_DEATH_BETWEEN, timeouts: 0 },
-    mortals: ["serve"],
+    killable: ["serve"],
     check: checkReferences,
     tasks: {
       serve: [
@@ -154,7 +154,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     pages: 1,
     before: whileServing,
     exploration: { ...ONE_DEATH_BETWEEN, timeouts: 0 },
-    mortals: ["serve"],
+    killable: ["serve"],
     check: checkReferences,
     tasks: {
       serve: [["devices/service/service-owner.resignForDead"], endService],
@@ -168,7 +168,7 @@ export const deathsOfDeviceThreads: readonly Covered[] = [
     frames: 1,
     pages: 1,
     exploration: ONE_DEATH_BETWEEN,
-    mortals: ["exit"],
+    killable: ["exit"],
     tasks: {
       exit: [["mm/lifetime/mm.mmput"], exit],
       read: [["devices/service/fault-service.resolve"], serveUnlisted],

@@ -87,7 +87,7 @@ function make({
     exploration: { deaths: 1, engine: "bounded", preemptions },
     ...(opsId === SOUND_OPS ? {} : { expects: "use-after-free" }),
     harness: { pages: 1 },
-    mortals: ["owner"],
+    killable: ["owner"],
     setup: (harness) => makeWorld(harness, opsId),
     tasks: {
       *owner({ idles }) {

@@ -262,7 +262,7 @@ function dying(owner: Owner, other: Other): Covered {
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
       ...(isTwin ? { expects: "assertion" } : {}),
       harness: { pages: 1 },
-      mortals: ["owner"],
+      killable: ["owner"],
       setup: makeWorld,
       tasks: { owner: body, [other.name]: other.body },
       check(world, harness) {

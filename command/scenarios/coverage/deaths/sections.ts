@@ -83,7 +83,7 @@ const readSection: Covered = covering<Reading>({
   name: "death/srcu-reader",
   summary: "A reader dies in its read section, and who waits for the readers goes on.",
   exploration: { deaths: 1 },
-  mortals: ["reader"],
+  killable: ["reader"],
   setup: (memory) => {
     const places = new Places(memory);
     const srcu = new Srcu(memory, places.take(Srcu.WORDS));
@@ -171,7 +171,7 @@ function leftCalls(
     name: `death/left-calls-${name}`,
     summary: `A reader dies, perhaps after it ended a grace period and before it ran the deferred call: ${summary}.`,
     exploration: { deaths: 1 },
-    mortals: ["reader"],
+    killable: ["reader"],
     setup: deferring,
     tasks: {
       reader: {

@@ -68,7 +68,7 @@ function make(name: string, summary: string, body: Body, isTwin: boolean): AnySc
     exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
     ...(isTwin ? { expects: "use-after-free" } : {}),
     harness: { pages: 1 },
-    mortals: ["owner"],
+    killable: ["owner"],
     setup: makeWorld,
     tasks: {
       *owner({ idles }) {

@@ -145,7 +145,7 @@ export interface Parts {
   /** Default BOUNDED. */
   readonly exploration?: ScenarioExploration;
   /** Tasks that may die, where `exploration` says that one does. */
-  readonly mortals?: readonly string[];
+  readonly killable?: readonly string[];
   /** Further things to be true in the end. */
   readonly check?: (world: DeviceWorld, harness: HmmHarness) => void;
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
@@ -160,7 +160,7 @@ export function playing(parts: Parts): Covered {
     pages,
     before,
     exploration = BOUNDED,
-    mortals,
+    killable,
     tasks,
     twins = [],
     check,
@@ -179,8 +179,8 @@ export function playing(parts: Parts): Covered {
       exploration,
       // The device's page table grows with what it maps; a thread that dies may lose what it was
       // about to write down.
-      mayRemain: mortals === undefined ? ["table"] : "anything",
-      ...(mortals === undefined ? {} : { mortals }),
+      mayRemain: killable === undefined ? ["table"] : "anything",
+      ...(killable === undefined ? {} : { killable }),
       ...(expects === undefined ? {} : { expects }),
       harness: { pages },
       setup: (harness) => {

@@ -215,7 +215,7 @@ const orphanedWaiters: Covered = {
     summary:
       "The thread dies that would end an invalidation, and whose mirror two others wait on: both are told.",
     exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
-    mortals: ["owner"],
+    killable: ["owner"],
     harness: { pages: 1 },
     setup: makeOrphans,
     reopen: ({ ranges }) => {

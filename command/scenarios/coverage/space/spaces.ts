@@ -177,7 +177,7 @@ export const spaces: readonly Covered[] = [
       summary:
         "A thread attaches and dies at any point; the owner disposes of the space, which goes when the dead thread's hold has.",
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
-      mortals: ["attach"],
+      killable: ["attach"],
       harness: { pages: 1 },
       setup: makeWorld,
       tasks: { dispose, attach },

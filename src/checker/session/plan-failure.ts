@@ -1,8 +1,10 @@
 /**
- * @module Whose fault it is that a step which a search has planned is not possible. If the tasks do
- * not repeat themselves, theirs: what was planned was seen in an execution that chance, a clock or
- * a counter made. If they do, the engine's, unless they have a data race: what they do then depends
- * on accesses that are no steps.
+ * @module Why a planned step is not possible. There are three explanations:
+ *
+ * - The tasks are not deterministic. The plan came from an execution that depended on random
+ *   numbers, a clock or a counter.
+ * - The tasks have a data race: what they do depends on accesses that are no steps.
+ * - The engine has a bug.
  */
 
 import type { Execution } from "../execution/execution.ts";
@@ -11,14 +13,18 @@ import { formatToken } from "../findings/token.ts";
 import { EngineFault, UncontrolledNondeterminism } from "../scenario.ts";
 import type { Transition } from "../steps/trace.ts";
 
-/** Two sides of a coin look like one side only once in half a million times. */
+/** Twenty tosses of a coin are all equal only once in half a million times. */
 const REPEATS = 20;
 
 /**
- * Repeats what the execution has done so far, and throws UncontrolledNondeterminism if it does not
- * come out the same. Else returns what to throw if there is no other explanation.
+ * Repeats what the execution has done so far. Throws UncontrolledNondeterminism if the outcome
+ * differs. Otherwise returns the error to throw if there is no data race.
  */
-export function judgePlan(run: Execution, scenario: string, failed: PlanFailed): EngineFault {
+export function explainPlanFailure(
+  run: Execution,
+  scenario: string,
+  failed: PlanFailed,
+): EngineFault {
   const { depth } = run;
   const schedule: Transition[] = Array.from(run.trace.transition.subarray(0, depth));
   const before = nextOf(run);
@@ -33,7 +39,7 @@ export function judgePlan(run: Execution, scenario: string, failed: PlanFailed):
   return new EngineFault(scenario, depth, failed.message, formatToken(schedule));
 }
 
-/** What each task is about to do. */
+/** The pending operation of each task. */
 function nextOf(run: Execution): string[] {
   return Array.from({ length: run.tasks }, (_, task) => {
     const wait = run.pending[task];

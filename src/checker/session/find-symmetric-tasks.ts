@@ -1,7 +1,7 @@
 /**
- * @module Finds out, by some executions, in which steps equal tasks first conflict, and whether
- * they are equal: of each execution the one in which two of them have changed places is performed,
- * too, and must go the same way.
+ * @module Finds, by some executions, the number of the step at which symmetric tasks first
+ * conflict, and tests that they are symmetric. For the test it repeats each execution with two of
+ * the tasks exchanged: it must do the same steps.
  */
 
 import { RandomNumbers } from "../engines/random-numbers.ts";
@@ -9,39 +9,40 @@ import { Execution } from "../execution/execution.ts";
 import { Reporter } from "../findings/reporter.ts";
 import type { Scenario } from "../scenario.ts";
 import type { Dependence } from "../steps/dependence.ts";
-import type { EqualTasks } from "../steps/equal-tasks.ts";
+import type { SymmetricTasks } from "../steps/symmetric-tasks.ts";
 import { choiceOf, taskOf, transitionOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
-import { groupsOf } from "./equal-groups.ts";
+import { groupsOf } from "./symmetry-groups.ts";
 import type { ExploreOptions } from "./exploration.ts";
 import { budgetOf } from "./session.ts";
 
 const STEPS = 2000;
-/** Executions in which tasks change places, beside the first one. */
+/** How many executions, besides the first one, are repeated with tasks exchanged. */
 const TRIES = 8;
 
-/** Those that see every class; what others see depends on which task is which. */
+/** The engines that see every class. What the others see depends on the order of the tasks. */
 const engines: ReadonlySet<string> = new Set(["optimal", "source", "sleep", "naive"]);
 
-/** The groups that can be put in order. May throw DependsOnMore. */
-export function findEqualTasks(
+/** The groups for which an order can be kept. May throw DependsOnMore. */
+export function findSymmetricTasks(
   scenario: Scenario<unknown>,
   options: ExploreOptions,
   dependence: Dependence,
-): readonly EqualTasks[] {
+): readonly SymmetricTasks[] {
   const { symmetry = true, engine = "optimal" } = options;
   const budget = budgetOf(options);
   if (!symmetry || !engines.has(engine)) return [];
-  // A thread that dies leaves those behind it waiting; a wake that chooses tells by name.
-  if (dependence.tellsTasks || budget.deaths > 0 || budget.wakeAny) return [];
+  // If a thread dies, the tasks after it in the order would wait for ever. A wake with a choice
+  // names a task.
+  if (dependence.distinguishesTasks || budget.deaths > 0 || budget.wakeAny) return [];
   const groups = groupsOf(scenario);
   if (groups.length === 0) return [];
-  const witness = new Reporter({ withStacks: false });
+  const sink = new Reporter({ withStacks: false });
   const run = new Execution(scenario, {
     budget,
     dependence,
     weaknesses: new Set(),
-    witness,
+    sink,
     withSites: false,
   });
   try {
@@ -55,8 +56,10 @@ export function findEqualTasks(
       first,
       ...Array.from({ length: TRIES }, () => perform(run, (count) => random.below(count))),
     ];
-    run.lenience.require();
-    return schedules.every((schedule) => found.every(({ tasks }) => areAlike(run, schedule, tasks)))
+    run.commutingWords.require();
+    return schedules.every((schedule) =>
+      found.every(({ tasks }) => areSymmetric(run, schedule, tasks)),
+    )
       ? found
       : [];
   } finally {
@@ -64,7 +67,7 @@ export function findEqualTasks(
   }
 }
 
-/** An execution; `choose` says which of so many transitions comes next. */
+/** Performs an execution. `choose` selects one of `count` transitions. */
 function perform(run: Execution, choose: (count: number) => number): Transition[] {
   run.restart(0);
   const schedule: Transition[] = [];
@@ -88,16 +91,21 @@ function firstConflict(
   for (let ordinal = 0; ; ordinal++) {
     const steps = tasks.map((task) => trace.positionOf(task, ordinal));
     if (steps.includes(undefined)) return undefined;
-    const feet = steps.map((step) => trace.footprint[step ?? 0]!);
-    if (feet.every((foot, i) => i === 0 || footprints.conflict(foot, feet[i - 1]!))) return ordinal;
+    const footprintsOfSteps = steps.map((step) => trace.footprint[step ?? 0]!);
+    if (
+      footprintsOfSteps.every(
+        (footprint, i) => i === 0 || footprints.conflict(footprint, footprintsOfSteps[i - 1]!),
+      )
+    )
+      return ordinal;
   }
 }
 
 /**
- * Whether neighbours in the group can change places in an execution, and nothing else changes but
- * where each has its own.
+ * Whether neighbours in the group can be exchanged in an execution: the steps are then the same,
+ * except for the addresses of the tasks' own words.
  */
-function areAlike(
+function areSymmetric(
   run: Execution,
   schedule: readonly Transition[],
   tasks: readonly number[],
@@ -130,7 +138,7 @@ function isLike(step: Step, mirrored: Step, places: Map<number, number>): boolea
   return step.text === mirrored.text && known === mirrored.index;
 }
 
-/** What the schedule does, step by step; undefined if it is not possible. */
+/** The steps of the schedule; undefined if it is not possible. */
 function stepsOf(run: Execution, schedule: readonly Transition[]): Step[] | undefined {
   run.restart(0);
   for (const transition of schedule) {

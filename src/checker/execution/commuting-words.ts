@@ -1,11 +1,13 @@
 /**
- * @module Looks in every execution for words that are not lenient (dependence.ts, D1).
+ * @module Finds, in every execution, words that are not commuting but ordering (D1 of
+ * dependence.ts).
  *
- * Whether an execution shows that a count is strict must not depend on the order of steps that
- * commute. So the question is not whether the count reaches 0. The question is whether it could, if
- * each task stopped where it has given back most. That is the value at the beginning plus the
- * lowest balance of each task. The sum is never more than the count, is the same for every order of
- * the same steps, and only falls when steps are added.
+ * Whether an execution shows that a reference count is an ordering word must not depend on the
+ * order of steps that commute. So the test is not whether the count reaches 0, but whether it could
+ * reach 0 in another order. For each task take its lowest balance: the gets minus the puts up to
+ * some step. The test value is the initial count plus the lowest balances of all tasks. It is never
+ * more than the count, it is the same for every order of the same steps, and it only falls when
+ * steps are added.
  */
 
 import { mayTimeOut } from "../../sync/tasks/explored.ts";
@@ -20,26 +22,26 @@ const REF_PUT = kindCode("refPut");
 const NONE = kindCode("read");
 const NO_WORD = -1;
 
-/** A count since it was last written otherwise than by taking and giving back. */
+/** A reference count since it was last written by something other than a get or a put. */
 interface Balance {
   readonly base: number;
-  /** What it should hold now. */
+  /** What the word should hold now. */
   value: number;
   lastStep: number;
-  /** Of each task: what it took less what it gave back, now and at its lowest. */
+  /** For each task: gets minus puts, now and at its lowest. */
   readonly net: Int32Array;
   readonly low: Int32Array;
   sumOfLow: number;
 }
 
-export class Lenience {
-  /** Words that the execution under way shows to be strict, and that were not known to be. */
+export class CommutingWords {
+  /** Words that this execution shows to be ordering ones, and that were not known to be. */
   readonly #found = new Set<number>();
   readonly #trace: Trace;
   readonly #endsWaits: boolean;
   readonly #mayDie: boolean;
   readonly #isWeak: boolean;
-  /** The step under way. */
+  /** The current step. */
   #code = NONE;
   #word = NO_WORD;
   readonly #balances = new Map<number, Balance>();
@@ -48,28 +50,28 @@ export class Lenience {
     this.#trace = trace;
     this.#endsWaits = budget.timeouts > 0;
     this.#mayDie = budget.deaths > 0;
-    this.#isWeak = weaknesses.has("never-strict");
+    this.#isWeak = weaknesses.has("never-ordering");
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     if (this.#balances.size > 0) this.#balances.clear();
     if (this.#found.size > 0) this.#found.clear();
   }
 
   /** A task is about to do `wait`. */
-  pends(code: number, wait: Wait): void {
+  expects(code: number, wait: Wait): void {
     const waitsForCompletion = code === COMPLETION_WAIT;
     if (QUEUES[code] === 0 && !waitsForCompletion) return;
-    if (this.#trace.footprints.isStrict(wait.index)) return;
+    if (this.#trace.footprints.isOrdering(wait.index)) return;
     if (waitsForCompletion && !this.#mayDie && !(this.#endsWaits && mayTimeOut(wait))) return;
     this.#found.add(wait.index);
   }
 
-  /** Throws DependsOnMore if some word is strict. */
+  /** Throws DependsOnMore if an ordering word was found. */
   require(): void {
     if (this.#found.size > 0 && !this.#isWeak)
-      throw new DependsOnMore({ strict: [...this.#found] });
+      throw new DependsOnMore({ ordering: [...this.#found] });
   }
 
   /** A step of this kind, whose first word this is, is about to be performed. */
@@ -78,20 +80,20 @@ export class Lenience {
     this.#word = word;
   }
 
-  /** The running task looks at a word, as part of its step. */
-  peeked(word: number): void {
+  /** The running task makes an extra read in its step (sync/tasks/extra-reads.ts). */
+  extraRead(word: number): void {
     if (word !== this.#word || IS_BLIND[this.#code] === 0) return;
-    if (!this.#trace.footprints.isStrict(word)) this.#found.add(word);
+    if (!this.#trace.footprints.isOrdering(word)) this.#found.add(word);
   }
 
-  /** It was performed, as number `step` of the trace; -1: its task died instead. */
+  /** The step was performed, as number `step` of the trace; -1: its task died instead. */
   ends(task: number, step: number): void {
     const code = this.#code;
     this.#code = NONE;
     this.#word = NO_WORD;
     if (step < 0 || COUNTS_REFERENCES[code] === 0) return;
     const word = this.#trace.index[step]!;
-    if (this.#trace.footprints.isStrict(word)) return;
+    if (this.#trace.footprints.isOrdering(word)) return;
     const before = this.#trace.before[step]!;
     const after = this.#trace.after[step]!;
     let balance = this.#balances.get(word);
@@ -131,8 +133,8 @@ export class Lenience {
   }
 
   /**
-   * Whether a step between the two wrote the word, so that what came before it is in order with
-   * what comes after it.
+   * Whether a step between the two wrote the word. Then the steps before that write are ordered
+   * with those after it.
    */
   #wasWritten(word: number, from: number, to: number): boolean {
     const { footprints, heads, previous, touchStep, touchMode } = this.#trace;

@@ -1,9 +1,9 @@
 /**
- * @module Conditions that read more than they say. A search tests the condition of a sleeper again
- * only where a word is written that is among its `reads`; if it reads another one, what that word
- * does to the sleeper is not explored, and nothing tells. So in executions that are done again, the
- * condition of each sleeper is asked after every step of another task: one that has come true by a
- * step which touches no word of its `reads` is told.
+ * @module Conditions that read words which they do not declare. A search explores the effect of a
+ * write on a sleeping task only if the written word is among the `reads` of its condition. If the
+ * condition reads another word, executions are missed without notice. So when an execution is
+ * repeated, the condition of each sleeping task is evaluated after every step of another task. If
+ * it became true by a step that touches no word of its `reads`, that is reported.
  */
 
 import { conditionOf } from "../../sync/tasks/task.ts";
@@ -12,7 +12,7 @@ import { taskOf } from "../steps/trace.ts";
 import type { Transition } from "../steps/trace.ts";
 
 export interface Sleeping {
-  /** What each task is about to do. */
+  /** The pending operation of each task. */
   readonly pending: readonly (Wait | undefined)[];
 }
 
@@ -20,29 +20,29 @@ function touches({ index, words }: Wait, { at, words: count }: WordRange): boole
   return index < at + count && at < index + Math.max(words, 1);
 }
 
-export class UnreadWords {
-  /** Of each task: the test of a condition that it did last, and which did not hold. */
+export class UndeclaredReads {
+  /** For each task: its last test of a condition, which did not hold. */
   readonly #tested = new Map<number, Wait>();
   #stepping: Wait | undefined;
 
   /** An execution begins. */
-  forget(): void {
+  reset(): void {
     this.#tested.clear();
   }
 
-  /** A step is about to be done. */
+  /** A step is about to be performed. */
   before({ pending }: Sleeping, transition: Transition): void {
     const task = taskOf(transition);
     const wait = pending[task];
     this.#stepping = wait;
-    if (wait?.kind === "sleep") return; // the beginning of the sleep after the test
+    if (wait?.kind === "sleep") return; // the sleep step of the park after the test
     if (wait !== undefined && conditionOf(wait) !== undefined) this.#tested.set(task, wait);
     else this.#tested.delete(task);
   }
 
   /**
-   * It was done. Returns the tasks whose conditions it changed although it touches none of their
-   * words.
+   * The step was performed. Returns the tasks whose conditions it made true although it touches
+   * none of their `reads`.
    */
   after({ pending }: Sleeping, transition: Transition): number[] {
     const found: number[] = [];
@@ -53,7 +53,7 @@ export class UnreadWords {
         conditionOf(tested)?.() !== true
       )
         continue;
-      this.#tested.delete(task); // its wake is on the way, or will never come
+      this.#tested.delete(task); // the condition is true now: it is not tested again
       const { reads } = tested;
       if (reads === undefined || this.#stepping === undefined || touches(this.#stepping, reads))
         continue;

@@ -1,12 +1,13 @@
 /**
- * @module What a scenario gives in place of a task and what is none. The messages use the words of
- * whoever wrote it. They come before a generator's own messages (`next is not a function`) can.
+ * @module Checks that what a scenario calls a task is one, and that what a task yields is an
+ * operation. The messages say what to write instead. Without the checks the author would get an
+ * error such as `next is not a function`.
  */
 
 import type { Wait, WaitKind } from "../../sync/tasks/task.ts";
 import { kindCode } from "../steps/kinds.ts";
 
-/** What the function of a task returned must be a task. Throws TypeError. */
+/** Throws TypeError unless `made`, which the function of a task returned, is a task. */
 export function requireTask(made: unknown, scenario: string, name: string): void {
   if (
     typeof made === "object" &&
@@ -22,8 +23,8 @@ export function requireTask(made: unknown, scenario: string, name: string): void
 }
 
 /**
- * The code of an operation that a task has yielded. Throws TypeError for what is none, which ends
- * that task.
+ * The code of the operation that a task has yielded. Throws TypeError, which ends that task, if it
+ * is no operation.
  */
 export function codeOfYielded(yielded: Wait | undefined): number {
   const code: number | undefined = kindCode(

@@ -1,6 +1,6 @@
 /**
- * @module The objects of an execution: where each was allocated and freed. So a use of a freed
- * object is noticed when it happens, and what is left at the end is known.
+ * @module The lifetimes of objects in an execution: where each was allocated and freed. So a use
+ * after free is found when it happens, and a leak at the end.
  */
 
 import type { Wait } from "../../sync/tasks/task.ts";
@@ -12,10 +12,10 @@ const FREE = kindCode("free");
 const PEEK = kindCode("peek");
 
 /** One object. */
-export interface ObjectLife {
+export interface ObjectLifetime {
   readonly at: number;
   readonly words: number;
-  /** What the code calls it: a struct. */
+  /** The name that the code gives: a struct. */
   readonly label: string;
   /** The step that allocated it; undefined for one of the set-up. */
   readonly allocStep: number | undefined;
@@ -23,33 +23,33 @@ export interface ObjectLife {
   freeStep: number | undefined;
 }
 
-/** A step that touches what was freed. */
+/** A step touches freed memory. */
 export interface BadAccess {
   readonly kind: "use-after-free" | "double-free";
   readonly freeStep: number;
 }
 
-export class ObjectLives {
+export class ObjectLifetimes {
   readonly #footprints: Footprints;
-  /** By place: the step that freed it, + 1. */
+  /** For each place: the step that freed it, + 1. */
   #freedBy: Int32Array = new Int32Array(256);
   /** Something has been freed in this execution. */
   anyFreed = false;
-  /** What was allocated or freed in this execution, in that order. */
-  readonly all: ObjectLife[] = [];
+  /** The objects that were allocated or freed in this execution, in that order. */
+  readonly all: ObjectLifetime[] = [];
 
   constructor(footprints: Footprints) {
     this.#footprints = footprints;
   }
 
   /** A new execution begins. */
-  forget(): void {
+  reset(): void {
     if (this.anyFreed) this.#freedBy.fill(0);
     this.anyFreed = false;
     this.all.length = 0;
   }
 
-  /** Notes the step that is about to be performed; says if it touches what was freed. */
+  /** Records the step that is about to be performed. Returns whether it touches freed memory. */
   step(code: number, step: number, wait: Wait): BadAccess | undefined {
     if (code === ALLOC) {
       this.#mark(wait, 0);
@@ -64,7 +64,7 @@ export class ObjectLives {
     return undefined;
   }
 
-  /** The step that freed what the operation touches, if one did. */
+  /** The step that freed a word that the operation touches, if there is one. */
   freedBefore(wait: Wait): number | undefined {
     for (let i = 0; i < Math.max(wait.words, 1); i++) {
       const place = this.#footprints.placeOf(wait.index + i);
@@ -74,8 +74,8 @@ export class ObjectLives {
     return undefined;
   }
 
-  /** The latest object in which a word lies, if an execution's step allocated or freed it. */
-  holding(word: number): ObjectLife | undefined {
+  /** The latest object that contains the word, if a step of the execution allocated or freed it. */
+  holding(word: number): ObjectLifetime | undefined {
     return this.all.findLast(({ at, words }) => word >= at && word < at + words);
   }
 

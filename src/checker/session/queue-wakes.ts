@@ -1,6 +1,6 @@
 /**
- * @module Whether tasks that wait on queues go straight back when they wake for no reason: S2 of
- * spurious.ts.
+ * @module Tests whether tasks that wait on a wait queue queue again at once after a spurious wake:
+ * S2 of spurious.ts.
  */
 
 import type { Execution } from "../execution/execution.ts";
@@ -8,10 +8,10 @@ import { ENQUEUE } from "../steps/kinds.ts";
 import { SPURIOUS, transitionOf } from "../steps/trace.ts";
 
 /**
- * Wakes each of those that were seen to sleep, once. False if one does something else than enqueue
- * again. After a search: nothing is left of its last execution.
+ * Gives each recorded sleep one spurious wake. False: a task did something other than enqueue
+ * again. Call it after a search: the last execution is lost.
  */
-export function allGoBack(run: Execution): boolean {
+export function allRequeue(run: Execution): boolean {
   return run.frontier.spurious.sleeps.every(({ task, index, schedule }) => {
     run.restart(0);
     for (const transition of schedule) run.step(transition);

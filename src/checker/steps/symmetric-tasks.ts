@@ -1,15 +1,16 @@
 /**
- * @module Tasks that nothing tells apart, and the one order that stands for all of their orders.
+ * @module Symmetry reduction: of symmetric tasks, the search explores one order for all their
+ * orders.
  *
- * If tasks do the same to the same objects, exchanging them turns an execution into another one
- * that shows nothing new. So the search need only see executions in which step number n of these
- * tasks comes in the order of the tasks. n is the first number at which their steps conflict: then
- * a class settles the order, and a search that never turns those steps round sees exactly the
- * classes in which it holds. Parts of a parallel search are kept apart in the same way
- * (step-order.ts).
+ * If tasks do the same to the same objects, an exchange of two of them turns an execution into
+ * another one that shows nothing new. So the search explores only executions in which step number n
+ * of these tasks comes in the order of the tasks. n is the first number at which their steps
+ * conflict. All executions of a class have conflicting steps in the same order. So a search that
+ * never reverses those steps sees exactly the classes in which that order holds. Parts of a
+ * parallel search are kept apart in the same way (step-order.ts).
  *
  * In some executions such steps do not conflict, or one of them waits for another that never comes.
- * Such an execution ends the search. The search begins again and does not take tasks for equal.
+ * Such an execution ends the search. The search begins again without symmetry.
  */
 
 import type { Footprints } from "./footprint.ts";
@@ -17,20 +18,20 @@ import { taskOf } from "./trace.ts";
 import type { Trace } from "./trace.ts";
 
 /** These tasks take step number `ordinal` (from 0) in this order. */
-export interface EqualTasks {
+export interface SymmetricTasks {
   readonly tasks: readonly number[];
   readonly ordinal: number;
 }
 
-/** What is kept to of all groups. */
-export class EqualOrders {
+/** The orders of all groups. */
+export class SymmetricOrders {
   readonly isEmpty: boolean;
-  readonly #groups: readonly EqualTasks[];
-  /** Of each task: after whose step its own comes, -1 for nobody's; and which step that is. */
+  readonly #groups: readonly SymmetricTasks[];
+  /** For each task: after whose step its own comes, or -1; and the number of that step. */
   readonly #behind: Int32Array;
   readonly #ordinal: Int32Array;
 
-  constructor(groups: readonly EqualTasks[], tasks: number) {
+  constructor(groups: readonly SymmetricTasks[], tasks: number) {
     this.#groups = groups;
     this.isEmpty = groups.length === 0;
     this.#behind = new Int32Array(tasks).fill(-1);
@@ -52,8 +53,8 @@ export class EqualOrders {
   }
 
   /**
-   * Whether it is the order that the next step of `task` after those before `later` comes behind
-   * the step `earlier`.
+   * Whether the order requires that the next step of `task` at depth `later` comes after the step
+   * `earlier`.
    */
   fixes(
     { transition, ordinal, counts, tasks }: Trace,
@@ -67,8 +68,8 @@ export class EqualOrders {
   }
 
   /**
-   * Whether the order is one that a class settles, after the execution in `trace`: the steps that
-   * it puts in order conflict.
+   * Whether the order is the same in the whole class of the execution in `trace`: the steps that it
+   * orders conflict.
    */
   isOfClass(trace: Trace, footprints: Footprints): boolean {
     return this.#groups.every(({ tasks: group, ordinal }) =>
