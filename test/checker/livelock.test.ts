@@ -82,7 +82,7 @@ test("with a rank there is none", () => {
   assert.deepEqual(findings, []);
 });
 
-/** Waits for the other one by rechecking again and again, or as it should; `tries` of them at most. */
+/** Waits for the other task by a loop of at most `tries` loads, or as it should. */
 function spinner(waits: boolean, tries: number = Infinity): Scenario<Cell> {
   return {
     name: "spinner",

@@ -1,4 +1,7 @@
-/** @module The options and the results of an exploration. */
+/**
+ * @module The options and the results of an exploration, as data: what a caller of explore.ts gives
+ * and gets. Not here: what a search keeps while it runs (session.ts).
+ */
 
 import type { EngineOptions } from "../engines/engines.ts";
 import type { Estimate } from "../engines/estimate.ts";

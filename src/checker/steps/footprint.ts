@@ -56,7 +56,7 @@ export class Footprints {
   /** Place of each word index, 0 for none yet. */
   #placeOf: Int32Array;
   /**
-   * The same for words outside the heap, which have negative numbers (frame tables: memory/frames/).
+   * The same for words outside the heap. They have negative numbers (frame tables: memory/frames/).
    */
   readonly #placeOutside = new Map<number, number>();
   /** The word of each place; undefined for a place that stands for no word. */

@@ -55,7 +55,7 @@ export function cond(n: number, wake: "signal" | "broadcast", how: Waiting): Pro
   ]);
 }
 
-/** Waits without rechecking; the broadcast comes without the mutex. */
+/** Waits without a test of the condition; the broadcast comes without the mutex. */
 export function blindWait(): Program {
   const broadcaster: Body<Conditional> = ({ condition }) => condition.broadcast();
   return program("blind wait", conditional, [broadcaster, waiter("blind")]);
