@@ -1,6 +1,6 @@
 /**
- * @module The allocators themselves, not the arenas that other scenarios use: slab caches,
- * blocks for tables, frames with their counts and pins.
+ * @module The real allocators, not the arenas of other scenarios: slab caches, blocks for tables,
+ * frames with their counts and pins.
  */
 
 import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
@@ -29,13 +29,13 @@ const Only: Struct<Only> = struct<Only>("coveredOnly", { value: u32("const", "a 
 interface Fresh extends StructView {
   value: number;
 }
-/** Nobody has made one before the tasks begin: they open its cache. */
+/** A struct without objects before the tasks begin: they open its cache. */
 const Fresh: Struct<Fresh> = struct<Fresh>("coveredFresh", { value: u32("const", "a number") });
 
 interface World {
   readonly heap: Heap;
   readonly machine: Machine;
-  /** Things alive when the tasks begin. */
+  /** Live objects when the tasks begin. */
   readonly things: readonly number[];
   /** A frame with one count for each task. */
   readonly pfn: number;
@@ -47,7 +47,7 @@ const TASKS = 2;
 const THINGS = 2;
 const LEAF_WORDS = 512;
 const DIRECTORY_WORDS = 4096;
-/** What is made once stays, and so does the page of a cache that is new. */
+/** Objects that are made once stay, and so does the first page of a new cache. */
 const ONE_MADE = `1 ${Only.name}`;
 
 function accounting(heap: Heap, { ram }: Machine): string[] {
@@ -92,8 +92,7 @@ function build(): World {
 type Body = (world: World) => Task<unknown>;
 
 /**
- * As a thread of its own runs it: with a handle of its own, which has not looked up any cache
- * yet.
+ * As in a thread of its own: with a handle of its own, which has looked up no cache yet.
  */
 function asThread(body: Body): Body {
   return (world) => body({ ...world, heap: new Heap(world.machine.memory) });
@@ -203,10 +202,10 @@ function together(first: Act, second: Act): Covered {
   return covering<World>({
     layer: "memory",
     name: `${first.name}-vs-${second.name}`,
-    summary: `${first.name} and ${second.name} at the same time, and what was taken is given back.`,
+    summary: `${first.name} and ${second.name} at the same time; all that is allocated is freed.`,
     memory: () => world().machine.memory,
     setup: world,
-    // The frame tables lie outside the heap that the explorer puts back.
+    // The frame tables lie outside the heap, which the explorer restores.
     reopen: () => {
       world().frames.restore();
       return world();
@@ -226,7 +225,7 @@ function together(first: Act, second: Act): Covered {
   });
 }
 
-/** A machine on which threads keep frames of their own, all of whose frames are taken. */
+/** A machine whose threads have free lists, and whose frames are all allocated. */
 function buildFull(): World {
   const machine = Machine.create({
     ramBytes: 1 << 21,
@@ -242,7 +241,7 @@ function buildFull(): World {
   return { heap, machine, things: [], pfn, accounting: [], frames: ram.snapshot() };
 }
 
-/** What each of the two got. */
+/** The frame that each of the two got. */
 const taken: number[] = [];
 
 function* takeOne({ machine: { ram } }: World): Task<void> {
@@ -262,7 +261,7 @@ function stealing(): Covered {
     layer: "memory",
     name: "free-list-vs-thief",
     summary:
-      "A thread frees the only frame into its own free list and takes one, while another finds nothing and steals: one of them gets it.",
+      "A thread frees the only frame into its own free list and allocates one, while another finds no free frame and steals: one of them gets it.",
     memory: () => world().machine.memory,
     setup: world,
     reopen: () => {

@@ -1,7 +1,6 @@
 /**
- * @module Threads that keep free frames of their own, on a machine that is no debug build: first
- * touches that take no lock, as they are in a program. In scenarios on a harness a task's frames
- * come from a stock, past these lists.
+ * @module Threads with free lists of frames, without debug checks: first touches that take no lock,
+ * as in a program. In scenarios on a harness a task's frames come from a stocked row instead.
  */
 
 import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
@@ -65,8 +64,7 @@ function build(): World {
     run(ram.refs.pagePut(pfn + agentId - 1));
   }
   selectAgent(memory, self);
-  // The last that the set-up does: its own list is filled at once, for a moment under the lock of
-  // all.
+  // Last in the set-up: this fills its own free list, under ramLock.
   run(cpuFault(machine, mm, PAGE + 1, true));
   const { references } = ram.refs.total();
   return { machine, mm, frames: ram.snapshot(), references, usedPages: ram.usage().usedPages };
@@ -104,9 +102,9 @@ const TOUCH = [
 export const freeLists: readonly Covered[] = [
   covering<World>({
     layer: "memory",
-    name: "touch-vs-touch-at-hand",
+    name: "touch-vs-touch-fast",
     summary:
-      "Two threads touch one page first, each with a free frame at hand: the page gets one, the other goes back to its list.",
+      "Two threads touch one page first, each with a frame in its free list: the page gets one of the two frames, the other goes back to its list.",
     memory: () => world().machine.memory,
     setup: world,
     reopen: () => {
@@ -121,9 +119,9 @@ export const freeLists: readonly Covered[] = [
   }),
   covering<World>({
     layer: "memory",
-    name: "touch-vs-row-of-frames",
+    name: "touch-vs-contiguous-frames",
     summary:
-      "A thread touches a page with a frame at hand while another, under the lock of all, wants frames in a row.",
+      "A thread touches a page and takes a frame from its free list, while another allocates contiguous frames under ramLock.",
     memory: () => world().machine.memory,
     setup: world,
     reopen: () => {

@@ -1,6 +1,6 @@
 /**
- * @module A user's buffer, whose frames are counted all together: the thread that added it takes it
- * off the machine when nobody counts any more, while another one, which has it mapped too, lets go.
+ * @module A user's buffer, whose frames are counted all together. The thread that added it removes
+ * it when no references are left, while another thread drops the last one.
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
@@ -14,7 +14,7 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 interface World {
-  /** First frame of the section; two threads count it. */
+  /** First frame of the section; two threads have references to it. */
   readonly pfn: number;
   readonly removed: Cell;
 }
@@ -42,7 +42,7 @@ function* remove({ pfn, removed }: World, { machine }: HmmHarness): Task<void> {
   if (errno === 0) yield* removed.store(1);
 }
 
-/** Looks at its mapping's buffer while it counts it. */
+/** Reads the buffer while it has a reference. */
 function* use({ pfn }: World, { machine }: HmmHarness): Task<void> {
   yield* machine.ram.refs.pageHas(pfn, 1);
   assert(machine.ram.sections.pagesAt(pfn) === 1, "the section has one page");
@@ -70,7 +70,7 @@ function make(name: string, summary: string, user: Body, isTwin: boolean): AnySc
   });
 }
 
-/** The table of sections has one place left. `first` begins the machine's own RAM. */
+/** The table of sections has one free record. `first` is the first frame of the machine's RAM. */
 interface Full {
   readonly first: number;
 }
@@ -87,7 +87,7 @@ function makeFull(harness: HmmHarness): Full {
   return { first };
 }
 
-/** What is asked of a table that is nearly full, and what no user's section may do. */
+/** Operations on a table that is nearly full, and on sections that are no user's. */
 function* fillUp({ first }: Full, { machine }: HmmHarness): Task<void> {
   const { ram } = machine;
   const buffers = new UserBuffers(machine);
@@ -109,8 +109,8 @@ function* fillUp({ first }: Full, { machine }: HmmHarness): Task<void> {
     "the machine's own RAM was extended",
   );
   assert(ram.sections.pagesAt(pfn) === 1, "a section was extended, and that was refused");
-  // As another thread does it that unmaps the buffer: who added it finds that out when he needs the
-  // place.
+  // As another thread does that unmaps the buffer: the thread that added it notices that when it
+  // needs the record.
   yield* ram.refs.pagePut(pfn);
   const next = yield* buffers.acquire(new SharedArrayBuffer(PAGE_BYTES));
   assert(next > 0, `the place of a buffer that nobody has mapped is not to be had: ${next}`);
@@ -129,7 +129,7 @@ export const sections: readonly Covered[] = [
     scenario: harnessScenario<Full>({
       name: "coverage/memory/sections-all-taken",
       summary:
-        "As many buffers as there can be: one more is refused, until nobody has one of them mapped.",
+        "As many buffers as the table can have: one more is refused until one of them is unmapped.",
       harness: { pages: 0 },
       setup: makeFull,
       tasks: { task: fillUp },
@@ -150,14 +150,14 @@ export const sections: readonly Covered[] = [
     layer: "memory",
     scenario: make(
       NAME,
-      "A user's buffer is taken off the machine when its last count goes, and not before.",
+      "A user's buffer is removed when its last reference is dropped, and not before.",
       use,
       false,
     ),
     twins: [
       make(
         `${NAME}/late`,
-        "A thread looks at the buffer after it has given its count back.",
+        "A thread reads the buffer after it has dropped its reference.",
         useLate,
         true,
       ),

@@ -1,7 +1,6 @@
 /**
- * @module What the set-up of a scenario on a harness has allocated, freed by its tasks: it is
- * poisoned and never handed out again, so that whoever frees or uses it once more is found, however
- * late.
+ * @module Objects that the set-up of a scenario has allocated and its tasks free: they are poisoned
+ * and never allocated again, so that every later use or second free is noticed.
  */
 
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -42,7 +41,7 @@ function makeWorld(harness: HmmHarness): World {
 
 type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-/** Frees what is its own. */
+/** Frees its own objects. */
 function freeAll(which: 0 | 1): Body {
   return function* ({ objects, halves, blocks }, { machine: { heap } }) {
     yield* heap.free(Made, objects[which]);

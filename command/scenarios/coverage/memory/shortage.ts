@@ -1,6 +1,6 @@
 /**
- * @module A shortage of memory, as the scenarios about ENOMEM begin it: all that is asked for is
- * refused, until it is over.
+ * @module A shortage of memory, as in the scenarios about ENOMEM: every allocation fails until the
+ * shortage ends.
  */
 
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -13,8 +13,8 @@ import type { Covered } from "../covered.ts";
 const LEAF_WORDS = 512;
 
 /**
- * An object, a block, a frame, two frames in a row: 0 for what is refused. What is not is given
- * back.
+ * Allocates an object, a block, a frame and two contiguous frames: 0 for each that fails. Frees the
+ * others.
  */
 function* askForAll({ machine: { heap, ram } }: HmmHarness): Task<number[]> {
   const object = yield* heap.alloc(Mm);
@@ -48,7 +48,7 @@ export const shortages: readonly Covered[] = [
     layer: "memory",
     scenario: harnessScenario<undefined>({
       name: "coverage/memory/alone/shortage",
-      summary: "While memory has run out nothing of it can be had; before and after all of it can.",
+      summary: "While memory has run out every allocation fails; before and after, all succeed.",
       harness: { pages: 0, shortage: true },
       setup: () => undefined,
       tasks: { task: fallShort },

@@ -1,7 +1,7 @@
 /**
- * @module A kernel heap that is used up: the pages that caches keep in reserve are taken back, by
- * one who needs them, while others use those caches. Whoever finds nothing is told so, and nothing
- * is lost.
+ * @module A kernel heap that is used up. A thread that needs pages takes back the empty slabs of
+ * caches, while other threads use those caches. If there is none, the allocation fails, and no
+ * memory is lost.
  */
 
 import { notePlainAccess } from "../../../../src/checker/watch/plain-accesses.ts";
@@ -33,7 +33,7 @@ const BLOCK_WORDS_MAX = 16_384;
 interface World {
   readonly machine: Machine;
   readonly heap: Heap;
-  /** What lives in the slab that is not empty, in which one slot is free. */
+  /** The objects of the slab that is not empty; it has one free slot. */
   readonly wides: readonly number[];
   readonly usedBytes: number;
   readonly accounting: string;
@@ -47,15 +47,15 @@ function accounting({ heap }: Machine): string {
 }
 
 /**
- * Of all pages that the heap may have, none is free. Objects of Wide have two slabs, first an empty
- * one and then one with a free slot; those of Other have none.
+ * No page of the heap's budget is free. The cache of Wide has two slabs, first an empty one and
+ * then one with a free slot; that of Other has none.
  */
 function build(): World {
   const heapBytes = HEAP_BYTES_MIN + (1 << 16);
   const machine = Machine.create({ ramBytes: 1 << 18, heapBytes, debug: true, name: "set-up" });
   const { memory } = machine;
   memory.plainWatch = { note: notePlainAccess };
-  // The watch sees the structs that are opened from here on.
+  // Only structs that are opened from here on are watched.
   const heap = new Heap(memory);
   const run = <T>(task: Task<T>): T => runBlocking(memory, task);
   const pageOf = (at: number): number => Math.floor(at / PAGE_WORDS);
@@ -81,19 +81,19 @@ function build(): World {
 
 type Body = (world: World) => Task<unknown>;
 
-/** As a thread of its own runs it. */
+/** As in a thread of its own. */
 function asThread(body: Body): Body {
   return (world) => body({ ...world, heap: new Heap(world.machine.memory) });
 }
 
-/** Needs a page of its own, or hears that there is none. */
+/** Allocates an object that needs a new page; 0 if there is none. */
 function* claim({ heap }: Pick<World, "heap">): Task<number> {
   const at = yield* heap.alloc(Other);
   if (at !== 0) yield* heap.free(Other, at);
   return at;
 }
 
-/** Finds a slot in a slab that is there, and gives back what it had before. */
+/** Allocates from a slab that exists, and frees an object that it had before. */
 function* reuse({ heap, wides }: World): Task<void> {
   const at = yield* heap.alloc(Wide);
   assert(at !== 0, "a cache that had free slots has none");
@@ -107,7 +107,7 @@ function* table({ heap }: World): Task<void> {
   if (at !== 0) yield* heap.freeWords(at, LEAF_WORDS);
 }
 
-/** Alone: whatever is in reserve can be had, and a cache keeps no more than one empty slab. */
+/** Alone: empty slabs can be taken back, and a cache keeps at most one. */
 function* everything(world: World): Task<void> {
   const { heap, wides } = world;
   assert((yield* claim(world)) !== 0, "a page in reserve is not to be had");
@@ -130,14 +130,14 @@ function* everything(world: World): Task<void> {
   );
 }
 
-/** Gives back twice what it had once. */
+/** Frees one object twice. */
 function* giveTwice({ heap, wides }: World): Task<void> {
   const [at = 0] = wides;
   yield* heap.free(Wide, at);
   yield* heap.free(Wide, at);
 }
 
-/** Gives a block back in another size. */
+/** Frees a block with another size. */
 function* giveMore({ heap }: World): Task<void> {
   yield* claim({ heap });
   const block = yield* heap.allocWords(LEAF_WORDS);
@@ -148,7 +148,7 @@ interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly tasks: Readonly<Record<string, CoveringTask<World>>>;
-  /** Whether what lives in the end is what lived at the beginning. */
+  /** Whether the same objects live at the end as at the beginning. */
   readonly isBalanced: boolean;
   readonly twins?: readonly BrokenTwin<World>[];
 }
@@ -191,7 +191,7 @@ const tabling: CoveringTask<World> = {
 export const usedUpHeaps: readonly Covered[] = [
   usedUp({
     name: "used-up/alone",
-    summary: "On a heap that is used up, what caches keep in reserve is taken back page by page.",
+    summary: "On a heap that is used up, the empty slabs of caches are taken back page by page.",
     isBalanced: false,
     tasks: {
       everything: {
@@ -207,13 +207,13 @@ export const usedUpHeaps: readonly Covered[] = [
     twins: [
       {
         name: "twice",
-        summary: "Somebody gives an object back twice.",
+        summary: "A thread frees an object twice.",
         expects: "double-free",
         tasks: { everything: giveTwice },
       },
       {
         name: "as-more",
-        summary: "Somebody gives half a page back as a whole one.",
+        summary: "A thread frees half a page as a whole one.",
         expects: "assertion",
         tasks: { everything: giveMore },
       },
@@ -221,14 +221,14 @@ export const usedUpHeaps: readonly Covered[] = [
   }),
   usedUp({
     name: "used-up/claim-vs-reuse",
-    summary: "A thread takes a cache's empty slab back while another takes an object out of it.",
+    summary: "A thread takes a cache's empty slab back while another allocates an object from it.",
     isBalanced: true,
     tasks: { claim: claiming, reuse: reusing },
   }),
   usedUp({
     name: "used-up/claim-vs-table",
     summary:
-      "Two threads need a page, and there is one in reserve: one of them gets it, or both, one after the other.",
+      "Two threads need a page, and one empty slab is left: one of them gets it, or both, one after the other.",
     isBalanced: true,
     tasks: { claim: claiming, table: tabling },
   }),

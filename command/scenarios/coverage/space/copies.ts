@@ -1,7 +1,7 @@
 /**
- * @module Bulk copies, page by page through the page table, while other threads change the mapping:
- * what is written is in the page or nowhere, what is read is what the page holds, and what a copy
- * that fails had not come to is as it was.
+ * @module Bulk copies, page by page through the page table, while other threads change the mapping.
+ * A write goes to the page or to no frame, a read gets what the page holds, and a copy that fails
+ * leaves the rest as it was.
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
@@ -23,14 +23,14 @@ import { withoutFlush } from "../mm/left-out.ts";
 const PAGE = 512;
 const LEAF_PAGES = 512;
 const ADDRESS: number = PAGE * PAGE_BYTES;
-/** In every byte: of the page at the beginning, of what is written, of what is read into. */
+/** Every byte of the page at the beginning, of what is written, and of the reader's array. */
 const BEFORE = 7;
 const WRITTEN = 5;
 const UNREAD = 1;
 const LENGTH_BYTES = 8;
 
 interface World {
-  /** What the reader's bytes are in the end. */
+  /** The reader's bytes at the end. */
   seen: Uint8Array;
   isRefused: boolean;
   readonly child: Cell;
@@ -38,7 +38,7 @@ interface World {
 
 type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 
-/** Whether the copy came to its end. */
+/** Whether the copy succeeded. */
 function* isCopied(copy: Task<void>): Task<boolean> {
   try {
     yield* copy;
@@ -70,7 +70,7 @@ function without(left: number, body: Body): Body {
   return (world, harness) => withoutFlush(left, body(world, harness));
 }
 
-/** The first bytes of the page now: a plain look, once everybody has ended. */
+/** The first bytes of the page, read plainly when all tasks have ended. */
 function contents(harness: HmmHarness, mm: Mm = harness.mm): Uint8Array {
   const { ram } = harness.machine;
   const pfn = ptePfn(harness.entryOf(PAGE, mm));
@@ -158,7 +158,7 @@ function copying({ name, summary, pages = 1, tasks, check, twins = [] }: Parts):
 const COPY = ["space/transfer.transfer", "space/transfer.copyPart"] as const;
 const FLUSH = ["sync/primitives/shootdown.flush"] as const;
 
-/** Refused: the bytes are as they were. Else they are all of one state of the page. */
+/** After a failure the bytes are as they were. Else all of them are of one state of the page. */
 function checkRead({ seen, isRefused }: World, allowed: readonly number[]): void {
   requireOneOf(seen, isRefused ? [UNREAD] : allowed, "what was read");
 }
@@ -167,14 +167,14 @@ export const bulkCopies: readonly Covered[] = [
   copying({
     name: "alone/copies",
     summary:
-      "What is written over two pages is read again, what lies beside it stays, and past the end is an error.",
+      "A write over two pages is read back, the bytes beside it stay, and a copy past the end is an error.",
     pages: 2,
     tasks: { task: [COPY, thereAndBack] },
   }),
   copying({
     name: "read-vs-discard",
     summary:
-      "A thread reads while another gives the page up: it reads what the page held, or zeros.",
+      "A thread reads while another discards the page: it reads what the page held, or zeros.",
     tasks: { read: [COPY, read], discard: [FLUSH, discard] },
     check: (world) => checkRead(world, [BEFORE, 0]),
     twins: [
@@ -189,7 +189,7 @@ export const bulkCopies: readonly Covered[] = [
   copying({
     name: "read-vs-munmap-of-leaf",
     summary:
-      "A thread reads while another unmaps the page and all beside it: it reads it all, or is told a fault.",
+      "A thread reads while another unmaps the page and all pages of its leaf: it reads all bytes, or faults.",
     pages: LEAF_PAGES,
     tasks: {
       read: [[...COPY, "space/transfer.sectionUnlessMoved"], read],
@@ -200,7 +200,7 @@ export const bulkCopies: readonly Covered[] = [
   copying({
     name: "write-vs-discard",
     summary:
-      "A thread writes while another gives the page up: it writes to the page, or to the new one.",
+      "A thread writes while another discards the page: it writes to the old page, or to the new one.",
     tasks: { write: [COPY, write], discard: [FLUSH, discard] },
     check: (_world, harness) => requireOneOf(contents(harness), [WRITTEN, 0], "the page"),
     twins: [
@@ -215,7 +215,7 @@ export const bulkCopies: readonly Covered[] = [
   copying({
     name: "write-vs-fork",
     summary:
-      "A thread writes while another forks: the child has the page before or after, and the write is not lost.",
+      "A thread writes while another forks: the child has the page from before or after, and the write is not lost.",
     tasks: { write: [COPY, write], fork: [FLUSH, fork] },
     check({ child }, harness) {
       requireOneOf(contents(harness), [WRITTEN], "the parent's page");

@@ -1,6 +1,6 @@
 /**
- * @module An operation that fails: what it had locked it has unlocked, or the machine stops, so
- * that nobody waits for that lock for ever.
+ * @module An operation that throws: either it has unlocked all its locks, or the machine stops, so
+ * that no thread waits for a lock for ever.
  */
 
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -26,7 +26,7 @@ function* failAfterwards({ mm }: HmmHarness): Task<void> {
   throw new Defect("a defect");
 }
 
-/** Runs what fails as an address space runs its operations. */
+/** Runs a failing operation as an address space runs its operations. */
 function failing(operation: (harness: HmmHarness) => Task<void>, stops: boolean): Body {
   return function* (_shared, harness) {
     const { memory } = harness.machine;
@@ -50,7 +50,7 @@ export const failures: readonly Covered[] = [
     scenario: harnessScenario<undefined>({
       ...parts,
       name: "coverage/space/failure",
-      summary: "An operation throws after it has unlocked what it had locked: the others go on.",
+      summary: "An operation throws after it has unlocked its lock: the other thread goes on.",
       tasks: { fail: failing(failAfterwards, false), other },
     }),
     twins: [

@@ -1,6 +1,6 @@
 /**
- * @module Memory runs out while an address space is made or forked, and a thread that owns too much
- * does so: the space that cannot be listed is given back, whole.
+ * @module Memory runs out while an address space is made or forked, or the thread owns too many
+ * resources: a space that cannot be listed is freed completely.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -18,7 +18,7 @@ import { codeOf, makeSeat } from "./stage.ts";
 
 interface Shared {
   readonly seat: Seat;
-  /** What was made. */
+  /** The hold of the space that was made. */
   hold: SpaceHold | undefined;
 }
 
@@ -28,7 +28,7 @@ function setup(harness: HmmHarness): Shared {
   return { seat: makeSeat(machine, table), hold: undefined };
 }
 
-/** As the core answers: 0, or the errno that stands in the error. */
+/** As the core returns: 0, or the errno of the error. */
 function* answerOf(shared: Shared, task: Task<SpaceHold>): Task<number> {
   shared.hold = undefined;
   const code = yield* codeOf(keep(shared, task));
@@ -57,14 +57,13 @@ const create: Attempt<Shared> = {
   undo: dispose,
 };
 
-/** The harness's space, which nobody has listed: for `fork`, any hold that names it will do. */
+/** The harness's space, which is not listed: `fork` needs of a hold only its mm. */
 const fork: Attempt<Shared> = {
   ...create,
   name: "fork",
   summary: "An address space is forked and its copy listed.",
   runs: ["space/operations.forkTask", "space/space-hold.enlistSpace"],
-  // Its pages are write-protected for a child that there is none of: the next store puts that
-  // right.
+  // Its pages stay write-protected for a child that was not made: the next store repairs that.
   telling: { withoutEntries: true },
   act: ({ mm }, shared) =>
     answerOf(shared, forkTask(new SpaceHold(shared.seat, { record: 0, slot: 0, mm, number: 0 }))),

@@ -1,7 +1,7 @@
 /**
- * @module The operations of an address space as its objects run them: a user's buffer is on the
- * machine exactly while it is mapped, whichever operation takes the last mapping away; what is
- * looked at is what is there.
+ * @module The operations of an address space as its objects run them. A user's buffer is a section
+ * exactly while it is mapped, whichever operation ends the last mapping. Inspection shows what is
+ * mapped.
  */
 
 import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -50,7 +50,7 @@ function mapBuffer({ holds, buffers }: Stage, pages: number = 1): Task<number> {
   return mmapTask(holds[0], mapping(pages, PLACE), buffers[0]);
 }
 
-/** Whatever ends the last mapping of a buffer ends its stay. */
+/** Each operation that ends the last mapping of a buffer removes its section. */
 function* mapAndEnd(stage: Stage, harness: HmmHarness): Task<void> {
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
@@ -70,7 +70,7 @@ function* mapAndEnd(stage: Stage, harness: HmmHarness): Task<void> {
   yield* munmapTask(hold, PLACE, PAGE_BYTES);
 }
 
-/** Mapped twice, grown meanwhile, and mapped where it does not reach. */
+/** Mapped twice, grown in between, and mapped beyond its end. */
 function* mapTwice(stage: Stage, harness: HmmHarness): Task<void> {
   const [hold] = stage.holds;
   const [buffer] = stage.buffers;
@@ -97,7 +97,7 @@ function* mapAndDispose(stage: Stage, harness: HmmHarness): Task<void> {
   requireGone(harness, stage, "the end of the space");
 }
 
-/** What `which` does with its own buffer, at its own place. */
+/** Task `which` maps its own buffer, at an address of its own. */
 function mapOwn(which: 0 | 1): Body {
   return function* ({ holds, buffers }, harness) {
     const at = PLACE + which * PAGE_BYTES;
@@ -108,7 +108,7 @@ function mapOwn(which: 0 | 1): Body {
   };
 }
 
-/** Has its buffer on the machine, longer and longer, without mapping it. */
+/** Adds its buffer and extends it, without mapping it. */
 function acquire(which: 0 | 1): Body {
   return function* ({ holds, buffers }) {
     const own = holds[which].seat.buffers;
@@ -129,7 +129,7 @@ function* look({ holds: [{ mm }] }: Stage, harness: HmmHarness): Task<void> {
   assert(pages.length === 1 && maps.length >= 0, "a page has one entry");
 }
 
-/** Alone: the numbers are the right ones. */
+/** Alone: the statistics are exact. */
 function* lookAlone(stage: Stage, harness: HmmHarness): Task<void> {
   const [hold] = stage.holds;
   const before = yield* statsTask(harness.machine, hold.mm, 3);
@@ -173,7 +173,6 @@ interface Parts {
   readonly name: string;
   readonly summary: string;
   readonly exploration?: ScenarioExploration;
-  /** Pages that are there, of two that are mapped. Default 1. */
   readonly tasks: Readonly<Record<string, readonly [runs: readonly string[], body: Body]>>;
   readonly balanced?: boolean;
   readonly check?: (stage: Stage, harness: HmmHarness) => void;
@@ -214,7 +213,7 @@ function operating({ name, summary, exploration, tasks, balanced = true, check }
 export const spaceOperations: readonly Covered[] = [
   operating({
     name: "alone/buffer-mapped-and-gone",
-    summary: "A user's buffer leaves the machine with its last mapping, by munmap, mmap or mremap.",
+    summary: "A user's buffer is removed with its last mapping, by munmap, mmap or mremap.",
     tasks: {
       task: [
         [
@@ -229,14 +228,14 @@ export const spaceOperations: readonly Covered[] = [
   }),
   operating({
     name: "alone/buffer-mapped-twice",
-    summary: "A user's buffer grows and is mapped twice: it stays as long as either mapping.",
+    summary: "A user's buffer grows and is mapped twice: it stays as long as either mapping does.",
     tasks: {
       task: [[...BUFFERS, `${OPERATIONS}.mmapBuffer`, "memory/frames/sections.extend"], mapTwice],
     },
   }),
   operating({
     name: "alone/buffer-and-dispose",
-    summary: "A user's buffer leaves the machine with the space that has it mapped.",
+    summary: "A user's buffer is removed when the space that maps it ends.",
     balanced: false,
     tasks: { task: [[RELEASE, "space/user-buffers.sweep"], mapAndDispose] },
     check: (_stage, harness) =>
@@ -244,7 +243,7 @@ export const spaceOperations: readonly Covered[] = [
   }),
   operating({
     name: "alone/look",
-    summary: "What stats says is what is mapped and what has frames.",
+    summary: "The statistics of a space agree with its mappings and its frames.",
     balanced: false,
     tasks: { task: [["space/inspect.statsTask", `${OPERATIONS}.madviseTask`], lookAlone] },
   }),
@@ -265,7 +264,7 @@ export const spaceOperations: readonly Covered[] = [
   }),
   operating({
     name: "grow-vs-grow",
-    summary: "Two threads put a buffer each on the machine, let it grow, and take it off.",
+    summary: "Two threads add a buffer each, extend it, and remove it.",
     tasks: {
       first: [
         [...BUFFERS, "memory/frames/sections.extend", "memory/frames/sections.remove"],
@@ -279,7 +278,7 @@ export const spaceOperations: readonly Covered[] = [
   }),
   operating({
     name: "look-vs-munmap",
-    summary: "A thread looks at the space while another unmaps all of it, page table and all.",
+    summary: "A thread inspects the space while another unmaps all of it, with its page table.",
     balanced: false,
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: {

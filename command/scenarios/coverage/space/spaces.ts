@@ -1,4 +1,4 @@
-/** @module The table of spaces: threads attach by a number that may be old, while others let go. */
+/** @module The table of spaces: threads attach by a number that may be old, while holds end. */
 
 import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -13,7 +13,7 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { holdAs, makeSeat } from "./stage.ts";
 
-/** The holds of the threads that the tasks play. */
+/** The holds of two threads, by task. */
 interface TwoHolds {
   readonly holds: readonly [SpaceHold, SpaceHold];
 }
@@ -44,7 +44,7 @@ function* releaseThenLoad({ holds }: TwoHolds, harness: HmmHarness): Task<void> 
   yield* new HarnessCpu(harness).load(ADDRESS);
 }
 
-/** Of the thread that the first task plays. */
+/** The first task's hold. */
 interface World {
   readonly hold: SpaceHold;
 }
@@ -65,7 +65,7 @@ function* dispose({ hold }: World): Task<void> {
   yield* releaseSpace(hold);
 }
 
-/** Has a count of the space (the set-up took it), and asks for a user. */
+/** Has a reference to the mm from the set-up, and gets a user from it if there are any. */
 function* enlistAnother({ hold: { seat } }: World, { machine, mm }: HmmHarness): Task<void> {
   const isAlive = yield* mmgetNotZero(mm);
   yield* mmdrop(machine, mm);
@@ -96,7 +96,7 @@ export const spaces: readonly Covered[] = [
     scenario: harnessScenario<TwoHolds>({
       name: "coverage/space/load-vs-exit",
       summary:
-        "Two threads load from a space and let go of it: whoever is last takes it down, its page table with it.",
+        "Two threads load from a space and end their holds: the last one destroys the space with its page table.",
       exploration: { engine: "bounded", preemptions: 2 },
       harness: { pages: 1 },
       setup: makeTwoHolds,
@@ -107,7 +107,7 @@ export const spaces: readonly Covered[] = [
     twins: [
       harnessScenario<TwoHolds>({
         name: "coverage/space/load-vs-exit/late",
-        summary: "A thread loads after it has let go of the space.",
+        summary: "A thread loads after its hold has ended.",
         expects: "use-after-free",
         exploration: { engine: "bounded", preemptions: 2 },
         harness: { pages: 1 },
@@ -122,7 +122,7 @@ export const spaces: readonly Covered[] = [
     scenario: harnessScenario<World>({
       name: "coverage/space/attach-vs-dispose",
       summary:
-        "Two threads attach to a space whose owner disposes of it: they get a user of it, or hear that it is gone.",
+        "Two threads attach to a space whose owner disposes of it: each gets a user of it, or ESTALE.",
       harness: { pages: 1 },
       setup: makeWorld,
       tasks: { dispose, attach, "attach 2": attach },
@@ -131,8 +131,7 @@ export const spaces: readonly Covered[] = [
     twins: [
       harnessScenario<World>({
         name: "coverage/space/attach-vs-dispose/without-table",
-        summary:
-          "The thread that attaches takes a user of a space that it has heard of, and does not ask the table.",
+        summary: "The thread that attaches takes a user of the mm without a look at the table.",
         expects: "refcount",
         harness: { pages: 1 },
         setup: makeWorld,
@@ -175,7 +174,7 @@ export const spaces: readonly Covered[] = [
     scenario: harnessScenario<World>({
       name: "coverage/space/death/attached-vs-dispose",
       summary:
-        "A thread attaches and dies at any point; the owner disposes of the space, which goes when the dead thread's hold has.",
+        "A thread attaches and dies at any point; the owner disposes of the space, which ends when the dead thread's hold has been released.",
       exploration: { deaths: 1, engine: "bounded", preemptions: 2 },
       killable: ["attach"],
       harness: { pages: 1 },

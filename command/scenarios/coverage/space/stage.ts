@@ -1,7 +1,7 @@
 /**
- * @module What the scenarios of the space layer share: the operations of an address space as its
- * objects run them, on a harness, each task with a seat of its own, as threads have. Only what
- * needs a host is left out: messages, exits, the event loop.
+ * @module What the scenarios of the space layer share. They run the operations of an address space
+ * as its objects do, on a harness, each task with a seat of its own, as threads have. Only what
+ * needs a host is missing: messages, exits, the event loop.
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -44,7 +44,7 @@ export function makeSeat(machine: Machine, table: SpaceTable): Seat {
   };
 }
 
-/** What `open` gives to the thread that plays `agentId`. */
+/** The hold that `open` makes, as agent `agentId`. */
 export function holdAs(
   harness: HmmHarness,
   agentId: number,
@@ -89,7 +89,7 @@ export function reopenStage(stage: Stage, { machine }: HmmHarness): void {
   stage.buffers = [makeBuffer(), makeBuffer()];
 }
 
-/** So many pages of shared memory: at `address`, whatever is there, or anywhere for 0. */
+/** A request for shared memory: at `address`, in place of what is there, or anywhere for 0. */
 export function mapping(pages: number, address: number = 0, offsetPages: number = 0): MmapRequest {
   return {
     lengthBytes: pages * PAGE_BYTES,

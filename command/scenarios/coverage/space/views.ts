@@ -1,6 +1,6 @@
 /**
- * @module Views as their objects open and close them, and what they find out: a view of a buffer
- * that has not arrived in the thread is given back, a store through a read view is told.
+ * @module Views as their objects open and close them. A view of a buffer that has not arrived in
+ * the thread is closed again; a store through a read view is reported.
  */
 
 import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -18,7 +18,7 @@ import { codeOf, mapping } from "./stage.ts";
 
 const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
 const LENGTH_BYTES = 16;
-/** Where a buffer is mapped that this thread has not been given. */
+/** The address of a buffer that this thread has not received. */
 const FOREIGN: number = 128 * PAGE_BYTES;
 
 type Body = (shared: undefined, harness: HmmHarness) => Task<unknown>;
@@ -50,7 +50,7 @@ function* everyView(shared: undefined, harness: HmmHarness): Task<void> {
   assert(at === ADDRESS + 7, `a stray store to ${ADDRESS + 7} was found at ${at ?? "no address"}`);
 }
 
-/** The mapping can be counted, pinned and viewed; only its bytes cannot be had. */
+/** The mapping can be counted, pinned and held; only its bytes cannot be reached. */
 function* viewUnreached(_shared: undefined, { machine, mm }: HmmHarness): Task<void> {
   for (const mode of ["read", "write"] as const) {
     const code = yield* codeOf(openView(machine, mm, FOREIGN, LENGTH_BYTES, mode));
@@ -120,13 +120,14 @@ const VIEW = [
 export const views: readonly Covered[] = [
   viewing({
     name: "alone/views",
-    summary: "Views are opened and closed; a store through a read view is found where it was made.",
+    summary:
+      "Views are opened and closed; a store through a read view is reported with its address.",
     tasks: { task: [[...VIEW, "mm/view/view-watch.findStrayStore"], everyView] },
   }),
   viewing({
     name: "alone/view-of-what-is-not-here",
     summary:
-      "A view of a buffer that the thread has not received is refused, and nothing of it is left.",
+      "A view of a buffer that the thread has not received is refused, and nothing of it remains.",
     prepare: mapForeign,
     tasks: { task: [["space/view-tasks.openView", "mm/view/view-open.viewClose"], viewUnreached] },
   }),
