@@ -1,7 +1,7 @@
 /**
  * @module mm/mm-struct
- * The address space as it lies in the kernel heap. Follows Linux `struct mm_struct`. What its
- * counts mean and how it lives and dies is in mm.ts.
+ * The struct of an address space in the kernel heap. Follows Linux `struct mm_struct`. The meaning
+ * of its counts, its birth and its end are in lifetime/mm.ts.
  */
 
 import { NotifierSubscriptions } from "../notifier/subscriptions.ts";
@@ -28,7 +28,7 @@ export interface Mm extends StructView {
   readonly notifiers: NotifierSubscriptions;
   readonly shootdown: Shootdown;
   /**
-   * Write views that are open: invalidations that last longer than a lock is held (view-hold.ts).
+   * Open write views: invalidations that last longer than any lock is held (view-hold.ts).
    */
   readonly holds: List;
   pgd: number;
@@ -50,7 +50,7 @@ export const Mm: Struct<Mm> = struct<Mm>("mm", {
     "`hmm`; exclusive frames (C2, C3 of mm/fault/copy-on-write.ts)",
     "pageTableLock",
   ),
-  notifiers: embed(NotifierSubscriptions, "listeners", "notifierLock"),
+  notifiers: embed(NotifierSubscriptions, "mmu notifiers", "notifierLock"),
   shootdown: embed(Shootdown, "generations of the CPU's cached translations"),
   holds: embed(List, "head of the open write views; guarded by mmapLock (write)"),
   pgd: pointer("const", "top table; freed by exit"),

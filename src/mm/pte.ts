@@ -12,11 +12,11 @@
  *
  * The word zero is "nothing here". Entries are read and changed atomically, one word at a time:
  *
- *   P1  None -> present is a compare-and-swap by a faulter holding the mmap lock at least for
- *       reading; whoever loses drops its frame.
- *   P2  Present -> anything else that takes rights away is done between an invalidation's start and
- *       end, and the frame is given up only after the space's shootdown has been flushed.
- *   P3  Rights are only added (WRITE, DIRTY, ACCESSED) by compare-and-swap from the value that was
+ *   P1  None -> present is a compare-and-swap by a fault that holds the mmap lock at least for
+ *       reading. The one that loses puts its frame.
+ *   P2  Every change of a present entry that removes rights is made between the start and the end
+ *       of an invalidation. Its frame is put only after the space's shootdown has been flushed.
+ *   P3  Rights (WRITE, DIRTY, ACCESSED) are added by compare-and-swap from the value that was
  *       judged.
  */
 
@@ -37,7 +37,7 @@ export const PTE_SPECIAL = 0x10;
  */
 export const PTE_TRACKED = 0x20;
 
-/** What an entry has whose page is written first. */
+/** The flags of an entry whose page has been written. */
 export const WRITTEN_RIGHTS: number = PTE_ACCESSED | PTE_WRITE | PTE_DIRTY;
 
 export const PFN_SHIFT = 8;
@@ -53,12 +53,12 @@ export const KIND_DEVICE_EXCLUSIVE = 4;
  * the entry keeps its count.
  */
 export const KIND_PROT_NONE = 5;
-/** Present, and the entry owns a count of its frame. No bits 1..3 have this value, nor the next. */
+/** Present, and the entry owns a count of its frame. This value and the next are beyond 3 bits. */
 export const KIND_FRAME = 8;
 /** Present, with PTE_SPECIAL. */
 export const KIND_SPECIAL = 9;
 
-/** What an entry stands for. What it allows beside that is in its bits. */
+/** What an entry refers to. What it allows is in its flags. */
 export type PteKind =
   | typeof KIND_NONE
   | typeof KIND_SWAP
@@ -110,5 +110,5 @@ export function withWrite(pte: number): number {
   return (pte & ~PTE_TRACKED) | WRITTEN_RIGHTS;
 }
 
-/** One page of the shared zero frame, readable only. */
+/** The page of zeros, read-only. */
 export const ZERO_PTE: number = makePte(ZERO_PFN, PTE_SPECIAL | PTE_ACCESSED);

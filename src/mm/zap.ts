@@ -1,7 +1,7 @@
 /**
  * @module mm/zap
- * Takes entries out of the page table and gives their frames back. Follows Linux `zap_page_range`
- * and `unmap_vmas` in `mm/memory.c`. The order is what it is for:
+ * Clears entries and gives their frames back. Follows Linux `zap_page_range` and `unmap_vmas` in
+ * `mm/memory.c`. The order matters:
  *
  *     start of the invalidation   every device lets go of the range (R3)
  *     clear the entries           no new translation can be read
@@ -38,7 +38,7 @@ import {
 import { holdsFrame, ptePfn } from "./pte.ts";
 
 /**
- * Empties the entry at `index` and returns what it held.
+ * Clears the entry at `index` and returns what it was.
  *
  * @stepped pte
  */
@@ -46,13 +46,13 @@ function clearEntry(words: Int32Array, index: number): number {
   return wordAt(words, index) === 0 ? 0 : atomicExchange(words, index, 0);
 }
 
-/** The same for who is alone with the entries: no step of the explorer. */
+/** The same as no step of the explorer: the caller is alone with the entries. */
 const clearEntryAlone: typeof clearEntry = clearEntry;
 
 /**
- * Clears the range's entries and gives the frames back; listeners have been told. Holding the mmap
- * lock: for reading is enough, for faults change entries by compare-and-swap. Or alone: then what
- * the entries hold is no other task's business, and clearing them no scheduling point.
+ * Clears the range's entries and gives the frames back, inside an invalidation. Holding the mmap
+ * lock; for reading is enough, because faults change entries by compare-and-swap. Or `isAlone`: no
+ * other task reaches the entries, so clearing them is no scheduling point.
  *
  * @stepped pte
  */
@@ -80,10 +80,10 @@ function* clearRange(
 }
 
 /**
- * Unmaps the range's pages with all that listeners must hear. Holding the mmap lock: for writing
- * when vmas go too (EVENT_UNMAP), else at least for reading. EAGAIN only when not blockable; then
- * nothing has changed. With `keepsTables` the tables stay that are empty then, for who is about to
- * fill them and must not fail.
+ * Unmaps the range's pages, as one invalidation. Holding the mmap lock: for writing if the vmas go,
+ * too (EVENT_UNMAP), else at least for reading. EAGAIN only if not blockable; then nothing has
+ * changed. With `keepsTables`, tables stay that are empty then: the caller fills them, and must not
+ * fail.
  */
 export function* zapRange(
   machine: Machine,
@@ -101,9 +101,9 @@ export function* zapRange(
 }
 
 /**
- * What an out-of-memory reaper does: drops the range's pages without waiting for anybody. EAGAIN
- * when a listener would have to wait; then nothing has changed. Linux: `__oom_reap_task_mm`.
- * Holding the mmap lock at least for reading.
+ * Drops the range's pages without waiting, as an out-of-memory reaper does. EAGAIN if a notifier
+ * would have to wait; then nothing has changed. Linux: `__oom_reap_task_mm`. Holding the mmap lock
+ * at least for reading.
  */
 export function zapNonBlocking(
   machine: Machine,
@@ -118,7 +118,7 @@ export function zapNonBlocking(
   );
 }
 
-/** Exit: everything, with no listener left to tell. */
+/** Exit: everything. No notifier is left to call. */
 export function zapEverything(machine: Machine, mm: Mm): Task<void> {
   return clearRange(machine, mm, 0, TASK_SIZE_PAGES, true);
 }

@@ -1,18 +1,18 @@
 /**
  * @module notifier/events
- * What an invalidation is: the range, why it happens, and whether its listeners may sleep. Follows
- * Linux's `enum mmu_notifier_event` and `struct mmu_notifier_range`. No locks here; the object
- * lives on the invalidator's stack (a plain JS object of one thread), so a listener that must
- * remember it copies the numbers.
+ * What an invalidation is: its range, its reason, and whether notifiers may wait in it. Follows
+ * Linux `enum mmu_notifier_event` and `struct mmu_notifier_range`. The object belongs to one
+ * thread, and lives no longer than the invalidation. A notifier that must remember it copies the
+ * numbers.
  */
 
 import type { NotifierSubscriptions } from "./subscriptions.ts";
 
-/** The mapping goes away: munmap, mremap's old place, exit of a part. */
+/** The mapping goes: munmap, the old place of mremap. */
 export const EVENT_UNMAP = 0;
 /**
- * Translations are dropped but the mapping stays: madvise(DONTNEED), copy-on-write replacing a
- * frame, a write view opening.
+ * Translations go and the mapping stays: madvise(DONTNEED), a frame replaced by copy-on-write, a
+ * write view.
  */
 export const EVENT_CLEAR = 1;
 /** The protection of a whole vma changes. */
@@ -25,10 +25,10 @@ export const EVENT_PROTECTION_PAGE = 3;
 /** The address space dies, and all its mappings with it. */
 export const EVENT_RELEASE = 4;
 /**
- * Pages move to or from a device; carries the device as owner, so that it may skip its own call.
+ * Pages move to or from a device, which is the `owner`: its own notifier may skip the call.
  */
 export const EVENT_MIGRATE = 5;
-/** Pages become exclusive to a device; carries the owner likewise. */
+/** Pages become exclusive to a device, the `owner` as well. */
 export const EVENT_EXCLUSIVE = 6;
 
 const EVENT_NAMES = [
@@ -41,15 +41,15 @@ const EVENT_NAMES = [
   "exclusive",
 ];
 
-/** The word for an event, for messages and reports. */
+/** The name of an event, for messages and reports. */
 export function eventName(event: number): string {
   return EVENT_NAMES[event] ?? `event ${event}`;
 }
 
 /**
  * One invalidation, from before its start to after its end. `startPage` and `endPage` (exclusive)
- * are virtual page numbers. `blockable` false means that the listeners may not wait: one that would
- * have to answers EAGAIN and touches nothing (R3).
+ * are virtual page numbers. If `blockable` is false, notifiers may not wait: one that would have to
+ * wait changes nothing and answers EAGAIN (R3).
  */
 export interface InvalidateRange {
   readonly subscriptions: NotifierSubscriptions;
@@ -58,7 +58,7 @@ export interface InvalidateRange {
   readonly event: number;
   readonly blockable: boolean;
   /**
-   * A device's id, or 0. A listener with the same id may skip its own MIGRATE and EXCLUSIVE calls.
+   * A device's id, or 0. The notifier of that device may skip MIGRATE and EXCLUSIVE.
    */
   readonly owner: number;
 }

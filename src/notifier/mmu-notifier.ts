@@ -1,25 +1,27 @@
 /**
  * @module notifier/mmu-notifier
- * Tells listeners before and after the CPU's page tables change, and when the address space dies.
- * Follows Linux `mm/mmu_notifier.c` (register, unregister, release, invalidate start and end) with
- * the unwinding that Linux got in 2021.
+ * Calls notifiers before and after the CPU's page table changes, and when the address space dies.
+ * Follows Linux `mm/mmu_notifier.c`: register, unregister, release, invalidate start and end, with
+ * the unwinding that Linux has had since 2021.
  *
- * N1 and N2 of subscriptions.ts say why the list may be walked without its lock.
+ * N1 and N2 of subscriptions.ts allow walks of the list without its lock.
  *
- *   N3  Every start and every end is called holding the mmap lock (read or write), except by exit,
- *       which is alone. Registration holds it for writing: so no listener is linked between a start
- *       and its end, and it never hears an end whose start it missed. An invalidation that outlives
- *       its caller's lock (a write view) is told to a new listener by whoever registers it.
- *   N4  A start that fails has been undone: the listeners that had agreed got their end, in no
- *       order; the caller owes none. Only a non-blockable start can fail, and only with EAGAIN.
- *   N5  After `mmuNotifierUnregister` returned, no call-back of that listener runs or will run.
- *       `...NoRelease` gives no such promise: the listener's memory is freed by a deferred call of
- *       `notifierSrcu`.
+ *   N3  Every start and every end is called holding the mmap lock, for reading or writing. Only
+ *       exit holds none: it is alone. Registration holds the lock for writing, so no notifier is
+ *       linked between a start and its end, and none gets an end whose start it missed. An
+ *       invalidation that lasts longer than its caller holds the lock (a write view) is replayed to
+ *       a new notifier by the thread that registers it.
+ *   N4  A start that fails has been undone: the notifiers that had returned 0 got their end, in no
+ *       order, and the caller calls none. Only a non-blockable start can fail, and only with
+ *       EAGAIN.
+ *   N5  After `mmuNotifierUnregister` returned, no call-back of that notifier runs or will run.
+ *       `mmuNotifierUnregisterNoRelease` does not promise this: the notifier's memory is freed by a
+ *       deferred call of `notifierSrcu`.
  *
- * A listener's node sits in shared memory, its code is in every thread: operations are registered
- * by name in each thread, and the node carries a hash of the name. The listener must hold the mm
- * (mmgrab) for as long as it is registered. Locks: `notifierLock` around changes of a list; the
- * read side of the one `notifierSrcu` of the machine around walks.
+ * The node of a notifier is in shared memory, and its code in every thread: each thread registers
+ * the call-backs by name, and the node has a hash of the name. A registered notifier holds a grab
+ * of the mm. Locks: `notifierLock` around changes of a list; the read side of the machine's
+ * `notifierSrcu` around walks.
  */
 
 import type { Machine } from "../memory/machine.ts";
@@ -33,23 +35,23 @@ import { type InvalidateRange, eventName } from "./events.ts";
 import { MmuNotifier, type NotifierSubscriptions } from "./subscriptions.ts";
 
 /**
- * A listener's code. Each receives the address of the listener's struct. `invalidateRangeStart`
- * must have ended all access to the range when it returns 0; it may answer EAGAIN only when the
- * range is not blockable, and then must have left its own accounting as it found them. None of them
- * may take the mmap lock, or drop the last user of the address space.
+ * The call-backs of a notifier. Each gets the address of the notifier's struct.
+ * `invalidateRangeStart` returns 0 after all access to the range has ended. It may return EAGAIN
+ * only if the range is not blockable, and then its own accounting is as before. No call-back may
+ * take the mmap lock, or drop the last user of the address space.
  */
 export interface MmuNotifierOps {
   readonly invalidateRangeStart?: (
     machine: Machine,
-    listener: number,
+    notifier: number,
     range: InvalidateRange,
   ) => Task<Errno>;
   readonly invalidateRangeEnd?: (
     machine: Machine,
-    listener: number,
+    notifier: number,
     range: InvalidateRange,
   ) => Task<void>;
-  readonly release?: (machine: Machine, listener: number) => Task<void>;
+  readonly release?: (machine: Machine, notifier: number) => Task<void>;
 }
 
 const notifierOps: NameRegistry<MmuNotifierOps> = new NameRegistry(
@@ -73,12 +75,12 @@ interface NotifierCore extends StructView {
   readonly srcu: Srcu;
 }
 const NotifierCore: Struct<NotifierCore> = struct<NotifierCore>("notifierCore", {
-  srcu: embed(Srcu, "read side around every walk of a listener list", "notifierSrcu"),
+  srcu: embed(Srcu, "read side around every walk of a list of notifiers", "notifierSrcu"),
 });
 
 const srcuByMachine = new WeakMap<Machine, Srcu>();
 
-/** The machine's one SRCU domain for listener lists. Made by the first thread that needs it. */
+/** The SRCU domain of all lists of notifiers on the machine. The first thread that needs it makes it. */
 export function* notifierSrcu(machine: Machine): Task<Srcu> {
   const known = srcuByMachine.get(machine);
   if (known !== undefined) return known;
@@ -88,9 +90,8 @@ export function* notifierSrcu(machine: Machine): Task<Srcu> {
 }
 
 /**
- * Links a listener. Holding the mmap lock for writing, with an mm user, and a grab of the mm that
- * lasts until unregister. Callbacks can begin before this returns. Linux:
- * `__mmu_notifier_register`.
+ * Links a notifier. Holding the mmap lock for writing, an mm user, and a grab of the mm that lasts
+ * until unregister. Call-backs can begin before this returns. Linux: `__mmu_notifier_register`.
  */
 export function* mmuNotifierRegister(
   machine: Machine,
@@ -106,8 +107,8 @@ export function* mmuNotifierRegister(
 }
 
 /**
- * Unlinks a listener, calling its release first if exit has not; returns when none of its
- * call-backs runs any more (N5). May wait; not from inside a call-back. Linux:
+ * Calls the release of a notifier, if exit has not, and unlinks it. Returns when none of its
+ * call-backs runs any more (N5). May wait, so not inside a call-back. Linux:
  * `mmu_notifier_unregister`.
  */
 export function* mmuNotifierUnregister(
@@ -118,26 +119,28 @@ export function* mmuNotifierUnregister(
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
   yield* releaseOnce(machine, node);
-  yield* unlinkNode(subscriptions, node);
+  yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
   yield* srcu.readUnlock(section);
   yield* srcu.synchronize();
 }
 
 /**
- * Unlinks a listener and returns at once: no release, no waiting. Call-backs may still be running,
- * so its memory must be freed by a deferred call of `notifierSrcu` (N2 of subscriptions.ts). Legal
+ * Unlinks a notifier, without its release and without waiting. Call-backs may still run, so its
+ * memory must be freed by a deferred call of `notifierSrcu` (N2 of subscriptions.ts). Allowed
  * inside a call-back. Linux: `mmu_notifier_unregister_no_release`.
  */
 export function* mmuNotifierUnregisterNoRelease(
   subscriptions: NotifierSubscriptions,
   node: MmuNotifier,
 ): Task<void> {
-  yield* unlinkNode(subscriptions, node);
+  yield* subscriptions.lock.lock();
+  yield* subscriptions.unlink(node);
+  yield* subscriptions.lock.unlock();
 }
 
 /**
- * Exit and unregister may both come here at once; the one that claims the node makes the call, and
- * the other's `synchronize` waits for it, since both call inside a read section.
+ * Exit and unregister may come here at the same time. The one that claims the node makes the call.
+ * It does so inside a read section, so the `synchronize` of the other waits for it.
  */
 function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
   const { release } = opsOf(node);
@@ -145,15 +148,8 @@ function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
   if (yield* node.claimRelease()) yield* release(machine, node.at);
 }
 
-function* unlinkNode(subscriptions: NotifierSubscriptions, node: MmuNotifier): Task<boolean> {
-  yield* subscriptions.lock.lock();
-  const unlinked = yield* subscriptions.unlink(node);
-  yield* subscriptions.lock.unlock();
-  return unlinked;
-}
-
 /**
- * Tells every listener that the range is about to change. Linux:
+ * Calls every notifier before the range changes. Linux:
  * `__mmu_notifier_invalidate_range_start`. N3, N4.
  */
 export function* mmuNotifierInvalidateRangeStart(
@@ -181,8 +177,8 @@ export function* mmuNotifierInvalidateRangeStart(
 }
 
 /**
- * A listener that refuses where it may wait, or with another code, has a defect of its own: there
- * is no way to go on safely.
+ * A notifier that refuses where it may wait, or with another code, is defective, and there is no
+ * safe way to go on.
  */
 function checkRefusal(range: InvalidateRange, answer: Errno): void {
   if (range.blockable || answer !== EAGAIN) {
@@ -193,12 +189,12 @@ function checkRefusal(range: InvalidateRange, answer: Errno): void {
 }
 
 /**
- * Unwinds a start that a listener refused: an end for those who had `agreed`. Without this their
- * counts stay raised for ever, since a start that failed gets no end (the hole that the 2019 series
- * left with two notifiers). By their names and not by another walk up to the one that refused: that
- * one may have been unlinked meanwhile, and then the walk would go on to listeners that were never
- * asked. One that has unregistered meanwhile is still readable (we are in the read section) and
- * wants its end or ignores it.
+ * Unwinds a start that a notifier refused: those that had `agreed` get an end. Without it their
+ * counts would stay raised for ever, because a start that failed gets no end from its caller. The
+ * 2019 series had this hole with two notifiers. Another walk up to the notifier that refused would
+ * be wrong: it may have been unlinked meanwhile, and the walk would go on to notifiers that got no
+ * start. A notifier that has unregistered meanwhile is still readable inside the read section, and
+ * ignores an end that it does not need.
  */
 function* endThose(
   machine: Machine,
@@ -212,8 +208,8 @@ function* endThose(
 }
 
 /**
- * Tells every listener that the range has changed. Pairs with a start that returned 0. Never fails,
- * never waits for long.
+ * Calls every notifier after the range has changed. Pairs with a start that returned 0. Never
+ * fails, never waits for long.
  */
 export function* mmuNotifierInvalidateRangeEnd(
   machine: Machine,
@@ -233,8 +229,7 @@ export function* mmuNotifierInvalidateRangeEnd(
 }
 
 /**
- * Starts a lasting invalidation at one new listener (N3's exception). Holding the mmap lock for
- * writing.
+ * Starts an invalidation that lasts, at one new notifier (N3). Holding the mmap lock for writing.
  */
 export function* mmuNotifierReplayStart(
   machine: Machine,
@@ -248,10 +243,9 @@ export function* mmuNotifierReplayStart(
 }
 
 /**
- * The address space dies: calls every listener's release, unlinks them all, and returns when no
- * call-back runs any more. Called once, by exit, before anything is unmapped: so the unmapping that
- * follows reaches no listener, and no frame is given back before every device has let go. Linux:
- * `__mmu_notifier_release`.
+ * The address space dies: calls the release of every notifier and unlinks it; returns when no
+ * call-back runs any more. Exit calls this once, before it unmaps anything. So the unmapping calls
+ * no notifier, and no frame is given back while a device uses it. Linux: `__mmu_notifier_release`.
  */
 export function* mmuNotifierRelease(
   machine: Machine,
@@ -262,10 +256,10 @@ export function* mmuNotifierRelease(
   const section = yield* srcu.readLock();
   for (let at = yield* subscriptions.first(); at !== 0; at = yield* subscriptions.first()) {
     const node = new MmuNotifier(machine.memory, at);
-    // Called while still linked: an unregister that comes now finds it linked, or waits in
-    // synchronize for this section.
+    // The node is still linked here: an unregister that comes now finds it so, or waits in
+    // `synchronize` for this section.
     yield* releaseOnce(machine, node);
-    yield* unlinkNode(subscriptions, node);
+    yield* mmuNotifierUnregisterNoRelease(subscriptions, node);
   }
   yield* srcu.readUnlock(section);
   yield* srcu.synchronize();

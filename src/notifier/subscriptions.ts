@@ -1,14 +1,12 @@
 /**
  * @module notifier/subscriptions
- * The two structs of the notifier layer as they lie in the kernel heap: the list of listeners that
- * an address space embeds (Linux: `struct mmu_notifier_subscriptions`) and the node that a listener
- * embeds as the first field of its own struct (`struct mmu_notifier`). Not the calls themselves:
- * those are in mmu-notifier.ts.
+ * The list of notifiers of an address space, and its nodes, in the kernel heap. Follows Linux
+ * `struct mmu_notifier_subscriptions` and `struct mmu_notifier`. Who calls them is in
+ * mmu-notifier.ts.
  *
- * The list is read without its lock, inside an SRCU read section, and changed under `notifierLock`:
+ * The list is changed under `notifierLock`. It is read without the lock, in an SRCU read section:
  *
- *   N1  A node's `next` is not touched by unlinking, so a reader standing on an unlinked node still
- *       finds its way on.
+ *   N1  Unlinking leaves `next` of the node as it is, so a reader at an unlinked node can go on.
  *   N2  A node's memory is freed only after a grace period that began after it was unlinked.
  */
 
@@ -21,10 +19,10 @@ import { compareExchangeWord, readWord, writeWord } from "../sync/primitives/wor
 
 const HEAD_WORD = Spinlock.WORDS;
 
-/** Marks `prev` of a node that is in no list. Never a heap pointer: those are positive. */
+/** `prev` of a node that is in no list. Heap pointers are positive. */
 const UNLINKED = -1;
 
-/** The listeners of one address space. Embedded in the mm; guarded as the module head says. */
+/** The notifiers of one address space. Embedded in the mm. */
 export class NotifierSubscriptions {
   static readonly WORDS: number = Spinlock.WORDS + 2;
 
@@ -44,11 +42,10 @@ export class NotifierSubscriptions {
   }
 
   /**
-   * First node, or 0. A look for "nobody listens", or the begin of a walk inside an SRCU read
-   * section.
+   * First node, or 0. To see whether there is any, or to begin a walk in an SRCU read section.
    */
   first(): Task<number> {
-    return readWord(this.memory, this.at + HEAD_WORD, LISTENERS);
+    return readWord(this.memory, this.at + HEAD_WORD, NOTIFIERS);
   }
 
   /** Links `node` in front. Holding `notifierLock` and the mmap lock for writing. */
@@ -58,28 +55,26 @@ export class NotifierSubscriptions {
     node.setNext(first);
     node.setPrev(0);
     if (first !== 0) new MmuNotifier(memory, first).setPrev(node.at);
-    // Published last: a walker that sees the node sees its `next` too.
-    yield* writeWord(memory, this.at + HEAD_WORD, node.at, LISTENERS);
+    // Stored last: a reader that sees the node sees its `next`, too.
+    yield* writeWord(memory, this.at + HEAD_WORD, node.at, NOTIFIERS);
   }
 
   /**
-   * Unlinks `node`, keeping its `next` (N1). Holding `notifierLock`. False when exit has already
-   * unlinked it.
+   * Unlinks `node`, unless exit has (N1). Holding `notifierLock`.
    */
-  *unlink(node: MmuNotifier): Task<boolean> {
-    if (!node.isLinked()) return false;
+  *unlink(node: MmuNotifier): Task<void> {
+    if (!node.isLinked()) return;
     const { memory } = this;
     const next = node.nextLocked();
     const prev = node.prev();
-    yield* writeWord(memory, prev === 0 ? this.at + HEAD_WORD : prev + NEXT_WORD, next, LISTENERS);
+    yield* writeWord(memory, prev === 0 ? this.at + HEAD_WORD : prev + NEXT_WORD, next, NOTIFIERS);
     if (next !== 0) new MmuNotifier(memory, next).setPrev(prev);
     node.setPrev(UNLINKED);
-    return true;
   }
 }
 
-/** What reports call the words that are read without the lock under which they change. */
-const LISTENERS = "listeners";
+/** What reports call the words of the list. */
+const NOTIFIERS = "notifiers";
 
 const NEXT_WORD = 0;
 const PREV_WORD = 1;
@@ -87,8 +82,7 @@ const OPS_WORD = 2;
 const RELEASED_WORD = 3;
 
 /**
- * A listener's node. It must be the first field of the listener's struct, so that its address is
- * the listener's address.
+ * The node of a notifier. It is the first field of the notifier's struct, so both have one address.
  */
 export class MmuNotifier {
   static readonly WORDS: number = 4;
@@ -113,7 +107,7 @@ export class MmuNotifier {
 
   /** The next node, or 0. Inside an SRCU read section. */
   next(): Task<number> {
-    return readWord(this.memory, this.at + NEXT_WORD, LISTENERS);
+    return readWord(this.memory, this.at + NEXT_WORD, NOTIFIERS);
   }
 
   /** The same under `notifierLock`, where it does not change. */
@@ -141,7 +135,7 @@ export class MmuNotifier {
     return atomicLoad(this.memory.words, this.at + OPS_WORD);
   }
 
-  /** True for the first caller only: that one calls the listener's release. */
+  /** True for the first caller only: that one calls the release. */
   *claimRelease(): Task<boolean> {
     return (
       (yield* compareExchangeWord(

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import { type AddressSpace, HmmError, type View } from "../../src/index.ts";
-import { READ_VIEW_LISTENER } from "../../src/mm/view/view-watch.ts";
+import { READ_VIEW_NOTIFIER } from "../../src/mm/view/view-watch.ts";
 import { registerNotifierOps } from "../../src/notifier/mmu-notifier.ts";
 import { PlayedDevice } from "../devices/harness.ts";
 import {
@@ -291,7 +291,7 @@ describe("no false alarm", () => {
         space.u32.store(p, 7);
         assert.equal(await strayOf(view), p);
       } finally {
-        registerNotifierOps("read view", READ_VIEW_LISTENER);
+        registerNotifierOps("read view", READ_VIEW_NOTIFIER);
       }
     }));
 });

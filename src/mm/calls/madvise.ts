@@ -18,15 +18,14 @@ import { zapRange } from "../zap.ts";
 /** No special treatment. */
 export const MADV_NORMAL = 0;
 /**
- * Give the pages up: private memory reads as zeros afterwards, shared memory and buffers as what
- * their source holds.
+ * Drop the pages. Private memory reads as zeros afterwards, other memory as what its source holds.
  */
 export const MADV_DONTNEED = 4;
 
 /**
- * 0, EINVAL (address, length or advice), or ENOMEM when part of the range is not mapped, or lies
- * past the last address; the advice is taken for what is mapped all the same, as in Linux. A length
- * of 0 is no error, even over a hole.
+ * 0, EINVAL (address, length or advice), or ENOMEM: part of the range is not mapped, or lies past
+ * the last address. As in Linux, the advice has effect on what is mapped all the same. A length of
+ * 0 is no error, even over a hole.
  */
 export function* doMadvise(
   machine: Machine,
@@ -42,8 +41,7 @@ export function* doMadvise(
   const wantedEndPage = startPage + Math.ceil(lengthBytes / PAGE_BYTES);
   const endPage = Math.min(wantedEndPage, TASK_SIZE_PAGES);
   if (startPage >= endPage) return ENOMEM;
-  // For reading is enough: entries go, mappings stay, and faulters of other threads go on beside
-  // us.
+  // For reading is enough: mappings stay, and faults of other threads may run at the same time.
   yield* mm.mmapLock.downRead();
   const isWhole =
     wantedEndPage === endPage && isFullyMapped(machine.memory, mm, startPage, endPage);

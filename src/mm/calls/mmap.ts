@@ -26,7 +26,7 @@ import {
 import { munmapLocked } from "./munmap.ts";
 import { lengthPagesOf, pageOf } from "./page-arguments.ts";
 
-/** Place the mapping anywhere; `address` is a hint. */
+/** Anywhere; `address` is a hint. */
 export const MAP_ANYWHERE = 0;
 /** Exactly at `address`, unmapping what is there (MAP_FIXED). */
 export const MAP_FIXED_REPLACE = 1;

@@ -3,9 +3,9 @@
  * Changes the protection of mappings. Follows Linux `do_mprotect_pkey` and `change_protection` in
  * `mm/mprotect.c`.
  *
- * Rights are taken from the entries at once, inside an invalidation; rights that are given come
- * later, page by page, by faults (which also know whether a frame must be copied first). Protection
- * "none" keeps the frames: the entry becomes non-present of a kind of its own.
+ * Rights that go are removed from the entries at once, inside an invalidation. Rights that come are
+ * added later by faults, page by page, because a fault may have to copy the frame first. Protection
+ * "none" keeps the frames: the entry becomes non-present, of kind KIND_PROT_NONE.
  */
 
 import { EVENT_PROTECTION_VMA, invalidateRange } from "../../notifier/events.ts";
@@ -81,8 +81,8 @@ const withProtection = (flags: number, protection: number): number =>
   (flags & ~(VM_READ | VM_WRITE)) | protection;
 
 /**
- * How many vmas the space will have. What splits may merge again with a neighbour that is alike by
- * then, so at the limit too a border can be moved.
+ * How many vmas the space will have. A part that is split off may merge with a neighbour, so a
+ * border can be moved at the limit, too.
  */
 function countAfter(
   memory: SharedMemory,
@@ -111,8 +111,8 @@ function countAfter(
 }
 
 /**
- * Reduces the entries to the protection. The vmas have it already, so a fault that comes now gives
- * no more than it allows.
+ * Removes what the protection does not allow from the entries. The vmas have it already, so a later
+ * fault adds no more than it allows.
  */
 function* takeRights(
   machine: Machine,
@@ -144,8 +144,7 @@ function reduceEntry(words: Int32Array, index: number, protection: number): void
   const pte = wordAt(words, index);
   if ((pte & PTE_PRESENT) === 0) return;
   if ((protection & VM_READ) === 0) {
-    // The mmap lock is held for writing: no fault changes the entry under us, so what is exchanged
-    // is what was read.
+    // The mmap lock is held for writing, so no fault has changed the entry since it was read.
     atomicExchange(
       words,
       index,

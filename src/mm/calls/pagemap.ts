@@ -1,7 +1,7 @@
 /**
  * @module mm/calls/pagemap
- * Looks into an address space: its mappings (Linux `/proc/pid/maps`) and its pages
- * (`/proc/pid/pagemap`, `fs/proc/task_mmu.c`).
+ * Shows an address space: its mappings (Linux `/proc/pid/maps`) and its pages
+ * (`/proc/pid/pagemap`). Follows `fs/proc/task_mmu.c`.
  */
 
 import type { Machine } from "../../memory/machine.ts";

@@ -1,13 +1,13 @@
 /**
  * @module mm/fault/cpu-fault
- * What the CPU's software translation asks when its cache has no answer: a walk without a lock, and
- * a page fault when the walk finds nothing usable. The walk follows Linux's fast GUP (`mm/gup.c`),
- * the fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
+ * Translations for the software TLB when it misses: a walk of the page table without a lock, and a
+ * page fault if the walk finds no usable entry. The walk follows Linux's fast GUP (`mm/gup.c`), the
+ * fault `do_user_addr_fault` in `arch/x86/mm/fault.c`.
  *
- * The walk may run beside a munmap that frees the leaf under it (W3 of mmu/radix-table.ts): the
- * cache noted the shootdown generation before, a leaf is flushed between unlinking and freeing, and
- * the cache looks at the generation again when it uses the answer (mmu/soft-tlb.ts). So a number
- * read from a freed leaf is used for nothing.
+ * A munmap may free the leaf during the walk (W3 of mmu/radix-table.ts). The TLB has read the
+ * shootdown generation before the walk; a leaf is flushed between unlinking and freeing; and the
+ * TLB rechecks the generation when it uses the translation (mmu/soft-tlb.ts). So what was read from
+ * a freed leaf is never used.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -26,8 +26,8 @@ import { isBeyondSource } from "../vma/vma-map.ts";
 import { VM_READ, VM_WRITE, Vma, findVma, vmaOf } from "../vma/vma.ts";
 
 /**
- * A fault of a CPU thread. 0, EFAULT (no mapping allows it, or what is mapped ends before), ENOMEM.
- * Takes the mmap lock for reading; the caller holds an mm user.
+ * A fault of a CPU thread. 0, EFAULT (no mapping allows the access, or its source ends before the
+ * page), ENOMEM. Takes the mmap lock for reading; the caller holds an mm user.
  */
 export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boolean): Task<Errno> {
   yield* mm.mmapLock.downRead();
@@ -38,10 +38,10 @@ export function* cpuFault(machine: Machine, mm: Mm, page: number, isWrite: boole
 }
 
 /**
- * `cpuFault` as a plain function, for a fault that needs no waiting: the lock is free for readers
- * and `faultFast` can do it. True: handled, look again. False: nothing has happened, as always in a
- * debug build. Most first touches end here: 0.3 us instead of the 1.2 that the task takes, most of
- * them for generators and what they allocate.
+ * `cpuFault` as a plain function, for a fault that does not wait: the lock is free for readers, and
+ * `faultFast` can handle it. True: handled, walk again. False: nothing has changed; always so in a
+ * debug build. Most first touches end here, in 0.3 us. The task takes 1.2, mostly for generators
+ * and what they allocate.
  *
  * @stepped
  */
@@ -64,8 +64,8 @@ interface Refusal {
 }
 
 /**
- * Of an access to `page`, which `vma` contains if there is one; undefined when it is allowed.
- * Holding the mmap lock.
+ * Why an access to `page` is refused, or undefined if it is allowed. `vma` contains the page, if
+ * there is one. Holding the mmap lock.
  */
 function refusalOf(
   machine: Machine,
@@ -85,7 +85,7 @@ function refusalOf(
   };
 }
 
-/** As `refusalOf`, from the mappings as they are now. Takes the mmap lock for reading. */
+/** `refusalOf` with the mappings as they are now. Takes the mmap lock for reading. */
 function* explainFault(
   machine: Machine,
   mm: Mm,
@@ -98,9 +98,9 @@ function* explainFault(
   return refusal;
 }
 
-/** Tries of one access: each failure means that another thread changed the entry in between. */
+/** Tries of one access. Each failure means that another thread has changed the entry. */
 const TRANSLATE_TRIES_MAX = 1_000_000;
-/** What `walkForAccess` answers when only a fault can help. */
+/** What `walkForAccess` answers when a fault is needed. */
 const NO_TRANSLATION = -1;
 
 /**
@@ -118,10 +118,9 @@ function walkForAccess(machine: Machine, mm: Mm, page: number, isWrite: boolean)
 }
 
 /**
- * A translation for one access of a CPU thread, after a fault where there is none: what
- * `walkForAccess` answers. To be used as the cache does (mmu/soft-tlb.ts): the shootdown generation
- * is read before, and looked at again when it is used. Throws SegmentationFault, or HmmError
- * ENOMEM. The caller holds an mm user.
+ * A translation for one access of a CPU thread, as of `walkForAccess`, after a fault if one is
+ * needed. To be used as the TLB does (mmu/soft-tlb.ts): read the shootdown generation before, and
+ * recheck it at the use. Throws SegmentationFault, or HmmError ENOMEM. The caller holds an mm user.
  */
 export function* cpuTranslate(
   machine: Machine,
@@ -161,12 +160,12 @@ function* throwFault(
     );
   }
   const refusal = yield* explainFault(machine, mm, page, isWrite);
-  // Mapped by another thread since the fault: then the access is simply tried again.
+  // Another thread has mapped the page since the fault: the access is tried again.
   if (refusal === undefined) return;
   throw new SegmentationFault(address, isWrite ? "write" : "read", refusal.reason, refusal.signal);
 }
 
-/** A thread's way to run a task to its end without returning to its event loop. */
+/** How a thread runs a task to its end without returning to its event loop. */
 export interface TaskRunner {
   runToEnd<T>(task: Task<T>): T;
 }
@@ -177,7 +176,7 @@ export class CpuTranslator implements Translator {
   readonly #mm: Mm;
   readonly #runner: TaskRunner;
   #refusal: (() => Error) | undefined;
-  /** Faults that were taken, also those that found another thread had been faster. */
+  /** Faults that were taken, including those that another thread overtook. */
   faults = 0;
 
   constructor(machine: Machine, mm: Mm, runner: TaskRunner) {

@@ -1,12 +1,12 @@
 /**
  * @module mm/fault/track
- * Write protection for the sake of devices that hold read copies. Linux has no such thing for HMM
- * (its devices read the frame over the bus, or take the page); it is the read duplication of
- * NVIDIA's UVM, made with what page_mkclean does for file pages.
+ * Write-protects pages of which devices have read copies. Linux has no such thing for HMM: its
+ * devices read the frame over the bus, or migrate the page. It is the read duplication of NVIDIA's
+ * UVM, done as `page_mkclean` does it for file pages.
  *
- * A store by the CPU changes no mapping, so no listener would hear of it and a copy would go stale.
- * Hence before a page is copied its entry is made read-only and TRACKED: the next CPU write faults,
- * tells the listeners, and only then makes the entry writable again (fault.ts).
+ * A store by the CPU changes no mapping, so no notifier would be called and the copy would go
+ * stale. So before a page is copied, its entry is made read-only and TRACKED. The next CPU write
+ * faults, calls the notifiers, and only then makes the entry writable (copy-on-write.ts).
  *
  *     device (service thread)                          CPU thread
  *     hmmRangeFault: notes the sequence number
@@ -16,8 +16,8 @@
  *                                                      start: range's sequence moves on
  *     driver lock: range no longer valid, retry        entry writable, store, end
  *
- * Only private memory can be copied: a shared source may be written through another space's
- * entries, and a user's buffer without any entry. Devices use those over the bus.
+ * Only private memory is copied. A shared source may be written through another space's entries,
+ * and a user's buffer without any entry. Devices use those over the bus.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -38,10 +38,10 @@ import { VM_SHARED, partsIn } from "../vma/vma.ts";
  * becomes 1 where page `startPage + i` may be copied now, 0 elsewhere. Holding the mmap lock at
  * least for reading, with a range registered over the pages whose sequence was noted before.
  *
- * True: some entry was writable, so the listeners were told (P2 of pte.ts), those of the caller
- * among them: its range is stale, and it has to fault and track again, which then finds nothing
- * writable. Without telling, a device that stores to the frame itself would go on storing, and the
- * copy of another would go stale unheard.
+ * True: some entry was writable, so the notifiers were called (P2 of pte.ts), those of the caller,
+ * too. Its range is stale. It faults and tracks again, and finds nothing writable then. Without the
+ * call, a device that stores to the frame over the bus would go on, and the copy of another device
+ * would go stale.
  */
 export function* trackRange(
   machine: Machine,
@@ -53,7 +53,7 @@ export function* trackRange(
   copyable.fill(0, 0, endPage - startPage);
   mm.mmapLock.assertHeld();
   const { memory } = machine;
-  let wereTold = false;
+  let wasInvalidated = false;
   for (const part of partsIn(memory, mm, startPage, endPage)) {
     if ((part.vma.flags & VM_SHARED) !== 0) continue;
     for (let page = part.startPage; page < part.endPage;) {
@@ -61,17 +61,18 @@ export function* trackRange(
       const leaf = leafOf(memory, mm.pgd, page);
       if (leaf !== 0 && trackLeaf(memory.words, leaf, page, to, copyable, page - startPage)) {
         yield* takeWrite(machine, mm, leaf, page, to);
-        wereTold = true;
+        wasInvalidated = true;
       }
       page = to;
     }
   }
-  return wereTold;
+  return wasInvalidated;
 }
 
 /**
- * Tracks what is present and not writable, from page `from` on; its mark is `copyable[at]`. True:
- * some of the rest is writable. A plain function: it runs for each page that a device copies.
+ * Tracks the present entries of [from, to) that are not writable, and marks every present one in
+ * `copyable`, which has page `from` at `at`. True: some entry is writable. A plain function,
+ * because it runs for each page that a device copies.
  *
  * @stepped pte
  */
@@ -93,8 +94,8 @@ function trackLeaf(
 }
 
 /**
- * P2 of pte.ts: nobody's range over the pages is valid from before the first right is taken until
- *    the last store made with it is over.
+ * Tracks the other entries inside an invalidation (P2 of pte.ts): no range over the pages is valid
+ * from before the first entry loses WRITE until the last store through it is over.
  *
  * @stepped pte
  */
@@ -108,9 +109,8 @@ function* takeWrite(machine: Machine, mm: Mm, leaf: number, from: number, to: nu
 }
 
 /**
- * Tracks a present entry, unless it has one of the bits `unless`. Returns the entry as it was.
- * Loses a race only to a fault that adds rights or to another tracker, each of which can happen a
- * few times at most.
+ * Tracks a present entry, unless it has one of the bits `unless`. Returns the entry as it was. Only
+ * a fault that adds rights, or another tracker, makes it try again, a few times at most.
  *
  * @stepped pte
  */

@@ -1,15 +1,15 @@
 /**
  * @module mm/lifetime/fork
- * A copy of an address space that shares every private frame until one side writes. Follows Linux
- * `dup_mmap` and `copy_page_range`.
+ * Copies an address space. Parent and child share every private frame until one of them writes.
+ * Follows Linux `dup_mmap` and `copy_page_range`.
  *
- *   - Shared mappings share their source; the child's entries come by faults.
- *   - Private entries are copied. A writable one loses WRITE on both sides first, inside an
- *     invalidation of the parent (copy-on-write).
- *   - A pinned frame is written through a view that knows nothing of entries: the child gets a copy
- *     at once and the parent keeps its entry as it is (Linux: `page_needs_cow_for_dma`).
+ *   - Shared mappings share their source. The child's entries come by faults.
+ *   - Private entries are copied. A writable one loses WRITE in the parent first, inside an
+ *     invalidation, and the copy has no WRITE (copy-on-write).
+ *   - A pinned frame may be written through a view, which uses no entries. So the child gets a copy
+ *     at once, and the parent's entry stays as it is (Linux: `page_needs_cow_for_dma`).
  *
- * The child is nobody else's until this returns, so its lock is not taken.
+ * No other thread knows the child until this returns, so its lock is not taken.
  */
 
 import { EVENT_PROTECTION_PAGE, invalidateRange } from "../../notifier/events.ts";
@@ -46,13 +46,12 @@ import { getSource, insertVma } from "../vma/vma-map.ts";
 import { VM_SHARED, type Vma, kindAt, vmasIn } from "../vma/vma.ts";
 
 /**
- * A child address space with one user; its pointer, or ENOMEM (then the parent is as it was, but
- * for pages that will be found writable again by a fault).
+ * A child address space with one user: its pointer, or ENOMEM. After ENOMEM some pages of the
+ * parent may be read-only, which the next write mends. Takes the mmap lock.
  */
 export function* doFork(machine: Machine, parent: Mm): Task<number> {
   yield* parent.mmapLock.downWrite();
-  // Made while the lock is held: a thread that dies while it waits for the lock leaves no child
-  // behind.
+  // Made while the lock is held: a thread that dies while it waits for the lock leaves no child.
   const at = yield* mmCreate(machine, { pages: parent.limitPages, vmas: parent.limitVmas });
   const result = at === 0 ? ENOMEM : yield* copyInto(machine, parent, Mm.at(machine.memory, at));
   yield* parent.mmapLock.upWrite();
@@ -97,7 +96,7 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
         if (childLeaf === 0) result = ENOMEM;
         else result = yield* copyEntry(machine, pteIndex(leaf, page), pteIndex(childLeaf, page));
       }
-      // Only now may the parent's writers be sure to fault; the child runs later than this.
+      // After the flush every write of the parent faults. The child runs only after this.
       yield* parent.shootdown.flush(first, end);
       return result;
     },
@@ -105,7 +104,7 @@ function copyEntries(machine: Machine, parent: Mm, child: Mm, vma: Vma): Task<nu
 }
 
 /**
- * Holding the parent's mmap lock for writing: no fault changes `from` meanwhile.
+ * Holding the parent's mmap lock for writing, so no fault changes `from`.
  *
  * @stepped pte
  */

@@ -1,16 +1,15 @@
 /**
  * @module mm/lifetime/mm
- * The life of an address space: its two counts, its birth and its end. Follows Linux `struct
- * mm_struct`, `kernel/fork.c` (mm_init, mmput, __mmdrop) and `exit_mmap` in `mm/mmap.c`. Not
- * what is mapped in it: see vma.ts, mm/fault/fault.ts and the mmap family.
+ * The two counts of an address space, its birth and its end. Follows Linux `kernel/fork.c`
+ * (mm_init, mmput, __mmdrop) and `exit_mmap` in `mm/mmap.c`.
  *
- *   M1  `users` counts those who use the address space (R2); `count` those who only need the
- *       struct's memory. All users together own one count.
- *   M2  `users` never rises from 0. Going up from a count is `mmgetNotZero`, nothing else.
- *   M3  Exit runs once, in whoever dropped the last user, holding no lock: first every listener is
- *       released (so every device has let go), then frames, tables and vmas are freed, then the
- *       users' count is dropped.
- *   M4  Holding the mmap lock requires a user, but for `mmExit`, which is alone and takes none.
+ *   M1  `users` counts the users of the address space (R2), `count` the holders of the struct's
+ *       memory. All users together own one count.
+ *   M2  `users` never rises from 0. A holder of a count gets a user by `mmgetNotZero` only.
+ *   M3  Exit runs once, in the thread that dropped the last user, which holds no lock. First every
+ *       notifier is released, so no device uses the pages any more. Then frames, tables and vmas
+ *       are freed, and last the users' count is dropped.
+ *   M4  To hold the mmap lock is to hold a user. Only `mmExit` has neither: it is alone.
  */
 
 import { notifierSrcu, mmuNotifierRelease } from "../../notifier/mmu-notifier.ts";
@@ -53,27 +52,27 @@ export function* mmCreate(machine: Machine, limits: MmLimits = {}): Task<number>
   mm.pgd = pgd;
   mm.limitPages = Math.min(limits.pages ?? TASK_SIZE_PAGES, TASK_SIZE_PAGES);
   mm.limitVmas = limits.vmas ?? DEFAULT_LIMIT_VMAS;
-  // Made now, while nothing is held: a listener's first walk must not fail for lack of memory.
+  // Made now, while no lock is held: the first walk of the notifiers must not fail for lack of
+  // memory.
   yield* notifierSrcu(machine);
   return at;
 }
 
-/** One more user. Only for who has one already (M2); pairs with `mmput`. */
+/** One more user. The caller has one already (M2). Pairs with `mmput`. */
 export function mmget(mm: Mm): Task<void> {
   return mm.users.get();
 }
 
 /**
- * A user, unless exit has begun; then false, for good. Needs no more than a count. Pairs with
- * `mmput`.
+ * A user, unless exit has begun; then false, for ever. The caller has a count. Pairs with `mmput`.
  */
 export function mmgetNotZero(mm: Mm): Task<boolean> {
   return mm.users.getNotZero();
 }
 
 /**
- * Drops a user. The last one runs the whole exit here, so no lock may be held and no call-back may
- * be running in the caller.
+ * Drops a user. The last one runs the whole exit here, so the caller holds no lock and is in no
+ * call-back.
  */
 export function* mmput(machine: Machine, mm: Mm): Task<void> {
   assertNoLockHeld(
@@ -90,8 +89,8 @@ export function mmgrab(mm: Mm): Task<void> {
 }
 
 /**
- * Drops a count; the last one frees the struct. May run in an SRCU call-back: frees memory and
- * nothing else.
+ * Drops a count. The last one frees the struct and does nothing else, so an SRCU call-back may do
+ * it.
  */
 export function* mmdrop(machine: Machine, mm: Mm): Task<void> {
   if (yield* mm.count.put()) yield* machine.heap.free(Mm, mm.at);

@@ -1,16 +1,16 @@
 /**
  * @module mm/view/view-hold
- * Frames that a typed array looks at: pinned, in a row, until the view is closed. The role of Linux
- * `pin_user_pages` (`mm/gup.c`), with two additions that typed arrays need: the frames must be
- * contiguous, so they are gathered into one run when they are not; and a write view keeps devices
- * out, since its stores go by no entry: it is an invalidation that lasts from open to close.
+ * The frames under a typed array: pinned and contiguous until the view is closed. The role of Linux
+ * `pin_user_pages` (`mm/gup.c`), with two additions for typed arrays. Frames that are not
+ * contiguous are migrated into a run. And a write view keeps devices out, because its stores use no
+ * entry: it is an invalidation that lasts from open to close.
  *
- *   W1  The view's struct holds an mm user, and a pin (with a count) of each frame. It is listed
- *       among what its thread owns: when that dies, the reaper closes it.
- *   W2  A write view is in `mm.holds` exactly while its start has been told and its end has not;
- *       both happen holding the mmap lock for writing.
- *   W3  munmap and madvise may take the mapping away; the frames stay the view's own until it is
- *       closed, as with Linux's pins.
+ *   W1  The view's struct holds an mm user, and a pin (with a count) of each frame. It is a
+ *       resource of its thread: when the thread dies, the reaper closes the view.
+ *   W2  A write view is in `mm.holds` exactly from its start to its end. Both are called holding
+ *       the mmap lock for writing.
+ *   W3  munmap and madvise may remove the mapping. The view keeps its frames until it is closed, as
+ *       Linux's pins do.
  */
 
 import { EVENT_CLEAR, type InvalidateRange, invalidateRange } from "../../notifier/events.ts";
@@ -86,7 +86,7 @@ function holdRange(mm: Mm, startPage: number, endPage: number): InvalidateRange 
   return invalidateRange(mm, startPage, endPage, EVENT_CLEAR);
 }
 
-/** Begins the lasting invalidation. Holding the mmap lock for writing (W2). */
+/** Starts the invalidation that lasts. Holding the mmap lock for writing (W2). */
 export function* beginHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
   yield* mmuNotifierInvalidateRangeStart(machine, holdRange(mm, hold.startPage, hold.endPage));
   mm.holds.addTail(hold.node);
@@ -99,8 +99,8 @@ export function* endHold(machine: Machine, mm: Mm, hold: ViewHold): Task<void> {
 }
 
 /**
- * Tells a listener that has just been registered of the write views that are open, whose start it
- * missed (N3 of notifier/mmu-notifier.ts). Holding the mmap lock for writing, since before the
+ * Starts the open write views at a notifier that has just been registered and missed their start
+ * (N3 of notifier/mmu-notifier.ts). Holding the mmap lock for writing, since before the
  * registration.
  */
 export function* replayHolds(machine: Machine, mm: Mm, node: MmuNotifier): Task<void> {

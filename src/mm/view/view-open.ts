@@ -37,9 +37,9 @@ const VIEW_RESOURCE: number = resourceKind("view");
 
 /**
  * Opens a view of [startPage, endPage): the hold's pointer, or EFAULT (a page is not mapped, or not
- * with that right), EBUSY (frames must move to become contiguous and one of them is pinned or
- * shared with another space), EINVAL (a user's buffer and other memory in one view), EMFILE (the
- * thread owns too much already), ENOMEM. Takes the mmap lock; the caller holds an mm user.
+ * with that right), EBUSY (frames must migrate, and one of them is pinned or shared with another
+ * space), EINVAL (a user's buffer and other memory in one view), EMFILE (the thread has too many
+ * resources), ENOMEM. Takes the mmap lock; the caller holds an mm user.
  */
 export function* viewOpen(
   machine: Machine,
@@ -65,15 +65,15 @@ export function* viewOpen(
 }
 
 /**
- * Closes a view of this thread's; its frames may be given away from here on. Takes the mmap lock;
- * may be the last to use the address space.
+ * Closes a view of this thread. Its frames may be reused from here on. Takes the mmap lock, and may
+ * drop the last user of the address space.
  */
 export function viewClose(machine: Machine, at: number): Task<void> {
   const { slot } = ViewHold.at(machine.memory, at);
   return closeHold(machine, at, () => removeResource(machine.memory, slot));
 }
 
-/** `disown` takes the view off its thread's list, directly before anything is given back. */
+/** `disown` removes the view from its thread's resources, directly before anything is given back. */
 function* closeHold(machine: Machine, at: number, disown: () => void): Task<void> {
   const { heap, memory, ram } = machine;
   const hold = ViewHold.at(memory, at);
@@ -93,12 +93,13 @@ function* closeHold(machine: Machine, at: number, disown: () => void): Task<void
   yield* mmput(machine, mm);
 }
 
-/** The thread that had opened the view has died. */
+/** For the reaper: the thread that had opened the view has died. */
 registerReleaser(VIEW_RESOURCE, (memory, at) => closeHold(Machine.of(memory), at, () => {}));
 
 /**
- * Listed first and while the lock is held: a thread that dies anywhere in here stops the machine,
- * and one that dies later is found to own the view. Holding the mmap lock for writing.
+ * Holding the mmap lock for writing. The view becomes a resource first: a thread that dies in here
+ * stops the machine, because it holds the lock, and the reaper of one that dies later finds the
+ * view.
  */
 function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
   const { startPage, endPage } = hold;
@@ -110,7 +111,7 @@ function* openLocked(machine: Machine, mm: Mm, hold: ViewHold): Task<Errno> {
     return pfn;
   }
   hold.pfn = pfn;
-  // the caller's user keeps it from 0 (R2); this one is the view's own (W1 of view-hold.ts)
+  // The caller has a user (R2). This one is the view's own (W1 of view-hold.ts).
   yield* mmget(mm);
   for (let i = 0; i < endPage - startPage; i++) yield* machine.ram.refs.pagePin(hold.pfn + i);
   if (hold.isWrite !== 0) {
@@ -168,8 +169,8 @@ function* findRunInPlace(
 }
 
 /**
- * The view's frames are about to be written: what tracks or forbids writes through the entries has
- * no meaning any more.
+ * The view's frames will be written now, so their entries need not be read-only or tracked any
+ * more.
  *
  * @stepped pte
  */

@@ -1,23 +1,21 @@
 /**
  * @module mm/view/view-watch
- * For debug builds: finds out whether bytes of a read view were changed by a store that no mapping
- * allowed. Such a store goes through the view's typed array, so no entry is asked: it passes a
- * protection, and no device hears of it. JavaScript has no typed array that cannot be stored to.
+ * For debug builds: finds stray stores, which change bytes through a read view. Such a store uses
+ * the view's typed array and no entry, so no protection stops it and no device is notified.
+ * JavaScript has no read-only typed array.
  *
- *   V1  What is watched was write-protected, flushed and TRACKED first (track.ts). So whoever may
- *       store there afterwards, a CPU thread, a device or a write view, has told the listeners
- *       before: this watch is one, and marks the pages. It is a copy that goes stale, as a
- *       device's.
- *   V2  Set up holding the mmap lock for writing. Then no fault adds rights and nobody else tracks;
- *       after the flush no store is under way, and what is copied is what the mappings say.
- *   V3  Looked at in the same way. What has no mark then has not been writable since V2, so what
- *       differs was changed past the entries. There is no false alarm.
- *   V4  What has a mark may have changed in any way, and is left alone from then on. So is what was
- *       never watched: shared mappings and users' buffers, which are written through other spaces'
- *       entries or without any, and pages that a write view holds.
+ *   V1  Watched pages were write-protected, flushed and TRACKED first (track.ts). So a CPU thread,
+ *       a device or a write view that may store there afterwards has called the notifiers before.
+ *       The watch is a notifier and marks the pages: its copy of them goes stale, like a device's.
+ *   V2  The watch is set up holding the mmap lock for writing. No fault adds rights then and nobody
+ *       else tracks. After the flush no store is under way, so the copy has what the mapping holds.
+ *   V3  The bytes are compared under the same lock. A page without a mark has not been writable
+ *       since V2, so bytes that differ were changed without an entry. There is no false alarm.
+ *   V4  A page with a mark may have changed in any way, and is not compared. Some pages are never
+ *       watched: shared mappings and users' buffers, which are written through other spaces'
+ *       entries or without any, and pages under a write view.
  *
- * Every thread on a machine must have loaded this module, for it may change a mapping that is
- * watched (space/machine-seat.ts sees to it).
+ * Every thread on a machine loads this module, because it may change a watched mapping.
  */
 
 import {
@@ -49,7 +47,7 @@ import { trackRange } from "../fault/track.ts";
 import { type ViewHold, replayHolds } from "./view-hold.ts";
 
 /**
- * A view of up to so many pages has a mark for each; of a larger one several pages share a mark.
+ * In a view of up to so many pages each has a mark. In a larger one several pages share a mark.
  */
 const MARKS = 1024;
 const MARK_WORDS: number = MARKS / 32;
@@ -63,7 +61,7 @@ interface ViewWatch extends StructView {
 }
 
 const ViewWatch: Struct<ViewWatch> = struct<ViewWatch>("viewWatch", {
-  node: embed(MmuNotifier, "listener on the mm, from its making until the view is closed"),
+  node: embed(MmuNotifier, "on the mm from its making until the view is closed"),
   startPage: u32("const", "first page of the view"),
   endPage: u32("const", "one past the last"),
   pagesPerMark: u32("const", "pages that share a mark"),
@@ -72,7 +70,7 @@ const ViewWatch: Struct<ViewWatch> = struct<ViewWatch>("viewWatch", {
 
 const MARKS_AT: number = ViewWatch.offset.marks;
 
-/** V1: in whichever thread changes the mapping, before the change. */
+/** V1. Runs in the thread that changes the mapping, before the change. */
 function* mark(
   { memory }: Machine,
   at: number,
@@ -90,11 +88,11 @@ function* mark(
   return 0;
 }
 
-/** The code of a watch at the mmu notifiers; a test puts in a broken one and then this again. */
-export const READ_VIEW_LISTENER: MmuNotifierOps = { invalidateRangeStart: mark };
-const WATCH_OPS: number = registerNotifierOps("read view", READ_VIEW_LISTENER);
+/** The call-backs of a watch. A test registers broken ones for a while. */
+export const READ_VIEW_NOTIFIER: MmuNotifierOps = { invalidateRangeStart: mark };
+const WATCH_OPS: number = registerNotifierOps("read view", READ_VIEW_NOTIFIER);
 
-/** What the thread that opened a view knows of its watch. */
+/** What the thread that opened a view has of its watch. */
 export interface WatchedView {
   /** 1 for each page of the view that is watched. */
   readonly watched: Uint8Array;
@@ -103,10 +101,10 @@ export interface WatchedView {
 }
 
 /**
- * Watches a read view that this thread has just opened: `bytes` are its bytes, which begin at
- * `offsetBytes` of its first page. Undefined: nothing of it can be watched, or there is no room for
- * the watch or for the copy. Takes the mmap lock; the view holds an mm user. The watch belongs to
- * the hold from here on, and ends with it.
+ * Watches a read view that this thread has just opened. Its `bytes` begin at `offsetBytes` of its
+ * first page. Undefined: no page of it can be watched, or there is no memory for the watch or the
+ * copy. Takes the mmap lock; the view holds an mm user. The watch belongs to the hold and ends with
+ * it.
  */
 export function* watchView(
   machine: Machine,
@@ -139,8 +137,7 @@ function makeCopy(lengthBytes: number): Uint8Array | undefined {
 }
 
 /**
- * Between opening the view and watching it its pages may have been mapped anew: those are not the
- * view's frames.
+ * Since the view was opened, other frames may have been mapped there. Their pages are not watched.
  */
 function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8Array): Task<void> {
   for (let i = 0; i < watched.length; i++) {
@@ -151,8 +148,7 @@ function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8
 }
 
 /**
- * Links the listener; holds that are open mark their pages at once (V4). False: the heap is used
- * up.
+ * Registers the notifier. Open write views mark their pages at once (V4). False: no memory.
  */
 function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {
   const at = yield* machine.heap.alloc(ViewWatch);
@@ -168,7 +164,7 @@ function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {
 }
 
 /**
- * Index in `bytes` of the first that was changed past every entry since `watchView`, or -1. Takes
+ * Index in `bytes` of the first byte that a stray store has changed since `watchView`, or -1. Takes
  * the mmap lock. V3.
  */
 export function* findStrayStore(
@@ -206,7 +202,7 @@ interface Part {
   readonly bytes: Uint8Array;
 }
 
-/** The view's bytes, page by page, of the pages that are `chosen`. */
+/** The view's bytes of the pages that are `chosen`, page by page. */
 function* partsOf(
   bytes: Uint8Array,
   offsetBytes: number,
@@ -221,8 +217,8 @@ function* partsOf(
 }
 
 /**
- * Ends the watch of a hold that has one; no lock may be held. May be done again by a reaper, should
- * this thread die in here.
+ * Ends the watch of a hold, if it has one. Holding no lock. A reaper may do it again if this thread
+ * dies in here.
  */
 export function* closeWatch(machine: Machine, hold: ViewHold): Task<void> {
   const at = hold.watch;

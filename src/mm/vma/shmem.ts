@@ -1,16 +1,17 @@
 /**
  * @module mm/vma/shmem
  * The source of a shared anonymous mapping: frames by offset, the same for every space that maps it
- * (a parent and its forked children). Follows the role of Linux `mm/vma/shmem.c`; there is no file
- * system and no swap behind it. A directory of tables of 512 frame numbers, so at most 2 M pages (8
- * GiB) an object. An object keeps the size that it was made with: a mapping that mremap grows past
- * it shows nothing there (SIGBUS), as in Linux.
+ * (a parent and its forked children). Plays the role of Linux `mm/shmem.c`, without a file system
+ * and without swap. An object is a directory of tables of 512 frame numbers, so it has at most 2 M
+ * pages (8 GiB). It keeps its size: where mremap grows a mapping past the end, an access is SIGBUS,
+ * as in Linux.
  *
- *   H1  A nonzero entry holds one count of its frame until the object dies; each page-table entry
- *       that maps it holds another.
- *   H2  An entry goes from 0 to a frame once, and stays, but for a view that moves the frame while
- *       nobody else uses it. So who finds a frame takes its count before another can move it: both
- *       under shmemLock, for the spaces that share an object have no other lock in common.
+ *   H1  A nonzero entry holds one count of its frame until the object dies. Each page-table entry
+ *       that maps the frame holds another.
+ *   H2  An entry goes from 0 to a frame once. After that it changes only by a migration, while
+ *       nobody else uses the frame. So a thread that finds a frame gets a count of it before
+ *       another can migrate it. Both happen under shmemLock, because the spaces that share an
+ *       object have no other common lock.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -133,8 +134,8 @@ export function* shmemFrame(machine: Machine, at: number, offset: number): Task<
 }
 
 /**
- * H2: the entry's frame, with a count for the caller; `fresh` becomes it, and keeps its own count
- * for the object, where there is none.
+ * The entry's frame, with a count for the caller (H2). Where there is none, `fresh` becomes it, and
+ * the object gets the count that `fresh` has.
  *
  * @stepped shmem page
  */
@@ -150,15 +151,14 @@ function* takeEntry(machine: Machine, shmem: Shmem, slot: number, fresh: number)
   return pfn;
 }
 
-/** What `shmemMove` answers when somebody else uses the frame. */
+/** What `shmemMove` answers when others use the frame. */
 export const SHMEM_BUSY = -2;
 
 /**
- * Moves page `offset`, contents and all, into frame `pfn`. Its count goes to the object; it gets
- * another one for the caller's entry, before anybody can find it and move it on. The frame that was
- * there, or 0; its count for the object is the caller's now. SHMEM_BUSY when that one has more
- * references than the object's and those of the caller's own `entries`: then nothing has changed.
- * ENOMEM. For views.
+ * Migrates page `offset` into frame `pfn`: the object gets its count, and the caller another one
+ * for its entry, before any other thread can find the frame. Returns the old frame, or 0 if there
+ * was none; the object's count of it is the caller's now. SHMEM_BUSY: the old frame has more
+ * references than the object's and those of the caller's `entries`; nothing has changed. ENOMEM.
  *
  * @stepped shmem page
  */

@@ -1,14 +1,13 @@
 /**
  * @module mm/vma/vma-map
- * Changes of the set of vmas: insert, split, merge, remove. Follows the parts of Linux
- * `mm/vma/vma.c` of those names. Everything here holds the mmap lock for writing, except at exit,
- * which is alone.
+ * Changes of the set of vmas: insert, split, merge, remove. Follows the functions of these names in
+ * Linux `mm/vma.c`. Everything here holds the mmap lock for writing; only exit, which is alone,
+ * does not.
  *
- *   V1  Vmas of a space do not overlap, are not empty, and `next`/`prev` follow the addresses.
- *   V2  Neighbours that could be one are one: insertion merges (same flags, same source, offsets
- *       that go on).
- *   V3  A vma with a shared source holds one reference of it; of a user's buffer, a count of the
- *       section's first frame, so that the section stays for as long as it is mapped anywhere.
+ *   V1  Vmas of a space do not overlap and are not empty. `next` and `prev` follow the addresses.
+ *   V2  Neighbours of one kind are merged: same flags, same source, consecutive offsets.
+ *   V3  A vma holds one reference of its shmem object. Of a user's buffer it holds a count of the
+ *       section's first frame, so the section stays while it is mapped anywhere.
  */
 
 import type { Machine } from "../../memory/machine.ts";
@@ -34,20 +33,19 @@ function isSameKind(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
   return vma.flags === kind.flags && goesOnIn(vma, kind, kindStartPage);
 }
 
-/** True when both are private, or of one source at offsets that go on. */
+/** True if both are private, or have one source at consecutive offsets. */
 function goesOnIn(vma: Vma, kind: VmaKind, kindStartPage: number): boolean {
   if (vma.source !== kind.source) return false;
   return kind.source === 0 || vma.offsetPages - vma.startPage === kind.offsetPages - kindStartPage;
 }
 
-/** True when two neighbours could be one, were their flags the same (V2). Holding the mmap lock. */
+/** True if two neighbours differ at most in their flags (V2). Holding the mmap lock. */
 export function isSameSource(vma: Vma, next: Vma): boolean {
   return goesOnIn(vma, next, next.startPage);
 }
 
 /**
- * Gives back one reference of the source that the caller holds: one that no vma took over, or that
- * a merge made superfluous (V3).
+ * Gives back the caller's reference of the source (V3).
  */
 export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
@@ -63,8 +61,8 @@ export function* getSource(machine: Machine, { flags, source }: VmaKind): Task<v
 }
 
 /**
- * True where a mapping goes on past the end of what it maps: an access there is Linux's SIGBUS.
- * Holding the mmap lock.
+ * True where a mapping extends past the end of its source: an access is SIGBUS there. Holding the
+ * mmap lock.
  */
 export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolean {
   const { flags, source } = vma;
@@ -75,10 +73,9 @@ export function isBeyondSource(machine: Machine, vma: Vma, page: number): boolea
 }
 
 /**
- * Inserts [startPage, endPage), merging with neighbours (V2). The range is free. Owns the caller's
- * reference of the source in any case. ENOMEM when no vma can be had; then nothing has changed but
- * that the reference is dropped. Holding the mmap lock for writing. Linux: `mmap_region`'s merge
- * and link.
+ * Inserts [startPage, endPage), which is free, and merges (V2). Owns the caller's reference of the
+ * source: after ENOMEM it is dropped, and nothing else has changed. Holding the mmap lock for
+ * writing. Linux: the merge and link of `mmap_region`.
  */
 export function* insertVma(
   machine: Machine,
@@ -98,8 +95,8 @@ export function* insertVma(
 }
 
 /**
- * As `insertVma`, with a vma that was allocated before: cannot fail for lack of memory. Frees it
- * where a merge makes it superfluous.
+ * `insertVma` with a vma that was allocated before, so it cannot fail. Frees the vma if a merge
+ * needs none.
  */
 export function* insertSpareVma(
   machine: Machine,
@@ -114,8 +111,8 @@ export function* insertSpareVma(
 }
 
 /**
- * Lets a neighbour grow over the range, if one is alike; then the caller's reference of the source
- * has been dropped.
+ * Extends a neighbour of the same kind over the range, and drops the caller's reference of the
+ * source. False: there is none, and nothing has changed.
  */
 function* mergeInto(
   machine: Machine,
@@ -148,8 +145,8 @@ function* mergeInto(
 }
 
 /**
- * How many vmas the space will have when a mapping of `kind` has taken the place of all that is in
- * [startPage, endPage). Holding the mmap lock.
+ * How many vmas the space will have after a mapping of `kind` has replaced [startPage, endPage).
+ * Holding the mmap lock.
  */
 export function countWith(
   memory: SharedMemory,
@@ -171,8 +168,8 @@ export function countWith(
 }
 
 /**
- * Makes a vma of `at`, an allocated struct, without merging it (V2 is then the caller's to
- * restore), and without a look at the limits. Owns the caller's reference of the source.
+ * Makes a vma of `at`, an allocated struct. Does not merge (the caller restores V2) and checks no
+ * limit. Owns the caller's reference of the source.
  */
 export function linkVma(
   machine: Machine,
@@ -199,7 +196,7 @@ function lastVma(memory: SharedMemory, mm: Mm): Vma | undefined {
   return vma;
 }
 
-/** After a vma's bounds changed in place: the holes around it are other ones now. */
+/** After the bounds of a vma have changed in place: so have the holes around it. */
 function touchVma(memory: SharedMemory, mm: Mm, vma: Vma): void {
   treeUpdate(memory, mm, vma);
   const next = vmaAt(memory, vma.next);
@@ -215,7 +212,7 @@ function* unlinkAndFree(machine: Machine, mm: Mm, vma: Vma): Task<void> {
 }
 
 /**
- * Splits the vma of which removing [startPage, endPage) would leave two, if there is one: all of a
+ * Splits the vma that extends past both ends of the range, if there is one. This is all of a
  * removal that can fail. ENOMEM at the limit or without memory; then nothing has changed. Undone by
  * `mergeVmas`. Holding the mmap lock for writing.
  */
@@ -231,10 +228,9 @@ export function splitAround(
 }
 
 /**
- * Takes [startPage, endPage) from the vmas, whole ones with their references of their sources. Vmas
- * that reach into the range become shorter, for which no memory is needed and no limit counts. The
- * entries have been zapped, and no vma reaches past both ends (`splitAround`). Holding the mmap
- * lock for writing.
+ * Removes [startPage, endPage) from the vmas, after `splitAround` and after a zap. Frees those that
+ * lie in the range, with their references, and shortens those that extend into it. Needs no memory
+ * and no limit. Holding the mmap lock for writing.
  */
 export function* removeVmas(
   machine: Machine,
@@ -262,10 +258,9 @@ export function* removeVmas(
 }
 
 /**
- * Lets a whole vma be at `startPage` instead, with `pages` pages, of the same source from the same
- * offset on. Its entries have been or will be moved. The place is free but for the vma itself; what
- * it can merge with there, it does not (V2 is the caller's to restore). Holding the mmap lock for
- * writing.
+ * Moves a whole vma to `startPage`, with `pages` pages, and leaves its source and offset as they
+ * are. The caller moves the entries. The place is free, apart from the vma itself. Does not merge
+ * (the caller restores V2). Holding the mmap lock for writing.
  */
 export function relocateVma(
   machine: Machine,
@@ -282,14 +277,13 @@ export function relocateVma(
 }
 
 /**
- * Whether a split looks at the limit of vmas, or its caller has seen that there will not be too
- * many.
+ * Whether a split checks the limit of vmas, or its caller has.
  */
 export type SplitLimit = "limited" | "unlimited";
 
 /**
- * Makes `page` a border: a vma that spans it becomes two. ENOMEM at the limit or without memory;
- * then nothing has changed. Holding the mmap lock for writing. Linux: `split_vma`.
+ * Makes `page` a border: a vma around it becomes two. ENOMEM at the limit or without memory; then
+ * nothing has changed. Holding the mmap lock for writing. Linux: `split_vma`.
  */
 export function* splitVmaAt(
   machine: Machine,
@@ -313,8 +307,8 @@ export function* splitVmaAt(
 }
 
 /**
- * Joins the vmas that meet at the borders inside and around [startPage, endPage] where they have
- * become alike (V2). Mmap lock for writing.
+ * Merges neighbours of one kind that meet in [startPage, endPage] (V2). Holding the mmap lock for
+ * writing.
  */
 export function* mergeVmas(
   machine: Machine,
@@ -342,8 +336,8 @@ export function* mergeVmas(
 }
 
 /**
- * Makes both ends of a range borders of vmas, or neither: on ENOMEM a split that was made is merged
- * again. Holding the mmap lock for writing.
+ * Makes both ends of a range borders, or neither: after ENOMEM the first split is merged again.
+ * Holding the mmap lock for writing.
  */
 export function* splitAtBoth(
   machine: Machine,

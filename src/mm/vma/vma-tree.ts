@@ -1,13 +1,13 @@
 /**
  * @module mm/vma/vma-tree
- * The vmas of a space as an AVL tree by address, each node also knowing the widest hole below any
- * vma of its subtree, so that a free area of a given size is found in one descent. Linux used a
- * red-black tree augmented in this way before its maple tree; an AVL tree is the shortest balanced
- * tree to read, and lookups, not changes, are what is hot. Everything here holds the mmap lock;
- * changes hold it for writing.
+ * The vmas of a space as an AVL tree by address. Each node has the widest hole below any vma of its
+ * subtree, so one descent finds a free area of a given size. Linux augmented its red-black tree in
+ * the same way, before the maple tree. An AVL tree has the least code of the balanced trees, and
+ * favours lookups, which are frequent. Everything here holds the mmap lock; changes hold it for
+ * writing.
  *
- *   T1  height(node) = 1 + max(height of its two sides), which differ by at most 1.
- *   T2  maxGapPages(node) = max(own hole, both sides'), where a vma's own hole is from the end of
+ *   T1  height(node) = 1 + max(height of its two sides). The two differ by at most 1.
+ *   T2  maxGapPages(node) = max(own hole, both sides'). The own hole of a vma is from the end of
  *       the vma before it (or FIRST_PAGE) to its start.
  */
 
@@ -17,8 +17,8 @@ import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import { Vma } from "./vma.ts";
 
 /**
- * Nothing is placed below 64 KiB by itself, so that a null pointer with a small offset still
- * faults. Fixed mappings may go there.
+ * No free area below 64 KiB is found, so a null pointer with a small offset faults. Fixed mappings
+ * may be there.
  */
 export const FIRST_PAGE = 16;
 
@@ -37,7 +37,7 @@ function ownGap(memory: SharedMemory, vma: Vma): number {
   return Math.max(vma.startPage - below, 0);
 }
 
-/** Restores T1's height and T2 of one node from its sides. */
+/** Restores the height (T1) and T2 of one node from its sides. */
 function refresh(memory: SharedMemory, vma: Vma): void {
   const { left, right } = vma;
   vma.height = 1 + Math.max(heightOf(memory, left), heightOf(memory, right));
@@ -63,7 +63,7 @@ function rotateLeft(memory: SharedMemory, vma: Vma): number {
 }
 
 /**
- * Restores T1 at a node whose sides are sound and differ by at most 2. Returns the root of the
+ * Restores T1 at a node whose sides keep it and differ by at most 2. Returns the root of the
  * subtree.
  */
 function rebalance(memory: SharedMemory, vma: Vma): number {
@@ -126,8 +126,8 @@ export function treeInsert(memory: SharedMemory, mm: Mm, vma: Vma): void {
 }
 
 /**
- * Takes the lowest node out of a subtree; returns the new root. The lowest node itself is the
- * caller's to relink.
+ * Removes the lowest node from a subtree and returns the new root. The caller links the node
+ * elsewhere.
  */
 function removeLowest(memory: SharedMemory, root: number): number {
   const node = Vma.at(memory, root);
@@ -151,8 +151,8 @@ function removeBelow(memory: SharedMemory, root: number, vma: Vma): number {
   }
   if (node.left === 0) return node.right;
   if (node.right === 0) return node.left;
-  // The next higher vma takes this one's place: structs are linked elsewhere too, so they move in
-  // the tree and are not copied.
+  // The next higher vma takes the place of this one. It is relinked and not copied, because others
+  // point to it.
   const heir = lowest(memory, node.right);
   heir.right = removeLowest(memory, node.right);
   heir.left = node.left;
@@ -169,7 +169,7 @@ export function treeRemove(memory: SharedMemory, mm: Mm, vma: Vma): void {
   if (next !== 0) treeUpdate(memory, mm, Vma.at(memory, next));
 }
 
-/** Restores T2 on the path to a vma whose own hole changed. */
+/** Restores T2 on the path to a vma whose own hole has changed. */
 export function treeUpdate(memory: SharedMemory, mm: Mm, vma: Vma): void {
   updateBelow(memory, mm.vmaRoot, vma);
 }

@@ -1,8 +1,8 @@
 /**
  * @module mm/vma/vma
- * One mapping: a run of pages with one protection and one source; and how to find it. Follows Linux
- * `struct vm_area_struct` and `find_vma`. Changing the set of vmas is in vma-map.ts, the tree in
- * vma-tree.ts. Everything here holds the mmap lock at least for reading.
+ * One mapping, which is a range of pages with one protection and one source, and how to find it.
+ * Follows Linux `struct vm_area_struct` and `find_vma`. Changes of the set of vmas are in
+ * vma-map.ts, the tree is in vma-tree.ts. Everything here holds the mmap lock at least for reading.
  */
 
 import { type Struct, type StructView, pointer, struct, u32 } from "../../memory/layout/struct.ts";
@@ -15,7 +15,7 @@ export const VM_READ = 0x01;
 /** Protection of a mapping: it may be written. */
 export const VM_WRITE = 0x02;
 /**
- * Stores are seen by all who map the source; without it they are the space's own (copy-on-write).
+ * All who map the source see stores. Without the bit they are the space's own (copy-on-write).
  */
 export const VM_SHARED = 0x04;
 /** Device registers: never faulted by devices (EFAULT). */
@@ -28,7 +28,7 @@ export const VM_MIXEDMAP = 0x20;
  * The source is a user's own buffer, mapped in place: `offsetPages` counts from frame `sourcePfn`.
  */
 export const VM_BUFFER = 0x40;
-/** What a listener's walk cannot mirror. */
+/** Mappings that no device can mirror. */
 export const VM_SPECIAL: number = VM_IO | VM_PFNMAP | VM_MIXEDMAP;
 
 export interface Vma extends StructView {
@@ -85,7 +85,7 @@ export function kindAt(vma: Vma, page: number = vma.startPage): VmaKind {
 const { startPage: START, endPage: END, left: LEFT, right: RIGHT } = Vma.offset;
 
 /**
- * The first vma that ends above `page` (it may start above it too), or 0. Linux: `find_vma`.
+ * The first vma that ends above `page`, or 0. It may start above it, too. Linux: `find_vma`.
  * Holding the mmap lock.
  */
 export function findVma(memory: SharedMemory, mm: Mm, page: number): number {
