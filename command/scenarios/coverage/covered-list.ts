@@ -15,6 +15,7 @@ import { kernelRaces } from "./devices/kernel-races.ts";
 import { lives } from "./devices/lives.ts";
 import { serviceOwners } from "./devices/owners.ts";
 import { devicesWithoutMemory } from "./devices/no-memory.ts";
+import { otherDevices } from "./devices/other-device.ts";
 import { rounds } from "./devices/rounds.ts";
 import { deviceServices } from "./devices/service.ts";
 import { copies } from "./hmm/copies.ts";
@@ -115,6 +116,7 @@ export const covered: readonly Covered[] = [
   ...items,
   ...lives,
   ...devicesWithoutMemory,
+  ...otherDevices,
   ...rounds,
   ...serviceOwners,
   ...joining,

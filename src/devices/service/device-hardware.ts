@@ -27,6 +27,12 @@ export interface CopyEngine {
   copyToDevice(batch: CopyBatch): Task<void>;
 }
 
+/** The device's table, for who reads it. */
+export interface Entries {
+  /** The entry of `page` (device-table.ts), 0 when there is none. */
+  entryOf(page: number): number;
+}
+
 /**
  * How the device hears that its table (device-table.ts) has changed. Both are called holding the
  * driver lock, in any thread that has loaded the driver's module: so they may wait for the device,
@@ -34,7 +40,7 @@ export interface CopyEngine {
  */
 export interface TranslationUnit {
   /** Entries of pages [startPage, endPage) were added, or allow more. */
-  install(startPage: number, endPage: number): Task<void>;
+  install(entries: Entries, startPage: number, endPage: number): Task<void>;
   /**
    * Entries of pages [startPage, endPage) were cleared, or their frames are wanted for other pages.
    * Done when the device uses no translation of these pages that is not in the table (D2 of

@@ -370,7 +370,7 @@ export class SpanService {
     }
     for (let i = 0; i < this.#pages; i++)
       if (this.#wants[i] !== WANT_NOTHING) this.#installPage(i, firstIndex + i);
-    yield* table.unit.install(startPage, startPage + this.#pages);
+    yield* table.unit.install(table, startPage, startPage + this.#pages);
   }
 
   /**
