@@ -19,51 +19,49 @@ const INTRODUCTION = `
 
 Written by \`npm run docs\`, which runs every scenario of this page; a test checks that it is current.
 
-In June 2019 a series of twelve patches made HMM, the part of Linux that lets a device share a process's memory, safe
-against other threads. Most of its bugs had been found by chance or by reading. This page shows each of them as the
-checker finds it: not by chance, but by trying every order in which the threads can take their steps. Then come the holes
-that the series left, and the two older bugs that it had learned from.
+In June 2019 a series of twelve patches made HMM safe against other threads. HMM is the part of Linux that lets a device
+share a process's memory. Most of the bugs had been found by chance or by reading. This page shows each of them as the
+checker finds it, which tries every order of the threads' steps. Then come the holes that the series left, and two
+earlier bugs of the same kind.
 
 Each chapter has a *broken* scenario, in which the code is as it was, and a *sound* one, which runs the code of
-this project. The broken code is our own, written from the facts; it lives in \`command/scenarios/\` and nowhere else.
+this project. The broken code is our own, written from the facts. It is in \`command/scenarios/\` alone.
 
 ## What HMM is, in ten lines
 
 A process has an **address space** (an *mm*): a page table that says which frame of memory each page is. A device that
-computes on the same pages keeps a page table of its own, a **mirror** of the first. The difficulty is to keep the
-two the same while everybody changes the first. So whoever is about to change it tells all listeners: a **start**, then
-the change, then an **end**. Between the two the device must not use those pages, and \`hmm\`, the listener, calls the
-driver to take them out of the device's table (the **call-back**, which takes the **driver lock**).
+computes on the same pages has a page table of its own, a **mirror** of the first. The two must agree while any thread
+may change the first. So a thread that changes it calls all notifiers: a **start**, then the change, then an **end**.
+Between start and end the device must not use those pages. \`hmm\` is a notifier, and calls the driver to clear them in
+the device's table (the **call-back**, which takes the **driver lock**).
 
 When the device needs a page that it does not have, it faults. The driver registers a **range** over the pages, reads
-the CPU's page table, takes the driver lock, asks whether the range is still **valid**, which means that no start has
-come since, and only then tells the device. All of these have lifetimes: a process exits, a driver is closed, and
-reference counts say who may still use what. Nearly every bug below is one of two: something was used that was gone
-already, or somebody waits for a thing that cannot happen any more.
+the CPU's page table, takes the driver lock, and rechecks that the range is still **valid**: no start has come since.
+Only then it programs the device. All of these have lifetimes: a process exits, a driver is closed, and reference counts
+say what may still be used. Nearly every bug below is one of two kinds: a use after free, or a wait that never ends.
 
 ## How to read the diagrams
 
 Time goes down. Each thread has a column, and each line is one step of one thread. What a thread does between two steps
-nobody can see. Only those steps are shown that what went wrong depends on; the others are counted. Left of the columns,
-a line shows how long an object lives that matters here.
+is not visible to other threads. Only steps on which the failure depends are shown; the others are counted. Left of the
+columns, a line shows the lifetime of an object.
 
 | a step | what it does |
 | --- | --- |
-| \`lock\`, \`unlock\`, \`tryLock\` | a lock that one may hold (bar: ┏ ┃ ┗); to try never waits, and may find it busy |
-| \`downRead\`, \`upRead\` | a lock that many may hold for reading (bar: ┌ │ └), such as \`mmapLock\` and \`mirrorsSem\` |
-| \`queueWrite\`, \`downWrite\`, \`upWrite\` | the same lock for writing, by one: who queues for it lets no new reader pass |
+| \`lock\`, \`unlock\`, \`tryLock\` | a lock with one holder (bar: ┏ ┃ ┗); \`tryLock\` never waits, and may find it busy |
+| \`downRead\`, \`upRead\` | a lock with many holders, for reading (bar: ┌ │ └), such as \`mmapLock\` and \`mirrorsSem\` |
+| \`queueWrite\`, \`downWrite\`, \`upWrite\` | the same lock for writing, with one holder; a queued writer lets no new reader pass |
 | \`refGet\`, \`refPut\`, \`refGetNotZero\` | a reference count goes up, down, or up unless it is 0 already |
-| \`srcuReadLock\`, \`srcuReadUnlock\` | a section in which what one finds stays allocated (bar: ╭ ┊ ╰) |
-| \`srcuStart\`, \`srcuWait\`, \`srcuCall\` | who wants to free something waits for such sections, or has it done after them |
-| \`enqueue\`, tests the condition, sleeps | how to wait: queue, look once more, sleep; \`wakeAll\` reaches those who queue or sleep |
-| \`read\`, \`write\`, \`update\` | a word that others use without the same lock |
+| \`srcuReadLock\`, \`srcuReadUnlock\` | a read section: what it finds stays allocated until its end (bar: ╭ ┊ ╰) |
+| \`srcuStart\`, \`srcuWait\`, \`srcuCall\` | the end of such sections is waited for, or a call is deferred until then |
+| \`enqueue\`, tests the condition, sleeps | a wait: queue, test, sleep; \`wakeAll\` wakes all that queue or sleep |
+| \`read\`, \`write\`, \`update\` | a word that other threads use without the same lock |
 | \`shootdownBump\` | from here on no CPU thread uses an old translation |
 
-The headline says what was found. Below it: how many **preemptions** it needs, that is, how often a thread must be
-interrupted that could have gone on, and how many steps. Everything has been tried to make both small. A diagram
-without a preemption shows a bug for which one thread need only come before the other; one with two preemptions shows
-one that a test may never meet. At the end stands the nearest order of steps in which nothing goes wrong, and where the
-two part.
+The headline says what was found. Below it is how many **preemptions** it needs (how often a thread is interrupted that
+could go on), and how many steps; both are minimised. A bug without a preemption needs only one thread to run before the
+other. A bug with two preemptions may never occur in a test. At the end is the nearest order of steps in which nothing
+goes wrong, and the step at which the two differ.
 
 The line that begins with \`hmm replay\` runs exactly the steps of the diagram again. \`hmm check NAME\` explores a
 scenario anew, \`hmm check patches holes\` all of this page.
@@ -72,23 +70,23 @@ scenario anew, \`hmm check patches holes\` all of this page.
 /** @type {readonly { title: string, text: string, ids: readonly string[] }[]} */
 const CHAPTERS = [
   {
-    title: "Who keeps whom alive",
-    text: "The first five patches are about one question: when a thread holds a pointer, what makes sure that there is still something behind it?",
+    title: "Lifetimes",
+    text: "Five patches are about one question: when a thread holds a pointer, what keeps the object?",
     ids: ["patches/01", "patches/03", "patches/02", "patches/04", "patches/07"],
   },
   {
     title: "What a caller may rely on",
-    text: "Waits that answer what ended them, lists and locks that say what they are, and mistakes of a driver that are told to it.",
+    text: "A wait returns what ended it, lists and locks say how they may be used, and a driver's mistakes are reported.",
     ids: ["patches/05", "patches/06", "patches/08", "patches/09", "patches/10"],
   },
   {
     title: "Calls into drivers",
-    text: "HMM calls code that it does not know. What it holds meanwhile, and what it does when the answer is no, are the subject of the last two patches.",
+    text: "HMM calls drivers. The last two patches are about the locks that it holds meanwhile, and about a driver that refuses.",
     ids: ["patches/11", "patches/12"],
   },
   {
     title: "The holes that the series left",
-    text: "All of these were in the code when the series was done. Some were found within weeks, some took years.",
+    text: "All of these were in the code after the series. Some were found within weeks, some after years.",
     ids: [
       "holes/aba",
       "holes/two-notifiers",
@@ -99,8 +97,8 @@ const CHAPTERS = [
     ],
   },
   {
-    title: "Two bugs that it had learned from",
-    text: "On-demand paging, which gave network cards what HMM gives all devices, came first. Its bugs are why the series looks as it does.",
+    title: "Two earlier bugs",
+    text: "On-demand paging gave network cards what HMM gives all devices. It came first, and the series avoids its bugs.",
     ids: ["holes/parked", "holes/read-held"],
   },
 ];

@@ -33,7 +33,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
   "holes/two-notifiers/before": {
     kind: "assertion",
     sites: [],
-    message: /^hmm counts 1 invalidation in flight, and nobody will end it$/,
+    message: /^hmm counts 1 invalidation in flight, and no task will end it$/,
     preemptions: 1,
     steps: 19,
   },
@@ -47,7 +47,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
   "holes/timeout/before": {
     kind: "assertion",
     sites: [],
-    message: /^the address space has 2 users, and only one thread that knows of it$/,
+    message: /^the address space has 2 users, and one thread that uses it$/,
     preemptions: 1,
     steps: 37,
   },
@@ -56,7 +56,7 @@ const smallest: Readonly<Record<string, Smallest>> = {
     sites: ["open2 unlock cardLock"],
     message: /^Cannot use hmm at null/,
     preemptions: 0,
-    steps: 32,
+    steps: 33,
   },
   "holes/driver-lock/before": {
     kind: "deadlock",

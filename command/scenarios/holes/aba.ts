@@ -1,6 +1,5 @@
 /**
- * @module The flaw of the valid flag: an invalidation that has come and gone since the page table
- * was read.
+ * @module The flaw of the valid flag: a whole invalidation has run since the page table was read.
  */
 
 import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -19,13 +18,13 @@ import { type DeviceAndRange, deviceOf, discard, registeredRange, reopenRange } 
 
 const FAULTS = 0;
 
-/** "Is an invalidation running?" */
+/** Whether an invalidation is in flight. */
 function* validAsOf2019({ machine, record }: HmmRange): Task<boolean> {
   yield* access(machine.memory, "read", sequenceIndex(record), 1, "range->valid");
   return sequenceIsValid(readSequence(record));
 }
 
-/** The device goes where its table says, if it says anything. Holding the driver lock. */
+/** The device uses the translation in its table, if there is one. Holding the driver lock. */
 function* useEntry(device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const entry = device.entry(RIG_PAGE);
   if (entry !== 0) {
@@ -36,10 +35,7 @@ function* useEntry(device: HarnessDevice, { machine, mm }: HmmHarness): Task<voi
   }
 }
 
-/**
- * One round of a driver's fault: read the page table, and under the driver lock, if that is still
- * good, use it.
- */
+/** One round of a driver's fault: read the page table, recheck under the driver lock, program. */
 function* faultOnce(
   { device, range }: DeviceAndRange,
   harness: HmmHarness,
@@ -49,7 +45,7 @@ function* faultOnce(
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeSnapshot(range);
   yield* mm.mmapLock.upRead();
-  if (pages < 0) return; // an invalidation is running: the device will fault again
+  if (pages < 0) return; // an invalidation is in flight: the device will fault again
   yield* device.driverLock.lock();
   if (yield* isValid(range)) {
     device.program(range);
@@ -77,41 +73,44 @@ function scenario(
 
 export const aba: Exhibit = {
   id: "holes/aba",
-  title: "The flag that came back",
+  title: "A flag that was cleared and set again",
   was: `
-The series gave each range a flag, \`valid\`. The start of an invalidation that overlaps the range clears it; when the
-last invalidation of the address space has ended, every range gets its flag back. A driver reads the page table, takes
-its own lock, looks at the flag, and if it is set tells the device what it has read.
+The series gave each range a flag, \`valid\`. The start of an invalidation that overlaps the range
+clears it. When the last invalidation of the address space has ended, the flag of every range is
+set again. A driver reads the page table, takes its own lock, reads the flag, and programs the
+device if it is set.
 `,
   wrong: `
-The flag answers "is an invalidation running?". What the driver has to know is "has one run since I read the page
-table?", and between its reading and its lock a whole one fits. It clears the flag. It asks the driver to sweep its
-table, where the page is not yet. It takes the frame from the page and gives it away. It sets the flag again. Then the
-driver comes, finds the flag as it had left it, and programs a frame that is somebody else's by now. Nobody will ever
-sweep it: that invalidation is over.
+The flag says whether an invalidation is in flight. The driver must know whether one has run since
+it read the page table. Between its read and its lock a whole invalidation fits. That clears the
+flag. It calls the driver, whose table does not have the page yet. It takes the frame from the
+page and frees it. It sets the flag again. Then the driver finds the flag set, and programs a
+frame that is now used for something else. No call-back will clear that translation: the
+invalidation is over.
 
-Programmers of lock-free stacks know this as the ABA problem: a value that is the same as before is taken for one that
-has not changed. The mmap lock does not help. Who gives up pages, copies them on a write or moves them holds it for
-reading at most, as the driver does.
+In lock-free code this is the ABA problem: a value that equals the earlier one is taken for one
+that has not changed. The mmap lock does not help. Threads that discard pages, copy them on a
+write or move them hold it at most for reading, as the driver does.
 `,
   now: `
-The flag has become the lowest bit of a *sequence* number (\`src/hmm/range-record.ts\`, S1
-to S4). A start gives the range a new number before it calls any driver. The driver notes the sequence before it reads
-the page table, and under its lock asks whether it is still the same one. Either the invalidator's call-back had the
-driver lock first, and then the driver sees a new number; or the driver had it first, and then the call-back comes
-after it and sweeps what it has programmed.
+The flag became the lowest bit of a *sequence* number (\`src/hmm/range-record.ts\`, S1 to S4). A
+start gives the range a new number before it calls any driver. The driver keeps the sequence
+before it reads the page table (read-begin), and under its lock it compares (recheck). If the
+call-back took the driver lock first, the driver sees a new number. If the driver took it first,
+the call-back comes later and clears what the driver has programmed.
 
-Between the two scenarios nothing differs but that one question.
+The two scenarios differ in the recheck alone.
 `,
   notes: `
-The author of the series described this flaw while it was being written; Linux closed it half a year later (5.5) with
-\`mmu_interval_notifier\`, whose sequence numbers a driver compares in the same place.
+The author of the series described this flaw while it was being written. Linux fixed it half a
+year later (5.5) with \`mmu_interval_notifier\`: there a driver compares sequence numbers in the
+same place.
 `,
   before: [
     scenario(
       {
         name: "holes/aba/before",
-        summary: `a device faults page ${RIG_PAGE} in while the CPU gives it up`,
+        summary: `a device faults page ${RIG_PAGE} in while the CPU discards it`,
         expects: "stale-translation",
       },
       validAsOf2019,
@@ -121,7 +120,7 @@ The author of the series described this flaw while it was being written; Linux c
     scenario(
       {
         name: "holes/aba/after",
-        summary: "the same, asking whether an invalidation has run since",
+        summary: "the same, with a recheck whether an invalidation has run since",
       },
       hmmRangeValid,
     ),

@@ -1,4 +1,4 @@
-/** @module A driver's lock that is held while something is called that tells the drivers. */
+/** @module A driver lock that is held while a function is called that notifies the drivers. */
 
 import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -11,10 +11,7 @@ import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { ABSENT, deviceOf, discard } from "./setting.ts";
 
-/**
- * A driver that need not hear what it does itself: it has no translation of the pages that it
- * migrates.
- */
+/** Ignores invalidations of its own: it has no translation of the pages that it migrates. */
 const MIGRATING_OPS: number = registerMirrorOps("exhibit migrating device", {
   *invalidate(mirror, range): Task<Errno> {
     if (range.owner === mirror.at) return 0;
@@ -32,7 +29,7 @@ const CLOSES = 1;
 
 interface Shared {
   readonly device: HarnessDevice;
-  /** Of a device that goes. */
+  /** A device that is closed. */
   readonly second: HarnessDevice;
 }
 
@@ -44,7 +41,7 @@ const parts: Pick<HarnessScenario<Shared>, "harness" | "setup"> = {
   }),
 };
 
-/** Takes a page away from the CPU: so the migration to device memory begins. */
+/** Unmaps a page from the CPU: with this a migration to device memory begins. */
 function* takeFromCpu({ device }: Shared, { machine, mm }: HmmHarness): Task<void> {
   const range = invalidateRange(mm, RIG_PAGE + 1, RIG_PAGE + 2, EVENT_MIGRATE, {
     owner: device.mirror.at,
@@ -72,40 +69,41 @@ function close({ second }: Shared): Task<void> {
 
 export const driverLock: Exhibit = {
   id: "holes/driver-lock",
-  title: "Three threads around a driver lock",
+  title: "Three threads and a driver lock",
   was: `
-A driver has a lock around its own page table. Its call-back takes it to sweep, its fault handler to program. It is
-tempting to hold it for a whole operation: while pages are moved to device memory, say, so that nothing changes under
-one's hands.
+A driver has a lock around its own page table. Its call-back takes it to clear translations, its
+fault handler to program them. A driver may hold it for a whole operation, such as moving pages to
+device memory, so that nothing changes meanwhile.
 `,
   wrong: `
-Moving pages changes the CPU's page table, so it tells the drivers, this one too. That a driver must not wait for
-itself is easy to see, and easily taken care of: the one below does not listen to what it causes. It can still hang,
-and three threads are needed for it.
+Moving pages changes the CPU's page table, so all drivers are notified, this one too. A driver
+must not wait for itself; that is easily avoided, and the driver below ignores invalidations that
+it causes. It can still hang, and that takes three threads.
 
-\`discard\` is in the middle of an invalidation. It holds the list of mirrors for reading and waits for the driver lock.
-\`close\` takes another device off and waits for the list of mirrors to be free. \`migrate\` has the driver lock and wants
-to read the list, which others are reading; but a writer is waiting, and a fair lock lets nobody pass who comes after
-it. So \`migrate\` waits for \`close\`, \`close\` for \`discard\`, and \`discard\` for \`migrate\`.
+\`discard\` is in the middle of an invalidation: it holds the lock of the mirrors for reading, and
+waits for the driver lock. \`close\` unregisters another device, and waits to take the lock of the
+mirrors for writing. \`migrate\` has the driver lock, and wants the lock of the mirrors for reading;
+but a writer waits, and a fair lock lets no later reader pass. So \`migrate\` waits for \`close\`,
+\`close\` for \`discard\`, and \`discard\` for \`migrate\`.
 
-A reviewer of patch 11 saw this in his head. The checker sees it too, but it has more to say: the lock order is broken
-in *every* execution of this driver, also in those in which nobody is there to hang with. That is why the lock order
-is checked, and not only the deadlock.
+A reviewer of patch 11 found this by reading. The checker finds it, too. And it finds that *every*
+execution of this driver violates the lock order, also those without a deadlock. Therefore the
+order is checked, not only the deadlock.
 `,
   now: `
-The rule: **a driver's lock is never held while something is called that may change a mapping.** It is one line of the
-lock order (\`src/sync/lockdep/lock-order.ts\`), and debug builds check it at each acquisition. The driver in the second
-scenario tells everybody first, and takes its lock when that is done.
+The rule: **the driver lock is never held while a function is called that may change a mapping.**
+It is a line of the lock order (\`src/sync/lockdep/lock-order.ts\`), and debug builds check it at
+each acquisition. The driver in the second scenario takes its lock after the invalidation.
 
-Three such threads have hundreds of thousands of interleavings that differ in which of them began or ended a read
-section first, or had a reference first. Nobody can tell these apart, so the checker sees one of each kind, and is
-done in a second.
+Three such threads have hundreds of thousands of interleavings that differ only in which thread
+began or ended a read section first, or took a reference first. These have the same outcome. The
+checker performs one of each class, and takes a second.
 `,
   before: [
     harnessScenario<Shared>({
       name: "holes/driver-lock/before",
       summary:
-        "a driver migrates with its lock held while another device closes and the CPU gives up a page",
+        "a driver migrates with its lock held while another device is closed and the CPU discards a page",
       expects: "deadlock",
       exploration: { engine: "bounded", preemptions: 1 },
       ...parts,
@@ -115,7 +113,7 @@ done in a second.
   after: [
     harnessScenario<Shared>({
       name: "holes/driver-lock/after",
-      summary: "the same, but the driver lock is taken when the migration has told everybody",
+      summary: "the same, but the driver lock is taken after the invalidation",
       ...parts,
       tasks: { migrate, close, discard },
     }),

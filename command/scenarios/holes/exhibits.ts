@@ -1,7 +1,4 @@
-/**
- * @module The holes that the series of June 2019 left, and the two bugs of on-demand paging that it
- * learned from.
- */
+/** @module The holes that the series of June 2019 left, and two bugs of on-demand paging. */
 
 import type { Exhibit } from "../exhibit.ts";
 import { aba } from "./aba.ts";

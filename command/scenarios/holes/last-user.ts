@@ -1,4 +1,4 @@
-/** @module The last user of an address space goes under a lock that its teardown needs. */
+/** @module The last user of an address space is dropped under a lock that its teardown needs. */
 
 import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -19,34 +19,31 @@ import type { Exhibit } from "../exhibit.ts";
 import { type DeviceAndRange, deviceOf, registeredRange, reopenRange } from "./setting.ts";
 
 /**
- * Without the question whether the caller holds a lock. Of the teardown no more than the release of
- * the devices.
+ * Without the assertion that the caller holds no lock. Of the teardown only the release of the
+ * devices.
  */
-function* mmputUnasked(machine: Machine, mm: Mm): Task<void> {
+function* mmputUnchecked(machine: Machine, mm: Mm): Task<void> {
   if (!(yield* mm.users.put())) return;
   yield* mmuNotifierRelease(machine, mm.notifiers);
   yield* mmdrop(machine, mm);
 }
 
-function* unregisterUnasked(range: HmmRange): Task<void> {
+function* unregisterUnchecked(range: HmmRange): Task<void> {
   const { machine, record } = range;
   const hmm = hmmOfRange(range);
   yield* hmm.rangesLock.lock();
   record.node.del();
   yield* hmm.rangesLock.unlock();
-  yield* mmputUnasked(machine, mmOfRange(range));
+  yield* mmputUnchecked(machine, mmOfRange(range));
   record.owns = OWNS_NOTHING;
   record.hmm = RANGE_POISON;
   yield* hmmPut(machine, hmm);
 }
 
-/**
- * The end of a fault, as drivers of 2019 wrote it: the device is programmed, the range
- * unregistered, the lock dropped.
- */
+/** The end of a fault as in drivers of 2019: program, unregister the range, drop the lock. */
 function* finishHolding({ device, range }: DeviceAndRange): Task<void> {
   yield* device.driverLock.lock();
-  yield* unregisterUnasked(range);
+  yield* unregisterUnchecked(range);
   yield* device.driverLock.unlock();
 }
 
@@ -67,26 +64,26 @@ const parts: Pick<HarnessScenario<DeviceAndRange>, "harness" | "setup" | "reopen
 
 export const lastUser: Exhibit = {
   id: "holes/last-user",
-  title: "The last user goes under a lock",
+  title: "The last user is dropped under a lock",
   was: `
-A range keeps the address space alive: it holds a *user*, since patch 7. Drivers unregister it at the end of a fault,
-and some did so while they still held their own lock, or the mmap lock.
+A range keeps the address space alive: since patch 7 it holds a *user*. Drivers unregister it at
+the end of a fault, and some did so while they held their own lock, or the mmap lock.
 `,
   wrong: `
-Somebody has to be the last. If the process exits while the device is being served, the range holds the only user
-left, and to unregister it means to take the whole address space down, there and then, in the driver's thread. The
-first thing that the teardown does is to call every driver's release. That call-back takes the driver lock, and the
-thread that holds it is the one that is waiting.
+If the process exits while the device is being served, the range holds the last user. To
+unregister it then means to take the whole address space down, at once, in the driver's thread.
+The teardown begins with calling every driver's release. That call-back takes the driver lock,
+which the same thread holds.
 
-A lock that one thread takes twice needs no second thread to hang, and no bad luck with the timing: the process only has
-to go first. In a test it hardly ever does.
+One thread that takes a lock twice hangs without a second thread. The process only has to exit
+first. In a test that hardly ever happens.
 `,
   now: `
-\`hmmRangeUnregister\` may be called holding nothing, and says so when it is not, in every build and whether or not it
-would have been the last: "dropping the last mm user takes the address space down; release it first"
-(\`src/hmm/range/range.ts\`, \`src/mm/lifetime/mm.ts\`). The driver asks under its lock whether the range is valid, drops the lock, and
-unregisters then. In the second scenario the whole teardown runs: the devices are released, the pages given back, the
-tables freed.
+The caller of \`hmmRangeUnregister\` holds no lock. If it holds one, it gets an assertion, in every
+build, and whether or not the user is the last: "dropping the last mm user takes the address space
+down; release it first" (\`src/hmm/range/range.ts\`, \`src/mm/lifetime/mm.ts\`). The driver rechecks
+under its lock, drops the lock, and then unregisters. In the second scenario the whole teardown
+runs: devices are released, pages and tables are freed.
 `,
   before: [
     harnessScenario<DeviceAndRange>({
@@ -96,7 +93,7 @@ tables freed.
       ...parts,
       tasks: {
         fault: finishHolding,
-        exit: (_shared, { machine, mm }) => mmputUnasked(machine, mm),
+        exit: (_shared, { machine, mm }) => mmputUnchecked(machine, mm),
       },
     }),
   ],

@@ -18,14 +18,14 @@ import { Mutex } from "../../../src/sync/primitives/mutex.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 
-/** The card that both callers switch on. */
+/** The card that both callers want to switch on. */
 interface Card extends StructView {
   readonly lock: Mutex;
   opens: number;
 }
 const Card: Struct<Card> = struct<Card>("exhibitCard", {
   lock: embed(Mutex, "opens", "cardLock"),
-  opens: u32("lock", "1: shared virtual memory is on; only one may have it"),
+  opens: u32("lock", "1: shared virtual memory is on, for one caller"),
 });
 
 interface Shared {
@@ -44,7 +44,7 @@ const parts: Pick<HarnessScenario<Shared>, "harness" | "setup"> = {
   },
 };
 
-/** One caller wins. */
+/** One caller succeeds. */
 function* claim(card: Card): Task<Errno> {
   yield* card.lock.lock();
   const isFirst = card.opens === 0;
@@ -53,8 +53,8 @@ function* claim(card: Card): Task<Errno> {
   return isFirst ? 0 : EBUSY;
 }
 
-/** After patch 9: no guard any more, the caller is trusted. */
-function* unregisterTrusting({ machine, record }: HmmMirror): Task<void> {
+/** After patch 9: without the guard. */
+function* unregisterUnchecked({ machine, record }: HmmMirror): Task<void> {
   const hmm = Hmm.at(machine.memory, record.hmm);
   yield* hmm.mirrorsSem.downWrite();
   record.node.del();
@@ -62,15 +62,15 @@ function* unregisterTrusting({ machine, record }: HmmMirror): Task<void> {
   yield* hmmPut(machine, hmm);
 }
 
-/** One clean-up for whatever went wrong. */
-function* openTrusting(card: Card, device: HarnessDevice): Task<Errno> {
+/** One clean-up for every failure. */
+function* openUnchecked(card: Card, device: HarnessDevice): Task<Errno> {
   let errno = yield* claim(card);
   if (errno === 0) errno = yield* device.register();
-  if (errno !== 0) yield* unregisterTrusting(device.mirror);
+  if (errno !== 0) yield* unregisterUnchecked(device.mirror);
   return errno;
 }
 
-/** Each way out undoes what was done. */
+/** Each return undoes what was done before it. */
 function* open(card: Card, device: HarnessDevice): Task<Errno> {
   const errno = yield* claim(card);
   if (errno !== 0) return errno; // nothing is registered yet
@@ -92,37 +92,39 @@ export const neverRegistered: Exhibit = {
   id: "holes/never-registered",
   title: "Unregistering what was never registered",
   was: `
-Patch 9 took a test out of \`hmm_mirror_unregister\`: "if there is no hmm, return". It had looked like a protection
-against unregistering twice, and was none, since two callers could pass it at the same time. From then on the caller
-was trusted to unregister once for each time that it had registered.
+Patch 9 removed a test from \`hmm_mirror_unregister\`: "if there is no hmm, return". It looked like
+protection against unregistering twice, and was none, since two callers could pass it at the same
+time. From then on the caller had to unregister once for each register.
 `,
   wrong: `
-One caller had relied on the test. When nouveau could not switch shared virtual memory on, because somebody else had,
-it left through the function that clears up after a success, and that one unregisters the mirror. It had never been
-registered, so its hmm was a null pointer. Before the patch that was absorbed; after it, it was a crash.
+One caller relied on the test. When nouveau could not switch shared virtual memory on, because
+another caller had done so, it left through the function that cleans up after a success. That
+function unregisters the mirror. The mirror had never been registered, so its hmm was a null
+pointer. Before the patch the test hid that; after it, it was a crash.
 
-*Never registered* and *registered twice* were two mistakes served by one test, and the patch that rightly removed it
-for the one let the other through.
+*Never registered* and *unregistered twice* are two mistakes, and one test covered both. The patch
+was right to remove it for the second, and exposed the first.
 `,
   now: `
-A mirror knows its state: set up, registered, unregistered. Exactly one thread wins the transition from registered to
-unregistered, under a lock of its own, and every other call is an error that says which of the mistakes was made: "it
-was never registered; look at what register returns" (\`src/hmm/mirror/mirror.ts\`, K3). The driver in the second scenario
-takes back what it has done and no more, which is all that one has to do.
+A mirror has a state: initialised, registered, unregistered. Under a lock of its own, exactly one
+thread changes it from registered to unregistered. Every other call is an error that says which
+mistake it was: "it was never registered; look at what register returns"
+(\`src/hmm/mirror/mirror.ts\`, K3). The driver in the second scenario undoes what it has done, and
+no more.
 `,
   before: [
     harnessScenario<Shared>({
       name: "holes/never-registered/before",
-      summary: "two callers switch the same card on, and the one that comes too late cleans up",
+      summary: "two callers switch the same card on, and the second cleans up",
       expects: "assertion",
       ...parts,
-      tasks: tasks(openTrusting),
+      tasks: tasks(openUnchecked),
     }),
   ],
   after: [
     harnessScenario<Shared>({
       name: "holes/never-registered/after",
-      summary: "the same, but each way out undoes what was done, and no more",
+      summary: "the same, but each return undoes what was done, and no more",
       ...parts,
       tasks: tasks(open),
     }),

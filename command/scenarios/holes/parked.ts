@@ -1,6 +1,6 @@
 /**
- * @module On-demand paging, first bug: a registration that decides to wait after whoever would have
- * woken it looked.
+ * @module On-demand paging, first bug: a registration decides to wait after the thread that would
+ * wake it has looked at the list.
  */
 
 import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -23,7 +23,7 @@ import {
   reopenRange,
 } from "./setting.ts";
 
-/** Looks whether anything is in flight, and lists the range in a section of its own. */
+/** Counts the invalidations in flight, and lists the range in another section of the lock. */
 function* registerInTwoSteps(
   { range: { record } }: DeviceAndRange,
   harness: HmmHarness,
@@ -63,28 +63,30 @@ const parts: Pick<HarnessScenario<DeviceAndRange>, "harness" | "setup" | "reopen
 
 export const parked: Exhibit = {
   id: "holes/parked",
-  title: "On-demand paging: parked for ever",
+  title: "On-demand paging: a region waits for an end that has passed",
   was: `
-Before HMM, network cards that read memory by themselves (RDMA) had a mechanism of their own for the same purpose,
-on-demand paging. A region that was registered while an invalidation was running could not be used at once. So
-registration looked at the count of running invalidations; if there were any, it put the region on a list of those
-that wait, and the end of the last invalidation activated whoever stood there.
+Before HMM, network cards that read memory themselves (RDMA) had a mechanism of their own for the
+same purpose, on-demand paging. A region that was registered while an invalidation was in flight
+could not be used at once. So registration read the count of invalidations in flight. If it was
+not 0, the region was put on a list, and the end of the last invalidation activated the regions on
+that list.
 
-The first scenario does so on the structs of this project: it looks under the lock, drops the lock, and lists the
-range under the lock again.
+The first scenario does this with the structs of this project: it reads the count under the lock,
+drops the lock, and lists the range under the lock again.
 `,
   wrong: `
-Between the look and the list the last invalidation ends. It finds nobody on the list, wakes nobody, and is gone. Then
-the region is put there, to wait for an end that has been. It will be activated by some later invalidation, if there
-is one.
+Between the read and the listing the last invalidation ends. It finds nothing on the list, and
+wakes nobody. Then the region is put on the list, and waits for an end that has passed. A later
+invalidation will activate it, if there is one.
 
-To test and then to act on the test must be one step, or whoever would have woken you comes in between. It is the
-oldest mistake there is with waiting, and both halves of it were under a lock.
+A test and the action that depends on it must be one step. Otherwise the wake-up comes in between.
+Here each of the two was under the lock, but not both in one section of it.
 `,
   now: `
-\`hmmRangeRegister\` looks and lists in one section of \`rangesLock\`, and an end takes its invalidation out of the accounting
-and looks at the list in one section of the same lock (\`src/hmm/range/range.ts\`, \`src/hmm/mirror/invalidate.ts\`). Whichever comes
-first, the other sees it.
+\`hmmRangeRegister\` reads and lists in one section of \`rangesLock\`. An end takes its invalidation
+out of the accounting and walks the list in one section of the same lock
+(\`src/hmm/range/range.ts\`, \`src/hmm/mirror/invalidate.ts\`). Whichever comes second sees what the
+first has done.
 `,
   notes: `
 Removed from Linux in 2018 (ca748c39ea3f).
@@ -101,7 +103,7 @@ Removed from Linux in 2018 (ca748c39ea3f).
   after: [
     harnessScenario<DeviceAndRange>({
       name: "holes/parked/after",
-      summary: "the same with hmmRangeRegister, which looks and lists in one section",
+      summary: "the same with hmmRangeRegister, which counts and lists in one section",
       ...parts,
       tasks: { open, discard },
       balanced: true,

@@ -1,6 +1,6 @@
 /**
- * @module On-demand paging, second bug: a start that refuses and keeps the semaphore that only its
- * end gives back.
+ * @module On-demand paging, second bug: a start refuses, and keeps the semaphore that only its end
+ * releases.
  */
 
 import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -26,7 +26,7 @@ interface Regions extends StructView {
   readonly cardLock: Mutex;
 }
 const Regions: Struct<Regions> = struct<Regions>("exhibitRegions", {
-  node: embed(MmuNotifier, "the listener"),
+  node: embed(MmuNotifier, "the notifier"),
   regionsSem: embed(RwSem, "the regions; held for reading from start to end", "regionsSem"),
   cardLock: embed(Mutex, "the card's table", "cardLock"),
 });
@@ -40,7 +40,7 @@ function* regionsStart(
   if (blockable) yield* regionsSem.downRead();
   else if (!(yield* regionsSem.tryDownRead())) return EAGAIN;
   if (blockable) yield* cardLock.lock();
-  else if (!(yield* cardLock.tryLock())) return EAGAIN; // and regionsSem?
+  else if (!(yield* cardLock.tryLock())) return EAGAIN; // with regionsSem held
   yield* cardLock.unlock();
   return 0;
 }
@@ -79,7 +79,7 @@ function* send(lock: Mutex): Task<void> {
   yield* lock.unlock();
 }
 
-/** The out-of-memory reaper, which may not wait for anybody. */
+/** The out-of-memory reaper, which may not wait. */
 function* reap(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
@@ -93,27 +93,29 @@ interface Devices {
 
 export const readHeld: Exhibit = {
   id: "holes/read-held",
-  title: "On-demand paging: read-held for ever",
+  title: "On-demand paging: a semaphore stays held for reading",
   was: `
-The cure for that bug was a semaphore around the regions of an address space, held for reading from the start of an
-invalidation to its end. Whoever registers a region takes it for writing, and so is never in the middle of one.
+The first bug was fixed by a semaphore around the regions of an address space, held for reading
+from the start of an invalidation to its end. Registration takes it for writing, so it is never in
+the middle of an invalidation.
 `,
   wrong: `
-Then came starts that may not wait, and may fail. This one takes the semaphore, finds that the card is busy, and
-answers \`EAGAIN\`. A start that has failed gets no end, and it was the end that would have given the semaphore back. It
-stays held for reading for ever, by nobody, and the next registration waits for ever.
+Then starts were added that may not wait, and may fail. This one takes the semaphore, finds that
+the card is busy, and answers \`EAGAIN\`. A start that failed gets no end, and only the end releases
+the semaphore. It stays held for reading for ever, and the next registration waits for ever.
 
-It is the same mistake as in patch 12, found in the same month: what an operation has raised before it fails, it must
-take down again, since nobody else will. The checker sees it twice: when the reaper ends with a lock in its hands, and
-when somebody waits for it.
+It is the mistake of patch 12, found in the same month: an operation that fails must undo what it
+did, since no other code will. The checker reports it twice: the reaper ends with a lock held, and
+another thread waits for that lock.
 `,
   now: `
-hmm's start holds its semaphore, \`mirrorsSem\`, only while it calls the drivers, and gives it back on the way out,
-whatever they say; and when one of them refuses, it takes the invalidation out of the accounting as well
-(\`src/hmm/mirror/invalidate.ts\`, V2). What must last until the end is a count, and a count can be taken down by anybody.
+hmm's start holds its semaphore, \`mirrorsSem\`, only while it calls the drivers, and releases it
+whatever they answer. If a driver refuses, the start takes the invalidation out of the accounting,
+too (\`src/hmm/mirror/invalidate.ts\`, V2). What lasts until the end is a count, which any thread
+can lower.
 `,
   notes: `
-Mended in Linux in June 2019 (7608bf40cf24).
+Fixed in Linux in June 2019 (7608bf40cf24).
 `,
   before: [
     harnessScenario<Regions>({
@@ -126,7 +128,7 @@ Mended in Linux in June 2019 (7608bf40cf24).
     }),
     harnessScenario<Regions>({
       name: "holes/read-held/open/before",
-      summary: "the same, and then somebody wants to register a region",
+      summary: "the same, and another thread registers a region",
       expects: "deadlock",
       harness: ABSENT,
       setup: setUpRegions,

@@ -1,6 +1,6 @@
 /**
- * @module What the exhibits of this folder have in common: who owns what the set-up registers,
- * ranges, and a CPU that gives up a page.
+ * @module What the exhibits of this folder have in common: devices and ranges that a task's thread
+ * owns, and a CPU that discards a page.
  */
 
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
@@ -14,17 +14,14 @@ import { selectAgent } from "../../../src/sync/runners/agents.ts";
 import { type Errno, errnoName } from "../../../src/sync/errno.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 
-/** What each range covers: the first page. */
+/** Each range covers the first page. */
 export const START: number = RIG_PAGE * PAGE_BYTES;
 export const END: number = START + PAGE_BYTES;
 
-/** Of harnesses whose pages need not be present: fewer steps. */
+/** For scenarios that need no present page: fewer steps. */
 export const ABSENT = { pages: 2, present: 0 } as const;
 
-/**
- * Runs `task` in the set-up as the thread that the scenario's task number `index` plays: it owns
- * what `task` registers.
- */
+/** Runs `task` in the set-up as the thread of task `index`, which owns what it registers. */
 function runAs<T>(harness: HmmHarness, index: number, task: Task<T>): T {
   const { memory } = harness.machine;
   const own = memory.agentId;
@@ -37,7 +34,7 @@ function runAs<T>(harness: HmmHarness, index: number, task: Task<T>): T {
 }
 
 function must(answer: Errno): void {
-  if (answer !== 0) throw new RangeError(`Cannot set the scene: ${errnoName(answer)}`);
+  if (answer !== 0) throw new RangeError(`Cannot set up the exhibit: ${errnoName(answer)}`);
 }
 
 /** A device whose mirror the thread of task `owner` has registered. */
@@ -50,7 +47,8 @@ export function deviceOf(harness: HmmHarness, owner: number, opsId?: number): Ha
 /** A range that is not registered. */
 export function rangeOf(harness: HmmHarness): HmmRange {
   const range = harness.run(hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
-  if (typeof range === "number") throw new RangeError(`Cannot set the scene: ${errnoName(range)}`);
+  if (typeof range === "number")
+    throw new RangeError(`Cannot set up the exhibit: ${errnoName(range)}`);
   return range;
 }
 
@@ -61,7 +59,7 @@ export function registeredRange(harness: HmmHarness, device: HarnessDevice): Hmm
   return range;
 }
 
-/** Another handle of the same range, that has seen nothing yet. */
+/** Another handle of the same range, before any read-begin. */
 function freshRange({ machine, record, resourceSlot }: HmmRange): HmmRange {
   return new HmmRange(machine, record, resourceSlot, { pfns: new Uint32Array(1) });
 }
@@ -72,7 +70,7 @@ export interface DeviceAndRange {
   range: HmmRange;
 }
 
-/** What a scenario with {@link DeviceAndRange} does before each execution. */
+/** For `reopen` of a scenario with {@link DeviceAndRange}. */
 export function reopenRange(shared: DeviceAndRange): void {
   shared.range = freshRange(shared.range);
 }
@@ -82,7 +80,7 @@ export function hmmOf({ machine, mm }: HmmHarness): Hmm {
   return Hmm.at(machine.memory, mm.hmm);
 }
 
-/** The CPU gives up the first page. */
+/** The CPU discards the first page. */
 export function* discard(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* doMadvise(machine, mm, START, PAGE_BYTES, MADV_DONTNEED);
 }

@@ -1,4 +1,4 @@
-/** @module A wait that runs out of time, and the way out that forgets the range. */
+/** @module A wait times out, and the driver returns without unregistering the range. */
 
 import { harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -47,39 +47,40 @@ const parts: Pick<
   check: (_shared, harness) => checkUsers(harness),
 };
 
-/** Whoever is left over keeps the address space alive when its process ends. */
+/** A user that is left keeps the address space alive after its process has ended. */
 function checkUsers({ mm }: HmmHarness): void {
   const users = mm.users.read();
   if (users !== 1)
-    throw new Error(`the address space has ${users} users, and only one thread that knows of it`);
+    throw new Error(`the address space has ${users} users, and one thread that uses it`);
 }
 
 export const timeout: Exhibit = {
   id: "holes/timeout",
-  title: "The way out that forgets the range",
+  title: "A return that does not unregister the range",
   was: `
-A driver that serves a fault puts a range on its stack, registers it, waits until it is valid, and unregisters it when
-it is done. In the graphics driver nouveau the wait was bounded to a second, and when the second was over the function
-returned an error.
+A driver that serves a fault puts a range on its stack, registers it, waits until it is valid, and
+unregisters it at the end. In the graphics driver nouveau the wait had a timeout of a second. When
+it expired, the function returned an error.
 `,
   wrong: `
-It returned without unregistering. The range lived on the stack of a function that was gone, still in the list that
-every later invalidation walks. And since patch 7 a range holds a user of the address space, so that address space
-could never be taken down again: its process exits, and all of its memory stays.
+It returned without unregistering. The range, on the stack of a function that had returned, was
+still in the list that every later invalidation walks. And since patch 7 a range holds a user of
+the address space. So the address space could not be freed any more: its process exits, and all of
+its memory stays.
 
-No third thread is needed, only one that keeps the invalidation running while the second passes. The checker decides
-when a wait times out as it decides everything else (the step marked as timed out below), so there is no need to wait
-for a second, and no need for luck.
+It takes a second thread only to keep the invalidation in flight for a second. The checker chooses
+when a wait times out, as it chooses everything else (the step that is marked as timed out below).
+So the bug is found without waiting.
 `,
   now: `
-\`withHmmRange\` registers a range, runs what it was given, and unregisters whatever happens: a result, an error, an
-exception (\`src/hmm/range/range.ts\`). Who uses ranges through it cannot forget one. A thread that dies in the middle leaves
-its range on its list of resources, from which the next thread that looks takes it off.
+\`withHmmRange\` registers a range, runs the given function, and unregisters the range in every
+case: a result, an error, an exception (\`src/hmm/range/range.ts\`). If the thread dies meanwhile,
+the range is in the list of what the thread owns, and a reaper unregisters it.
 `,
   before: [
     harnessScenario<DeviceAndRange>({
       name: "holes/timeout/before",
-      summary: "a fault waits for its range to become valid, and the wait runs out of time",
+      summary: "a fault waits for its range to become valid, and the wait times out",
       expects: "assertion",
       ...parts,
       tasks: { fault: faultLeaking, discard },
@@ -88,7 +89,7 @@ its range on its list of resources, from which the next thread that looks takes 
   after: [
     harnessScenario<DeviceAndRange>({
       name: "holes/timeout/after",
-      summary: "the same with withHmmRange, which unregisters on every way out",
+      summary: "the same with withHmmRange, which unregisters on every return",
       ...parts,
       tasks: { fault, discard },
       balanced: true,

@@ -1,4 +1,4 @@
-/** @module Two listeners on one address space, and one of them refuses. */
+/** @module Two notifiers on one address space, and one of them refuses. */
 
 import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -32,13 +32,13 @@ import {
   reopenRange,
 } from "./setting.ts";
 
-/** A driver that listens to the address space itself, without an hmm. */
+/** A driver with a notifier of its own, without an hmm. */
 interface Camera extends StructView {
   readonly node: MmuNotifier;
   readonly lock: Mutex;
 }
 const Camera: Struct<Camera> = struct<Camera>("exhibitCamera", {
-  node: embed(MmuNotifier, "the listener"),
+  node: embed(MmuNotifier, "the notifier"),
   lock: embed(Mutex, "its buffers", "cameraLock"),
 });
 
@@ -70,7 +70,7 @@ function* subscribe({ machine, mm }: HmmHarness, camera: Camera): Task<void> {
 
 const parts: Pick<HarnessScenario<Shared>, "harness" | "setup" | "reopen"> = {
   harness: ABSENT,
-  /** The camera subscribes first and the hmm after it, so the hmm is asked first. */
+  /** The camera subscribes first and the hmm second, so the hmm is called first. */
   setup: (harness) => {
     const { machine } = harness;
     const camera = Camera.at(machine.memory, harness.run(machine.heap.alloc(Camera)));
@@ -82,10 +82,7 @@ const parts: Pick<HarnessScenario<Shared>, "harness" | "setup" | "reopen"> = {
   reopen: reopenRange,
 };
 
-/**
- * The walk of 2019: it stops at the first listener that refuses, and those before it hear nothing
- * more.
- */
+/** The walk of 2019: it stops at the first notifier that refuses; those before it get no end. */
 function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
@@ -100,10 +97,7 @@ function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
   return answer;
 }
 
-/**
- * The out-of-memory reaper, which may not wait for anybody. What lies between start and end is left
- * out.
- */
+/** The out-of-memory reaper, which may not wait. The change between start and end is left out. */
 function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmHarness): Task<void> {
   const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable: false });
   yield* mm.mmapLock.downRead();
@@ -127,36 +121,38 @@ function* fault({ range }: Shared): Task<void> {
   yield* hmmRangeWaitUntilValid(range, Infinity);
 }
 
-/** When nothing runs any more. */
+/** When all tasks have ended. */
 function checkInFlight(_shared: Shared, harness: HmmHarness): void {
   const { notifiers } = hmmOf(harness);
   if (notifiers !== 0)
-    throw new Error(`hmm counts ${notifiers} invalidation in flight, and nobody will end it`);
+    throw new Error(`hmm counts ${notifiers} invalidation in flight, and no task will end it`);
 }
 
 export const twoNotifiers: Exhibit = {
   id: "holes/two-notifiers",
-  title: "Two listeners, and one of them refuses",
+  title: "Two notifiers, and one of them refuses",
   was: `
-When memory runs out, Linux takes pages from a process that is about to be killed, and the thread that does so, the
-reaper, may not wait for anybody. So a listener that would have to wait may refuse: it answers \`EAGAIN\` to the start,
-and the reaper comes back later. The rule since patch 12: a start that has failed gets no end, so a listener that
-refuses leaves its accounting as it found them.
+When memory runs out, the Linux reaper takes pages from a process that is about to be killed. It
+may not wait. So a notifier that would have to wait may refuse: it answers \`EAGAIN\` to the start,
+and the reaper comes back later. The rule since patch 12: a start that failed gets no end, so a
+notifier that refuses leaves its accounting as it found it.
 `,
   wrong: `
-With one listener that is enough. With two it is not. The first agrees and counts one more invalidation in flight. The
-second refuses. The walk stops and tells the caller that the start has failed, so nobody calls an end, and *the first
-listener's* count stays raised for ever. From then on no range of that address space is ever valid again, and each
-fault of the device waits until its time is up. The fault in the second diagram waits without a limit, so that the
-checker can say what comes of it: a sleeper whom nobody will wake.
+For one notifier that is enough, for two it is not. The first agrees and counts one more
+invalidation in flight. The second refuses. The walk stops and tells the caller that the start has
+failed. So no end is called, and *the first notifier's* count stays raised for ever. No range of
+that address space becomes valid again, and each fault of the device waits until it times out. The
+fault in the second diagram waits without a timeout, so the checker reports a task that is never
+woken.
 
-Neither listener has done anything wrong. The hole is in the rule.
+Neither notifier has a defect. The rule has one.
 `,
   now: `
-The walk remembers who has agreed, and when one refuses it calls their end (\`src/notifier/mmu-notifier.ts\`, N4). By
-name, and not by another walk from the front: the one that refused may have been unlinked meanwhile, and then the
-second walk would not know where to stop. What the scenario checks at the end is that the hmm counts no invalidation
-in flight, and that as much is allocated as at the beginning.
+The walk keeps a list of the notifiers that agreed, and when one refuses, it calls their end
+(\`src/notifier/mmu-notifier.ts\`, N4). A second walk from the front would not do: the one that
+refused may have been unlinked meanwhile, and then the walk would not know where to stop. At its
+end the scenario checks that no invalidation is counted in flight, and that as much is allocated
+as at the beginning.
 `,
   notes: `
 The author found it two months after the series. Linux got the unwinding in 2021.
@@ -164,7 +160,7 @@ The author found it two months after the series. Linux got the unwinding in 2021
   before: [
     harnessScenario<Shared>({
       name: "holes/two-notifiers/before",
-      summary: "the reaper asks two listeners, and the second refuses because its lock is busy",
+      summary: "the reaper calls two notifiers, and the second refuses because its lock is busy",
       expects: "assertion",
       ...parts,
       tasks: { reap: reapAsOf2019, camera: record },
@@ -181,7 +177,8 @@ The author found it two months after the series. Linux got the unwinding in 2021
   after: [
     harnessScenario<Shared>({
       name: "holes/two-notifiers/after",
-      summary: "all three with the shipped walk, which ends for the first what the second refused",
+      summary:
+        "all three with the shipped walk, which calls the end of the first when the second refuses",
       ...parts,
       tasks: { reap, camera: record, fault },
       check: checkInFlight,

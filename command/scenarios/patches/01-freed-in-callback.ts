@@ -26,8 +26,8 @@ import type { Exhibit } from "../exhibit.ts";
 import { deviceOf, invalidate } from "./stage.ts";
 
 /**
- * The hmm was looked up through the mm. That it may be gone was not tested; here it is, so that one
- * defect is left.
+ * The hmm was looked up through the mm. The old code did not test whether the count is 0. This one
+ * does, so that one defect is left.
  */
 function* oldLookUp(machine: Machine, mm: Mm): Task<Hmm | undefined> {
   yield* access(machine.memory, "read", mm.at + Mm.offset.hmm, 1, "mm->hmm");
@@ -45,10 +45,7 @@ function* oldStart(machine: Machine, mm: Mm): Task<void> {
   yield* oldPut(machine, mm, hmm);
 }
 
-/**
- * Of the notifiers' walk: the read section, and the call of the one listener that it has found in
- * there.
- */
+/** The part of the notifiers' walk that matters: the read section, and the call of one notifier. */
 function* oldInvalidate(_device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const srcu = yield* notifierSrcu(machine);
   const section = yield* srcu.readLock();
@@ -59,7 +56,7 @@ function* oldInvalidate(_device: HarnessDevice, { machine, mm }: HmmHarness): Ta
 function* oldPut(machine: Machine, mm: Mm, hmm: Hmm): Task<void> {
   if (!(yield* hmm.refs.put())) return;
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
-  yield* mmdrop(machine, mm); // the notifier's
+  yield* mmdrop(machine, mm); // the count of the notifier
   yield* mm.pageTableLock.lock();
   yield* access(machine.memory, "write", mm.at + Mm.offset.hmm, 1, "mm->hmm");
   mm.hmm = 0;
@@ -80,7 +77,7 @@ const CLOSE = 1;
 const before: AnyScenario = harnessScenario({
   name: "patches/01/before",
   summary:
-    "a page is invalidated while the last mirror is taken off: the call-back uses an hmm that has been freed",
+    "a page is invalidated while the last mirror is unregistered: the call-back uses a freed hmm",
   expects: "use-after-free",
   harness: { pages: 0 },
   setup: (harness) => deviceOf(harness, CLOSE),
@@ -89,7 +86,7 @@ const before: AnyScenario = harnessScenario({
 
 const after: AnyScenario = harnessScenario({
   name: "patches/01/after",
-  summary: "a page is invalidated while the last mirror is taken off",
+  summary: "a page is invalidated while the last mirror is unregistered",
   harness: { pages: 0 },
   setup: (harness) => deviceOf(harness, CLOSE),
   tasks: {
@@ -100,19 +97,25 @@ const after: AnyScenario = harnessScenario({
 
 export const freedInCallback: Exhibit = {
   id: "patches/01",
-  title: "The hmm was freed under its own call-back",
+  title: "The hmm was freed while its call-back ran",
   was: `
-The call-backs of an mmu notifier run inside an SRCU read section. When the last mirror went, the hmm unlinked its notifier
-by the flavour of unregister that waits for nobody, cleared \`mm->hmm\`, and freed its memory at once. A call-back did not
-take the hmm from the notifier that it was called with: it looked it up again, by \`mm->hmm\`, without a lock.`,
+The call-backs of an mmu notifier run in an SRCU read section. When the last mirror was
+unregistered, the hmm unlinked its notifier by the variant of unregister that does not wait. Then
+it cleared \`mm->hmm\` and freed its memory at once. A call-back did not take the hmm from the
+notifier that it was called for. It looked the hmm up again, through \`mm->hmm\`, without a lock.
+`,
   wrong: `
-Unlinking a notifier keeps further calls away. It does nothing about one that is running: that one has read the pointer,
-and takes its reference in memory that is no hmm any more. With poison in it the count even looks alive.`,
+Unlinking a notifier prevents further calls. It does not wait for a call that is running. That
+call has read the pointer, and takes its reference in freed memory. If the memory is poisoned, the
+count even looks like one that is not 0.
+`,
   now: `
-The memory is given back by a deferred call, an SRCU grace period after the notifier was unlinked; so within a call-back the
-hmm's memory is there, whatever its count says. The call-back gets the hmm from its own notifier and may use it only if
-get-unless-zero succeeds. If that fails there are no mirrors and no ranges any more, and doing nothing is right. Two things
-are now kept apart: the read section keeps the memory, the count keeps the object.`,
+A deferred call frees the memory, an SRCU grace period after the notifier was unlinked. So during
+a call-back the hmm's memory is allocated, whatever its count is. The call-back gets the hmm from
+its own notifier, and uses it only if get-unless-zero succeeds. If that fails, there is no mirror
+and no range any more, and the call-back has nothing to do. Memory and use are two things now: the
+read section keeps the memory, the count keeps the object.
+`,
   before: [before],
   after: [after],
 };

@@ -1,5 +1,5 @@
 /**
- * @module Patch 2: a range could be registered where no driver listens.
+ * @module Patch 2: a range could be registered without a mirror.
  *
  *     faulter                                        discard
  *     registers a range on the mm, not on a mirror
@@ -33,8 +33,8 @@ interface Shared {
 }
 
 /**
- * By the mm. (That creation needs the mmap lock was overlooked as well; it is held here, so that
- * one defect is left.)
+ * Takes the mm. (The old code did not hold the mmap lock for creation either. This one does, so
+ * that one defect is left.)
  */
 function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmHarness, page: number): Task<void> {
   const { record } = range;
@@ -53,7 +53,7 @@ function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmHarness, page: n
   yield* hmm.rangesLock.unlock();
 }
 
-/** The driver's mirror is not registered, and nothing tells it so. */
+/** The driver's mirror is not registered, and no error says so. */
 function* oldFault({ device, range: { handle } }: Shared, harness: HmmHarness): Task<void> {
   yield* oldRangeRegister(handle, harness, RIG_PAGE);
   yield* device.serveRange(handle);
@@ -68,7 +68,7 @@ const FAULTER = 0;
 const before: AnyScenario = harnessScenario<Shared>({
   name: "patches/02/before",
   summary:
-    "a device uses a page through a range that hangs on no mirror; then the page is given up, and nobody is told",
+    "a device uses a page through a range without a mirror; the page is discarded, and no call-back runs",
   expects: "assertion",
   harness: { pages: 1 },
   setup: (harness) => ({ device: new HarnessDevice(harness), range: freshRange(harness, FAULTER) }),
@@ -79,7 +79,7 @@ const before: AnyScenario = harnessScenario<Shared>({
 
 const after: AnyScenario = harnessScenario({
   name: "patches/02/after",
-  summary: "a device uses a page through a range on its mirror, while the page is given up",
+  summary: "a device uses a page through a range on its mirror, while the page is discarded",
   harness: { pages: 1 },
   setup: (harness) => deviceOf(harness, FAULTER),
   tasks: { faulter: (device) => device.serve(RIG_PAGE, 1), discard },
@@ -88,20 +88,25 @@ const after: AnyScenario = harnessScenario({
 
 export const rangeWithoutMirror: Exhibit = {
   id: "patches/02",
-  title: "A range could be registered where no driver listens",
+  title: "A range could be registered without a mirror",
   was: `
-\`hmm_range_register\` took the address space as its argument, and found or made the hmm for it. A range is one half of what
-a driver needs: it says whether what was read is still true. The other half is the mirror, by which the driver hears that a
-page changes.`,
+\`hmm_range_register\` took the address space as its argument, and found or made the hmm for it. A
+driver needs two things. The range tells it whether what was read is still true. The mirror's
+call-back tells it that a page is about to change.
+`,
   wrong: `
-Nothing kept one from having the one without the other. The range is marked invalid and valid as it should be; the page is
-programmed while it is valid, as it should be; then the page goes, and there is no call-back that takes it out of the
-device. No race is needed. Two smells came with it: the hmm was made by whoever came along, without the mmap lock that
-making one needs, and registering failed for no reason if another hmm of the address space was just dying (patch 4).`,
+The first was possible without the second. The range is marked invalid and valid as it should be,
+and the page is programmed while the range is valid. Then the page is unmapped, and no call-back
+takes it out of the device. No race is needed. There were two more defects. The hmm was made
+without the mmap lock that making one needs. And registering failed without a reason if another
+hmm of the address space was being freed (patch 4).
+`,
   now: `
-The function takes a mirror, and the mirror must be registered. A registered mirror owns a reference of its hmm, so nothing
-is looked up or made: a plain "one more reference" is right, and cannot fail. Who may rely on what can be read off the
-signature. The shipped function checks that the mirror is registered, at each call.`,
+The function takes a mirror, and the mirror must be registered. A registered mirror owns a
+reference of its hmm, so nothing is looked up or made: taking one more reference is correct and
+cannot fail. The signature says what the caller relies on. The shipped function checks at each
+call that the mirror is registered.
+`,
   before: [before],
   after: [after],
 };

@@ -29,7 +29,7 @@ import type { Task } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { IDLE_OPS, deviceOf, listenWith } from "./stage.ts";
 
-/** The one count of the mm that there was belonged to the registration of the notifier. */
+/** The only count of the mm was that of the registered notifier. */
 function* oldFree(machine: Machine, hmm: Hmm): Task<void> {
   const mm = Mm.at(machine.memory, hmm.mm);
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
@@ -45,12 +45,12 @@ function* oldClose({ record }: HarnessDevice, { machine }: HmmHarness): Task<voi
   if (yield* hmm.refs.put()) yield* oldFree(machine, hmm);
 }
 
-/** The reference is the mirror's; that the mirror itself is taken off plays no part. */
+/** Drops the mirror's reference. Unlinking the mirror is left out: it does not matter here. */
 function close({ record }: HarnessDevice, { machine }: HmmHarness): Task<void> {
   return hmmPut(machine, Hmm.at(machine.memory, record.mirror.hmm));
 }
 
-/** The call-backs play no part here. */
+/** The call-backs do not matter here. */
 const OLD_OPS: number = registerNotifierOps("hmm before patch 3", {});
 
 const CLOSE = 1;
@@ -58,11 +58,11 @@ const CLOSE = 1;
 const before: AnyScenario = harnessScenario({
   name: "patches/03/before",
   summary:
-    "a process exits, then its device file is closed: the hmm drops the last count of the mm, and then locks it",
+    "a process exits, then its device file is closed: the hmm drops the last count of the mm, then locks the mm",
   expects: "use-after-free",
   harness: { pages: 0 },
   setup(harness) {
-    // the shipped hmm's grab stands for the count of its notifier
+    // the shipped hmm's mmgrab is used as the count of its notifier
     const device = deviceOf(harness, CLOSE, IDLE_OPS);
     listenWith(harness, OLD_OPS);
     return device;
@@ -82,19 +82,22 @@ export const grab: Exhibit = {
   id: "patches/03",
   title: "The hmm did not hold the memory of its address space",
   was: `
-A mirror lives in the private data of an open file, and a file may be closed long after the process's address space has
-gone. So an hmm legitimately outlives its mm. All that it had of it was a bare pointer; the only count of the mm's memory
-was the one that the registration of the notifier takes and its end drops. Users of the pointer tested it, and a flag
-\`dead\`, without a lock.`,
+A mirror is part of the private data of an open file. A file may be closed long after the
+process's address space is gone, so an hmm may outlive its mm. The hmm held a bare pointer to the
+mm. The only count of the mm's memory was that of the notifier: registering it takes one,
+unregistering it drops it. Users of the pointer tested it, and a flag \`dead\`, without a lock.
+`,
   wrong: `
-Freeing the hmm unlinked the notifier first. That dropped the last count, and the mm was freed there and then; the next
-thing that the hmm did was to take a lock inside it. One thread, doing one thing after the other, is enough. (The checker
-sees it when the task begins to wait for a lock that lies in freed memory.)`,
+Freeing the hmm first unlinked the notifier. That dropped the last count, and the mm was freed.
+Then the hmm took a lock inside the mm. One thread is enough, doing one step after the other. (The
+checker reports the task that begins to wait for a lock in freed memory.)
+`,
   now: `
-The hmm takes a count of its own when it is made, by \`mmgrab\`, and drops it when its own memory goes. Whoever can reach an
-hmm can read its mm, always; it can never be null, so nothing has to be tested. It says nothing about the address space
-being alive: who needs that asks by \`mmgetNotZero\`. And an address of an mm is not used again while an hmm knows it, so a
-driver may key its tables by it.`,
+The hmm takes a count of its own when it is made (\`mmgrab\`), and drops it when its own memory is
+freed. So whoever can reach an hmm can read its mm, and the pointer is never null. That does not
+say that the address space is alive: for that one calls \`mmgetNotZero\`. And the address of an mm
+is not reused while an hmm refers to it, so a driver may use it as a key.
+`,
   before: [before],
   after: [after],
 };

@@ -1,5 +1,5 @@
 /**
- * @module Patch 4: finding or making the hmm failed for no reason, or found one that was being
+ * @module Patch 4: finding or making the hmm failed without a reason, or found one that was being
  * freed.
  *
  *     open                                           open too
@@ -13,8 +13,8 @@
  *                                                    last mirror off: clears mm->hmm, frees the hmm
  *     refs get-unless-zero, in freed memory
  *
- * The second is not mended by patch 1: who opens a device is in no read section that a grace period
- * would wait for.
+ * Patch 1 does not fix the second: a thread that opens a device is in no read section, so the grace
+ * period does not wait for it.
  */
 
 import { type HmmHarness, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
@@ -71,9 +71,7 @@ function* oldGetOrCreate(harness: HmmHarness): Task<number> {
   return at;
 }
 
-/**
- * Patch 1 is in, so the memory goes after a grace period; but the pointer to it was cleared last.
- */
+/** Patch 1 is in: the memory is freed after a grace period. But the pointer is cleared last. */
 function* oldFree(harness: HmmHarness, hmm: Hmm): Task<void> {
   const { machine, mm } = harness;
   yield* mmuNotifierUnregisterNoRelease(mm.notifiers, hmm.notifier);
@@ -82,13 +80,16 @@ function* oldFree(harness: HmmHarness, hmm: Hmm): Task<void> {
   mm.hmm = 0;
   yield* mm.pageTableLock.unlock();
   yield* mmdrop(machine, mm);
-  // nobody is in a read section: the grace period is over at once
+  // no thread is in a read section: the grace period is over at once
   yield* machine.heap.free(Hmm, hmm.at);
 }
 
-/** What a driver that registers its mirror needs. */
+/** What registering a mirror needs of it. */
 function* oldOpen(_two: Two, harness: HmmHarness): Task<void> {
-  assert((yield* oldGetOrCreate(harness)) !== 0, "register answers ENOMEM, and there is memory");
+  assert(
+    (yield* oldGetOrCreate(harness)) !== 0,
+    "register answers ENOMEM, although there is memory",
+  );
 }
 
 function* oldClose({ first: { record } }: Two, harness: HmmHarness): Task<void> {
@@ -97,7 +98,7 @@ function* oldClose({ first: { record } }: Two, harness: HmmHarness): Task<void> 
 }
 
 function* open(device: HarnessDevice): Task<void> {
-  assert((yield* device.register()) === 0, "register answers ENOMEM, and there is memory");
+  assert((yield* device.register()) === 0, "register answers ENOMEM, although there is memory");
 }
 
 function checkOneHmm({ first, second }: Two, { mm }: HmmHarness): void {
@@ -108,7 +109,7 @@ function checkOneHmm({ first, second }: Two, { mm }: HmmHarness): void {
 const refused: AnyScenario = harnessScenario<Two>({
   name: "patches/04/two-creators/before",
   summary:
-    "two devices are opened at once, the first on this address space: one is told that there is no memory",
+    "the first two devices of an address space are opened at once: one is told that there is no memory",
   expects: "assertion",
   harness: { pages: 0 },
   setup: (harness) => ({ first: new HarnessDevice(harness), second: new HarnessDevice(harness) }),
@@ -117,8 +118,7 @@ const refused: AnyScenario = harnessScenario<Two>({
 
 const agreed: AnyScenario = harnessScenario<Two>({
   name: "patches/04/two-creators/after",
-  summary:
-    "two devices are opened at once, the first on this address space: both are on the same hmm",
+  summary: "the first two devices of an address space are opened at once: both are on the same hmm",
   harness: { pages: 0 },
   setup: (harness) => ({ first: new HarnessDevice(harness), second: new HarnessDevice(harness) }),
   tasks: { open: ({ first }) => open(first), openToo: ({ second }) => open(second) },
@@ -129,8 +129,7 @@ const CLOSE = 1;
 
 const freed: AnyScenario = harnessScenario<Two>({
   name: "patches/04/dying/before",
-  summary:
-    "a device is opened while the only other one is closed: the look-up finds an hmm that has been freed",
+  summary: "a device is opened while the only other one is closed: the look-up finds a freed hmm",
   expects: "use-after-free",
   harness: { pages: 0 },
   setup: (harness) => ({ first: deviceOf(harness, CLOSE), second: new HarnessDevice(harness) }),
@@ -169,22 +168,29 @@ const all: AnyScenario = harnessScenario<Two & { readonly last: HarnessDevice }>
 
 export const getOrCreate: Exhibit = {
   id: "patches/04",
-  title: "Finding or making the hmm failed for no reason, or found freed memory",
+  title: "Finding or making the hmm failed without a reason, or found freed memory",
   was: `
-The hmm of an address space was looked up without a lock. If there was none, one was allocated, published in \`mm->hmm\`
-if that was still empty, and only then made a listener. To lose the race for the empty place was an error.`,
+The hmm of an address space was looked up without a lock. If there was none, one was allocated,
+published in \`mm->hmm\` if that was still empty, and only then registered as a notifier. If another
+thread had published one first, that was an error.
+`,
   wrong: `
-Of two drivers that are opened at once, one is told that there is no memory, with plenty of it. The same happens to one that
-is opened while the last mirror of another goes, if it comes between the last reference and the clearing of the pointer.
-And who comes a little earlier reads the pointer, and takes its reference in memory that has been freed meanwhile: patch 1's
-grace period does not help, because opening a device is not done inside a read section. (A third way to fail, not shown: the
-hmm is published, another thread takes a reference, and then the registration of the notifier fails and frees it.)`,
+Of two drivers that are opened at once, one is told that there is no memory, although there is.
+The same happens to a driver that is opened while the last mirror of another is unregistered, if
+it comes after the last reference was dropped and before the pointer is cleared. A driver that
+comes a little earlier reads the pointer, and takes its reference in memory that was freed
+meanwhile. The grace period of patch 1 does not help: a driver that opens is not in a read
+section. (A third way to fail is not shown: the hmm is published, another thread takes a
+reference, and then registering the notifier fails and frees the hmm.)
+`,
   now: `
-Creation holds the mmap lock for writing, so there are no two creators. The pointer is read and written under the spinlock
-\`page_table_lock\`, and the end of an hmm begins with clearing it there, long before its memory goes: a pointer that is seen
-under that lock is never one of freed memory. The listener is registered first and the hmm published last, over nothing or
-over one that is dying. \`ENOMEM\` is an answer about memory again. (Why not the mmap lock alone: the end runs in call-backs
-and deferred calls, which may not wait for it.)`,
+Creation holds the mmap lock for writing, so there are no two creators. The pointer is read and
+written under the spinlock \`page_table_lock\`. The end of an hmm begins with clearing it there,
+long before its memory is freed. So a pointer that is read under that lock never points to freed
+memory. The notifier is registered first, and the hmm is published last, over null or over an hmm
+that is being freed. \`ENOMEM\` says again that there is no memory. (The mmap lock alone is not
+enough: the end runs in call-backs and deferred calls, which may not wait for it.)
+`,
   before: [refused, freed],
   after: [agreed, found, all],
 };

@@ -1,5 +1,5 @@
 /**
- * @module Patch 5: what a wait answered was not what had ended it.
+ * @module Patch 5: a wait returned something else than what had ended it.
  *
  *     wait                                           invalidate
  *     range->valid? yes: the wait is over
@@ -24,9 +24,9 @@ function* oldWaitUntilValid(range: HmmRange, timeoutMs: number): Task<boolean> {
   return sequenceIsValid(readSequence(record));
 }
 
-/** Without a limit, so the one answer that there can be is "valid". */
+/** Without a timeout, so "valid" is the only possible result. */
 function* wait(waiting: Task<boolean>): Task<void> {
-  assert(yield* waiting, "the wait says that its time went by, and it had no limit");
+  assert(yield* waiting, "the wait says that its time went by, and it had no timeout");
 }
 
 const WAIT = 0;
@@ -41,7 +41,7 @@ const before: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/05/before",
   summary:
-    "a range is valid, so the wait for that is over; an invalidation starts before the waiter looks again",
+    "a range is valid, so the wait ends; an invalidation starts before the waiter reads again",
   expects: "assertion",
   tasks: {
     wait: ({ handle }) => wait(oldWaitUntilValid(handle, Infinity)),
@@ -63,7 +63,7 @@ const noticed: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/05/noticed/before",
   summary:
-    "a driver waits holding a spinlock, for a range that is valid: it need not sleep, and is noticed all the same",
+    "a driver waits for a valid range, holding a spinlock: it need not sleep, and is reported all the same",
   expects: "sleep-in-atomic",
   tasks: {
     *wait({ handle }, { mm }) {
@@ -76,20 +76,26 @@ const noticed: AnyScenario = harnessScenario({
 
 export const secondLook: Exhibit = {
   id: "patches/05",
-  title: "A wait answered with what it saw afterwards, not with what had ended it",
+  title: "A wait returned what it read afterwards, not what had ended it",
   was: `
-Waiting for a range to become valid first tested whether there was an hmm, whether it was dead, whether it had an mm, and
-whether the range was valid already; then it waited for "valid or dead"; then it read \`valid\` again and returned that.`,
+The wait for a valid range first tested whether there was an hmm, whether it was dead, whether it
+had an mm, and whether the range was valid already. Then it waited for "valid or dead". Then it
+read \`valid\` again, and returned that.
+`,
   wrong: `
-None of these reads was ordered with the others. What the last one finds may contradict what ended the wait: the range was
-valid, the wait was over, and by the time that the waiter looks again the next invalidation has begun. The caller is told
-that the time went by, and gives up with \`EBUSY\`, after no time at all. And the tests in front returned early without
-passing the check that the caller may sleep, so a driver that holds a spinlock was noticed only when it did have to wait;
-with the shipped wait it is noticed always, as in the second diagram.`,
+These reads are not ordered with each other. The last one may contradict the one that ended the
+wait: the range was valid, so the wait ended, and before the last read the next invalidation has
+begun. The caller is told that the time went by, and gives up with \`EBUSY\`, although no time went
+by. Also, the first tests returned early, before the check that the caller may sleep. So a driver
+that held a spinlock was reported only when it had to wait. With the shipped wait it is always
+reported, as in the second diagram.
+`,
   now: `
-There is one wait, on one variable, and the answer is whether the wait was ended by it. A range implies an hmm, and that an
-mm (patches 1 to 4), so there is nothing to be tested before. "True" is still a hint and no promise, as the driver's lock is
-not held: the question that counts is asked under it, later. But "false" now means that the time went by.`,
+There is one wait, on one variable, and it returns whether that variable ended it. A range implies
+an hmm, and an hmm implies an mm (patches 1 to 4), so nothing is tested before. "True" is a hint
+only, since the driver lock is not held: the recheck under that lock decides. But "false" now
+means that the time went by.
+`,
   before: [before, noticed],
   after: [after],
 };

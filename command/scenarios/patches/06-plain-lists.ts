@@ -1,5 +1,5 @@
 /**
- * @module Patch 6: list functions that promised readers without a lock.
+ * @module Patch 6: list functions that promise readers without a lock.
  *
  *     look                                           driver
  *     enters a read section, reads hmm->ranges:
@@ -31,7 +31,7 @@ import { type Task, access } from "../../../src/sync/tasks/task.ts";
 import type { Exhibit } from "../exhibit.ts";
 import { type OwnRange, deviceOf, hmmOf, invalidate, rangeOf } from "./stage.ts";
 
-/** What list_add_rcu and list_del_rcu led one to write: is any range over this page? */
+/** A reader as list_add_rcu and list_del_rcu promise it: is any range over this page? */
 function* isWatched({ memory, ranges }: Hmm, page: number): Task<boolean> {
   yield* access(memory, "read", ranges.at, 1, "hmm->ranges");
   for (let node = ranges.next; node !== ranges.at;) {
@@ -50,7 +50,7 @@ function* look(_range: OwnRange, harness: HmmHarness): Task<void> {
   yield* srcu.readUnlock(section);
 }
 
-/** list_del_rcu, and nobody waits for a grace period. */
+/** list_del_rcu, without a grace period. */
 function* oldUnregisterAndFree({ handle: range }: OwnRange, { machine }: HmmHarness): Task<void> {
   const hmm = hmmOfRange(range);
   const mm = mmOfRange(range);
@@ -93,18 +93,22 @@ export const plainLists: Exhibit = {
   id: "patches/06",
   title: "The list of ranges looked like one that may be read without its lock",
   was: `
-Ranges were put on the hmm's list by \`list_add_rcu\` and taken off by \`list_del_rcu\`. Nothing was wrong with that: every
-reader and every writer held the hmm's lock.`,
+Ranges were added to the hmm's list by \`list_add_rcu\` and removed by \`list_del_rcu\`. Nothing was
+wrong with that: every reader and every writer held the hmm's lock.
+`,
   wrong: `
-The functions of a list say how it may be used. These two say: there are readers without the lock, inside a read section;
-and what is taken off is freed after a grace period. Neither was so. A range lies in its driver's memory, often on a stack,
-and is gone as soon as unregister returns. Whoever believed the list and wrote the reader that it asks for, read section and
-all, got this.`,
+The functions that a list is changed with say how it may be read. These two say that there are
+readers without the lock, in a read section, and that a removed element is freed after a grace
+period. Neither was true. A range lies in its driver's memory, often on a stack, and is gone when
+unregister returns. An engineer who writes the reader that these functions promise, with a read
+section, gets this.
+`,
   now: `
-Plain \`list_add\` and \`list_del\`. No behaviour changed. What changed is what one can know by reading: the list belongs to
-its lock, a walker must hold it, and a range may be freed right after unregister, with no grace period. (The patch also
-comes before the next one because that needs \`list_del_init\`, of which there is no RCU form.) The shipped walker is the
-start of an invalidation.`,
+Plain \`list_add\` and \`list_del\`. The behaviour is the same. The code now says that the list is
+guarded by its lock, that a walker holds it, and that a range may be freed right after unregister,
+without a grace period. (The patch comes before the next one because that needs \`list_del_init\`,
+which has no RCU form.) The shipped walker is the start of an invalidation.
+`,
   before: [before],
   after: [after],
 };

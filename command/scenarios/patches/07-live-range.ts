@@ -38,7 +38,7 @@ interface Shared {
   readonly range: OwnRange;
 }
 
-/** `dead` stands in the place of a statistic that the hmm did not have then. */
+/** `dead` is kept in the field of a statistic, which the old hmm did not have. */
 function deadIs(kind: "read" | "write", hmm: Hmm): Task<void> {
   return access(hmm.memory, kind, hmm.at + Hmm.offset.releasedWithRanges, 1, "hmm->dead");
 }
@@ -65,10 +65,7 @@ function* oldWork({ range }: Shared, harness: HmmHarness): Task<void> {
 
 function* work({ device, range: { handle } }: Shared, harness: HmmHarness): Task<void> {
   const errno = yield* registerOver(handle, device);
-  assert(
-    errno === 0 || errno === EFAULT,
-    "register answers something else than that the address space is dead",
-  );
+  assert(errno === 0 || errno === EFAULT, "register answers neither 0 nor EFAULT");
   if (errno !== 0) return;
   yield* snapshot(handle, harness);
   yield* hmmRangeUnregister(handle);
@@ -92,7 +89,7 @@ const before: AnyScenario = harnessScenario<Shared>({
   setup(harness) {
     const device = deviceOf(harness, WORKER);
     const range = rangeOf(harness, WORKER, device);
-    harness.run(harness.mm.users.put()); // the user that a range did not hold
+    harness.run(harness.mm.users.put()); // in the old code a range holds no user
     listenWith(harness, OLD_OPS);
     return { device, range };
   },
@@ -108,7 +105,7 @@ const after: AnyScenario = harnessScenario<Shared>({
   setup: (harness) => ({ device: deviceOf(harness, WORKER), range: freshRange(harness, WORKER) }),
   tasks: { worker: work, exit },
   check(_shared, harness) {
-    assert(hmmOf(harness).releasedWithRanges === 0, "release has met a registered range");
+    assert(hmmOf(harness).releasedWithRanges === 0, "release has found a registered range");
   },
   reopen,
 });
@@ -117,21 +114,27 @@ export const liveRange: Exhibit = {
   id: "patches/07",
   title: "A range did not keep its address space alive",
   was: `
-A registered range held a reference of the hmm, and nothing of the address space. Reading or faulting the page table through
-it needs vmas and tables, which stay while the mm has users; that it has some was guessed from \`hmm->dead\`, a flag that the
-release call-back sets, read without a lock.`,
+A registered range held a reference of the hmm, and no user of the address space. Reading or
+faulting the page table through a range needs vmas and tables, which exist while the mm has users.
+Whether it had any was guessed from \`hmm->dead\`, a flag that the release call-back sets, read
+without a lock.
+`,
   wrong: `
-Test, then use. The answer was right when it was given. Then the last user goes: exit calls the listeners, sets the flag
-that nobody will read again, and takes the address space apart. It does so without the mmap lock, since nobody can be there
-any more; but the driver is.`,
+This is a test, then a use, and nothing keeps the tested state. The last user goes after the test.
+Exit calls the notifiers, sets the flag that is not read again, and frees the address space. It
+takes no mmap lock for that, since no user is left. But the driver is reading.
+`,
   now: `
-Register takes a user of the mm, by \`mmgetNotZero\`, or answers \`EFAULT\` if the address space is dead; unregister drops it.
-So while a range is registered exit cannot begin, and release never meets a range: nobody has to test anything, and both the
-flag and the function that let drivers read it are gone. The cost: a range that stays registered keeps the address space
-for ever. And the user that unregister drops may be the last one, so that the whole exit runs in the driver's thread; which
-is why the shipped unregister insists that its caller holds no lock.`,
+Register takes a user of the mm (\`mmgetNotZero\`), or answers \`EFAULT\` if the address space is
+dead. Unregister drops it. So exit cannot begin while a range is registered, and release finds no
+range. No driver has to test anything, and the flag and the function that read it are gone. The
+cost: a range that stays registered keeps the address space for ever. And the user that unregister
+drops may be the last one; then the whole exit runs in the driver's thread. So the shipped
+unregister requires that its caller holds no lock.
+`,
   notes: `
-In the diagram \`hmm->dead\` has the name of the field that stands in its place: \`releasedWithRanges\`, a statistic of today.`,
+In the diagram \`hmm->dead\` is the field \`releasedWithRanges\`, a statistic of the shipped hmm.
+`,
   before: [before],
   after: [after],
 };

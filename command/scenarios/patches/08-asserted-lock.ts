@@ -1,5 +1,5 @@
 /**
- * @module Patch 8: a comment asked for a lock.
+ * @module Patch 8: a comment required a lock, and no code checked it.
  *
  *     madvise                                        open
  *     start: nobody listens
@@ -34,7 +34,7 @@ function* oldRegister(_device: HarnessDevice, { machine, mm }: HmmHarness): Task
   yield* mm.pageTableLock.unlock();
 }
 
-/** A driver that did not read that far. */
+/** A driver that holds the lock for reading only. */
 function carelessly(register: (device: HarnessDevice, harness: HmmHarness) => Task<unknown>) {
   return function* (device: HarnessDevice, harness: HmmHarness): Task<void> {
     yield* harness.mm.mmapLock.downRead();
@@ -43,7 +43,7 @@ function carelessly(register: (device: HarnessDevice, harness: HmmHarness) => Ta
   };
 }
 
-/** As any change under the mmap lock for reading. */
+/** Like any change under the mmap lock for reading. */
 function* madvise(_device: HarnessDevice, harness: HmmHarness): Task<void> {
   yield* harness.mm.mmapLock.downRead();
   yield* invalidate(harness);
@@ -59,7 +59,7 @@ const silent: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/08/silent/before",
   summary:
-    "a careless driver registers while a page is invalidated: only this order shows that anything is wrong",
+    "a driver with the wrong lock registers while a page is invalidated: only this order shows the mistake",
   expects: "assertion",
   tasks: { madvise, open: carelessly(oldRegister) },
 });
@@ -68,7 +68,7 @@ const noticed: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/08/noticed/before",
   summary:
-    "the same careless driver and the shipped register, alone: nothing else goes wrong, and it is noticed",
+    "the same driver and the shipped register, alone: nothing else goes wrong, and the mistake is reported",
   expects: "lock-misuse",
   tasks: { open: carelessly((device, { mm }) => hmmMirrorRegister(device.mirror, mm)) },
 });
@@ -76,7 +76,7 @@ const noticed: AnyScenario = harnessScenario({
 const after: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/08/after",
-  summary: "a driver that holds the lock registers while a page is invalidated",
+  summary: "a driver with the right lock registers while a page is invalidated",
   tasks: { madvise, open: (device) => device.register() },
   check(device, { mm }) {
     assert(device.record.mirror.hmm === mm.hmm, "the mirror is not on the address space's hmm");
@@ -85,19 +85,24 @@ const after: AnyScenario = harnessScenario({
 
 export const assertedLock: Exhibit = {
   id: "patches/08",
-  title: "A comment asked for a lock, and nobody checked",
+  title: "A comment required a lock, and no code checked it",
   was: `
-The comment on \`hmm_mirror_register\` said that the mmap lock must be held for writing. Every driver in the tree did so.`,
+The comment on \`hmm_mirror_register\` said that the mmap lock must be held for writing. Every
+driver in the tree did so.
+`,
   wrong: `
-A driver that takes it for reading, or not at all, works. It works in every test, until the day when it registers between
-the start and the end of an invalidation: then the new listener hears the end of something that it never heard the start
-of, and its count of invalidations in flight is wrong from there on. The first diagram is that day. Every other order of
-the same steps passes, so neither tests nor reading the failure afterwards lead to the driver.`,
+A driver that takes it for reading, or not at all, works in nearly every test. It fails if it
+registers between the start and the end of an invalidation. Then the new notifier gets an end
+without a start, and its count of invalidations in flight is wrong from then on. The first diagram
+shows that order. Every other order of the same steps passes, and the failure does not lead to the
+driver.
+`,
   now: `
-The sentence became an assertion of lockdep. It does nothing for a driver that is right. For one that is wrong it turns
-"fails in one order out of many" into "fails always, at the call, by name", also in a test with one thread; the second
-diagram is a whole execution. To a checker this is worth more than any number of explored orders, and to a reader it is a
-comment that cannot go stale.`,
+The sentence became an assertion of lockdep. For a correct driver nothing changes. A wrong one
+used to fail in one order out of many; now it fails always, at the call, by name, also in a test
+with one thread: the second diagram is a whole execution. And the assertion is a comment that
+cannot become false.
+`,
   before: [silent, noticed],
   after: [after],
 };

@@ -1,5 +1,5 @@
 /**
- * @module Patch 9: a guard against unregistering twice that guarded nothing.
+ * @module Patch 9: a guard against unregistering twice that did not protect.
  *
  *     close                                          close too
  *                                                    reads mirror->hmm: not null
@@ -39,11 +39,11 @@ function* oldUnregister(
 
 interface Count {
   readonly device: HarnessDevice;
-  /** Who was told that he was wrong. */
-  told: number;
+  /** Calls that threw. */
+  refused: number;
 }
 
-/** The shipped way to be wrong: one call does it, every other one is an assertion. */
+/** With the shipped code one call succeeds, and every other one is an assertion. */
 function* unregister(count: Count): Task<void> {
   try {
     yield* count.device.unregister();
@@ -52,7 +52,7 @@ function* unregister(count: Count): Task<void> {
       error instanceof AssertionFailure && error.message.startsWith("Cannot unregister hmm mirror"),
       String(error),
     );
-    count.told++;
+    count.refused++;
   }
 }
 
@@ -61,7 +61,7 @@ const CLOSE = 0;
 const before: AnyScenario = harnessScenario({
   name: "patches/09/before",
   summary:
-    "two threads unregister one mirror: both pass the guard, and the second uses an hmm that has been freed",
+    "two threads unregister one mirror: both pass the guard, and the second uses a freed hmm",
   expects: "use-after-free",
   harness: { pages: 0 },
   setup: (harness) => deviceOf(harness, CLOSE),
@@ -70,33 +70,39 @@ const before: AnyScenario = harnessScenario({
 
 const after: AnyScenario = harnessScenario<Count>({
   name: "patches/09/after",
-  summary: "two threads unregister one mirror: one of them does it, and the other is told, always",
+  summary:
+    "two threads unregister one mirror: one succeeds, and the other always gets an assertion",
   harness: { pages: 0 },
-  setup: (harness) => ({ device: deviceOf(harness, CLOSE), told: 0 }),
+  setup: (harness) => ({ device: deviceOf(harness, CLOSE), refused: 0 }),
   tasks: { close: unregister, closeToo: unregister },
-  check({ told }) {
-    assert(told === 1, `${told} of two callers were told that they were wrong`);
+  check({ refused }) {
+    assert(refused === 1, `${refused} of two calls were refused`);
   },
   reopen(count) {
-    count.told = 0;
+    count.refused = 0;
   },
 });
 
 export const doubleUnregister: Exhibit = {
   id: "patches/09",
-  title: "A guard against unregistering twice that guarded nothing",
+  title: "A guard against unregistering twice that did not protect",
   was: `
-\`hmm_mirror_unregister\` read \`mirror->hmm\`, returned if it was null, and set it to null once the mirror was off the list.
-It looks like protection against a second call.`,
+\`hmm_mirror_unregister\` read \`mirror->hmm\`, returned if it was null, and set it to null when the
+mirror was off the list. It looks like protection against a second call.
+`,
   wrong: `
-It protects only against a second call that comes later. Two at the same time both read the pointer before either has
-cleared it; one takes the mirror off and drops the last reference, and the other goes on with freed memory. And the second
-call that comes later is a defect of the driver as well, which now nobody hears of.`,
+It protects only against a second call that comes later. Two calls at the same time both read the
+pointer before either clears it. One unlinks the mirror and drops the last reference; the other
+goes on with freed memory. And a second call that comes later is a defect of the driver, too,
+which the guard hides.
+`,
   now: `
-The patch took the guard away: exactly one unregister for each register is the caller's duty, and breaking it is as bad as
-freeing twice. What ships here goes one step further, as it costs next to nothing: whether a mirror is registered is a word
-under a lock of its own. One caller finds it registered and goes on; every other call is an assertion that says which mirror,
-and whether it was unregistered already, was never registered, or belongs to another thread.`,
+The patch removed the guard: exactly one unregister for each register is the caller's duty, and to
+break it is as bad as freeing twice. The shipped code goes further. Whether a mirror is registered
+is a word under a lock of its own. One call finds it registered and goes on. Every other call is
+an assertion that names the mirror and says whether it was unregistered already, was never
+registered, or belongs to another thread.
+`,
   before: [before],
   after: [after],
 };

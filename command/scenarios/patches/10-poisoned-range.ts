@@ -1,5 +1,5 @@
 /**
- * @module Patch 10: a range that was unregistered went on answering.
+ * @module Patch 10: a range could be used after it was unregistered.
  *
  *     faulter                                        discard
  *     reads the page table through the range
@@ -40,7 +40,7 @@ interface Shared {
   readonly range: OwnRange;
 }
 
-/** All that it owned is given back, and everything stays written in it as it was. */
+/** Drops all that the range owned, and leaves its fields unchanged. */
 function* oldUnregister(range: HmmRange, { machine }: HmmHarness): Task<void> {
   const hmm = hmmOfRange(range);
   const mm = mmOfRange(range);
@@ -64,8 +64,8 @@ function* programIfValid({ device, range: { handle } }: Shared): Task<void> {
   yield* device.driverLock.unlock();
 }
 
-/** A driver's mistake: the question comes after unregister. */
-function unregisterThenAsk(unregister: (range: HmmRange, harness: HmmHarness) => Task<void>) {
+/** A driver's mistake: it rechecks after unregister. */
+function unregisterThenRecheck(unregister: (range: HmmRange, harness: HmmHarness) => Task<void>) {
   return function* (shared: Shared, harness: HmmHarness): Task<void> {
     const isRead = yield* snapshot(shared.range.handle, harness);
     yield* unregister(shared.range.handle, harness);
@@ -73,7 +73,7 @@ function unregisterThenAsk(unregister: (range: HmmRange, harness: HmmHarness) =>
   };
 }
 
-function* askThenUnregister(shared: Shared, harness: HmmHarness): Task<void> {
+function* recheckThenUnregister(shared: Shared, harness: HmmHarness): Task<void> {
   if (yield* snapshot(shared.range.handle, harness)) yield* programIfValid(shared);
   yield* hmmRangeUnregister(shared.range.handle);
 }
@@ -98,44 +98,48 @@ const silent: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/10/silent/before",
   summary:
-    "a driver asks a range that it has unregistered, and is told that it is valid: only this order shows the mistake",
+    "a driver rechecks a range that it has unregistered, and is told that it is valid: only this order shows the mistake",
   expects: "assertion",
-  tasks: { faulter: unregisterThenAsk(oldUnregister), discard },
+  tasks: { faulter: unregisterThenRecheck(oldUnregister), discard },
 });
 
 const noticed: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/10/noticed/before",
   summary:
-    "the same mistake and the shipped unregister, alone: nothing else goes wrong, and it is noticed",
+    "the same mistake and the shipped unregister, alone: nothing else goes wrong, and the mistake is reported",
   expects: "assertion",
-  tasks: { faulter: unregisterThenAsk(hmmRangeUnregister) },
+  tasks: { faulter: unregisterThenRecheck(hmmRangeUnregister) },
 });
 
 const after: AnyScenario = harnessScenario({
   ...situation,
   name: "patches/10/after",
   summary:
-    "a driver asks under its lock, programs, and unregisters then, while the page is given up",
-  tasks: { faulter: askThenUnregister, discard },
+    "a driver rechecks under its lock, programs, then unregisters, while the page is discarded",
+  tasks: { faulter: recheckThenUnregister, discard },
 });
 
 export const poisonedRange: Exhibit = {
   id: "patches/10",
-  title: "A range that was unregistered went on answering",
+  title: "A range could be used after it was unregistered",
   was: `
-\`hmm_range_unregister\` returned quietly if the range had no hmm or no length, so that calling it twice did no harm; and it
-left the range as it was: with its pointer, and \`valid\` as it had been.`,
+\`hmm_range_unregister\` returned silently if the range had no hmm or no length, so calling it twice
+was harmless. And it left the range as it was, with its pointer and with \`valid\` unchanged.
+`,
   wrong: `
-A range that is off the list is marked by nobody any more, so it is as valid as it was for ever. A driver that unregisters
-first and asks then, a mistake of two lines in the wrong order, gets the answer "valid" whatever has happened in between.
-(The sequence number that the shipped range has does not help: nobody raises it.) It shows only if the page changes in
-between; the first diagram is that order.`,
+No invalidation marks a range that is off the list, so it stays valid for ever. A driver that
+unregisters first and rechecks afterwards, two lines in the wrong order, is told "valid" whatever
+has happened in between. (The sequence number of the shipped range does not help, since it is not
+raised either.) It matters only if the page changes in between: the first diagram is that order.
+`,
   now: `
-The quiet tests are gone, and unregister fills the range's pointer with poison. Any use between unregister and the next
-register follows a pointer that leads nowhere, and stops there and then, with the range named, in every order and in a
-single thread: the second diagram. \`start\`, \`end\` and the results stay readable. The order inside unregister matters too:
-off the list, then the mm user, then the hmm, through which the mm is reached, and then the poison.`,
+The silent tests are gone, and unregister fills the range's pointer with poison. Any use between
+unregister and the next register stops at once and names the range, in every order and in a single
+thread: the second diagram. \`start\`, \`end\` and the results stay readable. The order inside
+unregister matters, too: off the list, then the mm user, then the hmm, through which the mm is
+reached, then the poison.
+`,
   before: [silent, noticed],
   after: [after],
 };

@@ -43,7 +43,7 @@ function* oldRelease(machine: Machine, listener: number): Task<void> {
 
 const OLD_OPS: number = registerNotifierOps("hmm before patch 11", { release: oldRelease });
 
-/** The driver's mirror is part of its own struct. */
+/** Frees the driver's struct, with the mirror in it. */
 function* oldClose(device: HarnessDevice, harness: HmmHarness): Task<void> {
   const hmm = hmmOf(harness);
   const { node } = device.record.mirror;
@@ -83,7 +83,7 @@ const before: AnyScenario = harnessScenario({
 const after: AnyScenario = harnessScenario({
   name: "patches/11/after",
   summary:
-    "a process exits while its device is closed: release is called on a mirror that is there, or not at all",
+    "a process exits while its device is closed: release is called on an allocated mirror, or not at all",
   harness: { pages: 0 },
   setup: (harness) => deviceOf(harness, CLOSE),
   tasks: { exit, close },
@@ -93,18 +93,23 @@ export const releaseLocked: Exhibit = {
   id: "patches/11",
   title: "Release was called on a mirror that its driver had freed",
   was: `
-When an address space dies, the hmm calls the \`release\` of every mirror. It took the lock of the list for writing, took the
-first mirror off, dropped the lock, called the driver, took the lock again, until none was left. A comment said that this
-avoided a deadlock.`,
+When an address space dies, the hmm calls the \`release\` of every mirror. It took the lock of the
+list for writing, removed the first mirror, dropped the lock, called the driver, took the lock
+again, and so on until the list was empty. A comment said that this avoided a deadlock.
+`,
   wrong: `
-Off the list and without the lock, a mirror is kept by nothing. Its driver is being closed at the same time: unregister
-takes the lock, finds that there is nothing to take off, and returns, which means "no call-back is running or will run". So
-the driver frees the mirror, and release is called out of that memory.`,
+A mirror that is off the list, without the lock, is kept by nothing. Its driver is being closed at
+the same time: unregister takes the lock, finds nothing to remove, and returns, which means "no
+call-back runs or will run". So the driver frees the mirror, and then release is called on it.
+`,
   now: `
-The lock is held for reading, mirrors stay on the list, and release is called under it. While it runs, unregister waits for
-the lock; after unregister has returned, nothing of the mirror runs. A mirror is called once, or not at all if it was taken
-off before. In return release may not register or unregister mirrors itself, and the lock that a driver takes in its
-call-backs must never be held while calling what may set off a call-back: see the hole with three threads.`,
+The lock is held for reading, mirrors stay on the list, and release is called under the lock.
+While it runs, unregister waits for the lock. After unregister has returned, no call-back of the
+mirror runs. A mirror's release is called once, or not at all if the mirror was unregistered
+before. So release may not register or unregister mirrors. And the lock that a driver takes in its
+call-backs must not be held while it calls what may run a call-back: see the hole with three
+threads.
+`,
   before: [before],
   after: [after],
 };

@@ -1,5 +1,5 @@
 /**
- * @module Patch 12: a start that fails gets no end, so it must undo what it did; and it must say
+ * @module Patch 12: a start that fails gets no end, so it must undo what it did. And it must return
  * that it failed.
  *
  *     reaper, which may not wait                     close
@@ -47,8 +47,8 @@ interface Shared {
 }
 
 /**
- * The first half of every start: one more in flight, and the ranges over it are invalid. They are
- * all over the page.
+ * The first half of every start: one more invalidation is in flight, and the ranges are invalid.
+ * Each range covers the page.
  */
 function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   yield* hmm.rangesLock.lock();
@@ -61,7 +61,7 @@ function* raise(hmm: Hmm, { startPage, endPage }: InvalidateRange): Task<void> {
   yield* hmm.rangesLock.unlock();
 }
 
-/** The first defect. (The call of the drivers is left out: it plays no part in it.) */
+/** The first defect. (The drivers' calls are left out: they do not matter here.) */
 function* leakingStart(machine: Machine, listener: number, range: InvalidateRange): Task<Errno> {
   const hmm = Hmm.at(machine.memory, listener);
   if (!(yield* hmm.refs.getNotZero())) return 0;
@@ -80,7 +80,7 @@ function* swallowingStart(machine: Machine, listener: number, range: InvalidateR
   yield* hmm.mirrorsSem.downRead();
   for (const node of hmm.mirrors.nodes()) {
     const mirror = new HmmMirror(machine, HmmMirrorRecord.containerOf(node, "node"));
-    // seen by nobody else
+    // hides the result of the function
     const ret = yield* mirrorOps.get(mirror.record.opsId).invalidate(mirror, range);
     if (ret !== 0) break;
   }
@@ -99,7 +99,7 @@ const SWALLOWING_OPS: number = registerNotifierOps("hmm before patch 12, swallow
   invalidateRangeEnd: hmmInvalidateRangeEnd,
 });
 
-/** The out-of-memory reaper takes a page away if nobody has to be waited for. */
+/** The out-of-memory reaper takes a page away if it need not wait for a driver. */
 function* reap(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
@@ -119,14 +119,13 @@ function checkCount(_device: HarnessDevice, harness: HmmHarness): void {
   const { notifiers } = hmmOf(harness);
   assert(
     notifiers === 0,
-    `${notifiers} invalidation is counted and none is in flight: no range is valid ever again`,
+    `${notifiers} invalidation is counted, none is in flight: no range becomes valid again`,
   );
 }
 
 const leaked: AnyScenario = harnessScenario({
   name: "patches/12/leaked-count/before",
-  summary:
-    "the reaper's start gives up because a device is being closed, and leaves its count raised",
+  summary: "the reaper's start fails because a device is being closed, and leaves its count raised",
   expects: "assertion",
   harness: { pages: 1 },
   setup(harness) {
@@ -140,14 +139,14 @@ const leaked: AnyScenario = harnessScenario({
 
 const lowered: AnyScenario = harnessScenario({
   name: "patches/12/leaked-count/after",
-  summary: "the reaper's start gives up because a device is being closed",
+  summary: "the reaper's start fails because a device is being closed",
   harness: { pages: 1 },
   setup: closing,
   tasks: { reaper: reap, close: (device) => device.unregister() },
   check: checkCount,
 });
 
-/** What a driver does with a page that is there. */
+/** What a driver does with a present page. */
 function* fault({ device, range: { handle } }: Shared, { mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeSnapshot(handle);
@@ -172,7 +171,7 @@ function reopen({ range }: Shared): void {
 const swallowed: AnyScenario = harnessScenario<Shared>({
   name: "patches/12/swallowed-eagain/before",
   summary:
-    "a driver says that it cannot let go without waiting; the reaper does not hear it, and frees the page",
+    "a driver answers that it would have to wait; the answer is lost, and the reaper frees the page",
   expects: "assertion",
   harness: { pages: 1 },
   setup(harness) {
@@ -187,8 +186,7 @@ const swallowed: AnyScenario = harnessScenario<Shared>({
 
 const heard: AnyScenario = harnessScenario<Shared>({
   name: "patches/12/swallowed-eagain/after",
-  summary:
-    "a driver that cannot let go without waiting says so to the reaper, which comes back later",
+  summary: "a driver answers that it would have to wait, and the reaper leaves the page alone",
   harness: { pages: 1 },
   setup: faulting,
   tasks: { reaper: reap, faulter: fault },
@@ -198,26 +196,34 @@ const heard: AnyScenario = harnessScenario<Shared>({
 
 export const unwinding: Exhibit = {
   id: "patches/12",
-  title: "A start that failed left its count raised, or did not say that it had failed",
+  title: "A start that failed left its count raised, or returned success",
   was: `
-Most invalidations may wait. The out-of-memory reaper may not: it asks, and whoever would have to wait answers \`-EAGAIN\`,
-upon which the reaper leaves that page alone. The rule is that a start that failed gets no end. The hmm's start raised its
-count of invalidations in flight, marked the ranges invalid, and then tried to take the lock of the list of mirrors.`,
+Most invalidations may wait. The out-of-memory reaper may not. It asks, and a driver that would
+have to wait answers \`-EAGAIN\`; then the reaper leaves that page alone. A start that failed gets
+no end. The hmm's start raised its count of invalidations in flight, marked the ranges invalid,
+and then tried to take the lock of the list of mirrors.
+`,
   wrong: `
-If that lock was busy, start returned \`-EAGAIN\` with the count raised. No end comes for it, so the count never gets to 0
-again: no range of the address space is ever valid again, and every driver on it waits in vain from then on. The second
-defect lies a few lines below: the loop over the mirrors had a variable \`ret\` of its own in the place of the function's.
-A driver's \`-EAGAIN\` ended the loop and was forgotten; start returned 0, and the reaper freed a page that the device can
-reach. The third is why the first could not simply be mended: count and ranges were guarded by a mutex, and one that may not
-wait cannot take a mutex in order to undo something.`,
+If that lock was busy, start returned \`-EAGAIN\` with the count raised. No end follows, so the
+count never returns to 0: no range of the address space becomes valid again, and every driver on
+it waits in vain. The second defect: the loop over the mirrors had a variable \`ret\` of its own,
+which hid that of the function. A driver's \`-EAGAIN\` ended the loop and was lost. Start returned
+0, and the reaper freed a page that the device can reach. The third defect kept the first from
+being fixed simply: a mutex guarded count and ranges, and a thread that may not wait cannot take a
+mutex to undo something.
+`,
   now: `
-The mutex became a spinlock, which a start can always take. Every failing return goes through one place that lowers the
-count and wakes who waited for it. A driver's refusal is passed on, if it was allowed to refuse; if it was not, it is told
-off and ignored. So the count is the number of starts that returned 0 and have not ended, plus those still inside. It has to
-stay up across the calls of the drivers, for else an unrelated pair that ends in between would make ranges valid whose pages
-are about to change.`,
+The mutex became a spinlock, which a start can always take. Every failing return goes through one
+place that lowers the count and wakes those who wait for it. A driver's refusal is passed on if
+the driver was allowed to refuse; otherwise it is reported and ignored. So the count is the number
+of starts that returned 0 and have not ended, plus those that have not returned. It stays raised
+across the calls of the drivers. Otherwise an unrelated invalidation that ends in between would
+make ranges valid whose pages are about to change.
+`,
   notes: `
-With two listeners on one address space there was still a way to leak the count: the hole with two notifiers.`,
+With two notifiers on one address space the count could still leak: see the hole with two
+notifiers.
+`,
   before: [leaked, swallowed],
   after: [lowered, heard],
 };

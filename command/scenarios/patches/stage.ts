@@ -1,7 +1,7 @@
 /**
  * @module What the exhibits of this folder have in common beside the harness
- * (src/checker/harness/): things that belong to a task. What a task unregisters or frees must have
- * been registered by the thread that the task plays, so the set-up acts for it.
+ * (src/checker/harness/): devices and ranges that a task's thread owns. Only the owner may
+ * unregister or free them, so the set-up runs as that thread.
  */
 
 import { type HmmHarness, RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
@@ -27,7 +27,7 @@ import type { Errno } from "../../../src/sync/errno.ts";
 import { assert } from "../../../src/sync/errors.ts";
 import { DONE, type Task, doneNumber } from "../../../src/sync/tasks/task.ts";
 
-/** Runs `task` in the set-up as the thread that task number `owner` of the scenario will play. */
+/** Runs `task` in the set-up as the thread of the scenario's task `owner`. */
 function runAs<T>(harness: HmmHarness, owner: number, task: Task<T>): T {
   const { memory } = harness.machine;
   const own = memory.agentId;
@@ -39,7 +39,7 @@ function runAs<T>(harness: HmmHarness, owner: number, task: Task<T>): T {
   }
 }
 
-/** Of a device whose driver does nothing when it is called, where what it does plays no part. */
+/** Of a driver whose call-backs do nothing. */
 export const IDLE_OPS: number = registerMirrorOps("idle driver", {
   invalidate: () => doneNumber(0),
   release: () => DONE,
@@ -54,15 +54,12 @@ export function deviceOf(
   const device = new HarnessDevice(harness, opsId);
   assert(
     runAs(harness, owner, device.register()) === 0,
-    "Cannot set the stage: the mirror was not registered",
+    "Cannot set up the exhibit: the mirror was not registered",
   );
   return device;
 }
 
-/**
- * A range whose handle, which is a JavaScript object with a state of its own, is made anew for each
- * execution.
- */
+/** A range whose handle, a JavaScript object with state, is made anew for each execution. */
 export class OwnRange {
   handle: HmmRange;
   readonly #notifierSeq: number;
@@ -72,7 +69,7 @@ export class OwnRange {
     this.#notifierSeq = handle.notifierSeq;
   }
 
-  /** The handle is as the set-up left it. */
+  /** Makes the handle as the set-up left it. */
   reopen(): void {
     const { machine, record, resourceSlot } = this.handle;
     this.handle = new HmmRange(machine, record, resourceSlot, { pfns: new Uint32Array(1) });
@@ -84,7 +81,7 @@ export class OwnRange {
 export function freshRange(harness: HmmHarness, owner: number): OwnRange {
   const range = runAs(harness, owner, hmmRangeAlloc(harness.machine, { pfns: new Uint32Array(1) }));
   if (!(range instanceof HmmRange))
-    throw new RangeError("Cannot set the stage: no memory for a range");
+    throw new RangeError("Cannot set up the exhibit: no memory for a range");
   return new OwnRange(range);
 }
 
@@ -93,7 +90,7 @@ export function rangeOf(harness: HmmHarness, owner: number, device: HarnessDevic
   const { handle } = freshRange(harness, owner);
   assert(
     runAs(harness, owner, registerOver(handle, device)) === 0,
-    "Cannot set the stage: the range was not registered",
+    "Cannot set up the exhibit: the range was not registered",
   );
   return new OwnRange(handle);
 }
@@ -121,9 +118,7 @@ export function invalidationOf(mm: Mm, blockable: boolean = true): InvalidateRan
   return invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable });
 }
 
-/**
- * What any change of the first page's entry begins and ends with; the change itself is left out.
- */
+/** The start and end of a change of the first page's entry; the change itself is left out. */
 export function* invalidate({ machine, mm }: HmmHarness): Task<void> {
   const range = invalidationOf(mm);
   if ((yield* mmuNotifierInvalidateRangeStart(machine, range)) === 0) {
