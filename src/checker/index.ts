@@ -21,7 +21,7 @@ export { recordRun, type RecordOptions } from "./replay/record-run.ts";
 export type { Recording } from "./replay/recording.ts";
 export {
   HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
   type HarnessOptions,
   type HarnessScenario,

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../src/mm/fault/cpu-fault.ts";
 import { leafOf, pteIndex } from "../../src/mmu/radix-table.ts";
 import { atomicLoad } from "../../src/sync/atomics.ts";
@@ -27,14 +27,14 @@ test("an access that no step names is found", () => {
     name: "hidden",
     harness: { pages: 1, present: 0 },
     setup: (harness) => {
-      harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE, false));
+      harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE, false));
       return undefined;
     },
     tasks: {
-      fault: (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+      fault: (_shared, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
       *look(_shared, { machine: { memory }, mm }) {
         yield* mm.mmapLock.downRead();
-        atomicLoad(memory.words, pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE));
+        atomicLoad(memory.words, pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE));
         yield* mm.mmapLock.upRead();
       },
     },

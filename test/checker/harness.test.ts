@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice, HarnessDeviceRecord } from "../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
@@ -18,9 +18,9 @@ function serveAgainstUnmap(options: { readonly asks: boolean }): AnyScenario {
     setup: (harness) => HarnessDevice.registered(harness),
     tasks: {
       device: (device) =>
-        device.serve(RIG_PAGE, 1, options.asks ? {} : { isValid: () => DONE_TRUE }),
+        device.serve(HARNESS_PAGE, 1, options.asks ? {} : { isValid: () => DONE_TRUE }),
       cpu: (_device, { machine, mm }) =>
-        doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED),
+        doMadvise(machine, mm, HARNESS_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED),
     },
     check: (device) => device.requireCoherent(),
   });
@@ -70,7 +70,7 @@ test("two tasks that count one frame depend on each other", () => {
   const scenario = harnessScenario({
     name: "harness/frame",
     harness: { pages: 1 },
-    setup: (harness) => ptePfn(harness.entryOf(RIG_PAGE)),
+    setup: (harness) => ptePfn(harness.entryOf(HARNESS_PAGE)),
     tasks: {
       a: (pfn, { machine }) => machine.ram.refs.pageGet(pfn),
       b: (pfn, { machine }) => machine.ram.refs.pageGet(pfn),
@@ -116,7 +116,7 @@ test("every execution begins with the RAM of the set-up", () => {
     tasks: {
       *writer(_shared, harness) {
         yield* harness.mm.mmapLock.downRead();
-        const pfn = ptePfn(harness.entryOf(RIG_PAGE));
+        const pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
         const { i32 } = harness.machine.ram.sections.of(pfn);
         const at = harness.machine.ram.sections.wordIndex(pfn);
         assert.equal(i32[at], 0);

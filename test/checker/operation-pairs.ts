@@ -4,7 +4,7 @@
  * step.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
@@ -33,7 +33,7 @@ import { callInSteps } from "../../src/sync/runners/stepping.ts";
 import type { Task } from "../../src/sync/tasks/task.ts";
 import { exploreEveryAccess } from "./every-access.ts";
 
-const ADDRESS = RIG_PAGE * PAGE_BYTES;
+const ADDRESS = HARNESS_PAGE * PAGE_BYTES;
 const BOTH = VM_READ | VM_WRITE;
 /** Executions of each pair, by chance. A hidden access shows in most of them. */
 export const EXECUTIONS = 6;
@@ -60,10 +60,10 @@ interface Shared {
 type Operation = (shared: Shared, harness: HmmHarness, number: 0 | 1) => Task<unknown>;
 
 const operations: Readonly<Record<string, Operation>> = {
-  serve: ({ device }) => device.serve(RIG_PAGE, 2),
-  serveForWriting: ({ device }) => device.serve(RIG_PAGE, 1, { write: true }),
-  faultForReading: (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, false),
-  faultForWriting: (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+  serve: ({ device }) => device.serve(HARNESS_PAGE, 2),
+  serveForWriting: ({ device }) => device.serve(HARNESS_PAGE, 1, { write: true }),
+  faultForReading: (_shared, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, false),
+  faultForWriting: (_shared, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
   dontneed: (_shared, { machine, mm }) =>
     doMadvise(machine, mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED),
   munmap: (_shared, { machine, mm }) => doMunmap(machine, mm, ADDRESS, PAGE_BYTES),
@@ -88,12 +88,12 @@ const operations: Readonly<Record<string, Operation>> = {
     }),
   fork: (_shared, { machine, mm }) => doFork(machine, mm),
   *view(_shared, { machine, mm }) {
-    const hold = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+    const hold = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
     if (hold > 0) yield* viewClose(machine, hold);
   },
   *reap(_shared, { machine, mm }) {
     yield* mm.mmapLock.downRead();
-    yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+    yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
     yield* mm.mmapLock.upRead();
   },
   /**
@@ -110,7 +110,7 @@ const operations: Readonly<Record<string, Operation>> = {
       to: ADDRESS + 2 * LEAF_WORDS * PAGE_BYTES,
     }),
   translate: (_shared, { machine, mm }) =>
-    orFault(cpuTranslate(machine, mm, RIG_PAGE, false, ADDRESS)),
+    orFault(cpuTranslate(machine, mm, HARNESS_PAGE, false, ADDRESS)),
   *load(_shared, harness) {
     const cpu = new HarnessCpu(harness);
     yield* orFault(cpu.load(ADDRESS));
@@ -123,11 +123,11 @@ const operations: Readonly<Record<string, Operation>> = {
   writeBytes: (_shared, { machine, mm }) =>
     orFault(transfer(machine, mm, ADDRESS, new Uint8Array(8), true)),
   *readView(_shared, { machine, mm }) {
-    const hold = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
+    const hold = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
     if (hold > 0) yield* viewClose(machine, hold);
   },
   maps: (_shared, { machine, mm }) => readMaps(machine, mm),
-  pagemap: (_shared, { machine, mm }) => readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 2),
+  pagemap: (_shared, { machine, mm }) => readPagemap(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 2),
   kernelLoad: ({ world }, harness) =>
     inKernel(world, harness, (cache) => drop(callInSteps(cache.u32, "load", ADDRESS))),
   kernelStore: ({ world }, harness) =>
@@ -173,7 +173,7 @@ function scenarioOf(names: readonly string[], present: number, shared: boolean):
     name: `${names.join(" and ")}, ${present === 0 ? "absent" : "present"}${shared ? ", shared" : ""}`,
     harness: shared ? { pages: 0, arenaWords: 16_384 } : { pages: 2, present, arenaWords: 16_384 },
     setup(harness) {
-      if (shared) harness.map(RIG_PAGE, 2, BOTH, true);
+      if (shared) harness.map(HARNESS_PAGE, 2, BOTH, true);
       return {
         world: makeDevice(harness, 2),
         device: HarnessDevice.registered(harness),

@@ -22,7 +22,7 @@ export const texts: Readonly<Record<string, string>> = {
 no path of happens-before joins the two accesses (clocks: writer [1 0], reader
 [1 1])
 
-The nearest schedule that passes parts from it at step 1:
+The nearest passing schedule diverges at step 1:
   hmm replay told/data-race@h1-ba
 
   fails                                 │ passes
@@ -47,7 +47,7 @@ The nearest schedule that passes parts from it at step 1:
 
 cycle: left ─ b → right ─ a → left
 
-The nearest schedule that passes parts from it at step 2:
+The nearest passing schedule diverges at step 2:
   hmm replay told/deadlock@h1-a4b4
 
   fails                                 │ passes
@@ -79,7 +79,7 @@ The nearest schedule that passes parts from it at step 2:
 
 not involved: setter
 
-The nearest schedule that passes parts from it at step 2:
+The nearest passing schedule diverges at step 2:
   hmm replay told/endless@h1-a2b
 
   fails                                 │ passes
@@ -135,7 +135,7 @@ then, at
  4 │ write x = 1 │
    │ ✗ an increment was lost
 
-The nearest schedule that passes parts from it at step 2:
+The nearest passing schedule diverges at step 2:
   hmm replay told/lost-update@h1-a2b2
 
   fails                                 │ passes
@@ -164,7 +164,7 @@ The nearest schedule that passes parts from it at step 2:
    │ ✗ sleeps on wait queue; nobody is left  │
    │   to wake it                            │
 
-The nearest schedule that passes parts from it at step 3:
+The nearest passing schedule diverges at step 3:
   hmm replay told/lost-wakeup@h1-ababa5
 
   fails                                 │ passes
@@ -203,7 +203,7 @@ The nearest schedule that passes parts from it at step 3:
 beside the steps: the life of mirror (┬ allocated, ┴ freed, ✗ used after that)
 not involved: bystander
 
-The nearest schedule that passes parts from it at step 4:
+The nearest passing schedule diverges at step 4:
   hmm replay told/use-after-free@h1-a3b2ac2
 
   fails                                 │ passes

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explore } from "../../src/checker/explore.ts";
-import { RIG_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../src/checker/scenario.ts";
 import { hmmRangeValid } from "../../src/driver.ts";
 import { DONE_TRUE } from "../../src/sync/tasks/task.ts";
@@ -18,7 +18,9 @@ function scenario(recheck: Recheck): AnyScenario {
     name: "a pretend card",
     harness: { pages: 1 },
     setup: (harness) => {
-      const card = harness.run(PretendCard.open(harness.machine, harness.mm, RIG_PAGE, recheck));
+      const card = harness.run(
+        PretendCard.open(harness.machine, harness.mm, HARNESS_PAGE, recheck),
+      );
       if (typeof card === "number") throw new Error(`no card: ${card}`);
       return card;
     },
@@ -28,7 +30,7 @@ function scenario(recheck: Recheck): AnyScenario {
         assert.equal(errno, 0);
         assert.equal(card.mapped.size, 0, "nothing stays mapped for DMA");
       },
-      discard: (_card, harness) => harness.discard(RIG_PAGE, 1),
+      discard: (_card, harness) => harness.discard(HARNESS_PAGE, 1),
     },
     reopen: (card) => card.mapped.clear(),
   });

@@ -7,7 +7,7 @@
 
 import {
   HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   type HarnessOptions,
   harnessScenario,
 } from "../../../src/checker/harness/hmm-harness.ts";
@@ -48,7 +48,7 @@ export interface Attempt<S> {
   /** Gives back what a successful `act` answered. */
   readonly undo?: (harness: HmmHarness, shared: S, answer: number) => Task<unknown>;
   /**
-   * What is mapped when it is done, as `mapped` tells it, by pages from RIG_PAGE on. Default: as
+   * What is mapped when it is done, as `mapped` tells it, by pages from HARNESS_PAGE on. Default: as
    * before.
    */
   readonly wanted?: string;
@@ -119,7 +119,7 @@ function* tryTwice<S>(
   act: Behaviour<S>,
 ): Task<void> {
   const { also, undo, telling } = attempt;
-  const { wanted = mapped(harness, RIG_PAGE) } = attempt;
+  const { wanted = mapped(harness, HARNESS_PAGE) } = attempt;
   const state = (): string =>
     `${spaceState(harness, harness.mm, telling)}\n${also?.(harness, shared, ENOMEM) ?? ""}`;
   const before = state();
@@ -129,7 +129,7 @@ function* tryTwice<S>(
   if (answer === ENOMEM) answer = yield* act(attempt, harness, shared);
   assert(answer >= 0, `the answer was ${answer}`);
   const after = `${spaceState(harness)}\n${also?.(harness, shared, answer) ?? ""}`;
-  requireSame("when it is done", mapped(harness, RIG_PAGE), wanted);
+  requireSame("when it is done", mapped(harness, HARNESS_PAGE), wanted);
   requireSame("when it is done", after, model.after);
   yield* leave(harness, undo?.(harness, shared, answer));
   requireNothingLeft(harness);

@@ -2,7 +2,7 @@
  * @module The flaw of the valid flag: a whole invalidation has run since the page table was read.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
@@ -26,10 +26,10 @@ function* validAsOf2019({ machine, record }: HmmRange): Task<boolean> {
 
 /** The device uses the translation in its table, if there is one. Holding the driver lock. */
 function* useEntry(device: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
-  const entry = device.entry(RIG_PAGE);
+  const entry = device.entry(HARNESS_PAGE);
   if (entry !== 0) {
     yield* useTranslation(machine, mm, {
-      page: RIG_PAGE,
+      page: HARNESS_PAGE,
       frame: entryPfn(entry, DEFAULT_ENCODING),
     });
   }
@@ -110,7 +110,7 @@ same place.
     scenario(
       {
         name: "holes/aba/before",
-        summary: `a device faults page ${RIG_PAGE} in while the CPU discards it`,
+        summary: `a device faults page ${HARNESS_PAGE} in while the CPU discards it`,
         expects: "stale-translation",
       },
       validAsOf2019,

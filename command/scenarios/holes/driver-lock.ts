@@ -1,6 +1,6 @@
 /** @module A driver lock that is held while a function is called that notifies the drivers. */
 
-import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { registerMirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
@@ -43,7 +43,7 @@ const parts: Pick<HarnessScenario<Shared>, "harness" | "setup"> = {
 
 /** Unmaps a page from the CPU: with this a migration to device memory begins. */
 function* takeFromCpu({ device }: Shared, { machine, mm }: HmmHarness): Task<void> {
-  const range = invalidateRange(mm, RIG_PAGE + 1, RIG_PAGE + 2, EVENT_MIGRATE, {
+  const range = invalidateRange(mm, HARNESS_PAGE + 1, HARNESS_PAGE + 2, EVENT_MIGRATE, {
     owner: device.mirror.at,
   });
   yield* mm.mmapLock.downRead();

@@ -3,7 +3,7 @@
  * wake it has looked at the list.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { countInFlight } from "../../../src/hmm/in-flight.ts";
 import { settleSequence, startSequence } from "../../../src/hmm/range-record.ts";
@@ -30,13 +30,13 @@ function* registerInTwoSteps(
 ): Task<void> {
   const hmm = hmmOf(harness);
   yield* hmm.rangesLock.lock();
-  const seen = countInFlight(hmm, RIG_PAGE, RIG_PAGE + 1);
+  const seen = countInFlight(hmm, HARNESS_PAGE, HARNESS_PAGE + 1);
   yield* hmm.rangesLock.unlock();
 
   yield* hmm.rangesLock.lock();
   record.hmm = hmm.at;
-  record.startPage = RIG_PAGE;
-  record.endPage = RIG_PAGE + 1;
+  record.startPage = HARNESS_PAGE;
+  record.endPage = HARNESS_PAGE + 1;
   hmm.ranges.addTail(record.node);
   yield* startSequence(hmm, record);
   record.invalidators = seen;

@@ -3,7 +3,7 @@
  * releases.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { Machine } from "../../../src/memory/machine.ts";
@@ -82,7 +82,7 @@ function* send(lock: Mutex): Task<void> {
 /** The out-of-memory reaper, which may not wait. */
 function* reap(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   yield* mm.mmapLock.upRead();
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
-import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
@@ -15,7 +15,7 @@ import { type Errno, errnoName } from "../../../src/sync/errno.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 
 /** Each range covers the first page. */
-export const START: number = RIG_PAGE * PAGE_BYTES;
+export const START: number = HARNESS_PAGE * PAGE_BYTES;
 export const END: number = START + PAGE_BYTES;
 
 /** For scenarios that need no present page: fewer steps. */

@@ -1,6 +1,6 @@
 /** @module Two notifiers on one address space, and one of them refuses. */
 
-import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness, HarnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { HMM_NOTIFIER_OPS, hmmInvalidateRangeStart } from "../../../src/hmm/mirror/invalidate.ts";
 import { hmmRangeWaitUntilValid } from "../../../src/hmm/range/valid.ts";
@@ -99,7 +99,9 @@ function* startAsOf2019(machine: Machine, range: InvalidateRange): Task<Errno> {
 
 /** The out-of-memory reaper, which may not wait. The change between start and end is left out. */
 function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmHarness): Task<void> {
-  const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable: false });
+  const range = invalidateRange(mm, HARNESS_PAGE, HARNESS_PAGE + 1, EVENT_CLEAR, {
+    blockable: false,
+  });
   yield* mm.mmapLock.downRead();
   if ((yield* startAsOf2019(machine, range)) === 0)
     yield* mmuNotifierInvalidateRangeEnd(machine, range);
@@ -108,7 +110,7 @@ function* reapAsOf2019(_shared: Shared, { machine, mm }: HmmHarness): Task<void>
 
 function* reap(_shared: Shared, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   yield* mm.mmapLock.upRead();
 }
 

@@ -12,7 +12,7 @@
 
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
@@ -55,12 +55,12 @@ function* oldRangeRegister(range: HmmRange, { machine, mm }: HmmHarness, page: n
 
 /** The driver's mirror is not registered, and no error says so. */
 function* oldFault({ device, range: { handle } }: Shared, harness: HmmHarness): Task<void> {
-  yield* oldRangeRegister(handle, harness, RIG_PAGE);
+  yield* oldRangeRegister(handle, harness, HARNESS_PAGE);
   yield* device.serveRange(handle);
 }
 
 function discard(_shared: unknown, { machine, mm }: HmmHarness): Task<number> {
-  return doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+  return doMadvise(machine, mm, HARNESS_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
 }
 
 const FAULTER = 0;
@@ -82,7 +82,7 @@ const after: AnyScenario = harnessScenario({
   summary: "a device uses a page through a range on its mirror, while the page is discarded",
   harness: { pages: 1 },
   setup: (harness) => deviceOf(harness, FAULTER),
-  tasks: { faulter: (device) => device.serve(RIG_PAGE, 1), discard },
+  tasks: { faulter: (device) => device.serve(HARNESS_PAGE, 1), discard },
   check: (device) => device.requireCoherent(),
 });
 

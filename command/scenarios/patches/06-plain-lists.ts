@@ -11,7 +11,7 @@
 
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
@@ -46,7 +46,7 @@ function* isWatched({ memory, ranges }: Hmm, page: number): Task<boolean> {
 function* look(_range: OwnRange, harness: HmmHarness): Task<void> {
   const srcu = yield* notifierSrcu(harness.machine);
   const section = yield* srcu.readLock();
-  yield* isWatched(hmmOf(harness), RIG_PAGE);
+  yield* isWatched(hmmOf(harness), HARNESS_PAGE);
   yield* srcu.readUnlock(section);
 }
 

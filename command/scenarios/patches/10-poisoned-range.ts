@@ -14,7 +14,7 @@
 
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
@@ -79,7 +79,7 @@ function* recheckThenUnregister(shared: Shared, harness: HmmHarness): Task<void>
 }
 
 function discard(_shared: Shared, { machine, mm }: HmmHarness): Task<number> {
-  return doMadvise(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+  return doMadvise(machine, mm, HARNESS_PAGE * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
 }
 
 const FAULTER = 0;

@@ -17,7 +17,7 @@
 
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
@@ -102,7 +102,7 @@ const SWALLOWING_OPS: number = registerNotifierOps("hmm before patch 12, swallow
 /** The out-of-memory reaper takes a page away if it need not wait for a driver. */
 function* reap(_shared: unknown, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  const answer = yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   yield* mm.mmapLock.upRead();
   assert(answer === 0 || answer === EAGAIN, "the reaper gets another answer than 0 and EAGAIN");
 }

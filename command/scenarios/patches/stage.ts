@@ -4,8 +4,8 @@
  * unregister or free them, so the set-up runs as that thread.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
-import { RIG_DEVICE_OPS, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_DEVICE_OPS, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { Hmm } from "../../../src/hmm/hmm-struct.ts";
 import { registerMirrorOps } from "../../../src/hmm/mirror/mirror-ops.ts";
 import { HmmRange, hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
@@ -49,7 +49,7 @@ export const IDLE_OPS: number = registerMirrorOps("idle driver", {
 export function deviceOf(
   harness: HmmHarness,
   owner: number,
-  opsId: number = RIG_DEVICE_OPS,
+  opsId: number = HARNESS_DEVICE_OPS,
 ): HarnessDevice {
   const device = new HarnessDevice(harness, opsId);
   assert(
@@ -97,7 +97,12 @@ export function rangeOf(harness: HmmHarness, owner: number, device: HarnessDevic
 
 /** Registers over the first page. */
 export function registerOver(range: HmmRange, device: HarnessDevice): Task<Errno> {
-  return hmmRangeRegister(range, device.mirror, RIG_PAGE * PAGE_BYTES, (RIG_PAGE + 1) * PAGE_BYTES);
+  return hmmRangeRegister(
+    range,
+    device.mirror,
+    HARNESS_PAGE * PAGE_BYTES,
+    (HARNESS_PAGE + 1) * PAGE_BYTES,
+  );
 }
 
 /** The hmm of the harness's address space. */
@@ -115,7 +120,7 @@ export function listenWith(harness: HmmHarness, opsId: number): void {
 
 /** An invalidation of the first page, for its start and its end. */
 export function invalidationOf(mm: Mm, blockable: boolean = true): InvalidateRange {
-  return invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable });
+  return invalidateRange(mm, HARNESS_PAGE, HARNESS_PAGE + 1, EVENT_CLEAR, { blockable });
 }
 
 /** The start and end of a change of the first page's entry; the change itself is left out. */

@@ -3,12 +3,12 @@
  * invalidates it.
  */
 
-import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import type { Errno } from "../../../src/sync/errno.ts";
 import type { Task } from "../../../src/sync/tasks/task.ts";
 
 /** madvise(MADV_DONTNEED) of the first page. */
 export function discard(harness: HmmHarness): Task<Errno> {
-  return harness.discard(RIG_PAGE, 1);
+  return harness.discard(HARNESS_PAGE, 1);
 }

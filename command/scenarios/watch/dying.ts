@@ -5,7 +5,7 @@
  */
 
 import { Cell } from "../../../src/checker/primitives/program.ts";
-import { RIG_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { hmmRangeAlloc, hmmRangeRegister } from "../../../src/hmm/range/range.ts";
@@ -35,7 +35,7 @@ export const dying: readonly AnyScenario[] = [
       *fault({ device, owns }, { machine }) {
         const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
         if (typeof range === "number") return;
-        const start = RIG_PAGE * PAGE_BYTES;
+        const start = HARNESS_PAGE * PAGE_BYTES;
         if ((yield* hmmRangeRegister(range, device.mirror, start, start + PAGE_BYTES)) !== 0)
           return;
         yield* device.serveRange(range);

@@ -1,7 +1,7 @@
 /** @module Seeded bugs in lifetimes: who frees what, who counts what, and what is left. */
 
 import { Cell } from "../../../src/checker/primitives/program.ts";
-import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { hmmRangeAlloc, hmmRangeFree } from "../../../src/hmm/range/range.ts";
@@ -124,8 +124,8 @@ const thrown = twins<HarnessDevice>("error", (isBroken) => ({
   setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *device(device) {
-      yield* device.serve(RIG_PAGE, 1);
-      const frame = yield* device.use(RIG_PAGE);
+      yield* device.serve(HARNESS_PAGE, 1);
+      const frame = yield* device.use(HARNESS_PAGE);
       if (frame < 0 && isBroken) throw new RangeError("there is no frame for the page");
     },
     discard: (_device, harness) => discard(harness),

@@ -4,7 +4,7 @@
  */
 
 import { Cell } from "../../../src/checker/primitives/program.ts";
-import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
@@ -63,8 +63,8 @@ const recursive = twins<HarnessDevice>("lock-recursion", (isBroken) => ({
   tasks: {
     *program(device) {
       yield* device.driverLock.lock();
-      if (isBroken) yield* device.use(RIG_PAGE);
-      else device.entry(RIG_PAGE);
+      if (isBroken) yield* device.use(HARNESS_PAGE);
+      else device.entry(HARNESS_PAGE);
       yield* device.driverLock.unlock();
     },
   },
@@ -95,11 +95,11 @@ const forgotten = twins<HarnessDevice>("lock-misuse", (isBroken) => ({
   setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
     *first(device) {
-      yield* device.serve(RIG_PAGE, 1);
+      yield* device.serve(HARNESS_PAGE, 1);
     },
     *second(device) {
       yield* device.driverLock.lock();
-      if (device.entry(RIG_PAGE) !== 0 && isBroken) return;
+      if (device.entry(HARNESS_PAGE) !== 0 && isBroken) return;
       yield* device.driverLock.unlock();
     },
   },
@@ -112,7 +112,7 @@ const racing = twins<HarnessDevice>("data-race", (isBroken) => ({
   tasks: {
     *look(device) {
       if (!isBroken) yield* device.driverLock.lock();
-      device.entry(RIG_PAGE);
+      device.entry(HARNESS_PAGE);
       if (!isBroken) yield* device.driverLock.unlock();
     },
     discard: (_device, harness) => discard(harness),

@@ -6,7 +6,7 @@
 import { OperationHistory } from "../../../src/checker/watch/linearizability.ts";
 import type { SequentialModel } from "../../../src/checker/watch/linearizability.ts";
 import { Cell } from "../../../src/checker/primitives/program.ts";
-import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import type { HarnessService } from "../../../src/checker/harness/harness-device.ts";
@@ -28,11 +28,11 @@ function* serveAndUse(
   { machine, mm }: HmmHarness,
   options: HarnessService,
 ): Task<void> {
-  yield* device.serve(RIG_PAGE, 1, options);
+  yield* device.serve(HARNESS_PAGE, 1, options);
   yield* device.driverLock.lock();
-  const entry = device.entry(RIG_PAGE);
+  const entry = device.entry(HARNESS_PAGE);
   const frame = entryPfn(entry, DEFAULT_ENCODING);
-  if (entry !== 0) yield* useTranslation(machine, mm, { page: RIG_PAGE, frame });
+  if (entry !== 0) yield* useTranslation(machine, mm, { page: HARNESS_PAGE, frame });
   yield* device.driverLock.unlock();
 }
 
@@ -55,7 +55,7 @@ const incoherent = twins<HarnessDevice>("assertion", (isBroken) => ({
   exploration: { engine: "bounded", preemptions: 2 },
   setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
-    device: (device) => device.serve(RIG_PAGE, 1, isBroken ? unasked : {}),
+    device: (device) => device.serve(HARNESS_PAGE, 1, isBroken ? unasked : {}),
     discard: (_device, harness) => discard(harness),
   },
   check: (device) => device.requireCoherent(),
@@ -69,7 +69,7 @@ const violated = twins<HarnessDevice>("invariant", (isBroken) => ({
   exploration: { engine: "bounded", preemptions: 2 },
   setup: (harness) => HarnessDevice.registered(harness),
   tasks: {
-    device: (device) => device.serve(RIG_PAGE, 1, isBroken ? unasked : {}),
+    device: (device) => device.serve(HARNESS_PAGE, 1, isBroken ? unasked : {}),
     discard: (_device, harness) => discard(harness),
   },
   invariants: [
@@ -172,7 +172,7 @@ const pingPong = twins<Handing>("livelock", (isBroken) => ({
       for (;;) {
         yield* mapped.waitWhile(0);
         yield* device.driverLock.lock();
-        HarnessDevice.sweep(device.record, { startPage: RIG_PAGE, endPage: RIG_PAGE + 1 });
+        HarnessDevice.sweep(device.record, { startPage: HARNESS_PAGE, endPage: HARNESS_PAGE + 1 });
         yield* device.driverLock.unlock();
         yield* mapped.store(0);
         if (!isBroken) return;

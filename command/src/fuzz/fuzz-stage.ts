@@ -6,8 +6,8 @@
  */
 
 import { explore } from "../../../src/checker/explore.ts";
-import { HmmHarness, RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
-import { RIG_TABLE_PAGES, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
+import { HmmHarness, HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_TABLE_PAGES, HarnessDevice } from "../../../src/checker/harness/harness-device.ts";
 import { defineScenario } from "../../../src/checker/scenario.ts";
 import type { AnyScenario } from "../../../src/checker/scenario.ts";
 import { DEFAULT_ENCODING, entryIsWritable } from "../../../src/hmm/entry.ts";
@@ -162,8 +162,8 @@ export class FuzzStage {
 
   #compare(device: HarnessDevice): void {
     device.requireCoherent();
-    for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
-      const entry = device.record.table.get(page - RIG_PAGE);
+    for (let page = HARNESS_PAGE; page < HARNESS_PAGE + HARNESS_TABLE_PAGES; page++) {
+      const entry = device.record.table.get(page - HARNESS_PAGE);
       if (entry === 0 || !entryIsWritable(entry, DEFAULT_ENCODING)) continue;
       if ((this.harness.entryOf(page) & PTE_WRITE) === 0)
         bug(`The device may write page ${page}, which is read-only`);
@@ -194,7 +194,7 @@ function* runTask(
   const results: number[] = [];
   for (const call of calls) {
     const operation = operations[call.op];
-    const base = pageOfResult(results[call.from ?? -1]) ?? RIG_PAGE;
+    const base = pageOfResult(results[call.from ?? -1]) ?? HARNESS_PAGE;
     const placed: PlacedCall = {
       task,
       call,

@@ -4,8 +4,8 @@
  * a mistake in it.
  */
 
-import { RIG_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
-import { RIG_TABLE_PAGES } from "../../../src/checker/harness/harness-device.ts";
+import { HARNESS_PAGE } from "../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_TABLE_PAGES } from "../../../src/checker/harness/harness-device.ts";
 import {
   hmmRangeAlloc,
   hmmRangeFree,
@@ -65,8 +65,8 @@ function tablePages({
   startPage,
   pages,
 }: PlacedCall): { readonly start: number; readonly pages: number } | undefined {
-  const end = Math.min(startPage + pages, RIG_PAGE + RIG_TABLE_PAGES);
-  return startPage >= RIG_PAGE && startPage < end
+  const end = Math.min(startPage + pages, HARNESS_PAGE + HARNESS_TABLE_PAGES);
+  return startPage >= HARNESS_PAGE && startPage < end
     ? { start: startPage, pages: end - startPage }
     : undefined;
 }
@@ -141,7 +141,7 @@ export const operations: OperationTable = {
         oldLengthBytes: pages * PAGE_BYTES,
         newLengthBytes: (call.newPages ?? 1) * PAGE_BYTES,
         mayMove: call.place !== "noreplace",
-        to: call.place === "fixed" ? (RIG_PAGE + (call.to ?? 0)) * PAGE_BYTES : undefined,
+        to: call.place === "fixed" ? (HARNESS_PAGE + (call.to ?? 0)) * PAGE_BYTES : undefined,
       }),
     answers: [EINVAL, EFAULT, ENOMEM],
   },

@@ -6,16 +6,16 @@
  *
  * @example
  * ```ts no-run
- * import { RIG_PAGE, HarnessCpu, harnessScenario } from "hmm-ts/checker";
+ * import { HARNESS_PAGE, HarnessCpu, harnessScenario } from "hmm-ts/checker";
  *
  * export default harnessScenario({
  *   name: "store-vs-munmap",
  *   setup: () => undefined,
  *   tasks: {
  *     *store(_shared, harness) {
- *       yield* new HarnessCpu(harness).store(RIG_PAGE * 4096, 1);
+ *       yield* new HarnessCpu(harness).store(HARNESS_PAGE * 4096, 1);
  *     },
- *     discard: (_shared, harness) => harness.discard(RIG_PAGE, 1),
+ *     discard: (_shared, harness) => harness.discard(HARNESS_PAGE, 1),
  *   },
  * });
  * ```

@@ -1,6 +1,6 @@
 /**
  * @module The driver of a small device for scenarios on a harness. The device is a table of four
- * translations in shared memory, from {@link RIG_PAGE} on, guarded by the driver lock. It is
+ * translations in shared memory, from {@link HARNESS_PAGE} on, guarded by the driver lock. It is
  * written as every driver should be (hmm/range/valid.ts). A scenario about a broken driver replaces
  * one part of it: the mirror ops, or the check under the driver lock.
  *
@@ -29,11 +29,11 @@ import { Mutex } from "../../sync/primitives/mutex.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import type { StateTable } from "../scenario.ts";
 import { notePlainAccess } from "../watch/plain-accesses.ts";
-import { RIG_PAGE } from "./hmm-harness.ts";
+import { HARNESS_PAGE } from "./hmm-harness.ts";
 import type { HmmHarness } from "./hmm-harness.ts";
 
 /** Translations that the device's table holds. */
-export const RIG_TABLE_PAGES = 4;
+export const HARNESS_TABLE_PAGES = 4;
 
 export interface HarnessDeviceRecord extends StructView {
   readonly mirror: HmmMirrorRecord;
@@ -47,9 +47,9 @@ export const HarnessDeviceRecord: Struct<HarnessDeviceRecord> = struct<HarnessDe
     mirror: embedStruct(HmmMirrorRecord, "hmm", "the mirror"),
     driverLock: embed(Mutex, "the table", "driverLock"),
     table: array(
-      RIG_TABLE_PAGES,
+      HARNESS_TABLE_PAGES,
       "driverLock",
-      "entry of page RIG_PAGE + i as hmm gave it, 0 for none",
+      "entry of page HARNESS_PAGE + i as hmm gave it, 0 for none",
     ),
   },
 );
@@ -74,7 +74,7 @@ export class HarnessDevice {
   readonly mirror: HmmMirror;
 
   /** For the set-up. `opsId` is from {@link registerMirrorOps}. Default: the correct driver. */
-  constructor(harness: HmmHarness, opsId: number = RIG_DEVICE_OPS) {
+  constructor(harness: HmmHarness, opsId: number = HARNESS_DEVICE_OPS) {
     const { machine } = harness;
     this.harness = harness;
     const at = harness.run(machine.heap.alloc(HarnessDeviceRecord));
@@ -86,7 +86,7 @@ export class HarnessDevice {
   }
 
   /** A device whose mirror the set-up has registered on the harness's address space. */
-  static registered(harness: HmmHarness, opsId: number = RIG_DEVICE_OPS): HarnessDevice {
+  static registered(harness: HmmHarness, opsId: number = HARNESS_DEVICE_OPS): HarnessDevice {
     const device = new HarnessDevice(harness, opsId);
     const errno = harness.run(device.register());
     if (errno !== 0) bug(`Cannot register the harness's device: ${errno}`);
@@ -106,7 +106,7 @@ export class HarnessDevice {
     record: HarnessDeviceRecord,
     range: Pick<InvalidateRange, "startPage" | "endPage">,
   ): void {
-    for (let page = RIG_PAGE; page < RIG_PAGE + RIG_TABLE_PAGES; page++) {
+    for (let page = HARNESS_PAGE; page < HARNESS_PAGE + HARNESS_TABLE_PAGES; page++) {
       if (page >= range.startPage && page < range.endPage) setEntry(record, page, 0);
     }
   }
@@ -190,8 +190,8 @@ export class HarnessDevice {
   /** The caller holds the driver lock. */
   entry(page: number): number {
     const { table } = this.record;
-    notePlainAccess(table.at + page - RIG_PAGE, false, "device table");
-    return table.get(page - RIG_PAGE);
+    notePlainAccess(table.at + page - HARNESS_PAGE, false, "device table");
+    return table.get(page - HARNESS_PAGE);
   }
 
   /** The table, for reports. */
@@ -200,12 +200,12 @@ export class HarnessDevice {
     const title = "device";
     const columns = ["", "frame", "rights"];
     const rows: string[][] = [];
-    for (let i = 0; i < RIG_TABLE_PAGES; i++) {
+    for (let i = 0; i < HARNESS_TABLE_PAGES; i++) {
       const entry = words[this.record.at + HarnessDeviceRecord.offset.table + i]!;
       if (entry === POISON_FREE) return { title, columns, rows: [["freed", "", ""]] };
       const rights = entryIsWritable(entry, DEFAULT_ENCODING) ? "read, write" : "read";
       if (entry !== 0)
-        rows.push([`page ${RIG_PAGE + i}`, `${entryPfn(entry, DEFAULT_ENCODING)}`, rights]);
+        rows.push([`page ${HARNESS_PAGE + i}`, `${entryPfn(entry, DEFAULT_ENCODING)}`, rights]);
     }
     return { title, columns, rows };
   }
@@ -215,18 +215,18 @@ export class HarnessDevice {
    * progress, or under the driver lock.
    */
   requireCoherent(mm: Mm = this.harness.mm): void {
-    for (let i = 0; i < RIG_TABLE_PAGES; i++)
-      this.harness.requireCurrent(RIG_PAGE + i, this.record.table.get(i), mm);
+    for (let i = 0; i < HARNESS_TABLE_PAGES; i++)
+      this.harness.requireCurrent(HARNESS_PAGE + i, this.record.table.get(i), mm);
   }
 }
 
 function setEntry({ table }: HarnessDeviceRecord, page: number, entry: number): void {
-  notePlainAccess(table.at + page - RIG_PAGE, true, "device table");
-  table.set(page - RIG_PAGE, entry);
+  notePlainAccess(table.at + page - HARNESS_PAGE, true, "device table");
+  table.set(page - HARNESS_PAGE, entry);
 }
 
 /** The mirror ops of the correct driver. */
-export const RIG_DEVICE_OPS: number = registerMirrorOps("harness device", {
+export const HARNESS_DEVICE_OPS: number = registerMirrorOps("harness device", {
   *invalidate(mirror, range) {
     const record = HarnessDevice.recordOf(mirror);
     if (range.blockable) yield* record.driverLock.lock();

@@ -52,7 +52,7 @@ import { describeSpace, entryOfPage } from "./harness-state.ts";
 /** The sizes of a harness. All are optional. */
 export interface HarnessOptions {
   /**
-   * Pages mapped from {@link RIG_PAGE} on, readable and writable, private, anonymous. Default 2.
+   * Pages mapped from {@link HARNESS_PAGE} on, readable and writable, private, anonymous. Default 2.
    */
   readonly pages?: number;
   /** How many of these are present at the beginning. Default: all. */
@@ -69,7 +69,7 @@ export interface HarnessOptions {
 }
 
 /** The first mapped page of a harness's address space. */
-export const RIG_PAGE = 64;
+export const HARNESS_PAGE = 64;
 
 /** Pages of RAM for the set-up, besides those of the tasks. */
 const SETUP_PAGES = 64;
@@ -87,12 +87,12 @@ const ShortageWord: Struct<StructView> = struct<StructView>("harnessShortage", {
 });
 
 /**
- * A machine with one address space, in which the first pages from {@link RIG_PAGE} on are mapped.
+ * A machine with one address space, in which the first pages from {@link HARNESS_PAGE} on are mapped.
  */
 export class HmmHarness {
   readonly machine: Machine;
   readonly mm: Mm;
-  /** Mapped pages, from {@link RIG_PAGE} on. */
+  /** Mapped pages, from {@link HARNESS_PAGE} on. */
   readonly pages: number;
 
   readonly #shortage: Shortage | undefined;
@@ -118,8 +118,8 @@ export class HmmHarness {
       );
     if (shortage) this.#shortage = this.#makeShortage();
     this.mm = Mm.at(machine.memory, this.run(mmCreate(machine)));
-    if (pages > 0) this.map(RIG_PAGE, pages);
-    for (let page = RIG_PAGE; page < RIG_PAGE + present; page++)
+    if (pages > 0) this.map(HARNESS_PAGE, pages);
+    for (let page = HARNESS_PAGE; page < HARNESS_PAGE + present; page++)
       this.run(cpuFault(machine, this.mm, page, true));
   }
 
@@ -256,7 +256,7 @@ export class HmmHarness {
 
   /** The state for reports. Its reads are no accesses for the checker. */
   describe(): StateTable[] {
-    const space = describeSpace(this.machine, this.mm, RIG_PAGE, RIG_PAGE + this.pages);
+    const space = describeSpace(this.machine, this.mm, HARNESS_PAGE, HARNESS_PAGE + this.pages);
     return [...space, ...this.tables.map((table) => table())];
   }
 

@@ -106,7 +106,7 @@ export function comparisonLines(
     ];
   };
   const lines = [
-    paint.bold(`The nearest schedule that passes parts from it at step ${first + 1}:`),
+    paint.bold(`The nearest passing schedule diverges at step ${first + 1}:`),
     paint.dim(`  ${passing.command}`),
     "",
     `${blankMark}${paint.red(pad("fails", half))}${BETWEEN}${paint.green("passes")}`,

@@ -237,7 +237,7 @@ export class ReportPage {
     const title = this.#make(
       "h2",
       "",
-      `The nearest schedule that passes parts from it at step ${beside.first + 1}`,
+      `The nearest passing schedule diverges at step ${beside.first + 1}`,
     );
     const replay = this.#make("p", "", this.#make("code", "", passing?.recording.command ?? ""));
     section.replaceChildren(title, replay, this.#make("table", "", head, ...rows));

@@ -5,7 +5,7 @@
  * goes on.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { joinDevice, leaveDevice } from "../../../../src/devices/software/device-state.ts";
 import type { DeviceRecord } from "../../../../src/devices/service/device-record.ts";
@@ -27,16 +27,16 @@ const serve: Body = function* (world: DeviceWorld, harness: HmmHarness): Task<vo
   const { at: recordAt, serial } = world.record;
   const joined = yield* joinDevice(harness.machine, { recordAt, serial });
   assert(typeof joined !== "number", "the device is there, and its thread owns little");
-  yield* resolve(world, harness, RIG_PAGE, false);
+  yield* resolve(world, harness, HARNESS_PAGE, false);
   yield* leaveDevice(harness.machine, joined.record, joined.slot);
 };
 
 /** Nobody knows that it is one of the device's threads. */
-const serveUnlisted: Body = (world, harness) => resolve(world, harness, RIG_PAGE, false);
+const serveUnlisted: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE, false);
 
-const write: Body = (world, harness) => resolve(world, harness, RIG_PAGE + 1, true);
+const write: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE + 1, true);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
-const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(HARNESS_PAGE, 1);
 
 /**
  * By record: where the list of what the first task's thread owns says that it is one of the
@@ -51,7 +51,7 @@ const FRAME = 1;
  * another one.
  */
 const whileServing: Body = function* (world, harness) {
-  yield* resolve(world, harness, RIG_PAGE, false);
+  yield* resolve(world, harness, HARNESS_PAGE, false);
   const { record } = world;
   const { memory } = harness.machine;
   const self = memory.agentId;

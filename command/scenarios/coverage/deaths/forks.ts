@@ -4,7 +4,7 @@
  * has listed yet may stay behind; then no frame can be written by both.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
@@ -49,13 +49,13 @@ function* forkAndDrop(world: World, harness: HmmHarness): Task<void> {
 }
 
 function* write(_world: World, { machine, mm }: HmmHarness): Task<void> {
-  yield* cpuFault(machine, mm, RIG_PAGE, true);
+  yield* cpuFault(machine, mm, HARNESS_PAGE, true);
 }
 
 /** Gives a right to write back that the fork has taken, without asking who else has the frame. */
 function* writeBlindly(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  const index = pteIndex(leafOf(machine.memory, mm.pgd, RIG_PAGE), RIG_PAGE);
+  const index = pteIndex(leafOf(machine.memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
   yield* access(machine.memory, "update", index, 1, "pte");
   atomicOr(machine.memory.words, index, PTE_WRITE);
   yield* mm.mmapLock.upRead();
@@ -64,10 +64,10 @@ function* writeBlindly(_world: World, { machine, mm }: HmmHarness): Task<void> {
 function check({ child }: World, harness: HmmHarness): void {
   const { machine, mm } = harness;
   assert(mm.users.read() === 1, `the parent has ${mm.users.read()} users`);
-  const own = harness.entryOf(RIG_PAGE);
+  const own = harness.entryOf(HARNESS_PAGE);
   assert((own & PTE_PRESENT) !== 0, "the parent has lost its page");
   if (child.peek() === 0) return;
-  const other = harness.entryOf(RIG_PAGE, Mm.at(machine.memory, child.peek()));
+  const other = harness.entryOf(HARNESS_PAGE, Mm.at(machine.memory, child.peek()));
   const areShared = (other & PTE_PRESENT) !== 0 && ptePfn(other) === ptePfn(own);
   assert(!areShared || ((own | other) & PTE_WRITE) === 0, "a frame that both have can be written");
 }
@@ -80,7 +80,7 @@ function* hold(_world: World, { mm }: HmmHarness): Task<void> {
 
 function* mapShared(_world: World, { machine, mm }: HmmHarness): Task<void> {
   const place = {
-    address: (RIG_PAGE + 1) * PAGE_BYTES,
+    address: (HARNESS_PAGE + 1) * PAGE_BYTES,
     lengthBytes: PAGE_BYTES,
     placement: MAP_FIXED_NOREPLACE,
   };
@@ -119,7 +119,7 @@ const forkWaits: Covered = waiting(
   (world, harness) => fork(world, harness, harness.mm),
   ["mm/lifetime/fork.doFork"],
   // The parent's page can be written as long as nobody has forked.
-  (harness) => (harness.entryOf(RIG_PAGE) & PTE_WRITE) !== 0 && live(harness, "mm") > 1,
+  (harness) => (harness.entryOf(HARNESS_PAGE) & PTE_WRITE) !== 0 && live(harness, "mm") > 1,
 );
 
 const mmapWaits: Covered = waiting(
@@ -131,7 +131,7 @@ const mmapWaits: Covered = waiting(
 );
 
 function* openAndClose(_world: World, { machine, mm }: HmmHarness): Task<void> {
-  const view = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+  const view = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
   assert(view > 0, `the view answered ${view}`);
   yield* viewClose(machine, view);
 }

@@ -5,7 +5,7 @@
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
@@ -93,9 +93,9 @@ function make({
       *owner({ idles }) {
         yield* idles.load();
       },
-      other: ({ device }) => device.serve(RIG_PAGE, 1),
+      other: ({ device }) => device.serve(HARNESS_PAGE, 1),
       ...(discards
-        ? { discard: (_world: World, harness: HmmHarness) => harness.discard(RIG_PAGE, 1) }
+        ? { discard: (_world: World, harness: HmmHarness) => harness.discard(HARNESS_PAGE, 1) }
         : {}),
     },
     check: ({ device }) => device.requireCoherent(),

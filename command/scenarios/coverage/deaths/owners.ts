@@ -8,7 +8,7 @@
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
@@ -57,7 +57,7 @@ interface Other {
   readonly exits: boolean;
 }
 
-const START: number = RIG_PAGE * PAGE_BYTES;
+const START: number = HARNESS_PAGE * PAGE_BYTES;
 
 function* registerRange(world: World, { machine }: HmmHarness): Task<boolean> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
@@ -87,11 +87,12 @@ function* ownUnlistedMirror({ other, owns }: World, { machine }: HmmHarness): Ta
 }
 
 function* ownView({ owns }: World, { machine, mm }: HmmHarness): Task<void> {
-  if ((yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true)) > 0) yield* owns.store(1);
+  if ((yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true)) > 0)
+    yield* owns.store(1);
 }
 
 function* ownUnlistedView({ owns }: World, { machine, mm }: HmmHarness): Task<void> {
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
   if (at < 0) return;
   removeResource(machine.memory, ViewHold.at(machine.memory, at).slot);
   yield* owns.store(1);
@@ -99,7 +100,7 @@ function* ownUnlistedView({ owns }: World, { machine, mm }: HmmHarness): Task<vo
 
 /** Opens a read view and watches it, as a debug build does. Returns its hold, or undefined. */
 function* watchedView({ machine, mm }: HmmHarness): Task<ViewHold | undefined> {
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
   if (at < 0) return undefined;
   const hold = ViewHold.at(machine.memory, at);
   const start = machine.ram.sections.wordIndex(hold.pfn) * 4;
@@ -205,13 +206,13 @@ const others: readonly Other[] = [
   {
     name: "madvise",
     runs: ["mm/calls/madvise.doMadvise", ...INVALIDATE],
-    body: (_world, harness) => harness.discard(RIG_PAGE, 1),
+    body: (_world, harness) => harness.discard(HARNESS_PAGE, 1),
     exits: false,
   },
   {
     name: "write",
     runs: ["mm/fault/cpu-fault.cpuFault"],
-    body: (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+    body: (_world, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
     exits: false,
   },
   {
@@ -247,7 +248,7 @@ function checkUsers(
   );
   if (users > 0) return;
   assert(mm.pgd === 0, "nobody uses the space, and it is still there");
-  assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
+  assert(device.entry(HARNESS_PAGE) === 0, "a device has a translation of a space that is gone");
 }
 
 function dying(owner: Owner, other: Other): Covered {

@@ -6,7 +6,7 @@
  * The pages hold 1 and 2 in the beginning; a page that was discarded reads as zeros.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import {
   COMMANDS,
   type CommandName,
@@ -32,7 +32,7 @@ import { DoesNotAsk, resolve } from "./service.ts";
 import { BOUNDED, type Body, type DeviceWorld, playing } from "./stage.ts";
 
 const PAGES = 2;
-const LAST: number = RIG_PAGE + PAGES - 1;
+const LAST: number = HARNESS_PAGE + PAGES - 1;
 
 function frameBytes({ machine }: HmmHarness, pfn: number): Uint8Array {
   const start = machine.ram.sections.wordIndex(pfn) * 4;
@@ -41,9 +41,9 @@ function frameBytes({ machine }: HmmHarness, pfn: number): Uint8Array {
 
 /** The pages' first bytes, in the set-up. */
 function* stamp(_world: DeviceWorld, harness: HmmHarness): Task<void> {
-  for (let page = RIG_PAGE; page <= LAST; page++) {
+  for (let page = HARNESS_PAGE; page <= LAST; page++) {
     yield* cpuFault(harness.machine, harness.mm, page, true);
-    frameBytes(harness, ptePfn(harness.entryOf(page)))[0] = 1 + page - RIG_PAGE;
+    frameBytes(harness, ptePfn(harness.entryOf(page)))[0] = 1 + page - HARNESS_PAGE;
   }
 }
 
@@ -60,7 +60,7 @@ function* command(
 ): Task<CommandOutcome> {
   const service = yield* FaultService.open(viewDevice(machine, software), Spans);
   if (typeof service === "number") throw new Error(`no service: ${service}`);
-  const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: PAGES * PAGE_BYTES, bytes };
+  const request = { address: HARNESS_PAGE * PAGE_BYTES, lengthBytes: PAGES * PAGE_BYTES, bytes };
   const outcome = yield* COMMANDS[name].run(service, request);
   yield* service.close();
   return outcome;
@@ -87,7 +87,7 @@ const writeUnmapped: Body = function* (world, harness) {
     `the command answered ${errno} for page ${page}`,
   );
   assert(
-    frameBytes(harness, ptePfn(harness.entryOf(RIG_PAGE)))[0] === 7,
+    frameBytes(harness, ptePfn(harness.entryOf(HARNESS_PAGE)))[0] === 7,
     "the first page was not written",
   );
 };
@@ -121,7 +121,7 @@ const snapshotsBoth: Body = function* (world, harness) {
   );
 };
 
-const discardBoth: Body = (_world, harness) => harness.discard(RIG_PAGE, PAGES);
+const discardBoth: Body = (_world, harness) => harness.discard(HARNESS_PAGE, PAGES);
 
 /** Asks for the last page, while a view may be open. */
 const resolveLast: Body = (world, harness) => resolve(world, harness, LAST, false);

@@ -5,7 +5,7 @@
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { SoftwareRecord } from "../../../../src/devices/software/software-record.ts";
@@ -21,7 +21,7 @@ import { makeDevice, wordOf } from "./stage.ts";
 import type { DeviceWorld } from "./stage.ts";
 
 const PAGE_BYTES = 4096;
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 
 interface World extends DeviceWorld {
   readonly nextItem: Cell;
@@ -89,7 +89,7 @@ const beginAndAdd: Body = function* (world, harness) {
 
 function checkEachOnce({ software, record }: World, harness: HmmHarness): void {
   for (let item = 0; item < ITEMS; item++) {
-    const times = wordOf(harness, RIG_PAGE, item);
+    const times = wordOf(harness, HARNESS_PAGE, item);
     assert(times === 1, `item ${item} ran ${times} times`);
   }
   const { items } = readStats(record);

@@ -4,7 +4,7 @@
  * what is looked for is a step that is missing, which shows without one.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { DeviceFault, KernelFailure } from "../../../../src/devices/device-fault.ts";
 import type { Kernel } from "../../../../src/devices/software/kernel.ts";
@@ -25,13 +25,13 @@ import type { DeviceWorld } from "./stage.ts";
 const PAGE_BYTES = 4096;
 const PAGES = 8;
 /** The last page is where items write what they have seen. */
-const RESULTS: number = RIG_PAGE + PAGES - 1;
+const RESULTS: number = HARNESS_PAGE + PAGES - 1;
 
 /** Page `i` begins with 10 + i. The page of results is there for writing. */
 function makeWorld(harness: HmmHarness): DeviceWorld {
   for (let i = 0; i < PAGES; i++) {
-    harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + i, true));
-    setWordOf(harness, RIG_PAGE + i, 0, 10 + i);
+    harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + i, true));
+    setWordOf(harness, HARNESS_PAGE + i, 0, 10 + i);
   }
   return makeDevice(harness, 1);
 }
@@ -98,7 +98,7 @@ type Part = (alone: Alone) => Task<void>;
 
 function* warmUp(alone: Alone): Task<void> {
   const { failure, stats } = yield* alone.dispatch(
-    adding(() => RIG_PAGE),
+    adding(() => HARNESS_PAGE),
     1,
   );
   assert(failure === undefined && stats.items === 1, "the first dispatch failed");
@@ -110,7 +110,7 @@ function* warmUp(alone: Alone): Task<void> {
 /** Three pages that are not there, and room for one. */
 function* tooManyPages(alone: Alone): Task<void> {
   const { failure, stats } = yield* alone.dispatch(
-    adding((item) => RIG_PAGE + item),
+    adding((item) => HARNESS_PAGE + item),
     4,
   );
   assert(failure === undefined && stats.items === 4, "the dispatch failed");
@@ -126,7 +126,7 @@ function* tooManyPages(alone: Alone): Task<void> {
 /** Many items that want one page: a few are enough to know that. */
 function* onePage(alone: Alone): Task<void> {
   const { failure, stats } = yield* alone.dispatch(
-    adding(() => RIG_PAGE + 4),
+    adding(() => HARNESS_PAGE + 4),
     8,
   );
   assert(failure === undefined && stats.items === 8, "the dispatch failed");
@@ -179,10 +179,10 @@ function* swallows(alone: Alone): Task<void> {
       }
       yield* callInSteps(u32, "atomicAdd", resultOf(item), seen);
     });
-  const given = yield* alone.dispatch(swallowing(RIG_PAGE + 5), 1);
+  const given = yield* alone.dispatch(swallowing(HARNESS_PAGE + 5), 1);
   assert(given.failure === undefined && given.stats.items === 1, "the dispatch failed");
   alone.requireResults("a kernel that lets nothing pass", [149, 125]);
-  const faulting = yield* alone.dispatch(swallowing(RIG_PAGE + PAGES), 1);
+  const faulting = yield* alone.dispatch(swallowing(HARNESS_PAGE + PAGES), 1);
   const { failure } = faulting;
   assert(
     failure instanceof DeviceFault && failure.code === "EFAULT",

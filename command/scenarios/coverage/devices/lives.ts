@@ -5,7 +5,7 @@
  * device is left, whatever it came to.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -92,16 +92,16 @@ const live: Body = function* ({ serials }, harness) {
   const { service } = opened;
   const { firstPfn, serial } = opened.record.device;
   serials.push(serial);
-  const errno = yield* service.resolve(RIG_PAGE, false, false);
+  const errno = yield* service.resolve(HARNESS_PAGE, false, false);
   assert([0, EBUSY, EFAULT, ESRCH].includes(errno), `the fault was answered ${errno}`);
   yield* closeDevice(machine, opened);
   yield* settle(harness);
   requireNoMemory(harness, firstPfn);
 };
 
-const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(HARNESS_PAGE, 1);
 const munmap: Body = (_world, { machine, mm }) =>
-  doMunmap(machine, mm, RIG_PAGE * PAGE_BYTES, PAGE_BYTES);
+  doMunmap(machine, mm, HARNESS_PAGE * PAGE_BYTES, PAGE_BYTES);
 
 /** The space has another user, who goes; the device's owner goes before its device. */
 const liveWithoutSpace: Body = function* ({ serials }, harness) {
@@ -110,7 +110,7 @@ const liveWithoutSpace: Body = function* ({ serials }, harness) {
   assert(typeof opened !== "number", "the device can be had");
   serials.push(opened.record.device.serial);
   yield* mmput(machine, mm);
-  const errno = yield* opened.service.resolve(RIG_PAGE, false, false);
+  const errno = yield* opened.service.resolve(HARNESS_PAGE, false, false);
   assert([0, ESRCH].includes(errno), `the fault was answered ${errno}`);
   yield* closeDevice(machine, opened);
   yield* settle(harness);

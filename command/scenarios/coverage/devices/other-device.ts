@@ -5,7 +5,7 @@
  * Each twin leaves out what one of the two promises.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import { Cell } from "../../../../src/checker/primitives/program.ts";
@@ -102,14 +102,14 @@ class Card implements CopyEngine, TranslationUnit {
 
   *install(entries: Entries, startPage: number, endPage: number): Task<void> {
     for (const [i, cell] of this.table.entries()) {
-      const page = RIG_PAGE + i;
+      const page = HARNESS_PAGE + i;
       if (page >= startPage && page < endPage) yield* cell.store(entries.entryOf(page));
     }
   }
 
   *flush(startPage: number, endPage: number): Task<void> {
     for (const [i, cell] of this.table.entries()) {
-      const page = RIG_PAGE + i;
+      const page = HARNESS_PAGE + i;
       if (page >= startPage && page < endPage) yield* cell.store(0);
     }
   }
@@ -158,7 +158,7 @@ function viewCard(machine: Machine, record: CardRecord, Class: CardClass): World
 
 function makeWorld(harness: HmmHarness, Class: CardClass): World {
   const { machine, mm } = harness;
-  setWordOf(harness, RIG_PAGE, 0, BEFORE);
+  setWordOf(harness, HARNESS_PAGE, 0, BEFORE);
   const record = CardRecord.at(machine.memory, harness.run(machine.heap.alloc(CardRecord)));
   const options = { frames: FRAMES, threads: 1, faultTimeoutMs: 2 ** 30, firstPfn: 0 };
   assert(harness.run(allocDeviceParts(machine, record.device, options)), "the card has its parts");
@@ -178,7 +178,7 @@ type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 const read: Body = function* ({ card, device }) {
   const service = yield* FaultService.open(device);
   assert(typeof service !== "number", "a service can be had");
-  const errno = yield* service.resolve(RIG_PAGE, false, false);
+  const errno = yield* service.resolve(HARNESS_PAGE, false, false);
   assert(errno === 0 || errno === EBUSY, `the fault was answered ${errno}`);
   const entry = yield* card.table[0]!.load(); // it has PAGES
   if ((entry & ENTRY_LOCAL) !== 0) {
@@ -208,20 +208,20 @@ const dma: Body = function* ({ card }, { machine }) {
 /** A store of the CPU, with the fault that makes the page writable. */
 const store: Body = function* (_world, harness) {
   const { machine, mm } = harness;
-  assert((yield* cpuFault(machine, mm, RIG_PAGE, true)) === 0, "the CPU may store");
+  assert((yield* cpuFault(machine, mm, HARNESS_PAGE, true)) === 0, "the CPU may store");
 };
 
-const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
+const discard: Body = (_world, harness) => harness.discard(HARNESS_PAGE, 1);
 
 /** The card's own table is the one that the service keeps, and copies are copies. */
 function check({ card, device }: World, harness: HmmHarness): void {
   const { words } = harness.machine.memory;
   const own = words[card.table[0]!.at]!; // it has PAGES
-  const kept = device.table.entryOf(RIG_PAGE);
+  const kept = device.table.entryOf(HARNESS_PAGE);
   assert(own === kept, `the card's entry is ${own}, and the service has ${kept}`);
   if ((own & (ENTRY_PRESENT | ENTRY_LOCAL)) !== (ENTRY_PRESENT | ENTRY_LOCAL)) return;
   const copy = words[card.memory[entryFrameNumber(own)]!.at]!; // so the entry says
-  const word = wordOf(harness, RIG_PAGE, 0);
+  const word = wordOf(harness, HARNESS_PAGE, 0);
   assert(copy === word, `the card's copy says ${copy}, the page ${word}`);
 }
 

@@ -4,7 +4,7 @@
  * short. Who was told that its fault has been served finds it noted, and nobody waits for ever.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
@@ -43,7 +43,7 @@ function noting(served: readonly Cell[]): SpanServiceClass {
     override *serve({ startPage, wants }: SpanRequest): Task<SpanResult> {
       for (const [i, want] of wants.entries())
         // each has one
-        if (want >= WANT_READ) yield* served[startPage + i - RIG_PAGE]!.store(1);
+        if (want >= WANT_READ) yield* served[startPage + i - HARNESS_PAGE]!.store(1);
       return { hasCollided: false, failures: [], copies: 0 };
     }
   };
@@ -63,7 +63,7 @@ function makeWorld(harness: HmmHarness): World {
   );
   const rings = served.map((_, i) => new FaultRing(memory, record.rings.get(i)));
   const services = rings.map((ring, i) => {
-    ring.put(RIG_PAGE + i, false);
+    ring.put(HARNESS_PAGE + i, false);
     const service = harness.run(FaultService.open(viewDevice(machine, software), noting(served)));
     assert(typeof service !== "number", "a service can be had");
     return service;

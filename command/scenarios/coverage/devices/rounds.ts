@@ -5,7 +5,7 @@
  * without one.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { COMMANDS } from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
@@ -34,7 +34,7 @@ const PAGE_BYTES = 4096;
 function entries({ software }: DeviceWorld, { machine }: HmmHarness, pages: number): string {
   const { table } = viewDevice(machine, software);
   const marks = Array.from({ length: pages }, (_, i) => {
-    const entry = table.entryOf(RIG_PAGE + i);
+    const entry = table.entryOf(HARNESS_PAGE + i);
     if (entry === 0) return "-";
     if ((entry & ENTRY_LOCAL) !== 0) return "c";
     return (entry & ENTRY_WRITE) === 0 ? "r" : "w";
@@ -67,10 +67,10 @@ const FRAMES = 16;
 function* pressure(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* withService(world, harness, function* (service) {
     const { frames } = service.device.table;
-    yield* resolve(service, RIG_PAGE);
+    yield* resolve(service, HARNESS_PAGE);
     requireEntries(world, harness, "the first fault", "cccccccccccccccc--");
     yield* callInSteps(frames, "touch", 2);
-    yield* resolve(service, RIG_PAGE + FRAMES);
+    yield* resolve(service, HARNESS_PAGE + FRAMES);
     requireEntries(world, harness, "a fault too many", "c-c-cccccccccccccc");
     requireCoherent(world, harness, (page) => harness.entryOf(page));
     const { evictions, prefetched } = readStats(world.record);
@@ -89,8 +89,8 @@ function* pressure(world: DeviceWorld, harness: HmmHarness): Task<void> {
 /** What was used and goes says nothing against bringing pages unasked. */
 function* used(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* withService(world, harness, function* (service) {
-    yield* resolve(service, RIG_PAGE);
-    yield* resolve(service, RIG_PAGE + 1);
+    yield* resolve(service, HARNESS_PAGE);
+    yield* resolve(service, HARNESS_PAGE + 1);
     requireEntries(world, harness, "two faults with room for one", "-c");
     assert(
       prefetchPays(service.device.table.frames.prefetchScore),
@@ -103,12 +103,12 @@ function* used(world: DeviceWorld, harness: HmmHarness): Task<void> {
 function* thrashes(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* withService(world, harness, function* (service) {
     for (const times of [1, 2, 3]) {
-      yield* resolve(service, RIG_PAGE);
+      yield* resolve(service, HARNESS_PAGE);
       requireEntries(world, harness, `losing it ${times - 1} times`, "c");
-      assert((yield* harness.touch(RIG_PAGE)) === 0, "the CPU may store");
+      assert((yield* harness.touch(HARNESS_PAGE)) === 0, "the CPU may store");
       requireEntries(world, harness, "a store of the CPU", "-");
     }
-    yield* resolve(service, RIG_PAGE);
+    yield* resolve(service, HARNESS_PAGE);
     requireEntries(world, harness, "losing it three times", "r");
     const { thrashing } = readStats(world.record);
     assert(thrashing === 1, `${thrashing} pages thrash`);
@@ -130,9 +130,9 @@ export function* thrashBefore(page: number, service: FaultService): Task<void> {
 function* afterwards(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* withService(world, harness, function* (service) {
     requireEntries(world, harness, "the set-up", "r-");
-    yield* resolve(service, RIG_PAGE + 1, true);
+    yield* resolve(service, HARNESS_PAGE + 1, true);
     requireEntries(world, harness, "a round when its time is up", "-w");
-    yield* resolve(service, RIG_PAGE);
+    yield* resolve(service, HARNESS_PAGE);
     requireEntries(world, harness, "a fault", "cw");
   });
 }
@@ -156,11 +156,11 @@ function* collisions(world: DeviceWorld, harness: HmmHarness): Task<void> {
   // Twice as one of four, twice as one of two, twice alone.
   const service = yield* FaultService.open(
     viewDevice(machine, world.software),
-    colliding(RIG_PAGE + 2, 6),
+    colliding(HARNESS_PAGE + 2, 6),
   );
   assert(typeof service !== "number", "a service can be had");
   const ring = new FaultRing(machine.memory, world.record.rings.get(0));
-  for (let page = RIG_PAGE; page < RIG_PAGE + 4; page++) {
+  for (let page = HARNESS_PAGE; page < HARNESS_PAGE + 4; page++) {
     assert(yield* callInSteps(ring, "put", page, false), "the ring has room");
   }
   assert((yield* callInSteps(ring, "countWaiting")) === 4, "four faults wait");
@@ -183,7 +183,7 @@ const MANY = 70;
 function* manyPages(world: DeviceWorld, harness: HmmHarness): Task<void> {
   yield* withService(world, harness, function* (service) {
     const bytes = new Uint8Array(MANY * PAGE_BYTES).fill(1);
-    const request = { address: RIG_PAGE * PAGE_BYTES, lengthBytes: bytes.length, bytes };
+    const request = { address: HARNESS_PAGE * PAGE_BYTES, lengthBytes: bytes.length, bytes };
     const { errno, pages, faults } = yield* COMMANDS.read.run(service, request);
     assert(
       errno === 0 && pages === MANY && faults === 1,
@@ -273,7 +273,7 @@ export const rounds: readonly Covered[] = [
     pages: 2,
     frames: 2,
     before: (world, harness) =>
-      withService(world, harness, (service) => thrashBefore(RIG_PAGE, service)),
+      withService(world, harness, (service) => thrashBefore(HARNESS_PAGE, service)),
     body: afterwards,
     runs: [...RESOLVE, "devices/policy/thrash.expire"],
   }),

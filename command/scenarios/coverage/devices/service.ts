@@ -4,7 +4,7 @@
  * is not the page's, and frame and entry know each other.
  */
 
-import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
@@ -59,7 +59,7 @@ function* serveRing(
 }
 
 function* store({ machine, mm }: HmmHarness): Task<void> {
-  yield* cpuFault(machine, mm, RIG_PAGE, true);
+  yield* cpuFault(machine, mm, HARNESS_PAGE, true);
 }
 
 /** Under the driver lock it does not ask whether the range is still valid. */
@@ -95,14 +95,14 @@ const WAITING = [
   ...RESOLVE.slice(1),
 ] as const;
 const LET_GO = ["devices/service/device-table.dropRange"] as const;
-const read: Body = (world, harness) => resolve(world, harness, RIG_PAGE, false);
-const readNext: Body = (world, harness) => resolve(world, harness, RIG_PAGE + 1, false);
-const write: Body = (world, harness) => resolve(world, harness, RIG_PAGE, true);
-const discard: Body = (_world, harness) => harness.discard(RIG_PAGE, 1);
+const read: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE, false);
+const readNext: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE + 1, false);
+const write: Body = (world, harness) => resolve(world, harness, HARNESS_PAGE, true);
+const discard: Body = (_world, harness) => harness.discard(HARNESS_PAGE, 1);
 const exit: Body = (_world, { machine, mm }) => mmput(machine, mm);
 const reap: Body = function* (_world, { machine, mm }) {
   yield* mm.mmapLock.downRead();
-  const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  const errno = yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   yield* mm.mmapLock.upRead();
   assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
 };
@@ -111,16 +111,17 @@ const reap: Body = function* (_world, { machine, mm }) {
  * is not there.
  */
 function* almostThrashing(world: DeviceWorld, harness: HmmHarness): Task<void> {
-  yield* harness.discard(RIG_PAGE, 1);
-  yield* resolve(world, harness, RIG_PAGE + 1, false);
+  yield* harness.discard(HARNESS_PAGE, 1);
+  yield* resolve(world, harness, HARNESS_PAGE + 1, false);
   const { thrash } = viewDevice(harness.machine, world.software);
-  for (const page of [RIG_PAGE, RIG_PAGE, RIG_PAGE + 1, RIG_PAGE + 1]) thrash.noteLoss(page, 0);
+  for (const page of [HARNESS_PAGE, HARNESS_PAGE, HARNESS_PAGE + 1, HARNESS_PAGE + 1])
+    thrash.noteLoss(page, 0);
 }
 
 /** Its page cannot be copied: each time somebody comes in between. */
 const collide: Body = (world, harness) =>
-  resolve(world, harness, RIG_PAGE, false, colliding(RIG_PAGE, 2));
-const storeNext: Body = (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE + 1, true);
+  resolve(world, harness, HARNESS_PAGE, false, colliding(HARNESS_PAGE, 2));
+const storeNext: Body = (_world, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE + 1, true);
 
 const MADVISE = ["mm/calls/madvise.doMadvise", ...LET_GO] as const;
 
@@ -135,7 +136,7 @@ export const deviceServices: readonly Covered[] = [
       [
         "does-not-ask",
         "Under the driver lock it does not ask whether the range is still valid.",
-        { read: (world, harness) => resolve(world, harness, RIG_PAGE, false, DoesNotAsk) },
+        { read: (world, harness) => resolve(world, harness, HARNESS_PAGE, false, DoesNotAsk) },
       ],
     ],
   }),
@@ -167,7 +168,7 @@ export const deviceServices: readonly Covered[] = [
       [
         "does-not-track",
         "It copies a page without taking the right to store away first.",
-        { read: (world, harness) => resolve(world, harness, RIG_PAGE, false, DoesNotTrack) },
+        { read: (world, harness) => resolve(world, harness, HARNESS_PAGE, false, DoesNotTrack) },
       ],
     ],
   }),
@@ -201,8 +202,8 @@ export const deviceServices: readonly Covered[] = [
     frames: 4,
     pages: 2,
     tasks: {
-      first: [WAITING, (world, harness) => serveRing(world, harness, 0, RIG_PAGE)],
-      second: [WAITING, (world, harness) => serveRing(world, harness, 1, RIG_PAGE + 1)],
+      first: [WAITING, (world, harness) => serveRing(world, harness, 0, HARNESS_PAGE)],
+      second: [WAITING, (world, harness) => serveRing(world, harness, 1, HARNESS_PAGE + 1)],
     },
   }),
   playing({

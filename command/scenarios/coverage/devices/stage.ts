@@ -3,7 +3,7 @@
  * are played by tasks, and what must be true of it in the end.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -76,7 +76,7 @@ export function requireCoherent(
   const { frames } = table;
   assert(record.serviceOwner === 0, "a thread has stayed the service owner");
   const mapped = new Set<number>();
-  for (let page = RIG_PAGE; page < RIG_PAGE + Math.max(2, pages); page++) {
+  for (let page = HARNESS_PAGE; page < HARNESS_PAGE + Math.max(2, pages); page++) {
     const entry = table.entryOf(page);
     if (entry === 0) continue;
     const pte = mm.pgd === 0 ? 0 : entryOfCpu(page);

@@ -7,7 +7,7 @@
 import { Gate } from "../../../../src/checker/primitives/program.ts";
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
@@ -22,7 +22,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const ROUNDS = 3;
 
 interface World {
@@ -42,7 +42,8 @@ function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
   const copyable = new Uint8Array(1);
   yield* mm.mmapLock.downRead();
   const pages = yield* hmmRangeFault(range);
-  const wereTold = pages > 0 && (yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, copyable));
+  const wereTold =
+    pages > 0 && (yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, copyable));
   yield* mm.mmapLock.upRead();
   return pages > 0 && !wereTold && copyable[0] === 1;
 }
@@ -51,11 +52,11 @@ function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
 function* copyPage(world: World, harness: HmmHarness, asks: boolean): Task<number> {
   const { device } = world;
   const own = yield* harness.machine.ram.allocFrame(false);
-  const answer = yield* harness.withRange(device.mirror, RIG_PAGE, 1, function* (range) {
+  const answer = yield* harness.withRange(device.mirror, HARNESS_PAGE, 1, function* (range) {
     for (let round = 0; round < ROUNDS; round++) {
       if (!(yield* hmmRangeWaitUntilValid(range, Infinity)) || !(yield* mayCopy(range, harness)))
         continue;
-      yield* harness.machine.ram.copyUnheldFrame(ptePfn(harness.entryOf(RIG_PAGE)), own);
+      yield* harness.machine.ram.copyUnheldFrame(ptePfn(harness.entryOf(HARNESS_PAGE)), own);
       yield* device.driverLock.lock();
       const isGood = !asks || (yield* hmmRangeValid(range));
       if (isGood) {
@@ -104,8 +105,8 @@ function make(
     reopen: (world) => void (world.copy = 0),
     tasks,
     check: ({ device, copy }, harness) => {
-      if (device.entry(RIG_PAGE) === 0) return;
-      const now = wordOf(harness, ptePfn(harness.entryOf(RIG_PAGE)));
+      if (device.entry(HARNESS_PAGE) === 0) return;
+      const now = wordOf(harness, ptePfn(harness.entryOf(HARNESS_PAGE)));
       assert(copy === now, `the page says ${now}, and the device's copy ${copy}`);
     },
   });

@@ -3,7 +3,7 @@
  * what is the page's, and everything that was mapped is unmapped.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
@@ -39,7 +39,7 @@ function* mapAndUnmap(
   const pages = yield* hmmRangeDmaMap(range, iommu, addresses);
   if (pages > 0) {
     yield* device.driverLock.lock();
-    if (yield* isValid(range)) device.harness.requireCurrent(RIG_PAGE, range.pfns[0] ?? 0);
+    if (yield* isValid(range)) device.harness.requireCurrent(HARNESS_PAGE, range.pfns[0] ?? 0);
     hmmRangeDmaUnmap(range, iommu, addresses, false);
     yield* device.driverLock.unlock();
   }
@@ -49,7 +49,7 @@ function* mapAndUnmap(
 }
 
 function* map(device: HarnessDevice, harness: HmmHarness, isValid: Question): Task<void> {
-  const answer = yield* harness.withRange(device.mirror, RIG_PAGE, 1, (range) =>
+  const answer = yield* harness.withRange(device.mirror, HARNESS_PAGE, 1, (range) =>
     mapAndUnmap(range, device, harness, isValid),
   );
   assert(answer >= 0 || [EBUSY, EAGAIN, EFAULT].includes(answer), `mapping answered ${answer}`);
@@ -74,7 +74,7 @@ function make(name: string, summary: string, isValid: Question, isTwin: boolean)
     setup: (harness) => HarnessDevice.registered(harness),
     tasks: {
       map: (device, harness) => map(device, harness, isValid),
-      discard: (_device, harness) => harness.discard(RIG_PAGE, 1),
+      discard: (_device, harness) => harness.discard(HARNESS_PAGE, 1),
     },
   });
 }

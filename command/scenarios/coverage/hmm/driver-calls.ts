@@ -4,7 +4,7 @@
  * looked up, a view that was open before the device came.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -43,7 +43,7 @@ import type { Covered } from "../covered.ts";
 /** The second task's thread. */
 const SECOND = 1;
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 
 function registered(
@@ -81,7 +81,7 @@ const twoWait: Covered = covered(
     setup: (harness) => {
       const device = HarnessDevice.registered(harness);
       const ranges = [registered(harness, device), registered(harness, device)];
-      const range = invalidateRange(harness.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR);
+      const range = invalidateRange(harness.mm, HARNESS_PAGE, HARNESS_PAGE + 1, EVENT_CLEAR);
       harness.run(mmuNotifierInvalidateRangeStart(harness.machine, range));
       return { ranges };
     },
@@ -91,7 +91,7 @@ const twoWait: Covered = covered(
       end: (_world, harness) =>
         mmuNotifierInvalidateRangeEnd(
           harness.machine,
-          invalidateRange(harness.mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR),
+          invalidateRange(harness.mm, HARNESS_PAGE, HARNESS_PAGE + 1, EVENT_CLEAR),
         ),
     },
   }),
@@ -141,7 +141,7 @@ const faultVsMadvise: Covered = covered(
     harness: { pages: 1 },
     exploration: BOUNDED,
     setup: faulting,
-    tasks: { fault: faultForEver, madvise: (_world, harness) => harness.discard(RIG_PAGE, 1) },
+    tasks: { fault: faultForEver, madvise: (_world, harness) => harness.discard(HARNESS_PAGE, 1) },
     reopen: ({ range }) => void (range.notifierSeq = 1),
     check: ({ device }) => device.requireCoherent(),
   }),
@@ -160,7 +160,7 @@ const AWKWARD_OPS: number = registerMirrorOps("awkward harness device", {
 
 function* reap({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  const errno = yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   yield* mm.mmapLock.upRead();
   assert(errno === EAGAIN, `the reaper was answered ${errno}`);
 }
@@ -187,7 +187,7 @@ function counting(
 ): Covered {
   const bodies = {
     reap: (_device: HarnessDevice, harness: HmmHarness) => reap(harness),
-    discard: (_device: HarnessDevice, harness: HmmHarness) => harness.discard(RIG_PAGE, 1),
+    discard: (_device: HarnessDevice, harness: HmmHarness) => harness.discard(HARNESS_PAGE, 1),
   };
   const runs = ["hmm/mirror/invalidate.hmmInvalidateRangeStart"];
   return covered(
@@ -295,7 +295,7 @@ const dirty: Covered = covered(
     tasks: {
       *map(world, harness) {
         yield* mapAndDirty(world, harness);
-        assert((harness.entryOf(RIG_PAGE) & PTE_DIRTY) !== 0, "the entry is not dirty");
+        assert((harness.entryOf(HARNESS_PAGE) & PTE_DIRTY) !== 0, "the entry is not dirty");
       },
     },
   }),
@@ -307,7 +307,7 @@ const dirty: Covered = covered(
  */
 function* registerBesideView(device: HarnessDevice, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
-  const hold = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+  const hold = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
   assert(hold > 0, `the view answered ${hold}`);
   assert((yield* device.register()) === 0, "the device could not be registered");
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
@@ -382,16 +382,23 @@ function* rangeOfItsOwn({ mirror }: HarnessDevice, { machine, mm }: HmmHarness):
 function* wholeLife(device: HarnessDevice, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   assert((yield* device.register()) === 0, "the device could not be registered");
-  assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
-  assert(entryIsValid(device.entry(RIG_PAGE), DEFAULT_ENCODING), "the device has no translation");
+  assert((yield* device.serve(HARNESS_PAGE, 1)) === 0, "the device was not served");
   assert(
-    entryPfn(device.entry(RIG_PAGE), DEFAULT_ENCODING) === ptePfn(harness.entryOf(RIG_PAGE)),
+    entryIsValid(device.entry(HARNESS_PAGE), DEFAULT_ENCODING),
+    "the device has no translation",
+  );
+  assert(
+    entryPfn(device.entry(HARNESS_PAGE), DEFAULT_ENCODING) ===
+      ptePfn(harness.entryOf(HARNESS_PAGE)),
     "it has another page's",
   );
-  yield* harness.discard(RIG_PAGE, 1);
-  assert(device.entry(RIG_PAGE) === 0, "the device still has what was taken away");
-  assert((yield* device.serve(RIG_PAGE, 1, { write: true })) === 0, "the device was not served");
-  const written = harness.entryOf(RIG_PAGE) & (PTE_PRESENT | PTE_WRITE);
+  yield* harness.discard(HARNESS_PAGE, 1);
+  assert(device.entry(HARNESS_PAGE) === 0, "the device still has what was taken away");
+  assert(
+    (yield* device.serve(HARNESS_PAGE, 1, { write: true })) === 0,
+    "the device was not served",
+  );
+  const written = harness.entryOf(HARNESS_PAGE) & (PTE_PRESENT | PTE_WRITE);
   assert(written === (PTE_PRESENT | PTE_WRITE), "the page cannot be written");
   yield* rangeOfItsOwn(device, harness);
   yield* device.unregister();

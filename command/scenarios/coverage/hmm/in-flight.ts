@@ -4,7 +4,7 @@
  * The old table is freed; nobody looks at it without rangesLock.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
@@ -23,7 +23,7 @@ function fillUp(harness: HmmHarness): HarnessDevice {
   const { machine, mm } = harness;
   const device = HarnessDevice.registered(harness);
   for (let i = 0; i < IN_FLIGHT_INLINE; i++) {
-    const far = invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR);
+    const far = invalidateRange(mm, HARNESS_PAGE + 1000 + i, HARNESS_PAGE + 1001 + i, EVENT_CLEAR);
     assert(
       harness.run(mmuNotifierInvalidateRangeStart(machine, far)) === 0,
       "a blockable start succeeds",
@@ -32,8 +32,8 @@ function fillUp(harness: HmmHarness): HarnessDevice {
   return device;
 }
 
-const discard: Body = (_device, harness) => harness.discard(RIG_PAGE, 1);
-const discardNext: Body = (_device, harness) => harness.discard(RIG_PAGE + 1, 1);
+const discard: Body = (_device, harness) => harness.discard(HARNESS_PAGE, 1);
+const discardNext: Body = (_device, harness) => harness.discard(HARNESS_PAGE + 1, 1);
 
 /**
  * Asks whether the page is being changed, as whoever registers a range does, but without
@@ -43,7 +43,7 @@ function* ask({ harness: { machine, mm } }: HarnessDevice): Task<void> {
   yield* mm.pageTableLock.lock();
   const hmm = Hmm.at(machine.memory, mm.hmm);
   yield* mm.pageTableLock.unlock();
-  countInFlight(hmm, RIG_PAGE, RIG_PAGE + 1);
+  countInFlight(hmm, HARNESS_PAGE, HARNESS_PAGE + 1);
 }
 
 function make(name: string, summary: string, second: Body, isTwin: boolean): AnyScenario {
@@ -59,7 +59,7 @@ function make(name: string, summary: string, second: Body, isTwin: boolean): Any
       const hmm = Hmm.at(machine.memory, mm.hmm);
       assert(hmm.notifiers === IN_FLIGHT_INLINE, `${hmm.notifiers} invalidations are in flight`);
       assert(
-        countInFlight(hmm, RIG_PAGE, RIG_PAGE + 2) === 0,
+        countInFlight(hmm, HARNESS_PAGE, HARNESS_PAGE + 2) === 0,
         "an invalidation that has ended is still in the table",
       );
       assert(hmm.overflow === 0, "an invalidation is only counted, although there was memory");

@@ -5,7 +5,7 @@
  * hmm.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import { Hmm, IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
@@ -47,7 +47,7 @@ function blocksOf({ machine }: HmmHarness): number {
 }
 
 /** Pages of which nothing is mapped or watched. */
-const FAR = RIG_PAGE + 1000;
+const FAR = HARNESS_PAGE + 1000;
 
 function range(harness: HmmHarness, page: number, blockable: boolean = true): InvalidateRange {
   return invalidateRange(harness.mm, page, page + 1, EVENT_CLEAR, { blockable });
@@ -78,7 +78,10 @@ function registered(harness: HmmHarness, device: HarnessDevice, page: number): H
 /** `count` invalidations of far pages are in flight, the first of page FAR. */
 function worldWith(harness: HmmHarness, count: number): World {
   const device = deviceOf(harness, FIRST);
-  const ranges = [registered(harness, device, RIG_PAGE), registered(harness, device, RIG_PAGE + 1)];
+  const ranges = [
+    registered(harness, device, HARNESS_PAGE),
+    registered(harness, device, HARNESS_PAGE + 1),
+  ];
   for (let i = 0; i < count; i++) harness.run(start(harness, FAR + i));
   return {
     device,
@@ -121,13 +124,13 @@ const GROWN_AGAIN = 1024;
 function* growAndExit(world: World, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   const count = world.hmm.inFlightCount;
-  yield* start(harness, RIG_PAGE);
+  yield* start(harness, HARNESS_PAGE);
   requireAccounting(world, count + 1, 0, count === GROWN ? GROWN_AGAIN : GROWN);
   assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
   yield* end(harness, FAR);
   yield* end(harness, FAR + count - 1);
   assert(validity(world) === "invalid, valid", `the ranges are ${validity(world)}`);
-  yield* end(harness, RIG_PAGE);
+  yield* end(harness, HARNESS_PAGE);
   requireAccounting(world, count - 2, 0, count === GROWN ? GROWN_AGAIN : GROWN);
   assert(validity(world) === "valid, valid", `the ranges are ${validity(world)}`);
   for (const one of world.ranges) yield* hmmRangeUnregister(one);
@@ -155,8 +158,8 @@ function* countOnly(world: World, harness: HmmHarness): Task<void> {
   const errno = yield* hmmRangeRegister(
     first,
     world.device.mirror,
-    RIG_PAGE * PAGE_BYTES,
-    (RIG_PAGE + 1) * PAGE_BYTES,
+    HARNESS_PAGE * PAGE_BYTES,
+    (HARNESS_PAGE + 1) * PAGE_BYTES,
   );
   assert(errno === 0, `registering answered ${errno}`);
   assert(validity(world) === "invalid, invalid", `the ranges are ${validity(world)}`);
@@ -221,8 +224,8 @@ const twoGrow: Covered = {
     exploration: { engine: "bounded", preemptions: 2 },
     setup: (harness) => worldWith(harness, IN_FLIGHT_INLINE),
     tasks: {
-      first: (world, harness) => startAndEnd(world, harness, RIG_PAGE),
-      second: (world, harness) => startAndEnd(world, harness, RIG_PAGE + 1),
+      first: (world, harness) => startAndEnd(world, harness, HARNESS_PAGE),
+      second: (world, harness) => startAndEnd(world, harness, HARNESS_PAGE + 1),
     },
     check: (world, harness) => {
       requireAccounting(world, IN_FLIGHT_INLINE, 0, GROWN);

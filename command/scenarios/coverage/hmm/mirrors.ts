@@ -7,7 +7,7 @@
 import { Cell } from "../../../../src/checker/primitives/program.ts";
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
@@ -38,7 +38,7 @@ import { IDLE_OPS, type OwnRange, deviceOf, rangeOf } from "../../patches/stage.
 import type { Covered } from "../covered.ts";
 import { requireNoDrivers } from "./drivers.ts";
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 const REGISTER = ["hmm/mirror/mirror.hmmMirrorRegister", "hmm/mirror/mirror-ops.useMirrorOps"];
 const UNREGISTER = ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/mirror-ops.dropMirrorOps"];
@@ -114,9 +114,9 @@ const comeBesideGo: Covered = {
           device !== undefined && (yield* device.register()) === 0,
           "a device could not be registered",
         );
-        assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
-        yield* harness.discard(RIG_PAGE, 1);
-        assert(device.entry(RIG_PAGE) === 0, "the device was not told");
+        assert((yield* device.serve(HARNESS_PAGE, 1)) === 0, "the device was not served");
+        yield* harness.discard(HARNESS_PAGE, 1);
+        assert(device.entry(HARNESS_PAGE) === 0, "the device was not told");
       },
       go: ([, device]) => device?.unregister() ?? DONE,
     },
@@ -146,9 +146,9 @@ const mistaken: Covered = {
     tasks: {
       *owner(device, harness) {
         assert((yield* device.register()) === 0, "the device could not be registered");
-        assert((yield* device.serve(RIG_PAGE, 1)) === 0, "the device was not served");
-        yield* harness.discard(RIG_PAGE, 1);
-        assert(device.entry(RIG_PAGE) === 0, "the device was not told");
+        assert((yield* device.serve(HARNESS_PAGE, 1)) === 0, "the device was not served");
+        yield* harness.discard(HARNESS_PAGE, 1);
+        assert(device.entry(HARNESS_PAGE) === 0, "the device was not told");
         yield* device.unregister();
       },
       other: (device) =>
@@ -192,7 +192,7 @@ function makeOrphans(harness: HmmHarness): Orphans {
 }
 
 const underWay = ({ mm }: HmmHarness): ReturnType<typeof invalidateRange> =>
-  invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR);
+  invalidateRange(mm, HARNESS_PAGE, HARNESS_PAGE + 1, EVENT_CLEAR);
 
 function* waitFor(range: OwnRange | undefined, { device }: Orphans): Task<void> {
   const { handle } = range ?? assertRange();

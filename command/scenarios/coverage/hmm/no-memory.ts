@@ -4,8 +4,11 @@
  * range, opens a view.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
-import { RIG_DEVICE_OPS, HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import {
+  HARNESS_DEVICE_OPS,
+  HarnessDevice,
+} from "../../../../src/checker/harness/harness-device.ts";
 import { IN_FLIGHT_INLINE } from "../../../../src/hmm/hmm-struct.ts";
 import { hmmRangeAlloc, hmmRangeFree } from "../../../../src/hmm/range/range.ts";
 import { viewClose, viewOpen } from "../../../../src/mm/view/view-open.ts";
@@ -57,7 +60,7 @@ function* comeFor(
   const answer = yield* use();
   if (answer >= 0) return answer;
   yield* unregister(harness, device);
-  device.mirror.init(RIG_DEVICE_OPS);
+  device.mirror.init(HARNESS_DEVICE_OPS);
   assert(device.mirror.record.hmm === 0, "a mirror that is not registered names a hmm");
   return answer;
 }
@@ -70,14 +73,14 @@ const isServed: Attempt<HarnessDevice> = {
   harness: { pages: 1, present: 0 },
   undo: unregister,
   act: (harness, device) =>
-    comeFor(harness, device, () => device.serve(RIG_PAGE, 1, { write: true })),
+    comeFor(harness, device, () => device.serve(HARNESS_PAGE, 1, { write: true })),
 };
 
 /** Far from everything: as many as there is room for, and one more. */
 function* invalidateMany(harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
   const far = Array.from({ length: IN_FLIGHT_INLINE + 1 }, (_, i) =>
-    invalidateRange(mm, RIG_PAGE + 1000 + i, RIG_PAGE + 1001 + i, EVENT_CLEAR),
+    invalidateRange(mm, HARNESS_PAGE + 1000 + i, HARNESS_PAGE + 1001 + i, EVENT_CLEAR),
   );
   for (const range of far) {
     assert(
@@ -125,7 +128,7 @@ const view: Attempt<HarnessDevice> = {
   name: "view",
   summary: "A view is opened.",
   runs: ["mm/view/view-open.viewOpen"],
-  act: ({ machine, mm }) => viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true),
+  act: ({ machine, mm }) => viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true),
   undo: ({ machine }, _device, answer) => viewClose(machine, answer),
 };
 

@@ -4,7 +4,7 @@
  * device reaches a page that is not the space's, and what was registered for a moment is gone.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessDevice } from "../../../../src/checker/harness/harness-device.ts";
 import type { AnyScenario, ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -34,7 +34,7 @@ interface Act {
   readonly body: (world: World, harness: HmmHarness) => Task<unknown>;
 }
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const RANGE = ["hmm/range/range.hmmRangeRegister", "hmm/range/range.hmmRangeUnregister"] as const;
 const SERVE = [
   ...RANGE,
@@ -48,7 +48,7 @@ const INVALIDATE = [
 ] as const;
 
 function* serve({ device }: World): Task<void> {
-  const errno = yield* device.serve(RIG_PAGE, 1);
+  const errno = yield* device.serve(HARNESS_PAGE, 1);
   assert([0, EBUSY, EFAULT].includes(errno), `the device's fault answered ${errno}`);
 }
 
@@ -79,7 +79,7 @@ function* comeAndGo({ other }: World): Task<void> {
 
 function* reap(_world: World, { machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  const errno = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  const errno = yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   assert(errno === 0 || errno === EAGAIN, `the reaper was answered ${errno}`);
   yield* mm.mmapLock.upRead();
 }
@@ -114,7 +114,7 @@ const acts: readonly Act[] = [
   {
     name: "write",
     runs: ["mm/fault/cpu-fault.cpuFault"],
-    body: (_world, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+    body: (_world, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
   },
 ];
 
@@ -179,7 +179,10 @@ function againstExit(act: Act): Covered {
       },
     },
     check: ({ device }, harness) => {
-      assert(device.entry(RIG_PAGE) === 0, "a device has a translation of a space that is gone");
+      assert(
+        device.entry(HARNESS_PAGE) === 0,
+        "a device has a translation of a space that is gone",
+      );
       assert(harness.mm.users.read() === 0 && harness.mm.pgd === 0, "the space is still there");
       const { releasedWithRanges, mirrorErrors, notifiers } = Hmm.at(
         harness.machine.memory,
@@ -208,7 +211,7 @@ function carelessTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
       other: new HarnessDevice(harness),
     }),
     tasks: {
-      serve: ({ device }) => device.serve(RIG_PAGE, 1, { isValid: () => DONE_TRUE }),
+      serve: ({ device }) => device.serve(HARNESS_PAGE, 1, { isValid: () => DONE_TRUE }),
       [act.name]: (world, harness) => act.body(world, harness),
     },
     check: ({ device }) => device.requireCoherent(),

@@ -4,7 +4,7 @@
  * attempts of this folder begin with.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { MAP_FIXED_REPLACE, type MmapRequest, doMmap } from "../../../../src/mm/calls/mmap.ts";
 import { PAGE_BYTES, ptePfn } from "../../../../src/mm/pte.ts";
@@ -14,7 +14,7 @@ import type { Attempt } from "../attempts.ts";
 
 export const RW: number = VM_READ | VM_WRITE;
 
-/** Pages from RIG_PAGE on: four private ones, of which three are there. */
+/** Pages from HARNESS_PAGE on: four private ones, of which three are there. */
 export const PRIVATE = 0;
 /** Two shared ones, of which one is there. */
 export const SHARED = 4;
@@ -51,7 +51,7 @@ export interface Stage {
   readonly bufferPfn: number;
 }
 
-export const address = (page: number): number => (RIG_PAGE + page) * PAGE_BYTES;
+export const address = (page: number): number => (HARNESS_PAGE + page) * PAGE_BYTES;
 
 /** A mapping of `pages` pages, over whatever is there. */
 export function mapping(page: number, pages: number, more: Partial<MmapRequest> = {}): MmapRequest {
@@ -65,7 +65,7 @@ export function mapping(page: number, pages: number, more: Partial<MmapRequest> 
 
 /** The page, which is there, says its number and 100. */
 export function stamp(harness: HmmHarness, page: number): void {
-  const pfn = ptePfn(harness.entryOf(RIG_PAGE + page));
+  const pfn = ptePfn(harness.entryOf(HARNESS_PAGE + page));
   harness.machine.ram.sections.of(pfn).i32[harness.machine.ram.sections.wordIndex(pfn)] =
     100 + page;
 }
@@ -75,12 +75,12 @@ export function makeStage(harness: HmmHarness): Stage {
   const { machine, mm } = harness;
   const bufferPfn = harness.run(machine.ram.sections.add(new SharedArrayBuffer(2 * PAGE_BYTES)));
   if (bufferPfn < 0) bug(`Cannot add a section: ${bufferPfn}`);
-  harness.map(RIG_PAGE + PRIVATE, 4);
-  harness.map(RIG_PAGE + SHARED, 2, RW, true);
+  harness.map(HARNESS_PAGE + PRIVATE, 4);
+  harness.map(HARNESS_PAGE + SHARED, 2, RW, true);
   harness.run(doMmap(machine, mm, mapping(BUFFER, 2, { shared: true, bufferPfn })));
-  harness.map(RIG_PAGE + UNTOUCHED, 3);
+  harness.map(HARNESS_PAGE + UNTOUCHED, 3);
   for (const page of PRESENT) {
-    harness.run(cpuFault(machine, mm, RIG_PAGE + page, true));
+    harness.run(cpuFault(machine, mm, HARNESS_PAGE + page, true));
     stamp(harness, page);
   }
   return { bufferPfn };

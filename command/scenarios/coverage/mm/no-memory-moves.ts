@@ -3,7 +3,7 @@
  * each call is as Linux has it.
  */
 
-import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { PAGE_BYTES } from "../../../../src/mm/pte.ts";
 import { type MremapRequest, doMremap } from "../../../../src/mm/calls/mremap.ts";
 import { type Attempt, attempted } from "../attempts.ts";
@@ -25,7 +25,7 @@ import {
 } from "./mixed-stage.ts";
 
 /** Free, and two pages before the end of what one page table covers. */
-const ACROSS: number = 4096 + 512 - 2 - RIG_PAGE;
+const ACROSS: number = 4096 + 512 - 2 - HARNESS_PAGE;
 
 interface Remapping {
   readonly from: number;
@@ -80,7 +80,7 @@ export const remaps: readonly Attempt<Stage>[] = [
     oldPages: 1,
     newPages: 2,
     mayMove: false,
-    setup: stageWith((harness) => harness.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
+    setup: stageWith((harness) => harness.map(HARNESS_PAGE + ELSEWHERE, 1, RW, true)),
     wanted: changed({}, "4096-4098 rw shared: 0 x"),
   }),
   mremaps("across", "A mapping moves to where two page tables are needed for it.", {

@@ -4,7 +4,7 @@
  * buffer, all with something in it.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
@@ -130,7 +130,7 @@ const munmapMiddle: Attempt<Stage> = onStage({
 
 /** Gives the pages up before it knows that their mapping can be split. */
 function* unmapByHalves({ act }: Attempt<Stage>, harness: HmmHarness, stage: Stage): Task<number> {
-  yield* harness.discard(RIG_PAGE + PRIVATE + 1, 2);
+  yield* harness.discard(HARNESS_PAGE + PRIVATE + 1, 2);
   return yield* act(harness, stage);
 }
 
@@ -183,14 +183,14 @@ const childOf = ({ machine }: HmmHarness, answer: number): Mm => Mm.at(machine.m
  */
 function requireAlike(harness: HmmHarness, child: Mm): void {
   assert(
-    mapped(harness, RIG_PAGE, child) === mapped(harness, RIG_PAGE),
-    `the child has ${mapped(harness, RIG_PAGE, child)}`,
+    mapped(harness, HARNESS_PAGE, child) === mapped(harness, HARNESS_PAGE),
+    `the child has ${mapped(harness, HARNESS_PAGE, child)}`,
   );
-  for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + SHARED; page++) {
+  for (let page = HARNESS_PAGE + PRIVATE; page < HARNESS_PAGE + SHARED; page++) {
     const [own, childs] = [harness.entryOf(page), harness.entryOf(page, child)];
     assert(
       (own === 0) === (childs === 0),
-      `the child's entry of page ${page - RIG_PAGE} is ${childs}`,
+      `the child's entry of page ${page - HARNESS_PAGE} is ${childs}`,
     );
   }
 }
@@ -204,12 +204,18 @@ function* fork(harness: HmmHarness): Task<number> {
 /** What a view may be writing is copied at once. */
 function* forkBesideView(harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
-  const view = yield* viewOpen(machine, mm, RIG_PAGE + PRIVATE, RIG_PAGE + PRIVATE + 2, true);
+  const view = yield* viewOpen(
+    machine,
+    mm,
+    HARNESS_PAGE + PRIVATE,
+    HARNESS_PAGE + PRIVATE + 2,
+    true,
+  );
   if (view < 0) return view;
   const answer = yield* fork(harness);
   if (answer > 0) {
     const child = childOf(harness, answer);
-    for (let page = RIG_PAGE + PRIVATE; page < RIG_PAGE + PRIVATE + 2; page++) {
+    for (let page = HARNESS_PAGE + PRIVATE; page < HARNESS_PAGE + PRIVATE + 2; page++) {
       assert(
         ptePfn(harness.entryOf(page)) !== ptePfn(harness.entryOf(page, child)),
         "a child has the frame of an open view",
@@ -222,7 +228,7 @@ function* forkBesideView(harness: HmmHarness): Task<number> {
 
 /** The last private page has been read. */
 const withZeros: Attempt<Stage>["setup"] = stageWith((harness) =>
-  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + PRIVATE + 3, false)),
+  harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + PRIVATE + 3, false)),
 );
 
 const births: readonly Attempt<Stage>[] = [
@@ -270,7 +276,7 @@ function faults(
     summary,
     runs: ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault.handleMmFault"],
     setup,
-    act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE + page, true),
+    act: ({ machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE + page, true),
   });
 }
 
@@ -278,13 +284,13 @@ const firstTouches: readonly Attempt<Stage>[] = [
   faults(
     "first",
     "A page is written that is the first of its part.",
-    stageWith((harness) => harness.map(RIG_PAGE + FAR, 1)),
+    stageWith((harness) => harness.map(HARNESS_PAGE + FAR, 1)),
     FAR,
   ),
   faults(
     "first-shared",
     "A page is written that is the first of what is shared.",
-    stageWith((harness) => harness.map(RIG_PAGE + ELSEWHERE, 1, RW, true)),
+    stageWith((harness) => harness.map(HARNESS_PAGE + ELSEWHERE, 1, RW, true)),
     ELSEWHERE,
   ),
   faults(
@@ -310,7 +316,7 @@ export const copyOnWrite: Attempt<Forked> = {
     ...makeStage(harness),
     child: Mm.at(harness.machine.memory, harness.run(doFork(harness.machine, harness.mm))),
   }),
-  act: ({ machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true),
+  act: ({ machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true),
   also: (harness, stage) => `${bufferCount(harness, stage)} ${spaceState(harness, stage.child)}`,
   childOf: (_harness, { child }) => child,
   undo: ({ machine }, { child }) => mmput(machine, child),
@@ -328,7 +334,7 @@ function views(
     summary,
     runs: ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"],
     act: ({ machine, mm }) =>
-      viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, isWrite),
+      viewOpen(machine, mm, HARNESS_PAGE + page, HARNESS_PAGE + page + pages, isWrite),
     undo: ({ machine }, _stage, answer) => viewClose(machine, answer),
     telling: { withoutEntries: true },
   });
@@ -339,7 +345,7 @@ function views(
  */
 function* watch(harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
   if (at < 0) return at;
   const hold = ViewHold.at(machine.memory, at);
   const start = machine.ram.sections.wordIndex(hold.pfn) * 4;

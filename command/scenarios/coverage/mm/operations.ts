@@ -4,7 +4,7 @@
  * must be as much as before it was made.
  */
 
-import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
@@ -25,8 +25,8 @@ import { EBUSY, EFAULT } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
-const ELSEWHERE: number = (RIG_PAGE + 4) * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
+const ELSEWHERE: number = (HARNESS_PAGE + 4) * PAGE_BYTES;
 
 /** Something that a thread does, with what it may answer. */
 export interface Operation {
@@ -48,25 +48,25 @@ function* forkAndExit({ machine, mm }: HmmHarness): Task<void> {
   const child = yield* doFork(machine, mm);
   assert(child > 0, `fork answered ${child}`);
   const childMm = Mm.at(machine.memory, child);
-  yield* requireAnswer(cpuFault(machine, childMm, RIG_PAGE, true), isDoneOrUnmapped);
+  yield* requireAnswer(cpuFault(machine, childMm, HARNESS_PAGE, true), isDoneOrUnmapped);
   yield* mmput(machine, childMm);
 }
 
 function* view({ machine, mm }: HmmHarness, isWrite: boolean): Task<void> {
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, isWrite);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, isWrite);
   if (at < 0) assert(at === EFAULT || at === EBUSY, `the view answered ${at}`);
   else yield* viewClose(machine, at);
 }
 
 function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
+  yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
 }
 
 function* reap({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* requireAnswer(zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 1), isDone);
+  yield* requireAnswer(zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1), isDone);
   yield* mm.mmapLock.upRead();
 }
 
@@ -75,7 +75,7 @@ function* look({ machine, mm }: HmmHarness): Task<void> {
   const maps = yield* readMaps(machine, mm);
   for (const { start, end } of maps)
     assert(start < end && start % PAGE_BYTES === 0, `a mapping of ${start} to ${end}`);
-  const [page] = yield* readPagemap(machine, mm, RIG_PAGE, RIG_PAGE + 1);
+  const [page] = yield* readPagemap(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1);
   assert(page !== undefined && page.address === ADDRESS, "the page is not told of");
 }
 
@@ -98,13 +98,13 @@ export const operations: readonly Operation[] = [
     name: "read",
     runs: FAULT,
     body: ({ machine, mm }) =>
-      requireAnswer(cpuFault(machine, mm, RIG_PAGE, false), isDoneOrUnmapped),
+      requireAnswer(cpuFault(machine, mm, HARNESS_PAGE, false), isDoneOrUnmapped),
   },
   {
     name: "write",
     runs: FAULT,
     body: ({ machine, mm }) =>
-      requireAnswer(cpuFault(machine, mm, RIG_PAGE, true), isDoneOrUnmapped),
+      requireAnswer(cpuFault(machine, mm, HARNESS_PAGE, true), isDoneOrUnmapped),
   },
   {
     name: "munmap",

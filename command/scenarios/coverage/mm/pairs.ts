@@ -5,7 +5,7 @@
 
 import {
   HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HarnessOptions } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -26,8 +26,8 @@ interface World {
 const ROOM: HarnessOptions = { pages: 0, arenaWords: 8192, frames: 8 };
 
 function mapOnePage(harness: HmmHarness, shared: boolean): void {
-  harness.map(RIG_PAGE, 1, VM_READ | VM_WRITE, shared);
-  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE, true));
+  harness.map(HARNESS_PAGE, 1, VM_READ | VM_WRITE, shared);
+  harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE, true));
 }
 
 /** The accounting of a harness whose address space came and went. */

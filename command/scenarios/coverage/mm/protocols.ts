@@ -4,7 +4,7 @@
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
-import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
@@ -49,7 +49,7 @@ function protocol({ name, summary, present, tasks, check, twins }: Parts): Cover
 function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmHarness): Task<void> {
   const { memory, ram } = machine;
   yield* mm.mmapLock.downRead();
-  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, RIG_PAGE), RIG_PAGE);
+  const index = pteIndex(yield* leafAlloc(machine, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
   yield* access(memory, "read", index, 1, "pte");
   if (wordAt(memory.words, index) === 0) {
     const pfn = yield* ram.allocFrame(true);
@@ -69,7 +69,7 @@ function* forkWithoutProtecting(child: Cell, harness: HmmHarness): Task<void> {
   yield* fork(child, harness);
   const { pgd } = Mm.at(memory, child.peek());
   for (const table of [pgd, harness.mm.pgd]) {
-    const index = pteIndex(leafOf(memory, table, RIG_PAGE), RIG_PAGE);
+    const index = pteIndex(leafOf(memory, table, HARNESS_PAGE), HARNESS_PAGE);
     yield* access(memory, "update", index, 1, "pte");
     atomicStore(memory.words, index, wordAt(memory.words, index) | PTE_WRITE);
   }
@@ -77,7 +77,7 @@ function* forkWithoutProtecting(child: Cell, harness: HmmHarness): Task<void> {
 
 const FAULT = ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault.handleMmFault"] as const;
 
-const write: Body = (_shared, { machine, mm }) => cpuFault(machine, mm, RIG_PAGE, true);
+const write: Body = (_shared, { machine, mm }) => cpuFault(machine, mm, HARNESS_PAGE, true);
 
 export const protocols: readonly Covered[] = [
   protocol({
@@ -90,7 +90,7 @@ export const protocols: readonly Covered[] = [
       const rest = machine.ram.usage().usedPages;
       const own = wordAt(
         machine.memory.words,
-        pteIndex(leafOf(machine.memory, mm.pgd, RIG_PAGE), RIG_PAGE),
+        pteIndex(leafOf(machine.memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE),
       );
       assert(own !== 0 && rest === 1, `${rest} frames are in use for one page`);
     },
@@ -110,8 +110,8 @@ export const protocols: readonly Covered[] = [
     tasks: { fork: [["mm/lifetime/fork.doFork"], fork], write: [FAULT, write] },
     check: (child, harness) => {
       const [own, copied] = [
-        harness.entryOf(RIG_PAGE),
-        harness.entryOf(RIG_PAGE, Mm.at(harness.machine.memory, child.peek())),
+        harness.entryOf(HARNESS_PAGE),
+        harness.entryOf(HARNESS_PAGE, Mm.at(harness.machine.memory, child.peek())),
       ];
       const isBoth = (own & copied & PTE_WRITE) !== 0 && ptePfn(own) === ptePfn(copied);
       assert(!isBoth, "parent and child may write the same frame");

@@ -5,7 +5,7 @@
 
 import {
   HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { AnyScenario } from "../../../../src/checker/scenario.ts";
@@ -22,7 +22,7 @@ import { assert } from "../../../../src/sync/errors.ts";
 import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const STAMP = 7;
 
 interface Family {
@@ -41,9 +41,9 @@ type Beginning = "present" | "filled" | "untouched";
 /** A page that parent and child share. */
 function makeFamily(harness: HmmHarness, beginning: Beginning): Mm {
   const { machine, mm } = harness;
-  harness.map(RIG_PAGE, 1, VM_READ | VM_WRITE, true);
+  harness.map(HARNESS_PAGE, 1, VM_READ | VM_WRITE, true);
   if (beginning !== "untouched") {
-    harness.run(cpuFault(machine, mm, RIG_PAGE, true));
+    harness.run(cpuFault(machine, mm, HARNESS_PAGE, true));
     const { words, at } = wordOf(harness, mm);
     words[at] = STAMP;
   }
@@ -55,7 +55,7 @@ function makeFamily(harness: HmmHarness, beginning: Beginning): Mm {
 
 /** The first word of the page, as `mm` sees it. */
 function wordOf(harness: HmmHarness, mm: Mm): { readonly words: Int32Array; readonly at: number } {
-  const pfn = ptePfn(harness.entryOf(RIG_PAGE, mm));
+  const pfn = ptePfn(harness.entryOf(HARNESS_PAGE, mm));
   return {
     words: harness.machine.ram.sections.of(pfn).i32,
     at: harness.machine.ram.sections.wordIndex(pfn),
@@ -73,14 +73,14 @@ function accountingOfNone(tasks: number): string {
 
 /** Opens and closes a write view: where the space has no entry for the page, its frame is moved. */
 function* viewPage({ machine }: HmmHarness, mm: Mm): Task<void> {
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
   assert(at > 0 || at === EBUSY, `the view answered ${at}`);
   if (at > 0) yield* viewClose(machine, at);
 }
 
 /** Reads what the parent wrote before the fork, if it did. */
 function* readPage(harness: HmmHarness, mm: Mm, stamp: number): Task<void> {
-  const errno = yield* cpuFault(harness.machine, mm, RIG_PAGE, false);
+  const errno = yield* cpuFault(harness.machine, mm, HARNESS_PAGE, false);
   assert(errno === 0, `the fault answered ${errno}`);
   // Nobody takes a space's page while it only uses it itself, so what it says now is what a load
   // would read.
@@ -174,10 +174,10 @@ function inOneSpace(): Covered {
     harness: ROOM,
     exploration: { engine: "bounded", preemptions: 2 },
     setup: (harness) => {
-      harness.map(RIG_PAGE, 1, VM_READ | VM_WRITE, true);
+      harness.map(HARNESS_PAGE, 1, VM_READ | VM_WRITE, true);
       harness.run(mmget(harness.mm));
       const other = new HmmHarness(2, ROOM);
-      other.map(RIG_PAGE, 1, VM_READ | VM_WRITE, true);
+      other.map(HARNESS_PAGE, 1, VM_READ | VM_WRITE, true);
       other.run(mmput(other.machine, other.mm));
       return other.accounting();
     },

@@ -3,7 +3,7 @@
  * over what a device has copied.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
 import { Mm } from "../../../../src/mm/mm-struct.ts";
@@ -32,7 +32,7 @@ const RUNS = ["mm/view/view-open.viewOpen"];
 
 /** Of `pages` pages, for writing. */
 function open({ machine, mm }: HmmHarness, page: number, pages: number): Task<number> {
-  return viewOpen(machine, mm, RIG_PAGE + page, RIG_PAGE + page + pages, true);
+  return viewOpen(machine, mm, HARNESS_PAGE + page, HARNESS_PAGE + page + pages, true);
 }
 
 function* mustBeBusy(harness: HmmHarness, page: number, pages: number): Task<number> {
@@ -43,7 +43,7 @@ function* mustBeBusy(harness: HmmHarness, page: number, pages: number): Task<num
 
 /** The pages of an open write view may be written, and count as written. */
 function requireWritable(harness: HmmHarness, page: number): void {
-  const pte = harness.entryOf(RIG_PAGE + page);
+  const pte = harness.entryOf(HARNESS_PAGE + page);
   const wanted = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
   assert(
     (pte & (wanted | PTE_TRACKED)) === wanted,
@@ -81,7 +81,7 @@ const overTracked: Attempt<Stage> = onStage({
 
 function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
+  yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
 }
 
@@ -109,15 +109,15 @@ const overForked: Attempt<Family> = {
 /** A shared page that a child has touched too, and behind it a private one. */
 function makeFamily(harness: HmmHarness): Family {
   const stage = makeStage(harness);
-  harness.map(RIG_PAGE + ELSEWHERE, 1, RW, true);
-  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + ELSEWHERE, true));
+  harness.map(HARNESS_PAGE + ELSEWHERE, 1, RW, true);
+  harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + ELSEWHERE, true));
   stamp(harness, ELSEWHERE);
   const child = forked(harness);
-  harness.run(cpuFault(harness.machine, child, RIG_PAGE + ELSEWHERE, true));
+  harness.run(cpuFault(harness.machine, child, HARNESS_PAGE + ELSEWHERE, true));
   // Takes the frame in between, so that the two pages are not in a row.
-  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + UNTOUCHED, true));
-  harness.map(RIG_PAGE + ELSEWHERE + 1, 1);
-  harness.run(cpuFault(harness.machine, harness.mm, RIG_PAGE + ELSEWHERE + 1, true));
+  harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + UNTOUCHED, true));
+  harness.map(HARNESS_PAGE + ELSEWHERE + 1, 1);
+  harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + ELSEWHERE + 1, true));
   stamp(harness, ELSEWHERE + 1);
   return { ...stage, child };
 }

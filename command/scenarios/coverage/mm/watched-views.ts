@@ -7,7 +7,7 @@
  */
 
 import { harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
 import { leafOf, pteIndex } from "../../../../src/mmu/radix-table.ts";
 import { PAGE_BYTES, PTE_WRITE, ptePfn } from "../../../../src/mm/pte.ts";
@@ -33,7 +33,7 @@ function bytesOf({ machine }: HmmHarness, pfn: number): Uint8Array {
  */
 function* watching(harness: HmmHarness, isEarly: boolean): Task<void> {
   const { machine, mm } = harness;
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, false);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
   assert(at > 0 || at === EBUSY, `the view answered ${at}`);
   if (at < 0) return;
   const hold = ViewHold.at(machine.memory, at);
@@ -55,12 +55,12 @@ function* store(harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   const { memory } = machine;
   for (;;) {
-    const index = pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE);
+    const index = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
     // "update": what it writes lies in the frame, and is named by the entry.
     yield* access(memory, "update", index, 1, "pte");
-    const pte = harness.entryOf(RIG_PAGE);
+    const pte = harness.entryOf(HARNESS_PAGE);
     if ((pte & PTE_WRITE) === 0) {
-      yield* harness.touch(RIG_PAGE);
+      yield* harness.touch(HARNESS_PAGE);
       continue;
     }
     bytesOf(harness, ptePfn(pte))[8] = 1;
@@ -71,13 +71,13 @@ function* store(harness: HmmHarness): Task<void> {
 /** As a device that makes a copy of the page. */
 function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
-  yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + 1, new Uint8Array(1));
+  yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, new Uint8Array(1));
   yield* mm.mmapLock.upRead();
 }
 
 function* writeView(harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
-  const at = yield* viewOpen(machine, mm, RIG_PAGE, RIG_PAGE + 1, true);
+  const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
   assert(at > 0 || at === EBUSY, `the view answered ${at}`);
   if (at < 0) return;
   bytesOf(harness, ViewHold.at(machine.memory, at).pfn)[4] = 1;

@@ -4,7 +4,7 @@
  * looked for is a step that is missing or comes too early, which shows without one.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { doFork } from "../../../../src/mm/lifetime/fork.ts";
@@ -31,13 +31,13 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 
 const RW: number = VM_READ | VM_WRITE;
-const END = RIG_PAGE + 2048;
+const END = HARNESS_PAGE + 2048;
 
-/** Mappings as `0-4 rw, 8-9 r shared`, by pages from RIG_PAGE on. */
+/** Mappings as `0-4 rw, 8-9 r shared`, by pages from HARNESS_PAGE on. */
 function mappings({ machine }: HmmHarness, mm: Mm): string {
   const all = [...vmasIn(machine.memory, mm, 0, END)].map(({ startPage, endPage, flags }) => {
     const rights = `${(flags & VM_READ) === 0 ? "" : "r"}${(flags & VM_WRITE) === 0 ? "" : "w"}`;
-    return `${startPage - RIG_PAGE}-${endPage - RIG_PAGE} ${rights}${(flags & VM_SHARED) === 0 ? "" : " shared"}`;
+    return `${startPage - HARNESS_PAGE}-${endPage - HARNESS_PAGE} ${rights}${(flags & VM_SHARED) === 0 ? "" : " shared"}`;
   });
   return all.join(", ");
 }
@@ -45,7 +45,7 @@ function mappings({ machine }: HmmHarness, mm: Mm): string {
 /** Entries of pages 0 to 9: w writable, r present, n another kind, - none. */
 function entries(harness: HmmHarness, mm: Mm): string {
   const marks = Array.from({ length: 10 }, (_, i) => {
-    const pte = harness.entryOf(RIG_PAGE + i, mm);
+    const pte = harness.entryOf(HARNESS_PAGE + i, mm);
     if (pte === 0) return "-";
     if ((pte & PTE_PRESENT) === 0) return "n";
     return (pte & PTE_WRITE) === 0 ? "r" : "w";
@@ -93,7 +93,7 @@ class Life {
   }
 
   pfn(page: number): number {
-    return ptePfn(this.harness.entryOf(RIG_PAGE + page, this.mm));
+    return ptePfn(this.harness.entryOf(HARNESS_PAGE + page, this.mm));
   }
 
   map(
@@ -131,7 +131,7 @@ class Life {
   }
 
   touch(page: number, isWrite: boolean = true): Task<number> {
-    return cpuFault(this.harness.machine, this.mm, RIG_PAGE + page, isWrite);
+    return cpuFault(this.harness.machine, this.mm, HARNESS_PAGE + page, isWrite);
   }
 
   remap(page: number, oldPages: number, newPages: number, to?: number): Task<number> {
@@ -150,7 +150,7 @@ class Life {
 }
 
 function address(page: number): number {
-  return (RIG_PAGE + page) * PAGE_BYTES;
+  return (HARNESS_PAGE + page) * PAGE_BYTES;
 }
 
 /** Mappings are split, joined, taken out of the middle, replaced. */
@@ -305,7 +305,7 @@ function* view(harness: HmmHarness): Task<void> {
   const { machine } = harness;
   yield* life.step("mmap", life.map(0, 2), address(0));
   yield* life.step("a write", life.touch(0), 0, { entries: "w---------", frames: 1 });
-  const hold = yield* viewOpen(machine, harness.mm, RIG_PAGE, RIG_PAGE + 2, true);
+  const hold = yield* viewOpen(machine, harness.mm, HARNESS_PAGE, HARNESS_PAGE + 2, true);
   assert(hold > 0, `the view answered ${hold}`);
   life.require("a view", { entries: "ww--------", frames: 2 });
   assert(

@@ -3,7 +3,7 @@
  * the middle of, and what needs none.
  */
 
-import { type HmmHarness, RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import { cpuFault } from "../../../../src/mm/fault/cpu-fault.ts";
 import { MADV_DONTNEED, MADV_NORMAL, doMadvise } from "../../../../src/mm/calls/madvise.ts";
 import { doMunmap } from "../../../../src/mm/calls/munmap.ts";
@@ -34,19 +34,20 @@ import { witnessed } from "./witnesses.ts";
 /** The private pages are write-protected for a device that copies them. */
 function* track({ machine, mm }: HmmHarness): Task<number> {
   yield* mm.mmapLock.downRead();
-  yield* trackRange(machine, mm, RIG_PAGE, RIG_PAGE + BUFFER, new Uint8Array(BUFFER));
+  yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + BUFFER, new Uint8Array(BUFFER));
   yield* mm.mmapLock.upRead();
   return 0;
 }
 
 function* reap({ machine, mm }: HmmHarness): Task<number> {
   yield* mm.mmapLock.downRead();
-  const answer = yield* zapNonBlocking(machine, mm, RIG_PAGE, RIG_PAGE + 2);
+  const answer = yield* zapNonBlocking(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 2);
   yield* mm.mmapLock.upRead();
   return answer;
 }
 
-const write = ({ machine, mm }: HmmHarness): Task<number> => cpuFault(machine, mm, RIG_PAGE, true);
+const write = ({ machine, mm }: HmmHarness): Task<number> =>
+  cpuFault(machine, mm, HARNESS_PAGE, true);
 
 function madvises(name: string, summary: string, advice: number, wanted: string): Attempt<Stage> {
   return onStage({
@@ -104,7 +105,7 @@ const writeTracked: Attempt<Stage> = onStage({
 /** Makes the copied page writable, and tells nobody. */
 function* writeUntold({ machine, mm }: HmmHarness): Task<number> {
   const { memory } = machine;
-  const index = pteIndex(leafOf(memory, mm.pgd, RIG_PAGE), RIG_PAGE);
+  const index = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
   yield* access(memory, "update", index, 1, "pte");
   atomicStore(memory.words, index, (wordAt(memory.words, index) & ~PTE_TRACKED) | PTE_WRITE);
   return 0;

@@ -9,7 +9,7 @@
 
 import {
   type HmmHarness,
-  RIG_PAGE,
+  HARNESS_PAGE,
   type HarnessOptions,
   harnessScenario,
 } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -97,7 +97,7 @@ class Rememberer {
       const now = this.#harness.entryOf(page);
       const isLess = ptePfn(now) !== ptePfn(pte) || (pte & ~now & (PTE_PRESENT | PTE_WRITE)) !== 0;
       if (isIn(page, range) && isLess)
-        assert(yield* this.#hasForgotten(page), `page ${page - RIG_PAGE} is remembered`);
+        assert(yield* this.#hasForgotten(page), `page ${page - HARNESS_PAGE} is remembered`);
     }
     this.#asks = false;
   }
@@ -167,13 +167,13 @@ class Witness {
     for (const [page, known] of this.#known) {
       const now = this.#harness.entryOf(page);
       const isTrue = ptePfn(now) === ptePfn(known) && (known & RELIED_ON & ~now) === 0;
-      assert(isTrue, `${when}, entry ${known} of page ${page - RIG_PAGE} is ${now}`);
+      assert(isTrue, `${when}, entry ${known} of page ${page - HARNESS_PAGE} is ${now}`);
     }
     for (const [page, copy] of this.#copies) {
       const now = saidBy(this.#harness, page);
       assert(
         copy === now,
-        `${when}, page ${page - RIG_PAGE} says ${now}, and the device's copy ${copy}`,
+        `${when}, page ${page - HARNESS_PAGE} says ${now}, and the device's copy ${copy}`,
       );
     }
     for (const [page, settled] of this.#settled) {
@@ -182,7 +182,7 @@ class Witness {
       const isTrue = ptePfn(now) === ptePfn(settled) && (settled & RELIED_ON) === (now & RELIED_ON);
       assert(
         isTrue,
-        `${when}, entry ${settled} of page ${page - RIG_PAGE} has become ${now} after the end`,
+        `${when}, entry ${settled} of page ${page - HARNESS_PAGE} has become ${now} after the end`,
       );
     }
   }
@@ -267,7 +267,7 @@ function* requireCurrent(
     const said = saidBy(harness, page);
     assert(
       value === FAULT || value === said,
-      `page ${page - RIG_PAGE} says ${said}, and a load gives ${value}`,
+      `page ${page - HARNESS_PAGE} says ${said}, and a load gives ${value}`,
     );
     const stored = yield* orFault(cpu.store(page * PAGE_BYTES, 7));
     const now = saidBy(harness, page);
@@ -275,12 +275,12 @@ function* requireCurrent(
     const isWritable = vma !== undefined && (vma.flags & VM_WRITE) !== 0 && said !== FAULT;
     assert(
       isWritable === (stored !== FAULT),
-      `a store to page ${page - RIG_PAGE} is ${stored ?? "done"}`,
+      `a store to page ${page - HARNESS_PAGE} is ${stored ?? "done"}`,
     );
     const wanted = isWritable ? 7 : said;
     assert(
       now === wanted,
-      `7 was stored to page ${page - RIG_PAGE} (${stored ?? "done"}), and it says ${now}`,
+      `7 was stored to page ${page - HARNESS_PAGE} (${stored ?? "done"}), and it says ${now}`,
     );
   }
 }
@@ -288,7 +288,7 @@ function* requireCurrent(
 /** What a child has of its own, which no store of its parent may change. */
 function privateOf(harness: HmmHarness, child: Mm | undefined): string {
   if (child === undefined) return "";
-  return mapped(harness, RIG_PAGE, child)
+  return mapped(harness, HARNESS_PAGE, child)
     .split(", ")
     .filter((text) => !/shared|buffer/.test(text))
     .join(", ");
@@ -296,7 +296,7 @@ function privateOf(harness: HmmHarness, child: Mm | undefined): string {
 
 /** A call, and what must be so after it beside what the witnesses know. */
 function* withWitnesses<S>(attempt: Attempt<S>, harness: HmmHarness, shared: S): Task<void> {
-  const { act, childOf, undo, wanted = mapped(harness, RIG_PAGE) } = attempt;
+  const { act, childOf, undo, wanted = mapped(harness, HARNESS_PAGE) } = attempt;
   const cpu = new HarnessCpu(harness);
   const rememberer = new Rememberer(harness);
   const pages = yield* remember(cpu, rememberer, harness);
@@ -307,8 +307,8 @@ function* withWitnesses<S>(attempt: Attempt<S>, harness: HmmHarness, shared: S):
   assert(answer >= 0, `the answer was ${answer}`);
   witness.requireTrue("in the end");
   assert(
-    mapped(harness, RIG_PAGE) === wanted,
-    `what is mapped is ${mapped(harness, RIG_PAGE)}, and not ${wanted}`,
+    mapped(harness, HARNESS_PAGE) === wanted,
+    `what is mapped is ${mapped(harness, HARNESS_PAGE)}, and not ${wanted}`,
   );
   const child = childOf?.(harness, shared, answer);
   const childs = privateOf(harness, child);

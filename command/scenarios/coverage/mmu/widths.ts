@@ -4,7 +4,7 @@
  * coverage/mm/accesses.ts has of 32 bits, for those that are written out once more.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { FindingKind } from "../../../../src/checker/findings/finding.ts";
@@ -18,7 +18,7 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 import type { Covered } from "../covered.ts";
 import { withoutFlush } from "../mm/left-out.ts";
 
-const ADDRESS: number = RIG_PAGE * PAGE_BYTES;
+const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const BEFORE = 7;
 
 type Body = (shared: undefined, harness: HmmHarness) => Task<unknown>;
@@ -58,7 +58,7 @@ function countByStoring(width: Integer): Body {
   };
 }
 
-const discard: Body = (_shared, harness) => harness.discard(RIG_PAGE, 1);
+const discard: Body = (_shared, harness) => harness.discard(HARNESS_PAGE, 1);
 const discardUnflushed: Body = (shared, harness) => withoutFlush(1, discard(shared, harness));
 
 function swap(width: Integer): Body {
@@ -113,7 +113,7 @@ function* useAll(_shared: undefined, harness: HmmHarness): Task<void> {
 
 /** What the page holds in the end: a plain look, once everybody has ended. */
 function now(harness: HmmHarness, width: Integer | Float): number {
-  const pfn = ptePfn(harness.entryOf(RIG_PAGE));
+  const pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
   if (pfn === 0) return 0;
   const section = harness.machine.ram.sections.of(pfn);
   const elements = section[width];

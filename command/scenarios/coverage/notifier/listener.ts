@@ -4,7 +4,7 @@
  */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
-import { RIG_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { Machine } from "../../../../src/memory/machine.ts";
 import {
   type Struct,
@@ -95,7 +95,7 @@ export function newListener(harness: HmmHarness): Listener {
   const { machine } = harness;
   const listener = Listener.at(machine.memory, harness.run(machine.heap.alloc(Listener)));
   for (const count of [listener.inside, listener.heard, listener.released]) count.init(1);
-  listener.pfn = ptePfn(harness.entryOf(RIG_PAGE));
+  listener.pfn = ptePfn(harness.entryOf(HARNESS_PAGE));
   return listener;
 }
 
@@ -125,7 +125,7 @@ export function* unregister({ machine, mm }: HmmHarness, { node }: Listener): Ta
 
 /** The answer of the start. */
 export function* invalidate({ machine, mm }: HmmHarness, blockable: boolean = true): Task<number> {
-  const range = invalidateRange(mm, RIG_PAGE, RIG_PAGE + 1, EVENT_CLEAR, { blockable });
+  const range = invalidateRange(mm, HARNESS_PAGE, HARNESS_PAGE + 1, EVENT_CLEAR, { blockable });
   yield* mm.mmapLock.downRead();
   const answer = yield* mmuNotifierInvalidateRangeStart(machine, range);
   if (answer === 0) yield* mmuNotifierInvalidateRangeEnd(machine, range);

@@ -4,7 +4,7 @@
  * mapped.
  */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import type { ScenarioExploration } from "../../../../src/checker/scenario.ts";
@@ -34,7 +34,7 @@ import type { Body, Stage } from "./stage.ts";
 const PLACE: number = 128 * PAGE_BYTES;
 const BESIDE: number = 160 * PAGE_BYTES;
 /** What the harness has mapped and touched. */
-const TOUCHED: number = RIG_PAGE * PAGE_BYTES;
+const TOUCHED: number = HARNESS_PAGE * PAGE_BYTES;
 
 function isOnMachine(harness: HmmHarness, buffer: SharedArrayBuffer): boolean {
   return harness.machine.ram.sections.ofBuffer(buffer) !== undefined;

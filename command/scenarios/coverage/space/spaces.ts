@@ -1,6 +1,6 @@
 /** @module The table of spaces: threads attach by a number that may be old, while holds end. */
 
-import { RIG_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
+import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import { HarnessCpu } from "../../../../src/checker/harness/harness-cpu.ts";
 import { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from "../../../../src/mm/lifetime/mm.ts";
@@ -26,7 +26,7 @@ function makeTwoHolds(harness: HmmHarness): TwoHolds {
   return { holds: [first, holdAs(harness, 2, holdSpace(seat, first.place.number))] };
 }
 
-const ADDRESS: number = RIG_PAGE * 4096;
+const ADDRESS: number = HARNESS_PAGE * 4096;
 
 /**
  * As an AddressSpace object does: no access through it once it has been disposed of (L5 of
