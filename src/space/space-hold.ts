@@ -24,10 +24,10 @@
  *
  * What an operation can meet:
  *
- *   O1  Only operations that read or write a user's buffer need it in this thread, and find out
+ *   L7  Only operations that read or write a user's buffer need it in this thread, and find out
  *       that it is not there holding no lock (memory/frames/sections.ts). The promise forms then
  *       wait for it outside, and begin again.
- *   O2  A task that throws while it holds a lock stops the machine: what the lock guards may be
+ *   L8  A task that throws while it holds a lock stops the machine: what the lock guards may be
  *       half changed, and everyone who wants the lock would wait for ever.
  */
 
@@ -102,7 +102,7 @@ export class SpaceHold implements TaskRunner {
 
   /**
    * As `run`, for a task that reads or writes memory at `address`, and may be begun again when it
-   * threw BufferNotHere (O1).
+   * threw BufferNotHere (L7).
    */
   async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
     try {
@@ -200,7 +200,7 @@ export function endedFailure(syscall: Syscall): Error {
   );
 }
 
-/** O2: runs the task; if it throws while this thread holds a lock, the machine stops. */
+/** L8: runs the task; if it throws while this thread holds a lock, the machine stops. */
 export function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T> {
   try {
     return yield* task;

@@ -1,22 +1,22 @@
 /**
- * @module When a thread that lacks a buffer asks for it, and until when it looks: with what it is
- * told, no sooner and no longer.
+ * @module When a thread that lacks a buffer sends a question, and for how long it receives: until
+ * the section has come, no longer and no shorter.
  */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SectionChannel, type SectionStore } from "../../src/host/section-channel.ts";
 
-/** Of a thread that has nothing and wants nothing. */
+/** The store of a thread without sections. */
 const EMPTY: SectionStore = { handles: [], adopt: () => false };
 
 let machines = 0;
 
 interface Joined {
   readonly channel: SectionChannel;
-  /** What the thread at the other end has been sent, by kind, when the event loop has turned. */
+  /** The kinds of messages that the other end has received, after a turn of the event loop. */
   readonly sent: () => Promise<string[]>;
-  /** Says something that brings no section. */
+  /** Sends a message without a section. */
   readonly speak: () => void;
   readonly close: () => void;
 }

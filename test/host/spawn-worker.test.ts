@@ -1,4 +1,4 @@
-/** @module Starting, talking to and ending Workers, and hearing of their end. */
+/** @module Workers: their start, their messages, their end, and its report. */
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

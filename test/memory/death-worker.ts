@@ -1,4 +1,4 @@
-/** @module A thread that takes and gives frames, one at a time, until it is terminated. */
+/** @module A thread that allocates and frees frames, one at a time, until it is terminated. */
 
 import { workerData } from "node:worker_threads";
 import { Machine, type MachineHandle } from "../../src/memory/machine.ts";

@@ -1,6 +1,6 @@
 /**
- * @module Threads that are terminated anywhere: what they had in their free lists is not lost, and
- * nobody hangs.
+ * @module Threads that are terminated at any instruction: the frames in their free lists are not
+ * lost, and no other thread hangs.
  */
 
 import assert from "node:assert/strict";
@@ -14,7 +14,7 @@ import { diceOf, makeMachine, run, seedFor } from "./harness.ts";
 
 const RAM_PAGES = 2048;
 const DEATHS = 16;
-/** A burst of the worker: so many frames it may hold when it dies. */
+/** Frames that the worker allocates in one burst, and so the most that it holds when it dies. */
 const BURST_FRAMES = 50;
 
 function* allocAll(machine: Machine): Task<number[]> {

@@ -1,6 +1,6 @@
 /**
- * @module What a scheduler sees of heap and RAM: every lock, allocation, free and count is offered
- * to it before it happens.
+ * @module The steps of heap and RAM: every lock, allocation, free and count is offered to a
+ * scheduler before it happens.
  */
 
 import assert from "node:assert/strict";
@@ -19,7 +19,7 @@ interface Seen extends StructView {
 }
 const Seen: Struct<Seen> = struct<Seen>("exploredSeen", { value: u32("t", "") });
 
-/** Runs a task alone, as the simplest scheduler would. Returns its result and what it offered. */
+/** Runs a task alone, as a simple scheduler. Returns its result and the steps that it offered. */
 function explore<T>(task: Task<T>): { result: T; offered: string[] } {
   const offered: string[] = [];
   for (;;) {
@@ -34,7 +34,7 @@ function makeExplored(ramPages: number): Machine {
   // The cache is made before, so that the first exploration is as the later ones.
   const at = run(machine, machine.heap.alloc(Seen));
   run(machine, machine.heap.free(Seen, at));
-  // As the checker does it, from whose modules this runs.
+  // As the checker does: this test runs from the same modules.
   machine.memory.plainWatch = { note: notePlainAccess };
   machine.memory.mode = EXPLORED;
   exploreSteps(machine.memory);

@@ -1,6 +1,6 @@
 /**
- * @module The kernel heap in one thread: what it hands out, what it catches, and what it does when
- * it is full.
+ * @module The kernel heap in one thread: what it allocates, which mistakes it catches, and what it
+ * does when it is full.
  */
 
 import assert from "node:assert/strict";
@@ -211,8 +211,7 @@ test("the heap grows up to its budget, answers 0 there, and works on after somet
   assert.equal(heap.usage().peakBytes, heap.usage().budgetBytes);
   for (const at of objects) run(machine, heap.free(Small, at));
   assert.deepEqual(heap.accounting(), before);
-  // The last slab that the cache keeps in reserve comes back when another needs it: nothing is lost
-  // to it.
+  // The empty slab that a cache keeps is taken back when another cache needs it.
   const blocks: number[] = [];
   for (
     let at = run(machine, heap.allocWords(1024));
@@ -320,7 +319,7 @@ test("random objects and blocks never overlap, and all come back", (t) => {
   let full = 0;
   for (let step = 0; step < 6000; step++) {
     const where = `seed ${seed}, step ${step}`;
-    // Waves: mostly filling, then mostly emptying, so that both ends are reached.
+    // First mostly allocations, then mostly frees, so that the heap gets both full and empty.
     const filling = Math.floor(step / 500) % 2 === 0;
     if (live.length > 0 && dice(10) < (filling ? 3 : 7)) {
       const [object] = live.splice(dice(live.length), 1);
@@ -348,8 +347,8 @@ test("a block is zeroed also where another thread grew the heap and this one has
   const machine = makeMachine();
   const other = Machine.attach(machine.handle, { name: "other" });
   const seen = other.memory.words.length;
-  // The first thread grows the heap, and leaves one half of a page beyond what the other can see,
-  // dirty.
+  // The first thread grows the heap, and leaves half a page beyond the other's view, with data in
+  // it.
   let half = 0;
   while (half < seen) half = run(machine, machine.heap.allocWords(512));
   const neighbour = run(machine, machine.heap.allocWords(512));
@@ -377,7 +376,7 @@ test("an object is marked and zeroed also where its slab begins inside a thread'
     at = run(machine, machine.heap.alloc(Broad));
   Broad.at(machine.memory, at).all.set(0, 7);
   run(machine, machine.heap.free(Broad, at));
-  // As if it had looked last when the heap ended behind the slab's first page.
+  // As if its view ended after the slab's first page.
   other.memory.words = new Int32Array(machine.memory.buffer, 0, Math.ceil(first / 1024) * 1024);
   const taken = run(other, other.heap.alloc(Broad));
   assert.equal(taken, at, "the slot that was freed last");

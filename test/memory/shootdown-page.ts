@@ -1,8 +1,8 @@
-/** @module What both sides of the shootdown tests agree on. */
+/** @module Constants of both sides of the shootdown tests. */
 
 /** The page that is loaded from and shot down. */
 export const PAGE_UNDER_FIRE = 1_000_003;
-/** What the page contains, in whichever frame. */
+/** The page's data, in either frame. */
 export const GOOD = 0x600d;
-/** What the frame's next owner writes into it. */
+/** What the next owner of a frame writes into it. */
 export const BAD = 0xbad;

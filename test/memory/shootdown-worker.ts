@@ -1,7 +1,7 @@
 /**
- * @module A thread that loads or adds through a translation of one page, while the test takes the
- * translation away again and again and gives the frame to someone else. See threads.ts for the
- * jobs; the broken ones do by hand what soft-tlb.ts must not do.
+ * @module A thread that loads or adds through a translation of one page, while the test invalidates
+ * the translation repeatedly and reuses the frame. See threads.ts for the jobs; the broken ones
+ * make mistakes that soft-tlb.ts must not make.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
@@ -15,8 +15,8 @@ import type { ShootdownJob } from "./threads.ts";
 
 const ADDRESS: number = PAGE_UNDER_FIRE * 4096;
 /**
- * How long a broken access dawdles between its check and what it does: stands for a thread that
- * loses its processor there.
+ * How long a broken access waits between its check and its effect, as a thread that is preempted
+ * there.
  */
 const DAWDLE = 300;
 

@@ -1,6 +1,6 @@
 /**
- * @module A thread that allocates and frees at random and checks that nobody else has what it has.
- * See threads.ts for the jobs.
+ * @module A thread that allocates and frees at random, and checks that no other thread has the same
+ * memory. See threads.ts for the jobs.
  */
 
 import { parentPort, workerData } from "node:worker_threads";

@@ -1,6 +1,6 @@
 /**
- * @module Heap and RAM with several threads at once: nothing is handed out twice, and every book is
- * right at the end.
+ * @module Heap and RAM with several threads at once: no memory is allocated twice, and the
+ * accounting is exact at the end.
  */
 
 import assert from "node:assert/strict";
@@ -68,7 +68,7 @@ test("threads allocate frames, with freeLists and without, plenty and short of t
       { totalPages: ramPages, freePages: ramPages, usedPages: 0 },
       `seed ${seed}`,
     );
-    // Threads that left had frames in their free lists: one that needs all of RAM in a row gets
+    // Threads that have left had frames in their free lists: one allocation of all of RAM gets
     // those too.
     assert.notEqual(
       run(machine, machine.ram.allocRun(ramPages, false)),

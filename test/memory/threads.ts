@@ -9,17 +9,17 @@ export interface StressJob {
   readonly handle: MachineHandle;
   readonly seed: number;
   readonly steps: number;
-  /** Frames: a word for each frame number, 0 or who has it. */
+  /** Frames: a word for each frame number, 0 or the thread that has it. */
   readonly owners: SharedArrayBuffer;
 }
 
 export interface StressReport {
   readonly allocated: number;
-  /** How often the answer was "full". */
+  /** How many allocations failed. */
   readonly full: number;
-  /** What was found wrong, undefined if nothing. */
+  /** The first error, undefined if there was none. */
   readonly wrong: string | undefined;
-  /** Singleton: where it lies. */
+  /** Singleton: its pointer. */
   readonly at: number;
 }
 
@@ -33,17 +33,17 @@ export interface ShootdownWords {
   readonly pte: number;
   /** Nonzero: the worker ends. */
   readonly stop: number;
-  /** Counts what the worker has done. */
+  /** Counts the worker's accesses. */
   readonly done: number;
-  /** Counts what it has seen that it must not see. */
+  /** Counts wrong values that it has loaded. */
   readonly bad: number;
   /** The generations. */
   readonly shootdown: number;
 }
 
 /**
- * What shootdown-worker.ts does. The broken ones stand for mistakes that X3 and X5 of soft-tlb.ts
- * rule out.
+ * What shootdown-worker.ts does. The broken ones make mistakes that X3 and X5 of soft-tlb.ts rule
+ * out.
  */
 export interface ShootdownJob {
   readonly kind: "load" | "load-unchecked" | "load-checked-before" | "add" | "add-not-inside";

@@ -1,7 +1,7 @@
 /**
- * @module Translations against shootdowns from another thread: no load ever returns what the
- * frame's next owner wrote, no store goes to a frame after its flush. And the variants that leave a
- * check out, which must be caught.
+ * @module Translations against shootdowns from another thread: no load returns what the frame's
+ * next owner wrote, and no store goes to a frame after its flush. The variants without a check must
+ * be caught.
  */
 
 import assert from "node:assert/strict";
@@ -14,7 +14,7 @@ import { BAD, GOOD, PAGE_UNDER_FIRE } from "./shootdown-page.ts";
 import { type ShootdownJob, type ShootdownWords, startShootdown } from "./threads.ts";
 
 const ROUNDS = 20_000;
-/** A broken variant that is not caught in so many rounds makes the test fail. */
+/** The test fails if a broken variant is not caught in so many rounds. */
 const ROUNDS_TO_CATCH = 400_000;
 
 class Duel {
@@ -59,8 +59,8 @@ class Duel {
   }
 
   /**
-   * X1 of soft-tlb.ts: out of the table, generation up, wait for stores. The frame is somebody
-   * else's after that.
+   * X1 of soft-tlb.ts: clears the entry, raises the generation, waits for stores. After that the
+   * frame may be reused.
    */
   unmap(): void {
     atomicStore(this.machine.memory.words, this.words.pte, 0);

@@ -1,6 +1,6 @@
 /**
- * @module Users' buffers between threads: what one maps the others reach, whoever attached first,
- * also deep in a blocking operation.
+ * @module Users' buffers between threads: the others reach what one maps, in whatever order they
+ * have attached, also during a blocking operation.
  */
 
 import assert from "node:assert/strict";

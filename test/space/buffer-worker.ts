@@ -1,12 +1,12 @@
 /**
- * @module The Worker of the tests of users' buffers between threads: loads, stores and maps at its
- * owner's word.
+ * @module The Worker of the tests of users' buffers between threads: it loads, stores and maps as
+ * its owner requests.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { AddressSpace, type AddressSpaceHandle } from "../../src/index.ts";
 
-/** What the owner may ask for. */
+/** The owner's requests. */
 export type BufferRequest =
   | { readonly do: "load"; readonly address: number }
   | { readonly do: "read"; readonly address: number }

@@ -1,6 +1,6 @@
 /**
- * @module fork: private memory is copied when one side writes, shared memory never, through
- * generations and in both directions.
+ * @module fork: private memory is copied when either side writes, shared memory never, over several
+ * generations.
  */
 
 import assert from "node:assert/strict";

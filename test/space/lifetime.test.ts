@@ -1,6 +1,6 @@
 /**
- * @module How spaces are made, shared, given up: dispose in every order, handles of every age,
- * limits, and empty accounting in the end.
+ * @module How spaces are made, shared and disposed of: in every order, with old and new handles,
+ * with limits; and the accounting is empty at the end.
  */
 
 import assert from "node:assert/strict";
@@ -187,8 +187,8 @@ test("disposeSync while promise forms are under way leaves the end to them", asy
 });
 
 /**
- * Holds the mmap lock until `release`, as an operation of this thread would that waits for
- * something else.
+ * Holds the mmap lock until `release`, as an operation of this thread that waits for something
+ * else.
  */
 function lockForWriting({ machine: { memory }, mm }: AddressSpace): { release(): void } {
   const lock = { isHeld: true };

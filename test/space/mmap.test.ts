@@ -1,6 +1,6 @@
 /**
- * @module mmap and munmap: where mappings go, how they merge and split, and that what is unmapped
- * is gone.
+ * @module mmap and munmap: where mappings are placed, how they merge and split, and that unmapped
+ * memory cannot be accessed.
  */
 
 import assert from "node:assert/strict";
@@ -19,7 +19,7 @@ import {
   withSpace,
 } from "./fixture.ts";
 
-/** Nothing is placed below this by itself. */
+/** A mapping without an address is not placed below this. */
 const FIRST = 0x10000;
 
 for (const form of FORMS) {

@@ -1,7 +1,6 @@
 /**
- * @module Sequences of operations as data, and what runs them: on an address space and on its model
- * at once, comparing every answer. Used by the tests and, since it is plain data, by the Workers
- * that they send it to.
+ * @module Sequences of operations as data, and their execution on an address space and on its
+ * model, with a comparison of every result. The tests use it, and send sequences to Workers.
  */
 
 import assert from "node:assert/strict";
@@ -140,7 +139,7 @@ export function operationArbitrary(isAlone: boolean): fc.Arbitrary<Operation> {
   );
 }
 
-/** What the real one answered: a number, the code of its error, or of an access the signal. */
+/** The result of the real space: a number, the code of its error, or the signal of an access. */
 function answerOf(operation: () => number | void): Answer {
   try {
     return operation() ?? 0;
@@ -160,7 +159,7 @@ interface Pair {
 const SPACES_MAX = 4;
 
 /**
- * A space and its forks beside their models. `close` gives the forks back and leaves the first
+ * A space and its forks, each with its model. `close` disposes of the forks and leaves the first
  * space as it is.
  */
 export class ModelRun {
@@ -174,7 +173,7 @@ export class ModelRun {
     this.#isAlone = isAlone;
   }
 
-  /** Does one operation on both and compares the answers. */
+  /** Performs one operation on both and compares the results. */
   step(operation: Operation): void {
     const pair = this.#pairs[operation.space % this.#pairs.length]!;
     if (operation.kind === "fork") this.#fork(pair);
@@ -185,7 +184,7 @@ export class ModelRun {
     }
   }
 
-  /** Compares everything that can be seen of all spaces. */
+  /** Compares all that can be observed of all spaces. */
   check(): void {
     for (const { real, model } of this.#pairs) {
       if (this.#isAlone) assert.deepEqual(real.mapsSync(), model.maps());
@@ -201,7 +200,7 @@ export class ModelRun {
     }
   }
 
-  /** Gives the forks back. */
+  /** Disposes of the forks. */
   close(): void {
     for (const { real } of this.#pairs.splice(1)) real.disposeSync();
   }

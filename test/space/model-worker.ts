@@ -1,6 +1,6 @@
 /**
- * @module The Worker that runs random sequences against their model: it is sent one after the
- * other, each with the window to play in.
+ * @module The Worker that runs random sequences against their model. It receives them one after the
+ * other, each with its window of pages.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
@@ -9,7 +9,7 @@ import { PAGE } from "./fixture.ts";
 import { ModelRun, type Operation, WINDOW_PAGES } from "./model-run.ts";
 import { ModelSpace } from "./model.ts";
 
-/** What the owner sends: one sequence; "end" sends the thread home. */
+/** The owner's message: one sequence, or "end". */
 export interface ModelRequest {
   readonly operations: readonly Operation[];
   readonly firstPage: number;

@@ -1,6 +1,6 @@
 /**
- * @module A naive address space to compare the real one with: a map from page to what the page is,
- * and no idea how anything is done. One number stands for a page's contents: its first word.
+ * @module A naive address space to compare the real one with: a map from pages to their state. One
+ * number is the data of a page: its first word.
  */
 
 import type { MapsEntry } from "../../src/index.ts";
@@ -25,7 +25,7 @@ interface ModelPage {
   readonly offset: number;
 }
 
-/** What an operation should answer: a number, the code of its error, or of an access the signal. */
+/** The expected result: a number, the code of an error, or the signal of an access. */
 export type Answer = number | string;
 
 export interface ModelMremapOptions {
@@ -34,7 +34,7 @@ export interface ModelMremapOptions {
   readonly keepOld: boolean;
 }
 
-/** Nothing is placed below this page by itself. */
+/** A mapping without an address is not placed below this page. */
 const FIRST_PAGE = 16;
 
 export class ModelSpace {
@@ -137,7 +137,7 @@ export class ModelSpace {
     return Array.from(this.#pages.keys()).toSorted((a, b) => a - b);
   }
 
-  /** As `AddressSpace.maps`: what could be one mapping is one. */
+  /** As `AddressSpace.maps`: mappings that can be merged are one. */
   maps(): MapsEntry[] {
     const entries: MapsEntry[] = [];
     let before: ModelPage | undefined;

@@ -1,6 +1,5 @@
 /**
- * @module mremap: grow, shrink and move, with the contents, with protections, and with Linux's
- * answers where it cannot be.
+ * @module mremap: grow, shrink and move, with contents and protections, and with Linux's errors.
  */
 
 import assert from "node:assert/strict";

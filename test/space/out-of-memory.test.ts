@@ -1,7 +1,7 @@
 /**
- * @module Memory that runs out in the middle of every operation: each allocation of each operation
- * fails once, for the heap and for RAM; and machines of every small size do a whole program. What
- * fails says ENOMEM, loses nothing, leaks nothing, and works when there is memory again.
+ * @module Memory that runs out in the middle of every operation. Each allocation of each operation
+ * fails once, in the heap and in RAM; and a whole program runs on machines of every small size. A
+ * failed operation throws ENOMEM, loses and leaks nothing, and succeeds when there is memory again.
  */
 
 import assert from "node:assert/strict";
@@ -33,14 +33,14 @@ const ALLOCATORS = [
 ] as const;
 
 /**
- * Lets allocation number `index` from now on fail; returns how to stop, which tells whether it came
- * to that.
+ * Makes allocation number `index` from now on fail. The function that is returned ends that, and
+ * returns whether the allocation has failed.
  */
 function failAllocation(space: AddressSpace, index: number): () => boolean {
   let left = index;
   const { machine } = space;
   const undo: (() => void)[] = [];
-  // The way past allocFrame for faults that find a frame at hand: the task is taken instead, and
+  // Faults with a frame in the free list bypass allocFrame: here they take the task, and are
   // counted.
   const shortcuts: object = machine.ram;
   const ram = shortcuts as { allocFrameFast?: () => number };
@@ -63,7 +63,7 @@ function failAllocation(space: AddressSpace, index: number): () => boolean {
 
 interface Scene {
   readonly name: string;
-  /** At least so many of its allocations are made to fail; or the test has gone blind. */
+  /** At least so many of its allocations must have failed, or the test tests nothing. */
   readonly allocationsMin: number;
   /**
    * What had been done by then stays done, as the docstring of write says; the scene's other pages
@@ -283,7 +283,7 @@ for (const form of FORMS) {
   });
 }
 
-/** A program that uses everything. Returns whether it got to its end. */
+/** A program that uses everything. Returns whether it succeeded. */
 function runProgram(space: AddressSpace): boolean {
   try {
     const p = space.mmapSync(30 * PAGE);

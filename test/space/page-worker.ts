@@ -1,6 +1,6 @@
 /**
- * @module A thread that may not block, as a browser page's main thread: made of a Worker by taking
- * `Atomics.wait` away before anything is loaded. It tries every form and reports what each came to.
+ * @module A thread that may not block, as a browser page's main thread: a Worker whose
+ * `Atomics.wait` is removed before anything is loaded. It tries every form and reports the results.
  */
 
 import { parentPort } from "node:worker_threads";
@@ -23,7 +23,7 @@ async function outcomeOf(body: () => unknown): Promise<string> {
   }
 }
 
-/** Takes the mmap lock in a task of its own until `isHeld` says no more. */
+/** Holds the mmap lock in a task of its own while `isHeld`. */
 function holdLock(
   { machine: { memory }, mm }: AddressSpace,
   lock: { isHeld: boolean },

@@ -1,6 +1,6 @@
 /**
- * @module The face in a thread that may not block: Sync forms refuse at once, everything else
- * works, and single accesses wait for a moment only.
+ * @module AddressSpace in a thread that may not block: Sync forms are refused at once, all others
+ * work, and single accesses wait for a short time only.
  */
 
 import assert from "node:assert/strict";

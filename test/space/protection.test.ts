@@ -1,6 +1,6 @@
 /**
- * @module mprotect and madvise: rights come and go, contents stay or go as asked, and mappings
- * split and merge accordingly.
+ * @module mprotect and madvise: rights change, contents stay or are discarded, and mappings split
+ * and merge accordingly.
  */
 
 import assert from "node:assert/strict";

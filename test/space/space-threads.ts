@@ -1,4 +1,4 @@
-/** @module Starts the Workers of space-worker.ts and tells what became of them. */
+/** @module Starts the Workers of space-worker.ts and returns their results. */
 
 import { Worker } from "node:worker_threads";
 import type { AddressSpace } from "../../src/index.ts";

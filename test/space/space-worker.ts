@@ -1,5 +1,6 @@
 /**
- * @module The Worker of the tests of spaces: attaches to a space by its handle and plays a part.
+ * @module The Worker of the tests of spaces: it attaches to a space by its handle and runs one
+ * part.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
@@ -25,7 +26,7 @@ export interface PartRequest {
 /** What "copy" writes. */
 export const COPIED_BYTE = 0xee;
 
-/** A thread that is scheduled only while the range is unmapped gets nothing through for a while. */
+/** A thread that runs only while the range is unmapped copies nothing for some time. */
 const COPY_TRIES_MAX = 100_000;
 
 const parts = {

@@ -1,7 +1,7 @@
 /**
- * @module Workers that are terminated at random moments while they use a space. Either what they
- * owned is given back and everything goes on, or one died holding a lock, and then every operation
- * of the machine says so. Nothing hangs, and the next machine knows nothing of it.
+ * @module Workers that are terminated at random moments while they use a space. Either their
+ * resources are released and everything goes on; or one has died holding a lock, and then every
+ * operation of the machine says so. Nothing hangs, and other machines are not affected.
  */
 
 import assert from "node:assert/strict";
@@ -25,7 +25,7 @@ function makeRandom(start: number): () => number {
   };
 }
 
-/** What a machine came to whose Workers were terminated. */
+/** The end of a machine whose Workers were terminated. */
 type Outcome = "went on" | "stopped";
 
 function isStopped(error: unknown): boolean {

@@ -1,6 +1,6 @@
 /**
- * @module Many threads on one address space: Workers attach by handle and do everything at once,
- * and nothing is lost or mixed up.
+ * @module Many threads on one address space: Workers attach by handle and run all operations at
+ * once, and no data is lost or confused.
  */
 
 import assert from "node:assert/strict";

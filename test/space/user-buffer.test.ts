@@ -1,6 +1,6 @@
 /**
- * @module The user's own memory mapped in place: nothing is copied, growth is followed, and the
- * machine lets go of it.
+ * @module The user's own memory mapped in place: nothing is copied, a mapping can follow its
+ * growth, and its section is removed in the end.
  */
 
 import assert from "node:assert/strict";

@@ -1,7 +1,7 @@
 /**
- * @module Stores through read views, which a debug build notices when the view is disposed of. It
- * tells only what is one: whatever may be stored through mappings, by devices, through write views
- * and by other spaces passes, also at once, in any order, from other threads.
+ * @module Stores through read views, which a debug build reports when the view is disposed of. It
+ * reports no other stores: not those that are allowed through mappings, by devices, through write
+ * views and by other spaces, at any time and from any thread.
  */
 
 import assert from "node:assert/strict";

@@ -1,6 +1,6 @@
 /**
- * @module Views: typed arrays over the frames, what they hold while they are open, and what becomes
- * of everything else meanwhile.
+ * @module Views: typed arrays over the frames, what they hold while they are open, and how other
+ * operations behave meanwhile.
  */
 
 import assert from "node:assert/strict";
