@@ -9,11 +9,8 @@ import { describe, test } from "node:test";
 import * as fc from "fast-check";
 import type { AddressSpace, View } from "../../src/index.ts";
 import { DeviceFault } from "../../src/devices/device-fault.ts";
-import {
-  COMMANDS,
-  type CommandName,
-  type CommandOutcome,
-} from "../../src/devices/software/commands.ts";
+import type { CommandOutcome } from "../../src/devices/software/command.ts";
+import { COMMANDS, type CommandName } from "../../src/devices/software/commands.ts";
 import type { FaultService } from "../../src/devices/service/fault-service.ts";
 import { SoftwareDevice } from "../../src/devices/software/software-device.ts";
 import { EBUSY, EFAULT, ENOMEM, EPERM, errnoName } from "../../src/sync/errno.ts";

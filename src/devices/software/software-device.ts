@@ -8,12 +8,8 @@
 import { PAGE_BYTES } from "../../mm/pte.ts";
 import { TASK_SIZE_PAGES } from "../../mmu/radix-table.ts";
 import type { AddressSpace } from "../../space/address-space.ts";
-import { EBADF, EFAULT, EINVAL, EMFILE, ENOMEM, type Errno } from "../../sync/errno.ts";
-import { agentRecordsLeft } from "../../sync/runners/agents.ts";
-import { AGENT_LIMIT } from "../../sync/control-block.ts";
+import { EBADF } from "../../sync/errno.ts";
 import { HmmError } from "../../sync/errors.ts";
-import { hasPanicked } from "../../sync/death/panic.ts";
-import { runAsync } from "../../sync/runners/run-async.ts";
 import type { Task } from "../../sync/tasks/task.ts";
 import { DeviceFault } from "../device-fault.ts";
 import type {
@@ -25,16 +21,16 @@ import type {
   DispatchResult,
   SnapshotPage,
 } from "../driver.ts";
-import { COMMANDS, type CommandName, type CommandOutcome, snapshotPages } from "./commands.ts";
+import { checkBytes, checkWhole, invalid } from "./arguments.ts";
+import type { CommandOutcome } from "./command.ts";
+import { COMMANDS, type CommandName } from "./commands.ts";
+import { snapshotPages } from "./snapshot-command.ts";
 import { THREADS_MAX } from "../service/device-record.ts";
-import type { DeviceStateOptions } from "./device-state.ts";
 import { readStats, statsBetween } from "../service/device-stats.ts";
 import { DeviceThreads, lostDevice } from "./device-threads.ts";
-import type { FaultService } from "../service/fault-service.ts";
 import { FRAMES_MAX } from "../service/frames.ts";
 import { beginDispatch } from "./dispatch-state.ts";
-import { type OpenedDevice, closeDevice, openDevice } from "./open-device.ts";
-import type { SoftwareRecord } from "./software-record.ts";
+import { type OwnedDevice, closeOwned, openOwned } from "./owned-device.ts";
 
 /** How a software device is made. */
 export interface SoftwareDeviceOptions {
@@ -106,9 +102,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   readonly name: string;
   readonly #space: AddressSpace;
   readonly #machine: AddressSpace["machine"];
-  readonly #record: SoftwareRecord;
-  readonly #service: FaultService;
-  readonly #releaseThread: () => void;
+  readonly #owned: OwnedDevice;
   readonly #threads: DeviceThreads;
   /** The last dispatch that was asked for: the next one begins when it has ended. */
   #lastDispatch: Promise<unknown> = Promise.resolve();
@@ -119,16 +113,14 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
 
   private constructor(
     space: AddressSpace,
-    parts: DeviceParts,
+    owned: OwnedDevice,
     threads: DeviceThreads,
     name: string,
   ) {
     this.name = name;
     this.#space = space;
     this.#machine = space.machine;
-    this.#record = parts.record;
-    this.#service = parts.service;
-    this.#releaseThread = parts.releaseThread;
+    this.#owned = owned;
     this.#threads = threads;
   }
 
@@ -144,12 +136,12 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     checkWhole("memoryBytes", memoryBytes, PAGE_BYTES, FRAMES_MAX * PAGE_BYTES, PAGE_BYTES);
     checkWhole("threads", threads, 1, THREADS_MAX, 1);
     checkWhole("faultTimeoutMs", faultTimeoutMs, 1, 2 ** 31 - 1, 1);
-    const parts = await openParts(space, { memoryBytes, threads, faultTimeoutMs });
+    const owned = await openOwned(space, { memoryBytes, threads, faultTimeoutMs });
     try {
-      const started = await DeviceThreads.start(parts.record, space.handle, name);
-      return new SoftwareDevice(space, parts, started, name);
+      const started = await DeviceThreads.start(owned.record, space.handle, name);
+      return new SoftwareDevice(space, owned, started, name);
     } catch (error) {
-      await closeParts(space.machine, parts);
+      await closeOwned(space.machine, owned);
       throw error;
     }
   }
@@ -187,7 +179,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   }
 
   statsSync(): DeviceStats {
-    return this.#finalStats ?? readStats(this.#record.device);
+    return this.#finalStats ?? readStats(this.#owned.record.device);
   }
 
   async read(address: number, into: Uint8Array): Promise<CommandResult> {
@@ -234,7 +226,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
     if (lengthBytes === 0) return { pages: 0, faults: 0 };
     const command = COMMANDS[name];
     const request = { address, lengthBytes, bytes };
-    const run = (): Task<CommandOutcome> => command.run(this.#service, request);
+    const run = (): Task<CommandOutcome> => command.run(this.#owned.service, request);
     const running = this.#space.runOnMemory(command.access, address, run);
     this.#commands.add(running);
     let outcome: CommandOutcome;
@@ -258,9 +250,9 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   ): Promise<DispatchResult> {
     this.#check("dispatch");
     if (this.#threads.areLost) throw lostDevice();
-    const before = readStats(this.#record.device);
+    const before = readStats(this.#owned.record.device);
     const startMs = performance.now();
-    beginDispatch(this.#record);
+    beginDispatch(this.#owned.record);
     const failure =
       order.items === 0
         ? undefined
@@ -274,7 +266,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
         "Cannot finish the dispatch: the device was disposed of; await the dispatch before that",
       );
     const { faults, batches, bytesToDevice, evictions, invalidations, retries, replays } =
-      statsBetween(before, readStats(this.#record.device));
+      statsBetween(before, readStats(this.#owned.record.device));
     const { items } = order;
     return {
       items,
@@ -301,99 +293,7 @@ export class SoftwareDevice implements Device<SoftwareKernelOptions> {
   async #dispose(): Promise<void> {
     await this.#threads.leave();
     await Promise.allSettled([this.#lastDispatch, ...this.#commands]);
-    this.#finalStats = readStats(this.#record.device);
-    await closeParts(this.#machine, {
-      record: this.#record,
-      service: this.#service,
-      releaseThread: this.#releaseThread,
-    });
+    this.#finalStats = readStats(this.#owned.record.device);
+    await closeOwned(this.#machine, this.#owned);
   }
-}
-
-/** What the owner's thread has of a device. */
-interface DeviceParts extends OpenedDevice {
-  readonly releaseThread: () => void;
-}
-
-async function openParts(space: AddressSpace, options: DeviceStateOptions): Promise<DeviceParts> {
-  const releaseThread = space.retainThread();
-  try {
-    requireThreads(space.machine, options.threads);
-    const opened = await space.run(openDevice(space.machine, space.mm, options));
-    if (typeof opened !== "number") return { ...opened, releaseThread };
-    throw creationFailure(opened);
-  } catch (error) {
-    releaseThread();
-    throw error;
-  }
-}
-
-/**
- * Throws EMFILE before any Worker is started in vain: it would take long to find out by itself that
- * there is no place for it.
- */
-function requireThreads({ memory }: AddressSpace["machine"], threads: number): void {
-  const left = agentRecordsLeft(memory);
-  if (threads <= left) return;
-  throw new HmmError(
-    EMFILE,
-    "device",
-    `Cannot make the device: it wants ${threads} threads, and the machine has room for ${left} more (${AGENT_LIMIT} in all); give it fewer, or dispose of other devices`,
-  );
-}
-
-async function closeParts(
-  machine: AddressSpace["machine"],
-  { releaseThread, ...opened }: DeviceParts,
-): Promise<void> {
-  const { memory } = machine;
-  // A machine that has stopped takes its devices with it: nothing is left to be given back.
-  if (!hasPanicked(memory)) await runAsync(memory, closeDevice(machine, opened), "dispose");
-  releaseThread();
-}
-
-function creationFailure(errno: Errno): HmmError {
-  const why = new Map<Errno, string>([
-    [
-      ENOMEM,
-      "kernel heap or host has no room for it; ask for less memory or fewer threads, or create the space with more heapBytes",
-    ],
-    [EMFILE, "this thread owns as many things on the machine as it may; dispose of some"],
-    [EFAULT, "its address space is gone; make it on one that lives"],
-  ]).get(errno);
-  return new HmmError(
-    errno,
-    "device",
-    `Cannot make the device: ${why ?? "the core refused; this is a defect, please report it"}`,
-  );
-}
-
-function invalid(syscall: string, text: string): HmmError {
-  return new HmmError(
-    EINVAL,
-    syscall,
-    `Cannot ${syscall === "device" ? "make the device" : syscall}: ${text}`,
-  );
-}
-
-function checkWhole(
-  name: string,
-  value: number,
-  least: number,
-  most: number,
-  step: number,
-  syscall: string = "device",
-): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most && value % step === 0) return;
-  const multiple = step === 1 ? "" : `, a multiple of ${step}`;
-  throw invalid(
-    syscall,
-    `${name} is ${String(value)}; give a whole number from ${least} to ${most}${multiple}`,
-  );
-}
-
-function checkBytes(syscall: string, address: number, bytes: Uint8Array): void {
-  if (!(bytes instanceof Uint8Array))
-    throw invalid(syscall, "the bytes are not a Uint8Array; give one");
-  checkWhole("address", address, 0, TASK_SIZE_PAGES * PAGE_BYTES - bytes.length, 1, syscall);
 }

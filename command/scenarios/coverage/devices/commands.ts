@@ -7,11 +7,8 @@
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
-import {
-  COMMANDS,
-  type CommandName,
-  type CommandOutcome,
-} from "../../../../src/devices/software/commands.ts";
+import type { CommandOutcome } from "../../../../src/devices/software/command.ts";
+import { COMMANDS, type CommandName } from "../../../../src/devices/software/commands.ts";
 import { readStats } from "../../../../src/devices/service/device-stats.ts";
 import { viewDevice } from "../../../../src/devices/software/view-device.ts";
 import {
@@ -207,7 +204,7 @@ export const deviceCommands: readonly Covered[] = [
     summary: "The owner writes two pages that the device may write while the space goes.",
     before: stampAndWrite,
     tasks: {
-      write: [["devices/software/commands.transferThroughTable"], writesLate],
+      write: [["devices/software/transfer-command.transferThroughTable"], writesLate],
       exit: [["mm/lifetime/mm.mmput"], exit],
     },
   }),

@@ -56,7 +56,9 @@ const IDLE = 0;
 const OVER = 1;
 const FIRST = 2;
 
-/** Where its words are: the request to copy and where to, the first word of each frame, its table. */
+/**
+ * Where its words are: the request to copy and where to, the first word of each frame, its table.
+ */
 const REQUEST = 0;
 const TARGET = 1;
 const MEMORY = 2;

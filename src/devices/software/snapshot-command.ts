@@ -1,0 +1,110 @@
+/**
+ * @module devices/software/snapshot-command
+ * SNAPSHOT: what the CPU's page table says of a range, page by page, without bringing anything in.
+ */
+
+import { DEFAULT_ENCODING, entryIsValid, entryIsWritable, entryPfn } from "../../hmm/entry.ts";
+import {
+  HOLES_MARK,
+  type HmmRange,
+  hmmRangeAlloc,
+  hmmRangeFree,
+  mmOfRange,
+  withHmmRange,
+} from "../../hmm/range/range.ts";
+import { hmmRangeSnapshot } from "../../hmm/walk/snapshot.ts";
+import { hmmRangeWaitUntilValid } from "../../hmm/range/valid.ts";
+import { PAGE_BYTES, ZERO_PFN } from "../../mm/pte.ts";
+import { monotonicMs } from "../../sync/tasks/clock.ts";
+import { EBUSY, type Errno } from "../../sync/errno.ts";
+import type { Task } from "../../sync/tasks/task.ts";
+import type { SnapshotPage } from "../driver.ts";
+import type { FaultService } from "../service/fault-service.ts";
+import { SPAN_TRIES_MAX, SPAN_WAIT_MS, registerErrno } from "../service/span-service.ts";
+import type { CommandOutcome, CommandRequest } from "./command.ts";
+
+/** Pages looked at through one range at most. */
+const SNAPSHOT_PAGES_AT_ONCE = 512;
+
+/**
+ * A span that does not come to rest at once is cut in two, down to single pages, and only a
+ * single page is waited for: so what is answered EBUSY is the first page that does not come to
+ * rest, and whatever lies before it does not wait.
+ */
+export function* snapshotCommand(
+  service: FaultService,
+  { address, lengthBytes, bytes }: CommandRequest,
+): Task<CommandOutcome> {
+  const { machine, mirror } = service.device;
+  const startPage = address / PAGE_BYTES;
+  const endPage = Math.ceil((address + lengthBytes) / PAGE_BYTES);
+  const pagesMax = Math.min(endPage - startPage, SNAPSHOT_PAGES_AT_ONCE);
+  const range = yield* hmmRangeAlloc(machine, {
+    pfns: new Uint32Array(pagesMax),
+    holes: HOLES_MARK,
+  });
+  if (typeof range === "number") return { errno: range, page: startPage, pages: 0, faults: 0 };
+  try {
+    let pages = pagesMax;
+    for (let page = startPage; page < endPage;) {
+      const end = Math.min(page + pages, endPage);
+      const into = bytes.subarray(page - startPage, end - startPage);
+      const errno = yield* withHmmRange(range, mirror, page * PAGE_BYTES, end * PAGE_BYTES, () =>
+        snapshotPart(service, range, into),
+      );
+      if (errno === EBUSY && into.length > 1) pages = Math.ceil(into.length / 2);
+      // A snapshot asks for no page, so EFAULT is register's.
+      else if (errno !== 0)
+        return { errno: registerErrno(errno), page, pages: page - startPage, faults: 0 };
+      else {
+        page = end;
+        pages = Math.min(pages * 2, pagesMax);
+      }
+    }
+    return { errno: 0, page: endPage, pages: endPage - startPage, faults: 0 };
+  } finally {
+    yield* hmmRangeFree(range);
+  }
+}
+
+function* snapshotPart(service: FaultService, range: HmmRange, into: Uint8Array): Task<Errno> {
+  const { faultTimeoutMs } = service.device.table.record;
+  const deadlineMs = monotonicMs() + faultTimeoutMs;
+  const isLone = into.length === 1;
+  for (let tries = 0; ; tries++) {
+    const leftMs = isLone ? Math.max(0, deadlineMs - monotonicMs()) : SPAN_WAIT_MS;
+    const isOver = isLone ? tries > 0 && leftMs === 0 : tries === SPAN_TRIES_MAX;
+    if (isOver) return EBUSY;
+    if (!(yield* hmmRangeWaitUntilValid(range, leftMs))) return EBUSY;
+    const mm = mmOfRange(range);
+    yield* mm.mmapLock.downRead();
+    const answer = yield* hmmRangeSnapshot(range);
+    yield* mm.mmapLock.upRead();
+    if (answer === EBUSY) continue;
+    if (answer < 0) return answer;
+    // It was true of all pages when the snapshot ended, which has looked. Nothing is put in (R4),
+    // so that is enough.
+    for (let i = 0; i < into.length; i++) into[i] = snapshotByte(range.pfns[i]!);
+    return 0;
+  }
+}
+
+/** By the byte that a snapshot has of a page. */
+const SNAPSHOT_PAGES: readonly SnapshotPage[] = ["none", "read", "zero", "write", "error"];
+
+/** What the bytes that a snapshot command filled say. */
+export function snapshotPages(bytes: Uint8Array): SnapshotPage[] {
+  return Array.from(bytes, (byte) => SNAPSHOT_PAGES[byte] ?? "error");
+}
+
+function snapshotByte(entry: number): number {
+  return SNAPSHOT_PAGES.indexOf(snapshotPage(entry));
+}
+
+function snapshotPage(entry: number): SnapshotPage {
+  if (!entryIsValid(entry, DEFAULT_ENCODING)) {
+    return entry === DEFAULT_ENCODING.values.none ? "none" : "error";
+  }
+  if (entryIsWritable(entry, DEFAULT_ENCODING)) return "write";
+  return entryPfn(entry, DEFAULT_ENCODING) === ZERO_PFN ? "zero" : "read";
+}
