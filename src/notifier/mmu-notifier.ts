@@ -80,7 +80,7 @@ const NotifierCore: Struct<NotifierCore> = struct<NotifierCore>("notifierCore", 
 
 const srcuByMachine = new WeakMap<Machine, Srcu>();
 
-/** The SRCU domain of all lists of notifiers on the machine. The first thread that needs it makes it. */
+/** The SRCU domain of all notifier lists on the machine. The first thread that needs it makes it. */
 export function* notifierSrcu(machine: Machine): Task<Srcu> {
   const known = srcuByMachine.get(machine);
   if (known !== undefined) return known;

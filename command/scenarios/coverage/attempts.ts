@@ -48,8 +48,8 @@ export interface Attempt<S> {
   /** Gives back what a successful `act` answered. */
   readonly undo?: (harness: HmmHarness, shared: S, answer: number) => Task<unknown>;
   /**
-   * What is mapped when it is done, as `mapped` tells it, by pages from HARNESS_PAGE on. Default: as
-   * before.
+   * What is mapped when it is done, as `mapped` tells it, by pages from HARNESS_PAGE on. Default:
+   * as before.
    */
   readonly wanted?: string;
   /** What of the state ENOMEM may change after all. */

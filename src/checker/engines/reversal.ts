@@ -197,8 +197,8 @@ export class Reversal {
         break;
       }
       if (found === undefined) return list;
-      // After the end of a sequence everything will be explored; likewise after a begun node (O1 of
-      // optimal-dpor.ts).
+      // After the end of a sequence everything will be explored. So it is after a begun node
+      // (O1 of optimal-dpor.ts).
       if (found.children.length === 0 || found.begun !== undefined) return undefined;
       list = found.children;
     }

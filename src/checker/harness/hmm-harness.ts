@@ -52,7 +52,7 @@ import { describeSpace, entryOfPage } from "./harness-state.ts";
 /** The sizes of a harness. All are optional. */
 export interface HarnessOptions {
   /**
-   * Pages mapped from {@link HARNESS_PAGE} on, readable and writable, private, anonymous. Default 2.
+   * Pages mapped from {@link HARNESS_PAGE} on: readable, writable, private, anonymous. Default 2.
    */
   readonly pages?: number;
   /** How many of these are present at the beginning. Default: all. */
@@ -87,7 +87,8 @@ const ShortageWord: Struct<StructView> = struct<StructView>("harnessShortage", {
 });
 
 /**
- * A machine with one address space, in which the first pages from {@link HARNESS_PAGE} on are mapped.
+ * A machine with one address space, in which the first pages from {@link HARNESS_PAGE} on are
+ * mapped.
  */
 export class HmmHarness {
   readonly machine: Machine;
