@@ -1,7 +1,7 @@
 /**
  * @module space/space-hold
- * One thread's use of one address space: what an AddressSpace object stands for. Here are the rules
- * of how long everything lasts that a thread has on a machine.
+ * One thread's use of one address space, which an AddressSpace object owns. Here are the lifetime
+ * rules of all that a thread has on a machine.
  *
  *     AddressSpace ---> SpaceHold ---> MachineSeat ---> the thread's registration (sync/runners)
  *                          |               ^
@@ -11,24 +11,24 @@
  *   L1  A thread is registered on a machine exactly while its MachineSeat has users: holds of
  *       address spaces, open views, devices.
  *   L2  A hold owns one mm user (R2), from `enlistSpace` or `holdSpace` to `releaseSpace`. The
- *       space lives as long as anybody has a user of it.
+ *       space lives as long as it has users.
  *   L3  A hold is listed among its thread's resources: when the thread dies, the reaper releases
- *       it. So what ends by L4 ends in the same order without the thread.
- *   L4  An operation runs inside the hold or not at all. `end` lets no further operation in, waits
- *       until all are out, releases the hold, and leaves the seat: in this order, for an operation
- *       needs the mm, and the release needs a registered thread.
+ *       it.
+ *   L4  Every operation of the AddressSpace object runs inside its hold. `end` admits no further
+ *       operation, waits until all that are inside have ended, releases the hold, and drops the
+ *       seat. In this order: an operation needs the mm, and the release needs a registered thread.
  *   L5  Single loads and stores are not counted. The AddressSpace object forgets its translations
  *       and closes its translator before `end`, in the same turn of the event loop.
- *   L6  A view and a device outlive the AddressSpace object that opened them: each has its own mm
- *       user, and its own use of the seat.
+ *   L6  A view and a device outlive the AddressSpace object that opened them: each uses the seat
+ *       itself. A view has an mm user of its own; of a device, its ranges have (R2).
  *
- * What an operation can meet:
+ * Two kinds of failure inside a hold:
  *
- *   L7  Only operations that read or write a user's buffer need it in this thread, and find out
- *       that it is not there holding no lock (memory/frames/sections.ts). The promise forms then
- *       wait for it outside, and begin again.
+ *   L7  An operation that reads or writes a user's buffer may find that the buffer has not arrived
+ *       in this thread. It holds no lock then (memory/frames/sections.ts). The promise forms leave
+ *       the hold, wait for the buffer, and begin again.
  *   L8  A task that throws while it holds a lock stops the machine: what the lock guards may be
- *       half changed, and everyone who wants the lock would wait for ever.
+ *       half changed, and whoever waits for the lock would wait for ever.
  */
 
 import { Machine } from "../memory/machine.ts";
@@ -64,7 +64,7 @@ import { SpaceRecord, findSpaceTable, recordOfNumber } from "./space-table.ts";
 
 const SPACE_RESOURCE: number = resourceKind("address space");
 
-/** Where a hold is written down in shared memory. */
+/** A hold in shared memory. */
 export interface HoldPlace {
   readonly mm: Mm;
   /** The space's number on its machine. */
@@ -101,8 +101,8 @@ export class SpaceHold implements TaskRunner {
   }
 
   /**
-   * As `run`, for a task that reads or writes memory at `address`, and may be begun again when it
-   * threw BufferNotHere (L7).
+   * As `run`, for a task that reads or writes memory at `address`, and that may begin again after
+   * BufferNotHere (L7).
    */
   async runOnMemory<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): Promise<T> {
     try {
@@ -125,8 +125,8 @@ export class SpaceHold implements TaskRunner {
   }
 
   /**
-   * As `runOnMemory`, blocking; what is not there after a moment will not come while the thread
-   * blocks.
+   * As `runOnMemory`, blocking. It does not begin again: a buffer that has not arrived by then does
+   * not arrive while the thread blocks.
    */
   runOnMemorySync<T>(syscall: Syscall, address: number, makeTask: () => Task<T>): T {
     try {
@@ -160,8 +160,8 @@ export class SpaceHold implements TaskRunner {
   }
 
   /**
-   * As `end`, blocking; where promise forms of operations are inside, the rest happens when they
-   * are out.
+   * As `end`, blocking. Where promise forms of operations are inside, the hold ends after them, in
+   * the background.
    */
   endSync(): void {
     if (this.#inside > 0) void this.end();
@@ -225,8 +225,7 @@ export function* stopIfLockHeld<T>(memory: SharedMemory, task: Task<T>): Task<T>
 }
 
 /**
- * Lists a new mm, whose one user the hold takes over in any case. ENOMEM, EMFILE: then the user is
- * dropped.
+ * Lists a new mm. The hold owns its one user from now on; on ENOMEM and EMFILE the user is dropped.
  */
 export function* enlistSpace(seat: Seat, mmAt: number): Task<SpaceHold | Errno> {
   const { machine, table } = seat;
@@ -253,8 +252,8 @@ export function* enlistSpace(seat: Seat, mmAt: number): Task<SpaceHold | Errno> 
 }
 
 /**
- * Counts a holder and lists it among what this thread owns (L3): the slot, or -1 when that is too
- * much. Holding spacesLock, and a user for the holder.
+ * Counts a holder and lists it among this thread's resources (L3): the slot, or -1 when the list is
+ * full. Holding spacesLock, and a user for the holder.
  */
 function addHolder(machine: Machine, record: SpaceRecord): number {
   const slot = addResource(machine.memory, SPACE_RESOURCE, record.at);
@@ -285,8 +284,9 @@ function* holdLocked(seat: Seat, number: number): Task<SpaceHold | Errno> {
 }
 
 /**
- * Releases a hold: drops its user, and with the last one the address space, and what this thread's
- * buffers were kept on the machine by. Once for each hold; nobody is inside.
+ * Releases a hold: drops its user, which with the last hold ends the address space, and removes
+ * buffers of this thread that are not mapped any more. Once for each hold, with no operation
+ * inside.
  */
 export function* releaseSpace({ seat, place }: SpaceHold): Task<void> {
   const { machine, buffers } = seat;
@@ -294,7 +294,7 @@ export function* releaseSpace({ seat, place }: SpaceHold): Task<void> {
   yield* buffers.sweep();
 }
 
-/** `disown` takes the hold off its thread's list, directly before anything is given back. */
+/** `disown` removes the hold from its thread's resources, directly before it is released. */
 function* dropHolder(machine: Machine, at: number, disown: () => void): Task<void> {
   const table = yield* findSpaceTable(machine);
   if (table === undefined) return;
