@@ -27,9 +27,7 @@ export interface Mm extends StructView {
   readonly pageTableLock: Spinlock;
   readonly notifiers: NotifierSubscriptions;
   readonly shootdown: Shootdown;
-  /**
-   * Open write views: invalidations that last longer than any lock is held (view-hold.ts).
-   */
+  /** Open write views: invalidations that last longer than any lock is held (view-hold.ts). */
   readonly holds: List;
   pgd: number;
   vmaRoot: number;

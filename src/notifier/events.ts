@@ -24,9 +24,7 @@ export const EVENT_PROTECTION_VMA = 2;
 export const EVENT_PROTECTION_PAGE = 3;
 /** The address space dies, and all its mappings with it. */
 export const EVENT_RELEASE = 4;
-/**
- * Pages move to or from a device, which is the `owner`: its own notifier may skip the call.
- */
+/** Pages move to or from a device, which is the `owner`: its own notifier may skip the call. */
 export const EVENT_MIGRATE = 5;
 /** Pages become exclusive to a device, the `owner` as well. */
 export const EVENT_EXCLUSIVE = 6;
@@ -57,9 +55,7 @@ export interface InvalidateRange {
   readonly endPage: number;
   readonly event: number;
   readonly blockable: boolean;
-  /**
-   * A device's id, or 0. The notifier of that device may skip MIGRATE and EXCLUSIVE.
-   */
+  /** A device's id, or 0. The notifier of that device may skip MIGRATE and EXCLUSIVE. */
   readonly owner: number;
 }
 

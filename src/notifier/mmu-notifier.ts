@@ -80,7 +80,10 @@ const NotifierCore: Struct<NotifierCore> = struct<NotifierCore>("notifierCore", 
 
 const srcuByMachine = new WeakMap<Machine, Srcu>();
 
-/** The SRCU domain of all notifier lists on the machine. The first thread that needs it makes it. */
+/**
+ * The SRCU domain of all lists of notifiers on the machine. The first thread that needs it makes
+ * it.
+ */
 export function* notifierSrcu(machine: Machine): Task<Srcu> {
   const known = srcuByMachine.get(machine);
   if (known !== undefined) return known;
@@ -149,8 +152,8 @@ function* releaseOnce(machine: Machine, node: MmuNotifier): Task<void> {
 }
 
 /**
- * Calls every notifier before the range changes. Linux:
- * `__mmu_notifier_invalidate_range_start`. N3, N4.
+ * Calls every notifier before the range changes. Linux: `__mmu_notifier_invalidate_range_start`.
+ * N3, N4.
  */
 export function* mmuNotifierInvalidateRangeStart(
   machine: Machine,

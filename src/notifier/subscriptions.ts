@@ -41,9 +41,7 @@ export class NotifierSubscriptions {
     atomicStore(this.memory.words, this.at + HEAD_WORD, 0);
   }
 
-  /**
-   * First node, or 0. To see whether there is any, or to begin a walk in an SRCU read section.
-   */
+  /** First node, or 0. To see whether there is any, or to begin a walk in an SRCU read section. */
   first(): Task<number> {
     return readWord(this.memory, this.at + HEAD_WORD, NOTIFIERS);
   }
@@ -59,9 +57,7 @@ export class NotifierSubscriptions {
     yield* writeWord(memory, this.at + HEAD_WORD, node.at, NOTIFIERS);
   }
 
-  /**
-   * Unlinks `node`, unless exit has (N1). Holding `notifierLock`.
-   */
+  /** Unlinks `node`, unless exit has (N1). Holding `notifierLock`. */
   *unlink(node: MmuNotifier): Task<void> {
     if (!node.isLinked()) return;
     const { memory } = this;

@@ -1,8 +1,8 @@
 /**
- * @module A leaf of the page table is freed while another thread, which takes no lock, has just
- * found it. The two threads are led by hand: the unmapping one stops after each of its flushes, the
- * other one where it has read the leaf's pointer; then the leaf becomes another space's. Nothing of
- * that space may be seen or changed.
+ * @module A leaf of the page table is freed after another thread, which takes no lock, has found
+ * it. The test steps both threads: the unmapping one stops after each flush, the other one after it
+ * has read the pointer to the leaf. Then the leaf becomes part of another space, of which nothing
+ * may be seen or changed.
  */
 
 import assert from "node:assert/strict";
@@ -105,9 +105,9 @@ class World {
   }
 
   /**
-   * Leads `unmap` to its stop number `stops`, then lets the walker do `access`, which is stopped
-   * where it has found the leaf: there `unmap` goes on to its end, and O maps the same address and
-   * stores FOREIGN in what was S's leaf.
+   * Runs `unmap` to its stop number `stops`, then the walker's `access` until it has found the
+   * leaf. There `unmap` runs to its end, and O maps the same address and stores FOREIGN through the
+   * leaf that was S's.
    */
   race(unmap: Task<unknown>, stops: number, access: (walker: TypedMemory) => unknown): void {
     const led = new LedTask(this.machine, unmap);
@@ -146,7 +146,7 @@ class World {
 }
 
 /**
- * Who frees the leaf of ADDRESS; each stops once after it has cleared the entries, and once after
+ * The calls that free the leaf of ADDRESS. Each stops after it has cleared the entries, and after
  * it has unlinked the leaf.
  */
 const unmaps: Readonly<Record<string, (world: World) => Task<unknown>>> = {

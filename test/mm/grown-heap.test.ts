@@ -1,8 +1,8 @@
 /**
- * @module Tables that lie where one thread's view of the heap does not reach yet, because another
- * thread has grown the heap since: whatever follows a pointer to one must look first
- * (sync/shared-memory.ts). An index past the end of the view reads nothing, and an atomic access
- * with what comes of that goes to word 0.
+ * @module Tables beyond the end of one thread's view of the heap, because another thread has grown
+ * the heap. Code that follows a pointer to one must call `ensure` first (sync/shared-memory.ts). An
+ * index past the end of the view reads `undefined`, and an atomic access at such an index goes to
+ * word 0.
  */
 
 import assert from "node:assert/strict";
@@ -55,7 +55,7 @@ class Pair {
     assert.equal(run(this.first, doMmap(this.first, mm, request)), address);
   }
 
-  /** A store of the first thread's. */
+  /** A store by the first thread. */
   touch(mm: Mm, address: number = ADDRESS): void {
     assert.equal(run(this.first, cpuFault(this.first, mm, address / PAGE, true)), 0);
   }
@@ -65,8 +65,8 @@ class Pair {
   }
 
   /**
-   * Blocks from now on come from where only the first thread's view reaches: it has taken all that
-   * was left, and grown the heap. Slabs have slots left.
+   * From now on blocks lie where only the view of the first thread reaches: it has allocated all
+   * that was left, and grown the heap. Slabs have free slots.
    */
   growPastTheSecond(): void {
     const { memory, heap } = this.first;

@@ -1,13 +1,13 @@
 /**
- * @module A task that a test leads by hand, from one place at which it stops to the next: a thread
- * that is paused where the test wants it.
+ * @module A task that a test steps from one stop to the next, like a thread that is paused at
+ * chosen places.
  */
 
 import type { Machine } from "../../src/memory/machine.ts";
 import { enterTask, leaveTask, makeContext } from "../../src/sync/tasks/current-task.ts";
 import { type Task, WOKEN } from "../../src/sync/tasks/task.ts";
 
-/** The task of a thread that is led by hand. */
+/** The task of a thread that the test steps. */
 export class LedTask {
   readonly #task: Task<unknown>;
   readonly #context: ReturnType<typeof makeContext>;

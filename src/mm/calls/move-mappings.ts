@@ -1,7 +1,7 @@
 /**
  * @module mm/calls/move-mappings
- * Moves mappings to another place, or doubles them. Follows Linux `move_vma` and
- * `move_page_tables` in `mm/mremap.c`.
+ * Moves mappings to another place, or doubles them. Follows Linux `move_vma` and `move_page_tables`
+ * in `mm/mremap.c`.
  *
  * Entries move, inside an invalidation of the old range, and frames stay; so a view over them stays
  * valid. A move consists of pieces, one for each mapping in the old range.
@@ -248,8 +248,8 @@ function* moveEntries(
         if (wordAt(memory.words, index) === 0) continue;
         const pte = atomicExchange(memory.words, index, 0);
         const moved = target + (page - startPage);
-        // No device has a copy of the new place, and those of the old one are invalidated: the
-        // next write need not call the notifiers.
+        // No device has a copy of the new place, and those of the old one are invalidated: the next
+        // write need not call the notifiers.
         const kept = (pte & PTE_PRESENT) === 0 ? pte : pte & ~PTE_TRACKED;
         atomicStore(memory.words, pteIndex(leafOf(memory, mm.pgd, moved), moved), kept);
       }

@@ -73,7 +73,9 @@ export function viewClose(machine: Machine, at: number): Task<void> {
   return closeHold(machine, at, () => removeResource(machine.memory, slot));
 }
 
-/** `disown` removes the view from its thread's resources, directly before anything is given back. */
+/**
+ * `disown` removes the view from its thread's resources, directly before anything is given back.
+ */
 function* closeHold(machine: Machine, at: number, disown: () => void): Task<void> {
   const { heap, memory, ram } = machine;
   const hold = ViewHold.at(memory, at);

@@ -46,9 +46,7 @@ import { PTE_PRESENT, ptePfn } from "../pte.ts";
 import { trackRange } from "../fault/track.ts";
 import { type ViewHold, replayHolds } from "./view-hold.ts";
 
-/**
- * In a view of up to so many pages each has a mark. In a larger one several pages share a mark.
- */
+/** In a view of up to so many pages each has a mark. In a larger one several pages share a mark. */
 const MARKS = 1024;
 const MARK_WORDS: number = MARKS / 32;
 
@@ -147,9 +145,7 @@ function* dropOthers({ memory }: Machine, mm: Mm, hold: ViewHold, watched: Uint8
   }
 }
 
-/**
- * Registers the notifier. Open write views mark their pages at once (V4). False: no memory.
- */
+/** Registers the notifier. Open write views mark their pages at once (V4). False: no memory. */
 function* openWatch(machine: Machine, mm: Mm, hold: ViewHold): Task<boolean> {
   const at = yield* machine.heap.alloc(ViewWatch);
   if (at === 0) return false;

@@ -44,9 +44,7 @@ export function isSameSource(vma: Vma, next: Vma): boolean {
   return goesOnIn(vma, next, next.startPage);
 }
 
-/**
- * Gives back the caller's reference of the source (V3).
- */
+/** Gives back the caller's reference of the source (V3). */
 export function* dropSource(machine: Machine, { flags, source }: VmaKind): Task<void> {
   if (source === 0) return;
   if ((flags & VM_BUFFER) === 0) yield* shmemPut(machine, source);
@@ -276,9 +274,7 @@ export function relocateVma(
   treeInsert(machine.memory, mm, vma);
 }
 
-/**
- * Whether a split checks the limit of vmas, or its caller has.
- */
+/** Whether a split checks the limit of vmas, or its caller has. */
 export type SplitLimit = "limited" | "unlimited";
 
 /**

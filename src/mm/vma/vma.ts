@@ -14,9 +14,7 @@ import { wordAt } from "../../mmu/radix-table.ts";
 export const VM_READ = 0x01;
 /** Protection of a mapping: it may be written. */
 export const VM_WRITE = 0x02;
-/**
- * All who map the source see stores. Without the bit they are the space's own (copy-on-write).
- */
+/** All who map the source see stores. Without the bit they are the space's own (copy-on-write). */
 export const VM_SHARED = 0x04;
 /** Device registers: never faulted by devices (EFAULT). */
 export const VM_IO = 0x08;

@@ -1,10 +1,10 @@
 /**
- * @module Loads and stores of CPU threads, by the shipped cache, walk and fault handler, each
- * access to shared memory a step, while other threads change the mapping. What a program must see:
- * a load gives what its page holds, before or after the change, or a fault; a store goes to its
- * page or nowhere, and is lost to nobody. Nothing of another page, another space, a freed frame.
+ * @module Loads and stores of CPU threads while other threads change the mapping. They use the
+ * shipped TLB, walk and fault handler, and each access to shared memory is a step. A load returns
+ * what its page holds before or after the change, or faults. A store goes to its page or nowhere,
+ * and is not lost. Neither reaches another page, another space or a freed frame.
  *
- * In each twin the other side leaves out the one step that the protocol rests on (mmu/soft-tlb.ts,
+ * In each twin the other side lacks the step on which the protocol depends (mmu/soft-tlb.ts,
  * mmu/radix-table.ts W3).
  */
 
@@ -29,22 +29,22 @@ import { coveringOnHarness } from "../on-harness.ts";
 import type { HarnessTasks, HarnessTwin } from "../on-harness.ts";
 import { withoutFlush } from "./left-out.ts";
 
-/** The first page of a leaf: a mapping of all its pages takes the leaf with it. */
+/** The first page of a leaf: to unmap all its pages frees the leaf. */
 const PAGE = 512;
 const LEAF_PAGES = 512;
 const PAGE_BYTES = 4096;
 const ADDRESS: number = PAGE * PAGE_BYTES;
 /** What the page holds at the beginning. */
 const BEFORE = 7;
-/** What a load gives that ends in a fault. */
+/** The result of a load that faults. */
 const FAULTED = -1;
-/** What a page holds that nobody has written. */
+/** What a page holds that has not been written. */
 const ZEROS = 0;
 
 interface World {
   /** What each thread has seen, in order. */
   readonly seen: number[];
-  /** Said by one thread to another. */
+  /** A word by which one thread signals another. */
   readonly flag: Cell;
   child: number;
 }
@@ -59,7 +59,7 @@ interface Parts {
   /** The page holds {@link BEFORE} at the beginning. Default true. */
   readonly present?: boolean;
   readonly exploration?: ScenarioExploration;
-  /** What else is there at the beginning. */
+  /** Further set-up. */
   readonly prepare?: (harness: HmmHarness) => void;
   readonly tasks: HarnessTasks<World>;
   readonly check: (world: World, harness: HmmHarness) => void;
@@ -119,7 +119,7 @@ function* store(cpu: HarnessCpu, value: number): Task<boolean> {
   }
 }
 
-/** A thread that loads the word twice: the second time by what it remembers. */
+/** Loads the word twice, the second time through the TLB. */
 function* loadTwice(world: World, harness: HmmHarness): Task<void> {
   const cpu = new HarnessCpu(harness);
   world.seen.push(yield* load(cpu));
@@ -130,7 +130,7 @@ function* storeOnce(_world: World, harness: HmmHarness): Task<void> {
   yield* store(new HarnessCpu(harness), 1);
 }
 
-/** What the page holds now, of whoever's page table. A plain look, once everybody has ended. */
+/** What the page holds, by any space's page table. A plain read after all tasks have ended. */
 function contents(harness: HmmHarness, mm: Mm = harness.mm, word: number = 0): number {
   const { ram } = harness.machine;
   const pfn = ptePfn(harness.entryOf(PAGE, mm));
@@ -195,7 +195,7 @@ function* storeTwice(_world: World, harness: HmmHarness): Task<void> {
   yield* store(cpu, 2);
 }
 
-/** What was seen when the change was over is what stands there in the end. */
+/** The value that was loaded after the change is the one at the end. */
 function requireKept(
   { seen: [kept = ZEROS] }: World,
   harness: HmmHarness,
@@ -206,13 +206,13 @@ function requireKept(
     bug(`The page held ${kept} when the change was over, and holds ${now} in the end`);
 }
 
-/** Writes what another thread then looks for. */
+/** Stores, then signals. */
 function* storeAndSay({ flag }: World, harness: HmmHarness): Task<void> {
   yield* new HarnessCpu(harness).store(ADDRESS, 1);
   yield* flag.store(1);
 }
 
-/** Loads; and once it was told of the store, loads again. */
+/** Loads, and loads again after the signal. */
 function* loadAndListen(world: World, harness: HmmHarness): Task<void> {
   const cpu = new HarnessCpu(harness);
   yield* load(cpu);
@@ -246,7 +246,7 @@ function requireSum(_world: World, harness: HmmHarness): void {
 export const accesses: readonly Covered[] = [
   accessing({
     name: "load-vs-munmap-of-leaf",
-    summary: "A CPU thread loads while the mapping goes, its leaf of the page table with it.",
+    summary: "A CPU thread loads while the mapping and its leaf of the page table are removed.",
     pages: LEAF_PAGES,
     tasks: {
       load: [LOAD, loadTwice],
@@ -270,7 +270,7 @@ export const accesses: readonly Covered[] = [
   }),
   accessing({
     name: "store-vs-munmap-of-leaf",
-    summary: "A CPU thread stores while the mapping goes, its leaf of the page table with it.",
+    summary: "A CPU thread stores while the mapping and its leaf of the page table are removed.",
     pages: LEAF_PAGES,
     tasks: {
       store: [STORE, storeOnce],
@@ -294,8 +294,7 @@ export const accesses: readonly Covered[] = [
   }),
   accessing({
     name: "pagemap-vs-munmap-of-leaf",
-    summary:
-      "A thread asks what the page table says while the mapping goes, its leaf of the page table with it.",
+    summary: "A thread reads pagemap while the mapping and its leaf of the page table are removed.",
     pages: LEAF_PAGES,
     tasks: {
       ask: [
@@ -309,8 +308,7 @@ export const accesses: readonly Covered[] = [
   }),
   accessing({
     name: "load-vs-mremap-of-leaf",
-    summary:
-      "A CPU thread loads while the mapping is moved away, and the leaf freed from which it was moved.",
+    summary: "A CPU thread loads while the mapping is moved, and its old leaf is freed.",
     pages: LEAF_PAGES,
     tasks: {
       load: [LOAD, loadTwice],
@@ -329,7 +327,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "load-vs-discard",
     summary:
-      "A CPU thread loads twice while its page is discarded: it sees the page as it was, or zeros, and never the old value again.",
+      "A CPU thread loads twice while its page is discarded: after it has seen zeros it never sees the old value.",
     tasks: { load: [LOAD, loadTwice], discard: [ZAP, discard] },
     check: (world) => {
       onlySaw(BEFORE, ZEROS)(world);
@@ -348,7 +346,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "store-vs-discard",
     summary:
-      "A CPU thread stores while its page is discarded: the store goes to the page, or to the one that comes after it.",
+      "A CPU thread stores while its page is discarded: the store goes to the old page or the new one.",
     tasks: { store: [STORE, storeOnce], discard: [ZAP, discard] },
     check: (_world, harness) => {
       const now = contents(harness);
@@ -366,7 +364,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "store-vs-mprotect",
     summary:
-      "A CPU thread stores while the page is write-protected: once that is over, the page does not change.",
+      "A CPU thread stores while the page is write-protected: the page does not change after that.",
     tasks: {
       store: [STORE, storeTwice],
       mprotect: [["mm/calls/mprotect.doMprotect"], protectAndLook],
@@ -384,7 +382,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "store-vs-fork",
     summary:
-      "A CPU thread of the parent stores while it forks: the child keeps what it had when fork returned.",
+      "A CPU thread of the parent stores during a fork: the child keeps what it had when fork returned.",
     tasks: { store: [STORE, storeTwice], fork: [["mm/lifetime/fork.doFork"], forkAndLook] },
     check: (world, harness) =>
       requireKept(world, harness, Mm.at(harness.machine.memory, world.child)),
@@ -400,7 +398,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "load-vs-copy-on-write",
     summary:
-      "A CPU thread reads zeros through the page of zeros while another one stores and says so: the next load sees the store.",
+      "A CPU thread loads through the page of zeros while another one stores and signals: the next load sees the store.",
     present: false,
     exploration: { engine: "bounded", preemptions: 2 },
     tasks: { load: [LOAD, loadAndListen], store: [STORE, storeAndSay] },
@@ -417,7 +415,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "store-vs-copy-of-tracked",
     summary:
-      "A CPU thread stores by what it remembers while a device begins to track the page, and another thread's store copies the page, for somebody holds the frame: no store is lost.",
+      "A CPU thread stores through its TLB while a device begins to track the page, and a store of another thread copies the page, because its frame is held: no store is lost.",
     exploration: { engine: "bounded", preemptions: 1 },
     prepare: (harness) =>
       harness.run(harness.machine.ram.refs.pageGet(ptePfn(harness.entryOf(PAGE)))),
@@ -443,7 +441,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "load-vs-store-on-first-touch",
     summary:
-      "One thread loads from a page that nobody has touched, and another one stores to it: the store is not lost.",
+      "One thread loads from an untouched page, and another one stores to it: the store is not lost.",
     present: false,
     exploration: { engine: "bounded", preemptions: 1 },
     tasks: { load: [LOAD, loadTwice], store: [STORE, storeOnce] },
@@ -456,7 +454,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "add-vs-add-on-first-touch",
     summary:
-      "Two CPU threads add to one word of a page that nobody has touched: one page comes, and both sums.",
+      "Two CPU threads add to one word of an untouched page: it gets one frame, with both additions.",
     present: false,
     tasks: { first: [FAULT, addTo(0)], second: [FAULT, addTo(0)] },
     check: requireSum,
@@ -465,7 +463,7 @@ export const accesses: readonly Covered[] = [
   accessing({
     name: "store-vs-view",
     summary:
-      "A CPU thread stores while a view gathers the pages in a row: the store is in the page, wherever it lies now.",
+      "A CPU thread stores while a view migrates the pages into a run: the store is in the page's new frame.",
     pages: 2,
     tasks: {
       store: [STORE, storeOnce],

@@ -1,12 +1,13 @@
 /**
- * @module Copy-on-write faults of several threads on one page, while its frame comes and goes: no
- * store is lost. With the frame allocator itself, which hands a freed frame out again; on a harness
- * frames never come back.
+ * @module Copy-on-write faults of several threads on one page, whose frame is freed and allocated
+ * again meanwhile: no store is lost. These scenarios use the shipped frame allocator, which reuses
+ * frames; on a harness freed frames never return.
  *
- * A store is one step here: the page is found writable and written (a store that is under way while
- * rights are taken is sync/primitives/shootdown's matter). No step names that a copy reads what a
- * store writes: of two orders that differ in nothing else one is explored. A frame that is held has
- * no writer, so both are the same for the shipped code; the twin is caught with one preemption.
+ * A store is one step here: it finds the page writable and writes it. (Stores that are under way
+ * while a right is removed are explored with sync/primitives/shootdown.) The copy of a frame names
+ * no access to the words that stores write, so of two orders that differ only in these, one is
+ * explored. A frame that is held has no writer, so for the shipped code both are the same; the twin
+ * is caught with one preemption.
  */
 
 import { HEAP_BYTES_MIN, Machine } from "../../../../src/memory/machine.ts";
@@ -94,7 +95,7 @@ const indexOf = ({ machine, mm }: World): number =>
 
 const pteOf = (world: World): number => world.machine.memory.words[indexOf(world)]!;
 
-/** Where a word of the page is now. */
+/** The place of a word of the page now. */
 function wordOf(world: World, word: number): { readonly words: Int32Array; readonly at: number } {
   const { ram } = world.machine;
   const pfn = ptePfn(pteOf(world));
@@ -108,7 +109,7 @@ const shippedFault: Fault = ({ machine, mm }) => cpuFault(machine, mm, PAGE, tru
 /** Stores 1 to a word of the page, as a CPU thread does. */
 function* store(world: World, word: number, fault: Fault = shippedFault): Task<void> {
   for (;;) {
-    // "update": what it writes lies in the frame, and is named by the entry.
+    // "update": the entry stands for the frame that is written.
     yield* access(world.machine.memory, "update", indexOf(world), 1, "pte");
     if ((pteOf(world) & PTE_WRITE) !== 0) break;
     yield* fault(world);
@@ -117,21 +118,21 @@ function* store(world: World, word: number, fault: Fault = shippedFault): Task<v
   words[at] = 1;
 }
 
-/** Gives the page up, stores, and lets a device copy it: this store stays. */
+/** Discards the page, stores, and lets a device copy the page: this store must stay. */
 function* renew(world: World): Task<void> {
   yield* doMadvise(world.machine, world.mm, ADDRESS, PAGE_BYTES, MADV_DONTNEED);
   yield* store(world, 1);
   yield* track(world.machine, world.mm);
 }
 
-/** The child gives its page up: from then on the frame is the parent's alone. */
+/** The child discards its page: the frame is exclusive to the parent then. */
 function* leave({ machine, child }: World): Task<void> {
   yield* doMadvise(machine, child, ADDRESS, PAGE_BYTES, MADV_DONTNEED);
 }
 
 /**
- * The copying fault as it was: nobody holds the frame whose users it judges and whose contents it
- * copies.
+ * The fault as it was before C3 of mm/fault/copy-on-write.ts: it judges and copies a frame without
+ * holding it.
  */
 function* unheldFault({ machine, mm }: World): Task<void> {
   const { memory, ram } = machine;
@@ -168,13 +169,13 @@ const FAULTS = [
 ] as const;
 const world = makeWorld();
 
-/** All of them, on one page. */
+/** All functions that the tasks run. */
 export const copiesOnWrite: readonly Covered[] = [
   covering<World>({
     layer: "mm",
     name: "copy-on-write",
     summary:
-      "Two threads write to a page that a fork shares, one of them after giving it up, and the child gives it up: no store is lost.",
+      "Two threads write to a page that is shared since a fork, one of them after discarding it, and the child discards it: no store is lost.",
     exploration: { engine: "bounded", preemptions: 2 },
     memory: () => world().machine.memory,
     setup: world,
@@ -198,7 +199,7 @@ export const copiesOnWrite: readonly Covered[] = [
       {
         name: "unheld",
         summary:
-          "Who copies does not hold the frame: it comes back into the entry, written meanwhile, and the copy replaces it.",
+          "The fault does not hold the frame that it copies. The frame returns to the entry, is written, and the copy replaces it.",
         expects: "assertion",
         exploration: { preemptions: 1 },
         tasks: { writer: (shared) => store(shared, 0, unheldFault) },

@@ -1,6 +1,5 @@
 /**
- * @module The shipped code with one of its flushes left out: what a twin of a scenario runs instead
- * of it.
+ * @module The shipped code without one of its flushes, for the twins of scenarios.
  */
 
 import { Shootdown } from "../../../../src/sync/primitives/shootdown.ts";
@@ -12,7 +11,7 @@ import type { Task, Wait } from "../../../../src/sync/tasks/task.ts";
  * are as they are.
  */
 export function* withoutFlush<T>(left: number, task: Task<T>): Task<T> {
-  // Called below with the object that the caller meant.
+  // Called below with its object.
   // oxlint-disable-next-line typescript/unbound-method -- see above
   const { flush } = Shootdown.prototype;
   let count = 0;

@@ -1,7 +1,6 @@
 /**
- * @module A space with memory of all kinds, and something in it: private memory, memory that it
- * shares with its children, a user's buffer, and a mapping that nobody has touched. What
- * attempts of this folder begin with.
+ * @module A space with memory of all kinds: private memory, memory that it shares with its
+ * children, a user's buffer, and an untouched mapping. Attempts of this folder begin with it.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -14,22 +13,22 @@ import type { Attempt } from "../attempts.ts";
 
 export const RW: number = VM_READ | VM_WRITE;
 
-/** Pages from HARNESS_PAGE on: four private ones, of which three are there. */
+/** Pages from HARNESS_PAGE on: four private ones, three of them present. */
 export const PRIVATE = 0;
-/** Two shared ones, of which one is there. */
+/** Two shared ones, one of them present. */
 export const SHARED = 4;
-/** A buffer of two, of which one is there. */
+/** A buffer of two, one of them present. */
 export const BUFFER = 6;
-/** Three private ones of which none has been touched. */
+/** Three private ones, untouched. */
 export const UNTOUCHED = 1024;
-/** Free, with no page table for it yet. */
+/** Free, and without a page table. */
 export const ELSEWHERE = 4096;
-/** Free, and in another of the largest tables' parts. */
+/** Free, and under another entry of the top table. */
 export const FAR: number = 2 ** 20;
 
 const PRESENT: readonly number[] = [0, 1, 2, SHARED, BUFFER];
 
-/** The four mappings as `mapped` tells them. */
+/** The four mappings in the words of `mapped`. */
 export const AS_IT_WAS = {
   private: "0-4 rw: 100 101 102 0",
   shared: "4-6 rw shared: 104 0",
@@ -37,7 +36,7 @@ export const AS_IT_WAS = {
   untouched: "1024-1027 rw: 0 0 0",
 } as const;
 
-/** What is mapped when some of it has changed: each mapping's text, and what comes behind them. */
+/** The mappings after a change: the text of each, and what follows them. */
 export function changed(
   parts: Partial<Record<keyof typeof AS_IT_WAS, string>>,
   ...more: readonly string[]
@@ -53,7 +52,7 @@ export interface Stage {
 
 export const address = (page: number): number => (HARNESS_PAGE + page) * PAGE_BYTES;
 
-/** A mapping of `pages` pages, over whatever is there. */
+/** A mapping of `pages` pages, in place of what is there. */
 export function mapping(page: number, pages: number, more: Partial<MmapRequest> = {}): MmapRequest {
   const place = {
     address: address(page),
@@ -63,14 +62,14 @@ export function mapping(page: number, pages: number, more: Partial<MmapRequest> 
   return { ...place, protection: RW, shared: false, bufferPfn: 0, offsetPages: 0, ...more };
 }
 
-/** The page, which is there, says its number and 100. */
+/** The page is present, and holds its number plus 100. */
 export function stamp(harness: HmmHarness, page: number): void {
   const pfn = ptePfn(harness.entryOf(HARNESS_PAGE + page));
   harness.machine.ram.sections.of(pfn).i32[harness.machine.ram.sections.wordIndex(pfn)] =
     100 + page;
 }
 
-/** Every page that is there says its number and 100. */
+/** Every present page holds its number plus 100. */
 export function makeStage(harness: HmmHarness): Stage {
   const { machine, mm } = harness;
   const bufferPfn = harness.run(machine.ram.sections.add(new SharedArrayBuffer(2 * PAGE_BYTES)));
@@ -86,7 +85,7 @@ export function makeStage(harness: HmmHarness): Stage {
   return { bufferPfn };
 }
 
-/** The stage, and something more. */
+/** The stage, with more. */
 export function stageWith(more: (harness: HmmHarness) => unknown): (harness: HmmHarness) => Stage {
   return (harness) => {
     const stage = makeStage(harness);
@@ -95,7 +94,7 @@ export function stageWith(more: (harness: HmmHarness) => unknown): (harness: Hmm
   };
 }
 
-/** How many count the buffer. */
+/** How many references the buffer has. */
 export const bufferCount = ({ machine }: HmmHarness, { bufferPfn }: Stage): string =>
   `${machine.ram.refs.pageCount(bufferPfn)} count the buffer`;
 

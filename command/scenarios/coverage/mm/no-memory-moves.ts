@@ -1,6 +1,6 @@
 /**
- * @module Memory runs out while mappings grow, move, are cut off, and doubled. What comes of
- * each call is as Linux has it.
+ * @module Memory runs out while mappings grow, move, shrink and are doubled. Each call has the
+ * result that it has on Linux.
  */
 
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -24,7 +24,7 @@ import {
   onStage,
 } from "./mixed-stage.ts";
 
-/** Free, and two pages before the end of what one page table covers. */
+/** Free, two pages below the end of a leaf of the page table. */
 const ACROSS: number = 4096 + 512 - 2 - HARNESS_PAGE;
 
 interface Remapping {
@@ -152,7 +152,7 @@ export const remaps: readonly Attempt<Stage>[] = [
   }),
   mremaps(
     "shrink-over-border",
-    "A part of a mapping moves; the rest is cut off, and a part of the next one.",
+    "A part of a mapping moves. The rest of it is unmapped, and a part of the next one.",
     {
       from: PRIVATE,
       oldPages: 5,

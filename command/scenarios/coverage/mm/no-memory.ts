@@ -1,7 +1,6 @@
 /**
- * @module Memory runs out while one thread maps, unmaps, moves, protects, forks, faults and
- * looks. The space has private memory, memory that it shares with its children, and a user's
- * buffer, all with something in it.
+ * @module Memory runs out while one thread maps, unmaps, protects, forks, faults and opens views.
+ * The space has private memory, memory that it shares with its children, and a user's buffer.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -128,7 +127,7 @@ const munmapMiddle: Attempt<Stage> = onStage({
   act: ({ machine, mm }) => doMunmap(machine, mm, address(PRIVATE + 1), 2 * PAGE_BYTES),
 });
 
-/** Gives the pages up before it knows that their mapping can be split. */
+/** Zaps the pages before it knows that their mapping can be split. */
 function* unmapByHalves({ act }: Attempt<Stage>, harness: HmmHarness, stage: Stage): Task<number> {
   yield* harness.discard(HARNESS_PAGE + PRIVATE + 1, 2);
   return yield* act(harness, stage);
@@ -145,7 +144,7 @@ const protects: readonly Attempt<Stage>[] = [
   }),
   onStage({
     name: "mprotect-back",
-    summary: "A part of a mapping is protected as its neighbours are, and they become one again.",
+    summary: "A part of a mapping gets the protection of its neighbours, and merges with them.",
     setup: stageWith((harness) =>
       harness.run(
         doMprotect(harness.machine, harness.mm, address(PRIVATE + 1), 2 * PAGE_BYTES, VM_READ),
@@ -178,8 +177,8 @@ const protects: readonly Attempt<Stage>[] = [
 const childOf = ({ machine }: HmmHarness, answer: number): Mm => Mm.at(machine.memory, answer);
 
 /**
- * A child has what its parent has, page by page, without a fault; where it must not have the frame,
- * a copy.
+ * The child has every page of the parent without a fault: the same frame, or a copy where it must
+ * not share the frame.
  */
 function requireAlike(harness: HmmHarness, child: Mm): void {
   assert(
@@ -201,7 +200,7 @@ function* fork(harness: HmmHarness): Task<number> {
   return answer;
 }
 
-/** What a view may be writing is copied at once. */
+/** A page under a write view is copied at once. */
 function* forkBesideView(harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
   const view = yield* viewOpen(
@@ -226,7 +225,7 @@ function* forkBesideView(harness: HmmHarness): Task<number> {
   return answer;
 }
 
-/** The last private page has been read. */
+/** The last private page has been read, too. */
 const withZeros: Attempt<Stage>["setup"] = stageWith((harness) =>
   harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + PRIVATE + 3, false)),
 );
@@ -246,7 +245,7 @@ const births: readonly Attempt<Stage>[] = [
   }),
   onStage({
     name: "fork-beside-view",
-    summary: "A space forks in which a write view is open.",
+    summary: "A space with an open write view forks.",
     runs: ["mm/lifetime/fork.doFork", "mm/view/view-open.viewOpen"],
     setup: withZeros,
     act: forkBesideView,
@@ -256,7 +255,7 @@ const births: readonly Attempt<Stage>[] = [
   }),
   onStage({
     name: "create",
-    summary: "A further space is made.",
+    summary: "Another space is made.",
     runs: ["mm/lifetime/mm.mmCreate"],
     *act({ machine }) {
       return (yield* mmCreate(machine)) || ENOMEM;
@@ -283,22 +282,17 @@ function faults(
 const firstTouches: readonly Attempt<Stage>[] = [
   faults(
     "first",
-    "A page is written that is the first of its part.",
+    "A page is written that needs the first leaf of its part of the page table.",
     stageWith((harness) => harness.map(HARNESS_PAGE + FAR, 1)),
     FAR,
   ),
   faults(
     "first-shared",
-    "A page is written that is the first of what is shared.",
+    "The first page of a shared mapping is written.",
     stageWith((harness) => harness.map(HARNESS_PAGE + ELSEWHERE, 1, RW, true)),
     ELSEWHERE,
   ),
-  faults(
-    "shared",
-    "A page is written that is shared, and the second of it.",
-    makeStage,
-    SHARED + 1,
-  ),
+  faults("shared", "The second page of a shared mapping is written.", makeStage, SHARED + 1),
   faults("buffer", "A page of a buffer is written.", makeStage, BUFFER + 1),
   faults("zeros", "A page is written that has been read before.", withZeros, PRIVATE + 3),
 ];
@@ -310,7 +304,7 @@ export interface Forked extends Stage {
 export const copyOnWrite: Attempt<Forked> = {
   layer: "mm",
   name: "fault-copy",
-  summary: "A page is written that a child has too.",
+  summary: "A page is written that a child shares.",
   runs: ["mm/fault/cpu-fault.cpuFault", "mm/fault/fault.handleMmFault"],
   setup: (harness) => ({
     ...makeStage(harness),
@@ -340,9 +334,7 @@ function views(
   });
 }
 
-/**
- * Watches a view of the stage's first page. Without memory it is not watched, which is no error.
- */
+/** Watches a view of the first page. Without memory the view is not watched, which is no error. */
 function* watch(harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
   const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, false);
@@ -360,7 +352,7 @@ function* watch(harness: HmmHarness): Task<number> {
 const looks: readonly Attempt<Stage>[] = [
   views(
     "private",
-    "A view of pages of which some are not there yet, so that their frames move.",
+    "A view of pages, some of which are not present, so their frames migrate.",
     PRIVATE,
     4,
     true,
@@ -370,7 +362,7 @@ const looks: readonly Attempt<Stage>[] = [
   views("buffer", "A view of a buffer.", BUFFER, 2, true),
   onStage({
     name: "view-watched",
-    summary: "A view of a page, which is watched.",
+    summary: "A watched view of a page.",
     runs: [
       "mm/view/view-open.viewOpen",
       "mm/view/view-watch.watchView",
@@ -382,7 +374,7 @@ const looks: readonly Attempt<Stage>[] = [
   }),
 ];
 
-/** All that needs nothing but the stage. */
+/** All that needs only the stage. */
 export const onMixedStage: readonly Attempt<Stage>[] = [
   ...maps,
   munmapMiddle,

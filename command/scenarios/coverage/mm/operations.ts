@@ -1,7 +1,7 @@
 /**
- * @module What threads do to an address space, each as a task that uses it, gives its user back and
- * must leave nothing behind: so that whoever is last takes the space down, and in the end there
- * must be as much as before it was made.
+ * @module Operations on an address space. Each is a task that holds a user, and drops it at its
+ * end. The last one runs the exit of the space. After it there is as much free memory as before the
+ * space was made.
  */
 
 import { HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -28,7 +28,7 @@ import type { Task } from "../../../../src/sync/tasks/task.ts";
 const ADDRESS: number = HARNESS_PAGE * PAGE_BYTES;
 const ELSEWHERE: number = (HARNESS_PAGE + 4) * PAGE_BYTES;
 
-/** Something that a thread does, with what it may answer. */
+/** An operation, with the answers that it may give. */
 export interface Operation {
   readonly name: string;
   readonly runs: readonly string[];
@@ -70,7 +70,7 @@ function* reap({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.upRead();
 }
 
-/** Reads what is mapped, and what the page table says of the page. */
+/** Reads the mappings, and the page's entry. */
 function* look({ machine, mm }: HmmHarness): Task<void> {
   const maps = yield* readMaps(machine, mm);
   for (const { start, end } of maps)
@@ -79,7 +79,7 @@ function* look({ machine, mm }: HmmHarness): Task<void> {
   assert(page !== undefined && page.address === ADDRESS, "the page is not told of");
 }
 
-/** One who only has a count, and asks for a user. */
+/** A holder of a count tries to get a user. */
 function* visit({ mm }: HmmHarness): Task<void> {
   assert(yield* mmgetNotZero(mm), "somebody with a user is told that there is none");
   yield* mm.users.put();
@@ -92,7 +92,7 @@ const FAULT = [
 ] as const;
 const VIEW = ["mm/view/view-open.viewOpen", "mm/view/view-open.viewClose"] as const;
 
-/** What is tried against what, each pair both ways: all on the first page. */
+/** The operations of all pairs, on the first page. */
 export const operations: readonly Operation[] = [
   {
     name: "read",

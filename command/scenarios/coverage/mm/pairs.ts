@@ -19,7 +19,7 @@ import { operations } from "./operations.ts";
 import type { Operation } from "./operations.ts";
 
 interface World {
-  /** What must be left when the address space is gone. */
+  /** The state that must be left after the exit of the space. */
   readonly accounting: string;
 }
 
@@ -30,7 +30,7 @@ function mapOnePage(harness: HmmHarness, shared: boolean): void {
   harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE, true));
 }
 
-/** The accounting of a harness whose address space came and went. */
+/** The accounting of a harness whose address space has been made and has exited. */
 function accountingOfEmpty(tasks: number, shared: boolean): string {
   const harness = new HmmHarness(tasks, ROOM);
   mapOnePage(harness, shared);
@@ -51,8 +51,8 @@ function together(name: string, ops: readonly Operation[], shared: boolean): Any
   });
   return harnessScenario<World>({
     name,
-    summary: `${ops.map((operation) => operation.name).join(" and ")} at the same time, on one ${shared ? "shared" : "private"} page; who is last takes the space down.`,
-    // Two views are too long for every order.
+    summary: `${ops.map((operation) => operation.name).join(" and ")} at the same time, on one ${shared ? "shared" : "private"} page; the last one runs the exit.`,
+    // Two views have too many orders to explore all.
     exploration: ops.every(({ name: op }) => op.endsWith("view"))
       ? { engine: "bounded", preemptions: 2 }
       : {},
@@ -87,7 +87,7 @@ function coveredPair(first: Operation, second: Operation, shared: boolean): Cove
   };
 }
 
-/** What does something else on a shared page. */
+/** Operations that differ on a shared page. */
 const onSource: ReadonlySet<string> = new Set(
   "read write munmap madvise fork read-view write-view".split(" "),
 );

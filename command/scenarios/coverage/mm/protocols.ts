@@ -1,6 +1,6 @@
 /**
- * @module What each step of a fault and a fork is for: the shipped code stands, and the same code
- * with one step left out does not.
+ * @module Why each step of a fault and a fork is there: the shipped code is sound, and the same
+ * code without one step is not.
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
@@ -45,7 +45,7 @@ function protocol({ name, summary, present, tasks, check, twins }: Parts): Cover
   });
 }
 
-/** A fault that installs a frame without looking whether the entry is still what it judged. */
+/** A fault that installs a frame without a recheck of the entry. */
 function* faultWithoutLooking(_shared: Cell, { machine, mm }: HmmHarness): Task<void> {
   const { memory, ram } = machine;
   yield* mm.mmapLock.downRead();
@@ -63,7 +63,7 @@ function* fork(child: Cell, { machine, mm }: HmmHarness): Task<void> {
   child.init(yield* doFork(machine, mm));
 }
 
-/** The child's entry gets back the right to write that fork took away from both. */
+/** The child's entry gets WRITE back, which fork has removed from both. */
 function* forkWithoutProtecting(child: Cell, harness: HmmHarness): Task<void> {
   const { memory } = harness.machine;
   yield* fork(child, harness);

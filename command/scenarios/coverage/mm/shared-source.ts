@@ -1,6 +1,6 @@
 /**
- * @module Two address spaces over one shared source: views that move its frames, faults that find
- * them, forks and exits of either.
+ * @module Two address spaces over one shared source: views that migrate its frames, faults that
+ * find them, forks, and the exit of both.
  */
 
 import {
@@ -33,8 +33,8 @@ interface Family {
 const ROOM = { pages: 0, arenaWords: 8192, frames: 8 } as const;
 
 /**
- * What there is of the page at the beginning: a frame that the parent has filled, and its entry;
- * the frame alone; or nothing, not even a table of the source.
+ * What the page has at the beginning: a frame that the parent has filled, and an entry; the frame
+ * alone; or nothing, not even a table of the source.
  */
 type Beginning = "present" | "filled" | "untouched";
 
@@ -71,7 +71,7 @@ function accountingOfNone(tasks: number): string {
   return harness.accounting();
 }
 
-/** Opens and closes a write view: where the space has no entry for the page, its frame is moved. */
+/** Opens and closes a write view. If the space has no entry for the page, the frame migrates. */
 function* viewPage({ machine }: HmmHarness, mm: Mm): Task<void> {
   const at = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
   assert(at > 0 || at === EBUSY, `the view answered ${at}`);
@@ -82,8 +82,7 @@ function* viewPage({ machine }: HmmHarness, mm: Mm): Task<void> {
 function* readPage(harness: HmmHarness, mm: Mm, stamp: number): Task<void> {
   const errno = yield* cpuFault(harness.machine, mm, HARNESS_PAGE, false);
   assert(errno === 0, `the fault answered ${errno}`);
-  // Nobody takes a space's page while it only uses it itself, so what it says now is what a load
-  // would read.
+  // No other thread unmaps this space's page, so it holds now what a load would read.
   const { words, at } = wordOf(harness, mm);
   assert(words[at] === stamp, `the page holds ${words[at]}; before the fork it held ${stamp}`);
 }
@@ -95,7 +94,7 @@ function* discard({ machine }: HmmHarness, mm: Mm): Task<void> {
 interface Act {
   readonly name: string;
   readonly runs: readonly string[];
-  /** And this, where the space has no entry for the page. */
+  /** The same, if the space has no entry for the page. */
   readonly fills?: readonly string[];
   readonly body: (harness: HmmHarness, mm: Mm, stamp: number) => Task<void>;
 }
@@ -116,10 +115,7 @@ const acts: readonly Act[] = [
   { name: "discard", runs: ["mm/calls/madvise.doMadvise"], body: discard },
 ];
 
-/**
- * The parent does one thing and the child another, then both go: whoever is last takes the source
- * with it.
- */
+/** Parent and child do one thing each, then both exit. The last exit frees the source. */
 function together(parentAct: Act, childAct: Act, beginning: Beginning): Covered {
   const stamp = beginning === "untouched" ? 0 : STAMP;
   const parent = `parent's ${parentAct.name}`;
@@ -159,9 +155,7 @@ function together(parentAct: Act, childAct: Act, beginning: Beginning): Covered 
   };
 }
 
-/**
- * Two threads of one space: who is second finds what the first has made, and gives its own back.
- */
+/** Two threads of one space. The second finds what the first has made, and gives its own back. */
 function inOneSpace(): Covered {
   const thread = function* (_books: string, harness: HmmHarness): Task<void> {
     yield* readPage(harness, harness.mm, 0);

@@ -1,6 +1,5 @@
 /**
- * @module Views that must refuse, or be careful: over what is pinned, over what another space has,
- * over what a device has copied.
+ * @module Views over pages that are pinned, shared with another space, or copied by a device.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -30,7 +29,7 @@ import {
 
 const RUNS = ["mm/view/view-open.viewOpen"];
 
-/** Of `pages` pages, for writing. */
+/** A write view of `pages` pages. */
 function open({ machine, mm }: HmmHarness, page: number, pages: number): Task<number> {
   return viewOpen(machine, mm, HARNESS_PAGE + page, HARNESS_PAGE + page + pages, true);
 }
@@ -41,7 +40,7 @@ function* mustBeBusy(harness: HmmHarness, page: number, pages: number): Task<num
   return 0;
 }
 
-/** The pages of an open write view may be written, and count as written. */
+/** The entries under an open write view are writable and dirty. */
 function requireWritable(harness: HmmHarness, page: number): void {
   const pte = harness.entryOf(HARNESS_PAGE + page);
   const wanted = PTE_PRESENT | PTE_WRITE | PTE_DIRTY;
@@ -51,10 +50,11 @@ function requireWritable(harness: HmmHarness, page: number): void {
   );
 }
 
-/** What a second view would have to move is held by a first one. */
+/** A first view pins what a second one would have to migrate. */
 const overPinned: Attempt<Stage> = onStage({
   name: "view-over-pinned",
-  summary: "A view is refused whose pages would have to move, for another view holds one of them.",
+  summary:
+    "A view is refused because one of its pages would have to migrate and is pinned by another view.",
   runs: RUNS,
   *act(harness) {
     const first = yield* open(harness, PRIVATE, 1);
@@ -95,7 +95,7 @@ const forked = (harness: HmmHarness): Mm =>
 const overForked: Attempt<Family> = {
   layer: "mm",
   name: "view-over-forked",
-  summary: "A write view opens over a page that a child has too: it gets a frame of its own.",
+  summary: "A write view opens over a page that a child shares: the page gets a frame of its own.",
   runs: RUNS,
   setup: (harness) => ({ ...makeStage(harness), child: forked(harness) }),
   act: (harness) => open(harness, PRIVATE, 1),
@@ -114,7 +114,7 @@ function makeFamily(harness: HmmHarness): Family {
   stamp(harness, ELSEWHERE);
   const child = forked(harness);
   harness.run(cpuFault(harness.machine, child, HARNESS_PAGE + ELSEWHERE, true));
-  // Takes the frame in between, so that the two pages are not in a row.
+  // Takes the frame in between, so the two pages are not contiguous.
   harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + UNTOUCHED, true));
   harness.map(HARNESS_PAGE + ELSEWHERE + 1, 1);
   harness.run(cpuFault(harness.machine, harness.mm, HARNESS_PAGE + ELSEWHERE + 1, true));
@@ -126,7 +126,7 @@ const overBusy: Attempt<Family> = {
   layer: "mm",
   name: "view-over-busy",
   summary:
-    "A view is refused for a shared page that a child has too; the page behind it is as before.",
+    "A view is refused for a shared page that a child has mapped, too. The page behind it is as before.",
   runs: RUNS,
   setup: makeFamily,
   wanted: changed({}, "4096-4097 rw shared: 4196, 4097-4098 rw: 4197"),

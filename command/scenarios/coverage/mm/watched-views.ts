@@ -1,7 +1,7 @@
 /**
- * @module A read view that is watched (mm/view/view-watch.ts) while CPU threads store to its page,
- * a device tracks it, and a write view opens and stores: whatever the order, none of these stores
- * is taken for a stray one.
+ * @module A watched read view (mm/view/view-watch.ts), while CPU threads store to its page, a
+ * device tracks the page, and a write view opens and stores. In no order is one of these stores
+ * reported as a stray one.
  *
  * A store is one step, as in copy-on-write.ts.
  */
@@ -28,7 +28,7 @@ function bytesOf({ machine }: HmmHarness, pfn: number): Uint8Array {
 }
 
 /**
- * Opens a read view, watches it and looks. `isEarly`: its bytes are noted before their page is
+ * Opens a read view, watches it and checks it. `isEarly`: its bytes are copied before the page is
  * tracked.
  */
 function* watching(harness: HmmHarness, isEarly: boolean): Task<void> {
@@ -56,7 +56,7 @@ function* store(harness: HmmHarness): Task<void> {
   const { memory } = machine;
   for (;;) {
     const index = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);
-    // "update": what it writes lies in the frame, and is named by the entry.
+    // "update": the entry stands for the frame that is written.
     yield* access(memory, "update", index, 1, "pte");
     const pte = harness.entryOf(HARNESS_PAGE);
     if ((pte & PTE_WRITE) === 0) {
@@ -68,7 +68,7 @@ function* store(harness: HmmHarness): Task<void> {
   }
 }
 
-/** As a device that makes a copy of the page. */
+/** Tracks the page, as a device does before it copies. */
 function* track({ machine, mm }: HmmHarness): Task<void> {
   yield* mm.mmapLock.downRead();
   yield* trackRange(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, new Uint8Array(1));

@@ -1,7 +1,7 @@
 /**
- * @module One thread alone with a space, from its first mapping to its end: after each call the
- * mappings, the entries and the frames are what they must be. No other thread comes in; what is
- * looked for is a step that is missing or comes too early, which shows without one.
+ * @module One thread alone with a space, from the first mapping to the exit. After each call the
+ * mappings, the entries and the frames are checked. This finds steps that are missing or come too
+ * early, for which no second thread is needed.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -53,7 +53,7 @@ function entries(harness: HmmHarness, mm: Mm): string {
   return marks.join("");
 }
 
-/** What one call must leave behind. */
+/** The state after a call. */
 interface State {
   readonly mappings?: string;
   readonly entries?: string;
@@ -69,7 +69,7 @@ class Life {
     this.mm = mm;
   }
 
-  /** Does it, and looks. */
+  /** Makes the call and checks the state. */
   *step(what: string, call: Task<number>, answer: number, state: State = {}): Task<void> {
     const given = yield* call;
     assert(given === answer, `${what} answered ${given}, not ${answer}`);
@@ -153,7 +153,7 @@ function address(page: number): number {
   return (HARNESS_PAGE + page) * PAGE_BYTES;
 }
 
-/** Mappings are split, joined, taken out of the middle, replaced. */
+/** Mappings are split, merged, replaced, and unmapped in the middle. */
 function* mapAndSplit(harness: HmmHarness): Task<void> {
   const life = new Life(harness);
   yield* life.step("mmap", life.map(0, 6), address(0), {
@@ -299,7 +299,7 @@ function* fork(harness: HmmHarness): Task<void> {
   yield* endOf(life);
 }
 
-/** A view holds its page where it is; a fork beside it copies. */
+/** A view pins its page, and a fork copies the page. */
 function* view(harness: HmmHarness): Task<void> {
   const life = new Life(harness);
   const { machine } = harness;

@@ -1,6 +1,6 @@
 /**
- * @module What a device and a CPU thread look on at (witnesses.ts): all that memory runs out in
- * the middle of, and what needs none.
+ * @module The calls that a device and a CPU thread witness (witnesses.ts): those in which memory
+ * may run out, and those that need none.
  */
 
 import { type HmmHarness, HARNESS_PAGE } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -62,21 +62,21 @@ function madvises(name: string, summary: string, advice: number, wanted: string)
 const attempts: readonly Attempt<Stage>[] = [
   madvises(
     "madvise-dontneed",
-    "Pages of three mappings are given up.",
+    "Pages of three mappings are discarded.",
     MADV_DONTNEED,
     changed({ private: "0-4 rw: 100 0 0 0" }),
   ),
   madvises("madvise-normal", "Advice is given that means nothing.", MADV_NORMAL, changed({})),
   onStage({
     name: "munmap-all",
-    summary: "A whole leaf of the page table is unmapped, with what is mapped there.",
+    summary: "All pages of a leaf of the page table are unmapped.",
     wanted: "1024-1027 rw: 0 0 0",
     runs: ["mm/calls/munmap.doMunmap", "mm/zap.zapRange"],
     act: ({ machine, mm }) => doMunmap(machine, mm, 0, 1024 * PAGE_BYTES),
   }),
   onStage({
     name: "reap",
-    summary: "Pages are taken by somebody who may not wait.",
+    summary: "Pages are zapped by a thread that may not wait.",
     wanted: changed({ private: "0-4 rw: 0 0 102 0" }),
     runs: ["mm/zap.zapNonBlocking"],
     act: reap,
@@ -86,7 +86,7 @@ const attempts: readonly Attempt<Stage>[] = [
 const trackedCopy: Attempt<Forked> = {
   ...copyOnWrite,
   name: "fault-tracked-copy",
-  summary: "A page is written that a child has too, and a device has copied.",
+  summary: "A page is written that a child shares and a device has copied.",
   setup: (harness) => {
     const stage = copyOnWrite.setup(harness);
     harness.run(track(harness));
@@ -102,7 +102,7 @@ const writeTracked: Attempt<Stage> = onStage({
   act: write,
 });
 
-/** Makes the copied page writable, and tells nobody. */
+/** Makes the copied page writable without calling the notifiers. */
 function* writeUntold({ machine, mm }: HmmHarness): Task<number> {
   const { memory } = machine;
   const index = pteIndex(leafOf(memory, mm.pgd, HARNESS_PAGE), HARNESS_PAGE);

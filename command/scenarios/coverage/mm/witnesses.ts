@@ -1,10 +1,10 @@
 /**
- * @module While one thread maps, moves, protects, forks, faults, a device and a CPU thread remember
- * what they knew. The device knows every entry and forgets what it is told of: what it still knows
- * must be true, whenever it is called and in the end, and what has been told to be over must not
- * change any more. The CPU thread has loaded from and stored to every page, and goes by its cached
- * translations: each load and store after the call must be one of the page as it is then. Nobody
- * else runs: what is looked for is a step that is missing, or comes in the wrong order.
+ * @module A device and a CPU thread that witness the calls of one thread (map, move, protect, fork,
+ * fault). The device knows every entry and forgets those that are invalidated. What it knows must
+ * be true whenever it is called, and at the end; and after the end of an invalidation the pages
+ * must not change any more. The CPU thread has a translation of every page. Each load and store
+ * after the call must reach the page as it is then. No other thread runs: this finds steps that are
+ * missing or in the wrong order.
  */
 
 import {
@@ -48,18 +48,18 @@ const WitnessRecord: Struct<WitnessRecord> = struct<WitnessRecord>("coveredWitne
 });
 
 /**
- * Of an entry, what a device goes by: that it is there, its frame, its rights, and that its copy is
- * good.
+ * What a device knows of an entry: that it is present, its frame, its rights, and whether a copy is
+ * valid.
  */
 const RELIED_ON: number = PTE_PRESENT | PTE_WRITE | PTE_TRACKED;
 
-/** What a load or a store comes to that is a fault. */
+/** The result of a load or a store that faults. */
 const FAULT = "fault";
 
-/** What a thread says that would have to walk the page table. */
+/** The result of an access that misses the TLB. */
 class Forgotten extends Error {}
 
-/** The translations that a CPU thread remembers, and what the entries were when it took them. */
+/** The cached translations of a CPU thread, and the entries from which they were made. */
 class Rememberer {
   readonly #harness: HmmHarness;
   readonly #memory: TypedMemory;
@@ -78,7 +78,7 @@ class Rememberer {
     });
   }
 
-  /** Loads, and stores the same where that is allowed, so that it has a translation. */
+  /** Loads, and stores the same value where that is allowed, to get translations. */
   *remember(page: number): Task<void> {
     const { u32 } = this.#memory;
     const value = yield* callInSteps(u32, "load", page * PAGE_BYTES);
@@ -88,8 +88,8 @@ class Rememberer {
   }
 
   /**
-   * When the end of a change is told, nobody may remember what was before it: whoever is told
-   * reads, or copies.
+   * At the end of an invalidation no translation from before may be cached, because the notifiers
+   * read or copy then.
    */
   *requireForgotten(range: InvalidateRange): Task<void> {
     this.#asks = true;
@@ -113,14 +113,14 @@ class Rememberer {
   }
 }
 
-/** A device that knows entries of the harness's space. */
+/** A device that knows the entries of the harness's space. */
 class Witness {
   readonly #harness: HmmHarness;
   readonly #cpu: Rememberer;
   /** By page. */
   readonly #known = new Map<number, number>();
   readonly #copies = new Map<number, number | typeof FAULT>();
-  /** As they were when the last invalidation of the page was over. */
+  /** As they were at the end of the last invalidation of the page. */
   readonly #settled = new Map<number, number>();
   underWay = 0;
   releases = 0;
@@ -130,7 +130,7 @@ class Witness {
     this.#cpu = cpu;
   }
 
-  /** Learns every entry, and copies what is write-protected for that. */
+  /** Reads every entry, and copies the pages that are tracked. */
   learn(): void {
     this.#settled.clear();
     for (const page of pagesOf(this.#harness)) {
@@ -162,7 +162,7 @@ class Witness {
     for (const pages of [this.#known, this.#copies, this.#settled]) pages.clear();
   }
 
-  /** What it knows is so; what was over has not gone on. */
+  /** What the device knows is true, and no page has changed after the end of its invalidation. */
   requireTrue(when: string): void {
     for (const [page, known] of this.#known) {
       const now = this.#harness.entryOf(page);
@@ -198,7 +198,7 @@ function* pagesOf({ machine, mm }: HmmHarness): Generator<number, void, void> {
   }
 }
 
-/** Of each harness's memory, in the execution that is under way. */
+/** By the memory of each harness, in the current execution. */
 const witnesses = new WeakMap<SharedMemory, Witness>();
 
 const witnessOf = ({ memory }: Machine): Witness =>
@@ -235,9 +235,7 @@ function* orFault<T>(access: Task<T>): Task<T | typeof FAULT> {
   }
 }
 
-/**
- * Loads from each page that is there, and stores where it may: from now on both have translations.
- */
+/** Loads from each present page, and stores where it may, so both have translations. */
 function* remember(cpu: HarnessCpu, rememberer: Rememberer, harness: HmmHarness): Task<number[]> {
   const pages = [...pagesOf(harness)].filter((page) => (harness.entryOf(page) & PTE_PRESENT) !== 0);
   for (const page of pages) {
@@ -248,7 +246,7 @@ function* remember(cpu: HarnessCpu, rememberer: Rememberer, harness: HmmHarness)
   return pages;
 }
 
-/** What a page says, by the mappings and entries of now. */
+/** What a page holds, by the present mappings and entries. */
 function saidBy(harness: HmmHarness, page: number): number | typeof FAULT {
   for (const vma of vmasIn(harness.machine.memory, harness.mm, page, page + 1)) {
     return contentsOf(harness, harness.mm, vma, page) ?? FAULT;
@@ -256,7 +254,7 @@ function saidBy(harness: HmmHarness, page: number): number | typeof FAULT {
   return FAULT;
 }
 
-/** Loads and stores by what it remembers come to what the mappings say now. */
+/** Loads and stores through cached translations have the results that the mappings give now. */
 function* requireCurrent(
   cpu: HarnessCpu,
   harness: HmmHarness,
@@ -285,7 +283,7 @@ function* requireCurrent(
   }
 }
 
-/** What a child has of its own, which no store of its parent may change. */
+/** The child's pages, which no store of the parent may change. */
 function privateOf(harness: HmmHarness, child: Mm | undefined): string {
   if (child === undefined) return "";
   return mapped(harness, HARNESS_PAGE, child)
@@ -294,7 +292,7 @@ function privateOf(harness: HmmHarness, child: Mm | undefined): string {
     .join(", ");
 }
 
-/** A call, and what must be so after it beside what the witnesses know. */
+/** A call, with checks beside those of the witnesses. */
 function* withWitnesses<S>(attempt: Attempt<S>, harness: HmmHarness, shared: S): Task<void> {
   const { act, childOf, undo, wanted = mapped(harness, HARNESS_PAGE) } = attempt;
   const cpu = new HarnessCpu(harness);
@@ -329,7 +327,7 @@ const ROOM: HarnessOptions = { pages: 0, arenaWords: 16_384, frames: 32 };
 function make<S>(attempt: Attempt<S>, name: string, isTwin: boolean): AnyScenario {
   return harnessScenario<S>({
     name: `coverage/${attempt.layer}/witnessed/${name}`,
-    summary: `${attempt.summary} A device and a CPU thread that remember what they knew look on.`,
+    summary: `${attempt.summary} A device and a CPU thread with translations are witnesses.`,
     ...(isTwin ? { expects: "assertion" } : {}),
     harness: { ...ROOM, ...attempt.harness },
     exploration: { maxSteps: 40_000 },
@@ -342,7 +340,7 @@ function make<S>(attempt: Attempt<S>, name: string, isTwin: boolean): AnyScenari
   });
 }
 
-/** The attempt, with both looking on; and the same by somebody who does it otherwise, by name. */
+/** The attempt with both witnesses, and broken variants of it by name. */
 export function witnessed<S>(
   attempt: Attempt<S>,
   twins: Readonly<Record<string, Attempt<S>["act"]>> = {},
