@@ -1,7 +1,7 @@
 /**
- * @module A device copies a page while a CPU thread stores to it, by translations that it
- * remembers: as long as the device is not told, its copy says what the page says. It does what
- * every driver does that copies: arms its range, tracks, copies, and asks under its lock.
+ * @module A device copies a page while a CPU thread stores to it through cached translations. Until
+ * the device is notified, its copy equals the page. The driver does read-begin, tracks the page,
+ * copies it, and rechecks under its lock.
  */
 
 import { Gate } from "../../../../src/checker/primitives/program.ts";
@@ -28,7 +28,7 @@ const ROUNDS = 3;
 interface World {
   readonly device: HarnessDevice;
   readonly isThrough: Gate;
-  /** What the device's copy says: good while the device has a translation. */
+  /** The device's copy: current while the device has a translation. */
   copy: number;
 }
 
@@ -37,7 +37,7 @@ type Body = (world: World, harness: HmmHarness) => Task<unknown>;
 const wordOf = ({ machine: { ram } }: HmmHarness, pfn: number): number =>
   ram.sections.of(pfn).i32[ram.sections.wordIndex(pfn)]!;
 
-/** One round: true when the page may be copied now. */
+/** One round: whether the page may be copied now. */
 function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
   const copyable = new Uint8Array(1);
   yield* mm.mmapLock.downRead();
@@ -48,8 +48,8 @@ function* mayCopy(range: HmmRange, { machine, mm }: HmmHarness): Task<boolean> {
   return pages > 0 && !wereTold && copyable[0] === 1;
 }
 
-/** `asks`: whether it asks under its lock. */
-function* copyPage(world: World, harness: HmmHarness, asks: boolean): Task<number> {
+/** `rechecks`: whether the driver rechecks under its lock. */
+function* copyPage(world: World, harness: HmmHarness, rechecks: boolean): Task<number> {
   const { device } = world;
   const own = yield* harness.machine.ram.allocFrame(false);
   const answer = yield* harness.withRange(device.mirror, HARNESS_PAGE, 1, function* (range) {
@@ -58,7 +58,7 @@ function* copyPage(world: World, harness: HmmHarness, asks: boolean): Task<numbe
         continue;
       yield* harness.machine.ram.copyUnheldFrame(ptePfn(harness.entryOf(HARNESS_PAGE)), own);
       yield* device.driverLock.lock();
-      const isGood = !asks || (yield* hmmRangeValid(range));
+      const isGood = !rechecks || (yield* hmmRangeValid(range));
       if (isGood) {
         device.program(range);
         world.copy = wordOf(harness, own);
@@ -73,7 +73,7 @@ function* copyPage(world: World, harness: HmmHarness, asks: boolean): Task<numbe
   return answer;
 }
 
-/** At any time, and once more, by what it remembers, when the device is through. */
+/** Stores at any time, and once more through the cached translation when the device is done. */
 function* storeTwice({ isThrough }: World, harness: HmmHarness): Task<void> {
   const cpu = new HarnessCpu(harness);
   yield* cpu.store(ADDRESS, 1);
@@ -131,8 +131,8 @@ export const copies: readonly Covered[] = [
     ),
     twins: [
       make(
-        `${NAME}/does-not-ask`,
-        "The device keeps its copy without asking under its lock.",
+        `${NAME}/does-not-recheck`,
+        "The device keeps its copy without a recheck under its lock.",
         { copy: (world, harness) => copyPage(world, harness, false), store: storeTwice },
         true,
       ),

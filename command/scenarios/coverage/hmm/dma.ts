@@ -1,6 +1,6 @@
 /**
- * @module A range that is mapped for DMA while the CPU takes its page away: a device is told of
- * what is the page's, and everything that was mapped is unmapped.
+ * @module A range is mapped for DMA while the CPU discards its page: the device gets the page's
+ * frame or nothing, and everything that was mapped is unmapped.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -62,7 +62,7 @@ const RUNS = [
   "hmm/range/valid.hmmRangeValid",
 ] as const;
 
-/** Discarding takes the mmap lock for reading, so it comes in between. */
+/** Discarding takes the mmap lock for reading, so it can come in between. */
 function make(name: string, summary: string, isValid: Question, isTwin: boolean): AnyScenario {
   return harnessScenario<HarnessDevice>({
     name,
@@ -85,8 +85,8 @@ export const dma: readonly Covered[] = [
     scenario: make(NAME, "A page is mapped for DMA while it is discarded.", hmmRangeValid, false),
     twins: [
       make(
-        `${NAME}/does-not-ask`,
-        "The driver does not ask under its lock.",
+        `${NAME}/does-not-recheck`,
+        "The driver does not recheck under its lock.",
         () => DONE_TRUE,
         true,
       ),

@@ -1,7 +1,7 @@
 /**
- * @module What drivers ask and answer beside the pairs of pairs.ts: two wait for one range, a fault
- * that waits by itself, answers that are counted, pages that are marked dirty, names that are
- * looked up, a view that was open before the device came.
+ * @module Calls of drivers beside the pairs of pairs.ts: two threads wait for one page, a fault
+ * waits by itself, answers are counted, pages are marked dirty, drivers' names are looked up, a view
+ * was open before the device was registered.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -36,7 +36,7 @@ import {
 import { EAGAIN, EBUSY, EFAULT, EINVAL } from "../../../../src/sync/errno.ts";
 import { assert } from "../../../../src/sync/errors.ts";
 import { listedResources } from "../../../../src/sync/death/resources.ts";
-import type { Task } from "../../../../src/sync/tasks/task.ts";
+import { DONE_TRUE, type Task } from "../../../../src/sync/tasks/task.ts";
 import { deviceOf } from "../../patches/stage.ts";
 import type { Covered } from "../covered.ts";
 
@@ -63,8 +63,9 @@ function registered(
 function covered(
   scenario: AnyScenario,
   runs: Readonly<Record<string, readonly string[]>>,
+  twins: readonly AnyScenario[] = [],
 ): Covered {
-  return { layer: "hmm", scenario, twins: [], runs };
+  return { layer: "hmm", scenario, twins, runs };
 }
 
 interface Waiting {
@@ -76,7 +77,7 @@ const twoWait: Covered = covered(
   harnessScenario<Waiting>({
     name: "coverage/hmm/two-wait",
     summary:
-      "Two threads wait until the page is valid again, each with a range of its own: its end wakes both.",
+      "Two threads wait until the page is valid, each with a range of its own: the end wakes both.",
     harness: { pages: 1 },
     setup: (harness) => {
       const device = HarnessDevice.registered(harness);
@@ -120,38 +121,60 @@ function faulting(harness: HmmHarness): Faulting {
   return { device, range: registered(harness, device) };
 }
 
-/** 0: for ever. */
-function* faultForEver({ device, range }: Faulting): Task<void> {
+type Recheck = (range: HmmRange) => Task<boolean>;
+
+/** Without a timeout. */
+function* faultForEver({ device, range }: Faulting, recheck: Recheck): Task<void> {
   for (let round = 0; round < 3; round++) {
     const answer = yield* hmmRangeFaultUnlockedTimeout(range, 0);
     assert(answer === 1, `the fault answered ${answer}`);
     yield* device.driverLock.lock();
-    const isValid = yield* hmmRangeValid(range);
+    const isValid = yield* recheck(range);
     if (isValid) device.program(range);
     yield* device.driverLock.unlock();
     if (isValid) return;
   }
 }
 
-const faultVsMadvise: Covered = covered(
-  harnessScenario<Faulting>({
-    name: "coverage/hmm/fault-unlocked-vs-madvise",
-    summary:
-      "A device's fault that takes the mmap lock itself and begins again while it is busy; the CPU discards the page.",
+const FAULT_UNLOCKED = "coverage/hmm/fault-unlocked-vs-madvise";
+
+function faultUnlocked(name: string, summary: string, recheck: Recheck): AnyScenario {
+  return harnessScenario<Faulting>({
+    name,
+    summary,
+    ...(name === FAULT_UNLOCKED ? {} : { expects: "assertion" }),
     harness: { pages: 1 },
     exploration: BOUNDED,
     setup: faulting,
-    tasks: { fault: faultForEver, madvise: (_world, harness) => harness.discard(HARNESS_PAGE, 1) },
+    tasks: {
+      fault: (world) => faultForEver(world, recheck),
+      madvise: (_world, harness) => harness.discard(HARNESS_PAGE, 1),
+    },
     reopen: ({ range }) => void (range.notifierSeq = 1),
     check: ({ device }) => device.requireCoherent(),
-  }),
+  });
+}
+
+const faultVsMadvise: Covered = covered(
+  faultUnlocked(
+    FAULT_UNLOCKED,
+    "A device's fault takes the mmap lock itself and retries while it is busy; the CPU discards the page.",
+    hmmRangeValid,
+  ),
   {
     fault: ["hmm/walk/fault.hmmRangeFaultUnlockedTimeout", "hmm/walk/fault.hmmRangeFault"],
     madvise: ["mm/calls/madvise.doMadvise"],
   },
+  [
+    faultUnlocked(
+      `${FAULT_UNLOCKED}/does-not-recheck`,
+      "The driver programs the device without the recheck under its lock.",
+      () => DONE_TRUE,
+    ),
+  ],
 );
 
-/** Answers what it may not, and EAGAIN where it may. */
+/** Answers EAGAIN where it may, and a wrong errno where it may not. */
 const AWKWARD_OPS: number = registerMirrorOps("awkward harness device", {
   *invalidate(_mirror, { blockable }) {
     return blockable ? EINVAL : EAGAIN;
@@ -172,10 +195,10 @@ function requireCounts(
   starts: number,
 ): void {
   const hmm = Hmm.at(harness.machine.memory, harness.mm.hmm);
-  const told = `${hmm.refusals}, ${hmm.mirrorErrors}, ${hmm.starts}, ${hmm.notifiers}, ${hmm.releasedWithRanges}`;
+  const seen = `${hmm.refusals}, ${hmm.mirrorErrors}, ${hmm.starts}, ${hmm.notifiers}, ${hmm.releasedWithRanges}`;
   assert(
-    told === `${refusals}, ${mirrorErrors}, ${starts}, 0, 0`,
-    `refusals, errors, starts, in flight, left: ${told}`,
+    seen === `${refusals}, ${mirrorErrors}, ${starts}, 0, 0`,
+    `refusals, errors, starts, in flight, left: ${seen}`,
   );
 }
 
@@ -193,7 +216,7 @@ function counting(
   return covered(
     harnessScenario<HarnessDevice>({
       name: `coverage/hmm/${name}`,
-      summary: "Refusals, and answers that no driver may give, are counted each.",
+      summary: "Refusals and wrong answers of a driver are counted.",
       harness: { pages: 1 },
       exploration: BOUNDED,
       mayRemain: [],
@@ -205,11 +228,12 @@ function counting(
   );
 }
 
-/** Numbers are read while they change. */
+/** The hmm may be freed while its counts are read. */
 const statistics: Covered = covered(
   harnessScenario<HarnessDevice>({
     name: "coverage/hmm/statistics-vs-last-unregister",
-    summary: "The numbers of an hmm are asked for while its last mirror goes, and the hmm with it.",
+    summary:
+      "The counts of an hmm are read while its last mirror is unregistered, which frees the hmm.",
     harness: { pages: 1 },
     mayRemain: [],
     setup: (harness) => deviceOf(harness, SECOND),
@@ -229,11 +253,53 @@ const statistics: Covered = covered(
   },
 );
 
+type Ask = (harness: HmmHarness) => Task<unknown>;
+
+const COUNTS = "coverage/hmm/statistics-vs-madvise";
+
+function counts(name: string, summary: string, ask: Ask): AnyScenario {
+  return harnessScenario<HarnessDevice>({
+    name,
+    summary,
+    ...(name === COUNTS ? {} : { expects: "data-race" }),
+    harness: { pages: 1 },
+    exploration: BOUNDED,
+    setup: (harness) => HarnessDevice.registered(harness),
+    tasks: {
+      ask: (_device, harness) => ask(harness),
+      madvise: (_device, harness) => harness.discard(HARNESS_PAGE, 1),
+    },
+  });
+}
+
+const countsVsMadvise: Covered = covered(
+  counts(COUNTS, "The counts of an hmm are read while they change.", function* ({ machine, mm }) {
+    const numbers = yield* hmmStatistics(machine, mm);
+    assert(numbers !== undefined, "the space has a mirror, and no hmm");
+    const { notifiers, starts } = numbers;
+    assert(notifiers <= starts && starts <= 1, `${starts} started, ${notifiers} in flight`);
+  }),
+  {
+    ask: ["hmm/mirror/statistics.hmmStatistics"],
+    madvise: ["hmm/mirror/invalidate.hmmInvalidateRangeStart"],
+  },
+  [
+    counts(
+      `${COUNTS}/without-lock`,
+      "The counts are read without rangesLock.",
+      function* ({ machine, mm }) {
+        const { notifiers, starts } = Hmm.at(machine.memory, mm.hmm);
+        assert(notifiers <= starts, "more is in flight than has begun");
+      },
+    ),
+  ],
+);
+
 const missing: Covered = covered(
   harnessScenario<readonly HarnessDevice[]>({
     name: "coverage/hmm/missing-vs-mirrors",
     summary:
-      "A thread asks whether it has the code of all drivers in use while one comes and another goes.",
+      "A thread looks up whether it lacks a driver's code while a mirror is registered and unregistered.",
     harness: { pages: 1 },
     setup: (harness) => [
       HarnessDevice.registered(harness),
@@ -263,7 +329,7 @@ const missing: Covered = covered(
   },
 );
 
-/** Maps the page for writing by DMA, and says afterwards that it was written. */
+/** Maps the page for writing by DMA, and marks it dirty afterwards. */
 function* mapAndDirty({ range, device }: Faulting, { mm }: HmmHarness): Task<void> {
   const iommu = { mapPage: (pfn: number): number => pfn, unmapPage: (): void => {} };
   const addresses = new Float64Array(1);
@@ -302,9 +368,7 @@ const dirty: Covered = covered(
   { map: ["hmm/walk/dma.hmmRangeDmaUnmap", "hmm/walk/dma.hmmRangeDmaMap"] },
 );
 
-/**
- * The view excludes the device from the page, although it was opened before anybody could be told.
- */
+/** The view keeps the device out of the page, although it was opened before the device came. */
 function* registerBesideView(device: HarnessDevice, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   const hold = yield* viewOpen(machine, mm, HARNESS_PAGE, HARNESS_PAGE + 1, true);
@@ -326,7 +390,7 @@ const besideView: Covered = covered(
   harnessScenario<HarnessDevice>({
     name: "coverage/hmm/device-after-view",
     summary:
-      "A device comes to a space in which a write view is open: it is kept out until the view is closed.",
+      "A device is registered while a write view is open: it is kept out until the view is closed.",
     harness: { pages: 1 },
     setup: (harness) => new HarnessDevice(harness),
     tasks: { device: registerBesideView },
@@ -340,24 +404,24 @@ const besideView: Covered = covered(
   },
 );
 
-/** What the rules forbid is told, and changes nothing. */
+/** Misuse throws, and changes nothing. */
 function* mustThrow(what: string, begin: () => Task<unknown>): Task<void> {
   try {
     yield* begin();
   } catch {
     return;
   }
-  throw new Error(`${what} is not told to be a mistake`);
+  throw new Error(`${what} does not throw`);
 }
 
-/** A range is used, unregistered, of no use, registered again, and mistakes with it are told. */
+/** A range is registered, used, unregistered, and registered again; each misuse throws. */
 function* rangeOfItsOwn({ mirror }: HarnessDevice, { machine, mm }: HmmHarness): Task<void> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") throw new Error(`no range: ${range}`);
   const register = (): Task<number> =>
     hmmRangeRegister(range, mirror, ADDRESS, ADDRESS + PAGE_BYTES);
   for (let round = 0; round < 2; round++) {
-    yield* mustThrow("asking a range that is not registered", () => hmmRangeValid(range));
+    yield* mustThrow("the recheck of a range that is not registered", () => hmmRangeValid(range));
     assert((yield* register()) === 0, "the range could not be registered");
     yield* mustThrow("registering twice", register);
     assert(yield* hmmRangeValid(range), "a fresh range is not valid");
@@ -376,9 +440,7 @@ function* rangeOfItsOwn({ mirror }: HarnessDevice, { machine, mm }: HmmHarness):
   yield* hmmRangeFree(range);
 }
 
-/**
- * Everything that a device does in its life, and then the end of the space: nothing may be left.
- */
+/** All that a device does, and then the end of the space: nothing is left. */
 function* wholeLife(device: HarnessDevice, harness: HmmHarness): Task<void> {
   const { machine, mm } = harness;
   assert((yield* device.register()) === 0, "the device could not be registered");
@@ -422,7 +484,7 @@ const life: Covered = covered(
   harnessScenario<HarnessDevice>({
     name: "coverage/hmm/whole-life",
     summary:
-      "A device comes, is served, is told, goes, and the space ends: each answer and entry, and nothing is left.",
+      "A device is registered, served, notified, unregistered, and the space ends: each answer, each entry, nothing left.",
     harness: { pages: 1 },
     setup: (harness) => new HarnessDevice(harness),
     tasks: { device: wholeLife },
@@ -437,15 +499,12 @@ const life: Covered = covered(
   },
 );
 
-/**
- * The space's last user goes while the mirror does: whoever is last frees the hmm, and the struct
- * of the space.
- */
+/** The last user and the last mirror go at once: the last of the two frees hmm and mm. */
 const lastOfBoth: Covered = covered(
   harnessScenario<HarnessDevice>({
     name: "coverage/hmm/exit-vs-unregister",
     summary:
-      "The last user and the last mirror go at once: the hmm and the space's struct are freed once, by who is last.",
+      "The last user and the last mirror go at once: hmm and mm are freed once, by the last of the two.",
     harness: { pages: 1 },
     exploration: BOUNDED,
     setup: (harness) => deviceOf(harness, SECOND),
@@ -480,6 +539,7 @@ export const driverCalls: readonly Covered[] = [
   counting("refuse-vs-error", "reap", "discard", 1),
   counting("error-vs-error", "discard", "discard", 0),
   statistics,
+  countsVsMadvise,
   missing,
   dirty,
   besideView,

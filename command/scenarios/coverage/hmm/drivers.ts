@@ -1,7 +1,4 @@
-/**
- * @module Which drivers a machine has in use, asked as others would find it out: by whether
- * there is room for more.
- */
+/** @module Whether a machine has drivers in use, seen by whether it takes as many as it can. */
 
 import type { HmmHarness } from "../../../../src/checker/harness/hmm-harness.ts";
 import {
@@ -22,13 +19,10 @@ const DRIVERS: readonly number[] = Array.from({ length: MIRROR_OPS_IN_USE_MAX },
 );
 const ONE_MORE: number = idle("one harness driver more");
 
-/** Nobody has a driver in use: there is room for as many as there can be, and not for one more. */
+/** Throws unless no driver is in use: there is room for MIRROR_OPS_IN_USE_MAX, and for no more. */
 export function* requireNoDrivers({ machine }: HmmHarness): Task<void> {
   for (const id of DRIVERS)
-    assert((yield* useMirrorOps(machine, id)) === 0, "a driver that has gone is still in use");
-  assert(
-    (yield* useMirrorOps(machine, ONE_MORE)) === ENOMEM,
-    "there is room for more drivers than there can be",
-  );
+    assert((yield* useMirrorOps(machine, id)) === 0, "a driver without a mirror is still in use");
+  assert((yield* useMirrorOps(machine, ONE_MORE)) === ENOMEM, "there is room for too many drivers");
   for (const id of DRIVERS) yield* dropMirrorOps(machine, id);
 }

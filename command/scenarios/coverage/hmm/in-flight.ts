@@ -1,7 +1,7 @@
 /**
- * @module More invalidations at once than a hmm has room for: the record of them moves to a larger
- * table, and another invalidation, or a range that is registered, goes on with whichever is there.
- * The old table is freed; nobody looks at it without rangesLock.
+ * @module More invalidations at once than a hmm has records for: the records move to a larger
+ * table, while another invalidation, or a range that is registered, uses the old or the new one.
+ * The old table is freed; it is read under rangesLock alone.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -18,7 +18,7 @@ import type { Covered } from "../covered.ts";
 
 type Body = (device: HarnessDevice, harness: HmmHarness) => Task<unknown>;
 
-/** Far from what the tasks do: as many as fit, and none of them ends. */
+/** Fills the records with invalidations of far pages, none of which ends. */
 function fillUp(harness: HmmHarness): HarnessDevice {
   const { machine, mm } = harness;
   const device = HarnessDevice.registered(harness);
@@ -35,10 +35,7 @@ function fillUp(harness: HmmHarness): HarnessDevice {
 const discard: Body = (_device, harness) => harness.discard(HARNESS_PAGE, 1);
 const discardNext: Body = (_device, harness) => harness.discard(HARNESS_PAGE + 1, 1);
 
-/**
- * Asks whether the page is being changed, as whoever registers a range does, but without
- * rangesLock.
- */
+/** Counts the invalidations of the page, as hmmRangeRegister does, but without rangesLock. */
 function* ask({ harness: { machine, mm } }: HarnessDevice): Task<void> {
   yield* mm.pageTableLock.lock();
   const hmm = Hmm.at(machine.memory, mm.hmm);
@@ -60,9 +57,9 @@ function make(name: string, summary: string, second: Body, isTwin: boolean): Any
       assert(hmm.notifiers === IN_FLIGHT_INLINE, `${hmm.notifiers} invalidations are in flight`);
       assert(
         countInFlight(hmm, HARNESS_PAGE, HARNESS_PAGE + 2) === 0,
-        "an invalidation that has ended is still in the table",
+        "an invalidation that has ended still has a record",
       );
-      assert(hmm.overflow === 0, "an invalidation is only counted, although there was memory");
+      assert(hmm.overflow === 0, "an invalidation has no record, although there was memory");
       device.requireCoherent();
     },
   });
@@ -75,12 +72,12 @@ export const inFlight: readonly Covered[] = [
     layer: "hmm",
     scenario: make(
       NAME,
-      "Two invalidations find the record full, and each makes a larger one: one of them is kept.",
+      "Two invalidations find no room, and each makes a larger table: one of the two is kept.",
       discardNext,
       false,
     ),
     twins: [
-      make(`${NAME}/without-lock`, "A thread looks at the record without rangesLock.", ask, true),
+      make(`${NAME}/without-lock`, "A thread reads the records without rangesLock.", ask, true),
     ],
     runs: {
       madvise: ["hmm/in-flight.growInFlight", "hmm/in-flight.forgetInFlight"],

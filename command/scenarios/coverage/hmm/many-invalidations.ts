@@ -1,8 +1,7 @@
 /**
- * @module More invalidations at once than an hmm has room for: those that may wait make room, those
- * that may not are only counted, and then no range is valid until they have ended. In the end
- * nothing is in flight, every range is valid, and the room that was made is given back with the
- * hmm.
+ * @module More invalidations at once than an hmm has records for. A blockable one makes a larger
+ * table. A non-blockable one is only counted, and no range is valid until it has ended. At the end
+ * nothing is in flight, every range is valid, and the table is freed with the hmm.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -46,7 +45,7 @@ function blocksOf({ machine }: HmmHarness): number {
   return machine.heap.accounting().find(({ name }) => name === "words512")?.live ?? 0;
 }
 
-/** Pages of which nothing is mapped or watched. */
+/** Pages without a mapping or a range. */
 const FAR = HARNESS_PAGE + 1000;
 
 function range(harness: HmmHarness, page: number, blockable: boolean = true): InvalidateRange {
@@ -91,7 +90,7 @@ function worldWith(harness: HmmHarness, count: number): World {
   };
 }
 
-/** As nobody may ask without a lock but who is alone. */
+/** Without a lock: the caller is the only task that runs. */
 function validity({ ranges }: World): string {
   return ranges
     .map(({ record }) => (sequenceIsValid(readSequence(record)) ? "valid" : "invalid"))
@@ -146,7 +145,7 @@ function* growAndExit(world: World, harness: HmmHarness): Task<void> {
   );
 }
 
-/** One that may not wait finds the table full. */
+/** A non-blockable invalidation finds the table full. */
 function* countOnly(world: World, harness: HmmHarness): Task<void> {
   const count = world.hmm.inFlightCount;
   yield* start(harness, FAR - 1, false);
@@ -243,7 +242,7 @@ const twoGrow: Covered = {
 export const manyInvalidations: readonly Covered[] = [
   alone(
     "grow",
-    "One more than fits: the table grows, and goes with the hmm.",
+    "One more than fits: the table grows, and is freed with the hmm.",
     IN_FLIGHT_INLINE,
     [...GROW, ...EXIT],
     growAndExit,
@@ -257,7 +256,7 @@ export const manyInvalidations: readonly Covered[] = [
   ),
   alone(
     "count",
-    "One that may not wait finds the table full: until it ends no range is valid, not even a new one.",
+    "A non-blockable one finds the table full: until it ends no range is valid, not even a new one.",
     IN_FLIGHT_INLINE,
     [...START, "hmm/range/range.hmmRangeRegister", "hmm/in-flight.forgetInFlight"],
     countOnly,

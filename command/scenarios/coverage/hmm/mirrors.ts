@@ -1,7 +1,7 @@
 /**
- * @module Mirrors beside each other: two of one driver come and go, one comes while another goes,
- * and somebody unregisters what another thread has registered, which is a mistake that must be told
- * and change nothing. And a thread dies on whose mirror others wait.
+ * @module Several mirrors: two of one driver are registered and unregistered; one is registered
+ * while another is unregistered; a thread unregisters the mirror of another thread, which is an
+ * assertion and changes nothing; a thread dies while others wait on its mirror.
  */
 
 import { Cell } from "../../../../src/checker/primitives/program.ts";
@@ -43,7 +43,7 @@ const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
 const REGISTER = ["hmm/mirror/mirror.hmmMirrorRegister", "hmm/mirror/mirror-ops.useMirrorOps"];
 const UNREGISTER = ["hmm/mirror/mirror.hmmMirrorUnregister", "hmm/mirror/mirror-ops.dropMirrorOps"];
 
-/** The mistake is told. */
+/** The misuse throws. */
 function* mustBeTold(what: string, mistake: () => Task<unknown>): Task<void> {
   try {
     yield* mistake();
@@ -51,10 +51,10 @@ function* mustBeTold(what: string, mistake: () => Task<unknown>): Task<void> {
     if (error instanceof AssertionFailure) return;
     throw error;
   }
-  assert(false, `${what} is not told to be a mistake`);
+  assert(false, `${what} does not throw`);
 }
 
-/** Two of one driver, in the thread that owns a range already. */
+/** Two mirrors of one driver, in a thread that owns a range already. */
 function* twoComeAndGo([one, other]: readonly HarnessDevice[], harness: HmmHarness): Task<void> {
   const { machine } = harness;
   assert(one !== undefined && other !== undefined, "there are two devices");
@@ -67,7 +67,7 @@ function* twoComeAndGo([one, other]: readonly HarnessDevice[], harness: HmmHarne
     "no range",
   );
   yield* other.unregister();
-  // Is listed where the mirror was.
+  // it is listed where the mirror was
   const late = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   assert(typeof late !== "number", "there is no memory for a range");
   yield* mustBeTold("unregistering twice", () => other.unregister());
@@ -89,7 +89,7 @@ const two: Covered = {
   layer: "hmm",
   scenario: harnessScenario<readonly HarnessDevice[]>({
     name: "coverage/hmm/two-mirrors",
-    summary: "Two mirrors of one driver come and go, and mistakes with them are told.",
+    summary: "Two mirrors of one driver are registered and unregistered, and misuse throws.",
     harness: { pages: 1 },
     setup: (harness) => [new HarnessDevice(harness), new HarnessDevice(harness)],
     tasks: { devices: twoComeAndGo },
@@ -104,7 +104,7 @@ const comeBesideGo: Covered = {
   scenario: harnessScenario<readonly HarnessDevice[]>({
     name: "coverage/hmm/mirror-vs-last-unregister",
     summary:
-      "A mirror comes while the only other one of the space goes: it finds the hmm, or makes one.",
+      "A mirror is registered while the only other one is unregistered: it finds the hmm, or makes one.",
     harness: { pages: 1 },
     exploration: { engine: "bounded", preemptions: 1 },
     setup: (harness) => [new HarnessDevice(harness), deviceOf(harness, 1)],
@@ -116,7 +116,7 @@ const comeBesideGo: Covered = {
         );
         assert((yield* device.serve(HARNESS_PAGE, 1)) === 0, "the device was not served");
         yield* harness.discard(HARNESS_PAGE, 1);
-        assert(device.entry(HARNESS_PAGE) === 0, "the device was not told");
+        assert(device.entry(HARNESS_PAGE) === 0, "the device was not notified");
       },
       go: ([, device]) => device?.unregister() ?? DONE,
     },
@@ -133,13 +133,13 @@ const comeBesideGo: Covered = {
   runs: { come: [...REGISTER, "hmm/mirror/get-or-create.hmmGetOrCreate"], go: UNREGISTER },
 };
 
-/** Whatever it sees of the other thread's mirror, it may not unregister it. */
+/** In every state of the other thread's mirror, unregistering it throws. */
 const mistaken: Covered = {
   layer: "hmm",
   scenario: harnessScenario<HarnessDevice>({
     name: "coverage/hmm/unregister-of-anothers",
     summary:
-      "A thread unregisters the mirror that another one is registering: it is told, and the mirror stays.",
+      "A thread unregisters the mirror that another one is registering: it throws, and the mirror stays.",
     harness: { pages: 1 },
     exploration: BOUNDED,
     setup: (harness) => new HarnessDevice(harness),
@@ -148,7 +148,7 @@ const mistaken: Covered = {
         assert((yield* device.register()) === 0, "the device could not be registered");
         assert((yield* device.serve(HARNESS_PAGE, 1)) === 0, "the device was not served");
         yield* harness.discard(HARNESS_PAGE, 1);
-        assert(device.entry(HARNESS_PAGE) === 0, "the device was not told");
+        assert(device.entry(HARNESS_PAGE) === 0, "the device was not notified");
         yield* device.unregister();
       },
       other: (device) =>
@@ -162,7 +162,7 @@ const mistaken: Covered = {
 
 interface Orphans {
   readonly device: HarnessDevice;
-  /** Two of the mirror of the thread that dies, and one of another mirror. */
+  /** Two ranges on the mirror of the thread that dies, and one on another mirror. */
   readonly ranges: readonly OwnRange[];
   readonly idles: Cell;
 }
@@ -171,7 +171,7 @@ const OWNER = 0;
 const WAITERS = [1, 2] as const;
 const [STRANGER] = WAITERS;
 
-/** An invalidation of the page is under way that only the owner would end. */
+/** An invalidation of the page is in flight, which only the owner would end. */
 function makeOrphans(harness: HmmHarness): Orphans {
   const device = deviceOf(harness, OWNER, IDLE_OPS);
   const others = deviceOf(harness, STRANGER, IDLE_OPS);
@@ -200,7 +200,7 @@ function* waitFor(range: OwnRange | undefined, { device }: Orphans): Task<void> 
   assert(isValid !== isOrphaned(handle), "a range became valid although its mirror is gone");
   assert(
     isValid || mirrorStatus(device.mirror.record) === MIRROR_ORPHANED,
-    "a wait ended, and nobody has died",
+    "a wait ended, and no thread has died",
   );
 }
 
@@ -213,7 +213,7 @@ const orphanedWaiters: Covered = {
   scenario: harnessScenario<Orphans>({
     name: "coverage/hmm/death/owner-vs-waiters",
     summary:
-      "The thread dies that would end an invalidation, and whose mirror two others wait on: both are told.",
+      "A thread dies that would end an invalidation, and two threads wait on its mirror: both are woken.",
     exploration: { deaths: 1, engine: "bounded", preemptions: 1 },
     killable: ["owner"],
     harness: { pages: 1 },
@@ -236,7 +236,7 @@ const orphanedWaiters: Covered = {
       );
       if (mirrorStatus(device.mirror.record) !== MIRROR_ORPHANED) return;
       const { refs } = Hmm.at(harness.machine.memory, harness.mm.hmm);
-      // Three ranges and the other mirror.
+      // three ranges and the other mirror
       assert(refs.read() === 4, `the hmm has ${refs.read()} references`);
     },
   }),

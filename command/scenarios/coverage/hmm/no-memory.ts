@@ -1,6 +1,6 @@
 /**
- * @module Memory runs out while a device comes, is served, and hears of more invalidations than
- * its record has room for; and a thread that owns too much already registers a mirror, makes a
+ * @module Memory runs out while a device is registered, is served, and gets more invalidations than
+ * fit in the records. And a thread that owns as many things as it may registers a mirror, makes a
  * range, opens a view.
  */
 
@@ -33,7 +33,7 @@ const REGISTER = [
 const comes: Attempt<HarnessDevice> = {
   layer: "hmm",
   name: "register",
-  summary: "A device comes, the first of its space and of its machine.",
+  summary: "A device is registered, the first of its space and of its machine.",
   runs: REGISTER,
   harness: { pages: 1 },
   setup: (harness) => new HarnessDevice(harness),
@@ -49,7 +49,7 @@ function* unregister({ machine }: HmmHarness, device: HarnessDevice): Task<void>
   yield* (yield* notifierSrcu(machine)).barrier();
 }
 
-/** The device comes, and goes again where `use` cannot be done. */
+/** Registers the device, and unregisters it if `use` fails. */
 function* comeFor(
   harness: HmmHarness,
   device: HarnessDevice,
@@ -68,7 +68,7 @@ function* comeFor(
 const isServed: Attempt<HarnessDevice> = {
   ...comes,
   name: "serve",
-  summary: "A device comes and writes to a page that is not there yet.",
+  summary: "A device is registered and writes to a page that is not present.",
   runs: [...REGISTER, "hmm/range/range.hmmRangeAlloc", "hmm/walk/fault.hmmRangeFault"],
   harness: { pages: 1, present: 0 },
   undo: unregister,
@@ -76,7 +76,7 @@ const isServed: Attempt<HarnessDevice> = {
     comeFor(harness, device, () => device.serve(HARNESS_PAGE, 1, { write: true })),
 };
 
-/** Far from everything: as many as there is room for, and one more. */
+/** Invalidations of far pages: as many as there are records, and one more. */
 function* invalidateMany(harness: HmmHarness): Task<number> {
   const { machine, mm } = harness;
   const far = Array.from({ length: IN_FLIGHT_INLINE + 1 }, (_, i) =>
@@ -92,11 +92,11 @@ function* invalidateMany(harness: HmmHarness): Task<number> {
   return 0;
 }
 
-const hearsOfMany: Attempt<HarnessDevice> = {
+const manyInvalidations: Attempt<HarnessDevice> = {
   ...comes,
   name: "in-flight",
   summary:
-    "A device comes, and hears of more invalidations at once than fit into the record: without memory they are only counted.",
+    "A device gets more invalidations at once than fit in the records: without memory they are only counted.",
   runs: [
     "hmm/in-flight.growInFlight",
     "hmm/in-flight.recordInFlight",
@@ -106,7 +106,7 @@ const hearsOfMany: Attempt<HarnessDevice> = {
   undo: unregister,
 };
 
-/** Of somebody who has no driver. */
+/** A range without a driver. */
 function* makeRange({ machine }: HmmHarness): Task<number> {
   const range = yield* hmmRangeAlloc(machine, { pfns: new Uint32Array(1) });
   if (typeof range === "number") return range;
@@ -117,7 +117,7 @@ function* makeRange({ machine }: HmmHarness): Task<number> {
 const range: Attempt<HarnessDevice> = {
   ...comes,
   name: "range",
-  summary: "A range is made, and given back.",
+  summary: "A range is made and freed.",
   runs: ["hmm/range/range.hmmRangeAlloc", "hmm/range/range.hmmRangeFree"],
   act: makeRange,
   undo: () => doneNumber(0),
@@ -132,7 +132,7 @@ const view: Attempt<HarnessDevice> = {
   undo: ({ machine }, _device, answer) => viewClose(machine, answer),
 };
 
-/** Goes on without the device. */
+/** Continues without the device. */
 function* neverGoes(
   attempt: Attempt<HarnessDevice>,
   harness: HmmHarness,
@@ -148,7 +148,7 @@ function* neverGoes(
 export const hmmWithoutMemory: readonly Covered[] = [
   attempted(comes, { name: "keeps-it", act: neverGoes }),
   attempted(isServed),
-  attempted(hearsOfMany),
+  attempted(manyInvalidations),
   attempted(range),
   crowded(comes),
   crowded(range),

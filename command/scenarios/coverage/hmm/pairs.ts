@@ -1,7 +1,7 @@
 /**
- * @module Every two of: a device that serves a fault, looks at a snapshot, unregisters; another
- * that registers; a CPU that takes the pages away, may not wait, or forks; an exit. In the end no
- * device reaches a page that is not the space's, and what was registered for a moment is gone.
+ * @module Every pair of: a device serves a fault, takes a snapshot; a mirror is registered and
+ * unregistered; a CPU thread discards or unmaps the page, reclaims it without waiting, writes; and
+ * an exit. At the end no device reaches a frame that is not the page's, and nothing is left.
  */
 
 import { HARNESS_PAGE, harnessScenario } from "../../../../src/checker/harness/hmm-harness.ts";
@@ -24,7 +24,7 @@ import type { Covered } from "../covered.ts";
 
 interface World {
   readonly device: HarnessDevice;
-  /** Not registered at the beginning. */
+  /** Not registered by the set-up. */
   readonly other: HarnessDevice;
 }
 
@@ -118,7 +118,7 @@ const acts: readonly Act[] = [
   },
 ];
 
-/** Two of these are too long for every order. */
+/** Two of these have too many orders to explore all. */
 const devices: ReadonlySet<string> = new Set(["serve", "snapshot", "mirror"]);
 const takers: ReadonlySet<string> = new Set(["madvise", "reap"]);
 const BOUNDED: ScenarioExploration = { engine: "bounded", preemptions: 2 };
@@ -159,11 +159,11 @@ function together(first: Act, second: Act): Covered {
   };
 }
 
-/** The space dies, or does not yet, while `act` goes on. Whoever is last takes it down. */
+/** A user of the space is dropped while `act` runs. The last one takes the space down. */
 function againstExit(act: Act): Covered {
   const scenario = harnessScenario<World>({
     name: `coverage/hmm/exit-vs-${act.name}`,
-    summary: `The last user but one goes, and the other does its ${act.name} and goes: the device is released once, and reaches nothing.`,
+    summary: `One of two users is dropped while the other does its ${act.name} and is dropped: the device is released once, and reaches nothing.`,
     harness: { pages: 1 },
     mayRemain: [],
     exploration: act.name === "mirror" ? BOUNDED : {},
@@ -196,14 +196,11 @@ function againstExit(act: Act): Covered {
   return { layer: "hmm", scenario, twins: [], runs: { exit, [act.name]: [...act.runs, ...exit] } };
 }
 
-/**
- * The driver that does not ask whether its range is still valid: each of what takes the page away
- * finds it out.
- */
-function carelessTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
+/** The driver without the recheck: beside each act that frees the page it is caught. */
+function unrecheckedTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
   const twin = harnessScenario<World>({
-    name: `${scenario.name}/does-not-ask`,
-    summary: "The driver does not ask under its lock whether the range is still valid.",
+    name: `${scenario.name}/does-not-recheck`,
+    summary: "The driver does not recheck under its lock whether the range is valid.",
     expects: "assertion",
     harness: { pages: 1 },
     setup: (harness) => ({
@@ -221,11 +218,11 @@ function carelessTwin({ layer, scenario, runs }: Covered, act: Act): Covered {
 
 export const hmmPairs: readonly Covered[] = [
   ...acts.flatMap((first, i) =>
-    // There is one mirror to come and go.
+    // there is one mirror to register
     acts.slice(first.name === "mirror" ? i + 1 : i).map((second) => {
       const pair = together(first, second);
-      const takesAway = ["madvise", "munmap"].includes(second.name);
-      return first.name === "serve" && takesAway ? carelessTwin(pair, second) : pair;
+      const freesPage = ["madvise", "munmap"].includes(second.name);
+      return first.name === "serve" && freesPage ? unrecheckedTwin(pair, second) : pair;
     }),
   ),
   ...acts.map(againstExit),
